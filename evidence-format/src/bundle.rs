@@ -1,0 +1,332 @@
+//! From nothing to a bundle: [`Draft`] takes items, [`Sealed`] has an id and a signature and is ready to be published.
+//!
+//! A draft is a folder marked as unfinished. Blobs are written into it once, as they come. Only publishing, its last step a
+//! rename, makes a bundle of it; a draft that is dropped unsealed leaves nothing behind.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use hmac::{Hmac, KeyInit, Mac};
+
+use crate::canonical;
+use crate::config::{ClockReading, Collector, Config, Item, Redaction, Source, VERSION};
+use crate::container::layout::{DraftFolder, sync_parent};
+use crate::container::{INDEX, OCI_LAYOUT, blob_name, tar};
+use crate::coverage::{Coverage, Window};
+use crate::digest::Digest;
+use crate::id::{IncidentId, ItemName};
+use crate::item::{ItemWriter, Pack, Streamed, WriteItemError};
+use crate::keyring::Signer;
+use crate::manifest::{self, ATTESTATION_REF, BUNDLE_REF, Descriptor, Index, MANIFEST, Manifest};
+use crate::plan::Plan;
+use crate::signature::{AttestError, Attestation};
+use crate::statement::{Predicate, Statement};
+use crate::tree::DisclosureKey;
+use crate::warc::{Header, RecordIds};
+
+/// A bundle could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// The folder took no more bytes.
+    #[error("cannot write {path}")]
+    Write {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// An item could not be written.
+    #[error(transparent)]
+    Item(#[from] WriteItemError),
+    /// The statement could not be signed.
+    #[error(transparent)]
+    Attest(#[from] AttestError),
+}
+
+/// All the randomness of a bundle, from 32 random bytes that are not kept.
+struct Entropy(Hmac<sha2::Sha256>);
+
+impl Entropy {
+    fn new(seed: &[u8; 32]) -> Self {
+        Self(Hmac::new_from_slice(seed).expect("HMAC takes keys of any length"))
+    }
+
+    fn bytes(&self, label: &str, item: &str) -> [u8; 32] {
+        let mut mac = self.0.clone();
+        for part in [label, "\0", item] {
+            mac.update(part.as_bytes());
+        }
+        mac.finalize().into_bytes().into()
+    }
+}
+
+/// A bundle under way.
+pub struct Draft {
+    /// `None` once sealed.
+    folder: Option<DraftFolder>,
+    entropy: Entropy,
+    key: DisclosureKey,
+    pack: Pack,
+    items: Vec<Item>,
+    sizes: BTreeMap<Digest, u64>,
+}
+
+/// What the config says besides the items.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The incident.
+    pub incident: IncidentId,
+    /// The window asked for.
+    pub window: Option<Window>,
+    /// What was going to be captured.
+    pub plan: Plan,
+    /// Who captured.
+    pub collector: Collector,
+    /// Clock readings.
+    pub clock: Vec<ClockReading>,
+}
+
+impl Draft {
+    /// Begins a bundle in the new folder `path`. `seed` is 32 random bytes, never used before or again.
+    ///
+    /// # Errors
+    /// The folder exists, or cannot be written.
+    pub fn create(path: &Path, seed: &[u8; 32], pack: Pack) -> Result<Self, BundleError> {
+        let folder = DraftFolder::create(path).map_err(|cause| BundleError::Write { path: path.to_owned(), cause })?;
+        let entropy = Entropy::new(seed);
+        let key = DisclosureKey::new(entropy.bytes("disclosure-key", ""));
+        Ok(Self { folder: Some(folder), entropy, key, pack, items: Vec::new(), sizes: BTreeMap::new() })
+    }
+
+    /// Begins an item. Its name must be new in this bundle.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn item(&mut self, name: &ItemName) -> Result<DraftItem<'_>, BundleError> {
+        let folder = self.folder.as_ref().expect("present until sealed");
+        let spool = |name: &str| {
+            let failed = |cause| BundleError::Write { path: folder.path().join(name), cause };
+            folder.spool(name).map_err(failed)
+        };
+        let blobs = (spool(&layer_spool(name))?, BufWriter::new(spool(&list_spool(name))?));
+        let [a, b, c, d, e, f, g, h, ..] = self.entropy.bytes("record-ids", name.as_str());
+        let ids = RecordIds::new([a, b, c, d, e, f, g, h]);
+        let salt = self.entropy.bytes("layer-salt", name.as_str());
+        let writer = ItemWriter::start(&mut self.pack, name.clone(), &self.key, ids, blobs)?;
+        Ok(DraftItem { writer, salt, folder, items: &mut self.items, sizes: &mut self.sizes })
+    }
+
+    /// Items finished so far.
+    #[must_use]
+    pub fn items(&self) -> &[Item] {
+        &self.items
+    }
+
+    /// Writes config, manifests and signature. Nothing can be added afterwards.
+    ///
+    /// # Errors
+    /// See [`BundleError`]; the draft is gone.
+    pub fn seal(mut self, facts: Facts, predicate: Predicate, signer: &dyn Signer) -> Result<Sealed, BundleError> {
+        let items = std::mem::take(&mut self.items);
+        let folder = self.folder.as_ref().expect("present until sealed");
+        let write =
+            |blob: &[u8]| folder.write(blob).map_err(|cause| BundleError::Write { path: folder.path().to_owned(), cause });
+        let disclosure_key = write(self.key.as_bytes())?;
+        self.sizes.insert(disclosure_key, self.key.as_bytes().len() as u64);
+        let Facts { incident, window, plan, collector, clock } = facts;
+        let config = Config { version: VERSION, incident, window, plan, collector, clock, disclosure_key, items };
+        let config_blob = config.encode();
+        write(&config_blob)?;
+
+        let bundle = Manifest::of_bundle(&config, &config_blob, &|digest| self.sizes[digest]);
+        let bundle_blob = bundle.encode();
+        let id = write(&bundle_blob)?;
+        let sigstore_bundle = Attestation::sign(&Statement { bundle: id, predicate }, signer)?.encode();
+        write(&sigstore_bundle)?;
+        write(manifest::EMPTY_BLOB)?;
+        let attestation = Manifest::of_attestation(&sigstore_bundle, Descriptor::of(MANIFEST, &bundle_blob));
+        write(&attestation.encode())?;
+        let folder = self.folder.take().expect("present until here");
+        Ok(Sealed { id, folder: Some(folder), config, manifests: vec![(BUNDLE_REF, bundle), (ATTESTATION_REF, attestation)] })
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        remove(self.folder.take());
+    }
+}
+
+/// An item of a [`Draft`] under way. Dropped unfinished, it is not in the bundle.
+pub struct DraftItem<'d> {
+    writer: ItemWriter<'d, File, BufWriter<File>>,
+    salt: [u8; 32],
+    folder: &'d DraftFolder,
+    items: &'d mut Vec<Item>,
+    sizes: &'d mut BTreeMap<Digest, u64>,
+}
+
+impl DraftItem<'_> {
+    /// Writes a WARC record whose block is in memory.
+    ///
+    /// # Errors
+    /// See [`WriteItemError`].
+    pub fn record(&mut self, header: &Header<'_>, block: &[u8]) -> Result<(), BundleError> {
+        Ok(self.writer.record(header, block)?)
+    }
+
+    /// Writes a WARC record whose block is the next `block_bytes` bytes of `block`; see [`ItemWriter::record_stream`].
+    ///
+    /// # Errors
+    /// See [`WriteItemError`].
+    pub fn record_stream(
+        &mut self,
+        header: &Header<'_>,
+        block_bytes: u64,
+        block: &mut dyn Read,
+    ) -> Result<Streamed, BundleError> {
+        Ok(self.writer.record_stream(header, block_bytes, block)?)
+    }
+
+    /// Plaintext bytes so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.writer.bytes()
+    }
+
+    /// Records so far.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.writer.records()
+    }
+
+    /// Ends the item and adds it to the bundle.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn finish(self, source: Source, coverage: Coverage, redactions: Vec<Redaction>) -> Result<(), BundleError> {
+        let (item, _, list) = self.writer.finish(&self.salt)?;
+        let failed = |cause| BundleError::Write { path: self.folder.path().to_owned(), cause };
+        list.into_inner().map_err(io::IntoInnerError::into_error).map_err(failed)?;
+        self.folder.keep(&layer_spool(&item.name), &item.layer).map_err(failed)?;
+        self.folder.keep(&list_spool(&item.name), &item.segments).map_err(failed)?;
+        self.sizes.insert(item.layer, item.layer_bytes);
+        self.sizes.insert(item.segments, item.segments_bytes);
+        self.items.push(Item::new(&item, source, coverage, redactions));
+        Ok(())
+    }
+}
+
+fn layer_spool(name: &ItemName) -> String {
+    format!("{name}.warc.zst")
+}
+
+fn list_spool(name: &ItemName) -> String {
+    format!("{name}.segments.zst")
+}
+
+/// A bundle that is whole and signed, and not yet published. Dropped unpublished, it is gone.
+#[derive(Debug)]
+pub struct Sealed {
+    id: Digest,
+    folder: Option<DraftFolder>,
+    config: Config,
+    manifests: Vec<(&'static str, Manifest)>,
+}
+
+impl Sealed {
+    /// The bundle's name: the digest of its manifest.
+    #[must_use]
+    pub fn id(&self) -> Digest {
+        self.id
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Publishes it as the folder `to`. Durable when this returns.
+    ///
+    /// # Errors
+    /// The folder exists or cannot be written.
+    pub fn publish_folder(mut self, to: &Path) -> Result<(), BundleError> {
+        let folder = self.folder.as_ref().expect("present until published");
+        folder.publish(&self.index(), to).map_err(|cause| BundleError::Write { path: to.to_owned(), cause })?;
+        self.folder = None;
+        Ok(())
+    }
+
+    /// Publishes it as the tar `to`. Durable when this returns.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn publish_tar(mut self, to: &Path) -> Result<(), BundleError> {
+        let mut unfinished = to.as_os_str().to_owned();
+        unfinished.push(".unfinished");
+        let unfinished = PathBuf::from(unfinished);
+        let publish = || {
+            let file = File::options().write(true).create_new(true).open(&unfinished)?;
+            self.write_tar(file)?.sync_all()?;
+            fs::rename(&unfinished, to)?;
+            sync_parent(to)
+        };
+        let published: io::Result<()> = publish();
+        if published.is_err() {
+            let _ = fs::remove_file(&unfinished); // the first error is the one to tell
+        }
+        remove(self.folder.take());
+        published.map_err(|cause| BundleError::Write { path: to.to_owned(), cause })
+    }
+
+    fn write_tar<W: Write>(&self, out: W) -> io::Result<W> {
+        let folder = self.folder.as_ref().expect("present until published");
+        let mut tar = tar::Writer::new(out);
+        let index = self.index();
+        tar.file(OCI_LAYOUT, manifest::OCI_LAYOUT.len() as u64, &mut &manifest::OCI_LAYOUT[..])?;
+        tar.file(INDEX, index.len() as u64, &mut &index[..])?;
+        for (digest, size) in blob_order(self.manifests.iter().map(|(_, manifest)| manifest)) {
+            tar.file(&blob_name(&digest), size, &mut File::open(folder.blob_path(&digest))?)?;
+        }
+        tar.finish()
+    }
+
+    fn index(&self) -> Vec<u8> {
+        let manifests: Vec<_> = self.manifests.iter().map(|(name, manifest)| (*name, manifest)).collect();
+        Index::new(&manifests).encode()
+    }
+}
+
+impl Drop for Sealed {
+    fn drop(&mut self) {
+        remove(self.folder.take());
+    }
+}
+
+/// Removes a draft's folder. What cannot be removed stays marked as unfinished.
+fn remove(folder: Option<DraftFolder>) {
+    if let Some(folder) = folder {
+        let _ = fs::remove_dir_all(folder.path());
+    }
+}
+
+/// The order of blobs in a tar: the manifests as the index lists them, the blobs of referrers, the bundle's blobs; each once.
+pub(crate) fn blob_order<'m>(manifests: impl Iterator<Item = &'m Manifest> + Clone) -> Vec<(Digest, u64)> {
+    let mut order: Vec<(Digest, u64)> = Vec::new();
+    for manifest in manifests.clone() {
+        let blob = canonical::encode(manifest);
+        order.push((Digest::of(&blob), blob.len() as u64));
+    }
+    for of_bundle in [false, true] {
+        for manifest in manifests.clone().filter(|m| (m.artifact_type == manifest::BUNDLE) == of_bundle) {
+            order.extend(manifest.blobs().map(|blob| (blob.digest, blob.size)));
+        }
+    }
+    let mut seen = BTreeSet::new();
+    order.retain(|(digest, _)| seen.insert(*digest));
+    order
+}

@@ -1,0 +1,138 @@
+//! A bundle as a folder.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::{BLOBS, ContainerError, Files, INDEX, OCI_LAYOUT, OpenFile, blob_name};
+use crate::digest::Digest;
+
+/// Name of the file that marks a folder as unfinished.
+pub const UNFINISHED: &str = "UNFINISHED";
+
+/// Reads a bundle in a folder. Links are never followed.
+pub struct Folder {
+    path: PathBuf,
+    opened: BTreeSet<String>,
+}
+
+impl Folder {
+    /// For the bundle in `path`; looks at nothing yet.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), opened: BTreeSet::new() }
+    }
+
+    /// Refuses every entry of `folder` (relative; empty for the whole) that is neither `expected` nor was opened.
+    fn check_entries(&self, folder: &str, expected: Option<&str>) -> Result<(), ContainerError> {
+        let failed = |cause| ContainerError::Read { name: folder.to_owned(), cause };
+        let path = self.path.join(folder);
+        if !folder.is_empty() && !fs::symlink_metadata(&path).map_err(failed)?.is_dir() {
+            return Err(ContainerError::Unexpected { name: folder.to_owned() });
+        }
+        for entry in fs::read_dir(path).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+            let whole = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+            if expected != Some(&*whole) && !self.opened.contains(&whole) {
+                return Err(ContainerError::Unexpected { name: whole });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Files for Folder {
+    fn open(&mut self, name: &str) -> Result<Option<OpenFile<'_>>, ContainerError> {
+        let failed = |cause| ContainerError::Read { name: name.to_owned(), cause };
+        let path = self.path.join(name);
+        let metadata = match fs::symlink_metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(e) if e.kind() == io::ErrorKind::NotFound && self.path.join(UNFINISHED).exists() => {
+                return Err(ContainerError::Unfinished);
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(failed(e)),
+        };
+        if !metadata.is_file() {
+            return Err(ContainerError::NotAFile { name: name.to_owned() });
+        }
+        self.opened.insert(name.to_owned());
+        let size = metadata.len();
+        let content = File::open(path).map_err(failed)?.take(size);
+        Ok(Some(OpenFile { size, content: Box::new(content) }))
+    }
+
+    fn finish(&mut self) -> Result<(), ContainerError> {
+        self.check_entries("", Some("blobs"))?;
+        self.check_entries("blobs", Some(BLOBS))?;
+        self.check_entries(BLOBS, None)
+    }
+}
+
+/// A folder that is being written: blobs now, what makes it a bundle last.
+#[derive(Debug)]
+pub(crate) struct DraftFolder {
+    path: PathBuf,
+}
+
+impl DraftFolder {
+    /// Makes the folder, marked as unfinished. It must not exist yet.
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+        fs::create_dir(path)?;
+        fs::write(
+            path.join(UNFINISHED),
+            "A capture was writing here and has not sealed it. If no capture is running, it was interrupted:\n\
+             nothing vouches for these files, and no verifier accepts them.\n",
+        )?;
+        fs::create_dir_all(path.join(BLOBS))?;
+        Ok(Self { path: path.to_owned() })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file for a blob whose digest is not known yet.
+    pub(crate) fn spool(&self, name: &str) -> io::Result<File> {
+        File::options().write(true).create_new(true).open(self.path.join(name))
+    }
+
+    /// Names a spooled blob by its digest.
+    pub(crate) fn keep(&self, name: &str, digest: &Digest) -> io::Result<()> {
+        fs::rename(self.path.join(name), self.blob_path(digest))
+    }
+
+    /// Writes a small blob.
+    pub(crate) fn write(&self, blob: &[u8]) -> io::Result<Digest> {
+        let digest = Digest::of(blob);
+        fs::write(self.blob_path(&digest), blob)?;
+        Ok(digest)
+    }
+
+    pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.path.join(blob_name(digest))
+    }
+
+    /// Makes it a bundle called `to`. When this returns, the bundle is durable; until the last step nothing takes it for one.
+    pub(crate) fn publish(&self, index: &[u8], to: &Path) -> io::Result<()> {
+        fs::write(self.path.join(OCI_LAYOUT), crate::manifest::OCI_LAYOUT)?;
+        for entry in fs::read_dir(self.path.join(BLOBS))? {
+            File::open(entry?.path())?.sync_all()?;
+        }
+        fs::write(self.path.join(INDEX), index)?;
+        for name in [OCI_LAYOUT, INDEX, BLOBS, "blobs"] {
+            File::open(self.path.join(name))?.sync_all()?;
+        }
+        fs::remove_file(self.path.join(UNFINISHED))?;
+        File::open(&self.path)?.sync_all()?;
+        fs::rename(&self.path, to)?;
+        sync_parent(to)
+    }
+}
+
+/// Makes a new name in a folder durable.
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent)?.sync_all()
+}

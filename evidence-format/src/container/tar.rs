@@ -1,0 +1,284 @@
+//! A bundle as a tar: POSIX ustar (IEEE Std 1003.1-2024, pax), one spelling for each content.
+//!
+//! Owner, group and times are zero, the mode is 0444, names are those of the OCI layout, and two zero blocks end it. A file of
+//! 8 GiB or more, which ustar's size field cannot state, has a pax header with `size` before it. A reader builds the header that
+//! must stand there and compares all 512 bytes, so links, devices, sparse files and odd names need no rules of their own.
+
+use std::io::{self, Read, Write};
+
+use super::{ContainerError, Files, OpenFile};
+use crate::limits::TAR_NAME_BYTES_MAX;
+
+const BLOCK_BYTES: usize = 512;
+/// First size that eleven octal digits cannot state.
+const PAX_SIZE_MIN: u64 = 1 << 33;
+const PAX_NAME: &str = "PaxHeaders/size";
+/// Longest pax content: `28 size=18446744073709551615\n` and below.
+const PAX_BYTES_MAX: u64 = 64;
+
+type Block = [u8; BLOCK_BYTES];
+
+/// Writes a tar.
+pub struct Writer<W: Write>(W);
+
+impl<W: Write> Writer<W> {
+    /// Starts at the first entry.
+    pub fn new(inner: W) -> Self {
+        Self(inner)
+    }
+
+    /// Adds a file of exactly `size` bytes.
+    ///
+    /// # Errors
+    /// Reading or writing failed, or `content` has another size.
+    pub fn file(&mut self, name: &str, size: u64, content: &mut dyn Read) -> io::Result<()> {
+        self.0.write_all(&entry_header(name, size))?;
+        let copied = io::copy(&mut content.take(size), &mut self.0)?;
+        if copied != size {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("{name} has {copied} bytes, expected {size}")));
+        }
+        self.0.write_all(&[0; BLOCK_BYTES][..padding(size)])
+    }
+
+    /// Ends the tar and gives back the inner writer.
+    ///
+    /// # Errors
+    /// Writing failed.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.0.write_all(&[0; 2 * BLOCK_BYTES])?;
+        Ok(self.0)
+    }
+}
+
+/// Reads a tar in one pass.
+pub struct Reader<R: Read> {
+    inner: R,
+    /// Bytes of the open file that nobody has read yet, and its padding.
+    left: u64,
+    padding: usize,
+    /// The entry that comes next, once its header has been read.
+    next: Option<(String, u64)>,
+    ended: bool,
+}
+
+impl<R: Read> Reader<R> {
+    /// Starts at the first entry.
+    pub fn new(inner: R) -> Self {
+        Self { inner, left: 0, padding: 0, next: None, ended: false }
+    }
+
+    /// Name and size of the entry that comes next; `None` behind the last.
+    fn peek(&mut self) -> Result<Option<&(String, u64)>, ContainerError> {
+        self.skip_rest()?;
+        if self.next.is_none() && !self.ended {
+            self.next = self.read_header()?;
+            self.ended = self.next.is_none();
+        }
+        Ok(self.next.as_ref())
+    }
+
+    fn skip_rest(&mut self) -> Result<(), ContainerError> {
+        let left = std::mem::take(&mut self.left);
+        let skipped = io::copy(&mut self.inner.by_ref().take(left), &mut io::sink()).map_err(read_failed)?;
+        if skipped != left {
+            return Err(ContainerError::Tar("ends inside a file"));
+        }
+        let mut padding = [0; BLOCK_BYTES];
+        let padding = &mut padding[..std::mem::take(&mut self.padding)];
+        self.inner.read_exact(padding).map_err(|e| cut_or_failed(e, "ends inside a file"))?;
+        if padding.iter().any(|&b| b != 0) {
+            return Err(ContainerError::Tar("bytes in the padding behind a file"));
+        }
+        Ok(())
+    }
+
+    /// Reads one entry's header, or the two blocks that end a tar.
+    fn read_header(&mut self) -> Result<Option<(String, u64)>, ContainerError> {
+        let block = self.block()?;
+        if block == [0; BLOCK_BYTES] {
+            if self.block()? != [0; BLOCK_BYTES] {
+                return Err(ContainerError::Tar("one zero block where two must end it"));
+            }
+            return Ok(None);
+        }
+        let (name, size) = name_and_size(&block).ok_or(ContainerError::Tar("header without a name or size"))?;
+        if name != PAX_NAME {
+            return self.expect_header(&block, &name, size);
+        }
+        if size > PAX_BYTES_MAX {
+            return Err(ContainerError::Tar("pax header is too long"));
+        }
+        let content = self.block()?;
+        let size = pax_size(&content[..size as usize]).ok_or(ContainerError::Tar("pax header without a size"))?;
+        let main = self.block()?;
+        let (name, _) = name_and_size(&main).ok_or(ContainerError::Tar("header without a name or size"))?;
+        self.expect_header(&[block, content, main].concat(), &name, size)
+    }
+
+    fn expect_header(&self, found: &[u8], name: &str, size: u64) -> Result<Option<(String, u64)>, ContainerError> {
+        if found != entry_header(name, size) {
+            return Err(ContainerError::Tar("header is not the one that a bundle has"));
+        }
+        Ok(Some((name.to_owned(), size)))
+    }
+
+    fn block(&mut self) -> Result<Block, ContainerError> {
+        let mut block = [0; BLOCK_BYTES];
+        self.inner.read_exact(&mut block).map_err(|e| cut_or_failed(e, "ends before its two zero blocks"))?;
+        Ok(block)
+    }
+}
+
+impl<R: Read> Files for Reader<R> {
+    fn open(&mut self, name: &str) -> Result<Option<OpenFile<'_>>, ContainerError> {
+        if self.peek()?.is_none_or(|(next, _)| next != name) {
+            return Ok(None);
+        }
+        let size = self.next.take().map_or(0, |(_, size)| size);
+        self.left = size;
+        self.padding = padding(size);
+        Ok(Some(OpenFile { size, content: Box::new(Content(self)) }))
+    }
+
+    fn finish(&mut self) -> Result<(), ContainerError> {
+        if let Some((name, _)) = self.peek()? {
+            return Err(ContainerError::Unexpected { name: name.clone() });
+        }
+        match self.inner.read(&mut [0]).map_err(read_failed)? {
+            0 => Ok(()),
+            _ => Err(ContainerError::Tar("bytes behind its end")),
+        }
+    }
+}
+
+/// The open file's content.
+struct Content<'r, R: Read>(&'r mut Reader<R>);
+
+impl<R: Read> Read for Content<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.0.inner.by_ref().take(self.0.left).read(buffer)?;
+        self.0.left -= n as u64;
+        Ok(n)
+    }
+}
+
+fn read_failed(cause: io::Error) -> ContainerError {
+    ContainerError::Read { name: "the tar".to_owned(), cause }
+}
+
+fn cut_or_failed(cause: io::Error, cut: &'static str) -> ContainerError {
+    if cause.kind() == io::ErrorKind::UnexpectedEof { ContainerError::Tar(cut) } else { read_failed(cause) }
+}
+
+/// Zero bytes behind a file, up to the next block.
+fn padding(size: u64) -> usize {
+    (size.next_multiple_of(BLOCK_BYTES as u64) - size) as usize
+}
+
+/// All the header blocks of a file.
+fn entry_header(name: &str, size: u64) -> Vec<u8> {
+    if size < PAX_SIZE_MIN {
+        return header(name, size, b'0').to_vec();
+    }
+    let content = pax_content(size);
+    let mut padded = [0; BLOCK_BYTES];
+    padded[..content.len()].copy_from_slice(content.as_bytes());
+    [header(PAX_NAME, content.len() as u64, b'x'), padded, header(name, 0, b'0')].concat()
+}
+
+/// One ustar header block.
+fn header(name: &str, size: u64, kind: u8) -> Block {
+    let mut block = [0; BLOCK_BYTES];
+    let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
+    let name = &name.as_bytes()[..name.len().min(TAR_NAME_BYTES_MAX)];
+    put(0, name);
+    put(100, b"0000444\0"); // mode
+    put(108, b"0000000\0"); // owner
+    put(116, b"0000000\0"); // group
+    put(124, format!("{size:011o}\0").as_bytes());
+    put(136, b"00000000000\0"); // time
+    put(148, b"        "); // checksum, for its own computation
+    put(156, &[kind]);
+    put(257, b"ustar\x0000"); // magic and version
+    let sum: u32 = block.iter().map(|&b| u32::from(b)).sum();
+    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    block
+}
+
+/// `"<length> size=<size>\n"`, where the length counts itself (IEEE Std 1003.1, pax extended header).
+fn pax_content(size: u64) -> String {
+    let tail = format!(" size={size}\n");
+    let mut length = tail.len() + 1;
+    while format!("{length}{tail}").len() != length {
+        length += 1;
+    }
+    format!("{length}{tail}")
+}
+
+fn pax_size(content: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(content).ok()?;
+    text.split_once(" size=")?.1.strip_suffix('\n')?.parse().ok().filter(|&size| size >= PAX_SIZE_MIN)
+}
+
+fn name_and_size(block: &Block) -> Option<(String, u64)> {
+    let name = &block[..TAR_NAME_BYTES_MAX];
+    let name = &name[..name.iter().position(|&b| b == 0).unwrap_or(name.len())];
+    let size = std::str::from_utf8(&block[124..135]).ok()?;
+    Some((String::from_utf8(name.to_vec()).ok()?, u64::from_str_radix(size, 8).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two_files() -> Vec<u8> {
+        let mut writer = Writer::new(Vec::new());
+        writer.file("oci-layout", 3, &mut &b"abc"[..]).expect("in memory");
+        writer.file("index.json", 512, &mut &[b'x'; 512][..]).expect("in memory");
+        writer.finish().expect("in memory")
+    }
+
+    fn read(tar: &[u8]) -> Result<Vec<Vec<u8>>, ContainerError> {
+        let (mut reader, mut contents) = (Reader::new(tar), Vec::new());
+        for name in ["oci-layout", "index.json"] {
+            let mut content = Vec::new();
+            if let Some(mut file) = reader.open(name)? {
+                file.content.read_to_end(&mut content).map_err(read_failed)?;
+            }
+            contents.push(content);
+        }
+        reader.finish()?;
+        Ok(contents)
+    }
+
+    #[test]
+    fn files_come_back() {
+        assert_eq!(read(&two_files()).expect("own output"), [b"abc".to_vec(), vec![b'x'; 512]]);
+    }
+
+    #[test]
+    fn every_flip_outside_of_contents_is_found() {
+        let whole = two_files();
+        let contents = [512..515, 1536..2048];
+        for i in (0..whole.len()).filter(|i| !contents.iter().any(|c| c.contains(i))) {
+            let mut bad = whole.clone();
+            bad[i] ^= 0x20;
+            assert!(read(&bad).is_err(), "flip at {i}");
+        }
+        for n in 0..whole.len() {
+            assert!(read(&whole[..n]).is_err(), "cut at {n}");
+        }
+        assert!(read(&[&whole[..], &[0]].concat()).is_err(), "trailing byte");
+    }
+
+    #[test]
+    fn sizes_from_8_gib_on_have_a_pax_header() {
+        let size = PAX_SIZE_MIN + 5;
+        let mut reader = Reader::new(io::Cursor::new(entry_header("blobs/sha256/ab", size)).chain(io::repeat(7)));
+        let file = reader.open("blobs/sha256/ab").expect("a valid header").expect("the next file");
+        assert_eq!(file.size, size);
+        let small = [header(PAX_NAME, 10, b'x').to_vec(), b"10 size=5\n".to_vec(), vec![0; 502], entry_header("a", 0)].concat();
+        assert!(Reader::new(&small[..]).open("a").is_err(), "a pax size that ustar can state");
+        assert_eq!(pax_content(8_589_934_592), "19 size=8589934592\n");
+    }
+}

@@ -1,0 +1,312 @@
+//! The zstd side of an item: independent frames, a random skippable frame, a seek table.
+//!
+//! ```text
+//! item layer = data frame* salt frame seek table
+//! ```
+//! Every data frame (RFC 8878) states its content size, uses no dictionary and no checksum (the layer's digest and the
+//! record tree cover every byte). The salt frame is skippable and holds 32 random bytes, so that a layer's digest does not
+//! confirm a guessed content. The seek table is that of zstd's seekable format 0.1.0, without checksums; it has an entry
+//! for each data frame and one for the salt frame.
+
+use std::io::{self, Read};
+
+use zstd::zstd_safe::{CCtx, CParameter, DCtx, Strategy, compress_bound};
+
+use crate::limits::{FRAME_BYTES_MAX, FRAME_PACKED_BYTES_MAX, FRAMES_MAX};
+
+const MAGIC: u32 = 0xFD2F_B528;
+/// Skippable frame that holds the item's 32 random bytes.
+const SALT_MAGIC: u32 = 0x184D_2A50;
+const SALT_BYTES: usize = 32;
+/// Skippable frame that holds the seek table.
+const SEEK_TABLE_MAGIC: u32 = 0x184D_2A5E;
+const SEEK_TABLE_FOOTER_MAGIC: u32 = 0x8F92_EAB1;
+const SEEK_TABLE_FOOTER_BYTES: u64 = 9;
+const SEEK_TABLE_ENTRY_BYTES: u64 = 8;
+
+/// A layer is not zstd as the format has it.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The bytes could not be read.
+    #[error("cannot read the layer")]
+    Read(#[from] io::Error),
+    /// Hostile or damaged input.
+    #[error("malformed zstd: {0}")]
+    Malformed(&'static str),
+    /// Beyond a limit of the format.
+    #[error("zstd frame of {bytes} bytes, limit is {bytes_max}")]
+    TooLarge {
+        /// What the frame has or claims.
+        bytes: u64,
+        /// What it may have.
+        bytes_max: u64,
+    },
+}
+
+/// Compresses frames, reusing its memory.
+pub(crate) struct Compressor(CCtx<'static>);
+
+impl Compressor {
+    pub(crate) fn new() -> Self {
+        let mut context = CCtx::create();
+        for parameter in [
+            CParameter::CompressionLevel(1),
+            CParameter::ContentSizeFlag(true),
+            CParameter::ChecksumFlag(false),
+            CParameter::Strategy(Strategy::ZSTD_fast),
+        ] {
+            context.set_parameter(parameter).expect("parameters within zstd's documented ranges");
+        }
+        Self(context)
+    }
+
+    /// Compresses `plain` into `packed`, whose old content is dropped.
+    pub(crate) fn compress(&mut self, plain: &[u8], packed: &mut Vec<u8>) {
+        packed.clear();
+        packed.reserve(compress_bound(plain.len()));
+        self.0.compress2(packed, plain).expect("the output buffer has zstd's own bound");
+    }
+}
+
+/// Decompresses frames, reusing its memory.
+pub(crate) struct Decompressor(DCtx<'static>);
+
+impl Decompressor {
+    pub(crate) fn new() -> Self {
+        Self(DCtx::create())
+    }
+
+    /// Decompresses the whole frame `packed`, which must give `plain_bytes` bytes, into `plain`.
+    pub(crate) fn decompress(&mut self, packed: &[u8], plain_bytes: u64, plain: &mut Vec<u8>) -> Result<(), FrameError> {
+        plain.clear();
+        plain.reserve(usize::try_from(plain_bytes).expect("bounded by FRAME_BYTES_MAX"));
+        let got = self.0.decompress(plain, packed).map_err(|_| FrameError::Malformed("frame does not decompress"))?;
+        if got as u64 != plain_bytes {
+            return Err(FrameError::Malformed("frame gives another size than it states"));
+        }
+        Ok(())
+    }
+}
+
+/// Sizes of one frame, in bytes: a seek-table entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FrameSize {
+    packed: u32,
+    plain: u32,
+}
+
+/// The seek table under construction, or as the frames that were read say it must be.
+#[derive(Default)]
+pub(crate) struct SeekTable(Vec<FrameSize>);
+
+impl SeekTable {
+    pub(crate) fn push(&mut self, packed: usize, plain: usize) {
+        let size = |n: usize| u32::try_from(n).expect("frames stay far below 4 GiB");
+        self.0.push(FrameSize { packed: size(packed), plain: size(plain) });
+    }
+
+    fn content_bytes(&self) -> u64 {
+        self.0.len() as u64 * SEEK_TABLE_ENTRY_BYTES + SEEK_TABLE_FOOTER_BYTES
+    }
+
+    fn write(&self) -> Vec<u8> {
+        let content_bytes = u32::try_from(self.content_bytes()).expect("FRAMES_MAX entries of 8 bytes fit");
+        let mut bytes = Vec::with_capacity(8 + content_bytes as usize);
+        bytes.extend(SEEK_TABLE_MAGIC.to_le_bytes());
+        bytes.extend(content_bytes.to_le_bytes());
+        for frame in &self.0 {
+            bytes.extend(frame.packed.to_le_bytes());
+            bytes.extend(frame.plain.to_le_bytes());
+        }
+        bytes.extend(u32::try_from(self.0.len()).expect("as above").to_le_bytes());
+        bytes.push(0); // descriptor: no checksums
+        bytes.extend(SEEK_TABLE_FOOTER_MAGIC.to_le_bytes());
+        bytes
+    }
+}
+
+/// What follows the data frames: the salt frame and the seek table.
+pub(crate) fn trailer(mut frames: SeekTable, salt: &[u8; SALT_BYTES]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.extend(SALT_MAGIC.to_le_bytes());
+    bytes.extend((SALT_BYTES as u32).to_le_bytes());
+    bytes.extend(salt);
+    frames.push(bytes.len(), 0);
+    bytes.extend(frames.write());
+    bytes
+}
+
+/// Reads an item layer frame by frame, checking its structure; the seek table's offsets are never trusted.
+pub(crate) struct FrameReader<R> {
+    layer: R,
+    seen: SeekTable,
+    salt_seen: bool,
+}
+
+impl<R: Read> FrameReader<R> {
+    pub(crate) fn new(layer: R) -> Self {
+        Self { layer, seen: SeekTable::default(), salt_seen: false }
+    }
+
+    /// Reads the next data frame into `packed` and returns its content size, or `None` once the layer has ended as it must.
+    pub(crate) fn next(&mut self, packed: &mut Vec<u8>) -> Result<Option<u64>, FrameError> {
+        packed.clear();
+        loop {
+            self.take(packed, 4)?;
+            let magic = le(&packed[..4]) as u32;
+            match magic {
+                MAGIC if !self.salt_seen => {
+                    let plain_bytes = self.data_frame(packed)?;
+                    self.seen.push(packed.len(), plain_bytes as usize);
+                    if self.seen.0.len() as u64 > FRAMES_MAX {
+                        return Err(FrameError::Malformed("too many frames"));
+                    }
+                    return Ok(Some(plain_bytes));
+                }
+                SALT_MAGIC if !self.salt_seen => self.salt_frame(packed)?,
+                SEEK_TABLE_MAGIC if self.salt_seen => return self.seek_table(packed).map(|()| None),
+                _ => return Err(FrameError::Malformed("frame of an unexpected kind")),
+            }
+            packed.clear();
+        }
+    }
+
+    /// What was wrapped, for the digest that it computed.
+    pub(crate) fn into_inner(self) -> R {
+        self.layer
+    }
+
+    /// Reads the rest of a data frame (RFC 8878 §3.1.1) behind its magic; returns the content size.
+    fn data_frame(&mut self, packed: &mut Vec<u8>) -> Result<u64, FrameError> {
+        let plain_bytes = self.frame_header(packed)?;
+        if plain_bytes > FRAME_BYTES_MAX {
+            return Err(FrameError::TooLarge { bytes: plain_bytes, bytes_max: FRAME_BYTES_MAX });
+        }
+        loop {
+            let header = self.take(packed, 3)?;
+            let block = le(header);
+            let (last, kind, size) = (block & 1 == 1, block >> 1 & 3, block >> 3);
+            match kind {
+                0 | 2 => self.take(packed, size)?, // raw, compressed
+                1 => self.take(packed, 1)?,        // one byte, repeated `size` times
+                _ => return Err(FrameError::Malformed("reserved block type")),
+            };
+            if last {
+                return Ok(plain_bytes);
+            }
+        }
+    }
+
+    /// Reads a frame header (RFC 8878 §3.1.1.1) and returns the content size that it must state.
+    fn frame_header(&mut self, packed: &mut Vec<u8>) -> Result<u64, FrameError> {
+        let descriptor = self.take(packed, 1)?[0];
+        let (size_flag, single_segment) = (descriptor >> 6, descriptor & 0x20 != 0);
+        if descriptor & 0b1_1111 != 0 {
+            return Err(FrameError::Malformed("frame with a checksum, a dictionary or reserved bits"));
+        }
+        if !single_segment {
+            self.take(packed, 1)?; // window descriptor: the frame is decompressed whole, so the window needs no memory
+        }
+        match (size_flag, single_segment) {
+            (0, false) => Err(FrameError::Malformed("frame without a content size")),
+            (0, true) => Ok(le(self.take(packed, 1)?)),
+            (1, _) => Ok(le(self.take(packed, 2)?) + 256),
+            (2, _) => Ok(le(self.take(packed, 4)?)),
+            _ => Ok(le(self.take(packed, 8)?)),
+        }
+    }
+
+    fn salt_frame(&mut self, packed: &mut Vec<u8>) -> Result<(), FrameError> {
+        if le(self.take(packed, 4)?) != SALT_BYTES as u64 {
+            return Err(FrameError::Malformed("salt frame of another size than 32 bytes"));
+        }
+        self.take(packed, SALT_BYTES as u64)?;
+        self.salt_seen = true;
+        self.seen.push(packed.len(), 0);
+        Ok(())
+    }
+
+    /// Compares the seek table with the frames seen, and makes sure that the layer ends with it.
+    fn seek_table(&mut self, packed: &[u8]) -> Result<(), FrameError> {
+        let expected = self.seen.write();
+        let mut found = packed.to_vec();
+        self.layer.by_ref().take(expected.len() as u64 - 4).read_to_end(&mut found)?;
+        if found != expected {
+            return Err(FrameError::Malformed("seek table does not list the frames"));
+        }
+        match self.layer.read(&mut [0])? {
+            0 => Ok(()),
+            _ => Err(FrameError::Malformed("bytes behind the seek table")),
+        }
+    }
+
+    /// Appends the next `n` bytes of the layer to `packed` and returns them.
+    fn take<'p>(&mut self, packed: &'p mut Vec<u8>, n: u64) -> Result<&'p [u8], FrameError> {
+        let start = packed.len();
+        let end = start as u64 + n;
+        if end > FRAME_PACKED_BYTES_MAX {
+            return Err(FrameError::TooLarge { bytes: end, bytes_max: FRAME_PACKED_BYTES_MAX });
+        }
+        packed.resize(end as usize, 0);
+        match self.layer.read_exact(&mut packed[start..]) {
+            Ok(()) => Ok(&packed[start..]),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err(FrameError::Malformed("layer ends early")),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+/// Little-endian number of up to 8 bytes.
+fn le(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |n, &b| n << 8 | u64::from(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(parts: &[&[u8]]) -> Vec<u8> {
+        let (mut compressor, mut frames, mut layer, mut packed) =
+            (Compressor::new(), SeekTable::default(), Vec::new(), Vec::new());
+        for part in parts {
+            compressor.compress(part, &mut packed);
+            frames.push(packed.len(), part.len());
+            layer.extend(&packed);
+        }
+        layer.extend(trailer(frames, &[7; 32]));
+        layer
+    }
+
+    fn read(layer: &[u8]) -> Result<Vec<u8>, FrameError> {
+        let (mut reader, mut unpack) = (FrameReader::new(layer), Decompressor::new());
+        let (mut packed, mut plain, mut all) = (Vec::new(), Vec::new(), Vec::new());
+        while let Some(bytes) = reader.next(&mut packed)? {
+            unpack.decompress(&packed, bytes, &mut plain)?;
+            all.extend(&plain);
+        }
+        Ok(all)
+    }
+
+    #[test]
+    fn frames_come_back() {
+        let noise: Vec<u8> = (0..300_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let parts: [&[u8]; 4] = [b"hello", &[b'a'; 100_000], &noise, b"x"];
+        assert_eq!(read(&layer(&parts)).expect("a valid layer"), parts.concat());
+        assert_eq!(read(&layer(&[])).expect("an empty layer"), b"");
+    }
+
+    #[test]
+    fn every_truncation_and_every_flip_of_structure_is_refused() {
+        let whole = layer(&[b"hello hello hello hello", b"world"]);
+        for n in 0..whole.len() {
+            assert!(read(&whole[..n]).is_err(), "cut at {n}");
+        }
+        assert!(read(&[&whole[..], b"x"].concat()).is_err(), "trailing byte");
+        let seek_table_at = whole.len() - (8 + 3 * 8 + 9);
+        for i in seek_table_at..whole.len() {
+            let mut bad = whole.clone();
+            bad[i] ^= 1;
+            assert!(read(&bad).is_err(), "flip at {i}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! SHA-256 digests: of blobs (their names), of leaves and nodes of the record tree.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::str::FromStr;
+
+use data_encoding::HEXLOWER;
+use sha2::Digest as _;
+
+/// A SHA-256 digest. Text form: `sha256:` and 64 lowercase hex digits, and nothing else.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest([u8; 32]);
+
+/// The text is not `sha256:` and 64 lowercase hex digits.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{text:?} is not a digest of the form sha256:<64 lowercase hex digits>")]
+pub struct ParseDigestError {
+    text: String,
+}
+
+impl Digest {
+    /// Digest of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut hasher = Hasher::new();
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The 64 hex digits alone, as in a blob's file name.
+    #[must_use]
+    pub fn hex(&self) -> String {
+        HEXLOWER.encode(&self.0)
+    }
+
+    /// Reads the 64 hex digits alone.
+    ///
+    /// # Errors
+    /// The text is anything else.
+    pub fn from_hex(text: &str) -> Result<Self, ParseDigestError> {
+        let mut bytes = [0; 32];
+        let fail = || ParseDigestError { text: text.chars().take(80).collect() };
+        if text.len() != 64 {
+            return Err(fail());
+        }
+        HEXLOWER.decode_mut(text.as_bytes(), &mut bytes).map_err(|_| fail())?;
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Digest {
+    type Err = ParseDigestError;
+
+    fn from_str(text: &str) -> Result<Self, ParseDigestError> {
+        let hex = text.strip_prefix("sha256:");
+        Self::from_hex(hex.unwrap_or("")).map_err(|_| ParseDigestError { text: text.chars().take(80).collect() })
+    }
+}
+
+crate::serde_as_text!(Digest);
+
+/// A SHA-256 computation under way.
+#[derive(Clone, Default)]
+pub struct Hasher(sha2::Sha256);
+
+impl Hasher {
+    /// Starts with no bytes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all bytes taken.
+    #[must_use]
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
+/// Counts and hashes what passes through to (or from) `inner`.
+pub struct Hashing<T> {
+    inner: T,
+    hasher: Hasher,
+    bytes: u64,
+}
+
+impl<T> Hashing<T> {
+    /// Starts at zero bytes.
+    pub fn new(inner: T) -> Self {
+        Self { inner, hasher: Hasher::new(), bytes: 0 }
+    }
+
+    /// Bytes passed so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// What was wrapped, the digest and the number of the bytes that passed.
+    pub fn finish(self) -> (T, Digest, u64) {
+        (self.inner, self.hasher.finish(), self.bytes)
+    }
+
+    fn passed(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.passed(&buffer[..n]);
+        Ok(n)
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.inner.write(bytes)?;
+        self.passed(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn text_form_is_one_form_only() {
+        assert_eq!(Digest::of(b"").to_string(), EMPTY);
+        assert_eq!(EMPTY.parse::<Digest>().ok(), Some(Digest::of(b"")));
+        for bad in [&EMPTY.to_uppercase(), &EMPTY[7..], &EMPTY[..70], "", "sha256:", &format!("{EMPTY} ")] {
+            assert!(bad.parse::<Digest>().is_err(), "{bad:?}");
+        }
+    }
+}

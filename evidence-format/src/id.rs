@@ -1,0 +1,170 @@
+//! Names and identifiers that stand in evidence. Each is parsed once and cannot be wrong afterwards.
+
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::{BASE64, HEXLOWER};
+
+use crate::digest::Digest;
+
+/// A text is not a valid identifier.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{text:?} is not a valid {what}: {rule}")]
+pub struct ParseIdError {
+    what: &'static str,
+    rule: &'static str,
+    text: String,
+}
+
+/// Gives a type that is written as one text in JSON its `Serialize` and `Deserialize`.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! serde_as_text {
+    ($type:ty) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+macro_rules! name_type {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $valid:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseIdError;
+
+            fn from_str(text: &str) -> Result<Self, ParseIdError> {
+                let valid: fn(&str) -> bool = $valid;
+                if valid(text) {
+                    return Ok(Self(text.to_owned()));
+                }
+                Err(ParseIdError { what: $what, rule: $rule, text: text.chars().take(80).collect() })
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        $crate::serde_as_text!($name);
+    };
+}
+
+name_type!(
+    /// An incident's short name, such as `INC-2026-042`. It becomes part of file names.
+    IncidentId, "incident id", "1 to 64 of A-Z a-z 0-9 . _ -, starting with a letter or digit",
+    |t| t.len() <= 64 && starts_with(t, |b| b.is_ascii_alphanumeric())
+        && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+);
+
+name_type!(
+    /// An item's name inside its bundle, such as `host-sockets`. It is hashed into every leaf of the item's record tree.
+    ItemName, "item name", "1 to 128 of a-z 0-9 . _ -, starting with a letter or digit",
+    |t| t.len() <= 128 && starts_with(t, lower_or_digit)
+        && t.bytes().all(|b| lower_or_digit(b) || b"._-".contains(&b))
+);
+
+name_type!(
+    /// Names a stream of bundles: 32 lowercase hex digits, drawn at random when the stream begins.
+    StreamId, "stream id", "32 lowercase hex digits",
+    |t| t.len() == 32 && HEXLOWER.decode(t.as_bytes()).is_ok()
+);
+
+fn starts_with(text: &str, allowed: fn(u8) -> bool) -> bool {
+    text.bytes().next().is_some_and(allowed)
+}
+
+fn lower_or_digit(b: u8) -> bool {
+    b.is_ascii_lowercase() || b.is_ascii_digit()
+}
+
+impl StreamId {
+    /// Writes 16 random bytes as a stream id.
+    #[must_use]
+    pub fn from_random(bytes: [u8; 16]) -> Self {
+        Self(HEXLOWER.encode(&bytes))
+    }
+}
+
+/// Names a public key: the SHA-256 of its SubjectPublicKeyInfo in DER. Text form: standard base64, as sigstore's
+/// `publicKey.hint` and DSSE's `keyid` carry it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(Digest);
+
+impl KeyId {
+    /// The id of the key whose SubjectPublicKeyInfo is `spki_der`.
+    #[must_use]
+    pub fn of_spki(spki_der: &[u8]) -> Self {
+        Self(Digest::of(spki_der))
+    }
+
+    /// The fingerprint in hex, as `openssl pkey -pubin -outform DER | sha256sum` prints it.
+    #[must_use]
+    pub fn hex(&self) -> String {
+        self.0.hex()
+    }
+}
+
+impl FromStr for KeyId {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        let digest = BASE64.decode(text.as_bytes()).ok().and_then(|b| Digest::from_hex(&HEXLOWER.encode(&b)).ok());
+        digest.map(Self).ok_or_else(|| ParseIdError {
+            what: "key id",
+            rule: "base64 of 32 bytes",
+            text: text.chars().take(80).collect(),
+        })
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&BASE64.encode(self.0.as_bytes()))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+serde_as_text!(KeyId);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_could_leave_a_folder_are_refused() {
+        for bad in ["", ".", "..", "-x", "a/b", "a\\b", "a b", "é", &"x".repeat(65)] {
+            assert!(bad.parse::<IncidentId>().is_err(), "{bad:?}");
+        }
+        assert!("INC-1".parse::<IncidentId>().is_ok());
+        assert!("Upper".parse::<ItemName>().is_err());
+        assert!("host-sockets".parse::<ItemName>().is_ok());
+    }
+}

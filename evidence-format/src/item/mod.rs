@@ -1,0 +1,91 @@
+//! An item: one WARC file, as compressed frames, with its segment list and its record tree.
+//!
+//! Writing and reading are the same work in two directions. One thread keeps the order (it cuts, or reads, chunks, and
+//! hashes what lies across two of them); [`workers`] do what costs: compressing or decompressing a chunk and hashing the
+//! segments that lie wholly inside it. Memory is a fixed number of chunks, whatever the item's size.
+
+mod read;
+mod workers;
+mod write;
+
+pub use read::{Contents, ItemError, Piece, Visit, read_item};
+pub use workers::{Pack, Workers};
+pub use write::{FinishedItem, ItemWriter, Streamed, WriteItemError};
+
+use crate::container::zstd::FrameError;
+use crate::digest::{Digest, Hasher};
+use crate::tree::{LeafKey, Range};
+
+/// One frame under way between the thread that keeps the order and a worker.
+#[derive(Default)]
+pub(crate) struct Chunk {
+    /// Plaintext: the first `plain_bytes` of it count.
+    plain: Vec<u8>,
+    plain_bytes: usize,
+    /// The frame.
+    packed: Vec<u8>,
+    /// How the plaintext is cut; the lengths add up to `plain_bytes`.
+    pieces: Vec<Piece>,
+    /// Number of the leaf that the first piece belongs to.
+    first_leaf: u64,
+    key: Option<LeafKey>,
+    /// The leaves of the pieces that are whole segments.
+    leaves: Range,
+    outcome: Option<FrameError>,
+}
+
+impl Chunk {
+    fn plain(&self) -> &[u8] {
+        &self.plain[..self.plain_bytes]
+    }
+
+    /// Hashes the whole segments.
+    fn hash_leaves(&mut self) {
+        self.leaves.clear();
+        let key = self.key.as_ref().expect("set before a chunk is handed to a worker");
+        let mut rest = &self.plain[..self.plain_bytes];
+        for (index, piece) in (self.first_leaf..).zip(&self.pieces) {
+            let (bytes, behind) = rest.split_at(piece.len as usize);
+            if piece.starts && piece.ends {
+                self.leaves.push(index, key.leaf(index, bytes));
+            }
+            rest = behind;
+        }
+    }
+}
+
+/// Puts the leaves of chunks together, in order, and hashes the segments that lie across chunks.
+struct Leaves {
+    key: LeafKey,
+    tree: Range,
+    open: Option<Hasher>,
+}
+
+impl Leaves {
+    fn new(key: LeafKey) -> Self {
+        Self { key, tree: Range::new(), open: None }
+    }
+
+    fn absorb(&mut self, chunk: &Chunk) {
+        let (Some(first), Some(last)) = (chunk.pieces.first(), chunk.pieces.last()) else { return };
+        if !first.starts {
+            let mut open = self.open.take().expect("a piece that goes on follows one that began");
+            open.update(&chunk.plain()[..first.len as usize]);
+            if first.ends {
+                self.tree.push(chunk.first_leaf, open.finish());
+            } else {
+                self.open = Some(open);
+            }
+        }
+        self.tree.append(&chunk.leaves);
+        if last.starts && !last.ends {
+            let mut open = self.key.start(chunk.first_leaf + chunk.pieces.len() as u64 - 1);
+            open.update(&chunk.plain()[chunk.plain_bytes - last.len as usize..]);
+            self.open = Some(open);
+        }
+    }
+
+    fn root(&self) -> Digest {
+        self.tree.root()
+    }
+}

@@ -1,0 +1,249 @@
+//! OCI image manifests and the index (OCI image-spec 1.1), as far as a bundle uses them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::canonical::{self, DecodeError};
+use crate::config::Config;
+use crate::digest::Digest;
+use crate::limits::{INDEX_BYTES_MAX, MANIFEST_BYTES_MAX, MANIFESTS_MAX};
+
+/// Content of the file `oci-layout`.
+pub const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// `mediaType` of manifests.
+pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// `mediaType` of the index.
+pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// `artifactType` of a bundle's manifest.
+pub const BUNDLE: &str = "application/vnd.exhibit.bundle.v1";
+/// Media type of the config blob.
+pub const CONFIG: &str = "application/vnd.exhibit.config.v1+json";
+/// Media type of the key of the leaf salts.
+pub const DISCLOSURE_KEY: &str = "application/vnd.exhibit.disclosure-key.v1";
+/// Media type of segment lists.
+pub const SEGMENTS: &str = "application/vnd.exhibit.segments.v1+zstd";
+/// Media type of items.
+pub const ITEM: &str = "application/vnd.exhibit.item.v1+zstd";
+/// Media type of sigstore bundles, and `artifactType` of the manifest that carries one.
+pub const SIGSTORE_BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+/// Media type of the config of manifests that have none.
+pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+/// The blob of media type [`EMPTY`].
+pub const EMPTY_BLOB: &[u8] = b"{}";
+
+/// Annotation: the name of a manifest in the index.
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// Annotation: the name of a layer.
+pub const TITLE: &str = "org.opencontainers.image.title";
+/// [`REF_NAME`] of the bundle's manifest.
+pub const BUNDLE_REF: &str = "bundle";
+/// [`REF_NAME`] of the attestation's manifest.
+pub const ATTESTATION_REF: &str = "attestation";
+/// [`TITLE`] of the disclosure key.
+pub const DISCLOSURE_KEY_TITLE: &str = "disclosure-key";
+
+type Annotations = BTreeMap<String, String>;
+
+/// Points to a blob.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Descriptor {
+    /// Names for people; nothing that matters for security.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<Annotations>,
+    /// In the index: the artifact type of the manifest pointed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+    /// Digest of the blob.
+    pub digest: Digest,
+    /// What the blob is.
+    pub media_type: String,
+    /// Bytes of the blob.
+    pub size: u64,
+}
+
+impl Descriptor {
+    /// Points to a blob of `size` bytes.
+    #[must_use]
+    pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
+        Self { annotations: None, artifact_type: None, digest, media_type: media_type.to_owned(), size }
+    }
+
+    /// Points to `blob`.
+    #[must_use]
+    pub fn of(media_type: &str, blob: &[u8]) -> Self {
+        Self::new(media_type, Digest::of(blob), blob.len() as u64)
+    }
+
+    /// With one annotation.
+    #[must_use]
+    pub fn annotated(mut self, key: &str, value: &str) -> Self {
+        self.annotations = Some(Annotations::from([(key.to_owned(), value.to_owned())]));
+        self
+    }
+
+    fn annotation(&self, key: &str) -> Option<&str> {
+        self.annotations.as_ref()?.get(key).map(String::as_str)
+    }
+}
+
+/// A manifest: of a bundle, or of something that refers to one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Manifest {
+    /// What the whole is.
+    pub artifact_type: String,
+    /// Its config blob.
+    pub config: Descriptor,
+    /// Its other blobs.
+    pub layers: Vec<Descriptor>,
+    /// [`MANIFEST`].
+    pub media_type: String,
+    /// 2.
+    pub schema_version: u64,
+    /// The manifest that it refers to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Descriptor>,
+}
+
+impl Manifest {
+    /// The manifest of a bundle: the disclosure key, then for each item its segment list and its layer.
+    /// `sizes` gives the bytes of a blob.
+    #[must_use]
+    pub fn of_bundle(config: &Config, config_blob: &[u8], sizes: &dyn Fn(&Digest) -> u64) -> Self {
+        let descriptor = |media_type, digest: &Digest, title: &str| {
+            Descriptor::new(media_type, *digest, sizes(digest)).annotated(TITLE, title)
+        };
+        let mut layers = vec![descriptor(DISCLOSURE_KEY, &config.disclosure_key, DISCLOSURE_KEY_TITLE)];
+        for item in &config.items {
+            layers.push(descriptor(SEGMENTS, &item.segments, &format!("{}.segments.zst", item.name)));
+            layers.push(descriptor(ITEM, &item.layer, &format!("{}.warc.zst", item.name)));
+        }
+        Self {
+            artifact_type: BUNDLE.to_owned(),
+            config: Descriptor::of(CONFIG, config_blob),
+            layers,
+            media_type: MANIFEST.to_owned(),
+            schema_version: 2,
+            subject: None,
+        }
+    }
+
+    /// The manifest that carries a sigstore bundle for the bundle `subject`.
+    #[must_use]
+    pub fn of_attestation(sigstore_bundle: &[u8], subject: Descriptor) -> Self {
+        Self {
+            artifact_type: SIGSTORE_BUNDLE.to_owned(),
+            config: Descriptor::of(EMPTY, EMPTY_BLOB),
+            layers: vec![Descriptor::of(SIGSTORE_BUNDLE, sigstore_bundle)],
+            media_type: MANIFEST.to_owned(),
+            schema_version: 2,
+            subject: Some(subject),
+        }
+    }
+
+    /// The canonical bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        canonical::encode(self)
+    }
+
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// It is not a canonical document of its kind.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        canonical::decode(bytes, MANIFEST_BYTES_MAX)
+    }
+
+    /// Every descriptor that it points to blobs with.
+    pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
+        std::iter::once(&self.config).chain(&self.layers)
+    }
+}
+
+/// `index.json`: lists the manifests. Mutable and untrusted; every other OCI tool may write it anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Index {
+    /// The manifests, each with a [`REF_NAME`].
+    pub manifests: Vec<Descriptor>,
+    /// [`INDEX`]; some tools leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    /// 2.
+    pub schema_version: u64,
+}
+
+/// The index was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// Not a document of its kind.
+    #[error("index.json")]
+    Decode(#[from] DecodeError),
+    /// A rule of the format is broken.
+    #[error("index.json is not valid: {0}")]
+    Invalid(&'static str),
+}
+
+impl Index {
+    /// The index of a bundle and what refers to it, by name.
+    #[must_use]
+    pub fn new(manifests: &[(&str, &Manifest)]) -> Self {
+        let entry = |(name, manifest): &(&str, &Manifest)| Descriptor {
+            artifact_type: Some(manifest.artifact_type.clone()),
+            ..Descriptor::of(MANIFEST, &manifest.encode()).annotated(REF_NAME, name)
+        };
+        Self { manifests: manifests.iter().map(entry).collect(), media_type: Some(INDEX.to_owned()), schema_version: 2 }
+    }
+
+    /// The canonical bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        canonical::encode(self)
+    }
+
+    /// Reads an index: compact JSON whose members may stand in any order.
+    ///
+    /// # Errors
+    /// See [`IndexError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, IndexError> {
+        let index: Self = canonical::decode_lenient(bytes, INDEX_BYTES_MAX)?;
+        if !canonical::is_compact(bytes) {
+            return Err(IndexError::Invalid("white space between tokens"));
+        }
+        if index.schema_version != 2 || index.media_type.as_deref().is_some_and(|t| t != INDEX) {
+            return Err(IndexError::Invalid("not an OCI image index"));
+        }
+        if index.manifests.len() > MANIFESTS_MAX {
+            return Err(IndexError::Invalid("too many manifests"));
+        }
+        for (i, entry) in index.manifests.iter().enumerate() {
+            if entry.media_type != MANIFEST {
+                return Err(IndexError::Invalid("an entry that is no manifest"));
+            }
+            if index.manifests[..i].iter().any(|other| other.digest == entry.digest) {
+                return Err(IndexError::Invalid("a manifest is listed twice"));
+            }
+            if entry.annotations.as_ref().is_some_and(|a| a.len() != 1 || !a.contains_key(REF_NAME)) {
+                return Err(IndexError::Invalid("an annotation that is no name"));
+            }
+        }
+        Ok(index)
+    }
+
+    /// True if what `entry` says besides digest and size is true of `manifest`.
+    #[must_use]
+    pub fn entry_matches(entry: &Descriptor, manifest: &Manifest) -> bool {
+        let name = match manifest.artifact_type.as_str() {
+            BUNDLE => Some(BUNDLE_REF),
+            SIGSTORE_BUNDLE => Some(ATTESTATION_REF),
+            _ => None,
+        };
+        let name_ok = entry.annotation(REF_NAME).is_none_or(|found| name.is_none_or(|name| found == name));
+        let type_ok = entry.artifact_type.as_ref().is_none_or(|found| *found == manifest.artifact_type);
+        name_ok && type_ok
+    }
+}

@@ -1,0 +1,182 @@
+//! The segment list: which bytes of an item are records. It stands beside the item as a blob of its own.
+//!
+//! Before compression it is one unsigned LEB128 number for each segment, in order: `2 × length + 1` for a record,
+//! `2 × length` for glue. Lengths are at least 1, and numbers are written in as few bytes as possible. Compressed, it is a
+//! single zstd frame and nothing behind it.
+
+use std::io::{self, BufReader, Read, Write};
+
+use zstd::stream::{read::Decoder, write::Encoder};
+
+use super::{Kind, Segment};
+use crate::limits::{ITEM_BYTES_MAX, SEGMENT_LIST_WINDOW_LOG_MAX};
+
+/// Level of the list's own compression: lists are small, and level 3 takes a tenth off.
+const LEVEL: i32 = 3;
+/// Window of the list's own compression; keeps writer and reader at 128 KiB.
+const WINDOW_LOG: u32 = 17;
+
+/// A segment list was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// The bytes could not be read, or are not zstd.
+    #[error("cannot read the segment list")]
+    Read(#[source] io::Error),
+    /// Not a number, not in its shortest form, or out of range.
+    #[error("segment list is malformed: {0}")]
+    Malformed(&'static str),
+}
+
+/// Writes a segment list.
+pub struct ListWriter<W: Write>(Encoder<'static, W>);
+
+impl<W: Write> ListWriter<W> {
+    /// Starts an empty list.
+    ///
+    /// # Errors
+    /// zstd has no memory.
+    pub fn new(inner: W) -> io::Result<Self> {
+        let mut encoder = Encoder::new(inner, LEVEL)?;
+        encoder.window_log(WINDOW_LOG)?;
+        Ok(Self(encoder))
+    }
+
+    /// Adds a segment of at least one byte.
+    ///
+    /// # Errors
+    /// The inner writer failed.
+    pub fn push(&mut self, segment: Segment) -> io::Result<()> {
+        let mut bytes = [0; 10];
+        self.0.write_all(encode(segment, &mut bytes))
+    }
+
+    /// Ends the list and gives back the inner writer.
+    ///
+    /// # Errors
+    /// The inner writer failed.
+    pub fn finish(self) -> io::Result<W> {
+        self.0.finish()
+    }
+}
+
+fn encode(segment: Segment, bytes: &mut [u8; 10]) -> &[u8] {
+    let mut rest = segment.len << 1 | u64::from(segment.kind == Kind::Record);
+    for i in 0..bytes.len() {
+        bytes[i] = (rest & 0x7f) as u8;
+        rest >>= 7;
+        if rest == 0 {
+            return &bytes[..=i];
+        }
+        bytes[i] |= 0x80;
+    }
+    unreachable!("ten groups of seven bits hold any u64")
+}
+
+/// Reads a segment list, in constant memory.
+pub struct ListReader<R: Read>(BufReader<Decoder<'static, BufReader<R>>>);
+
+impl<R: Read> ListReader<R> {
+    /// Starts at the first segment.
+    ///
+    /// # Errors
+    /// zstd has no memory.
+    pub fn new(inner: R) -> Result<Self, ListError> {
+        let mut decoder = Decoder::new(inner).map_err(ListError::Read)?.single_frame();
+        decoder.window_log_max(SEGMENT_LIST_WINDOW_LOG_MAX).map_err(ListError::Read)?;
+        Ok(Self(BufReader::new(decoder)))
+    }
+
+    /// The next segment; `None` at the list's end, behind which there is nothing.
+    ///
+    /// # Errors
+    /// See [`ListError`].
+    pub fn next(&mut self) -> Result<Option<Segment>, ListError> {
+        let mut number = 0_u64;
+        for shift in (0..70).step_by(7) {
+            let Some(byte) = self.byte()? else {
+                return if shift == 0 { self.end() } else { Err(ListError::Malformed("ends inside a number")) };
+            };
+            let group = u64::from(byte & 0x7f);
+            if shift == 63 && group > 1 {
+                return Err(ListError::Malformed("number above 64 bits"));
+            }
+            number |= group << shift;
+            if byte & 0x80 == 0 {
+                let shortest = byte != 0 || shift == 0;
+                return if shortest {
+                    segment(number).map(Some)
+                } else {
+                    Err(ListError::Malformed("number in a longer form than needed"))
+                };
+            }
+        }
+        Err(ListError::Malformed("number above 64 bits"))
+    }
+
+    fn byte(&mut self) -> Result<Option<u8>, ListError> {
+        let mut byte = [0];
+        let n = self.0.read(&mut byte).map_err(ListError::Read)?;
+        Ok((n == 1).then_some(byte[0]))
+    }
+
+    fn end(&mut self) -> Result<Option<Segment>, ListError> {
+        let behind = self.0.get_mut().get_mut().read(&mut [0]).map_err(ListError::Read)?;
+        if behind == 0 { Ok(None) } else { Err(ListError::Malformed("bytes behind its zstd frame")) }
+    }
+}
+
+fn segment(number: u64) -> Result<Segment, ListError> {
+    let (len, kind) = (number >> 1, if number & 1 == 1 { Kind::Record } else { Kind::Glue });
+    match len {
+        0 => Err(ListError::Malformed("segment of no bytes")),
+        1..=ITEM_BYTES_MAX => Ok(Segment { kind, len }),
+        _ => Err(ListError::Malformed("segment longer than an item may be")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(plain: &[u8]) -> Result<Vec<Segment>, ListError> {
+        let packed = zstd::encode_all(plain, 3).expect("in memory");
+        let mut reader = ListReader::new(&packed[..])?;
+        let mut segments = Vec::new();
+        while let Some(segment) = reader.next()? {
+            segments.push(segment);
+        }
+        Ok(segments)
+    }
+
+    #[test]
+    fn lists_come_back() {
+        let lens = [1, 63, 64, 127, 128, 8191, 8192, 1 << 40];
+        let segments: Vec<Segment> =
+            lens.iter().flat_map(|&len| [Kind::Glue, Kind::Record].map(|kind| Segment { kind, len })).collect();
+        let mut writer = ListWriter::new(Vec::new()).expect("memory");
+        for s in &segments {
+            writer.push(*s).expect("in memory");
+        }
+        let packed = writer.finish().expect("in memory");
+        let plain = zstd::decode_all(&packed[..]).expect("own output");
+        assert_eq!(read(&plain).expect("own output"), segments);
+    }
+
+    #[test]
+    fn other_spellings_are_refused() {
+        for (bad, why) in [
+            (&[0x83, 0x00][..], "overlong"),
+            (&[0x00], "zero glue"),
+            (&[0x01], "zero record"),
+            (&[0x83], "cut"),
+            (&[0xff; 10], "too large"),
+            (&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f], "longer than an item"),
+        ] {
+            assert!(read(bad).is_err(), "{why}");
+        }
+        let packed = [zstd::encode_all(&[3_u8][..], 3).expect("in memory"), b"x".to_vec()].concat();
+        let mut reader = ListReader::new(&packed[..]).expect("memory");
+        assert!(reader.next().expect("one record").is_some());
+        assert!(reader.next().is_err(), "trailing byte");
+    }
+}

@@ -1,0 +1,221 @@
+//! A statement under a signature: DSSE inside a sigstore bundle v0.3.
+
+use data_encoding::BASE64;
+use serde::{Deserialize, Serialize};
+
+use crate::canonical::{self, DecodeError};
+use crate::id::KeyId;
+use crate::keyring::{PublicKey, SignError, Signer};
+use crate::limits::{PAE_BYTES_MAX, SIGSTORE_BUNDLE_BYTES_MAX};
+use crate::manifest::SIGSTORE_BUNDLE;
+use crate::statement::{Statement, StatementError};
+
+/// `payloadType` of in-toto statements (in-toto/attestation, envelope v1).
+const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
+
+/// A sigstore bundle with one DSSE signature by a managed key. Nothing in it is checked yet but its form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attestation {
+    payload: Vec<u8>,
+    key_id: KeyId,
+    signature: [u8; 64],
+    timestamps: Option<Timestamps>,
+}
+
+/// A statement whose signature was checked against a key that the caller trusts. Made by [`Attestation::verify`] alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignatureChecked {
+    key_id: KeyId,
+    statement: Statement,
+}
+
+impl SignatureChecked {
+    /// The key that signed.
+    #[must_use]
+    pub fn key_id(&self) -> KeyId {
+        self.key_id
+    }
+
+    /// What it signed.
+    #[must_use]
+    pub fn statement(&self) -> &Statement {
+        &self.statement
+    }
+}
+
+/// A sigstore bundle was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum AttestationError {
+    /// Not a canonical document of its kind.
+    #[error("sigstore bundle")]
+    Decode(#[from] DecodeError),
+    /// A sigstore bundle, but not of this kind.
+    #[error("sigstore bundle is not valid here: {0}")]
+    Invalid(&'static str),
+    /// What it signs is no statement about a capture.
+    #[error(transparent)]
+    Statement(#[from] StatementError),
+}
+
+/// A statement could not be signed.
+#[derive(Debug, thiserror::Error)]
+pub enum AttestError {
+    /// The key could not be used.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// The statement is longer than keys in a KMS can sign.
+    #[error("statement gives {bytes} bytes to sign, limit is {PAE_BYTES_MAX}")]
+    TooLarge {
+        /// Bytes of its pre-authentication encoding.
+        bytes: u64,
+    },
+}
+
+/// DSSE's pre-authentication encoding (secure-systems-lab/dsse, protocol.md v1.0.2): the bytes that are signed.
+#[must_use]
+pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+    let head = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len());
+    [head.as_bytes(), payload].concat()
+}
+
+impl Attestation {
+    /// Signs `statement`.
+    ///
+    /// # Errors
+    /// See [`AttestError`].
+    pub fn sign(statement: &Statement, signer: &dyn Signer) -> Result<Self, AttestError> {
+        let payload = statement.encode();
+        let message = pae(PAYLOAD_TYPE, &payload);
+        if message.len() as u64 > PAE_BYTES_MAX {
+            return Err(AttestError::TooLarge { bytes: message.len() as u64 });
+        }
+        let signature = signer.sign(&message)?;
+        Ok(Self { payload, key_id: signer.public_key().id(), signature, timestamps: None })
+    }
+
+    /// The key that it claims to be signed by: a hint for choosing a key, and no proof.
+    #[must_use]
+    pub fn key_hint(&self) -> KeyId {
+        self.key_id
+    }
+
+    /// True if it carries RFC 3161 timestamps. Version 1 names their place and does not check them.
+    #[must_use]
+    pub fn has_timestamp(&self) -> bool {
+        self.timestamps.is_some()
+    }
+
+    /// Checks the signature with `key`, strictly, and reads the statement.
+    ///
+    /// Returns `None` if `key` did not make the signature.
+    ///
+    /// # Errors
+    /// The signature holds, but what it signs is no statement about a capture.
+    pub fn verify(&self, key: &PublicKey) -> Result<Option<SignatureChecked>, StatementError> {
+        if self.key_id != key.id() || !key.verify(&pae(PAYLOAD_TYPE, &self.payload), &self.signature) {
+            return Ok(None);
+        }
+        let statement = Statement::decode(&self.payload)?;
+        Ok(Some(SignatureChecked { key_id: key.id(), statement }))
+    }
+
+    /// The statement, **whose signature nobody has checked**: for display, marked as such.
+    ///
+    /// # Errors
+    /// It is no statement about a capture.
+    pub fn unverified_statement(&self) -> Result<Statement, StatementError> {
+        Statement::decode(&self.payload)
+    }
+
+    /// The canonical bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        canonical::encode(&Wire {
+            dsse_envelope: Envelope {
+                payload: BASE64.encode(&self.payload),
+                payload_type: PAYLOAD_TYPE.to_owned(),
+                signatures: [Signature { keyid: self.key_id, sig: BASE64.encode(&self.signature) }],
+            },
+            media_type: SIGSTORE_BUNDLE.to_owned(),
+            verification_material: Material {
+                public_key: Hint { hint: self.key_id },
+                timestamp_verification_data: self.timestamps.clone(),
+                tlog_entries: [],
+            },
+        })
+    }
+
+    /// Reads a sigstore bundle.
+    ///
+    /// # Errors
+    /// See [`AttestationError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, AttestationError> {
+        use AttestationError::Invalid;
+        let wire: Wire = canonical::decode(bytes, SIGSTORE_BUNDLE_BYTES_MAX)?;
+        let [signature] = wire.dsse_envelope.signatures;
+        if wire.media_type != SIGSTORE_BUNDLE {
+            return Err(Invalid("its media type is not that of version 0.3"));
+        }
+        if wire.dsse_envelope.payload_type != PAYLOAD_TYPE {
+            return Err(Invalid("its payload is not in-toto"));
+        }
+        if signature.keyid != wire.verification_material.public_key.hint {
+            return Err(Invalid("its key id and its key hint differ"));
+        }
+        let decode = |text: &str| BASE64.decode(text.as_bytes()).map_err(|_| Invalid("base64 is not in its one form"));
+        let payload = decode(&wire.dsse_envelope.payload)?;
+        let sig = decode(&signature.sig)?.try_into().map_err(|_| Invalid("its signature is not of 64 bytes"))?;
+        let timestamps = wire.verification_material.timestamp_verification_data;
+        Ok(Self { payload, key_id: signature.keyid, signature: sig, timestamps })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Wire {
+    dsse_envelope: Envelope,
+    media_type: String,
+    verification_material: Material,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Envelope {
+    payload: String,
+    payload_type: String,
+    signatures: [Signature; 1],
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Signature {
+    keyid: KeyId,
+    sig: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Material {
+    public_key: Hint,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    timestamp_verification_data: Option<Timestamps>,
+    tlog_entries: [(); 0],
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Hint {
+    hint: KeyId,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Timestamps {
+    rfc3161_timestamps: Vec<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Timestamp {
+    signed_timestamp: String,
+}

@@ -1,0 +1,83 @@
+//! Times as evidence carries them: UTC, to the nanosecond, written one way only.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+/// A moment in UTC. Text form: RFC 3339 with `Z`, no more fraction digits than needed (`2026-11-23T13:40:17.25Z`).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(jiff::Timestamp);
+
+/// The text is not a time in the one form that evidence uses.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{text:?} is not a time such as 2026-11-23T13:40:17.25Z (RFC 3339, in UTC, no trailing zeros)")]
+pub struct ParseTimestampError {
+    text: String,
+}
+
+impl Timestamp {
+    /// Nanoseconds since 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub fn unix_nanoseconds(&self) -> i128 {
+        self.0.as_nanosecond()
+    }
+
+    /// The moment `nanoseconds` after 1970-01-01T00:00:00Z; `None` outside the years -9999 to 9999.
+    #[must_use]
+    pub fn from_unix_nanoseconds(nanoseconds: i128) -> Option<Self> {
+        jiff::Timestamp::from_nanosecond(nanoseconds).ok().map(Self)
+    }
+
+    /// `20261123T134017Z`, for file names.
+    #[must_use]
+    pub fn compact(&self) -> String {
+        self.0.strftime("%Y%m%dT%H%M%SZ").to_string()
+    }
+}
+
+impl TryFrom<SystemTime> for Timestamp {
+    type Error = jiff::Error;
+
+    fn try_from(time: SystemTime) -> Result<Self, jiff::Error> {
+        jiff::Timestamp::try_from(time).map(Self)
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = ParseTimestampError;
+
+    fn from_str(text: &str) -> Result<Self, ParseTimestampError> {
+        let parsed = text.parse::<jiff::Timestamp>().ok().map(Self);
+        parsed.filter(|t| t.to_string() == text).ok_or_else(|| ParseTimestampError { text: text.chars().take(80).collect() })
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+crate::serde_as_text!(Timestamp);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_form_only() {
+        for good in ["2026-11-23T13:40:17Z", "2026-11-23T13:40:17.25Z", "1969-12-31T23:59:59.999999999Z"] {
+            assert_eq!(good.parse::<Timestamp>().map(|t| t.to_string()).as_deref(), Ok(good));
+        }
+        for bad in ["2026-11-23T13:40:17", "2026-11-23T13:40:17+00:00", "2026-11-23 13:40:17Z", "2026-11-23T13:40:17.250Z", "now"]
+        {
+            assert!(bad.parse::<Timestamp>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Reading WARC records from a stream of bytes, in constant memory.
+
+use super::{RECORD_END, VERSION_LINE};
+use crate::limits::WARC_HEADER_BYTES_MAX;
+
+/// An item is not WARC as the format has it.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum WalkError {
+    /// Hostile or damaged input.
+    #[error("malformed WARC at byte {at}: {what}")]
+    Malformed {
+        /// Bytes before the record that is wrong.
+        at: u64,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+}
+
+/// A record's header fields in their order. Names compare without regard to case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// Reads a header block, with its version line and the empty line that ends it.
+    ///
+    /// # Errors
+    /// A sentence: what is wrong with it.
+    pub fn parse(block: &[u8]) -> Result<Self, &'static str> {
+        let text = std::str::from_utf8(block).map_err(|_| "header is not UTF-8")?;
+        let lines = text.strip_prefix(VERSION_LINE).ok_or("record does not begin with WARC/1.1")?;
+        let lines = lines.strip_suffix("\r\n\r\n").ok_or("header without fields or end")?;
+        let fields: Vec<_> = lines.split("\r\n").map(parse_field).collect::<Result<_, _>>()?;
+        let fields = Self(fields);
+        for name in ["WARC-Type", "WARC-Record-ID", "WARC-Date", "Content-Length"] {
+            fields.get(name).ok_or("header lacks a field that every record has")?;
+        }
+        for (i, (name, _)) in fields.0.iter().enumerate() {
+            if fields.0[..i].iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
+                return Err("header has a field twice");
+            }
+        }
+        fields.block_bytes().ok_or("Content-Length is not a number in its shortest form")?;
+        Ok(fields)
+    }
+
+    /// Writes the header block again, byte for byte.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let lines: String = self.0.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        format!("{VERSION_LINE}{lines}\r\n").into_bytes()
+    }
+
+    /// The value of the field `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    fn block_bytes(&self) -> Option<u64> {
+        let text = self.get("Content-Length")?;
+        let number = text.parse::<u64>().ok()?;
+        (number.to_string() == text).then_some(number)
+    }
+}
+
+fn parse_field(line: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = line.split_once(": ").ok_or("header line without a name")?;
+    let name_ok = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let value_ok = value.trim() == value && !value.contains(char::is_control);
+    if name_ok && value_ok { Ok((name.to_owned(), value.to_owned())) } else { Err("header line is malformed") }
+}
+
+/// Is told what a [`Walker`] finds, in order.
+pub trait Visitor {
+    /// A record begins.
+    fn header(&mut self, fields: &Fields);
+    /// The next bytes of the record's block.
+    fn block(&mut self, bytes: &[u8]);
+    /// The record is whole.
+    fn end(&mut self);
+}
+
+/// For who only wants to know that the records are well formed.
+impl Visitor for () {
+    fn header(&mut self, _: &Fields) {}
+    fn block(&mut self, _: &[u8]) {}
+    fn end(&mut self) {}
+}
+
+/// Finds the records in an item's bytes as they come.
+#[derive(Debug, Default)]
+pub struct Walker {
+    /// Bytes before those of the next push.
+    at: u64,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Header(Vec<u8>),
+    Block { left: u64 },
+    End { seen: usize },
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Header(Vec::new())
+    }
+}
+
+impl Walker {
+    /// Starts at the first record.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the item's next bytes.
+    ///
+    /// # Errors
+    /// The bytes are not WARC; the walker is of no further use.
+    pub fn push(&mut self, mut bytes: &[u8], visitor: &mut dyn Visitor) -> Result<(), WalkError> {
+        while !bytes.is_empty() {
+            let taken = self.step(bytes, visitor).map_err(|what| WalkError::Malformed { at: self.at, what })?;
+            self.at += taken as u64;
+            bytes = &bytes[taken..];
+        }
+        Ok(())
+    }
+
+    /// The item has ended.
+    ///
+    /// # Errors
+    /// It ended inside a record.
+    pub fn finish(&self) -> Result<(), WalkError> {
+        match &self.state {
+            State::Header(seen) if seen.is_empty() => Ok(()),
+            _ => Err(WalkError::Malformed { at: self.at, what: "item ends inside a record" }),
+        }
+    }
+
+    /// Takes some of `bytes` and says how many.
+    fn step(&mut self, bytes: &[u8], visitor: &mut dyn Visitor) -> Result<usize, &'static str> {
+        match &mut self.state {
+            State::Header(seen) => {
+                let Some(taken) = take_header(seen, bytes)? else { return Ok(bytes.len()) };
+                let fields = Fields::parse(seen)?;
+                visitor.header(&fields);
+                self.state = State::Block { left: fields.block_bytes().ok_or("no Content-Length")? };
+                Ok(taken)
+            }
+            State::Block { left: 0 } => {
+                self.state = State::End { seen: 0 };
+                Ok(0)
+            }
+            State::Block { left } => {
+                let taken = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                visitor.block(&bytes[..taken]);
+                *left -= taken as u64;
+                Ok(taken)
+            }
+            State::End { seen } => {
+                if bytes[0] != RECORD_END[*seen] {
+                    return Err("block is not followed by two line ends");
+                }
+                *seen += 1;
+                if *seen == RECORD_END.len() {
+                    visitor.end();
+                    self.state = State::default();
+                }
+                Ok(1)
+            }
+        }
+    }
+}
+
+/// Appends to `seen` up to the empty line that ends a header block; says how many bytes that took, or `None` if the line is yet to come.
+fn take_header(seen: &mut Vec<u8>, bytes: &[u8]) -> Result<Option<usize>, &'static str> {
+    let before = seen.len();
+    let room = (WARC_HEADER_BYTES_MAX as usize).saturating_sub(before).min(bytes.len());
+    seen.extend(&bytes[..room]);
+    let search_from = before.saturating_sub(RECORD_END.len() - 1);
+    let end = memchr::memmem::find(&seen[search_from..], RECORD_END).map(|i| search_from + i + RECORD_END.len());
+    match end {
+        Some(end) => {
+            seen.truncate(end);
+            Ok(Some(end - before))
+        }
+        None if room < bytes.len() => Err("header block longer than its limit"),
+        None => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECORD: &str = "WARC/1.1\r\nWARC-Type: resource\r\nWARC-Record-ID: <urn:uuid:0>\r\n\
+        WARC-Date: 2026-11-23T13:40:17Z\r\nContent-Length: 5\r\n\r\nhe\r\nl\r\n\r\n";
+
+    #[derive(Default)]
+    struct Blocks(Vec<Vec<u8>>);
+
+    impl Visitor for Blocks {
+        fn header(&mut self, _: &Fields) {
+            self.0.push(Vec::new());
+        }
+        fn block(&mut self, bytes: &[u8]) {
+            self.0.last_mut().expect("a header came first").extend(bytes);
+        }
+        fn end(&mut self) {}
+    }
+
+    fn walk(bytes: &[u8], step: usize) -> Result<Vec<Vec<u8>>, WalkError> {
+        let (mut walker, mut blocks) = (Walker::new(), Blocks::default());
+        for part in bytes.chunks(step) {
+            walker.push(part, &mut blocks)?;
+        }
+        walker.finish()?;
+        Ok(blocks.0)
+    }
+
+    #[test]
+    fn records_are_found_however_the_bytes_arrive() {
+        let empty = RECORD.replace("Length: 5", "Length: 0").replace("he\r\nl", "");
+        let item = [RECORD, &empty, RECORD].concat();
+        for step in 1..item.len() {
+            assert_eq!(walk(item.as_bytes(), step).expect("well formed"), [&b"he\r\nl"[..], b"", b"he\r\nl"]);
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for (from, to) in [
+            ("WARC/1.1", "WARC/1.0"),
+            ("Length: 5", "Length: 4"),
+            ("Length: 5", "Length: 6"),
+            ("Length: 5", "Length: 05"),
+            ("Length: 5", "Length: +5"),
+            ("WARC-Type: ", "WARC-Type:"),
+            ("WARC-Date", "warc-type"),
+            ("resource", "re\tsource"),
+            ("Content-Length", "X-Length"),
+            ("resource\r\n", "resource\n"),
+        ] {
+            let bad = RECORD.replacen(from, to, 1);
+            assert!(walk(bad.as_bytes(), 7).is_err(), "{from} -> {to}");
+        }
+        assert!(walk(&RECORD.as_bytes()[..RECORD.len() - 1], 7).is_err(), "cut");
+        let long = RECORD.replace("resource", &"x".repeat(70_000));
+        assert!(walk(long.as_bytes(), 1000).is_err(), "long header");
+    }
+
+    #[test]
+    fn fields_are_written_back_byte_for_byte() {
+        let header = RECORD.split_inclusive("\r\n\r\n").next().expect("a header").as_bytes();
+        assert_eq!(Fields::parse(header).expect("well formed").to_bytes(), header);
+    }
+}

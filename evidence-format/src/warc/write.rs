@@ -1,0 +1,217 @@
+//! Writing WARC header blocks.
+
+use std::fmt::Write as _;
+
+use crate::time::Timestamp;
+
+/// What a record is (ISO 28500 §5.5); the types that Exhibit writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordType {
+    /// About the file: first record of an item.
+    Warcinfo,
+    /// Bytes read from a file, or handed over by a person.
+    Resource,
+    /// What we asked a server.
+    Request,
+    /// What it answered.
+    Response,
+    /// About the record before it.
+    Metadata,
+}
+
+impl RecordType {
+    /// As in `WARC-Type`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Warcinfo => "warcinfo",
+            Self::Resource => "resource",
+            Self::Request => "request",
+            Self::Response => "response",
+            Self::Metadata => "metadata",
+        }
+    }
+}
+
+/// Why a block is not the whole (ISO 28500 §5.13, `WARC-Truncated`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Truncated {
+    /// A size limit.
+    Length,
+    /// A time limit.
+    Time,
+    /// The other side ended early.
+    Disconnect,
+    /// Another reason, which a field of our own gives.
+    Unspecified,
+}
+
+impl Truncated {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Length => "length",
+            Self::Time => "time",
+            Self::Disconnect => "disconnect",
+            Self::Unspecified => "unspecified",
+        }
+    }
+}
+
+/// Makes record ids: UUIDs of version 8 (RFC 9562 §5.8) from a random seed and a count.
+#[derive(Clone, Debug)]
+pub struct RecordIds {
+    seed: u64,
+    next: u64,
+}
+
+impl RecordIds {
+    /// `seed` is random, drawn anew for each item.
+    #[must_use]
+    pub fn new(seed: [u8; 8]) -> Self {
+        Self { seed: u64::from_be_bytes(seed), next: 0 }
+    }
+
+    fn write_next(&mut self, out: &mut String) {
+        let high = self.seed & !0xf000 | 0x8000; // version 8
+        let low = self.next & (u64::MAX >> 2) | 1 << 63; // variant 10
+        self.next += 1;
+        let _ = write!(
+            out,
+            "<urn:uuid:{:08x}-{:04x}-{:04x}-{:04x}-{:012x}>",
+            high >> 32,
+            high >> 16 & 0xffff,
+            high & 0xffff,
+            low >> 48,
+            low & 0xffff_ffff_ffff
+        );
+    }
+}
+
+/// A record's header fields. Texts must be free of control characters; those that are not are percent-encoded.
+#[derive(Clone, Debug)]
+pub struct Header<'a> {
+    /// `WARC-Type`.
+    pub kind: RecordType,
+    /// `WARC-Target-URI`; `None` for `warcinfo`.
+    pub target_uri: Option<&'a str>,
+    /// `WARC-Date`: when the bytes were obtained.
+    pub date: Timestamp,
+    /// `Content-Type` of the block.
+    pub content_type: &'a str,
+    /// `WARC-Truncated`.
+    pub truncated: Option<Truncated>,
+    /// More fields, such as `Exhibit-Errno`; names are of `A-Z a-z 0-9 -`.
+    pub fields: &'a [(&'a str, &'a str)],
+}
+
+impl Header<'_> {
+    /// Appends the header block for a block of `block_bytes` to `out`.
+    pub(crate) fn write(&self, ids: &mut RecordIds, block_bytes: u64, out: &mut String) {
+        out.push_str(super::VERSION_LINE);
+        field(out, "WARC-Type", self.kind.as_str());
+        out.push_str("WARC-Record-ID: ");
+        ids.write_next(out);
+        out.push_str("\r\n");
+        let _ = write!(out, "WARC-Date: {}\r\n", self.date);
+        if let Some(uri) = self.target_uri {
+            field(out, "WARC-Target-URI", uri);
+        }
+        if let Some(truncated) = self.truncated {
+            field(out, "WARC-Truncated", truncated.as_str());
+        }
+        for (name, value) in self.fields {
+            field(out, name, value);
+        }
+        field(out, "Content-Type", self.content_type);
+        let _ = write!(out, "Content-Length: {block_bytes}\r\n\r\n");
+    }
+}
+
+/// One header line. A control character in a value could forge a field, so it is percent-encoded.
+fn field(out: &mut String, name: &str, value: &str) {
+    out.push_str(name);
+    out.push_str(": ");
+    let value = value.trim();
+    if !value.contains(char::is_control) {
+        out.push_str(value);
+    } else {
+        for c in value.chars() {
+            if c.is_control() {
+                let mut bytes = [0; 4];
+                for b in c.encode_utf8(&mut bytes).bytes() {
+                    let _ = write!(out, "%{b:02X}");
+                }
+            } else {
+                out.push(c);
+            }
+        }
+    }
+    out.push_str("\r\n");
+}
+
+/// `file:///proc/1/status` for the absolute path `/proc/1/status`; bytes outside RFC 3986's unreserved set and `/` are
+/// percent-encoded, so any path of any bytes comes back by [`path_of_file_uri`].
+#[must_use]
+pub fn file_uri(path: &[u8]) -> String {
+    let mut uri = String::with_capacity(path.len() + 8);
+    uri.push_str("file://");
+    for &b in path {
+        if b.is_ascii_alphanumeric() || b"/-._~".contains(&b) {
+            uri.push(char::from(b));
+        } else {
+            let _ = write!(uri, "%{b:02X}");
+        }
+    }
+    uri
+}
+
+/// The path's bytes of a `file://` URI; `None` if it is no such URI, or not as [`file_uri`] writes it.
+#[must_use]
+pub fn path_of_file_uri(uri: &str) -> Option<Vec<u8>> {
+    let mut rest = uri.strip_prefix("file://")?.bytes();
+    let mut path = Vec::new();
+    while let Some(b) = rest.next() {
+        if b == b'%' {
+            let digits = [rest.next()?, rest.next()?];
+            path.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
+        } else {
+            path.push(b);
+        }
+    }
+    (file_uri(&path) == uri).then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_written_as_iso_28500_has_it() {
+        let header = Header {
+            kind: RecordType::Resource,
+            target_uri: Some("file:///etc/passwd"),
+            date: "2026-11-23T13:40:17.25Z".parse().expect("a time"),
+            content_type: "text/plain",
+            truncated: Some(Truncated::Length),
+            fields: &[("Exhibit-Errno", "13\r\nX: EACCES")],
+        };
+        let mut out = String::new();
+        header.write(&mut RecordIds::new([0xff; 8]), 7, &mut out);
+        let expected = "WARC/1.1\r\nWARC-Type: resource\r\n\
+            WARC-Record-ID: <urn:uuid:ffffffff-ffff-8fff-8000-000000000000>\r\n\
+            WARC-Date: 2026-11-23T13:40:17.25Z\r\nWARC-Target-URI: file:///etc/passwd\r\nWARC-Truncated: length\r\n\
+            Exhibit-Errno: 13%0D%0AX: EACCES\r\nContent-Type: text/plain\r\nContent-Length: 7\r\n\r\n";
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn any_path_comes_back_from_its_uri() {
+        let all: Vec<u8> = (0..=255).collect();
+        for path in [&b"/proc/1/status"[..], b"/tmp/a b%20", &all] {
+            assert_eq!(path_of_file_uri(&file_uri(path)).as_deref(), Some(path));
+        }
+        for bad in ["file:///a%2", "file:///%61", "file:///a b", "http://x/", "file:///%zz", "file:///%+1"] {
+            assert_eq!(path_of_file_uri(bad), None, "{bad}");
+        }
+    }
+}
