@@ -18,4 +18,5 @@ pub mod signature;
 pub mod statement;
 pub mod time;
 pub mod tree;
+pub mod verify;
 pub mod warc;

@@ -23,6 +23,9 @@ pub const SEGMENT_LIST_WINDOW_LOG_MAX: u32 = 20;
 /// Frames of one item: what zstd's seek table can count (its field is 32 bits; zstd itself stops at 2^27).
 pub const FRAMES_MAX: u64 = 1 << 27;
 
+/// Bytes of `oci-layout`: ours has 30, other tools put a blank or two into it.
+pub const OCI_LAYOUT_BYTES_MAX: u64 = 64;
+
 /// Bytes of `index.json`: 64 descriptors of about 400 bytes, with room.
 pub const INDEX_BYTES_MAX: u64 = 64 * 1024;
 

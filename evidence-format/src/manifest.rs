@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::canonical::{self, DecodeError};
 use crate::config::Config;
 use crate::digest::Digest;
-use crate::limits::{INDEX_BYTES_MAX, MANIFEST_BYTES_MAX, MANIFESTS_MAX};
+use crate::limits::{INDEX_BYTES_MAX, MANIFEST_BYTES_MAX, MANIFESTS_MAX, OCI_LAYOUT_BYTES_MAX};
 
 /// Content of the file `oci-layout`.
 pub const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -43,6 +43,21 @@ pub const BUNDLE_REF: &str = "bundle";
 pub const ATTESTATION_REF: &str = "attestation";
 /// [`TITLE`] of the disclosure key.
 pub const DISCLOSURE_KEY_TITLE: &str = "disclosure-key";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct OciLayout {
+    image_layout_version: String,
+}
+
+/// Reads the file `oci-layout`: JSON of one value, however it is spelled, since skopeo writes it with a blank.
+///
+/// # Errors
+/// It says anything else than version 1.0.0.
+pub fn check_oci_layout(bytes: &[u8]) -> Result<(), IndexError> {
+    let layout: OciLayout = canonical::decode_lenient(bytes, OCI_LAYOUT_BYTES_MAX)?;
+    if layout.image_layout_version == "1.0.0" { Ok(()) } else { Err(IndexError::Invalid("not OCI image layout 1.0.0")) }
+}
 
 type Annotations = BTreeMap<String, String>;
 
@@ -177,14 +192,14 @@ pub struct Index {
     pub schema_version: u64,
 }
 
-/// The index was refused.
+/// `index.json` or `oci-layout` was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     /// Not a document of its kind.
-    #[error("index.json")]
+    #[error("cannot be read")]
     Decode(#[from] DecodeError),
     /// A rule of the format is broken.
-    #[error("index.json is not valid: {0}")]
+    #[error("is not valid: {0}")]
     Invalid(&'static str),
 }
 

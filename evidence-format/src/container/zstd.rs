@@ -10,10 +10,13 @@
 
 use std::io::{self, Read};
 
-use zstd::zstd_safe::{CCtx, CParameter, DCtx, Strategy, compress_bound};
+use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound};
 
 use crate::limits::{FRAME_BYTES_MAX, FRAME_PACKED_BYTES_MAX, FRAMES_MAX};
 
+/// The window covers a whole frame. On 1 GB of CloudTrail this takes level 1 from 78.1 to 77.0 MB, and 10 % off its time; level 3
+/// gives 81 MB in twice the time.
+const WINDOW_LOG: u32 = FRAME_BYTES_MAX.ilog2();
 const MAGIC: u32 = 0xFD2F_B528;
 /// Skippable frame that holds the item's 32 random bytes.
 const SALT_MAGIC: u32 = 0x184D_2A50;
@@ -51,9 +54,9 @@ impl Compressor {
         let mut context = CCtx::create();
         for parameter in [
             CParameter::CompressionLevel(1),
+            CParameter::WindowLog(WINDOW_LOG),
             CParameter::ContentSizeFlag(true),
             CParameter::ChecksumFlag(false),
-            CParameter::Strategy(Strategy::ZSTD_fast),
         ] {
             context.set_parameter(parameter).expect("parameters within zstd's documented ranges");
         }
@@ -169,11 +172,6 @@ impl<R: Read> FrameReader<R> {
             }
             packed.clear();
         }
-    }
-
-    /// What was wrapped, for the digest that it computed.
-    pub(crate) fn into_inner(self) -> R {
-        self.layer
     }
 
     /// Reads the rest of a data frame (RFC 8878 §3.1.1) behind its magic; returns the content size.

@@ -307,7 +307,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         }
         if self.cut.filled - self.cut.cut > self.pack.frame_bytes / 2 {
             if let Some(segmenter) = segmenter {
-                segmenter.settle(&mut |kind, len| self.cut.take(kind, len));
+                segmenter.commit(&mut |kind, len| self.cut.take(kind, len));
             }
             self.cut.end_glue();
             self.cut.split_open_segment();

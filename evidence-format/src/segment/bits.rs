@@ -1,0 +1,145 @@
+//! Looks at JSON 64 bytes at a time: a word of marks has one bit for each byte of a block, the first byte lowest.
+//!
+//! The method is that of simdjson (Langdale and Lemire, "Parsing Gigabytes of JSON per Second", §3.1), without its
+//! carry-less multiplication: the baseline instruction set of every target will do, and nothing is chosen at run time.
+
+use wide::u8x64;
+
+/// How many bytes a word of marks covers.
+pub(super) const BLOCK_BYTES: usize = 64;
+
+/// Where the bytes that give JSON its structure are in one block, inside strings and outside.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Marks {
+    /// `{` and `[`.
+    pub(super) opens: u64,
+    /// `}` and `]`.
+    pub(super) closes: u64,
+    pub(super) quotes: u64,
+    pub(super) backslashes: u64,
+    pub(super) newlines: u64,
+}
+
+impl Marks {
+    #[inline]
+    pub(super) fn of(block: &[u8; BLOCK_BYTES]) -> Marks {
+        let block = u8x64::new(*block);
+        let equal = |bytes: u8x64, byte| bytes.simd_eq(u8x64::splat(byte)).to_bitmask();
+        // Bit 0x20 is all that tells `[` from `{` and `]` from `}`; no other byte becomes one of them.
+        let folded = block | u8x64::splat(0x20);
+        Marks {
+            opens: equal(folded, b'{'),
+            closes: equal(folded, b'}'),
+            quotes: equal(block, b'"'),
+            backslashes: equal(block, b'\\'),
+            newlines: equal(block, b'\n'),
+        }
+    }
+}
+
+/// What one block leaves to the next: whether its end lies in a string, and right after an escaping backslash.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Strings {
+    /// All bits or none.
+    inside: u64,
+    /// Lowest bit or none.
+    escaped: u64,
+}
+
+impl Strings {
+    /// Marks the bytes of strings, opening quote included and closing quote not, in a block of which the first
+    /// `len` bytes are real (1 to 64) and the others blank.
+    #[inline]
+    pub(super) fn of(&mut self, marks: &Marks, len: usize) -> u64 {
+        let escaping = match marks.backslashes {
+            0 => 0, // nearly always
+            backslashes => escaping(backslashes & !self.escaped),
+        };
+        let quotes = marks.quotes & !(escaping << 1 | self.escaped);
+        self.escaped = escaping >> (len - 1) & 1;
+        let strings = parity(quotes) ^ self.inside;
+        self.inside = 0_u64.wrapping_sub(strings >> 63);
+        strings
+    }
+
+    /// Takes what was inside for outside, and the other way round.
+    pub(super) fn flip(&mut self) {
+        self.inside = !self.inside;
+    }
+}
+
+/// Of backslashes, those that escape the next byte: the first, third, ... of each run.
+///
+/// Subtracting each run from the odd places behind it carries through exactly as far as the run goes.
+fn escaping(backslashes: u64) -> u64 {
+    const ODD: u64 = 0xAAAA_AAAA_AAAA_AAAA;
+    (((backslashes << 1) | ODD).wrapping_sub(backslashes) ^ ODD) & backslashes
+}
+
+/// Sets each bit to the parity of the bits up to and including it: between two quotes, 1.
+#[inline]
+fn parity(mut bits: u64) -> u64 {
+    for shift in [1, 2, 4, 8, 16, 32] {
+        bits ^= bits << shift;
+    }
+    bits
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The strings of `text`, one byte after the other.
+    fn strings_of(text: &[u8]) -> Vec<bool> {
+        let (mut inside, mut escaped) = (false, false);
+        let mut step = |byte: &u8| {
+            inside ^= *byte == b'"' && !escaped;
+            escaped = *byte == b'\\' && !escaped;
+            inside
+        };
+        text.iter().map(&mut step).collect()
+    }
+
+    fn is_marked(marks: u64, at: usize) -> bool {
+        marks >> at & 1 == 1
+    }
+
+    proptest! {
+        #[test]
+        fn strings_are_those_of_a_scan_byte_by_byte(text in r#"["\\\\a\n]{0,300}"#, block_bytes in 1..=BLOCK_BYTES) {
+            let mut strings = Strings::default();
+            let mut found = Vec::new();
+            for piece in text.as_bytes().chunks(block_bytes) {
+                let mut block = [b' '; BLOCK_BYTES];
+                block[..piece.len()].copy_from_slice(piece);
+                let marks = strings.of(&Marks::of(&block), piece.len());
+                found.extend((0..piece.len()).map(|at| is_marked(marks, at)));
+            }
+            prop_assert_eq!(found, strings_of(text.as_bytes()));
+        }
+
+        #[test]
+        fn each_byte_gets_its_marks_and_no_other(block: [[u8; 32]; 2]) {
+            let block: [u8; BLOCK_BYTES] = block.concat().try_into().expect("two halves make a block");
+            let marks = Marks::of(&block);
+            for (at, byte) in block.into_iter().enumerate() {
+                prop_assert_eq!(is_marked(marks.opens, at), matches!(byte, b'{' | b'['));
+                prop_assert_eq!(is_marked(marks.closes, at), matches!(byte, b'}' | b']'));
+                prop_assert_eq!(is_marked(marks.quotes, at), byte == b'"');
+                prop_assert_eq!(is_marked(marks.backslashes, at), byte == b'\\');
+                prop_assert_eq!(is_marked(marks.newlines, at), byte == b'\n');
+            }
+        }
+    }
+
+    #[test]
+    fn brackets_are_told_from_all_other_bytes() {
+        for byte in 0..=u8::MAX {
+            let marks = Marks::of(&[byte; BLOCK_BYTES]);
+            assert_eq!(marks.opens == u64::MAX, matches!(byte, b'{' | b'['), "{byte:#x}");
+            assert_eq!(marks.closes == u64::MAX, matches!(byte, b'}' | b']'), "{byte:#x}");
+        }
+    }
+}

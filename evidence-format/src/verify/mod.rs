@@ -1,0 +1,343 @@
+//! Verification: reads a bundle once, from its first file to its last, and reports five findings.
+//!
+//! The order of checks is that of SPEC.md, and the first that fails names the finding. What is read is bounded by `limits`
+//! before it is believed, and trust comes from the caller alone.
+
+mod fault;
+mod report;
+mod trust;
+
+pub use fault::{Code, Fault};
+pub use report::{CompletenessChecked, Exit, Finding, IntegrityChecked, NotYet, Report};
+pub use trust::Trust;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
+
+use crate::config::{Config, ConfigError, Item};
+use crate::container::{ContainerError, Files, INDEX, OCI_LAYOUT, blob_name};
+use crate::digest::{Digest, Hashing};
+use crate::item::{ItemError, Visit, Workers, read_item};
+use crate::limits::{CONFIG_BYTES_MAX, INDEX_BYTES_MAX, MANIFEST_BYTES_MAX, OCI_LAYOUT_BYTES_MAX, SEGMENT_LIST_BYTES_MAX, SIGSTORE_BUNDLE_BYTES_MAX};
+use crate::manifest::{self, BUNDLE, Descriptor, Index, Manifest, SIGSTORE_BUNDLE};
+use crate::signature::{Attestation, SignatureChecked};
+use crate::tree::{DisclosureKey, Root};
+
+/// Chooses who sees an item's bytes while they are read. They are not verified until the report says so.
+pub type Viewer<'v> = dyn FnMut(&Item) -> Option<Box<dyn Visit + 'v>> + 'v;
+
+/// Verifies a bundle.
+pub fn verify(files: &mut dyn Files, trust: &Trust, workers: &mut Workers) -> Report {
+    verify_and_view(files, trust, workers, &mut |_| None)
+}
+
+/// Verifies a bundle, and shows items' bytes to whom `viewer` names.
+pub fn verify_and_view(files: &mut dyn Files, trust: &Trust, workers: &mut Workers, viewer: &mut Viewer<'_>) -> Report {
+    let mut reading = Reading { files, workers, found: Found::default(), lists: BTreeMap::new() };
+    let integrity = match reading.read_all(trust, viewer) {
+        Ok(()) => Finding::Ok(IntegrityChecked(())),
+        Err(fault) => Finding::Failed(fault),
+    };
+    let found = reading.found;
+    let signer = signer(&found, trust, &integrity);
+    let completeness = completeness(found.config.as_ref(), &integrity);
+    Report {
+        bundle: found.bundle.as_ref().map(|d| d.digest),
+        integrity,
+        signer,
+        time: Finding::NotChecked(if found.attestations.iter().any(Attestation::has_timestamp) {
+            "the bundle carries a timestamp, which this version does not check"
+        } else {
+            "the bundle carries no independent timestamp; the time of signing is the signer's own claim"
+        }),
+        log: Finding::NotChecked("the bundle carries no log proof"),
+        completeness,
+        claim: found.attestations.first().and_then(|a| a.unverified_statement().ok()),
+        config: found.config,
+    }
+}
+
+/// What reading has brought to light so far.
+#[derive(Default)]
+struct Found {
+    bundle: Option<Descriptor>,
+    attestations: Vec<Attestation>,
+    config: Option<Config>,
+}
+
+struct Reading<'a> {
+    files: &'a mut dyn Files,
+    workers: &'a mut Workers,
+    found: Found,
+    /// Segment lists that have been read and whose item is still to come.
+    lists: BTreeMap<Digest, Vec<u8>>,
+}
+
+impl Reading<'_> {
+    /// The whole of SPEC.md's "Verification", in its order.
+    fn read_all(&mut self, trust: &Trust, viewer: &mut Viewer<'_>) -> Result<(), Fault> {
+        let manifests = self.read_manifests()?;
+        let bundle = self.choose_bundle(&manifests, trust)?;
+        let mut blobs_read = BTreeSet::new();
+        for manifest in manifests.iter().filter(|m| m.artifact_type != BUNDLE) {
+            self.read_referrer(manifest, &mut blobs_read)?;
+        }
+        let config = self.read_config(bundle)?;
+        let key = self.read_key(&config, bundle)?;
+        let mut items_read = Ok(());
+        for item in &config.items {
+            let read = self.read_item(item, bundle, &key, &mut blobs_read, viewer);
+            items_read = items_read.and(read); // the first fault counts, and the other items are read all the same
+        }
+        self.found.config = Some(config);
+        items_read?;
+        self.files.finish().map_err(container_fault)
+    }
+
+    fn read_manifests(&mut self) -> Result<Vec<Manifest>, Fault> {
+        let layout = self.read_file(OCI_LAYOUT, OCI_LAYOUT_BYTES_MAX, Code::OciLayout)?;
+        manifest::check_oci_layout(&layout).map_err(|e| Fault::caused(Code::OciLayout, OCI_LAYOUT, &e))?;
+        let index = self.read_file(INDEX, INDEX_BYTES_MAX, Code::Index)?;
+        let index = Index::decode(&index).map_err(|e| Fault::caused(Code::Index, INDEX, &e))?;
+        let mut manifests = Vec::new();
+        for entry in &index.manifests {
+            let blob = self.read_blob(entry, MANIFEST_BYTES_MAX)?;
+            let name = blob_name(&entry.digest);
+            let manifest = Manifest::decode(&blob).map_err(|e| Fault::caused(Code::Manifest, &name, &e))?;
+            if !Index::entry_matches(entry, &manifest) {
+                return Err(Fault::new(Code::Index, INDEX, format!("says other than {name}")));
+            }
+            if manifest.artifact_type == BUNDLE && self.found.bundle.is_none() {
+                self.found.bundle = Some(Descriptor::new(&entry.media_type, entry.digest, entry.size));
+            }
+            manifests.push(manifest);
+        }
+        Ok(manifests)
+    }
+
+    fn choose_bundle<'m>(&self, manifests: &'m [Manifest], trust: &Trust) -> Result<&'m Manifest, Fault> {
+        let mut bundles = manifests.iter().filter(|m| m.artifact_type == BUNDLE);
+        let (Some(bundle), None, Some(found)) = (bundles.next(), bundles.next(), &self.found.bundle) else {
+            return Err(Fault::new(Code::BundleCount, INDEX, "must list exactly one bundle manifest"));
+        };
+        if trust.bundle.is_some_and(|expected| expected != found.digest) {
+            return Err(Fault::new(Code::OtherBundle, found.digest, "is not the bundle that was asked for"));
+        }
+        for other in manifests.iter().filter(|m| m.artifact_type != BUNDLE) {
+            if other.subject.as_ref() != Some(found) {
+                return Err(Fault::new(Code::Referrer, &other.artifact_type, "refers to something else than the bundle"));
+            }
+        }
+        Ok(bundle)
+    }
+
+    /// Reads a referrer's blobs. Of a kind that this version does not know, only their digests are checked.
+    fn read_referrer(&mut self, manifest: &Manifest, blobs_read: &mut BTreeSet<Digest>) -> Result<(), Fault> {
+        for descriptor in manifest.blobs() {
+            if !blobs_read.insert(descriptor.digest) {
+                continue;
+            }
+            if manifest.artifact_type != SIGSTORE_BUNDLE {
+                self.check_blob(descriptor)?;
+                continue;
+            }
+            let blob = self.read_blob(descriptor, SIGSTORE_BUNDLE_BYTES_MAX)?;
+            if descriptor.media_type == SIGSTORE_BUNDLE {
+                let decoded = Attestation::decode(&blob);
+                let object = blob_name(&descriptor.digest);
+                self.found.attestations.push(decoded.map_err(|e| Fault::caused(Code::Attestation, object, &e))?);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_config(&mut self, bundle: &Manifest) -> Result<Config, Fault> {
+        let blob = self.read_blob(&bundle.config, CONFIG_BYTES_MAX)?;
+        let object = blob_name(&bundle.config.digest);
+        let config = Config::decode(&blob).map_err(|e| {
+            let code = if matches!(e, ConfigError::Version { .. }) { Code::Version } else { Code::Config };
+            Fault::caused(code, &object, &e)
+        })?;
+        let sizes: BTreeMap<_, _> = bundle.layers.iter().map(|layer| (layer.digest, layer.size)).collect();
+        if Manifest::of_bundle(&config, &blob, &|digest| sizes.get(digest).copied().unwrap_or(0)) != *bundle {
+            return Err(Fault::new(Code::ManifestConfig, object, "the manifest is not the one that follows from the config"));
+        }
+        Ok(config)
+    }
+
+    fn read_key(&mut self, config: &Config, bundle: &Manifest) -> Result<DisclosureKey, Fault> {
+        let descriptor = layer_of(bundle, &config.disclosure_key)?;
+        let fault = || Fault::new(Code::DisclosureKey, blob_name(&config.disclosure_key), "is not of 32 bytes");
+        if descriptor.size != 32 {
+            return Err(fault());
+        }
+        let key = self.read_blob(descriptor, 32)?;
+        Ok(DisclosureKey::new(key.try_into().map_err(|_| fault())?))
+    }
+
+    fn read_item(
+        &mut self,
+        item: &Item,
+        bundle: &Manifest,
+        key: &DisclosureKey,
+        blobs_read: &mut BTreeSet<Digest>,
+        viewer: &mut Viewer<'_>,
+    ) -> Result<(), Fault> {
+        if blobs_read.insert(item.segments) {
+            let list = self.read_blob(layer_of(bundle, &item.segments)?, SEGMENT_LIST_BYTES_MAX)?;
+            self.lists.insert(item.segments, list);
+        }
+        let list = self.lists.get(&item.segments).map_or(&[][..], Vec::as_slice);
+        let descriptor = layer_of(bundle, &item.layer)?;
+        let mut file = open_blob(self.files, descriptor)?;
+        let mut layer = Hashing::new(&mut file);
+        let mut nobody: Box<dyn Visit> = Box::new(());
+        let mut visit = viewer(item);
+        let visit = visit.as_mut().unwrap_or(&mut nobody).as_mut();
+        let contents = read_item(&item.name, key, (&mut layer, list), item.bytes, self.workers, visit);
+        check_digest(layer, descriptor)?; // a layer that was changed is called that, whatever else the change broke
+        let contents = contents.map_err(|e| item_fault(item, &e))?;
+        if (contents.bytes, contents.records) != (item.bytes, item.records) {
+            return Err(Fault::new(Code::ItemSize, &item.name, "has other numbers of bytes or records than the config says"));
+        }
+        if Root(contents.root) != item.root {
+            return Err(Fault::new(Code::ItemRoot, &item.name, "its record tree has another root than the config says"));
+        }
+        Ok(())
+    }
+
+    fn read_file(&mut self, name: &str, bytes_max: u64, code: Code) -> Result<Vec<u8>, Fault> {
+        let file = self.files.open(name).map_err(container_fault)?;
+        let file = file.ok_or_else(|| Fault::new(code, name, "is missing: this is no bundle, or not a whole one"))?;
+        if file.size > bytes_max {
+            return Err(Fault::new(code, name, format!("has {} bytes, limit is {bytes_max}", file.size)));
+        }
+        let mut bytes = Vec::new();
+        { file }.content.read_to_end(&mut bytes).map_err(|e| Fault::caused(Code::Unreadable, name, &e))?;
+        Ok(bytes)
+    }
+
+    /// Reads a blob of at most `bytes_max` bytes and checks its digest.
+    fn read_blob(&mut self, descriptor: &Descriptor, bytes_max: u64) -> Result<Vec<u8>, Fault> {
+        let name = blob_name(&descriptor.digest);
+        if descriptor.size > bytes_max {
+            return Err(Fault::new(Code::BlobSize, name, format!("has {} bytes, limit is {bytes_max}", descriptor.size)));
+        }
+        let mut file = Hashing::new(open_blob(self.files, descriptor)?);
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(|e| Fault::caused(Code::Unreadable, &name, &e))?;
+        check_digest(file, descriptor)?;
+        Ok(bytes)
+    }
+
+    /// Reads a blob of any size for its digest alone.
+    fn check_blob(&mut self, descriptor: &Descriptor) -> Result<(), Fault> {
+        check_digest(Hashing::new(open_blob(self.files, descriptor)?), descriptor)
+    }
+}
+
+fn open_blob<'f>(files: &'f mut dyn Files, descriptor: &Descriptor) -> Result<impl Read + 'f, Fault> {
+    let name = blob_name(&descriptor.digest);
+    let file = files.open(&name).map_err(container_fault)?;
+    let file = file.ok_or_else(|| Fault::new(Code::BlobMissing, &name, "is missing"))?;
+    if file.size != descriptor.size {
+        let detail = format!("has {} bytes where its descriptor says {}", file.size, descriptor.size);
+        return Err(Fault::new(Code::BlobSize, name, detail));
+    }
+    Ok(file.content)
+}
+
+/// Reads what is left, and compares the digest of all of it.
+fn check_digest<R: Read>(mut blob: Hashing<R>, descriptor: &Descriptor) -> Result<(), Fault> {
+    let name = blob_name(&descriptor.digest);
+    io::copy(&mut blob, &mut io::sink()).map_err(|e| Fault::caused(Code::Unreadable, &name, &e))?;
+    let (_, digest, bytes) = blob.finish();
+    if bytes != descriptor.size {
+        return Err(Fault::new(Code::BlobSize, name, format!("ends after {bytes} of {} bytes", descriptor.size)));
+    }
+    if digest != descriptor.digest {
+        return Err(Fault::new(Code::BlobDigest, name, format!("has the digest {digest}")));
+    }
+    Ok(())
+}
+
+/// The layer of a manifest that was found to follow from its config, by digest.
+fn layer_of<'m>(bundle: &'m Manifest, digest: &Digest) -> Result<&'m Descriptor, Fault> {
+    let layer = bundle.layers.iter().find(|layer| layer.digest == *digest);
+    layer.ok_or_else(|| Fault::new(Code::ManifestConfig, digest, "is no layer of the manifest"))
+}
+
+fn container_fault(error: ContainerError) -> Fault {
+    let (code, object) = match &error {
+        ContainerError::Read { name, .. } => (Code::Unreadable, name.clone()),
+        ContainerError::Unfinished => (Code::Unfinished, OCI_LAYOUT.to_owned()),
+        ContainerError::Unexpected { name } => (Code::UnexpectedFile, name.clone()),
+        ContainerError::NotAFile { name } => (Code::NotAFile, name.clone()),
+        ContainerError::Tar(_) => (Code::Tar, "the tar".to_owned()),
+    };
+    Fault::caused(code, object, &error)
+}
+
+fn item_fault(item: &Item, error: &ItemError) -> Fault {
+    let code = match error {
+        ItemError::Frame(crate::container::FrameError::Read(_)) | ItemError::Visit(_) => Code::Unreadable,
+        ItemError::Frame(_) => Code::Frames,
+        ItemError::List(_) | ItemError::TooManySegments => Code::SegmentList,
+        ItemError::Lengths | ItemError::Longer { .. } => Code::ItemSize,
+        ItemError::Warc(_) => Code::Warc,
+    };
+    Fault::caused(code, &item.name, error)
+}
+
+/// Who vouches: any attestation by any key of the auditor's.
+fn signer(found: &Found, trust: &Trust, integrity: &Finding<IntegrityChecked>) -> Finding<SignatureChecked> {
+    let Some(bundle) = &found.bundle else { return Finding::NotChecked("no bundle manifest was read") };
+    if found.attestations.is_empty() {
+        return match integrity {
+            Finding::Ok(_) => Finding::Failed(Fault::new(Code::Unsigned, bundle.digest, "carries no signature")),
+            _ => Finding::NotChecked("reading failed before a signature was found"),
+        };
+    }
+    if trust.keys.is_empty() {
+        return Finding::NotChecked("no key was given");
+    }
+    let mut fault = Fault::new(Code::OtherSigner, bundle.digest, "is not signed by a key that was given");
+    for (attestation, key) in found.attestations.iter().flat_map(|a| trust.keys.iter().map(move |k| (a, k))) {
+        match attestation.verify(key) {
+            Ok(None) => {}
+            Ok(Some(checked)) => match about_this_bundle(&checked, found, bundle) {
+                Ok(()) => return Finding::Ok(checked),
+                Err(other) => fault = other,
+            },
+            Err(error) => fault = Fault::caused(Code::Statement, bundle.digest, &error),
+        }
+    }
+    Finding::Failed(fault)
+}
+
+fn about_this_bundle(checked: &SignatureChecked, found: &Found, bundle: &Descriptor) -> Result<(), Fault> {
+    let statement = checked.statement();
+    if statement.bundle != bundle.digest {
+        return Err(Fault::new(Code::StatementSubject, bundle.digest, "what was signed is about another bundle"));
+    }
+    if found.config.as_ref().is_some_and(|config| config.incident != statement.predicate.incident) {
+        return Err(Fault::new(Code::StatementSubject, bundle.digest, "what was signed is about another incident"));
+    }
+    Ok(())
+}
+
+fn completeness(config: Option<&Config>, integrity: &Finding<IntegrityChecked>) -> Finding<CompletenessChecked> {
+    let (Some(config), Finding::Ok(_)) = (config, integrity) else {
+        return Finding::NotChecked("needs a bundle whose integrity holds");
+    };
+    if let Some(step) = config.planned_but_absent().next() {
+        return Finding::Failed(Fault::new(Code::PlanItems, step, "was planned and is no item"));
+    }
+    let missing: Vec<_> = config.items.iter().filter(|item| !item.coverage.is_complete()).collect();
+    if let Some(first) = missing.first() {
+        let objects: u64 = missing.iter().map(|item| item.coverage.missing()).sum();
+        let detail = format!("{} of {} items have gaps, {objects} objects in all", missing.len(), config.items.len());
+        return Finding::Failed(Fault::new(Code::Gaps, &first.name, detail));
+    }
+    Finding::Ok(CompletenessChecked(()))
+}
