@@ -181,6 +181,11 @@ impl Config {
         if !self.items.iter().all(|item| names.insert(&item.name)) {
             return Err("two items of one name");
         }
+        let mut layers = BTreeSet::from([self.disclosure_key]);
+        layers.extend(self.items.iter().map(|item| item.segments));
+        if !self.items.iter().all(|item| layers.insert(item.layer)) {
+            return Err("an item's layer stands elsewhere too");
+        }
         if self.items.iter().any(|item| item.bytes > ITEM_BYTES_MAX.min(JSON_INTEGER_MAX) || item.records > item.bytes) {
             return Err("an item's size is out of range");
         }

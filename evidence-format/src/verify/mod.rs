@@ -18,7 +18,10 @@ use crate::config::{Config, ConfigError, Item};
 use crate::container::{ContainerError, Files, INDEX, OCI_LAYOUT, blob_name};
 use crate::digest::{Digest, Hashing};
 use crate::item::{ItemError, Visit, Workers, read_item};
-use crate::limits::{CONFIG_BYTES_MAX, INDEX_BYTES_MAX, MANIFEST_BYTES_MAX, OCI_LAYOUT_BYTES_MAX, SEGMENT_LIST_BYTES_MAX, SIGSTORE_BUNDLE_BYTES_MAX};
+use crate::limits::{
+    CONFIG_BYTES_MAX, INDEX_BYTES_MAX, MANIFEST_BYTES_MAX, OCI_LAYOUT_BYTES_MAX, SEGMENT_LIST_BYTES_MAX,
+    SIGSTORE_BUNDLE_BYTES_MAX,
+};
 use crate::manifest::{self, BUNDLE, Descriptor, Index, Manifest, SIGSTORE_BUNDLE};
 use crate::signature::{Attestation, SignatureChecked};
 use crate::tree::{DisclosureKey, Root};
@@ -123,9 +126,14 @@ impl Reading<'_> {
         if trust.bundle.is_some_and(|expected| expected != found.digest) {
             return Err(Fault::new(Code::OtherBundle, found.digest, "is not the bundle that was asked for"));
         }
+        let mut taken: BTreeSet<Digest> = manifests.iter().map(|m| Digest::of(&m.encode())).collect();
+        taken.extend(bundle.blobs().map(|blob| blob.digest));
         for other in manifests.iter().filter(|m| m.artifact_type != BUNDLE) {
             if other.subject.as_ref() != Some(found) {
                 return Err(Fault::new(Code::Referrer, &other.artifact_type, "refers to something else than the bundle"));
+            }
+            if other.blobs().any(|blob| taken.contains(&blob.digest)) {
+                return Err(Fault::new(Code::Referrer, &other.artifact_type, "points to a manifest or to a blob of the bundle"));
             }
         }
         Ok(bundle)
