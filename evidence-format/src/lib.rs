@@ -1,5 +1,4 @@
 #![doc = "The Exhibit bundle format. See `SPEC.md` beside this crate for the bytes, and `THREATS.md` for what they prove."]
-#![forbid(unsafe_code)]
 
 pub mod bundle;
 pub mod canonical;

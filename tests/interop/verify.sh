@@ -9,7 +9,7 @@
 set -euo pipefail
 export LC_ALL=C # bytes, not letters: lengths are in bytes, and names print without escapes to the terminal
 
-leaves_max=200 # an item with more segments does not get its record tree recomputed: a shell takes some 20 ms for each
+leaves_max=100 # an item with more segments does not get its record tree recomputed: a shell takes some 20 ms for each
 
 die() { printf 'verify.sh: %s\n' "$*" >&2; exit 1; }
 note() { printf 'verify.sh: note: %s\n' "$*" >&2; }
@@ -139,7 +139,7 @@ done < "$work/descriptors"
 holds "$manifest" '.config.mediaType == "application/vnd.exhibit.config.v1+json"' || die "the manifest has no config of an Exhibit bundle"
 config=$(blob "$(json "$manifest" .config.digest)")
 holds "$config" 'all(.items[]; (.name | type == "string")
-  and all(.bytes, .records, .leaves; type == "number" and . >= 0 and . == floor and . < 9007199254740992))' \
+  and all(.bytes, .records; type == "number" and . >= 0 and . == floor and . < 9007199254740992))' \
   || die "the config describes its items badly"
 holds "$config" '[.items[].name] | length == (unique | length)' || die "two items have one name"
 holds "$config" '([.disclosureKey, .items[].segments, .items[].layer] | unique) == ($m[0].layers | map(.digest) | unique)' --slurpfile m "$manifest" \
@@ -149,19 +149,20 @@ disclosure_key=$(blob "$(json "$config" .disclosureKey)")
 [[ $(stat -c %s "$disclosure_key") -eq 32 ]] || die "the disclosure key does not have 32 bytes"
 disclosure_key=$(hex < "$disclosure_key")
 
-# The lengths in a segment list, one a line: unsigned LEB128, seven bits a byte, the lowest first, the eighth bit set on all but the last byte.
-segment_lengths() {
+# The segments in a segment list, one a line: length, and 1 for a record or 0 for glue. Each is a number, 2 x length + (1 or 0), as unsigned
+# LEB128: seven bits a byte, the lowest first, the eighth bit set on all but the last byte.
+segments_of() {
   od -An -v -tu1 -w1 | awk '
     { value += ($1 % 128) * 128 ^ bytes++ }
     $1 == 0 && bytes > 1 { print "a number is longer than it needs to be"; exit 1 }
-    $1 < 128 { printf "%.0f\n", value; value = bytes = 0 }
+    $1 < 128 { printf "%.0f %d\n", int(value / 2), value % 2; value = bytes = 0 }
     END { if (bytes) print "the last number is cut off" }'
 }
-# The root of an item's record tree: record_tree NAME LENGTHS, with the segments themselves as standard input.
+# The root of an item's record tree: record_tree NAME SEGMENTS, with the segments themselves as standard input.
 record_tree() {
   local i=0 length salt level=() above
   # A leaf is the hash of 0x00, a salt and the segment; the salt comes from the disclosure key, the item's name and the segment's number.
-  while read -r length <&3; do
+  while read -r length _ <&3; do
     salt=$({ printf 'evidence/v1/leaf\0%s\0' "$1"; unhex "$(printf %016x "$i")"; } \
       | openssl dgst -r -sha256 -mac HMAC -macopt "hexkey:$disclosure_key" | cut -c -32)
     level+=("$({ printf '\0'; unhex "$salt"; head -c "$length"; } | sha256)")
@@ -185,26 +186,24 @@ for ((n = 0; n < item_count; n++)); do
   name=$(json "$config" ".items[$n].name")
   bytes=$(json "$config" ".items[$n].bytes")
   records=$(json "$config" ".items[$n].records")
-  leaves=$(json "$config" ".items[$n].leaves")
   item=$(blob "$(json "$config" ".items[$n].layer")")
   segments=$(blob "$(json "$config" ".items[$n].segments")")
   # It decompresses to as many bytes as the config says. One byte more is let through, to notice; a bomb is not.
   found=$(zstd -dcq "$item" 2> /dev/null | head -c $((bytes + 1)) | wc -c) || die "item ${name@Q} is damaged, or larger than $bytes bytes"
   [[ $found -eq $bytes ]] || die "item ${name@Q} decompresses to $found bytes, not to $bytes"
-  # Its segment list is the lengths of glue and record in turn, beginning and ending with glue, where only glue may be empty:
-  # 2 × records + 1 numbers of at most 10 bytes, which add up to the item's bytes. Those that are not empty are the tree's leaves.
-  zstd -dcq "$segments" 2> /dev/null | head -c $((20 * records + 11)) | segment_lengths > "$work/lengths" \
+  # Its segment list adds up: to the item's bytes, with as many records as the config says, and no segment is empty. All are the tree's leaves.
+  zstd -dcq "$segments" 2> /dev/null | head -c $((10 * bytes + 1)) | segments_of > "$work/segments" \
     || die "the segment list of ${name@Q} is damaged"
-  awk -v records="$records" -v bytes="$bytes" -v leaves="$leaves" '
-    NR % 2 == 0 && $1 == 0 { empty = 1 }
-    { sum += $1; filled += $1 > 0 }
-    END { exit empty || NR != 2 * records + 1 || sum != bytes || filled != leaves }' "$work/lengths" \
-    || die "the segment list of ${name@Q} does not give $records records, $leaves leaves and $bytes bytes"
+  awk -v records="$records" -v bytes="$bytes" '
+    NF != 2 || $1 == 0 { bad = 1 }
+    { sum += $1; found += $2 }
+    END { exit bad || sum != bytes || found != records }' "$work/segments" \
+    || die "the segment list of ${name@Q} does not give $records records and $bytes bytes"
+  leaves=$(wc -l < "$work/segments")
   # Its record tree has the root that the config names. This binds nothing that the item's digest has not bound already: it is what lets one
   # record be shown without the rest.
   if [[ $leaves -le $leaves_max ]]; then
-    grep -vx 0 "$work/lengths" > "$work/leaves" || true
-    root=$(zstd -dcq "$item" | record_tree "$name" "$work/leaves")
+    root=$(zstd -dcq "$item" | record_tree "$name" "$work/segments")
     [[ $root == "$(json "$config" ".items[$n].root")" ]] || die "the record tree of ${name@Q} has another root"
   else
     note "record tree of ${name@Q} not checked here ($leaves leaves): the item's digest covers the same bytes"

@@ -43,14 +43,16 @@ impl Chunk {
     fn hash_leaves(&mut self) {
         self.leaves.clear();
         let key = self.key.as_ref().expect("set before a chunk is handed to a worker");
-        let mut rest = &self.plain[..self.plain_bytes];
-        for (index, piece) in (self.first_leaf..).zip(&self.pieces) {
+        let (mut rest, mut segments) = (&self.plain[..self.plain_bytes], Vec::with_capacity(self.pieces.len()));
+        for piece in &self.pieces {
             let (bytes, behind) = rest.split_at(piece.len as usize);
             if piece.starts && piece.ends {
-                self.leaves.push(index, key.leaf(index, bytes));
+                segments.push(bytes);
             }
             rest = behind;
         }
+        let skipped = self.pieces.first().map_or(0, |first| u64::from(!first.starts));
+        key.push_leaves(self.first_leaf + skipped, &segments, &mut self.leaves);
     }
 }
 

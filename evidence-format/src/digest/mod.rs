@@ -1,5 +1,7 @@
 //! SHA-256 digests: of blobs (their names), of leaves and nodes of the record tree.
 
+pub(crate) mod lanes;
+
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::str::FromStr;
@@ -25,6 +27,10 @@ impl Digest {
         let mut hasher = Hasher::new();
         hasher.update(bytes);
         hasher.finish()
+    }
+
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
     }
 
     /// The 32 bytes.
