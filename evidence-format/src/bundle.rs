@@ -13,7 +13,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use crate::canonical;
 use crate::config::{ClockReading, Collector, Config, Item, Redaction, Source, VERSION};
 use crate::container::layout::{DraftFolder, sync_parent};
-use crate::container::{INDEX, OCI_LAYOUT, blob_name, tar};
+use crate::container::{INDEX, OCI_LAYOUT, OCI_LAYOUT_CONTENT, blob_name, tar};
 use crate::coverage::{Coverage, Window};
 use crate::digest::Digest;
 use crate::id::{IncidentId, ItemName};
@@ -287,7 +287,7 @@ impl Sealed {
         let folder = self.folder.as_ref().expect("present until published");
         let mut tar = tar::Writer::new(out);
         let index = self.index();
-        tar.file(OCI_LAYOUT, manifest::OCI_LAYOUT.len() as u64, &mut &manifest::OCI_LAYOUT[..])?;
+        tar.file(OCI_LAYOUT, OCI_LAYOUT_CONTENT.len() as u64, &mut &OCI_LAYOUT_CONTENT[..])?;
         tar.file(INDEX, index.len() as u64, &mut &index[..])?;
         for (digest, size) in blob_order(self.manifests.iter().map(|(_, manifest)| manifest)) {
             tar.file(&blob_name(&digest), size, &mut File::open(folder.blob_path(&digest))?)?;

@@ -9,9 +9,6 @@ use crate::config::Config;
 use crate::digest::Digest;
 use crate::limits::{INDEX_BYTES_MAX, MANIFEST_BYTES_MAX, MANIFESTS_MAX, OCI_LAYOUT_BYTES_MAX};
 
-/// Content of the file `oci-layout`.
-pub const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
-
 /// `mediaType` of manifests.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// `mediaType` of the index.

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::{BLOBS, ContainerError, Files, INDEX, OCI_LAYOUT, OpenFile, blob_name};
+use super::{BLOBS, ContainerError, Files, INDEX, OCI_LAYOUT, OCI_LAYOUT_CONTENT, OpenFile, blob_name};
 use crate::digest::Digest;
 
 /// Name of the file that marks a folder as unfinished.
@@ -116,7 +116,7 @@ impl DraftFolder {
 
     /// Makes it a bundle called `to`. When this returns, the bundle is durable; until the last step nothing takes it for one.
     pub(crate) fn publish(&self, index: &[u8], to: &Path) -> io::Result<()> {
-        fs::write(self.path.join(OCI_LAYOUT), crate::manifest::OCI_LAYOUT)?;
+        fs::write(self.path.join(OCI_LAYOUT), OCI_LAYOUT_CONTENT)?;
         for entry in fs::read_dir(self.path.join(BLOBS))? {
             File::open(entry?.path())?.sync_all()?;
         }

@@ -13,6 +13,8 @@ use crate::digest::Digest;
 
 /// Name of the file that says what the folder is.
 pub const OCI_LAYOUT: &str = "oci-layout";
+/// What it says.
+pub const OCI_LAYOUT_CONTENT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 /// Name of the file that lists the manifests.
 pub const INDEX: &str = "index.json";
 /// Folder of the blobs.

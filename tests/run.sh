@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Runs every test of Exhibit. Needs Debian 12 with Rust, gcc, Python 3.11, Node 20, git, and root for apt; installs whatever else the tests use.
+#
+#   tests/run.sh            everything
+#   tests/run.sh --quick    what needs nothing installed: formatting, lints, documentation, Rust tests
+set -euo pipefail
+cd "$(dirname "$0")/.."
+step() { printf '\n== %s\n' "$*"; }
+
+step "formatting, lints, documentation"
+cargo fmt --all --check
+cargo clippy --workspace --all-targets --locked -- --deny warnings
+RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --locked --quiet
+
+if [[ ${1:-} != --quick ]]; then
+  step "other people's programs"
+  tests/interop/install.sh
+  step "licences, bans and sources of dependencies"
+  cargo fetch --locked --quiet
+  PATH=$PWD/target/interop/venv/bin:$PATH cargo deny --locked --log-level error check licenses bans sources
+else
+  export EXHIBIT_TESTS_QUICK=1 # tests of other people's programs say that they were skipped
+fi
+
+step "tests"
+cargo build --workspace --locked --quiet
+if cargo nextest --version > /dev/null 2>&1; then
+  cargo nextest run --workspace --locked --no-fail-fast
+else
+  cargo test --workspace --locked --no-fail-fast --quiet --lib --bins --tests
+fi
+cargo test --workspace --locked --doc --quiet
