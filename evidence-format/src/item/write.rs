@@ -10,7 +10,7 @@ use crate::limits::{FRAME_SEGMENTS_MAX, WARC_HEADER_BYTES_MAX};
 use crate::segment::list::ListWriter;
 use crate::segment::{Kind, SNIFF_BYTES, Segment, Segmenter};
 use crate::tree::{DisclosureKey, LeafKey};
-use crate::warc::{Header, RECORD_END, RecordIds};
+use crate::warc::{Header, RECORD_END, RecordIds, RecordType};
 
 /// Most bytes that the segmenter sees at once: stays in the processor's cache, and bounds the segments of one step.
 const STEP_BYTES: usize = 32 * 1024;
@@ -221,7 +221,9 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         }
         self.glue(text.as_bytes())?;
         self.header = text;
-        let streamed = self.block(block_bytes, block)?;
+        // what is said about an item is no evidence: it makes no record
+        let segmenter = (header.kind == RecordType::Warcinfo).then(Segmenter::glue);
+        let streamed = self.block(segmenter, block_bytes, block)?;
         self.glue(RECORD_END)?;
         Ok(streamed)
     }
@@ -244,9 +246,14 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         Ok((item, layer_blob, list_blob))
     }
 
-    fn block(&mut self, block_bytes: u64, block: &mut dyn Read) -> Result<Streamed, WriteItemError> {
+    /// Takes a block. Unless a segmenter is given, the block's first bytes choose one.
+    fn block(
+        &mut self,
+        mut segmenter: Option<Segmenter>,
+        block_bytes: u64,
+        block: &mut dyn Read,
+    ) -> Result<Streamed, WriteItemError> {
         let mut streamed = Streamed { kept: 0, error: None };
-        let mut segmenter: Option<Segmenter> = None;
         let mut left = block_bytes;
         while left > 0 {
             self.make_room(segmenter.as_mut())?;

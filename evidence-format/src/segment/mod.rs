@@ -49,9 +49,17 @@ pub struct Segmenter(Mode);
 enum Mode {
     Json(Json),
     Groups(Groups),
+    /// Bytes so far.
+    Glue(u64),
 }
 
 impl Segmenter {
+    /// Cuts nothing: the whole body is glue. For a body that is about evidence and is none.
+    #[must_use]
+    pub fn glue() -> Segmenter {
+        Segmenter(Mode::Glue(0))
+    }
+
     /// Chooses how to cut from the first [`SNIFF_BYTES`] of the body, or all of it if it is shorter.
     ///
     /// Takes nothing in: the same bytes are pushed afterwards.
@@ -71,6 +79,7 @@ impl Segmenter {
     pub fn push(&mut self, bytes: &[u8], cut: &mut Cut<'_>) {
         match &mut self.0 {
             Mode::Groups(groups) => groups.push(bytes, cut),
+            Mode::Glue(length) => *length += bytes.len() as u64,
             Mode::Json(json) => {
                 if let Err(NotJson { at }) = json.push(bytes, cut) {
                     let mut lines = Groups::LINES;
@@ -86,7 +95,7 @@ impl Segmenter {
     pub fn commit(&mut self, cut: &mut Cut<'_>) {
         match &mut self.0 {
             Mode::Json(json) => json.commit(cut),
-            Mode::Groups(_) => {}
+            Mode::Groups(_) | Mode::Glue(_) => {}
         }
     }
 
@@ -95,6 +104,8 @@ impl Segmenter {
         match self.0 {
             Mode::Json(json) => json.finish(cut),
             Mode::Groups(groups) => groups.finish(cut),
+            Mode::Glue(0) => {}
+            Mode::Glue(length) => cut(Kind::Glue, length),
         }
     }
 }

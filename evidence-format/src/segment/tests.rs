@@ -38,6 +38,7 @@ fn mode(head: &[u8]) -> &'static str {
         Mode::Json(_) => "json",
         Mode::Groups(groups) if groups == Groups::LINES => "lines",
         Mode::Groups(_) => "binary",
+        Mode::Glue(_) => "glue",
     }
 }
 
