@@ -1,4 +1,6 @@
 //! What `exhibit-agent` does on a host, as a library: the key it signs with, the stream its bundles stand in, the facts about
 //! itself that it seals, and the sealing of files.
 
+mod durable;
 pub mod identity;
+pub mod key;
