@@ -4,3 +4,4 @@
 mod durable;
 pub mod identity;
 pub mod key;
+pub mod stream;
