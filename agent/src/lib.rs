@@ -2,6 +2,7 @@
 //! itself that it seals, and the sealing of files.
 
 mod durable;
+pub mod files;
 pub mod identity;
 pub mod key;
 pub mod stream;
