@@ -1,117 +1,156 @@
-//! Stands in until the probes are there.
+//! A capture of this host: [`plan`] decides what, [`capture`] takes it.
 
-use std::path::PathBuf;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use evidence_format::bundle::{BundleError, Draft};
 use evidence_format::config::Source;
-use evidence_format::coverage::Coverage;
 use evidence_format::plan::{Plan, Step};
-use evidence_format::warc::{Header, RecordType};
 
-use crate::identity;
+use crate::probes::{self, Probe};
+use crate::read::{Manner, Reader};
+pub use crate::recorder::Progress;
+use crate::recorder::{Recorder, Watch, Wishes};
 
-/// What to capture.
+/// Longest that one object may make no progress: far above a slow disk's wait, far below a person's patience.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Entries looked at in one folder or tree: 20,000 names are about 3 MiB of memory.
+const ENTRIES_MAX: u64 = 20_000;
+
+/// What a capture takes, and how much.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Root of the host.
+    /// The host's root folder. `/`, or where a container has it mounted; `/proc`, `/sys` and all else is looked for below it.
     pub root: PathBuf,
-    /// Probes; empty for all.
+    /// Names of probes; empty is all.
     pub only: Vec<String>,
-    /// Time for all of it.
+    /// From the beginning of [`capture`]; what is there then is what is kept.
     pub deadline: Duration,
-    /// Values of environment variables too.
+    /// Keep the values of environment variables, which hold passwords on most machines, and not only the names.
     pub environment_values: bool,
-    /// Most bytes of one object.
+    /// Bytes kept of one object: of logs the end, of all else the beginning.
     pub object_bytes_max: u64,
-    /// Most bytes of one item.
+    /// Bytes kept of all objects of one probe.
     pub item_bytes_max: u64,
 }
 
 impl Default for Options {
+    /// A minute, and what a disk writes in that time: 64 MiB of an object, 512 MiB of a probe.
     fn default() -> Self {
         Self {
-            root: "/".into(),
+            root: PathBuf::from("/"),
             only: Vec::new(),
             deadline: Duration::from_secs(60),
             environment_values: false,
-            object_bytes_max: 1 << 26,
-            item_bytes_max: 1 << 30,
+            object_bytes_max: 64 << 20,
+            item_bytes_max: 512 << 20,
         }
     }
 }
 
-/// A probe is not known.
-#[derive(Debug, thiserror::Error)]
-#[error("unknown probe {0}")]
-pub struct UnknownProbe(String);
-
-/// How far a capture is.
-pub struct Progress<'a> {
-    /// Step.
-    pub step: usize,
-    /// Steps.
-    pub steps: usize,
-    /// Item.
-    pub item: &'a str,
-    /// Records.
-    pub records: u64,
-    /// Bytes.
-    pub bytes: u64,
-    /// Gaps.
-    pub gaps: u64,
+/// A probe was asked for that does not exist.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("no probe is called {name:?}; there are: {}", known.join(", "))]
+pub struct UnknownProbe {
+    /// What was asked for.
+    pub name: String,
+    /// What there is.
+    pub known: Vec<&'static str>,
 }
 
-/// Names of the probes and what they take.
+/// The names of all probes and what each takes, most volatile first.
 pub fn probes() -> impl Iterator<Item = (&'static str, &'static str)> {
-    [("kernel", "version and command line of the kernel")].into_iter()
+    probes::ALL.iter().map(|probe| (probe.name, probe.what))
 }
 
-/// Chooses the steps.
+/// Chooses the steps: the probes asked for, most volatile first (RFC 3227 §2.1), however they were listed.
 ///
 /// # Errors
-/// A probe is not known.
+/// [`UnknownProbe`].
 pub fn plan(options: &Options) -> Result<Plan, UnknownProbe> {
-    if let Some(unknown) = options.only.iter().find(|name| *name != "kernel") {
-        return Err(UnknownProbe(unknown.clone()));
+    let is_known = |name: &&String| probes::ALL.iter().any(|probe| probe.name == **name);
+    if let Some(name) = options.only.iter().find(|name| !is_known(name)) {
+        return Err(UnknownProbe { name: name.clone(), known: probes::ALL.iter().map(|probe| probe.name).collect() });
     }
-    let item = "host-kernel".parse().expect("a name");
-    let step = Step { item, what: "kernel".to_owned(), object_bytes_max: None, item_bytes_max: None };
-    Ok(Plan { deadline_seconds: Some(options.deadline.as_secs()), steps: vec![step] })
+    let chosen = |probe: &&Probe| options.only.is_empty() || options.only.iter().any(|name| name == probe.name);
+    let step = |probe: &Probe| Step {
+        item: probe.item(),
+        what: probe.what.to_owned(),
+        object_bytes_max: Some(options.object_bytes_max),
+        item_bytes_max: Some(options.item_bytes_max),
+    };
+    let steps = probes::ALL.iter().filter(chosen).map(step).collect();
+    Ok(Plan { deadline_seconds: Some(options.deadline.as_secs()), steps })
 }
 
-/// Captures.
+/// Carries out `plan`, as [`plan`] made it of the same `options`. Each step makes an item, if only to say why it holds nothing.
+///
+/// `progress` is called at each step's begin and end, and about ten times a second between. Once `cancelled` is true, or the
+/// deadline has come, what is there is kept and the rest becomes gaps within a moment.
 ///
 /// # Errors
-/// The draft cannot be written.
+/// The draft cannot be written. What cannot be read is no error.
 pub fn capture(
     draft: &mut Draft,
     plan: &Plan,
-    _: &Options,
-    _: &AtomicBool,
+    options: &Options,
+    cancelled: &AtomicBool,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<(), BundleError> {
-    for step in &plan.steps {
-        progress(Progress { step: 1, steps: 1, item: "host-kernel", records: 0, bytes: 0, gaps: 0 });
-        let mut item = draft.item(&step.item)?;
-        let header = Header {
-            kind: RecordType::Resource,
-            target_uri: Some("file:///proc/version"),
-            date: identity::now(),
-            content_type: "text/plain",
-            truncated: None,
-            fields: &[],
+    let manner = Manner {
+        root: options.root.clone(),
+        patience: PATIENCE,
+        object_bytes_max: options.object_bytes_max,
+        entries_max: ENTRIES_MAX,
+        before: |_: &Path| {},
+    };
+    run(draft, plan, options, manner, cancelled, progress)
+}
+
+fn run(
+    draft: &mut Draft,
+    plan: &Plan,
+    options: &Options,
+    manner: Manner,
+    cancelled: &AtomicBool,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<(), BundleError> {
+    let begin = Instant::now();
+    let wishes = Wishes { environment_values: options.environment_values, entries_max: manner.entries_max };
+    let mut reader = Reader::start(manner);
+    for (index, step) in plan.steps.iter().enumerate() {
+        let Some(probe) = probes::ALL.iter().find(|probe| probe.item() == step.item) else { continue };
+        let watch = Watch {
+            progress,
+            cancelled,
+            deadline: begin.checked_add(options.deadline),
+            step: index + 1,
+            steps: plan.steps.len(),
+            item: step.item.as_str(),
+            told: begin,
         };
-        item.record(&header, &std::fs::read("/proc/version").unwrap_or_default())?;
-        let source = Source {
-            provider: "host".to_owned(),
-            api: "procfs".to_owned(),
-            account: None,
-            region: None,
-            identity: Some(identity::identity()),
-        };
-        item.finish(source, Coverage::new(), Vec::new())?;
+        reader.begin_item(step.item_bytes_max.unwrap_or(u64::MAX));
+        let item = draft.item(&step.item)?;
+        let recorder = Recorder::start(item, &mut reader, watch, wishes, probe.what)?;
+        take(probe, recorder)?;
     }
     Ok(())
+}
+
+/// Runs one probe. Its panic is a gap, as long as the item is whole; the other probes go on.
+fn take(probe: &Probe, mut recorder: Recorder<'_>) -> Result<(), BundleError> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| (probe.take)(&mut recorder)));
+    match outcome {
+        Ok(taken) => taken?,
+        Err(_) => recorder.crash(probe.name)?,
+    }
+    recorder.finish(Source {
+        provider: "host".to_owned(),
+        api: probe.api.to_owned(),
+        account: None,
+        region: None,
+        identity: None,
+    })
 }

@@ -1,0 +1,50 @@
+//! The processes probe on a host with 500 more processes: the bar is 200 ms.
+
+use std::path::Path;
+use std::process::{Child, Command};
+use std::sync::atomic::AtomicBool;
+
+use agent::capture::{Options, capture, plan};
+use criterion::{Criterion, criterion_group, criterion_main};
+use evidence_format::bundle::Draft;
+use evidence_format::item::Pack;
+
+const PROCESSES: usize = 500;
+
+/// Ends its processes when dropped.
+struct Crowd(Vec<Child>);
+
+impl Crowd {
+    fn start() -> Self {
+        let start = |_| Command::new("sleep").arg("600").spawn().expect("sleep is there");
+        Self((0..PROCESSES).map(start).collect())
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill().and_then(|()| child.wait());
+        }
+    }
+}
+
+fn take(pack_bytes: usize, folder: &Path, options: &Options) -> u64 {
+    let pack = Pack::new(std::num::NonZeroUsize::MIN, pack_bytes);
+    let mut draft = Draft::create(&folder.join("draft"), &[7; 32], pack).expect("a draft");
+    let plan = plan(options).expect("known probes");
+    capture(&mut draft, &plan, options, &AtomicBool::new(false), &mut |_| {}).expect("a capture");
+    draft.items().iter().map(|item| item.records).sum()
+}
+
+fn processes(c: &mut Criterion) {
+    let _crowd = Crowd::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    for probe in ["processes", "sockets"] {
+        let options = Options { only: vec![probe.to_owned()], ..Options::default() };
+        c.bench_function(&format!("{probe}/{PROCESSES}"), |b| b.iter(|| take(256 * 1024, folder.path(), &options)));
+    }
+}
+
+criterion_group! { name = benches; config = Criterion::default().sample_size(20); targets = processes }
+criterion_main!(benches);

@@ -1,0 +1,123 @@
+//! Who may log in, as whom, and with which keys. Never `shadow`, `gshadow` or `opasswd`: password hashes are no evidence that
+//! anybody needs, and a loot for whoever gets the bundle.
+
+use evidence_format::bundle::BundleError;
+
+use super::{Home, Probe, homes, take_files, take_folders};
+use crate::read::{Keep, Redact, Request, What};
+use crate::recorder::{Recorder, join};
+
+pub(super) const USERS: Probe =
+    Probe { name: "users", what: "users and groups, without password hashes", api: "file", take: users };
+
+pub(super) const PRIVILEGES: Probe =
+    Probe { name: "privileges", what: "who may become whom: sudo, doas, polkit and PAM rules", api: "file", take: privileges };
+
+pub(super) const AUTHORIZED_KEYS: Probe = Probe {
+    name: "authorized-keys",
+    what: "SSH server configuration and the public keys that may log in",
+    api: "file",
+    take: authorized_keys,
+};
+
+const ACCOUNTS: &[&str] = &["/etc/passwd", "/etc/group", "/etc/passwd-", "/etc/group-"];
+const IDS: &[&str] = &["/etc/subuid", "/etc/subgid", "/etc/login.defs", "/etc/shells", "/etc/nologin", "/etc/securetty"];
+
+const RULES: &[&str] = &[
+    "/etc/sudoers",
+    "/etc/sudo.conf",
+    "/etc/doas.conf",
+    "/etc/pam.conf",
+    "/etc/security/access.conf",
+    "/etc/security/group.conf",
+    "/etc/security/limits.conf",
+    "/etc/security/time.conf",
+];
+const RULE_FOLDERS: &[&str] = &[
+    "/etc/sudoers.d",
+    "/etc/pam.d",
+    "/etc/polkit-1",
+    "/usr/share/polkit-1/rules.d",
+    "/usr/local/share/polkit-1/rules.d",
+    "/run/polkit-1/rules.d",
+];
+
+/// Below a home; the first two are OpenSSH's own defaults, `rc` is run at each login.
+const KEYS: &[&str] = &[".ssh/authorized_keys", ".ssh/authorized_keys2", ".ssh/rc"];
+const SERVER: &str = "/etc/ssh/sshd_config";
+const SERVER_FOLDER: &str = "/etc/ssh/sshd_config.d";
+/// Patterns taken from the server's configuration: real ones have one or two.
+const PATTERNS_MAX: usize = 16;
+
+fn users(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+    for path in ACCOUNTS {
+        recorder.take(Request { content_type: "text/plain", ..Request::bytes(*path, What::Redacted(Redact::Accounts)) })?;
+    }
+    take_files(recorder, IDS)
+}
+
+fn privileges(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+    take_files(recorder, RULES)?;
+    take_folders(recorder, RULE_FOLDERS)
+}
+
+fn authorized_keys(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+    let mut patterns = Vec::new();
+    let included = recorder.walk(super::tree(SERVER_FOLDER, 0), |path, _| path.ends_with(b".conf"))?;
+    for path in std::iter::once(SERVER.as_bytes().to_vec()).chain(included.into_iter().map(|found| found.path)) {
+        let request = Request { content_type: "text/plain", ..Request::file(path, Keep::Begin) };
+        patterns.extend(key_patterns(&recorder.fetch(request)?));
+    }
+    patterns.truncate(PATTERNS_MAX);
+    for Home { path: home, user: name } in homes(recorder)? {
+        let configured = patterns.iter().map(|pattern| expand(pattern, &home, &name));
+        let mut paths: Vec<_> = KEYS.iter().map(|key| join(&home, key.as_bytes())).chain(configured).collect();
+        paths.sort();
+        paths.dedup();
+        for path in paths {
+            recorder.take(Request { content_type: "text/plain", ..Request::file(path, Keep::Begin) })?;
+        }
+    }
+    Ok(())
+}
+
+/// What `AuthorizedKeysFile` lines name (sshd_config(5)).
+fn key_patterns(config: &[u8]) -> Vec<Vec<u8>> {
+    let words = |line: &[u8]| -> Vec<Vec<u8>> {
+        let separators = |b: &u8| b.is_ascii_whitespace() || *b == b'=' || *b == b'"';
+        line.split(separators).filter(|word| !word.is_empty()).map(<[u8]>::to_vec).collect()
+    };
+    let lines = config.split(|&b| b == b'\n').map(words);
+    let named = lines.filter(|words| words.first().is_some_and(|first| first.eq_ignore_ascii_case(b"AuthorizedKeysFile")));
+    named.flat_map(|words| words.into_iter().skip(1)).filter(|word| word != b"none").collect()
+}
+
+/// A pattern for one user: `%h` is the home, `%u` the name, `%%` a percent sign; relative paths begin at the home.
+fn expand(pattern: &[u8], home: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut path = Vec::new();
+    let mut bytes = pattern.iter();
+    while let Some(&b) = bytes.next() {
+        match (b, if b == b'%' { bytes.next() } else { None }) {
+            (b'%', Some(b'h')) => path.extend_from_slice(home),
+            (b'%', Some(b'u')) => path.extend_from_slice(name),
+            (b'%', Some(&other)) => path.push(other),
+            _ => path.push(b),
+        }
+    }
+    if path.starts_with(b"/") { path } else { join(home, &path) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_files_are_found_as_sshd_finds_them() {
+        let config = b"#AuthorizedKeysFile no\nPort 22\n  authorizedkeysfile=\"/etc/keys/%u\" .ssh/%%k none\n";
+        let patterns = key_patterns(config);
+        assert_eq!(patterns, [b"/etc/keys/%u".to_vec(), b".ssh/%%k".to_vec()]);
+        assert_eq!(expand(&patterns[0], b"/home/a", b"a"), b"/etc/keys/a");
+        assert_eq!(expand(&patterns[1], b"/home/a", b"a"), b"/home/a/.ssh/%k");
+        assert_eq!(expand(b"%h/k%", b"/h", b"a"), b"/h/k%");
+    }
+}

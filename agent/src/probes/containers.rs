@@ -1,0 +1,66 @@
+//! Containers, as seen through control groups and the state folders of the engines; no engine is asked.
+//!
+//! Configurations hold the environment of the container, and with it passwords: the values are removed unless they are asked
+//! for. A copy of the environment in another form (an annotation that quotes a whole manifest) is not recognised.
+
+use evidence_format::bundle::BundleError;
+
+use super::{Probe, processes, tree};
+use crate::read::{Keep, Redact, Request, What};
+use crate::recorder::{Recorder, name_of};
+
+pub(super) const PROBE: Probe = Probe {
+    name: "containers",
+    what: "containers: control groups of processes, state of docker, containerd, CRI-O, podman, LXC, machined; pods by name",
+    api: "file",
+    take,
+};
+
+/// State folders of engines, and how deep the interesting files lie.
+const STATE: &[(&str, usize)] = &[
+    ("/run/containerd", 4),
+    ("/run/runc", 2),
+    ("/run/crun", 2),
+    ("/run/docker", 4),
+    ("/run/crio", 2),
+    ("/run/containers/storage", 4),
+    ("/run/systemd/machines", 0),
+    ("/var/lib/docker/containers", 1),
+    ("/var/lib/containers/storage/overlay-containers", 3),
+    ("/var/lib/lxc", 1),
+];
+/// What is taken of them; container logs are not, the logs probe finds them through `/var/log`.
+const FILES: &[&str] = &["hostname", "hosts", "resolv.conf", "init.pid", "pidfile", "config"];
+/// Names only: what lies in them are secrets (tokens, volumes) or images.
+const NAMES: &[&[u8]] =
+    &[b"/var/lib/kubelet/pods", b"/etc/kubernetes/manifests", b"/var/lib/machines", b"/var/lib/docker", b"/var/lib/containerd"];
+
+fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+    for process in processes(recorder)? {
+        recorder.take(Request::kernel(format!("/proc/{process}/cgroup")).listed())?;
+    }
+    for (folder, depth_max) in STATE {
+        let files = recorder.walk(tree(folder, *depth_max), |path, _| is_json(path) || is_wanted(path))?;
+        files.into_iter().try_for_each(|file| take_state(recorder, file.path))?;
+    }
+    NAMES.iter().try_for_each(|folder| recorder.list(folder).map(drop))
+}
+
+fn take_state(recorder: &mut Recorder<'_>, path: Vec<u8>) -> Result<(), BundleError> {
+    let json = is_json(&path);
+    let request = Request::file(path, Keep::Begin).listed();
+    if !json {
+        return recorder.take(Request { content_type: "text/plain", ..request });
+    }
+    let values = recorder.wishes().environment_values;
+    let what = if values { request.what } else { What::Redacted(Redact::JsonEnvironment) };
+    recorder.take(Request { what, content_type: "application/json", ..request })
+}
+
+fn is_json(path: &[u8]) -> bool {
+    path.ends_with(b".json")
+}
+
+fn is_wanted(path: &[u8]) -> bool {
+    FILES.iter().any(|name| name_of(path) == name.as_bytes())
+}

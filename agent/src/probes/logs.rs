@@ -1,0 +1,86 @@
+//! What programs and people left in writing: logs, the systemd journal, shell histories. The newest first, and of each log its
+//! end, so that what does not fit the limits is the oldest.
+
+use evidence_format::bundle::BundleError;
+
+use super::{Home, Probe, homes, tree};
+use crate::read::{Keep, Request};
+use crate::recorder::{Recorder, join, name_of};
+
+pub(super) const HISTORIES: Probe = Probe {
+    name: "histories",
+    what: "shell histories and those of interactive programs, listings of home folders",
+    api: "file",
+    take: histories,
+};
+
+pub(super) const LOGS: Probe = Probe { name: "logs", what: "files below /var/log, the newest first", api: "file", take: logs };
+
+pub(super) const JOURNAL: Probe =
+    Probe { name: "journal", what: "systemd journal files, the newest first", api: "file", take: journal };
+
+/// Homes of system accounts, which are no homes; listing them would tell of the distribution, not of people.
+const NO_HOMES: &[&[u8]] = &[b"/bin", b"/sbin", b"/usr", b"/dev", b"/proc", b"/sys", b"/lib", b"/etc", b"/nonexistent"];
+/// Deeper below a home than its own folder.
+const DEEPER: &[&str] = &[".local/share/fish/fish_history", ".config/fish/fish_history", ".local/state/zsh/history"];
+/// Histories whose names do not say so.
+const OTHER_NAMES: &[&[u8]] = &[b".lesshst", b".viminfo", b".wget-hsts", b".dbshell"];
+
+const LOG_FOLDER: &str = "/var/log";
+const LOG_DEPTH_MAX: usize = 6;
+/// Below [`LOG_FOLDER`], and taken by other probes.
+const TAKEN_ELSEWHERE: &[&str] = &["/var/log/journal/", "/var/log/wtmp", "/var/log/btmp", "/var/log/lastlog", "/var/log/faillog"];
+const JOURNALS: &[&str] = &["/run/log/journal", "/var/log/journal"];
+
+fn histories(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+    for Home { path: home, .. } in homes(recorder)? {
+        for name in DEEPER {
+            recorder.take(Request::file(join(&home, name.as_bytes()), Keep::End))?;
+        }
+        let system = home == b"/" || NO_HOMES.iter().any(|folder| home.starts_with(folder));
+        if system {
+            recorder.take(Request::file(join(&home, b".bash_history"), Keep::End))?;
+        } else if let Ok(home) = std::str::from_utf8(&home) {
+            let found = recorder.walk(tree(home, 0), |path, _| is_history(path))?;
+            recorder.take_newest_first(found, Keep::End)?;
+        }
+    }
+    Ok(())
+}
+
+/// `.bash_history`, `.zsh_history-20260101`, `.python_history`, `.zhistory`, ….
+fn is_history(path: &[u8]) -> bool {
+    let name = name_of(path);
+    OTHER_NAMES.contains(&name) || name.first() == Some(&b'.') && name.windows(7).any(|part| part == b"history")
+}
+
+fn logs(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+    let is_log = |path: &[u8]| !TAKEN_ELSEWHERE.iter().any(|taken| path.starts_with(taken.as_bytes()));
+    let found = recorder.walk(tree(LOG_FOLDER, LOG_DEPTH_MAX), |path, _| is_log(path))?;
+    recorder.take_newest_first(found, Keep::End)
+}
+
+/// Of a journal file the beginning is kept, not the end: its header and first hash table are what a reader starts from.
+fn journal(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+    let is_journal = |path: &[u8]| path.ends_with(b".journal") || path.ends_with(b".journal~");
+    let mut found = Vec::new();
+    for folder in JOURNALS {
+        found.extend(recorder.walk(tree(folder, 1), |path, _| is_journal(path))?);
+    }
+    recorder.take_newest_first(found, Keep::Begin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_history;
+
+    #[test]
+    fn histories_are_told_by_name() {
+        for yes in ["/root/.bash_history", "/h/.zhistory", "/h/.zsh_history-old", "/h/.viminfo"] {
+            assert!(is_history(yes.as_bytes()), "{yes}");
+        }
+        for no in ["/root/history", "/root/.bashrc", "/h/."] {
+            assert!(!is_history(no.as_bytes()), "{no}");
+        }
+    }
+}

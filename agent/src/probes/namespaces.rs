@@ -1,0 +1,36 @@
+//! Namespaces of all kinds: one process of each, and how user namespaces map users.
+
+use evidence_format::bundle::BundleError;
+
+use super::{Probe, one_process_each, take_kernel};
+use crate::recorder::Recorder;
+
+pub(super) const PROBE: Probe = Probe {
+    name: "namespaces",
+    what: "namespaces of every kind with one process of each, users mapped into user namespaces, named network namespaces",
+    api: "procfs",
+    take,
+};
+
+/// As under `/proc/PID/ns` (namespaces(7)), with the files that describe a namespace of that kind.
+const KINDS: &[(&str, &[&str])] = &[
+    ("cgroup", &[]),
+    ("ipc", &[]),
+    ("mnt", &[]),
+    ("net", &[]),
+    ("pid", &[]),
+    ("time", &["timens_offsets"]),
+    ("user", &["uid_map", "gid_map", "setgroups"]),
+    ("uts", &[]),
+];
+/// Where tools keep network namespaces alive that no process is in.
+const NAMED: &[&str] = &["/run/netns", "/run/docker/netns"];
+
+fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+    for (kind, files) in KINDS {
+        for process in one_process_each(recorder, kind)? {
+            take_kernel(recorder, &format!("/proc/{process}"), files)?;
+        }
+    }
+    NAMED.iter().try_for_each(|folder| recorder.list(folder.as_bytes()).map(drop))
+}

@@ -1,0 +1,59 @@
+//! Routes, neighbours, interfaces and connection tracking of every network namespace.
+//!
+//! IPv6 neighbours are not in procfs (only netlink has them), nor are nftables rules; neither is taken.
+
+use evidence_format::bundle::BundleError;
+
+use super::{Probe, one_process_each, take_files, take_kernel};
+use crate::recorder::Recorder;
+
+pub(super) const PROBE: Probe = Probe {
+    name: "network",
+    what: "routes, neighbours (IPv4), interfaces, addresses, counters, connection tracking, resolver configuration",
+    api: "procfs",
+    take,
+};
+
+const TABLES: &[&str] = &[
+    "arp",
+    "nf_conntrack",
+    "nf_conntrack_expect",
+    "route",
+    "ipv6_route",
+    "fib_trie",
+    "if_inet6",
+    "dev",
+    "dev_mcast",
+    "igmp",
+    "igmp6",
+    "snmp",
+    "snmp6",
+    "netstat",
+    "protocols",
+    "ptype",
+    "ip_tables_names",
+    "ip6_tables_names",
+    "arp_tables_names",
+    "ip_tables_matches",
+    "ip_tables_targets",
+    "vlan/config",
+    "wireless",
+    "xfrm_stat",
+];
+
+/// Of `/sys/class/net/NAME`: those that can be read of every interface, up or down.
+const INTERFACE: &[&str] = &["address", "flags", "ifindex", "iflink", "mtu", "operstate", "type", "ifalias", "tx_queue_len"];
+
+const CONFIGURATION: &[&str] = &["/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/hosts.allow", "/etc/hosts.deny"];
+
+fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+    for process in one_process_each(recorder, "net")? {
+        take_kernel(recorder, &format!("/proc/{process}/net"), TABLES)?;
+    }
+    let interfaces = recorder.names(b"/sys/class/net")?;
+    for interface in interfaces.entries() {
+        let Ok(name) = std::str::from_utf8(interface.name) else { continue }; // interface names are text (dev_valid_name)
+        take_kernel(recorder, &format!("/sys/class/net/{name}"), INTERFACE)?;
+    }
+    take_files(recorder, CONFIGURATION)
+}

@@ -1,0 +1,36 @@
+//! Installed packages, from the package managers' own databases.
+
+use evidence_format::bundle::BundleError;
+
+use super::{Probe, is_own, take_files};
+use crate::read::{Keep, Request};
+use crate::recorder::{Recorder, name_of};
+
+pub(super) const PROBE: Probe =
+    Probe { name: "packages", what: "databases of installed packages: dpkg, rpm, apk, pacman, snap", api: "file", take };
+
+const TEXTS: &[&str] = &["/var/lib/dpkg/status", "/var/lib/dpkg/diversions", "/var/lib/dpkg/statoverride"];
+/// apk's list, and where a distribution with `/lib` of its own has it.
+const APK: &[&str] = &["/usr/lib/apk/db/installed"];
+const APK_BESIDE_USR: &[&str] = &["/lib/apk/db/installed"];
+const RPM_FOLDERS: &[&str] = &["/var/lib/rpm", "/usr/lib/sysimage/rpm"];
+const RPM_FILES: &[&str] = &["rpmdb.sqlite", "rpmdb.sqlite-wal", "Packages", "Packages.db"];
+const PACMAN: &str = "/var/lib/pacman/local";
+const SNAPS: &[u8] = b"/var/lib/snapd/snaps";
+
+fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+    take_files(recorder, TEXTS)?;
+    take_files(recorder, APK)?;
+    if is_own(recorder, "/lib")? {
+        take_files(recorder, APK_BESIDE_USR)?;
+    }
+    for folder in RPM_FOLDERS {
+        if is_own(recorder, folder)? {
+            for name in RPM_FILES {
+                recorder.take(Request::file(format!("{folder}/{name}"), Keep::Begin))?;
+            }
+        }
+    }
+    recorder.take_tree(PACMAN, 1, |path| name_of(path) == b"desc")?;
+    recorder.list(SNAPS).map(drop)
+}

@@ -1,0 +1,48 @@
+//! Processes: what each is, runs, holds open and may do.
+
+use evidence_format::bundle::BundleError;
+
+use super::{Probe, processes};
+use crate::read::{Redact, Request, What};
+use crate::recorder::Recorder;
+
+pub(super) const PROBE: Probe = Probe {
+    name: "processes",
+    what: "processes: status, command line, executable and its SHA-256, working directory, open and mapped files, limits, \
+           namespaces, control groups, names of environment variables",
+    api: "procfs",
+    take,
+};
+
+/// Files that every process has. Capabilities and seccomp are in `status`.
+const TEXTS: &[&str] = &["status", "stat", "cgroup", "limits", "io", "maps"];
+/// Files of features that a kernel may lack: audit, security modules.
+const TEXTS_MAYBE: &[&str] = &["loginuid", "sessionid", "attr/current"];
+/// Kernel threads and zombies have none of these.
+const LINKS: &[&str] = &["exe", "cwd", "root"];
+const LINK_FOLDERS: &[&str] = &["fd", "ns"];
+
+fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+    let environment = if recorder.wishes().environment_values { What::Kernel } else { What::Redacted(Redact::Environment) };
+    processes(recorder)?.iter().try_for_each(|process| take_process(recorder, process, environment))
+}
+
+/// All of one process before the next: its folder stays open meanwhile, so that a number given away again mixes nothing up.
+fn take_process(recorder: &mut Recorder<'_>, process: &str, environment: What) -> Result<(), BundleError> {
+    let path = |name: &str| format!("/proc/{process}/{name}");
+    recorder.take(Request::bytes(path("cmdline"), What::Kernel).listed())?;
+    for name in TEXTS {
+        recorder.take(Request::kernel(path(name)).listed())?;
+    }
+    for name in TEXTS_MAYBE {
+        recorder.take(Request::kernel(path(name)))?;
+    }
+    for name in LINKS {
+        recorder.take(Request::link(path(name)))?;
+    }
+    for name in LINK_FOLDERS {
+        recorder.take(Request::bytes(path(name), What::Links("")).listed())?;
+    }
+    recorder.take(Request::bytes(path("environ"), environment).listed())?;
+    recorder.take(Request { content_type: "application/warc-fields", ..Request::bytes(path("exe"), What::Executable) })
+}

@@ -1,0 +1,61 @@
+//! What runs at a time: cron, at, and systemd's timers with the units that they start.
+
+use evidence_format::bundle::BundleError;
+
+use super::{Home, Probe, homes, is_own, take_files, take_folders};
+use crate::recorder::{Recorder, join, name_of};
+
+pub(super) const PROBE: Probe =
+    Probe { name: "scheduled", what: "cron and at jobs, systemd timers, services and other units", api: "file", take };
+
+const FILES: &[&str] = &["/etc/crontab", "/etc/anacrontab", "/etc/cron.allow", "/etc/cron.deny", "/etc/at.allow", "/etc/at.deny"];
+const FOLDERS: &[&str] = &[
+    "/var/spool/cron",
+    "/var/spool/at",
+    "/etc/cron.d",
+    "/etc/cron.hourly",
+    "/etc/cron.daily",
+    "/etc/cron.weekly",
+    "/etc/cron.monthly",
+    "/etc/crontabs",
+    "/var/spool/anacron",
+];
+/// Where systemd looks (systemd.unit(5)); in `/run` and `/etc` first, where an intruder adds to them.
+const UNITS: &[&str] = &[
+    "/run/systemd/system",
+    "/run/systemd/transient",
+    "/run/systemd/generator",
+    "/run/systemd/generator.early",
+    "/run/systemd/generator.late",
+    "/run/systemd/user",
+    "/etc/systemd",
+    "/usr/local/lib/systemd",
+    "/usr/lib/systemd/system",
+    "/usr/lib/systemd/user",
+];
+/// Linked into `/usr` on most systems, and then the same as above.
+const UNITS_BESIDE_USR: &str = "/lib/systemd/system";
+const SUFFIXES: &[&str] =
+    &[".timer", ".service", ".socket", ".path", ".target", ".mount", ".automount", ".slice", ".conf", ".preset"];
+
+fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+    take_files(recorder, FILES)?;
+    take_folders(recorder, FOLDERS)?;
+    for folder in UNITS {
+        recorder.take_tree(folder, 2, is_unit)?;
+    }
+    if is_own(recorder, "/lib")? {
+        recorder.take_tree(UNITS_BESIDE_USR, 2, is_unit)?;
+    }
+    for Home { path: home, .. } in homes(recorder)? {
+        let folder = join(&home, b".config/systemd/user");
+        if let Ok(folder) = std::str::from_utf8(&folder) {
+            recorder.take_tree(folder, 2, is_unit)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_unit(path: &[u8]) -> bool {
+    SUFFIXES.iter().any(|suffix| name_of(path).ends_with(suffix.as_bytes()))
+}

@@ -1,0 +1,44 @@
+//! Sockets of every network namespace, and the processes that hold them.
+
+use evidence_format::bundle::BundleError;
+
+use super::{Probe, one_process_each, processes, take_kernel};
+use crate::read::{Request, What};
+use crate::recorder::Recorder;
+
+pub(super) const PROBE: Probe =
+    Probe { name: "sockets", what: "sockets of every network namespace, with the processes that hold them", api: "procfs", take };
+
+/// Below `/proc/PID/net`. Which are there depends on the kernel's modules.
+const TABLES: &[&str] = &[
+    "tcp",
+    "tcp6",
+    "udp",
+    "udp6",
+    "udplite",
+    "udplite6",
+    "raw",
+    "raw6",
+    "icmp",
+    "icmp6",
+    "unix",
+    "packet",
+    "netlink",
+    "sctp/eps",
+    "sctp/assocs",
+    "sctp/remaddr",
+    "sockstat",
+    "sockstat6",
+];
+
+/// Tables first: a connection lives shorter than the process that holds it. A table's inode number is in the `socket:[…]`
+/// links of the process.
+fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+    for process in one_process_each(recorder, "net")? {
+        take_kernel(recorder, &format!("/proc/{process}/net"), TABLES)?;
+    }
+    for process in processes(recorder)? {
+        recorder.take(Request::bytes(format!("/proc/{process}/fd"), What::Links("socket:[")).listed())?;
+    }
+    Ok(())
+}

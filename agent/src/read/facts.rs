@@ -1,0 +1,116 @@
+//! What a file system says of an object.
+
+use std::fmt::{self, Write as _};
+
+use evidence_format::time::Timestamp;
+use rustix::fs::{FileType, Statx, StatxTimestamp};
+
+/// Kept beside an ordinary file's bytes, since an intruder who sets a file's times forgets some of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// Type and permissions, as in `st_mode`.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Bytes.
+    pub size: u64,
+    /// Device, as major and minor number.
+    pub device: (u32, u32),
+    /// Inode number.
+    pub inode: u64,
+    /// Last change of the content.
+    pub modified: Time,
+    /// Last change of the content or of any of these facts; cannot be set by programs.
+    pub changed: Time,
+    /// When the inode was made; `None` where the file system does not know.
+    pub born: Option<Time>,
+}
+
+/// A file's time: seconds and nanoseconds since 1970. Wider than [`Timestamp`], since anything can be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(pub i64, pub u32);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nanoseconds = i128::from(self.0) * 1_000_000_000 + i128::from(self.1);
+        match Timestamp::from_unix_nanoseconds(nanoseconds) {
+            Some(time) => time.fmt(f),
+            None => write!(f, "@{}.{:09}", self.0, self.1), // no calendar reaches that year
+        }
+    }
+}
+
+impl From<StatxTimestamp> for Time {
+    fn from(time: StatxTimestamp) -> Self {
+        Self(time.tv_sec, time.tv_nsec)
+    }
+}
+
+impl From<&Statx> for Facts {
+    fn from(stat: &Statx) -> Self {
+        let has_born = stat.stx_mask & rustix::fs::StatxFlags::BTIME.bits() != 0;
+        Self {
+            mode: u32::from(stat.stx_mode),
+            uid: stat.stx_uid,
+            gid: stat.stx_gid,
+            size: stat.stx_size,
+            device: (stat.stx_dev_major, stat.stx_dev_minor),
+            inode: stat.stx_ino,
+            modified: stat.stx_mtime.into(),
+            changed: stat.stx_ctime.into(),
+            born: has_born.then(|| stat.stx_btime.into()),
+        }
+    }
+}
+
+impl Facts {
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> FileType {
+        FileType::from_raw_mode(self.mode)
+    }
+
+    /// True if it may be opened and read without side effects.
+    #[must_use]
+    pub fn is_regular(&self) -> bool {
+        self.kind() == FileType::RegularFile
+    }
+
+    /// Appends the one-line form of a [`What::Listing`](super::What::Listing):
+    /// `mode uid gid size major:minor inode modified changed`.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let mut line = String::with_capacity(128);
+        let _ = write!(line, "{:o} {} {} {} ", self.mode, self.uid, self.gid, self.size);
+        let _ = write!(line, "{}:{} {} {} {}", self.device.0, self.device.1, self.inode, self.modified, self.changed);
+        out.extend_from_slice(line.as_bytes());
+    }
+
+    /// The header fields that carry the facts.
+    pub(crate) fn fields(&self) -> Vec<(&'static str, String)> {
+        let mut fields = vec![
+            ("Exhibit-Size", self.size.to_string()),
+            ("Exhibit-Mode", format!("{:o}", self.mode)),
+            ("Exhibit-Owner", format!("{}:{}", self.uid, self.gid)),
+            ("Exhibit-Device", format!("{}:{}", self.device.0, self.device.1)),
+            ("Exhibit-Inode", self.inode.to_string()),
+            ("Exhibit-Modified", self.modified.to_string()),
+            ("Exhibit-Changed", self.changed.to_string()),
+        ];
+        fields.extend(self.born.map(|born| ("Exhibit-Born", born.to_string())));
+        fields
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_time_that_a_file_system_holds_has_a_text() {
+        assert_eq!(Time(1_795_441_217, 250_000_000).to_string(), "2026-11-23T13:40:17.25Z");
+        assert_eq!(Time(i64::MAX, 1).to_string(), "@9223372036854775807.000000001");
+        assert!(Time(i64::MIN, 999_999_999).to_string().starts_with("@-"));
+    }
+}

@@ -1,0 +1,200 @@
+//! The root that a capture reads below, and how paths lead to objects inside of it.
+//!
+//! Nothing outside is ever reached, whatever links a hostile root holds: `..` and absolute links stop at the root. Folders are
+//! opened by openat2(2) with `RESOLVE_IN_ROOT`. Where the kernel (before 5.6) or a container's filter (ENOSYS, EPERM) has no
+//! such call, [`Root::folder_by_hand`] walks the path one name at a time and follows no link but by itself.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::rc::Rc;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
+use rustix::io::Errno;
+
+use super::facts::Facts;
+
+/// Links followed on the way to one object: as many as Linux does (path_resolution(7)).
+const LINKS_MAX: usize = 40;
+/// A path taken by hand goes no deeper: bounds the open folders that `..` goes back to.
+const DEPTH_MAX: usize = 256;
+const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+/// Opening never waits for a FIFO's other side, never takes a terminal, never follows a link that replaced the file.
+pub(super) const READ: OFlags =
+    OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+
+/// See the module.
+pub(super) struct Root {
+    top: Rc<OwnedFd>,
+    by_hand: Cell<bool>,
+}
+
+/// An object: its name in an open folder. It stays the same object if folders above it are renamed; a process's stays that
+/// process, and ends with it, even if its number is given away again.
+pub(super) struct Place {
+    pub folder: Rc<OwnedFd>,
+    pub name: Vec<u8>,
+    pub facts: Facts,
+}
+
+impl Root {
+    pub(super) fn open(path: &Path) -> Result<Self, Errno> {
+        let top = rustix::fs::openat(rustix::fs::CWD, path, FOLDER, Mode::empty())?;
+        Ok(Self { top: Rc::new(top), by_hand: Cell::new(false) })
+    }
+
+    /// Opens the folder at `path`, following links inside the root.
+    pub(super) fn folder(&self, path: &[u8]) -> Result<Rc<OwnedFd>, Errno> {
+        if self.by_hand.get() {
+            return self.folder_by_hand(path);
+        }
+        let path_in = if path.is_empty() { b"/" } else { path };
+        match rustix::fs::openat2(&*self.top, path_in, FOLDER, Mode::empty(), ResolveFlags::IN_ROOT) {
+            Ok(folder) => Ok(Rc::new(folder)),
+            Err(Errno::NOSYS | Errno::PERM) => {
+                self.by_hand.set(true);
+                self.folder_by_hand(path)
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn folder_by_hand(&self, path: &[u8]) -> Result<Rc<OwnedFd>, Errno> {
+        let mut above = vec![Rc::clone(&self.top)];
+        let mut names: VecDeque<Vec<u8>> = names_of(path).collect();
+        let mut links = 0;
+        while let Some(name) = names.pop_front() {
+            let here = Rc::clone(&above[above.len() - 1]);
+            if name == b".." {
+                above.truncate((above.len() - 1).max(1));
+            } else if facts_at(&*here, &name)?.kind() == FileType::Symlink {
+                links += 1;
+                let target = rustix::fs::readlinkat(&*here, &name, Vec::new())?.into_bytes();
+                if target.first() == Some(&b'/') {
+                    above.truncate(1);
+                }
+                names_of(&target).collect::<Vec<_>>().into_iter().rev().for_each(|name| names.push_front(name));
+            } else {
+                above.push(Rc::new(rustix::fs::openat(&*here, &name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?));
+            }
+            if links > LINKS_MAX || above.len() > DEPTH_MAX || names.len() > DEPTH_MAX {
+                return Err(Errno::LOOP);
+            }
+        }
+        Ok(above.swap_remove(above.len() - 1))
+    }
+}
+
+/// What a path's last name is, in `folder`; a link is not followed, and an automount point not mounted.
+pub(super) fn facts_at(folder: impl AsFd, name: &[u8]) -> Result<Facts, Errno> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+    let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
+    rustix::fs::statx(folder, name, flags, mask).map(|stat| Facts::from(&stat))
+}
+
+/// What an open file is.
+pub(super) fn facts_of(file: impl AsFd) -> Result<Facts, Errno> {
+    let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
+    rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, mask).map(|stat| Facts::from(&stat))
+}
+
+/// The folder's path and the name in it.
+pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    let path = path.strip_suffix(b"/").unwrap_or(path);
+    match path.iter().rposition(|&b| b == b'/') {
+        Some(at) => (&path[..at], &path[at + 1..]),
+        None => (b"", path),
+    }
+}
+
+fn names_of(path: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
+    path.split(|&b| b == b'/').filter(|name| !name.is_empty() && *name != b".").map(<[u8]>::to_vec)
+}
+
+/// Finds objects below a root, and remembers the last folder: many requests in a row ask for files of one.
+pub(super) struct Finder {
+    root: Root,
+    last: Option<(Vec<u8>, Rc<OwnedFd>)>,
+}
+
+impl Finder {
+    pub(super) fn new(root: Root) -> Self {
+        Self { root, last: None }
+    }
+
+    /// The object at `path`, which may be a link.
+    pub(super) fn find(&mut self, path: &[u8]) -> Result<Place, Errno> {
+        let (folder_path, name) = split(path);
+        let folder = self.folder(folder_path)?;
+        let name = if name.is_empty() { b"." } else { name };
+        let facts = facts_at(&*folder, name)?;
+        Ok(Place { folder, name: name.to_vec(), facts })
+    }
+
+    /// The object that `path` leads to, which is no link.
+    pub(super) fn follow(&mut self, path: &[u8]) -> Result<Place, Errno> {
+        let mut path = path.to_vec();
+        for _ in 0..LINKS_MAX {
+            let place = self.find(&path)?;
+            if place.facts.kind() != FileType::Symlink {
+                return Ok(place);
+            }
+            let target = rustix::fs::readlinkat(&*place.folder, &place.name, Vec::new())?.into_bytes();
+            if target.first() == Some(&b'/') {
+                path = target;
+            } else {
+                let folder = split(&path).0.len();
+                path.truncate(folder);
+                path.push(b'/');
+                path.extend(target);
+            }
+        }
+        Err(Errno::LOOP)
+    }
+
+    fn folder(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>, Errno> {
+        if let Some((last, folder)) = &self.last
+            && last == path
+        {
+            return Ok(Rc::clone(folder));
+        }
+        let folder = self.root.folder(path)?;
+        self.last = Some((path.to_vec(), Rc::clone(&folder)));
+        Ok(folder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn links_stay_inside_the_root_both_ways_of_resolving() {
+        let root = tempfile::tempdir().expect("a folder");
+        let make = |path: &str| fs::create_dir_all(root.path().join(path)).expect("a folder");
+        let link = |target: &str, path: &str| symlink(target, root.path().join(path)).expect("a link");
+        make("etc/a");
+        make("var");
+        fs::write(root.path().join("etc/a/passwd"), "inside").expect("a file");
+        link("/etc/a", "var/absolute");
+        link("../../../../etc/a", "var/above");
+        link("loop", "var/loop");
+        link("/etc/hostname", "var/outside");
+        link("../etc/a/passwd", "var/file");
+        for by_hand in [false, true] {
+            let opened = Root::open(root.path()).expect("the root");
+            opened.by_hand.set(by_hand);
+            let mut finder = Finder::new(opened);
+            for path in ["/etc/a/passwd", "/var/absolute/passwd", "/var/above/passwd", "/var/file", "/../var/file"] {
+                assert_eq!(finder.follow(path.as_bytes()).map(|place| place.facts.size), Ok(6), "{path} {by_hand}");
+            }
+            assert_eq!(finder.follow(b"/var/loop").err(), Some(Errno::LOOP));
+            assert_eq!(finder.follow(b"/var/loop/x").err(), Some(Errno::LOOP));
+            assert_eq!(finder.follow(b"/var/outside").err(), Some(Errno::NOENT));
+        }
+    }
+}

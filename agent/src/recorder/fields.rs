@@ -1,0 +1,93 @@
+//! The header fields of a record that are our own.
+
+use evidence_format::coverage::GapReason;
+use evidence_format::warc::Truncated;
+use rustix::io::Errno;
+
+use crate::read::{Begin, End, Request, What};
+
+/// Names that people know errors by (errno(3)); other errors have their number only.
+const ERRNO_NAMES: &[(Errno, &str)] = &[
+    (Errno::PERM, "EPERM"),
+    (Errno::NOENT, "ENOENT"),
+    (Errno::SRCH, "ESRCH"),
+    (Errno::IO, "EIO"),
+    (Errno::NXIO, "ENXIO"),
+    (Errno::NOMEM, "ENOMEM"),
+    (Errno::ACCESS, "EACCES"),
+    (Errno::BUSY, "EBUSY"),
+    (Errno::NODEV, "ENODEV"),
+    (Errno::NOTDIR, "ENOTDIR"),
+    (Errno::ISDIR, "EISDIR"),
+    (Errno::INVAL, "EINVAL"),
+    (Errno::NFILE, "ENFILE"),
+    (Errno::MFILE, "EMFILE"),
+    (Errno::LOOP, "ELOOP"),
+    (Errno::NAMETOOLONG, "ENAMETOOLONG"),
+    (Errno::OPNOTSUPP, "EOPNOTSUPP"),
+    (Errno::STALE, "ESTALE"),
+    (Errno::TIMEDOUT, "ETIMEDOUT"),
+    (Errno::NOTCONN, "ENOTCONN"),
+];
+
+/// Own fields, in their order.
+pub(super) struct Fields(Vec<(&'static str, String)>);
+
+impl Fields {
+    /// What is known of an object before it is known how it ended. `written` bytes of it stand in earlier records.
+    pub(super) fn of(request: &Request, begin: Option<&Begin>, written: u64) -> Self {
+        let mut fields = Self(Vec::new());
+        if let Some(kind) = kind(request.what) {
+            fields.add("Exhibit-Kind", kind);
+        }
+        if let Some(facts) = begin.and_then(|begin| begin.facts) {
+            fields.0.extend(facts.fields());
+        }
+        let offset = begin.map_or(0, |begin| begin.from) + written;
+        if offset > 0 {
+            fields.add("Exhibit-Offset", &offset.to_string());
+        }
+        fields
+    }
+
+    /// How it ended; says whether the block is not the whole.
+    pub(super) fn outcome(&mut self, end: End, gap: Option<GapReason>) -> Option<Truncated> {
+        if let End::Failed(errno) = end {
+            self.add("Exhibit-Errno", &errno_text(errno));
+        }
+        if let Some(reason) = gap {
+            self.add("Exhibit-Gap", reason.as_str());
+        }
+        match end {
+            End::Cut(GapReason::Deadline | GapReason::Cancelled) | End::Hung => Some(Truncated::Time),
+            End::Cut(_) => Some(Truncated::Length),
+            End::Shrank | End::Failed(_) | End::Special | End::Crashed => Some(Truncated::Unspecified),
+            End::Whole { .. } | End::Repeated => None,
+        }
+    }
+
+    pub(super) fn add(&mut self, name: &'static str, value: &str) {
+        self.0.push((name, value.to_owned()));
+    }
+
+    pub(super) fn pairs(&self) -> Vec<(&str, &str)> {
+        self.0.iter().map(|(name, value)| (*name, value.as_str())).collect()
+    }
+}
+
+fn kind(what: What) -> Option<&'static str> {
+    match what {
+        What::Link => Some("link"),
+        What::Links(_) => Some("links"),
+        What::Names | What::Listing => Some("directory"),
+        What::Executable => Some("executable"),
+        What::Namespaces(_) => Some("namespaces"),
+        What::Kernel | What::Redacted(_) | What::File(_) | What::Linked(_) | What::Ring => None,
+    }
+}
+
+/// `13 EACCES`.
+fn errno_text(errno: Errno) -> String {
+    let name = ERRNO_NAMES.iter().find(|(known, _)| *known == errno).map(|(_, name)| *name);
+    name.map_or_else(|| errno.raw_os_error().to_string(), |name| format!("{} {name}", errno.raw_os_error()))
+}

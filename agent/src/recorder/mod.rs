@@ -1,0 +1,475 @@
+//! Writes what the reader brings into an item, one record for each object, and what it does not bring into the coverage.
+//!
+//! A probe only says what it wants, in its order; whatever happens to an object ends as a record, a gap, or both. Nothing is
+//! logged. Own fields of a record: `Exhibit-Kind` (`link`, `links`, `directory`, `executable`, `namespaces`), `Exhibit-Errno`,
+//! `Exhibit-Gap` (the reason under which the coverage counts it), `Exhibit-Offset` and `Exhibit-Continued` where an object of
+//! unknown length takes several records, and the facts of ordinary files.
+
+mod fields;
+mod tree;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evidence_format::bundle::{BundleError, DraftItem};
+use evidence_format::config::{Redaction, Source};
+use evidence_format::coverage::{Coverage, Ended, GapReason};
+use evidence_format::limits::GAP_EXAMPLES_MAX;
+use evidence_format::warc::{Header, RecordType, Truncated, file_uri};
+use rustix::io::Errno;
+
+use crate::read::{Begin, End, Event, Expect, Next, Reader, Request, What};
+use fields::Fields;
+pub use tree::{Entry, Found, Listing, Tree, join, name_of};
+pub use watch::Progress;
+pub(crate) use watch::Watch;
+
+/// How often the deadline is looked at while nothing comes.
+const TICK: Duration = Duration::from_millis(50);
+/// Requests asked ahead, so that the reading thread never waits for the writing one.
+const AHEAD_MAX: usize = 512;
+/// Bytes of an object of unknown length in one record: what is held in memory until it is written.
+pub const PART_BYTES_MAX: usize = 256 * 1024;
+/// Bytes that a probe looks at itself (a folder's names, the accounts).
+const LOOKED_AT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// An item under way; see the module.
+pub struct Recorder<'a> {
+    item: DraftItem<'a>,
+    reader: &'a mut Reader,
+    watch: Watch<'a>,
+    coverage: Coverage,
+    redactions: BTreeMap<&'static str, u64>,
+    open: Open,
+    /// Copies what comes, for a probe that looks at it.
+    looked_at: Option<Vec<u8>>,
+    /// The process that was found ended last: one gap, however many of its files are asked for.
+    ended_process: Vec<u8>,
+    /// Why nothing more is taken.
+    stopped: Option<GapReason>,
+    options: Wishes,
+}
+
+/// What probes ask of the options.
+#[derive(Debug, Clone, Copy)]
+pub struct Wishes {
+    /// Keep the values of processes' environment variables.
+    pub environment_values: bool,
+    /// Entries of one tree that are looked at.
+    pub entries_max: u64,
+}
+
+/// The object that is being received.
+#[derive(Default)]
+struct Open {
+    begin: Option<Begin>,
+    /// Not written yet.
+    bytes: Vec<u8>,
+    /// Bytes in the records already written.
+    written: u64,
+    /// It went through in a stream, and has its record.
+    streamed: bool,
+}
+
+impl<'a> Recorder<'a> {
+    /// Starts with the record that says what the item is.
+    pub(crate) fn start(
+        mut item: DraftItem<'a>,
+        reader: &'a mut Reader,
+        watch: Watch<'a>,
+        options: Wishes,
+        what: &str,
+    ) -> Result<Self, BundleError> {
+        let block = format!(
+            "software: {} {}\r\nformat: WARC File Format 1.1\r\ndescription: {what}\r\n",
+            "exhibit-agent",
+            env!("CARGO_PKG_VERSION")
+        );
+        let header = Header {
+            kind: RecordType::Warcinfo,
+            target_uri: None,
+            date: crate::read::now(),
+            content_type: "application/warc-fields",
+            truncated: None,
+            fields: &[],
+        };
+        item.record(&header, block.as_bytes())?;
+        Ok(Self {
+            item,
+            reader,
+            watch,
+            coverage: Coverage::new(),
+            redactions: BTreeMap::new(),
+            open: Open::default(),
+            looked_at: None,
+            ended_process: Vec::new(),
+            stopped: None,
+            options,
+        })
+    }
+
+    /// What the options say.
+    #[must_use]
+    pub fn wishes(&self) -> Wishes {
+        self.options
+    }
+
+    /// True if nothing more is taken: the deadline, a limit, or a person. A loop over many objects ends then, after
+    /// [`Self::skip`] for what it did not come to.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.is_some()
+    }
+
+    /// Asks for an object. Its record is written when it comes, in the order in which objects are asked for.
+    ///
+    /// # Errors
+    /// The draft cannot be written.
+    pub fn take(&mut self, request: Request) -> Result<(), BundleError> {
+        self.look_at_clock()?;
+        if self.is_stopped() {
+            return self.skip(&request.path);
+        }
+        self.reader.ask(request);
+        if self.reader.pending() >= AHEAD_MAX { self.receive(AHEAD_MAX / 2) } else { Ok(()) }
+    }
+
+    /// Asks for an object, waits for it, and returns its bytes as well (the first ones, if it is very large).
+    ///
+    /// # Errors
+    /// The draft cannot be written.
+    pub fn fetch(&mut self, request: Request) -> Result<Vec<u8>, BundleError> {
+        self.receive(0)?;
+        self.looked_at = Some(Vec::new());
+        let taken = self.take(request).and_then(|()| self.receive(0));
+        let bytes = self.looked_at.take().unwrap_or_default();
+        taken.map(|()| bytes)
+    }
+
+    /// Counts `path` as missing for the reason that stopped the item.
+    ///
+    /// # Errors
+    /// The draft cannot be written.
+    pub fn skip(&mut self, path: &[u8]) -> Result<(), BundleError> {
+        self.missing(self.stopped.unwrap_or(GapReason::Crashed), path)
+    }
+
+    /// Counts `path` as missing, with a record if it is among the examples.
+    ///
+    /// # Errors
+    /// The draft cannot be written.
+    pub fn missing(&mut self, reason: GapReason, path: &[u8]) -> Result<(), BundleError> {
+        self.gap(reason, path, 0, 0);
+        let count = self.coverage.gaps.iter().find(|gap| gap.reason == reason).map_or(0, |gap| gap.count);
+        if count > GAP_EXAMPLES_MAX as u64 {
+            return Ok(());
+        }
+        let header = Header {
+            kind: RecordType::Metadata,
+            target_uri: Some(&file_uri(path)),
+            date: crate::read::now(),
+            content_type: "application/warc-fields",
+            truncated: None,
+            fields: &[("Exhibit-Gap", reason.as_str())],
+        };
+        self.item.record(&header, b"")
+    }
+
+    /// Waits for everything asked, and ends the item.
+    pub(crate) fn finish(mut self, source: Source) -> Result<(), BundleError> {
+        self.receive(0)?;
+        self.tell(true);
+        let count = |(what, count): (&'static str, u64)| Redaction { what: what.to_owned(), count };
+        let redactions = self.redactions.into_iter().map(count).collect();
+        self.item.finish(source, self.coverage, redactions)
+    }
+
+    /// The item's probe failed by its own fault.
+    pub(crate) fn crash(&mut self, probe: &str) -> Result<(), BundleError> {
+        self.reader.abandon();
+        self.open = Open::default();
+        self.looked_at = None;
+        self.coverage.ended = Ended::Failed;
+        self.missing(GapReason::Crashed, probe.as_bytes())
+    }
+
+    /// Handles what comes until at most `pending_max` requests have no answer.
+    fn receive(&mut self, pending_max: usize) -> Result<(), BundleError> {
+        while self.reader.pending() > pending_max {
+            match self.reader.next(TICK) {
+                Next::Event(event) => self.event(event)?,
+                Next::Waiting => self.look_at_clock()?,
+                Next::Idle => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn look_at_clock(&mut self) -> Result<(), BundleError> {
+        self.tell(false);
+        match self.watch.stop() {
+            Some(reason) if self.stopped.is_none() => self.stop(reason),
+            _ => Ok(()),
+        }
+    }
+
+    fn tell(&mut self, always: bool) {
+        self.watch.tell(always, self.item.records(), self.item.bytes(), self.coverage.missing());
+    }
+
+    /// Gives up what is asked and not answered; of the object that is just coming, what is here is kept.
+    fn stop(&mut self, reason: GapReason) -> Result<(), BundleError> {
+        self.stopped = Some(reason);
+        self.coverage.ended = if reason == GapReason::Cancelled { Ended::Cancelled } else { Ended::Deadline };
+        let mut unanswered = self.reader.abandon().into_iter();
+        if let Some(first) = unanswered.next_if_begun(&self.open) {
+            self.end(&first, End::Cut(reason))?;
+        }
+        for request in unanswered {
+            self.missing(reason, &request.path)?;
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: Event) -> Result<(), BundleError> {
+        match event {
+            Event::Begin(begin) if begin.announced.is_some() => self.stream(begin),
+            Event::Begin(begin) => {
+                self.open.begin = Some(begin);
+                Ok(())
+            }
+            Event::Bytes(range) => self.bytes(range),
+            Event::End(end) => {
+                let request = self.reader.done();
+                request.map_or(Ok(()), |request| self.end(&request, end))
+            }
+        }
+    }
+
+    fn bytes(&mut self, range: Range<usize>) -> Result<(), BundleError> {
+        let bytes = self.reader.bytes(range);
+        if let Some(copy) = &mut self.looked_at {
+            let room = LOOKED_AT_BYTES_MAX - copy.len();
+            copy.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
+        self.open.bytes.extend_from_slice(bytes);
+        if self.open.bytes.len() < PART_BYTES_MAX {
+            return Ok(());
+        }
+        let request = self.reader.current().cloned();
+        request.map_or(Ok(()), |request| self.write(&request, None))
+    }
+
+    /// A long file, whose length is known: its bytes go from the reader to the item without a stop.
+    fn stream(&mut self, begin: Begin) -> Result<(), BundleError> {
+        let Some(request) = self.reader.current().cloned() else { return Ok(()) };
+        let announced = begin.announced.unwrap_or(0);
+        let cut = begin.facts.is_some_and(|facts| facts.size > announced);
+        let mut fields = Fields::of(&request, Some(&begin), 0);
+        if cut {
+            fields.add("Exhibit-Gap", GapReason::TooLarge.as_str());
+        }
+        let (uri, pairs) = (file_uri(&request.path), fields.pairs());
+        let header = header(&request, &uri, begin.at, cut.then_some(Truncated::Length), &pairs);
+        let (records, gaps) = (self.item.records(), self.coverage.missing());
+        let base = (records, self.item.bytes(), gaps);
+        let mut pieces = Pieces { reader: self.reader, watch: &mut self.watch, base, got: 0, rest: 0..0, end: None };
+        self.item.record_stream(&header, announced, &mut pieces)?;
+        let (got, end) = (pieces.got, pieces.end);
+        self.open = Open { begin: Some(begin), bytes: Vec::new(), written: got, streamed: true };
+        match end {
+            None => Ok(()), // its end is the next event
+            Some(Early::End(end)) => self.event(Event::End(end)),
+            Some(Early::Stopped(reason)) => self.stop(reason),
+        }
+    }
+
+    /// An object is done: its last record, and its gap.
+    fn end(&mut self, request: &Arc<Request>, end: End) -> Result<(), BundleError> {
+        if let (End::Whole { redacted: redacted @ 1.. }, What::Redacted(redact), true) = (end, request.what, request.record) {
+            *self.redactions.entry(redact.what()).or_default() += redacted;
+        }
+        self.coverage.pages += u64::from(self.open.begin.is_some());
+        let kept = self.open.written + self.open.bytes.len() as u64;
+        let gap = gap_of(end, request);
+        let neutral = gap.is_none() && !matches!(end, End::Whole { .. });
+        let nothing_chosen = kept == 0 && matches!(request.what, What::Links(only) if !only.is_empty());
+        let unwanted = neutral || gap.is_none() && (nothing_chosen || self.open.streamed);
+        let over_budget = gap == Some(GapReason::OverBudget) && self.open.begin.is_none();
+        if over_budget {
+            self.missing(GapReason::OverBudget, &request.path)?;
+        } else {
+            if request.record && !unwanted {
+                self.write(request, Some(end))?;
+            }
+            if let Some(reason) = gap {
+                let size = self.open.begin.and_then(|begin| begin.facts).filter(|_| is_file(request)).map_or(kept, |f| f.size);
+                self.gap(reason, &request.path, kept, size.saturating_sub(kept));
+            }
+        }
+        if gap == Some(GapReason::OverBudget) {
+            self.stopped = self.stopped.or(gap);
+            self.coverage.ended = Ended::Limit;
+        }
+        self.open.clear();
+        Ok(())
+    }
+
+    /// Writes what came since the last record; `None` if more will come.
+    fn write(&mut self, request: &Request, end: Option<End>) -> Result<(), BundleError> {
+        let begin = self.open.begin;
+        let mut fields = Fields::of(request, begin.as_ref(), self.open.written);
+        let mut truncated = None;
+        match end {
+            None => fields.add("Exhibit-Continued", "true"),
+            Some(end) => {
+                truncated = fields.outcome(end, gap_of(end, request));
+            }
+        }
+        let date = begin.map_or_else(crate::read::now, |begin| begin.at);
+        let (uri, pairs) = (file_uri(&request.path), fields.pairs());
+        let mut header = header(request, &uri, date, truncated, &pairs);
+        if self.open.streamed {
+            header.kind = RecordType::Metadata; // about the record before: what became of its block
+            header.content_type = "application/warc-fields";
+        }
+        self.item.record(&header, &self.open.bytes)?;
+        self.open.written += self.open.bytes.len() as u64;
+        self.open.bytes.clear();
+        Ok(())
+    }
+
+    fn gap(&mut self, reason: GapReason, path: &[u8], kept: u64, lost: u64) {
+        let text = String::from_utf8_lossy(path);
+        match process_of(path).filter(|_| reason == GapReason::Vanished) {
+            Some(process) if process == self.ended_process => {}
+            Some(process) => {
+                self.ended_process = process.to_vec();
+                self.coverage.gap(reason, &String::from_utf8_lossy(process), kept, lost);
+            }
+            None => self.coverage.gap(reason, &text, kept, lost),
+        }
+    }
+}
+
+impl Open {
+    /// Ready for the next object; keeps its memory.
+    fn clear(&mut self) {
+        self.begin = None;
+        self.bytes.clear();
+        self.written = 0;
+        self.streamed = false;
+    }
+}
+
+/// `/proc/812` of `/proc/812/fd`.
+fn process_of(path: &[u8]) -> Option<&[u8]> {
+    let rest = path.strip_prefix(b"/proc/")?;
+    let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+    (digits > 0).then(|| &path[..b"/proc/".len() + digits])
+}
+
+fn is_file(request: &Request) -> bool {
+    matches!(request.what, What::File(_) | What::Linked(_))
+}
+
+fn header<'h>(
+    request: &'h Request,
+    uri: &'h str,
+    date: evidence_format::time::Timestamp,
+    truncated: Option<Truncated>,
+    fields: &'h [(&'h str, &'h str)],
+) -> Header<'h> {
+    let derived = matches!(request.what, What::Executable | What::Namespaces(_));
+    let kind = if derived { RecordType::Metadata } else { RecordType::Resource };
+    Header { kind, target_uri: Some(uri), date, content_type: request.content_type, truncated, fields }
+}
+
+/// What is missing when `request` ended so; `None` if nothing is.
+fn gap_of(end: End, request: &Request) -> Option<GapReason> {
+    match end {
+        End::Whole { .. } | End::Repeated => None,
+        End::Cut(reason) => Some(reason),
+        End::Special => Some(GapReason::SpecialFile),
+        End::Shrank => Some(GapReason::Shrank),
+        End::Hung => Some(GapReason::Hung),
+        End::Crashed => Some(GapReason::Crashed),
+        End::Failed(errno) => gap_of_errno(errno, request.expect),
+    }
+}
+
+fn gap_of_errno(errno: Errno, expect: Expect) -> Option<GapReason> {
+    match (errno, expect) {
+        (Errno::ACCESS | Errno::PERM, _) => Some(GapReason::PermissionDenied),
+        (Errno::NOENT | Errno::NOTDIR | Errno::SRCH, Expect::Listed) => Some(GapReason::Vanished),
+        (Errno::NOENT | Errno::NOTDIR | Errno::SRCH, Expect::Required) => Some(GapReason::Unsupported),
+        (Errno::NOENT | Errno::NOTDIR | Errno::SRCH, Expect::Maybe | Expect::Behind) => None,
+        (Errno::LOOP, Expect::Behind) => None,
+        (Errno::INVAL | Errno::OPNOTSUPP | Errno::NODEV | Errno::NXIO, Expect::Maybe) => None, // a feature is switched off
+        _ => Some(GapReason::ReadFailed),
+    }
+}
+
+/// The first unanswered request, if part of its answer is here.
+trait NextIfBegun {
+    fn next_if_begun(&mut self, open: &Open) -> Option<Arc<Request>>;
+}
+
+impl NextIfBegun for std::vec::IntoIter<Arc<Request>> {
+    fn next_if_begun(&mut self, open: &Open) -> Option<Arc<Request>> {
+        open.begin.and_then(|_| self.next())
+    }
+}
+
+/// The bytes of a long file as they come from the reader.
+struct Pieces<'p, 'w> {
+    reader: &'p mut Reader,
+    watch: &'p mut Watch<'w>,
+    /// Records, bytes and gaps of the item before this file.
+    base: (u64, u64, u64),
+    got: u64,
+    rest: Range<usize>,
+    end: Option<Early>,
+}
+
+/// Why a long file ended before all that was announced had come.
+#[derive(Clone, Copy)]
+enum Early {
+    End(End),
+    Stopped(GapReason),
+}
+
+impl Read for Pieces<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.rest.is_empty() && self.end.is_none() {
+            self.wait();
+        }
+        let from = self.rest.start;
+        let n = buffer.len().min(self.rest.len());
+        buffer[..n].copy_from_slice(self.reader.bytes(from..from + n));
+        self.rest.start += n;
+        self.got += n as u64;
+        Ok(n)
+    }
+}
+
+impl Pieces<'_, '_> {
+    fn wait(&mut self) {
+        match self.reader.next(TICK) {
+            Next::Event(Event::Bytes(range)) => self.rest = range,
+            Next::Event(Event::End(end)) => self.end = Some(Early::End(end)),
+            Next::Event(Event::Begin(_)) => {}
+            Next::Idle => self.end = Some(Early::End(End::Crashed)),
+            Next::Waiting => {}
+        }
+        let (records, bytes, gaps) = self.base;
+        self.watch.tell(false, records, bytes + self.got, gaps);
+        if let Some(reason) = self.watch.stop().filter(|_| self.end.is_none() && self.rest.is_empty()) {
+            self.end = Some(Early::Stopped(reason));
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Folders: their names, and the files below them.
+
+use std::collections::VecDeque;
+
+use evidence_format::bundle::BundleError;
+use evidence_format::coverage::GapReason;
+use rustix::fs::FileType;
+
+use super::Recorder;
+use crate::read::{Expect, Keep, Request, What};
+
+/// A folder's entries as read: `name NUL facts NUL` or `name NUL type NUL`, repeated.
+#[derive(Debug, Default)]
+pub struct Listing(Vec<u8>);
+
+/// A name in a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry<'l> {
+    /// The name: any bytes but NUL and `/`.
+    pub name: &'l [u8],
+    /// Its type, or its facts.
+    about: &'l str,
+}
+
+/// A part of the file system: the folder `top` and what is below it, entered `depth_max` times, never through links.
+#[derive(Debug, Clone, Copy)]
+pub struct Tree<'t> {
+    /// Where it begins.
+    pub top: &'t str,
+    /// How far down it goes; 0 is the folder alone.
+    pub depth_max: usize,
+    /// Whether the listings of its folders are evidence in themselves.
+    pub record: bool,
+}
+
+/// A file found in a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Where.
+    pub path: Vec<u8>,
+    /// It is a link, perhaps to a file.
+    pub is_link: bool,
+    /// When its content changed last, in text form.
+    modified: String,
+}
+
+/// From a folder's bytes as read.
+impl From<Vec<u8>> for Listing {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl Listing {
+    /// The entries, in the folder's order.
+    pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        let mut parts = self.0.split(|&b| b == 0);
+        std::iter::from_fn(move || {
+            let (name, about) = (parts.next()?, parts.next()?);
+            Some(Entry { name, about: std::str::from_utf8(about).unwrap_or("") })
+        })
+    }
+
+    /// The process numbers in a listing of `/proc`.
+    pub fn processes(&self) -> impl Iterator<Item = &str> {
+        let digits = |name: &&str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
+        self.entries().filter_map(|entry| std::str::from_utf8(entry.name).ok()).filter(digits)
+    }
+}
+
+impl Entry<'_> {
+    fn fact(&self, index: usize) -> &str {
+        self.about.split(' ').nth(index).unwrap_or("")
+    }
+
+    /// What it is; `None` if that could not be found out. Only with facts.
+    #[must_use]
+    pub fn kind(&self) -> Option<FileType> {
+        self.mode().map(FileType::from_raw_mode)
+    }
+
+    /// Type and permissions. Only with facts.
+    #[must_use]
+    pub fn mode(&self) -> Option<u32> {
+        u32::from_str_radix(self.fact(0), 8).ok()
+    }
+}
+
+/// `folder/name`.
+#[must_use]
+pub fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
+    [folder.strip_suffix(b"/").unwrap_or(folder), b"/", name].concat()
+}
+
+/// The last name of a path.
+#[must_use]
+pub fn name_of(path: &[u8]) -> &[u8] {
+    path.rsplit(|&b| b == b'/').next().unwrap_or(path)
+}
+
+impl Recorder<'_> {
+    /// The names in a folder, which are recorded.
+    ///
+    /// # Errors
+    /// The draft cannot be written.
+    pub fn names(&mut self, folder: &[u8]) -> Result<Listing, BundleError> {
+        self.fetch(Request::bytes(folder, What::Names)).map(Listing)
+    }
+
+    /// The names in a folder that every system has.
+    ///
+    /// # Errors
+    /// The draft cannot be written.
+    pub fn names_required(&mut self, folder: &[u8]) -> Result<Listing, BundleError> {
+        self.fetch(Request::bytes(folder, What::Names).required()).map(Listing)
+    }
+
+    /// The names in a folder with their facts, which are recorded.
+    ///
+    /// # Errors
+    /// The draft cannot be written.
+    pub fn list(&mut self, folder: &[u8]) -> Result<Listing, BundleError> {
+        self.fetch(Request::bytes(folder, What::Listing)).map(Listing)
+    }
+
+    /// The files and links of a tree for which `wanted` says yes. Stops, with a gap, at the most entries that a tree may have.
+    ///
+    /// # Errors
+    /// The draft cannot be written.
+    pub fn walk(&mut self, tree: Tree<'_>, wanted: impl Fn(&[u8], &Entry<'_>) -> bool) -> Result<Vec<Found>, BundleError> {
+        let mut found = Vec::new();
+        let mut folders = VecDeque::from([(tree.top.as_bytes().to_vec(), 0)]);
+        let mut entries_left = self.wishes().entries_max;
+        while let Some((folder, depth)) = folders.pop_front() {
+            if self.is_stopped() {
+                self.skip(&folder)?;
+                break;
+            }
+            let request = Request { record: tree.record, ..Request::bytes(folder.clone(), What::Listing) };
+            let listing = self.fetch(request).map(Listing)?;
+            for entry in listing.entries() {
+                if entries_left == 0 {
+                    self.missing(GapReason::TooLarge, tree.top.as_bytes())?;
+                    return Ok(found);
+                }
+                entries_left -= 1;
+                let path = join(&folder, entry.name);
+                let kind = entry.kind();
+                if kind == Some(FileType::Directory) {
+                    if depth < tree.depth_max {
+                        folders.push_back((path, depth + 1));
+                    }
+                } else if wanted(&path, &entry) {
+                    let (is_link, modified) = (kind == Some(FileType::Symlink), entry.fact(6).to_owned());
+                    found.push(Found { path, is_link, modified });
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Walks a tree and takes what is wanted of it, the file changed last first.
+    ///
+    /// # Errors
+    /// The draft cannot be written.
+    pub fn take_tree(&mut self, top: &str, depth_max: usize, wanted: impl Fn(&[u8]) -> bool) -> Result<(), BundleError> {
+        let found = self.walk(Tree { top, depth_max, record: true }, |path, _| wanted(path))?;
+        self.take_newest_first(found, Keep::Begin)
+    }
+
+    /// Takes files of a tree, the one changed last first: what does not fit a limit is the oldest. Of a link, its target and
+    /// then the file behind it, unless that was taken already.
+    ///
+    /// # Errors
+    /// The draft cannot be written.
+    pub fn take_newest_first(&mut self, mut files: Vec<Found>, keep: Keep) -> Result<(), BundleError> {
+        files.sort_by(|a, b| (a.is_link, &b.modified, &a.path).cmp(&(b.is_link, &a.modified, &b.path)));
+        for file in files {
+            if !file.is_link {
+                self.take(Request::file(file.path, keep).listed())?;
+                continue;
+            }
+            self.take(Request::link(file.path.clone()).listed())?;
+            let behind = Request { expect: Expect::Behind, ..Request::bytes(file.path, What::Linked(keep)) };
+            self.take(behind)?;
+        }
+        Ok(())
+    }
+}

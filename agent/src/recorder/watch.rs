@@ -1,0 +1,56 @@
+//! Time and people: the deadline, the wish to stop, and who looks on.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use evidence_format::coverage::GapReason;
+
+/// How often a long step tells how far it is.
+const TELL_EVERY: Duration = Duration::from_millis(100);
+
+/// How far a capture is.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress<'a> {
+    /// The step, counted from 1.
+    pub step: usize,
+    /// Steps in the plan.
+    pub steps: usize,
+    /// The item that the step makes.
+    pub item: &'a str,
+    /// Records of the item so far.
+    pub records: u64,
+    /// Bytes of the item so far.
+    pub bytes: u64,
+    /// Missing objects of the item so far.
+    pub gaps: u64,
+}
+
+/// See the module.
+pub(crate) struct Watch<'a> {
+    pub progress: &'a mut dyn FnMut(Progress<'_>),
+    pub cancelled: &'a AtomicBool,
+    pub deadline: Option<Instant>,
+    pub step: usize,
+    pub steps: usize,
+    pub item: &'a str,
+    pub told: Instant,
+}
+
+impl Watch<'_> {
+    /// Why the capture must stop; `None` while it may go on.
+    pub(crate) fn stop(&self) -> Option<GapReason> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Some(GapReason::Cancelled);
+        }
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline).then_some(GapReason::Deadline)
+    }
+
+    /// Tells how far the item is, not too often unless `always`.
+    pub(crate) fn tell(&mut self, always: bool, records: u64, bytes: u64, gaps: u64) {
+        if always || self.told.elapsed() >= TELL_EVERY {
+            self.told = Instant::now();
+            let Self { step, steps, item, .. } = *self;
+            (self.progress)(Progress { step, steps, item, records, bytes, gaps });
+        }
+    }
+}
