@@ -22,6 +22,9 @@ use crate::paths::{candidates, components};
 use crate::subject::{BundleArgs, Subject};
 use crate::{out, verdict};
 
+/// One write to a file: records come in pieces of a few kilobytes.
+const WRITE_BYTES: usize = 64 * 1024;
+
 /// Command line of `extract`.
 #[derive(Debug, Args)]
 pub(crate) struct ExtractArgs {
@@ -139,7 +142,7 @@ fn create_folder(path: &Path) -> io::Result<()> {
 }
 
 fn create_file(path: &Path) -> io::Result<BufWriter<File>> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(BufWriter::new)
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(|file| BufWriter::with_capacity(WRITE_BYTES, file))
 }
 
 fn visitor<'t>(root: &Path, item: &Item, warc: bool, tally: &'t RefCell<Tally>) -> io::Result<Box<dyn Visit + 't>> {
