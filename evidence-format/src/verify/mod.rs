@@ -24,6 +24,7 @@ use crate::limits::{
 };
 use crate::manifest::{self, BUNDLE, Descriptor, Index, Manifest, SIGSTORE_BUNDLE};
 use crate::signature::{Attestation, SignatureChecked};
+use crate::statement::Statement;
 use crate::tree::{DisclosureKey, Root};
 
 /// Chooses who sees an item's bytes while they are read. They are not verified until the report says so.
@@ -47,7 +48,6 @@ pub fn verify_and_view(files: &mut dyn Files, trust: &Trust, workers: &mut Worke
     Report {
         bundle: found.bundle.as_ref().map(|d| d.digest),
         integrity,
-        signer,
         time: Finding::NotChecked(if found.attestations.iter().any(Attestation::has_timestamp) {
             "the bundle carries a timestamp, which this version does not check"
         } else {
@@ -55,7 +55,8 @@ pub fn verify_and_view(files: &mut dyn Files, trust: &Trust, workers: &mut Worke
         }),
         log: Finding::NotChecked("the bundle carries no log proof"),
         completeness,
-        claim: found.attestations.first().and_then(|a| a.unverified_statement().ok()),
+        claim: claim(&found, &signer),
+        signer,
         config: found.config,
     }
 }
@@ -321,6 +322,15 @@ fn signer(found: &Found, trust: &Trust, integrity: &Finding<IntegrityChecked>) -
         }
     }
     Finding::Failed(fault)
+}
+
+/// What was signed by the key that counts, or else by anybody. The index is not signed, so an attestation that somebody put in
+/// front of the trusted one must not speak for it.
+fn claim(found: &Found, signer: &Finding<SignatureChecked>) -> Option<Statement> {
+    match signer {
+        Finding::Ok(proof) => Some(proof.statement().clone()),
+        _ => found.attestations.first().and_then(|a| a.unverified_statement().ok()),
+    }
 }
 
 fn about_this_bundle(checked: &SignatureChecked, found: &Found, bundle: &Descriptor) -> Result<(), Fault> {
