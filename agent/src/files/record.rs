@@ -149,10 +149,11 @@ impl<'a, 'd, 'w> Recorder<'a, 'd, 'w> {
         }
         let mut content = Content { bytes: self.head.chain(file), path: about.path, watch: &mut *self.watch };
         let write = |header: &Header<'_>| self.item.record_stream(header, bytes, &mut content);
-        let streamed = about.header(RecordType::Resource, write)?;
+        let streamed = about.header(RecordType::Resource, write);
         if self.watch.is_stopped() {
-            return Err(FilesError::Interrupted);
+            return Err(FilesError::Interrupted); // whatever else failed by it
         }
+        let streamed = streamed?;
         if streamed.kept < bytes { self.fell_short(about.path, bytes, &streamed) } else { Ok(()) }
     }
 
