@@ -182,6 +182,9 @@ impl Config {
             return Err("two items of one name");
         }
         let mut layers = BTreeSet::from([self.disclosure_key]);
+        if self.items.iter().any(|item| layers.contains(&item.segments)) {
+            return Err("a segment list is the disclosure key");
+        }
         layers.extend(self.items.iter().map(|item| item.segments));
         if !self.items.iter().all(|item| layers.insert(item.layer)) {
             return Err("an item's layer stands elsewhere too");

@@ -9,7 +9,7 @@ use std::path::Path;
 use evidence_format::bundle::{Draft, DraftItem};
 use evidence_format::config::Source;
 use evidence_format::coverage::{Coverage, GapReason};
-use evidence_format::item::Streamed;
+use evidence_format::item::{Stop, Streamed};
 use evidence_format::time::Timestamp;
 use evidence_format::warc::{Header, RecordType, Truncated, file_uri};
 use rustix::fs::{Advice, fadvise, major, minor};
@@ -209,7 +209,7 @@ struct Content<'a, 'w> {
 impl Read for Content<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.watch.is_stopped() {
-            return Err(io::Error::other(FilesError::Interrupted));
+            return Err(io::Error::other(Stop));
         }
         let n = self.bytes.read(buffer)?;
         (self.watch.progress)(self.path, n as u64);

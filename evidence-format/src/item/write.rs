@@ -38,6 +38,12 @@ pub enum WriteItemError {
         #[source]
         cause: FrameError,
     },
+    /// A block's reader said [`Stop`].
+    #[error("item {item} was stopped")]
+    Stopped {
+        /// The item.
+        item: ItemName,
+    },
     /// A header block longer than the format allows.
     #[error("item {item} has a record header of {bytes} bytes, limit is {WARC_HEADER_BYTES_MAX}")]
     HeaderTooLarge {
@@ -47,6 +53,12 @@ pub enum WriteItemError {
         bytes: u64,
     },
 }
+
+/// An error for a reader to return (inside of an [`io::Error`]) when the work is stopped: it ends the item, whereas other
+/// errors become zero bytes, as many as were announced, which for a disk image takes minutes.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped")]
+pub struct Stop;
 
 /// What became of a streamed block.
 #[derive(Debug)]
@@ -260,6 +272,9 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
             let room = &mut self.cut.chunk.plain[self.cut.filled..self.pack.frame_bytes];
             let want = room.len().min(READ_BYTES).min(usize::try_from(left).unwrap_or(usize::MAX));
             let got = read_full_or_zeros(block, &mut room[..want], &mut streamed);
+            if streamed.error.as_ref().and_then(io::Error::get_ref).is_some_and(|error| error.is::<Stop>()) {
+                return Err(WriteItemError::Stopped { item: self.name.clone() });
+            }
             let segmenter = segmenter.get_or_insert_with(|| Segmenter::sniff(&room[..got.min(SNIFF_BYTES)]));
             self.fill(got, segmenter)?;
             left -= got as u64;

@@ -91,7 +91,7 @@ impl Reading<'_> {
         let mut items_read = Ok(());
         for item in &config.items {
             let read = self.read_item(item, bundle, &key, &mut blobs_read, viewer);
-            items_read = items_read.and(read); // the first fault counts, and the other items are read all the same
+            items_read = first_fault(items_read, read); // the other items are read all the same
         }
         self.found.config = Some(config);
         items_read?;
@@ -242,6 +242,14 @@ impl Reading<'_> {
     /// Reads a blob of any size for its digest alone.
     fn check_blob(&mut self, descriptor: &Descriptor) -> Result<(), Fault> {
         check_digest(Hashing::new(open_blob(self.files, descriptor)?), descriptor)
+    }
+}
+
+/// The first fault, but one that is the bundle's own before one that is the machine's.
+fn first_fault(before: Result<(), Fault>, now: Result<(), Fault>) -> Result<(), Fault> {
+    match (&before, &now) {
+        (Err(first), Err(_)) if first.code == Code::Unreadable => now,
+        _ => before.and(now),
     }
 }
 
