@@ -170,6 +170,22 @@ impl Manifest {
         canonical::decode(bytes, MANIFEST_BYTES_MAX)
     }
 
+    /// Checks what [`Self::decode`] leaves: constants, and that an attestation is one small blob.
+    ///
+    /// # Errors
+    /// A sentence: what is wrong with it.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if self.media_type != MANIFEST || self.schema_version != 2 {
+            return Err("is no OCI image manifest");
+        }
+        if self.artifact_type != SIGSTORE_BUNDLE {
+            return Ok(());
+        }
+        let one = matches!(&self.layers[..], [blob] if *blob == Descriptor::new(SIGSTORE_BUNDLE, blob.digest, blob.size));
+        let empty = self.config == Descriptor::of(EMPTY, EMPTY_BLOB);
+        if one && empty { Ok(()) } else { Err("is an attestation of other blobs than the empty config and one sigstore bundle") }
+    }
+
     /// Every descriptor that it points to blobs with.
     pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
         std::iter::once(&self.config).chain(&self.layers)

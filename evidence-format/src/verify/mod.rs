@@ -13,6 +13,7 @@ pub use trust::Trust;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
+use std::rc::Rc;
 
 use crate::config::{Config, ConfigError, Item};
 use crate::container::{ContainerError, Files, INDEX, OCI_LAYOUT, blob_name};
@@ -37,7 +38,7 @@ pub fn verify(files: &mut dyn Files, trust: &Trust, workers: &mut Workers) -> Re
 
 /// Verifies a bundle, and shows items' bytes to whom `viewer` names.
 pub fn verify_and_view(files: &mut dyn Files, trust: &Trust, workers: &mut Workers, viewer: &mut Viewer<'_>) -> Report {
-    let mut reading = Reading { files, workers, found: Found::default(), lists: BTreeMap::new() };
+    let mut reading = Reading { files, workers, found: Found::default(), lists: Lists::default() };
     let integrity = match reading.read_all(trust, viewer) {
         Ok(()) => Finding::Ok(IntegrityChecked(())),
         Err(fault) => Finding::Failed(fault),
@@ -73,8 +74,15 @@ struct Reading<'a> {
     files: &'a mut dyn Files,
     workers: &'a mut Workers,
     found: Found,
-    /// Segment lists that have been read and whose item is still to come.
-    lists: BTreeMap<Digest, Vec<u8>>,
+    lists: Lists,
+}
+
+/// Segment lists. One that several items share is read once, and kept until the last of them.
+#[derive(Default)]
+struct Lists {
+    /// How many items still to come have the list.
+    uses: BTreeMap<Digest, usize>,
+    kept: BTreeMap<Digest, Rc<Vec<u8>>>,
 }
 
 impl Reading<'_> {
@@ -83,14 +91,20 @@ impl Reading<'_> {
         let manifests = self.read_manifests()?;
         let bundle = self.choose_bundle(&manifests, trust)?;
         let mut blobs_read = BTreeSet::new();
+        let attestations = manifests.iter().filter(|m| m.artifact_type == SIGSTORE_BUNDLE);
+        let attestations = attestations.flat_map(|m| &m.layers).map(|blob| blob.digest).collect();
         for manifest in manifests.iter().filter(|m| m.artifact_type != BUNDLE) {
-            self.read_referrer(manifest, &mut blobs_read)?;
+            self.read_referrer(manifest, &attestations, &mut blobs_read)?;
         }
         let config = self.read_config(bundle)?;
-        let key = self.read_key(&config, bundle)?;
-        let mut items_read = Ok(());
+        let (key, items) = bundle.layers.split_first().expect("the manifest that follows from a config begins with the key");
+        let key = self.read_key(key)?;
         for item in &config.items {
-            let read = self.read_item(item, bundle, &key, &mut blobs_read, viewer);
+            *self.lists.uses.entry(item.segments).or_default() += 1;
+        }
+        let mut items_read = Ok(());
+        for (item, blobs) in config.items.iter().zip(items.as_chunks().0) {
+            let read = self.read_item(item, blobs, &key, viewer);
             items_read = first_fault(items_read, read); // the other items are read all the same
         }
         self.found.config = Some(config);
@@ -104,10 +118,13 @@ impl Reading<'_> {
         let index = self.read_file(INDEX, INDEX_BYTES_MAX, Code::Index)?;
         let index = Index::decode(&index).map_err(|e| Fault::caused(Code::Index, INDEX, &e))?;
         let mut manifests = Vec::new();
+        let mut bytes_left = MANIFEST_BYTES_MAX;
         for entry in &index.manifests {
-            let blob = self.read_blob(entry, MANIFEST_BYTES_MAX)?;
+            let blob = self.read_blob(entry, bytes_left)?;
+            bytes_left -= blob.len() as u64;
             let name = blob_name(&entry.digest);
             let manifest = Manifest::decode(&blob).map_err(|e| Fault::caused(Code::Manifest, &name, &e))?;
+            manifest.check().map_err(|why| Fault::new(Code::Manifest, &name, why))?;
             if !Index::entry_matches(entry, &manifest) {
                 return Err(Fault::new(Code::Index, INDEX, format!("says other than {name}")));
             }
@@ -140,22 +157,26 @@ impl Reading<'_> {
         Ok(bundle)
     }
 
-    /// Reads a referrer's blobs. Of a kind that this version does not know, only their digests are checked.
-    fn read_referrer(&mut self, manifest: &Manifest, blobs_read: &mut BTreeSet<Digest>) -> Result<(), Fault> {
+    /// Reads a referrer's blobs. Of those that are no attestation, only the digests are checked; one that is stays one,
+    /// even if a referrer of another kind has pointed to it before.
+    fn read_referrer(
+        &mut self,
+        manifest: &Manifest,
+        attestations: &BTreeSet<Digest>,
+        blobs_read: &mut BTreeSet<Digest>,
+    ) -> Result<(), Fault> {
         for descriptor in manifest.blobs() {
             if !blobs_read.insert(descriptor.digest) {
                 continue;
             }
-            if manifest.artifact_type != SIGSTORE_BUNDLE {
+            if !attestations.contains(&descriptor.digest) {
                 self.check_blob(descriptor)?;
                 continue;
             }
             let blob = self.read_blob(descriptor, SIGSTORE_BUNDLE_BYTES_MAX)?;
-            if descriptor.media_type == SIGSTORE_BUNDLE {
-                let decoded = Attestation::decode(&blob);
-                let object = blob_name(&descriptor.digest);
-                self.found.attestations.push(decoded.map_err(|e| Fault::caused(Code::Attestation, object, &e))?);
-            }
+            let object = blob_name(&descriptor.digest);
+            let decoded = Attestation::decode(&blob).map_err(|e| Fault::caused(Code::Attestation, object, &e))?;
+            self.found.attestations.push(decoded);
         }
         Ok(())
     }
@@ -174,9 +195,8 @@ impl Reading<'_> {
         Ok(config)
     }
 
-    fn read_key(&mut self, config: &Config, bundle: &Manifest) -> Result<DisclosureKey, Fault> {
-        let descriptor = layer_of(bundle, &config.disclosure_key)?;
-        let fault = || Fault::new(Code::DisclosureKey, blob_name(&config.disclosure_key), "is not of 32 bytes");
+    fn read_key(&mut self, descriptor: &Descriptor) -> Result<DisclosureKey, Fault> {
+        let fault = || Fault::new(Code::DisclosureKey, blob_name(&descriptor.digest), "is not of 32 bytes");
         if descriptor.size != 32 {
             return Err(fault());
         }
@@ -187,23 +207,17 @@ impl Reading<'_> {
     fn read_item(
         &mut self,
         item: &Item,
-        bundle: &Manifest,
+        [segments, descriptor]: &[Descriptor; 2],
         key: &DisclosureKey,
-        blobs_read: &mut BTreeSet<Digest>,
         viewer: &mut Viewer<'_>,
     ) -> Result<(), Fault> {
-        if blobs_read.insert(item.segments) {
-            let list = self.read_blob(layer_of(bundle, &item.segments)?, SEGMENT_LIST_BYTES_MAX)?;
-            self.lists.insert(item.segments, list);
-        }
-        let list = self.lists.get(&item.segments).map_or(&[][..], Vec::as_slice);
-        let descriptor = layer_of(bundle, &item.layer)?;
+        let list = self.read_list(segments)?;
         let mut file = open_blob(self.files, descriptor)?;
         let mut layer = Hashing::new(&mut file);
         let mut nobody: Box<dyn Visit> = Box::new(());
         let mut visit = viewer(item);
         let visit = visit.as_mut().unwrap_or(&mut nobody).as_mut();
-        let contents = read_item(&item.name, key, (&mut layer, list), item.bytes, self.workers, visit);
+        let contents = read_item(&item.name, key, (&mut layer, &list[..]), item.bytes, self.workers, visit);
         check_digest(layer, descriptor)?; // a layer that was changed is called that, whatever else the change broke
         let contents = contents.map_err(|e| item_fault(item, &e))?;
         if (contents.bytes, contents.records) != (item.bytes, item.records) {
@@ -213,6 +227,24 @@ impl Reading<'_> {
             return Err(Fault::new(Code::ItemRoot, &item.name, "its record tree has another root than the config says"));
         }
         Ok(())
+    }
+
+    /// The next item's segment list. Those kept for later items count against its limit, so that memory has a bound.
+    fn read_list(&mut self, descriptor: &Descriptor) -> Result<Rc<Vec<u8>>, Fault> {
+        let uses = self.lists.uses.entry(descriptor.digest).or_default();
+        *uses = uses.saturating_sub(1);
+        let needed_later = *uses > 0;
+        let list = match self.lists.kept.remove(&descriptor.digest) {
+            Some(list) => list,
+            None => {
+                let kept: u64 = self.lists.kept.values().map(|list| list.len() as u64).sum();
+                Rc::new(self.read_blob(descriptor, SEGMENT_LIST_BYTES_MAX - kept)?)
+            }
+        };
+        if needed_later {
+            self.lists.kept.insert(descriptor.digest, Rc::clone(&list));
+        }
+        Ok(list)
     }
 
     fn read_file(&mut self, name: &str, bytes_max: u64, code: Code) -> Result<Vec<u8>, Fault> {
@@ -276,12 +308,6 @@ fn check_digest<R: Read>(mut blob: Hashing<R>, descriptor: &Descriptor) -> Resul
         return Err(Fault::new(Code::BlobDigest, name, format!("has the digest {digest}")));
     }
     Ok(())
-}
-
-/// The layer of a manifest that was found to follow from its config, by digest.
-fn layer_of<'m>(bundle: &'m Manifest, digest: &Digest) -> Result<&'m Descriptor, Fault> {
-    let layer = bundle.layers.iter().find(|layer| layer.digest == *digest);
-    layer.ok_or_else(|| Fault::new(Code::ManifestConfig, digest, "is no layer of the manifest"))
 }
 
 fn container_fault(error: ContainerError) -> Fault {
@@ -361,7 +387,7 @@ fn completeness(config: Option<&Config>, integrity: &Finding<IntegrityChecked>) 
     }
     let missing: Vec<_> = config.items.iter().filter(|item| !item.coverage.is_complete()).collect();
     if let Some(first) = missing.first() {
-        let objects: u64 = missing.iter().map(|item| item.coverage.missing()).sum();
+        let objects = missing.iter().fold(0_u64, |sum, item| sum.saturating_add(item.coverage.missing()));
         let detail = format!("{} of {} items have gaps, {objects} objects in all", missing.len(), config.items.len());
         return Finding::Failed(Fault::new(Code::Gaps, &first.name, detail));
     }
