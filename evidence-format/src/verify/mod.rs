@@ -81,15 +81,12 @@ impl Reading<'_> {
     fn read_all(&mut self, trust: &Trust, viewer: &mut Viewer<'_>) -> Result<(), Fault> {
         let manifests = self.read_manifests()?;
         let bundle = self.choose_bundle(&manifests, trust)?;
-        let mut blobs_read = BTreeSet::new();
-        for manifest in manifests.iter().filter(|m| m.artifact_type != BUNDLE) {
-            self.read_referrer(manifest, &mut blobs_read)?;
-        }
+        self.read_referrers(&manifests)?;
         let config = self.read_config(bundle)?;
         let key = self.read_key(&config, bundle)?;
         let mut items_read = Ok(());
         for item in &config.items {
-            let read = self.read_item(item, bundle, &key, &mut blobs_read, viewer);
+            let read = self.read_item(item, bundle, &key, viewer);
             items_read = items_read.and(read); // the first fault counts, and the other items are read all the same
         }
         self.found.config = Some(config);
@@ -139,23 +136,30 @@ impl Reading<'_> {
         Ok(bundle)
     }
 
-    /// Reads a referrer's blobs. Of a kind that this version does not know, only their digests are checked.
-    fn read_referrer(&mut self, manifest: &Manifest, blobs_read: &mut BTreeSet<Digest>) -> Result<(), Fault> {
-        for descriptor in manifest.blobs() {
-            if !blobs_read.insert(descriptor.digest) {
-                continue;
-            }
-            if manifest.artifact_type != SIGSTORE_BUNDLE {
-                self.check_blob(descriptor)?;
-                continue;
-            }
-            let blob = self.read_blob(descriptor, SIGSTORE_BUNDLE_BYTES_MAX)?;
-            if descriptor.media_type == SIGSTORE_BUNDLE {
-                let decoded = Attestation::decode(&blob);
-                let object = blob_name(&descriptor.digest);
-                self.found.attestations.push(decoded.map_err(|e| Fault::caused(Code::Attestation, object, &e))?);
+    /// Reads the referrers' blobs, each once, whoever points to it: attestations, and what is checked for its digest alone.
+    fn read_referrers(&mut self, manifests: &[Manifest]) -> Result<(), Fault> {
+        let attestations = manifests.iter().filter(|m| m.artifact_type == SIGSTORE_BUNDLE);
+        let attestations: BTreeSet<Digest> = attestations.flat_map(|m| &m.layers).map(|layer| layer.digest).collect();
+        let mut sizes_read = BTreeMap::new();
+        for descriptor in manifests.iter().filter(|m| m.artifact_type != BUNDLE).flat_map(Manifest::blobs) {
+            match sizes_read.insert(descriptor.digest, descriptor.size) {
+                Some(size) if size == descriptor.size => {}
+                Some(size) => {
+                    let detail = format!("has {size} bytes where a descriptor says {}", descriptor.size);
+                    return Err(Fault::new(Code::BlobSize, blob_name(&descriptor.digest), detail));
+                }
+                None if attestations.contains(&descriptor.digest) => self.read_attestation(descriptor)?,
+                None => self.check_blob(descriptor)?,
             }
         }
+        Ok(())
+    }
+
+    fn read_attestation(&mut self, descriptor: &Descriptor) -> Result<(), Fault> {
+        let blob = self.read_blob(descriptor, SIGSTORE_BUNDLE_BYTES_MAX)?;
+        let decoded = Attestation::decode(&blob);
+        let decoded = decoded.map_err(|e| Fault::caused(Code::Attestation, blob_name(&descriptor.digest), &e))?;
+        self.found.attestations.push(decoded);
         Ok(())
     }
 
@@ -183,15 +187,8 @@ impl Reading<'_> {
         Ok(DisclosureKey::new(key.try_into().map_err(|_| fault())?))
     }
 
-    fn read_item(
-        &mut self,
-        item: &Item,
-        bundle: &Manifest,
-        key: &DisclosureKey,
-        blobs_read: &mut BTreeSet<Digest>,
-        viewer: &mut Viewer<'_>,
-    ) -> Result<(), Fault> {
-        if blobs_read.insert(item.segments) {
+    fn read_item(&mut self, item: &Item, bundle: &Manifest, key: &DisclosureKey, viewer: &mut Viewer<'_>) -> Result<(), Fault> {
+        if !self.lists.contains_key(&item.segments) {
             let list = self.read_blob(layer_of(bundle, &item.segments)?, SEGMENT_LIST_BYTES_MAX)?;
             self.lists.insert(item.segments, list);
         }
