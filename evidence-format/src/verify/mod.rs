@@ -90,12 +90,7 @@ impl Reading<'_> {
     fn read_all(&mut self, trust: &Trust, viewer: &mut Viewer<'_>) -> Result<(), Fault> {
         let manifests = self.read_manifests()?;
         let bundle = self.choose_bundle(&manifests, trust)?;
-        let mut blobs_read = BTreeSet::new();
-        let attestations = manifests.iter().filter(|m| m.artifact_type == SIGSTORE_BUNDLE);
-        let attestations = attestations.flat_map(|m| &m.layers).map(|blob| blob.digest).collect();
-        for manifest in manifests.iter().filter(|m| m.artifact_type != BUNDLE) {
-            self.read_referrer(manifest, &attestations, &mut blobs_read)?;
-        }
+        self.read_referrers(&manifests)?;
         let config = self.read_config(bundle)?;
         let (key, items) = bundle.layers.split_first().expect("the manifest that follows from a config begins with the key");
         let key = self.read_key(key)?;
@@ -157,27 +152,30 @@ impl Reading<'_> {
         Ok(bundle)
     }
 
-    /// Reads a referrer's blobs. Of those that are no attestation, only the digests are checked; one that is stays one,
-    /// even if a referrer of another kind has pointed to it before.
-    fn read_referrer(
-        &mut self,
-        manifest: &Manifest,
-        attestations: &BTreeSet<Digest>,
-        blobs_read: &mut BTreeSet<Digest>,
-    ) -> Result<(), Fault> {
-        for descriptor in manifest.blobs() {
-            if !blobs_read.insert(descriptor.digest) {
-                continue;
+    /// Reads the referrers' blobs, each once, whoever points to it: attestations, and what is checked for its digest alone.
+    fn read_referrers(&mut self, manifests: &[Manifest]) -> Result<(), Fault> {
+        let attestations = manifests.iter().filter(|m| m.artifact_type == SIGSTORE_BUNDLE);
+        let attestations: BTreeSet<Digest> = attestations.flat_map(|m| &m.layers).map(|layer| layer.digest).collect();
+        let mut sizes_read = BTreeMap::new();
+        for descriptor in manifests.iter().filter(|m| m.artifact_type != BUNDLE).flat_map(Manifest::blobs) {
+            match sizes_read.insert(descriptor.digest, descriptor.size) {
+                Some(size) if size == descriptor.size => {}
+                Some(size) => {
+                    let detail = format!("has {size} bytes where a descriptor says {}", descriptor.size);
+                    return Err(Fault::new(Code::BlobSize, blob_name(&descriptor.digest), detail));
+                }
+                None if attestations.contains(&descriptor.digest) => self.read_attestation(descriptor)?,
+                None => self.check_blob(descriptor)?,
             }
-            if !attestations.contains(&descriptor.digest) {
-                self.check_blob(descriptor)?;
-                continue;
-            }
-            let blob = self.read_blob(descriptor, SIGSTORE_BUNDLE_BYTES_MAX)?;
-            let object = blob_name(&descriptor.digest);
-            let decoded = Attestation::decode(&blob).map_err(|e| Fault::caused(Code::Attestation, object, &e))?;
-            self.found.attestations.push(decoded);
         }
+        Ok(())
+    }
+
+    fn read_attestation(&mut self, descriptor: &Descriptor) -> Result<(), Fault> {
+        let blob = self.read_blob(descriptor, SIGSTORE_BUNDLE_BYTES_MAX)?;
+        let decoded = Attestation::decode(&blob);
+        let decoded = decoded.map_err(|e| Fault::caused(Code::Attestation, blob_name(&descriptor.digest), &e))?;
+        self.found.attestations.push(decoded);
         Ok(())
     }
 
@@ -254,7 +252,7 @@ impl Reading<'_> {
             return Err(Fault::new(code, name, format!("has {} bytes, limit is {bytes_max}", file.size)));
         }
         let mut bytes = Vec::new();
-        { file }.content.read_to_end(&mut bytes).map_err(|e| Fault::caused(Code::Unreadable, name, &e))?;
+        { file }.content.read_to_end(&mut bytes).map_err(|e| read_fault(name, &e))?;
         Ok(bytes)
     }
 
@@ -266,7 +264,7 @@ impl Reading<'_> {
         }
         let mut file = Hashing::new(open_blob(self.files, descriptor)?);
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(|e| Fault::caused(Code::Unreadable, &name, &e))?;
+        file.read_to_end(&mut bytes).map_err(|e| read_fault(&name, &e))?;
         check_digest(file, descriptor)?;
         Ok(bytes)
     }
@@ -299,7 +297,7 @@ fn open_blob<'f>(files: &'f mut dyn Files, descriptor: &Descriptor) -> Result<im
 /// Reads what is left, and compares the digest of all of it.
 fn check_digest<R: Read>(mut blob: Hashing<R>, descriptor: &Descriptor) -> Result<(), Fault> {
     let name = blob_name(&descriptor.digest);
-    io::copy(&mut blob, &mut io::sink()).map_err(|e| Fault::caused(Code::Unreadable, &name, &e))?;
+    io::copy(&mut blob, &mut io::sink()).map_err(|e| read_fault(&name, &e))?;
     let (_, digest, bytes) = blob.finish();
     if bytes != descriptor.size {
         return Err(Fault::new(Code::BlobSize, name, format!("ends after {bytes} of {} bytes", descriptor.size)));
@@ -308,6 +306,12 @@ fn check_digest<R: Read>(mut blob: Hashing<R>, descriptor: &Descriptor) -> Resul
         return Err(Fault::new(Code::BlobDigest, name, format!("has the digest {digest}")));
     }
     Ok(())
+}
+
+/// A file that ends early is the tar's fault; all else is the machine's.
+fn read_fault(name: &str, error: &io::Error) -> Fault {
+    let code = if error.kind() == io::ErrorKind::UnexpectedEof { Code::Tar } else { Code::Unreadable };
+    Fault::caused(code, name, error)
 }
 
 fn container_fault(error: ContainerError) -> Fault {
