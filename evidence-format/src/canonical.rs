@@ -55,10 +55,10 @@ pub fn encode<T: Serialize>(document: &T) -> Vec<u8> {
 /// See [`DecodeError`].
 pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8], bytes_max: u64) -> Result<T, DecodeError> {
     let document = decode_lenient(bytes, bytes_max)?;
+    check_integers(bytes)?;
     if encode(&document) != bytes {
         return Err(DecodeError::NotCanonical);
     }
-    check_integers(bytes)?;
     Ok(document)
 }
 
