@@ -132,7 +132,7 @@ fn write_tar(blobs: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let blob = |name: &str| blobs.iter().find(|(n, _)| *n == name).map_or(&[][..], |(_, blob)| blob);
     let mut tar = Writer::new(Vec::new());
     let mut file = |name: &str, content: &[u8]| tar.file(name, content.len() as u64, &mut &*content).expect("in memory");
-    file("oci-layout", evidence_format::manifest::OCI_LAYOUT);
+    file("oci-layout", evidence_format::container::OCI_LAYOUT_CONTENT);
     file("index.json", blob("index"));
     let mut written = Vec::new();
     for content in TAR_ORDER.map(blob) {

@@ -3,12 +3,13 @@
 use std::num::NonZeroUsize;
 
 use evidence_format::config::{ClockReading, Collector, Config, Item, Redaction, Source, VERSION};
+use evidence_format::container::OCI_LAYOUT_CONTENT;
 use evidence_format::coverage::{Coverage, GapReason, Window};
 use evidence_format::digest::Digest;
 use evidence_format::id::ItemName;
 use evidence_format::item::{FinishedItem, ItemWriter, Pack};
 use evidence_format::keyring::{SecretKey, Signer};
-use evidence_format::manifest::{ATTESTATION_REF, BUNDLE_REF, Descriptor, EMPTY_BLOB, Index, MANIFEST, Manifest, OCI_LAYOUT};
+use evidence_format::manifest::{ATTESTATION_REF, BUNDLE_REF, Descriptor, EMPTY_BLOB, Index, MANIFEST, Manifest};
 use evidence_format::plan::{Plan, Step};
 use evidence_format::segment::{Kind, Segment, list::ListWriter};
 use evidence_format::signature::Attestation;
@@ -76,7 +77,7 @@ pub(crate) fn bodies() -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn oci_layout() -> Vec<Vec<u8>> {
-    vec![OCI_LAYOUT.to_vec(), br#"{"imageLayoutVersion": "1.0.0"}"#.to_vec()]
+    vec![OCI_LAYOUT_CONTENT.to_vec(), br#"{"imageLayoutVersion": "1.0.0"}"#.to_vec()]
 }
 
 fn a_config() -> Config {

@@ -117,7 +117,7 @@ fn read_list(blob: &[u8]) -> Option<Vec<Segment>> {
     let mut reader = ListReader::new(blob).ok()?;
     let mut segments = Vec::new();
     while segments.len() < SEGMENTS_MAX {
-        let Some(segment) = reader.next().ok()? else { break };
+        let Some(segment) = reader.next_segment().ok()? else { break };
         segments.push(segment);
     }
     Some(segments)

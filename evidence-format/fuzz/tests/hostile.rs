@@ -2,10 +2,11 @@
 
 use std::num::NonZeroUsize;
 
+use evidence_format::container::OCI_LAYOUT_CONTENT;
 use evidence_format::container::{blob_name, tar::Reader, tar::Writer};
 use evidence_format::digest::Digest;
 use evidence_format::item::Workers;
-use evidence_format::manifest::{Descriptor, MANIFEST, OCI_LAYOUT};
+use evidence_format::manifest::{Descriptor, MANIFEST};
 use evidence_format::verify::{Code, Finding, Report, Trust, verify};
 use fuzz::{TARGETS, parts};
 
@@ -78,7 +79,7 @@ fn manifests_have_one_limit_together() {
     let index = format!(r#"{{"manifests":[{},{}],"schemaVersion":2}}"#, entry(&entries[0]), entry(&entries[1])).into_bytes();
     let mut tar = Writer::new(Vec::new());
     let names = ["oci-layout".to_owned(), "index.json".to_owned(), blob_name(&entries[0].digest), blob_name(&entries[1].digest)];
-    for (name, content) in names.iter().zip([OCI_LAYOUT, &index, &manifests[0], &manifests[1]]) {
+    for (name, content) in names.iter().zip([OCI_LAYOUT_CONTENT, &index, &manifests[0], &manifests[1]]) {
         tar.file(name, content.len() as u64, &mut &*content).expect("in memory");
     }
     let report = check(&tar.finish().expect("in memory"));

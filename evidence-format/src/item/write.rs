@@ -110,7 +110,7 @@ pub struct ItemWriter<'p, L: Write, S: Write> {
 
 /// The chunk being filled, and how far it is cut.
 struct Cutter {
-    chunk: Box<Chunk>,
+    chunk: Chunk,
     /// Bytes of the chunk that are filled.
     filled: usize,
     /// Bytes of the chunk that belong to a piece; the rest is `glue_open`, then the segment that the segmenter has open.
@@ -361,7 +361,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         self.give(chunk, filled)
     }
 
-    fn give(&mut self, mut chunk: Box<Chunk>, plain_bytes: usize) -> Result<(), WriteItemError> {
+    fn give(&mut self, mut chunk: Chunk, plain_bytes: usize) -> Result<(), WriteItemError> {
         if self.pack.workers.is_full() {
             self.collect()?;
         }
@@ -398,7 +398,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
 }
 
 /// A chunk with room for one frame.
-fn fresh(pack: &mut Pack) -> Box<Chunk> {
+fn fresh(pack: &mut Pack) -> Chunk {
     let mut chunk = pack.workers.idle();
     chunk.plain.resize(pack.frame_bytes, 0);
     chunk.pieces.clear();

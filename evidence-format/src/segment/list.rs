@@ -101,7 +101,7 @@ impl<R: Read> ListReader<R> {
     ///
     /// # Errors
     /// See [`ListError`].
-    pub fn next(&mut self) -> Result<Option<Segment>, ListError> {
+    pub fn next_segment(&mut self) -> Result<Option<Segment>, ListError> {
         let mut number = 0_u64;
         for shift in (0..70).step_by(7) {
             let Some(byte) = self.byte()? else {
@@ -153,7 +153,7 @@ mod tests {
         let packed = zstd::encode_all(plain, 3).expect("in memory");
         let mut reader = ListReader::new(&packed[..])?;
         let mut segments = Vec::new();
-        while let Some(segment) = reader.next()? {
+        while let Some(segment) = reader.next_segment()? {
             segments.push(segment);
         }
         Ok(segments)
@@ -188,11 +188,12 @@ mod tests {
         let packed = [zstd::encode_all(&[3_u8][..], 3).expect("in memory"), b"x".to_vec()].concat();
         let skippable = [0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 7];
         for bad in [&skippable[..], b""] {
-            let refused = ListReader::new(bad).is_err() || ListReader::new(bad).is_ok_and(|mut list| list.next().is_err());
+            let refused =
+                ListReader::new(bad).is_err() || ListReader::new(bad).is_ok_and(|mut list| list.next_segment().is_err());
             assert!(refused, "{bad:?}: no frame, or one that holds nothing");
         }
         let mut reader = ListReader::new(&packed[..]).expect("memory");
-        assert!(reader.next().expect("one record").is_some());
-        assert!(reader.next().is_err(), "trailing byte");
+        assert!(reader.next_segment().expect("one record").is_some());
+        assert!(reader.next_segment().is_err(), "trailing byte");
     }
 }
