@@ -157,6 +157,9 @@ struct Content<'r, R: Read>(&'r mut Reader<R>);
 impl<R: Read> Read for Content<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.0.inner.by_ref().take(self.0.left).read(buffer)?;
+        if n == 0 && self.0.left > 0 && !buffer.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the tar ends inside a file"));
+        }
         self.0.left -= n as u64;
         Ok(n)
     }

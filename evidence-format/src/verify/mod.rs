@@ -254,7 +254,7 @@ impl Reading<'_> {
             return Err(Fault::new(code, name, format!("has {} bytes, limit is {bytes_max}", file.size)));
         }
         let mut bytes = Vec::new();
-        { file }.content.read_to_end(&mut bytes).map_err(|e| Fault::caused(Code::Unreadable, name, &e))?;
+        { file }.content.read_to_end(&mut bytes).map_err(|e| read_fault(name, &e))?;
         Ok(bytes)
     }
 
@@ -266,7 +266,7 @@ impl Reading<'_> {
         }
         let mut file = Hashing::new(open_blob(self.files, descriptor)?);
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(|e| Fault::caused(Code::Unreadable, &name, &e))?;
+        file.read_to_end(&mut bytes).map_err(|e| read_fault(&name, &e))?;
         check_digest(file, descriptor)?;
         Ok(bytes)
     }
@@ -299,7 +299,7 @@ fn open_blob<'f>(files: &'f mut dyn Files, descriptor: &Descriptor) -> Result<im
 /// Reads what is left, and compares the digest of all of it.
 fn check_digest<R: Read>(mut blob: Hashing<R>, descriptor: &Descriptor) -> Result<(), Fault> {
     let name = blob_name(&descriptor.digest);
-    io::copy(&mut blob, &mut io::sink()).map_err(|e| Fault::caused(Code::Unreadable, &name, &e))?;
+    io::copy(&mut blob, &mut io::sink()).map_err(|e| read_fault(&name, &e))?;
     let (_, digest, bytes) = blob.finish();
     if bytes != descriptor.size {
         return Err(Fault::new(Code::BlobSize, name, format!("ends after {bytes} of {} bytes", descriptor.size)));
@@ -308,6 +308,12 @@ fn check_digest<R: Read>(mut blob: Hashing<R>, descriptor: &Descriptor) -> Resul
         return Err(Fault::new(Code::BlobDigest, name, format!("has the digest {digest}")));
     }
     Ok(())
+}
+
+/// A file that ends early is the tar's fault; all else is the machine's.
+fn read_fault(name: &str, error: &io::Error) -> Fault {
+    let code = if error.kind() == io::ErrorKind::UnexpectedEof { Code::Tar } else { Code::Unreadable };
+    Fault::caused(code, name, error)
 }
 
 fn container_fault(error: ContainerError) -> Fault {
