@@ -6,6 +6,7 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::limits::{JSON_DEPTH_MAX, JSON_INTEGER_MAX};
 
@@ -26,6 +27,12 @@ pub enum DecodeError {
     /// It has a number that IEEE doubles, which are what RFC 8785 writes, do not count exactly.
     #[error("document has an integer above {JSON_INTEGER_MAX}")]
     NumberTooLarge,
+    /// It is JSON, but no object.
+    #[error("document is not an object")]
+    NotAnObject,
+    /// It has a member twice, `null` for a member that is left out, or a list for an object.
+    #[error("document is not of its strict form")]
+    NotStrict,
     /// It is not JSON, or not this kind of document.
     #[error("document is not valid")]
     Invalid(#[source] serde_json::Error),
@@ -54,7 +61,22 @@ pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8], bytes_max: u64) -> 
     Ok(document)
 }
 
-/// Reads a document whose spelling others may have changed (`index.json`).
+/// Reads a document that others may have written anew (`index.json`): its members stand in any order, and nothing else is free.
+///
+/// # Errors
+/// See [`DecodeError`]; never `NotCanonical`.
+pub fn decode_any_order<T: Serialize + DeserializeOwned>(bytes: &[u8], bytes_max: u64) -> Result<T, DecodeError> {
+    let document: T = decode_lenient(bytes, bytes_max)?;
+    let found: Value = serde_json::from_slice(bytes).map_err(DecodeError::Invalid)?;
+    let written = serde_json::to_value(&document).map_err(DecodeError::Invalid)?;
+    let members_found = outside_strings(bytes).filter(|&b| b == b':').count(); // those that stand twice count twice
+    if found != written || members_found != members(&written) {
+        return Err(DecodeError::NotStrict);
+    }
+    Ok(document)
+}
+
+/// Reads what `T` knows of a document; for a look at one whose form is not known yet.
 ///
 /// # Errors
 /// See [`DecodeError`]; never `NotCanonical`.
@@ -64,6 +86,9 @@ pub fn decode_lenient<T: DeserializeOwned>(bytes: &[u8], bytes_max: u64) -> Resu
     }
     if depth(bytes) > JSON_DEPTH_MAX {
         return Err(DecodeError::TooDeep);
+    }
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(DecodeError::NotAnObject); // serde reads a list of an object's values as the object
     }
     if largest_integer(bytes) > JSON_INTEGER_MAX {
         return Err(DecodeError::NumberTooLarge);
@@ -75,6 +100,14 @@ pub fn decode_lenient<T: DeserializeOwned>(bytes: &[u8], bytes_max: u64) -> Resu
 #[must_use]
 pub fn is_compact(bytes: &[u8]) -> bool {
     outside_strings(bytes).all(|b| !b.is_ascii_whitespace())
+}
+
+fn members(value: &Value) -> usize {
+    match value {
+        Value::Object(object) => object.values().map(|v| 1 + members(v)).sum(),
+        Value::Array(list) => list.iter().map(members).sum(),
+        _ => 0,
+    }
 }
 
 fn depth(bytes: &[u8]) -> usize {
@@ -146,6 +179,23 @@ mod tests {
             assert!(matches!(decode_lenient::<Map>(document.as_bytes(), 100), Err(DecodeError::NumberTooLarge)), "{bad}");
         }
         assert!(decode::<BTreeMap<String, String>>(br#"{"a1":"99999999999999999999"}"#, 100).is_ok(), "a text");
+    }
+
+    #[test]
+    fn any_order_is_not_any_document() {
+        #[derive(Debug, Serialize, serde::Deserialize)]
+        struct Pair {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            a: Option<u64>,
+            b: Map,
+        }
+        let read = |text: &str| decode_any_order::<Pair>(text.as_bytes(), 100);
+        for good in [r#"{"b":{"x":1,"y":2}, "a":1}"#, r#"{"b":{"\u0078:":1}}"#] {
+            assert!(read(good).is_ok(), "{good}");
+        }
+        for bad in [r#"{"b":{"x":1,"x":1}}"#, r#"{"a":null,"b":{}}"#, "[1,{}]"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

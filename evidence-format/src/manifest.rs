@@ -41,7 +41,7 @@ pub const ATTESTATION_REF: &str = "attestation";
 /// [`TITLE`] of the disclosure key.
 pub const DISCLOSURE_KEY_TITLE: &str = "disclosure-key";
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct OciLayout {
     image_layout_version: String,
@@ -52,7 +52,7 @@ struct OciLayout {
 /// # Errors
 /// It says anything else than version 1.0.0.
 pub fn check_oci_layout(bytes: &[u8]) -> Result<(), IndexError> {
-    let layout: OciLayout = canonical::decode_lenient(bytes, OCI_LAYOUT_BYTES_MAX)?;
+    let layout: OciLayout = canonical::decode_any_order(bytes, OCI_LAYOUT_BYTES_MAX)?;
     if layout.image_layout_version == "1.0.0" { Ok(()) } else { Err(IndexError::Invalid("not OCI image layout 1.0.0")) }
 }
 
@@ -238,7 +238,7 @@ impl Index {
     /// # Errors
     /// See [`IndexError`].
     pub fn decode(bytes: &[u8]) -> Result<Self, IndexError> {
-        let index: Self = canonical::decode_lenient(bytes, INDEX_BYTES_MAX)?;
+        let index: Self = canonical::decode_any_order(bytes, INDEX_BYTES_MAX)?;
         if !canonical::is_compact(bytes) {
             return Err(IndexError::Invalid("white space between tokens"));
         }
