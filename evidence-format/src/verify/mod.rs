@@ -90,11 +90,11 @@ impl Reading<'_> {
     fn read_all(&mut self, trust: &Trust, viewer: &mut Viewer<'_>) -> Result<(), Fault> {
         let manifests = self.read_manifests()?;
         let bundle = self.choose_bundle(&manifests, trust)?;
-        let mut blobs_read = BTreeSet::new();
+        let mut sizes_read = BTreeMap::new();
         let attestations = manifests.iter().filter(|m| m.artifact_type == SIGSTORE_BUNDLE);
         let attestations = attestations.flat_map(|m| &m.layers).map(|blob| blob.digest).collect();
         for manifest in manifests.iter().filter(|m| m.artifact_type != BUNDLE) {
-            self.read_referrer(manifest, &attestations, &mut blobs_read)?;
+            self.read_referrer(manifest, &attestations, &mut sizes_read)?;
         }
         let config = self.read_config(bundle)?;
         let (key, items) = bundle.layers.split_first().expect("the manifest that follows from a config begins with the key");
@@ -163,11 +163,13 @@ impl Reading<'_> {
         &mut self,
         manifest: &Manifest,
         attestations: &BTreeSet<Digest>,
-        blobs_read: &mut BTreeSet<Digest>,
+        sizes_read: &mut BTreeMap<Digest, u64>,
     ) -> Result<(), Fault> {
         for descriptor in manifest.blobs() {
-            if !blobs_read.insert(descriptor.digest) {
-                continue;
+            match sizes_read.insert(descriptor.digest, descriptor.size) {
+                Some(size) if size == descriptor.size => continue,
+                Some(size) => return Err(size_fault(descriptor, size)),
+                None => {}
             }
             if !attestations.contains(&descriptor.digest) {
                 self.check_blob(descriptor)?;
@@ -290,10 +292,14 @@ fn open_blob<'f>(files: &'f mut dyn Files, descriptor: &Descriptor) -> Result<im
     let file = files.open(&name).map_err(container_fault)?;
     let file = file.ok_or_else(|| Fault::new(Code::BlobMissing, &name, "is missing"))?;
     if file.size != descriptor.size {
-        let detail = format!("has {} bytes where its descriptor says {}", file.size, descriptor.size);
-        return Err(Fault::new(Code::BlobSize, name, detail));
+        return Err(size_fault(descriptor, file.size));
     }
     Ok(file.content)
+}
+
+fn size_fault(descriptor: &Descriptor, bytes: u64) -> Fault {
+    let detail = format!("has {bytes} bytes where its descriptor says {}", descriptor.size);
+    Fault::new(Code::BlobSize, blob_name(&descriptor.digest), detail)
 }
 
 /// Reads what is left, and compares the digest of all of it.
