@@ -216,6 +216,9 @@ impl Files<'_> {
             tally.gaps += 1;
             return Ok(());
         }
+        if fields.get("WARC-Type") == Some("warcinfo") {
+            return Ok(()); // about the item, and no evidence; `--warc` has it
+        }
         tally.files += 1;
         tally.partial += u64::from(fields.get("WARC-Truncated").is_some());
         drop(tally);
