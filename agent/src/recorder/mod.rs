@@ -98,7 +98,7 @@ impl<'a> Recorder<'a> {
             fields: &[],
         };
         item.record(&header, block.as_bytes())?;
-        Ok(Self {
+        let mut recorder = Self {
             item,
             reader,
             watch,
@@ -109,7 +109,9 @@ impl<'a> Recorder<'a> {
             ended_process: Vec::new(),
             stopped: None,
             options,
-        })
+        };
+        recorder.tell(true);
+        Ok(recorder)
     }
 
     /// What the options say.
