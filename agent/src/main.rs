@@ -1,1 +1,20 @@
-fn main() {}
+//! `exhibit-agent`: seals what a machine knows into a bundle that a stranger can verify. See `exhibit-agent --help`.
+
+mod cli;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if cli::is_interruption(&error) => {
+            let _ = writeln!(io::stderr(), "exhibit-agent: interrupted, nothing was left behind");
+            ExitCode::from(cli::INTERRUPTED)
+        }
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "exhibit-agent: {}", cli::printable(&format!("{error:#}")));
+            ExitCode::FAILURE
+        }
+    }
+}

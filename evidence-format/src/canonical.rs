@@ -6,8 +6,9 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use crate::limits::JSON_DEPTH_MAX;
+use crate::limits::{JSON_DEPTH_MAX, JSON_INTEGER_MAX};
 
 /// A document was refused.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +27,15 @@ pub enum DecodeError {
     /// It is not JSON, or not this kind of document.
     #[error("document is not valid")]
     Invalid(#[source] serde_json::Error),
+    /// It is JSON, but no object.
+    #[error("document is not an object")]
+    NotAnObject,
+    /// It has an integer that IEEE doubles, which are what RFC 8785 writes, do not count exactly.
+    #[error("document has an integer above {JSON_INTEGER_MAX}")]
+    IntegerTooLarge,
+    /// It has a member twice, `null` for a member that is left out, or a list for an object.
+    #[error("document is not of its strict form")]
+    NotStrict,
     /// It is this kind of document, but not in its canonical spelling.
     #[error("document is not in canonical form (RFC 8785)")]
     NotCanonical,
@@ -45,13 +55,30 @@ pub fn encode<T: Serialize>(document: &T) -> Vec<u8> {
 /// See [`DecodeError`].
 pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8], bytes_max: u64) -> Result<T, DecodeError> {
     let document = decode_lenient(bytes, bytes_max)?;
+    check_integers(bytes)?;
     if encode(&document) != bytes {
         return Err(DecodeError::NotCanonical);
     }
     Ok(document)
 }
 
-/// Reads a document whose spelling others may have changed (`index.json`).
+/// Reads a document that others may have written anew (`index.json`): its members stand in any order, and nothing else is free.
+///
+/// # Errors
+/// See [`DecodeError`]; never `NotCanonical`.
+pub fn decode_any_order<T: Serialize + DeserializeOwned>(bytes: &[u8], bytes_max: u64) -> Result<T, DecodeError> {
+    let document: T = decode_lenient(bytes, bytes_max)?;
+    let found: Value = serde_json::from_slice(bytes).map_err(DecodeError::Invalid)?;
+    let written = serde_json::to_value(&document).map_err(DecodeError::Invalid)?;
+    let members_found = outside_strings(bytes).filter(|&b| b == b':').count(); // those that stand twice count twice
+    if found != written || members_found != members(&written) {
+        return Err(DecodeError::NotStrict);
+    }
+    check_integers(bytes)?;
+    Ok(document)
+}
+
+/// Reads what `T` knows of a document; for a look at a document of a form that is not known yet.
 ///
 /// # Errors
 /// See [`DecodeError`]; never `NotCanonical`.
@@ -62,6 +89,9 @@ pub fn decode_lenient<T: DeserializeOwned>(bytes: &[u8], bytes_max: u64) -> Resu
     if depth(bytes) > JSON_DEPTH_MAX {
         return Err(DecodeError::TooDeep);
     }
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(DecodeError::NotAnObject); // serde reads a list of an object's values as the object
+    }
     serde_json::from_slice(bytes).map_err(DecodeError::Invalid)
 }
 
@@ -69,6 +99,26 @@ pub fn decode_lenient<T: DeserializeOwned>(bytes: &[u8], bytes_max: u64) -> Resu
 #[must_use]
 pub fn is_compact(bytes: &[u8]) -> bool {
     outside_strings(bytes).all(|b| !b.is_ascii_whitespace())
+}
+
+fn members(value: &Value) -> usize {
+    match value {
+        Value::Object(object) => object.values().map(|v| 1 + members(v)).sum(),
+        Value::Array(list) => list.iter().map(members).sum(),
+        _ => 0,
+    }
+}
+
+/// Looks at every run of digits outside of strings. What is no integer (a fraction, an exponent, a sign) is refused by the types.
+fn check_integers(bytes: &[u8]) -> Result<(), DecodeError> {
+    let mut integer = 0_u64;
+    for b in outside_strings(bytes) {
+        integer = if b.is_ascii_digit() { integer.saturating_mul(10).saturating_add(u64::from(b - b'0')) } else { 0 };
+        if integer > JSON_INTEGER_MAX {
+            return Err(DecodeError::IntegerTooLarge);
+        }
+    }
+    Ok(())
 }
 
 fn depth(bytes: &[u8]) -> usize {
@@ -117,8 +167,38 @@ mod tests {
             assert!(decode::<Map>(bad, 100).is_err(), "{}", String::from_utf8_lossy(bad));
         }
         assert!(matches!(decode::<Map>(br#"{"a":1}"#, 6), Err(DecodeError::TooLarge { bytes: 7, bytes_max: 6 })));
+        assert!(decode::<Map>(br#"{"a":9007199254740991}"#, 100).is_ok());
+        assert!(matches!(decode::<Map>(br#"{"a":9007199254740992}"#, 100), Err(DecodeError::IntegerTooLarge)));
         let deep = "[".repeat(JSON_DEPTH_MAX + 1);
         assert!(matches!(decode::<Map>(deep.as_bytes(), 100), Err(DecodeError::TooDeep)));
+    }
+
+    #[test]
+    fn integers_that_a_double_does_not_count_exactly_are_refused() {
+        assert!(decode::<Map>(br#"{"a":9007199254740991}"#, 100).is_ok());
+        for bad in ["9007199254740992", "18014398509481984", "18446744073709551615"] {
+            let document = format!(r#"{{"a":{bad}}}"#);
+            assert!(matches!(decode::<Map>(document.as_bytes(), 100), Err(DecodeError::IntegerTooLarge)), "{bad}");
+            assert!(matches!(decode_any_order::<Map>(document.as_bytes(), 100), Err(DecodeError::IntegerTooLarge)), "{bad}");
+        }
+        assert!(decode::<BTreeMap<String, String>>(br#"{"a1":"99999999999999999999"}"#, 100).is_ok(), "a text");
+    }
+
+    #[test]
+    fn any_order_is_not_any_document() {
+        #[derive(Debug, Serialize, serde::Deserialize)]
+        struct Pair {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            a: Option<u64>,
+            b: Map,
+        }
+        let read = |text: &str| decode_any_order::<Pair>(text.as_bytes(), 100);
+        for good in [r#"{"b":{"x":1,"y":2}, "a":1}"#, r#"{"b":{"\u0078:":1}}"#] {
+            assert!(read(good).is_ok(), "{good}");
+        }
+        for bad in [r#"{"b":{"x":1,"x":1}}"#, r#"{"a":null,"b":{}}"#, "[1,{}]", r#"{"b":{"x":9007199254740992}}"#] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

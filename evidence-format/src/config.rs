@@ -181,6 +181,9 @@ impl Config {
         if !self.items.iter().all(|item| names.insert(&item.name)) {
             return Err("two items of one name");
         }
+        if self.items.iter().any(|item| item.segments == self.disclosure_key) {
+            return Err("an item's segment list is the disclosure key");
+        }
         let mut layers = BTreeSet::from([self.disclosure_key]);
         layers.extend(self.items.iter().map(|item| item.segments));
         if !self.items.iter().all(|item| layers.insert(item.layer)) {

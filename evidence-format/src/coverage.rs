@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{GAP_EXAMPLES_MAX, TEXT_BYTES_MAX};
+use crate::limits::{GAP_EXAMPLES_MAX, JSON_INTEGER_MAX, TEXT_BYTES_MAX};
 use crate::time::Timestamp;
 
 /// A span of time; `from` is inside, `until` is not.
@@ -150,7 +150,7 @@ impl Coverage {
         }
     }
 
-    /// Adds one missing object to the gap of its kind.
+    /// Adds one missing object to the gap of its kind. Sums stop at [`JSON_INTEGER_MAX`]: a sparse file can claim 8 EiB.
     pub fn gap(&mut self, reason: GapReason, object: &str, bytes_kept: u64, bytes_lost: u64) {
         let position = self.gaps.binary_search_by_key(&reason, |gap| gap.reason);
         let at = position.unwrap_or_else(|at| {
@@ -159,8 +159,9 @@ impl Coverage {
         });
         let gap = &mut self.gaps[at];
         gap.count += 1;
-        gap.bytes_kept += bytes_kept;
-        gap.bytes_lost += bytes_lost;
+        let sum = |a: u64, b: u64| a.saturating_add(b).min(JSON_INTEGER_MAX);
+        gap.bytes_kept = sum(gap.bytes_kept, bytes_kept);
+        gap.bytes_lost = sum(gap.bytes_lost, bytes_lost);
         if gap.examples.len() < GAP_EXAMPLES_MAX {
             gap.examples.push(bounded(object));
         }
@@ -172,10 +173,10 @@ impl Coverage {
         self.gaps.is_empty() && self.ended == Ended::Complete
     }
 
-    /// Missing objects, over all kinds.
+    /// Missing objects, over all kinds; [`u64::MAX`] if a hostile config claims more.
     #[must_use]
     pub fn missing(&self) -> u64 {
-        self.gaps.iter().map(|gap| gap.count).sum()
+        self.gaps.iter().fold(0, |sum, gap| sum.saturating_add(gap.count))
     }
 }
 
@@ -207,6 +208,17 @@ mod tests {
         assert_eq!(coverage.gaps[0].examples[0].len(), TEXT_BYTES_MAX);
         assert_eq!((coverage.gaps[1].count, coverage.gaps[1].bytes_lost), (100, 200));
         assert_eq!(coverage.gaps[1].examples.len(), GAP_EXAMPLES_MAX);
+    }
+
+    #[test]
+    fn sums_stop_where_json_does() {
+        let mut coverage = Coverage::new();
+        for _ in 0..3 {
+            coverage.gap(GapReason::TooLarge, "/sparse", 0, u64::MAX >> 1);
+        }
+        assert_eq!(coverage.gaps[0].bytes_lost, JSON_INTEGER_MAX);
+        coverage.gaps = vec![Gap { count: u64::MAX, ..coverage.gaps[0].clone() }; 2];
+        assert_eq!(coverage.missing(), u64::MAX);
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl FromStr for KeyId {
     type Err = ParseIdError;
 
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
-        let digest = BASE64.decode(text.as_bytes()).ok().and_then(|b| Digest::from_hex(&HEXLOWER.encode(&b)).ok());
+        let digest = decode_base64(text).and_then(|b| Digest::from_hex(&HEXLOWER.encode(&b)).ok());
         digest.map(Self).ok_or_else(|| ParseIdError {
             what: "key id",
             rule: "base64 of 32 bytes",
@@ -154,9 +154,24 @@ impl fmt::Debug for KeyId {
 
 serde_as_text!(KeyId);
 
+/// Reads base64 in its one form. The decoder alone would also take several texts with their padding, one after the other.
+pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    BASE64.decode(text.as_bytes()).ok().filter(|bytes| BASE64.encode(bytes) == text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn base64_has_one_form() {
+        assert_eq!(decode_base64("aGk=").as_deref(), Some(&b"hi"[..]));
+        for bad in ["aGk=aGk=", "aGk", "aGl=", "aGk=\n", " aGk="] {
+            assert_eq!(decode_base64(bad), None, "{bad:?}");
+        }
+        let in_two = format!("{}{}", BASE64.encode(&[1]), BASE64.encode(&[2; 31]));
+        assert!(in_two.parse::<KeyId>().is_err());
+    }
 
     #[test]
     fn names_that_could_leave_a_folder_are_refused() {

@@ -14,7 +14,8 @@ pub const FRAME_PACKED_BYTES_MAX: u64 = FRAME_BYTES_MAX + 16 * 1024;
 /// hostile segment list cuts a frame into single bytes.
 pub const FRAME_SEGMENTS_MAX: u64 = 65_536;
 
-/// Compressed bytes of one segment list; at 1.5 bytes a record this is an item of 40 million records.
+/// Compressed bytes of one segment list and of those kept beside it, since later items share them; at 1.5 bytes a record
+/// this is an item of 40 million records.
 pub const SEGMENT_LIST_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// zstd window of a segment list, as a power of two: 1 MiB.
@@ -32,7 +33,7 @@ pub const INDEX_BYTES_MAX: u64 = 64 * 1024;
 /// Manifests listed in `index.json`: the bundle and its referrers.
 pub const MANIFESTS_MAX: usize = 64;
 
-/// Bytes of one manifest: [`ITEMS_MAX`] items with two descriptors each fit.
+/// Bytes of all manifests together: [`ITEMS_MAX`] items with two descriptors each fit, and what refers to them is small.
 pub const MANIFEST_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Bytes of a config blob: [`ITEMS_MAX`] items of about 1.5 KiB.

@@ -41,7 +41,7 @@ pub const ATTESTATION_REF: &str = "attestation";
 /// [`TITLE`] of the disclosure key.
 pub const DISCLOSURE_KEY_TITLE: &str = "disclosure-key";
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct OciLayout {
     image_layout_version: String,
@@ -51,9 +51,9 @@ struct OciLayout {
 ///
 /// # Errors
 /// It says anything else than version 1.0.0.
-pub fn check_oci_layout(bytes: &[u8]) -> Result<(), IndexError> {
-    let layout: OciLayout = canonical::decode_lenient(bytes, OCI_LAYOUT_BYTES_MAX)?;
-    if layout.image_layout_version == "1.0.0" { Ok(()) } else { Err(IndexError::Invalid("not OCI image layout 1.0.0")) }
+pub fn check_oci_layout(bytes: &[u8]) -> Result<(), ManifestError> {
+    let layout: OciLayout = canonical::decode_any_order(bytes, OCI_LAYOUT_BYTES_MAX)?;
+    if layout.image_layout_version == "1.0.0" { Ok(()) } else { Err(ManifestError::Invalid("not OCI image layout 1.0.0")) }
 }
 
 type Annotations = BTreeMap<String, String>;
@@ -165,9 +165,37 @@ impl Manifest {
     /// Reads a manifest.
     ///
     /// # Errors
-    /// It is not a canonical document of its kind.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        canonical::decode(bytes, MANIFEST_BYTES_MAX)
+    /// It is not a canonical document of its kind, or an attestation of another form than [`Manifest::of_attestation`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let manifest: Self = canonical::decode(bytes, MANIFEST_BYTES_MAX)?;
+        if manifest.schema_version != 2 || manifest.media_type != MANIFEST {
+            return Err(ManifestError::Invalid("not an OCI image manifest"));
+        }
+        if manifest.artifact_type == SIGSTORE_BUNDLE && !manifest.carries_one_sigstore_bundle() {
+            return Err(ManifestError::Invalid("not the manifest of one sigstore bundle"));
+        }
+        Ok(manifest)
+    }
+
+    fn carries_one_sigstore_bundle(&self) -> bool {
+        let [layer] = &self.layers[..] else { return false };
+        self.config == Descriptor::of(EMPTY, EMPTY_BLOB) && *layer == Descriptor::new(SIGSTORE_BUNDLE, layer.digest, layer.size)
+    }
+
+    /// Checks what [`Self::decode`] leaves: constants, and that an attestation is one small blob.
+    ///
+    /// # Errors
+    /// A sentence: what is wrong with it.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if self.media_type != MANIFEST || self.schema_version != 2 {
+            return Err("is no OCI image manifest");
+        }
+        if self.artifact_type != SIGSTORE_BUNDLE {
+            return Ok(());
+        }
+        let one = matches!(&self.layers[..], [blob] if *blob == Descriptor::new(SIGSTORE_BUNDLE, blob.digest, blob.size));
+        let empty = self.config == Descriptor::of(EMPTY, EMPTY_BLOB);
+        if one && empty { Ok(()) } else { Err("is an attestation of other blobs than the empty config and one sigstore bundle") }
     }
 
     /// Every descriptor that it points to blobs with.
@@ -189,9 +217,9 @@ pub struct Index {
     pub schema_version: u64,
 }
 
-/// `index.json` or `oci-layout` was refused.
+/// A manifest, `index.json` or `oci-layout` was refused.
 #[derive(Debug, thiserror::Error)]
-pub enum IndexError {
+pub enum ManifestError {
     /// Not a document of its kind.
     #[error("cannot be read")]
     Decode(#[from] DecodeError),
@@ -220,27 +248,27 @@ impl Index {
     /// Reads an index: compact JSON whose members may stand in any order.
     ///
     /// # Errors
-    /// See [`IndexError`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, IndexError> {
-        let index: Self = canonical::decode_lenient(bytes, INDEX_BYTES_MAX)?;
+    /// See [`ManifestError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let index: Self = canonical::decode_any_order(bytes, INDEX_BYTES_MAX)?;
         if !canonical::is_compact(bytes) {
-            return Err(IndexError::Invalid("white space between tokens"));
+            return Err(ManifestError::Invalid("white space between tokens"));
         }
         if index.schema_version != 2 || index.media_type.as_deref().is_some_and(|t| t != INDEX) {
-            return Err(IndexError::Invalid("not an OCI image index"));
+            return Err(ManifestError::Invalid("not an OCI image index"));
         }
         if index.manifests.len() > MANIFESTS_MAX {
-            return Err(IndexError::Invalid("too many manifests"));
+            return Err(ManifestError::Invalid("too many manifests"));
         }
         for (i, entry) in index.manifests.iter().enumerate() {
             if entry.media_type != MANIFEST {
-                return Err(IndexError::Invalid("an entry that is no manifest"));
+                return Err(ManifestError::Invalid("an entry that is no manifest"));
             }
             if index.manifests[..i].iter().any(|other| other.digest == entry.digest) {
-                return Err(IndexError::Invalid("a manifest is listed twice"));
+                return Err(ManifestError::Invalid("a manifest is listed twice"));
             }
             if entry.annotations.as_ref().is_some_and(|a| a.len() != 1 || !a.contains_key(REF_NAME)) {
-                return Err(IndexError::Invalid("an annotation that is no name"));
+                return Err(ManifestError::Invalid("an annotation that is no name"));
             }
         }
         Ok(index)

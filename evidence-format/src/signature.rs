@@ -4,7 +4,7 @@ use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::{self, DecodeError};
-use crate::id::KeyId;
+use crate::id::{KeyId, decode_base64};
 use crate::keyring::{PublicKey, SignError, Signer};
 use crate::limits::{PAE_BYTES_MAX, SIGSTORE_BUNDLE_BYTES_MAX};
 use crate::manifest::SIGSTORE_BUNDLE;
@@ -162,7 +162,7 @@ impl Attestation {
         if signature.keyid != wire.verification_material.public_key.hint {
             return Err(Invalid("its key id and its key hint differ"));
         }
-        let decode = |text: &str| BASE64.decode(text.as_bytes()).map_err(|_| Invalid("base64 is not in its one form"));
+        let decode = |text: &str| decode_base64(text).ok_or(Invalid("base64 is not in its one form"));
         let payload = decode(&wire.dsse_envelope.payload)?;
         let sig = decode(&signature.sig)?.try_into().map_err(|_| Invalid("its signature is not of 64 bytes"))?;
         let timestamps = wire.verification_material.timestamp_verification_data;

@@ -4,6 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::SystemTime;
 
+/// 0000-01-01T00:00:00Z: years before it have a sign, which RFC 3339 does not.
+const YEAR_0_UNIX_NANOSECONDS: i128 = -62_167_219_200_000_000_000;
+
 /// A moment in UTC. Text form: RFC 3339 with `Z`, no more fraction digits than needed (`2026-11-23T13:40:17.25Z`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(jiff::Timestamp);
@@ -22,10 +25,14 @@ impl Timestamp {
         self.0.as_nanosecond()
     }
 
-    /// The moment `nanoseconds` after 1970-01-01T00:00:00Z; `None` outside the years -9999 to 9999.
+    /// The moment `nanoseconds` after 1970-01-01T00:00:00Z; `None` outside the years 0 to 9999, which are RFC 3339's.
     #[must_use]
     pub fn from_unix_nanoseconds(nanoseconds: i128) -> Option<Self> {
-        jiff::Timestamp::from_nanosecond(nanoseconds).ok().map(Self)
+        jiff::Timestamp::from_nanosecond(nanoseconds).ok().and_then(Self::in_range)
+    }
+
+    fn in_range(time: jiff::Timestamp) -> Option<Self> {
+        (time.as_nanosecond() >= YEAR_0_UNIX_NANOSECONDS).then_some(Self(time))
     }
 
     /// `20261123T134017Z`, for file names.
@@ -39,7 +46,8 @@ impl TryFrom<SystemTime> for Timestamp {
     type Error = jiff::Error;
 
     fn try_from(time: SystemTime) -> Result<Self, jiff::Error> {
-        jiff::Timestamp::try_from(time).map(Self)
+        let time = jiff::Timestamp::try_from(time)?;
+        Self::in_range(time).ok_or_else(|| jiff::Error::from_args(format_args!("time is before the year 0")))
     }
 }
 
@@ -47,7 +55,7 @@ impl FromStr for Timestamp {
     type Err = ParseTimestampError;
 
     fn from_str(text: &str) -> Result<Self, ParseTimestampError> {
-        let parsed = text.parse::<jiff::Timestamp>().ok().map(Self);
+        let parsed = text.parse::<jiff::Timestamp>().ok().and_then(Self::in_range);
         parsed.filter(|t| t.to_string() == text).ok_or_else(|| ParseTimestampError { text: text.chars().take(80).collect() })
     }
 }
@@ -74,6 +82,11 @@ mod tests {
     fn one_form_only() {
         for good in ["2026-11-23T13:40:17Z", "2026-11-23T13:40:17.25Z", "1969-12-31T23:59:59.999999999Z"] {
             assert_eq!(good.parse::<Timestamp>().map(|t| t.to_string()).as_deref(), Ok(good));
+        }
+        assert!("0000-01-01T00:00:00Z".parse::<Timestamp>().is_ok());
+        assert!(Timestamp::from_unix_nanoseconds(-62_167_219_200_000_000_001).is_none());
+        for bad in ["-000001-12-31T23:59:59Z", "2016-12-31T23:59:60Z", "2026-11-23T24:00:00Z"] {
+            assert!(bad.parse::<Timestamp>().is_err(), "{bad}");
         }
         for bad in ["2026-11-23T13:40:17", "2026-11-23T13:40:17+00:00", "2026-11-23 13:40:17Z", "2026-11-23T13:40:17.250Z", "now"]
         {

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use evidence_format as _;
 use tempfile::TempDir;
 
 /// The repository.
@@ -50,4 +49,65 @@ pub fn run_ok(command: &mut Command) -> String {
 #[must_use]
 pub fn scratch() -> TempDir {
     tempfile::tempdir().expect("a scratch folder")
+}
+
+/// A bundle that `exhibit-agent` made.
+pub struct Bundle {
+    /// The tar or folder.
+    pub path: PathBuf,
+    /// The public half of its key.
+    pub public_key: PathBuf,
+    /// The receipt.
+    pub receipt: serde_json::Value,
+}
+
+/// Runs `exhibit-agent` with `arguments` and a key and an output folder below `folder`.
+///
+/// # Panics
+/// It fails.
+#[must_use]
+pub fn agent(folder: &Path, arguments: &[&str]) -> Bundle {
+    let mut command = Command::new(program("exhibit-agent"));
+    command.args(arguments).args(["--incident", "INC-1", "--json", "--key"]).arg(folder.join("agent.key"));
+    command.arg("--out").arg(folder.join("out"));
+    let receipt: serde_json::Value = serde_json::from_str(&run_ok(&mut command)).expect("a receipt is one JSON value");
+    let path = |member: &str| PathBuf::from(receipt[member].as_str().expect("a receipt names its paths"));
+    Bundle { path: path("bundle"), public_key: path("public_key"), receipt }
+}
+
+/// The exit code of `exhibit-audit verify`.
+///
+/// # Panics
+/// It was killed.
+#[must_use]
+pub fn audit(bundle: &Path, public_key: &Path) -> i32 {
+    let mut command = Command::new(program("exhibit-audit"));
+    let output = run(command.arg("verify").arg(bundle).arg("--key").arg(public_key));
+    output.status.code().expect("the auditor's program is never killed by what it reads")
+}
+
+/// Real provider data, where this machine has it; prints why a test is skipped where not.
+#[must_use]
+pub fn corpora() -> Option<PathBuf> {
+    let folder = root().join("../shared/corpora");
+    if folder.is_dir() {
+        return folder.canonicalize().ok();
+    }
+    skipped("there is no folder ../shared/corpora with provider data");
+    None
+}
+
+/// True if tests of other people's programs were asked not to run; prints so.
+#[must_use]
+pub fn quick() -> bool {
+    let quick = std::env::var_os("EXHIBIT_TESTS_QUICK").is_some();
+    if quick {
+        skipped("other people's programs are not installed (--quick)");
+    }
+    quick
+}
+
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+fn skipped(why: &str) {
+    eprintln!("SKIPPED: {why}");
 }

@@ -24,6 +24,17 @@ impl Folder {
         Self { path: path.to_owned(), opened: BTreeSet::new() }
     }
 
+    /// Refuses a file that is reached through a link.
+    fn check_folders_of(&self, name: &str) -> Result<(), ContainerError> {
+        for (end, _) in name.match_indices('/') {
+            let folder = &name[..end];
+            if fs::symlink_metadata(self.path.join(folder)).is_ok_and(|metadata| !metadata.is_dir()) {
+                return Err(ContainerError::NotAFile { name: folder.to_owned() });
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses every entry of `folder` (relative; empty for the whole) that is neither `expected` nor was opened.
     fn check_entries(&self, folder: &str, expected: Option<&str>) -> Result<(), ContainerError> {
         let failed = |cause| ContainerError::Read { name: folder.to_owned(), cause };
@@ -45,6 +56,7 @@ impl Folder {
 impl Files for Folder {
     fn open(&mut self, name: &str) -> Result<Option<OpenFile<'_>>, ContainerError> {
         let failed = |cause| ContainerError::Read { name: name.to_owned(), cause };
+        self.check_folders_of(name)?;
         let path = self.path.join(name);
         let metadata = match fs::symlink_metadata(&path) {
             Ok(metadata) => metadata,

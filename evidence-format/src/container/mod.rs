@@ -77,6 +77,6 @@ pub trait Files {
 pub struct OpenFile<'f> {
     /// Its bytes, as the folder or the tar states them.
     pub size: u64,
-    /// Its content.
+    /// Its content. Fails with [`io::ErrorKind::UnexpectedEof`] where a tar ends before the file does.
     pub content: Box<dyn Read + 'f>,
 }

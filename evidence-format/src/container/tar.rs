@@ -157,6 +157,9 @@ struct Content<'r, R: Read>(&'r mut Reader<R>);
 impl<R: Read> Read for Content<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.0.inner.by_ref().take(self.0.left).read(buffer)?;
+        if n == 0 && self.0.left > 0 && !buffer.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the tar ends inside a file"));
+        }
         self.0.left -= n as u64;
         Ok(n)
     }
@@ -172,7 +175,7 @@ fn cut_or_failed(cause: io::Error, cut: &'static str) -> ContainerError {
 
 /// Zero bytes behind a file, up to the next block.
 fn padding(size: u64) -> usize {
-    (size.next_multiple_of(BLOCK_BYTES as u64) - size) as usize
+    (size.wrapping_neg() % BLOCK_BYTES as u64) as usize // a pax header can state any size
 }
 
 /// All the header blocks of a file.
@@ -279,6 +282,10 @@ mod tests {
         assert_eq!(file.size, size);
         let small = [header(PAX_NAME, 10, b'x').to_vec(), b"10 size=5\n".to_vec(), vec![0; 502], entry_header("a", 0)].concat();
         assert!(Reader::new(&small[..]).open("a").is_err(), "a pax size that ustar can state");
+        let mut reader = Reader::new(io::Cursor::new(entry_header("a", u64::MAX)).chain(io::empty()));
+        assert!(reader.open("a").is_ok_and(|file| file.is_some()), "the largest size");
+        assert!(reader.finish().is_err(), "no content");
+        assert_eq!([0, 1, 511, 512, 513].map(padding), [0, 511, 1, 0, 511]);
         assert_eq!(pax_content(8_589_934_592), "19 size=8589934592\n");
     }
 }

@@ -10,7 +10,7 @@ mod write;
 
 pub use read::{Contents, ItemError, Piece, Visit, read_item};
 pub use workers::{Pack, Workers};
-pub use write::{FinishedItem, ItemWriter, Streamed, WriteItemError};
+pub use write::{FinishedItem, ItemWriter, Stop, Streamed, WriteItemError};
 
 use crate::container::zstd::FrameError;
 use crate::digest::{Digest, Hasher};

@@ -179,7 +179,7 @@ impl<R: Read> Cuts<R> {
             }
             let (starts, segment) = match self.open.take() {
                 Some(rest) => (false, rest),
-                None => (true, self.list.next()?.ok_or(ItemError::Lengths)?),
+                None => (true, self.list.next_segment()?.ok_or(ItemError::Lengths)?),
             };
             let len = segment.len.min(left);
             let ends = len == segment.len;
@@ -195,7 +195,7 @@ impl<R: Read> Cuts<R> {
     }
 
     fn at_end(&mut self) -> Result<bool, ListError> {
-        Ok(self.open.is_none() && self.list.next()?.is_none())
+        Ok(self.open.is_none() && self.list.next_segment()?.is_none())
     }
 }
 

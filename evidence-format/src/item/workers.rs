@@ -38,14 +38,14 @@ pub(crate) enum Task {
 
 /// See the module. Given chunks come back in order, each once.
 pub struct Workers {
-    jobs: Option<Sender<(u64, Box<Chunk>)>>,
-    done: Receiver<(u64, Box<Chunk>)>,
+    jobs: Option<Sender<(u64, Chunk)>>,
+    done: Receiver<(u64, Chunk)>,
     /// Chunks that came back, from the next one on; `None` is still out.
-    back: VecDeque<Option<Box<Chunk>>>,
+    back: VecDeque<Option<Chunk>>,
     /// Number of the chunk at the front of `back`.
     next: u64,
     /// Chunks at rest, whose memory is used again.
-    idle: Vec<Box<Chunk>>,
+    idle: Vec<Chunk>,
     out_max: usize,
     threads: Vec<thread::JoinHandle<()>>,
 }
@@ -58,7 +58,7 @@ impl Workers {
     }
 
     pub(super) fn start(threads: NonZeroUsize, task: Task) -> Self {
-        let (jobs, queue) = channel::<(u64, Box<Chunk>)>();
+        let (jobs, queue) = channel::<(u64, Chunk)>();
         let (finished, done) = channel();
         let queue = Arc::new(Mutex::new(queue));
         let spawn = |_| {
@@ -70,12 +70,12 @@ impl Workers {
     }
 
     /// A chunk to fill.
-    pub(super) fn idle(&mut self) -> Box<Chunk> {
+    pub(super) fn idle(&mut self) -> Chunk {
         self.idle.pop().unwrap_or_default()
     }
 
     /// Gives a chunk's memory back.
-    pub(super) fn rest(&mut self, chunk: Box<Chunk>) {
+    pub(super) fn rest(&mut self, chunk: Chunk) {
         self.idle.push(chunk);
     }
 
@@ -85,7 +85,7 @@ impl Workers {
     }
 
     /// Hands a chunk to the next free worker.
-    pub(super) fn give(&mut self, chunk: Box<Chunk>) {
+    pub(super) fn give(&mut self, chunk: Chunk) {
         let number = self.next + self.back.len() as u64;
         self.back.push_back(None);
         let jobs = self.jobs.as_ref().expect("open until drop");
@@ -93,7 +93,7 @@ impl Workers {
     }
 
     /// Waits for the oldest chunk that is out; `None` if none is.
-    pub(super) fn next(&mut self) -> Option<Box<Chunk>> {
+    pub(super) fn next(&mut self) -> Option<Chunk> {
         loop {
             if self.back.front()?.is_some() {
                 self.next += 1;
@@ -121,7 +121,7 @@ impl Drop for Workers {
     }
 }
 
-fn work(task: Task, queue: &Mutex<Receiver<(u64, Box<Chunk>)>>, finished: &Sender<(u64, Box<Chunk>)>) {
+fn work(task: Task, queue: &Mutex<Receiver<(u64, Chunk)>>, finished: &Sender<(u64, Chunk)>) {
     let (mut compressor, mut decompressor) = match task {
         Task::Pack => (Some(Compressor::new()), None),
         Task::Unpack => (None, Some(Decompressor::new())),
@@ -136,7 +136,7 @@ fn work(task: Task, queue: &Mutex<Receiver<(u64, Box<Chunk>)>>, finished: &Sende
                     Ok(())
                 }
                 (_, Some(decompressor)) => {
-                    let Chunk { plain, packed, plain_bytes, .. } = &mut *chunk;
+                    let Chunk { plain, packed, plain_bytes, .. } = &mut chunk;
                     decompressor.decompress(packed, *plain_bytes as u64, plain)
                 }
                 (None, None) => unreachable!("one of both was made above"),

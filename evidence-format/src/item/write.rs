@@ -38,6 +38,12 @@ pub enum WriteItemError {
         #[source]
         cause: FrameError,
     },
+    /// A block's reader said [`Stop`].
+    #[error("item {item} was stopped")]
+    Stopped {
+        /// The item.
+        item: ItemName,
+    },
     /// A header block longer than the format allows.
     #[error("item {item} has a record header of {bytes} bytes, limit is {WARC_HEADER_BYTES_MAX}")]
     HeaderTooLarge {
@@ -47,6 +53,12 @@ pub enum WriteItemError {
         bytes: u64,
     },
 }
+
+/// An error for a reader to return (inside of an [`io::Error`]) when the work is stopped: it ends the item, whereas other
+/// errors become zero bytes, as many as were announced, which for a disk image takes minutes.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped")]
+pub struct Stop;
 
 /// What became of a streamed block.
 #[derive(Debug)]
@@ -98,7 +110,7 @@ pub struct ItemWriter<'p, L: Write, S: Write> {
 
 /// The chunk being filled, and how far it is cut.
 struct Cutter {
-    chunk: Box<Chunk>,
+    chunk: Chunk,
     /// Bytes of the chunk that are filled.
     filled: usize,
     /// Bytes of the chunk that belong to a piece; the rest is `glue_open`, then the segment that the segmenter has open.
@@ -260,6 +272,9 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
             let room = &mut self.cut.chunk.plain[self.cut.filled..self.pack.frame_bytes];
             let want = room.len().min(READ_BYTES).min(usize::try_from(left).unwrap_or(usize::MAX));
             let got = read_full_or_zeros(block, &mut room[..want], &mut streamed);
+            if streamed.error.as_ref().and_then(io::Error::get_ref).is_some_and(|error| error.is::<Stop>()) {
+                return Err(WriteItemError::Stopped { item: self.name.clone() });
+            }
             let segmenter = segmenter.get_or_insert_with(|| Segmenter::sniff(&room[..got.min(SNIFF_BYTES)]));
             self.fill(got, segmenter)?;
             left -= got as u64;
@@ -346,7 +361,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         self.give(chunk, filled)
     }
 
-    fn give(&mut self, mut chunk: Box<Chunk>, plain_bytes: usize) -> Result<(), WriteItemError> {
+    fn give(&mut self, mut chunk: Chunk, plain_bytes: usize) -> Result<(), WriteItemError> {
         if self.pack.workers.is_full() {
             self.collect()?;
         }
@@ -383,7 +398,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
 }
 
 /// A chunk with room for one frame.
-fn fresh(pack: &mut Pack) -> Box<Chunk> {
+fn fresh(pack: &mut Pack) -> Chunk {
     let mut chunk = pack.workers.idle();
     chunk.plain.resize(pack.frame_bytes, 0);
     chunk.pieces.clear();

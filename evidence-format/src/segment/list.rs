@@ -4,7 +4,7 @@
 //! `2 × length` for glue. Lengths are at least 1, and numbers are written in as few bytes as possible. Compressed, it is a
 //! single zstd frame and nothing behind it.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Chain, Cursor, Read, Write};
 
 use zstd::stream::{read::Decoder, write::Encoder};
 
@@ -15,6 +15,9 @@ use crate::limits::{ITEM_BYTES_MAX, SEGMENT_LIST_WINDOW_LOG_MAX};
 const LEVEL: i32 = 3;
 /// Window of the list's own compression; keeps writer and reader at 128 KiB.
 const WINDOW_LOG: u32 = 17;
+
+/// First bytes of a zstd frame that holds data (RFC 8878 §3.1.1). The decoder alone would also take a skippable frame.
+const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 
 /// A segment list was refused.
 #[derive(Debug, thiserror::Error)]
@@ -73,15 +76,23 @@ fn encode(segment: Segment, bytes: &mut [u8; 10]) -> &[u8] {
 }
 
 /// Reads a segment list, in constant memory.
-pub struct ListReader<R: Read>(BufReader<Decoder<'static, BufReader<R>>>);
+pub struct ListReader<R: Read>(BufReader<Decoder<'static, BufReader<WithMagic<R>>>>);
+
+/// The blob, with the four bytes before it that have been looked at.
+type WithMagic<R> = Chain<Cursor<[u8; 4]>, R>;
 
 impl<R: Read> ListReader<R> {
     /// Starts at the first segment.
     ///
     /// # Errors
-    /// zstd has no memory.
-    pub fn new(inner: R) -> Result<Self, ListError> {
-        let mut decoder = Decoder::new(inner).map_err(ListError::Read)?.single_frame();
+    /// It is no zstd frame, or zstd has no memory.
+    pub fn new(mut inner: R) -> Result<Self, ListError> {
+        let mut magic = [0; 4];
+        inner.read_exact(&mut magic).map_err(ListError::Read)?;
+        if magic != MAGIC {
+            return Err(ListError::Malformed("not a zstd frame"));
+        }
+        let mut decoder = Decoder::new(Cursor::new(magic).chain(inner)).map_err(ListError::Read)?.single_frame();
         decoder.window_log_max(SEGMENT_LIST_WINDOW_LOG_MAX).map_err(ListError::Read)?;
         Ok(Self(BufReader::new(decoder)))
     }
@@ -90,7 +101,7 @@ impl<R: Read> ListReader<R> {
     ///
     /// # Errors
     /// See [`ListError`].
-    pub fn next(&mut self) -> Result<Option<Segment>, ListError> {
+    pub fn next_segment(&mut self) -> Result<Option<Segment>, ListError> {
         let mut number = 0_u64;
         for shift in (0..70).step_by(7) {
             let Some(byte) = self.byte()? else {
@@ -142,7 +153,7 @@ mod tests {
         let packed = zstd::encode_all(plain, 3).expect("in memory");
         let mut reader = ListReader::new(&packed[..])?;
         let mut segments = Vec::new();
-        while let Some(segment) = reader.next()? {
+        while let Some(segment) = reader.next_segment()? {
             segments.push(segment);
         }
         Ok(segments)
@@ -175,8 +186,14 @@ mod tests {
             assert!(read(bad).is_err(), "{why}");
         }
         let packed = [zstd::encode_all(&[3_u8][..], 3).expect("in memory"), b"x".to_vec()].concat();
+        let skippable = [0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 7];
+        for bad in [&skippable[..], b""] {
+            let refused =
+                ListReader::new(bad).is_err() || ListReader::new(bad).is_ok_and(|mut list| list.next_segment().is_err());
+            assert!(refused, "{bad:?}: no frame, or one that holds nothing");
+        }
         let mut reader = ListReader::new(&packed[..]).expect("memory");
-        assert!(reader.next().expect("one record").is_some());
-        assert!(reader.next().is_err(), "trailing byte");
+        assert!(reader.next_segment().expect("one record").is_some());
+        assert!(reader.next_segment().is_err(), "trailing byte");
     }
 }

@@ -13,6 +13,7 @@ pub use trust::Trust;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
+use std::rc::Rc;
 
 use crate::config::{Config, ConfigError, Item};
 use crate::container::{ContainerError, Files, INDEX, OCI_LAYOUT, blob_name};
@@ -24,6 +25,7 @@ use crate::limits::{
 };
 use crate::manifest::{self, BUNDLE, Descriptor, Index, Manifest, SIGSTORE_BUNDLE};
 use crate::signature::{Attestation, SignatureChecked};
+use crate::statement::Statement;
 use crate::tree::{DisclosureKey, Root};
 
 /// Chooses who sees an item's bytes while they are read. They are not verified until the report says so.
@@ -36,7 +38,7 @@ pub fn verify(files: &mut dyn Files, trust: &Trust, workers: &mut Workers) -> Re
 
 /// Verifies a bundle, and shows items' bytes to whom `viewer` names.
 pub fn verify_and_view(files: &mut dyn Files, trust: &Trust, workers: &mut Workers, viewer: &mut Viewer<'_>) -> Report {
-    let mut reading = Reading { files, workers, found: Found::default(), lists: BTreeMap::new() };
+    let mut reading = Reading { files, workers, found: Found::default(), lists: Lists::default() };
     let integrity = match reading.read_all(trust, viewer) {
         Ok(()) => Finding::Ok(IntegrityChecked(())),
         Err(fault) => Finding::Failed(fault),
@@ -47,7 +49,6 @@ pub fn verify_and_view(files: &mut dyn Files, trust: &Trust, workers: &mut Worke
     Report {
         bundle: found.bundle.as_ref().map(|d| d.digest),
         integrity,
-        signer,
         time: Finding::NotChecked(if found.attestations.iter().any(Attestation::has_timestamp) {
             "the bundle carries a timestamp, which this version does not check"
         } else {
@@ -55,7 +56,8 @@ pub fn verify_and_view(files: &mut dyn Files, trust: &Trust, workers: &mut Worke
         }),
         log: Finding::NotChecked("the bundle carries no log proof"),
         completeness,
-        claim: found.attestations.first().and_then(|a| a.unverified_statement().ok()),
+        claim: claim(&found, &signer),
+        signer,
         config: found.config,
     }
 }
@@ -72,8 +74,15 @@ struct Reading<'a> {
     files: &'a mut dyn Files,
     workers: &'a mut Workers,
     found: Found,
-    /// Segment lists that have been read and whose item is still to come.
-    lists: BTreeMap<Digest, Vec<u8>>,
+    lists: Lists,
+}
+
+/// Segment lists. One that several items share is read once, and kept until the last of them.
+#[derive(Default)]
+struct Lists {
+    /// How many items still to come have the list.
+    uses: BTreeMap<Digest, usize>,
+    kept: BTreeMap<Digest, Rc<Vec<u8>>>,
 }
 
 impl Reading<'_> {
@@ -81,16 +90,17 @@ impl Reading<'_> {
     fn read_all(&mut self, trust: &Trust, viewer: &mut Viewer<'_>) -> Result<(), Fault> {
         let manifests = self.read_manifests()?;
         let bundle = self.choose_bundle(&manifests, trust)?;
-        let mut blobs_read = BTreeSet::new();
-        for manifest in manifests.iter().filter(|m| m.artifact_type != BUNDLE) {
-            self.read_referrer(manifest, &mut blobs_read)?;
-        }
+        self.read_referrers(&manifests)?;
         let config = self.read_config(bundle)?;
-        let key = self.read_key(&config, bundle)?;
-        let mut items_read = Ok(());
+        let (key, items) = bundle.layers.split_first().expect("the manifest that follows from a config begins with the key");
+        let key = self.read_key(key)?;
         for item in &config.items {
-            let read = self.read_item(item, bundle, &key, &mut blobs_read, viewer);
-            items_read = items_read.and(read); // the first fault counts, and the other items are read all the same
+            *self.lists.uses.entry(item.segments).or_default() += 1;
+        }
+        let mut items_read = Ok(());
+        for (item, blobs) in config.items.iter().zip(items.as_chunks().0) {
+            let read = self.read_item(item, blobs, &key, viewer);
+            items_read = first_fault(items_read, read); // the other items are read all the same
         }
         self.found.config = Some(config);
         items_read?;
@@ -103,10 +113,13 @@ impl Reading<'_> {
         let index = self.read_file(INDEX, INDEX_BYTES_MAX, Code::Index)?;
         let index = Index::decode(&index).map_err(|e| Fault::caused(Code::Index, INDEX, &e))?;
         let mut manifests = Vec::new();
+        let mut bytes_left = MANIFEST_BYTES_MAX;
         for entry in &index.manifests {
-            let blob = self.read_blob(entry, MANIFEST_BYTES_MAX)?;
+            let blob = self.read_blob(entry, bytes_left)?;
+            bytes_left -= blob.len() as u64;
             let name = blob_name(&entry.digest);
             let manifest = Manifest::decode(&blob).map_err(|e| Fault::caused(Code::Manifest, &name, &e))?;
+            manifest.check().map_err(|why| Fault::new(Code::Manifest, &name, why))?;
             if !Index::entry_matches(entry, &manifest) {
                 return Err(Fault::new(Code::Index, INDEX, format!("says other than {name}")));
             }
@@ -139,23 +152,30 @@ impl Reading<'_> {
         Ok(bundle)
     }
 
-    /// Reads a referrer's blobs. Of a kind that this version does not know, only their digests are checked.
-    fn read_referrer(&mut self, manifest: &Manifest, blobs_read: &mut BTreeSet<Digest>) -> Result<(), Fault> {
-        for descriptor in manifest.blobs() {
-            if !blobs_read.insert(descriptor.digest) {
-                continue;
-            }
-            if manifest.artifact_type != SIGSTORE_BUNDLE {
-                self.check_blob(descriptor)?;
-                continue;
-            }
-            let blob = self.read_blob(descriptor, SIGSTORE_BUNDLE_BYTES_MAX)?;
-            if descriptor.media_type == SIGSTORE_BUNDLE {
-                let decoded = Attestation::decode(&blob);
-                let object = blob_name(&descriptor.digest);
-                self.found.attestations.push(decoded.map_err(|e| Fault::caused(Code::Attestation, object, &e))?);
+    /// Reads the referrers' blobs, each once, whoever points to it: attestations, and what is checked for its digest alone.
+    fn read_referrers(&mut self, manifests: &[Manifest]) -> Result<(), Fault> {
+        let attestations = manifests.iter().filter(|m| m.artifact_type == SIGSTORE_BUNDLE);
+        let attestations: BTreeSet<Digest> = attestations.flat_map(|m| &m.layers).map(|layer| layer.digest).collect();
+        let mut sizes_read = BTreeMap::new();
+        for descriptor in manifests.iter().filter(|m| m.artifact_type != BUNDLE).flat_map(Manifest::blobs) {
+            match sizes_read.insert(descriptor.digest, descriptor.size) {
+                Some(size) if size == descriptor.size => {}
+                Some(size) => {
+                    let detail = format!("has {size} bytes where a descriptor says {}", descriptor.size);
+                    return Err(Fault::new(Code::BlobSize, blob_name(&descriptor.digest), detail));
+                }
+                None if attestations.contains(&descriptor.digest) => self.read_attestation(descriptor)?,
+                None => self.check_blob(descriptor)?,
             }
         }
+        Ok(())
+    }
+
+    fn read_attestation(&mut self, descriptor: &Descriptor) -> Result<(), Fault> {
+        let blob = self.read_blob(descriptor, SIGSTORE_BUNDLE_BYTES_MAX)?;
+        let decoded = Attestation::decode(&blob);
+        let decoded = decoded.map_err(|e| Fault::caused(Code::Attestation, blob_name(&descriptor.digest), &e))?;
+        self.found.attestations.push(decoded);
         Ok(())
     }
 
@@ -173,9 +193,8 @@ impl Reading<'_> {
         Ok(config)
     }
 
-    fn read_key(&mut self, config: &Config, bundle: &Manifest) -> Result<DisclosureKey, Fault> {
-        let descriptor = layer_of(bundle, &config.disclosure_key)?;
-        let fault = || Fault::new(Code::DisclosureKey, blob_name(&config.disclosure_key), "is not of 32 bytes");
+    fn read_key(&mut self, descriptor: &Descriptor) -> Result<DisclosureKey, Fault> {
+        let fault = || Fault::new(Code::DisclosureKey, blob_name(&descriptor.digest), "is not of 32 bytes");
         if descriptor.size != 32 {
             return Err(fault());
         }
@@ -186,23 +205,17 @@ impl Reading<'_> {
     fn read_item(
         &mut self,
         item: &Item,
-        bundle: &Manifest,
+        [segments, descriptor]: &[Descriptor; 2],
         key: &DisclosureKey,
-        blobs_read: &mut BTreeSet<Digest>,
         viewer: &mut Viewer<'_>,
     ) -> Result<(), Fault> {
-        if blobs_read.insert(item.segments) {
-            let list = self.read_blob(layer_of(bundle, &item.segments)?, SEGMENT_LIST_BYTES_MAX)?;
-            self.lists.insert(item.segments, list);
-        }
-        let list = self.lists.get(&item.segments).map_or(&[][..], Vec::as_slice);
-        let descriptor = layer_of(bundle, &item.layer)?;
+        let list = self.read_list(segments)?;
         let mut file = open_blob(self.files, descriptor)?;
         let mut layer = Hashing::new(&mut file);
         let mut nobody: Box<dyn Visit> = Box::new(());
         let mut visit = viewer(item);
         let visit = visit.as_mut().unwrap_or(&mut nobody).as_mut();
-        let contents = read_item(&item.name, key, (&mut layer, list), item.bytes, self.workers, visit);
+        let contents = read_item(&item.name, key, (&mut layer, &list[..]), item.bytes, self.workers, visit);
         check_digest(layer, descriptor)?; // a layer that was changed is called that, whatever else the change broke
         let contents = contents.map_err(|e| item_fault(item, &e))?;
         if (contents.bytes, contents.records) != (item.bytes, item.records) {
@@ -214,6 +227,24 @@ impl Reading<'_> {
         Ok(())
     }
 
+    /// The next item's segment list. Those kept for later items count against its limit, so that memory has a bound.
+    fn read_list(&mut self, descriptor: &Descriptor) -> Result<Rc<Vec<u8>>, Fault> {
+        let uses = self.lists.uses.entry(descriptor.digest).or_default();
+        *uses = uses.saturating_sub(1);
+        let needed_later = *uses > 0;
+        let list = match self.lists.kept.remove(&descriptor.digest) {
+            Some(list) => list,
+            None => {
+                let kept: u64 = self.lists.kept.values().map(|list| list.len() as u64).sum();
+                Rc::new(self.read_blob(descriptor, SEGMENT_LIST_BYTES_MAX - kept)?)
+            }
+        };
+        if needed_later {
+            self.lists.kept.insert(descriptor.digest, Rc::clone(&list));
+        }
+        Ok(list)
+    }
+
     fn read_file(&mut self, name: &str, bytes_max: u64, code: Code) -> Result<Vec<u8>, Fault> {
         let file = self.files.open(name).map_err(container_fault)?;
         let file = file.ok_or_else(|| Fault::new(code, name, "is missing: this is no bundle, or not a whole one"))?;
@@ -221,7 +252,7 @@ impl Reading<'_> {
             return Err(Fault::new(code, name, format!("has {} bytes, limit is {bytes_max}", file.size)));
         }
         let mut bytes = Vec::new();
-        { file }.content.read_to_end(&mut bytes).map_err(|e| Fault::caused(Code::Unreadable, name, &e))?;
+        { file }.content.read_to_end(&mut bytes).map_err(|e| read_fault(name, &e))?;
         Ok(bytes)
     }
 
@@ -233,7 +264,7 @@ impl Reading<'_> {
         }
         let mut file = Hashing::new(open_blob(self.files, descriptor)?);
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(|e| Fault::caused(Code::Unreadable, &name, &e))?;
+        file.read_to_end(&mut bytes).map_err(|e| read_fault(&name, &e))?;
         check_digest(file, descriptor)?;
         Ok(bytes)
     }
@@ -241,6 +272,14 @@ impl Reading<'_> {
     /// Reads a blob of any size for its digest alone.
     fn check_blob(&mut self, descriptor: &Descriptor) -> Result<(), Fault> {
         check_digest(Hashing::new(open_blob(self.files, descriptor)?), descriptor)
+    }
+}
+
+/// The first fault, but one that is the bundle's own before one that is the machine's.
+fn first_fault(before: Result<(), Fault>, now: Result<(), Fault>) -> Result<(), Fault> {
+    match (&before, &now) {
+        (Err(first), Err(_)) if first.code == Code::Unreadable => now,
+        _ => before.and(now),
     }
 }
 
@@ -258,7 +297,7 @@ fn open_blob<'f>(files: &'f mut dyn Files, descriptor: &Descriptor) -> Result<im
 /// Reads what is left, and compares the digest of all of it.
 fn check_digest<R: Read>(mut blob: Hashing<R>, descriptor: &Descriptor) -> Result<(), Fault> {
     let name = blob_name(&descriptor.digest);
-    io::copy(&mut blob, &mut io::sink()).map_err(|e| Fault::caused(Code::Unreadable, &name, &e))?;
+    io::copy(&mut blob, &mut io::sink()).map_err(|e| read_fault(&name, &e))?;
     let (_, digest, bytes) = blob.finish();
     if bytes != descriptor.size {
         return Err(Fault::new(Code::BlobSize, name, format!("ends after {bytes} of {} bytes", descriptor.size)));
@@ -269,10 +308,10 @@ fn check_digest<R: Read>(mut blob: Hashing<R>, descriptor: &Descriptor) -> Resul
     Ok(())
 }
 
-/// The layer of a manifest that was found to follow from its config, by digest.
-fn layer_of<'m>(bundle: &'m Manifest, digest: &Digest) -> Result<&'m Descriptor, Fault> {
-    let layer = bundle.layers.iter().find(|layer| layer.digest == *digest);
-    layer.ok_or_else(|| Fault::new(Code::ManifestConfig, digest, "is no layer of the manifest"))
+/// A file that ends early is the tar's fault; all else is the machine's.
+fn read_fault(name: &str, error: &io::Error) -> Fault {
+    let code = if error.kind() == io::ErrorKind::UnexpectedEof { Code::Tar } else { Code::Unreadable };
+    Fault::caused(code, name, error)
 }
 
 fn container_fault(error: ContainerError) -> Fault {
@@ -323,6 +362,15 @@ fn signer(found: &Found, trust: &Trust, integrity: &Finding<IntegrityChecked>) -
     Finding::Failed(fault)
 }
 
+/// What was signed by the key that counts, or else by anybody. The index is not signed, so an attestation that somebody put in
+/// front of the trusted one must not speak for it.
+fn claim(found: &Found, signer: &Finding<SignatureChecked>) -> Option<Statement> {
+    match signer {
+        Finding::Ok(proof) => Some(proof.statement().clone()),
+        _ => found.attestations.first().and_then(|a| a.unverified_statement().ok()),
+    }
+}
+
 fn about_this_bundle(checked: &SignatureChecked, found: &Found, bundle: &Descriptor) -> Result<(), Fault> {
     let statement = checked.statement();
     if statement.bundle != bundle.digest {
@@ -343,7 +391,7 @@ fn completeness(config: Option<&Config>, integrity: &Finding<IntegrityChecked>) 
     }
     let missing: Vec<_> = config.items.iter().filter(|item| !item.coverage.is_complete()).collect();
     if let Some(first) = missing.first() {
-        let objects: u64 = missing.iter().map(|item| item.coverage.missing()).sum();
+        let objects = missing.iter().fold(0_u64, |sum, item| sum.saturating_add(item.coverage.missing()));
         let detail = format!("{} of {} items have gaps, {objects} objects in all", missing.len(), config.items.len());
         return Finding::Failed(Fault::new(Code::Gaps, &first.name, detail));
     }

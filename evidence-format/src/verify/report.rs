@@ -80,7 +80,7 @@ pub struct Report {
     pub completeness: Finding<CompletenessChecked>,
     /// What the bundle says of itself. Sealed if `integrity` is ok, vouched for if `signer` is; else only a claim.
     pub config: Option<Config>,
-    /// What the first attestation says, **whoever signed it**; `signer` tells whether somebody trusted did.
+    /// What was signed: by a trusted key if `signer` is ok; else what the first attestation says, **whoever signed it**.
     pub claim: Option<Statement>,
 }
 

@@ -1,0 +1,97 @@
+//! From an empty draft to a published bundle: what `capture` and `seal` have in common.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{self, Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use agent::identity;
+use agent::key::KeyFile;
+use agent::stream::StreamFile;
+use anyhow::{Context, Result};
+use data_encoding::HEXLOWER;
+use evidence_format::bundle::{Draft, Facts, Sealed};
+use evidence_format::config::ClockReading;
+use evidence_format::id::IncidentId;
+use evidence_format::item::Pack;
+use evidence_format::plan::Plan;
+use evidence_format::statement::{Predicate, Role};
+use rustix::fs::Mode;
+
+use super::print::Published;
+use super::{Target, interrupt};
+
+/// Hex digits of a bundle's id in its file name: enough to tell bundles apart, and not taken for the whole id.
+const NAME_DIGITS: usize = 12;
+
+/// A bundle under way, and where it goes.
+pub(super) struct Work {
+    pub(super) draft: Draft,
+    /// The draft's folder.
+    pub(super) folder: PathBuf,
+    incident: IncidentId,
+    as_folder: bool,
+    key: KeyFile,
+    stream: StreamFile,
+    begin: ClockReading,
+}
+
+impl Work {
+    /// Opens the key and begins a draft. What can be wrong shows here, before anything is captured.
+    pub(super) fn begin(target: &Target, pack: Pack) -> Result<Self> {
+        // Evidence holds what its sources keep from others, so others get neither bundle nor draft.
+        rustix::process::umask(Mode::RWXG | Mode::RWXO);
+        let key = target.key.open()?;
+        let stream = StreamFile::open(&key.stream_path(), key.public().id())?;
+        let begin = identity::clock("begin");
+        let out = path::absolute(&target.out)?;
+        fs::create_dir_all(&out).with_context(|| format!("cannot make folder {}", out.display()))?;
+        let out = fs::canonicalize(out)?; // as a walk over it would see it
+        let random = HEXLOWER.encode(&identity::random::<8>()?);
+        let folder = out.join(format!("{}-{}-{random}.unfinished", target.incident, begin.utc.compact()));
+        let draft = Draft::create(&folder, &identity::random()?, pack)?;
+        Ok(Self { draft, folder, incident: target.incident.clone(), as_folder: target.dir, key, stream, begin })
+    }
+
+    /// Signs the draft and publishes it beside its folder. `stop` is looked at until publishing begins: that ends with a
+    /// whole bundle or with none, and soon.
+    pub(super) fn finish(self, plan: Plan, stop: &AtomicBool) -> Result<Published> {
+        let end = identity::clock("end");
+        let turn = self.stream.take_turn(stop)?;
+        let predicate =
+            Predicate { incident: self.incident.clone(), role: Role::Collector, signed_at: end.utc, stream: turn.place() };
+        let name = format!("{}-{}", self.incident, self.begin.utc.compact());
+        let clock = vec![self.begin, end];
+        let facts = Facts { incident: self.incident, window: None, plan, collector: identity::collector(), clock };
+        let sealed = self.draft.seal(facts, predicate, self.key.signer())?;
+        interrupt::check(stop)?;
+
+        let published = Published {
+            path: self.folder.with_file_name(file_name(&name, &sealed, self.as_folder)),
+            id: sealed.id(),
+            key_id: self.key.public().id(),
+            public_key: self.key.public_path(),
+            config: sealed.config().clone(),
+        };
+        let announced = turn.announce(published.id, &published.path)?;
+        publish(sealed, &published.path, self.as_folder)?;
+        // The bundle is there. If it cannot be counted now, the next turn finds its announcement and counts it.
+        let _ = announced.commit();
+        Ok(published)
+    }
+}
+
+fn file_name(name: &str, sealed: &Sealed, as_folder: bool) -> OsString {
+    let id = sealed.id().hex();
+    let extension = if as_folder { "" } else { ".tar" };
+    format!("{name}-{}{extension}", &id[..NAME_DIGITS]).into()
+}
+
+fn publish(sealed: Sealed, path: &Path, as_folder: bool) -> Result<()> {
+    if as_folder {
+        sealed.publish_folder(path)?;
+    } else {
+        sealed.publish_tar(path)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! `exhibit-agent capture`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use agent::capture::{self, Options, Progress};
+use agent::os::lower_priority;
+use anyhow::Result;
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use evidence_format::item::Pack;
+
+use super::Target;
+use super::bundle::Work;
+use super::interrupt::Interrupt;
+use super::print;
+use super::progress::Line;
+
+/// Plaintext in one frame. A capture shares its machine with what it examines: one thread and small frames keep it below
+/// 20 MiB, and the little that a capture reads is compressed in no time anyway.
+const FRAME_BYTES: usize = 256 * 1024;
+
+/// Seals the volatile state of this machine
+///
+/// Reads the kernel's own files, most volatile first, and runs none of the machine's programs. As root it sees everything;
+/// as another user it seals what it may see, and what it may not see is named in the bundle. Ctrl-C seals what there is by
+/// then; a second Ctrl-C gives up and leaves nothing behind.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  sudo exhibit-agent capture --incident INC-1 --out /mnt/evidence
+  exhibit-agent capture --incident INC-1 --out evidence --only sockets --only processes
+  exhibit-agent capture --incident INC-1 --out evidence --json | jq -r .id
+  docker run --pid host -v /:/host:ro … exhibit-agent capture --root /host --incident INC-1 --out /evidence")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    target: Target,
+    /// Take this only; may be repeated (`exhibit-agent probes` lists them)
+    #[arg(long, value_name = "PROBE", value_parser = PossibleValuesParser::new(capture::probes().map(|(name, _)| name)),
+        hide_possible_values = true)]
+    only: Vec<String>,
+    /// Seal what there is after this long: 30s, 5m, 1h
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "60s")]
+    deadline: Duration,
+    /// Where the machine's root file system is mounted
+    #[arg(long, value_name = "PATH", default_value = "/")]
+    root: PathBuf,
+    /// Take the values of environment variables too, which often are passwords
+    #[arg(long)]
+    environment_values: bool,
+    /// Do not give way to the machine's own work
+    #[arg(long)]
+    no_nice: bool,
+}
+
+impl Arguments {
+    fn options(&self) -> Options {
+        Options {
+            root: self.root.clone(),
+            only: self.only.clone(),
+            deadline: self.deadline,
+            environment_values: self.environment_values,
+            ..Options::default()
+        }
+    }
+}
+
+pub(super) fn run(arguments: Arguments) -> Result<()> {
+    if !arguments.no_nice {
+        lower_priority(); // before the first thread, so that all inherit it
+    }
+    let interrupt = Interrupt::listen()?;
+    let options = arguments.options();
+    let plan = capture::plan(&options)?;
+    let mut work = Work::begin(&arguments.target, Pack::new(NonZeroUsize::MIN, FRAME_BYTES))?;
+    {
+        let mut line = Line::new(arguments.target.quiet);
+        let mut progress = |now: Progress<'_>| line.draw(|| describe(&now));
+        capture::capture(&mut work.draft, &plan, &options, interrupt.once(), &mut progress)?;
+    }
+    let published = work.finish(plan, interrupt.again())?;
+    print::show(&published, &arguments.target)
+}
+
+fn describe(now: &Progress<'_>) -> String {
+    let Progress { step, steps, item, records, bytes, gaps } = now;
+    format!("{step}/{steps} {item}: {records} records, {}, {gaps} missing", print::size(*bytes))
+}
+
+/// A time such as `90s`, `5m`, `1h`; a number alone is seconds.
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match &text[digits.len()..] {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err("expected a number and s, m or h"),
+    };
+    let seconds = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).filter(|n| *n > 0);
+    seconds.map(Duration::from_secs).ok_or("expected a number above zero and s, m or h")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_a_unit() {
+        let seconds = |text| duration(text).map(|d| d.as_secs());
+        assert_eq!((seconds("90"), seconds("30s"), seconds("5m"), seconds("2h")), (Ok(90), Ok(30), Ok(300), Ok(7200)));
+        for bad in ["", "0", "s", "-1s", "1.5s", "5 m", "1d", "99999999999999999999s", "9999999999999999999h"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! What was captured, for people and for programs.
+//!
+//! Names of files and processes come from whoever used the machine last. On a terminal they must not act.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use evidence_format::config::{Config, Item};
+use evidence_format::coverage::{Gap, GapReason};
+use evidence_format::digest::Digest;
+use evidence_format::id::{IncidentId, KeyId};
+use serde::Serialize;
+
+use super::{Target, out};
+
+/// Examples of one kind of gap in a summary; all of them stand in the bundle.
+const EXAMPLES_MAX: usize = 3;
+/// Characters of one example in a summary.
+const EXAMPLE_CHARS_MAX: usize = 60;
+
+/// A bundle that was published.
+pub(super) struct Published {
+    /// Where it is, absolute.
+    pub(super) path: PathBuf,
+    pub(super) id: Digest,
+    pub(super) key_id: KeyId,
+    /// The public key's file, absolute.
+    pub(super) public_key: PathBuf,
+    pub(super) config: Config,
+}
+
+/// What `--json` prints. Fields are added, never renamed or removed.
+#[derive(Serialize)]
+struct Receipt<'a> {
+    bundle: String,
+    id: Digest,
+    incident: &'a IncidentId,
+    key_id: KeyId,
+    public_key: String,
+    items: usize,
+    records: u64,
+    bytes: u64,
+    gaps: u64,
+}
+
+/// Tells of a bundle in the way that `target` asks for.
+pub(super) fn show(published: &Published, target: &Target) -> Result<()> {
+    match target {
+        Target { json: true, .. } => out(&receipt(published)),
+        Target { quiet: true, .. } => Ok(()),
+        _ => out(&summary(published)),
+    }
+    .with_context(|| format!("cannot say so, but the bundle is sealed: {}", path_text(&published.path)))
+}
+
+/// The receipt: one line of JSON.
+fn receipt(published: &Published) -> String {
+    let items = &published.config.items;
+    let receipt = Receipt {
+        bundle: path_text(&published.path),
+        id: published.id,
+        incident: &published.config.incident,
+        key_id: published.key_id,
+        public_key: path_text(&published.public_key),
+        items: items.len(),
+        records: items.iter().map(|item| item.records).sum(),
+        bytes: items.iter().map(|item| item.bytes).sum(),
+        gaps: items.iter().map(|item| item.coverage.missing()).sum(),
+    };
+    serde_json::to_string(&receipt).expect("texts and integers") + "\n"
+}
+
+/// The summary: what is there, what is not and why, and how to check it.
+fn summary(published: &Published) -> String {
+    let Config { incident, collector, items, .. } = &published.config;
+    let mut text = format!("sealed for {incident} on {}\n\n", printable(&collector.host));
+    write_items(&mut text, items);
+    write_gaps(&mut text, items);
+    let (path, key) = (shell_word(&published.path), shell_word(&published.public_key));
+    let _ = writeln!(text, "\nbundle  {}", printable(&path_text(&published.path)));
+    let _ = writeln!(text, "id      {}", published.id);
+    let _ = writeln!(text, "key     {} (fingerprint)", published.key_id.hex());
+    let _ = writeln!(text, "\nverify it with\n  exhibit-audit verify {path} --key {key}");
+    text
+}
+
+fn write_items(text: &mut String, items: &[Item]) {
+    let width = items.iter().map(|item| item.name.as_str().len()).max().unwrap_or(0);
+    for item in items {
+        let (name, records) = (item.name.as_str(), item.records);
+        let _ = writeln!(text, "  {name:<width$}  {records:>9} records  {:>10}", size(item.bytes));
+    }
+}
+
+/// Gaps of all items, by reason.
+fn write_gaps(text: &mut String, items: &[Item]) {
+    let mut by_reason: BTreeMap<GapReason, Vec<&Gap>> = BTreeMap::new();
+    for gap in items.iter().flat_map(|item| &item.coverage.gaps) {
+        by_reason.entry(gap.reason).or_default().push(gap);
+    }
+    if by_reason.is_empty() {
+        text.push_str("\nnothing is missing\n");
+        return;
+    }
+    text.push_str("\nnot captured:\n");
+    for (reason, gaps) in by_reason {
+        let count: u64 = gaps.iter().map(|gap| gap.count).sum();
+        let examples = gaps.iter().flat_map(|gap| &gap.examples).take(EXAMPLES_MAX);
+        let examples: Vec<_> = examples.map(|example| printable(&shortened(example))).collect();
+        let more = if count > examples.len() as u64 { ", …" } else { "" };
+        let _ = writeln!(text, "  {count:>6} {}: {}{more}", reason.as_str().replace('_', " "), examples.join(", "));
+    }
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(EXAMPLE_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// `bytes` to three digits.
+pub(super) fn size(bytes: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes as f64;
+    let mut unit = "B";
+    for next in units {
+        if value < 1024.0 {
+            break;
+        }
+        (value, unit) = (value / 1024.0, next);
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
+}
+
+/// `path` as a text, which JSON and messages need; bytes that are no UTF-8 are lost.
+pub(super) fn path_text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// `text` without what a terminal obeys: control characters, and those that reorder or hide a line's letters.
+pub(crate) fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || is_invisible(c) {
+            printable.extend(c.escape_unicode());
+        } else {
+            printable.push(c);
+        }
+    }
+    printable
+}
+
+/// Zero-width letters, and the formatting characters behind "Trojan Source" (CVE-2021-42574).
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// `path` as one word of a shell's command line.
+fn shell_word(path: &Path) -> String {
+    let bytes = path.as_os_str().as_bytes();
+    match std::str::from_utf8(bytes) {
+        Ok(text) if printable(text) == text => format!("'{}'", text.replace('\'', r"'\''")),
+        _ => ansi_c_word(bytes),
+    }
+}
+
+/// The form that bash, zsh and ksh (and POSIX since 2024) have for bytes that cannot be shown.
+fn ansi_c_word(bytes: &[u8]) -> String {
+    let mut word = "$'".to_owned();
+    for &b in bytes {
+        match b {
+            b'\'' | b'\\' => word.extend(['\\', char::from(b)]),
+            b' '..=b'~' => word.push(char::from(b)),
+            _ => word.push_str(&format!("\\{b:03o}")), // three octal digits end by themselves, hexadecimal ones do not
+        }
+    }
+    word + "'"
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_told_nothing() {
+        assert_eq!(printable("a\x1b[2J\r\u{9b}b\u{202e}é\n"), r"a\u{1b}[2J\u{d}\u{9b}b\u{202e}é\u{a}");
+    }
+
+    #[test]
+    fn a_shell_takes_a_path_as_one_word() {
+        let word = |bytes: &[u8]| shell_word(Path::new(OsStr::from_bytes(bytes)));
+        assert_eq!(word(b"/a b/$(c)"), "'/a b/$(c)'");
+        assert_eq!(word(b"/it's"), r"'/it'\''s'");
+        assert_eq!(word(b"/a\n1'\\\xff2"), r"$'/a\0121\'\\\3772'");
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        let sizes = [0, 1023, 1024, 5 << 20, 3 << 40].map(size);
+        assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "5.0 MiB", "3.0 TiB"]);
+    }
+}

@@ -1,0 +1,54 @@
+//! `exhibit-agent seal`.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use agent::files::{self, Watch};
+use anyhow::Result;
+use clap::Args;
+use evidence_format::item::Pack;
+use evidence_format::limits::FRAME_BYTES_MAX;
+
+use super::Target;
+use super::bundle::Work;
+use super::interrupt::Interrupt;
+use super::print;
+use super::progress::Line;
+
+/// Seals files as they are: a screenshot, a ticket's export, a folder of logs
+///
+/// Each PATH becomes one item of the bundle; a folder becomes one item with a record for each file in it. Links in a folder
+/// are kept as links. FIFOs, sockets and devices are not opened, and named in the bundle as missing, like files that cannot
+/// be read. A PATH that cannot be read itself is an error, and then nothing is written.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  exhibit-agent seal login.png ticket-4711.json --incident INC-1 --out evidence
+  exhibit-agent seal /var/log/nginx --incident INC-1 --out evidence --json | jq -r .id")]
+pub(super) struct Arguments {
+    /// Files and folders
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    target: Target,
+}
+
+pub(super) fn run(arguments: Arguments) -> Result<()> {
+    let interrupt = Interrupt::listen()?;
+    let targets = files::targets(&arguments.paths)?;
+    let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let mut work = Work::begin(&arguments.target, Pack::new(threads, FRAME_BYTES_MAX as usize))?;
+    {
+        let mut line = Line::new(arguments.target.quiet);
+        let mut bytes = 0;
+        let mut progress = |path: &Path, n: u64| {
+            bytes += n;
+            line.draw(|| format!("sealing {:>10}  {}", print::size(bytes), print::path_text(path)));
+        };
+        let mut watch = Watch { stop: interrupt.once(), skip: &work.folder, progress: &mut progress };
+        files::seal(&mut work.draft, &targets, &mut watch)?;
+    }
+    let published = work.finish(files::plan(&targets), interrupt.once())?;
+    print::show(&published, &arguments.target)
+}

@@ -1,0 +1,168 @@
+//! Sealing files as they are: a screenshot, a ticket's export, a folder of logs.
+//!
+//! Each target becomes one item, each file in it one `resource` record of its exact bytes. Files are read once, in constant
+//! memory. What is no file is not opened, since opening a FIFO waits and opening a device may do anything; what could not be
+//! read becomes a gap, with a record that says so.
+
+mod kind;
+mod name;
+mod record;
+mod walk;
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use evidence_format::bundle::{BundleError, Draft};
+use evidence_format::config::Source;
+use evidence_format::coverage::bounded;
+use evidence_format::id::ItemName;
+use evidence_format::limits::ITEMS_MAX;
+use evidence_format::plan::{Plan, Step};
+use evidence_format::warc::file_uri;
+use rustix::fs::OFlags;
+
+use crate::identity;
+use name::Names;
+use record::Recorder;
+use walk::Walk;
+
+/// Files could not be sealed.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    /// A target does not exist or cannot be opened.
+    #[error("cannot open {}", path.display())]
+    Open {
+        /// The target.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// A target is a FIFO, a socket or a device.
+    #[error("cannot seal {}: it is neither a file nor a folder", path.display())]
+    Special {
+        /// The target.
+        path: PathBuf,
+    },
+    /// A target is `-`.
+    #[error("cannot seal standard input: a record begins with its length; write it to a file and seal that")]
+    StandardInput,
+    /// More targets than a bundle has items.
+    #[error("cannot seal {found} paths in one bundle, limit is {ITEMS_MAX}; name their folder instead")]
+    TooMany {
+        /// Targets given.
+        found: usize,
+    },
+    /// A person stopped it.
+    #[error("stopped")]
+    Interrupted,
+    /// The bundle could not be written.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+}
+
+/// A file or folder to seal, and the item that it becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Name of the item.
+    pub item: ItemName,
+    /// Absolute, without links: the file that is read, whatever name it was given by.
+    pub path: PathBuf,
+}
+
+/// Who watches the sealing from outside.
+pub struct Watch<'a> {
+    /// Set to stop.
+    pub stop: &'a AtomicBool,
+    /// A folder that is left out: the draft, which may lie inside a folder that is sealed.
+    pub skip: &'a Path,
+    /// Told the file that is read, and how many bytes of it have just been read.
+    pub progress: &'a mut dyn FnMut(&Path, u64),
+}
+
+impl Watch<'_> {
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// Looks at what was named, and gives each its item. Links are followed here, and only here.
+///
+/// # Errors
+/// One of `paths` cannot be sealed: then none should be, since whoever named it must hear of it first.
+pub fn targets(paths: &[PathBuf]) -> Result<Vec<Target>, FilesError> {
+    if paths.len() > ITEMS_MAX {
+        return Err(FilesError::TooMany { found: paths.len() });
+    }
+    let mut names = Names::default();
+    paths.iter().map(|path| target(path, &mut names)).collect()
+}
+
+fn target(path: &Path, names: &mut Names) -> Result<Target, FilesError> {
+    if path == Path::new("-") {
+        return Err(FilesError::StandardInput);
+    }
+    let failed = |cause| FilesError::Open { path: path.to_owned(), cause };
+    let real = fs::canonicalize(path).map_err(failed)?;
+    let kind = fs::symlink_metadata(&real).map_err(failed)?.file_type();
+    if kind.is_dir() {
+        fs::read_dir(&real).map_err(failed)?;
+    } else if kind.is_file() {
+        open(&real).map_err(failed)?;
+    } else {
+        return Err(FilesError::Special { path: path.to_owned() });
+    }
+    Ok(Target { item: names.give(&real), path: real })
+}
+
+/// What is going to be sealed.
+#[must_use]
+pub fn plan(targets: &[Target]) -> Plan {
+    let step = |target: &Target| Step {
+        item: target.item.clone(),
+        what: bounded(&file_uri(target.path.as_os_str().as_bytes())),
+        object_bytes_max: None,
+        item_bytes_max: None,
+    };
+    Plan { deadline_seconds: None, steps: targets.iter().map(step).collect() }
+}
+
+/// Seals `targets` into `draft`.
+///
+/// # Errors
+/// See [`FilesError`]; the draft is then of no use. A file that cannot be read is no error but a gap.
+pub fn seal(draft: &mut Draft, targets: &[Target], watch: &mut Watch<'_>) -> Result<(), FilesError> {
+    let source = Source {
+        provider: "files".to_owned(),
+        api: "seal".to_owned(),
+        account: None,
+        region: None,
+        identity: Some(identity::identity()),
+    };
+    for target in targets {
+        let walk = Walk::new(target.path.clone(), watch.skip);
+        let mut recorder = Recorder::start(draft, target, watch)?;
+        for entry in walk {
+            recorder.entry(&entry)?;
+        }
+        recorder.finish(source.clone())?;
+    }
+    Ok(())
+}
+
+/// Opens a regular file for reading, without waiting, without following a link, and where the system permits it (`open(2)`:
+/// to the file's owner and to root) without changing the time of its last access.
+fn open(path: &Path) -> io::Result<(File, Metadata)> {
+    let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY;
+    let open = |flags: OFlags| OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path);
+    let file = match open(flags | OFlags::NOATIME) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => open(flags),
+        opened => opened,
+    }?;
+    let metadata = file.metadata()?;
+    Ok((file, metadata))
+}

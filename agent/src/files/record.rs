@@ -1,0 +1,233 @@
+//! One file as one record.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, Chain, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use evidence_format::bundle::{Draft, DraftItem};
+use evidence_format::config::Source;
+use evidence_format::coverage::{Coverage, GapReason};
+use evidence_format::item::{Stop, Streamed};
+use evidence_format::time::Timestamp;
+use evidence_format::warc::{Header, RecordType, Truncated, file_uri};
+use rustix::fs::{Advice, fadvise, major, minor};
+use rustix::io::Errno;
+
+use super::walk::Entry;
+use super::{FilesError, Target, Watch, kind, open};
+use crate::identity;
+
+/// Files up to here are read before their record begins, so that the record has the length that was read and not the one
+/// that was promised: files of `/proc` promise 0 bytes, those of `/sys` a page.
+const WHOLE_BYTES_MAX: u64 = 1024 * 1024;
+
+const WARC_FIELDS: &str = "application/warc-fields";
+
+/// What a record's header says.
+struct About<'p> {
+    path: &'p Path,
+    date: Timestamp,
+    content_type: &'static str,
+    truncated: Option<Truncated>,
+    fields: Vec<(&'static str, String)>,
+}
+
+impl<'p> About<'p> {
+    fn new(path: &'p Path, content_type: &'static str) -> Self {
+        Self { path, date: identity::now(), content_type, truncated: None, fields: Vec::new() }
+    }
+
+    /// Adds what the file system says of the file, in the same fields as probes do.
+    fn with(mut self, metadata: &Metadata) -> Self {
+        self.fields.extend([
+            ("Exhibit-Size", metadata.len().to_string()),
+            ("Exhibit-Mode", format!("{:o}", metadata.mode())),
+            ("Exhibit-Owner", format!("{}:{}", metadata.uid(), metadata.gid())),
+            ("Exhibit-Device", format!("{}:{}", major(metadata.dev()), minor(metadata.dev()))),
+            ("Exhibit-Inode", metadata.ino().to_string()),
+            ("Exhibit-Modified", time(metadata.mtime(), metadata.mtime_nsec())),
+            ("Exhibit-Changed", time(metadata.ctime(), metadata.ctime_nsec())),
+        ]);
+        self
+    }
+
+    /// Hands the header of a record of this kind to `write`.
+    fn header<R>(&self, kind: RecordType, write: impl FnOnce(&Header<'_>) -> R) -> R {
+        let uri = file_uri(self.path.as_os_str().as_bytes());
+        let fields: Vec<_> = self.fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let Self { date, content_type, truncated, .. } = *self;
+        write(&Header { kind, target_uri: Some(&uri), date, content_type, truncated, fields: &fields })
+    }
+}
+
+/// Writes the records of one item.
+pub(super) struct Recorder<'a, 'd, 'w> {
+    item: DraftItem<'d>,
+    coverage: Coverage,
+    watch: &'a mut Watch<'w>,
+    /// The beginning of the file under way; kept for its memory.
+    head: Vec<u8>,
+}
+
+impl<'a, 'd, 'w> Recorder<'a, 'd, 'w> {
+    /// Begins the item of `target`.
+    pub(super) fn start(draft: &'d mut Draft, target: &Target, watch: &'a mut Watch<'w>) -> Result<Self, FilesError> {
+        let mut item = draft.item(&target.item)?;
+        let about = format!(
+            "software: {} {}\r\nformat: WARC File Format 1.1\r\ndescription: files as they are, from {}\r\n",
+            identity::NAME,
+            env!("CARGO_PKG_VERSION"),
+            file_uri(target.path.as_os_str().as_bytes())
+        );
+        let header = Header {
+            kind: RecordType::Warcinfo,
+            target_uri: None,
+            date: identity::now(),
+            content_type: WARC_FIELDS,
+            truncated: None,
+            fields: &[],
+        };
+        item.record(&header, about.as_bytes())?;
+        Ok(Self { item, coverage: Coverage::new(), watch, head: Vec::new() })
+    }
+
+    /// Writes what the walk found.
+    pub(super) fn entry(&mut self, entry: &Entry) -> Result<(), FilesError> {
+        if self.watch.is_stopped() {
+            return Err(FilesError::Interrupted);
+        }
+        self.coverage.pages += 1;
+        let path = &entry.path;
+        match &entry.metadata {
+            Ok(metadata) if metadata.is_file() => self.file(path),
+            Ok(metadata) if metadata.is_symlink() => self.link(path, metadata),
+            Ok(metadata) => self.missing(GapReason::SpecialFile, About::new(path, kind::UNKNOWN).with(metadata)),
+            Err(e) => self.failed(path, e),
+        }
+    }
+
+    /// Ends the item.
+    pub(super) fn finish(self, source: Source) -> Result<(), FilesError> {
+        Ok(self.item.finish(source, self.coverage, Vec::new())?)
+    }
+
+    fn file(&mut self, path: &Path) -> Result<(), FilesError> {
+        let about = About::new(path, kind::of(path));
+        let (file, metadata) = match open(path) {
+            Ok(opened) => opened,
+            Err(e) => return self.failed(path, &e),
+        };
+        let about = about.with(&metadata);
+        if !metadata.is_file() {
+            return self.missing(GapReason::SpecialFile, about); // changed since the walk saw it
+        }
+        let _ = fadvise(&file, 0, None, Advice::Sequential); // advice: a file system that takes none is as good
+        self.head.clear();
+        match (&file).take(WHOLE_BYTES_MAX).read_to_end(&mut self.head) {
+            Err(e) => self.failed(path, &e),
+            Ok(n) if (n as u64) < WHOLE_BYTES_MAX => self.whole(&about),
+            Ok(_) => self.long(about, file, metadata.len()),
+        }
+    }
+
+    /// A file that `head` has altogether.
+    fn whole(&mut self, about: &About<'_>) -> Result<(), FilesError> {
+        about.header(RecordType::Resource, |header| self.item.record(header, &self.head))?;
+        (self.watch.progress)(about.path, self.head.len() as u64);
+        Ok(())
+    }
+
+    /// A file that goes on behind `head`. Its length is `promised` when it was opened; what it grew by since is not taken.
+    fn long(&mut self, mut about: About<'_>, file: File, promised: u64) -> Result<(), FilesError> {
+        let bytes = promised.max(WHOLE_BYTES_MAX);
+        if promised < WHOLE_BYTES_MAX {
+            // A long file of /proc, which does not say how long. Capturing those is work for a probe.
+            about.truncated = Some(Truncated::Length);
+            self.gap(GapReason::TooLarge, about.path, bytes, 0);
+        }
+        let mut content = Content { bytes: self.head.chain(file), path: about.path, watch: &mut *self.watch };
+        let write = |header: &Header<'_>| self.item.record_stream(header, bytes, &mut content);
+        let streamed = about.header(RecordType::Resource, write);
+        if self.watch.is_stopped() {
+            return Err(FilesError::Interrupted); // whatever else failed by it
+        }
+        let streamed = streamed?;
+        if streamed.kept < bytes { self.fell_short(about.path, bytes, &streamed) } else { Ok(()) }
+    }
+
+    /// States that a record holds zero bytes where its file gave none, which was not known when the record began.
+    fn fell_short(&mut self, path: &Path, bytes: u64, streamed: &Streamed) -> Result<(), FilesError> {
+        let reason = if streamed.error.is_some() { GapReason::ReadFailed } else { GapReason::Shrank };
+        self.gap(reason, path, streamed.kept, bytes - streamed.kept);
+        let mut about = About::new(path, WARC_FIELDS);
+        about.fields.push(("Exhibit-Gap", reason.as_str().to_owned()));
+        let block = format!("bytesAnnounced: {bytes}\r\nbytesKept: {}\r\n", streamed.kept);
+        Ok(about.header(RecordType::Metadata, |header| self.item.record(header, block.as_bytes()))?)
+    }
+
+    /// A link is kept as its text.
+    fn link(&mut self, path: &Path, metadata: &Metadata) -> Result<(), FilesError> {
+        let mut about = About::new(path, kind::UNKNOWN).with(metadata);
+        about.fields.push(("Exhibit-Kind", "link".to_owned()));
+        match fs::read_link(path) {
+            Ok(to) => {
+                let text = to.as_os_str().as_bytes();
+                Ok(about.header(RecordType::Resource, |header| self.item.record(header, text))?)
+            }
+            Err(e) => self.failed(path, &e),
+        }
+    }
+
+    fn failed(&mut self, path: &Path, error: &io::Error) -> Result<(), FilesError> {
+        let mut about = About::new(path, kind::UNKNOWN);
+        about.fields.extend(error.raw_os_error().map(|errno| ("Exhibit-Errno", errno.to_string())));
+        self.missing(reason(error), about)
+    }
+
+    /// Writes an empty record in the place of what is missing.
+    fn missing(&mut self, reason: GapReason, mut about: About<'_>) -> Result<(), FilesError> {
+        self.gap(reason, about.path, 0, 0);
+        about.truncated = Some(Truncated::Unspecified);
+        about.fields.push(("Exhibit-Gap", reason.as_str().to_owned()));
+        Ok(about.header(RecordType::Resource, |header| self.item.record(header, &[]))?)
+    }
+
+    fn gap(&mut self, reason: GapReason, path: &Path, bytes_kept: u64, bytes_lost: u64) {
+        self.coverage.gap(reason, &path.to_string_lossy(), bytes_kept, bytes_lost);
+    }
+}
+
+/// A long file's bytes on their way into the item.
+struct Content<'a, 'w> {
+    bytes: Chain<&'a [u8], File>,
+    path: &'a Path,
+    watch: &'a mut Watch<'w>,
+}
+
+impl Read for Content<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.watch.is_stopped() {
+            return Err(io::Error::other(Stop));
+        }
+        let n = self.bytes.read(buffer)?;
+        (self.watch.progress)(self.path, n as u64);
+        Ok(n)
+    }
+}
+
+/// A file's time. Anything can be set: what no calendar reaches is written as seconds.
+fn time(seconds: i64, nanoseconds: i64) -> String {
+    let time = Timestamp::from_unix_nanoseconds(i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds));
+    time.map_or_else(|| format!("@{seconds}.{nanoseconds:09}"), |time| time.to_string())
+}
+
+fn reason(error: &io::Error) -> GapReason {
+    match Errno::from_io_error(error) {
+        Some(Errno::ACCESS | Errno::PERM) => GapReason::PermissionDenied,
+        Some(Errno::NOENT | Errno::NOTDIR | Errno::STALE) => GapReason::Vanished,
+        Some(Errno::NXIO | Errno::LOOP) => GapReason::SpecialFile, // became a socket or a link since the walk saw it
+        _ => GapReason::ReadFailed,
+    }
+}

@@ -1,0 +1,83 @@
+//! What a folder holds, in an order that does not depend on the file system.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Something found: its own metadata, never that of what a link points to.
+pub(super) struct Entry {
+    pub(super) path: PathBuf,
+    /// An error also stands for a folder that could not be listed.
+    pub(super) metadata: io::Result<Metadata>,
+}
+
+/// Everything below a path that is no folder, depth first, by name within each folder; a file is found alone. Links are not
+/// followed. Memory is that of the names in the folders on the way.
+pub(super) struct Walk {
+    /// The next one is the last.
+    ahead: Vec<PathBuf>,
+    skip: PathBuf,
+}
+
+impl Walk {
+    /// Of `path`, without the folder `skip`.
+    pub(super) fn new(path: PathBuf, skip: &Path) -> Self {
+        Self { ahead: vec![path], skip: skip.to_owned() }
+    }
+
+    fn enter(&mut self, folder: &Path) -> io::Result<()> {
+        let mut inside = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+        inside.sort_unstable_by(|a, b| b.file_name().cmp(&a.file_name()));
+        self.ahead.append(&mut inside);
+        Ok(())
+    }
+}
+
+impl Iterator for Walk {
+    type Item = Entry;
+
+    fn next(&mut self) -> Option<Entry> {
+        loop {
+            let path = self.ahead.pop()?;
+            let mut metadata = fs::symlink_metadata(&path);
+            if metadata.as_ref().is_ok_and(Metadata::is_dir) {
+                if path == self.skip {
+                    continue;
+                }
+                match self.enter(&path) {
+                    Ok(()) => continue,
+                    Err(e) => metadata = Err(e),
+                }
+            }
+            return Some(Entry { path, metadata });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_walked_by_name_without_following_links() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        for name in ["b/2", "b/10", "a.txt", "c/d/e", "draft/blob"] {
+            fs::create_dir_all(root.join(name).parent().expect("inside")).expect("own folder");
+            fs::write(root.join(name), name).expect("own folder");
+        }
+        std::os::unix::fs::symlink(root, root.join("b/loop")).expect("own folder");
+        let found: Vec<_> = Walk::new(root.to_owned(), &root.join("draft")).map(|entry| entry.path).collect();
+        let expected = ["a.txt", "b/10", "b/2", "b/loop", "c/d/e"].map(|name| root.join(name));
+        assert_eq!(found, expected);
+        let alone: Vec<_> = Walk::new(root.join("a.txt"), root).map(|entry| entry.path).collect();
+        assert_eq!(alone, [root.join("a.txt")]);
+    }
+
+    #[test]
+    fn what_is_gone_is_found_with_its_error() {
+        let mut walk = Walk::new("/nowhere/at/all".into(), Path::new("/"));
+        assert!(walk.next().is_some_and(|entry| entry.metadata.is_err()));
+        assert!(walk.next().is_none());
+    }
+}

@@ -1,0 +1,111 @@
+//! What a bundle says about the program that made it: its build, the machine, the user, the time.
+//!
+//! All of it is a claim of the machine that is examined: whoever controls its kernel decides what stands here. It is sealed
+//! so that claims can be held against each other, and against other machines, later.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::time::SystemTime;
+
+use evidence_format::config::{ClockReading, Collector};
+use evidence_format::digest::{Digest, Hasher};
+use evidence_format::time::Timestamp;
+use rustix::process::{getegid, geteuid, getgid, getuid};
+use rustix::time::{ClockId, clock_gettime};
+
+/// Name of the program in the bundles that it makes.
+pub const NAME: &str = "exhibit-agent";
+
+/// Bytes that are hashed at once.
+const READ_BYTES: usize = 64 * 1024;
+
+/// This program, on this machine, as this user.
+#[must_use]
+pub fn collector() -> Collector {
+    Collector {
+        name: NAME.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        commit: option_env!("EXHIBIT_COMMIT").map(str::to_owned),
+        binary: own_binary().ok(),
+        host: kernel_says("hostname").unwrap_or_default(),
+        kernel: kernel_says("osrelease").unwrap_or_default(),
+        boot: kernel_says("random/boot_id"),
+        identity: identity(),
+    }
+}
+
+/// User and group that this program runs as, real and effective.
+#[must_use]
+pub fn identity() -> String {
+    let (uid, euid, gid, egid) = (getuid(), geteuid(), getgid(), getegid());
+    format!("uid={uid} euid={euid} gid={gid} egid={egid}")
+}
+
+/// Reads both clocks; `event` names what happens now.
+#[must_use]
+pub fn clock(event: &str) -> ClockReading {
+    let boot = clock_gettime(ClockId::Boottime);
+    let nanoseconds = boot.tv_sec as u64 * 1_000_000_000 + boot.tv_nsec as u64; // neither is negative since boot
+    ClockReading { event: event.to_owned(), utc: now(), boot_nanoseconds: nanoseconds }
+}
+
+/// The wall clock.
+///
+/// # Panics
+/// The machine's clock is set outside the years -9999 to 9999.
+#[must_use]
+pub fn now() -> Timestamp {
+    Timestamp::try_from(SystemTime::now()).expect("a kernel's clock reaches the year 2262")
+}
+
+/// Random bytes from the operating system.
+///
+/// # Errors
+/// The system has none: a program that seals must then not go on.
+pub fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|cause| io::Error::other(cause.to_string()))?;
+    Ok(bytes)
+}
+
+/// Digest of the executable that runs, also if its file was replaced or deleted since.
+fn own_binary() -> io::Result<Digest> {
+    let mut file = File::open("/proc/self/exe")?;
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finish()),
+            n => hasher.update(&buffer[..n]),
+        }
+    }
+}
+
+/// A line of `/proc/sys/kernel`; `None` if it cannot be read.
+fn kernel_says(name: &str) -> Option<String> {
+    fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok().map(|line| line.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_collector_knows_its_machine_and_its_binary() {
+        let collector = collector();
+        assert_eq!(collector.binary, Some(Digest::of(&fs::read("/proc/self/exe").expect("this test's executable"))));
+        assert!(!collector.host.is_empty() && !collector.kernel.is_empty());
+        assert!(collector.identity.starts_with("uid="));
+    }
+
+    #[test]
+    fn the_boot_clock_goes_on() {
+        let (begin, end) = (clock("begin"), clock("end"));
+        assert!(begin.boot_nanoseconds > 0 && begin.boot_nanoseconds <= end.boot_nanoseconds);
+    }
+
+    #[test]
+    fn randomness_differs() {
+        assert_ne!(random::<32>().expect("a system with randomness"), random().expect("a system with randomness"));
+    }
+}

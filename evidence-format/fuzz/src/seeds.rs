@@ -1,0 +1,307 @@
+//! Valid inputs, made by the library itself. Fixed keys, no randomness: the same bytes in each run.
+
+use std::num::NonZeroUsize;
+
+use evidence_format::config::{ClockReading, Collector, Config, Item, Redaction, Source, VERSION};
+use evidence_format::container::OCI_LAYOUT_CONTENT;
+use evidence_format::coverage::{Coverage, GapReason, Window};
+use evidence_format::digest::Digest;
+use evidence_format::id::ItemName;
+use evidence_format::item::{FinishedItem, ItemWriter, Pack};
+use evidence_format::keyring::{SecretKey, Signer};
+use evidence_format::manifest::{ATTESTATION_REF, BUNDLE_REF, Descriptor, EMPTY_BLOB, Index, MANIFEST, Manifest};
+use evidence_format::plan::{Plan, Step};
+use evidence_format::segment::{Kind, Segment, list::ListWriter};
+use evidence_format::signature::Attestation;
+use evidence_format::statement::{Predicate, Role, Statement, Stream};
+use evidence_format::time::Timestamp;
+use evidence_format::tree::DisclosureKey;
+use evidence_format::warc::{Header, RecordIds, RecordType, Truncated};
+
+use crate::parts;
+
+pub(crate) fn secret_key() -> SecretKey {
+    SecretKey::from_random(&[7; 32])
+}
+
+pub(crate) fn disclosure_key() -> DisclosureKey {
+    DisclosureKey::new([9; 32])
+}
+
+pub(crate) fn item_name() -> ItemName {
+    "item0".parse().expect("a valid name")
+}
+
+fn time() -> Timestamp {
+    "2026-11-23T13:40:17.25Z".parse().expect("a time")
+}
+
+/// An item with a record for each body, its layer and its segment list.
+pub(crate) fn item_of(bodies: &[&[u8]], pack: &mut Pack) -> (FinishedItem, Vec<u8>, Vec<u8>) {
+    let blobs = (Vec::new(), Vec::new());
+    let ids = RecordIds::new([1; 8]);
+    let mut writer = ItemWriter::start(pack, item_name(), &disclosure_key(), ids, blobs).expect("memory");
+    for body in bodies {
+        let header = Header {
+            kind: RecordType::Resource,
+            target_uri: Some("file:///var/log/a%20b"),
+            date: time(),
+            content_type: "text/plain",
+            truncated: Some(Truncated::Length),
+            fields: &[("Exhibit-Size", "12345"), ("Exhibit-Errno", "13 EACCES")],
+        };
+        writer.record(&header, body).expect("in memory");
+    }
+    writer.finish(&[3; 32]).expect("in memory")
+}
+
+fn small_item() -> (FinishedItem, Vec<u8>, Vec<u8>) {
+    let bodies: &[&[u8]] = &[br#"{"Records":[{"a":1},{"b":"x"}],"next":null}"#, b"", b"one line\nand another\n"];
+    item_of(bodies, &mut Pack::new(NonZeroUsize::MIN, 4096))
+}
+
+/// Logs as providers write them, and what only looks like them.
+pub(crate) fn bodies() -> Vec<Vec<u8>> {
+    let lines = (0..300).map(|i| format!("2026-11-23T13:40:{:02}Z host sshd[{i}]: accepted\r\n", i % 60)).collect::<String>();
+    let records: Vec<String> = (0..40).map(|i| format!(r#"{{"id":{i},"name":"a\"]}}b\\","tags":[1,[2]]}}"#)).collect();
+    let records = records.join(",\n ");
+    vec![
+        Vec::new(),
+        lines.into_bytes(),
+        format!(r#"{{"Records":[{records}]}}"#).into_bytes(),
+        format!("[{records}]\n{{\"total_count\": 40,\"jobs\":[{records}]}}").into_bytes(),
+        format!("\u{feff}{}", records.replace(",\n", "\n")).into_bytes(),
+        b"{\"a\":\"torn\n{\"b\":[{}],\"value\" : [ {} , {} ,1]}\n]\n".to_vec(),
+        (0..=255).cycle().take(9000).collect(),
+    ]
+}
+
+pub(crate) fn oci_layout() -> Vec<Vec<u8>> {
+    vec![OCI_LAYOUT_CONTENT.to_vec(), br#"{"imageLayoutVersion": "1.0.0"}"#.to_vec()]
+}
+
+fn a_config() -> Config {
+    let (item, ..) = small_item();
+    let mut coverage = Coverage::new();
+    coverage.asked = Some(Window { from: time(), until: time() });
+    coverage.declared = Some(5);
+    coverage.gap(GapReason::Vanished, "/proc/1/status", 1, 2);
+    coverage.gap(GapReason::TooLarge, "/var/log/\u{e9}\u{1f600}\t\"", 1 << 40, 1 << 52);
+    let source = Source {
+        provider: "host".to_owned(),
+        api: "procfs".to_owned(),
+        account: None,
+        region: Some("r".to_owned()),
+        identity: None,
+    };
+    let redactions = vec![Redaction { what: "values".to_owned(), count: 3 }];
+    let first = Item::new(&item, source.clone(), coverage, redactions);
+    let second = Item {
+        name: "item1".parse().expect("a valid name"),
+        layer: Digest::of(b"layer1"),
+        segments: Digest::of(b"segments1"),
+        ..Item::new(&item, source, Coverage::new(), Vec::new())
+    };
+    let step =
+        |item: &Item| Step { item: item.name.clone(), what: "x".to_owned(), object_bytes_max: Some(9), item_bytes_max: None };
+    Config {
+        version: VERSION,
+        incident: "INC-1".parse().expect("a valid id"),
+        window: None,
+        plan: Plan { deadline_seconds: Some(60), steps: vec![step(&first), step(&second)] },
+        collector: Collector {
+            name: "exhibit-agent".to_owned(),
+            version: "0.1.0".to_owned(),
+            commit: None,
+            binary: Some(Digest::of(b"binary")),
+            host: "h".to_owned(),
+            kernel: "k".to_owned(),
+            boot: None,
+            identity: "root".to_owned(),
+        },
+        clock: vec![ClockReading { event: "begin".to_owned(), utc: time(), boot_nanoseconds: 1 << 50 }],
+        disclosure_key: Digest::of(disclosure_key().as_bytes()),
+        items: vec![first, second],
+    }
+}
+
+pub(crate) fn config() -> Vec<Vec<u8>> {
+    let full = a_config();
+    let bare =
+        Config { items: Vec::new(), clock: Vec::new(), plan: Plan { steps: Vec::new(), ..full.plan.clone() }, ..full.clone() };
+    vec![full.encode(), bare.encode()]
+}
+
+fn manifests() -> (Manifest, Manifest) {
+    let config = a_config();
+    let bundle = Manifest::of_bundle(&config, &config.encode(), &|_| 100);
+    let subject = Descriptor::of(MANIFEST, &bundle.encode());
+    (bundle, Manifest::of_attestation(&attestation()[0], subject))
+}
+
+pub(crate) fn manifest() -> Vec<Vec<u8>> {
+    let (bundle, attestation) = manifests();
+    vec![bundle.encode(), attestation.encode()]
+}
+
+pub(crate) fn index() -> Vec<Vec<u8>> {
+    let (bundle, attestation) = manifests();
+    let index = Index::new(&[(BUNDLE_REF, &bundle), (ATTESTATION_REF, &attestation)]).encode();
+    let other_order = br#"{"schemaVersion":2,"manifests":[]}"#.to_vec();
+    vec![index, other_order]
+}
+
+fn a_statement(seq: u64) -> Statement {
+    let stream = Stream {
+        id: "00112233445566778899aabbccddeeff".parse().expect("a valid id"),
+        prev: (seq > 0).then(|| Digest::of(b"before")),
+        seq,
+    };
+    let predicate =
+        Predicate { incident: "INC-1".parse().expect("a valid id"), role: Role::Collector, signed_at: time(), stream };
+    Statement { bundle: Digest::of(b"bundle"), predicate }
+}
+
+pub(crate) fn statement() -> Vec<Vec<u8>> {
+    vec![a_statement(0).encode(), a_statement(1 << 40).encode()]
+}
+
+pub(crate) fn attestation() -> Vec<Vec<u8>> {
+    let plain = Attestation::sign(&a_statement(1), &secret_key()).expect("in memory").encode();
+    let text = String::from_utf8(plain.clone()).expect("JSON is UTF-8");
+    let stamp = r#""timestampVerificationData":{"rfc3161Timestamps":[{"signedTimestamp":"MAA="}]},"tlogEntries""#;
+    vec![plain, text.replace(r#""tlogEntries""#, stamp).into_bytes()]
+}
+
+pub(crate) fn warc() -> Vec<Vec<u8>> {
+    let (_, layer, _) = small_item();
+    vec![zstd::decode_all(&layer[..]).expect("own output"), Vec::new()]
+}
+
+pub(crate) fn warc_header() -> Vec<Vec<u8>> {
+    let text = String::from_utf8(warc().swap_remove(0)).expect("a text");
+    text.split_inclusive("\r\n\r\n").take(1).map(|header| header.as_bytes().to_vec()).collect()
+}
+
+pub(crate) fn segment_list() -> Vec<Vec<u8>> {
+    let lens = [1, 63, 64, 8191, 8192, 1 << 40];
+    let mut writer = ListWriter::new(Vec::new()).expect("memory");
+    for len in lens {
+        for kind in [Kind::Glue, Kind::Record] {
+            writer.push(Segment { kind, len }).expect("in memory");
+        }
+    }
+    let repeated = zstd::encode_all(&[3; 5000][..], 3).expect("in memory");
+    let (.., of_item) = small_item();
+    vec![writer.finish().expect("in memory"), repeated, of_item, zstd::encode_all(&[][..], 3).expect("in memory")]
+}
+
+pub(crate) fn segment_numbers() -> Vec<Vec<u8>> {
+    segment_list().iter().map(|blob| zstd::decode_all(&blob[..]).expect("own output")).collect()
+}
+
+pub(crate) fn layer() -> Vec<Vec<u8>> {
+    let (_, small, _) = small_item();
+    let bodies = bodies();
+    let bodies: Vec<&[u8]> = bodies.iter().map(Vec::as_slice).collect();
+    let (_, large, _) = item_of(&bodies, &mut Pack::new(NonZeroUsize::MIN, 4096));
+    let (_, empty, _) = item_of(&[], &mut Pack::new(NonZeroUsize::MIN, 4096));
+    vec![small, large, empty]
+}
+
+pub(crate) fn keys() -> Vec<Vec<u8>> {
+    let key = secret_key();
+    vec![key.to_pem().into_bytes(), key.public_key().to_pem().into_bytes()]
+}
+
+pub(crate) fn texts() -> Vec<Vec<u8>> {
+    let texts = [
+        Digest::of(b"x").to_string(),
+        Digest::of(b"x").hex(),
+        time().to_string(),
+        "0000-01-01T00:00:00Z".to_owned(),
+        "9999-12-30T21:59:59.999999999Z".to_owned(),
+        "INC-2026.042_x".to_owned(),
+        "00112233445566778899aabbccddeeff".to_owned(),
+        secret_key().public_key().id().to_string(),
+        "file:///proc/1/a%20%FFb~".to_owned(),
+    ];
+    texts.map(String::into_bytes).into()
+}
+
+/// See [`parts`]: a bundle of two items.
+pub(crate) fn bundle_parts() -> Vec<Vec<u8>> {
+    let (_, layer, list) = small_item();
+    let (layer, numbers) = (zstd::decode_all(&layer[..]), zstd::decode_all(&list[..]));
+    let (layer, numbers) = (layer.expect("own output"), numbers.expect("own output"));
+    let mut config = String::from_utf8(a_config().encode()).expect("JSON is UTF-8");
+    let real = a_config();
+    let (bytes, records) = (real.items[0].bytes, real.items[0].records);
+    config = config.replace(&real.disclosure_key.to_string(), "@key@");
+    for (i, item) in real.items.iter().enumerate() {
+        config = config.replace(&item.layer.to_string(), &format!("@layer{i}@"));
+        config = config.replace(&item.segments.to_string(), &format!("@segments{i}@"));
+        let said = |n: &str| format!(r#""bytes":{bytes},"coverage":{n}"#);
+        let begin = config.rfind(&said("")).filter(|_| i == 1).or_else(|| config.find(&said(""))).expect("an item");
+        config.replace_range(begin..begin + said("").len(), &format!(r#""bytes":@bytes{i}@,"coverage":"#));
+        config = config.replacen(&format!(r#""records":{records},"#), &format!(r#""records":@records{i}@,"#), 1);
+        config = config.replacen(&item.root.to_string(), &format!("@root{i}@"), 1);
+    }
+    let part = |name: &str| match name {
+        "key" => vec![9; 32],
+        "segments0" => numbers.clone(),
+        "layer0" => layer.clone(),
+        "config" => config.clone().into_bytes(),
+        "bundle" => bundle_template(&real).into_bytes(),
+        "empty" => EMPTY_BLOB.to_vec(),
+        "statement" => with_token(a_statement(1).encode(), &Digest::of(b"bundle").hex(), "@bundle.hex@"),
+        "attestation" => attestation_template().into_bytes(),
+        "index" => index_template().into_bytes(),
+        _ => Vec::new(), // the second item is empty
+    };
+    vec![parts::join(&parts::NAMES.map(part))]
+}
+
+fn with_token(document: Vec<u8>, value: &str, token: &str) -> Vec<u8> {
+    String::from_utf8(document).expect("JSON is UTF-8").replace(value, token).into_bytes()
+}
+
+fn with_tokens(manifest: &Manifest, blobs: &[(&Descriptor, &str)]) -> String {
+    let mut text = String::from_utf8(manifest.encode()).expect("JSON is UTF-8");
+    for (blob, name) in blobs {
+        let at = text.find(&blob.digest.to_string()).expect("a blob of the manifest");
+        let size = format!("\"size\":{}", blob.size);
+        let size_at = at + text[at..].find(&size).expect("a size behind each digest");
+        text.replace_range(size_at..size_at + size.len(), &format!("\"size\":@{name}#@"));
+        text.replace_range(at..at + 71, &format!("@{name}@"));
+    }
+    text
+}
+
+fn bundle_template(config: &Config) -> String {
+    let bundle = Manifest::of_bundle(config, &config.encode(), &|_| 100);
+    let names = ["config", "key", "segments0", "layer0", "segments1", "layer1"];
+    with_tokens(&bundle, &bundle.blobs().zip(names).collect::<Vec<_>>())
+}
+
+fn attestation_template() -> String {
+    let (_, attestation) = manifests();
+    let subject = attestation.subject.as_ref().expect("the bundle");
+    let blobs = [(&attestation.config, "empty"), (&attestation.layers[0], "statement"), (subject, "bundle")];
+    with_tokens(&attestation, &blobs)
+}
+
+fn index_template() -> String {
+    let (bundle, attestation) = manifests();
+    let index = Index::new(&[(BUNDLE_REF, &bundle), (ATTESTATION_REF, &attestation)]);
+    let mut text = String::from_utf8(index.encode()).expect("JSON is UTF-8");
+    for (entry, name) in index.manifests.iter().zip(["bundle", "attestation"]) {
+        text = text.replacen(&entry.digest.to_string(), &format!("@{name}@"), 1);
+        text = text.replacen(&format!("\"size\":{}", entry.size), &format!("\"size\":@{name}#@"), 1);
+    }
+    text
+}
+
+pub(crate) fn bundle() -> Vec<Vec<u8>> {
+    bundle_parts().iter().map(|parts| parts::assemble(&parts::split(parts))).collect()
+}

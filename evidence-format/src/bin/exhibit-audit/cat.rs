@@ -1,0 +1,44 @@
+//! `exhibit-audit cat`: an item's bytes, which are a WARC file.
+
+use std::io::{self, Write};
+
+use clap::Args;
+use evidence_format::id::ItemName;
+use evidence_format::item::{Piece, Visit};
+use evidence_format::verify::Exit;
+
+use crate::failure::Failure;
+use crate::out;
+use crate::subject::{BundleArgs, Subject, item_of};
+
+/// Command line of `cat`.
+#[derive(Debug, Args)]
+pub(crate) struct CatArgs {
+    #[command(flatten)]
+    bundle: BundleArgs,
+    /// Name of the item
+    #[arg(value_name = "ITEM")]
+    item: ItemName,
+    /// Write raw bytes even to a terminal
+    #[arg(long)]
+    force: bool,
+}
+
+pub(crate) fn run(args: &CatArgs) -> Result<Exit, Failure> {
+    out::allow_raw(args.force)?;
+    let mut subject = Subject::lasting(&args.bundle)?;
+    let report = subject.verify_to_show()?;
+    item_of(&report, &args.item)?;
+    let mut all = AllBytes(out::Stream::new());
+    subject.show(&report, &args.item, &mut all)?;
+    all.0.finish()?;
+    Ok(Exit::Holds)
+}
+
+struct AllBytes(out::Stream);
+
+impl Visit for AllBytes {
+    fn piece(&mut self, _: Piece, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+}

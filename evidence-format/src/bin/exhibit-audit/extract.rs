@@ -1,0 +1,316 @@
+//! `exhibit-audit extract`: what was captured, as files again.
+//!
+//! The folder is built beside its place under another name, and gets its own name only once the whole bundle is verified: what
+//! stands there was checked. Files are written with `O_EXCL` below a folder of our own that nobody else may enter, so no link can
+//! lead outside. Nothing is made durable: an extraction can be repeated.
+
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use evidence_format::config::Item;
+use evidence_format::item::{Piece, Visit};
+use evidence_format::verify::Exit;
+use evidence_format::warc::{Fields, Visitor, Walker};
+
+use crate::failure::Failure;
+use crate::paths::{candidates, components};
+use crate::subject::{BundleArgs, Subject};
+use crate::{out, verdict};
+
+/// One write to a file: records come in pieces of a few kilobytes.
+const WRITE_BYTES: usize = 64 * 1024;
+
+/// Command line of `extract`.
+#[derive(Debug, Args)]
+pub(crate) struct ExtractArgs {
+    #[command(flatten)]
+    bundle: BundleArgs,
+    /// Where the files go: a folder that does not exist yet, or is empty
+    #[arg(value_name = "DIR")]
+    to: PathBuf,
+    /// Write each item as one WARC file instead
+    #[arg(long)]
+    warc: bool,
+}
+
+pub(crate) fn run(args: &ExtractArgs) -> Result<Exit, Failure> {
+    let mut subject = Subject::lasting(&args.bundle)?;
+    let unfinished = Unfinished::create(&args.to)?;
+    let tally = RefCell::new(Tally::default());
+    let report = subject.verify_and_view(&mut |item| {
+        if tally.borrow().failure.is_some() {
+            return None;
+        }
+        match visitor(unfinished.path(), item, args.warc, &tally) {
+            Ok(visit) => Some(visit),
+            Err(cause) => {
+                tally.borrow_mut().failure = Some(cause);
+                None
+            }
+        }
+    })?;
+    let mut tally = tally.into_inner();
+    if let Some(cause) = tally.failure.take() {
+        return Err(Failure::Write { path: args.to.clone(), cause });
+    }
+    verdict::allow_showing(&report)?;
+    unfinished.publish(&args.to)?;
+    out::print(&tally.text(&args.to))?;
+    Ok(Exit::Holds)
+}
+
+/// What was written so far.
+#[derive(Default)]
+struct Tally {
+    files: u64,
+    bytes: u64,
+    /// Records that say that something could not be captured.
+    gaps: u64,
+    /// Files that hold a part of what there was.
+    partial: u64,
+    failure: Option<io::Error>,
+}
+
+impl Tally {
+    fn text(&self, to: &Path) -> String {
+        let mut text = format!("{} files, {} bytes in {}\n", self.files, self.bytes, crate::safe::safe(&to.to_string_lossy()));
+        if self.partial > 0 {
+            text += &format!("{} of them are not whole: their records say WARC-Truncated\n", self.partial);
+        }
+        if self.gaps > 0 {
+            text += &format!("{} more could not be captured; `exhibit-audit inspect` says why\n", self.gaps);
+        }
+        text
+    }
+}
+
+/// The folder while it is being filled; dropped unpublished, it is gone.
+struct Unfinished(Option<PathBuf>);
+
+impl Unfinished {
+    fn create(to: &Path) -> Result<Self, Failure> {
+        let mut name = to.file_name().map(OsString::from).ok_or_else(|| usage(to, "has no name"))?;
+        let empty = match fs::symlink_metadata(to) {
+            Ok(metadata) if metadata.is_dir() => fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_none()),
+            Ok(_) => false,
+            Err(e) => e.kind() == io::ErrorKind::NotFound,
+        };
+        if !empty {
+            return Err(usage(to, "exists and is no empty folder"));
+        }
+        name.push(".unfinished");
+        let path = to.with_file_name(name);
+        match create_folder(&path) {
+            Ok(()) => Ok(Self(Some(path))),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                Err(usage(&path, "exists: another extraction is writing it, or was interrupted and it can be removed"))
+            }
+            Err(cause) => Err(Failure::Write { path, cause }),
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.0.as_deref().expect("present until published")
+    }
+
+    fn publish(mut self, to: &Path) -> Result<(), Failure> {
+        fs::rename(self.path(), to).map_err(|cause| Failure::Write { path: to.to_owned(), cause })?;
+        self.0 = None;
+        Ok(())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(path) = self.0.take() {
+            let _ = fs::remove_dir_all(path); // what cannot be removed keeps a name that says what it is
+        }
+    }
+}
+
+fn usage(path: &Path, what: &str) -> Failure {
+    Failure::Usage(format!("{} {what}", path.display()))
+}
+
+fn create_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)
+}
+
+fn create_file(path: &Path) -> io::Result<BufWriter<File>> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(|file| BufWriter::with_capacity(WRITE_BYTES, file))
+}
+
+fn visitor<'t>(root: &Path, item: &Item, warc: bool, tally: &'t RefCell<Tally>) -> io::Result<Box<dyn Visit + 't>> {
+    if warc {
+        let file = create_file(&root.join(format!("{}.warc", item.name)))?;
+        tally.borrow_mut().files += 1;
+        return Ok(Box::new(WarcFile { file, left: item.bytes, tally }));
+    }
+    let folder = root.join(item.name.as_str());
+    create_folder(&folder)?;
+    let files = Files { folder, number: 0, open: None, tally };
+    Ok(Box::new(Blocks { walker: Walker::new(), files }))
+}
+
+/// An item as it is.
+struct WarcFile<'t> {
+    file: BufWriter<File>,
+    /// Bytes to come: behind the last one the file is flushed, where an error can still be told.
+    left: u64,
+    tally: &'t RefCell<Tally>,
+}
+
+impl Visit for WarcFile<'_> {
+    fn piece(&mut self, _: Piece, bytes: &[u8]) -> io::Result<()> {
+        self.left = self.left.saturating_sub(bytes.len() as u64);
+        let written = self.file.write_all(bytes);
+        let written = if self.left == 0 { written.and_then(|()| self.file.flush()) } else { written };
+        self.tally.borrow_mut().bytes += bytes.len() as u64;
+        keep_failure(written, self.tally)
+    }
+}
+
+/// An item's blocks as files.
+struct Blocks<'t> {
+    walker: Walker,
+    files: Files<'t>,
+}
+
+impl Visit for Blocks<'_> {
+    fn piece(&mut self, _: Piece, bytes: &[u8]) -> io::Result<()> {
+        self.walker.push(bytes, &mut self.files).map_err(io::Error::other)?;
+        match &self.files.tally.borrow().failure {
+            Some(failure) => Err(failure.kind().into()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Keeps an error for the command's end, and gives the verification one of its own.
+fn keep_failure(result: io::Result<()>, tally: &RefCell<Tally>) -> io::Result<()> {
+    result.map_err(|cause| {
+        let kind = cause.kind();
+        tally.borrow_mut().failure.get_or_insert(cause);
+        kind.into()
+    })
+}
+
+/// Writes each block to the file that its header asks for.
+struct Files<'t> {
+    folder: PathBuf,
+    /// Of the WARC record under way, from 0.
+    number: u64,
+    open: Option<BufWriter<File>>,
+    tally: &'t RefCell<Tally>,
+}
+
+impl Files<'_> {
+    fn begin(&mut self, fields: &Fields) -> io::Result<()> {
+        let mut tally = self.tally.borrow_mut();
+        if is_gap(fields) {
+            tally.gaps += 1;
+            return Ok(());
+        }
+        tally.files += 1;
+        tally.partial += u64::from(fields.get("WARC-Truncated").is_some());
+        drop(tally);
+        let parts = target(fields, self.number);
+        let (name, folders) = parts.split_last().expect("a target has a name");
+        let mut folder = self.folder.clone();
+        for part in folders {
+            folder = self.enter(&folder, part)?;
+        }
+        self.open = Some(self.create(&folder, name)?);
+        Ok(())
+    }
+
+    /// The folder `name` in `folder`, made if it is not there; under another name if a file is.
+    fn enter(&self, folder: &Path, name: &str) -> io::Result<PathBuf> {
+        for candidate in candidates(name, self.number) {
+            let path = folder.join(candidate);
+            match create_folder(&path) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists && !fs::symlink_metadata(&path)?.is_dir() => {}
+                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+                _ => return Ok(path),
+            }
+        }
+        unreachable!("candidates have no end")
+    }
+
+    /// A new file `name` in `folder`; under another name if that is taken.
+    fn create(&self, folder: &Path, name: &str) -> io::Result<BufWriter<File>> {
+        for candidate in candidates(name, self.number) {
+            match create_file(&folder.join(candidate)) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                other => return other,
+            }
+        }
+        unreachable!("candidates have no end")
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(file) = &mut self.open else { return Ok(()) };
+        self.tally.borrow_mut().bytes += bytes.len() as u64;
+        file.write_all(bytes)
+    }
+
+    /// Does something unless something failed before.
+    fn attempt(&mut self, what: impl FnOnce(&mut Self) -> io::Result<()>) {
+        if self.tally.borrow().failure.is_none() {
+            let result = what(self);
+            let _ = keep_failure(result, self.tally); // `Blocks` looks for it
+        }
+    }
+}
+
+impl Visitor for Files<'_> {
+    fn header(&mut self, fields: &Fields) {
+        self.attempt(|files| files.begin(fields));
+    }
+
+    fn block(&mut self, bytes: &[u8]) {
+        self.attempt(|files| files.write(bytes));
+    }
+
+    fn end(&mut self) {
+        self.attempt(|files| files.open.take().map_or(Ok(()), |mut file| file.flush()));
+        self.number += 1;
+    }
+}
+
+/// True for a record that only says that something could not be captured.
+fn is_gap(fields: &Fields) -> bool {
+    let missing = ["Exhibit-Errno", "Exhibit-Gap", "WARC-Truncated"].iter().any(|name| fields.get(name).is_some());
+    missing && fields.get("Content-Length") == Some("0")
+}
+
+/// Where a record's block goes, below its item's folder: the place that a resource was read from, or the record's number.
+fn target(fields: &Fields, number: u64) -> Vec<String> {
+    let kind = fields.get("WARC-Type").unwrap_or("");
+    let by_place = fields.get("WARC-Target-URI").filter(|_| kind == "resource").and_then(components);
+    let mut parts = by_place.unwrap_or_else(|| vec![format!("{number:06}.{}", plain_word(kind))]);
+    if let (Some(suffix), Some(name)) = (fields.get("Exhibit-Kind").and_then(suffix), parts.last_mut()) {
+        name.push_str(suffix);
+    }
+    parts
+}
+
+/// A record type, if it is one word of those that ISO 28500 has.
+fn plain_word(kind: &str) -> &str {
+    if (1..=16).contains(&kind.len()) && kind.bytes().all(|b| b.is_ascii_lowercase()) { kind } else { "record" }
+}
+
+/// What a file is called that is not itself what stood at its path, but tells about it.
+fn suffix(kind: &str) -> Option<&'static str> {
+    match kind {
+        "link" => Some(".link"),
+        "links" => Some(".links"),
+        "directory" => Some(".directory"),
+        _ => None,
+    }
+}

@@ -1,0 +1,130 @@
+//! `exhibit-audit inspect`: everything that a bundle says of itself, below the verdict.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use evidence_format::config::{Collector, Config, Item};
+use evidence_format::coverage::Window;
+use evidence_format::plan::Step;
+use evidence_format::verify::{Exit, Report};
+
+use crate::failure::Failure;
+use crate::safe::safe;
+use crate::subject::{BundleArgs, Subject};
+use crate::summary::{row, word};
+use crate::{out, summary, verdict};
+
+/// Command line of `inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    #[command(flatten)]
+    bundle: BundleArgs,
+}
+
+pub(crate) fn run(args: &InspectArgs) -> Result<Exit, Failure> {
+    let report = Subject::new(&args.bundle)?.verify()?;
+    out::print(&text(&report))?;
+    Ok(report.exit())
+}
+
+fn text(report: &Report) -> String {
+    let mut text = verdict::text(report);
+    let signature = summary::signature(report);
+    if signature.is_empty() {
+        return text;
+    }
+    text += &format!("\n{}\n{signature}", verdict::heading(report));
+    if let Some(config) = &report.config {
+        push_config(&mut text, config);
+    }
+    text
+}
+
+fn push_config(text: &mut String, config: &Config) {
+    if let Some(span) = &config.window {
+        row(text, "window", &window(span));
+    }
+    push_collector(text, &config.collector);
+    for reading in &config.clock {
+        let value = format!("{} at {}, {} ns after boot", safe(&reading.event), reading.utc, reading.boot_nanoseconds);
+        row(text, "clock", &value);
+    }
+    let deadline = config.plan.deadline_seconds.map_or("no deadline".to_owned(), |s| format!("deadline {s} s"));
+    let _ = writeln!(text, "\nPlan, {deadline}:");
+    for step in &config.plan.steps {
+        row(text, step.item.as_str(), &plan_step(step));
+    }
+    let _ = writeln!(text, "\nItems:");
+    for item in &config.items {
+        push_item(text, item);
+    }
+    let gaps = summary::gaps(&config.items);
+    if !gaps.is_empty() {
+        let _ = write!(text, "\nWhat is missing:\n{gaps}");
+    }
+}
+
+fn push_collector(text: &mut String, collector: &Collector) {
+    let commit = collector.commit.as_ref().map_or(String::new(), |commit| format!(" ({})", safe(commit)));
+    row(text, "collector", &format!("{} {}{commit}", safe(&collector.name), safe(&collector.version)));
+    if let Some(binary) = &collector.binary {
+        row(text, "executable", &binary.to_string());
+    }
+    row(text, "host", &safe(&collector.host));
+    row(text, "kernel", &safe(&collector.kernel));
+    if let Some(boot) = &collector.boot {
+        row(text, "boot", &safe(boot));
+    }
+    row(text, "ran as", &safe(&collector.identity));
+}
+
+fn plan_step(step: &Step) -> String {
+    let mut text = safe(&step.what);
+    for (what, bytes_max) in [("an object", step.object_bytes_max), ("in all", step.item_bytes_max)] {
+        if let Some(bytes) = bytes_max {
+            let _ = write!(text, "; at most {bytes} bytes {what}");
+        }
+    }
+    text
+}
+
+fn push_item(text: &mut String, item: &Item) {
+    let _ = writeln!(text, "  {}: {} records, {} bytes", item.name, item.records, item.bytes);
+    let source = &item.source;
+    let parts = [Some(&source.provider), Some(&source.api), source.account.as_ref(), source.region.as_ref()];
+    let parts: Vec<_> = parts.into_iter().flatten().map(|part| safe(part)).collect();
+    let identity = source.identity.as_ref().map_or(String::new(), |identity| format!(", asked as {}", safe(identity)));
+    let _ = writeln!(text, "    from {}{identity}", parts.join(" "));
+    let _ = writeln!(text, "    {}", coverage(item));
+    for redaction in &item.redactions {
+        let _ = writeln!(text, "    removed before sealing: {} {}", redaction.count, safe(&redaction.what));
+    }
+    let _ = writeln!(text, "    layer {}", item.layer);
+}
+
+fn coverage(item: &Item) -> String {
+    let coverage = &item.coverage;
+    let mut text = format!("{} opened or asked, ended {}", coverage.pages, word(&coverage.ended));
+    let windows = [("asked for", &coverage.asked), ("could answer", &coverage.effective)];
+    for (what, span) in windows {
+        if let Some(span) = span {
+            let _ = write!(text, "; {what} {}", window(span));
+        }
+    }
+    for (what, time) in [("first", coverage.first), ("last", coverage.last), ("provisional until", coverage.provisional_until)] {
+        if let Some(time) = time {
+            let _ = write!(text, "; {what} {time}");
+        }
+    }
+    if let Some(declared) = coverage.declared {
+        let _ = write!(text, "; the source says there are {declared}");
+    }
+    if coverage.duplicates > 0 {
+        let _ = write!(text, "; {} delivered twice", coverage.duplicates);
+    }
+    text
+}
+
+fn window(window: &Window) -> String {
+    format!("from {} until before {}", window.from, window.until)
+}

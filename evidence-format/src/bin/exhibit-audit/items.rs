@@ -1,0 +1,28 @@
+//! `exhibit-audit items`: a table of what a verified bundle holds.
+
+use clap::Args;
+use evidence_format::config::Item;
+use evidence_format::verify::Exit;
+
+use crate::failure::Failure;
+use crate::safe::safe;
+use crate::subject::{BundleArgs, Subject};
+use crate::{out, summary};
+
+/// Command line of `items`.
+#[derive(Debug, Args)]
+pub(crate) struct ItemsArgs {
+    #[command(flatten)]
+    bundle: BundleArgs,
+}
+
+pub(crate) fn run(args: &ItemsArgs) -> Result<Exit, Failure> {
+    let report = Subject::new(&args.bundle)?.verify_to_show()?;
+    let items = report.config.as_ref().map_or(&[][..], |config| &config.items);
+    out::print(&summary::table(items, source))?;
+    Ok(Exit::Holds)
+}
+
+fn source(item: &Item) -> String {
+    format!("{} {}", safe(&item.source.provider), safe(&item.source.api))
+}

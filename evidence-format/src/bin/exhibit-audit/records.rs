@@ -1,0 +1,187 @@
+//! `exhibit-audit records`: the records of an item, as lines that are safe to look at, as JSON, or as they are.
+
+use std::io::{self, Write};
+
+use clap::Args;
+use evidence_format::config::Item;
+use evidence_format::id::ItemName;
+use evidence_format::item::{Piece, Visit};
+use evidence_format::segment::Kind;
+use evidence_format::verify::Exit;
+use evidence_format::warc::{Fields, Visitor, Walker};
+use serde_json::json;
+
+use crate::failure::Failure;
+use crate::out;
+use crate::safe::{safe, safe_bytes, safe_json};
+use crate::subject::{BundleArgs, Subject, item_of};
+
+/// Bytes of a record that its line shows.
+const PREVIEW_BYTES: usize = 120;
+/// Characters of a record's URI that its line shows; JSON has all of it.
+const URI_CHARS_SHOWN: usize = 60;
+
+/// Command line of `records`.
+#[derive(Debug, Args)]
+pub(crate) struct RecordsArgs {
+    #[command(flatten)]
+    bundle: BundleArgs,
+    /// Name of the item
+    #[arg(value_name = "ITEM")]
+    item: ItemName,
+    /// Print one JSON object a line
+    #[arg(long, conflicts_with_all = ["raw", "record"])]
+    json: bool,
+    /// Write the records' bytes as they are, one behind the other
+    #[arg(long, conflicts_with = "record")]
+    raw: bool,
+    /// Write the bytes of record N (from 0) as they are
+    #[arg(long, value_name = "N")]
+    record: Option<u64>,
+    /// Write raw bytes even to a terminal
+    #[arg(long)]
+    force: bool,
+}
+
+pub(crate) fn run(args: &RecordsArgs) -> Result<Exit, Failure> {
+    let raw = args.raw || args.record.is_some();
+    if raw {
+        out::allow_raw(args.force)?;
+    }
+    let mut subject = Subject::lasting(&args.bundle)?;
+    let report = subject.verify_to_show()?;
+    check_number(args.record, item_of(&report, &args.item)?)?;
+    if raw {
+        let mut bytes = RecordBytes { out: out::Stream::new(), only: args.record, number: 0 };
+        subject.show(&report, &args.item, &mut bytes)?;
+        bytes.out.finish()?;
+    } else {
+        let mut list = List::new(if args.json { json_line } else { text_line });
+        subject.show(&report, &args.item, &mut list)?;
+        list.out.finish()?;
+    }
+    Ok(Exit::Holds)
+}
+
+fn check_number(number: Option<u64>, item: &Item) -> Result<(), Failure> {
+    match number {
+        Some(number) if number >= item.records => {
+            let text = format!("there is no record {number}: item {} has {} records, counted from 0", item.name, item.records);
+            Err(Failure::Usage(text))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes the bytes of all records, or of one.
+struct RecordBytes {
+    out: out::Stream,
+    only: Option<u64>,
+    /// Of the record that comes next, or is under way.
+    number: u64,
+}
+
+impl Visit for RecordBytes {
+    fn piece(&mut self, piece: Piece, bytes: &[u8]) -> io::Result<()> {
+        if piece.kind == Kind::Record {
+            if self.only.is_none_or(|only| only == self.number) {
+                self.out.write_all(bytes)?;
+            }
+            self.number += u64::from(piece.ends);
+        }
+        Ok(())
+    }
+}
+
+/// Writes a line for each record.
+struct List {
+    out: out::Stream,
+    line: fn(&Row) -> String,
+    walker: Walker,
+    uri: LastUri,
+    /// Bytes of the item so far.
+    bytes: u64,
+    /// Segments of the item that have ended.
+    segments: u64,
+    row: Row,
+}
+
+/// What a record's line says.
+#[derive(Default)]
+struct Row {
+    number: u64,
+    /// Its leaf in the item's record tree.
+    leaf: u64,
+    /// First byte, from the item's beginning.
+    offset: u64,
+    bytes: u64,
+    uri: String,
+    /// Its first bytes.
+    head: Vec<u8>,
+}
+
+/// `WARC-Target-URI` of the WARC record under way.
+#[derive(Default)]
+struct LastUri(String);
+
+impl Visitor for LastUri {
+    fn header(&mut self, fields: &Fields) {
+        fields.get("WARC-Target-URI").unwrap_or("").clone_into(&mut self.0);
+    }
+    fn block(&mut self, _: &[u8]) {}
+    fn end(&mut self) {}
+}
+
+impl List {
+    fn new(line: fn(&Row) -> String) -> Self {
+        let (walker, uri, row) = (Walker::new(), LastUri::default(), Row::default());
+        Self { out: out::Stream::new(), line, walker, uri, bytes: 0, segments: 0, row }
+    }
+
+    fn begin_record(&mut self) {
+        self.row.leaf = self.segments;
+        self.row.offset = self.bytes;
+        self.row.bytes = 0;
+        self.row.uri.clone_from(&self.uri.0);
+        self.row.head.clear();
+    }
+
+    fn end_record(&mut self) -> io::Result<()> {
+        writeln!(self.out, "{}", (self.line)(&self.row))?;
+        self.row.number += 1;
+        Ok(())
+    }
+}
+
+impl Visit for List {
+    fn piece(&mut self, piece: Piece, bytes: &[u8]) -> io::Result<()> {
+        let is_record = piece.kind == Kind::Record;
+        if is_record && piece.starts {
+            self.begin_record(); // before the walker sees it: a header inside the record is not the one it stands under
+        }
+        self.walker.push(bytes, &mut self.uri).map_err(io::Error::other)?;
+        self.bytes += bytes.len() as u64;
+        self.segments += u64::from(piece.ends);
+        if !is_record {
+            return Ok(());
+        }
+        let room = PREVIEW_BYTES - self.row.head.len();
+        self.row.head.extend(&bytes[..room.min(bytes.len())]);
+        self.row.bytes += bytes.len() as u64;
+        if piece.ends { self.end_record() } else { Ok(()) }
+    }
+}
+
+fn text_line(row: &Row) -> String {
+    let uri: String = row.uri.chars().take(URI_CHARS_SHOWN).collect();
+    let cut = if uri.len() < row.uri.len() { "…" } else { "" };
+    let more = if row.bytes > row.head.len() as u64 { "…" } else { "" };
+    let Row { number, offset, bytes, .. } = row;
+    format!("{number} {offset} {bytes} {}{cut} {}{more}", safe(&uri), safe_bytes(&row.head))
+}
+
+fn json_line(row: &Row) -> String {
+    let Row { number, leaf, offset, bytes, uri, .. } = row;
+    let preview = String::from_utf8_lossy(&row.head);
+    safe_json(&json!({"record": number, "leaf": leaf, "offset": offset, "bytes": bytes, "uri": uri, "preview": preview}))
+}

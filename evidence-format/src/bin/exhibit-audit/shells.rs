@@ -1,0 +1,50 @@
+//! `exhibit-audit completions` and `exhibit-audit man`: from the same definitions as the command line itself.
+
+use std::path::PathBuf;
+
+use clap::{Args, Command};
+use clap_complete::Shell;
+use evidence_format::verify::Exit;
+
+use crate::failure::Failure;
+use crate::out;
+
+/// Command line of `completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    shell: Shell,
+}
+
+/// Command line of `man`.
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// The command whose page is wanted; without it, the program's
+    #[arg(value_name = "COMMAND")]
+    command: Option<String>,
+}
+
+pub(crate) fn completions(args: &CompletionsArgs, mut program: Command) -> Result<Exit, Failure> {
+    let name = program.get_name().to_owned();
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut program, name, &mut script);
+    out::print(&String::from_utf8_lossy(&script))?;
+    Ok(Exit::Holds)
+}
+
+pub(crate) fn man(args: &ManArgs, mut program: Command) -> Result<Exit, Failure> {
+    program.build();
+    let page_of = match &args.command {
+        None => program,
+        Some(name) => {
+            let found = program.find_subcommand(name);
+            found.cloned().ok_or_else(|| Failure::Usage(format!("there is no command {name}")))?
+        }
+    };
+    let mut page = Vec::new();
+    let rendered = clap_mangen::Man::new(page_of).render(&mut page);
+    rendered.map_err(|cause| Failure::Write { path: PathBuf::from("a page"), cause })?;
+    out::print(&String::from_utf8_lossy(&page))?;
+    Ok(Exit::Holds)
+}

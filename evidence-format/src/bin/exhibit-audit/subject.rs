@@ -1,0 +1,164 @@
+//! The bundle that a command is about, and what its user trusts.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, IsTerminal, Read};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use clap::Args;
+use evidence_format::config::Item;
+use evidence_format::container::layout::Folder;
+use evidence_format::container::{Files, tar};
+use evidence_format::digest::Digest;
+use evidence_format::id::ItemName;
+use evidence_format::item::{Piece, Visit, Workers};
+use evidence_format::keyring::PublicKey;
+use evidence_format::limits::KEY_FILE_BYTES_MAX;
+use evidence_format::verify::{self, Code, Finding, Report, Trust, Viewer};
+
+use crate::failure::Failure;
+use crate::verdict;
+
+/// One read from a tar: few system calls, and little beside the frames under way.
+const READ_BYTES: usize = 256 * 1024;
+
+/// What every command about a bundle is told.
+#[derive(Debug, Args)]
+pub(crate) struct BundleArgs {
+    /// A bundle: a folder, a tar, or - for a tar on standard input
+    #[arg(value_name = "BUNDLE")]
+    path: PathBuf,
+    /// Public key (PEM) of a signer that you trust; may be repeated, any of them counts
+    #[arg(long = "key", value_name = "PUB")]
+    keys: Vec<PathBuf>,
+    /// The bundle's id, where you know it from elsewhere
+    #[arg(long = "bundle", value_name = "sha256:HEX")]
+    expected: Option<Digest>,
+}
+
+#[derive(Debug)]
+enum Origin {
+    Folder(PathBuf),
+    Tar(PathBuf),
+    StandardInput,
+}
+
+/// A bundle that can be verified, with the trust to do it.
+pub(crate) struct Subject {
+    origin: Origin,
+    trust: Trust,
+    workers: Workers,
+}
+
+impl Subject {
+    /// For commands that read a bundle once.
+    pub(crate) fn new(args: &BundleArgs) -> Result<Self, Failure> {
+        let origin = origin(&args.path)?;
+        let keys = args.keys.iter().map(|path| read_key(path)).collect::<Result<_, _>>()?;
+        let trust = Trust { keys, bundle: args.expected };
+        let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        Ok(Self { origin, trust, workers: Workers::unpack(threads) })
+    }
+
+    /// For commands that show content: they verify before, so the bundle must still be there the second time.
+    pub(crate) fn lasting(args: &BundleArgs) -> Result<Self, Failure> {
+        let subject = Self::new(args)?;
+        let lasts = match &subject.origin {
+            Origin::Folder(_) => true,
+            Origin::Tar(path) => fs::metadata(path).is_ok_and(|metadata| metadata.is_file()),
+            Origin::StandardInput => false,
+        };
+        if !lasts {
+            let text = "this command needs a bundle in a folder or a file, since it verifies all of it before it shows any; \
+                        store the stream first";
+            return Err(Failure::Usage(text.to_owned()));
+        }
+        Ok(subject)
+    }
+
+    /// Verifies the bundle.
+    pub(crate) fn verify(&mut self) -> Result<Report, Failure> {
+        self.verify_and_view(&mut |_| None)
+    }
+
+    /// Verifies the bundle, showing its items to `viewer` before anything is known of them.
+    pub(crate) fn verify_and_view(&mut self, viewer: &mut Viewer<'_>) -> Result<Report, Failure> {
+        let mut files = self.origin.open()?;
+        Ok(verify::verify_and_view(files.as_mut(), &self.trust, &mut self.workers, viewer))
+    }
+
+    /// Verifies the bundle, and returns the report only if its content may be shown. Says so where nobody vouches for it.
+    ///
+    /// The note goes to standard error, so that it never mixes with what is shown.
+    pub(crate) fn verify_to_show(&mut self) -> Result<Report, Failure> {
+        let report = self.verify()?;
+        verdict::allow_showing(&report)?;
+        Ok(report)
+    }
+
+    /// Shows an item of the bundle that `first` is the report of, and checks all of it again.
+    pub(crate) fn show(&mut self, first: &Report, name: &ItemName, visit: &mut dyn Visit) -> Result<(), Failure> {
+        let mut visit = Some(visit);
+        let lend = |visit| Box::new(Lent(visit)) as Box<dyn Visit>;
+        let second = self.verify_and_view(&mut |item| if item.name == *name { visit.take().map(lend) } else { None })?;
+        match &second.integrity {
+            Finding::Ok(_) if second.bundle == first.bundle => Ok(()),
+            Finding::Failed(fault) if fault.code == Code::Unreadable => {
+                Err(Failure::Stopped { object: fault.object.clone(), detail: fault.detail.clone() })
+            }
+            _ => Err(Failure::Changed),
+        }
+    }
+}
+
+impl Origin {
+    fn open(&self) -> Result<Box<dyn Files>, Failure> {
+        Ok(match self {
+            Self::Folder(path) => Box::new(Folder::new(path)),
+            Self::Tar(path) => {
+                let file = File::open(path).map_err(|cause| Failure::Read { path: path.clone(), cause })?;
+                Box::new(tar::Reader::new(BufReader::with_capacity(READ_BYTES, file)))
+            }
+            Self::StandardInput => Box::new(tar::Reader::new(BufReader::with_capacity(READ_BYTES, io::stdin().lock()))),
+        })
+    }
+}
+
+/// A visitor that comes back to its owner.
+struct Lent<'v>(&'v mut dyn Visit);
+
+impl Visit for Lent<'_> {
+    fn piece(&mut self, piece: Piece, bytes: &[u8]) -> io::Result<()> {
+        self.0.piece(piece, bytes)
+    }
+}
+
+fn origin(path: &Path) -> Result<Origin, Failure> {
+    if path == Path::new("-") {
+        if io::stdin().is_terminal() {
+            return Err(Failure::Usage("standard input is a terminal, and no bundle".to_owned()));
+        }
+        return Ok(Origin::StandardInput);
+    }
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Ok(Origin::Folder(path.to_owned())),
+        Ok(_) => Ok(Origin::Tar(path.to_owned())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Failure::Usage(format!("there is no bundle {}", path.display()))),
+        Err(cause) => Err(Failure::Read { path: path.to_owned(), cause }),
+    }
+}
+
+fn read_key(path: &Path) -> Result<PublicKey, Failure> {
+    let mut pem = String::new();
+    let read = File::open(path).and_then(|file| file.take(KEY_FILE_BYTES_MAX + 1).read_to_string(&mut pem));
+    read.map_err(|cause| Failure::Usage(format!("cannot read the key {}: {cause}", path.display())))?;
+    PublicKey::from_pem(&pem).map_err(|cause| Failure::Key { path: path.to_owned(), cause })
+}
+
+/// The item called `name` of a bundle that was verified.
+pub(crate) fn item_of<'r>(report: &'r Report, name: &ItemName) -> Result<&'r Item, Failure> {
+    let mut items = report.config.iter().flat_map(|config| &config.items);
+    let missing = || Failure::Usage(format!("the bundle has no item {name}; `exhibit-audit items` lists what it has"));
+    items.find(|item| item.name == *name).ok_or_else(missing)
+}

@@ -1,0 +1,91 @@
+//! What a bundle says of itself, as text: the parts that several commands show.
+
+use std::fmt::Write as _;
+
+use evidence_format::config::Item;
+use evidence_format::coverage::{Ended, Gap};
+use evidence_format::statement::Statement;
+use evidence_format::verify::{Finding, Report};
+use serde::Serialize;
+
+use crate::safe::safe;
+
+/// Named examples shown of each gap; the config has up to `GAP_EXAMPLES_MAX`.
+const EXAMPLES_SHOWN: usize = 3;
+
+/// Who signed, for which incident, when, and where in which stream.
+pub(crate) fn signature(report: &Report) -> String {
+    let mut text = String::new();
+    if let Finding::Ok(proof) = &report.signer {
+        row(&mut text, "signed by", &format!("{} (SHA-256 of the public key)", proof.key_id().hex()));
+    }
+    let incident = report.config.as_ref().map(|config| &config.incident);
+    let incident = incident.or(report.claim.as_ref().map(|claim| &claim.predicate.incident));
+    if let Some(incident) = incident {
+        row(&mut text, "incident", incident.as_str());
+    }
+    if let Some(claim) = &report.claim {
+        row(&mut text, "signed at", &format!("{} by the signer's own clock", claim.predicate.signed_at));
+        row(&mut text, "stream", &stream(claim));
+    }
+    text
+}
+
+/// `name  value` on a line of its own; `value` is safe already.
+pub(crate) fn row(text: &mut String, name: &str, value: &str) {
+    let _ = writeln!(text, "  {name:12}  {value}");
+}
+
+fn stream(claim: &Statement) -> String {
+    let stream = &claim.predicate.stream;
+    match &stream.prev {
+        Some(prev) => format!("{}, number {}, after {prev}", stream.id, stream.seq),
+        None => format!("{}, number {}, its first", stream.id, stream.seq),
+    }
+}
+
+/// A line for each item: name, records, bytes, missing objects, and what `more` says of it.
+pub(crate) fn table(items: &[Item], more: fn(&Item) -> String) -> String {
+    let width = items.iter().map(|item| item.name.as_str().len()).max().unwrap_or(0).max("item".len());
+    let mut text = format!("  {:width$}  {:>10}  {:>15}  {:>9}\n", "item", "records", "bytes", "missing");
+    for item in items {
+        let (name, missing) = (item.name.as_str(), item.coverage.missing());
+        let line = format!("  {name:width$}  {:>10}  {:>15}  {missing:>9}  {}", item.records, item.bytes, more(item));
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}
+
+/// What is missing from each item, by reason, with examples; empty if nothing is.
+pub(crate) fn gaps(items: &[Item]) -> String {
+    let mut text = String::new();
+    for item in items.iter().filter(|item| !item.coverage.is_complete()) {
+        let ended = match item.coverage.ended {
+            Ended::Complete => String::new(),
+            early => format!(" (ended early: {})", word(&early)),
+        };
+        let _ = writeln!(text, "  {}{ended}", item.name);
+        for gap in &item.coverage.gaps {
+            let _ = writeln!(text, "    {}", gap_line(gap));
+        }
+    }
+    text
+}
+
+fn gap_line(gap: &Gap) -> String {
+    let mut line = format!("{} {}", gap.count, gap.reason.as_str());
+    if gap.bytes_lost > 0 {
+        let _ = write!(line, ", {} bytes lost", gap.bytes_lost);
+    }
+    let examples: Vec<_> = gap.examples.iter().take(EXAMPLES_SHOWN).map(|example| safe(example)).collect();
+    let more = if gap.count > examples.len() as u64 { ", …" } else { "" };
+    if !examples.is_empty() {
+        let _ = write!(line, ": {}{more}", examples.join(", "));
+    }
+    line
+}
+
+/// A value that is one word in the config, as it stands there.
+pub(crate) fn word<T: Serialize>(value: &T) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(safe)).unwrap_or_default()
+}

@@ -1,0 +1,43 @@
+//! `exhibit-audit verify`: the five findings, then what the bundle says of itself.
+
+use clap::Args;
+use evidence_format::verify::{Exit, Report};
+
+use crate::failure::Failure;
+use crate::safe::safe_json;
+use crate::subject::{BundleArgs, Subject};
+use crate::{out, summary, verdict};
+
+/// Command line of `verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    bundle: BundleArgs,
+    /// Print the report as one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, Failure> {
+    let report = Subject::new(&args.bundle)?.verify()?;
+    let answer = if args.json { safe_json(&report.json()) + "\n" } else { text(&report) };
+    out::print(&answer)?;
+    Ok(report.exit())
+}
+
+fn text(report: &Report) -> String {
+    let mut text = verdict::text(report);
+    let signature = summary::signature(report);
+    if signature.is_empty() {
+        return text;
+    }
+    text += &format!("\n{}\n{signature}", verdict::heading(report));
+    if let Some(config) = &report.config {
+        text += &format!("\n{}", summary::table(&config.items, |_| String::new()));
+        let gaps = summary::gaps(&config.items);
+        if !gaps.is_empty() {
+            text += &format!("\nWhat is missing:\n{gaps}");
+        }
+    }
+    text
+}

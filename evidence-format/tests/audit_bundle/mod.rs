@@ -1,0 +1,182 @@
+//! Bundles for the tests of `exhibit-audit`: small, and as hostile as a signer can make them.
+
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use evidence_format::bundle::{Draft, DraftItem, Facts, Sealed};
+use evidence_format::config::{ClockReading, Collector, Redaction, Source};
+use evidence_format::coverage::{Coverage, GapReason};
+use evidence_format::id::{IncidentId, StreamId};
+use evidence_format::item::Pack;
+use evidence_format::keyring::{SecretKey, Signer as _};
+use evidence_format::plan::{Plan, Step};
+use evidence_format::statement::{Predicate, Role, Stream};
+use evidence_format::time::Timestamp;
+use evidence_format::warc::{Header, RecordType, Truncated, file_uri};
+
+/// Escape sequences in both their forms, a bidirectional override, line ends.
+pub(crate) const HOSTILE: &str = "x\u{1b}[2J\u{9b}31m\u{202e}\u{2066}\r\nforged: ok";
+/// Records of the item `trail`.
+pub(crate) const EVENTS: usize = 25;
+
+/// A folder with keys and bundles in it, gone when dropped.
+pub(crate) struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    /// With the keys `alice.pub` and `mallory.pub`.
+    pub(crate) fn new() -> Self {
+        let place = Self { folder: tempfile::tempdir().expect("a scratch folder") };
+        for name in ["alice", "mallory"] {
+            fs::write(place.path(&format!("{name}.pub")), key(name).public_key().to_pem()).expect("scratch");
+        }
+        place
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The names of what stands in the folder.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.folder.path()).expect("scratch");
+        let mut names: Vec<_> = entries.map(|e| e.expect("scratch").file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    /// `b.tar` and the folder `b`: the same bundle, signed by alice, complete if `gaps` is false.
+    pub(crate) fn publish(&self, gaps: bool) -> (PathBuf, PathBuf) {
+        let (tar, folder) = (self.path("b.tar"), self.path("b"));
+        self.seal(gaps).publish_tar(&tar).expect("scratch");
+        self.seal(gaps).publish_folder(&folder).expect("scratch");
+        (tar, folder)
+    }
+
+    fn seal(&self, gaps: bool) -> Sealed {
+        let pack = Pack::new(NonZeroUsize::MIN, 256 * 1024);
+        let mut draft = Draft::create(&self.path("draft"), &[7; 32], pack).expect("scratch");
+        add(&mut draft, "files", gaps, files);
+        add(&mut draft, "trail", false, trail);
+        add(&mut draft, "noise", false, noise);
+        draft.seal(facts(), predicate(3), &key("alice")).expect("in memory")
+    }
+}
+
+pub(crate) fn key(name: &str) -> SecretKey {
+    SecretKey::from_random(&[name.len() as u8; 32])
+}
+
+pub(crate) fn predicate(seq: u64) -> Predicate {
+    Predicate {
+        incident: incident(),
+        role: Role::Collector,
+        signed_at: time(),
+        stream: Stream { id: StreamId::from_random([9; 16]), prev: Some(evidence_format::digest::Digest::of(b"before")), seq },
+    }
+}
+
+fn add(draft: &mut Draft, name: &str, gaps: bool, fill: fn(&mut DraftItem<'_>)) {
+    let mut item = draft.item(&name.parse().expect("a name")).expect("scratch");
+    fill(&mut item);
+    let mut coverage = Coverage::new();
+    if gaps {
+        coverage.gap(GapReason::PermissionDenied, HOSTILE, 0, 10);
+    }
+    let text = || HOSTILE.to_owned();
+    let source = Source { provider: text(), api: text(), account: None, region: Some(text()), identity: Some(text()) };
+    item.finish(source, coverage, vec![Redaction { what: text(), count: 1 }]).expect("scratch");
+}
+
+/// Names that a file system, a terminal or a path joined carelessly would stumble over.
+fn files(item: &mut DraftItem<'_>) {
+    put(item, "file:///etc/passwd", &[], b"root:x:0:0:\nbin:x:1:1:\n");
+    put(item, "file:///../../outside", &[], b"outside");
+    put(item, "file:///%1b%5b31m", &[], b"lower case");
+    put(item, &file_uri(b"/\x1b[31m\xff"), &[], b"\x1b[31mred\xc2\x9b0m\xe2\x80\xae\n");
+    put(item, "file:///twice", &[], b"one");
+    put(item, "file:///twice", &[], b"two");
+    put(item, "file:///twice/below", &[], b"below");
+    put(item, &file_uri("/é".as_bytes()), &[], b"");
+    put(item, &format!("file:///{}", "l".repeat(300)), &[], b"long");
+    put(item, &format!("file://{}", "/d".repeat(3000)), &[], b"deep");
+    put(item, "file:///lib", &[("Exhibit-Kind", "link")], b"../../usr/lib");
+    put(item, "file:///proc", &[("Exhibit-Kind", "directory")], b"1\x002\x00");
+    put(item, "file:///etc/shadow", &[("Exhibit-Errno", "13 EACCES")], b"");
+    let cut = Header { truncated: Some(Truncated::Length), ..header(RecordType::Resource, Some("file:///var/log"), &[]) };
+    item.record(&cut, b"the beginning of").expect("scratch");
+}
+
+fn trail(item: &mut DraftItem<'_>) {
+    let uri = format!("https://api.example.com/{HOSTILE}");
+    item.record(&header(RecordType::Request, Some(&uri), &[]), b"GET / HTTP/1.1\r\n\r\n").expect("scratch");
+    let events: Vec<_> = (0..EVENTS).map(|i| format!(r#"{{"id":{i},"text":"{}"}}"#, "\u{202e}".repeat(100))).collect();
+    let page = format!(r#"{{"Records":[{}]}}"#, events.join(","));
+    item.record(&header(RecordType::Response, Some(&uri), &[]), page.as_bytes()).expect("scratch");
+}
+
+/// Megabytes that do not compress: several frames, and records that lie across them.
+fn noise(item: &mut DraftItem<'_>) {
+    let bytes: Vec<u8> = (0..3_000_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    put(item, "file:///noise", &[], &bytes);
+}
+
+fn put(item: &mut DraftItem<'_>, uri: &str, fields: &[(&str, &str)], block: &[u8]) {
+    item.record(&header(RecordType::Resource, Some(uri), fields), block).expect("scratch");
+}
+
+fn header<'a>(kind: RecordType, target_uri: Option<&'a str>, fields: &'a [(&'a str, &'a str)]) -> Header<'a> {
+    Header { kind, target_uri, date: time(), content_type: "application/octet-stream", truncated: None, fields }
+}
+
+fn facts() -> Facts {
+    let text = || HOSTILE.to_owned();
+    let collector = Collector {
+        name: text(),
+        version: text(),
+        commit: Some(text()),
+        binary: None,
+        host: text(),
+        kernel: text(),
+        boot: Some(text()),
+        identity: text(),
+    };
+    let step = Step { item: "files".parse().expect("a name"), what: text(), object_bytes_max: Some(1), item_bytes_max: None };
+    Facts {
+        incident: incident(),
+        window: None,
+        plan: Plan { deadline_seconds: None, steps: vec![step] },
+        collector,
+        clock: vec![ClockReading { event: text(), utc: time(), boot_nanoseconds: 5 }],
+    }
+}
+
+fn incident() -> IncidentId {
+    "INC-1".parse().expect("an incident")
+}
+
+fn time() -> Timestamp {
+    "2026-11-23T13:40:17Z".parse().expect("a time")
+}
+
+/// Every file below `folder`, relative, sorted.
+pub(crate) fn tree(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).expect("scratch") {
+            let path = entry.expect("scratch").path();
+            let kind = fs::symlink_metadata(&path).expect("scratch").file_type();
+            assert!(!kind.is_symlink(), "{path:?} is a link");
+            if kind.is_dir() {
+                folders.push(path);
+            } else {
+                found.push(path.strip_prefix(folder).expect("below").to_str().expect("plain text").to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}

@@ -1,0 +1,399 @@
+#!/usr/bin/env python3
+"""A second verifier for Exhibit bundles, version 1, written from SPEC.md alone ("§" refers to it; "vectors" marks what only they told).
+Needs Python 3.11, the package `cryptography` (Ed25519) and the program `zstd` (only to decompress: headers of frames and
+of blocks are parsed here). Layers pass through a temporary file and a pipe, so that memory stays bounded (§8)."""
+import argparse, array, base64, bisect, calendar, collections, contextlib, hashlib, hmac, io, itertools, json, os, re, stat
+import struct, subprocess, sys, tempfile, unicodedata
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+KIB, MIB, ANY = 1 << 10, 1 << 20, 1 << 53
+EXHIBIT, SIGSTORE = "application/vnd.exhibit.", "application/vnd.dev.sigstore.bundle.v0.3+json"
+MANIFEST, REF_NAME, TITLE = "application/vnd.oci.image.manifest.v1+json", "org.opencontainers.image.ref.name", "org.opencontainers.image.title"
+EMPTY = {"digest": "sha256:" + hashlib.sha256(b"{}").hexdigest(), "mediaType": "application/vnd.oci.empty.v1+json", "size": 2}
+
+class Fault(ValueError):
+    code, detail = property(lambda self: self.args[0]), property(lambda self: str(self.args[1]))
+def need(condition, code, detail=""):
+    if not condition: raise Fault(code, detail)
+
+# ---------------------------------------------------------------------------------------------------- §2 JSON documents
+def integer(digits):
+    need(re.fullmatch("[0-9]{1,16}", digits) and int(digits) < 1 << 53, "json", "number")
+    return int(digits)
+def members(pairs):
+    need(len(dict(pairs)) == len(pairs), "json", "duplicate member")
+    return dict(pairs)
+def jcs(value, depth=0):  # RFC 8785, for what §2 leaves of it; lone surrogates are refused when the result is encoded
+    need(depth < 16 or not isinstance(value, (dict, list)), "json", "nested too deep")
+    if isinstance(value, dict):
+        pairs = sorted(value.items(), key=lambda pair: pair[0].encode("utf-16-be", "surrogatepass"))
+        return "{" + ",".join(json.dumps(name, ensure_ascii=False) + ":" + jcs(member, depth + 1) for name, member in pairs) + "}"
+    if isinstance(value, list): return "[" + ",".join(jcs(element, depth + 1) for element in value) + "]"
+    return json.dumps(value, ensure_ascii=False)
+def fits(value, form):  # A form: a dict ("name?" is optional), a list (of one form), a tuple (alternatives), a pattern, a test, or a constant.
+    if isinstance(form, dict):
+        names = {name.rstrip("?"): name for name in form}
+        return (isinstance(value, dict) and value.keys() <= names.keys()
+                and all(fits(value[name], form[key]) if name in value else key[-1] == "?" for name, key in names.items()))
+    if isinstance(form, list): return isinstance(value, list) and all(fits(element, form[0]) for element in value)
+    if isinstance(form, tuple): return any(fits(value, alternative) for alternative in form)
+    if isinstance(form, re.Pattern): return isinstance(value, str) and form.fullmatch(value) is not None
+    return form(value) if callable(form) else type(value) is type(form) and value == form
+def document(raw, form, code, canonical=True):
+    try:
+        value = json.loads(raw.decode(), parse_int=integer, parse_float=integer, parse_constant=integer, object_pairs_hook=members)
+        need(jcs(value).encode() == raw or not canonical, code, "not canonical")
+    except (ValueError, RecursionError) as error: raise Fault(code, error) from None
+    need(fits(value, form), code, "members or values")
+    return value
+def time(value):
+    match = isinstance(value, str) and re.fullmatch(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(\.\d{0,8}[1-9])?Z", value, re.ASCII)
+    year, month, day, hour, minute, second = map(int, match.groups()[:6]) if match else (0,) * 6
+    return 1 <= month <= 12 and 1 <= day <= calendar.monthrange(year, month)[1] and hour < 24 and minute < 60 and second < 60
+
+text, whole = re.compile(".*", re.DOTALL), lambda value: type(value) is int
+DIGEST, HEX64, STREAM = re.compile("sha256:[0-9a-f]{64}"), re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{32}")
+INCIDENT, ITEM = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,63}"), re.compile("[a-z0-9][a-z0-9._-]{0,127}")
+BASE64 = re.compile("([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-Za-z0-9+/][AQgw]==)?")
+KEY_ID, SIGNATURE = re.compile("[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]="), re.compile("[A-Za-z0-9+/]{85}[AQgw]==")
+ENDED = re.compile("complete|deadline|limit|forbidden|not_found|gone|throttled|cancelled|failed")
+REASON = re.compile("permission_denied|vanished|too_large|shrank|hung|special_file|read_failed|deadline|over_budget|cancelled|unsupported|crashed")
+TEXT0, INT0, TIME0, WINDOW = (None, text), (None, whole), (None, time), (None, {"from": time, "until": time})
+ANNOTATIONS = lambda value: isinstance(value, dict) and all(isinstance(member, str) for member in value.values())
+DESCRIPTOR = {"annotations?": ANNOTATIONS, "artifactType?": text, "digest": DIGEST, "mediaType": text, "size": whole}
+MANIFEST_FORM = {"artifactType": text, "config": DESCRIPTOR, "layers": [DESCRIPTOR], "mediaType": MANIFEST, "schemaVersion": 2, "subject?": DESCRIPTOR}
+INDEX_FORM = {"manifests": [DESCRIPTOR | {"annotations?": {REF_NAME: text}, "mediaType": MANIFEST}], "mediaType?": MANIFEST.replace("manifest", "index"), "schemaVersion": 2}
+CONFIG_FORM = {                                                                                                          # §4
+    "version": 1, "incident": INCIDENT, "window": WINDOW, "clock": [{"event": text, "utc": time, "bootNanoseconds": whole}],
+    "plan": {"deadlineSeconds": INT0, "steps": [{"item": ITEM, "what": text, "objectBytesMax": INT0, "itemBytesMax": INT0}]},
+    "collector": {"name": text, "version": text, "commit": TEXT0, "binary": (None, DIGEST), "host": text, "kernel": text, "boot": TEXT0, "identity": text},
+    "disclosureKey": DIGEST, "items": [{
+        "name": ITEM, "layer": DIGEST, "segments": DIGEST, "bytes": whole, "records": whole, "root": HEX64,
+        "source": {"provider": text, "api": text, "account": TEXT0, "region": TEXT0, "identity": TEXT0},
+        "redactions": [{"what": text, "count": whole}], "coverage": {
+            "asked": WINDOW, "effective": WINDOW, "pages": whole, "declared": INT0, "first": TIME0, "last": TIME0, "duplicates": whole, "ended": ENDED,
+            "gaps": [{"reason": REASON, "count": whole, "examples": [text], "bytesKept": whole, "bytesLost": whole}], "provisionalUntil": TIME0}}]}
+SIGSTORE_FORM = {                                                                                                        # §6
+    "dsseEnvelope": {"payload": BASE64, "payloadType": "application/vnd.in-toto+json", "signatures": [{"keyid": KEY_ID, "sig": SIGNATURE}]},
+    "verificationMaterial": {"publicKey": {"hint": KEY_ID}, "tlogEntries": lambda value: value == [],
+                             "timestampVerificationData?": {"rfc3161Timestamps": [{"signedTimestamp": text}]}}, "mediaType": SIGSTORE}
+STATEMENT_FORM = {
+    "_type": "https://in-toto.io/Statement/v1", "predicateType": "urn:exhibit:capture:v1", "subject": [{"digest": {"sha256": HEX64}, "name": "bundle"}],
+    "predicate": {"incident": INCIDENT, "role": "collector", "signedAt": time, "stream": {"id": STREAM, "prev": (None, DIGEST), "seq": whole}}}
+
+# ------------------------------------------------------------------------------------------------------ §3 containers
+class Folder:  # take(name) begins a file and gives its size, or None if it is not there; read(n) reads on; rest() is step 10.
+    def __init__(self, path):
+        self.path = path
+    def take(self, name):
+        at = self.path
+        for part in name.split("/"):                                           # §3.1: no link is followed
+            at = os.path.join(at, part)
+            try: mode = os.lstat(at).st_mode
+            except FileNotFoundError: return None
+            need(stat.S_ISREG(mode) if at.endswith(name) else stat.S_ISDIR(mode), "not-a-file", name)
+        self.file = open(at, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK))
+        self.read = self.file.read
+        return os.fstat(self.file.fileno()).st_size
+    def rest(self, known):
+        known |= {"oci-layout", "index.json", "blobs", "blobs/sha256"}
+        for folder in ("", "blobs", "blobs/sha256"):
+            for name in os.listdir(os.path.join(self.path, folder)):
+                need(os.path.join(folder, name) in known, "unexpected-file", os.path.join(folder, name))
+
+class Tar:  # §3.4, in one pass: a file that is not the next one is missing.
+    def __init__(self, path):
+        self.file, self.left, self.pad, self.head = open(path, "rb"), 0, 0, None
+    def bytes(self, size):
+        data = self.file.read(size)
+        need(len(data) == size, "tar", "ends too early")
+        return data
+    def read(self, size):
+        data = self.bytes(min(size, self.left))
+        self.left -= len(data)
+        need(self.left or not any(self.bytes(self.pad)), "tar", "padding")
+        return data
+    def entry(self, block, kind=b"0"):
+        name, size = block[:100].split(b"\0")[0], block[124:135]
+        head = name.ljust(100, b"\0") + b"0000444\0" + b"0000000\0" * 2 + size + b"\0" + b"0" * 11 + b"\0" + b" " * 8 + kind
+        head = head.ljust(257, b"\0") + b"ustar\0" + b"00" + bytes(247)
+        need(re.fullmatch(b"[0-7]{11}", size) and block == head[:148] + b"%06o\0 " % sum(head) + head[156:], "tar", "header")
+        return name.decode("latin-1"), int(size, 8)
+    def peek(self):
+        collections.deque(pieces(self, self.left), 0)                          # what nobody wanted of the file before
+        block = b"" if self.head else self.bytes(512)
+        if block == bytes(512):
+            need(self.bytes(512) == bytes(512) and not self.file.read(1), "tar", "end")
+            self.head = (None, 0)
+        elif block[156:157] == b"x":                                           # a file of 2^33 bytes or more
+            match = re.fullmatch(rb"([1-9][0-9]*) size=([1-9][0-9]{9,18})\n(\0*)", self.bytes(512))
+            need(match and self.entry(block, b"x") == ("PaxHeaders/size", match.start(3)), "tar", "size header")
+            name, size = self.entry(self.bytes(512))
+            need(size == 0 and int(match[1]) == match.start(3) and int(match[2]) >= 1 << 33, "tar", "size")
+            self.head = (name, int(match[2]))
+        elif block: self.head = self.entry(block)
+        return self.head
+    def take(self, name):
+        found, size = self.peek()
+        if found != name: return None
+        self.head, self.left, self.pad = None, size, -size % 512
+        return size
+    def rest(self, _known):
+        need(self.peek()[0] is None, "unexpected-file", self.head[0])
+
+# ------------------------------------------------------------------------------------------------------------ §5 items
+@contextlib.contextmanager
+def unzstd(file, code):  # The content of all frames in the file; the decoder checks that each gives what its header states.
+    os.lseek(file.fileno(), 0, os.SEEK_SET)
+    command = ["zstd", "-dcq"] if os.fstat(file.fileno()).st_size else ["true"]
+    with subprocess.Popen(command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        try: yield process.stdout
+        finally:                                                               # a broken frame comes before what follows from it
+            process.kill() if process.stdout.read(1) else need(process.wait() == 0, code, "zstd refuses it")
+
+def zstd_frame(fd, at, code):  # RFC 8878 §3.1.1: (end, descriptor, content size or None, window) of the frame that begins at `at`.
+    head, size, last = os.pread(fd, 18, at), os.fstat(fd).st_size, 0
+    need(len(head) >= 6 and head[:4] == b"\x28\xb5\x2f\xfd" and not head[4] & 0x08, code, f"no frame at {at}")
+    flags, single = head[4], head[4] >> 5 & 1
+    begin, width = 5 + (not single) + (0, 1, 2, 4)[flags & 3], (single, 2, 4, 8)[flags >> 6]
+    content = int.from_bytes(head[begin:begin + width], "little") + 256 * (width == 2) if width else None
+    window = content if single else (8 + (head[5] & 7) << 10 + (head[5] >> 3)) // 8
+    at += begin + width
+    while not last:
+        block = int.from_bytes(os.pread(fd, 3, at), "little")
+        last, kind, length = block & 1, block >> 1 & 3, block >> 3
+        at += 3 + (1 if kind == 1 else length)
+        need(kind < 3 and length <= min(window, 128 * KIB) and at <= size, code, f"block before {at}")
+    need(at + 4 * (flags >> 2 & 1) <= size, code, "frame cut off")             # checksum
+    return at + 4 * (flags >> 2 & 1), flags, content, window
+def data_frames(file):  # §5.1: the content sizes of the data frames. Cuts the file behind them.
+    fd, at, rows = file.fileno(), 0, []
+    while os.pread(fd, 4, at) == b"\x28\xb5\x2f\xfd":
+        begin, (at, flags, content, window) = at, zstd_frame(fd, at, "frames")
+        rows.append((at - begin, content))
+        need(content is not None and content <= 2 * MIB and window <= 2 * MIB and not flags & 0x1f, "frames", f"header at {begin}")   # vectors: window
+        need(at - begin <= 2 * MIB + 16 * KIB and len(rows) < 1 << 27, "frames", f"frame at {begin}")
+    table = b"".join(struct.pack("<II", *row) for row in rows + [(40, 0)]) + struct.pack("<IBI", len(rows) + 1, 0, 0x8F92EAB1)
+    table = struct.pack("<II", 0x184D2A5E, len(table)) + table
+    need(os.pread(fd, 8, at) == struct.pack("<II", 0x184D2A50, 32), "frames", "salt frame")
+    need(os.fstat(fd).st_size == at + 40 + len(table) and os.pread(fd, len(table), at + 40) == table, "frames", "seek table")
+    os.ftruncate(fd, at)
+    return [content for _, content in rows]
+def segment_lengths(segments, item):  # §5.3
+    lengths, total, records, number, shift = array.array("Q"), 0, 0, 0, 0
+    with tempfile.TemporaryFile(buffering=0) as file:
+        file.write(segments)
+        end, _, _, window = zstd_frame(file.fileno(), 0, "segment-list")
+        need(window <= MIB and end == len(segments), "segment-list", "frame")
+        with unzstd(file, "segment-list") as stream:
+            for byte in itertools.chain.from_iterable(pieces(stream, ANY)):
+                number, shift = number | (byte & 0x7f) << shift, shift + 7
+                need(byte < 0x80 or shift < 70, "segment-list", "number too long")
+                if byte < 0x80:
+                    need((byte or shift == 7) and 1 <= number >> 1 <= 1 << 44, "segment-list", "number")
+                    lengths.append(number >> 1)
+                    total, records, number, shift = total + (number >> 1), records + (number & 1), 0, 0
+                    need(total <= item["bytes"], "item-size", "the segments are longer than the item")
+    need(not shift, "segment-list", "number cut off")
+    need((total, records) == (item["bytes"], item["records"]), "item-size", "of the segment list")
+    return lengths
+def pieces(stream, left):
+    while left and (data := stream.read(min(left, MIB))):
+        yield data
+        left -= len(data)
+
+def check_warc(stream):  # §5.2
+    while line := stream.readline(64 * KIB):
+        need(line == b"WARC/1.1\r\n", "warc", "version")
+        size, fields = len(line), {}
+        while (line := stream.readline(64 * KIB)) != b"\r\n":
+            size += len(line)
+            match = re.fullmatch(rb"([A-Za-z0-9-]+): (.*)\r\n", line, re.DOTALL)
+            need(size <= 64 * KIB - 2 and match and match[1].lower() not in fields, "warc", "header")
+            value = fields[match[1].lower()] = match[2].decode(errors="surrogateescape")
+            need(value.strip() == value and not any(unicodedata.category(c) in ("Cc", "Cs") for c in value), "warc", "value")
+        need({b"warc-type", b"warc-record-id", b"warc-date", b"content-length"} <= fields.keys(), "warc", "a field is missing")
+        need(re.fullmatch("0|[1-9][0-9]{0,14}", fields[b"content-length"]), "warc", "Content-Length")
+        size = int(fields[b"content-length"])
+        need(sum(map(len, pieces(stream, size))) == size and stream.read(4) == b"\r\n\r\n", "warc", "end of block")
+def tree_root(stream, key, name, lengths):  # §5.4; the shape of RFC 6962 §2.1: join as many times as the number of leaves so far has factors 2.
+    prefix, stack = b"evidence/v1/leaf\0" + name.encode() + b"\0", []
+    for count, length in enumerate(lengths, 1):
+        leaf = hashlib.sha256(b"\0" + hmac.digest(key, prefix + struct.pack(">Q", count - 1), "sha256")[:16])
+        for data in pieces(stream, length): leaf.update(data)
+        stack.append(leaf.digest())
+        for _ in range((count & -count).bit_length() - 1 if count < len(lengths) else len(stack) - 1):
+            stack[-2:] = [hashlib.sha256(b"\1" + stack[-2] + stack[-1]).digest()]
+    return stack[0].hex() if stack else hashlib.sha256().hexdigest()
+
+def check_item(item, key, segments, layer):
+    sizes, lengths, end = data_frames(layer), segment_lengths(segments, item), 0
+    ends = array.array("Q", itertools.accumulate(lengths))
+    for size in sizes:                                                         # §5.3: segments that touch one frame
+        begin, end = end, end + size
+        need(not size or bisect.bisect_left(ends, end) - bisect.bisect_right(ends, begin) < 65536, "segment-list", "too many in a frame")
+    if sum(sizes) != item["bytes"]:                                            # ... but a frame that gives other than it states comes first
+        with unzstd(layer, "frames") as stream: collections.deque(pieces(stream, item["bytes"] + 1), 0)
+        raise Fault("item-size", "of the frames")
+    with unzstd(layer, "frames") as stream: check_warc(stream)
+    with unzstd(layer, "frames") as stream: root = tree_root(stream, key, item["name"], lengths)
+    need(root == item["root"], "item-root", item["name"])
+
+# ------------------------------------------------------------------------------------------------- §6 keys, signatures
+P, L = 2 ** 255 - 19, 2 ** 252 + 27742317777372353535851937790883648493
+Y8 = int.from_bytes(bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"), "little")
+def good_point(raw):  # canonical, and not of small order (either sign of x)
+    y = int.from_bytes(raw, "little") & (1 << 255) - 1
+    return y < P and y not in (0, 1, P - 1, Y8, P - Y8)
+def read_key(pem):  # SubjectPublicKeyInfo in PEM -> (key id, 32 bytes)
+    match = re.fullmatch(rb"-----BEGIN PUBLIC KEY-----\s+([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----\s*", pem)
+    der = base64.b64decode(match[1]) if match and len(pem) <= 4 * KIB else b""
+    need(len(der) == 44 and der[:12].hex() == "302a300506032b6570032100" and good_point(der[12:]), "key", "not an Ed25519 key in PEM, or weak")
+    return base64.b64encode(hashlib.sha256(der).digest()).decode(), der[12:]
+def is_signed(key, signature, message):
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
+        return good_point(signature[:32]) and int.from_bytes(signature[32:], "little") < L
+    except (InvalidSignature, ValueError): return False
+
+# ------------------------------------------------------------------------------------------------------ §7 verification
+class Verifier:
+    def __init__(self, path, keys=(), expected=None):
+        self.path, self.keys, self.expected = path, [read_key(pem) for pem in keys], expected
+        self.id, self.config, self.seen, self.faults, self.attestations = None, None, {}, [], []
+    def attempt(self, function, *arguments):  # Step 9 goes on with what follows, unless the tar itself is broken.
+        try: return function(*arguments)
+        except (Fault, OSError) as error:
+            self.faults.append(error if isinstance(error, Fault) else Fault("unreadable", error))
+            need(self.faults[-1].code != "tar", self.faults[0].code, self.faults[0].detail)
+    def blob(self, descriptor, limit, file=False, keep=True):  # As in step 3: is there; has its size, at most the limit; has its digest. Read once, whoever points to it.
+        digest, size, again = descriptor["digest"], descriptor["size"], descriptor["digest"] in self.seen
+        found, data = self.seen[digest] if again else (self.source.take("blobs/sha256/" + digest[7:]), None)
+        need(found is not None, "blob-missing", digest)
+        self.seen[digest] = found, data
+        need(found == size <= limit, "blob-size", digest)
+        need(not again or file or data is not None, "blob-digest", digest)     # as was found before
+        if again: return data
+        hasher, output = hashlib.sha256(), tempfile.TemporaryFile(buffering=0) if file else io.BytesIO()
+        for data in pieces(self.source, size):
+            hasher.update(data)
+            output.write(data)
+        need("sha256:" + hasher.hexdigest() == digest, "blob-digest", digest)
+        self.seen[digest] = found, output.getvalue() if keep and not file else None
+        return output if file else output.getvalue()
+    def small_file(self, name, limit, code):
+        size = self.source.take(name)
+        lost = size is None and name == "oci-layout" and os.path.isdir(self.path) and "UNFINISHED" in os.listdir(self.path)
+        need(size is not None and size <= limit, "unfinished" if lost else code, "missing or too long")
+        return self.source.read(size)
+    def integrity(self):
+        self.source = Folder(self.path) if os.path.isdir(self.path) else Tar(self.path)
+        document(self.small_file("oci-layout", 64, "oci-layout"), {"imageLayoutVersion": "1.0.0"}, "oci-layout", False)  # step 1
+        raw = self.small_file("index.json", 64 * KIB, "index")                                                           # step 2
+        listed, manifests = document(raw, INDEX_FORM, "index", False)["manifests"], []
+        digests = {descriptor["digest"] for descriptor in listed}
+        need(len(digests) == len(listed) <= 64, "index", "too many, or one twice")
+        need(not re.search(rb"\s", re.sub(rb'"([^"\\]|\\.)*"', b"", raw)), "index", "white space")
+        for descriptor in listed:                                                                                        # step 3
+            manifest = document(self.blob(descriptor, 16 * MIB), MANIFEST_FORM, "manifest")
+            kind, name = manifest["artifactType"], descriptor.get("annotations", {}).get(REF_NAME)
+            blobs = [manifest["config"]] + manifest["layers"]
+            need(kind != SIGSTORE or blobs[0] == EMPTY and [(blob["mediaType"], len(blob)) for blob in blobs[1:]] == [(SIGSTORE, 3)],
+                 "manifest", "not that of an attestation")                     # §3.3; vectors: of a manifest's form
+            need(descriptor.get("artifactType", kind) == kind, "index", "artifactType")
+            need(name in (None, {EXHIBIT + "bundle.v1": "bundle", SIGSTORE: "attestation"}.get(kind, name)), "index", "name")
+            manifests.append((descriptor, manifest, blobs))
+        bundles = [found for found in manifests if found[1]["artifactType"] == EXHIBIT + "bundle.v1"]                    # step 4
+        need(len(bundles) == 1, "bundle-count", len(bundles))
+        descriptor, bundle, bundle_blobs = bundles[0]
+        self.id, referrers = descriptor["digest"], [found[1:] for found in manifests if found[1] is not bundle]
+        need(self.expected in (None, self.id), "other-bundle", self.id)
+        taken = digests | {blob["digest"] for blob in bundle_blobs}
+        for manifest, blobs in referrers:
+            need(manifest.get("subject") == {"digest": self.id, "mediaType": MANIFEST, "size": descriptor["size"]}, "referrer", "subject")
+            need(not any(blob["digest"] in taken for blob in blobs), "referrer", "blobs of others")
+        for manifest, blobs in referrers:                                                                                # step 5
+            attests = manifest["artifactType"] == SIGSTORE
+            read = [self.blob(blob, 64 * KIB if attests else ANY, blob["size"] > 64 * KIB) for blob in blobs]
+            if attests:
+                found = document(read[1], SIGSTORE_FORM, "attestation")
+                key_ids = [signature["keyid"] for signature in found["dsseEnvelope"]["signatures"]]
+                need(key_ids == [found["verificationMaterial"]["publicKey"]["hint"]], "attestation", "key ids")
+                self.attestations.append(found)
+        raw = self.blob(bundle["config"], 16 * MIB)                                                                      # step 6
+        loose = document(raw, lambda value: True, "config", False)             # vectors: `version` counts if it is an integer, and within §2's nesting
+        need(not (isinstance(loose, dict) and whole(loose.get("version"))) or loose["version"] == 1, "version")
+        config = document(raw, CONFIG_FORM, "config")
+        items, key, steps = config["items"], config["disclosureKey"], config["plan"]["steps"]
+        uses = collections.Counter([key, config["collector"]["binary"]] + [i[name] for i in items for name in ("layer", "segments")])
+        need(len({i["name"] for i in items}) == len(items) <= 10000 and len(steps) <= 10000, "config", "number or names of items")
+        need(all(i["records"] <= i["bytes"] <= 1 << 44 and uses[i["layer"]] == 1 for i in items), "config", "sizes or digests")
+        self.config, wanted = config, [("disclosure-key.v1", "disclosure-key", key)]                                     # step 7
+        for i in items:
+            wanted += ("segments.v1+zstd", i["name"] + ".segments.zst", i["segments"]), ("item.v1+zstd", i["name"] + ".warc.zst", i["layer"])
+        layers = [{"annotations": {TITLE: title}, "digest": digest, "mediaType": EXHIBIT + kind, "size": layer["size"]}
+                  for (kind, title, digest), layer in zip(wanted, bundle["layers"])]
+        head = {name: bundle["config"][name] for name in ("digest", "size")} | {"mediaType": EXHIBIT + "config.v1+json"}
+        follows = {"artifactType": EXHIBIT + "bundle.v1", "config": head, "layers": layers, "mediaType": MANIFEST, "schemaVersion": 2}
+        need(bundle == follows and len(wanted) == len(layers), "manifest-config")
+        need(layers[0]["size"] == 32, "disclosure-key", "size")                                                          # step 8
+        key = self.blob(layers[0], 32)
+        for item, segments, layer in zip(items, layers[1::2], layers[2::2]):                                             # step 9
+            listed = self.attempt(self.blob, segments, 64 * MIB, False, uses[item["segments"]] > 1)
+            content = self.attempt(self.blob, layer, ANY, True)
+            if listed is not None and content is not None: self.attempt(check_item, item, key, listed, content)
+        need(not self.faults, *(self.faults or [Fault("", "")])[0].args)
+        self.source.rest({"blobs/sha256/" + digest[7:] for digest in self.seen})                                         # step 10
+    def statement(self, attestation):  # §7.2: the case of one attestation
+        envelope, key_id = attestation["dsseEnvelope"], attestation["verificationMaterial"]["publicKey"]["hint"]
+        payload, signature = base64.b64decode(envelope["payload"]), base64.b64decode(envelope["signatures"][0]["sig"])
+        message = b"DSSEv1 28 application/vnd.in-toto+json %d %s" % (len(payload), payload)
+        try:
+            need(any(key_id == name and is_signed(key, signature, message) for name, key in self.keys), "other-signer")
+            need(len(message) <= 4095, "statement", "too long")                # vectors: of the statement's form
+            statement = document(payload, STATEMENT_FORM, "statement")
+            predicate, subjects = statement["predicate"], [subject["digest"]["sha256"] for subject in statement["subject"]]
+            need(len(subjects) == 1 and (predicate["stream"]["prev"] is None) == (predicate["stream"]["seq"] == 0), "statement")
+            same = "sha256:" + subjects[0] == self.id and (not self.config or predicate["incident"] == self.config["incident"])
+            return "ok" if same else "statement-subject"
+        except Fault as fault: return fault.code
+    def signer(self, integrity):  # §7.2
+        if self.id is None or not self.attestations and integrity[0] != "ok": return "not checked", "no attestation was read"
+        if not self.attestations: return "failed", "unsigned"
+        if not self.keys: return "not checked", "no key was given"
+        found = {self.statement(attestation) for attestation in self.attestations}
+        return ("ok",) if "ok" in found else ("failed", next(c for c in ("statement", "statement-subject", "other-signer") if c in found))
+    def run(self):  # -> ({name: ("ok",) | ("failed", code, detail) | ("not checked", reason)}, exit code)
+        integrity, completeness, later = ("ok",), ("not checked", "integrity is not ok"), ("not checked", "not in version 1")
+        try:
+            self.integrity()
+            gaps = any(item["coverage"]["gaps"] or item["coverage"]["ended"] != "complete" for item in self.config["items"])   # §7.4
+            lost = {step["item"] for step in self.config["plan"]["steps"]} - {item["name"] for item in self.config["items"]}
+            completeness = ("failed", "plan-items") if lost else ("failed", "gaps") if gaps else ("ok",)
+        except (Fault, OSError) as error:
+            integrity = ("failed", error.code, error.detail) if isinstance(error, Fault) else ("failed", "unreadable", str(error))
+        findings = {"integrity": integrity, "signer": self.signer(integrity), "time": later, "log": later, "completeness": completeness}
+        if any(finding[0] == "failed" and finding[1] != "unreadable" for finding in (integrity, findings["signer"])):    # §7.5
+            return findings, 1
+        return findings, 3 if not integrity == findings["signer"] == ("ok",) else 4 if completeness[0] == "failed" else 0
+summary = lambda finding: " ".join(finding[:2]) if finding[0] == "failed" else finding[0]
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)                      # exits with 2
+    for name, more in (("path", {"metavar": "BUNDLE"}), ("--key", {"action": "append", "default": [], "metavar": "PUB.pem"}),
+                       ("--bundle", {"metavar": "sha256:..."}), ("--json", {"action": "store_true"})):
+        parser.add_argument(name, **more)
+    options = parser.parse_args()
+    try:
+        need(options.bundle is None or DIGEST.fullmatch(options.bundle), "--bundle", "not a digest")
+        verifier = Verifier(options.path, [open(name, "rb").read(4 * KIB + 1) for name in options.key], options.bundle)
+    except (OSError, ValueError) as error: parser.error(str(error))
+    findings, code = verifier.run()
+    if options.json:
+        print(json.dumps({"bundle": verifier.id, "findings": {name: summary(f) for name, f in findings.items()}, "exit": code}))
+    for name, finding in () if options.json else findings.items():
+        line = f"{name}: {summary(finding)}" + "".join(f" ({part})" for part in finding[1 + (finding[0] == "failed"):] if part)
+        print("".join(character if character.isprintable() else "?" for character in line))       # no terminal escapes
+    sys.exit(code)
+if __name__ == "__main__": main()
