@@ -268,7 +268,7 @@ fn a_file_carries_its_facts_and_of_a_long_log_the_end_is_kept() {
     assert!(end.block == long[2_000_000..]);
     let gap = &taken.item("logs").coverage.gaps[0];
     assert_eq!((gap.reason, gap.bytes_kept, gap.bytes_lost), (GapReason::TooLarge, 1_000_000, 2_000_000));
-    assert!(String::from_utf8_lossy(&taken.record("logs", "/var/log", "directory").block).contains("short\0100640 "));
+    assert!(String::from_utf8_lossy(&taken.record("logs", "/var/log", "directory").block).contains("short\x00100640 "));
 }
 
 #[test]
@@ -301,8 +301,8 @@ fn special_files_and_loops_are_not_opened_and_missing_files_are_no_gap() {
     root.link("var/log/again", "real");
     root.file("var/log/a\nb\x1b[2J", "odd name");
     let taken = root.take(&["logs", "scheduled"]);
-    assert_eq!(taken.gap("logs", GapReason::SpecialFile), (2, vec!["/var/log/fifo".to_owned(), "/var/log/up".to_owned()]));
-    assert_eq!(taken.item("logs").coverage.missing(), 2);
+    assert_eq!(taken.gap("logs", GapReason::SpecialFile), (1, vec!["/var/log/fifo".to_owned()]));
+    assert_eq!(taken.item("logs").coverage.missing(), 1);
     assert_eq!(taken.record("logs", "/var/log/outside", "link").block, b"/etc/hostname");
     assert_eq!(taken.record("logs", "/var/log/again", "link").block, b"real");
     let of_again = taken.records("logs").iter().filter(|record| record.path() == "/var/log/again").count();
