@@ -21,7 +21,18 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["bundle", "verify"],
         ],
     ),
-    ("agent", &[&["os"], &["read", "identity", "key", "stream"], &["probes"], &["capture", "seal"], &["cli"]]),
+    (
+        "agent",
+        &[
+            &["os", "identity"],
+            &["durable"],
+            &["read", "key", "stream"],
+            &["recorder"],
+            &["probes"],
+            &["capture", "files"],
+            &["cli"],
+        ],
+    ),
 ];
 
 /// Packages that may use packages of ours, and which.
