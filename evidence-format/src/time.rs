@@ -1,11 +1,12 @@
 //! Times as evidence carries them: UTC, to the nanosecond, written one way only.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 use std::time::SystemTime;
 
-/// 0000-01-01T00:00:00Z: years before it have a sign, which RFC 3339 does not.
-const YEAR_0_UNIX_NANOSECONDS: i128 = -62_167_219_200_000_000_000;
+/// From 0001-01-01T00:00:00Z to before 9999-01-01T00:00:00Z: the years that the libraries of all common languages have in full.
+const UNIX_NANOSECONDS: Range<i128> = -62_135_596_800_000_000_000..253_370_764_800_000_000_000;
 
 /// A moment in UTC. Text form: RFC 3339 with `Z`, no more fraction digits than needed (`2026-11-23T13:40:17.25Z`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,14 +26,14 @@ impl Timestamp {
         self.0.as_nanosecond()
     }
 
-    /// The moment `nanoseconds` after 1970-01-01T00:00:00Z; `None` outside the years 0 to 9999, which are RFC 3339's.
+    /// The moment `nanoseconds` after 1970-01-01T00:00:00Z; `None` outside the years 1 to 9998.
     #[must_use]
     pub fn from_unix_nanoseconds(nanoseconds: i128) -> Option<Self> {
         jiff::Timestamp::from_nanosecond(nanoseconds).ok().and_then(Self::in_range)
     }
 
     fn in_range(time: jiff::Timestamp) -> Option<Self> {
-        (time.as_nanosecond() >= YEAR_0_UNIX_NANOSECONDS).then_some(Self(time))
+        UNIX_NANOSECONDS.contains(&time.as_nanosecond()).then_some(Self(time))
     }
 
     /// `20261123T134017Z`, for file names.
@@ -47,7 +48,7 @@ impl TryFrom<SystemTime> for Timestamp {
 
     fn try_from(time: SystemTime) -> Result<Self, jiff::Error> {
         let time = jiff::Timestamp::try_from(time)?;
-        Self::in_range(time).ok_or_else(|| jiff::Error::from_args(format_args!("time is before the year 0")))
+        Self::in_range(time).ok_or_else(|| jiff::Error::from_args(format_args!("time is outside the years 1 to 9998")))
     }
 }
 
@@ -83,9 +84,17 @@ mod tests {
         for good in ["2026-11-23T13:40:17Z", "2026-11-23T13:40:17.25Z", "1969-12-31T23:59:59.999999999Z"] {
             assert_eq!(good.parse::<Timestamp>().map(|t| t.to_string()).as_deref(), Ok(good));
         }
-        assert!("0000-01-01T00:00:00Z".parse::<Timestamp>().is_ok());
-        assert!(Timestamp::from_unix_nanoseconds(-62_167_219_200_000_000_001).is_none());
-        for bad in ["-000001-12-31T23:59:59Z", "2016-12-31T23:59:60Z", "2026-11-23T24:00:00Z"] {
+        for good in ["0001-01-01T00:00:00Z", "9998-12-31T23:59:59.999999999Z"] {
+            assert!(good.parse::<Timestamp>().is_ok(), "{good}");
+        }
+        assert!(Timestamp::from_unix_nanoseconds(-62_135_596_800_000_000_001).is_none());
+        for bad in [
+            "-000001-12-31T23:59:59Z",
+            "0000-12-31T23:59:59Z",
+            "9999-01-01T00:00:00Z",
+            "2016-12-31T23:59:60Z",
+            "2026-11-23T24:00:00Z",
+        ] {
             assert!(bad.parse::<Timestamp>().is_err(), "{bad}");
         }
         for bad in ["2026-11-23T13:40:17", "2026-11-23T13:40:17+00:00", "2026-11-23 13:40:17Z", "2026-11-23T13:40:17.250Z", "now"]

@@ -220,7 +220,11 @@ impl<R: Read> FrameReader<R> {
             return Err(FrameError::Malformed("frame with a checksum, a dictionary or reserved bits"));
         }
         if !single_segment {
-            self.take(packed, 1)?; // window descriptor: the frame is decompressed whole, so the window needs no memory
+            let window = self.take(packed, 1)?[0];
+            let base = 1_u64 << (10 + (window >> 3));
+            if base + base / 8 * u64::from(window & 7) > FRAME_BYTES_MAX {
+                return Err(FrameError::Malformed("frame with a window that is larger than a frame may be"));
+            }
         }
         match (size_flag, single_segment) {
             (0, false) => Err(FrameError::Malformed("frame without a content size")),

@@ -91,7 +91,26 @@ impl Reading<'_> {
         let manifests = self.read_manifests()?;
         let bundle = self.choose_bundle(&manifests, trust)?;
         self.read_referrers(&manifests)?;
-        let config = self.read_config(bundle)?;
+        let (config, config_blob) = self.read_config(bundle)?;
+        let read = self.read_captured(&config, &config_blob, bundle, viewer);
+        self.found.config = Some(config);
+        read?;
+        self.files.finish().map_err(container_fault)
+    }
+
+    /// What the config leads to: the disclosure key and the items.
+    fn read_captured(
+        &mut self,
+        config: &Config,
+        config_blob: &[u8],
+        bundle: &Manifest,
+        viewer: &mut Viewer<'_>,
+    ) -> Result<(), Fault> {
+        let sizes: BTreeMap<_, _> = bundle.layers.iter().map(|layer| (layer.digest, layer.size)).collect();
+        if Manifest::of_bundle(config, config_blob, &|digest| sizes.get(digest).copied().unwrap_or(0)) != *bundle {
+            let object = blob_name(&bundle.config.digest);
+            return Err(Fault::new(Code::ManifestConfig, object, "the manifest is not the one that follows from the config"));
+        }
         let (key, items) = bundle.layers.split_first().expect("the manifest that follows from a config begins with the key");
         let key = self.read_key(key)?;
         for item in &config.items {
@@ -102,9 +121,7 @@ impl Reading<'_> {
             let read = self.read_item(item, blobs, &key, viewer);
             items_read = first_fault(items_read, read); // the other items are read all the same
         }
-        self.found.config = Some(config);
-        items_read?;
-        self.files.finish().map_err(container_fault)
+        items_read
     }
 
     fn read_manifests(&mut self) -> Result<Vec<Manifest>, Fault> {
@@ -179,18 +196,14 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn read_config(&mut self, bundle: &Manifest) -> Result<Config, Fault> {
+    fn read_config(&mut self, bundle: &Manifest) -> Result<(Config, Vec<u8>), Fault> {
         let blob = self.read_blob(&bundle.config, CONFIG_BYTES_MAX)?;
         let object = blob_name(&bundle.config.digest);
         let config = Config::decode(&blob).map_err(|e| {
             let code = if matches!(e, ConfigError::Version { .. }) { Code::Version } else { Code::Config };
             Fault::caused(code, &object, &e)
         })?;
-        let sizes: BTreeMap<_, _> = bundle.layers.iter().map(|layer| (layer.digest, layer.size)).collect();
-        if Manifest::of_bundle(&config, &blob, &|digest| sizes.get(digest).copied().unwrap_or(0)) != *bundle {
-            return Err(Fault::new(Code::ManifestConfig, object, "the manifest is not the one that follows from the config"));
-        }
-        Ok(config)
+        Ok((config, blob))
     }
 
     fn read_key(&mut self, descriptor: &Descriptor) -> Result<DisclosureKey, Fault> {
@@ -288,10 +301,14 @@ fn open_blob<'f>(files: &'f mut dyn Files, descriptor: &Descriptor) -> Result<im
     let file = files.open(&name).map_err(container_fault)?;
     let file = file.ok_or_else(|| Fault::new(Code::BlobMissing, &name, "is missing"))?;
     if file.size != descriptor.size {
-        let detail = format!("has {} bytes where its descriptor says {}", file.size, descriptor.size);
-        return Err(Fault::new(Code::BlobSize, name, detail));
+        return Err(size_fault(descriptor, file.size));
     }
     Ok(file.content)
+}
+
+fn size_fault(descriptor: &Descriptor, bytes: u64) -> Fault {
+    let detail = format!("has {bytes} bytes where its descriptor says {}", descriptor.size);
+    Fault::new(Code::BlobSize, blob_name(&descriptor.digest), detail)
 }
 
 /// Reads what is left, and compares the digest of all of it.

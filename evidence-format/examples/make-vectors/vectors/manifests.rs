@@ -1,0 +1,250 @@
+//! Index, manifests, referrers: what may refer to what.
+
+use evidence_format::manifest::{EMPTY, EMPTY_BLOB, MANIFEST, REF_NAME, SIGSTORE_BUNDLE, TITLE};
+use serde_json::{Value, json};
+
+use super::items::Item;
+use super::parts::Doc::{self, Bundle, Index};
+use super::parts::{KEY_A, Parts, Referrer, Role, attestation, descriptor};
+use super::{Container, Expect, Vector, early, late};
+
+const OTHER: &str = "sha256:abababababababababababababababababababababababababababababababab";
+
+pub(super) fn vectors() -> Vec<Vector> {
+    let mut all = indexes();
+    all.extend(digests());
+    all.extend(bundle_counts());
+    all.extend(bundle_manifests());
+    all.extend(referrers());
+    all.extend(attestation_manifests());
+    all
+}
+
+fn v(name: &'static str, rule: &str, parts: Parts, expect: Expect) -> Vector {
+    Vector::new(name, format!("§3{rule}"), parts.tar(), expect)
+}
+
+fn set(doc: Doc, pointer: &'static str, value: Value) -> Parts {
+    Parts::empty().set(doc, pointer, value)
+}
+
+fn indexes() -> Vec<Vector> {
+    let index = early("failed index");
+    let many = Parts::empty().edit(Index, |index| {
+        let manifests = index["manifests"].as_array_mut().expect("a list");
+        manifests.extend((0..63).map(|n| json!({"digest": format!("sha256:{n:064x}"), "mediaType": MANIFEST, "size": 2})));
+    });
+    let twice = Parts::empty().edit(Index, |index| {
+        let manifests = index["manifests"].as_array_mut().expect("a list");
+        manifests.push(manifests[0].clone());
+    });
+    let annotations = |value| set(Index, "/manifests/0/annotations", value);
+    vec![
+        v("300-index-of-another-schema", ".2: `schemaVersion` is 2", set(Index, "/schemaVersion", json!(1)), index),
+        v("303-index-with-65-manifests", ".2: at most 64 manifests", many, index),
+        v("304-index-that-lists-a-manifest-twice", ".2: none twice", twice, index),
+        v(
+            "305-index-with-another-artifact-type",
+            ".2: `artifactType` is that of the manifest",
+            set(Index, "/manifests/0/artifactType", json!(SIGSTORE_BUNDLE)),
+            index,
+        ),
+        v(
+            "306-bundle-called-attestation",
+            ".2: the name is `bundle` for the bundle manifest",
+            annotations(json!({REF_NAME: "attestation"})),
+            index,
+        ),
+        v(
+            "308-index-with-another-annotation",
+            ".2: `annotations` has the one member",
+            annotations(json!({REF_NAME: "bundle", "x": "y"})),
+            index,
+        ),
+    ]
+}
+
+fn digests() -> Vec<Vector> {
+    let edit = |doc, pointer: &'static str, change: fn(&str) -> String| {
+        Parts::empty().edit(doc, move |document| {
+            let digest = super::parts::at(document, pointer);
+            *digest = json!(change(digest.as_str().expect("a digest")));
+        })
+    };
+    let v = |name, parts: Parts, expect| {
+        Vector::new(name, "§2: a digest is `sha256:` and 64 lowercase hex digits", parts.tar(), expect)
+    };
+    let upper: fn(&str) -> String = |digest| digest.to_uppercase().replace("SHA256", "sha256");
+    let bare: fn(&str) -> String = |digest| digest.replace("sha256:", "");
+    let longer: fn(&str) -> String = |digest| format!("sha512:{}", digest.replace("sha256:", "").repeat(2));
+    vec![
+        v("315-digest-in-upper-case", edit(Index, "/manifests/0/digest", upper), early("failed index")),
+        v("316-digest-without-prefix", edit(Index, "/manifests/0/digest", bare), early("failed index")),
+        v("317-digest-of-another-kind", edit(Bundle, "/config/digest", longer), early("failed manifest")),
+    ]
+}
+
+fn bundle_counts() -> Vec<Vector> {
+    let one_only = |n: usize| {
+        Parts::empty().edit(Index, move |index| {
+            index["manifests"] = json!([index["manifests"][n].clone()]);
+        })
+    };
+    let count = early("failed bundle-count");
+    let second = Parts::empty().set(Doc::Referrer(0), "/artifactType", json!("application/vnd.exhibit.bundle.v1"));
+    vec![
+        v(
+            "320-index-of-nothing",
+            ".2: exactly one manifest is a bundle's (§7.1 step 4)",
+            set(Index, "/manifests", json!([])),
+            count,
+        ),
+        v("322-two-bundle-manifests", ".2: exactly one manifest is a bundle's (§7.1 step 4)", second, count),
+        Vector::new(
+            "323-attestation-not-listed",
+            "§3.2: the index lists every manifest",
+            Container::Folder(one_only(0).files().folder()),
+            early("failed unexpected-file"),
+        ),
+        v(
+            "324-other-bundle-expected",
+            ".3: the id of the bundle is its manifest's digest (§7.1 step 4)",
+            Parts::empty(),
+            early("failed other-bundle"),
+        )
+        .bundle(OTHER.to_owned()),
+    ]
+}
+
+fn bundle_manifests() -> Vec<Vector> {
+    let follows = |name, pointer: &'static str, value: Value| {
+        v(
+            name,
+            ".3: the bundle manifest follows from the config",
+            Parts::base().set(Bundle, pointer, value),
+            late("failed manifest-config"),
+        )
+    };
+    let edited = |name, edit: fn(&mut Value)| {
+        v(
+            name,
+            ".3: the bundle manifest follows from the config",
+            Parts::base().edit(Bundle, edit),
+            late("failed manifest-config"),
+        )
+    };
+    let malformed = |name, pointer, value| {
+        v(name, ".3: a manifest's `mediaType` and `schemaVersion`", set(Bundle, pointer, value), early("failed manifest"))
+    };
+    vec![
+        malformed("330-manifest-of-another-schema", "/schemaVersion", json!(1)),
+        follows("333-other-title", "/layers/2/annotations", json!({TITLE: "uptime.warc"})),
+        edited("340-layer-too-many", |m| m["layers"].as_array_mut().expect("a list").push(descriptor(EMPTY, b"one more"))),
+        edited("343-bundle-with-a-subject", |m| m["subject"] = descriptor(EMPTY, EMPTY_BLOB)),
+        v(
+            "344-other-size-of-a-layer",
+            ".3: a descriptor's size",
+            Parts::base().set(Bundle, "/layers/2/size", json!(1)),
+            late("failed blob-size"),
+        ),
+        v(
+            "345-two-sizes-of-a-shared-segment-list",
+            ".3: the bundle manifest follows from the config and the sizes of its blobs: a blob has one size",
+            Parts::of(vec![Item::of_blocks("a", &["1\n"]), Item::of_blocks("b", &["2\n"])]).set(
+                Bundle,
+                "/layers/3/size",
+                json!(1),
+            ),
+            late("failed manifest-config"),
+        ),
+    ]
+}
+
+const NOTE: &str = "application/vnd.example.note.v1";
+
+fn note(blob: &[u8]) -> Parts {
+    let referrers = vec![attestation(KEY_A), Referrer::Other { kind: NOTE, blob: blob.to_vec() }];
+    Parts { referrers, ..Parts::base() }
+}
+
+fn referrers() -> Vec<Vector> {
+    let referrer = early("failed referrer");
+    let second = Doc::Referrer(1);
+    let points_to = |blob: Vec<u8>| note(&blob);
+    let manifest = || Parts::base().files().list.into_iter().find(|(role, _, _)| *role == Role::Bundle);
+    let subject = ".3: a referrer's `subject` is the descriptor of the bundle manifest, alone";
+    vec![
+        v("350-referrer-to-nothing", subject, note(b"a note").remove(second, "", "subject"), referrer),
+        v(
+            "354-referrer-to-another-attestation",
+            subject,
+            Parts::empty().set(Doc::Referrer(0), "/subject/digest", json!(OTHER)),
+            referrer,
+        ),
+        v(
+            "355-referrer-that-points-to-an-item",
+            ".3: a referrer points to no blob of the bundle (§7.1 step 4)",
+            points_to(Item::uptime().layer),
+            referrer,
+        ),
+        v(
+            "356-referrer-that-points-to-a-manifest",
+            ".3: a referrer points to no manifest (§7.1 step 4)",
+            points_to(manifest().expect("a bundle has one").2),
+            referrer,
+        ),
+        v(
+            "357-referrer-of-another-schema",
+            ".3: a manifest's `schemaVersion` is 2",
+            note(b"a note").set(second, "/schemaVersion", json!(1)),
+            early("failed manifest"),
+        ),
+        Vector::new(
+            "358-other-blob-of-an-unknown-referrer",
+            "§3.3: digests are checked whatever the kind",
+            note(b"a note").files().change(Role::Content(1), |blob| blob[0] ^= 1).tar(),
+            late("failed blob-digest"),
+        ),
+        v(
+            "360-shared-blob-with-two-sizes",
+            ".3: a blob has the size of each descriptor that points to it",
+            note(b"a note").set(second, "/config/size", json!(3)),
+            late("failed blob-size"),
+        ),
+    ]
+}
+
+fn attestation_manifests() -> Vec<Vector> {
+    let manifest = early("failed manifest");
+    let doc = Doc::Referrer(0);
+    let rule = ".3: an attestation has the config `{}` and one layer of its artifact type, without annotations";
+    let other = |config: &[u8]| set(doc, "/config", descriptor(EMPTY, config));
+    vec![
+        v("370-attestation-without-a-layer", rule, set(doc, "/layers", json!([])), manifest),
+        v(
+            "371-attestation-with-two-layers",
+            rule,
+            Parts::empty().edit(doc, |m| {
+                m["layers"].as_array_mut().expect("a list").push(descriptor(EMPTY, EMPTY_BLOB));
+            }),
+            manifest,
+        ),
+        v("372-attestation-with-another-config", rule, other(b"{ }"), manifest),
+        v(
+            "375-attestation-with-an-annotated-layer",
+            rule,
+            set(doc, "/layers/0/annotations", json!({TITLE: "attestation"})),
+            manifest,
+        ),
+        v(
+            "376-attestation-that-is-empty",
+            "§6: a sigstore bundle follows its form",
+            set(
+                doc,
+                "/layers/0",
+                json!({"digest": descriptor("", EMPTY_BLOB)["digest"], "mediaType": SIGSTORE_BUNDLE, "size": 2}),
+            ),
+            early("failed attestation"),
+        ),
+    ]
+}

@@ -1,0 +1,178 @@
+//! The vectors, by chapter. Each breaks one rule of SPEC.md (or none), and everything that depends on what was changed is made to
+//! fit again: digests, manifests, the signature.
+//!
+//! What is expected stands here as SPEC.md has it; nothing is asked of the verifier.
+
+mod accept;
+mod attestations;
+mod configs;
+mod containers;
+mod documents;
+mod forge;
+mod frames;
+mod items;
+mod layers;
+mod manifests;
+mod parts;
+mod segments;
+mod tar;
+mod warc;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+use evidence_format::keyring::Signer as _;
+use serde_json::{Value, json};
+
+use parts::{KEY_A, KEY_B, secret_key};
+
+/// A bundle, what the auditor brings, and what a verifier must find.
+pub(crate) struct Vector {
+    name: &'static str,
+    rule: String,
+    container: Container,
+    keys: &'static [&'static str],
+    bundle: Option<String>,
+    expect: Expect,
+}
+
+/// How the bundle is kept.
+pub(crate) enum Container {
+    Tar(Vec<u8>),
+    Folder(Vec<Entry>),
+}
+
+/// A file of a folder, by its name inside.
+pub(crate) enum Entry {
+    File(String, Vec<u8>),
+    Link(&'static str, &'static str),
+}
+
+/// The findings that can differ; time and log are never checked in version 1.
+#[derive(Clone, Copy)]
+pub(crate) struct Expect {
+    integrity: &'static str,
+    signer: &'static str,
+    completeness: &'static str,
+    exit: u8,
+}
+
+const OK: &str = "ok";
+const NOT_CHECKED: &str = "not checked";
+/// All findings are ok.
+pub(crate) const HOLDS: Expect = Expect { integrity: OK, signer: OK, completeness: OK, exit: 0 };
+
+/// Integrity fails before an attestation has been read.
+pub(crate) const fn early(integrity: &'static str) -> Expect {
+    Expect { integrity, signer: NOT_CHECKED, completeness: NOT_CHECKED, exit: 1 }
+}
+
+/// Integrity fails once a good attestation has been read.
+pub(crate) const fn late(integrity: &'static str) -> Expect {
+    Expect { integrity, signer: OK, completeness: NOT_CHECKED, exit: 1 }
+}
+
+/// The bytes are sound, and nobody trusted vouches for them.
+pub(crate) const fn signer(signer: &'static str) -> Expect {
+    Expect { integrity: OK, signer, completeness: OK, exit: 1 }
+}
+
+/// All is well but for gaps.
+pub(crate) const fn incomplete(completeness: &'static str) -> Expect {
+    Expect { integrity: OK, signer: OK, completeness, exit: 4 }
+}
+
+impl Vector {
+    /// With key A as the auditor's.
+    pub(crate) fn new(name: &'static str, rule: impl Into<String>, container: Container, expect: Expect) -> Self {
+        Self { name, rule: rule.into(), container, keys: &["keys/a.pub.pem"], bundle: None, expect }
+    }
+
+    pub(crate) fn keys(self, keys: &'static [&'static str]) -> Self {
+        Self { keys, ..self }
+    }
+
+    pub(crate) fn bundle(self, id: String) -> Self {
+        Self { bundle: Some(id), ..self }
+    }
+
+    fn json(&self) -> Value {
+        let Expect { integrity, signer, completeness, exit } = self.expect;
+        json!({
+            "rule": format!("SPEC {}", self.rule),
+            "trust": {"keys": self.keys, "bundle": self.bundle},
+            "expect": {
+                "integrity": integrity,
+                "signer": signer,
+                "time": NOT_CHECKED,
+                "log": NOT_CHECKED,
+                "completeness": completeness,
+            },
+            "exit": exit,
+        })
+    }
+
+    fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        let text = format!("{}\n", serde_json::to_string_pretty(&self.json())?);
+        fs::write(folder.join(format!("{}.json", self.name)), text)?;
+        match &self.container {
+            Container::Tar(tar) => fs::write(folder.join(format!("{}.tar", self.name)), tar)?,
+            Container::Folder(entries) => {
+                entries.iter().try_for_each(|entry| entry.write(&folder.join(self.name)))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Entry {
+    fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        let name = match self {
+            Self::File(name, _) => name,
+            Self::Link(name, _) => *name,
+        };
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().context("a name inside of the folder")?)?;
+        match self {
+            Self::File(_, content) => fs::write(path, content)?,
+            Self::Link(_, target) => {
+                if fs::symlink_metadata(&path).is_ok() {
+                    fs::remove_file(&path)?; // from an earlier run
+                }
+                std::os::unix::fs::symlink(target, path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes the keys and every vector into `folder`, which is made if it is not there.
+pub(crate) fn write_all(folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder.join("keys"))?;
+    for (name, seed) in [("a", KEY_A), ("b", KEY_B)] {
+        fs::write(folder.join(format!("keys/{name}.pub.pem")), secret_key(seed).public_key().to_pem())?;
+    }
+    let vectors = all()?;
+    for (vector, next) in vectors.iter().zip(vectors.iter().skip(1)) {
+        ensure!(vector.name[..3] < next.name[..3], "{} does not come before {}", vector.name, next.name);
+    }
+    vectors.iter().try_for_each(|vector| vector.write(folder).with_context(|| format!("cannot write {}", vector.name)))
+}
+
+fn all() -> anyhow::Result<Vec<Vector>> {
+    let mut all = accept::vectors()?;
+    for chapter in [
+        containers::vectors,
+        documents::vectors,
+        manifests::vectors,
+        configs::vectors,
+        frames::vectors,
+        segments::vectors,
+        warc::vectors,
+        attestations::vectors,
+    ] {
+        all.extend(chapter());
+    }
+    Ok(all)
+}

@@ -1,0 +1,90 @@
+//! A tar whose every byte can be changed. Written anew here, so that the library's own writer is checked by it.
+
+use super::Container;
+use super::parts::{Files, Role};
+
+pub(crate) const BLOCK_BYTES: usize = 512;
+
+pub(crate) struct Tar {
+    pub(crate) entries: Vec<TarEntry>,
+    /// What ends it.
+    pub(crate) end: Vec<u8>,
+}
+
+#[derive(Clone)]
+pub(crate) struct TarEntry {
+    pub(crate) role: Option<Role>,
+    pub(crate) header: [u8; BLOCK_BYTES],
+    pub(crate) content: Vec<u8>,
+    pub(crate) padding: Vec<u8>,
+}
+
+impl TarEntry {
+    pub(crate) fn new(role: Option<Role>, name: &str, content: &[u8]) -> Self {
+        let mut header = [0; BLOCK_BYTES];
+        let size = format!("{:011o}\0", content.len());
+        for (at, bytes) in [
+            (0, name.as_bytes()),
+            (100, b"0000444\0"),
+            (108, b"0000000\0"),
+            (116, b"0000000\0"),
+            (124, size.as_bytes()),
+            (136, b"00000000000\0"),
+            (156, b"0"),
+            (257, b"ustar\x0000"),
+        ] {
+            header[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        let padding = vec![0; content.len().next_multiple_of(BLOCK_BYTES) - content.len()];
+        let mut entry = Self { role, header, content: content.to_vec(), padding };
+        entry.sum();
+        entry
+    }
+
+    /// Sets header bytes, and the checksum to match.
+    pub(crate) fn put(&mut self, at: usize, bytes: &[u8]) {
+        self.header[at..at + bytes.len()].copy_from_slice(bytes);
+        self.sum();
+    }
+
+    fn sum(&mut self) {
+        self.header[148..156].fill(b' ');
+        let sum: u32 = self.header.iter().map(|&b| u32::from(b)).sum();
+        self.header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    }
+}
+
+impl Tar {
+    pub(crate) fn of(files: &Files) -> Self {
+        let entries = files.list.iter().map(|(role, name, content)| TarEntry::new(Some(*role), name, content)).collect();
+        Self { entries, end: vec![0; 2 * BLOCK_BYTES] }
+    }
+
+    pub(crate) fn position(&self, role: Role) -> usize {
+        self.entries.iter().position(|entry| entry.role == Some(role)).expect("the bundle has this file")
+    }
+
+    pub(crate) fn entry(&mut self, role: Role) -> &mut TarEntry {
+        let at = self.position(role);
+        &mut self.entries[at]
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let parts = self.entries.iter().flat_map(|entry| [&entry.header[..], &entry.content, &entry.padding]);
+        parts.chain([&self.end[..]]).collect::<Vec<_>>().concat()
+    }
+
+    /// Its bytes up to and with the first `content_bytes` of a file.
+    pub(crate) fn cut_in(mut self, role: Role, content_bytes: usize) -> Container {
+        self.entries.truncate(self.position(role) + 1);
+        let last = self.entry(role);
+        last.content.truncate(content_bytes);
+        last.padding.clear();
+        self.end.clear();
+        self.container()
+    }
+
+    pub(crate) fn container(self) -> Container {
+        Container::Tar(self.bytes())
+    }
+}

@@ -1,0 +1,188 @@
+//! Every vector of `vectors/` gets the findings that stand beside it, and all of them come from the generator.
+
+#[path = "../examples/make-vectors/vectors/mod.rs"]
+mod make_vectors;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use evidence_format::container::Files;
+use evidence_format::container::layout::Folder;
+use evidence_format::container::tar::Reader;
+use evidence_format::digest::Digest;
+use evidence_format::item::Workers;
+use evidence_format::keyring::PublicKey;
+use evidence_format::verify::{Code, Finding, Report, Trust, verify};
+use serde::Deserialize;
+
+/// A missing folder must not pass.
+const VECTORS_MIN: usize = 80;
+/// A vector is small enough to be looked at as a whole. Limits of 64 KiB and more are tested where they are read, unless the bytes compress.
+const VECTOR_BYTES_MAX: usize = 25 * 1024;
+const ALL_BYTES_MAX: usize = 3 << 20;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Vector {
+    rule: String,
+    trust: Trusted,
+    expect: Expect,
+    exit: u8,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Trusted {
+    keys: Vec<String>,
+    bundle: Option<Digest>,
+}
+
+#[derive(Deserialize, PartialEq, Eq, Debug)]
+#[serde(deny_unknown_fields)]
+struct Expect {
+    integrity: String,
+    signer: String,
+    time: String,
+    log: String,
+    completeness: String,
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors")
+}
+
+/// The vectors by name.
+fn read_all() -> BTreeMap<String, Vector> {
+    let mut vectors = BTreeMap::new();
+    for entry in fs::read_dir(folder()).expect("vectors/ is there") {
+        let name = entry.expect("a readable folder").file_name().into_string().expect("UTF-8");
+        if let Some(stem) = name.strip_suffix(".json") {
+            let text = fs::read(folder().join(&name)).expect("a readable file");
+            let vector = serde_json::from_slice(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
+            vectors.insert(stem.to_owned(), vector);
+        }
+    }
+    vectors
+}
+
+impl Vector {
+    fn trust(&self) -> Trust {
+        let key = |name: &String| {
+            let pem = fs::read_to_string(folder().join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+            PublicKey::from_pem(&pem).expect("a public key")
+        };
+        Trust { keys: self.trust.keys.iter().map(key).collect(), bundle: self.trust.bundle }
+    }
+
+    fn check(&self, name: &str, files: &mut dyn Files, workers: &mut Workers) {
+        let report = verify(files, &self.trust(), workers);
+        assert_eq!(Expect::of(&report), self.expect, "{name}: {}\n{:#}", self.rule, report.json());
+        assert_eq!(report.exit() as u8, self.exit, "{name}: exit code");
+    }
+
+    fn codes(&self) -> impl Iterator<Item = &str> {
+        let Expect { integrity, signer, time, log, completeness } = &self.expect;
+        [integrity, signer, time, log, completeness].into_iter().filter_map(|text| text.strip_prefix("failed "))
+    }
+}
+
+impl Expect {
+    fn of(report: &Report) -> Self {
+        Self {
+            integrity: text(&report.integrity),
+            signer: text(&report.signer),
+            time: text(&report.time),
+            log: text(&report.log),
+            completeness: text(&report.completeness),
+        }
+    }
+}
+
+fn text<P>(finding: &Finding<P>) -> String {
+    match finding.fault() {
+        Some(fault) => format!("{} {}", finding.state(), fault.code),
+        None => finding.state().to_owned(),
+    }
+}
+
+/// Writes the files of a well-formed tar into a folder.
+fn unpack(tar: &[u8], to: &Path) {
+    let mut rest = tar;
+    while rest.first().is_some_and(|&b| b != 0) {
+        let name = rest[..100].split(|&b| b == 0).next().expect("a name");
+        let size = std::str::from_utf8(&rest[124..135]).ok().and_then(|text| usize::from_str_radix(text, 8).ok());
+        let (name, size) = (std::str::from_utf8(name).expect("UTF-8"), size.expect("a size"));
+        let path = to.join(name);
+        fs::create_dir_all(path.parent().expect("inside of the folder")).expect("a scratch folder");
+        fs::write(path, &rest[512..512 + size]).expect("a scratch folder");
+        rest = &rest[512 + size.next_multiple_of(512)..];
+    }
+}
+
+#[test]
+fn every_vector_gets_its_finding() {
+    let vectors = read_all();
+    assert!(VECTORS_MIN <= vectors.len(), "a missing folder must not pass");
+    let mut workers = Workers::unpack(NonZeroUsize::MIN);
+    for (name, vector) in &vectors {
+        let Ok(tar) = fs::read(folder().join(format!("{name}.tar"))) else {
+            vector.check(name, &mut Folder::new(&folder().join(name)), &mut workers);
+            continue;
+        };
+        vector.check(name, &mut Reader::new(&tar[..]), &mut workers);
+        if !vector.rule.starts_with("SPEC §3.4") {
+            let unpacked = tempfile::tempdir().expect("a scratch folder");
+            unpack(&tar, unpacked.path());
+            let name = format!("{name} as a folder");
+            vector.check(&name, &mut Folder::new(unpacked.path()), &mut workers);
+        }
+    }
+}
+
+#[test]
+fn every_code_is_expected_by_a_vector() {
+    let vectors = read_all();
+    let expected: BTreeSet<&str> = vectors.values().flat_map(Vector::codes).collect();
+    let all: BTreeSet<&str> = Code::ALL.iter().filter(|&&code| code != Code::Unreadable).map(|code| code.as_str()).collect(); // no file can be so
+    assert_eq!(expected, all);
+}
+
+#[test]
+fn vectors_are_what_the_generator_writes() {
+    let made = tempfile::tempdir().expect("a scratch folder");
+    make_vectors::write_all(made.path()).expect("the generator runs");
+    let (made, mut kept) = (files_under(made.path()), files_under(&folder()));
+    kept.remove(Path::new("README.md"));
+    let other: Vec<_> = made.keys().filter(|name| !kept.contains_key(*name)).collect();
+    assert!(other.is_empty(), "made and not kept: {other:?}; see vectors/README.md");
+    let other: Vec<_> = kept.keys().filter(|name| !made.contains_key(*name)).collect();
+    assert!(other.is_empty(), "kept and not made: {other:?}");
+    for (name, content) in &made {
+        assert!(kept[name] == *content, "{} is not what the generator writes", name.display());
+        assert!(content.len() <= VECTOR_BYTES_MAX, "{} is too large", name.display());
+    }
+    assert!(made.values().map(Vec::len).sum::<usize>() <= ALL_BYTES_MAX);
+}
+
+/// Contents by relative name; of a link, its target.
+fn files_under(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let (mut files, mut folders) = (BTreeMap::new(), vec![folder.to_owned()]);
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).expect("a readable folder") {
+            let path = entry.expect("a readable folder").path();
+            let metadata = fs::symlink_metadata(&path).expect("just listed");
+            let name = path.strip_prefix(folder).expect("it is under it").to_owned();
+            if metadata.is_symlink() {
+                let target = fs::read_link(&path).expect("a link");
+                files.insert(name, target.into_os_string().into_encoded_bytes());
+            } else if metadata.is_dir() {
+                folders.push(path);
+            } else {
+                files.insert(name, fs::read(&path).expect("a readable file"));
+            }
+        }
+    }
+    files
+}
