@@ -24,8 +24,9 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "agent",
         &[
-            &["os", "durable"],
-            &["read", "identity", "key", "stream"],
+            &["os", "identity"],
+            &["durable"],
+            &["read", "key", "stream"],
             &["recorder"],
             &["probes"],
             &["capture", "files"],

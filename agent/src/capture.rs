@@ -99,14 +99,17 @@ pub fn capture(
     cancelled: &AtomicBool,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<(), BundleError> {
-    let manner = Manner {
+    run(draft, plan, options, manner(options), cancelled, progress)
+}
+
+fn manner(options: &Options) -> Manner {
+    Manner {
         root: options.root.clone(),
         patience: PATIENCE,
         object_bytes_max: options.object_bytes_max,
         entries_max: ENTRIES_MAX,
         before: |_: &Path| {},
-    };
-    run(draft, plan, options, manner, cancelled, progress)
+    }
 }
 
 fn run(
@@ -154,3 +157,6 @@ fn take(probe: &Probe, mut recorder: Recorder<'_>) -> Result<(), BundleError> {
         identity: None,
     })
 }
+
+#[cfg(test)]
+mod tests;

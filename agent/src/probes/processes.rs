@@ -15,9 +15,10 @@ pub(super) const PROBE: Probe = Probe {
 };
 
 /// Files that every process has. Capabilities and seccomp are in `status`.
-const TEXTS: &[&str] = &["status", "stat", "cgroup", "limits", "io", "maps"];
-/// Files of features that a kernel may lack: audit, security modules.
-const TEXTS_MAYBE: &[&str] = &["loginuid", "sessionid", "attr/current"];
+const TEXTS: &[&str] = &["status", "stat", "cgroup", "limits", "io"];
+/// Files of features that a kernel may lack (audit, security modules), and `maps`: since Linux 6.14 opening it, as `environ`,
+/// fails with ESRCH where there is no memory, in kernel threads and zombies. That a process ended is told by the others.
+const TEXTS_MAYBE: &[&str] = &["maps", "loginuid", "sessionid", "attr/current"];
 /// Kernel threads and zombies have none of these.
 const LINKS: &[&str] = &["exe", "cwd", "root"];
 const LINK_FOLDERS: &[&str] = &["fd", "ns"];
@@ -43,6 +44,6 @@ fn take_process(recorder: &mut Recorder<'_>, process: &str, environment: What) -
     for name in LINK_FOLDERS {
         recorder.take(Request::bytes(path(name), What::Links("")).listed())?;
     }
-    recorder.take(Request::bytes(path("environ"), environment).listed())?;
+    recorder.take(Request::bytes(path("environ"), environment))?;
     recorder.take(Request { content_type: "application/warc-fields", ..Request::bytes(path("exe"), What::Executable) })
 }

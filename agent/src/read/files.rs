@@ -86,7 +86,7 @@ impl Host {
     }
 
     fn kernel(&mut self, path: &[u8], out: &mut Out<'_>) -> Result<(), Stop> {
-        let (file, _) = self.open(path)?;
+        let file = self.open_kernel(path)?;
         out.begin(None, 0, None);
         let mut want = FIRST_READ_BYTES;
         loop {
@@ -100,8 +100,12 @@ impl Host {
     }
 
     fn redacted(&mut self, path: &[u8], redact: Redact, out: &mut Out<'_>) -> Result<u64, Stop> {
-        let (file, facts) = self.open(path)?;
-        out.begin((!is_kernels(&file)).then_some(facts), 0, None);
+        let kernels = self.finder.open_kernels(path, OFlags::empty());
+        let (file, facts) = match kernels {
+            Some(file) => (file, None),
+            None => self.open(path).map(|(file, facts)| (file, Some(facts)))?,
+        };
+        out.begin(facts, 0, None);
         let mut filter = Filter::new(redact);
         loop {
             let got = read(&file, &mut self.buffer[..FIRST_READ_BYTES])?;
@@ -145,10 +149,9 @@ impl Host {
     }
 
     fn link(&mut self, path: &[u8], out: &mut Out<'_>) -> Result<(), Stop> {
-        let Place { folder, name, .. } = self.finder.find(path)?;
         out.begin(None, 0, None);
-        let target = rustix::fs::readlinkat(&*folder, &name, Vec::new())?;
-        out.bytes(target.as_bytes())
+        let target = self.finder.read_link(path)?;
+        out.bytes(&target)
     }
 
     fn links(&mut self, path: &[u8], only: &[u8], out: &mut Out<'_>) -> Result<(), Stop> {
@@ -249,12 +252,12 @@ impl Host {
     /// The kernel itself follows `/proc/PID/exe`, to the very file that runs, deleted or not. Only procfs makes such links: in
     /// any other file system it is a link like others, and stays inside the root.
     fn open_executable(&mut self, path: &[u8], out: &mut Out<'_>) -> Result<(OwnedFd, Facts), Stop> {
-        let Place { folder, name, .. } = self.finder.find(path)?;
-        let target = rustix::fs::readlinkat(&*folder, &name, Vec::new())?.into_bytes();
+        let target = self.finder.read_link(path)?;
         out.touch(&target)?; // from here on, a dead mount can hold us
-        if !is_kernels(&*folder) {
+        if !self.finder.is_procfs(path) {
             return self.open(path);
         }
+        let Place { folder, name, .. } = self.finder.find(path)?;
         let file = rustix::fs::openat(&*folder, &name, READ.difference(OFlags::NOFOLLOW), Mode::empty())?;
         let facts = facts_of(&file)?;
         if facts.is_regular() { Ok((file, facts)) } else { Err(Stop::Ended(End::Special)) }
@@ -337,7 +340,17 @@ impl Host {
         if facts.is_regular() { Ok((file, facts)) } else { Err(Stop::Ended(End::Special)) }
     }
 
+    fn open_kernel(&mut self, path: &[u8]) -> Result<OwnedFd, Stop> {
+        match self.finder.open_kernels(path, OFlags::empty()) {
+            Some(file) => Ok(file),
+            None => self.open(path).map(|(file, _)| file), // says why, too
+        }
+    }
+
     fn open_folder(&mut self, path: &[u8]) -> Result<OwnedFd, Stop> {
+        if let Some(folder) = self.finder.open_kernels(path, OFlags::DIRECTORY) {
+            return Ok(folder);
+        }
         let Place { folder, name, .. } = self.finder.follow(path)?;
         Ok(rustix::fs::openat(&*folder, &name, READ | OFlags::DIRECTORY, Mode::empty())?)
     }
@@ -362,11 +375,6 @@ fn kind_name(kind: FileType) -> &'static str {
         FileType::BlockDevice => "block device",
         FileType::Unknown => "unknown",
     }
-}
-
-/// True on procfs: its files are made up by the kernel, and its links lead where only the kernel can go.
-fn is_kernels(file: impl std::os::fd::AsFd) -> bool {
-    rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type == rustix::fs::PROC_SUPER_MAGIC)
 }
 
 /// As read(2), again after a signal.

@@ -124,7 +124,7 @@ impl Out<'_> {
 
     /// The object is open.
     pub(super) fn begin(&mut self, facts: Option<Facts>, from: u64, announced: Option<u64>) {
-        self.shared.lock().events.push_back(Event::Begin(Begin { at: now(), facts, announced, from }));
+        self.shared.lock().events.push_back(Event::Begin(Begin { at: now(), facts, announced, from, limit: self.cut }));
     }
 
     /// The object's next bytes. What is above the limit is dropped, and ends the answer.

@@ -65,7 +65,8 @@ pub enum Keep {
 pub enum Expect {
     /// Nothing: not every distribution, or kernel, has it.
     Maybe,
-    /// Nothing: it was found through a link that has its own record, and that leads nowhere.
+    /// Nothing: it was found through a link that has its own record, and that leads nowhere, or to no file (units are masked by
+    /// a link to `/dev/null`).
     Behind,
     /// It was listed and has vanished.
     Listed,
@@ -139,6 +140,8 @@ pub(crate) struct Begin {
     pub announced: Option<u64>,
     /// Where in the file the bytes begin.
     pub from: u64,
+    /// Which limit it is, where fewer bytes are announced than the file has.
+    pub limit: GapReason,
 }
 
 /// What became of an object.

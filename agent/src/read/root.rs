@@ -6,11 +6,12 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
 use super::facts::Facts;
@@ -115,7 +116,14 @@ fn names_of(path: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
 /// Finds objects below a root, and remembers the last folder: many requests in a row ask for files of one.
 pub(super) struct Finder {
     root: Root,
-    last: Option<(Vec<u8>, Rc<OwnedFd>)>,
+    last: Option<Last>,
+}
+
+/// See [`Finder`].
+struct Last {
+    path: Vec<u8>,
+    folder: Rc<OwnedFd>,
+    is_procfs: bool,
 }
 
 impl Finder {
@@ -153,15 +161,45 @@ impl Finder {
         Err(Errno::LOOP)
     }
 
-    fn folder(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>, Errno> {
-        if let Some((last, folder)) = &self.last
-            && last == path
-        {
-            return Ok(Rc::clone(folder));
+    /// The link's target, if `path` is one; procfs has links that lead where no path does.
+    pub(super) fn read_link(&mut self, path: &[u8]) -> Result<Vec<u8>, Errno> {
+        let (folder_path, name) = split(path);
+        let folder = &self.last(folder_path)?.folder;
+        rustix::fs::readlinkat(&**folder, name, Vec::new()).map(CString::into_bytes)
+    }
+
+    /// Opens `path` if it is the kernel's own: in a folder of procfs, no link, and nothing mounted over it. Then it is not
+    /// looked at before, since procfs has only files and folders there, which saves half the time of reading a small one.
+    pub(super) fn open_kernels(&mut self, path: &[u8], flags: OFlags) -> Option<OwnedFd> {
+        if self.root.by_hand.get() {
+            return None;
         }
-        let folder = self.root.folder(path)?;
-        self.last = Some((path.to_vec(), Rc::clone(&folder)));
-        Ok(folder)
+        let (folder_path, name) = split(path);
+        let last = self.last(folder_path).ok()?;
+        let stay = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        let open = || rustix::fs::openat2(&*last.folder, name, READ | flags, Mode::empty(), stay).ok();
+        last.is_procfs.then(open).flatten()
+    }
+
+    /// True if `path` is in a folder of procfs.
+    pub(super) fn is_procfs(&mut self, path: &[u8]) -> bool {
+        self.last(split(path).0).is_ok_and(|last| last.is_procfs)
+    }
+
+    fn folder(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>, Errno> {
+        self.last(path).map(|last| Rc::clone(&last.folder))
+    }
+
+    fn last(&mut self, path: &[u8]) -> Result<&Last, Errno> {
+        let last = match self.last.take() {
+            Some(last) if last.path == path => last,
+            _ => {
+                let folder = self.root.folder(path)?;
+                let is_procfs = rustix::fs::fstatfs(&*folder).is_ok_and(|stat| stat.f_type == PROC_SUPER_MAGIC);
+                Last { path: path.to_vec(), folder, is_procfs }
+            }
+        };
+        Ok(self.last.insert(last))
     }
 }
 

@@ -98,7 +98,7 @@ impl<'a> Recorder<'a> {
             fields: &[],
         };
         item.record(&header, block.as_bytes())?;
-        Ok(Self {
+        let mut recorder = Self {
             item,
             reader,
             watch,
@@ -109,7 +109,9 @@ impl<'a> Recorder<'a> {
             ended_process: Vec::new(),
             stopped: None,
             options,
-        })
+        };
+        recorder.tell(true);
+        Ok(recorder)
     }
 
     /// What the options say.
@@ -271,7 +273,7 @@ impl<'a> Recorder<'a> {
         let cut = begin.facts.is_some_and(|facts| facts.size > announced);
         let mut fields = Fields::of(&request, Some(&begin), 0);
         if cut {
-            fields.add("Exhibit-Gap", GapReason::TooLarge.as_str());
+            fields.add("Exhibit-Gap", begin.limit.as_str());
         }
         let (uri, pairs) = (file_uri(&request.path), fields.pairs());
         let header = header(&request, &uri, begin.at, cut.then_some(Truncated::Length), &pairs);
@@ -394,7 +396,7 @@ fn gap_of(end: End, request: &Request) -> Option<GapReason> {
     match end {
         End::Whole { .. } | End::Repeated => None,
         End::Cut(reason) => Some(reason),
-        End::Special => Some(GapReason::SpecialFile),
+        End::Special => (request.expect != Expect::Behind).then_some(GapReason::SpecialFile),
         End::Shrank => Some(GapReason::Shrank),
         End::Hung => Some(GapReason::Hung),
         End::Crashed => Some(GapReason::Crashed),

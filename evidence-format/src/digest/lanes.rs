@@ -244,10 +244,10 @@ mod sha_ni {
     #[inline]
     #[target_feature(enable = "sha,sse4.1,ssse3")]
     fn four_rounds<const I: usize>(lanes: &mut [[__m128i; 2]; 2], words: &mut [[__m128i; 4]; 2], k: [u32; 4]) {
-        let [k0, k1, k2, k3] = k.map(u32::cast_signed);
-        let k = _mm_set_epi32(k3, k2, k1, k0);
+        // No closures here: one inside `map` is a call of its own, since `map` has not the features to take it in.
+        let k = _mm_set_epi32(k[3].cast_signed(), k[2].cast_signed(), k[1].cast_signed(), k[0].cast_signed());
         for (lane, words) in lanes.iter_mut().zip(words) {
-            let [now, next, after, last] = [0, 1, 2, 3].map(|i| words[(I + i) % 4]);
+            let [now, next, after, last] = [words[I], words[(I + 1) % 4], words[(I + 2) % 4], words[(I + 3) % 4]];
             let sum = _mm_add_epi32(now, k);
             lane[1] = _mm_sha256rnds2_epu32(lane[1], lane[0], sum);
             lane[0] = _mm_sha256rnds2_epu32(lane[0], lane[1], _mm_shuffle_epi32(sum, 0x0e));
