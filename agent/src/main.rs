@@ -13,7 +13,7 @@ fn main() -> ExitCode {
             ExitCode::from(cli::INTERRUPTED)
         }
         Err(error) => {
-            let _ = writeln!(io::stderr(), "exhibit-agent: {}", cli::printable(&format!("{error:#}")));
+            let _ = writeln!(io::stderr(), "exhibit-agent: {}", evidence_format::safe::safe(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }

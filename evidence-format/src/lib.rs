@@ -12,6 +12,7 @@ pub mod keyring;
 pub mod limits;
 pub mod manifest;
 pub mod plan;
+pub mod safe;
 pub mod segment;
 pub mod signature;
 pub mod statement;

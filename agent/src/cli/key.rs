@@ -7,8 +7,9 @@ use std::path::{self, PathBuf};
 use agent::key::{KeyFile, default_path};
 use anyhow::Result;
 use clap::Args;
+use evidence_format::safe::safe;
 
-use super::print::{path_text, printable};
+use super::print::path_text;
 
 /// Shows this machine's public key and its fingerprint; makes the key if there is none
 ///
@@ -52,7 +53,7 @@ impl Choice {
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let key = arguments.key.open()?;
-    super::out(&format!("{}  {}\n", key.public().id().hex(), printable(&path_text(&key.public_path()))))
+    super::out(&format!("{}  {}\n", key.public().id().hex(), safe(&path_text(&key.public_path()))))
 }
 
 /// On standard error, whatever was asked to be quiet: it is said once in a key's life.

@@ -17,8 +17,6 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use evidence_format::id::IncidentId;
 
-pub(crate) use print::printable;
-
 /// Exit code after a person's Ctrl-C: 128 and the number of SIGINT, as shells have it.
 pub(crate) const INTERRUPTED: u8 = 130;
 

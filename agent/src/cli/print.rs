@@ -12,6 +12,7 @@ use evidence_format::config::{Config, Item};
 use evidence_format::coverage::{Gap, GapReason};
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, KeyId};
+use evidence_format::safe::safe;
 use serde::Serialize;
 
 use super::{Target, out};
@@ -76,11 +77,11 @@ fn receipt(published: &Published) -> String {
 /// The summary: what is there, what is not and why, and how to check it.
 fn summary(published: &Published) -> String {
     let Config { incident, collector, items, .. } = &published.config;
-    let mut text = format!("sealed for {incident} on {}\n\n", printable(&collector.host));
+    let mut text = format!("sealed for {incident} on {}\n\n", safe(&collector.host));
     write_items(&mut text, items);
     write_gaps(&mut text, items);
     let (path, key) = (shell_word(&published.path), shell_word(&published.public_key));
-    let _ = writeln!(text, "\nbundle  {}", printable(&path_text(&published.path)));
+    let _ = writeln!(text, "\nbundle  {}", safe(&path_text(&published.path)));
     let _ = writeln!(text, "id      {}", published.id);
     let _ = writeln!(text, "key     {} (fingerprint)", published.key_id.hex());
     let _ = writeln!(text, "\nverify it with\n  exhibit-audit verify {path} --key {key}");
@@ -109,7 +110,7 @@ fn write_gaps(text: &mut String, items: &[Item]) {
     for (reason, gaps) in by_reason {
         let count: u64 = gaps.iter().map(|gap| gap.count).sum();
         let examples = gaps.iter().flat_map(|gap| &gap.examples).take(EXAMPLES_MAX);
-        let examples: Vec<_> = examples.map(|example| printable(&shortened(example))).collect();
+        let examples: Vec<_> = examples.map(|example| safe(&shortened(example))).collect();
         let more = if count > examples.len() as u64 { ", …" } else { "" };
         let _ = writeln!(text, "  {count:>6} {}: {}{more}", reason.as_str().replace('_', " "), examples.join(", "));
     }
@@ -141,29 +142,11 @@ pub(super) fn path_text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// `text` without what a terminal obeys: control characters, and those that reorder or hide a line's letters.
-pub(crate) fn printable(text: &str) -> String {
-    let mut printable = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() || is_invisible(c) {
-            printable.extend(c.escape_unicode());
-        } else {
-            printable.push(c);
-        }
-    }
-    printable
-}
-
-/// Zero-width letters, and the formatting characters behind "Trojan Source" (CVE-2021-42574).
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
-
 /// `path` as one word of a shell's command line.
 fn shell_word(path: &Path) -> String {
     let bytes = path.as_os_str().as_bytes();
     match std::str::from_utf8(bytes) {
-        Ok(text) if printable(text) == text => format!("'{}'", text.replace('\'', r"'\''")),
+        Ok(text) if safe(text) == text => format!("'{}'", text.replace('\'', r"'\''")),
         _ => ansi_c_word(bytes),
     }
 }
@@ -186,11 +169,6 @@ mod tests {
     use std::ffi::OsStr;
 
     use super::*;
-
-    #[test]
-    fn a_terminal_is_told_nothing() {
-        assert_eq!(printable("a\x1b[2J\r\u{9b}b\u{202e}é\n"), r"a\u{1b}[2J\u{d}\u{9b}b\u{202e}é\u{a}");
-    }
 
     #[test]
     fn a_shell_takes_a_path_as_one_word() {

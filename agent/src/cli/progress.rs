@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use super::print::printable;
+use evidence_format::safe::safe;
 
 /// Between two drawings: often enough to look alive, too seldom to cost anything.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -26,7 +26,7 @@ impl Line {
     /// Draws what `text` gives, unless it has just drawn.
     pub(super) fn draw(&mut self, text: impl FnOnce() -> String) {
         if self.shown && self.drawn.is_none_or(|drawn| drawn.elapsed() >= REDRAW) {
-            let text: String = printable(&text()).chars().take(LINE_CHARS_MAX).collect();
+            let text: String = safe(&text()).chars().take(LINE_CHARS_MAX).collect();
             let _ = write!(io::stderr(), "\r\x1b[K{text}");
             self.drawn = Some(Instant::now());
         }

@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use super::walk::Entry;
 use super::{FilesError, Target, Watch, kind, open};
 use crate::identity;
+use crate::recorder::errno_text;
 
 /// Files up to here are read before their record begins, so that the record has the length that was read and not the one
 /// that was promised: files of `/proc` promise 0 bytes, those of `/sys` a page.
@@ -182,7 +183,7 @@ impl<'a, 'd, 'w> Recorder<'a, 'd, 'w> {
 
     fn failed(&mut self, path: &Path, error: &io::Error) -> Result<(), FilesError> {
         let mut about = About::new(path, kind::UNKNOWN);
-        about.fields.extend(error.raw_os_error().map(|errno| ("Exhibit-Errno", errno.to_string())));
+        about.fields.extend(Errno::from_io_error(error).map(|errno| ("Exhibit-Errno", errno_text(errno))));
         self.missing(reason(error), about)
     }
 

@@ -87,7 +87,7 @@ fn kind(what: What) -> Option<&'static str> {
 }
 
 /// `13 EACCES`.
-fn errno_text(errno: Errno) -> String {
+pub(crate) fn errno_text(errno: Errno) -> String {
     let name = ERRNO_NAMES.iter().find(|(known, _)| *known == errno).map(|(_, name)| *name);
     name.map_or_else(|| errno.raw_os_error().to_string(), |name| format!("{} {name}", errno.raw_os_error()))
 }

@@ -24,6 +24,7 @@ use rustix::io::Errno;
 
 use crate::read::{Begin, End, Event, Expect, Next, Reader, Request, What};
 use fields::Fields;
+pub(crate) use fields::errno_text;
 pub use tree::{Entry, Found, Listing, Tree, join, name_of};
 pub use watch::Progress;
 pub(crate) use watch::Watch;

@@ -78,7 +78,8 @@ struct Tally {
 
 impl Tally {
     fn text(&self, to: &Path) -> String {
-        let mut text = format!("{} files, {} bytes in {}\n", self.files, self.bytes, crate::safe::safe(&to.to_string_lossy()));
+        let mut text =
+            format!("{} files, {} bytes in {}\n", self.files, self.bytes, evidence_format::safe::safe(&to.to_string_lossy()));
         if self.partial > 0 {
             text += &format!("{} of them are not whole: their records say WARC-Truncated\n", self.partial);
         }

@@ -6,13 +6,13 @@ use clap::Args;
 use evidence_format::config::{Collector, Config, Item};
 use evidence_format::coverage::Window;
 use evidence_format::plan::Step;
+use evidence_format::safe::safe;
 use evidence_format::verify::{Exit, Report};
 
 use crate::failure::Failure;
-use crate::safe::safe;
 use crate::subject::{BundleArgs, Subject};
 use crate::summary::{row, word};
-use crate::{out, summary, verdict};
+use crate::{out, summary};
 
 /// Command line of `inspect`.
 #[derive(Debug, Args)]
@@ -28,12 +28,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<Exit, Failure> {
 }
 
 fn text(report: &Report) -> String {
-    let mut text = verdict::text(report);
-    let signature = summary::signature(report);
-    if signature.is_empty() {
-        return text;
-    }
-    text += &format!("\n{}\n{signature}", verdict::heading(report));
+    let mut text = summary::head(report);
     if let Some(config) = &report.config {
         push_config(&mut text, config);
     }

@@ -2,10 +2,10 @@
 
 use clap::Args;
 use evidence_format::config::Item;
+use evidence_format::safe::safe;
 use evidence_format::verify::Exit;
 
 use crate::failure::Failure;
-use crate::safe::safe;
 use crate::subject::{BundleArgs, Subject};
 use crate::{out, summary};
 

@@ -12,7 +12,6 @@ mod items;
 mod out;
 mod paths;
 mod records;
-mod safe;
 mod shells;
 mod subject;
 mod summary;
@@ -133,7 +132,7 @@ fn main() -> ExitCode {
     match run(&cli.command) {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(failure) => {
-            out::note(&format!("error: {}", safe::safe(&chain(&failure))));
+            out::note(&format!("error: {}", evidence_format::safe::safe(&chain(&failure))));
             ExitCode::from(failure.exit())
         }
     }

@@ -6,9 +6,8 @@
 use std::fmt::Write as _;
 
 use evidence_format::digest::Digest;
+use evidence_format::safe::is_unsafe;
 use evidence_format::warc::path_of_file_uri;
-
-use crate::safe::is_unsafe;
 
 /// Bytes of one component: file systems take 255, and a suffix is put behind it.
 const COMPONENT_BYTES_MAX: usize = 200;

@@ -6,6 +6,7 @@ use clap::Args;
 use evidence_format::config::Item;
 use evidence_format::id::ItemName;
 use evidence_format::item::{Piece, Visit};
+use evidence_format::safe::{safe, safe_bytes, safe_json};
 use evidence_format::segment::Kind;
 use evidence_format::verify::Exit;
 use evidence_format::warc::{Fields, Visitor, Walker};
@@ -13,7 +14,6 @@ use serde_json::json;
 
 use crate::failure::Failure;
 use crate::out;
-use crate::safe::{safe, safe_bytes, safe_json};
 use crate::subject::{BundleArgs, Subject, item_of};
 
 /// Bytes of a record that its line shows.

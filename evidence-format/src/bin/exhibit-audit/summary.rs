@@ -4,17 +4,24 @@ use std::fmt::Write as _;
 
 use evidence_format::config::Item;
 use evidence_format::coverage::{Ended, Gap};
+use evidence_format::safe::safe;
 use evidence_format::statement::Statement;
 use evidence_format::verify::{Finding, Report};
 use serde::Serialize;
 
-use crate::safe::safe;
+use crate::verdict;
 
 /// Named examples shown of each gap; the config has up to `GAP_EXAMPLES_MAX`.
 const EXAMPLES_SHOWN: usize = 3;
 
+/// The verdict, and whose word what follows is.
+pub(crate) fn head(report: &Report) -> String {
+    let (verdict, signature) = (verdict::text(report), signature(report));
+    if signature.is_empty() { verdict } else { format!("{verdict}\n{}\n{signature}", verdict::heading(report)) }
+}
+
 /// Who signed, for which incident, when, and where in which stream.
-pub(crate) fn signature(report: &Report) -> String {
+fn signature(report: &Report) -> String {
     let mut text = String::new();
     if let Finding::Ok(proof) = &report.signer {
         row(&mut text, "signed by", &format!("{} (SHA-256 of the public key)", proof.key_id().hex()));

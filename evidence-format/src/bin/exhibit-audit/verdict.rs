@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
+use evidence_format::safe::safe;
 use evidence_format::verify::{Exit, Finding, Report};
 
 use crate::failure::Failure;
 use crate::out;
-use crate::safe::safe;
 
 /// The verdict, the bundle's id, and a line for each finding.
 pub(crate) fn text(report: &Report) -> String {

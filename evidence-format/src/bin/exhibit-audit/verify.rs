@@ -1,12 +1,12 @@
 //! `exhibit-audit verify`: the five findings, then what the bundle says of itself.
 
 use clap::Args;
+use evidence_format::safe::safe_json;
 use evidence_format::verify::{Exit, Report};
 
 use crate::failure::Failure;
-use crate::safe::safe_json;
 use crate::subject::{BundleArgs, Subject};
-use crate::{out, summary, verdict};
+use crate::{out, summary};
 
 /// Command line of `verify`.
 #[derive(Debug, Args)]
@@ -26,12 +26,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, Failure> {
 }
 
 fn text(report: &Report) -> String {
-    let mut text = verdict::text(report);
-    let signature = summary::signature(report);
-    if signature.is_empty() {
-        return text;
-    }
-    text += &format!("\n{}\n{signature}", verdict::heading(report));
+    let mut text = summary::head(report);
     if let Some(config) = &report.config {
         text += &format!("\n{}", summary::table(&config.items, |_| String::new()));
         let gaps = summary::gaps(&config.items);

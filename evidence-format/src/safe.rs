@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 /// True for what a terminal obeys instead of showing, and for what changes the order of the text around it or cannot be seen.
-pub(crate) fn is_unsafe(c: char) -> bool {
+#[must_use]
+pub fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' // marks, overrides, isolates
@@ -15,14 +16,16 @@ pub(crate) fn is_unsafe(c: char) -> bool {
 }
 
 /// `text` on one line, in which every unsafe character stands as `\n`, `\t` or `\u{1b}`.
-pub(crate) fn safe(text: &str) -> String {
+#[must_use]
+pub fn safe(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     push_safe(&mut out, text);
     out
 }
 
 /// Like [`safe`], for bytes that may be no text: what is not UTF-8 stands as `\xff`.
-pub(crate) fn safe_bytes(bytes: &[u8]) -> String {
+#[must_use]
+pub fn safe_bytes(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         push_safe(&mut out, chunk.valid());
@@ -34,7 +37,8 @@ pub(crate) fn safe_bytes(bytes: &[u8]) -> String {
 }
 
 /// `value` on one line, with every unsafe character as JSON's own escape: the same document, and nothing that a terminal obeys.
-pub(crate) fn safe_json(value: &Value) -> String {
+#[must_use]
+pub fn safe_json(value: &Value) -> String {
     let mut out = String::new();
     for c in value.to_string().chars() {
         if is_unsafe(c) {
