@@ -156,7 +156,7 @@ fn run(command: &Command) -> Result<Exit, Failure> {
 fn explain(error: &clap::Error) -> ExitCode {
     let text = error.to_string();
     if error.use_stderr() {
-        let lines: Vec<_> = text.trim_end().lines().map(safe::safe).collect();
+        let lines: Vec<_> = text.trim_end().lines().map(evidence_format::safe::safe).collect();
         out::note(&lines.join("\n"));
         return ExitCode::from(USAGE);
     }
