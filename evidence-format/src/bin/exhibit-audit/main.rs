@@ -1,7 +1,7 @@
 //! `exhibit-audit`: verifies a bundle of evidence, and shows what is in it to who does not trust whoever made it.
 //!
 //! It reads files and standard input, and writes standard output or, by `extract`, a new folder. It has no network, no clock and no
-//! configuration; what it trusts stands on its command line. Text from a bundle passes through [`safe`] on its way out, and content
+//! configuration; what it trusts stands on its command line. Text from a bundle passes through [`evidence_format::safe`] on its way out, and content
 //! is shown only of a bundle that was verified.
 
 mod cat;
