@@ -98,3 +98,39 @@ fn files_are_cut_into_the_records_that_they_have() {
         assert_eq!(records(&corpora.join(file)), expected, "{file}");
     }
 }
+
+/// What a JSON document is cut into, told by a parser that keeps all of it in memory: the elements of a page, or the document.
+fn records_of(document: &serde_json::Value) -> u64 {
+    let elements = document.as_array().or_else(|| document["items"].as_array());
+    let elements = elements.map_or(0, |list| list.iter().filter(|element| element.is_object() || element.is_array()).count());
+    elements.max(1) as u64
+}
+
+/// Support bundles of real clusters hold lists, pages and single objects; what is no JSON in them is left out here.
+#[test]
+fn the_objects_of_kubernetes_support_bundles_are_records() {
+    let Some(corpora) = corpora() else { return };
+    // Of the objects, the corpora's README counts those in lists that name their kind; for the second it counts YAML too.
+    for (file, in_lists) in [("troubleshoot-bundle-k3s-2022.tar.gz", 183), ("troubleshoot-bundle-k3s-2025.tar.gz", 359)] {
+        let work = scratch();
+        let plain = work.path().join("plain");
+        fs::create_dir(&plain).expect("a scratch folder");
+        run_ok(Command::new("tar").arg("-xzf").arg(corpora.join("kubernetes").join(file)).arg("-C").arg(&plain));
+        let (mut expected, mut listed) = (0, 0);
+        for (name, content) in files_below(&plain) {
+            match serde_json::from_slice::<serde_json::Value>(&content) {
+                Ok(document) if name.extension().is_some_and(|e| e == "json") => {
+                    expected += records_of(&document);
+                    let is_list = document["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
+                    listed += document["items"].as_array().filter(|_| is_list).map_or(0, Vec::len);
+                }
+                _ => fs::remove_file(plain.join(name)).expect("a scratch folder"),
+            }
+        }
+        let bundle = agent(work.path(), &["seal", plain.to_str().expect("a UTF-8 path")]);
+        assert_eq!(listed, in_lists, "{file}: objects in lists");
+        // each link of the archive is a record too
+        let links = run_ok(Command::new("find").arg(&plain).args(["-type", "l"])).lines().count() as u64;
+        assert_eq!(bundle.receipt["records"].as_u64(), Some(expected + links), "{file}: records");
+    }
+}
