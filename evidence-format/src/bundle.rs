@@ -287,10 +287,10 @@ impl Sealed {
         let folder = self.folder.as_ref().expect("present until published");
         let mut tar = tar::Writer::new(out);
         let index = self.index();
-        tar.file(OCI_LAYOUT, OCI_LAYOUT_CONTENT.len() as u64, &mut &OCI_LAYOUT_CONTENT[..])?;
-        tar.file(INDEX, index.len() as u64, &mut &index[..])?;
+        tar.file(OCI_LAYOUT, OCI_LAYOUT_CONTENT.len() as u64, OCI_LAYOUT_CONTENT)?;
+        tar.file(INDEX, index.len() as u64, &index[..])?;
         for (digest, size) in blob_order(self.manifests.iter().map(|(_, manifest)| manifest)) {
-            tar.file(&blob_name(&digest), size, &mut File::open(folder.blob_path(&digest))?)?;
+            tar.file(&blob_name(&digest), size, File::open(folder.blob_path(&digest))?)?; // from file to file: the kernel copies
         }
         tar.finish()
     }

@@ -131,7 +131,7 @@ fn envelope(payload: &[u8]) -> Vec<u8> {
 fn write_tar(blobs: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let blob = |name: &str| blobs.iter().find(|(n, _)| *n == name).map_or(&[][..], |(_, blob)| blob);
     let mut tar = Writer::new(Vec::new());
-    let mut file = |name: &str, content: &[u8]| tar.file(name, content.len() as u64, &mut &*content).expect("in memory");
+    let mut file = |name: &str, content: &[u8]| tar.file(name, content.len() as u64, content).expect("in memory");
     file("oci-layout", evidence_format::container::OCI_LAYOUT_CONTENT);
     file("index.json", blob("index"));
     let mut written = Vec::new();

@@ -277,7 +277,7 @@ fn rewrite_tar(bytes: &[u8]) -> Option<Vec<u8>> {
         let mut content = Vec::new();
         let size = file.size;
         { file }.content.read_to_end(&mut content).ok()?;
-        writer.file(name, size, &mut &content[..]).ok()?;
+        writer.file(name, size, &content[..]).ok()?;
         at += 512 + content.len().next_multiple_of(512);
     }
     reader.finish().ok()?;

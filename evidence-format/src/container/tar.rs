@@ -31,7 +31,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// Reading or writing failed, or `content` has another size.
-    pub fn file(&mut self, name: &str, size: u64, content: &mut dyn Read) -> io::Result<()> {
+    pub fn file<R: Read>(&mut self, name: &str, size: u64, content: R) -> io::Result<()> {
         self.0.write_all(&entry_header(name, size))?;
         let copied = io::copy(&mut content.take(size), &mut self.0)?;
         if copied != size {
@@ -236,8 +236,8 @@ mod tests {
 
     fn two_files() -> Vec<u8> {
         let mut writer = Writer::new(Vec::new());
-        writer.file("oci-layout", 3, &mut &b"abc"[..]).expect("in memory");
-        writer.file("index.json", 512, &mut &[b'x'; 512][..]).expect("in memory");
+        writer.file("oci-layout", 3, &b"abc"[..]).expect("in memory");
+        writer.file("index.json", 512, &[b'x'; 512][..]).expect("in memory");
         writer.finish().expect("in memory")
     }
 

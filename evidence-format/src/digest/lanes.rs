@@ -168,10 +168,7 @@ type CompressPair = fn(&mut [State; 2], [&[Block]; 2]);
 /// The fastest way that this processor has.
 fn compress_pair() -> CompressPair {
     #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("sha")
-        && std::arch::is_x86_feature_detected!("sse4.1")
-        && std::arch::is_x86_feature_detected!("ssse3")
-    {
+    if std::arch::is_x86_feature_detected!("sha") && std::arch::is_x86_feature_detected!("avx") {
         return sha_ni::compress_pair_detected;
     }
     compress_one_by_one
@@ -220,7 +217,7 @@ mod sha_ni {
         unsafe { compress_pair(states, blocks) }
     }
 
-    #[target_feature(enable = "sha,sse4.1,ssse3")]
+    #[target_feature(enable = "sha,avx")]
     fn compress_pair(states: &mut [State; 2], blocks: [&[Block]; 2]) {
         let mut lanes = [pack(&states[0]), pack(&states[1])];
         for (a, b) in blocks[0].iter().zip(blocks[1]) {
@@ -242,7 +239,7 @@ mod sha_ni {
     /// Four rounds of both lanes, and the message words of 16 rounds later. The last four steps make words that nobody takes, which
     /// costs less than to ask. `I` is the step modulo 4: known to the compiler, it keeps the words in registers.
     #[inline]
-    #[target_feature(enable = "sha,sse4.1,ssse3")]
+    #[target_feature(enable = "sha,avx")]
     fn four_rounds<const I: usize>(lanes: &mut [[__m128i; 2]; 2], words: &mut [[__m128i; 4]; 2], k: [u32; 4]) {
         // No closures here: one inside `map` is a call of its own, since `map` has not the features to take it in.
         let k = _mm_set_epi32(k[3].cast_signed(), k[2].cast_signed(), k[1].cast_signed(), k[0].cast_signed());
@@ -258,7 +255,7 @@ mod sha_ni {
 
     /// The block's 16 words.
     #[inline]
-    #[target_feature(enable = "sha,sse4.1,ssse3")]
+    #[target_feature(enable = "sha,avx")]
     fn schedule(block: &Block) -> [__m128i; 4] {
         let big_endian = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
         let mut words = [_mm_setzero_si128(); 4];
@@ -272,14 +269,14 @@ mod sha_ni {
 
     /// From `a…h` to the two registers that the instructions want: `abef` and `cdgh`.
     #[inline]
-    #[target_feature(enable = "sha,sse4.1,ssse3")]
+    #[target_feature(enable = "sha,avx")]
     fn pack(state: &State) -> [__m128i; 2] {
         let [a, b, c, d, e, f, g, h] = state.map(u32::cast_signed);
         [_mm_set_epi32(a, b, e, f), _mm_set_epi32(c, d, g, h)]
     }
 
     #[inline]
-    #[target_feature(enable = "sha,sse4.1,ssse3")]
+    #[target_feature(enable = "sha,avx")]
     fn unpack([abef, cdgh]: [__m128i; 2]) -> State {
         let words = |v| [_mm_extract_epi32(v, 3), _mm_extract_epi32(v, 2), _mm_extract_epi32(v, 1), _mm_extract_epi32(v, 0)];
         let ([a, b, e, f], [c, d, g, h]) = (words(abef), words(cdgh));

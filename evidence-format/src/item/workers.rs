@@ -11,6 +11,10 @@ use super::Chunk;
 use crate::container::zstd::{Compressor, Decompressor, FrameError};
 use crate::limits::FRAME_BYTES_MAX;
 
+/// Chunks that wait while every worker has one. With one, workers run dry while the oldest chunk is being written; with two, sealing
+/// 1 GB on 2 cores takes 15 % less; more change nothing.
+const WAITING_CHUNKS: usize = 2;
+
 /// Workers that compress, and the size of the frames they make; kept from item to item, so that their memory is.
 pub struct Pack {
     pub(super) workers: Workers,
@@ -19,7 +23,7 @@ pub struct Pack {
 
 impl Pack {
     /// `frame_bytes` is the most plaintext in one frame, from 4 KiB to [`FRAME_BYTES_MAX`]; memory is about
-    /// `(threads + 2) × 2 × frame_bytes` at most, and half of that for data that compresses well.
+    /// `(threads + 3) × 2 × frame_bytes` at most, and half of that for data that compresses well.
     ///
     /// # Panics
     /// `frame_bytes` is out of its range.
@@ -66,7 +70,15 @@ impl Workers {
             thread::spawn(move || work(task, &queue, &finished))
         };
         let threads: Vec<_> = (0..threads.get()).map(spawn).collect();
-        Self { jobs: Some(jobs), done, back: VecDeque::new(), next: 0, idle: Vec::new(), out_max: threads.len() + 1, threads }
+        Self {
+            jobs: Some(jobs),
+            done,
+            back: VecDeque::new(),
+            next: 0,
+            idle: Vec::new(),
+            out_max: threads.len() + WAITING_CHUNKS,
+            threads,
+        }
     }
 
     /// A chunk to fill.
