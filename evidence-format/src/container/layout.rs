@@ -92,12 +92,15 @@ impl DraftFolder {
     /// Makes the folder, marked as unfinished. It must not exist yet.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         fs::create_dir(path)?;
-        fs::write(
+        let marked = fs::write(
             path.join(UNFINISHED),
             "A capture was writing here and has not sealed it. If no capture is running, it was interrupted:\n\
              nothing vouches for these files, and no verifier accepts them.\n",
-        )?;
-        fs::create_dir_all(path.join(BLOBS))?;
+        );
+        if let Err(e) = marked.and_then(|()| fs::create_dir_all(path.join(BLOBS))) {
+            let _ = fs::remove_dir_all(path); // the first error is the one to tell
+            return Err(e);
+        }
         Ok(Self { path: path.to_owned() })
     }
 
