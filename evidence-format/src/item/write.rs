@@ -265,14 +265,14 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         block_bytes: u64,
         block: &mut dyn Read,
     ) -> Result<Streamed, WriteItemError> {
-        let mut streamed = Streamed { kept: 0, error: None };
+        let mut block = Block { reader: block, ended: false, streamed: Streamed { kept: 0, error: None } };
         let mut left = block_bytes;
         while left > 0 {
             self.make_room(segmenter.as_mut())?;
             let room = &mut self.cut.chunk.plain[self.cut.filled..self.pack.frame_bytes];
             let want = room.len().min(READ_BYTES).min(usize::try_from(left).unwrap_or(usize::MAX));
-            let got = read_full_or_zeros(block, &mut room[..want], &mut streamed);
-            if streamed.error.as_ref().and_then(io::Error::get_ref).is_some_and(|error| error.is::<Stop>()) {
+            let got = block.fill(&mut room[..want]);
+            if block.is_stopped() {
                 return Err(WriteItemError::Stopped { item: self.name.clone() });
             }
             let segmenter = segmenter.get_or_insert_with(|| Segmenter::sniff(&room[..got.min(SNIFF_BYTES)]));
@@ -283,7 +283,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
             segmenter.finish(&mut |kind, len| self.cut.take(kind, len));
             self.list_segments()?;
         }
-        Ok(streamed)
+        Ok(block.streamed)
     }
 
     /// Lets the segmenter see the next `n` bytes of the chunk, in small steps.
@@ -405,22 +405,99 @@ fn fresh(pack: &mut Pack) -> Chunk {
     chunk
 }
 
-/// Reads until `buffer` is full. What the reader fails to give becomes zero bytes; `streamed` tells.
-fn read_full_or_zeros(reader: &mut dyn Read, buffer: &mut [u8], streamed: &mut Streamed) -> usize {
-    loop {
-        match reader.read(buffer) {
-            Ok(n @ 1..) => {
-                streamed.kept += n as u64;
-                return n;
+/// A block's reader. It is not asked again once it has ended or failed: what it gave then would stand behind zero bytes, at another
+/// place than it has in the object.
+struct Block<'r> {
+    reader: &'r mut dyn Read,
+    ended: bool,
+    streamed: Streamed,
+}
+
+impl Block<'_> {
+    /// Reads once into `buffer`; zero bytes fill all of it where nothing more is to be had. Says how many bytes it gave.
+    fn fill(&mut self, buffer: &mut [u8]) -> usize {
+        while !self.ended {
+            match self.reader.read(buffer) {
+                Ok(n @ 1..) => {
+                    self.streamed.kept += n as u64;
+                    return n;
+                }
+                Ok(0) => self.ended = true,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => {
+                    self.streamed.error = Some(e);
+                    self.ended = true;
+                }
             }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Ok(0) => break,
-            Err(e) => {
-                streamed.error.get_or_insert(e);
-                break;
+        }
+        buffer.fill(0);
+        buffer.len()
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.streamed.error.as_ref().and_then(io::Error::get_ref).is_some_and(|error| error.is::<Stop>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use super::*;
+    use crate::item::{Piece, Visit, Workers, read_item};
+
+    /// Gives `first`, fails (or ends) once, and would then go on.
+    struct Recovers {
+        first: &'static [u8],
+        fails: bool,
+        asked: usize,
+    }
+
+    impl Read for Recovers {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.asked += 1;
+            match self.asked {
+                1 => self.first.read(buffer),
+                2 if self.fails => Err(io::Error::other("bad block")),
+                2 => Ok(0),
+                _ => (&b"LATER"[..]).read(buffer),
             }
         }
     }
-    buffer.fill(0);
-    buffer.len()
+
+    #[derive(Default)]
+    struct All(Vec<u8>);
+
+    impl Visit for All {
+        fn piece(&mut self, _: Piece, bytes: &[u8]) -> io::Result<()> {
+            self.0.extend(bytes);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nothing_is_taken_from_a_reader_that_has_ended_or_failed() {
+        for fails in [true, false] {
+            let (name, key): (ItemName, _) = ("x".parse().expect("a name"), DisclosureKey::new([0; 32]));
+            let mut pack = Pack::new(NonZeroUsize::MIN, 4096);
+            let header = Header {
+                kind: RecordType::Resource,
+                target_uri: None,
+                date: "2026-11-23T13:40:17Z".parse().expect("a time"),
+                content_type: "text/plain",
+                truncated: None,
+                fields: &[],
+            };
+            let blobs = (Vec::new(), Vec::new());
+            let mut item = ItemWriter::start(&mut pack, name.clone(), &key, RecordIds::new([0; 8]), blobs).expect("memory");
+            let mut reader = Recovers { first: b"before", fails, asked: 0 };
+            let streamed = item.record_stream(&header, 10_000, &mut reader).expect("memory");
+            assert_eq!((streamed.kept, streamed.error.is_some()), (6, fails));
+            let (_, layer, list) = item.finish(&[0; 32]).expect("memory");
+            let (mut all, mut workers) = (All::default(), Workers::unpack(NonZeroUsize::MIN));
+            read_item(&name, &key, (&layer[..], &list[..]), u64::MAX, &mut workers, &mut all).expect("own output");
+            let block = [&b"\r\n\r\nbefore"[..], &[0; 9994], b"\r\n\r\n"].concat();
+            assert!(all.0.ends_with(&block), "the rest is zero bytes");
+        }
+    }
 }

@@ -177,10 +177,7 @@ impl Reading<'_> {
         for descriptor in manifests.iter().filter(|m| m.artifact_type != BUNDLE).flat_map(Manifest::blobs) {
             match sizes_read.insert(descriptor.digest, descriptor.size) {
                 Some(size) if size == descriptor.size => {}
-                Some(size) => {
-                    let detail = format!("has {size} bytes where a descriptor says {}", descriptor.size);
-                    return Err(Fault::new(Code::BlobSize, blob_name(&descriptor.digest), detail));
-                }
+                Some(size) => return Err(size_fault(descriptor, size)),
                 None if attestations.contains(&descriptor.digest) => self.read_attestation(descriptor)?,
                 None => self.check_blob(descriptor)?,
             }
