@@ -1,1 +1,3 @@
-//! x
+//! The collector: captures volatile evidence when an incident is declared, seals it, and keeps its timeline.
+
+pub mod store;
