@@ -3,6 +3,7 @@
 //! [`ledger`] is the database: incidents, passes, what has been staged and sealed, the timeline. [`blobs`] has the bytes.
 
 pub mod blobs;
+pub mod database;
 pub mod ledger;
 #[cfg(test)]
 mod testing;

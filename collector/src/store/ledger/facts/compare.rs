@@ -6,8 +6,7 @@ use evidence_format::time::Timestamp;
 use sqlx::{AnyConnection, query};
 
 use super::{FactRow, PAGE_FACTS_MAX, fact_row};
-use crate::store::ledger::retry::Failure;
-use crate::store::ledger::rows::{Query, all, get, nanoseconds, signed};
+use crate::store::database::rows::{Query, all, get, nanoseconds, signed};
 use crate::store::ledger::{Ledger, LedgerError, PassKey};
 
 /// The difference between a pass and those before it, by event ids. Records without one are not compared.
@@ -40,12 +39,13 @@ impl Ledger {
         let window = nanoseconds(*window.start())..=nanoseconds(*window.end());
         let late = &Difference { key, of: this.clone(), without: earlier.clone(), window: i64::MIN..=i64::MAX, limit };
         let gone = &Difference { key, of: earlier, without: this, window, limit };
-        self.read("compare the passes", |mut db| async move {
-            let (late, late_count) = late.find(&mut db).await?;
-            let (gone, gone_count) = gone.find(&mut db).await?;
-            Ok(Comparison { late, late_count, gone, gone_count })
-        })
-        .await
+        self.db
+            .read("compare the passes", |mut db| async move {
+                let (late, late_count) = late.find(&mut db).await?;
+                let (gone, gone_count) = gone.find(&mut db).await?;
+                Ok(Comparison { late, late_count, gone, gone_count })
+            })
+            .await
     }
 }
 
@@ -59,7 +59,7 @@ struct Difference<'k> {
 }
 
 impl Difference<'_> {
-    async fn find(&self, db: &mut AnyConnection) -> Result<(Vec<FactRow>, u64), Failure> {
+    async fn find(&self, db: &mut AnyConnection) -> Result<(Vec<FactRow>, u64), sqlx::Error> {
         let limit = signed(self.limit.min(PAGE_FACTS_MAX).into());
         let rows = all(db, self.bind(ROWS).bind(limit), fact_row).await?;
         let count = self.bind(COUNT).fetch_one(db).await?;
