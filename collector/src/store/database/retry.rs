@@ -98,10 +98,18 @@ impl Database {
         E: From<DatabaseError>,
         F: Future<Output = Result<T, sqlx::Error>>,
     {
+        self.again(attempt, || async { work(self.readers.acquire().await?).await }).await
+    }
+
+    /// Runs `work`, which may run twice; again if the database was away or in conflict.
+    pub(in crate::store) async fn again<T, E, F>(&self, attempt: &'static str, work: impl Fn() -> F) -> Result<T, E>
+    where
+        E: From<DatabaseError>,
+        F: Future<Output = Result<T, sqlx::Error>>,
+    {
         let mut retry = Retry::begin(attempt, self.patience);
         loop {
-            let once = async { work(self.readers.acquire().await?).await };
-            match timeout(Duration::from_secs(ATTEMPT_SECONDS_MAX), once).await.unwrap_or_else(|_| Err(no_answer())) {
+            match timeout(Duration::from_secs(ATTEMPT_SECONDS_MAX), work()).await.unwrap_or_else(|_| Err(no_answer())) {
                 Ok(value) => return Ok(value),
                 Err(cause) => retry.pause(Failure::Database(cause)).await?,
             }
