@@ -11,7 +11,7 @@ use super::{BlobError, Blobs, Kind, file, keeps_to_every_case, pattern};
 use crate::store::blobs::{BlobsConfig, S3Config};
 use crate::store::testing::skipped;
 
-async fn open(folder: &Path) -> Result<Blobs, BlobError> {
+pub(super) async fn open(folder: &Path) -> Result<Blobs, BlobError> {
     Blobs::open(&BlobsConfig { location: folder.display().to_string(), s3: S3Config::default(), lock: None }).await
 }
 

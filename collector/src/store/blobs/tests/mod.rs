@@ -1,5 +1,6 @@
 //! What must hold of the blob store, wherever it is.
 
+mod crash;
 mod folder;
 
 use bytes::Bytes;
