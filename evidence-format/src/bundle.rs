@@ -79,6 +79,8 @@ pub struct Draft {
 pub struct Facts {
     /// The incident.
     pub incident: IncidentId,
+    /// The first bundle of the capture, if this one adds to it.
+    pub supplements: Option<Digest>,
     /// The window asked for.
     pub window: Option<Window>,
     /// What was going to be captured.
@@ -136,8 +138,8 @@ impl Draft {
             |blob: &[u8]| folder.write(blob).map_err(|cause| BundleError::Write { path: folder.path().to_owned(), cause });
         let disclosure_key = write(self.key.as_bytes())?;
         self.sizes.insert(disclosure_key, self.key.as_bytes().len() as u64);
-        let Facts { incident, window, plan, collector, clock } = facts;
-        let config = Config { version: VERSION, incident, window, plan, collector, clock, disclosure_key, items };
+        let Facts { incident, supplements, window, plan, collector, clock } = facts;
+        let config = Config { version: VERSION, incident, supplements, window, plan, collector, clock, disclosure_key, items };
         let config_blob = config.encode();
         write(&config_blob)?;
 

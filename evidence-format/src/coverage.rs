@@ -25,6 +25,10 @@ pub struct Coverage {
     pub effective: Option<Window>,
     /// Requests answered, or objects opened (files, folders).
     pub pages: u64,
+    /// Requests sent, those that failed and those that were repeated included; 0 where objects were opened and nobody was asked.
+    pub attempts: u64,
+    /// Events or objects that the source delivered, duplicates included; `None` where they were not counted.
+    pub events: Option<u64>,
     /// Objects or events that the source itself says there are; `None` where it does not say.
     pub declared: Option<u64>,
     /// Time of the first event; `None` where events were not looked into.
@@ -140,6 +144,8 @@ impl Coverage {
             asked: None,
             effective: None,
             pages: 0,
+            attempts: 0,
+            events: None,
             declared: None,
             first: None,
             last: None,

@@ -142,6 +142,7 @@ pub fn seal(draft: &mut Draft, targets: &[Target], watch: &mut Watch<'_>) -> Res
         account: None,
         region: None,
         identity: Some(identity::identity()),
+        clock: None,
     };
     for target in targets {
         let walk = Walk::new(target.path.clone(), watch.skip);

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use evidence_format::config::{ClockReading, Collector, Config, Item, Redaction, Source, VERSION};
+use evidence_format::config::{ClockReading, Collector, Config, Item, Redaction, Source, SourceClock, VERSION};
 use evidence_format::container::OCI_LAYOUT_CONTENT;
 use evidence_format::coverage::{Coverage, GapReason, Window};
 use evidence_format::digest::Digest;
@@ -85,6 +85,7 @@ fn a_config() -> Config {
     let mut coverage = Coverage::new();
     coverage.asked = Some(Window { from: time(), until: time() });
     coverage.declared = Some(5);
+    (coverage.attempts, coverage.events) = (3, Some(6));
     coverage.gap(GapReason::Vanished, "/proc/1/status", 1, 2);
     coverage.gap(GapReason::TooLarge, "/var/log/\u{e9}\u{1f600}\t\"", 1 << 40, 1 << 52);
     let source = Source {
@@ -93,6 +94,7 @@ fn a_config() -> Config {
         account: None,
         region: Some("r".to_owned()),
         identity: None,
+        clock: Some(SourceClock { samples: 7, offset_milliseconds_min: -250, offset_milliseconds_max: 1 << 40 }),
     };
     let redactions = vec![Redaction { what: "values".to_owned(), count: 3 }];
     let first = Item::new(&item, source.clone(), coverage, redactions);
@@ -100,13 +102,14 @@ fn a_config() -> Config {
         name: "item1".parse().expect("a valid name"),
         layer: Digest::of(b"layer1"),
         segments: Digest::of(b"segments1"),
-        ..Item::new(&item, source, Coverage::new(), Vec::new())
+        ..Item::new(&item, Source { clock: None, ..source }, Coverage::new(), Vec::new())
     };
     let step =
         |item: &Item| Step { item: item.name.clone(), what: "x".to_owned(), object_bytes_max: Some(9), item_bytes_max: None };
     Config {
         version: VERSION,
         incident: "INC-1".parse().expect("a valid id"),
+        supplements: Some(Digest::of(b"first")),
         window: None,
         plan: Plan { deadline_seconds: Some(60), steps: vec![step(&first), step(&second)] },
         collector: Collector {
@@ -128,7 +131,7 @@ fn a_config() -> Config {
 pub(crate) fn config() -> Vec<Vec<u8>> {
     let full = a_config();
     let bare =
-        Config { items: Vec::new(), clock: Vec::new(), plan: Plan { steps: Vec::new(), ..full.plan.clone() }, ..full.clone() };
+        Config { supplements: None, items: Vec::new(), plan: Plan { steps: Vec::new(), ..full.plan.clone() }, ..full.clone() };
     vec![full.encode(), bare.encode()]
 }
 
