@@ -9,7 +9,7 @@ use crate::coverage::{Coverage, Window};
 use crate::digest::Digest;
 use crate::id::{IncidentId, ItemName};
 use crate::item::FinishedItem;
-use crate::limits::{CONFIG_BYTES_MAX, ITEM_BYTES_MAX, ITEMS_MAX, JSON_INTEGER_MAX};
+use crate::limits::{CONFIG_BYTES_MAX, GAP_EXAMPLES_MAX, ITEM_BYTES_MAX, ITEMS_MAX, JSON_INTEGER_MAX};
 use crate::plan::Plan;
 use crate::time::Timestamp;
 use crate::tree::Root;
@@ -215,6 +215,9 @@ impl Config {
         }
         if self.items.iter().any(|item| item.bytes > ITEM_BYTES_MAX.min(JSON_INTEGER_MAX) || item.records > item.bytes) {
             return Err("an item's size is out of range");
+        }
+        if self.items.iter().flat_map(|item| &item.coverage.gaps).any(|gap| gap.examples.len() > GAP_EXAMPLES_MAX) {
+            return Err("a gap has too many examples");
         }
         if self.items.iter().filter_map(|item| item.source.clock).any(|clock| !clock.is_consistent()) {
             return Err("a source's clock has no samples, or its offsets are the wrong way round");

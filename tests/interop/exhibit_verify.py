@@ -58,7 +58,8 @@ INCIDENT, ITEM = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,63}"), re.compile("[a-z
 BASE64 = re.compile("([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-Za-z0-9+/][AQgw]==)?")
 KEY_ID, SIGNATURE = re.compile("[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]="), re.compile("[A-Za-z0-9+/]{85}[AQgw]==")
 ENDED = re.compile("complete|deadline|limit|forbidden|not_found|gone|throttled|cancelled|failed")
-REASON = re.compile("permission_denied|vanished|too_large|shrank|hung|special_file|read_failed|deadline|over_budget|cancelled|unsupported|crashed")
+REASON = re.compile("permission_denied|vanished|too_large|shrank|hung|special_file|read_failed|deadline|over_budget|cancelled|unsupported|crashed"
+                    "|retention|rate_limited|unreachable|malformed|unauthenticated|refused")
 TEXT0, INT0, TIME0, WINDOW = (None, text), (None, whole), (None, time), (None, {"from": time, "until": time})
 ANNOTATIONS = lambda value: isinstance(value, dict) and all(isinstance(member, str) for member in value.values())
 DESCRIPTOR = {"annotations?": ANNOTATIONS, "artifactType?": text, "digest": DIGEST, "mediaType": text, "size": whole}
@@ -330,6 +331,7 @@ class Verifier:
         uses = collections.Counter([key] + [i[name] for i in items for name in ("layer", "segments")])
         need(len({i["name"] for i in items}) == len(items) <= 10000 and len(steps) <= 10000, "config", "number or names of items")
         need(all(i["records"] <= i["bytes"] <= 1 << 44 and uses[i["layer"]] == 1 and i["segments"] != key for i in items), "config", "sizes or digests")
+        need(all(len(gap["examples"]) <= 16 for i in items for gap in i["coverage"]["gaps"]), "config", "number of examples")
         clocks = [i["source"]["clock"] for i in items if i["source"]["clock"]]
         need(all(c["samples"] and c["offsetMillisecondsMin"] <= c["offsetMillisecondsMax"] for c in clocks), "config", "clock of a source")
         self.config, wanted = config, [("disclosure-key.v1", "disclosure-key", key)]                                     # step 7

@@ -12,7 +12,7 @@ use evidence_format::item::Pack;
 use evidence_format::segment::Kind::{Glue, Record};
 use evidence_format::statement::{Predicate, Role, Stream};
 use evidence_format::warc::{Header, RecordType};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::items::{Item, source_clock, warc_header};
 use super::parts::{Doc, KEY_A, KEY_B, Parts, Referrer, attestation, secret_key};
@@ -334,6 +334,7 @@ fn gaps() -> Vec<Vector> {
             with_gap().set(Doc::Config, "/plan/steps", step("sockets")),
             "failed plan-items",
         ),
+        not_whole("074-every-reason", Parts::base().set(Doc::Config, "/items/0/coverage/gaps", every_reason()), "failed gaps"),
         Vector::new(
             "075-no-key-given",
             "§7.2: the auditor gave no key: not checked",
@@ -342,4 +343,12 @@ fn gaps() -> Vec<Vector> {
         )
         .keys(&[]),
     ]
+}
+
+/// A gap for each reason, with as many examples as there may be.
+fn every_reason() -> Value {
+    const REASONS: &str = "permission_denied vanished too_large shrank hung special_file read_failed deadline over_budget cancelled \
+        unsupported crashed retention rate_limited unreachable malformed unauthenticated refused";
+    let gap = |reason| json!({"reason": reason, "count": 20, "examples": vec!["x"; 16], "bytesKept": 0, "bytesLost": 0});
+    REASONS.split(' ').map(gap).collect()
 }

@@ -73,7 +73,17 @@ fn names() -> Vec<Vector> {
             base("/items/0/coverage/ended", json!("finished")),
             CONFIG,
         ),
+        v(
+            "419-unknown-reason",
+            "4: `reason` is one of the words given",
+            base("/items/0/coverage/gaps", json!([gap("throttled", 1)])),
+            CONFIG,
+        ),
     ]
+}
+
+fn gap(reason: &str, examples: usize) -> Value {
+    json!({"reason": reason, "count": examples, "examples": vec!["x"; examples], "bytesKept": 0, "bytesLost": 0})
 }
 
 fn times() -> Vec<Vector> {
@@ -108,6 +118,12 @@ fn consistency() -> Vec<Vector> {
             "447-clock-the-wrong-way-round",
             "4: the smallest offset is not above the largest",
             base("/items/0/source/clock", source_clock(2, 1, 0)),
+            CONFIG,
+        ),
+        v(
+            "448-seventeen-examples",
+            "4: a gap has at most 16 examples",
+            base("/items/0/coverage/gaps", json!([gap("vanished", 17)])),
             CONFIG,
         ),
     ]
