@@ -8,6 +8,7 @@ use evidence_format::id::{IncidentId, ItemName};
 use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::ask::CaptureAsk;
 use super::calendar::Day;
 use super::checklist::{ClosureItem, Progress, Step};
 use super::custody::{Evidence, FindingKind, PassKind, Verified};
@@ -137,6 +138,9 @@ pub enum Change {
     /// Somebody added a screenshot, a ticket, a command history.
     #[serde(rename = "evidence.attached")]
     Attached { bundle: Digest, name: Line, bytes: u64, sha256: Digest },
+    /// Evidence is asked for: at the declaration, or once more.
+    #[serde(rename = "capture.asked")]
+    CaptureAsked { ask: Box<CaptureAsk> },
     /// What is to be captured was decided.
     #[serde(rename = "capture.planned")]
     CapturePlanned { window: Option<Window>, passes: u64, steps: u64, left_out: u64, unavailable: Vec<SourceName> },
@@ -229,6 +233,7 @@ impl Change {
             Self::NextUpdateSet { .. } => "update.next",
             Self::Note { .. } => "note",
             Self::Attached { .. } => "evidence.attached",
+            Self::CaptureAsked { .. } => "capture.asked",
             Self::CapturePlanned { .. } => "capture.planned",
             Self::CaptureStarted { .. } => "capture.started",
             Self::CaptureFailed { .. } => "capture.failed",

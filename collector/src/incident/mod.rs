@@ -5,6 +5,7 @@
 //! the time comes in as a value.
 
 mod apply;
+mod ask;
 pub mod brief;
 mod calendar;
 mod checklist;
@@ -30,6 +31,7 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 
 pub use apply::ReplayError;
+pub use ask::CaptureAsk;
 pub use calendar::{Day, ParseDayError};
 pub use checklist::{
     Answered, ClosureItem, CorrectiveAction, FIRST_MINUTES, List, ParseChecklistError, Progress, REVIEW_BUSINESS_DAYS, Step,

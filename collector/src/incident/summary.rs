@@ -6,6 +6,7 @@ use evidence_format::safe::safe;
 
 use super::checklist::Progress;
 use super::entry::Change;
+use super::names::SourceName;
 
 /// Characters of a note that stand in the timeline; the entry has all of it.
 const NOTE_CHARS_MAX: usize = 160;
@@ -77,6 +78,7 @@ fn of_work(change: &Change) -> String {
 fn of_custody(change: &Change) -> String {
     match change {
         Change::Attached { name, bytes, sha256, .. } => format!("attached {name} ({bytes} bytes, {sha256})"),
+        Change::CaptureAsked { ask } => format!("evidence asked for{}", of_sources(&ask.sources)),
         Change::CapturePlanned { passes, steps, left_out, unavailable, .. } => {
             let names: Vec<String> = unavailable.iter().map(ToString::to_string).collect();
             let without = if names.is_empty() { String::new() } else { format!(", without {}", names.join(", ")) };
@@ -105,6 +107,11 @@ fn step_changed(step: &str, from: &Progress, to: &Progress) -> String {
 
 fn or<T: Display>(value: Option<&T>, otherwise: &str) -> String {
     value.map_or_else(|| otherwise.to_owned(), ToString::to_string)
+}
+
+fn of_sources(sources: &[SourceName]) -> String {
+    let names: Vec<&str> = sources.iter().map(SourceName::as_str).collect();
+    if names.is_empty() { String::new() } else { format!(" from {}", names.join(", ")) }
 }
 
 fn because<T: Display>(reason: Option<&T>) -> String {

@@ -18,7 +18,7 @@ pub(super) const ASK: u32 = 10_000;
 
 /// An incident to be declared.
 #[derive(Debug, Clone)]
-pub struct Wish {
+pub struct Declaring {
     /// What is known of it. Its id is drawn if there is none.
     pub declaration: Declaration,
     /// Who declares it.
@@ -54,7 +54,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// See [`DeclareError`].
-    pub async fn declare(&self, wish: Wish) -> Result<(IncidentId, bool), DeclareError> {
+    pub async fn declare(&self, wish: Declaring) -> Result<(IncidentId, bool), DeclareError> {
         let now = clock::now();
         let id = wish.declaration.incident.clone();
         let mut changes = vec![incident::declare(wish.declaration, &self.plays, now)?];

@@ -32,7 +32,7 @@ use crate::store::jobs::{Job, Jobs, JobsError, Until};
 use crate::store::ledger::{LedgerError, PassKey, PassKind, PassRow, PassState};
 use crate::timeline::{self, DeriveError};
 
-pub use declare::{DeclareError, Wish};
+pub use declare::{DeclareError, Declaring};
 pub use meters::{Meters, Watched};
 
 /// Passes that run at once in one process. Each waits for others most of its time.
