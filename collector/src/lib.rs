@@ -7,3 +7,4 @@ pub mod clock;
 pub mod incident;
 pub mod plan;
 pub mod sources;
+pub mod store;

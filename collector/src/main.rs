@@ -1,1 +1,3 @@
-fn main(){}
+//! `exhibit`: the collector.
+
+fn main() {}

@@ -1,0 +1,127 @@
+-- What the collector must not forget, in SQL that SQLite and PostgreSQL both take.
+-- Times are nanoseconds since 1970-01-01T00:00:00Z. Digests are 64 hex digits. JSON is text: the ledger does not look inside.
+-- On PostgreSQL every TEXT is made TEXT COLLATE "C" (store/ledger/connect.rs), so that both databases order by bytes.
+
+CREATE TABLE incidents (
+    id TEXT NOT NULL PRIMARY KEY,
+    declared_at BIGINT NOT NULL,
+    entries BIGINT NOT NULL -- how many there are, which is the seq of the next
+);
+
+CREATE INDEX incidents_newest ON incidents (declared_at, id);
+
+-- Who has declared which incident, by the digest of the key that makes a declaration idempotent.
+CREATE TABLE declarations (
+    key_digest TEXT NOT NULL PRIMARY KEY,
+    incident TEXT NOT NULL REFERENCES incidents (id)
+);
+
+-- The last number drawn for each name; a number that was drawn is never drawn again.
+CREATE TABLE numbers (
+    name TEXT NOT NULL PRIMARY KEY,
+    last BIGINT NOT NULL
+);
+
+-- The journal of each incident. Append-only.
+CREATE TABLE entries (
+    incident TEXT NOT NULL REFERENCES incidents (id),
+    seq BIGINT NOT NULL,
+    entered_at BIGINT NOT NULL,
+    entered_by TEXT NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (incident, seq)
+);
+
+CREATE TABLE passes (
+    incident TEXT NOT NULL REFERENCES incidents (id),
+    source TEXT NOT NULL,
+    pass BIGINT NOT NULL,
+    kind TEXT NOT NULL, -- first, continuation, settle, again
+    state TEXT NOT NULL, -- waiting, capturing, sealed, failed
+    due_at BIGINT NOT NULL,
+    plan TEXT, -- never changed once set
+    supplements TEXT,
+    PRIMARY KEY (incident, source, pass)
+);
+
+-- What has been fetched and is durable in the blob store, until it is sealed.
+CREATE TABLE pages (
+    incident TEXT NOT NULL,
+    source TEXT NOT NULL,
+    pass BIGINT NOT NULL,
+    step TEXT NOT NULL,
+    seq BIGINT NOT NULL,
+    object_key TEXT NOT NULL,
+    bytes BIGINT NOT NULL,
+    next_cursor TEXT,
+    PRIMARY KEY (incident, source, pass, step, seq),
+    FOREIGN KEY (incident, source, pass) REFERENCES passes (incident, source, pass)
+);
+
+-- Steps that have ended; their pages are complete.
+CREATE TABLE steps (
+    incident TEXT NOT NULL,
+    source TEXT NOT NULL,
+    pass BIGINT NOT NULL,
+    step TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    PRIMARY KEY (incident, source, pass, step),
+    FOREIGN KEY (incident, source, pass) REFERENCES passes (incident, source, pass)
+);
+
+-- Where each signing key stands: its next bundle's number, and the bundle before.
+CREATE TABLE streams (
+    key_id TEXT NOT NULL PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    next_seq BIGINT NOT NULL,
+    prev TEXT
+);
+
+-- The one bundle of each stream that may have been published and is not committed yet.
+CREATE TABLE pending (
+    key_id TEXT NOT NULL PRIMARY KEY REFERENCES streams (key_id),
+    seq BIGINT NOT NULL,
+    bundle TEXT NOT NULL,
+    incident TEXT NOT NULL,
+    source TEXT NOT NULL,
+    pass BIGINT NOT NULL,
+    object_key TEXT NOT NULL,
+    FOREIGN KEY (incident, source, pass) REFERENCES passes (incident, source, pass)
+);
+
+CREATE TABLE bundles (
+    number BIGINT NOT NULL PRIMARY KEY, -- in the order of their commits, over all streams
+    id TEXT NOT NULL UNIQUE,
+    incident TEXT NOT NULL,
+    source TEXT NOT NULL,
+    pass BIGINT NOT NULL,
+    key_id TEXT NOT NULL REFERENCES streams (key_id),
+    stream TEXT NOT NULL,
+    seq BIGINT NOT NULL,
+    prev TEXT,
+    sealed_at BIGINT NOT NULL,
+    object_key TEXT NOT NULL,
+    bytes BIGINT NOT NULL,
+    coverage TEXT NOT NULL,
+    derived BIGINT NOT NULL, -- 1 when all its facts are in the timeline
+    UNIQUE (stream, seq),
+    UNIQUE (incident, source, pass),
+    FOREIGN KEY (incident, source, pass) REFERENCES passes (incident, source, pass)
+);
+
+-- The timeline. Derived from bundles by pure code, so it can be made again.
+CREATE TABLE facts (
+    bundle BIGINT NOT NULL REFERENCES bundles (number),
+    item TEXT NOT NULL,
+    record BIGINT NOT NULL,
+    incident TEXT NOT NULL,
+    happened_at BIGINT NOT NULL,
+    kind TEXT NOT NULL,
+    summary TEXT NOT NULL,
+    event_id TEXT,
+    PRIMARY KEY (bundle, item, record)
+);
+
+CREATE INDEX facts_by_time ON facts (incident, happened_at, bundle, item, record);
+
+CREATE INDEX facts_by_event ON facts (bundle, event_id) WHERE event_id IS NOT NULL;

@@ -1,0 +1,186 @@
+//! Incidents and their journals.
+
+use evidence_format::digest::Digest;
+use evidence_format::id::IncidentId;
+use evidence_format::time::Timestamp;
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, query};
+
+use super::retry::{Earlier, Failure};
+use super::rows::{all, execute, first, get, nanoseconds, number, parsed, signed, time};
+use super::{Ledger, LedgerError};
+
+/// What is to be written into an incident's journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// When it happened.
+    pub at: Timestamp,
+    /// Who did it: a person, an automation, the collector.
+    pub by: String,
+    /// What happened, as JSON.
+    pub body: String,
+}
+
+/// What stands in an incident's journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryRow {
+    /// The incident.
+    pub incident: IncidentId,
+    /// Its place in the journal, from 0: the declaration.
+    pub seq: u64,
+    /// What was written.
+    pub entry: Entry,
+}
+
+/// The answer to a declaration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declared {
+    /// The incident.
+    pub incident: IncidentId,
+    /// False if the same declaration was made before.
+    pub is_new: bool,
+}
+
+impl Ledger {
+    /// Begins the journal of `incident`. The same `idempotency_key` twice is the same incident, whatever the other arguments are.
+    ///
+    /// # Errors
+    /// [`LedgerError::IncidentExists`] if another declaration has taken the name, and failures of the database.
+    pub async fn declare(
+        &self,
+        incident: &IncidentId,
+        declaration: &Entry,
+        idempotency_key: Option<&str>,
+    ) -> Result<Declared, LedgerError> {
+        let key_digest = idempotency_key.map(|key| Digest::of(key.as_bytes()).hex());
+        let key_digest = key_digest.as_deref();
+        self.write("declare the incident", |mut db, earlier| async move {
+            let same_name = entries_from(&mut db, incident, 0, 1).await?.pop();
+            let is_ours = earlier == Earlier::Unknown && same_name.as_ref().is_some_and(|row| row.entry == *declaration);
+            match declared_by(&mut db, key_digest).await? {
+                Some(known) => return Ok((db, Declared { is_new: is_ours && known == *incident, incident: known })),
+                None if is_ours => return Ok((db, Declared { incident: incident.clone(), is_new: true })),
+                None if same_name.is_some() => return Err(LedgerError::IncidentExists(incident.clone()).into()),
+                None => {}
+            }
+            let insert = "INSERT INTO incidents (id, declared_at, entries) VALUES ($1, $2, 0)";
+            execute(&mut db, query(insert).bind(incident.as_str()).bind(nanoseconds(declaration.at))).await?;
+            append_at_end(&mut db, incident, std::slice::from_ref(declaration)).await?;
+            if let Some(key) = key_digest {
+                let insert = "INSERT INTO declarations (key_digest, incident) VALUES ($1, $2)";
+                execute(&mut db, query(insert).bind(key).bind(incident.as_str())).await?;
+            }
+            Ok((db, Declared { incident: incident.clone(), is_new: true }))
+        })
+        .await
+    }
+
+    /// Appends to the journal of `incident`, which must have `expected_seq` entries: those that the caller has decided upon.
+    ///
+    /// # Errors
+    /// [`LedgerError::Contended`] if somebody else appended first, [`LedgerError::UnknownIncident`], and failures of the database.
+    pub async fn append(&self, incident: &IncidentId, expected_seq: u64, entries: &[Entry]) -> Result<(), LedgerError> {
+        self.write("append to the journal", |mut db, earlier| async move {
+            let found = count_entries(&mut db, incident).await?;
+            if found == expected_seq {
+                append_at_end(&mut db, incident, entries).await?;
+                return Ok((db, ()));
+            }
+            let limit = entries.len() as u64;
+            let after = entries_from(&mut db, incident, expected_seq, limit).await?;
+            if earlier == Earlier::Unknown && after.iter().map(|row| &row.entry).eq(entries) {
+                return Ok((db, ()));
+            }
+            Err(LedgerError::Contended { incident: incident.clone(), expected: expected_seq, found }.into())
+        })
+        .await
+    }
+
+    /// The journal of `incident` from `from_seq` on, in order; empty if there is no such incident.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn entries(&self, incident: &IncidentId, from_seq: u64) -> Result<Vec<EntryRow>, LedgerError> {
+        self.read("read the journal", |mut db| async move { entries_from(&mut db, incident, from_seq, u64::MAX).await }).await
+    }
+
+    /// All incidents, the last declared first.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn incidents(&self) -> Result<Vec<IncidentId>, LedgerError> {
+        self.read("list the incidents", |mut db| async move {
+            let select = "SELECT id FROM incidents ORDER BY declared_at DESC, id DESC";
+            all(&mut db, query(select), |row| parsed(row, "id")).await
+        })
+        .await
+    }
+
+    /// The next incident id that begins with `prefix` and is free, such as `INC-2026-001`. Never the same twice, so a number that
+    /// was drawn and not declared is missing later.
+    ///
+    /// # Errors
+    /// [`LedgerError::IncidentPrefix`] if no id can begin so, and failures of the database.
+    pub async fn next_incident(&self, prefix: &str) -> Result<IncidentId, LedgerError> {
+        self.write("draw the next incident number", |mut db, _| async move {
+            loop {
+                let drawn = draw(&mut db, &format!("incident {prefix}")).await?;
+                let refused = |_| LedgerError::IncidentPrefix(prefix.chars().take(80).collect());
+                let incident: IncidentId = format!("{prefix}{drawn:03}").parse().map_err(refused)?;
+                if entries_from(&mut db, &incident, 0, 1).await?.is_empty() {
+                    return Ok((db, incident));
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// Appends wherever the journal ends.
+pub(super) async fn append_at_end(db: &mut AnyConnection, incident: &IncidentId, entries: &[Entry]) -> Result<(), Failure> {
+    let first_seq = count_entries(db, incident).await?;
+    for (entry, seq) in entries.iter().zip(first_seq..) {
+        let insert = "INSERT INTO entries (incident, seq, entered_at, entered_by, body) VALUES ($1, $2, $3, $4, $5)";
+        let insert = query(insert).bind(incident.as_str()).bind(signed(seq)).bind(nanoseconds(entry.at));
+        execute(db, insert.bind(entry.by.as_str()).bind(entry.body.as_str())).await?;
+    }
+    let update = "UPDATE incidents SET entries = entries + $2 WHERE id = $1";
+    execute(db, query(update).bind(incident.as_str()).bind(signed(entries.len() as u64))).await?;
+    Ok(())
+}
+
+/// The next number of this name, from 1.
+pub(super) async fn draw(db: &mut AnyConnection, name: &str) -> Result<i64, Failure> {
+    let upsert = "INSERT INTO numbers (name, last) VALUES ($1, 1)
+        ON CONFLICT (name) DO UPDATE SET last = numbers.last + 1 RETURNING last";
+    get(&query(upsert).bind(name).fetch_one(db).await?, "last")
+}
+
+async fn count_entries(db: &mut AnyConnection, incident: &IncidentId) -> Result<u64, Failure> {
+    let select = "SELECT entries FROM incidents WHERE id = $1";
+    let count = first(db, query(select).bind(incident.as_str()), |row| number(row, "entries")).await?;
+    count.ok_or_else(|| LedgerError::UnknownIncident(incident.clone()).into())
+}
+
+async fn declared_by(db: &mut AnyConnection, key_digest: Option<&str>) -> Result<Option<IncidentId>, Failure> {
+    let Some(key) = key_digest else { return Ok(None) };
+    let select = "SELECT incident FROM declarations WHERE key_digest = $1";
+    first(db, query(select).bind(key), |row| parsed(row, "incident")).await
+}
+
+async fn entries_from(
+    db: &mut AnyConnection,
+    incident: &IncidentId,
+    from_seq: u64,
+    limit: u64,
+) -> Result<Vec<EntryRow>, Failure> {
+    let select = "SELECT incident, seq, entered_at, entered_by, body FROM entries
+        WHERE incident = $1 AND seq >= $2 ORDER BY seq LIMIT $3";
+    let select = query(select).bind(incident.as_str()).bind(signed(from_seq)).bind(signed(limit));
+    all(db, select, entry_row).await
+}
+
+fn entry_row(row: &AnyRow) -> Result<EntryRow, Failure> {
+    let entry = Entry { at: time(row, "entered_at")?, by: get(row, "entered_by")?, body: get(row, "body")? };
+    Ok(EntryRow { incident: parsed(row, "incident")?, seq: number(row, "seq")?, entry })
+}

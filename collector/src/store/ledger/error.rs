@@ -1,0 +1,136 @@
+//! What can go wrong with the ledger, by who must act.
+
+use evidence_format::digest::Digest;
+use evidence_format::id::{IncidentId, KeyId};
+
+use super::{PassKey, Pending};
+
+/// A call to the ledger failed. Nothing of what it was to change has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    // The caller acts.
+    /// Somebody else appended first: read the new entries and decide again.
+    #[error("incident {incident} has {found} entries, not {expected}: somebody else has appended")]
+    Contended {
+        /// The incident.
+        incident: IncidentId,
+        /// How many entries the caller knew of.
+        expected: u64,
+        /// How many there are.
+        found: u64,
+    },
+    /// The name is taken.
+    #[error("incident {0} exists already")]
+    IncidentExists(IncidentId),
+    /// Not every text can begin an incident's name.
+    #[error("no incident id can begin with {0:?}")]
+    IncidentPrefix(String),
+    /// Nobody has declared it.
+    #[error("there is no incident {0}")]
+    UnknownIncident(IncidentId),
+    /// Nobody has added it.
+    #[error("there is no pass {0}")]
+    UnknownPass(Box<PassKey>),
+    /// No such bundle was committed.
+    #[error("there is no bundle {0}")]
+    UnknownBundle(Digest),
+    /// More than one bundle's id begins so.
+    #[error("more than one bundle id begins with {0:?}")]
+    AmbiguousBundle(String),
+    /// A plan is what was going to be captured; it is not rewritten afterwards.
+    #[error("pass {0} has another plan already")]
+    PlanIsSet(Box<PassKey>),
+    /// What is sealed stays sealed.
+    #[error("pass {0} is sealed already")]
+    PassIsSealed(Box<PassKey>),
+    /// Another worker is capturing the same step, or did.
+    #[error("page {seq} of step {step:?} of pass {pass} is there already and differs")]
+    PageDiffers {
+        /// The pass.
+        pass: Box<PassKey>,
+        /// The step.
+        step: String,
+        /// The page.
+        seq: u64,
+    },
+    /// Another worker has ended the step, so its pages are complete.
+    #[error("step {step:?} of pass {pass} has ended already")]
+    StepHasEnded {
+        /// The pass.
+        pass: Box<PassKey>,
+        /// The step.
+        step: String,
+    },
+    /// A bundle of this stream is between announcement and commit: wait for it, or finish it as [`super::Ledger::announce`] says.
+    #[error("bundle {} of the same stream is announced and not committed", .0.bundle)]
+    Busy(Box<Pending>),
+    /// The stream has moved on since its place was taken: take the next place and seal again.
+    #[error("the stream of key {key_id} is at {found}, not at {expected}: another bundle has been committed")]
+    Moved {
+        /// The key.
+        key_id: KeyId,
+        /// The place that the caller has sealed for.
+        expected: u64,
+        /// The place that is next.
+        found: u64,
+    },
+    /// Only what was announced can be committed.
+    #[error("bundle {0} was not announced")]
+    NotAnnounced(Digest),
+
+    // The operator acts.
+    /// The URL is of no database that this program knows.
+    #[error("{0:?} is no database URL: expected sqlite:///path/to/exhibit.db or postgres://...")]
+    Url(String),
+    /// There is no such database, or it refuses us.
+    #[error("cannot open the database {url}")]
+    Open {
+        /// The URL without its password.
+        url: String,
+        /// Why.
+        #[source]
+        cause: sqlx::Error,
+    },
+    /// The tables are of another version, or may not be made.
+    #[error("cannot bring the tables of the database up to date")]
+    Migrate(#[source] Box<sqlx::migrate::MigrateError>),
+    /// The disk under the database is full.
+    #[error("cannot {attempt}: there is no room left for the database")]
+    StorageFull {
+        /// What was attempted.
+        attempt: &'static str,
+        /// What the database says.
+        #[source]
+        cause: sqlx::Error,
+    },
+
+    // The machine failed.
+    /// The database was away, or in conflict, for too long.
+    #[error("cannot {attempt}: the database could not be used for {seconds} s")]
+    Outage {
+        /// What was attempted.
+        attempt: &'static str,
+        /// For how long.
+        seconds: u64,
+        /// The last failure.
+        #[source]
+        cause: sqlx::Error,
+    },
+    /// The database refused a statement.
+    #[error("cannot {attempt}")]
+    Database {
+        /// What was attempted.
+        attempt: &'static str,
+        /// Why.
+        #[source]
+        cause: sqlx::Error,
+    },
+    /// The database holds what this program never wrote.
+    #[error("column {column} of the database holds {value:?}, which this program did not write")]
+    BadValue {
+        /// The column.
+        column: &'static str,
+        /// Its text, shortened.
+        value: String,
+    },
+}

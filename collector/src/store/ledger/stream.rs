@@ -1,0 +1,166 @@
+//! Streams: each signing key's bundles in a row, each naming the one before.
+//!
+//! A bundle is announced, then published in the blob store, then committed. After a crash the announcement says where to look:
+//! a bundle that was published is committed, one that was not is forgotten and sealed again. So a stream has neither a hole nor
+//! two bundles at one place.
+
+use evidence_format::digest::Digest;
+use evidence_format::id::{KeyId, StreamId};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, query};
+
+use super::bundles::{find_bundle, insert_bundle};
+use super::entries::append_at_end;
+use super::passes::{for_pass, pass_key, set_state};
+use super::retry::Failure;
+use super::rows::{digest, digest_if_any, execute, first, get, number, parsed, signed};
+use super::{BundleRow, Entry, Ledger, LedgerError, PassKey, PassState};
+
+/// Where the next bundle of a stream goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The stream.
+    pub stream: StreamId,
+    /// Number in the stream, from 0.
+    pub seq: u64,
+    /// The bundle before; `None` for the first.
+    pub prev: Option<Digest>,
+}
+
+/// A bundle that is going to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// The key that has signed it.
+    pub key_id: KeyId,
+    /// Its number in the stream.
+    pub seq: u64,
+    /// Its id.
+    pub bundle: Digest,
+    /// The pass that it is of.
+    pub pass: PassKey,
+    /// Where it will be in the blob store.
+    pub object_key: String,
+}
+
+impl Ledger {
+    /// The next place in the stream of `key_id`; a key's first call begins its stream as `fresh_stream`. Taking a place reserves
+    /// nothing: whoever announces first has it.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn take_place(&self, key_id: &KeyId, fresh_stream: &StreamId) -> Result<Place, LedgerError> {
+        let key = &key_id.to_string();
+        self.write("take a place in the stream", |mut db, _| async move {
+            let insert = "INSERT INTO streams (key_id, id, next_seq) VALUES ($1, $2, 0) ON CONFLICT (key_id) DO NOTHING";
+            execute(&mut db, query(insert).bind(key.as_str()).bind(fresh_stream.as_str())).await?;
+            let place = next_place(&mut db, key).await?;
+            Ok((db, place.ok_or(sqlx::Error::RowNotFound)?))
+        })
+        .await
+    }
+
+    /// Says that a bundle is about to be published. Only one of a stream is between announcement and commit. The same one again
+    /// is fine.
+    ///
+    /// [`LedgerError::Busy`] names the other. Whoever holds the job of that one's pass finishes it, and nobody else, for its
+    /// worker may be about to publish: [`Ledger::commit`] if the object is in the blob store, [`Ledger::forget_pending`] if not.
+    ///
+    /// # Errors
+    /// [`LedgerError::Busy`], [`LedgerError::Moved`] if the place is no longer the next one, and failures of the database.
+    pub async fn announce(&self, pending: &Pending) -> Result<(), LedgerError> {
+        let key = &pending.key_id.to_string();
+        self.write("announce the bundle", |mut db, _| async move {
+            match find_pending(&mut db, key).await? {
+                Some(same) if same == *pending => return Ok((db, ())),
+                Some(other) => return Err(LedgerError::Busy(Box::new(other)).into()),
+                None => {}
+            }
+            let found = next_place(&mut db, key).await?.map_or(0, |place| place.seq);
+            if found != pending.seq {
+                return Err(LedgerError::Moved { key_id: pending.key_id, expected: pending.seq, found }.into());
+            }
+            let insert = "INSERT INTO pending (incident, source, pass, key_id, seq, bundle, object_key)
+                VALUES ($1, $2, $3, $4, $5, $6, $7)";
+            let insert = for_pass(insert, &pending.pass).bind(key.as_str()).bind(signed(pending.seq));
+            execute(&mut db, insert.bind(pending.bundle.hex()).bind(pending.object_key.as_str())).await?;
+            Ok((db, ()))
+        })
+        .await
+    }
+
+    /// The bundle of this key that is announced and not committed.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn pending(&self, key_id: &KeyId) -> Result<Option<Pending>, LedgerError> {
+        let key = &key_id.to_string();
+        self.read("read the pending bundle", |mut db| async move { find_pending(&mut db, key).await }).await
+    }
+
+    /// Withdraws the announcement of a bundle that was not published. See [`Ledger::announce`] for who may do so. One that was
+    /// withdrawn or committed already is fine.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn forget_pending(&self, key_id: &KeyId, bundle: &Digest) -> Result<(), LedgerError> {
+        let key = &key_id.to_string();
+        self.write("forget the pending bundle", |mut db, _| async move {
+            clear_pending(&mut db, key, bundle).await?;
+            Ok((db, ()))
+        })
+        .await
+    }
+
+    /// Takes a published bundle into the ledger: it is listed, its stream moves on, its pass is sealed, `entries` are at the end
+    /// of the incident's journal, and nothing is pending any more; all of it or nothing. The same bundle again is fine.
+    ///
+    /// # Errors
+    /// [`LedgerError::NotAnnounced`] if it was not, or its announcement was of other values; and failures of the database.
+    pub async fn commit(&self, bundle: &BundleRow, entries: &[Entry]) -> Result<(), LedgerError> {
+        let key = &bundle.key_id.to_string();
+        self.write("commit the bundle", |mut db, _| async move {
+            if find_bundle(&mut db, &bundle.id).await?.is_some() {
+                return Ok((db, ()));
+            }
+            let announced = find_pending(&mut db, key).await?.is_some_and(|pending| pending == bundle.announcement());
+            let next = next_place(&mut db, key).await?;
+            if !announced || next.as_ref() != Some(&bundle.place) {
+                return Err(LedgerError::NotAnnounced(bundle.id).into());
+            }
+            insert_bundle(&mut db, bundle).await?;
+            let update = "UPDATE streams SET next_seq = next_seq + 1, prev = $2 WHERE key_id = $1";
+            execute(&mut db, query(update).bind(key.as_str()).bind(bundle.id.hex())).await?;
+            set_state(&mut db, &bundle.pass, PassState::Sealed).await?;
+            append_at_end(&mut db, &bundle.pass.incident, entries).await?;
+            clear_pending(&mut db, key, &bundle.id).await?;
+            Ok((db, ()))
+        })
+        .await
+    }
+}
+
+async fn next_place(db: &mut AnyConnection, key: &str) -> Result<Option<Place>, Failure> {
+    let select = "SELECT id, next_seq, prev FROM streams WHERE key_id = $1";
+    first(db, query(select).bind(key), |row| {
+        Ok(Place { stream: parsed(row, "id")?, seq: number(row, "next_seq")?, prev: digest_if_any(row, "prev")? })
+    })
+    .await
+}
+
+async fn find_pending(db: &mut AnyConnection, key: &str) -> Result<Option<Pending>, Failure> {
+    first(db, query("SELECT * FROM pending WHERE key_id = $1").bind(key), pending_row).await
+}
+
+async fn clear_pending(db: &mut AnyConnection, key: &str, bundle: &Digest) -> Result<u64, Failure> {
+    execute(db, query("DELETE FROM pending WHERE key_id = $1 AND bundle = $2").bind(key).bind(bundle.hex())).await
+}
+
+fn pending_row(row: &AnyRow) -> Result<Pending, Failure> {
+    Ok(Pending {
+        key_id: parsed(row, "key_id")?,
+        seq: number(row, "seq")?,
+        bundle: digest(row, "bundle")?,
+        pass: pass_key(row)?,
+        object_key: get(row, "object_key")?,
+    })
+}

@@ -1,0 +1,7 @@
+//! Ports out: where the collector keeps what it must not lose.
+//!
+//! [`ledger`] is the database: incidents, passes, what has been staged and sealed, the timeline.
+
+pub mod ledger;
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,95 @@
+//! What the tests of the stores share: fresh databases, and values to put into them.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use evidence_format::digest::Digest;
+use evidence_format::id::{IncidentId, KeyId, StreamId};
+use evidence_format::time::Timestamp;
+use tempfile::TempDir;
+
+use super::ledger::{BundleRow, Entry, Ledger, NewPass, PassKey, PassKind};
+
+/// One thing that must hold of every database, with its name.
+pub(crate) type Case<T> = (&'static str, fn(T) -> Pin<Box<dyn Future<Output = ()> + Send>>);
+
+/// Runs every case on a fresh SQLite.
+pub(crate) async fn on_sqlite(cases: &[Case<Ledger>]) {
+    for (name, case) in cases {
+        let (ledger, _folder) = sqlite().await;
+        tokio::spawn(case(ledger)).await.unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+}
+
+/// A fresh SQLite, gone when the folder is dropped.
+pub(crate) async fn sqlite() -> (Ledger, TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = Ledger::open(&sqlite_url(&folder)).await.expect("a fresh database");
+    (ledger, folder)
+}
+
+pub(crate) fn sqlite_url(folder: &TempDir) -> String {
+    format!("sqlite://{}", folder.path().join("exhibit.db").display())
+}
+
+/// Seconds after 2026-01-01.
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_unix_nanoseconds((1_767_225_600 + i128::from(seconds)) * 1_000_000_000).expect("a time of our century")
+}
+
+pub(crate) fn incident(name: &str) -> IncidentId {
+    name.parse().expect("an incident id")
+}
+
+pub(crate) fn entry(text: &str) -> Entry {
+    Entry { at: at(0), by: "tester".to_owned(), body: format!("{{\"text\":\"{text}\"}}") }
+}
+
+pub(crate) fn key_id() -> KeyId {
+    KeyId::of_spki(b"key")
+}
+
+pub(crate) fn stream_id() -> StreamId {
+    StreamId::from_random([7; 16])
+}
+
+/// Declares an incident of this name.
+pub(crate) async fn declare(ledger: &Ledger, name: &str) -> IncidentId {
+    ledger.declare(&incident(name), &entry("declared"), None).await.expect("a free name").incident
+}
+
+/// Adds a pass of source `okta` and declares its incident if need be.
+pub(crate) async fn add_pass(ledger: &Ledger, name: &str, pass: u32) -> PassKey {
+    if ledger.entries(&incident(name), 0).await.expect("a database").is_empty() {
+        declare(ledger, name).await;
+    }
+    let key = PassKey { incident: incident(name), source: "okta".to_owned(), pass };
+    let new = NewPass { key: key.clone(), kind: PassKind::First, due_at: at(0), supplements: None };
+    assert!(ledger.add_pass(&new).await.expect("a declared incident"));
+    key
+}
+
+/// Announces and commits a bundle for `pass`, at the next place.
+pub(crate) async fn add_bundle(ledger: &Ledger, pass: &PassKey) -> BundleRow {
+    let row = bundle_row(ledger, pass).await;
+    ledger.announce(&row.announcement()).await.expect("nothing else is pending");
+    ledger.commit(&row, &[entry("sealed")]).await.expect("it was announced");
+    row
+}
+
+/// A bundle for `pass`, at the next place.
+pub(crate) async fn bundle_row(ledger: &Ledger, pass: &PassKey) -> BundleRow {
+    let place = ledger.take_place(&key_id(), &stream_id()).await.expect("a database");
+    let id = Digest::of(format!("{pass} {}", place.seq).as_bytes());
+    BundleRow {
+        id,
+        pass: pass.clone(),
+        key_id: key_id(),
+        place,
+        sealed_at: at(60),
+        object_key: format!("bundles/{}.exhibit", id.hex()),
+        bytes: 1000,
+        coverage: "{}".to_owned(),
+        is_derived: false,
+    }
+}
