@@ -1,3 +1,4 @@
 //! x
 
 pub mod incident;
+pub mod plan;
