@@ -35,17 +35,19 @@ pub struct Config {
 pub struct CaptureConfig {
     /// Seconds after which what is there is sealed; the rest goes on into a supplement.
     pub deadline_seconds: u64,
-    /// Bytes of one item, before compression, at which its step stops.
-    pub item_bytes_max: u64,
+    /// Bytes of one pass, before compression.
+    pub bytes_max: u64,
+    /// Bytes of one object, such as a log file of the collector's own machine.
+    pub object_bytes_max: u64,
     /// Seconds after the declaration at which sources are asked again, instead of the times that follow from how late each
     /// delivers.
     pub settle_after_seconds: Option<Vec<u64>>,
 }
 
 impl Default for CaptureConfig {
-    /// The runbook's first 15 minutes; 64 GiB.
+    /// The runbook's first 15 minutes; 64 GiB, of one object 64 MiB.
     fn default() -> Self {
-        Self { deadline_seconds: 15 * 60, item_bytes_max: 64 << 30, settle_after_seconds: None }
+        Self { deadline_seconds: 15 * 60, bytes_max: 64 << 30, object_bytes_max: 64 << 20, settle_after_seconds: None }
     }
 }
 

@@ -92,6 +92,17 @@ pub enum CaptureError {
     Crashed(#[from] tokio::task::JoinError),
 }
 
+/// Removes the pages of a pass, which is sealed: what they hold is in its bundle.
+///
+/// # Errors
+/// The store failed. Called again, it goes on.
+pub async fn forget_pages(parts: &Parts, key: &PassKey) -> Result<(), BlobError> {
+    for page in parts.blobs.list(&tape::folder(key)).await? {
+        parts.blobs.delete(&page.key).await?;
+    }
+    Ok(())
+}
+
 /// Captures a pass. Called again after a crash, it goes on where the first call was.
 ///
 /// # Errors

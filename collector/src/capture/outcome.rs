@@ -3,7 +3,7 @@
 use evidence_format::coverage::{Coverage, Ended, GapReason};
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Step;
+use crate::plan::{LeftOut, Step};
 use crate::sources::Halt;
 
 /// How a step ended.
@@ -40,6 +40,15 @@ impl Outcome {
         let gaps = vec![StepGap { reason: halt.reason, what: halt.what }];
         // an empty cursor is the beginning: nothing was captured, and all is still to be had
         Self { ended: halt.ended, gaps, cursor: goes_on.then(|| cursor.unwrap_or_default()) }
+    }
+
+    /// The plan has it, to say that it is not taken.
+    pub(super) fn left_out(why: LeftOut) -> Self {
+        let (ended, reason) = match why {
+            LeftOut::Bytes | LeftOut::Requests => (Ended::Limit, GapReason::OverBudget),
+            LeftOut::Expired => (Ended::Complete, GapReason::Retention),
+        };
+        Self { ended, gaps: vec![StepGap { reason, what: why.as_str().to_owned() }], cursor: None }
     }
 
     /// The source's own code failed.

@@ -16,7 +16,7 @@ use evidence_format::time::Timestamp;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
-use super::{CaptureError, Outcome, Parts, Preface, Task};
+use super::{CaptureError, Outcome, Parts, Task};
 use crate::clock;
 use crate::plan::Step;
 use crate::sources::tally::Tally;

@@ -21,8 +21,6 @@ use crate::sources::{Halt, Paged};
 
 /// How long a step that is told to stop may take to store what it has in hand.
 const GRACE: Duration = Duration::from_secs(5);
-/// Bytes of a step where the plan says nothing: the largest item that the format allows is far above.
-const BYTES_MAX: u64 = 64 << 30;
 
 /// Runs the steps that have not ended yet. The outcomes of all, in the order of the plan.
 pub(super) async fn run(parts: &Parts, task: &Task<'_>, source: &'static dyn Paged) -> Result<Vec<Outcome>, CaptureError> {
@@ -42,12 +40,8 @@ pub(super) async fn run(parts: &Parts, task: &Task<'_>, source: &'static dyn Pag
 
 /// Runs one step to its end, the deadline's or a person's, and journals which.
 async fn run_one(parts: &Parts, task: &Task<'_>, source: &'static dyn Paged, step: &Step) -> Result<Outcome, CaptureError> {
-    let outcome = match step.over_budget.as_ref() {
-        Some(why) => Outcome {
-            ended: Ended::Limit,
-            gaps: vec![super::StepGap { reason: GapReason::OverBudget, what: why.clone() }],
-            cursor: None,
-        },
+    let outcome = match step.left_out {
+        Some(why) => Outcome::left_out(why),
         None => capture(parts, task, source, step).await?,
     };
     let json = serde_json::to_string(&outcome).expect("texts and words are JSON");
@@ -75,7 +69,7 @@ async fn capture(parts: &Parts, task: &Task<'_>, source: &'static dyn Paged, ste
         config: Arc::clone(&parts.config),
         recorder: Recorder::new(Arc::clone(&parts.wire), any_manner(task), seed, stop.clone()),
         cursor: cursor.clone().filter(|cursor| !cursor.is_empty()),
-        bytes_max: step.item_bytes_max.unwrap_or(BYTES_MAX),
+        bytes_max: step.limits.item_bytes_max,
         meter: Arc::clone(&meter),
         all: Arc::clone(task.meter),
         tape: Arc::new(tape),

@@ -41,6 +41,7 @@ pub use closure::Missing;
 pub use custody::{Evidence, FindingKind, PassKind, Verified};
 pub use decide::{Refusal, Wish, declare};
 pub use entry::{Change, Declaration, Entry};
+pub(crate) use names::meant;
 pub use names::{PIVOT_BYTES_MAX, ParseNameError, ParsePivotError, Pivot, PivotKind, PlayName, SourceName, StepId, nearest};
 pub use play::{PLAY_BYTES_MAX, PLAYS_MAX, Play, PlayError, Plays, STEPS_MAX, UnknownPlay, WINDOW_HOURS_MAX};
 pub use report::{Affects, Answer, ParseAnswerError, Report, SYSTEMS_MAX};

@@ -1,20 +1,17 @@
 //! Stage 1: from a wish to an incident with its passes in the queue.
 
-use evidence_format::coverage::Window;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 
 use super::entries::written;
+use super::numbers::Number;
 use super::{Pipeline, PipelineError};
 use crate::clock;
-use crate::incident::{self, CaptureAsk, Change, Declaration, Incident, Name, Refusal, SourceName};
+use crate::incident::{self, CaptureAsk, Change, Declaration, Incident, Name, Play, PlayName, Refusal, SourceName};
 use crate::plan::{Ask, Budget, Scope};
 use crate::sources;
 use crate::store::jobs::Job;
 use crate::store::ledger::{NewPass, PassKey, PassKind};
-
-/// Passes of one ask for evidence have numbers below this; those of the next begin with it.
-pub(super) const ASK: u32 = 10_000;
 
 /// An incident to be declared.
 #[derive(Debug, Clone)]
@@ -58,7 +55,11 @@ impl Pipeline {
         let now = clock::now();
         let id = wish.declaration.incident.clone();
         let mut changes = vec![incident::declare(wish.declaration, &self.plays, now)?];
-        changes.extend(wish.capture.map(|ask| Change::CaptureAsked { ask: Box::new(ask) }));
+        if let Some(ask) = wish.capture {
+            let Change::Declared(declared) = &changes[0] else { unreachable!("that is what declaring decides") };
+            let planned = self.without_unknown(&self.asked_sources(&declared.play, &ask));
+            changes.extend([Change::CaptureAsked { ask: Box::new(ask) }, planned]);
+        }
         let entries: Vec<_> = changes.iter().map(|change| written(change, wish.by.as_str(), now)).collect();
         let declared = self.parts.ledger.declare(&id, &entries, wish.idempotency_key.as_deref()).await;
         let declared = declared.map_err(PipelineError::from)?;
@@ -70,13 +71,9 @@ impl Pipeline {
     ///
     /// # Errors
     /// The store failed.
-    pub async fn capture_again(&self, id: &IncidentId, ask: CaptureAsk, by: &Name) -> Result<(), PipelineError> {
-        self.incident(id).await?; // it exists
-        self.change(id, by, |_| Ok(vec![Change::CaptureAsked { ask: Box::new(ask.clone()) }])).await.map_err(|error| match error {
-            DeclareError::Store(error) => error,
-            DeclareError::Refused(_) => unreachable!("nothing refuses"),
-        })?;
-        self.ensure_passes(id).await
+    pub async fn capture_again(&self, id: &IncidentId, ask: CaptureAsk, by: &Name) -> Result<(), DeclareError> {
+        self.change(id, by, |_| Ok(vec![Change::CaptureAsked { ask: Box::new(ask.clone()) }])).await?;
+        Ok(self.ensure_passes(id).await?)
     }
 
     /// Lets `decide` look at an incident and say what changes, and writes that at the end of its journal.
@@ -119,9 +116,9 @@ impl Pipeline {
     async fn ensure_passes(&self, id: &IncidentId) -> Result<(), PipelineError> {
         let incident = self.incident(id).await?;
         for (number, (ask, at)) in asks(&self.entries(id).await?).into_iter().enumerate() {
-            for source in self.asked_sources(&incident, &ask) {
+            for source in self.asked_sources(&incident.play, &ask) {
                 let Some(known) = sources::find(source.as_str()) else { continue };
-                let pass = ASK * u32::try_from(number).unwrap_or(u32::MAX / ASK);
+                let Some(pass) = Number::of_ask(number) else { continue };
                 let key = PassKey { incident: id.clone(), source: known.name().to_owned(), pass };
                 let kind = if number == 0 { PassKind::First } else { PassKind::Again };
                 let new = NewPass { key: key.clone(), kind, due_at: at, supplements: None };
@@ -139,32 +136,64 @@ impl Pipeline {
     }
 
     /// The sources of an ask: those that it names, else those of the play.
-    fn asked_sources(&self, incident: &Incident, ask: &CaptureAsk) -> Vec<SourceName> {
+    fn asked_sources(&self, play: &PlayName, ask: &CaptureAsk) -> Vec<SourceName> {
         if !ask.sources.is_empty() {
             return ask.sources.clone();
         }
-        self.plays.get(&incident.play).map(|play| play.sources.clone()).unwrap_or_default()
+        self.plays.get(play).map(|play| play.sources.clone()).unwrap_or_default()
     }
 
-    /// What the planner is asked, for pass `number`.
-    pub(super) async fn ask(&self, incident: &Incident, number: u32) -> Result<Option<Ask>, PipelineError> {
-        let asks = asks(&self.entries(&incident.id).await?);
-        let Some((ask, at)) = asks.into_iter().nth((number / ASK) as usize) else { return Ok(None) };
-        let Ok(play) = self.plays.get(&incident.play) else { return Ok(None) };
-        Ok(Some(Ask {
-            incident: incident.id.clone(),
-            declared: at,
+    /// Says which of `sources` this version does not have.
+    fn without_unknown(&self, sources: &[SourceName]) -> Change {
+        let (known, unknown): (Vec<_>, Vec<_>) = sources.iter().cloned().partition(|name| sources::find(name.as_str()).is_some());
+        Change::CapturePlanned { window: None, passes: known.len() as u64, steps: 0, left_out: 0, unavailable: unknown }
+    }
+
+    /// What the planner is asked about `source`, for one of its passes.
+    pub(super) async fn asked(&self, key: &PassKey) -> Result<Asked, PipelineError> {
+        let incident = self.incident(&key.incident).await?;
+        let unknown = || PipelineError::NotAsked(key.incident.clone());
+        let asks = asks(&self.entries(&key.incident).await?);
+        let (ask, declared) = asks.into_iter().nth(Number::of(key.pass).ask as usize).ok_or_else(unknown)?;
+        let play = self.plays.get(&incident.play).cloned()?;
+        let scope = Scope {
+            only: key.source.parse().into_iter().collect(),
+            except: Vec::new(),
+            window: ask.window,
+            pivots: incident.pivots,
+            accounts: ask.accounts,
+            regions: ask.regions,
+        };
+        let budget = Budget {
+            bytes_max: self.capture.bytes_max,
+            requests_max: None,
+            deadline_seconds: ask.deadline_seconds,
+            object_bytes_max: self.capture.object_bytes_max,
+        };
+        Ok(Asked { incident: incident.id, declared, play, scope, budget })
+    }
+}
+
+/// What the planner is asked.
+pub(super) struct Asked {
+    incident: IncidentId,
+    declared: Timestamp,
+    play: Play,
+    scope: Scope,
+    budget: Budget,
+}
+
+impl Asked {
+    pub(super) fn for_planner(&self) -> Ask<'_> {
+        Ask {
+            incident: self.incident.clone(),
+            declared: self.declared,
             now: clock::now(),
-            play: play.clone(),
-            scope: Scope {
-                window: ask.window,
-                sources: ask.sources,
-                accounts: ask.accounts,
-                regions: ask.regions,
-                pivots: incident.pivots.clone(),
-            },
-            budget: Budget { deadline_seconds: ask.deadline_seconds, item_bytes_max: self.capture.item_bytes_max },
-        }))
+            play: &self.play,
+            scope: self.scope.clone(),
+            budget: self.budget,
+            first_number: 0,
+        }
     }
 }
 
@@ -175,11 +204,4 @@ fn asks(entries: &[incident::Entry]) -> Vec<(CaptureAsk, Timestamp)> {
         _ => None,
     };
     entries.iter().filter_map(ask).collect()
-}
-
-/// A window that ends with the declaration.
-#[must_use]
-pub fn window_before(declared: Timestamp, hours: u64) -> Option<Window> {
-    let from = declared.unix_nanoseconds() - i128::from(hours) * 3_600_000_000_000;
-    Some(Window { from: Timestamp::from_unix_nanoseconds(from)?, until: declared })
 }

@@ -79,10 +79,10 @@ impl Pipeline {
     pub(super) async fn journal_plan(&self, key: &PassKey, plan: &Plan) -> Result<(), PipelineError> {
         let steps = || plan.passes.iter().flat_map(|pass| &pass.steps);
         let planned = Change::CapturePlanned {
-            window: plan.window,
+            window: Some(plan.window),
             passes: plan.passes.len() as u64,
             steps: steps().count() as u64,
-            left_out: steps().filter(|step| step.over_budget.is_some()).count() as u64,
+            left_out: steps().filter(|step| step.left_out.is_some()).count() as u64,
             unavailable: plan.unavailable.iter().map(|source| source.source.clone()).collect(),
         };
         self.append(&key.incident, vec![planned]).await

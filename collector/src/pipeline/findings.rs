@@ -8,7 +8,7 @@ use super::{Pipeline, PipelineError, widest};
 use crate::incident::{Change, Evidence, FindingKind, Line};
 use crate::plan::Pass;
 use crate::seal::Sealed;
-use crate::store::ledger::{FactRow, PassKey, PassKind, PassRow};
+use crate::store::ledger::{FactRow, PassKind, PassRow};
 
 /// Events of one kind of finding that the journal names; all of them are counted.
 const NAMED_MAX: u32 = 20;
@@ -21,7 +21,7 @@ impl Pipeline {
         let text = |text: String| Line::escaped(&text);
         let summary = |count: u64, what: &str| text(format!("{} pass {}: {count} events {what}", key.source, key.pass));
         let said = self.entries(&key.incident).await?;
-        let found = self.parts.ledger.compare(key, key.pass - 1, window, NAMED_MAX).await?;
+        let found = self.parts.ledger.compare(&sealed.row, window, NAMED_MAX).await?;
         let mut changes = Vec::new();
         if found.late_count > 0 {
             let what = summary(found.late_count, "of the window came after the pass before");
@@ -57,16 +57,4 @@ fn compared(pass: &Pass) -> Option<RangeInclusive<Timestamp>> {
     let from = Timestamp::from_unix_nanoseconds(window.from.unix_nanoseconds() + SECOND)?;
     let until = Timestamp::from_unix_nanoseconds(window.until.unix_nanoseconds() - SECOND)?;
     (from <= until).then_some(from..=until)
-}
-
-impl Pipeline {
-    /// How the steps of a pass ended.
-    pub(super) async fn reached(&self, row: &PassRow) -> Result<Vec<(evidence_format::id::ItemName, Option<String>)>, PipelineError> {
-        let ended = self.parts.ledger.steps_ended(&PassKey { ..row.pass.key.clone() }).await?;
-        let read = |step: crate::store::ledger::EndedStep| {
-            let outcome: crate::capture::Outcome = serde_json::from_str(&step.outcome).ok()?;
-            Some((step.step.parse().ok()?, outcome.cursor))
-        };
-        Ok(ended.into_iter().filter_map(read).collect())
-    }
 }

@@ -4,48 +4,68 @@ use std::time::Duration;
 
 use evidence_format::time::Timestamp;
 
+use super::numbers::Number;
 use super::{Pipeline, PipelineError};
+use crate::capture::Outcome;
 use crate::clock;
 use crate::plan::{self, Pass, Plan};
 use crate::seal::Sealed;
-use crate::sources::Source;
+use crate::sources::{Source, Taker};
 use crate::store::jobs::Job;
-use crate::store::ledger::{NewPass, PassKey, PassKind, PassRow};
-
-/// Passes of a source are numbered so that the same pass always gets the same number, however often it is scheduled: the first
-/// is 0, settle passes follow from 1, and the continuation of pass n is n + 100.
-const CONTINUATION: u32 = 100;
+use crate::store::ledger::{EndedStep, NewPass, PassKey, PassKind, PassRow};
 
 impl Pipeline {
-    /// Schedules what follows `sealed`. Doing it again changes nothing.
+    /// Schedules what follows a pass. Doing it again changes nothing.
     pub(super) async fn follow(
         &self,
         row: &PassRow,
         source: &'static dyn Source,
         plan: &Plan,
-        pass: &Pass,
         sealed: &Sealed,
     ) -> Result<(), PipelineError> {
+        let number = Number::of(row.pass.key.pass);
+        let Some(pass) = plan.passes.first() else { return Ok(()) };
         let first = row.pass.supplements.unwrap_or(sealed.row.id);
-        let key = |number| PassKey { pass: number, ..row.pass.key.clone() };
-        if let Some(rest) = plan::continuation(pass, &self.reached(row).await?) {
-            let number = row.pass.key.pass + CONTINUATION;
-            let new = NewPass { key: key(number), kind: PassKind::Continuation, due_at: clock::now(), supplements: Some(first) };
-            self.schedule(new, plan, rest).await?;
+        let new = |pass, kind, due_at, supplements| {
+            let key = PassKey { pass, ..row.pass.key.clone() };
+            NewPass { key, kind, due_at, supplements }
+        };
+        for (part, pass) in (1..).zip(plan.passes.iter().skip(1)) {
+            if let Some(number) = number.part(part) {
+                self.schedule(new(number, row.pass.kind, clock::now(), None), plan, pass.clone()).await?;
+            }
         }
-        if row.pass.kind == PassKind::First {
-            let settles = plan::settle_passes(pass, source.offer(), plan.declared);
-            for (number, (settle, due_at)) in (1..).zip(settles) {
-                let due_at = self.settle_time(number, plan.declared, due_at);
-                let new = NewPass { key: key(number), kind: PassKind::Settle, due_at, supplements: Some(first) };
-                self.schedule(new, plan, settle).await?;
+        let rest = match source.taker() {
+            Taker::Paged(_) => plan::continuation(pass, &self.outcomes(row).await?, clock::now(), 0),
+            Taker::Local(_) => None, // what this machine was then is over
+        };
+        if let (Some(rest), Some(number)) = (rest, number.continuation()) {
+            self.schedule(new(number, PassKind::Continuation, clock::now(), Some(first)), plan, rest).await?;
+        }
+        if matches!(row.pass.kind, PassKind::First | PassKind::Again) {
+            for (settle, due) in (1..).zip(plan::settle_passes(pass, &[source.offer()], plan.declared, 1)) {
+                let due_at = self.settle_time(settle, plan.declared, due.at);
+                if let Some(number) = number.settle(settle) {
+                    self.schedule(new(number, PassKind::Settle, due_at, Some(first)), plan, due.pass).await?;
+                }
             }
         }
         Ok(())
     }
 
+    /// How the steps of a pass ended.
+    async fn outcomes(&self, row: &PassRow) -> Result<Vec<plan::Outcome>, PipelineError> {
+        let ended = self.parts.ledger.steps_ended(&row.pass.key).await?;
+        let read = |step: &EndedStep| {
+            let outcome: Outcome = serde_json::from_str(&step.outcome).ok()?;
+            let cursor = outcome.cursor.filter(|cursor| !cursor.is_empty());
+            Some(plan::Outcome { item: step.step.parse().ok()?, ended: outcome.ended, cursor })
+        };
+        Ok(ended.iter().filter_map(read).collect())
+    }
+
     async fn schedule(&self, new: NewPass, plan: &Plan, pass: Pass) -> Result<(), PipelineError> {
-        let pass = Pass { number: new.key.pass, ..pass };
+        let pass = Pass { number: new.key.pass.into(), ..pass };
         let plan = Plan { passes: vec![pass], ..plan.clone() };
         self.parts.ledger.add_pass(&new).await?;
         if self.parts.ledger.pass(&new.key).await?.is_some_and(|row| row.plan.is_none()) {

@@ -9,27 +9,29 @@ mod entries;
 mod findings;
 mod follow;
 mod meters;
+mod numbers;
 mod planning;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use agent::key::KeyFile;
-use evidence_format::coverage::{Ended, Window};
+use evidence_format::coverage::Window;
 use evidence_format::id::IncidentId;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, instrument, warn};
 
-use crate::capture::{self, CaptureError, Parts, Preface, Task};
+use crate::capture::{self, CaptureError, Parts, Task};
 use crate::clock;
-use crate::incident::{Plays, ReplayError};
-use crate::plan::{Pass, Plan};
+use crate::incident::{Plays, ReplayError, UnknownPlay};
+use crate::plan::{Pass, Plan, PlanError};
 use crate::seal::{SealError, Saying, Sealed, Sealer, StoredBundle};
 use crate::sources::{self, Source};
+use crate::store::blobs::BlobError;
 use crate::store::jobs::{Job, Jobs, JobsError, Until};
-use crate::store::ledger::{LedgerError, PassKey, PassKind, PassRow, PassState};
+use crate::store::ledger::{LedgerError, PassKey, PassRow, PassState};
 use crate::timeline::{self, DeriveError};
 
 pub use declare::{DeclareError, Declaring};
@@ -88,6 +90,18 @@ pub enum PipelineError {
         #[source]
         cause: serde_json::Error,
     },
+    /// The blob store failed.
+    #[error("cannot use the blob store")]
+    Blobs(#[from] BlobError),
+    /// What was asked for cannot be planned.
+    #[error("cannot plan the capture")]
+    Plan(#[from] PlanError),
+    /// The incident's play is none that this configuration has.
+    #[error(transparent)]
+    Play(#[from] UnknownPlay),
+    /// Nobody asked for this pass.
+    #[error("the journal of {0} asks for no such capture")]
+    NotAsked(IncidentId),
     /// There is no such incident.
     #[error("there is no incident {0}: `exhibit status` lists them")]
     UnknownIncident(IncidentId),
@@ -137,7 +151,7 @@ impl Pipeline {
             Some(sealed) => sealed,
             None => self.capture_and_seal(&row, source, &plan, &pass).await?,
         };
-        self.follow(&row, source, &plan, &pass, &sealed).await?;
+        self.follow(&row, source, &plan, &sealed).await?;
         self.derive(&sealed).await?;
         self.find(&row, &pass, &sealed).await?;
         Ok(())
@@ -174,7 +188,7 @@ impl Pipeline {
         let saying = Saying {
             incident: key.incident.clone(),
             window: widest(pass),
-            plan: planning::sealed_plan(plan, pass),
+            plan: pass.sealed(Some(plan.budget.deadline_seconds)),
             supplements: row.pass.supplements,
             began,
         };
@@ -224,7 +238,7 @@ impl Pipeline {
 fn deadline(plan: &Plan, attempts: &entries::Attempts) -> Instant {
     let since = clock::now().unix_nanoseconds() - attempts.first.unix_nanoseconds();
     let since = Duration::from_nanos(u64::try_from(since.max(0)).unwrap_or(u64::MAX));
-    Instant::now() + Duration::from_secs(plan.deadline_seconds).saturating_sub(since)
+    Instant::now() + Duration::from_secs(plan.budget.deadline_seconds).saturating_sub(since)
 }
 
 /// From the first moment that any step was asked for to the last.

@@ -19,12 +19,12 @@ use evidence_format::coverage::Window;
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, KeyId, StreamId};
 use evidence_format::plan::Plan;
-use evidence_format::statement::{Predicate, Role, Stream};
+use evidence_format::statement::{Predicate, Role, Statement, Stream};
 use evidence_format::time::Timestamp;
 use tokio::task::spawn_blocking;
 
 use crate::clock;
-use crate::store::blobs::{BlobError, Blobs, Kind};
+use crate::store::blobs::{BlobError, Blobs};
 use crate::store::ledger::{BundleRow, Entry, Ledger, LedgerError, PassKey, Pending, Place};
 
 pub use stored::StoredBundle;
@@ -132,7 +132,7 @@ impl Sealer<'_> {
         let bytes = fs::metadata(&tar).map_err(|cause| SealError::File { path: tar.clone(), cause })?.len();
         let row = row(key, id, key_id, place, sealed_at, bytes, &config);
         self.ledger.announce(&row.announcement()).await?;
-        self.blobs.put_file(&row.object_key, &tar, Kind::Bundle).await?;
+        self.blobs.put_file(&row.object_key, &tar).await?;
         self.ledger.commit(&row, &entries(&row, &config)).await?;
         let _ = fs::remove_file(&tar); // it is in the store; a copy that stays takes room and harms nobody
         Ok(Sealed { row, config })
@@ -159,14 +159,29 @@ impl Sealer<'_> {
         Ok(Some(sealed))
     }
 
+    /// What a bundle of the ledger holds, read from the bundle.
+    ///
+    /// # Errors
+    /// See [`SealError`].
+    pub async fn reopen(&self, row: BundleRow) -> Result<Sealed, SealError> {
+        let (config, _) = self.verified(row.id, &row.object_key).await?;
+        Ok(Sealed { row, config })
+    }
+
     /// What the bundle itself says, all of it verified.
-    async fn read_back(&self, pending: Pending) -> Result<Sealed, SealError> {
-        let stored = StoredBundle::open(self.blobs, &pending.object_key, self.work).await?;
+    async fn verified(&self, bundle: Digest, object_key: &str) -> Result<(Config, Statement), SealError> {
+        let stored = StoredBundle::open(self.blobs, object_key, self.work).await?;
         let key = self.key.public().clone();
         let report = spawn_blocking(move || stored.verify(&key, &mut |_| None)).await??;
-        let unsound = SealError::Unsound { bundle: pending.bundle };
-        let is_sound = report.is_vouched_for() && report.bundle == Some(pending.bundle);
-        let (true, Some(config), Some(claim)) = (is_sound, report.config, report.claim) else { return Err(unsound) };
+        let is_sound = report.is_vouched_for() && report.bundle == Some(bundle);
+        match (is_sound, report.config, report.claim) {
+            (true, Some(config), Some(claim)) => Ok((config, claim)),
+            _ => Err(SealError::Unsound { bundle }),
+        }
+    }
+
+    async fn read_back(&self, pending: Pending) -> Result<Sealed, SealError> {
+        let (config, claim) = self.verified(pending.bundle, &pending.object_key).await?;
         let Stream { id, prev, seq } = claim.predicate.stream;
         let place = Place { stream: id, seq, prev };
         let bytes = self.blobs.size(&pending.object_key).await?;

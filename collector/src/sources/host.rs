@@ -1,13 +1,11 @@
 //! The collector's own machine, through the agent's probes.
 
-use std::collections::BTreeMap;
-
 use agent::capture::{self, Options, Progress};
 use async_trait::async_trait;
 use evidence_format::bundle::{BundleError, Draft};
 
-use super::{Local, Look, Source, Taker, Told};
-use crate::plan::{Lifetime, Offer, Readiness, State, Step, Target};
+use super::{Local, Look, Source, Taker, Told, not_configured};
+use crate::plan::{Estimate, Lifetime, Offer, Readiness, State, Step, Target};
 
 /// The source.
 pub static SOURCE: Host = Host;
@@ -16,15 +14,19 @@ pub static SOURCE: Host = Host;
 #[derive(Debug)]
 pub struct Host;
 
-/// Processes and sockets change within seconds, which is also what RFC 3227 §2.1 puts first of what a program can reach.
+/// Sockets and processes change within seconds.
 static OFFER: Offer = Offer {
     source: "host",
+    item: "host",
     api: "procfs",
-    what: "the collector's own machine",
-    lifetime: Lifetime::Seconds(1),
+    what: "volatile state of the collector's own machine",
+    lifetime: Lifetime::State(1),
+    citation: "https://www.rfc-editor.org/rfc/rfc3227#section-2.1",
     arrives_late_seconds: None,
     settles: &[],
     quota: None,
+    pivots: &[],
+    page_bytes: None,
 };
 
 #[async_trait]
@@ -39,13 +41,13 @@ impl Source for Host {
 
     async fn look(&self, cx: &Look) -> Readiness {
         if !cx.config.host.enabled {
-            return Readiness::not_configured(OFFER.source, "switched off in the configuration");
+            return not_configured(&OFFER, "switched off in the configuration");
         }
         let root = rustix::process::geteuid().is_root();
         let problems = if root { vec![] } else { vec!["not root: what other users' processes have open is hidden".to_owned()] };
-        let target = |probe: (&str, &str)| Target { name: probe.0.to_owned(), ..Target::default() };
-        let targets = capture::probes().map(target).collect();
-        Readiness { source: OFFER.source.to_owned(), targets, problems, state: State::Ready, estimates: BTreeMap::new() }
+        let target = |name: &str| Target { name: Some(name.to_owned()), ..Target::default() };
+        let targets = capture::probes().map(|(name, _)| Estimate { target: target(name), requests: None }).collect();
+        Readiness { source: OFFER.source.parse().expect("a name"), state: State::Ready, targets, problems }
     }
 
     fn taker(&self) -> Taker<'_> {
@@ -56,7 +58,7 @@ impl Source for Host {
 impl Local for Host {
     fn capture(&self, draft: &mut Draft, steps: &[Step], told: &Told<'_>) -> Result<(), BundleError> {
         let options = Options {
-            only: steps.iter().map(|step| step.target.name.clone()).collect(),
+            only: steps.iter().filter_map(|step| step.target.name.clone()).collect(),
             deadline: told.deadline,
             environment_values: told.config.host.environment_values,
             ..Options::default()

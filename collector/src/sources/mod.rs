@@ -22,7 +22,7 @@ use evidence_format::coverage::{Ended, GapReason};
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 
-use crate::plan::{Offer, Readiness, Step};
+use crate::plan::{Offer, Readiness, State, Step};
 use config::SourcesConfig;
 use context::{Context, Meter};
 use recorder::{CallError, Wire};
@@ -149,4 +149,10 @@ impl Halt {
             CallError::GaveUp { reason, .. } => Self { ended: Ended::Failed, reason: *reason, what: format!("{asked}: {error}") },
         }
     }
+}
+
+/// What a source says that nobody has set up, and why.
+fn not_configured(offer: &Offer, why: &str) -> Readiness {
+    let source = offer.source.parse().expect("names of sources are names");
+    Readiness { source, state: State::NotConfigured, targets: Vec::new(), problems: vec![why.to_owned()] }
 }

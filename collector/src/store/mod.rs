@@ -2,6 +2,8 @@
 //!
 //! [`ledger`] is the database: incidents, passes, what has been staged and sealed, the timeline.
 
+pub mod blobs;
+pub mod jobs;
 pub mod ledger;
 #[cfg(test)]
 mod testing;

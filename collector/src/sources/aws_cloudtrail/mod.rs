@@ -20,8 +20,10 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::timeout;
 
 use super::recorder::{Limit, Manner, Rate, Verdict};
-use super::{Context, Event, Halt, Look, Paged, Source, Taker};
-use crate::plan::{Lifetime, Offer, Quota, Readiness, Settle, State, Step, Target};
+use super::context::Context;
+use super::{Event, Halt, Look, Paged, Source, Taker, not_configured};
+use crate::incident::PivotKind;
+use crate::plan::{Estimate, Lifetime, Offer, Quota, Readiness, Settle, State, Step, Target};
 use access::Access;
 use evidence_format::time::Timestamp;
 
@@ -40,9 +42,11 @@ const LOOK_MAX: Duration = Duration::from_secs(5);
 /// Facts from "Quotas in AWS CloudTrail" and the CloudTrail API Reference, LookupEvents (read 2026-11).
 static OFFER: Offer = Offer {
     source: "aws_cloudtrail",
+    item: "aws_cloudtrail",
     api: "cloudtrail:LookupEvents",
     what: "management events of the cloud account",
-    lifetime: Lifetime::Seconds(90 * DAY),
+    lifetime: Lifetime::Days(90),
+    citation: "https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html",
     // "CloudTrail typically delivers logs within an average of about 5 minutes of an API call. This time is not guaranteed."
     arrives_late_seconds: Some(15 * 60),
     settles: &[
@@ -51,6 +55,8 @@ static OFFER: Offer = Offer {
         Settle { after_seconds: DAY, look_back_seconds: None },
     ],
     quota: Some(Quota { per_second: 2.0, burst: 1, records_per_page: 50 }),
+    pivots: &[PivotKind::AccessKey, PivotKind::User, PivotKind::EventName, PivotKind::Resource],
+    page_bytes: Some(100_000),
 };
 
 /// Regions that every account has enabled from the start ("Specify which AWS Regions your account can use", AWS Account
@@ -95,7 +101,7 @@ impl Source for AwsCloudTrail {
     async fn look(&self, cx: &Look) -> Readiness {
         let config = &cx.config.aws_cloudtrail;
         if !config.enabled {
-            return Readiness::not_configured(OFFER.source, "switched off in the configuration");
+            return not_configured(&OFFER, "switched off in the configuration");
         }
         let ways = Access::all(config).await;
         let looks = join_all(ways.into_iter().map(|way| async move {
@@ -192,7 +198,7 @@ fn readiness(looks: Vec<(Access, Result<Account, String>)>) -> Readiness {
     }
     let targets = accounts.into_values().flat_map(|(way, account)| {
         let target = move |region: String| Target {
-            name: format!("{}-{region}", account.id),
+            name: Some(format!("{}-{region}", account.id)),
             account: Some(account.id.clone()),
             region: Some(region),
             identity: Some(account.identity.clone()),
@@ -200,7 +206,7 @@ fn readiness(looks: Vec<(Access, Result<Account, String>)>) -> Readiness {
         };
         account.regions.clone().into_iter().map(target).collect::<Vec<_>>()
     });
-    let targets: Vec<Target> = targets.collect();
+    let targets: Vec<Estimate> = targets.map(|target| Estimate { target, requests: None }).collect();
     let state = if targets.is_empty() { State::NotConfigured } else { State::Ready };
-    Readiness { source: OFFER.source.to_owned(), targets, problems, state, estimates: BTreeMap::new() }
+    Readiness { source: OFFER.source.parse().expect("a name"), state, targets, problems }
 }
