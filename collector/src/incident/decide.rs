@@ -367,3 +367,6 @@ fn numbered<'l, T>(what: &'static str, list: &'l [T], id: u64) -> Result<&'l T, 
     let found = index.and_then(|index| list.get(index));
     found.ok_or(Refusal::UnknownNumber { what, id, count: list.len() as u64 })
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use evidence_format::safe::safe;
 
 use super::checklist::Progress;
 use super::entry::Change;
+use super::text::or;
 
 /// Characters of a note that stand in the timeline; the entry has all of it.
 const NOTE_CHARS_MAX: usize = 160;
@@ -101,10 +102,6 @@ fn of_custody(change: &Change) -> String {
 fn step_changed(step: &str, from: &Progress, to: &Progress) -> String {
     let state = if from.state == to.state { to.state.to_string() } else { format!("from {} to {}", from.state, to.state) };
     format!("step {step} {state}, owner {}{}", or(to.owner.as_ref(), "not set"), because(to.note.as_ref()))
-}
-
-fn or<T: Display>(value: Option<&T>, otherwise: &str) -> String {
-    value.map_or_else(|| otherwise.to_owned(), ToString::to_string)
 }
 
 fn because<T: Display>(reason: Option<&T>) -> String {
