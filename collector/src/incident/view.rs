@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::calendar::Day;
 use super::checklist::{Answered, ClosureItem, CorrectiveAction, FIRST_MINUTES, List, Progress, Step};
-use super::names::{Pivot, PlayName};
+use super::names::PlayName;
+use super::pivot::Pivot;
 use super::report::Affects;
 use super::severity::{Role, Severity, Status};
 use super::statement::{CurrentAction, Statement};
