@@ -9,7 +9,8 @@ use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::calendar::Day;
-use super::names::{StepId, meant, nearest};
+use super::names::StepId;
+use super::nearest::{meant, nearest};
 use super::text::{Line, Name};
 
 /// Minutes of the first of the lists.

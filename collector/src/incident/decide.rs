@@ -10,8 +10,10 @@ use super::calendar::Day;
 use super::checklist::{ClosureItem, Progress, StepState};
 use super::closure::Missing;
 use super::entry::{Change, Declaration};
-use super::names::{Pivot, PlayName, StepId, meant, nearest};
-use super::play::{Plays, UnknownPlay};
+use super::names::{PlayName, StepId};
+use super::nearest::{meant, nearest};
+use super::pivot::Pivot;
+use super::plays::{Plays, UnknownPlay};
 use super::report::{Affects, Report, SYSTEMS_MAX};
 use super::severity::{Role, Severity, Status};
 use super::statement::{Standing, Topic};
@@ -367,3 +369,6 @@ fn numbered<'l, T>(what: &'static str, list: &'l [T], id: u64) -> Result<&'l T, 
     let found = index.and_then(|index| list.get(index));
     found.ok_or(Refusal::UnknownNumber { what, id, count: list.len() as u64 })
 }
+
+#[cfg(test)]
+mod tests;

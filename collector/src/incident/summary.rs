@@ -7,6 +7,7 @@ use evidence_format::safe::safe;
 use super::checklist::Progress;
 use super::entry::Change;
 use super::names::SourceName;
+use super::text::or;
 
 /// Characters of a note that stand in the timeline; the entry has all of it.
 const NOTE_CHARS_MAX: usize = 160;
@@ -105,6 +106,7 @@ fn step_changed(step: &str, from: &Progress, to: &Progress) -> String {
     format!("step {step} {state}, owner {}{}", or(to.owner.as_ref(), "not set"), because(to.note.as_ref()))
 }
 
+<<<<<<< HEAD
 fn or<T: Display>(value: Option<&T>, otherwise: &str) -> String {
     value.map_or_else(|| otherwise.to_owned(), ToString::to_string)
 }
@@ -114,6 +116,8 @@ fn of_sources(sources: &[SourceName]) -> String {
     if names.is_empty() { String::new() } else { format!(" from {}", names.join(", ")) }
 }
 
+=======
+>>>>>>> domain
 fn because<T: Display>(reason: Option<&T>) -> String {
     reason.map(|reason| format!(": {reason}")).unwrap_or_default()
 }

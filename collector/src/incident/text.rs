@@ -100,6 +100,11 @@ impl<const BYTES_MAX: usize, const LINES: bool> FromStr for Text<BYTES_MAX, LINE
     }
 }
 
+/// `value`, or what stands in its place.
+pub(super) fn or<T: fmt::Display>(value: Option<&T>, otherwise: &str) -> String {
+    value.map_or_else(|| otherwise.to_owned(), ToString::to_string)
+}
+
 fn beginning(text: &str) -> String {
     safe(&text[..text.floor_char_boundary(SHOWN_BYTES_MAX)])
 }

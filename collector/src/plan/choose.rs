@@ -122,7 +122,8 @@ pub(super) fn questions<'a>(places: &[Place<'a>], pivots: &[Pivot]) -> Result<Ve
             questions.push(Question { place: place.clone(), pivot });
         }
     }
-    questions.sort_by(|a, b| a.identity().cmp(&b.identity()).then(a.place.estimate.requests.cmp(&b.place.estimate.requests)));
+    // Of the same question with two estimates the larger one stays.
+    questions.sort_by(|a, b| a.identity().cmp(&b.identity()).then(b.place.estimate.requests.cmp(&a.place.estimate.requests)));
     questions.dedup_by(|a, b| a.identity() == b.identity());
     Ok(questions)
 }

@@ -9,6 +9,7 @@ mod name;
 mod offer;
 mod passes;
 mod shape;
+mod steps;
 mod table;
 mod window;
 
@@ -112,7 +113,7 @@ pub fn plan(ask: &Ask<'_>, offers: &[(&Offer, Readiness)]) -> Result<Plan, PlanE
     let window = window_of(ask)?;
     let chosen = choose::choose(ask, offers)?;
     let pivots = sorted(&ask.scope.pivots);
-    let mut steps = name::steps(&choose::questions(&chosen.places, &pivots)?, window, ask);
+    let mut steps = steps::steps(&choose::questions(&chosen.places, &pivots)?, window, ask);
     budget::allot(&mut steps, &ask.budget);
     let able = |kind: PivotKind| chosen.places.iter().any(|place| place.offer.pivots.contains(&kind));
     let wanted = sorted(&ask.play.pivots).into_iter();

@@ -1,19 +1,11 @@
-//! From questions to steps: each gets its item's name, its window, and its place in the order.
+//! Names of items: from what offers and targets are called, and distinct whatever that is.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use evidence_format::coverage::Window;
 use evidence_format::digest::Digest;
 use evidence_format::id::ItemName;
-use evidence_format::limits::JSON_INTEGER_MAX;
 
-use super::Ask;
 use super::choose::Question;
-use super::offer::Lifetime;
-use super::shape::{Limits, Step};
-use super::window::clip;
-use crate::incident::SourceName;
 
 /// Bytes of an offer's and of a target's part of an item's name: with a pivot's 20, a digest's 9 and a number's 7 they stay under the
 /// 128 of an item.
@@ -21,52 +13,12 @@ const PART_BYTES_MAX: usize = 44;
 /// Hex digits by which names are told apart. Where they meet even so, a number follows.
 const DIGEST_DIGITS: usize = 8;
 
-/// The steps, in their order.
-pub(super) fn steps(questions: &[Question<'_>], window: Window, ask: &Ask<'_>) -> Vec<(SourceName, Step)> {
-    let names = names(questions);
-    let step = |(question, item): (&Question<'_>, ItemName)| (question.place.source.clone(), step(question, item, window, ask));
-    let mut steps: Vec<(SourceName, Step)> = questions.iter().zip(names).map(step).collect();
-    steps.sort_by_cached_key(|(source, step)| {
-        let cheap = (Reverse(step.pivot.is_some()), step.requests_expected.unwrap_or(u64::MAX));
-        (step.lifetime.seconds(), step.expires.is_none(), step.expires, cheap, source.clone(), step.item.clone())
-    });
-    steps
-}
-
-fn step(question: &Question<'_>, item: ItemName, window: Window, ask: &Ask<'_>) -> Step {
-    let (offer, estimate) = (question.place.offer, question.place.estimate);
-    let asked = (!matches!(offer.lifetime, Lifetime::State(_))).then_some(window);
-    let clipped = asked.map(|asked| clip(asked, offer.lifetime, ask.now));
-    let whole = question.pivot.is_none();
-    let requests_expected = estimate.requests.filter(|_| whole); // the sample was of everything
-    Step {
-        item,
-        api: offer.api.to_owned(),
-        target: estimate.target.clone(),
-        what: offer.what.to_owned(),
-        pivot: question.pivot.clone(),
-        asked,
-        effective: clipped.as_ref().and_then(|clipped| clipped.effective),
-        expires: clipped.as_ref().and_then(|clipped| clipped.expires),
-        clipped: clipped.and_then(|clipped| clipped.why),
-        lifetime: offer.lifetime,
-        citation: offer.citation.to_owned(),
-        requests_expected,
-        seconds_expected: requests_expected.and_then(|requests| offer.quota?.seconds_for(requests)),
-        bytes_expected: requests_expected
-            .and_then(|requests| Some(offer.page_bytes?.saturating_mul(requests).min(JSON_INTEGER_MAX))),
-        limits: Limits { object_bytes_max: ask.budget.object_bytes_max, item_bytes_max: 0, requests_max: None },
-        cursor: None,
-        left_out: None,
-    }
-}
-
 /// The names of the items, each once. A name from which something was replaced or cut, and names that would meet, end in a digest of
-/// the whole question, so that they depend on nothing else.
-fn names(questions: &[Question<'_>]) -> Vec<ItemName> {
+/// the whole question, so that they depend on nothing else; whoever names a target cannot take another's name.
+pub(super) fn names(questions: &[Question<'_>]) -> Vec<ItemName> {
     let plain: Vec<(String, bool)> = questions.iter().map(plain).collect();
     let mut count: BTreeMap<&str, usize> = BTreeMap::new();
-    for (name, _) in &plain {
+    for (name, _) in plain.iter().filter(|(_, exact)| *exact) {
         *count.entry(name).or_default() += 1;
     }
     let mut used = BTreeSet::new();

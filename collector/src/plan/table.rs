@@ -8,7 +8,7 @@ use evidence_format::time::Timestamp;
 
 use super::offer::Lifetime;
 use super::shape::{Pass, Plan, Step, Unavailable};
-use super::window::seconds_between;
+use super::window::{later, seconds_between};
 
 /// `seconds` in the one unit that says most, rounded down: a countdown must not promise more than there is.
 #[must_use]
@@ -72,18 +72,25 @@ fn window(step: &Step) -> String {
 
 fn dies(step: &Step, now: Timestamp) -> String {
     match (step.expires, step.lifetime) {
-        (Some(expires), _) if expires <= now => "dying now".to_owned(),
+        (Some(expires), lifetime) if expires <= now => all_gone(step, lifetime, now),
         (Some(expires), _) => span(seconds_between(now, expires)),
         (None, Lifetime::State(_)) => "any moment".to_owned(),
         (None, _) => "not by itself".to_owned(),
     }
 }
 
+/// Of what is older than its lifetime, some is lost already and more is every moment: then the end counts.
+fn all_gone(step: &Step, lifetime: Lifetime, now: Timestamp) -> String {
+    let gone = step.effective.zip(lifetime.retention_seconds()).map(|(effective, seconds)| later(effective.until, seconds));
+    gone.map_or_else(|| "now".to_owned(), |gone| format!("now, all in {}", span(seconds_between(now, gone))))
+}
+
 fn write_left_out(text: &mut String, steps: &[(&Pass, &Step)]) {
     let line = |(pass, step): &(&Pass, &Step)| {
         let why = step.left_out.map_or("", |left_out| left_out.as_str());
         let clipped = step.clipped.as_ref().map(|clipped| format!("; {clipped}")).unwrap_or_default();
-        let bytes = step.bytes_expected.map(|bytes| format!(", about {bytes} bytes expected")).unwrap_or_default();
+        let bytes =
+            step.bytes_expected.map(|bytes| format!(", about {} MB expected", bytes.div_ceil(1_000_000))).unwrap_or_default();
         format!("{}: {} ({why}{bytes}{clipped})", pass.source, step.item)
     };
     write_list(text, "left out, and sealed as gaps", steps.iter().map(line));
