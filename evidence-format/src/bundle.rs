@@ -193,6 +193,14 @@ impl DraftItem<'_> {
         Ok(self.writer.record_stream(header, block_bytes, block)?)
     }
 
+    /// Writes whole WARC records as they are; see [`ItemWriter::append`].
+    ///
+    /// # Errors
+    /// [`WriteItemError::Append`] if `warc` is anything but whole records, and nothing was written; else see [`WriteItemError`].
+    pub fn append(&mut self, warc: &[u8]) -> Result<(), BundleError> {
+        Ok(self.writer.append(warc)?)
+    }
+
     /// Plaintext bytes so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {

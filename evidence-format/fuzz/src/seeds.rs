@@ -16,9 +16,13 @@ use evidence_format::signature::Attestation;
 use evidence_format::statement::{Predicate, Role, Statement, Stream};
 use evidence_format::time::Timestamp;
 use evidence_format::tree::DisclosureKey;
-use evidence_format::warc::{Header, RecordIds, RecordType, Truncated};
+use evidence_format::warc::{Header, RecordIds, RecordType, Truncated, write_record};
 
 use crate::parts;
+
+const HTTP: &str = "application/http";
+
+type Writer<'p> = ItemWriter<'p, Vec<u8>, Vec<u8>>;
 
 pub(crate) fn secret_key() -> SecretKey {
     SecretKey::from_random(&[7; 32])
@@ -38,20 +42,42 @@ fn time() -> Timestamp {
 
 /// An item with a record for each body, its layer and its segment list.
 pub(crate) fn item_of(bodies: &[&[u8]], pack: &mut Pack) -> (FinishedItem, Vec<u8>, Vec<u8>) {
+    item(pack, &mut |writer| {
+        for body in bodies {
+            let header = Header {
+                kind: RecordType::Resource,
+                target_uri: Some("file:///var/log/a%20b"),
+                date: time(),
+                content_type: "text/plain",
+                truncated: Some(Truncated::Length),
+                fields: &[("Exhibit-Size", "12345"), ("Exhibit-Errno", "13 EACCES")],
+            };
+            writer.record(&header, body).expect("in memory");
+        }
+    })
+}
+
+/// An item that holds `staged`, whole records, as they are.
+pub(crate) fn item_of_staged(staged: &[u8], pack: &mut Pack) -> (FinishedItem, Vec<u8>, Vec<u8>) {
+    item(pack, &mut |writer| writer.append(staged).expect("whole records"))
+}
+
+/// What was asked and answered over HTTP, rendered when it came: whole records.
+pub(crate) fn staged(block: &[u8]) -> Vec<u8> {
+    let (mut staged, mut ids) = (Vec::new(), RecordIds::new([2; 8]));
+    for kind in [RecordType::Request, RecordType::Response] {
+        let uri = Some("https://api.example.com/");
+        let header = Header { kind, target_uri: uri, date: time(), content_type: HTTP, truncated: None, fields: &[] };
+        write_record(&mut staged, &header, &mut ids, block).expect("a short header");
+    }
+    staged
+}
+
+fn item(pack: &mut Pack, write: &mut dyn FnMut(&mut Writer<'_>)) -> (FinishedItem, Vec<u8>, Vec<u8>) {
     let blobs = (Vec::new(), Vec::new());
     let ids = RecordIds::new([1; 8]);
     let mut writer = ItemWriter::start(pack, item_name(), &disclosure_key(), ids, blobs).expect("memory");
-    for body in bodies {
-        let header = Header {
-            kind: RecordType::Resource,
-            target_uri: Some("file:///var/log/a%20b"),
-            date: time(),
-            content_type: "text/plain",
-            truncated: Some(Truncated::Length),
-            fields: &[("Exhibit-Size", "12345"), ("Exhibit-Errno", "13 EACCES")],
-        };
-        writer.record(&header, body).expect("in memory");
-    }
+    write(&mut writer);
     writer.finish(&[3; 32]).expect("in memory")
 }
 
@@ -73,6 +99,7 @@ pub(crate) fn bodies() -> Vec<Vec<u8>> {
         format!("\u{feff}{}", records.replace(",\n", "\n")).into_bytes(),
         b"{\"a\":\"torn\n{\"b\":[{}],\"value\" : [ {} , {} ,1]}\n]\n".to_vec(),
         (0..=255).cycle().take(9000).collect(),
+        format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n[{records}]", "x".repeat(5000)).into_bytes(),
     ]
 }
 
@@ -178,7 +205,7 @@ pub(crate) fn attestation() -> Vec<Vec<u8>> {
 
 pub(crate) fn warc() -> Vec<Vec<u8>> {
     let (_, layer, _) = small_item();
-    vec![zstd::decode_all(&layer[..]).expect("own output"), Vec::new()]
+    vec![zstd::decode_all(&layer[..]).expect("own output"), Vec::new(), staged(b"HTTP/1.1 204 No Content\r\n\r\n")]
 }
 
 pub(crate) fn warc_header() -> Vec<Vec<u8>> {

@@ -3,15 +3,15 @@
 use std::fs;
 use std::num::NonZeroUsize;
 
-use anyhow::Context;
-use evidence_format::bundle::{Draft, Facts};
+use anyhow::{Context, ensure};
+use evidence_format::bundle::{Draft, DraftItem, Facts};
 use evidence_format::config::Source;
 use evidence_format::coverage::Coverage;
 use evidence_format::id::StreamId;
 use evidence_format::item::Pack;
 use evidence_format::segment::Kind::{Glue, Record};
 use evidence_format::statement::{Predicate, Role, Stream};
-use evidence_format::warc::{Header, RecordType};
+use evidence_format::warc::{Header, RecordIds, RecordType, write_record};
 use serde_json::{Value, json};
 
 use super::items::{Item, source_clock, warc_header};
@@ -37,31 +37,59 @@ fn accepted(name: &'static str, rule: &str, parts: Parts) -> Vector {
 fn written_by_the_library() -> anyhow::Result<Vec<Vector>> {
     let page = format!("{{\"Records\":[{}]}}", vec![r#"{"eventName":"GetUser","eventID":"1"}"#; 20].join(","));
     let log: String = (0..40).map(|i| format!("{{\"n\":{i},\"message\":\"session opened for user root\"}}\n")).collect();
-    let one = [("uptime", "350735.47 234388.90\n")];
-    let several = [("uptime", "350735.47 234388.90\n"), ("cloudtrail", &*page), ("app-log", &*log)];
+    let file = |uri, block: String| move |item: &mut DraftItem<'_>| resource(item, uri, &block);
+    let uptime = file("file:///uptime", "350735.47 234388.90\n".to_owned());
+    let (page, log) = (file("file:///cloudtrail", page), file("file:///app-log", log));
+    let several: &[(&str, &Fill<'_>)] = &[("uptime", &uptime), ("cloudtrail", &page), ("app-log", &log)];
     Ok(vec![
-        Vector::new("001-one-item", "§1: a bundle of one item, as the library writes it", draft(&one)?, HOLDS),
-        Vector::new("002-several-items", "§1: a bundle of several items, as the library writes it", draft(&several)?, HOLDS),
+        Vector::new("001-one-item", "§1: a bundle of one item, as the library writes it", draft(&several[..1])?, HOLDS),
+        Vector::new("002-several-items", "§1: a bundle of several items, as the library writes it", draft(several)?, HOLDS),
+        Vector::new(
+            "003-answers-over-http",
+            "§5.3: a request is glue, and so is the head of its answer",
+            draft(&[("cloudtrail", &exchange)])?,
+            HOLDS,
+        ),
     ])
 }
 
-fn draft(items: &[(&str, &str)]) -> anyhow::Result<Container> {
+/// Writes an item's records.
+type Fill<'f> = dyn Fn(&mut DraftItem<'_>) -> anyhow::Result<()> + 'f;
+
+fn resource(item: &mut DraftItem<'_>, uri: &str, block: &str) -> anyhow::Result<()> {
+    let header = Header { target_uri: Some(uri), ..header(RecordType::Resource, "text/plain", &[]) };
+    Ok(item.record(&header, block.as_bytes())?)
+}
+
+/// A page of two events as it came over the wire, and the request for it: both rendered on receipt, and written as they are.
+fn exchange(item: &mut DraftItem<'_>) -> anyhow::Result<()> {
+    let (mut staged, mut ids) = (Vec::new(), RecordIds::new([0x1d; 8]));
+    let answer =
+        "HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 13:40:16 GMT\r\n\r\n{\"Events\":[{\"EventId\":\"1\"},{\"EventId\":\"2\"}]}";
+    let response = header(RecordType::Response, "application/http; msgtype=response", &[]);
+    let id = write_record(&mut staged, &response, &mut ids, answer.as_bytes())?;
+    let fields = [("WARC-Concurrent-To", id.as_str())];
+    let request = header(RecordType::Request, "application/http; msgtype=request", &fields);
+    write_record(&mut staged, &request, &mut ids, b"POST / HTTP/1.1\r\nHost: cloudtrail.eu-west-1.amazonaws.com\r\n\r\n{}")?;
+    item.append(&staged)?;
+    ensure!(item.records() == 2, "an event is a record, and nothing else is");
+    Ok(())
+}
+
+fn header<'a>(kind: RecordType, content_type: &'a str, fields: &'a [(&'a str, &'a str)]) -> Header<'a> {
+    let date = "2026-11-23T13:40:17.25Z".parse().expect("a time");
+    let target_uri = Some("https://cloudtrail.eu-west-1.amazonaws.com/");
+    Header { kind, target_uri, date, content_type, truncated: None, fields }
+}
+
+fn draft(items: &[(&str, &Fill<'_>)]) -> anyhow::Result<Container> {
     let folder = tempfile::tempdir()?;
     let date = "2026-11-23T13:40:17.25Z".parse()?;
     let pack = Pack::new(NonZeroUsize::MIN, 64 * 1024);
     let mut draft = Draft::create(&folder.path().join("draft"), &[0x5e; 32], pack)?;
-    for (name, block) in items {
+    for (name, fill) in items {
         let mut item = draft.item(&name.parse()?)?;
-        let uri = format!("file:///{name}");
-        let header = Header {
-            kind: RecordType::Resource,
-            target_uri: Some(&uri),
-            date,
-            content_type: "text/plain",
-            truncated: None,
-            fields: &[],
-        };
-        item.record(&header, block.as_bytes())?;
+        fill(&mut item)?;
         let source = Source {
             provider: "files".to_owned(),
             api: "open".to_owned(),
