@@ -106,18 +106,11 @@ fn step_changed(step: &str, from: &Progress, to: &Progress) -> String {
     format!("step {step} {state}, owner {}{}", or(to.owner.as_ref(), "not set"), because(to.note.as_ref()))
 }
 
-<<<<<<< HEAD
-fn or<T: Display>(value: Option<&T>, otherwise: &str) -> String {
-    value.map_or_else(|| otherwise.to_owned(), ToString::to_string)
-}
-
 fn of_sources(sources: &[SourceName]) -> String {
     let names: Vec<&str> = sources.iter().map(SourceName::as_str).collect();
     if names.is_empty() { String::new() } else { format!(" from {}", names.join(", ")) }
 }
 
-=======
->>>>>>> domain
 fn because<T: Display>(reason: Option<&T>) -> String {
     reason.map(|reason| format!(": {reason}")).unwrap_or_default()
 }

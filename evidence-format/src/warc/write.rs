@@ -156,7 +156,7 @@ pub struct HeaderTooLarge {
 }
 
 /// Appends a whole record to `out`, as an item has it, and says which id it got. For records that are kept until their item is
-/// written, by [`ItemWriter::append`](crate::item::ItemWriter::append); `ids` come from a seed of their own.
+/// written, by `ItemWriter::append`; `ids` come from a seed of their own.
 ///
 /// # Errors
 /// See [`HeaderTooLarge`]; nothing is appended.
