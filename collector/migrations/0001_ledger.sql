@@ -109,7 +109,8 @@ CREATE TABLE bundles (
     FOREIGN KEY (incident, source, pass) REFERENCES passes (incident, source, pass)
 );
 
--- The timeline. Derived from bundles by pure code, so it can be made again.
+-- The timeline. Derived from bundles by pure code, so it can be made again. Facts come by the million: each index costs a third
+-- of their speed.
 CREATE TABLE facts (
     bundle BIGINT NOT NULL REFERENCES bundles (number),
     item TEXT NOT NULL,
@@ -123,5 +124,3 @@ CREATE TABLE facts (
 );
 
 CREATE INDEX facts_by_time ON facts (incident, happened_at, bundle, item, record);
-
-CREATE INDEX facts_by_event ON facts (bundle, event_id) WHERE event_id IS NOT NULL;

@@ -64,9 +64,10 @@ impl Folder {
     /// Opens the folder at `root`, made if absent, and removes what processes that were killed have left unfinished.
     pub(super) fn open(root: &Path) -> Result<Self, BlobError> {
         let fail = |cause| BlobError::OpenFolder { path: root.to_owned(), cause };
+        let existing = root.ancestors().find(|folder| folder.exists()).unwrap_or(root);
         fs::create_dir_all(root.join(UNFINISHED)).map_err(fail)?;
+        sync_up_to(&root.join(UNFINISHED), existing).map_err(fail)?; // those above it we may not even read
         let root = root.canonicalize().map_err(fail)?;
-        sync_up_to(&root.join(UNFINISHED), Path::new("/")).map_err(fail)?;
         let folder = Self { root };
         folder.sweep().map_err(fail)?;
         Ok(folder)

@@ -9,10 +9,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, query};
 use super::Fact;
 use crate::store::ledger::retry::Failure;
 use crate::store::ledger::rows::{execute, first, get, nanoseconds, signed};
-use crate::store::ledger::{Ledger, LedgerError};
-
-/// Rows of one statement. Each has 6 parameters of its own; SQLite takes 32 766 in all, PostgreSQL 65 535.
-const STATEMENT_ROWS_MAX: usize = 500;
+use crate::store::ledger::{Engine, Ledger, LedgerError};
 
 /// Rows of one transaction: others may write in between.
 const TRANSACTION_ROWS_MAX: usize = 20_000;
@@ -30,13 +27,14 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::UnknownBundle`], and failures of the database.
     pub async fn add_facts(&self, bundle: &Digest, facts: &[Fact]) -> Result<(), LedgerError> {
+        let rows_max = statement_rows_max(self.engine);
         for batch in facts.chunks(TRANSACTION_ROWS_MAX) {
             self.write("add to the timeline", |mut db, _| async move {
                 let select = query("SELECT number, incident FROM bundles WHERE id = $1").bind(bundle.hex());
                 let found =
                     first(&mut db, select, |row| Ok((get::<i64>(row, "number")?, get::<String>(row, "incident")?))).await?;
                 let (number, incident) = found.ok_or(LedgerError::UnknownBundle(*bundle))?;
-                for rows in batch.chunks(STATEMENT_ROWS_MAX) {
+                for rows in batch.chunks(rows_max) {
                     insert(&mut db, number, &incident, rows).await?;
                 }
                 Ok((db, ()))
@@ -47,9 +45,17 @@ impl Ledger {
     }
 }
 
+/// Rows of one statement; each has 6 parameters.
+fn statement_rows_max(engine: Engine) -> usize {
+    match engine {
+        Engine::Sqlite => 30,     // finds each parameter by going through the names of those before it
+        Engine::Postgres => 1000, // waits for an answer to each statement, and takes 65 535 parameters
+    }
+}
+
 async fn insert(db: &mut AnyConnection, number: i64, incident: &str, facts: &[Fact]) -> Result<(), Failure> {
     let statement = AssertSqlSafe(insert_statement(facts.len()));
-    let mut insert = query(statement).persistent(facts.len() == STATEMENT_ROWS_MAX).bind(number).bind(incident);
+    let mut insert = query(statement).bind(number).bind(incident);
     for fact in facts {
         insert = insert.bind(fact.item.as_str()).bind(signed(fact.record)).bind(nanoseconds(fact.time));
         insert = insert.bind(kept(&fact.kind, KIND_BYTES_MAX).into_owned());
