@@ -1,5 +1,7 @@
 //! What the whole-product tests share: where things are, how programs are started, and how a test says that it was skipped.
 
+pub mod aws;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
