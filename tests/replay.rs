@@ -6,7 +6,8 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::aws::{Config, Credentials, Expiry, Fault, Limit, Operation, RetryAfter, Rule, Server, Synthetic};
+use tests::aws::{Config, Credentials, Expiry, Fault, Files, Limit, Operation, RetryAfter, Rule, Server, Synthetic};
+use tests::corpora;
 
 const ACCOUNT: &str = "111122223333";
 const REGION: &str = "us-east-1";
@@ -438,6 +439,35 @@ fn the_truth_and_credentials_are_there_over_http() {
     assert_eq!(truth["places"][0]["events"], 50);
     assert_eq!(truth["places"][0]["region"], REGION);
     assert_eq!(server.requests().len(), 1, "such requests are not counted");
+}
+
+/// Recorded events come as they were recorded, each as often as it was delivered.
+#[test]
+fn a_corpus_of_real_events_is_served_whole() {
+    let Some(corpora) = corpora() else { return };
+    let file = corpora.join("internal-only/aws/cloudtrail/sans504-s3-ransomware.files.jsonl.zst");
+    let account = "342082656213";
+    let server = Server::start(Config { limit: None, ..Config::new(Files::open(&file).expect("a corpus")) });
+    let mut served = Vec::new();
+    for region in ["us-west-1", "us-east-1", "ap-northeast-2", "eu-central-1", "us-east-2"] {
+        let mut client = Client::new(&server, region);
+        client.key = server.account_key(account);
+        for event in client.pages(&json!({})).iter().flat_map(|page| page["Events"].as_array().expect("a list")) {
+            served.push(event["CloudTrailEvent"].as_str().expect("text").to_owned());
+        }
+    }
+    let place = server.truth().place(account, "us-west-1");
+    assert_eq!((place.events, place.pages, place.last_pages), (30_416, 609, 1));
+    assert_eq!(server.truth().events(), (30_469, 23_973), "the other eight regions have one event each");
+    let text = String::from_utf8(zstd::decode_all(std::fs::File::open(file).expect("a corpus")).expect("of zstd")).expect("JSON");
+    let files =
+        text.lines().map(|line| line.strip_prefix(r#"{"Records":["#).and_then(|line| line.strip_suffix("]}")).expect("a file"));
+    let begin = r#"{"eventVersion""#;
+    let recorded = files.flat_map(|file| file.split(begin).skip(1)).map(|rest| format!("{begin}{}", rest.trim_end_matches(',')));
+    let (mut recorded, served) = (recorded.collect::<Vec<_>>(), served.into_iter().collect::<BTreeSet<_>>());
+    assert_eq!(recorded.len(), 30_477);
+    recorded.retain(|text| !served.contains(text));
+    assert_eq!(recorded.len(), 8, "byte for byte");
 }
 
 /// One request with a fault, and one without on a new connection.

@@ -1,6 +1,6 @@
 //! A stand-in for AWS: CloudTrail's LookupEvents, and what of STS and Account a client of it needs, on one loopback port.
 //!
-//! It serves a corpus of events ([`Synthetic`]) with the service's own limits, breaks down when a script says so
+//! It serves a corpus of events ([`Synthetic`], [`Files`]) with the service's own limits, breaks down when a script says so
 //! ([`Rule`]), and knows exactly what it served ([`Truth`]). Region and account of a request are those of its signature, which is not
 //! checked otherwise. Wire shapes are those of the Rust SDK and of botocore.
 //!
@@ -16,6 +16,7 @@
 
 mod events;
 mod faults;
+mod files;
 mod http;
 mod identity;
 mod limit;
@@ -35,6 +36,7 @@ use tokio::sync::oneshot;
 
 pub use events::{Attribute, Event, Events, Key, Place};
 pub use faults::{Fault, Operation, RetryAfter, Rule, When};
+pub use files::Files;
 pub use identity::{Credentials, Expiry};
 pub use limit::Limit;
 pub use lookup::PAGE_EVENTS_MAX;

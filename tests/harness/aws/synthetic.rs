@@ -223,7 +223,7 @@ const fn kind(
 
 static KINDS: &[Kind] = &[
     kind(
-        ["sts.amazonaws.com", "AssumeRole", "AWS::IAM::Role", "arn:aws:iam::role/svc"],
+        ["sts.amazonaws.com", "AssumeRole", "AWS::IAM::Role", "svc"],
         true,
         [
             r#"{"roleArn":"arn:aws:iam::$A:role/$R","roleSessionName":"session","durationSeconds":3600}"#,
@@ -315,6 +315,7 @@ const AGENTS: &[&str] = &[
 fn record(place: &Place, time: i64, id: &str, made: &Made<'_>) -> String {
     let Made { number, kind, actor, resource } = made;
     let Place { account, region } = place;
+    let service = kind.source.split('.').next().unwrap_or_default();
     let seldom = mix(&[*number, 9]);
     let agent = AGENTS[if seldom.is_multiple_of(64) { 5 + (seldom >> 8) as usize % 2 } else { (seldom >> 8) as usize % 5 }];
     let time = Timestamp::from_second(time).expect("corpora are of this century");
@@ -325,7 +326,7 @@ fn record(place: &Place, time: i64, id: &str, made: &Made<'_>) -> String {
         actor.identity, kind.source, kind.name, actor.address,
     );
     if seldom % 16 == 1 {
-        let action = format!("{}:{}", kind.source.split('.').next().unwrap_or_default(), kind.name);
+        let action = format!("{service}:{}", kind.name);
         let _ = write!(
             text,
             r#""errorCode":"AccessDenied","errorMessage":"User is not authorized to perform: {action} because no identity-based policy allows the {action} action","#
@@ -340,7 +341,7 @@ fn record(place: &Place, time: i64, id: &str, made: &Made<'_>) -> String {
     if !kind.resource_type.is_empty() {
         let _ = write!(
             text,
-            r#""resources":[{{"accountId":"{account}","type":"{}","ARN":"arn:aws:::{resource}"}}],"#,
+            r#""resources":[{{"accountId":"{account}","type":"{}","ARN":"arn:aws:{service}:{region}:{account}:{resource}"}}],"#,
             kind.resource_type
         );
     }
