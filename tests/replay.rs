@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::aws::{Config, Credentials, Expiry, Fault, Files, Limit, Operation, RetryAfter, Rule, Server, Synthetic};
-use tests::corpora;
+use tests::aws::{Config, Credentials, Expiry, Fault, Files, Limit, Operation, Region, RetryAfter, Rule, Server, Synthetic};
+use tests::{LocalEmu, corpora, localemu, root, run_ok, scratch};
 
 const ACCOUNT: &str = "111122223333";
 const REGION: &str = "us-east-1";
@@ -627,4 +628,48 @@ fn faults_strike_other_operations_too_and_by_chance() {
     let refused = (0..100).filter(|_| client.lookup(&json!({ "MaxResults": 1 })).status == 400).count();
     assert!((30..70).contains(&refused), "{refused}");
     assert_eq!(server.truth().place(ACCOUNT, REGION).struck("throttle"), refused);
+}
+
+/// What boto3 gets from a server, asked about a window.
+fn semantics(url: &str, key: [&str; 2], window: &Value) -> Value {
+    let script = root().join("tests/interop/cloudtrail_semantics.py");
+    let mut python = Command::new(LocalEmu::python());
+    python.arg("-B").arg(script).args(["ask", url]).args(key).args([window["start"].to_string(), window["end"].to_string()]);
+    serde_json::from_str(&run_ok(&mut python)).expect("JSON")
+}
+
+/// The same records, asked for from LocalEmu, which made them, and from our server: two readings of the service's documents.
+#[test]
+fn an_emulator_of_other_people_answers_the_same() {
+    let Some(emulator) = localemu() else { return };
+    let work = scratch();
+    let corpus = work.path().join("corpus.jsonl");
+    let script = root().join("tests/interop/cloudtrail_semantics.py");
+    let mut record = Command::new(LocalEmu::python());
+    let recorded = run_ok(record.arg("-B").arg(script).args(["record", &emulator.url]).arg(&corpus));
+    let window = serde_json::from_str(&recorded).expect("JSON");
+
+    let regions = vec![Region { name: REGION.to_owned(), status: "ENABLED_BY_DEFAULT" }];
+    let server = Server::start(Config { limit: None, regions, ..Config::new(Files::open(&corpus).expect("a corpus")) });
+    let key = server.account_key("000000000000");
+    let mut theirs = semantics(&emulator.url, ["test", "test"], &window);
+    let mut ours = semantics(&server.url(), [&key.access_key_id, &key.secret_access_key], &window);
+
+    // LocalEmu lets these pass, or has no such operation; the service does not (API reference of LookupEvents and ListRegions).
+    let wrong = json!({ "token of another question": null, "page too large": null, "page of nothing": null, "backwards": null, "unknown attribute": null });
+    assert_eq!(theirs["errors of the service alone"].take(), wrong);
+    assert_eq!(theirs["regions"].take(), "InternalFailure");
+    let right = json!({
+        "token of another question": "InvalidNextTokenException",
+        "page too large": "InvalidMaxResultsException",
+        "page of nothing": "InvalidMaxResultsException",
+        "backwards": "InvalidTimeRangeException",
+        "unknown attribute": "InvalidLookupAttributesException",
+    });
+    assert_eq!(ours["errors of the service alone"].take(), right);
+    assert!(ours["regions"].take().is_null());
+    assert_eq!(ours["events"].as_array().map(Vec::len), Some(101));
+    for (question, answer) in theirs.as_object().expect("questions") {
+        assert!(&ours[question] == answer, "{question}: {answer}, and ours: {}", ours[question]);
+    }
 }

@@ -1,11 +1,14 @@
 //! What the whole-product tests share: where things are, how programs are started, and how a test says that it was skipped.
 
 pub mod aws;
+mod localemu;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
+
+pub use localemu::{LocalEmu, localemu};
 
 /// The repository.
 #[must_use]
