@@ -24,7 +24,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "agent",
         &[
-            &["os", "identity"],
+            &["os", "identity", "terminal"],
             &["durable"],
             &["read", "key", "stream"],
             &["recorder"],

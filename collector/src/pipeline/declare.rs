@@ -7,7 +7,8 @@ use super::entries::written;
 use super::numbers::Number;
 use super::{Pipeline, PipelineError};
 use crate::clock;
-use crate::incident::{self, CaptureAsk, Change, Declaration, Incident, Name, Play, PlayName, Refusal, SourceName};
+use crate::config::CaptureConfig;
+use crate::incident::{self, CaptureAsk, Change, Declaration, Incident, Name, Pivot, Play, PlayName, Refusal, SourceName};
 use crate::plan::{Ask, Budget, Scope};
 use crate::sources;
 use crate::store::jobs::Job;
@@ -155,22 +156,17 @@ impl Pipeline {
         let unknown = || PipelineError::NotAsked(key.incident.clone());
         let asks = asks(&self.entries(&key.incident).await?);
         let (ask, declared) = asks.into_iter().nth(Number::of(key.pass).ask as usize).ok_or_else(unknown)?;
-        let play = self.plays.get(&incident.play).cloned()?;
-        let scope = Scope {
-            only: key.source.parse().into_iter().collect(),
-            except: Vec::new(),
-            window: ask.window,
-            pivots: incident.pivots,
-            accounts: ask.accounts,
-            regions: ask.regions,
-        };
-        let budget = Budget {
-            bytes_max: self.capture.bytes_max,
-            requests_max: None,
-            deadline_seconds: ask.deadline_seconds,
-            object_bytes_max: self.capture.object_bytes_max,
-        };
-        Ok(Asked { incident: incident.id, declared, play, scope, budget })
+        let play = self.plays.get(&incident.play)?.clone();
+        let ask = CaptureAsk { sources: key.source.parse().into_iter().collect(), ..ask };
+        Ok(self.asked_of(incident.id, declared, play, incident.pivots, ask))
+    }
+
+    pub(super) fn asked_of(&self, incident: IncidentId, declared: Timestamp, play: Play, pivots: Vec<Pivot>, ask: CaptureAsk) -> Asked {
+        let CaptureAsk { window, sources, accounts, regions, deadline_seconds } = ask;
+        let scope = Scope { only: sources, except: Vec::new(), window, pivots, accounts, regions };
+        let CaptureConfig { bytes_max, object_bytes_max, .. } = self.capture;
+        let budget = Budget { bytes_max, requests_max: None, deadline_seconds, object_bytes_max };
+        Asked { incident, declared, play, scope, budget }
     }
 }
 

@@ -46,9 +46,20 @@ impl Pipeline {
         self.parts.ledger.entries(id, 0).await?.into_iter().map(entry).collect()
     }
 
-    /// Writes what follows from nothing but itself at the end of a journal.
+    /// Writes what follows from nothing but itself at the end of a journal, for a person.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub async fn record(&self, id: &IncidentId, by: &Name, change: Change) -> Result<(), PipelineError> {
+        self.append_entries(id, vec![written(&change, by.as_str(), clock::now())]).await
+    }
+
+    /// The same, for the pipeline itself.
     pub(super) async fn append(&self, id: &IncidentId, changes: Vec<Change>) -> Result<(), PipelineError> {
-        let entries: Vec<_> = changes.iter().map(own).collect();
+        self.append_entries(id, changes.iter().map(own).collect()).await
+    }
+
+    async fn append_entries(&self, id: &IncidentId, entries: Vec<ledger::Entry>) -> Result<(), PipelineError> {
         for _ in 0..CONTENTIONS_MAX {
             let count = self.parts.ledger.entries(id, 0).await?.len() as u64;
             match self.parts.ledger.append(id, count, &entries).await {

@@ -12,20 +12,20 @@ mod meters;
 mod numbers;
 mod planning;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use agent::key::KeyFile;
 use evidence_format::coverage::Window;
 use evidence_format::id::IncidentId;
+use evidence_format::time::Timestamp;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, instrument, warn};
 
 use crate::capture::{self, CaptureError, Parts, Task};
 use crate::clock;
-use crate::incident::{Plays, ReplayError, UnknownPlay};
+use crate::incident::{Incident, Plays, ReplayError, Status, UnknownPlay};
 use crate::plan::{Pass, Plan, PlanError};
 use crate::seal::{SealError, Saying, Sealed, Sealer, StoredBundle};
 use crate::sources::{self, Source};
@@ -99,6 +99,9 @@ pub enum PipelineError {
     /// The incident's play is none that this configuration has.
     #[error(transparent)]
     Play(#[from] UnknownPlay),
+    /// A person has stopped the work before this pass was begun.
+    #[error("stopped before it was begun")]
+    Stopped,
     /// Nobody asked for this pass.
     #[error("the journal of {0} asks for no such capture")]
     NotAsked(IncidentId),
@@ -127,7 +130,9 @@ impl Pipeline {
             let pipeline = pipeline.clone();
             async move {
                 let done = pipeline.run_pass(&job).await;
-                if let Err(error) = &done {
+                if let Err(error) = &done
+                    && !matches!(error, PipelineError::Stopped)
+                {
                     warn!(incident = %job.incident, source = %job.source, pass = job.pass, error = %sources::recorder::chain(error), "pass failed");
                     pipeline.journal_failure(&job, error).await;
                 }
@@ -137,14 +142,65 @@ impl Pipeline {
         self.jobs.work(handler, until, PASSES_AT_ONCE).await
     }
 
+    /// Works until no pass of `incident` is due any more, whoever does them, or a person stops it.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub async fn finish(&self, incident: &IncidentId, look_every: Duration) -> Result<(), PipelineError> {
+        self.take_up().await?;
+        loop {
+            self.work(Until::Idle).await?;
+            let passes = self.parts.ledger.passes(incident).await?;
+            let is_due = |row: &PassRow| match row.state {
+                PassState::Waiting => row.pass.due_at <= clock::now(),
+                PassState::Capturing => true,
+                PassState::Sealed | PassState::Failed => false,
+            };
+            if self.stop.is_cancelled() || !passes.iter().any(is_due) {
+                return Ok(());
+            }
+            tokio::time::sleep(look_every).await;
+        }
+    }
+
+    /// When the next pass that waits is due; `None` if none waits.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub async fn next_due(&self) -> Result<Option<Timestamp>, PipelineError> {
+        let mut next = None;
+        for incident in self.parts.ledger.incidents().await? {
+            let passes = self.parts.ledger.passes(&incident).await?;
+            let waiting = passes.iter().filter(|row| row.state == PassState::Waiting).map(|row| row.pass.due_at);
+            next = waiting.chain(next).min();
+        }
+        Ok(next)
+    }
+
+    /// Incidents that are not closed.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub async fn open_incidents(&self) -> Result<Vec<Incident>, PipelineError> {
+        let mut open = Vec::new();
+        for id in self.parts.ledger.incidents().await? {
+            open.push(self.incident(&id).await?);
+        }
+        open.retain(|incident| incident.status != Status::Closed);
+        Ok(open)
+    }
+
     /// One pass, from wherever it stands to its end.
     #[instrument(skip_all, fields(incident = %job.incident, source = %job.source, pass = job.pass))]
     async fn run_pass(&self, job: &Job) -> Result<(), PipelineError> {
         let key = PassKey { incident: job.incident.clone(), source: job.source.clone(), pass: job.pass };
         let Some(row) = self.parts.ledger.pass(&key).await? else { return Ok(()) };
         let Some(source) = sources::find(&job.source) else { return Ok(()) };
-        if row.state == PassState::Failed || (row.state == PassState::Waiting && self.stop.is_cancelled()) {
+        if row.state == PassState::Failed {
             return Ok(());
+        }
+        if row.state == PassState::Waiting && self.stop.is_cancelled() {
+            return Err(PipelineError::Stopped);
         }
         let Some((plan, pass)) = self.planned(&row, source).await? else { return Ok(()) };
         let sealed = match self.sealed(&key).await? {
@@ -227,11 +283,6 @@ impl Pipeline {
         Sealer { key: &self.key, ledger: &self.parts.ledger, blobs: &self.parts.blobs, work: &self.parts.work }
     }
 
-    /// The folder for drafts and tars.
-    #[must_use]
-    pub fn work_folder(&self) -> &Path {
-        &self.parts.work
-    }
 }
 
 /// When a pass has to be over: the plan's seconds after its first attempt, which a restart does not move.

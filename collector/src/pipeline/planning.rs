@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use evidence_format::id::IncidentId;
+use futures::future::join_all;
 
 use super::{Pipeline, PipelineError};
 use crate::plan::{self, Pass, Plan, Readiness};
-use crate::sources::{Look, Source};
+use crate::clock;
+use crate::incident::{CaptureAsk, Pivot, PlayName};
+use crate::sources::{self, Look, Source};
 use crate::store::ledger::{PassRow, PassState};
 
 pub(super) fn encode(plan: &Plan) -> String {
@@ -35,6 +38,24 @@ impl Pipeline {
         self.parts.ledger.set_plan(key, &encode(&plan)).await?;
         self.journal_plan(key, &plan).await?;
         Ok(plan)
+    }
+
+    /// The plan of a capture that nobody has asked for yet: of all sources at once.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub async fn preview(
+        &self,
+        incident: Option<&IncidentId>,
+        play: &PlayName,
+        pivots: Vec<Pivot>,
+        ask: CaptureAsk,
+    ) -> Result<Plan, PipelineError> {
+        let looks = sources::ALL.iter().map(|source| async { (source.offer(), self.look(*source, incident.cloned(), true).await) });
+        let offers = join_all(looks).await;
+        let id = incident.cloned().unwrap_or_else(|| "not-declared".parse().expect("an id"));
+        let asked = self.asked_of(id, clock::now(), self.plays.get(play)?.clone(), pivots, ask);
+        Ok(plan::plan(&asked.for_planner(), &offers)?)
     }
 
     /// Looks at a source.

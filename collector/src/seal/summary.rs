@@ -28,6 +28,21 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// What the ledger keeps of a bundle. What another version wrote there, and this one cannot read, is stated as incomplete.
+    #[must_use]
+    pub fn read(json: &str) -> Self {
+        serde_json::from_str(json).unwrap_or(Self {
+            items: 0,
+            records: 0,
+            bytes: 0,
+            events: 0,
+            missing: 0,
+            complete: false,
+            ended: Ended::Failed,
+            provisional_until: None,
+        })
+    }
+
     /// Adds up.
     #[must_use]
     pub fn of(config: &Config) -> Self {

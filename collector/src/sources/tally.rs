@@ -82,16 +82,14 @@ impl Tally {
         }
     }
 
-    /// `theirs` has whole seconds and is some time between `asked` and `at`: its middle is held against theirs.
+    /// `theirs`, in seconds, was some time between `asked` and `at`: it is held against the middle.
     fn compare_clocks(&mut self, asked: Timestamp, at: Timestamp, theirs: i128) {
         let middle = (asked.unix_nanoseconds() + at.unix_nanoseconds()) / 2;
-        let offset = (theirs * 1_000_000_000 + 500_000_000 - middle) / 1_000_000;
-        let Ok(offset) = i64::try_from(offset) else { return };
-        let fresh = SourceClock { samples: 0, offset_milliseconds_min: offset, offset_milliseconds_max: offset };
-        let clock = self.clock.get_or_insert(fresh);
-        clock.samples += 1;
-        clock.offset_milliseconds_min = clock.offset_milliseconds_min.min(offset);
-        clock.offset_milliseconds_max = clock.offset_milliseconds_max.max(offset);
+        let Ok(offset) = i64::try_from((theirs * 1_000_000_000 - middle) / 1_000_000) else { return };
+        match &mut self.clock {
+            Some(clock) => clock.add(offset),
+            None => self.clock = Some(SourceClock::new(offset)),
+        }
     }
 
     /// Writes the counts into `coverage`.
@@ -113,7 +111,7 @@ impl Tally {
     /// The source's clock against ours.
     #[must_use]
     pub fn clock(&self) -> Option<SourceClock> {
-        self.clock.clone()
+        self.clock
     }
 }
 

@@ -4,5 +4,7 @@
 //! hostile text, shown with care and believed by nobody; the record is the evidence.
 
 mod derive;
+mod read;
 
 pub use derive::{DeriveError, derive};
+pub use read::{Filter, Read, Row};
