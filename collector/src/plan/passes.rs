@@ -31,8 +31,8 @@ pub struct Outcome {
     pub cursor: Option<String>,
 }
 
-/// When to ask again what `first` asked, since evidence arrives late: one pass for each time that the source's offers name, soonest
-/// first. `next_number` is the number of the first of them. Steps that were left out are not asked again.
+/// When to ask again what `first` asked, since evidence arrives late: one pass for each time that the source's offers name,
+/// soonest first. `next_number` is the number of the first of them. Steps that were left out are not asked again.
 #[must_use]
 pub fn settle_passes(first: &Pass, offers: &[&Offer], sealed_at: Timestamp, next_number: u64) -> Vec<Due> {
     let own = |step: &Step| offers.iter().find(|offer| first.source.as_str() == offer.source && offer.api == step.api);

@@ -244,3 +244,25 @@ fn what_a_deadline_cut_goes_on_where_it_stopped() {
     let again = continuation(&rest, &[], now, 6).expect("nothing had begun");
     assert_eq!(again.steps[0].cursor.as_deref(), Some("page 7"), "a cursor is kept until it is used");
 }
+
+/// The largest integer in a document.
+fn largest(json: &serde_json::Value) -> u64 {
+    match json {
+        serde_json::Value::Array(list) => list.iter().map(largest).max().unwrap_or(0),
+        serde_json::Value::Object(object) => object.values().map(largest).max().unwrap_or(0),
+        other => other.as_u64().unwrap_or(0),
+    }
+}
+
+#[test]
+fn a_budget_without_end_can_still_be_sealed() {
+    let play = play();
+    let mut ask = ask(&play);
+    ask.budget =
+        Budget { bytes_max: u64::MAX, requests_max: Some(u64::MAX), deadline_seconds: u64::MAX, object_bytes_max: u64::MAX };
+    let mut offers = offers();
+    offers[0].1.targets.push(region("111122223333", "ap-south-1", Some(u64::MAX)));
+    let plan = plan(&ask, &offers).expect("a plan");
+    assert_eq!(largest(&serde_json::to_value(&plan).expect("JSON")), JSON_INTEGER_MAX);
+    assert_eq!(plan.deadline, time("9998-12-31T23:59:59Z"));
+}
