@@ -34,6 +34,7 @@ fn step(question: &Question<'_>, item: ItemName, window: Window, ask: &Ask<'_>) 
     let requests_expected = estimate.requests.filter(|_| whole).map(|requests| requests.min(JSON_INTEGER_MAX)); // the sample was of everything
     Step {
         item,
+        offer: offer.item.to_owned(),
         api: offer.api.to_owned(),
         target: estimate.target.clone(),
         what: offer.what.to_owned(),

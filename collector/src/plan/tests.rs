@@ -212,6 +212,9 @@ fn what_arrives_late_is_asked_again() {
     assert!(near.iter().all(|step| step.asked == Some(Window { from: time("2026-11-23T12:41:17Z"), until })));
     assert!(whole.iter().all(|step| step.asked == Some(planned.window) && step.cursor.is_none()));
     assert!(settle_passes(pass(&planned, "host"), &[&SOCKETS, &PACKAGES], sealed_at, 2).is_empty());
+    let open_files = Offer { item: "host-files", settles: CLOUDTRAIL.settles, ..SOCKETS };
+    let of_another = settle_passes(pass(&planned, "host"), &[&open_files, &SOCKETS, &PACKAGES], sealed_at, 2);
+    assert_eq!(of_another, [], "an offer by the same interface says nothing about these");
     let late = settle_passes(pass(&planned, "kubernetes"), &[&EVENTS], time("2026-11-24T00:00:00Z"), 2);
     assert_eq!(late[0].pass.steps[0].left_out, Some(LeftOut::Expired), "what a late settle pass asks for is deleted");
 }
