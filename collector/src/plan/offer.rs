@@ -12,7 +12,7 @@ use crate::incident::{PivotKind, SourceName};
 pub struct Offer {
     /// The source: the same for all its offers. `[a-z][a-z0-9_]{0,31}`; sealed into evidence.
     pub source: &'static str,
-    /// What its items are called, before the target's name: `aws_cloudtrail`, `github-runs`. Of `a-z 0-9 . _ -`, at most 48
+    /// What its items are called, before the target's name: `aws_cloudtrail`, `github-runs`. Of `a-z 0-9 . _ -`, at most 44
     /// bytes; no other offer has it. Sealed into evidence.
     pub item: &'static str,
     /// By which interface it is asked: `cloudtrail:LookupEvents`.
