@@ -1,4 +1,5 @@
-//! Updates for inside and outside, in the runbook's form. They say what is recorded: what is missing is said to be, never guessed.
+//! Updates for inside and outside, in the runbook's form. They say what is recorded: what is missing is said to be, never
+//! guessed.
 
 use std::fmt::Write as _;
 
@@ -47,8 +48,8 @@ fn current_actions(incident: &Incident) -> String {
     if actions.is_empty() { NOT_SET.to_owned() } else { actions.join("; ") }
 }
 
-/// A draft of the external update: confirmed facts apart from hypotheses, and no name of ours. The communications lead finishes it,
-/// and the business owner decides whether it is sent.
+/// A draft of the external update: confirmed facts apart from hypotheses, and no name of ours. The communications lead finishes
+/// it, and the business owner decides whether it is sent.
 #[must_use]
 pub fn external(incident: &Incident) -> String {
     let mut text = format!("Security incident {}: draft of an external update\n\nConfirmed facts\n", incident.id);

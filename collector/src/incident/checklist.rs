@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::calendar::Day;
 use super::names::StepId;
-use super::nearest::{meant, nearest};
+use super::nearest::{listed, meant, nearest};
 use super::text::{Line, Name};
 
 /// Minutes of the first of the lists.
@@ -175,7 +175,7 @@ impl ClosureItem {
 
 /// There is no such closure item or state of a step.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{text:?} is not a {what}{}; there are: {}", meant(*nearest), known.join(", "))]
+#[error("{text:?} is not a {what}{}; there are: {}", meant(*nearest), listed(known))]
 pub struct ParseChecklistError {
     what: &'static str,
     text: String,

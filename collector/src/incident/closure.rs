@@ -43,8 +43,9 @@ impl Incident {
     /// The day on which the post-incident review is due; `None` for SEV-3 and SEV-4.
     ///
     /// The runbook says "within five business days", and asks for the review before the incident is closed, so the days cannot be
-    /// counted from the closure. They are counted from the declaration (or the last reopening): the one moment that every incident
-    /// has and nobody can move, and the strictest reading, so that who keeps it keeps every other. Days are Monday to Friday, in UTC.
+    /// counted from the closure. They are counted from the declaration (or the last reopening): the one moment that every
+    /// incident has and nobody can move, and the strictest reading, so that who keeps it keeps every other. Days are Monday to
+    /// Friday, in UTC.
     #[must_use]
     pub fn review_due(&self) -> Option<Day> {
         self.severity.needs_review().then(|| Day::of(self.opened_at).plus_business_days(REVIEW_BUSINESS_DAYS))
@@ -52,7 +53,8 @@ impl Incident {
 
     /// All that is missing before the incident may be closed; empty if it may.
     ///
-    /// An owner and a date of each corrective action are asked for unless that item is waived: then somebody answers for it by name.
+    /// An owner and a date of each corrective action are asked for unless that item is waived: then somebody answers for it by
+    /// name.
     #[must_use]
     pub fn missing_to_close(&self) -> Vec<Missing> {
         let mut missing = Vec::new();

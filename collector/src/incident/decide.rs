@@ -11,7 +11,7 @@ use super::checklist::{ClosureItem, Progress, StepState};
 use super::closure::Missing;
 use super::entry::{Change, Declaration};
 use super::names::{PlayName, StepId};
-use super::nearest::{meant, nearest};
+use super::nearest::{listed, meant, nearest};
 use super::pivot::Pivot;
 use super::plays::{Plays, UnknownPlay};
 use super::report::{Affects, Report, SYSTEMS_MAX};
@@ -79,7 +79,7 @@ pub enum Wish {
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum Refusal {
     /// The status does not go there from here.
-    #[error("status cannot go from {from} to {to}; it can go to: {}", from.next().iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    #[error("status cannot go from {from} to {to}; it can go to: {}", listed(from.next()))]
     Transition {
         /// From here.
         from: Status,
@@ -93,7 +93,7 @@ pub enum Refusal {
         what: &'static str,
     },
     /// The closure checklist is not done.
-    #[error("incident cannot be closed yet, missing:\n  {}\ngive each with a note, or waive it with a reason", missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  "))]
+    #[error("incident cannot be closed yet, missing:{}\ngive each with a note, or waive it with a reason", lines(missing))]
     NotReadyToClose {
         /// All that is missing.
         missing: Vec<Missing>,
@@ -155,6 +155,11 @@ pub enum Refusal {
     /// There is no such play.
     #[error(transparent)]
     Play(#[from] UnknownPlay),
+}
+
+/// Each on a line of its own.
+fn lines(missing: &[Missing]) -> String {
+    missing.iter().map(|missing| format!("\n  {missing}")).collect()
 }
 
 type Decision = Result<Vec<Change>, Refusal>;

@@ -1,5 +1,7 @@
 //! Help with misspelled names.
 
+use std::fmt::Display;
+
 /// Wrong, missing or swapped letters up to which a known name is offered in place of an unknown one.
 const TYPING_ERRORS_MAX: usize = 3;
 /// Characters of the unknown word that are looked at: no known name is as long.
@@ -16,6 +18,11 @@ pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
 /// `, did you mean "x"?` as part of an error, or nothing.
 pub(crate) fn meant(nearest: Option<&str>) -> String {
     nearest.map(|name| format!(" (did you mean {name:?}?)")).unwrap_or_default()
+}
+
+/// What there is, as part of an error.
+pub(crate) fn listed<T: Display>(known: &[T]) -> String {
+    known.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Letters to put in, take out, change or swap with their neighbour (optimal string alignment).

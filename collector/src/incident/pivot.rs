@@ -6,7 +6,7 @@ use std::str::FromStr;
 use evidence_format::safe::safe;
 use evidence_format::serde_as_text;
 
-use super::nearest::{meant, nearest};
+use super::nearest::{listed, meant, nearest};
 
 /// Bytes of a pivot's value: an ARN of an assumed role has up to about 230.
 pub const PIVOT_BYTES_MAX: usize = 512;
@@ -48,7 +48,7 @@ pub enum ParsePivotError {
         text: String,
     },
     /// No pivot of this kind.
-    #[error("no pivot is of kind {kind:?}{}; there are: {}", meant(*nearest), PivotKind::ALL.map(PivotKind::as_str).join(", "))]
+    #[error("no pivot is of kind {kind:?}{}; there are: {}", meant(*nearest), listed(&PivotKind::ALL))]
     UnknownKind {
         /// What was given.
         kind: String,

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::checklist::Step;
 use super::names::{PlayName, SourceName};
-use super::nearest::{meant, nearest};
+use super::nearest::{listed, meant, nearest};
 use super::pivot::PivotKind;
 use super::text::Line;
 
@@ -61,7 +61,7 @@ pub enum PlayError {
         max: u64,
     },
     /// A key that plays do not have.
-    #[error("{file}:{line}: no key is called {key:?}{}; there are: {}", meant(*nearest), known.join(", "))]
+    #[error("{file}:{line}: no key is called {key:?}{}; there are: {}", meant(*nearest), listed(known))]
     UnknownKey {
         /// The file.
         file: String,

@@ -1,5 +1,5 @@
-//! All plays: four built in, in the runbook's words. A folder of the operator's own adds more, or replaces one by a file of the same
-//! name. That folder is trusted: whoever writes it decides what evidence is taken.
+//! All plays: four built in, in the runbook's words. A folder of the operator's own adds more, or replaces one by a file of the
+//! same name. That folder is trusted: whoever writes it decides what evidence is taken.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::checklist::{List, Step};
 use super::names::{ParseNameError, PlayName};
-use super::nearest::{meant, nearest};
+use super::nearest::{listed, meant, nearest};
 use super::play::{PLAY_BYTES_MAX, PLAYS_MAX, Play, PlayError};
 
 /// The play whose first 15 minutes and investigation checklist are part of every incident.
@@ -26,7 +26,7 @@ pub struct Plays(BTreeMap<PlayName, Play>);
 
 /// There is no such play.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
-#[error("no play is called {name}{}; there are: {}", meant(nearest.as_ref().map(PlayName::as_str)), list(known))]
+#[error("no play is called {name}{}; there are: {}", meant(nearest.as_ref().map(PlayName::as_str)), listed(known))]
 pub struct UnknownPlay {
     /// What was asked for.
     pub name: PlayName,
@@ -34,10 +34,6 @@ pub struct UnknownPlay {
     pub nearest: Option<PlayName>,
     /// What there is.
     pub known: Vec<PlayName>,
-}
-
-fn list(names: &[PlayName]) -> String {
-    names.iter().map(PlayName::as_str).collect::<Vec<_>>().join(", ")
 }
 
 impl Plays {

@@ -1,7 +1,7 @@
 //! Texts that people and programs write into an incident, each with its limit.
 //!
-//! They are shown on terminals, in chats and on pages, and some come from an attacker (names of files, errors of a provider). So a
-//! text is parsed once: nothing in it steers a terminal, forges a line, or hides (see [`evidence_format::safe`]).
+//! They are shown on terminals, in chats and on pages, and some come from an attacker (names of files, errors of a provider). So
+//! a text is parsed once: nothing in it steers a terminal, forges a line, or hides (see [`evidence_format::safe`]).
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,5 @@
-//! The incident at a glance: what `exhibit status` shows, and what programs read as JSON. Derived; nothing in it is a fact of its own.
+//! The incident at a glance: what `exhibit status` shows, and what programs read as JSON. Derived; nothing in it is a fact of its
+//! own.
 
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
@@ -8,10 +9,10 @@ use super::calendar::Day;
 use super::checklist::{Answered, ClosureItem, CorrectiveAction, FIRST_MINUTES, List, Progress, Step};
 use super::names::PlayName;
 use super::pivot::Pivot;
-use super::report::Affects;
+use super::report::{Affects, Report};
 use super::severity::{Role, Severity, Status};
 use super::statement::{CurrentAction, Statement};
-use super::text::Name;
+use super::text::{Line, Name};
 use super::{EvidenceCount, Incident};
 
 /// Nanoseconds of a minute.
@@ -31,7 +32,8 @@ pub struct View {
     pub definition: &'static str,
     /// The runbook's response target for that.
     pub response_target: &'static str,
-    /// The business day by whose end that is met: SEV-2 the day of the declaration, SEV-3 the next; `None` where the runbook names no day.
+    /// The business day by whose end that is met: SEV-2 the day of the declaration, SEV-3 the next; `None` where the runbook
+    /// names no day.
     pub response_due: Option<Day>,
     /// How far the response is.
     pub status: Status,
@@ -51,6 +53,10 @@ pub struct View {
     pub pivots: Vec<Pivot>,
     /// What may be affected.
     pub affects: Affects,
+    /// What set it off.
+    pub trigger: Option<Line>,
+    /// The initial report.
+    pub report: Report,
     /// What the initial report does not say.
     pub report_missing: Vec<&'static str>,
     /// All roles.
@@ -179,6 +185,8 @@ impl View {
             play: incident.play.clone(),
             pivots: incident.pivots.clone(),
             affects: incident.affects,
+            trigger: incident.trigger.clone(),
+            report: incident.report.clone(),
             report_missing: incident.report.missing(),
             roles: roles(incident),
             first_minutes: first_minutes(incident, now),

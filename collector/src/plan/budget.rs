@@ -37,7 +37,8 @@ impl Pot {
 }
 
 /// Gives each step its limits, or leaves it out. Together the limits stay within `budget`: what a step is expected to need is
-/// doubled, and steps of which nothing is known share what remains. A step that does not fit leaves room for smaller ones after it.
+/// doubled, and steps of which nothing is known share what remains. A step that does not fit leaves room for smaller ones after
+/// it.
 pub(super) fn allot(steps: &mut [(SourceName, Step)], budget: &Budget) {
     let mut bytes = Pot { left: budget.bytes_max, unknown_min: UNKNOWN_BYTES_MIN, unknown: 0 };
     let requests_max = budget.requests_max;

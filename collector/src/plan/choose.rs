@@ -85,8 +85,9 @@ fn check_names(ask: &Ask<'_>, offers: &[(&Offer, Readiness)]) -> Result<(), Plan
     Err(PlanError::UnknownSource { name, nearest, known: known.into_iter().cloned().collect() })
 }
 
-/// Keeps the places whose value is in `filter`, at sources that have such a place at all: a region of AWS says nothing about a host.
-/// What a filter leaves out is said, and so is a filter that fits nothing: then more is captured than was wanted, never less.
+/// Keeps the places whose value is in `filter`, at sources that have such a place at all: a region of AWS says nothing about a
+/// host. What a filter leaves out is said, and so is a filter that fits nothing: then more is captured than was wanted, never
+/// less.
 fn narrow<'a>(chosen: &mut Chosen<'a>, what: &str, filter: &[String], value: impl for<'p> Fn(&'p Place<'a>) -> Option<&'p str>) {
     let fits = |place: &Place<'a>| value(place).is_some_and(|value| filter.iter().any(|wanted| wanted == value));
     let narrowed: BTreeSet<SourceName> = chosen.places.iter().filter(|p| fits(p)).map(|p| p.source.clone()).collect();

@@ -1,7 +1,8 @@
 //! Decides what is captured: which sources are asked what, in which order, within which limits. Pure.
 //!
-//! A plan depends on nothing but what it is made of, and on no order in that. It leaves nothing out in silence: every source of the
-//! play is in it, as steps or as [`Unavailable`]; every target of a source that is ready has its step, if only to become a gap.
+//! A plan depends on nothing but what it is made of, and on no order in that. It leaves nothing out in silence: every source of
+//! the play is in it, as steps or as [`Unavailable`]; every target of a source that is ready has its step, if only to become a
+//! gap.
 
 mod budget;
 mod choose;
@@ -22,17 +23,18 @@ use std::collections::BTreeMap;
 
 use evidence_format::coverage::Window;
 use evidence_format::id::IncidentId;
-use evidence_format::limits::ITEMS_MAX;
+use evidence_format::limits::{ITEMS_MAX, JSON_INTEGER_MAX};
 use evidence_format::time::Timestamp;
 
-use crate::incident::{PassKind, Pivot, PivotKind, Play, SourceName};
+use crate::incident::{PassKind, Pivot, PivotKind, Play, SourceName, listed, meant};
 
 pub use offer::{Estimate, Lifetime, Offer, Quota, Readiness, Settle, State, Target};
 pub use passes::{Due, Outcome, continuation, settle_passes};
 pub use shape::{Budget, LeftOut, Limits, Notice, Pass, Plan, Step, Unavailable, Why};
 pub use table::{span, table};
 
-/// Steps of one plan: 500 accounts in 28 regions with 6 pivots. Above that nobody can mean it, and a plan no longer fits into memory well.
+/// Steps of one plan: 500 accounts in 28 regions with 6 pivots. Above that nobody can mean it, and a plan no longer fits into
+/// memory well.
 pub const STEPS_MAX: usize = 100_000;
 
 /// What a plan is made from, apart from the sources.
@@ -75,7 +77,7 @@ pub struct Scope {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PlanError {
     /// The scope names a source that neither the program nor the play has.
-    #[error("no source is called {name}{}; there are: {}", crate::incident::meant(nearest.as_ref().map(SourceName::as_str)), known.iter().map(SourceName::as_str).collect::<Vec<_>>().join(", "))]
+    #[error("no source is called {name}{}; there are: {}", meant(nearest.as_ref().map(SourceName::as_str)), listed(known))]
     UnknownSource {
         /// What was given.
         name: SourceName,
@@ -102,14 +104,16 @@ pub enum PlanError {
     },
 }
 
-/// Plans a capture: which steps, in which order. The most volatile comes first (RFC 3227 §2.1): what lives shortest at its source,
-/// then what dies soonest, then what is cheapest (a pivot before all, fewer requests before more).
+/// Plans a capture: which steps, in which order. The most volatile comes first (RFC 3227 §2.1): what lives shortest at its
+/// source, then what dies soonest, then what is cheapest (a pivot before all, fewer requests before more).
 ///
-/// Expected bytes and requests stay within `ask.budget`. A step that does not fit stays in the plan as [`LeftOut`], and becomes a gap.
+/// Expected bytes and requests stay within `ask.budget`. A step that does not fit stays in the plan as [`LeftOut`], and becomes a
+/// gap.
 ///
 /// # Errors
 /// See [`PlanError`].
 pub fn plan(ask: &Ask<'_>, offers: &[(&Offer, Readiness)]) -> Result<Plan, PlanError> {
+    let ask = &Ask { budget: writable(ask.budget), ..ask.clone() };
     let window = window_of(ask)?;
     let chosen = choose::choose(ask, offers)?;
     let pivots = sorted(&ask.scope.pivots);
@@ -133,6 +137,16 @@ pub fn plan(ask: &Ask<'_>, offers: &[(&Offer, Readiness)]) -> Result<Plan, PlanE
     })
 }
 
+/// `budget` in numbers that a sealed document can hold, which are still more than there is to capture.
+fn writable(budget: Budget) -> Budget {
+    Budget {
+        bytes_max: budget.bytes_max.min(JSON_INTEGER_MAX),
+        requests_max: budget.requests_max.map(|requests| requests.min(JSON_INTEGER_MAX)),
+        deadline_seconds: budget.deadline_seconds.min(JSON_INTEGER_MAX),
+        object_bytes_max: budget.object_bytes_max.min(JSON_INTEGER_MAX),
+    }
+}
+
 fn window_of(ask: &Ask<'_>) -> Result<Window, PlanError> {
     let hours = u64::from(ask.play.window_hours);
     let default = || Window { from: window::earlier(ask.declared, hours * 3600), until: ask.now };
@@ -143,7 +157,8 @@ fn window_of(ask: &Ask<'_>) -> Result<Window, PlanError> {
     Ok(window)
 }
 
-/// One pass for each source, in the order of its most volatile step. A bundle holds [`ITEMS_MAX`] items: what is more makes more passes.
+/// One pass for each source, in the order of its most volatile step. A bundle holds [`ITEMS_MAX`] items: what is more makes more
+/// passes.
 fn passes_of(steps: Vec<(SourceName, Step)>, first_number: u64) -> Vec<Pass> {
     let mut order: Vec<SourceName> = Vec::new();
     let mut by_source: BTreeMap<SourceName, Vec<Step>> = BTreeMap::new();

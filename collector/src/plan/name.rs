@@ -7,14 +7,14 @@ use evidence_format::id::ItemName;
 
 use super::choose::Question;
 
-/// Bytes of an offer's and of a target's part of an item's name: with a pivot's 20, a digest's 9 and a number's 7 they stay under the
-/// 128 of an item.
+/// Bytes of an offer's and of a target's part of an item's name: with a pivot's 20, a digest's 9 and a number's 7 they stay under
+/// the 128 of an item.
 const PART_BYTES_MAX: usize = 44;
 /// Hex digits by which names are told apart. Where they meet even so, a number follows.
 const DIGEST_DIGITS: usize = 8;
 
-/// The names of the items, each once. A name from which something was replaced or cut, and names that would meet, end in a digest of
-/// the whole question, so that they depend on nothing else; whoever names a target cannot take another's name.
+/// The names of the items, each once. A name from which something was replaced or cut, and names that would meet, end in a digest
+/// of the whole question, so that they depend on nothing else; whoever names a target cannot take another's name.
 pub(super) fn names(questions: &[Question<'_>]) -> Vec<ItemName> {
     let plain: Vec<(String, bool)> = questions.iter().map(plain).collect();
     let mut count: BTreeMap<&str, usize> = BTreeMap::new();

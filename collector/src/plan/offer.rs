@@ -1,6 +1,7 @@
 //! What sources say of themselves, before anybody asks them for evidence: what there is to capture and how long it lives, and
 //! whether they are ready.
 
+use evidence_format::limits::JSON_INTEGER_MAX;
 use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +12,8 @@ use crate::incident::{PivotKind, SourceName};
 pub struct Offer {
     /// The source: the same for all its offers. `[a-z][a-z0-9_]{0,31}`; sealed into evidence.
     pub source: &'static str,
-    /// What its items are called, before the target's name: `aws_cloudtrail`, `github-runs`. Of `a-z 0-9 . _ -`, at most 48 bytes;
-    /// no other offer has it. Sealed into evidence.
+    /// What its items are called, before the target's name: `aws_cloudtrail`, `github-runs`. Of `a-z 0-9 . _ -`, at most 44
+    /// bytes; no other offer has it. Sealed into evidence.
     pub item: &'static str,
     /// By which interface it is asked: `cloudtrail:LookupEvents`.
     pub api: &'static str,
@@ -38,8 +39,9 @@ pub struct Offer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Lifetime {
-    /// It is state: there is no past to ask for, and it is gone when it changes. The seconds are the order of magnitude for which such
-    /// a thing stays as it is (a socket 1, a process 60, a role 86,400): nobody publishes them, and they only serve to sort by.
+    /// It is state: there is no past to ask for, and it is gone when it changes. The seconds are the order of magnitude for which
+    /// such a thing stays as it is (a socket 1, a process 60, a role 86,400): nobody publishes them, and they only serve to sort
+    /// by.
     State(u64),
     /// It is deleted so many seconds after it happened.
     Seconds(u64),
@@ -84,6 +86,8 @@ pub struct Target {
     pub access: Option<String>,
     /// What its items are called, after the offer's name: `123456789012-eu-west-1`. `None` if there is only one target. Characters
     /// that item names do not have are replaced, and names that would meet are told apart: it need not be unique.
+    /// What its items are called, after the offer's name: `123456789012-eu-west-1`. `None` if there is only one target.
+    /// Characters that item names do not have are replaced, and names that would meet are told apart: it need not be unique.
     pub name: Option<String>,
 }
 
@@ -153,7 +157,7 @@ impl Quota {
     #[must_use]
     pub fn seconds_for(&self, requests: u64) -> Option<u64> {
         let seconds = (requests.saturating_sub(self.burst) as f64 / self.per_second).ceil();
-        (self.per_second > 0.0 && seconds.is_finite()).then_some(seconds as u64)
+        (self.per_second > 0.0 && seconds.is_finite()).then_some((seconds as u64).min(JSON_INTEGER_MAX))
     }
 }
 

@@ -108,7 +108,7 @@ proptest! {
         for (offer, ready) in &offers {
             for estimate in ready.targets.iter().filter(|_| ready.state == State::Ready) {
                 let own = plan.passes.iter().filter(|pass| pass.source.as_str() == offer.source).flat_map(|pass| &pass.steps);
-                let mut whole = own.filter(|step| step.api == offer.api && step.what == offer.what && step.target == estimate.target);
+                let mut whole = own.filter(|step| step.offer == offer.item && step.target == estimate.target);
                 prop_assert!(whole.any(|step| step.pivot.is_none()), "{} {:?} is not in the plan", offer.api, estimate.target);
             }
             let said = plan.unavailable.iter().any(|u| u.source == ready.source && u.api.as_deref() == Some(offer.api));

@@ -60,6 +60,8 @@ pub struct Pass {
 pub struct Step {
     /// The item that it makes. Unique in its pass, and the same in later passes of the same question.
     pub item: ItemName,
+    /// Which of the source's offers: its `item`, which no other offer has.
+    pub offer: String,
     /// By which interface.
     pub api: String,
     /// Where.

@@ -31,9 +31,10 @@ fn step(question: &Question<'_>, item: ItemName, window: Window, ask: &Ask<'_>) 
     let asked = (!matches!(offer.lifetime, Lifetime::State(_))).then_some(window);
     let clipped = asked.map(|asked| clip(asked, offer.lifetime, ask.now));
     let whole = question.pivot.is_none();
-    let requests_expected = estimate.requests.filter(|_| whole); // the sample was of everything
+    let requests_expected = estimate.requests.filter(|_| whole).map(|requests| requests.min(JSON_INTEGER_MAX)); // the sample was of everything
     Step {
         item,
+        offer: offer.item.to_owned(),
         api: offer.api.to_owned(),
         target: estimate.target.clone(),
         what: offer.what.to_owned(),

@@ -159,6 +159,32 @@ fn names_of_targets_are_made_fit_and_told_apart() {
 }
 
 #[test]
+fn nobody_takes_a_name_that_was_made() {
+    let play = play();
+    let of = |names: &[&str]| {
+        let targets = names.iter().map(|name| estimate(Some(name), None)).collect();
+        let plan = plan(&ask(&play), &[(&EVENTS, ready("kubernetes", targets))]).expect("a plan");
+        plan.steps().map(|step| step.item.to_string()).collect::<Vec<_>>()
+    };
+    let made = of(&["Prod"]).remove(0);
+    let taken = made.strip_prefix("kubernetes-events-").expect("the target's part");
+    let mut both = of(&["Prod", taken]);
+    both.sort();
+    assert_eq!(both, [made.clone(), format!("{made}-2")]);
+}
+
+#[test]
+fn what_is_sealed_has_every_step() {
+    let play = play();
+    let planned = plan(&ask(&play), &offers()).expect("a plan");
+    let host = pass(&planned, "host");
+    let sealed = host.sealed(Some(900));
+    assert_eq!(sealed.steps.len(), 2);
+    assert_eq!((&sealed.steps[0].item, sealed.deadline_seconds), (&host.steps[0].item, Some(900)));
+    assert_eq!(sealed.steps[0].item_bytes_max, Some(host.steps[0].limits.item_bytes_max));
+}
+
+#[test]
 fn more_items_than_a_bundle_holds_make_more_passes() {
     let play = play();
     let targets = (0..ITEMS_MAX + 1).map(|n| estimate(Some(&format!("c{n}")), None)).collect();
@@ -186,6 +212,9 @@ fn what_arrives_late_is_asked_again() {
     assert!(near.iter().all(|step| step.asked == Some(Window { from: time("2026-11-23T12:41:17Z"), until })));
     assert!(whole.iter().all(|step| step.asked == Some(planned.window) && step.cursor.is_none()));
     assert!(settle_passes(pass(&planned, "host"), &[&SOCKETS, &PACKAGES], sealed_at, 2).is_empty());
+    let open_files = Offer { item: "host-files", settles: CLOUDTRAIL.settles, ..SOCKETS };
+    let of_another = settle_passes(pass(&planned, "host"), &[&open_files, &SOCKETS, &PACKAGES], sealed_at, 2);
+    assert_eq!(of_another, [], "an offer by the same interface says nothing about these");
     let late = settle_passes(pass(&planned, "kubernetes"), &[&EVENTS], time("2026-11-24T00:00:00Z"), 2);
     assert_eq!(late[0].pass.steps[0].left_out, Some(LeftOut::Expired), "what a late settle pass asks for is deleted");
 }
@@ -210,6 +239,33 @@ fn what_a_deadline_cut_goes_on_where_it_stopped() {
     let done = |step: &Step| Outcome { item: step.item.clone(), ended: Ended::Complete, cursor: None };
     let outcomes: Vec<Outcome> = rest.steps.iter().map(done).collect();
     assert_eq!(continuation(&rest, &outcomes, now, 6), None);
+    let mut spent = first.clone();
+    spent.steps[3].left_out = Some(LeftOut::Bytes);
+    let throttled = Outcome { ended: Ended::Throttled, ..outcomes[0].clone() };
+    let left = continuation(&spent, &[throttled], now, 6).expect("three steps are left");
+    assert_eq!(items(&left.steps), items(&first.steps[..3]), "what was over budget stays a gap; a rate limit cuts too");
     let again = continuation(&rest, &[], now, 6).expect("nothing had begun");
     assert_eq!(again.steps[0].cursor.as_deref(), Some("page 7"), "a cursor is kept until it is used");
+}
+
+/// The largest integer in a document.
+fn largest(json: &serde_json::Value) -> u64 {
+    match json {
+        serde_json::Value::Array(list) => list.iter().map(largest).max().unwrap_or(0),
+        serde_json::Value::Object(object) => object.values().map(largest).max().unwrap_or(0),
+        other => other.as_u64().unwrap_or(0),
+    }
+}
+
+#[test]
+fn a_budget_without_end_can_still_be_sealed() {
+    let play = play();
+    let mut ask = ask(&play);
+    ask.budget =
+        Budget { bytes_max: u64::MAX, requests_max: Some(u64::MAX), deadline_seconds: u64::MAX, object_bytes_max: u64::MAX };
+    let mut offers = offers();
+    offers[0].1.targets.push(region("111122223333", "ap-south-1", Some(u64::MAX)));
+    let plan = plan(&ask, &offers).expect("a plan");
+    assert_eq!(largest(&serde_json::to_value(&plan).expect("JSON")), JSON_INTEGER_MAX);
+    assert_eq!(plan.deadline, time("9998-12-31T23:59:59Z"));
 }
