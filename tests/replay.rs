@@ -386,17 +386,16 @@ fn regions_are_listed_in_pages() {
     let regions: Vec<(&str, u64)> = regions.iter().map(|(name, weight)| (name.as_str(), *weight)).collect();
     let server = Server::start(Config { limit: None, ..Config::new(Synthetic::new(0).spread(120, &[ACCOUNT], &regions)) });
     let mut client = Client::new(&server, REGION);
-    assert_eq!(client.list_regions(&json!({})).status, 403, "us-east-1 is not one of them");
-    client.region = "eu-test-1".to_owned();
     let first = client.list_regions(&json!({})).json();
     assert_eq!(first["Regions"].as_array().expect("a list").len(), 10);
     let second = client.list_regions(&json!({ "NextToken": first["NextToken"] })).json();
-    assert_eq!(second["Regions"].as_array().expect("a list").len(), 4);
+    assert_eq!(second["Regions"].as_array().expect("a list").len(), 5, "us-east-1, eu-north-1 and me-south-1 too");
     assert!(second["NextToken"].is_null());
     let enabled = json!({ "RegionOptStatusContains": ["DISABLED"], "MaxResults": 50 });
     let disabled = client.list_regions(&enabled).json();
     assert_eq!(disabled["Regions"], json!([{ "RegionName": "me-south-1", "RegionOptStatus": "DISABLED" }]));
     client.region = "me-south-1".to_owned();
+    assert_eq!(client.list_regions(&json!({})).status, 403, "keys are not known there");
     assert_eq!(client.lookup(&json!({})).code(), "UnrecognizedClientException");
 }
 

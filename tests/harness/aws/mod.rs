@@ -24,6 +24,7 @@ mod lookup;
 mod service;
 mod synthetic;
 mod truth;
+mod wire;
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
@@ -63,7 +64,8 @@ pub struct Config {
     pub token_lifetime: Duration,
     /// How long keys of sessions live.
     pub sessions: Expiry,
-    /// What ListRegions lists, in order. By default the corpus's regions, one more that is enabled, and one that is not.
+    /// What ListRegions lists, in order. By default the corpus's regions, us-east-1 and eu-north-1, which are enabled, and
+    /// me-south-1, which is not.
     pub regions: Vec<Region>,
     /// Where to listen. By default a free port of 127.0.0.1.
     pub address: SocketAddr,
@@ -90,7 +92,8 @@ impl Config {
     /// The service's own limits, and no faults.
     #[must_use]
     pub fn new(events: impl Events + 'static) -> Self {
-        let names: BTreeSet<&str> = events.places().iter().map(|place| place.region.as_str()).chain(["eu-north-1"]).collect();
+        let names: BTreeSet<&str> =
+            events.places().iter().map(|place| place.region.as_str()).chain(["eu-north-1", "us-east-1"]).collect();
         let enabled = names.into_iter().map(|name| Region { name: name.to_owned(), status: "ENABLED_BY_DEFAULT" });
         let regions = enabled.chain([Region { name: "me-south-1".to_owned(), status: "DISABLED" }]).collect();
         Self {

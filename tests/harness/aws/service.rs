@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,7 +16,9 @@ use super::http::Request;
 use super::identity::{Credentials, Grant, Keys, role_id};
 use super::limit::Bucket;
 use super::lookup::{Page, Query, Refusal, Shelf, Tokens, Twist, page};
+use super::synthetic::uuid;
 use super::truth::{Added, Ledger, Seen, Session, Struck, Truth};
+use super::wire::{content_type, operation_of, refuse, scope, service_of, sts};
 
 /// Regions on a page of ListRegions at most, so that some ten regions have two pages. The service's own limit is 50.
 const REGIONS_PAGE_MAX: usize = 10;
@@ -83,6 +86,7 @@ pub(super) struct Service {
     places: HashMap<Place, usize>,
     accounts: HashSet<String>,
     present: i64,
+    answers: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -107,7 +111,7 @@ impl Service {
         let accounts = places.keys().map(|place| place.account.clone()).collect();
         let secret = mix(&[config.seed, u64::from(std::process::id()), unix_ms()]);
         let tokens = Tokens { secret, lifetime_ms: config.token_lifetime.as_millis() as u64 };
-        Self { config, tokens, places, accounts, present, state: Mutex::default() }
+        Self { config, tokens, places, accounts, present, answers: AtomicU64::new(0), state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -151,7 +155,7 @@ impl Service {
             return Reply { status: 200, headers: vec![("content-type", "application/json".to_owned())], ..Reply::of(body) };
         }
         let operation = operation_of(&request);
-        let mut seen = seen(&request, operation, at, self.tokens.secret);
+        let mut seen = seen(&request, operation, at, self.request_id());
         let Some(operation) = operation else {
             let refusal = ("UnknownOperationException", "The operation is not one of this server's.".to_owned());
             return self.finish(refuse(Operation::LookupEvents, &refusal), seen);
@@ -181,6 +185,12 @@ impl Service {
         }
         seen.fault = fault;
         self.finish(reply, seen)
+    }
+
+    /// An id for the next answer, never given before.
+    fn request_id(&self) -> String {
+        let count = self.answers.fetch_add(1, Ordering::Relaxed);
+        uuid(mix(&[self.tokens.secret, count]), mix(&[self.tokens.secret, count, 1]))
     }
 
     /// Who asks, where, the how-manieth time, and what stands against it.
@@ -396,15 +406,13 @@ impl Service {
 }
 
 impl Reply {
-    fn of(body: Vec<u8>) -> Self {
+    pub(super) fn of(body: Vec<u8>) -> Self {
         Self { status: 200, headers: Vec::new(), body, delivery: Delivery::Whole, counted: None }
     }
 }
 
 /// What is written down of a request before anything is known of it.
-fn seen(request: &Request, operation: Option<Operation>, at: SystemTime, secret: u64) -> Seen {
-    static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+fn seen(request: &Request, operation: Option<Operation>, at: SystemTime, request_id: String) -> Seen {
     Seen {
         at,
         operation,
@@ -416,53 +424,8 @@ fn seen(request: &Request, operation: Option<Operation>, at: SystemTime, secret:
         headers: request.headers.clone(),
         body: request.body.clone(),
         status: 0,
-        request_id: super::synthetic::uuid(mix(&[secret, count]), mix(&[secret, count, 1])),
+        request_id,
         fault: None,
-    }
-}
-
-fn operation_of(request: &Request) -> Option<Operation> {
-    if request.method != "POST" {
-        return None;
-    }
-    if request.target == "/listRegions" {
-        return Some(Operation::ListRegions);
-    }
-    if let Some(target) = request.header("x-amz-target") {
-        // the Rust SDK sends the short form, botocore the long one
-        let target = target.strip_prefix("com.amazonaws.cloudtrail.v20131101.").unwrap_or(target);
-        return (target == "CloudTrail_20131101.LookupEvents").then_some(Operation::LookupEvents);
-    }
-    let action =
-        url::form_urlencoded::parse(&request.body).find(|(name, _)| name == "Action").map(|(_, value)| value.into_owned());
-    match action.as_deref() {
-        Some("GetCallerIdentity") => Some(Operation::GetCallerIdentity),
-        Some("AssumeRole") => Some(Operation::AssumeRole),
-        _ => None,
-    }
-}
-
-/// Access key, region and service of a signature, version 4.
-fn scope(authorization: &str) -> Option<(&str, &str, &str)> {
-    let credential = authorization.strip_prefix("AWS4-HMAC-SHA256 ")?.split("Credential=").nth(1)?.split(',').next()?;
-    let mut parts = credential.trim().split('/');
-    let (key, _date, region, service) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    (parts.next() == Some("aws4_request")).then_some((key, region, service))
-}
-
-fn service_of(operation: Operation) -> &'static str {
-    match operation {
-        Operation::LookupEvents => "cloudtrail",
-        Operation::ListRegions => "account",
-        Operation::GetCallerIdentity | Operation::AssumeRole => "sts",
-    }
-}
-
-fn content_type(operation: Operation) -> &'static str {
-    match operation {
-        Operation::LookupEvents => "application/x-amz-json-1.1",
-        Operation::ListRegions => "application/json",
-        Operation::GetCallerIdentity | Operation::AssumeRole => "text/xml",
     }
 }
 
@@ -489,48 +452,6 @@ fn scripted(fault: Fault, caller: &Caller) -> Option<Refusal> {
         _ => return None,
     };
     Some(refusal)
-}
-
-/// An error as the operation's protocol writes it.
-fn refuse(operation: Operation, (code, message): &Refusal) -> Reply {
-    let mut reply = Reply::of(Vec::new());
-    match operation {
-        Operation::LookupEvents => {
-            reply.status = 400;
-            reply.body = json!({ "__type": code, "message": message }).to_string().into_bytes();
-        }
-        Operation::ListRegions => {
-            reply.status = match *code {
-                "ThrottlingException" => 429,
-                "ValidationException" => 400,
-                _ => 403,
-            };
-            reply.headers.push(("x-amzn-errortype", (*code).to_owned()));
-            reply.body = json!({ "message": message }).to_string().into_bytes();
-        }
-        Operation::GetCallerIdentity | Operation::AssumeRole => {
-            let (status, code) = match *code {
-                "ThrottlingException" => (400, "Throttling"),
-                "ExpiredTokenException" => (403, "ExpiredToken"),
-                "AccessDeniedException" => (403, "AccessDenied"),
-                "UnrecognizedClientException" => (403, "InvalidClientTokenId"),
-                other => (400, other),
-            };
-            reply.status = status;
-            reply.body = format!(
-                r#"<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"#
-            )
-            .into_bytes();
-        }
-    }
-    reply.headers.push(("content-type", content_type(operation).to_owned()));
-    reply
-}
-
-fn sts(operation: Operation, result: &str) -> Vec<u8> {
-    let name = operation.name();
-    format!(r#"<{name}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><{name}Result>{result}</{name}Result></{name}Response>"#)
-        .into_bytes()
 }
 
 /// When a session's key expires, RFC 3339.
