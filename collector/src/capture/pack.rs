@@ -70,7 +70,9 @@ pub(super) async fn pages(
                         tally.add(source, &warc);
                         item.append(&warc)?;
                     }
-                    Err(cause) => coverage.gap(GapReason::ReadFailed, &format!("stored page {}: {cause}", page.seq), 0, page.bytes),
+                    Err(cause) => {
+                        coverage.gap(GapReason::ReadFailed, &format!("stored page {}: {cause}", page.seq), 0, page.bytes)
+                    }
                 }
             }
             tally.fill(&mut coverage);

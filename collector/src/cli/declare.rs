@@ -12,7 +12,9 @@ use evidence_format::time::Timestamp;
 use super::{Global, out, out_json};
 use crate::app::App;
 use crate::clock;
-use crate::incident::{Affects, Answer, CaptureAsk, Declaration, Line, Name, Pivot, PlayName, Prose, Report, Severity, SourceName};
+use crate::incident::{
+    Affects, Answer, CaptureAsk, Declaration, Line, Name, Pivot, PlayName, Prose, Report, Severity, SourceName,
+};
 use crate::pipeline::Declaring;
 
 /// Declares an incident without capturing anything yet

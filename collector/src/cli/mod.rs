@@ -81,7 +81,7 @@ enum Command {
 /// What went wrong, for people.
 pub fn run() -> Result<()> {
     let Cli { global, command } = Cli::parse();
-    let filter = EnvFilter::try_from_env("EXHIBIT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter = EnvFilter::try_from_env("EXHIBIT_LOG").unwrap_or_else(|_| EnvFilter::new("warn,aws_config=error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     // kube's, reqwest's and the AWS SDK's TLS all take this one
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -144,7 +144,9 @@ async fn incident_or_only(app: &App, given: Option<&IncidentId>) -> Result<Incid
     match (open.pop(), open.len()) {
         (Some(only), 0) => Ok(only.id),
         (None, _) => anyhow::bail!("there is no open incident: declare one with `exhibit capture --title … --sev …`"),
-        (Some(_), more) => anyhow::bail!("{} incidents are open: name the one that you mean (`exhibit status` lists them)", more + 1),
+        (Some(_), more) => {
+            anyhow::bail!("{} incidents are open: name the one that you mean (`exhibit status` lists them)", more + 1)
+        }
     }
 }
 

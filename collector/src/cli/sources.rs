@@ -77,7 +77,9 @@ fn lines(source: &dyn Source, readiness: &Readiness, window: u64) -> String {
     let accounts: std::collections::BTreeSet<_> = readiness
         .targets
         .iter()
-        .filter_map(|estimate| Some(format!("account {} as {}", estimate.target.account.as_ref()?, estimate.target.identity.as_ref()?)))
+        .filter_map(|estimate| {
+            Some(format!("account {} as {}", estimate.target.account.as_ref()?, estimate.target.identity.as_ref()?))
+        })
         .collect();
     for line in accounts.iter().chain(&readiness.problems) {
         text.push_str(&format!("{:<20}   {}\n", "", safe(line)));

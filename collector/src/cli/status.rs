@@ -88,7 +88,13 @@ fn passes_table(passes: &[PassRow]) -> String {
             PassState::Waiting => row.pass.due_at.to_string(),
             _ => String::new(),
         };
-        [safe(&row.pass.key.source), row.pass.key.pass.to_string(), row.pass.kind.as_str().to_owned(), row.state.as_str().to_owned(), due]
+        [
+            safe(&row.pass.key.source),
+            row.pass.key.pass.to_string(),
+            row.pass.kind.as_str().to_owned(),
+            row.state.as_str().to_owned(),
+            due,
+        ]
     };
     let rows: Vec<_> = passes.iter().map(row).collect();
     table(["source", "pass", "kind", "state", "due"], &rows)
@@ -114,8 +120,15 @@ fn full(view: &View) -> String {
         lines.push(format!("report     not said: {}", view.report_missing.join(", ")));
     }
     lines.push(format!("first 15 minutes: {} of {} steps", first.settled, first.steps));
-    lines.push(format!("next update {}{}", or(view.next_update.map(|time| time.to_string())), if view.update_overdue { ", overdue" } else { "" }));
+    lines.push(format!(
+        "next update {}{}",
+        or(view.next_update.map(|time| time.to_string())),
+        if view.update_overdue { ", overdue" } else { "" }
+    ));
     let evidence = &view.evidence;
-    lines.push(format!("evidence   {} bundles, {} records, {} gaps, {} findings", evidence.bundles, evidence.records, evidence.gaps, evidence.findings));
+    lines.push(format!(
+        "evidence   {} bundles, {} records, {} gaps, {} findings",
+        evidence.bundles, evidence.records, evidence.gaps, evidence.findings
+    ));
     lines.join("\n") + "\n"
 }

@@ -161,7 +161,14 @@ impl Pipeline {
         Ok(self.asked_of(incident.id, declared, play, incident.pivots, ask))
     }
 
-    pub(super) fn asked_of(&self, incident: IncidentId, declared: Timestamp, play: Play, pivots: Vec<Pivot>, ask: CaptureAsk) -> Asked {
+    pub(super) fn asked_of(
+        &self,
+        incident: IncidentId,
+        declared: Timestamp,
+        play: Play,
+        pivots: Vec<Pivot>,
+        ask: CaptureAsk,
+    ) -> Asked {
         let CaptureAsk { window, sources, accounts, regions, deadline_seconds } = ask;
         let scope = Scope { only: sources, except: Vec::new(), window, pivots, accounts, regions };
         let CaptureConfig { bytes_max, object_bytes_max, .. } = self.capture;

@@ -27,7 +27,7 @@ use crate::capture::{self, CaptureError, Parts, Task};
 use crate::clock;
 use crate::incident::{Incident, Plays, ReplayError, Status, UnknownPlay};
 use crate::plan::{Pass, Plan, PlanError};
-use crate::seal::{SealError, Saying, Sealed, Sealer, StoredBundle};
+use crate::seal::{Saying, SealError, Sealed, Sealer, StoredBundle};
 use crate::sources::{self, Source};
 use crate::store::blobs::BlobError;
 use crate::store::jobs::{Job, Jobs, JobsError, Until};
@@ -282,7 +282,6 @@ impl Pipeline {
     fn sealer(&self) -> Sealer<'_> {
         Sealer { key: &self.key, ledger: &self.parts.ledger, blobs: &self.parts.blobs, work: &self.parts.work }
     }
-
 }
 
 /// When a pass has to be over: the plan's seconds after its first attempt, which a restart does not move.
@@ -294,5 +293,8 @@ fn deadline(plan: &Plan, attempts: &entries::Attempts) -> Instant {
 
 /// From the first moment that any step was asked for to the last.
 fn widest(pass: &Pass) -> Option<Window> {
-    pass.steps.iter().filter_map(|step| step.asked).reduce(|a, b| Window { from: a.from.min(b.from), until: a.until.max(b.until) })
+    pass.steps
+        .iter()
+        .filter_map(|step| step.asked)
+        .reduce(|a, b| Window { from: a.from.min(b.from), until: a.until.max(b.until) })
 }

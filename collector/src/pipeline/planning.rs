@@ -6,9 +6,9 @@ use evidence_format::id::IncidentId;
 use futures::future::join_all;
 
 use super::{Pipeline, PipelineError};
-use crate::plan::{self, Pass, Plan, Readiness};
 use crate::clock;
 use crate::incident::{CaptureAsk, Pivot, PlayName};
+use crate::plan::{self, Pass, Plan, Readiness};
 use crate::sources::{self, Look, Source};
 use crate::store::ledger::{PassRow, PassState};
 
@@ -18,7 +18,11 @@ pub(super) fn encode(plan: &Plan) -> String {
 
 impl Pipeline {
     /// The plan of a pass: as it was set before, or made now. `None` if the source has nothing to ask.
-    pub(super) async fn planned(&self, row: &PassRow, source: &'static dyn Source) -> Result<Option<(Plan, Pass)>, PipelineError> {
+    pub(super) async fn planned(
+        &self,
+        row: &PassRow,
+        source: &'static dyn Source,
+    ) -> Result<Option<(Plan, Pass)>, PipelineError> {
         let plan = match &row.plan {
             Some(json) => serde_json::from_str(json).map_err(|cause| PipelineError::Unreadable { what: "a plan", cause })?,
             None => self.make_plan(row, source).await?,
@@ -51,7 +55,8 @@ impl Pipeline {
         pivots: Vec<Pivot>,
         ask: CaptureAsk,
     ) -> Result<Plan, PipelineError> {
-        let looks = sources::ALL.iter().map(|source| async { (source.offer(), self.look(*source, incident.cloned(), true).await) });
+        let looks =
+            sources::ALL.iter().map(|source| async { (source.offer(), self.look(*source, incident.cloned(), true).await) });
         let offers = join_all(looks).await;
         let id = incident.cloned().unwrap_or_else(|| "not-declared".parse().expect("an id"));
         let asked = self.asked_of(id, clock::now(), self.plays.get(play)?.clone(), pivots, ask);

@@ -84,8 +84,6 @@ pub struct Target {
     /// By which credentials it is entered, in the source's own words: `profile:prod`.
     #[serde(default)]
     pub access: Option<String>,
-    /// What its items are called, after the offer's name: `123456789012-eu-west-1`. `None` if there is only one target. Characters
-    /// that item names do not have are replaced, and names that would meet are told apart: it need not be unique.
     /// What its items are called, after the offer's name: `123456789012-eu-west-1`. `None` if there is only one target.
     /// Characters that item names do not have are replaced, and names that would meet are told apart: it need not be unique.
     pub name: Option<String>,

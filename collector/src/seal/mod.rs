@@ -123,7 +123,11 @@ impl Sealer<'_> {
             let stream = Stream { id: place.stream.clone(), prev: place.prev, seq: place.seq };
             let predicate = Predicate { incident: incident.clone(), role: Role::Collector, signed_at: sealed_at, stream };
             let clock = vec![began, clock::reading("end")];
-            draft.seal(Facts { incident, window, plan, supplements, collector: collector(), clock }, predicate, self.key.signer())?
+            draft.seal(
+                Facts { incident, window, plan, supplements, collector: collector(), clock },
+                predicate,
+                self.key.signer(),
+            )?
         };
         let (id, config) = (sealed.id(), sealed.config().clone());
         let tar = self.work.join(format!("{}.tar", id.hex()));
@@ -195,15 +199,7 @@ fn object_key(bundle: &Digest) -> String {
     format!("bundles/{}.tar", bundle.hex())
 }
 
-fn row(
-    pass: &PassKey,
-    id: Digest,
-    key_id: KeyId,
-    place: Place,
-    sealed_at: Timestamp,
-    bytes: u64,
-    config: &Config,
-) -> BundleRow {
+fn row(pass: &PassKey, id: Digest, key_id: KeyId, place: Place, sealed_at: Timestamp, bytes: u64, config: &Config) -> BundleRow {
     let coverage = Summary::of(config);
     BundleRow {
         id,

@@ -12,8 +12,8 @@ use evidence_format::time::Timestamp;
 use evidence_format::warc::{self, Fields};
 
 use super::Paged;
-use super::recorder::render::{OUTCOME_FIELD, REMOVED_FIELD, removed};
 use super::recorder::Verdict;
+use super::recorder::render::{OUTCOME_FIELD, REMOVED_FIELD, removed};
 
 /// Between the head of a message and its body.
 const HEAD_END: &[u8] = b"\r\n\r\n";

@@ -86,7 +86,8 @@ impl<'l> Read<'l> {
         let after = self.next.take().flatten();
         let page = self.ledger.facts(&self.incident, &filter, after.as_ref(), PAGE).await?;
         self.next = page.next.map(Some);
-        self.facts.extend(page.facts.into_iter().filter(|row| self.filter.takes(row.fact.time, &row.fact.kind, &row.fact.summary)));
+        self.facts
+            .extend(page.facts.into_iter().filter(|row| self.filter.takes(row.fact.time, &row.fact.kind, &row.fact.summary)));
         Ok(())
     }
 }

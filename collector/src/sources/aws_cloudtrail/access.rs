@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aws_config::profile::ProfileFileCredentialsProvider;
-use aws_config::sts::AssumeRoleProvider;
 use aws_config::retry::RetryConfig;
+use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
@@ -61,7 +61,9 @@ impl Access {
         let profiles = aws_config::profile::load(&Fs::real(), &Env::real(), &Default::default(), None).await;
         if let Ok(profiles) = profiles {
             let wanted = |name: &&str| config.profiles.as_ref().is_none_or(|wanted| wanted.iter().any(|w| w == name));
-            ways.extend(profiles.profiles().filter(wanted).filter(|name| *name != "default").map(|name| Self::Profile(name.to_owned())));
+            ways.extend(
+                profiles.profiles().filter(wanted).filter(|name| *name != "default").map(|name| Self::Profile(name.to_owned())),
+            );
         }
         ways.extend(config.roles.iter().cloned().map(Self::Role));
         ways.into_iter().collect()

@@ -174,8 +174,15 @@ fn halt<E: std::error::Error + 'static>(asked: &str, error: &E, code: Option<&st
             (Ended::Forbidden, GapReason::PermissionDenied)
         }
         Some(
-            "ExpiredTokenException" | "ExpiredToken" | "RequestExpired" | "UnrecognizedClientException" | "InvalidClientTokenId"
-            | "InvalidSignatureException" | "SignatureDoesNotMatch" | "IncompleteSignature" | "MissingAuthenticationToken",
+            "ExpiredTokenException"
+            | "ExpiredToken"
+            | "RequestExpired"
+            | "UnrecognizedClientException"
+            | "InvalidClientTokenId"
+            | "InvalidSignatureException"
+            | "SignatureDoesNotMatch"
+            | "IncompleteSignature"
+            | "MissingAuthenticationToken",
         ) => (Ended::Failed, GapReason::Unauthenticated),
         Some(_) => (Ended::Failed, GapReason::Refused),
         None => (Ended::Failed, GapReason::Malformed),

@@ -19,8 +19,8 @@ use futures::future::join_all;
 use http::{HeaderMap, StatusCode};
 use tokio::time::timeout;
 
-use super::recorder::{Limit, Manner, Rate, Verdict};
 use super::context::Context;
+use super::recorder::{Limit, Manner, Rate, Verdict};
 use super::{Event, Halt, Look, Paged, Source, Taker, not_configured};
 use crate::incident::PivotKind;
 use crate::plan::{Estimate, Lifetime, Offer, Quota, Readiness, Settle, State, Step, Target};
@@ -62,8 +62,22 @@ static OFFER: Offer = Offer {
 /// Regions that every account has enabled from the start ("Specify which AWS Regions your account can use", AWS Account
 /// Management Reference Guide); asked where the account does not let us list its own.
 const REGIONS_BY_DEFAULT: &[&str] = &[
-    "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-southeast-1", "ap-southeast-2", "ca-central-1",
-    "eu-central-1", "eu-north-1", "eu-west-1", "eu-west-2", "eu-west-3", "sa-east-1", "us-east-1", "us-east-2", "us-west-1",
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-northeast-3",
+    "ap-south-1",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ca-central-1",
+    "eu-central-1",
+    "eu-north-1",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "sa-east-1",
+    "us-east-1",
+    "us-east-2",
+    "us-west-1",
     "us-west-2",
 ];
 

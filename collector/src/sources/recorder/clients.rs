@@ -6,7 +6,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use aws_smithy_runtime_api::client::http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector};
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
@@ -31,7 +33,8 @@ impl Recorder {
     /// # Errors
     /// See [`CallError`].
     pub async fn execute(&self, request: reqwest::Request) -> Result<reqwest::Response, CallError> {
-        let gave_up = |what: String| CallError::GaveUp { reason: evidence_format::coverage::GapReason::Crashed, what, attempts: 0 };
+        let gave_up =
+            |what: String| CallError::GaveUp { reason: evidence_format::coverage::GapReason::Crashed, what, attempts: 0 };
         let request = Request::try_from(request).map_err(|cause| gave_up(cause.to_string()))?;
         let request = collected(request).await.map_err(|cause| gave_up(cause.to_string()))?;
         Ok(self.call(request).await?.into())
@@ -85,7 +88,10 @@ impl HttpConnector for Recorder {
             let request = request.try_into_http1x().map_err(|cause| ConnectorError::user(cause.into()))?;
             let request = collected(request).await.map_err(|cause| ConnectorError::user(cause))?;
             let response = Recorder::call(&recorder, request).await.map_err(|cause| ConnectorError::io(cause.into()))?;
-            response.map(SdkBody::from).try_into().map_err(|cause: aws_smithy_runtime_api::http::HttpError| ConnectorError::user(cause.into()))
+            response
+                .map(SdkBody::from)
+                .try_into()
+                .map_err(|cause: aws_smithy_runtime_api::http::HttpError| ConnectorError::user(cause.into()))
         })
     }
 }

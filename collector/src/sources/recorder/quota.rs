@@ -67,11 +67,7 @@ impl Bucket {
     fn new(rate: Rate) -> Self {
         let interval = Duration::from_secs_f64(1.0 / rate.per_second.max(1e-6));
         let now = Instant::now();
-        Self {
-            interval,
-            tolerance: interval * rate.burst.saturating_sub(1),
-            state: Mutex::new(State { full: now, paused: now }),
-        }
+        Self { interval, tolerance: interval * rate.burst.saturating_sub(1), state: Mutex::new(State { full: now, paused: now }) }
     }
 
     /// Waits for leave to send one request. Dropped while it waits, it has taken its place and no more.

@@ -18,12 +18,12 @@ const SECRET_BYTES_MIN: usize = 8;
 
 /// Header fields whose values are credentials, in lower case.
 const HEADERS: &[&str] = &[
-    "authorization",       // RFC 9110 §11.6.2
-    "proxy-authorization", // RFC 9110 §11.7.2
-    "authentication-info", // RFC 9110 §11.6.3
-    "cookie",              // RFC 6265
-    "set-cookie",          // RFC 6265
-    "dpop",                // RFC 9449
+    "authorization",        // RFC 9110 §11.6.2
+    "proxy-authorization",  // RFC 9110 §11.7.2
+    "authentication-info",  // RFC 9110 §11.6.3
+    "cookie",               // RFC 6265
+    "set-cookie",           // RFC 6265
+    "dpop",                 // RFC 9449
     "x-amz-security-token", // AWS Signature Version 4: the session token
     "x-amz-server-side-encryption-customer-key",
     "x-ms-authorization-auxiliary", // Azure Resource Manager
@@ -178,7 +178,8 @@ mod tests {
     #[test]
     fn parameters_that_are_credentials_lose_their_values() {
         let url = "https://b.s3.amazonaws.com/k?X-Amz-Algorithm=AWS4&X-Amz-Credential=AKIA%2F1&X-Amz-Signature=ab&partNumber=1#f";
-        let kept = "https://b.s3.amazonaws.com/k?X-Amz-Algorithm=AWS4&X-Amz-Credential=removed&X-Amz-Signature=removed&partNumber=1#f";
+        let kept =
+            "https://b.s3.amazonaws.com/k?X-Amz-Algorithm=AWS4&X-Amz-Credential=removed&X-Amz-Signature=removed&partNumber=1#f";
         assert_eq!(scrubbed(url), kept);
         assert_eq!(scrubbed("/a?%73ig=x&sigh=y"), "/a?%73ig=removed&sigh=y");
         assert_eq!(scrubbed("/a/b"), "/a/b");

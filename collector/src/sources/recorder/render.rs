@@ -62,14 +62,7 @@ pub(super) fn exchange(
     }
 }
 
-fn response(
-    out: &mut Vec<u8>,
-    ids: &mut RecordIds,
-    uri: &str,
-    answer: &Answer,
-    common: &[(&str, &str)],
-    secrets: &Secrets,
-) {
+fn response(out: &mut Vec<u8>, ids: &mut RecordIds, uri: &str, answer: &Answer, common: &[(&str, &str)], secrets: &Secrets) {
     let mut removed = Removed::new();
     let start = format!("HTTP/1.1 {} {}", answer.status.as_u16(), answer.status.canonical_reason().unwrap_or_default());
     let body = secrets.mask(&answer.body, &mut removed);

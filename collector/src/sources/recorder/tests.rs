@@ -84,7 +84,13 @@ async fn it_sits_under_the_aws_sdk() {
         http("200 OK", "x-amzn-requestid: r\r\n", if is_second { r#"{"Events":[]}"# } else { page })
     });
     let recorder = recorder();
-    let credentials = aws_credential_types::Credentials::new("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG", Some("session-token".into()), None, "test");
+    let credentials = aws_credential_types::Credentials::new(
+        "AKIDEXAMPLE",
+        "wJalrXUtnFEMI/K7MDENG",
+        Some("session-token".into()),
+        None,
+        "test",
+    );
     let config = aws_sdk_cloudtrail::Config::builder()
         .behavior_version(aws_config::BehaviorVersion::latest())
         .region(aws_config::Region::new("eu-west-1"))
@@ -105,7 +111,9 @@ async fn it_sits_under_the_aws_sdk() {
 async fn it_sits_under_kube() {
     let server = serve(|_, request| {
         let (metadata, name) = if request.contains("continue=two") { ("{}", "b") } else { (r#"{"continue":"two"}"#, "a") };
-        let body = format!(r#"{{"kind":"PodList","apiVersion":"v1","metadata":{metadata},"items":[{{"metadata":{{"name":"{name}"}}}}]}}"#);
+        let body = format!(
+            r#"{{"kind":"PodList","apiVersion":"v1","metadata":{metadata},"items":[{{"metadata":{{"name":"{name}"}}}}]}}"#
+        );
         http("200 OK", "content-type: application/json\r\n", &body)
     });
     let recorder = recorder();
@@ -139,7 +147,9 @@ async fn it_sits_under_octocrab() {
     let recorder = recorder();
     let octocrab = octocrab::OctocrabBuilder::new_empty()
         .with_service(recorder.service())
-        .with_layer(&octocrab::service::middleware::base_uri::BaseUriLayer::new(format!("http://{address}").parse().expect("a URL")))
+        .with_layer(&octocrab::service::middleware::base_uri::BaseUriLayer::new(
+            format!("http://{address}").parse().expect("a URL"),
+        ))
         .with_auth(octocrab::AuthState::None)
         .build()
         .expect("cannot fail");

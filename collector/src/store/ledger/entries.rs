@@ -57,7 +57,8 @@ impl Ledger {
         let declared_at = entries.first().expect("a journal begins with a declaration").at;
         self.write("declare the incident", |mut db, earlier| async move {
             let same_name = entries_from(&mut db, incident, 0, 1).await?.pop();
-            let is_ours = earlier == Earlier::Unknown && same_name.as_ref().is_some_and(|row| Some(&row.entry) == entries.first());
+            let is_ours =
+                earlier == Earlier::Unknown && same_name.as_ref().is_some_and(|row| Some(&row.entry) == entries.first());
             match declared_by(&mut db, key_digest).await? {
                 Some(known) => return Ok((db, Declared { is_new: is_ours && known == *incident, incident: known })),
                 None if is_ours => return Ok((db, Declared { incident: incident.clone(), is_new: true })),

@@ -54,10 +54,13 @@ impl Ledger {
 impl Ledger {
     async fn number_of(&self, bundle: &Digest) -> Result<i64, LedgerError> {
         let hex = bundle.hex();
-        let found = self.read("find the bundle", |mut db| {
-            let hex = hex.clone();
-            async move { first(&mut db, query("SELECT number FROM bundles WHERE id = $1").bind(hex), |row| get(row, "number")).await }
-        });
+        let found =
+            self.read("find the bundle", |mut db| {
+                let hex = hex.clone();
+                async move {
+                    first(&mut db, query("SELECT number FROM bundles WHERE id = $1").bind(hex), |row| get(row, "number")).await
+                }
+            });
         found.await?.ok_or(LedgerError::UnknownBundle(*bundle))
     }
 }
