@@ -42,8 +42,8 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
     {
         let mut line = Line::new(arguments.target.quiet);
         let mut bytes = 0;
-        let mut progress = |path: &Path, n: u64| {
-            bytes += n;
+        let mut progress = |path: &Path, read: &[u8]| {
+            bytes += read.len() as u64;
             line.draw(|| format!("sealing {:>10}  {}", size(bytes), print::path_text(path)));
         };
         let mut watch = Watch { stop: interrupt.once(), skip: &work.folder, progress: &mut progress };

@@ -80,8 +80,8 @@ pub struct Watch<'a> {
     pub stop: &'a AtomicBool,
     /// A folder that is left out: the draft, which may lie inside a folder that is sealed.
     pub skip: &'a Path,
-    /// Told the file that is read, and how many bytes of it have just been read.
-    pub progress: &'a mut dyn FnMut(&Path, u64),
+    /// Told the file that is read, and the bytes of it that have just been read: each once, in order.
+    pub progress: &'a mut dyn FnMut(&Path, &[u8]),
 }
 
 impl Watch<'_> {

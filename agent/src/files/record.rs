@@ -128,7 +128,7 @@ impl<'a, 'd, 'w> Recorder<'a, 'd, 'w> {
     /// A file that `head` has altogether.
     fn whole(&mut self, about: &About<'_>) -> Result<(), FilesError> {
         about.header(RecordType::Resource, |header| self.item.record(header, &self.head))?;
-        (self.watch.progress)(about.path, self.head.len() as u64);
+        (self.watch.progress)(about.path, &self.head);
         Ok(())
     }
 
@@ -205,7 +205,7 @@ impl Read for Content<'_, '_> {
             return Err(io::Error::other(Stop));
         }
         let n = self.bytes.read(buffer)?;
-        (self.watch.progress)(self.path, n as u64);
+        (self.watch.progress)(self.path, &buffer[..n]);
         Ok(n)
     }
 }

@@ -52,10 +52,10 @@ struct Listed<'a> {
 pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     let app = global.open().await?;
     let incident = incident_or_only(&app, arguments.incident.as_ref()).await?;
-    app.pipeline.incident(&incident).await?;
     let rows = app.pipeline.parts.ledger.bundles(&incident).await?;
     if !global.json {
-        return out(&table_of(&rows));
+        let table = table_of(&app, &incident, &rows).await?;
+        return out(if rows.is_empty() { "nothing is captured or attached yet\n" } else { &table });
     }
     rows.iter().try_for_each(|row| out_json(&listed(&app, row)))
 }

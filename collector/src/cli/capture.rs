@@ -1,5 +1,6 @@
 //! `exhibit capture`: declare, plan, capture, seal, timeline, in one process.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use agent::terminal::{Line, size};
@@ -11,8 +12,10 @@ use serde::Serialize;
 
 use super::declare::{CaptureArguments, IncidentArguments};
 use super::table::table;
+use super::times::seconds;
 use super::{Global, interrupt, out, out_json};
 use crate::app::App;
+use crate::incident::Change;
 use crate::pipeline::Meters;
 use crate::seal::Summary;
 use crate::store::ledger::BundleRow;
@@ -70,7 +73,11 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
     }
     finish(&app, &incident, global.quiet).await?;
     let bundles = app.pipeline.parts.ledger.bundles(&incident).await?;
-    if global.json { out_json(&receipt(&app, &incident, &bundles)) } else { out(&summary(&app, &incident, &bundles)) }
+    if global.json {
+        return out_json(&receipt(&app, &incident, &bundles));
+    }
+    let table = table_of(&app, &incident, &bundles).await?;
+    out(&summary(&app, &incident, &bundles, &table))
 }
 
 /// Works until all passes of the incident that are due are over, and says how far it is.
@@ -107,12 +114,12 @@ fn receipt<'a>(app: &App, incident: &'a IncidentId, rows: &[BundleRow]) -> Recei
     Receipt { incident, bundles: rows.iter().map(bundle).collect(), public_key, gaps }
 }
 
-fn summary(app: &App, incident: &IncidentId, rows: &[BundleRow]) -> String {
+fn summary(app: &App, incident: &IncidentId, rows: &[BundleRow], table: &str) -> String {
     if rows.is_empty() {
         return format!("\nnothing was captured: see `exhibit timeline {incident}` for why\n");
     }
     let key = app.pipeline.key.public_path();
-    let mut text = format!("\n{}", self::table_of(rows));
+    let mut text = format!("\n{table}");
     text.push_str("\nverify with\n");
     for row in rows {
         let path = app.pipeline.parts.blobs.locate(&row.object_key);
@@ -122,15 +129,22 @@ fn summary(app: &App, incident: &IncidentId, rows: &[BundleRow]) -> String {
     text
 }
 
-/// Bundles as a table.
-pub(super) fn table_of(rows: &[BundleRow]) -> String {
+/// Bundles as a table; attachments by their names.
+pub(super) async fn table_of(app: &App, incident: &IncidentId, rows: &[BundleRow]) -> Result<String> {
+    let entries = app.pipeline.entries(incident).await?;
+    let named = entries.iter().filter_map(|entry| match &entry.change {
+        Change::Attached { bundle, name, .. } => Some((*bundle, name.as_str())),
+        _ => None,
+    });
+    let names: BTreeMap<_, _> = named.collect();
     let row = |row: &BundleRow| {
         let summary = Summary::read(&row.coverage);
         let gaps = if summary.complete { "none".to_owned() } else { summary.missing.to_string() };
-        let until = summary.provisional_until.map(|until| until.to_string()).unwrap_or_default();
+        let until = summary.provisional_until.map(|until| seconds(until).to_string()).unwrap_or_default();
         [
             row.id.to_string().chars().take(19).collect(),
-            safe(&row.pass.source),
+            seconds(row.sealed_at).to_string(),
+            names.get(&row.id).map_or_else(|| safe(&row.pass.source), |name| format!("{} {}", row.pass.source, safe(name))),
             row.pass.pass.to_string(),
             summary.items.to_string(),
             summary.records.to_string(),
@@ -140,5 +154,5 @@ pub(super) fn table_of(rows: &[BundleRow]) -> String {
         ]
     };
     let rows: Vec<_> = rows.iter().map(row).collect();
-    table(["bundle", "source", "pass", "items", "records", "size", "gaps", "more may come until"], &rows)
+    Ok(table(["bundle", "sealed", "source", "pass", "items", "records", "size", "gaps", "more may come until"], &rows))
 }

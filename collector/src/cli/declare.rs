@@ -9,6 +9,7 @@ use evidence_format::coverage::Window;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 
+use super::times::moment;
 use super::{Global, out, out_json};
 use crate::app::App;
 use crate::clock;
@@ -42,8 +43,8 @@ pub(super) struct IncidentArguments {
     /// Its id, such as INC-2026-042; one is drawn if there is none
     #[arg(long, value_name = "ID")]
     pub(super) incident: Option<IncidentId>,
-    /// When it started, in UTC
-    #[arg(long, value_name = "TIME")]
+    /// When it started
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     started: Option<Timestamp>,
     /// Who reported it
     #[arg(long, value_name = "NAME")]
@@ -52,7 +53,7 @@ pub(super) struct IncidentArguments {
     #[arg(long, value_name = "NAME")]
     affected: Vec<Name>,
     /// The suspected impact
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", visible_alias = "suspected-impact")]
     impact: Option<Line>,
     /// The current evidence
     #[arg(long, value_name = "TEXT")]
@@ -89,11 +90,11 @@ pub(super) struct CaptureArguments {
     /// What happened in this time before now: 6h, 3d [default: the play's window]
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with_all = ["from", "until"])]
     last: Option<Duration>,
-    /// What happened from then, in UTC: 2026-11-23T13:00:00Z
-    #[arg(long, value_name = "TIME", requires = "until")]
+    /// What happened from then: 2026-11-23T13:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = moment, requires = "until")]
     from: Option<Timestamp>,
     /// What happened before then
-    #[arg(long, value_name = "TIME", requires = "from")]
+    #[arg(long, value_name = "TIME", value_parser = moment, requires = "from")]
     until: Option<Timestamp>,
     /// Seal what there is after this long, and go on into a supplement [default: 15m, or the configuration's]
     #[arg(long, value_name = "TIME", value_parser = duration)]

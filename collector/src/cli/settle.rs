@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::capture::finish;
+use super::times::seconds;
 use super::{Global, interrupt, out, out_json};
 
 /// Does what is due: sources that are asked again for what came late, and captures that were cut off
@@ -23,6 +24,6 @@ pub(super) async fn run(global: &Global, _: &Arguments) -> Result<()> {
         let ids: Vec<_> = sealed.iter().map(|row| row.id).collect();
         return out_json(&serde_json::json!({"bundles": ids, "next_due": next}));
     }
-    let next = next.map_or_else(|| "nothing is due later".to_owned(), |next| format!("the next is due at {next}"));
+    let next = next.map_or_else(|| "nothing is due later".to_owned(), |next| format!("the next is due at {}", seconds(next)));
     out(&format!("{} bundles sealed; {next}\n", sealed.len()))
 }

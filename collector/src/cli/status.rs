@@ -4,14 +4,17 @@ use anyhow::Result;
 use clap::Args;
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
+use evidence_format::time::Timestamp;
 use serde::Serialize;
 
 use super::table::table;
-use super::{Global, out, out_json};
+use super::times::seconds;
+use super::{Global, known, out, out_json};
 use crate::app::App;
 use crate::clock;
-use crate::incident::Incident;
 use crate::incident::view::View;
+use crate::incident::{Incident, Standing};
+use crate::pipeline::ATTACHED;
 use crate::store::ledger::{PassRow, PassState};
 
 /// Shows what is known of an incident and its evidence, or lists all incidents
@@ -28,12 +31,13 @@ struct PassView<'a> {
     pass: u32,
     kind: &'static str,
     state: &'static str,
-    due_at: evidence_format::time::Timestamp,
+    due_at: Timestamp,
 }
 
 pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     let app = global.open().await?;
     let Some(id) = &arguments.incident else { return list(global, &app).await };
+    known(&app, id).await?;
     let view = View::of(&app.pipeline.incident(id).await?, clock::now());
     let passes = app.pipeline.parts.ledger.passes(id).await?;
     if global.json {
@@ -42,7 +46,7 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
         json["passes"] = serde_json::to_value(&passes)?;
         return out_json(&json);
     }
-    out(&format!("{}\n{}", full(&view), passes_table(&passes)))
+    out(&format!("{}{}{}", full(&view), passes_table(&passes), more(id)))
 }
 
 async fn list(global: &Global, app: &App) -> Result<()> {
@@ -61,7 +65,7 @@ async fn list(global: &Global, app: &App) -> Result<()> {
             incident.id.to_string(),
             incident.severity.to_string(),
             incident.status.to_string(),
-            incident.declared_at.to_string(),
+            seconds(incident.declared_at).to_string(),
             incident.evidence.bundles.to_string(),
             incident.evidence.gaps.to_string(),
             safe(incident.name.as_str()),
@@ -81,11 +85,13 @@ fn pass_view(row: &PassRow) -> PassView<'_> {
     }
 }
 
+/// Captures, and what of attachments did not come to be.
 fn passes_table(passes: &[PassRow]) -> String {
+    let is_shown = |row: &&PassRow| row.pass.key.source != ATTACHED || row.state != PassState::Sealed;
     let row = |row: &PassRow| {
         let due = match row.state {
             PassState::Waiting if row.pass.due_at <= clock::now() => "now: run `exhibit settle`".to_owned(),
-            PassState::Waiting => row.pass.due_at.to_string(),
+            PassState::Waiting => seconds(row.pass.due_at).to_string(),
             _ => String::new(),
         };
         [
@@ -96,39 +102,108 @@ fn passes_table(passes: &[PassRow]) -> String {
             due,
         ]
     };
-    let rows: Vec<_> = passes.iter().map(row).collect();
-    table(["source", "pass", "kind", "state", "due"], &rows)
+    let rows: Vec<_> = passes.iter().filter(is_shown).map(row).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    "\n".to_owned() + &table(["source", "pass", "kind", "state", "due"], &rows)
+}
+
+fn more(id: &IncidentId) -> String {
+    format!("\nsee\n  exhibit checklist {id}\n  exhibit bundles {id}\n  exhibit timeline {id}\n")
 }
 
 /// The incident for people. Names and texts in it were parsed, and hold no control characters.
 fn full(view: &View) -> String {
-    let or = |text: Option<String>| text.unwrap_or_else(|| "not set".to_owned());
-    let (roles, first) = (&view.roles, &view.first_minutes);
-    let mut lines = vec![
-        format!("{} {}", view.incident, view.name),
-        format!("severity   {} ({}; response: {})", view.severity, view.definition, view.response_target),
-        format!("status     {}", view.status),
-        format!("declared   {} by {}", view.declared_at, view.declared_by),
-        format!("started    {}", or(view.started.map(|time| time.to_string()))),
-        format!("play       {}", view.play),
-    ];
-    for role in roles {
-        let holder = or(role.holder.as_ref().map(ToString::to_string));
-        lines.push(format!("{:<24} {holder}", role.role.title().to_lowercase()));
+    let mut text = format!("{} {}\n\n", view.incident, view.name);
+    for (what, value) in facts(view).into_iter().chain(who(view)) {
+        text.push_str(&format!("{what:<20} {value}\n"));
     }
-    if !view.report_missing.is_empty() {
-        lines.push(format!("report     not said: {}", view.report_missing.join(", ")));
+    let statements: Vec<_> = view.statements.iter().filter(|said| said.standing != Standing::Withdrawn).collect();
+    if !statements.is_empty() {
+        text.push_str("\nstatements\n");
     }
-    lines.push(format!("first 15 minutes: {} of {} steps", first.settled, first.steps));
-    lines.push(format!(
-        "next update {}{}",
-        or(view.next_update.map(|time| time.to_string())),
-        if view.update_overdue { ", overdue" } else { "" }
-    ));
+    for said in statements {
+        text.push_str(&format!("  {:>3}  {:<10}  {}: {}\n", said.id, said.standing, said.topic, said.text));
+    }
+    if !view.actions.is_empty() {
+        text.push_str("\nactions\n");
+    }
+    for action in &view.actions {
+        let owner = action.owner.as_ref().map_or("no owner".to_owned(), ToString::to_string);
+        text.push_str(&format!("  {:>3}  {} [{owner}]\n", action.id, action.text));
+    }
+    text
+}
+
+fn facts(view: &View) -> Vec<(&'static str, String)> {
+    let due = view.response_due.map(|day| format!(", by {day}")).unwrap_or_default();
+    let pivots: Vec<_> = view.pivots.iter().map(|pivot| safe(&pivot.to_string())).collect();
+    let closed = view.closed_at.map(|at| format!(" at {}", seconds(at))).unwrap_or_default();
     let evidence = &view.evidence;
-    lines.push(format!(
-        "evidence   {} bundles, {} records, {} gaps, {} findings",
-        evidence.bundles, evidence.records, evidence.gaps, evidence.findings
-    ));
-    lines.join("\n") + "\n"
+    let more = evidence.provisional_until.map(|until| format!("; more may come until {}", seconds(until))).unwrap_or_default();
+    vec![
+        ("severity", format!("{}: {}", view.severity, view.definition)),
+        ("response", format!("{}{due}", view.response_target)),
+        ("status", format!("{}{closed}", view.status)),
+        ("started", or_not_set(view.started.map(seconds))),
+        ("declared", format!("{} by {}", seconds(view.declared_at), view.declared_by)),
+        ("play", view.play.to_string()),
+        ("looked for", if pivots.is_empty() { "nothing in particular".to_owned() } else { pivots.join(", ") }),
+        ("may be affected", view.affects.to_string()),
+        ("initial report", report(view)),
+        (
+            "evidence",
+            format!(
+                "{} bundles, {} records, {} gaps, {} findings{more}",
+                evidence.bundles, evidence.records, evidence.gaps, evidence.findings
+            ),
+        ),
+        (
+            "next update",
+            format!("{}{}", or_not_set(view.next_update.map(seconds)), if view.update_overdue { ", overdue" } else { "" }),
+        ),
+    ]
+}
+
+fn who(view: &View) -> Vec<(&'static str, String)> {
+    let mut lines: Vec<_> = view
+        .roles
+        .iter()
+        .map(|role| (role.role.as_str(), role.holder.as_ref().map_or("nobody".to_owned(), ToString::to_string)))
+        .collect();
+    let first = &view.first_minutes;
+    let left = match first.minutes_left {
+        _ if first.settled == first.steps => String::new(),
+        0 => "; the time is over".to_owned(),
+        left => format!("; {left} minutes left"),
+    };
+    lines.push(("first 15 minutes", format!("{} of {} steps done{left}", first.settled, first.steps)));
+    let (missing, review) = (view.closure.missing.len(), view.closure.review_due);
+    let review =
+        review.map(|day| format!("; review due by {day}{}", if view.closure.review_late { ", which has passed" } else { "" }));
+    let ready = if missing == 0 { "ready".to_owned() } else { format!("{missing} things missing") };
+    lines.push(("closure", ready + &review.unwrap_or_default()));
+    lines
+}
+
+fn report(view: &View) -> String {
+    let report = &view.report;
+    let mut said = Vec::new();
+    said.extend(report.reported_by.as_ref().map(|by| format!("by {by}")));
+    said.extend(report.reported_at.map(|at| format!("at {}", seconds(at))));
+    if !report.affected_systems.is_empty() {
+        let systems: Vec<_> = report.affected_systems.iter().map(ToString::to_string).collect();
+        said.push(format!("about {}", systems.join(", ")));
+    }
+    said.extend(report.suspected_impact.as_ref().map(|impact| format!("impact: {impact}")));
+    said.extend(report.current_evidence.as_ref().map(|evidence| format!("evidence: {}", safe(evidence.as_str()))));
+    if !view.report_missing.is_empty() {
+        said.push(format!("not said: {}", view.report_missing.join(", ")));
+    }
+    said.join("; ")
+}
+
+fn or_not_set(time: Option<Timestamp>) -> String {
+    time.map_or_else(|| "not set".to_owned(), |time| time.to_string())
 }

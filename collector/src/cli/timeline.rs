@@ -6,6 +6,7 @@ use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
 use evidence_format::time::Timestamp;
 
+use super::times::{milliseconds, moment, shortened};
 use super::{Global, incident_or_only, out, out_json};
 use crate::timeline::{Filter, Read, Row};
 
@@ -18,11 +19,11 @@ Examples:
 pub(super) struct Arguments {
     /// The incident; the only open one if there is just one
     incident: Option<IncidentId>,
-    /// From then, in UTC
-    #[arg(long, value_name = "TIME")]
+    /// From then: 2026-11-23T13:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     from: Option<Timestamp>,
     /// Before then
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Timestamp>,
     /// Only kinds that begin so, such as aws. or finding; may be repeated
     #[arg(long, value_name = "KIND")]
@@ -36,9 +37,6 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     let app = global.open().await?;
     let incident = incident_or_only(&app, arguments.incident.as_ref()).await?;
     let entries = app.pipeline.entries(&incident).await?;
-    if entries.is_empty() {
-        app.pipeline.incident(&incident).await?; // says that there is none
-    }
     let filter = Filter {
         from: arguments.from,
         until: arguments.until,
@@ -53,5 +51,8 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
 }
 
 fn line(row: &Row) -> String {
-    format!("{:<30} {:<24} {}\n", row.time.to_string(), safe(&row.kind), safe(&row.summary))
+    let own = row.by.is_some(); // what evidence says is shown as it is
+    let summary = if own { shortened(&row.summary) } else { row.summary.clone() };
+    let by = row.by.as_ref().map(|by| format!("  [{}]", safe(by))).unwrap_or_default();
+    format!("{}  {:<22}  {}{by}\n", milliseconds(row.time), safe(&row.kind), safe(&summary))
 }

@@ -186,7 +186,7 @@ impl Entry {
     /// One line for people: no control characters, no line ends.
     #[must_use]
     pub fn summary(&self) -> String {
-        super::summary::of(&self.change)
+        self.change.summary()
     }
 
     /// The evidence that it is about.
@@ -206,6 +206,12 @@ impl Entry {
 }
 
 impl Change {
+    /// See [`Entry::summary`].
+    #[must_use]
+    pub fn summary(&self) -> String {
+        super::summary::of(self)
+    }
+
     /// See [`Entry::kind`].
     #[must_use]
     pub fn kind(&self) -> &'static str {

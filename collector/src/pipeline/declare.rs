@@ -8,11 +8,11 @@ use super::numbers::Number;
 use super::{Pipeline, PipelineError};
 use crate::clock;
 use crate::config::CaptureConfig;
-use crate::incident::{self, CaptureAsk, Change, Declaration, Incident, Name, Pivot, Play, PlayName, Refusal, SourceName};
+use crate::incident::{self, CaptureAsk, Change, Declaration, Incident, Name, Pivot, Play, PlayName, Refusal, SourceName, Wish};
 use crate::plan::{Ask, Budget, Scope};
 use crate::sources;
 use crate::store::jobs::Job;
-use crate::store::ledger::{NewPass, PassKey, PassKind};
+use crate::store::ledger::{LedgerError, NewPass, PassKey, PassKind};
 
 /// An incident to be declared.
 #[derive(Debug, Clone)]
@@ -87,16 +87,48 @@ impl Pipeline {
         by: &Name,
         decide: impl Fn(&Incident) -> Result<Vec<Change>, Refusal>,
     ) -> Result<Incident, DeclareError> {
+        self.decided(id, by, |incident, _| decide(incident)).await?;
+        Ok(self.incident(id).await?)
+    }
+
+    /// Grants wishes in their order, each decided on what the one before has made of the incident: all of them or none, in one
+    /// transaction. The changes, none if all is so already.
+    ///
+    /// # Errors
+    /// See [`DeclareError`].
+    pub async fn grant(&self, id: &IncidentId, by: &Name, wishes: &[Wish]) -> Result<Vec<Change>, DeclareError> {
+        self.decided(id, by, |incident, now| self.decide_all(incident.clone(), by, now, wishes)).await
+    }
+
+    fn decide_all(&self, mut incident: Incident, by: &Name, now: Timestamp, wishes: &[Wish]) -> Result<Vec<Change>, Refusal> {
+        let mut all = Vec::new();
+        for wish in wishes {
+            let changes = incident.decide(wish.clone(), &self.plays, by, now)?;
+            for entry in incident.entries(changes.clone(), by, now) {
+                incident.apply(&entry).expect("what was decided on an incident follows on it");
+            }
+            all.extend(changes);
+        }
+        Ok(all)
+    }
+
+    /// Writes what `decide` says, whoever else writes meanwhile.
+    async fn decided(
+        &self,
+        id: &IncidentId,
+        by: &Name,
+        decide: impl Fn(&Incident, Timestamp) -> Result<Vec<Change>, Refusal>,
+    ) -> Result<Vec<Change>, DeclareError> {
         loop {
             let incident = self.incident(id).await?;
             let now = clock::now();
-            let changes = decide(&incident)?;
+            let changes = decide(&incident, now)?;
             let entries: Vec<_> = changes.iter().map(|change| written(change, by.as_str(), now)).collect();
             match self.parts.ledger.append(id, incident.seq, &entries).await {
-                Err(crate::store::ledger::LedgerError::Contended { .. }) => {} // decided on what is no more: once again
+                Err(LedgerError::Contended { .. }) => {} // decided on what is no more: once again
                 done => {
                     done.map_err(PipelineError::from)?;
-                    return Ok(self.incident(id).await?);
+                    return Ok(changes);
                 }
             }
         }
@@ -109,6 +141,7 @@ impl Pipeline {
     pub async fn take_up(&self) -> Result<(), PipelineError> {
         for id in self.parts.ledger.incidents().await? {
             self.ensure_passes(&id).await?;
+            self.give_up_attaching(&id).await?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! the same code as doing it first: each stage looks in the ledger for what is already done. One bundle comes of a pass, so a
 //! slow source holds nobody up: this machine is sealed while a cloud account is still being read.
 
+mod attach;
 mod declare;
 mod entries;
 mod findings;
@@ -11,7 +12,11 @@ mod follow;
 mod meters;
 mod numbers;
 mod planning;
+mod scratch;
+mod turn;
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +39,7 @@ use crate::store::jobs::{Job, Jobs, JobsError, Until};
 use crate::store::ledger::{LedgerError, PassKey, PassRow, PassState};
 use crate::timeline::{self, DeriveError};
 
+pub use attach::{ATTACHED, AttachError, Attached, Attaching, Content};
 pub use declare::{DeclareError, Declaring};
 pub use meters::{Meters, Watched};
 
@@ -93,6 +99,15 @@ pub enum PipelineError {
     /// The blob store failed.
     #[error("cannot use the blob store")]
     Blobs(#[from] BlobError),
+    /// The folder for what is under way.
+    #[error("cannot use {}", path.display())]
+    Work {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
     /// What was asked for cannot be planned.
     #[error("cannot plan the capture")]
     Plan(#[from] PlanError),
@@ -152,6 +167,7 @@ impl Pipeline {
             self.work(Until::Idle).await?;
             let passes = self.parts.ledger.passes(incident).await?;
             let is_due = |row: &PassRow| match row.state {
+                _ if row.pass.key.source == ATTACHED => false, // whoever attaches it waits for it
                 PassState::Waiting => row.pass.due_at <= clock::now(),
                 PassState::Capturing => true,
                 PassState::Sealed | PassState::Failed => false,
@@ -248,7 +264,7 @@ impl Pipeline {
             supplements: row.pass.supplements,
             began,
         };
-        let _turn = self.sealing.lock().await;
+        let _turn = self.turn().await?;
         let sealed = self.sealer().seal(key, captured.draft, saying, entries::of_bundle).await?;
         self.meters.end(key);
         info!(bundle = %sealed.row.id, bytes = sealed.row.bytes, "sealed");
@@ -257,13 +273,7 @@ impl Pipeline {
 
     /// The bundle of a pass that was sealed before, also by a process that could not say so any more.
     async fn sealed(&self, key: &PassKey) -> Result<Option<Sealed>, PipelineError> {
-        let recovered = {
-            let _turn = self.sealing.lock().await;
-            self.sealer().recover(key, entries::of_bundle).await?
-        };
-        if recovered.is_some() {
-            return Ok(recovered);
-        }
+        drop(self.turn().await?); // what was cut off before its commit is in the ledger now, or forgotten
         let bundles = self.parts.ledger.bundles(&key.incident).await?;
         let Some(row) = bundles.into_iter().find(|bundle| bundle.pass == *key) else { return Ok(None) };
         Ok(Some(self.sealer().reopen(row).await?))
