@@ -38,7 +38,10 @@ impl Incident {
         let mut command = Command::new(program("exhibit"));
         command.arg("--store").arg(self.path()).args(arguments).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.path());
-        command.env("AWS_ENDPOINT_URL", self.server.url()).env("AWS_REGION", "us-east-1").env("AWS_EC2_METADATA_DISABLED", "true");
+        command
+            .env("AWS_ENDPOINT_URL", self.server.url())
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_EC2_METADATA_DISABLED", "true");
         command.env("AWS_ACCESS_KEY_ID", key.access_key_id).env("AWS_SECRET_ACCESS_KEY", key.secret_access_key);
         command
     }
@@ -172,7 +175,9 @@ fn roles_are_entered_under_the_incidents_name() {
     assert!(sessions.iter().any(|session| session.name == "INC-77"), "{sessions:?}");
     let agents = incident.server.requests();
     let ours = agents.iter().filter(|seen| seen.operation == Some(Operation::LookupEvents));
-    assert!(ours.clone().count() > 0 && ours.clone().all(|seen| seen.header("user-agent").is_some_and(|ua| ua.contains("INC-77"))));
+    assert!(
+        ours.clone().count() > 0 && ours.clone().all(|seen| seen.header("user-agent").is_some_and(|ua| ua.contains("INC-77")))
+    );
     let role = config.items.iter().find(|item| item.source.account.as_deref() == Some(other)).expect("an item");
     assert!(role.source.identity.as_deref().is_some_and(|identity| identity.contains("assumed-role/evidence")), "{role:?}");
 }
@@ -181,7 +186,8 @@ fn roles_are_entered_under_the_incidents_name() {
 fn a_deadline_seals_what_is_there_and_a_supplement_has_the_rest() {
     let limit = Some(Limit { per_second: 20.0, burst: 2.0 });
     let incident = Incident::new(Config { limit, ..Config::new(events(6000)) });
-    std::fs::write(incident.path().join("exhibit.toml"), "[sources.aws_cloudtrail]\nrequests_per_second = 20\n").expect("own folder");
+    std::fs::write(incident.path().join("exhibit.toml"), "[sources.aws_cloudtrail]\nrequests_per_second = 20\n")
+        .expect("own folder");
     let receipt = incident.capture(ACCOUNT, &[&DAY[..], &["--deadline", "2s"]].concat());
     let bundles = receipt["bundles"].as_array().expect("a list").clone();
     assert!(bundles.len() > 1, "{receipt}");
@@ -189,7 +195,10 @@ fn a_deadline_seals_what_is_there_and_a_supplement_has_the_rest() {
     for (number, bundle) in bundles.iter().enumerate() {
         let config = config_of(&serde_json::json!({"bundles": [bundle], "public_key": receipt["public_key"]}));
         assert_eq!(config.supplements.is_some(), number > 0);
-        assert_eq!(config.supplements.map(|first| first.to_string()), (number > 0).then(|| bundles[0]["id"].as_str().expect("text").to_owned()));
+        assert_eq!(
+            config.supplements.map(|first| first.to_string()),
+            (number > 0).then(|| bundles[0]["id"].as_str().expect("text").to_owned())
+        );
         for item in config.items.iter().filter(|item| item.source.region.is_some()) {
             *distinct.entry(item.source.region.clone().unwrap_or_default()).or_default() +=
                 item.coverage.events.unwrap_or(0) - item.coverage.duplicates;
@@ -211,7 +220,8 @@ fn the_timeline_points_at_the_records() {
     let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let times: Vec<&str> = rows.iter().map(|row| row["time"].as_str().expect("a time")).collect();
     assert!(times.iter().all(|time| time.ends_with('Z')));
-    let facts: Vec<&Value> = rows.iter().filter(|row| row["kind"].as_str().is_some_and(|kind| kind.starts_with("aws."))).collect();
+    let facts: Vec<&Value> =
+        rows.iter().filter(|row| row["kind"].as_str().is_some_and(|kind| kind.starts_with("aws."))).collect();
     let config = config_of(&receipt);
     let events: u64 = config.items.iter().filter_map(|item| item.coverage.events).sum();
     assert_eq!(facts.len() as u64, events);
@@ -221,4 +231,28 @@ fn the_timeline_points_at_the_records() {
         let item = config.items.iter().find(|item| item.name.as_str() == evidence["item"]).expect("an item of the bundle");
         assert!(evidence["record"].as_u64().expect("a number") < item.records);
     }
+}
+
+#[test]
+fn asking_again_finds_what_came_late_and_what_is_gone() {
+    // the second server has another corpus of the same day: all events of the first are gone, and all of its own are late
+    let mut incident = Incident::new(Config { limit: None, ..Config::new(events(300)) });
+    let settle = "[capture]\nsettle_after_seconds = [1, 2, 3]\n[sources.aws_cloudtrail]\nrequests_per_second = 1000\n";
+    std::fs::write(incident.path().join("exhibit.toml"), settle).expect("own folder");
+    let receipt = incident.capture(ACCOUNT, &DAY);
+    let id = receipt["incident"].as_str().expect("an id").to_owned();
+    incident.server = Server::start(Config { limit: None, ..Config::new(events(300).seed(2)) });
+    std::thread::sleep(Duration::from_secs(4));
+    let settled = run_ok(&mut incident.exhibit(ACCOUNT, &["settle", "--json"]));
+    let settled: Value = serde_json::from_str(settled.trim()).expect("JSON");
+    assert_eq!(settled["bundles"].as_array().map(Vec::len), Some(3), "{settled}");
+    let text = run_ok(&mut incident.exhibit(ACCOUNT, &["timeline", &id, "--kind", "finding", "--json"]));
+    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let count = |kind: &str| rows.iter().filter(|row| row["kind"] == kind).count();
+    assert!(count("finding.late") > 0 && count("finding.gone") > 0, "{text}");
+    let bundles = run_ok(&mut incident.exhibit(ACCOUNT, &["bundles", &id, "--json"]));
+    let bundles: Vec<Value> = bundles.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let last = &bundles[3];
+    let config = config_of(&serde_json::json!({"bundles": [last], "public_key": receipt["public_key"]}));
+    assert_eq!(config.supplements.map(|id| id.to_string()).as_deref(), receipt["bundles"][0]["id"].as_str());
 }
