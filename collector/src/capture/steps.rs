@@ -75,7 +75,7 @@ async fn capture(parts: &Parts, task: &Task<'_>, source: &'static dyn Paged, ste
         tape: Arc::new(tape),
     };
     let span = info_span!("step", incident = %task.incident, step = %step.item);
-    let halted = until_stopped(source, step, &cx, task, &stop).instrument(span.clone()).await;
+    let halted = until_stopped(parts, source, step, &cx, task, &stop).instrument(span.clone()).await;
     let last = parts.ledger.last_page(task.key, step.item.as_str()).await?;
     let reached = last.and_then(|page| page.cursor).or(cursor);
     let outcome = match halted {
@@ -89,6 +89,7 @@ async fn capture(parts: &Parts, task: &Task<'_>, source: &'static dyn Paged, ste
 
 /// Runs the source's own code. `Err(None)` if it panicked.
 async fn until_stopped(
+    parts: &Parts,
     source: &'static dyn Paged,
     step: &Step,
     cx: &Context,
@@ -97,8 +98,10 @@ async fn until_stopped(
 ) -> Result<(), Option<Halt>> {
     let work = async {
         let captured = source.capture(step, cx).await;
-        // a failed attempt that no page followed is evidence too
-        let kept = cx.keep(&cx.recorder, None).await;
+        // a failed attempt that no page followed is evidence too, and moves nothing
+        let last = parts.ledger.last_page(task.key, step.item.as_str()).await;
+        let reached = last.ok().flatten().and_then(|page| page.cursor).or_else(|| cx.cursor.clone());
+        let kept = cx.keep(&cx.recorder, reached.as_deref()).await;
         captured.and(kept)
     };
     let work = AssertUnwindSafe(work).catch_unwind();

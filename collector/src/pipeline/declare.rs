@@ -11,7 +11,6 @@ use crate::config::CaptureConfig;
 use crate::incident::{self, CaptureAsk, Change, Declaration, Incident, Name, Pivot, Play, PlayName, Refusal, SourceName, Wish};
 use crate::plan::{Ask, Budget, Scope};
 use crate::sources;
-use crate::store::jobs::Job;
 use crate::store::ledger::{LedgerError, NewPass, PassKey, PassKind};
 
 /// An incident to be declared.
@@ -157,7 +156,7 @@ impl Pipeline {
                 let kind = if number == 0 { PassKind::First } else { PassKind::Again };
                 let new = NewPass { key: key.clone(), kind, due_at: at, supplements: None };
                 if self.parts.ledger.add_pass(&new).await? || self.is_unfinished(&key).await? {
-                    self.jobs.push(&Job { incident: key.incident, source: key.source, pass }, at).await?;
+                    self.jobs.push(&key, at).await?;
                 }
             }
         }

@@ -12,7 +12,6 @@ use crate::incident::{Change, Entry, Incident, Line, Name, PassKind as Kind, Sou
 use crate::plan::{Pass, Plan};
 use crate::seal::{NAME, Summary};
 use crate::sources::recorder::chain;
-use crate::store::jobs::Job;
 use crate::store::ledger::{self, BundleRow, EntryRow, LedgerError, PassKey, PassKind, PassRow};
 
 /// Times that an entry is written again because somebody else wrote one meanwhile.
@@ -100,7 +99,7 @@ impl Pipeline {
     }
 
     /// Says that a pass failed. Where even that fails, the log has it.
-    pub(super) async fn journal_failure(&self, job: &Job, error: &PipelineError) {
+    pub(super) async fn journal_failure(&self, job: &PassKey, error: &PipelineError) {
         let Ok(source) = job.source.parse() else { return };
         let failed = Change::CaptureFailed { source, pass: job.pass.into(), error: Line::escaped(&bounded(&chain(error))) };
         let _ = self.append(&job.incident, vec![failed]).await;

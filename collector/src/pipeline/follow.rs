@@ -11,7 +11,6 @@ use crate::clock;
 use crate::plan::{self, Pass, Plan};
 use crate::seal::Sealed;
 use crate::sources::{Source, Taker};
-use crate::store::jobs::Job;
 use crate::store::ledger::{EndedStep, NewPass, PassKey, PassKind, PassRow};
 
 impl Pipeline {
@@ -71,8 +70,7 @@ impl Pipeline {
         if self.parts.ledger.pass(&new.key).await?.is_some_and(|row| row.plan.is_none()) {
             self.parts.ledger.set_plan(&new.key, &super::planning::encode(&plan)).await?;
         }
-        let PassKey { incident, source, pass } = new.key;
-        self.jobs.push(&Job { incident, source, pass }, new.due_at).await?;
+        self.jobs.push(&new.key, new.due_at).await?;
         Ok(())
     }
 

@@ -35,7 +35,7 @@ use crate::plan::{Pass, Plan, PlanError};
 use crate::seal::{Saying, SealError, Sealed, Sealer, StoredBundle};
 use crate::sources::{self, Source};
 use crate::store::blobs::BlobError;
-use crate::store::jobs::{Job, Jobs, JobsError, Until};
+use crate::store::jobs::{Jobs, JobsError, Until};
 use crate::store::ledger::{LedgerError, PassKey, PassRow, PassState};
 use crate::timeline::{self, DeriveError};
 
@@ -141,7 +141,7 @@ impl Pipeline {
     /// The queue failed. What fails in a job is journaled, and tried again.
     pub async fn work(&self, until: Until) -> Result<(), JobsError> {
         let pipeline = self.clone();
-        let handler = move |job: Job| {
+        let handler = move |job: PassKey| {
             let pipeline = pipeline.clone();
             async move {
                 let done = pipeline.run_pass(&job).await;
@@ -151,7 +151,7 @@ impl Pipeline {
                     warn!(incident = %job.incident, source = %job.source, pass = job.pass, error = %sources::recorder::chain(error), "pass failed");
                     pipeline.journal_failure(&job, error).await;
                 }
-                done.map_err(Into::into)
+                done
             }
         };
         self.jobs.work(handler, until, PASSES_AT_ONCE).await
@@ -208,7 +208,7 @@ impl Pipeline {
 
     /// One pass, from wherever it stands to its end.
     #[instrument(skip_all, fields(incident = %job.incident, source = %job.source, pass = job.pass))]
-    async fn run_pass(&self, job: &Job) -> Result<(), PipelineError> {
+    async fn run_pass(&self, job: &PassKey) -> Result<(), PipelineError> {
         let key = PassKey { incident: job.incident.clone(), source: job.source.clone(), pass: job.pass };
         let Some(row) = self.parts.ledger.pass(&key).await? else { return Ok(()) };
         let Some(source) = sources::find(&job.source) else { return Ok(()) };

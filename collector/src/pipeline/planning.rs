@@ -1,14 +1,16 @@
 //! Stage 2: what a pass is going to take.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use evidence_format::id::IncidentId;
+use futures::FutureExt as _;
 use futures::future::join_all;
 
 use super::{Pipeline, PipelineError};
 use crate::clock;
 use crate::incident::{CaptureAsk, Pivot, PlayName};
-use crate::plan::{self, Pass, Plan, Readiness};
+use crate::plan::{self, Pass, Plan, Readiness, State};
 use crate::sources::{self, Look, Source};
 use crate::store::ledger::{PassRow, PassState};
 
@@ -38,7 +40,8 @@ impl Pipeline {
         let key = &row.pass.key;
         let readiness = self.look(source, Some(key.incident.clone()), false).await;
         let asked = self.asked(key).await?;
-        let plan = plan::plan(&asked.for_planner(), &[(source.offer(), readiness)])?;
+        let mut plan = plan::plan(&asked.for_planner(), &[(source.offer(), readiness)])?;
+        plan.unavailable.retain(|unavailable| unavailable.source.as_str() == source.name()); // others are other passes
         self.parts.ledger.set_plan(key, &encode(&plan)).await?;
         self.journal_plan(key, &plan).await?;
         Ok(plan)
@@ -66,6 +69,13 @@ impl Pipeline {
     /// Looks at a source.
     pub async fn look(&self, source: &'static dyn Source, incident: Option<IncidentId>, estimate: bool) -> Readiness {
         let (config, wire) = (Arc::clone(&self.parts.config), Arc::clone(&self.parts.wire));
-        source.look(&Look { incident, config, wire, estimate }).await
+        let look = Look { incident, config, wire, estimate };
+        let looked = AssertUnwindSafe(source.look(&look)).catch_unwind().await;
+        looked.unwrap_or_else(|_| Readiness {
+            source: source.name().parse().expect("names of sources are names"),
+            state: State::Unavailable,
+            targets: Vec::new(),
+            problems: vec!["looking at it crashed, which is this program's fault".to_owned()],
+        })
     }
 }

@@ -13,11 +13,16 @@ use super::ledger::{BundleRow, Entry, Ledger, NewPass, PassKey, PassKind};
 /// One thing that must hold of every database, with its name.
 pub(crate) type Case<T> = (&'static str, fn(T) -> Pin<Box<dyn Future<Output = ()> + Send>>);
 
-/// Runs every case on a fresh SQLite.
-pub(crate) async fn on_sqlite(cases: &[Case<Ledger>]) {
-    for (name, case) in cases {
-        let (ledger, _folder) = sqlite().await;
-        tokio::spawn(case(ledger)).await.unwrap_or_else(|e| panic!("{name}: {e}"));
+/// Runs every case at the same time, each on what `open` makes of a fresh SQLite.
+pub(crate) async fn on_sqlite<T>(cases: &[Case<T>], open: impl AsyncFn(String) -> T) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut running = Vec::new();
+    for (number, (name, case)) in cases.iter().enumerate() {
+        let url = format!("sqlite://{}", folder.path().join(format!("{number}.db")).display());
+        running.push((name, tokio::spawn(case(open(url).await))));
+    }
+    for (name, case) in running {
+        case.await.unwrap_or_else(|e| panic!("{name}: {e}"));
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
@@ -73,14 +74,16 @@ impl Access {
     pub(super) async fn open(&self, wire: &Arc<Wire>, incident: Option<&IncidentId>) -> SdkConfig {
         let unrecorded = unrecorded(wire);
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(unrecorded)
+            .http_client(unrecorded.clone())
             .retry_config(RetryConfig::disabled()) // the recorder repeats, and records that it does
             .timeout_config(TimeoutConfig::disabled());
         if let Some(name) = incident.and_then(|incident| AppName::new(format!("exhibit-{incident}")).ok()) {
             loader = loader.app_name(name);
         }
         if let Self::Profile(name) = self {
-            let provider = ProfileFileCredentialsProvider::builder().profile_name(name).build();
+            // a profile may name a role or a token's issuer, which is asked over the same wire
+            let config = ProviderConfig::default().with_http_client(unrecorded.clone());
+            let provider = ProfileFileCredentialsProvider::builder().configure(&config).profile_name(name).build();
             loader = loader.profile_name(name).credentials_provider(Telling::new(provider, &wire.secrets));
         }
         let mut config = loader.load().await;

@@ -7,7 +7,7 @@ use aws_sdk_cloudtrail::operation::lookup_events::{LookupEventsError, LookupEven
 use aws_sdk_cloudtrail::primitives::DateTime;
 use aws_sdk_cloudtrail::types::{LookupAttribute, LookupAttributeKey};
 use evidence_format::coverage::{Ended, GapReason};
-use futures::future::try_join_all;
+use futures::future::join_all;
 use tokio::sync::Mutex;
 
 use super::access::Access;
@@ -54,8 +54,9 @@ pub(super) async fn capture(step: &Step, cx: &Context) -> Result<(), Halt> {
     identify(&work, &recorder).await?;
     first_page(&work, &recorder).await?;
     let slices = work.cursor.lock().await.slices.len();
-    try_join_all((0..slices).map(|index| chain_of_pages(&work, recorder.beside(seed()), index))).await?;
-    Ok(())
+    // a chain that breaks costs only its own slice
+    let chains = join_all((0..slices).map(|index| chain_of_pages(&work, recorder.beside(seed()), index))).await;
+    chains.into_iter().collect()
 }
 
 /// Records as whom this step asks.
@@ -87,7 +88,11 @@ async fn first_page(work: &Work<'_>, recorder: &Recorder) -> Result<(), Halt> {
 async fn chain_of_pages(work: &Work<'_>, recorder: Recorder, index: usize) -> Result<(), Halt> {
     let mut asker = Asker::new(work, recorder).await;
     while !work.cursor.lock().await.slices[index].done {
-        asker.page(index).await?;
+        if let Err(halt) = asker.page(index).await {
+            let cursor = work.cursor.lock().await.encode();
+            work.cx.keep(&asker.recorder, Some(&cursor)).await?; // what was tried is evidence too
+            return Err(halt);
+        }
     }
     Ok(())
 }
@@ -133,7 +138,7 @@ impl<'w, 'a> Asker<'w, 'a> {
                 Some("ExpiredTokenException" | "ExpiredToken" | "RequestExpired") => {
                     self.client = client(self.work, &self.recorder).await;
                 }
-                Some("InvalidNextTokenException") if slice.token.is_some() => slice = slice.without_token(),
+                Some("InvalidNextTokenException") => slice = slice.without_token(),
                 None if CallError::find(&error).is_none() => {} // unreadable
                 _ => return Err(halt(LOOKUP, &error, code)),
             }

@@ -25,6 +25,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt;
 
+use super::blocking;
 use folder::Folder;
 
 /// The most bytes that [`Blobs::get`] reads at once: staged pages are far smaller, bundles are read as streams.
@@ -243,12 +244,4 @@ fn object_path(key: &str) -> Result<ObjectPath, BlobError> {
 
 fn is_own(key: &str) -> bool {
     key.split('/').next() == Some(folder::UNFINISHED)
-}
-
-/// Runs what waits for a disk where that is no harm.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(error) => std::panic::resume_unwind(error.into_panic()), // it is never cancelled
-    }
 }

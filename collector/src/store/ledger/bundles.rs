@@ -8,9 +8,8 @@ use sqlx::{AnyConnection, query};
 
 use super::entries::draw;
 use super::passes::{for_pass, pass_key};
-use super::retry::Failure;
-use super::rows::{all, digest, digest_if_any, execute, first, get, nanoseconds, number, parsed, signed, time};
 use super::{Ledger, LedgerError, PassKey, Pending, Place};
+use crate::store::database::rows::{all, digest, digest_if_any, execute, first, get, nanoseconds, number, parsed, signed, time};
 
 /// A sealed bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,11 +54,12 @@ impl Ledger {
     /// # Errors
     /// Failures of the database.
     pub async fn bundles(&self, incident: &IncidentId) -> Result<Vec<BundleRow>, LedgerError> {
-        self.read("list the bundles", |mut db| async move {
-            let select = "SELECT * FROM bundles WHERE incident = $1 ORDER BY number";
-            all(&mut db, query(select).bind(incident.as_str()), bundle_row).await
-        })
-        .await
+        self.db
+            .read("list the bundles", |mut db| async move {
+                let select = "SELECT * FROM bundles WHERE incident = $1 ORDER BY number";
+                all(&mut db, query(select).bind(incident.as_str()), bundle_row).await
+            })
+            .await
     }
 
     /// The bundle whose id, with or without `sha256:`, begins with `beginning`; `None` if there is none, or the text is no
@@ -72,16 +72,18 @@ impl Ledger {
         if hex.is_empty() || hex.len() > 64 || !hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             return Ok(None);
         }
-        self.read("find the bundle", |mut db| async move {
-            let select = "SELECT * FROM bundles WHERE id >= $1 AND id < $2 ORDER BY id LIMIT 2";
-            let past_all = format!("{hex}g"); // no digit comes after f
-            let mut found = all(&mut db, query(select).bind(hex).bind(past_all), bundle_row).await?;
-            if found.len() > 1 {
-                return Err(LedgerError::AmbiguousBundle(hex.to_owned()).into());
-            }
-            Ok(found.pop())
-        })
-        .await
+        let past_all = &format!("{hex}g"); // no digit comes after f
+        let select = "SELECT * FROM bundles WHERE id >= $1 AND id < $2 ORDER BY id LIMIT 2";
+        let mut found = self
+            .db
+            .read::<_, LedgerError, _>("find the bundle", |mut db| async move {
+                all(&mut db, query(select).bind(hex).bind(past_all.as_str()), bundle_row).await
+            })
+            .await?;
+        match found.len() {
+            0 | 1 => Ok(found.pop()),
+            _ => Err(LedgerError::AmbiguousBundle(hex.to_owned())),
+        }
     }
 
     /// Bundles whose facts are not all in the timeline yet, in the order of their commits.
@@ -89,10 +91,11 @@ impl Ledger {
     /// # Errors
     /// Failures of the database.
     pub async fn underived(&self) -> Result<Vec<BundleRow>, LedgerError> {
-        self.read("list the bundles to derive", |mut db| async move {
-            all(&mut db, query("SELECT * FROM bundles WHERE derived = 0 ORDER BY number"), bundle_row).await
-        })
-        .await
+        self.db
+            .read("list the bundles to derive", |mut db| async move {
+                all(&mut db, query("SELECT * FROM bundles WHERE derived = 0 ORDER BY number"), bundle_row).await
+            })
+            .await
     }
 
     /// Says that all facts of `bundle` are in the timeline.
@@ -100,21 +103,22 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::UnknownBundle`], and failures of the database.
     pub async fn set_derived(&self, bundle: &Digest) -> Result<(), LedgerError> {
-        self.write("set the bundle derived", |mut db, _| async move {
-            match execute(&mut db, query("UPDATE bundles SET derived = 1 WHERE id = $1").bind(bundle.hex())).await? {
-                1 => Ok((db, ())),
-                _ => Err(LedgerError::UnknownBundle(*bundle).into()),
-            }
-        })
-        .await
+        self.db
+            .write("set the bundle derived", |mut db, _| async move {
+                match execute(&mut db, query("UPDATE bundles SET derived = 1 WHERE id = $1").bind(bundle.hex())).await? {
+                    1 => Ok((db, ())),
+                    _ => Err(LedgerError::UnknownBundle(*bundle).into()),
+                }
+            })
+            .await
     }
 }
 
-pub(super) async fn find_bundle(db: &mut AnyConnection, id: &Digest) -> Result<Option<BundleRow>, Failure> {
+pub(super) async fn find_bundle(db: &mut AnyConnection, id: &Digest) -> Result<Option<BundleRow>, sqlx::Error> {
     first(db, query("SELECT * FROM bundles WHERE id = $1").bind(id.hex()), bundle_row).await
 }
 
-pub(super) async fn insert_bundle(db: &mut AnyConnection, bundle: &BundleRow) -> Result<(), Failure> {
+pub(super) async fn insert_bundle(db: &mut AnyConnection, bundle: &BundleRow) -> Result<(), sqlx::Error> {
     let number = draw(db, "bundle").await?;
     let insert =
         "INSERT INTO bundles (incident, source, pass, number, id, key_id, stream, seq, prev, sealed_at, object_key, bytes,
@@ -127,7 +131,7 @@ pub(super) async fn insert_bundle(db: &mut AnyConnection, bundle: &BundleRow) ->
     Ok(())
 }
 
-fn bundle_row(row: &AnyRow) -> Result<BundleRow, Failure> {
+fn bundle_row(row: &AnyRow) -> Result<BundleRow, sqlx::Error> {
     let place = Place { stream: parsed(row, "stream")?, seq: number(row, "seq")?, prev: digest_if_any(row, "prev")? };
     Ok(BundleRow {
         id: digest(row, "id")?,

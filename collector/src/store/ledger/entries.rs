@@ -6,9 +6,9 @@ use evidence_format::time::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
-use super::retry::{Earlier, Failure};
-use super::rows::{all, execute, first, get, nanoseconds, number, parsed, signed, time};
-use super::{Ledger, LedgerError};
+use super::{Failure, Ledger, LedgerError};
+use crate::store::database::Earlier;
+use crate::store::database::rows::{all, execute, first, get, nanoseconds, number, parsed, signed, time};
 
 /// What is to be written into an incident's journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,26 +55,27 @@ impl Ledger {
         let key_digest = idempotency_key.map(|key| Digest::of(key.as_bytes()).hex());
         let key_digest = key_digest.as_deref();
         let declared_at = entries.first().expect("a journal begins with a declaration").at;
-        self.write("declare the incident", |mut db, earlier| async move {
-            let same_name = entries_from(&mut db, incident, 0, 1).await?.pop();
-            let is_ours =
-                earlier == Earlier::Unknown && same_name.as_ref().is_some_and(|row| Some(&row.entry) == entries.first());
-            match declared_by(&mut db, key_digest).await? {
-                Some(known) => return Ok((db, Declared { is_new: is_ours && known == *incident, incident: known })),
-                None if is_ours => return Ok((db, Declared { incident: incident.clone(), is_new: true })),
-                None if same_name.is_some() => return Err(LedgerError::IncidentExists(incident.clone()).into()),
-                None => {}
-            }
-            let insert = "INSERT INTO incidents (id, declared_at, entries) VALUES ($1, $2, 0)";
-            execute(&mut db, query(insert).bind(incident.as_str()).bind(nanoseconds(declared_at))).await?;
-            append_at_end(&mut db, incident, entries).await?;
-            if let Some(key) = key_digest {
-                let insert = "INSERT INTO declarations (key_digest, incident) VALUES ($1, $2)";
-                execute(&mut db, query(insert).bind(key).bind(incident.as_str())).await?;
-            }
-            Ok((db, Declared { incident: incident.clone(), is_new: true }))
-        })
-        .await
+        self.db
+            .write("declare the incident", |mut db, earlier| async move {
+                let same_name = entries_from(&mut db, incident, 0, 1).await?.pop();
+                let is_ours =
+                    earlier == Earlier::Unknown && same_name.as_ref().is_some_and(|row| Some(&row.entry) == entries.first());
+                match declared_by(&mut db, key_digest).await? {
+                    Some(known) => return Ok((db, Declared { is_new: is_ours && known == *incident, incident: known })),
+                    None if is_ours => return Ok((db, Declared { incident: incident.clone(), is_new: true })),
+                    None if same_name.is_some() => return Err(LedgerError::IncidentExists(incident.clone()).into()),
+                    None => {}
+                }
+                let insert = "INSERT INTO incidents (id, declared_at, entries) VALUES ($1, $2, 0)";
+                execute(&mut db, query(insert).bind(incident.as_str()).bind(nanoseconds(declared_at))).await?;
+                append_at_end(&mut db, incident, entries).await?;
+                if let Some(key) = key_digest {
+                    let insert = "INSERT INTO declarations (key_digest, incident) VALUES ($1, $2)";
+                    execute(&mut db, query(insert).bind(key).bind(incident.as_str())).await?;
+                }
+                Ok((db, Declared { incident: incident.clone(), is_new: true }))
+            })
+            .await
     }
 
     /// Appends to the journal of `incident`, which must have `expected_seq` entries: those that the caller has decided upon.
@@ -82,20 +83,21 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Contended`] if somebody else appended first, [`LedgerError::UnknownIncident`], and failures of the database.
     pub async fn append(&self, incident: &IncidentId, expected_seq: u64, entries: &[Entry]) -> Result<(), LedgerError> {
-        self.write("append to the journal", |mut db, earlier| async move {
-            let found = count_entries(&mut db, incident).await?;
-            if found == expected_seq {
-                append_at_end(&mut db, incident, entries).await?;
-                return Ok((db, ()));
-            }
-            let limit = entries.len() as u64;
-            let after = entries_from(&mut db, incident, expected_seq, limit).await?;
-            if earlier == Earlier::Unknown && after.iter().map(|row| &row.entry).eq(entries) {
-                return Ok((db, ()));
-            }
-            Err(LedgerError::Contended { incident: incident.clone(), expected: expected_seq, found }.into())
-        })
-        .await
+        self.db
+            .write("append to the journal", |mut db, earlier| async move {
+                let found = count_entries(&mut db, incident).await?;
+                if found == expected_seq {
+                    append_at_end(&mut db, incident, entries).await?;
+                    return Ok((db, ()));
+                }
+                let limit = entries.len() as u64;
+                let after = entries_from(&mut db, incident, expected_seq, limit).await?;
+                if earlier == Earlier::Unknown && after.iter().map(|row| &row.entry).eq(entries) {
+                    return Ok((db, ()));
+                }
+                Err(LedgerError::Contended { incident: incident.clone(), expected: expected_seq, found }.into())
+            })
+            .await
     }
 
     /// The journal of `incident` from `from_seq` on, in order; empty if there is no such incident.
@@ -103,7 +105,7 @@ impl Ledger {
     /// # Errors
     /// Failures of the database.
     pub async fn entries(&self, incident: &IncidentId, from_seq: u64) -> Result<Vec<EntryRow>, LedgerError> {
-        self.read("read the journal", |mut db| async move { entries_from(&mut db, incident, from_seq, u64::MAX).await }).await
+        self.db.read("read the journal", |mut db| async move { entries_from(&mut db, incident, from_seq, u64::MAX).await }).await
     }
 
     /// All incidents, the last declared first.
@@ -111,11 +113,12 @@ impl Ledger {
     /// # Errors
     /// Failures of the database.
     pub async fn incidents(&self) -> Result<Vec<IncidentId>, LedgerError> {
-        self.read("list the incidents", |mut db| async move {
-            let select = "SELECT id FROM incidents ORDER BY declared_at DESC, id DESC";
-            all(&mut db, query(select), |row| parsed(row, "id")).await
-        })
-        .await
+        self.db
+            .read("list the incidents", |mut db| async move {
+                let select = "SELECT id FROM incidents ORDER BY declared_at DESC, id DESC";
+                all(&mut db, query(select), |row| parsed(row, "id")).await
+            })
+            .await
     }
 
     /// The next incident id that begins with `prefix` and is free, such as `INC-2026-001`. Never the same twice, so a number that
@@ -124,17 +127,18 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::IncidentPrefix`] if no id can begin so, and failures of the database.
     pub async fn next_incident(&self, prefix: &str) -> Result<IncidentId, LedgerError> {
-        self.write("draw the next incident number", |mut db, _| async move {
-            loop {
-                let drawn = draw(&mut db, &format!("incident {prefix}")).await?;
-                let refused = |_| LedgerError::IncidentPrefix(prefix.chars().take(80).collect());
-                let incident: IncidentId = format!("{prefix}{drawn:03}").parse().map_err(refused)?;
-                if entries_from(&mut db, &incident, 0, 1).await?.is_empty() {
-                    return Ok((db, incident));
+        self.db
+            .write("draw the next incident number", |mut db, _| async move {
+                loop {
+                    let drawn = draw(&mut db, &format!("incident {prefix}")).await?;
+                    let refused = |_| LedgerError::IncidentPrefix(prefix.chars().take(80).collect());
+                    let incident: IncidentId = format!("{prefix}{drawn:03}").parse().map_err(refused)?;
+                    if entries_from(&mut db, &incident, 0, 1).await?.is_empty() {
+                        return Ok((db, incident));
+                    }
                 }
-            }
-        })
-        .await
+            })
+            .await
     }
 }
 
@@ -152,7 +156,7 @@ pub(super) async fn append_at_end(db: &mut AnyConnection, incident: &IncidentId,
 }
 
 /// The next number of this name, from 1.
-pub(super) async fn draw(db: &mut AnyConnection, name: &str) -> Result<i64, Failure> {
+pub(super) async fn draw(db: &mut AnyConnection, name: &str) -> Result<i64, sqlx::Error> {
     let upsert = "INSERT INTO numbers (name, last) VALUES ($1, 1)
         ON CONFLICT (name) DO UPDATE SET last = numbers.last + 1 RETURNING last";
     get(&query(upsert).bind(name).fetch_one(db).await?, "last")
@@ -164,7 +168,7 @@ async fn count_entries(db: &mut AnyConnection, incident: &IncidentId) -> Result<
     count.ok_or_else(|| LedgerError::UnknownIncident(incident.clone()).into())
 }
 
-async fn declared_by(db: &mut AnyConnection, key_digest: Option<&str>) -> Result<Option<IncidentId>, Failure> {
+async fn declared_by(db: &mut AnyConnection, key_digest: Option<&str>) -> Result<Option<IncidentId>, sqlx::Error> {
     let Some(key) = key_digest else { return Ok(None) };
     let select = "SELECT incident FROM declarations WHERE key_digest = $1";
     first(db, query(select).bind(key), |row| parsed(row, "incident")).await
@@ -175,14 +179,14 @@ async fn entries_from(
     incident: &IncidentId,
     from_seq: u64,
     limit: u64,
-) -> Result<Vec<EntryRow>, Failure> {
+) -> Result<Vec<EntryRow>, sqlx::Error> {
     let select = "SELECT incident, seq, entered_at, entered_by, body FROM entries
         WHERE incident = $1 AND seq >= $2 ORDER BY seq LIMIT $3";
     let select = query(select).bind(incident.as_str()).bind(signed(from_seq)).bind(signed(limit));
     all(db, select, entry_row).await
 }
 
-fn entry_row(row: &AnyRow) -> Result<EntryRow, Failure> {
+fn entry_row(row: &AnyRow) -> Result<EntryRow, sqlx::Error> {
     let entry = Entry { at: time(row, "entered_at")?, by: get(row, "entered_by")?, body: get(row, "body")? };
     Ok(EntryRow { incident: parsed(row, "incident")?, seq: number(row, "seq")?, entry })
 }

@@ -1,14 +1,14 @@
-//! What can go wrong with the ledger, by who must act.
+//! What can go wrong with the ledger: mostly, that somebody else was first.
 
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, KeyId};
 
-use super::{PassKey, Pending};
+use super::{Failure, PassKey, Pending};
+use crate::store::database::DatabaseError;
 
 /// A call to the ledger failed. Nothing of what it was to change has changed.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    // The caller acts.
     /// Somebody else appended first: read the new entries and decide again.
     #[error("incident {incident} has {found} entries, not {expected}: somebody else has appended")]
     Contended {
@@ -78,59 +78,13 @@ pub enum LedgerError {
     #[error("bundle {0} was not announced")]
     NotAnnounced(Digest),
 
-    // The operator acts.
-    /// The URL is of no database that this program knows.
-    #[error("{0:?} is no database URL: expected sqlite:///path/to/exhibit.db or postgres://...")]
-    Url(String),
-    /// There is no such database, or it refuses us.
-    #[error("cannot open the database {url}")]
-    Open {
-        /// The URL without its password.
-        url: String,
-        /// Why.
-        #[source]
-        cause: sqlx::Error,
-    },
-    /// The tables are of another version, or may not be made.
-    #[error("cannot bring the tables of the database up to date")]
-    Migrate(#[source] Box<sqlx::migrate::MigrateError>),
-    /// The disk under the database is full.
-    #[error("cannot {attempt}: there is no room left for the database")]
-    StorageFull {
-        /// What was attempted.
-        attempt: &'static str,
-        /// What the database says.
-        #[source]
-        cause: sqlx::Error,
-    },
+    /// The database could not be asked.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
 
-    // The machine failed.
-    /// The database was away, or in conflict, for too long.
-    #[error("cannot {attempt}: the database could not be used for {seconds} s")]
-    Outage {
-        /// What was attempted.
-        attempt: &'static str,
-        /// For how long.
-        seconds: u64,
-        /// The last failure.
-        #[source]
-        cause: sqlx::Error,
-    },
-    /// The database refused a statement.
-    #[error("cannot {attempt}")]
-    Database {
-        /// What was attempted.
-        attempt: &'static str,
-        /// Why.
-        #[source]
-        cause: sqlx::Error,
-    },
-    /// The database holds what this program never wrote.
-    #[error("column {column} of the database holds {value:?}, which this program did not write")]
-    BadValue {
-        /// The column.
-        column: &'static str,
-        /// Its text, shortened.
-        value: String,
-    },
+impl From<LedgerError> for Failure {
+    fn from(error: LedgerError) -> Self {
+        Self::Refused(error)
+    }
 }

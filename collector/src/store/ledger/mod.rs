@@ -3,23 +3,14 @@
 //! **Trusted.** Whoever can write this database can make the collector capture nothing, capture twice, or seal at a wrong
 //! place of the stream; they cannot change a bundle that was published, nor sign one. Whoever can read it reads the timeline.
 //!
-//! **Durable.** What a method has changed is on disk when it returns (SQLite: WAL with `synchronous=FULL`; PostgreSQL: unless its
-//! operator has turned `synchronous_commit` off), and all that one method changes, changes at once.
-//!
-//! **Order.** Every transaction is serializable: it sees the database as if it ran alone.
-//!
-//! **Outages.** A database that is away, busy, or takes another's side in a conflict is asked again for up to
-//! [`OUTAGE_SECONDS_MAX`]. A change whose answer was lost on the way is never made twice.
+//! All that one method changes is durable when it returns, and changes at once; [`super::database`] says how.
 
 mod bundles;
-mod connect;
 mod entries;
 mod error;
 mod facts;
 mod pages;
 mod passes;
-mod retry;
-mod rows;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -30,27 +21,40 @@ pub use error::LedgerError;
 pub use facts::{Comparison, Fact, FactCursor, FactFilter, FactPage, FactRow, ParseCursorError};
 pub use pages::{EndedStep, PageRow};
 pub use passes::{NewPass, PassKey, PassKind, PassRow, PassState};
-pub use retry::OUTAGE_SECONDS_MAX;
 pub use stream::{Pending, Place};
 
-use std::time::Duration;
+use super::database::Database;
 
-use sqlx::AnyPool;
+/// What a transaction of the ledger fails with.
+type Failure = super::database::Failure<LedgerError>;
 
-/// The database. Cheap to clone.
+/// The tables, as one set of SQL for both databases.
+const MIGRATIONS: &[(&str, &str)] = &[("ledger", include_str!("../../../migrations/0001_ledger.sql"))];
+
+/// The name of the table in which it stands which migrations were made. Not sqlx's own, which others in the same database use.
+const MIGRATIONS_TABLE: &str = "ledger_migrations";
+
+/// The ledger. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    engine: Engine,
-    /// For transactions that change something. On SQLite this is one connection, so that writers of this process queue up fairly.
-    writers: AnyPool,
-    readers: AnyPool,
-    /// How long one call waits for the database to come back.
-    patience: Duration,
+    db: Database,
 }
 
-/// Which database it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Engine {
-    Sqlite,
-    Postgres,
+impl Ledger {
+    /// Opens the database at `url`, `sqlite:///path/to/exhibit.db` (created if absent) or `postgres://user@host/name`, and brings
+    /// its tables up to date. Any number of processes may do so at once.
+    ///
+    /// # Errors
+    /// [`DatabaseError`](super::database::DatabaseError): the URL is wrong, the database refuses us or is away, its tables are of
+    /// a newer version.
+    pub async fn open(url: &str) -> Result<Self, LedgerError> {
+        let db = Database::open(url).await?;
+        db.migrate(MIGRATIONS_TABLE, MIGRATIONS).await?;
+        Ok(Self { db })
+    }
+
+    /// Closes all connections. On SQLite the last process to do so leaves one file, without its write-ahead log.
+    pub async fn close(&self) {
+        self.db.close().await;
+    }
 }

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
-use super::retry::Failure;
-use super::rows::{Query, all, bad_value, digest_if_any, execute, first, get, nanoseconds, number, parsed, time};
 use super::{Ledger, LedgerError};
+use crate::store::database::rows::{
+    Query, all, bad_value, digest_if_any, execute, first, get, nanoseconds, number, parsed, time,
+};
 
 /// Names a pass.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -113,18 +114,19 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::UnknownIncident`], and failures of the database.
     pub async fn add_pass(&self, new: &NewPass) -> Result<bool, LedgerError> {
-        self.write("add the pass", |mut db, _| async move {
-            let select = "SELECT 1 AS one FROM incidents WHERE id = $1";
-            if first(&mut db, query(select).bind(new.key.incident.as_str()), |_| Ok(())).await?.is_none() {
-                return Err(LedgerError::UnknownIncident(new.key.incident.clone()).into());
-            }
-            let insert = "INSERT INTO passes (incident, source, pass, kind, state, due_at, supplements)
+        self.db
+            .write("add the pass", |mut db, _| async move {
+                let select = "SELECT 1 AS one FROM incidents WHERE id = $1";
+                if first(&mut db, query(select).bind(new.key.incident.as_str()), |_| Ok(())).await?.is_none() {
+                    return Err(LedgerError::UnknownIncident(new.key.incident.clone()).into());
+                }
+                let insert = "INSERT INTO passes (incident, source, pass, kind, state, due_at, supplements)
                 VALUES ($1, $2, $3, $4, 'waiting', $5, $6) ON CONFLICT DO NOTHING";
-            let insert = for_pass(insert, &new.key).bind(new.kind.as_str()).bind(nanoseconds(new.due_at));
-            let is_new = execute(&mut db, insert.bind(new.supplements.map(|bundle| bundle.hex()))).await? == 1;
-            Ok((db, is_new))
-        })
-        .await
+                let insert = for_pass(insert, &new.key).bind(new.kind.as_str()).bind(nanoseconds(new.due_at));
+                let is_new = execute(&mut db, insert.bind(new.supplements.map(|bundle| bundle.hex()))).await? == 1;
+                Ok((db, is_new))
+            })
+            .await
     }
 
     /// The pass of this key.
@@ -132,7 +134,7 @@ impl Ledger {
     /// # Errors
     /// Failures of the database.
     pub async fn pass(&self, key: &PassKey) -> Result<Option<PassRow>, LedgerError> {
-        self.read("read the pass", |mut db| async move { find_pass(&mut db, key).await }).await
+        self.db.read("read the pass", |mut db| async move { find_pass(&mut db, key).await }).await
     }
 
     /// All passes of `incident`, by source and number.
@@ -140,11 +142,12 @@ impl Ledger {
     /// # Errors
     /// Failures of the database.
     pub async fn passes(&self, incident: &IncidentId) -> Result<Vec<PassRow>, LedgerError> {
-        self.read("list the passes", |mut db| async move {
-            let select = "SELECT * FROM passes WHERE incident = $1 ORDER BY source, pass";
-            all(&mut db, query(select).bind(incident.as_str()), pass_row).await
-        })
-        .await
+        self.db
+            .read("list the passes", |mut db| async move {
+                let select = "SELECT * FROM passes WHERE incident = $1 ORDER BY source, pass";
+                all(&mut db, query(select).bind(incident.as_str()), pass_row).await
+            })
+            .await
     }
 
     /// Says once what the pass is going to capture. The same plan again is fine.
@@ -152,18 +155,19 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::PlanIsSet`] if it has another plan, [`LedgerError::UnknownPass`], and failures of the database.
     pub async fn set_plan(&self, key: &PassKey, plan: &str) -> Result<(), LedgerError> {
-        self.write("set the plan", |mut db, _| async move {
-            let update = "UPDATE passes SET plan = $4 WHERE incident = $1 AND source = $2 AND pass = $3 AND plan IS NULL";
-            if execute(&mut db, for_pass(update, key).bind(plan)).await? == 1 {
-                return Ok((db, ()));
-            }
-            match find_pass(&mut db, key).await? {
-                Some(row) if row.plan.as_deref() == Some(plan) => Ok((db, ())),
-                Some(_) => Err(LedgerError::PlanIsSet(Box::new(key.clone())).into()),
-                None => Err(LedgerError::UnknownPass(Box::new(key.clone())).into()),
-            }
-        })
-        .await
+        self.db
+            .write("set the plan", |mut db, _| async move {
+                let update = "UPDATE passes SET plan = $4 WHERE incident = $1 AND source = $2 AND pass = $3 AND plan IS NULL";
+                if execute(&mut db, for_pass(update, key).bind(plan)).await? == 1 {
+                    return Ok((db, ()));
+                }
+                match find_pass(&mut db, key).await? {
+                    Some(row) if row.plan.as_deref() == Some(plan) => Ok((db, ())),
+                    Some(_) => Err(LedgerError::PlanIsSet(Box::new(key.clone())).into()),
+                    None => Err(LedgerError::UnknownPass(Box::new(key.clone())).into()),
+                }
+            })
+            .await
     }
 
     /// Says how far the pass has come. That it is sealed is for [`Ledger::commit`] to say.
@@ -174,16 +178,17 @@ impl Ledger {
         if state == PassState::Sealed {
             return Err(LedgerError::PassIsSealed(Box::new(key.clone())));
         }
-        self.write("set the state of the pass", |mut db, _| async move {
-            if set_state(&mut db, key, state).await? {
-                return Ok((db, ()));
-            }
-            match find_pass(&mut db, key).await? {
-                Some(_) => Err(LedgerError::PassIsSealed(Box::new(key.clone())).into()),
-                None => Err(LedgerError::UnknownPass(Box::new(key.clone())).into()),
-            }
-        })
-        .await
+        self.db
+            .write("set the state of the pass", |mut db, _| async move {
+                if set_state(&mut db, key, state).await? {
+                    return Ok((db, ()));
+                }
+                match find_pass(&mut db, key).await? {
+                    Some(_) => Err(LedgerError::PassIsSealed(Box::new(key.clone())).into()),
+                    None => Err(LedgerError::UnknownPass(Box::new(key.clone())).into()),
+                }
+            })
+            .await
     }
 }
 
@@ -193,22 +198,22 @@ pub(super) fn for_pass<'q>(sql: &'static str, key: &'q PassKey) -> Query<'q> {
 }
 
 /// The key of a pass, from the three columns that have it everywhere.
-pub(super) fn pass_key(row: &AnyRow) -> Result<PassKey, Failure> {
+pub(super) fn pass_key(row: &AnyRow) -> Result<PassKey, sqlx::Error> {
     Ok(PassKey { incident: parsed(row, "incident")?, source: get(row, "source")?, pass: number(row, "pass")? })
 }
 
 /// True if there is such a pass and it was not sealed before.
-pub(super) async fn set_state(db: &mut AnyConnection, key: &PassKey, state: PassState) -> Result<bool, Failure> {
+pub(super) async fn set_state(db: &mut AnyConnection, key: &PassKey, state: PassState) -> Result<bool, sqlx::Error> {
     let update = "UPDATE passes SET state = $4 WHERE incident = $1 AND source = $2 AND pass = $3 AND state <> 'sealed'";
     Ok(execute(db, for_pass(update, key).bind(state.as_str())).await? == 1)
 }
 
-pub(super) async fn find_pass(db: &mut AnyConnection, key: &PassKey) -> Result<Option<PassRow>, Failure> {
+pub(super) async fn find_pass(db: &mut AnyConnection, key: &PassKey) -> Result<Option<PassRow>, sqlx::Error> {
     let select = "SELECT * FROM passes WHERE incident = $1 AND source = $2 AND pass = $3";
     first(db, for_pass(select, key), pass_row).await
 }
 
-fn pass_row(row: &AnyRow) -> Result<PassRow, Failure> {
+fn pass_row(row: &AnyRow) -> Result<PassRow, sqlx::Error> {
     let pass = NewPass {
         key: pass_key(row)?,
         kind: value_of(row, "kind", &PassKind::ALL)?,
@@ -218,7 +223,7 @@ fn pass_row(row: &AnyRow) -> Result<PassRow, Failure> {
     Ok(PassRow { pass, state: value_of(row, "state", &PassState::ALL)?, plan: get(row, "plan")? })
 }
 
-fn value_of<T: Copy>(row: &AnyRow, column: &'static str, words: &[(T, &str)]) -> Result<T, Failure> {
+fn value_of<T: Copy>(row: &AnyRow, column: &'static str, words: &[(T, &str)]) -> Result<T, sqlx::Error> {
     let text: &str = get(row, column)?;
     words.iter().find(|(_, word)| *word == text).map(|(value, _)| *value).ok_or_else(|| bad_value(column, text))
 }

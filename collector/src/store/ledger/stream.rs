@@ -12,9 +12,8 @@ use sqlx::{AnyConnection, query};
 use super::bundles::{find_bundle, insert_bundle};
 use super::entries::append_at_end;
 use super::passes::{for_pass, pass_key, set_state};
-use super::retry::Failure;
-use super::rows::{digest, digest_if_any, execute, first, get, number, parsed, signed};
 use super::{BundleRow, Entry, Ledger, LedgerError, PassKey, PassState};
+use crate::store::database::rows::{digest, digest_if_any, execute, first, get, number, parsed, signed};
 
 /// Where the next bundle of a stream goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,13 +49,14 @@ impl Ledger {
     /// Failures of the database.
     pub async fn take_place(&self, key_id: &KeyId, fresh_stream: &StreamId) -> Result<Place, LedgerError> {
         let key = &key_id.to_string();
-        self.write("take a place in the stream", |mut db, _| async move {
-            let insert = "INSERT INTO streams (key_id, id, next_seq) VALUES ($1, $2, 0) ON CONFLICT (key_id) DO NOTHING";
-            execute(&mut db, query(insert).bind(key.as_str()).bind(fresh_stream.as_str())).await?;
-            let place = next_place(&mut db, key).await?;
-            Ok((db, place.ok_or(sqlx::Error::RowNotFound)?))
-        })
-        .await
+        self.db
+            .write("take a place in the stream", |mut db, _| async move {
+                let insert = "INSERT INTO streams (key_id, id, next_seq) VALUES ($1, $2, 0) ON CONFLICT (key_id) DO NOTHING";
+                execute(&mut db, query(insert).bind(key.as_str()).bind(fresh_stream.as_str())).await?;
+                let place = next_place(&mut db, key).await?;
+                Ok((db, place.ok_or(sqlx::Error::RowNotFound)?))
+            })
+            .await
     }
 
     /// Says that a bundle is about to be published. Only one of a stream is between announcement and commit. The same one again
@@ -69,23 +69,24 @@ impl Ledger {
     /// [`LedgerError::Busy`], [`LedgerError::Moved`] if the place is no longer the next one, and failures of the database.
     pub async fn announce(&self, pending: &Pending) -> Result<(), LedgerError> {
         let key = &pending.key_id.to_string();
-        self.write("announce the bundle", |mut db, _| async move {
-            match find_pending(&mut db, key).await? {
-                Some(same) if same == *pending => return Ok((db, ())),
-                Some(other) => return Err(LedgerError::Busy(Box::new(other)).into()),
-                None => {}
-            }
-            let found = next_place(&mut db, key).await?.map_or(0, |place| place.seq);
-            if found != pending.seq {
-                return Err(LedgerError::Moved { key_id: pending.key_id, expected: pending.seq, found }.into());
-            }
-            let insert = "INSERT INTO pending (incident, source, pass, key_id, seq, bundle, object_key)
+        self.db
+            .write("announce the bundle", |mut db, _| async move {
+                match find_pending(&mut db, key).await? {
+                    Some(same) if same == *pending => return Ok((db, ())),
+                    Some(other) => return Err(LedgerError::Busy(Box::new(other)).into()),
+                    None => {}
+                }
+                let found = next_place(&mut db, key).await?.map_or(0, |place| place.seq);
+                if found != pending.seq {
+                    return Err(LedgerError::Moved { key_id: pending.key_id, expected: pending.seq, found }.into());
+                }
+                let insert = "INSERT INTO pending (incident, source, pass, key_id, seq, bundle, object_key)
                 VALUES ($1, $2, $3, $4, $5, $6, $7)";
-            let insert = for_pass(insert, &pending.pass).bind(key.as_str()).bind(signed(pending.seq));
-            execute(&mut db, insert.bind(pending.bundle.hex()).bind(pending.object_key.as_str())).await?;
-            Ok((db, ()))
-        })
-        .await
+                let insert = for_pass(insert, &pending.pass).bind(key.as_str()).bind(signed(pending.seq));
+                execute(&mut db, insert.bind(pending.bundle.hex()).bind(pending.object_key.as_str())).await?;
+                Ok((db, ()))
+            })
+            .await
     }
 
     /// The bundle of this key that is announced and not committed.
@@ -94,7 +95,7 @@ impl Ledger {
     /// Failures of the database.
     pub async fn pending(&self, key_id: &KeyId) -> Result<Option<Pending>, LedgerError> {
         let key = &key_id.to_string();
-        self.read("read the pending bundle", |mut db| async move { find_pending(&mut db, key).await }).await
+        self.db.read("read the pending bundle", |mut db| async move { find_pending(&mut db, key).await }).await
     }
 
     /// Withdraws the announcement of a bundle that was not published. See [`Ledger::announce`] for who may do so. One that was
@@ -104,11 +105,12 @@ impl Ledger {
     /// Failures of the database.
     pub async fn forget_pending(&self, key_id: &KeyId, bundle: &Digest) -> Result<(), LedgerError> {
         let key = &key_id.to_string();
-        self.write("forget the pending bundle", |mut db, _| async move {
-            clear_pending(&mut db, key, bundle).await?;
-            Ok((db, ()))
-        })
-        .await
+        self.db
+            .write("forget the pending bundle", |mut db, _| async move {
+                clear_pending(&mut db, key, bundle).await?;
+                Ok((db, ()))
+            })
+            .await
     }
 
     /// Takes a published bundle into the ledger: it is listed, its stream moves on, its pass is sealed, `entries` are at the end
@@ -118,28 +120,29 @@ impl Ledger {
     /// [`LedgerError::NotAnnounced`] if it was not, or its announcement was of other values; and failures of the database.
     pub async fn commit(&self, bundle: &BundleRow, entries: &[Entry]) -> Result<(), LedgerError> {
         let key = &bundle.key_id.to_string();
-        self.write("commit the bundle", |mut db, _| async move {
-            if find_bundle(&mut db, &bundle.id).await?.is_some() {
-                return Ok((db, ()));
-            }
-            let announced = find_pending(&mut db, key).await?.is_some_and(|pending| pending == bundle.announcement());
-            let next = next_place(&mut db, key).await?;
-            if !announced || next.as_ref() != Some(&bundle.place) {
-                return Err(LedgerError::NotAnnounced(bundle.id).into());
-            }
-            insert_bundle(&mut db, bundle).await?;
-            let update = "UPDATE streams SET next_seq = next_seq + 1, prev = $2 WHERE key_id = $1";
-            execute(&mut db, query(update).bind(key.as_str()).bind(bundle.id.hex())).await?;
-            set_state(&mut db, &bundle.pass, PassState::Sealed).await?;
-            append_at_end(&mut db, &bundle.pass.incident, entries).await?;
-            clear_pending(&mut db, key, &bundle.id).await?;
-            Ok((db, ()))
-        })
-        .await
+        self.db
+            .write("commit the bundle", |mut db, _| async move {
+                if find_bundle(&mut db, &bundle.id).await?.is_some() {
+                    return Ok((db, ()));
+                }
+                let announced = find_pending(&mut db, key).await?.is_some_and(|pending| pending == bundle.announcement());
+                let next = next_place(&mut db, key).await?;
+                if !announced || next.as_ref() != Some(&bundle.place) {
+                    return Err(LedgerError::NotAnnounced(bundle.id).into());
+                }
+                insert_bundle(&mut db, bundle).await?;
+                let update = "UPDATE streams SET next_seq = next_seq + 1, prev = $2 WHERE key_id = $1";
+                execute(&mut db, query(update).bind(key.as_str()).bind(bundle.id.hex())).await?;
+                set_state(&mut db, &bundle.pass, PassState::Sealed).await?;
+                append_at_end(&mut db, &bundle.pass.incident, entries).await?;
+                clear_pending(&mut db, key, &bundle.id).await?;
+                Ok((db, ()))
+            })
+            .await
     }
 }
 
-async fn next_place(db: &mut AnyConnection, key: &str) -> Result<Option<Place>, Failure> {
+async fn next_place(db: &mut AnyConnection, key: &str) -> Result<Option<Place>, sqlx::Error> {
     let select = "SELECT id, next_seq, prev FROM streams WHERE key_id = $1";
     first(db, query(select).bind(key), |row| {
         Ok(Place { stream: parsed(row, "id")?, seq: number(row, "next_seq")?, prev: digest_if_any(row, "prev")? })
@@ -147,15 +150,15 @@ async fn next_place(db: &mut AnyConnection, key: &str) -> Result<Option<Place>, 
     .await
 }
 
-async fn find_pending(db: &mut AnyConnection, key: &str) -> Result<Option<Pending>, Failure> {
+async fn find_pending(db: &mut AnyConnection, key: &str) -> Result<Option<Pending>, sqlx::Error> {
     first(db, query("SELECT * FROM pending WHERE key_id = $1").bind(key), pending_row).await
 }
 
-async fn clear_pending(db: &mut AnyConnection, key: &str, bundle: &Digest) -> Result<u64, Failure> {
+async fn clear_pending(db: &mut AnyConnection, key: &str, bundle: &Digest) -> Result<u64, sqlx::Error> {
     execute(db, query("DELETE FROM pending WHERE key_id = $1 AND bundle = $2").bind(key).bind(bundle.hex())).await
 }
 
-fn pending_row(row: &AnyRow) -> Result<Pending, Failure> {
+fn pending_row(row: &AnyRow) -> Result<Pending, sqlx::Error> {
     Ok(Pending {
         key_id: parsed(row, "key_id")?,
         seq: number(row, "seq")?,

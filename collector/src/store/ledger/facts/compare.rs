@@ -7,8 +7,7 @@ use evidence_format::time::Timestamp;
 use sqlx::{AnyConnection, query};
 
 use super::{FactRow, PAGE_FACTS_MAX, fact_row};
-use crate::store::ledger::retry::Failure;
-use crate::store::ledger::rows::{Query, all, first, get, nanoseconds, signed};
+use crate::store::database::rows::{Query, all, first, get, nanoseconds, signed};
 use crate::store::ledger::{BundleRow, Ledger, LedgerError, PassKey};
 
 /// The difference between a bundle and those before it, by event ids. Records without one are not compared.
@@ -42,26 +41,26 @@ impl Ledger {
         let window = nanoseconds(*window.start())..=nanoseconds(*window.end());
         let late = &Difference { key, of: this.clone(), without: earlier.clone(), window: i64::MIN..=i64::MAX, limit };
         let gone = &Difference { key, of: earlier, without: this, window, limit };
-        self.read("compare the passes", |mut db| async move {
-            let (late, late_count) = late.find(&mut db).await?;
-            let (gone, gone_count) = gone.find(&mut db).await?;
-            Ok(Comparison { late, late_count, gone, gone_count })
-        })
-        .await
+        self.db
+            .read("compare the passes", |mut db| async move {
+                let (late, late_count) = late.find(&mut db).await?;
+                let (gone, gone_count) = gone.find(&mut db).await?;
+                Ok(Comparison { late, late_count, gone, gone_count })
+            })
+            .await
     }
 }
 
 impl Ledger {
     async fn number_of(&self, bundle: &Digest) -> Result<i64, LedgerError> {
-        let hex = bundle.hex();
-        let found =
-            self.read("find the bundle", |mut db| {
-                let hex = hex.clone();
-                async move {
-                    first(&mut db, query("SELECT number FROM bundles WHERE id = $1").bind(hex), |row| get(row, "number")).await
-                }
-            });
-        found.await?.ok_or(LedgerError::UnknownBundle(*bundle))
+        let found: Result<Option<i64>, LedgerError> = self
+            .db
+            .read("find the bundle", |mut db| async move {
+                let select = query("SELECT number FROM bundles WHERE id = $1").bind(bundle.hex());
+                first(&mut db, select, |row| get(row, "number")).await
+            })
+            .await;
+        found?.ok_or(LedgerError::UnknownBundle(*bundle))
     }
 }
 
@@ -75,7 +74,7 @@ struct Difference<'k> {
 }
 
 impl Difference<'_> {
-    async fn find(&self, db: &mut AnyConnection) -> Result<(Vec<FactRow>, u64), Failure> {
+    async fn find(&self, db: &mut AnyConnection) -> Result<(Vec<FactRow>, u64), sqlx::Error> {
         let limit = signed(self.limit.min(PAGE_FACTS_MAX).into());
         let rows = all(db, self.bind(ROWS).bind(limit), fact_row).await?;
         let count = self.bind(COUNT).fetch_one(db).await?;

@@ -7,9 +7,9 @@ use evidence_format::digest::Digest;
 use sqlx::{AnyConnection, AssertSqlSafe, query};
 
 use super::Fact;
-use crate::store::ledger::retry::Failure;
-use crate::store::ledger::rows::{execute, first, get, nanoseconds, signed};
-use crate::store::ledger::{Engine, Ledger, LedgerError};
+use crate::store::database::Engine;
+use crate::store::database::rows::{execute, first, get, nanoseconds, signed};
+use crate::store::ledger::{Ledger, LedgerError};
 
 /// Rows of one transaction: others may write in between.
 const TRANSACTION_ROWS_MAX: usize = 20_000;
@@ -27,19 +27,20 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::UnknownBundle`], and failures of the database.
     pub async fn add_facts(&self, bundle: &Digest, facts: &[Fact]) -> Result<(), LedgerError> {
-        let rows_max = statement_rows_max(self.engine);
+        let rows_max = statement_rows_max(self.db.engine());
         for batch in facts.chunks(TRANSACTION_ROWS_MAX) {
-            self.write("add to the timeline", |mut db, _| async move {
-                let select = query("SELECT number, incident FROM bundles WHERE id = $1").bind(bundle.hex());
-                let found =
-                    first(&mut db, select, |row| Ok((get::<i64>(row, "number")?, get::<String>(row, "incident")?))).await?;
-                let (number, incident) = found.ok_or(LedgerError::UnknownBundle(*bundle))?;
-                for rows in batch.chunks(rows_max) {
-                    insert(&mut db, number, &incident, rows).await?;
-                }
-                Ok((db, ()))
-            })
-            .await?;
+            self.db
+                .write("add to the timeline", |mut db, _| async move {
+                    let select = query("SELECT number, incident FROM bundles WHERE id = $1").bind(bundle.hex());
+                    let found =
+                        first(&mut db, select, |row| Ok((get::<i64>(row, "number")?, get::<String>(row, "incident")?))).await?;
+                    let (number, incident) = found.ok_or(LedgerError::UnknownBundle(*bundle))?;
+                    for rows in batch.chunks(rows_max) {
+                        insert(&mut db, number, &incident, rows).await?;
+                    }
+                    Ok((db, ()))
+                })
+                .await?;
         }
         Ok(())
     }
@@ -53,7 +54,7 @@ fn statement_rows_max(engine: Engine) -> usize {
     }
 }
 
-async fn insert(db: &mut AnyConnection, number: i64, incident: &str, facts: &[Fact]) -> Result<(), Failure> {
+async fn insert(db: &mut AnyConnection, number: i64, incident: &str, facts: &[Fact]) -> Result<(), sqlx::Error> {
     let statement = AssertSqlSafe(insert_statement(facts.len()));
     let mut insert = query(statement).bind(number).bind(incident);
     for fact in facts {

@@ -14,9 +14,8 @@ use evidence_format::time::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::query;
 
-use super::retry::Failure;
-use super::rows::{all, digest, get, nanoseconds, number, parsed, signed, time};
 use super::{Ledger, LedgerError, PassKey};
+use crate::store::database::rows::{all, digest, get, nanoseconds, number, parsed, signed, time};
 
 /// The most facts on one page.
 const PAGE_FACTS_MAX: u32 = 10_000;
@@ -106,20 +105,20 @@ impl Ledger {
         let after = after.unwrap_or(&FIRST);
         let first = filter.from.map_or(i64::MIN, nanoseconds);
         let last = filter.until.map_or(i64::MAX, |until| nanoseconds(until).saturating_sub(1));
-        let mut facts = self
+        self.db
             .read("read the timeline", |mut db| async move {
                 let select = query(SELECT_PAGE).bind(incident.as_str()).bind(after.nanoseconds).bind(after.bundle_number);
                 let select = select.bind(after.item.as_str()).bind(after.record).bind(first).bind(last);
                 let select = select.bind(filter.source.as_deref());
                 let select = select.bind(filter.kind_prefix.as_str()).bind(format!("{}\u{10ffff}", filter.kind_prefix));
                 let select = select.bind(like_pattern(&filter.contains)).bind(signed(limit as u64 + 1));
-                all(&mut db, select, fact_row).await
+                let mut facts = all(&mut db, select, fact_row).await?;
+                let is_more = facts.len() > limit;
+                facts.truncate(limit);
+                let next = facts.last().filter(|_| is_more).map(FactCursor::after);
+                Ok(FactPage { facts, next })
             })
-            .await?;
-        let is_more = facts.len() > limit;
-        facts.truncate(limit);
-        let next = facts.last().filter(|_| is_more).map(FactCursor::after);
-        Ok(FactPage { facts, next })
+            .await
     }
 }
 
@@ -136,7 +135,7 @@ const SELECT_PAGE: &str = "
 /// Before every row.
 static FIRST: FactCursor = FactCursor { nanoseconds: i64::MIN, bundle_number: i64::MIN, item: String::new(), record: i64::MIN };
 
-fn fact_row(row: &AnyRow) -> Result<FactRow, Failure> {
+fn fact_row(row: &AnyRow) -> Result<FactRow, sqlx::Error> {
     let fact = Fact {
         item: parsed(row, "item")?,
         record: number(row, "record")?,

@@ -33,7 +33,7 @@ pub(crate) const CASES: &[Case<Ledger>] = &[
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_keeps_to_every_case() {
-    on_sqlite(CASES).await;
+    on_sqlite(CASES, async |url| Ledger::open(&url).await.expect("a fresh database")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

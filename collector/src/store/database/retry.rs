@@ -9,7 +9,7 @@ use sqlx::{Any, Transaction};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
-use super::{Engine, Ledger, LedgerError};
+use super::{Database, DatabaseError, Engine};
 
 /// How long one call waits for a database that is away: longer than a failover or an upgrade of a PostgreSQL takes, shorter than
 /// the patience of whoever called.
@@ -23,28 +23,22 @@ const PAUSE_MILLISECONDS_MIN: u64 = 5;
 const PAUSE_MILLISECONDS_MAX: u64 = 1000;
 
 /// Why a transaction did not come to its end.
-pub(super) enum Failure {
+pub(in crate::store) enum Failure<E> {
     /// The database failed: perhaps try again.
     Database(sqlx::Error),
     /// It is not to be.
-    Refused(LedgerError),
+    Refused(E),
 }
 
-impl From<sqlx::Error> for Failure {
+impl<E> From<sqlx::Error> for Failure<E> {
     fn from(cause: sqlx::Error) -> Self {
         Self::Database(cause)
     }
 }
 
-impl From<LedgerError> for Failure {
-    fn from(error: LedgerError) -> Self {
-        Self::Refused(error)
-    }
-}
-
 /// What is known of the earlier attempts at a transaction.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Earlier {
+pub(in crate::store) enum Earlier {
     /// There were none, or they have changed nothing.
     Nothing,
     /// The answer to a commit was lost: what is there already may be ours.
@@ -52,16 +46,17 @@ pub(super) enum Earlier {
 }
 
 /// A transaction under way. Dropped, it is rolled back.
-pub(super) type Tx = Transaction<'static, Any>;
+pub(in crate::store) type Tx = Transaction<'static, Any>;
 
-impl Ledger {
+impl Database {
     /// Runs `work` in a serializable transaction, and commits the transaction that it hands back; all again from the start if the
     /// database was away or in conflict.
     ///
     /// If the answer to a commit is lost, `work` runs again and is told so: it must then take what it finds for its own.
-    pub(super) async fn write<T, F>(&self, attempt: &'static str, work: impl Fn(Tx, Earlier) -> F) -> Result<T, LedgerError>
+    pub(in crate::store) async fn write<T, E, F>(&self, attempt: &'static str, work: impl Fn(Tx, Earlier) -> F) -> Result<T, E>
     where
-        F: Future<Output = Result<(Tx, T), Failure>>,
+        E: From<DatabaseError>,
+        F: Future<Output = Result<(Tx, T), Failure<E>>>,
     {
         let mut retry = Retry::begin(attempt, self.patience);
         loop {
@@ -70,15 +65,15 @@ impl Ledger {
                 Ok(Err(failure)) => retry.pause(failure).await?,
                 Err(_) => {
                     retry.earlier = Earlier::Unknown;
-                    retry.pause(no_answer()).await?;
+                    retry.pause(Failure::Database(no_answer())).await?;
                 }
             }
         }
     }
 
-    async fn transact<T, F>(&self, work: impl Fn(Tx, Earlier) -> F, earlier: &mut Earlier) -> Result<T, Failure>
+    async fn transact<T, E, F>(&self, work: impl Fn(Tx, Earlier) -> F, earlier: &mut Earlier) -> Result<T, Failure<E>>
     where
-        F: Future<Output = Result<(Tx, T), Failure>>,
+        F: Future<Output = Result<(Tx, T), Failure<E>>>,
     {
         let begin = match self.engine {
             Engine::Sqlite => "BEGIN IMMEDIATE", // a lock taken later could not be waited for
@@ -94,31 +89,40 @@ impl Ledger {
     }
 
     /// Runs `work`, which changes nothing; again if the database was away.
-    pub(super) async fn read<T, F>(
+    pub(in crate::store) async fn read<T, E, F>(
         &self,
         attempt: &'static str,
         work: impl Fn(PoolConnection<Any>) -> F,
-    ) -> Result<T, LedgerError>
+    ) -> Result<T, E>
     where
-        F: Future<Output = Result<T, Failure>>,
+        E: From<DatabaseError>,
+        F: Future<Output = Result<T, sqlx::Error>>,
+    {
+        self.again(attempt, || async { work(self.readers.acquire().await?).await }).await
+    }
+
+    /// Runs `work`, which may run twice; again if the database was away or in conflict.
+    pub(in crate::store) async fn again<T, E, F>(&self, attempt: &'static str, work: impl Fn() -> F) -> Result<T, E>
+    where
+        E: From<DatabaseError>,
+        F: Future<Output = Result<T, sqlx::Error>>,
     {
         let mut retry = Retry::begin(attempt, self.patience);
         loop {
-            let once = async { work(self.readers.acquire().await?).await };
-            match timeout(Duration::from_secs(ATTEMPT_SECONDS_MAX), once).await.unwrap_or_else(|_| Err(no_answer())) {
+            match timeout(Duration::from_secs(ATTEMPT_SECONDS_MAX), work()).await.unwrap_or_else(|_| Err(no_answer())) {
                 Ok(value) => return Ok(value),
-                Err(failure) => retry.pause(failure).await?,
+                Err(cause) => retry.pause(Failure::Database(cause)).await?,
             }
         }
     }
 }
 
-fn no_answer() -> Failure {
-    Failure::Database(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the database does not answer")))
+fn no_answer() -> sqlx::Error {
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the database does not answer"))
 }
 
 /// Attempts at the same thing, up to a deadline.
-pub(super) struct Retry {
+struct Retry {
     attempt: &'static str,
     begun: Instant,
     patience: Duration,
@@ -127,26 +131,31 @@ pub(super) struct Retry {
 }
 
 impl Retry {
-    pub(super) fn begin(attempt: &'static str, patience: Duration) -> Self {
-        let pause = Duration::from_millis(PAUSE_MILLISECONDS_MIN);
-        Self { attempt, begun: Instant::now(), patience, pause, earlier: Earlier::Nothing }
+    fn begin(attempt: &'static str, patience: Duration) -> Self {
+        Self {
+            attempt,
+            begun: Instant::now(),
+            patience,
+            pause: Duration::from_millis(PAUSE_MILLISECONDS_MIN),
+            earlier: Earlier::Nothing,
+        }
     }
 
     /// Waits a little, longer each time.
     ///
     /// # Errors
     /// What cannot be mended by waiting, and any failure once the patience is at its end.
-    pub(super) async fn pause(&mut self, failure: Failure) -> Result<(), LedgerError> {
+    async fn pause<E: From<DatabaseError>>(&mut self, failure: Failure<E>) -> Result<(), E> {
         let attempt = self.attempt;
         let cause = match failure {
             Failure::Refused(error) => return Err(error),
             Failure::Database(cause) => cause,
         };
         match fault_of(&cause) {
-            Fault::Full => return Err(LedgerError::StorageFull { attempt, cause }),
-            Fault::Other => return Err(LedgerError::Database { attempt, cause }),
-            Fault::Gone | Fault::Conflict if self.begun.elapsed() + self.pause > self.patience => {
-                return Err(LedgerError::Outage { attempt, seconds: self.begun.elapsed().as_secs(), cause });
+            Fault::Full => return Err(DatabaseError::StorageFull { attempt, cause }.into()),
+            Fault::Other => return Err(DatabaseError::Statement { attempt, cause }.into()),
+            Fault::Gone | Fault::Conflict if self.begun.elapsed() > self.patience => {
+                return Err(DatabaseError::Outage { attempt, seconds: self.begun.elapsed().as_secs(), cause }.into());
             }
             Fault::Gone => warn!(attempt, %cause, "the database is away, trying again"),
             Fault::Conflict => {}

@@ -1,0 +1,152 @@
+//! One worker of apalis, from its begin to its end.
+
+use std::task::Poll;
+use std::time::Duration;
+
+use apalis::prelude::{Attempt, BackendExt, BoxDynError, Data, WorkerBuilder, WorkerBuilderExt, WorkerContext, WorkerError};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use futures::stream::{self, Stream, StreamExt};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::tables::{self, Storage};
+use super::{BoxError, Handler, Jobs, Until, now_seconds};
+use crate::store::database::Database;
+use crate::store::ledger::PassKey;
+
+/// How often the database is asked for jobs that have become due, or that other processes have pushed.
+const POLL_MILLISECONDS: u64 = 250;
+
+/// How often it is asked whether all is done.
+const IDLE_POLL_MILLISECONDS: u64 = 20;
+
+/// Pauses before a job that failed is tried again double from the one to the other.
+const PAUSE_SECONDS_MIN: u64 = 1;
+const PAUSE_SECONDS_MAX: u64 = 300;
+
+/// Heartbeats within a lease.
+const HEARTBEATS: u32 = 4;
+
+/// Runs the worker called `name` `until` told.
+///
+/// # Errors
+/// The worker has lost its database, and what it was doing.
+pub(super) async fn run(
+    jobs: &Jobs,
+    name: &str,
+    handler: Handler,
+    until: &Until,
+    concurrency: usize,
+) -> Result<(), Box<WorkerError>> {
+    let worker = WorkerContext::new(name);
+    let give_up = CancellationToken::new();
+    let mut running = start(jobs, &worker, Handling { db: jobs.db.clone(), handler, give_up: give_up.clone() }, concurrency);
+    tokio::select! {
+        ended = &mut running => return ended.map_err(Box::new),
+        () = told(&jobs.db, until) => {}
+    }
+    if worker.stop().is_err() {
+        return Ok(()); // it had not begun
+    }
+    let grace = jobs.lease / 2; // for no heartbeat is sent meanwhile
+    if let Ok(ended) = timeout(grace, &mut running).await {
+        return ended.map_err(Box::new);
+    }
+    warn!("jobs did not end when they were told to, and are dropped");
+    give_up.cancel();
+    timeout(jobs.lease / 4, running).await.unwrap_or(Ok(())).map_err(Box::new) // it writes down which jobs are done
+}
+
+/// Waits until the work is to end.
+async fn told(db: &Database, until: &Until) {
+    match until {
+        Until::Cancelled(token) => token.cancelled().await,
+        Until::Idle => loop {
+            sleep(Duration::from_millis(IDLE_POLL_MILLISECONDS)).await;
+            match tables::busy(db).await {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) => warn!(%error, "cannot see whether all jobs are done"),
+            }
+        },
+    }
+}
+
+/// Both storages make a worker of the same shape, of different types.
+fn start(
+    jobs: &Jobs,
+    worker: &WorkerContext,
+    handling: Handling,
+    concurrency: usize,
+) -> BoxFuture<'static, Result<(), WorkerError>> {
+    let wake = wake(jobs.pushed.subscribe());
+    let builder = WorkerBuilder::new(worker);
+    match &jobs.storage {
+        Storage::Sqlite(pool) => {
+            let config = apalis_sqlite::Config::default().queue(tables::QUEUE).batch_size(1);
+            let config = config.heartbeat_interval(jobs.lease / HEARTBEATS).missed_heartbeats(HEARTBEATS as usize);
+            let storage = tables::sqlite(pool).with_config(config).poll_with_stream(wake);
+            builder.backend(storage).concurrency(concurrency).data(handling).build(handle).run().boxed()
+        }
+        Storage::Postgres(pool) => {
+            let config = apalis_postgres::Config::default().queue(tables::QUEUE).batch_size(1);
+            let config = config.heartbeat_interval(jobs.lease / HEARTBEATS).missed_heartbeats(HEARTBEATS as usize);
+            let storage = tables::postgres(pool).with_config(config).poll_with_stream(wake);
+            builder.backend(storage).concurrency(concurrency).data(handling).build(handle).run().boxed()
+        }
+    }
+}
+
+/// Says when to look for jobs: after a push of this process, and regularly. Asks both sources until they have nothing, for the
+/// worker may not ask again before it is woken.
+fn wake(pushed: watch::Receiver<u64>) -> impl Stream<Item = ()> + Unpin + Send + 'static {
+    let pushes = stream::unfold(pushed, |mut pushed| async { pushed.changed().await.ok().map(|()| ((), pushed)) });
+    let mut pushes = pushes.boxed();
+    let mut regularly = interval(Duration::from_millis(POLL_MILLISECONDS));
+    stream::poll_fn(move |cx| {
+        let mut is_time = false;
+        while let Poll::Ready(Some(())) = pushes.poll_next_unpin(cx) {
+            is_time = true;
+        }
+        while regularly.poll_tick(cx).is_ready() {
+            is_time = true;
+        }
+        if is_time { Poll::Ready(Some(())) } else { Poll::Pending }
+    })
+}
+
+/// What a worker needs to handle a job.
+#[derive(Clone)]
+struct Handling {
+    db: Database,
+    handler: Handler,
+    /// The worker waits no longer.
+    give_up: CancellationToken,
+}
+
+/// Runs a job as a task of its own: heartbeats go on while it computes, a panic ends nothing else, and it ends with its worker.
+async fn handle(pass: PassKey, attempt: Attempt, handling: Data<Handling>) -> Result<(), BoxDynError> {
+    let mut task = JoinSet::new();
+    task.spawn((handling.handler)(pass.clone()));
+    let ended = tokio::select! {
+        ended = task.join_next() => ended,
+        () = handling.give_up.cancelled() => return Err("it did not end in time".into()),
+    };
+    let error: BoxError = match ended {
+        Some(Ok(Ok(()))) | None => return Ok(()),
+        Some(Ok(Err(error))) => error,
+        Some(Err(panicked)) => panicked.into(),
+    };
+    let attempts = u32::try_from(attempt.current()).unwrap_or(u32::MAX);
+    let pause = (PAUSE_SECONDS_MIN << attempts.min(16)).min(PAUSE_SECONDS_MAX);
+    warn!(%pass, attempts, pause_seconds = pause, error = error.as_ref(), "a job failed and is tried again");
+    let run_at = now_seconds().saturating_add_unsigned(pause);
+    if let Err(error) = tables::postpone(&handling.db, &pass, run_at).await {
+        warn!(%pass, %error, "cannot postpone the job, it is tried again at once");
+    }
+    Err(error)
+}
