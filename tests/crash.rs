@@ -167,7 +167,7 @@ fn a_collector_killed_at_any_write_goes_on_where_it_was() {
         }
         check_after_restart(n, &server, store.path());
         kills += 1;
-        n += 1 + n / 5; // ever wider steps: each takes some seconds
+        n += 1 + n / 16; // ever wider steps: each takes a second
     }
     assert!(kills > 15, "only {kills} kills: nothing was killed, or nothing was written");
 }
