@@ -1,5 +1,8 @@
 //! `exhibit attach`.
 
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -42,13 +45,12 @@ pub(super) struct Arguments {
 pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     let app = global.open().await?;
     known(&app, &arguments.incident).await?;
-    let content =
-        if arguments.file == Path::new("-") { Content::Stream(Box::new(input())) } else { Content::File(arguments.file.clone()) };
+    let (content, name) = open(&arguments.file).with_context(|| format!("cannot open {}", arguments.file.display()))?;
     let meter = Arc::new(Meter::default());
     let attaching = Attaching {
         incident: arguments.incident.clone(),
         content,
-        name: arguments.name.clone(),
+        name: arguments.name.clone().or(name),
         by: global.by(),
         meter: Arc::clone(&meter),
     };
@@ -58,6 +60,18 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     let _ = progress.await; // the line is gone from the terminal
     let attached = attached.with_context(|| format!("cannot attach {}", arguments.file.display()))?;
     if global.json { out_json(&receipt(&app, &attached)) } else { out(&summary(&app, &attached)) }
+}
+
+/// What to read, and its name where it has none of its own.
+fn open(path: &Path) -> io::Result<(Content, Option<Line>)> {
+    if path == Path::new("-") {
+        return Ok((Content::Stream(Box::new(input())), Some(Line::escaped("standard input"))));
+    }
+    // a shell's <(command) is a FIFO too
+    if fs::metadata(path)?.file_type().is_fifo() {
+        return Ok((Content::Stream(Box::new(File::open(path)?)), Some(Line::escaped(&path.to_string_lossy()))));
+    }
+    Ok((Content::File(path.to_owned()), None))
 }
 
 async fn draw(meter: Arc<Meter>, quiet: bool) {

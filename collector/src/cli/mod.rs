@@ -39,7 +39,7 @@ use crate::incident::{Change, Name, nearest};
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done; what a capture lacks stands in its bundles, in their list and on the timeline
-  1    it failed
+  1    it failed or was refused
   2    the command line was wrong
   130  interrupted twice; what was captured is kept, and `exhibit settle` goes on
 
@@ -184,7 +184,9 @@ async fn incident_or_only(app: &App, given: Option<&IncidentId>) -> Result<Incid
     let mut open = app.pipeline.open_incidents().await?;
     match (open.pop(), open.len()) {
         (Some(only), 0) => Ok(only.id),
-        (None, _) => anyhow::bail!("there is no open incident: declare one with `exhibit capture --title … --sev …`"),
+        (None, _) => anyhow::bail!(
+            "there is no open incident: declare one with `exhibit capture --title … --sev …`, or name a closed one of `exhibit status`"
+        ),
         (Some(_), more) => {
             anyhow::bail!("{} incidents are open: name the one that you mean (`exhibit status` lists them)", more + 1)
         }
@@ -208,6 +210,9 @@ fn tell(global: &Global, incident: &IncidentId, changes: &[Change]) -> Result<()
         let changes: Vec<_> =
             changes.iter().map(|change| serde_json::json!({"kind": change.kind(), "summary": change.summary()})).collect();
         return out_json(&serde_json::json!({"incident": incident, "changes": changes}));
+    }
+    if global.quiet {
+        return Ok(());
     }
     if changes.is_empty() {
         return out(&format!("{incident}: nothing to change, it is so already\n"));

@@ -5,6 +5,7 @@ use clap::Args;
 use evidence_format::id::IncidentId;
 
 use super::declare::CaptureArguments;
+use super::times::shortened;
 use super::{Global, out, out_json};
 use crate::incident::{Pivot, PlayName};
 use crate::plan;
@@ -39,5 +40,5 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
         None => (arguments.play.clone(), arguments.pivot.clone()),
     };
     let plan = app.pipeline.preview(arguments.incident.as_ref(), &play, pivots, arguments.capture.ask(&app)).await?;
-    if global.json { out_json(&plan) } else { out(&plan::table(&plan)) }
+    if global.json { out_json(&plan) } else { out(&shortened(&plan::table(&plan))) }
 }

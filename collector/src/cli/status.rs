@@ -8,12 +8,12 @@ use evidence_format::time::Timestamp;
 use serde::Serialize;
 
 use super::table::table;
-use super::times::seconds;
+use super::times::{seconds, shortened};
 use super::{Global, known, out, out_json};
 use crate::app::App;
 use crate::clock;
 use crate::incident::view::View;
-use crate::incident::{Incident, Standing};
+use crate::incident::{Change, Entry, Incident, Standing};
 use crate::pipeline::ATTACHED;
 use crate::store::ledger::{PassRow, PassState};
 
@@ -46,7 +46,7 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
         json["passes"] = serde_json::to_value(&passes)?;
         return out_json(&json);
     }
-    out(&format!("{}{}{}", full(&view), passes_table(&passes), more(id)))
+    out(&format!("{}{}{}", full(&view), passes_table(&passes, &app.pipeline.entries(id).await?), more(id)))
 }
 
 async fn list(global: &Global, app: &App) -> Result<()> {
@@ -86,13 +86,14 @@ fn pass_view(row: &PassRow) -> PassView<'_> {
 }
 
 /// Captures, and what of attachments did not come to be.
-fn passes_table(passes: &[PassRow]) -> String {
+fn passes_table(passes: &[PassRow], entries: &[Entry]) -> String {
     let is_shown = |row: &&PassRow| row.pass.key.source != ATTACHED || row.state != PassState::Sealed;
     let row = |row: &PassRow| {
         let due = match row.state {
             PassState::Waiting if row.pass.due_at <= clock::now() => "now: run `exhibit settle`".to_owned(),
             PassState::Waiting => seconds(row.pass.due_at).to_string(),
-            _ => String::new(),
+            PassState::Failed => shortened(&reason(row, entries)),
+            PassState::Capturing | PassState::Sealed => String::new(),
         };
         [
             safe(&row.pass.key.source),
@@ -106,7 +107,22 @@ fn passes_table(passes: &[PassRow]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    "\n".to_owned() + &table(["source", "pass", "kind", "state", "due"], &rows)
+    "\n".to_owned() + &table(["source", "pass", "kind", "state", "due, or why not"], &rows)
+}
+
+/// Why there is no bundle of a pass.
+fn reason(row: &PassRow, entries: &[Entry]) -> String {
+    let key = &row.pass.key;
+    if key.source == ATTACHED {
+        return "cut off: attach it again".to_owned();
+    }
+    let said = entries.iter().rev().find_map(|entry| match &entry.change {
+        Change::CaptureFailed { source, pass, error } if source.as_str() == key.source && *pass == u64::from(key.pass) => {
+            Some(error.to_string())
+        }
+        _ => None,
+    });
+    said.unwrap_or_else(|| "nothing to ask: `exhibit sources check` says why".to_owned())
 }
 
 fn more(id: &IncidentId) -> String {
@@ -155,7 +171,7 @@ fn facts(view: &View) -> Vec<(&'static str, String)> {
         (
             "evidence",
             format!(
-                "{} bundles, {} records, {} gaps, {} findings{more}",
+                "bundles {}, records {}, gaps {}, findings {}{more}",
                 evidence.bundles, evidence.records, evidence.gaps, evidence.findings
             ),
         ),

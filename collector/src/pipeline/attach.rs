@@ -110,7 +110,7 @@ pub enum AttachError {
         path: PathBuf,
     },
     /// The draft could not be made.
-    #[error("cannot read what is to be attached into a bundle")]
+    #[error(transparent)]
     Files(#[from] FilesError),
     /// The system has no randomness.
     #[error("cannot get randomness from the operating system")]
@@ -266,11 +266,11 @@ fn draft(scratch: &Scratch, attaching: Attaching) -> Result<Drafted, AttachError
             draft_file(scratch, &target, files::plan(std::slice::from_ref(&target)), name, by, &meter)
         }
         Content::Stream(mut stream) => {
-            let name = name.unwrap_or_else(|| Line::escaped("standard input"));
+            let name = name.unwrap_or_else(|| Line::escaped("stream"));
             let (path, bytes, sha256) = spool(scratch, &mut stream, &name, &meter)?;
             let target = target(&path)?;
             let mut plan = files::plan(std::slice::from_ref(&target));
-            plan.steps[0].what = format!("standard input, as {name}");
+            plan.steps[0].what = format!("stream, attached as {name}");
             let drafted = draft_file(scratch, &target, plan, name, by, &Meter::default())?;
             let same = (drafted.attachment.bytes, drafted.attachment.sha256) == (bytes, sha256);
             if same { Ok(drafted) } else { Err(AttachError::Changed { path }) }
@@ -354,7 +354,7 @@ fn file_name(name: &Line) -> String {
     let text = name.as_str().replace('/', "-");
     let begin = text.ceil_char_boundary(text.len().saturating_sub(FILE_NAME_BYTES_MAX));
     let end = text[begin..].trim_start_matches('.');
-    if end.is_empty() { "standard-input".to_owned() } else { end.to_owned() }
+    if end.is_empty() { "stream".to_owned() } else { end.to_owned() }
 }
 
 #[cfg(test)]
@@ -365,7 +365,7 @@ mod tests {
     fn a_file_is_named_by_the_end_of_its_name() {
         let name = |text: &str| file_name(&text.parse().expect("a name"));
         assert_eq!(name("../../etc/passwd"), "-..-etc-passwd");
-        assert_eq!((name("..").as_str(), name("shot 1.png").as_str()), ("standard-input", "shot 1.png"));
+        assert_eq!((name("..").as_str(), name("shot 1.png").as_str()), ("stream", "shot 1.png"));
         let long = name(&format!("{}…{}.json", "x".repeat(100), "y".repeat(194)));
         assert!(long.len() <= FILE_NAME_BYTES_MAX && long.ends_with("y.json"), "{long}");
     }
