@@ -84,10 +84,13 @@ impl App {
         let config = Config::read(&folder)?;
         let key = KeyFile::open_or_create(&folder.join(KEY))?;
         let database = config.database.clone().unwrap_or_else(|| format!("sqlite://{}", folder.join(DATABASE).display()));
-        let blobs = config.blobs.clone().unwrap_or_else(|| BlobsConfig::folder(&folder));
+        let blobs = Blobs::open(&config.blobs.clone().unwrap_or_else(|| BlobsConfig::folder(&folder))).await?;
+        if config.blobs.is_some() {
+            blobs.check().await?; // what the place cannot do shows now, and not when the first bundle is sealed
+        }
         let parts = Parts {
             ledger: Ledger::open(&database).await?,
-            blobs: Blobs::open(&blobs).await?,
+            blobs,
             wire: Arc::new(Wire::new()?),
             config: Arc::new(config.sources.clone()),
             work: folder.join(WORK),

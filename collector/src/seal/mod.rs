@@ -24,7 +24,7 @@ use evidence_format::time::Timestamp;
 use tokio::task::spawn_blocking;
 
 use crate::clock;
-use crate::store::blobs::{BlobError, Blobs};
+use crate::store::blobs::{BlobError, Blobs, Kind};
 use crate::store::ledger::{BundleRow, Entry, Ledger, LedgerError, PassKey, Pending, Place};
 
 pub use stored::StoredBundle;
@@ -136,7 +136,7 @@ impl Sealer<'_> {
         let bytes = fs::metadata(&tar).map_err(|cause| SealError::File { path: tar.clone(), cause })?.len();
         let row = row(key, id, key_id, place, sealed_at, bytes, &config);
         self.ledger.announce(&row.announcement()).await?;
-        self.blobs.put_file(&row.object_key, &tar).await?;
+        self.blobs.put_file(&row.object_key, &tar, Kind::Sealed).await?;
         self.ledger.commit(&row, &entries(&row, &config)).await?;
         let _ = fs::remove_file(&tar); // it is in the store; a copy that stays takes room and harms nobody
         Ok(Sealed { row, config })

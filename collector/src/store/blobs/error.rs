@@ -8,13 +8,12 @@ use std::path::PathBuf;
 pub enum BlobError {
     // The caller acts.
     /// Not every text can name an object.
-    #[error("{key:?} cannot name an object")]
+    #[error(
+        "{key:?} cannot name an object: up to 512 of A-Z a-z 0-9 . _ - = in parts between single slashes, none of them . or .."
+    )]
     Key {
         /// The text.
         key: String,
-        /// Why not; `None` if the name is the store's own.
-        #[source]
-        cause: Option<object_store::path::Error>,
     },
     /// An object is never overwritten.
     #[error("object {key} is there already, with other bytes")]
@@ -37,6 +36,21 @@ pub enum BlobError {
         bytes: u64,
         /// The limit.
         bytes_max: u64,
+    },
+    /// Others create and remove it all the time.
+    #[error("object {key} is created and removed by others at the same time")]
+    Contended {
+        /// The object.
+        key: String,
+    },
+    /// A copy cannot be written.
+    #[error("cannot write {}", path.display())]
+    WriteFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
     },
     /// What was to be stored cannot be read.
     #[error("cannot read {}", path.display())]
@@ -69,6 +83,37 @@ pub enum BlobError {
         /// What the system says.
         #[source]
         cause: io::Error,
+    },
+
+    /// The bucket cannot be trusted with evidence.
+    #[error("bucket {bucket} overwrites objects: it does not heed If-None-Match")]
+    Overwrites {
+        /// The bucket.
+        bucket: String,
+    },
+    /// Bundles are to be locked, and the bucket cannot.
+    #[error("bucket {bucket} has no Object Lock, which blobs.lock asks for; it must be created with it")]
+    NoObjectLock {
+        /// The bucket.
+        bucket: String,
+    },
+    /// The store said that it has locked an object, and it has not.
+    #[error("object {key} is stored and could not be locked")]
+    NotLocked {
+        /// The object.
+        key: String,
+    },
+    /// The object store says no.
+    #[error("cannot {attempt} object {key}: the store answers {status} {said}")]
+    Refused {
+        /// What was attempted.
+        attempt: &'static str,
+        /// The object, or the bucket.
+        key: String,
+        /// The HTTP status.
+        status: u16,
+        /// The store's own words, shortened.
+        said: String,
     },
 
     // The machine failed.

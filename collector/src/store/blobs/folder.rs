@@ -119,6 +119,13 @@ impl Folder {
         }
     }
 
+    /// Makes sure that files can be written, synced, named and removed.
+    pub(super) fn check(&self) -> Result<(), BlobError> {
+        let key = format!("{UNFINISHED}/check");
+        self.put(&key, b"".as_slice())?;
+        self.delete(&key)
+    }
+
     /// Removes unfinished files that nobody holds: a lock on a file ends with the process that has it.
     fn sweep(&self) -> io::Result<()> {
         for entry in fs::read_dir(self.root.join(UNFINISHED))? {

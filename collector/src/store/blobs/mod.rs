@@ -5,47 +5,36 @@
 //!
 //! **Durable.** What was put is on disk (S3: acknowledged) when a call returns, whole, under its name. No object is overwritten.
 
+mod config;
 mod error;
 mod folder;
+mod s3;
 #[cfg(test)]
 mod tests;
 
+pub use config::{BlobsConfig, LockConfig, LockMode, RetentionConfig, S3Config, Secret};
 pub use error::BlobError;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::blocking;
 use bytes::Bytes;
+use folder::Folder;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
-use serde::Deserialize;
+use s3::{S3, Source};
 use tokio::io::AsyncWriteExt;
-
-use super::blocking;
-use folder::Folder;
 
 /// The most bytes that [`Blobs::get`] reads at once: staged pages are far smaller, bundles are read as streams.
 const GET_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
-/// `[blobs]` in the collector's configuration. Trusted: whoever edits it decides where evidence goes.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BlobsConfig {
-    /// An absolute path.
-    pub location: String,
-}
-
-impl BlobsConfig {
-    /// A folder of this machine.
-    #[must_use]
-    pub fn folder(path: &Path) -> Self {
-        Self { location: path.display().to_string() }
-    }
-}
+/// The most bytes of a name: S3 takes 1024, and a file's path must have room for more than the name.
+const KEY_BYTES_MAX: usize = 512;
 
 /// The blob store. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -58,6 +47,16 @@ pub struct Blobs {
 #[derive(Clone, Debug)]
 enum Place {
     Folder(Folder),
+    S3(S3),
+}
+
+/// What an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Data at work, removed later.
+    Staged,
+    /// A sealed bundle, to stay: it is locked as the configuration says.
+    Sealed,
 }
 
 /// An object's name and size.
@@ -78,14 +77,22 @@ pub struct Reading {
 }
 
 impl Blobs {
-    /// Opens the store, and makes the folder if it is absent. What processes that were killed have left unfinished is removed.
+    /// Opens the store. A folder is made if it is absent, and what processes that were killed have left unfinished is removed from
+    /// it; a bucket is not asked before [`Blobs::check`].
     ///
     /// # Errors
     /// [`BlobError::Config`] and [`BlobError::OpenFolder`].
     pub async fn open(config: &BlobsConfig) -> Result<Self, BlobError> {
+        if config.location.starts_with("s3://") {
+            let s3 = S3::open(config)?;
+            return Ok(Self { reader: s3.reader(), place: Place::S3(s3) });
+        }
         let root = PathBuf::from(&config.location);
         if !root.is_absolute() {
-            return Err(BlobError::Config(format!("{:?} is not an absolute path", config.location)));
+            return Err(BlobError::Config(format!("{:?} is neither an absolute path nor an s3:// URL", config.location)));
+        }
+        if config.lock.is_some() {
+            return Err(BlobError::Config("a folder cannot be locked as blobs.lock asks for, only a bucket".to_owned()));
         }
         let folder = blocking(move || Folder::open(&root)).await?;
         let reader = LocalFileSystem::new_with_prefix(folder.root()).map_err(|cause| BlobError::Store {
@@ -94,6 +101,21 @@ impl Blobs {
             cause,
         })?;
         Ok(Self { place: Place::Folder(folder), reader: Arc::new(reader) })
+    }
+
+    /// Makes sure that the store can be written to, does not overwrite, and can lock if it is to. For the start of the program.
+    ///
+    /// # Errors
+    /// [`BlobError::NoObjectLock`], [`BlobError::Overwrites`], [`BlobError::Refused`] where a right is missing, and failures of the
+    /// store.
+    pub async fn check(&self) -> Result<(), BlobError> {
+        match &self.place {
+            Place::Folder(folder) => {
+                let folder = folder.clone();
+                blocking(move || folder.check()).await
+            }
+            Place::S3(s3) => s3.check().await,
+        }
     }
 
     /// Stores `bytes` as the object `key`. Durable when this returns: on disk with its name and the folders above it; in S3,
@@ -108,20 +130,28 @@ impl Blobs {
                 let folder = folder.clone();
                 blocking(move || folder.put(path.as_ref(), bytes.as_ref())).await
             }
+            Place::S3(s3) => s3.put(key, &Source::Bytes(bytes), Kind::Staged).await,
         }
     }
 
-    /// Stores the file at `file` as the object `key`, in little memory whatever its size. Durable as [`Blobs::put`] says.
+    /// Stores the file at `file` as the object `key`, in little memory whatever its size. Durable as [`Blobs::put`] says; a sealed
+    /// bundle is locked as configured when this returns. The file must not change meanwhile.
     ///
     /// # Errors
-    /// As for [`Blobs::put`], and [`BlobError::ReadFile`].
-    pub async fn put_file(&self, key: &str, file: &Path) -> Result<(), BlobError> {
+    /// As for [`Blobs::put`]; [`BlobError::ReadFile`]; [`BlobError::NotLocked`] and [`BlobError::Refused`] if it could not be
+    /// locked.
+    pub async fn put_file(&self, key: &str, file: &Path, kind: Kind) -> Result<(), BlobError> {
         let path = object_path(key)?;
-        let content = File::open(file).map_err(|cause| BlobError::ReadFile { path: file.to_owned(), cause })?;
+        let fail = |cause| BlobError::ReadFile { path: file.to_owned(), cause };
+        let content = File::open(file).map_err(fail)?;
         match &self.place {
             Place::Folder(folder) => {
                 let folder = folder.clone();
                 blocking(move || folder.put(path.as_ref(), &content)).await
+            }
+            Place::S3(s3) => {
+                let bytes = content.metadata().map_err(fail)?.len();
+                s3.put(key, &Source::File { path: file.to_owned(), file: Arc::new(content), bytes }, kind).await
             }
         }
     }
@@ -168,7 +198,7 @@ impl Blobs {
     /// # Errors
     /// [`BlobError::NotFound`], failures of the store, and of the file.
     pub async fn get_file(&self, key: &str, to: &Path) -> Result<(), BlobError> {
-        let failed = |cause| BlobError::ReadFile { path: to.to_owned(), cause };
+        let failed = |cause| BlobError::WriteFile { path: to.to_owned(), cause };
         let mut file = tokio::fs::File::create_new(to).await.map_err(failed)?;
         let mut reading = self.open_read(key).await?;
         while let Some(chunk) = reading.chunks.next().await {
@@ -191,6 +221,7 @@ impl Blobs {
     pub fn local_path(&self, key: &str) -> Option<PathBuf> {
         match &self.place {
             Place::Folder(folder) => Some(folder.path(key)),
+            Place::S3(_) => None,
         }
     }
 
@@ -220,6 +251,7 @@ impl Blobs {
                 let folder = folder.clone();
                 blocking(move || folder.delete(path.as_ref())).await
             }
+            Place::S3(s3) => s3.delete(key).await,
         }
     }
 
@@ -228,20 +260,24 @@ impl Blobs {
     pub fn locate(&self, key: &str) -> String {
         match &self.place {
             Place::Folder(folder) => folder.path(key).display().to_string(),
+            Place::S3(s3) => s3.locate(key),
         }
     }
 }
 
-/// Keys are relative paths without `.`, `..` or empty parts, and do not begin as the store's own names.
 fn object_path(key: &str) -> Result<ObjectPath, BlobError> {
-    let fail = |cause| BlobError::Key { key: key.chars().take(200).collect(), cause };
-    let path = ObjectPath::parse(key).map_err(|cause| fail(Some(cause)))?;
-    if path.as_ref() != key || key.is_empty() || is_own(key) {
-        return Err(fail(None));
-    }
-    Ok(path)
+    let path = ObjectPath::parse(key).ok().filter(|_| is_key(key) && !is_own(key));
+    path.ok_or_else(|| BlobError::Key { key: key.chars().take(200).collect() })
 }
 
+/// Names that are the same everywhere: in a file system, in S3, in a URL.
+fn is_key(text: &str) -> bool {
+    let is_part =
+        |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-=".contains(&b));
+    text.len() <= KEY_BYTES_MAX && text.split('/').all(is_part)
+}
+
+/// The store's own names.
 fn is_own(key: &str) -> bool {
-    key.split('/').next() == Some(folder::UNFINISHED)
+    matches!(key.split('/').next(), Some(folder::UNFINISHED | s3::CHECK_FOLDER))
 }

@@ -2,9 +2,11 @@
 
 mod postgres;
 mod proxy;
+mod seaweed;
 
 pub(crate) use postgres::Postgres;
 pub(crate) use proxy::{Fault, Proxy};
+pub(crate) use seaweed::{ADMIN, COLLECTOR, SECRET, Seaweed};
 
 use std::future::Future;
 use std::pin::Pin;

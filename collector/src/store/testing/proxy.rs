@@ -14,7 +14,13 @@ use tokio::time::sleep;
 pub(crate) enum Fault {
     /// It arrives, and the connection is cut before the answer.
     AnswerLost(&'static str),
+    /// It does not arrive, and is answered with 500.
+    ServerError(&'static str),
+    /// It does not arrive, and is not answered.
+    Silence(&'static str),
 }
+
+const SERVER_ERROR: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 type Faults = Arc<Mutex<Vec<Fault>>>;
 
@@ -57,8 +63,11 @@ async fn connect(mut client: TcpStream, server: SocketAddr, faults: Faults) {
         fault = forward(requests, to_server, &faults) => fault,
         _ = copy(&mut from_server, &mut answers) => None,
     };
-    if fault.is_some() {
-        sleep(Duration::from_millis(300)).await; // the server has time to do it
+    match fault {
+        Some(Fault::ServerError(_)) => drop(answers.write_all(SERVER_ERROR).await),
+        Some(Fault::Silence(_)) => sleep(Duration::from_secs(600)).await,
+        Some(Fault::AnswerLost(_)) => sleep(Duration::from_millis(300)).await, // the server has time to do it
+        None => {}
     }
 }
 
@@ -68,7 +77,9 @@ async fn forward(mut requests: ReadHalf<'_>, mut to_server: WriteHalf<'_>, fault
     loop {
         let read = requests.read(&mut buffer).await.ok().filter(|read| *read > 0)?;
         let fault = take_fault(&buffer[..read], faults);
-        to_server.write_all(&buffer[..read]).await.ok()?;
+        if matches!(fault, None | Some(Fault::AnswerLost(_))) {
+            to_server.write_all(&buffer[..read]).await.ok()?;
+        }
         if fault.is_some() {
             return fault;
         }
@@ -78,6 +89,8 @@ async fn forward(mut requests: ReadHalf<'_>, mut to_server: WriteHalf<'_>, fault
 fn take_fault(request: &[u8], faults: &Faults) -> Option<Fault> {
     let mut faults = faults.lock().expect("no panic in between");
     let is_in = |text: &str| request.windows(text.len()).any(|window| window == text.as_bytes());
-    let first = faults.iter().position(|Fault::AnswerLost(text)| is_in(text));
+    let first = faults.iter().position(|fault| match fault {
+        Fault::AnswerLost(text) | Fault::ServerError(text) | Fault::Silence(text) => is_in(text),
+    });
     first.map(|first| faults.remove(first))
 }

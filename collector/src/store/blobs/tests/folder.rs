@@ -7,12 +7,12 @@ use std::process::Command;
 
 use bytes::Bytes;
 
-use super::{BlobError, Blobs, file, keeps_to_every_case, pattern};
-use crate::store::blobs::BlobsConfig;
+use super::{BlobError, Blobs, Kind, file, keeps_to_every_case, pattern};
+use crate::store::blobs::{BlobsConfig, S3Config};
 use crate::store::testing::skipped;
 
-async fn open(folder: &Path) -> Result<Blobs, BlobError> {
-    Blobs::open(&BlobsConfig { location: folder.display().to_string() }).await
+pub(super) async fn open(folder: &Path) -> Result<Blobs, BlobError> {
+    Blobs::open(&BlobsConfig { location: folder.display().to_string(), s3: S3Config::default(), lock: None }).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,7 +60,7 @@ async fn a_full_disk_is_said_and_leaves_nothing() {
     let big = file(&tempfile::tempdir().expect("a folder"), &[]).with_file_name("big");
     fs::create_dir_all(big.parent().expect("it is in a folder")).expect("own folder");
     fs::write(&big, pattern(3_000_000)).expect("the other disk has room");
-    for refused in [blobs.put("large", pattern(3_000_000)).await, blobs.put_file("large", &big).await] {
+    for refused in [blobs.put("large", pattern(3_000_000)).await, blobs.put_file("large", &big, Kind::Sealed).await] {
         assert!(matches!(refused, Err(BlobError::StorageFull { .. })), "{refused:?}");
         assert!(!blobs.exists("large").await.expect("own folder"));
     }

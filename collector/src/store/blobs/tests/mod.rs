@@ -1,15 +1,16 @@
 //! What must hold of the blob store, wherever it is.
 
+mod crash;
 mod folder;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
 use tempfile::TempDir;
 
-use super::{BlobError, Blobs, Listed};
+use super::{BlobError, Blobs, Kind, Listed};
 
 /// Runs every case on a store that is empty below `prefix`.
-async fn keeps_to_every_case(blobs: &Blobs, prefix: &str) {
+pub(super) async fn keeps_to_every_case(blobs: &Blobs, prefix: &str) {
     an_object_is_read_as_it_was_put(blobs, &format!("{prefix}/a")).await;
     an_object_is_never_overwritten(blobs, &format!("{prefix}/b")).await;
     objects_are_listed_by_folder(blobs, &format!("{prefix}/c")).await;
@@ -23,7 +24,7 @@ async fn an_object_is_read_as_it_was_put(blobs: &Blobs, prefix: &str) {
         let (put, put_file) = (format!("{prefix}/{n}"), format!("{prefix}/file/{n}"));
         assert!(!blobs.exists(&put).await.expect("a store"));
         blobs.put(&put, bytes.clone()).await.expect("it is new");
-        blobs.put_file(&put_file, &file(&folder, &bytes)).await.expect("it is new");
+        blobs.put_file(&put_file, &file(&folder, &bytes), Kind::Sealed).await.expect("it is new");
         for key in [put, put_file] {
             assert!(blobs.exists(&key).await.expect("a store"));
             assert!(blobs.get(&key).await.expect("it is there") == bytes, "{key}");
@@ -51,14 +52,14 @@ async fn an_object_is_never_overwritten(blobs: &Blobs, prefix: &str) {
         for other in &others {
             let refused = blobs.put(&key, other.clone()).await;
             assert!(matches!(refused, Err(BlobError::Exists { .. })), "{refused:?}");
-            let refused = blobs.put_file(&key, &file(&folder, other)).await;
+            let refused = blobs.put_file(&key, &file(&folder, other), Kind::Sealed).await;
             assert!(matches!(refused, Err(BlobError::Exists { .. })), "{refused:?}");
         }
         blobs.put(&key, bytes.clone()).await.expect("the same bytes");
-        blobs.put_file(&key, &file(&folder, &bytes)).await.expect("the same bytes");
+        blobs.put_file(&key, &file(&folder, &bytes), Kind::Sealed).await.expect("the same bytes");
         assert!(blobs.get(&key).await.expect("it is there") == bytes);
     }
-    let absent = blobs.put_file(&format!("{prefix}/absent"), &folder.path().join("absent")).await;
+    let absent = blobs.put_file(&format!("{prefix}/absent"), &folder.path().join("absent"), Kind::Staged).await;
     assert!(matches!(absent, Err(BlobError::ReadFile { .. })), "{absent:?}");
 }
 
@@ -104,11 +105,11 @@ async fn what_is_no_name_is_refused(blobs: &Blobs) {
 }
 
 /// Bytes that no two blocks have in common.
-fn pattern(bytes: usize) -> Bytes {
+pub(super) fn pattern(bytes: usize) -> Bytes {
     (0..bytes).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect::<Vec<_>>().into()
 }
 
-fn file(folder: &TempDir, bytes: &[u8]) -> std::path::PathBuf {
+pub(super) fn file(folder: &TempDir, bytes: &[u8]) -> std::path::PathBuf {
     let path = folder.path().join("file");
     std::fs::write(&path, bytes).expect("own folder");
     path
