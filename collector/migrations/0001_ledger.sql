@@ -1,6 +1,6 @@
 -- What the collector must not forget, in SQL that SQLite and PostgreSQL both take.
 -- Times are nanoseconds since 1970-01-01T00:00:00Z. Digests are 64 hex digits. JSON is text: the ledger does not look inside.
--- On PostgreSQL every TEXT is made TEXT COLLATE "C" (store/ledger/connect.rs), so that both databases order by bytes.
+-- On PostgreSQL every TEXT is made TEXT COLLATE "C" (store/database/connect.rs), so that both databases order by bytes.
 
 CREATE TABLE incidents (
     id TEXT NOT NULL PRIMARY KEY,

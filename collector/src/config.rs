@@ -120,6 +120,13 @@ mod tests {
     }
 
     #[test]
+    fn the_example_says_every_default() {
+        let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/exhibit.toml");
+        let text = fs::read_to_string(example).expect("the example");
+        assert_eq!(read(&text).expect("as documented"), Config::default());
+    }
+
+    #[test]
     fn an_unknown_key_is_named_with_its_line_and_the_nearest() {
         let error = read("[sources.aws_cloudtrail]\nenabled = true\nregion = ['eu-west-1']\n").expect_err("unknown").to_string();
         assert!(error.contains("line 3") && error.contains("unknown field `region`"), "{error}");

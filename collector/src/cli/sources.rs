@@ -44,9 +44,10 @@ struct Checked<'a> {
 pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     let Command::Check(arguments) = &arguments.command;
     let app = global.open().await?;
-    let window = u64::from(app.pipeline.plays.get(&arguments.play)?.window_hours) * 3600;
+    let play = app.pipeline.plays.get(&arguments.play)?;
+    let window = u64::from(play.window_hours) * 3600;
     for source in sources::ALL {
-        let readiness = app.pipeline.look(*source, None, true).await;
+        let readiness = app.pipeline.look(*source, None, app.pipeline.window_of(play)).await;
         if global.json {
             out_json(&checked(*source, &readiness, window))?;
         } else {

@@ -3,13 +3,15 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use evidence_format::coverage::Window;
 use evidence_format::id::IncidentId;
+use evidence_format::time::Timestamp;
 use futures::FutureExt as _;
 use futures::future::join_all;
 
 use super::{Pipeline, PipelineError};
 use crate::clock;
-use crate::incident::{CaptureAsk, Pivot, PlayName};
+use crate::incident::{CaptureAsk, Pivot, Play, PlayName};
 use crate::plan::{self, Pass, Plan, Readiness, State};
 use crate::sources::{self, Look, Source};
 use crate::store::ledger::{PassRow, PassState};
@@ -38,7 +40,7 @@ impl Pipeline {
 
     async fn make_plan(&self, row: &PassRow, source: &'static dyn Source) -> Result<Plan, PipelineError> {
         let key = &row.pass.key;
-        let readiness = self.look(source, Some(key.incident.clone()), false).await;
+        let readiness = self.look(source, Some(key.incident.clone()), None).await;
         let asked = self.asked(key).await?;
         let mut plan = plan::plan(&asked.for_planner(), &[(source.offer(), readiness)])?;
         plan.unavailable.retain(|unavailable| unavailable.source.as_str() == source.name()); // others are other passes
@@ -58,16 +60,26 @@ impl Pipeline {
         pivots: Vec<Pivot>,
         ask: CaptureAsk,
     ) -> Result<Plan, PipelineError> {
+        let play = self.plays.get(play)?;
+        let window = ask.window.or_else(|| self.window_of(play));
         let looks =
-            sources::ALL.iter().map(|source| async { (source.offer(), self.look(*source, incident.cloned(), true).await) });
+            sources::ALL.iter().map(|source| async { (source.offer(), self.look(*source, incident.cloned(), window).await) });
         let offers = join_all(looks).await;
         let id = incident.cloned().unwrap_or_else(|| "not-declared".parse().expect("an id"));
-        let asked = self.asked_of(id, clock::now(), self.plays.get(play)?.clone(), pivots, ask);
+        let asked = self.asked_of(id, clock::now(), play.clone(), pivots, ask);
         Ok(plan::plan(&asked.for_planner(), &offers)?)
     }
 
+    /// The window of a play that ends now.
+    #[must_use]
+    pub fn window_of(&self, play: &Play) -> Option<Window> {
+        let now = clock::now();
+        let from = now.unix_nanoseconds() - i128::from(play.window_hours) * 3_600_000_000_000;
+        Some(Window { from: Timestamp::from_unix_nanoseconds(from)?, until: now })
+    }
+
     /// Looks at a source.
-    pub async fn look(&self, source: &'static dyn Source, incident: Option<IncidentId>, estimate: bool) -> Readiness {
+    pub async fn look(&self, source: &'static dyn Source, incident: Option<IncidentId>, estimate: Option<Window>) -> Readiness {
         let (config, wire) = (Arc::clone(&self.parts.config), Arc::clone(&self.parts.wire));
         let look = Look { incident, config, wire, estimate };
         let looked = AssertUnwindSafe(source.look(&look)).catch_unwind().await;

@@ -14,7 +14,7 @@ const OFFERS: [&Offer; 5] = [&SOCKETS, &PACKAGES, &EVENTS, &CLOUDTRAIL, &OKTA];
 fn targets() -> impl Strategy<Value = Vec<Estimate>> {
     let name = prop_oneof![Just(None), "[a-cA-C ./]{0,3}".prop_map(Some)];
     let place = (name, prop::option::of("[12]"), prop::option::of("[ew]"));
-    let target = place.prop_map(|(name, account, region)| Target { name, account, region, identity: None });
+    let target = place.prop_map(|(name, account, region)| Target { name, account, region, identity: None, access: None });
     let requests = prop::option::of(0..50_000_u64);
     prop::collection::vec((target, requests).prop_map(|(target, requests)| Estimate { target, requests }), 0..6)
 }

@@ -81,7 +81,8 @@ pub(super) fn estimate(name: Option<&str>, requests: Option<u64>) -> Estimate {
 /// An account of AWS in a region.
 pub(super) fn region(account: &str, region: &str, requests: Option<u64>) -> Estimate {
     let name = Some(format!("{account}-{region}"));
-    let target = Target { account: Some(account.to_owned()), region: Some(region.to_owned()), identity: None, name };
+    let target =
+        Target { account: Some(account.to_owned()), region: Some(region.to_owned()), identity: None, access: None, name };
     Estimate { target, requests }
 }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use evidence_format::bundle::{BundleError, Draft};
-use evidence_format::coverage::{Ended, GapReason};
+use evidence_format::coverage::{Ended, GapReason, Window};
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 
@@ -120,8 +120,8 @@ pub struct Look {
     pub config: Arc<SourcesConfig>,
     /// What requests go over.
     pub wire: Arc<Wire>,
-    /// True if it may spend a few requests to estimate how much there is.
-    pub estimate: bool,
+    /// It may spend a request for each target to estimate how much this window holds, and whether it may be asked.
+    pub estimate: Option<Window>,
 }
 
 /// Why a step did not come to its end.

@@ -6,6 +6,7 @@
 mod access;
 mod ask;
 mod parse;
+mod sample;
 mod slices;
 
 use std::collections::BTreeMap;
@@ -124,7 +125,11 @@ impl Source for AwsCloudTrail {
             (way, looked)
         }))
         .await;
-        readiness(looks)
+        let mut readiness = readiness(looks);
+        if let Some(window) = cx.estimate {
+            sample::estimate(&mut readiness, window, cx).await;
+        }
+        readiness
     }
 
     fn taker(&self) -> Taker<'_> {

@@ -86,7 +86,7 @@ impl HttpConnector for Recorder {
         let recorder = self.clone();
         HttpConnectorFuture::new(async move {
             let request = request.try_into_http1x().map_err(|cause| ConnectorError::user(cause.into()))?;
-            let request = collected(request).await.map_err(|cause| ConnectorError::user(cause))?;
+            let request = collected(request).await.map_err(ConnectorError::user)?;
             let response = Recorder::call(&recorder, request).await.map_err(|cause| ConnectorError::io(cause.into()))?;
             response
                 .map(SdkBody::from)

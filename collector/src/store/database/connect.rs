@@ -13,7 +13,7 @@ use super::{Database, DatabaseError, Engine, Failure, OUTAGE_SECONDS_MAX};
 const CONNECTIONS_MAX: u32 = 8;
 
 /// How long a call waits for a connection before it counts as a failed attempt.
-const ACQUIRE_SECONDS_MAX: u64 = 10;
+const ACQUIRE_SECONDS_MAX: u64 = 5;
 
 /// Names the lock under which one process at a time brings a PostgreSQL up to date: "exhibit" in ASCII.
 const MIGRATIONS_LOCK: &str = "SELECT pg_advisory_xact_lock(28561362487765364)";

@@ -43,4 +43,9 @@ impl Database {
     pub(super) fn engine(&self) -> Engine {
         self.engine
     }
+
+    #[cfg(test)]
+    pub(super) fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
 }

@@ -199,6 +199,7 @@ fn fault_of(error: &sqlx::Error) -> Fault {
 fn fault_of_code(code: &str) -> Fault {
     match code {
         "40001" | "40P01" | "55P03" => Fault::Conflict, // serialization, deadlock, lock not available
+        "23505" => Fault::Conflict, // two have inserted the same at once (PostgreSQL, 13.5): whoever is second sees it next time
         "53100" => Fault::Full,
         "53300" | "57P01" | "57P02" | "57P03" => Fault::Gone, // too many connections; shut down, crashed, starting up
         _ if code.len() == 5 && code.starts_with("08") => Fault::Gone, // connection exceptions
@@ -222,7 +223,8 @@ mod tests {
             ("53100", Fault::Full),
             ("57P01", Fault::Gone),
             ("08006", Fault::Gone),
-            ("23505", Fault::Other),
+            ("23505", Fault::Conflict),
+            ("23503", Fault::Other),
             ("22021", Fault::Other), // its low byte is SQLITE_BUSY
             ("5", Fault::Conflict),
             ("517", Fault::Conflict),

@@ -1,5 +1,7 @@
 //! Incidents and their journals.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
@@ -55,17 +57,19 @@ impl Ledger {
         let key_digest = idempotency_key.map(|key| Digest::of(key.as_bytes()).hex());
         let key_digest = key_digest.as_deref();
         let declared_at = entries.first().expect("a journal begins with a declaration").at;
+        let has_tried = &AtomicBool::new(false);
         self.db
             .write("declare the incident", |mut db, earlier| async move {
                 let same_name = entries_from(&mut db, incident, 0, 1).await?.pop();
-                let is_ours =
-                    earlier == Earlier::Unknown && same_name.as_ref().is_some_and(|row| Some(&row.entry) == entries.first());
+                let is_same = same_name.as_ref().is_some_and(|row| Some(&row.entry) == entries.first());
+                let is_ours = is_same && earlier == Earlier::Unknown && has_tried.load(Ordering::Relaxed);
                 match declared_by(&mut db, key_digest).await? {
                     Some(known) => return Ok((db, Declared { is_new: is_ours && known == *incident, incident: known })),
                     None if is_ours => return Ok((db, Declared { incident: incident.clone(), is_new: true })),
                     None if same_name.is_some() => return Err(LedgerError::IncidentExists(incident.clone()).into()),
                     None => {}
                 }
+                has_tried.store(true, Ordering::Relaxed);
                 let insert = "INSERT INTO incidents (id, declared_at, entries) VALUES ($1, $2, 0)";
                 execute(&mut db, query(insert).bind(incident.as_str()).bind(nanoseconds(declared_at))).await?;
                 append_at_end(&mut db, incident, entries).await?;
@@ -142,16 +146,19 @@ impl Ledger {
     }
 }
 
-/// Appends wherever the journal ends.
+/// Appends wherever the journal ends. The count is raised first: of several at once, the database then tells all but one to try
+/// again, before any of them has inserted.
 pub(super) async fn append_at_end(db: &mut AnyConnection, incident: &IncidentId, entries: &[Entry]) -> Result<(), Failure> {
-    let first_seq = count_entries(db, incident).await?;
-    for (entry, seq) in entries.iter().zip(first_seq..) {
+    let added = entries.len() as u64;
+    let update = "UPDATE incidents SET entries = entries + $2 WHERE id = $1 RETURNING entries";
+    let update = query(update).bind(incident.as_str()).bind(signed(added));
+    let count: Option<u64> = first(db, update, |row| number(row, "entries")).await?;
+    let count = count.ok_or_else(|| LedgerError::UnknownIncident(incident.clone()))?;
+    for (entry, seq) in entries.iter().zip(count - added..) {
         let insert = "INSERT INTO entries (incident, seq, entered_at, entered_by, body) VALUES ($1, $2, $3, $4, $5)";
         let insert = query(insert).bind(incident.as_str()).bind(signed(seq)).bind(nanoseconds(entry.at));
         execute(db, insert.bind(entry.by.as_str()).bind(entry.body.as_str())).await?;
     }
-    let update = "UPDATE incidents SET entries = entries + $2 WHERE id = $1";
-    execute(db, query(update).bind(incident.as_str()).bind(signed(entries.len() as u64))).await?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! What must hold of the queue of jobs on every database.
 
 mod crash;
+mod outage;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{JobState, Jobs, Until, now_seconds};
 use crate::store::ledger::PassKey;
-use crate::store::testing::{Case, at, incident, on_sqlite};
+use crate::store::testing::{Case, at, incident, on_postgres, on_sqlite};
 
 /// The lease in these tests.
 pub(super) const LEASE: Duration = Duration::from_secs(2);
@@ -34,6 +35,11 @@ pub(crate) const CASES: &[Case<Jobs>] = &[
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)] // some cases block one
 async fn sqlite_keeps_to_every_case() {
     on_sqlite(CASES, async |url| Jobs::open_with_lease(&url, LEASE).await.expect("a fresh database")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn postgres_keeps_to_every_case() {
+    on_postgres(CASES, async |url| Jobs::open_with_lease(&url, LEASE).await.expect("a fresh database")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

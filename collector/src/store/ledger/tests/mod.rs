@@ -2,11 +2,12 @@
 
 mod entries;
 mod facts;
+mod outage;
 mod passes;
 mod stream;
 
 use crate::store::ledger::Ledger;
-use crate::store::testing::{Case, on_sqlite, sqlite, sqlite_url};
+use crate::store::testing::{Case, on_postgres, on_sqlite, sqlite, sqlite_url};
 
 /// Each takes a fresh ledger.
 pub(crate) const CASES: &[Case<Ledger>] = &[
@@ -34,6 +35,11 @@ pub(crate) const CASES: &[Case<Ledger>] = &[
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_keeps_to_every_case() {
     on_sqlite(CASES, async |url| Ledger::open(&url).await.expect("a fresh database")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_keeps_to_every_case() {
+    on_postgres(CASES, async |url| Ledger::open(&url).await.expect("a fresh database")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,11 @@
 //! What the tests of the stores share: fresh databases, and values to put into them.
 
+mod postgres;
+mod proxy;
+
+pub(crate) use postgres::Postgres;
+pub(crate) use proxy::{Fault, Proxy};
+
 use std::future::Future;
 use std::pin::Pin;
 
@@ -13,13 +19,24 @@ use super::ledger::{BundleRow, Entry, Ledger, NewPass, PassKey, PassKind};
 /// One thing that must hold of every database, with its name.
 pub(crate) type Case<T> = (&'static str, fn(T) -> Pin<Box<dyn Future<Output = ()> + Send>>);
 
-/// Runs every case at the same time, each on what `open` makes of a fresh SQLite.
+/// Runs every case on what `open` makes of a fresh SQLite.
 pub(crate) async fn on_sqlite<T>(cases: &[Case<T>], open: impl AsyncFn(String) -> T) {
     let folder = tempfile::tempdir().expect("a folder");
+    let path = |number: usize| folder.path().join(format!("{number}.db"));
+    run_all(cases, async |number| open(format!("sqlite://{}", path(number).display())).await).await;
+}
+
+/// Runs every case on what `open` makes of a fresh database of a PostgreSQL, where it is installed.
+pub(crate) async fn on_postgres<T>(cases: &[Case<T>], open: impl AsyncFn(String) -> T) {
+    let Some(postgres) = Postgres::start() else { return };
+    run_all(cases, async |number| open(postgres.create(&number.to_string())).await).await;
+}
+
+/// Runs the cases at the same time: some of them mostly wait.
+async fn run_all<T>(cases: &[Case<T>], open: impl AsyncFn(usize) -> T) {
     let mut running = Vec::new();
     for (number, (name, case)) in cases.iter().enumerate() {
-        let url = format!("sqlite://{}", folder.path().join(format!("{number}.db")).display());
-        running.push((name, tokio::spawn(case(open(url).await))));
+        running.push((name, tokio::spawn(case(open(number).await))));
     }
     for (name, case) in running {
         case.await.unwrap_or_else(|e| panic!("{name}: {e}"));

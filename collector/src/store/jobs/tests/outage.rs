@@ -1,0 +1,73 @@
+//! A database that is away while jobs run, and one that has forgotten the worker.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::{Captured, Done, LEASE, pass};
+use crate::store::jobs::{Jobs, JobsError, Until};
+use crate::store::ledger::PassKey;
+use crate::store::testing::{Postgres, at};
+
+/// Work in which the first attempt at the first pass takes so long.
+fn work(jobs: &Jobs, first: Duration, captured: &Captured, stop: &CancellationToken) -> JoinHandle<Result<(), JobsError>> {
+    let (jobs, captured, stop) = (jobs.clone(), captured.clone(), stop.clone());
+    let handler = move |pass: PassKey| {
+        let is_first = captured.count(&pass) == 1 && pass.pass == 0;
+        async move {
+            sleep(if is_first { first } else { Duration::ZERO }).await;
+            Done::Ok(())
+        }
+    };
+    tokio::spawn(async move { jobs.work(handler, Until::Cancelled(stop), 2).await })
+}
+
+async fn until_all_is_done(jobs: &Jobs) {
+    while !jobs.waiting().await.expect("a database").is_empty() {
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_goes_on_when_the_database_is_back() {
+    let Some(mut postgres) = Postgres::start() else { return };
+    let jobs = Jobs::open_with_lease(&postgres.create("exhibit"), LEASE).await.expect("a fresh database");
+    let (captured, stop) = (Captured::default(), CancellationToken::new());
+    let working = work(&jobs, LEASE * 2, &captured, &stop);
+    jobs.push(&pass(0), at(0)).await.expect("a database");
+    while captured.all().is_empty() {
+        sleep(Duration::from_millis(20)).await;
+    }
+    postgres.stop_server();
+    let push = tokio::spawn({
+        let jobs = jobs.clone();
+        async move { jobs.push(&pass(1), at(0)).await }
+    });
+    sleep(LEASE * 3 / 2).await;
+    assert!(!push.is_finished(), "it waits");
+    postgres.start_server();
+    push.await.expect("no panic").expect("the database is back");
+    until_all_is_done(&jobs).await;
+    assert_eq!(captured.all(), [(0, 1), (1, 1)], "no other worker could have taken the first");
+    stop.cancel();
+    working.await.expect("no panic").expect("the database is back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_lost_drops_its_job_and_begins_again() {
+    let Some(postgres) = Postgres::start() else { return };
+    let jobs = Jobs::open_with_lease(&postgres.create("exhibit"), LEASE).await.expect("a fresh database");
+    let (captured, stop) = (Captured::default(), CancellationToken::new());
+    let working = work(&jobs, Duration::from_secs(600), &captured, &stop);
+    jobs.push(&pass(0), at(0)).await.expect("a database");
+    while captured.all().is_empty() {
+        sleep(Duration::from_millis(20)).await;
+    }
+    postgres.run_sql("exhibit", "UPDATE apalis.jobs SET lock_by = NULL, status = 'Pending'; DELETE FROM apalis.workers");
+    until_all_is_done(&jobs).await;
+    assert_eq!(captured.all(), [(0, 2)]);
+    stop.cancel();
+    working.await.expect("no panic").expect("a database");
+}
