@@ -155,6 +155,7 @@ fn take(probe: &Probe, mut recorder: Recorder<'_>) -> Result<(), BundleError> {
         account: None,
         region: None,
         identity: None,
+        clock: None,
     })
 }
 

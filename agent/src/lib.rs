@@ -3,7 +3,8 @@
 //!
 //! [`capture::plan`] decides, [`capture::capture`] does: the probes in [`probes`] say what to read, [`read`] reads it without
 //! ever being held up, and [`recorder`] writes what came, and what did not, into the items. [`files`] takes files as they are.
-//! Around it: the [`key`] that bundles are signed with, the [`stream`] that they stand in, and the [`identity`] of who captured.
+//! Around it: the [`key`] that bundles are signed with, the [`stream`] that they stand in, the [`identity`] of who
+//! captured, and the [`terminal`] of who looks on.
 
 pub mod capture;
 mod durable;
@@ -15,3 +16,4 @@ pub mod probes;
 pub mod read;
 pub mod recorder;
 pub mod stream;
+pub mod terminal;

@@ -1,3 +1,18 @@
-//! The collector: captures volatile evidence when an incident is declared, seals it, and keeps its timeline.
+//! What `exhibit` does, as a library.
+//!
+//! The way of the data is the order of the modules: an incident is declared ([`incident`]), a [`plan`] is made of what the
+//! [`sources`] offer, a pass of it is taken ([`capture`]) and signed ([`seal`]), and what the evidence says stands on the
+//! [`timeline`]. The [`pipeline`] is these stages on one page; the [`store`] is what it remembers.
 
+pub mod app;
+pub mod capture;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod incident;
+pub mod pipeline;
+pub mod plan;
+pub mod seal;
+pub mod sources;
 pub mod store;
+pub mod timeline;

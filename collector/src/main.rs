@@ -1,3 +1,17 @@
-//! `exhibit`: the collector.
+//! `exhibit`: captures volatile evidence when an incident is declared, and keeps its timeline. See `exhibit --help`.
 
-fn main() {}
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use collector::cli;
+
+fn main() -> ExitCode {
+    match cli::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let text = collector::sources::recorder::chain(error.as_ref());
+            let _ = writeln!(io::stderr(), "exhibit: {}", evidence_format::safe::safe(&text));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -79,6 +79,8 @@ pub struct Draft {
 pub struct Facts {
     /// The incident.
     pub incident: IncidentId,
+    /// The first bundle of the capture, if this one adds to it.
+    pub supplements: Option<Digest>,
     /// The window asked for.
     pub window: Option<Window>,
     /// What was going to be captured.
@@ -136,8 +138,8 @@ impl Draft {
             |blob: &[u8]| folder.write(blob).map_err(|cause| BundleError::Write { path: folder.path().to_owned(), cause });
         let disclosure_key = write(self.key.as_bytes())?;
         self.sizes.insert(disclosure_key, self.key.as_bytes().len() as u64);
-        let Facts { incident, window, plan, collector, clock } = facts;
-        let config = Config { version: VERSION, incident, window, plan, collector, clock, disclosure_key, items };
+        let Facts { incident, supplements, window, plan, collector, clock } = facts;
+        let config = Config { version: VERSION, incident, supplements, window, plan, collector, clock, disclosure_key, items };
         let config_blob = config.encode();
         write(&config_blob)?;
 
@@ -189,6 +191,14 @@ impl DraftItem<'_> {
         block: &mut dyn Read,
     ) -> Result<Streamed, BundleError> {
         Ok(self.writer.record_stream(header, block_bytes, block)?)
+    }
+
+    /// Writes whole WARC records as they are; see [`ItemWriter::append`].
+    ///
+    /// # Errors
+    /// [`WriteItemError::Append`] if `warc` is anything but whole records, and nothing was written; else see [`WriteItemError`].
+    pub fn append(&mut self, warc: &[u8]) -> Result<(), BundleError> {
+        Ok(self.writer.append(warc)?)
     }
 
     /// Plaintext bytes so far.

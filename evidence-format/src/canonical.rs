@@ -109,7 +109,8 @@ fn members(value: &Value) -> usize {
     }
 }
 
-/// Looks at every run of digits outside of strings. What is no integer (a fraction, an exponent, a sign) is refused by the types.
+/// Looks at every run of digits outside of strings, so that an integer of either sign has its limit. What is no integer (a
+/// fraction, an exponent, a sign where none may be) is refused by the types.
 fn check_integers(bytes: &[u8]) -> Result<(), DecodeError> {
     let mut integer = 0_u64;
     for b in outside_strings(bytes) {

@@ -9,13 +9,16 @@ use crate::coverage::{Coverage, Window};
 use crate::digest::Digest;
 use crate::id::{IncidentId, ItemName};
 use crate::item::FinishedItem;
-use crate::limits::{CONFIG_BYTES_MAX, ITEM_BYTES_MAX, ITEMS_MAX, JSON_INTEGER_MAX};
+use crate::limits::{CONFIG_BYTES_MAX, GAP_EXAMPLES_MAX, ITEM_BYTES_MAX, ITEMS_MAX, JSON_INTEGER_MAX};
 use crate::plan::Plan;
 use crate::time::Timestamp;
 use crate::tree::Root;
 
 /// The version of the format that this crate writes and reads.
 pub const VERSION: u64 = 1;
+
+/// What JSON counts exactly.
+const OFFSET_MILLISECONDS_MAX: i64 = JSON_INTEGER_MAX as i64;
 
 /// What a bundle holds and how it came about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +28,9 @@ pub struct Config {
     pub version: u64,
     /// The incident.
     pub incident: IncidentId,
+    /// The first bundle of the capture, if this one adds to it: what a source had later, or what a deadline had cut off.
+    /// `None` in a capture's first bundle.
+    pub supplements: Option<Digest>,
     /// The window asked for; `None` where only the present was.
     pub window: Option<Window>,
     /// What was going to be captured.
@@ -111,6 +117,24 @@ pub struct Source {
     pub region: Option<String>,
     /// As whom it was asked.
     pub identity: Option<String>,
+    /// Its own clock beside the collector's; `None` where it did not tell the time.
+    pub clock: Option<SourceClock>,
+}
+
+/// The source's own clock (HTTP's `Date`) minus the collector's, over all answers; negative where the source is behind.
+///
+/// `Date` counts whole seconds and tells the second that has begun, and the offset is measured against the middle between
+/// sending the request and the arrival of the answer's head. So each offset is wrong by at most half the round trip, and
+/// besides too small by up to 1,000 ms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SourceClock {
+    /// Answers that told the time; at least 1.
+    pub samples: u64,
+    /// The smallest offset, in milliseconds.
+    pub offset_milliseconds_min: i64,
+    /// The largest offset, in milliseconds.
+    pub offset_milliseconds_max: i64,
 }
 
 /// Something that was removed from evidence before it was hashed.
@@ -192,6 +216,12 @@ impl Config {
         if self.items.iter().any(|item| item.bytes > ITEM_BYTES_MAX.min(JSON_INTEGER_MAX) || item.records > item.bytes) {
             return Err("an item's size is out of range");
         }
+        if self.items.iter().flat_map(|item| &item.coverage.gaps).any(|gap| gap.examples.len() > GAP_EXAMPLES_MAX) {
+            return Err("a gap has too many examples");
+        }
+        if self.items.iter().filter_map(|item| item.source.clock).any(|clock| !clock.is_consistent()) {
+            return Err("a source's clock has no samples, or its offsets are the wrong way round");
+        }
         Ok(())
     }
 }
@@ -214,8 +244,46 @@ impl Item {
     }
 }
 
+impl SourceClock {
+    /// From the first answer. What JSON does not count exactly (285,000 years) is cut.
+    #[must_use]
+    pub fn new(offset_milliseconds: i64) -> Self {
+        let offset = offset_milliseconds.clamp(-OFFSET_MILLISECONDS_MAX, OFFSET_MILLISECONDS_MAX);
+        Self { samples: 1, offset_milliseconds_min: offset, offset_milliseconds_max: offset }
+    }
+
+    /// Takes another answer in.
+    pub fn add(&mut self, offset_milliseconds: i64) {
+        let one = Self::new(offset_milliseconds);
+        self.samples += 1;
+        self.offset_milliseconds_min = self.offset_milliseconds_min.min(one.offset_milliseconds_min);
+        self.offset_milliseconds_max = self.offset_milliseconds_max.max(one.offset_milliseconds_max);
+    }
+
+    fn is_consistent(self) -> bool {
+        self.samples > 0 && self.offset_milliseconds_min <= self.offset_milliseconds_max
+    }
+}
+
 /// The one field that every version has.
 #[derive(Deserialize)]
 struct Version {
     version: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sources_clock_spans_all_its_answers() {
+        let mut clock = SourceClock::new(-250);
+        for offset in [40, -900, i64::MIN] {
+            clock.add(offset);
+        }
+        let expected =
+            SourceClock { samples: 4, offset_milliseconds_min: -(JSON_INTEGER_MAX as i64), offset_milliseconds_max: 40 };
+        assert_eq!(clock, expected);
+        assert!(clock.is_consistent());
+    }
 }

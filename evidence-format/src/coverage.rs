@@ -25,6 +25,10 @@ pub struct Coverage {
     pub effective: Option<Window>,
     /// Requests answered, or objects opened (files, folders).
     pub pages: u64,
+    /// Requests sent, those that failed and those that were repeated included; 0 where objects were opened and nobody was asked.
+    pub attempts: u64,
+    /// Events or objects that the source delivered, duplicates included; `None` where they were not counted.
+    pub events: Option<u64>,
     /// Objects or events that the source itself says there are; `None` where it does not say.
     pub declared: Option<u64>,
     /// Time of the first event; `None` where events were not looked into.
@@ -109,6 +113,18 @@ pub enum GapReason {
     Unsupported,
     /// A part of the capture failed by its own fault.
     Crashed,
+    /// It is older than what the source keeps.
+    Retention,
+    /// The source's rate limit left no time (HTTP 429 until the end).
+    RateLimited,
+    /// No connection to the source, or it broke, or it timed out, after retries.
+    Unreachable,
+    /// The source's answer was cut off, or is not what its protocol says.
+    Malformed,
+    /// Credentials are missing, have expired, or were refused (HTTP 401).
+    Unauthenticated,
+    /// The source refused otherwise, and went on refusing (other HTTP 4xx and 5xx).
+    Refused,
 }
 
 impl GapReason {
@@ -128,6 +144,12 @@ impl GapReason {
             Self::Cancelled => "cancelled",
             Self::Unsupported => "unsupported",
             Self::Crashed => "crashed",
+            Self::Retention => "retention",
+            Self::RateLimited => "rate_limited",
+            Self::Unreachable => "unreachable",
+            Self::Malformed => "malformed",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Refused => "refused",
         }
     }
 }
@@ -140,6 +162,8 @@ impl Coverage {
             asked: None,
             effective: None,
             pages: 0,
+            attempts: 0,
+            events: None,
             declared: None,
             first: None,
             last: None,
@@ -223,7 +247,8 @@ mod tests {
 
     #[test]
     fn names_in_json_are_the_names_in_code() {
-        for reason in [GapReason::PermissionDenied, GapReason::OverBudget, GapReason::Crashed, GapReason::SpecialFile] {
+        use GapReason::{Crashed, OverBudget, PermissionDenied, RateLimited, SpecialFile, Unauthenticated};
+        for reason in [PermissionDenied, OverBudget, Crashed, SpecialFile, RateLimited, Unauthenticated] {
             assert_eq!(serde_json::to_value(reason).expect("a text"), reason.as_str());
         }
     }

@@ -1,9 +1,14 @@
 //! What the whole-product tests share: where things are, how programs are started, and how a test says that it was skipped.
 
+pub mod aws;
+mod localemu;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
+
+pub use localemu::{LocalEmu, localemu};
 
 /// The repository.
 #[must_use]
@@ -87,13 +92,15 @@ pub fn audit(bundle: &Path, public_key: &Path) -> i32 {
 }
 
 /// Real provider data, where this machine has it; prints why a test is skipped where not.
+///
+/// `EXHIBIT_CORPORA` says where it is, if not beside the repository.
 #[must_use]
 pub fn corpora() -> Option<PathBuf> {
-    let folder = root().join("../shared/corpora");
+    let folder = std::env::var_os("EXHIBIT_CORPORA").map_or_else(|| root().join("../shared/corpora"), PathBuf::from);
     if folder.is_dir() {
         return folder.canonicalize().ok();
     }
-    skipped("there is no folder ../shared/corpora with provider data");
+    skipped(&format!("there is no folder {} with provider data", folder.display()));
     None
 }
 

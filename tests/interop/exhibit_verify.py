@@ -19,7 +19,7 @@ def need(condition, code, detail=""):
 
 # ---------------------------------------------------------------------------------------------------- §2 JSON documents
 def integer(digits):
-    need(re.fullmatch("[0-9]{1,16}", digits) and int(digits) < 1 << 53, "json", "number")
+    need(re.fullmatch("0|-?[1-9][0-9]{0,15}", digits) and abs(int(digits)) < 1 << 53, "json", "number")
     return int(digits)
 def members(pairs):
     need(len(dict(pairs)) == len(pairs), "json", "duplicate member")
@@ -52,27 +52,29 @@ def time(value):
     year, month, day, hour, minute, second = map(int, match.groups()[:6]) if match else (0,) * 6
     return 1 <= year <= 9998 and 1 <= month <= 12 and 1 <= day <= calendar.monthrange(year, month)[1] and hour < 24 and minute < 60 and second < 60
 
-text, whole = re.compile(".*", re.DOTALL), lambda value: type(value) is int
+text, signed, whole = re.compile(".*", re.DOTALL), lambda value: type(value) is int, lambda value: type(value) is int and value >= 0
 DIGEST, HEX64, STREAM = re.compile("sha256:[0-9a-f]{64}"), re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{32}")
 INCIDENT, ITEM = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,63}"), re.compile("[a-z0-9][a-z0-9._-]{0,127}")
 BASE64 = re.compile("([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-Za-z0-9+/][AQgw]==)?")
 KEY_ID, SIGNATURE = re.compile("[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]="), re.compile("[A-Za-z0-9+/]{85}[AQgw]==")
 ENDED = re.compile("complete|deadline|limit|forbidden|not_found|gone|throttled|cancelled|failed")
-REASON = re.compile("permission_denied|vanished|too_large|shrank|hung|special_file|read_failed|deadline|over_budget|cancelled|unsupported|crashed")
+REASON = re.compile("permission_denied|vanished|too_large|shrank|hung|special_file|read_failed|deadline|over_budget|cancelled|unsupported|crashed"
+                    "|retention|rate_limited|unreachable|malformed|unauthenticated|refused")
 TEXT0, INT0, TIME0, WINDOW = (None, text), (None, whole), (None, time), (None, {"from": time, "until": time})
 ANNOTATIONS = lambda value: isinstance(value, dict) and all(isinstance(member, str) for member in value.values())
 DESCRIPTOR = {"annotations?": ANNOTATIONS, "artifactType?": text, "digest": DIGEST, "mediaType": text, "size": whole}
 MANIFEST_FORM = {"artifactType": text, "config": DESCRIPTOR, "layers": [DESCRIPTOR], "mediaType": MANIFEST, "schemaVersion": 2, "subject?": DESCRIPTOR}
 INDEX_FORM = {"manifests": [DESCRIPTOR | {"annotations?": {REF_NAME: text}, "mediaType": MANIFEST}], "mediaType?": MANIFEST.replace("manifest", "index"), "schemaVersion": 2}
 CONFIG_FORM = {                                                                                                          # §4
-    "version": 1, "incident": INCIDENT, "window": WINDOW, "clock": [{"event": text, "utc": time, "bootNanoseconds": whole}],
+    "version": 1, "incident": INCIDENT, "supplements": (None, DIGEST), "window": WINDOW, "clock": [{"event": text, "utc": time, "bootNanoseconds": whole}],
     "plan": {"deadlineSeconds": INT0, "steps": [{"item": ITEM, "what": text, "objectBytesMax": INT0, "itemBytesMax": INT0}]},
     "collector": {"name": text, "version": text, "commit": TEXT0, "binary": (None, DIGEST), "host": text, "kernel": text, "boot": TEXT0, "identity": text},
     "disclosureKey": DIGEST, "items": [{
         "name": ITEM, "layer": DIGEST, "segments": DIGEST, "bytes": whole, "records": whole, "root": HEX64,
-        "source": {"provider": text, "api": text, "account": TEXT0, "region": TEXT0, "identity": TEXT0},
+        "source": {"provider": text, "api": text, "account": TEXT0, "region": TEXT0, "identity": TEXT0,
+                   "clock": (None, {"samples": whole, "offsetMillisecondsMin": signed, "offsetMillisecondsMax": signed})},
         "redactions": [{"what": text, "count": whole}], "coverage": {
-            "asked": WINDOW, "effective": WINDOW, "pages": whole, "declared": INT0, "first": TIME0, "last": TIME0, "duplicates": whole, "ended": ENDED,
+            "asked": WINDOW, "effective": WINDOW, "pages": whole, "attempts": whole, "events": INT0, "declared": INT0, "first": TIME0, "last": TIME0, "duplicates": whole, "ended": ENDED,
             "gaps": [{"reason": REASON, "count": whole, "examples": [text], "bytesKept": whole, "bytesLost": whole}], "provisionalUntil": TIME0}}]}
 SIGSTORE_FORM = {                                                                                                        # §6
     "dsseEnvelope": {"payload": BASE64, "payloadType": "application/vnd.in-toto+json", "signatures": [{"keyid": KEY_ID, "sig": SIGNATURE}]},
@@ -329,6 +331,9 @@ class Verifier:
         uses = collections.Counter([key] + [i[name] for i in items for name in ("layer", "segments")])
         need(len({i["name"] for i in items}) == len(items) <= 10000 and len(steps) <= 10000, "config", "number or names of items")
         need(all(i["records"] <= i["bytes"] <= 1 << 44 and uses[i["layer"]] == 1 and i["segments"] != key for i in items), "config", "sizes or digests")
+        need(all(len(gap["examples"]) <= 16 for i in items for gap in i["coverage"]["gaps"]), "config", "number of examples")
+        clocks = [i["source"]["clock"] for i in items if i["source"]["clock"]]
+        need(all(c["samples"] and c["offsetMillisecondsMin"] <= c["offsetMillisecondsMax"] for c in clocks), "config", "clock of a source")
         self.config, wanted = config, [("disclosure-key.v1", "disclosure-key", key)]                                     # step 7
         for i in items:
             wanted += ("segments.v1+zstd", i["name"] + ".segments.zst", i["segments"]), ("item.v1+zstd", i["name"] + ".warc.zst", i["layer"])

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the other people's programs that the tests run: Debian's packages, and below target/interop a Python venv and a Node folder.
+# Installs the other people's programs that the tests run: Debian's packages, and below target/interop two Python venvs and a Node folder.
 # Needs Debian 12, root for apt, Python 3.11 with venv and Node 20. Run it as often as you like: what is there already is left alone.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -21,6 +21,18 @@ if ! cmp -s "$here/requirements.txt" "$prefix/venv/installed.txt"; then
   python3 -m venv --clear "$prefix/venv"
   "$prefix/venv/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: --requirement "$here/requirements.txt"
   cp "$here/requirements.txt" "$prefix/venv/installed.txt"
+fi
+# LocalEmu needs Python 3.13, which Debian 12 has not: where there is none, the tests that use it say that they were skipped.
+python=
+for candidate in python3.13 "$HOME"/.pyenv/versions/3.13.*/bin/python3.13; do
+  if "$candidate" -c '' 2> /dev/null; then python=$candidate; break; fi
+done
+if [[ -z $python ]]; then
+  echo "SKIPPED: LocalEmu, as there is no Python 3.13" >&2
+elif ! cmp -s "$here/localemu.txt" "$prefix/localemu/installed.txt"; then
+  "$python" -m venv --clear "$prefix/localemu"
+  "$prefix/localemu/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: --no-deps --requirement "$here/localemu.txt"
+  cp "$here/localemu.txt" "$prefix/localemu/installed.txt"
 fi
 if ! cmp -s "$here/package-lock.json" "$prefix/node/node_modules/installed.json"; then
   cp "$here/package.json" "$here/package-lock.json" "$prefix/node"

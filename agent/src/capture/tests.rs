@@ -186,7 +186,8 @@ fn facts(plan: Plan) -> Facts {
         boot: None,
         identity: "test".to_owned(),
     };
-    Facts { incident: "INC-1".parse().expect("an id"), window: None, plan, collector, clock: Vec::new() }
+    let incident = "INC-1".parse().expect("an id");
+    Facts { incident, supplements: None, window: None, plan, collector, clock: Vec::new() }
 }
 
 fn predicate() -> Predicate {

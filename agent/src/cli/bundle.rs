@@ -62,7 +62,8 @@ impl Work {
             Predicate { incident: self.incident.clone(), role: Role::Collector, signed_at: end.utc, stream: turn.place() };
         let name = format!("{}-{}", self.incident, self.begin.utc.compact());
         let clock = vec![self.begin, end];
-        let facts = Facts { incident: self.incident, window: None, plan, collector: identity::collector(), clock };
+        let (incident, collector) = (self.incident, identity::collector());
+        let facts = Facts { incident, supplements: None, window: None, plan, collector, clock };
         let sealed = self.draft.seal(facts, predicate, self.key.signer())?;
         interrupt::check(stop)?;
 

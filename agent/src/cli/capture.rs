@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use agent::capture::{self, Options, Progress};
 use agent::os::lower_priority;
+use agent::terminal::{Line, duration, size};
 use anyhow::Result;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
@@ -15,7 +16,6 @@ use super::Target;
 use super::bundle::Work;
 use super::interrupt::Interrupt;
 use super::print;
-use super::progress::Line;
 
 /// Plaintext in one frame. A capture shares its machine with what it examines: one thread and small frames keep it below
 /// 20 MiB, and the little that a capture reads is compressed in no time anyway.
@@ -85,32 +85,5 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
 
 fn describe(now: &Progress<'_>) -> String {
     let Progress { step, steps, item, records, bytes, gaps } = now;
-    format!("{step}/{steps} {item}: {records} records, {}, {gaps} missing", print::size(*bytes))
-}
-
-/// A time such as `90s`, `5m`, `1h`; a number alone is seconds.
-fn duration(text: &str) -> Result<Duration, &'static str> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let unit = match &text[digits.len()..] {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        _ => return Err("expected a number and s, m or h"),
-    };
-    let seconds = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).filter(|n| *n > 0);
-    seconds.map(Duration::from_secs).ok_or("expected a number above zero and s, m or h")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_have_a_unit() {
-        let seconds = |text| duration(text).map(|d| d.as_secs());
-        assert_eq!((seconds("90"), seconds("30s"), seconds("5m"), seconds("2h")), (Ok(90), Ok(30), Ok(300), Ok(7200)));
-        for bad in ["", "0", "s", "-1s", "1.5s", "5 m", "1d", "99999999999999999999s", "9999999999999999999h"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-    }
+    format!("{step}/{steps} {item}: {records} records, {}, {gaps} missing", size(*bytes))
 }

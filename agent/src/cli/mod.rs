@@ -5,7 +5,6 @@ mod capture;
 mod interrupt;
 mod key;
 mod print;
-mod progress;
 mod reference;
 mod seal;
 

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use agent::terminal::size;
 use anyhow::{Context, Result};
 use evidence_format::config::{Config, Item};
 use evidence_format::coverage::{Gap, GapReason};
@@ -123,20 +124,6 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// `bytes` to three digits.
-pub(super) fn size(bytes: u64) -> String {
-    let units = ["KiB", "MiB", "GiB", "TiB"];
-    let mut value = bytes as f64;
-    let mut unit = "B";
-    for next in units {
-        if value < 1024.0 {
-            break;
-        }
-        (value, unit) = (value / 1024.0, next);
-    }
-    if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
-}
-
 /// `path` as a text, which JSON and messages need; bytes that are no UTF-8 are lost.
 pub(super) fn path_text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
@@ -176,11 +163,5 @@ mod tests {
         assert_eq!(word(b"/a b/$(c)"), "'/a b/$(c)'");
         assert_eq!(word(b"/it's"), r"'/it'\''s'");
         assert_eq!(word(b"/a\n1'\\\xff2"), r"$'/a\0121\'\\\3772'");
-    }
-
-    #[test]
-    fn sizes_are_short() {
-        let sizes = [0, 1023, 1024, 5 << 20, 3 << 40].map(size);
-        assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "5.0 MiB", "3.0 TiB"]);
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use agent::files::{self, Watch};
+use agent::terminal::{Line, size};
 use anyhow::Result;
 use clap::Args;
 use evidence_format::item::Pack;
@@ -14,7 +15,6 @@ use super::Target;
 use super::bundle::Work;
 use super::interrupt::Interrupt;
 use super::print;
-use super::progress::Line;
 
 /// Seals files as they are: a screenshot, a ticket's export, a folder of logs
 ///
@@ -42,9 +42,9 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
     {
         let mut line = Line::new(arguments.target.quiet);
         let mut bytes = 0;
-        let mut progress = |path: &Path, n: u64| {
-            bytes += n;
-            line.draw(|| format!("sealing {:>10}  {}", print::size(bytes), print::path_text(path)));
+        let mut progress = |path: &Path, read: &[u8]| {
+            bytes += read.len() as u64;
+            line.draw(|| format!("sealing {:>10}  {}", size(bytes), print::path_text(path)));
         };
         let mut watch = Watch { stop: interrupt.once(), skip: &work.folder, progress: &mut progress };
         files::seal(&mut work.draft, &targets, &mut watch)?;

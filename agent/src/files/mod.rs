@@ -80,8 +80,8 @@ pub struct Watch<'a> {
     pub stop: &'a AtomicBool,
     /// A folder that is left out: the draft, which may lie inside a folder that is sealed.
     pub skip: &'a Path,
-    /// Told the file that is read, and how many bytes of it have just been read.
-    pub progress: &'a mut dyn FnMut(&Path, u64),
+    /// Told the file that is read, and the bytes of it that have just been read: each once, in order.
+    pub progress: &'a mut dyn FnMut(&Path, &[u8]),
 }
 
 impl Watch<'_> {
@@ -142,6 +142,7 @@ pub fn seal(draft: &mut Draft, targets: &[Target], watch: &mut Watch<'_>) -> Res
         account: None,
         region: None,
         identity: Some(identity::identity()),
+        clock: None,
     };
     for target in targets {
         let walk = Walk::new(target.path.clone(), watch.skip);

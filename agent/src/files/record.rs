@@ -3,7 +3,6 @@
 use std::fs::{self, File, Metadata};
 use std::io::{self, Chain, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use evidence_format::bundle::{Draft, DraftItem};
@@ -12,12 +11,13 @@ use evidence_format::coverage::{Coverage, GapReason};
 use evidence_format::item::{Stop, Streamed};
 use evidence_format::time::Timestamp;
 use evidence_format::warc::{Header, RecordType, Truncated, file_uri};
-use rustix::fs::{Advice, fadvise, major, minor};
+use rustix::fs::{Advice, fadvise};
 use rustix::io::Errno;
 
 use super::walk::Entry;
 use super::{FilesError, Target, Watch, kind, open};
 use crate::identity;
+use crate::read::Facts;
 use crate::recorder::errno_text;
 
 /// Files up to here are read before their record begins, so that the record has the length that was read and not the one
@@ -42,15 +42,7 @@ impl<'p> About<'p> {
 
     /// Adds what the file system says of the file, in the same fields as probes do.
     fn with(mut self, metadata: &Metadata) -> Self {
-        self.fields.extend([
-            ("Exhibit-Size", metadata.len().to_string()),
-            ("Exhibit-Mode", format!("{:o}", metadata.mode())),
-            ("Exhibit-Owner", format!("{}:{}", metadata.uid(), metadata.gid())),
-            ("Exhibit-Device", format!("{}:{}", major(metadata.dev()), minor(metadata.dev()))),
-            ("Exhibit-Inode", metadata.ino().to_string()),
-            ("Exhibit-Modified", time(metadata.mtime(), metadata.mtime_nsec())),
-            ("Exhibit-Changed", time(metadata.ctime(), metadata.ctime_nsec())),
-        ]);
+        self.fields.extend(Facts::from(metadata).fields());
         self
     }
 
@@ -136,7 +128,7 @@ impl<'a, 'd, 'w> Recorder<'a, 'd, 'w> {
     /// A file that `head` has altogether.
     fn whole(&mut self, about: &About<'_>) -> Result<(), FilesError> {
         about.header(RecordType::Resource, |header| self.item.record(header, &self.head))?;
-        (self.watch.progress)(about.path, self.head.len() as u64);
+        (self.watch.progress)(about.path, &self.head);
         Ok(())
     }
 
@@ -213,15 +205,9 @@ impl Read for Content<'_, '_> {
             return Err(io::Error::other(Stop));
         }
         let n = self.bytes.read(buffer)?;
-        (self.watch.progress)(self.path, n as u64);
+        (self.watch.progress)(self.path, &buffer[..n]);
         Ok(n)
     }
-}
-
-/// A file's time. Anything can be set: what no calendar reaches is written as seconds.
-fn time(seconds: i64, nanoseconds: i64) -> String {
-    let time = Timestamp::from_unix_nanoseconds(i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds));
-    time.map_or_else(|| format!("@{seconds}.{nanoseconds:09}"), |time| time.to_string())
 }
 
 fn reason(error: &io::Error) -> GapReason {

@@ -1,9 +1,11 @@
 //! What a file system says of an object.
 
 use std::fmt::{self, Write as _};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
 
 use evidence_format::time::Timestamp;
-use rustix::fs::{FileType, Statx, StatxTimestamp};
+use rustix::fs::{FileType, Statx, StatxTimestamp, major, minor};
 
 /// Kept beside an ordinary file's bytes, since an intruder who sets a file's times forgets some of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +67,24 @@ impl From<&Statx> for Facts {
     }
 }
 
+/// What a caller has looked up already; without the time of birth, which is not in it for every file system.
+impl From<&Metadata> for Facts {
+    fn from(metadata: &Metadata) -> Self {
+        let time = |seconds, nanoseconds: i64| Time(seconds, nanoseconds as u32); // the kernel's are below 10^9
+        Self {
+            mode: metadata.mode(),
+            uid: metadata.uid(),
+            gid: metadata.gid(),
+            size: metadata.len(),
+            device: (major(metadata.dev()), minor(metadata.dev())),
+            inode: metadata.ino(),
+            modified: time(metadata.mtime(), metadata.mtime_nsec()),
+            changed: time(metadata.ctime(), metadata.ctime_nsec()),
+            born: None,
+        }
+    }
+}
+
 impl Facts {
     /// What it is.
     #[must_use]
@@ -105,6 +125,8 @@ impl Facts {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+
     use super::*;
 
     #[test]
@@ -112,5 +134,14 @@ mod tests {
         assert_eq!(Time(1_795_441_217, 250_000_000).to_string(), "2026-11-23T13:40:17.25Z");
         assert_eq!(Time(i64::MAX, 1).to_string(), "@9223372036854775807.000000001");
         assert!(Time(i64::MIN, 999_999_999).to_string().starts_with("@-"));
+    }
+
+    #[test]
+    fn both_ways_to_look_a_file_up_give_the_same_facts() {
+        let path = std::env::current_exe().expect("a test knows its own program");
+        let metadata = std::fs::symlink_metadata(&path).expect("it is there");
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        let stat = statx(CWD, &path, flags, StatxFlags::BASIC_STATS | StatxFlags::BTIME).expect("it is there");
+        assert_eq!(Facts::from(&metadata), Facts { born: None, ..Facts::from(&stat) });
     }
 }

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use evidence_format::config::{ClockReading, Collector, Config, Item, Redaction, Source, VERSION};
+use evidence_format::config::{ClockReading, Collector, Config, Item, Redaction, Source, SourceClock, VERSION};
 use evidence_format::container::OCI_LAYOUT_CONTENT;
 use evidence_format::coverage::{Coverage, GapReason, Window};
 use evidence_format::digest::Digest;
@@ -16,9 +16,13 @@ use evidence_format::signature::Attestation;
 use evidence_format::statement::{Predicate, Role, Statement, Stream};
 use evidence_format::time::Timestamp;
 use evidence_format::tree::DisclosureKey;
-use evidence_format::warc::{Header, RecordIds, RecordType, Truncated};
+use evidence_format::warc::{Header, RecordIds, RecordType, Truncated, write_record};
 
 use crate::parts;
+
+const HTTP: &str = "application/http";
+
+type Writer<'p> = ItemWriter<'p, Vec<u8>, Vec<u8>>;
 
 pub(crate) fn secret_key() -> SecretKey {
     SecretKey::from_random(&[7; 32])
@@ -38,20 +42,42 @@ fn time() -> Timestamp {
 
 /// An item with a record for each body, its layer and its segment list.
 pub(crate) fn item_of(bodies: &[&[u8]], pack: &mut Pack) -> (FinishedItem, Vec<u8>, Vec<u8>) {
+    item(pack, &mut |writer| {
+        for body in bodies {
+            let header = Header {
+                kind: RecordType::Resource,
+                target_uri: Some("file:///var/log/a%20b"),
+                date: time(),
+                content_type: "text/plain",
+                truncated: Some(Truncated::Length),
+                fields: &[("Exhibit-Size", "12345"), ("Exhibit-Errno", "13 EACCES")],
+            };
+            writer.record(&header, body).expect("in memory");
+        }
+    })
+}
+
+/// An item that holds `staged`, whole records, as they are.
+pub(crate) fn item_of_staged(staged: &[u8], pack: &mut Pack) -> (FinishedItem, Vec<u8>, Vec<u8>) {
+    item(pack, &mut |writer| writer.append(staged).expect("whole records"))
+}
+
+/// What was asked and answered over HTTP, rendered when it came: whole records.
+pub(crate) fn staged(block: &[u8]) -> Vec<u8> {
+    let (mut staged, mut ids) = (Vec::new(), RecordIds::new([2; 8]));
+    for kind in [RecordType::Request, RecordType::Response] {
+        let uri = Some("https://api.example.com/");
+        let header = Header { kind, target_uri: uri, date: time(), content_type: HTTP, truncated: None, fields: &[] };
+        write_record(&mut staged, &header, &mut ids, block).expect("a short header");
+    }
+    staged
+}
+
+fn item(pack: &mut Pack, write: &mut dyn FnMut(&mut Writer<'_>)) -> (FinishedItem, Vec<u8>, Vec<u8>) {
     let blobs = (Vec::new(), Vec::new());
     let ids = RecordIds::new([1; 8]);
     let mut writer = ItemWriter::start(pack, item_name(), &disclosure_key(), ids, blobs).expect("memory");
-    for body in bodies {
-        let header = Header {
-            kind: RecordType::Resource,
-            target_uri: Some("file:///var/log/a%20b"),
-            date: time(),
-            content_type: "text/plain",
-            truncated: Some(Truncated::Length),
-            fields: &[("Exhibit-Size", "12345"), ("Exhibit-Errno", "13 EACCES")],
-        };
-        writer.record(&header, body).expect("in memory");
-    }
+    write(&mut writer);
     writer.finish(&[3; 32]).expect("in memory")
 }
 
@@ -73,6 +99,7 @@ pub(crate) fn bodies() -> Vec<Vec<u8>> {
         format!("\u{feff}{}", records.replace(",\n", "\n")).into_bytes(),
         b"{\"a\":\"torn\n{\"b\":[{}],\"value\" : [ {} , {} ,1]}\n]\n".to_vec(),
         (0..=255).cycle().take(9000).collect(),
+        format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n[{records}]", "x".repeat(5000)).into_bytes(),
     ]
 }
 
@@ -85,6 +112,7 @@ fn a_config() -> Config {
     let mut coverage = Coverage::new();
     coverage.asked = Some(Window { from: time(), until: time() });
     coverage.declared = Some(5);
+    (coverage.attempts, coverage.events) = (3, Some(6));
     coverage.gap(GapReason::Vanished, "/proc/1/status", 1, 2);
     coverage.gap(GapReason::TooLarge, "/var/log/\u{e9}\u{1f600}\t\"", 1 << 40, 1 << 52);
     let source = Source {
@@ -93,6 +121,7 @@ fn a_config() -> Config {
         account: None,
         region: Some("r".to_owned()),
         identity: None,
+        clock: Some(SourceClock { samples: 7, offset_milliseconds_min: -250, offset_milliseconds_max: 1 << 40 }),
     };
     let redactions = vec![Redaction { what: "values".to_owned(), count: 3 }];
     let first = Item::new(&item, source.clone(), coverage, redactions);
@@ -100,13 +129,14 @@ fn a_config() -> Config {
         name: "item1".parse().expect("a valid name"),
         layer: Digest::of(b"layer1"),
         segments: Digest::of(b"segments1"),
-        ..Item::new(&item, source, Coverage::new(), Vec::new())
+        ..Item::new(&item, Source { clock: None, ..source }, Coverage::new(), Vec::new())
     };
     let step =
         |item: &Item| Step { item: item.name.clone(), what: "x".to_owned(), object_bytes_max: Some(9), item_bytes_max: None };
     Config {
         version: VERSION,
         incident: "INC-1".parse().expect("a valid id"),
+        supplements: Some(Digest::of(b"first")),
         window: None,
         plan: Plan { deadline_seconds: Some(60), steps: vec![step(&first), step(&second)] },
         collector: Collector {
@@ -128,7 +158,7 @@ fn a_config() -> Config {
 pub(crate) fn config() -> Vec<Vec<u8>> {
     let full = a_config();
     let bare =
-        Config { items: Vec::new(), clock: Vec::new(), plan: Plan { steps: Vec::new(), ..full.plan.clone() }, ..full.clone() };
+        Config { supplements: None, items: Vec::new(), plan: Plan { steps: Vec::new(), ..full.plan.clone() }, ..full.clone() };
     vec![full.encode(), bare.encode()]
 }
 
@@ -175,7 +205,7 @@ pub(crate) fn attestation() -> Vec<Vec<u8>> {
 
 pub(crate) fn warc() -> Vec<Vec<u8>> {
     let (_, layer, _) = small_item();
-    vec![zstd::decode_all(&layer[..]).expect("own output"), Vec::new()]
+    vec![zstd::decode_all(&layer[..]).expect("own output"), Vec::new(), staged(b"HTTP/1.1 204 No Content\r\n\r\n")]
 }
 
 pub(crate) fn warc_header() -> Vec<Vec<u8>> {

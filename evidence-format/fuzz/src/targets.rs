@@ -9,7 +9,7 @@ use evidence_format::config::Config;
 use evidence_format::container::{Files, tar::Reader, tar::Writer};
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, ItemName, KeyId, StreamId};
-use evidence_format::item::{Pack, Piece, Visit, Workers, read_item};
+use evidence_format::item::{FinishedItem, Pack, Piece, Visit, Workers, read_item};
 use evidence_format::keyring::{PublicKey, SecretKey, Signer};
 use evidence_format::manifest::{Index, Manifest, check_oci_layout};
 use evidence_format::segment::list::{ListReader, ListWriter};
@@ -19,7 +19,7 @@ use evidence_format::statement::Statement;
 use evidence_format::time::Timestamp;
 use evidence_format::tree::Root;
 use evidence_format::verify::{Exit, Finding, Trust, verify};
-use evidence_format::warc::{Fields, Visitor, WalkError, Walker, file_uri, path_of_file_uri};
+use evidence_format::warc::{Fields, Visitor, WalkError, Walker, file_uri, path_of_file_uri, records};
 
 use crate::parts;
 use crate::seeds;
@@ -106,8 +106,11 @@ pub(crate) fn warc(bytes: &[u8]) -> bool {
     for step in [1, 2 + bytes.len() % 100] {
         assert_eq!(walk(bytes, step), whole, "in steps of {step}");
     }
+    assert_eq!(records(bytes).try_for_each(|record| record.map(drop)), whole.clone().map(drop));
     whole.is_ok_and(|rewritten| {
         assert_same(&rewritten, bytes);
+        let item = seeds::item_of_staged(bytes, &mut Pack::new(NonZeroUsize::MIN, 4096));
+        assert_same(&reads_back(&item), bytes);
         true
     })
 }
@@ -185,7 +188,14 @@ pub(crate) fn layer(bytes: &[u8]) -> bool {
 /// Any body becomes an item that can be read again, with the root that writing it gave.
 pub(crate) fn item(body: &[u8]) -> bool {
     let mut pack = Pack::new(NonZeroUsize::MIN, 4096);
-    let (finished, layer, list) = seeds::item_of(&[body, body], &mut pack);
+    reads_back(&seeds::item_of(&[body, body], &mut pack));
+    let staged = seeds::staged(body);
+    assert_same(&reads_back(&seeds::item_of_staged(&staged, &mut pack)), &staged);
+    true
+}
+
+/// The bytes of an item that the library wrote.
+fn reads_back((finished, layer, list): &(FinishedItem, Vec<u8>, Vec<u8>)) -> Vec<u8> {
     let mut seen = Seen::default();
     let (name, key) = (seeds::item_name(), seeds::disclosure_key());
     let blobs = (&layer[..], &list[..]);
@@ -194,7 +204,7 @@ pub(crate) fn item(body: &[u8]) -> bool {
     assert_eq!((bytes, records, root), (finished.bytes, finished.records, finished.root));
     let blocks = walk(&seen.bytes, usize::MAX).expect("own output");
     assert_same(&blocks, &seen.bytes);
-    true
+    seen.bytes
 }
 
 pub(crate) fn segmenter(body: &[u8]) -> bool {

@@ -4,13 +4,15 @@
 //! hashes what lies across two of them); [`workers`] do what costs: compressing or decompressing a chunk and hashing the
 //! segments that lie wholly inside it. Memory is a fixed number of chunks, whatever the item's size.
 
+mod block;
 mod read;
 mod workers;
 mod write;
 
+pub use block::Streamed;
 pub use read::{Contents, ItemError, Piece, Visit, read_item};
 pub use workers::{Pack, Workers};
-pub use write::{FinishedItem, ItemWriter, Stop, Streamed, WriteItemError};
+pub use write::{FinishedItem, ItemWriter, Stop, WriteItemError};
 
 use crate::container::zstd::FrameError;
 use crate::digest::{Digest, Hasher};
@@ -91,3 +93,6 @@ impl Leaves {
         self.tree.root()
     }
 }
+
+#[cfg(test)]
+mod tests;

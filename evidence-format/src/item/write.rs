@@ -2,15 +2,16 @@
 
 use std::io::{self, Read, Write};
 
+use super::block::{Block, Policy, Streamed};
 use super::{Chunk, Leaves, Pack, Piece};
 use crate::container::zstd::{FrameError, SeekTable, trailer};
 use crate::digest::{Digest, Hashing};
 use crate::id::ItemName;
-use crate::limits::{FRAME_SEGMENTS_MAX, WARC_HEADER_BYTES_MAX};
+use crate::limits::FRAME_SEGMENTS_MAX;
 use crate::segment::list::ListWriter;
-use crate::segment::{Kind, SNIFF_BYTES, Segment, Segmenter};
+use crate::segment::{Kind, Segment, Segmenter};
 use crate::tree::{DisclosureKey, LeafKey};
-use crate::warc::{Header, RECORD_END, RecordIds, RecordType};
+use crate::warc::{Header, HeaderTooLarge, RECORD_END, RecordIds, WalkError, records};
 
 /// Most bytes that the segmenter sees at once: stays in the processor's cache, and bounds the segments of one step.
 const STEP_BYTES: usize = 32 * 1024;
@@ -45,12 +46,22 @@ pub enum WriteItemError {
         item: ItemName,
     },
     /// A header block longer than the format allows.
-    #[error("item {item} has a record header of {bytes} bytes, limit is {WARC_HEADER_BYTES_MAX}")]
+    #[error("cannot write a record of item {item}")]
     HeaderTooLarge {
         /// The item.
         item: ItemName,
-        /// Bytes of the header.
-        bytes: u64,
+        /// How long it is.
+        #[source]
+        cause: HeaderTooLarge,
+    },
+    /// What was to be appended is not whole records. Nothing was written.
+    #[error("cannot append records to item {item}")]
+    Append {
+        /// The item.
+        item: ItemName,
+        /// What is wrong with them.
+        #[source]
+        cause: WalkError,
     },
 }
 
@@ -59,16 +70,6 @@ pub enum WriteItemError {
 #[derive(Debug, thiserror::Error)]
 #[error("stopped")]
 pub struct Stop;
-
-/// What became of a streamed block.
-#[derive(Debug)]
-pub struct Streamed {
-    /// Bytes that the reader gave. Where they are fewer than announced, zero bytes stand for the rest, and the caller
-    /// states the gap.
-    pub kept: u64,
-    /// Why the reader gave fewer, if it was an error and not merely its end.
-    pub error: Option<io::Error>,
-}
 
 /// A whole item: what the config says of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +106,9 @@ pub struct ItemWriter<'p, L: Write, S: Write> {
     records: u64,
     segments: u64,
     cut: Cutter,
+    /// Kept for its memory, as is `ahead`.
     header: String,
+    ahead: Vec<u8>,
 }
 
 /// The chunk being filled, and how far it is cut.
@@ -150,9 +153,14 @@ impl Cutter {
         self.list.push(segment);
     }
 
+    /// Bytes of the chunk that belong to no piece yet.
+    fn uncut(&self) -> usize {
+        self.filled - self.cut
+    }
+
     /// Gives what is left of the chunk to a piece whose segment goes on in the next chunk.
     fn split_open_segment(&mut self) {
-        let len = self.filled - self.cut;
+        let len = self.uncut();
         if len > 0 {
             let piece = Piece { len: len as u32, kind: Kind::Record, starts: self.sent == 0, ends: false };
             self.chunk.pieces.push(piece);
@@ -192,6 +200,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
             segments: 0,
             cut: Cutter { chunk, filled: 0, cut: 0, glue_open: 0, sent: 0, list: Vec::new() },
             header: String::new(),
+            ahead: Vec::new(),
         })
     }
 
@@ -227,17 +236,32 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
     ) -> Result<Streamed, WriteItemError> {
         let mut text = std::mem::take(&mut self.header);
         text.clear();
-        header.write(&mut self.ids, block_bytes, &mut text);
-        if text.len() as u64 > WARC_HEADER_BYTES_MAX {
-            return Err(WriteItemError::HeaderTooLarge { item: self.name.clone(), bytes: text.len() as u64 });
-        }
+        let id = header.write(&mut self.ids, block_bytes, &mut text);
+        id.map_err(|cause| WriteItemError::HeaderTooLarge { item: self.name.clone(), cause })?;
         self.glue(text.as_bytes())?;
         self.header = text;
-        // what is said about an item is no evidence: it makes no record
-        let segmenter = (header.kind == RecordType::Warcinfo).then(Segmenter::glue);
-        let streamed = self.block(segmenter, block_bytes, block)?;
+        let policy = Policy::of(header.kind.as_str(), header.content_type);
+        let streamed = self.block(policy, block_bytes, block)?;
         self.glue(RECORD_END)?;
         Ok(streamed)
+    }
+
+    /// Writes whole records as they are, each with the id that it has: those that [`write_record`](crate::warc::write_record) made.
+    /// They are cut as [`Self::record`] would cut them.
+    ///
+    /// # Errors
+    /// [`WriteItemError::Append`] if `warc` is anything but whole records: then nothing was written, and the item can be gone on
+    /// with. Else see [`WriteItemError`]; the item is of no further use.
+    pub fn append(&mut self, warc: &[u8]) -> Result<(), WriteItemError> {
+        let records: Result<Vec<_>, _> = records(warc).collect();
+        for record in records.map_err(|cause| WriteItemError::Append { item: self.name.clone(), cause })? {
+            let field = |name| record.fields.get(name).unwrap_or_default();
+            let policy = Policy::of(field("WARC-Type"), field("Content-Type"));
+            self.glue(record.header)?;
+            self.block(policy, record.block.len() as u64, &mut &record.block[..])?;
+            self.glue(RECORD_END)?;
+        }
+        Ok(())
     }
 
     /// Ends the item: waits for its last chunks and writes what follows the frames. `salt` is 32 random bytes.
@@ -258,32 +282,33 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         Ok((item, layer_blob, list_blob))
     }
 
-    /// Takes a block. Unless a segmenter is given, the block's first bytes choose one.
-    fn block(
-        &mut self,
-        mut segmenter: Option<Segmenter>,
-        block_bytes: u64,
-        block: &mut dyn Read,
-    ) -> Result<Streamed, WriteItemError> {
-        let mut block = Block { reader: block, ended: false, streamed: Streamed { kept: 0, error: None } };
-        let mut left = block_bytes;
-        while left > 0 {
-            self.make_room(segmenter.as_mut())?;
+    /// Takes a block.
+    fn block(&mut self, policy: Policy, bytes: u64, reader: &mut dyn Read) -> Result<Streamed, WriteItemError> {
+        let mut block = Block::new(reader, bytes, std::mem::take(&mut self.ahead));
+        let mut segmenter = match policy {
+            Policy::Glue => Segmenter::glue(),
+            Policy::Body => block.sniff(),
+            Policy::HttpResponse => {
+                let head_bytes = block.http_head_bytes();
+                self.glue(block.take_ahead(head_bytes))?;
+                block.sniff()
+            }
+        };
+        while block.left() > 0 {
+            self.make_room(Some(&mut segmenter))?;
             let room = &mut self.cut.chunk.plain[self.cut.filled..self.pack.frame_bytes];
-            let want = room.len().min(READ_BYTES).min(usize::try_from(left).unwrap_or(usize::MAX));
+            let want = room.len().min(READ_BYTES);
             let got = block.fill(&mut room[..want]);
             if block.is_stopped() {
                 return Err(WriteItemError::Stopped { item: self.name.clone() });
             }
-            let segmenter = segmenter.get_or_insert_with(|| Segmenter::sniff(&room[..got.min(SNIFF_BYTES)]));
-            self.fill(got, segmenter)?;
-            left -= got as u64;
+            self.fill(got, &mut segmenter)?;
         }
-        if let Some(segmenter) = segmenter {
-            segmenter.finish(&mut |kind, len| self.cut.take(kind, len));
-            self.list_segments()?;
-        }
-        Ok(block.streamed)
+        segmenter.finish(&mut |kind, len| self.cut.take(kind, len));
+        self.list_segments()?;
+        let (streamed, memory) = block.finish();
+        self.ahead = memory;
+        Ok(streamed)
     }
 
     /// Lets the segmenter see the next `n` bytes of the chunk, in small steps.
@@ -327,14 +352,18 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         if self.cut.filled < self.pack.frame_bytes {
             return Ok(());
         }
-        if self.cut.filled - self.cut.cut > self.pack.frame_bytes / 2 {
+        let long = self.pack.frame_bytes / 2;
+        if self.cut.uncut() > long {
+            self.cut.end_glue(); // if that was what is long, the segment behind it is left as it is
+        }
+        if self.cut.uncut() > long {
             if let Some(segmenter) = segmenter {
                 segmenter.commit(&mut |kind, len| self.cut.take(kind, len));
             }
             self.cut.end_glue();
             self.cut.split_open_segment();
-            self.list_segments()?;
         }
+        self.list_segments()?;
         self.send_cut(self.cut.filled)
     }
 
@@ -403,101 +432,4 @@ fn fresh(pack: &mut Pack) -> Chunk {
     chunk.plain.resize(pack.frame_bytes, 0);
     chunk.pieces.clear();
     chunk
-}
-
-/// A block's reader. It is not asked again once it has ended or failed: what it gave then would stand behind zero bytes, at another
-/// place than it has in the object.
-struct Block<'r> {
-    reader: &'r mut dyn Read,
-    ended: bool,
-    streamed: Streamed,
-}
-
-impl Block<'_> {
-    /// Reads once into `buffer`; zero bytes fill all of it where nothing more is to be had. Says how many bytes it gave.
-    fn fill(&mut self, buffer: &mut [u8]) -> usize {
-        while !self.ended {
-            match self.reader.read(buffer) {
-                Ok(n @ 1..) => {
-                    self.streamed.kept += n as u64;
-                    return n;
-                }
-                Ok(0) => self.ended = true,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => {
-                    self.streamed.error = Some(e);
-                    self.ended = true;
-                }
-            }
-        }
-        buffer.fill(0);
-        buffer.len()
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.streamed.error.as_ref().and_then(io::Error::get_ref).is_some_and(|error| error.is::<Stop>())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::num::NonZeroUsize;
-
-    use super::*;
-    use crate::item::{Piece, Visit, Workers, read_item};
-
-    /// Gives `first`, fails (or ends) once, and would then go on.
-    struct Recovers {
-        first: &'static [u8],
-        fails: bool,
-        asked: usize,
-    }
-
-    impl Read for Recovers {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            self.asked += 1;
-            match self.asked {
-                1 => self.first.read(buffer),
-                2 if self.fails => Err(io::Error::other("bad block")),
-                2 => Ok(0),
-                _ => (&b"LATER"[..]).read(buffer),
-            }
-        }
-    }
-
-    #[derive(Default)]
-    struct All(Vec<u8>);
-
-    impl Visit for All {
-        fn piece(&mut self, _: Piece, bytes: &[u8]) -> io::Result<()> {
-            self.0.extend(bytes);
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn nothing_is_taken_from_a_reader_that_has_ended_or_failed() {
-        for fails in [true, false] {
-            let (name, key): (ItemName, _) = ("x".parse().expect("a name"), DisclosureKey::new([0; 32]));
-            let mut pack = Pack::new(NonZeroUsize::MIN, 4096);
-            let header = Header {
-                kind: RecordType::Resource,
-                target_uri: None,
-                date: "2026-11-23T13:40:17Z".parse().expect("a time"),
-                content_type: "text/plain",
-                truncated: None,
-                fields: &[],
-            };
-            let blobs = (Vec::new(), Vec::new());
-            let mut item = ItemWriter::start(&mut pack, name.clone(), &key, RecordIds::new([0; 8]), blobs).expect("memory");
-            let mut reader = Recovers { first: b"before", fails, asked: 0 };
-            let streamed = item.record_stream(&header, 10_000, &mut reader).expect("memory");
-            assert_eq!((streamed.kept, streamed.error.is_some()), (6, fails));
-            let (_, layer, list) = item.finish(&[0; 32]).expect("memory");
-            let (mut all, mut workers) = (All::default(), Workers::unpack(NonZeroUsize::MIN));
-            read_item(&name, &key, (&layer[..], &list[..]), u64::MAX, &mut workers, &mut all).expect("own output");
-            let block = [&b"\r\n\r\nbefore"[..], &[0; 9994], b"\r\n\r\n"].concat();
-            assert!(all.0.ends_with(&block), "the rest is zero bytes");
-        }
-    }
 }

@@ -4,10 +4,12 @@
 //! CRLF line ends, `Name: value` with one space, no folded lines, UTF-8. Own fields begin with `Exhibit-`.
 
 mod read;
+mod records;
 mod write;
 
 pub use read::{Fields, Visitor, WalkError, Walker};
-pub use write::{Header, RecordIds, RecordType, Truncated, file_uri, path_of_file_uri};
+pub use records::{Record, Records, records};
+pub use write::{Header, HeaderTooLarge, RecordId, RecordIds, RecordType, Truncated, file_uri, path_of_file_uri, write_record};
 
 /// First line of every record.
 pub(crate) const VERSION_LINE: &str = "WARC/1.1\r\n";

@@ -5,8 +5,12 @@ use std::collections::BTreeSet;
 use super::{RECORD_END, VERSION_LINE};
 use crate::limits::WARC_HEADER_BYTES_MAX;
 
+pub(super) const HEADER_TOO_LONG: &str = "header block longer than its limit";
+pub(super) const NO_END: &str = "block is not followed by two line ends";
+pub(super) const CUT: &str = "item ends inside a record";
+
 /// An item is not WARC as the format has it.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum WalkError {
     /// Hostile or damaged input.
     #[error("malformed WARC at byte {at}: {what}")]
@@ -40,7 +44,7 @@ impl Fields {
         if !fields.0.iter().all(|(name, _)| names.insert(name.to_ascii_lowercase())) {
             return Err("header has a field twice");
         }
-        fields.block_bytes().ok_or("Content-Length is not a number in its shortest form")?;
+        fields.block_bytes()?;
         Ok(fields)
     }
 
@@ -57,10 +61,11 @@ impl Fields {
         self.0.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    fn block_bytes(&self) -> Option<u64> {
-        let text = self.get("Content-Length")?;
-        let number = text.parse::<u64>().ok()?;
-        (number.to_string() == text).then_some(number)
+    /// The size of the block; never an error in what [`Self::parse`] has accepted.
+    pub(super) fn block_bytes(&self) -> Result<u64, &'static str> {
+        let text = self.get("Content-Length").unwrap_or_default();
+        let number = text.parse::<u64>().ok().filter(|number| number.to_string() == text);
+        number.ok_or("Content-Length is not a number in its shortest form")
     }
 }
 
@@ -141,7 +146,7 @@ impl Walker {
     pub fn finish(&self) -> Result<(), WalkError> {
         match &self.state {
             State::Header(seen) if seen.is_empty() => Ok(()),
-            _ => Err(WalkError::Malformed { at: self.record_at, what: "item ends inside a record" }),
+            _ => Err(WalkError::Malformed { at: self.record_at, what: CUT }),
         }
     }
 
@@ -152,7 +157,7 @@ impl Walker {
                 let Some(taken) = take_header(seen, bytes)? else { return Ok(bytes.len()) };
                 let fields = Fields::parse(seen)?;
                 visitor.header(&fields);
-                self.state = State::Block { left: fields.block_bytes().ok_or("no Content-Length")? };
+                self.state = State::Block { left: fields.block_bytes()? };
                 Ok(taken)
             }
             State::Block { left: 0 } => {
@@ -167,7 +172,7 @@ impl Walker {
             }
             State::End { seen } => {
                 if bytes[0] != RECORD_END[*seen] {
-                    return Err("block is not followed by two line ends");
+                    return Err(NO_END);
                 }
                 *seen += 1;
                 if *seen == RECORD_END.len() {
@@ -192,7 +197,7 @@ fn take_header(seen: &mut Vec<u8>, bytes: &[u8]) -> Result<Option<usize>, &'stat
             seen.truncate(end);
             Ok(Some(end - before))
         }
-        None if room < bytes.len() => Err("header block longer than its limit"),
+        None if room < bytes.len() => Err(HEADER_TOO_LONG),
         None => Ok(None),
     }
 }

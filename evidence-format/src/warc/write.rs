@@ -1,7 +1,9 @@
 //! Writing WARC header blocks.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
+use super::RECORD_END;
+use crate::limits::WARC_HEADER_BYTES_MAX;
 use crate::time::Timestamp;
 
 /// What a record is (ISO 28500 §5.5); the types that Exhibit writes.
@@ -71,19 +73,37 @@ impl RecordIds {
         Self { seed: u64::from_be_bytes(seed), next: 0 }
     }
 
-    fn write_next(&mut self, out: &mut String) {
+    fn next(&mut self) -> RecordId {
         let high = self.seed & !0xf000 | 0x8000; // version 8
         let low = self.next & (u64::MAX >> 2) | 1 << 63; // variant 10
         self.next += 1;
-        let _ = write!(
-            out,
+        RecordId(format!(
             "<urn:uuid:{:08x}-{:04x}-{:04x}-{:04x}-{:012x}>",
             high >> 32,
             high >> 16 & 0xffff,
             high & 0xffff,
             low >> 48,
             low & 0xffff_ffff_ffff
-        );
+        ))
+    }
+}
+
+/// A record's id, as in `WARC-Record-ID`: `<urn:uuid:…>`. Another record names it in a field of its own, as a request does
+/// with the response that it got, in `WARC-Concurrent-To` (ISO 28500 §5.7).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RecordId(String);
+
+impl RecordId {
+    /// As it stands in a header.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -105,14 +125,12 @@ pub struct Header<'a> {
 }
 
 impl Header<'_> {
-    /// Appends the header block for a block of `block_bytes` to `out`.
-    pub(crate) fn write(&self, ids: &mut RecordIds, block_bytes: u64, out: &mut String) {
+    /// Appends the header block for a block of `block_bytes` to `out`, which is empty.
+    pub(crate) fn write(&self, ids: &mut RecordIds, block_bytes: u64, out: &mut String) -> Result<RecordId, HeaderTooLarge> {
+        let id = ids.next();
         out.push_str(super::VERSION_LINE);
         field(out, "WARC-Type", self.kind.as_str());
-        out.push_str("WARC-Record-ID: ");
-        ids.write_next(out);
-        out.push_str("\r\n");
-        let _ = write!(out, "WARC-Date: {}\r\n", self.date);
+        let _ = write!(out, "WARC-Record-ID: {id}\r\nWARC-Date: {}\r\n", self.date);
         if let Some(uri) = self.target_uri {
             field(out, "WARC-Target-URI", uri);
         }
@@ -124,7 +142,37 @@ impl Header<'_> {
         }
         field(out, "Content-Type", self.content_type);
         let _ = write!(out, "Content-Length: {block_bytes}\r\n\r\n");
+        let bytes = out.len() as u64;
+        if bytes > WARC_HEADER_BYTES_MAX { Err(HeaderTooLarge { bytes }) } else { Ok(id) }
     }
+}
+
+/// A header block longer than the format allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("record header has {bytes} bytes, limit is {WARC_HEADER_BYTES_MAX}")]
+pub struct HeaderTooLarge {
+    /// Bytes of the header.
+    pub bytes: u64,
+}
+
+/// Appends a whole record to `out`, as an item has it, and says which id it got. For records that are kept until their item is
+/// written, by `ItemWriter::append`; `ids` come from a seed of their own.
+///
+/// # Errors
+/// See [`HeaderTooLarge`]; nothing is appended.
+pub fn write_record(
+    out: &mut Vec<u8>,
+    header: &Header<'_>,
+    ids: &mut RecordIds,
+    block: &[u8],
+) -> Result<RecordId, HeaderTooLarge> {
+    let mut text = String::with_capacity(512);
+    let id = header.write(ids, block.len() as u64, &mut text)?;
+    out.reserve(text.len() + block.len() + RECORD_END.len());
+    for part in [text.as_bytes(), block, RECORD_END] {
+        out.extend_from_slice(part);
+    }
+    Ok(id)
 }
 
 /// One header line. A control character in a value could forge a field, so it is percent-encoded.
@@ -196,12 +244,24 @@ mod tests {
             fields: &[("Exhibit-Errno", "13\r\nX: EACCES")],
         };
         let mut out = String::new();
-        header.write(&mut RecordIds::new([0xff; 8]), 7, &mut out);
+        let id = header.write(&mut RecordIds::new([0xff; 8]), 7, &mut out).expect("a short header");
+        assert_eq!(id.as_str(), "<urn:uuid:ffffffff-ffff-8fff-8000-000000000000>");
         let expected = "WARC/1.1\r\nWARC-Type: resource\r\n\
             WARC-Record-ID: <urn:uuid:ffffffff-ffff-8fff-8000-000000000000>\r\n\
             WARC-Date: 2026-11-23T13:40:17.25Z\r\nWARC-Target-URI: file:///etc/passwd\r\nWARC-Truncated: length\r\n\
             Exhibit-Errno: 13%0D%0AX: EACCES\r\nContent-Type: text/plain\r\nContent-Length: 7\r\n\r\n";
         assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn a_header_that_readers_refuse_is_not_written() {
+        let uri = "x".repeat(70_000);
+        let date = "2026-11-23T13:40:17Z".parse().expect("a time");
+        let kind = RecordType::Resource;
+        let header = Header { kind, target_uri: Some(&uri), date, content_type: "text/plain", truncated: None, fields: &[] };
+        let (mut out, mut ids) = (b"before".to_vec(), RecordIds::new([0; 8]));
+        assert!(write_record(&mut out, &header, &mut ids, b"block").is_err_and(|error| error.bytes > 70_000));
+        assert_eq!(out, b"before");
     }
 
     #[test]

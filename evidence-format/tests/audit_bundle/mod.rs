@@ -5,8 +5,9 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use evidence_format::bundle::{Draft, DraftItem, Facts, Sealed};
-use evidence_format::config::{ClockReading, Collector, Redaction, Source};
+use evidence_format::config::{ClockReading, Collector, Redaction, Source, SourceClock};
 use evidence_format::coverage::{Coverage, GapReason};
+use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, StreamId};
 use evidence_format::item::Pack;
 use evidence_format::keyring::{SecretKey, Signer as _};
@@ -74,7 +75,7 @@ pub(crate) fn predicate(seq: u64) -> Predicate {
         incident: incident(),
         role: Role::Collector,
         signed_at: time(),
-        stream: Stream { id: StreamId::from_random([9; 16]), prev: Some(evidence_format::digest::Digest::of(b"before")), seq },
+        stream: Stream { id: StreamId::from_random([9; 16]), prev: Some(Digest::of(b"before")), seq },
     }
 }
 
@@ -86,7 +87,14 @@ fn add(draft: &mut Draft, name: &str, gaps: bool, fill: fn(&mut DraftItem<'_>)) 
         coverage.gap(GapReason::PermissionDenied, HOSTILE, 0, 10);
     }
     let text = || HOSTILE.to_owned();
-    let source = Source { provider: text(), api: text(), account: None, region: Some(text()), identity: Some(text()) };
+    let source = Source {
+        provider: text(),
+        api: text(),
+        account: None,
+        region: Some(text()),
+        identity: Some(text()),
+        clock: Some(SourceClock::new(-250)),
+    };
     item.finish(source, coverage, vec![Redaction { what: text(), count: 1 }]).expect("scratch");
 }
 
@@ -146,6 +154,7 @@ fn facts() -> Facts {
     let step = Step { item: "files".parse().expect("a name"), what: text(), object_bytes_max: Some(1), item_bytes_max: None };
     Facts {
         incident: incident(),
+        supplements: Some(Digest::of(b"first")),
         window: None,
         plan: Plan { deadline_seconds: None, steps: vec![step] },
         collector,

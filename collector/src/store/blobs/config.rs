@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::path::Path;
 
 use serde::Deserialize;
 
 /// Where objects are kept. Trusted: whoever edits it decides where evidence goes, and for how long it stays.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BlobsConfig {
     /// An absolute path, or `s3://bucket` or `s3://bucket/prefix`.
@@ -19,8 +20,16 @@ pub struct BlobsConfig {
     pub lock: Option<LockConfig>,
 }
 
+impl BlobsConfig {
+    /// A folder of this machine.
+    #[must_use]
+    pub fn folder(path: &Path) -> Self {
+        Self { location: path.display().to_string(), s3: S3Config::default(), lock: None }
+    }
+}
+
 /// `[blobs.s3]`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct S3Config {
     /// The URL of the service, without the bucket; absent, AWS's own for the region.
@@ -38,7 +47,7 @@ pub struct S3Config {
 }
 
 /// `[blobs.lock]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockConfig {
     /// For how long.
@@ -49,7 +58,7 @@ pub struct LockConfig {
 }
 
 /// `[blobs.lock.retention]`.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RetentionConfig {
     /// Against whom.
@@ -84,7 +93,7 @@ impl LockMode {
 }
 
 /// A text that is not printed.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 

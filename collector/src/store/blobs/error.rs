@@ -43,6 +43,15 @@ pub enum BlobError {
         /// The object.
         key: String,
     },
+    /// A copy cannot be written.
+    #[error("cannot write {}", path.display())]
+    WriteFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
     /// What was to be stored cannot be read.
     #[error("cannot read {}", path.display())]
     ReadFile {

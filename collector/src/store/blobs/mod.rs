@@ -28,6 +28,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
 use s3::{S3, Source};
+use tokio::io::AsyncWriteExt;
 
 /// The most bytes that [`Blobs::get`] reads at once: staged pages are far smaller, bundles are read as streams.
 const GET_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -189,6 +190,38 @@ impl Blobs {
             Ok(_) => Ok(true),
             Err(object_store::Error::NotFound { .. }) => Ok(false),
             Err(cause) => Err(BlobError::of_store("look for", key, cause)),
+        }
+    }
+
+    /// Copies an object into the new file `to`.
+    ///
+    /// # Errors
+    /// [`BlobError::NotFound`], failures of the store, and of the file.
+    pub async fn get_file(&self, key: &str, to: &Path) -> Result<(), BlobError> {
+        let failed = |cause| BlobError::WriteFile { path: to.to_owned(), cause };
+        let mut file = tokio::fs::File::create_new(to).await.map_err(failed)?;
+        let mut reading = self.open_read(key).await?;
+        while let Some(chunk) = reading.chunks.next().await {
+            file.write_all(&chunk?).await.map_err(failed)?;
+        }
+        file.flush().await.map_err(failed)
+    }
+
+    /// Bytes of an object.
+    ///
+    /// # Errors
+    /// [`BlobError::NotFound`], and failures of the store.
+    pub async fn size(&self, key: &str) -> Result<u64, BlobError> {
+        let found = self.reader.head(&object_path(key)?).await;
+        found.map(|meta| meta.size).map_err(|cause| BlobError::of_store("look for", key, cause))
+    }
+
+    /// The file of an object, where the store is a folder of this machine.
+    #[must_use]
+    pub fn local_path(&self, key: &str) -> Option<PathBuf> {
+        match &self.place {
+            Place::Folder(folder) => Some(folder.path(key)),
+            Place::S3(_) => None,
         }
     }
 

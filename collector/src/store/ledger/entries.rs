@@ -44,23 +44,24 @@ pub struct Declared {
 }
 
 impl Ledger {
-    /// Begins the journal of `incident`. The same `idempotency_key` twice is the same incident, whatever the other arguments are.
+    /// Begins the journal of `incident` with `entries`, the first of which declares it. The same `idempotency_key` twice is the same incident, whatever the other arguments are.
     ///
     /// # Errors
     /// [`LedgerError::IncidentExists`] if another declaration has taken the name, and failures of the database.
     pub async fn declare(
         &self,
         incident: &IncidentId,
-        declaration: &Entry,
+        entries: &[Entry],
         idempotency_key: Option<&str>,
     ) -> Result<Declared, LedgerError> {
         let key_digest = idempotency_key.map(|key| Digest::of(key.as_bytes()).hex());
         let key_digest = key_digest.as_deref();
+        let declared_at = entries.first().expect("a journal begins with a declaration").at;
         let has_tried = &AtomicBool::new(false);
         self.db
             .write("declare the incident", |mut db, earlier| async move {
                 let same_name = entries_from(&mut db, incident, 0, 1).await?.pop();
-                let is_same = same_name.as_ref().is_some_and(|row| row.entry == *declaration);
+                let is_same = same_name.as_ref().is_some_and(|row| Some(&row.entry) == entries.first());
                 let is_ours = is_same && earlier == Earlier::Unknown && has_tried.load(Ordering::Relaxed);
                 match declared_by(&mut db, key_digest).await? {
                     Some(known) => return Ok((db, Declared { is_new: is_ours && known == *incident, incident: known })),
@@ -70,8 +71,8 @@ impl Ledger {
                 }
                 has_tried.store(true, Ordering::Relaxed);
                 let insert = "INSERT INTO incidents (id, declared_at, entries) VALUES ($1, $2, 0)";
-                execute(&mut db, query(insert).bind(incident.as_str()).bind(nanoseconds(declaration.at))).await?;
-                append_at_end(&mut db, incident, std::slice::from_ref(declaration)).await?;
+                execute(&mut db, query(insert).bind(incident.as_str()).bind(nanoseconds(declared_at))).await?;
+                append_at_end(&mut db, incident, entries).await?;
                 if let Some(key) = key_digest {
                     let insert = "INSERT INTO declarations (key_digest, incident) VALUES ($1, $2)";
                     execute(&mut db, query(insert).bind(key).bind(incident.as_str())).await?;

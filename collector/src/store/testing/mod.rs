@@ -79,7 +79,7 @@ pub(crate) fn stream_id() -> StreamId {
 
 /// Declares an incident of this name.
 pub(crate) async fn declare(ledger: &Ledger, name: &str) -> IncidentId {
-    ledger.declare(&incident(name), &entry("declared"), None).await.expect("a free name").incident
+    ledger.declare(&incident(name), &[entry("declared")], None).await.expect("a free name").incident
 }
 
 /// Adds a pass of source `okta` and declares its incident if need be.

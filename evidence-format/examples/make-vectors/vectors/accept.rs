@@ -3,18 +3,18 @@
 use std::fs;
 use std::num::NonZeroUsize;
 
-use anyhow::Context;
-use evidence_format::bundle::{Draft, Facts};
+use anyhow::{Context, ensure};
+use evidence_format::bundle::{Draft, DraftItem, Facts};
 use evidence_format::config::Source;
 use evidence_format::coverage::Coverage;
 use evidence_format::id::StreamId;
 use evidence_format::item::Pack;
 use evidence_format::segment::Kind::{Glue, Record};
 use evidence_format::statement::{Predicate, Role, Stream};
-use evidence_format::warc::{Header, RecordType};
-use serde_json::json;
+use evidence_format::warc::{Header, RecordIds, RecordType, write_record};
+use serde_json::{Value, json};
 
-use super::items::{Item, warc_header};
+use super::items::{Item, source_clock, warc_header};
 use super::parts::{Doc, KEY_A, KEY_B, Parts, Referrer, attestation, secret_key};
 use super::{Container, HOLDS, Vector, incomplete, layers};
 
@@ -37,37 +37,73 @@ fn accepted(name: &'static str, rule: &str, parts: Parts) -> Vector {
 fn written_by_the_library() -> anyhow::Result<Vec<Vector>> {
     let page = format!("{{\"Records\":[{}]}}", vec![r#"{"eventName":"GetUser","eventID":"1"}"#; 20].join(","));
     let log: String = (0..40).map(|i| format!("{{\"n\":{i},\"message\":\"session opened for user root\"}}\n")).collect();
-    let one = [("uptime", "350735.47 234388.90\n")];
-    let several = [("uptime", "350735.47 234388.90\n"), ("cloudtrail", &*page), ("app-log", &*log)];
+    let file = |uri, block: String| move |item: &mut DraftItem<'_>| resource(item, uri, &block);
+    let uptime = file("file:///uptime", "350735.47 234388.90\n".to_owned());
+    let (page, log) = (file("file:///cloudtrail", page), file("file:///app-log", log));
+    let several: &[(&str, &Fill<'_>)] = &[("uptime", &uptime), ("cloudtrail", &page), ("app-log", &log)];
     Ok(vec![
-        Vector::new("001-one-item", "§1: a bundle of one item, as the library writes it", draft(&one)?, HOLDS),
-        Vector::new("002-several-items", "§1: a bundle of several items, as the library writes it", draft(&several)?, HOLDS),
+        Vector::new("001-one-item", "§1: a bundle of one item, as the library writes it", draft(&several[..1])?, HOLDS),
+        Vector::new("002-several-items", "§1: a bundle of several items, as the library writes it", draft(several)?, HOLDS),
+        Vector::new(
+            "003-answers-over-http",
+            "§5.3: a request is glue, and so is the head of its answer",
+            draft(&[("cloudtrail", &exchange)])?,
+            HOLDS,
+        ),
     ])
 }
 
-fn draft(items: &[(&str, &str)]) -> anyhow::Result<Container> {
+/// Writes an item's records.
+type Fill<'f> = dyn Fn(&mut DraftItem<'_>) -> anyhow::Result<()> + 'f;
+
+fn resource(item: &mut DraftItem<'_>, uri: &str, block: &str) -> anyhow::Result<()> {
+    let header = Header { target_uri: Some(uri), ..header(RecordType::Resource, "text/plain", &[]) };
+    Ok(item.record(&header, block.as_bytes())?)
+}
+
+/// A page of two events as it came over the wire, and the request for it: both rendered on receipt, and written as they are.
+fn exchange(item: &mut DraftItem<'_>) -> anyhow::Result<()> {
+    let (mut staged, mut ids) = (Vec::new(), RecordIds::new([0x1d; 8]));
+    let answer =
+        "HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 13:40:16 GMT\r\n\r\n{\"Events\":[{\"EventId\":\"1\"},{\"EventId\":\"2\"}]}";
+    let response = header(RecordType::Response, "application/http; msgtype=response", &[]);
+    let id = write_record(&mut staged, &response, &mut ids, answer.as_bytes())?;
+    let fields = [("WARC-Concurrent-To", id.as_str())];
+    let request = header(RecordType::Request, "application/http; msgtype=request", &fields);
+    write_record(&mut staged, &request, &mut ids, b"POST / HTTP/1.1\r\nHost: cloudtrail.eu-west-1.amazonaws.com\r\n\r\n{}")?;
+    item.append(&staged)?;
+    ensure!(item.records() == 2, "an event is a record, and nothing else is");
+    Ok(())
+}
+
+fn header<'a>(kind: RecordType, content_type: &'a str, fields: &'a [(&'a str, &'a str)]) -> Header<'a> {
+    let date = "2026-11-23T13:40:17.25Z".parse().expect("a time");
+    let target_uri = Some("https://cloudtrail.eu-west-1.amazonaws.com/");
+    Header { kind, target_uri, date, content_type, truncated: None, fields }
+}
+
+fn draft(items: &[(&str, &Fill<'_>)]) -> anyhow::Result<Container> {
     let folder = tempfile::tempdir()?;
     let date = "2026-11-23T13:40:17.25Z".parse()?;
     let pack = Pack::new(NonZeroUsize::MIN, 64 * 1024);
     let mut draft = Draft::create(&folder.path().join("draft"), &[0x5e; 32], pack)?;
-    for (name, block) in items {
+    for (name, fill) in items {
         let mut item = draft.item(&name.parse()?)?;
-        let uri = format!("file:///{name}");
-        let header = Header {
-            kind: RecordType::Resource,
-            target_uri: Some(&uri),
-            date,
-            content_type: "text/plain",
-            truncated: None,
-            fields: &[],
+        fill(&mut item)?;
+        let source = Source {
+            provider: "files".to_owned(),
+            api: "open".to_owned(),
+            account: None,
+            region: None,
+            identity: None,
+            clock: None,
         };
-        item.record(&header, block.as_bytes())?;
-        let source = Source { provider: "files".to_owned(), api: "open".to_owned(), account: None, region: None, identity: None };
         item.finish(source, Coverage::new(), Vec::new())?;
     }
     let config = Parts::empty().config;
     let facts = Facts {
         incident: "INC-1".parse()?,
+        supplements: None,
         window: None,
         plan: serde_json::from_value(config["plan"].clone())?,
         collector: serde_json::from_value(config["collector"].clone())?,
@@ -196,6 +232,11 @@ fn limits() -> Vec<Vector> {
             "§2: numbers are integers from 0 to 2^53 - 1",
             Parts::empty().set(Doc::Config, "/clock/0/bootNanoseconds", json!((1_u64 << 53) - 1)),
         ),
+        accepted(
+            "038-smallest-integer",
+            "§2: numbers are integers from -(2^53 - 1) where §4 says `signed`",
+            Parts::base().set(Doc::Config, "/items/0/source/clock", source_clock(1, -(1 << 53) + 1, -1)),
+        ),
     ]
 }
 
@@ -216,12 +257,14 @@ fn every_value() -> Parts {
     let window = json!({"from": "2026-11-23T13:00:00Z", "until": "2026-11-23T14:00:00Z"});
     let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
     let parts = Parts::base()
+        .set(Doc::Config, "/supplements", json!(digest))
         .set(Doc::Config, "/window", window.clone())
         .set(Doc::Config, "/plan/deadlineSeconds", json!(60))
         .set(Doc::Config, "/plan/steps", json!([{"item": "uptime", "what": "", "objectBytesMax": 1, "itemBytesMax": 0}]))
         .set(Doc::Config, "/collector/commit", json!("0123456"))
         .set(Doc::Config, "/collector/binary", json!(digest))
         .set(Doc::Config, "/collector/boot", json!("00000000-0000-0000-0000-000000000000"))
+        .set(Doc::Config, "/items/0/source/clock", source_clock(3, -1250, 0))
         .set(Doc::Config, "/items/0/redactions", json!([{"what": "values of environment variables", "count": 3}]));
     let texts = ["/items/0/source/account", "/items/0/source/region", "/items/0/source/identity"];
     let parts = texts.into_iter().fold(parts, |parts, pointer| parts.set(Doc::Config, pointer, json!("x")));
@@ -229,6 +272,8 @@ fn every_value() -> Parts {
         let coverage = &mut config["items"][0]["coverage"];
         coverage["asked"] = window.clone();
         coverage["effective"] = window.clone();
+        coverage["attempts"] = json!(2);
+        coverage["events"] = json!(1);
         coverage["declared"] = json!(1);
         for member in ["first", "last", "provisionalUntil"] {
             coverage[member] = json!("2026-11-23T13:40:17Z");
@@ -312,12 +357,12 @@ fn gaps() -> Vec<Vector> {
     vec![
         not_whole("070-gap", with_gap(), "failed gaps"),
         not_whole("071-ended-early", Parts::base().set(Doc::Config, "/items/0/coverage/ended", json!("deadline")), "failed gaps"),
-        not_whole("072-step-without-item", Parts::base().set(Doc::Config, "/plan/steps", step("sockets")), "failed plan-items"),
         not_whole(
             "073-step-without-item-and-gap",
             with_gap().set(Doc::Config, "/plan/steps", step("sockets")),
             "failed plan-items",
         ),
+        not_whole("074-every-reason", Parts::base().set(Doc::Config, "/items/0/coverage/gaps", every_reason()), "failed gaps"),
         Vector::new(
             "075-no-key-given",
             "§7.2: the auditor gave no key: not checked",
@@ -326,4 +371,12 @@ fn gaps() -> Vec<Vector> {
         )
         .keys(&[]),
     ]
+}
+
+/// A gap for each reason, with as many examples as there may be.
+fn every_reason() -> Value {
+    const REASONS: &str = "permission_denied vanished too_large shrank hung special_file read_failed deadline over_budget cancelled \
+        unsupported crashed retention rate_limited unreachable malformed unauthenticated refused";
+    let gap = |reason| json!({"reason": reason, "count": 20, "examples": vec!["x"; 16], "bytesKept": 0, "bytesLost": 0});
+    REASONS.split(' ').map(gap).collect()
 }

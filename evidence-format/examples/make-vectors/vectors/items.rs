@@ -65,10 +65,10 @@ impl Item {
         json!({
             "name": self.name, "layer": Digest::of(&self.layer), "segments": Digest::of(&self.list), "bytes": self.plain.len(),
             "records": records, "root": self.root(key).hex(),
-            "source": {"provider": "host", "api": "procfs", "account": null, "region": null, "identity": null},
+            "source": {"provider": "host", "api": "procfs", "account": null, "region": null, "identity": null, "clock": null},
             "coverage": {
-                "asked": null, "effective": null, "pages": 1, "declared": null, "first": null, "last": null, "duplicates": 0,
-                "ended": "complete", "gaps": [], "provisionalUntil": null,
+                "asked": null, "effective": null, "pages": 1, "attempts": 0, "events": null, "declared": null, "first": null,
+                "last": null, "duplicates": 0, "ended": "complete", "gaps": [], "provisionalUntil": null,
             },
             "redactions": [],
         })
@@ -87,6 +87,11 @@ impl Item {
         }
         range.root()
     }
+}
+
+/// A source's clock beside the collector's, offsets in milliseconds.
+pub(crate) fn source_clock(samples: u64, min: i64, max: i64) -> Value {
+    json!({"samples": samples, "offsetMillisecondsMin": min, "offsetMillisecondsMax": max})
 }
 
 /// The header block of a record with a block of so many bytes.

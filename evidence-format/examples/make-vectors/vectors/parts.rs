@@ -107,9 +107,9 @@ impl Parts {
             oci_layout: OCI_LAYOUT_CONTENT.to_vec(),
             key: vec![0x4b; 32],
             config: json!({
-                "version": 1, "incident": "INC-1", "window": null, "plan": {"deadlineSeconds": null, "steps": []},
-                "collector": {"name": "exhibit-agent", "version": "0.1.0", "commit": null, "binary": null, "host": "web-1",
-                    "kernel": "6.12", "boot": null, "identity": "root"},
+                "version": 1, "incident": "INC-1", "supplements": null, "window": null, "plan": {"deadlineSeconds": null, "steps": []},
+                "collector": {"name": "agent", "version": "0.1", "commit": null, "binary": null, "host": "web-1",
+                    "kernel": "6", "boot": null, "identity": "root"},
                 "clock": [{"event": "begin", "utc": time, "bootNanoseconds": 1_000_000_000}],
             }),
             items: Vec::new(),

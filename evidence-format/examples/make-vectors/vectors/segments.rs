@@ -84,7 +84,6 @@ fn sizes() -> Vec<Vector> {
     vec![
         v("630-list-too-short", bytes, listed(&[header, record]), SIZE),
         v("631-list-too-long", bytes, listed(&[header, record, end, (Glue, 1)]), SIZE),
-        config("634-more-bytes", bytes, "bytes", |n| n + 1),
         config("636-more-records", records, "records", |n| n + 1),
         v(
             "638-segments-cut-elsewhere",

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use evidence_format::config::{Collector, Config, Item};
+use evidence_format::config::{Collector, Config, Item, SourceClock};
 use evidence_format::coverage::Window;
 use evidence_format::plan::Step;
 use evidence_format::safe::safe;
@@ -36,6 +36,9 @@ fn text(report: &Report) -> String {
 }
 
 fn push_config(text: &mut String, config: &Config) {
+    if let Some(first) = &config.supplements {
+        row(text, "adds to", &first.to_string());
+    }
     if let Some(span) = &config.window {
         row(text, "window", &window(span));
     }
@@ -90,6 +93,9 @@ fn push_item(text: &mut String, item: &Item) {
     let parts: Vec<_> = parts.into_iter().flatten().map(|part| safe(part)).collect();
     let identity = source.identity.as_ref().map_or(String::new(), |identity| format!(", asked as {}", safe(identity)));
     let _ = writeln!(text, "    from {}{identity}", parts.join(" "));
+    if let Some(clock) = &source.clock {
+        let _ = writeln!(text, "    {}", source_clock(clock));
+    }
     let _ = writeln!(text, "    {}", coverage(item));
     for redaction in &item.redactions {
         let _ = writeln!(text, "    removed before sealing: {} {}", redaction.count, safe(&redaction.what));
@@ -97,9 +103,20 @@ fn push_item(text: &mut String, item: &Item) {
     let _ = writeln!(text, "    layer {}", item.layer);
 }
 
+fn source_clock(clock: &SourceClock) -> String {
+    let (min, max) = (clock.offset_milliseconds_min, clock.offset_milliseconds_max);
+    format!("its clock minus ours: from {min} to {max} ms over {} answers", clock.samples)
+}
+
 fn coverage(item: &Item) -> String {
     let coverage = &item.coverage;
     let mut text = format!("{} opened or asked, ended {}", coverage.pages, word(&coverage.ended));
+    if coverage.attempts > 0 {
+        let _ = write!(text, "; {} requests sent", coverage.attempts);
+    }
+    if let Some(events) = coverage.events {
+        let _ = write!(text, "; {events} events or objects delivered");
+    }
     let windows = [("asked for", &coverage.asked), ("could answer", &coverage.effective)];
     for (what, span) in windows {
         if let Some(span) = span {

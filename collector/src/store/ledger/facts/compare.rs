@@ -2,40 +2,42 @@
 
 use std::ops::RangeInclusive;
 
+use evidence_format::digest::Digest;
 use evidence_format::time::Timestamp;
 use sqlx::{AnyConnection, query};
 
 use super::{FactRow, PAGE_FACTS_MAX, fact_row};
-use crate::store::database::rows::{Query, all, get, nanoseconds, signed};
-use crate::store::ledger::{Ledger, LedgerError, PassKey};
+use crate::store::database::rows::{Query, all, first, get, nanoseconds, signed};
+use crate::store::ledger::{BundleRow, Ledger, LedgerError, PassKey};
 
-/// The difference between a pass and those before it, by event ids. Records without one are not compared.
+/// The difference between a bundle and those before it, by event ids. Records without one are not compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comparison {
-    /// Records of the pass whose event no earlier pass has, by time; not more than asked for.
+    /// Records of the bundle whose event no earlier one has, by time; not more than asked for.
     pub late: Vec<FactRow>,
     /// How many such events there are.
     pub late_count: u64,
-    /// Records of earlier passes, of the window, whose event the pass does not have, by time; not more than asked for.
+    /// Records of earlier bundles, of the window, whose event it does not have, by time; not more than asked for.
     pub gone: Vec<FactRow>,
     /// How many such events there are.
     pub gone_count: u64,
 }
 
 impl Ledger {
-    /// Compares the pass `key` with those up to `earlier_pass_max` of the same incident and source. `window` is the time that the
+    /// Compares `bundle` with those of the same incident and source that were committed before it. `window` is the time that its
     /// pass asked for, both ends included: what is outside it cannot be gone. At most `limit` records of each kind are returned.
     ///
     /// # Errors
-    /// Failures of the database.
+    /// [`LedgerError::UnknownBundle`], and failures of the database.
     pub async fn compare(
         &self,
-        key: &PassKey,
-        earlier_pass_max: u32,
+        bundle: &BundleRow,
         window: RangeInclusive<Timestamp>,
         limit: u32,
     ) -> Result<Comparison, LedgerError> {
-        let (this, earlier) = (key.pass..=key.pass, 0..=earlier_pass_max);
+        let key = &bundle.pass;
+        let number = self.number_of(&bundle.id).await?;
+        let (this, earlier) = (number..=number, 0..=number - 1);
         let window = nanoseconds(*window.start())..=nanoseconds(*window.end());
         let late = &Difference { key, of: this.clone(), without: earlier.clone(), window: i64::MIN..=i64::MAX, limit };
         let gone = &Difference { key, of: earlier, without: this, window, limit };
@@ -49,11 +51,24 @@ impl Ledger {
     }
 }
 
-/// Facts of some passes whose events are not in others.
+impl Ledger {
+    async fn number_of(&self, bundle: &Digest) -> Result<i64, LedgerError> {
+        let found: Result<Option<i64>, LedgerError> = self
+            .db
+            .read("find the bundle", |mut db| async move {
+                let select = query("SELECT number FROM bundles WHERE id = $1").bind(bundle.hex());
+                first(&mut db, select, |row| get(row, "number")).await
+            })
+            .await;
+        found?.ok_or(LedgerError::UnknownBundle(*bundle))
+    }
+}
+
+/// Facts of some bundles whose events are not in others.
 struct Difference<'k> {
     key: &'k PassKey,
-    of: RangeInclusive<u32>,
-    without: RangeInclusive<u32>,
+    of: RangeInclusive<i64>,
+    without: RangeInclusive<i64>,
     window: RangeInclusive<i64>,
     limit: u32,
 }
@@ -68,8 +83,8 @@ impl Difference<'_> {
 
     fn bind(&self, sql: &'static str) -> Query<'_> {
         let select = query(sql).bind(self.key.incident.as_str()).bind(self.key.source.as_str());
-        let select = select.bind(i64::from(*self.of.start())).bind(i64::from(*self.of.end()));
-        let select = select.bind(i64::from(*self.without.start())).bind(i64::from(*self.without.end()));
+        let select = select.bind(*self.of.start()).bind(*self.of.end());
+        let select = select.bind(*self.without.start()).bind(*self.without.end());
         select.bind(*self.window.start()).bind(*self.window.end())
     }
 }
@@ -81,13 +96,13 @@ macro_rules! difference {
             "SELECT ",
             $select,
             " FROM bundles JOIN facts ON facts.bundle = bundles.number
-            WHERE bundles.incident = $1 AND bundles.source = $2 AND bundles.pass BETWEEN $3 AND $4
+            WHERE bundles.incident = $1 AND bundles.source = $2 AND bundles.number BETWEEN $3 AND $4
                 AND facts.happened_at BETWEEN $7 AND $8 AND facts.event_id IN (
                     SELECT these.event_id FROM bundles JOIN facts AS these ON these.bundle = bundles.number
-                    WHERE bundles.incident = $1 AND bundles.source = $2 AND bundles.pass BETWEEN $3 AND $4
+                    WHERE bundles.incident = $1 AND bundles.source = $2 AND bundles.number BETWEEN $3 AND $4
                     EXCEPT
                     SELECT those.event_id FROM bundles JOIN facts AS those ON those.bundle = bundles.number
-                    WHERE bundles.incident = $1 AND bundles.source = $2 AND bundles.pass BETWEEN $5 AND $6)",
+                    WHERE bundles.incident = $1 AND bundles.source = $2 AND bundles.number BETWEEN $5 AND $6)",
             $order
         )
     };

@@ -21,7 +21,7 @@ pub(super) async fn the_same_key_declares_one_incident(ledger: Ledger) {
         .map(|n| {
             let ledger = ledger.clone();
             let name = incident(&format!("INC-{n}"));
-            tokio::spawn(async move { ledger.declare(&name, &entry("declared"), Some("webhook 1")).await })
+            tokio::spawn(async move { ledger.declare(&name, &[entry("declared")], Some("webhook 1")).await })
         })
         .collect();
     let mut answers = Vec::new();
@@ -33,11 +33,11 @@ pub(super) async fn the_same_key_declares_one_incident(ledger: Ledger) {
     assert_eq!(ledger.incidents().await.expect("a database"), [answers[0].incident.clone()]);
     assert_eq!(ledger.entries(&answers[0].incident, 0).await.expect("a database").len(), 1);
 
-    let other = ledger.declare(&incident("INC-9"), &entry("declared"), Some("webhook 2")).await.expect("another key");
+    let other = ledger.declare(&incident("INC-9"), &[entry("declared")], Some("webhook 2")).await.expect("another key");
     assert!(other.is_new);
-    let taken = ledger.declare(&incident("INC-9"), &entry("declared"), Some("webhook 3")).await;
+    let taken = ledger.declare(&incident("INC-9"), &[entry("declared")], Some("webhook 3")).await;
     assert!(matches!(taken, Err(LedgerError::IncidentExists(_))), "{taken:?}");
-    let taken = ledger.declare(&incident("INC-9"), &entry("declared"), None).await;
+    let taken = ledger.declare(&incident("INC-9"), &[entry("declared")], None).await;
     assert!(matches!(taken, Err(LedgerError::IncidentExists(_))), "{taken:?}");
 }
 
@@ -84,7 +84,7 @@ pub(super) async fn numbers_are_drawn_once(ledger: Ledger) {
 pub(super) async fn incidents_are_listed_newest_first(ledger: Ledger) {
     for (name, seconds) in [("INC-1", 5), ("INC-3", 1), ("INC-2", 9)] {
         let first = Entry { at: at(seconds), ..entry("declared") };
-        ledger.declare(&incident(name), &first, None).await.expect("a free name");
+        ledger.declare(&incident(name), &[first], None).await.expect("a free name");
     }
     let listed = ledger.incidents().await.expect("a database");
     assert_eq!(listed, [incident("INC-2"), incident("INC-1"), incident("INC-3")]);

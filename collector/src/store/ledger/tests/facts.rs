@@ -97,7 +97,7 @@ pub(super) async fn hostile_texts_are_kept_within_bounds(ledger: Ledger) {
 }
 
 pub(super) async fn passes_are_compared_by_events(ledger: Ledger) {
-    let mut keys = Vec::new();
+    let mut bundles = Vec::new();
     let found: [&[(u64, i64, &str)]; 3] = [
         &[(0, 10, "a"), (1, 11, "b"), (2, 500, "old")],
         &[(0, 12, "c"), (1, 11, "b")],
@@ -109,18 +109,18 @@ pub(super) async fn passes_are_compared_by_events(ledger: Ledger) {
         let mut facts: Vec<_> = events.iter().map(|(record, seconds, id)| fact(*record, *seconds, Some(id))).collect();
         facts.push(fact(99, 10, None));
         ledger.add_facts(&bundle.id, &facts).await.expect("a committed bundle");
-        keys.push(key);
+        bundles.push(bundle);
     }
     let window = at(0)..=at(100);
-    let compared = ledger.compare(&keys[2], 1, window.clone(), 10).await.expect("a database");
+    let compared = ledger.compare(&bundles[2], window.clone(), 10).await.expect("a database");
     let ids = |rows: &[FactRow]| rows.iter().map(|row| row.fact.event_id.clone().expect("compared by it")).collect::<Vec<_>>();
     assert_eq!(ids(&compared.late), ["later", "late", "late"], "each record, by time");
     assert_eq!(compared.late_count, 2, "each event");
     assert_eq!(ids(&compared.gone), ["b", "b", "c"], "what is outside the window is not gone");
     assert_eq!(compared.gone_count, 2);
 
-    let compared = ledger.compare(&keys[2], 1, window, 1).await.expect("a database");
+    let compared = ledger.compare(&bundles[2], window, 1).await.expect("a database");
     assert_eq!((ids(&compared.late).len(), compared.late_count), (1, 2), "all are counted, some are shown");
-    let compared = ledger.compare(&keys[1], 0, at(0)..=at(1000), 10).await.expect("a database");
+    let compared = ledger.compare(&bundles[1], at(0)..=at(1000), 10).await.expect("a database");
     assert_eq!((ids(&compared.late), ids(&compared.gone)), (vec!["c".to_owned()], vec!["a".to_owned(), "old".to_owned()]));
 }

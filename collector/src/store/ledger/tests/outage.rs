@@ -65,13 +65,13 @@ async fn a_commit_whose_answer_is_lost_is_made_once() {
     let lost = [Fault::AnswerLost("COMMIT")];
 
     proxy.plan(&lost);
-    let declared = ledger.declare(&incident("INC-1"), &entry("declared"), Some("key")).await.expect("it asks again");
+    let declared = ledger.declare(&incident("INC-1"), &[entry("declared")], Some("key")).await.expect("it asks again");
     assert!(declared.is_new, "it was this call that declared it");
     proxy.plan(&lost);
-    let declared = ledger.declare(&incident("INC-1"), &entry("declared"), Some("key")).await.expect("it asks again");
+    let declared = ledger.declare(&incident("INC-1"), &[entry("declared")], Some("key")).await.expect("it asks again");
     assert!(!declared.is_new, "it was the call before");
     proxy.plan(&lost);
-    let declared = ledger.declare(&incident("INC-9"), &entry("declared"), Some("key")).await.expect("it asks again");
+    let declared = ledger.declare(&incident("INC-9"), &[entry("declared")], Some("key")).await.expect("it asks again");
     assert!(!declared.is_new && declared.incident == incident("INC-1"));
 
     proxy.plan(&lost);

@@ -1,0 +1,116 @@
+//! From a store's folder to a pipeline: configuration, key, database, blobs, queue.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent::key::{KeyFile, KeyFileError};
+use rustix::fs::Mode;
+use tokio_util::sync::CancellationToken;
+
+use crate::capture::Parts;
+use crate::config::{Config, ConfigError};
+use crate::incident::{PlayError, Plays};
+use crate::pipeline::{Meters, Pipeline};
+use crate::sources::recorder::{Wire, WireError};
+use crate::store::blobs::{BlobError, Blobs, BlobsConfig};
+use crate::store::jobs::{Jobs, JobsError};
+use crate::store::ledger::{Ledger, LedgerError};
+
+/// Name of the key in the store's folder.
+const KEY: &str = "collector.key";
+/// Name of the database in the store's folder.
+const DATABASE: &str = "exhibit.db";
+/// Folder for drafts in the store's folder.
+const WORK: &str = "work";
+
+/// The store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Its folder cannot be made.
+    #[error("cannot use {} as store", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The configuration is wrong.
+    #[error("the configuration is wrong")]
+    Config(#[from] ConfigError),
+    /// A play is wrong.
+    #[error("a play is wrong")]
+    Play(#[from] PlayError),
+    /// The signing key.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The database.
+    #[error("cannot open the database")]
+    Ledger(#[from] LedgerError),
+    /// Where bundles go.
+    #[error("cannot open the place for bundles")]
+    Blobs(#[from] BlobError),
+    /// The queue.
+    #[error("cannot open the queue of jobs")]
+    Jobs(#[from] JobsError),
+    /// HTTPS.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+}
+
+/// An open store.
+pub struct App {
+    /// What works on it.
+    pub pipeline: Pipeline,
+    /// Its configuration.
+    pub config: Config,
+}
+
+impl App {
+    /// Opens the store in `folder`, and makes what is not there yet.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open(folder: &Path, stop: CancellationToken) -> Result<Self, OpenError> {
+        // Evidence holds what its sources keep from others, so others get nothing of it.
+        rustix::process::umask(Mode::RWXG | Mode::RWXO);
+        let failed = |cause| OpenError::Folder { path: folder.to_owned(), cause };
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+        let folder = fs::canonicalize(folder).map_err(failed)?;
+        let config = Config::read(&folder)?;
+        let key = KeyFile::open_or_create(&folder.join(KEY))?;
+        let database = config.database.clone().unwrap_or_else(|| format!("sqlite://{}", folder.join(DATABASE).display()));
+        let blobs = Blobs::open(&config.blobs.clone().unwrap_or_else(|| BlobsConfig::folder(&folder))).await?;
+        if config.blobs.is_some() {
+            blobs.check().await?; // what the place cannot do shows now, and not when the first bundle is sealed
+        }
+        let parts = Parts {
+            ledger: Ledger::open(&database).await?,
+            blobs,
+            wire: Arc::new(Wire::new()?),
+            config: Arc::new(config.sources.clone()),
+            work: folder.join(WORK),
+        };
+        let plays = match &config.plays {
+            Some(plays) => Plays::load(&folder.join(plays))?,
+            None => Plays::built_in(),
+        };
+        let settle_after = config.capture.settle_after_seconds.as_ref();
+        let pipeline = Pipeline {
+            parts,
+            key: Arc::new(key),
+            jobs: Jobs::open(&database).await?,
+            plays: Arc::new(plays),
+            stop,
+            meters: Meters::default(),
+            settle_after: settle_after.map(|after| after.iter().copied().map(Duration::from_secs).collect()),
+            sealing: Arc::default(),
+            capture: config.capture.clone(),
+        };
+        Ok(Self { pipeline, config })
+    }
+}

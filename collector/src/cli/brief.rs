@@ -1,0 +1,47 @@
+//! `exhibit brief`: the runbook's update, ready to be sent.
+
+use anyhow::Result;
+use clap::Args;
+use evidence_format::id::IncidentId;
+
+use super::times::seconds;
+use super::{Global, incident_or_only, out, out_json};
+use crate::incident::{Incident, brief};
+
+/// Prints an update in the runbook's form: what is known, and what is not
+///
+/// The internal one says who does what. The external one is a draft: it keeps confirmed facts and hypotheses apart, and names
+/// nobody. What goes into both is set with `exhibit change`.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  exhibit brief
+  exhibit brief INC-2026-042 --external > draft.txt")]
+pub(super) struct Arguments {
+    /// The incident; the only open one if there is just one
+    incident: Option<IncidentId>,
+    /// For outside: confirmed facts apart from hypotheses, and no name of ours
+    #[arg(long)]
+    external: bool,
+}
+
+pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
+    let app = global.open().await?;
+    let id = incident_or_only(&app, arguments.incident.as_ref()).await?;
+    let incident = to_the_second(app.pipeline.incident(&id).await?);
+    let text = if arguments.external { brief::external(&incident) } else { brief::internal(&incident) };
+    if !global.json {
+        return out(&text);
+    }
+    out_json(&serde_json::json!({"incident": id, "external": arguments.external, "text": text}))
+}
+
+/// A brief is for people.
+fn to_the_second(incident: Incident) -> Incident {
+    Incident {
+        declared_at: seconds(incident.declared_at),
+        started: incident.started.map(seconds),
+        next_update: incident.next_update.map(seconds),
+        ..incident
+    }
+}

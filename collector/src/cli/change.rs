@@ -1,0 +1,273 @@
+//! `exhibit change`: what is known of an incident, and who does what about it.
+
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use evidence_format::id::IncidentId;
+use evidence_format::time::Timestamp;
+
+use super::times::{moment, moment_ahead};
+use super::{Global, known, tell};
+use crate::clock;
+use crate::incident::{
+    Affects, Answer, Incident, Line, Name, Pivot, PlayName, Prose, Report, Role, Severity, Standing, Status, Topic, Wish,
+};
+
+/// Changes what is known of an incident, or who does what about it
+///
+/// All that one call asks for is changed together, or nothing is.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  exhibit change INC-2026-042 --role commander=alice --role technical-lead=bob
+  exhibit change INC-2026-042 --sev 1 --reason 'Customer data was read' --customer-data yes
+  exhibit change INC-2026-042 --status contained --next-update 1h --doing 'Rotate the key' --owner bob
+  exhibit change INC-2026-042 --hypothesis 'Artifacts may have been replaced'
+  exhibit change INC-2026-042 --confirm 2 --done 1")]
+pub(super) struct Arguments {
+    /// The incident
+    incident: IncidentId,
+    #[command(flatten)]
+    wanted: Wanted,
+    #[command(flatten)]
+    with: With,
+}
+
+/// What is to be changed.
+#[derive(Args, Clone, Default, PartialEq)]
+struct Wanted {
+    /// Its short name
+    #[arg(long, value_name = "TEXT")]
+    title: Option<Name>,
+    /// Its severity, with a --reason
+    #[arg(long, value_name = "SEV", requires = "reason")]
+    sev: Option<Severity>,
+    /// How far the response is: investigating (again: with a --reason), contained, recovering
+    #[arg(long)]
+    status: Option<Status>,
+    /// When it started
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    started: Option<Timestamp>,
+    /// By which play it is responded to, with a --reason
+    #[arg(long, value_name = "NAME", requires = "reason")]
+    play: Option<PlayName>,
+    /// Who has a role: commander, technical-lead, communications-lead, evidence-owner, business-owner; `ROLE=` is nobody; may
+    /// be repeated
+    #[arg(long, value_name = "ROLE=NAME")]
+    role: Vec<RoleGiven>,
+    /// What to look for in particular, such as access-key=AKIA… or user=alice; may be repeated
+    #[arg(long, value_name = "KIND=VALUE")]
+    pivot: Vec<Pivot>,
+    #[command(flatten)]
+    report: ReportArguments,
+    #[command(flatten)]
+    affects: AffectsArguments,
+    #[command(flatten)]
+    updates: Updates,
+}
+
+/// The initial report.
+#[derive(Args, Clone, Default, PartialEq)]
+#[command(next_help_heading = "Initial report")]
+struct ReportArguments {
+    /// Who reported it
+    #[arg(long, value_name = "NAME")]
+    reported_by: Option<Name>,
+    /// When it was reported
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    reported_at: Option<Timestamp>,
+    /// One more affected system; may be repeated
+    #[arg(long, value_name = "NAME")]
+    affected: Vec<Name>,
+    /// The suspected impact
+    #[arg(long, value_name = "TEXT")]
+    suspected_impact: Option<Line>,
+    /// The current evidence
+    #[arg(long, value_name = "TEXT")]
+    evidence: Option<Prose>,
+}
+
+/// What may be affected.
+#[derive(Args, Clone, Default, PartialEq)]
+#[command(next_help_heading = "What may be affected")]
+struct AffectsArguments {
+    /// Customer data: yes, no, unknown
+    #[arg(long, value_name = "ANSWER")]
+    customer_data: Option<Answer>,
+    /// Production availability
+    #[arg(long, value_name = "ANSWER")]
+    availability: Option<Answer>,
+    /// Privileged access
+    #[arg(long, value_name = "ANSWER")]
+    privileged_access: Option<Answer>,
+}
+
+/// What updates say.
+#[derive(Args, Clone, Default, PartialEq)]
+#[command(next_help_heading = "What updates say")]
+struct Updates {
+    /// A confirmed fact: which data or services are affected
+    #[arg(long, value_name = "TEXT")]
+    impact: Vec<Line>,
+    /// A confirmed fact: what happened
+    #[arg(long, value_name = "TEXT")]
+    happened: Vec<Line>,
+    /// What customers should do
+    #[arg(long, value_name = "TEXT")]
+    advice: Vec<Line>,
+    /// What is thought and not known; once it is confirmed, it is a fact about the impact, or what --about says
+    #[arg(long, value_name = "TEXT")]
+    hypothesis: Vec<Line>,
+    /// The statement of this number is a fact now (`exhibit status` has the numbers)
+    #[arg(long, value_name = "ID")]
+    confirm: Vec<u64>,
+    /// The statement of this number no longer holds; of a fact, with a --reason
+    #[arg(long, value_name = "ID")]
+    withdraw: Vec<u64>,
+    /// What somebody does now, or next
+    #[arg(long, value_name = "TEXT")]
+    doing: Option<Line>,
+    /// The action of this number is done, or given up
+    #[arg(long, value_name = "ID")]
+    done: Vec<u64>,
+    /// When the next update is due: a time, or from now on, such as 30m; none
+    #[arg(long, value_name = "TIME")]
+    next_update: Option<NextUpdate>,
+}
+
+/// What says more about a change.
+#[derive(Args, Clone)]
+#[command(next_help_heading = "More about these")]
+struct With {
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<Line>,
+    /// Who does what --doing says
+    #[arg(long, value_name = "NAME", requires = "doing")]
+    owner: Option<Name>,
+    /// What --hypothesis is about: impact, what-happened, customer-action
+    #[arg(long, value_name = "TOPIC", requires = "hypothesis", value_parser = topic, default_value = "impact")]
+    about: Topic,
+    /// What came of what is --done
+    #[arg(long, value_name = "TEXT", requires = "done")]
+    outcome: Option<Line>,
+}
+
+/// A role and who has it.
+#[derive(Clone, PartialEq)]
+struct RoleGiven {
+    role: Role,
+    to: Option<Name>,
+}
+
+/// When the next update is due.
+#[derive(Clone, Copy, PartialEq)]
+struct NextUpdate(Option<Timestamp>);
+
+impl FromStr for RoleGiven {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (role, name) = text.split_once('=').context("expected ROLE=NAME, such as commander=alice")?;
+        let to = if name.trim().is_empty() { None } else { Some(name.parse()?) };
+        Ok(Self { role: role.parse()?, to })
+    }
+}
+
+impl FromStr for NextUpdate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" { Ok(Self(None)) } else { moment_ahead(text).map(|at| Self(Some(at))) }
+    }
+}
+
+fn topic(text: &str) -> Result<Topic, String> {
+    match text {
+        "impact" => Ok(Topic::Impact),
+        "what-happened" => Ok(Topic::WhatHappened),
+        "customer-action" => Ok(Topic::CustomerAction),
+        _ => Err("expected impact, what-happened or customer-action".to_owned()),
+    }
+}
+
+pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
+    let Arguments { incident: id, wanted, with } = arguments;
+    if wanted == Wanted::default() {
+        bail!("say what to change, such as --role commander=alice: `exhibit change --help` tells all that can be")
+    }
+    let app = global.open().await?;
+    known(&app, &id).await?;
+    let wishes = wanted.wishes(&app.pipeline.incident(&id).await?, &with);
+    let changes = app.pipeline.grant(&id, &global.by(), &wishes).await?;
+    tell(global, &id, &changes)
+}
+
+impl Wanted {
+    /// In this order: what is closed has to be opened before anything else of it changes.
+    fn wishes(self, incident: &Incident, with: &With) -> Vec<Wish> {
+        let reason = || with.reason.clone();
+        let given = |what: &str| reason().unwrap_or_else(|| unreachable!("the command line asks for a reason of {what}"));
+        let mut wishes = Vec::new();
+        wishes.extend(self.status.map(|to| Wish::ChangeStatus { to, reason: reason() }));
+        wishes.extend(self.title.map(|to| Wish::Rename { to }));
+        wishes.extend(self.sev.map(|to| Wish::ChangeSeverity { to, reason: given("--sev") }));
+        wishes.extend(self.started.map(|to| Wish::SetStarted { to }));
+        wishes.extend(self.play.map(|to| Wish::ChangePlay { to, reason: given("--play") }));
+        wishes.extend(self.role.into_iter().map(|RoleGiven { role, to }| Wish::AssignRole { role, to }));
+        wishes.push(Wish::ChangeReport { to: self.report.over(&incident.report) });
+        wishes.push(Wish::ChangeAffects { to: self.affects.over(incident.affects) });
+        wishes.extend(self.pivot.into_iter().map(|pivot| Wish::AddPivot { pivot }));
+        wishes.extend(self.updates.wishes(with));
+        wishes
+    }
+}
+
+impl ReportArguments {
+    /// The report that there is, with what is new.
+    fn over(self, report: &Report) -> Report {
+        let mut affected_systems = report.affected_systems.clone();
+        affected_systems.extend(self.affected.into_iter().filter(|system| !report.affected_systems.contains(system)));
+        let reported_at = match (&self.reported_by, report.reported_at) {
+            (Some(_), None) => Some(clock::now()), // as when an incident is declared
+            (_, known) => known,
+        };
+        Report {
+            reported_by: self.reported_by.or_else(|| report.reported_by.clone()),
+            reported_at: self.reported_at.or(reported_at),
+            affected_systems,
+            suspected_impact: self.suspected_impact.or_else(|| report.suspected_impact.clone()),
+            current_evidence: self.evidence.or_else(|| report.current_evidence.clone()),
+        }
+    }
+}
+
+impl AffectsArguments {
+    fn over(&self, affects: Affects) -> Affects {
+        Affects {
+            customer_data: self.customer_data.unwrap_or(affects.customer_data),
+            production_availability: self.availability.unwrap_or(affects.production_availability),
+            privileged_access: self.privileged_access.unwrap_or(affects.privileged_access),
+        }
+    }
+}
+
+impl Updates {
+    fn wishes(self, with: &With) -> Vec<Wish> {
+        let reason = || with.reason.clone();
+        let state = |topic, standing| move |text| Wish::State { topic, standing, text };
+        let stand = |to| move |id| Wish::ChangeStanding { id, to, reason: reason() };
+        let mut wishes = Vec::new();
+        wishes.extend(self.happened.into_iter().map(state(Topic::WhatHappened, Standing::Confirmed)));
+        wishes.extend(self.impact.into_iter().map(state(Topic::Impact, Standing::Confirmed)));
+        wishes.extend(self.advice.into_iter().map(state(Topic::CustomerAction, Standing::Confirmed)));
+        wishes.extend(self.hypothesis.into_iter().map(state(with.about, Standing::Hypothesis)));
+        wishes.extend(self.confirm.into_iter().map(stand(Standing::Confirmed)));
+        wishes.extend(self.withdraw.into_iter().map(stand(Standing::Withdrawn)));
+        wishes.extend(self.done.into_iter().map(|id| Wish::EndAction { id, outcome: with.outcome.clone() }));
+        wishes.extend(self.doing.map(|text| Wish::BeginAction { text, owner: with.owner.clone() }));
+        wishes.extend(self.next_update.map(|NextUpdate(to)| Wish::SetNextUpdate { to }));
+        wishes
+    }
+}

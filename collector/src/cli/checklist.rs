@@ -1,0 +1,174 @@
+//! `exhibit checklist`: what is to be done, how far it is, and what is missing before the incident may be closed.
+
+use anyhow::{Result, bail};
+use clap::{ArgGroup, Args};
+use evidence_format::id::IncidentId;
+
+use super::{Global, incident_or_only, out, out_json, tell};
+use crate::clock;
+use crate::incident::view::{ClosureItemView, ListView, StepView, View};
+use crate::incident::{ClosureItem, CorrectiveAction, Day, Line, Name, StepId, StepState, Wish};
+
+/// Shows an incident's checklists, or goes on with one thing of them
+///
+/// The lists are those of the runbook: the first 15 minutes, the investigation, the response play, the closure. Corrective
+/// actions stand behind them.
+#[derive(Args)]
+#[command(
+    group = ArgGroup::new("what").args(["step", "give", "waive", "withdraw", "action", "assign", "action_done"]),
+    after_help = "\
+Examples:
+  exhibit checklist
+  exhibit checklist INC-2026-042 first-15-1 --state done --owner alice --note 'Channel #inc-042'
+  exhibit checklist INC-2026-042 --give root-cause --note 'A key in a public repository'
+  exhibit checklist INC-2026-042 --waive notifications --reason 'No customer is affected' --by-whom 'Carol, legal'
+  exhibit checklist INC-2026-042 --action 'Scan repositories for keys' --owner bob --due 2026-12-18"
+)]
+pub(super) struct Arguments {
+    /// The incident; the only open one if there is just one
+    incident: Option<IncidentId>,
+    /// A step, by its id
+    step: Option<StepId>,
+    /// How far the step is: open, doing, done, not-applicable (with a --note)
+    #[arg(long, requires = "step")]
+    state: Option<StepState>,
+    /// Who does the step, or the corrective action
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["give", "waive", "withdraw", "action_done"], requires = "what")]
+    owner: Option<Name>,
+    /// What came of it
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["waive", "withdraw", "action", "assign"], requires = "what")]
+    note: Option<Line>,
+    /// Fulfil an item of the closure checklist, with a --note
+    #[arg(long, value_name = "ITEM", requires = "note")]
+    give: Option<ClosureItem>,
+    /// Waive an item of the closure checklist, with a --reason
+    #[arg(long, value_name = "ITEM", requires = "reason")]
+    waive: Option<ClosureItem>,
+    /// Take either back, with a --reason
+    #[arg(long, value_name = "ITEM", requires = "reason")]
+    withdraw: Option<ClosureItem>,
+    /// Why
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["step", "give", "action", "assign", "action_done"], requires = "what")]
+    reason: Option<Line>,
+    /// Who answers for what is waived [default: who types this]
+    #[arg(long, value_name = "NAME", requires = "waive")]
+    by_whom: Option<Name>,
+    /// Add a corrective action
+    #[arg(long, value_name = "TEXT")]
+    action: Option<Line>,
+    /// Give the corrective action of this number an --owner, or another date
+    #[arg(long, value_name = "ID")]
+    assign: Option<u64>,
+    /// The corrective action of this number is done
+    #[arg(long, value_name = "ID")]
+    action_done: Option<u64>,
+    /// Until when the corrective action is to be done: 2026-12-18
+    #[arg(long, value_name = "DATE", conflicts_with_all = ["step", "give", "waive", "withdraw", "action_done"], requires = "what")]
+    due: Option<Day>,
+}
+
+pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
+    let app = global.open().await?;
+    let id = incident_or_only(&app, arguments.incident.as_ref()).await?;
+    if let Some(wish) = arguments.wish()? {
+        let changes = app.pipeline.grant(&id, &global.by(), &[wish]).await?;
+        return tell(global, &id, &changes);
+    }
+    let view = View::of(&app.pipeline.incident(&id).await?, clock::now());
+    if !global.json {
+        return out(&lists(&view));
+    }
+    out_json(&serde_json::json!({
+        "incident": view.incident,
+        "checklists": view.checklists,
+        "closure": view.closure,
+        "correctiveActions": view.corrective_actions,
+    }))
+}
+
+impl Arguments {
+    /// What is wished for; `None` is to be shown the lists.
+    fn wish(self) -> Result<Option<Wish>> {
+        let Self { step, state, owner, note, give, waive, withdraw, reason, by_whom, action, assign, action_done, due, .. } =
+            self;
+        let note_of = |note: Option<Line>| note.ok_or_else(|| anyhow::anyhow!("a closure item is given with a --note"));
+        let reason_of = |reason: Option<Line>| reason.ok_or_else(|| anyhow::anyhow!("say why with a --reason"));
+        Ok(Some(match (step, give, waive, withdraw) {
+            (Some(step), ..) if state.is_none() && owner.is_none() && note.is_none() => {
+                bail!("what about step {step}? give it a --state, an --owner or a --note")
+            }
+            (Some(step), ..) => Wish::ChangeStep { step, state, owner, note },
+            (_, Some(item), ..) => Wish::GiveClosure { item, note: note_of(note)? },
+            (_, _, Some(item), _) => Wish::WaiveClosure { item, reason: reason_of(reason)?, by: by_whom },
+            (_, _, _, Some(item)) => Wish::WithdrawClosure { item, reason: reason_of(reason)? },
+            _ => match (action, assign, action_done) {
+                (Some(what), ..) => Wish::AddCorrectiveAction { what, owner, due },
+                (_, Some(id), _) => Wish::AssignCorrectiveAction { id, owner, due },
+                (_, _, Some(id)) => Wish::FinishCorrectiveAction { id, note },
+                _ => return Ok(None),
+            },
+        }))
+    }
+}
+
+/// All lists for people. Texts in it were parsed, and hold no control characters.
+fn lists(view: &View) -> String {
+    let mut text = format!("{} {} ({}, {})\n", view.incident, view.name, view.severity, view.status);
+    for list in &view.checklists {
+        text.push_str(&list_text(list));
+    }
+    let (closure, required) = (&view.closure, view.closure.items.iter().filter(|item| item.required));
+    let answered = required.clone().filter(|item| item.answered.is_some()).count();
+    text.push_str(&format!("\nClosure: {answered} of {}\n", required.count()));
+    closure.items.iter().for_each(|item| text.push_str(&item_text(item)));
+    if let Some(due) = closure.review_due {
+        text.push_str(&format!("  review is due by {due}{}\n", if closure.review_late { ", which has passed" } else { "" }));
+    }
+    text.push_str("\nCorrective actions\n");
+    if view.corrective_actions.is_empty() {
+        text.push_str("  none\n");
+    }
+    view.corrective_actions.iter().for_each(|action| text.push_str(&action_text(action)));
+    text
+}
+
+fn list_text(list: &ListView) -> String {
+    let width = list.steps.iter().map(|step| step.step.id.as_str().len()).max().unwrap_or(0);
+    let steps: String = list.steps.iter().map(|step| step_text(step, width)).collect();
+    format!("\n{}: {} of {}\n{steps}", list.title, list.settled, list.steps.len())
+}
+
+fn step_text(step: &StepView, width: usize) -> String {
+    let StepView { step, progress } = step;
+    let state = match progress.state {
+        StepState::NotApplicable => "n/a", // the word would push all others aside
+        state => state.as_str(),
+    };
+    let owner = progress.owner.as_ref().map(|owner| format!(" [{owner}]")).unwrap_or_default();
+    let mut text = format!("  {state:<5}  {:<width$}  {}{owner}\n", step.id, step.text);
+    if let Some(note) = &progress.note {
+        text.push_str(&format!("  {:<5}  {:<width$}    {note}\n", "", ""));
+    }
+    text
+}
+
+fn item_text(item: &ClosureItemView) -> String {
+    let state = match &item.answered {
+        Some(answered) if answered.waived => "waived",
+        Some(_) => "given",
+        None if item.required => "missing",
+        None => "not asked",
+    };
+    let mut text = format!("  {state:<9}  {:<18}  {}\n", item.item, item.text);
+    if let Some(answered) = &item.answered {
+        text.push_str(&format!("  {:<9}  {:<18}    {}: {}\n", "", "", answered.by, answered.note));
+    }
+    text
+}
+
+fn action_text(action: &CorrectiveAction) -> String {
+    let state = if action.done.is_some() { "done" } else { "open" };
+    let owner = action.owner.as_ref().map_or("no owner".to_owned(), ToString::to_string);
+    let due = action.due.map_or("no date".to_owned(), |due| format!("due {due}"));
+    format!("  {state:<5}  {:>3}  {} [{owner}, {due}]\n", action.id, action.what)
+}

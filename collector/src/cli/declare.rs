@@ -1,0 +1,168 @@
+//! `exhibit declare`, and what it has in common with `exhibit capture`.
+
+use std::time::Duration;
+
+use agent::terminal::duration;
+use anyhow::Result;
+use clap::Args;
+use evidence_format::coverage::Window;
+use evidence_format::id::IncidentId;
+use evidence_format::time::Timestamp;
+
+use super::times::moment;
+use super::{Global, out, out_json};
+use crate::app::App;
+use crate::clock;
+use crate::incident::{
+    Affects, Answer, CaptureAsk, Declaration, Line, Name, Pivot, PlayName, Prose, Report, Severity, SourceName,
+};
+use crate::pipeline::Declaring;
+
+/// Declares an incident without capturing anything yet
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  exhibit declare --title 'Leaked deploy key' --sev 2 --play leaked-secret --pivot access-key=AKIAIOSFODNN7EXAMPLE")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    incident: IncidentArguments,
+}
+
+/// What is known of an incident when it is declared.
+#[derive(Args, Clone)]
+pub(super) struct IncidentArguments {
+    /// The incident's short name, for people
+    #[arg(long, value_name = "TEXT", required_unless_present = "incident")]
+    pub(super) title: Option<Name>,
+    /// Severity: 1 to 4, as in the runbook
+    #[arg(long, value_name = "SEV", required_unless_present = "incident")]
+    pub(super) sev: Option<Severity>,
+    /// The play: general, leaked-secret, ci-token, cloud-admin, or one of your own
+    #[arg(long, value_name = "NAME", default_value = "general")]
+    play: PlayName,
+    /// Its id, such as INC-2026-042; one is drawn if there is none
+    #[arg(long, value_name = "ID")]
+    pub(super) incident: Option<IncidentId>,
+    /// When it started
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    started: Option<Timestamp>,
+    /// Who reported it
+    #[arg(long, value_name = "NAME")]
+    reported_by: Option<Name>,
+    /// An affected system; may be repeated
+    #[arg(long, value_name = "NAME")]
+    affected: Vec<Name>,
+    /// The suspected impact
+    #[arg(long, value_name = "TEXT", visible_alias = "suspected-impact")]
+    impact: Option<Line>,
+    /// The current evidence
+    #[arg(long, value_name = "TEXT")]
+    evidence: Option<Prose>,
+    /// Customer data may be affected: yes, no, unknown
+    #[arg(long, value_name = "ANSWER", default_value = "unknown")]
+    customer_data: Answer,
+    /// Production availability may be affected
+    #[arg(long, value_name = "ANSWER", default_value = "unknown")]
+    availability: Answer,
+    /// Privileged access may be affected
+    #[arg(long, value_name = "ANSWER", default_value = "unknown")]
+    privileged_access: Answer,
+    /// What to look for in particular, such as access-key=AKIA… or user=alice; may be repeated
+    #[arg(long, value_name = "KIND=VALUE")]
+    pivot: Vec<Pivot>,
+    /// The same key twice is the same incident
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+}
+
+/// What is to be captured.
+#[derive(Args, Clone)]
+pub(super) struct CaptureArguments {
+    /// This source and no other; may be repeated [default: those of the play]
+    #[arg(long, value_name = "NAME")]
+    source: Vec<SourceName>,
+    /// This account and no other; may be repeated
+    #[arg(long, value_name = "ID")]
+    account: Vec<String>,
+    /// This region and no other; may be repeated
+    #[arg(long, value_name = "NAME")]
+    region: Vec<String>,
+    /// What happened in this time before now: 6h, 3d [default: the play's window]
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with_all = ["from", "until"])]
+    last: Option<Duration>,
+    /// What happened from then: 2026-11-23T13:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = moment, requires = "until")]
+    from: Option<Timestamp>,
+    /// What happened before then
+    #[arg(long, value_name = "TIME", value_parser = moment, requires = "from")]
+    until: Option<Timestamp>,
+    /// Seal what there is after this long, and go on into a supplement [default: 15m, or the configuration's]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    deadline: Option<Duration>,
+}
+
+impl IncidentArguments {
+    /// The declaration. An id is drawn where none was given.
+    pub(super) async fn declaring(self, app: &App, by: Name, capture: Option<CaptureAsk>) -> Result<Declaring> {
+        let incident = match self.incident {
+            Some(incident) => incident,
+            None => app.pipeline.next_incident().await?,
+        };
+        let now = clock::now();
+        let report = Report {
+            reported_by: self.reported_by,
+            reported_at: None,
+            affected_systems: self.affected,
+            suspected_impact: self.impact,
+            current_evidence: self.evidence,
+        };
+        let affects = Affects {
+            customer_data: self.customer_data,
+            production_availability: self.availability,
+            privileged_access: self.privileged_access,
+        };
+        let declaration = Declaration {
+            incident,
+            name: self.title.ok_or_else(|| anyhow::anyhow!("an incident needs a --title"))?,
+            severity: self.sev.ok_or_else(|| anyhow::anyhow!("an incident needs a --sev"))?,
+            play: self.play,
+            checklist: Vec::new(),
+            started: self.started,
+            report: Report { reported_at: report.reported_by.as_ref().map(|_| now), ..report },
+            affects,
+            pivots: self.pivot,
+            trigger: Some(Line::escaped("command line")),
+        };
+        Ok(Declaring { declaration, by, capture, idempotency_key: self.idempotency_key })
+    }
+}
+
+impl CaptureArguments {
+    /// What is asked for.
+    pub(super) fn ask(&self, app: &App) -> CaptureAsk {
+        let now = clock::now();
+        let before = |last: Duration| {
+            let from = now.unix_nanoseconds() - i128::try_from(last.as_nanos()).unwrap_or(i128::MAX);
+            Timestamp::from_unix_nanoseconds(from).map(|from| Window { from, until: now })
+        };
+        let between = self.from.zip(self.until).map(|(from, until)| Window { from, until });
+        CaptureAsk {
+            window: self.last.and_then(before).or(between),
+            sources: self.source.clone(),
+            accounts: self.account.clone(),
+            regions: self.region.clone(),
+            deadline_seconds: self.deadline.map_or(app.config.capture.deadline_seconds, |deadline| deadline.as_secs()),
+        }
+    }
+}
+
+pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
+    let app = global.open().await?;
+    let declaring = arguments.incident.declaring(&app, global.by(), None).await?;
+    let (incident, is_new) = app.pipeline.declare(declaring).await?;
+    if global.json {
+        return out_json(&serde_json::json!({"incident": incident, "new": is_new}));
+    }
+    let word = if is_new { "declared" } else { "was declared before" };
+    out(&format!("{incident} {word}\n\ncapture evidence with\n  exhibit capture --incident {incident}\n"))
+}

@@ -1,0 +1,27 @@
+//! Ctrl-C: the first seals what is there, the second gives up at once and loses nothing that was kept.
+
+use std::io::{self, Write};
+use std::process;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// 128 and the number of SIGINT, as shells have it.
+const INTERRUPTED: i32 = 130;
+
+/// A token that the first Ctrl-C, or a service manager's SIGTERM, cancels.
+pub(super) fn token() -> io::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::spawn(async move {
+        let mut next = async || tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} };
+        next().await;
+        let _ = writeln!(io::stderr(), "\rexhibit: stopping, and sealing what is there; once more gives up at once");
+        token.cancel();
+        next().await;
+        let _ = writeln!(io::stderr(), "\rexhibit: interrupted; what was captured is kept, `exhibit settle` goes on");
+        process::exit(INTERRUPTED);
+    });
+    Ok(stop)
+}

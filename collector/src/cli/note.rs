@@ -1,0 +1,45 @@
+//! `exhibit note`.
+
+use std::io::Read;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use evidence_format::id::IncidentId;
+
+use super::{Global, input, known, tell};
+use crate::incident::{PROSE_BYTES_MAX, Prose, Wish};
+
+/// Writes something down on an incident's timeline
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  exhibit note INC-2026-042 'Key AKIA… was last used on Friday, says Bob'
+  kubectl get events | exhibit note INC-2026-042 -")]
+pub(super) struct Arguments {
+    /// The incident
+    incident: IncidentId,
+    /// The words, or - for standard input
+    #[arg(required = true)]
+    text: Vec<String>,
+}
+
+pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
+    let app = global.open().await?;
+    known(&app, &arguments.incident).await?;
+    let text = match arguments.text.as_slice() {
+        [dash] if dash == "-" => read()?,
+        words => words.join(" "),
+    };
+    let hint = || {
+        format!("cannot note that: what is long or no plain text is attached, with `exhibit attach {} FILE`", arguments.incident)
+    };
+    let text: Prose = text.parse().with_context(hint)?;
+    let changes = app.pipeline.grant(&arguments.incident, &global.by(), &[Wish::Note { text }]).await?;
+    tell(global, &arguments.incident, &changes)
+}
+
+fn read() -> Result<String> {
+    let mut bytes = Vec::new();
+    input().take(PROSE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).context("cannot read standard input")?;
+    String::from_utf8(bytes).context("standard input is no text: attach it with `exhibit attach`")
+}

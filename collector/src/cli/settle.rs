@@ -1,0 +1,29 @@
+//! `exhibit settle`: what is due, where no daemon runs.
+
+use anyhow::Result;
+use clap::Args;
+
+use super::capture::finish;
+use super::times::seconds;
+use super::{Global, interrupt, out, out_json};
+
+/// Does what is due: sources that are asked again for what came late, and captures that were cut off
+#[derive(Args)]
+pub(super) struct Arguments {}
+
+pub(super) async fn run(global: &Global, _: &Arguments) -> Result<()> {
+    let app = global.open_until(interrupt::token()?).await?;
+    let mut sealed = Vec::new();
+    for id in app.pipeline.parts.ledger.incidents().await? {
+        let before = app.pipeline.parts.ledger.bundles(&id).await?.len();
+        finish(&app, &id, global.quiet).await?;
+        sealed.extend(app.pipeline.parts.ledger.bundles(&id).await?.into_iter().skip(before));
+    }
+    let next = app.pipeline.next_due().await?;
+    if global.json {
+        let ids: Vec<_> = sealed.iter().map(|row| row.id).collect();
+        return out_json(&serde_json::json!({"bundles": ids, "next_due": next}));
+    }
+    let next = next.map_or_else(|| "nothing is due later".to_owned(), |next| format!("the next is due at {}", seconds(next)));
+    out(&format!("{} bundles sealed; {next}\n", sealed.len()))
+}

@@ -1,0 +1,225 @@
+//! `exhibit status`: one incident in full, or all in a list.
+
+use anyhow::Result;
+use clap::Args;
+use evidence_format::id::IncidentId;
+use evidence_format::safe::safe;
+use evidence_format::time::Timestamp;
+use serde::Serialize;
+
+use super::table::table;
+use super::times::{seconds, shortened};
+use super::{Global, known, out, out_json};
+use crate::app::App;
+use crate::clock;
+use crate::incident::view::View;
+use crate::incident::{Change, Entry, Incident, Standing};
+use crate::pipeline::ATTACHED;
+use crate::store::ledger::{PassRow, PassState};
+
+/// Shows what is known of an incident and its evidence, or lists all incidents
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// The incident; all of them if none is named
+    incident: Option<IncidentId>,
+}
+
+/// A pass for programs.
+#[derive(Serialize)]
+struct PassView<'a> {
+    source: &'a str,
+    pass: u32,
+    kind: &'static str,
+    state: &'static str,
+    due_at: Timestamp,
+}
+
+pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
+    let app = global.open().await?;
+    let Some(id) = &arguments.incident else { return list(global, &app).await };
+    known(&app, id).await?;
+    let view = View::of(&app.pipeline.incident(id).await?, clock::now());
+    let passes = app.pipeline.parts.ledger.passes(id).await?;
+    if global.json {
+        let passes: Vec<_> = passes.iter().map(pass_view).collect();
+        let mut json = serde_json::to_value(&view)?;
+        json["passes"] = serde_json::to_value(&passes)?;
+        return out_json(&json);
+    }
+    out(&format!("{}{}{}", full(&view), passes_table(&passes, &app.pipeline.entries(id).await?), more(id)))
+}
+
+async fn list(global: &Global, app: &App) -> Result<()> {
+    let mut incidents = Vec::new();
+    for id in app.pipeline.parts.ledger.incidents().await? {
+        incidents.push(app.pipeline.incident(&id).await?);
+    }
+    if global.json {
+        return incidents.iter().try_for_each(|incident| out_json(&View::of(incident, clock::now())));
+    }
+    if incidents.is_empty() {
+        return out("no incident has been declared\n");
+    }
+    let row = |incident: &Incident| {
+        [
+            incident.id.to_string(),
+            incident.severity.to_string(),
+            incident.status.to_string(),
+            seconds(incident.declared_at).to_string(),
+            incident.evidence.bundles.to_string(),
+            incident.evidence.gaps.to_string(),
+            safe(incident.name.as_str()),
+        ]
+    };
+    let rows: Vec<_> = incidents.iter().map(row).collect();
+    out(&table(["incident", "severity", "status", "declared", "bundles", "gaps", "name"], &rows))
+}
+
+fn pass_view(row: &PassRow) -> PassView<'_> {
+    PassView {
+        source: &row.pass.key.source,
+        pass: row.pass.key.pass,
+        kind: row.pass.kind.as_str(),
+        state: row.state.as_str(),
+        due_at: row.pass.due_at,
+    }
+}
+
+/// Captures, and what of attachments did not come to be.
+fn passes_table(passes: &[PassRow], entries: &[Entry]) -> String {
+    let is_shown = |row: &&PassRow| row.pass.key.source != ATTACHED || row.state != PassState::Sealed;
+    let row = |row: &PassRow| {
+        let due = match row.state {
+            PassState::Waiting if row.pass.due_at <= clock::now() => "now: run `exhibit settle`".to_owned(),
+            PassState::Waiting => seconds(row.pass.due_at).to_string(),
+            PassState::Failed => shortened(&reason(row, entries)),
+            PassState::Capturing | PassState::Sealed => String::new(),
+        };
+        [
+            safe(&row.pass.key.source),
+            row.pass.key.pass.to_string(),
+            row.pass.kind.as_str().to_owned(),
+            row.state.as_str().to_owned(),
+            due,
+        ]
+    };
+    let rows: Vec<_> = passes.iter().filter(is_shown).map(row).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    "\n".to_owned() + &table(["source", "pass", "kind", "state", "due, or why not"], &rows)
+}
+
+/// Why there is no bundle of a pass.
+fn reason(row: &PassRow, entries: &[Entry]) -> String {
+    let key = &row.pass.key;
+    if key.source == ATTACHED {
+        return "cut off: attach it again".to_owned();
+    }
+    let said = entries.iter().rev().find_map(|entry| match &entry.change {
+        Change::CaptureFailed { source, pass, error } if source.as_str() == key.source && *pass == u64::from(key.pass) => {
+            Some(error.to_string())
+        }
+        _ => None,
+    });
+    said.unwrap_or_else(|| "nothing to ask: `exhibit sources check` says why".to_owned())
+}
+
+fn more(id: &IncidentId) -> String {
+    format!("\nsee\n  exhibit checklist {id}\n  exhibit bundles {id}\n  exhibit timeline {id}\n")
+}
+
+/// The incident for people. Names and texts in it were parsed, and hold no control characters.
+fn full(view: &View) -> String {
+    let mut text = format!("{} {}\n\n", view.incident, view.name);
+    for (what, value) in facts(view).into_iter().chain(who(view)) {
+        text.push_str(&format!("{what:<20} {value}\n"));
+    }
+    let statements: Vec<_> = view.statements.iter().filter(|said| said.standing != Standing::Withdrawn).collect();
+    if !statements.is_empty() {
+        text.push_str("\nstatements\n");
+    }
+    for said in statements {
+        text.push_str(&format!("  {:>3}  {:<10}  {}: {}\n", said.id, said.standing, said.topic, said.text));
+    }
+    if !view.actions.is_empty() {
+        text.push_str("\nactions\n");
+    }
+    for action in &view.actions {
+        let owner = action.owner.as_ref().map_or("no owner".to_owned(), ToString::to_string);
+        text.push_str(&format!("  {:>3}  {} [{owner}]\n", action.id, action.text));
+    }
+    text
+}
+
+fn facts(view: &View) -> Vec<(&'static str, String)> {
+    let due = view.response_due.map(|day| format!(", by {day}")).unwrap_or_default();
+    let pivots: Vec<_> = view.pivots.iter().map(|pivot| safe(&pivot.to_string())).collect();
+    let closed = view.closed_at.map(|at| format!(" at {}", seconds(at))).unwrap_or_default();
+    let evidence = &view.evidence;
+    let more = evidence.provisional_until.map(|until| format!("; more may come until {}", seconds(until))).unwrap_or_default();
+    vec![
+        ("severity", format!("{}: {}", view.severity, view.definition)),
+        ("response", format!("{}{due}", view.response_target)),
+        ("status", format!("{}{closed}", view.status)),
+        ("started", or_not_set(view.started.map(seconds))),
+        ("declared", format!("{} by {}", seconds(view.declared_at), view.declared_by)),
+        ("play", view.play.to_string()),
+        ("looked for", if pivots.is_empty() { "nothing in particular".to_owned() } else { pivots.join(", ") }),
+        ("may be affected", view.affects.to_string()),
+        ("initial report", report(view)),
+        (
+            "evidence",
+            format!(
+                "bundles {}, records {}, gaps {}, findings {}{more}",
+                evidence.bundles, evidence.records, evidence.gaps, evidence.findings
+            ),
+        ),
+        (
+            "next update",
+            format!("{}{}", or_not_set(view.next_update.map(seconds)), if view.update_overdue { ", overdue" } else { "" }),
+        ),
+    ]
+}
+
+fn who(view: &View) -> Vec<(&'static str, String)> {
+    let mut lines: Vec<_> = view
+        .roles
+        .iter()
+        .map(|role| (role.role.as_str(), role.holder.as_ref().map_or("nobody".to_owned(), ToString::to_string)))
+        .collect();
+    let first = &view.first_minutes;
+    let left = match first.minutes_left {
+        _ if first.settled == first.steps => String::new(),
+        0 => "; the time is over".to_owned(),
+        left => format!("; {left} minutes left"),
+    };
+    lines.push(("first 15 minutes", format!("{} of {} steps done{left}", first.settled, first.steps)));
+    let (missing, review) = (view.closure.missing.len(), view.closure.review_due);
+    let review =
+        review.map(|day| format!("; review due by {day}{}", if view.closure.review_late { ", which has passed" } else { "" }));
+    let ready = if missing == 0 { "ready".to_owned() } else { format!("{missing} things missing") };
+    lines.push(("closure", ready + &review.unwrap_or_default()));
+    lines
+}
+
+fn report(view: &View) -> String {
+    let report = &view.report;
+    let mut said = Vec::new();
+    said.extend(report.reported_by.as_ref().map(|by| format!("by {by}")));
+    said.extend(report.reported_at.map(|at| format!("at {}", seconds(at))));
+    if !report.affected_systems.is_empty() {
+        let systems: Vec<_> = report.affected_systems.iter().map(ToString::to_string).collect();
+        said.push(format!("about {}", systems.join(", ")));
+    }
+    said.extend(report.suspected_impact.as_ref().map(|impact| format!("impact: {impact}")));
+    said.extend(report.current_evidence.as_ref().map(|evidence| format!("evidence: {}", safe(evidence.as_str()))));
+    if !view.report_missing.is_empty() {
+        said.push(format!("not said: {}", view.report_missing.join(", ")));
+    }
+    said.join("; ")
+}
+
+fn or_not_set(time: Option<Timestamp>) -> String {
+    time.map_or_else(|| "not set".to_owned(), |time| time.to_string())
+}

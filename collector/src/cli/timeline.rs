@@ -1,0 +1,58 @@
+//! `exhibit timeline`: what happened, and what was done about it.
+
+use anyhow::Result;
+use clap::Args;
+use evidence_format::id::IncidentId;
+use evidence_format::safe::safe;
+use evidence_format::time::Timestamp;
+
+use super::times::{milliseconds, moment, shortened};
+use super::{Global, incident_or_only, out, out_json};
+use crate::timeline::{Filter, Read, Row};
+
+/// Shows an incident's timeline: its journal, and every event that its evidence tells of
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  exhibit timeline INC-2026-042 --kind incident --kind evidence
+  exhibit timeline INC-2026-042 --kind aws.ConsoleLogin --json | jq -r .summary")]
+pub(super) struct Arguments {
+    /// The incident; the only open one if there is just one
+    incident: Option<IncidentId>,
+    /// From then: 2026-11-23T13:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    from: Option<Timestamp>,
+    /// Before then
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<Timestamp>,
+    /// Only kinds that begin so, such as aws. or finding; may be repeated
+    #[arg(long, value_name = "KIND")]
+    kind: Vec<String>,
+    /// Only lines that contain this
+    #[arg(long, value_name = "TEXT")]
+    contains: Option<String>,
+}
+
+pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
+    let app = global.open().await?;
+    let incident = incident_or_only(&app, arguments.incident.as_ref()).await?;
+    let entries = app.pipeline.entries(&incident).await?;
+    let filter = Filter {
+        from: arguments.from,
+        until: arguments.until,
+        kinds: arguments.kind.clone(),
+        contains: arguments.contains.clone(),
+    };
+    let mut read = Read::new(&app.pipeline.parts.ledger, &incident, entries, filter);
+    while let Some(row) = read.next().await? {
+        if global.json { out_json(&row)? } else { out(&line(&row))? }
+    }
+    Ok(())
+}
+
+fn line(row: &Row) -> String {
+    let own = row.by.is_some(); // what evidence says is shown as it is
+    let summary = if own { shortened(&row.summary) } else { row.summary.clone() };
+    let by = row.by.as_ref().map(|by| format!("  [{}]", safe(by))).unwrap_or_default();
+    format!("{}  {:<22}  {}{by}\n", milliseconds(row.time), safe(&row.kind), safe(&summary))
+}

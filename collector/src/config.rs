@@ -1,0 +1,135 @@
+//! `exhibit.toml` in the store's folder: everything has a default, and an unknown key is an error.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::incident::nearest;
+use crate::sources::config::SourcesConfig;
+use crate::store::blobs::BlobsConfig;
+
+/// Name of the file.
+pub const FILE: &str = "exhibit.toml";
+
+/// The whole file. Trusted: whoever edits it decides what evidence is taken and where it is kept.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where incidents, journals and timelines are: `sqlite:///path` or `postgres://…`. Absent: SQLite in the store's folder.
+    pub database: Option<String>,
+    /// Where bundles are. Absent: the store's folder.
+    pub blobs: Option<BlobsConfig>,
+    /// A folder of plays that replace or add to those that are built in.
+    pub plays: Option<PathBuf>,
+    /// `[capture]`.
+    pub capture: CaptureConfig,
+    /// `[sources]`.
+    pub sources: SourcesConfig,
+}
+
+/// `[capture]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CaptureConfig {
+    /// Seconds after which what is there is sealed; the rest goes on into a supplement.
+    pub deadline_seconds: u64,
+    /// Bytes of one pass, before compression.
+    pub bytes_max: u64,
+    /// Bytes of one object, such as a log file of the collector's own machine.
+    pub object_bytes_max: u64,
+    /// Seconds after the declaration at which sources are asked again, instead of the times that follow from how late each
+    /// delivers.
+    pub settle_after_seconds: Option<Vec<u64>>,
+}
+
+impl Default for CaptureConfig {
+    /// The runbook's first 15 minutes; 64 GiB, of one object 64 MiB.
+    fn default() -> Self {
+        Self { deadline_seconds: 15 * 60, bytes_max: 64 << 30, object_bytes_max: 64 << 20, settle_after_seconds: None }
+    }
+}
+
+/// The file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// It says what it may not.
+    #[error("{}: {message}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What, and where; with the nearest known key, if one is near.
+        message: String,
+    },
+}
+
+impl Config {
+    /// Reads the file of `store`; without one, everything has its default.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn read(store: &Path) -> Result<Self, ConfigError> {
+        let path = store.join(FILE);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(cause) => return Err(ConfigError::Read { path, cause }),
+        };
+        toml::from_str(&text).map_err(|error| ConfigError::Content { message: explain(&error), path })
+    }
+}
+
+/// toml's message lists all keys that it knows; the nearest to what was written stands in front.
+fn explain(error: &toml::de::Error) -> String {
+    let text = error.to_string();
+    let text = text.trim_end();
+    let quoted: Vec<&str> = error.message().split('`').skip(1).step_by(2).collect();
+    match quoted.split_first() {
+        Some((unknown, known)) if error.message().starts_with("unknown field") => match nearest(unknown, known.iter().copied()) {
+            Some(near) => format!("{text}\nDid you mean `{near}`?"),
+            None => text.to_owned(),
+        },
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join(FILE), text).expect("own folder");
+        Config::read(folder.path())
+    }
+
+    #[test]
+    fn nothing_need_be_said() {
+        assert_eq!(Config::read(Path::new("/nonexistent")).expect("defaults"), Config::default());
+        assert_eq!(read("").expect("defaults"), Config::default());
+    }
+
+    #[test]
+    fn the_example_says_every_default() {
+        let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/exhibit.toml");
+        let text = fs::read_to_string(example).expect("the example");
+        assert_eq!(read(&text).expect("as documented"), Config::default());
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_the_nearest() {
+        let error = read("[sources.aws_cloudtrail]\nenabled = true\nregion = ['eu-west-1']\n").expect_err("unknown").to_string();
+        assert!(error.contains("line 3") && error.contains("unknown field `region`"), "{error}");
+        assert!(error.ends_with("Did you mean `regions`?"), "{error}");
+    }
+}

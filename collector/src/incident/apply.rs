@@ -1,0 +1,315 @@
+//! From entries to an incident. Every entry says what was before; one that contradicts what went before it is refused, since then
+//! entries are missing, doubled or altered.
+
+use evidence_format::time::Timestamp;
+
+use super::checklist::{Answered, CorrectiveAction};
+use super::entry::{Change, Declaration, Entry};
+use super::severity::Status;
+use super::statement::{CurrentAction, Statement};
+use super::{EvidenceCount, Incident};
+
+/// Entries do not make an incident.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ReplayError {
+    /// There are none.
+    #[error("incident has no entries")]
+    Empty,
+    /// It does not begin with its declaration.
+    #[error("incident begins with {found}, not with its declaration")]
+    NotDeclared {
+        /// The first entry's kind.
+        found: &'static str,
+    },
+    /// It is declared again.
+    #[error("entry {seq} declares the incident for the second time")]
+    DeclaredTwice {
+        /// The entry.
+        seq: u64,
+    },
+    /// An entry is missing or doubled.
+    #[error("entry {found} stands where entry {expected} should: entries are missing, doubled or reordered")]
+    Sequence {
+        /// The number that should be.
+        expected: u64,
+        /// The number that is.
+        found: u64,
+    },
+    /// An entry says that something was otherwise than the entries before it say.
+    #[error("entry {seq} ({kind}) contradicts the entries before it: {what}")]
+    Contradicts {
+        /// The entry.
+        seq: u64,
+        /// Its kind.
+        kind: &'static str,
+        /// In what.
+        what: &'static str,
+    },
+}
+
+impl Incident {
+    /// What follows from all entries of an incident, in their order.
+    ///
+    /// # Errors
+    /// See [`ReplayError`].
+    pub fn replay<'e>(entries: impl IntoIterator<Item = &'e Entry>) -> Result<Self, ReplayError> {
+        let mut entries = entries.into_iter();
+        let first = entries.next().ok_or(ReplayError::Empty)?;
+        let mut incident = Self::begin(first)?;
+        entries.try_for_each(|entry| incident.apply(entry))?;
+        Ok(incident)
+    }
+
+    fn begin(first: &Entry) -> Result<Self, ReplayError> {
+        let Change::Declared(declaration) = &first.change else {
+            return Err(ReplayError::NotDeclared { found: first.kind() });
+        };
+        if first.seq != 1 {
+            return Err(ReplayError::Sequence { expected: 1, found: first.seq });
+        }
+        Ok(Self::declared(declaration, first))
+    }
+
+    fn declared(d: &Declaration, first: &Entry) -> Self {
+        Self {
+            id: d.incident.clone(),
+            name: d.name.clone(),
+            severity: d.severity,
+            status: Status::Investigating,
+            declared_at: first.at,
+            declared_by: first.by.clone(),
+            trigger: d.trigger.clone(),
+            opened_at: first.at,
+            closed_at: None,
+            started: d.started,
+            play: d.play.clone(),
+            report: d.report.clone(),
+            affects: d.affects,
+            pivots: d.pivots.clone(),
+            roles: Default::default(),
+            checklist: d.checklist.clone(),
+            progress: Default::default(),
+            closure: Default::default(),
+            corrective_actions: Vec::new(),
+            statements: Vec::new(),
+            actions: Vec::new(),
+            next_update: None,
+            evidence: EvidenceCount::default(),
+            seq: 1,
+            changed_at: first.at,
+        }
+    }
+
+    /// Adds one entry.
+    ///
+    /// # Errors
+    /// It does not follow on the last one, or contradicts those before it; then nothing has changed.
+    pub fn apply(&mut self, entry: &Entry) -> Result<(), ReplayError> {
+        if entry.seq != self.seq + 1 {
+            return Err(ReplayError::Sequence { expected: self.seq + 1, found: entry.seq });
+        }
+        let contradicts = |what| ReplayError::Contradicts { seq: entry.seq, kind: entry.kind(), what };
+        match &entry.change {
+            Change::Declared(_) => return Err(ReplayError::DeclaredTwice { seq: entry.seq }),
+            change if self.apply_facts(change, entry).map_err(contradicts)? => {}
+            change if self.apply_lists(change, entry).map_err(contradicts)? => {}
+            change => self.count(change),
+        }
+        (self.seq, self.changed_at) = (entry.seq, entry.at);
+        Ok(())
+    }
+
+    /// Applies changes of the incident's facts; false if this is none.
+    fn apply_facts(&mut self, change: &Change, entry: &Entry) -> Result<bool, &'static str> {
+        match change.clone() {
+            Change::Renamed { from, to } => replace(&mut self.name, &from, to)?,
+            Change::SeverityChanged { from, to, .. } => replace(&mut self.severity, &from, to)?,
+            Change::StatusChanged { from, to, .. } => self.apply_status(from, to, entry.at)?,
+            Change::StartedChanged { from, to } => replace(&mut self.started, &from, Some(to))?,
+            Change::PlayChanged { from, to, checklist, .. } => {
+                replace(&mut self.play, &from, to)?;
+                self.checklist = checklist;
+            }
+            Change::RoleAssigned { role, from, to } => {
+                if self.roles.get(&role) != from.as_ref() {
+                    return Err("who had the role");
+                }
+                match to {
+                    Some(name) => self.roles.insert(role, name),
+                    None => self.roles.remove(&role),
+                };
+            }
+            Change::ReportChanged { from, to } => replace(&mut self.report, &from, *to)?,
+            Change::AffectsChanged { from, to } => replace(&mut self.affects, &from, to)?,
+            Change::PivotAdded { pivot } => self.pivots.push(pivot),
+            Change::NextUpdateSet { from, to } => replace(&mut self.next_update, &from, to)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn apply_status(&mut self, from: Status, to: Status, at: Timestamp) -> Result<(), &'static str> {
+        replace(&mut self.status, &from, to)?;
+        self.closed_at = (to == Status::Closed).then_some(at);
+        if from == Status::Closed {
+            // What was answered so that it could be closed did not hold: each item must be answered anew.
+            self.closure.clear();
+            self.opened_at = at;
+        }
+        Ok(())
+    }
+
+    /// Applies changes of lists: steps, closure items, actions, statements; false if this is none.
+    fn apply_lists(&mut self, change: &Change, entry: &Entry) -> Result<bool, &'static str> {
+        match change.clone() {
+            Change::StepChanged { step, from, to } => {
+                if self.progress_of(&step) != from {
+                    return Err("how far the step was");
+                }
+                self.progress.insert(step, to);
+            }
+            Change::ClosureGiven { item, note } => {
+                let by = entry.by.clone();
+                self.closure.insert(item, Answered { waived: false, note, by, at: entry.at });
+            }
+            Change::ClosureWaived { item, reason, by } => {
+                self.closure.insert(item, Answered { waived: true, note: reason, by, at: entry.at });
+            }
+            Change::ClosureWithdrawn { item, .. } => {
+                self.closure.remove(&item).ok_or("the item had no answer")?;
+            }
+            _ => return self.apply_numbered(change, entry),
+        }
+        Ok(true)
+    }
+
+    /// Applies changes of things that are numbered from 1.
+    fn apply_numbered(&mut self, change: &Change, entry: &Entry) -> Result<bool, &'static str> {
+        match change.clone() {
+            Change::CorrectiveActionAdded { id, what, owner, due } => {
+                follows(id, self.corrective_actions.len())?;
+                self.corrective_actions.push(CorrectiveAction { id, what, owner, due, done: None });
+            }
+            Change::CorrectiveActionAssigned { id, from_owner, from_due, owner, due } => {
+                let action = numbered(&mut self.corrective_actions, id)?;
+                replace(&mut action.owner, &from_owner, owner)?;
+                replace(&mut action.due, &from_due, due)?;
+            }
+            Change::CorrectiveActionDone { id, .. } => numbered(&mut self.corrective_actions, id)?.done = Some(entry.at),
+            Change::Stated { id, topic, standing, text } => {
+                follows(id, self.statements.len())?;
+                self.statements.push(Statement { id, topic, standing, text });
+            }
+            Change::StandingChanged { id, from, to, .. } => {
+                replace(&mut numbered(&mut self.statements, id)?.standing, &from, to)?;
+            }
+            Change::ActionBegun { id, text, owner } => {
+                follows(id, self.actions.len())?;
+                self.actions.push(CurrentAction { id, text, owner, ended: false });
+            }
+            Change::ActionEnded { id, .. } => numbered(&mut self.actions, id)?.ended = true,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Counts what is done with evidence; there is nothing in it to contradict.
+    fn count(&mut self, change: &Change) {
+        let evidence = &mut self.evidence;
+        match change {
+            Change::EvidenceSealed { records, gaps, complete, provisional_until, .. } => {
+                evidence.bundles += 1;
+                evidence.records = evidence.records.saturating_add(*records);
+                evidence.gaps = evidence.gaps.saturating_add(*gaps);
+                evidence.incomplete += u64::from(!complete);
+                evidence.provisional_until = evidence.provisional_until.max(*provisional_until);
+            }
+            Change::Attached { .. } => evidence.bundles += 1,
+            Change::CaptureFailed { .. } => evidence.failed += 1,
+            Change::Finding { .. } => evidence.findings += 1,
+            _ => {}
+        }
+    }
+}
+
+/// Puts `to` into `slot`, if it holds `from`.
+fn replace<T: PartialEq>(slot: &mut T, from: &T, to: T) -> Result<(), &'static str> {
+    if slot != from {
+        return Err("what was there before");
+    }
+    *slot = to;
+    Ok(())
+}
+
+fn follows(id: u64, count: usize) -> Result<(), &'static str> {
+    if id == count as u64 + 1 { Ok(()) } else { Err("its number does not follow on the last one") }
+}
+
+/// The thing of a number from 1.
+fn numbered<T>(list: &mut [T], id: u64) -> Result<&mut T, &'static str> {
+    let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
+    index.and_then(|index| list.get_mut(index)).ok_or("there is nothing of this number")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{self, entry, line, name};
+    use super::super::severity::{Role, Severity};
+    use super::*;
+
+    #[test]
+    fn entries_make_an_incident() {
+        let incident = Incident::replay(&samples::entries()).expect("good entries");
+        assert_eq!((incident.severity, incident.status), (Severity::Sev1, Status::Contained));
+        assert_eq!(incident.roles.get(&Role::IncidentCommander), Some(&name("Ann")));
+        assert_eq!((incident.seq, incident.evidence.bundles, incident.evidence.records), (32, 2, 1204));
+        assert_eq!(incident.evidence.provisional_until, Some("2026-11-24T13:40:17Z".parse().expect("a time")));
+    }
+
+    #[test]
+    fn no_entry_can_be_left_out_doubled_or_swapped() {
+        let good = samples::entries();
+        assert_eq!(Incident::replay(&[]), Err(ReplayError::Empty));
+        for index in 0..good.len() - 1 {
+            let mut without = good.clone();
+            without.remove(index);
+            assert!(Incident::replay(&without).is_err(), "without entry {index}");
+            let mut doubled = good.clone();
+            doubled.insert(index, good[index].clone());
+            assert!(Incident::replay(&doubled).is_err(), "entry {index} twice");
+            let mut swapped = good.clone();
+            swapped.swap(index, index + 1);
+            assert!(Incident::replay(&swapped).is_err(), "entries {index} and the next swapped");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_contradicts_changes_nothing() {
+        let mut incident = Incident::replay(&samples::entries()).expect("good entries");
+        let before = incident.clone();
+        let wrong = Change::SeverityChanged { from: Severity::Sev4, to: Severity::Sev2, reason: line("because") };
+        let refused = incident.apply(&entry(33, wrong)).expect_err("it was SEV-1").to_string();
+        assert_eq!(refused, "entry 33 (incident.severity) contradicts the entries before it: what was there before");
+        for wrong in [
+            Change::RoleAssigned { role: Role::TechnicalLead, from: Some(name("Eve")), to: None },
+            Change::ActionEnded { id: 9, outcome: None },
+            Change::ActionEnded { id: 0, outcome: None },
+            Change::ActionBegun { id: 9, text: line("x"), owner: None },
+        ] {
+            assert!(matches!(incident.apply(&entry(33, wrong)), Err(ReplayError::Contradicts { .. })));
+        }
+        assert_eq!(incident, before);
+    }
+
+    #[test]
+    fn reopening_asks_for_every_closure_item_anew() {
+        let mut incident = Incident::replay(&samples::entries()).expect("good entries");
+        assert!(!incident.closure.is_empty());
+        let status = |from, to| Change::StatusChanged { from, to, reason: Some(line("because")) };
+        incident.apply(&entry(33, status(Status::Contained, Status::Closed))).expect("applied");
+        assert_eq!(incident.closed_at, Some(entry(33, samples::note()).at));
+        incident.apply(&entry(34, status(Status::Closed, Status::Investigating))).expect("applied");
+        assert_eq!((incident.closed_at, incident.closure.len()), (None, 0));
+        assert_eq!(incident.opened_at, entry(34, samples::note()).at);
+    }
+}

@@ -1,0 +1,205 @@
+//! Updates for inside and outside, in the runbook's form. They say what is recorded: what is missing is said to be, never
+//! guessed.
+
+use std::fmt::Write as _;
+
+use super::Incident;
+use super::report::Answer;
+use super::severity::Role;
+use super::statement::{Standing, Topic};
+use super::text::or;
+
+/// What stands where nobody has said anything.
+const NOT_SET: &str = "not set";
+
+/// The internal update: the runbook's fields, in its order.
+#[must_use]
+pub fn internal(incident: &Incident) -> String {
+    let started = match incident.started {
+        Some(started) => format!("{started} (UTC)"),
+        None => format!("{NOT_SET}; declared {} (UTC)", incident.declared_at),
+    };
+    let commander = incident.roles.get(&Role::IncidentCommander);
+    let next_update = incident.next_update.map(|at| format!("{at} (UTC)"));
+    let fields = [
+        ("Incident", format!("{} ({})", incident.name, incident.id)),
+        ("Severity", incident.severity.to_string()),
+        ("Status", incident.status.to_string()),
+        ("Started", started),
+        ("Commander", or(commander, "not assigned")),
+        ("Known impact", known_impact(incident)),
+        ("Current actions", current_actions(incident)),
+        ("Next update", or(next_update.as_ref(), NOT_SET)),
+    ];
+    fields.iter().map(|(field, value)| format!("{field}: {value}\n")).collect()
+}
+
+/// What is confirmed, and nothing else.
+fn known_impact(incident: &Incident) -> String {
+    let confirmed = statements(incident, Standing::Confirmed, Some(Topic::Impact));
+    if confirmed.is_empty() { "nothing confirmed".to_owned() } else { confirmed.join("; ") }
+}
+
+/// Owners and next actions.
+fn current_actions(incident: &Incident) -> String {
+    let running = incident.actions.iter().filter(|action| !action.ended);
+    let actions: Vec<String> =
+        running.map(|action| format!("{}: {}", or(action.owner.as_ref(), "no owner"), action.text)).collect();
+    if actions.is_empty() { NOT_SET.to_owned() } else { actions.join("; ") }
+}
+
+/// A draft of the external update: confirmed facts apart from hypotheses, and no name of ours. The communications lead finishes
+/// it, and the business owner decides whether it is sent.
+#[must_use]
+pub fn external(incident: &Incident) -> String {
+    let mut text = format!("Security incident {}: draft of an external update\n\nConfirmed facts\n", incident.id);
+    for (title, topic, none) in [
+        ("What happened", Topic::WhatHappened, "nothing is confirmed"),
+        ("Data or services affected", Topic::Impact, "nothing is confirmed"),
+        ("What customers should do", Topic::CustomerAction, NOT_SET),
+    ] {
+        write_part(&mut text, title, &statements(incident, Standing::Confirmed, Some(topic)), none);
+    }
+    text.push_str("\nInvestigation hypotheses (not confirmed)\n");
+    let mut hypotheses = statements(incident, Standing::Hypothesis, None);
+    let may_be = incident.affects.answers().into_iter().filter(|(_, answer)| *answer == Answer::Yes);
+    hypotheses.extend(may_be.map(|(what, _)| format!("{} may be affected.", capitalised(what))));
+    write_lines(&mut text, &hypotheses, "none recorded");
+    let next_update = incident.next_update.map(|at| format!("{at} (UTC)"));
+    let _ = writeln!(text, "\nNext update: {}", or(next_update.as_ref(), NOT_SET));
+    text
+}
+
+fn write_part(text: &mut String, title: &str, lines: &[String], none: &str) {
+    let _ = writeln!(text, "\n{title}:");
+    write_lines(text, lines, none);
+}
+
+fn write_lines(text: &mut String, lines: &[String], none: &str) {
+    let none = [none.to_owned()];
+    for line in if lines.is_empty() { &none[..] } else { lines } {
+        let _ = writeln!(text, "- {line}");
+    }
+}
+
+/// Statements of a standing, on one topic or on all.
+fn statements(incident: &Incident, standing: Standing, topic: Option<Topic>) -> Vec<String> {
+    let wanted = incident.statements.iter().filter(|s| s.standing == standing && topic.is_none_or(|topic| s.topic == topic));
+    wanted.map(|statement| statement.text.to_string()).collect()
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{self, line, name};
+    use super::super::{CurrentAction, Statement};
+    use super::*;
+
+    fn stated(id: u64, topic: Topic, standing: Standing, text: &str) -> Statement {
+        Statement { id, topic, standing, text: line(text) }
+    }
+
+    fn full() -> Incident {
+        let mut incident = samples::incident();
+        incident.started = Some("2026-11-20T08:00:00Z".parse().expect("a time"));
+        incident.next_update = Some("2026-11-23T15:00:00Z".parse().expect("a time"));
+        incident.affects.customer_data = Answer::Yes;
+        incident.affects.privileged_access = Answer::No;
+        incident.roles.insert(Role::IncidentCommander, name("Ann"));
+        let action = |id, text, owner: Option<&str>, ended| CurrentAction { id, text: line(text), owner: owner.map(name), ended };
+        incident.actions = vec![
+            action(1, "search CI logs", None, false),
+            action(2, "find the key", Some("Eve"), true),
+            action(3, "rotate the key", Some("Bob"), false),
+        ];
+        incident.statements = vec![
+            stated(1, Topic::WhatHappened, Standing::Confirmed, "A deploy key was published."),
+            stated(2, Topic::Impact, Standing::Confirmed, "Builds of 20 November were readable."),
+            stated(3, Topic::Impact, Standing::Confirmed, "Build logs too."),
+            stated(4, Topic::Impact, Standing::Hypothesis, "Artifacts may have been replaced."),
+            stated(5, Topic::WhatHappened, Standing::Withdrawn, "An insider did it."),
+            stated(6, Topic::CustomerAction, Standing::Confirmed, "Rotate tokens made before 21 November."),
+        ];
+        incident
+    }
+
+    #[test]
+    fn the_internal_update_has_the_runbooks_fields_in_its_order() {
+        let expected = "\
+Incident: Leaked deploy key (INC-2026-042)
+Severity: SEV-2
+Status: Investigating
+Started: 2026-11-20T08:00:00Z (UTC)
+Commander: Ann
+Known impact: Builds of 20 November were readable.; Build logs too.
+Current actions: no owner: search CI logs; Bob: rotate the key
+Next update: 2026-11-23T15:00:00Z (UTC)
+";
+        assert_eq!(internal(&full()), expected);
+    }
+
+    #[test]
+    fn what_nobody_said_is_said_to_be_missing() {
+        let expected = "\
+Incident: Leaked deploy key (INC-2026-042)
+Severity: SEV-2
+Status: Investigating
+Started: not set; declared 2026-11-23T13:40:17Z (UTC)
+Commander: not assigned
+Known impact: nothing confirmed
+Current actions: not set
+Next update: not set
+";
+        assert_eq!(internal(&samples::incident()), expected);
+        let expected = "\
+Security incident INC-2026-042: draft of an external update
+
+Confirmed facts
+
+What happened:
+- nothing is confirmed
+
+Data or services affected:
+- nothing is confirmed
+
+What customers should do:
+- not set
+
+Investigation hypotheses (not confirmed)
+- none recorded
+
+Next update: not set
+";
+        assert_eq!(external(&samples::incident()), expected);
+    }
+
+    #[test]
+    fn the_external_update_keeps_facts_and_hypotheses_apart_and_names_nobody() {
+        let expected = "\
+Security incident INC-2026-042: draft of an external update
+
+Confirmed facts
+
+What happened:
+- A deploy key was published.
+
+Data or services affected:
+- Builds of 20 November were readable.
+- Build logs too.
+
+What customers should do:
+- Rotate tokens made before 21 November.
+
+Investigation hypotheses (not confirmed)
+- Artifacts may have been replaced.
+- Customer data may be affected.
+
+Next update: 2026-11-23T15:00:00Z (UTC)
+";
+        assert_eq!(external(&full()), expected);
+    }
+}

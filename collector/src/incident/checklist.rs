@@ -1,0 +1,273 @@
+//! Checklists: what the runbook asks to do in the incident, and what it asks to have before it is closed.
+
+use std::fmt;
+use std::str::FromStr;
+
+use evidence_format::safe::safe;
+use evidence_format::serde_as_text;
+use evidence_format::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::calendar::Day;
+use super::names::StepId;
+use super::nearest::{listed, meant, nearest};
+use super::text::{Line, Name};
+
+/// Minutes of the first of the lists.
+pub const FIRST_MINUTES: u64 = 15;
+/// Business days from the incident's (re)opening within which the review of a SEV-1 or SEV-2 is to be completed.
+pub const REVIEW_BUSINESS_DAYS: u32 = 5;
+
+/// Which list a step is on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum List {
+    /// What is done first in every incident.
+    #[serde(rename = "first-15-minutes")]
+    FirstFifteenMinutes,
+    /// The questions that every investigation answers.
+    Investigation,
+    /// The steps of the play.
+    #[default]
+    Response,
+}
+
+impl List {
+    /// All, in their order.
+    pub const ALL: [Self; 3] = [Self::FirstFifteenMinutes, Self::Investigation, Self::Response];
+
+    /// For people.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::FirstFifteenMinutes => "First 15 minutes",
+            Self::Investigation => "Investigation checklist",
+            Self::Response => "Response play",
+        }
+    }
+}
+
+/// A step as the play has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Step {
+    /// Unique among all plays that can meet in one incident.
+    pub id: StepId,
+    /// Its list.
+    #[serde(default)]
+    pub list: List,
+    /// What is to be done.
+    pub text: Line,
+}
+
+/// How far a step is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepState {
+    /// Nobody has begun.
+    #[default]
+    Open,
+    /// Somebody is on it.
+    Doing,
+    /// Done.
+    Done,
+    /// It does not apply here; the note says why.
+    NotApplicable,
+}
+
+impl StepState {
+    const ALL: [Self; 4] = [Self::Open, Self::Doing, Self::Done, Self::NotApplicable];
+
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Doing => "doing",
+            Self::Done => "done",
+            Self::NotApplicable => "not-applicable",
+        }
+    }
+
+    /// True if nothing is left to do.
+    #[must_use]
+    pub fn is_settled(self) -> bool {
+        matches!(self, Self::Done | Self::NotApplicable)
+    }
+}
+
+/// What is recorded of a step.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Progress {
+    /// How far it is.
+    pub state: StepState,
+    /// Who does it.
+    pub owner: Option<Name>,
+    /// What came of it, or why it does not apply.
+    pub note: Option<Line>,
+}
+
+/// An item of the runbook's closure checklist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ClosureItem {
+    /// Root cause identified or documented as unknown with rationale.
+    RootCause,
+    /// Attack path closed and verified.
+    AttackPath,
+    /// Credentials rotated or revoked where needed.
+    Credentials,
+    /// Artifacts, images, and deployments revalidated.
+    Artifacts,
+    /// Monitoring added for recurrence indicators.
+    Monitoring,
+    /// Customer/regulatory notifications completed if required.
+    Notifications,
+    /// Corrective actions assigned owners and dates.
+    CorrectiveActions,
+    /// Post-incident review completed within five business days for SEV-1/SEV-2.
+    Review,
+}
+
+impl ClosureItem {
+    /// All, as the runbook lists them.
+    pub const ALL: [Self; 8] = [
+        Self::RootCause,
+        Self::AttackPath,
+        Self::Credentials,
+        Self::Artifacts,
+        Self::Monitoring,
+        Self::Notifications,
+        Self::CorrectiveActions,
+        Self::Review,
+    ];
+
+    /// For commands and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RootCause => "root-cause",
+            Self::AttackPath => "attack-path",
+            Self::Credentials => "credentials",
+            Self::Artifacts => "artifacts",
+            Self::Monitoring => "monitoring",
+            Self::Notifications => "notifications",
+            Self::CorrectiveActions => "corrective-actions",
+            Self::Review => "review",
+        }
+    }
+
+    /// The runbook's words.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::RootCause => "Root cause identified or documented as unknown with rationale.",
+            Self::AttackPath => "Attack path closed and verified.",
+            Self::Credentials => "Credentials rotated or revoked where needed.",
+            Self::Artifacts => "Artifacts, images, and deployments revalidated.",
+            Self::Monitoring => "Monitoring added for recurrence indicators.",
+            Self::Notifications => "Customer/regulatory notifications completed if required.",
+            Self::CorrectiveActions => "Corrective actions assigned owners and dates.",
+            Self::Review => "Post-incident review completed within five business days for SEV-1/SEV-2.",
+        }
+    }
+}
+
+/// There is no such closure item or state of a step.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{text:?} is not a {what}{}; there are: {}", meant(*nearest), listed(known))]
+pub struct ParseChecklistError {
+    what: &'static str,
+    text: String,
+    nearest: Option<&'static str>,
+    known: Vec<&'static str>,
+}
+
+fn unknown(what: &'static str, text: &str, known: &[&'static str]) -> ParseChecklistError {
+    let nearest = nearest(text, known.iter().copied());
+    ParseChecklistError { what, text: safe(&text.chars().take(80).collect::<String>()), nearest, known: known.to_vec() }
+}
+
+impl FromStr for ClosureItem {
+    type Err = ParseChecklistError;
+
+    fn from_str(text: &str) -> Result<Self, ParseChecklistError> {
+        let known = Self::ALL.into_iter().find(|item| item.as_str() == text);
+        known.ok_or_else(|| unknown("closure item", text, &Self::ALL.map(Self::as_str)))
+    }
+}
+
+impl fmt::Display for ClosureItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+serde_as_text!(ClosureItem);
+
+impl FromStr for StepState {
+    type Err = ParseChecklistError;
+
+    fn from_str(text: &str) -> Result<Self, ParseChecklistError> {
+        let known = Self::ALL.into_iter().find(|state| state.as_str() == text);
+        known.ok_or_else(|| unknown("state of a step", text, &Self::ALL.map(Self::as_str)))
+    }
+}
+
+impl fmt::Display for StepState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// How a closure item was answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answered {
+    /// True if it was waived, false if it was given.
+    pub waived: bool,
+    /// What was done, or why it was waived.
+    pub note: Line,
+    /// Who answers for it.
+    pub by: Name,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Something to be done so that it does not happen again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CorrectiveAction {
+    /// From 1, in the order in which they were added.
+    pub id: u64,
+    /// What is to be done.
+    pub what: Line,
+    /// By whom.
+    pub owner: Option<Name>,
+    /// Until when.
+    pub due: Option<Day>,
+    /// When it was done.
+    pub done: Option<Timestamp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_read_back_and_misspelled_ones_are_helped() {
+        assert!(ClosureItem::ALL.iter().all(|item| item.to_string().parse() == Ok(*item)));
+        assert!(StepState::ALL.iter().all(|state| state.to_string().parse() == Ok(*state)));
+        for state in StepState::ALL {
+            assert_eq!(serde_json::to_value(state).expect("a word"), state.as_str());
+        }
+        let refused = "root-case".parse::<ClosureItem>().expect_err("misspelled").to_string();
+        assert!(refused.starts_with(r#""root-case" is not a closure item (did you mean "root-cause"?); there are: root-cause,"#));
+    }
+
+    #[test]
+    fn a_steps_unknown_field_is_refused() {
+        assert!(serde_json::from_str::<Step>(r#"{"id":"a-1","text":"x"}"#).is_ok());
+        assert!(serde_json::from_str::<Step>(r#"{"id":"a-1","text":"x","owner":"y"}"#).is_err());
+    }
+}

@@ -1,0 +1,300 @@
+//! The entries of an incident's timeline. Everything that is known of an incident follows from them, in their order.
+//!
+//! Entries are stored as JSON and never rewritten: variants and fields are added, not renamed or removed.
+
+use evidence_format::coverage::Window;
+use evidence_format::digest::Digest;
+use evidence_format::id::{IncidentId, ItemName};
+use evidence_format::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::ask::CaptureAsk;
+use super::calendar::Day;
+use super::checklist::{ClosureItem, Progress, Step};
+use super::custody::{Evidence, FindingKind, PassKind, Verified};
+use super::names::{PlayName, SourceName, StepId};
+use super::pivot::Pivot;
+use super::report::{Affects, Report};
+use super::severity::{Role, Severity, Status};
+use super::statement::{Standing, Topic};
+use super::text::{Line, Name, Prose};
+
+/// Who changed what, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Entry {
+    /// From 1, without holes.
+    pub seq: u64,
+    /// The collector's clock when it was written.
+    pub at: Timestamp,
+    /// The person or the program.
+    pub by: Name,
+    /// What.
+    pub change: Change,
+}
+
+/// What an incident begins with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Declaration {
+    /// The incident.
+    pub incident: IncidentId,
+    /// Its short name.
+    pub name: Name,
+    /// How bad it is.
+    pub severity: Severity,
+    /// How it is responded to.
+    pub play: PlayName,
+    /// The steps of all its lists, as they were that day: a play edited later does not change what was asked then.
+    pub checklist: Vec<Step>,
+    /// When it started, which is usually before it was declared; `None` if nobody said.
+    pub started: Option<Timestamp>,
+    /// The initial report.
+    #[serde(default)]
+    pub report: Report,
+    /// What may be affected.
+    #[serde(default)]
+    pub affects: Affects,
+    /// What evidence is asked for in particular.
+    #[serde(default)]
+    pub pivots: Vec<Pivot>,
+    /// What set it off: a webhook, a command, a drill.
+    pub trigger: Option<Line>,
+}
+
+/// Everything that can happen to an incident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase", deny_unknown_fields)]
+#[allow(missing_docs, reason = "fields are named as in the runbook; from and to are the values before and after")]
+pub enum Change {
+    /// It was declared. Always the first entry, and only that.
+    #[serde(rename = "incident.declared")]
+    Declared(Box<Declaration>),
+    /// It has another short name.
+    #[serde(rename = "incident.name")]
+    Renamed { from: Name, to: Name },
+    /// It is worse or less bad than thought.
+    #[serde(rename = "incident.severity")]
+    SeverityChanged { from: Severity, to: Severity, reason: Line },
+    /// The response went on, or back. Back to Investigating has a reason.
+    #[serde(rename = "incident.status")]
+    StatusChanged { from: Status, to: Status, reason: Option<Line> },
+    /// It started at another time than thought.
+    #[serde(rename = "incident.started")]
+    StartedChanged { from: Option<Timestamp>, to: Timestamp },
+    /// It is responded to by another play. Steps of both keep their progress.
+    #[serde(rename = "incident.play")]
+    PlayChanged { from: PlayName, to: PlayName, checklist: Vec<Step>, reason: Line },
+    /// A role went to somebody; `None` is nobody.
+    #[serde(rename = "incident.role")]
+    RoleAssigned { role: Role, from: Option<Name>, to: Option<Name> },
+    /// The initial report was completed or corrected.
+    #[serde(rename = "incident.report")]
+    ReportChanged { from: Box<Report>, to: Box<Report> },
+    /// More or less may be affected than thought.
+    #[serde(rename = "incident.affects")]
+    AffectsChanged { from: Affects, to: Affects },
+    /// Evidence is asked for about one more thing.
+    #[serde(rename = "incident.pivot")]
+    PivotAdded { pivot: Pivot },
+    /// A step of a checklist went on.
+    #[serde(rename = "checklist.step")]
+    StepChanged { step: StepId, from: Progress, to: Progress },
+    /// An item of the closure checklist is fulfilled.
+    #[serde(rename = "closure.given")]
+    ClosureGiven { item: ClosureItem, note: Line },
+    /// An item of the closure checklist was waived by the person who answers for that.
+    #[serde(rename = "closure.waived")]
+    ClosureWaived { item: ClosureItem, reason: Line, by: Name },
+    /// An answer to the closure checklist no longer holds.
+    #[serde(rename = "closure.withdrawn")]
+    ClosureWithdrawn { item: ClosureItem, reason: Line },
+    /// Something is to be done so that it does not happen again.
+    #[serde(rename = "corrective.added")]
+    CorrectiveActionAdded { id: u64, what: Line, owner: Option<Name>, due: Option<Day> },
+    /// A corrective action has another owner or date.
+    #[serde(rename = "corrective.assigned")]
+    CorrectiveActionAssigned { id: u64, from_owner: Option<Name>, from_due: Option<Day>, owner: Option<Name>, due: Option<Day> },
+    /// A corrective action is done.
+    #[serde(rename = "corrective.done")]
+    CorrectiveActionDone { id: u64, note: Option<Line> },
+    /// A statement for updates.
+    #[serde(rename = "update.stated")]
+    Stated { id: u64, topic: Topic, standing: Standing, text: Line },
+    /// A statement was confirmed, put in doubt, or withdrawn.
+    #[serde(rename = "update.standing")]
+    StandingChanged { id: u64, from: Standing, to: Standing, reason: Option<Line> },
+    /// Somebody does something about it.
+    #[serde(rename = "update.action")]
+    ActionBegun { id: u64, text: Line, owner: Option<Name> },
+    /// That is done, or was given up.
+    #[serde(rename = "update.action-ended")]
+    ActionEnded { id: u64, outcome: Option<Line> },
+    /// When the next update is due.
+    #[serde(rename = "update.next")]
+    NextUpdateSet { from: Option<Timestamp>, to: Option<Timestamp> },
+    /// Somebody wrote something down.
+    #[serde(rename = "note")]
+    Note { text: Prose },
+    /// Somebody added a screenshot, a ticket, a command history.
+    #[serde(rename = "evidence.attached")]
+    Attached { bundle: Digest, name: Line, bytes: u64, sha256: Digest },
+    /// Evidence is asked for: at the declaration, or once more.
+    #[serde(rename = "capture.asked")]
+    CaptureAsked { ask: Box<CaptureAsk> },
+    /// What is to be captured was decided.
+    #[serde(rename = "capture.planned")]
+    CapturePlanned { window: Option<Window>, passes: u64, steps: u64, left_out: u64, unavailable: Vec<SourceName> },
+    /// A source is being asked.
+    #[serde(rename = "capture.started")]
+    CaptureStarted { source: SourceName, pass: u64, kind: PassKind },
+    /// A source could not be captured, or its bundle not sealed.
+    #[serde(rename = "capture.failed")]
+    CaptureFailed { source: SourceName, pass: u64, error: Line },
+    /// A source's answers are signed.
+    #[serde(rename = "evidence.sealed")]
+    EvidenceSealed {
+        bundle: Digest,
+        source: SourceName,
+        pass: u64,
+        records: u64,
+        gaps: u64,
+        complete: bool,
+        provisional_until: Option<Timestamp>,
+    },
+    /// Somebody looked at evidence.
+    #[serde(rename = "evidence.read")]
+    EvidenceRead { bundle: Digest, item: Option<ItemName> },
+    /// Evidence left the collector.
+    #[serde(rename = "evidence.exported")]
+    EvidenceExported { bundle: Digest, to: Line },
+    /// Evidence was checked.
+    #[serde(rename = "evidence.verified")]
+    EvidenceVerified { bundle: Digest, result: Verified },
+    /// The evidence shows something about itself.
+    #[serde(rename = "finding")]
+    Finding { kind: FindingKind, text: Line, evidence: Option<Evidence> },
+}
+
+impl Entry {
+    /// What it is, for filters and icons: the change's `type`, and for findings also their kind (`finding.late`).
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.change.kind()
+    }
+
+    /// One line for people: no control characters, no line ends.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        self.change.summary()
+    }
+
+    /// The evidence that it is about.
+    #[must_use]
+    pub fn evidence(&self) -> Option<Evidence> {
+        let whole = |bundle: &Digest| Some(Evidence { bundle: *bundle, item: None, record: None });
+        match &self.change {
+            Change::Finding { evidence, .. } => evidence.clone(),
+            Change::EvidenceRead { bundle, item } => Some(Evidence { bundle: *bundle, item: item.clone(), record: None }),
+            Change::Attached { bundle, .. }
+            | Change::EvidenceSealed { bundle, .. }
+            | Change::EvidenceExported { bundle, .. }
+            | Change::EvidenceVerified { bundle, .. } => whole(bundle),
+            _ => None,
+        }
+    }
+}
+
+impl Change {
+    /// See [`Entry::summary`].
+    #[must_use]
+    pub fn summary(&self) -> String {
+        super::summary::of(self)
+    }
+
+    /// See [`Entry::kind`].
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Declared(_) => "incident.declared",
+            Self::Renamed { .. } => "incident.name",
+            Self::SeverityChanged { .. } => "incident.severity",
+            Self::StatusChanged { .. } => "incident.status",
+            Self::StartedChanged { .. } => "incident.started",
+            Self::PlayChanged { .. } => "incident.play",
+            Self::RoleAssigned { .. } => "incident.role",
+            Self::ReportChanged { .. } => "incident.report",
+            Self::AffectsChanged { .. } => "incident.affects",
+            Self::PivotAdded { .. } => "incident.pivot",
+            Self::StepChanged { .. } => "checklist.step",
+            Self::ClosureGiven { .. } => "closure.given",
+            Self::ClosureWaived { .. } => "closure.waived",
+            Self::ClosureWithdrawn { .. } => "closure.withdrawn",
+            Self::CorrectiveActionAdded { .. } => "corrective.added",
+            Self::CorrectiveActionAssigned { .. } => "corrective.assigned",
+            Self::CorrectiveActionDone { .. } => "corrective.done",
+            Self::Stated { .. } => "update.stated",
+            Self::StandingChanged { .. } => "update.standing",
+            Self::ActionBegun { .. } => "update.action",
+            Self::ActionEnded { .. } => "update.action-ended",
+            Self::NextUpdateSet { .. } => "update.next",
+            Self::Note { .. } => "note",
+            Self::Attached { .. } => "evidence.attached",
+            Self::CaptureAsked { .. } => "capture.asked",
+            Self::CapturePlanned { .. } => "capture.planned",
+            Self::CaptureStarted { .. } => "capture.started",
+            Self::CaptureFailed { .. } => "capture.failed",
+            Self::EvidenceSealed { .. } => "evidence.sealed",
+            Self::EvidenceRead { .. } => "evidence.read",
+            Self::EvidenceExported { .. } => "evidence.exported",
+            Self::EvidenceVerified { .. } => "evidence.verified",
+            Self::Finding { kind, .. } => kind.entry_kind(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn entries_read_back_and_their_kind_is_their_type() {
+        let mut kinds = std::collections::BTreeSet::new();
+        for entry in samples::entries() {
+            let json = serde_json::to_value(&entry).expect("JSON");
+            let tag = json["change"]["type"].as_str().expect("a tag");
+            assert!(
+                entry.kind() == tag || entry.kind() == "finding.late" && tag == "finding",
+                "{tag} is called {}",
+                entry.kind()
+            );
+            assert_eq!(serde_json::from_value::<Entry>(json).expect("it reads back"), entry);
+            assert!(kinds.insert(entry.kind()), "{} twice", entry.kind());
+        }
+        assert_eq!(kinds.len(), 32, "the samples have every change");
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused_at_every_level() {
+        for entry in samples::entries() {
+            let good = serde_json::to_value(&entry).expect("JSON");
+            for place in ["", "/change"] {
+                let mut bad = good.clone();
+                bad.pointer_mut(place).and_then(|v| v.as_object_mut()).expect("an object").insert("x".to_owned(), 1.into());
+                assert!(serde_json::from_value::<Entry>(bad).is_err(), "{} with an unknown field in {place:?}", entry.kind());
+            }
+        }
+    }
+
+    #[test]
+    fn entries_about_evidence_point_to_it() {
+        let pointing: Vec<_> = samples::entries().into_iter().filter(|entry| entry.evidence().is_some()).collect();
+        let kinds: Vec<_> = pointing.iter().map(Entry::kind).collect();
+        assert_eq!(
+            kinds,
+            ["evidence.attached", "evidence.sealed", "evidence.read", "evidence.exported", "evidence.verified", "finding.late"]
+        );
+        assert_eq!(pointing[5].evidence().and_then(|evidence| evidence.record), Some(17));
+    }
+}

@@ -1,0 +1,126 @@
+//! Names that the program itself gives a meaning: of sources, plays and checklist steps.
+
+use std::fmt;
+use std::str::FromStr;
+
+use evidence_format::serde_as_text;
+
+/// Bytes of such a name: the longest of ours has 18.
+const NAME_BYTES_MAX: usize = 32;
+
+/// A source of evidence: `aws_cloudtrail`. `[a-z][a-z0-9_]{0,31}`; sealed into evidence.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceName(String);
+
+/// A response play: `leaked-secret`. `[a-z][a-z0-9-]{0,31}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PlayName(String);
+
+/// A step of a checklist: `leaked-secret-3`. `[a-z][a-z0-9-]{0,31}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StepId(String);
+
+/// A text is not such a name.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{text:?} is not a {what}: a letter of a-z, then at most 31 of {more}")]
+pub struct ParseNameError {
+    what: &'static str,
+    more: &'static str,
+    text: String,
+}
+
+fn parse(text: &str, what: &'static str, separator: u8, more: &'static str) -> Result<String, ParseNameError> {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == separator;
+    let begins = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
+    if begins && text.len() <= NAME_BYTES_MAX && text.bytes().all(allowed) {
+        return Ok(text.to_owned());
+    }
+    Err(ParseNameError { what, more, text: text.chars().take(80).collect() })
+}
+
+impl SourceName {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PlayName {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl StepId {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for SourceName {
+    type Err = ParseNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseNameError> {
+        parse(text, "source", b'_', "a-z 0-9 _").map(Self)
+    }
+}
+
+impl FromStr for PlayName {
+    type Err = ParseNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseNameError> {
+        parse(text, "play", b'-', "a-z 0-9 -").map(Self)
+    }
+}
+
+impl FromStr for StepId {
+    type Err = ParseNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseNameError> {
+        parse(text, "checklist step", b'-', "a-z 0-9 -").map(Self)
+    }
+}
+
+impl fmt::Display for SourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Display for PlayName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+serde_as_text!(SourceName);
+serde_as_text!(PlayName);
+serde_as_text!(StepId);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_one_form() {
+        for good in ["host", "aws_cloudtrail", "s3"] {
+            assert_eq!(good.parse::<SourceName>().expect("a source").as_str(), good);
+        }
+        for bad in ["", "Host", "3com", "aws-cloudtrail", "a b", "../x", &"x".repeat(33)] {
+            assert!(bad.parse::<SourceName>().is_err(), "{bad:?}");
+        }
+        assert!("leaked-secret".parse::<PlayName>().is_ok());
+        assert!("leaked_secret".parse::<PlayName>().is_err());
+    }
+}

@@ -1,0 +1,184 @@
+//! Pivots: the one key, person, token or thing that evidence is asked for in particular.
+
+use std::fmt;
+use std::str::FromStr;
+
+use evidence_format::safe::safe;
+use evidence_format::serde_as_text;
+
+use super::nearest::{listed, meant, nearest};
+
+/// Bytes of a pivot's value: an ARN of an assumed role has up to about 230.
+pub const PIVOT_BYTES_MAX: usize = 512;
+
+/// What a [`Pivot`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PivotKind {
+    /// The public id of an access key: `AKIA…`.
+    AccessKey,
+    /// A person or a service account.
+    User,
+    /// A token's id or hash; never the token.
+    Token,
+    /// A repository: `owner/name`.
+    Repository,
+    /// What runs: `namespace/kind/name`.
+    Workload,
+    /// What was done: `ConsoleLogin`.
+    EventName,
+    /// What it was done to: an ARN, a bucket, a table.
+    Resource,
+}
+
+/// One thing that evidence is asked for: everything that this key did, everything that was done to this bucket.
+/// Text form: `access-key=AKIA…`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pivot {
+    kind: PivotKind,
+    value: String,
+}
+
+/// A text is not a pivot.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ParsePivotError {
+    /// No `=`.
+    #[error("{text:?} is not a pivot: write it as kind=value, such as access-key=AKIAIOSFODNN7EXAMPLE")]
+    NoValue {
+        /// Its beginning, escaped.
+        text: String,
+    },
+    /// No pivot of this kind.
+    #[error("no pivot is of kind {kind:?}{}; there are: {}", meant(*nearest), listed(&PivotKind::ALL))]
+    UnknownKind {
+        /// What was given.
+        kind: String,
+        /// What was probably meant.
+        nearest: Option<&'static str>,
+    },
+    /// Nothing, too much, or characters that cannot be seen.
+    #[error("the value of pivot {kind} has {bytes} bytes, limit is {PIVOT_BYTES_MAX}, or control characters")]
+    Value {
+        /// Its kind.
+        kind: PivotKind,
+        /// Bytes of the value.
+        bytes: usize,
+    },
+    /// It would be written into the ledger and into requests.
+    #[error("the value of pivot {kind} looks like a secret itself ({prefix}…): give its id, or its SHA-256 in base64")]
+    Secret {
+        /// Its kind.
+        kind: PivotKind,
+        /// By what it was known.
+        prefix: &'static str,
+    },
+}
+
+/// How secrets begin that people paste: GitHub's and GitLab's tokens, Slack's, private keys, JSON Web Tokens.
+const SECRET_PREFIXES: [&str; 11] =
+    ["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "-----BEGIN", "eyJhbGciOi"];
+
+impl PivotKind {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::AccessKey, Self::User, Self::Token, Self::Repository, Self::Workload, Self::EventName, Self::Resource];
+
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessKey => "access-key",
+            Self::User => "user",
+            Self::Token => "token",
+            Self::Repository => "repository",
+            Self::Workload => "workload",
+            Self::EventName => "event-name",
+            Self::Resource => "resource",
+        }
+    }
+}
+
+impl fmt::Display for PivotKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for PivotKind {
+    type Err = ParsePivotError;
+
+    fn from_str(text: &str) -> Result<Self, ParsePivotError> {
+        let known = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
+        known.ok_or_else(|| ParsePivotError::UnknownKind {
+            kind: text.chars().take(80).collect(),
+            nearest: nearest(text, Self::ALL.map(Self::as_str)),
+        })
+    }
+}
+
+serde_as_text!(PivotKind);
+
+impl Pivot {
+    /// What it is about.
+    #[must_use]
+    pub fn kind(&self) -> PivotKind {
+        self.kind
+    }
+
+    /// What is looked for.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+}
+
+impl FromStr for Pivot {
+    type Err = ParsePivotError;
+
+    fn from_str(text: &str) -> Result<Self, ParsePivotError> {
+        let no_value = || ParsePivotError::NoValue { text: safe(&text.chars().take(80).collect::<String>()) };
+        let (kind, value) = text.split_once('=').ok_or_else(no_value)?;
+        let (kind, value) = (kind.trim().parse::<PivotKind>()?, value.trim());
+        if let Some(prefix) = SECRET_PREFIXES.into_iter().find(|prefix| value.starts_with(prefix)) {
+            return Err(ParsePivotError::Secret { kind, prefix });
+        }
+        if value.is_empty() || value.len() > PIVOT_BYTES_MAX || safe(value) != value {
+            return Err(ParsePivotError::Value { kind, bytes: value.len() });
+        }
+        Ok(Self { kind, value: value.to_owned() })
+    }
+}
+
+impl fmt::Display for Pivot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.kind, self.value)
+    }
+}
+
+serde_as_text!(Pivot);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pivot_is_a_kind_and_a_value() {
+        let pivot: Pivot = "access-key=AKIAIOSFODNN7EXAMPLE".parse().expect("a pivot");
+        assert_eq!((pivot.kind(), pivot.value()), (PivotKind::AccessKey, "AKIAIOSFODNN7EXAMPLE"));
+        assert_eq!(pivot.to_string(), "access-key=AKIAIOSFODNN7EXAMPLE");
+        let pivot: Pivot = "resource=arn:aws:s3:::b?x=y".parse().expect("a value may have an =");
+        assert_eq!(pivot.value(), "arn:aws:s3:::b?x=y");
+        for bad in ["access-key", "user=", "user= ", "user=a\u{1b}b", &format!("user={}", "x".repeat(513))] {
+            assert!(bad.parse::<Pivot>().is_err(), "{bad:?}");
+        }
+        let refused = "acces-key=AKIA".parse::<Pivot>().expect_err("misspelled").to_string();
+        assert!(refused.starts_with("no pivot is of kind \"acces-key\" (did you mean \"access-key\"?); there are:"), "{refused}");
+    }
+
+    #[test]
+    fn a_secret_is_no_pivot() {
+        let refused = "token=ghp_0123456789".parse::<Pivot>().expect_err("a token itself").to_string();
+        assert!(!refused.contains("0123456789"), "the error must not repeat it: {refused}");
+        assert!("token=-----BEGIN PRIVATE KEY-----".parse::<Pivot>().is_err());
+        assert!("token=EjRWeJASNFZ4kBI0VniQEjRWeJASNFZ4kBI0VniQEjQ=".parse::<Pivot>().is_ok());
+    }
+}

@@ -1,0 +1,349 @@
+//! The incident at a glance: what `exhibit status` shows, and what programs read as JSON. Derived; nothing in it is a fact of its
+//! own.
+
+use evidence_format::id::IncidentId;
+use evidence_format::time::Timestamp;
+use serde::Serialize;
+
+use super::calendar::Day;
+use super::checklist::{Answered, ClosureItem, CorrectiveAction, FIRST_MINUTES, List, Progress, Step};
+use super::names::PlayName;
+use super::pivot::Pivot;
+use super::report::{Affects, Report};
+use super::severity::{Role, Severity, Status};
+use super::statement::{CurrentAction, Statement};
+use super::text::{Line, Name};
+use super::{EvidenceCount, Incident};
+
+/// Nanoseconds of a minute.
+const MINUTE: i128 = 60_000_000_000;
+
+/// The incident at one time. Fields are added, never renamed or removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct View {
+    /// Its id.
+    pub incident: IncidentId,
+    /// Its short name.
+    pub name: Name,
+    /// How bad it is.
+    pub severity: Severity,
+    /// The runbook's definition of that.
+    pub definition: &'static str,
+    /// The runbook's response target for that.
+    pub response_target: &'static str,
+    /// The business day by whose end that is met: SEV-2 the day of the declaration, SEV-3 the next; `None` where the runbook
+    /// names no day.
+    pub response_due: Option<Day>,
+    /// How far the response is.
+    pub status: Status,
+    /// Where it may go from here.
+    pub next_statuses: &'static [Status],
+    /// When it started.
+    pub started: Option<Timestamp>,
+    /// When it was declared.
+    pub declared_at: Timestamp,
+    /// By whom.
+    pub declared_by: Name,
+    /// When it was closed.
+    pub closed_at: Option<Timestamp>,
+    /// How it is responded to.
+    pub play: PlayName,
+    /// What evidence is asked for in particular.
+    pub pivots: Vec<Pivot>,
+    /// What may be affected.
+    pub affects: Affects,
+    /// What set it off.
+    pub trigger: Option<Line>,
+    /// The initial report.
+    pub report: Report,
+    /// What the initial report does not say.
+    pub report_missing: Vec<&'static str>,
+    /// All roles.
+    pub roles: Vec<RoleView>,
+    /// The first list, which has a time.
+    pub first_minutes: FirstMinutes,
+    /// The lists.
+    pub checklists: Vec<ListView>,
+    /// The closure checklist.
+    pub closure: ClosureView,
+    /// What is to be done so that it does not happen again.
+    pub corrective_actions: Vec<CorrectiveAction>,
+    /// What is said about it.
+    pub statements: Vec<Statement>,
+    /// What is done about it now.
+    pub actions: Vec<CurrentAction>,
+    /// When the next update is due.
+    pub next_update: Option<Timestamp>,
+    /// True if that time has passed.
+    pub update_overdue: bool,
+    /// What was done with its evidence.
+    pub evidence: EvidenceCount,
+    /// The number of its last entry.
+    pub seq: u64,
+}
+
+/// A role, and who has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleView {
+    /// Which.
+    pub role: Role,
+    /// The runbook's words for it.
+    pub title: &'static str,
+    /// The runbook's responsibility.
+    pub responsibility: &'static str,
+    /// Who; `None` is nobody.
+    pub holder: Option<Name>,
+}
+
+/// How the first 15 minutes go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FirstMinutes {
+    /// Steps done, or not applicable.
+    pub settled: u64,
+    /// All steps.
+    pub steps: u64,
+    /// When the time is over.
+    pub until: Timestamp,
+    /// Whole minutes left; 0 if it is over.
+    pub minutes_left: u64,
+}
+
+/// A list and how far it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListView {
+    /// Which.
+    pub list: List,
+    /// For people.
+    pub title: &'static str,
+    /// Steps done, or not applicable.
+    pub settled: u64,
+    /// The steps, in order.
+    pub steps: Vec<StepView>,
+}
+
+/// A step and how far it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepView {
+    /// What is to be done.
+    pub step: Step,
+    /// What is recorded of it.
+    pub progress: Progress,
+}
+
+/// The closure checklist.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClosureView {
+    /// True if the incident may be closed.
+    pub ready: bool,
+    /// What is missing, for people.
+    pub missing: Vec<String>,
+    /// The items, in the runbook's order.
+    pub items: Vec<ClosureItemView>,
+    /// When the post-incident review is due; `None` if none is asked for.
+    pub review_due: Option<Day>,
+    /// True if that day has passed, and the review is missing or came after it.
+    pub review_late: bool,
+}
+
+/// An item of the closure checklist.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClosureItemView {
+    /// Which.
+    pub item: ClosureItem,
+    /// The runbook's words.
+    pub text: &'static str,
+    /// False if the severity does not ask for it.
+    pub required: bool,
+    /// The answer; `None` is none yet.
+    pub answered: Option<Answered>,
+}
+
+impl View {
+    /// The incident at `now`.
+    #[must_use]
+    pub fn of(incident: &Incident, now: Timestamp) -> Self {
+        Self {
+            incident: incident.id.clone(),
+            name: incident.name.clone(),
+            severity: incident.severity,
+            definition: incident.severity.definition(),
+            response_target: incident.severity.response_target(),
+            response_due: response_due(incident),
+            status: incident.status,
+            next_statuses: incident.status.next(),
+            started: incident.started,
+            declared_at: incident.declared_at,
+            declared_by: incident.declared_by.clone(),
+            closed_at: incident.closed_at,
+            play: incident.play.clone(),
+            pivots: incident.pivots.clone(),
+            affects: incident.affects,
+            trigger: incident.trigger.clone(),
+            report: incident.report.clone(),
+            report_missing: incident.report.missing(),
+            roles: roles(incident),
+            first_minutes: first_minutes(incident, now),
+            checklists: List::ALL.into_iter().map(|list| list_view(incident, list)).filter(|l| !l.steps.is_empty()).collect(),
+            closure: closure(incident, now),
+            corrective_actions: incident.corrective_actions.clone(),
+            statements: incident.statements.clone(),
+            actions: incident.actions.iter().filter(|action| !action.ended).cloned().collect(),
+            next_update: incident.next_update,
+            update_overdue: incident.next_update.is_some_and(|at| at < now),
+            evidence: incident.evidence.clone(),
+            seq: incident.seq,
+        }
+    }
+
+    /// Roles that nobody has.
+    pub fn roles_missing(&self) -> impl Iterator<Item = Role> {
+        self.roles.iter().filter(|role| role.holder.is_none()).map(|role| role.role)
+    }
+}
+
+fn response_due(incident: &Incident) -> Option<Day> {
+    let declared = Day::of(incident.declared_at);
+    match incident.severity {
+        Severity::Sev2 => Some(declared.plus_business_days(0)),
+        Severity::Sev3 => Some(declared.plus_business_days(1)),
+        Severity::Sev1 | Severity::Sev4 => None,
+    }
+}
+
+fn roles(incident: &Incident) -> Vec<RoleView> {
+    let view = |role: Role| RoleView {
+        role,
+        title: role.title(),
+        responsibility: role.responsibility(),
+        holder: incident.roles.get(&role).cloned(),
+    };
+    Role::ALL.into_iter().map(view).collect()
+}
+
+fn first_minutes(incident: &Incident, now: Timestamp) -> FirstMinutes {
+    let list = list_view(incident, List::FirstFifteenMinutes);
+    let until = incident.declared_at.unix_nanoseconds() + i128::from(FIRST_MINUTES) * MINUTE;
+    FirstMinutes {
+        settled: list.settled,
+        steps: list.steps.len() as u64,
+        until: Timestamp::from_unix_nanoseconds(until).unwrap_or(incident.declared_at),
+        minutes_left: u64::try_from((until - now.unix_nanoseconds()) / MINUTE).unwrap_or(0),
+    }
+}
+
+fn list_view(incident: &Incident, list: List) -> ListView {
+    let own = incident.checklist.iter().filter(|step| step.list == list);
+    let view = |step: &Step| StepView { step: step.clone(), progress: incident.progress_of(&step.id) };
+    let steps: Vec<StepView> = own.map(view).collect();
+    let settled = steps.iter().filter(|step| step.progress.state.is_settled()).count() as u64;
+    ListView { list, title: list.title(), settled, steps }
+}
+
+fn closure(incident: &Incident, now: Timestamp) -> ClosureView {
+    let view = |item: ClosureItem| ClosureItemView {
+        item,
+        text: item.text(),
+        required: incident.closure_asks_for(item),
+        answered: incident.closure.get(&item).cloned(),
+    };
+    let missing = incident.missing_to_close();
+    let reviewed = incident.closure.get(&ClosureItem::Review).map_or(now, |answered| answered.at);
+    ClosureView {
+        ready: missing.is_empty(),
+        missing: missing.iter().map(ToString::to_string).collect(),
+        items: ClosureItem::ALL.into_iter().map(view).collect(),
+        review_due: incident.review_due(),
+        review_late: incident.review_due().is_some_and(|due| Day::of(reviewed) > due),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::StepState;
+    use super::super::samples::{self, line, name};
+    use super::*;
+
+    fn time(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
+    #[test]
+    fn the_view_says_what_is_missing() {
+        let view = View::of(&samples::incident(), time("2026-11-23T13:43:17.5Z"));
+        assert_eq!(view.roles_missing().count(), 5);
+        assert_eq!(view.report_missing.len(), 5);
+        assert_eq!((view.closure.ready, view.closure.missing.len(), view.closure.items.len()), (false, 8, 8));
+        let first = view.first_minutes;
+        assert_eq!((first.settled, first.steps, first.minutes_left), (0, 6, 11));
+        assert_eq!(first.until, time("2026-11-23T13:55:17Z"));
+        let lists: Vec<_> = view.checklists.iter().map(|list| (list.title, list.steps.len())).collect();
+        assert_eq!(lists, [("First 15 minutes", 6), ("Investigation checklist", 7), ("Response play", 6)]);
+    }
+
+    #[test]
+    fn progress_is_counted_and_what_does_not_apply_is_settled() {
+        let mut incident = samples::incident();
+        for (step, state) in [("first-15-1", StepState::Done), ("first-15-4", StepState::NotApplicable)] {
+            incident.progress.insert(step.parse().expect("a step"), Progress { state, owner: None, note: None });
+        }
+        let doing = Progress { state: StepState::Doing, owner: Some(name("Bob")), note: None };
+        incident.progress.insert("first-15-6".parse().expect("a step"), doing);
+        let view = View::of(&incident, time("2026-11-23T14:40:17Z"));
+        assert_eq!((view.first_minutes.settled, view.first_minutes.minutes_left), (2, 0));
+        assert_eq!(view.checklists[0].steps[5].progress.owner, Some(name("Bob")));
+    }
+
+    #[test]
+    fn days_are_due_by_severity() {
+        let mut incident = samples::incident(); // declared on Monday, 2026-11-23
+        for (severity, due, review) in [
+            (Severity::Sev1, None, Some("2026-11-30")),
+            (Severity::Sev2, Some("2026-11-23"), Some("2026-11-30")),
+            (Severity::Sev3, Some("2026-11-24"), None),
+            (Severity::Sev4, None, None),
+        ] {
+            incident.severity = severity;
+            let view = View::of(&incident, time("2026-11-23T14:40:17Z"));
+            assert_eq!(view.response_due.map(|day| day.to_string()).as_deref(), due, "{severity}");
+            assert_eq!(view.closure.review_due.map(|day| day.to_string()).as_deref(), review, "{severity}");
+        }
+    }
+
+    #[test]
+    fn a_review_is_late_if_its_day_passed_before_it() {
+        let mut incident = samples::incident();
+        let late = |incident: &Incident, now: &str| View::of(incident, time(now)).closure.review_late;
+        assert!(!late(&incident, "2026-11-30T23:59:59Z"));
+        assert!(late(&incident, "2026-12-01T00:00:00Z"));
+        let at = time("2026-11-30T12:00:00Z");
+        let answered = Answered { waived: false, note: line("held"), by: name("Ann"), at };
+        incident.closure.insert(ClosureItem::Review, answered);
+        assert!(!late(&incident, "2027-01-01T00:00:00Z"), "it was held in time");
+    }
+
+    #[test]
+    fn an_update_is_overdue_after_its_time() {
+        let mut incident = samples::incident();
+        incident.next_update = Some(time("2026-11-23T15:00:00Z"));
+        assert!(!View::of(&incident, time("2026-11-23T15:00:00Z")).update_overdue);
+        assert!(View::of(&incident, time("2026-11-23T15:00:01Z")).update_overdue);
+    }
+
+    #[test]
+    fn json_has_the_runbooks_words() {
+        let json = serde_json::to_value(View::of(&samples::incident(), time("2026-11-23T13:40:17Z"))).expect("JSON");
+        assert_eq!(json["severity"], "SEV-2");
+        assert_eq!(json["responseTarget"], "Same business day");
+        assert_eq!(json["roles"][3]["responsibility"], "Preserves logs, screenshots, tickets, and command history");
+        assert_eq!(json["closure"]["items"][1]["text"], "Attack path closed and verified.");
+        assert_eq!(json["closure"]["items"][7]["required"], true);
+        assert_eq!(json["checklists"][2]["steps"][0]["step"]["id"], "leaked-secret-1");
+    }
+}

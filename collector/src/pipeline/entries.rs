@@ -1,0 +1,154 @@
+//! The incident's journal, as the pipeline reads and writes it.
+
+use evidence_format::config::Config;
+use evidence_format::coverage::bounded;
+use evidence_format::id::IncidentId;
+use evidence_format::time::Timestamp;
+
+use super::{Pipeline, PipelineError};
+use crate::capture::Preface;
+use crate::clock;
+use crate::incident::{Change, Entry, Incident, Line, Name, PassKind as Kind, SourceName};
+use crate::plan::{Pass, Plan};
+use crate::seal::{NAME, Summary};
+use crate::sources::recorder::chain;
+use crate::store::ledger::{self, BundleRow, EntryRow, LedgerError, PassKey, PassKind, PassRow};
+
+/// Times that an entry is written again because somebody else wrote one meanwhile.
+const CONTENTIONS_MAX: u32 = 1000;
+
+/// How often a pass was begun, and when first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Attempts {
+    pub(super) count: usize,
+    pub(super) first: Timestamp,
+}
+
+impl Pipeline {
+    /// What is known of an incident.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub async fn incident(&self, id: &IncidentId) -> Result<Incident, PipelineError> {
+        let entries = self.entries(id).await?;
+        if entries.is_empty() {
+            return Err(PipelineError::UnknownIncident(id.clone()));
+        }
+        Incident::replay(&entries).map_err(|cause| PipelineError::Journal { incident: id.clone(), cause })
+    }
+
+    /// The journal of an incident; empty if there is none.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub async fn entries(&self, id: &IncidentId) -> Result<Vec<Entry>, PipelineError> {
+        self.parts.ledger.entries(id, 0).await?.into_iter().map(entry).collect()
+    }
+
+    /// Writes what follows from nothing but itself at the end of a journal, for a person.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub async fn record(&self, id: &IncidentId, by: &Name, change: Change) -> Result<(), PipelineError> {
+        self.append_entries(id, vec![written(&change, by.as_str(), clock::now())]).await
+    }
+
+    /// The same, for the pipeline itself.
+    pub(super) async fn append(&self, id: &IncidentId, changes: Vec<Change>) -> Result<(), PipelineError> {
+        self.append_entries(id, changes.iter().map(own).collect()).await
+    }
+
+    async fn append_entries(&self, id: &IncidentId, entries: Vec<ledger::Entry>) -> Result<(), PipelineError> {
+        for _ in 0..CONTENTIONS_MAX {
+            let count = self.parts.ledger.entries(id, 0).await?.len() as u64;
+            match self.parts.ledger.append(id, count, &entries).await {
+                Err(LedgerError::Contended { .. }) => {}
+                done => return Ok(done?),
+            }
+        }
+        Ok(self.parts.ledger.append(id, 0, &entries).await?)
+    }
+
+    /// Says that a pass is begun, and tells how often it was.
+    pub(super) async fn journal_start(&self, row: &PassRow) -> Result<Attempts, PipelineError> {
+        let key = &row.pass.key;
+        let kind = match row.pass.kind {
+            PassKind::First | PassKind::Again => Kind::First,
+            PassKind::Continuation => Kind::Continuation,
+            PassKind::Settle => Kind::Settle,
+        };
+        let started = Change::CaptureStarted { source: source_name(key), pass: key.pass.into(), kind };
+        self.append(&key.incident, vec![started.clone()]).await?;
+        let entries = self.entries(&key.incident).await?;
+        let starts = || entries.iter().filter(|entry| entry.change == started);
+        let first = starts().map(|entry| entry.at).next().unwrap_or_else(clock::now);
+        Ok(Attempts { count: starts().count(), first })
+    }
+
+    /// Says what a pass is going to take, or that its source has nothing to ask.
+    pub(super) async fn journal_plan(&self, key: &PassKey, plan: &Plan) -> Result<(), PipelineError> {
+        let steps = || plan.passes.iter().flat_map(|pass| &pass.steps);
+        let planned = Change::CapturePlanned {
+            window: Some(plan.window),
+            passes: plan.passes.len() as u64,
+            steps: steps().count() as u64,
+            left_out: steps().filter(|step| step.left_out.is_some()).count() as u64,
+            unavailable: plan.unavailable.iter().map(|source| source.source.clone()).collect(),
+        };
+        self.append(&key.incident, vec![planned]).await
+    }
+
+    /// Says that a pass failed. Where even that fails, the log has it.
+    pub(super) async fn journal_failure(&self, job: &PassKey, error: &PipelineError) {
+        let Ok(source) = job.source.parse() else { return };
+        let failed = Change::CaptureFailed { source, pass: job.pass.into(), error: Line::escaped(&bounded(&chain(error))) };
+        let _ = self.append(&job.incident, vec![failed]).await;
+    }
+
+    /// What the bundle of a pass says before all evidence.
+    pub(super) async fn preface(&self, row: &PassRow, plan: &Plan, pass: &Pass) -> Result<Preface, PipelineError> {
+        let entries = self.entries(&row.pass.key.incident).await?;
+        let line = |entry: &Entry| serde_json::to_string(entry).expect("an entry is JSON") + "\n";
+        Ok(Preface {
+            journal: entries.iter().map(line).collect(),
+            plan: serde_json::to_string(plan).expect("a plan is JSON"),
+            pass: serde_json::to_string(pass).expect("a plan is JSON"),
+        })
+    }
+}
+
+/// The entry of a sealed bundle.
+pub(super) fn of_bundle(row: &BundleRow, config: &Config) -> Vec<ledger::Entry> {
+    let summary = Summary::of(config);
+    let sealed = Change::EvidenceSealed {
+        bundle: row.id,
+        source: source_name(&row.pass),
+        pass: row.pass.pass.into(),
+        records: summary.records,
+        gaps: summary.missing,
+        complete: summary.complete,
+        provisional_until: summary.provisional_until,
+    };
+    vec![own(&sealed)]
+}
+
+/// An entry of a change, by this program, now.
+fn own(change: &Change) -> ledger::Entry {
+    written(change, NAME, clock::now())
+}
+
+/// An entry as the ledger keeps it.
+pub(super) fn written(change: &Change, by: &str, at: Timestamp) -> ledger::Entry {
+    ledger::Entry { at, by: by.to_owned(), body: serde_json::to_string(change).expect("a change is JSON") }
+}
+
+fn entry(row: EntryRow) -> Result<Entry, PipelineError> {
+    let unreadable = |cause| PipelineError::Unreadable { what: "an entry of a journal", cause };
+    let change = serde_json::from_str(&row.entry.body).map_err(unreadable)?;
+    let by = Name::escaped(&row.entry.by);
+    Ok(Entry { seq: row.seq + 1, at: row.entry.at, by, change })
+}
+
+fn source_name(key: &PassKey) -> SourceName {
+    key.source.parse().expect("names of sources are names")
+}

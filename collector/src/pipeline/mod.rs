@@ -1,0 +1,310 @@
+//! Stages 2 to 6 on one page: plan, capture, seal, timeline, and what follows.
+//!
+//! The unit of work is a pass: one source, asked once. It is a job of the durable queue, and doing it again after a crash is
+//! the same code as doing it first: each stage looks in the ledger for what is already done. One bundle comes of a pass, so a
+//! slow source holds nobody up: this machine is sealed while a cloud account is still being read.
+
+mod attach;
+mod declare;
+mod entries;
+mod findings;
+mod follow;
+mod meters;
+mod numbers;
+mod planning;
+mod scratch;
+mod turn;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent::key::KeyFile;
+use evidence_format::coverage::Window;
+use evidence_format::id::IncidentId;
+use evidence_format::time::Timestamp;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, instrument, warn};
+
+use crate::capture::{self, CaptureError, Parts, Task};
+use crate::clock;
+use crate::incident::{Incident, Plays, ReplayError, Status, UnknownPlay};
+use crate::plan::{Pass, Plan, PlanError};
+use crate::seal::{Saying, SealError, Sealed, Sealer, StoredBundle};
+use crate::sources::{self, Source};
+use crate::store::blobs::BlobError;
+use crate::store::jobs::{Jobs, JobsError, Until};
+use crate::store::ledger::{LedgerError, PassKey, PassRow, PassState};
+use crate::timeline::{self, DeriveError};
+
+pub use attach::{ATTACHED, AttachError, Attached, Attaching, Content};
+pub use declare::{DeclareError, Declaring};
+pub use meters::{Meters, Watched};
+
+/// Passes that run at once in one process. Each waits for others most of its time.
+const PASSES_AT_ONCE: usize = 16;
+
+/// Everything that a pass needs, from the first stage to the last.
+#[derive(Clone)]
+pub struct Pipeline {
+    /// What captures share.
+    pub parts: Parts,
+    /// The collector's key.
+    pub key: Arc<KeyFile>,
+    /// The durable queue.
+    pub jobs: Jobs,
+    /// How incidents are responded to.
+    pub plays: Arc<Plays>,
+    /// A person's wish to stop: what is there is sealed, and nothing more is begun.
+    pub stop: CancellationToken,
+    /// What is under way, for whoever watches.
+    pub meters: Meters,
+    /// When sources are asked again, where it is not when they say so themselves. Tests cannot wait a day.
+    pub settle_after: Option<Vec<Duration>>,
+    /// One bundle after the other: a stream has one next place.
+    pub sealing: Arc<tokio::sync::Mutex<()>>,
+    /// What is configured about captures.
+    pub capture: crate::config::CaptureConfig,
+}
+
+/// A pass could not be done. It is tried again later.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The database failed.
+    #[error("cannot use the ledger")]
+    Ledger(#[from] LedgerError),
+    /// The queue failed.
+    #[error("cannot use the queue of jobs")]
+    Jobs(#[from] JobsError),
+    /// No draft was made.
+    #[error("cannot capture")]
+    Capture(#[from] CaptureError),
+    /// No bundle was made.
+    #[error("cannot seal")]
+    Seal(#[from] SealError),
+    /// The timeline could not be written.
+    #[error("cannot derive the timeline")]
+    Derive(#[from] DeriveError),
+    /// What stands in the ledger is not what this version writes there.
+    #[error("the ledger holds {what} that this version cannot read: was it written by a later one?")]
+    Unreadable {
+        /// What.
+        what: &'static str,
+        /// Why.
+        #[source]
+        cause: serde_json::Error,
+    },
+    /// The blob store failed.
+    #[error("cannot use the blob store")]
+    Blobs(#[from] BlobError),
+    /// The folder for what is under way.
+    #[error("cannot use {}", path.display())]
+    Work {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// What was asked for cannot be planned.
+    #[error("cannot plan the capture")]
+    Plan(#[from] PlanError),
+    /// The incident's play is none that this configuration has.
+    #[error(transparent)]
+    Play(#[from] UnknownPlay),
+    /// A person has stopped the work before this pass was begun.
+    #[error("stopped before it was begun")]
+    Stopped,
+    /// Nobody asked for this pass.
+    #[error("the journal of {0} asks for no such capture")]
+    NotAsked(IncidentId),
+    /// There is no such incident.
+    #[error("there is no incident {0}: `exhibit status` lists them")]
+    UnknownIncident(IncidentId),
+    /// What the journal says contradicts itself.
+    #[error("the journal of {incident} is not one that this program wrote")]
+    Journal {
+        /// The incident.
+        incident: IncidentId,
+        /// Where.
+        #[source]
+        cause: ReplayError,
+    },
+}
+
+impl Pipeline {
+    /// Does all jobs that are due, until none is left or a person stops it.
+    ///
+    /// # Errors
+    /// The queue failed. What fails in a job is journaled, and tried again.
+    pub async fn work(&self, until: Until) -> Result<(), JobsError> {
+        let pipeline = self.clone();
+        let handler = move |job: PassKey| {
+            let pipeline = pipeline.clone();
+            async move {
+                let done = pipeline.run_pass(&job).await;
+                if let Err(error) = &done
+                    && !matches!(error, PipelineError::Stopped)
+                {
+                    warn!(incident = %job.incident, source = %job.source, pass = job.pass, error = %sources::recorder::chain(error), "pass failed");
+                    pipeline.journal_failure(&job, error).await;
+                }
+                done
+            }
+        };
+        self.jobs.work(handler, until, PASSES_AT_ONCE).await
+    }
+
+    /// Works until no pass of `incident` is due any more, whoever does them, or a person stops it.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub async fn finish(&self, incident: &IncidentId, look_every: Duration) -> Result<(), PipelineError> {
+        self.take_up().await?;
+        loop {
+            self.work(Until::Idle).await?;
+            let passes = self.parts.ledger.passes(incident).await?;
+            let is_due = |row: &PassRow| match row.state {
+                _ if row.pass.key.source == ATTACHED => false, // whoever attaches it waits for it
+                PassState::Waiting => row.pass.due_at <= clock::now(),
+                PassState::Capturing => true,
+                PassState::Sealed | PassState::Failed => false,
+            };
+            if self.stop.is_cancelled() || !passes.iter().any(is_due) {
+                return Ok(());
+            }
+            tokio::time::sleep(look_every).await;
+        }
+    }
+
+    /// When the next pass that waits is due; `None` if none waits.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub async fn next_due(&self) -> Result<Option<Timestamp>, PipelineError> {
+        let mut next = None;
+        for incident in self.parts.ledger.incidents().await? {
+            let passes = self.parts.ledger.passes(&incident).await?;
+            let waiting = passes.iter().filter(|row| row.state == PassState::Waiting).map(|row| row.pass.due_at);
+            next = waiting.chain(next).min();
+        }
+        Ok(next)
+    }
+
+    /// Incidents that are not closed.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub async fn open_incidents(&self) -> Result<Vec<Incident>, PipelineError> {
+        let mut open = Vec::new();
+        for id in self.parts.ledger.incidents().await? {
+            open.push(self.incident(&id).await?);
+        }
+        open.retain(|incident| incident.status != Status::Closed);
+        Ok(open)
+    }
+
+    /// One pass, from wherever it stands to its end.
+    #[instrument(skip_all, fields(incident = %job.incident, source = %job.source, pass = job.pass))]
+    async fn run_pass(&self, job: &PassKey) -> Result<(), PipelineError> {
+        let key = PassKey { incident: job.incident.clone(), source: job.source.clone(), pass: job.pass };
+        let Some(row) = self.parts.ledger.pass(&key).await? else { return Ok(()) };
+        let Some(source) = sources::find(&job.source) else { return Ok(()) };
+        if row.state == PassState::Failed {
+            return Ok(());
+        }
+        if row.state == PassState::Waiting && self.stop.is_cancelled() {
+            return Err(PipelineError::Stopped);
+        }
+        let Some((plan, pass)) = self.planned(&row, source).await? else { return Ok(()) };
+        let sealed = match self.sealed(&key).await? {
+            Some(sealed) => sealed,
+            None => self.capture_and_seal(&row, source, &plan, &pass).await?,
+        };
+        self.follow(&row, source, &plan, &sealed).await?;
+        self.derive(&sealed).await?;
+        self.find(&row, &pass, &sealed).await?;
+        Ok(())
+    }
+
+    /// Stages 3 and 4.
+    async fn capture_and_seal(
+        &self,
+        row: &PassRow,
+        source: &'static dyn Source,
+        plan: &Plan,
+        pass: &Pass,
+    ) -> Result<Sealed, PipelineError> {
+        let key = &row.pass.key;
+        let mut began = clock::reading("begin");
+        self.parts.ledger.set_state(key, PassState::Capturing).await?;
+        let attempts = self.journal_start(row).await?;
+        if attempts.count > 1 {
+            began.event = format!("begin of attempt {}", attempts.count);
+        }
+        let preface = self.preface(row, plan, pass).await?;
+        let meter = self.meters.begin(key);
+        let task = Task {
+            incident: &key.incident,
+            key,
+            pass,
+            source,
+            preface: &preface,
+            deadline: deadline(plan, &attempts),
+            stop: &self.stop,
+            meter: &meter,
+        };
+        let captured = capture::run(&self.parts, &task).await?;
+        let saying = Saying {
+            incident: key.incident.clone(),
+            window: widest(pass),
+            plan: pass.sealed(Some(plan.budget.deadline_seconds)),
+            supplements: row.pass.supplements,
+            began,
+        };
+        let _turn = self.turn().await?;
+        let sealed = self.sealer().seal(key, captured.draft, saying, entries::of_bundle).await?;
+        self.meters.end(key);
+        info!(bundle = %sealed.row.id, bytes = sealed.row.bytes, "sealed");
+        Ok(sealed)
+    }
+
+    /// The bundle of a pass that was sealed before, also by a process that could not say so any more.
+    async fn sealed(&self, key: &PassKey) -> Result<Option<Sealed>, PipelineError> {
+        drop(self.turn().await?); // what was cut off before its commit is in the ledger now, or forgotten
+        let bundles = self.parts.ledger.bundles(&key.incident).await?;
+        let Some(row) = bundles.into_iter().find(|bundle| bundle.pass == *key) else { return Ok(None) };
+        Ok(Some(self.sealer().reopen(row).await?))
+    }
+
+    /// Stage 6.
+    async fn derive(&self, sealed: &Sealed) -> Result<(), PipelineError> {
+        if !sealed.row.is_derived {
+            let stored = StoredBundle::open(&self.parts.blobs, &sealed.row.object_key, &self.parts.work).await?;
+            timeline::derive(&self.parts.ledger, &sealed.row, stored, self.key.public()).await?;
+        }
+        capture::forget_pages(&self.parts, &sealed.row.pass).await?;
+        Ok(())
+    }
+
+    fn sealer(&self) -> Sealer<'_> {
+        Sealer { key: &self.key, ledger: &self.parts.ledger, blobs: &self.parts.blobs, work: &self.parts.work }
+    }
+}
+
+/// When a pass has to be over: the plan's seconds after its first attempt, which a restart does not move.
+fn deadline(plan: &Plan, attempts: &entries::Attempts) -> Instant {
+    let since = clock::now().unix_nanoseconds() - attempts.first.unix_nanoseconds();
+    let since = Duration::from_nanos(u64::try_from(since.max(0)).unwrap_or(u64::MAX));
+    Instant::now() + Duration::from_secs(plan.budget.deadline_seconds).saturating_sub(since)
+}
+
+/// From the first moment that any step was asked for to the last.
+fn widest(pass: &Pass) -> Option<Window> {
+    pass.steps
+        .iter()
+        .filter_map(|step| step.asked)
+        .reduce(|a, b| Window { from: a.from.min(b.from), until: a.until.max(b.until) })
+}

@@ -1,0 +1,93 @@
+//! Stage 2: what a pass is going to take.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use evidence_format::coverage::Window;
+use evidence_format::id::IncidentId;
+use evidence_format::time::Timestamp;
+use futures::FutureExt as _;
+use futures::future::join_all;
+
+use super::{Pipeline, PipelineError};
+use crate::clock;
+use crate::incident::{CaptureAsk, Pivot, Play, PlayName};
+use crate::plan::{self, Pass, Plan, Readiness, State};
+use crate::sources::{self, Look, Source};
+use crate::store::ledger::{PassRow, PassState};
+
+pub(super) fn encode(plan: &Plan) -> String {
+    serde_json::to_string(plan).expect("numbers and texts are JSON")
+}
+
+impl Pipeline {
+    /// The plan of a pass: as it was set before, or made now. `None` if the source has nothing to ask.
+    pub(super) async fn planned(
+        &self,
+        row: &PassRow,
+        source: &'static dyn Source,
+    ) -> Result<Option<(Plan, Pass)>, PipelineError> {
+        let plan = match &row.plan {
+            Some(json) => serde_json::from_str(json).map_err(|cause| PipelineError::Unreadable { what: "a plan", cause })?,
+            None => self.make_plan(row, source).await?,
+        };
+        let Some(pass) = plan.passes.first().cloned() else {
+            self.parts.ledger.set_state(&row.pass.key, PassState::Failed).await?;
+            return Ok(None);
+        };
+        Ok(Some((plan, pass)))
+    }
+
+    async fn make_plan(&self, row: &PassRow, source: &'static dyn Source) -> Result<Plan, PipelineError> {
+        let key = &row.pass.key;
+        let readiness = self.look(source, Some(key.incident.clone()), None).await;
+        let asked = self.asked(key).await?;
+        let mut plan = plan::plan(&asked.for_planner(), &[(source.offer(), readiness)])?;
+        plan.unavailable.retain(|unavailable| unavailable.source.as_str() == source.name()); // others are other passes
+        self.parts.ledger.set_plan(key, &encode(&plan)).await?;
+        self.journal_plan(key, &plan).await?;
+        Ok(plan)
+    }
+
+    /// The plan of a capture that nobody has asked for yet: of all sources at once.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub async fn preview(
+        &self,
+        incident: Option<&IncidentId>,
+        play: &PlayName,
+        pivots: Vec<Pivot>,
+        ask: CaptureAsk,
+    ) -> Result<Plan, PipelineError> {
+        let play = self.plays.get(play)?;
+        let window = ask.window.or_else(|| self.window_of(play));
+        let looks =
+            sources::ALL.iter().map(|source| async { (source.offer(), self.look(*source, incident.cloned(), window).await) });
+        let offers = join_all(looks).await;
+        let id = incident.cloned().unwrap_or_else(|| "not-declared".parse().expect("an id"));
+        let asked = self.asked_of(id, clock::now(), play.clone(), pivots, ask);
+        Ok(plan::plan(&asked.for_planner(), &offers)?)
+    }
+
+    /// The window of a play that ends now.
+    #[must_use]
+    pub fn window_of(&self, play: &Play) -> Option<Window> {
+        let now = clock::now();
+        let from = now.unix_nanoseconds() - i128::from(play.window_hours) * 3_600_000_000_000;
+        Some(Window { from: Timestamp::from_unix_nanoseconds(from)?, until: now })
+    }
+
+    /// Looks at a source.
+    pub async fn look(&self, source: &'static dyn Source, incident: Option<IncidentId>, estimate: Option<Window>) -> Readiness {
+        let (config, wire) = (Arc::clone(&self.parts.config), Arc::clone(&self.parts.wire));
+        let look = Look { incident, config, wire, estimate };
+        let looked = AssertUnwindSafe(source.look(&look)).catch_unwind().await;
+        looked.unwrap_or_else(|_| Readiness {
+            source: source.name().parse().expect("names of sources are names"),
+            state: State::Unavailable,
+            targets: Vec::new(),
+            problems: vec!["looking at it crashed, which is this program's fault".to_owned()],
+        })
+    }
+}

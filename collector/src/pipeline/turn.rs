@@ -1,0 +1,56 @@
+//! One bundle after the other: a stream has one next place, and many may want it.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::sync::MutexGuard;
+
+use super::{Pipeline, PipelineError, entries};
+use crate::store::ledger::Entry;
+
+/// Name of the lock in the folder for what is under way.
+const LOCK: &str = "sealing.lock";
+/// Between two looks at a lock that another process holds: it holds it for as long as sealing takes.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The right to seal the next bundle of the store's key. Dropped, it is given back, also by a process that is killed.
+pub(super) struct Turn<'p> {
+    _inside: MutexGuard<'p, ()>,
+    _across: File,
+}
+
+impl Pipeline {
+    /// Waits until nobody else seals with this store's key, in this process or another one of this machine. A bundle that is
+    /// announced then is one that a dead process left: it is committed if it was published, else forgotten.
+    pub(super) async fn turn(&self) -> Result<Turn<'_>, PipelineError> {
+        let inside = self.sealing.lock().await;
+        let turn = Turn { _inside: inside, _across: lock(&self.parts.work).await? };
+        if let Some(pending) = self.parts.ledger.pending(&self.key.public().id()).await? {
+            let attachment = self.attachment(&pending.pass).await?;
+            let entries = |row: &_, config: &_| -> Vec<Entry> {
+                attachment.map_or_else(|| entries::of_bundle(row, config), |attachment| attachment.entries(row))
+            };
+            self.sealer().recover(&pending.pass, entries).await?;
+        }
+        Ok(turn)
+    }
+}
+
+async fn lock(work: &Path) -> Result<File, PipelineError> {
+    let path = work.join(LOCK);
+    let failed = |cause: io::Error| PipelineError::Work { path: path.clone(), cause };
+    let open = || {
+        fs::create_dir_all(work)?;
+        File::options().write(true).create(true).truncate(false).open(&path)
+    };
+    let file = open().map_err(failed)?;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(cause)) => return Err(failed(cause)),
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(LOOK_EVERY).await,
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Who gets how much of the budget: in the plan's order, so that what is most volatile is served first.
+
+use super::shape::{Budget, LeftOut, Limits, Step};
+use crate::incident::SourceName;
+
+/// A step may take so many times what was expected: estimates come from small samples.
+const SLACK: u64 = 2;
+/// Bytes that a step of unknown size needs at the least: some pages of any API.
+const UNKNOWN_BYTES_MIN: u64 = 1 << 20;
+/// Requests that a step of unknown size needs at the least: a page, and one more to see that there is none.
+const UNKNOWN_REQUESTS_MIN: u64 = 2;
+
+/// What is left of one resource.
+struct Pot {
+    left: u64,
+    unknown_min: u64,
+    /// Steps of unknown need that were served, and share what remains in the end.
+    unknown: u64,
+}
+
+impl Pot {
+    fn need(&self, expected: Option<u64>) -> u64 {
+        expected.map_or(self.unknown_min, |expected| expected.saturating_mul(SLACK).max(1))
+    }
+
+    fn take(&mut self, expected: Option<u64>) -> u64 {
+        let need = self.need(expected);
+        self.left -= need;
+        self.unknown += u64::from(expected.is_none());
+        need
+    }
+
+    /// What each step of unknown need gets on top.
+    fn share(&self) -> u64 {
+        self.left.checked_div(self.unknown).unwrap_or(0)
+    }
+}
+
+/// Gives each step its limits, or leaves it out. Together the limits stay within `budget`: what a step is expected to need is
+/// doubled, and steps of which nothing is known share what remains. A step that does not fit leaves room for smaller ones after
+/// it.
+pub(super) fn allot(steps: &mut [(SourceName, Step)], budget: &Budget) {
+    let mut bytes = Pot { left: budget.bytes_max, unknown_min: UNKNOWN_BYTES_MIN, unknown: 0 };
+    let requests_max = budget.requests_max;
+    let mut requests = Pot { left: requests_max.unwrap_or(u64::MAX), unknown_min: UNKNOWN_REQUESTS_MIN, unknown: 0 };
+    for (_, step) in steps.iter_mut() {
+        step.left_out = left_out(step, &bytes, &requests);
+        if step.left_out.is_none() {
+            step.limits.item_bytes_max = bytes.take(step.bytes_expected);
+            let allotted = requests.take(step.requests_expected);
+            step.limits.requests_max = requests_max.and(Some(allotted));
+        }
+    }
+    for (_, step) in steps.iter_mut().filter(|(_, step)| step.left_out.is_none()) {
+        let Limits { item_bytes_max, requests_max, object_bytes_max } = &mut step.limits;
+        *item_bytes_max += if step.bytes_expected.is_none() { bytes.share() } else { 0 };
+        *object_bytes_max = (*object_bytes_max).min(*item_bytes_max);
+        if let Some(requests_max) = requests_max.as_mut().filter(|_| step.requests_expected.is_none()) {
+            *requests_max += requests.share();
+        }
+    }
+}
+
+fn left_out(step: &Step, bytes: &Pot, requests: &Pot) -> Option<LeftOut> {
+    if step.asked.is_some() && step.effective.is_none() {
+        return Some(LeftOut::Expired);
+    }
+    if bytes.need(step.bytes_expected) > bytes.left {
+        return Some(LeftOut::Bytes);
+    }
+    (requests.need(step.requests_expected) > requests.left).then_some(LeftOut::Requests)
+}

@@ -1,0 +1,95 @@
+//! What a source has in hand while it captures a step.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use evidence_format::coverage::{Ended, GapReason};
+use evidence_format::id::IncidentId;
+
+use super::Halt;
+use super::config::SourcesConfig;
+use super::recorder::Recorder;
+
+/// Where the bytes of a step go. The capture stage puts the store behind it.
+#[async_trait]
+pub trait Tape: Send + Sync {
+    /// Keeps `warc`, whole WARC records, and that a restart goes on at `cursor`. Durable when it returns: either both or
+    /// neither is there after a crash.
+    ///
+    /// # Errors
+    /// The store took no more; nothing of this call is kept.
+    async fn keep(&self, warc: Bytes, cursor: Option<&str>) -> Result<(), TapeError>;
+}
+
+/// The store took no more.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot keep what was captured")]
+pub struct TapeError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// What has been taken so far, for whoever watches.
+#[derive(Debug, Default)]
+pub struct Meter {
+    /// Pages, or probes.
+    pub pages: AtomicU64,
+    /// Bytes before compression.
+    pub bytes: AtomicU64,
+}
+
+impl Meter {
+    /// Says how far it is, where that is known as a whole.
+    pub fn set(&self, pages: u64, bytes: u64) {
+        self.pages.store(pages, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Adds a page of `bytes`.
+    pub fn page(&self, bytes: u64) {
+        self.pages.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// What a source has in hand while it captures a step.
+pub struct Context {
+    /// The incident: sessions and user agents carry its name, so that our own calls can be told from others'.
+    pub incident: IncidentId,
+    /// What is configured.
+    pub config: Arc<SourcesConfig>,
+    /// Under the source's clients.
+    pub recorder: Recorder,
+    /// Where an earlier run of this step stopped; what [`Self::keep`] was given last.
+    pub cursor: Option<String>,
+    /// Bytes before compression at which the step stops.
+    pub bytes_max: u64,
+    /// What this step has taken.
+    pub meter: Arc<Meter>,
+    /// What all steps of the pass have taken.
+    pub all: Arc<Meter>,
+    /// Where it goes.
+    pub tape: Arc<dyn Tape>,
+}
+
+impl Context {
+    /// Makes durable what `recorder` has recorded since the last time, together with the place where a restart goes on.
+    ///
+    /// # Errors
+    /// [`Halt`]: the store took no more, or the step has reached its limit.
+    pub async fn keep(&self, recorder: &Recorder, cursor: Option<&str>) -> Result<(), Halt> {
+        let warc = Bytes::from(recorder.take());
+        if warc.is_empty() {
+            return Ok(());
+        }
+        let bytes = warc.len() as u64;
+        let kept = self.tape.keep(warc, cursor).await;
+        kept.map_err(|error| Halt { ended: Ended::Failed, reason: GapReason::Crashed, what: error.to_string() })?;
+        self.meter.page(bytes);
+        self.all.page(bytes);
+        if self.meter.bytes.load(Ordering::Relaxed) > self.bytes_max {
+            let what = format!("more than the plan's {} bytes", self.bytes_max);
+            return Err(Halt { ended: Ended::Limit, reason: GapReason::OverBudget, what });
+        }
+        Ok(())
+    }
+}

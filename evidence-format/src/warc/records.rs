@@ -1,0 +1,121 @@
+//! Reading whole WARC records that are in memory.
+
+use memchr::memmem;
+
+use super::read::{Fields, WalkError};
+use super::{RECORD_END, read};
+use crate::limits::WARC_HEADER_BYTES_MAX;
+
+/// A whole record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record<'w> {
+    /// Its header fields.
+    pub fields: Fields,
+    /// Its header block as it stands there, from the version line to the empty line.
+    pub header: &'w [u8],
+    /// Its block.
+    pub block: &'w [u8],
+}
+
+/// The records of `warc`, in their order. Accepts what a [`Walker`](super::Walker) accepts, and ends at the first error.
+#[must_use]
+pub fn records(warc: &[u8]) -> Records<'_> {
+    Records { rest: warc, at: 0 }
+}
+
+/// See [`records`].
+#[derive(Debug, Clone)]
+pub struct Records<'w> {
+    rest: &'w [u8],
+    /// Bytes before `rest`.
+    at: u64,
+}
+
+impl<'w> Iterator for Records<'w> {
+    type Item = Result<Record<'w>, WalkError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let (record, rest) = match split(self.rest) {
+            Ok((record, rest)) => (Ok(record), rest),
+            Err(what) => (Err(WalkError::Malformed { at: self.at, what }), &[][..]),
+        };
+        self.at += (self.rest.len() - rest.len()) as u64;
+        self.rest = rest;
+        Some(record)
+    }
+}
+
+/// Divides what begins with a record behind it.
+fn split(warc: &[u8]) -> Result<(Record<'_>, &[u8]), &'static str> {
+    let begin = &warc[..warc.len().min(WARC_HEADER_BYTES_MAX as usize)];
+    let header_bytes = match memmem::find(begin, RECORD_END) {
+        Some(at) => at + RECORD_END.len(),
+        None if begin.len() < warc.len() => return Err(read::HEADER_TOO_LONG),
+        None => return Err(read::CUT),
+    };
+    let (header, rest) = warc.split_at(header_bytes);
+    let fields = Fields::parse(header)?;
+    let block_bytes = usize::try_from(fields.block_bytes()?).map_err(|_| read::CUT)?;
+    let (block, rest) = rest.split_at_checked(block_bytes).ok_or(read::CUT)?;
+    if let Some(rest) = rest.strip_prefix(RECORD_END) {
+        return Ok((Record { fields, header, block }, rest));
+    }
+    Err(if RECORD_END.starts_with(rest) { read::CUT } else { read::NO_END })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Header, RecordIds, RecordType, Walker, write_record};
+    use super::*;
+
+    fn staged() -> Vec<u8> {
+        let (mut out, mut ids) = (Vec::new(), RecordIds::new([1; 8]));
+        for (kind, block) in [(RecordType::Request, &b"GET / HTTP/1.1\r\n\r\n"[..]), (RecordType::Response, b"")] {
+            let header = Header {
+                kind,
+                target_uri: Some("https://api.example.com/"),
+                date: "2026-11-23T13:40:17.25Z".parse().expect("a time"),
+                content_type: "application/http",
+                truncated: None,
+                fields: &[],
+            };
+            write_record(&mut out, &header, &mut ids, block).expect("a short header");
+        }
+        out
+    }
+
+    #[test]
+    fn records_come_back_whole() {
+        let staged = staged();
+        let found: Vec<_> = records(&staged).collect::<Result<_, _>>().expect("own output");
+        assert_eq!(found.iter().map(|record| record.block).collect::<Vec<_>>(), [&b"GET / HTTP/1.1\r\n\r\n"[..], b""]);
+        assert_eq!(found[1].fields.get("warc-type"), Some("response"));
+        let again: Vec<u8> = found.iter().flat_map(|record| [record.header, record.block, RECORD_END].concat()).collect();
+        assert!(again == staged && found.iter().all(|record| record.fields.to_bytes() == record.header));
+        assert_eq!(records(b"").count(), 0);
+    }
+
+    /// Says the same of whatever it is given, at the same place.
+    #[test]
+    fn records_and_walker_agree() {
+        let staged = staged();
+        let agree = |warc: &[u8]| {
+            let mut walker = Walker::new();
+            let walked = walker.push(warc, &mut ()).and_then(|()| walker.finish());
+            let found = records(warc).collect::<Result<Vec<_>, _>>().map(drop);
+            assert_eq!(found, walked, "{}", warc.escape_ascii());
+        };
+        for i in 0..staged.len() {
+            agree(&staged[..i]);
+            let mut changed = staged.clone();
+            changed[i] ^= 1;
+            agree(&changed);
+        }
+        let long = String::from_utf8(staged).expect("text").replacen("https:", &"x".repeat(70_000), 1);
+        agree(long.as_bytes());
+        agree(&long.as_bytes()[..65_536]);
+    }
+}

@@ -1,0 +1,154 @@
+//! What a corpus of CloudTrail events is to the server: numbered places, and in each its events by position, newest first.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Serialize;
+
+/// Where events are looked up: limits, tokens and the truth are kept for each place.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct Place {
+    /// Twelve digits.
+    pub account: String,
+    /// Such as `us-east-1`.
+    pub region: String,
+}
+
+impl Place {
+    /// A place by its names.
+    #[must_use]
+    pub fn new(account: &str, region: &str) -> Self {
+        Self { account: account.to_owned(), region: region.to_owned() }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.account, self.region)
+    }
+}
+
+/// An event as LookupEvents lists it, without its time, which [`Events::time`] gives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Event<'a> {
+    /// A UUID. Two positions with one id hold the same event, delivered twice.
+    pub id: Cow<'a, str>,
+    /// Such as `ConsoleLogin`.
+    pub name: Cow<'a, str>,
+    /// Such as `signin.amazonaws.com`.
+    pub source: Cow<'a, str>,
+    /// Absent where the record does not say.
+    pub read_only: Option<bool>,
+    /// Absent for events that a service caused.
+    pub access_key_id: Option<Cow<'a, str>>,
+    /// Absent for events that a service caused.
+    pub username: Option<Cow<'a, str>>,
+    /// Pairs of type and name.
+    pub resources: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// The record, as JSON.
+    pub record: Vec<u8>,
+}
+
+impl Event<'_> {
+    /// True if LookupEvents lists the event for this attribute.
+    #[must_use]
+    pub fn has(&self, attribute: &Attribute) -> bool {
+        let value = attribute.value.as_str();
+        match attribute.key {
+            Key::EventId => self.id == value,
+            Key::EventName => self.name == value,
+            Key::EventSource => self.source == value,
+            Key::ReadOnly => self.read_only.is_some_and(|read_only| value == if read_only { "true" } else { "false" }),
+            Key::AccessKeyId => self.access_key_id.as_deref() == Some(value),
+            Key::Username => self.username.as_deref() == Some(value),
+            Key::ResourceType => self.resources.iter().any(|(kind, _)| kind == value),
+            Key::ResourceName => self.resources.iter().any(|(_, name)| name == value),
+        }
+    }
+}
+
+/// The one lookup attribute of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Attribute {
+    /// What is compared.
+    pub key: Key,
+    /// With what, exactly.
+    pub value: String,
+}
+
+/// What LookupEvents can look for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
+#[expect(missing_docs, reason = "the names are the service's own")]
+pub enum Key {
+    EventId,
+    EventName,
+    ReadOnly,
+    Username,
+    ResourceType,
+    ResourceName,
+    EventSource,
+    AccessKeyId,
+}
+
+/// A corpus. Positions of a place run from 0, its newest event, and times never grow with them.
+pub trait Events: Send + Sync {
+    /// Every place that has events. Other methods take a place by its index here.
+    fn places(&self) -> &[Place];
+
+    /// How many events a place has, duplicates counted.
+    fn count(&self, place: usize) -> u64;
+
+    /// When the event happened, in seconds since 1970: finer times are not in CloudTrail's records.
+    fn time(&self, place: usize, position: u64) -> i64;
+
+    /// The first position that holds this event: the position itself, or a smaller one if this is a duplicate.
+    fn first(&self, place: usize, position: u64) -> u64;
+
+    /// The event.
+    fn event(&self, place: usize, position: u64) -> Event<'_>;
+
+    /// True if the event has the attribute.
+    fn has(&self, place: usize, position: u64, attribute: &Attribute) -> bool {
+        self.event(place, position).has(attribute)
+    }
+}
+
+/// Positions of a place from the newest event at or before `end` to the oldest at or after `start`.
+pub(super) fn positions(events: &dyn Events, place: usize, start: f64, end: f64) -> std::ops::Range<u64> {
+    let first = partition_point(events.count(place), |position| events.time(place, position) as f64 > end);
+    let past = partition_point(events.count(place), |position| events.time(place, position) as f64 >= start);
+    first..past.max(first)
+}
+
+/// The first position of `0..count` for which `before` is false, if it is false for all that follow.
+fn partition_point(count: u64, before: impl Fn(u64) -> bool) -> u64 {
+    let (mut low, mut high) = (0, count);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if before(middle) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}
+
+/// A number that looks random and is always the same for the same parts (splitmix64, folded).
+pub(super) fn mix(parts: &[u64]) -> u64 {
+    parts.iter().fold(0x9e37_79b9_7f4a_7c15, |state, part| {
+        let mut z = (state ^ part).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    })
+}
+
+/// [`mix`] for text.
+pub(super) fn mix_text(state: u64, text: &str) -> u64 {
+    text.as_bytes().chunks(8).fold(mix(&[state, text.len() as u64]), |state, chunk| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        mix(&[state, u64::from_le_bytes(word)])
+    })
+}

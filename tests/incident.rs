@@ -1,0 +1,257 @@
+//! Whole incidents: declared on the command line, captured from servers that behave and that do not, sealed, and verified by
+//! somebody else's program.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use evidence_format::container::tar;
+use evidence_format::coverage::{Coverage, Ended, GapReason};
+use evidence_format::item::Workers;
+use evidence_format::keyring::PublicKey;
+use evidence_format::verify::{Trust, verify};
+use serde_json::Value;
+use tempfile::TempDir;
+use tests::aws::{Config, Fault, Limit, Operation, RetryAfter, Rule, Server, Synthetic};
+use tests::{audit, program, run, run_ok, scratch};
+
+/// A store, and the server that its AWS credentials lead to.
+struct Incident {
+    store: TempDir,
+    server: Server,
+}
+
+impl Incident {
+    fn new(config: Config) -> Self {
+        let (store, server) = (scratch(), Server::start(config));
+        Self { store, server }
+    }
+
+    fn path(&self) -> &Path {
+        self.store.path()
+    }
+
+    /// `exhibit` on this store, with credentials for `account` and for nothing else.
+    fn exhibit(&self, account: &str, arguments: &[&str]) -> Command {
+        let key = self.server.account_key(account);
+        let mut command = Command::new(program("exhibit"));
+        command.arg("--store").arg(self.path()).args(arguments).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.path());
+        command
+            .env("AWS_ENDPOINT_URL", self.server.url())
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_EC2_METADATA_DISABLED", "true");
+        command.env("AWS_ACCESS_KEY_ID", key.access_key_id).env("AWS_SECRET_ACCESS_KEY", key.secret_access_key);
+        command
+    }
+
+    /// The receipt of a capture.
+    fn capture(&self, account: &str, arguments: &[&str]) -> Value {
+        let base = ["capture", "--title", "t", "--sev", "2", "--json", "--source", "aws_cloudtrail"];
+        let output = run(self.exhibit(account, &base).args(arguments));
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_str(text.lines().last().expect("a receipt")).expect("a receipt is JSON")
+    }
+}
+
+/// What a bundle says, verified with the store's key.
+fn config_of(receipt: &Value) -> evidence_format::config::Config {
+    let (bundle, key) = (&receipt["bundles"][0]["bundle"], &receipt["public_key"]);
+    let path = |value: &Value| std::path::PathBuf::from(value.as_str().expect("a path"));
+    let pem = std::fs::read_to_string(path(key)).expect("the public key");
+    let trust = Trust { keys: vec![PublicKey::from_pem(&pem).expect("a key")], bundle: None };
+    let file = std::fs::File::open(path(bundle)).expect("the bundle");
+    let mut workers = Workers::unpack(std::num::NonZeroUsize::MIN);
+    let report = verify(&mut tar::Reader::new(std::io::BufReader::new(file)), &trust, &mut workers);
+    assert!(report.is_vouched_for(), "{report:?}");
+    assert!(matches!(audit(&path(bundle), &path(key)), 0 | 4));
+    report.config.expect("a config")
+}
+
+/// The coverage of one region.
+fn coverage(config: &evidence_format::config::Config, region: &str) -> Coverage {
+    let item = config.items.iter().find(|item| item.source.region.as_deref() == Some(region));
+    item.unwrap_or_else(|| panic!("no item of {region}")).coverage.clone()
+}
+
+const ACCOUNT: &str = "111122223333";
+const REGIONS: [(&str, u64); 3] = [("us-east-1", 70), ("eu-west-1", 25), ("ap-southeast-2", 5)];
+const DAY: [&str; 4] = ["--from", "2026-08-31T00:00:00Z", "--until", "2026-09-01T00:00:00Z"];
+
+fn events(count: u64) -> Synthetic {
+    Synthetic::new(0).spread(count, &[ACCOUNT], &REGIONS)
+}
+
+fn fast(store: &Path) {
+    std::fs::write(store.join("exhibit.toml"), "[sources.aws_cloudtrail]\nrequests_per_second = 1000\n").expect("own folder");
+}
+
+/// The bundle says of each region exactly what the server says.
+fn assert_exact(incident: &Incident, config: &evidence_format::config::Config) {
+    for (region, _) in REGIONS {
+        let (told, served) = (coverage(config, region), incident.server.truth().place(ACCOUNT, region));
+        assert_eq!((told.pages, told.events), (served.pages, Some(served.events)), "{region}");
+        assert_eq!(told.duplicates, served.events - served.distinct, "{region}");
+        assert_eq!(told.attempts, served.requests + 1, "{region}: and one that asks who we are");
+    }
+}
+
+#[test]
+fn a_bundle_says_exactly_what_was_served() {
+    let incident = Incident::new(Config { limit: None, ..Config::new(events(20_000).duplicates_per_mille(5)) });
+    fast(incident.path());
+    let receipt = incident.capture(ACCOUNT, &DAY);
+    let config = config_of(&receipt);
+    assert_exact(&incident, &config);
+    assert!(config.is_complete(), "{:?}", config.items.iter().map(|item| &item.coverage).collect::<Vec<_>>());
+    for (region, _) in REGIONS {
+        let ids: BTreeSet<String> = incident.server.ids(ACCOUNT, region, 0, i64::MAX).into_iter().collect();
+        let told = coverage(&config, region);
+        assert_eq!(told.events.map(|events| events - told.duplicates), Some(ids.len() as u64), "{region}: nothing is left out");
+    }
+    assert!(config.items.iter().any(|item| item.coverage.duplicates > 0), "the corpus has duplicates");
+}
+
+#[test]
+fn faults_cost_attempts_and_no_event() {
+    let at = |fault, number| Rule::lookup(fault).region("us-east-1").at(number);
+    let rules = vec![
+        at(Fault::Throttle, 2),
+        at(Fault::Status(503, Some(RetryAfter::Seconds(1))), 5),
+        at(Fault::Status(500, None), 7),
+        at(Fault::Close, 9),
+        at(Fault::Reset, 11),
+        at(Fault::Truncate(500), 13),
+        at(Fault::ExpiredToken, 15),
+        at(Fault::Malformed, 17),
+        at(Fault::Trickle(4000, Duration::from_millis(5)), 19),
+        at(Fault::InvalidToken, 21),
+    ];
+    let incident = Incident::new(Config { limit: None, rules, ..Config::new(events(4000)) });
+    fast(incident.path());
+    let config = config_of(&incident.capture(ACCOUNT, &DAY));
+    assert!(config.is_complete(), "{:?}", coverage(&config, "us-east-1"));
+    let (told, served) = (coverage(&config, "us-east-1"), incident.server.truth().place(ACCOUNT, "us-east-1"));
+    assert_eq!(told.attempts, served.requests + 1, "every attempt is recorded");
+    assert!(served.faults.len() >= 9, "{:?}", served.faults);
+    for (region, _) in REGIONS {
+        let ids = incident.server.ids(ACCOUNT, region, 0, i64::MAX).into_iter().collect::<BTreeSet<_>>().len() as u64;
+        let told = coverage(&config, region);
+        assert_eq!(told.events.map(|events| events - told.duplicates), Some(ids), "{region}");
+    }
+}
+
+#[test]
+fn what_one_region_refuses_is_its_gap_alone() {
+    let rules = vec![
+        Rule::lookup(Fault::AccessDenied).region("eu-west-1"),
+        Rule::lookup(Fault::RegionDisabled).region("ap-southeast-2"),
+        Rule::lookup(Fault::EndlessToken).region("us-east-1").at(3),
+    ];
+    let incident = Incident::new(Config { limit: None, rules, ..Config::new(events(3000)) });
+    fast(incident.path());
+    let config = config_of(&incident.capture(ACCOUNT, &DAY));
+    let reason = |region: &str| coverage(&config, region).gaps.first().map(|gap| gap.reason);
+    assert_eq!(reason("eu-west-1"), Some(GapReason::PermissionDenied));
+    assert_eq!(coverage(&config, "eu-west-1").ended, Ended::Forbidden);
+    assert_eq!(reason("ap-southeast-2"), Some(GapReason::Unauthenticated));
+    assert!(!config.is_complete());
+}
+
+#[test]
+fn roles_are_entered_under_the_incidents_name() {
+    let other = "444455556666";
+    let corpus = Synthetic::new(0).spread(600, &[ACCOUNT, other], &[("us-east-1", 1)]);
+    let incident = Incident::new(Config { limit: None, ..Config::new(corpus) });
+    let roles = format!("[sources.aws_cloudtrail]\nrequests_per_second = 1000\nroles = ['arn:aws:iam::{other}:role/evidence']\n");
+    std::fs::write(incident.path().join("exhibit.toml"), roles).expect("own folder");
+    let receipt = incident.capture(ACCOUNT, &[&DAY[..], &["--incident", "INC-77"]].concat());
+    let config = config_of(&receipt);
+    let accounts: BTreeSet<_> = config.items.iter().filter_map(|item| item.source.account.clone()).collect();
+    assert_eq!(accounts, BTreeSet::from([ACCOUNT.to_owned(), other.to_owned()]));
+    let sessions = incident.server.truth().sessions;
+    assert!(sessions.iter().any(|session| session.name == "INC-77"), "{sessions:?}");
+    let agents = incident.server.requests();
+    let ours = agents.iter().filter(|seen| seen.operation == Some(Operation::LookupEvents));
+    assert!(
+        ours.clone().count() > 0 && ours.clone().all(|seen| seen.header("user-agent").is_some_and(|ua| ua.contains("INC-77")))
+    );
+    let role = config.items.iter().find(|item| item.source.account.as_deref() == Some(other)).expect("an item");
+    assert!(role.source.identity.as_deref().is_some_and(|identity| identity.contains("assumed-role/evidence")), "{role:?}");
+}
+
+#[test]
+fn a_deadline_seals_what_is_there_and_a_supplement_has_the_rest() {
+    let limit = Some(Limit { per_second: 20.0, burst: 2.0 });
+    let incident = Incident::new(Config { limit, ..Config::new(events(6000)) });
+    std::fs::write(incident.path().join("exhibit.toml"), "[sources.aws_cloudtrail]\nrequests_per_second = 20\n")
+        .expect("own folder");
+    let receipt = incident.capture(ACCOUNT, &[&DAY[..], &["--deadline", "2s"]].concat());
+    let bundles = receipt["bundles"].as_array().expect("a list").clone();
+    assert!(bundles.len() > 1, "{receipt}");
+    let mut distinct = BTreeMap::<String, u64>::new();
+    for (number, bundle) in bundles.iter().enumerate() {
+        let config = config_of(&serde_json::json!({"bundles": [bundle], "public_key": receipt["public_key"]}));
+        assert_eq!(config.supplements.is_some(), number > 0);
+        assert_eq!(
+            config.supplements.map(|first| first.to_string()),
+            (number > 0).then(|| bundles[0]["id"].as_str().expect("text").to_owned())
+        );
+        for item in config.items.iter().filter(|item| item.source.region.is_some()) {
+            *distinct.entry(item.source.region.clone().unwrap_or_default()).or_default() +=
+                item.coverage.events.unwrap_or(0) - item.coverage.duplicates;
+        }
+    }
+    for (region, _) in REGIONS {
+        let ids = incident.server.ids(ACCOUNT, region, 0, i64::MAX).into_iter().collect::<BTreeSet<_>>().len() as u64;
+        assert!(distinct[region] >= ids, "{region}: {distinct:?}, {ids}");
+    }
+}
+
+#[test]
+fn the_timeline_points_at_the_records() {
+    let incident = Incident::new(Config { limit: None, ..Config::new(events(500)) });
+    fast(incident.path());
+    let receipt = incident.capture(ACCOUNT, &DAY);
+    let id = receipt["incident"].as_str().expect("an id");
+    let text = run_ok(&mut incident.exhibit(ACCOUNT, &["timeline", id, "--json"]));
+    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let times: Vec<&str> = rows.iter().map(|row| row["time"].as_str().expect("a time")).collect();
+    assert!(times.iter().all(|time| time.ends_with('Z')));
+    let facts: Vec<&Value> =
+        rows.iter().filter(|row| row["kind"].as_str().is_some_and(|kind| kind.starts_with("aws."))).collect();
+    let config = config_of(&receipt);
+    let events: u64 = config.items.iter().filter_map(|item| item.coverage.events).sum();
+    assert_eq!(facts.len() as u64, events);
+    for fact in facts {
+        let evidence = &fact["evidence"];
+        assert_eq!(evidence["bundle"], receipt["bundles"][0]["id"]);
+        let item = config.items.iter().find(|item| item.name.as_str() == evidence["item"]).expect("an item of the bundle");
+        assert!(evidence["record"].as_u64().expect("a number") < item.records);
+    }
+}
+
+#[test]
+fn asking_again_finds_what_came_late_and_what_is_gone() {
+    // the second server has another corpus of the same day: all events of the first are gone, and all of its own are late
+    let mut incident = Incident::new(Config { limit: None, ..Config::new(events(300)) });
+    let settle = "[capture]\nsettle_after_seconds = [1, 2, 3]\n[sources.aws_cloudtrail]\nrequests_per_second = 1000\n";
+    std::fs::write(incident.path().join("exhibit.toml"), settle).expect("own folder");
+    let receipt = incident.capture(ACCOUNT, &DAY);
+    let id = receipt["incident"].as_str().expect("an id").to_owned();
+    incident.server = Server::start(Config { limit: None, ..Config::new(events(300).seed(2)) });
+    std::thread::sleep(Duration::from_secs(4));
+    run_ok(&mut incident.exhibit(ACCOUNT, &["settle", "--json"]));
+    let text = run_ok(&mut incident.exhibit(ACCOUNT, &["timeline", &id, "--kind", "finding", "--json"]));
+    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let count = |kind: &str| rows.iter().filter(|row| row["kind"] == kind).count();
+    assert!(count("finding.late") > 0 && count("finding.gone") > 0, "{text}");
+    let bundles = run_ok(&mut incident.exhibit(ACCOUNT, &["bundles", &id, "--json"]));
+    let bundles: Vec<Value> = bundles.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(bundles.len(), 4, "one at the declaration, and three that settle");
+    let last = &bundles[3];
+    let config = config_of(&serde_json::json!({"bundles": [last], "public_key": receipt["public_key"]}));
+    assert_eq!(config.supplements.map(|id| id.to_string()).as_deref(), receipt["bundles"][0]["id"].as_str());
+}
