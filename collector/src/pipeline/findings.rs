@@ -2,13 +2,15 @@
 
 use std::ops::RangeInclusive;
 
+use evidence_format::coverage::Ended;
 use evidence_format::time::Timestamp;
 
+use super::numbers::Number;
 use super::{Pipeline, PipelineError, widest};
 use crate::incident::{Change, Evidence, FindingKind, Line};
 use crate::plan::Pass;
-use crate::seal::Sealed;
-use crate::store::ledger::{FactRow, PassKind, PassRow};
+use crate::seal::{Sealed, Summary};
+use crate::store::ledger::{BundleRow, FactRow, PassKind, PassRow};
 
 /// Events of one kind of finding that the journal names; all of them are counted.
 const NAMED_MAX: u32 = 20;
@@ -23,7 +25,8 @@ impl Pipeline {
         let said = self.entries(&key.incident).await?;
         let found = self.parts.ledger.compare(&sealed.row, window, NAMED_MAX).await?;
         let mut changes = Vec::new();
-        if found.late_count > 0 {
+        // what an earlier pass could not ask for is not late
+        if found.late_count > 0 && self.is_whole_before(sealed).await? {
             let what = summary(found.late_count, "of the window came after the pass before");
             changes.push(Change::Finding { kind: FindingKind::Late, text: what, evidence: Some(whole(sealed)) });
             changes.extend(found.late.iter().map(|fact| finding(FindingKind::Late, fact)));
@@ -36,6 +39,25 @@ impl Pipeline {
         }
         changes.retain(|change| !said.iter().any(|entry| entry.change == *change)); // after a crash they may be there
         if changes.is_empty() { Ok(()) } else { self.append(&key.incident, changes).await }
+    }
+}
+
+impl Pipeline {
+    /// True if the passes of this source before `sealed` came to their end, be it by a continuation.
+    async fn is_whole_before(&self, sealed: &Sealed) -> Result<bool, PipelineError> {
+        let all = self.parts.ledger.bundles(&sealed.row.pass.incident).await?;
+        let of_source = |row: &&BundleRow| row.pass.source == sealed.row.pass.source;
+        let before: Vec<&BundleRow> = all.iter().take_while(|row| row.id != sealed.row.id).filter(of_source).collect();
+        let went_on = |row: &BundleRow| {
+            let next = Number::of(row.pass.pass).continuation();
+            before.iter().any(|later| Some(later.pass.pass) == next)
+        };
+        let is_whole = |row: &&BundleRow| match Summary::read(&row.coverage).ended {
+            Ended::Complete => true,
+            Ended::Deadline | Ended::Throttled => went_on(row),
+            _ => false,
+        };
+        Ok(before.iter().all(is_whole))
     }
 }
 
