@@ -58,7 +58,8 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     let attached = app.pipeline.attach(attaching).await;
     progress.abort();
     let _ = progress.await; // the line is gone from the terminal
-    let attached = attached.with_context(|| format!("cannot attach {}", arguments.file.display()))?;
+    let what = if arguments.file == Path::new("-") { "standard input".into() } else { arguments.file.to_string_lossy() };
+    let attached = attached.with_context(|| format!("cannot attach {what}"))?;
     if global.json { out_json(&receipt(&app, &attached)) } else { out(&summary(&app, &attached)) }
 }
 
