@@ -10,7 +10,9 @@ use serde::Deserialize;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BlobsConfig {
-    /// An absolute path, or `s3://bucket` or `s3://bucket/prefix`.
+    /// An absolute path, or `s3://bucket` or `s3://bucket/prefix`. A bucket should have lifecycle rules that abort unfinished uploads
+    /// after a day, for a collector that is killed leaves them; and, if it keeps versions, that expire noncurrent ones, for staged
+    /// pages that were removed live on as such. No rule can remove what is locked.
     pub location: String,
     /// How the bucket is reached. What is absent here is taken from the usual `AWS_*` variables, and credentials also from where
     /// AWS gives them to machines and containers.
