@@ -9,7 +9,8 @@ use evidence_format::bundle::{BundleError, Draft};
 use evidence_format::config::Source;
 use evidence_format::plan::{Plan, Step};
 
-use crate::probes::{self, Probe};
+use crate::probes;
+pub use crate::probes::Probe;
 use crate::read::{Manner, Reader};
 pub use crate::recorder::Progress;
 use crate::recorder::{Recorder, Watch, Wishes};
@@ -60,9 +61,9 @@ pub struct UnknownProbe {
     pub known: Vec<&'static str>,
 }
 
-/// The names of all probes and what each takes, most volatile first.
-pub fn probes() -> impl Iterator<Item = (&'static str, &'static str)> {
-    probes::ALL.iter().map(|probe| (probe.name, probe.what))
+/// All probes, most volatile first.
+pub fn probes() -> impl Iterator<Item = &'static Probe> {
+    probes::ALL.iter()
 }
 
 /// Chooses the steps: the probes asked for, most volatile first (RFC 3227 §2.1), however they were listed.

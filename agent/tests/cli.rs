@@ -207,7 +207,7 @@ fn bundles_of_a_key_form_a_stream() {
     let place = Place::new();
     let file = place.write("a.txt", b"a");
     let first = place.receipt(&["seal", "--dir"], &[&file]);
-    let (probe, _) = agent::capture::probes().next().expect("there are probes");
+    let probe = agent::capture::probes().next().expect("there are probes").name;
     let second = place.receipt(&["capture", "--dir", "--only", probe], &[]);
     let (one, two) = (predicate(&first)["stream"].clone(), predicate(&second)["stream"].clone());
     assert_eq!((&one["seq"], &one["prev"]), (&0.into(), &Value::Null));

@@ -37,7 +37,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     target: Target,
     /// Take this only; may be repeated (`exhibit-agent probes` lists them)
-    #[arg(long, value_name = "PROBE", value_parser = PossibleValuesParser::new(capture::probes().map(|(name, _)| name)),
+    #[arg(long, value_name = "PROBE", value_parser = PossibleValuesParser::new(capture::probes().map(|probe| probe.name)),
         hide_possible_values = true)]
     only: Vec<String>,
     /// Seal what there is after this long: 30s, 5m, 1h

@@ -37,7 +37,7 @@ pub(super) struct ManArguments {
 }
 
 pub(super) fn probes(_: &ProbesArguments) -> Result<()> {
-    let lines: String = agent::capture::probes().map(|(name, what)| format!("{name:<16} {what}\n")).collect();
+    let lines: String = agent::capture::probes().map(|probe| format!("{:<16} {}\n", probe.name, probe.what)).collect();
     super::out(&lines)
 }
 

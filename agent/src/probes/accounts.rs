@@ -3,20 +3,26 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{Home, Probe, homes, take_files, take_folders};
+use super::{DAY, Home, Probe, homes, take_files, take_folders};
 use crate::read::{Keep, Redact, Request, What};
 use crate::recorder::{Recorder, join};
 
 pub(super) const USERS: Probe =
-    Probe { name: "users", what: "users and groups, without password hashes", api: "file", take: users };
+    Probe { name: "users", what: "users and groups, without password hashes", api: "file", lasts_seconds: DAY, take: users };
 
-pub(super) const PRIVILEGES: Probe =
-    Probe { name: "privileges", what: "who may become whom: sudo, doas, polkit and PAM rules", api: "file", take: privileges };
+pub(super) const PRIVILEGES: Probe = Probe {
+    name: "privileges",
+    what: "who may become whom: sudo, doas, polkit and PAM rules",
+    api: "file",
+    lasts_seconds: 2 * DAY,
+    take: privileges,
+};
 
 pub(super) const AUTHORIZED_KEYS: Probe = Probe {
     name: "authorized-keys",
     what: "SSH server configuration and the public keys that may log in",
     api: "file",
+    lasts_seconds: 3 * DAY,
     take: authorized_keys,
 };
 

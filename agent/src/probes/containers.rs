@@ -5,7 +5,7 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{Probe, processes, tree};
+use super::{HOUR, Probe, processes, tree};
 use crate::read::{Keep, Redact, Request, What};
 use crate::recorder::{Recorder, name_of};
 
@@ -13,6 +13,7 @@ pub(super) const PROBE: Probe = Probe {
     name: "containers",
     what: "containers: control groups of processes, state of docker, containerd, CRI-O, podman, LXC, machined; pods by name",
     api: "file",
+    lasts_seconds: 2 * HOUR,
     take,
 };
 

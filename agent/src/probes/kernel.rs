@@ -10,6 +10,7 @@ pub(super) const PROBE: Probe = Probe {
     name: "kernel",
     what: "kernel version, command line, taint, modules, ring buffer, security modules, keyrings, sysctl settings",
     api: "procfs",
+    lasts_seconds: 300,
     take,
 };
 

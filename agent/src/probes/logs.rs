@@ -3,7 +3,7 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{Home, Probe, homes, tree};
+use super::{DAY, Home, Probe, homes, tree};
 use crate::read::{Keep, Request};
 use crate::recorder::{Recorder, join, name_of};
 
@@ -11,13 +11,20 @@ pub(super) const HISTORIES: Probe = Probe {
     name: "histories",
     what: "shell histories and those of interactive programs, listings of home folders",
     api: "file",
+    lasts_seconds: 21 * DAY,
     take: histories,
 };
 
-pub(super) const LOGS: Probe = Probe { name: "logs", what: "files below /var/log, the newest first", api: "file", take: logs };
+pub(super) const LOGS: Probe =
+    Probe { name: "logs", what: "files below /var/log, the newest first", api: "file", lasts_seconds: 28 * DAY, take: logs };
 
-pub(super) const JOURNAL: Probe =
-    Probe { name: "journal", what: "systemd journal files, the newest first", api: "file", take: journal };
+pub(super) const JOURNAL: Probe = Probe {
+    name: "journal",
+    what: "systemd journal files, the newest first",
+    api: "file",
+    lasts_seconds: 30 * DAY,
+    take: journal,
+};
 
 /// Homes of system accounts, which are no homes; listing them would tell of the distribution, not of people.
 const NO_HOMES: &[&[u8]] = &[b"/bin", b"/sbin", b"/usr", b"/dev", b"/proc", b"/sys", b"/lib", b"/etc", b"/nonexistent"];

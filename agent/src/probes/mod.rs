@@ -36,6 +36,8 @@ pub struct Probe {
     pub what: &'static str,
     /// The interface it reads: `procfs`, `sysfs`, `file`.
     pub api: &'static str,
+    /// For how many seconds such a thing stays as it is: the order of magnitude, which nobody publishes. Probes are sorted by it.
+    pub lasts_seconds: u64,
     /// Takes it.
     pub take: fn(&mut Recorder<'_>) -> Result<(), BundleError>,
 }
@@ -60,6 +62,9 @@ pub static ALL: &[Probe] = &[
     logs::JOURNAL,
     packages::PROBE,
 ];
+
+const HOUR: u64 = 3600;
+const DAY: u64 = 24 * HOUR;
 
 /// Homes looked into; bounds the work for a host with a hostile or enormous passwd file.
 const HOMES_MAX: usize = 4096;
@@ -167,6 +172,11 @@ mod tests {
     fn names_are_distinct_and_fit_items() {
         let names: BTreeSet<_> = ALL.iter().map(|probe| probe.item()).collect();
         assert_eq!(names.len(), ALL.len());
+    }
+
+    #[test]
+    fn the_most_volatile_comes_first() {
+        assert!(ALL.is_sorted_by(|a, b| a.lasts_seconds < b.lasts_seconds), "each has a place of its own");
     }
 
     #[test]

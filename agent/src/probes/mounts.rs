@@ -5,8 +5,13 @@ use evidence_format::bundle::BundleError;
 use super::{Probe, one_process_each, take_files, take_kernel};
 use crate::recorder::Recorder;
 
-pub(super) const PROBE: Probe =
-    Probe { name: "mounts", what: "mounts of every mount namespace, file systems, partitions, swap", api: "procfs", take };
+pub(super) const PROBE: Probe = Probe {
+    name: "mounts",
+    what: "mounts of every mount namespace, file systems, partitions, swap",
+    api: "procfs",
+    lasts_seconds: 900,
+    take,
+};
 
 fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
     for process in one_process_each(recorder, "mnt")? {

@@ -9,6 +9,7 @@ pub(super) const PROBE: Probe = Probe {
     name: "namespaces",
     what: "namespaces of every kind with one process of each, users mapped into user namespaces, named network namespaces",
     api: "procfs",
+    lasts_seconds: 1800,
     take,
 };
 

@@ -11,6 +11,7 @@ pub(super) const PROBE: Probe = Probe {
     name: "network",
     what: "routes, neighbours (IPv4), interfaces, addresses, counters, connection tracking, resolver configuration",
     api: "procfs",
+    lasts_seconds: 60,
     take,
 };
 

@@ -2,12 +2,17 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{Probe, is_own, take_files};
+use super::{DAY, Probe, is_own, take_files};
 use crate::read::{Keep, Request};
 use crate::recorder::{Recorder, name_of};
 
-pub(super) const PROBE: Probe =
-    Probe { name: "packages", what: "databases of installed packages: dpkg, rpm, apk, pacman, snap", api: "file", take };
+pub(super) const PROBE: Probe = Probe {
+    name: "packages",
+    what: "databases of installed packages: dpkg, rpm, apk, pacman, snap",
+    api: "file",
+    lasts_seconds: 90 * DAY,
+    take,
+};
 
 const TEXTS: &[&str] = &["/var/lib/dpkg/status", "/var/lib/dpkg/diversions", "/var/lib/dpkg/statoverride"];
 /// apk's list, and where a distribution with `/lib` of its own has it.

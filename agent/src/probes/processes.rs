@@ -11,6 +11,7 @@ pub(super) const PROBE: Probe = Probe {
     what: "processes: status, command line, executable and its SHA-256, working directory, open and mapped files, limits, \
            namespaces, control groups, names of environment variables",
     api: "procfs",
+    lasts_seconds: 10,
     take,
 };
 

@@ -2,11 +2,16 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{Home, Probe, homes, is_own, take_files, take_folders};
+use super::{DAY, Home, Probe, homes, is_own, take_files, take_folders};
 use crate::recorder::{Recorder, join, name_of};
 
-pub(super) const PROBE: Probe =
-    Probe { name: "scheduled", what: "cron and at jobs, systemd timers, services and other units", api: "file", take };
+pub(super) const PROBE: Probe = Probe {
+    name: "scheduled",
+    what: "cron and at jobs, systemd timers, services and other units",
+    api: "file",
+    lasts_seconds: 7 * DAY,
+    take,
+};
 
 const FILES: &[&str] = &["/etc/crontab", "/etc/anacrontab", "/etc/cron.allow", "/etc/cron.deny", "/etc/at.allow", "/etc/at.deny"];
 const FOLDERS: &[&str] = &[

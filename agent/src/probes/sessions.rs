@@ -2,7 +2,7 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{Probe, take_folders};
+use super::{HOUR, Probe, take_folders};
 use crate::read::{Keep, Request};
 use crate::recorder::Recorder;
 
@@ -10,6 +10,7 @@ pub(super) const PROBE: Probe = Probe {
     name: "sessions",
     what: "logged-in sessions and logins: utmp, wtmp, btmp, lastlog as they are, systemd's sessions and users",
     api: "file",
+    lasts_seconds: HOUR,
     take,
 };
 

@@ -6,8 +6,13 @@ use super::{Probe, one_process_each, processes, take_kernel};
 use crate::read::{Request, What};
 use crate::recorder::Recorder;
 
-pub(super) const PROBE: Probe =
-    Probe { name: "sockets", what: "sockets of every network namespace, with the processes that hold them", api: "procfs", take };
+pub(super) const PROBE: Probe = Probe {
+    name: "sockets",
+    what: "sockets of every network namespace, with the processes that hold them",
+    api: "procfs",
+    lasts_seconds: 1,
+    take,
+};
 
 /// Below `/proc/PID/net`. Which are there depends on the kernel's modules.
 const TABLES: &[&str] = &[

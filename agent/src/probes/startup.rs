@@ -2,7 +2,7 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{Home, Probe, homes, take_files, take_folders};
+use super::{DAY, Home, Probe, homes, take_files, take_folders};
 use crate::read::{Keep, Request};
 use crate::recorder::{Recorder, join};
 
@@ -10,6 +10,7 @@ pub(super) const PROBE: Probe = Probe {
     name: "startup",
     what: "what runs at start and at login or is loaded into programs: init and profile scripts, preloads, modules, udev rules",
     api: "file",
+    lasts_seconds: 14 * DAY,
     take,
 };
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Global, out, out_json};
 use crate::incident::PlayName;
-use crate::plan::{Lifetime, Readiness, State, span};
+use crate::plan::{Lifetime, Offer, Readiness, State, span};
 use crate::sources::{self, Source};
 
 /// Tells about the sources of evidence
@@ -63,9 +63,14 @@ fn checked<'a>(source: &dyn Source, readiness: &'a Readiness, window_seconds: u6
         state: readiness.state,
         targets: readiness.targets.iter().map(|estimate| &estimate.target).collect(),
         problems: &readiness.problems,
-        retention_seconds: source.offer().lifetime.retention_seconds(),
+        retention_seconds: retention(source),
         window_seconds,
     }
+}
+
+/// Of what dies first; `None` if none of it does by a published rule.
+fn retention(source: &dyn Source) -> Option<u64> {
+    source.offers().iter().filter_map(|offer| offer.lifetime.retention_seconds()).min()
 }
 
 fn lines(source: &dyn Source, readiness: &Readiness, window: u64) -> String {
@@ -74,7 +79,7 @@ fn lines(source: &dyn Source, readiness: &Readiness, window: u64) -> String {
         State::NotConfigured => "not configured",
         State::Unavailable => "not available now",
     };
-    let mut text = format!("{:<20} {state}, {} targets: {}\n", source.name(), readiness.targets.len(), source.offer().what);
+    let mut text = format!("{:<20} {state}, {} targets: {}\n", source.name(), readiness.targets.len(), source.what());
     let accounts: std::collections::BTreeSet<_> = readiness
         .targets
         .iter()
@@ -85,8 +90,9 @@ fn lines(source: &dyn Source, readiness: &Readiness, window: u64) -> String {
     for line in accounts.iter().chain(&readiness.problems) {
         text.push_str(&format!("{:<20}   {}\n", "", safe(line)));
     }
-    match (source.offer().lifetime, source.offer().lifetime.retention_seconds()) {
-        (Lifetime::State(_), _) => text.push_str(&format!("{:<20}   state: there is only a present\n", "")),
+    let is_state = |offer: &Offer| matches!(offer.lifetime, Lifetime::State(_));
+    match (source.offers().iter().all(is_state), retention(source)) {
+        (true, _) => text.push_str(&format!("{:<20}   state: there is only a present\n", "")),
         (_, Some(kept)) if kept < window => {
             text.push_str(&format!("{:<20}   kept {}, but the play asks for {}\n", "", span(kept), span(window)));
         }

@@ -42,7 +42,7 @@ impl Pipeline {
             self.schedule(new(number, PassKind::Continuation, clock::now(), Some(first)), plan, rest).await?;
         }
         if matches!(row.pass.kind, PassKind::First | PassKind::Again) {
-            for (settle, due) in (1..).zip(plan::settle_passes(pass, &[source.offer()], plan.declared, 1)) {
+            for (settle, due) in (1..).zip(plan::settle_passes(pass, source.offers(), plan.declared, 1)) {
                 let due_at = self.settle_time(settle, plan.declared, due.at);
                 if let Some(number) = number.settle(settle) {
                     self.schedule(new(number, PassKind::Settle, due_at, Some(first)), plan, due.pass).await?;

@@ -12,12 +12,17 @@ use futures::future::join_all;
 use super::{Pipeline, PipelineError};
 use crate::clock;
 use crate::incident::{CaptureAsk, Pivot, Play, PlayName};
-use crate::plan::{self, Pass, Plan, Readiness, State};
+use crate::plan::{self, Offer, Pass, Plan, Readiness, State};
 use crate::sources::{self, Look, Source};
 use crate::store::ledger::{PassRow, PassState};
 
 pub(super) fn encode(plan: &Plan) -> String {
     serde_json::to_string(plan).expect("numbers and texts are JSON")
+}
+
+/// What `source` offers, each with what was found out about it.
+fn each_offer(source: &'static dyn Source, readiness: &Readiness) -> impl Iterator<Item = (&'static Offer, Readiness)> {
+    source.offers().iter().map(|offer| (offer, readiness.clone()))
 }
 
 impl Pipeline {
@@ -42,7 +47,7 @@ impl Pipeline {
         let key = &row.pass.key;
         let readiness = self.look(source, Some(key.incident.clone()), None).await;
         let asked = self.asked(key).await?;
-        let mut plan = plan::plan(&asked.for_planner(), &[(source.offer(), readiness)])?;
+        let mut plan = plan::plan(&asked.for_planner(), &each_offer(source, &readiness).collect::<Vec<_>>())?;
         plan.unavailable.retain(|unavailable| unavailable.source.as_str() == source.name()); // others are other passes
         self.parts.ledger.set_plan(key, &encode(&plan)).await?;
         self.journal_plan(key, &plan).await?;
@@ -62,9 +67,9 @@ impl Pipeline {
     ) -> Result<Plan, PipelineError> {
         let play = self.plays.get(play)?;
         let window = ask.window.or_else(|| self.window_of(play));
-        let looks =
-            sources::ALL.iter().map(|source| async { (source.offer(), self.look(*source, incident.cloned(), window).await) });
-        let offers = join_all(looks).await;
+        let looks = sources::ALL.iter().map(|source| async { (*source, self.look(*source, incident.cloned(), window).await) });
+        let looks = join_all(looks).await;
+        let offers: Vec<_> = looks.iter().flat_map(|(source, readiness)| each_offer(*source, readiness)).collect();
         let id = incident.cloned().unwrap_or_else(|| "not-declared".parse().expect("an id"));
         let asked = self.asked_of(id, clock::now(), play.clone(), pivots, ask);
         Ok(plan::plan(&asked.for_planner(), &offers)?)

@@ -34,7 +34,7 @@ pub struct Outcome {
 /// When to ask again what `first` asked, since evidence arrives late: one pass for each time that the source's offers name,
 /// soonest first. `next_number` is the number of the first of them. Steps that were left out are not asked again.
 #[must_use]
-pub fn settle_passes(first: &Pass, offers: &[&Offer], sealed_at: Timestamp, next_number: u64) -> Vec<Due> {
+pub fn settle_passes(first: &Pass, offers: &[Offer], sealed_at: Timestamp, next_number: u64) -> Vec<Due> {
     let own = |step: &Step| offers.iter().find(|offer| first.source.as_str() == offer.source && offer.item == step.offer);
     let mut due: BTreeMap<u64, Vec<Step>> = BTreeMap::new();
     for step in first.steps.iter().filter(|step| step.left_out.is_none()) {

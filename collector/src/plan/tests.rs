@@ -202,7 +202,7 @@ fn what_arrives_late_is_asked_again() {
     let planned = plan(&ask(&play), &offers()).expect("a plan");
     let sealed_at = time("2026-11-23T14:00:00Z");
     let first = pass(&planned, "aws_cloudtrail");
-    let due = settle_passes(first, &[&CLOUDTRAIL, &EVENTS], sealed_at, 2);
+    let due = settle_passes(first, &[CLOUDTRAIL, EVENTS], sealed_at, 2);
     let times: Vec<_> = due.iter().map(|due| (due.pass.number, due.pass.kind, due.at)).collect();
     let expected = [(2, time("2026-11-23T14:15:00Z")), (3, time("2026-11-24T14:00:00Z"))];
     assert_eq!(times, expected.map(|(number, at)| (number, PassKind::Settle, at)));
@@ -211,11 +211,11 @@ fn what_arrives_late_is_asked_again() {
     assert_eq!(items(near), items(&first.steps));
     assert!(near.iter().all(|step| step.asked == Some(Window { from: time("2026-11-23T12:41:17Z"), until })));
     assert!(whole.iter().all(|step| step.asked == Some(planned.window) && step.cursor.is_none()));
-    assert!(settle_passes(pass(&planned, "host"), &[&SOCKETS, &PACKAGES], sealed_at, 2).is_empty());
+    assert!(settle_passes(pass(&planned, "host"), &[SOCKETS, PACKAGES], sealed_at, 2).is_empty());
     let open_files = Offer { item: "host-files", settles: CLOUDTRAIL.settles, ..SOCKETS };
-    let of_another = settle_passes(pass(&planned, "host"), &[&open_files, &SOCKETS, &PACKAGES], sealed_at, 2);
+    let of_another = settle_passes(pass(&planned, "host"), &[open_files, SOCKETS, PACKAGES], sealed_at, 2);
     assert_eq!(of_another, [], "an offer by the same interface says nothing about these");
-    let late = settle_passes(pass(&planned, "kubernetes"), &[&EVENTS], time("2026-11-24T00:00:00Z"), 2);
+    let late = settle_passes(pass(&planned, "kubernetes"), &[EVENTS], time("2026-11-24T00:00:00Z"), 2);
     assert_eq!(late[0].pass.steps[0].left_out, Some(LeftOut::Expired), "what a late settle pass asks for is deleted");
 }
 

@@ -42,8 +42,11 @@ pub trait Source: Send + Sync {
     /// Name in plans, bundles and configuration, `[a-z][a-z0-9_]{0,31}`. Sealed into evidence: never renamed or reused.
     fn name(&self) -> &'static str;
 
-    /// What can be captured and how fast it vanishes. The planner orders steps by it.
-    fn offer(&self) -> &'static Offer;
+    /// What it is, for people.
+    fn what(&self) -> &'static str;
+
+    /// What can be captured and how fast each of it vanishes. The planner orders steps by it.
+    fn offers(&self) -> &'static [Offer];
 
     /// Finds out what can be asked now, as whom, and what is missing for it. Asks read-only questions, and few.
     async fn look(&self, cx: &Look) -> Readiness;
@@ -151,8 +154,14 @@ impl Halt {
     }
 }
 
+/// The offer that `step` takes; `None` where another version of this program planned it.
+#[must_use]
+pub fn offer_of(source: &dyn Source, step: &Step) -> Option<&'static Offer> {
+    source.offers().iter().find(|offer| offer.item == step.offer)
+}
+
 /// What a source says that nobody has set up, and why.
-fn not_configured(offer: &Offer, why: &str) -> Readiness {
-    let source = offer.source.parse().expect("names of sources are names");
+fn not_configured(source: &dyn Source, why: &str) -> Readiness {
+    let source = source.name().parse().expect("names of sources are names");
     Readiness { source, state: State::NotConfigured, targets: Vec::new(), problems: vec![why.to_owned()] }
 }

@@ -59,7 +59,7 @@ pub async fn derive(ledger: &Ledger, row: &BundleRow, stored: StoredBundle, key:
 
 /// The source of an item, where its records are events.
 fn paged(item: &Item) -> Option<&'static dyn Paged> {
-    let source = sources::ALL.iter().find(|source| source.offer().api == item.source.api)?;
+    let source = sources::ALL.iter().find(|source| source.offers().iter().any(|offer| offer.api == item.source.api))?;
     match source.taker() {
         Taker::Paged(paged) => Some(paged),
         Taker::Local(_) => None,

@@ -109,14 +109,18 @@ impl Source for AwsCloudTrail {
         OFFER.source
     }
 
-    fn offer(&self) -> &'static Offer {
-        &OFFER
+    fn what(&self) -> &'static str {
+        OFFER.what
+    }
+
+    fn offers(&self) -> &'static [Offer] {
+        std::slice::from_ref(&OFFER)
     }
 
     async fn look(&self, cx: &Look) -> Readiness {
         let config = &cx.config.aws_cloudtrail;
         if !config.enabled {
-            return not_configured(&OFFER, "switched off in the configuration");
+            return not_configured(self, "switched off in the configuration");
         }
         let ways = Access::all(config).await;
         let looks = join_all(ways.into_iter().map(|way| async move {
