@@ -96,11 +96,11 @@ pub enum CaptureError {
 ///
 /// # Errors
 /// The store failed. Called again, it goes on.
-pub async fn forget_pages(parts: &Parts, key: &PassKey) -> Result<(), BlobError> {
+pub async fn forget_pages(parts: &Parts, key: &PassKey) -> Result<(), CaptureError> {
     for page in parts.blobs.list(&tape::folder(key)).await? {
         parts.blobs.delete(&page.key).await?;
     }
-    Ok(())
+    Ok(parts.ledger.forget_pages(key).await?)
 }
 
 /// Captures a pass. Called again after a crash, it goes on where the first call was.

@@ -9,30 +9,33 @@ use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use evidence_format::bundle::{BundleError, Draft};
-use evidence_format::config::Source;
+use evidence_format::config::Source as Origin;
 use evidence_format::coverage::{Coverage, GapReason};
 use evidence_format::item::Pack;
 use evidence_format::time::Timestamp;
-use tokio::runtime::Handle;
+use futures::stream::{self, StreamExt as _};
+use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use super::{CaptureError, Outcome, Parts, Task};
 use crate::clock;
 use crate::plan::Step;
 use crate::sources::tally::Tally;
-use crate::sources::{Local, Paged};
+use crate::sources::{self, Local, Paged, Source};
 use crate::store::blobs::Blobs;
-use crate::store::ledger::PageRow;
+use crate::store::ledger::{PageRow, PassKey};
 
 /// Plaintext in one frame. Small enough that one record can be had without reading much else.
 const FRAME_BYTES: usize = 256 * 1024;
 
-/// One step's item, as it is going to be packed.
-struct Filling {
-    step: Step,
-    outcome: Outcome,
-    pages: Vec<PageRow>,
-}
+/// Pages whose places are read from the ledger at once, so that memory does not grow with the capture.
+const PAGES_LISTED: u64 = 256;
+/// Pages that are read from the store beside each other: each may be a request to a server far away.
+const PAGES_READ_AT_ONCE: usize = 8;
+
+/// A stored page, or why it cannot be read.
+type Stored = (PageRow, Result<Vec<u8>, BoxError>);
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Packs the pages of all steps into a new draft.
 pub(super) async fn pages(
@@ -41,49 +44,76 @@ pub(super) async fn pages(
     source: &'static dyn Paged,
     outcomes: &[Outcome],
 ) -> Result<Draft, CaptureError> {
-    let mut fillings = Vec::new();
-    for (step, outcome) in task.pass.steps.iter().zip(outcomes) {
-        let pages = parts.ledger.pages(task.key, step.item.as_str()).await?;
-        fillings.push(Filling { step: step.clone(), outcome: outcome.clone(), pages });
-    }
     let mut draft = new_draft(parts, task)?;
-    let (blobs, preface, runtime) = (parts.blobs.clone(), task.preface.clone(), Handle::current());
-    let offer = task.source.offer();
-    let late = offer.arrives_late_seconds.map(Duration::from_secs);
-    let origin = move |step: &Step, tally: &Tally| Source {
-        provider: offer.source.split('_').next().unwrap_or_default().to_owned(), // `aws` of `aws_cloudtrail`
-        api: offer.api.to_owned(),
-        account: step.target.account.clone(),
-        region: step.target.region.clone(),
-        identity: step.target.identity.clone(),
-        clock: tally.clock(),
-    };
-    spawn_blocking(move || {
-        preface.write(&mut draft)?;
-        for filling in fillings {
-            let mut item = draft.item(&filling.step.item)?;
-            let mut tally = Tally::default();
-            let mut coverage = Coverage::new();
-            for page in &filling.pages {
-                match runtime.block_on(read(&blobs, page)) {
-                    Ok(warc) => {
-                        tally.add(source, &warc);
-                        item.append(&warc)?;
-                    }
-                    Err(cause) => {
-                        coverage.gap(GapReason::ReadFailed, &format!("stored page {}: {cause}", page.seq), 0, page.bytes)
-                    }
-                }
+    let preface = task.preface.clone();
+    draft = spawn_blocking(move || preface.write(&mut draft).map(|()| draft)).await??;
+    for (step, outcome) in task.pass.steps.iter().zip(outcomes) {
+        let (send, receive) = mpsc::channel(PAGES_READ_AT_ONCE);
+        let filling = Filling { step: step.clone(), outcome: outcome.clone(), of: task.source, paged: source };
+        let item = spawn_blocking(move || filling.fill(&mut draft, receive).map(|()| draft));
+        send_pages(parts, task.key, step, send).await?;
+        draft = item.await??;
+    }
+    Ok(draft)
+}
+
+/// Reads all pages of `step` in their order. Whoever packs them may end early: then his error says why.
+async fn send_pages(parts: &Parts, key: &PassKey, step: &Step, send: mpsc::Sender<Stored>) -> Result<(), CaptureError> {
+    let mut next = 0;
+    loop {
+        let pages = parts.ledger.pages(key, step.item.as_str(), next, PAGES_LISTED).await?;
+        let Some(last) = pages.last() else { return Ok(()) };
+        next = last.seq + 1;
+        let read = |page: PageRow| async { (read(&parts.blobs, &page).await, page) };
+        let mut stored = stream::iter(pages).map(read).buffered(PAGES_READ_AT_ONCE);
+        while let Some((warc, page)) = stored.next().await {
+            if send.send((page, warc)).await.is_err() {
+                return Ok(());
             }
-            tally.fill(&mut coverage);
-            filling.outcome.fill(&mut coverage);
-            windows(&filling.step, late, &mut coverage);
-            item.finish(origin(&filling.step, &tally), coverage, tally.redactions())?;
         }
-        Ok::<_, BundleError>(draft)
-    })
-    .await?
-    .map_err(CaptureError::from)
+    }
+}
+
+/// One step's item, as it is going to be packed.
+struct Filling {
+    step: Step,
+    outcome: Outcome,
+    of: &'static dyn Source,
+    paged: &'static dyn Paged,
+}
+
+impl Filling {
+    /// Packs the pages that are received. Compresses and hashes: not for an asynchronous task.
+    fn fill(self, draft: &mut Draft, mut pages: mpsc::Receiver<Stored>) -> Result<(), BundleError> {
+        let mut item = draft.item(&self.step.item)?;
+        let (mut tally, mut coverage) = (Tally::default(), Coverage::new());
+        while let Some((page, warc)) = pages.blocking_recv() {
+            match warc {
+                Ok(warc) => {
+                    tally.add(self.paged, &warc);
+                    item.append(&warc)?;
+                }
+                Err(cause) => coverage.gap(GapReason::ReadFailed, &format!("stored page {}: {cause}", page.seq), 0, page.bytes),
+            }
+        }
+        tally.fill(&mut coverage);
+        self.outcome.fill(&mut coverage);
+        let late = sources::offer_of(self.of, &self.step).and_then(|offer| offer.arrives_late_seconds);
+        windows(&self.step, late.map(Duration::from_secs), &mut coverage);
+        item.finish(self.origin(&tally), coverage, tally.redactions())
+    }
+
+    fn origin(&self, tally: &Tally) -> Origin {
+        let target = self.step.target.clone();
+        Origin {
+            provider: self.of.name().split('_').next().unwrap_or_default().to_owned(), // `aws` of `aws_cloudtrail`
+            api: self.step.api.clone(),
+            account: target.account,
+            region: target.region,
+            identity: target.identity,
+            clock: tally.clock(),
+        }
+    }
 }
 
 /// Lets a local source fill a new draft.
@@ -124,7 +154,7 @@ fn new_draft(parts: &Parts, task: &Task<'_>) -> Result<Draft, CaptureError> {
     Ok(Draft::create(&folder, &seed, Pack::new(threads, FRAME_BYTES))?)
 }
 
-async fn read(blobs: &Blobs, page: &PageRow) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+async fn read(blobs: &Blobs, page: &PageRow) -> Result<Vec<u8>, BoxError> {
     let packed = blobs.get(&page.object_key).await?;
     let bytes = usize::try_from(page.bytes).map_err(io::Error::other)?;
     let warc = zstd::bulk::decompress(&packed, bytes)?;

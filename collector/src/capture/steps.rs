@@ -17,7 +17,7 @@ use super::{CaptureError, Outcome, Parts, Task};
 use crate::plan::Step;
 use crate::sources::context::{Context, Meter};
 use crate::sources::recorder::{Limit, Manner, Rate, Recorder};
-use crate::sources::{Halt, Paged};
+use crate::sources::{self, Halt, Paged};
 
 /// How long a step that is told to stop may take to store what it has in hand.
 const GRACE: Duration = Duration::from_secs(5);
@@ -50,24 +50,25 @@ async fn run_one(parts: &Parts, task: &Task<'_>, source: &'static dyn Paged, ste
 }
 
 async fn capture(parts: &Parts, task: &Task<'_>, source: &'static dyn Paged, step: &Step) -> Result<Outcome, CaptureError> {
-    let pages = parts.ledger.pages(task.key, step.item.as_str()).await?;
+    let last = parts.ledger.last_page(task.key, step.item.as_str()).await?;
     let stop = task.stop.child_token();
     let meter = Arc::new(Meter::default());
-    meter.bytes.store(pages.iter().map(|page| page.bytes).sum(), Ordering::Relaxed);
-    let cursor = pages.last().and_then(|page| page.cursor.clone()).or_else(|| step.cursor.clone());
+    meter.bytes.store(parts.ledger.page_bytes(task.key, step.item.as_str()).await?, Ordering::Relaxed);
+    let next = last.as_ref().map_or(0, |page| page.seq + 1);
+    let cursor = last.and_then(|page| page.cursor).or_else(|| step.cursor.clone());
     let tape = StepTape {
         ledger: parts.ledger.clone(),
         blobs: parts.blobs.clone(),
         key: task.key.clone(),
         step: step.item.to_string(),
-        next: Mutex::new(pages.len() as u64),
+        next: Mutex::new(next),
         stop: stop.clone(),
     };
     let seed = agent::identity::random().map_err(CaptureError::Random)?;
     let cx = Context {
         incident: task.incident.clone(),
         config: Arc::clone(&parts.config),
-        recorder: Recorder::new(Arc::clone(&parts.wire), any_manner(task), seed, stop.clone()),
+        recorder: Recorder::new(Arc::clone(&parts.wire), any_manner(task, step), seed, stop.clone()),
         cursor: cursor.clone().filter(|cursor| !cursor.is_empty()),
         bytes_max: step.limits.item_bytes_max,
         meter: Arc::clone(&meter),
@@ -133,8 +134,8 @@ fn by_whom(halt: Halt, task: &Task<'_>) -> Halt {
 }
 
 /// For requests whose source names no limit.
-fn any_manner(task: &Task<'_>) -> Manner {
-    let limit =
-        Limit { provider: task.source.name(), account: String::new(), region: String::new(), endpoint: task.source.offer().api };
+fn any_manner(task: &Task<'_>, step: &Step) -> Manner {
+    let endpoint = sources::offer_of(task.source, step).map_or("", |offer| offer.api);
+    let limit = Limit { provider: task.source.name(), account: String::new(), region: String::new(), endpoint };
     Manner { limit, rate: Rate { per_second: 10.0, burst: 10 }, judge: |_, _, _| None }
 }

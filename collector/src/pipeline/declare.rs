@@ -133,11 +133,12 @@ impl Pipeline {
         }
     }
 
-    /// Takes up what an earlier process may have left between declaring and queueing, for all open incidents.
+    /// Takes up what an earlier process may have left: in the middle of sealing, and between declaring and queueing.
     ///
     /// # Errors
     /// The store failed.
     pub async fn take_up(&self) -> Result<(), PipelineError> {
+        drop(self.turn().await?);
         for id in self.parts.ledger.incidents().await? {
             self.ensure_passes(&id).await?;
             self.give_up_attaching(&id).await?;

@@ -1,5 +1,6 @@
 //! What asking again has shown: events that came late, and events that are gone.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use evidence_format::coverage::Ended;
@@ -7,62 +8,68 @@ use evidence_format::time::Timestamp;
 
 use super::numbers::Number;
 use super::{Pipeline, PipelineError, widest};
+use crate::capture::Outcome;
 use crate::incident::{Change, Evidence, FindingKind, Line};
 use crate::plan::Pass;
-use crate::seal::{Sealed, Summary};
+use crate::seal::Sealed;
 use crate::store::ledger::{BundleRow, FactRow, PassKind, PassRow};
 
-/// Events of one kind of finding that the journal names; all of them are counted.
+/// Events of one kind of finding in one item that the journal names; all of them are counted.
 const NAMED_MAX: u32 = 20;
 
 impl Pipeline {
-    /// Compares a settle pass with what was captured before it.
+    /// Compares a settle pass with what was captured before it, item by item: a region that was refused tells nothing of the others.
     pub(super) async fn find(&self, row: &PassRow, pass: &Pass, sealed: &Sealed) -> Result<(), PipelineError> {
         let key = &row.pass.key;
         let (PassKind::Settle, Some(window)) = (row.pass.kind, compared(pass)) else { return Ok(()) };
-        let text = |text: String| Line::escaped(&text);
-        let summary = |count: u64, what: &str| text(format!("{} pass {}: {count} events {what}", key.source, key.pass));
         let said = self.entries(&key.incident).await?;
-        let found = self.parts.ledger.compare(&sealed.row, window, NAMED_MAX).await?;
+        let cut_before = self.cut_before(sealed).await?;
         let mut changes = Vec::new();
-        // what an earlier pass could not ask for is not late
-        if found.late_count > 0 && self.is_whole_before(sealed).await? {
-            let what = summary(found.late_count, "of the window came after the pass before");
-            changes.push(Change::Finding { kind: FindingKind::Late, text: what, evidence: Some(whole(sealed)) });
-            changes.extend(found.late.iter().map(|fact| finding(FindingKind::Late, fact)));
-        }
-        // what this pass itself could not ask for is not gone
-        if found.gone_count > 0 && sealed.config.is_complete() {
-            let what = summary(found.gone_count, "that were captured before are not there any more");
-            changes.push(Change::Finding { kind: FindingKind::Gone, text: what, evidence: Some(whole(sealed)) });
-            changes.extend(found.gone.iter().map(|fact| finding(FindingKind::Gone, fact)));
+        for item in sealed.config.items.iter().filter(|item| item.coverage.events.is_some()) {
+            let found = self.parts.ledger.compare(&sealed.row, &item.name, window.clone(), NAMED_MAX).await?;
+            let summary = |kind, count: u64, what: &str| Change::Finding {
+                kind,
+                text: Line::escaped(&format!("{}, pass {}: {count} events {what}", item.name, key.pass)),
+                evidence: Some(Evidence { bundle: sealed.row.id, item: Some(item.name.clone()), record: None }),
+            };
+            // what no earlier pass could ask for is not late
+            if found.late_count > 0 && !cut_before.contains(item.name.as_str()) {
+                changes.push(summary(FindingKind::Late, found.late_count, "of the window came after the pass before"));
+                changes.extend(found.late.iter().map(|fact| finding(FindingKind::Late, fact)));
+            }
+            // what this pass itself could not ask for is not gone
+            if found.gone_count > 0 && item.coverage.is_complete() {
+                changes.push(summary(FindingKind::Gone, found.gone_count, "that were captured before are not there any more"));
+                changes.extend(found.gone.iter().map(|fact| finding(FindingKind::Gone, fact)));
+            }
         }
         changes.retain(|change| !said.iter().any(|entry| entry.change == *change)); // after a crash they may be there
         if changes.is_empty() { Ok(()) } else { self.append(&key.incident, changes).await }
     }
-}
 
-impl Pipeline {
-    /// True if the passes of this source before `sealed` came to their end, be it by a continuation.
-    async fn is_whole_before(&self, sealed: &Sealed) -> Result<bool, PipelineError> {
+    /// Items that some pass of this source before `sealed` did not take to their end, be it by a continuation.
+    async fn cut_before(&self, sealed: &Sealed) -> Result<BTreeSet<String>, PipelineError> {
         let all = self.parts.ledger.bundles(&sealed.row.pass.incident).await?;
         let of_source = |row: &&BundleRow| row.pass.source == sealed.row.pass.source;
         let before: Vec<&BundleRow> = all.iter().take_while(|row| row.id != sealed.row.id).filter(of_source).collect();
-        let went_on = |row: &BundleRow| {
+        let mut cut = BTreeSet::new();
+        for row in &before {
             let next = Number::of(row.pass.pass).continuation();
-            before.iter().any(|later| Some(later.pass.pass) == next)
-        };
-        let is_whole = |row: &&BundleRow| match Summary::read(&row.coverage).ended {
-            Ended::Complete => true,
-            Ended::Deadline | Ended::Throttled => went_on(row),
-            _ => false,
-        };
-        Ok(before.iter().all(is_whole))
+            let went_on = before.iter().any(|later| Some(later.pass.pass) == next);
+            for step in self.parts.ledger.steps_ended(&row.pass).await? {
+                let ended = serde_json::from_str(&step.outcome).map_or(Ended::Failed, |outcome: Outcome| outcome.ended);
+                let is_whole = match ended {
+                    Ended::Complete => true,
+                    Ended::Deadline | Ended::Throttled => went_on,
+                    _ => false,
+                };
+                if !is_whole {
+                    cut.insert(step.step);
+                }
+            }
+        }
+        Ok(cut)
     }
-}
-
-fn whole(sealed: &Sealed) -> Evidence {
-    Evidence { bundle: sealed.row.id, item: None, record: None }
 }
 
 fn finding(kind: FindingKind, row: &FactRow) -> Change {

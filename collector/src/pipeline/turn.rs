@@ -27,6 +27,7 @@ impl Pipeline {
     pub(super) async fn turn(&self) -> Result<Turn<'_>, PipelineError> {
         let inside = self.sealing.lock().await;
         let turn = Turn { _inside: inside, _across: lock(&self.parts.work).await? };
+        remove_tars(&self.parts.work);
         if let Some(pending) = self.parts.ledger.pending(&self.key.public().id()).await? {
             let attachment = self.attachment(&pending.pass).await?;
             let entries = |row: &_, config: &_| -> Vec<Entry> {
@@ -35,6 +36,14 @@ impl Pipeline {
             self.sealer().recover(&pending.pass, entries).await?;
         }
         Ok(turn)
+    }
+}
+
+/// Removes what the dead have left: a tar is in `work` only while its maker has the turn.
+fn remove_tars(work: &Path) {
+    let entries = fs::read_dir(work).into_iter().flatten().flatten().map(|entry| entry.path());
+    for tar in entries.filter(|path| path.extension().is_some_and(|extension| extension == "tar")) {
+        let _ = fs::remove_file(tar); // it takes room, and harms nobody
     }
 }
 

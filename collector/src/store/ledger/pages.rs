@@ -40,37 +40,65 @@ impl Ledger {
     pub async fn add_page(&self, key: &PassKey, page: &PageRow) -> Result<(), LedgerError> {
         self.db
             .write("add the page", |mut db, _| async move {
-                let pass = || Box::new(key.clone());
-                let select = "SELECT * FROM pages WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4 AND seq = $5";
-                match first(&mut db, for_pass(select, key).bind(page.step.as_str()).bind(signed(page.seq)), page_row).await? {
-                    Some(same) if same == *page => return Ok((db, ())),
-                    Some(other) => return Err(LedgerError::PageDiffers { pass: pass(), step: other.step, seq: other.seq }.into()),
-                    None => {}
-                }
-                if find_pass(&mut db, key).await?.is_none() {
-                    return Err(LedgerError::UnknownPass(pass()).into());
-                }
-                if outcome_of(&mut db, key, &page.step).await?.is_some() {
-                    return Err(LedgerError::StepHasEnded { pass: pass(), step: page.step.clone() }.into());
-                }
+                // one statement where nothing is wrong: there is a page for every request of every source
                 let insert = "INSERT INTO pages (incident, source, pass, step, seq, object_key, bytes, next_cursor)
-                VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+                SELECT $1, $2, $3, $4, $5, $6, $7, $8 FROM passes
+                WHERE incident = $1 AND source = $2 AND pass = $3 AND NOT EXISTS (
+                    SELECT 1 FROM steps WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4)
+                ON CONFLICT DO NOTHING";
                 let insert = for_pass(insert, key).bind(page.step.as_str()).bind(signed(page.seq)).bind(page.object_key.as_str());
-                execute(&mut db, insert.bind(signed(page.bytes)).bind(page.cursor.as_deref())).await?;
+                let added = execute(&mut db, insert.bind(signed(page.bytes)).bind(page.cursor.as_deref())).await?;
+                if added == 0 && !is_there(&mut db, key, page).await? {
+                    return Err(why_not_added(&mut db, key, page).await?.into());
+                }
                 Ok((db, ()))
             })
             .await
     }
 
-    /// The pages of one step, in order.
+    /// Up to `limit` pages of one step from number `seq` on, in order.
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn pages(&self, key: &PassKey, step: &str) -> Result<Vec<PageRow>, LedgerError> {
+    pub async fn pages(&self, key: &PassKey, step: &str, seq: u64, limit: u64) -> Result<Vec<PageRow>, LedgerError> {
         self.db
             .read("list the pages", |mut db| async move {
-                let select = "SELECT * FROM pages WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4 ORDER BY seq";
-                all(&mut db, for_pass(select, key).bind(step), page_row).await
+                let select = "SELECT * FROM pages WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4 AND seq >= $5
+                ORDER BY seq LIMIT $6";
+                let select = for_pass(select, key).bind(step).bind(signed(seq));
+                all(&mut db, select.bind(signed(limit)), page_row).await
+            })
+            .await
+    }
+
+    /// How many bytes all pages of one step are.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn page_bytes(&self, key: &PassKey, step: &str) -> Result<u64, LedgerError> {
+        self.db
+            .read("add up the pages", |mut db| async move {
+                // of a sum of BIGINT, PostgreSQL makes a NUMERIC
+                let select = "SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes FROM pages
+                WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4";
+                let sum = first(&mut db, for_pass(select, key).bind(step), |row| number(row, "bytes")).await?;
+                Ok(sum.unwrap_or(0))
+            })
+            .await
+    }
+
+    /// Forgets the pages of a pass that is sealed: what they hold is in its bundle. No page can be added any more, since its
+    /// steps have ended.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn forget_pages(&self, key: &PassKey) -> Result<(), LedgerError> {
+        self.db
+            .write("forget the pages", |mut db, _| async move {
+                let delete = "DELETE FROM pages WHERE incident = $1 AND source = $2 AND pass = $3
+                AND EXISTS (SELECT 1 FROM bundles WHERE incident = $1 AND source = $2 AND pass = $3)";
+                execute(&mut db, for_pass(delete, key)).await?;
+                Ok((db, ()))
             })
             .await
     }
@@ -128,6 +156,27 @@ impl Ledger {
             })
             .await
     }
+}
+
+/// True if the same page was added before.
+async fn is_there(db: &mut AnyConnection, key: &PassKey, page: &PageRow) -> Result<bool, sqlx::Error> {
+    Ok(find_page(db, key, page).await?.as_ref() == Some(page))
+}
+
+async fn why_not_added(db: &mut AnyConnection, key: &PassKey, page: &PageRow) -> Result<LedgerError, sqlx::Error> {
+    let pass = Box::new(key.clone());
+    if find_page(db, key, page).await?.is_some() {
+        return Ok(LedgerError::PageDiffers { pass, step: page.step.clone(), seq: page.seq });
+    }
+    if find_pass(db, key).await?.is_none() {
+        return Ok(LedgerError::UnknownPass(pass));
+    }
+    Ok(LedgerError::StepHasEnded { pass, step: page.step.clone() })
+}
+
+async fn find_page(db: &mut AnyConnection, key: &PassKey, page: &PageRow) -> Result<Option<PageRow>, sqlx::Error> {
+    let select = "SELECT * FROM pages WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4 AND seq = $5";
+    first(db, for_pass(select, key).bind(page.step.as_str()).bind(signed(page.seq)), page_row).await
 }
 
 async fn outcome_of(db: &mut AnyConnection, key: &PassKey, step: &str) -> Result<Option<String>, sqlx::Error> {

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use evidence_format::digest::Digest;
+use evidence_format::id::ItemName;
 use evidence_format::time::Timestamp;
 use sqlx::{AnyConnection, query};
 
@@ -24,14 +25,16 @@ pub struct Comparison {
 }
 
 impl Ledger {
-    /// Compares `bundle` with those of the same incident and source that were committed before it. `window` is the time that its
-    /// pass asked for, both ends included: what is outside it cannot be gone. At most `limit` records of each kind are returned.
+    /// Compares an item of `bundle` with those of the same name in bundles of the same incident and source that were committed
+    /// before it. `window` is the time that its pass asked for, both ends included: what is outside it cannot be gone. At most
+    /// `limit` records of each kind are returned.
     ///
     /// # Errors
     /// [`LedgerError::UnknownBundle`], and failures of the database.
     pub async fn compare(
         &self,
         bundle: &BundleRow,
+        item: &ItemName,
         window: RangeInclusive<Timestamp>,
         limit: u32,
     ) -> Result<Comparison, LedgerError> {
@@ -39,8 +42,8 @@ impl Ledger {
         let number = self.number_of(&bundle.id).await?;
         let (this, earlier) = (number..=number, 0..=number - 1);
         let window = nanoseconds(*window.start())..=nanoseconds(*window.end());
-        let late = &Difference { key, of: this.clone(), without: earlier.clone(), window: i64::MIN..=i64::MAX, limit };
-        let gone = &Difference { key, of: earlier, without: this, window, limit };
+        let late = &Difference { key, item, of: this.clone(), without: earlier.clone(), window: i64::MIN..=i64::MAX, limit };
+        let gone = &Difference { key, item, of: earlier, without: this, window, limit };
         self.db
             .read("compare the passes", |mut db| async move {
                 let (late, late_count) = late.find(&mut db).await?;
@@ -67,6 +70,7 @@ impl Ledger {
 /// Facts of some bundles whose events are not in others.
 struct Difference<'k> {
     key: &'k PassKey,
+    item: &'k ItemName,
     of: RangeInclusive<i64>,
     without: RangeInclusive<i64>,
     window: RangeInclusive<i64>,
@@ -85,7 +89,7 @@ impl Difference<'_> {
         let select = query(sql).bind(self.key.incident.as_str()).bind(self.key.source.as_str());
         let select = select.bind(*self.of.start()).bind(*self.of.end());
         let select = select.bind(*self.without.start()).bind(*self.without.end());
-        select.bind(*self.window.start()).bind(*self.window.end())
+        select.bind(*self.window.start()).bind(*self.window.end()).bind(self.item.as_str())
     }
 }
 
@@ -97,12 +101,14 @@ macro_rules! difference {
             $select,
             " FROM bundles JOIN facts ON facts.bundle = bundles.number
             WHERE bundles.incident = $1 AND bundles.source = $2 AND bundles.number BETWEEN $3 AND $4
-                AND facts.happened_at BETWEEN $7 AND $8 AND facts.event_id IN (
+                AND facts.item = $9 AND facts.happened_at BETWEEN $7 AND $8 AND facts.event_id IN (
                     SELECT these.event_id FROM bundles JOIN facts AS these ON these.bundle = bundles.number
                     WHERE bundles.incident = $1 AND bundles.source = $2 AND bundles.number BETWEEN $3 AND $4
+                        AND these.item = $9
                     EXCEPT
                     SELECT those.event_id FROM bundles JOIN facts AS those ON those.bundle = bundles.number
-                    WHERE bundles.incident = $1 AND bundles.source = $2 AND bundles.number BETWEEN $5 AND $6)",
+                    WHERE bundles.incident = $1 AND bundles.source = $2 AND bundles.number BETWEEN $5 AND $6
+                        AND those.item = $9)",
             $order
         )
     };
@@ -111,7 +117,7 @@ macro_rules! difference {
 const ROWS: &str = difference!(
     "bundles.id AS bundle_id, bundles.incident, bundles.source, bundles.pass, facts.bundle, facts.item, facts.record,
         facts.happened_at, facts.kind, facts.summary, facts.event_id",
-    " ORDER BY facts.happened_at, facts.bundle, facts.item, facts.record LIMIT $9"
+    " ORDER BY facts.happened_at, facts.bundle, facts.item, facts.record LIMIT $10"
 );
 
 const COUNT: &str = difference!("COUNT(DISTINCT facts.event_id) AS events", "");

@@ -111,16 +111,19 @@ pub(super) async fn passes_are_compared_by_events(ledger: Ledger) {
         ledger.add_facts(&bundle.id, &facts).await.expect("a committed bundle");
         bundles.push(bundle);
     }
-    let window = at(0)..=at(100);
-    let compared = ledger.compare(&bundles[2], window.clone(), 10).await.expect("a database");
+    let (window, item) = (at(0)..=at(100), fact(0, 0, None).item);
+    let compared = ledger.compare(&bundles[2], &item, window.clone(), 10).await.expect("a database");
     let ids = |rows: &[FactRow]| rows.iter().map(|row| row.fact.event_id.clone().expect("compared by it")).collect::<Vec<_>>();
     assert_eq!(ids(&compared.late), ["later", "late", "late"], "each record, by time");
     assert_eq!(compared.late_count, 2, "each event");
     assert_eq!(ids(&compared.gone), ["b", "b", "c"], "what is outside the window is not gone");
     assert_eq!(compared.gone_count, 2);
 
-    let compared = ledger.compare(&bundles[2], window, 1).await.expect("a database");
+    let compared = ledger.compare(&bundles[2], &item, window, 1).await.expect("a database");
     assert_eq!((ids(&compared.late).len(), compared.late_count), (1, 2), "all are counted, some are shown");
-    let compared = ledger.compare(&bundles[1], at(0)..=at(1000), 10).await.expect("a database");
+    let compared = ledger.compare(&bundles[1], &item, at(0)..=at(1000), 10).await.expect("a database");
     assert_eq!((ids(&compared.late), ids(&compared.gone)), (vec!["c".to_owned()], vec!["a".to_owned(), "old".to_owned()]));
+    let other = "another-item".parse().expect("a name");
+    let compared = ledger.compare(&bundles[1], &other, at(0)..=at(1000), 10).await.expect("a database");
+    assert_eq!((compared.late_count, compared.gone_count), (0, 0), "items are compared with those of their name");
 }

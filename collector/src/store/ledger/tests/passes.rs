@@ -67,7 +67,7 @@ pub(super) async fn pages_are_added_once(ledger: Ledger) {
     ledger.add_page(&key, &page(11, Some("\"next\""))).await.expect("the same");
     let other = ledger.add_page(&key, &page(11, None)).await;
     assert!(matches!(other, Err(LedgerError::PageDiffers { seq: 11, .. })), "{other:?}");
-    let pages = ledger.pages(&key, "events").await.expect("a database");
+    let pages = ledger.pages(&key, "events", 0, 100).await.expect("a database");
     assert_eq!(pages.iter().map(|page| page.seq).collect::<Vec<_>>(), (0..12).collect::<Vec<_>>());
     assert_eq!(ledger.last_page(&key, "events").await.expect("a database"), pages.last().cloned());
     assert_eq!(ledger.last_page(&key, "users").await.expect("a database"), None);
