@@ -237,12 +237,12 @@ fn the_timeline_points_at_the_records() {
 fn asking_again_finds_what_came_late_and_what_is_gone() {
     // the second server has another corpus of the same day: all events of the first are gone, and all of its own are late
     let mut incident = Incident::new(Config { limit: None, ..Config::new(events(300)) });
-    let settle = "[capture]\nsettle_after_seconds = [1, 2, 3]\n[sources.aws_cloudtrail]\nrequests_per_second = 1000\n";
+    let settle = "[capture]\nsettle_after_seconds = [6, 7, 8]\n[sources.aws_cloudtrail]\nrequests_per_second = 1000\n";
     std::fs::write(incident.path().join("exhibit.toml"), settle).expect("own folder");
     let receipt = incident.capture(ACCOUNT, &DAY);
     let id = receipt["incident"].as_str().expect("an id").to_owned();
     incident.server = Server::start(Config { limit: None, ..Config::new(events(300).seed(2)) });
-    std::thread::sleep(Duration::from_secs(4));
+    std::thread::sleep(Duration::from_secs(9)); // the last is due then
     run_ok(&mut incident.exhibit(ACCOUNT, &["settle", "--json"]));
     let text = run_ok(&mut incident.exhibit(ACCOUNT, &["timeline", &id, "--kind", "finding", "--json"]));
     let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();

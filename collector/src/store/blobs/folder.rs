@@ -6,10 +6,12 @@
 //! The files are not writable, against accidents; whoever has the folder can change them all the same. That shows when a bundle
 //! is verified.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use data_encoding::HEXLOWER;
 
@@ -24,10 +26,15 @@ const OBJECT_MODE: u32 = 0o440;
 /// How much is compared at a time.
 const COMPARE_BYTES: usize = 64 * 1024;
 
+/// How many folders are remembered as durable; then they are forgotten, and synced once more.
+const DURABLE_MAX: usize = 10_000;
+
 /// A folder of objects.
 #[derive(Clone, Debug)]
 pub(super) struct Folder {
     root: PathBuf,
+    /// Folders that this process has synced up to the root. Nobody removes one.
+    durable: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 /// What becomes an object.
@@ -68,7 +75,7 @@ impl Folder {
         fs::create_dir_all(root.join(UNFINISHED)).map_err(fail)?;
         sync_up_to(&root.join(UNFINISHED), existing).map_err(fail)?; // those above it we may not even read
         let root = root.canonicalize().map_err(fail)?;
-        let folder = Self { root };
+        let folder = Self { root, durable: Arc::default() };
         folder.sweep().map_err(fail)?;
         Ok(folder)
     }
@@ -90,9 +97,26 @@ impl Folder {
         if !is_ours && !is_same(&path, content).map_err(fail)? {
             return Err(BlobError::Exists { key: key.to_owned() });
         }
-        // Whoever came first may not have come to sync it, nor whoever made the folders.
-        File::open(&path).and_then(|file| file.sync_all()).map_err(fail)?;
-        sync_up_to(path.parent().unwrap_or(&self.root), &self.root).map_err(fail)
+        if !is_ours {
+            File::open(&path).and_then(|file| file.sync_all()).map_err(fail)?; // whoever came first may not have come to it
+        }
+        self.sync_name(&path).map_err(fail)
+    }
+
+    /// Makes the name of `path` durable, and those of the folders above it, which whoever made them may not have come to sync.
+    fn sync_name(&self, path: &Path) -> io::Result<()> {
+        let folder = path.parent().unwrap_or(&self.root);
+        let durable = || self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        if durable().contains(folder) {
+            return File::open(folder)?.sync_all();
+        }
+        sync_up_to(folder, &self.root)?;
+        let mut durable = durable();
+        if durable.len() >= DURABLE_MAX {
+            durable.clear();
+        }
+        durable.insert(folder.to_owned());
+        Ok(())
     }
 
     /// Writes the whole of an object and gives it its name; false if somebody else came first.
@@ -113,7 +137,7 @@ impl Folder {
         let path = self.path(key);
         let fail = |cause: io::Error| BlobError::of_io("delete", key, cause);
         match fs::remove_file(&path) {
-            Ok(()) => sync_up_to(path.parent().unwrap_or(&self.root), &self.root).map_err(fail),
+            Ok(()) => self.sync_name(&path).map_err(fail),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(fail(error)),
         }

@@ -1,5 +1,6 @@
 //! One worker of apalis, from its begin to its end.
 
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use apalis::prelude::{Attempt, BackendExt, BoxDynError, Data, WorkerBuilder, Wor
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{self, Stream, StreamExt};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -21,8 +22,10 @@ use crate::store::ledger::PassKey;
 /// How often the database is asked for jobs that have become due, or that other processes have pushed.
 const POLL_MILLISECONDS: u64 = 250;
 
-/// How often it is asked whether all is done.
-const IDLE_POLL_MILLISECONDS: u64 = 20;
+/// How often it is asked whether all is done: at once when a job of this worker has ended, then ever more seldom, for what other
+/// processes do.
+const IDLE_POLL_MIN: Duration = Duration::from_millis(20);
+const IDLE_POLL_MAX: Duration = Duration::from_millis(500);
 
 /// Pauses before a job that failed is tried again double from the one to the other.
 const PAUSE_SECONDS_MIN: u64 = 1;
@@ -43,11 +46,12 @@ pub(super) async fn run(
     concurrency: usize,
 ) -> Result<(), Box<WorkerError>> {
     let worker = WorkerContext::new(name);
-    let give_up = CancellationToken::new();
-    let mut running = start(jobs, &worker, Handling { db: jobs.db.clone(), handler, give_up: give_up.clone() }, concurrency);
+    let (give_up, ended) = (CancellationToken::new(), Arc::new(Notify::new()));
+    let handling = Handling { db: jobs.db.clone(), handler, give_up: give_up.clone(), ended: Arc::clone(&ended) };
+    let mut running = start(jobs, &worker, handling, concurrency);
     tokio::select! {
         ended = &mut running => return ended.map_err(Box::new),
-        () = told(&jobs.db, until) => {}
+        () = told(&jobs.db, until, &ended) => {}
     }
     if worker.stop().is_err() {
         return Ok(()); // it had not begun
@@ -62,17 +66,25 @@ pub(super) async fn run(
 }
 
 /// Waits until the work is to end.
-async fn told(db: &Database, until: &Until) {
+async fn told(db: &Database, until: &Until, ended: &Notify) {
     match until {
         Until::Cancelled(token) => token.cancelled().await,
-        Until::Idle => loop {
-            sleep(Duration::from_millis(IDLE_POLL_MILLISECONDS)).await;
-            match tables::busy(db).await {
-                Ok(0) => return,
-                Ok(_) => {}
-                Err(error) => warn!(%error, "cannot see whether all jobs are done"),
-            }
-        },
+        Until::Idle => until_idle(db, ended).await,
+    }
+}
+
+async fn until_idle(db: &Database, ended: &Notify) {
+    let mut pause = IDLE_POLL_MIN;
+    loop {
+        tokio::select! {
+            () = sleep(pause) => pause = (pause * 2).min(IDLE_POLL_MAX),
+            () = ended.notified() => pause = IDLE_POLL_MIN, // that it is done is not written yet
+        }
+        match tables::busy(db).await {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) => warn!(%error, "cannot see whether all jobs are done"),
+        }
     }
 }
 
@@ -126,6 +138,8 @@ struct Handling {
     handler: Handler,
     /// The worker waits no longer.
     give_up: CancellationToken,
+    /// Told of each job that ends.
+    ended: Arc<Notify>,
 }
 
 /// Runs a job as a task of its own: heartbeats go on while it computes, a panic ends nothing else, and it ends with its worker.
@@ -136,6 +150,7 @@ async fn handle(pass: PassKey, attempt: Attempt, handling: Data<Handling>) -> Re
         ended = task.join_next() => ended,
         () = handling.give_up.cancelled() => return Err("it did not end in time".into()),
     };
+    handling.ended.notify_one();
     let error: BoxError = match ended {
         Some(Ok(Ok(()))) | None => return Ok(()),
         Some(Ok(Err(error))) => error,

@@ -50,7 +50,9 @@ async fn work_goes_on_when_the_database_is_back() {
     postgres.start_server();
     push.await.expect("no panic").expect("the database is back");
     until_all_is_done(&jobs).await;
-    assert_eq!(captured.all(), [(0, 1), (1, 1)], "no other worker could have taken the first");
+    // whether the worker's heartbeat or its death is noticed first when the database is back is a race: at worst the first runs
+    // once more, and is counted
+    assert!(matches!(captured.all()[..], [(0, 1 | 2), (1, 1)]), "{:?}", captured.all());
     stop.cancel();
     working.await.expect("no panic").expect("the database is back");
 }
