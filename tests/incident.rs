@@ -14,7 +14,7 @@ use evidence_format::verify::{Trust, verify};
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::aws::{Config, Fault, Limit, Operation, RetryAfter, Rule, Server, Synthetic};
-use tests::{audit, program, run, run_ok, scratch};
+use tests::{Holding, LocalEmu, audit, localemu, program, root, run, run_ok, scratch};
 
 /// A store, and the server that its AWS credentials lead to.
 struct Incident {
@@ -254,4 +254,36 @@ fn asking_again_finds_what_came_late_and_what_is_gone() {
     let last = &bundles[3];
     let config = config_of(&serde_json::json!({"bundles": [last], "public_key": receipt["public_key"]}));
     assert_eq!(config.supplements.map(|id| id.to_string()).as_deref(), receipt["bundles"][0]["id"].as_str());
+}
+
+/// Somebody else's emulator of AWS records calls that were really made to it, and somebody else's client pages them.
+#[test]
+fn a_bundle_has_the_events_that_another_client_gets_from_another_service() {
+    let Some(emulator) = localemu() else { return };
+    let boto3 = |arguments: &[&str]| {
+        let script = root().join("tests/interop/cloudtrail_events.py");
+        run_ok(Command::new(LocalEmu::python()).arg("-B").arg(script).args(arguments))
+    };
+    let made = boto3(&["make", &emulator.url, "240"]);
+    let (start, end) = made.trim().split_once(' ').expect("two numbers");
+    let store = scratch();
+    let config = "[sources.aws_cloudtrail]\nregions = ['us-east-1']\nrequests_per_second = 1000\n"; // it has no ListRegions
+    std::fs::write(store.path().join("exhibit.toml"), config).expect("own folder");
+    let time = |second: i64| jiff::Timestamp::from_second(second).expect("in range").to_string();
+    let behind = end.parse::<i64>().expect("a number") + 1;
+    let window = ["--from", &time(start.parse().expect("a number")), "--until", &time(behind)];
+    let mut capture = Command::new(program("exhibit"));
+    capture.args(["capture", "--title", "t", "--sev", "2", "--json", "--source", "aws_cloudtrail"]).args(window);
+    capture.arg("--store").arg(store.path()).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    capture.env("HOME", store.path()).env("AWS_ENDPOINT_URL", &emulator.url).env("AWS_REGION", "us-east-1");
+    capture.env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+    let receipt: Value = serde_json::from_str(&run_ok(&mut capture)).expect("a receipt is JSON");
+    let path = |value: &Value| std::path::PathBuf::from(value.as_str().expect("a path"));
+    let (bundle, key) = (path(&receipt["bundles"][0]["bundle"]), path(&receipt["public_key"]));
+    assert_eq!(audit(&bundle, &key), 0, "it is sound and complete");
+    let captured = Holding::open(&bundle, &key).cloud_events().into_iter().map(|event| event.id);
+    let captured: Vec<String> = captured.collect();
+    let paged: BTreeSet<String> = boto3(&["ids", &emulator.url, start, end]).lines().map(str::to_owned).collect();
+    assert_eq!(paged.len(), 240);
+    assert_eq!(captured.iter().cloned().collect::<BTreeSet<_>>(), paged);
 }

@@ -1,13 +1,19 @@
 //! What the whole-product tests share: where things are, how programs are started, and how a test says that it was skipped.
 
 pub mod aws;
+pub mod disk;
+mod holding;
 mod localemu;
+pub mod postgres;
+pub mod proxy;
+pub mod seaweed;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
+pub use holding::{CloudEvent, Holding};
 pub use localemu::{LocalEmu, localemu};
 
 /// The repository.
@@ -114,7 +120,8 @@ pub fn quick() -> bool {
     quick
 }
 
+/// Says why a test does not run here.
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
-fn skipped(why: &str) {
+pub fn skipped(why: &str) {
     eprintln!("SKIPPED: {why}");
 }

@@ -1,5 +1,6 @@
 //! Where a step's pages go: first into the blob store, then into the journal. Only what is in both is captured.
 
+use std::io;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,13 +35,15 @@ pub(super) struct StepTape {
 }
 
 impl StepTape {
-    async fn store(&self, seq: u64, packed: &Bytes, bytes: u64, cursor: Option<&str>) -> Result<(), BoxError> {
-        // A page whose row was lost in a crash is asked for again, and is never the same: its name is drawn anew.
+    /// A page whose row was lost in a crash is asked for again, and is never the same: its name is drawn anew.
+    fn name(&self, seq: u64) -> io::Result<String> {
         let random = HEXLOWER.encode(&agent::identity::random::<8>()?);
-        let object_key = format!("{}{}/{seq:08}-{random}.warc.zst", folder(&self.key), self.step);
-        self.blobs.put(&object_key, packed.clone()).await?;
-        let row = PageRow { step: self.step.clone(), seq, object_key, bytes, cursor: cursor.map(str::to_owned) };
-        Ok(self.ledger.add_page(&self.key, &row).await?)
+        Ok(format!("{}{}/{seq:08}-{random}.warc.zst", folder(&self.key), self.step))
+    }
+
+    async fn store(&self, packed: &Bytes, page: &PageRow) -> Result<(), BoxError> {
+        self.blobs.put(&page.object_key, packed.clone()).await?;
+        Ok(self.ledger.add_page(&self.key, page).await?)
     }
 }
 
@@ -55,16 +58,26 @@ pub(super) fn folder(key: &PassKey) -> String {
 impl Tape for StepTape {
     async fn keep(&self, warc: Bytes, cursor: Option<&str>) -> Result<(), TapeError> {
         let mut next = self.next.lock().await; // pages of a step are in the order of their cursors
-        let bytes = warc.len() as u64;
-        let packed = Bytes::from(zstd::bulk::compress(&warc, LEVEL).map_err(|cause| TapeError(cause.into()))?);
+        let failed = |cause: io::Error| TapeError::Failed(cause.into());
+        let packed = Bytes::from(zstd::bulk::compress(&warc, LEVEL).map_err(failed)?);
+        let page = PageRow {
+            step: self.step.clone(),
+            seq: *next,
+            object_key: self.name(*next).map_err(failed)?,
+            bytes: warc.len() as u64,
+            cursor: cursor.map(str::to_owned),
+        };
         loop {
-            let Err(error) = self.store(*next, &packed, bytes, cursor).await else { break };
+            let Err(error) = self.store(&packed, &page).await else { break };
             let is_lost = matches!(
                 error.downcast_ref(),
                 Some(LedgerError::PageDiffers { .. } | LedgerError::StepHasEnded { .. } | LedgerError::UnknownPass(_))
             );
-            if is_lost || self.stop.is_cancelled() {
-                return Err(TapeError(error)); // another worker has the step, or there is no time left
+            if is_lost {
+                return Err(TapeError::Failed(error)); // another worker has the step
+            }
+            if self.stop.is_cancelled() {
+                return Err(TapeError::Refused(error)); // there is no time left
             }
             warn!(step = %self.step, error = %error, "cannot store a page, trying again");
             let _ = self.stop.run_until_cancelled(tokio::time::sleep(RETRY_EVERY)).await;

@@ -35,7 +35,7 @@ use crate::plan::{Pass, Plan, PlanError};
 use crate::seal::{Saying, SealError, Sealed, Sealer, StoredBundle};
 use crate::sources::{self, Source};
 use crate::store::blobs::BlobError;
-use crate::store::jobs::{Jobs, JobsError, Until};
+use crate::store::jobs::{Jobs, JobsError, Until, WaitingJob};
 use crate::store::ledger::{LedgerError, PassKey, PassRow, PassState};
 use crate::timeline::{self, DeriveError};
 
@@ -45,6 +45,10 @@ pub use meters::{Meters, Watched};
 
 /// Passes that run at once in one process. Each waits for others most of its time.
 const PASSES_AT_ONCE: usize = 16;
+
+/// Attempts after which what follows a sealed pass is left to the next process: the pauses between them are four minutes by then,
+/// and what never succeeds is to keep no other incident waiting.
+const ATTEMPTS_WAITED_MAX: u32 = 7;
 
 /// Everything that a pass needs, from the first stage to the last.
 #[derive(Clone)]
@@ -165,18 +169,25 @@ impl Pipeline {
         self.take_up().await?;
         loop {
             self.work(Until::Idle).await?;
-            let passes = self.parts.ledger.passes(incident).await?;
-            let is_due = |row: &PassRow| match row.state {
-                _ if row.pass.key.source == ATTACHED => false, // whoever attaches it waits for it
-                PassState::Waiting => row.pass.due_at <= clock::now(),
-                PassState::Capturing => true,
-                PassState::Sealed | PassState::Failed => false,
-            };
-            if self.stop.is_cancelled() || !passes.iter().any(is_due) {
+            if self.stop.is_cancelled() || !self.is_under_way(incident).await? {
                 return Ok(());
             }
             tokio::time::sleep(look_every).await;
         }
+    }
+
+    /// True if a pass of `incident` is due, or is sealed and what follows is tried again soon.
+    async fn is_under_way(&self, incident: &IncidentId) -> Result<bool, PipelineError> {
+        let passes = self.parts.ledger.passes(incident).await?;
+        let is_due = |row: &PassRow| match row.state {
+            _ if row.pass.key.source == ATTACHED => false, // whoever attaches it waits for it
+            PassState::Waiting => row.pass.due_at <= clock::now(),
+            PassState::Capturing => true,
+            PassState::Sealed | PassState::Failed => false,
+        };
+        let is_tried_again =
+            |job: &WaitingJob| job.pass.incident == *incident && (1..=ATTEMPTS_WAITED_MAX).contains(&job.attempts);
+        Ok(passes.iter().any(is_due) || self.jobs.waiting().await?.iter().any(is_tried_again))
     }
 
     /// When the next pass that waits is due; `None` if none waits.

@@ -12,6 +12,8 @@ use crate::store::ledger::Entry;
 
 /// Name of the lock in the folder for what is under way.
 const LOCK: &str = "sealing.lock";
+/// How bundles end that are being sealed.
+const TARS: [&str; 2] = [".tar", ".tar.unfinished"];
 /// Between two looks at a lock that another process holds: it holds it for as long as sealing takes.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -27,7 +29,7 @@ impl Pipeline {
     pub(super) async fn turn(&self) -> Result<Turn<'_>, PipelineError> {
         let inside = self.sealing.lock().await;
         let turn = Turn { _inside: inside, _across: lock(&self.parts.work).await? };
-        remove_tars(&self.parts.work);
+        remove_tars(&self.parts.work).map_err(|cause| PipelineError::Work { path: self.parts.work.clone(), cause })?;
         if let Some(pending) = self.parts.ledger.pending(&self.key.public().id()).await? {
             let attachment = self.attachment(&pending.pass).await?;
             let entries = |row: &_, config: &_| -> Vec<Entry> {
@@ -39,12 +41,16 @@ impl Pipeline {
     }
 }
 
-/// Removes what the dead have left: a tar is in `work` only while its maker has the turn.
-fn remove_tars(work: &Path) {
-    let entries = fs::read_dir(work).into_iter().flatten().flatten().map(|entry| entry.path());
-    for tar in entries.filter(|path| path.extension().is_some_and(|extension| extension == "tar")) {
-        let _ = fs::remove_file(tar); // it takes room, and harms nobody
+/// Removes bundles that were sealed here and did not come into the store, or whose process could not remove them any more. For who
+/// has the turn: nobody else is sealing.
+fn remove_tars(work: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(work)? {
+        let path = entry?.path();
+        if TARS.iter().any(|end| path.to_string_lossy().ends_with(end)) {
+            fs::remove_file(path)?;
+        }
     }
+    Ok(())
 }
 
 async fn lock(work: &Path) -> Result<File, PipelineError> {

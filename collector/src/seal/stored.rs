@@ -1,7 +1,7 @@
 //! A bundle in the store as a file of this machine, to be verified.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Seek};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -14,11 +14,11 @@ use evidence_format::verify::{Report, Trust, Viewer, verify_and_view};
 use super::SealError;
 use crate::store::blobs::Blobs;
 
-/// A bundle's tar. Where the store is far away it is a copy, gone when dropped.
+/// A bundle's tar, open. Where the store is far away it is a copy.
 #[derive(Debug)]
 pub struct StoredBundle {
     path: PathBuf,
-    is_copy: bool,
+    file: File,
 }
 
 impl StoredBundle {
@@ -28,33 +28,29 @@ impl StoredBundle {
     /// The store failed, or there is no room for a copy.
     pub async fn open(blobs: &Blobs, object_key: &str, work: &Path) -> Result<Self, SealError> {
         if let Some(path) = blobs.local_path(object_key) {
-            return Ok(Self { path, is_copy: false });
+            let file = File::open(&path).map_err(|cause| SealError::File { path: path.clone(), cause })?;
+            return Ok(Self { path, file });
         }
         let failed = |cause| SealError::File { path: work.to_owned(), cause };
         let random = HEXLOWER.encode(&agent::identity::random::<8>().map_err(failed)?);
-        let copy = Self { path: work.join(format!("{random}.copy")), is_copy: true };
-        blobs.get_file(object_key, &copy.path).await?;
-        Ok(copy)
+        let path = work.join(format!("{random}.copy"));
+        let file = File::options().read(true).write(true).create_new(true).open(&path).map_err(failed)?;
+        fs::remove_file(&path).map_err(failed)?; // without a name its room is free once it is closed, also by a kill
+        blobs.copy_into(object_key, file.try_clone().map_err(failed)?, &path).await?;
+        Ok(Self { path, file })
     }
 
     /// Verifies it for `key`, and shows what it holds to `viewer` meanwhile. Takes as long as it takes to read it: not for an
     /// asynchronous task.
     ///
     /// # Errors
-    /// The file cannot be opened. A bundle that is not sound is no error, but a report.
+    /// The file cannot be read. A bundle that is not sound is no error, but a report.
     pub fn verify(&self, key: &PublicKey, viewer: &mut Viewer<'_>) -> Result<Report, SealError> {
         let failed = |cause: io::Error| SealError::File { path: self.path.clone(), cause };
-        let mut files = tar::Reader::new(BufReader::new(File::open(&self.path).map_err(failed)?));
+        (&self.file).rewind().map_err(failed)?;
+        let mut files = tar::Reader::new(BufReader::new(&self.file));
         let trust = Trust { keys: vec![key.clone()], bundle: None };
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Ok(verify_and_view(&mut files, &trust, &mut Workers::unpack(threads), viewer))
-    }
-}
-
-impl Drop for StoredBundle {
-    fn drop(&mut self) {
-        if self.is_copy {
-            let _ = fs::remove_file(&self.path); // in the folder of what may be removed
-        }
     }
 }

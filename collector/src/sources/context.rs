@@ -10,7 +10,7 @@ use evidence_format::id::IncidentId;
 
 use super::Halt;
 use super::config::SourcesConfig;
-use super::recorder::Recorder;
+use super::recorder::{Recorder, chain};
 
 /// Where the bytes of a step go. The capture stage puts the store behind it.
 #[async_trait]
@@ -19,14 +19,20 @@ pub trait Tape: Send + Sync {
     /// neither is there after a crash.
     ///
     /// # Errors
-    /// The store took no more; nothing of this call is kept.
+    /// Nothing of this call is kept.
     async fn keep(&self, warc: Bytes, cursor: Option<&str>) -> Result<(), TapeError>;
 }
 
-/// The store took no more.
+/// A page is not kept.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot keep what was captured")]
-pub struct TapeError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+pub enum TapeError {
+    /// The store refused it until the step was told to stop: what comes next can be had later.
+    #[error("the store took no more until the end")]
+    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It cannot be, as when another worker captures the same.
+    #[error("cannot keep what was captured")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
 
 /// What has been taken so far, for whoever watches.
 #[derive(Debug, Default)]
@@ -82,8 +88,13 @@ impl Context {
             return Ok(());
         }
         let bytes = warc.len() as u64;
-        let kept = self.tape.keep(warc, cursor).await;
-        kept.map_err(|error| Halt { ended: Ended::Failed, reason: GapReason::Crashed, what: error.to_string() })?;
+        self.tape.keep(warc, cursor).await.map_err(|error| {
+            let (ended, reason) = match error {
+                TapeError::Refused(_) => (Ended::Deadline, GapReason::Deadline),
+                TapeError::Failed(_) => (Ended::Failed, GapReason::Crashed),
+            };
+            Halt { ended, reason, what: chain(&error) }
+        })?;
         self.meter.page(bytes);
         self.all.page(bytes);
         if self.meter.bytes.load(Ordering::Relaxed) > self.bytes_max {

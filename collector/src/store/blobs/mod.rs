@@ -198,8 +198,17 @@ impl Blobs {
     /// # Errors
     /// [`BlobError::NotFound`], failures of the store, and of the file.
     pub async fn get_file(&self, key: &str, to: &Path) -> Result<(), BlobError> {
+        let file = File::create_new(to).map_err(|cause| BlobError::WriteFile { path: to.to_owned(), cause })?;
+        self.copy_into(key, file, to).await
+    }
+
+    /// Copies an object to the end of `file`, whose path is `to` or was.
+    ///
+    /// # Errors
+    /// As for [`Blobs::get_file`].
+    pub async fn copy_into(&self, key: &str, file: File, to: &Path) -> Result<(), BlobError> {
         let failed = |cause| BlobError::WriteFile { path: to.to_owned(), cause };
-        let mut file = tokio::fs::File::create_new(to).await.map_err(failed)?;
+        let mut file = tokio::fs::File::from_std(file);
         let mut reading = self.open_read(key).await?;
         while let Some(chunk) = reading.chunks.next().await {
             file.write_all(&chunk?).await.map_err(failed)?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::{AnyPool, AssertSqlSafe, ConnectOptions, Executor, SqlSafeStr};
+use sqlx::{AnyPool, AssertSqlSafe, ConnectOptions, Connection, Executor, SqlSafeStr};
 use url::Url;
 
 use super::{Database, DatabaseError, Engine, Failure, OUTAGE_SECONDS_MAX};
@@ -95,6 +95,13 @@ fn migrator(engine: Engine, table: &'static str, migrations: &[(&'static str, &'
     migrator
 }
 
+/// False for a connection that still believes in a transaction once that was given up: SQLite ends one by itself when the disk is
+/// full (<https://sqlite.org/lang_transaction.html>, "Response To Errors Within A Transaction"), and sqlx then counts it for ever.
+pub(in crate::store) async fn is_usable<C: Connection>(connection: &mut C) -> Result<bool, sqlx::Error> {
+    connection.ping().await?; // behind what was begun when it was given back
+    Ok(!connection.is_in_transaction())
+}
+
 fn pool(engine: Engine, mut url: Url, connections_max: u32) -> Result<AnyPool, sqlx::Error> {
     let mut options =
         AnyPoolOptions::new().max_connections(connections_max).acquire_timeout(Duration::from_secs(ACQUIRE_SECONDS_MAX));
@@ -102,8 +109,9 @@ fn pool(engine: Engine, mut url: Url, connections_max: u32) -> Result<AnyPool, s
         if !url.query_pairs().any(|(name, _)| name == "mode") {
             url.query_pairs_mut().append_pair("mode", "rwc");
         }
-        options =
-            options.after_connect(|connection, _| Box::pin(async move { connection.execute(SQLITE_SETTINGS).await.map(drop) }));
+        options = options
+            .after_connect(|connection, _| Box::pin(async move { connection.execute(SQLITE_SETTINGS).await.map(drop) }))
+            .after_release(|connection, _| Box::pin(is_usable(connection)));
     }
     Ok(options.connect_lazy_with(AnyConnectOptions::from_url(&url)?.disable_statement_logging()))
 }

@@ -13,6 +13,7 @@ mod error;
 mod retry;
 pub(super) mod rows;
 
+pub(super) use connect::is_usable;
 pub use error::DatabaseError;
 pub use retry::OUTAGE_SECONDS_MAX;
 pub(super) use retry::{Earlier, Failure};

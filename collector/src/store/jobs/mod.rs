@@ -179,7 +179,10 @@ impl Jobs {
             let ended = worker::run(self, living.name(), handler.clone(), &until, concurrency).await;
             let freed = tables::free_jobs_of(&self.db, living.name()).await;
             if let Err(error) = freed {
-                tracing::warn!(%error, "cannot give back the jobs of a worker; they are free after the lease");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot give back the jobs of a worker; they are free after the lease"
+                );
             }
             match ended {
                 Ok(()) => return Ok(()),

@@ -12,12 +12,12 @@ use sqlx::any::AnyRow;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, SqlitePool, query};
+use sqlx::{Executor, PgPool, SqlitePool, query};
 
 use super::{JobState, JobsError, WaitingJob, alive, now_seconds};
 use crate::store::blocking;
 use crate::store::database::rows::{all, bad_value, execute, get, number};
-use crate::store::database::{Database, DatabaseError, Engine};
+use crate::store::database::{Database, DatabaseError, Engine, is_usable};
 use crate::store::ledger::PassKey;
 
 /// The one queue of the collector.
@@ -25,6 +25,11 @@ pub(super) const QUEUE: &str = "capture";
 
 /// Connections of apalis: heartbeats, fetches, results.
 const CONNECTIONS_MAX: u32 = 4;
+
+/// A worker that ends drops what it is about to ask. sqlx forgets a transaction that begins in that moment, and what is then asked
+/// on its connection is never committed. So it is rolled back whenever a connection is given back, and PostgreSQL need not say that
+/// most of the time there is none.
+const QUIET: &str = "SET client_min_messages = error";
 
 /// Where apalis keeps the jobs.
 #[derive(Clone)]
@@ -43,14 +48,22 @@ impl Storage {
                 let options = sqlite_options(url).map_err(fail)?;
                 let locks = alive::folder_beside(options.get_filename())?;
                 let folder = locks.clone();
-                let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS_MAX).connect_lazy_with(options);
+                let pool = SqlitePoolOptions::new()
+                    .max_connections(CONNECTIONS_MAX)
+                    .after_release(|connection, _| Box::pin(is_usable(connection)))
+                    .connect_lazy_with(options);
                 // apalis's own `setup` turns syncing off, and does not hold off a second process.
                 let _alone = blocking(move || alive::alone(&folder)).await?;
                 SqliteStorage::migrations().run(&pool).await.map_err(migrate)?;
                 Ok((Self::Sqlite(pool), Some(locks)))
             }
             Engine::Postgres => {
-                let pool = PgPoolOptions::new().max_connections(CONNECTIONS_MAX).connect_lazy(url).map_err(fail)?;
+                let pool = PgPoolOptions::new()
+                    .max_connections(CONNECTIONS_MAX)
+                    .after_connect(|connection, _| Box::pin(async move { connection.execute(QUIET).await.map(drop) }))
+                    .after_release(|connection, _| Box::pin(async move { connection.execute("ROLLBACK").await.map(|_| true) }))
+                    .connect_lazy(url)
+                    .map_err(fail)?;
                 PostgresStorage::migrations().run(&pool).await.map_err(migrate)?;
                 Ok((Self::Postgres(pool), None))
             }

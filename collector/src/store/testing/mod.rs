@@ -1,13 +1,5 @@
 //! What the tests of the stores share: fresh databases, and values to put into them.
 
-mod postgres;
-mod proxy;
-mod seaweed;
-
-pub(crate) use postgres::Postgres;
-pub(crate) use proxy::{Fault, Proxy};
-pub(crate) use seaweed::{ADMIN, COLLECTOR, SECRET, Seaweed};
-
 use std::future::Future;
 use std::pin::Pin;
 
@@ -15,6 +7,7 @@ use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, KeyId, StreamId};
 use evidence_format::time::Timestamp;
 use tempfile::TempDir;
+use tests::postgres::Postgres;
 
 use super::ledger::{BundleRow, Entry, Ledger, NewPass, PassKey, PassKind};
 
@@ -116,10 +109,4 @@ pub(crate) async fn bundle_row(ledger: &Ledger, pass: &PassKey) -> BundleRow {
         coverage: "{}".to_owned(),
         is_derived: false,
     }
-}
-
-/// Says why a test does not run here.
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
-pub(crate) fn skipped(why: &str) {
-    eprintln!("SKIPPED: {why}");
 }

@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredential};
 use object_store::client::{HttpConnector, ReqwestConnector};
 use object_store::path::Path as ObjectPath;
 use object_store::prefix::PrefixStore;
-use object_store::{ClientOptions, ObjectStore, ObjectStoreExt, RetryConfig};
+use object_store::{ClientOptions, ObjectStore, RetryConfig, StaticCredentialProvider};
 use tracing::warn;
 
 use super::config::{BlobsConfig, LockConfig, S3Config};
@@ -90,9 +90,11 @@ impl S3 {
     }
 
     pub(super) async fn delete(&self, key: &str) -> Result<(), BlobError> {
-        match self.store.delete(&self.path(key)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(cause) => Err(BlobError::of_store("delete", key, cause)),
+        // object_store does not ask again where a removal is not answered
+        let answer = self.signer.request(Method::DELETE, Some(&self.path(key))).send("delete").await?;
+        match answer.status {
+            StatusCode::OK | StatusCode::NO_CONTENT | StatusCode::NOT_FOUND => Ok(()),
+            _ => Err(answer.refusal("delete", key)),
         }
     }
 
@@ -129,7 +131,8 @@ impl S3 {
     }
 }
 
-/// The configuration over the environment, and how reads behave.
+/// The configuration over the environment, and how reads behave. A key that is configured is used alone: a session's token in the
+/// environment is of the key that sources are asked with.
 fn builder(config: &S3Config) -> AmazonS3Builder {
     let retry = RetryConfig { retry_timeout: Duration::from_secs(OUTAGE_SECONDS_MAX), ..RetryConfig::default() };
     let mut builder = AmazonS3Builder::from_env().with_retry(retry).with_disable_bulk_delete(true);
@@ -142,8 +145,12 @@ fn builder(config: &S3Config) -> AmazonS3Builder {
             builder = builder.with_config(key, value);
         }
     }
-    if let Some(secret) = &config.secret_access_key {
-        builder = builder.with_secret_access_key(secret.reveal());
+    let Some(secret) = &config.secret_access_key else { return builder };
+    match &config.access_key_id {
+        Some(key_id) => {
+            let credential = AwsCredential { key_id: key_id.clone(), secret_key: secret.reveal().to_owned(), token: None };
+            builder.with_credentials(Arc::new(StaticCredentialProvider::new(credential)))
+        }
+        None => builder.with_secret_access_key(secret.reveal()),
     }
-    builder
 }

@@ -7,13 +7,14 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use object_store::ObjectStoreExt;
+use tests::proxy::{Fault, Proxy};
+use tests::seaweed::{ADMIN, COLLECTOR, SECRET, Seaweed};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::S3;
 use crate::store::blobs::tests::{file, keeps_to_every_case, pattern};
 use crate::store::blobs::{BlobError, Blobs, BlobsConfig, Kind, LockConfig, LockMode, Place, RetentionConfig, S3Config, Secret};
-use crate::store::testing::{ADMIN, COLLECTOR, Fault, Proxy, SECRET, Seaweed};
 
 fn config(address: SocketAddr, bucket: &str, who: &str) -> BlobsConfig {
     // Providers of TLS are the program's to choose; without one, no client can be built.
@@ -39,16 +40,6 @@ fn s3(blobs: &Blobs) -> &S3 {
     }
 }
 
-/// Makes a bucket as its owner, and returns the owner's view of it.
-async fn make_bucket(seaweed: &Seaweed, bucket: &str, has_lock: bool) -> Blobs {
-    let admin = open(&config(seaweed.address, bucket, ADMIN)).await;
-    let request = s3(&admin).signer.request(Method::PUT, None);
-    let request = if has_lock { request.header("x-amz-bucket-object-lock-enabled", "true") } else { request };
-    let answer = request.send("make").await.expect("it is away at first, and then it is there");
-    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
-    admin
-}
-
 fn lock(mode: LockMode, days: u32, legal_hold: bool) -> LockConfig {
     let days = NonZeroU32::new(days).expect("some days");
     LockConfig { retention: Some(RetentionConfig { mode, days }), legal_hold }
@@ -57,7 +48,7 @@ fn lock(mode: LockMode, days: u32, legal_hold: bool) -> LockConfig {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_keeps_to_every_case() {
     let Some(seaweed) = Seaweed::start() else { return };
-    make_bucket(&seaweed, "plain", false).await;
+    seaweed.make_bucket("plain", false);
     let blobs = open(&config(seaweed.address, "plain", COLLECTOR)).await;
     blobs.check().await.expect("it is as it should be");
     blobs.check().await.expect("as often as you like");
@@ -70,7 +61,8 @@ async fn a_bucket_keeps_to_every_case() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sealed_bundle_cannot_be_removed() {
     let Some(seaweed) = Seaweed::start() else { return };
-    let admin = make_bucket(&seaweed, "locked", true).await;
+    seaweed.make_bucket("locked", true);
+    let admin = open(&config(seaweed.address, "locked", ADMIN)).await;
     let folder = tempfile::tempdir().expect("a folder");
     for (name, mode) in [("governance", LockMode::Governance), ("compliance", LockMode::Compliance)] {
         let config = BlobsConfig { lock: Some(lock(mode, 30, true)), ..config(seaweed.address, "locked", COLLECTOR) };
@@ -97,7 +89,7 @@ async fn a_sealed_bundle_cannot_be_removed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_is_there_without_its_lock_is_locked() {
     let Some(seaweed) = Seaweed::start() else { return };
-    make_bucket(&seaweed, "locked", true).await;
+    seaweed.make_bucket("locked", true);
     let folder = tempfile::tempdir().expect("a folder");
     let bundle = file(&folder, b"bundle");
     let plain = open(&config(seaweed.address, "locked", COLLECTOR)).await;
@@ -117,7 +109,7 @@ async fn an_object_that_is_there_without_its_lock_is_locked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_without_lock_is_refused_at_the_start() {
     let Some(seaweed) = Seaweed::start() else { return };
-    make_bucket(&seaweed, "plain", false).await;
+    seaweed.make_bucket("plain", false);
     let lock = Some(lock(LockMode::Governance, 1, false));
     let blobs = open(&BlobsConfig { lock: lock.clone(), ..config(seaweed.address, "plain", COLLECTOR) }).await;
     let refused = blobs.check().await;
@@ -153,8 +145,8 @@ async fn a_bucket_that_overwrites_is_refused_at_the_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_that_pass_are_waited_for() {
     let Some(seaweed) = Seaweed::start() else { return };
-    make_bucket(&seaweed, "plain", false).await;
-    let proxy = Proxy::before(seaweed.address).await;
+    seaweed.make_bucket("plain", false);
+    let proxy = Proxy::before(seaweed.address);
     let blobs = open(&config(proxy.address, "plain", COLLECTOR)).await;
     let (small, large) = (pattern(1000), pattern(20 * 1024 * 1024));
     let folder = tempfile::tempdir().expect("a folder");

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 
+use tests::skipped;
+
 use super::{Kind, file, pattern};
 use crate::store::blobs::BlobError;
 use crate::store::blobs::tests::folder::open;
-use crate::store::testing::skipped;
 
 /// Has the folder when this program is one that puts an object and may be killed.
 const WRITER_FOLDER: &str = "EXHIBIT_TEST_WRITER_FOLDER";

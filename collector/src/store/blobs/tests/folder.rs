@@ -3,13 +3,12 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::Command;
 
 use bytes::Bytes;
+use tests::disk::SmallDisk;
 
 use super::{BlobError, Blobs, Kind, file, keeps_to_every_case, pattern};
 use crate::store::blobs::{BlobsConfig, S3Config};
-use crate::store::testing::skipped;
 
 pub(super) async fn open(folder: &Path) -> Result<Blobs, BlobError> {
     Blobs::open(&BlobsConfig { location: folder.display().to_string(), s3: S3Config::default(), lock: None }).await
@@ -54,8 +53,8 @@ async fn a_relative_path_and_a_file_are_refused() {
 #[tokio::test]
 async fn a_full_disk_is_said_and_leaves_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
-    let Some(disk) = SmallDisk::mount(folder.path()) else { return };
-    let blobs = open(disk.0).await.expect("there is room for a folder");
+    let Some(_disk) = SmallDisk::mount(folder.path(), 1 << 20) else { return };
+    let blobs = open(folder.path()).await.expect("there is room for a folder");
     blobs.put("small", pattern(100_000)).await.expect("there is room for it");
     let big = file(&tempfile::tempdir().expect("a folder"), &[]).with_file_name("big");
     fs::create_dir_all(big.parent().expect("it is in a folder")).expect("own folder");
@@ -66,25 +65,4 @@ async fn a_full_disk_is_said_and_leaves_nothing() {
     }
     blobs.put("small2", pattern(100_000)).await.expect("what was not acknowledged takes no room");
     fs::remove_dir_all(big.parent().expect("it is in a folder")).expect("own folder");
-}
-
-/// A disk of 1 MB, where the tests may mount one.
-struct SmallDisk<'p>(&'p Path);
-
-impl<'p> SmallDisk<'p> {
-    fn mount(folder: &'p Path) -> Option<Self> {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(folder).output();
-        if mounted.is_ok_and(|output| output.status.success()) {
-            return Some(Self(folder));
-        }
-        skipped("a full disk needs the right to mount one");
-        None
-    }
-}
-
-impl Drop for SmallDisk<'_> {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg(self.0).status();
-        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking(), "it was mounted");
-    }
 }

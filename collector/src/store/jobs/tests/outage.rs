@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tests::postgres::Postgres;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -9,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Captured, Done, LEASE, pass};
 use crate::store::jobs::{Jobs, JobsError, Until};
 use crate::store::ledger::PassKey;
-use crate::store::testing::{Postgres, at};
+use crate::store::testing::at;
 
 /// Work in which the first attempt at the first pass takes so long.
 fn work(jobs: &Jobs, first: Duration, captured: &Captured, stop: &CancellationToken) -> JoinHandle<Result<(), JobsError>> {

@@ -2,6 +2,7 @@
 
 mod entries;
 mod facts;
+mod full;
 mod outage;
 mod passes;
 mod stream;

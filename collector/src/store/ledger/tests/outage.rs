@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use tests::postgres::Postgres;
+use tests::proxy::{Fault, Proxy};
 use tokio::time::sleep;
 
 use crate::store::database::DatabaseError;
 use crate::store::ledger::{Ledger, LedgerError};
-use crate::store::testing::{Fault, Postgres, Proxy, add_bundle, add_pass, bundle_row, declare, entry, incident, key_id};
+use crate::store::testing::{add_bundle, add_pass, bundle_row, declare, entry, incident, key_id};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_append_waits_for_the_database() {
@@ -59,7 +61,7 @@ async fn appends_go_through_crashes_exactly_once() {
 async fn a_commit_whose_answer_is_lost_is_made_once() {
     let Some(postgres) = Postgres::start() else { return };
     let url = postgres.create("exhibit");
-    let proxy = Proxy::before(SocketAddr::from(([127, 0, 0, 1], postgres.port))).await;
+    let proxy = Proxy::before(SocketAddr::from(([127, 0, 0, 1], postgres.port)));
     let url = url.replace(&postgres.port.to_string(), &proxy.address.port().to_string());
     let ledger = Ledger::open(&url).await.expect("a fresh database");
     let lost = [Fault::AnswerLost("COMMIT")];

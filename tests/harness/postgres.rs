@@ -11,18 +11,24 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::skipped;
+use crate::skipped;
 
-pub(crate) struct Postgres {
+/// A running PostgreSQL, whose user `postgres` may do everything without a password.
+pub struct Postgres {
     folder: TempDir,
     programs: PathBuf,
-    pub(crate) port: u16,
+    /// Of 127.0.0.1, where it listens.
+    pub port: u16,
     server: Option<Child>,
 }
 
 impl Postgres {
     /// Starts one where it is installed; prints why the test is skipped where not.
-    pub(crate) fn start() -> Option<Self> {
+    ///
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    pub fn start() -> Option<Self> {
         let Some(programs) = programs() else {
             skipped("there is no PostgreSQL: no initdb below /usr/lib/postgresql");
             return None;
@@ -44,12 +50,20 @@ impl Postgres {
     }
 
     /// The URL of a fresh database of this name.
-    pub(crate) fn create(&self, name: &str) -> String {
+    ///
+    /// # Panics
+    /// It is not running.
+    #[must_use]
+    pub fn create(&self, name: &str) -> String {
         self.run_sql("postgres", &format!("CREATE DATABASE \"{name}\""));
         format!("postgres://postgres@127.0.0.1:{}/{name}", self.port)
     }
 
-    pub(crate) fn run_sql(&self, database: &str, sql: &str) {
+    /// Runs `sql` in a database.
+    ///
+    /// # Panics
+    /// It is refused.
+    pub fn run_sql(&self, database: &str, sql: &str) {
         assert!(self.try_sql(database, sql), "{sql}");
     }
 
@@ -60,7 +74,11 @@ impl Postgres {
         psql.stderr(Stdio::null()).stdout(Stdio::null()).status().is_ok_and(|status| status.success())
     }
 
-    pub(crate) fn start_server(&mut self) {
+    /// Starts it again; it accepts connections when this returns.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start_server(&mut self) {
         let mut server = self.command("postgres");
         server.arg("-D").arg(self.data()).args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
         server.args(["-c", "max_connections=500", "-c", "fsync=off", "-c", "unix_socket_directories="]);
@@ -74,12 +92,18 @@ impl Postgres {
     }
 
     /// As its operator does: connections are cut.
-    pub(crate) fn stop_server(&mut self) {
+    ///
+    /// # Panics
+    /// It cannot be told to.
+    pub fn stop_server(&mut self) {
         self.signal(Signal::INT);
     }
 
     /// As a power cut does.
-    pub(crate) fn kill_server(&mut self) {
+    ///
+    /// # Panics
+    /// It cannot be told to.
+    pub fn kill_server(&mut self) {
         self.signal(Signal::QUIT); // at once, and without leaving its children behind
     }
 

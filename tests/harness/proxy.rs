@@ -2,16 +2,18 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 /// What happens to the next request that contains a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// It arrives, and the connection is cut before the answer.
     AnswerLost(&'static str),
     /// It does not arrive, and is answered with 500.
@@ -24,34 +26,73 @@ const SERVER_ERROR: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\nContent-Leng
 
 type Faults = Arc<Mutex<Vec<Fault>>>;
 
-pub(crate) struct Proxy {
-    pub(crate) address: SocketAddr,
+/// A proxy that runs until it is dropped.
+pub struct Proxy {
+    /// Where it listens.
+    pub address: SocketAddr,
     faults: Faults,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Proxy {
-    /// A proxy before `server`, until the runtime of the test ends.
-    pub(crate) async fn before(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    /// A proxy before `server`, on a thread of its own; it accepts connections when this returns.
+    ///
+    /// # Panics
+    /// No port is free.
+    #[must_use]
+    pub fn before(server: SocketAddr) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it is bound");
+        listener.set_nonblocking(true).expect("a socket of ours");
         let faults = Faults::default();
-        let planned = faults.clone();
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(connect(client, server, planned.clone()));
-            }
+        let planned = Arc::clone(&faults);
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let listener = TcpListener::from_std(listener).expect("a socket of ours");
+                tokio::select! {
+                    () = accept(listener, server, planned) => {}
+                    _ = stopped => {}
+                }
+            });
         });
-        Self { address, faults }
+        Self { address, faults, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Each of these happens once.
-    pub(crate) fn plan(&self, faults: &[Fault]) {
+    ///
+    /// # Panics
+    /// The proxy has panicked.
+    pub fn plan(&self, faults: &[Fault]) {
         self.faults.lock().expect("no panic in between").extend_from_slice(faults);
     }
 
     /// What has not happened yet.
-    pub(crate) fn left(&self) -> Vec<Fault> {
+    ///
+    /// # Panics
+    /// The proxy has panicked.
+    #[must_use]
+    pub fn left(&self) -> Vec<Fault> {
         self.faults.lock().expect("no panic in between").clone()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // a panic in there has been printed
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, server: SocketAddr, faults: Faults) {
+    loop {
+        if let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(connect(client, server, Arc::clone(&faults)));
+        }
     }
 }
 

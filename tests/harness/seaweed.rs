@@ -1,5 +1,7 @@
 //! SeaweedFS: an S3 with Object Lock, on free ports of this machine, in a scratch folder, stopped and gone when dropped.
 
+mod signed;
+
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,27 +11,39 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::skipped;
+use crate::{root, skipped};
+use signed::encoded;
+
+/// How long it may take to start. Seen: 4 s.
+const START_MAX: Duration = Duration::from_secs(60);
 
 /// Who may do everything.
-pub(crate) const ADMIN: &str = "admin";
+pub const ADMIN: &str = "admin";
 
 /// Who may what the collector needs: it sets locks, and cannot lift them.
-pub(crate) const COLLECTOR: &str = "collector";
+pub const COLLECTOR: &str = "collector";
 
 /// Everybody's secret here.
-pub(crate) const SECRET: &str = "secret of the tests";
+pub const SECRET: &str = "secret of the tests";
 
-pub(crate) struct Seaweed {
-    pub(crate) address: SocketAddr,
+/// A running SeaweedFS, for [`ADMIN`] and [`COLLECTOR`].
+pub struct Seaweed {
+    /// Of its S3.
+    pub address: SocketAddr,
     _folder: TempDir,
     server: Child,
 }
 
 impl Seaweed {
     /// Starts one where the tests' programs are installed; prints why the test is skipped where not.
-    pub(crate) fn start() -> Option<Self> {
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/interop/venv/bin/weed");
+    ///
+    /// # Panics
+    /// It does not start, or the test is not one of those that start theirs one after the other.
+    #[must_use]
+    pub fn start() -> Option<Self> {
+        let group = std::env::var("NEXTEST_TEST_GROUP");
+        assert_ne!(group.as_deref(), Ok("@global"), "name the test so that .config/nextest.toml has it in `object-store`");
+        let program = root().join("target/interop/venv/bin/weed");
         if !program.exists() {
             skipped("there is no SeaweedFS: tests/interop/install.sh installs it");
             return None;
@@ -57,7 +71,7 @@ impl Seaweed {
         let server = weed.stdout(Stdio::null()).stderr(log).spawn().expect("it is a program");
         let mut seaweed = Self { address: SocketAddr::from(([127, 0, 0, 1], ports[6])), _folder: folder, server };
         let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(60) {
+        while begun.elapsed() < START_MAX {
             if seaweed.server.try_wait().expect("it is our child").is_some() {
                 return None;
             }
@@ -67,6 +81,53 @@ impl Seaweed {
             std::thread::sleep(Duration::from_millis(100));
         }
         panic!("SeaweedFS does not start")
+    }
+
+    /// Makes a bucket, as its owner; one with Object Lock keeps versions too.
+    ///
+    /// # Panics
+    /// It refuses.
+    pub fn make_bucket(&self, bucket: &str, has_lock: bool) {
+        let lock = [("x-amz-bucket-object-lock-enabled", "true")];
+        let path = format!("/{bucket}");
+        let begun = Instant::now();
+        loop {
+            let answer = self.ask("PUT", &path, "", if has_lock { &lock } else { &[] });
+            match answer.status {
+                200 => return,
+                500.. if begun.elapsed() < START_MAX => std::thread::sleep(Duration::from_millis(100)), // its parts meet late
+                _ => panic!("{answer:?}"),
+            }
+        }
+    }
+
+    /// Names of the objects below `prefix`, as everybody sees them: no versions, and nothing that was removed.
+    ///
+    /// # Panics
+    /// It refuses, or has more than 1000.
+    #[must_use]
+    pub fn list(&self, bucket: &str, prefix: &str) -> Vec<String> {
+        let answer = self.ask("GET", &format!("/{bucket}"), &format!("list-type=2&prefix={}", encoded(prefix)), &[]);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(answer.body.contains("<IsTruncated>false</IsTruncated>"), "more than one answer takes");
+        let keys = answer.body.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next());
+        keys.map(str::to_owned).collect()
+    }
+
+    /// True if the object cannot be removed before some day, by nobody but those with a special right.
+    ///
+    /// # Panics
+    /// It cannot be asked.
+    #[must_use]
+    pub fn is_locked(&self, bucket: &str, key: &str) -> bool {
+        let answer = self.ask("GET", &format!("/{bucket}/{key}"), "retention=", &[]);
+        answer.status == 200 && answer.body.contains("<RetainUntilDate>")
+    }
+
+    /// Asks its S3 as [`ADMIN`].
+    fn ask(&self, method: &str, path: &str, query: &str, headers: &[(&str, &str)]) -> signed::Answer {
+        signed::ask(&signed::Request { address: self.address, key: (ADMIN, SECRET), method, path, query, headers })
+            .unwrap_or_else(|e| panic!("{method} {path}?{query}: {e}"))
     }
 
     /// True when all its parts have found each other: to an unsigned request for a list of buckets it says no.

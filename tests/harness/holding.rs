@@ -1,0 +1,103 @@
+//! What a bundle holds, verified and read from the bundle alone.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader};
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use evidence_format::config::{Config, Item};
+use evidence_format::container::tar;
+use evidence_format::id::ItemName;
+use evidence_format::item::{Piece, Visit, Workers};
+use evidence_format::keyring::PublicKey;
+use evidence_format::segment::Kind;
+use evidence_format::verify::{Trust, verify_and_view};
+
+/// A sound bundle.
+pub struct Holding {
+    /// What it says of itself.
+    pub config: Config,
+    /// The records of each item, in order.
+    pub records: BTreeMap<ItemName, Vec<Vec<u8>>>,
+}
+
+impl Holding {
+    /// Reads the bundle at `path`.
+    ///
+    /// # Panics
+    /// It is not sound, or not vouched for by the key.
+    #[must_use]
+    pub fn open(path: &Path, public_key: &Path) -> Self {
+        let pem = fs::read_to_string(public_key).expect("the public key");
+        let trust = Trust { keys: vec![PublicKey::from_pem(&pem).expect("a key")], bundle: None };
+        let mut files = tar::Reader::new(BufReader::new(File::open(path).expect("the bundle")));
+        let mut records: BTreeMap<ItemName, Vec<Vec<u8>>> = BTreeMap::new();
+        let (sender, read) = std::sync::mpsc::channel();
+        let report = verify_and_view(&mut files, &trust, &mut Workers::unpack(NonZeroUsize::MIN), &mut |item| {
+            records.insert(item.name.clone(), Vec::new());
+            Some(Box::new(Reader { item: item.name.clone(), bytes: Vec::new(), send: sender.clone() }))
+        });
+        drop(sender);
+        for (item, record) in read {
+            records.get_mut(&item).expect("it was shown").push(record);
+        }
+        assert!(report.is_vouched_for(), "{report:?}");
+        Self { config: report.config.expect("a sound bundle has one"), records }
+    }
+
+    /// The events of CloudTrail in all items, in their order.
+    #[must_use]
+    pub fn cloud_events(&self) -> Vec<CloudEvent> {
+        let of_item = |item: &Item| {
+            (0..)
+                .zip(&self.records[&item.name])
+                .filter_map(|(record, bytes)| CloudEvent::read(item, record, bytes))
+                .collect::<Vec<_>>()
+        };
+        self.config.items.iter().flat_map(of_item).collect()
+    }
+}
+
+/// An event of CloudTrail, as LookupEvents has it.
+pub struct CloudEvent {
+    /// The item that it is in.
+    pub item: ItemName,
+    /// The number of its record there, from 0.
+    pub record: u64,
+    /// Its `EventId`.
+    pub id: String,
+    /// Its `EventName`.
+    pub name: String,
+}
+
+impl CloudEvent {
+    /// `None` if the record is something else, such as the head of an answer.
+    fn read(item: &Item, record: u64, bytes: &[u8]) -> Option<Self> {
+        let bytes = bytes.trim_ascii();
+        let event: serde_json::Value = serde_json::from_slice(bytes.strip_suffix(b",").unwrap_or(bytes)).ok()?;
+        let text = |name: &str| event[name].as_str().map(str::to_owned);
+        Some(Self { item: item.name.clone(), record, id: text("EventId")?, name: text("EventName")? })
+    }
+}
+
+/// Puts the pieces of records together.
+struct Reader {
+    item: ItemName,
+    bytes: Vec<u8>,
+    send: std::sync::mpsc::Sender<(ItemName, Vec<u8>)>,
+}
+
+impl Visit for Reader {
+    fn piece(&mut self, piece: Piece, bytes: &[u8]) -> io::Result<()> {
+        if piece.kind == Kind::Glue {
+            return Ok(());
+        }
+        self.bytes.extend_from_slice(bytes);
+        if piece.ends {
+            let record = (self.item.clone(), std::mem::take(&mut self.bytes));
+            self.send.send(record).map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+}
