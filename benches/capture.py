@@ -29,17 +29,25 @@ ACCOUNT = "111122223333"
 # The regions that every account has enabled from the start.
 REGIONS = """ap-northeast-1 ap-northeast-2 ap-northeast-3 ap-south-1 ap-southeast-1 ap-southeast-2 ca-central-1 eu-central-1 eu-north-1
     eu-west-1 eu-west-2 eu-west-3 sa-east-1 us-east-1 us-east-2 us-west-1 us-west-2""".split()
-DAY = ["--from", "2026-08-31T00:00:00Z", "--until", "2026-09-01T00:00:00Z"]
+# The last whole day: recent enough for every retention.
+UNTIL = int(time.time()) // 86400 * 86400
+FROM = UNTIL - 86400
+DAY = ["--from", time.strftime("%FT%TZ", time.gmtime(FROM)), "--until", time.strftime("%FT%TZ", time.gmtime(UNTIL))]
 
 
 class Replay:
     """The stand-in for AWS, until it is asked what it served."""
 
     def __init__(self, *options: str):
-        command = [TARGET / "examples/replay-cloudtrail", *options]
+        command = [TARGET / "examples/replay-cloudtrail", "--window", f"{FROM},{UNTIL}", *options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         lines = [self.process.stdout.readline().strip() for _ in range(3)]
         self.environment = dict(line.split("=", 1) for line in lines)
+
+    def pages(self) -> int:
+        """Pages served so far."""
+        with urllib.request.urlopen(self.environment["AWS_ENDPOINT_URL"] + "/_truth") as answer:
+            return sum(place["pages"] for place in json.load(answer)["places"])
 
     def truth(self) -> dict:
         self.process.send_signal(signal.SIGTERM)
@@ -107,29 +115,38 @@ def exact(coverage: dict, truth: dict) -> None:
 
 
 def quota(seconds: int = 120) -> None:
-    regions = ",".join(f"{region}=1" for region in REGIONS)
+    config = "[capture]\nsettle_after_seconds = []\n[sources.aws_cloudtrail]\nregions = " + json.dumps(REGIONS) + "\n"
     for name, faults in [("answers at once", []), ("answers after 0.2–4 s", ["--fault", "*@1-=slow:200:4000"])]:
-        # twice what the limit lets through, so that it never runs dry
-        events = str(2 * 2 * 50 * seconds * len(REGIONS))
-        server = Replay("--events", events, "--regions", regions, *faults)
-        store = Store("[capture]\nsettle_after_seconds = []\n[sources.aws_cloudtrail]\nregions = " + json.dumps(REGIONS) + "\n")
-        child = subprocess.Popen(
-            [TARGET / "exhibit", "--store", store.folder, "capture", "--title", "b", "--sev", "2", "--json", "--source", "aws_cloudtrail", *DAY],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            env={"PATH": os.environ["PATH"], "HOME": str(store.folder), "AWS_EC2_METADATA_DISABLED": "true"} | server.environment,
-        )
-        time.sleep(10)  # what runs in the long run counts, not how it begins
-        first, used, begin = pages_now(server), usage_of(child.pid), time.monotonic()
-        time.sleep(seconds)
-        last, used_then, end = pages_now(server), usage_of(child.pid), time.monotonic()
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        server.truth()
+        store = Store(config)
+        capture = [TARGET / "exhibit", "--store", store.folder, "capture", "--title", "b", "--sev", "2", "--source", "aws_cloudtrail", *DAY]
+        pages, wall, cpu, memory = steady(capture, store, seconds, faults)
         store.drop()
-        pages, allowed = last - first, 2 * len(REGIONS) * (end - begin)
-        print(f"{name}: {pages} pages in {end - begin:.1f} s, the limit allows {allowed:.0f}: {pages / allowed:.1%}")
-        cpu = (used_then[0] - used[0]) / pages * 1000
-        print(f"  {cpu:.2f} ms of processor a page, SDK, WARC, compression and both stores included; {used[1]:.0f} MiB, then {used_then[1]:.0f} MiB")
+        allowed = 2 * len(REGIONS) * wall
+        print(f"{name}: {pages} pages in {wall:.1f} s, the limit allows {allowed:.0f}: {pages / allowed:.1%}")
+        print(f"  resident {memory[0]:.0f} MiB after 10 s, {memory[1]:.0f} MiB after {seconds + 10} s")
+        if not faults:
+            bare = [TARGET / "examples/lookup-only", str(FROM), str(UNTIL), *REGIONS]
+            store = Store()
+            bare_pages, _, bare_cpu, _ = steady(bare, store, seconds, faults)
+            store.drop()
+            with_us, without = cpu / pages * 1000, bare_cpu / bare_pages * 1000
+            print(f"  processor a page: {with_us:.2f} ms, of which the AWS SDK alone takes {without:.2f} ms: {with_us - without:.2f} ms are added")
+
+
+def steady(command: list, store: Store, seconds: int, faults: list) -> tuple[int, float, float, tuple[float, float]]:
+    """Pages served to `command` in the long run, wall and processor seconds meanwhile, and MiB resident at its begin and end."""
+    events = str(2 * 2 * 50 * (seconds + 20) * len(REGIONS))  # twice what the limit lets through, so that it never runs dry
+    server = Replay("--events", events, "--regions", ",".join(f"{region}=1" for region in REGIONS), *faults)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(store.folder), "AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": "us-east-1"}
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment | server.environment)
+    time.sleep(10)  # what runs in the long run counts, not how it begins
+    first, used, begin = server.pages(), usage_of(child.pid), time.monotonic()
+    time.sleep(seconds)
+    last, used_then, end = server.pages(), usage_of(child.pid), time.monotonic()
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    server.truth()
+    return last - first, end - begin, used_then[0] - used[0], (used[1], used_then[1])
 
 
 def usage_of(pid: int) -> tuple[float, float]:
@@ -137,11 +154,6 @@ def usage_of(pid: int) -> tuple[float, float]:
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     ticks, pages = int(fields[11]) + int(fields[12]), int(fields[21])
     return ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def pages_now(server: Replay) -> int:
-    with urllib.request.urlopen(server.environment["AWS_ENDPOINT_URL"] + "/_truth") as answer:
-        return sum(place["pages"] for place in json.load(answer)["places"])
 
 
 def million(events: int = 1_000_000) -> None:
@@ -206,6 +218,6 @@ if __name__ == "__main__":
     if what is None:
         sys.exit(__doc__)
     subprocess.run(["cargo", "build", "--release", "--locked", "--quiet"], cwd=ROOT, check=True)
-    build = ["cargo", "build", "--release", "--locked", "--quiet", "--workspace", "--example", "replay-cloudtrail"]
-    subprocess.run(build, cwd=ROOT, check=True)
+    examples = ["--example", "replay-cloudtrail", "--example", "lookup-only"]
+    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "--workspace", *examples], cwd=ROOT, check=True)
     what(*map(int, sys.argv[2:]))
