@@ -1,7 +1,8 @@
 //! A database that is away while jobs run, and one that has forgotten the worker.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use sqlx::{PgPool, query_scalar};
 use tests::postgres::Postgres;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -73,4 +74,21 @@ async fn a_worker_that_is_lost_drops_its_job_and_begins_again() {
     assert_eq!(captured.all(), [(0, 2)]);
     stop.cancel();
     working.await.expect("no panic").expect("a database");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_end_leave_no_transaction_open() {
+    let Some(postgres) = Postgres::start() else { return };
+    let url = postgres.create("exhibit");
+    let jobs = Jobs::open_with_lease(&url, LEASE).await.expect("a fresh database");
+    for _ in 0..40 {
+        jobs.work(|_| async { Done::Ok(()) }, Until::Idle, 1).await.expect("a database");
+    }
+    let watcher = PgPool::connect(&url).await.expect("a database");
+    let open = "SELECT COUNT(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
+    let begun = Instant::now();
+    while query_scalar::<_, i64>(open).fetch_one(&watcher).await.expect("a database") > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "what is asked on such a connection is never committed");
+        sleep(Duration::from_millis(50)).await;
+    }
 }
