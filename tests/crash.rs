@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use tests::aws::{Config, Server, Synthetic};
+use tests::aws::{Config, Server, Synthetic, yesterday, yesterday_options};
 use tests::{audit, program, quick, run, run_ok, scratch};
 
 /// System calls that change what is on the disk: the kill comes before the n-th of them.
@@ -108,10 +108,11 @@ fn capture_killed_at(n: usize, server: &Server, store: &Path) -> bool {
     let mut command = Command::new("strace");
     command.args(["--follow-forks", "--quiet=all", "--output=/dev/null", &format!("--trace={COLLECTOR_WRITES}")]);
     command.arg(format!("--inject={COLLECTOR_WRITES}:signal=SIGKILL:when={n}")).arg(program("exhibit"));
-    let day = ["--from", "2026-08-31T00:00:00Z", "--until", "2026-09-01T00:00:00Z"];
+    let day = yesterday_options();
     let capture =
         ["capture", "--title", "t", "--sev", "2", "--incident", "INC-1", "--source", "aws_cloudtrail", "--source", "host"];
-    exhibit(&mut command, server, store, &[&capture[..], &day].concat());
+    exhibit(&mut command, server, store, &capture);
+    command.args(day);
     !run(&mut command).status.success()
 }
 
@@ -158,8 +159,9 @@ fn a_collector_killed_at_any_write_goes_on_where_it_was() {
     if quick() {
         return;
     }
-    let server =
-        Server::start(Config { limit: None, ..Config::new(Synthetic::new(0).spread(180, &[ACCOUNT], &[("us-east-1", 1)])) });
+    let (first, last) = yesterday();
+    let events = Synthetic::new(0).spread(180, &[ACCOUNT], &[("us-east-1", 1)]).window(first, last);
+    let server = Server::start(Config { limit: None, ..Config::new(events) });
     let (mut kills, mut n) = (0, 1);
     loop {
         let store = scratch();

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use evidence_format::container::tar;
@@ -13,8 +13,8 @@ use evidence_format::keyring::PublicKey;
 use evidence_format::verify::{Trust, verify};
 use serde_json::Value;
 use tempfile::TempDir;
-use tests::aws::{Config, Fault, Limit, Operation, RetryAfter, Rule, Server, Synthetic};
-use tests::{Holding, LocalEmu, audit, localemu, program, root, run, run_ok, scratch};
+use tests::aws::{Config, Fault, Files, Limit, Operation, RetryAfter, Rule, Server, Synthetic, yesterday, yesterday_options};
+use tests::{Holding, LocalEmu, audit, corpora, localemu, program, root, run, run_ok, scratch};
 
 /// A store, and the server that its AWS credentials lead to.
 struct Incident {
@@ -46,15 +46,21 @@ impl Incident {
         command
     }
 
-    /// The receipt of a capture.
+    /// The receipt of a capture of yesterday.
     fn capture(&self, account: &str, arguments: &[&str]) -> Value {
-        let base = ["capture", "--title", "t", "--sev", "2", "--json", "--source", "aws_cloudtrail"];
-        let output = run(self.exhibit(account, &base).args(arguments));
+        self.receipt(self.exhibit(account, &CAPTURE).args(yesterday_options()).args(arguments))
+    }
+
+    /// The receipt that a capture prints.
+    fn receipt(&self, capture: &mut Command) -> Value {
+        let output = run(capture);
         let text = String::from_utf8(output.stdout).expect("UTF-8");
         assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_str(text.lines().last().expect("a receipt")).expect("a receipt is JSON")
     }
 }
+
+const CAPTURE: [&str; 8] = ["capture", "--title", "t", "--sev", "2", "--json", "--source", "aws_cloudtrail"];
 
 /// What a bundle says, verified with the store's key.
 fn config_of(receipt: &Value) -> evidence_format::config::Config {
@@ -78,10 +84,10 @@ fn coverage(config: &evidence_format::config::Config, region: &str) -> Coverage 
 
 const ACCOUNT: &str = "111122223333";
 const REGIONS: [(&str, u64); 3] = [("us-east-1", 70), ("eu-west-1", 25), ("ap-southeast-2", 5)];
-const DAY: [&str; 4] = ["--from", "2026-08-31T00:00:00Z", "--until", "2026-09-01T00:00:00Z"];
 
 fn events(count: u64) -> Synthetic {
-    Synthetic::new(0).spread(count, &[ACCOUNT], &REGIONS)
+    let (first, last) = yesterday();
+    Synthetic::new(0).spread(count, &[ACCOUNT], &REGIONS).window(first, last)
 }
 
 fn fast(store: &Path) {
@@ -102,7 +108,7 @@ fn assert_exact(incident: &Incident, config: &evidence_format::config::Config) {
 fn a_bundle_says_exactly_what_was_served() {
     let incident = Incident::new(Config { limit: None, ..Config::new(events(20_000).duplicates_per_mille(5)) });
     fast(incident.path());
-    let receipt = incident.capture(ACCOUNT, &DAY);
+    let receipt = incident.capture(ACCOUNT, &[]);
     let config = config_of(&receipt);
     assert_exact(&incident, &config);
     assert!(config.is_complete(), "{:?}", config.items.iter().map(|item| &item.coverage).collect::<Vec<_>>());
@@ -131,7 +137,7 @@ fn faults_cost_attempts_and_no_event() {
     ];
     let incident = Incident::new(Config { limit: None, rules, ..Config::new(events(4000)) });
     fast(incident.path());
-    let config = config_of(&incident.capture(ACCOUNT, &DAY));
+    let config = config_of(&incident.capture(ACCOUNT, &[]));
     assert!(config.is_complete(), "{:?}", coverage(&config, "us-east-1"));
     let (told, served) = (coverage(&config, "us-east-1"), incident.server.truth().place(ACCOUNT, "us-east-1"));
     assert_eq!(told.attempts, served.requests + 1, "every attempt is recorded");
@@ -152,7 +158,7 @@ fn what_one_region_refuses_is_its_gap_alone() {
     ];
     let incident = Incident::new(Config { limit: None, rules, ..Config::new(events(3000)) });
     fast(incident.path());
-    let config = config_of(&incident.capture(ACCOUNT, &DAY));
+    let config = config_of(&incident.capture(ACCOUNT, &[]));
     let reason = |region: &str| coverage(&config, region).gaps.first().map(|gap| gap.reason);
     assert_eq!(reason("eu-west-1"), Some(GapReason::PermissionDenied));
     assert_eq!(coverage(&config, "eu-west-1").ended, Ended::Forbidden);
@@ -163,11 +169,12 @@ fn what_one_region_refuses_is_its_gap_alone() {
 #[test]
 fn roles_are_entered_under_the_incidents_name() {
     let other = "444455556666";
-    let corpus = Synthetic::new(0).spread(600, &[ACCOUNT, other], &[("us-east-1", 1)]);
+    let (first, last) = yesterday();
+    let corpus = Synthetic::new(0).spread(600, &[ACCOUNT, other], &[("us-east-1", 1)]).window(first, last);
     let incident = Incident::new(Config { limit: None, ..Config::new(corpus) });
     let roles = format!("[sources.aws_cloudtrail]\nrequests_per_second = 1000\nroles = ['arn:aws:iam::{other}:role/evidence']\n");
     std::fs::write(incident.path().join("exhibit.toml"), roles).expect("own folder");
-    let receipt = incident.capture(ACCOUNT, &[&DAY[..], &["--incident", "INC-77"]].concat());
+    let receipt = incident.capture(ACCOUNT, &["--incident", "INC-77"]);
     let config = config_of(&receipt);
     let accounts: BTreeSet<_> = config.items.iter().filter_map(|item| item.source.account.clone()).collect();
     assert_eq!(accounts, BTreeSet::from([ACCOUNT.to_owned(), other.to_owned()]));
@@ -188,7 +195,7 @@ fn a_deadline_seals_what_is_there_and_a_supplement_has_the_rest() {
     let incident = Incident::new(Config { limit, ..Config::new(events(6000)) });
     std::fs::write(incident.path().join("exhibit.toml"), "[sources.aws_cloudtrail]\nrequests_per_second = 20\n")
         .expect("own folder");
-    let receipt = incident.capture(ACCOUNT, &[&DAY[..], &["--deadline", "2s"]].concat());
+    let receipt = incident.capture(ACCOUNT, &["--deadline", "2s"]);
     let bundles = receipt["bundles"].as_array().expect("a list").clone();
     assert!(bundles.len() > 1, "{receipt}");
     let mut distinct = BTreeMap::<String, u64>::new();
@@ -210,11 +217,60 @@ fn a_deadline_seals_what_is_there_and_a_supplement_has_the_rest() {
     }
 }
 
+/// Real events of an attack, as they were delivered: duplicates, thousands in one second, services without a name.
+#[test]
+fn a_bundle_has_every_event_of_a_real_corpus() {
+    let Some(corpora) = corpora() else { return };
+    let file = corpora.join("internal-only/aws/cloudtrail/sans504-s3-ransomware.files.jsonl.zst");
+    let files = Files::open(&file).expect("a corpus").moved_to(yesterday().1); // else it is older than CloudTrail keeps
+    let incident = Incident::new(Config { limit: None, ..Config::new(files) });
+    fast(incident.path());
+    let account = "342082656213";
+    let receipt = incident.receipt(incident.exhibit(account, &CAPTURE).args(["--last", "7d"]));
+    let config = config_of(&receipt);
+    assert!(config.is_complete(), "{:?}", config.items.iter().map(|item| &item.coverage).collect::<Vec<_>>());
+    let items = || config.items.iter().filter(|item| item.source.region.is_some());
+    for item in items() {
+        let region = item.source.region.as_deref().expect("it has one");
+        let (told, served) = (&item.coverage, incident.server.truth().place(account, region));
+        assert_eq!((told.pages, told.events), (served.pages, Some(served.events)), "{region}");
+        assert_eq!(told.duplicates, served.events - served.distinct, "{region}");
+        let there: BTreeSet<String> = incident.server.ids(account, region, 0, i64::MAX).into_iter().collect();
+        assert_eq!(served.distinct, there.len() as u64, "{region}");
+    }
+    assert_eq!(items().filter(|item| item.coverage.events > Some(0)).count(), 13, "regions with events");
+    let distinct: u64 = items().map(|item| item.coverage.events.unwrap_or(0) - item.coverage.duplicates).sum();
+    assert_eq!(distinct, 23_981, "as the corpus was counted");
+}
+
+#[test]
+fn an_interrupt_seals_what_is_there() {
+    let limit = Some(Limit { per_second: 4.0, burst: 2.0 });
+    let incident = Incident::new(Config { limit, ..Config::new(events(4000)) });
+    std::fs::write(incident.path().join("exhibit.toml"), "[sources.aws_cloudtrail]\nrequests_per_second = 4\n")
+        .expect("own folder");
+    let mut capture = incident.exhibit(ACCOUNT, &CAPTURE);
+    let capture = capture.args(yesterday_options()).stdout(Stdio::piped()).spawn().expect("it is a program");
+    while incident.server.truth().events().0 < 500 {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    run_ok(Command::new("kill").args(["-INT", &capture.id().to_string()]));
+    let output = capture.wait_with_output().expect("it ends");
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let receipt: Value = serde_json::from_str(text.lines().last().expect("a receipt")).expect("a receipt is JSON");
+    let config = config_of(&receipt);
+    let told = coverage(&config, "us-east-1");
+    assert_eq!((told.ended, told.gaps[0].reason), (Ended::Cancelled, GapReason::Cancelled));
+    let kept: u64 = config.items.iter().filter_map(|item| item.coverage.events).sum();
+    assert!((500..4000).contains(&kept), "{kept} events");
+}
+
 #[test]
 fn the_timeline_points_at_the_records() {
     let incident = Incident::new(Config { limit: None, ..Config::new(events(500)) });
     fast(incident.path());
-    let receipt = incident.capture(ACCOUNT, &DAY);
+    let receipt = incident.capture(ACCOUNT, &[]);
     let id = receipt["incident"].as_str().expect("an id");
     let text = run_ok(&mut incident.exhibit(ACCOUNT, &["timeline", id, "--json"]));
     let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
@@ -239,7 +295,7 @@ fn asking_again_finds_what_came_late_and_what_is_gone() {
     let mut incident = Incident::new(Config { limit: None, ..Config::new(events(300)) });
     let settle = "[capture]\nsettle_after_seconds = [6, 7, 8]\n[sources.aws_cloudtrail]\nrequests_per_second = 1000\n";
     std::fs::write(incident.path().join("exhibit.toml"), settle).expect("own folder");
-    let receipt = incident.capture(ACCOUNT, &DAY);
+    let receipt = incident.capture(ACCOUNT, &[]);
     let id = receipt["incident"].as_str().expect("an id").to_owned();
     incident.server = Server::start(Config { limit: None, ..Config::new(events(300).seed(2)) });
     std::thread::sleep(Duration::from_secs(9)); // the last is due then

@@ -6,13 +6,12 @@ use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use evidence_format::coverage::{Ended, GapReason};
 use serde_json::Value;
 use tempfile::TempDir;
-use tests::aws::{Config, Credentials, Server, Synthetic};
+use tests::aws::{Config, Credentials, Server, Synthetic, yesterday};
 use tests::disk::SmallDisk;
 use tests::postgres::Postgres;
 use tests::proxy::{Fault, Proxy};
@@ -33,9 +32,6 @@ const MIDDLE_PAGES: u64 = 15;
 const DISK_BYTES: u64 = 128 << 20;
 /// How long anything may take before the test gives up: twice what is ever waited for.
 const PATIENCE: Duration = Duration::from_secs(240);
-
-/// Second at which this day began, or the one before if a test runs over midnight: all incidents of a test are of the same events.
-static TODAY: LazyLock<i64> = LazyLock::new(|| jiff::Timestamp::now().as_second() / 86_400 * 86_400);
 
 /// Where bundles and pages go.
 #[derive(Clone, Copy)]
@@ -77,7 +73,7 @@ struct Incident<'s> {
 impl<'s> Incident<'s> {
     /// With `exhibit.toml` in its store.
     fn new(database: Option<&str>, blobs: Blobs<'s>, requests_per_second: u32) -> Self {
-        let day = (*TODAY - 86_400, *TODAY - 1);
+        let day = yesterday();
         let events = Synthetic::new(0).spread(EVENTS, &[ACCOUNT], &REGIONS).window(day.0, day.1);
         let server = Server::start(Config { limit: None, ..Config::new(events) });
         let credentials = server.session_key(ACCOUNT, "reader", "tester");

@@ -28,7 +28,7 @@ mod wire;
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -71,6 +71,22 @@ pub struct Config {
     pub address: SocketAddr,
     /// How many requests are kept for [`Server::requests`]. 100,000 by default.
     pub requests_kept_max: usize,
+}
+
+/// First and last second of the last whole day (UTC), in seconds since 1970: recent enough for every retention. The same for a whole
+/// test, also over midnight.
+#[must_use]
+pub fn yesterday() -> (i64, i64) {
+    static TODAY: LazyLock<i64> = LazyLock::new(|| jiff::Timestamp::now().as_second() / 86_400 * 86_400);
+    (*TODAY - 86_400, *TODAY - 1)
+}
+
+/// The options by which `exhibit` asks for [`yesterday`].
+#[must_use]
+pub fn yesterday_options() -> [String; 4] {
+    let (first, last) = yesterday();
+    let time = |second| jiff::Timestamp::from_second(second).expect("a second of this century").to_string();
+    ["--from".to_owned(), time(first), "--until".to_owned(), time(last + 1)]
 }
 
 /// A region of every account.
