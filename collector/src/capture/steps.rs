@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use evidence_format::coverage::{Ended, GapReason};
 use futures::FutureExt as _;
-use futures::future::join_all;
 use tokio::sync::Mutex;
 use tokio::time::{sleep_until, timeout};
 use tracing::{Instrument as _, info, info_span};
 
-use super::tape::StepTape;
+use super::tape::{self, StepTape};
 use super::{CaptureError, Outcome, Parts, Task};
 use crate::plan::Step;
 use crate::sources::context::{Context, Meter};
@@ -35,7 +34,7 @@ pub(super) async fn run(parts: &Parts, task: &Task<'_>, source: &'static dyn Pag
             }
         }
     });
-    join_all(steps).await.into_iter().collect()
+    sources::all_at_once(steps).await.into_iter().collect()
 }
 
 /// Runs one step to its end, the deadline's or a person's, and journals which.
@@ -61,7 +60,7 @@ async fn capture(parts: &Parts, task: &Task<'_>, source: &'static dyn Paged, ste
         blobs: parts.blobs.clone(),
         key: task.key.clone(),
         step: step.item.to_string(),
-        next: Mutex::new(next),
+        next: Mutex::new((next, tape::compressor())),
         stop: stop.clone(),
     };
     let seed = agent::identity::random().map_err(CaptureError::Random)?;

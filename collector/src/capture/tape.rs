@@ -9,6 +9,7 @@ use data_encoding::HEXLOWER;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
+use zstd::bulk::Compressor;
 
 use crate::sources::context::{Tape, TapeError};
 use crate::store::blobs::Blobs;
@@ -28,8 +29,8 @@ pub(super) struct StepTape {
     pub(super) blobs: Blobs,
     pub(super) key: PassKey,
     pub(super) step: String,
-    /// Number of the next page.
-    pub(super) next: Mutex<u64>,
+    /// Number of the next page, and what packs it: its tables are cleared for each page, and not allocated.
+    pub(super) next: Mutex<(u64, Compressor<'static>)>,
     /// Then, a page that cannot be stored is given up.
     pub(super) stop: CancellationToken,
 }
@@ -47,6 +48,11 @@ impl StepTape {
     }
 }
 
+/// What packs a step's pages.
+pub(super) fn compressor() -> Compressor<'static> {
+    Compressor::new(LEVEL).expect("the level is one of zstd's")
+}
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Folder of the pages of one pass.
@@ -59,11 +65,12 @@ impl Tape for StepTape {
     async fn keep(&self, warc: Bytes, cursor: Option<&str>) -> Result<(), TapeError> {
         let mut next = self.next.lock().await; // pages of a step are in the order of their cursors
         let failed = |cause: io::Error| TapeError::Failed(cause.into());
-        let packed = Bytes::from(zstd::bulk::compress(&warc, LEVEL).map_err(failed)?);
+        let (seq, compressor) = &mut *next;
+        let packed = Bytes::from(compressor.compress(&warc).map_err(failed)?);
         let page = PageRow {
             step: self.step.clone(),
-            seq: *next,
-            object_key: self.name(*next).map_err(failed)?,
+            seq: *seq,
+            object_key: self.name(*seq).map_err(failed)?,
             bytes: warc.len() as u64,
             cursor: cursor.map(str::to_owned),
         };
@@ -82,7 +89,7 @@ impl Tape for StepTape {
             warn!(step = %self.step, error = %error, "cannot store a page, trying again");
             let _ = self.stop.run_until_cancelled(tokio::time::sleep(RETRY_EVERY)).await;
         }
-        *next += 1;
+        *seq += 1;
         Ok(())
     }
 }

@@ -21,6 +21,7 @@ use evidence_format::bundle::{BundleError, Draft};
 use evidence_format::coverage::{Ended, GapReason, Window};
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
+use futures::stream::{FuturesOrdered, StreamExt as _};
 
 use crate::plan::{Offer, Readiness, State, Step};
 use config::SourcesConfig;
@@ -152,6 +153,12 @@ impl Halt {
             CallError::GaveUp { reason, .. } => Self { ended: Ended::Failed, reason: *reason, what: format!("{asked}: {error}") },
         }
     }
+}
+
+/// Runs all of `work` at once, as `join_all` does; but what wakes one wakes no other. Of a hundred chains that wait for pages, each page
+/// would else have all others looked at.
+pub async fn all_at_once<F: Future>(work: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    work.into_iter().collect::<FuturesOrdered<F>>().collect().await
 }
 
 /// The offer that `step` takes; `None` where another version of this program planned it.

@@ -7,7 +7,6 @@ use aws_sdk_cloudtrail::operation::lookup_events::{LookupEventsError, LookupEven
 use aws_sdk_cloudtrail::primitives::DateTime;
 use aws_sdk_cloudtrail::types::{LookupAttribute, LookupAttributeKey};
 use evidence_format::coverage::{Ended, GapReason};
-use futures::future::join_all;
 use tokio::sync::Mutex;
 
 use super::access::Access;
@@ -15,6 +14,7 @@ use super::slices::{Cursor, Slice};
 use super::{Halt, QUICK, judge};
 use crate::incident::{Pivot, PivotKind};
 use crate::plan::Step;
+use crate::sources::all_at_once;
 use crate::sources::context::Context;
 use crate::sources::recorder::{CallError, Limit, Manner, Rate, Recorder, chain};
 
@@ -55,7 +55,7 @@ pub(super) async fn capture(step: &Step, cx: &Context) -> Result<(), Halt> {
     first_page(&work, &recorder).await?;
     let slices = work.cursor.lock().await.slices.len();
     // a chain that breaks costs only its own slice
-    let chains = join_all((0..slices).map(|index| chain_of_pages(&work, recorder.beside(seed()), index))).await;
+    let chains = all_at_once((0..slices).map(|index| chain_of_pages(&work, recorder.beside(seed()), index))).await;
     chains.into_iter().collect()
 }
 

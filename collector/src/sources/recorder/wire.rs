@@ -23,6 +23,9 @@ const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// Longest silence within an answer. There is no limit on the whole: large answers take their time.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
+/// Most memory that is taken on a server's word alone: usual pages have some hundred kilobytes.
+const CAPACITY_BYTES_MAX: u64 = 1 << 20;
+
 /// What all recorders of a process share.
 #[derive(Debug)]
 pub struct Wire {
@@ -82,7 +85,8 @@ impl Wire {
             body: Bytes::new(),
             cut: None,
         };
-        let mut body = BytesMut::new();
+        let announced = response.content_length().unwrap_or(0).min(body_bytes_max).min(CAPACITY_BYTES_MAX);
+        let mut body = BytesMut::with_capacity(usize::try_from(announced).unwrap_or(0));
         answer.cut = loop {
             match timeout(self.patience.1, response.chunk()).await {
                 Ok(Ok(None)) => break None,
