@@ -169,7 +169,7 @@ pub(super) async fn draw(db: &mut AnyConnection, name: &str) -> Result<i64, sqlx
     get(&query(upsert).bind(name).fetch_one(db).await?, "last")
 }
 
-async fn count_entries(db: &mut AnyConnection, incident: &IncidentId) -> Result<u64, Failure> {
+pub(super) async fn count_entries(db: &mut AnyConnection, incident: &IncidentId) -> Result<u64, Failure> {
     let select = "SELECT entries FROM incidents WHERE id = $1";
     let count = first(db, query(select).bind(incident.as_str()), |row| number(row, "entries")).await?;
     count.ok_or_else(|| LedgerError::UnknownIncident(incident.clone()).into())

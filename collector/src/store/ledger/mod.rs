@@ -14,6 +14,7 @@ mod passes;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 pub use bundles::BundleRow;
 pub use entries::{Declared, Entry, EntryRow};
@@ -22,6 +23,7 @@ pub use facts::{Comparison, Fact, FactCursor, FactFilter, FactPage, FactRow, Par
 pub use pages::{EndedStep, PageRow};
 pub use passes::{NewPass, PassKey, PassKind, PassRow, PassState};
 pub use stream::{Pending, Place};
+pub use tokens::{ParseTokenError, TokenId, TokenRole, TokenRow};
 
 use super::database::Database;
 
@@ -29,7 +31,10 @@ use super::database::Database;
 type Failure = super::database::Failure<LedgerError>;
 
 /// The tables, as one set of SQL for both databases.
-const MIGRATIONS: &[(&str, &str)] = &[("ledger", include_str!("../../../migrations/0001_ledger.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("ledger", include_str!("../../../migrations/0001_ledger.sql")),
+    ("tokens", include_str!("../../../migrations/0002_tokens.sql")),
+];
 
 /// The name of the table in which it stands which migrations were made. Not sqlx's own, which others in the same database use.
 const MIGRATIONS_TABLE: &str = "ledger_migrations";

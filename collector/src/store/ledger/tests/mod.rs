@@ -5,6 +5,7 @@ mod facts;
 mod outage;
 mod passes;
 mod stream;
+mod tokens;
 
 use crate::store::ledger::Ledger;
 use crate::store::testing::{Case, on_postgres, on_sqlite, sqlite, sqlite_url};
@@ -29,6 +30,8 @@ pub(crate) const CASES: &[Case<Ledger>] = &[
     ("a timeline is paged in order", |l| Box::pin(facts::a_timeline_is_paged_in_order(l))),
     ("a timeline is filtered", |l| Box::pin(facts::a_timeline_is_filtered(l))),
     ("hostile texts are kept within bounds", |l| Box::pin(facts::hostile_texts_are_kept_within_bounds(l))),
+    ("a token is kept as it was made", |l| Box::pin(tokens::a_token_is_kept_as_it_was_made(l))),
+    ("a token is good until it expires or is revoked", |l| Box::pin(tokens::a_token_is_good_until_it_expires_or_is_revoked(l))),
     ("passes are compared by events", |l| Box::pin(facts::passes_are_compared_by_events(l))),
 ];
 
