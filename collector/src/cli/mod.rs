@@ -19,6 +19,7 @@ mod status;
 mod table;
 mod timeline;
 mod times;
+mod token;
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -93,6 +94,7 @@ enum Command {
     Plan(plan::Arguments),
     Plays(plays::Arguments),
     Sources(sources::Arguments),
+    Token(token::Arguments),
     Completions(reference::CompletionsArguments),
     Man(reference::ManArguments),
 }
@@ -139,6 +141,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<()> {
         Command::Plan(arguments) => plan::run(global, &arguments).await,
         Command::Plays(arguments) => plays::run(global, &arguments).await,
         Command::Sources(arguments) => sources::run(global, &arguments).await,
+        Command::Token(arguments) => token::run(global, arguments).await,
         Command::Completions(arguments) => reference::completions(&arguments),
         Command::Man(arguments) => reference::man(&arguments),
     }
