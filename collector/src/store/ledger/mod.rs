@@ -58,6 +58,19 @@ impl Ledger {
         Ok(Self { db })
     }
 
+    /// Asks the database for nothing. For those who look whether it answers.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn answers(&self) -> Result<(), LedgerError> {
+        self.db
+            .read(
+                "ask the database for nothing",
+                |mut db| async move { sqlx::query("SELECT 1").execute(&mut *db).await.map(|_| ()) },
+            )
+            .await
+    }
+
     /// Closes all connections. On SQLite the last process to do so leaves one file, without its write-ahead log.
     pub async fn close(&self) {
         self.db.close().await;

@@ -109,6 +109,12 @@ impl TokenRole {
         (Self::Admin, "admin"),
     ];
 
+    /// All.
+    #[must_use]
+    pub fn all() -> [Self; 5] {
+        Self::ALL.map(|(role, _)| role)
+    }
+
     /// The word for it, in the ledger and in APIs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
