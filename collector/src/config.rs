@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -27,6 +28,8 @@ pub struct Config {
     pub capture: CaptureConfig,
     /// `[sources]`.
     pub sources: SourcesConfig,
+    /// `[serve]`.
+    pub serve: ServeConfig,
 }
 
 /// `[capture]`.
@@ -48,6 +51,51 @@ impl Default for CaptureConfig {
     /// The runbook's first 15 minutes; 64 GiB, of one object 64 MiB.
     fn default() -> Self {
         Self { deadline_seconds: 15 * 60, bytes_max: 64 << 30, object_bytes_max: 64 << 20, settle_after_seconds: None }
+    }
+}
+
+/// `[serve]`: the API of `exhibit serve`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServeConfig {
+    /// Where it listens. Beyond this machine only with TLS.
+    pub listen: SocketAddr,
+    /// TLS; without it, plain HTTP.
+    pub tls: Option<TlsConfig>,
+    /// Connections at once; more wait.
+    pub connections_max: u32,
+    /// Bytes of a JSON document that is sent.
+    pub body_bytes_max: u64,
+    /// Bytes of an attachment.
+    pub attachment_bytes_max: u64,
+    /// Seconds without a byte of an attachment.
+    pub idle_seconds_max: u64,
+    /// Seconds that requests have to end when the service stops.
+    pub drain_seconds_max: u64,
+}
+
+/// `[serve.tls]`. Trusted: whoever holds the key can read what is said, tokens among it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// The certificate and those above it, as PEM.
+    pub certificate: PathBuf,
+    /// Its private key, as PEM.
+    pub key: PathBuf,
+}
+
+impl Default for ServeConfig {
+    /// This machine; some hundred people and programs; JSON of 1 MiB, attachments of 64 GiB.
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            tls: None,
+            connections_max: 512,
+            body_bytes_max: 1 << 20,
+            attachment_bytes_max: 64 << 30,
+            idle_seconds_max: 60,
+            drain_seconds_max: 20,
+        }
     }
 }
 
