@@ -1,0 +1,83 @@
+//! Groups of alerts, as Alertmanager sends them and Grafana after it.
+//!
+//! An incident is a group from the moment at which its first alert fires. Which alerts a group has changes while it fires: if the one
+//! that fired first is resolved and leaves the group before the others, what still fires is another incident.
+
+use serde_json::Value;
+
+use super::read::{Event, Node, PIVOTS_MAX, Told, time};
+use super::{Hook, Received, Refused};
+use crate::incident::{Line, Pivot};
+
+/// Alerts of a group that the evidence lists; all of them are in the vendor's own records.
+const LISTED_MAX: usize = 32;
+
+/// What comes of a group.
+pub(super) fn receive(hook: &Hook<'_>, group: Node<'_>) -> Result<Received, Refused> {
+    let key = group.needed("/groupKey", "group key")?;
+    let status = group.needed("/status", "status")?;
+    let first = group.list("/alerts").filter_map(|alert| alert.text("/startsAt").and_then(time)).min();
+    let first = first.ok_or(Refused::Malformed { missing: "alert with a start" })?;
+    let began = first.to_string();
+    let event = Event { id: &[key, &began], delivery: None, kind: status };
+    match status {
+        "firing" => {
+            let mut told = told(hook, group);
+            told.started = Some(first);
+            Ok(Received::Declare(hook.trigger(&event, told)))
+        }
+        "resolved" => {
+            let what = title(group).unwrap_or("group of alerts");
+            Ok(Received::Update(Box::new(hook.update(&event, &format!("resolved: {what}")))))
+        }
+        _ => Ok(Received::Ignored { why: "neither firing nor resolved" }),
+    }
+}
+
+fn title<'g>(group: Node<'g>) -> Option<&'g str> {
+    let first = group.list("/alerts").next().unwrap_or(Node(&Value::Null));
+    let common = group.first(&["/commonAnnotations/summary", "/commonLabels/alertname"]);
+    common.or_else(|| first.first(&["/annotations/summary", "/labels/alertname"])).or_else(|| group.text("/title"))
+}
+
+fn told<'g>(hook: &Hook<'_>, group: Node<'g>) -> Told<'g> {
+    let firing = || group.list("/alerts").filter(|alert| alert.text("/status") != Some("resolved"));
+    let of_each = hook.worst(firing().filter_map(|alert| alert.word("/labels/severity")));
+    let systems = firing().flat_map(|alert| {
+        ["/labels/instance", "/labels/host", "/labels/service", "/labels/pod"]
+            .into_iter()
+            .filter_map(move |label| alert.name(label))
+    });
+    let link = group.text("/externalURL").map(|url| format!("{} at {url}", hook.vendor));
+    let left_out = group.at("/truncatedAlerts").0.as_u64().filter(|count| *count > 0);
+    let left_out = left_out.map(|count| format!("{count} more alerts were left out by the sender"));
+    let mut pivots: Vec<Pivot> = firing().filter_map(workload).collect();
+    pivots.sort();
+    pivots.dedup();
+    pivots.truncate(PIVOTS_MAX);
+    Told {
+        title: title(group),
+        severity: group.word("/commonLabels/severity").or(of_each),
+        systems: systems.collect(),
+        impact: group.text("/commonAnnotations/description").map(Line::escaped),
+        evidence: link.into_iter().chain(firing().take(LISTED_MAX).map(line)).chain(left_out).collect(),
+        pivots,
+        ..Told::default()
+    }
+}
+
+/// An alert on one line.
+fn line(alert: Node<'_>) -> String {
+    let name = alert.text("/labels/alertname").unwrap_or("alert");
+    let since = alert.text("/startsAt").unwrap_or("unknown");
+    let what = alert.first(&["/annotations/description", "/annotations/summary"]).map(|what| format!(": {what}"));
+    let from = alert.text("/generatorURL").map(|url| format!(" ({url})"));
+    format!("{} since {since}{}{}", Line::escaped(name), what.unwrap_or_default(), from.unwrap_or_default())
+        .replace(['\n', '\r'], " ")
+}
+
+/// The pod of an alert, by the labels that Prometheus' Kubernetes discovery and kube-state-metrics give.
+fn workload(alert: Node<'_>) -> Option<Pivot> {
+    let (namespace, pod) = (alert.text("/labels/namespace")?, alert.text("/labels/pod")?);
+    format!("workload={namespace}/pod/{pod}").parse().ok()
+}

@@ -1,0 +1,95 @@
+//! CloudEvents 1.0 over HTTP: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md>.
+//!
+//! Structured mode: the body is the event (`application/cloudevents+json`). Binary mode: the attributes are headers `ce-…`, the body is the
+//! data. Batches are not taken. `source` and `id` together are the event's identity (spec §3.1), so each event is an incident, and the same
+//! event again is the same. Nothing is signed: the sender has a bearer token, or a user and a password, as the HTTP 1.1 Web Hooks
+//! specification of CloudEvents asks (§3.1).
+
+use data_encoding::BASE64;
+use http::HeaderMap;
+use serde_json::Value;
+
+use super::check::{authorized, header_text};
+use super::read::{Event, Node, json};
+use super::{Delivery, Hook, Received, Refused, generic};
+
+/// The only version that there is.
+const VERSION: &str = "1.0";
+const STRUCTURED: &str = "application/cloudevents+json";
+
+/// An event, whichever mode it came in.
+struct Envelope {
+    version: Option<String>,
+    id: Option<String>,
+    source: Option<String>,
+    kind: Option<String>,
+    time: Option<String>,
+    severity: Option<String>,
+    data: Value,
+}
+
+pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, Refused> {
+    authorized(hook.config, delivery.headers)?;
+    let content_type = header_text(delivery.headers, "content-type").unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let envelope = match media_type.as_str() {
+        STRUCTURED => structured(&json(delivery.body)?)?,
+        other if other.starts_with("application/cloudevents") => {
+            return Err(Refused::Malformed { missing: "event in JSON, one at a time" });
+        }
+        other => binary(delivery, other)?,
+    };
+    if envelope.version.as_deref() != Some(VERSION) {
+        return Err(Refused::Malformed { missing: "specversion 1.0" });
+    }
+    let needed = |value: Option<String>, missing| value.filter(|text| !text.is_empty()).ok_or(Refused::Malformed { missing });
+    let (id, source) = (needed(envelope.id, "id")?, needed(envelope.source, "source")?);
+    let kind = needed(envelope.kind, "type")?;
+    let mut told = generic::told(hook, Node(&envelope.data), envelope.time.as_deref())?;
+    told.title = told.title.or(Some(&kind));
+    told.severity = told.severity.or(envelope.severity);
+    told.evidence.push(format!("CloudEvents event {id} of {source}").replace(['\n', '\r'], " "));
+    Ok(Received::Declare(hook.trigger(&Event { id: &[&source, &id], delivery: Some(&id), kind: &kind }, told)))
+}
+
+fn structured(event: &Value) -> Result<Envelope, Refused> {
+    let text = |pointer| Node(event).text(pointer).map(str::to_owned);
+    let decoded = text("/data_base64").map(|data| BASE64.decode(data.as_bytes())).transpose();
+    let decoded = decoded.map_err(|_| Refused::Malformed { missing: "data in base64" })?;
+    let data = decoded.map_or_else(|| event.get("data").cloned(), |bytes| serde_json::from_slice(&bytes).ok());
+    Ok(Envelope {
+        version: text("/specversion"),
+        id: text("/id"),
+        source: text("/source"),
+        kind: text("/type"),
+        time: text("/time"),
+        severity: text("/severity"),
+        data: data.unwrap_or(Value::Null),
+    })
+}
+
+fn binary(delivery: &Delivery<'_>, media_type: &str) -> Result<Envelope, Refused> {
+    let attribute = |name: &str| attribute(delivery.headers, name);
+    let is_json = media_type == "application/json" || media_type.ends_with("+json");
+    Ok(Envelope {
+        version: attribute("specversion"),
+        id: attribute("id"),
+        source: attribute("source"),
+        kind: attribute("type"),
+        time: attribute("time"),
+        severity: attribute("severity"),
+        data: if is_json && !delivery.body.is_empty() { json(delivery.body)? } else { Value::Null },
+    })
+}
+
+/// An attribute's header. What is not visible ASCII in it is percent-encoded (HTTP protocol binding §3.1.3.2).
+fn attribute(headers: &HeaderMap, name: &str) -> Option<String> {
+    let text = header_text(headers, &format!("ce-{name}"))?.trim().trim_matches('"');
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
+    while let [first, more @ ..] = rest {
+        let hex = more.get(..2).filter(|_| *first == b'%').and_then(|hex| data_encoding::HEXLOWER_PERMISSIVE.decode(hex).ok());
+        rest = if hex.is_some() { &more[2..] } else { more };
+        bytes.extend(hex.unwrap_or_else(|| vec![*first]));
+    }
+    String::from_utf8(bytes).ok()
+}

@@ -1,0 +1,72 @@
+//! Opsgenie: <https://support.atlassian.com/opsgenie/docs/integrate-opsgenie-with-webhook/>.
+//!
+//! Opsgenie signs nothing. Its webhook integration sends what the operator gives it: a header of its own, or an `Authorization` header,
+//! or a URL with a user and a password, which becomes basic authentication. `createdAt` is in milliseconds, `updatedAt` beside it in
+//! nanoseconds, beyond 2^53. `priority` is `P3`, or 3.
+
+use evidence_format::time::Timestamp;
+
+use super::check::{authorized, header, is_secret};
+use super::read::{Event, Node, Told, json};
+use super::{Delivery, Hook, Received, Refused, Update};
+use crate::incident::Name;
+
+pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, Refused> {
+    match &hook.config.token_header {
+        Some(name) => is_secret(hook.config, header(delivery.headers, name).ok_or(Refused::NotAuthentic)?)?,
+        None => authorized(hook.config, delivery.headers)?,
+    }
+    let body = json(delivery.body)?;
+    let whole = Node(&body);
+    let action = whole.needed("/action", "action")?;
+    let alert = whole.at("/alert");
+    let id = alert.needed("/alertId", "alert id")?;
+    // Events have no id: of one alert, an action at one nanosecond is one event, also when it is sent again.
+    let at = alert.at("/updatedAt").0.as_u64().map(|at| format!("{action} {at}"));
+    let event = Event { id: &[id], delivery: at.as_deref(), kind: action };
+    match action {
+        "Create" => Ok(Received::Declare(hook.trigger(&event, told(whole)))),
+        "UpdatePriority" => {
+            let trigger = hook.trigger(&event, told(whole));
+            let update = hook.update(&event, &said(action, alert));
+            Ok(Received::Update(Box::new(Update { severity: Some(trigger.severity), otherwise: Some(trigger), ..update })))
+        }
+        "AddNote" | "Close" | "Delete" | "Escalate" | "UpdateMessage" | "UpdateDescription" => {
+            Ok(Received::Update(Box::new(hook.update(&event, &said(action, alert)))))
+        }
+        _ => Ok(Received::Ignored { why: "action of Opsgenie's own bookkeeping" }),
+    }
+}
+
+fn said(action: &str, alert: Node<'_>) -> String {
+    let by = alert.text("/username").map(|by| format!(" by {by}")).unwrap_or_default();
+    let to = alert.word("/priority").filter(|_| action == "UpdatePriority").map(|to| format!(" to {to}")).unwrap_or_default();
+    let wrote = match action {
+        "AddNote" => alert.text("/note"),
+        "UpdateMessage" => alert.text("/message"),
+        "UpdateDescription" => alert.text("/description"),
+        _ => None,
+    };
+    format!("{action}{to}{by}{}", wrote.map(|wrote| format!("\n{wrote}")).unwrap_or_default())
+}
+
+fn told(whole: Node<'_>) -> Told<'_> {
+    let alert = whole.at("/alert");
+    let created = alert.at("/createdAt").0.as_u64().map(|milliseconds| i128::from(milliseconds) * 1_000_000);
+    let created = created.and_then(Timestamp::from_unix_nanoseconds);
+    let tags: Vec<&str> = alert.list("/tags").filter_map(|tag| tag.0.as_str()).collect();
+    let tags = (!tags.is_empty()).then(|| format!("tags: {}", tags.join(", ")));
+    let number = alert.text("/tinyId").map(|number| format!("Opsgenie alert #{number}"));
+    Told {
+        title: alert.text("/message"),
+        severity: alert
+            .word("/priority")
+            .map(|word| if word.starts_with(|c: char| c.is_ascii_digit()) { format!("P{word}") } else { word }),
+        reported_by: alert.first(&["/username", "/source"]).map(Name::escaped),
+        reported_at: created,
+        started: created,
+        systems: alert.name("/entity").into_iter().collect(),
+        evidence: number.into_iter().chain(tags).chain(alert.text("/description").map(str::to_owned)).collect(),
+        ..Told::default()
+    }
+}

@@ -1,0 +1,244 @@
+//! What bodies say: JSON whose members may be absent or of any type, and words and times of vendors.
+
+use std::collections::BTreeSet;
+
+use evidence_format::time::Timestamp;
+use serde_json::Value;
+
+use super::{Hook, Refused, Trigger, Update, key};
+use crate::incident::{Line, Name, Pivot, PlayName, Prose, Report, Severity};
+
+/// Systems that one trigger names: more is a statement about everything.
+const SYSTEMS_MAX: usize = 32;
+/// Pivots of one trigger: each is asked of each target of each source that can.
+pub(super) const PIVOTS_MAX: usize = 16;
+/// Characters of a text of a vendor that are looked at; a [`Prose`] has no room for more.
+const TEXT_CHARS_MAX: usize = 16 * 1024;
+
+/// What vendors call severities, unless the configuration says otherwise: PagerDuty's and Opsgenie's priorities and PagerDuty's urgency,
+/// incident.io's first severities, Prometheus' usual label, syslog's words. `SEV-2` and `2` are read too.
+const WORDS: [(&str, Severity); 25] = [
+    ("p1", Severity::Sev1),
+    ("p2", Severity::Sev2),
+    ("p3", Severity::Sev3),
+    ("p4", Severity::Sev4),
+    ("p5", Severity::Sev4),
+    ("critical", Severity::Sev1),
+    ("crit", Severity::Sev1),
+    ("fatal", Severity::Sev1),
+    ("emergency", Severity::Sev1),
+    ("high", Severity::Sev2),
+    ("major", Severity::Sev2),
+    ("error", Severity::Sev2),
+    ("page", Severity::Sev2),
+    ("medium", Severity::Sev3),
+    ("moderate", Severity::Sev3),
+    ("minor", Severity::Sev3),
+    ("warning", Severity::Sev3),
+    ("warn", Severity::Sev3),
+    ("low", Severity::Sev4),
+    ("info", Severity::Sev4),
+    ("informational", Severity::Sev4),
+    ("notice", Severity::Sev4),
+    ("none", Severity::Sev4),
+    ("debug", Severity::Sev4),
+    ("ok", Severity::Sev4),
+];
+
+/// A JSON document, or a part of one.
+#[derive(Clone, Copy)]
+pub(super) struct Node<'v>(pub(super) &'v Value);
+
+/// Parses a body, which has been found authentic. Depth and numbers have serde_json's limits.
+pub(super) fn json(body: &[u8]) -> Result<Value, Refused> {
+    serde_json::from_slice(body).ok().filter(Value::is_object).ok_or(Refused::Malformed { missing: "JSON object" })
+}
+
+impl<'v> Node<'v> {
+    /// The part at an RFC 6901 pointer; what is absent is null.
+    pub(super) fn at(self, pointer: &str) -> Node<'v> {
+        Node(self.0.pointer(pointer).unwrap_or(&Value::Null))
+    }
+
+    /// The member of a name, which may have dots and slashes.
+    pub(super) fn member(self, name: &str) -> Node<'v> {
+        Node(self.0.get(name).unwrap_or(&Value::Null))
+    }
+
+    /// A text there that is more than blanks.
+    pub(super) fn text(self, pointer: &str) -> Option<&'v str> {
+        self.at(pointer).0.as_str().map(str::trim).filter(|text| !text.is_empty())
+    }
+
+    /// The first of some texts.
+    pub(super) fn first(self, pointers: &[&str]) -> Option<&'v str> {
+        pointers.iter().find_map(|pointer| self.text(pointer))
+    }
+
+    /// A text or a whole number there, as a text: some vendors send `"P3"`, or 3, for the same thing.
+    pub(super) fn word(self, pointer: &str) -> Option<String> {
+        let number = self.at(pointer).0.as_u64().map(|number| number.to_string());
+        self.text(pointer).map(str::to_owned).or(number)
+    }
+
+    /// A name there.
+    pub(super) fn name(self, pointer: &str) -> Option<Name> {
+        self.text(pointer).map(Name::escaped)
+    }
+
+    /// The elements of a list there.
+    pub(super) fn list(self, pointer: &str) -> impl Iterator<Item = Node<'v>> {
+        self.at(pointer).0.as_array().into_iter().flatten().map(Node)
+    }
+
+    /// A text that there must be.
+    pub(super) fn needed(self, pointer: &str, missing: &'static str) -> Result<&'v str, Refused> {
+        self.text(pointer).ok_or(Refused::Malformed { missing })
+    }
+}
+
+/// A time of RFC 3339 with its zone. The year 1 is what Go programs write for none.
+pub(super) fn time(text: &str) -> Option<Timestamp> {
+    let time = Timestamp::from_unix_nanoseconds(text.parse::<jiff::Timestamp>().ok()?.as_nanosecond())?;
+    (!time.to_string().starts_with("0001-")).then_some(time)
+}
+
+/// What of a trigger the vendor's event says; the rest is the same for all.
+pub(super) struct Event<'e> {
+    /// The vendor's id of the incident, in its parts.
+    pub(super) id: &'e [&'e str],
+    /// The vendor's id of the event.
+    pub(super) delivery: Option<&'e str>,
+    /// What kind of event it is.
+    pub(super) kind: &'e str,
+}
+
+/// What is known of an incident from a vendor's event.
+#[derive(Default)]
+pub(super) struct Told<'e> {
+    pub(super) title: Option<&'e str>,
+    pub(super) severity: Option<String>,
+    pub(super) play: Option<PlayName>,
+    pub(super) reported_by: Option<Name>,
+    pub(super) reported_at: Option<Timestamp>,
+    pub(super) started: Option<Timestamp>,
+    pub(super) systems: Vec<Name>,
+    pub(super) impact: Option<Line>,
+    pub(super) evidence: Vec<String>,
+    pub(super) pivots: Vec<Pivot>,
+}
+
+impl Hook<'_> {
+    /// The severity that a word means.
+    pub(super) fn severity(&self, word: Option<&str>) -> Severity {
+        word.and_then(|word| self.known_severity(word)).unwrap_or(self.config.default_severity.0)
+    }
+
+    fn known_severity(&self, word: &str) -> Option<Severity> {
+        let ours = self.config.severity.iter().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|(_, level)| level.0);
+        let usual = || WORDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|(_, severity)| *severity);
+        ours.or_else(usual).or_else(|| word.parse().ok())
+    }
+
+    /// The worst of the severities that some words mean.
+    pub(super) fn worst(&self, words: impl Iterator<Item = String>) -> Option<String> {
+        words.min_by_key(|word| self.severity(Some(word)))
+    }
+
+    /// A time that is not later than the delivery: the vendor's clock may be ahead of ours.
+    fn not_future(&self, time: Option<Timestamp>) -> Option<Timestamp> {
+        time.map(|time| time.min(self.received))
+    }
+
+    fn by(&self) -> Name {
+        Name::escaped(self.vendor.title())
+    }
+
+    /// The declaration of what was told.
+    pub(super) fn trigger(&self, event: &Event<'_>, told: Told<'_>) -> Box<Trigger> {
+        let mut seen = BTreeSet::new();
+        let unique = told.systems.into_iter().filter(|system| seen.insert(system.clone()));
+        let evidence = told.evidence.join("\n");
+        let report = Report {
+            reported_by: told.reported_by.or_else(|| Some(self.by())),
+            reported_at: self.not_future(told.reported_at).or(Some(self.received)),
+            affected_systems: unique.take(SYSTEMS_MAX).collect(),
+            suspected_impact: told.impact,
+            current_evidence: (!evidence.is_empty()).then(|| Prose::escaped(beginning(&evidence))),
+        };
+        Box::new(Trigger {
+            key: key::key(self.vendor, event.id),
+            delivery: event.delivery.map(Name::escaped),
+            by: self.by(),
+            title: Name::escaped(beginning(told.title.unwrap_or("untitled"))),
+            severity: self.severity(told.severity.as_deref()),
+            play: told.play.unwrap_or_else(|| self.config.play.clone()),
+            report,
+            pivots: told.pivots,
+            started: self.not_future(told.started),
+            trigger: Line::escaped(&format!("{} webhook {}", self.vendor, beginning(event.kind))),
+        })
+    }
+
+    /// A note on the incident.
+    pub(super) fn update(&self, event: &Event<'_>, note: &str) -> Update {
+        Update {
+            key: key::key(self.vendor, event.id),
+            delivery: event.delivery.map(Name::escaped),
+            by: self.by(),
+            note: Prose::escaped(&format!("{}: {}", self.vendor, beginning(note))),
+            severity: None,
+            otherwise: None,
+        }
+    }
+}
+
+/// As much of a text as is looked at.
+pub(super) fn beginning(text: &str) -> &str {
+    text.char_indices().nth(TEXT_CHARS_MAX).map_or(text, |(end, _)| &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{HOOKS, RECEIVED, hook};
+    use super::super::{Level, Vendor};
+    use super::*;
+
+    #[test]
+    fn words_of_vendors_are_severities_and_the_configuration_has_the_last_word() {
+        let mut config = HOOKS.of(Vendor::PagerDuty).expect("a sample").clone();
+        let of = |config: &_, word: Option<&str>| hook(Vendor::PagerDuty, config).severity(word);
+        for (word, severity) in
+            [("P1", Severity::Sev1), ("Warning", Severity::Sev3), ("SEV-4", Severity::Sev4), ("3", Severity::Sev3)]
+        {
+            assert_eq!(of(&config, Some(word)), severity, "{word}");
+        }
+        assert_eq!((of(&config, Some("catastrophe")), of(&config, None)), (Severity::Sev2, Severity::Sev2), "the default");
+        config.severity.insert("p1".to_owned(), Level(Severity::Sev3));
+        config.default_severity = Level(Severity::Sev4);
+        assert_eq!((of(&config, Some("P1")), of(&config, Some("catastrophe"))), (Severity::Sev3, Severity::Sev4));
+        let words: BTreeSet<_> = WORDS.iter().map(|(word, _)| word).collect();
+        assert_eq!(words.len(), WORDS.len(), "no word means two things");
+    }
+
+    #[test]
+    fn a_time_has_a_zone_and_the_year_one_is_none() {
+        assert_eq!(
+            time("2020-02-06T00:17:58.432911368Z").map(|t| t.to_string()).as_deref(),
+            Some("2020-02-06T00:17:58.432911368Z")
+        );
+        assert_eq!(time("2020-02-06T01:17:58.250+01:00").map(|t| t.to_string()).as_deref(), Some("2020-02-06T00:17:58.25Z"));
+        for none in ["0001-01-01T00:00:00Z", "2020-02-06T00:17:58", "1420452191104", "", "9999-12-31T23:59:59Z"] {
+            assert_eq!(time(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_vendors_clock_that_is_ahead_puts_nothing_into_the_future() {
+        let config = HOOKS.of(Vendor::PagerDuty).expect("a sample");
+        let later = time("2199-01-01T00:00:00Z");
+        let told = Told { reported_at: later, started: later, ..Told::default() };
+        let trigger = hook(Vendor::PagerDuty, config).trigger(&Event { id: &["a"], delivery: None, kind: "x" }, told);
+        assert_eq!((trigger.started, trigger.report.reported_at), (Some(*RECEIVED), Some(*RECEIVED)));
+    }
+}
