@@ -68,6 +68,8 @@ pub struct App {
     pub pipeline: Pipeline,
     /// Its configuration.
     pub config: Config,
+    /// Its folder.
+    pub folder: PathBuf,
 }
 
 impl App {
@@ -111,6 +113,6 @@ impl App {
             sealing: Arc::default(),
             capture: config.capture.clone(),
         };
-        Ok(Self { pipeline, config })
+        Ok(Self { pipeline, config, folder })
     }
 }

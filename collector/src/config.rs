@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::incident::nearest;
 use crate::sources::config::SourcesConfig;
 use crate::store::blobs::BlobsConfig;
+use crate::trigger::{HookFault, HooksConfig, Secret, Vendor};
 
 /// Name of the file.
 pub const FILE: &str = "exhibit.toml";
@@ -30,6 +31,8 @@ pub struct Config {
     pub sources: SourcesConfig,
     /// `[serve]`.
     pub serve: ServeConfig,
+    /// `[hooks]`, without what stands in files of secrets: [`Config::hooks`] has it.
+    pub hooks: HooksConfig,
 }
 
 /// `[capture]`.
@@ -119,6 +122,9 @@ pub enum ConfigError {
         /// What, and where; with the nearest known key, if one is near.
         message: String,
     },
+    /// A section of webhooks cannot be used.
+    #[error(transparent)]
+    Hook(#[from] HookFault),
 }
 
 impl Config {
@@ -133,7 +139,27 @@ impl Config {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(cause) => return Err(ConfigError::Read { path, cause }),
         };
-        toml::from_str(&text).map_err(|error| ConfigError::Content { message: explain(&error), path })
+        let config: Self = toml::from_str(&text).map_err(|error| ConfigError::Content { message: explain(&error), path })?;
+        config.hooks.check_keys()?;
+        Ok(config)
+    }
+
+    /// What is configured about webhooks, with the secrets that stand in files; their paths are taken from `store` on.
+    ///
+    /// # Errors
+    /// A file cannot be read, or a secret is none.
+    pub fn hooks(&self, store: &Path) -> Result<HooksConfig, ConfigError> {
+        let mut hooks = self.hooks.clone();
+        for vendor in Vendor::ALL {
+            let Some(hook) = hooks.of_mut(vendor) else { continue };
+            for file in std::mem::take(&mut hook.secret_files) {
+                let path = store.join(file);
+                let text = fs::read_to_string(&path).map_err(|cause| ConfigError::Read { path, cause })?;
+                hook.secrets.push(Secret::new(&text));
+            }
+        }
+        hooks.check_secrets()?;
+        Ok(hooks)
     }
 }
 
@@ -172,6 +198,20 @@ mod tests {
         let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/exhibit.toml");
         let text = fs::read_to_string(example).expect("the example");
         assert_eq!(read(&text).expect("as documented"), Config::default());
+    }
+
+    #[test]
+    fn secrets_of_webhooks_stand_in_files_too() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("pagerduty.secret"), "0123456789abcdef\n").expect("own folder");
+        let hooks = |text: &str| read(text).and_then(|config| config.hooks(folder.path()));
+        let read = hooks("[hooks.pagerduty]\nsecret_files = ['pagerduty.secret']\n").expect("a secret");
+        assert_eq!(read.pagerduty.expect("a section").secrets, [Secret::new("0123456789abcdef")]);
+        assert!(matches!(hooks("[hooks.pagerduty]\nsecret_files = ['nowhere']\n"), Err(ConfigError::Read { .. })));
+        assert!(matches!(hooks("[hooks.pagerduty]\nsecrets = ['short']\n"), Err(ConfigError::Hook(HookFault::Secret { .. }))));
+        assert!(matches!(hooks("[hooks.pagerduty]\n"), Err(ConfigError::Hook(HookFault::NoSecret { .. }))));
+        let unknown = hooks("[hooks.pagerdooty]\nsecrets = []\n").expect_err("unknown").to_string();
+        assert!(unknown.ends_with("Did you mean `pagerduty`?"), "{unknown}");
     }
 
     #[test]

@@ -44,6 +44,7 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     let app = global.open().await?;
     let mut config = app.config.serve.clone();
     config.listen = arguments.listen.unwrap_or(config.listen);
+    let hooks = app.config.hooks(&app.folder)?;
     let listener = Listener::bind(&config, arguments.insecure_listen).await?;
     let url = listener.url();
     info!(%url, version = env!("CARGO_PKG_VERSION"), "listening");
@@ -52,7 +53,7 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     } else if !global.quiet {
         out(&format!("listening on {url}\n"))?;
     }
-    let router = Api::new(app.pipeline.clone(), config, drain.clone()).router();
+    let router = Api::new(app.pipeline.clone(), config, hooks, drain.clone()).router();
     let (worked, ()) = tokio::join!(work(&app, &drain), listener.serve(router, drain.clone()));
     app.pipeline.parts.ledger.close().await;
     info!("stopped");

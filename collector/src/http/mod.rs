@@ -15,7 +15,9 @@ mod error;
 mod events;
 mod evidence;
 mod health;
+mod hooks;
 mod incidents;
+mod metrics;
 mod observe;
 mod openapi;
 mod query;
@@ -36,9 +38,11 @@ use tokio_util::sync::CancellationToken;
 pub use error::{Code, Problem};
 pub use server::{Listener, ServeError};
 
+use self::metrics::Metrics;
 use crate::config::ServeConfig;
 use crate::pipeline::Pipeline;
 use crate::store::ledger::Ledger;
+use crate::trigger::HooksConfig;
 
 /// What handlers share. Cheap to clone.
 #[derive(Clone)]
@@ -47,15 +51,17 @@ pub struct Api(Arc<Shared>);
 struct Shared {
     pipeline: Pipeline,
     config: ServeConfig,
+    hooks: HooksConfig,
+    metrics: Metrics,
     /// Ends what would go on for ever, such as streams of events.
     drain: CancellationToken,
 }
 
 impl Api {
-    /// An API to `pipeline`, whose endless answers `drain` ends.
+    /// An API to `pipeline`, whose endless answers `drain` ends. Webhooks are those of `hooks`, with their secrets.
     #[must_use]
-    pub fn new(pipeline: Pipeline, config: ServeConfig, drain: CancellationToken) -> Self {
-        Self(Arc::new(Shared { pipeline, config, drain }))
+    pub fn new(pipeline: Pipeline, config: ServeConfig, hooks: HooksConfig, drain: CancellationToken) -> Self {
+        Self(Arc::new(Shared { pipeline, config, hooks, metrics: Metrics::new(), drain }))
     }
 
     fn pipeline(&self) -> &Pipeline {
@@ -68,6 +74,14 @@ impl Api {
 
     fn config(&self) -> &ServeConfig {
         &self.0.config
+    }
+
+    fn hooks(&self) -> &HooksConfig {
+        &self.0.hooks
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     fn drain(&self) -> &CancellationToken {

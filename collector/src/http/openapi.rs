@@ -165,8 +165,9 @@ fn operation(route: &Route) -> Operation {
         operation = operation.description(Some(format!("Roles: {}.", roles.join(", "))));
         operation = operation.security(SecurityRequirement::new(BEARER, Vec::<String>::new()));
     }
-    if route.path.contains('{') {
-        let parameter = ParameterBuilder::new().parameter_in(ParameterIn::Path).required(Required::True).name("id");
+    if let Some((_, rest)) = route.path.split_once('{') {
+        let name = rest.split('}').next().unwrap_or_default();
+        let parameter = ParameterBuilder::new().parameter_in(ParameterIn::Path).required(Required::True).name(name);
         operation = operation.parameter(parameter.schema(Some(String::schema())).build());
     }
     for param in route.query {
@@ -245,6 +246,9 @@ fn problems(route: &Route) -> Vec<(&'static str, StatusCode, &'static str)> {
     }
     if route.path.contains('{') {
         codes.push(Code::NotFound);
+    }
+    if route.path.starts_with("/v1/hooks/") {
+        codes.extend([Code::Unauthenticated, Code::Invalid, Code::Unavailable, Code::Internal]);
     }
     match route.takes {
         Takes::Nothing => {}

@@ -7,7 +7,7 @@ use http::Method;
 
 use super::error::{Code, Problem};
 use super::openapi::{Gives, Kind, Param, Takes, shape};
-use super::{Api, auth, checklist, download, events, evidence, health, incidents, openapi, timeline, tokens};
+use super::{Api, auth, checklist, download, events, evidence, health, hooks, incidents, metrics, openapi, timeline, tokens};
 use crate::store::ledger::TokenRole::{self, Admin, Auditor, Automation, Commander, Owner};
 
 /// Everybody with a token.
@@ -99,6 +99,18 @@ pub(super) static ROUTES: &[Route] = &[
         get(health::ready)
     })
     .gives(&[(200, Gives::Text(TEXT)), (503, Gives::Text(TEXT))]),
+    Route::new(Method::GET, "/metrics", &[], Reach::Itself, "Numbers for Prometheus", || get(metrics::read))
+        .gives(&[(200, Gives::Bytes("application/openmetrics-text"))]),
+    Route::new(
+        Method::POST,
+        "/v1/hooks/{vendor}",
+        &[],
+        Reach::Itself,
+        "Takes a vendor's webhook, which it verifies as the vendor says",
+        || post(hooks::receive),
+    )
+    .takes(Takes::Bytes)
+    .gives(&[(200, Gives::Json(shape::<hooks::Told>)), (201, Gives::Json(shape::<hooks::Told>))]),
     Route::new(Method::GET, "/v1/openapi.json", &[], Reach::Itself, "This description", || get(openapi::read))
         .gives(&[(200, Gives::Bytes("application/json"))]),
     Route::new(Method::GET, "/v1/whoami", EVERYBODY, Reach::Itself, "Whose the token is, and what it may do", || {

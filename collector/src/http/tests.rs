@@ -1,6 +1,7 @@
 //! The API on a scratch store, asked without sockets.
 
 mod answers;
+mod hooks;
 mod who;
 
 use std::time::Duration;
@@ -74,7 +75,8 @@ impl Scratch {
         std::fs::write(folder.path().join(crate::config::FILE), config).expect("own folder");
         let app = App::open(folder.path(), CancellationToken::new()).await.expect("a fresh store");
         let drain = CancellationToken::new();
-        let router = Api::new(app.pipeline.clone(), app.config.serve.clone(), drain.clone()).router();
+        let hooks = app.config.hooks(&app.folder).expect("secrets that are good");
+        let router = Api::new(app.pipeline.clone(), app.config.serve.clone(), hooks, drain.clone()).router();
         Self { app, router, drain, _folder: folder }
     }
 

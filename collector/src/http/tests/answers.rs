@@ -380,3 +380,30 @@ async fn every_answer_has_an_id_and_stays_out_of_caches() {
     scratch.drain.cancel();
     assert_eq!(scratch.get("", "/readyz").await.status, 503, "who drains takes no more");
 }
+
+#[tokio::test]
+async fn numbers_are_told_without_names() {
+    let scratch = Scratch::new().await;
+    let owner = scratch.token(TokenRole::Owner).await;
+    let id = scratch.declare(&owner).await;
+    scratch.attach(&owner, &id, b"bytes").await;
+    scratch.post(&owner, &format!("/v1/incidents/{id}/captures"), serde_json::json!({"sources": ["host"]})).await;
+    scratch.get("", &format!("/v1/incidents/{id}/secret")).await;
+    let metrics = scratch.get("", "/metrics").await;
+    assert!(metrics.header("content-type").starts_with("application/openmetrics-text"));
+    let text = String::from_utf8_lossy(&metrics.bytes).into_owned();
+    for line in [
+        "exhibit_http_requests_total{method=\"POST\",route=\"/v1/incidents\",status=\"201\"} 1",
+        "exhibit_http_requests_total{method=\"GET\",route=\"none\",status=\"404\"} 1",
+        "exhibit_incidents 1",
+        "exhibit_bundles 1",
+        "exhibit_gaps 0",
+        "exhibit_passes{state=\"sealed\"} 1",
+        "exhibit_passes{state=\"waiting\"} 1",
+        "exhibit_jobs{state=\"waiting\"} 1",
+    ] {
+        assert!(text.lines().any(|other| other == line), "no {line} in {text}");
+    }
+    assert!(text.lines().any(|line| line.starts_with("exhibit_bundles_bytes ") && !line.ends_with(" 0")), "{text}");
+    assert!(!text.contains(&id) && text.ends_with("# EOF\n"), "{text}");
+}

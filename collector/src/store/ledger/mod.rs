@@ -15,6 +15,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod totals;
 
 pub use bundles::BundleRow;
 pub use entries::{Declared, Entry, EntryRow};
@@ -24,6 +25,7 @@ pub use pages::{EndedStep, PageRow};
 pub use passes::{NewPass, PassKey, PassKind, PassRow, PassState};
 pub use stream::{Pending, Place};
 pub use tokens::{ParseTokenError, TokenId, TokenRole, TokenRow};
+pub use totals::Totals;
 
 use super::database::Database;
 
