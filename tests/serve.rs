@@ -1,7 +1,7 @@
 //! `exhibit serve` as the whole program: declared, captured, downloaded and verified by clients that know nothing of our code;
 //! drained, and killed.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -241,4 +241,139 @@ fn its_log_is_json_with_ids_and_without_content() {
     for content in ["Secret of ours", "needle", &owner[21..]] {
         assert!(!text.contains(content), "{content} is in the log");
     }
+}
+
+/// An issuer of Node's own cryptography; it ends with the test.
+struct Issuer {
+    url: String,
+    _node: Node,
+}
+
+struct Node(std::process::Child);
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Issuer {
+    fn start() -> Option<Self> {
+        let script = tests::root().join("tests/interop/oidc-issuer.mjs");
+        let node = Command::new("node").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let Ok(mut node) = node else {
+            tests::skipped("there is no Node, whose cryptography signs these tokens");
+            return None;
+        };
+        let mut url = String::new();
+        BufReader::new(node.stdout.take().expect("it is piped")).read_line(&mut url).expect("it says where it listens");
+        Some(Self { url: url.trim().to_owned(), _node: Node(node) })
+    }
+
+    fn get(&self, path: &str) -> String {
+        let address = self.url.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        stream.write_all(format!("GET {path} HTTP/1.0\r\nhost: {address}\r\n\r\n").as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer.split_once("\r\n\r\n").expect("an answer").1.to_owned()
+    }
+
+    /// A token with these claims, and good ones where they say nothing.
+    fn token(&self, alg: &str, claims: Value) -> String {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+        let mut all = json!({"iss": self.url, "aud": "exhibit", "sub": "alice", "groups": ["sec-oncall"], "exp": now + 600});
+        for (name, value) in claims.as_object().expect("claims") {
+            let value = if value == "PAST" {
+                json!(now - 600)
+            } else if value == "FUTURE" {
+                json!(now + 300)
+            } else {
+                value.clone()
+            };
+            if value.is_null() {
+                all.as_object_mut().expect("claims").remove(name);
+            } else {
+                all[name] = value;
+            }
+        }
+        let query: String = url::form_urlencoded::byte_serialize(all.to_string().as_bytes()).collect();
+        self.get(&format!("/token?alg={alg}&claims={query}"))
+    }
+}
+
+#[test]
+fn tokens_of_an_identity_provider_are_taken_and_forged_ones_are_not() {
+    let Some(issuer) = Issuer::start() else { return };
+    let store = scratch();
+    let config = format!(
+        "[serve.oidc]\nissuer = '{}'\naudience = 'exhibit'\nroles = {{ sec-oncall = 'owner', audit = 'auditor' }}\n",
+        issuer.url
+    );
+    std::fs::write(store.path().join("exhibit.toml"), config).expect("own folder");
+    let own = token(store.path(), "admin");
+    let serve = Serve::start(&mut exhibit(store.path()));
+    let whoami = |token: &str| serve.call(token, "GET", "/v1/whoami", None);
+    for alg in ["RS256", "ES256", "EdDSA"] {
+        let who = whoami(&issuer.token(alg, json!({})));
+        assert_eq!((who.status, &who.json()["role"], &who.json()["id"]), (200, &"owner".into(), &"alice".into()), "{alg}");
+    }
+    assert_eq!(whoami(&issuer.token("ES256", json!({"aud": ["other", "exhibit"], "groups": "audit"}))).json()["role"], "auditor");
+    for (what, claims) in [
+        ("expired", json!({"exp": "PAST"})),
+        ("no end", json!({"exp": null})),
+        ("not yet", json!({"nbf": "FUTURE"})),
+        ("for somebody else", json!({"aud": "other"})),
+        ("for nobody", json!({"aud": null})),
+        ("of somebody else", json!({"iss": "https://login.example.com"})),
+        ("of nobody", json!({"iss": null})),
+        ("nobody's", json!({"sub": null})),
+        ("no role", json!({"groups": ["staff"]})),
+        ("no roles", json!({"groups": null})),
+    ] {
+        assert_eq!(whoami(&issuer.token("ES256", claims)).status, 401, "{what}");
+    }
+    // nobody's signature; an HMAC with the public key; another key's name
+    let named = |alg: &str, kid: &str| {
+        let claims =
+            json!({"iss": issuer.url, "aud": "exhibit", "sub": "mallory", "groups": ["sec-oncall"], "exp": 4_000_000_000_u64});
+        let query: String = url::form_urlencoded::byte_serialize(claims.to_string().as_bytes()).collect();
+        issuer.get(&format!("/token?alg={alg}&kid={kid}&claims={query}"))
+    };
+    assert_eq!(whoami(&named("RS256", "RS256-1")).status, 200, "what these differ from is good");
+    for (alg, kid) in
+        [("none", "RS256-1"), ("HS256", "RS256-1"), ("HS256", "HS256-1"), ("RS256", "ES256-1"), ("RS256", "unknown")]
+    {
+        assert_eq!(whoami(&named(alg, kid)).status, 401, "{alg} {kid}");
+    }
+    let good = issuer.token("RS256", json!({}));
+    let (head, signature) = good.rsplit_once('.').expect("three parts");
+    let other = issuer.token("RS256", json!({"groups": ["audit"]}));
+    assert_eq!(
+        whoami(&format!("{}.{signature}", other.rsplit_once('.').expect("three parts").0)).status,
+        401,
+        "another's signature"
+    );
+    for bad in [format!("{head}."), head.to_owned(), "a.b.c".to_owned()] {
+        assert_eq!(whoami(&bad).status, 401, "{bad}");
+    }
+    // what it declares is in the journal under its name
+    let id = declare(&serve, &good, &json!({"title": "t", "severity": 4, "capture": null}));
+    let view = serve.call(&own, "GET", &format!("/v1/incidents/{id}"), None).json();
+    assert_eq!(view["declaredBy"], "alice (127.0.0.1)");
+    // new keys are found, and the old ones are worth nothing; it is asked once in 10 s at most
+    issuer.get("/rotate");
+    let begun = std::time::Instant::now();
+    while whoami(&issuer.token("ES256", json!({}))).status != 200 {
+        assert!(begun.elapsed() < tests::api::PATIENCE, "new keys are not found");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    assert_eq!(whoami(&good).status, 401, "its key is withdrawn");
+    // without it, keys that are known are good, and the collector's own tokens too
+    let last = issuer.token("EdDSA", json!({}));
+    issuer.get("/stop");
+    assert_eq!((whoami(&last).status, whoami(&own).status), (200, 200));
+    let forged = serve.call("x.y.z", "GET", "/v1/whoami", None);
+    assert_eq!(forged.status, 401);
 }

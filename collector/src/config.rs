@@ -1,5 +1,6 @@
 //! `exhibit.toml` in the store's folder: everything has a default, and an unknown key is an error.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use crate::incident::nearest;
 use crate::sources::config::SourcesConfig;
 use crate::store::blobs::BlobsConfig;
+use crate::store::ledger::TokenRole;
 use crate::trigger::{HookFault, HooksConfig, Secret, Vendor};
 
 /// Name of the file.
@@ -65,6 +67,8 @@ pub struct ServeConfig {
     pub listen: SocketAddr,
     /// TLS; without it, plain HTTP.
     pub tls: Option<TlsConfig>,
+    /// `[serve.oidc]`: tokens of an identity provider, beside the collector's own.
+    pub oidc: Option<OidcConfig>,
     /// Connections at once; more wait.
     pub connections_max: u32,
     /// Bytes of a JSON document that is sent.
@@ -87,12 +91,32 @@ pub struct TlsConfig {
     pub key: PathBuf,
 }
 
+/// `[serve.oidc]`. Trusted: whoever edits it, or holds the issuer's keys, can give himself every role in it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OidcConfig {
+    /// The issuer's URL, exactly as its tokens have it.
+    pub issuer: String,
+    /// Whom its tokens must be for.
+    pub audience: String,
+    /// The claim that says what their holder is: a text, or a list of texts.
+    #[serde(default = "groups")]
+    pub role_claim: String,
+    /// What that means here. Whoever has none of these is not let in; of several, the role that may most counts.
+    pub roles: BTreeMap<String, TokenRole>,
+}
+
+fn groups() -> String {
+    "groups".to_owned()
+}
+
 impl Default for ServeConfig {
     /// This machine; some hundred people and programs; JSON of 1 MiB, attachments of 64 GiB.
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             tls: None,
+            oidc: None,
             connections_max: 512,
             body_bytes_max: 1 << 20,
             attachment_bytes_max: 64 << 30,

@@ -115,7 +115,8 @@ pub fn quick() -> bool {
     quick
 }
 
+/// Says why a test does not run here.
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
-fn skipped(why: &str) {
+pub fn skipped(why: &str) {
     eprintln!("SKIPPED: {why}");
 }

@@ -53,7 +53,7 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     } else if !global.quiet {
         out(&format!("listening on {url}\n"))?;
     }
-    let router = Api::new(app.pipeline.clone(), config, hooks, drain.clone()).router();
+    let router = Api::new(app.pipeline.clone(), config, hooks, drain.clone())?.router();
     let (worked, ()) = tokio::join!(work(&app, &drain), listener.serve(router, drain.clone()));
     app.pipeline.parts.ledger.close().await;
     info!("stopped");

@@ -6,10 +6,11 @@ use axum::response::Response;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use http::{HeaderMap, header};
-use tracing::Span;
+use tracing::{Span, debug};
 
 use super::Api;
 use super::error::{Code, Problem};
+use super::oidc::Rejected;
 use super::routes::{Reach, Route};
 use super::token::{Secret, name_of};
 use crate::clock;
@@ -83,10 +84,25 @@ pub(super) async fn guard(
 /// Who asks. Whatever is wrong, the answer is the same.
 async fn authenticate(api: &Api, headers: &HeaderMap) -> Result<Caller, Problem> {
     let text = bearer(headers).ok_or_else(Problem::unauthenticated)?;
+    if let Some(oidc) = api.oidc().filter(|_| !Secret::is_ours(text)) {
+        return Ok(oidc.caller(text).await?);
+    }
     let secret: Secret = text.parse().map_err(|_| Problem::unauthenticated())?;
     let row = api.ledger().token(secret.id()).await?;
     let row = row.filter(|row| secret.is_of(row) && row.is_good(clock::now())).ok_or_else(Problem::unauthenticated)?;
     Ok(Caller { name: name_of(&row), id: row.id.to_string(), role: row.role, incident: row.incident, expires_at: row.expires_at })
+}
+
+impl From<Rejected> for Problem {
+    fn from(rejected: Rejected) -> Self {
+        match rejected {
+            Rejected::Token(why) => {
+                debug!(why, "a token of the identity provider is not taken");
+                Self::unauthenticated()
+            }
+            Rejected::Keys(_) => Self::unavailable(&rejected),
+        }
+    }
 }
 
 /// The token of RFC 6750 §2.1. In a URL it would stand in logs, so it is taken from nowhere else.

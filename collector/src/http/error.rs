@@ -50,7 +50,7 @@ pub enum Code {
     Malformed,
     /// The request can be read, and says what it may not.
     Invalid,
-    /// The database or the blob store is away.
+    /// The database, the blob store or the identity provider is away.
     Unavailable,
     /// Our own fault.
     Internal,
@@ -153,9 +153,10 @@ impl Problem {
         Self::new(Code::Internal, "the collector's log has the reason, under this answer's X-Request-Id")
     }
 
-    fn unavailable(cause: &(dyn std::error::Error + 'static)) -> Self {
-        error!(error = %chain(cause), "a request failed: a store is away");
-        Self::new(Code::Unavailable, "a store of the collector is away or full: try again, and look into its log")
+    /// Something that the collector needs is away: the log has why.
+    pub(super) fn unavailable(cause: &(dyn std::error::Error + 'static)) -> Self {
+        error!(error = %chain(cause), "a request failed, as something is away");
+        Self::new(Code::Unavailable, "something that the collector needs is away or full: try again, and look into its log")
             .with_header(header::RETRY_AFTER, HeaderValue::from_static("5"))
     }
 }

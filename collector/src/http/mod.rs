@@ -19,6 +19,7 @@ mod hooks;
 mod incidents;
 mod metrics;
 mod observe;
+mod oidc;
 mod openapi;
 mod query;
 mod routes;
@@ -36,9 +37,11 @@ use axum::middleware::from_fn_with_state;
 use tokio_util::sync::CancellationToken;
 
 pub use error::{Code, Problem};
+pub use oidc::OidcError;
 pub use server::{Listener, ServeError};
 
 use self::metrics::Metrics;
+use self::oidc::Oidc;
 use crate::config::ServeConfig;
 use crate::pipeline::Pipeline;
 use crate::store::ledger::Ledger;
@@ -53,15 +56,19 @@ struct Shared {
     config: ServeConfig,
     hooks: HooksConfig,
     metrics: Metrics,
+    oidc: Option<Oidc>,
     /// Ends what would go on for ever, such as streams of events.
     drain: CancellationToken,
 }
 
 impl Api {
     /// An API to `pipeline`, whose endless answers `drain` ends. Webhooks are those of `hooks`, with their secrets.
-    #[must_use]
-    pub fn new(pipeline: Pipeline, config: ServeConfig, hooks: HooksConfig, drain: CancellationToken) -> Self {
-        Self(Arc::new(Shared { pipeline, config, hooks, metrics: Metrics::new(), drain }))
+    ///
+    /// # Errors
+    /// See [`OidcError`].
+    pub fn new(pipeline: Pipeline, config: ServeConfig, hooks: HooksConfig, drain: CancellationToken) -> Result<Self, OidcError> {
+        let oidc = config.oidc.clone().map(Oidc::new).transpose()?;
+        Ok(Self(Arc::new(Shared { pipeline, config, hooks, metrics: Metrics::new(), oidc, drain })))
     }
 
     fn pipeline(&self) -> &Pipeline {
@@ -82,6 +89,10 @@ impl Api {
 
     fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    fn oidc(&self) -> Option<&Oidc> {
+        self.0.oidc.as_ref()
     }
 
     fn drain(&self) -> &CancellationToken {

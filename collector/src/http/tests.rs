@@ -76,7 +76,7 @@ impl Scratch {
         let app = App::open(folder.path(), CancellationToken::new()).await.expect("a fresh store");
         let drain = CancellationToken::new();
         let hooks = app.config.hooks(&app.folder).expect("secrets that are good");
-        let router = Api::new(app.pipeline.clone(), app.config.serve.clone(), hooks, drain.clone()).router();
+        let router = Api::new(app.pipeline.clone(), app.config.serve.clone(), hooks, drain.clone()).expect("no issuer").router();
         Self { app, router, drain, _folder: folder }
     }
 

@@ -73,6 +73,12 @@ impl Secret {
         Ok(Self { id: TokenId::from_random(agent::identity::random()?), secret: agent::identity::random()? })
     }
 
+    /// True if a text is meant to be one of these, and not somebody else's token.
+    #[must_use]
+    pub fn is_ours(text: &str) -> bool {
+        text.starts_with(PREFIX)
+    }
+
     /// Its id.
     #[must_use]
     pub fn id(&self) -> &TokenId {
