@@ -21,11 +21,12 @@ use crate::store::jobs::Until;
 /// after kill -9.
 #[derive(Args)]
 #[command(after_help = "\
-Example:
+Examples:
   exhibit token create --role automation --label pagerduty
   exhibit serve --listen 127.0.0.1:8080
   curl -H 'Authorization: Bearer exh_…' -H 'Content-Type: application/json' \\
-    -d '{\"title\": \"Leaked key\", \"severity\": 2, \"play\": \"leaked-secret\"}' http://127.0.0.1:8080/v1/incidents")]
+    -d '{\"title\": \"Leaked key\", \"severity\": 2, \"play\": \"leaked-secret\"}' \\
+    http://127.0.0.1:8080/v1/incidents")]
 pub(super) struct Arguments {
     /// Where to listen; port 0 is any that is free [default: 127.0.0.1:8080, or the configuration's]
     #[arg(long, value_name = "ADDRESS:PORT")]

@@ -1,6 +1,7 @@
 //! Incidents: declared, listed, read, changed, closed, and told of.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use axum::Extension;
 use axum::extract::State;
@@ -9,6 +10,7 @@ use evidence_format::coverage::Window;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::de::{Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
@@ -296,17 +298,23 @@ fn everything() -> Option<Capture> {
 
 /// Programs write severities as numbers, and people as in the runbook.
 fn severity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Severity, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Either {
-        Number(u64),
-        Text(String),
+    struct Read;
+    impl Visitor<'_> for Read {
+        type Value = Severity;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a severity: 1 to 4, or a text such as SEV-2")
+        }
+
+        fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Severity, E> {
+            number.to_string().parse().map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Severity, E> {
+            text.parse().map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+        }
     }
-    let text = match Either::deserialize(deserializer)? {
-        Either::Number(number) => number.to_string(),
-        Either::Text(text) => text,
-    };
-    text.parse().map_err(serde::de::Error::custom)
+    deserializer.deserialize_any(Read)
 }
 
 fn severity_if_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Severity>, D::Error> {
@@ -341,6 +349,11 @@ pub(super) async fn declare(
     Json(declare): Json<Declare>,
 ) -> Result<Response, Problem> {
     let idempotency_key = idempotency_key(&headers, &caller)?;
+    if let Some(key) = &idempotency_key
+        && let Some(id) = api.ledger().declared_by_key(key).await?
+    {
+        return Ok(declared(id, false)); // and no number is drawn for it
+    }
     let capture = declare.capture.map(|capture| capture.ask(&api)).transpose()?;
     let incident = match declare.id {
         Some(id) => id,
@@ -360,9 +373,13 @@ pub(super) async fn declare(
     };
     let declaring = Declaring { declaration, by: caller.name, capture, idempotency_key };
     let (id, new) = api.pipeline().declare(declaring).await?;
+    Ok(declared(id, new))
+}
+
+fn declared(id: IncidentId, new: bool) -> Response {
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     let location = HeaderValue::from_str(&format!("/v1/incidents/{id}")).expect("ids are plain");
-    Ok((status, [(header::LOCATION, location)], Json(Declared { id, new })).into_response())
+    (status, [(header::LOCATION, location)], Json(Declared { id, new })).into_response()
 }
 
 /// The client's key, which is nobody else's: another client's equal key is another one.

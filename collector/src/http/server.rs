@@ -1,4 +1,6 @@
 //! The sockets under the API: their number and times have limits, and an end loses no request.
+//!
+//! HTTP/1.1 and nothing else: whoever wants more has a proxy before it, and what is not there cannot be attacked.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,8 +10,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper::server::conn::http1::Builder;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
@@ -25,12 +27,10 @@ use tracing::{debug, warn};
 
 use crate::config::{ServeConfig, TlsConfig};
 
-/// How long a client may take to shake hands, and to send the header of a request.
+/// How long a client may take to shake hands, to send the header of a request, and to think of the next one.
 const HEADER_SECONDS_MAX: u64 = 15;
 /// Bytes of a header, with all its lines: tokens of identity providers have some KiB.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
-/// Requests at once on one connection of HTTP/2: a page of a browser has fewer.
-const STREAMS_MAX: u32 = 64;
 /// A pause where the system has no sockets left: they come back when connections end.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -149,20 +149,16 @@ async fn accept(tcp: &TcpListener, places: &Arc<Semaphore>) -> io::Result<(TcpSt
 
 /// Answers all requests of a connection.
 async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router, watcher: Watcher) {
-    let mut builder = Builder::new(TokioExecutor::new());
-    let header_time = Duration::from_secs(HEADER_SECONDS_MAX);
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_time).max_buf_size(HEADER_BYTES_MAX);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX).keep_alive_interval(header_time);
-    let size = u32::try_from(HEADER_BYTES_MAX).expect("a small number");
-    builder.http2().max_header_list_size(size);
+    let mut builder = Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(HEADER_SECONDS_MAX)).max_buf_size(HEADER_BYTES_MAX);
     let service = tower::ServiceExt::map_request(router, |request: http::Request<hyper::body::Incoming>| request.map(Body::new));
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned();
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     if let Err(error) = watcher.watch(connection).await {
-        debug!(error, "a connection broke");
+        debug!(%error, "a connection broke");
     }
 }
 
-/// TLS with a certificate and its key. HTTP/2 is offered first.
+/// TLS with a certificate and its key.
 fn acceptor(config: &TlsConfig) -> Result<TlsAcceptor, ServeError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -173,6 +169,70 @@ fn acceptor(config: &TlsConfig) -> Result<TlsAcceptor, ServeError> {
     let key = PrivateKeyDer::from_pem_file(&config.key).map_err(failed(&config.key))?;
     let unfit = |cause| ServeError::Tls { path: config.certificate.clone(), cause };
     let mut tls = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).map_err(unfit)?;
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(tls)))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    async fn serve(config: ServeConfig) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
+        let config = ServeConfig { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..config };
+        let (listener, drain) = (Listener::bind(&config, false).await.expect("a free port"), CancellationToken::new());
+        let router = Router::new().route("/", axum::routing::get(|| async { "hello" }));
+        (listener.address, drain.clone(), tokio::spawn(listener.serve(router, drain)))
+    }
+
+    /// What a client gets that sends `text` and then nothing more.
+    async fn said(address: SocketAddr, text: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        stream.write_all(text.as_bytes()).await.expect("it reads");
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer).await; // it may be cut off, too
+        answer
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_says_nothing_more_is_not_waited_for() {
+        let (address, ..) = serve(ServeConfig::default()).await;
+        let whole = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+        for (text, beginning) in [("", ""), ("GET / HT", ""), (&whole[..20], ""), (whole, "HTTP/1.1 200 OK")] {
+            let answer = said(address, text).await;
+            assert!(answer.starts_with(beginning) && answer.is_empty() == beginning.is_empty(), "{text:?}: {answer:?}");
+        }
+        let long = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(2 * HEADER_BYTES_MAX));
+        assert!(!said(address, &long).await.contains("hello"), "a header has a limit");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_when_all_places_are_taken_waits_for_one() {
+        let (address, ..) = serve(ServeConfig { connections_max: 1, ..ServeConfig::default() }).await;
+        let first = TcpStream::connect(address).await.expect("it listens");
+        let second = tokio::spawn(said(address, "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"));
+        tokio::task::yield_now().await;
+        assert!(!second.is_finished());
+        drop(first);
+        assert!(second.await.expect("no panic").ends_with("hello"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_waits_for_requests_and_not_for_ever() {
+        let (address, drain, served) = serve(ServeConfig::default()).await;
+        let mut idle = TcpStream::connect(address).await.expect("it listens");
+        idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("it reads");
+        idle.read_exact(&mut [0; 15]).await.expect("an answer");
+        drain.cancel();
+        served.await.expect("it ends, though a client keeps its connection");
+        assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+    }
+
+    #[tokio::test]
+    async fn beyond_this_machine_it_listens_only_with_tls() {
+        let open = ServeConfig { listen: SocketAddr::from(([0, 0, 0, 0], 0)), ..ServeConfig::default() };
+        assert!(matches!(Listener::bind(&open, false).await, Err(ServeError::Insecure(_))));
+        assert!(Listener::bind(&open, true).await.is_ok());
+    }
 }

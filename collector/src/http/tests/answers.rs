@@ -361,6 +361,13 @@ async fn what_is_wrong_with_a_request_is_a_problem() {
     let unknown = send(Some("application/json"), r#"{"titel": "x", "severity": 1}"#).await;
     assert_eq!(unknown.code(), "invalid");
     assert!(unknown.json()["detail"].as_str().is_some_and(|text| text.contains("did you mean \"title\"?")), "{unknown:?}");
+    for (severity, code) in
+        [("0", "invalid"), ("5", "invalid"), ("\"SEV-9\"", "invalid"), ("true", "invalid"), ("1.5", "invalid")]
+    {
+        let answer = send(Some("application/json"), &format!(r#"{{"title": "x", "severity": {severity}}}"#)).await;
+        assert_eq!(answer.code(), code, "{severity}");
+        assert!(answer.json()["detail"].as_str().is_some_and(|text| text.contains("1 to 4")), "{answer:?}");
+    }
     let play = send(Some("application/json"), r#"{"title": "x", "severity": 1, "play": "genral"}"#).await;
     assert!(play.json()["detail"].as_str().is_some_and(|text| text.contains("general")), "{play:?}");
     assert_eq!(play.code(), "invalid");
