@@ -6,12 +6,17 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use evidence_format::digest::Digest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::api::{Serve, token};
 use tests::aws::{Config, Limit, Server, Synthetic};
 use tests::{audit, program, run, run_ok, scratch};
 
+/// Bytes of an attachment that is larger than all memory that the service may take.
+const LARGE_BYTES: usize = 200 << 20;
+/// Resident memory up to which it is flat: idle, a debug build takes half of it.
+const RESIDENT_KIB_MAX: u64 = 150 * 1024;
 const ACCOUNT: &str = "111122223333";
 
 /// `exhibit` on this store, without credentials for anything.
@@ -95,6 +100,34 @@ fn a_service_manager_ends_it_without_losing_a_request_or_a_job() {
     assert_eq!(serve.ended(), 0);
     let bundles = run_ok(exhibit(store.path()).args(["bundles", &id, "--json"]));
     assert_eq!(bundles.lines().count(), 1, "{bundles}");
+}
+
+/// The most resident memory that a process has had, in KiB.
+fn peak(serve: &Serve) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", serve.child.id())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux counts it");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+#[test]
+fn a_large_attachment_goes_in_and_out_without_being_held() {
+    let store = scratch();
+    let owner = token(store.path(), "owner");
+    let serve = Serve::start(&mut exhibit(store.path()));
+    let id = declare(&serve, &owner, &json!({"title": "t", "severity": 4, "capture": null}));
+    let mut state = 1_u64;
+    let noise = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1); // nothing that compresses
+        state.to_be_bytes()
+    });
+    let bytes: Vec<u8> = noise.take(LARGE_BYTES / 8).flatten().collect();
+    let head = format!("POST /v1/incidents/{id}/attachments?name=disk.img HTTP/1.1\r\nauthorization: Bearer {owner}\r\n");
+    let answer = serve.send(&head, &bytes);
+    assert_eq!((answer.status, answer.json()["sha256"].clone()), (201, Digest::of(&bytes).to_string().into()));
+    let bundle = bundle(&serve, &owner, &id);
+    assert!(bundle["size"].as_u64().is_some_and(|size| size > LARGE_BYTES as u64), "{bundle}");
+    assert_eq!(verified(&serve, &owner, store.path(), &bundle), 0);
+    assert!(peak(&serve) < RESIDENT_KIB_MAX, "{} KiB", peak(&serve));
 }
 
 /// A store whose AWS account has 40 pages at 4 a second.

@@ -1,5 +1,6 @@
 //! Who asks, and what he may: checked before any handler runs, by the route's line in the table.
 
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -50,7 +51,7 @@ impl Caller {
 /// The order is that of what may be known: who it is, whether it may do such a thing, whether there is one that it may see.
 pub(super) async fn guard(
     State((api, route)): State<(Api, &'static Route)>,
-    params: RawPathParams,
+    params: Result<RawPathParams, RawPathParamsRejection>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
@@ -59,6 +60,7 @@ pub(super) async fn guard(
     if !route.who.contains(&caller.role) {
         return Err(Problem::new(Code::Forbidden, format!("a token with the role {} may not do this", caller.role)));
     }
+    let params = params.map_err(|_| Problem::not_found())?; // no UTF-8, and so no name of anything
     let named = params.iter().next().map(|(_, value)| value).unwrap_or_default();
     match route.reach {
         Reach::Itself => {}

@@ -3,6 +3,7 @@
 //! A vendor has no token: its signature or password says who it is, and [`crate::trigger`] verifies it.
 
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use evidence_format::id::IncidentId;
@@ -49,9 +50,17 @@ pub(super) struct Told {
 }
 
 /// `POST /v1/hooks/{vendor}`.
-pub(super) async fn receive(State(api): State<Api>, Path(vendor): Path<String>, request: Request) -> Result<Response, Problem> {
+pub(super) async fn receive(
+    State(api): State<Api>,
+    vendor: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
     let unknown = || Problem::new(Code::NotFound, "there is no such webhook, or none is configured");
-    let vendor = trigger::find(&vendor).filter(|vendor| api.hooks().of(*vendor).is_some()).ok_or_else(unknown)?;
+    let vendor = vendor
+        .ok()
+        .and_then(|Path(vendor)| trigger::find(&vendor))
+        .filter(|vendor| api.hooks().of(*vendor).is_some())
+        .ok_or_else(unknown)?;
     Span::current().record("caller", vendor.name());
     let (parts, body) = request.into_parts();
     let body = whole(body, BODY_BYTES_MAX as u64).await?;

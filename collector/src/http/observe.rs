@@ -1,11 +1,14 @@
 //! What is known of every request: an id that its answer carries, and a line in the log without anything of its content.
 
+use std::io;
+use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use data_encoding::HEXLOWER;
+use futures::FutureExt as _;
 use http::{HeaderName, HeaderValue, Method, header};
 use tracing::{Instrument as _, field, info, info_span};
 
@@ -21,13 +24,16 @@ const NO_ROUTE: &str = "none";
 pub(super) async fn observe(State(api): State<Api>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let Ok(id) = agent::identity::random::<8>().map(|bytes| HEXLOWER.encode(&bytes)) else {
-        return Problem::internal(&std::io::Error::other("the system has no randomness")).into_response();
+        return Problem::internal(&io::Error::other("the system has no randomness")).into_response();
     };
     let route = request.extensions().get::<MatchedPath>().map_or(NO_ROUTE.to_owned(), |path| path.as_str().to_owned());
     let method = request.method().clone();
     let span = info_span!("request", id = %id, method = counted(&method), route = %route, caller = field::Empty, incident = field::Empty);
     let answered = async {
-        let response = next.run(request).await;
+        let ran = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+        let crashed =
+            |_| Problem::internal(&io::Error::other("the handler crashed, which is this program's fault")).into_response();
+        let response = ran.unwrap_or_else(crashed);
         let (status, time) = (response.status().as_u16(), begun.elapsed());
         api.metrics().answered(counted(&method), &route, status, time.as_secs_f64());
         info!(status, milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX), "answered");

@@ -26,6 +26,7 @@ use crate::store::ledger::TokenRole;
 /// A collector that nobody works for: captures wait.
 struct Scratch {
     app: App,
+    api: Api,
     router: Router,
     drain: CancellationToken,
     _folder: TempDir,
@@ -76,8 +77,9 @@ impl Scratch {
         let app = App::open(folder.path(), CancellationToken::new()).await.expect("a fresh store");
         let drain = CancellationToken::new();
         let hooks = app.config.hooks(&app.folder).expect("secrets that are good");
-        let router = Api::new(app.pipeline.clone(), app.config.serve.clone(), hooks, drain.clone()).expect("no issuer").router();
-        Self { app, router, drain, _folder: folder }
+        let api = Api::new(app.pipeline.clone(), app.config.serve.clone(), hooks, drain.clone()).expect("no issuer");
+        let router = api.router();
+        Self { app, api, router, drain, _folder: folder }
     }
 
     async fn token(&self, role: TokenRole) -> String {

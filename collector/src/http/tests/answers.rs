@@ -371,7 +371,7 @@ async fn what_is_wrong_with_a_request_is_a_problem() {
     let play = send(Some("application/json"), r#"{"title": "x", "severity": 1, "play": "genral"}"#).await;
     assert!(play.json()["detail"].as_str().is_some_and(|text| text.contains("general")), "{play:?}");
     assert_eq!(play.code(), "invalid");
-    for id in ["..", "%2e%2e", "INC%00", "x y", "a%2fb"] {
+    for id in ["..", "%2e%2e", "INC%00", "x y", "a%2fb", "%ff"] {
         assert_eq!(scratch.get(&owner, &format!("/v1/incidents/{id}").replace(' ', "%20")).await.code(), "not-found", "{id}");
     }
 }
@@ -413,4 +413,26 @@ async fn numbers_are_told_without_names() {
     }
     assert!(text.lines().any(|line| line.starts_with("exhibit_bundles_bytes ") && !line.ends_with(" 0")), "{text}");
     assert!(!text.contains(&id) && text.ends_with("# EOF\n"), "{text}");
+}
+
+#[tokio::test]
+async fn names_that_are_no_text_name_nothing() {
+    let scratch = Scratch::new().await;
+    let admin = scratch.token(TokenRole::Admin).await;
+    assert_eq!(scratch.get(&admin, "/v1/bundles/%ff").await.code(), "not-found");
+    assert_eq!(scratch.call(&admin, Method::DELETE, "/v1/tokens/%ff", None).await.code(), "not-found");
+    assert_eq!(scratch.post("", "/v1/hooks/%ff", serde_json::json!({})).await.code(), "not-found");
+    assert_eq!(scratch.get("", "/v1/incidents/%ff").await.code(), "unauthenticated");
+    assert_eq!(scratch.get(&admin, "/v1/incidents?limit=%ff").await.code(), "invalid");
+}
+
+#[tokio::test]
+async fn a_crash_is_one_answer_and_no_more() {
+    let scratch = Scratch::new().await;
+    let observe = axum::middleware::from_fn_with_state(scratch.api.clone(), crate::http::observe::observe);
+    let crashing =
+        Router::new().route("/", axum::routing::get(async || -> &'static str { panic!("our own fault") })).layer(observe);
+    let answer = Answer::of(crashing.oneshot(request("", Method::GET, "/", None)).await.expect("it never fails")).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (500, "internal"));
+    assert!(!answer.header("x-request-id").is_empty());
 }
