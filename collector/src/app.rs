@@ -68,8 +68,6 @@ pub struct App {
     pub pipeline: Pipeline,
     /// Its configuration.
     pub config: Config,
-    /// Its folder.
-    pub folder: PathBuf,
 }
 
 impl App {
@@ -113,6 +111,6 @@ impl App {
             sealing: Arc::default(),
             capture: config.capture.clone(),
         };
-        Ok(Self { pipeline, config, folder })
+        Ok(Self { pipeline, config })
     }
 }

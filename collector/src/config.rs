@@ -16,6 +16,8 @@ use crate::trigger::{HookFault, HooksConfig, Secret, Vendor};
 
 /// Name of the file.
 pub const FILE: &str = "exhibit.toml";
+/// Bytes of a file with one secret: vendors' have some dozens, and a wrong path must not be sent around as one.
+const SECRET_FILE_BYTES_MAX: usize = 4096;
 
 /// The whole file. Trusted: whoever edits it decides what evidence is taken and where it is kept.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -29,12 +31,12 @@ pub struct Config {
     pub plays: Option<PathBuf>,
     /// `[capture]`.
     pub capture: CaptureConfig,
+    /// `[hooks]`. Secrets that are in files are not yet there: see [`Config::hooks`].
+    pub hooks: HooksConfig,
     /// `[sources]`.
     pub sources: SourcesConfig,
     /// `[serve]`.
     pub serve: ServeConfig,
-    /// `[hooks]`, without what stands in files of secrets: [`Config::hooks`] has it.
-    pub hooks: HooksConfig,
 }
 
 /// `[capture]`.
@@ -146,9 +148,17 @@ pub enum ConfigError {
         /// What, and where; with the nearest known key, if one is near.
         message: String,
     },
-    /// A section of webhooks cannot be used.
-    #[error(transparent)]
-    Hook(#[from] HookFault),
+    /// Webhooks cannot be received as it says.
+    #[error("webhooks are not configured well")]
+    Hooks(#[from] HookFault),
+    /// A secret is longer than any.
+    #[error("{} has {bytes} bytes, limit for a secret is {SECRET_FILE_BYTES_MAX}", path.display())]
+    SecretTooLong {
+        /// Its file.
+        path: PathBuf,
+        /// Bytes of the file.
+        bytes: usize,
+    },
 }
 
 impl Config {
@@ -168,23 +178,30 @@ impl Config {
         Ok(config)
     }
 
-    /// What is configured about webhooks, with the secrets that stand in files; their paths are taken from `store` on.
+    /// The webhooks with their secrets, those of files too. Only who receives webhooks asks, as only it may read those files.
     ///
     /// # Errors
-    /// A file cannot be read, or a secret is none.
-    pub fn hooks(&self, store: &Path) -> Result<HooksConfig, ConfigError> {
+    /// A file cannot be read, or what is in it is no secret.
+    pub fn hooks(&self) -> Result<HooksConfig, ConfigError> {
         let mut hooks = self.hooks.clone();
         for vendor in Vendor::ALL {
             let Some(hook) = hooks.of_mut(vendor) else { continue };
-            for file in std::mem::take(&mut hook.secret_files) {
-                let path = store.join(file);
-                let text = fs::read_to_string(&path).map_err(|cause| ConfigError::Read { path, cause })?;
-                hook.secrets.push(Secret::new(&text));
+            for path in std::mem::take(&mut hook.secret_files) {
+                hook.secrets.push(secret(&path)?);
             }
         }
         hooks.check_secrets()?;
         Ok(hooks)
     }
+}
+
+/// The secret in a file.
+fn secret(path: &Path) -> Result<Secret, ConfigError> {
+    let text = fs::read_to_string(path).map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
+    if text.len() > SECRET_FILE_BYTES_MAX {
+        return Err(ConfigError::SecretTooLong { path: path.to_owned(), bytes: text.len() });
+    }
+    Ok(Secret::new(&text))
 }
 
 /// toml's message lists all keys that it knows; the nearest to what was written stands in front.
@@ -204,6 +221,7 @@ fn explain(error: &toml::de::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trigger::HookConfig;
 
     fn read(text: &str) -> Result<Config, ConfigError> {
         let folder = tempfile::tempdir().expect("a folder");
@@ -225,23 +243,83 @@ mod tests {
     }
 
     #[test]
-    fn secrets_of_webhooks_stand_in_files_too() {
-        let folder = tempfile::tempdir().expect("a folder");
-        fs::write(folder.path().join("pagerduty.secret"), "0123456789abcdef\n").expect("own folder");
-        let hooks = |text: &str| read(text).and_then(|config| config.hooks(folder.path()));
-        let read = hooks("[hooks.pagerduty]\nsecret_files = ['pagerduty.secret']\n").expect("a secret");
-        assert_eq!(read.pagerduty.expect("a section").secrets, [Secret::new("0123456789abcdef")]);
-        assert!(matches!(hooks("[hooks.pagerduty]\nsecret_files = ['nowhere']\n"), Err(ConfigError::Read { .. })));
-        assert!(matches!(hooks("[hooks.pagerduty]\nsecrets = ['short']\n"), Err(ConfigError::Hook(HookFault::Secret { .. }))));
-        assert!(matches!(hooks("[hooks.pagerduty]\n"), Err(ConfigError::Hook(HookFault::NoSecret { .. }))));
-        let unknown = hooks("[hooks.pagerdooty]\nsecrets = []\n").expect_err("unknown").to_string();
-        assert!(unknown.ends_with("Did you mean `pagerduty`?"), "{unknown}");
-    }
-
-    #[test]
     fn an_unknown_key_is_named_with_its_line_and_the_nearest() {
         let error = read("[sources.aws_cloudtrail]\nenabled = true\nregion = ['eu-west-1']\n").expect_err("unknown").to_string();
         assert!(error.contains("line 3") && error.contains("unknown field `region`"), "{error}");
         assert!(error.ends_with("Did you mean `regions`?"), "{error}");
+    }
+
+    /// The example's sections of webhooks are commented out: without them, none is received.
+    #[test]
+    fn the_examples_webhooks_can_be_taken_as_they_stand() {
+        let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/exhibit.toml");
+        let text = fs::read_to_string(example).expect("the example");
+        let hooks = text.split("# [hooks.").skip(1).map(|section| format!("# [hooks.{section}")).collect::<String>();
+        let lines =
+            hooks.lines().filter_map(|line| line.strip_prefix("# ")).filter(|line| line.contains(" = ") || line.starts_with('['));
+        let text = lines.collect::<Vec<_>>().join("\n");
+        let config = read(&text).expect("as documented");
+        for vendor in Vendor::ALL {
+            let hook = config.hooks.of(vendor).unwrap_or_else(|| panic!("{vendor} is not in the example"));
+            assert_eq!(
+                (hook.play.as_str(), hook.default_severity),
+                ("general", HookConfig::default().default_severity),
+                "{vendor}"
+            );
+        }
+        for key in
+            ["secrets", "secret_files", "username", "token_header", "signature_header", "timestamp_header", "least_severity"]
+        {
+            assert!(text.contains(key), "{key} is not in the example");
+        }
+    }
+
+    #[test]
+    fn secrets_come_from_files_too_and_are_never_shown() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (first, second) = ("first-secret-0123456789", "second-secret-0123456789");
+        let file = folder.path().join("pagerduty");
+        fs::write(&file, format!("{second}\n")).expect("own folder");
+        let section =
+            format!("[hooks.pagerduty]\nsecrets = [{first:?}]\nsecret_files = [{file:?}]\nseverity = {{ urgent = 1 }}\n");
+        let config = read(&section).expect("a configuration");
+        let hooks = config.hooks().expect("secrets");
+        let hook = hooks.of(Vendor::PagerDuty).expect("configured");
+        assert_eq!(hook.secrets, [Secret::new(first), Secret::new(second)]);
+        let shown = format!("{config:?} {hooks:?}");
+        assert!(!shown.contains("0123456789") && shown.contains("(secret)"), "{shown}");
+
+        fs::write(&file, "x".repeat(SECRET_FILE_BYTES_MAX + 1)).expect("own folder");
+        assert!(matches!(config.hooks(), Err(ConfigError::SecretTooLong { .. })));
+        fs::write(&file, "short").expect("own folder");
+        assert_eq!(
+            chain(&config.hooks().expect_err("it can be guessed")),
+            "[hooks.pagerduty] secret 2 is not at least 16 bytes long"
+        );
+        fs::remove_file(&file).expect("own folder");
+        assert!(matches!(config.hooks(), Err(ConfigError::Read { .. })));
+    }
+
+    fn chain(error: &ConfigError) -> String {
+        std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_a_vendor_has_no_use_for_is_refused() {
+        for (section, said) in [
+            ("[hooks.pagerduty]", "[hooks.pagerduty] needs secrets or secret_files"),
+            ("[hooks.slack]\nsecrets = ['x']\nusername = 'a'", "[hooks.slack] cannot have username"),
+            ("[hooks.grafana]\nsecrets = ['x']\ntimestamp_header = 'a'", "[hooks.grafana] cannot have timestamp_header"),
+            ("[hooks.opsgenie]\nsecrets = ['x']\ntoken_header = 'a b'", "[hooks.opsgenie] token_header is not a header's name"),
+        ] {
+            assert_eq!(chain(&read(section).expect_err(section)), said);
+        }
+        let misspelled = read("[hooks.pagerduty]\nsecret = ['0123456789abcdef']\n").expect_err("unknown").to_string();
+        assert!(misspelled.ends_with("Did you mean `secrets`?"), "{misspelled}");
+        let no_text = read("[hooks.pagerduty]\nsecrets = [1234567890123456]\n").expect_err("no text");
+        assert!(no_text.to_string().contains("a secret is a text"), "{no_text}");
+        let severity =
+            read("[hooks.pagerduty]\nsecrets = ['0123456789abcdef']\nseverity = { high = 5 }\n").expect_err("no severity");
+        assert!(severity.to_string().contains("1 to 4"), "{severity}");
     }
 }

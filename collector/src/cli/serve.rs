@@ -45,7 +45,7 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     let app = global.open().await?;
     let mut config = app.config.serve.clone();
     config.listen = arguments.listen.unwrap_or(config.listen);
-    let hooks = app.config.hooks(&app.folder)?;
+    let hooks = app.config.hooks()?;
     let listener = Listener::bind(&config, arguments.insecure_listen).await?;
     let url = listener.url();
     info!(%url, version = env!("CARGO_PKG_VERSION"), "listening");

@@ -76,7 +76,7 @@ impl Scratch {
         std::fs::write(folder.path().join(crate::config::FILE), config).expect("own folder");
         let app = App::open(folder.path(), CancellationToken::new()).await.expect("a fresh store");
         let drain = CancellationToken::new();
-        let hooks = app.config.hooks(&app.folder).expect("secrets that are good");
+        let hooks = app.config.hooks().expect("secrets that are good");
         let api = Api::new(app.pipeline.clone(), app.config.serve.clone(), hooks, drain.clone()).expect("no issuer");
         let router = api.router();
         Self { app, api, router, drain, _folder: folder }

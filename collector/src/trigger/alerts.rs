@@ -81,3 +81,59 @@ fn workload(alert: Node<'_>) -> Option<Pivot> {
     let (namespace, pod) = (alert.text("/labels/namespace")?, alert.text("/labels/pod")?);
     format!("workload={namespace}/pod/{pod}").parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::samples::signed;
+    use super::super::{Trigger, Vendor};
+    use super::*;
+    use crate::incident::Severity;
+
+    fn alert(name: &str, severity: &str, status: &str, starts: &str) -> Value {
+        json!({"status": status, "startsAt": starts, "endsAt": "0001-01-01T00:00:00Z",
+            "labels": {"alertname": name, "severity": severity, "namespace": "shop", "pod": format!("{name}-0"), "instance": "10.0.0.1:80"}})
+    }
+
+    fn of(key: &str, status: &str, alerts: &[Value]) -> Result<Received, Refused> {
+        let group = json!({"version": "4", "groupKey": key, "status": status, "alerts": alerts, "commonLabels": {}, "commonAnnotations": {}});
+        signed(Vendor::Alertmanager, group.to_string().as_bytes()).receive()
+    }
+
+    fn declared(key: &str, alerts: &[Value]) -> Box<Trigger> {
+        let Ok(Received::Declare(trigger)) = of(key, "firing", alerts) else { panic!("no declaration") };
+        trigger
+    }
+
+    #[test]
+    fn a_group_is_one_incident_from_the_moment_it_first_fires() {
+        let first = alert("Slow", "warning", "firing", "2026-11-23T13:00:00Z");
+        let second = alert("Down", "critical", "firing", "2026-11-23T13:05:00.123456789Z");
+        let trigger = declared("{}:{a}", &[second.clone(), first.clone()]);
+        assert_eq!(trigger.severity, Severity::Sev1, "the worst of them");
+        assert_eq!(trigger.started.map(|at| at.to_string()).as_deref(), Some("2026-11-23T13:00:00Z"));
+        assert_eq!(trigger.key, declared("{}:{a}", std::slice::from_ref(&first)).key, "it has one more alert now");
+        let workloads: Vec<_> = trigger.pivots.iter().map(ToString::to_string).collect();
+        assert_eq!(workloads, ["workload=shop/pod/Down-0", "workload=shop/pod/Slow-0"]);
+        assert_ne!(trigger.key, declared("{}:{b}", std::slice::from_ref(&first)).key, "another group");
+        let again = alert("Slow", "warning", "firing", "2026-11-24T13:00:00Z");
+        assert_ne!(trigger.key, declared("{}:{a}", &[again]).key, "it fires anew");
+        let over = alert("Slow", "warning", "resolved", "2026-11-23T13:00:00Z");
+        let Ok(Received::Update(update)) = of("{}:{a}", "resolved", &[over]) else { panic!("no update") };
+        assert_eq!((&update.key, update.note.as_str()), (&trigger.key, "Alertmanager: resolved: Slow"));
+    }
+
+    #[test]
+    fn what_is_no_group_is_refused() {
+        for (key, status, alerts) in
+            [("", "firing", vec![alert("A", "", "firing", "2026-11-23T13:00:00Z")]), ("k", "firing", vec![])]
+        {
+            assert!(matches!(of(key, status, &alerts), Err(Refused::Malformed { .. })));
+        }
+        let zoneless = alert("A", "", "firing", "2026-11-23T13:00:00");
+        assert_eq!(of("k", "firing", &[zoneless]), Err(Refused::Malformed { missing: "alert with a start" }));
+        let old = signed(Vendor::Alertmanager, br#"{"version":"3","groupKey":666}"#).receive();
+        assert_eq!(old, Err(Refused::Malformed { missing: "version 4 of the message" }));
+    }
+}

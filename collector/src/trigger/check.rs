@@ -91,3 +91,29 @@ fn equals_one(config: &HookConfig, given: &[u8]) -> Choice {
 fn authentic(right: Choice) -> Result<(), Refused> {
     if bool::from(right) { Ok(()) } else { Err(Refused::NotAuthentic) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::headers;
+    use super::*;
+
+    #[test]
+    fn a_header_that_came_twice_has_no_value() {
+        let mut headers = headers(&[("x-token", "a"), ("x-bytes", "b\tc")]);
+        assert_eq!(header_text(&headers, "X-Token"), Some("a"));
+        assert_eq!((header_text(&headers, "x-bytes"), header_text(&headers, "x-none")), (None, None));
+        headers.append("x-token", http::HeaderValue::from_static("a"));
+        assert_eq!(header(&headers, "x-token"), None);
+    }
+
+    /// RFC 4231 §4.3.
+    #[test]
+    fn the_mac_is_hmac_sha256() {
+        let expected = from_hex("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843").expect("hex");
+        let parts: [&[u8]; 2] = [b"what do ya want ", b"for nothing?"];
+        assert_eq!(mac(b"Jefe", &parts).finalize().into_bytes().to_vec(), expected);
+        assert_eq!(signed(&["wrong", "Jefe"], &parts, &[vec![], expected.clone()]), Ok(()));
+        assert_eq!(signed(&["wrong"], &parts, &[expected]), Err(Refused::NotAuthentic));
+        assert_eq!(signed::<&str>(&[], &parts, &[]), Err(Refused::NotAuthentic), "no secret is no way in");
+    }
+}

@@ -93,3 +93,71 @@ fn attribute(headers: &HeaderMap, name: &str) -> Option<String> {
     }
     String::from_utf8(bytes).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{HOOKS, SECRET, receive};
+    use super::super::{Trigger, Vendor};
+    use super::*;
+
+    fn of(more: &[(&str, &str)], body: &[u8]) -> Result<Received, Refused> {
+        let token = format!("Bearer {SECRET}");
+        receive(Vendor::CloudEvents, &HOOKS, &[more, &[("authorization", &token)]].concat(), body)
+    }
+
+    fn declared(more: &[(&str, &str)], body: &[u8]) -> Box<Trigger> {
+        let outcome = of(more, body);
+        let Ok(Received::Declare(trigger)) = outcome else { panic!("{outcome:?}") };
+        trigger
+    }
+
+    const BINARY: [(&str, &str); 5] = [
+        ("ce-specversion", "1.0"),
+        ("ce-type", "com.example.someevent"),
+        ("ce-id", "1234-1234-1234"),
+        ("ce-source", "/mycontext/subcontext"),
+        ("ce-time", "2018-04-05T03:56:24Z"),
+    ];
+
+    /// The HTTP protocol binding's examples (§3.1.4 and §3.2.3) are one event in both modes.
+    #[test]
+    fn both_modes_are_the_same_event() {
+        let json = ("content-type", "application/json; charset=utf-8");
+        let binary = declared(&[&BINARY[..], &[json]].concat(), br#"{"title":"t"}"#);
+        let structured = declared(
+            &[("content-type", "application/cloudevents+json; charset=utf-8")],
+            br#"{"specversion":"1.0","type":"com.example.someevent","time":"2018-04-05T03:56:24Z","id":"1234-1234-1234","source":"/mycontext/subcontext","datacontenttype":"application/json","data":{"title":"t"}}"#,
+        );
+        assert_eq!(binary, structured);
+        assert_eq!(binary.report.reported_at.map(|at| at.to_string()).as_deref(), Some("2018-04-05T03:56:24Z"));
+        let base64 = declared(
+            &[("content-type", "application/cloudevents+json")],
+            br#"{"specversion":"1.0","type":"com.example.someevent","time":"2018-04-05T03:56:24Z","id":"1234-1234-1234","source":"/mycontext/subcontext","data_base64":"eyJ0aXRsZSI6InQifQ=="}"#,
+        );
+        assert_eq!(base64, binary);
+        let other = declared(&[("ce-id", "1"), BINARY[0], BINARY[1], BINARY[3]], b"");
+        assert_ne!(other.key, binary.key);
+        assert_eq!(other.title.as_str(), "com.example.someevent", "without data, the type is its name");
+    }
+
+    /// HTTP protocol binding §3.1.3.2: `Euro € 😀` is sent as this.
+    #[test]
+    fn attributes_are_percent_decoded() {
+        let header = super::super::samples::headers(&[("ce-subject", "Euro%20%E2%82%AC%20%F0%9F%98%80"), ("ce-bad", "100%")]);
+        assert_eq!(attribute(&header, "subject").as_deref(), Some("Euro € 😀"));
+        assert_eq!(attribute(&header, "bad").as_deref(), Some("100%"));
+    }
+
+    #[test]
+    fn what_is_no_event_of_this_version_is_refused() {
+        for (without, _) in &BINARY[..4] {
+            let some: Vec<_> = BINARY.into_iter().filter(|(name, _)| name != without).collect();
+            assert!(matches!(of(&some, b""), Err(Refused::Malformed { .. })), "without {without}");
+        }
+        let old = [&[("ce-specversion", "0.3")], &BINARY[1..]].concat();
+        assert_eq!(of(&old, b""), Err(Refused::Malformed { missing: "specversion 1.0" }));
+        let batch = [("content-type", "application/cloudevents-batch+json")];
+        assert_eq!(of(&batch, b"[]"), Err(Refused::Malformed { missing: "event in JSON, one at a time" }));
+        assert_eq!(receive(Vendor::CloudEvents, &HOOKS, &BINARY, b""), Err(Refused::NotAuthentic));
+    }
+}

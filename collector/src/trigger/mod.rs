@@ -19,6 +19,8 @@ mod slack;
 mod standard;
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod samples;
 
 use std::fmt;

@@ -70,3 +70,36 @@ fn told(whole: Node<'_>) -> Told<'_> {
         ..Told::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Vendor;
+    use super::super::samples::{HOOKS, SECRET, receive, signed};
+    use super::*;
+    use crate::incident::Severity;
+
+    #[test]
+    fn the_token_stands_in_the_header_that_the_operator_named() {
+        let body = br#"{"action":"Create","alert":{"alertId":"a","message":"m","priority":"P4"}}"#;
+        let of = |named: &[(&str, &str)]| receive(Vendor::Opsgenie, &HOOKS, named, body);
+        let Ok(Received::Declare(trigger)) = of(&[("x-exhibit-token", SECRET)]) else { panic!("no declaration") };
+        assert_eq!((trigger.key.as_str(), trigger.severity), ("opsgenie:a", Severity::Sev4));
+        let bearer = format!("Bearer {SECRET}");
+        let wrong =
+            [("x-exhibit-token", &SECRET[1..]), ("x-other", SECRET), ("authorization", &bearer), ("x-exhibit-token", &bearer)];
+        for bad in wrong {
+            assert_eq!(of(&[bad]), Err(Refused::NotAuthentic), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_priority_that_is_raised_raises_the_severity_and_no_lower_one_lowers_it() {
+        let body = br#"{"action":"UpdatePriority","alert":{"alertId":"a","message":"m","oldPriority":"P3","priority":"P1","username":"ann"}}"#;
+        let Ok(Received::Update(update)) = signed(Vendor::Opsgenie, body).receive() else { panic!("no update") };
+        assert_eq!(update.note.as_str(), "Opsgenie: UpdatePriority to P1 by ann");
+        assert_eq!(update.wishes(Severity::Sev3).len(), 2, "a note and the severity");
+        assert_eq!(update.wishes(Severity::Sev1).len(), 1);
+        let lower = Update { severity: Some(Severity::Sev4), ..*update };
+        assert_eq!(lower.wishes(Severity::Sev3).len(), 1);
+    }
+}

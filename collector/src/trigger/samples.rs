@@ -20,6 +20,8 @@ pub(super) const SECRET: &str = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// The message of every delivery that has one.
 pub(super) const MESSAGE: &str = "msg_p5jXN8AQM9LWM0D4loKWxJek";
 
+static PLAYS: LazyLock<Plays> = LazyLock::new(Plays::built_in);
+
 /// Each vendor with a rotation of two secrets, of which the samples use the second; Grafana signs, with a time.
 pub(super) static HOOKS: LazyLock<HooksConfig> = LazyLock::new(|| {
     let secrets = format!(r#"secrets = ["whsec_{}", "{SECRET}"]"#, BASE64.encode(&[7; 32]));
@@ -51,12 +53,11 @@ pub(super) struct Sample {
 impl Sample {
     pub(super) fn receive(&self) -> Result<Received, Refused> {
         let delivery = Delivery { headers: &self.headers, body: &self.body, received: *RECEIVED };
-        super::receive(self.vendor, &HOOKS, &Plays::built_in(), &delivery)
+        super::receive(self.vendor, &HOOKS, &PLAYS, &delivery)
     }
 }
 
 pub(super) fn hook(vendor: Vendor, config: &HookConfig) -> Hook<'_> {
-    static PLAYS: LazyLock<Plays> = LazyLock::new(Plays::built_in);
     Hook { vendor, config, plays: &PLAYS, received: *RECEIVED }
 }
 
@@ -71,7 +72,7 @@ pub(super) fn headers(named: &[(&str, &str)]) -> HeaderMap {
 /// Receives what has just these headers.
 pub(super) fn receive(vendor: Vendor, hooks: &HooksConfig, named: &[(&str, &str)], body: &[u8]) -> Result<Received, Refused> {
     let headers = headers(named);
-    super::receive(vendor, hooks, &Plays::built_in(), &Delivery { headers: &headers, body, received: *RECEIVED })
+    super::receive(vendor, hooks, &PLAYS, &Delivery { headers: &headers, body, received: *RECEIVED })
 }
 
 /// A body as the vendor would send it.

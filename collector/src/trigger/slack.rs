@@ -120,3 +120,76 @@ fn play(hook: &Hook<'_>, word: &str) -> Result<Option<PlayName>, String> {
 fn is_pivot(word: &str) -> bool {
     word.split_once('=').is_some_and(|(kind, _)| PivotKind::ALL.iter().any(|known| known.as_str() == kind))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{self, HOOKS, headers, hook, signed};
+    use super::super::{HookConfig, Vendor};
+    use super::*;
+
+    /// Slack's documents: "Verifying requests from Slack".
+    #[test]
+    fn the_published_vector_is_right() {
+        let body = b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c";
+        let secrets = [Secret::new("8f742231b10e8888abcd99yyyzzz85a5")];
+        let headers = headers(&[
+            ("x-slack-request-timestamp", "1531420618"),
+            ("x-slack-signature", "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503"),
+        ]);
+        let at = |seconds: i128| {
+            let received = evidence_format::time::Timestamp::from_unix_nanoseconds(seconds * 1_000_000_000).expect("a time");
+            verify(&secrets, &Delivery { headers: &headers, body, received })
+        };
+        assert_eq!(at(1_531_420_618), Ok(()));
+        assert_eq!(at(1_531_420_618 + 301), Err(Refused::Stale { seconds: 301 }));
+    }
+
+    fn command(text: &str) -> Result<Received, Refused> {
+        let text: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+        let body = format!("team_id=T1&trigger_id=1.2.3&user_name=ann&channel_name=sec&command=%2Fincident&text={text}");
+        signed(Vendor::Slack, body.as_bytes()).receive()
+    }
+
+    #[test]
+    fn a_command_declares_what_was_typed() {
+        let Ok(Received::Declare(trigger)) =
+            command("sev2 leaked-secret Deploy key in a public gist  access-key=AKIAIOSFODNN7EXAMPLE")
+        else {
+            panic!("no declaration")
+        };
+        assert_eq!((trigger.title.as_str(), trigger.play.as_str()), ("Deploy key in a public gist", "leaked-secret"));
+        assert_eq!((trigger.severity, trigger.by.as_str()), (Severity::Sev2, "ann (Slack)"));
+        assert_eq!(trigger.pivots.len(), 1);
+        let Ok(Received::Declare(trigger)) = command("deploy &lt;key&gt; a=b &amp; c") else { panic!("no declaration") };
+        assert_eq!((trigger.title.as_str(), trigger.play.as_str()), ("deploy <key> a=b & c", "general"));
+        assert_eq!(trigger.severity, HookConfig::default().default_severity.0);
+    }
+
+    #[test]
+    fn a_command_that_is_wrong_is_answered_so_that_a_person_reads_it() {
+        for (text, said) in [
+            ("", "Declare an incident"),
+            ("help", "Declare an incident"),
+            ("sev2 leaked-secret", "Declare an incident"),
+            ("sev7 Key", "is not a severity"),
+            ("sev2 leaked-secrets Key", "leaked-secret"),
+            ("sev2 Key token=ghp_0123456789", "looks like a secret itself"),
+        ] {
+            let Ok(Received::Answer(answer)) = command(text) else { panic!("{text}: no answer") };
+            assert!(answer.body.contains(said) && answer.body.contains("ephemeral"), "{text}: {}", answer.body);
+            assert!(!answer.body.contains("0123456789"), "{}", answer.body);
+        }
+    }
+
+    #[test]
+    fn handshakes_are_answered_only_if_they_are_authentic() {
+        let body = br#"{"token":"Jhj5dZrVaK7ZwHHjRyZWjbDl","challenge":"3eZbrw1aB","type":"url_verification"}"#;
+        let Ok(Received::Answer(answer)) = signed(Vendor::Slack, body).receive() else { panic!("no answer") };
+        assert_eq!(answer.body, "3eZbrw1aB");
+        assert_eq!(samples::receive(Vendor::Slack, &HOOKS, &[], body), Err(Refused::NotAuthentic));
+        let check = signed(Vendor::Slack, b"ssl_check=1&token=x").receive();
+        assert_eq!(check, Ok(Received::Ignored { why: "Slack looks at the certificate" }));
+        assert_eq!(reply("a <b> & c").body, r#"{"response_type":"ephemeral","text":"a &lt;b&gt; &amp; c"}"#);
+        assert!(play(&hook(Vendor::Slack, &HookConfig::default()), "ci-token").expect("a play").is_some());
+    }
+}
