@@ -26,6 +26,7 @@ use super::error::{Code, Problem};
 use super::incidents::Capture;
 use super::openapi::Time;
 use super::query::Query;
+use super::shapes::CoverageShape;
 use crate::incident::{Incident, Line};
 use crate::pipeline::{Attached, Attaching, Content};
 use crate::plan::Plan;
@@ -52,7 +53,7 @@ pub(super) struct Listed {
     sealed_at: Timestamp,
     /// Bytes of its tar.
     size: u64,
-    #[schema(value_type = Object)]
+    #[schema(value_type = CoverageShape)]
     coverage: Summary,
 }
 

@@ -92,31 +92,38 @@ async fn declare(api: &Api, trigger: Trigger) -> Result<Outcome, Problem> {
     Ok(if new { Outcome::Declared(id) } else { Outcome::Known(id) })
 }
 
-/// Writes down what a vendor says about an incident that it has declared.
+/// Writes down what a vendor says about an incident that it has declared, once for each delivery that has an id.
 async fn change(api: &Api, vendor: Vendor, update: Update) -> Result<Outcome, Problem> {
-    let Some(id) = api.ledger().declared_by_key(&update.key).await? else {
-        return match update.otherwise {
-            Some(trigger) => declare(api, *trigger).await,
-            None => Ok(Outcome::Ignored("about an incident that was not declared here")),
-        };
-    };
-    Span::current().record("incident", id.as_str());
     let delivery = update.delivery.as_ref().map(|delivery| format!("{} delivery {delivery}", vendor.name()));
-    if let Some(delivery) = &delivery
-        && api.ledger().declared_by_key(delivery).await?.is_some()
-    {
-        return Ok(Outcome::Known(id));
+    let known = api.ledger().declared_by_key(&update.key).await?;
+    let outcome = match (known, update.otherwise) {
+        (None, None) => return Ok(Outcome::Ignored("about an incident that was not declared here")),
+        (None, Some(trigger)) => declare(api, *trigger).await?,
+        (Some(id), otherwise) => {
+            Span::current().record("incident", id.as_str());
+            if let Some(delivery) = &delivery
+                && api.ledger().declared_by_key(delivery).await?.is_some()
+            {
+                return Ok(Outcome::Known(id));
+            }
+            note(api, &id, Update { otherwise, ..update }).await?;
+            Outcome::Updated(id)
+        }
+    };
+    if let (Some(delivery), Outcome::Declared(id) | Outcome::Updated(id)) = (&delivery, &outcome) {
+        api.ledger().remember(delivery, id).await?; // after it is written: sent again, it is rather told twice than lost
     }
-    let wishes = update.wishes(api.pipeline().incident(&id).await?.severity);
-    match api.pipeline().grant(&id, &update.by, &wishes).await {
+    Ok(outcome)
+}
+
+async fn note(api: &Api, id: &IncidentId, update: Update) -> Result<(), Problem> {
+    let wishes = update.wishes(api.pipeline().incident(id).await?.severity);
+    match api.pipeline().grant(id, &update.by, &wishes).await {
         // a closed incident keeps its severity, and what was said about it is noted
-        Err(DeclareError::Refused(_)) => api.pipeline().grant(&id, &update.by, &[Wish::Note { text: update.note }]).await?,
+        Err(DeclareError::Refused(_)) => api.pipeline().grant(id, &update.by, &[Wish::Note { text: update.note }]).await?,
         granted => granted?,
     };
-    if let Some(delivery) = delivery {
-        api.ledger().remember(&delivery, &id).await?; // after it is written: sent again, it is rather told twice than lost
-    }
-    Ok(Outcome::Updated(id))
+    Ok(())
 }
 
 fn told(outcome: Outcome) -> Told {

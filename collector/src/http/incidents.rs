@@ -21,6 +21,7 @@ use super::error::{Code, Problem};
 use super::openapi::{SeverityText, StatusText, Time};
 use super::query::Query;
 use super::routes::DECIDERS;
+use super::shapes::{AffectsShape, EvidenceCountShape, ReportShape, ViewShape};
 use crate::clock;
 use crate::incident::view::View;
 use crate::incident::{
@@ -63,11 +64,11 @@ pub(super) struct Declare {
     started: Option<Timestamp>,
     /// The initial report.
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = ReportShape)]
     report: Report,
     /// What may be affected.
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = AffectsShape)]
     affects: Affects,
     /// What to look for in particular, such as `user=mallory`.
     #[serde(default)]
@@ -140,7 +141,7 @@ pub(super) struct Patch {
     roles: BTreeMap<Role, Option<Name>>,
     /// Members that are given take the place of those of the initial report.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<ReportShape>)]
     report: Option<Report>,
     /// Answers that are given take the place of those that were.
     #[serde(default)]
@@ -211,7 +212,7 @@ pub(super) struct Listed {
     declared_by: Name,
     #[schema(value_type = String)]
     play: PlayName,
-    #[schema(value_type = Object)]
+    #[schema(value_type = EvidenceCountShape)]
     evidence: EvidenceCount,
 }
 
@@ -242,7 +243,7 @@ pub(super) struct Full {
     #[schema(value_type = String)]
     id: IncidentId,
     #[serde(flatten)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = ViewShape)]
     view: View,
     passes: Vec<Pass>,
 }
@@ -259,7 +260,7 @@ pub(super) struct Glance {
     status: Status,
     #[schema(value_type = Time)]
     declared_at: Timestamp,
-    #[schema(value_type = Object)]
+    #[schema(value_type = EvidenceCountShape)]
     evidence: EvidenceCount,
     passes: Vec<Pass>,
 }
@@ -280,7 +281,7 @@ pub(super) struct Pass {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Changed {
     changes: Vec<ChangeView>,
-    #[schema(value_type = Object)]
+    #[schema(value_type = ViewShape)]
     incident: View,
 }
 

@@ -24,6 +24,7 @@ mod openapi;
 mod query;
 mod routes;
 mod server;
+mod shapes;
 #[cfg(test)]
 mod tests;
 mod timeline;

@@ -16,6 +16,7 @@ use super::Api;
 use super::body::Json;
 use super::error::Problem;
 use super::query::Query;
+use super::shapes::RowShape;
 use crate::incident::Incident;
 use crate::timeline::{Cursor, Filter, Read, Row, page};
 
@@ -32,7 +33,7 @@ const BATCHES_WAITING_MAX: usize = 2;
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = TimelinePage)]
 pub(super) struct Page {
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<RowShape>)]
     rows: Vec<Row>,
     /// What to give as `cursor` for the next page; absent behind the last.
     #[serde(skip_serializing_if = "Option::is_none")]
