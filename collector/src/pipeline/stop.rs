@@ -97,6 +97,15 @@ mod tests {
     }
 
     #[test]
+    fn the_wish_reads_back_from_the_journal() {
+        let json = serde_json::to_string(&Change::CaptureStopped {}).expect("JSON");
+        assert_eq!(json, r#"{"type":"capture.stopped"}"#);
+        assert_eq!(serde_json::from_str::<Change>(&json).expect("it reads back"), Change::CaptureStopped {});
+        assert!(serde_json::from_str::<Change>(r#"{"type":"capture.stopped","x":1}"#).is_err(), "an unknown field");
+        assert!(Change::CaptureStopped {}.summary().starts_with("captures stopped"));
+    }
+
+    #[test]
     fn what_is_asked_for_after_a_stop_is_captured() {
         let key = |ask: usize| PassKey {
             incident: "INC-1".parse().expect("an id"),
