@@ -46,6 +46,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["timeline"],
             &["pipeline"],
             &["app"],
+            &["http"],
             &["cli"],
         ],
     ),

@@ -1,5 +1,6 @@
 //! What the whole-product tests share: where things are, how programs are started, and how a test says that it was skipped.
 
+pub mod api;
 pub mod aws;
 pub mod disk;
 mod holding;

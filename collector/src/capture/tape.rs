@@ -15,8 +15,8 @@ use crate::sources::context::{Tape, TapeError};
 use crate::store::blobs::Blobs;
 use crate::store::ledger::{Ledger, LedgerError, PageRow, PassKey};
 
-/// Compression of pages that wait to be sealed: the least, for they are compressed again.
-const LEVEL: i32 = 1;
+/// Compression of pages that wait to be sealed: hardly any, for they are compressed again.
+const LEVEL: i32 = -5;
 /// Between two attempts to store a page. Storage that is full stays so until somebody makes room.
 const RETRY_EVERY: Duration = Duration::from_secs(2);
 

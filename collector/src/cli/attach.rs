@@ -51,6 +51,7 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
         incident: arguments.incident.clone(),
         content,
         name: arguments.name.clone().or(name),
+        content_type: None,
         by: global.by(),
         meter: Arc::clone(&meter),
     };

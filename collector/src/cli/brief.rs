@@ -4,9 +4,8 @@ use anyhow::Result;
 use clap::Args;
 use evidence_format::id::IncidentId;
 
-use super::times::seconds;
 use super::{Global, incident_or_only, out, out_json};
-use crate::incident::{Incident, brief};
+use crate::incident::brief;
 
 /// Prints an update in the runbook's form: what is known, and what is not
 ///
@@ -28,20 +27,10 @@ pub(super) struct Arguments {
 pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     let app = global.open().await?;
     let id = incident_or_only(&app, arguments.incident.as_ref()).await?;
-    let incident = to_the_second(app.pipeline.incident(&id).await?);
+    let incident = brief::to_the_second(app.pipeline.incident(&id).await?);
     let text = if arguments.external { brief::external(&incident) } else { brief::internal(&incident) };
     if !global.json {
         return out(&text);
     }
     out_json(&serde_json::json!({"incident": id, "external": arguments.external, "text": text}))
-}
-
-/// A brief is for people.
-fn to_the_second(incident: Incident) -> Incident {
-    Incident {
-        declared_at: seconds(incident.declared_at),
-        started: incident.started.map(seconds),
-        next_update: incident.next_update.map(seconds),
-        ..incident
-    }
 }

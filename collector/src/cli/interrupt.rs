@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// 128 and the number of SIGINT, as shells have it.
-const INTERRUPTED: i32 = 130;
+pub(super) const INTERRUPTED: i32 = 130;
 
 /// A token that the first Ctrl-C, or a service manager's SIGTERM, cancels.
 pub(super) fn token() -> io::Result<CancellationToken> {

@@ -13,12 +13,14 @@ mod note;
 mod plan;
 mod plays;
 mod reference;
+mod serve;
 mod settle;
 mod sources;
 mod status;
 mod table;
 mod timeline;
 mod times;
+mod token;
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -93,6 +95,8 @@ enum Command {
     Plan(plan::Arguments),
     Plays(plays::Arguments),
     Sources(sources::Arguments),
+    Serve(serve::Arguments),
+    Token(token::Arguments),
     Completions(reference::CompletionsArguments),
     Man(reference::ManArguments),
 }
@@ -103,14 +107,24 @@ enum Command {
 /// What went wrong, for people.
 pub fn run() -> Result<()> {
     let Cli { global, command } = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
-    let filter = EnvFilter::try_from_env("EXHIBIT_LOG").unwrap_or_else(|_| EnvFilter::new("warn,aws_config=error"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    log(&command);
     // kube's, reqwest's and the AWS SDK's TLS all take this one
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
     let done = runtime.block_on(dispatch(&global, command));
     runtime.shutdown_background(); // a request that hangs keeps nobody waiting
     done
+}
+
+/// Logs to standard error: what is wrong, and of a service also what it does.
+fn log(command: &Command) {
+    let (default, json) = match command {
+        Command::Serve(arguments) => ("warn,collector=info,aws_config=error", arguments.log_json),
+        _ => ("warn,aws_config=error", false),
+    };
+    let filter = EnvFilter::try_from_env("EXHIBIT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    if json { subscriber.json().init() } else { subscriber.init() }
 }
 
 /// Says what is wrong with the command line, which may hold what an attacker wrote: a terminal must not obey it.
@@ -139,6 +153,8 @@ async fn dispatch(global: &Global, command: Command) -> Result<()> {
         Command::Plan(arguments) => plan::run(global, &arguments).await,
         Command::Plays(arguments) => plays::run(global, &arguments).await,
         Command::Sources(arguments) => sources::run(global, &arguments).await,
+        Command::Serve(arguments) => serve::run(global, &arguments).await,
+        Command::Token(arguments) => token::run(global, arguments).await,
         Command::Completions(arguments) => reference::completions(&arguments),
         Command::Man(arguments) => reference::man(&arguments),
     }

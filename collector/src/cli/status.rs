@@ -122,6 +122,10 @@ fn reason(row: &PassRow, entries: &[Entry]) -> String {
         }
         _ => None,
     });
+    let is_stopped = entries.iter().any(|entry| matches!(entry.change, Change::CaptureStopped {}));
+    if said.is_none() && is_stopped {
+        return "stopped".to_owned();
+    }
     said.unwrap_or_else(|| "nothing to ask: `exhibit sources check` says why".to_owned())
 }
 

@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use evidence_format::time::Timestamp;
+
 use super::Incident;
 use super::report::Answer;
 use super::severity::Role;
@@ -11,6 +13,24 @@ use super::text::or;
 
 /// What stands where nobody has said anything.
 const NOT_SET: &str = "not set";
+
+/// Nanoseconds of a second.
+const SECOND: i128 = 1_000_000_000;
+
+/// The incident as an update tells of it: people see no fractions of seconds.
+#[must_use]
+pub fn to_the_second(incident: Incident) -> Incident {
+    let seconds = |time: Timestamp| {
+        let whole = time.unix_nanoseconds().div_euclid(SECOND) * SECOND;
+        Timestamp::from_unix_nanoseconds(whole).unwrap_or(time)
+    };
+    Incident {
+        declared_at: seconds(incident.declared_at),
+        started: incident.started.map(seconds),
+        next_update: incident.next_update.map(seconds),
+        ..incident
+    }
+}
 
 /// The internal update: the runbook's fields, in its order.
 #[must_use]

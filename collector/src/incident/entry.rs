@@ -142,6 +142,9 @@ pub enum Change {
     /// Evidence is asked for: at the declaration, or once more.
     #[serde(rename = "capture.asked")]
     CaptureAsked { ask: Box<CaptureAsk> },
+    /// Captures that were asked for are ended: what is there is sealed.
+    #[serde(rename = "capture.stopped")]
+    CaptureStopped {},
     /// What is to be captured was decided.
     #[serde(rename = "capture.planned")]
     CapturePlanned { window: Option<Window>, passes: u64, steps: u64, left_out: u64, unavailable: Vec<SourceName> },
@@ -241,6 +244,7 @@ impl Change {
             Self::Note { .. } => "note",
             Self::Attached { .. } => "evidence.attached",
             Self::CaptureAsked { .. } => "capture.asked",
+            Self::CaptureStopped {} => "capture.stopped",
             Self::CapturePlanned { .. } => "capture.planned",
             Self::CaptureStarted { .. } => "capture.started",
             Self::CaptureFailed { .. } => "capture.failed",

@@ -80,6 +80,7 @@ fn of_custody(change: &Change) -> String {
     match change {
         Change::Attached { name, bytes, sha256, .. } => format!("attached {name} ({bytes} bytes, {sha256})"),
         Change::CaptureAsked { ask } => format!("evidence asked for{}", of_sources(&ask.sources)),
+        Change::CaptureStopped {} => "captures stopped: what is there is sealed, and nothing more is begun".to_owned(),
         Change::CapturePlanned { passes, steps, left_out, unavailable, .. } => {
             let names: Vec<String> = unavailable.iter().map(ToString::to_string).collect();
             let without = if names.is_empty() { String::new() } else { format!(", without {}", names.join(", ")) };

@@ -56,6 +56,8 @@ pub struct Attaching {
     pub content: Content,
     /// Its name for people; `None` is the file's.
     pub name: Option<Line>,
+    /// What whoever sent it says that it is; `None` if nobody does.
+    pub content_type: Option<Line>,
     /// Who attaches it.
     pub by: Name,
     /// Told the bytes that are read.
@@ -258,7 +260,7 @@ impl Pipeline {
 
 /// Reads what is to be attached into a draft.
 fn draft(scratch: &Scratch, attaching: Attaching) -> Result<Drafted, AttachError> {
-    let Attaching { content, name, by, meter, .. } = attaching;
+    let Attaching { content, name, content_type, by, meter, .. } = attaching;
     match content {
         Content::File(path) => {
             let target = target(&path)?;
@@ -270,7 +272,8 @@ fn draft(scratch: &Scratch, attaching: Attaching) -> Result<Drafted, AttachError
             let (path, bytes, sha256) = spool(scratch, &mut stream, &name, &meter)?;
             let target = target(&path)?;
             let mut plan = files::plan(std::slice::from_ref(&target));
-            plan.steps[0].what = format!("stream, attached as {name}");
+            let kind = content_type.map(|kind| format!(", said to be {kind}")).unwrap_or_default();
+            plan.steps[0].what = format!("stream, attached as {name}{kind}");
             let drafted = draft_file(scratch, &target, plan, name, by, &Meter::default())?;
             let same = (drafted.attachment.bytes, drafted.attachment.sha256) == (bytes, sha256);
             if same { Ok(drafted) } else { Err(AttachError::Changed { path }) }

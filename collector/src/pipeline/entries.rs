@@ -42,7 +42,15 @@ impl Pipeline {
     /// # Errors
     /// See [`PipelineError`].
     pub async fn entries(&self, id: &IncidentId) -> Result<Vec<Entry>, PipelineError> {
-        self.parts.ledger.entries(id, 0).await?.into_iter().map(entry).collect()
+        self.entries_after(id, 0).await
+    }
+
+    /// The entries of a journal behind the one of number `seq`; 0 is all.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub async fn entries_after(&self, id: &IncidentId, seq: u64) -> Result<Vec<Entry>, PipelineError> {
+        self.parts.ledger.entries(id, seq).await?.into_iter().map(entry).collect()
     }
 
     /// Writes what follows from nothing but itself at the end of a journal, for a person.

@@ -9,12 +9,14 @@ use crate::store::ledger::PassKey;
 
 /// The meters of the passes that run.
 #[derive(Clone, Debug, Default)]
-pub struct Meters(Arc<Mutex<BTreeMap<String, Arc<Meter>>>>);
+pub struct Meters(Arc<Mutex<BTreeMap<PassKey, Arc<Meter>>>>);
 
 /// A pass that runs, and what it has taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watched {
-    /// The source.
+    /// The pass.
+    pub pass: PassKey,
+    /// Its source, and its number if it is not the first: for people.
     pub source: String,
     /// Pages, or probes.
     pub pages: u64,
@@ -25,26 +27,27 @@ pub struct Watched {
 impl Meters {
     pub(super) fn begin(&self, key: &PassKey) -> Arc<Meter> {
         let meter = Arc::new(Meter::default());
-        self.all().insert(name(key), Arc::clone(&meter));
+        self.all().insert(key.clone(), Arc::clone(&meter));
         meter
     }
 
     pub(super) fn end(&self, key: &PassKey) {
-        self.all().remove(&name(key));
+        self.all().remove(key);
     }
 
     /// All passes that run now.
     #[must_use]
     pub fn watch(&self) -> Vec<Watched> {
-        let read = |(name, meter): (&String, &Arc<Meter>)| Watched {
-            source: name.clone(),
+        let read = |(key, meter): (&PassKey, &Arc<Meter>)| Watched {
+            pass: key.clone(),
+            source: name(key),
             pages: meter.pages.load(Ordering::Relaxed),
             bytes: meter.bytes.load(Ordering::Relaxed),
         };
         self.all().iter().map(read).collect()
     }
 
-    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Meter>>> {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<PassKey, Arc<Meter>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

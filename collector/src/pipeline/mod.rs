@@ -13,6 +13,7 @@ mod meters;
 mod numbers;
 mod planning;
 mod scratch;
+mod stop;
 mod turn;
 
 use std::io;
@@ -24,6 +25,7 @@ use agent::key::KeyFile;
 use evidence_format::coverage::Window;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, instrument, warn};
@@ -229,6 +231,10 @@ impl Pipeline {
         if row.state == PassState::Waiting && self.stop.is_cancelled() {
             return Err(PipelineError::Stopped);
         }
+        if row.state == PassState::Waiting && self.is_stopped(&key).await? {
+            self.parts.ledger.set_state(&key, PassState::Failed).await?;
+            return Ok(());
+        }
         let Some((plan, pass)) = self.planned(&row, source).await? else { return Ok(()) };
         let sealed = match self.sealed(&key).await? {
             Some(sealed) => sealed,
@@ -257,6 +263,9 @@ impl Pipeline {
         }
         let preface = self.preface(row, plan, pass).await?;
         let meter = self.meters.begin(key);
+        let stop = self.stop.child_token();
+        let mut watching = JoinSet::new(); // ends with this pass
+        watching.spawn(self.clone().stop_when_told(key.clone(), stop.clone()));
         let task = Task {
             incident: &key.incident,
             key,
@@ -264,7 +273,7 @@ impl Pipeline {
             source,
             preface: &preface,
             deadline: deadline(plan, &attempts),
-            stop: &self.stop,
+            stop: &stop,
             meter: &meter,
         };
         let captured = capture::run(&self.parts, &task).await?;

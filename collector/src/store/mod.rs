@@ -8,7 +8,7 @@ pub mod database;
 pub mod jobs;
 pub mod ledger;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 /// Runs what waits for a disk where that is no harm.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -4,7 +4,9 @@
 //! hostile text, shown with care and believed by nobody; the record is the evidence.
 
 mod derive;
+mod page;
 mod read;
 
 pub use derive::{DeriveError, derive};
+pub use page::{Cursor, Page, ParsePlaceError, page};
 pub use read::{Filter, Read, Row};

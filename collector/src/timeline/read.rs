@@ -76,9 +76,9 @@ impl<'l> Read<'l> {
             (entry, _) => entry.is_some(),
         };
         if entry_first {
-            return Ok(self.entries.next().map(of_entry));
+            return Ok(self.entries.next().map(Row::of_entry));
         }
-        Ok(self.facts.pop_front().map(of_fact))
+        Ok(self.facts.pop_front().map(Row::of_fact))
     }
 
     async fn more(&mut self) -> Result<(), LedgerError> {
@@ -93,7 +93,7 @@ impl<'l> Read<'l> {
 }
 
 impl Filter {
-    fn takes(&self, time: Timestamp, kind: &str, summary: &str) -> bool {
+    pub(super) fn takes(&self, time: Timestamp, kind: &str, summary: &str) -> bool {
         let in_time = self.from.is_none_or(|from| from <= time) && self.until.is_none_or(|until| time < until);
         let of_kind = self.kinds.is_empty() || self.kinds.iter().any(|begin| kind.starts_with(begin.as_str()));
         let contains = |text: &String| summary.to_lowercase().contains(&text.to_lowercase());
@@ -101,17 +101,22 @@ impl Filter {
     }
 }
 
-fn of_entry(entry: Entry) -> Row {
-    Row {
-        time: entry.at,
-        kind: entry.kind().to_owned(),
-        summary: entry.summary(),
-        by: Some(entry.by.to_string()),
-        evidence: entry.evidence(),
+impl Row {
+    /// The line of an entry.
+    #[must_use]
+    pub fn of_entry(entry: Entry) -> Self {
+        Self {
+            time: entry.at,
+            kind: entry.kind().to_owned(),
+            summary: entry.summary(),
+            by: Some(entry.by.to_string()),
+            evidence: entry.evidence(),
+        }
     }
-}
 
-fn of_fact(row: FactRow) -> Row {
-    let evidence = Evidence { bundle: row.bundle, item: Some(row.fact.item), record: Some(row.fact.record) };
-    Row { time: row.fact.time, kind: row.fact.kind, summary: row.fact.summary, by: None, evidence: Some(evidence) }
+    /// The line of a fact.
+    pub(super) fn of_fact(row: FactRow) -> Self {
+        let evidence = Evidence { bundle: row.bundle, item: Some(row.fact.item), record: Some(row.fact.record) };
+        Self { time: row.fact.time, kind: row.fact.kind, summary: row.fact.summary, by: None, evidence: Some(evidence) }
+    }
 }

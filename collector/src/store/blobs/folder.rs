@@ -145,7 +145,8 @@ impl Folder {
 
     /// Makes sure that files can be written, synced, named and removed.
     pub(super) fn check(&self) -> Result<(), BlobError> {
-        let key = format!("{UNFINISHED}/check");
+        // its own name: another process that opens the folder now does the same
+        let key = format!("{UNFINISHED}/check-{}", random_name().map_err(|cause| BlobError::of_io("write", UNFINISHED, cause))?);
         self.put(&key, b"".as_slice())?;
         self.delete(&key)
     }
@@ -174,9 +175,7 @@ struct Unfinished {
 impl Unfinished {
     fn create(root: &Path) -> io::Result<Self> {
         loop {
-            let mut name = [0; 16];
-            getrandom::fill(&mut name)?;
-            let path = root.join(UNFINISHED).join(HEXLOWER.encode(&name));
+            let path = root.join(UNFINISHED).join(random_name()?);
             let file = OpenOptions::new().write(true).create_new(true).mode(OBJECT_MODE).open(&path)?;
             file.lock()?;
             if path.exists() {
@@ -190,6 +189,12 @@ impl Drop for Unfinished {
     fn drop(&mut self) {
         drop(fs::remove_file(&self.path)); // else the next start removes it
     }
+}
+
+fn random_name() -> io::Result<String> {
+    let mut name = [0; 16];
+    getrandom::fill(&mut name)?;
+    Ok(HEXLOWER.encode(&name))
 }
 
 fn is_same(path: &Path, content: &(impl Content + ?Sized)) -> io::Result<bool> {

@@ -16,6 +16,7 @@ pub use config::{BlobsConfig, LockConfig, LockMode, RetentionConfig, S3Config, S
 pub use error::BlobError;
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 use s3::{S3, Source};
 use tokio::io::AsyncWriteExt;
 
@@ -179,6 +180,33 @@ impl Blobs {
         let key = key.to_owned();
         let chunks = object.into_stream().map_err(move |cause| BlobError::of_store("read", &key, cause)).boxed();
         Ok(Reading { bytes, chunks })
+    }
+
+    /// The bytes `range` of the object `key`, piece by piece; there is at least one.
+    ///
+    /// # Errors
+    /// [`BlobError::NotFound`], and failures of the store.
+    pub async fn open_range(&self, key: &str, range: Range<u64>) -> Result<Reading, BlobError> {
+        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+        let object = self.reader.get_opts(&object_path(key)?, options).await;
+        let object = object.map_err(|cause| BlobError::of_store("read", key, cause))?;
+        let bytes = object.range.end - object.range.start;
+        let key = key.to_owned();
+        let chunks = object.into_stream().map_err(move |cause| BlobError::of_store("read", &key, cause)).boxed();
+        Ok(Reading { bytes, chunks })
+    }
+
+    /// Asks the store for something, whatever it is. For those who look whether it answers.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn answers(&self) -> Result<(), BlobError> {
+        if let Place::Folder(folder) = &self.place {
+            let (root, location) = (folder.root().to_owned(), self.locate(""));
+            let looked = blocking(move || std::fs::read_dir(root)).await;
+            return looked.map(|_| ()).map_err(|cause| BlobError::OpenFolder { path: location.into(), cause });
+        }
+        self.exists("answers").await.map(|_| ())
     }
 
     /// True if there is an object `key`.

@@ -19,9 +19,9 @@ const ACQUIRE_SECONDS_MAX: u64 = 5;
 const MIGRATIONS_LOCK: &str = "SELECT pg_advisory_xact_lock(28561362487765364)";
 
 /// Settings of each SQLite connection. The timeout comes first: the others may have to wait. `WAL` lets readers go on while one
-/// writes; `FULL` syncs it at every commit, so a commit outlives a power cut. 64 MiB of cache keep the indexes of a large timeline
+/// writes; `FULL` syncs it at every commit, so a commit outlives a power cut. 32 MiB of cache keep the indexes of a large timeline
 /// from being read again for each row.
-const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY";
+const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY";
 
 impl Database {
     /// Opens the database at `url`, `sqlite:///path/to/exhibit.db` (created if absent) or `postgres://user@host/name`.
@@ -111,7 +111,8 @@ fn pool(engine: Engine, mut url: Url, connections_max: u32) -> Result<AnyPool, s
         }
         options = options
             .after_connect(|connection, _| Box::pin(async move { connection.execute(SQLITE_SETTINGS).await.map(drop) }))
-            .after_release(|connection, _| Box::pin(is_usable(connection)));
+            .after_release(|connection, _| Box::pin(is_usable(connection)))
+            .test_before_acquire(false); // it is no server that could have gone away
     }
     Ok(options.connect_lazy_with(AnyConnectOptions::from_url(&url)?.disable_statement_logging()))
 }

@@ -82,6 +82,33 @@ impl Ledger {
             .await
     }
 
+    /// The incident that was declared with this key, or that the key was remembered for.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn declared_by_key(&self, idempotency_key: &str) -> Result<Option<IncidentId>, LedgerError> {
+        let digest = Digest::of(idempotency_key.as_bytes()).hex();
+        let digest = Some(digest.as_str());
+        self.db.read("look for a declaration", |mut db| async move { declared_by(&mut db, digest).await }).await
+    }
+
+    /// Remembers `incident` by one more key, such as that of a message about it. The first one that a key is remembered for stays.
+    ///
+    /// # Errors
+    /// [`LedgerError::UnknownIncident`], and failures of the database.
+    pub async fn remember(&self, key: &str, incident: &IncidentId) -> Result<(), LedgerError> {
+        let digest = &Digest::of(key.as_bytes()).hex();
+        self.db
+            .write("remember a message", |mut db, _| async move {
+                count_entries(&mut db, incident).await?;
+                let insert =
+                    "INSERT INTO declarations (key_digest, incident) VALUES ($1, $2) ON CONFLICT (key_digest) DO NOTHING";
+                execute(&mut db, query(insert).bind(digest.as_str()).bind(incident.as_str())).await?;
+                Ok((db, ()))
+            })
+            .await
+    }
+
     /// Appends to the journal of `incident`, which must have `expected_seq` entries: those that the caller has decided upon.
     ///
     /// # Errors
@@ -169,7 +196,7 @@ pub(super) async fn draw(db: &mut AnyConnection, name: &str) -> Result<i64, sqlx
     get(&query(upsert).bind(name).fetch_one(db).await?, "last")
 }
 
-async fn count_entries(db: &mut AnyConnection, incident: &IncidentId) -> Result<u64, Failure> {
+pub(super) async fn count_entries(db: &mut AnyConnection, incident: &IncidentId) -> Result<u64, Failure> {
     let select = "SELECT entries FROM incidents WHERE id = $1";
     let count = first(db, query(select).bind(incident.as_str()), |row| number(row, "entries")).await?;
     count.ok_or_else(|| LedgerError::UnknownIncident(incident.clone()).into())

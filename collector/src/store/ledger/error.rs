@@ -3,7 +3,7 @@
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, KeyId};
 
-use super::{Failure, PassKey, Pending};
+use super::{Failure, PassKey, Pending, TokenId};
 use crate::store::database::DatabaseError;
 
 /// A call to the ledger failed. Nothing of what it was to change has changed.
@@ -77,6 +77,12 @@ pub enum LedgerError {
     /// Only what was announced can be committed.
     #[error("bundle {0} was not announced")]
     NotAnnounced(Digest),
+    /// Its id is random, so somebody has chosen it.
+    #[error("there is another token {0} already")]
+    TokenExists(TokenId),
+    /// Nobody has added it.
+    #[error("there is no token {0}")]
+    UnknownToken(TokenId),
 
     /// The database could not be asked.
     #[error(transparent)]

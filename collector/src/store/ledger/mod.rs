@@ -14,6 +14,8 @@ mod passes;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tokens;
+mod totals;
 
 pub use bundles::BundleRow;
 pub use entries::{Declared, Entry, EntryRow};
@@ -22,6 +24,8 @@ pub use facts::{Comparison, Fact, FactCursor, FactFilter, FactPage, FactRow, Par
 pub use pages::{EndedStep, PageRow};
 pub use passes::{NewPass, PassKey, PassKind, PassRow, PassState};
 pub use stream::{Pending, Place};
+pub use tokens::{ParseTokenError, TokenId, TokenRole, TokenRow};
+pub use totals::Totals;
 
 use super::database::Database;
 
@@ -29,7 +33,10 @@ use super::database::Database;
 type Failure = super::database::Failure<LedgerError>;
 
 /// The tables, as one set of SQL for both databases.
-const MIGRATIONS: &[(&str, &str)] = &[("ledger", include_str!("../../../migrations/0001_ledger.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("ledger", include_str!("../../../migrations/0001_ledger.sql")),
+    ("tokens", include_str!("../../../migrations/0002_tokens.sql")),
+];
 
 /// The name of the table in which it stands which migrations were made. Not sqlx's own, which others in the same database use.
 const MIGRATIONS_TABLE: &str = "ledger_migrations";
@@ -51,6 +58,19 @@ impl Ledger {
         let db = Database::open(url).await?;
         db.migrate(MIGRATIONS_TABLE, MIGRATIONS).await?;
         Ok(Self { db })
+    }
+
+    /// Asks the database for nothing. For those who look whether it answers.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn answers(&self) -> Result<(), LedgerError> {
+        self.db
+            .read(
+                "ask the database for nothing",
+                |mut db| async move { sqlx::query("SELECT 1").execute(&mut *db).await.map(|_| ()) },
+            )
+            .await
     }
 
     /// Closes all connections. On SQLite the last process to do so leaves one file, without its write-ahead log.

@@ -70,7 +70,7 @@ impl PassKind {
 }
 
 impl PassState {
-    const ALL: [(Self, &str); 4] =
+    pub(super) const ALL: [(Self, &str); 4] =
         [(Self::Waiting, "waiting"), (Self::Capturing, "capturing"), (Self::Sealed, "sealed"), (Self::Failed, "failed")];
 
     /// The word for it, in the ledger and in APIs.

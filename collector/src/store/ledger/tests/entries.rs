@@ -41,6 +41,19 @@ pub(super) async fn the_same_key_declares_one_incident(ledger: Ledger) {
     assert!(matches!(taken, Err(LedgerError::IncidentExists(_))), "{taken:?}");
 }
 
+pub(super) async fn what_was_remembered_is_found_by_its_key(ledger: Ledger) {
+    let declared = ledger.declare(&incident("INC-1"), &[entry("declared")], Some("webhook 1")).await.expect("a database");
+    let other = declare(&ledger, "INC-2").await;
+    ledger.remember("message 7", &declared.incident).await.expect("a database");
+    ledger.remember("message 7", &other).await.expect("a database");
+    let found = async |key: &str| ledger.declared_by_key(key).await.expect("a database");
+    assert_eq!(found("webhook 1").await, Some(declared.incident.clone()));
+    assert_eq!(found("message 7").await, Some(declared.incident), "the first one stays");
+    assert_eq!(found("message 8").await, None);
+    let unknown = ledger.remember("message 9", &incident("INC-9")).await;
+    assert!(matches!(unknown, Err(LedgerError::UnknownIncident(_))), "{unknown:?}");
+}
+
 pub(super) async fn one_of_many_appends_wins(ledger: Ledger) {
     let id = declare(&ledger, "INC-1").await;
     let appends: Vec<_> = (0..8)

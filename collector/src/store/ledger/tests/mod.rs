@@ -6,6 +6,8 @@ mod full;
 mod outage;
 mod passes;
 mod stream;
+mod tokens;
+mod totals;
 
 use crate::store::ledger::Ledger;
 use crate::store::testing::{Case, on_postgres, on_sqlite, sqlite, sqlite_url};
@@ -30,6 +32,10 @@ pub(crate) const CASES: &[Case<Ledger>] = &[
     ("a timeline is paged in order", |l| Box::pin(facts::a_timeline_is_paged_in_order(l))),
     ("a timeline is filtered", |l| Box::pin(facts::a_timeline_is_filtered(l))),
     ("hostile texts are kept within bounds", |l| Box::pin(facts::hostile_texts_are_kept_within_bounds(l))),
+    ("a token is kept as it was made", |l| Box::pin(tokens::a_token_is_kept_as_it_was_made(l))),
+    ("a token is good until it expires or is revoked", |l| Box::pin(tokens::a_token_is_good_until_it_expires_or_is_revoked(l))),
+    ("everything is counted", |l| Box::pin(totals::everything_is_counted(l))),
+    ("what was remembered is found by its key", |l| Box::pin(entries::what_was_remembered_is_found_by_its_key(l))),
     ("passes are compared by events", |l| Box::pin(facts::passes_are_compared_by_events(l))),
 ];
 

@@ -1,0 +1,90 @@
+//! `exhibit serve`: the collector as a service.
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::{Global, out, out_json};
+use crate::app::App;
+use crate::http::{Api, Listener};
+use crate::store::jobs::Until;
+
+/// Answers the API, and captures what is due, until it is told to stop
+///
+/// Beyond this machine it listens only with TLS ([serve.tls] in the configuration). SIGTERM or Ctrl-C ends it: requests that are
+/// under way are answered, and captures are handed back, so that the next `exhibit serve` goes on where they are. So it does
+/// after kill -9.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  exhibit token create --role automation --label pagerduty
+  exhibit serve --listen 127.0.0.1:8080
+  curl -H 'Authorization: Bearer exh_…' -H 'Content-Type: application/json' \\
+    -d '{\"title\": \"Leaked key\", \"severity\": 2, \"play\": \"leaked-secret\"}' \\
+    http://127.0.0.1:8080/v1/incidents")]
+pub(super) struct Arguments {
+    /// Where to listen; port 0 is any that is free [default: 127.0.0.1:8080, or the configuration's]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// Listen beyond this machine without TLS: where a proxy before it has it
+    #[arg(long)]
+    insecure_listen: bool,
+    /// Log a JSON document a line
+    #[arg(long)]
+    pub(super) log_json: bool,
+}
+
+pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
+    let drain = told_to_stop().context("cannot wait for signals")?;
+    // Captures are not told to stop: what they have is kept, and whoever comes next goes on behind it.
+    let app = global.open().await?;
+    let mut config = app.config.serve.clone();
+    config.listen = arguments.listen.unwrap_or(config.listen);
+    let hooks = app.config.hooks()?;
+    let listener = Listener::bind(&config, arguments.insecure_listen).await?;
+    let url = listener.url();
+    info!(%url, version = env!("CARGO_PKG_VERSION"), "listening");
+    if global.json {
+        out_json(&serde_json::json!({"listening": url}))?;
+    } else if !global.quiet {
+        out(&format!("listening on {url}\n"))?;
+    }
+    let router = Api::new(app.pipeline.clone(), config, hooks, drain.clone())?.router();
+    let (worked, ()) = tokio::join!(work(&app, &drain), listener.serve(router, drain.clone()));
+    app.pipeline.parts.ledger.close().await;
+    info!("stopped");
+    worked
+}
+
+/// Does all jobs that are due until it is to stop. If it cannot any more, the API stops too.
+async fn work(app: &App, drain: &CancellationToken) -> Result<()> {
+    let working = async {
+        app.pipeline.take_up().await.context("cannot take up what an earlier process left")?;
+        app.pipeline.work(Until::Cancelled(drain.clone())).await.context("cannot work on captures")
+    };
+    let worked = working.await;
+    drain.cancel();
+    worked
+}
+
+/// A token that SIGTERM or Ctrl-C cancels. The second ends the process at once; nothing that was kept is lost by that.
+fn told_to_stop() -> io::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::spawn(async move {
+        let mut next = async || tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} };
+        next().await;
+        info!("stopping: no more is taken, and what is under way is ended");
+        token.cancel();
+        next().await;
+        let _ = writeln!(io::stderr(), "exhibit: interrupted; what was captured is kept, and the next one goes on");
+        std::process::exit(super::interrupt::INTERRUPTED);
+    });
+    Ok(stop)
+}

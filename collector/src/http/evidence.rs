@@ -1,0 +1,293 @@
+//! Evidence: planned, captured once more, stopped, attached, listed.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use bytes::{Buf as _, Bytes};
+use evidence_format::digest::Digest;
+use evidence_format::id::IncidentId;
+use evidence_format::time::Timestamp;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_body_util::BodyExt as _;
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use utoipa::ToSchema;
+
+use super::Api;
+use super::auth::Caller;
+use super::body::{Json, cut_off, too_large};
+use super::error::{Code, Problem};
+use super::incidents::Capture;
+use super::openapi::Time;
+use super::query::Query;
+use super::shapes::CoverageShape;
+use crate::incident::{Incident, Line};
+use crate::pipeline::{Attached, Attaching, Content};
+use crate::plan::Plan;
+use crate::seal::Summary;
+use crate::sources::context::Meter;
+use crate::store::ledger::BundleRow;
+
+/// Pieces of a body that wait for the disk: some hundred KiB.
+const PIECES_WAITING_MAX: usize = 16;
+
+/// A bundle. Members are added, never renamed or removed.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Bundle)]
+pub(super) struct Listed {
+    /// `sha256:` and 64 hex digits.
+    #[schema(value_type = String)]
+    id: Digest,
+    #[schema(value_type = String)]
+    incident: IncidentId,
+    /// The source, or `attached`.
+    source: String,
+    pass: u32,
+    #[schema(value_type = Time)]
+    sealed_at: Timestamp,
+    /// Bytes of its tar.
+    size: u64,
+    #[schema(value_type = CoverageShape)]
+    coverage: Summary,
+}
+
+/// The bundles of an incident, in the order in which they were sealed.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Bundles)]
+pub(super) struct List {
+    bundles: Vec<Listed>,
+}
+
+/// The answer to a wish to capture, or to stop.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Accepted {
+    #[schema(value_type = String)]
+    incident: IncidentId,
+}
+
+/// What was attached.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Attached)]
+pub(super) struct Receipt {
+    #[schema(value_type = String)]
+    incident: IncidentId,
+    /// The bundle.
+    #[schema(value_type = String)]
+    id: Digest,
+    #[schema(value_type = String)]
+    name: Line,
+    /// As received.
+    bytes: u64,
+    /// Of those bytes.
+    #[schema(value_type = String)]
+    sha256: Digest,
+}
+
+/// `GET /v1/incidents/{id}/plan`.
+pub(super) async fn plan(
+    State(api): State<Api>,
+    Extension(incident): Extension<Incident>,
+    mut query: Query,
+) -> Result<Json<Plan>, Problem> {
+    let capture = Capture {
+        from: query.one("from")?,
+        until: query.one("until")?,
+        sources: query.many("source")?,
+        accounts: query.many("account")?,
+        regions: query.many("region")?,
+        deadline_seconds: query.one("deadlineSeconds")?,
+    };
+    query.done()?;
+    let ask = capture.ask(&api)?;
+    let Incident { id, play, pivots, .. } = incident;
+    Ok(Json(api.pipeline().preview(Some(&id), &play, pivots, ask).await?))
+}
+
+/// `POST /v1/incidents/{id}/captures`.
+pub(super) async fn capture(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Extension(incident): Extension<Incident>,
+    Json(capture): Json<Capture>,
+) -> Result<Response, Problem> {
+    let ask = capture.ask(&api)?;
+    api.pipeline().capture_again(&incident.id, ask, &caller.name).await?;
+    Ok((StatusCode::ACCEPTED, Json(Accepted { incident: incident.id })).into_response())
+}
+
+/// `DELETE /v1/incidents/{id}/captures`.
+pub(super) async fn stop(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Extension(incident): Extension<Incident>,
+) -> Result<Response, Problem> {
+    api.pipeline().stop_captures(&incident.id, &caller.name).await?;
+    Ok((StatusCode::ACCEPTED, Json(Accepted { incident: incident.id })).into_response())
+}
+
+/// `GET /v1/incidents/{id}/bundles`.
+pub(super) async fn bundles(
+    State(api): State<Api>,
+    Extension(incident): Extension<Incident>,
+    query: Query,
+) -> Result<Json<List>, Problem> {
+    query.done()?;
+    let rows = api.ledger().bundles(&incident.id).await?;
+    Ok(Json(List { bundles: rows.into_iter().map(listed).collect() }))
+}
+
+fn listed(row: BundleRow) -> Listed {
+    let coverage = Summary::read(&row.coverage);
+    let BundleRow { id, pass, sealed_at, bytes, .. } = row;
+    Listed { id, incident: pass.incident, source: pass.source, pass: pass.pass, sealed_at, size: bytes, coverage }
+}
+
+/// `POST /v1/incidents/{id}/attachments`. Once its last byte is here it is sealed, whether or not the client stays.
+pub(super) async fn attach(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Extension(incident): Extension<Incident>,
+    mut query: Query,
+    request: Request,
+) -> Result<Response, Problem> {
+    let name = query.one::<Line>("name")?;
+    query.done()?;
+    let bytes_max = api.config().attachment_bytes_max;
+    if length(request.headers()).is_some_and(|length| length > bytes_max) {
+        return Err(too_large(bytes_max));
+    }
+    let content_type = content_type(request.headers())?;
+    let (send, receive) = mpsc::channel(PIECES_WAITING_MAX);
+    let attaching = Attaching {
+        incident: incident.id,
+        content: Content::Stream(Box::new(Pieces { receive, piece: Bytes::new(), is_over: false })),
+        name,
+        content_type,
+        by: caller.name,
+        meter: Arc::new(Meter::default()),
+    };
+    let pipeline = api.pipeline().clone();
+    let attached = tokio::spawn(async move { pipeline.attach(attaching).await });
+    let idle = Duration::from_secs(api.config().idle_seconds_max);
+    pump(request.into_body(), &send, bytes_max, idle).await;
+    drop(send);
+    let attached = attached.await.map_err(|error| Problem::internal(&error))??;
+    Ok((StatusCode::CREATED, Json(receipt(attached))).into_response())
+}
+
+fn receipt(attached: Attached) -> Receipt {
+    let Attached { bundle, name, bytes, sha256, .. } = attached;
+    Receipt { incident: bundle.pass.incident, id: bundle.id, name, bytes, sha256 }
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// What the client says that it is. It is sealed as he says it, and nobody believes it.
+fn content_type(headers: &HeaderMap) -> Result<Option<Line>, Problem> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| Problem::new(Code::Invalid, "the Content-Type is no ASCII text"))?;
+    Ok(Some(text.parse()?))
+}
+
+/// A piece of a body, its end, or why it has none.
+type Piece = Result<Option<Bytes>, Problem>;
+
+/// Hands a body on as it arrives. Its reader may be gone, and then knows why.
+async fn pump(mut body: Body, send: &mpsc::Sender<Piece>, bytes_max: u64, idle: Duration) {
+    let mut bytes = 0;
+    loop {
+        let piece = match timeout(idle, body.frame()).await {
+            Err(_) => Err(Problem::new(Code::Timeout, format!("no byte of the body arrived for {} s", idle.as_secs()))),
+            Ok(None) => Ok(None),
+            Ok(Some(Err(_))) => Err(cut_off()),
+            Ok(Some(Ok(frame))) => match frame.into_data() {
+                Err(_) => continue, // trailers
+                Ok(data) => {
+                    bytes += data.len() as u64;
+                    if bytes > bytes_max { Err(too_large(bytes_max)) } else { Ok(Some(data)) }
+                }
+            },
+        };
+        let is_last = !matches!(piece, Ok(Some(_)));
+        if send.send(piece).await.is_err() || is_last {
+            return;
+        }
+    }
+}
+
+/// The body, for whoever reads it and may wait. It ends only where the client has ended it.
+struct Pieces {
+    receive: mpsc::Receiver<Piece>,
+    piece: Bytes,
+    is_over: bool,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() && !self.is_over {
+            match self.receive.blocking_recv().unwrap_or_else(|| Err(cut_off())) {
+                Ok(Some(piece)) => self.piece = piece,
+                Ok(None) => self.is_over = true,
+                Err(problem) => return Err(io::Error::other(problem)),
+            }
+        }
+        let n = buffer.len().min(self.piece.len());
+        self.piece.copy_to_slice(&mut buffer[..n]);
+        Ok(n)
+    }
+}
+
+/// A value of a header that names a file, without anything that a client might obey.
+pub(super) fn disposition(file: &str) -> HeaderValue {
+    HeaderValue::from_str(&format!("attachment; filename=\"{file}\"")).expect("names of our files are plain")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(sent: Vec<Piece>) -> Pieces {
+        let (send, receive) = mpsc::channel(8);
+        sent.into_iter().for_each(|piece| send.try_send(piece).expect("there is room"));
+        Pieces { receive, piece: Bytes::new(), is_over: false }
+    }
+
+    #[test]
+    fn a_body_ends_only_where_its_client_ends_it() {
+        let data = |text: &'static str| Ok(Some(Bytes::from(text)));
+        let mut text = String::new();
+        pieces(vec![data("one"), data(""), data("two"), Ok(None)]).read_to_string(&mut text).expect("it ended");
+        assert_eq!(text, "onetwo");
+        for cut in [vec![data("one")], vec![], vec![data("one"), Err(cut_off())]] {
+            pieces(cut).read_to_end(&mut Vec::new()).expect_err("nobody ended it");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_sends_nothing_is_not_waited_for() {
+        let (send, mut receive) = mpsc::channel(8);
+        let silent = Body::from_stream(futures::stream::pending::<Result<Bytes, io::Error>>());
+        pump(silent, &send, 10, Duration::from_secs(60)).await;
+        let problem = receive.recv().await.expect("an end").expect_err("no body");
+        assert_eq!(problem.into_response().status(), 408);
+    }
+
+    #[tokio::test]
+    async fn a_body_has_a_limit_that_its_length_need_not_tell() {
+        let (send, mut receive) = mpsc::channel(8);
+        let chunks = ["12345", "12345", "1"].map(|text| Ok::<_, io::Error>(Bytes::from(text)));
+        pump(Body::from_stream(futures::stream::iter(chunks)), &send, 10, Duration::from_secs(60)).await;
+        for _ in 0..2 {
+            assert!(receive.recv().await.expect("a piece").expect("within the limit").is_some());
+        }
+        assert_eq!(receive.recv().await.expect("an end").expect_err("more").into_response().status(), 413);
+    }
+}

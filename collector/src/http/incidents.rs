@@ -1,0 +1,558 @@
+//! Incidents: declared, listed, read, changed, closed, and told of.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use evidence_format::coverage::Window;
+use evidence_format::id::IncidentId;
+use evidence_format::time::Timestamp;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::de::{Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+
+use super::Api;
+use super::auth::Caller;
+use super::body::Json;
+use super::error::{Code, Problem};
+use super::openapi::{SeverityText, StatusText, Time};
+use super::query::Query;
+use super::routes::DECIDERS;
+use super::shapes::{AffectsShape, EvidenceCountShape, ReportShape, ViewShape};
+use crate::clock;
+use crate::incident::view::View;
+use crate::incident::{
+    Affects, Answer, CaptureAsk, Change, Declaration, EvidenceCount, Incident, Line, Name, Pivot, PlayName, Prose, Report, Role,
+    Severity, SourceName, Status, Wish, brief,
+};
+use crate::pipeline::Declaring;
+use crate::store::ledger::{PassRow, TokenRole};
+
+/// Incidents on one page, if nobody says, and at most.
+const PAGE: u32 = 50;
+const PAGE_MAX: u32 = 200;
+/// Bytes of an `Idempotency-Key`: those that are common have 36.
+const KEY_BYTES_MAX: usize = 256;
+/// Wishes in one request: more come from a loop.
+pub(super) const WISHES_MAX: usize = 100;
+
+/// An incident to be declared.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Declare {
+    /// Its short name.
+    #[schema(value_type = String)]
+    title: Name,
+    /// 1 to 4, or `SEV-1` to `SEV-4`.
+    #[serde(deserialize_with = "severity")]
+    #[schema(value_type = SeverityText)]
+    severity: Severity,
+    /// How it is responded to.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    play: Option<PlayName>,
+    /// Its id; one is drawn if there is none.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    id: Option<IncidentId>,
+    /// When it started.
+    #[serde(default)]
+    #[schema(value_type = Option<Time>)]
+    started: Option<Timestamp>,
+    /// The initial report.
+    #[serde(default)]
+    #[schema(value_type = ReportShape)]
+    report: Report,
+    /// What may be affected.
+    #[serde(default)]
+    #[schema(value_type = AffectsShape)]
+    affects: Affects,
+    /// What to look for in particular, such as `user=mallory`.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pivots: Vec<Pivot>,
+    /// What is to be captured: what the play says, if absent; `null` is nothing.
+    #[serde(default = "everything")]
+    capture: Option<Capture>,
+}
+
+/// What is to be captured. What it leaves open, the play says.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Capture {
+    /// From then …
+    #[serde(default)]
+    #[schema(value_type = Option<Time>)]
+    pub(super) from: Option<Timestamp>,
+    /// … to before then.
+    #[serde(default)]
+    #[schema(value_type = Option<Time>)]
+    pub(super) until: Option<Timestamp>,
+    /// These sources and no other.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub(super) sources: Vec<SourceName>,
+    /// These accounts and no other.
+    #[serde(default)]
+    pub(super) accounts: Vec<String>,
+    /// These regions and no other.
+    #[serde(default)]
+    pub(super) regions: Vec<String>,
+    /// Seconds after which what is there is sealed, and the rest goes on into a supplement.
+    #[serde(default)]
+    pub(super) deadline_seconds: Option<u64>,
+}
+
+/// What is to be changed. What is absent stays.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = IncidentPatch)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Patch {
+    /// Its short name.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    title: Option<Name>,
+    /// Its severity, with a reason.
+    #[serde(default, deserialize_with = "severity_if_any")]
+    #[schema(value_type = Option<SeverityText>)]
+    severity: Option<Severity>,
+    /// How far the response is. Back needs a reason.
+    #[serde(default)]
+    #[schema(value_type = Option<StatusText>)]
+    status: Option<Status>,
+    /// Why the severity, the status or the play changes.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    reason: Option<Line>,
+    /// When it started.
+    #[serde(default)]
+    #[schema(value_type = Option<Time>)]
+    started: Option<Timestamp>,
+    /// How it is responded to, with a reason.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    play: Option<PlayName>,
+    /// Who has which role; `null` is nobody.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, Option<String>>)]
+    roles: BTreeMap<Role, Option<Name>>,
+    /// Members that are given take the place of those of the initial report.
+    #[serde(default)]
+    #[schema(value_type = Option<ReportShape>)]
+    report: Option<Report>,
+    /// Answers that are given take the place of those that were.
+    #[serde(default)]
+    affects: Option<AffectsPatch>,
+    /// Evidence is asked for about these too.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pivots: Vec<Pivot>,
+    /// When the next update is due; `null` is never.
+    #[serde(default, alias = "next_update", deserialize_with = "null_or_value")]
+    #[schema(value_type = Option<Time>)]
+    next_update: Option<Option<Timestamp>>,
+    /// What else is wished for, such as statements for updates and actions.
+    #[serde(default)]
+    #[schema(value_type = Vec<Object>)]
+    wishes: Vec<Wish>,
+}
+
+/// What may be affected.
+#[derive(Debug, Default, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct AffectsPatch {
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    customer_data: Option<Answer>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    production_availability: Option<Answer>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    privileged_access: Option<Answer>,
+}
+
+/// Why it is closed, where it needs saying.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = Closing)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Close {
+    #[schema(value_type = Option<String>)]
+    reason: Option<Line>,
+}
+
+/// Something to write down.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NoteText)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Note {
+    #[schema(value_type = String)]
+    text: Prose,
+}
+
+/// An incident in a list.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = IncidentListed)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Listed {
+    #[schema(value_type = String)]
+    id: IncidentId,
+    #[schema(value_type = String)]
+    name: Name,
+    #[schema(value_type = SeverityText)]
+    severity: Severity,
+    #[schema(value_type = StatusText)]
+    status: Status,
+    #[schema(value_type = Time)]
+    declared_at: Timestamp,
+    #[schema(value_type = String)]
+    declared_by: Name,
+    #[schema(value_type = String)]
+    play: PlayName,
+    #[schema(value_type = EvidenceCountShape)]
+    evidence: EvidenceCount,
+}
+
+/// Some incidents.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = IncidentPage)]
+pub(super) struct Page {
+    incidents: Vec<Listed>,
+    /// What to give as `cursor` for the next page; absent behind the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    next: Option<IncidentId>,
+}
+
+/// The answer to a declaration.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Declared {
+    #[schema(value_type = String)]
+    id: IncidentId,
+    /// False if the same declaration was made before.
+    new: bool,
+}
+
+/// All that is known of an incident.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Incident)]
+pub(super) struct Full {
+    #[schema(value_type = String)]
+    id: IncidentId,
+    #[serde(flatten)]
+    #[schema(value_type = ViewShape)]
+    view: View,
+    passes: Vec<Pass>,
+}
+
+/// What whoever has declared an incident sees of it, and nothing else.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Glance {
+    #[schema(value_type = String)]
+    id: IncidentId,
+    #[schema(value_type = SeverityText)]
+    severity: Severity,
+    #[schema(value_type = StatusText)]
+    status: Status,
+    #[schema(value_type = Time)]
+    declared_at: Timestamp,
+    #[schema(value_type = EvidenceCountShape)]
+    evidence: EvidenceCount,
+    passes: Vec<Pass>,
+}
+
+/// A capture of one source.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Pass {
+    source: String,
+    pass: u32,
+    kind: &'static str,
+    state: &'static str,
+    #[schema(value_type = Time)]
+    due_at: Timestamp,
+}
+
+/// What was changed, and what is so now.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Changed {
+    changes: Vec<ChangeView>,
+    #[schema(value_type = ViewShape)]
+    incident: View,
+}
+
+/// A change.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Change)]
+pub(super) struct ChangeView {
+    kind: &'static str,
+    summary: String,
+}
+
+fn everything() -> Option<Capture> {
+    Some(Capture::default())
+}
+
+/// Programs write severities as numbers, and people as in the runbook.
+fn severity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Severity, D::Error> {
+    struct Read;
+    impl Visitor<'_> for Read {
+        type Value = Severity;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a severity: 1 to 4, or a text such as SEV-2")
+        }
+
+        fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Severity, E> {
+            number.to_string().parse().map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Severity, E> {
+            text.parse().map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+        }
+    }
+    deserializer.deserialize_any(Read)
+}
+
+fn severity_if_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Severity>, D::Error> {
+    severity(deserializer).map(Some)
+}
+
+/// Tells `null` from what is absent.
+fn null_or_value<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+impl Capture {
+    /// What the pipeline is asked.
+    pub(super) fn ask(self, api: &Api) -> Result<CaptureAsk, Problem> {
+        let window = match (self.from, self.until) {
+            (None, None) => None,
+            (Some(from), Some(until)) if from < until => Some(Window { from, until }),
+            (Some(_), Some(_)) => return Err(Problem::new(Code::Invalid, "a window's `from` is before its `until`")),
+            _ => return Err(Problem::new(Code::Invalid, "a window has both `from` and `until`")),
+        };
+        let deadline_seconds = self.deadline_seconds.unwrap_or(api.pipeline().capture.deadline_seconds);
+        let Self { sources, accounts, regions, .. } = self;
+        Ok(CaptureAsk { window, sources, accounts, regions, deadline_seconds })
+    }
+}
+
+/// `POST /v1/incidents`.
+pub(super) async fn declare(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    Json(declare): Json<Declare>,
+) -> Result<Response, Problem> {
+    let idempotency_key = idempotency_key(&headers, &caller)?;
+    if let Some(key) = &idempotency_key
+        && let Some(id) = api.ledger().declared_by_key(key).await?
+    {
+        return Ok(declared(id, false)); // and no number is drawn for it
+    }
+    let capture = declare.capture.map(|capture| capture.ask(&api)).transpose()?;
+    let incident = match declare.id {
+        Some(id) => id,
+        None => api.pipeline().next_incident().await?,
+    };
+    let declaration = Declaration {
+        incident,
+        name: declare.title,
+        severity: declare.severity,
+        play: declare.play.unwrap_or_else(|| "general".parse().expect("a play that is built in")),
+        checklist: Vec::new(),
+        started: declare.started,
+        report: declare.report,
+        affects: declare.affects,
+        pivots: declare.pivots,
+        trigger: Some(Line::escaped("API")),
+    };
+    let declaring = Declaring { declaration, by: caller.name, capture, idempotency_key };
+    let (id, new) = api.pipeline().declare(declaring).await?;
+    Ok(declared(id, new))
+}
+
+fn declared(id: IncidentId, new: bool) -> Response {
+    let status = if new { StatusCode::CREATED } else { StatusCode::OK };
+    let location = HeaderValue::from_str(&format!("/v1/incidents/{id}")).expect("ids are plain");
+    (status, [(header::LOCATION, location)], Json(Declared { id, new })).into_response()
+}
+
+/// The client's key, which is nobody else's: another client's equal key is another one.
+fn idempotency_key(headers: &HeaderMap, caller: &Caller) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let text = value.to_str().ok().filter(|text| (1..=KEY_BYTES_MAX).contains(&text.len()));
+    let wrong = || Problem::new(Code::Invalid, format!("an Idempotency-Key has 1 to {KEY_BYTES_MAX} visible ASCII characters"));
+    Ok(Some(format!("api {} {}", caller.id, text.ok_or_else(wrong)?)))
+}
+
+/// `GET /v1/incidents`.
+pub(super) async fn list(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    mut query: Query,
+) -> Result<Json<Page>, Problem> {
+    let (status, cursor) = (query.one::<Status>("status")?, query.one::<IncidentId>("cursor")?);
+    let limit = query.one::<u32>("limit")?.unwrap_or(PAGE).clamp(1, PAGE_MAX) as usize;
+    query.done()?;
+    let mut ids = api.ledger().incidents().await?;
+    ids.retain(|id| caller.sees(id));
+    let begin = match &cursor {
+        None => 0,
+        Some(cursor) => {
+            let unknown = || Problem::new(Code::Invalid, "cursor is none that an earlier page gave");
+            ids.iter().position(|id| id == cursor).ok_or_else(unknown)? + 1
+        }
+    };
+    let mut incidents = Vec::new();
+    let mut left = ids.iter().skip(begin).peekable();
+    while incidents.len() < limit
+        && let Some(id) = left.next()
+    {
+        let incident = api.pipeline().incident(id).await?;
+        if status.is_none_or(|status| incident.status == status) {
+            incidents.push(listed(incident));
+        }
+    }
+    let next = left.peek().and_then(|_| incidents.last().map(|last| last.id.clone()));
+    Ok(Json(Page { incidents, next }))
+}
+
+fn listed(incident: Incident) -> Listed {
+    let Incident { id, name, severity, status, declared_at, declared_by, play, evidence, .. } = incident;
+    Listed { id, name, severity, status, declared_at, declared_by, play, evidence }
+}
+
+/// `GET /v1/incidents/{id}`.
+pub(super) async fn read(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Extension(incident): Extension<Incident>,
+) -> Result<Response, Problem> {
+    let rows = api.ledger().passes(&incident.id).await?;
+    let passes = rows.into_iter().map(pass).collect();
+    let id = incident.id.clone();
+    if caller.role == TokenRole::Automation {
+        let Incident { severity, status, declared_at, evidence, .. } = incident;
+        return Ok(Json(Glance { id, severity, status, declared_at, evidence, passes }).into_response());
+    }
+    Ok(Json(Full { id, view: View::of(&incident, clock::now()), passes }).into_response())
+}
+
+fn pass(row: PassRow) -> Pass {
+    let (kind, state) = (row.pass.kind.as_str(), row.state.as_str());
+    Pass { source: row.pass.key.source, pass: row.pass.key.pass, kind, state, due_at: row.pass.due_at }
+}
+
+/// `PATCH /v1/incidents/{id}`.
+pub(super) async fn change(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Extension(incident): Extension<Incident>,
+    Json(patch): Json<Patch>,
+) -> Result<Json<Changed>, Problem> {
+    let wishes = wishes(patch, &incident)?;
+    grant(&api, &caller, &incident.id, &wishes).await
+}
+
+/// Grants what a caller wishes, if his role may decide it.
+pub(super) async fn grant(api: &Api, caller: &Caller, id: &IncidentId, wishes: &[Wish]) -> Result<Json<Changed>, Problem> {
+    let decides = |wish: &Wish| matches!(wish, Wish::ChangeSeverity { .. } | Wish::ChangeStatus { .. });
+    if wishes.iter().any(decides) && !DECIDERS.contains(&caller.role) {
+        let detail = format!("a token with the role {} may not change severity and status", caller.role);
+        return Err(Problem::new(Code::Forbidden, detail));
+    }
+    if wishes.len() > WISHES_MAX {
+        return Err(Problem::new(Code::Invalid, format!("that are more than {WISHES_MAX} wishes at once")));
+    }
+    let changes = api.pipeline().grant(id, &caller.name, wishes).await?;
+    let incident = View::of(&api.pipeline().incident(id).await?, clock::now());
+    let view = |change: &Change| ChangeView { kind: change.kind(), summary: change.summary() };
+    Ok(Json(Changed { changes: changes.iter().map(view).collect(), incident }))
+}
+
+/// What a patch wishes for, in the order of its members.
+fn wishes(patch: Patch, incident: &Incident) -> Result<Vec<Wish>, Problem> {
+    let Patch { title, severity, status, reason, started, play, roles, report, affects, pivots, next_update, mut wishes } = patch;
+    let because = |what: &str| {
+        let missing = || Problem::new(Code::Invalid, format!("a change of the {what} needs a `reason`"));
+        reason.clone().ok_or_else(missing)
+    };
+    let mut all = Vec::new();
+    all.extend(title.map(|to| Wish::Rename { to }));
+    if let Some(to) = severity {
+        all.push(Wish::ChangeSeverity { to, reason: because("severity")? });
+    }
+    all.extend(status.map(|to| Wish::ChangeStatus { to, reason: reason.clone() }));
+    all.extend(started.map(|to| Wish::SetStarted { to }));
+    if let Some(to) = play {
+        all.push(Wish::ChangePlay { to, reason: because("play")? });
+    }
+    all.extend(roles.into_iter().map(|(role, to)| Wish::AssignRole { role, to }));
+    all.extend(report.map(|report| Wish::ChangeReport { to: completed(report, incident.report.clone()) }));
+    all.extend(affects.map(|affects| Wish::ChangeAffects { to: affects.over(incident.affects) }));
+    all.extend(pivots.into_iter().map(|pivot| Wish::AddPivot { pivot }));
+    all.extend(next_update.map(|to| Wish::SetNextUpdate { to }));
+    all.append(&mut wishes);
+    if all.is_empty() { Err(Problem::new(Code::Invalid, "nothing is to be changed")) } else { Ok(all) }
+}
+
+fn completed(given: Report, was: Report) -> Report {
+    let affected_systems = if given.affected_systems.is_empty() { was.affected_systems } else { given.affected_systems };
+    Report {
+        reported_by: given.reported_by.or(was.reported_by),
+        reported_at: given.reported_at.or(was.reported_at),
+        affected_systems,
+        suspected_impact: given.suspected_impact.or(was.suspected_impact),
+        current_evidence: given.current_evidence.or(was.current_evidence),
+    }
+}
+
+impl AffectsPatch {
+    fn over(self, was: Affects) -> Affects {
+        Affects {
+            customer_data: self.customer_data.unwrap_or(was.customer_data),
+            production_availability: self.production_availability.unwrap_or(was.production_availability),
+            privileged_access: self.privileged_access.unwrap_or(was.privileged_access),
+        }
+    }
+}
+
+/// `POST /v1/incidents/{id}/close`.
+pub(super) async fn close(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Extension(incident): Extension<Incident>,
+    Json(close): Json<Close>,
+) -> Result<Json<Changed>, Problem> {
+    grant(&api, &caller, &incident.id, &[Wish::ChangeStatus { to: Status::Closed, reason: close.reason }]).await
+}
+
+/// `POST /v1/incidents/{id}/notes`.
+pub(super) async fn note(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Extension(incident): Extension<Incident>,
+    Json(note): Json<Note>,
+) -> Result<Response, Problem> {
+    let changed = grant(&api, &caller, &incident.id, &[Wish::Note { text: note.text }]).await?;
+    Ok((StatusCode::CREATED, changed).into_response())
+}
+
+/// `GET /v1/incidents/{id}/brief`.
+pub(super) async fn brief(Extension(incident): Extension<Incident>, mut query: Query) -> Result<Response, Problem> {
+    let audience = query.one::<String>("audience")?;
+    query.done()?;
+    let incident = brief::to_the_second(incident);
+    let text = match audience.as_deref().unwrap_or("internal") {
+        "internal" => brief::internal(&incident),
+        "external" => brief::external(&incident),
+        _ => return Err(Problem::new(Code::Invalid, "the audience is internal or external")),
+    };
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
+}

@@ -1,0 +1,109 @@
+//! The API over HTTP: what people's and machines' programs ask of a collector that runs on.
+//!
+//! [`routes`] is the one table: which path, who may ask for it, and what answers. The router is built from it, and so is the
+//! [description](openapi) of the API. [`auth`] stands before every handler, [`error`] is how each of them says no, and
+//! [`server`] is the sockets under it.
+//!
+//! **Trust.** Nothing that arrives here is trusted before [`auth`] has let it through, and then for what its role may. Whoever
+//! holds an admin's token can read all evidence and make tokens; he cannot change a bundle, nor sign one.
+
+mod auth;
+mod body;
+mod checklist;
+mod download;
+mod error;
+mod events;
+mod evidence;
+mod health;
+mod hooks;
+mod incidents;
+mod metrics;
+mod observe;
+mod oidc;
+mod openapi;
+mod query;
+mod routes;
+mod server;
+mod shapes;
+#[cfg(test)]
+mod tests;
+mod timeline;
+pub mod token;
+mod tokens;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use tokio_util::sync::CancellationToken;
+
+pub use error::{Code, Problem};
+pub use oidc::OidcError;
+pub use server::{Listener, ServeError};
+
+use self::metrics::Metrics;
+use self::oidc::Oidc;
+use crate::config::ServeConfig;
+use crate::pipeline::Pipeline;
+use crate::store::ledger::Ledger;
+use crate::trigger::HooksConfig;
+
+/// What handlers share. Cheap to clone.
+#[derive(Clone)]
+pub struct Api(Arc<Shared>);
+
+struct Shared {
+    pipeline: Pipeline,
+    config: ServeConfig,
+    hooks: HooksConfig,
+    metrics: Metrics,
+    oidc: Option<Oidc>,
+    /// Ends what would go on for ever, such as streams of events.
+    drain: CancellationToken,
+}
+
+impl Api {
+    /// An API to `pipeline`, whose endless answers `drain` ends. Webhooks are those of `hooks`, with their secrets.
+    ///
+    /// # Errors
+    /// See [`OidcError`].
+    pub fn new(pipeline: Pipeline, config: ServeConfig, hooks: HooksConfig, drain: CancellationToken) -> Result<Self, OidcError> {
+        let oidc = config.oidc.clone().map(Oidc::new).transpose()?;
+        Ok(Self(Arc::new(Shared { pipeline, config, hooks, metrics: Metrics::new(), oidc, drain })))
+    }
+
+    fn pipeline(&self) -> &Pipeline {
+        &self.0.pipeline
+    }
+
+    fn ledger(&self) -> &Ledger {
+        &self.0.pipeline.parts.ledger
+    }
+
+    fn config(&self) -> &ServeConfig {
+        &self.0.config
+    }
+
+    fn hooks(&self) -> &HooksConfig {
+        &self.0.hooks
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    fn oidc(&self) -> Option<&Oidc> {
+        self.0.oidc.as_ref()
+    }
+
+    fn drain(&self) -> &CancellationToken {
+        &self.0.drain
+    }
+
+    /// Everything that can be asked for.
+    pub fn router(&self) -> Router {
+        let routed = routes::router(self);
+        let routed = routed.fallback(routes::unknown).method_not_allowed_fallback(routes::not_done);
+        routed.layer(from_fn_with_state(self.clone(), observe::observe)).with_state(self.clone())
+    }
+}
