@@ -9,6 +9,7 @@ use std::sync::Arc;
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
@@ -76,7 +77,9 @@ impl Access {
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(unrecorded.clone())
             .retry_config(RetryConfig::disabled()) // the recorder repeats, and records that it does
-            .timeout_config(TimeoutConfig::disabled());
+            .timeout_config(TimeoutConfig::disabled())
+            // the wire has its own patience; this one would wake every request that waits for its turn, twice a second
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         if let Some(name) = incident.and_then(|incident| AppName::new(format!("exhibit-{incident}")).ok()) {
             loader = loader.app_name(name);
         }
