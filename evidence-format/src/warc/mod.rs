@@ -9,7 +9,9 @@ mod write;
 
 pub use read::{Fields, Visitor, WalkError, Walker};
 pub use records::{Record, Records, records};
-pub use write::{Header, HeaderTooLarge, RecordId, RecordIds, RecordType, Truncated, file_uri, path_of_file_uri, write_record};
+pub use write::{
+    Header, HeaderTooLarge, RecordId, RecordIds, RecordType, Truncated, file_uri, path_of_file_uri, write_record, write_record_of,
+};
 
 /// First line of every record.
 pub(crate) const VERSION_LINE: &str = "WARC/1.1\r\n";

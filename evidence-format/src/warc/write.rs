@@ -166,12 +166,26 @@ pub fn write_record(
     ids: &mut RecordIds,
     block: &[u8],
 ) -> Result<RecordId, HeaderTooLarge> {
+    write_record_of(out, header, ids, &[block])
+}
+
+/// The same for a block in pieces, such as the head and the body of a message, which need not be put together before.
+///
+/// # Errors
+/// See [`HeaderTooLarge`]; nothing is appended.
+pub fn write_record_of(
+    out: &mut Vec<u8>,
+    header: &Header<'_>,
+    ids: &mut RecordIds,
+    block: &[&[u8]],
+) -> Result<RecordId, HeaderTooLarge> {
+    let block_bytes: usize = block.iter().map(|piece| piece.len()).sum();
     let mut text = String::with_capacity(512);
-    let id = header.write(ids, block.len() as u64, &mut text)?;
-    out.reserve(text.len() + block.len() + RECORD_END.len());
-    for part in [text.as_bytes(), block, RECORD_END] {
-        out.extend_from_slice(part);
-    }
+    let id = header.write(ids, block_bytes as u64, &mut text)?;
+    out.reserve(text.len() + block_bytes + RECORD_END.len());
+    out.extend_from_slice(text.as_bytes());
+    block.iter().for_each(|piece| out.extend_from_slice(piece));
+    out.extend_from_slice(RECORD_END);
     Ok(id)
 }
 

@@ -3,6 +3,7 @@
 //! The text of a request and of an answer is HTTP/1.1 in form, whatever version was spoken: one start line, one line for each
 //! header field with its name in lower case, an empty line, and the body without any transfer coding.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
@@ -42,7 +43,7 @@ pub(super) fn exchange(
     let uri = masked(&redact::target(&request.uri().to_string(), &mut removed), secrets, &mut removed);
     let uri = &uri[..uri.floor_char_boundary(URI_BYTES_MAX)]; // all of it stands in the request line
     removed.clear(); // the same stands in the request line, and is counted there
-    let block = request_block(request, secrets, &mut removed);
+    let (head, body) = request_block(request, secrets, &mut removed);
     let (attempt, removed) = (notes.attempt.to_string(), list(&removed));
     let mut fields = vec![("Exhibit-Attempt", attempt.as_str())];
     fields.extend(removed.as_deref().map(|removed| (REMOVED_FIELD, removed)));
@@ -54,7 +55,7 @@ pub(super) fn exchange(
         truncated: None,
         fields: &fields,
     };
-    let request_id = write(out, &header, ids, &block);
+    let request_id = write(out, &header, ids, &[&head, &body]);
     let common = [("WARC-Concurrent-To", request_id.as_str()), (OUTCOME_FIELD, notes.outcome)];
     match &exchange.answer {
         Some(answer) => response(out, ids, uri, answer, &common, secrets),
@@ -67,7 +68,7 @@ fn response(out: &mut Vec<u8>, ids: &mut RecordIds, uri: &str, answer: &Answer, 
     let start = format!("HTTP/1.1 {} {}", answer.status.as_u16(), answer.status.canonical_reason().unwrap_or_default());
     let body = secrets.mask(&answer.body, &mut removed);
     let digest = format!("sha256:{}", Digest::of(&body).hex());
-    let block = message(&start, &answer.headers, &body, secrets, &mut removed);
+    let head = message_head(&start, &answer.headers, secrets, &mut removed);
     let peer = answer.peer.map(|peer| peer.ip().to_string());
     let certificate = answer.certificate.map(|digest| digest.hex());
     let removed = list(&removed);
@@ -85,7 +86,7 @@ fn response(out: &mut Vec<u8>, ids: &mut RecordIds, uri: &str, answer: &Answer, 
         truncated: answer.cut,
         fields: &fields,
     };
-    write(out, &header, ids, &block);
+    write(out, &header, ids, &[&head, &body]);
 }
 
 /// What is known of a request without an answer.
@@ -98,14 +99,15 @@ fn failure(out: &mut Vec<u8>, ids: &mut RecordIds, uri: &str, why: &str, common:
         truncated: None,
         fields: common,
     };
-    write(out, &header, ids, masked(why, secrets, &mut Removed::new()).as_bytes());
+    write(out, &header, ids, &[masked(why, secrets, &mut Removed::new()).as_bytes()]);
 }
 
-fn write(out: &mut Vec<u8>, header: &Header<'_>, ids: &mut RecordIds, block: &[u8]) -> RecordId {
-    warc::write_record(out, header, ids, block).expect("the URI is bounded, and all other fields are short")
+fn write(out: &mut Vec<u8>, header: &Header<'_>, ids: &mut RecordIds, block: &[&[u8]]) -> RecordId {
+    warc::write_record_of(out, header, ids, block).expect("the URI is bounded, and all other fields are short")
 }
 
-fn request_block(request: &Request<Bytes>, secrets: &Secrets, removed: &mut Removed) -> Vec<u8> {
+/// Head and body.
+fn request_block<'r>(request: &'r Request<Bytes>, secrets: &Secrets, removed: &mut Removed) -> (Vec<u8>, Cow<'r, [u8]>) {
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let start = format!("{} {} HTTP/1.1", request.method(), redact::target(target, removed));
     let body = secrets.mask(request.body(), removed);
@@ -114,19 +116,17 @@ fn request_block(request: &Request<Bytes>, secrets: &Secrets, removed: &mut Remo
     if let Some(host) = host {
         headers.entry(http::header::HOST).or_insert(host);
     }
-    message(&start, &headers, &body, secrets, removed)
+    (message_head(&start, &headers, secrets, removed), body)
 }
 
-fn message(start: &str, headers: &HeaderMap, body: &[u8], secrets: &Secrets, removed: &mut Removed) -> Vec<u8> {
+fn message_head(start: &str, headers: &HeaderMap, secrets: &Secrets, removed: &mut Removed) -> Vec<u8> {
     let mut head = format!("{}\r\n", start.trim_end());
     for (name, value) in headers {
         let value = String::from_utf8_lossy(value.as_bytes());
         let _ = write!(head, "{name}: {}\r\n", redact::header(name.as_str(), &value, removed));
     }
     head.push_str("\r\n");
-    let mut block = secrets.mask(head.as_bytes(), removed).into_owned();
-    block.extend_from_slice(body);
-    block
+    secrets.mask(head.as_bytes(), removed).into_owned()
 }
 
 fn masked(text: &str, secrets: &Secrets, removed: &mut Removed) -> String {

@@ -124,8 +124,14 @@ impl Folder {
         let unfinished = Unfinished::create(&self.root)?;
         content.write_to(&unfinished.file)?;
         unfinished.file.sync_all()?;
-        fs::create_dir_all(path.parent().unwrap_or(&self.root))?;
-        match fs::hard_link(&unfinished.path, path) {
+        let linked = match fs::hard_link(&unfinished.path, path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(path.parent().unwrap_or(&self.root))?;
+                fs::hard_link(&unfinished.path, path)
+            }
+            linked => linked,
+        };
+        match linked {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(error),

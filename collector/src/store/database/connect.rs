@@ -23,6 +23,12 @@ const MIGRATIONS_LOCK: &str = "SELECT pg_advisory_xact_lock(28561362487765364)";
 /// from being read again for each row.
 const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY";
 
+/// Settings of each connection to PostgreSQL that writes: a statement without a transaction around it is serializable too.
+const POSTGRES_WRITER_SETTINGS: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE";
+
+/// Settings of each connection to PostgreSQL that reads.
+const POSTGRES_READER_SETTINGS: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY";
+
 impl Database {
     /// Opens the database at `url`, `sqlite:///path/to/exhibit.db` (created if absent) or `postgres://user@host/name`.
     ///
@@ -32,15 +38,15 @@ impl Database {
     pub(in crate::store) async fn open(url: &str) -> Result<Self, DatabaseError> {
         sqlx::any::install_default_drivers();
         let parsed = Url::parse(url).map_err(|_| DatabaseError::Url(without_password(url)))?;
-        let (engine, writers_max) = match parsed.scheme() {
-            "sqlite" => (Engine::Sqlite, 1),
-            "postgres" | "postgresql" => (Engine::Postgres, CONNECTIONS_MAX),
+        let (engine, writers_max, write, read) = match parsed.scheme() {
+            "sqlite" => (Engine::Sqlite, 1, SQLITE_SETTINGS, SQLITE_SETTINGS),
+            "postgres" | "postgresql" => (Engine::Postgres, CONNECTIONS_MAX, POSTGRES_WRITER_SETTINGS, POSTGRES_READER_SETTINGS),
             _ => return Err(DatabaseError::Url(without_password(url))),
         };
         let fail = |cause| DatabaseError::Open { url: without_password(url), cause };
-        let pool = |connections_max| pool(engine, parsed.clone(), connections_max).map_err(fail);
+        let pool = |connections_max, settings| pool(engine, parsed.clone(), connections_max, settings).map_err(fail);
         let patience = Duration::from_secs(OUTAGE_SECONDS_MAX);
-        let database = Self { engine, writers: pool(writers_max)?, readers: pool(CONNECTIONS_MAX)?, patience };
+        let database = Self { engine, writers: pool(writers_max, write)?, readers: pool(CONNECTIONS_MAX, read)?, patience };
         let first = database.write("open the database", |db, _| async move { Ok((db, ())) }).await;
         first.map_err(|error| match error {
             DatabaseError::Statement { cause, .. } => fail(cause),
@@ -98,21 +104,22 @@ fn migrator(engine: Engine, table: &'static str, migrations: &[(&'static str, &'
 /// False for a connection that still believes in a transaction once that was given up: SQLite ends one by itself when the disk is
 /// full (<https://sqlite.org/lang_transaction.html>, "Response To Errors Within A Transaction"), and sqlx then counts it for ever.
 pub(in crate::store) async fn is_usable<C: Connection>(connection: &mut C) -> Result<bool, sqlx::Error> {
-    connection.ping().await?; // behind what was begun when it was given back
+    if connection.is_in_transaction() {
+        connection.ping().await?; // behind the end of it, which may have been begun when the connection was given back
+    }
     Ok(!connection.is_in_transaction())
 }
 
-fn pool(engine: Engine, mut url: Url, connections_max: u32) -> Result<AnyPool, sqlx::Error> {
-    let mut options =
-        AnyPoolOptions::new().max_connections(connections_max).acquire_timeout(Duration::from_secs(ACQUIRE_SECONDS_MAX));
+fn pool(engine: Engine, mut url: Url, connections_max: u32, settings: &'static str) -> Result<AnyPool, sqlx::Error> {
+    let mut options = AnyPoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(Duration::from_secs(ACQUIRE_SECONDS_MAX))
+        .after_connect(move |connection, _| Box::pin(async move { connection.execute(settings).await.map(drop) }));
     if engine == Engine::Sqlite {
         if !url.query_pairs().any(|(name, _)| name == "mode") {
             url.query_pairs_mut().append_pair("mode", "rwc");
         }
-        options = options
-            .after_connect(|connection, _| Box::pin(async move { connection.execute(SQLITE_SETTINGS).await.map(drop) }))
-            .after_release(|connection, _| Box::pin(is_usable(connection)))
-            .test_before_acquire(false); // it is no server that could have gone away
+        options = options.after_release(|connection, _| Box::pin(is_usable(connection))).test_before_acquire(false); // it is no server that could have gone away
     }
     Ok(options.connect_lazy_with(AnyConnectOptions::from_url(&url)?.disable_statement_logging()))
 }

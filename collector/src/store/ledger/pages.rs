@@ -5,6 +5,7 @@ use sqlx::any::AnyRow;
 
 use super::passes::{find_pass, for_pass};
 use super::{Ledger, LedgerError, PassKey};
+use crate::store::database::Failure;
 use crate::store::database::rows::{all, execute, first, get, number, signed};
 
 /// One answer of a provider, durable in the blob store.
@@ -39,8 +40,7 @@ impl Ledger {
     /// [`LedgerError::UnknownPass`], and failures of the database.
     pub async fn add_page(&self, key: &PassKey, page: &PageRow) -> Result<(), LedgerError> {
         self.db
-            .write("add the page", |mut db, _| async move {
-                // one statement where nothing is wrong: there is a page for every request of every source
+            .write_once("add the page", |mut db| async move {
                 let insert = "INSERT INTO pages (incident, source, pass, step, seq, object_key, bytes, next_cursor)
                 SELECT $1, $2, $3, $4, $5, $6, $7, $8 FROM passes
                 WHERE incident = $1 AND source = $2 AND pass = $3 AND NOT EXISTS (
@@ -49,9 +49,9 @@ impl Ledger {
                 let insert = for_pass(insert, key).bind(page.step.as_str()).bind(signed(page.seq)).bind(page.object_key.as_str());
                 let added = execute(&mut db, insert.bind(signed(page.bytes)).bind(page.cursor.as_deref())).await?;
                 if added == 0 && !is_there(&mut db, key, page).await? {
-                    return Err(why_not_added(&mut db, key, page).await?.into());
+                    return Err(Failure::Refused(why_not_added(&mut db, key, page).await?));
                 }
-                Ok((db, ()))
+                Ok(())
             })
             .await
     }
