@@ -172,7 +172,7 @@ pub(super) async fn attach(
         by: caller.name,
         meter: Arc::new(Meter::default()),
     };
-    let pipeline = api.pipeline().clone();
+    let pipeline = api.patient_pipeline().clone();
     let attached = tokio::spawn(async move { pipeline.attach(attaching).await });
     let idle = Duration::from_secs(api.config().idle_seconds_max);
     pump(request.into_body(), &send, bytes_max, idle).await;

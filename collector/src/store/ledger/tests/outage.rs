@@ -83,8 +83,8 @@ async fn a_commit_whose_answer_is_lost_is_made_once() {
     let pass = add_pass(&ledger, "INC-1", 0).await;
     let row = bundle_row(&ledger, &pass).await;
     proxy.plan(&[lost[0], lost[0]]);
-    ledger.announce(&row.announcement()).await.expect("it asks again");
-    ledger.commit(&row, &[entry("sealed")]).await.expect("it asks again");
+    ledger.announce(&row.announcement(), 0).await.expect("it asks again");
+    ledger.commit(&row, |_| vec![entry("sealed")]).await.expect("it asks again");
     assert_eq!(ledger.entries(&incident("INC-1"), 0).await.expect("a database").len(), 4);
     assert_eq!(ledger.pending(&key_id()).await.expect("a database"), None);
     assert_eq!(add_bundle(&ledger, &add_pass(&ledger, "INC-1", 1).await).await.place.seq, 1);
@@ -94,9 +94,9 @@ async fn a_commit_whose_answer_is_lost_is_made_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_is_said_when_patience_ends() {
     let Some(mut postgres) = Postgres::start() else { return };
-    let mut ledger = Ledger::open(&postgres.create("exhibit")).await.expect("a fresh database");
+    let ledger = Ledger::open(&postgres.create("exhibit")).await.expect("a fresh database");
     let id = declare(&ledger, "INC-1").await;
-    ledger.db.set_patience(Duration::from_secs(1));
+    let ledger = ledger.with_patience(Duration::from_secs(1));
     postgres.stop_server();
     let outage = ledger.append(&id, 1, &[entry("never")]).await;
     assert!(matches!(outage, Err(LedgerError::Database(DatabaseError::Outage { .. }))), "{outage:?}");
