@@ -266,6 +266,11 @@ impl<'d> Evidence<'d> {
     fn assert_doubles(&self, incident: &str, bundles: &[Sealed]) {
         let sealed = self.daemon.lines(&["timeline", incident, "--kind", "evidence.sealed"]);
         assert_eq!(sealed.len(), bundles.len(), "{sealed:?}");
+        let listed = self.daemon.lines(&["bundles", incident]);
+        assert!(
+            listed[0].get("doubles").is_none() && listed[1..].iter().all(|row| row["doubles"] == bundles[0].id),
+            "{listed:?}"
+        );
         for (row, bundle) in sealed.iter().zip(bundles).skip(1) {
             let summary = row["summary"].as_str().expect("a text");
             assert!(summary.contains(&format!("{} doubles {}", bundle.id, bundles[0].id)), "{summary}");

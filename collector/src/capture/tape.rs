@@ -106,3 +106,48 @@ impl Tape for StepTape {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::blobs::BlobsConfig;
+    use crate::store::testing::{add_pass, sqlite};
+
+    async fn kept(tape: &StepTape) -> Vec<(u64, Option<String>)> {
+        let pages = tape.ledger.pages(&tape.key, &tape.step, 0, 10).await.expect("a database");
+        pages.into_iter().map(|page| (page.seq, page.cursor)).collect()
+    }
+
+    #[tokio::test]
+    async fn two_attempts_at_one_step_lose_no_page_and_mix_none() {
+        let (ledger, folder) = sqlite().await;
+        let blobs = Blobs::open(&BlobsConfig::folder(folder.path())).await.expect("a folder");
+        let key = add_pass(&ledger, "INC-1", 0).await;
+        let tape = |attempt, stop: &CancellationToken| StepTape {
+            ledger: ledger.clone(),
+            blobs: blobs.clone(),
+            key: key.clone(),
+            attempt,
+            step: "events".to_owned(),
+            next: Mutex::new((0, compressor())),
+            stop: stop.clone(),
+        };
+        let (stop, page) = (CancellationToken::new(), Bytes::from_static(b"page"));
+        let first = tape(ledger.begin_pass(&key).await.expect("it is not sealed"), &stop);
+        first.keep(page.clone(), Some("1")).await.expect("it has the pass");
+        // the second attempt looked for the last page before that one came in
+        let second = tape(ledger.begin_pass(&key).await.expect("it is not sealed"), &stop);
+        second.keep(page.clone(), Some("1 again")).await.expect("it has the pass now");
+        second.keep(page.clone(), Some("2")).await.expect("it has the pass now");
+        let all = [(0, Some("1".to_owned())), (1, Some("1 again".to_owned())), (2, Some("2".to_owned()))];
+        assert_eq!(kept(&second).await, all);
+        let refused = first.keep(page, Some("2")).await.expect_err("it was overtaken");
+        assert!(matches!(refused, TapeError::Failed(_)), "{refused:?}");
+        assert_eq!(kept(&second).await, all);
+        assert_eq!(
+            blobs.list(&super::folder(&key)).await.expect("a folder").len(),
+            3,
+            "what was refused is not left lying about"
+        );
+    }
+}

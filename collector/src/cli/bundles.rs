@@ -48,6 +48,8 @@ struct Listed<'a> {
     sealed_at: Timestamp,
     size: u64,
     coverage: Summary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    doubles: Option<Digest>,
 }
 
 pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
@@ -71,6 +73,7 @@ fn listed<'a>(app: &App, row: &'a BundleRow) -> Listed<'a> {
         sealed_at: row.sealed_at,
         size: row.bytes,
         coverage: Summary::read(&row.coverage),
+        doubles: row.doubles,
     }
 }
 
