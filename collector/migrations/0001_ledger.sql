@@ -38,6 +38,7 @@ CREATE TABLE passes (
     pass BIGINT NOT NULL,
     kind TEXT NOT NULL, -- first, continuation, settle, again
     state TEXT NOT NULL, -- waiting, capturing, sealed, failed
+    attempt BIGINT NOT NULL, -- how often it was begun; only the last one may write
     due_at BIGINT NOT NULL,
     plan TEXT, -- never changed once set
     supplements TEXT,
@@ -69,10 +70,13 @@ CREATE TABLE steps (
     FOREIGN KEY (incident, source, pass) REFERENCES passes (incident, source, pass)
 );
 
--- Where each signing key stands: its next bundle's number, and the bundle before.
+-- Where each signing key stands: its next bundle's number, and the bundle before. And whose it is: the store that signs with it,
+-- and what others check its bundles by.
 CREATE TABLE streams (
     key_id TEXT NOT NULL PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
+    store TEXT NOT NULL,
+    public_key TEXT NOT NULL, -- PEM
     next_seq BIGINT NOT NULL,
     prev TEXT
 );
@@ -104,10 +108,12 @@ CREATE TABLE bundles (
     bytes BIGINT NOT NULL,
     coverage TEXT NOT NULL,
     derived BIGINT NOT NULL, -- 1 when all its facts are in the timeline
+    doubles TEXT, -- the bundle of the same pass that was committed before this one
     UNIQUE (stream, seq),
-    UNIQUE (incident, source, pass),
     FOREIGN KEY (incident, source, pass) REFERENCES passes (incident, source, pass)
 );
+
+CREATE UNIQUE INDEX bundle_of_pass ON bundles (incident, source, pass) WHERE doubles IS NULL;
 
 -- The timeline. Derived from bundles by pure code, so it can be made again. Facts come by the million: each index costs a third
 -- of their speed.

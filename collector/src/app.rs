@@ -1,13 +1,15 @@
 //! From a store's folder to a pipeline: configuration, key, database, blobs, queue.
 
-use std::fs::{self, DirBuilder};
-use std::io;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use agent::key::{KeyFile, KeyFileError};
+use data_encoding::HEXLOWER;
+use evidence_format::id::StreamId;
 use rustix::fs::Mode;
 use tokio_util::sync::CancellationToken;
 
@@ -18,12 +20,14 @@ use crate::pipeline::{Meters, Pipeline};
 use crate::sources::recorder::{Wire, WireError};
 use crate::store::blobs::{BlobError, Blobs, BlobsConfig};
 use crate::store::jobs::{Jobs, JobsError};
-use crate::store::ledger::{Ledger, LedgerError};
+use crate::store::ledger::{Ledger, LedgerError, NewStream};
 
 /// Name of the key in the store's folder.
 const KEY: &str = "collector.key";
 /// Name of the database in the store's folder.
 const DATABASE: &str = "exhibit.db";
+/// Name of the file in the store's folder that tells the store from others.
+const STORE_ID: &str = "store.id";
 /// Folder for drafts in the store's folder.
 const WORK: &str = "work";
 
@@ -99,11 +103,12 @@ impl App {
             Some(plays) => Plays::load(&folder.join(plays))?,
             None => Plays::built_in(),
         };
+        begin_stream(&parts.ledger, &key, &folder).await?;
         let settle_after = config.capture.settle_after_seconds.as_ref();
         let pipeline = Pipeline {
             parts,
             key: Arc::new(key),
-            jobs: Jobs::open(&database).await?,
+            jobs: Jobs::open_with_lease(&database, Duration::from_secs(config.capture.lease_seconds.get().into())).await?,
             plays: Arc::new(plays),
             stop,
             meters: Meters::default(),
@@ -113,4 +118,31 @@ impl App {
         };
         Ok(Self { pipeline, config })
     }
+}
+
+/// Says to the ledger which key this store signs with. A store that has a copy of another one's key is refused.
+async fn begin_stream(ledger: &Ledger, key: &KeyFile, folder: &Path) -> Result<(), OpenError> {
+    let path = folder.join(STORE_ID);
+    let failed = |cause| OpenError::Folder { path: path.clone(), cause };
+    let random = agent::identity::random().map_err(failed)?;
+    let new = NewStream {
+        key_id: key.public().id(),
+        public_key: key.public().to_pem(),
+        store: store_id(&path).map_err(failed)?,
+        id: StreamId::from_random(random),
+    };
+    Ok(ledger.begin_stream(&new).await?)
+}
+
+/// What tells this store from others: drawn at random when it is made, and never copied with a key.
+fn store_id(path: &Path) -> io::Result<String> {
+    if !path.try_exists()? {
+        let unfinished = path.with_extension(HEXLOWER.encode(&agent::identity::random::<8>()?));
+        let mut file = File::create_new(&unfinished)?;
+        file.write_all(HEXLOWER.encode(&agent::identity::random::<16>()?).as_bytes()).and_then(|()| file.sync_all())?;
+        let linked = fs::hard_link(&unfinished, path); // whole, or another process has made one meanwhile
+        fs::remove_file(&unfinished)?;
+        linked.or_else(|cause| if cause.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(cause) })?;
+    }
+    fs::read_to_string(path)
 }

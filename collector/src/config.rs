@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -11,6 +12,7 @@ use serde::Deserialize;
 use crate::incident::nearest;
 use crate::sources::config::SourcesConfig;
 use crate::store::blobs::BlobsConfig;
+use crate::store::jobs::LEASE_SECONDS;
 use crate::store::ledger::TokenRole;
 use crate::trigger::{HookFault, HooksConfig, Secret, Vendor};
 
@@ -52,12 +54,20 @@ pub struct CaptureConfig {
     /// Seconds after the declaration at which sources are asked again, instead of the times that follow from how late each
     /// delivers.
     pub settle_after_seconds: Option<Vec<u64>>,
+    /// Seconds without a sign of life after which a collector's captures go to others that share its database. The same for all.
+    pub lease_seconds: NonZeroU32,
 }
 
 impl Default for CaptureConfig {
     /// The runbook's first 15 minutes; 64 GiB, of one object 64 MiB.
     fn default() -> Self {
-        Self { deadline_seconds: 15 * 60, bytes_max: 64 << 30, object_bytes_max: 64 << 20, settle_after_seconds: None }
+        Self {
+            deadline_seconds: 15 * 60,
+            bytes_max: 64 << 30,
+            object_bytes_max: 64 << 20,
+            settle_after_seconds: None,
+            lease_seconds: LEASE_SECONDS,
+        }
     }
 }
 

@@ -12,12 +12,15 @@ use evidence_format::id::ItemName;
 use evidence_format::item::{Piece, Visit, Workers};
 use evidence_format::keyring::PublicKey;
 use evidence_format::segment::Kind;
+use evidence_format::statement::Stream;
 use evidence_format::verify::{Trust, verify_and_view};
 
 /// A sound bundle.
 pub struct Holding {
     /// What it says of itself.
     pub config: Config,
+    /// Where it stands among the bundles of its key.
+    pub stream: Stream,
     /// The records of each item, in order.
     pub records: BTreeMap<ItemName, Vec<Vec<u8>>>,
 }
@@ -43,7 +46,8 @@ impl Holding {
             records.get_mut(&item).expect("it was shown").push(record);
         }
         assert!(report.is_vouched_for(), "{report:?}");
-        Self { config: report.config.expect("a sound bundle has one"), records }
+        let stream = report.claim.expect("it is vouched for").predicate.stream;
+        Self { config: report.config.expect("a sound bundle has one"), stream, records }
     }
 
     /// The events of CloudTrail in all items, in their order.

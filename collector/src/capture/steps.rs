@@ -44,7 +44,7 @@ async fn run_one(parts: &Parts, task: &Task<'_>, source: &'static dyn Paged, ste
         None => capture(parts, task, source, step).await?,
     };
     let json = serde_json::to_string(&outcome).expect("texts and words are JSON");
-    parts.ledger.end_step(task.key, step.item.as_str(), &json).await?;
+    parts.ledger.end_step(task.key, task.attempt, step.item.as_str(), &json).await?;
     Ok(outcome)
 }
 
@@ -59,6 +59,7 @@ async fn capture(parts: &Parts, task: &Task<'_>, source: &'static dyn Paged, ste
         ledger: parts.ledger.clone(),
         blobs: parts.blobs.clone(),
         key: task.key.clone(),
+        attempt: task.attempt,
         step: step.item.to_string(),
         next: Mutex::new((next, tape::compressor())),
         stop: stop.clone(),

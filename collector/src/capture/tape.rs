@@ -28,6 +28,7 @@ pub(super) struct StepTape {
     pub(super) ledger: Ledger,
     pub(super) blobs: Blobs,
     pub(super) key: PassKey,
+    pub(super) attempt: u64,
     pub(super) step: String,
     /// Number of the next page, and what packs it: its tables are cleared for each page, and not allocated.
     pub(super) next: Mutex<(u64, Compressor<'static>)>,
@@ -44,7 +45,14 @@ impl StepTape {
 
     async fn store(&self, packed: &Bytes, page: &PageRow) -> Result<(), BoxError> {
         self.blobs.put(&page.object_key, packed.clone()).await?;
-        Ok(self.ledger.add_page(&self.key, page).await?)
+        Ok(self.ledger.add_page(&self.key, self.attempt, page).await?)
+    }
+
+    /// The number of the next page, if an attempt before this one has taken the one that was thought to be.
+    async fn renumber(&self, page: &mut PageRow) -> Result<(), LedgerError> {
+        let last = self.ledger.last_page(&self.key, &self.step).await?;
+        page.seq = last.map_or(0, |last| last.seq + 1);
+        Ok(())
     }
 }
 
@@ -67,7 +75,7 @@ impl Tape for StepTape {
         let failed = |cause: io::Error| TapeError::Failed(cause.into());
         let (seq, compressor) = &mut *next;
         let packed = Bytes::from(compressor.compress(&warc).map_err(failed)?);
-        let page = PageRow {
+        let mut page = PageRow {
             step: self.step.clone(),
             seq: *seq,
             object_key: self.name(*seq).map_err(failed)?,
@@ -76,11 +84,16 @@ impl Tape for StepTape {
         };
         loop {
             let Err(error) = self.store(&packed, &page).await else { break };
+            if matches!(error.downcast_ref(), Some(LedgerError::PageDiffers { .. })) {
+                self.renumber(&mut page).await.map_err(|error| TapeError::Failed(error.into()))?;
+                continue;
+            }
             let is_lost = matches!(
                 error.downcast_ref(),
-                Some(LedgerError::PageDiffers { .. } | LedgerError::StepHasEnded { .. } | LedgerError::UnknownPass(_))
+                Some(LedgerError::PassIsTaken { .. } | LedgerError::StepHasEnded { .. } | LedgerError::UnknownPass(_))
             );
             if is_lost {
+                let _ = self.blobs.delete(&page.object_key).await; // nobody will know of it
                 return Err(TapeError::Failed(error)); // another worker has the step
             }
             if self.stop.is_cancelled() {
@@ -89,7 +102,52 @@ impl Tape for StepTape {
             warn!(step = %self.step, error = %error, "cannot store a page, trying again");
             let _ = self.stop.run_until_cancelled(tokio::time::sleep(RETRY_EVERY)).await;
         }
-        *seq += 1;
+        *seq = page.seq + 1;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::blobs::BlobsConfig;
+    use crate::store::testing::{add_pass, sqlite};
+
+    async fn kept(tape: &StepTape) -> Vec<(u64, Option<String>)> {
+        let pages = tape.ledger.pages(&tape.key, &tape.step, 0, 10).await.expect("a database");
+        pages.into_iter().map(|page| (page.seq, page.cursor)).collect()
+    }
+
+    #[tokio::test]
+    async fn two_attempts_at_one_step_lose_no_page_and_mix_none() {
+        let (ledger, folder) = sqlite().await;
+        let blobs = Blobs::open(&BlobsConfig::folder(folder.path())).await.expect("a folder");
+        let key = add_pass(&ledger, "INC-1", 0).await;
+        let tape = |attempt, stop: &CancellationToken| StepTape {
+            ledger: ledger.clone(),
+            blobs: blobs.clone(),
+            key: key.clone(),
+            attempt,
+            step: "events".to_owned(),
+            next: Mutex::new((0, compressor())),
+            stop: stop.clone(),
+        };
+        let (stop, page) = (CancellationToken::new(), Bytes::from_static(b"page"));
+        let first = tape(ledger.begin_pass(&key).await.expect("it is not sealed"), &stop);
+        first.keep(page.clone(), Some("1")).await.expect("it has the pass");
+        // the second attempt looked for the last page before that one came in
+        let second = tape(ledger.begin_pass(&key).await.expect("it is not sealed"), &stop);
+        second.keep(page.clone(), Some("1 again")).await.expect("it has the pass now");
+        second.keep(page.clone(), Some("2")).await.expect("it has the pass now");
+        let all = [(0, Some("1".to_owned())), (1, Some("1 again".to_owned())), (2, Some("2".to_owned()))];
+        assert_eq!(kept(&second).await, all);
+        let refused = first.keep(page, Some("2")).await.expect_err("it was overtaken");
+        assert!(matches!(refused, TapeError::Failed(_)), "{refused:?}");
+        assert_eq!(kept(&second).await, all);
+        assert_eq!(
+            blobs.list(&super::folder(&key)).await.expect("a folder").len(),
+            3,
+            "what was refused is not left lying about"
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! `exhibit bundles`, `exhibit fetch`.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -47,6 +48,8 @@ struct Listed<'a> {
     sealed_at: Timestamp,
     size: u64,
     coverage: Summary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    doubles: Option<Digest>,
 }
 
 pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
@@ -70,6 +73,7 @@ fn listed<'a>(app: &App, row: &'a BundleRow) -> Listed<'a> {
         sealed_at: row.sealed_at,
         size: row.bytes,
         coverage: Summary::read(&row.coverage),
+        doubles: row.doubles,
     }
 }
 
@@ -83,9 +87,20 @@ pub(super) async fn fetch(global: &Global, arguments: &FetchArguments) -> Result
     let to_line = Line::escaped(&to.display().to_string());
     let exported = Change::EvidenceExported { bundle: row.id, to: to_line };
     app.pipeline.record(&row.pass.incident, &global.by(), exported).await?;
-    let key = app.pipeline.key.public_path();
+    let key = key_of(&app, &row, &to).await?;
     if global.json {
         return out_json(&serde_json::json!({"bundle": to, "id": row.id, "public_key": key}));
     }
     out(&format!("{}\n\nverify with\n  exhibit-audit verify {} --key {}\n", row.id, to.display(), key.display()))
+}
+
+/// The public key that a fetched bundle is verified with. That of another collector which shares the ledger is put beside the bundle.
+async fn key_of(app: &App, row: &BundleRow, bundle: &Path) -> Result<PathBuf> {
+    if row.key_id == app.pipeline.key.public().id() {
+        return Ok(app.pipeline.key.public_path());
+    }
+    let path = bundle.with_extension("pub.pem");
+    let key = app.pipeline.public_key(row).await?;
+    fs::write(&path, key.to_pem()).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
 }

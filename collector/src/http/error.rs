@@ -11,9 +11,11 @@ use tracing::error;
 
 use crate::incident::{ParseNameError, Refusal, TextError};
 use crate::pipeline::{AttachError, DeclareError, PipelineError};
+use crate::seal::SealError;
 use crate::sources::recorder::chain;
 use crate::store::blobs::BlobError;
 use crate::store::database::DatabaseError;
+use crate::store::jobs::JobsError;
 use crate::store::ledger::LedgerError;
 
 /// The media type of a [`Problem`].
@@ -216,7 +218,9 @@ impl From<PipelineError> for Problem {
             PipelineError::UnknownIncident(_) => Self::not_found(),
             PipelineError::Play(_) | PipelineError::Plan(_) => Self::new(Code::Invalid, chain(&error)),
             PipelineError::Ledger(error) => error.into(),
-            PipelineError::Blobs(error) => error.into(),
+            PipelineError::Blobs(error) | PipelineError::Seal(SealError::Blobs(error)) => error.into(),
+            PipelineError::Seal(SealError::Ledger(error)) => error.into(),
+            PipelineError::Jobs(JobsError::Database(error)) => LedgerError::from(error).into(),
             error => Self::internal(&error),
         }
     }

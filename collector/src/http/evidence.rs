@@ -55,6 +55,10 @@ pub(super) struct Listed {
     size: u64,
     #[schema(value_type = CoverageShape)]
     coverage: Summary,
+    /// The bundle of the same pass that was sealed before, where two collectors had the pass: its evidence is counted there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    doubles: Option<Digest>,
 }
 
 /// The bundles of an incident, in the order in which they were sealed.
@@ -144,8 +148,8 @@ pub(super) async fn bundles(
 
 fn listed(row: BundleRow) -> Listed {
     let coverage = Summary::read(&row.coverage);
-    let BundleRow { id, pass, sealed_at, bytes, .. } = row;
-    Listed { id, incident: pass.incident, source: pass.source, pass: pass.pass, sealed_at, size: bytes, coverage }
+    let BundleRow { id, pass, sealed_at, bytes, doubles, .. } = row;
+    Listed { id, incident: pass.incident, source: pass.source, pass: pass.pass, sealed_at, size: bytes, coverage, doubles }
 }
 
 /// `POST /v1/incidents/{id}/attachments`. Once its last byte is here it is sealed, whether or not the client stays.
@@ -172,7 +176,7 @@ pub(super) async fn attach(
         by: caller.name,
         meter: Arc::new(Meter::default()),
     };
-    let pipeline = api.pipeline().clone();
+    let pipeline = api.patient_pipeline().clone();
     let attached = tokio::spawn(async move { pipeline.attach(attaching).await });
     let idle = Duration::from_secs(api.config().idle_seconds_max);
     pump(request.into_body(), &send, bytes_max, idle).await;

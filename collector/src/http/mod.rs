@@ -32,6 +32,7 @@ pub mod token;
 mod tokens;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -48,12 +49,18 @@ use crate::pipeline::Pipeline;
 use crate::store::ledger::Ledger;
 use crate::trigger::HooksConfig;
 
+/// How long a request waits for a database that is away: clients give up after 10 s, as webhooks do, and are better told to come again.
+/// A connection that is refused is tried for 5 s, which come on top.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// What handlers share. Cheap to clone.
 #[derive(Clone)]
 pub struct Api(Arc<Shared>);
 
 struct Shared {
     pipeline: Pipeline,
+    /// For what has taken its client long to send.
+    patient: Pipeline,
     config: ServeConfig,
     hooks: HooksConfig,
     metrics: Metrics,
@@ -69,11 +76,23 @@ impl Api {
     /// See [`OidcError`].
     pub fn new(pipeline: Pipeline, config: ServeConfig, hooks: HooksConfig, drain: CancellationToken) -> Result<Self, OidcError> {
         let oidc = config.oidc.clone().map(Oidc::new).transpose()?;
-        Ok(Self(Arc::new(Shared { pipeline, config, hooks, metrics: Metrics::new(), oidc, drain })))
+        Ok(Self(Arc::new(Shared {
+            pipeline: pipeline.with_patience(PATIENCE),
+            patient: pipeline,
+            config,
+            hooks,
+            metrics: Metrics::new(),
+            oidc,
+            drain,
+        })))
     }
 
     fn pipeline(&self) -> &Pipeline {
         &self.0.pipeline
+    }
+
+    fn patient_pipeline(&self) -> &Pipeline {
+        &self.0.patient
     }
 
     fn ledger(&self) -> &Ledger {

@@ -164,6 +164,9 @@ pub enum Change {
         gaps: u64,
         complete: bool,
         provisional_until: Option<Timestamp>,
+        /// The bundle of the same pass that was sealed before: two collectors had the pass. Its evidence is counted there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        doubles: Option<Digest>,
     },
     /// Somebody looked at evidence.
     #[serde(rename = "evidence.read")]

@@ -131,6 +131,7 @@ fn custody() -> Vec<Change> {
             gaps: 2,
             complete: false,
             provisional_until: Some("2026-11-24T13:40:17Z".parse().expect("a time")),
+            doubles: None,
         },
         Change::EvidenceRead { bundle, item: item.clone() },
         Change::EvidenceExported { bundle, to: line("counsel") },

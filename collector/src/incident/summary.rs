@@ -88,7 +88,10 @@ fn of_custody(change: &Change) -> String {
         }
         Change::CaptureStarted { source, pass, kind } => format!("capture of {source} started, pass {pass} ({kind})"),
         Change::CaptureFailed { source, pass, error } => format!("capture of {source} failed, pass {pass}: {error}"),
-        Change::EvidenceSealed { source, pass, records, gaps, complete, provisional_until, bundle } => {
+        Change::EvidenceSealed { source, pass, doubles: Some(first), bundle, .. } => {
+            format!("sealed {source} pass {pass} a second time, as two collectors had it: {bundle} doubles {first}")
+        }
+        Change::EvidenceSealed { source, pass, records, gaps, complete, provisional_until, bundle, doubles: None } => {
             let whole = if *complete { "complete".to_owned() } else { format!("incomplete, {gaps} gaps") };
             let until = provisional_until.map(|time| format!(", provisional until {time}")).unwrap_or_default();
             format!("sealed {source} pass {pass}: {records} records, {whole}{until}; {bundle}")

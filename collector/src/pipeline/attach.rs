@@ -195,9 +195,9 @@ impl Pipeline {
 
     async fn seal_attachment(&self, draft: Draft, saying: Saying, attachment: &Attachment) -> Result<BundleRow, AttachError> {
         let _turn = self.turn().await?;
-        let key = self.new_pass(&saying.incident, attachment).await?;
+        let (key, attempt) = self.new_pass(&saying.incident, attachment).await?;
         let entries = |row: &BundleRow| attachment.clone().entries(row);
-        let sealed = match self.sealer().seal(&key, draft, saying, |row, _| entries(row)).await {
+        let sealed = match self.sealer().seal((&key, attempt), draft, saying, |row, _| entries(row)).await {
             Ok(sealed) => sealed,
             Err(error) => match self.sealer().recover(&key, |row, _| entries(row)).await {
                 Ok(Some(sealed)) => sealed, // only its answer was lost
@@ -214,7 +214,7 @@ impl Pipeline {
     }
 
     /// The pass of an attachment, under the next number that is free.
-    async fn new_pass(&self, incident: &IncidentId, attachment: &Attachment) -> Result<PassKey, PipelineError> {
+    async fn new_pass(&self, incident: &IncidentId, attachment: &Attachment) -> Result<(PassKey, u64), PipelineError> {
         let ledger = &self.parts.ledger;
         let key = loop {
             let passes = ledger.passes(incident).await?;
@@ -227,8 +227,8 @@ impl Pipeline {
             }
         };
         ledger.set_plan(&key, &serde_json::to_string(attachment).expect("texts and numbers are JSON")).await?;
-        ledger.set_state(&key, PassState::Capturing).await?;
-        Ok(key)
+        let attempt = ledger.begin_pass(&key).await?;
+        Ok((key, attempt))
     }
 
     /// What a pass attaches; `None` if it captures.

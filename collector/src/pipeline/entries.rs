@@ -17,13 +17,6 @@ use crate::store::ledger::{self, BundleRow, EntryRow, LedgerError, PassKey, Pass
 /// Times that an entry is written again because somebody else wrote one meanwhile.
 const CONTENTIONS_MAX: u32 = 1000;
 
-/// How often a pass was begun, and when first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Attempts {
-    pub(super) count: usize,
-    pub(super) first: Timestamp,
-}
-
 impl Pipeline {
     /// What is known of an incident.
     ///
@@ -77,8 +70,8 @@ impl Pipeline {
         Ok(self.parts.ledger.append(id, 0, &entries).await?)
     }
 
-    /// Says that a pass is begun, and tells how often it was.
-    pub(super) async fn journal_start(&self, row: &PassRow) -> Result<Attempts, PipelineError> {
+    /// Says that a pass is begun, and tells when it was first.
+    pub(super) async fn journal_start(&self, row: &PassRow) -> Result<Timestamp, PipelineError> {
         let key = &row.pass.key;
         let kind = match row.pass.kind {
             PassKind::First | PassKind::Again => Kind::First,
@@ -88,9 +81,7 @@ impl Pipeline {
         let started = Change::CaptureStarted { source: source_name(key), pass: key.pass.into(), kind };
         self.append(&key.incident, vec![started.clone()]).await?;
         let entries = self.entries(&key.incident).await?;
-        let starts = || entries.iter().filter(|entry| entry.change == started);
-        let first = starts().map(|entry| entry.at).next().unwrap_or_else(clock::now);
-        Ok(Attempts { count: starts().count(), first })
+        Ok(entries.iter().find(|entry| entry.change == started).map_or_else(clock::now, |entry| entry.at))
     }
 
     /// Says what a pass is going to take, or that its source has nothing to ask.
@@ -136,6 +127,7 @@ pub(super) fn of_bundle(row: &BundleRow, config: &Config) -> Vec<ledger::Entry> 
         gaps: summary.missing,
         complete: summary.complete,
         provisional_until: summary.provisional_until,
+        doubles: row.doubles,
     };
     vec![own(&sealed)]
 }

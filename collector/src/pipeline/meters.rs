@@ -11,6 +11,21 @@ use crate::store::ledger::PassKey;
 #[derive(Clone, Debug, Default)]
 pub struct Meters(Arc<Mutex<BTreeMap<PassKey, Arc<Meter>>>>);
 
+/// The meter of a pass, as long as that runs.
+#[derive(Debug)]
+pub(super) struct Metering {
+    /// What it has taken.
+    pub(super) meter: Arc<Meter>,
+    key: PassKey,
+    meters: Meters,
+}
+
+impl Drop for Metering {
+    fn drop(&mut self) {
+        self.meters.all().remove(&self.key);
+    }
+}
+
 /// A pass that runs, and what it has taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watched {
@@ -25,14 +40,10 @@ pub struct Watched {
 }
 
 impl Meters {
-    pub(super) fn begin(&self, key: &PassKey) -> Arc<Meter> {
+    pub(super) fn begin(&self, key: &PassKey) -> Metering {
         let meter = Arc::new(Meter::default());
         self.all().insert(key.clone(), Arc::clone(&meter));
-        meter
-    }
-
-    pub(super) fn end(&self, key: &PassKey) {
-        self.all().remove(key);
+        Metering { meter, key: key.clone(), meters: self.clone() }
     }
 
     /// All passes that run now.

@@ -24,6 +24,7 @@ use std::time::Duration;
 use agent::key::KeyFile;
 use evidence_format::coverage::Window;
 use evidence_format::id::IncidentId;
+use evidence_format::keyring::PublicKey;
 use evidence_format::time::Timestamp;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -37,8 +38,8 @@ use crate::plan::{Pass, Plan, PlanError};
 use crate::seal::{Saying, SealError, Sealed, Sealer, StoredBundle};
 use crate::sources::{self, Source};
 use crate::store::blobs::BlobError;
-use crate::store::jobs::{Jobs, JobsError, Until, WaitingJob};
-use crate::store::ledger::{LedgerError, PassKey, PassRow, PassState};
+use crate::store::jobs::{self, Jobs, JobsError, Until, WaitingJob};
+use crate::store::ledger::{BundleRow, LedgerError, PassKey, PassRow, PassState};
 use crate::timeline::{self, DeriveError};
 
 pub use attach::{ATTACHED, AttachError, Attached, Attaching, Content};
@@ -47,6 +48,8 @@ pub use meters::{Meters, Watched};
 
 /// Passes that run at once in one process. Each waits for others most of its time.
 const PASSES_AT_ONCE: usize = 16;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Attempts after which what follows a sealed pass is left to the next process: the pauses between them are four minutes by then,
 /// and what never succeeds is to keep no other incident waiting.
@@ -120,6 +123,9 @@ pub enum PipelineError {
     /// The incident's play is none that this configuration has.
     #[error(transparent)]
     Play(#[from] UnknownPlay),
+    /// Another worker has begun the pass since, as this one was held up for longer than its lease.
+    #[error("another worker has taken the pass over")]
+    Taken,
     /// A person has stopped the work before this pass was begun.
     #[error("stopped before it was begun")]
     Stopped,
@@ -150,17 +156,28 @@ impl Pipeline {
         let handler = move |job: PassKey| {
             let pipeline = pipeline.clone();
             async move {
-                let done = pipeline.run_pass(&job).await;
-                if let Err(error) = &done
-                    && !matches!(error, PipelineError::Stopped)
-                {
-                    warn!(incident = %job.incident, source = %job.source, pass = job.pass, error = %sources::recorder::chain(error), "pass failed");
-                    pipeline.journal_failure(&job, error).await;
+                let error = match pipeline.run_pass(&job).await {
+                    Ok(()) => return Ok(()),
+                    Err(error) if error.is_taken() => return Err(jobs::Taken.into()),
+                    Err(error) => error,
+                };
+                if !matches!(error, PipelineError::Stopped) {
+                    warn!(incident = %job.incident, source = %job.source, pass = job.pass, error = %sources::recorder::chain(&error), "pass failed");
+                    pipeline.journal_failure(&job, &error).await;
                 }
-                done
+                Err::<_, BoxError>(error.into())
             }
         };
         self.jobs.work(handler, until, PASSES_AT_ONCE).await
+    }
+
+    /// The same, for those who wait for an answer: a database that is away is given so long, and no longer.
+    #[must_use]
+    pub fn with_patience(&self, patience: Duration) -> Self {
+        let mut pipeline = self.clone();
+        pipeline.parts.ledger = self.parts.ledger.with_patience(patience);
+        pipeline.jobs = self.jobs.with_patience(patience);
+        pipeline
     }
 
     /// Works until no pass of `incident` is due any more, whoever does them, or a person stops it.
@@ -240,6 +257,9 @@ impl Pipeline {
             Some(sealed) => sealed,
             None => self.capture_and_seal(&row, source, &plan, &pass).await?,
         };
+        if sealed.row.doubles.is_some() {
+            return Ok(()); // what follows is done for the first
+        }
         self.follow(&row, source, &plan, &sealed).await?;
         self.derive(&sealed).await?;
         self.find(&row, &pass, &sealed).await?;
@@ -256,27 +276,32 @@ impl Pipeline {
     ) -> Result<Sealed, PipelineError> {
         let key = &row.pass.key;
         let mut began = clock::reading("begin");
-        self.parts.ledger.set_state(key, PassState::Capturing).await?;
-        let attempts = self.journal_start(row).await?;
-        if attempts.count > 1 {
-            began.event = format!("begin of attempt {}", attempts.count);
+        let attempt = self.parts.ledger.begin_pass(key).await?;
+        let first_begun = self.journal_start(row).await?;
+        if attempt > 1 {
+            began.event = format!("begin of attempt {attempt}");
         }
         let preface = self.preface(row, plan, pass).await?;
         let meter = self.meters.begin(key);
-        let stop = self.stop.child_token();
+        let (stop, taken) = (self.stop.child_token(), CancellationToken::new());
         let mut watching = JoinSet::new(); // ends with this pass
         watching.spawn(self.clone().stop_when_told(key.clone(), stop.clone()));
+        watching.spawn(self.clone().tell_when_taken((key.clone(), attempt), taken.clone()));
         let task = Task {
             incident: &key.incident,
             key,
+            attempt,
             pass,
             source,
             preface: &preface,
-            deadline: deadline(plan, &attempts),
+            deadline: deadline(plan, first_begun),
             stop: &stop,
-            meter: &meter,
+            meter: &meter.meter,
         };
-        let captured = capture::run(&self.parts, &task).await?;
+        let captured = tokio::select! {
+            captured = capture::run(&self.parts, &task) => captured?,
+            () = taken.cancelled() => return Err(PipelineError::Taken), // nothing more is asked, and nothing of it kept
+        };
         let saying = Saying {
             incident: key.incident.clone(),
             window: widest(pass),
@@ -285,8 +310,7 @@ impl Pipeline {
             began,
         };
         let _turn = self.turn().await?;
-        let sealed = self.sealer().seal(key, captured.draft, saying, entries::of_bundle).await?;
-        self.meters.end(key);
+        let sealed = self.sealer().seal((key, attempt), captured.draft, saying, entries::of_bundle).await?;
         info!(bundle = %sealed.row.id, bytes = sealed.row.bytes, "sealed");
         Ok(sealed)
     }
@@ -295,7 +319,9 @@ impl Pipeline {
     async fn sealed(&self, key: &PassKey) -> Result<Option<Sealed>, PipelineError> {
         drop(self.turn().await?); // what was cut off before its commit is in the ledger now, or forgotten
         let bundles = self.parts.ledger.bundles(&key.incident).await?;
-        let Some(row) = bundles.into_iter().find(|bundle| bundle.pass == *key) else { return Ok(None) };
+        let Some(row) = bundles.into_iter().find(|bundle| bundle.pass == *key && bundle.doubles.is_none()) else {
+            return Ok(None);
+        };
         Ok(Some(self.sealer().reopen(row).await?))
     }
 
@@ -303,10 +329,19 @@ impl Pipeline {
     async fn derive(&self, sealed: &Sealed) -> Result<(), PipelineError> {
         if !sealed.row.is_derived {
             let stored = StoredBundle::open(&self.parts.blobs, &sealed.row.object_key, &self.parts.work).await?;
-            timeline::derive(&self.parts.ledger, &sealed.row, stored, self.key.public()).await?;
+            let key = self.public_key(&sealed.row).await?;
+            timeline::derive(&self.parts.ledger, &sealed.row, stored, &key).await?;
         }
         capture::forget_pages(&self.parts, &sealed.row.pass).await?;
         Ok(())
+    }
+
+    /// What a bundle is verified with, also one of another collector that shares the ledger.
+    ///
+    /// # Errors
+    /// Nobody who shares the ledger has sealed it; failures of the database.
+    pub async fn public_key(&self, bundle: &BundleRow) -> Result<PublicKey, PipelineError> {
+        Ok(self.sealer().public_key(bundle).await?)
     }
 
     fn sealer(&self) -> Sealer<'_> {
@@ -314,9 +349,23 @@ impl Pipeline {
     }
 }
 
+impl PipelineError {
+    /// True if another worker has the pass, or has sealed it while this one believed to have it.
+    fn is_taken(&self) -> bool {
+        let taken = |error: &LedgerError| matches!(error, LedgerError::PassIsTaken { .. } | LedgerError::PassIsSealed(_));
+        match self {
+            Self::Taken => true,
+            Self::Ledger(error) | Self::Capture(CaptureError::Ledger(error)) | Self::Seal(SealError::Ledger(error)) => {
+                taken(error)
+            }
+            _ => false,
+        }
+    }
+}
+
 /// When a pass has to be over: the plan's seconds after its first attempt, which a restart does not move.
-fn deadline(plan: &Plan, attempts: &entries::Attempts) -> Instant {
-    let since = clock::now().unix_nanoseconds() - attempts.first.unix_nanoseconds();
+fn deadline(plan: &Plan, first: Timestamp) -> Instant {
+    let since = clock::now().unix_nanoseconds() - first.unix_nanoseconds();
     let since = Duration::from_nanos(u64::try_from(since.max(0)).unwrap_or(u64::MAX));
     Instant::now() + Duration::from_secs(plan.budget.deadline_seconds).saturating_sub(since)
 }

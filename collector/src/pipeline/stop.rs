@@ -62,6 +62,21 @@ impl Pipeline {
     }
 }
 
+impl Pipeline {
+    /// Cancels `taken` once another worker has begun the pass: whoever was held up for longer than its lease learns it within a
+    /// second, before it asks for much that is asked by the other one.
+    pub(super) async fn tell_when_taken(self, (key, attempt): (PassKey, u64), taken: CancellationToken) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if let Ok(Some(row)) = self.parts.ledger.pass(&key).await
+                && row.attempt != attempt
+            {
+                return taken.cancel();
+            }
+        }
+    }
+}
+
 impl Watch {
     fn new(key: &PassKey) -> Self {
         Self { ask: Number::of(key.pass).ask as usize, asks: 0, seq: 0 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::MutexGuard;
+use tracing::warn;
 
 use super::{Pipeline, PipelineError, entries};
 use crate::store::ledger::Entry;
@@ -16,6 +17,8 @@ const LOCK: &str = "sealing.lock";
 const TARS: [&str; 2] = [".tar", ".tar.unfinished"];
 /// Between two looks at a lock that another process holds: it holds it for as long as sealing takes.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Looks after which the log says that something is held up, once: a minute. Sealing takes seconds.
+const LOOKS_QUIET_MAX: u32 = 3000;
 
 /// The right to seal the next bundle of the store's key. Dropped, it is given back, also by a process that is killed.
 pub(super) struct Turn<'p> {
@@ -33,7 +36,7 @@ impl Pipeline {
         if let Some(pending) = self.parts.ledger.pending(&self.key.public().id()).await? {
             let attachment = self.attachment(&pending.pass).await?;
             let entries = |row: &_, config: &_| -> Vec<Entry> {
-                attachment.map_or_else(|| entries::of_bundle(row, config), |attachment| attachment.entries(row))
+                attachment.clone().map_or_else(|| entries::of_bundle(row, config), |attachment| attachment.entries(row))
             };
             self.sealer().recover(&pending.pass, entries).await?;
         }
@@ -61,11 +64,16 @@ async fn lock(work: &Path) -> Result<File, PipelineError> {
         File::options().write(true).create(true).truncate(false).open(&path)
     };
     let file = open().map_err(failed)?;
-    loop {
+    for looks in 0_u32.. {
         match file.try_lock() {
-            Ok(()) => return Ok(file),
+            Ok(()) => break,
             Err(TryLockError::Error(cause)) => return Err(failed(cause)),
-            Err(TryLockError::WouldBlock) => tokio::time::sleep(LOOK_EVERY).await,
+            Err(TryLockError::WouldBlock) if looks == LOOKS_QUIET_MAX => {
+                warn!(lock = %path.display(), "another process seals with this store's key for long: if it is stopped, continue or kill it");
+            }
+            Err(TryLockError::WouldBlock) => {}
         }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
+    Ok(file)
 }

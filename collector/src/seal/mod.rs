@@ -17,7 +17,8 @@ use evidence_format::bundle::{BundleError, Draft, Facts};
 use evidence_format::config::{ClockReading, Collector, Config};
 use evidence_format::coverage::Window;
 use evidence_format::digest::Digest;
-use evidence_format::id::{IncidentId, KeyId, StreamId};
+use evidence_format::id::{IncidentId, KeyId};
+use evidence_format::keyring::PublicKey;
 use evidence_format::plan::Plan;
 use evidence_format::statement::{Predicate, Role, Statement, Stream};
 use evidence_format::time::Timestamp;
@@ -88,6 +89,14 @@ pub enum SealError {
         /// Its id.
         bundle: Digest,
     },
+    /// Whoever has signed it does not share this ledger.
+    #[error("bundle {bundle} is signed with key {key_id}, whose public half is not in the ledger")]
+    UnknownKey {
+        /// Its id.
+        bundle: Digest,
+        /// The key.
+        key_id: KeyId,
+    },
     /// Our own fault.
     #[error("sealing crashed")]
     Crashed(#[from] tokio::task::JoinError),
@@ -103,20 +112,20 @@ pub struct Sealed {
 }
 
 impl Sealer<'_> {
-    /// Signs `draft`, publishes it and commits it together with `entries`, which are told of the bundle.
+    /// Signs `draft` for attempt `attempt` at its pass, publishes it and commits it together with `entries`, which are told of the
+    /// bundle.
     ///
     /// # Errors
     /// See [`SealError`]. The draft is gone; what was captured is not, where it came in pages.
     pub async fn seal(
         &self,
-        key: &PassKey,
+        (key, attempt): (&PassKey, u64),
         draft: Draft,
         saying: Saying,
-        entries: impl FnOnce(&BundleRow, &Config) -> Vec<Entry>,
+        entries: impl Fn(&BundleRow, &Config) -> Vec<Entry>,
     ) -> Result<Sealed, SealError> {
         let key_id = self.key.public().id();
-        let random = agent::identity::random().map_err(|cause| SealError::File { path: "/dev/urandom".into(), cause })?;
-        let place = self.ledger.take_place(&key_id, &StreamId::from_random(random)).await?;
+        let place = self.ledger.take_place(&key_id).await?;
         let sealed_at = clock::now();
         let sealed = {
             let Saying { incident, window, plan, supplements, began } = saying;
@@ -135,9 +144,9 @@ impl Sealer<'_> {
         spawn_blocking(move || sealed.publish_tar(&path)).await??;
         let bytes = fs::metadata(&tar).map_err(|cause| SealError::File { path: tar.clone(), cause })?.len();
         let row = row(key, id, key_id, place, sealed_at, bytes, &config);
-        self.ledger.announce(&row.announcement()).await?;
+        self.ledger.announce(&row.announcement(), attempt).await?;
         self.blobs.put_file(&row.object_key, &tar, Kind::Sealed).await?;
-        self.ledger.commit(&row, &entries(&row, &config)).await?;
+        let row = self.ledger.commit(&row, |row| entries(row, &config)).await?;
         let _ = fs::remove_file(&tar); // it is in the store; a copy that stays takes room and harms nobody
         Ok(Sealed { row, config })
     }
@@ -149,7 +158,7 @@ impl Sealer<'_> {
     pub async fn recover(
         &self,
         key: &PassKey,
-        entries: impl FnOnce(&BundleRow, &Config) -> Vec<Entry>,
+        entries: impl Fn(&BundleRow, &Config) -> Vec<Entry>,
     ) -> Result<Option<Sealed>, SealError> {
         let Some(pending) = self.ledger.pending(&self.key.public().id()).await?.filter(|pending| pending.pass == *key) else {
             return Ok(None);
@@ -158,9 +167,9 @@ impl Sealer<'_> {
             self.ledger.forget_pending(&pending.key_id, &pending.bundle).await?;
             return Ok(None);
         }
-        let sealed = self.read_back(pending).await?;
-        self.ledger.commit(&sealed.row, &entries(&sealed.row, &sealed.config)).await?;
-        Ok(Some(sealed))
+        let Sealed { row, config } = self.read_back(pending).await?;
+        let row = self.ledger.commit(&row, |row| entries(row, &config)).await?;
+        Ok(Some(Sealed { row, config }))
     }
 
     /// What a bundle of the ledger holds, read from the bundle.
@@ -168,14 +177,27 @@ impl Sealer<'_> {
     /// # Errors
     /// See [`SealError`].
     pub async fn reopen(&self, row: BundleRow) -> Result<Sealed, SealError> {
-        let (config, _) = self.verified(row.id, &row.object_key).await?;
+        let key = self.public_key(&row).await?;
+        let (config, _) = self.verified(row.id, &row.object_key, key).await?;
         Ok(Sealed { row, config })
     }
 
+    /// What a bundle of the ledger is verified by: of one that another store has sealed, the ledger has the key.
+    ///
+    /// # Errors
+    /// [`SealError::UnknownKey`], and failures of the database.
+    pub async fn public_key(&self, row: &BundleRow) -> Result<PublicKey, SealError> {
+        if row.key_id == self.key.public().id() {
+            return Ok(self.key.public().clone());
+        }
+        let pem = self.ledger.public_key(&row.key_id).await?;
+        let key = pem.and_then(|pem| PublicKey::from_pem(&pem).ok()).filter(|key| key.id() == row.key_id);
+        key.ok_or(SealError::UnknownKey { bundle: row.id, key_id: row.key_id })
+    }
+
     /// What the bundle itself says, all of it verified.
-    async fn verified(&self, bundle: Digest, object_key: &str) -> Result<(Config, Statement), SealError> {
+    async fn verified(&self, bundle: Digest, object_key: &str, key: PublicKey) -> Result<(Config, Statement), SealError> {
         let stored = StoredBundle::open(self.blobs, object_key, self.work).await?;
-        let key = self.key.public().clone();
         let report = spawn_blocking(move || stored.verify(&key, &mut |_| None)).await??;
         let is_sound = report.is_vouched_for() && report.bundle == Some(bundle);
         match (is_sound, report.config, report.claim) {
@@ -185,7 +207,7 @@ impl Sealer<'_> {
     }
 
     async fn read_back(&self, pending: Pending) -> Result<Sealed, SealError> {
-        let (config, claim) = self.verified(pending.bundle, &pending.object_key).await?;
+        let (config, claim) = self.verified(pending.bundle, &pending.object_key, self.key.public().clone()).await?;
         let Stream { id, prev, seq } = claim.predicate.stream;
         let place = Place { stream: id, seq, prev };
         let bytes = self.blobs.size(&pending.object_key).await?;
@@ -211,6 +233,7 @@ fn row(pass: &PassKey, id: Digest, key_id: KeyId, place: Place, sealed_at: Times
         bytes,
         coverage: serde_json::to_string(&coverage).expect("numbers and texts are JSON"),
         is_derived: false,
+        doubles: None,
     }
 }
 

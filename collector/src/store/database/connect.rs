@@ -18,6 +18,10 @@ const ACQUIRE_SECONDS_MAX: u64 = 5;
 /// Names the lock under which one process at a time brings a PostgreSQL up to date: "exhibit" in ASCII.
 const MIGRATIONS_LOCK: &str = "SELECT pg_advisory_xact_lock(28561362487765364)";
 
+/// Setting of each PostgreSQL connection: a process that is stopped in the middle of a transaction, or whose host is gone, must not
+/// hold its locks on rows that others wait for. Between two statements there are never more than moments.
+pub(in crate::store) const IDLE_LIMIT: &str = "SET idle_in_transaction_session_timeout = '10s'";
+
 /// Settings of each SQLite connection. The timeout comes first: the others may have to wait. `WAL` lets readers go on while one
 /// writes; `FULL` syncs it at every commit, so a commit outlives a power cut. 32 MiB of cache keep the indexes of a large timeline
 /// from being read again for each row.
@@ -120,6 +124,9 @@ fn pool(engine: Engine, mut url: Url, connections_max: u32, settings: &'static s
             url.query_pairs_mut().append_pair("mode", "rwc");
         }
         options = options.after_release(|connection, _| Box::pin(is_usable(connection))).test_before_acquire(false); // it is no server that could have gone away
+    }
+    if engine == Engine::Postgres {
+        options = options.after_connect(|connection, _| Box::pin(async move { connection.execute(IDLE_LIMIT).await.map(drop) }));
     }
     Ok(options.connect_lazy_with(AnyConnectOptions::from_url(&url)?.disable_statement_logging()))
 }

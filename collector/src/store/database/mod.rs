@@ -13,7 +13,7 @@ mod error;
 mod retry;
 pub(super) mod rows;
 
-pub(super) use connect::is_usable;
+pub(super) use connect::{IDLE_LIMIT, is_usable};
 pub use error::DatabaseError;
 pub use retry::OUTAGE_SECONDS_MAX;
 pub(super) use retry::{Earlier, Failure};
@@ -45,8 +45,8 @@ impl Database {
         self.engine
     }
 
-    #[cfg(test)]
-    pub(super) fn set_patience(&mut self, patience: Duration) {
-        self.patience = patience;
+    /// The same, for those who cannot wait as long.
+    pub(super) fn with_patience(&self, patience: Duration) -> Self {
+        Self { patience, ..self.clone() }
     }
 }

@@ -178,7 +178,7 @@ impl Retry {
         match fault_of(&cause) {
             Fault::Full => return Err(DatabaseError::StorageFull { attempt, cause }.into()),
             Fault::Other => return Err(DatabaseError::Statement { attempt, cause }.into()),
-            Fault::Gone | Fault::Conflict if self.begun.elapsed() > self.patience => {
+            Fault::Gone | Fault::Conflict if self.begun.elapsed() > self.patience_with(&cause) => {
                 return Err(DatabaseError::Outage { attempt, seconds: self.begun.elapsed().as_secs(), cause }.into());
             }
             Fault::Gone => warn!(attempt, %cause, "the database is away, trying again"),
@@ -187,6 +187,16 @@ impl Retry {
         sleep(self.pause.mul_f64(jitter())).await;
         self.pause = (self.pause * 2).min(Duration::from_millis(PAUSE_MILLISECONDS_MAX));
         Ok(())
+    }
+}
+
+impl Retry {
+    /// Whoever cannot wait for a database that is away can wait for others who use it.
+    fn patience_with(&self, cause: &sqlx::Error) -> Duration {
+        match fault_of(cause) {
+            Fault::Conflict => self.patience.max(Duration::from_secs(OUTAGE_SECONDS_MAX)),
+            _ => self.patience,
+        }
     }
 }
 
@@ -226,6 +236,7 @@ fn fault_of_code(code: &str) -> Fault {
         "23505" => Fault::Conflict, // two have inserted the same at once (PostgreSQL, 13.5): whoever is second sees it next time
         "53100" => Fault::Full,
         "53300" | "57P01" | "57P02" | "57P03" => Fault::Gone, // too many connections; shut down, crashed, starting up
+        "25P03" | "57P05" => Fault::Gone,                     // idle for too long in a transaction, or outside of one
         _ if code.len() == 5 && code.starts_with("08") => Fault::Gone, // connection exceptions
         _ if code.len() == 5 => Fault::Other,
         _ => match code.parse::<u32>().map(|number| number & 0xff) {
@@ -246,6 +257,7 @@ mod tests {
             ("40001", Fault::Conflict),
             ("53100", Fault::Full),
             ("57P01", Fault::Gone),
+            ("25P03", Fault::Gone),
             ("08006", Fault::Gone),
             ("23505", Fault::Conflict),
             ("23503", Fault::Other),

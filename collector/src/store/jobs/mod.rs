@@ -7,8 +7,9 @@
 //! tried again; jobs of a process that is known to be dead are free at once, not after the lease; a worker whose database was
 //! away begins again.
 //!
-//! A job may run twice at once, if its first worker was only held up for longer than the lease. The ledger's pages, announcements
-//! and commits let only one of them finish.
+//! A job may run twice at once, if its first worker was only held up for longer than the lease: the ledger then refuses what the
+//! first one writes ([`super::ledger`], `passes.rs`). A worker whose job says so ([`Taken`]) has lost its lease, and with it all its
+//! jobs: it drops them, and begins again under another name, so that it cannot end the jobs of others.
 
 mod alive;
 mod tables;
@@ -18,10 +19,12 @@ mod worker;
 
 use std::fmt;
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use apalis::prelude::WorkerError;
 use evidence_format::time::Timestamp;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -33,8 +36,8 @@ use super::ledger::PassKey;
 use alive::Living;
 use tables::Storage;
 
-/// How long a worker may be silent before its jobs are given to others. Heartbeats come four times as often.
-pub const LEASE_SECONDS: u64 = 12;
+/// How long a worker may be silent before its jobs are given to others, unless it is configured. Heartbeats come four times as often.
+pub const LEASE_SECONDS: NonZeroU32 = NonZeroU32::new(12).expect("it is not 0");
 
 /// A job queue failed.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +55,11 @@ pub enum JobsError {
         cause: std::io::Error,
     },
 }
+
+/// What a handler fails with whose job another worker has begun since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("another worker has taken the job over")]
+pub struct Taken;
 
 /// A job that has not been done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +121,7 @@ impl Jobs {
     /// # Errors
     /// As for [`super::ledger::Ledger::open`].
     pub async fn open(url: &str) -> Result<Self, JobsError> {
-        Self::open_with_lease(url, Duration::from_secs(LEASE_SECONDS)).await
+        Self::open_with_lease(url, Duration::from_secs(LEASE_SECONDS.get().into())).await
     }
 
     /// Opens the queue with another lease than [`LEASE_SECONDS`]: whole seconds, the same for all who share it.
@@ -140,6 +148,12 @@ impl Jobs {
         })
     }
 
+    /// The same queue, for those who cannot wait long for a database that is away: see [`super::ledger::Ledger::with_patience`].
+    #[must_use]
+    pub fn with_patience(&self, patience: Duration) -> Self {
+        Self { db: self.db.with_patience(patience), ..self.clone() }
+    }
+
     /// Has `pass` captured at `run_at`, or at once if that is past. A pass is pushed once: again, also when it is done, changes
     /// nothing.
     ///
@@ -162,7 +176,8 @@ impl Jobs {
     /// Takes due jobs and runs `handler` on each, up to `concurrency` at once, `until` told. An error or panic of the handler is
     /// logged, and the job is tried again after a pause that doubles from 1 s to 5 min.
     ///
-    /// A worker whose database is away drops what it is doing, and begins again when it is back.
+    /// A worker whose database is away drops what it is doing, and begins again when it is back. So does one whose handler fails with
+    /// [`Taken`].
     ///
     /// # Errors
     /// [`JobsError::Locks`].
@@ -176,7 +191,10 @@ impl Jobs {
         self.free_jobs_of_the_dead().await?;
         loop {
             let living = Living::begin(self.locks.as_deref())?;
-            let ended = worker::run(self, living.name(), handler.clone(), &until, concurrency).await;
+            let ended = match tables::enrol(&self.db, living.name()).await {
+                Ok(()) => worker::run(self, living.name(), handler.clone(), &until, concurrency).await,
+                Err(error) => Err(Box::new(WorkerError::BackendError(error.into()))),
+            };
             let freed = tables::free_jobs_of(&self.db, living.name()).await;
             if let Err(error) = freed {
                 tracing::warn!(

@@ -17,7 +17,7 @@ use sqlx::{Executor, PgPool, SqlitePool, query};
 use super::{JobState, JobsError, WaitingJob, alive, now_seconds};
 use crate::store::blocking;
 use crate::store::database::rows::{all, bad_value, execute, get, number};
-use crate::store::database::{Database, DatabaseError, Engine, is_usable};
+use crate::store::database::{Database, DatabaseError, Engine, IDLE_LIMIT, is_usable};
 use crate::store::ledger::PassKey;
 
 /// The one queue of the collector.
@@ -60,7 +60,12 @@ impl Storage {
             Engine::Postgres => {
                 let pool = PgPoolOptions::new()
                     .max_connections(CONNECTIONS_MAX)
-                    .after_connect(|connection, _| Box::pin(async move { connection.execute(QUIET).await.map(drop) }))
+                    .after_connect(|connection, _| {
+                        Box::pin(async move {
+                            connection.execute(QUIET).await?;
+                            connection.execute(IDLE_LIMIT).await.map(drop)
+                        })
+                    })
                     .after_release(|connection, _| Box::pin(async move { connection.execute("ROLLBACK").await.map(|_| true) }))
                     .connect_lazy(url)
                     .map_err(fail)?;
@@ -166,15 +171,33 @@ pub(super) async fn busy(db: &Database) -> Result<i64, DatabaseError> {
     .await
 }
 
-/// Has a job that failed wait until `run_at`.
-pub(super) async fn postpone(db: &Database, pass: &PassKey, run_at: i64) -> Result<(), DatabaseError> {
+/// Has a job of this worker that failed wait until `run_at`.
+pub(super) async fn postpone(db: &Database, worker: &str, pass: &PassKey, run_at: i64) -> Result<(), DatabaseError> {
     let update = match db.engine() {
-        Engine::Sqlite => "UPDATE Jobs SET run_at = $3 WHERE job_type = $1 AND idempotency_key = $2",
-        Engine::Postgres => "UPDATE apalis.jobs SET run_at = to_timestamp($3) WHERE job_type = $1 AND idempotency_key = $2",
+        Engine::Sqlite => "UPDATE Jobs SET run_at = $3 WHERE job_type = $1 AND idempotency_key = $2 AND lock_by = $4",
+        Engine::Postgres => {
+            "UPDATE apalis.jobs SET run_at = to_timestamp($3)
+                WHERE job_type = $1 AND idempotency_key = $2 AND lock_by = $4"
+        }
     };
     let key = &pass.to_string();
     db.write("postpone the job", |mut db, _| async move {
-        execute(&mut db, query(update).bind(QUEUE).bind(key.as_str()).bind(run_at)).await?;
+        execute(&mut db, query(update).bind(QUEUE).bind(key.as_str()).bind(run_at).bind(worker)).await?;
+        Ok((db, ()))
+    })
+    .await
+}
+
+/// Says that a worker is there, by the clock of the database. apalis says it by the clock of the host, unless it was said before: a
+/// host whose clock is slow by more than the lease would lose its jobs until its first heartbeat.
+pub(super) async fn enrol(db: &Database, worker: &str) -> Result<(), DatabaseError> {
+    if db.engine() == Engine::Sqlite {
+        return Ok(()); // there is but one clock
+    }
+    let insert = "INSERT INTO apalis.workers (id, worker_type, storage_name, last_seen) VALUES ($1, $2, '', NOW())
+        ON CONFLICT DO NOTHING";
+    db.write("enrol a worker", |mut db, _| async move {
+        execute(&mut db, query(insert).bind(worker).bind(QUEUE)).await?;
         Ok((db, ()))
     })
     .await

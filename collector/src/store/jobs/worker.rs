@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::tables::{self, Storage};
-use super::{BoxError, Handler, Jobs, Until, now_seconds};
+use super::{BoxError, Handler, Jobs, Taken, Until, now_seconds};
 use crate::store::database::Database;
 use crate::store::ledger::PassKey;
 
@@ -37,7 +37,7 @@ const HEARTBEATS: u32 = 4;
 /// Runs the worker called `name` `until` told.
 ///
 /// # Errors
-/// The worker has lost its database, and what it was doing.
+/// The worker has lost its database or its lease, and what it was doing.
 pub(super) async fn run(
     jobs: &Jobs,
     name: &str,
@@ -47,11 +47,20 @@ pub(super) async fn run(
 ) -> Result<(), Box<WorkerError>> {
     let worker = WorkerContext::new(name);
     let (give_up, ended) = (CancellationToken::new(), Arc::new(Notify::new()));
-    let handling = Handling { db: jobs.db.clone(), handler, give_up: give_up.clone(), ended: Arc::clone(&ended) };
+    let lost = CancellationToken::new();
+    let handling = Handling {
+        db: jobs.db.clone(),
+        worker: name.into(),
+        handler,
+        give_up: give_up.clone(),
+        lost: lost.clone(),
+        ended: Arc::clone(&ended),
+    };
     let mut running = start(jobs, &worker, handling, concurrency);
     tokio::select! {
         ended = &mut running => return ended.map_err(Box::new),
         () = told(&jobs.db, until, &ended) => {}
+        () = lost.cancelled() => return Err(Box::new(WorkerError::BackendError(Taken.into()))),
     }
     if worker.stop().is_err() {
         return Ok(()); // it had not begun
@@ -135,9 +144,13 @@ fn wake(pushed: watch::Receiver<u64>) -> impl Stream<Item = ()> + Unpin + Send +
 #[derive(Clone)]
 struct Handling {
     db: Database,
+    /// Its name.
+    worker: Arc<str>,
     handler: Handler,
     /// The worker waits no longer.
     give_up: CancellationToken,
+    /// Told that others have its jobs.
+    lost: CancellationToken,
     /// Told of each job that ends.
     ended: Arc<Notify>,
 }
@@ -153,6 +166,11 @@ async fn handle(pass: PassKey, attempt: Attempt, handling: Data<Handling>) -> Re
     handling.ended.notify_one();
     let error: BoxError = match ended {
         Some(Ok(Ok(()))) | None => return Ok(()),
+        Some(Ok(Err(error))) if error.is::<Taken>() => {
+            warn!(%pass, "the worker was silent for longer than its lease, and others have its jobs");
+            handling.lost.cancel();
+            return std::future::pending().await; // how the job ends is for others to say
+        }
         Some(Ok(Err(error))) => error,
         Some(Err(panicked)) => panicked.into(),
     };
@@ -160,7 +178,7 @@ async fn handle(pass: PassKey, attempt: Attempt, handling: Data<Handling>) -> Re
     let pause = (PAUSE_SECONDS_MIN << attempts.min(16)).min(PAUSE_SECONDS_MAX);
     warn!(%pass, attempts, pause_seconds = pause, error = error.as_ref(), "a job failed and is tried again");
     let run_at = now_seconds().saturating_add_unsigned(pause);
-    if let Err(error) = tables::postpone(&handling.db, &pass, run_at).await {
+    if let Err(error) = tables::postpone(&handling.db, &handling.worker, &pass, run_at).await {
         warn!(%pass, %error, "cannot postpone the job, it is tried again at once");
     }
     Err(error)

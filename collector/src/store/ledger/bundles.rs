@@ -32,6 +32,8 @@ pub struct BundleRow {
     pub coverage: String,
     /// True when all its facts are in the timeline.
     pub is_derived: bool,
+    /// The bundle of the same pass that was committed before: two workers had the pass, and both had come too far to withdraw.
+    pub doubles: Option<Digest>,
 }
 
 impl BundleRow {
@@ -118,16 +120,23 @@ pub(super) async fn find_bundle(db: &mut AnyConnection, id: &Digest) -> Result<O
     first(db, query("SELECT * FROM bundles WHERE id = $1").bind(id.hex()), bundle_row).await
 }
 
+/// The first bundle of a pass.
+pub(super) async fn bundle_of(db: &mut AnyConnection, pass: &PassKey) -> Result<Option<BundleRow>, sqlx::Error> {
+    let select = "SELECT * FROM bundles WHERE incident = $1 AND source = $2 AND pass = $3 AND doubles IS NULL";
+    first(db, for_pass(select, pass), bundle_row).await
+}
+
 pub(super) async fn insert_bundle(db: &mut AnyConnection, bundle: &BundleRow) -> Result<(), sqlx::Error> {
     let number = draw(db, "bundle").await?;
     let insert =
         "INSERT INTO bundles (incident, source, pass, number, id, key_id, stream, seq, prev, sealed_at, object_key, bytes,
-        coverage, derived) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+        coverage, derived, doubles) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
     let insert = for_pass(insert, &bundle.pass).bind(number).bind(bundle.id.hex()).bind(bundle.key_id.to_string());
     let place = &bundle.place;
     let insert = insert.bind(place.stream.as_str()).bind(signed(place.seq)).bind(place.prev.map(|prev| prev.hex()));
     let insert = insert.bind(nanoseconds(bundle.sealed_at)).bind(bundle.object_key.as_str()).bind(signed(bundle.bytes));
-    execute(db, insert.bind(bundle.coverage.as_str()).bind(i64::from(bundle.is_derived))).await?;
+    let insert = insert.bind(bundle.coverage.as_str()).bind(i64::from(bundle.is_derived));
+    execute(db, insert.bind(bundle.doubles.map(|first| first.hex()))).await?;
     Ok(())
 }
 
@@ -143,5 +152,6 @@ fn bundle_row(row: &AnyRow) -> Result<BundleRow, sqlx::Error> {
         bytes: number(row, "bytes")?,
         coverage: get(row, "coverage")?,
         is_derived: get::<i64>(row, "derived")? != 0,
+        doubles: digest_if_any(row, "doubles")?,
     })
 }

@@ -43,6 +43,16 @@ pub enum LedgerError {
     /// What is sealed stays sealed.
     #[error("pass {0} is sealed already")]
     PassIsSealed(Box<PassKey>),
+    /// Another worker has begun the pass since: what this one still does would be done twice.
+    #[error("attempt {attempt} at pass {pass} is over: another worker has begun attempt {last}")]
+    PassIsTaken {
+        /// The pass.
+        pass: Box<PassKey>,
+        /// The attempt that is refused.
+        attempt: u64,
+        /// The last one.
+        last: u64,
+    },
     /// Another worker is capturing the same step, or did.
     #[error("page {seq} of step {step:?} of pass {pass} is there already and differs")]
     PageDiffers {
@@ -74,9 +84,18 @@ pub enum LedgerError {
         /// The place that is next.
         found: u64,
     },
+    /// Nothing is signed by a key whose stream was not begun.
+    #[error("the stream of key {0} was not begun")]
+    UnknownStream(KeyId),
     /// Only what was announced can be committed.
     #[error("bundle {0} was not announced")]
     NotAnnounced(Digest),
+    /// Two stores that sign with one key would make two bundles for one place of its stream.
+    #[error(
+        "key {0} signs for another store already, as a copy of its file has come there or here: move collector.key away from one \
+         of them, and a key of its own is made"
+    )]
+    ForeignKey(KeyId),
     /// Its id is random, so somebody has chosen it.
     #[error("there is another token {0} already")]
     TokenExists(TokenId),

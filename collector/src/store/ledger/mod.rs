@@ -1,7 +1,8 @@
 //! The collector's memory, in SQLite or PostgreSQL: one set of SQL for both.
 //!
 //! **Trusted.** Whoever can write this database can make the collector capture nothing, capture twice, or seal at a wrong
-//! place of the stream; they cannot change a bundle that was published, nor sign one. Whoever can read it reads the timeline.
+//! place of the stream, or derive its timeline from a bundle that they have signed with a key of their own; they cannot change a
+//! bundle that was published, nor sign one as a collector. Whoever can read it reads the timeline.
 //!
 //! All that one method changes is durable when it returns, and changes at once; [`super::database`] says how.
 
@@ -23,9 +24,11 @@ pub use error::LedgerError;
 pub use facts::{Comparison, Fact, FactCursor, FactFilter, FactPage, FactRow, ParseCursorError};
 pub use pages::{EndedStep, PageRow};
 pub use passes::{NewPass, PassKey, PassKind, PassRow, PassState};
-pub use stream::{Pending, Place};
+pub use stream::{NewStream, Pending, Place};
 pub use tokens::{ParseTokenError, TokenId, TokenRole, TokenRow};
 pub use totals::Totals;
+
+use std::time::Duration;
 
 use super::database::Database;
 
@@ -58,6 +61,13 @@ impl Ledger {
         let db = Database::open(url).await?;
         db.migrate(MIGRATIONS_TABLE, MIGRATIONS).await?;
         Ok(Self { db })
+    }
+
+    /// The same ledger, whose calls wait so long for a database that is away, and no longer; each attempt of theirs takes some
+    /// seconds beside that.
+    #[must_use]
+    pub fn with_patience(&self, patience: Duration) -> Self {
+        Self { db: self.db.with_patience(patience) }
     }
 
     /// Asks the database for nothing. For those who look whether it answers.

@@ -3,7 +3,7 @@
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
-use super::passes::{find_pass, for_pass};
+use super::passes::{for_pass, overtaken};
 use super::{Ledger, LedgerError, PassKey};
 use crate::store::database::Failure;
 use crate::store::database::rows::{all, execute, first, get, number, signed};
@@ -33,23 +33,25 @@ pub struct EndedStep {
 }
 
 impl Ledger {
-    /// Says that a page is durable in the blob store. The same page again is fine.
+    /// Says, for this attempt at the pass, that a page is durable in the blob store. The same page again is fine.
     ///
     /// # Errors
-    /// [`LedgerError::PageDiffers`] or [`LedgerError::StepHasEnded`] if another worker captures the same step: stop.
-    /// [`LedgerError::UnknownPass`], and failures of the database.
-    pub async fn add_page(&self, key: &PassKey, page: &PageRow) -> Result<(), LedgerError> {
+    /// [`LedgerError::PassIsTaken`] or [`LedgerError::StepHasEnded`] if another worker captures the same step: stop.
+    /// [`LedgerError::PageDiffers`] if that number is taken, by an attempt before this one. [`LedgerError::UnknownPass`], and
+    /// failures of the database.
+    pub async fn add_page(&self, key: &PassKey, attempt: u64, page: &PageRow) -> Result<(), LedgerError> {
         self.db
             .write_once("add the page", |mut db| async move {
                 let insert = "INSERT INTO pages (incident, source, pass, step, seq, object_key, bytes, next_cursor)
                 SELECT $1, $2, $3, $4, $5, $6, $7, $8 FROM passes
-                WHERE incident = $1 AND source = $2 AND pass = $3 AND NOT EXISTS (
+                WHERE incident = $1 AND source = $2 AND pass = $3 AND attempt = $9 AND NOT EXISTS (
                     SELECT 1 FROM steps WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4)
                 ON CONFLICT DO NOTHING";
                 let insert = for_pass(insert, key).bind(page.step.as_str()).bind(signed(page.seq)).bind(page.object_key.as_str());
-                let added = execute(&mut db, insert.bind(signed(page.bytes)).bind(page.cursor.as_deref())).await?;
+                let insert = insert.bind(signed(page.bytes)).bind(page.cursor.as_deref()).bind(signed(attempt));
+                let added = execute(&mut db, insert).await?;
                 if added == 0 && !is_there(&mut db, key, page).await? {
-                    return Err(Failure::Refused(why_not_added(&mut db, key, page).await?));
+                    return Err(Failure::Refused(why_not_added(&mut db, key, attempt, page).await?));
                 }
                 Ok(())
             })
@@ -117,22 +119,23 @@ impl Ledger {
             .await
     }
 
-    /// Says that a step takes no more pages, and how it ended. The same outcome again is fine.
+    /// Says, for this attempt at the pass, that a step takes no more pages, and how it ended. The same outcome again is fine.
     ///
     /// # Errors
-    /// [`LedgerError::StepHasEnded`] if it ended in another way, [`LedgerError::UnknownPass`], and failures of the database.
-    pub async fn end_step(&self, key: &PassKey, step: &str, outcome: &str) -> Result<(), LedgerError> {
+    /// [`LedgerError::PassIsTaken`] if another worker has the pass, [`LedgerError::StepHasEnded`] if the step ended in another way,
+    /// [`LedgerError::UnknownPass`], and failures of the database.
+    pub async fn end_step(&self, key: &PassKey, attempt: u64, step: &str, outcome: &str) -> Result<(), LedgerError> {
         self.db
             .write("end the step", |mut db, _| async move {
+                if let Some(why) = overtaken(&mut db, key, attempt).await? {
+                    return Err(why.into());
+                }
                 match outcome_of(&mut db, key, step).await? {
                     Some(same) if same == outcome => return Ok((db, ())),
                     Some(_) => {
                         return Err(LedgerError::StepHasEnded { pass: Box::new(key.clone()), step: step.to_owned() }.into());
                     }
                     None => {}
-                }
-                if find_pass(&mut db, key).await?.is_none() {
-                    return Err(LedgerError::UnknownPass(Box::new(key.clone())).into());
                 }
                 let insert = "INSERT INTO steps (incident, source, pass, step, outcome) VALUES ($1, $2, $3, $4, $5)";
                 execute(&mut db, for_pass(insert, key).bind(step).bind(outcome)).await?;
@@ -163,13 +166,13 @@ async fn is_there(db: &mut AnyConnection, key: &PassKey, page: &PageRow) -> Resu
     Ok(find_page(db, key, page).await?.as_ref() == Some(page))
 }
 
-async fn why_not_added(db: &mut AnyConnection, key: &PassKey, page: &PageRow) -> Result<LedgerError, sqlx::Error> {
+async fn why_not_added(db: &mut AnyConnection, key: &PassKey, attempt: u64, page: &PageRow) -> Result<LedgerError, sqlx::Error> {
     let pass = Box::new(key.clone());
+    if let Some(why) = overtaken(db, key, attempt).await? {
+        return Ok(why);
+    }
     if find_page(db, key, page).await?.is_some() {
         return Ok(LedgerError::PageDiffers { pass, step: page.step.clone(), seq: page.seq });
-    }
-    if find_pass(db, key).await?.is_none() {
-        return Ok(LedgerError::UnknownPass(pass));
     }
     Ok(LedgerError::StepHasEnded { pass, step: page.step.clone() })
 }

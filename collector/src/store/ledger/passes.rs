@@ -1,4 +1,20 @@
 //! Passes: one capture of one source for one incident, from waiting to sealed.
+//!
+//! **Two owners.** A worker that is held up for longer than its lease (stopped, swapped out, cut off from the database) has its
+//! pass taken by another, and does not know it when it wakes. Each begin of a pass raises its `attempt`, and what only the owner may
+//! do names the attempt that does it. So, where the two meet:
+//!
+//! * *The first one keeps a page, or ends a step:* refused. What it had asked for is asked again by the second one, which goes on
+//!   behind the last page; the journal has a start for each attempt, and the bundle says that it is of the second.
+//! * *Its page was on the way to the database when the second one began, and comes in after that has looked for the last page:* it
+//!   stays. The second one keeps its own behind it; events of both are counted as duplicates.
+//! * *It has packed all pages, and seals:* its announcement is refused, before anything is published.
+//! * *It had announced, and publishes when it wakes:* its place in its stream is used, so its bundle is committed, too, and says in
+//!   the ledger and in the journal which one it doubles ([`Ledger::commit`]).
+//! * *It is past its commit:* the second one finds the bundle, and does what follows; so may the first. All of that can be done twice.
+//! * *It ends the job in the queue:* the queue takes the end of a job from the worker alone that has it.
+//!
+//! What decides is the order of transactions in the database. No clock of a host takes part.
 
 use std::fmt;
 
@@ -104,6 +120,8 @@ pub struct PassRow {
     pub pass: NewPass,
     /// How far it has come.
     pub state: PassState,
+    /// How often it was begun.
+    pub attempt: u64,
     /// What it is going to capture, as JSON; never changes once it is set.
     pub plan: Option<String>,
 }
@@ -120,8 +138,8 @@ impl Ledger {
                 if first(&mut db, query(select).bind(new.key.incident.as_str()), |_| Ok(())).await?.is_none() {
                     return Err(LedgerError::UnknownIncident(new.key.incident.clone()).into());
                 }
-                let insert = "INSERT INTO passes (incident, source, pass, kind, state, due_at, supplements)
-                VALUES ($1, $2, $3, $4, 'waiting', $5, $6) ON CONFLICT DO NOTHING";
+                let insert = "INSERT INTO passes (incident, source, pass, kind, state, attempt, due_at, supplements)
+                VALUES ($1, $2, $3, $4, 'waiting', 0, $5, $6) ON CONFLICT DO NOTHING";
                 let insert = for_pass(insert, &new.key).bind(new.kind.as_str()).bind(nanoseconds(new.due_at));
                 let is_new = execute(&mut db, insert.bind(new.supplements.map(|bundle| bundle.hex()))).await? == 1;
                 Ok((db, is_new))
@@ -164,6 +182,27 @@ impl Ledger {
                 match find_pass(&mut db, key).await? {
                     Some(row) if row.plan.as_deref() == Some(plan) => Ok((db, ())),
                     Some(_) => Err(LedgerError::PlanIsSet(Box::new(key.clone())).into()),
+                    None => Err(LedgerError::UnknownPass(Box::new(key.clone())).into()),
+                }
+            })
+            .await
+    }
+
+    /// Begins the pass, once more perhaps, and says for how many times that is. From now on only this attempt may add pages, end
+    /// steps and announce a bundle: whoever has begun it before, and does not know that it was taken from him, is refused.
+    ///
+    /// # Errors
+    /// [`LedgerError::PassIsSealed`], [`LedgerError::UnknownPass`], and failures of the database.
+    pub async fn begin_pass(&self, key: &PassKey) -> Result<u64, LedgerError> {
+        self.db
+            .write("begin the pass", |mut db, _| async move {
+                let update = "UPDATE passes SET state = 'capturing', attempt = attempt + 1
+                WHERE incident = $1 AND source = $2 AND pass = $3 AND state <> 'sealed' RETURNING attempt";
+                if let Some(attempt) = first(&mut db, for_pass(update, key), |row| number(row, "attempt")).await? {
+                    return Ok((db, attempt));
+                }
+                match find_pass(&mut db, key).await? {
+                    Some(_) => Err(LedgerError::PassIsSealed(Box::new(key.clone())).into()),
                     None => Err(LedgerError::UnknownPass(Box::new(key.clone())).into()),
                 }
             })
@@ -220,7 +259,18 @@ fn pass_row(row: &AnyRow) -> Result<PassRow, sqlx::Error> {
         due_at: time(row, "due_at")?,
         supplements: digest_if_any(row, "supplements")?,
     };
-    Ok(PassRow { pass, state: value_of(row, "state", &PassState::ALL)?, plan: get(row, "plan")? })
+    let state = value_of(row, "state", &PassState::ALL)?;
+    Ok(PassRow { pass, state, attempt: number(row, "attempt")?, plan: get(row, "plan")? })
+}
+
+/// What a write is refused with whose attempt is not the last one; `None` if it is.
+pub(super) async fn overtaken(db: &mut AnyConnection, key: &PassKey, attempt: u64) -> Result<Option<LedgerError>, sqlx::Error> {
+    let pass = || Box::new(key.clone());
+    Ok(match find_pass(db, key).await? {
+        None => Some(LedgerError::UnknownPass(pass())),
+        Some(row) if row.attempt != attempt => Some(LedgerError::PassIsTaken { pass: pass(), attempt, last: row.attempt }),
+        Some(_) => None,
+    })
 }
 
 fn value_of<T: Copy>(row: &AnyRow, column: &'static str, words: &[(T, &str)]) -> Result<T, sqlx::Error> {

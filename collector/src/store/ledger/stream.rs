@@ -3,15 +3,22 @@
 //! A bundle is announced, then published in the blob store, then committed. After a crash the announcement says where to look:
 //! a bundle that was published is committed, one that was not is forgotten and sealed again. So a stream has neither a hole nor
 //! two bundles at one place.
+//!
+//! A key belongs to one store, where one process at a time seals; with another store that has the same key, each would take the
+//! other's announcement for that of a dead process. So that store is refused when it is opened.
+//!
+//! Two workers may have had one pass ([`super::passes`]), with two keys. Whose attempt is not the last one is not let announce.
+//! But one that had announced before, and was then held up, publishes when it wakes, and its place in its stream is used: that
+//! bundle is committed like any other, and says which one it doubles.
 
 use evidence_format::digest::Digest;
 use evidence_format::id::{KeyId, StreamId};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
-use super::bundles::{find_bundle, insert_bundle};
+use super::bundles::{bundle_of, find_bundle, insert_bundle};
 use super::entries::append_at_end;
-use super::passes::{for_pass, pass_key, set_state};
+use super::passes::{for_pass, overtaken, pass_key, set_state};
 use super::{BundleRow, Entry, Ledger, LedgerError, PassKey, PassState};
 use crate::store::database::rows::{digest, digest_if_any, execute, first, get, number, parsed, signed};
 
@@ -24,6 +31,19 @@ pub struct Place {
     pub seq: u64,
     /// The bundle before; `None` for the first.
     pub prev: Option<Digest>,
+}
+
+/// A signing key, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewStream {
+    /// The key.
+    pub key_id: KeyId,
+    /// Its public half, as PEM: by it, others that share the ledger check its bundles.
+    pub public_key: String,
+    /// The one store that signs with it.
+    pub store: String,
+    /// What its stream is called if it begins now.
+    pub id: StreamId,
 }
 
 /// A bundle that is going to be published.
@@ -42,32 +62,64 @@ pub struct Pending {
 }
 
 impl Ledger {
-    /// The next place in the stream of `key_id`; a key's first call begins its stream as `fresh_stream`. Taking a place reserves
-    /// nothing: whoever announces first has it.
+    /// Begins the stream of a key, unless its store has begun it before.
     ///
     /// # Errors
-    /// Failures of the database.
-    pub async fn take_place(&self, key_id: &KeyId, fresh_stream: &StreamId) -> Result<Place, LedgerError> {
-        let key = &key_id.to_string();
+    /// [`LedgerError::ForeignKey`] if another store signs with the key, and failures of the database.
+    pub async fn begin_stream(&self, new: &NewStream) -> Result<(), LedgerError> {
+        let key = &new.key_id.to_string();
         self.db
-            .write("take a place in the stream", |mut db, _| async move {
-                let insert = "INSERT INTO streams (key_id, id, next_seq) VALUES ($1, $2, 0) ON CONFLICT (key_id) DO NOTHING";
-                execute(&mut db, query(insert).bind(key.as_str()).bind(fresh_stream.as_str())).await?;
-                let place = next_place(&mut db, key).await?;
-                Ok((db, place.ok_or(sqlx::Error::RowNotFound)?))
+            .write("begin the stream of the key", |mut db, _| async move {
+                let insert = "INSERT INTO streams (key_id, id, store, public_key, next_seq) VALUES ($1, $2, $3, $4, 0)
+                ON CONFLICT (key_id) DO NOTHING";
+                let insert = query(insert).bind(key.as_str()).bind(new.id.as_str()).bind(new.store.as_str());
+                execute(&mut db, insert.bind(new.public_key.as_str())).await?;
+                let select = query("SELECT store FROM streams WHERE key_id = $1").bind(key.as_str());
+                match first(&mut db, select, |row| get::<String>(row, "store")).await? {
+                    Some(store) if store == new.store => Ok((db, ())),
+                    _ => Err(LedgerError::ForeignKey(new.key_id).into()),
+                }
             })
             .await
     }
 
-    /// Says that a bundle is about to be published. Only one of a stream is between announcement and commit. The same one again
-    /// is fine.
+    /// The public half of a key that signs into this ledger, as PEM; `None` if no stream of it was begun.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn public_key(&self, key_id: &KeyId) -> Result<Option<String>, LedgerError> {
+        let key = &key_id.to_string();
+        self.db
+            .read("read the public key", |mut db| async move {
+                let select = query("SELECT public_key FROM streams WHERE key_id = $1").bind(key.as_str());
+                first(&mut db, select, |row| get(row, "public_key")).await
+            })
+            .await
+    }
+
+    /// The next place in the stream of `key_id`. Taking a place reserves nothing: whoever announces first has it.
+    ///
+    /// # Errors
+    /// [`LedgerError::UnknownStream`] if it was not begun, and failures of the database.
+    pub async fn take_place(&self, key_id: &KeyId) -> Result<Place, LedgerError> {
+        let key = &key_id.to_string();
+        let place = self
+            .db
+            .read::<_, LedgerError, _>("take a place in the stream", |mut db| async move { next_place(&mut db, key).await })
+            .await?;
+        place.ok_or(LedgerError::UnknownStream(*key_id))
+    }
+
+    /// Says, for this attempt at its pass, that a bundle is about to be published. Only one of a stream is between announcement
+    /// and commit. The same one again is fine.
     ///
     /// [`LedgerError::Busy`] names the other. Whoever holds the job of that one's pass finishes it, and nobody else, for its
     /// worker may be about to publish: [`Ledger::commit`] if the object is in the blob store, [`Ledger::forget_pending`] if not.
     ///
     /// # Errors
-    /// [`LedgerError::Busy`], [`LedgerError::Moved`] if the place is no longer the next one, and failures of the database.
-    pub async fn announce(&self, pending: &Pending) -> Result<(), LedgerError> {
+    /// [`LedgerError::PassIsTaken`] if another worker has the pass, [`LedgerError::Busy`], [`LedgerError::Moved`] if the place is no
+    /// longer the next one, [`LedgerError::UnknownPass`], and failures of the database.
+    pub async fn announce(&self, pending: &Pending, attempt: u64) -> Result<(), LedgerError> {
         let key = &pending.key_id.to_string();
         self.db
             .write("announce the bundle", |mut db, _| async move {
@@ -75,6 +127,9 @@ impl Ledger {
                     Some(same) if same == *pending => return Ok((db, ())),
                     Some(other) => return Err(LedgerError::Busy(Box::new(other)).into()),
                     None => {}
+                }
+                if let Some(why) = overtaken(&mut db, &pending.pass, attempt).await? {
+                    return Err(why.into());
                 }
                 let found = next_place(&mut db, key).await?.map_or(0, |place| place.seq);
                 if found != pending.seq {
@@ -113,30 +168,34 @@ impl Ledger {
             .await
     }
 
-    /// Takes a published bundle into the ledger: it is listed, its stream moves on, its pass is sealed, `entries` are at the end
-    /// of the incident's journal, and nothing is pending any more; all of it or nothing. The same bundle again is fine.
+    /// Takes a published bundle into the ledger: it is listed, its stream moves on, its pass is sealed, what `entries` says of it
+    /// is at the end of the incident's journal, and nothing is pending any more; all of it or nothing. The same bundle again is
+    /// fine. The bundle as it was committed: if its pass has one already, it says so.
     ///
     /// # Errors
     /// [`LedgerError::NotAnnounced`] if it was not, or its announcement was of other values; and failures of the database.
-    pub async fn commit(&self, bundle: &BundleRow, entries: &[Entry]) -> Result<(), LedgerError> {
-        let key = &bundle.key_id.to_string();
+    pub async fn commit(&self, bundle: &BundleRow, entries: impl Fn(&BundleRow) -> Vec<Entry>) -> Result<BundleRow, LedgerError> {
+        let (key, entries) = (&bundle.key_id.to_string(), &entries);
         self.db
             .write("commit the bundle", |mut db, _| async move {
-                if find_bundle(&mut db, &bundle.id).await?.is_some() {
-                    return Ok((db, ()));
+                if let Some(committed) = find_bundle(&mut db, &bundle.id).await? {
+                    return Ok((db, committed));
                 }
                 let announced = find_pending(&mut db, key).await?.is_some_and(|pending| pending == bundle.announcement());
                 let next = next_place(&mut db, key).await?;
                 if !announced || next.as_ref() != Some(&bundle.place) {
                     return Err(LedgerError::NotAnnounced(bundle.id).into());
                 }
-                insert_bundle(&mut db, bundle).await?;
+                let doubles = bundle_of(&mut db, &bundle.pass).await?.map(|first| first.id);
+                // whose pass is sealed has its facts from the first bundle: both are of the same pages
+                let bundle = BundleRow { doubles, is_derived: bundle.is_derived || doubles.is_some(), ..bundle.clone() };
+                insert_bundle(&mut db, &bundle).await?;
                 let update = "UPDATE streams SET next_seq = next_seq + 1, prev = $2 WHERE key_id = $1";
                 execute(&mut db, query(update).bind(key.as_str()).bind(bundle.id.hex())).await?;
                 set_state(&mut db, &bundle.pass, PassState::Sealed).await?;
-                append_at_end(&mut db, &bundle.pass.incident, entries).await?;
+                append_at_end(&mut db, &bundle.pass.incident, &entries(&bundle)).await?;
                 clear_pending(&mut db, key, &bundle.id).await?;
-                Ok((db, ()))
+                Ok((db, bundle))
             })
             .await
     }

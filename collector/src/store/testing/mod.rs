@@ -9,7 +9,7 @@ use evidence_format::time::Timestamp;
 use tempfile::TempDir;
 use tests::postgres::Postgres;
 
-use super::ledger::{BundleRow, Entry, Ledger, NewPass, PassKey, PassKind};
+use super::ledger::{BundleRow, Entry, Ledger, NewPass, NewStream, PassKey, PassKind};
 
 /// One thing that must hold of every database, with its name.
 pub(crate) type Case<T> = (&'static str, fn(T) -> Pin<Box<dyn Future<Output = ()> + Send>>);
@@ -70,6 +70,11 @@ pub(crate) fn stream_id() -> StreamId {
     StreamId::from_random([7; 16])
 }
 
+/// The stream of a key that `store` signs with.
+pub(crate) fn stream(key_id: &KeyId, store: &str) -> NewStream {
+    NewStream { key_id: *key_id, public_key: "PEM".to_owned(), store: store.to_owned(), id: stream_id() }
+}
+
 /// Declares an incident of this name.
 pub(crate) async fn declare(ledger: &Ledger, name: &str) -> IncidentId {
     ledger.declare(&incident(name), &[entry("declared")], None).await.expect("a free name").incident
@@ -89,14 +94,14 @@ pub(crate) async fn add_pass(ledger: &Ledger, name: &str, pass: u32) -> PassKey 
 /// Announces and commits a bundle for `pass`, at the next place.
 pub(crate) async fn add_bundle(ledger: &Ledger, pass: &PassKey) -> BundleRow {
     let row = bundle_row(ledger, pass).await;
-    ledger.announce(&row.announcement()).await.expect("nothing else is pending");
-    ledger.commit(&row, &[entry("sealed")]).await.expect("it was announced");
-    row
+    ledger.announce(&row.announcement(), 0).await.expect("nothing else is pending");
+    ledger.commit(&row, |_| vec![entry("sealed")]).await.expect("it was announced")
 }
 
 /// A bundle for `pass`, at the next place.
 pub(crate) async fn bundle_row(ledger: &Ledger, pass: &PassKey) -> BundleRow {
-    let place = ledger.take_place(&key_id(), &stream_id()).await.expect("a database");
+    ledger.begin_stream(&stream(&key_id(), "store")).await.expect("it is ours");
+    let place = ledger.take_place(&key_id()).await.expect("it was begun");
     let id = Digest::of(format!("{pass} {}", place.seq).as_bytes());
     BundleRow {
         id,
@@ -108,5 +113,6 @@ pub(crate) async fn bundle_row(ledger: &Ledger, pass: &PassKey) -> BundleRow {
         bytes: 1000,
         coverage: "{}".to_owned(),
         is_derived: false,
+        doubles: None,
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{Captured, Done, LEASE, pass};
-use crate::store::jobs::{Jobs, JobsError, Until};
+use crate::store::jobs::{Jobs, JobsError, Taken, Until};
 use crate::store::ledger::PassKey;
 use crate::store::testing::at;
 
@@ -74,6 +74,71 @@ async fn a_worker_that_is_lost_drops_its_job_and_begins_again() {
     assert_eq!(captured.all(), [(0, 2)]);
     stop.cancel();
     working.await.expect("no panic").expect("a database");
+}
+
+/// By what the ledger says, another worker has begun the first pass; this one does not end that one's job.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_job_was_taken_drops_all_and_begins_again() {
+    let Some(postgres) = Postgres::start() else { return };
+    let url = postgres.create("exhibit");
+    let jobs = Jobs::open_with_lease(&url, LEASE).await.expect("a fresh database");
+    let (captured, stop) = (Captured::default(), CancellationToken::new());
+    let handler = {
+        let captured = captured.clone();
+        move |pass: PassKey| {
+            let count = captured.count(&pass);
+            async move {
+                match (pass.pass, count) {
+                    (0, 1) => {
+                        sleep(Duration::from_millis(500)).await;
+                        Err(Taken)
+                    }
+                    (1, 1) => std::future::pending().await,
+                    _ => Ok(()),
+                }
+            }
+        }
+    };
+    jobs.push(&pass(0), at(0)).await.expect("a database");
+    jobs.push(&pass(1), at(0)).await.expect("a database");
+    let working = tokio::spawn({
+        let (jobs, stop) = (jobs.clone(), stop.clone());
+        async move { jobs.work(handler, Until::Cancelled(stop), 2).await }
+    });
+    until_all_is_done(&jobs).await;
+    assert_eq!(captured.all(), [(0, 2), (1, 2)], "both were dropped, and done by the worker that it became");
+    let failed = "SELECT COUNT(*) FROM apalis.jobs WHERE attempts > 1 OR last_result::text LIKE '%taken%'";
+    let watcher = PgPool::connect(&url).await.expect("a database");
+    assert_eq!(query_scalar::<_, i64>(failed).fetch_one(&watcher).await.expect("a database"), 0, "it has said nothing of them");
+    stop.cancel();
+    working.await.expect("no panic").expect("a database");
+}
+
+/// A trigger makes the host's clock an hour slow, as far as it is used for the sign of life.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_lives_by_the_clock_of_the_database() {
+    let Some(postgres) = Postgres::start() else { return };
+    let url = postgres.create("exhibit");
+    let jobs = Jobs::open_with_lease(&url, LEASE).await.expect("a fresh database");
+    let slow = "CREATE FUNCTION slow() RETURNS trigger AS
+        'BEGIN NEW.last_seen := NEW.last_seen - interval ''1 hour''; RETURN NEW; END' LANGUAGE plpgsql;
+        CREATE TRIGGER slow BEFORE INSERT ON apalis.workers FOR EACH ROW EXECUTE FUNCTION slow()";
+    postgres.run_sql("exhibit", slow);
+    let watcher = PgPool::connect(&url).await.expect("a database");
+    let (send, mut receive) = tokio::sync::mpsc::unbounded_channel();
+    let handler = move |_| {
+        let (watcher, send) = (watcher.clone(), send.clone());
+        async move {
+            let age = "SELECT CAST(EXTRACT(EPOCH FROM MAX(NOW() - last_seen)) AS BIGINT) FROM apalis.workers";
+            let age: i64 = query_scalar(age).fetch_one(&watcher).await.expect("a database");
+            send.send(age).expect("the test is listening");
+            Done::Ok(())
+        }
+    };
+    jobs.push(&pass(0), at(0)).await.expect("a database");
+    jobs.work(handler, Until::Idle, 1).await.expect("a database");
+    let age = receive.recv().await.expect("it has run");
+    assert!(age < 2, "its worker was last seen {age} s ago when it began");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,13 +1,17 @@
 //! A database that is away for some seconds, or whose answers are lost.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tests::postgres::Postgres;
 use tests::proxy::{Fault, Proxy};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::store::database::DatabaseError;
+use crate::store::ledger::entries::draw;
 use crate::store::ledger::{Ledger, LedgerError};
 use crate::store::testing::{add_bundle, add_pass, bundle_row, declare, entry, incident, key_id};
 
@@ -83,8 +87,8 @@ async fn a_commit_whose_answer_is_lost_is_made_once() {
     let pass = add_pass(&ledger, "INC-1", 0).await;
     let row = bundle_row(&ledger, &pass).await;
     proxy.plan(&[lost[0], lost[0]]);
-    ledger.announce(&row.announcement()).await.expect("it asks again");
-    ledger.commit(&row, &[entry("sealed")]).await.expect("it asks again");
+    ledger.announce(&row.announcement(), 0).await.expect("it asks again");
+    ledger.commit(&row, |_| vec![entry("sealed")]).await.expect("it asks again");
     assert_eq!(ledger.entries(&incident("INC-1"), 0).await.expect("a database").len(), 4);
     assert_eq!(ledger.pending(&key_id()).await.expect("a database"), None);
     assert_eq!(add_bundle(&ledger, &add_pass(&ledger, "INC-1", 1).await).await.place.seq, 1);
@@ -94,9 +98,9 @@ async fn a_commit_whose_answer_is_lost_is_made_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_is_said_when_patience_ends() {
     let Some(mut postgres) = Postgres::start() else { return };
-    let mut ledger = Ledger::open(&postgres.create("exhibit")).await.expect("a fresh database");
+    let ledger = Ledger::open(&postgres.create("exhibit")).await.expect("a fresh database");
     let id = declare(&ledger, "INC-1").await;
-    ledger.db.set_patience(Duration::from_secs(1));
+    let ledger = ledger.with_patience(Duration::from_secs(1));
     postgres.stop_server();
     let outage = ledger.append(&id, 1, &[entry("never")]).await;
     assert!(matches!(outage, Err(LedgerError::Database(DatabaseError::Outage { .. }))), "{outage:?}");
@@ -104,4 +108,33 @@ async fn an_outage_is_said_when_patience_ends() {
     assert!(matches!(outage, Err(LedgerError::Database(DatabaseError::Outage { .. }))), "{outage:?}");
     postgres.start_server();
     assert_eq!(ledger.entries(&id, 1).await.expect("a database"), [], "what has failed has changed nothing");
+}
+
+/// As if its process were frozen between two statements.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_stands_still_holds_nobody_up_for_long() {
+    let Some(postgres) = Postgres::start() else { return };
+    let ledger = Ledger::open(&postgres.create("exhibit")).await.expect("a fresh database");
+    let (locked, is_locked) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+    let frozen = tokio::spawn({
+        let (ledger, locked) = (ledger.clone(), locked.clone());
+        async move {
+            let drawn = ledger.db.write::<_, LedgerError, _>("draw a number", |mut db, _| {
+                let (locked, is_second) = (locked.clone(), is_locked.swap(true, Ordering::SeqCst));
+                async move {
+                    let number = draw(&mut db, "incident INC-").await?;
+                    locked.notify_one();
+                    sleep(if is_second { Duration::ZERO } else { Duration::from_secs(25) }).await;
+                    Ok((db, number))
+                }
+            });
+            drawn.await
+        }
+    });
+    locked.notified().await;
+    let begun = Instant::now();
+    let other = ledger.next_incident("INC-").await.expect("a database");
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert_eq!(other, incident("INC-001"), "what the other one had drawn is undone");
+    assert_eq!(frozen.await.expect("no panic").expect("it begins again when it wakes"), 2);
 }

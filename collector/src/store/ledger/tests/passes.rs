@@ -62,29 +62,45 @@ fn page(seq: u64, cursor: Option<&str>) -> PageRow {
 pub(super) async fn pages_are_added_once(ledger: Ledger) {
     let key = add_pass(&ledger, "INC-1", 0).await;
     for seq in 0..12 {
-        ledger.add_page(&key, &page(seq, Some("\"next\""))).await.expect("it is new");
+        ledger.add_page(&key, 0, &page(seq, Some("\"next\""))).await.expect("it is new");
     }
-    ledger.add_page(&key, &page(11, Some("\"next\""))).await.expect("the same");
-    let other = ledger.add_page(&key, &page(11, None)).await;
+    ledger.add_page(&key, 0, &page(11, Some("\"next\""))).await.expect("the same");
+    let other = ledger.add_page(&key, 0, &page(11, None)).await;
     assert!(matches!(other, Err(LedgerError::PageDiffers { seq: 11, .. })), "{other:?}");
     let pages = ledger.pages(&key, "events", 0, 100).await.expect("a database");
     assert_eq!(pages.iter().map(|page| page.seq).collect::<Vec<_>>(), (0..12).collect::<Vec<_>>());
     assert_eq!(ledger.last_page(&key, "events").await.expect("a database"), pages.last().cloned());
     assert_eq!(ledger.last_page(&key, "users").await.expect("a database"), None);
     let unknown = PassKey { pass: 1, ..key };
-    assert!(matches!(ledger.add_page(&unknown, &page(0, None)).await, Err(LedgerError::UnknownPass(_))));
+    assert!(matches!(ledger.add_page(&unknown, 0, &page(0, None)).await, Err(LedgerError::UnknownPass(_))));
 }
 
 pub(super) async fn an_ended_step_takes_no_page(ledger: Ledger) {
     let key = add_pass(&ledger, "INC-1", 0).await;
-    ledger.add_page(&key, &page(0, None)).await.expect("it is new");
-    ledger.end_step(&key, "events", "{\"complete\":true}").await.expect("it had not ended");
-    ledger.end_step(&key, "events", "{\"complete\":true}").await.expect("the same");
-    assert!(matches!(ledger.end_step(&key, "events", "{}").await, Err(LedgerError::StepHasEnded { .. })));
-    assert!(matches!(ledger.add_page(&key, &page(1, None)).await, Err(LedgerError::StepHasEnded { .. })));
-    ledger.add_page(&key, &page(0, None)).await.expect("the same page again is fine");
+    ledger.add_page(&key, 0, &page(0, None)).await.expect("it is new");
+    ledger.end_step(&key, 0, "events", "{\"complete\":true}").await.expect("it had not ended");
+    ledger.end_step(&key, 0, "events", "{\"complete\":true}").await.expect("the same");
+    assert!(matches!(ledger.end_step(&key, 0, "events", "{}").await, Err(LedgerError::StepHasEnded { .. })));
+    assert!(matches!(ledger.add_page(&key, 0, &page(1, None)).await, Err(LedgerError::StepHasEnded { .. })));
+    ledger.add_page(&key, 0, &page(0, None)).await.expect("the same page again is fine");
     let ended = EndedStep { step: "events".to_owned(), outcome: "{\"complete\":true}".to_owned() };
     assert_eq!(ledger.steps_ended(&key).await.expect("a database"), [ended]);
     let unknown = PassKey { pass: 1, ..key };
-    assert!(matches!(ledger.end_step(&unknown, "events", "{}").await, Err(LedgerError::UnknownPass(_))));
+    assert!(matches!(ledger.end_step(&unknown, 0, "events", "{}").await, Err(LedgerError::UnknownPass(_))));
+}
+
+/// A worker that does not know that its pass was taken from it.
+pub(super) async fn whose_pass_was_taken_writes_nothing(ledger: Ledger) {
+    let key = add_pass(&ledger, "INC-1", 0).await;
+    let (first, second) = (ledger.begin_pass(&key).await.expect("new"), ledger.begin_pass(&key).await.expect("not sealed"));
+    assert_eq!((first, second), (1, 2));
+    let is_refused = |done: Result<(), LedgerError>| matches!(done, Err(LedgerError::PassIsTaken { attempt: 1, last: 2, .. }));
+    assert!(is_refused(ledger.add_page(&key, first, &page(0, None)).await));
+    assert!(is_refused(ledger.end_step(&key, first, "events", "{}").await));
+    assert_eq!(ledger.pages(&key, "events", 0, 10).await.expect("a database"), []);
+    assert_eq!(ledger.steps_ended(&key).await.expect("a database"), []);
+    ledger.add_page(&key, second, &page(0, None)).await.expect("it has the pass");
+    ledger.end_step(&key, second, "events", "{}").await.expect("it has the pass");
+    let row = ledger.pass(&key).await.expect("a database").expect("it was added");
+    assert_eq!((row.state, row.attempt), (PassState::Capturing, 2));
 }

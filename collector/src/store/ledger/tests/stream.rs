@@ -1,24 +1,26 @@
 //! Places in the stream, announcements, commits.
 
 use evidence_format::digest::Digest;
-use evidence_format::id::StreamId;
+use evidence_format::id::{KeyId, StreamId};
 
-use crate::store::ledger::{BundleRow, Ledger, LedgerError, PassKey, PassState, Place};
-use crate::store::testing::{add_bundle, add_pass, bundle_row, entry, key_id, stream_id};
+use crate::store::ledger::{BundleRow, Ledger, LedgerError, NewStream, PassKey, PassState, Place};
+use crate::store::testing::{add_bundle, add_pass, bundle_row, entry, key_id, stream, stream_id};
 
 pub(super) async fn a_stream_has_one_bundle_at_each_place(ledger: Ledger) {
-    let first = ledger.take_place(&key_id(), &stream_id()).await.expect("a database");
-    assert_eq!(first, Place { stream: stream_id(), seq: 0, prev: None });
-    let again = ledger.take_place(&key_id(), &StreamId::from_random([9; 16])).await.expect("a database");
-    assert_eq!(again, first, "the stream has begun");
+    assert!(matches!(ledger.take_place(&key_id()).await, Err(LedgerError::UnknownStream(_))));
+    for id in [stream_id(), StreamId::from_random([9; 16])] {
+        ledger.begin_stream(&NewStream { id, ..stream(&key_id(), "store") }).await.expect("it is ours");
+        let first = ledger.take_place(&key_id()).await.expect("it was begun");
+        assert_eq!(first, Place { stream: stream_id(), seq: 0, prev: None });
+    }
 
     let (one, two) = (add_pass(&ledger, "INC-1", 0).await, add_pass(&ledger, "INC-1", 1).await);
     let late = bundle_row(&ledger, &two).await;
     let sealed = add_bundle(&ledger, &one).await;
-    let next = ledger.take_place(&key_id(), &stream_id()).await.expect("a database");
+    let next = ledger.take_place(&key_id()).await.expect("it was begun");
     assert_eq!(next, Place { stream: stream_id(), seq: 1, prev: Some(sealed.id) });
 
-    let moved = ledger.announce(&late.announcement()).await;
+    let moved = ledger.announce(&late.announcement(), 0).await;
     assert!(matches!(moved, Err(LedgerError::Moved { expected: 0, found: 1, .. })), "{moved:?}");
     let resealed = add_bundle(&ledger, &two).await;
     assert_eq!(resealed.place, next);
@@ -28,32 +30,32 @@ pub(super) async fn a_stream_has_one_bundle_at_each_place(ledger: Ledger) {
 pub(super) async fn one_bundle_is_pending_at_a_time(ledger: Ledger) {
     let (one, two) = (add_pass(&ledger, "INC-1", 0).await, add_pass(&ledger, "INC-1", 1).await);
     let (first, second) = (bundle_row(&ledger, &one).await, bundle_row(&ledger, &two).await);
-    ledger.announce(&first.announcement()).await.expect("nothing is pending");
-    ledger.announce(&first.announcement()).await.expect("the same");
+    ledger.announce(&first.announcement(), 0).await.expect("nothing is pending");
+    ledger.announce(&first.announcement(), 0).await.expect("the same");
     assert_eq!(ledger.pending(&key_id()).await.expect("a database"), Some(first.announcement()));
-    match ledger.announce(&second.announcement()).await {
+    match ledger.announce(&second.announcement(), 0).await {
         Err(LedgerError::Busy(pending)) => assert_eq!(*pending, first.announcement()),
         other => panic!("{other:?}"),
     }
-    assert!(matches!(ledger.commit(&second, &[]).await, Err(LedgerError::NotAnnounced(_))));
+    assert!(matches!(ledger.commit(&second, |_| Vec::new()).await, Err(LedgerError::NotAnnounced(_))));
     ledger.forget_pending(&key_id(), &second.id).await.expect("a database");
     assert!(ledger.pending(&key_id()).await.expect("a database").is_some(), "another bundle's announcement stays");
     ledger.forget_pending(&key_id(), &first.id).await.expect("a database");
     assert_eq!(ledger.pending(&key_id()).await.expect("a database"), None);
-    ledger.announce(&second.announcement()).await.expect("nothing is pending");
+    ledger.announce(&second.announcement(), 0).await.expect("nothing is pending");
 }
 
 pub(super) async fn a_commit_is_all_or_nothing(ledger: Ledger) {
     let key = add_pass(&ledger, "INC-1", 0).await;
     let row = bundle_row(&ledger, &key).await;
-    ledger.announce(&row.announcement()).await.expect("nothing is pending");
+    ledger.announce(&row.announcement(), 0).await.expect("nothing is pending");
     let misplaced = BundleRow { place: Place { prev: Some(Digest::of(b"other")), ..row.place.clone() }, ..row.clone() };
-    assert!(matches!(ledger.commit(&misplaced, &[entry("sealed")]).await, Err(LedgerError::NotAnnounced(_))));
+    assert!(matches!(ledger.commit(&misplaced, |_| vec![entry("sealed")]).await, Err(LedgerError::NotAnnounced(_))));
     assert_eq!(ledger.entries(&key.incident, 0).await.expect("a database").len(), 1, "nothing has changed");
     assert!(ledger.bundles(&key.incident).await.expect("a database").is_empty());
 
     for _ in 0..2 {
-        ledger.commit(&row, &[entry("sealed"), entry("published")]).await.expect("it was announced");
+        ledger.commit(&row, |_| vec![entry("sealed"), entry("published")]).await.expect("it was announced");
         assert_eq!(ledger.entries(&key.incident, 0).await.expect("a database").len(), 3);
         assert_eq!(ledger.bundles(&key.incident).await.expect("a database"), std::slice::from_ref(&row));
         assert_eq!(ledger.pending(&key_id()).await.expect("a database"), None);
@@ -104,10 +106,57 @@ pub(super) async fn many_seal_in_one_stream(ledger: Ledger) {
 async fn seal_when_it_is_our_turn(ledger: Ledger, key: PassKey) {
     loop {
         let row = bundle_row(&ledger, &key).await;
-        match ledger.announce(&row.announcement()).await {
-            Ok(()) => return ledger.commit(&row, &[entry("sealed")]).await.expect("it was announced"),
+        match ledger.announce(&row.announcement(), 0).await {
+            Ok(()) => return drop(ledger.commit(&row, |_| vec![entry("sealed")]).await.expect("it was announced")),
             Err(LedgerError::Busy(_) | LedgerError::Moved { .. }) => tokio::task::yield_now().await,
             Err(error) => panic!("{error:?}"),
         }
     }
+}
+
+pub(super) async fn a_key_signs_for_one_store(ledger: Ledger) {
+    ledger.begin_stream(&stream(&key_id(), "one")).await.expect("it is new");
+    ledger.begin_stream(&stream(&key_id(), "one")).await.expect("the same store again");
+    let copied = ledger.begin_stream(&stream(&key_id(), "two")).await.expect_err("a copy of the key");
+    assert!(matches!(copied, LedgerError::ForeignKey(key) if key == key_id()), "{copied:?}");
+    assert_eq!(ledger.public_key(&key_id()).await.expect("a database").as_deref(), Some("PEM"));
+    assert_eq!(ledger.public_key(&KeyId::of_spki(b"other")).await.expect("a database"), None);
+}
+
+/// A worker that was held up between announcing and publishing, while another has captured and sealed the same pass.
+pub(super) async fn a_second_bundle_of_a_pass_says_so(ledger: Ledger) {
+    let key = add_pass(&ledger, "INC-1", 0).await;
+    let late = bundle_row(&ledger, &key).await;
+    ledger.announce(&late.announcement(), 0).await.expect("it is the last attempt");
+    let other = KeyId::of_spki(b"other");
+    let theirs = NewStream { id: StreamId::from_random([9; 16]), ..stream(&other, "two") };
+    ledger.begin_stream(&theirs).await.expect("it is new");
+    let place = ledger.take_place(&other).await.expect("it was begun");
+    let sealed =
+        BundleRow { id: Digest::of(b"other"), key_id: other, place, object_key: "bundles/other".to_owned(), ..late.clone() };
+    assert_eq!(ledger.begin_pass(&key).await.expect("it is not sealed"), 1);
+    ledger.announce(&sealed.announcement(), 1).await.expect("it has the pass now");
+    let sealed = ledger.commit(&sealed, |_| vec![entry("sealed")]).await.expect("it was announced");
+    assert_eq!(sealed.doubles, None);
+
+    for _ in 0..2 {
+        let committed = ledger.commit(&late, |row| vec![entry(&format!("doubles {:?}", row.doubles))]).await;
+        let committed = committed.expect("it was announced in time, and has its place");
+        assert_eq!(committed, BundleRow { doubles: Some(sealed.id), is_derived: true, ..late.clone() });
+        assert_eq!(ledger.bundles(&key.incident).await.expect("a database"), [sealed.clone(), committed]);
+    }
+    let said = ledger.entries(&key.incident, 2).await.expect("a database");
+    assert_eq!(said.iter().map(|row| &row.entry).collect::<Vec<_>>(), [&entry(&format!("doubles {:?}", Some(sealed.id)))]);
+    assert!(matches!(ledger.begin_pass(&key).await, Err(LedgerError::PassIsSealed(_))));
+}
+
+pub(super) async fn whose_pass_was_taken_announces_nothing(ledger: Ledger) {
+    let key = add_pass(&ledger, "INC-1", 0).await;
+    let row = bundle_row(&ledger, &key).await;
+    assert_eq!(ledger.begin_pass(&key).await.expect("it is not sealed"), 1);
+    assert_eq!(ledger.begin_pass(&key).await.expect("it is not sealed"), 2);
+    let refused = ledger.announce(&row.announcement(), 1).await;
+    assert!(matches!(refused, Err(LedgerError::PassIsTaken { attempt: 1, last: 2, .. })), "{refused:?}");
+    assert_eq!(ledger.pending(&key_id()).await.expect("a database"), None);
+    ledger.announce(&row.announcement(), 2).await.expect("it has the pass");
 }
