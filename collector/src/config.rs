@@ -12,6 +12,7 @@ use crate::incident::nearest;
 use crate::sources::config::SourcesConfig;
 use crate::store::blobs::BlobsConfig;
 use crate::store::ledger::TokenRole;
+use crate::telemetry::TelemetryConfig;
 use crate::trigger::{HookFault, HooksConfig, Secret, Vendor};
 
 /// Name of the file.
@@ -37,6 +38,8 @@ pub struct Config {
     pub sources: SourcesConfig,
     /// `[serve]`.
     pub serve: ServeConfig,
+    /// `[telemetry]`.
+    pub telemetry: TelemetryConfig,
 }
 
 /// `[capture]`.
