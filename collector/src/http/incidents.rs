@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use evidence_format::coverage::Window;
 use evidence_format::id::IncidentId;
+use evidence_format::limits::JSON_INTEGER_MAX;
 use evidence_format::time::Timestamp;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
@@ -20,8 +21,8 @@ use super::loose;
 use super::query::Query;
 use super::routes::DECIDERS;
 use super::shapes::texts::{
-    AnswerText, IncidentIdText, LineText, NameText, PassKindText, PivotText, PlayText, ProseText, SeverityText, SeverityWanted,
-    SourceText, StatusText, Time,
+    AnswerText, DeadlineSeconds, IncidentIdText, LineText, NameText, PassListedText, PassStateText, PivotText, PlayText,
+    ProseText, SeverityText, SeverityWanted, SourceText, StatusText, Time,
 };
 use super::shapes::{AffectsShape, EvidenceCountShape, ReportShape, ReportWanted, RolesWanted, ViewShape, WishShape};
 use crate::clock;
@@ -69,7 +70,7 @@ pub(super) struct Declare {
     #[schema(value_type = ReportWanted)]
     report: Report,
     /// What may be affected.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "loose::object")]
     #[schema(value_type = AffectsShape)]
     affects: Affects,
     /// What to look for in particular, such as `user=mallory`.
@@ -77,7 +78,7 @@ pub(super) struct Declare {
     #[schema(value_type = Vec<PivotText>)]
     pivots: Vec<Pivot>,
     /// What is to be captured: what the play says, if absent; `null` is nothing.
-    #[serde(default = "everything")]
+    #[serde(default = "everything", deserialize_with = "loose::object_if_any")]
     capture: Option<Capture>,
 }
 
@@ -105,6 +106,7 @@ pub(super) struct Capture {
     pub(super) regions: Vec<String>,
     /// Seconds after which what is there is sealed, and the rest goes on into a supplement.
     #[serde(default)]
+    #[schema(value_type = Option<DeadlineSeconds>)]
     pub(super) deadline_seconds: Option<u64>,
 }
 
@@ -142,11 +144,11 @@ pub(super) struct Patch {
     #[schema(value_type = RolesWanted, required = false)]
     roles: BTreeMap<Role, Option<Name>>,
     /// Members that are given take the place of those of the initial report.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "loose::object_if_any")]
     #[schema(value_type = Option<ReportShape>)]
     report: Option<Report>,
     /// Answers that are given take the place of those that were.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "loose::object_if_any")]
     affects: Option<AffectsPatch>,
     /// Evidence is asked for about these too.
     #[serde(default)]
@@ -274,9 +276,9 @@ pub(super) struct Pass {
     #[schema(value_type = SourceText)]
     source: String,
     pass: u32,
-    #[schema(value_type = PassKindText)]
+    #[schema(value_type = PassListedText)]
     kind: &'static str,
-    /// Such as `waiting` or `sealed`.
+    #[schema(value_type = PassStateText)]
     state: &'static str,
     #[schema(value_type = Time)]
     due_at: Timestamp,
@@ -312,6 +314,12 @@ impl Capture {
             _ => return Err(Problem::new(Code::Invalid, "a window has both `from` and `until`")),
         };
         let deadline_seconds = self.deadline_seconds.unwrap_or(api.pipeline().capture.deadline_seconds);
+        if deadline_seconds > JSON_INTEGER_MAX {
+            return Err(Problem::new(
+                Code::Invalid,
+                format!("deadlineSeconds is {JSON_INTEGER_MAX} at most, as numbers in plans are"),
+            ));
+        }
         let Self { sources, accounts, regions, .. } = self;
         Ok(CaptureAsk { window, sources, accounts, regions, deadline_seconds })
     }

@@ -1,6 +1,7 @@
 //! What clients may write in more than one way, read into the one type that it is.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Unexpected, Visitor};
@@ -55,6 +56,32 @@ pub(super) fn report<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Repor
     deserializer.deserialize_any(Read)
 }
 
+/// An object, member by member. Derived code would also take a list of its members in their order, which nobody means.
+pub(super) fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    object_if_any(deserializer)?.ok_or_else(|| D::Error::invalid_type(Unexpected::Unit, &"an object"))
+}
+
+/// The same, or `null`.
+pub(super) fn object_if_any<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    struct Read<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Read<T> {
+        type Value = Option<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_unit<E: Error>(self) -> Result<Option<T>, E> {
+            Ok(None)
+        }
+
+        fn visit_map<M: MapAccess<'de>>(self, members: M) -> Result<Option<T>, M::Error> {
+            T::deserialize(MapAccessDeserializer::new(members)).map(Some)
+        }
+    }
+    deserializer.deserialize_any(Read(PhantomData))
+}
+
 /// Tells `null` from what is absent.
 pub(super) fn null_or_value<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
@@ -76,6 +103,18 @@ mod tests {
         for bad in [json!(0), json!(5), json!(2.5), json!(-1), json!("high"), Value::Null, json!([2])] {
             assert!(severity(bad.clone()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_object_is_no_list() {
+        assert_eq!(object_if_any::<Report, _>(json!(null)).expect("nothing"), None);
+        assert!(object_if_any::<Report, _>(json!({})).expect("an object").is_some());
+        assert!(object::<Report, _>(json!({})).is_ok());
+        for bad in [json!([]), json!(["Eve", null]), json!("Eve"), json!(1)] {
+            let error = object_if_any::<Report, _>(bad).expect_err("no object").to_string();
+            assert!(error.contains("expected an object"), "{error}");
+        }
+        assert!(object::<Report, _>(json!(null)).is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::OneOfBuilder;
+use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     Components, ComponentsBuilder, ContentBuilder, Info, InfoBuilder, License, OpenApi, OpenApiBuilder, PathItem, PathsBuilder,
@@ -142,8 +142,8 @@ fn operation(route: &Route) -> Operation {
         Takes::Json(shape) => Some(("application/json", ContentBuilder::new().schema(Some(reference(shape))).build())),
         Takes::Bytes => Some(("application/octet-stream", ContentBuilder::new().build())),
     };
-    let body =
-        content.map(|(kind, content)| RequestBodyBuilder::new().content(kind, content).required(Some(Required::True)).build());
+    let required = if matches!(route.takes, Takes::Bytes) { Required::False } else { Required::True }; // no bytes are bytes, too
+    let body = content.map(|(kind, content)| RequestBodyBuilder::new().content(kind, content).required(Some(required)).build());
     operation = operation.request_body(body);
     let statuses: BTreeSet<u16> = route.gives.iter().map(|(status, _)| *status).collect();
     for status in statuses {
@@ -215,7 +215,7 @@ fn answer(route: &Route, status: u16) -> Response {
     let schema = match json.len() {
         0 => return response.build(),
         1 => json.remove(0),
-        _ => json.into_iter().fold(OneOfBuilder::new(), OneOfBuilder::item).into(),
+        _ => json.into_iter().fold(AnyOfBuilder::new(), AnyOfBuilder::item).into(),
     };
     response.content("application/json", ContentBuilder::new().schema(Some(schema)).build()).build()
 }
@@ -311,6 +311,8 @@ mod tests {
             assert!(names.insert(operation["operationId"].as_str().expect("a name").to_owned()), "{operation}");
             assert_eq!(operation["security"].as_array().map(Vec::is_empty), Some(route.who.is_empty()), "{operation}");
             assert!(operation["responses"].as_object().is_some_and(|responses| !responses.is_empty()), "{operation}");
+            let refuses = ["401", "403"].iter().all(|status| operation["responses"][status].is_object());
+            assert!(refuses || route.who.is_empty(), "{operation}");
         }
         let mut references = 0;
         each(&json, &mut |value| {

@@ -10,7 +10,7 @@ use utoipa::openapi::{RefOr, Schema};
 use super::error::{Code, Problem};
 use super::openapi::{Gives, Kind, Param, Takes, shape};
 use super::shapes::PlanShape;
-use super::shapes::texts::{IncidentIdText, LineText, SourceText, StatusText, Time, count, text, word};
+use super::shapes::texts::{IncidentIdText, LineText, SourceText, StatusText, Time, count, idempotency_key, text, word};
 use super::{Api, auth, checklist, download, events, evidence, health, hooks, incidents, metrics, openapi, timeline, tokens};
 use crate::store::ledger::TokenRole::{self, Admin, Auditor, Automation, Commander, Owner};
 
@@ -164,7 +164,7 @@ pub(super) static ROUTES: &[Route] = &[
         "Declares an incident and captures its evidence; the same `Idempotency-Key` twice is the same incident",
         || post(incidents::declare),
     )
-    .sends(&[param("Idempotency-Key", ONE_TEXT, "1 to 256 visible ASCII characters that name this declaration")])
+    .sends(&[param("Idempotency-Key", Kind::One(idempotency_key), "The same one twice is one declaration")])
     .takes(Takes::Json(shape::<incidents::Declare>))
     .gives(&[(200, Gives::Json(shape::<incidents::Declared>)), (201, Gives::Json(shape::<incidents::Declared>))])
     .tells(&[(200, LOCATION), (201, LOCATION)]),

@@ -39,6 +39,7 @@ pub(super) struct Create {
     incident: Option<IncidentId>,
     /// Seconds that it is good: 90 days if absent, 366 days at most.
     #[serde(default)]
+    #[schema(maximum = 31_622_400)]
     valid_seconds: Option<u64>,
 }
 

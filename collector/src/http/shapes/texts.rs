@@ -2,13 +2,14 @@
 //!
 //! What a schema cannot say is left open rather than said wrongly: texts of people are trimmed, and their limits are bytes.
 
+use evidence_format::limits::JSON_INTEGER_MAX;
 use utoipa::openapi::schema::{ArrayBuilder, KnownFormat, Object, ObjectBuilder, OneOfBuilder, SchemaFormat, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::http::token::LABEL_BYTES_MAX;
 use crate::incident::{ClosureItem, LINE_BYTES_MAX, NAME_BYTES_MAX, PROSE_BYTES_MAX, PivotKind, Role, Severity, Status};
-use crate::store::ledger::TokenRole;
+use crate::store::ledger::{PassKind, PassState, TokenRole};
 
 /// A type of its own for each, so that the description names it once.
 macro_rules! texts {
@@ -57,6 +58,13 @@ texts! {
     PivotKindText: word(PivotKind::ALL);
     /// Why a source is asked.
     PassKindText: word(["first", "settle", "continuation"]);
+    /// Seconds until a deadline.
+    DeadlineSeconds: at_most(JSON_INTEGER_MAX);
+    /// Why a source is or was asked, once more among it.
+    PassListedText: word([PassKind::First, PassKind::Continuation, PassKind::Settle, PassKind::Again].map(PassKind::as_str));
+    /// How far that is.
+    PassStateText:
+        word([PassState::Waiting, PassState::Capturing, PassState::Sealed, PassState::Failed].map(PassState::as_str));
     /// Why a source is not asked.
     WhyText: word(["not-in-this-version", "not-configured", "unavailable", "no-targets", "scope"]);
     /// Why a step is not taken.
@@ -111,9 +119,19 @@ fn pivot() -> RefOr<Schema> {
     formed(&format!("^({kinds})=.+$"), "What to look for in particular, such as user=mallory; never a secret itself")
 }
 
+fn at_most(max: u64) -> RefOr<Schema> {
+    let max = usize::try_from(max).unwrap_or(usize::MAX);
+    ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(max)).into()
+}
+
 /// A text of any form.
 pub(in crate::http) fn text() -> RefOr<Schema> {
     string().into()
+}
+
+/// What a client names a request by.
+pub(in crate::http) fn idempotency_key() -> RefOr<Schema> {
+    formed("^[ -~]{1,256}$", "1 to 256 visible ASCII characters that name this declaration")
 }
 
 /// A number of something.
@@ -137,7 +155,7 @@ pub(super) mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::incident::{Answer, List, PassKind, Standing, StepState, Topic};
+    use crate::incident::{Answer, List, PassKind as Planned, Standing, StepState, Topic};
     use crate::plan::{LeftOut, Why};
 
     /// What serde says that there is, when it is given what there is not.
@@ -161,7 +179,7 @@ pub(super) mod tests {
         assert_eq!(words::<TopicText>(), known::<Topic>(json!("?")));
         assert_eq!(words::<StandingText>(), known::<Standing>(json!("?")));
         assert_eq!(words::<StepStateText>(), known::<StepState>(json!("?")));
-        assert_eq!(words::<PassKindText>(), known::<PassKind>(json!("?")));
+        assert_eq!(words::<PassKindText>(), known::<Planned>(json!("?")));
         assert_eq!(words::<WhyText>(), known::<Why>(json!("?")));
         assert_eq!(words::<LeftOutText>(), known::<LeftOut>(json!("?")));
         assert_eq!(words::<ListText>(), known::<List>(json!("?")));
