@@ -37,6 +37,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
         "collector",
         &[
             &["clock"],
+            &["telemetry"],
             &["incident"], // pure, as those of the next line are: they are told the time
             &["plan", "trigger"],
             &["sources", "store"],

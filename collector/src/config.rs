@@ -14,6 +14,7 @@ use crate::sources::config::SourcesConfig;
 use crate::store::blobs::BlobsConfig;
 use crate::store::jobs::LEASE_SECONDS;
 use crate::store::ledger::TokenRole;
+use crate::telemetry::TelemetryConfig;
 use crate::trigger::{HookFault, HooksConfig, Secret, Vendor};
 
 /// Name of the file.
@@ -39,6 +40,8 @@ pub struct Config {
     pub sources: SourcesConfig,
     /// `[serve]`.
     pub serve: ServeConfig,
+    /// `[telemetry]`.
+    pub telemetry: TelemetryConfig,
 }
 
 /// `[capture]`.

@@ -3,7 +3,7 @@
 //! The way of the data is the order of the modules: a webhook is a [`trigger`], an incident is declared ([`incident`]), a [`plan`]
 //! is made of what the [`sources`] offer, a pass of it is taken ([`capture`]) and signed ([`seal`]), and what the evidence says
 //! stands on the [`timeline`]. The [`pipeline`] is these stages on one page; the [`store`] is what it remembers; [`http`] and
-//! [`cli`] are how it is asked.
+//! [`cli`] are how it is asked, and [`telemetry`] is for whoever operates it.
 
 pub mod app;
 pub mod capture;
@@ -17,5 +17,6 @@ pub mod plan;
 pub mod seal;
 pub mod sources;
 pub mod store;
+pub mod telemetry;
 pub mod timeline;
 pub mod trigger;

@@ -6,8 +6,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 prefix=$here/../../target/interop
 mkdir -p "$prefix/node"
 
-# Debian 12's own versions: skopeo 1.9, umoci 0.4, docker-registry 2.8, borg 1.2, restic 0.14, openssl 3.0, zstd 1.5, jq 1.6, PostgreSQL 15.
-packages=(openssl jq tar zstd strace skopeo umoci docker-registry borgbackup restic postgresql-15)
+# Debian 12's own versions: skopeo 1.9, umoci 0.4, docker-registry 2.8, borg 1.2, restic 0.14, openssl 3.0, zstd 1.5, jq 1.6, PostgreSQL 15,
+# Alertmanager 0.25.
+packages=(openssl jq tar zstd strace skopeo umoci docker-registry borgbackup restic postgresql-15 prometheus-alertmanager)
 # dpkg-query fails for a package that it has never heard of; the words that it does print are counted instead.
 installed=$(dpkg-query --show --showformat='${db:Status-Status}\n' "${packages[@]}" 2> /dev/null | grep -cx installed || true)
 if [[ $installed -lt ${#packages[@]} ]]; then

@@ -32,11 +32,15 @@ use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use self::times::shortened;
 use crate::app::App;
 use crate::incident::{Change, Name, nearest};
+use crate::telemetry::Telemetry;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -107,24 +111,28 @@ enum Command {
 /// What went wrong, for people.
 pub fn run() -> Result<()> {
     let Cli { global, command } = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
-    log(&command);
+    let telemetry = log(&command);
     // kube's, reqwest's and the AWS SDK's TLS all take this one
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
-    let done = runtime.block_on(dispatch(&global, command));
+    let done = runtime.block_on(dispatch(&global, command, &telemetry));
     runtime.shutdown_background(); // a request that hangs keeps nobody waiting
     done
 }
 
-/// Logs to standard error: what is wrong, and of a service also what it does.
-fn log(command: &Command) {
+/// Logs to standard error: what is wrong, and of a service also what it does, which may be sent as traces too.
+fn log(command: &Command) -> Telemetry {
     let (default, json) = match command {
         Command::Serve(arguments) => ("warn,collector=info,aws_config=error", arguments.log_json),
         _ => ("warn,aws_config=error", false),
     };
     let filter = EnvFilter::try_from_env("EXHIBIT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    if json { subscriber.json().init() } else { subscriber.init() }
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines = if json { lines.json().with_filter(filter).boxed() } else { lines.with_filter(filter).boxed() };
+    let telemetry = Telemetry::default();
+    let ours = Targets::new().with_target("collector", LevelFilter::INFO);
+    tracing_subscriber::registry().with(lines).with(telemetry.spans().with_filter(ours)).init();
+    telemetry
 }
 
 /// Says what is wrong with the command line, which may hold what an attacker wrote: a terminal must not obey it.
@@ -135,7 +143,7 @@ fn refuse(error: &clap::Error) -> ! {
     process::exit(error.exit_code())
 }
 
-async fn dispatch(global: &Global, command: Command) -> Result<()> {
+async fn dispatch(global: &Global, command: Command, telemetry: &Telemetry) -> Result<()> {
     match command {
         Command::Capture(arguments) => capture::run(global, arguments).await,
         Command::Declare(arguments) => declare::run(global, arguments).await,
@@ -153,7 +161,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<()> {
         Command::Plan(arguments) => plan::run(global, &arguments).await,
         Command::Plays(arguments) => plays::run(global, &arguments).await,
         Command::Sources(arguments) => sources::run(global, &arguments).await,
-        Command::Serve(arguments) => serve::run(global, &arguments).await,
+        Command::Serve(arguments) => serve::run(global, &arguments, telemetry).await,
         Command::Token(arguments) => token::run(global, arguments).await,
         Command::Completions(arguments) => reference::completions(&arguments),
         Command::Man(arguments) => reference::man(&arguments),

@@ -7,12 +7,13 @@ use anyhow::{Context, Result};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Global, out, out_json};
 use crate::app::App;
 use crate::http::{Api, Listener};
 use crate::store::jobs::Until;
+use crate::telemetry::{Destination, Telemetry};
 
 /// Answers the API, and captures what is due, until it is told to stop
 ///
@@ -39,12 +40,16 @@ pub(super) struct Arguments {
     pub(super) log_json: bool,
 }
 
-pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
+pub(super) async fn run(global: &Global, arguments: &Arguments, telemetry: &Telemetry) -> Result<()> {
     let drain = told_to_stop().context("cannot wait for signals")?;
     // Captures are not told to stop: what they have is kept, and whoever comes next goes on behind it.
     let app = global.open().await?;
     let mut config = app.config.serve.clone();
     config.listen = arguments.listen.unwrap_or(config.listen);
+    match Destination::find(&app.config.telemetry, |name| std::env::var(name).ok()) {
+        Ok(destination) => destination.into_iter().for_each(|destination| telemetry.start(destination)),
+        Err(error) => warn!(%error, "no traces are sent"), // evidence is captured even so
+    }
     let hooks = app.config.hooks()?;
     let listener = Listener::bind(&config, arguments.insecure_listen).await?;
     let url = listener.url();
@@ -57,6 +62,7 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     let router = Api::new(app.pipeline.clone(), config, hooks, drain.clone())?.router();
     let (worked, ()) = tokio::join!(work(&app, &drain), listener.serve(router, drain.clone()));
     app.pipeline.parts.ledger.close().await;
+    telemetry.end().await;
     info!("stopped");
     worked
 }

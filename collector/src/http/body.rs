@@ -71,6 +71,9 @@ pub(super) fn cut_off() -> Problem {
 
 /// Reads JSON; an unknown member is named, and the nearest that there is.
 pub(super) fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
+    if json.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Problem::new(Code::Invalid, "send an object: a list has no names")); // serde would take its members in their order
+    }
     serde_json::from_slice(json).map_err(|error| {
         let code = if error.is_data() { Code::Invalid } else { Code::Malformed };
         Problem::new(code, explain(&error.to_string()))
@@ -119,6 +122,7 @@ mod tests {
         assert_eq!(refused("").0, 400);
         assert_eq!(refused(r#"{"severity": "x"}"#).0, 422);
         assert_eq!(refused(r#"{"title": "a", "title": "b"}"#).0, 422);
+        assert_eq!(refused(r#" ["a", 2]"#), (422, "send an object: a list has no names".to_owned()));
     }
 
     #[test]

@@ -11,6 +11,8 @@ use super::auth::Caller;
 use super::body::Json;
 use super::error::{Code, Problem};
 use super::incidents::{Changed, grant};
+use super::shapes::texts::IncidentIdText;
+use super::shapes::{ClosureShape, CorrectiveActionShape, ListShape, WishShape};
 use crate::clock;
 use crate::incident::view::{ClosureView, ListView, View};
 use crate::incident::{CorrectiveAction, Incident, Wish};
@@ -20,13 +22,13 @@ use crate::incident::{CorrectiveAction, Incident, Wish};
 #[schema(as = Checklists)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Lists {
-    #[schema(value_type = String)]
+    #[schema(value_type = IncidentIdText)]
     incident: IncidentId,
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<ListShape>)]
     checklists: Vec<ListView>,
-    #[schema(value_type = Object)]
+    #[schema(value_type = ClosureShape)]
     closure: ClosureView,
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<CorrectiveActionShape>)]
     corrective_actions: Vec<CorrectiveAction>,
 }
 
@@ -36,7 +38,7 @@ pub(super) struct Lists {
 #[serde(deny_unknown_fields)]
 pub(super) struct Patch {
     /// Such as `{"wish": "change-step", "step": "first-15-1", "state": "done", "note": "#inc-042"}`.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<WishShape>)]
     wishes: Vec<Wish>,
 }
 

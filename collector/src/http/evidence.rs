@@ -24,9 +24,9 @@ use super::auth::Caller;
 use super::body::{Json, cut_off, too_large};
 use super::error::{Code, Problem};
 use super::incidents::Capture;
-use super::openapi::Time;
 use super::query::Query;
 use super::shapes::CoverageShape;
+use super::shapes::texts::{DigestText, IncidentIdText, LineText, Time};
 use crate::incident::{Incident, Line};
 use crate::pipeline::{Attached, Attaching, Content};
 use crate::plan::Plan;
@@ -42,9 +42,9 @@ const PIECES_WAITING_MAX: usize = 16;
 #[schema(as = Bundle)]
 pub(super) struct Listed {
     /// `sha256:` and 64 hex digits.
-    #[schema(value_type = String)]
+    #[schema(value_type = DigestText)]
     id: Digest,
-    #[schema(value_type = String)]
+    #[schema(value_type = IncidentIdText)]
     incident: IncidentId,
     /// The source, or `attached`.
     source: String,
@@ -71,7 +71,7 @@ pub(super) struct List {
 /// The answer to a wish to capture, or to stop.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Accepted {
-    #[schema(value_type = String)]
+    #[schema(value_type = IncidentIdText)]
     incident: IncidentId,
 }
 
@@ -79,17 +79,17 @@ pub(super) struct Accepted {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Attached)]
 pub(super) struct Receipt {
-    #[schema(value_type = String)]
+    #[schema(value_type = IncidentIdText)]
     incident: IncidentId,
     /// The bundle.
-    #[schema(value_type = String)]
+    #[schema(value_type = DigestText)]
     id: Digest,
-    #[schema(value_type = String)]
+    #[schema(value_type = LineText)]
     name: Line,
     /// As received.
     bytes: u64,
     /// Of those bytes.
-    #[schema(value_type = String)]
+    #[schema(value_type = DigestText)]
     sha256: Digest,
 }
 

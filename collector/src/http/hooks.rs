@@ -16,6 +16,7 @@ use super::Api;
 use super::body::{Json, whole};
 use super::error::{Code, Problem};
 use super::incidents::Capture;
+use super::shapes::texts::IncidentIdText;
 use crate::clock;
 use crate::incident::Wish;
 use crate::pipeline::{DeclareError, Declaring};
@@ -42,11 +43,21 @@ pub(super) struct Told {
     outcome: &'static str,
     /// The incident.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = IncidentIdText)]
     id: Option<IncidentId>,
     /// Why it is ignored.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'static str>,
+}
+
+/// What Slack shows to whoever typed the command.
+#[derive(ToSchema)]
+#[schema(as = HookReply)]
+#[expect(dead_code, reason = "only its shape is of interest")]
+pub(super) struct Shown {
+    /// `ephemeral`.
+    response_type: String,
+    text: String,
 }
 
 /// `POST /v1/hooks/{vendor}`.

@@ -1,27 +1,30 @@
 //! Incidents: declared, listed, read, changed, closed, and told of.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use evidence_format::coverage::Window;
 use evidence_format::id::IncidentId;
+use evidence_format::limits::JSON_INTEGER_MAX;
 use evidence_format::time::Timestamp;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use serde::de::{Unexpected, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Api;
 use super::auth::Caller;
 use super::body::Json;
 use super::error::{Code, Problem};
-use super::openapi::{SeverityText, StatusText, Time};
+use super::loose;
 use super::query::Query;
 use super::routes::DECIDERS;
-use super::shapes::{AffectsShape, EvidenceCountShape, ReportShape, ViewShape};
+use super::shapes::texts::{
+    AnswerText, DeadlineSeconds, IncidentIdText, LineText, NameText, PassListedText, PassStateText, PivotText, PlayText,
+    ProseText, SeverityText, SeverityWanted, SourceText, StatusText, Time,
+};
+use super::shapes::{AffectsShape, EvidenceCountShape, ReportShape, ReportWanted, RolesWanted, ViewShape, WishShape};
 use crate::clock;
 use crate::incident::view::View;
 use crate::incident::{
@@ -44,38 +47,38 @@ pub(super) const WISHES_MAX: usize = 100;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Declare {
     /// Its short name.
-    #[schema(value_type = String)]
+    #[schema(value_type = NameText)]
     title: Name,
     /// 1 to 4, or `SEV-1` to `SEV-4`.
-    #[serde(deserialize_with = "severity")]
-    #[schema(value_type = SeverityText)]
+    #[serde(deserialize_with = "loose::severity")]
+    #[schema(value_type = SeverityWanted)]
     severity: Severity,
     /// How it is responded to.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<PlayText>)]
     play: Option<PlayName>,
     /// Its id; one is drawn if there is none.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<IncidentIdText>)]
     id: Option<IncidentId>,
     /// When it started.
     #[serde(default)]
     #[schema(value_type = Option<Time>)]
     started: Option<Timestamp>,
-    /// The initial report.
-    #[serde(default)]
-    #[schema(value_type = ReportShape)]
+    /// The initial report; a text alone is its current evidence.
+    #[serde(default, deserialize_with = "loose::report")]
+    #[schema(value_type = ReportWanted)]
     report: Report,
     /// What may be affected.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "loose::object")]
     #[schema(value_type = AffectsShape)]
     affects: Affects,
     /// What to look for in particular, such as `user=mallory`.
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<PivotText>)]
     pivots: Vec<Pivot>,
     /// What is to be captured: what the play says, if absent; `null` is nothing.
-    #[serde(default = "everything")]
+    #[serde(default = "everything", deserialize_with = "loose::object_if_any")]
     capture: Option<Capture>,
 }
 
@@ -93,7 +96,7 @@ pub(super) struct Capture {
     pub(super) until: Option<Timestamp>,
     /// These sources and no other.
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<SourceText>)]
     pub(super) sources: Vec<SourceName>,
     /// These accounts and no other.
     #[serde(default)]
@@ -103,6 +106,7 @@ pub(super) struct Capture {
     pub(super) regions: Vec<String>,
     /// Seconds after which what is there is sealed, and the rest goes on into a supplement.
     #[serde(default)]
+    #[schema(value_type = Option<DeadlineSeconds>)]
     pub(super) deadline_seconds: Option<u64>,
 }
 
@@ -113,11 +117,11 @@ pub(super) struct Capture {
 pub(super) struct Patch {
     /// Its short name.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<NameText>)]
     title: Option<Name>,
     /// Its severity, with a reason.
-    #[serde(default, deserialize_with = "severity_if_any")]
-    #[schema(value_type = Option<SeverityText>)]
+    #[serde(default, deserialize_with = "loose::severity_if_any")]
+    #[schema(value_type = SeverityWanted, required = false)]
     severity: Option<Severity>,
     /// How far the response is. Back needs a reason.
     #[serde(default)]
@@ -125,7 +129,7 @@ pub(super) struct Patch {
     status: Option<Status>,
     /// Why the severity, the status or the play changes.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<LineText>)]
     reason: Option<Line>,
     /// When it started.
     #[serde(default)]
@@ -133,30 +137,30 @@ pub(super) struct Patch {
     started: Option<Timestamp>,
     /// How it is responded to, with a reason.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<PlayText>)]
     play: Option<PlayName>,
     /// Who has which role; `null` is nobody.
     #[serde(default)]
-    #[schema(value_type = BTreeMap<String, Option<String>>)]
+    #[schema(value_type = RolesWanted, required = false)]
     roles: BTreeMap<Role, Option<Name>>,
     /// Members that are given take the place of those of the initial report.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "loose::object_if_any")]
     #[schema(value_type = Option<ReportShape>)]
     report: Option<Report>,
     /// Answers that are given take the place of those that were.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "loose::object_if_any")]
     affects: Option<AffectsPatch>,
     /// Evidence is asked for about these too.
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<PivotText>)]
     pivots: Vec<Pivot>,
     /// When the next update is due; `null` is never.
-    #[serde(default, alias = "next_update", deserialize_with = "null_or_value")]
+    #[serde(default, alias = "next_update", deserialize_with = "loose::null_or_value")]
     #[schema(value_type = Option<Time>)]
     next_update: Option<Option<Timestamp>>,
     /// What else is wished for, such as statements for updates and actions.
     #[serde(default)]
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<WishShape>)]
     wishes: Vec<Wish>,
 }
 
@@ -165,13 +169,13 @@ pub(super) struct Patch {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct AffectsPatch {
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<AnswerText>)]
     customer_data: Option<Answer>,
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<AnswerText>)]
     production_availability: Option<Answer>,
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<AnswerText>)]
     privileged_access: Option<Answer>,
 }
 
@@ -180,7 +184,7 @@ pub(super) struct AffectsPatch {
 #[schema(as = Closing)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Close {
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<LineText>)]
     reason: Option<Line>,
 }
 
@@ -189,7 +193,7 @@ pub(super) struct Close {
 #[schema(as = NoteText)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Note {
-    #[schema(value_type = String)]
+    #[schema(value_type = ProseText)]
     text: Prose,
 }
 
@@ -198,9 +202,9 @@ pub(super) struct Note {
 #[schema(as = IncidentListed)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Listed {
-    #[schema(value_type = String)]
+    #[schema(value_type = IncidentIdText)]
     id: IncidentId,
-    #[schema(value_type = String)]
+    #[schema(value_type = NameText)]
     name: Name,
     #[schema(value_type = SeverityText)]
     severity: Severity,
@@ -208,9 +212,9 @@ pub(super) struct Listed {
     status: Status,
     #[schema(value_type = Time)]
     declared_at: Timestamp,
-    #[schema(value_type = String)]
+    #[schema(value_type = NameText)]
     declared_by: Name,
-    #[schema(value_type = String)]
+    #[schema(value_type = PlayText)]
     play: PlayName,
     #[schema(value_type = EvidenceCountShape)]
     evidence: EvidenceCount,
@@ -223,14 +227,14 @@ pub(super) struct Page {
     incidents: Vec<Listed>,
     /// What to give as `cursor` for the next page; absent behind the last.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<IncidentIdText>)]
     next: Option<IncidentId>,
 }
 
 /// The answer to a declaration.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Declared {
-    #[schema(value_type = String)]
+    #[schema(value_type = IncidentIdText)]
     id: IncidentId,
     /// False if the same declaration was made before.
     new: bool,
@@ -240,7 +244,7 @@ pub(super) struct Declared {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Incident)]
 pub(super) struct Full {
-    #[schema(value_type = String)]
+    #[schema(value_type = IncidentIdText)]
     id: IncidentId,
     #[serde(flatten)]
     #[schema(value_type = ViewShape)]
@@ -252,7 +256,7 @@ pub(super) struct Full {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Glance {
-    #[schema(value_type = String)]
+    #[schema(value_type = IncidentIdText)]
     id: IncidentId,
     #[schema(value_type = SeverityText)]
     severity: Severity,
@@ -269,9 +273,12 @@ pub(super) struct Glance {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Pass {
+    #[schema(value_type = SourceText)]
     source: String,
     pass: u32,
+    #[schema(value_type = PassListedText)]
     kind: &'static str,
+    #[schema(value_type = PassStateText)]
     state: &'static str,
     #[schema(value_type = Time)]
     due_at: Timestamp,
@@ -297,36 +304,6 @@ fn everything() -> Option<Capture> {
     Some(Capture::default())
 }
 
-/// Programs write severities as numbers, and people as in the runbook.
-fn severity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Severity, D::Error> {
-    struct Read;
-    impl Visitor<'_> for Read {
-        type Value = Severity;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a severity: 1 to 4, or a text such as SEV-2")
-        }
-
-        fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Severity, E> {
-            number.to_string().parse().map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
-        }
-
-        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Severity, E> {
-            text.parse().map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
-        }
-    }
-    deserializer.deserialize_any(Read)
-}
-
-fn severity_if_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Severity>, D::Error> {
-    severity(deserializer).map(Some)
-}
-
-/// Tells `null` from what is absent.
-fn null_or_value<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
-
 impl Capture {
     /// What the pipeline is asked.
     pub(super) fn ask(self, api: &Api) -> Result<CaptureAsk, Problem> {
@@ -337,6 +314,12 @@ impl Capture {
             _ => return Err(Problem::new(Code::Invalid, "a window has both `from` and `until`")),
         };
         let deadline_seconds = self.deadline_seconds.unwrap_or(api.pipeline().capture.deadline_seconds);
+        if deadline_seconds > JSON_INTEGER_MAX {
+            return Err(Problem::new(
+                Code::Invalid,
+                format!("deadlineSeconds is {JSON_INTEGER_MAX} at most, as numbers in plans are"),
+            ));
+        }
         let Self { sources, accounts, regions, .. } = self;
         Ok(CaptureAsk { window, sources, accounts, regions, deadline_seconds })
     }

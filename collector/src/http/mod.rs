@@ -17,6 +17,7 @@ mod evidence;
 mod health;
 mod hooks;
 mod incidents;
+mod loose;
 mod metrics;
 mod observe;
 mod oidc;

@@ -1,35 +1,37 @@
 //! The description of the API, made of the table of routes and of the types that they take and give. `openapi.json` beside this
 //! file is what it says now; a test holds it current, so that a change of the API is seen in review.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use http::{Method, StatusCode};
+use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::{ArrayBuilder, KnownFormat, ObjectBuilder, SchemaFormat, Type};
+use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     Components, ComponentsBuilder, ContentBuilder, Info, InfoBuilder, License, OpenApi, OpenApiBuilder, PathItem, PathsBuilder,
-    Ref, RefOr, Required, Response, ResponseBuilder, Schema,
+    Ref, RefOr, Required, Response, ResponseBuilder, Schema, Server,
 };
 use utoipa::{PartialSchema, ToSchema};
 
 use super::body::Json;
 use super::error::{Code, PROBLEM_JSON, ProblemBody};
 use super::routes::{ROUTES, Reach, Route};
-use crate::incident::{Severity, Status};
-use crate::store::ledger::TokenRole;
+use super::shapes::texts::{DigestText, IncidentIdText, TokenIdText, several, text, word};
+use super::shapes::{Schemas, add};
+use crate::trigger::Vendor;
 
 /// The name of how a client says who it is.
 const BEARER: &str = "token";
 
 /// The schema of a type, by its name, and those that it names in turn.
-pub(super) type Shape = fn() -> Vec<(String, RefOr<Schema>)>;
+pub(super) type Shape = fn() -> Schemas;
 
 /// [`Shape`] of a type.
-pub(super) fn shape<T: ToSchema>() -> Vec<(String, RefOr<Schema>)> {
-    let mut schemas = vec![(T::name().into_owned(), T::schema())];
-    T::schemas(&mut schemas);
+pub(super) fn shape<T: ToSchema>() -> Schemas {
+    let mut schemas = Schemas::new();
+    add::<T>(&mut schemas);
     schemas
 }
 
@@ -50,7 +52,7 @@ pub(super) enum Gives {
     Bytes(&'static str),
 }
 
-/// A parameter of a URL.
+/// A parameter of a URL, or a line of a header.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Param {
     pub(super) name: &'static str,
@@ -61,57 +63,19 @@ pub(super) struct Param {
 /// What a parameter is.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
-    Text,
+    One(fn() -> RefOr<Schema>),
     /// It may be repeated.
-    Texts,
-    Time,
-    Number,
+    Many(fn() -> RefOr<Schema>),
 }
 
-/// A time, as all of them are written.
-pub(super) struct Time;
-/// How bad an incident is.
-pub(super) struct SeverityText;
-/// How far its response is.
-pub(super) struct StatusText;
-/// What whoever holds a token may do.
-pub(super) struct RoleText;
-
-fn text_of<T: ToString>(words: impl IntoIterator<Item = T>) -> RefOr<Schema> {
-    let words: Vec<String> = words.into_iter().map(|word| word.to_string()).collect();
-    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).into()
-}
-
-impl PartialSchema for Time {
-    fn schema() -> RefOr<Schema> {
-        let format = SchemaFormat::KnownFormat(KnownFormat::DateTime);
-        let about = "RFC 3339 in UTC, with Z and no trailing zeros: 2026-11-23T13:40:17.25Z";
-        ObjectBuilder::new().schema_type(Type::String).format(Some(format)).description(Some(about)).into()
+impl Kind {
+    fn schema(self) -> RefOr<Schema> {
+        match self {
+            Self::One(schema) => schema(),
+            Self::Many(schema) => several(schema()),
+        }
     }
 }
-
-impl PartialSchema for SeverityText {
-    fn schema() -> RefOr<Schema> {
-        text_of(Severity::ALL)
-    }
-}
-
-impl PartialSchema for StatusText {
-    fn schema() -> RefOr<Schema> {
-        text_of(Status::ALL)
-    }
-}
-
-impl PartialSchema for RoleText {
-    fn schema() -> RefOr<Schema> {
-        text_of(TokenRole::all())
-    }
-}
-
-impl ToSchema for Time {}
-impl ToSchema for SeverityText {}
-impl ToSchema for StatusText {}
-impl ToSchema for RoleText {}
 
 /// `GET /v1/openapi.json`.
 pub(super) async fn read() -> Json<OpenApi> {
@@ -133,7 +97,8 @@ pub(super) fn document() -> OpenApi {
         }
         paths = paths.path(route.path, PathItem::new(method(&route.method), operation(route)));
     }
-    OpenApiBuilder::new().info(info()).paths(paths).components(Some(components(schemas))).build()
+    let here = Server::new("/");
+    OpenApiBuilder::new().info(info()).servers(Some([here])).paths(paths).components(Some(components(schemas))).build()
 }
 
 fn info() -> Info {
@@ -160,36 +125,50 @@ fn method(method: &Method) -> HttpMethod {
 
 fn operation(route: &Route) -> Operation {
     let mut operation = OperationBuilder::new().summary(Some(route.about)).operation_id(Some(name(route)));
-    if !route.who.is_empty() {
+    if route.who.is_empty() {
+        operation = operation.securities(Some([])); // said, so that nobody takes it for forgotten
+    } else {
         let roles: Vec<_> = route.who.iter().map(|role| role.as_str()).collect();
         operation = operation.description(Some(format!("Roles: {}.", roles.join(", "))));
         operation = operation.security(SecurityRequirement::new(BEARER, Vec::<String>::new()));
     }
-    if let Some((_, rest)) = route.path.split_once('{') {
-        let name = rest.split('}').next().unwrap_or_default();
-        let parameter = ParameterBuilder::new().parameter_in(ParameterIn::Path).required(Required::True).name(name);
-        operation = operation.parameter(parameter.schema(Some(String::schema())).build());
-    }
-    for param in route.query {
-        operation = operation.parameter(parameter(param));
+    operation = named(route).into_iter().fold(operation, OperationBuilder::parameter);
+    for (place, params) in [(ParameterIn::Query, route.query), (ParameterIn::Header, route.sends)] {
+        let params = params.iter().map(|param| parameter(param, place.clone()));
+        operation = params.fold(operation, OperationBuilder::parameter);
     }
     let content = match route.takes {
         Takes::Nothing => None,
         Takes::Json(shape) => Some(("application/json", ContentBuilder::new().schema(Some(reference(shape))).build())),
         Takes::Bytes => Some(("application/octet-stream", ContentBuilder::new().build())),
     };
-    let body =
-        content.map(|(kind, content)| RequestBodyBuilder::new().content(kind, content).required(Some(Required::True)).build());
+    let required = if matches!(route.takes, Takes::Bytes) { Required::False } else { Required::True }; // no bytes are bytes, too
+    let body = content.map(|(kind, content)| RequestBodyBuilder::new().content(kind, content).required(Some(required)).build());
     operation = operation.request_body(body);
-    for (status, gives) in route.gives {
-        operation = operation.response(status.to_string(), answer(*status, *gives));
+    let statuses: BTreeSet<u16> = route.gives.iter().map(|(status, _)| *status).collect();
+    for status in statuses {
+        operation = operation.response(status.to_string(), answer(route, status));
     }
-    for (code, status, title) in problems(route) {
+    for (status, titles) in problems(route) {
         let content = ContentBuilder::new().schema(Some(reference(shape::<ProblemBody>))).build();
-        let response = ResponseBuilder::new().description(format!("{title} ({code})")).content(PROBLEM_JSON, content).build();
-        operation = operation.response(status.as_str(), response);
+        let response = ResponseBuilder::new().description(titles).content(PROBLEM_JSON, content);
+        operation = operation.response(status.as_str(), with_id(response).build());
     }
     operation.build()
+}
+
+/// What the path names.
+fn named(route: &Route) -> Option<Parameter> {
+    let (_, rest) = route.path.split_once('{')?;
+    let name = rest.split('}').next().unwrap_or_default();
+    let schema = match (name, route.reach) {
+        ("vendor", _) => word(Vendor::ALL.map(Vendor::name)),
+        (_, Reach::Incident) => IncidentIdText::schema(),
+        (_, Reach::Bundle) => DigestText::schema(),
+        _ => TokenIdText::schema(),
+    };
+    let parameter = ParameterBuilder::new().parameter_in(ParameterIn::Path).required(Required::True).name(name);
+    Some(parameter.schema(Some(schema)).build())
 }
 
 /// `readIncident`: the last words of the path, after what is done.
@@ -208,29 +187,43 @@ fn name(route: &Route) -> String {
     words.fold(verb.to_owned(), |name, part| name + &word(part))
 }
 
-fn parameter(param: &Param) -> Parameter {
-    let text = || ObjectBuilder::new().schema_type(Type::String);
-    let schema: RefOr<Schema> = match param.kind {
-        Kind::Text => text().into(),
-        Kind::Texts => ArrayBuilder::new().items(text()).into(),
-        Kind::Time => Time::schema(),
-        Kind::Number => ObjectBuilder::new().schema_type(Type::Integer).into(),
-    };
-    let parameter = ParameterBuilder::new().parameter_in(ParameterIn::Query).name(param.name).description(Some(param.about));
-    parameter.schema(Some(schema)).build()
+fn parameter(param: &Param, place: ParameterIn) -> Parameter {
+    let parameter = ParameterBuilder::new().parameter_in(place).name(param.name).description(Some(param.about));
+    parameter.schema(Some(param.kind.schema())).build()
 }
 
-fn answer(status: u16, gives: Gives) -> Response {
+/// An answer of this status, in each form that it has.
+fn answer(route: &Route, status: u16) -> Response {
     let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or_default();
-    let response = ResponseBuilder::new().description(reason);
-    match gives {
-        Gives::Nothing => response.build(),
-        Gives::Json(shape) => {
-            response.content("application/json", ContentBuilder::new().schema(Some(reference(shape))).build()).build()
-        }
-        Gives::Text(kind) => response.content(kind, ContentBuilder::new().schema(Some(String::schema())).build()).build(),
-        Gives::Bytes(kind) => response.content(kind, ContentBuilder::new().build()).build(),
+    let mut response = with_id(ResponseBuilder::new().description(reason));
+    for tells in route.tells.iter().filter(|tells| tells.0 == status) {
+        let header = HeaderBuilder::new().schema(Some(tells.1.kind.schema())).description(Some(tells.1.about));
+        response = response.header(tells.1.name, header.build());
     }
+    let mut json = Vec::new();
+    for (_, gives) in route.gives.iter().filter(|gives| gives.0 == status) {
+        response = match gives {
+            Gives::Nothing => response,
+            Gives::Json(shape) => {
+                json.push(reference(*shape));
+                response
+            }
+            Gives::Text(kind) => response.content(*kind, ContentBuilder::new().schema(Some(String::schema())).build()),
+            Gives::Bytes(kind) => response.content(*kind, ContentBuilder::new().build()),
+        };
+    }
+    let schema = match json.len() {
+        0 => return response.build(),
+        1 => json.remove(0),
+        _ => json.into_iter().fold(AnyOfBuilder::new(), AnyOfBuilder::item).into(),
+    };
+    response.content("application/json", ContentBuilder::new().schema(Some(schema)).build()).build()
+}
+
+/// What every answer tells.
+fn with_id(response: ResponseBuilder) -> ResponseBuilder {
+    let header = HeaderBuilder::new().schema(Some(text())).description(Some("Names the request in the collector's log"));
+    response.header("X-Request-Id", header.build())
 }
 
 fn reference(shape: Shape) -> RefOr<Schema> {
@@ -238,8 +231,8 @@ fn reference(shape: Shape) -> RefOr<Schema> {
     RefOr::Ref(Ref::from_schema_name(name))
 }
 
-/// What may be answered instead; one of each status, as the document can say no more.
-fn problems(route: &Route) -> Vec<(&'static str, StatusCode, &'static str)> {
+/// What may be answered instead, by status: what each of its codes means.
+fn problems(route: &Route) -> BTreeMap<StatusCode, String> {
     let mut codes = Vec::new();
     if !route.who.is_empty() {
         codes.extend([Code::Unauthenticated, Code::Forbidden, Code::Invalid, Code::Unavailable, Code::Internal]);
@@ -247,25 +240,43 @@ fn problems(route: &Route) -> Vec<(&'static str, StatusCode, &'static str)> {
     if route.path.contains('{') {
         codes.push(Code::NotFound);
     }
-    if route.path.starts_with("/v1/hooks/") {
-        codes.extend([Code::Unauthenticated, Code::Invalid, Code::Unavailable, Code::Internal]);
+    match route.path {
+        "/v1/hooks/{vendor}" => {
+            codes.extend([Code::Unauthenticated, Code::Invalid, Code::Refused, Code::Unavailable, Code::Internal]);
+        }
+        "/metrics" => codes.extend([Code::Unavailable, Code::Internal]),
+        _ => {}
     }
     match route.takes {
         Takes::Nothing => {}
         Takes::Bytes => codes.extend([Code::Timeout, Code::TooLarge, Code::Malformed]),
-        Takes::Json(_) => codes.extend([Code::TooLarge, Code::UnsupportedMediaType, Code::Malformed, Code::Refused]),
+        Takes::Json(_) => {
+            codes.extend([
+                Code::Timeout,
+                Code::TooLarge,
+                Code::UnsupportedMediaType,
+                Code::Malformed,
+                Code::Conflict,
+                Code::Refused,
+            ]);
+        }
+    }
+    if route.path.ends_with("/close") {
+        codes.push(Code::NotReadyToClose);
     }
     if route.reach == Reach::Bundle {
         codes.push(Code::RangeNotSatisfiable);
     }
-    let row = |code: Code| Code::ALL.into_iter().find(|(other, ..)| *other == code);
-    let rows = codes.into_iter().filter_map(row);
-    rows.map(|(_, status, name, title)| (name, status, title)).collect()
+    let mut problems: BTreeMap<StatusCode, String> = BTreeMap::new();
+    for (_, status, name, title) in Code::ALL.into_iter().filter(|(code, ..)| codes.contains(code)) {
+        let said = problems.entry(status).or_default();
+        *said += &format!("{}{title} ({name})", if said.is_empty() { "" } else { "; " });
+    }
+    problems
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::fs;
 
     use serde_json::Value;
@@ -298,8 +309,10 @@ mod tests {
         for route in ROUTES {
             let operation = &json["paths"][route.path][route.method.as_str().to_lowercase()];
             assert!(names.insert(operation["operationId"].as_str().expect("a name").to_owned()), "{operation}");
-            assert_eq!(operation["security"].is_array(), !route.who.is_empty(), "{operation}");
+            assert_eq!(operation["security"].as_array().map(Vec::is_empty), Some(route.who.is_empty()), "{operation}");
             assert!(operation["responses"].as_object().is_some_and(|responses| !responses.is_empty()), "{operation}");
+            let refuses = ["401", "403"].iter().all(|status| operation["responses"][status].is_object());
+            assert!(refuses || route.who.is_empty(), "{operation}");
         }
         let mut references = 0;
         each(&json, &mut |value| {

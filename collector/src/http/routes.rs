@@ -4,9 +4,13 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, delete, get, patch, post};
 use http::Method;
+use utoipa::PartialSchema as _;
+use utoipa::openapi::{RefOr, Schema};
 
 use super::error::{Code, Problem};
 use super::openapi::{Gives, Kind, Param, Takes, shape};
+use super::shapes::PlanShape;
+use super::shapes::texts::{IncidentIdText, LineText, SourceText, StatusText, Time, count, idempotency_key, text, word};
 use super::{Api, auth, checklist, download, events, evidence, health, hooks, incidents, metrics, openapi, timeline, tokens};
 use crate::store::ledger::TokenRole::{self, Admin, Auditor, Automation, Commander, Owner};
 
@@ -35,9 +39,13 @@ pub(super) struct Route {
     /// What it is for, for people.
     pub(super) about: &'static str,
     pub(super) query: &'static [Param],
+    /// Lines of the request's header.
+    pub(super) sends: &'static [Param],
     pub(super) takes: Takes,
-    /// By status.
+    /// By status; several of one are forms that the client may choose among.
     pub(super) gives: &'static [(u16, Gives)],
+    /// Lines of the answer's header, by status.
+    pub(super) tells: &'static [(u16, Param)],
 }
 
 /// What of the collector a route reaches: what a token for one incident may.
@@ -62,11 +70,16 @@ impl Route {
         about: &'static str,
         handler: fn() -> MethodRouter<Api>,
     ) -> Self {
-        Self { method, path, who, reach, handler, about, query: &[], takes: Takes::Nothing, gives: &[] }
+        Self { method, path, who, reach, handler, about, query: &[], sends: &[], takes: Takes::Nothing, gives: &[], tells: &[] }
     }
 
     const fn query(mut self, query: &'static [Param]) -> Self {
         self.query = query;
+        self
+    }
+
+    const fn sends(mut self, sends: &'static [Param]) -> Self {
+        self.sends = sends;
         self
     }
 
@@ -79,17 +92,29 @@ impl Route {
         self.gives = gives;
         self
     }
+
+    const fn tells(mut self, tells: &'static [(u16, Param)]) -> Self {
+        self.tells = tells;
+        self
+    }
 }
 
 const fn param(name: &'static str, kind: Kind, about: &'static str) -> Param {
     Param { name, kind, about }
 }
 
-const PAGED: [Param; 2] = [
-    param("cursor", Kind::Text, "Where the page begins: `next` of the one before"),
-    param("limit", Kind::Number, "How much is on a page"),
-];
+const CURSOR: &str = "Where the page begins: `next` of the one before";
+const LIMIT: Param = param("limit", ONE_COUNT, "How much is on a page; there is a most, and one at least");
+const ONE_TEXT: Kind = Kind::One(text);
+const ONE_COUNT: Kind = Kind::One(count);
+const ONE_TIME: Kind = Kind::One(Time::schema);
+const LOCATION: Param = param("Location", ONE_TEXT, "Where the incident is");
+const ETAG: Param = param("ETag", ONE_TEXT, "The bundle's id: it never changes");
 const TEXT: &str = "text/plain; charset=utf-8";
+
+fn audience() -> RefOr<Schema> {
+    word(["internal", "external"])
+}
 
 /// The table.
 pub(super) static ROUTES: &[Route] = &[
@@ -110,7 +135,12 @@ pub(super) static ROUTES: &[Route] = &[
         || post(hooks::receive),
     )
     .takes(Takes::Bytes)
-    .gives(&[(200, Gives::Json(shape::<hooks::Told>)), (201, Gives::Json(shape::<hooks::Told>))]),
+    .gives(&[
+        (200, Gives::Json(shape::<hooks::Told>)),
+        (200, Gives::Json(shape::<hooks::Shown>)),
+        (200, Gives::Text(TEXT)),
+        (201, Gives::Json(shape::<hooks::Told>)),
+    ]),
     Route::new(Method::GET, "/v1/openapi.json", &[], Reach::Itself, "This description", || get(openapi::read))
         .gives(&[(200, Gives::Bytes("application/json"))]),
     Route::new(Method::GET, "/v1/whoami", EVERYBODY, Reach::Itself, "Whose the token is, and what it may do", || {
@@ -120,7 +150,11 @@ pub(super) static ROUTES: &[Route] = &[
     Route::new(Method::GET, "/v1/incidents", READERS, Reach::Itself, "Incidents, the last declared first", || {
         get(incidents::list)
     })
-    .query(&[param("status", Kind::Text, "Only those whose response is so far"), PAGED[0], PAGED[1]])
+    .query(&[
+        param("status", Kind::One(StatusText::schema), "Only those whose response is so far"),
+        param("cursor", Kind::One(IncidentIdText::schema), CURSOR),
+        LIMIT,
+    ])
     .gives(&[(200, Gives::Json(shape::<incidents::Page>))]),
     Route::new(
         Method::POST,
@@ -130,8 +164,10 @@ pub(super) static ROUTES: &[Route] = &[
         "Declares an incident and captures its evidence; the same `Idempotency-Key` twice is the same incident",
         || post(incidents::declare),
     )
+    .sends(&[param("Idempotency-Key", Kind::One(idempotency_key), "The same one twice is one declaration")])
     .takes(Takes::Json(shape::<incidents::Declare>))
-    .gives(&[(200, Gives::Json(shape::<incidents::Declared>)), (201, Gives::Json(shape::<incidents::Declared>))]),
+    .gives(&[(200, Gives::Json(shape::<incidents::Declared>)), (201, Gives::Json(shape::<incidents::Declared>))])
+    .tells(&[(200, LOCATION), (201, LOCATION)]),
     Route::new(
         Method::GET,
         "/v1/incidents/{id}",
@@ -140,7 +176,7 @@ pub(super) static ROUTES: &[Route] = &[
         "All that is known of an incident; for automation, how far its own is",
         || get(incidents::read),
     )
-    .gives(&[(200, Gives::Json(shape::<incidents::Full>))]),
+    .gives(&[(200, Gives::Json(shape::<incidents::Full>)), (200, Gives::Json(shape::<incidents::Glance>))]),
     Route::new(
         Method::PATCH,
         "/v1/incidents/{id}",
@@ -164,7 +200,7 @@ pub(super) static ROUTES: &[Route] = &[
     Route::new(Method::GET, "/v1/incidents/{id}/brief", READERS, Reach::Incident, "An update in the runbook's form", || {
         get(incidents::brief)
     })
-    .query(&[param("audience", Kind::Text, "`internal`, or `external`: without names, and facts apart from hypotheses")])
+    .query(&[param("audience", Kind::One(audience), "`external` is without names, and facts apart from hypotheses")])
     .gives(&[(200, Gives::Text(TEXT))]),
     Route::new(Method::POST, "/v1/incidents/{id}/notes", WRITERS, Reach::Incident, "Writes something down", || {
         post(incidents::note)
@@ -194,14 +230,14 @@ pub(super) static ROUTES: &[Route] = &[
         get(evidence::plan)
     })
     .query(&[
-        param("from", Kind::Time, "What happened from then"),
-        param("until", Kind::Time, "What happened before then"),
-        param("source", Kind::Texts, "This source and no other; may be repeated"),
-        param("account", Kind::Texts, "This account and no other; may be repeated"),
-        param("region", Kind::Texts, "This region and no other; may be repeated"),
-        param("deadlineSeconds", Kind::Number, "Seconds after which what is there is sealed"),
+        param("from", ONE_TIME, "What happened from then"),
+        param("until", ONE_TIME, "What happened before then"),
+        param("source", Kind::Many(SourceText::schema), "This source and no other; may be repeated"),
+        param("account", Kind::Many(text), "This account and no other; may be repeated"),
+        param("region", Kind::Many(text), "This region and no other; may be repeated"),
+        param("deadlineSeconds", ONE_COUNT, "Seconds after which what is there is sealed"),
     ])
-    .gives(&[(200, Gives::Bytes("application/json"))]),
+    .gives(&[(200, Gives::Json(shape::<PlanShape>))]),
     Route::new(Method::POST, "/v1/incidents/{id}/captures", WRITERS, Reach::Incident, "Captures once more", || {
         post(evidence::capture)
     })
@@ -224,7 +260,7 @@ pub(super) static ROUTES: &[Route] = &[
         "Seals a file, which is the body, into a bundle of its own",
         || post(evidence::attach),
     )
-    .query(&[param("name", Kind::Text, "What it is called on the timeline")])
+    .query(&[param("name", Kind::One(LineText::schema), "What it is called on the timeline")])
     .takes(Takes::Bytes)
     .gives(&[(201, Gives::Json(shape::<evidence::Receipt>))]),
     Route::new(Method::GET, "/v1/incidents/{id}/bundles", READERS, Reach::Incident, "The bundles of an incident", || {
@@ -240,14 +276,14 @@ pub(super) static ROUTES: &[Route] = &[
         || get(timeline::read),
     )
     .query(&[
-        param("from", Kind::Time, "From then"),
-        param("until", Kind::Time, "Before then"),
-        param("kind", Kind::Texts, "Only kinds that begin so, such as `aws.` or `finding`; may be repeated"),
-        param("contains", Kind::Text, "Only lines that contain this, whatever the case"),
-        PAGED[0],
-        PAGED[1],
+        param("from", ONE_TIME, "From then"),
+        param("until", ONE_TIME, "Before then"),
+        param("kind", Kind::Many(text), "Only kinds that begin so, such as `aws.` or `finding`; may be repeated"),
+        param("contains", ONE_TEXT, "Only lines that contain this, whatever the case"),
+        param("cursor", ONE_TEXT, CURSOR),
+        LIMIT,
     ])
-    .gives(&[(200, Gives::Json(shape::<timeline::Page>))]),
+    .gives(&[(200, Gives::Json(shape::<timeline::Page>)), (200, Gives::Bytes("application/x-ndjson"))]),
     Route::new(
         Method::GET,
         "/v1/incidents/{id}/events",
@@ -256,11 +292,18 @@ pub(super) static ROUTES: &[Route] = &[
         "The journal as it grows, and how far captures are; `Last-Event-ID` goes on behind it",
         || get(events::follow),
     )
+    .sends(&[param("Last-Event-ID", ONE_COUNT, "The number of the last entry that the client has")])
     .gives(&[(200, Gives::Bytes("text/event-stream"))]),
     Route::new(Method::GET, "/v1/bundles/{id}", READERS, Reach::Bundle, "A bundle's bytes, also in ranges", || {
         get(download::bundle)
     })
-    .gives(&[(200, Gives::Bytes("application/x-tar")), (206, Gives::Bytes("application/x-tar")), (304, Gives::Nothing)]),
+    .sends(&[
+        param("Range", ONE_TEXT, "`bytes=512-`: from where an earlier download broke off"),
+        param("If-Range", ONE_TEXT, "The `ETag` of that download"),
+        param("If-None-Match", ONE_TEXT, "`ETag`s of what the client has"),
+    ])
+    .gives(&[(200, Gives::Bytes("application/x-tar")), (206, Gives::Bytes("application/x-tar")), (304, Gives::Nothing)])
+    .tells(&[(200, ETAG), (206, ETAG), (304, ETAG), (206, param("Content-Range", ONE_TEXT, "Which bytes these are"))]),
     Route::new(Method::GET, "/v1/tokens", ADMINS, Reach::All, "All tokens, without their secrets", || get(tokens::list))
         .gives(&[(200, Gives::Json(shape::<tokens::List>))]),
     Route::new(Method::POST, "/v1/tokens", ADMINS, Reach::All, "Makes a token, and tells it this once", || post(tokens::create))

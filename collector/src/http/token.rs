@@ -19,7 +19,7 @@ const PREFIX: &str = "exh_";
 /// 256 bits: nobody guesses them, so a plain digest of them may be kept.
 const SECRET_BYTES: usize = 32;
 /// Bytes of a label: with the id beside it, it still is a [`Name`] for the journal.
-const LABEL_BYTES_MAX: usize = 64;
+pub(super) const LABEL_BYTES_MAX: usize = 64;
 /// How long a token is good if nobody says.
 pub const VALID_BY_DEFAULT: Duration = Duration::from_secs(90 * DAY_SECONDS);
 /// How long one may be good: nobody remembers a token of last year.

@@ -15,8 +15,8 @@ use super::Api;
 use super::auth::Caller;
 use super::body::Json;
 use super::error::{Code, Problem};
-use super::openapi::{RoleText, Time};
 use super::query::Query;
+use super::shapes::texts::{IncidentIdText, LabelText, NameText, RoleText, Time, TokenIdText};
 use super::token::{self, IssueError, Label, VALID_BY_DEFAULT, Wanted};
 use crate::clock;
 use crate::incident::Name;
@@ -31,14 +31,15 @@ pub(super) struct Create {
     #[schema(value_type = RoleText)]
     role: TokenRole,
     /// Whose it is, for journals.
-    #[schema(value_type = String)]
+    #[schema(value_type = LabelText)]
     label: Label,
     /// The only incident that its holder may see; absent is all.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<IncidentIdText>)]
     incident: Option<IncidentId>,
     /// Seconds that it is good: 90 days if absent, 366 days at most.
     #[serde(default)]
+    #[schema(maximum = 31_622_400)]
     valid_seconds: Option<u64>,
 }
 
@@ -55,12 +56,12 @@ pub(super) struct Created {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Token)]
 pub(super) struct Listed {
-    #[schema(value_type = String)]
+    #[schema(value_type = TokenIdText)]
     id: TokenId,
     #[schema(value_type = RoleText)]
     role: TokenRole,
     label: String,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<IncidentIdText>)]
     incident: Option<IncidentId>,
     #[schema(value_type = Time)]
     created: Timestamp,
@@ -82,7 +83,7 @@ pub(super) struct List {
 #[schema(as = Caller)]
 pub(super) struct Who {
     /// As journals have it.
-    #[schema(value_type = String)]
+    #[schema(value_type = NameText)]
     name: Name,
     /// The token's id, or the subject.
     id: String,
@@ -90,7 +91,7 @@ pub(super) struct Who {
     role: TokenRole,
     /// The only incident that is seen; absent is all.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<IncidentIdText>)]
     incident: Option<IncidentId>,
     #[schema(value_type = Time)]
     expires: Timestamp,

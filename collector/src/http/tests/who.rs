@@ -119,6 +119,91 @@ async fn a_token_for_one_incident_knows_of_no_other() {
     assert_eq!(not_there.bytes, not_seen.bytes, "what there is cannot be told from what there is not");
 }
 
+/// How a caller stands to what he asks for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Standing {
+    NoToken,
+    Expired,
+    Revoked,
+    /// Of another collector: well formed, and nobody knows it here.
+    Foreign,
+    /// For another incident than the path's.
+    OtherIncident,
+    /// For the path's incident and no other.
+    ThisIncident,
+    Good,
+}
+
+const STANDINGS: [Standing; 7] = [
+    Standing::NoToken,
+    Standing::Expired,
+    Standing::Revoked,
+    Standing::Foreign,
+    Standing::OtherIncident,
+    Standing::ThisIncident,
+    Standing::Good,
+];
+
+/// What is answered; `None` is whatever the handler says to a token that it lets through.
+fn expected(route: &Route, role: TokenRole, standing: Standing) -> Option<u16> {
+    if route.who.is_empty() {
+        return (route.path == "/v1/hooks/{vendor}").then_some(404); // none is configured; a token makes no difference
+    }
+    let is_narrow = matches!(standing, Standing::OtherIncident | Standing::ThisIncident);
+    match standing {
+        Standing::NoToken | Standing::Expired | Standing::Revoked | Standing::Foreign => Some(401),
+        _ if !route.who.contains(&role) => Some(403),
+        _ if is_narrow && route.reach == Reach::All => Some(403),
+        Standing::OtherIncident if matches!(route.reach, Reach::Incident | Reach::Bundle) => Some(404),
+        _ if role == TokenRole::Automation && route.reach == Reach::Incident => Some(404), // it has not declared it
+        _ if route.path == "/v1/tokens/{id}" => Some(404),                                 // there is none of that id
+        _ => None,
+    }
+}
+
+async fn standing_token(scratch: &Scratch, other: &Scratch, role: TokenRole, standing: Standing, ids: (&str, &str)) -> String {
+    let (this, foreign) = ids;
+    match standing {
+        Standing::NoToken => String::new(),
+        Standing::Expired => scratch.token_for(role, None, Duration::ZERO).await.1,
+        Standing::Foreign => other.token(role).await,
+        Standing::OtherIncident => scratch.token_for(role, Some(foreign), VALID_BY_DEFAULT).await.1,
+        Standing::ThisIncident => scratch.token_for(role, Some(this), VALID_BY_DEFAULT).await.1,
+        Standing::Good => scratch.token(role).await,
+        Standing::Revoked => {
+            let (id, token) = scratch.token_for(role, None, VALID_BY_DEFAULT).await;
+            let ledger = &scratch.app.pipeline.parts.ledger;
+            ledger.revoke_token(&id.parse().expect("an id"), crate::clock::now()).await.expect("it is there");
+            token
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_route_answers_every_role_in_every_standing() {
+    let ((scratch, named, foreign), other) = (scratch().await, Scratch::new().await);
+    let (mut rows, mut through) = (0, 0);
+    for role in ROLES {
+        for standing in STANDINGS {
+            let token = standing_token(&scratch, &other, role, standing, (&named.incident, &foreign)).await;
+            for route in ROUTES {
+                let status = status(&scratch, &token, route, &named).await;
+                let what = format!("{role} {standing:?} {} {}: {status}", route.method, route.path);
+                match expected(route, role, standing) {
+                    Some(expected) => assert_eq!(status, expected, "{what}"),
+                    None => {
+                        assert!(!matches!(status, 401 | 403 | 404 | 405 | 500..), "{what}");
+                        through += 1;
+                    }
+                }
+                rows += 1;
+            }
+        }
+    }
+    assert_eq!(rows, ROUTES.len() * ROLES.len() * STANDINGS.len());
+    assert!(through > 100 && through < rows / 2, "{through} of {rows}: a table that lets all or nothing through checks nothing");
+}
+
 #[tokio::test]
 async fn automation_sees_what_it_has_declared_and_no_more_than_how_far_it_is() {
     let scratch = Scratch::new().await;

@@ -118,15 +118,19 @@ fn pool(engine: Engine, mut url: Url, connections_max: u32, settings: &'static s
     let mut options = AnyPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(Duration::from_secs(ACQUIRE_SECONDS_MAX))
-        .after_connect(move |connection, _| Box::pin(async move { connection.execute(settings).await.map(drop) }));
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                if engine == Engine::Postgres {
+                    connection.execute(IDLE_LIMIT).await?;
+                }
+                connection.execute(settings).await.map(drop)
+            })
+        });
     if engine == Engine::Sqlite {
         if !url.query_pairs().any(|(name, _)| name == "mode") {
             url.query_pairs_mut().append_pair("mode", "rwc");
         }
         options = options.after_release(|connection, _| Box::pin(is_usable(connection))).test_before_acquire(false); // it is no server that could have gone away
-    }
-    if engine == Engine::Postgres {
-        options = options.after_connect(|connection, _| Box::pin(async move { connection.execute(IDLE_LIMIT).await.map(drop) }));
     }
     Ok(options.connect_lazy_with(AnyConnectOptions::from_url(&url)?.disable_statement_logging()))
 }

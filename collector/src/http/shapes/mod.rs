@@ -1,34 +1,93 @@
 //! What documents of the domain look like from outside. The domain does not know that there is an API, so their shapes stand here;
-//! a test holds them to what is really written.
+//! tests hold them to what is really read and written.
 
-use utoipa::ToSchema;
+mod plan;
+pub(super) mod texts;
+mod view;
+mod wish;
 
-use super::openapi::{SeverityText, StatusText, Time};
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, OneOfBuilder, Type};
+use utoipa::openapi::{Ref, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+pub(super) use plan::PlanShape;
+pub(super) use view::{ClosureShape, CorrectiveActionShape, ListShape, ViewShape};
+pub(super) use wish::WishShape;
+
+use self::texts::{AnswerText, DigestText, ItemText, LineText, NameText, ProseText, Time, or_null};
+use crate::incident::Role;
 
 /// The initial report. What nobody said is `null`.
 #[derive(ToSchema)]
 #[schema(as = Report, rename_all = "camelCase")]
 #[expect(dead_code, reason = "only its shape is of interest")]
 pub(super) struct ReportShape {
-    reported_by: Option<String>,
+    reported_by: Option<NameText>,
     reported_at: Option<Time>,
     #[schema(required = false)]
-    affected_systems: Vec<String>,
-    suspected_impact: Option<String>,
-    current_evidence: Option<String>,
+    affected_systems: Vec<NameText>,
+    suspected_impact: Option<LineText>,
+    current_evidence: Option<ProseText>,
 }
 
-/// What may be affected: each `yes`, `no` or `unknown`.
+/// A report as it may be declared with: whole, or a text that is its current evidence.
+pub(super) struct ReportWanted;
+
+impl PartialSchema for ReportWanted {
+    fn schema() -> RefOr<Schema> {
+        OneOfBuilder::new().item(by_name::<ReportShape>()).item(by_name::<ProseText>()).into()
+    }
+}
+
+impl ToSchema for ReportWanted {
+    fn schemas(schemas: &mut Schemas) {
+        add::<ReportShape>(schemas);
+        add::<ProseText>(schemas);
+    }
+}
+
+/// Who has which role; `null` is nobody.
+pub(super) struct RolesWanted;
+
+impl PartialSchema for RolesWanted {
+    fn schema() -> RefOr<Schema> {
+        let object = ObjectBuilder::new().schema_type(Type::Object);
+        let with = |object: ObjectBuilder, role: Role| object.property(role.as_str(), or_null(by_name::<NameText>()));
+        Role::ALL.into_iter().fold(object, with).additional_properties(Some(AdditionalProperties::FreeForm(false))).into()
+    }
+}
+
+impl ToSchema for RolesWanted {
+    fn schemas(schemas: &mut Schemas) {
+        add::<NameText>(schemas);
+    }
+}
+
+/// Schemas by their names.
+pub(super) type Schemas = Vec<(String, RefOr<Schema>)>;
+
+/// Adds a type's schema, and those that it names in turn.
+pub(super) fn add<T: ToSchema>(schemas: &mut Schemas) {
+    schemas.push((T::name().into_owned(), T::schema()));
+    T::schemas(schemas);
+}
+
+/// A schema that is elsewhere.
+fn by_name<T: ToSchema>() -> RefOr<Schema> {
+    Ref::from_schema_name(T::name()).into()
+}
+
+/// What may be affected.
 #[derive(ToSchema)]
 #[schema(as = Affects, rename_all = "camelCase")]
 #[expect(dead_code, reason = "only its shape is of interest")]
 pub(super) struct AffectsShape {
     #[schema(required = false)]
-    customer_data: String,
+    customer_data: AnswerText,
     #[schema(required = false)]
-    production_availability: String,
+    production_availability: AnswerText,
     #[schema(required = false)]
-    privileged_access: String,
+    privileged_access: AnswerText,
 }
 
 /// The evidence of an incident in numbers.
@@ -95,61 +154,11 @@ pub(super) struct RowShape {
 #[expect(dead_code, reason = "only its shape is of interest")]
 pub(super) struct PointerShape {
     /// The bundle's id.
-    bundle: String,
+    bundle: DigestText,
     /// The item in it; `null` is the whole bundle.
-    item: Option<String>,
+    item: Option<ItemText>,
     /// The record in the item, from 0; `null` is the whole item.
     record: Option<u64>,
-}
-
-/// The incident at a glance.
-#[derive(ToSchema)]
-#[schema(as = IncidentView, rename_all = "camelCase")]
-#[expect(dead_code, reason = "only its shape is of interest")]
-pub(super) struct ViewShape {
-    /// Its id.
-    incident: String,
-    name: String,
-    severity: SeverityText,
-    /// The runbook's definition of that.
-    definition: String,
-    response_target: String,
-    /// The business day by whose end that is met.
-    response_due: Option<String>,
-    status: StatusText,
-    /// Where it may go from here.
-    next_statuses: Vec<StatusText>,
-    started: Option<Time>,
-    declared_at: Time,
-    declared_by: String,
-    closed_at: Option<Time>,
-    play: String,
-    pivots: Vec<String>,
-    affects: AffectsShape,
-    /// What set it off.
-    trigger: Option<String>,
-    report: ReportShape,
-    /// What the initial report does not say.
-    report_missing: Vec<String>,
-    #[schema(value_type = Vec<Object>)]
-    roles: (),
-    #[schema(value_type = Object)]
-    first_minutes: (),
-    #[schema(value_type = Vec<Object>)]
-    checklists: (),
-    #[schema(value_type = Object)]
-    closure: (),
-    #[schema(value_type = Vec<Object>)]
-    corrective_actions: (),
-    #[schema(value_type = Vec<Object>)]
-    statements: (),
-    #[schema(value_type = Vec<Object>)]
-    actions: (),
-    next_update: Option<Time>,
-    update_overdue: bool,
-    evidence: EvidenceCountShape,
-    /// The number of its last entry.
-    seq: u64,
 }
 
 #[cfg(test)]
@@ -160,7 +169,6 @@ mod tests {
 
     use super::*;
     use crate::clock;
-    use crate::incident::view::View;
     use crate::incident::{
         Affects, Change, Declaration, Entry, Evidence, EvidenceCount, Incident, Name, Plays, Report, Severity, declare,
     };
@@ -168,7 +176,7 @@ mod tests {
     use crate::timeline::Row;
 
     /// The shape has the members that are written, and no other.
-    fn assert_shape<T: ToSchema>(written: &impl Serialize) {
+    pub(super) fn assert_shape<T: ToSchema>(written: &impl Serialize) {
         let members = |json: &Value| json.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
         let schema = serde_json::to_value(T::schema()).expect("JSON");
         let (mut shape, mut real) = (members(&schema["properties"]), members(&serde_json::to_value(written).expect("JSON")));
@@ -177,7 +185,7 @@ mod tests {
         assert_eq!(shape, real, "{}", T::name());
     }
 
-    fn incident() -> Incident {
+    pub(super) fn incident() -> Incident {
         let declaration = Declaration {
             incident: "INC-1".parse().expect("an id"),
             name: Name::escaped("t"),
@@ -200,7 +208,6 @@ mod tests {
         assert_shape::<AffectsShape>(&Affects::default());
         assert_shape::<EvidenceCountShape>(&EvidenceCount::default());
         assert_shape::<CoverageShape>(&Summary::read(""));
-        assert_shape::<ViewShape>(&View::of(&incident(), clock::now()));
         let evidence = Evidence { bundle: Digest::of(b""), item: None, record: None };
         assert_shape::<PointerShape>(&evidence);
         let (kind, summary, by) = ("note".to_owned(), "x".to_owned(), Some("Ann".to_owned()));
