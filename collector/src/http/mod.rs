@@ -21,10 +21,13 @@ mod metrics;
 mod observe;
 mod oidc;
 mod openapi;
+mod passes;
+mod plays;
 mod query;
 mod routes;
 mod server;
 mod shapes;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod timeline;

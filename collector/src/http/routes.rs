@@ -7,7 +7,10 @@ use http::Method;
 
 use super::error::{Code, Problem};
 use super::openapi::{Gives, Kind, Param, Takes, shape};
-use super::{Api, auth, checklist, download, events, evidence, health, hooks, incidents, metrics, openapi, timeline, tokens};
+use super::{
+    Api, auth, checklist, download, events, evidence, health, hooks, incidents, metrics, openapi, plays, sources, timeline,
+    tokens,
+};
 use crate::store::ledger::TokenRole::{self, Admin, Auditor, Automation, Commander, Owner};
 
 /// Everybody with a token.
@@ -89,6 +92,14 @@ const PAGED: [Param; 2] = [
     param("cursor", Kind::Text, "Where the page begins: `next` of the one before"),
     param("limit", Kind::Number, "How much is on a page"),
 ];
+const CAPTURE: [Param; 6] = [
+    param("from", Kind::Time, "What happened from then"),
+    param("until", Kind::Time, "What happened before then"),
+    param("source", Kind::Texts, "This source and no other; may be repeated"),
+    param("account", Kind::Texts, "This account and no other; may be repeated"),
+    param("region", Kind::Texts, "This region and no other; may be repeated"),
+    param("deadlineSeconds", Kind::Number, "Seconds after which what is there is sealed"),
+];
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The table.
@@ -117,6 +128,36 @@ pub(super) static ROUTES: &[Route] = &[
         get(tokens::whoami)
     })
     .gives(&[(200, Gives::Json(shape::<tokens::Who>))]),
+    Route::new(Method::GET, "/v1/key", EVERYBODY, Reach::Itself, "The public half of the key that it signs with, as PEM", || {
+        get(plays::key)
+    })
+    .gives(&[(200, Gives::Bytes("application/x-pem-file"))]),
+    Route::new(Method::GET, "/v1/plays", EVERYBODY, Reach::Itself, "How incidents are responded to", || get(plays::list))
+        .gives(&[(200, Gives::Json(shape::<plays::List>))]),
+    Route::new(
+        Method::GET,
+        "/v1/sources",
+        READERS,
+        Reach::All,
+        "Tries each source, read-only: whether it would work now, and what to grant if not",
+        || get(sources::check),
+    )
+    .query(&[param("play", Kind::Text, "Hold each source's retention against the window of this play")])
+    .gives(&[(200, Gives::Json(shape::<sources::List>))]),
+    Route::new(Method::GET, "/v1/plan", READERS, Reach::All, "What a capture would take, where there is no incident yet", || {
+        get(sources::plan)
+    })
+    .query(&[
+        param("play", Kind::Text, "How it is going to be responded to"),
+        param("pivot", Kind::Texts, "What to look for in particular; may be repeated"),
+        CAPTURE[0],
+        CAPTURE[1],
+        CAPTURE[2],
+        CAPTURE[3],
+        CAPTURE[4],
+        CAPTURE[5],
+    ])
+    .gives(&[(200, Gives::Bytes("application/json"))]),
     Route::new(Method::GET, "/v1/incidents", READERS, Reach::Itself, "Incidents, the last declared first", || {
         get(incidents::list)
     })
@@ -193,14 +234,7 @@ pub(super) static ROUTES: &[Route] = &[
     Route::new(Method::GET, "/v1/incidents/{id}/plan", READERS, Reach::Incident, "What a capture would take", || {
         get(evidence::plan)
     })
-    .query(&[
-        param("from", Kind::Time, "What happened from then"),
-        param("until", Kind::Time, "What happened before then"),
-        param("source", Kind::Texts, "This source and no other; may be repeated"),
-        param("account", Kind::Texts, "This account and no other; may be repeated"),
-        param("region", Kind::Texts, "This region and no other; may be repeated"),
-        param("deadlineSeconds", Kind::Number, "Seconds after which what is there is sealed"),
-    ])
+    .query(&CAPTURE)
     .gives(&[(200, Gives::Bytes("application/json"))]),
     Route::new(Method::POST, "/v1/incidents/{id}/captures", WRITERS, Reach::Incident, "Captures once more", || {
         post(evidence::capture)
