@@ -47,6 +47,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["pipeline"],
             &["app"],
             &["http"],
+            &["client"],
             &["cli"],
         ],
     ),

@@ -10,8 +10,9 @@ use evidence_format::time::Timestamp;
 use super::times::{moment, moment_ahead};
 use super::{Global, known, tell};
 use crate::clock;
+use crate::incident::view::View;
 use crate::incident::{
-    Affects, Answer, Incident, Line, Name, Pivot, PlayName, Prose, Report, Role, Severity, Standing, Status, Topic, Wish,
+    Affects, Answer, Line, Name, Pivot, PlayName, Prose, Report, Role, Severity, Standing, Status, Topic, Wish,
 };
 
 /// Changes what is known of an incident, or who does what about it
@@ -197,16 +198,15 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
     if wanted == Wanted::default() {
         bail!("say what to change, such as --role commander=alice: `exhibit change --help` tells all that can be")
     }
-    let app = global.open().await?;
-    known(&app, &id).await?;
-    let wishes = wanted.wishes(&app.pipeline.incident(&id).await?, &with);
-    let changes = app.pipeline.grant(&id, &global.by(), &wishes).await?;
-    tell(global, &id, &changes)
+    let place = global.place().await?;
+    known(&*place, &id).await?;
+    let wishes = wanted.wishes(&place.incident(&id).await?.view, &with);
+    tell(global, &id, &place.grant(&id, &wishes).await?)
 }
 
 impl Wanted {
     /// In this order: what is closed has to be opened before anything else of it changes.
-    fn wishes(self, incident: &Incident, with: &With) -> Vec<Wish> {
+    fn wishes(self, incident: &View, with: &With) -> Vec<Wish> {
         let reason = || with.reason.clone();
         let given = |what: &str| reason().unwrap_or_else(|| unreachable!("the command line asks for a reason of {what}"));
         let mut wishes = Vec::new();
