@@ -8,9 +8,9 @@ use evidence_format::safe::safe;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use tokio_util::sync::CancellationToken;
 
-use super::place::{Place as _, Remote};
+use super::place::{Place as _, Remote, config_path};
 use super::times::seconds;
-use super::{Global, config_path, out, out_json};
+use super::{Global, out, out_json};
 use crate::client::config::{ClientConfig, Profile, ProfileName};
 use crate::client::{Call, Client, Server, Token};
 use crate::http::answers::Who;

@@ -11,6 +11,7 @@ mod declare;
 mod interrupt;
 mod login;
 mod note;
+mod output;
 mod place;
 mod plan;
 mod plays;
@@ -26,25 +27,20 @@ mod times;
 mod token;
 mod watch;
 
-use std::borrow::Cow;
-use std::io::{self, IsTerminal, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use evidence_format::id::IncidentId;
-use evidence_format::safe::{is_unsafe, safe, safe_json};
-use serde::Serialize;
-use tokio_util::sync::CancellationToken;
+use evidence_format::safe::safe;
 use tracing_subscriber::EnvFilter;
 
-use self::place::{Choice, Given, Local, Place, Remote};
-use self::times::shortened;
-use crate::app::App;
-use crate::client::config::{self as client_config, ClientConfig, Profile, ProfileName};
-use crate::client::{Client, Server, Token};
-use crate::http::answers::{ChangeView, Listed};
+use self::output::{input, out, out_json, tell};
+use self::place::Place;
+use crate::client::config::ProfileName;
+use crate::http::answers::Listed;
 use crate::incident::{Name, Status, nearest};
 
 const EXIT_CODES: &str = "\
@@ -196,121 +192,6 @@ async fn dispatch(global: &Global, command: Command) -> Result<()> {
     }
 }
 
-impl Global {
-    /// Where the incidents are.
-    async fn place(&self) -> Result<Box<dyn Place>> {
-        Ok(match self.remote()? {
-            Some(remote) => Box::new(remote),
-            None => Box::new(self.local(CancellationToken::new()).await?),
-        })
-    }
-
-    /// Where the incidents are, for work that Ctrl-C ends. A server's goes on by itself: there it ends looking on.
-    async fn place_to_work(&self) -> Result<Box<dyn Place>> {
-        Ok(match self.remote()? {
-            Some(remote) => Box::new(Remote { looking: interrupt::looking_on()?, ..remote }),
-            None => Box::new(self.local(interrupt::token()?).await?),
-        })
-    }
-
-    /// What the command line, the environment and the configuration say of a server; `None` if they mean a store.
-    fn remote(&self) -> Result<Option<Remote>> {
-        let Self { store, server, profile, .. } = self;
-        let given = Given { store: store.clone(), server: server.clone(), profile: profile.clone() };
-        let client = match Choice::of(given, Given::of_environment()?)? {
-            Choice::Store(_) => return Ok(None),
-            Choice::Server(url) => self.client_of(&url)?,
-            Choice::Profile(name) => {
-                let config = ClientConfig::read(&config_path()?)?;
-                self.client_of_profile(&name, config.profile(&name)?)?
-            }
-            Choice::Default => {
-                let Ok(path) = config_path() else { return Ok(None) };
-                let config = ClientConfig::read(&path)?;
-                let Some(name) = &config.default else { return Ok(None) };
-                self.client_of_profile(name, config.profile(name)?)?
-            }
-        };
-        if self.by.is_some() {
-            bail!("--by is for a store of this machine: a server enters the holder of the token into the journal")
-        }
-        Ok(Some(Remote { client, by: self.by(), quiet: self.quiet, looking: CancellationToken::new() }))
-    }
-
-    /// A client of a server by its URL: with the token of the environment, or else that of the profile for this server.
-    fn client_of(&self, url: &str) -> Result<Client> {
-        let server = Server::parse(url, self.insecure_http)?;
-        if let Some(token) = token_of_environment()? {
-            return Ok(Client::new(server, token, self.ca.as_deref())?);
-        }
-        let config = config_path().map_or(Ok(ClientConfig::default()), |path| ClientConfig::read(&path))?;
-        let is_same = |profile: &Profile| Server::parse(&profile.server, true).is_ok_and(|other| other == server);
-        let Some((name, profile)) = config.profiles.iter().find(|(_, profile)| is_same(profile)) else {
-            bail!("there is no token for {server}: store one with `exhibit login {server}`, or set EXHIBIT_TOKEN")
-        };
-        self.client_of_profile(name, profile)
-    }
-
-    fn client_of_profile(&self, name: &ProfileName, profile: &Profile) -> Result<Client> {
-        let server = Server::parse(&profile.server, self.insecure_http || profile.insecure_http)
-            .with_context(|| format!("cannot use profile {name}"))?;
-        let token = match profile.token(name)? {
-            Some(token) => token,
-            None => token_of_environment()?.with_context(|| {
-                format!("there is no token for {server}: store one with `exhibit login {server} --profile {name}`, or set EXHIBIT_TOKEN")
-            })?,
-        };
-        Ok(Client::new(server, token, self.ca.as_deref().or(profile.ca.as_deref()))?)
-    }
-
-    /// The store of this machine, for what only works there: `what`.
-    async fn only_local(&self, what: &str) -> Result<App> {
-        if self.server.is_some() || self.profile.is_some() {
-            bail!("{what}: leave --server and --profile out")
-        }
-        self.open_until(CancellationToken::new()).await
-    }
-
-    async fn local(&self, stop: CancellationToken) -> Result<Local> {
-        Ok(Local { app: self.open_until(stop).await?, by: self.by() })
-    }
-
-    /// Opens the store for work that `stop` ends.
-    async fn open_until(&self, stop: CancellationToken) -> Result<App> {
-        let folder = match self.store.clone().or(Given::of_environment()?.store) {
-            Some(folder) => folder,
-            None => default_store()?,
-        };
-        App::open(&folder, stop).await.with_context(|| format!("cannot open the store {}", folder.display()))
-    }
-
-    /// Who does this.
-    fn by(&self) -> Name {
-        let user = || ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-        let number = || format!("uid {}", rustix::process::getuid());
-        self.by.clone().unwrap_or_else(|| Name::escaped(&user().unwrap_or_else(number)))
-    }
-}
-
-/// The client's configuration file.
-fn config_path() -> Result<PathBuf> {
-    let variable = |name| std::env::var_os(name).map(PathBuf::from);
-    Ok(client_config::path(variable("XDG_CONFIG_HOME"), variable("HOME"))?)
-}
-
-fn token_of_environment() -> Result<Option<Token>> {
-    let text = std::env::var("EXHIBIT_TOKEN").ok().filter(|text| !text.is_empty());
-    text.map(|text| text.parse()).transpose().context("cannot use EXHIBIT_TOKEN")
-}
-
-fn default_store() -> Result<PathBuf> {
-    let variable = |name| std::env::var_os(name).map(PathBuf::from);
-    let euid = rustix::process::geteuid().as_raw();
-    let key = agent::key::default_path(euid, variable("XDG_STATE_HOME"), variable("HOME"));
-    let key = key.map_err(|_| anyhow::anyhow!("there is no home folder: name the store with --store"))?;
-    Ok(key.parent().unwrap_or(Path::new(".")).join("store"))
-}
-
 /// The incident meant by a command: the one that is named, or the only open one.
 async fn incident_or_only(place: &dyn Place, given: Option<&IncidentId>) -> Result<IncidentId> {
     if let Some(id) = given {
@@ -337,70 +218,4 @@ async fn known(place: &dyn Place, id: &IncidentId) -> Result<()> {
     let meant = nearest(id.as_str(), all.iter().map(|incident: &Listed| incident.id.as_str()));
     let meant = meant.map(|near| format!("did you mean {near}? ")).unwrap_or_default();
     bail!("there is no incident {id}: {meant}`exhibit status` lists them")
-}
-
-/// Says what was changed.
-fn tell(global: &Global, incident: &IncidentId, changes: &[ChangeView]) -> Result<()> {
-    if global.json {
-        return out_json(&serde_json::json!({"incident": incident, "changes": changes}));
-    }
-    if global.quiet {
-        return Ok(());
-    }
-    if changes.is_empty() {
-        return out(&format!("{incident}: nothing to change, it is so already\n"));
-    }
-    changes.iter().try_for_each(|change| out(&format!("{incident}: {}\n", shortened(&change.summary))))
-}
-
-/// Standard input; somebody who sits before it is told so.
-fn input() -> impl Read + Send {
-    if io::stdin().is_terminal() {
-        let _ = writeln!(io::stderr(), "exhibit: type, and end with Ctrl-D on a line of its own");
-    }
-    io::stdin()
-}
-
-/// Writes text for people to standard output, and nothing that a terminal obeys, wherever it comes from. A reader that went away
-/// is an error: it did not get what it asked for.
-fn out(text: &str) -> Result<()> {
-    write(&shown(text))
-}
-
-fn write(text: &str) -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    Ok(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())?)
-}
-
-/// `text` with every unsafe character escaped that is no end of a line and no tab.
-fn shown(text: &str) -> Cow<'_, str> {
-    const KEPT: [char; 2] = ['\n', '\t'];
-    if !text.chars().any(|c| is_unsafe(c) && !KEPT.contains(&c)) {
-        return text.into();
-    }
-    let piece = |piece: &str| {
-        let body = piece.trim_end_matches(KEPT);
-        safe(body) + &piece[body.len()..]
-    };
-    text.split_inclusive(KEPT).map(piece).collect::<String>().into()
-}
-
-/// Writes one line of JSON, in which what a terminal might obey stands as JSON's own escapes.
-fn out_json(value: &impl Serialize) -> Result<()> {
-    let json = serde_json::to_string(value).context("cannot write JSON")?;
-    if json.chars().any(is_unsafe) {
-        return write(&(safe_json(&serde_json::from_str(&json).context("cannot write JSON")?) + "\n"));
-    }
-    write(&(json + "\n"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_terminal_obeys_nothing_of_what_is_shown() {
-        assert_eq!(shown("one\ttwo\nthree\n"), "one\ttwo\nthree\n");
-        assert_eq!(shown("a\u{1b}[2J\tb\r\n\u{202e}c\n\nd"), "a\\u{1b}[2J\tb\\r\n\\u{202e}c\n\nd");
-    }
 }

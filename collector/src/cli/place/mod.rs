@@ -3,6 +3,7 @@
 
 mod choose;
 mod local;
+mod open;
 mod remote;
 
 use std::path::{Path, PathBuf};
@@ -27,8 +28,9 @@ use crate::sources::context::Meter;
 use crate::store::ledger::{TokenId, TokenRole};
 use crate::timeline::{Filter, Row};
 
-pub(super) use choose::{Choice, Given};
-pub(super) use local::Local;
+use choose::{Choice, Given};
+use local::Local;
+pub(super) use open::config_path;
 pub(super) use remote::Remote;
 
 /// Takes one after the other.
