@@ -15,12 +15,14 @@ use evidence_format::digest::Digest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::api::{PATIENCE, Serve, token};
+use tests::aws::{Config, Limit, Server, Synthetic, yesterday, yesterday_options};
 use tests::cut::{Cut, Network};
 use tests::proxy::{Fault, Proxy};
 use tests::{audit, program, run, run_ok, scratch};
 
 /// Bytes of an attachment whose download is cut off: more than all buffers on its way.
 const LARGE_BYTES: usize = 24 << 20;
+const ACCOUNT: &str = "111122223333";
 
 /// `exhibit` of a user with this home, without credentials for anything.
 fn exhibit(home: &Path) -> Command {
@@ -183,23 +185,19 @@ fn a_server_is_shown_as_a_store_is() {
     }
 }
 
-/// `text` where a bundle's place, which is another one for each, is left out.
-fn without_places(text: &str, desk: &Desk) -> String {
+/// What was said, where a bundle's place, which is another one for each, is left out.
+fn without_places(said: &str, desk: &Desk) -> String {
     let folder = fs::canonicalize(desk.store.path()).expect("own folder").join("bundles");
     let line = |line: &str| match serde_json::from_str::<Value>(line) {
         Ok(mut value) if value.get("bundle").is_some() => {
-            let place = text_of_place(&value["bundle"]);
+            let place = text(&value["bundle"]);
             assert!(place.starts_with(&*folder.to_string_lossy()) || place.starts_with(&desk.url()), "{place}");
             value["bundle"] = Value::Null;
             value.to_string()
         }
         _ => line.to_owned(),
     };
-    text.lines().map(line).collect::<Vec<_>>().join("\n")
-}
-
-fn text_of_place(value: &Value) -> String {
-    text(value)
+    said.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -405,6 +403,38 @@ fn looking_on_survives_cut_connections_and_misses_nothing() {
     // on from where somebody was
     let rest = lines(&mut desk.remote(&["watch", &id, "--after", "7", "--json"]));
     assert_eq!(rest.iter().map(|event| event["seq"].as_u64().expect("a number")).collect::<Vec<_>>(), [8, 9]);
+}
+
+#[test]
+fn what_another_process_captures_is_seen_to_go_on() {
+    let limit = Some(Limit { per_second: 4.0, burst: 1.0 });
+    let (first, last) = yesterday();
+    let events = Synthetic::new(0).spread(1000, &[ACCOUNT], &[("us-east-1", 1)]).window(first, last);
+    let aws = Server::start(Config { limit, ..Config::new(events) });
+    let (store, home) = (scratch(), scratch());
+    fs::write(store.path().join("exhibit.toml"), "[sources.aws_cloudtrail]\nrequests_per_second = 4\n").expect("own folder");
+    let (token, key) = (token(store.path(), "owner"), aws.account_key(ACCOUNT));
+    let mut serve = exhibit(home.path());
+    serve.arg("--store").arg(store.path()).env("AWS_ENDPOINT_URL", aws.url()).env("AWS_REGION", "us-east-1");
+    serve.env("AWS_ACCESS_KEY_ID", key.access_key_id).env("AWS_SECRET_ACCESS_KEY", key.secret_access_key);
+    let serve = Serve::start(serve.stderr(Stdio::null()));
+    let desk = Desk { store, home, serve, token };
+
+    let declaration = json!({"title": "t", "severity": 1, "play": "cloud-admin", "capture": {
+        "sources": ["aws_cloudtrail"], "from": yesterday_options()[1], "until": yesterday_options()[3]}});
+    let declared = desk.serve.call(&desk.token, "POST", "/v1/incidents", Some(&declaration)).json();
+    let id = text(&declared["id"]);
+    thread::scope(|scope| {
+        let looking = [desk.local(&["watch", &id, "--json"]), desk.remote(&["watch", &id, "--json"])];
+        for watched in looking.map(|mut command| scope.spawn(move || lines(&mut command))) {
+            let events = watched.join().expect("no panic");
+            let pages = events.iter().filter_map(|event| event["captures"][0]["pages"].as_u64());
+            let pages: BTreeSet<u64> = pages.collect();
+            assert!(pages.len() >= 3, "it is seen to go on: {pages:?}");
+            let kinds: Vec<_> = events.iter().filter_map(|event| event["kind"].as_str()).collect();
+            assert!(kinds.contains(&"incident.declared") && kinds.contains(&"evidence.sealed"), "to its end: {kinds:?}");
+        }
+    });
 }
 
 #[test]

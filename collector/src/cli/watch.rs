@@ -25,8 +25,7 @@ const LOOK_LAST: Duration = Duration::from_secs(1);
 
 /// Shows an incident's journal as it grows, and how far its captures are
 ///
-/// It ends when no capture is under way any more. Ctrl-C ends looking on, and nothing else. How far captures are is known of those
-/// that the server runs; of a store, what it keeps is known, whoever works on it.
+/// It ends when no capture is under way any more. Ctrl-C ends looking on, and nothing else.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

@@ -23,8 +23,9 @@ use super::Api;
 use super::error::{Code, Problem};
 use super::query::Query;
 use crate::incident::Incident;
-use crate::pipeline::{Pipeline, PipelineError, Watched};
+use crate::pipeline::{ATTACHED, Pipeline, PipelineError, Watched};
 use crate::sources::recorder::chain;
+use crate::store::ledger::{PassKey, PassState};
 use crate::timeline::Row;
 
 /// Between two looks: people see it as at once.
@@ -53,7 +54,7 @@ pub(crate) enum Happened {
     Progress(Vec<Progress>),
 }
 
-/// Looks at an incident for what is new. Of captures it sees how far those of its own process are.
+/// Looks at an incident for what is new. Captures of its own process count as they go, those of others by what they have kept.
 pub(crate) struct Watching {
     pipeline: Pipeline,
     incident: IncidentId,
@@ -134,13 +135,32 @@ impl Watching {
             self.seq = entry.seq;
             happened.push(Happened::Entry { seq: entry.seq, row: Box::new(Row::of_entry(entry)) });
         }
-        let watched = self.pipeline.meters.watch().into_iter().filter(|watched| watched.pass.incident == self.incident);
-        let progress: Vec<_> = watched.map(progress).collect();
+        let progress = self.progress().await?;
         if progress != self.progress {
             self.progress.clone_from(&progress);
             happened.push(Happened::Progress(progress));
         }
         Ok(happened)
+    }
+
+    /// How far all captures are that run now.
+    async fn progress(&self) -> Result<Vec<Progress>, PipelineError> {
+        let watched = self.pipeline.meters.watch().into_iter().filter(|watched| watched.pass.incident == self.incident);
+        let mut all: Vec<Progress> = watched.map(progress).collect();
+        let mut others = self.pipeline.parts.ledger.passes(&self.incident).await?;
+        others.retain(|row| row.state == PassState::Capturing && row.pass.key.source != ATTACHED);
+        others.retain(|row| !all.iter().any(|own| own.source == row.pass.key.source && own.pass == row.pass.key.pass));
+        if others.is_empty() {
+            return Ok(all);
+        }
+        let fetched = self.pipeline.parts.ledger.fetched(&self.incident).await?;
+        all.extend(others.into_iter().map(|row| {
+            let PassKey { source, pass, .. } = row.pass.key;
+            let kept = fetched.iter().find(|kept| kept.source == source && kept.pass == pass);
+            let (pages, bytes) = kept.map_or((0, 0), |kept| (kept.pages, kept.bytes));
+            Progress { source, pass, pages, bytes }
+        }));
+        Ok(all)
     }
 }
 

@@ -28,6 +28,9 @@ use crate::timeline::{Filter, Read, Row};
 /// Between two looks at what this process or another one does.
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
 
+/// Between two looks at what happens: people see it as at once.
+const FOLLOW_EVERY: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// A store that is open, and who types.
 pub(in crate::cli) struct Local {
     pub(in crate::cli) app: App,
@@ -162,7 +165,7 @@ impl Place for Local {
     }
 
     fn follow(&self, id: &IncidentId, seq: u64) -> Box<dyn Follow> {
-        let mut look = interval(LOOK_EVERY);
+        let mut look = interval(FOLLOW_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let watching = Watching::new(self.app.pipeline.clone(), id.clone(), seq);
         Box::new(Following { watching, look, waiting: Vec::new().into_iter() })
