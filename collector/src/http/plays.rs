@@ -14,8 +14,8 @@ use super::shapes::StepShape;
 use crate::incident::{Line, PivotKind, Plays, SourceName, Step};
 use crate::sources;
 
-/// The media type of PEM (RFC 8555 §9.1 has it for chains of certificates; for single keys there is none).
-const PEM: &str = "application/x-pem-file";
+/// The media type of PEM that is in use: for keys none is registered.
+pub(super) const PEM: &str = "application/x-pem-file";
 
 /// How one kind of incident is responded to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

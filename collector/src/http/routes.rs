@@ -131,7 +131,7 @@ pub(super) static ROUTES: &[Route] = &[
     Route::new(Method::GET, "/v1/key", EVERYBODY, Reach::Itself, "The public half of the key that it signs with, as PEM", || {
         get(plays::key)
     })
-    .gives(&[(200, Gives::Bytes("application/x-pem-file"))]),
+    .gives(&[(200, Gives::Bytes(plays::PEM))]),
     Route::new(Method::GET, "/v1/plays", EVERYBODY, Reach::Itself, "How incidents are responded to", || get(plays::list))
         .gives(&[(200, Gives::Json(shape::<plays::List>))]),
     Route::new(
