@@ -517,15 +517,41 @@ fn a_server_that_is_away_or_is_none_is_told_apart() {
 
 /// A server that answers everything with the same, and its URL.
 fn answering(answer: String) -> String {
+    answering_in_turn(vec![answer])
+}
+
+/// A server that gives these answers one after the other, and the last for ever; and its URL.
+fn answering_in_turn(answers: Vec<String>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("bound"));
     thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
+        let turns = answers.iter().chain(std::iter::repeat(answers.last().expect("an answer")));
+        for (mut stream, answer) in listener.incoming().flatten().zip(turns) {
             let _ = stream.read(&mut [0; 8192]);
             let _ = stream.write_all(answer.as_bytes());
         }
     });
     url
+}
+
+#[test]
+fn a_server_that_asks_for_a_pause_gets_it() {
+    let desk = Desk::new("owner");
+    let answer = |status: &str, headers: &str, body: &str| {
+        format!("HTTP/1.1 {status}\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())
+    };
+    let away =
+        answer("503 Service Unavailable", "retry-after: 2\r\n", r#"{"code": "unavailable", "detail": "the database is away"}"#);
+    let incidents = answer("200 OK", "", r#"{"incidents": []}"#);
+    let begun = std::time::Instant::now();
+    let url = answering_in_turn(vec![away.clone(), incidents]);
+    assert_eq!(run_ok(&mut desk.at(&url, &["status"])), "no incident has been declared\n");
+    assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
+    // what is not known again is not sent again
+    let incident = answer("200 OK", "", r#"{"underWay": false}"#);
+    let url = answering_in_turn(vec![incident.clone(), away, incident]);
+    let said = refused(&mut desk.at(&url, &["note", "INC-1", "x"]));
+    assert!(said.contains("refuses: the database is away"), "{said}");
 }
 
 /// A CA, and a certificate for this machine that it has signed.

@@ -54,14 +54,14 @@ struct ReceiptBundle {
 
 pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
     let place = global.place_to_work().await?;
-    let capture = arguments.capture.wanted();
+    let capture = arguments.capture.wanted(&*place).await?;
     let incident = match &arguments.incident {
         IncidentArguments { incident: Some(id), title: None, .. } => {
             known(&*place, id).await?;
             place.capture(id, capture).await?;
             id.clone()
         }
-        _ => place.declare(arguments.incident.declaring(Some(capture))?).await?.id,
+        _ => place.declare(arguments.incident.declaring(&*place, Some(capture)).await?).await?.id,
     };
     if !global.quiet && !global.json {
         out(&format!("{incident} declared\n"))?;

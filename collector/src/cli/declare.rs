@@ -8,10 +8,9 @@ use clap::Args;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 
-use super::place::Declaring;
+use super::place::{Declaring, Place};
 use super::times::moment;
 use super::{Global, out, out_json};
-use crate::clock;
 use crate::http::answers::{Capture, Declared};
 use crate::incident::{Affects, Answer, Line, Name, Pivot, PlayName, Prose, Report, Severity, SourceName};
 
@@ -100,8 +99,8 @@ pub(super) struct CaptureArguments {
 
 impl IncidentArguments {
     /// The declaration, and what is to be captured at once.
-    pub(super) fn declaring(self, capture: Option<Capture>) -> Result<Declaring> {
-        let reported_at = self.reported_by.as_ref().map(|_| clock::now());
+    pub(super) async fn declaring(self, place: &dyn Place, capture: Option<Capture>) -> Result<Declaring> {
+        let reported_at = reported_at(place, self.reported_by.as_ref()).await?;
         let report = Report {
             reported_by: self.reported_by,
             reported_at,
@@ -131,27 +130,38 @@ impl IncidentArguments {
 
 impl CaptureArguments {
     /// What is asked for.
-    pub(super) fn wanted(&self) -> Capture {
-        let now = clock::now();
-        let before = |last: Duration| {
-            let from = now.unix_nanoseconds() - i128::try_from(last.as_nanos()).unwrap_or(i128::MAX);
-            Timestamp::from_unix_nanoseconds(from).map(|from| (from, now))
+    pub(super) async fn wanted(&self, place: &dyn Place) -> Result<Capture> {
+        let (from, until) = match self.last {
+            None => (self.from, self.until),
+            Some(last) => {
+                let until = place.now().await?;
+                let from = until.unix_nanoseconds() - i128::try_from(last.as_nanos()).unwrap_or(i128::MAX);
+                (Some(Timestamp::from_unix_nanoseconds(from).context("--last goes back too far")?), Some(until))
+            }
         };
-        let (from, until) = self.last.and_then(before).or(self.from.zip(self.until)).unzip();
-        Capture {
+        Ok(Capture {
             from,
             until,
             sources: self.source.clone(),
             accounts: self.account.clone(),
             regions: self.region.clone(),
             deadline_seconds: self.deadline.map(|deadline| deadline.as_secs()),
-        }
+        })
+    }
+}
+
+/// When whoever is named here reported it, if nobody says: now.
+pub(super) async fn reported_at(place: &dyn Place, by: Option<&Name>) -> Result<Option<Timestamp>> {
+    match by {
+        Some(_) => place.now().await.map(Some),
+        None => Ok(None),
     }
 }
 
 pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
-    let declaring = arguments.incident.declaring(None)?;
-    let Declared { id: incident, new } = global.place().await?.declare(declaring).await?;
+    let place = global.place().await?;
+    let declaring = arguments.incident.declaring(&*place, None).await?;
+    let Declared { id: incident, new } = place.declare(declaring).await?;
     if global.json {
         return out_json(&serde_json::json!({"incident": incident, "new": new}));
     }

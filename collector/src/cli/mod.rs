@@ -48,11 +48,11 @@ Exit codes:
   0    done; what a capture lacks stands in its bundles, in their list and on the timeline
   1    it failed or was refused
   2    the command line was wrong
-  130  interrupted twice; what was captured is kept, and `exhibit settle` goes on
+  130  interrupted; what was captured is kept, and `exhibit settle`, or the server, goes on
 
 Where incidents are:
-  in a store of this machine (--store), or on a server (--server, --profile); if nothing says so, where the default profile
-  of ~/.config/exhibit/client.toml does, which `exhibit login` writes; else in the default store
+  in a store of this machine (--store), or on a server (--server, --profile); if nothing says so, on the server of the default
+  profile in ~/.config/exhibit/client.toml, which `exhibit login` writes; without one, in the default store
 
 Environment:
   EXHIBIT_STORE    folder of incidents and evidence, instead of --store

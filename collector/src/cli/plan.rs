@@ -40,6 +40,6 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
         }
         None => Planning::Play(arguments.play.clone(), arguments.pivot.clone()),
     };
-    let plan = place.plan(&of, arguments.capture.wanted()).await?;
+    let plan = place.plan(&of, arguments.capture.wanted(&*place).await?).await?;
     if global.json { out_json(&plan) } else { out(&shortened(&plan::table(&plan))) }
 }

@@ -46,7 +46,7 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
         json["passes"] = serde_json::to_value(&passes)?;
         return out_json(&json);
     }
-    out(&format!("{}{}{}", full(&view), passes_table(&passes), more(id)))
+    out(&format!("{}{}{}", full(&view), passes_table(&passes, place.due()), more(id)))
 }
 
 async fn list(global: &Global, place: &dyn Place) -> Result<()> {
@@ -81,14 +81,14 @@ fn pass_view(pass: &Pass) -> PassView<'_> {
 }
 
 /// Captures, and what of attachments did not come to be.
-fn passes_table(passes: &[Pass]) -> String {
+fn passes_table(passes: &[Pass], due_now: &str) -> String {
     let is = |pass: &Pass, state: PassState| pass.state == state.as_str();
     let is_shown = |pass: &&Pass| pass.source != ATTACHED || !is(pass, PassState::Sealed);
     let row = |pass: &Pass| {
         let due = match &pass.why {
             Some(why) => shortened(why),
             None if !is(pass, PassState::Waiting) => String::new(),
-            None if pass.due_at <= clock::now() => "now: run `exhibit settle`".to_owned(),
+            None if pass.due_at <= clock::now() => due_now.to_owned(),
             None => seconds(pass.due_at).to_string(),
         };
         [safe(&pass.source), pass.pass.to_string(), safe(&pass.kind), safe(&pass.state), safe(&due)]

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use evidence_format::safe::safe;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use evidence_format::time::Timestamp;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Certificate, Method, Response, StatusCode, redirect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -164,6 +165,17 @@ impl Client {
     pub(crate) async fn text(&self, call: &Call) -> Result<String, ClientError> {
         let response = self.send(call).await?;
         String::from_utf8(self.read(response, ANSWER_BYTES_MAX).await?).map_err(|_| self.unreadable("no UTF-8"))
+    }
+
+    /// The server's clock, to the second before: what is said to have happened by then has happened there too.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub(crate) async fn now(&self) -> Result<Timestamp, ClientError> {
+        let response = self.send(&Call::get("v1/whoami")).await?;
+        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
+        let date = date.and_then(|date| httpdate::parse_http_date(date).ok()).and_then(|date| Timestamp::try_from(date).ok());
+        date.ok_or_else(|| self.unreadable("no Date in its header"))
     }
 
     /// Sends a request whose answer is nothing but a success.

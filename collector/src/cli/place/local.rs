@@ -62,6 +62,14 @@ impl Local {
 
 #[async_trait]
 impl Place for Local {
+    async fn now(&self) -> Result<Timestamp> {
+        Ok(clock::now())
+    }
+
+    fn due(&self) -> &'static str {
+        "now: run `exhibit settle`"
+    }
+
     async fn incidents(&self) -> Result<Vec<Listed>> {
         let mut incidents = Vec::new();
         for id in self.app.pipeline.parts.ledger.incidents().await? {

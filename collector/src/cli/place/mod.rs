@@ -39,6 +39,12 @@ pub(super) type Each<'e, T> = &'e mut (dyn FnMut(T) -> Result<()> + Send);
 /// Where the incidents are.
 #[async_trait]
 pub(super) trait Place: Send + Sync {
+    /// Its clock, which is never ahead of what it takes for now.
+    async fn now(&self) -> Result<Timestamp>;
+
+    /// What is done about a capture that is due.
+    fn due(&self) -> &'static str;
+
     /// All incidents that may be seen, the last declared first.
     async fn incidents(&self) -> Result<Vec<Listed>>;
 

@@ -124,6 +124,14 @@ impl Remote {
 
 #[async_trait]
 impl Place for Remote {
+    async fn now(&self) -> Result<Timestamp> {
+        Ok(self.client.now().await?)
+    }
+
+    fn due(&self) -> &'static str {
+        "now"
+    }
+
     async fn incidents(&self) -> Result<Vec<Listed>> {
         Ok(self.pages().await?)
     }
