@@ -48,6 +48,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["pipeline"],
             &["app"],
             &["http"],
+            &["client"],
             &["cli"],
         ],
     ),

@@ -11,7 +11,7 @@ use crate::identity;
 ///
 /// # Errors
 /// The folder cannot be written; what was in `path` is still there.
-pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let unfinished = write_beside(path, content, mode)?;
     fs::rename(&unfinished, path).inspect_err(|_| drop(fs::remove_file(&unfinished)))?;
     sync_folder_of(path)
@@ -38,12 +38,13 @@ pub(crate) fn write_beside(path: &Path, content: &[u8], mode: u32) -> io::Result
 ///
 /// # Errors
 /// The folder cannot be opened, or its disk fails.
-pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
+pub fn sync_folder_of(path: &Path) -> io::Result<()> {
     File::open(folder_of(path))?.sync_all()
 }
 
 /// The folder that holds `path`.
-pub(crate) fn folder_of(path: &Path) -> &Path {
+#[must_use]
+pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -4,10 +4,10 @@
 //! [`capture::plan`] decides, [`capture::capture`] does: the probes in [`probes`] say what to read, [`read`] reads it without
 //! ever being held up, and [`recorder`] writes what came, and what did not, into the items. [`files`] takes files as they are.
 //! Around it: the [`key`] that bundles are signed with, the [`stream`] that they stand in, the [`identity`] of who
-//! captured, and the [`terminal`] of who looks on.
+//! captured, [`durable`] files, and the [`terminal`] of who looks on.
 
 pub mod capture;
-mod durable;
+pub mod durable;
 pub mod files;
 pub mod identity;
 pub mod key;

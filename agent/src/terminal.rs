@@ -33,13 +33,18 @@ impl Line {
             self.drawn = Some(Instant::now());
         }
     }
+
+    /// Makes room for what is written beside it. The next [`Line::draw`] draws.
+    pub fn clear(&mut self) {
+        if self.drawn.take().is_some() {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
-        if self.drawn.is_some() {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
+        self.clear();
     }
 }
 

@@ -221,14 +221,14 @@ fn secret(path: &Path) -> Result<Secret, ConfigError> {
 fn explain(error: &toml::de::Error) -> String {
     let text = error.to_string();
     let text = text.trim_end();
-    let quoted: Vec<&str> = error.message().split('`').skip(1).step_by(2).collect();
-    match quoted.split_first() {
-        Some((unknown, known)) if error.message().starts_with("unknown field") => match nearest(unknown, known.iter().copied()) {
-            Some(near) => format!("{text}\nDid you mean `{near}`?"),
-            None => text.to_owned(),
-        },
-        _ => text.to_owned(),
-    }
+    meant_key(error.message()).map_or_else(|| text.to_owned(), |near| format!("{text}\nDid you mean `{near}`?"))
+}
+
+/// The known key that is nearest to the unknown one which a message of toml's is about.
+pub(crate) fn meant_key(message: &str) -> Option<&str> {
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let (unknown, known) = quoted.split_first().filter(|_| message.starts_with("unknown field"))?;
+    nearest(unknown, known.iter().copied())
 }
 
 #[cfg(test)]

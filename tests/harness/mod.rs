@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod aws;
+pub mod cut;
 pub mod disk;
 mod holding;
 pub mod issuer;

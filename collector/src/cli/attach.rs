@@ -14,12 +14,15 @@ use clap::Args;
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
 
+use super::place::{Attached, Attaching};
 use super::{Global, input, known, out, out_json};
-use crate::app::App;
+use crate::http::answers::Receipt;
 use crate::incident::Line;
-use crate::pipeline::{Attached, Attaching, Content};
+use crate::pipeline::Content;
 use crate::sources::context::Meter;
 
+/// What standard input is called.
+pub(super) const STANDARD_INPUT: &str = "standard input";
 /// Between two drawings of the line that says how far it is.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 
@@ -43,31 +46,28 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
-    let app = global.open().await?;
-    known(&app, &arguments.incident).await?;
+    let place = global.place().await?;
+    known(&*place, &arguments.incident).await?;
     let (content, name) = open(&arguments.file).with_context(|| format!("cannot open {}", arguments.file.display()))?;
     let meter = Arc::new(Meter::default());
-    let attaching = Attaching {
-        incident: arguments.incident.clone(),
-        content,
-        name: arguments.name.clone().or(name),
-        content_type: None,
-        by: global.by(),
-        meter: Arc::clone(&meter),
-    };
+    let attaching = Attaching { content, name: arguments.name.clone().or(name), meter: Arc::clone(&meter) };
     let progress = tokio::spawn(draw(meter, global.quiet));
-    let attached = app.pipeline.attach(attaching).await;
+    let attached = place.attach(&arguments.incident, attaching).await;
     progress.abort();
     let _ = progress.await; // the line is gone from the terminal
-    let what = if arguments.file == Path::new("-") { "standard input".into() } else { arguments.file.to_string_lossy() };
-    let attached = attached.with_context(|| format!("cannot attach {what}"))?;
-    if global.json { out_json(&receipt(&app, &attached)) } else { out(&summary(&app, &attached)) }
+    let what = if arguments.file == Path::new("-") { STANDARD_INPUT.into() } else { arguments.file.to_string_lossy() };
+    let Attached { receipt, gaps } = attached.with_context(|| format!("cannot attach {what}"))?;
+    let (bundle, key) = (place.locate(&receipt.id).await?, place.key().await?);
+    if global.json {
+        return out_json(&json(&receipt, gaps, &bundle, &key));
+    }
+    out(&summary(&receipt, gaps, &bundle, &key))
 }
 
 /// What to read, and its name where it has none of its own.
 fn open(path: &Path) -> io::Result<(Content, Option<Line>)> {
     if path == Path::new("-") {
-        return Ok((Content::Stream(Box::new(input())), Some(Line::escaped("standard input"))));
+        return Ok((Content::Stream(Box::new(input())), Some(Line::escaped(STANDARD_INPUT))));
     }
     // a shell's <(command) is a FIFO too
     if fs::metadata(path)?.file_type().is_fifo() {
@@ -85,26 +85,30 @@ async fn draw(meter: Arc<Meter>, quiet: bool) {
 }
 
 /// What `--json` prints. Fields are added, never renamed or removed.
-fn receipt(app: &App, attached: &Attached) -> serde_json::Value {
+fn json(receipt: &Receipt, gaps: u64, bundle: &str, key: &Path) -> serde_json::Value {
+    let Receipt { incident, id, name, bytes, sha256 } = receipt;
     serde_json::json!({
-        "incident": attached.bundle.pass.incident,
-        "name": attached.name,
-        "bytes": attached.bytes,
-        "sha256": attached.sha256,
-        "gaps": attached.gaps,
-        "id": attached.bundle.id,
-        "bundle": app.pipeline.parts.blobs.locate(&attached.bundle.object_key),
-        "public_key": app.pipeline.key.public_path(),
+        "incident": incident,
+        "name": name,
+        "bytes": bytes,
+        "sha256": sha256,
+        "gaps": gaps,
+        "id": id,
+        "bundle": bundle,
+        "public_key": key,
     })
 }
 
-fn summary(app: &App, attached: &Attached) -> String {
-    let Attached { bundle, name, bytes, sha256, gaps } = attached;
-    let mut text = format!("{name} is attached to {}\n\nbytes   {bytes}\nsha256  {}\n", bundle.pass.incident, sha256.hex());
-    text.push_str(&format!("bundle  {}\n", bundle.id));
-    if *gaps > 0 {
+fn summary(receipt: &Receipt, gaps: u64, bundle: &str, key: &Path) -> String {
+    let Receipt { incident, id, name, bytes, sha256 } = receipt;
+    let mut text = format!("{name} is attached to {incident}\n\nbytes   {bytes}\nsha256  {}\nbundle  {id}\n", sha256.hex());
+    if gaps > 0 {
         text.push_str("\nnot all of it: the file became shorter, or could not be read to its end, and the bundle says so\n");
     }
-    let (path, key) = (app.pipeline.parts.blobs.locate(&bundle.object_key), app.pipeline.key.public_path());
-    text + &format!("\nverify with\n  exhibit-audit verify {} --key {}\n", safe(&path), safe(&key.to_string_lossy()))
+    let verify = if bundle.starts_with('/') {
+        format!("exhibit-audit verify {} --key {}", safe(bundle), safe(&key.to_string_lossy()))
+    } else {
+        format!("exhibit fetch {id}")
+    };
+    text + &format!("\nverify with\n  {verify}\n")
 }

@@ -5,7 +5,6 @@ use clap::Args;
 use evidence_format::id::IncidentId;
 
 use super::{Global, incident_or_only, out, out_json};
-use crate::incident::brief;
 
 /// Prints an update in the runbook's form: what is known, and what is not
 ///
@@ -25,10 +24,9 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
-    let app = global.open().await?;
-    let id = incident_or_only(&app, arguments.incident.as_ref()).await?;
-    let incident = brief::to_the_second(app.pipeline.incident(&id).await?);
-    let text = if arguments.external { brief::external(&incident) } else { brief::internal(&incident) };
+    let place = global.place().await?;
+    let id = incident_or_only(&*place, arguments.incident.as_ref()).await?;
+    let text = place.brief(&id, arguments.external).await?;
     if !global.json {
         return out(&text);
     }

@@ -1,9 +1,6 @@
-//! `exhibit capture`: declare, plan, capture, seal, timeline, in one process.
+//! `exhibit capture`: declare, plan, capture, seal, timeline: in this process, or looked on while a server does it.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use agent::terminal::{Line, size};
+use agent::terminal::size;
 use anyhow::Result;
 use clap::Args;
 use evidence_format::id::IncidentId;
@@ -11,23 +8,20 @@ use evidence_format::safe::safe;
 use serde::Serialize;
 
 use super::declare::{CaptureArguments, IncidentArguments};
+use super::place::Place;
 use super::table::table;
 use super::times::seconds;
-use super::{Global, interrupt, out, out_json};
-use crate::app::App;
-use crate::incident::Change;
-use crate::pipeline::Meters;
-use crate::seal::Summary;
-use crate::store::ledger::BundleRow;
+use super::{Global, known, out, out_json};
+use crate::http::answers::Bundle;
 
-/// Between two looks at whether another process has done our passes.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Characters of an id in tables: `sha256:` and 12 digits.
+const SHORT_CHARS: usize = 19;
 
 /// Declares an incident, captures its evidence, signs it, and puts it on the timeline
 ///
 /// With nothing configured it captures this machine and every AWS account whose credentials it finds. Each source makes a
 /// bundle of its own as soon as it is through. Ctrl-C seals what is there by then; a second Ctrl-C gives up at once, and
-/// `exhibit settle` goes on later.
+/// `exhibit settle` goes on later. A server goes on by itself: there, Ctrl-C ends looking on, and `exhibit stop` the capture.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -59,100 +53,84 @@ struct ReceiptBundle {
 }
 
 pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
-    let app = global.open_until(interrupt::token()?).await?;
-    let ask = arguments.capture.ask(&app);
+    let place = global.place_to_work().await?;
+    let capture = arguments.capture.wanted(&*place).await?;
     let incident = match &arguments.incident {
         IncidentArguments { incident: Some(id), title: None, .. } => {
-            app.pipeline.capture_again(id, ask, &global.by()).await?;
+            known(&*place, id).await?;
+            place.capture(id, capture).await?;
             id.clone()
         }
-        _ => app.pipeline.declare(arguments.incident.declaring(&app, global.by(), Some(ask)).await?).await?.0,
+        _ => place.declare(arguments.incident.declaring(&*place, Some(capture)).await?).await?.id,
     };
     if !global.quiet && !global.json {
         out(&format!("{incident} declared\n"))?;
     }
-    finish(&app, &incident, global.quiet).await?;
-    let bundles = app.pipeline.parts.ledger.bundles(&incident).await?;
-    if global.json {
-        return out_json(&receipt(&app, &incident, &bundles));
+    place.finish(&incident, global.quiet).await?;
+    let Some(bundles) = place.bundles_if_seen(&incident).await? else { return unseen(global, &incident) };
+    let receipt = receipt(&*place, &incident, &bundles).await?;
+    if global.json { out_json(&receipt) } else { out(&summary(&receipt, &bundles)) }
+}
+
+async fn receipt<'a>(place: &dyn Place, incident: &'a IncidentId, bundles: &[Bundle]) -> Result<Receipt<'a>> {
+    let mut listed = Vec::new();
+    for bundle in bundles {
+        listed.push(ReceiptBundle {
+            bundle: place.locate(&bundle.id).await?,
+            id: bundle.id,
+            source: bundle.source.clone(),
+            complete: bundle.coverage.complete,
+        });
     }
-    let table = table_of(&app, &incident, &bundles).await?;
-    out(&summary(&app, &incident, &bundles, &table))
+    let gaps = bundles.iter().map(|bundle| bundle.coverage.missing).sum();
+    let public_key = place.key().await?.to_string_lossy().into_owned();
+    Ok(Receipt { incident, bundles: listed, public_key, gaps })
 }
 
-/// Works until all passes of the incident that are due are over, and says how far it is.
-pub(super) async fn finish(app: &App, incident: &IncidentId, quiet: bool) -> Result<()> {
-    let meters = app.pipeline.meters.clone();
-    let progress = tokio::spawn(async move {
-        let mut line = Line::new(quiet);
-        loop {
-            line.draw(|| describe(&meters));
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    });
-    let done = app.pipeline.finish(incident, LOOK_EVERY).await;
-    progress.abort();
-    let _ = progress.await; // the line is gone from the terminal
-    Ok(done?)
+/// What whoever may declare and not see is told.
+fn unseen(global: &Global, incident: &IncidentId) -> Result<()> {
+    if global.json {
+        return out_json(&serde_json::json!({"incident": incident, "bundles": [], "public_key": null, "gaps": null}));
+    }
+    out(&format!("\ncaptures of {incident} are over; this token may not list their bundles\n"))
 }
 
-fn describe(meters: &Meters) -> String {
-    let running = meters.watch().into_iter();
-    let texts: Vec<String> = running.map(|pass| format!("{} {} {}", pass.source, pass.pages, size(pass.bytes))).collect();
-    texts.join(" · ")
-}
-
-fn receipt<'a>(app: &App, incident: &'a IncidentId, rows: &[BundleRow]) -> Receipt<'a> {
-    let bundle = |row: &BundleRow| ReceiptBundle {
-        bundle: app.pipeline.parts.blobs.locate(&row.object_key),
-        id: row.id,
-        source: row.pass.source.clone(),
-        complete: Summary::read(&row.coverage).complete,
-    };
-    let gaps = rows.iter().map(|row| Summary::read(&row.coverage).missing).sum();
-    let public_key = app.pipeline.key.public_path().to_string_lossy().into_owned();
-    Receipt { incident, bundles: rows.iter().map(bundle).collect(), public_key, gaps }
-}
-
-fn summary(app: &App, incident: &IncidentId, rows: &[BundleRow], table: &str) -> String {
-    if rows.is_empty() {
+fn summary(receipt: &Receipt<'_>, bundles: &[Bundle]) -> String {
+    let Receipt { incident, public_key, .. } = receipt;
+    if bundles.is_empty() {
         return format!("\nnothing was captured: see `exhibit timeline {incident}` for why\n");
     }
-    let key = app.pipeline.key.public_path();
-    let mut text = format!("\n{table}");
-    text.push_str("\nverify with\n");
-    for row in rows {
-        let path = app.pipeline.parts.blobs.locate(&row.object_key);
-        text.push_str(&format!("  exhibit-audit verify {} --key {}\n", safe(&path), safe(&key.to_string_lossy())));
+    let mut text = format!("\n{}\nverify with\n", table_of(bundles));
+    let is_file = |place: &str| place.starts_with('/');
+    for ReceiptBundle { bundle, id, .. } in &receipt.bundles {
+        if is_file(bundle) {
+            text.push_str(&format!("  exhibit-audit verify {} --key {}\n", safe(bundle), safe(public_key)));
+        } else {
+            let short: String = id.to_string().chars().take(SHORT_CHARS).collect();
+            text.push_str(&format!("  exhibit fetch {short}\n"));
+        }
     }
-    text.push_str(&format!("\nsee\n  exhibit timeline {incident}\n  exhibit status {incident}\n"));
-    text
+    text + &format!("\nsee\n  exhibit timeline {incident}\n  exhibit status {incident}\n")
 }
 
 /// Bundles as a table; attachments by their names.
-pub(super) async fn table_of(app: &App, incident: &IncidentId, rows: &[BundleRow]) -> Result<String> {
-    let entries = app.pipeline.entries(incident).await?;
-    let named = entries.iter().filter_map(|entry| match &entry.change {
-        Change::Attached { bundle, name, .. } => Some((*bundle, name.as_str())),
-        _ => None,
-    });
-    let names: BTreeMap<_, _> = named.collect();
-    let row = |row: &BundleRow| {
-        let summary = Summary::read(&row.coverage);
-        let gaps = if summary.complete { "none".to_owned() } else { summary.missing.to_string() };
-        let until = summary.provisional_until.map(|until| seconds(until).to_string()).unwrap_or_default();
+pub(super) fn table_of(bundles: &[Bundle]) -> String {
+    let row = |bundle: &Bundle| {
+        let Bundle { id, source, pass, name, sealed_at, size: bytes, coverage, .. } = bundle;
+        let gaps = if coverage.complete { "none".to_owned() } else { coverage.missing.to_string() };
+        let until = coverage.provisional_until.map(|until| seconds(until).to_string()).unwrap_or_default();
         [
-            row.id.to_string().chars().take(19).collect(),
-            seconds(row.sealed_at).to_string(),
-            names.get(&row.id).map_or_else(|| safe(&row.pass.source), |name| format!("{} {}", row.pass.source, safe(name))),
-            row.pass.pass.to_string(),
-            summary.items.to_string(),
-            summary.records.to_string(),
-            size(row.bytes),
+            id.to_string().chars().take(SHORT_CHARS).collect(),
+            seconds(*sealed_at).to_string(),
+            name.as_ref().map_or_else(|| safe(source), |name| format!("{} {}", safe(source), safe(name))),
+            pass.to_string(),
+            coverage.items.to_string(),
+            coverage.records.to_string(),
+            size(*bytes),
             gaps,
             until,
         ]
     };
-    let rows: Vec<_> = rows.iter().map(row).collect();
-    Ok(table(["bundle", "sealed", "source", "pass", "items", "records", "size", "gaps", "more may come until"], &rows))
+    let rows: Vec<_> = bundles.iter().map(row).collect();
+    table(["bundle", "sealed", "source", "pass", "items", "records", "size", "gaps", "more may come until"], &rows)
 }

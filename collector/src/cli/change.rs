@@ -7,11 +7,12 @@ use clap::Args;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 
+use super::declare::reported_at;
 use super::times::{moment, moment_ahead};
 use super::{Global, known, tell};
-use crate::clock;
+use crate::incident::view::View;
 use crate::incident::{
-    Affects, Answer, Incident, Line, Name, Pivot, PlayName, Prose, Report, Role, Severity, Standing, Status, Topic, Wish,
+    Affects, Answer, Line, Name, Pivot, PlayName, Prose, Report, Role, Severity, Standing, Status, Topic, Wish,
 };
 
 /// Changes what is known of an incident, or who does what about it
@@ -197,16 +198,16 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
     if wanted == Wanted::default() {
         bail!("say what to change, such as --role commander=alice: `exhibit change --help` tells all that can be")
     }
-    let app = global.open().await?;
-    known(&app, &id).await?;
-    let wishes = wanted.wishes(&app.pipeline.incident(&id).await?, &with);
-    let changes = app.pipeline.grant(&id, &global.by(), &wishes).await?;
-    tell(global, &id, &changes)
+    let place = global.place().await?;
+    known(&*place, &id).await?;
+    let reported_at = reported_at(&*place, wanted.report.reported_by.as_ref()).await?;
+    let wishes = wanted.wishes(&place.incident(&id).await?.view, reported_at, &with);
+    tell(global, &id, &place.grant(&id, &wishes).await?)
 }
 
 impl Wanted {
     /// In this order: what is closed has to be opened before anything else of it changes.
-    fn wishes(self, incident: &Incident, with: &With) -> Vec<Wish> {
+    fn wishes(self, incident: &View, reported_at: Option<Timestamp>, with: &With) -> Vec<Wish> {
         let reason = || with.reason.clone();
         let given = |what: &str| reason().unwrap_or_else(|| unreachable!("the command line asks for a reason of {what}"));
         let mut wishes = Vec::new();
@@ -216,7 +217,7 @@ impl Wanted {
         wishes.extend(self.started.map(|to| Wish::SetStarted { to }));
         wishes.extend(self.play.map(|to| Wish::ChangePlay { to, reason: given("--play") }));
         wishes.extend(self.role.into_iter().map(|RoleGiven { role, to }| Wish::AssignRole { role, to }));
-        wishes.push(Wish::ChangeReport { to: self.report.over(&incident.report) });
+        wishes.push(Wish::ChangeReport { to: self.report.over(&incident.report, reported_at) });
         wishes.push(Wish::ChangeAffects { to: self.affects.over(incident.affects) });
         wishes.extend(self.pivot.into_iter().map(|pivot| Wish::AddPivot { pivot }));
         wishes.extend(self.updates.wishes(with));
@@ -226,16 +227,12 @@ impl Wanted {
 
 impl ReportArguments {
     /// The report that there is, with what is new.
-    fn over(self, report: &Report) -> Report {
+    fn over(self, report: &Report, reported_at: Option<Timestamp>) -> Report {
         let mut affected_systems = report.affected_systems.clone();
         affected_systems.extend(self.affected.into_iter().filter(|system| !report.affected_systems.contains(system)));
-        let reported_at = match (&self.reported_by, report.reported_at) {
-            (Some(_), None) => Some(clock::now()), // as when an incident is declared
-            (_, known) => known,
-        };
         Report {
             reported_by: self.reported_by.or_else(|| report.reported_by.clone()),
-            reported_at: self.reported_at.or(reported_at),
+            reported_at: self.reported_at.or(report.reported_at).or(reported_at), // as when an incident is declared
             affected_systems,
             suspected_impact: self.suspected_impact.or_else(|| report.suspected_impact.clone()),
             current_evidence: self.evidence.or_else(|| report.current_evidence.clone()),

@@ -5,7 +5,6 @@ use clap::{ArgGroup, Args};
 use evidence_format::id::IncidentId;
 
 use super::{Global, incident_or_only, out, out_json, tell};
-use crate::clock;
 use crate::incident::view::{ClosureItemView, ListView, StepView, View};
 use crate::incident::{ClosureItem, CorrectiveAction, Day, Line, Name, StepId, StepState, Wish};
 
@@ -68,13 +67,12 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
-    let app = global.open().await?;
-    let id = incident_or_only(&app, arguments.incident.as_ref()).await?;
+    let place = global.place().await?;
+    let id = incident_or_only(&*place, arguments.incident.as_ref()).await?;
     if let Some(wish) = arguments.wish()? {
-        let changes = app.pipeline.grant(&id, &global.by(), &[wish]).await?;
-        return tell(global, &id, &changes);
+        return tell(global, &id, &place.grant(&id, &[wish]).await?);
     }
-    let view = View::of(&app.pipeline.incident(&id).await?, clock::now());
+    let view = place.incident(&id).await?.view;
     if !global.json {
         return out(&lists(&view));
     }

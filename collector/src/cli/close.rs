@@ -5,8 +5,8 @@ use clap::Args;
 use evidence_format::id::IncidentId;
 
 use super::{Global, known, out, out_json, tell};
-use crate::incident::{ClosureItem, Line, Missing, Refusal, Status, Wish};
-use crate::pipeline::DeclareError;
+use crate::incident::view::{ClosureItemView, View};
+use crate::incident::{ClosureItem, Line};
 
 /// Closes an incident, if its closure checklist is done
 ///
@@ -26,42 +26,42 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
-    let app = global.open().await?;
+    let place = global.place().await?;
     let id = &arguments.incident;
-    known(&app, id).await?;
-    let wish = Wish::ChangeStatus { to: Status::Closed, reason: arguments.reason.clone() };
-    match app.pipeline.grant(id, &global.by(), &[wish]).await {
-        Ok(changes) => tell(global, id, &changes),
-        Err(DeclareError::Refused(Refusal::NotReadyToClose { missing })) => refuse(global, id, &missing),
-        Err(error) => Err(error.into()),
+    known(&*place, id).await?;
+    match place.close(id, arguments.reason.clone()).await? {
+        Some(changes) => tell(global, id, &changes),
+        None => refuse(global, &place.incident(id).await?.view),
     }
 }
 
-fn refuse(global: &Global, id: &IncidentId, missing: &[Missing]) -> Result<()> {
+fn refuse(global: &Global, view: &View) -> Result<()> {
+    let (id, missing) = (&view.incident, &view.closure.missing);
     if global.json {
-        let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
         out_json(&serde_json::json!({"incident": id, "changes": [], "missing": missing}))?;
     } else {
         let lines: String = missing.iter().map(|missing| format!("  {missing}\n")).collect();
-        let example = missing.iter().find_map(|missing| if let Missing::Item(item) = missing { Some(*item) } else { None });
-        out(&format!("missing before {id} can be closed:\n{lines}\n{}", remedy(id, example, missing)))?;
+        out(&format!("missing before {id} can be closed:\n{lines}\n{}", remedy(view)))?;
     }
     let count = missing.len();
     bail!("{id} stays open: {count} {} missing", if count == 1 { "thing is" } else { "things are" })
 }
 
-fn remedy(id: &IncidentId, item: Option<ClosureItem>, missing: &[Missing]) -> String {
+fn remedy(view: &View) -> String {
+    let (id, items) = (&view.incident, &view.closure.items);
     let mut text = String::new();
-    if let Some(item) = item {
+    if let Some(item) = items.iter().find(|item| item.required && item.answered.is_none()) {
+        let item = item.item;
         text.push_str(&format!(
             "give each, or waive it, as in\n  exhibit checklist {id} --give {item} --note '…'\n  exhibit checklist {id} --waive {item} --reason '…'\n"
         ));
     }
-    let action = missing.iter().find_map(|missing| match missing {
-        Missing::Owner { action } | Missing::Due { action } => Some(*action),
-        Missing::Item(_) => None,
-    });
-    if let Some(action) = action {
+    let is_waived = |item: &ClosureItemView| {
+        item.item == ClosureItem::CorrectiveActions && item.answered.as_ref().is_some_and(|answered| answered.waived)
+    };
+    let unassigned = view.corrective_actions.iter().find(|action| action.owner.is_none() || action.due.is_none());
+    if let Some(action) = unassigned.filter(|_| !items.iter().any(is_waived)) {
+        let action = action.id;
         text.push_str(&format!(
             "assign corrective actions, as in\n  exhibit checklist {id} --assign {action} --owner NAME --due DATE\n"
         ));

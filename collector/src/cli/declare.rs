@@ -3,20 +3,16 @@
 use std::time::Duration;
 
 use agent::terminal::duration;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
-use evidence_format::coverage::Window;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 
+use super::place::{Declaring, Place};
 use super::times::moment;
 use super::{Global, out, out_json};
-use crate::app::App;
-use crate::clock;
-use crate::incident::{
-    Affects, Answer, CaptureAsk, Declaration, Line, Name, Pivot, PlayName, Prose, Report, Severity, SourceName,
-};
-use crate::pipeline::Declaring;
+use crate::http::answers::{Capture, Declared};
+use crate::incident::{Affects, Answer, Line, Name, Pivot, PlayName, Prose, Report, Severity, SourceName};
 
 /// Declares an incident without capturing anything yet
 #[derive(Args)]
@@ -102,16 +98,12 @@ pub(super) struct CaptureArguments {
 }
 
 impl IncidentArguments {
-    /// The declaration. An id is drawn where none was given.
-    pub(super) async fn declaring(self, app: &App, by: Name, capture: Option<CaptureAsk>) -> Result<Declaring> {
-        let incident = match self.incident {
-            Some(incident) => incident,
-            None => app.pipeline.next_incident().await?,
-        };
-        let now = clock::now();
+    /// The declaration, and what is to be captured at once.
+    pub(super) async fn declaring(self, place: &dyn Place, capture: Option<Capture>) -> Result<Declaring> {
+        let reported_at = reported_at(place, self.reported_by.as_ref()).await?;
         let report = Report {
             reported_by: self.reported_by,
-            reported_at: None,
+            reported_at,
             affected_systems: self.affected,
             suspected_impact: self.impact,
             current_evidence: self.evidence,
@@ -121,48 +113,58 @@ impl IncidentArguments {
             production_availability: self.availability,
             privileged_access: self.privileged_access,
         };
-        let declaration = Declaration {
-            incident,
-            name: self.title.ok_or_else(|| anyhow::anyhow!("an incident needs a --title"))?,
-            severity: self.sev.ok_or_else(|| anyhow::anyhow!("an incident needs a --sev"))?,
+        Ok(Declaring {
+            id: self.incident,
+            title: self.title.context("an incident needs a --title")?,
+            severity: self.sev.context("an incident needs a --sev")?,
             play: self.play,
-            checklist: Vec::new(),
             started: self.started,
-            report: Report { reported_at: report.reported_by.as_ref().map(|_| now), ..report },
+            report,
             affects,
             pivots: self.pivot,
-            trigger: Some(Line::escaped("command line")),
-        };
-        Ok(Declaring { declaration, by, capture, idempotency_key: self.idempotency_key })
+            capture,
+            idempotency_key: self.idempotency_key,
+        })
     }
 }
 
 impl CaptureArguments {
     /// What is asked for.
-    pub(super) fn ask(&self, app: &App) -> CaptureAsk {
-        let now = clock::now();
-        let before = |last: Duration| {
-            let from = now.unix_nanoseconds() - i128::try_from(last.as_nanos()).unwrap_or(i128::MAX);
-            Timestamp::from_unix_nanoseconds(from).map(|from| Window { from, until: now })
+    pub(super) async fn wanted(&self, place: &dyn Place) -> Result<Capture> {
+        let (from, until) = match self.last {
+            None => (self.from, self.until),
+            Some(last) => {
+                let until = place.now().await?;
+                let from = until.unix_nanoseconds() - i128::try_from(last.as_nanos()).unwrap_or(i128::MAX);
+                (Some(Timestamp::from_unix_nanoseconds(from).context("--last goes back too far")?), Some(until))
+            }
         };
-        let between = self.from.zip(self.until).map(|(from, until)| Window { from, until });
-        CaptureAsk {
-            window: self.last.and_then(before).or(between),
+        Ok(Capture {
+            from,
+            until,
             sources: self.source.clone(),
             accounts: self.account.clone(),
             regions: self.region.clone(),
-            deadline_seconds: self.deadline.map_or(app.config.capture.deadline_seconds, |deadline| deadline.as_secs()),
-        }
+            deadline_seconds: self.deadline.map(|deadline| deadline.as_secs()),
+        })
+    }
+}
+
+/// When whoever is named here reported it, if nobody says: now.
+pub(super) async fn reported_at(place: &dyn Place, by: Option<&Name>) -> Result<Option<Timestamp>> {
+    match by {
+        Some(_) => place.now().await.map(Some),
+        None => Ok(None),
     }
 }
 
 pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
-    let app = global.open().await?;
-    let declaring = arguments.incident.declaring(&app, global.by(), None).await?;
-    let (incident, is_new) = app.pipeline.declare(declaring).await?;
+    let place = global.place().await?;
+    let declaring = arguments.incident.declaring(&*place, None).await?;
+    let Declared { id: incident, new } = place.declare(declaring).await?;
     if global.json {
-        return out_json(&serde_json::json!({"incident": incident, "new": is_new}));
+        return out_json(&serde_json::json!({"incident": incident, "new": new}));
     }
-    let word = if is_new { "declared" } else { "was declared before" };
+    let word = if new { "declared" } else { "was declared before" };
     out(&format!("{incident} {word}\n\ncapture evidence with\n  exhibit capture --incident {incident}\n"))
 }

@@ -1,4 +1,5 @@
-//! Ctrl-C: the first seals what is there, the second gives up at once and loses nothing that was kept.
+//! Ctrl-C: the first seals what is there, the second gives up at once and loses nothing that was kept. Where a server does the
+//! work, it ends looking on.
 
 use std::io::{self, Write};
 use std::process;
@@ -24,4 +25,16 @@ pub(super) fn token() -> io::Result<CancellationToken> {
         process::exit(INTERRUPTED);
     });
     Ok(stop)
+}
+
+/// A token that Ctrl-C cancels, for who only looks on.
+pub(super) fn looking_on() -> io::Result<CancellationToken> {
+    let looking = CancellationToken::new();
+    let token = looking.clone();
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        interrupt.recv().await;
+        token.cancel();
+    });
+    Ok(looking)
 }

@@ -9,7 +9,10 @@ mod checklist;
 mod close;
 mod declare;
 mod interrupt;
+mod login;
 mod note;
+mod output;
+mod place;
 mod plan;
 mod plays;
 mod reference;
@@ -17,29 +20,31 @@ mod serve;
 mod settle;
 mod sources;
 mod status;
+mod stop;
 mod table;
 mod timeline;
 mod times;
 mod token;
+mod watch;
 
-use std::io::{self, IsTerminal, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
-use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
-use self::times::shortened;
-use crate::app::App;
-use crate::incident::{Change, Name, nearest};
+use self::output::{input, out, out_json, tell};
+use self::place::Place;
+use crate::client::config::ProfileName;
+use crate::http::answers::Listed;
+use crate::incident::{Name, Status, nearest};
 use crate::telemetry::Telemetry;
 
 const EXIT_CODES: &str = "\
@@ -47,11 +52,18 @@ Exit codes:
   0    done; what a capture lacks stands in its bundles, in their list and on the timeline
   1    it failed or was refused
   2    the command line was wrong
-  130  interrupted twice; what was captured is kept, and `exhibit settle` goes on
+  130  interrupted; what was captured is kept, and `exhibit settle`, or the server, goes on
+
+Where incidents are:
+  in a store of this machine (--store), or on a server (--server, --profile); if nothing says so, on the server of the default
+  profile in ~/.config/exhibit/client.toml, which `exhibit login` writes; without one, in the default store
 
 Environment:
-  EXHIBIT_STORE  folder of incidents and evidence, instead of --store
-  EXHIBIT_LOG    what to log, such as info or collector=debug";
+  EXHIBIT_STORE    folder of incidents and evidence, instead of --store
+  EXHIBIT_SERVER   URL of a server, instead of --server
+  EXHIBIT_PROFILE  a profile of client.toml, instead of --profile
+  EXHIBIT_TOKEN    the token for --server, or for a profile that has none
+  EXHIBIT_LOG      what to log, such as info or collector=debug";
 
 /// Captures volatile evidence when an incident is declared, signs it, and keeps the incident's timeline.
 #[derive(Parser)]
@@ -68,15 +80,27 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// Folder of incidents and evidence; made if absent [default: /var/lib/exhibit/store, or ~/.local/state/exhibit/store]
-    #[arg(long, value_name = "DIR", env = "EXHIBIT_STORE", global = true)]
+    #[arg(long, value_name = "DIR", global = true)]
     store: Option<PathBuf>,
+    /// URL of a server that has the incidents, instead of a store
+    #[arg(long, value_name = "URL", global = true)]
+    server: Option<String>,
+    /// A server and a token of client.toml, instead of a store
+    #[arg(long, value_name = "NAME", global = true)]
+    profile: Option<ProfileName>,
+    /// The CA that signed the server's certificate, as PEM [default: those that this machine trusts]
+    #[arg(long, value_name = "FILE", global = true)]
+    ca: Option<PathBuf>,
+    /// Send the token over plain HTTP beyond this machine, where others can read it
+    #[arg(long, global = true)]
+    insecure_http: bool,
     /// Print JSON, for programs
     #[arg(long, global = true)]
     json: bool,
     /// Print nothing but errors and what was asked for
     #[arg(long, short, global = true)]
     quiet: bool,
-    /// Who does this, for the incident's journal [default: the user]
+    /// Who does this, for the journal of an incident in a store [default: the user]
     #[arg(long, value_name = "NAME", global = true)]
     by: Option<Name>,
 }
@@ -92,6 +116,8 @@ enum Command {
     Attach(attach::Arguments),
     Brief(brief::Arguments),
     Timeline(timeline::Arguments),
+    Watch(watch::Arguments),
+    Stop(stop::Arguments),
     Bundles(bundles::Arguments),
     Fetch(bundles::FetchArguments),
     Close(close::Arguments),
@@ -101,6 +127,8 @@ enum Command {
     Sources(sources::Arguments),
     Serve(serve::Arguments),
     Token(token::Arguments),
+    Login(login::Arguments),
+    Logout(login::LogoutArguments),
     Completions(reference::CompletionsArguments),
     Man(reference::ManArguments),
 }
@@ -153,7 +181,9 @@ async fn dispatch(global: &Global, command: Command, telemetry: &Telemetry) -> R
         Command::Note(arguments) => note::run(global, &arguments).await,
         Command::Attach(arguments) => attach::run(global, &arguments).await,
         Command::Brief(arguments) => brief::run(global, &arguments).await,
-        Command::Timeline(arguments) => timeline::run(global, &arguments).await,
+        Command::Timeline(arguments) => timeline::run(global, arguments).await,
+        Command::Watch(arguments) => watch::run(global, &arguments).await,
+        Command::Stop(arguments) => stop::run(global, &arguments).await,
         Command::Bundles(arguments) => bundles::run(global, &arguments).await,
         Command::Fetch(arguments) => bundles::fetch(global, &arguments).await,
         Command::Close(arguments) => close::run(global, &arguments).await,
@@ -163,102 +193,37 @@ async fn dispatch(global: &Global, command: Command, telemetry: &Telemetry) -> R
         Command::Sources(arguments) => sources::run(global, &arguments).await,
         Command::Serve(arguments) => serve::run(global, &arguments, telemetry).await,
         Command::Token(arguments) => token::run(global, arguments).await,
+        Command::Login(arguments) => login::run(global, &arguments).await,
+        Command::Logout(_) => login::logout(global),
         Command::Completions(arguments) => reference::completions(&arguments),
         Command::Man(arguments) => reference::man(&arguments),
     }
 }
 
-impl Global {
-    /// Opens the store.
-    async fn open(&self) -> Result<App> {
-        self.open_until(CancellationToken::new()).await
-    }
-
-    /// Opens the store for work that `stop` ends.
-    async fn open_until(&self, stop: CancellationToken) -> Result<App> {
-        let folder = match &self.store {
-            Some(folder) => folder.clone(),
-            None => default_store()?,
-        };
-        App::open(&folder, stop).await.with_context(|| format!("cannot open the store {}", folder.display()))
-    }
-
-    /// Who does this.
-    fn by(&self) -> Name {
-        let user = || ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-        let number = || format!("uid {}", rustix::process::getuid());
-        self.by.clone().unwrap_or_else(|| Name::escaped(&user().unwrap_or_else(number)))
-    }
-}
-
-fn default_store() -> Result<PathBuf> {
-    let variable = |name| std::env::var_os(name).map(PathBuf::from);
-    let euid = rustix::process::geteuid().as_raw();
-    let key = agent::key::default_path(euid, variable("XDG_STATE_HOME"), variable("HOME"));
-    let key = key.map_err(|_| anyhow::anyhow!("there is no home folder: name the store with --store"))?;
-    Ok(key.parent().unwrap_or(Path::new(".")).join("store"))
-}
-
 /// The incident meant by a command: the one that is named, or the only open one.
-async fn incident_or_only(app: &App, given: Option<&IncidentId>) -> Result<IncidentId> {
+async fn incident_or_only(place: &dyn Place, given: Option<&IncidentId>) -> Result<IncidentId> {
     if let Some(id) = given {
-        known(app, id).await?;
+        known(place, id).await?;
         return Ok(id.clone());
     }
-    let mut open = app.pipeline.open_incidents().await?;
+    let mut open = place.incidents().await?;
+    open.retain(|incident| incident.status != Status::Closed);
     match (open.pop(), open.len()) {
         (Some(only), 0) => Ok(only.id),
-        (None, _) => anyhow::bail!(
+        (None, _) => bail!(
             "there is no open incident: declare one with `exhibit capture --title … --sev …`, or name a closed one of `exhibit status`"
         ),
-        (Some(_), more) => {
-            anyhow::bail!("{} incidents are open: name the one that you mean (`exhibit status` lists them)", more + 1)
-        }
+        (Some(_), more) => bail!("{} incidents are open: name the one that you mean (`exhibit status` lists them)", more + 1),
     }
 }
 
 /// An error if there is no such incident, with the one that was probably meant.
-async fn known(app: &App, id: &IncidentId) -> Result<()> {
-    let all = app.pipeline.parts.ledger.incidents().await?;
-    if all.contains(id) {
+async fn known(place: &dyn Place, id: &IncidentId) -> Result<()> {
+    if place.has(id).await? {
         return Ok(());
     }
-    let meant = nearest(id.as_str(), all.iter().map(IncidentId::as_str));
+    let all = place.incidents().await.unwrap_or_default(); // not everybody may list them
+    let meant = nearest(id.as_str(), all.iter().map(|incident: &Listed| incident.id.as_str()));
     let meant = meant.map(|near| format!("did you mean {near}? ")).unwrap_or_default();
-    anyhow::bail!("there is no incident {id}: {meant}`exhibit status` lists them")
-}
-
-/// Says what was changed.
-fn tell(global: &Global, incident: &IncidentId, changes: &[Change]) -> Result<()> {
-    if global.json {
-        let changes: Vec<_> =
-            changes.iter().map(|change| serde_json::json!({"kind": change.kind(), "summary": change.summary()})).collect();
-        return out_json(&serde_json::json!({"incident": incident, "changes": changes}));
-    }
-    if global.quiet {
-        return Ok(());
-    }
-    if changes.is_empty() {
-        return out(&format!("{incident}: nothing to change, it is so already\n"));
-    }
-    changes.iter().try_for_each(|change| out(&format!("{incident}: {}\n", shortened(&change.summary()))))
-}
-
-/// Standard input; somebody who sits before it is told so.
-fn input() -> impl Read + Send {
-    if io::stdin().is_terminal() {
-        let _ = writeln!(io::stderr(), "exhibit: type, and end with Ctrl-D on a line of its own");
-    }
-    io::stdin()
-}
-
-/// Writes to standard output. A reader that went away is an error: it did not get what it asked for.
-fn out(text: &str) -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    Ok(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())?)
-}
-
-/// Writes one line of JSON.
-fn out_json(value: &impl Serialize) -> Result<()> {
-    out(&(serde_json::to_string(value).context("cannot write JSON")? + "\n"))
+    bail!("there is no incident {id}: {meant}`exhibit status` lists them")
 }

@@ -24,8 +24,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
-    let app = global.open().await?;
-    known(&app, &arguments.incident).await?;
+    let place = global.place().await?;
+    known(&*place, &arguments.incident).await?;
     let text = match arguments.text.as_slice() {
         [dash] if dash == "-" => read()?,
         words => words.join(" "),
@@ -34,8 +34,7 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
         format!("cannot note that: what is long or no plain text is attached, with `exhibit attach {} FILE`", arguments.incident)
     };
     let text: Prose = text.parse().with_context(hint)?;
-    let changes = app.pipeline.grant(&arguments.incident, &global.by(), &[Wish::Note { text }]).await?;
-    tell(global, &arguments.incident, &changes)
+    tell(global, &arguments.incident, &place.grant(&arguments.incident, &[Wish::Note { text }]).await?)
 }
 
 fn read() -> Result<String> {

@@ -5,8 +5,9 @@ use clap::Args;
 use evidence_format::id::IncidentId;
 
 use super::declare::CaptureArguments;
+use super::place::Planning;
 use super::times::shortened;
-use super::{Global, out, out_json};
+use super::{Global, known, out, out_json};
 use crate::incident::{Pivot, PlayName};
 use crate::plan;
 
@@ -31,14 +32,14 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
-    let app = global.open().await?;
-    let (play, pivots) = match &arguments.incident {
+    let place = global.place().await?;
+    let of = match &arguments.incident {
         Some(id) => {
-            let incident = app.pipeline.incident(id).await?;
-            (incident.play, incident.pivots)
+            known(&*place, id).await?;
+            Planning::Incident(id.clone())
         }
-        None => (arguments.play.clone(), arguments.pivot.clone()),
+        None => Planning::Play(arguments.play.clone(), arguments.pivot.clone()),
     };
-    let plan = app.pipeline.preview(arguments.incident.as_ref(), &play, pivots, arguments.capture.ask(&app)).await?;
+    let plan = place.plan(&of, arguments.capture.wanted(&*place).await?).await?;
     if global.json { out_json(&plan) } else { out(&shortened(&plan::table(&plan))) }
 }

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::table::table;
 use super::{Global, out, out_json};
-use crate::incident::{Line, List, PivotKind, Play, PlayName, SourceName, Step};
+use crate::http::answers::PlayView;
+use crate::incident::{Line, List, PivotKind, PlayName, SourceName, Step, UnknownPlay};
 use crate::plan::span;
-use crate::sources;
 
 /// Lists the plays, or shows one: its steps, and the sources that it captures
 #[derive(Args)]
@@ -24,24 +24,22 @@ pub(super) struct Arguments {
 
 /// What `--json` prints for each play. Fields are added, never renamed or removed.
 #[derive(Serialize)]
-struct PlayView<'a> {
+struct Shown<'a> {
     name: &'a PlayName,
     title: &'a Line,
     window_hours: u32,
     sources: &'a [SourceName],
     pivots: &'a [PivotKind],
     /// With the steps that every incident has.
-    steps: Vec<Step>,
+    steps: &'a [Step],
 }
 
 pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
-    let app = global.open().await?;
-    let plays = &app.pipeline.plays;
-    let view = |play| view(play, plays.checklist(play));
+    let plays = global.place().await?.plays().await?;
     match &arguments.name {
-        Some(name) if global.json => out_json(&view(plays.get(name)?)),
-        Some(name) => out(&full(&view(plays.get(name)?))),
-        None if global.json => plays.iter().try_for_each(|play| out_json(&view(play))),
+        Some(name) if global.json => out_json(&json(find(&plays, name)?)),
+        Some(name) => out(&full(find(&plays, name)?)),
+        None if global.json => plays.iter().try_for_each(|play| out_json(&json(play))),
         None => {
             let rows: Vec<_> = plays.iter().map(row).collect();
             out(&format!("{}\nsee one with\n  exhibit plays NAME\n", table(["play", "window", "sources", "title"], &rows)))
@@ -49,19 +47,26 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     }
 }
 
-fn view(play: &Play, steps: Vec<Step>) -> PlayView<'_> {
-    let Play { name, title, sources, window_hours, pivots, .. } = play;
-    PlayView { name, title, window_hours: *window_hours, sources, pivots, steps }
+fn find<'p>(plays: &'p [PlayView], name: &PlayName) -> Result<&'p PlayView, UnknownPlay> {
+    plays.iter().find(|play| play.name == *name).ok_or_else(|| {
+        let known: Vec<PlayName> = plays.iter().map(|play| play.name.clone()).collect();
+        UnknownPlay::among(name, known)
+    })
 }
 
-fn row(play: &Play) -> [String; 4] {
-    let here = play.sources.iter().filter(|source| sources::find(source.as_str()).is_some()).count();
+fn json(play: &PlayView) -> Shown<'_> {
+    let PlayView { name, title, window_hours, sources, pivots, steps, .. } = play;
+    Shown { name, title, window_hours: *window_hours, sources, pivots, steps }
+}
+
+fn row(play: &PlayView) -> [String; 4] {
+    let here = play.sources.len() - play.absent.len();
     let window = span(u64::from(play.window_hours) * 3600);
     [play.name.to_string(), window, format!("{here} of {}", play.sources.len()), safe(play.title.as_str())]
 }
 
-fn full(play: &PlayView<'_>) -> String {
-    let (here, absent): (Vec<_>, Vec<_>) = play.sources.iter().partition(|name| sources::find(name.as_str()).is_some());
+fn full(play: &PlayView) -> String {
+    let here = play.sources.iter().filter(|name| !play.absent.contains(name)).collect();
     let names = |names: Vec<&SourceName>| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let pivots: Vec<_> = play.pivots.iter().map(ToString::to_string).collect();
     let mut text = format!("{}: {}\n\n", play.name, safe(play.title.as_str()));
@@ -69,7 +74,7 @@ fn full(play: &PlayView<'_>) -> String {
     for (what, value) in [
         ("looks back", window),
         ("captures", names(here)),
-        ("not in this version", names(absent)),
+        ("not in this version", names(play.absent.iter().collect())),
         ("helped by --pivot", pivots.join(", ")),
     ] {
         if !value.is_empty() {

@@ -43,7 +43,7 @@ pub(super) struct Arguments {
 pub(super) async fn run(global: &Global, arguments: &Arguments, telemetry: &Telemetry) -> Result<()> {
     let drain = told_to_stop().context("cannot wait for signals")?;
     // Captures are not told to stop: what they have is kept, and whoever comes next goes on behind it.
-    let app = global.open().await?;
+    let app = global.only_local("`exhibit serve` serves a store of this machine").await?;
     let mut config = app.config.serve.clone();
     config.listen = arguments.listen.unwrap_or(config.listen);
     match Destination::find(&app.config.telemetry, |name| std::env::var(name).ok()) {

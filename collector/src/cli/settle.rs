@@ -1,9 +1,9 @@
 //! `exhibit settle`: what is due, where no daemon runs.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 
-use super::capture::finish;
+use super::place::Place as _;
 use super::times::seconds;
 use super::{Global, interrupt, out, out_json};
 
@@ -12,11 +12,18 @@ use super::{Global, interrupt, out, out_json};
 pub(super) struct Arguments {}
 
 pub(super) async fn run(global: &Global, _: &Arguments) -> Result<()> {
-    let app = global.open_until(interrupt::token()?).await?;
+    if let Some(server) = global.remote()? {
+        bail!(
+            "{} does what is due by itself: `exhibit status INCIDENT` says when, `exhibit watch` looks on; to settle a store of this machine, name it with --store",
+            server.client.server()
+        )
+    }
+    let local = global.local(interrupt::token()?).await?;
+    let app = &local.app;
     let mut sealed = Vec::new();
     for id in app.pipeline.parts.ledger.incidents().await? {
         let before = app.pipeline.parts.ledger.bundles(&id).await?.len();
-        finish(&app, &id, global.quiet).await?;
+        local.finish(&id, global.quiet).await?;
         sealed.extend(app.pipeline.parts.ledger.bundles(&id).await?.into_iter().skip(before));
     }
     let next = app.pipeline.next_due().await?;

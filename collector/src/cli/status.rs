@@ -7,15 +7,16 @@ use evidence_format::safe::safe;
 use evidence_format::time::Timestamp;
 use serde::Serialize;
 
+use super::place::Place;
 use super::table::table;
 use super::times::{seconds, shortened};
 use super::{Global, known, out, out_json};
-use crate::app::App;
 use crate::clock;
+use crate::http::answers::{Full, Listed, Pass};
+use crate::incident::Standing;
 use crate::incident::view::View;
-use crate::incident::{Change, Entry, Incident, Standing};
 use crate::pipeline::ATTACHED;
-use crate::store::ledger::{PassRow, PassState};
+use crate::store::ledger::PassState;
 
 /// Shows what is known of an incident and its evidence, or lists all incidents
 #[derive(Args)]
@@ -29,38 +30,37 @@ pub(super) struct Arguments {
 struct PassView<'a> {
     source: &'a str,
     pass: u32,
-    kind: &'static str,
-    state: &'static str,
+    kind: &'a str,
+    state: &'a str,
     due_at: Timestamp,
 }
 
 pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
-    let app = global.open().await?;
-    let Some(id) = &arguments.incident else { return list(global, &app).await };
-    known(&app, id).await?;
-    let view = View::of(&app.pipeline.incident(id).await?, clock::now());
-    let passes = app.pipeline.parts.ledger.passes(id).await?;
+    let place = global.place().await?;
+    let Some(id) = &arguments.incident else { return list(global, &*place).await };
+    known(&*place, id).await?;
+    let Full { view, passes, .. } = place.incident(id).await?;
     if global.json {
         let passes: Vec<_> = passes.iter().map(pass_view).collect();
         let mut json = serde_json::to_value(&view)?;
         json["passes"] = serde_json::to_value(&passes)?;
         return out_json(&json);
     }
-    out(&format!("{}{}{}", full(&view), passes_table(&passes, &app.pipeline.entries(id).await?), more(id)))
+    out(&format!("{}{}{}", full(&view), passes_table(&passes, place.due()), more(id)))
 }
 
-async fn list(global: &Global, app: &App) -> Result<()> {
-    let mut incidents = Vec::new();
-    for id in app.pipeline.parts.ledger.incidents().await? {
-        incidents.push(app.pipeline.incident(&id).await?);
-    }
+async fn list(global: &Global, place: &dyn Place) -> Result<()> {
+    let incidents = place.incidents().await?;
     if global.json {
-        return incidents.iter().try_for_each(|incident| out_json(&View::of(incident, clock::now())));
+        for incident in &incidents {
+            out_json(&place.incident(&incident.id).await?.view)?;
+        }
+        return Ok(());
     }
     if incidents.is_empty() {
         return out("no incident has been declared\n");
     }
-    let row = |incident: &Incident| {
+    let row = |incident: &Listed| {
         [
             incident.id.to_string(),
             incident.severity.to_string(),
@@ -75,58 +75,29 @@ async fn list(global: &Global, app: &App) -> Result<()> {
     out(&table(["incident", "severity", "status", "declared", "bundles", "gaps", "name"], &rows))
 }
 
-fn pass_view(row: &PassRow) -> PassView<'_> {
-    PassView {
-        source: &row.pass.key.source,
-        pass: row.pass.key.pass,
-        kind: row.pass.kind.as_str(),
-        state: row.state.as_str(),
-        due_at: row.pass.due_at,
-    }
+fn pass_view(pass: &Pass) -> PassView<'_> {
+    let Pass { source, pass, kind, state, due_at, .. } = pass;
+    PassView { source, pass: *pass, kind, state, due_at: *due_at }
 }
 
 /// Captures, and what of attachments did not come to be.
-fn passes_table(passes: &[PassRow], entries: &[Entry]) -> String {
-    let is_shown = |row: &&PassRow| row.pass.key.source != ATTACHED || row.state != PassState::Sealed;
-    let row = |row: &PassRow| {
-        let due = match row.state {
-            PassState::Waiting if row.pass.due_at <= clock::now() => "now: run `exhibit settle`".to_owned(),
-            PassState::Waiting => seconds(row.pass.due_at).to_string(),
-            PassState::Failed => shortened(&reason(row, entries)),
-            PassState::Capturing | PassState::Sealed => String::new(),
+fn passes_table(passes: &[Pass], due_now: &str) -> String {
+    let is = |pass: &Pass, state: PassState| pass.state == state.as_str();
+    let is_shown = |pass: &&Pass| pass.source != ATTACHED || !is(pass, PassState::Sealed);
+    let row = |pass: &Pass| {
+        let due = match &pass.why {
+            Some(why) => shortened(why),
+            None if !is(pass, PassState::Waiting) => String::new(),
+            None if pass.due_at <= clock::now() => due_now.to_owned(),
+            None => seconds(pass.due_at).to_string(),
         };
-        [
-            safe(&row.pass.key.source),
-            row.pass.key.pass.to_string(),
-            row.pass.kind.as_str().to_owned(),
-            row.state.as_str().to_owned(),
-            due,
-        ]
+        [safe(&pass.source), pass.pass.to_string(), safe(&pass.kind), safe(&pass.state), safe(&due)]
     };
     let rows: Vec<_> = passes.iter().filter(is_shown).map(row).collect();
     if rows.is_empty() {
         return String::new();
     }
     "\n".to_owned() + &table(["source", "pass", "kind", "state", "due, or why not"], &rows)
-}
-
-/// Why there is no bundle of a pass.
-fn reason(row: &PassRow, entries: &[Entry]) -> String {
-    let key = &row.pass.key;
-    if key.source == ATTACHED {
-        return "cut off: attach it again".to_owned();
-    }
-    let said = entries.iter().rev().find_map(|entry| match &entry.change {
-        Change::CaptureFailed { source, pass, error } if source.as_str() == key.source && *pass == u64::from(key.pass) => {
-            Some(error.to_string())
-        }
-        _ => None,
-    });
-    let is_stopped = entries.iter().any(|entry| matches!(entry.change, Change::CaptureStopped {}));
-    if said.is_none() && is_stopped {
-        return "stopped".to_owned();
-    }
-    said.unwrap_or_else(|| "nothing to ask: `exhibit sources check` says why".to_owned())
 }
 
 fn more(id: &IncidentId) -> String {

@@ -8,7 +8,7 @@ use evidence_format::time::Timestamp;
 
 use super::times::{milliseconds, moment, shortened};
 use super::{Global, incident_or_only, out, out_json};
-use crate::timeline::{Filter, Read, Row};
+use crate::timeline::{Filter, Row};
 
 /// Shows an incident's timeline: its journal, and every event that its evidence tells of
 #[derive(Args)]
@@ -33,24 +33,17 @@ pub(super) struct Arguments {
     contains: Option<String>,
 }
 
-pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
-    let app = global.open().await?;
-    let incident = incident_or_only(&app, arguments.incident.as_ref()).await?;
-    let entries = app.pipeline.entries(&incident).await?;
-    let filter = Filter {
-        from: arguments.from,
-        until: arguments.until,
-        kinds: arguments.kind.clone(),
-        contains: arguments.contains.clone(),
-    };
-    let mut read = Read::new(&app.pipeline.parts.ledger, &incident, entries, filter);
-    while let Some(row) = read.next().await? {
-        if global.json { out_json(&row)? } else { out(&line(&row))? }
-    }
-    Ok(())
+pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
+    let place = global.place().await?;
+    let Arguments { incident, from, until, kind, contains } = arguments;
+    let incident = incident_or_only(&*place, incident.as_ref()).await?;
+    let filter = Filter { from, until, kinds: kind, contains };
+    let json = global.json;
+    place.timeline(&incident, filter, &mut |row| if json { out_json(&row) } else { out(&line(&row)) }).await
 }
 
-fn line(row: &Row) -> String {
+/// A line for people.
+pub(super) fn line(row: &Row) -> String {
     let own = row.by.is_some(); // what evidence says is shown as it is
     let summary = if own { shortened(&row.summary) } else { row.summary.clone() };
     let by = row.by.as_ref().map(|by| format!("  [{}]", safe(by))).unwrap_or_default();

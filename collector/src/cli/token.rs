@@ -7,15 +7,15 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
-use evidence_format::time::Timestamp;
-use serde::Serialize;
 
+use super::place::TokenWanted;
 use super::table::table;
 use super::times::seconds;
 use super::{Global, known, out, out_json};
 use crate::clock;
-use crate::http::token::{self, Label, Wanted};
-use crate::store::ledger::{TokenId, TokenRole, TokenRow};
+use crate::http::answers::{Created, Token};
+use crate::http::token::Label;
+use crate::store::ledger::{TokenId, TokenRole};
 
 /// Makes, lists and revokes tokens for the API of `exhibit serve`
 #[derive(Args)]
@@ -70,18 +70,6 @@ struct RevokeArguments {
     id: TokenId,
 }
 
-/// What `--json` prints for each token. Fields are added, never renamed or removed.
-#[derive(Serialize)]
-struct Listed<'a> {
-    id: &'a TokenId,
-    role: TokenRole,
-    label: &'a str,
-    incident: Option<&'a IncidentId>,
-    created: Timestamp,
-    expires: Timestamp,
-    revoked: Option<Timestamp>,
-}
-
 pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
     match arguments.command {
         TokenCommand::Create(arguments) => create(global, arguments).await,
@@ -91,65 +79,50 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
 }
 
 async fn create(global: &Global, arguments: CreateArguments) -> Result<()> {
-    let app = global.open().await?;
+    let place = global.place().await?;
     let CreateArguments { role, incident, expires: valid, label } = arguments;
     if let Some(incident) = &incident {
-        known(&app, incident).await?;
+        known(&*place, incident).await?;
     }
-    let label = label.unwrap_or_else(|| Label::escaped(global.by().as_str()));
-    let (row, secret) = token::issue(&app.pipeline.parts.ledger, Wanted { role, label, incident, valid }).await?;
+    let label = label.unwrap_or_else(|| Label::escaped(place.by().as_str()));
+    let created = place.issue(TokenWanted { role, label, incident, valid }).await?;
     if global.json {
-        let mut json = serde_json::to_value(listed(&row))?;
-        json["token"] = secret.text().into();
-        return out_json(&json);
+        return out_json(&created);
     }
-    let (id, until) = (&row.id, seconds(row.expires_at));
+    let Created { token, row: Token { id, label, expires, .. } } = created;
+    let until = seconds(expires);
     out(&format!(
-        "{}\n\nid       {id}\nrole     {role}\nlabel    {}\nexpires  {until}\n\nit is not shown again; revoke it with\n  exhibit token revoke {id}\n",
-        secret.text(),
-        safe(&row.label)
+        "{token}\n\nid       {id}\nrole     {role}\nlabel    {}\nexpires  {until}\n\nit is not shown again; revoke it with\n  exhibit token revoke {id}\n",
+        safe(&label)
     ))
 }
 
 async fn list(global: &Global) -> Result<()> {
-    let app = global.open().await?;
-    let rows = app.pipeline.parts.ledger.tokens().await?;
+    let tokens = global.place().await?.tokens().await?;
     if global.json {
-        return rows.iter().try_for_each(|row| out_json(&listed(row)));
+        return tokens.iter().try_for_each(out_json);
     }
-    if rows.is_empty() {
+    if tokens.is_empty() {
         return out("there is no token: make one with `exhibit token create`\n");
     }
-    let row = |row: &TokenRow| {
-        let state = match row.revoked_at {
-            Some(at) => format!("revoked at {}", seconds(at)),
-            None if row.is_good(clock::now()) => format!("good until {}", seconds(row.expires_at)),
-            None => format!("expired at {}", seconds(row.expires_at)),
+    let row = |token: &Token| {
+        let Token { id, role, label, incident, created, expires, revoked } = token;
+        let state = match revoked {
+            Some(at) => format!("revoked at {}", seconds(*at)),
+            None if clock::now() < *expires => format!("good until {}", seconds(*expires)),
+            None => format!("expired at {}", seconds(*expires)),
         };
-        let incident = row.incident.as_ref().map_or("all".to_owned(), ToString::to_string);
-        [row.id.to_string(), row.role.to_string(), incident, seconds(row.created_at).to_string(), state, safe(&row.label)]
+        let incident = incident.as_ref().map_or("all".to_owned(), ToString::to_string);
+        [id.to_string(), role.to_string(), incident, seconds(*created).to_string(), state, safe(label)]
     };
-    let rows: Vec<_> = rows.iter().map(row).collect();
+    let rows: Vec<_> = tokens.iter().map(row).collect();
     out(&table(["id", "role", "incident", "made", "state", "label"], &rows))
 }
 
 async fn revoke(global: &Global, arguments: &RevokeArguments) -> Result<()> {
-    let app = global.open().await?;
-    let revoked = app.pipeline.parts.ledger.revoke_token(&arguments.id, clock::now()).await?;
+    let revoked = global.place().await?.revoke(&arguments.id).await?;
     if global.json {
         return out_json(&serde_json::json!({"id": arguments.id, "revoked": revoked}));
     }
     out(&format!("{} is worth nothing since {}\n", arguments.id, seconds(revoked)))
-}
-
-fn listed(row: &TokenRow) -> Listed<'_> {
-    Listed {
-        id: &row.id,
-        role: row.role,
-        label: &row.label,
-        incident: row.incident.as_ref(),
-        created: row.created_at,
-        expires: row.expires_at,
-        revoked: row.revoked_at,
-    }
 }

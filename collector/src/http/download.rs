@@ -13,6 +13,7 @@ use super::Api;
 use super::auth::Caller;
 use super::error::{Code, Problem};
 use super::evidence::disposition;
+use super::plays::PEM;
 use super::query::Query;
 use crate::incident::{Change, Line};
 use crate::store::ledger::BundleRow;
@@ -24,6 +25,13 @@ enum Wanted {
     Part(Range<u64>),
     /// None of it is there.
     Nothing,
+}
+
+/// `GET /v1/bundles/{id}/key`.
+pub(super) async fn key(State(api): State<Api>, Extension(row): Extension<BundleRow>, query: Query) -> Result<Response, Problem> {
+    query.done()?;
+    let key = api.pipeline().public_key(&row).await?;
+    Ok(([(header::CONTENT_TYPE, PEM)], key.to_pem()).into_response())
 }
 
 /// `GET` and `HEAD /v1/bundles/{id}`.

@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use tracing::error;
 
-use crate::incident::{ParseNameError, Refusal, TextError};
+use crate::incident::{ParseNameError, Refusal, TextError, UnknownPlay};
 use crate::pipeline::{AttachError, DeclareError, PipelineError};
 use crate::seal::SealError;
 use crate::sources::recorder::chain;
@@ -254,6 +254,12 @@ impl From<AttachError> for Problem {
             AttachError::Store(error) => error.into(),
             error => Self::internal(&error),
         }
+    }
+}
+
+impl From<UnknownPlay> for Problem {
+    fn from(error: UnknownPlay) -> Self {
+        Self::new(Code::Invalid, error.to_string())
     }
 }
 

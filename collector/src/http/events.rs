@@ -11,17 +11,21 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
+use evidence_format::id::IncidentId;
 use futures::stream;
 use http::HeaderMap;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::Api;
 use super::error::{Code, Problem};
 use super::query::Query;
 use crate::incident::Incident;
-use crate::pipeline::Watched;
+use crate::pipeline::{ATTACHED, Pipeline, PipelineError, Watched};
+use crate::sources::recorder::chain;
+use crate::store::ledger::{PassKey, PassState};
 use crate::timeline::Row;
 
 /// Between two looks: people see it as at once.
@@ -30,25 +34,41 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const ALIVE_EVERY: Duration = Duration::from_secs(15);
 
 /// How far a capture is.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Progress {
-    source: String,
-    pass: u32,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    /// Its name for people.
+    pub(crate) source: String,
+    pub(crate) pass: u32,
     /// Pages, or probes.
-    pages: u64,
+    pub(crate) pages: u64,
     /// Bytes before compression.
-    bytes: u64,
+    pub(crate) bytes: u64,
+}
+
+/// What happens to an incident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Happened {
+    /// An entry of the journal, and its number.
+    Entry { seq: u64, row: Box<Row> },
+    /// What runs now, all of it.
+    Progress(Vec<Progress>),
+}
+
+/// Looks at an incident for what is new. Captures of its own process count as they go, those of others by what they have kept.
+pub(crate) struct Watching {
+    pipeline: Pipeline,
+    incident: IncidentId,
+    /// Entries told.
+    seq: u64,
+    progress: Vec<Progress>,
 }
 
 /// What is going to be told to one client.
 struct Following {
-    api: Api,
-    incident: Incident,
-    /// Entries told.
-    seq: u64,
-    progress: Vec<Progress>,
+    watching: Watching,
     waiting: VecDeque<Event>,
     look: Interval,
+    drain: CancellationToken,
 }
 
 /// `GET /v1/incidents/{id}/events`.
@@ -62,7 +82,8 @@ pub(super) async fn follow(
     let seq = last_seen(&headers)?;
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let following = Following { api, incident, seq, progress: Vec::new(), waiting: VecDeque::new(), look };
+    let watching = Watching::new(api.pipeline().clone(), incident.id, seq);
+    let following = Following { watching, waiting: VecDeque::new(), look, drain: api.drain().clone() };
     let events = stream::unfold(following, |mut following| async move {
         let event = following.next().await?;
         Some((Ok::<_, Infallible>(event), following))
@@ -84,31 +105,69 @@ impl Following {
             if let Some(event) = self.waiting.pop_front() {
                 return Some(event);
             }
-            let drain = self.api.drain().clone();
             tokio::select! {
-                () = drain.cancelled() => return None,
-                _ = self.look.tick() => self.look_again().await.ok()?,
+                () = self.drain.cancelled() => return None,
+                _ = self.look.tick() => match self.watching.look().await {
+                    Ok(happened) => self.waiting.extend(happened.iter().map(event)),
+                    Err(error) => {
+                        warn!(error = %chain(&error), "a stream of events ends, as the journal cannot be read");
+                        return None;
+                    }
+                },
             }
         }
     }
+}
 
-    async fn look_again(&mut self) -> Result<(), Problem> {
-        let entries = self.api.pipeline().entries_after(&self.incident.id, self.seq).await.map_err(|error| {
-            warn!("a stream of events ends, as the journal cannot be read");
-            Problem::from(error)
-        })?;
-        for entry in entries {
+impl Watching {
+    /// Looks at `incident` for what is behind its entry `seq`; 0 is all.
+    pub(crate) fn new(pipeline: Pipeline, incident: IncidentId, seq: u64) -> Self {
+        Self { pipeline, incident, seq, progress: Vec::new() }
+    }
+
+    /// What is new.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(crate) async fn look(&mut self) -> Result<Vec<Happened>, PipelineError> {
+        let mut happened = Vec::new();
+        for entry in self.pipeline.entries_after(&self.incident, self.seq).await? {
             self.seq = entry.seq;
-            let event = Event::default().event("entry").id(entry.seq.to_string());
-            self.waiting.push_back(event.data(json(&Row::of_entry(entry))));
+            happened.push(Happened::Entry { seq: entry.seq, row: Box::new(Row::of_entry(entry)) });
         }
-        let watched = self.api.pipeline().meters.watch().into_iter().filter(|watched| watched.pass.incident == self.incident.id);
-        let progress: Vec<_> = watched.map(progress).collect();
+        let progress = self.progress().await?;
         if progress != self.progress {
-            self.waiting.push_back(Event::default().event("progress").data(json(&progress)));
-            self.progress = progress;
+            self.progress.clone_from(&progress);
+            happened.push(Happened::Progress(progress));
         }
-        Ok(())
+        Ok(happened)
+    }
+
+    /// How far all captures are that run now.
+    async fn progress(&self) -> Result<Vec<Progress>, PipelineError> {
+        let watched = self.pipeline.meters.watch().into_iter().filter(|watched| watched.pass.incident == self.incident);
+        let mut all: Vec<Progress> = watched.map(progress).collect();
+        let mut others = self.pipeline.parts.ledger.passes(&self.incident).await?;
+        others.retain(|row| row.state == PassState::Capturing && row.pass.key.source != ATTACHED);
+        others.retain(|row| !all.iter().any(|own| own.source == row.pass.key.source && own.pass == row.pass.key.pass));
+        if others.is_empty() {
+            return Ok(all);
+        }
+        let fetched = self.pipeline.parts.ledger.fetched(&self.incident).await?;
+        all.extend(others.into_iter().map(|row| {
+            let PassKey { source, pass, .. } = row.pass.key;
+            let kept = fetched.iter().find(|kept| kept.source == source && kept.pass == pass);
+            let (pages, bytes) = kept.map_or((0, 0), |kept| (kept.pages, kept.bytes));
+            Progress { source, pass, pages, bytes }
+        }));
+        Ok(all)
+    }
+}
+
+fn event(happened: &Happened) -> Event {
+    match happened {
+        Happened::Entry { seq, row } => Event::default().event("entry").id(seq.to_string()).data(json(row)),
+        Happened::Progress(progress) => Event::default().event("progress").data(json(progress)),
     }
 }
 

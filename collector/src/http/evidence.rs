@@ -1,5 +1,6 @@
 //! Evidence: planned, captured once more, stopped, attached, listed.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use utoipa::ToSchema;
@@ -27,8 +28,8 @@ use super::incidents::Capture;
 use super::query::Query;
 use super::shapes::CoverageShape;
 use super::shapes::texts::{DigestText, IncidentIdText, LineText, Time};
-use crate::incident::{Incident, Line};
-use crate::pipeline::{Attached, Attaching, Content};
+use crate::incident::{Change, Incident, Line};
+use crate::pipeline::{Attached, Attaching, Content, Pipeline, PipelineError};
 use crate::plan::Plan;
 use crate::seal::Summary;
 use crate::sources::context::Meter;
@@ -38,34 +39,37 @@ use crate::store::ledger::BundleRow;
 const PIECES_WAITING_MAX: usize = 16;
 
 /// A bundle. Members are added, never renamed or removed.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = Bundle)]
-pub(super) struct Listed {
+pub(crate) struct Listed {
     /// `sha256:` and 64 hex digits.
     #[schema(value_type = DigestText)]
-    id: Digest,
+    pub(crate) id: Digest,
     #[schema(value_type = IncidentIdText)]
-    incident: IncidentId,
+    pub(crate) incident: IncidentId,
     /// The source, or `attached`.
-    source: String,
-    pass: u32,
+    pub(crate) source: String,
+    pub(crate) pass: u32,
+    /// What an attachment is called; absent where it is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
     #[schema(value_type = Time)]
-    sealed_at: Timestamp,
+    pub(crate) sealed_at: Timestamp,
     /// Bytes of its tar.
-    size: u64,
+    pub(crate) size: u64,
     #[schema(value_type = CoverageShape)]
-    coverage: Summary,
+    pub(crate) coverage: Summary,
     /// The bundle of the same pass that was sealed before, where two collectors had the pass: its evidence is counted there.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    doubles: Option<Digest>,
+    pub(crate) doubles: Option<Digest>,
 }
 
 /// The bundles of an incident, in the order in which they were sealed.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Bundles)]
-pub(super) struct List {
-    bundles: Vec<Listed>,
+pub(crate) struct List {
+    pub(crate) bundles: Vec<Listed>,
 }
 
 /// The answer to a wish to capture, or to stop.
@@ -76,21 +80,21 @@ pub(super) struct Accepted {
 }
 
 /// What was attached.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Attached)]
-pub(super) struct Receipt {
+pub(crate) struct Receipt {
     #[schema(value_type = IncidentIdText)]
-    incident: IncidentId,
+    pub(crate) incident: IncidentId,
     /// The bundle.
     #[schema(value_type = DigestText)]
-    id: Digest,
+    pub(crate) id: Digest,
     #[schema(value_type = LineText)]
-    name: Line,
+    pub(crate) name: Line,
     /// As received.
-    bytes: u64,
+    pub(crate) bytes: u64,
     /// Of those bytes.
     #[schema(value_type = DigestText)]
-    sha256: Digest,
+    pub(crate) sha256: Digest,
 }
 
 /// `GET /v1/incidents/{id}/plan`.
@@ -99,18 +103,23 @@ pub(super) async fn plan(
     Extension(incident): Extension<Incident>,
     mut query: Query,
 ) -> Result<Json<Plan>, Problem> {
-    let capture = Capture {
+    let capture = asked(&mut query)?;
+    query.done()?;
+    let ask = capture.ask(&api)?;
+    let Incident { id, play, pivots, .. } = incident;
+    Ok(Json(api.pipeline().preview(Some(&id), &play, pivots, ask).await?))
+}
+
+/// What is to be captured, of the parameters that say so.
+pub(super) fn asked(query: &mut Query) -> Result<Capture, Problem> {
+    Ok(Capture {
         from: query.one("from")?,
         until: query.one("until")?,
         sources: query.many("source")?,
         accounts: query.many("account")?,
         regions: query.many("region")?,
         deadline_seconds: query.one("deadlineSeconds")?,
-    };
-    query.done()?;
-    let ask = capture.ask(&api)?;
-    let Incident { id, play, pivots, .. } = incident;
-    Ok(Json(api.pipeline().preview(Some(&id), &play, pivots, ask).await?))
+    })
 }
 
 /// `POST /v1/incidents/{id}/captures`.
@@ -142,14 +151,36 @@ pub(super) async fn bundles(
     query: Query,
 ) -> Result<Json<List>, Problem> {
     query.done()?;
-    let rows = api.ledger().bundles(&incident.id).await?;
-    Ok(Json(List { bundles: rows.into_iter().map(listed).collect() }))
+    Ok(Json(List { bundles: listed(api.pipeline(), &incident.id).await? }))
 }
 
-fn listed(row: BundleRow) -> Listed {
-    let coverage = Summary::read(&row.coverage);
-    let BundleRow { id, pass, sealed_at, bytes, doubles, .. } = row;
-    Listed { id, incident: pass.incident, source: pass.source, pass: pass.pass, sealed_at, size: bytes, coverage, doubles }
+/// The bundles of an incident, in the order in which they were sealed.
+///
+/// # Errors
+/// The store failed.
+pub(crate) async fn listed(pipeline: &Pipeline, id: &IncidentId) -> Result<Vec<Listed>, PipelineError> {
+    let (rows, entries) = (pipeline.parts.ledger.bundles(id).await?, pipeline.entries(id).await?);
+    let named = entries.iter().filter_map(|entry| match &entry.change {
+        Change::Attached { bundle, name, .. } => Some((*bundle, name.to_string())),
+        _ => None,
+    });
+    let mut names: BTreeMap<Digest, String> = named.collect();
+    let listed = |row: BundleRow| {
+        let (coverage, name) = (Summary::read(&row.coverage), names.remove(&row.id));
+        let BundleRow { id, pass, sealed_at, bytes, doubles, .. } = row;
+        Listed {
+            id,
+            incident: pass.incident,
+            source: pass.source,
+            pass: pass.pass,
+            name,
+            sealed_at,
+            size: bytes,
+            coverage,
+            doubles,
+        }
+    };
+    Ok(rows.into_iter().map(listed).collect())
 }
 
 /// `POST /v1/incidents/{id}/attachments`. Once its last byte is here it is sealed, whether or not the client stays.

@@ -18,11 +18,12 @@ use super::auth::Caller;
 use super::body::Json;
 use super::error::{Code, Problem};
 use super::loose;
+use super::passes::{Pass, passes};
 use super::query::Query;
 use super::routes::DECIDERS;
 use super::shapes::texts::{
-    AnswerText, DeadlineSeconds, IncidentIdText, LineText, NameText, PassListedText, PassStateText, PivotText, PlayText,
-    ProseText, SeverityText, SeverityWanted, SourceText, StatusText, Time,
+    AnswerText, DeadlineSeconds, IncidentIdText, LineText, NameText, PivotText, PlayText, ProseText, SeverityText,
+    SeverityWanted, SourceText, StatusText, Time,
 };
 use super::shapes::{AffectsShape, EvidenceCountShape, ReportShape, ReportWanted, RolesWanted, ViewShape, WishShape};
 use crate::clock;
@@ -31,8 +32,8 @@ use crate::incident::{
     Affects, Answer, CaptureAsk, Change, Declaration, EvidenceCount, Incident, Line, Name, Pivot, PlayName, Prose, Report, Role,
     Severity, SourceName, Status, Wish, brief,
 };
-use crate::pipeline::Declaring;
-use crate::store::ledger::{PassRow, TokenRole};
+use crate::pipeline::{Declaring, Pipeline, PipelineError};
+use crate::store::ledger::TokenRole;
 
 /// Incidents on one page, if nobody says, and at most.
 const PAGE: u32 = 50;
@@ -83,31 +84,31 @@ pub(super) struct Declare {
 }
 
 /// What is to be captured. What it leaves open, the play says.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Capture {
+pub(crate) struct Capture {
     /// From then …
     #[serde(default)]
     #[schema(value_type = Option<Time>)]
-    pub(super) from: Option<Timestamp>,
+    pub(crate) from: Option<Timestamp>,
     /// … to before then.
     #[serde(default)]
     #[schema(value_type = Option<Time>)]
-    pub(super) until: Option<Timestamp>,
+    pub(crate) until: Option<Timestamp>,
     /// These sources and no other.
     #[serde(default)]
     #[schema(value_type = Vec<SourceText>)]
-    pub(super) sources: Vec<SourceName>,
+    pub(crate) sources: Vec<SourceName>,
     /// These accounts and no other.
     #[serde(default)]
-    pub(super) accounts: Vec<String>,
+    pub(crate) accounts: Vec<String>,
     /// These regions and no other.
     #[serde(default)]
-    pub(super) regions: Vec<String>,
+    pub(crate) regions: Vec<String>,
     /// Seconds after which what is there is sealed, and the rest goes on into a supplement.
     #[serde(default)]
     #[schema(value_type = Option<DeadlineSeconds>)]
-    pub(super) deadline_seconds: Option<u64>,
+    pub(crate) deadline_seconds: Option<u64>,
 }
 
 /// What is to be changed. What is absent stays.
@@ -198,66 +199,69 @@ pub(super) struct Note {
 }
 
 /// An incident in a list.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = IncidentListed)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Listed {
+pub(crate) struct Listed {
     #[schema(value_type = IncidentIdText)]
-    id: IncidentId,
+    pub(crate) id: IncidentId,
     #[schema(value_type = NameText)]
-    name: Name,
+    pub(crate) name: Name,
     #[schema(value_type = SeverityText)]
-    severity: Severity,
+    pub(crate) severity: Severity,
     #[schema(value_type = StatusText)]
-    status: Status,
+    pub(crate) status: Status,
     #[schema(value_type = Time)]
-    declared_at: Timestamp,
+    pub(crate) declared_at: Timestamp,
     #[schema(value_type = NameText)]
-    declared_by: Name,
+    pub(crate) declared_by: Name,
     #[schema(value_type = PlayText)]
-    play: PlayName,
+    pub(crate) play: PlayName,
     #[schema(value_type = EvidenceCountShape)]
-    evidence: EvidenceCount,
+    pub(crate) evidence: EvidenceCount,
 }
 
 /// Some incidents.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = IncidentPage)]
-pub(super) struct Page {
-    incidents: Vec<Listed>,
+pub(crate) struct Page {
+    pub(crate) incidents: Vec<Listed>,
     /// What to give as `cursor` for the next page; absent behind the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<IncidentIdText>)]
-    next: Option<IncidentId>,
+    pub(crate) next: Option<IncidentId>,
 }
 
 /// The answer to a declaration.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Declared {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Declared {
     #[schema(value_type = IncidentIdText)]
-    id: IncidentId,
+    pub(crate) id: IncidentId,
     /// False if the same declaration was made before.
-    new: bool,
+    pub(crate) new: bool,
 }
 
 /// All that is known of an incident.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Incident)]
-pub(super) struct Full {
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Full {
     #[schema(value_type = IncidentIdText)]
-    id: IncidentId,
+    pub(crate) id: IncidentId,
     #[serde(flatten)]
     #[schema(value_type = ViewShape)]
-    view: View,
-    passes: Vec<Pass>,
+    pub(crate) view: View,
+    pub(crate) passes: Vec<Pass>,
+    /// True while a capture of it runs, or is due.
+    pub(crate) under_way: bool,
 }
 
 /// What whoever has declared an incident sees of it, and nothing else.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Glance {
+pub(crate) struct Glance {
     #[schema(value_type = IncidentIdText)]
-    id: IncidentId,
+    pub(crate) id: IncidentId,
     #[schema(value_type = SeverityText)]
     severity: Severity,
     #[schema(value_type = StatusText)]
@@ -265,39 +269,32 @@ pub(super) struct Glance {
     #[schema(value_type = Time)]
     declared_at: Timestamp,
     #[schema(value_type = EvidenceCountShape)]
-    evidence: EvidenceCount,
+    pub(crate) evidence: EvidenceCount,
     passes: Vec<Pass>,
-}
-
-/// A capture of one source.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Pass {
-    #[schema(value_type = SourceText)]
-    source: String,
-    pass: u32,
-    #[schema(value_type = PassListedText)]
-    kind: &'static str,
-    #[schema(value_type = PassStateText)]
-    state: &'static str,
-    #[schema(value_type = Time)]
-    due_at: Timestamp,
+    /// True while a capture of it runs, or is due.
+    pub(crate) under_way: bool,
 }
 
 /// What was changed, and what is so now.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Changed {
-    changes: Vec<ChangeView>,
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Changed {
+    pub(crate) changes: Vec<ChangeView>,
     #[schema(value_type = ViewShape)]
     incident: View,
 }
 
 /// A change.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = Change)]
-pub(super) struct ChangeView {
-    kind: &'static str,
-    summary: String,
+pub(crate) struct ChangeView {
+    pub(crate) kind: String,
+    pub(crate) summary: String,
+}
+
+impl ChangeView {
+    pub(crate) fn of(change: &Change) -> Self {
+        Self { kind: change.kind().to_owned(), summary: change.summary() }
+    }
 }
 
 fn everything() -> Option<Capture> {
@@ -307,13 +304,18 @@ fn everything() -> Option<Capture> {
 impl Capture {
     /// What the pipeline is asked.
     pub(super) fn ask(self, api: &Api) -> Result<CaptureAsk, Problem> {
+        self.ask_within(api.pipeline().capture.deadline_seconds)
+    }
+
+    /// The same, where `deadline_seconds` are those of who does not say.
+    pub(crate) fn ask_within(self, deadline_seconds: u64) -> Result<CaptureAsk, Problem> {
         let window = match (self.from, self.until) {
             (None, None) => None,
             (Some(from), Some(until)) if from < until => Some(Window { from, until }),
             (Some(_), Some(_)) => return Err(Problem::new(Code::Invalid, "a window's `from` is before its `until`")),
             _ => return Err(Problem::new(Code::Invalid, "a window has both `from` and `until`")),
         };
-        let deadline_seconds = self.deadline_seconds.unwrap_or(api.pipeline().capture.deadline_seconds);
+        let deadline_seconds = self.deadline_seconds.unwrap_or(deadline_seconds);
         if deadline_seconds > JSON_INTEGER_MAX {
             return Err(Problem::new(
                 Code::Invalid,
@@ -406,7 +408,8 @@ pub(super) async fn list(
     Ok(Json(Page { incidents, next }))
 }
 
-fn listed(incident: Incident) -> Listed {
+/// An incident as lists have it.
+pub(crate) fn listed(incident: Incident) -> Listed {
     let Incident { id, name, severity, status, declared_at, declared_by, play, evidence, .. } = incident;
     Listed { id, name, severity, status, declared_at, declared_by, play, evidence }
 }
@@ -417,19 +420,22 @@ pub(super) async fn read(
     Extension(caller): Extension<Caller>,
     Extension(incident): Extension<Incident>,
 ) -> Result<Response, Problem> {
-    let rows = api.ledger().passes(&incident.id).await?;
-    let passes = rows.into_iter().map(pass).collect();
-    let id = incident.id.clone();
+    let Full { id, view, mut passes, under_way } = full(api.pipeline(), &incident).await?;
     if caller.role == TokenRole::Automation {
-        let Incident { severity, status, declared_at, evidence, .. } = incident;
-        return Ok(Json(Glance { id, severity, status, declared_at, evidence, passes }).into_response());
+        passes.iter_mut().for_each(|pass| pass.why = None); // it may quote a source
+        let View { severity, status, declared_at, evidence, .. } = view;
+        return Ok(Json(Glance { id, severity, status, declared_at, evidence, passes, under_way }).into_response());
     }
-    Ok(Json(Full { id, view: View::of(&incident, clock::now()), passes }).into_response())
+    Ok(Json(Full { id, view, passes, under_way }).into_response())
 }
 
-fn pass(row: PassRow) -> Pass {
-    let (kind, state) = (row.pass.kind.as_str(), row.state.as_str());
-    Pass { source: row.pass.key.source, pass: row.pass.key.pass, kind, state, due_at: row.pass.due_at }
+/// All that is known of an incident.
+///
+/// # Errors
+/// The store failed.
+pub(crate) async fn full(pipeline: &Pipeline, incident: &Incident) -> Result<Full, PipelineError> {
+    let (id, view) = (incident.id.clone(), View::of(incident, clock::now()));
+    Ok(Full { view, passes: passes(pipeline, &id).await?, under_way: pipeline.is_under_way(&id).await?, id })
 }
 
 /// `PATCH /v1/incidents/{id}`.
@@ -455,8 +461,7 @@ pub(super) async fn grant(api: &Api, caller: &Caller, id: &IncidentId, wishes: &
     }
     let changes = api.pipeline().grant(id, &caller.name, wishes).await?;
     let incident = View::of(&api.pipeline().incident(id).await?, clock::now());
-    let view = |change: &Change| ChangeView { kind: change.kind(), summary: change.summary() };
-    Ok(Json(Changed { changes: changes.iter().map(view).collect(), incident }))
+    Ok(Json(Changed { changes: changes.iter().map(ChangeView::of).collect(), incident }))
 }
 
 /// What a patch wishes for, in the order of its members.

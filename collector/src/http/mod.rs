@@ -22,10 +22,13 @@ mod metrics;
 mod observe;
 mod oidc;
 mod openapi;
+mod passes;
+mod plays;
 mod query;
 mod routes;
 mod server;
 mod shapes;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -42,6 +45,17 @@ use tokio_util::sync::CancellationToken;
 pub use error::{Code, Problem};
 pub use oidc::OidcError;
 pub use server::{Listener, ServeError};
+
+/// What answers hold: for the command line, which shows the same of a server as of a store of its own.
+pub(crate) mod answers {
+    pub(crate) use super::events::{Happened, Progress, Watching};
+    pub(crate) use super::evidence::{List as Bundles, Listed as Bundle, Receipt, listed as bundles};
+    pub(crate) use super::incidents::{Capture, ChangeView, Changed, Declared, Full, Listed, Page, full, listed};
+    pub(crate) use super::passes::Pass;
+    pub(crate) use super::plays::{List as Plays, PlayView, views as plays};
+    pub(crate) use super::sources::{List as Sources, SourceView, look};
+    pub(crate) use super::tokens::{Created, List as Tokens, Listed as Token, Who, listed as token};
+}
 
 use self::metrics::Metrics;
 use self::oidc::Oidc;

@@ -10,8 +10,13 @@ use utoipa::openapi::{RefOr, Schema};
 use super::error::{Code, Problem};
 use super::openapi::{Gives, Kind, Param, Takes, shape};
 use super::shapes::PlanShape;
-use super::shapes::texts::{IncidentIdText, LineText, SourceText, StatusText, Time, count, idempotency_key, text, word};
-use super::{Api, auth, checklist, download, events, evidence, health, hooks, incidents, metrics, openapi, timeline, tokens};
+use super::shapes::texts::{
+    IncidentIdText, LineText, PivotText, PlayText, SourceText, StatusText, Time, count, idempotency_key, text, word,
+};
+use super::{
+    Api, auth, checklist, download, events, evidence, health, hooks, incidents, metrics, openapi, plays, sources, timeline,
+    tokens,
+};
 use crate::store::ledger::TokenRole::{self, Admin, Auditor, Automation, Commander, Owner};
 
 /// Everybody with a token.
@@ -107,9 +112,18 @@ const CURSOR: &str = "Where the page begins: `next` of the one before";
 const LIMIT: Param = param("limit", ONE_COUNT, "How much is on a page; there is a most, and one at least");
 const ONE_TEXT: Kind = Kind::One(text);
 const ONE_COUNT: Kind = Kind::One(count);
+const ONE_PLAY: Kind = Kind::One(PlayText::schema);
 const ONE_TIME: Kind = Kind::One(Time::schema);
 const LOCATION: Param = param("Location", ONE_TEXT, "Where the incident is");
 const ETAG: Param = param("ETag", ONE_TEXT, "The bundle's id: it never changes");
+const CAPTURE: [Param; 6] = [
+    param("from", ONE_TIME, "What happened from then"),
+    param("until", ONE_TIME, "What happened before then"),
+    param("source", Kind::Many(SourceText::schema), "This source and no other; may be repeated"),
+    param("account", Kind::Many(text), "This account and no other; may be repeated"),
+    param("region", Kind::Many(text), "This region and no other; may be repeated"),
+    param("deadlineSeconds", ONE_COUNT, "Seconds after which what is there is sealed"),
+];
 const TEXT: &str = "text/plain; charset=utf-8";
 
 fn audience() -> RefOr<Schema> {
@@ -147,6 +161,36 @@ pub(super) static ROUTES: &[Route] = &[
         get(tokens::whoami)
     })
     .gives(&[(200, Gives::Json(shape::<tokens::Who>))]),
+    Route::new(Method::GET, "/v1/key", EVERYBODY, Reach::Itself, "The public half of the key that it signs with, as PEM", || {
+        get(plays::key)
+    })
+    .gives(&[(200, Gives::Bytes(plays::PEM))]),
+    Route::new(Method::GET, "/v1/plays", EVERYBODY, Reach::Itself, "How incidents are responded to", || get(plays::list))
+        .gives(&[(200, Gives::Json(shape::<plays::List>))]),
+    Route::new(
+        Method::GET,
+        "/v1/sources",
+        READERS,
+        Reach::All,
+        "Tries each source, read-only: whether it would work now, and what to grant if not",
+        || get(sources::check),
+    )
+    .query(&[param("play", ONE_PLAY, "Hold each source's retention against the window of this play")])
+    .gives(&[(200, Gives::Json(shape::<sources::List>))]),
+    Route::new(Method::GET, "/v1/plan", READERS, Reach::All, "What a capture would take, where there is no incident yet", || {
+        get(sources::plan)
+    })
+    .query(&[
+        param("play", ONE_PLAY, "How it is going to be responded to"),
+        param("pivot", Kind::Many(PivotText::schema), "What to look for in particular; may be repeated"),
+        CAPTURE[0],
+        CAPTURE[1],
+        CAPTURE[2],
+        CAPTURE[3],
+        CAPTURE[4],
+        CAPTURE[5],
+    ])
+    .gives(&[(200, Gives::Json(shape::<PlanShape>))]),
     Route::new(Method::GET, "/v1/incidents", READERS, Reach::Itself, "Incidents, the last declared first", || {
         get(incidents::list)
     })
@@ -229,14 +273,7 @@ pub(super) static ROUTES: &[Route] = &[
     Route::new(Method::GET, "/v1/incidents/{id}/plan", READERS, Reach::Incident, "What a capture would take", || {
         get(evidence::plan)
     })
-    .query(&[
-        param("from", ONE_TIME, "What happened from then"),
-        param("until", ONE_TIME, "What happened before then"),
-        param("source", Kind::Many(SourceText::schema), "This source and no other; may be repeated"),
-        param("account", Kind::Many(text), "This account and no other; may be repeated"),
-        param("region", Kind::Many(text), "This region and no other; may be repeated"),
-        param("deadlineSeconds", ONE_COUNT, "Seconds after which what is there is sealed"),
-    ])
+    .query(&CAPTURE)
     .gives(&[(200, Gives::Json(shape::<PlanShape>))]),
     Route::new(Method::POST, "/v1/incidents/{id}/captures", WRITERS, Reach::Incident, "Captures once more", || {
         post(evidence::capture)
@@ -304,6 +341,15 @@ pub(super) static ROUTES: &[Route] = &[
     ])
     .gives(&[(200, Gives::Bytes("application/x-tar")), (206, Gives::Bytes("application/x-tar")), (304, Gives::Nothing)])
     .tells(&[(200, ETAG), (206, ETAG), (304, ETAG), (206, param("Content-Range", ONE_TEXT, "Which bytes these are"))]),
+    Route::new(
+        Method::GET,
+        "/v1/bundles/{id}/key",
+        READERS,
+        Reach::Bundle,
+        "The public half of the key that a bundle is signed with, as PEM: each collector has its own",
+        || get(download::key),
+    )
+    .gives(&[(200, Gives::Bytes(plays::PEM))]),
     Route::new(Method::GET, "/v1/tokens", ADMINS, Reach::All, "All tokens, without their secrets", || get(tokens::list))
         .gives(&[(200, Gives::Json(shape::<tokens::List>))]),
     Route::new(Method::POST, "/v1/tokens", ADMINS, Reach::All, "Makes a token, and tells it this once", || post(tokens::create))

@@ -44,57 +44,57 @@ pub(super) struct Create {
 }
 
 /// A token that was made. The text is in no other answer.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = TokenMade)]
-pub(super) struct Created {
-    token: String,
+pub(crate) struct Created {
+    pub(crate) token: String,
     #[serde(flatten)]
-    row: Listed,
+    pub(crate) row: Listed,
 }
 
 /// A token, without its secret.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Token)]
-pub(super) struct Listed {
+pub(crate) struct Listed {
     #[schema(value_type = TokenIdText)]
-    id: TokenId,
+    pub(crate) id: TokenId,
     #[schema(value_type = RoleText)]
-    role: TokenRole,
-    label: String,
+    pub(crate) role: TokenRole,
+    pub(crate) label: String,
     #[schema(value_type = Option<IncidentIdText>)]
-    incident: Option<IncidentId>,
+    pub(crate) incident: Option<IncidentId>,
     #[schema(value_type = Time)]
-    created: Timestamp,
+    pub(crate) created: Timestamp,
     #[schema(value_type = Time)]
-    expires: Timestamp,
+    pub(crate) expires: Timestamp,
     #[schema(value_type = Option<Time>)]
-    revoked: Option<Timestamp>,
+    pub(crate) revoked: Option<Timestamp>,
 }
 
 /// All tokens.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Tokens)]
-pub(super) struct List {
-    tokens: Vec<Listed>,
+pub(crate) struct List {
+    pub(crate) tokens: Vec<Listed>,
 }
 
 /// Who asks.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Caller)]
-pub(super) struct Who {
+pub(crate) struct Who {
     /// As journals have it.
     #[schema(value_type = NameText)]
-    name: Name,
+    pub(crate) name: Name,
     /// The token's id, or the subject.
-    id: String,
+    pub(crate) id: String,
     #[schema(value_type = RoleText)]
-    role: TokenRole,
+    pub(crate) role: TokenRole,
     /// The only incident that is seen; absent is all.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<IncidentIdText>)]
-    incident: Option<IncidentId>,
+    pub(crate) incident: Option<IncidentId>,
     #[schema(value_type = Time)]
-    expires: Timestamp,
+    pub(crate) expires: Timestamp,
 }
 
 /// `GET /v1/whoami`.
@@ -135,7 +135,8 @@ pub(super) async fn revoke(State(api): State<Api>, Path(id): Path<String>) -> Re
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn listed(row: TokenRow) -> Listed {
+/// A token, without its secret.
+pub(crate) fn listed(row: TokenRow) -> Listed {
     Listed {
         id: row.id,
         role: row.role,

@@ -221,7 +221,7 @@ impl fmt::Display for StepState {
 }
 
 /// How a closure item was answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Answered {
     /// True if it was waived, false if it was given.
@@ -235,7 +235,7 @@ pub struct Answered {
 }
 
 /// Something to be done so that it does not happen again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CorrectiveAction {
     /// From 1, in the order in which they were added.

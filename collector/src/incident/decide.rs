@@ -3,7 +3,7 @@
 //! What the pipeline writes about evidence is no wish: it has happened, and becomes an entry as it is.
 
 use evidence_format::time::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Incident;
 use super::calendar::Day;
@@ -25,7 +25,7 @@ const NUMBERED_MAX: usize = 1000;
 const PIVOTS_MAX: usize = 64;
 
 /// What somebody wants.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "wish", rename_all = "kebab-case", rename_all_fields = "camelCase", deny_unknown_fields)]
 #[allow(missing_docs, reason = "fields are those of the change of the same name")]
 pub enum Wish {

@@ -111,7 +111,7 @@ pub struct Incident {
 }
 
 /// The evidence of an incident in numbers.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EvidenceCount {
     /// Bundles sealed, attachments among them.

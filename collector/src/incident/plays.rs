@@ -36,6 +36,15 @@ pub struct UnknownPlay {
     pub known: Vec<PlayName>,
 }
 
+impl UnknownPlay {
+    /// None of `known` is called `name`.
+    #[must_use]
+    pub fn among(name: &PlayName, known: Vec<PlayName>) -> Self {
+        let nearest = nearest(name.as_str(), known.iter().map(PlayName::as_str)).and_then(|n| n.parse().ok());
+        Self { name: name.clone(), nearest, known }
+    }
+}
+
 impl Plays {
     /// Those of the runbook.
     #[must_use]
@@ -75,11 +84,7 @@ impl Plays {
     /// # Errors
     /// There is none.
     pub fn get(&self, name: &PlayName) -> Result<&Play, UnknownPlay> {
-        self.0.get(name).ok_or_else(|| {
-            let known: Vec<PlayName> = self.0.keys().cloned().collect();
-            let nearest = nearest(name.as_str(), known.iter().map(PlayName::as_str)).and_then(|n| n.parse().ok());
-            UnknownPlay { name: name.clone(), nearest, known }
-        })
+        self.0.get(name).ok_or_else(|| UnknownPlay::among(name, self.0.keys().cloned().collect()))
     }
 
     /// All of them, by name.

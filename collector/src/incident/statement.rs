@@ -31,7 +31,7 @@ pub enum Standing {
 }
 
 /// One statement.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Statement {
     /// From 1, in the order in which they were made.
@@ -45,7 +45,7 @@ pub struct Statement {
 }
 
 /// What somebody does about the incident now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CurrentAction {
     /// From 1, in the order in which they were begun.

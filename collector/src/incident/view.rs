@@ -1,9 +1,11 @@
 //! The incident at a glance: what `exhibit status` shows, and what programs read as JSON. Derived; nothing in it is a fact of its
 //! own.
 
+use std::borrow::Cow;
+
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::calendar::Day;
 use super::checklist::{Answered, ClosureItem, CorrectiveAction, FIRST_MINUTES, List, Progress, Step};
@@ -19,7 +21,7 @@ use super::{EvidenceCount, Incident};
 const MINUTE: i128 = 60_000_000_000;
 
 /// The incident at one time. Fields are added, never renamed or removed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct View {
     /// Its id.
@@ -29,16 +31,16 @@ pub struct View {
     /// How bad it is.
     pub severity: Severity,
     /// The runbook's definition of that.
-    pub definition: &'static str,
+    pub definition: Cow<'static, str>,
     /// The runbook's response target for that.
-    pub response_target: &'static str,
+    pub response_target: Cow<'static, str>,
     /// The business day by whose end that is met: SEV-2 the day of the declaration, SEV-3 the next; `None` where the runbook
     /// names no day.
     pub response_due: Option<Day>,
     /// How far the response is.
     pub status: Status,
     /// Where it may go from here.
-    pub next_statuses: &'static [Status],
+    pub next_statuses: Cow<'static, [Status]>,
     /// When it started.
     pub started: Option<Timestamp>,
     /// When it was declared.
@@ -58,7 +60,7 @@ pub struct View {
     /// The initial report.
     pub report: Report,
     /// What the initial report does not say.
-    pub report_missing: Vec<&'static str>,
+    pub report_missing: Vec<Cow<'static, str>>,
     /// All roles.
     pub roles: Vec<RoleView>,
     /// The first list, which has a time.
@@ -84,21 +86,21 @@ pub struct View {
 }
 
 /// A role, and who has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RoleView {
     /// Which.
     pub role: Role,
     /// The runbook's words for it.
-    pub title: &'static str,
+    pub title: Cow<'static, str>,
     /// The runbook's responsibility.
-    pub responsibility: &'static str,
+    pub responsibility: Cow<'static, str>,
     /// Who; `None` is nobody.
     pub holder: Option<Name>,
 }
 
 /// How the first 15 minutes go.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FirstMinutes {
     /// Steps done, or not applicable.
@@ -112,13 +114,13 @@ pub struct FirstMinutes {
 }
 
 /// A list and how far it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ListView {
     /// Which.
     pub list: List,
     /// For people.
-    pub title: &'static str,
+    pub title: Cow<'static, str>,
     /// Steps done, or not applicable.
     pub settled: u64,
     /// The steps, in order.
@@ -126,7 +128,7 @@ pub struct ListView {
 }
 
 /// A step and how far it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StepView {
     /// What is to be done.
@@ -136,7 +138,7 @@ pub struct StepView {
 }
 
 /// The closure checklist.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClosureView {
     /// True if the incident may be closed.
@@ -152,13 +154,13 @@ pub struct ClosureView {
 }
 
 /// An item of the closure checklist.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClosureItemView {
     /// Which.
     pub item: ClosureItem,
     /// The runbook's words.
-    pub text: &'static str,
+    pub text: Cow<'static, str>,
     /// False if the severity does not ask for it.
     pub required: bool,
     /// The answer; `None` is none yet.
@@ -173,11 +175,11 @@ impl View {
             incident: incident.id.clone(),
             name: incident.name.clone(),
             severity: incident.severity,
-            definition: incident.severity.definition(),
-            response_target: incident.severity.response_target(),
+            definition: incident.severity.definition().into(),
+            response_target: incident.severity.response_target().into(),
             response_due: response_due(incident),
             status: incident.status,
-            next_statuses: incident.status.next(),
+            next_statuses: incident.status.next().into(),
             started: incident.started,
             declared_at: incident.declared_at,
             declared_by: incident.declared_by.clone(),
@@ -187,7 +189,7 @@ impl View {
             affects: incident.affects,
             trigger: incident.trigger.clone(),
             report: incident.report.clone(),
-            report_missing: incident.report.missing(),
+            report_missing: incident.report.missing().into_iter().map(Cow::from).collect(),
             roles: roles(incident),
             first_minutes: first_minutes(incident, now),
             checklists: List::ALL.into_iter().map(|list| list_view(incident, list)).filter(|l| !l.steps.is_empty()).collect(),
@@ -220,8 +222,8 @@ fn response_due(incident: &Incident) -> Option<Day> {
 fn roles(incident: &Incident) -> Vec<RoleView> {
     let view = |role: Role| RoleView {
         role,
-        title: role.title(),
-        responsibility: role.responsibility(),
+        title: role.title().into(),
+        responsibility: role.responsibility().into(),
         holder: incident.roles.get(&role).cloned(),
     };
     Role::ALL.into_iter().map(view).collect()
@@ -243,13 +245,13 @@ fn list_view(incident: &Incident, list: List) -> ListView {
     let view = |step: &Step| StepView { step: step.clone(), progress: incident.progress_of(&step.id) };
     let steps: Vec<StepView> = own.map(view).collect();
     let settled = steps.iter().filter(|step| step.progress.state.is_settled()).count() as u64;
-    ListView { list, title: list.title(), settled, steps }
+    ListView { list, title: list.title().into(), settled, steps }
 }
 
 fn closure(incident: &Incident, now: Timestamp) -> ClosureView {
     let view = |item: ClosureItem| ClosureItemView {
         item,
-        text: item.text(),
+        text: item.text().into(),
         required: incident.closure_asks_for(item),
         answered: incident.closure.get(&item).cloned(),
     };
@@ -283,7 +285,7 @@ mod tests {
         let first = view.first_minutes;
         assert_eq!((first.settled, first.steps, first.minutes_left), (0, 6, 11));
         assert_eq!(first.until, time("2026-11-23T13:55:17Z"));
-        let lists: Vec<_> = view.checklists.iter().map(|list| (list.title, list.steps.len())).collect();
+        let lists: Vec<_> = view.checklists.iter().map(|list| (list.title.as_ref(), list.steps.len())).collect();
         assert_eq!(lists, [("First 15 minutes", 6), ("Investigation checklist", 7), ("Response play", 6)]);
     }
 
@@ -337,8 +339,10 @@ mod tests {
     }
 
     #[test]
-    fn json_has_the_runbooks_words() {
-        let json = serde_json::to_value(View::of(&samples::incident(), time("2026-11-23T13:40:17Z"))).expect("JSON");
+    fn json_has_the_runbooks_words_and_reads_back() {
+        let view = View::of(&samples::incident(), time("2026-11-23T13:40:17Z"));
+        let json = serde_json::to_value(&view).expect("JSON");
+        assert_eq!(serde_json::from_value::<View>(json.clone()).expect("its own JSON"), view);
         assert_eq!(json["severity"], "SEV-2");
         assert_eq!(json["responseTarget"], "Same business day");
         assert_eq!(json["roles"][3]["responsibility"], "Preserves logs, screenshots, tickets, and command history");

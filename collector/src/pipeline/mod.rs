@@ -38,7 +38,7 @@ use crate::plan::{Pass, Plan, PlanError};
 use crate::seal::{Saying, SealError, Sealed, Sealer, StoredBundle};
 use crate::sources::{self, Source};
 use crate::store::blobs::BlobError;
-use crate::store::jobs::{self, Jobs, JobsError, Until, WaitingJob};
+use crate::store::jobs::{self, JobState, Jobs, JobsError, Until, WaitingJob};
 use crate::store::ledger::{BundleRow, LedgerError, PassKey, PassRow, PassState};
 use crate::timeline::{self, DeriveError};
 
@@ -195,8 +195,11 @@ impl Pipeline {
         }
     }
 
-    /// True if a pass of `incident` is due, or is sealed and what follows is tried again soon.
-    async fn is_under_way(&self, incident: &IncidentId) -> Result<bool, PipelineError> {
+    /// True if a pass of `incident` is due, or is sealed and what follows is being done, or tried again soon.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub async fn is_under_way(&self, incident: &IncidentId) -> Result<bool, PipelineError> {
         let passes = self.parts.ledger.passes(incident).await?;
         let is_due = |row: &PassRow| match row.state {
             _ if row.pass.key.source == ATTACHED => false, // whoever attaches it waits for it
@@ -204,9 +207,9 @@ impl Pipeline {
             PassState::Capturing => true,
             PassState::Sealed | PassState::Failed => false,
         };
-        let is_tried_again =
-            |job: &WaitingJob| job.pass.incident == *incident && (1..=ATTEMPTS_WAITED_MAX).contains(&job.attempts);
-        Ok(passes.iter().any(is_due) || self.jobs.waiting().await?.iter().any(is_tried_again))
+        let follows = |job: &WaitingJob| job.state == JobState::Running || (1..=ATTEMPTS_WAITED_MAX).contains(&job.attempts);
+        let is_followed = |job: &WaitingJob| job.pass.incident == *incident && follows(job);
+        Ok(passes.iter().any(is_due) || self.jobs.waiting().await?.iter().any(is_followed))
     }
 
     /// When the next pass that waits is due; `None` if none waits.

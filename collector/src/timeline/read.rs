@@ -5,7 +5,7 @@ use std::vec;
 
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::incident::{Entry, Evidence};
 use crate::store::ledger::{FactCursor, FactFilter, FactRow, Ledger, LedgerError};
@@ -27,7 +27,7 @@ pub struct Filter {
 }
 
 /// One line of a timeline. Its texts are hostile. Fields are added, never renamed or removed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     /// When.
     pub time: Timestamp,
@@ -36,10 +36,10 @@ pub struct Row {
     /// In words.
     pub summary: String,
     /// Who entered it; absent where a record says it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// What says so, or what it is about.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
 }
 

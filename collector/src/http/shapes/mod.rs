@@ -148,6 +148,33 @@ pub(super) struct RowShape {
     evidence: PointerShape,
 }
 
+/// A step of a checklist.
+#[derive(ToSchema)]
+#[schema(as = Step)]
+#[expect(dead_code, reason = "only its shape is of interest")]
+pub(super) struct StepShape {
+    id: String,
+    /// `first-15-minutes`, `investigation` or `response`.
+    list: String,
+    text: String,
+}
+
+/// One place where a source is asked.
+#[derive(ToSchema)]
+#[schema(as = Target, rename_all = "camelCase")]
+#[expect(dead_code, reason = "only its shape is of interest")]
+pub(super) struct TargetShape {
+    /// Account, tenant or organisation.
+    account: Option<String>,
+    region: Option<String>,
+    /// As whom it is asked.
+    identity: Option<String>,
+    /// By which credentials it is entered, in the source's own words.
+    access: Option<String>,
+    /// What its items are called, after the offer's name.
+    name: Option<String>,
+}
+
 /// Points into a bundle.
 #[derive(ToSchema)]
 #[schema(as = Pointer)]
@@ -172,6 +199,7 @@ mod tests {
     use crate::incident::{
         Affects, Change, Declaration, Entry, Evidence, EvidenceCount, Incident, Name, Plays, Report, Severity, declare,
     };
+    use crate::plan::Target;
     use crate::seal::Summary;
     use crate::timeline::Row;
 
@@ -207,6 +235,8 @@ mod tests {
         assert_shape::<ReportShape>(&Report::default());
         assert_shape::<AffectsShape>(&Affects::default());
         assert_shape::<EvidenceCountShape>(&EvidenceCount::default());
+        assert_shape::<TargetShape>(&Target::default());
+        assert_shape::<StepShape>(&Plays::built_in().iter().flat_map(|play| &play.steps).next());
         assert_shape::<CoverageShape>(&Summary::read(""));
         let evidence = Evidence { bundle: Digest::of(b""), item: None, record: None };
         assert_shape::<PointerShape>(&evidence);

@@ -416,6 +416,46 @@ async fn numbers_are_told_without_names() {
 }
 
 #[tokio::test]
+async fn a_client_learns_what_it_needs_before_there_is_an_incident() {
+    let scratch = Scratch::new().await;
+    let (automation, auditor) = (scratch.token(TokenRole::Automation).await, scratch.token(TokenRole::Auditor).await);
+    let key = scratch.get(&automation, "/v1/key").await;
+    assert_eq!(key.header("content-type"), "application/x-pem-file");
+    assert_eq!(key.bytes, scratch.app.pipeline.key.public().to_pem());
+    let plays = scratch.get(&automation, "/v1/plays").await.json();
+    let names: Vec<_> = plays["plays"].as_array().expect("plays").iter().map(|play| play["name"].clone()).collect();
+    assert_eq!(names, ["ci-token", "cloud-admin", "general", "leaked-secret"]);
+    assert!(plays["plays"][1]["absent"].as_array().is_some_and(|absent| absent.iter().all(|name| name != "host")), "{plays}");
+    let sources = scratch.get(&auditor, "/v1/sources?play=leaked-secret").await.json();
+    let host = sources["sources"].as_array().expect("sources").iter().find(|source| source["source"] == "host").expect("it");
+    assert_eq!((&host["state"], &host["isState"], &host["windowSeconds"]), (&"ready".into(), &true.into(), &7_776_000.into()));
+    let plan = scratch.get(&auditor, "/v1/plan?play=general&source=host&pivot=user=mallory").await.json();
+    assert_eq!((&plan["play"], &plan["passes"][0]["source"]), (&"general".into(), &"host".into()));
+    for path in ["/v1/sources?play=genral", "/v1/plan?play=genral"] {
+        let refused = scratch.get(&auditor, path).await;
+        assert_eq!(refused.code(), "invalid", "{path}");
+        assert!(refused.json()["detail"].as_str().is_some_and(|text| text.contains("did you mean \"general\"?")), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn it_is_told_whether_captures_go_on_and_why_one_did_not() {
+    let scratch = Scratch::new().await;
+    let (owner, automation) = (scratch.token(TokenRole::Owner).await, scratch.token(TokenRole::Automation).await);
+    let declared = scratch.post(&automation, "/v1/incidents", serde_json::json!({"title": "t", "severity": 3})).await.json();
+    let path = format!("/v1/incidents/{}", declared["id"].as_str().expect("an id"));
+    for token in [&owner, &automation] {
+        assert_eq!(scratch.get(token, &path).await.json()["underWay"], true);
+    }
+    assert_eq!(scratch.call(&owner, Method::DELETE, &format!("{path}/captures"), None).await.status, 202);
+    let full = scratch.get(&owner, &path).await.json();
+    assert_eq!(full["underWay"], false);
+    assert!(full["passes"].as_array().is_some_and(|passes| passes.iter().all(|pass| pass["why"] == "stopped")), "{full}");
+    let glance = scratch.get(&automation, &path).await.json();
+    assert!(glance["passes"][0].get("why").is_none(), "a reason may quote a source: {glance}");
+}
+
+#[tokio::test]
 async fn names_that_are_no_text_name_nothing() {
     let scratch = Scratch::new().await;
     let admin = scratch.token(TokenRole::Admin).await;

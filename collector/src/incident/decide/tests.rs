@@ -187,6 +187,10 @@ fn there_is_a_limit_to_everything() {
 
 #[test]
 fn wishes_are_read_from_json_strictly() {
+    for wish in wishes() {
+        let json = serde_json::to_string(&wish).expect("JSON");
+        assert_eq!(serde_json::from_str::<Wish>(&json).expect("its own JSON"), wish);
+    }
     let wish: Wish = serde_json::from_str(r#"{"wish":"change-severity","to":"SEV-1","reason":"it was used"}"#).expect("a wish");
     assert_eq!(wish, Wish::ChangeSeverity { to: Severity::Sev1, reason: line("it was used") });
     for bad in [

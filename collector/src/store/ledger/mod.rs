@@ -22,7 +22,7 @@ pub use bundles::BundleRow;
 pub use entries::{Declared, Entry, EntryRow};
 pub use error::LedgerError;
 pub use facts::{Comparison, Fact, FactCursor, FactFilter, FactPage, FactRow, ParseCursorError};
-pub use pages::{EndedStep, PageRow};
+pub use pages::{EndedStep, Fetched, PageRow};
 pub use passes::{NewPass, PassKey, PassKind, PassRow, PassState};
 pub use stream::{NewStream, Pending, Place};
 pub use tokens::{ParseTokenError, TokenId, TokenRole, TokenRow};

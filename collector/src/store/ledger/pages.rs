@@ -1,7 +1,8 @@
 //! Pages: what a pass has fetched so far, and which of its steps are complete. A restart goes on from here.
 
-use sqlx::AnyConnection;
+use evidence_format::id::IncidentId;
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, query};
 
 use super::passes::{for_pass, overtaken};
 use super::{Ledger, LedgerError, PassKey};
@@ -30,6 +31,19 @@ pub struct EndedStep {
     pub step: String,
     /// How it ended, as JSON.
     pub outcome: String,
+}
+
+/// What a pass has fetched, and not sealed yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// Its source.
+    pub source: String,
+    /// Its number.
+    pub pass: u32,
+    /// Pages of all its steps.
+    pub pages: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 impl Ledger {
@@ -85,6 +99,24 @@ impl Ledger {
                 WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4";
                 let sum = first(&mut db, for_pass(select, key).bind(step), |row| number(row, "bytes")).await?;
                 Ok(sum.unwrap_or(0))
+            })
+            .await
+    }
+
+    /// What each pass of `incident` has fetched and not sealed yet, by source and number.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn fetched(&self, incident: &IncidentId) -> Result<Vec<Fetched>, LedgerError> {
+        self.db
+            .read("count the pages", |mut db| async move {
+                let select = "SELECT source, pass, COUNT(*) AS pages, CAST(SUM(bytes) AS BIGINT) AS bytes FROM pages
+                WHERE incident = $1 GROUP BY source, pass ORDER BY source, pass";
+                all(&mut db, query(select).bind(incident.as_str()), |row| {
+                    let (pages, bytes) = (number(row, "pages")?, number(row, "bytes")?);
+                    Ok(Fetched { source: get(row, "source")?, pass: number(row, "pass")?, pages, bytes })
+                })
+                .await
             })
             .await
     }

@@ -2,7 +2,7 @@
 
 use evidence_format::digest::Digest;
 
-use crate::store::ledger::{EndedStep, Ledger, LedgerError, NewPass, PageRow, PassKey, PassKind, PassState};
+use crate::store::ledger::{EndedStep, Fetched, Ledger, LedgerError, NewPass, PageRow, PassKey, PassKind, PassState};
 use crate::store::testing::{add_bundle, add_pass, at, incident};
 
 pub(super) async fn a_pass_is_added_once(ledger: Ledger) {
@@ -71,6 +71,9 @@ pub(super) async fn pages_are_added_once(ledger: Ledger) {
     assert_eq!(pages.iter().map(|page| page.seq).collect::<Vec<_>>(), (0..12).collect::<Vec<_>>());
     assert_eq!(ledger.last_page(&key, "events").await.expect("a database"), pages.last().cloned());
     assert_eq!(ledger.last_page(&key, "users").await.expect("a database"), None);
+    let fetched = Fetched { source: key.source.clone(), pass: 0, pages: 12, bytes: 120 };
+    assert_eq!(ledger.fetched(&key.incident).await.expect("a database"), [fetched]);
+    assert_eq!(ledger.fetched(&"INC-2".parse().expect("an id")).await.expect("a database"), []);
     let unknown = PassKey { pass: 1, ..key };
     assert!(matches!(ledger.add_page(&unknown, 0, &page(0, None)).await, Err(LedgerError::UnknownPass(_))));
 }

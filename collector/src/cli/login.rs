@@ -1,0 +1,114 @@
+//! `exhibit login` and `exhibit logout`: which servers this user asks, and as whom.
+
+use std::io::{self, IsTerminal, Read, Write};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use evidence_format::safe::safe;
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use tokio_util::sync::CancellationToken;
+
+use super::place::{Place as _, Remote, config_path};
+use super::times::seconds;
+use super::{Global, out, out_json};
+use crate::client::config::{ClientConfig, Profile, ProfileName};
+use crate::client::{Call, Client, Server, Token};
+use crate::http::answers::Who;
+
+/// Bytes of standard input that are looked at for a token.
+const INPUT_BYTES_MAX: u64 = 64 * 1024;
+
+/// Stores a token for a server in client.toml, once the server has taken it
+///
+/// The token is read from standard input, where no list of processes and no history of a shell has it. The first profile that is
+/// stored is the default. The key that the server signs with is remembered: if it is another one later, commands say so.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  exhibit login https://exhibit.example.com --profile production
+  pass show exhibit | exhibit login https://exhibit.example.com --profile production --ca /etc/exhibit/ca.pem")]
+pub(super) struct Arguments {
+    /// The server's URL
+    #[arg(value_name = "SERVER")]
+    url: String,
+}
+
+/// Takes a profile out of client.toml: that of --profile, or the default one
+///
+/// Its token is still good: `exhibit token revoke`, by who may, makes it worth nothing.
+#[derive(Args)]
+pub(super) struct LogoutArguments {}
+
+pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
+    if global.store.is_some() || global.server.is_some() {
+        bail!("a login is for the server that it names: leave --store and --server out")
+    }
+    let name = global.profile.clone().unwrap_or_else(|| "default".parse().expect("a name"));
+    let server = Server::parse(&arguments.url, global.insecure_http)?;
+    let path = config_path()?;
+    ClientConfig::read(&path)?; // what is wrong with it shows before anybody types a token
+    let token: Token = read()?.parse().context("cannot use what standard input has")?;
+    let ca = global.ca.as_ref().map(std::fs::canonicalize).transpose().context("cannot use the CA certificate")?;
+    let client = Client::new(server.clone(), token.clone(), ca.as_deref())?;
+    let who: Who = client.json(&Call::get("v1/whoami")).await?;
+    let quiet = global.quiet || global.json;
+    let key = Remote { client, by: global.by(), quiet, looking: CancellationToken::new() }.key().await?;
+    let profile = Profile {
+        server: server.to_string(),
+        token: Some(token),
+        token_file: None,
+        token_command: None,
+        token_variable: None,
+        ca,
+        insecure_http: global.insecure_http,
+    };
+    ClientConfig::add(&path, &name, &profile)?;
+    if global.json {
+        let server = server.to_string();
+        return out_json(&serde_json::json!({"profile": name, "server": server, "caller": who, "public_key": key}));
+    }
+    out(&summary(&name, &server, &who))
+}
+
+fn summary(name: &ProfileName, server: &Server, who: &Who) -> String {
+    let incident = who.incident.as_ref().map_or("all incidents".to_owned(), ToString::to_string);
+    format!(
+        "{server} takes the token: {}, {} of {incident}, until {}\n\nuse it with\n  exhibit status --profile {name}\n",
+        safe(who.name.as_str()),
+        who.role,
+        seconds(who.expires)
+    )
+}
+
+pub(super) fn logout(global: &Global) -> Result<()> {
+    let path = config_path()?;
+    let name = match &global.profile {
+        Some(name) => name.clone(),
+        None => ClientConfig::read(&path)?.default.context("there is no default profile: name one with --profile")?,
+    };
+    ClientConfig::remove(&path, &name)?;
+    if global.json {
+        return out_json(&serde_json::json!({"profile": name}));
+    }
+    out(&format!("profile {name} is gone; its token is still good: `exhibit token revoke` makes it worth nothing\n"))
+}
+
+/// A line of a terminal, which does not show it, or all of standard input.
+fn read() -> Result<String> {
+    let mut text = String::new();
+    let failed = "cannot read standard input";
+    if !io::stdin().is_terminal() {
+        io::stdin().take(INPUT_BYTES_MAX).read_to_string(&mut text).context(failed)?;
+        return Ok(text);
+    }
+    let _ = write!(io::stderr(), "token: ");
+    let shown = tcgetattr(io::stdin()).context(failed)?;
+    let mut hidden = shown.clone();
+    hidden.local_modes -= LocalModes::ECHO;
+    tcsetattr(io::stdin(), OptionalActions::Flush, &hidden).context(failed)?;
+    let read = io::stdin().read_line(&mut text);
+    let _ = tcsetattr(io::stdin(), OptionalActions::Now, &shown);
+    let _ = writeln!(io::stderr());
+    read.context(failed)?;
+    Ok(text)
+}

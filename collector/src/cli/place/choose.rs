@@ -1,0 +1,97 @@
+//! Which place a command means: what it says itself goes before the environment, and that before the configuration.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use crate::client::config::ProfileName;
+
+/// What somebody has said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::cli) struct Given {
+    pub(in crate::cli) store: Option<PathBuf>,
+    pub(in crate::cli) server: Option<String>,
+    pub(in crate::cli) profile: Option<ProfileName>,
+}
+
+/// What that means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::cli) enum Choice {
+    Store(PathBuf),
+    Server(String),
+    Profile(ProfileName),
+    /// Nobody has said anything: what the configuration says, or the store of this machine.
+    Default,
+}
+
+impl Given {
+    /// What the environment says.
+    ///
+    /// # Errors
+    /// A name that is none.
+    pub(in crate::cli) fn of_environment() -> Result<Self> {
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let text = |name: &str| variable(name).map(|value| value.to_string_lossy().into_owned());
+        Ok(Self {
+            store: variable("EXHIBIT_STORE").map(PathBuf::from),
+            server: text("EXHIBIT_SERVER"),
+            profile: text("EXHIBIT_PROFILE").map(|name| name.parse()).transpose()?,
+        })
+    }
+
+    fn only(self, names: [&str; 3]) -> Result<Option<Choice>> {
+        let Self { store, server, profile } = self;
+        let is_given = [store.is_some(), server.is_some(), profile.is_some()];
+        let given: Vec<&str> = names.into_iter().zip(is_given).filter(|(_, given)| *given).map(|(name, _)| name).collect();
+        if given.len() > 1 {
+            bail!("{} are given at once: a command is about one place, so give one of them", given.join(" and "))
+        }
+        Ok(store.map(Choice::Store).or(server.map(Choice::Server)).or(profile.map(Choice::Profile)))
+    }
+}
+
+impl Choice {
+    /// Of what the command line and the environment say.
+    ///
+    /// # Errors
+    /// One of them names two places.
+    pub(in crate::cli) fn of(command_line: Given, environment: Given) -> Result<Self> {
+        if let Some(choice) = command_line.only(["--store", "--server", "--profile"])? {
+            return Ok(choice);
+        }
+        let choice = environment.only(["EXHIBIT_STORE", "EXHIBIT_SERVER", "EXHIBIT_PROFILE"])?;
+        Ok(choice.unwrap_or(Self::Default))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> Given {
+        Given { store: Some("/s".into()), ..Given::default() }
+    }
+
+    fn server() -> Given {
+        Given { server: Some("https://x".to_owned()), ..Given::default() }
+    }
+
+    #[test]
+    fn the_command_line_goes_before_the_environment() {
+        let of = |line, environment| Choice::of(line, environment).expect("one place");
+        assert_eq!(of(Given::default(), Given::default()), Choice::Default);
+        assert_eq!(of(Given::default(), store()), Choice::Store("/s".into()));
+        assert_eq!(of(server(), store()), Choice::Server("https://x".to_owned()));
+        assert_eq!(of(store(), Given { store: None, ..server() }), Choice::Store("/s".into()));
+    }
+
+    #[test]
+    fn two_places_at_once_are_none() {
+        let both = Given { store: store().store, ..server() };
+        let error = Choice::of(both.clone(), Given::default()).expect_err("two").to_string();
+        assert!(error.starts_with("--store and --server are given at once"), "{error}");
+        let error = Choice::of(Given::default(), both.clone()).expect_err("two").to_string();
+        assert!(error.starts_with("EXHIBIT_STORE and EXHIBIT_SERVER are given at once"), "{error}");
+        assert!(Choice::of(store(), both).is_ok(), "the command line has said which");
+    }
+}

@@ -1,0 +1,128 @@
+//! From what the command line says to a place: the store is opened, or the server's token found.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use tokio_util::sync::CancellationToken;
+
+use super::super::{Global, interrupt};
+use super::{Choice, Given, Local, Place, Remote};
+use crate::app::App;
+use crate::client::config::{self, ClientConfig, Profile, ProfileName};
+use crate::client::{Client, Server, Token};
+use crate::incident::Name;
+
+impl Global {
+    /// Where the incidents are.
+    pub(in crate::cli) async fn place(&self) -> Result<Box<dyn Place>> {
+        Ok(match self.remote()? {
+            Some(remote) => Box::new(remote),
+            None => Box::new(self.local(CancellationToken::new()).await?),
+        })
+    }
+
+    /// Where the incidents are, for work that Ctrl-C ends. A server's goes on by itself: there it ends looking on.
+    pub(in crate::cli) async fn place_to_work(&self) -> Result<Box<dyn Place>> {
+        Ok(match self.remote()? {
+            Some(remote) => Box::new(Remote { looking: interrupt::looking_on()?, ..remote }),
+            None => Box::new(self.local(interrupt::token()?).await?),
+        })
+    }
+
+    /// What the command line, the environment and the configuration say of a server; `None` if they mean a store.
+    pub(in crate::cli) fn remote(&self) -> Result<Option<Remote>> {
+        let Self { store, server, profile, .. } = self;
+        let given = Given { store: store.clone(), server: server.clone(), profile: profile.clone() };
+        let client = match Choice::of(given, Given::of_environment()?)? {
+            Choice::Store(_) => return Ok(None),
+            Choice::Server(url) => self.client_of(&url)?,
+            Choice::Profile(name) => {
+                let config = ClientConfig::read(&config_path()?)?;
+                self.client_of_profile(&name, config.profile(&name)?)?
+            }
+            Choice::Default => {
+                let Ok(path) = config_path() else { return Ok(None) };
+                let config = ClientConfig::read(&path)?;
+                let Some(name) = &config.default else { return Ok(None) };
+                self.client_of_profile(name, config.profile(name)?)?
+            }
+        };
+        if self.by.is_some() {
+            bail!("--by is for a store of this machine: a server enters the holder of the token into the journal")
+        }
+        Ok(Some(Remote { client, by: self.by(), quiet: self.quiet, looking: CancellationToken::new() }))
+    }
+
+    /// A client of a server by its URL: with the token of the environment, or else that of the profile for this server.
+    fn client_of(&self, url: &str) -> Result<Client> {
+        let server = Server::parse(url, self.insecure_http)?;
+        if let Some(token) = token_of_environment()? {
+            return Ok(Client::new(server, token, self.ca.as_deref())?);
+        }
+        let config = config_path().map_or(Ok(ClientConfig::default()), |path| ClientConfig::read(&path))?;
+        let is_same = |profile: &Profile| Server::parse(&profile.server, true).is_ok_and(|other| other == server);
+        let Some((name, profile)) = config.profiles.iter().find(|(_, profile)| is_same(profile)) else {
+            bail!("there is no token for {server}: store one with `exhibit login {server}`, or set EXHIBIT_TOKEN")
+        };
+        self.client_of_profile(name, profile)
+    }
+
+    fn client_of_profile(&self, name: &ProfileName, profile: &Profile) -> Result<Client> {
+        let server = Server::parse(&profile.server, self.insecure_http || profile.insecure_http)
+            .with_context(|| format!("cannot use profile {name}"))?;
+        let token = match profile.token(name)? {
+            Some(token) => token,
+            None => token_of_environment()?.with_context(|| {
+                format!("there is no token for {server}: store one with `exhibit login {server} --profile {name}`, or set EXHIBIT_TOKEN")
+            })?,
+        };
+        Ok(Client::new(server, token, self.ca.as_deref().or(profile.ca.as_deref()))?)
+    }
+
+    /// The store of this machine, for what only works there: `what`.
+    pub(in crate::cli) async fn only_local(&self, what: &str) -> Result<App> {
+        if self.server.is_some() || self.profile.is_some() {
+            bail!("{what}: leave --server and --profile out")
+        }
+        self.open_until(CancellationToken::new()).await
+    }
+
+    pub(in crate::cli) async fn local(&self, stop: CancellationToken) -> Result<Local> {
+        Ok(Local { app: self.open_until(stop).await?, by: self.by() })
+    }
+
+    /// Opens the store for work that `stop` ends.
+    pub(in crate::cli) async fn open_until(&self, stop: CancellationToken) -> Result<App> {
+        let folder = match self.store.clone().or(Given::of_environment()?.store) {
+            Some(folder) => folder,
+            None => default_store()?,
+        };
+        App::open(&folder, stop).await.with_context(|| format!("cannot open the store {}", folder.display()))
+    }
+
+    /// Who does this.
+    pub(in crate::cli) fn by(&self) -> Name {
+        let user = || ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+        let number = || format!("uid {}", rustix::process::getuid());
+        self.by.clone().unwrap_or_else(|| Name::escaped(&user().unwrap_or_else(number)))
+    }
+}
+
+/// The client's configuration file.
+pub(in crate::cli) fn config_path() -> Result<PathBuf> {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    Ok(config::path(variable("XDG_CONFIG_HOME"), variable("HOME"))?)
+}
+
+fn token_of_environment() -> Result<Option<Token>> {
+    let text = std::env::var("EXHIBIT_TOKEN").ok().filter(|text| !text.is_empty());
+    text.map(|text| text.parse()).transpose().context("cannot use EXHIBIT_TOKEN")
+}
+
+fn default_store() -> Result<PathBuf> {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    let euid = rustix::process::geteuid().as_raw();
+    let key = agent::key::default_path(euid, variable("XDG_STATE_HOME"), variable("HOME"));
+    let key = key.map_err(|_| anyhow::anyhow!("there is no home folder: name the store with --store"))?;
+    Ok(key.parent().unwrap_or(Path::new(".")).join("store"))
+}

@@ -1,0 +1,223 @@
+//! A bundle that comes over the network: on from where an earlier download was cut off, checked while it arrives, and under its
+//! name only when it is whole and what was asked for.
+
+mod checking;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use agent::durable;
+use evidence_format::digest::Digest;
+use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, IF_RANGE, RANGE};
+use reqwest::{Response, StatusCode};
+use rustix::fs::{AtFlags, CWD, RenameFlags, accessat, renameat_with};
+use tokio::time::sleep;
+use tracing::debug;
+
+use self::checking::Checking;
+use super::{Call, Client, ClientError};
+use crate::sources::context::Meter;
+
+/// Connections in a row that bring nothing new before a download is given up, and the pause between two.
+const FRUITLESS_MAX: u32 = 5;
+const PAUSE: Duration = Duration::from_secs(1);
+/// Bytes read at once from what is there already.
+const READ_BYTES: usize = 256 * 1024;
+
+/// A download under way.
+struct Download<'d> {
+    client: &'d Client,
+    bundle: Digest,
+    to: &'d Path,
+    /// Where the bytes are until all are there.
+    unfinished: PathBuf,
+    file: File,
+    /// Bytes there.
+    have: u64,
+    checking: Checking,
+    meter: &'d Meter,
+}
+
+impl Client {
+    /// Downloads a bundle into the new file `to`, and goes on where an earlier download of it into this file was cut off. What is
+    /// in the file then is the bundle, whole; signatures are not checked. Durable when this returns. Bytes are counted by `meter`.
+    ///
+    /// # Errors
+    /// See [`ClientError`]. Where the connection broke, what has arrived is kept for the next attempt.
+    pub(crate) async fn download(&self, bundle: Digest, to: &Path, meter: &Meter) -> Result<(), ClientError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |cause| ClientError::File { path, cause }
+        };
+        if to.symlink_metadata().is_ok() {
+            return Err(failed(to)(io::ErrorKind::AlreadyExists.into()));
+        }
+        let unfinished = unfinished(to, &bundle);
+        let file = OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(&unfinished);
+        let file = file.map_err(failed(&unfinished))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(ClientError::Busy { path: to.to_owned() }),
+            Err(TryLockError::Error(cause)) => return Err(failed(&unfinished)(cause)),
+        }
+        let checking = Checking::begin(bundle);
+        let mut download = Download { client: self, bundle, to, unfinished, file, have: 0, checking, meter };
+        download.take_up().await?;
+        download.run().await?;
+        download.finish().await
+    }
+}
+
+impl Download<'_> {
+    fn failed(&self, cause: io::Error) -> ClientError {
+        ClientError::File { path: self.unfinished.clone(), cause }
+    }
+
+    /// Checks what an earlier download has left.
+    async fn take_up(&mut self) -> Result<(), ClientError> {
+        self.file.seek(SeekFrom::Start(0)).map_err(|cause| self.failed(cause))?;
+        loop {
+            let mut buffer = vec![0; READ_BYTES];
+            let n = self.file.read(&mut buffer).map_err(|cause| self.failed(cause))?;
+            if n == 0 {
+                return Ok(());
+            }
+            buffer.truncate(n);
+            self.count(n as u64);
+            self.checking.feed(buffer.into()).await;
+        }
+    }
+
+    fn count(&mut self, bytes: u64) {
+        self.have += bytes;
+        self.meter.bytes.store(self.have, Ordering::Relaxed);
+    }
+
+    /// Forgets what is there: it is not of this bundle.
+    fn begin_anew(&mut self) -> Result<(), ClientError> {
+        self.file.set_len(0).map_err(|cause| self.failed(cause))?;
+        self.have = 0;
+        self.checking = Checking::begin(self.bundle);
+        Ok(())
+    }
+
+    /// Until all bytes are there, over as many connections as it takes.
+    async fn run(&mut self) -> Result<(), ClientError> {
+        let mut fruitless = 0;
+        loop {
+            let had = self.have;
+            let Err(error) = self.connect().await else { return Ok(()) };
+            fruitless = if self.have > had { 0 } else { fruitless + 1 };
+            if !error.may_pass() || fruitless >= FRUITLESS_MAX {
+                return Err(error);
+            }
+            debug!(%error, have = self.have, "a download broke, and goes on");
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Over one connection, to the last byte.
+    async fn connect(&mut self) -> Result<(), ClientError> {
+        let mut call = Call::get(format!("v1/bundles/{}", self.bundle)).long();
+        if self.have > 0 {
+            let header = |text: String| HeaderValue::from_str(&text).expect("digits and ids are plain");
+            call = call.header(RANGE, header(format!("bytes={}-", self.have)));
+            call = call.header(IF_RANGE, header(format!("\"{}\"", self.bundle)));
+        }
+        let response = match self.client.send(&call).await {
+            Err(error) if error.code() == Some("range-not-satisfiable") => {
+                return Ok(()); // it broke off behind the last byte, or the check says what is there
+            }
+            sent => sent?,
+        };
+        match (response.status(), begin(response.headers())) {
+            (StatusCode::PARTIAL_CONTENT, Some(begin)) if begin == self.have => {}
+            (StatusCode::OK, _) if self.have == 0 => {}
+            (StatusCode::OK, _) => self.begin_anew()?,
+            (status, _) => return Err(self.client.unreadable(&format!("{status}, and not the part that was asked for"))),
+        }
+        self.receive(response).await
+    }
+
+    async fn receive(&mut self, mut response: Response) -> Result<(), ClientError> {
+        while let Some(chunk) = self.client.chunk(&mut response).await? {
+            self.file.write_all(&chunk).map_err(|cause| self.failed(cause))?;
+            self.count(chunk.len() as u64);
+            if !self.checking.feed(chunk).await {
+                break; // it is not the bundle: the report says why
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the file its name, if it is the bundle.
+    async fn finish(self) -> Result<(), ClientError> {
+        let Self { client, bundle, to, unfinished, file, checking, .. } = self;
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |cause| ClientError::File { path, cause }
+        };
+        if let Err(fault) = checking.end().await {
+            let _ = std::fs::remove_file(&unfinished); // else the next attempt would go on behind it
+            return Err(ClientError::NotTheBundle { server: client.server.to_string(), bundle, fault });
+        }
+        file.sync_all().map_err(failed(&unfinished))?;
+        rename_new(&unfinished, to).map_err(failed(to))?;
+        durable::sync_folder_of(to).map_err(failed(to))
+    }
+}
+
+/// A hidden file beside `to`, the same for each download of a bundle into it.
+fn unfinished(to: &Path, bundle: &Digest) -> PathBuf {
+    let name = to.file_name().unwrap_or_default().to_string_lossy();
+    to.with_file_name(format!(".{name}.{}.unfinished", &bundle.hex()[..16]))
+}
+
+/// Gives a file another name that nobody has.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // not every file system can, such as those of some USB sticks
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+            match accessat(CWD, to, rustix::fs::Access::EXISTS, AtFlags::empty()) {
+                Ok(()) => Err(io::ErrorKind::AlreadyExists.into()),
+                Err(_) => std::fs::rename(from, to),
+            }
+        }
+        renamed => Ok(renamed?),
+    }
+}
+
+/// The first byte of a part (RFC 9110 §14.4): `bytes 512-1023/1024`.
+fn begin(headers: &HeaderMap) -> Option<u64> {
+    let value = headers.get(CONTENT_RANGE)?.to_str().ok()?;
+    value.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_says_where_it_begins() {
+        let of = |value: &'static str| begin(&HeaderMap::from_iter([(CONTENT_RANGE, HeaderValue::from_static(value))]));
+        assert_eq!(of("bytes 512-1023/1024"), Some(512));
+        for bad in ["bytes */1024", "items 0-1/2", "bytes x-1/2", ""] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_given_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (from, to) = (folder.path().join("a"), folder.path().join("b"));
+        std::fs::write(&from, "1").expect("own folder");
+        rename_new(&from, &to).expect("a new name");
+        std::fs::write(&from, "2").expect("own folder");
+        assert_eq!(rename_new(&from, &to).expect_err("it is taken").kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read_to_string(&to).expect("own file"), "1");
+    }
+}

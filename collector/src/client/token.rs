@@ -1,0 +1,82 @@
+//! What says to a server who asks.
+
+use std::fmt;
+use std::str::FromStr;
+
+use reqwest::header::HeaderValue;
+
+/// Bytes of a token: our own have 64, those of identity providers some KiB.
+pub(super) const TOKEN_BYTES_MAX: usize = 16 * 1024;
+
+/// A token as text: a secret, which nothing shows. Whoever has it may do what its role may.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+/// The text is no token. It is not repeated: it may be one, with a slip of the hand.
+#[derive(Debug, Clone, Copy, thiserror::Error, PartialEq, Eq)]
+pub enum TokenError {
+    /// Nothing, or nothing but blanks.
+    #[error("the token is empty")]
+    Empty,
+    /// Longer than any.
+    #[error("the token has {bytes} bytes, limit is {TOKEN_BYTES_MAX}")]
+    TooLong {
+        /// Bytes that it has.
+        bytes: usize,
+    },
+    /// No header could carry it.
+    #[error("the token has blanks or other characters that no token has: is it only the token that is given?")]
+    Characters,
+}
+
+impl Token {
+    /// The value of the header `Authorization` (RFC 6750 §2.1), which is not logged.
+    pub(super) fn header(&self) -> HeaderValue {
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", self.0)).expect("a token is visible ASCII");
+        value.set_sensitive(true);
+        value
+    }
+
+    /// For the one file that it is kept in.
+    pub(super) fn secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Token {
+    type Err = TokenError;
+
+    fn from_str(text: &str) -> Result<Self, TokenError> {
+        let text = text.trim();
+        match text.len() {
+            0 => Err(TokenError::Empty),
+            bytes if bytes > TOKEN_BYTES_MAX => Err(TokenError::TooLong { bytes }),
+            _ if !text.bytes().all(|b| b.is_ascii_graphic()) => Err(TokenError::Characters),
+            _ => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(token)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_one_word_and_never_shown() {
+        let token: Token = " exh_0011_secret\n".parse().expect("a token");
+        assert_eq!(token.header().to_str().expect("ASCII"), "Bearer exh_0011_secret");
+        assert!(token.header().is_sensitive());
+        assert!(!format!("{token:?} {:?}", token.header()).contains("secret"));
+        assert_eq!("\n".parse::<Token>(), Err(TokenError::Empty));
+        assert_eq!("exh_1 exh_2".parse::<Token>(), Err(TokenError::Characters));
+        assert_eq!("é".parse::<Token>(), Err(TokenError::Characters));
+        let long = "x".repeat(TOKEN_BYTES_MAX + 1);
+        assert!(matches!(long.parse::<Token>(), Err(TokenError::TooLong { .. })));
+    }
+}

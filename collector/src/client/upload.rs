@@ -1,0 +1,151 @@
+//! What is attached: read once, and sent as it is read.
+
+use std::io::{self, Read};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use evidence_format::id::IncidentId;
+use http_body::{Body, Frame, SizeHint};
+use reqwest::Method;
+use reqwest::header::CONTENT_LENGTH;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep};
+
+use super::{Client, ClientError};
+use crate::http::answers::Receipt;
+use crate::incident::Line;
+use crate::sources::context::Meter;
+
+/// Bytes read at once, and pieces that wait for the network: some MiB together.
+const READ_BYTES: usize = 128 * 1024;
+const PIECES_WAITING_MAX: usize = 16;
+/// Longest time in which nothing goes on: sealing some GiB and moving them into a bucket takes minutes behind the last byte.
+const STALLED_MAX: Duration = Duration::from_secs(15 * 60);
+/// Between two looks at that.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// What is sent.
+pub(crate) struct Sending {
+    pub(crate) content: Box<dyn Read + Send>,
+    /// Its bytes, where they are known: then a server can refuse before it is sent, and a file that became shorter is no file.
+    pub(crate) bytes: Option<u64>,
+    /// What it is called on the timeline.
+    pub(crate) name: Line,
+    /// Told the bytes that are read.
+    pub(crate) meter: Arc<Meter>,
+}
+
+/// Nothing was attached.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UploadError {
+    /// It cannot be read to its end.
+    #[error("cannot read what is to be attached, and nothing of it is")]
+    Read(#[source] io::Error),
+    /// The server does not take it.
+    #[error(transparent)]
+    Server(#[from] ClientError),
+}
+
+/// A piece, its end, or why there is none.
+type Piece = io::Result<Bytes>;
+
+impl Client {
+    /// Attaches to an incident what is read. It is sent once: nobody knows whether it can be read a second time.
+    ///
+    /// # Errors
+    /// See [`UploadError`]. Where the connection broke behind the last byte, it may be attached all the same.
+    pub(crate) async fn attach(&self, incident: &IncidentId, sending: Sending) -> Result<Receipt, UploadError> {
+        let Sending { content, bytes, name, meter } = sending;
+        let (send, receive) = mpsc::channel(PIECES_WAITING_MAX);
+        let counted = Arc::clone(&meter);
+        let read = spawn_blocking(move || pump(content, bytes, &send, &counted));
+        let path = format!("v1/incidents/{incident}/attachments");
+        let mut request = self.request(Method::POST, &path, &[("name", name.to_string())]);
+        if let Some(bytes) = bytes {
+            request = request.header(CONTENT_LENGTH, bytes);
+        }
+        let request = request.body(reqwest::Body::wrap(Pieces { receive, bytes }));
+        let response = tokio::select! {
+            sent = request.send() => match sent {
+                Ok(response) => response,
+                // the reader's end is told to the server by cutting it off: why, only the reader knows
+                Err(cause) => return Err(match read.await {
+                    Ok(Err(cause)) => UploadError::Read(cause),
+                    _ => ClientError::of_sending(&self.server, cause).into(),
+                }),
+            },
+            () = stalled(&meter) => {
+                let seconds = STALLED_MAX.as_secs();
+                return Err(ClientError::Silent { server: self.server.to_string(), seconds }.into());
+            }
+        };
+        if !response.status().is_success() {
+            return Err(self.refusal(response).await.into());
+        }
+        Ok(self.parsed(response).await?)
+    }
+}
+
+/// Reads to the end, for as long as somebody takes it.
+fn pump(mut content: Box<dyn Read + Send>, bytes: Option<u64>, send: &mpsc::Sender<Piece>, meter: &Meter) -> io::Result<()> {
+    let mut read = 0;
+    loop {
+        let mut buffer = vec![0; READ_BYTES];
+        match content.read(&mut buffer) {
+            Ok(0) if bytes.is_some_and(|bytes| read < bytes) => {
+                let _ = send.blocking_send(Err(io::ErrorKind::UnexpectedEof.into())); // or nobody listens any more
+                return Err(io::Error::other("it became shorter meanwhile: attach it when nobody writes it any more"));
+            }
+            Ok(0) => return Ok(()),
+            Ok(n) => {
+                buffer.truncate(n);
+                read += n as u64;
+                meter.bytes.store(read, Ordering::Relaxed);
+                if send.blocking_send(Ok(buffer.into())).is_err() {
+                    return Ok(()); // the server has said something else
+                }
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(cause) => {
+                let _ = send.blocking_send(Err(io::Error::from(cause.kind()))); // or nobody listens any more
+                return Err(cause);
+            }
+        }
+    }
+}
+
+/// Ends when nothing has been read for too long.
+async fn stalled(meter: &Meter) {
+    let (mut bytes, mut since) = (0, Instant::now());
+    while since.elapsed() < STALLED_MAX {
+        sleep(LOOK_EVERY).await;
+        let now = meter.bytes.load(Ordering::Relaxed);
+        if now != bytes {
+            (bytes, since) = (now, Instant::now());
+        }
+    }
+}
+
+/// The body of a request, as it is read.
+struct Pieces {
+    receive: mpsc::Receiver<Piece>,
+    bytes: Option<u64>,
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        self.receive.poll_recv(cx).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.bytes.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}

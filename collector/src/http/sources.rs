@@ -1,0 +1,89 @@
+//! The sources of evidence: whether each would work now, and what a capture would take before there is an incident.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Api;
+use super::body::Json;
+use super::error::Problem;
+use super::evidence::asked;
+use super::query::Query;
+use super::shapes::TargetShape;
+use crate::incident::{Play, PlayName};
+use crate::pipeline::Pipeline;
+use crate::plan::{Lifetime, Plan, Readiness, State as Ready, Target};
+use crate::sources::{self, Source};
+
+/// What was found out about a source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Source)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SourceView {
+    pub(crate) source: String,
+    /// What it is, for people.
+    pub(crate) what: String,
+    /// `ready`, `not-configured` or `unavailable`.
+    #[schema(value_type = String)]
+    pub(crate) state: Ready,
+    /// Where it would be asked.
+    #[schema(value_type = Vec<TargetShape>)]
+    pub(crate) targets: Vec<Target>,
+    /// What is missing, and what to grant.
+    pub(crate) problems: Vec<String>,
+    /// How long what dies first lives at the source; `null` if none of it does by a published rule.
+    pub(crate) retention_seconds: Option<u64>,
+    /// True if it has no past: only what is so now can be taken.
+    pub(crate) is_state: bool,
+    /// How far back the play looks.
+    pub(crate) window_seconds: u64,
+}
+
+/// All sources.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Sources)]
+pub(crate) struct List {
+    pub(crate) sources: Vec<SourceView>,
+}
+
+/// Tries a source, read-only, and holds its retention against the window of `play`.
+pub(crate) async fn look(pipeline: &Pipeline, source: &'static dyn Source, play: &Play) -> SourceView {
+    let readiness = pipeline.look(source, None, pipeline.window_of(play)).await;
+    let Readiness { source: name, state, targets, problems } = readiness;
+    SourceView {
+        source: name.to_string(),
+        what: source.what().to_owned(),
+        state,
+        targets: targets.into_iter().map(|estimate| estimate.target).collect(),
+        problems,
+        retention_seconds: source.offers().iter().filter_map(|offer| offer.lifetime.retention_seconds()).min(),
+        is_state: source.offers().iter().all(|offer| matches!(offer.lifetime, Lifetime::State(_))),
+        window_seconds: u64::from(play.window_hours) * 3600,
+    }
+}
+
+/// The play of a parameter, or that of incidents of which nothing more is known.
+fn play_or_general(given: Option<PlayName>) -> PlayName {
+    given.unwrap_or_else(|| "general".parse().expect("a play that is built in"))
+}
+
+/// `GET /v1/sources`.
+pub(super) async fn check(State(api): State<Api>, mut query: Query) -> Result<Json<List>, Problem> {
+    let name = play_or_general(query.one("play")?);
+    query.done()?;
+    let play = api.pipeline().plays.get(&name)?;
+    let mut list = List { sources: Vec::new() };
+    for source in sources::ALL {
+        list.sources.push(look(api.pipeline(), *source, play).await);
+    }
+    Ok(Json(list))
+}
+
+/// `GET /v1/plan`.
+pub(super) async fn plan(State(api): State<Api>, mut query: Query) -> Result<Json<Plan>, Problem> {
+    let (play, pivots) = (play_or_general(query.one("play")?), query.many("pivot")?);
+    let capture = asked(&mut query)?;
+    query.done()?;
+    let ask = capture.ask(&api)?;
+    Ok(Json(api.pipeline().preview(None, &play, pivots, ask).await?))
+}
