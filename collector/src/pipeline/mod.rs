@@ -11,6 +11,7 @@ mod findings;
 mod follow;
 mod meters;
 mod numbers;
+mod places;
 mod planning;
 mod scratch;
 mod stop;
@@ -45,9 +46,7 @@ use crate::timeline::{self, DeriveError};
 pub use attach::{ATTACHED, AttachError, Attached, Attaching, Content};
 pub use declare::{DeclareError, Declaring};
 pub use meters::{Meters, Watched};
-
-/// Passes that run at once in one process. Each waits for others most of its time.
-const PASSES_AT_ONCE: usize = 16;
+pub use places::Places;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -74,6 +73,8 @@ pub struct Pipeline {
     pub settle_after: Option<Vec<Duration>>,
     /// One bundle after the other: a stream has one next place.
     pub sealing: Arc<tokio::sync::Mutex<()>>,
+    /// How many passes are under way at once.
+    pub places: Arc<Places>,
     /// What is configured about captures.
     pub capture: crate::config::CaptureConfig,
 }
@@ -168,7 +169,7 @@ impl Pipeline {
                 Err::<_, BoxError>(error.into())
             }
         };
-        self.jobs.work(handler, until, PASSES_AT_ONCE).await
+        self.jobs.work(handler, until, places::JOBS_MAX).await
     }
 
     /// The same, for those who wait for an answer: a database that is away is given so long, and no longer.
@@ -243,8 +244,9 @@ impl Pipeline {
     #[instrument(skip_all, fields(incident = %job.incident, source = %job.source, pass = job.pass))]
     async fn run_pass(&self, job: &PassKey) -> Result<(), PipelineError> {
         let key = PassKey { incident: job.incident.clone(), source: job.source.clone(), pass: job.pass };
-        let Some(row) = self.parts.ledger.pass(&key).await? else { return Ok(()) };
         let Some(source) = sources::find(&job.source) else { return Ok(()) };
+        let _place = self.places.take(source).await;
+        let Some(row) = self.parts.ledger.pass(&key).await? else { return Ok(()) };
         if row.state == PassState::Failed {
             return Ok(());
         }

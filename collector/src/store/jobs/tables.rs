@@ -51,6 +51,7 @@ impl Storage {
                 let pool = SqlitePoolOptions::new()
                     .max_connections(CONNECTIONS_MAX)
                     .after_release(|connection, _| Box::pin(is_usable(connection)))
+                    .test_before_acquire(false) // it is no server that could have gone away
                     .connect_lazy_with(options);
                 // apalis's own `setup` turns syncing off, and does not hold off a second process.
                 let _alone = blocking(move || alive::alone(&folder)).await?;

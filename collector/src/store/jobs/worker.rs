@@ -19,8 +19,9 @@ use super::{BoxError, Handler, Jobs, Taken, Until, now_seconds};
 use crate::store::database::Database;
 use crate::store::ledger::PassKey;
 
-/// How often the database is asked for jobs that have become due, or that other processes have pushed.
-const POLL_MILLISECONDS: u64 = 250;
+/// How often the database is asked for jobs that have become due, or that other processes have pushed. What this process pushes it
+/// takes at once, and each look costs some ten hops between threads.
+const POLL_MILLISECONDS: u64 = 1000;
 
 /// How often it is asked whether all is done: at once when a job of this worker has ended, then ever more seldom, for what other
 /// processes do.
