@@ -83,18 +83,20 @@ impl Tape for StepTape {
             cursor: cursor.map(str::to_owned),
         };
         loop {
-            let Err(error) = self.store(&packed, &page).await else { break };
-            if matches!(error.downcast_ref(), Some(LedgerError::PageDiffers { .. })) {
-                self.renumber(&mut page).await.map_err(|error| TapeError::Failed(error.into()))?;
-                continue;
-            }
-            let is_lost = matches!(
-                error.downcast_ref(),
-                Some(LedgerError::PassIsTaken { .. } | LedgerError::StepHasEnded { .. } | LedgerError::UnknownPass(_))
-            );
-            if is_lost {
-                let _ = self.blobs.delete(&page.object_key).await; // nobody will know of it
-                return Err(TapeError::Failed(error)); // another worker has the step
+            let Err(mut error) = self.store(&packed, &page).await else { break };
+            match error.downcast_ref() {
+                Some(LedgerError::PageDiffers { .. }) => match self.renumber(&mut page).await {
+                    Ok(()) => continue,
+                    Err(cause) => error = cause.into(),
+                },
+                // another worker has the step; the object goes with its folder, since an attempt at its row may be under way still
+                Some(
+                    LedgerError::PassIsTaken { .. }
+                    | LedgerError::PassIsSealed(_)
+                    | LedgerError::StepHasEnded { .. }
+                    | LedgerError::UnknownPass(_),
+                ) => return Err(TapeError::Failed(error)),
+                _ => {}
             }
             if self.stop.is_cancelled() {
                 return Err(TapeError::Refused(error)); // there is no time left

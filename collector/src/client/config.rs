@@ -341,9 +341,9 @@ mod tests {
         for (keys, said) in [
             ("token_variable = 'EXHIBIT_NO_SUCH_VARIABLE'", "the variable EXHIBIT_NO_SUCH_VARIABLE"),
             ("token_file = '/nonexistent'", "the file /nonexistent"),
-            ("token_command = ['false']", "the command [\"false\"]"),
-            ("token_command = []", "the command []"),
-            ("token_command = ['true']", "the command [\"true\"]"),
+            ("token_command = ['false']", "the command false"),
+            ("token_command = []", "the command "),
+            ("token_command = ['true']", "the command true"),
         ] {
             assert_eq!(of(keys).expect_err("none").to_string(), format!("cannot take the token from {said}"));
         }

@@ -3,9 +3,9 @@
 
 mod checking;
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,7 +14,8 @@ use agent::durable;
 use evidence_format::digest::Digest;
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, IF_RANGE, RANGE};
 use reqwest::{Response, StatusCode};
-use rustix::fs::{AtFlags, CWD, RenameFlags, accessat, renameat_with};
+use rustix::fs::{AtFlags, CWD, OFlags, RenameFlags, accessat, renameat_with};
+use rustix::process::geteuid;
 use tokio::time::sleep;
 use tracing::debug;
 
@@ -57,8 +58,7 @@ impl Client {
             return Err(failed(to)(io::ErrorKind::AlreadyExists.into()));
         }
         let unfinished = unfinished(to, &bundle);
-        let file = OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(&unfinished);
-        let file = file.map_err(failed(&unfinished))?;
+        let file = open(&unfinished).map_err(failed(&unfinished))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(ClientError::Busy { path: to.to_owned() }),
@@ -70,6 +70,19 @@ impl Client {
         download.run().await?;
         download.finish().await
     }
+}
+
+/// Opens what an earlier download has left, or makes it. In a folder that others can write to, what has its name may be theirs, or
+/// a link to what they would have overwritten.
+fn open(path: &Path) -> io::Result<File> {
+    let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
+    let file = OpenOptions::new().create(true).read(true).append(true).mode(0o600).custom_flags(no_follow).open(path)?;
+    let facts = file.metadata()?;
+    if !facts.is_file() || facts.uid() != geteuid().as_raw() || facts.nlink() != 1 {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is somebody else's: remove it, or write elsewhere"));
+    }
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
 }
 
 impl Download<'_> {

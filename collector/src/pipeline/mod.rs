@@ -18,6 +18,7 @@ mod stop;
 mod turn;
 
 use std::io;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,7 @@ use evidence_format::time::Timestamp;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, instrument, warn};
+use tracing::{Instrument as _, info, instrument, warn};
 
 use crate::capture::{self, CaptureError, Parts, Task};
 use crate::clock;
@@ -254,7 +255,7 @@ impl Pipeline {
             return Err(PipelineError::Stopped);
         }
         if row.state == PassState::Waiting && self.is_stopped(&key).await? {
-            self.parts.ledger.set_state(&key, PassState::Failed).await?;
+            self.parts.ledger.give_up_waiting(&key).await?;
             return Ok(());
         }
         let Some((plan, pass)) = self.planned(&row, source).await? else { return Ok(()) };
@@ -262,9 +263,8 @@ impl Pipeline {
             Some(sealed) => sealed,
             None => self.capture_and_seal(&row, source, &plan, &pass).await?,
         };
-        if sealed.row.doubles.is_some() {
-            return Ok(()); // what follows is done for the first
-        }
+        // what follows is done for the first bundle of a pass, also if whoever sealed it has died since
+        let sealed = if sealed.row.doubles.is_some() { self.sealed(&key).await?.unwrap_or(sealed) } else { sealed };
         self.follow(&row, source, &plan, &sealed).await?;
         self.derive(&sealed).await?;
         self.find(&row, &pass, &sealed).await?;
@@ -314,10 +314,17 @@ impl Pipeline {
             supplements: row.pass.supplements,
             began,
         };
-        let _turn = self.turn().await?;
-        let sealed = self.sealer().seal((key, attempt), captured.draft, saying, entries::of_bundle).await?;
-        info!(bundle = %sealed.row.id, bytes = sealed.row.bytes, "sealed");
-        Ok(sealed)
+        // a task of its own: dropped between announcing and committing, its bundle could come into the store after its place in the
+        // stream was given to another
+        let (pipeline, key) = (self.clone(), key.clone());
+        let sealing = async move {
+            let _turn = pipeline.turn().await?;
+            let sealed = pipeline.sealer().seal((&key, attempt), captured.draft, saying, entries::of_bundle).await?;
+            info!(bundle = %sealed.row.id, bytes = sealed.row.bytes, "sealed");
+            Ok(sealed)
+        };
+        let sealed = tokio::spawn(sealing.in_current_span()).await;
+        sealed.unwrap_or_else(|failed| resume_unwind(failed.into_panic())) // nobody aborts it
     }
 
     /// The bundle of a pass that was sealed before, also by a process that could not say so any more.

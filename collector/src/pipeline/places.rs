@@ -16,7 +16,7 @@ const ASKING_MAX: usize = 16;
 const PROCESSORS_EACH: usize = 2;
 
 /// Jobs that a process takes from the queue at once: those under way, and some that wait for a place of their kind.
-pub(super) const JOBS_MAX: usize = 64;
+pub(super) const JOBS_MAX: usize = 2 * ASKING_MAX;
 
 /// Places for passes.
 #[derive(Debug)]

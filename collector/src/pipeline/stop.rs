@@ -36,7 +36,7 @@ impl Pipeline {
         self.record(id, by, Change::CaptureStopped {}).await?;
         for row in self.parts.ledger.passes(id).await? {
             if row.state == PassState::Waiting && row.pass.key.source != ATTACHED {
-                self.parts.ledger.set_state(&row.pass.key, PassState::Failed).await?;
+                self.parts.ledger.give_up_waiting(&row.pass.key).await?; // unless somebody has begun it meanwhile
             }
         }
         Ok(())

@@ -1,8 +1,8 @@
 //! A store of this machine, on which this process works.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use agent::durable;
 use agent::terminal::Line as ProgressLine;
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
@@ -210,7 +210,7 @@ impl Place for Local {
         }
         let path = to.with_extension("pub.pem");
         let key = self.app.pipeline.public_key(&row).await?;
-        fs::write(&path, key.to_pem()).with_context(|| format!("cannot write {}", path.display()))?;
+        durable::replace(&path, key.to_pem().as_bytes(), 0o644).with_context(|| format!("cannot write {}", path.display()))?;
         Ok(path)
     }
 

@@ -88,10 +88,11 @@ impl Remote {
         loop {
             let call = Call::get("v1/incidents").query("limit", [PAGE]).query("cursor", cursor);
             let page: Page = self.client.json(&call).await?;
+            let is_empty = page.incidents.is_empty(); // then there is no end to be hoped for
             incidents.extend(page.incidents);
             cursor = Some(match page.next {
-                Some(next) => next,
-                None => return Ok(incidents),
+                Some(next) if !is_empty => next,
+                _ => return Ok(incidents),
             });
         }
     }

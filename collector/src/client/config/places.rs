@@ -20,7 +20,9 @@ impl Profile {
             (None, None, None, None) => Ok(None),
             (Some(token), None, None, None) => Ok(Some(token.clone())),
             (None, Some(file), None, None) => of_text(format!("the file {}", file.display()), of_file(file)).map(Some),
-            (None, None, Some(command), None) => of_text(format!("the command {command:?}"), of_command(command)).map(Some),
+            (None, None, Some(command), None) => {
+                of_text(format!("the command {}", command.first().map_or("", String::as_str)), of_command(command)).map(Some)
+            }
             (None, None, None, Some(variable)) => of_text(format!("the variable {variable}"), of_variable(variable)).map(Some),
             _ => {
                 let places = [token.is_some(), token_file.is_some(), token_command.is_some(), token_variable.is_some()];

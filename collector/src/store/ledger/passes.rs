@@ -229,6 +229,21 @@ impl Ledger {
             })
             .await
     }
+
+    /// Marks a pass that nobody has begun as one that will not be; any other stays as it is.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn give_up_waiting(&self, key: &PassKey) -> Result<(), LedgerError> {
+        self.db
+            .write("give up the pass", |mut db, _| async move {
+                let update =
+                    "UPDATE passes SET state = 'failed' WHERE incident = $1 AND source = $2 AND pass = $3 AND state = 'waiting'";
+                execute(&mut db, for_pass(update, key)).await?;
+                Ok((db, ()))
+            })
+            .await
+    }
 }
 
 /// A statement whose first three parameters are the key of a pass.
@@ -263,11 +278,12 @@ fn pass_row(row: &AnyRow) -> Result<PassRow, sqlx::Error> {
     Ok(PassRow { pass, state, attempt: number(row, "attempt")?, plan: get(row, "plan")? })
 }
 
-/// What a write is refused with whose attempt is not the last one; `None` if it is.
+/// What a write is refused with whose pass is sealed, or whose attempt at it is not the last one; `None` if it may be.
 pub(super) async fn overtaken(db: &mut AnyConnection, key: &PassKey, attempt: u64) -> Result<Option<LedgerError>, sqlx::Error> {
     let pass = || Box::new(key.clone());
     Ok(match find_pass(db, key).await? {
         None => Some(LedgerError::UnknownPass(pass())),
+        Some(row) if row.state == PassState::Sealed => Some(LedgerError::PassIsSealed(pass())),
         Some(row) if row.attempt != attempt => Some(LedgerError::PassIsTaken { pass: pass(), attempt, last: row.attempt }),
         Some(_) => None,
     })

@@ -117,7 +117,7 @@ impl Ledger {
     /// worker may be about to publish: [`Ledger::commit`] if the object is in the blob store, [`Ledger::forget_pending`] if not.
     ///
     /// # Errors
-    /// [`LedgerError::PassIsTaken`] if another worker has the pass, [`LedgerError::Busy`], [`LedgerError::Moved`] if the place is no
+    /// [`LedgerError::PassIsTaken`] or [`LedgerError::PassIsSealed`] if another worker has, or had, the pass, [`LedgerError::Busy`], [`LedgerError::Moved`] if the place is no
     /// longer the next one, [`LedgerError::UnknownPass`], and failures of the database.
     pub async fn announce(&self, pending: &Pending, attempt: u64) -> Result<(), LedgerError> {
         let key = &pending.key_id.to_string();

@@ -22,6 +22,7 @@ pub(crate) const CASES: &[Case<Ledger>] = &[
     ("a pass is added once", |l| Box::pin(passes::a_pass_is_added_once(l))),
     ("a plan is set once", |l| Box::pin(passes::a_plan_is_set_once(l))),
     ("only a commit seals a pass", |l| Box::pin(passes::only_a_commit_seals_a_pass(l))),
+    ("only what waits is given up", |l| Box::pin(passes::only_what_waits_is_given_up(l))),
     ("pages are added once", |l| Box::pin(passes::pages_are_added_once(l))),
     ("an ended step takes no page", |l| Box::pin(passes::an_ended_step_takes_no_page(l))),
     ("a stream has one bundle at each place", |l| Box::pin(stream::a_stream_has_one_bundle_at_each_place(l))),

@@ -55,6 +55,19 @@ pub(super) async fn only_a_commit_seals_a_pass(ledger: Ledger) {
     assert!(matches!(ledger.set_state(&unknown, PassState::Failed).await, Err(LedgerError::UnknownPass(_))));
 }
 
+/// A person stops what waits, and somebody has begun it meanwhile.
+pub(super) async fn only_what_waits_is_given_up(ledger: Ledger) {
+    let key = add_pass(&ledger, "INC-1", 0).await;
+    let state = async || ledger.pass(&key).await.expect("a database").expect("it was added").state;
+    ledger.begin_pass(&key).await.expect("it is not sealed");
+    ledger.set_state(&key, PassState::Capturing).await.expect("it is not sealed");
+    ledger.give_up_waiting(&key).await.expect("a database");
+    assert_eq!(state().await, PassState::Capturing);
+    ledger.set_state(&key, PassState::Waiting).await.expect("it is not sealed");
+    ledger.give_up_waiting(&key).await.expect("a database");
+    assert_eq!(state().await, PassState::Failed);
+}
+
 fn page(seq: u64, cursor: Option<&str>) -> PageRow {
     PageRow { step: "events".to_owned(), seq, object_key: format!("staged/{seq}"), bytes: 10, cursor: cursor.map(str::to_owned) }
 }

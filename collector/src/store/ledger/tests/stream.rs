@@ -138,6 +138,11 @@ pub(super) async fn a_second_bundle_of_a_pass_says_so(ledger: Ledger) {
     ledger.announce(&sealed.announcement(), 1).await.expect("it has the pass now");
     let sealed = ledger.commit(&sealed, |_| vec![entry("sealed")]).await.expect("it was announced");
     assert_eq!(sealed.doubles, None);
+    // whoever comes to it now has nothing to add
+    let place = ledger.take_place(&other).await.expect("it was begun");
+    let again = BundleRow { id: Digest::of(b"again"), place, ..sealed.clone() };
+    let refused = ledger.announce(&again.announcement(), 1).await.expect_err("its pass is sealed");
+    assert!(matches!(refused, LedgerError::PassIsSealed(_)), "{refused:?}");
 
     for _ in 0..2 {
         let committed = ledger.commit(&late, |row| vec![entry(&format!("doubles {:?}", row.doubles))]).await;
