@@ -1,7 +1,8 @@
 //! How many passes are under way at once in one process, by what they take of this machine.
 //!
 //! A pass that asks a server waits most of its time, and one that reads this machine computes all of it. When many incidents are
-//! declared at once, those that compute must not keep the API from answering within a second, nor those that wait from beginning.
+//! declared at once, those that compute must not keep the API from answering. Both kinds come from one queue: many that wait for a
+//! place of the one kind hold up the other.
 
 use std::num::NonZero;
 use std::thread;

@@ -4,6 +4,7 @@ use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::TargetShape;
 use super::texts::{
     IncidentIdText, ItemText, LeftOutText, PassKindText, PivotKindText, PivotText, PlayText, SourceText, Time, WhyText, word,
 };
@@ -110,21 +111,6 @@ pub(in crate::http) struct PlanStepShape {
     cursor: Option<String>,
     /// Why it is not taken and becomes a gap; `null` if it is taken.
     left_out: Option<LeftOutText>,
-}
-
-/// One place to ask: an account in a region, an organisation, a cluster, a host.
-#[derive(ToSchema)]
-#[schema(as = Target, rename_all = "camelCase")]
-#[expect(dead_code, reason = "only its shape is of interest")]
-pub(in crate::http) struct TargetShape {
-    account: Option<String>,
-    region: Option<String>,
-    /// As whom it is asked.
-    identity: Option<String>,
-    /// By which credentials it is entered.
-    access: Option<String>,
-    /// What its items are called, after the offer's name.
-    name: Option<String>,
 }
 
 /// How much one step may take.

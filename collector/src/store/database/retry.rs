@@ -114,15 +114,7 @@ impl Database {
         E: From<DatabaseError>,
         F: Future<Output = Result<T, Failure<E>>>,
     {
-        let mut retry = Retry::begin(attempt, self.patience);
-        loop {
-            let work = async { work(self.writers.acquire().await?).await };
-            match timeout(Duration::from_secs(ATTEMPT_SECONDS_MAX), work).await {
-                Ok(Ok(value)) => return Ok(value),
-                Ok(Err(failure)) => retry.pause(failure).await?,
-                Err(_) => retry.pause(Failure::Database(no_answer())).await?,
-            }
-        }
+        self.until_done(attempt, || async { work(self.writers.acquire().await?).await }).await
     }
 
     /// Runs `work`, which may run twice; again if the database was away or in conflict.
@@ -131,11 +123,20 @@ impl Database {
         E: From<DatabaseError>,
         F: Future<Output = Result<T, sqlx::Error>>,
     {
+        self.until_done(attempt, || async { work().await.map_err(Failure::Database) }).await
+    }
+
+    /// Runs `work`, which may run twice, until it is done or refused, or patience ends.
+    async fn until_done<T, E, F>(&self, attempt: &'static str, work: impl Fn() -> F) -> Result<T, E>
+    where
+        E: From<DatabaseError>,
+        F: Future<Output = Result<T, Failure<E>>>,
+    {
         let mut retry = Retry::begin(attempt, self.patience);
         loop {
-            match timeout(Duration::from_secs(ATTEMPT_SECONDS_MAX), work()).await.unwrap_or_else(|_| Err(no_answer())) {
+            match timeout(Duration::from_secs(ATTEMPT_SECONDS_MAX), work()).await.unwrap_or_else(|_| Err(no_answer().into())) {
                 Ok(value) => return Ok(value),
-                Err(cause) => retry.pause(Failure::Database(cause)).await?,
+                Err(failure) => retry.pause(failure).await?,
             }
         }
     }
