@@ -114,7 +114,7 @@ impl App {
             meters: Meters::default(),
             settle_after: settle_after.map(|after| after.iter().copied().map(Duration::from_secs).collect()),
             sealing: Arc::default(),
-            places: Arc::default(),
+            looks: Arc::default(),
             capture: config.capture.clone(),
         };
         Ok(Self { pipeline, config })

@@ -15,7 +15,7 @@ use evidence_format::id::IncidentId;
 use futures::stream;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -30,6 +30,8 @@ use crate::timeline::Row;
 
 /// Between two looks: people see it as at once.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Between two looks at the captures of other processes, whose pages the database has to count.
+const OTHERS_EVERY: Duration = Duration::from_secs(3);
 /// Between two signs of life where nothing happens: proxies cut what is silent for a minute.
 const ALIVE_EVERY: Duration = Duration::from_secs(15);
 
@@ -61,6 +63,8 @@ pub(crate) struct Watching {
     /// Entries told.
     seq: u64,
     progress: Vec<Progress>,
+    /// How far the captures of other processes were, and when that was.
+    others: Option<(Instant, Vec<Progress>)>,
 }
 
 /// What is going to be told to one client.
@@ -122,7 +126,7 @@ impl Following {
 impl Watching {
     /// Looks at `incident` for what is behind its entry `seq`; 0 is all.
     pub(crate) fn new(pipeline: Pipeline, incident: IncidentId, seq: u64) -> Self {
-        Self { pipeline, incident, seq, progress: Vec::new() }
+        Self { pipeline, incident, seq, progress: Vec::new(), others: None }
     }
 
     /// What is new.
@@ -144,23 +148,35 @@ impl Watching {
     }
 
     /// How far all captures are that run now.
-    async fn progress(&self) -> Result<Vec<Progress>, PipelineError> {
+    async fn progress(&mut self) -> Result<Vec<Progress>, PipelineError> {
         let watched = self.pipeline.meters.watch().into_iter().filter(|watched| watched.pass.incident == self.incident);
-        let mut all: Vec<Progress> = watched.map(progress).collect();
+        let own: Vec<Progress> = watched.map(progress).collect();
+        let others = match self.others.take() {
+            Some((at, others)) if at.elapsed() < OTHERS_EVERY => (at, others),
+            _ => (Instant::now(), self.others(&own).await?),
+        };
+        let is_own = |other: &&Progress| own.iter().any(|own| own.source == other.source && own.pass == other.pass);
+        let all = own.iter().chain(others.1.iter().filter(|other| !is_own(other))).cloned().collect();
+        self.others = Some(others);
+        Ok(all)
+    }
+
+    /// How far all captures are but these.
+    async fn others(&self, own: &[Progress]) -> Result<Vec<Progress>, PipelineError> {
         let mut others = self.pipeline.parts.ledger.passes(&self.incident).await?;
         others.retain(|row| row.state == PassState::Capturing && row.pass.key.source != ATTACHED);
-        others.retain(|row| !all.iter().any(|own| own.source == row.pass.key.source && own.pass == row.pass.key.pass));
+        others.retain(|row| !own.iter().any(|own| own.source == row.pass.key.source && own.pass == row.pass.key.pass));
         if others.is_empty() {
-            return Ok(all);
+            return Ok(Vec::new());
         }
         let fetched = self.pipeline.parts.ledger.fetched(&self.incident).await?;
-        all.extend(others.into_iter().map(|row| {
+        let progress = others.into_iter().map(|row| {
             let PassKey { source, pass, .. } = row.pass.key;
             let kept = fetched.iter().find(|kept| kept.source == source && kept.pass == pass);
             let (pages, bytes) = kept.map_or((0, 0), |kept| (kept.pages, kept.bytes));
             Progress { source, pass, pages, bytes }
-        }));
-        Ok(all)
+        });
+        Ok(progress.collect())
     }
 }
 

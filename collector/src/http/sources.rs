@@ -13,7 +13,7 @@ use super::shapes::TargetShape;
 use crate::incident::{Play, PlayName};
 use crate::pipeline::Pipeline;
 use crate::plan::{Lifetime, Plan, Readiness, State as Ready, Target};
-use crate::sources::{self, Source};
+use crate::sources::Source;
 
 /// What was found out about a source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -48,7 +48,10 @@ pub(crate) struct List {
 
 /// Tries a source, read-only, and holds its retention against the window of `play`.
 pub(crate) async fn look(pipeline: &Pipeline, source: &'static dyn Source, play: &Play) -> SourceView {
-    let readiness = pipeline.look(source, None, pipeline.window_of(play)).await;
+    view(source, pipeline.look(source, None, pipeline.window_of(play)).await, play)
+}
+
+fn view(source: &'static dyn Source, readiness: Readiness, play: &Play) -> SourceView {
     let Readiness { source: name, state, targets, problems } = readiness;
     SourceView {
         source: name.to_string(),
@@ -72,11 +75,9 @@ pub(super) async fn check(State(api): State<Api>, mut query: Query) -> Result<Js
     let name = play_or_general(query.one("play")?);
     query.done()?;
     let play = api.pipeline().plays.get(&name)?;
-    let mut list = List { sources: Vec::new() };
-    for source in sources::ALL {
-        list.sources.push(look(api.pipeline(), *source, play).await);
-    }
-    Ok(Json(list))
+    let looks = api.pipeline().look_around(None, api.pipeline().window_of(play)).await;
+    let sources = looks.iter().map(|(source, readiness)| view(*source, readiness.clone(), play)).collect();
+    Ok(Json(List { sources }))
 }
 
 /// `GET /v1/plan`.

@@ -157,7 +157,7 @@ impl Pipeline {
                 let kind = if number == 0 { PassKind::First } else { PassKind::Again };
                 let new = NewPass { key: key.clone(), kind, due_at: at, supplements: None };
                 if self.parts.ledger.add_pass(&new).await? || self.is_unfinished(&key).await? {
-                    self.jobs.push(&key, at).await?;
+                    self.queue(known, &key, at).await?;
                 }
             }
         }

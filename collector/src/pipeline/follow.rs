@@ -31,7 +31,7 @@ impl Pipeline {
         };
         for (part, pass) in (1..).zip(plan.passes.iter().skip(1)) {
             if let Some(number) = number.part(part) {
-                self.schedule(new(number, row.pass.kind, clock::now(), None), plan, pass.clone()).await?;
+                self.schedule(source, new(number, row.pass.kind, clock::now(), None), plan, pass.clone()).await?;
             }
         }
         let rest = match source.taker() {
@@ -39,13 +39,13 @@ impl Pipeline {
             Taker::Local(_) => None, // what this machine was then is over
         };
         if let (Some(rest), Some(number)) = (rest, number.continuation()) {
-            self.schedule(new(number, PassKind::Continuation, clock::now(), Some(first)), plan, rest).await?;
+            self.schedule(source, new(number, PassKind::Continuation, clock::now(), Some(first)), plan, rest).await?;
         }
         if matches!(row.pass.kind, PassKind::First | PassKind::Again) {
             for (settle, due) in (1..).zip(plan::settle_passes(pass, source.offers(), plan.declared, 1)) {
                 let due_at = self.settle_time(settle, plan.declared, due.at);
                 if let Some(number) = number.settle(settle) {
-                    self.schedule(new(number, PassKind::Settle, due_at, Some(first)), plan, due.pass).await?;
+                    self.schedule(source, new(number, PassKind::Settle, due_at, Some(first)), plan, due.pass).await?;
                 }
             }
         }
@@ -63,14 +63,14 @@ impl Pipeline {
         Ok(ended.iter().filter_map(read).collect())
     }
 
-    async fn schedule(&self, new: NewPass, plan: &Plan, pass: Pass) -> Result<(), PipelineError> {
+    async fn schedule(&self, source: &dyn Source, new: NewPass, plan: &Plan, pass: Pass) -> Result<(), PipelineError> {
         let pass = Pass { number: new.key.pass.into(), ..pass };
         let plan = Plan { passes: vec![pass], ..plan.clone() };
         self.parts.ledger.add_pass(&new).await?;
         if self.parts.ledger.pass(&new.key).await?.is_some_and(|row| row.plan.is_none()) {
             self.parts.ledger.set_plan(&new.key, &super::planning::encode(&plan)).await?;
         }
-        self.jobs.push(&new.key, new.due_at).await?;
+        self.queue(source, &new.key, new.due_at).await?;
         Ok(())
     }
 

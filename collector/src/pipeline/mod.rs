@@ -11,10 +11,12 @@ mod findings;
 mod follow;
 mod meters;
 mod numbers;
-mod places;
 mod planning;
+mod queues;
 mod scratch;
 mod stop;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use std::io;
@@ -28,6 +30,7 @@ use evidence_format::coverage::Window;
 use evidence_format::id::IncidentId;
 use evidence_format::keyring::PublicKey;
 use evidence_format::time::Timestamp;
+use futures::future::try_join_all;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -40,14 +43,14 @@ use crate::plan::{Pass, Plan, PlanError};
 use crate::seal::{Saying, SealError, Sealed, Sealer, StoredBundle};
 use crate::sources::{self, Source};
 use crate::store::blobs::BlobError;
-use crate::store::jobs::{self, JobState, Jobs, JobsError, Until, WaitingJob};
+use crate::store::jobs::{self, JobState, Jobs, JobsError, Queue, Until, WaitingJob};
 use crate::store::ledger::{BundleRow, LedgerError, PassKey, PassRow, PassState};
 use crate::timeline::{self, DeriveError};
 
 pub use attach::{ATTACHED, AttachError, Attached, Attaching, Content};
 pub use declare::{DeclareError, Declaring};
 pub use meters::{Meters, Watched};
-pub use places::Places;
+pub use planning::{LookedAround, Looks};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -74,8 +77,8 @@ pub struct Pipeline {
     pub settle_after: Option<Vec<Duration>>,
     /// One bundle after the other: a stream has one next place.
     pub sealing: Arc<tokio::sync::Mutex<()>>,
-    /// How many passes are under way at once.
-    pub places: Arc<Places>,
+    /// What was last found out about sources, for those who only ask.
+    pub looks: Arc<tokio::sync::Mutex<Option<LookedAround>>>,
     /// What is configured about captures.
     pub capture: crate::config::CaptureConfig,
 }
@@ -170,7 +173,8 @@ impl Pipeline {
                 Err::<_, BoxError>(error.into())
             }
         };
-        self.jobs.work(handler, until, places::JOBS_MAX).await
+        let work = |queue| self.jobs.work(queue, handler.clone(), until.clone(), queues::places(queue));
+        try_join_all(Queue::ALL.map(work)).await.map(drop)
     }
 
     /// The same, for those who wait for an answer: a database that is away is given so long, and no longer.
@@ -246,7 +250,6 @@ impl Pipeline {
     async fn run_pass(&self, job: &PassKey) -> Result<(), PipelineError> {
         let key = PassKey { incident: job.incident.clone(), source: job.source.clone(), pass: job.pass };
         let Some(source) = sources::find(&job.source) else { return Ok(()) };
-        let _place = self.places.take(source).await;
         let Some(row) = self.parts.ledger.pass(&key).await? else { return Ok(()) };
         if row.state == PassState::Failed {
             return Ok(());

@@ -2,12 +2,14 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use evidence_format::coverage::Window;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use futures::FutureExt as _;
 use futures::future::join_all;
+use tokio::time::Instant;
 
 use super::{Pipeline, PipelineError};
 use crate::clock;
@@ -15,6 +17,33 @@ use crate::incident::{CaptureAsk, Pivot, Play, PlayName};
 use crate::plan::{self, Offer, Pass, Plan, Readiness, State};
 use crate::sources::{self, Look, Source};
 use crate::store::ledger::{PassRow, PassState};
+
+/// How long what was found out about sources is told to others who ask.
+const LOOK_GOOD_FOR: Duration = Duration::from_secs(20);
+/// Windows that differ by no more are the same to a look.
+const WINDOWS_DIFFER_NANOSECONDS: u128 = 60_000_000_000;
+
+/// What was found out about each source.
+pub type Looks = Vec<(&'static dyn Source, Readiness)>;
+
+/// The last look around.
+pub struct LookedAround {
+    at: Instant,
+    window: Option<Window>,
+    looks: Arc<Looks>,
+}
+
+impl LookedAround {
+    fn is_good_for(&self, window: Option<Window>) -> bool {
+        let is_near =
+            |a: Timestamp, b: Timestamp| a.unix_nanoseconds().abs_diff(b.unix_nanoseconds()) <= WINDOWS_DIFFER_NANOSECONDS;
+        let is_same = match (self.window, window) {
+            (Some(a), Some(b)) => is_near(a.from, b.from) && is_near(a.until, b.until),
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        is_same && self.at.elapsed() < LOOK_GOOD_FOR
+    }
+}
 
 pub(super) fn encode(plan: &Plan) -> String {
     serde_json::to_string(plan).expect("numbers and texts are JSON")
@@ -67,8 +96,7 @@ impl Pipeline {
     ) -> Result<Plan, PipelineError> {
         let play = self.plays.get(play)?;
         let window = ask.window.or_else(|| self.window_of(play));
-        let looks = sources::ALL.iter().map(|source| async { (*source, self.look(*source, incident.cloned(), window).await) });
-        let looks = join_all(looks).await;
+        let looks = self.look_around(incident, window).await;
         let offers: Vec<_> = looks.iter().flat_map(|(source, readiness)| each_offer(*source, readiness)).collect();
         let id = incident.cloned().unwrap_or_else(|| "not-declared".parse().expect("an id"));
         let asked = self.asked_of(id, clock::now(), play.clone(), pivots, ask);
@@ -81,6 +109,19 @@ impl Pipeline {
         let now = clock::now();
         let from = now.unix_nanoseconds() - i128::from(play.window_hours) * 3_600_000_000_000;
         Some(Window { from: Timestamp::from_unix_nanoseconds(from)?, until: now })
+    }
+
+    /// Looks at all sources for somebody who only wants to know. That takes requests which captures could use: it happens once at
+    /// a time, and what is found is good for all who ask within [`LOOK_GOOD_FOR`].
+    pub async fn look_around(&self, incident: Option<&IncidentId>, window: Option<Window>) -> Arc<Looks> {
+        let mut last = self.looks.lock().await;
+        if let Some(known) = last.as_ref().filter(|known| known.is_good_for(window)) {
+            return Arc::clone(&known.looks);
+        }
+        let looks = sources::ALL.iter().map(|source| async { (*source, self.look(*source, incident.cloned(), window).await) });
+        let looks = Arc::new(join_all(looks).await);
+        *last = Some(LookedAround { at: Instant::now(), window, looks: Arc::clone(&looks) });
+        looks
     }
 
     /// Looks at a source.

@@ -1,0 +1,79 @@
+//! Passes on a scratch store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::Pipeline;
+use crate::app::App;
+use crate::incident::{Affects, CaptureAsk, Declaration, Name, Report, Severity};
+use crate::pipeline::Declaring;
+use crate::store::ledger::{BundleRow, PassKey};
+
+/// Longest that anything here may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// An incident whose evidence is this machine, and the pass that nobody has begun.
+async fn scratch() -> (Pipeline, PassKey, TempDir) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = "[sources.aws_cloudtrail]\nenabled = false\n"; // nothing of the test leaves this machine
+    std::fs::write(folder.path().join(crate::config::FILE), config).expect("own folder");
+    let app = App::open(folder.path(), CancellationToken::new()).await.expect("a fresh store");
+    let sources = vec!["host".parse().expect("a source")];
+    let ask = CaptureAsk { window: None, sources, accounts: vec![], regions: vec![], deadline_seconds: 600 };
+    let declaration = Declaration {
+        incident: "INC-1".parse().expect("an id"),
+        name: Name::escaped("Leaked key"),
+        severity: Severity::Sev2,
+        play: "general".parse().expect("a play"),
+        checklist: vec![],
+        started: None,
+        report: Report::default(),
+        affects: Affects::default(),
+        pivots: vec![],
+        trigger: None,
+    };
+    let by = Name::escaped("Ann");
+    let wish = Declaring { declaration, by, capture: Some(ask), idempotency_key: None };
+    let (incident, _) = app.pipeline.declare(wish).await.expect("a database");
+    (app.pipeline, PassKey { incident, source: "host".to_owned(), pass: 0 }, folder)
+}
+
+async fn bundles(pipeline: &Pipeline, pass: &PassKey) -> Vec<BundleRow> {
+    pipeline.parts.ledger.bundles(&pass.incident).await.expect("a database")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sealing_goes_on_when_its_job_is_dropped() {
+    let (pipeline, pass, _folder) = scratch().await;
+    let job = tokio::spawn({
+        let (pipeline, pass) = (pipeline.clone(), pass.clone());
+        async move { pipeline.run_pass(&pass).await }
+    });
+    let held_up = async {
+        while !pipeline.meters.watch().iter().any(|watched| watched.pages > 0) {
+            sleep(Duration::from_millis(1)).await; // it has not begun
+        }
+        let turn = pipeline.sealing.lock().await;
+        let before = Arc::strong_count(&pipeline.sealing);
+        while Arc::strong_count(&pipeline.sealing) <= before {
+            sleep(Duration::from_millis(1)).await; // it captures; who seals has a clone of the pipeline
+        }
+        job.abort();
+        assert!(job.await.expect_err("it was dropped").is_cancelled());
+        assert!(bundles(&pipeline, &pass).await.is_empty(), "nobody has sealed it");
+        drop(turn);
+        while bundles(&pipeline, &pass).await.is_empty() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, held_up).await.expect("it is sealed");
+    // whoever has the job next finds the bundle, and makes no second one
+    pipeline.run_pass(&pass).await.expect("the rest is done");
+    let bundles = bundles(&pipeline, &pass).await;
+    assert_eq!((bundles.len(), bundles[0].is_derived), (1, true));
+}
