@@ -217,7 +217,7 @@ impl Incident {
     fn count(&mut self, change: &Change) {
         let evidence = &mut self.evidence;
         match change {
-            Change::EvidenceSealed { doubles: Some(_), .. } => evidence.bundles += 1,
+            Change::EvidenceSealed { is_copy: true, .. } => evidence.bundles += 1,
             Change::EvidenceSealed { records, gaps, complete, provisional_until, .. } => {
                 evidence.bundles += 1;
                 evidence.records = evidence.records.saturating_add(*records);

@@ -164,9 +164,13 @@ pub enum Change {
         gaps: u64,
         complete: bool,
         provisional_until: Option<Timestamp>,
-        /// The bundle of the same pass that was sealed before: two collectors had the pass. Its evidence is counted there.
+        /// The bundle of the same pass that was sealed before: two collectors had the pass.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         doubles: Option<Digest>,
+        /// True if it is of the same pages as the bundle that it doubles, whose records and gaps are counted already. Where each
+        /// collector has read its own machine, it is not.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_copy: bool,
     },
     /// Somebody looked at evidence.
     #[serde(rename = "evidence.read")]

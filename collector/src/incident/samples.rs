@@ -132,6 +132,7 @@ fn custody() -> Vec<Change> {
             complete: false,
             provisional_until: Some("2026-11-24T13:40:17Z".parse().expect("a time")),
             doubles: None,
+            is_copy: false,
         },
         Change::EvidenceRead { bundle, item: item.clone() },
         Change::EvidenceExported { bundle, to: line("counsel") },

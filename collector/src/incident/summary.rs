@@ -88,13 +88,14 @@ fn of_custody(change: &Change) -> String {
         }
         Change::CaptureStarted { source, pass, kind } => format!("capture of {source} started, pass {pass} ({kind})"),
         Change::CaptureFailed { source, pass, error } => format!("capture of {source} failed, pass {pass}: {error}"),
-        Change::EvidenceSealed { source, pass, doubles: Some(first), bundle, .. } => {
+        Change::EvidenceSealed { source, pass, doubles: Some(first), is_copy: true, bundle, .. } => {
             format!("sealed {source} pass {pass} a second time, as two collectors had it: {bundle} doubles {first}")
         }
-        Change::EvidenceSealed { source, pass, records, gaps, complete, provisional_until, bundle, doubles: None } => {
+        Change::EvidenceSealed { source, pass, records, gaps, complete, provisional_until, bundle, doubles, is_copy: _ } => {
             let whole = if *complete { "complete".to_owned() } else { format!("incomplete, {gaps} gaps") };
             let until = provisional_until.map(|time| format!(", provisional until {time}")).unwrap_or_default();
-            format!("sealed {source} pass {pass}: {records} records, {whole}{until}; {bundle}")
+            let beside = doubles.map(|first| format!(" beside {first}, as two collectors had it")).unwrap_or_default();
+            format!("sealed {source} pass {pass}: {records} records, {whole}{until}; {bundle}{beside}")
         }
         Change::EvidenceRead { bundle, item: Some(item) } => format!("read {item} of {bundle}"),
         Change::EvidenceRead { bundle, item: None } => format!("read {bundle}"),

@@ -12,6 +12,7 @@ use crate::incident::{Change, Entry, Incident, Line, Name, PassKind as Kind, Sou
 use crate::plan::{Pass, Plan};
 use crate::seal::{NAME, Summary};
 use crate::sources::recorder::chain;
+use crate::sources::{self, Taker};
 use crate::store::ledger::{self, BundleRow, EntryRow, LedgerError, PassKey, PassKind, PassRow};
 
 /// Times that an entry is written again because somebody else wrote one meanwhile.
@@ -128,8 +129,14 @@ pub(super) fn of_bundle(row: &BundleRow, config: &Config) -> Vec<ledger::Entry> 
         complete: summary.complete,
         provisional_until: summary.provisional_until,
         doubles: row.doubles,
+        is_copy: row.doubles.is_some() && is_of_pages(&row.pass),
     };
     vec![own(&sealed)]
+}
+
+/// True if all who capture the pass share its pages.
+fn is_of_pages(pass: &PassKey) -> bool {
+    sources::find(&pass.source).is_some_and(|source| matches!(source.taker(), Taker::Paged(_)))
 }
 
 /// An entry of a change, by this program, now.

@@ -187,7 +187,7 @@ impl Ledger {
                     return Err(LedgerError::NotAnnounced(bundle.id).into());
                 }
                 let doubles = bundle_of(&mut db, &bundle.pass).await?.map(|first| first.id);
-                // whose pass is sealed has its facts from the first bundle: both are of the same pages
+                // whose pass is sealed has its facts from the first bundle: both are of the same pages, or have none
                 let bundle = BundleRow { doubles, is_derived: bundle.is_derived || doubles.is_some(), ..bundle.clone() };
                 insert_bundle(&mut db, &bundle).await?;
                 let update = "UPDATE streams SET next_seq = next_seq + 1, prev = $2 WHERE key_id = $1";
