@@ -163,7 +163,7 @@ impl Sealer<'_> {
         let Some(pending) = self.ledger.pending(&self.key.public().id()).await?.filter(|pending| pending.pass == *key) else {
             return Ok(None);
         };
-        if !self.blobs.exists(&pending.object_key).await? {
+        if self.blobs.stays_absent(&pending.object_key).await? {
             self.ledger.forget_pending(&pending.key_id, &pending.bundle).await?;
             return Ok(None);
         }

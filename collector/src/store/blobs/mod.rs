@@ -221,6 +221,22 @@ impl Blobs {
         }
     }
 
+    /// True if there is no object `key`, and none comes any more from a writer that is dead. In S3 the request of one may still be
+    /// on its way: an empty object takes the name, so that it finds the name taken.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn stays_absent(&self, key: &str) -> Result<bool, BlobError> {
+        match &self.place {
+            Place::Folder(_) => Ok(!self.exists(key).await?),
+            Place::S3(s3) => match s3.put(key, &Source::Bytes(Bytes::new()), Kind::Staged).await {
+                Ok(()) => Ok(true),
+                Err(BlobError::Exists { .. }) => Ok(false),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
     /// Copies an object into the new file `to`.
     ///
     /// # Errors

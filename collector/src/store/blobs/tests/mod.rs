@@ -15,6 +15,7 @@ pub(super) async fn keeps_to_every_case(blobs: &Blobs, prefix: &str) {
     an_object_is_never_overwritten(blobs, &format!("{prefix}/b")).await;
     objects_are_listed_by_folder(blobs, &format!("{prefix}/c")).await;
     of_many_writers_one_wins(blobs, &format!("{prefix}/d")).await;
+    what_stays_absent_takes_no_late_writer(blobs, &format!("{prefix}/e")).await;
     what_is_no_name_is_refused(blobs).await;
 }
 
@@ -73,6 +74,22 @@ async fn objects_are_listed_by_folder(blobs: &Blobs, prefix: &str) {
     assert_eq!(blobs.list(&format!("{prefix}/1")).await.expect("a store"), listed(&[&keys[1], &keys[0]]));
     assert_eq!(blobs.list(&format!("{prefix}/1/")).await.expect("a store"), listed(&[&keys[1], &keys[0]]));
     assert_eq!(blobs.list(&format!("{prefix}/2")).await.expect("a store"), []);
+}
+
+async fn what_stays_absent_takes_no_late_writer(blobs: &Blobs, prefix: &str) {
+    let (folder, there, absent) = (tempfile::tempdir().expect("a folder"), format!("{prefix}/there"), format!("{prefix}/absent"));
+    blobs.put(&there, Bytes::from_static(b"12345")).await.expect("it is new");
+    assert!(!blobs.stays_absent(&there).await.expect("a store"));
+    for _ in 0..2 {
+        assert!(blobs.stays_absent(&absent).await.expect("a store"), "also when it is asked again");
+    }
+    if blobs.local_path(&absent).is_some() {
+        return assert!(!blobs.exists(&absent).await.expect("a store"), "on one machine the dead write no more");
+    }
+    for bytes in [Bytes::from_static(b"late"), pattern(20 * 1024 * 1024)] {
+        let late = blobs.put_file(&absent, &file(&folder, &bytes), Kind::Sealed).await;
+        assert!(matches!(late, Err(BlobError::Exists { .. })), "{late:?}");
+    }
 }
 
 async fn of_many_writers_one_wins(blobs: &Blobs, prefix: &str) {
