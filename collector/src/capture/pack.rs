@@ -129,12 +129,22 @@ pub(super) async fn local(parts: &Parts, task: &Task<'_>, source: &'static dyn L
         source.capture(&mut draft, &steps, &told)?;
         Ok::<_, BundleError>(draft)
     });
+    let dropped = StopWhenDropped(stop); // nobody wants it any more if this pass is dropped
     tokio::pin!(work);
     tokio::select! {
         done = &mut work => return Ok(done??),
-        () = task.stop.cancelled() => stop.store(true, Ordering::Relaxed),
+        () = task.stop.cancelled() => drop(dropped),
     }
     Ok(work.await??)
+}
+
+/// Tells a local source to stop.
+struct StopWhenDropped(Arc<AtomicBool>);
+
+impl Drop for StopWhenDropped {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// An empty draft. What earlier attempts at this pass have left is removed.
