@@ -1,13 +1,17 @@
 //! `exhibit login` and `exhibit logout`: which servers this user asks, and as whom.
 
 use std::io::{self, IsTerminal, Read, Write};
+use std::process;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use evidence_format::safe::safe;
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use super::interrupt::INTERRUPTED;
 use super::place::{Place as _, Remote, config_path};
 use super::times::seconds;
 use super::{Global, out, out_json};
@@ -47,7 +51,7 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     let server = Server::parse(&arguments.url, global.insecure_http)?;
     let path = config_path()?;
     ClientConfig::read(&path)?; // what is wrong with it shows before anybody types a token
-    let token: Token = read()?.parse().context("cannot use what standard input has")?;
+    let token: Token = read().await?.parse().context("cannot use what standard input has")?;
     let ca = global.ca.as_ref().map(std::fs::canonicalize).transpose().context("cannot use the CA certificate")?;
     let client = Client::new(server.clone(), token.clone(), ca.as_deref())?;
     let who: Who = client.json(&Call::get("v1/whoami")).await?;
@@ -94,21 +98,44 @@ pub(super) fn logout(global: &Global) -> Result<()> {
 }
 
 /// A line of a terminal, which does not show it, or all of standard input.
-fn read() -> Result<String> {
-    let mut text = String::new();
+async fn read() -> Result<String> {
     let failed = "cannot read standard input";
+    let mut text = String::new();
     if !io::stdin().is_terminal() {
         io::stdin().take(INPUT_BYTES_MAX).read_to_string(&mut text).context(failed)?;
         return Ok(text);
     }
     let _ = write!(io::stderr(), "token: ");
-    let shown = tcgetattr(io::stdin()).context(failed)?;
-    let mut hidden = shown.clone();
-    hidden.local_modes -= LocalModes::ECHO;
-    tcsetattr(io::stdin(), OptionalActions::Flush, &hidden).context(failed)?;
-    let read = io::stdin().read_line(&mut text);
-    let _ = tcsetattr(io::stdin(), OptionalActions::Now, &shown);
+    let mut interrupt = signal(SignalKind::interrupt()).context(failed)?; // else it would leave the terminal as it is
+    let hidden = Hidden::begin().context(failed)?;
+    let read = spawn_blocking(move || io::stdin().read_line(&mut text).map(|_| text));
+    let read = tokio::select! {
+        read = read => Some(read),
+        _ = interrupt.recv() => None,
+    };
+    drop(hidden);
     let _ = writeln!(io::stderr());
-    read.context(failed)?;
-    Ok(text)
+    match read {
+        Some(read) => read.context(failed)?.context(failed),
+        None => process::exit(INTERRUPTED),
+    }
+}
+
+/// A terminal that does not show what is typed, until this is dropped.
+struct Hidden(Termios);
+
+impl Hidden {
+    fn begin() -> io::Result<Self> {
+        let shown = tcgetattr(io::stdin())?;
+        let mut hidden = shown.clone();
+        hidden.local_modes -= LocalModes::ECHO;
+        tcsetattr(io::stdin(), OptionalActions::Flush, &hidden)?;
+        Ok(Self(shown))
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
+    }
 }

@@ -224,6 +224,26 @@ mod tests {
     }
 
     #[test]
+    fn what_others_have_put_there_is_not_written_to() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (theirs, name) = (folder.path().join("theirs"), folder.path().join(".a.tar.unfinished"));
+        std::fs::write(&theirs, "1").expect("own folder");
+        std::os::unix::fs::symlink(&theirs, &name).expect("own folder");
+        open(&name).expect_err("a link");
+        std::fs::remove_file(&name).expect("own folder");
+        std::fs::hard_link(&theirs, &name).expect("own folder");
+        assert_eq!(open(&name).expect_err("a second name of a file").kind(), io::ErrorKind::PermissionDenied);
+        std::fs::remove_file(&name).expect("own folder");
+        rustix::fs::mkfifoat(CWD, &name, 0o600.into()).expect("own folder");
+        assert_eq!(open(&name).expect_err("a pipe").kind(), io::ErrorKind::PermissionDenied);
+        std::fs::remove_file(&name).expect("own folder");
+        open(&name).expect("nothing was there").write_all(b"2").expect("own file");
+        open(&name).expect("what this user has left");
+        assert_eq!(std::fs::metadata(&name).expect("own file").permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_to_string(&theirs).expect("own file"), "1");
+    }
+
+    #[test]
     fn a_name_is_given_once() {
         let folder = tempfile::tempdir().expect("a folder");
         let (from, to) = (folder.path().join("a"), folder.path().join("b"));
