@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use zstd::bulk::Compressor;
+use zstd::stream::raw::CParameter;
 
 use crate::sources::context::{Tape, TapeError};
 use crate::store::blobs::Blobs;
@@ -17,6 +18,9 @@ use crate::store::ledger::{Ledger, LedgerError, PageRow, PassKey};
 
 /// Compression of pages that wait to be sealed: hardly any, for they are compressed again.
 const LEVEL: i32 = -5;
+/// Its table has 2^12 places of 4 bytes, and stays in the first cache of a processor that does much else: what repeats in a page is
+/// mostly not far away.
+const HASH_LOG: u32 = 12;
 /// Between two attempts to store a page. Storage that is full stays so until somebody makes room.
 const RETRY_EVERY: Duration = Duration::from_secs(2);
 
@@ -58,7 +62,9 @@ impl StepTape {
 
 /// What packs a step's pages.
 pub(super) fn compressor() -> Compressor<'static> {
-    Compressor::new(LEVEL).expect("the level is one of zstd's")
+    let mut compressor = Compressor::new(LEVEL).expect("the level is one of zstd's");
+    compressor.set_parameter(CParameter::HashLog(HASH_LOG)).expect("zstd takes 6 to 30");
+    compressor
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -3,13 +3,14 @@
 use aws_sdk_cloudtrail::Client;
 use aws_sdk_cloudtrail::config::{Builder, Region};
 use aws_sdk_cloudtrail::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_cloudtrail::operation::lookup_events::{LookupEventsError, LookupEventsOutput};
+use aws_sdk_cloudtrail::operation::lookup_events::LookupEventsError;
 use aws_sdk_cloudtrail::primitives::DateTime;
 use aws_sdk_cloudtrail::types::{LookupAttribute, LookupAttributeKey};
 use evidence_format::coverage::{Ended, GapReason};
 use tokio::sync::Mutex;
 
 use super::access::Access;
+use super::skim::Skim;
 use super::slices::{Cursor, Slice};
 use super::{Halt, QUICK, judge};
 use crate::incident::{Pivot, PivotKind};
@@ -113,10 +114,8 @@ impl<'w, 'a> Asker<'w, 'a> {
     /// Takes the next page of slice `index` and makes it durable. The second of its oldest event, if it has any.
     async fn page(&mut self, index: usize) -> Result<Option<i64>, Halt> {
         let slice = self.work.cursor.lock().await.slices[index].clone();
-        let (page, slice) = self.ask(slice).await?;
-        let oldest = page.events().iter().filter_map(|event| event.event_time()).map(DateTime::secs).min();
-        let next = after(slice, &page, oldest)?;
-        drop(page); // many chains wait here with theirs, which is thrice the answer
+        let (Page { token, oldest }, slice) = self.ask(slice).await?;
+        let next = after(slice, token, oldest)?;
         let mut cursor = self.work.cursor.lock().await;
         cursor.slices[index] = next;
         self.work.cx.keep(&self.recorder, Some(&cursor.encode())).await?;
@@ -125,7 +124,7 @@ impl<'w, 'a> Asker<'w, 'a> {
 
     /// Asks until there is a page, or nothing helps. A token that AWS has forgotten is given up: the slice then begins with
     /// the second that it had reached, whose events come twice.
-    async fn ask(&mut self, mut slice: Slice) -> Result<(LookupEventsOutput, Slice), Halt> {
+    async fn ask(&mut self, mut slice: Slice) -> Result<(Page, Slice), Halt> {
         let mut tries = 0;
         loop {
             let error = match self.send(&slice).await {
@@ -146,22 +145,31 @@ impl<'w, 'a> Asker<'w, 'a> {
         }
     }
 
-    async fn send(&self, slice: &Slice) -> Result<LookupEventsOutput, SdkError<LookupEventsError>> {
+    async fn send(&self, slice: &Slice) -> Result<Page, SdkError<LookupEventsError>> {
         let attributes = self.work.attribute.clone().map(|attribute| vec![attribute]);
         let request = self.client.lookup_events().set_lookup_attributes(attributes);
         let request = request.start_time(DateTime::from_secs(slice.from)).end_time(DateTime::from_secs(slice.last));
-        request.max_results(50).set_next_token(slice.token.clone()).send().await
+        let (request, skim) = (request.max_results(50).set_next_token(slice.token.clone()), Skim::default());
+        let answer = request.customize().interceptor(skim.clone()).send().await?;
+        Ok(Page { token: answer.next_token, oldest: skim.oldest() })
     }
 }
 
-/// The slice behind `page`.
-fn after(slice: Slice, page: &LookupEventsOutput, oldest: Option<i64>) -> Result<Slice, Halt> {
-    let Some(token) = page.next_token() else { return Ok(Slice { token: None, done: true, ..slice }) };
-    if slice.token.as_deref() == Some(token) {
+/// What an answer says about how to go on.
+struct Page {
+    token: Option<String>,
+    /// The second of its oldest event, if it has any.
+    oldest: Option<i64>,
+}
+
+/// The slice behind a page that gave `token`.
+fn after(slice: Slice, token: Option<String>, oldest: Option<i64>) -> Result<Slice, Halt> {
+    let Some(token) = token else { return Ok(Slice { token: None, done: true, ..slice }) };
+    if slice.token.as_ref() == Some(&token) {
         let what = format!("{LOOKUP}: gave the token that it was asked with, which would never end");
         return Err(Halt { ended: Ended::Failed, reason: GapReason::Malformed, what });
     }
-    Ok(slice.behind(token, oldest))
+    Ok(slice.behind(&token, oldest))
 }
 
 async fn client(work: &Work<'_>, recorder: &Recorder) -> Client {

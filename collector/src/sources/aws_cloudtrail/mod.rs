@@ -1,12 +1,13 @@
 //! AWS CloudTrail: management events of the last 90 days, by LookupEvents, in every enabled region of every account.
 //!
-//! Each region of each account is one step, asked at its own limit. The window is cut into [`slices`]; the SDK's models drive
-//! the paging and are then dropped, since they know fewer fields than the answer has.
+//! Each region of each account is one step, asked at its own limit. The window is cut into [`slices`]; the SDK drives
+//! the paging, and sees of an answer no more than that takes ([`skim`]): its models know fewer fields than the answer has.
 
 mod access;
 mod ask;
 mod parse;
 mod sample;
+mod skim;
 mod slices;
 
 use std::collections::BTreeMap;

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use memchr::memmem;
+use memchr::memmem::Finder;
 use url::Url;
 
 /// Stands where a header's or a parameter's value stood.
@@ -73,7 +73,7 @@ pub(crate) type Removed = BTreeMap<String, u64>;
 /// Our own credentials, all of them, in each form in which they could stand in an exchange. Shared: a credential that is
 /// obtained in mid-capture is unknown to nobody.
 #[derive(Clone, Default)]
-pub struct Secrets(Arc<RwLock<Vec<Vec<u8>>>>);
+pub struct Secrets(Arc<RwLock<Vec<Finder<'static>>>>);
 
 impl Secrets {
     /// Adds a secret. Shorter ones than 8 bytes are ignored.
@@ -85,20 +85,20 @@ impl Secrets {
         let form: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         for text in [secret, json.trim_matches('"'), &form] {
-            if !known.iter().any(|there| there == text.as_bytes()) {
-                known.push(text.as_bytes().to_vec());
+            if !known.iter().any(|there| there.needle() == text.as_bytes()) {
+                known.push(Finder::new(text.as_bytes()).into_owned());
             }
         }
-        known.sort_by_key(|secret| std::cmp::Reverse(secret.len())); // the longer form first, if one is part of another
+        known.sort_by_key(|secret| std::cmp::Reverse(secret.needle().len())); // the longer form first, if one is part of another
     }
 
     /// `bytes` with asterisks in the place of each secret: as many, so that a stated length stays true.
     pub(super) fn mask<'b>(&self, bytes: &'b [u8], removed: &mut Removed) -> Cow<'b, [u8]> {
         let mut masked = Cow::Borrowed(bytes);
         for secret in self.0.read().unwrap_or_else(PoisonError::into_inner).iter() {
-            let places: Vec<usize> = memmem::find_iter(&masked, secret).collect();
+            let places: Vec<usize> = secret.find_iter(&masked).collect();
             for at in &places {
-                masked.to_mut()[*at..at + secret.len()].fill(b'*');
+                masked.to_mut()[*at..at + secret.needle().len()].fill(b'*');
             }
             count(removed, "own credentials", places.len() as u64);
         }

@@ -86,13 +86,13 @@ impl Wire {
             cut: None,
         };
         let announced = response.content_length().unwrap_or(0).min(body_bytes_max).min(CAPACITY_BYTES_MAX);
-        let mut body = BytesMut::with_capacity(usize::try_from(announced).unwrap_or(0));
+        let mut body = Body { announced: usize::try_from(announced).unwrap_or(0), ..Body::default() };
         answer.cut = loop {
             match timeout(self.patience.1, response.chunk()).await {
                 Ok(Ok(None)) => break None,
                 Ok(Ok(Some(chunk))) => {
                     let room = usize::try_from(body_bytes_max).unwrap_or(usize::MAX) - body.len();
-                    body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                    body.add(chunk.slice(..chunk.len().min(room)));
                     if chunk.len() > room {
                         break Some(Truncated::Length);
                     }
@@ -101,8 +101,39 @@ impl Wire {
                 Err(_) => break Some(Truncated::Time),
             }
         };
-        answer.body = body.freeze();
+        answer.body = body.whole();
         answer
+    }
+}
+
+/// A body that is coming in. One that comes in one chunk is not copied.
+#[derive(Default)]
+struct Body {
+    announced: usize,
+    first: Bytes,
+    /// All of it, once there is a second chunk.
+    all: BytesMut,
+}
+
+impl Body {
+    fn len(&self) -> usize {
+        self.first.len() + self.all.len()
+    }
+
+    fn add(&mut self, chunk: Bytes) {
+        if self.len() == 0 {
+            self.first = chunk;
+            return;
+        }
+        if self.all.is_empty() {
+            self.all.reserve(self.announced.max(self.first.len() + chunk.len()));
+            self.all.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.all.extend_from_slice(&chunk);
+    }
+
+    fn whole(self) -> Bytes {
+        if self.all.is_empty() { self.first } else { self.all.freeze() }
     }
 }
 

@@ -56,6 +56,20 @@ pub enum JobsError {
     },
 }
 
+/// A queue of jobs. Each has its own workers: what waits in the one keeps nobody in the other waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queue {
+    /// Passes that ask a server, and wait most of their time.
+    Paged,
+    /// Passes that read this machine, and compute all of it.
+    Local,
+}
+
+impl Queue {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Paged, Self::Local];
+}
+
 /// What a handler fails with whose job another worker has begun since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("another worker has taken the job over")]
@@ -86,7 +100,7 @@ pub enum JobState {
 /// When [`Jobs::work`] returns.
 #[derive(Clone, Debug)]
 pub enum Until {
-    /// No job is due or running; those of a later time may be left.
+    /// No job is due or running in any queue; those of a later time may be left.
     Idle,
     /// Somebody asks for it. Jobs that are running have half of the lease to end; what has not ended then is
     /// dropped, and free for other workers.
@@ -154,18 +168,18 @@ impl Jobs {
         Self { db: self.db.with_patience(patience), ..self.clone() }
     }
 
-    /// Has `pass` captured at `run_at`, or at once if that is past. A pass is pushed once: again, also when it is done, changes
-    /// nothing.
+    /// Has `pass` captured at `run_at`, or at once if that is past. A pass is pushed once, always into the same queue: again, also
+    /// when it is done, changes nothing.
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn push(&self, pass: &PassKey, run_at: Timestamp) -> Result<(), JobsError> {
-        self.storage.push(&self.db, pass, unix_seconds(run_at)).await?;
+    pub async fn push(&self, queue: Queue, pass: &PassKey, run_at: Timestamp) -> Result<(), JobsError> {
+        self.storage.push(&self.db, queue, pass, unix_seconds(run_at)).await?;
         self.pushed.send_modify(|count| *count += 1);
         Ok(())
     }
 
-    /// The jobs that are not done, the next first.
+    /// The jobs of all queues that are not done, the next first.
     ///
     /// # Errors
     /// Failures of the database.
@@ -173,7 +187,7 @@ impl Jobs {
         Ok(tables::waiting(&self.db).await?)
     }
 
-    /// Takes due jobs and runs `handler` on each, up to `concurrency` at once, `until` told. An error or panic of the handler is
+    /// Takes due jobs of one queue and runs `handler` on each, up to `concurrency` at once, `until` told. An error or panic of the handler is
     /// logged, and the job is tried again after a pause that doubles from 1 s to 5 min.
     ///
     /// A worker whose database is away drops what it is doing, and begins again when it is back. So does one whose handler fails with
@@ -181,7 +195,7 @@ impl Jobs {
     ///
     /// # Errors
     /// [`JobsError::Locks`].
-    pub async fn work<H, F, E>(&self, handler: H, until: Until, concurrency: usize) -> Result<(), JobsError>
+    pub async fn work<H, F, E>(&self, queue: Queue, handler: H, until: Until, concurrency: usize) -> Result<(), JobsError>
     where
         H: Fn(PassKey) -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), E>> + Send + 'static,
@@ -191,8 +205,8 @@ impl Jobs {
         self.free_jobs_of_the_dead().await?;
         loop {
             let living = Living::begin(self.locks.as_deref())?;
-            let ended = match tables::enrol(&self.db, living.name()).await {
-                Ok(()) => worker::run(self, living.name(), handler.clone(), &until, concurrency).await,
+            let ended = match tables::enrol(&self.db, queue, living.name()).await {
+                Ok(()) => worker::run(self, (queue, living.name()), handler.clone(), &until, concurrency).await,
                 Err(error) => Err(Box::new(WorkerError::BackendError(error.into()))),
             };
             let freed = tables::free_jobs_of(&self.db, living.name()).await;

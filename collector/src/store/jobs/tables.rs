@@ -14,14 +14,11 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Executor, PgPool, SqlitePool, query};
 
-use super::{JobState, JobsError, WaitingJob, alive, now_seconds};
+use super::{JobState, JobsError, Queue, WaitingJob, alive, now_seconds};
 use crate::store::blocking;
 use crate::store::database::rows::{all, bad_value, execute, get, number};
 use crate::store::database::{Database, DatabaseError, Engine, IDLE_LIMIT, is_usable};
 use crate::store::ledger::PassKey;
-
-/// The one queue of the collector.
-pub(super) const QUEUE: &str = "capture";
 
 /// Connections of apalis: heartbeats, fetches, results.
 const CONNECTIONS_MAX: u32 = 4;
@@ -30,6 +27,16 @@ const CONNECTIONS_MAX: u32 = 4;
 /// on its connection is never committed. So it is rolled back whenever a connection is given back, and PostgreSQL need not say that
 /// most of the time there is none.
 const QUIET: &str = "SET client_min_messages = error";
+
+impl Queue {
+    /// What apalis calls it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Paged => "capture.paged",
+            Self::Local => "capture.local",
+        }
+    }
+}
 
 /// Where apalis keeps the jobs.
 #[derive(Clone)]
@@ -77,11 +84,11 @@ impl Storage {
     }
 
     /// Adds the job if it is new.
-    pub(super) async fn push(&self, db: &Database, pass: &PassKey, run_at: i64) -> Result<(), DatabaseError> {
+    pub(super) async fn push(&self, db: &Database, queue: Queue, pass: &PassKey, run_at: i64) -> Result<(), DatabaseError> {
         db.again("push the job", || async {
             let pushed = match self {
-                Self::Sqlite(pool) => sqlite(pool).push_task(task(pass, run_at)).await.map_err(of_sqlite),
-                Self::Postgres(pool) => postgres(pool).push_task(task(pass, run_at)).await.map_err(of_postgres),
+                Self::Sqlite(pool) => sqlite(pool, queue).push_task(task(pass, run_at)).await.map_err(of_sqlite),
+                Self::Postgres(pool) => postgres(pool, queue).push_task(task(pass, run_at)).await.map_err(of_postgres),
             };
             match pushed {
                 Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(()), // PostgreSQL says so, SQLite is silent
@@ -92,12 +99,12 @@ impl Storage {
     }
 }
 
-pub(super) fn sqlite(pool: &SqlitePool) -> SqliteStorage<PassKey> {
-    SqliteStorage::new(pool).with_config(apalis_sqlite::Config::default().queue(QUEUE))
+pub(super) fn sqlite(pool: &SqlitePool, queue: Queue) -> SqliteStorage<PassKey> {
+    SqliteStorage::new(pool).with_config(apalis_sqlite::Config::default().queue(queue.name()))
 }
 
-pub(super) fn postgres(pool: &PgPool) -> PostgresStorage<PassKey> {
-    PostgresStorage::new(pool).with_config(apalis_postgres::Config::default().queue(QUEUE))
+pub(super) fn postgres(pool: &PgPool, queue: Queue) -> PostgresStorage<PassKey> {
+    PostgresStorage::new(pool).with_config(apalis_postgres::Config::default().queue(queue.name()))
 }
 
 fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, sqlx::Error> {
@@ -130,15 +137,15 @@ pub(super) async fn waiting(db: &Database) -> Result<Vec<WaitingJob>, DatabaseEr
     let select = match db.engine() {
         Engine::Sqlite => {
             "SELECT CAST(job AS TEXT) AS job, run_at, status, attempts FROM Jobs
-                WHERE job_type = $1 AND status <> 'Done' ORDER BY run_at, id"
+                WHERE job_type LIKE 'capture.%' AND status <> 'Done' ORDER BY run_at, id"
         }
         Engine::Postgres => {
             "SELECT convert_from(job, 'UTF8') AS job, CAST(EXTRACT(EPOCH FROM run_at) AS BIGINT) AS run_at,
                 CAST(status AS TEXT) AS status, attempts FROM apalis.jobs
-                WHERE job_type = $1 AND status <> 'Done' ORDER BY run_at, id"
+                WHERE job_type LIKE 'capture.%' AND status <> 'Done' ORDER BY run_at, id"
         }
     };
-    db.read("list the jobs", |mut db| async move { all(&mut db, query(select).bind(QUEUE), waiting_job).await }).await
+    db.read("list the jobs", |mut db| async move { all(&mut db, query(select), waiting_job).await }).await
 }
 
 fn waiting_job(row: &AnyRow) -> Result<WaitingJob, sqlx::Error> {
@@ -158,22 +165,25 @@ fn waiting_job(row: &AnyRow) -> Result<WaitingJob, sqlx::Error> {
 pub(super) async fn busy(db: &Database) -> Result<i64, DatabaseError> {
     let count = match db.engine() {
         Engine::Sqlite => {
-            "SELECT COUNT(*) AS jobs FROM Jobs WHERE job_type = $1
-                AND (status IN ('Queued', 'Running') OR (status <> 'Done' AND run_at <= $2))"
+            "SELECT COUNT(*) AS jobs FROM Jobs WHERE job_type LIKE 'capture.%'
+                AND (status IN ('Queued', 'Running') OR (status <> 'Done' AND run_at <= $1))"
         }
         Engine::Postgres => {
-            "SELECT COUNT(*) AS jobs FROM apalis.jobs WHERE job_type = $1
-                AND (status IN ('Queued', 'Running') OR (status <> 'Done' AND run_at <= to_timestamp($2)))"
+            "SELECT COUNT(*) AS jobs FROM apalis.jobs WHERE job_type LIKE 'capture.%'
+                AND (status IN ('Queued', 'Running') OR (status <> 'Done' AND run_at <= to_timestamp($1)))"
         }
     };
-    db.read("count the jobs", |mut db| async move {
-        get(&query(count).bind(QUEUE).bind(now_seconds()).fetch_one(&mut *db).await?, "jobs")
-    })
-    .await
+    db.read("count the jobs", |mut db| async move { get(&query(count).bind(now_seconds()).fetch_one(&mut *db).await?, "jobs") })
+        .await
 }
 
 /// Has a job of this worker that failed wait until `run_at`.
-pub(super) async fn postpone(db: &Database, worker: &str, pass: &PassKey, run_at: i64) -> Result<(), DatabaseError> {
+pub(super) async fn postpone(
+    db: &Database,
+    (queue, worker): (Queue, &str),
+    pass: &PassKey,
+    run_at: i64,
+) -> Result<(), DatabaseError> {
     let update = match db.engine() {
         Engine::Sqlite => "UPDATE Jobs SET run_at = $3 WHERE job_type = $1 AND idempotency_key = $2 AND lock_by = $4",
         Engine::Postgres => {
@@ -183,7 +193,7 @@ pub(super) async fn postpone(db: &Database, worker: &str, pass: &PassKey, run_at
     };
     let key = &pass.to_string();
     db.write("postpone the job", |mut db, _| async move {
-        execute(&mut db, query(update).bind(QUEUE).bind(key.as_str()).bind(run_at).bind(worker)).await?;
+        execute(&mut db, query(update).bind(queue.name()).bind(key.as_str()).bind(run_at).bind(worker)).await?;
         Ok((db, ()))
     })
     .await
@@ -191,14 +201,14 @@ pub(super) async fn postpone(db: &Database, worker: &str, pass: &PassKey, run_at
 
 /// Says that a worker is there, by the clock of the database. apalis says it by the clock of the host, unless it was said before: a
 /// host whose clock is slow by more than the lease would lose its jobs until its first heartbeat.
-pub(super) async fn enrol(db: &Database, worker: &str) -> Result<(), DatabaseError> {
+pub(super) async fn enrol(db: &Database, queue: Queue, worker: &str) -> Result<(), DatabaseError> {
     if db.engine() == Engine::Sqlite {
         return Ok(()); // there is but one clock
     }
     let insert = "INSERT INTO apalis.workers (id, worker_type, storage_name, last_seen) VALUES ($1, $2, '', NOW())
         ON CONFLICT DO NOTHING";
     db.write("enrol a worker", |mut db, _| async move {
-        execute(&mut db, query(insert).bind(worker).bind(QUEUE)).await?;
+        execute(&mut db, query(insert).bind(worker).bind(queue.name())).await?;
         Ok((db, ()))
     })
     .await

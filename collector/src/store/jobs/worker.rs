@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::tables::{self, Storage};
-use super::{BoxError, Handler, Jobs, Taken, Until, now_seconds};
+use super::{BoxError, Handler, Jobs, Queue, Taken, Until, now_seconds};
 use crate::store::database::Database;
 use crate::store::ledger::PassKey;
 
@@ -35,13 +35,13 @@ const PAUSE_SECONDS_MAX: u64 = 300;
 /// Heartbeats within a lease.
 const HEARTBEATS: u32 = 4;
 
-/// Runs the worker called `name` `until` told.
+/// Runs the worker of `queue` called `name` `until` told.
 ///
 /// # Errors
 /// The worker has lost its database or its lease, and what it was doing.
 pub(super) async fn run(
     jobs: &Jobs,
-    name: &str,
+    (queue, name): (Queue, &str),
     handler: Handler,
     until: &Until,
     concurrency: usize,
@@ -51,15 +51,17 @@ pub(super) async fn run(
     let lost = CancellationToken::new();
     let handling = Handling {
         db: jobs.db.clone(),
+        queue,
         worker: name.into(),
         handler,
         give_up: give_up.clone(),
         lost: lost.clone(),
         ended: Arc::clone(&ended),
     };
-    let mut running = start(jobs, &worker, handling, concurrency);
+    // a task of its own: apalis asks the database for jobs whenever it is woken, whoever is meant
+    let mut running = Running::spawn(start(jobs, &worker, handling, concurrency));
     tokio::select! {
-        ended = &mut running => return ended.map_err(Box::new),
+        ended = running.end() => return ended.map_err(Box::new),
         () = told(&jobs.db, until, &ended) => {}
         () = lost.cancelled() => return Err(Box::new(WorkerError::BackendError(Taken.into()))),
     }
@@ -67,12 +69,31 @@ pub(super) async fn run(
         return Ok(()); // it had not begun
     }
     let grace = jobs.lease / 2; // for no heartbeat is sent meanwhile
-    if let Ok(ended) = timeout(grace, &mut running).await {
+    if let Ok(ended) = timeout(grace, running.end()).await {
         return ended.map_err(Box::new);
     }
     warn!("jobs did not end when they were told to, and are dropped");
     give_up.cancel();
-    timeout(jobs.lease / 4, running).await.unwrap_or(Ok(())).map_err(Box::new) // it writes down which jobs are done
+    timeout(jobs.lease / 4, running.end()).await.unwrap_or(Ok(())).map_err(Box::new) // it writes down which jobs are done
+}
+
+/// A worker of apalis, which ends when this is dropped.
+struct Running(JoinSet<Result<(), WorkerError>>);
+
+impl Running {
+    fn spawn(worker: BoxFuture<'static, Result<(), WorkerError>>) -> Self {
+        let mut task = JoinSet::new();
+        task.spawn(worker);
+        Self(task)
+    }
+
+    async fn end(&mut self) -> Result<(), WorkerError> {
+        match self.0.join_next().await {
+            Some(Ok(ended)) => ended,
+            Some(Err(panicked)) => Err(WorkerError::BackendError(panicked.into())),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Waits until the work is to end.
@@ -109,15 +130,15 @@ fn start(
     let builder = WorkerBuilder::new(worker);
     match &jobs.storage {
         Storage::Sqlite(pool) => {
-            let config = apalis_sqlite::Config::default().queue(tables::QUEUE).batch_size(1);
+            let config = apalis_sqlite::Config::default().queue(handling.queue.name()).batch_size(1);
             let config = config.heartbeat_interval(jobs.lease / HEARTBEATS).missed_heartbeats(HEARTBEATS as usize);
-            let storage = tables::sqlite(pool).with_config(config).poll_with_stream(wake);
+            let storage = tables::sqlite(pool, handling.queue).with_config(config).poll_with_stream(wake);
             builder.backend(storage).concurrency(concurrency).data(handling).build(handle).run().boxed()
         }
         Storage::Postgres(pool) => {
-            let config = apalis_postgres::Config::default().queue(tables::QUEUE).batch_size(1);
+            let config = apalis_postgres::Config::default().queue(handling.queue.name()).batch_size(1);
             let config = config.heartbeat_interval(jobs.lease / HEARTBEATS).missed_heartbeats(HEARTBEATS as usize);
-            let storage = tables::postgres(pool).with_config(config).poll_with_stream(wake);
+            let storage = tables::postgres(pool, handling.queue).with_config(config).poll_with_stream(wake);
             builder.backend(storage).concurrency(concurrency).data(handling).build(handle).run().boxed()
         }
     }
@@ -145,6 +166,7 @@ fn wake(pushed: watch::Receiver<u64>) -> impl Stream<Item = ()> + Unpin + Send +
 #[derive(Clone)]
 struct Handling {
     db: Database,
+    queue: Queue,
     /// Its name.
     worker: Arc<str>,
     handler: Handler,
@@ -179,7 +201,7 @@ async fn handle(pass: PassKey, attempt: Attempt, handling: Data<Handling>) -> Re
     let pause = (PAUSE_SECONDS_MIN << attempts.min(16)).min(PAUSE_SECONDS_MAX);
     warn!(%pass, attempts, pause_seconds = pause, error = error.as_ref(), "a job failed and is tried again");
     let run_at = now_seconds().saturating_add_unsigned(pause);
-    if let Err(error) = tables::postpone(&handling.db, &handling.worker, &pass, run_at).await {
+    if let Err(error) = tables::postpone(&handling.db, (handling.queue, &handling.worker), &pass, run_at).await {
         warn!(%pass, %error, "cannot postpone the job, it is tried again at once");
     }
     Err(error)

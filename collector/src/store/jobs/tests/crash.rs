@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{Captured, Done, LEASE, pass};
-use crate::store::jobs::{JobState, Jobs, Until};
+use crate::store::jobs::{JobState, Jobs, Queue, Until};
 use crate::store::testing::at;
 
 /// Has the URL when this program is a worker that is going to be killed.
@@ -13,7 +13,7 @@ const WORKER_URL: &str = "EXHIBIT_TEST_WORKER_URL";
 
 pub(super) async fn jobs_of_the_dead_are_taken_over(jobs: Jobs) {
     let url = jobs.url.clone();
-    jobs.push(&pass(0), at(0)).await.expect("a database");
+    jobs.push(Queue::Paged, &pass(0), at(0)).await.expect("a database");
     let mut worker = Worker::start(&url);
     worker.wait_for_its_job();
     assert_eq!(jobs.waiting().await.expect("a database")[0].state, JobState::Running);
@@ -29,7 +29,7 @@ pub(super) async fn jobs_of_the_dead_are_taken_over(jobs: Jobs) {
             async { Done::Ok(()) }
         };
         let begun = Instant::now();
-        let work = jobs.work(handler, Until::Idle, 1);
+        let work = jobs.work(Queue::Paged, handler, Until::Idle, 1);
         let ended = tokio::time::timeout(LEASE * 2, work).await.is_ok();
         assert_eq!(ended, is_dead, "as long as it lives, it is left its job");
         if is_dead && jobs.locks.is_some() {
@@ -72,5 +72,5 @@ async fn this_program_is_a_worker() {
         tokio::time::sleep(Duration::from_secs(600)).await;
         Done::Ok(())
     };
-    jobs.work(handler, Until::Idle, 1).await.expect("a database");
+    jobs.work(Queue::Paged, handler, Until::Idle, 1).await.expect("a database");
 }

@@ -12,7 +12,7 @@ use evidence_format::time::Timestamp;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{JobState, Jobs, Until, now_seconds};
+use super::{JobState, Jobs, Queue, Until, now_seconds};
 use crate::store::ledger::PassKey;
 use crate::store::testing::{Case, at, incident, on_postgres, on_sqlite};
 
@@ -26,6 +26,7 @@ pub(crate) const CASES: &[Case<Jobs>] = &[
     ("a pushed job starts at once", |j| Box::pin(a_pushed_job_starts_at_once(j))),
     ("what fails is tried again later", |j| Box::pin(what_fails_is_tried_again_later(j))),
     ("no more than so many run at once", |j| Box::pin(no_more_than_so_many_run_at_once(j))),
+    ("a full queue keeps nobody in another waiting", |j| Box::pin(a_full_queue_keeps_nobody_in_another_waiting(j))),
     ("workers share the jobs", |j| Box::pin(workers_share_the_jobs(j))),
     ("a long job keeps its worker", |j| Box::pin(a_long_job_keeps_its_worker(j))),
     ("cancelled work is free for others", |j| Box::pin(cancelled_work_is_free_for_others(j))),
@@ -83,9 +84,9 @@ type Done = Result<(), &'static str>;
 async fn a_pass_is_captured_once(jobs: Jobs) {
     let captured = Captured::default();
     for _ in 0..3 {
-        jobs.push(&pass(0), at(0)).await.expect("a database");
+        jobs.push(Queue::Paged, &pass(0), at(0)).await.expect("a database");
     }
-    jobs.push(&pass(1), at(0)).await.expect("a database");
+    jobs.push(Queue::Paged, &pass(1), at(0)).await.expect("a database");
     assert_eq!(jobs.waiting().await.expect("a database").len(), 2);
     for _ in 0..2 {
         let count = captured.clone();
@@ -93,19 +94,19 @@ async fn a_pass_is_captured_once(jobs: Jobs) {
             count.count(&pass);
             async { Done::Ok(()) }
         };
-        jobs.work(handler, Until::Idle, 4).await.expect("a database");
+        jobs.work(Queue::Paged, handler, Until::Idle, 4).await.expect("a database");
         assert_eq!(captured.all(), [(0, 1), (1, 1)]);
         assert!(jobs.waiting().await.expect("a database").is_empty());
-        jobs.push(&pass(0), at(0)).await.expect("a database");
+        jobs.push(Queue::Paged, &pass(0), at(0)).await.expect("a database");
     }
 }
 
 async fn a_job_waits_for_its_time(jobs: Jobs) {
     let captured = Captured::default();
     let (soon, later) = (seconds_from_now(2), seconds_from_now(1000));
-    jobs.push(&pass(2), later).await.expect("a database");
-    jobs.push(&pass(1), soon).await.expect("a database");
-    jobs.push(&pass(0), at(0)).await.expect("a database");
+    jobs.push(Queue::Paged, &pass(2), later).await.expect("a database");
+    jobs.push(Queue::Paged, &pass(1), soon).await.expect("a database");
+    jobs.push(Queue::Paged, &pass(0), at(0)).await.expect("a database");
     let waiting = jobs.waiting().await.expect("a database");
     assert_eq!(waiting.iter().map(|job| (job.pass.pass, job.run_at)).collect::<Vec<_>>(), [(0, at(0)), (1, soon), (2, later)]);
     assert!(waiting.iter().all(|job| job.state == JobState::Waiting && job.attempts == 0));
@@ -126,7 +127,7 @@ async fn work_counting(jobs: Jobs, captured: Captured, stop: CancellationToken) 
         captured.count(&pass);
         async { Done::Ok(()) }
     };
-    jobs.work(handler, Until::Cancelled(stop), 4).await.expect("a database");
+    jobs.work(Queue::Paged, handler, Until::Cancelled(stop), 4).await.expect("a database");
 }
 
 async fn a_pushed_job_starts_at_once(jobs: Jobs) {
@@ -138,13 +139,13 @@ async fn a_pushed_job_starts_at_once(jobs: Jobs) {
             began.send(Instant::now()).expect("the test is listening");
             async { Done::Ok(()) }
         };
-        async move { jobs.work(handler, Until::Cancelled(stop), 4).await }
+        async move { jobs.work(Queue::Paged, handler, Until::Cancelled(stop), 4).await }
     });
     sleep(Duration::from_millis(500)).await; // the worker is there
     let mut delays = Vec::new();
     for number in 0..10 {
         let before = Instant::now();
-        jobs.push(&pass(number), seconds_from_now(0)).await.expect("a database");
+        jobs.push(Queue::Paged, &pass(number), seconds_from_now(0)).await.expect("a database");
         let pushed = before.elapsed();
         let began = begins.recv().await.expect("the worker lives").duration_since(before);
         delays.push((began, pushed));
@@ -163,8 +164,8 @@ async fn a_pushed_job_starts_at_once(jobs: Jobs) {
 
 async fn what_fails_is_tried_again_later(jobs: Jobs) {
     let captured = Captured::default();
-    jobs.push(&pass(0), at(0)).await.expect("a database");
-    jobs.push(&pass(1), at(0)).await.expect("a database");
+    jobs.push(Queue::Paged, &pass(0), at(0)).await.expect("a database");
+    jobs.push(Queue::Paged, &pass(1), at(0)).await.expect("a database");
     for attempt in 1..=3 {
         let count = captured.clone();
         let handler = move |pass: PassKey| {
@@ -178,7 +179,7 @@ async fn what_fails_is_tried_again_later(jobs: Jobs) {
             }
         };
         let begun = now_seconds();
-        jobs.work(handler, Until::Idle, 4).await.expect("a database");
+        jobs.work(Queue::Paged, handler, Until::Idle, 4).await.expect("a database");
         assert_eq!(captured.all(), [(0, attempt), (1, 1)], "the other goes on");
         let waiting = jobs.waiting().await.expect("a database");
         if attempt < 3 {
@@ -195,7 +196,7 @@ async fn what_fails_is_tried_again_later(jobs: Jobs) {
 
 async fn no_more_than_so_many_run_at_once(jobs: Jobs) {
     for number in 0..8 {
-        jobs.push(&pass(number), at(0)).await.expect("a database");
+        jobs.push(Queue::Paged, &pass(number), at(0)).await.expect("a database");
     }
     let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (now, max) = (running.clone(), most.clone());
@@ -208,14 +209,51 @@ async fn no_more_than_so_many_run_at_once(jobs: Jobs) {
             Done::Ok(())
         }
     };
-    jobs.work(handler, Until::Idle, 3).await.expect("a database");
+    jobs.work(Queue::Paged, handler, Until::Idle, 3).await.expect("a database");
     assert_eq!((most.load(Ordering::SeqCst), running.load(Ordering::SeqCst)), (3, 0));
     assert!(jobs.waiting().await.expect("a database").is_empty());
 }
 
+async fn a_full_queue_keeps_nobody_in_another_waiting(jobs: Jobs) {
+    for number in 0..10 {
+        jobs.push(Queue::Local, &pass(number), at(0)).await.expect("a database");
+    }
+    let (captured, stop) = (Captured::default(), CancellationToken::new());
+    let working = tokio::spawn({
+        let (jobs, stop, count) = (jobs.clone(), stop.clone(), captured.clone());
+        let handler = {
+            let stop = stop.clone();
+            move |pass| {
+                count.count(&pass);
+                let stop = stop.clone();
+                async move {
+                    stop.cancelled().await;
+                    Done::Ok(())
+                }
+            }
+        };
+        async move { jobs.work(Queue::Local, handler, Until::Cancelled(stop), 2).await }
+    });
+    while captured.all().len() < 2 {
+        sleep(Duration::from_millis(20)).await;
+    }
+    sleep(Duration::from_millis(300)).await; // it could take more
+    let taken = jobs.waiting().await.expect("a database").iter().filter(|job| job.state == JobState::Running).count();
+    assert!(taken <= 3, "two run, one may be at hand, the rest is for workers elsewhere: {taken}");
+    jobs.push(Queue::Paged, &pass(100), at(0)).await.expect("a database");
+    let other = tokio::spawn(work_counting(jobs.clone(), captured.clone(), stop.clone()));
+    while !captured.all().contains(&(100, 1)) {
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(captured.all().len(), 3, "of the full queue no more were begun");
+    stop.cancel();
+    working.await.expect("no panic").expect("a database");
+    other.await.expect("no panic");
+}
+
 async fn workers_share_the_jobs(jobs: Jobs) {
     for number in 0..40 {
-        jobs.push(&pass(number), at(0)).await.expect("a database");
+        jobs.push(Queue::Paged, &pass(number), at(0)).await.expect("a database");
     }
     let captured = Captured::default();
     let workers: Vec<_> = (0..3)
@@ -228,7 +266,7 @@ async fn workers_share_the_jobs(jobs: Jobs) {
                     Done::Ok(())
                 }
             };
-            tokio::spawn(async move { jobs.work(handler, Until::Idle, 2).await })
+            tokio::spawn(async move { jobs.work(Queue::Paged, handler, Until::Idle, 2).await })
         })
         .collect();
     for worker in workers {
@@ -238,7 +276,7 @@ async fn workers_share_the_jobs(jobs: Jobs) {
 }
 
 async fn a_long_job_keeps_its_worker(jobs: Jobs) {
-    jobs.push(&pass(0), at(0)).await.expect("a database");
+    jobs.push(Queue::Paged, &pass(0), at(0)).await.expect("a database");
     let (captured, stop) = (Captured::default(), CancellationToken::new());
     let other = tokio::spawn({
         let (jobs, captured, stop) = (jobs.clone(), captured.clone(), stop.clone());
@@ -255,15 +293,15 @@ async fn a_long_job_keeps_its_worker(jobs: Jobs) {
             Done::Ok(())
         }
     };
-    jobs.work(handler, Until::Idle, 1).await.expect("a database");
+    jobs.work(Queue::Paged, handler, Until::Idle, 1).await.expect("a database");
     stop.cancel();
     other.await.expect("no panic");
     assert_eq!(captured.all(), [(0, 1)], "the other worker has not taken it over");
 }
 
 async fn cancelled_work_is_free_for_others(jobs: Jobs) {
-    jobs.push(&pass(0), at(0)).await.expect("a database");
-    jobs.push(&pass(1), at(0)).await.expect("a database");
+    jobs.push(Queue::Paged, &pass(0), at(0)).await.expect("a database");
+    jobs.push(Queue::Paged, &pass(1), at(0)).await.expect("a database");
     let (stop, captured) = (CancellationToken::new(), Captured::default());
     let working = tokio::spawn({
         let (jobs, stop, count) = (jobs.clone(), stop.clone(), captured.clone());
@@ -281,7 +319,7 @@ async fn cancelled_work_is_free_for_others(jobs: Jobs) {
                 }
             }
         };
-        async move { jobs.work(handler, Until::Cancelled(stop), 4).await }
+        async move { jobs.work(Queue::Paged, handler, Until::Cancelled(stop), 4).await }
     });
     while captured.all().len() < 2 {
         sleep(Duration::from_millis(20)).await;

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{Captured, Done, LEASE, pass};
-use crate::store::jobs::{Jobs, JobsError, Taken, Until};
+use crate::store::jobs::{Jobs, JobsError, Queue, Taken, Until};
 use crate::store::ledger::PassKey;
 use crate::store::testing::at;
 
@@ -23,7 +23,7 @@ fn work(jobs: &Jobs, first: Duration, captured: &Captured, stop: &CancellationTo
             Done::Ok(())
         }
     };
-    tokio::spawn(async move { jobs.work(handler, Until::Cancelled(stop), 2).await })
+    tokio::spawn(async move { jobs.work(Queue::Paged, handler, Until::Cancelled(stop), 2).await })
 }
 
 async fn until_all_is_done(jobs: &Jobs) {
@@ -38,14 +38,14 @@ async fn work_goes_on_when_the_database_is_back() {
     let jobs = Jobs::open_with_lease(&postgres.create("exhibit"), LEASE).await.expect("a fresh database");
     let (captured, stop) = (Captured::default(), CancellationToken::new());
     let working = work(&jobs, LEASE * 2, &captured, &stop);
-    jobs.push(&pass(0), at(0)).await.expect("a database");
+    jobs.push(Queue::Paged, &pass(0), at(0)).await.expect("a database");
     while captured.all().is_empty() {
         sleep(Duration::from_millis(20)).await;
     }
     postgres.stop_server();
     let push = tokio::spawn({
         let jobs = jobs.clone();
-        async move { jobs.push(&pass(1), at(0)).await }
+        async move { jobs.push(Queue::Paged, &pass(1), at(0)).await }
     });
     sleep(LEASE * 3 / 2).await;
     assert!(!push.is_finished(), "it waits");
@@ -65,7 +65,7 @@ async fn a_worker_that_is_lost_drops_its_job_and_begins_again() {
     let jobs = Jobs::open_with_lease(&postgres.create("exhibit"), LEASE).await.expect("a fresh database");
     let (captured, stop) = (Captured::default(), CancellationToken::new());
     let working = work(&jobs, Duration::from_secs(600), &captured, &stop);
-    jobs.push(&pass(0), at(0)).await.expect("a database");
+    jobs.push(Queue::Paged, &pass(0), at(0)).await.expect("a database");
     while captured.all().is_empty() {
         sleep(Duration::from_millis(20)).await;
     }
@@ -99,11 +99,11 @@ async fn a_worker_whose_job_was_taken_drops_all_and_begins_again() {
             }
         }
     };
-    jobs.push(&pass(0), at(0)).await.expect("a database");
-    jobs.push(&pass(1), at(0)).await.expect("a database");
+    jobs.push(Queue::Paged, &pass(0), at(0)).await.expect("a database");
+    jobs.push(Queue::Paged, &pass(1), at(0)).await.expect("a database");
     let working = tokio::spawn({
         let (jobs, stop) = (jobs.clone(), stop.clone());
-        async move { jobs.work(handler, Until::Cancelled(stop), 2).await }
+        async move { jobs.work(Queue::Paged, handler, Until::Cancelled(stop), 2).await }
     });
     until_all_is_done(&jobs).await;
     assert_eq!(captured.all(), [(0, 2), (1, 2)], "both were dropped, and done by the worker that it became");
@@ -135,8 +135,8 @@ async fn a_worker_lives_by_the_clock_of_the_database() {
             Done::Ok(())
         }
     };
-    jobs.push(&pass(0), at(0)).await.expect("a database");
-    jobs.work(handler, Until::Idle, 1).await.expect("a database");
+    jobs.push(Queue::Paged, &pass(0), at(0)).await.expect("a database");
+    jobs.work(Queue::Paged, handler, Until::Idle, 1).await.expect("a database");
     let age = receive.recv().await.expect("it has run");
     assert!(age < 2, "its worker was last seen {age} s ago when it began");
 }
@@ -147,7 +147,7 @@ async fn workers_that_end_leave_no_transaction_open() {
     let url = postgres.create("exhibit");
     let jobs = Jobs::open_with_lease(&url, LEASE).await.expect("a fresh database");
     for _ in 0..40 {
-        jobs.work(|_| async { Done::Ok(()) }, Until::Idle, 1).await.expect("a database");
+        jobs.work(Queue::Paged, |_| async { Done::Ok(()) }, Until::Idle, 1).await.expect("a database");
     }
     let watcher = PgPool::connect(&url).await.expect("a database");
     let open = "SELECT COUNT(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";

@@ -1,0 +1,104 @@
+//! What the next question needs of an answer: its token, and how far back it goes.
+//!
+//! The SDK would copy each of 50 events into a dozen texts that nobody reads, which costs as much as all else that is done for a
+//! page. So it gets an answer without them; what was recorded is the whole one. What cannot be read here it gets as it came, for it
+//! knows best what is wrong with it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextMut;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::config_bag::ConfigBag;
+use serde::{Deserialize, Serialize};
+
+/// Sits between the wire and the SDK for one request. Clones share what was seen.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Skim(Arc<Mutex<Option<i64>>>);
+
+impl Skim {
+    /// The second of the oldest event of the answer, if it has any.
+    pub(super) fn oldest(&self) -> Option<i64> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Intercept for Skim {
+    fn name(&self) -> &'static str {
+        "Skim"
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let response = context.response_mut();
+        if !response.status().is_success() {
+            return Ok(());
+        }
+        let Some((rest, oldest)) = response.body().bytes().and_then(skimmed) else { return Ok(()) };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = oldest;
+        *response.body_mut() = SdkBody::from(rest);
+        Ok(())
+    }
+}
+
+/// An answer of LookupEvents (CloudTrail API Reference), as far as it is read.
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(rename = "Events", default)]
+    events: Vec<Event>,
+    #[serde(rename = "NextToken")]
+    token: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Event {
+    /// Seconds since 1970.
+    #[serde(rename = "EventTime")]
+    time: Option<f64>,
+}
+
+/// The answer without its events.
+#[derive(Serialize)]
+struct Rest {
+    #[serde(rename = "NextToken", skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+}
+
+/// The body without its events, and the second of the oldest of them.
+fn skimmed(body: &[u8]) -> Option<(Vec<u8>, Option<i64>)> {
+    let Answer { events, token } = serde_json::from_slice(body).ok()?;
+    let oldest = events.iter().filter_map(|event| event.time).map(|time| time.floor() as i64).min();
+    Some((serde_json::to_vec(&Rest { token }).ok()?, oldest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(body: &str) -> Option<(String, Option<i64>)> {
+        let (rest, oldest) = skimmed(body.as_bytes())?;
+        Some((String::from_utf8(rest).expect("JSON"), oldest))
+    }
+
+    #[test]
+    fn the_token_and_the_oldest_second_are_left() {
+        let body = r#"{"Events":[{"EventTime":1.6274824925E9,"CloudTrailEvent":"{\"NextToken\":\"no\"}"},{"EventTime":1627482491},{}],
+            "NextToken":"a\"b/+=="}"#;
+        assert_eq!(of(body), Some((r#"{"NextToken":"a\"b/+=="}"#.to_owned(), Some(1_627_482_491))));
+        assert_eq!(of(r#"{"Events":[],"NextToken":null}"#), Some(("{}".to_owned(), None)));
+        assert_eq!(of(r#"{"Events":[{"EventTime":-0.5}]}"#), Some(("{}".to_owned(), Some(-1))));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_for_the_sdk() {
+        for bad in [r#"{"Events":["#, r#"{"Events":[{"EventTime":"2021"}]}"#, r#"{"Events":[null]}"#, r#"{"NextToken":7}"#, ""] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
+    }
+}
