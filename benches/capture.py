@@ -1,12 +1,14 @@
 """Times whole captures by `exhibit` against the stand-in for AWS, and holds what the bundle says against what that server knows.
 
   python3 benches/capture.py first-byte [RUNS]   from the declaration to the first byte of evidence on disk, and to the timeline
-  python3 benches/capture.py quota [SECONDS]     17 regions at 2 requests/s each, pages that take 0.2 to 4 s
+  python3 benches/capture.py quota [SECONDS]     17 regions at 2 requests/s each, pages that come at once, and that take 0.2 to 4 s
+  python3 benches/capture.py page [TURNS]        the same pages by the AWS SDK alone and by us, in turn: processor time for each
   python3 benches/capture.py million [EVENTS]    as fast as it goes: memory, processor time a page, exactness
 
 Builds first. Needs strace for `first-byte`. Run it on a machine that does nothing else.
 """
 
+import atexit
 import json
 import os
 import pathlib
@@ -21,6 +23,7 @@ import tarfile
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable
 from datetime import datetime
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -115,30 +118,41 @@ def exact(coverage: dict, truth: dict) -> None:
 
 
 def quota(seconds: int = 120) -> None:
-    config = "[capture]\nsettle_after_seconds = []\n[sources.aws_cloudtrail]\nregions = " + json.dumps(REGIONS) + "\n"
     for name, faults in [("answers at once", []), ("answers after 0.2–4 s", ["--fault", "*@1-=slow:200:4000"])]:
-        store = Store(config)
-        capture = [TARGET / "exhibit", "--store", store.folder, "capture", "--title", "b", "--sev", "2", "--source", "aws_cloudtrail", *DAY]
-        pages, wall, cpu, memory = steady(capture, store, seconds, faults)
-        store.drop()
+        pages, wall, _, memory = steady(ours, seconds, faults)
         allowed = 2 * len(REGIONS) * wall
         print(f"{name}: {pages} pages in {wall:.1f} s, the limit allows {allowed:.0f}: {pages / allowed:.1%}")
         print(f"  resident {memory[0]:.0f} MiB after 10 s, {memory[1]:.0f} MiB after {seconds + 10} s")
-        if not faults:
-            bare = [TARGET / "examples/lookup-only", str(FROM), str(UNTIL), *REGIONS]
-            store = Store()
-            bare_pages, _, bare_cpu, _ = steady(bare, store, seconds, faults)
-            store.drop()
-            with_us, without = cpu / pages * 1000, bare_cpu / bare_pages * 1000
-            print(f"  processor a page: {with_us:.2f} ms, of which the AWS SDK alone takes {without:.2f} ms: {with_us - without:.2f} ms are added")
 
 
-def steady(command: list, store: Store, seconds: int, faults: list) -> tuple[int, float, float, tuple[float, float]]:
+def page(turns: int = 7) -> None:
+    sides: dict = {sdk_alone: [], ours: []}
+    for _ in range(turns):
+        for side, milliseconds in sides.items():
+            pages, _, cpu, _ = steady(side, 20, [])
+            milliseconds.append(cpu / pages * 1000)
+    medians = [statistics.median(milliseconds) for milliseconds in sides.values()]
+    for name, median, values in zip(["the AWS SDK alone", "exhibit"], medians, sides.values()):
+        print(f"processor a page, {name}: median {median:.2f} ms, {min(values):.2f}–{max(values):.2f} ms, {turns} runs")
+    print(f"  added by exhibit: {medians[1] - medians[0]:.2f} ms")
+
+
+def ours(store: Store) -> list:
+    return [TARGET / "exhibit", "--store", store.folder, "capture", "--title", "b", "--sev", "2", "--source", "aws_cloudtrail", *DAY]
+
+
+def sdk_alone(_: Store) -> list:
+    """Asks for the same pages, and keeps none."""
+    return [TARGET / "examples/lookup-only", str(FROM), str(UNTIL), *REGIONS]
+
+
+def steady(command: Callable[[Store], list], seconds: int, faults: list) -> tuple[int, float, float, tuple[float, float]]:
     """Pages served to `command` in the long run, wall and processor seconds meanwhile, and MiB resident at its begin and end."""
+    store = Store("[capture]\nsettle_after_seconds = []\n[sources.aws_cloudtrail]\nregions = " + json.dumps(REGIONS) + "\n")
     events = str(2 * 2 * 50 * (seconds + 20) * len(REGIONS))  # twice what the limit lets through, so that it never runs dry
     server = Replay("--events", events, "--regions", ",".join(f"{region}=1" for region in REGIONS), *faults)
     environment = {"PATH": os.environ["PATH"], "HOME": str(store.folder), "AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": "us-east-1"}
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment | server.environment)
+    child = subprocess.Popen(command(store), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment | server.environment)
     time.sleep(10)  # what runs in the long run counts, not how it begins
     first, used, begin = server.pages(), usage_of(child.pid), time.monotonic()
     time.sleep(seconds)
@@ -146,6 +160,7 @@ def steady(command: list, store: Store, seconds: int, faults: list) -> tuple[int
     child.send_signal(signal.SIGKILL)
     child.wait()
     server.truth()
+    atexit.register(store.drop)  # ext4 is slow for some minutes to find a free inode where many were just freed
     return last - first, end - begin, used_then[0] - used[0], (used[1], used_then[1])
 
 
@@ -214,7 +229,7 @@ def seconds(time_: str) -> float:
 
 
 if __name__ == "__main__":
-    what = {"first-byte": first_byte, "quota": quota, "million": million}.get(sys.argv[1] if len(sys.argv) > 1 else "")
+    what = {"first-byte": first_byte, "quota": quota, "page": page, "million": million}.get(sys.argv[1] if len(sys.argv) > 1 else "")
     if what is None:
         sys.exit(__doc__)
     subprocess.run(["cargo", "build", "--release", "--locked", "--quiet"], cwd=ROOT, check=True)

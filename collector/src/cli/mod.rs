@@ -142,7 +142,12 @@ pub fn run() -> Result<()> {
     let telemetry = log(&command);
     // kube's, reqwest's and the AWS SDK's TLS all take this one
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if !matches!(command, Command::Serve(_)) {
+        // what computes has threads of its own, and each hop to another one costs as much as keeping a tenth of a page
+        runtime.worker_threads(1);
+    }
+    let runtime = runtime.enable_all().build().context("cannot start")?;
     let done = runtime.block_on(dispatch(&global, command, &telemetry));
     runtime.shutdown_background(); // a request that hangs keeps nobody waiting
     done

@@ -254,6 +254,8 @@ fn numbered<T>(list: &mut [T], id: u64) -> Result<&mut T, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use evidence_format::digest::Digest;
+
     use super::super::samples::{self, entry, line, name};
     use super::super::severity::{Role, Severity};
     use super::*;
@@ -265,6 +267,32 @@ mod tests {
         assert_eq!(incident.roles.get(&Role::IncidentCommander), Some(&name("Ann")));
         assert_eq!((incident.seq, incident.evidence.bundles, incident.evidence.records), (32, 2, 1204));
         assert_eq!(incident.evidence.provisional_until, Some("2026-11-24T13:40:17Z".parse().expect("a time")));
+    }
+
+    #[test]
+    fn a_second_bundle_of_a_pass_counts_unless_it_is_of_the_same_pages() {
+        let first = samples::changes().into_iter().find(|change| matches!(change, Change::EvidenceSealed { .. }));
+        let Some(Change::EvidenceSealed { bundle: first, source, pass, .. }) = first else { panic!("a sample") };
+        let sealed = |is_copy| Change::EvidenceSealed {
+            bundle: Digest::of(b"second"),
+            source: source.clone(),
+            pass,
+            records: 7,
+            gaps: 3,
+            complete: false,
+            provisional_until: None,
+            doubles: Some(first),
+            is_copy,
+        };
+        let mut incident = Incident::replay(&samples::entries()).expect("good entries");
+        let counts = |incident: &Incident| (incident.evidence.bundles, incident.evidence.records, incident.evidence.gaps);
+        let before = counts(&incident);
+        incident.apply(&entry(33, sealed(true))).expect("applied");
+        assert_eq!(counts(&incident), (before.0 + 1, before.1, before.2));
+        incident.apply(&entry(34, sealed(false))).expect("applied");
+        assert_eq!(counts(&incident), (before.0 + 2, before.1 + 7, before.2 + 3));
+        assert!(sealed(true).summary().ends_with(&format!("doubles {first}")));
+        assert!(sealed(false).summary().contains("7 records, incomplete, 3 gaps;"), "{}", sealed(false).summary());
     }
 
     #[test]
