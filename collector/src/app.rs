@@ -1,5 +1,8 @@
 //! From a store's folder to a pipeline: configuration, key, database, blobs, queue.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt;

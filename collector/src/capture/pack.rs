@@ -23,6 +23,7 @@ use crate::plan::Step;
 use crate::sources::tally::Tally;
 use crate::sources::{self, Local, Paged, Source};
 use crate::store::blobs::Blobs;
+use crate::store::blocking;
 use crate::store::ledger::{PageRow, PassKey};
 
 /// Plaintext in one frame. Small enough that one record can be had without reading much else.
@@ -44,7 +45,7 @@ pub(super) async fn pages(
     source: &'static dyn Paged,
     outcomes: &[Outcome],
 ) -> Result<Draft, CaptureError> {
-    let mut draft = new_draft(parts, task)?;
+    let mut draft = new_draft(parts, task).await?;
     let preface = task.preface.clone();
     draft = spawn_blocking(move || preface.write(&mut draft).map(|()| draft)).await??;
     for (step, outcome) in task.pass.steps.iter().zip(outcomes) {
@@ -118,7 +119,7 @@ impl Filling {
 
 /// Lets a local source fill a new draft.
 pub(super) async fn local(parts: &Parts, task: &Task<'_>, source: &'static dyn Local) -> Result<Draft, CaptureError> {
-    let mut draft = new_draft(parts, task)?;
+    let mut draft = new_draft(parts, task).await?;
     let (preface, steps, meter) = (task.preface.clone(), task.pass.steps.clone(), Arc::clone(task.meter));
     let deadline = task.deadline.saturating_duration_since(tokio::time::Instant::now());
     let (config, stop) = (Arc::clone(&parts.config), Arc::new(AtomicBool::new(false)));
@@ -148,15 +149,19 @@ impl Drop for StopWhenDropped {
 }
 
 /// An empty draft. What earlier attempts at this pass have left is removed.
-fn new_draft(parts: &Parts, task: &Task<'_>) -> Result<Draft, CaptureError> {
+async fn new_draft(parts: &Parts, task: &Task<'_>) -> Result<Draft, CaptureError> {
     let name = format!("{}-{}-{}-", task.key.incident, task.key.source, task.key.pass);
-    let failed = |cause| BundleError::Write { path: parts.work.clone(), cause };
-    fs::create_dir_all(&parts.work).map_err(failed)?;
-    for entry in fs::read_dir(&parts.work).map_err(failed)?.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(&name) {
-            let _ = fs::remove_dir_all(entry.path()); // what stays is marked as unfinished
+    let (work, beginning) = (parts.work.clone(), name.clone());
+    let removed = blocking(move || {
+        fs::create_dir_all(&work)?;
+        for entry in fs::read_dir(&work)?.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&beginning) {
+                let _ = fs::remove_dir_all(entry.path()); // what stays is marked as unfinished
+            }
         }
-    }
+        Ok(())
+    });
+    removed.await.map_err(|cause| BundleError::Write { path: parts.work.clone(), cause })?;
     let random = HEXLOWER.encode(&agent::identity::random::<8>().map_err(CaptureError::Random)?);
     let seed = agent::identity::random().map_err(CaptureError::Random)?;
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);

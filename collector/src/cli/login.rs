@@ -106,22 +106,22 @@ async fn read() -> Result<String> {
         return Ok(text);
     }
     let _ = write!(io::stderr(), "token: ");
-    let mut interrupt = signal(SignalKind::interrupt()).context(failed)?; // else it would leave the terminal as it is
     let hidden = Hidden::begin().context(failed)?;
-    let read = spawn_blocking(move || io::stdin().read_line(&mut text).map(|_| text));
-    let read = tokio::select! {
-        read = read => Some(read),
-        _ = interrupt.recv() => None,
-    };
+    // Ctrl-C would leave the terminal as it is; from here on it is for this task
+    let (mut interrupt, shown) = (signal(SignalKind::interrupt()).context(failed)?, hidden.0.clone());
+    tokio::spawn(async move {
+        interrupt.recv().await;
+        drop(Hidden(shown));
+        let _ = writeln!(io::stderr());
+        process::exit(INTERRUPTED);
+    });
+    let read = spawn_blocking(move || io::stdin().read_line(&mut text).map(|_| text)).await;
     drop(hidden);
     let _ = writeln!(io::stderr());
-    match read {
-        Some(read) => read.context(failed)?.context(failed),
-        None => process::exit(INTERRUPTED),
-    }
+    read.context(failed)?.context(failed)
 }
 
-/// A terminal that does not show what is typed, until this is dropped.
+/// A terminal that does not show what is typed, until this, which it was before, is dropped.
 struct Hidden(Termios);
 
 impl Hidden {

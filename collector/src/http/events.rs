@@ -139,6 +139,9 @@ impl Watching {
             self.seq = entry.seq;
             happened.push(Happened::Entry { seq: entry.seq, row: Box::new(Row::of_entry(entry)) });
         }
+        if !happened.is_empty() {
+            self.others = None; // one of them may have ended
+        }
         let progress = self.progress().await?;
         if progress != self.progress {
             self.progress.clone_from(&progress);

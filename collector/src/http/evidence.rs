@@ -59,7 +59,8 @@ pub(crate) struct Listed {
     pub(crate) size: u64,
     #[schema(value_type = CoverageShape)]
     pub(crate) coverage: Summary,
-    /// The bundle of the same pass that was sealed before, where two collectors had the pass: its evidence is counted there.
+    /// The bundle of the same pass that was sealed before, where two collectors had the pass. Both are of the same pages; of `host`, each
+    /// is of its own collector's machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub(crate) doubles: Option<Digest>,

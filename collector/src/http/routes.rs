@@ -172,7 +172,7 @@ pub(super) static ROUTES: &[Route] = &[
         "/v1/sources",
         READERS,
         Reach::All,
-        "Tries each source, read-only: whether it would work now, and what to grant if not",
+        "Tries each source, read-only: whether it would work, and what to grant if not, as of at most 20 s ago",
         || get(sources::check),
     )
     .query(&[param("play", ONE_PLAY, "Hold each source's retention against the window of this play")])

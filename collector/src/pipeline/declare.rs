@@ -141,7 +141,19 @@ impl Pipeline {
         drop(self.turn().await?);
         for id in self.parts.ledger.incidents().await? {
             self.ensure_passes(&id).await?;
+            self.ensure_queued(&id).await?;
             self.give_up_attaching(&id).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that what waits in the ledger waits in the queue, too, which may have been lost.
+    async fn ensure_queued(&self, id: &IncidentId) -> Result<(), PipelineError> {
+        for row in self.parts.ledger.passes(id).await? {
+            let Some(source) = sources::find(&row.pass.key.source) else { continue }; // attachments among them
+            if row.state.is_unfinished() {
+                self.queue(source, &row.pass.key, row.pass.due_at).await?;
+            }
         }
         Ok(())
     }
@@ -165,8 +177,7 @@ impl Pipeline {
     }
 
     async fn is_unfinished(&self, key: &PassKey) -> Result<bool, PipelineError> {
-        use crate::store::ledger::PassState::{Capturing, Waiting};
-        Ok(self.parts.ledger.pass(key).await?.is_some_and(|row| matches!(row.state, Waiting | Capturing)))
+        Ok(self.parts.ledger.pass(key).await?.is_some_and(|row| row.state.is_unfinished()))
     }
 
     /// The sources of an ask: those that it names, else those of the play.

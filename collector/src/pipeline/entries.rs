@@ -159,3 +159,14 @@ fn entry(row: EntryRow) -> Result<Entry, PipelineError> {
 fn source_name(key: &PassKey) -> SourceName {
     key.source.parse().expect("names of sources are names")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_collectors_share_pages_and_no_machine() {
+        let pass = |source: &str| PassKey { incident: "INC-1".parse().expect("an id"), source: source.to_owned(), pass: 0 };
+        assert!(is_of_pages(&pass("aws_cloudtrail")) && !is_of_pages(&pass("host")));
+    }
+}

@@ -15,8 +15,6 @@ mod planning;
 mod queues;
 mod scratch;
 mod stop;
-#[cfg(test)]
-mod tests;
 mod turn;
 
 use std::io;
@@ -193,7 +191,7 @@ impl Pipeline {
     pub async fn finish(&self, incident: &IncidentId, look_every: Duration) -> Result<(), PipelineError> {
         self.take_up().await?;
         loop {
-            self.work(Until::Idle).await?;
+            self.work(Until::idle()).await?;
             if self.stop.is_cancelled() || !self.is_under_way(incident).await? {
                 return Ok(());
             }

@@ -20,7 +20,7 @@ use crate::store::ledger::{PassRow, PassState};
 
 /// How long what was found out about sources is told to others who ask.
 const LOOK_GOOD_FOR: Duration = Duration::from_secs(20);
-/// Windows that differ by no more are the same to a look.
+/// Windows that differ by no more, and by no more than a hundredth, are the same to a look.
 const WINDOWS_DIFFER_NANOSECONDS: u128 = 60_000_000_000;
 
 /// What was found out about each source.
@@ -29,19 +29,23 @@ pub type Looks = Vec<(&'static dyn Source, Readiness)>;
 /// The last look around.
 pub struct LookedAround {
     at: Instant,
+    incident: Option<IncidentId>,
     window: Option<Window>,
     looks: Arc<Looks>,
 }
 
 impl LookedAround {
-    fn is_good_for(&self, window: Option<Window>) -> bool {
-        let is_near =
-            |a: Timestamp, b: Timestamp| a.unix_nanoseconds().abs_diff(b.unix_nanoseconds()) <= WINDOWS_DIFFER_NANOSECONDS;
+    fn is_good_for(&self, incident: Option<&IncidentId>, window: Option<Window>) -> bool {
+        let apart = |a: Timestamp, b: Timestamp| a.unix_nanoseconds().abs_diff(b.unix_nanoseconds());
         let is_same = match (self.window, window) {
-            (Some(a), Some(b)) => is_near(a.from, b.from) && is_near(a.until, b.until),
+            (Some(a), Some(b)) => {
+                let tolerance = WINDOWS_DIFFER_NANOSECONDS.min(apart(b.from, b.until) / 100);
+                apart(a.from, b.from).max(apart(a.until, b.until)) <= tolerance
+            }
             (a, b) => a.is_none() && b.is_none(),
         };
-        is_same && self.at.elapsed() < LOOK_GOOD_FOR
+        // whom a look was as depends on the incident
+        is_same && self.incident.as_ref() == incident && self.at.elapsed() < LOOK_GOOD_FOR
     }
 }
 
@@ -115,12 +119,12 @@ impl Pipeline {
     /// a time, and what is found is good for all who ask within [`LOOK_GOOD_FOR`].
     pub async fn look_around(&self, incident: Option<&IncidentId>, window: Option<Window>) -> Arc<Looks> {
         let mut last = self.looks.lock().await;
-        if let Some(known) = last.as_ref().filter(|known| known.is_good_for(window)) {
+        if let Some(known) = last.as_ref().filter(|known| known.is_good_for(incident, window)) {
             return Arc::clone(&known.looks);
         }
         let looks = sources::ALL.iter().map(|source| async { (*source, self.look(*source, incident.cloned(), window).await) });
         let looks = Arc::new(join_all(looks).await);
-        *last = Some(LookedAround { at: Instant::now(), window, looks: Arc::clone(&looks) });
+        *last = Some(LookedAround { at: Instant::now(), incident: incident.cloned(), window, looks: Arc::clone(&looks) });
         looks
     }
 
@@ -135,5 +139,25 @@ impl Pipeline {
             targets: Vec::new(),
             problems: vec!["looking at it crashed, which is this program's fault".to_owned()],
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_is_good_for_the_same_question_alone() {
+        let at = |seconds: i64| Timestamp::from_unix_nanoseconds(i128::from(seconds) * 1_000_000_000).expect("a time");
+        let window = |from, until| Some(Window { from: at(from), until: at(until) });
+        let id = |text: &str| text.parse::<IncidentId>().expect("an id");
+        let looks = Arc::new(Vec::new());
+        let look = LookedAround { at: Instant::now(), incident: Some(id("INC-1")), window: window(0, 86400), looks };
+        let is_good = |incident: Option<&str>, window| look.is_good_for(incident.map(id).as_ref(), window);
+        assert!(is_good(Some("INC-1"), window(20, 86420)), "it ends now, and now is later");
+        assert!(!is_good(Some("INC-1"), window(0, 86500)) && !is_good(Some("INC-1"), window(-86400, 86400)));
+        assert!(!is_good(Some("INC-2"), window(0, 86400)) && !is_good(None, window(0, 86400)) && !is_good(Some("INC-1"), None));
+        let short = LookedAround { at: Instant::now(), incident: None, window: window(0, 30), looks: Arc::new(Vec::new()) };
+        assert!(short.is_good_for(None, window(0, 30)) && !short.is_good_for(None, window(30, 60)));
     }
 }

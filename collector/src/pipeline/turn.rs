@@ -9,6 +9,7 @@ use tokio::sync::MutexGuard;
 use tracing::warn;
 
 use super::{Pipeline, PipelineError, entries};
+use crate::store::blocking;
 use crate::store::ledger::Entry;
 
 /// Name of the lock in the folder for what is under way.
@@ -32,7 +33,9 @@ impl Pipeline {
     pub(super) async fn turn(&self) -> Result<Turn<'_>, PipelineError> {
         let inside = self.sealing.lock().await;
         let turn = Turn { _inside: inside, _across: lock(&self.parts.work).await? };
-        remove_tars(&self.parts.work).map_err(|cause| PipelineError::Work { path: self.parts.work.clone(), cause })?;
+        let work = self.parts.work.clone();
+        let removed = blocking(move || remove_tars(&work)).await;
+        removed.map_err(|cause| PipelineError::Work { path: self.parts.work.clone(), cause })?;
         if let Some(pending) = self.parts.ledger.pending(&self.key.public().id()).await? {
             let attachment = self.attachment(&pending.pass).await?;
             let entries = |row: &_, config: &_| -> Vec<Entry> {

@@ -3,7 +3,7 @@
 //! Three writes, and the machine may stop between any two: the bundle is announced in the ledger, published in the blob store,
 //! committed in the ledger. Whoever takes up the pass again looks for an announcement first: a bundle that is there is
 //! committed after it was verified, one that is not is forgotten, and its draft made again. So there are never two signed
-//! bundles at one place of the stream.
+//! bundles at one place of the stream. In a bucket, a few bytes take the name of what was forgotten ([`Blobs::stays_absent`]).
 
 mod stored;
 mod summary;
@@ -147,7 +147,7 @@ impl Sealer<'_> {
         self.ledger.announce(&row.announcement(), attempt).await?;
         self.blobs.put_file(&row.object_key, &tar, Kind::Sealed).await?;
         let row = self.ledger.commit(&row, |row| entries(row, &config)).await?;
-        let _ = fs::remove_file(&tar); // it is in the store; a copy that stays takes room and harms nobody
+        let _ = spawn_blocking(move || fs::remove_file(&tar)).await; // it is in the store; a copy that stays takes room and harms nobody
         Ok(Sealed { row, config })
     }
 

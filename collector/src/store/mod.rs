@@ -11,7 +11,7 @@ pub mod ledger;
 pub(crate) mod testing;
 
 /// Runs what waits for a disk where that is no harm.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,
         Err(error) => std::panic::resume_unwind(error.into_panic()), // it is never cancelled

@@ -72,7 +72,8 @@ struct Rest {
 
 /// The body without its events, and the second of the oldest of them.
 fn skimmed(body: &[u8]) -> Option<(Vec<u8>, Option<i64>)> {
-    let Answer { events, token } = serde_json::from_slice(body).ok()?;
+    let text = str::from_utf8(body).ok().filter(|text| text.trim_ascii_start().starts_with('{'))?; // what is skipped is not checked
+    let Answer { events, token } = serde_json::from_str(text).ok()?;
     let oldest = events.iter().filter_map(|event| event.time).map(|time| time.floor() as i64).min();
     Some((serde_json::to_vec(&Rest { token }).ok()?, oldest))
 }
@@ -97,8 +98,16 @@ mod tests {
 
     #[test]
     fn what_is_no_answer_is_for_the_sdk() {
-        for bad in [r#"{"Events":["#, r#"{"Events":[{"EventTime":"2021"}]}"#, r#"{"Events":[null]}"#, r#"{"NextToken":7}"#, ""] {
+        for bad in [
+            r#"{"Events":["#,
+            r#"{"Events":[{"EventTime":"2021"}]}"#,
+            r#"{"Events":[null]}"#,
+            r#"{"NextToken":7}"#,
+            "[[],null]",
+            "",
+        ] {
             assert_eq!(of(bad), None, "{bad}");
         }
+        assert_eq!(skimmed(b"{\"Events\":[{\"Username\":\"\xff\"}]}"), None);
     }
 }

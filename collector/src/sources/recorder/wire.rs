@@ -188,3 +188,23 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_its_chunks() {
+        let gathered = |chunks: &[&'static str]| {
+            let mut body = Body { announced: 3, ..Body::default() };
+            chunks.iter().for_each(|chunk| body.add(Bytes::from_static(chunk.as_bytes())));
+            assert_eq!(body.len(), chunks.concat().len());
+            body.whole()
+        };
+        for chunks in [&[][..], &["ab"], &["", "ab"], &["ab", "", "cd", "e"]] {
+            assert_eq!(gathered(chunks), chunks.concat(), "{chunks:?}");
+        }
+        let only = "ab";
+        assert_eq!(gathered(&[only]).as_ptr(), only.as_ptr(), "not copied");
+    }
+}

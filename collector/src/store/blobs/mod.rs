@@ -31,6 +31,9 @@ use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 use s3::{S3, Source};
 use tokio::io::AsyncWriteExt;
 
+/// What stands where a bundle was announced, and its writer died before it was published.
+const WITHDRAWN: &[u8] = b"withdrawn before it was published: this is no bundle\n";
+
 /// The most bytes that [`Blobs::get`] reads at once: staged pages are far smaller, bundles are read as streams.
 const GET_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
@@ -222,14 +225,14 @@ impl Blobs {
     }
 
     /// True if there is no object `key`, and none comes any more from a writer that is dead. In S3 the request of one may still be
-    /// on its way: an empty object takes the name, so that it finds the name taken.
+    /// on its way: an object that says so takes the name, and stays.
     ///
     /// # Errors
     /// Failures of the store.
     pub async fn stays_absent(&self, key: &str) -> Result<bool, BlobError> {
         match &self.place {
             Place::Folder(_) => Ok(!self.exists(key).await?),
-            Place::S3(s3) => match s3.put(key, &Source::Bytes(Bytes::new()), Kind::Staged).await {
+            Place::S3(s3) => match s3.put(key, &Source::Bytes(Bytes::from_static(WITHDRAWN)), Kind::Staged).await {
                 Ok(()) => Ok(true),
                 Err(BlobError::Exists { .. }) => Ok(false),
                 Err(error) => Err(error),

@@ -100,11 +100,20 @@ pub enum JobState {
 /// When [`Jobs::work`] returns.
 #[derive(Clone, Debug)]
 pub enum Until {
-    /// No job is due or running in any queue; those of a later time may be left.
-    Idle,
+    /// No job is due or running in any queue; those of a later time may be left. Of workers that share the token, the first one that
+    /// sees it cancels the token, and so ends the others: what became due since is for their next work, not for one of them alone.
+    Idle(CancellationToken),
     /// Somebody asks for it. Jobs that are running have half of the lease to end; what has not ended then is
     /// dropped, and free for other workers.
     Cancelled(CancellationToken),
+}
+
+impl Until {
+    /// When nothing is left to do.
+    #[must_use]
+    pub fn idle() -> Self {
+        Self::Idle(CancellationToken::new())
+    }
 }
 
 /// The queue of jobs. Cheap to clone.

@@ -100,7 +100,10 @@ impl Running {
 async fn told(db: &Database, until: &Until, ended: &Notify) {
     match until {
         Until::Cancelled(token) => token.cancelled().await,
-        Until::Idle => until_idle(db, ended).await,
+        Until::Idle(seen) => tokio::select! {
+            () = until_idle(db, ended) => seen.cancel(),
+            () = seen.cancelled() => {}
+        },
     }
 }
 

@@ -94,6 +94,12 @@ impl PassState {
     pub fn as_str(self) -> &'static str {
         word(self, &Self::ALL)
     }
+
+    /// True if somebody has yet to do it, or to end it.
+    #[must_use]
+    pub fn is_unfinished(self) -> bool {
+        matches!(self, Self::Waiting | Self::Capturing)
+    }
 }
 
 fn word<T: PartialEq>(value: T, words: &[(T, &'static str)]) -> &'static str {

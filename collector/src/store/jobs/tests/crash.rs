@@ -29,7 +29,7 @@ pub(super) async fn jobs_of_the_dead_are_taken_over(jobs: Jobs) {
             async { Done::Ok(()) }
         };
         let begun = Instant::now();
-        let work = jobs.work(Queue::Paged, handler, Until::Idle, 1);
+        let work = jobs.work(Queue::Paged, handler, Until::idle(), 1);
         let ended = tokio::time::timeout(LEASE * 2, work).await.is_ok();
         assert_eq!(ended, is_dead, "as long as it lives, it is left its job");
         if is_dead && jobs.locks.is_some() {
@@ -72,5 +72,5 @@ async fn this_program_is_a_worker() {
         tokio::time::sleep(Duration::from_secs(600)).await;
         Done::Ok(())
     };
-    jobs.work(Queue::Paged, handler, Until::Idle, 1).await.expect("a database");
+    jobs.work(Queue::Paged, handler, Until::idle(), 1).await.expect("a database");
 }

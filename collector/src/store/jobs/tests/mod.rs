@@ -27,6 +27,7 @@ pub(crate) const CASES: &[Case<Jobs>] = &[
     ("what fails is tried again later", |j| Box::pin(what_fails_is_tried_again_later(j))),
     ("no more than so many run at once", |j| Box::pin(no_more_than_so_many_run_at_once(j))),
     ("a full queue keeps nobody in another waiting", |j| Box::pin(a_full_queue_keeps_nobody_in_another_waiting(j))),
+    ("who sees first that all is done ends all", |j| Box::pin(who_sees_first_that_all_is_done_ends_all(j))),
     ("workers share the jobs", |j| Box::pin(workers_share_the_jobs(j))),
     ("a long job keeps its worker", |j| Box::pin(a_long_job_keeps_its_worker(j))),
     ("cancelled work is free for others", |j| Box::pin(cancelled_work_is_free_for_others(j))),
@@ -94,7 +95,7 @@ async fn a_pass_is_captured_once(jobs: Jobs) {
             count.count(&pass);
             async { Done::Ok(()) }
         };
-        jobs.work(Queue::Paged, handler, Until::Idle, 4).await.expect("a database");
+        jobs.work(Queue::Paged, handler, Until::idle(), 4).await.expect("a database");
         assert_eq!(captured.all(), [(0, 1), (1, 1)]);
         assert!(jobs.waiting().await.expect("a database").is_empty());
         jobs.push(Queue::Paged, &pass(0), at(0)).await.expect("a database");
@@ -179,7 +180,7 @@ async fn what_fails_is_tried_again_later(jobs: Jobs) {
             }
         };
         let begun = now_seconds();
-        jobs.work(Queue::Paged, handler, Until::Idle, 4).await.expect("a database");
+        jobs.work(Queue::Paged, handler, Until::idle(), 4).await.expect("a database");
         assert_eq!(captured.all(), [(0, attempt), (1, 1)], "the other goes on");
         let waiting = jobs.waiting().await.expect("a database");
         if attempt < 3 {
@@ -209,7 +210,7 @@ async fn no_more_than_so_many_run_at_once(jobs: Jobs) {
             Done::Ok(())
         }
     };
-    jobs.work(Queue::Paged, handler, Until::Idle, 3).await.expect("a database");
+    jobs.work(Queue::Paged, handler, Until::idle(), 3).await.expect("a database");
     assert_eq!((most.load(Ordering::SeqCst), running.load(Ordering::SeqCst)), (3, 0));
     assert!(jobs.waiting().await.expect("a database").is_empty());
 }
@@ -251,6 +252,26 @@ async fn a_full_queue_keeps_nobody_in_another_waiting(jobs: Jobs) {
     other.await.expect("no panic");
 }
 
+async fn who_sees_first_that_all_is_done_ends_all(jobs: Jobs) {
+    jobs.push(Queue::Paged, &pass(0), at(0)).await.expect("a database");
+    let until = Until::idle();
+    let work = |queue| {
+        let (jobs, until) = (jobs.clone(), until.clone());
+        let handler = |_| async {
+            sleep(Duration::from_secs(1)).await; // until then, a worker without jobs looks ever more seldom
+            Done::Ok(())
+        };
+        async move { jobs.work(queue, handler, until, 1).await.expect("a database") }
+    };
+    let mut other = tokio::spawn(work(Queue::Local));
+    work(Queue::Paged).await;
+    // nobody is there any more who would do this
+    jobs.push(Queue::Paged, &pass(1), at(0)).await.expect("a database");
+    let ended = tokio::time::timeout(LEASE * 3, &mut other).await;
+    ended.expect("it waits for nobody").expect("no panic");
+    assert_eq!(jobs.waiting().await.expect("a database").len(), 1);
+}
+
 async fn workers_share_the_jobs(jobs: Jobs) {
     for number in 0..40 {
         jobs.push(Queue::Paged, &pass(number), at(0)).await.expect("a database");
@@ -266,7 +287,7 @@ async fn workers_share_the_jobs(jobs: Jobs) {
                     Done::Ok(())
                 }
             };
-            tokio::spawn(async move { jobs.work(Queue::Paged, handler, Until::Idle, 2).await })
+            tokio::spawn(async move { jobs.work(Queue::Paged, handler, Until::idle(), 2).await })
         })
         .collect();
     for worker in workers {
@@ -293,7 +314,7 @@ async fn a_long_job_keeps_its_worker(jobs: Jobs) {
             Done::Ok(())
         }
     };
-    jobs.work(Queue::Paged, handler, Until::Idle, 1).await.expect("a database");
+    jobs.work(Queue::Paged, handler, Until::idle(), 1).await.expect("a database");
     stop.cancel();
     other.await.expect("no panic");
     assert_eq!(captured.all(), [(0, 1)], "the other worker has not taken it over");

@@ -136,7 +136,7 @@ async fn a_worker_lives_by_the_clock_of_the_database() {
         }
     };
     jobs.push(Queue::Paged, &pass(0), at(0)).await.expect("a database");
-    jobs.work(Queue::Paged, handler, Until::Idle, 1).await.expect("a database");
+    jobs.work(Queue::Paged, handler, Until::idle(), 1).await.expect("a database");
     let age = receive.recv().await.expect("it has run");
     assert!(age < 2, "its worker was last seen {age} s ago when it began");
 }
@@ -147,7 +147,7 @@ async fn workers_that_end_leave_no_transaction_open() {
     let url = postgres.create("exhibit");
     let jobs = Jobs::open_with_lease(&url, LEASE).await.expect("a fresh database");
     for _ in 0..40 {
-        jobs.work(Queue::Paged, |_| async { Done::Ok(()) }, Until::Idle, 1).await.expect("a database");
+        jobs.work(Queue::Paged, |_| async { Done::Ok(()) }, Until::idle(), 1).await.expect("a database");
     }
     let watcher = PgPool::connect(&url).await.expect("a database");
     let open = "SELECT COUNT(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";

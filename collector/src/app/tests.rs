@@ -1,4 +1,4 @@
-//! Passes on a scratch store.
+//! Captures on a scratch store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::Pipeline;
-use crate::app::App;
+use super::App;
 use crate::incident::{Affects, CaptureAsk, Declaration, Name, Report, Severity};
-use crate::pipeline::Declaring;
+use crate::pipeline::{Declaring, Pipeline};
+use crate::store::jobs::Until;
 use crate::store::ledger::{BundleRow, PassKey};
 
 /// Longest that anything here may take.
@@ -51,8 +51,8 @@ async fn bundles(pipeline: &Pipeline, pass: &PassKey) -> Vec<BundleRow> {
 async fn sealing_goes_on_when_its_job_is_dropped() {
     let (pipeline, pass, _folder) = scratch().await;
     let job = tokio::spawn({
-        let (pipeline, pass) = (pipeline.clone(), pass.clone());
-        async move { pipeline.run_pass(&pass).await }
+        let pipeline = pipeline.clone();
+        async move { pipeline.work(Until::idle()).await }
     });
     let held_up = async {
         while !pipeline.meters.watch().iter().any(|watched| watched.pages > 0) {
@@ -73,7 +73,7 @@ async fn sealing_goes_on_when_its_job_is_dropped() {
     };
     timeout(PATIENCE, held_up).await.expect("it is sealed");
     // whoever has the job next finds the bundle, and makes no second one
-    pipeline.run_pass(&pass).await.expect("the rest is done");
+    pipeline.work(Until::idle()).await.expect("the rest is done");
     let bundles = bundles(&pipeline, &pass).await;
     assert_eq!((bundles.len(), bundles[0].is_derived), (1, true));
 }
