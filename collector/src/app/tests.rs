@@ -11,7 +11,7 @@ use super::App;
 use crate::incident::{Affects, CaptureAsk, Declaration, Name, Report, Severity};
 use crate::pipeline::{Declaring, Pipeline};
 use crate::store::jobs::Until;
-use crate::store::ledger::{BundleRow, PassKey};
+use crate::store::ledger::{BundleRow, NewPass, PassKey, PassKind};
 
 /// Longest that anything here may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -45,6 +45,20 @@ async fn scratch() -> (Pipeline, PassKey, TempDir) {
 
 async fn bundles(pipeline: &Pipeline, pass: &PassKey) -> Vec<BundleRow> {
     pipeline.parts.ledger.bundles(&pass.incident).await.expect("a database")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_and_is_not_queued_is_queued_at_the_next_start() {
+    let (pipeline, first, _folder) = scratch().await;
+    let lost = PassKey { pass: first.pass + 1, ..first.clone() };
+    let due_at = "2999-01-01T00:00:00Z".parse().expect("a time");
+    let new = NewPass { key: lost.clone(), kind: PassKind::Settle, due_at, supplements: None };
+    assert!(pipeline.parts.ledger.add_pass(&new).await.expect("a database"));
+    for expected in [vec![first.clone()], vec![first.clone(), lost.clone()], vec![first, lost]] {
+        let queued = pipeline.jobs.waiting().await.expect("a database");
+        assert_eq!(queued.into_iter().map(|job| job.pass).collect::<Vec<_>>(), expected);
+        pipeline.take_up().await.expect("a store");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! Stage 1: from a wish to an incident with its passes in the queue.
 
+use std::collections::BTreeSet;
+
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 
@@ -139,19 +141,20 @@ impl Pipeline {
     /// The store failed.
     pub async fn take_up(&self) -> Result<(), PipelineError> {
         drop(self.turn().await?);
+        let queued: BTreeSet<PassKey> = self.jobs.waiting().await?.into_iter().map(|job| job.pass).collect();
         for id in self.parts.ledger.incidents().await? {
             self.ensure_passes(&id).await?;
-            self.ensure_queued(&id).await?;
+            self.ensure_queued(&id, &queued).await?;
             self.give_up_attaching(&id).await?;
         }
         Ok(())
     }
 
-    /// Makes sure that what waits in the ledger waits in the queue, too, which may have been lost.
-    async fn ensure_queued(&self, id: &IncidentId) -> Result<(), PipelineError> {
+    /// Makes sure that what waits in the ledger waits in the queue, too, which may have been lost. `queued` is what it holds.
+    async fn ensure_queued(&self, id: &IncidentId, queued: &BTreeSet<PassKey>) -> Result<(), PipelineError> {
         for row in self.parts.ledger.passes(id).await? {
             let Some(source) = sources::find(&row.pass.key.source) else { continue }; // attachments among them
-            if row.state.is_unfinished() {
+            if row.state.is_unfinished() && !queued.contains(&row.pass.key) {
                 self.queue(source, &row.pass.key, row.pass.due_at).await?;
             }
         }
