@@ -151,7 +151,9 @@ impl<'w, 'a> Asker<'w, 'a> {
         let request = request.start_time(DateTime::from_secs(slice.from)).end_time(DateTime::from_secs(slice.last));
         let (request, skim) = (request.max_results(50).set_next_token(slice.token.clone()), Skim::default());
         let answer = request.customize().interceptor(skim.clone()).send().await?;
-        Ok(Page { token: answer.next_token, oldest: skim.oldest() })
+        // events are left in what could not be skimmed
+        let left = answer.events().iter().filter_map(|event| event.event_time()).map(DateTime::secs).min();
+        Ok(Page { oldest: skim.oldest().or(left), token: answer.next_token })
     }
 }
 
