@@ -103,7 +103,8 @@ impl Ledger {
     ) -> Result<FactPage, LedgerError> {
         let limit = limit.clamp(1, PAGE_FACTS_MAX) as usize;
         let after = after.unwrap_or(&FIRST);
-        let first = filter.from.map_or(i64::MIN, nanoseconds);
+        // Given alone to the row comparison, a late cursor makes SQLite walk the index up to it: it seeks by one lower bound.
+        let first = filter.from.map_or(i64::MIN, nanoseconds).max(after.nanoseconds);
         let last = filter.until.map_or(i64::MAX, |until| nanoseconds(until).saturating_sub(1));
         self.db
             .read("read the timeline", |mut db| async move {
