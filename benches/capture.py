@@ -186,6 +186,8 @@ def million(events: int = 1_000_000) -> None:
     distinct = sum(place["distinct"] for place in truth["places"])
     print(f"{sum(place['events'] for place in truth['places'])} events ({distinct} distinct) in {pages} pages, exactly as served, no gap")
     print(f"{wall:.0f} s, {cpu:.0f} s of processor ({cpu / pages * 1000:.2f} ms a page), peak {usage.ru_maxrss / 1024:.0f} MiB, bundle {size / 1e6:.0f} MB")
+    timeline, wall, _ = store.run("timeline", receipt["incident"], "--json")
+    print(f"its timeline of {timeline.count(chr(10))} lines in {wall:.0f} s")
     store.drop()
 
 

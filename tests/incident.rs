@@ -149,6 +149,18 @@ fn faults_cost_attempts_and_no_event() {
     }
 }
 
+/// Providers change what they answer. What is not read to ask on may be anything: it is recorded, not understood.
+#[test]
+fn a_field_of_another_type_costs_nothing() {
+    let rules = vec![Rule::lookup(Fault::Retyped)];
+    let incident = Incident::new(Config { limit: None, rules, ..Config::new(events(2000)) });
+    fast(incident.path());
+    let config = config_of(&incident.capture(ACCOUNT, &[]));
+    assert_exact(&incident, &config);
+    assert!(config.is_complete(), "{:?}", coverage(&config, "us-east-1"));
+    assert!(incident.server.truth().place(ACCOUNT, "us-east-1").struck("retyped") > 1);
+}
+
 #[test]
 fn what_one_region_refuses_is_its_gap_alone() {
     let rules = vec![

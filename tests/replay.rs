@@ -589,6 +589,14 @@ fn hostile_answers() {
     assert_eq!((answer.status, pages(&server)), (200, 2));
     assert!(serde_json::from_slice::<Value>(&answer.body).is_err());
 
+    let (server, answer) = struck(Fault::Retyped);
+    let answer = answer.expect("an answer");
+    let events = answer.json()["Events"].as_array().expect("a list").clone();
+    assert_eq!((events.len(), pages(&server)), (50, 3));
+    assert!(
+        events.iter().all(|event| !event["ReadOnly"].is_string()) && events.iter().any(|event| event["ReadOnly"].is_number())
+    );
+
     let (server, answer) = struck(Fault::Blanks(3_000_000));
     let answer = answer.expect("an answer");
     assert_eq!((answer.status, answer.body.len(), pages(&server)), (200, 3_000_000, 2));

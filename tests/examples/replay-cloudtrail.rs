@@ -22,7 +22,7 @@ replay-cloudtrail [OPTION VALUE]...
   --burst N             requests at once after a rest (default 2)
   --fault RULE          what goes wrong, as often as needed: [ACCOUNT/]REGION@WHEN=FAULT
                         WHEN 3, 3-7, 3-, /10, 0.5%; FAULT throttle 500 503:2 503:date:2 expired denied disabled token close reset
-                        truncate:BYTES hang trickle:BYTES:MS slow:MS:MS malformed endless short:EVENTS blanks:BYTES
+                        truncate:BYTES hang trickle:BYTES:MS slow:MS:MS malformed retyped endless short:EVENTS blanks:BYTES
   --session-requests N  keys of sessions expire after so many requests
   --session-seconds N   and after so long
   --skew SECONDS        how far the server's clock is ahead

@@ -83,6 +83,8 @@ pub enum Fault {
     Slow(Duration, Duration),
     /// The body is no JSON.
     Malformed,
+    /// Each event's `ReadOnly` is a number, where the API's model has a text. No error: providers change what they answer.
+    Retyped,
     /// The page's `NextToken` is the one that it was asked for with: paging never ends. From a query's second page on.
     EndlessToken,
     /// The page has at most so many events and a token for the rest. No error: the service does that too.
@@ -118,6 +120,7 @@ impl Fault {
             Self::Trickle(..) => "trickle",
             Self::Slow(..) => "slow",
             Self::Malformed => "malformed",
+            Self::Retyped => "retyped",
             Self::EndlessToken => "endless",
             Self::Short(_) => "short",
             Self::Blanks(_) => "blanks",
@@ -197,7 +200,7 @@ pub(super) fn struck(rules: &[Rule], seed: u64, operation: Operation, place: &Pl
 ///
 /// `REGION` and `ACCOUNT` may be `*`; `WHEN` is `3`, `3-7`, `3-`, `/10` (every tenth) or `0.5%`; `FAULT` is `throttle`, `500`, `503:2`
 /// (Retry-After in seconds), `503:date:2` (as a date), `expired`, `denied`, `disabled`, `token`, `close`, `reset`, `truncate:BYTES`,
-/// `hang`, `trickle:BYTES:MS`, `slow:MS:MS`, `malformed`, `endless`, `short:EVENTS` or `blanks:BYTES`.
+/// `hang`, `trickle:BYTES:MS`, `slow:MS:MS`, `malformed`, `retyped`, `endless`, `short:EVENTS` or `blanks:BYTES`.
 impl FromStr for Rule {
     type Err = String;
 
@@ -257,6 +260,7 @@ impl FromStr for Fault {
             ["trickle", bytes, pause] => number(bytes).zip(ms(pause)).map(|(bytes, pause)| Self::Trickle(bytes, pause)),
             ["slow", from, to] => ms(from).zip(ms(to)).map(|(from, to)| Self::Slow(from, to)),
             ["malformed"] => Some(Self::Malformed),
+            ["retyped"] => Some(Self::Retyped),
             ["endless"] => Some(Self::EndlessToken),
             ["short", events] => number(events).map(Self::Short),
             ["blanks", bytes] => number(bytes).map(Self::Blanks),

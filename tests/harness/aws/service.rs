@@ -350,6 +350,11 @@ impl Service {
             reply.body.truncate(reply.body.len() / 2);
             reply.body.extend_from_slice(b"]]\x00<html>");
         }
+        if fault == Some(Fault::Retyped) {
+            let body = String::from_utf8(reply.body).expect("JSON");
+            let body = body.replace(r#""ReadOnly":"true""#, r#""ReadOnly":111111"#); // as long as it was
+            reply.body = body.replace(r#""ReadOnly":"false""#, r#""ReadOnly":0.00000"#).into_bytes();
+        }
         reply.headers.push(("content-type", content_type(operation).to_owned()));
         reply
     }
