@@ -1,7 +1,7 @@
 """Times whole captures by `exhibit` against the stand-in for AWS, and holds what the bundle says against what that server knows.
 
   python3 benches/capture.py first-byte [RUNS]   from the declaration to the first byte of evidence on disk, and to the timeline
-  python3 benches/capture.py quota [SECONDS]     17 regions at 2 requests/s each, pages that come at once, and that take 0.2 to 4 s
+  python3 benches/capture.py quota [SECONDS]     17 regions at 2 requests/s each, pages that come at once, and that take 0.2 to 4 s; memory
   python3 benches/capture.py page [TURNS]        the same pages by the AWS SDK alone and by us, in turn: processor time for each
   python3 benches/capture.py million [EVENTS]    as fast as it goes: memory, processor time a page, exactness
 
@@ -122,7 +122,7 @@ def quota(seconds: int = 120) -> None:
         pages, wall, _, memory = steady(ours, seconds, faults)
         allowed = 2 * len(REGIONS) * wall
         print(f"{name}: {pages} pages in {wall:.1f} s, the limit allows {allowed:.0f}: {pages / allowed:.1%}")
-        print(f"  resident {memory[0]:.0f} MiB after 10 s, {memory[1]:.0f} MiB after {seconds + 10} s")
+        print("  resident after 10 s, and each minute: " + " ".join(f"{mebibytes:.1f}" for mebibytes in memory) + " MiB")
 
 
 def page(turns: int = 7) -> None:
@@ -146,22 +146,25 @@ def sdk_alone(_: Store) -> list:
     return [TARGET / "examples/lookup-only", str(FROM), str(UNTIL), *REGIONS]
 
 
-def steady(command: Callable[[Store], list], seconds: int, faults: list) -> tuple[int, float, float, tuple[float, float]]:
-    """Pages served to `command` in the long run, wall and processor seconds meanwhile, and MiB resident at its begin and end."""
+def steady(command: Callable[[Store], list], seconds: int, faults: list) -> tuple[int, float, float, list[float]]:
+    """Pages served to `command` in the long run, wall and processor seconds meanwhile, and MiB resident at its begin, each minute, and its end."""
     store = Store("[capture]\nsettle_after_seconds = []\n[sources.aws_cloudtrail]\nregions = " + json.dumps(REGIONS) + "\n")
     events = str(2 * 2 * 50 * (seconds + 20) * len(REGIONS))  # twice what the limit lets through, so that it never runs dry
     server = Replay("--events", events, "--regions", ",".join(f"{region}=1" for region in REGIONS), *faults)
     environment = {"PATH": os.environ["PATH"], "HOME": str(store.folder), "AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": "us-east-1"}
     child = subprocess.Popen(command(store), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment | server.environment)
     time.sleep(10)  # what runs in the long run counts, not how it begins
-    first, used, begin = server.pages(), usage_of(child.pid), time.monotonic()
-    time.sleep(seconds)
-    last, used_then, end = server.pages(), usage_of(child.pid), time.monotonic()
+    first, (used, resident), begin = server.pages(), usage_of(child.pid), time.monotonic()
+    memory = [resident]
+    for minute in range(0, seconds, 60):
+        time.sleep(min(60, seconds - minute))
+        memory.append(usage_of(child.pid)[1])
+    last, (used_then, _), end = server.pages(), usage_of(child.pid), time.monotonic()
     child.send_signal(signal.SIGKILL)
     child.wait()
     server.truth()
     atexit.register(store.drop)  # ext4 is slow for some minutes to find a free inode where many were just freed
-    return last - first, end - begin, used_then[0] - used[0], (used[1], used_then[1])
+    return last - first, end - begin, used_then - used, memory
 
 
 def usage_of(pid: int) -> tuple[float, float]:
