@@ -1,12 +1,13 @@
 //! LocalEmu, somebody else's emulator of AWS, for what it does as AWS does.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use crate::peer::free_port;
 use crate::{quick, root, skipped};
 
 /// How long it may take to start. Seen: 3 to 12 s.
@@ -35,7 +36,7 @@ impl LocalEmu {
     }
 
     fn start() -> Self {
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|l| l.local_addr()).expect("a free port");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let scratch = tempfile::tempdir().expect("a scratch folder").keep();
         let mut keeper = Command::new("bash");
         keeper.args(["-c", KEEPER]).arg(&scratch).arg(LocalEmu::python().with_file_name("localemu"));

@@ -1,5 +1,6 @@
 //! Other people's servers that a test starts for itself: on free ports of this machine, gone when dropped.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -52,13 +53,16 @@ impl Drop for Peer {
     }
 }
 
-/// A port that is free now.
+/// A port that is free now, for a server that takes some time to bind it, or to come back to it. Not one that the system may give
+/// to any connection in the meantime: those begin at 32768 (Linux, `net.ipv4.ip_local_port_range`).
 ///
 /// # Panics
 /// There is none.
 #[must_use]
 pub fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr()).expect("a free port").port()
+    let chance = RandomState::new();
+    let mut ports = (0..1000).map(|attempt: u64| 20_000 + (chance.hash_one(attempt) % 12_000) as u16);
+    ports.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()).expect("a free port")
 }
 
 /// A program of others, by its path or below `target/interop`; prints why a test is skipped where it is not installed.

@@ -1,7 +1,6 @@
 //! A PostgreSQL of our own: on a free port of this machine, in a scratch folder, stopped and gone when dropped.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::peer::free_port;
 use crate::skipped;
 
 /// A running PostgreSQL, whose user `postgres` may do everything without a password.
@@ -37,8 +37,7 @@ impl Postgres {
         if let Some((user, group)) = other_user() {
             chown(folder.path(), Some(user), Some(group)).expect("root may give a folder away");
         }
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
-        let mut postgres = Self { folder, programs, port, server: None };
+        let mut postgres = Self { folder, programs, port: free_port(), server: None };
         let mut initdb = postgres.command("initdb");
         // A locale that orders otherwise than by bytes, to show that the tables do not depend on it.
         initdb.args(["--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"]);

@@ -2,15 +2,17 @@
 
 mod signed;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::peer::free_port;
 use crate::{root, skipped};
 use signed::encoded;
 
@@ -61,7 +63,11 @@ impl Seaweed {
         weed.args(["-logtostderr=true", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"]);
         weed.args(["-volume.max=200", "-master.volumeSizeLimitMB=64", "-filer", "-s3", "-s3.port.iceberg=0"]);
         weed.arg(format!("-dir={}", folder.path().display())).arg(format!("-s3.config={}", config.display()));
-        let ports = free_ports(8);
+        let mut ports = BTreeSet::new();
+        while ports.len() < 8 {
+            ports.insert(free_port());
+        }
+        let ports = Vec::from_iter(ports);
         let flags =
             ["master", "volume", "filer", "s3"].iter().flat_map(|part| [format!("{part}.port"), format!("{part}.port.grpc")]);
         for (port, flag) in ports.iter().zip(flags) {
@@ -168,9 +174,4 @@ fn identities() -> String {
     ];
     let identities = [identity(ADMIN, &["Admin"] as &[&str]), identity(COLLECTOR, &rights)];
     serde_json::json!({ "identities": identities }).to_string()
-}
-
-fn free_ports(count: usize) -> Vec<u16> {
-    let sockets: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-    sockets.iter().map(|socket| socket.local_addr().expect("it is bound").port()).collect()
 }
