@@ -122,7 +122,7 @@ def quota(seconds: int = 120) -> None:
         pages, wall, _, memory = steady(ours, seconds, faults)
         allowed = 2 * len(REGIONS) * wall
         print(f"{name}: {pages} pages in {wall:.1f} s, the limit allows {allowed:.0f}: {pages / allowed:.1%}")
-        print("  resident after 10 s, and each minute: " + " ".join(f"{mebibytes:.1f}" for mebibytes in memory) + " MiB")
+        print("  resident after 10 s, each minute, and at the end: " + " ".join(f"{mebibytes:.1f}" for mebibytes in memory) + " MiB")
 
 
 def page(turns: int = 7) -> None:
