@@ -1,4 +1,5 @@
-//! Real provider data: every file comes back byte for byte, and is cut into the records that it has.
+//! Real provider data: every file comes back byte for byte, and is cut into the records that it
+//! has.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,11 +11,17 @@ use tests::{agent, audit, corpora, program, run_ok, scratch};
 fn files_below(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let (mut files, mut folders) = (BTreeMap::new(), vec![folder.to_owned()]);
     while let Some(next) = folders.pop() {
-        for path in fs::read_dir(next).expect("a folder").map(|entry| entry.expect("readable").path()) {
+        for path in fs::read_dir(next)
+            .expect("a folder")
+            .map(|entry| entry.expect("readable").path())
+        {
             if path.is_dir() {
                 folders.push(path);
             } else {
-                let name = path.strip_prefix(folder).expect("listed below it").to_owned();
+                let name = path
+                    .strip_prefix(folder)
+                    .expect("listed below it")
+                    .to_owned();
                 files.insert(name, fs::read(&path).expect("readable"));
             }
         }
@@ -26,34 +33,54 @@ fn files_below(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 fn every_file_comes_back_byte_for_byte() {
     let Some(corpora) = corpora() else { return };
     let work = scratch();
-    let bundle = agent(work.path(), &["seal", corpora.to_str().expect("a UTF-8 path")]);
+    let bundle = agent(
+        work.path(),
+        &["seal", corpora.to_str().expect("a UTF-8 path")],
+    );
     assert_eq!(audit(&bundle.path, &bundle.public_key), 0);
     let out = work.path().join("extracted");
     run_ok(
-        Command::new(program("exhibit-audit")).arg("extract").arg(&bundle.path).arg(&out).arg("--key").arg(&bundle.public_key),
+        Command::new(program("exhibit-audit"))
+            .arg("extract")
+            .arg(&bundle.path)
+            .arg(&out)
+            .arg("--key")
+            .arg(&bundle.public_key),
     );
     let (expected, found) = (files_below(&corpora), files_below(&out));
     assert!(expected.len() > 100, "the corpora are there");
     assert_eq!(found.len(), expected.len(), "one file each");
     for (name, content) in expected {
-        let matches = found.iter().filter(|(path, bytes)| path.ends_with(&name) && **bytes == content).count();
+        let matches = found
+            .iter()
+            .filter(|(path, bytes)| path.ends_with(&name) && **bytes == content)
+            .count();
         assert_eq!(matches, 1, "{}", name.display());
     }
 }
 
-/// Seals one file, or those files of an archive whose path has `part`, and returns the number of records.
+/// Seals one file, or those files of an archive whose path has `part`, and returns the number of
+/// records.
 fn records(source: &Path, part: &str) -> u64 {
     let work = scratch();
     let plain = work.path().join("plain");
     fs::create_dir(&plain).expect("a scratch folder");
-    let name = source.file_name().and_then(|n| n.to_str()).expect("a UTF-8 name");
+    let name = source
+        .file_name()
+        .and_then(|n| n.to_str())
+        .expect("a UTF-8 name");
     let mut unpack = if name.contains(".tar") {
         let mut tar = Command::new("tar");
-        tar.args(["--extract", "--auto-compress", "--directory"]).arg(&plain).arg("--file").arg(source);
+        tar.args(["--extract", "--auto-compress", "--directory"])
+            .arg(&plain)
+            .arg("--file")
+            .arg(source);
         tar
     } else if let Some(stem) = name.strip_suffix(".zst") {
         let mut zstd = Command::new("zstd");
-        zstd.args(["--decompress", "--quiet", "-o"]).arg(plain.join(stem)).arg(source);
+        zstd.args(["--decompress", "--quiet", "-o"])
+            .arg(plain.join(stem))
+            .arg(source);
         zstd
     } else {
         let mut copy = Command::new("cp");
@@ -61,15 +88,26 @@ fn records(source: &Path, part: &str) -> u64 {
         copy
     };
     run_ok(&mut unpack);
-    for gz in files_below(&plain).keys().filter(|name| name.extension().is_some_and(|e| e == "gz")) {
+    for gz in files_below(&plain)
+        .keys()
+        .filter(|name| name.extension().is_some_and(|e| e == "gz"))
+    {
         run_ok(Command::new("gunzip").arg(plain.join(gz)));
     }
-    for other in files_below(&plain).keys().filter(|name| !name.to_string_lossy().contains(part)) {
+    for other in files_below(&plain)
+        .keys()
+        .filter(|name| !name.to_string_lossy().contains(part))
+    {
         fs::remove_file(plain.join(other)).expect("a scratch folder");
     }
-    let bundle = agent(work.path(), &["seal", plain.to_str().expect("a UTF-8 path")]);
+    let bundle = agent(
+        work.path(),
+        &["seal", plain.to_str().expect("a UTF-8 path")],
+    );
     assert_eq!(audit(&bundle.path, &bundle.public_key), 0);
-    bundle.receipt["records"].as_u64().expect("a receipt counts records")
+    bundle.receipt["records"]
+        .as_u64()
+        .expect("a receipt counts records")
 }
 
 /// Counts are those of the corpora's README, but where it says why not.
@@ -77,8 +115,14 @@ fn records(source: &Path, part: &str) -> u64 {
 fn files_are_cut_into_the_records_that_they_have() {
     let Some(corpora) = corpora() else { return };
     for (file, expected) in [
-        ("internal-only/aws/cloudtrail/sans504-s3-ransomware.tar.zst", 30_477),
-        ("internal-only/aws/cloudtrail/sans504-s3-ransomware.files.jsonl.zst", 30_477),
+        (
+            "internal-only/aws/cloudtrail/sans504-s3-ransomware.tar.zst",
+            30_477,
+        ),
+        (
+            "internal-only/aws/cloudtrail/sans504-s3-ransomware.files.jsonl.zst",
+            30_477,
+        ),
         ("aws/cloudtrail/stratus-detonation-logs.tar.zst", 310),
         ("aws/panther-tests.AWS.CloudTrail.jsonl.zst", 339),
         ("okta/cribl-okta-rest-100.json", 100),
@@ -100,42 +144,79 @@ fn files_are_cut_into_the_records_that_they_have() {
     ] {
         assert_eq!(records(&corpora.join(file), ""), expected, "{file}");
     }
-    // each recorded answer of the GitHub API is described by one document; its body is a file of its own
-    assert_eq!(records(&corpora.join("github/hub4j-rest-replay.tar.zst"), "/mappings/"), 1159);
+    // each recorded answer of the GitHub API is described by one document; its body is a file of
+    // its own
+    assert_eq!(
+        records(
+            &corpora.join("github/hub4j-rest-replay.tar.zst"),
+            "/mappings/"
+        ),
+        1159
+    );
 }
 
-/// What a JSON document is cut into, told by a parser that keeps all of it in memory: the elements of a page, or the document.
+/// What a JSON document is cut into, told by a parser that keeps all of it in memory: the elements
+/// of a page, or the document.
 fn records_of(document: &serde_json::Value) -> u64 {
     let elements = document.as_array().or_else(|| document["items"].as_array());
-    let elements = elements.map_or(0, |list| list.iter().filter(|element| element.is_object() || element.is_array()).count());
+    let elements = elements.map_or(0, |list| {
+        list.iter()
+            .filter(|element| element.is_object() || element.is_array())
+            .count()
+    });
     elements.max(1) as u64
 }
 
-/// Support bundles of real clusters hold lists, pages and single objects; what is no JSON in them is left out here.
+/// Support bundles of real clusters hold lists, pages and single objects; what is no JSON in them
+/// is left out here.
 #[test]
 fn the_objects_of_kubernetes_support_bundles_are_records() {
     let Some(corpora) = corpora() else { return };
-    // Of the objects, the corpora's README counts those in lists that name their kind; for the second it counts YAML too.
-    for (file, in_lists) in [("troubleshoot-bundle-k3s-2022.tar.gz", 183), ("troubleshoot-bundle-k3s-2025.tar.gz", 359)] {
+    // Of the objects, the corpora's README counts those in lists that name their kind; for the
+    // second it counts YAML too.
+    for (file, in_lists) in [
+        ("troubleshoot-bundle-k3s-2022.tar.gz", 183),
+        ("troubleshoot-bundle-k3s-2025.tar.gz", 359),
+    ] {
         let work = scratch();
         let plain = work.path().join("plain");
         fs::create_dir(&plain).expect("a scratch folder");
-        run_ok(Command::new("tar").arg("-xzf").arg(corpora.join("kubernetes").join(file)).arg("-C").arg(&plain));
+        run_ok(
+            Command::new("tar")
+                .arg("-xzf")
+                .arg(corpora.join("kubernetes").join(file))
+                .arg("-C")
+                .arg(&plain),
+        );
         let (mut expected, mut listed) = (0, 0);
         for (name, content) in files_below(&plain) {
             match serde_json::from_slice::<serde_json::Value>(&content) {
                 Ok(document) if name.extension().is_some_and(|e| e == "json") => {
                     expected += records_of(&document);
-                    let is_list = document["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
-                    listed += document["items"].as_array().filter(|_| is_list).map_or(0, Vec::len);
+                    let is_list = document["kind"]
+                        .as_str()
+                        .is_some_and(|kind| kind.ends_with("List"));
+                    listed += document["items"]
+                        .as_array()
+                        .filter(|_| is_list)
+                        .map_or(0, Vec::len);
                 }
                 _ => fs::remove_file(plain.join(name)).expect("a scratch folder"),
             }
         }
-        let bundle = agent(work.path(), &["seal", plain.to_str().expect("a UTF-8 path")]);
+        let bundle = agent(
+            work.path(),
+            &["seal", plain.to_str().expect("a UTF-8 path")],
+        );
         assert_eq!(listed, in_lists, "{file}: objects in lists");
         // each link of the archive is a record too
-        let links = run_ok(Command::new("find").arg(&plain).args(["-type", "l"])).lines().count() as u64;
-        assert_eq!(bundle.receipt["records"].as_u64(), Some(expected + links), "{file}: records");
+        let links = run_ok(Command::new("find").arg(&plain).args(["-type", "l"]))
+            .lines()
+            .count() as u64;
+        assert_eq!(
+            bundle.receipt["records"].as_u64(),
+            Some(expected + links),
+            "{file}: records"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Whole incidents: declared on the command line, captured from servers that behave and that do not, sealed, and verified by
-//! somebody else's program.
+//! Whole incidents: declared on the command line, captured from servers that behave and that do
+//! not, sealed, and verified by somebody else's program.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,7 +13,10 @@ use evidence_format::keyring::PublicKey;
 use evidence_format::verify::{Trust, verify};
 use serde_json::Value;
 use tempfile::TempDir;
-use tests::aws::{Config, Fault, Files, Limit, Operation, RetryAfter, Rule, Server, Synthetic, yesterday, yesterday_options};
+use tests::aws::{
+    Config, Fault, Files, Limit, Operation, RetryAfter, Rule, Server, Synthetic, yesterday,
+    yesterday_options,
+};
 use tests::{Holding, LocalEmu, audit, corpora, localemu, program, root, run, run_ok, scratch};
 
 /// A store, and the server that its AWS credentials lead to.
@@ -36,41 +39,73 @@ impl Incident {
     fn exhibit(&self, account: &str, arguments: &[&str]) -> Command {
         let key = self.server.account_key(account);
         let mut command = Command::new(program("exhibit"));
-        command.arg("--store").arg(self.path()).args(arguments).env_clear();
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.path());
+        command
+            .arg("--store")
+            .arg(self.path())
+            .args(arguments)
+            .env_clear();
+        command
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.path());
         command
             .env("AWS_ENDPOINT_URL", self.server.url())
             .env("AWS_REGION", "us-east-1")
             .env("AWS_EC2_METADATA_DISABLED", "true");
-        command.env("AWS_ACCESS_KEY_ID", key.access_key_id).env("AWS_SECRET_ACCESS_KEY", key.secret_access_key);
+        command
+            .env("AWS_ACCESS_KEY_ID", key.access_key_id)
+            .env("AWS_SECRET_ACCESS_KEY", key.secret_access_key);
         command
     }
 
     /// The receipt of a capture of yesterday.
     fn capture(&self, account: &str, arguments: &[&str]) -> Value {
-        self.receipt(self.exhibit(account, &CAPTURE).args(yesterday_options()).args(arguments))
+        self.receipt(
+            self.exhibit(account, &CAPTURE)
+                .args(yesterday_options())
+                .args(arguments),
+        )
     }
 
     /// The receipt that a capture prints.
     fn receipt(&self, capture: &mut Command) -> Value {
         let output = run(capture);
         let text = String::from_utf8(output.stdout).expect("UTF-8");
-        assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{text}\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         serde_json::from_str(text.lines().last().expect("a receipt")).expect("a receipt is JSON")
     }
 }
 
-const CAPTURE: [&str; 8] = ["capture", "--title", "t", "--sev", "2", "--json", "--source", "aws_cloudtrail"];
+const CAPTURE: [&str; 8] = [
+    "capture",
+    "--title",
+    "t",
+    "--sev",
+    "2",
+    "--json",
+    "--source",
+    "aws_cloudtrail",
+];
 
 /// What a bundle says, verified with the store's key.
 fn config_of(receipt: &Value) -> evidence_format::config::Config {
     let (bundle, key) = (&receipt["bundles"][0]["bundle"], &receipt["public_key"]);
     let path = |value: &Value| std::path::PathBuf::from(value.as_str().expect("a path"));
     let pem = std::fs::read_to_string(path(key)).expect("the public key");
-    let trust = Trust { keys: vec![PublicKey::from_pem(&pem).expect("a key")], bundle: None };
+    let trust = Trust {
+        keys: vec![PublicKey::from_pem(&pem).expect("a key")],
+        bundle: None,
+    };
     let file = std::fs::File::open(path(bundle)).expect("the bundle");
     let mut workers = Workers::unpack(std::num::NonZeroUsize::MIN);
-    let report = verify(&mut tar::Reader::new(std::io::BufReader::new(file)), &trust, &mut workers);
+    let report = verify(
+        &mut tar::Reader::new(std::io::BufReader::new(file)),
+        &trust,
+        &mut workers,
+    );
     assert!(report.is_vouched_for(), "{report:?}");
     assert!(matches!(audit(&path(bundle), &path(key)), 0 | 4));
     report.config.expect("a config")
@@ -78,8 +113,13 @@ fn config_of(receipt: &Value) -> evidence_format::config::Config {
 
 /// The coverage of one region.
 fn coverage(config: &evidence_format::config::Config, region: &str) -> Coverage {
-    let item = config.items.iter().find(|item| item.source.region.as_deref() == Some(region));
-    item.unwrap_or_else(|| panic!("no item of {region}")).coverage.clone()
+    let item = config
+        .items
+        .iter()
+        .find(|item| item.source.region.as_deref() == Some(region));
+    item.unwrap_or_else(|| panic!("no item of {region}"))
+        .coverage
+        .clone()
 }
 
 const ACCOUNT: &str = "111122223333";
@@ -87,37 +127,76 @@ const REGIONS: [(&str, u64); 3] = [("us-east-1", 70), ("eu-west-1", 25), ("ap-so
 
 fn events(count: u64) -> Synthetic {
     let (first, last) = yesterday();
-    Synthetic::new(0).spread(count, &[ACCOUNT], &REGIONS).window(first, last)
+    Synthetic::new(0)
+        .spread(count, &[ACCOUNT], &REGIONS)
+        .window(first, last)
 }
 
 fn fast(store: &Path) {
-    std::fs::write(store.join("exhibit.toml"), "[sources.aws_cloudtrail]\nrequests_per_second = 1000\n").expect("own folder");
+    std::fs::write(
+        store.join("exhibit.toml"),
+        "[sources.aws_cloudtrail]\nrequests_per_second = 1000\n",
+    )
+    .expect("own folder");
 }
 
 /// The bundle says of each region exactly what the server says.
 fn assert_exact(incident: &Incident, config: &evidence_format::config::Config) {
     for (region, _) in REGIONS {
-        let (told, served) = (coverage(config, region), incident.server.truth().place(ACCOUNT, region));
-        assert_eq!((told.pages, told.events), (served.pages, Some(served.events)), "{region}");
+        let (told, served) = (
+            coverage(config, region),
+            incident.server.truth().place(ACCOUNT, region),
+        );
+        assert_eq!(
+            (told.pages, told.events),
+            (served.pages, Some(served.events)),
+            "{region}"
+        );
         assert_eq!(told.duplicates, served.events - served.distinct, "{region}");
-        assert_eq!(told.attempts, served.requests + 1, "{region}: and one that asks who we are");
+        assert_eq!(
+            told.attempts,
+            served.requests + 1,
+            "{region}: and one that asks who we are"
+        );
     }
 }
 
 #[test]
 fn a_bundle_says_exactly_what_was_served() {
-    let incident = Incident::new(Config { limit: None, ..Config::new(events(20_000).duplicates_per_mille(5)) });
+    let incident = Incident::new(Config {
+        limit: None,
+        ..Config::new(events(20_000).duplicates_per_mille(5))
+    });
     fast(incident.path());
     let receipt = incident.capture(ACCOUNT, &[]);
     let config = config_of(&receipt);
     assert_exact(&incident, &config);
-    assert!(config.is_complete(), "{:?}", config.items.iter().map(|item| &item.coverage).collect::<Vec<_>>());
+    assert!(
+        config.is_complete(),
+        "{:?}",
+        config
+            .items
+            .iter()
+            .map(|item| &item.coverage)
+            .collect::<Vec<_>>()
+    );
     for (region, _) in REGIONS {
-        let ids: BTreeSet<String> = incident.server.ids(ACCOUNT, region, 0, i64::MAX).into_iter().collect();
+        let ids: BTreeSet<String> = incident
+            .server
+            .ids(ACCOUNT, region, 0, i64::MAX)
+            .into_iter()
+            .collect();
         let told = coverage(&config, region);
-        assert_eq!(told.events.map(|events| events - told.duplicates), Some(ids.len() as u64), "{region}: nothing is left out");
+        assert_eq!(
+            told.events.map(|events| events - told.duplicates),
+            Some(ids.len() as u64),
+            "{region}: nothing is left out"
+        );
     }
-    assert!(config.items.iter().any(|item| item.coverage.duplicates > 0), "the corpus has duplicates");
+    assert!(
+        config.items.iter().any(|item| item.coverage.duplicates > 0),
+        "the corpus has duplicates"
+    );
 }
 
 #[test]
@@ -135,30 +214,62 @@ fn faults_cost_attempts_and_no_event() {
         at(Fault::Trickle(4000, Duration::from_millis(5)), 19),
         at(Fault::InvalidToken, 21),
     ];
-    let incident = Incident::new(Config { limit: None, rules, ..Config::new(events(4000)) });
+    let incident = Incident::new(Config {
+        limit: None,
+        rules,
+        ..Config::new(events(4000))
+    });
     fast(incident.path());
     let config = config_of(&incident.capture(ACCOUNT, &[]));
     assert!(config.is_complete(), "{:?}", coverage(&config, "us-east-1"));
-    let (told, served) = (coverage(&config, "us-east-1"), incident.server.truth().place(ACCOUNT, "us-east-1"));
-    assert_eq!(told.attempts, served.requests + 1, "every attempt is recorded");
+    let (told, served) = (
+        coverage(&config, "us-east-1"),
+        incident.server.truth().place(ACCOUNT, "us-east-1"),
+    );
+    assert_eq!(
+        told.attempts,
+        served.requests + 1,
+        "every attempt is recorded"
+    );
     assert!(served.faults.len() >= 9, "{:?}", served.faults);
     for (region, _) in REGIONS {
-        let ids = incident.server.ids(ACCOUNT, region, 0, i64::MAX).into_iter().collect::<BTreeSet<_>>().len() as u64;
+        let ids = incident
+            .server
+            .ids(ACCOUNT, region, 0, i64::MAX)
+            .into_iter()
+            .collect::<BTreeSet<_>>()
+            .len() as u64;
         let told = coverage(&config, region);
-        assert_eq!(told.events.map(|events| events - told.duplicates), Some(ids), "{region}");
+        assert_eq!(
+            told.events.map(|events| events - told.duplicates),
+            Some(ids),
+            "{region}"
+        );
     }
 }
 
-/// Providers change what they answer. What is not read to ask on may be anything: it is recorded, not understood.
+/// Providers change what they answer. What is not read to ask on may be anything: it is recorded,
+/// not understood.
 #[test]
 fn a_field_of_another_type_costs_nothing() {
     let rules = vec![Rule::lookup(Fault::Retyped)];
-    let incident = Incident::new(Config { limit: None, rules, ..Config::new(events(2000)) });
+    let incident = Incident::new(Config {
+        limit: None,
+        rules,
+        ..Config::new(events(2000))
+    });
     fast(incident.path());
     let config = config_of(&incident.capture(ACCOUNT, &[]));
     assert_exact(&incident, &config);
     assert!(config.is_complete(), "{:?}", coverage(&config, "us-east-1"));
-    assert!(incident.server.truth().place(ACCOUNT, "us-east-1").struck("retyped") > 1);
+    assert!(
+        incident
+            .server
+            .truth()
+            .place(ACCOUNT, "us-east-1")
+            .struck("retyped")
+            > 1
+    );
 }
 
 #[test]
@@ -168,7 +279,11 @@ fn what_one_region_refuses_is_its_gap_alone() {
         Rule::lookup(Fault::RegionDisabled).region("ap-southeast-2"),
         Rule::lookup(Fault::EndlessToken).region("us-east-1").at(3),
     ];
-    let incident = Incident::new(Config { limit: None, rules, ..Config::new(events(3000)) });
+    let incident = Incident::new(Config {
+        limit: None,
+        rules,
+        ..Config::new(events(3000))
+    });
     fast(incident.path());
     let config = config_of(&incident.capture(ACCOUNT, &[]));
     let reason = |region: &str| coverage(&config, region).gaps.first().map(|gap| gap.reason);
@@ -182,87 +297,191 @@ fn what_one_region_refuses_is_its_gap_alone() {
 fn roles_are_entered_under_the_incidents_name() {
     let other = "444455556666";
     let (first, last) = yesterday();
-    let corpus = Synthetic::new(0).spread(600, &[ACCOUNT, other], &[("us-east-1", 1)]).window(first, last);
-    let incident = Incident::new(Config { limit: None, ..Config::new(corpus) });
-    let roles = format!("[sources.aws_cloudtrail]\nrequests_per_second = 1000\nroles = ['arn:aws:iam::{other}:role/evidence']\n");
+    let corpus = Synthetic::new(0)
+        .spread(600, &[ACCOUNT, other], &[("us-east-1", 1)])
+        .window(first, last);
+    let incident = Incident::new(Config {
+        limit: None,
+        ..Config::new(corpus)
+    });
+    let roles = format!(
+        "[sources.aws_cloudtrail]\nrequests_per_second = 1000\nroles = ['arn:aws:iam::{other}:role/evidence']\n"
+    );
     std::fs::write(incident.path().join("exhibit.toml"), roles).expect("own folder");
     let receipt = incident.capture(ACCOUNT, &["--incident", "INC-77"]);
     let config = config_of(&receipt);
-    let accounts: BTreeSet<_> = config.items.iter().filter_map(|item| item.source.account.clone()).collect();
-    assert_eq!(accounts, BTreeSet::from([ACCOUNT.to_owned(), other.to_owned()]));
-    let sessions = incident.server.truth().sessions;
-    assert!(sessions.iter().any(|session| session.name == "INC-77"), "{sessions:?}");
-    let agents = incident.server.requests();
-    let ours = agents.iter().filter(|seen| seen.operation == Some(Operation::LookupEvents));
-    assert!(
-        ours.clone().count() > 0 && ours.clone().all(|seen| seen.header("user-agent").is_some_and(|ua| ua.contains("INC-77")))
+    let accounts: BTreeSet<_> = config
+        .items
+        .iter()
+        .filter_map(|item| item.source.account.clone())
+        .collect();
+    assert_eq!(
+        accounts,
+        BTreeSet::from([ACCOUNT.to_owned(), other.to_owned()])
     );
-    let role = config.items.iter().find(|item| item.source.account.as_deref() == Some(other)).expect("an item");
-    assert!(role.source.identity.as_deref().is_some_and(|identity| identity.contains("assumed-role/evidence")), "{role:?}");
+    let sessions = incident.server.truth().sessions;
+    assert!(
+        sessions.iter().any(|session| session.name == "INC-77"),
+        "{sessions:?}"
+    );
+    let agents = incident.server.requests();
+    let ours = agents
+        .iter()
+        .filter(|seen| seen.operation == Some(Operation::LookupEvents));
+    assert!(
+        ours.clone().count() > 0
+            && ours.clone().all(|seen| seen
+                .header("user-agent")
+                .is_some_and(|ua| ua.contains("INC-77")))
+    );
+    let role = config
+        .items
+        .iter()
+        .find(|item| item.source.account.as_deref() == Some(other))
+        .expect("an item");
+    assert!(
+        role.source
+            .identity
+            .as_deref()
+            .is_some_and(|identity| identity.contains("assumed-role/evidence")),
+        "{role:?}"
+    );
 }
 
 #[test]
 fn a_deadline_seals_what_is_there_and_a_supplement_has_the_rest() {
-    let limit = Some(Limit { per_second: 20.0, burst: 2.0 });
-    let incident = Incident::new(Config { limit, ..Config::new(events(6000)) });
-    std::fs::write(incident.path().join("exhibit.toml"), "[sources.aws_cloudtrail]\nrequests_per_second = 20\n")
-        .expect("own folder");
+    let limit = Some(Limit {
+        per_second: 20.0,
+        burst: 2.0,
+    });
+    let incident = Incident::new(Config {
+        limit,
+        ..Config::new(events(6000))
+    });
+    std::fs::write(
+        incident.path().join("exhibit.toml"),
+        "[sources.aws_cloudtrail]\nrequests_per_second = 20\n",
+    )
+    .expect("own folder");
     let receipt = incident.capture(ACCOUNT, &["--deadline", "2s"]);
     let bundles = receipt["bundles"].as_array().expect("a list").clone();
     assert!(bundles.len() > 1, "{receipt}");
     let mut distinct = BTreeMap::<String, u64>::new();
     for (number, bundle) in bundles.iter().enumerate() {
-        let config = config_of(&serde_json::json!({"bundles": [bundle], "public_key": receipt["public_key"]}));
+        let config = config_of(
+            &serde_json::json!({"bundles": [bundle], "public_key": receipt["public_key"]}),
+        );
         assert_eq!(config.supplements.is_some(), number > 0);
         assert_eq!(
             config.supplements.map(|first| first.to_string()),
             (number > 0).then(|| bundles[0]["id"].as_str().expect("text").to_owned())
         );
-        for item in config.items.iter().filter(|item| item.source.region.is_some()) {
-            *distinct.entry(item.source.region.clone().unwrap_or_default()).or_default() +=
-                item.coverage.events.unwrap_or(0) - item.coverage.duplicates;
+        for item in config
+            .items
+            .iter()
+            .filter(|item| item.source.region.is_some())
+        {
+            *distinct
+                .entry(item.source.region.clone().unwrap_or_default())
+                .or_default() += item.coverage.events.unwrap_or(0) - item.coverage.duplicates;
         }
     }
     for (region, _) in REGIONS {
-        let ids = incident.server.ids(ACCOUNT, region, 0, i64::MAX).into_iter().collect::<BTreeSet<_>>().len() as u64;
+        let ids = incident
+            .server
+            .ids(ACCOUNT, region, 0, i64::MAX)
+            .into_iter()
+            .collect::<BTreeSet<_>>()
+            .len() as u64;
         assert!(distinct[region] >= ids, "{region}: {distinct:?}, {ids}");
     }
 }
 
-/// Real events of an attack, as they were delivered: duplicates, thousands in one second, services without a name.
+/// Real events of an attack, as they were delivered: duplicates, thousands in one second, services
+/// without a name.
 #[test]
 fn a_bundle_has_every_event_of_a_real_corpus() {
     let Some(corpora) = corpora() else { return };
     let file = corpora.join("internal-only/aws/cloudtrail/sans504-s3-ransomware.files.jsonl.zst");
-    let files = Files::open(&file).expect("a corpus").moved_to(yesterday().1); // else it is older than CloudTrail keeps
-    let incident = Incident::new(Config { limit: None, ..Config::new(files) });
+    let files = Files::open(&file)
+        .expect("a corpus")
+        .moved_to(yesterday().1); // else it is older than CloudTrail keeps
+    let incident = Incident::new(Config {
+        limit: None,
+        ..Config::new(files)
+    });
     fast(incident.path());
     let account = "342082656213";
     let receipt = incident.receipt(incident.exhibit(account, &CAPTURE).args(["--last", "7d"]));
     let config = config_of(&receipt);
-    assert!(config.is_complete(), "{:?}", config.items.iter().map(|item| &item.coverage).collect::<Vec<_>>());
-    let items = || config.items.iter().filter(|item| item.source.region.is_some());
+    assert!(
+        config.is_complete(),
+        "{:?}",
+        config
+            .items
+            .iter()
+            .map(|item| &item.coverage)
+            .collect::<Vec<_>>()
+    );
+    let items = || {
+        config
+            .items
+            .iter()
+            .filter(|item| item.source.region.is_some())
+    };
     for item in items() {
         let region = item.source.region.as_deref().expect("it has one");
-        let (told, served) = (&item.coverage, incident.server.truth().place(account, region));
-        assert_eq!((told.pages, told.events), (served.pages, Some(served.events)), "{region}");
+        let (told, served) = (
+            &item.coverage,
+            incident.server.truth().place(account, region),
+        );
+        assert_eq!(
+            (told.pages, told.events),
+            (served.pages, Some(served.events)),
+            "{region}"
+        );
         assert_eq!(told.duplicates, served.events - served.distinct, "{region}");
-        let there: BTreeSet<String> = incident.server.ids(account, region, 0, i64::MAX).into_iter().collect();
+        let there: BTreeSet<String> = incident
+            .server
+            .ids(account, region, 0, i64::MAX)
+            .into_iter()
+            .collect();
         assert_eq!(served.distinct, there.len() as u64, "{region}");
     }
-    assert_eq!(items().filter(|item| item.coverage.events > Some(0)).count(), 13, "regions with events");
-    let distinct: u64 = items().map(|item| item.coverage.events.unwrap_or(0) - item.coverage.duplicates).sum();
+    assert_eq!(
+        items()
+            .filter(|item| item.coverage.events > Some(0))
+            .count(),
+        13,
+        "regions with events"
+    );
+    let distinct: u64 = items()
+        .map(|item| item.coverage.events.unwrap_or(0) - item.coverage.duplicates)
+        .sum();
     assert_eq!(distinct, 23_981, "as the corpus was counted");
 }
 
 #[test]
 fn an_interrupt_seals_what_is_there() {
-    let limit = Some(Limit { per_second: 4.0, burst: 2.0 });
-    let incident = Incident::new(Config { limit, ..Config::new(events(4000)) });
-    std::fs::write(incident.path().join("exhibit.toml"), "[sources.aws_cloudtrail]\nrequests_per_second = 4\n")
-        .expect("own folder");
+    let limit = Some(Limit {
+        per_second: 4.0,
+        burst: 2.0,
+    });
+    let incident = Incident::new(Config {
+        limit,
+        ..Config::new(events(4000))
+    });
+    std::fs::write(
+        incident.path().join("exhibit.toml"),
+        "[sources.aws_cloudtrail]\nrequests_per_second = 4\n",
+    )
+    .expect("own folder");
     let mut capture = incident.exhibit(ACCOUNT, &CAPTURE);
-    let capture = capture.args(yesterday_options()).stdout(Stdio::piped()).spawn().expect("it is a program");
+    let capture = capture
+        .args(yesterday_options())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it is a program");
     while incident.server.truth().events().0 < 500 {
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -270,88 +489,189 @@ fn an_interrupt_seals_what_is_there() {
     let output = capture.wait_with_output().expect("it ends");
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).expect("UTF-8");
-    let receipt: Value = serde_json::from_str(text.lines().last().expect("a receipt")).expect("a receipt is JSON");
+    let receipt: Value =
+        serde_json::from_str(text.lines().last().expect("a receipt")).expect("a receipt is JSON");
     let config = config_of(&receipt);
     let told = coverage(&config, "us-east-1");
-    assert_eq!((told.ended, told.gaps[0].reason), (Ended::Cancelled, GapReason::Cancelled));
-    let kept: u64 = config.items.iter().filter_map(|item| item.coverage.events).sum();
+    assert_eq!(
+        (told.ended, told.gaps[0].reason),
+        (Ended::Cancelled, GapReason::Cancelled)
+    );
+    let kept: u64 = config
+        .items
+        .iter()
+        .filter_map(|item| item.coverage.events)
+        .sum();
     assert!((500..4000).contains(&kept), "{kept} events");
 }
 
 #[test]
 fn the_timeline_points_at_the_records() {
-    let incident = Incident::new(Config { limit: None, ..Config::new(events(500)) });
+    let incident = Incident::new(Config {
+        limit: None,
+        ..Config::new(events(500))
+    });
     fast(incident.path());
     let receipt = incident.capture(ACCOUNT, &[]);
     let id = receipt["incident"].as_str().expect("an id");
     let text = run_ok(&mut incident.exhibit(ACCOUNT, &["timeline", id, "--json"]));
-    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    let times: Vec<&str> = rows.iter().map(|row| row["time"].as_str().expect("a time")).collect();
+    let rows: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let times: Vec<&str> = rows
+        .iter()
+        .map(|row| row["time"].as_str().expect("a time"))
+        .collect();
     assert!(times.iter().all(|time| time.ends_with('Z')));
-    let facts: Vec<&Value> =
-        rows.iter().filter(|row| row["kind"].as_str().is_some_and(|kind| kind.starts_with("aws."))).collect();
+    let facts: Vec<&Value> = rows
+        .iter()
+        .filter(|row| {
+            row["kind"]
+                .as_str()
+                .is_some_and(|kind| kind.starts_with("aws."))
+        })
+        .collect();
     let config = config_of(&receipt);
-    let events: u64 = config.items.iter().filter_map(|item| item.coverage.events).sum();
+    let events: u64 = config
+        .items
+        .iter()
+        .filter_map(|item| item.coverage.events)
+        .sum();
     assert_eq!(facts.len() as u64, events);
     for fact in facts {
         let evidence = &fact["evidence"];
         assert_eq!(evidence["bundle"], receipt["bundles"][0]["id"]);
-        let item = config.items.iter().find(|item| item.name.as_str() == evidence["item"]).expect("an item of the bundle");
+        let item = config
+            .items
+            .iter()
+            .find(|item| item.name.as_str() == evidence["item"])
+            .expect("an item of the bundle");
         assert!(evidence["record"].as_u64().expect("a number") < item.records);
     }
 }
 
 #[test]
 fn asking_again_finds_what_came_late_and_what_is_gone() {
-    // the second server has another corpus of the same day: all events of the first are gone, and all of its own are late
-    let mut incident = Incident::new(Config { limit: None, ..Config::new(events(300)) });
+    // the second server has another corpus of the same day: all events of the first are gone, and
+    // all of its own are late
+    let mut incident = Incident::new(Config {
+        limit: None,
+        ..Config::new(events(300))
+    });
     let settle = "[capture]\nsettle_after_seconds = [6, 7, 8]\n[sources.aws_cloudtrail]\nrequests_per_second = 1000\n";
     std::fs::write(incident.path().join("exhibit.toml"), settle).expect("own folder");
     let receipt = incident.capture(ACCOUNT, &[]);
     let id = receipt["incident"].as_str().expect("an id").to_owned();
-    incident.server = Server::start(Config { limit: None, ..Config::new(events(300).seed(2)) });
+    incident.server = Server::start(Config {
+        limit: None,
+        ..Config::new(events(300).seed(2))
+    });
     std::thread::sleep(Duration::from_secs(9)); // the last is due then
     run_ok(&mut incident.exhibit(ACCOUNT, &["settle", "--json"]));
-    let text = run_ok(&mut incident.exhibit(ACCOUNT, &["timeline", &id, "--kind", "finding", "--json"]));
-    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let text =
+        run_ok(&mut incident.exhibit(ACCOUNT, &["timeline", &id, "--kind", "finding", "--json"]));
+    let rows: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
     let count = |kind: &str| rows.iter().filter(|row| row["kind"] == kind).count();
-    assert!(count("finding.late") > 0 && count("finding.gone") > 0, "{text}");
+    assert!(
+        count("finding.late") > 0 && count("finding.gone") > 0,
+        "{text}"
+    );
     let bundles = run_ok(&mut incident.exhibit(ACCOUNT, &["bundles", &id, "--json"]));
-    let bundles: Vec<Value> = bundles.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    assert_eq!(bundles.len(), 4, "one at the declaration, and three that settle");
+    let bundles: Vec<Value> = bundles
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(
+        bundles.len(),
+        4,
+        "one at the declaration, and three that settle"
+    );
     let last = &bundles[3];
-    let config = config_of(&serde_json::json!({"bundles": [last], "public_key": receipt["public_key"]}));
-    assert_eq!(config.supplements.map(|id| id.to_string()).as_deref(), receipt["bundles"][0]["id"].as_str());
+    let config =
+        config_of(&serde_json::json!({"bundles": [last], "public_key": receipt["public_key"]}));
+    assert_eq!(
+        config.supplements.map(|id| id.to_string()).as_deref(),
+        receipt["bundles"][0]["id"].as_str()
+    );
 }
 
-/// Somebody else's emulator of AWS records calls that were really made to it, and somebody else's client pages them.
+/// Somebody else's emulator of AWS records calls that were really made to it, and somebody else's
+/// client pages them.
 #[test]
 fn a_bundle_has_the_events_that_another_client_gets_from_another_service() {
     let Some(emulator) = localemu() else { return };
     let boto3 = |arguments: &[&str]| {
         let script = root().join("tests/interop/cloudtrail_events.py");
-        run_ok(Command::new(LocalEmu::python()).arg("-B").arg(script).args(arguments))
+        run_ok(
+            Command::new(LocalEmu::python())
+                .arg("-B")
+                .arg(script)
+                .args(arguments),
+        )
     };
     let made = boto3(&["make", &emulator.url, "240"]);
     let (start, end) = made.trim().split_once(' ').expect("two numbers");
     let store = scratch();
     let config = "[sources.aws_cloudtrail]\nregions = ['us-east-1']\nrequests_per_second = 1000\n"; // it has no ListRegions
     std::fs::write(store.path().join("exhibit.toml"), config).expect("own folder");
-    let time = |second: i64| jiff::Timestamp::from_second(second).expect("in range").to_string();
+    let time = |second: i64| {
+        jiff::Timestamp::from_second(second)
+            .expect("in range")
+            .to_string()
+    };
     let behind = end.parse::<i64>().expect("a number") + 1;
-    let window = ["--from", &time(start.parse().expect("a number")), "--until", &time(behind)];
+    let window = [
+        "--from",
+        &time(start.parse().expect("a number")),
+        "--until",
+        &time(behind),
+    ];
     let mut capture = Command::new(program("exhibit"));
-    capture.args(["capture", "--title", "t", "--sev", "2", "--json", "--source", "aws_cloudtrail"]).args(window);
-    capture.arg("--store").arg(store.path()).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    capture.env("HOME", store.path()).env("AWS_ENDPOINT_URL", &emulator.url).env("AWS_REGION", "us-east-1");
-    capture.env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+    capture
+        .args([
+            "capture",
+            "--title",
+            "t",
+            "--sev",
+            "2",
+            "--json",
+            "--source",
+            "aws_cloudtrail",
+        ])
+        .args(window);
+    capture
+        .arg("--store")
+        .arg(store.path())
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    capture
+        .env("HOME", store.path())
+        .env("AWS_ENDPOINT_URL", &emulator.url)
+        .env("AWS_REGION", "us-east-1");
+    capture
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test");
     let receipt: Value = serde_json::from_str(&run_ok(&mut capture)).expect("a receipt is JSON");
     let path = |value: &Value| std::path::PathBuf::from(value.as_str().expect("a path"));
-    let (bundle, key) = (path(&receipt["bundles"][0]["bundle"]), path(&receipt["public_key"]));
+    let (bundle, key) = (
+        path(&receipt["bundles"][0]["bundle"]),
+        path(&receipt["public_key"]),
+    );
     assert_eq!(audit(&bundle, &key), 0, "it is sound and complete");
-    let captured = Holding::open(&bundle, &key).cloud_events().into_iter().map(|event| event.id);
+    let captured = Holding::open(&bundle, &key)
+        .cloud_events()
+        .into_iter()
+        .map(|event| event.id);
     let captured: Vec<String> = captured.collect();
-    let paged: BTreeSet<String> = boto3(&["ids", &emulator.url, start, end]).lines().map(str::to_owned).collect();
+    let paged: BTreeSet<String> = boto3(&["ids", &emulator.url, start, end])
+        .lines()
+        .map(str::to_owned)
+        .collect();
     assert_eq!(paged.len(), 240);
     assert_eq!(captured.iter().cloned().collect::<BTreeSet<_>>(), paged);
 }

@@ -1,4 +1,5 @@
-//! Bundles against other people's programs, and against a second verifier that was written from SPEC.md.
+//! Bundles against other people's programs, and against a second verifier that was written from
+//! SPEC.md.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,16 @@ use tests::{Bundle, agent, quick, root, run, run_ok, scratch};
 
 /// A capture of this machine, as a folder or a tar: cut short to what a shell can check in seconds.
 fn capture(folder: &Path, more: &[&str]) -> Bundle {
-    agent(folder, &[&["capture", "--only", "sockets", "--only", "mounts", "--only", "users"], more].concat())
+    agent(
+        folder,
+        &[
+            &[
+                "capture", "--only", "sockets", "--only", "mounts", "--only", "users",
+            ],
+            more,
+        ]
+        .concat(),
+    )
 }
 
 fn interop(name: &str) -> PathBuf {
@@ -24,7 +34,10 @@ fn python() -> PathBuf {
 }
 
 fn auditors_procedure(bundle: &Path, public_key: &Path) -> std::process::Output {
-    run(Command::new("bash").arg(interop("verify.sh")).arg(bundle).arg(public_key))
+    run(Command::new("bash")
+        .arg(interop("verify.sh"))
+        .arg(bundle)
+        .arg(public_key))
 }
 
 #[test]
@@ -33,32 +46,66 @@ fn an_auditor_needs_no_program_of_ours() {
     for more in [&[][..], &["--dir"]] {
         let bundle = capture(work.path(), more);
         let output = auditors_procedure(&bundle.path, &bundle.public_key);
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (out, err) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
         assert!(output.status.success(), "{err}");
-        assert!(out.contains(bundle.receipt["id"].as_str().expect("an id")), "{out}");
+        assert!(
+            out.contains(bundle.receipt["id"].as_str().expect("an id")),
+            "{out}"
+        );
     }
 }
 
 #[test]
 fn an_auditor_sees_tampering_without_a_program_of_ours() {
     let (work, other) = (scratch(), scratch());
-    let (bundle, other) = (capture(work.path(), &["--dir"]), capture(other.path(), &["--dir"]));
-    assert!(!auditors_procedure(&bundle.path, &other.public_key).status.success(), "another key");
-    let blobs = fs::read_dir(bundle.path.join("blobs/sha256")).expect("a folder").map(|entry| entry.expect("readable").path());
+    let (bundle, other) = (
+        capture(work.path(), &["--dir"]),
+        capture(other.path(), &["--dir"]),
+    );
+    assert!(
+        !auditors_procedure(&bundle.path, &other.public_key)
+            .status
+            .success(),
+        "another key"
+    );
+    let blobs = fs::read_dir(bundle.path.join("blobs/sha256"))
+        .expect("a folder")
+        .map(|entry| entry.expect("readable").path());
     for blob in blobs {
         let content = fs::read(&blob).expect("a blob");
         let mut flipped = content.clone();
         flipped[content.len() / 2] ^= 1;
         for bad in [&flipped[..], &content[1..], &[&content[..], b"x"].concat()] {
             fs::write(&blob, bad).expect("a folder of ours");
-            assert!(!auditors_procedure(&bundle.path, &bundle.public_key).status.success(), "{}", blob.display());
+            assert!(
+                !auditors_procedure(&bundle.path, &bundle.public_key)
+                    .status
+                    .success(),
+                "{}",
+                blob.display()
+            );
         }
         fs::remove_file(&blob).expect("a folder of ours");
-        assert!(!auditors_procedure(&bundle.path, &bundle.public_key).status.success(), "{} deleted", blob.display());
+        assert!(
+            !auditors_procedure(&bundle.path, &bundle.public_key)
+                .status
+                .success(),
+            "{} deleted",
+            blob.display()
+        );
         fs::write(&blob, content).expect("a folder of ours");
     }
-    fs::write(bundle.path.join("blobs/sha256").join("0".repeat(64)), b"").expect("a folder of ours");
-    assert!(!auditors_procedure(&bundle.path, &bundle.public_key).status.success(), "a blob more");
+    fs::write(bundle.path.join("blobs/sha256").join("0".repeat(64)), b"")
+        .expect("a folder of ours");
+    assert!(
+        !auditors_procedure(&bundle.path, &bundle.public_key)
+            .status
+            .success(),
+        "a blob more"
+    );
 }
 
 #[test]
@@ -68,7 +115,12 @@ fn a_registry_keeps_every_digest() {
     }
     let work = scratch();
     let bundle = capture(work.path(), &["--dir"]);
-    let said = run_ok(Command::new("bash").arg(interop("registry-roundtrip.sh")).arg(&bundle.path).arg(&bundle.public_key));
+    let said = run_ok(
+        Command::new("bash")
+            .arg(interop("registry-roundtrip.sh"))
+            .arg(&bundle.path)
+            .arg(&bundle.public_key),
+    );
     assert!(said.contains("ok, 2 manifests"), "{said}");
 }
 
@@ -79,8 +131,17 @@ fn warcio_reads_every_item() {
     }
     let work = scratch();
     let bundle = capture(work.path(), &["--dir"]);
-    let said = run_ok(Command::new(python()).arg("-B").arg(interop("warcio-check.py")).arg(&bundle.path));
-    assert_eq!(said.lines().count() as u64, bundle.receipt["items"].as_u64().expect("a count"), "{said}");
+    let said = run_ok(
+        Command::new(python())
+            .arg("-B")
+            .arg(interop("warcio-check.py"))
+            .arg(&bundle.path),
+    );
+    assert_eq!(
+        said.lines().count() as u64,
+        bundle.receipt["items"].as_u64().expect("a count"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -89,7 +150,10 @@ fn other_peoples_verifiers_accept_the_signature_and_refuse_another_key() {
         return;
     }
     let (work, other) = (scratch(), scratch());
-    let (bundle, other) = (capture(work.path(), &["--dir"]), capture(other.path(), &["--dir"]));
+    let (bundle, other) = (
+        capture(work.path(), &["--dir"]),
+        capture(other.path(), &["--dir"]),
+    );
     let node = || {
         let mut node = Command::new("node");
         node.arg(interop("sigstore-verify.mjs"));
@@ -102,27 +166,61 @@ fn other_peoples_verifiers_accept_the_signature_and_refuse_another_key() {
     };
     for verifier in [&node as &dyn Fn() -> Command, &securesystemslib] {
         run_ok(verifier().arg(&bundle.path).arg(&bundle.public_key));
-        assert!(!run(verifier().arg(&bundle.path).arg(&other.public_key)).status.success(), "{:?}", verifier());
+        assert!(
+            !run(verifier().arg(&bundle.path).arg(&other.public_key))
+                .status
+                .success(),
+            "{:?}",
+            verifier()
+        );
     }
-    run_ok(Command::new(python()).arg("-B").arg(interop("in-toto-attestation-check.py")).arg(&bundle.path));
+    run_ok(
+        Command::new(python())
+            .arg("-B")
+            .arg(interop("in-toto-attestation-check.py"))
+            .arg(&bundle.path),
+    );
 }
 
-/// The crate `sigstore-verify` 0.15 accepts our signature. Its whole verifier wants a time of signing from a log or a timestamp
-/// authority, which a bundle of version 1 has not: that refusal is asserted, so that we learn when either side changes.
+/// The crate `sigstore-verify` 0.15 accepts our signature. Its whole verifier wants a time of
+/// signing from a log or a timestamp authority, which a bundle of version 1 has not: that refusal
+/// is asserted, so that we learn when either side changes.
 #[test]
 fn sigstore_verify_accepts_the_signature_and_misses_a_timestamp() {
     let (work, other) = (scratch(), scratch());
-    let (bundle, other) = (capture(work.path(), &["--dir"]), capture(other.path(), &["--dir"]));
-    let blob =
-        |digest: &str| fs::read(bundle.path.join("blobs/sha256").join(digest.trim_start_matches("sha256:"))).expect("a blob");
-    let json = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).expect("a JSON document");
+    let (bundle, other) = (
+        capture(work.path(), &["--dir"]),
+        capture(other.path(), &["--dir"]),
+    );
+    let blob = |digest: &str| {
+        fs::read(
+            bundle
+                .path
+                .join("blobs/sha256")
+                .join(digest.trim_start_matches("sha256:")),
+        )
+        .expect("a blob")
+    };
+    let json =
+        |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).expect("a JSON document");
     let index = json(&fs::read(bundle.path.join("index.json")).expect("a file of the bundle"));
-    let manifests = [0, 1].map(|i| blob(index["manifests"][i]["digest"].as_str().expect("a digest")));
-    let sigstore = blob(json(&manifests[1])["layers"][0]["digest"].as_str().expect("a digest"));
+    let manifests =
+        [0, 1].map(|i| blob(index["manifests"][i]["digest"].as_str().expect("a digest")));
+    let sigstore = blob(
+        json(&manifests[1])["layers"][0]["digest"]
+            .as_str()
+            .expect("a digest"),
+    );
 
-    let sigstore = SigstoreBundle::from_json(std::str::from_utf8(&sigstore).expect("JSON is UTF-8")).expect("a sigstore bundle");
-    let SignatureContent::DsseEnvelope(envelope) = &sigstore.content else { panic!("not DSSE") };
-    let key = |path: &Path| DerPublicKey::from_pem(&fs::read_to_string(path).expect("a key")).expect("a key in PEM");
+    let sigstore =
+        SigstoreBundle::from_json(std::str::from_utf8(&sigstore).expect("JSON is UTF-8"))
+            .expect("a sigstore bundle");
+    let SignatureContent::DsseEnvelope(envelope) = &sigstore.content else {
+        panic!("not DSSE")
+    };
+    let key = |path: &Path| {
+        DerPublicKey::from_pem(&fs::read_to_string(path).expect("a key")).expect("a key in PEM")
+    };
     let verify = |path: &Path| {
         let key = VerificationKey::from_spki(&key(path)).expect("an Ed25519 key");
         key.verify(envelope.pae(), &envelope.signature.sig)
@@ -133,19 +231,28 @@ fn sigstore_verify_accepts_the_signature_and_misses_a_timestamp() {
     let no_root = r#"{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1","tlogs":[],"certificateAuthorities":[],"ctlogs":[],"timestampAuthorities":[]}"#;
     let trust = TrustedRoot::from_json(no_root).expect("an empty trusted root");
     let policy = PublicKeyVerificationPolicy::new(key(&bundle.public_key)).skip_tlog_unsafe();
-    let refused = Verifier::new(&trust).expect("a verifier").verify(&manifests[0], &sigstore, &policy);
+    let refused =
+        Verifier::new(&trust)
+            .expect("a verifier")
+            .verify(&manifests[0], &sigstore, &policy);
     let refused = format!("{:?}", refused.map(drop).expect_err("no time of signing"));
     assert!(refused.contains("MissingSigningTimeEvidence"), "{refused}");
 }
 
-/// `tests/interop/exhibit_verify.py`, written from SPEC.md alone, gives the findings of every vector.
+/// `tests/interop/exhibit_verify.py`, written from SPEC.md alone, gives the findings of every
+/// vector.
 #[test]
 fn a_second_verifier_gives_every_vector_its_finding() {
     if quick() {
         return;
     }
     let vectors = root().join("evidence-format/vectors");
-    let said = run_ok(Command::new(python()).arg("-B").arg(interop("run_vectors.py")).arg(vectors));
+    let said = run_ok(
+        Command::new(python())
+            .arg("-B")
+            .arg(interop("run_vectors.py"))
+            .arg(vectors),
+    );
     assert!(said.trim_end().ends_with(" 0 failed"), "{said}");
 }
 
@@ -158,9 +265,17 @@ fn a_second_verifier_accepts_a_real_capture() {
     let work = scratch();
     let bundle = capture(work.path(), &[]);
     let mut verifier = Command::new(python());
-    verifier.arg("-B").arg(interop("exhibit_verify.py")).arg(&bundle.path).arg("--key").arg(&bundle.public_key);
+    verifier
+        .arg("-B")
+        .arg(interop("exhibit_verify.py"))
+        .arg(&bundle.path)
+        .arg("--key")
+        .arg(&bundle.public_key);
     let output = run(&mut verifier);
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(matches!(output.status.code(), Some(0 | 4)), "{said}");
-    assert!(said.contains("integrity: ok") && said.contains("signer: ok"), "{said}");
+    assert!(
+        said.contains("integrity: ok") && said.contains("signer: ok"),
+        "{said}"
+    );
 }

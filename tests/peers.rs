@@ -1,5 +1,5 @@
-//! `exhibit serve` among other people's programs: a linter and a fuzzer of its description, an Alertmanager that calls it, an OpenID
-//! provider whose tokens it takes, a receiver of its traces.
+//! `exhibit serve` among other people's programs: a linter and a fuzzer of its description, an
+//! Alertmanager that calls it, an OpenID provider whose tokens it takes, a receiver of its traces.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,8 +19,15 @@ const HOOK: &str = "0123456789abcdef0123456789abcdef";
 /// `exhibit` on this store, without credentials for anything.
 fn exhibit(store: &Path) -> Command {
     let mut command = Command::new(program("exhibit"));
-    command.arg("--store").arg(store).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command.env("HOME", store).env("AWS_EC2_METADATA_DISABLED", "true").stderr(Stdio::null());
+    command
+        .arg("--store")
+        .arg(store)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+        .env("HOME", store)
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .stderr(Stdio::null());
     command
 }
 
@@ -38,35 +45,59 @@ fn interop(name: &str) -> PathBuf {
 
 #[test]
 fn a_linter_finds_nothing_in_the_description() {
-    let Some(redocly) = installed("node/node_modules/.bin/redocly") else { return };
+    let Some(redocly) = installed("node/node_modules/.bin/redocly") else {
+        return;
+    };
     let work = scratch();
     let lint = |description: &Path| {
         let mut command = Command::new(&redocly);
-        command.env("REDOCLY_TELEMETRY", "off").env("REDOCLY_SUPPRESS_UPDATE_NOTICE", "true").current_dir(work.path());
-        run(command.arg("lint").arg(description).arg("--config").arg(interop("redocly.yaml")))
+        command
+            .env("REDOCLY_TELEMETRY", "off")
+            .env("REDOCLY_SUPPRESS_UPDATE_NOTICE", "true")
+            .current_dir(work.path());
+        run(command
+            .arg("lint")
+            .arg(description)
+            .arg("--config")
+            .arg(interop("redocly.yaml")))
     };
     let good = lint(&description());
-    assert!(good.status.success(), "{}", String::from_utf8_lossy(&good.stderr));
+    assert!(
+        good.status.success(),
+        "{}",
+        String::from_utf8_lossy(&good.stderr)
+    );
     // and it would find what is wrong
-    let mut document: Value = serde_json::from_slice(&fs::read(description()).expect("it is committed")).expect("JSON");
-    document["paths"]["/v1/whoami"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]["$ref"] =
-        "#/nowhere".into();
+    let mut document: Value =
+        serde_json::from_slice(&fs::read(description()).expect("it is committed")).expect("JSON");
+    document["paths"]["/v1/whoami"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        ["$ref"] = "#/nowhere".into();
     let bad = work.path().join("openapi.json");
     fs::write(&bad, document.to_string()).expect("own folder");
-    assert!(!lint(&bad).status.success(), "a reference that leads nowhere");
+    assert!(
+        !lint(&bad).status.success(),
+        "a reference that leads nowhere"
+    );
 }
 
-/// `GET /v1/incidents/{id}`, for each operation of the description, which a test of the API holds to its table of routes.
+/// `GET /v1/incidents/{id}`, for each operation of the description, which a test of the API holds
+/// to its table of routes.
 fn operations() -> BTreeSet<String> {
-    let document: Value = serde_json::from_slice(&fs::read(description()).expect("it is committed")).expect("JSON");
+    let document: Value =
+        serde_json::from_slice(&fs::read(description()).expect("it is committed")).expect("JSON");
     let paths = document["paths"].as_object().expect("paths").iter();
     let named = paths.flat_map(|(path, methods)| {
-        methods.as_object().expect("methods").keys().map(move |method| format!("{} {path}", method.to_uppercase()))
+        methods
+            .as_object()
+            .expect("methods")
+            .keys()
+            .map(move |method| format!("{} {path}", method.to_uppercase()))
     });
     named.collect()
 }
 
-/// The settings of a run: an incident and a bundle that there are, and which refusals of good data are no fault.
+/// The settings of a run: an incident and a bundle that there are, and which refusals of good data
+/// are no fault.
 fn settings(incident: &str, bundle: &str) -> String {
     format!(
         r#"
@@ -96,44 +127,114 @@ checks.positive_data_acceptance.enabled = false # what a vendor sends is the ven
 
 #[test]
 fn a_fuzzer_finds_no_answer_that_is_not_described() {
-    let Some(schemathesis) = installed("venv/bin/schemathesis") else { return };
+    let Some(schemathesis) = installed("venv/bin/schemathesis") else {
+        return;
+    };
     let (store, work) = (scratch(), scratch());
     let mut command = exhibit(store.path());
-    let made: Value =
-        serde_json::from_str(&run_ok(command.args(["token", "create", "--role", "admin", "--json"]))).expect("a token");
-    let (admin, id) = (made["token"].as_str().expect("a text"), made["id"].as_str().expect("a text"));
+    let made: Value = serde_json::from_str(&run_ok(
+        command.args(["token", "create", "--role", "admin", "--json"]),
+    ))
+    .expect("a token");
+    let (admin, id) = (
+        made["token"].as_str().expect("a text"),
+        made["id"].as_str().expect("a text"),
+    );
     let sources = "[sources.host]\nenabled = false\n[sources.aws_cloudtrail]\nenabled = false\n"; // captures cost nothing
-    configure(store.path(), &format!("{sources}[hooks.alertmanager]\nsecrets = ['{admin}']\n"));
+    configure(
+        store.path(),
+        &format!("{sources}[hooks.alertmanager]\nsecrets = ['{admin}']\n"),
+    );
     let serve = Serve::start(&mut exhibit(store.path()));
-    let declaration = json!({"title": "t", "severity": 4, "capture": null, "report": "seen by a scanner"});
-    let incident = serve.call(admin, "POST", "/v1/incidents", Some(&declaration)).json();
+    let declaration =
+        json!({"title": "t", "severity": 4, "capture": null, "report": "seen by a scanner"});
+    let incident = serve
+        .call(admin, "POST", "/v1/incidents", Some(&declaration))
+        .json();
     let incident = incident["id"].as_str().expect("an id");
-    let attached = serve.call(admin, "POST", &format!("/v1/incidents/{incident}/attachments"), Some(&json!("a file"))).json();
+    let attached = serve
+        .call(
+            admin,
+            "POST",
+            &format!("/v1/incidents/{incident}/attachments"),
+            Some(&json!("a file")),
+        )
+        .json();
     let config = work.path().join("schemathesis.toml");
-    fs::write(&config, settings(incident, attached["id"].as_str().expect("an id"))).expect("own folder");
+    fs::write(
+        &config,
+        settings(incident, attached["id"].as_str().expect("an id")),
+    )
+    .expect("own folder");
 
     let mut fuzz = Command::new(schemathesis);
-    fuzz.arg("--config-file").arg(&config).arg("run").arg(description());
-    fuzz.args(["--url", &format!("http://{}", serve.address), "--header", &format!("Authorization: Bearer {admin}")]);
-    fuzz.args(["--seed", "1", "--max-examples", "8", "--request-timeout", "10", "--continue-on-failure", "--no-color"]);
-    fuzz.args(["--generation-database", "none", "--report", "json", "--report-json-path", "report.json"]);
-    fuzz.env("SCHEMATHESIS_HOOKS", "schemathesis_hooks").env("PYTHONPATH", root().join("tests/interop")).env("OWN_TOKEN", id);
-    let output = run(fuzz.env("PYTHONDONTWRITEBYTECODE", "1").current_dir(work.path()));
+    fuzz.arg("--config-file")
+        .arg(&config)
+        .arg("run")
+        .arg(description());
+    fuzz.args([
+        "--url",
+        &format!("http://{}", serve.address),
+        "--header",
+        &format!("Authorization: Bearer {admin}"),
+    ]);
+    fuzz.args([
+        "--seed",
+        "1",
+        "--max-examples",
+        "8",
+        "--request-timeout",
+        "10",
+        "--continue-on-failure",
+        "--no-color",
+    ]);
+    fuzz.args([
+        "--generation-database",
+        "none",
+        "--report",
+        "json",
+        "--report-json-path",
+        "report.json",
+    ]);
+    fuzz.env("SCHEMATHESIS_HOOKS", "schemathesis_hooks")
+        .env("PYTHONPATH", root().join("tests/interop"))
+        .env("OWN_TOKEN", id);
+    let output = run(fuzz
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .current_dir(work.path()));
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 
-    let report: Value = serde_json::from_slice(&fs::read(work.path().join("report.json")).expect("a report")).expect("JSON");
-    let rates: BTreeMap<String, Value> =
-        serde_json::from_value(report["valid_rates"].clone()).expect("a number of answers for each");
-    assert_eq!(rates.keys().cloned().collect::<BTreeSet<_>>(), operations(), "each was called");
-    let reached = |rate: &Value, how: &str| rate.as_object().expect("phases").values().any(|phase| phase[how].as_u64() > Some(0));
+    let report: Value =
+        serde_json::from_slice(&fs::read(work.path().join("report.json")).expect("a report"))
+            .expect("JSON");
+    let rates: BTreeMap<String, Value> = serde_json::from_value(report["valid_rates"].clone())
+        .expect("a number of answers for each");
+    assert_eq!(
+        rates.keys().cloned().collect::<BTreeSet<_>>(),
+        operations(),
+        "each was called"
+    );
+    let reached = |rate: &Value, how: &str| {
+        rate.as_object()
+            .expect("phases")
+            .values()
+            .any(|phase| phase[how].as_u64() > Some(0))
+    };
     for (operation, rate) in &rates {
         let is_reached = match operation.as_str() {
             "POST /v1/hooks/{vendor}" => reached(rate, "rejected"), // by the handler, as no body was Alertmanager's
             "POST /v1/incidents/{id}/close" => reached(rate, "conflicts"), // by the closure checklist, which is not done
             _ => reached(rate, "accepted"),
         };
-        assert!(is_reached, "{operation} was called, and nothing but refused: {rate}");
+        assert!(
+            is_reached,
+            "{operation} was called, and nothing but refused: {rate}"
+        );
     }
 }
 
@@ -158,8 +259,13 @@ fn alertmanager(serve: &Serve, folder: &Path) -> Option<(Peer, u16)> {
     let (file, port) = (folder.join("alertmanager.yml"), free_port());
     fs::write(&file, config.to_string()).expect("own folder"); // JSON is YAML
     let mut command = Command::new(program);
-    command.arg(format!("--config.file={}", file.display())).arg(format!("--storage.path={}", folder.join("data").display()));
-    command.args([format!("--web.listen-address=127.0.0.1:{port}"), "--cluster.listen-address=".to_owned()]);
+    command
+        .arg(format!("--config.file={}", file.display()))
+        .arg(format!("--storage.path={}", folder.join("data").display()));
+    command.args([
+        format!("--web.listen-address=127.0.0.1:{port}"),
+        "--cluster.listen-address=".to_owned(),
+    ]);
     Some((Peer::start(&mut command, port, &folder.join("log")), port))
 }
 
@@ -172,15 +278,26 @@ fn alert(port: u16, resolved: bool) {
     }
     let manager = format!("http://127.0.0.1:{port}/api/v2/alerts");
     let body = json!([alert]).to_string();
-    run_ok(Command::new("curl").args(["-sf", "-H", "Content-Type: application/json", "-d", &body, &manager]));
+    run_ok(Command::new("curl").args([
+        "-sf",
+        "-H",
+        "Content-Type: application/json",
+        "-d",
+        &body,
+        &manager,
+    ]));
 }
 
 /// What the log of the API says that it answered to Alertmanager so far.
 fn answers(log: &Path) -> Vec<u64> {
     let text = fs::read_to_string(log).unwrap_or_default();
-    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let lines = text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let of_hook = lines.filter(|line| line["span"]["route"] == "/v1/hooks/{vendor}");
-    of_hook.filter_map(|line| line["fields"]["status"].as_u64()).collect()
+    of_hook
+        .filter_map(|line| line["fields"]["status"].as_u64())
+        .collect()
 }
 
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -194,89 +311,171 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 #[test]
 fn an_alertmanager_declares_one_incident_and_an_auditor_verifies_its_evidence() {
     let (store, work) = (scratch(), scratch());
-    configure(store.path(), &format!("[sources.aws_cloudtrail]\nenabled = false\n[hooks.alertmanager]\nsecrets = ['{HOOK}']\n"));
+    configure(
+        store.path(),
+        &format!(
+            "[sources.aws_cloudtrail]\nenabled = false\n[hooks.alertmanager]\nsecrets = ['{HOOK}']\n"
+        ),
+    );
     let auditor = token(store.path(), "auditor");
     let log = store.path().join("log");
     let mut command = exhibit(store.path());
     command.stderr(fs::File::create(&log).expect("own folder"));
     let serve = Serve::start_with(&mut command, &["--log-json"]);
-    let Some((_alertmanager, port)) = alertmanager(&serve, work.path()) else { return };
+    let Some((_alertmanager, port)) = alertmanager(&serve, work.path()) else {
+        return;
+    };
     alert(port, false);
-    let list = serve.wait(&auditor, "/v1/incidents", |list| list["incidents"][0].is_object());
+    let list = serve.wait(&auditor, "/v1/incidents", |list| {
+        list["incidents"][0].is_object()
+    });
     let declared = &list["incidents"][0];
-    assert_eq!((&declared["severity"], &declared["status"]), (&"SEV-1".into(), &"Investigating".into()), "{declared}");
+    assert_eq!(
+        (&declared["severity"], &declared["status"]),
+        (&"SEV-1".into(), &"Investigating".into()),
+        "{declared}"
+    );
     let path = format!("/v1/incidents/{}", declared["id"].as_str().expect("an id"));
     // what was there is sealed, and whoever may only read verifies it
-    let bundles = serve.wait(&auditor, &format!("{path}/bundles"), |list| list["bundles"][0].is_object());
+    let bundles = serve.wait(&auditor, &format!("{path}/bundles"), |list| {
+        list["bundles"][0].is_object()
+    });
     let bundle = &bundles["bundles"][0];
-    let answer = serve.call(&auditor, "GET", &format!("/v1/bundles/{}", bundle["id"].as_str().expect("an id")), None);
+    let answer = serve.call(
+        &auditor,
+        "GET",
+        &format!("/v1/bundles/{}", bundle["id"].as_str().expect("an id")),
+        None,
+    );
     assert_eq!((answer.status, &bundle["source"]), (200, &"host".into()));
     let tar = work.path().join("bundle.tar");
     fs::write(&tar, &answer.body).expect("own folder");
-    assert!(matches!(audit(&tar, &store.path().join("collector.pub.pem")), 0 | 4));
+    assert!(matches!(
+        audit(&tar, &store.path().join("collector.pub.pem")),
+        0 | 4
+    ));
     // it is sent again while it burns, and that is no other incident
-    until("the notification is not repeated", || answers(&log).len() >= 2);
+    until("the notification is not repeated", || {
+        answers(&log).len() >= 2
+    });
     assert_eq!(answers(&log)[..2], [201, 200]);
     // that it is over is written down, and decides nothing
-    let notes =
-        |lines: &Value| lines["rows"].as_array().map_or(0, |rows| rows.iter().filter(|row| row["kind"] == "note").count());
+    let notes = |lines: &Value| {
+        lines["rows"].as_array().map_or(0, |rows| {
+            rows.iter().filter(|row| row["kind"] == "note").count()
+        })
+    };
     let timeline = format!("{path}/timeline?kind=note");
     let before = notes(&serve.call(&auditor, "GET", &timeline, None).json());
     alert(port, true);
     let after = serve.wait(&auditor, &timeline, |lines| notes(lines) > before);
-    assert!(after.to_string().to_lowercase().contains("resolved"), "{after}");
+    assert!(
+        after.to_string().to_lowercase().contains("resolved"),
+        "{after}"
+    );
     let list = serve.call(&auditor, "GET", "/v1/incidents", None).json();
-    assert_eq!(list["incidents"].as_array().map(Vec::len), Some(1), "{list}");
+    assert_eq!(
+        list["incidents"].as_array().map(Vec::len),
+        Some(1),
+        "{list}"
+    );
     assert_eq!(list["incidents"][0]["status"], "Investigating", "{list}");
-    assert!(answers(&log).iter().all(|status| matches!(status, 200 | 201)), "{:?}", answers(&log));
+    assert!(
+        answers(&log)
+            .iter()
+            .all(|status| matches!(status, 200 | 201)),
+        "{:?}",
+        answers(&log)
+    );
 }
 
 fn now() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs()
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs()
 }
 
 /// A daemon that takes the tokens of `issuer`, and the collector's own.
 fn with_issuer(store: &Path, issuer: &Issuer) -> Serve {
     let roles = "{ sec-oncall = 'owner', sec-leads = 'commander', audit = 'auditor' }";
-    configure(store, &format!("[serve.oidc]\nissuer = '{}'\naudience = 'exhibit'\nroles = {roles}\n", issuer.url));
+    configure(
+        store,
+        &format!(
+            "[serve.oidc]\nissuer = '{}'\naudience = 'exhibit'\nroles = {roles}\n",
+            issuer.url
+        ),
+    );
     Serve::start(&mut exhibit(store))
 }
 
 #[test]
 fn tokens_of_an_openid_provider_are_taken_by_their_roles() {
-    let Some(issuer) = Issuer::start() else { return };
+    let Some(issuer) = Issuer::start() else {
+        return;
+    };
     let store = scratch();
     let serve = with_issuer(store.path(), &issuer);
     let own = token(store.path(), "admin");
     let whoami = |token: &str| serve.call(token, "GET", "/v1/whoami", None);
-    for (client, role) in
-        [("responder", "owner"), ("leader", "commander"), ("auditor", "auditor"), ("edwards", "owner"), ("elliptic", "owner")]
-    {
+    for (client, role) in [
+        ("responder", "owner"),
+        ("leader", "commander"),
+        ("auditor", "auditor"),
+        ("edwards", "owner"),
+        ("elliptic", "owner"),
+    ] {
         let who = whoami(&issuer.token(client));
-        assert_eq!((who.status, &who.json()["role"], &who.json()["id"]), (200, &role.into(), &client.into()));
+        assert_eq!(
+            (who.status, &who.json()["role"], &who.json()["id"]),
+            (200, &role.into(), &client.into())
+        );
     }
     for client in ["nobody", "elsewhere"] {
-        assert_eq!(whoami(&issuer.token(client)).status, 401, "{client}: no role, or for somebody else");
+        assert_eq!(
+            whoami(&issuer.token(client)).status,
+            401,
+            "{client}: no role, or for somebody else"
+        );
     }
     // what it declares is in the journal under its name
     let good = issuer.token("responder");
     let declaration = json!({"title": "t", "severity": 4, "capture": null});
-    let id = serve.call(&good, "POST", "/v1/incidents", Some(&declaration)).json()["id"].as_str().expect("an id").to_owned();
-    let view = serve.call(&own, "GET", &format!("/v1/incidents/{id}"), None).json();
+    let id = serve
+        .call(&good, "POST", "/v1/incidents", Some(&declaration))
+        .json()["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let view = serve
+        .call(&own, "GET", &format!("/v1/incidents/{id}"), None)
+        .json();
     assert_eq!(view["declaredBy"], "responder (127.0.0.1)");
-    // new keys are found, and what the old ones signed is worth nothing; it is asked once in 10 s at most
+    // new keys are found, and what the old ones signed is worth nothing; it is asked once in 10 s
+    // at most
     issuer.tell("rotate");
-    until("new keys are not found", || whoami(&issuer.token("responder")).status == 200);
+    until("new keys are not found", || {
+        whoami(&issuer.token("responder")).status == 200
+    });
     assert_eq!(whoami(&good).status, 401, "its key is withdrawn");
     // without it, keys that are known are good, and the collector's own tokens too
     let last = issuer.token("edwards");
     issuer.tell("stop");
-    assert_eq!((whoami(&last).status, whoami(&own).status, whoami("x.y.z").status), (200, 200, 401));
+    assert_eq!(
+        (
+            whoami(&last).status,
+            whoami(&own).status,
+            whoami("x.y.z").status
+        ),
+        (200, 200, 401)
+    );
 }
 
 #[test]
 fn tokens_that_no_openid_provider_gave_are_refused() {
-    let Some(issuer) = Issuer::start() else { return };
+    let Some(issuer) = Issuer::start() else {
+        return;
+    };
     let store = scratch();
     let serve = with_issuer(store.path(), &issuer);
     let status = |token: &str| serve.call(token, "GET", "/v1/whoami", None).status;
@@ -289,7 +488,11 @@ fn tokens_that_no_openid_provider_gave_are_refused() {
         }
         issuer.forged("RS256", "RS256-1", &claims)
     };
-    assert_eq!(status(&issuer.forged("RS256", "RS256-1", &good)), 200, "what the others differ from is good");
+    assert_eq!(
+        status(&issuer.forged("RS256", "RS256-1", &good)),
+        200,
+        "what the others differ from is good"
+    );
     assert_eq!(status(&with("aud", json!(["other", "exhibit"]))), 200);
     for (what, name, value) in [
         ("expired", "exp", json!(now() - 600)),
@@ -297,7 +500,11 @@ fn tokens_that_no_openid_provider_gave_are_refused() {
         ("not yet", "nbf", json!(now() + 300)),
         ("for somebody else", "aud", json!("other")),
         ("for nobody", "aud", Value::Null),
-        ("of another issuer", "iss", json!("https://login.example.com")),
+        (
+            "of another issuer",
+            "iss",
+            json!("https://login.example.com"),
+        ),
         ("of none", "iss", Value::Null),
         ("nobody's", "sub", Value::Null),
         ("without a role", "groups", json!(["staff"])),
@@ -306,16 +513,27 @@ fn tokens_that_no_openid_provider_gave_are_refused() {
         assert_eq!(status(&with(name, value)), 401, "{what}");
     }
     // nobody's signature; an HMAC with the public key as its secret; another key's name
-    for (alg, kid) in
-        [("none", "RS256-1"), ("HS256", "RS256-1"), ("HS256", "HS256-1"), ("RS256", "ES256-1"), ("RS256", "unknown")]
-    {
+    for (alg, kid) in [
+        ("none", "RS256-1"),
+        ("HS256", "RS256-1"),
+        ("HS256", "HS256-1"),
+        ("RS256", "ES256-1"),
+        ("RS256", "unknown"),
+    ] {
         assert_eq!(status(&issuer.forged(alg, kid, &good)), 401, "{alg} {kid}");
     }
     // another token's signature, and none
     let (one, other) = (issuer.token("responder"), issuer.token("auditor"));
-    let ((head, signature), (other, _)) =
-        (one.rsplit_once('.').expect("three parts"), other.rsplit_once('.').expect("three parts"));
-    for bad in [format!("{other}.{signature}"), format!("{head}."), head.to_owned(), "a.b.c".to_owned()] {
+    let ((head, signature), (other, _)) = (
+        one.rsplit_once('.').expect("three parts"),
+        other.rsplit_once('.').expect("three parts"),
+    );
+    for bad in [
+        format!("{other}.{signature}"),
+        format!("{head}."),
+        head.to_owned(),
+        "a.b.c".to_owned(),
+    ] {
         assert_eq!(status(&bad), 401, "{bad}");
     }
 }
@@ -326,8 +544,21 @@ fn rotel(folder: &Path) -> Option<(Peer, u16, PathBuf)> {
     let program = installed(site)?;
     let (http, grpc, log) = (free_port(), free_port(), folder.join("rotel.log"));
     let mut command = Command::new(program);
-    command.args(["start", "--exporter", "blackhole", "--debug-log", "traces", "--debug-log-verbosity", "detailed"]);
-    command.args(["--otlp-http-endpoint", &format!("127.0.0.1:{http}"), "--otlp-grpc-endpoint", &format!("127.0.0.1:{grpc}")]);
+    command.args([
+        "start",
+        "--exporter",
+        "blackhole",
+        "--debug-log",
+        "traces",
+        "--debug-log-verbosity",
+        "detailed",
+    ]);
+    command.args([
+        "--otlp-http-endpoint",
+        &format!("127.0.0.1:{http}"),
+        "--otlp-grpc-endpoint",
+        &format!("127.0.0.1:{grpc}"),
+    ]);
     let peer = Peer::start(&mut command, http, &log);
     Some((peer, http, log))
 }
@@ -335,17 +566,34 @@ fn rotel(folder: &Path) -> Option<(Peer, u16, PathBuf)> {
 #[test]
 fn traces_reach_a_receiver_with_ids_and_without_content() {
     let (store, work) = (scratch(), scratch());
-    let Some((mut rotel, port, log)) = rotel(work.path()) else { return };
+    let Some((mut rotel, port, log)) = rotel(work.path()) else {
+        return;
+    };
     configure(store.path(), "[sources.aws_cloudtrail]\nenabled = false\n");
     let owner = token(store.path(), "owner");
     let mut command = exhibit(store.path());
-    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{port}"));
+    command.env(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        format!("http://127.0.0.1:{port}"),
+    );
     let mut serve = Serve::start(&mut command);
     let declaration = json!({"title": "Secret of ours", "severity": 4, "report": "needle", "capture": {"sources": ["host"]}});
-    let id = serve.call(&owner, "POST", "/v1/incidents", Some(&declaration)).json()["id"].as_str().expect("an id").to_owned();
+    let id = serve
+        .call(&owner, "POST", "/v1/incidents", Some(&declaration))
+        .json()["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
     let path = format!("/v1/incidents/{id}");
-    serve.wait(&owner, &format!("{path}/bundles"), |list| list["bundles"][0].is_object());
-    serve.call(&owner, "GET", &format!("{path}/timeline?contains=needle"), None);
+    serve.wait(&owner, &format!("{path}/bundles"), |list| {
+        list["bundles"][0].is_object()
+    });
+    serve.call(
+        &owner,
+        "GET",
+        &format!("{path}/timeline?contains=needle"),
+        None,
+    );
     serve.terminate();
     assert_eq!(serve.ended(), 0);
     rotel.terminate();
@@ -373,15 +621,31 @@ fn a_receiver_of_traces_that_never_answers_holds_nobody_up() {
     let store = scratch();
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port"); // it takes connections, and says nothing
     let endpoint = format!("http://{}", silent.local_addr().expect("bound"));
-    configure(store.path(), &format!("[telemetry]\nendpoint = '{endpoint}'\n[sources.aws_cloudtrail]\nenabled = false\n"));
+    configure(
+        store.path(),
+        &format!(
+            "[telemetry]\nendpoint = '{endpoint}'\n[sources.aws_cloudtrail]\nenabled = false\n"
+        ),
+    );
     let owner = token(store.path(), "owner");
     let mut serve = Serve::start(&mut exhibit(store.path()));
     let declaration = json!({"title": "t", "severity": 4, "capture": {"sources": ["host"]}});
-    let id = serve.call(&owner, "POST", "/v1/incidents", Some(&declaration)).json()["id"].as_str().expect("an id").to_owned();
-    serve.wait(&owner, &format!("/v1/incidents/{id}/bundles"), |list| list["bundles"][0].is_object());
+    let id = serve
+        .call(&owner, "POST", "/v1/incidents", Some(&declaration))
+        .json()["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    serve.wait(&owner, &format!("/v1/incidents/{id}/bundles"), |list| {
+        list["bundles"][0].is_object()
+    });
     silent.accept().expect("it was asked"); // so there was something to wait for
     let begun = Instant::now();
     serve.terminate();
     assert_eq!(serve.ended(), 0);
-    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        begun.elapsed()
+    );
 }

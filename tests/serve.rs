@@ -1,5 +1,5 @@
-//! `exhibit serve` as the whole program: declared, captured, downloaded and verified by clients that know nothing of our code;
-//! drained, and killed.
+//! `exhibit serve` as the whole program: declared, captured, downloaded and verified by clients
+//! that know nothing of our code; drained, and killed.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -22,28 +22,51 @@ const ACCOUNT: &str = "111122223333";
 /// `exhibit` on this store, without credentials for anything.
 fn exhibit(store: &Path) -> Command {
     let mut command = Command::new(program("exhibit"));
-    command.arg("--store").arg(store).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command.env("HOME", store).env("AWS_EC2_METADATA_DISABLED", "true").stderr(Stdio::null());
+    command
+        .arg("--store")
+        .arg(store)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+        .env("HOME", store)
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .stderr(Stdio::null());
     command
 }
 
 fn declare(serve: &Serve, token: &str, declaration: &Value) -> String {
     let answer = serve.call(token, "POST", "/v1/incidents", Some(declaration));
-    let id = answer.json()["id"].as_str().unwrap_or_else(|| panic!("{}", answer.json())).to_owned();
-    assert_eq!((answer.status, answer.header("location")), (201, format!("/v1/incidents/{id}").as_str()));
+    let id = answer.json()["id"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{}", answer.json()))
+        .to_owned();
+    assert_eq!(
+        (answer.status, answer.header("location")),
+        (201, format!("/v1/incidents/{id}").as_str())
+    );
     id
 }
 
 /// Waits for the first bundle of an incident.
 fn bundle(serve: &Serve, token: &str, id: &str) -> Value {
-    let list = serve.wait(token, &format!("/v1/incidents/{id}/bundles"), |list| list["bundles"][0].is_object());
+    let list = serve.wait(token, &format!("/v1/incidents/{id}/bundles"), |list| {
+        list["bundles"][0].is_object()
+    });
     list["bundles"][0].clone()
 }
 
 /// Downloads a bundle; what its auditor says.
 fn verified(serve: &Serve, token: &str, store: &Path, bundle: &Value) -> i32 {
-    let answer = serve.call(token, "GET", &format!("/v1/bundles/{}", bundle["id"].as_str().expect("an id")), None);
-    assert_eq!((answer.status, answer.body.len() as u64), (200, bundle["size"].as_u64().expect("a size")));
+    let answer = serve.call(
+        token,
+        "GET",
+        &format!("/v1/bundles/{}", bundle["id"].as_str().expect("an id")),
+        None,
+    );
+    assert_eq!(
+        (answer.status, answer.body.len() as u64),
+        (200, bundle["size"].as_u64().expect("a size"))
+    );
     let folder = scratch();
     let path = folder.path().join("bundle.tar");
     std::fs::write(&path, &answer.body).expect("own folder");
@@ -53,28 +76,57 @@ fn verified(serve: &Serve, token: &str, store: &Path, bundle: &Value) -> i32 {
 #[test]
 fn an_incident_by_the_api_alone() {
     let store = scratch();
-    let (automation, auditor) = (token(store.path(), "automation"), token(store.path(), "auditor"));
+    let (automation, auditor) = (
+        token(store.path(), "automation"),
+        token(store.path(), "auditor"),
+    );
     let serve = Serve::start(&mut exhibit(store.path()));
-    let report = json!({"reportedBy": "Eve", "affectedSystems": ["ci"], "suspectedImpact": "read access"});
+    let report =
+        json!({"reportedBy": "Eve", "affectedSystems": ["ci"], "suspectedImpact": "read access"});
     let declaration = json!({"title": "Leaked key", "severity": 2, "play": "leaked-secret", "report": report, "capture": {"sources": ["host"]}});
     let id = declare(&serve, &automation, &declaration);
     let bundle = bundle(&serve, &auditor, &id);
     assert_eq!(
-        (&bundle["source"], bundle["coverage"]["records"].as_u64().is_some_and(|n| n > 0)),
+        (
+            &bundle["source"],
+            bundle["coverage"]["records"]
+                .as_u64()
+                .is_some_and(|n| n > 0)
+        ),
         (&"host".into(), true),
         "{bundle}"
     );
-    assert!(bundle["sealed_at"].as_str().is_some_and(|time| time.ends_with('Z')));
-    assert!(matches!(verified(&serve, &auditor, store.path(), &bundle), 0 | 4));
+    assert!(
+        bundle["sealed_at"]
+            .as_str()
+            .is_some_and(|time| time.ends_with('Z'))
+    );
+    assert!(matches!(
+        verified(&serve, &auditor, store.path(), &bundle),
+        0 | 4
+    ));
     // from where an earlier download broke off
     let path = format!("/v1/bundles/{}", bundle["id"].as_str().expect("an id"));
-    let (whole, size) = (serve.call(&auditor, "GET", &path, None).body, bundle["size"].as_u64().expect("a size"));
-    let head = format!("GET {path} HTTP/1.1\r\nauthorization: Bearer {auditor}\r\nrange: bytes=512-\r\n");
+    let (whole, size) = (
+        serve.call(&auditor, "GET", &path, None).body,
+        bundle["size"].as_u64().expect("a size"),
+    );
+    let head =
+        format!("GET {path} HTTP/1.1\r\nauthorization: Bearer {auditor}\r\nrange: bytes=512-\r\n");
     let rest = serve.send(&head, b"");
-    assert_eq!((rest.status, rest.header("content-range")), (206, format!("bytes 512-{}/{size}", size - 1).as_str()));
+    assert_eq!(
+        (rest.status, rest.header("content-range")),
+        (206, format!("bytes 512-{}/{size}", size - 1).as_str())
+    );
     assert!(rest.body == whole[512..]);
     // what the client did stands on the timeline, beside what was done with the command line
-    let timeline = run_ok(exhibit(store.path()).args(["timeline", &id, "--kind", "evidence.exported", "--json"]));
+    let timeline = run_ok(exhibit(store.path()).args([
+        "timeline",
+        &id,
+        "--kind",
+        "evidence.exported",
+        "--json",
+    ]));
     assert_eq!(timeline.lines().count(), 3, "{timeline}");
 }
 
@@ -83,17 +135,26 @@ fn a_service_manager_ends_it_without_losing_a_request_or_a_job() {
     let store = scratch();
     let owner = token(store.path(), "owner");
     let mut serve = Serve::start(&mut exhibit(store.path()));
-    let id = declare(&serve, &owner, &json!({"title": "t", "severity": 4, "capture": null}));
+    let id = declare(
+        &serve,
+        &owner,
+        &json!({"title": "t", "severity": 4, "capture": null}),
+    );
     // half of an attachment is here when it is told to stop
     let mut stream = TcpStream::connect(&serve.address).expect("it listens");
     let head = format!(
         "POST /v1/incidents/{id}/attachments HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {owner}\r\ncontent-length: 6\r\n\r\n"
     );
-    stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(b"abc")).expect("it reads");
+    stream
+        .write_all(head.as_bytes())
+        .and_then(|()| stream.write_all(b"abc"))
+        .expect("it reads");
     serve.wait(&owner, "/v1/whoami", |who| who["role"] == "owner"); // it has taken the one before by now
     serve.terminate();
     while TcpStream::connect(&serve.address).is_ok() {} // until it takes no more
-    stream.write_all(b"def").expect("it still reads what it has begun to");
+    stream
+        .write_all(b"def")
+        .expect("it still reads what it has begun to");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
@@ -104,9 +165,16 @@ fn a_service_manager_ends_it_without_losing_a_request_or_a_job() {
 
 /// The most resident memory that a process has had, in KiB.
 fn peak(serve: &Serve) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", serve.child.id())).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux counts it");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", serve.child.id())).expect("it runs");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .expect("Linux counts it");
+    line.trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .expect("a number")
 }
 
 #[test]
@@ -114,18 +182,34 @@ fn a_large_attachment_goes_in_and_out_without_being_held() {
     let store = scratch();
     let owner = token(store.path(), "owner");
     let serve = Serve::start(&mut exhibit(store.path()));
-    let id = declare(&serve, &owner, &json!({"title": "t", "severity": 4, "capture": null}));
+    let id = declare(
+        &serve,
+        &owner,
+        &json!({"title": "t", "severity": 4, "capture": null}),
+    );
     let mut state = 1_u64;
     let noise = std::iter::repeat_with(|| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1); // nothing that compresses
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1); // nothing that compresses
         state.to_be_bytes()
     });
     let bytes: Vec<u8> = noise.take(LARGE_BYTES / 8).flatten().collect();
-    let head = format!("POST /v1/incidents/{id}/attachments?name=disk.img HTTP/1.1\r\nauthorization: Bearer {owner}\r\n");
+    let head = format!(
+        "POST /v1/incidents/{id}/attachments?name=disk.img HTTP/1.1\r\nauthorization: Bearer {owner}\r\n"
+    );
     let answer = serve.send(&head, &bytes);
-    assert_eq!((answer.status, answer.json()["sha256"].clone()), (201, Digest::of(&bytes).to_string().into()));
+    assert_eq!(
+        (answer.status, answer.json()["sha256"].clone()),
+        (201, Digest::of(&bytes).to_string().into())
+    );
     let bundle = bundle(&serve, &owner, &id);
-    assert!(bundle["size"].as_u64().is_some_and(|size| size > LARGE_BYTES as u64), "{bundle}");
+    assert!(
+        bundle["size"]
+            .as_u64()
+            .is_some_and(|size| size > LARGE_BYTES as u64),
+        "{bundle}"
+    );
     assert_eq!(verified(&serve, &owner, store.path(), &bundle), 0);
     assert!(peak(&serve) < RESIDENT_KIB_MAX, "{} KiB", peak(&serve));
 }
@@ -133,18 +217,34 @@ fn a_large_attachment_goes_in_and_out_without_being_held() {
 /// A store whose AWS account has 40 pages at 4 a second.
 fn slow() -> (TempDir, Server) {
     let store = scratch();
-    let limit = Some(Limit { per_second: 4.0, burst: 1.0 });
+    let limit = Some(Limit {
+        per_second: 4.0,
+        burst: 1.0,
+    });
     let (first, last) = yesterday();
-    let events = Synthetic::new(0).spread(2000, &[ACCOUNT], &[("us-east-1", 1)]).window(first, last);
-    let server = Server::start(Config { limit, ..Config::new(events) });
-    std::fs::write(store.path().join("exhibit.toml"), "[sources.aws_cloudtrail]\nrequests_per_second = 4\n").expect("own folder");
+    let events = Synthetic::new(0)
+        .spread(2000, &[ACCOUNT], &[("us-east-1", 1)])
+        .window(first, last);
+    let server = Server::start(Config {
+        limit,
+        ..Config::new(events)
+    });
+    std::fs::write(
+        store.path().join("exhibit.toml"),
+        "[sources.aws_cloudtrail]\nrequests_per_second = 4\n",
+    )
+    .expect("own folder");
     (store, server)
 }
 
 fn with_account(store: &Path, server: &Server) -> Command {
     let (mut command, key) = (exhibit(store), server.account_key(ACCOUNT));
-    command.env("AWS_ENDPOINT_URL", server.url()).env("AWS_REGION", "us-east-1");
-    command.env("AWS_ACCESS_KEY_ID", key.access_key_id).env("AWS_SECRET_ACCESS_KEY", key.secret_access_key);
+    command
+        .env("AWS_ENDPOINT_URL", server.url())
+        .env("AWS_REGION", "us-east-1");
+    command
+        .env("AWS_ACCESS_KEY_ID", key.access_key_id)
+        .env("AWS_SECRET_ACCESS_KEY", key.secret_access_key);
     command
 }
 
@@ -158,7 +258,10 @@ fn cloudtrail() -> Value {
 fn under_way(server: &Server) {
     let begun = std::time::Instant::now();
     while server.truth().place(ACCOUNT, "us-east-1").pages < 4 {
-        assert!(begun.elapsed() < tests::api::PATIENCE, "nothing is captured");
+        assert!(
+            begun.elapsed() < tests::api::PATIENCE,
+            "nothing is captured"
+        );
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
 }
@@ -175,10 +278,16 @@ fn what_was_killed_goes_on_behind_its_last_page() {
     let serve = Serve::start(&mut with_account(store.path(), &server));
     let bundle = bundle(&serve, &owner, &id);
     let events = bundle["coverage"]["events"].as_u64().expect("a number");
-    assert!((2000..2050).contains(&events), "all, and at most a page of them twice where it went on: {bundle}");
+    assert!(
+        (2000..2050).contains(&events),
+        "all, and at most a page of them twice where it went on: {bundle}"
+    );
     assert_eq!(verified(&serve, &owner, store.path(), &bundle), 0);
     let asked = server.truth().place(ACCOUNT, "us-east-1").pages;
-    assert!(asked < 40 + 16, "it did not begin anew: {asked} pages were served, of which 40 are all");
+    assert!(
+        asked < 40 + 16,
+        "it did not begin anew: {asked} pages were served, of which 40 are all"
+    );
 }
 
 #[test]
@@ -188,14 +297,29 @@ fn captures_that_are_stopped_seal_what_is_there() {
     let serve = Serve::start(&mut with_account(store.path(), &server));
     let id = declare(&serve, &owner, &cloudtrail());
     under_way(&server);
-    assert_eq!(serve.call(&owner, "DELETE", &format!("/v1/incidents/{id}/captures"), None).status, 202);
+    assert_eq!(
+        serve
+            .call(
+                &owner,
+                "DELETE",
+                &format!("/v1/incidents/{id}/captures"),
+                None
+            )
+            .status,
+        202
+    );
     let bundle = bundle(&serve, &owner, &id);
     let events = bundle["coverage"]["events"].as_u64().expect("a number");
-    assert!((50..2000).contains(&events) && bundle["coverage"]["complete"] == false, "{bundle}");
+    assert!(
+        (50..2000).contains(&events) && bundle["coverage"]["complete"] == false,
+        "{bundle}"
+    );
     assert_eq!(verified(&serve, &owner, store.path(), &bundle), 4);
     let is_over = |incident: &Value| {
         let passes = incident["passes"].as_array().expect("passes");
-        passes.iter().all(|pass| pass["state"] == "failed" || pass["state"] == "sealed" || pass["kind"] == "settle")
+        passes.iter().all(|pass| {
+            pass["state"] == "failed" || pass["state"] == "sealed" || pass["kind"] == "settle"
+        })
     };
     serve.wait(&owner, &format!("/v1/incidents/{id}"), is_over);
     let pages = server.truth().place(ACCOUNT, "us-east-1").pages;
@@ -206,21 +330,32 @@ fn captures_that_are_stopped_seal_what_is_there() {
 fn it_does_not_listen_where_others_could_read() {
     let store = scratch();
     let refused = |arguments: &[&str]| {
-        let output = run(exhibit(store.path()).arg("serve").args(arguments).stderr(Stdio::piped()));
+        let output = run(exhibit(store.path())
+            .arg("serve")
+            .args(arguments)
+            .stderr(Stdio::piped()));
         assert_eq!(output.status.code(), Some(1));
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     let text = refused(&["--listen", "0.0.0.0:0"]);
-    assert!(text.contains("without TLS") && text.contains("--insecure-listen"), "{text}");
+    assert!(
+        text.contains("without TLS") && text.contains("--insecure-listen"),
+        "{text}"
+    );
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let text = refused(&["--listen", &taken.local_addr().expect("bound").to_string()]);
     assert!(text.contains("cannot listen on 127.0.0.1:"), "{text}");
-    std::fs::write(store.path().join("exhibit.toml"), "[serve.tls]\ncertificate = '/nowhere.crt'\nkey = '/nowhere.key'\n")
-        .expect("own folder");
+    std::fs::write(
+        store.path().join("exhibit.toml"),
+        "[serve.tls]\ncertificate = '/nowhere.crt'\nkey = '/nowhere.key'\n",
+    )
+    .expect("own folder");
     let text = refused(&["--listen", "127.0.0.1:0"]);
     assert!(text.contains("cannot use /nowhere.crt for TLS"), "{text}");
     let mut command = exhibit(store.path());
-    let output = run(command.args(["serve", "--listen", "localhost"]).stderr(Stdio::piped()));
+    let output = run(command
+        .args(["serve", "--listen", "localhost"])
+        .stderr(Stdio::piped()));
     assert_eq!(output.status.code(), Some(2), "an address is needed");
 }
 
@@ -240,19 +375,52 @@ fn it_speaks_tls_with_its_own_certificate() {
         "-addext",
         "subjectAltName=IP:127.0.0.1",
     ]);
-    run_ok(openssl.arg("-keyout").arg(&key).arg("-out").arg(&certificate).stderr(Stdio::null()));
-    let config = format!("[serve.tls]\ncertificate = '{}'\nkey = '{}'\n", certificate.display(), key.display());
+    run_ok(
+        openssl
+            .arg("-keyout")
+            .arg(&key)
+            .arg("-out")
+            .arg(&certificate)
+            .stderr(Stdio::null()),
+    );
+    let config = format!(
+        "[serve.tls]\ncertificate = '{}'\nkey = '{}'\n",
+        certificate.display(),
+        key.display()
+    );
     std::fs::write(store.path().join("exhibit.toml"), config).expect("own folder");
     let serve = Serve::start(&mut exhibit(store.path()));
     let mut client = Command::new("openssl");
-    client.args(["s_client", "-quiet", "-verify_return_error", "-verify_ip", "127.0.0.1", "-connect", &serve.address, "-CAfile"]);
-    let mut client =
-        client.arg(&certificate).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("openssl");
+    client.args([
+        "s_client",
+        "-quiet",
+        "-verify_return_error",
+        "-verify_ip",
+        "127.0.0.1",
+        "-connect",
+        &serve.address,
+        "-CAfile",
+    ]);
+    let mut client = client
+        .arg(&certificate)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("openssl");
     let request = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-    client.stdin.take().expect("it is piped").write_all(request).expect("it reads");
+    client
+        .stdin
+        .take()
+        .expect("it is piped")
+        .write_all(request)
+        .expect("it reads");
     let output = client.wait_with_output().expect("it ends");
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.starts_with("HTTP/1.1 200") && text.ends_with("alive\n"), "{text}");
+    assert!(
+        text.starts_with("HTTP/1.1 200") && text.ends_with("alive\n"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -263,17 +431,37 @@ fn its_log_is_json_with_ids_and_without_content() {
     let mut command = exhibit(store.path());
     command.stderr(std::fs::File::create(&log).expect("own folder"));
     let mut serve = Serve::start_with(&mut command, &["--log-json"]);
-    let id = declare(&serve, &owner, &json!({"title": "Secret of ours", "severity": 4, "capture": null}));
-    serve.call(&owner, "GET", &format!("/v1/incidents/{id}/timeline?contains=needle"), None);
+    let id = declare(
+        &serve,
+        &owner,
+        &json!({"title": "Secret of ours", "severity": 4, "capture": null}),
+    );
+    serve.call(
+        &owner,
+        "GET",
+        &format!("/v1/incidents/{id}/timeline?contains=needle"),
+        None,
+    );
     serve.terminate();
     assert_eq!(serve.ended(), 0);
     let text = std::fs::read_to_string(&log).expect("own folder");
-    let lines: Vec<Value> =
-        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect();
-    let answered =
-        lines.iter().find(|line| line["span"]["route"] == "/v1/incidents/{id}/timeline").expect("a line for each request");
-    assert_eq!((&answered["fields"]["status"], &answered["span"]["incident"]), (&200.into(), &id.as_str().into()));
-    assert_eq!(answered["span"]["caller"], owner[4..20], "the token's id, and nothing of its secret");
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+        .collect();
+    let answered = lines
+        .iter()
+        .find(|line| line["span"]["route"] == "/v1/incidents/{id}/timeline")
+        .expect("a line for each request");
+    assert_eq!(
+        (&answered["fields"]["status"], &answered["span"]["incident"]),
+        (&200.into(), &id.as_str().into())
+    );
+    assert_eq!(
+        answered["span"]["caller"],
+        owner[4..20],
+        "the token's id, and nothing of its secret"
+    );
     for content in ["Secret of ours", "needle", &owner[21..]] {
         assert!(!text.contains(content), "{content} is in the log");
     }

@@ -1,5 +1,6 @@
-//! Whole incidents on every kind of store, and on stores that fail in the middle: away, full, killed, or answering nonsense.
-//! Whatever happens, what is told in the end is what an undisturbed capture of the same events tells.
+//! Whole incidents on every kind of store, and on stores that fail in the middle: away, full,
+//! killed, or answering nonsense. Whatever happens, what is told in the end is what an undisturbed
+//! capture of the same events tells.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -22,7 +23,8 @@ const ACCOUNT: &str = "111122223333";
 const REGIONS: [(&str, u64); 3] = [("us-east-1", 70), ("eu-west-1", 25), ("ap-southeast-2", 5)];
 const EVENTS: u64 = 4000;
 const PREFIX: &str = "some/prefix";
-/// Requests a second for each region at which a capture of these events takes seconds: time to break what it stands on.
+/// Requests a second for each region at which a capture of these events takes seconds: time to
+/// break what it stands on.
 const SLOW: u32 = 8;
 /// No limit.
 const FAST: u32 = 1000;
@@ -74,16 +76,30 @@ impl<'s> Incident<'s> {
     /// With `exhibit.toml` in its store.
     fn new(database: Option<&str>, blobs: Blobs<'s>, requests_per_second: u32) -> Self {
         let day = yesterday();
-        let events = Synthetic::new(0).spread(EVENTS, &[ACCOUNT], &REGIONS).window(day.0, day.1);
-        let server = Server::start(Config { limit: None, ..Config::new(events) });
+        let events = Synthetic::new(0)
+            .spread(EVENTS, &[ACCOUNT], &REGIONS)
+            .window(day.0, day.1);
+        let server = Server::start(Config {
+            limit: None,
+            ..Config::new(events)
+        });
         let credentials = server.session_key(ACCOUNT, "reader", "tester");
-        let incident = Self { store: scratch(), beside: scratch(), server, credentials, blobs, day };
+        let incident = Self {
+            store: scratch(),
+            beside: scratch(),
+            server,
+            credentials,
+            blobs,
+            day,
+        };
         incident.configure(database, requests_per_second);
         incident
     }
 
     fn configure(&self, database: Option<&str>, requests_per_second: u32) {
-        let database = database.map(|url| format!("database = \"{url}\"\n")).unwrap_or_default();
+        let database = database
+            .map(|url| format!("database = \"{url}\"\n"))
+            .unwrap_or_default();
         let blobs = match self.blobs {
             Blobs::Folder => String::new(),
             Blobs::Bucket(_, name, address) => format!(
@@ -92,8 +108,13 @@ impl<'s> Incident<'s> {
                  secret_access_key = \"{SECRET}\"\nrequest_seconds_max = 2\n"
             ),
         };
-        let source = format!("[sources.aws_cloudtrail]\nrequests_per_second = {requests_per_second}\n");
-        fs::write(self.path().join("exhibit.toml"), database + &blobs + &source).expect("own folder");
+        let source =
+            format!("[sources.aws_cloudtrail]\nrequests_per_second = {requests_per_second}\n");
+        fs::write(
+            self.path().join("exhibit.toml"),
+            database + &blobs + &source,
+        )
+        .expect("own folder");
     }
 
     fn path(&self) -> &Path {
@@ -111,9 +132,18 @@ impl<'s> Incident<'s> {
     /// `exhibit` on this store, with credentials for the account and for nothing else.
     fn exhibit(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("exhibit"));
-        command.arg("--store").arg(self.path()).args(arguments).arg("--json").env_clear();
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.beside.path());
-        command.env("AWS_ENDPOINT_URL", self.server.url()).env("AWS_REGION", "us-east-1");
+        command
+            .arg("--store")
+            .arg(self.path())
+            .args(arguments)
+            .arg("--json")
+            .env_clear();
+        command
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.beside.path());
+        command
+            .env("AWS_ENDPOINT_URL", self.server.url())
+            .env("AWS_REGION", "us-east-1");
         command.env("AWS_EC2_METADATA_DISABLED", "true");
         command.env("AWS_ACCESS_KEY_ID", &self.credentials.access_key_id);
         command.env("AWS_SECRET_ACCESS_KEY", &self.credentials.secret_access_key);
@@ -125,20 +155,40 @@ impl<'s> Incident<'s> {
 
     fn lines(&self, arguments: &[&str]) -> Vec<Value> {
         let text = run_ok(&mut self.exhibit(arguments));
-        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect()
     }
 
     /// A capture that is under way, and writes what it has to say into a log.
     fn start(&self, more: &[&str]) -> Capture {
-        let time = |second| jiff::Timestamp::from_second(second).expect("in range").to_string();
+        let time = |second| {
+            jiff::Timestamp::from_second(second)
+                .expect("in range")
+                .to_string()
+        };
         let (from, until) = (time(self.day.0), time(self.day.1 + 1));
-        let capture = ["capture", "--incident", "INC-1", "--title", "t", "--sev", "2", "--source", "aws_cloudtrail"];
-        let mut command = self.exhibit(&[&capture[..], &["--from", &from, "--until", &until], more].concat());
+        let capture = [
+            "capture",
+            "--incident",
+            "INC-1",
+            "--title",
+            "t",
+            "--sev",
+            "2",
+            "--source",
+            "aws_cloudtrail",
+        ];
+        let mut command =
+            self.exhibit(&[&capture[..], &["--from", &from, "--until", &until], more].concat());
         Capture::start(&mut command, self.beside.path().join("log"))
     }
 
     fn start_settling(&self) -> Capture {
-        Capture::start(&mut self.exhibit(&["settle"]), self.beside.path().join("log"))
+        Capture::start(
+            &mut self.exhibit(&["settle"]),
+            self.beside.path().join("log"),
+        )
     }
 
     /// A capture that is undisturbed.
@@ -147,7 +197,10 @@ impl<'s> Incident<'s> {
     }
 
     fn pages_served(&self) -> u64 {
-        REGIONS.iter().map(|(region, _)| self.server.truth().place(ACCOUNT, region).pages).sum()
+        REGIONS
+            .iter()
+            .map(|(region, _)| self.server.truth().place(ACCOUNT, region).pages)
+            .sum()
     }
 
     /// Waits until the capture is in its middle.
@@ -155,7 +208,8 @@ impl<'s> Incident<'s> {
         capture.wait_until(|_| self.pages_served() >= MIDDLE_PAGES);
     }
 
-    /// A capture whose disk is full in its middle, and stays so beyond the deadline; and what the disk is full with.
+    /// A capture whose disk is full in its middle, and stays so beyond the deadline; and what the
+    /// disk is full with.
     fn cut_off_by(&self, disk: &SmallDisk) -> (Capture, PathBuf) {
         let begun = Instant::now();
         let mut capture = self.start(&["--deadline", "4s"]);
@@ -178,7 +232,10 @@ impl<'s> Incident<'s> {
             fs::remove_file(to).expect("own folder");
             (id, holding)
         };
-        self.lines(&["bundles", "INC-1"]).iter().map(fetched).collect()
+        self.lines(&["bundles", "INC-1"])
+            .iter()
+            .map(fetched)
+            .collect()
     }
 
     /// The incident tells what an undisturbed one tells, and the store is tidy.
@@ -191,60 +248,114 @@ impl<'s> Incident<'s> {
         holdings
     }
 
-    /// What all bundles say of each region, all of whose events they have; what comes twice is marked as such.
+    /// What all bundles say of each region, all of whose events they have; what comes twice is
+    /// marked as such.
     fn told(&self, holdings: &[(String, Holding)]) -> Told {
         let told = |region: &str| {
             let (mut pages, mut events, mut ids) = (0, 0, BTreeSet::new());
             for (_, holding) in holdings {
-                for item in holding.config.items.iter().filter(|item| item.source.region.as_deref() == Some(region)) {
-                    let found = holding.cloud_events().into_iter().filter(|event| event.item == item.name);
+                for item in holding
+                    .config
+                    .items
+                    .iter()
+                    .filter(|item| item.source.region.as_deref() == Some(region))
+                {
+                    let found = holding
+                        .cloud_events()
+                        .into_iter()
+                        .filter(|event| event.item == item.name);
                     let found: Vec<String> = found.map(|event| event.id).collect();
                     let distinct: BTreeSet<&String> = found.iter().collect();
                     assert_eq!(item.coverage.events, Some(found.len() as u64), "{region}");
-                    assert_eq!(item.coverage.duplicates, (found.len() - distinct.len()) as u64, "{region}");
+                    assert_eq!(
+                        item.coverage.duplicates,
+                        (found.len() - distinct.len()) as u64,
+                        "{region}"
+                    );
                     pages += item.coverage.pages;
                     events += found.len() as u64;
                     ids.extend(found);
                 }
             }
-            let served: BTreeSet<String> = self.server.ids(ACCOUNT, region, 0, i64::MAX).into_iter().collect();
-            assert!(ids == served, "{region}: {} of {} events", ids.len(), served.len());
+            let served: BTreeSet<String> = self
+                .server
+                .ids(ACCOUNT, region, 0, i64::MAX)
+                .into_iter()
+                .collect();
+            assert!(
+                ids == served,
+                "{region}: {} of {} events",
+                ids.len(),
+                served.len()
+            );
             (region.to_owned(), (pages, events))
         };
         REGIONS.iter().map(|(region, _)| told(region)).collect()
     }
 
-    /// The journal can be read, has one entry for each bundle in their order, and nothing is left to be done now.
+    /// The journal can be read, has one entry for each bundle in their order, and nothing is left
+    /// to be done now.
     fn assert_journal(&self, holdings: &[(String, Holding)]) {
         let status = self.lines(&["status", "INC-1"]).remove(0);
         let rows = self.lines(&["timeline", "INC-1"]);
-        assert_eq!(rows.iter().filter(|row| row["kind"] == "incident.declared").count(), 1);
+        assert_eq!(
+            rows.iter()
+                .filter(|row| row["kind"] == "incident.declared")
+                .count(),
+            1
+        );
         let sealed = rows.iter().filter(|row| row["kind"] == "evidence.sealed");
-        let sealed: Vec<&str> = sealed.filter_map(|row| row["evidence"]["bundle"].as_str()).collect();
-        assert_eq!(sealed, holdings.iter().map(|(id, _)| id).collect::<Vec<_>>());
+        let sealed: Vec<&str> = sealed
+            .filter_map(|row| row["evidence"]["bundle"].as_str())
+            .collect();
+        assert_eq!(
+            sealed,
+            holdings.iter().map(|(id, _)| id).collect::<Vec<_>>()
+        );
         for pass in status["passes"].as_array().expect("a list") {
-            let state = if pass["kind"] == "settle" { "waiting" } else { "sealed" };
+            let state = if pass["kind"] == "settle" {
+                "waiting"
+            } else {
+                "sealed"
+            };
             assert_eq!(pass["state"], state, "{pass}");
         }
-        assert_eq!(self.lines(&["settle"])[0]["bundles"], serde_json::json!([]), "nothing is due");
+        assert_eq!(
+            self.lines(&["settle"])[0]["bundles"],
+            serde_json::json!([]),
+            "nothing is due"
+        );
     }
 
     /// Each event of each bundle has one row, which points at its record.
     fn assert_timeline(&self, holdings: &[(String, Holding)]) {
         let mut expected = BTreeMap::new();
         for (id, holding) in holdings {
-            let row = |event: CloudEvent| ((id.clone(), event.item.to_string(), event.record), format!("aws.{}", event.name));
+            let row = |event: CloudEvent| {
+                (
+                    (id.clone(), event.item.to_string(), event.record),
+                    format!("aws.{}", event.name),
+                )
+            };
             expected.extend(holding.cloud_events().into_iter().map(row));
         }
         let place = |row: &Value| {
             let evidence = &row["evidence"];
             let text = |name: &str| evidence[name].as_str().expect("a text").to_owned();
-            (text("bundle"), text("item"), evidence["record"].as_u64().expect("a number"))
+            (
+                text("bundle"),
+                text("item"),
+                evidence["record"].as_u64().expect("a number"),
+            )
         };
         let rows = self.lines(&["timeline", "INC-1", "--kind", "aws."]);
         assert_eq!(rows.len(), expected.len());
         for row in rows {
-            assert_eq!(expected.remove(&place(&row)).as_deref(), row["kind"].as_str(), "{row}");
+            assert_eq!(
+                expected.remove(&place(&row)).as_deref(),
+                row["kind"].as_str(),
+                "{row}"
+            );
         }
     }
 
@@ -255,13 +366,22 @@ impl<'s> Incident<'s> {
         match self.blobs {
             Blobs::Folder => {
                 assert_eq!(below("bundles").len(), holdings.len());
-                assert_eq!([below("staging"), below(".unfinished")].concat(), Vec::<PathBuf>::new());
+                assert_eq!(
+                    [below("staging"), below(".unfinished")].concat(),
+                    Vec::<PathBuf>::new()
+                );
             }
             Blobs::Bucket(seaweed, name, _) => {
-                assert_eq!(seaweed.list(name, &format!("{PREFIX}/staging/")), Vec::<String>::new());
+                assert_eq!(
+                    seaweed.list(name, &format!("{PREFIX}/staging/")),
+                    Vec::<String>::new()
+                );
                 let bundles = seaweed.list(name, &format!("{PREFIX}/bundles/"));
                 assert_eq!(bundles.len(), holdings.len());
-                assert!(bundles.iter().all(|bundle| seaweed.is_locked(name, bundle)), "{bundles:?}");
+                assert!(
+                    bundles.iter().all(|bundle| seaweed.is_locked(name, bundle)),
+                    "{bundles:?}"
+                );
             }
         }
     }
@@ -270,19 +390,39 @@ impl<'s> Incident<'s> {
 /// Pages and events of each region.
 type Told = BTreeMap<String, (u64, u64)>;
 
-/// What a capture tells that nothing disturbs, on SQLite and a folder: exactly what the server has served.
+/// What a capture tells that nothing disturbs, on SQLite and a folder: exactly what the server has
+/// served.
 fn undisturbed() -> Told {
     let incident = Incident::new(None, Blobs::Folder, FAST);
     incident.capture();
     let served = |region: &str| incident.server.truth().place(ACCOUNT, region);
-    let told = REGIONS.iter().map(|(region, _)| ((*region).to_owned(), (served(region).pages, served(region).events))).collect();
+    let told = REGIONS
+        .iter()
+        .map(|(region, _)| {
+            (
+                (*region).to_owned(),
+                (served(region).pages, served(region).events),
+            )
+        })
+        .collect();
     incident.assert_whole(&told);
     told
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.expect("readable").path());
-    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+    let entries = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.expect("readable").path());
+    entries
+        .flat_map(|path| {
+            if path.is_dir() {
+                files_below(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
 }
 
 /// `exhibit capture`, under way. Killed when dropped.
@@ -293,17 +433,30 @@ struct Capture {
 
 impl Capture {
     fn start(command: &mut Command, log: PathBuf) -> Self {
-        let child = command.stdout(Stdio::null()).stderr(File::create(&log).expect("own folder")).spawn().expect("a program");
+        let child = command
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).expect("own folder"))
+            .spawn()
+            .expect("a program");
         Self { child, log }
     }
 
-    /// Waits until something is so, of which the capture's log may tell; the capture goes on meanwhile.
+    /// Waits until something is so, of which the capture's log may tell; the capture goes on
+    /// meanwhile.
     fn wait_until(&mut self, is_so: impl Fn(&str) -> bool) {
         let begun = Instant::now();
         while !is_so(&self.said()) {
             let ended = self.child.try_wait().expect("our child");
-            assert!(ended.is_none(), "it has ended too early: {ended:?}\n{}", self.said());
-            assert!(begun.elapsed() < PATIENCE, "nothing happens: {}", self.said());
+            assert!(
+                ended.is_none(),
+                "it has ended too early: {ended:?}\n{}",
+                self.said()
+            );
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "nothing happens: {}",
+                self.said()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -314,7 +467,11 @@ impl Capture {
         loop {
             match self.child.try_wait().expect("our child") {
                 Some(status) => return assert!(status.success(), "{status}\n{}", self.said()),
-                None => assert!(begun.elapsed() < PATIENCE, "it does not end: {}", self.said()),
+                None => assert!(
+                    begun.elapsed() < PATIENCE,
+                    "it does not end: {}",
+                    self.said()
+                ),
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -338,7 +495,8 @@ impl Drop for Capture {
     }
 }
 
-/// The other people's programs that these tests need; where they are not, it was printed that the test is skipped.
+/// The other people's programs that these tests need; where they are not, it was printed that the
+/// test is skipped.
 fn postgres() -> Option<Postgres> {
     if quick() { None } else { Postgres::start() }
 }
@@ -349,12 +507,17 @@ fn seaweed() -> Option<Seaweed> {
 
 #[test]
 fn an_incident_is_the_same_on_every_database_and_in_a_folder_or_s3() {
-    let (Some(postgres), Some(seaweed)) = (postgres(), seaweed()) else { return };
+    let (Some(postgres), Some(seaweed)) = (postgres(), seaweed()) else {
+        return;
+    };
     let undisturbed = undisturbed();
     for (database, blobs) in [
         (Some(postgres.create("folder")), Blobs::Folder),
         (None, Blobs::bucket(&seaweed, "sqlite")),
-        (Some(postgres.create("bucket")), Blobs::bucket(&seaweed, "postgres")),
+        (
+            Some(postgres.create("bucket")),
+            Blobs::bucket(&seaweed, "postgres"),
+        ),
     ] {
         let incident = Incident::new(database.as_deref(), blobs, FAST);
         incident.capture();
@@ -365,7 +528,9 @@ fn an_incident_is_the_same_on_every_database_and_in_a_folder_or_s3() {
 
 #[test]
 fn a_capture_outlives_a_minute_without_its_database() {
-    let Some(mut postgres) = postgres() else { return };
+    let Some(mut postgres) = postgres() else {
+        return;
+    };
     let undisturbed = undisturbed();
     let incident = Incident::new(Some(&postgres.create("exhibit")), Blobs::Folder, SLOW);
     let mut capture = incident.start(&[]);
@@ -384,7 +549,11 @@ fn a_capture_outlives_an_s3_that_answers_nonsense_or_not_at_all() {
     let Some(seaweed) = seaweed() else { return };
     let undisturbed = undisturbed();
     let proxy = Proxy::before(seaweed.address);
-    let incident = Incident::new(None, Blobs::bucket(&seaweed, "evidence").through(&proxy), SLOW);
+    let incident = Incident::new(
+        None,
+        Blobs::bucket(&seaweed, "evidence").through(&proxy),
+        SLOW,
+    );
     let mut capture = incident.start(&[]);
     incident.wait_for_the_middle(&mut capture);
     let requests = [
@@ -408,12 +577,18 @@ fn a_capture_outlives_an_s3_that_answers_nonsense_or_not_at_all() {
 fn a_full_disk_holds_a_capture_up_and_loses_nothing() {
     let undisturbed = undisturbed();
     let incident = Incident::new(None, Blobs::Folder, SLOW);
-    let Some(disk) = incident.on_a_small_disk() else { return };
+    let Some(disk) = incident.on_a_small_disk() else {
+        return;
+    };
     let mut capture = incident.start(&[]);
     incident.wait_for_the_middle(&mut capture);
     let ballast = disk.fill();
     // pages first, then the journal and the queue: all of them find it full, and more than once
-    let refusals = |said: &str| said.lines().filter(|line| line.contains("no room left") || line.contains("is full")).count();
+    let refusals = |said: &str| {
+        said.lines()
+            .filter(|line| line.contains("no room left") || line.contains("is full"))
+            .count()
+    };
     capture.wait_until(|said| refusals(said) > 10);
     fs::remove_file(ballast).expect("it is there");
     capture.must_succeed();
@@ -426,7 +601,9 @@ fn a_full_disk_holds_a_capture_up_and_loses_nothing() {
 fn what_a_full_disk_cut_off_is_a_gap_that_is_sealed_once_there_is_room() {
     let undisturbed = undisturbed();
     let incident = Incident::new(None, Blobs::Folder, SLOW);
-    let Some(disk) = incident.on_a_small_disk() else { return };
+    let Some(disk) = incident.on_a_small_disk() else {
+        return;
+    };
     let (capture, ballast) = incident.cut_off_by(&disk);
     capture.kill();
     fs::remove_file(ballast).expect("it is there");
@@ -439,7 +616,9 @@ fn what_a_full_disk_cut_off_is_sealed_by_the_capture_itself_once_there_is_room()
     let Some(postgres) = postgres() else { return };
     let undisturbed = undisturbed();
     let incident = Incident::new(Some(&postgres.create("exhibit")), Blobs::Folder, SLOW);
-    let Some(disk) = incident.on_a_small_disk() else { return };
+    let Some(disk) = incident.on_a_small_disk() else {
+        return;
+    };
     let (capture, ballast) = incident.cut_off_by(&disk);
     fs::remove_file(ballast).expect("it is there");
     capture.must_succeed();
@@ -449,12 +628,30 @@ fn what_a_full_disk_cut_off_is_sealed_by_the_capture_itself_once_there_is_room()
 /// The first bundle says what the deadline has cut off, and supplements have it.
 fn assert_is_gap_and_supplement(holdings: &[(String, Holding)]) {
     let (first, supplements) = holdings.split_first().expect("a bundle");
-    let cut = first.1.config.items.iter().filter(|item| item.coverage.ended == Ended::Deadline);
-    let reasons: Vec<GapReason> = cut.flat_map(|item| &item.coverage.gaps).map(|gap| gap.reason).collect();
-    assert!(!reasons.is_empty() && reasons.iter().all(|reason| *reason == GapReason::Deadline), "{reasons:?}");
+    let cut = first
+        .1
+        .config
+        .items
+        .iter()
+        .filter(|item| item.coverage.ended == Ended::Deadline);
+    let reasons: Vec<GapReason> = cut
+        .flat_map(|item| &item.coverage.gaps)
+        .map(|gap| gap.reason)
+        .collect();
+    assert!(
+        !reasons.is_empty() && reasons.iter().all(|reason| *reason == GapReason::Deadline),
+        "{reasons:?}"
+    );
     assert!(!supplements.is_empty());
     for (_, supplement) in supplements {
-        assert_eq!(supplement.config.supplements.map(|id| id.to_string()).as_ref(), Some(&first.0));
+        assert_eq!(
+            supplement
+                .config
+                .supplements
+                .map(|id| id.to_string())
+                .as_ref(),
+            Some(&first.0)
+        );
     }
 }
 
@@ -477,7 +674,9 @@ fn a_timeline_that_cannot_be_written_holds_up_the_capture_that_it_is_of() {
 
 #[test]
 fn a_collector_killed_in_its_middle_goes_on_on_postgres_and_s3() {
-    let (Some(postgres), Some(seaweed)) = (postgres(), seaweed()) else { return };
+    let (Some(postgres), Some(seaweed)) = (postgres(), seaweed()) else {
+        return;
+    };
     let undisturbed = undisturbed();
     let database = postgres.create("exhibit");
     let incident = Incident::new(Some(&database), Blobs::bucket(&seaweed, "evidence"), SLOW);
@@ -487,11 +686,18 @@ fn a_collector_killed_in_its_middle_goes_on_on_postgres_and_s3() {
     let served = incident.pages_served();
     // and once more, as soon as there is a bundle
     let mut settle = incident.start_settling();
-    settle.wait_until(|_| !seaweed.list("evidence", &format!("{PREFIX}/bundles/")).is_empty());
+    settle.wait_until(|_| {
+        !seaweed
+            .list("evidence", &format!("{PREFIX}/bundles/"))
+            .is_empty()
+    });
     settle.kill();
     incident.lines(&["settle"]);
     let holdings = incident.assert_whole(&undisturbed);
     assert!(holdings.len() == 1 && holdings[0].1.config.is_complete());
     let all: u64 = undisturbed.values().map(|(pages, _)| pages).sum();
-    assert!(incident.pages_served() < served + all, "it went on, and did not begin again");
+    assert!(
+        incident.pages_served() < served + all,
+        "it went on, and did not begin again"
+    );
 }

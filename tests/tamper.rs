@@ -40,8 +40,14 @@ struct Auditor {
 impl Auditor {
     fn new(bundle: &Bundle) -> Self {
         let pem = fs::read_to_string(&bundle.public_key).expect("the receipt names the key");
-        let trust = Trust { keys: vec![PublicKey::from_pem(&pem).expect("a key")], bundle: None };
-        Self { trust, workers: Workers::unpack(NonZeroUsize::MIN) }
+        let trust = Trust {
+            keys: vec![PublicKey::from_pem(&pem).expect("a key")],
+            bundle: None,
+        };
+        Self {
+            trust,
+            workers: Workers::unpack(NonZeroUsize::MIN),
+        }
     }
 
     fn tar(&mut self, tar: &[u8]) -> Report {
@@ -59,22 +65,35 @@ fn code(report: &Report) -> Option<Code> {
 
 fn assert_found(report: &Report, expected: &[Code], edit: &str) {
     let found = code(report).unwrap_or_else(|| panic!("{edit}: not found"));
-    assert!(expected.contains(&found), "{edit}: called {found}, expected one of {expected:?}");
+    assert!(
+        expected.contains(&found),
+        "{edit}: called {found}, expected one of {expected:?}"
+    );
     assert_eq!(report.exit(), Exit::Invalid, "{edit}");
 }
 
 /// A host capture: several items, some of them small.
 fn capture(folder: &Path, more: &[&str]) -> Bundle {
-    let probes = ["capture", "--only", "sockets", "--only", "mounts", "--only", "kernel", "--only", "users"];
+    let probes = [
+        "capture", "--only", "sockets", "--only", "mounts", "--only", "kernel", "--only", "users",
+    ];
     agent(folder, &[&probes, more].concat())
 }
 
 fn entries(tar: &[u8]) -> Vec<Entry> {
     let (mut entries, mut at) = (Vec::new(), 0);
     while tar[at] != 0 {
-        let text = |range: std::ops::Range<usize>| String::from_utf8_lossy(&tar[at..][range]).trim_end_matches('\0').to_owned();
+        let text = |range: std::ops::Range<usize>| {
+            String::from_utf8_lossy(&tar[at..][range])
+                .trim_end_matches('\0')
+                .to_owned()
+        };
         let size = usize::from_str_radix(&text(124..136), 8).expect("octal");
-        let entry = Entry { name: text(0..100), at, size };
+        let entry = Entry {
+            name: text(0..100),
+            at,
+            size,
+        };
         at = entry.end();
         entries.push(entry);
     }
@@ -97,9 +116,15 @@ fn every_structural_edit_of_a_tar_is_found() {
     let bundle = capture(folder.path(), &[]);
     let mut auditor = Auditor::new(&bundle);
     let whole = fs::read(&bundle.path).expect("the receipt names the bundle");
-    assert!(auditor.tar(&whole).is_vouched_for(), "the bundle itself is sound");
+    assert!(
+        auditor.tar(&whole).is_vouched_for(),
+        "the bundle itself is sound"
+    );
     let all = entries(&whole);
-    assert!(all.len() > 12, "layout, index, two manifests and their blobs, four items");
+    assert!(
+        all.len() > 12,
+        "layout, index, two manifests and their blobs, four items"
+    );
     let missing = |i: usize| match i {
         0 => Code::OciLayout,
         1 => Code::Index,
@@ -110,31 +135,70 @@ fn every_structural_edit_of_a_tar_is_found() {
         for at in [0, entry.size / 2, entry.size - 1] {
             let mut bad = whole.clone();
             bad[entry.content().start + at] ^= 1;
-            assert_found(&auditor.tar(&bad), content_codes(name), &format!("flip at {at} of {name}"));
+            assert_found(
+                &auditor.tar(&bad),
+                content_codes(name),
+                &format!("flip at {at} of {name}"),
+            );
         }
         for at in 0..BLOCK {
             let mut bad = whole.clone();
             bad[entry.at + at] ^= 1;
-            assert_found(&auditor.tar(&bad), &[Code::Tar], &format!("flip at {at} of the header of {name}"));
+            assert_found(
+                &auditor.tar(&bad),
+                &[Code::Tar],
+                &format!("flip at {at} of the header of {name}"),
+            );
         }
         for at in entry.content().end..entry.end() {
             let mut bad = whole.clone();
             bad[at] ^= 1;
-            assert_found(&auditor.tar(&bad), &[Code::Tar], &format!("flip in the padding of {name}"));
+            assert_found(
+                &auditor.tar(&bad),
+                &[Code::Tar],
+                &format!("flip in the padding of {name}"),
+            );
         }
         let without = [&whole[..entry.at], &whole[entry.end()..]].concat();
-        assert_found(&auditor.tar(&without), &[missing(i)], &format!("{name} deleted"));
+        assert_found(
+            &auditor.tar(&without),
+            &[missing(i)],
+            &format!("{name} deleted"),
+        );
         let twice = [&whole[..entry.end()], &whole[entry.at..]].concat();
-        let after = if i + 1 == all.len() { Code::UnexpectedFile } else { missing(i + 1) };
+        let after = if i + 1 == all.len() {
+            Code::UnexpectedFile
+        } else {
+            missing(i + 1)
+        };
         assert_found(&auditor.tar(&twice), &[after], &format!("{name} twice"));
         if let Some(next) = all.get(i + 1) {
-            let swapped =
-                [&whole[..entry.at], &whole[next.at..next.end()], &whole[entry.at..entry.end()], &whole[next.end()..]].concat();
-            assert_found(&auditor.tar(&swapped), &[missing(i)], &format!("{name} and its successor swapped"));
+            let swapped = [
+                &whole[..entry.at],
+                &whole[next.at..next.end()],
+                &whole[entry.at..entry.end()],
+                &whole[next.end()..],
+            ]
+            .concat();
+            assert_found(
+                &auditor.tar(&swapped),
+                &[missing(i)],
+                &format!("{name} and its successor swapped"),
+            );
         }
-        for cut in [entry.at, entry.at + 1, entry.content().start, entry.content().end - 1, entry.end()] {
+        for cut in [
+            entry.at,
+            entry.at + 1,
+            entry.content().start,
+            entry.content().end - 1,
+            entry.end(),
+        ] {
             let codes = [Code::Tar, Code::BlobSize];
-            assert_found(&auditor.tar(&whole[..cut]), &codes, &format!("cut at {cut}, in {name}"));
+            assert_found(
+                &auditor.tar(&whole[..cut]),
+                &codes,
+                &format!("cut at {cut}, in {name}"),
+            );
         }
     }
     for (edit, bad) in [
@@ -162,7 +226,12 @@ fn a_flip_at_any_of_2000_random_offsets_is_found() {
         let (at, bit) = ((random >> 3) as usize % tar.len(), 1 << (random & 7));
         tar[at] ^= bit;
         let report = auditor.tar(&tar);
-        assert_eq!(report.exit(), Exit::Invalid, "bit {bit} of byte {at}: {:?}", report.integrity);
+        assert_eq!(
+            report.exit(),
+            Exit::Invalid,
+            "bit {bit} of byte {at}: {:?}",
+            report.integrity
+        );
         tar[at] ^= bit;
     }
     assert!(auditor.tar(&tar).is_vouched_for(), "every flip was undone");
@@ -173,41 +242,87 @@ fn every_edit_of_a_folder_is_found() {
     let folder = scratch();
     let bundle = capture(folder.path(), &["--dir"]);
     let mut auditor = Auditor::new(&bundle);
-    assert!(auditor.folder(&bundle.path).is_vouched_for(), "the bundle itself is sound");
+    assert!(
+        auditor.folder(&bundle.path).is_vouched_for(),
+        "the bundle itself is sound"
+    );
     let blobs = bundle.path.join("blobs/sha256");
     let mut names = vec!["oci-layout".to_owned(), "index.json".to_owned()];
-    names.extend(
-        fs::read_dir(&blobs).expect("a folder").map(|e| format!("blobs/sha256/{}", e.expect("readable").file_name().display())),
-    );
+    names.extend(fs::read_dir(&blobs).expect("a folder").map(|e| {
+        format!(
+            "blobs/sha256/{}",
+            e.expect("readable").file_name().display()
+        )
+    }));
     for name in &names {
         let path = bundle.path.join(name);
         let content = fs::read(&path).expect("a file of the bundle");
         let aside = folder.path().join("aside");
         fs::rename(&path, &aside).expect("a folder of ours");
         let is_blob = name.starts_with("blobs/");
-        let missing = if is_blob { &[Code::BlobMissing][..] } else { content_codes(name) };
-        assert_found(&auditor.folder(&bundle.path), missing, &format!("{name} deleted"));
+        let missing = if is_blob {
+            &[Code::BlobMissing][..]
+        } else {
+            content_codes(name)
+        };
+        assert_found(
+            &auditor.folder(&bundle.path),
+            missing,
+            &format!("{name} deleted"),
+        );
         std::os::unix::fs::symlink(&aside, &path).expect("a folder of ours");
-        assert_found(&auditor.folder(&bundle.path), &[Code::NotAFile], &format!("{name} replaced by a link"));
+        assert_found(
+            &auditor.folder(&bundle.path),
+            &[Code::NotAFile],
+            &format!("{name} replaced by a link"),
+        );
         fs::remove_file(&path).expect("the link");
 
         let mut flipped = content.clone();
         flipped[content.len() / 2] ^= 1;
         fs::write(&path, &flipped).expect("a folder of ours");
-        assert_found(&auditor.folder(&bundle.path), content_codes(name), &format!("{name} flipped"));
-        let sizes = if is_blob { &[Code::BlobSize][..] } else { content_codes(name) };
+        assert_found(
+            &auditor.folder(&bundle.path),
+            content_codes(name),
+            &format!("{name} flipped"),
+        );
+        let sizes = if is_blob {
+            &[Code::BlobSize][..]
+        } else {
+            content_codes(name)
+        };
         fs::write(&path, &content[..content.len() - 1]).expect("a folder of ours");
-        assert_found(&auditor.folder(&bundle.path), sizes, &format!("{name} shortened"));
+        assert_found(
+            &auditor.folder(&bundle.path),
+            sizes,
+            &format!("{name} shortened"),
+        );
         fs::write(&path, [&content[..], b"x"].concat()).expect("a folder of ours");
-        assert_found(&auditor.folder(&bundle.path), sizes, &format!("{name} made longer"));
+        assert_found(
+            &auditor.folder(&bundle.path),
+            sizes,
+            &format!("{name} made longer"),
+        );
         fs::rename(&aside, &path).expect("a folder of ours");
     }
-    for extra in ["x", "blobs/x", &format!("blobs/sha256/{}", "0".repeat(64)), "UNFINISHED"] {
+    for extra in [
+        "x",
+        "blobs/x",
+        &format!("blobs/sha256/{}", "0".repeat(64)),
+        "UNFINISHED",
+    ] {
         fs::write(bundle.path.join(extra), b"x").expect("a folder of ours");
-        assert_found(&auditor.folder(&bundle.path), &[Code::UnexpectedFile], &format!("{extra} added"));
+        assert_found(
+            &auditor.folder(&bundle.path),
+            &[Code::UnexpectedFile],
+            &format!("{extra} added"),
+        );
         fs::remove_file(bundle.path.join(extra)).expect("just written");
     }
-    assert!(auditor.folder(&bundle.path).is_vouched_for(), "every edit was undone");
+    assert!(
+        auditor.folder(&bundle.path).is_vouched_for(),
+        "every edit was undone"
+    );
 }
 
 /// A sound bundle by an attacker's own key is not accepted for one of ours.
@@ -215,8 +330,12 @@ fn every_edit_of_a_folder_is_found() {
 fn another_signer_is_called_that() {
     let (ours, theirs) = (scratch(), scratch());
     let (ours, theirs) = (capture(ours.path(), &[]), capture(theirs.path(), &[]));
-    let report = Auditor::new(&ours).tar(&fs::read(&theirs.path).expect("the receipt names the bundle"));
+    let report =
+        Auditor::new(&ours).tar(&fs::read(&theirs.path).expect("the receipt names the bundle"));
     assert!(matches!(&report.integrity, Finding::Ok(_)));
-    assert_eq!(report.signer.fault().map(|fault| fault.code), Some(Code::OtherSigner));
+    assert_eq!(
+        report.signer.fault().map(|fault| fault.code),
+        Some(Code::OtherSigner)
+    );
     assert_eq!(report.exit(), Exit::Invalid);
 }

@@ -16,7 +16,12 @@ struct Crowd(Vec<Child>);
 
 impl Crowd {
     fn start() -> Self {
-        let start = |_| Command::new("sleep").arg("600").spawn().expect("sleep is there");
+        let start = |_| {
+            Command::new("sleep")
+                .arg("600")
+                .spawn()
+                .expect("sleep is there")
+        };
         Self((0..PROCESSES).map(start).collect())
     }
 }
@@ -33,7 +38,14 @@ fn take(pack_bytes: usize, folder: &Path, options: &Options) -> u64 {
     let pack = Pack::new(std::num::NonZeroUsize::MIN, pack_bytes);
     let mut draft = Draft::create(&folder.join("draft"), &[7; 32], pack).expect("a draft");
     let plan = plan(options).expect("known probes");
-    capture(&mut draft, &plan, options, &AtomicBool::new(false), &mut |_| {}).expect("a capture");
+    capture(
+        &mut draft,
+        &plan,
+        options,
+        &AtomicBool::new(false),
+        &mut |_| {},
+    )
+    .expect("a capture");
     draft.items().iter().map(|item| item.records).sum()
 }
 
@@ -41,8 +53,13 @@ fn processes(c: &mut Criterion) {
     let _crowd = Crowd::start();
     let folder = tempfile::tempdir().expect("a folder");
     for probe in ["processes", "sockets"] {
-        let options = Options { only: vec![probe.to_owned()], ..Options::default() };
-        c.bench_function(&format!("{probe}/{PROCESSES}"), |b| b.iter(|| take(256 * 1024, folder.path(), &options)));
+        let options = Options {
+            only: vec![probe.to_owned()],
+            ..Options::default()
+        };
+        c.bench_function(&format!("{probe}/{PROCESSES}"), |b| {
+            b.iter(|| take(256 * 1024, folder.path(), &options))
+        });
     }
 }
 

@@ -15,7 +15,8 @@ use crate::read::{Manner, Reader};
 pub use crate::recorder::Progress;
 use crate::recorder::{Recorder, Watch, Wishes};
 
-/// Longest that one object may make no progress: far above a slow disk's wait, far below a person's patience.
+/// Longest that one object may make no progress: far above a slow disk's wait, far below a person's
+/// patience.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Entries looked at in one folder or tree: 20,000 names are about 3 MiB of memory.
 const ENTRIES_MAX: u64 = 20_000;
@@ -23,13 +24,15 @@ const ENTRIES_MAX: u64 = 20_000;
 /// What a capture takes, and how much.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The host's root folder. `/`, or where a container has it mounted; `/proc`, `/sys` and all else is looked for below it.
+    /// The host's root folder. `/`, or where a container has it mounted; `/proc`, `/sys` and all
+    /// else is looked for below it.
     pub root: PathBuf,
     /// Names of probes; empty is all.
     pub only: Vec<String>,
     /// From the beginning of [`capture`]; what is there then is what is kept.
     pub deadline: Duration,
-    /// Keep the values of environment variables, which hold passwords on most machines, and not only the names.
+    /// Keep the values of environment variables, which hold passwords on most machines, and not
+    /// only the names.
     pub environment_values: bool,
     /// Bytes kept of one object: of logs the end, of all else the beginning.
     pub object_bytes_max: u64,
@@ -66,16 +69,22 @@ pub fn probes() -> impl Iterator<Item = &'static Probe> {
     probes::ALL.iter()
 }
 
-/// Chooses the steps: the probes asked for, most volatile first (RFC 3227 §2.1), however they were listed.
+/// Chooses the steps: the probes asked for, most volatile first (RFC 3227 §2.1), however they were
+/// listed.
 ///
 /// # Errors
 /// [`UnknownProbe`].
 pub fn plan(options: &Options) -> Result<Plan, UnknownProbe> {
     let is_known = |name: &&String| probes::ALL.iter().any(|probe| probe.name == **name);
     if let Some(name) = options.only.iter().find(|name| !is_known(name)) {
-        return Err(UnknownProbe { name: name.clone(), known: probes::ALL.iter().map(|probe| probe.name).collect() });
+        return Err(UnknownProbe {
+            name: name.clone(),
+            known: probes::ALL.iter().map(|probe| probe.name).collect(),
+        });
     }
-    let chosen = |probe: &&Probe| options.only.is_empty() || options.only.iter().any(|name| name == probe.name);
+    let chosen = |probe: &&Probe| {
+        options.only.is_empty() || options.only.iter().any(|name| name == probe.name)
+    };
     let step = |probe: &Probe| Step {
         item: probe.item(),
         what: probe.what.to_owned(),
@@ -83,13 +92,18 @@ pub fn plan(options: &Options) -> Result<Plan, UnknownProbe> {
         item_bytes_max: Some(options.item_bytes_max),
     };
     let steps = probes::ALL.iter().filter(chosen).map(step).collect();
-    Ok(Plan { deadline_seconds: Some(options.deadline.as_secs()), steps })
+    Ok(Plan {
+        deadline_seconds: Some(options.deadline.as_secs()),
+        steps,
+    })
 }
 
-/// Carries out `plan`, as [`plan`] made it of the same `options`. Each step makes an item, if only to say why it holds nothing.
+/// Carries out `plan`, as [`plan`] made it of the same `options`. Each step makes an item, if only
+/// to say why it holds nothing.
 ///
-/// `progress` is called at each step's begin and end, and about ten times a second between. Once `cancelled` is true, or the
-/// deadline has come, what is there is kept and the rest becomes gaps within a moment.
+/// `progress` is called at each step's begin and end, and about ten times a second between. Once
+/// `cancelled` is true, or the deadline has come, what is there is kept and the rest becomes gaps
+/// within a moment.
 ///
 /// # Errors
 /// The draft cannot be written. What cannot be read is no error.
@@ -122,10 +136,15 @@ fn run(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<(), BundleError> {
     let begin = Instant::now();
-    let wishes = Wishes { environment_values: options.environment_values, entries_max: manner.entries_max };
+    let wishes = Wishes {
+        environment_values: options.environment_values,
+        entries_max: manner.entries_max,
+    };
     let mut reader = Reader::start(manner);
     for (index, step) in plan.steps.iter().enumerate() {
-        let Some(probe) = probes::ALL.iter().find(|probe| probe.item() == step.item) else { continue };
+        let Some(probe) = probes::ALL.iter().find(|probe| probe.item() == step.item) else {
+            continue;
+        };
         let watch = Watch {
             progress,
             cancelled,

@@ -17,15 +17,23 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     sync_folder_of(path)
 }
 
-/// Writes a new file in the folder of `path`, and names it. Its content is durable, its name is not.
+/// Writes a new file in the folder of `path`, and names it. Its content is durable, its name is
+/// not.
 ///
 /// # Errors
 /// The folder cannot be written; the file is gone.
 pub(crate) fn write_beside(path: &Path, content: &[u8], mode: u32) -> io::Result<PathBuf> {
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{:016x}.unfinished", u64::from_le_bytes(identity::random()?)));
+    name.push(format!(
+        ".{:016x}.unfinished",
+        u64::from_le_bytes(identity::random()?)
+    ));
     let unfinished = PathBuf::from(name);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&unfinished)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&unfinished)?;
     let written = file
         .set_permissions(Permissions::from_mode(mode)) // whatever the umask
         .and_then(|()| file.write_all(content))
@@ -45,7 +53,9 @@ pub fn sync_folder_of(path: &Path) -> io::Result<()> {
 /// The folder that holds `path`.
 #[must_use]
 pub fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! What a bundle says about the program that made it: its build, the machine, the user, the time.
 //!
-//! All of it is a claim of the machine that is examined: whoever controls its kernel decides what stands here. It is sealed
-//! so that claims can be held against each other, and against other machines, later.
+//! All of it is a claim of the machine that is examined: whoever controls its kernel decides what
+//! stands here. It is sealed so that claims can be held against each other, and against other
+//! machines, later.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -46,7 +47,11 @@ pub fn identity() -> String {
 pub fn clock(event: &str) -> ClockReading {
     let boot = clock_gettime(ClockId::Boottime);
     let nanoseconds = boot.tv_sec as u64 * 1_000_000_000 + boot.tv_nsec as u64; // neither is negative since boot
-    ClockReading { event: event.to_owned(), utc: now(), boot_nanoseconds: nanoseconds }
+    ClockReading {
+        event: event.to_owned(),
+        utc: now(),
+        boot_nanoseconds: nanoseconds,
+    }
 }
 
 /// The wall clock.
@@ -83,7 +88,9 @@ fn own_binary() -> io::Result<Digest> {
 
 /// A line of `/proc/sys/kernel`; `None` if it cannot be read.
 fn kernel_says(name: &str) -> Option<String> {
-    fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok().map(|line| line.trim().to_owned())
+    fs::read_to_string(format!("/proc/sys/kernel/{name}"))
+        .ok()
+        .map(|line| line.trim().to_owned())
 }
 
 #[cfg(test)]
@@ -93,7 +100,12 @@ mod tests {
     #[test]
     fn the_collector_knows_its_machine_and_its_binary() {
         let collector = collector();
-        assert_eq!(collector.binary, Some(Digest::of(&fs::read("/proc/self/exe").expect("this test's executable"))));
+        assert_eq!(
+            collector.binary,
+            Some(Digest::of(
+                &fs::read("/proc/self/exe").expect("this test's executable")
+            ))
+        );
         assert!(!collector.host.is_empty() && !collector.kernel.is_empty());
         assert!(collector.identity.starts_with("uid="));
     }
@@ -106,6 +118,9 @@ mod tests {
 
     #[test]
     fn randomness_differs() {
-        assert_ne!(random::<32>().expect("a system with randomness"), random().expect("a system with randomness"));
+        assert_ne!(
+            random::<32>().expect("a system with randomness"),
+            random().expect("a system with randomness")
+        );
     }
 }

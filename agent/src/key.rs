@@ -1,8 +1,9 @@
 //! The key that this machine signs with, as a file.
 //!
-//! Trusted: whoever reads the key file can sign bundles as this machine, and whoever writes it decides which key that is. So
-//! it is made readable by its owner alone, and refused if others can read it. Every reader of bundles trusts the *public*
-//! half, which therefore has to reach them by another way than with the bundles, before an incident.
+//! Trusted: whoever reads the key file can sign bundles as this machine, and whoever writes it
+//! decides which key that is. So it is made readable by its owner alone, and refused if others can
+//! read it. Every reader of bundles trusts the *public* half, which therefore has to reach them by
+//! another way than with the bundles, before an incident.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read};
@@ -76,13 +77,21 @@ pub struct KeyFile {
 }
 
 impl KeyFile {
-    /// Reads the key in `path`, or makes one there. Its public half then stands beside it, durable like the key.
+    /// Reads the key in `path`, or makes one there. Its public half then stands beside it, durable
+    /// like the key.
     ///
     /// # Errors
     /// See [`KeyFileError`].
     pub fn open_or_create(path: &Path) -> Result<Self, KeyFileError> {
-        let is_new = !path.try_exists().map_err(|cause| KeyFileError::Read { path: path.to_owned(), cause })? && create(path)?;
-        let key = Self { path: path.to_owned(), secret: read(path)?, is_new };
+        let is_new = !path.try_exists().map_err(|cause| KeyFileError::Read {
+            path: path.to_owned(),
+            cause,
+        })? && create(path)?;
+        let key = Self {
+            path: path.to_owned(),
+            secret: read(path)?,
+            is_new,
+        };
         key.write_public_half()?;
         Ok(key)
     }
@@ -117,61 +126,97 @@ impl KeyFile {
         self.path.with_extension("stream.json")
     }
 
-    /// Writes the public half unless it is there. It follows from the key, so another content is an accident and goes.
+    /// Writes the public half unless it is there. It follows from the key, so another content is an
+    /// accident and goes.
     fn write_public_half(&self) -> Result<(), KeyFileError> {
         let (path, pem) = (self.public_path(), self.public().to_pem());
         if fs::read(&path).is_ok_and(|there| there == pem.as_bytes()) {
             return Ok(());
         }
-        durable::replace(&path, pem.as_bytes(), 0o644).map_err(|cause| KeyFileError::Write { path, cause })
+        durable::replace(&path, pem.as_bytes(), 0o644)
+            .map_err(|cause| KeyFileError::Write { path, cause })
     }
 }
 
 /// Where the key of the user `euid` is, given the values of `XDG_STATE_HOME` and `HOME`.
 ///
 /// # Errors
-/// [`KeyFileError::NoHome`] if neither names an absolute path (the XDG specification ignores others) and the user is not root.
-pub fn default_path(euid: u32, state_home: Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBuf, KeyFileError> {
+/// [`KeyFileError::NoHome`] if neither names an absolute path (the XDG specification ignores
+/// others) and the user is not root.
+pub fn default_path(
+    euid: u32,
+    state_home: Option<PathBuf>,
+    home: Option<PathBuf>,
+) -> Result<PathBuf, KeyFileError> {
     if euid == 0 {
         return Ok(ROOT_KEY.into());
     }
     let absolute = |path: &PathBuf| path.is_absolute();
-    let state = state_home.filter(absolute).or_else(|| Some(home.filter(absolute)?.join(".local/state")));
+    let state = state_home
+        .filter(absolute)
+        .or_else(|| Some(home.filter(absolute)?.join(".local/state")));
     Ok(state.ok_or(KeyFileError::NoHome)?.join(USER_KEY))
 }
 
-/// Makes a key, unless another process was faster: then false. A key that is there is never replaced.
+/// Makes a key, unless another process was faster: then false. A key that is there is never
+/// replaced.
 fn create(path: &Path) -> Result<bool, KeyFileError> {
     let make = || {
-        DirBuilder::new().recursive(true).mode(0o700).create(durable::folder_of(path))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(durable::folder_of(path))?;
         let secret = SecretKey::from_random(&identity::random()?);
         let unfinished = durable::write_beside(path, secret.to_pem().as_bytes(), 0o600)?;
-        // Unlike a rename, a link fails if the name is taken, and unlike O_EXCL on the name itself nobody reads half a key.
+        // Unlike a rename, a link fails if the name is taken, and unlike O_EXCL on the name itself
+        // nobody reads half a key.
         let linked = fs::hard_link(&unfinished, path);
         fs::remove_file(&unfinished)?;
         match linked {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            linked => linked.and_then(|()| durable::sync_folder_of(path)).map(|()| true),
+            linked => linked
+                .and_then(|()| durable::sync_folder_of(path))
+                .map(|()| true),
         }
     };
-    make().map_err(|cause| KeyFileError::Write { path: path.to_owned(), cause })
+    make().map_err(|cause| KeyFileError::Write {
+        path: path.to_owned(),
+        cause,
+    })
 }
 
 fn read(path: &Path) -> Result<SecretKey, KeyFileError> {
-    let failed = |cause| KeyFileError::Read { path: path.to_owned(), cause };
+    let failed = |cause| KeyFileError::Read {
+        path: path.to_owned(),
+        cause,
+    };
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32; // a FIFO is an error, and no wait
-    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path).map_err(failed)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(nonblocking)
+        .open(path)
+        .map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
-        return Err(KeyFileError::NotAFile { path: path.to_owned() });
+        return Err(KeyFileError::NotAFile {
+            path: path.to_owned(),
+        });
     }
     let mode = metadata.mode() & 0o7777;
     if mode & 0o077 != 0 {
-        return Err(KeyFileError::Exposed { path: path.to_owned(), mode });
+        return Err(KeyFileError::Exposed {
+            path: path.to_owned(),
+            mode,
+        });
     }
     let mut pem = String::new();
-    file.take(KEY_FILE_BYTES_MAX + 1).read_to_string(&mut pem).map_err(failed)?;
-    SecretKey::from_pem(&pem).map_err(|cause| KeyFileError::Content { path: path.to_owned(), cause })
+    file.take(KEY_FILE_BYTES_MAX + 1)
+        .read_to_string(&mut pem)
+        .map_err(failed)?;
+    SecretKey::from_pem(&pem).map_err(|cause| KeyFileError::Content {
+        path: path.to_owned(),
+        cause,
+    })
 }
 
 #[cfg(test)]
@@ -194,7 +239,13 @@ mod tests {
         assert!(first.is_new() && !second.is_new());
         assert_eq!(first.public(), second.public());
         assert_eq!((mode(&path), mode(&first.public_path())), (0o600, 0o644));
-        assert_eq!(fs::read_dir(folder.path().join("state")).expect("a folder").count(), 2, "nothing else is left");
+        assert_eq!(
+            fs::read_dir(folder.path().join("state"))
+                .expect("a folder")
+                .count(),
+            2,
+            "nothing else is left"
+        );
     }
 
     #[test]
@@ -204,7 +255,10 @@ mod tests {
         let keys: Vec<_> = std::thread::scope(|scope| {
             let make = || scope.spawn(|| KeyFile::open_or_create(&path).expect("a key"));
             let threads: Vec<_> = (0..8).map(|_| make()).collect();
-            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().expect("no panic"))
+                .collect()
         });
         assert!(keys.iter().all(|key| key.public() == keys[0].public()));
         assert_eq!(keys.iter().filter(|key| key.is_new()).count(), 1);
@@ -222,17 +276,33 @@ mod tests {
         }
         fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("own file");
         fs::write(&path, "x".repeat(10_000)).expect("own file");
-        assert!(matches!(KeyFile::open_or_create(&path), Err(KeyFileError::Content { .. })));
-        assert!(matches!(KeyFile::open_or_create(folder.path()), Err(KeyFileError::NotAFile { .. })));
+        assert!(matches!(
+            KeyFile::open_or_create(&path),
+            Err(KeyFileError::Content { .. })
+        ));
+        assert!(matches!(
+            KeyFile::open_or_create(folder.path()),
+            Err(KeyFileError::NotAFile { .. })
+        ));
     }
 
     #[test]
     fn keys_are_where_the_system_keeps_state() {
-        let path =
-            |euid, state: Option<&str>, home: Option<&str>| default_path(euid, state.map(Into::into), home.map(Into::into));
-        assert_eq!(path(0, Some("/s"), Some("/h")).expect("root's"), Path::new("/var/lib/exhibit/agent.key"));
-        assert_eq!(path(1, Some("/s"), Some("/h")).expect("a user's"), Path::new("/s/exhibit/agent.key"));
-        assert_eq!(path(1, Some("s"), Some("/h")).expect("a user's"), Path::new("/h/.local/state/exhibit/agent.key"));
+        let path = |euid, state: Option<&str>, home: Option<&str>| {
+            default_path(euid, state.map(Into::into), home.map(Into::into))
+        };
+        assert_eq!(
+            path(0, Some("/s"), Some("/h")).expect("root's"),
+            Path::new("/var/lib/exhibit/agent.key")
+        );
+        assert_eq!(
+            path(1, Some("/s"), Some("/h")).expect("a user's"),
+            Path::new("/s/exhibit/agent.key")
+        );
+        assert_eq!(
+            path(1, Some("s"), Some("/h")).expect("a user's"),
+            Path::new("/h/.local/state/exhibit/agent.key")
+        );
         assert!(matches!(path(1, None, Some("")), Err(KeyFileError::NoHome)));
     }
 }

@@ -1,10 +1,11 @@
-//! What `exhibit-agent` does on a host, as a library: takes the machine's volatile state, or files that are handed over, into a
-//! bundle's draft.
+//! What `exhibit-agent` does on a host, as a library: takes the machine's volatile state, or files
+//! that are handed over, into a bundle's draft.
 //!
-//! [`capture::plan`] decides, [`capture::capture`] does: the probes in [`probes`] say what to read, [`read`] reads it without
-//! ever being held up, and [`recorder`] writes what came, and what did not, into the items. [`files`] takes files as they are.
-//! Around it: the [`key`] that bundles are signed with, the [`stream`] that they stand in, the [`identity`] of who
-//! captured, [`durable`] files, and the [`terminal`] of who looks on.
+//! [`capture::plan`] decides, [`capture::capture`] does: the probes in [`probes`] say what to read,
+//! [`read`] reads it without ever being held up, and [`recorder`] writes what came, and what did
+//! not, into the items. [`files`] takes files as they are. Around it: the [`key`] that bundles are
+//! signed with, the [`stream`] that they stand in, the [`identity`] of who captured, [`durable`]
+//! files, and the [`terminal`] of who looks on.
 
 pub mod capture;
 pub mod durable;

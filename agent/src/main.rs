@@ -1,4 +1,5 @@
-//! `exhibit-agent`: seals what a machine knows into a bundle that a stranger can verify. See `exhibit-agent --help`.
+//! `exhibit-agent`: seals what a machine knows into a bundle that a stranger can verify. See
+//! `exhibit-agent --help`.
 
 mod cli;
 
@@ -9,11 +10,18 @@ fn main() -> ExitCode {
     match cli::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if cli::is_interruption(&error) => {
-            let _ = writeln!(io::stderr(), "exhibit-agent: interrupted, nothing was left behind");
+            let _ = writeln!(
+                io::stderr(),
+                "exhibit-agent: interrupted, nothing was left behind"
+            );
             ExitCode::from(cli::INTERRUPTED)
         }
         Err(error) => {
-            let _ = writeln!(io::stderr(), "exhibit-agent: {}", evidence_format::safe::safe(&format!("{error:#}")));
+            let _ = writeln!(
+                io::stderr(),
+                "exhibit-agent: {}",
+                evidence_format::safe::safe(&format!("{error:#}"))
+            );
             ExitCode::FAILURE
         }
     }

@@ -1,11 +1,14 @@
-//! The stream of bundles of one key: each bundle names the one before, so that a dropped one leaves a hole.
+//! The stream of bundles of one key: each bundle names the one before, so that a dropped one leaves
+//! a hole.
 //!
-//! The state is a small file beside the key. It is trusted: whoever edits it can make the next bundle name a wrong
-//! predecessor or use a number twice, and so, if he can also remove bundles, hide that he did. He cannot change or forge a
-//! bundle by it; and a stream that splits or starts anew shows to everybody who has seen an earlier bundle.
+//! The state is a small file beside the key. It is trusted: whoever edits it can make the next
+//! bundle name a wrong predecessor or use a number twice, and so, if he can also remove bundles,
+//! hide that he did. He cannot change or forge a bundle by it; and a stream that splits or starts
+//! anew shows to everybody who has seen an earlier bundle.
 //!
-//! Publishing a bundle and counting it are two writes, and the machine may stop between them. So the bundle is announced in
-//! the state first; whoever takes the next turn looks whether an announced bundle came to be, and counts it or forgets it.
+//! Publishing a bundle and counting it are two writes, and the machine may stop between them. So
+//! the bundle is announced in the state first; whoever takes the next turn looks whether an
+//! announced bundle came to be, and counts it or forgets it.
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -26,10 +29,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{durable, identity};
 
-/// Bytes of a state file. A path has at most 4096 (PATH_MAX), three times as many in a URI; the rest takes 400.
+/// Bytes of a state file. A path has at most 4096 (PATH_MAX), three times as many in a URI; the
+/// rest takes 400.
 const STATE_BYTES_MAX: u64 = 16 * 1024;
 
-/// Between two looks at a lock that another process holds: it holds it for as long as publishing takes.
+/// Between two looks at a lock that another process holds: it holds it for as long as publishing
+/// takes.
 const LOCK_WAIT: Duration = Duration::from_millis(20);
 
 /// The stream's state could not be used.
@@ -72,7 +77,8 @@ pub enum StreamError {
 #[serde(deny_unknown_fields)]
 struct State {
     id: StreamId,
-    /// The key that the stream belongs to; a key of another name in the same place begins a new stream.
+    /// The key that the stream belongs to; a key of another name in the same place begins a new
+    /// stream.
     key: KeyId,
     /// Number of the next bundle.
     seq: u64,
@@ -98,7 +104,9 @@ impl State {
 
     /// Settles what a process left open that was stopped between announcing and counting.
     fn settle(&mut self, exists: &dyn Fn(&Path) -> bool) {
-        let Some(pending) = self.pending.take() else { return };
+        let Some(pending) = self.pending.take() else {
+            return;
+        };
         let path = path_of_file_uri(&pending.path).unwrap_or_default();
         if exists(Path::new(OsStr::from_bytes(&path))) {
             self.count(pending.bundle);
@@ -113,59 +121,104 @@ pub struct StreamFile {
 }
 
 impl StreamFile {
-    /// For the stream of `key` in `path`. Reads it, so that what is damaged shows before a capture and not at its end.
+    /// For the stream of `key` in `path`. Reads it, so that what is damaged shows before a capture
+    /// and not at its end.
     ///
     /// # Errors
     /// See [`StreamError`]. A file that is not there is none.
     pub fn open(path: &Path, key: KeyId) -> Result<Self, StreamError> {
-        let stream = Self { path: path.to_owned(), key };
+        let stream = Self {
+            path: path.to_owned(),
+            key,
+        };
         stream.read()?;
         Ok(stream)
     }
 
-    /// Waits until no other process is publishing a bundle of this stream, and takes the next place. `stop` ends the wait.
+    /// Waits until no other process is publishing a bundle of this stream, and takes the next
+    /// place. `stop` ends the wait.
     ///
     /// # Errors
     /// See [`StreamError`].
     pub fn take_turn(&self, stop: &AtomicBool) -> Result<Turn<'_>, StreamError> {
         let lock = self.lock(stop)?;
-        let random = identity::random().map_err(|cause| StreamError::Read { path: self.path.clone(), cause })?;
-        let fresh = State { id: StreamId::from_random(random), key: self.key, seq: 0, prev: None, pending: None };
-        let mut state = self.read()?.filter(|state| state.key == self.key).unwrap_or(fresh);
+        let random = identity::random().map_err(|cause| StreamError::Read {
+            path: self.path.clone(),
+            cause,
+        })?;
+        let fresh = State {
+            id: StreamId::from_random(random),
+            key: self.key,
+            seq: 0,
+            prev: None,
+            pending: None,
+        };
+        let mut state = self
+            .read()?
+            .filter(|state| state.key == self.key)
+            .unwrap_or(fresh);
         state.settle(&|path| path.symlink_metadata().is_ok());
-        Ok(Turn { file: self, state, _lock: lock })
+        Ok(Turn {
+            file: self,
+            state,
+            _lock: lock,
+        })
     }
 
-    /// The lock is a file of its own, since the state is replaced by each write, and a lock on what was replaced is none.
+    /// The lock is a file of its own, since the state is replaced by each write, and a lock on what
+    /// was replaced is none.
     fn lock(&self, stop: &AtomicBool) -> Result<File, StreamError> {
         let path = self.path.with_extension("lock");
-        let failed = |cause| StreamError::Read { path: path.clone(), cause };
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+        let failed = |cause| StreamError::Read {
+            path: path.clone(),
+            cause,
+        };
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(file),
                 Err(TryLockError::Error(cause)) => return Err(failed(cause)),
-                Err(TryLockError::WouldBlock) if stop.load(Ordering::Relaxed) => return Err(StreamError::Interrupted),
+                Err(TryLockError::WouldBlock) if stop.load(Ordering::Relaxed) => {
+                    return Err(StreamError::Interrupted);
+                }
                 Err(TryLockError::WouldBlock) => thread::sleep(LOCK_WAIT),
             }
         }
     }
 
     fn read(&self) -> Result<Option<State>, StreamError> {
-        let failed = |cause| StreamError::Read { path: self.path.clone(), cause };
+        let failed = |cause| StreamError::Read {
+            path: self.path.clone(),
+            cause,
+        };
         let mut bytes = Vec::new();
         match File::open(&self.path) {
-            Ok(file) => file.take(STATE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?,
+            Ok(file) => file
+                .take(STATE_BYTES_MAX + 1)
+                .read_to_end(&mut bytes)
+                .map_err(failed)?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(failed(e)),
         };
         let state = canonical::decode(&bytes, STATE_BYTES_MAX);
-        state.map(Some).map_err(|cause| StreamError::Damaged { path: self.path.clone(), cause })
+        state.map(Some).map_err(|cause| StreamError::Damaged {
+            path: self.path.clone(),
+            cause,
+        })
     }
 
     fn write(&self, state: &State) -> Result<(), StreamError> {
         let written = durable::replace(&self.path, &canonical::encode(state), 0o600);
-        written.map_err(|cause| StreamError::Write { path: self.path.clone(), cause })
+        written.map_err(|cause| StreamError::Write {
+            path: self.path.clone(),
+            cause,
+        })
     }
 }
 
@@ -180,21 +233,30 @@ impl<'f> Turn<'f> {
     /// The bundle's place in the stream.
     #[must_use]
     pub fn place(&self) -> Stream {
-        Stream { id: self.state.id.clone(), prev: self.state.prev, seq: self.state.seq }
+        Stream {
+            id: self.state.id.clone(),
+            prev: self.state.prev,
+            seq: self.state.seq,
+        }
     }
 
-    /// Writes that `bundle` is about to be published as `path`, which is absolute. Durable when this returns.
+    /// Writes that `bundle` is about to be published as `path`, which is absolute. Durable when
+    /// this returns.
     ///
     /// # Errors
     /// See [`StreamError`].
     pub fn announce(mut self, bundle: Digest, path: &Path) -> Result<Announced<'f>, StreamError> {
-        self.state.pending = Some(Pending { bundle, path: file_uri(path.as_os_str().as_bytes()) });
+        self.state.pending = Some(Pending {
+            bundle,
+            path: file_uri(path.as_os_str().as_bytes()),
+        });
         self.file.write(&self.state)?;
         Ok(Announced(self))
     }
 }
 
-/// A bundle's announcement. Dropped without [`Self::commit`], the next turn finds out what became of the bundle.
+/// A bundle's announcement. Dropped without [`Self::commit`], the next turn finds out what became
+/// of the bundle.
 pub struct Announced<'f>(Turn<'f>);
 
 impl Announced<'_> {
@@ -203,7 +265,11 @@ impl Announced<'_> {
     /// # Errors
     /// See [`StreamError`]; the next turn then counts it.
     pub fn commit(self) -> Result<(), StreamError> {
-        let Turn { file, mut state, _lock } = self.0;
+        let Turn {
+            file,
+            mut state,
+            _lock,
+        } = self.0;
         state.settle(&|_| true);
         file.write(&state)
     }
@@ -222,7 +288,8 @@ mod tests {
     }
 
     fn stream(folder: &Path, key_byte: u8) -> StreamFile {
-        StreamFile::open(&folder.join("agent.stream.json"), key(key_byte)).expect("a state that can be read")
+        StreamFile::open(&folder.join("agent.stream.json"), key(key_byte))
+            .expect("a state that can be read")
     }
 
     fn turn(stream: &StreamFile) -> Turn<'_> {
@@ -242,7 +309,9 @@ mod tests {
         for bundle in [Digest::of(b"a"), Digest::of(b"b"), Digest::of(b"c")] {
             let turn = turn(&stream);
             assert_eq!((turn.place().seq, turn.place().prev), expected);
-            turn.announce(bundle, &folder.path().join("bundle")).and_then(Announced::commit).expect("own folder");
+            turn.announce(bundle, &folder.path().join("bundle"))
+                .and_then(Announced::commit)
+                .expect("own folder");
             expected = (expected.0 + 1, Some(bundle));
         }
     }
@@ -250,8 +319,15 @@ mod tests {
     #[test]
     fn an_announced_bundle_counts_if_it_came_to_be() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (stream, bundle) = (stream(folder.path(), 1), folder.path().join("bundle\n\u{fffd}"));
-        drop(turn(&stream).announce(Digest::of(b"a"), &bundle).expect("own folder"));
+        let (stream, bundle) = (
+            stream(folder.path(), 1),
+            folder.path().join("bundle\n\u{fffd}"),
+        );
+        drop(
+            turn(&stream)
+                .announce(Digest::of(b"a"), &bundle)
+                .expect("own folder"),
+        );
         assert_eq!(place(&stream).seq, 0);
         fs::write(&bundle, "").expect("own folder");
         let place = place(&stream);
@@ -262,7 +338,10 @@ mod tests {
     fn another_key_begins_another_stream() {
         let folder = tempfile::tempdir().expect("a folder");
         let (one, two) = (stream(folder.path(), 1), stream(folder.path(), 2));
-        turn(&one).announce(Digest::of(b"a"), Path::new("/")).and_then(Announced::commit).expect("own folder");
+        turn(&one)
+            .announce(Digest::of(b"a"), Path::new("/"))
+            .and_then(Announced::commit)
+            .expect("own folder");
         assert_eq!((place(&one).seq, place(&two).seq), (1, 0));
         assert_ne!(place(&one).id, place(&two).id);
     }
@@ -272,7 +351,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let stream = stream(folder.path(), 1);
         let held = turn(&stream);
-        assert!(matches!(stream.take_turn(&AtomicBool::new(true)), Err(StreamError::Interrupted)));
+        assert!(matches!(
+            stream.take_turn(&AtomicBool::new(true)),
+            Err(StreamError::Interrupted)
+        ));
         drop(held);
         turn(&stream);
     }

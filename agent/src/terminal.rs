@@ -1,4 +1,5 @@
-//! What our programs have in common on a terminal: one line of progress, sizes and times as people write them.
+//! What our programs have in common on a terminal: one line of progress, sizes and times as people
+//! write them.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -7,7 +8,8 @@ use evidence_format::safe::safe;
 
 /// Between two drawings: often enough to look alive, too seldom to cost anything.
 const REDRAW: Duration = Duration::from_millis(100);
-/// Characters of the line: on the narrowest common terminal it does not wrap, and a wrapped line could not be redrawn.
+/// Characters of the line: on the narrowest common terminal it does not wrap, and a wrapped line
+/// could not be redrawn.
 const LINE_CHARS_MAX: usize = 79;
 
 /// One line on standard error that says how far the work is. Dropped, it is gone from the terminal.
@@ -22,7 +24,10 @@ impl Line {
     /// Shown if standard error is a terminal, and unless `quiet`.
     #[must_use]
     pub fn new(quiet: bool) -> Self {
-        Self { shown: !quiet && io::stderr().is_terminal(), drawn: None }
+        Self {
+            shown: !quiet && io::stderr().is_terminal(),
+            drawn: None,
+        }
     }
 
     /// Draws what `text` gives, unless it has just drawn.
@@ -60,7 +65,11 @@ pub fn size(bytes: u64) -> String {
         }
         (value, unit) = (value / 1024.0, next);
     }
-    if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
+    if unit == "B" {
+        format!("{bytes} B")
+    } else {
+        format!("{value:.1} {unit}")
+    }
 }
 
 /// A time such as `90s`, `5m`, `1h`, `3d`; a number alone is seconds.
@@ -76,8 +85,14 @@ pub fn duration(text: &str) -> Result<Duration, &'static str> {
         "d" => 86_400,
         _ => return Err("expected a number and s, m, h or d"),
     };
-    let seconds = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).filter(|n| *n > 0);
-    seconds.map(Duration::from_secs).ok_or("expected a number above zero and s, m, h or d")
+    let seconds = digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(unit))
+        .filter(|n| *n > 0);
+    seconds
+        .map(Duration::from_secs)
+        .ok_or("expected a number above zero and s, m, h or d")
 }
 
 #[cfg(test)]
@@ -87,9 +102,22 @@ mod tests {
     #[test]
     fn durations_have_a_unit() {
         let seconds = |text| duration(text).map(|d| d.as_secs());
-        assert_eq!((seconds("90"), seconds("30s"), seconds("5m"), seconds("2h")), (Ok(90), Ok(30), Ok(300), Ok(7200)));
+        assert_eq!(
+            (seconds("90"), seconds("30s"), seconds("5m"), seconds("2h")),
+            (Ok(90), Ok(30), Ok(300), Ok(7200))
+        );
         assert_eq!(seconds("3d"), Ok(259_200));
-        for bad in ["", "0", "s", "-1s", "1.5s", "5 m", "1w", "99999999999999999999s", "9999999999999999999h"] {
+        for bad in [
+            "",
+            "0",
+            "s",
+            "-1s",
+            "1.5s",
+            "5 m",
+            "1w",
+            "99999999999999999999s",
+            "9999999999999999999h",
+        ] {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }

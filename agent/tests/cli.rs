@@ -44,27 +44,54 @@ impl Place {
     fn command(&self, arguments: &[&str], paths: &[&Path]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_exhibit-agent"));
         command.args(arguments).args(paths);
-        command.args(["--incident", "INC-1", "--out"]).arg(self.path("out")).arg("--key").arg(self.path("key/agent.key"));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(["--incident", "INC-1", "--out"])
+            .arg(self.path("out"))
+            .arg("--key")
+            .arg(self.path("key/agent.key"));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 
     fn run(&self, arguments: &[&str], paths: &[&Path]) -> Output {
-        self.command(arguments, paths).output().expect("the program")
+        self.command(arguments, paths)
+            .output()
+            .expect("the program")
     }
 
     /// Runs a command that seals, and reads its receipt.
     fn receipt(&self, arguments: &[&str], paths: &[&Path]) -> Value {
         let output = self.run(&[arguments, &["--json"]].concat(), paths);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        assert_eq!(output.stdout.iter().filter(|b| **b == b'\n').count(), 1, "one line");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert_eq!(
+            output.stdout.iter().filter(|b| **b == b'\n').count(),
+            1,
+            "one line"
+        );
         serde_json::from_slice(&output.stdout).expect("JSON")
     }
 
     /// Names in `out/`; empty if it was never made.
     fn left(&self) -> Vec<String> {
-        let Ok(entries) = fs::read_dir(self.path("out")) else { return Vec::new() };
-        entries.map(|entry| entry.expect("own folder").file_name().to_string_lossy().into_owned()).collect()
+        let Ok(entries) = fs::read_dir(self.path("out")) else {
+            return Vec::new();
+        };
+        entries
+            .map(|entry| {
+                entry
+                    .expect("own folder")
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned()
+            })
+            .collect()
     }
 }
 
@@ -95,13 +122,28 @@ fn records(receipt: &Value, item: usize) -> Vec<(Option<String>, Vec<u8>)> {
     let (bundle, config) = (Path::new(text(receipt, "bundle")), config(receipt));
     let item = &config["items"][item];
     let of = |field: &Value| blob(bundle, field.as_str().expect("a digest"));
-    let name = item["name"].as_str().expect("a text").parse().expect("a name");
+    let name = item["name"]
+        .as_str()
+        .expect("a text")
+        .parse()
+        .expect("a name");
     let key = DisclosureKey::new(of(&config["disclosureKey"]).try_into().expect("32 bytes"));
     let (layer, list) = (of(&item["layer"]), of(&item["segments"]));
     let mut workers = Workers::unpack(NonZeroUsize::MIN);
     let mut records = Records::default();
-    let contents = read_item(&name, &key, (&layer[..], &list[..]), u64::MAX, &mut workers, &mut records).expect("a sound item");
-    assert_eq!((Some(contents.bytes), Some(contents.records)), (item["bytes"].as_u64(), item["records"].as_u64()));
+    let contents = read_item(
+        &name,
+        &key,
+        (&layer[..], &list[..]),
+        u64::MAX,
+        &mut workers,
+        &mut records,
+    )
+    .expect("a sound item");
+    assert_eq!(
+        (Some(contents.bytes), Some(contents.records)),
+        (item["bytes"].as_u64(), item["records"].as_u64())
+    );
     records.found
 }
 
@@ -115,17 +157,24 @@ struct Found<'a>(&'a mut Vec<(Option<String>, Vec<u8>)>);
 
 impl Visit for Records {
     fn piece(&mut self, _: Piece, bytes: &[u8]) -> io::Result<()> {
-        self.walker.push(bytes, &mut Found(&mut self.found)).map_err(io::Error::other)
+        self.walker
+            .push(bytes, &mut Found(&mut self.found))
+            .map_err(io::Error::other)
     }
 }
 
 impl Visitor for Found<'_> {
     fn header(&mut self, fields: &Fields) {
-        self.0.push((fields.get("WARC-Target-URI").map(str::to_owned), Vec::new()));
+        self.0
+            .push((fields.get("WARC-Target-URI").map(str::to_owned), Vec::new()));
     }
 
     fn block(&mut self, bytes: &[u8]) {
-        self.0.last_mut().expect("after its header").1.extend_from_slice(bytes);
+        self.0
+            .last_mut()
+            .expect("after its header")
+            .1
+            .extend_from_slice(bytes);
     }
 
     fn end(&mut self) {}
@@ -134,13 +183,22 @@ impl Visitor for Found<'_> {
 /// The predicate that the bundle's signature is about.
 fn predicate(receipt: &Value) -> Value {
     let bundle = Path::new(text(receipt, "bundle"));
-    let index: Value = serde_json::from_slice(&fs::read(bundle.join("index.json")).expect("an index")).expect("JSON");
+    let index: Value =
+        serde_json::from_slice(&fs::read(bundle.join("index.json")).expect("an index"))
+            .expect("JSON");
     let attestation = json_blob(bundle, &index["manifests"][1]["digest"]);
     let sigstore = json_blob(bundle, &attestation["layers"][0]["digest"]);
-    let payload = sigstore["dsseEnvelope"]["payload"].as_str().expect("base64");
-    let statement = data_encoding::BASE64.decode(payload.as_bytes()).expect("base64");
+    let payload = sigstore["dsseEnvelope"]["payload"]
+        .as_str()
+        .expect("base64");
+    let statement = data_encoding::BASE64
+        .decode(payload.as_bytes())
+        .expect("base64");
     let statement: Value = serde_json::from_slice(&statement).expect("JSON");
-    assert_eq!(statement["subject"][0]["digest"]["sha256"], text(receipt, "id")["sha256:".len()..]);
+    assert_eq!(
+        statement["subject"][0]["digest"]["sha256"],
+        text(receipt, "id")["sha256:".len()..]
+    );
     statement["predicate"].clone()
 }
 
@@ -163,23 +221,50 @@ fn a_file_and_a_folder_are_sealed_with_a_receipt() {
     place.write("logs/a.log", &b"line\n".repeat(500_000));
     place.write("logs/deep/b.json", b"{}");
     symlink("/etc", place.path("logs/link")).expect("own folder");
-    rustix::fs::mkfifoat(rustix::fs::CWD, place.path("logs/fifo"), rustix::fs::Mode::RUSR).expect("own folder");
+    rustix::fs::mkfifoat(
+        rustix::fs::CWD,
+        place.path("logs/fifo"),
+        rustix::fs::Mode::RUSR,
+    )
+    .expect("own folder");
 
     let receipt = place.receipt(&["seal", "--dir"], &[&file, &place.path("logs")]);
-    assert_eq!((receipt["items"].as_u64(), receipt["gaps"].as_u64()), (Some(2), Some(1)));
+    assert_eq!(
+        (receipt["items"].as_u64(), receipt["gaps"].as_u64()),
+        (Some(2), Some(1))
+    );
     assert_eq!(receipt["incident"], "INC-1");
     let config = config(&receipt);
-    let sum =
-        |field: &str| config["items"].as_array().expect("a list").iter().filter_map(|item| item[field].as_u64()).sum::<u64>();
-    assert_eq!((receipt["bytes"].as_u64(), receipt["records"].as_u64()), (Some(sum("bytes")), Some(sum("records"))));
+    let sum = |field: &str| {
+        config["items"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter_map(|item| item[field].as_u64())
+            .sum::<u64>()
+    };
+    assert_eq!(
+        (receipt["bytes"].as_u64(), receipt["records"].as_u64()),
+        (Some(sum("bytes")), Some(sum("records")))
+    );
     assert_eq!(config["items"][0]["name"], "shot-1.png");
     assert_eq!(config["items"][1]["name"], "logs");
     let gap = &config["items"][1]["coverage"]["gaps"][0];
-    assert_eq!((&gap["reason"], &gap["count"]), (&"special_file".into(), &1.into()));
+    assert_eq!(
+        (&gap["reason"], &gap["count"]),
+        (&"special_file".into(), &1.into())
+    );
     let logs = records(&receipt, 1);
-    let names: Vec<_> = logs.iter().filter_map(|(uri, _)| uri.as_deref()?.rsplit_once("/logs/")).map(|(_, name)| name).collect();
+    let names: Vec<_> = logs
+        .iter()
+        .filter_map(|(uri, _)| uri.as_deref()?.rsplit_once("/logs/"))
+        .map(|(_, name)| name)
+        .collect();
     assert_eq!(names, ["a.log", "deep/b.json", "fifo", "link"]);
-    assert_eq!((&logs[2].1[..], &logs[3].1[..], &logs[4].1[..]), (&b"{}"[..], &b""[..], &b"/etc"[..]));
+    assert_eq!(
+        (&logs[2].1[..], &logs[3].1[..], &logs[4].1[..]),
+        (&b"{}"[..], &b""[..], &b"/etc"[..])
+    );
 
     let key = fs::read_to_string(text(&receipt, "public_key")).expect("the public half");
     let key = PublicKey::from_pem(&key).expect("a public key");
@@ -193,7 +278,9 @@ fn a_file_and_a_folder_are_sealed_with_a_receipt() {
 #[test]
 fn what_is_sealed_comes_back_byte_for_byte() {
     let place = Place::new();
-    let long: Vec<u8> = (0..3_000_000_u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let long: Vec<u8> = (0..3_000_000_u32)
+        .flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes())
+        .collect();
     let path = place.write("long.bin", &long);
     let receipt = place.receipt(&["seal", "--dir"], &[&path]);
     let records = records(&receipt, 0);
@@ -207,9 +294,15 @@ fn bundles_of_a_key_form_a_stream() {
     let place = Place::new();
     let file = place.write("a.txt", b"a");
     let first = place.receipt(&["seal", "--dir"], &[&file]);
-    let probe = agent::capture::probes().next().expect("there are probes").name;
+    let probe = agent::capture::probes()
+        .next()
+        .expect("there are probes")
+        .name;
     let second = place.receipt(&["capture", "--dir", "--only", probe], &[]);
-    let (one, two) = (predicate(&first)["stream"].clone(), predicate(&second)["stream"].clone());
+    let (one, two) = (
+        predicate(&first)["stream"].clone(),
+        predicate(&second)["stream"].clone(),
+    );
     assert_eq!((&one["seq"], &one["prev"]), (&0.into(), &Value::Null));
     assert_eq!((&two["seq"], &two["prev"]), (&1.into(), &first["id"]));
     assert_eq!(one["id"], two["id"]);
@@ -219,14 +312,32 @@ fn bundles_of_a_key_form_a_stream() {
 fn the_summary_names_what_is_missing_and_how_to_verify() {
     let place = Place::new();
     place.write("d/a.txt", b"a");
-    rustix::fs::mkfifoat(rustix::fs::CWD, place.path("d/x\x1b[2J"), rustix::fs::Mode::RUSR).expect("own folder");
+    rustix::fs::mkfifoat(
+        rustix::fs::CWD,
+        place.path("d/x\x1b[2J"),
+        rustix::fs::Mode::RUSR,
+    )
+    .expect("own folder");
     let output = place.run(&["seal"], &[&place.path("d")]);
-    let (summary, notice) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (summary, notice) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
     assert!(output.status.success());
-    assert!(!summary.chars().any(|c| c.is_control() && c != '\n'), "{summary:?}");
-    assert!(summary.contains("1 special file") && summary.contains(r"x\u{1b}[2J"), "{summary}");
+    assert!(
+        !summary.chars().any(|c| c.is_control() && c != '\n'),
+        "{summary:?}"
+    );
+    assert!(
+        summary.contains("1 special file") && summary.contains(r"x\u{1b}[2J"),
+        "{summary}"
+    );
     let bundle = place.path("out").join(&place.left()[0]);
-    let verify = format!("exhibit-audit verify '{}' --key '{}'", bundle.display(), place.path("key/agent.pub.pem").display());
+    let verify = format!(
+        "exhibit-audit verify '{}' --key '{}'",
+        bundle.display(),
+        place.path("key/agent.pub.pem").display()
+    );
     assert!(summary.contains(&verify), "{summary}");
     assert!(notice.contains("publish its fingerprint"), "{notice}");
     let again = place.run(&["seal", "--quiet"], &[&place.path("d")]);
@@ -237,7 +348,11 @@ fn the_summary_names_what_is_missing_and_how_to_verify() {
 fn a_path_that_cannot_be_sealed_leaves_nothing() {
     let place = Place::new();
     let file = place.write("a.txt", b"a");
-    for bad in [&*place.path("missing"), Path::new("/dev/null"), Path::new("-")] {
+    for bad in [
+        &*place.path("missing"),
+        Path::new("/dev/null"),
+        Path::new("-"),
+    ] {
         let output = place.run(&["seal"], &[&file, bad]);
         assert_eq!(output.status.code(), Some(1));
         assert!(String::from_utf8_lossy(&output.stderr).starts_with("exhibit-agent: cannot "));
@@ -253,7 +368,11 @@ fn a_folder_that_holds_the_output_is_sealed_without_it() {
     let receipt = place.receipt(&["seal"], &[&place.path("out")]);
     assert_eq!(receipt["gaps"], 0);
     let second = place.receipt(&["seal", "--dir"], &[&place.path("out")]);
-    assert_eq!(config(&second)["items"][0]["coverage"]["pages"], 2, "the file and the first bundle");
+    assert_eq!(
+        config(&second)["items"][0]["coverage"]["pages"],
+        2,
+        "the file and the first bundle"
+    );
 }
 
 #[test]
@@ -261,7 +380,8 @@ fn a_key_that_others_can_read_is_refused() {
     let place = Place::new();
     let file = place.write("a.txt", b"a");
     place.receipt(&["seal"], &[&file]);
-    fs::set_permissions(place.path("key/agent.key"), Permissions::from_mode(0o644)).expect("own file");
+    fs::set_permissions(place.path("key/agent.key"), Permissions::from_mode(0o644))
+        .expect("own file");
     let output = place.run(&["seal"], &[&file]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("chmod 600"));
@@ -272,14 +392,30 @@ fn a_key_that_others_can_read_is_refused() {
 fn many_at_once_make_one_key_and_one_stream() {
     let place = Place::new();
     let file = place.write("a.txt", b"a");
-    let children: Vec<_> =
-        (0..6).map(|_| place.command(&["seal", "--dir", "--json"], &[&file]).spawn().expect("the program")).collect();
+    let children: Vec<_> = (0..6)
+        .map(|_| {
+            place
+                .command(&["seal", "--dir", "--json"], &[&file])
+                .spawn()
+                .expect("the program")
+        })
+        .collect();
     let receipts: Vec<Value> = children
         .into_iter()
-        .map(|child| serde_json::from_slice(&child.wait_with_output().expect("the program").stdout).expect("JSON"))
+        .map(|child| {
+            serde_json::from_slice(&child.wait_with_output().expect("the program").stdout)
+                .expect("JSON")
+        })
         .collect();
-    assert!(receipts.iter().all(|receipt| receipt["key_id"] == receipts[0]["key_id"]));
-    let mut places: Vec<_> = receipts.iter().map(|receipt| predicate(receipt)["stream"]["seq"].as_u64()).collect();
+    assert!(
+        receipts
+            .iter()
+            .all(|receipt| receipt["key_id"] == receipts[0]["key_id"])
+    );
+    let mut places: Vec<_> = receipts
+        .iter()
+        .map(|receipt| predicate(receipt)["stream"]["seq"].as_u64())
+        .collect();
     places.sort_unstable();
     assert_eq!(places, (0..6).map(Some).collect::<Vec<_>>());
 }
@@ -288,11 +424,25 @@ fn many_at_once_make_one_key_and_one_stream() {
 fn an_interrupted_seal_leaves_nothing() {
     let place = Place::new();
     let path = place.write("sparse", b"");
-    File::options().write(true).open(&path).and_then(|file| file.set_len(400 << 20)).expect("own file");
-    let mut child = place.command(&["seal"], &[&path]).spawn().expect("the program");
-    let reads = |child: &Child| fs::read_to_string(format!("/proc/{}/io", child.id())).unwrap_or_default();
-    let read_bytes = |io: String| io.lines().find_map(|line| line.strip_prefix("rchar: ")?.parse::<u64>().ok()).unwrap_or(0);
-    wait_until("the file is being read", || read_bytes(reads(&child)) > 32 << 20);
+    File::options()
+        .write(true)
+        .open(&path)
+        .and_then(|file| file.set_len(400 << 20))
+        .expect("own file");
+    let mut child = place
+        .command(&["seal"], &[&path])
+        .spawn()
+        .expect("the program");
+    let reads =
+        |child: &Child| fs::read_to_string(format!("/proc/{}/io", child.id())).unwrap_or_default();
+    let read_bytes = |io: String| {
+        io.lines()
+            .find_map(|line| line.strip_prefix("rchar: ")?.parse::<u64>().ok())
+            .unwrap_or(0)
+    };
+    wait_until("the file is being read", || {
+        read_bytes(reads(&child)) > 32 << 20
+    });
     interrupt(&child);
     let status = child.wait().expect("our own child");
     assert_eq!(status.code(), Some(130));
@@ -306,9 +456,16 @@ fn a_bundle_that_was_announced_is_counted_by_the_next() {
     let first = place.receipt(&["seal", "--dir"], &[&file]);
     let state = place.path("key/agent.stream.json");
     let counted = fs::read_to_string(&state).expect("the state");
-    let pending = format!(r#"{{"bundle":"{}","path":"file://{}"}}"#, text(&first, "id"), text(&first, "bundle"));
+    let pending = format!(
+        r#"{{"bundle":"{}","path":"file://{}"}}"#,
+        text(&first, "id"),
+        text(&first, "bundle")
+    );
     let open = counted.replace(r#""pending":null"#, &format!(r#""pending":{pending}"#));
-    let open = open.replace(r#""seq":1"#, r#""seq":0"#).replace(&format!(r#""prev":"{}""#, text(&first, "id")), r#""prev":null"#);
+    let open = open.replace(r#""seq":1"#, r#""seq":0"#).replace(
+        &format!(r#""prev":"{}""#, text(&first, "id")),
+        r#""prev":null"#,
+    );
     fs::write(&state, open).expect("own file");
     let second = place.receipt(&["seal", "--dir"], &[&file]);
     let stream = predicate(&second)["stream"].clone();
@@ -318,13 +475,21 @@ fn a_bundle_that_was_announced_is_counted_by_the_next() {
 #[test]
 fn reference_texts_come_from_the_definitions() {
     let place = Place::new();
-    let run =
-        |arguments: &[&str]| Command::new(env!("CARGO_BIN_EXE_exhibit-agent")).args(arguments).output().expect("the program");
+    let run = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_exhibit-agent"))
+            .args(arguments)
+            .output()
+            .expect("the program")
+    };
     assert!(String::from_utf8_lossy(&run(&["completions", "bash"]).stdout).contains("--incident"));
     assert!(String::from_utf8_lossy(&run(&["man"]).stdout).contains(".TH"));
     assert!(!run(&["probes"]).stdout.is_empty());
     let pages = place.path("man");
-    assert!(run(&["man", "--out", pages.to_str().expect("UTF-8")]).status.success());
+    assert!(
+        run(&["man", "--out", pages.to_str().expect("UTF-8")])
+            .status
+            .success()
+    );
     assert!(pages.join("exhibit-agent-seal.1").exists());
     assert_eq!(run(&["seal", "x"]).status.code(), Some(2));
 }

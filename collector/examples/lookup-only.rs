@@ -1,7 +1,8 @@
-//! Pages through LookupEvents with the AWS SDK alone, at 2 requests a second and region, and keeps nothing: what a page costs before
-//! any of our work, for `benches/capture.py`.
+//! Pages through LookupEvents with the AWS SDK alone, at 2 requests a second and region, and keeps
+//! nothing: what a page costs before any of our work, for `benches/capture.py`.
 //!
-//!   AWS_ENDPOINT_URL=… lookup-only FROM UNTIL REGION...      (seconds since 1970; runs until it is killed)
+//! AWS_ENDPOINT_URL=… lookup-only FROM UNTIL REGION...      (seconds since 1970; runs until it is
+//! killed)
 
 use std::time::Duration;
 
@@ -27,7 +28,11 @@ const PACE: Duration = Duration::from_millis(500);
 struct Plain(reqwest::Client);
 
 impl HttpClient for Plain {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }
@@ -35,7 +40,9 @@ impl HttpClient for Plain {
 impl HttpConnector for Plain {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let client = self.0.clone();
-        HttpConnectorFuture::new(async move { send(client, request).await.map_err(ConnectorError::user) })
+        HttpConnectorFuture::new(async move {
+            send(client, request).await.map_err(ConnectorError::user)
+        })
     }
 }
 
@@ -44,7 +51,9 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 async fn send(client: reqwest::Client, request: HttpRequest) -> Result<HttpResponse, BoxError> {
     let (parts, body) = request.try_into_http1x()?.into_parts();
     let body = body.collect().await?.to_bytes();
-    let response = client.execute(http::Request::from_parts(parts, body).try_into()?).await?;
+    let response = client
+        .execute(http::Request::from_parts(parts, body).try_into()?)
+        .await?;
     let mut answer = http::Response::new(());
     (*answer.status_mut(), *answer.headers_mut()) = (response.status(), response.headers().clone());
     let body = response.bytes().await?;
@@ -56,7 +65,10 @@ async fn pages(config: &SdkConfig, region: String, from: i64, until: i64) -> Res
     let (mut token, mut pace) = (None, tokio::time::interval(PACE));
     loop {
         pace.tick().await;
-        let ask = client.lookup_events().start_time(DateTime::from_secs(from)).end_time(DateTime::from_secs(until));
+        let ask = client
+            .lookup_events()
+            .start_time(DateTime::from_secs(from))
+            .end_time(DateTime::from_secs(until));
         let page = ask.max_results(50).set_next_token(token).send().await?;
         token = page.next_token().map(str::to_owned);
     }
@@ -66,9 +78,18 @@ async fn pages(config: &SdkConfig, region: String, from: i64, until: i64) -> Res
 async fn main() -> Result<(), BoxError> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut arguments = std::env::args().skip(1);
-    let mut number = || arguments.next().ok_or("an argument is missing")?.parse::<i64>().map_err(BoxError::from);
+    let mut number = || {
+        arguments
+            .next()
+            .ok_or("an argument is missing")?
+            .parse::<i64>()
+            .map_err(BoxError::from)
+    };
     let (from, until) = (number()?, number()?);
-    let config = aws_config::defaults(BehaviorVersion::latest()).http_client(Plain(reqwest::Client::new())).load().await;
+    let config = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(Plain(reqwest::Client::new()))
+        .load()
+        .await;
     let regions = arguments.map(|region| pages(&config, region, from, until));
     join_all(regions).await.into_iter().collect()
 }

@@ -85,13 +85,29 @@ impl App {
     pub async fn open(folder: &Path, stop: CancellationToken) -> Result<Self, OpenError> {
         // Evidence holds what its sources keep from others, so others get nothing of it.
         rustix::process::umask(Mode::RWXG | Mode::RWXO);
-        let failed = |cause| OpenError::Folder { path: folder.to_owned(), cause };
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+        let failed = |cause| OpenError::Folder {
+            path: folder.to_owned(),
+            cause,
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(failed)?;
         let folder = fs::canonicalize(folder).map_err(failed)?;
         let config = Config::read(&folder)?;
         let key = KeyFile::open_or_create(&folder.join(KEY))?;
-        let database = config.database.clone().unwrap_or_else(|| format!("sqlite://{}", folder.join(DATABASE).display()));
-        let blobs = Blobs::open(&config.blobs.clone().unwrap_or_else(|| BlobsConfig::folder(&folder))).await?;
+        let database = config
+            .database
+            .clone()
+            .unwrap_or_else(|| format!("sqlite://{}", folder.join(DATABASE).display()));
+        let blobs = Blobs::open(
+            &config
+                .blobs
+                .clone()
+                .unwrap_or_else(|| BlobsConfig::folder(&folder)),
+        )
+        .await?;
         if config.blobs.is_some() {
             blobs.check().await?; // what the place cannot do shows now, and not when the first bundle is sealed
         }
@@ -111,11 +127,16 @@ impl App {
         let pipeline = Pipeline {
             parts,
             key: Arc::new(key),
-            jobs: Jobs::open_with_lease(&database, Duration::from_secs(config.capture.lease_seconds.get().into())).await?,
+            jobs: Jobs::open_with_lease(
+                &database,
+                Duration::from_secs(config.capture.lease_seconds.get().into()),
+            )
+            .await?,
             plays: Arc::new(plays),
             stop,
             meters: Meters::default(),
-            settle_after: settle_after.map(|after| after.iter().copied().map(Duration::from_secs).collect()),
+            settle_after: settle_after
+                .map(|after| after.iter().copied().map(Duration::from_secs).collect()),
             sealing: Arc::default(),
             looks: Arc::default(),
             capture: config.capture.clone(),
@@ -124,10 +145,14 @@ impl App {
     }
 }
 
-/// Says to the ledger which key this store signs with. A store that has a copy of another one's key is refused.
+/// Says to the ledger which key this store signs with. A store that has a copy of another one's key
+/// is refused.
 async fn begin_stream(ledger: &Ledger, key: &KeyFile, folder: &Path) -> Result<(), OpenError> {
     let path = folder.join(STORE_ID);
-    let failed = |cause| OpenError::Folder { path: path.clone(), cause };
+    let failed = |cause| OpenError::Folder {
+        path: path.clone(),
+        cause,
+    };
     let random = agent::identity::random().map_err(failed)?;
     let new = NewStream {
         key_id: key.public().id(),
@@ -143,10 +168,21 @@ fn store_id(path: &Path) -> io::Result<String> {
     if !path.try_exists()? {
         let unfinished = path.with_extension(HEXLOWER.encode(&agent::identity::random::<8>()?));
         let mut file = File::create_new(&unfinished)?;
-        file.write_all(HEXLOWER.encode(&agent::identity::random::<16>()?).as_bytes()).and_then(|()| file.sync_all())?;
+        file.write_all(
+            HEXLOWER
+                .encode(&agent::identity::random::<16>()?)
+                .as_bytes(),
+        )
+        .and_then(|()| file.sync_all())?;
         let linked = fs::hard_link(&unfinished, path); // whole, or another process has made one meanwhile
         fs::remove_file(&unfinished)?;
-        linked.or_else(|cause| if cause.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(cause) })?;
+        linked.or_else(|cause| {
+            if cause.kind() == io::ErrorKind::AlreadyExists {
+                Ok(())
+            } else {
+                Err(cause)
+            }
+        })?;
     }
     fs::read_to_string(path)
 }

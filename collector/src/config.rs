@@ -19,14 +19,16 @@ use crate::trigger::{HookFault, HooksConfig, Secret, Vendor};
 
 /// Name of the file.
 pub const FILE: &str = "exhibit.toml";
-/// Bytes of a file with one secret: vendors' have some dozens, and a wrong path must not be sent around as one.
+/// Bytes of a file with one secret: vendors' have some dozens, and a wrong path must not be sent
+/// around as one.
 const SECRET_FILE_BYTES_MAX: usize = 4096;
 
 /// The whole file. Trusted: whoever edits it decides what evidence is taken and where it is kept.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where incidents, journals and timelines are: `sqlite:///path` or `postgres://…`. Absent: SQLite in the store's folder.
+    /// Where incidents, journals and timelines are: `sqlite:///path` or `postgres://…`. Absent:
+    /// SQLite in the store's folder.
     pub database: Option<String>,
     /// Where bundles are. Absent: the store's folder.
     pub blobs: Option<BlobsConfig>,
@@ -54,10 +56,11 @@ pub struct CaptureConfig {
     pub bytes_max: u64,
     /// Bytes of one object, such as a log file of the collector's own machine.
     pub object_bytes_max: u64,
-    /// Seconds after the declaration at which sources are asked again, instead of the times that follow from how late each
-    /// delivers.
+    /// Seconds after the declaration at which sources are asked again, instead of the times that
+    /// follow from how late each delivers.
     pub settle_after_seconds: Option<Vec<u64>>,
-    /// Seconds without a sign of life after which a collector's captures go to others that share its database. The same for all.
+    /// Seconds without a sign of life after which a collector's captures go to others that share
+    /// its database. The same for all.
     pub lease_seconds: NonZeroU32,
 }
 
@@ -106,7 +109,8 @@ pub struct TlsConfig {
     pub key: PathBuf,
 }
 
-/// `[serve.oidc]`. Trusted: whoever edits it, or holds the issuer's keys, can give himself every role in it.
+/// `[serve.oidc]`. Trusted: whoever edits it, or holds the issuer's keys, can give himself every
+/// role in it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OidcConfig {
@@ -117,7 +121,8 @@ pub struct OidcConfig {
     /// The claim that says what their holder is: a text, or a list of texts.
     #[serde(default = "groups")]
     pub role_claim: String,
-    /// What that means here. Whoever has none of these is not let in; of several, the role that may most counts.
+    /// What that means here. Whoever has none of these is not let in; of several, the role that may
+    /// most counts.
     pub roles: BTreeMap<String, TokenRole>,
 }
 
@@ -186,19 +191,25 @@ impl Config {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(cause) => return Err(ConfigError::Read { path, cause }),
         };
-        let config: Self = toml::from_str(&text).map_err(|error| ConfigError::Content { message: explain(&error), path })?;
+        let config: Self = toml::from_str(&text).map_err(|error| ConfigError::Content {
+            message: explain(&error),
+            path,
+        })?;
         config.hooks.check_keys()?;
         Ok(config)
     }
 
-    /// The webhooks with their secrets, those of files too. Only who receives webhooks asks, as only it may read those files.
+    /// The webhooks with their secrets, those of files too. Only who receives webhooks asks, as
+    /// only it may read those files.
     ///
     /// # Errors
     /// A file cannot be read, or what is in it is no secret.
     pub fn hooks(&self) -> Result<HooksConfig, ConfigError> {
         let mut hooks = self.hooks.clone();
         for vendor in Vendor::ALL {
-            let Some(hook) = hooks.of_mut(vendor) else { continue };
+            let Some(hook) = hooks.of_mut(vendor) else {
+                continue;
+            };
             for path in std::mem::take(&mut hook.secret_files) {
                 hook.secrets.push(secret(&path)?);
             }
@@ -210,9 +221,15 @@ impl Config {
 
 /// The secret in a file.
 fn secret(path: &Path) -> Result<Secret, ConfigError> {
-    let text = fs::read_to_string(path).map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
+    let text = fs::read_to_string(path).map_err(|cause| ConfigError::Read {
+        path: path.to_owned(),
+        cause,
+    })?;
     if text.len() > SECRET_FILE_BYTES_MAX {
-        return Err(ConfigError::SecretTooLong { path: path.to_owned(), bytes: text.len() });
+        return Err(ConfigError::SecretTooLong {
+            path: path.to_owned(),
+            bytes: text.len(),
+        });
     }
     Ok(Secret::new(&text))
 }
@@ -221,13 +238,18 @@ fn secret(path: &Path) -> Result<Secret, ConfigError> {
 fn explain(error: &toml::de::Error) -> String {
     let text = error.to_string();
     let text = text.trim_end();
-    meant_key(error.message()).map_or_else(|| text.to_owned(), |near| format!("{text}\nDid you mean `{near}`?"))
+    meant_key(error.message()).map_or_else(
+        || text.to_owned(),
+        |near| format!("{text}\nDid you mean `{near}`?"),
+    )
 }
 
 /// The known key that is nearest to the unknown one which a message of toml's is about.
 pub(crate) fn meant_key(message: &str) -> Option<&str> {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let (unknown, known) = quoted.split_first().filter(|_| message.starts_with("unknown field"))?;
+    let (unknown, known) = quoted
+        .split_first()
+        .filter(|_| message.starts_with("unknown field"))?;
     nearest(unknown, known.iter().copied())
 }
 
@@ -244,7 +266,10 @@ mod tests {
 
     #[test]
     fn nothing_need_be_said() {
-        assert_eq!(Config::read(Path::new("/nonexistent")).expect("defaults"), Config::default());
+        assert_eq!(
+            Config::read(Path::new("/nonexistent")).expect("defaults"),
+            Config::default()
+        );
         assert_eq!(read("").expect("defaults"), Config::default());
     }
 
@@ -257,8 +282,13 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_named_with_its_line_and_the_nearest() {
-        let error = read("[sources.aws_cloudtrail]\nenabled = true\nregion = ['eu-west-1']\n").expect_err("unknown").to_string();
-        assert!(error.contains("line 3") && error.contains("unknown field `region`"), "{error}");
+        let error = read("[sources.aws_cloudtrail]\nenabled = true\nregion = ['eu-west-1']\n")
+            .expect_err("unknown")
+            .to_string();
+        assert!(
+            error.contains("line 3") && error.contains("unknown field `region`"),
+            "{error}"
+        );
         assert!(error.ends_with("Did you mean `regions`?"), "{error}");
     }
 
@@ -267,22 +297,37 @@ mod tests {
     fn the_examples_webhooks_can_be_taken_as_they_stand() {
         let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/exhibit.toml");
         let text = fs::read_to_string(example).expect("the example");
-        let hooks = text.split("# [hooks.").skip(1).map(|section| format!("# [hooks.{section}")).collect::<String>();
-        let lines =
-            hooks.lines().filter_map(|line| line.strip_prefix("# ")).filter(|line| line.contains(" = ") || line.starts_with('['));
+        let hooks = text
+            .split("# [hooks.")
+            .skip(1)
+            .map(|section| format!("# [hooks.{section}"))
+            .collect::<String>();
+        let lines = hooks
+            .lines()
+            .filter_map(|line| line.strip_prefix("# "))
+            .filter(|line| line.contains(" = ") || line.starts_with('['));
         let text = lines.collect::<Vec<_>>().join("\n");
         let config = read(&text).expect("as documented");
         for vendor in Vendor::ALL {
-            let hook = config.hooks.of(vendor).unwrap_or_else(|| panic!("{vendor} is not in the example"));
+            let hook = config
+                .hooks
+                .of(vendor)
+                .unwrap_or_else(|| panic!("{vendor} is not in the example"));
             assert_eq!(
                 (hook.play.as_str(), hook.default_severity),
                 ("general", HookConfig::default().default_severity),
                 "{vendor}"
             );
         }
-        for key in
-            ["secrets", "secret_files", "username", "token_header", "signature_header", "timestamp_header", "least_severity"]
-        {
+        for key in [
+            "secrets",
+            "secret_files",
+            "username",
+            "token_header",
+            "signature_header",
+            "timestamp_header",
+            "least_severity",
+        ] {
             assert!(text.contains(key), "{key} is not in the example");
         }
     }
@@ -293,17 +338,24 @@ mod tests {
         let (first, second) = ("first-secret-0123456789", "second-secret-0123456789");
         let file = folder.path().join("pagerduty");
         fs::write(&file, format!("{second}\n")).expect("own folder");
-        let section =
-            format!("[hooks.pagerduty]\nsecrets = [{first:?}]\nsecret_files = [{file:?}]\nseverity = {{ urgent = 1 }}\n");
+        let section = format!(
+            "[hooks.pagerduty]\nsecrets = [{first:?}]\nsecret_files = [{file:?}]\nseverity = {{ urgent = 1 }}\n"
+        );
         let config = read(&section).expect("a configuration");
         let hooks = config.hooks().expect("secrets");
         let hook = hooks.of(Vendor::PagerDuty).expect("configured");
         assert_eq!(hook.secrets, [Secret::new(first), Secret::new(second)]);
         let shown = format!("{config:?} {hooks:?}");
-        assert!(!shown.contains("0123456789") && shown.contains("(secret)"), "{shown}");
+        assert!(
+            !shown.contains("0123456789") && shown.contains("(secret)"),
+            "{shown}"
+        );
 
         fs::write(&file, "x".repeat(SECRET_FILE_BYTES_MAX + 1)).expect("own folder");
-        assert!(matches!(config.hooks(), Err(ConfigError::SecretTooLong { .. })));
+        assert!(matches!(
+            config.hooks(),
+            Err(ConfigError::SecretTooLong { .. })
+        ));
         fs::write(&file, "short").expect("own folder");
         assert_eq!(
             chain(&config.hooks().expect_err("it can be guessed")),
@@ -314,25 +366,49 @@ mod tests {
     }
 
     fn chain(error: &ConfigError) -> String {
-        std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
+        std::error::Error::source(error)
+            .map(ToString::to_string)
+            .unwrap_or_default()
     }
 
     #[test]
     fn what_a_vendor_has_no_use_for_is_refused() {
         for (section, said) in [
-            ("[hooks.pagerduty]", "[hooks.pagerduty] needs secrets or secret_files"),
-            ("[hooks.slack]\nsecrets = ['x']\nusername = 'a'", "[hooks.slack] cannot have username"),
-            ("[hooks.grafana]\nsecrets = ['x']\ntimestamp_header = 'a'", "[hooks.grafana] cannot have timestamp_header"),
-            ("[hooks.opsgenie]\nsecrets = ['x']\ntoken_header = 'a b'", "[hooks.opsgenie] token_header is not a header's name"),
+            (
+                "[hooks.pagerduty]",
+                "[hooks.pagerduty] needs secrets or secret_files",
+            ),
+            (
+                "[hooks.slack]\nsecrets = ['x']\nusername = 'a'",
+                "[hooks.slack] cannot have username",
+            ),
+            (
+                "[hooks.grafana]\nsecrets = ['x']\ntimestamp_header = 'a'",
+                "[hooks.grafana] cannot have timestamp_header",
+            ),
+            (
+                "[hooks.opsgenie]\nsecrets = ['x']\ntoken_header = 'a b'",
+                "[hooks.opsgenie] token_header is not a header's name",
+            ),
         ] {
             assert_eq!(chain(&read(section).expect_err(section)), said);
         }
-        let misspelled = read("[hooks.pagerduty]\nsecret = ['0123456789abcdef']\n").expect_err("unknown").to_string();
-        assert!(misspelled.ends_with("Did you mean `secrets`?"), "{misspelled}");
-        let no_text = read("[hooks.pagerduty]\nsecrets = [1234567890123456]\n").expect_err("no text");
-        assert!(no_text.to_string().contains("a secret is a text"), "{no_text}");
+        let misspelled = read("[hooks.pagerduty]\nsecret = ['0123456789abcdef']\n")
+            .expect_err("unknown")
+            .to_string();
+        assert!(
+            misspelled.ends_with("Did you mean `secrets`?"),
+            "{misspelled}"
+        );
+        let no_text =
+            read("[hooks.pagerduty]\nsecrets = [1234567890123456]\n").expect_err("no text");
+        assert!(
+            no_text.to_string().contains("a secret is a text"),
+            "{no_text}"
+        );
         let severity =
-            read("[hooks.pagerduty]\nsecrets = ['0123456789abcdef']\nseverity = { high = 5 }\n").expect_err("no severity");
+            read("[hooks.pagerduty]\nsecrets = ['0123456789abcdef']\nseverity = { high = 5 }\n")
+                .expect_err("no severity");
         assert!(severity.to_string().contains("1 to 4"), "{severity}");
     }
 }

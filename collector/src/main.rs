@@ -1,4 +1,5 @@
-//! `exhibit`: captures volatile evidence when an incident is declared, and keeps its timeline. See `exhibit --help`.
+//! `exhibit`: captures volatile evidence when an incident is declared, and keeps its timeline. See
+//! `exhibit --help`.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -10,7 +11,11 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let text = collector::sources::recorder::chain(error.as_ref());
-            let _ = writeln!(io::stderr(), "exhibit: {}", evidence_format::safe::safe(&text));
+            let _ = writeln!(
+                io::stderr(),
+                "exhibit: {}",
+                evidence_format::safe::safe(&text)
+            );
             ExitCode::FAILURE
         }
     }

@@ -1,4 +1,5 @@
-//! The parts of sealing and verifying, each alone, on made-up CloudTrail pages: `cargo bench -p evidence-format`.
+//! The parts of sealing and verifying, each alone, on made-up CloudTrail pages: `cargo bench -p
+//! evidence-format`.
 
 use std::hint::black_box;
 use std::num::NonZeroUsize;
@@ -45,7 +46,14 @@ fn write(pages: &[u8], pack: &mut Pack, key: &DisclosureKey) -> (Vec<u8>, Vec<u8
         fields: &[],
     };
     let name = "trail".parse().expect("a name");
-    let mut item = ItemWriter::start(pack, name, key, RecordIds::new([0; 8]), (Vec::new(), Vec::new())).expect("memory");
+    let mut item = ItemWriter::start(
+        pack,
+        name,
+        key,
+        RecordIds::new([0; 8]),
+        (Vec::new(), Vec::new()),
+    )
+    .expect("memory");
     item.record(&header, pages).expect("memory");
     let (_, layer, list) = item.finish(&[0; 32]).expect("memory");
     (layer, list)
@@ -56,7 +64,9 @@ fn benches(c: &mut Criterion) {
     let key = DisclosureKey::new([7; 32]);
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let mut group = c.benchmark_group("format");
-    group.throughput(Throughput::Bytes(pages.len() as u64)).sample_size(20);
+    group
+        .throughput(Throughput::Bytes(pages.len() as u64))
+        .sample_size(20);
 
     group.bench_function("segment", |b| {
         b.iter(|| {
@@ -70,12 +80,24 @@ fn benches(c: &mut Criterion) {
     });
     group.bench_function("sha256", |b| b.iter(|| Digest::of(black_box(&pages))));
     let mut pack = Pack::new(threads, 2 << 20);
-    group.bench_function("write an item", |b| b.iter(|| write(&pages, &mut pack, &key)));
+    group.bench_function("write an item", |b| {
+        b.iter(|| write(&pages, &mut pack, &key))
+    });
     let (layer, list) = write(&pages, &mut pack, &key);
     let mut workers = Workers::unpack(threads);
     let name = "trail".parse().expect("a name");
     group.bench_function("read an item", |b| {
-        b.iter(|| read_item(&name, &key, (&layer[..], &list[..]), u64::MAX, &mut workers, &mut ()).expect("own output"));
+        b.iter(|| {
+            read_item(
+                &name,
+                &key,
+                (&layer[..], &list[..]),
+                u64::MAX,
+                &mut workers,
+                &mut (),
+            )
+            .expect("own output")
+        });
     });
     group.finish();
 }

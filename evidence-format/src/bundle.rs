@@ -1,7 +1,9 @@
-//! From nothing to a bundle: [`Draft`] takes items, [`Sealed`] has an id and a signature and is ready to be published.
+//! From nothing to a bundle: [`Draft`] takes items, [`Sealed`] has an id and a signature and is
+//! ready to be published.
 //!
-//! A draft is a folder marked as unfinished. Blobs are written into it once, as they come. Only publishing, its last step a
-//! rename, makes a bundle of it; a draft that is dropped unsealed leaves nothing behind.
+//! A draft is a folder marked as unfinished. Blobs are written into it once, as they come. Only
+//! publishing, its last step a rename, makes a bundle of it; a draft that is dropped unsealed
+//! leaves nothing behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -92,15 +94,26 @@ pub struct Facts {
 }
 
 impl Draft {
-    /// Begins a bundle in the new folder `path`. `seed` is 32 random bytes, never used before or again.
+    /// Begins a bundle in the new folder `path`. `seed` is 32 random bytes, never used before or
+    /// again.
     ///
     /// # Errors
     /// The folder exists, or cannot be written.
     pub fn create(path: &Path, seed: &[u8; 32], pack: Pack) -> Result<Self, BundleError> {
-        let folder = DraftFolder::create(path).map_err(|cause| BundleError::Write { path: path.to_owned(), cause })?;
+        let folder = DraftFolder::create(path).map_err(|cause| BundleError::Write {
+            path: path.to_owned(),
+            cause,
+        })?;
         let entropy = Entropy::new(seed);
         let key = DisclosureKey::new(entropy.bytes("disclosure-key", ""));
-        Ok(Self { folder: Some(folder), entropy, key, pack, items: Vec::new(), sizes: BTreeMap::new() })
+        Ok(Self {
+            folder: Some(folder),
+            entropy,
+            key,
+            pack,
+            items: Vec::new(),
+            sizes: BTreeMap::new(),
+        })
     }
 
     /// Begins an item. Its name must be new in this bundle.
@@ -110,15 +123,27 @@ impl Draft {
     pub fn item(&mut self, name: &ItemName) -> Result<DraftItem<'_>, BundleError> {
         let folder = self.folder.as_ref().expect("present until sealed");
         let spool = |name: &str| {
-            let failed = |cause| BundleError::Write { path: folder.path().join(name), cause };
+            let failed = |cause| BundleError::Write {
+                path: folder.path().join(name),
+                cause,
+            };
             folder.spool(name).map_err(failed)
         };
-        let blobs = (spool(&layer_spool(name))?, BufWriter::new(spool(&list_spool(name))?));
+        let blobs = (
+            spool(&layer_spool(name))?,
+            BufWriter::new(spool(&list_spool(name))?),
+        );
         let [a, b, c, d, e, f, g, h, ..] = self.entropy.bytes("record-ids", name.as_str());
         let ids = RecordIds::new([a, b, c, d, e, f, g, h]);
         let salt = self.entropy.bytes("layer-salt", name.as_str());
         let writer = ItemWriter::start(&mut self.pack, name.clone(), &self.key, ids, blobs)?;
-        Ok(DraftItem { writer, salt, folder, items: &mut self.items, sizes: &mut self.sizes })
+        Ok(DraftItem {
+            writer,
+            salt,
+            folder,
+            items: &mut self.items,
+            sizes: &mut self.sizes,
+        })
     }
 
     /// Items finished so far.
@@ -131,28 +156,68 @@ impl Draft {
     ///
     /// # Errors
     /// See [`BundleError`]; the draft is gone.
-    pub fn seal(mut self, facts: Facts, predicate: Predicate, signer: &dyn Signer) -> Result<Sealed, BundleError> {
+    pub fn seal(
+        mut self,
+        facts: Facts,
+        predicate: Predicate,
+        signer: &dyn Signer,
+    ) -> Result<Sealed, BundleError> {
         let items = std::mem::take(&mut self.items);
         let folder = self.folder.as_ref().expect("present until sealed");
-        let write =
-            |blob: &[u8]| folder.write(blob).map_err(|cause| BundleError::Write { path: folder.path().to_owned(), cause });
+        let write = |blob: &[u8]| {
+            folder.write(blob).map_err(|cause| BundleError::Write {
+                path: folder.path().to_owned(),
+                cause,
+            })
+        };
         let disclosure_key = write(self.key.as_bytes())?;
-        self.sizes.insert(disclosure_key, self.key.as_bytes().len() as u64);
-        let Facts { incident, supplements, window, plan, collector, clock } = facts;
-        let config = Config { version: VERSION, incident, supplements, window, plan, collector, clock, disclosure_key, items };
+        self.sizes
+            .insert(disclosure_key, self.key.as_bytes().len() as u64);
+        let Facts {
+            incident,
+            supplements,
+            window,
+            plan,
+            collector,
+            clock,
+        } = facts;
+        let config = Config {
+            version: VERSION,
+            incident,
+            supplements,
+            window,
+            plan,
+            collector,
+            clock,
+            disclosure_key,
+            items,
+        };
         let config_blob = config.encode();
         write(&config_blob)?;
 
         let bundle = Manifest::of_bundle(&config, &config_blob, &|digest| self.sizes[digest]);
         let bundle_blob = bundle.encode();
         let id = write(&bundle_blob)?;
-        let sigstore_bundle = Attestation::sign(&Statement { bundle: id, predicate }, signer)?.encode();
+        let sigstore_bundle = Attestation::sign(
+            &Statement {
+                bundle: id,
+                predicate,
+            },
+            signer,
+        )?
+        .encode();
         write(&sigstore_bundle)?;
         write(manifest::EMPTY_BLOB)?;
-        let attestation = Manifest::of_attestation(&sigstore_bundle, Descriptor::of(MANIFEST, &bundle_blob));
+        let attestation =
+            Manifest::of_attestation(&sigstore_bundle, Descriptor::of(MANIFEST, &bundle_blob));
         write(&attestation.encode())?;
         let folder = self.folder.take().expect("present until here");
-        Ok(Sealed { id, folder: Some(folder), config, manifests: vec![(BUNDLE_REF, bundle), (ATTESTATION_REF, attestation)] })
+        Ok(Sealed {
+            id,
+            folder: Some(folder),
+            config,
+            manifests: vec![(BUNDLE_REF, bundle), (ATTESTATION_REF, attestation)],
+        })
     }
 }
 
@@ -180,7 +245,8 @@ impl DraftItem<'_> {
         Ok(self.writer.record(header, block)?)
     }
 
-    /// Writes a WARC record whose block is the next `block_bytes` bytes of `block`; see [`ItemWriter::record_stream`].
+    /// Writes a WARC record whose block is the next `block_bytes` bytes of `block`; see
+    /// [`ItemWriter::record_stream`].
     ///
     /// # Errors
     /// See [`WriteItemError`].
@@ -196,7 +262,8 @@ impl DraftItem<'_> {
     /// Writes whole WARC records as they are; see [`ItemWriter::append`].
     ///
     /// # Errors
-    /// [`WriteItemError::Append`] if `warc` is anything but whole records, and nothing was written; else see [`WriteItemError`].
+    /// [`WriteItemError::Append`] if `warc` is anything but whole records, and nothing was written;
+    /// else see [`WriteItemError`].
     pub fn append(&mut self, warc: &[u8]) -> Result<(), BundleError> {
         Ok(self.writer.append(warc)?)
     }
@@ -217,15 +284,30 @@ impl DraftItem<'_> {
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn finish(self, source: Source, coverage: Coverage, redactions: Vec<Redaction>) -> Result<(), BundleError> {
+    pub fn finish(
+        self,
+        source: Source,
+        coverage: Coverage,
+        redactions: Vec<Redaction>,
+    ) -> Result<(), BundleError> {
         let (item, _, list) = self.writer.finish(&self.salt)?;
-        let failed = |cause| BundleError::Write { path: self.folder.path().to_owned(), cause };
-        list.into_inner().map_err(io::IntoInnerError::into_error).map_err(failed)?;
-        self.folder.keep(&layer_spool(&item.name), &item.layer).map_err(failed)?;
-        self.folder.keep(&list_spool(&item.name), &item.segments).map_err(failed)?;
+        let failed = |cause| BundleError::Write {
+            path: self.folder.path().to_owned(),
+            cause,
+        };
+        list.into_inner()
+            .map_err(io::IntoInnerError::into_error)
+            .map_err(failed)?;
+        self.folder
+            .keep(&layer_spool(&item.name), &item.layer)
+            .map_err(failed)?;
+        self.folder
+            .keep(&list_spool(&item.name), &item.segments)
+            .map_err(failed)?;
         self.sizes.insert(item.layer, item.layer_bytes);
         self.sizes.insert(item.segments, item.segments_bytes);
-        self.items.push(Item::new(&item, source, coverage, redactions));
+        self.items
+            .push(Item::new(&item, source, coverage, redactions));
         Ok(())
     }
 }
@@ -266,7 +348,12 @@ impl Sealed {
     /// The folder exists or cannot be written.
     pub fn publish_folder(mut self, to: &Path) -> Result<(), BundleError> {
         let folder = self.folder.as_ref().expect("present until published");
-        folder.publish(&self.index(), to).map_err(|cause| BundleError::Write { path: to.to_owned(), cause })?;
+        folder
+            .publish(&self.index(), to)
+            .map_err(|cause| BundleError::Write {
+                path: to.to_owned(),
+                cause,
+            })?;
         self.folder = None;
         Ok(())
     }
@@ -280,7 +367,10 @@ impl Sealed {
         unfinished.push(".unfinished");
         let unfinished = PathBuf::from(unfinished);
         let publish = || {
-            let file = File::options().write(true).create_new(true).open(&unfinished)?;
+            let file = File::options()
+                .write(true)
+                .create_new(true)
+                .open(&unfinished)?;
             self.write_tar(file)?.sync_all()?;
             fs::rename(&unfinished, to)?;
             sync_parent(to)
@@ -290,23 +380,38 @@ impl Sealed {
             let _ = fs::remove_file(&unfinished); // the first error is the one to tell
         }
         remove(self.folder.take());
-        published.map_err(|cause| BundleError::Write { path: to.to_owned(), cause })
+        published.map_err(|cause| BundleError::Write {
+            path: to.to_owned(),
+            cause,
+        })
     }
 
     fn write_tar<W: Write>(&self, out: W) -> io::Result<W> {
         let folder = self.folder.as_ref().expect("present until published");
         let mut tar = tar::Writer::new(out);
         let index = self.index();
-        tar.file(OCI_LAYOUT, OCI_LAYOUT_CONTENT.len() as u64, OCI_LAYOUT_CONTENT)?;
+        tar.file(
+            OCI_LAYOUT,
+            OCI_LAYOUT_CONTENT.len() as u64,
+            OCI_LAYOUT_CONTENT,
+        )?;
         tar.file(INDEX, index.len() as u64, &index[..])?;
         for (digest, size) in blob_order(self.manifests.iter().map(|(_, manifest)| manifest)) {
-            tar.file(&blob_name(&digest), size, File::open(folder.blob_path(&digest))?)?; // from file to file: the kernel copies
+            tar.file(
+                &blob_name(&digest),
+                size,
+                File::open(folder.blob_path(&digest))?,
+            )?; // from file to file: the kernel copies
         }
         tar.finish()
     }
 
     fn index(&self) -> Vec<u8> {
-        let manifests: Vec<_> = self.manifests.iter().map(|(name, manifest)| (*name, manifest)).collect();
+        let manifests: Vec<_> = self
+            .manifests
+            .iter()
+            .map(|(name, manifest)| (*name, manifest))
+            .collect();
         Index::new(&manifests).encode()
     }
 }
@@ -324,15 +429,21 @@ fn remove(folder: Option<DraftFolder>) {
     }
 }
 
-/// The order of blobs in a tar: the manifests as the index lists them, the blobs of referrers, the bundle's blobs; each once.
-pub(crate) fn blob_order<'m>(manifests: impl Iterator<Item = &'m Manifest> + Clone) -> Vec<(Digest, u64)> {
+/// The order of blobs in a tar: the manifests as the index lists them, the blobs of referrers, the
+/// bundle's blobs; each once.
+pub(crate) fn blob_order<'m>(
+    manifests: impl Iterator<Item = &'m Manifest> + Clone,
+) -> Vec<(Digest, u64)> {
     let mut order: Vec<(Digest, u64)> = Vec::new();
     for manifest in manifests.clone() {
         let blob = canonical::encode(manifest);
         order.push((Digest::of(&blob), blob.len() as u64));
     }
     for of_bundle in [false, true] {
-        for manifest in manifests.clone().filter(|m| (m.artifact_type == manifest::BUNDLE) == of_bundle) {
+        for manifest in manifests
+            .clone()
+            .filter(|m| (m.artifact_type == manifest::BUNDLE) == of_bundle)
+        {
             order.extend(manifest.blobs().map(|blob| (blob.digest, blob.size)));
         }
     }

@@ -1,8 +1,9 @@
-//! Canonical JSON (RFC 8785, JCS): the one spelling in which a bundle's documents are written and accepted.
+//! Canonical JSON (RFC 8785, JCS): the one spelling in which a bundle's documents are written and
+//! accepted.
 //!
-//! Decoding parses into a type that refuses unknown fields, encodes that again, and compares: duplicate keys,
-//! white space, other escapes, other number spellings and reordered members all fail the comparison, so no two
-//! byte strings decode to the same document.
+//! Decoding parses into a type that refuses unknown fields, encodes that again, and compares:
+//! duplicate keys, white space, other escapes, other number spellings and reordered members all
+//! fail the comparison, so no two byte strings decode to the same document.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -44,16 +45,21 @@ pub enum DecodeError {
 /// Writes `document` canonically.
 ///
 /// # Panics
-/// If the type cannot be written as JSON, which is an error in this crate and no property of the data.
+/// If the type cannot be written as JSON, which is an error in this crate and no property of the
+/// data.
 pub fn encode<T: Serialize>(document: &T) -> Vec<u8> {
-    serde_json_canonicalizer::to_vec(document).expect("documents of this crate are plain maps, lists, texts and integers")
+    serde_json_canonicalizer::to_vec(document)
+        .expect("documents of this crate are plain maps, lists, texts and integers")
 }
 
 /// Reads a canonical document of at most `bytes_max` bytes.
 ///
 /// # Errors
 /// See [`DecodeError`].
-pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8], bytes_max: u64) -> Result<T, DecodeError> {
+pub fn decode<T: Serialize + DeserializeOwned>(
+    bytes: &[u8],
+    bytes_max: u64,
+) -> Result<T, DecodeError> {
     let document = decode_lenient(bytes, bytes_max)?;
     check_integers(bytes)?;
     if encode(&document) != bytes {
@@ -62,11 +68,15 @@ pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8], bytes_max: u64) -> 
     Ok(document)
 }
 
-/// Reads a document that others may have written anew (`index.json`): its members stand in any order, and nothing else is free.
+/// Reads a document that others may have written anew (`index.json`): its members stand in any
+/// order, and nothing else is free.
 ///
 /// # Errors
 /// See [`DecodeError`]; never `NotCanonical`.
-pub fn decode_any_order<T: Serialize + DeserializeOwned>(bytes: &[u8], bytes_max: u64) -> Result<T, DecodeError> {
+pub fn decode_any_order<T: Serialize + DeserializeOwned>(
+    bytes: &[u8],
+    bytes_max: u64,
+) -> Result<T, DecodeError> {
     let document: T = decode_lenient(bytes, bytes_max)?;
     let found: Value = serde_json::from_slice(bytes).map_err(DecodeError::Invalid)?;
     let written = serde_json::to_value(&document).map_err(DecodeError::Invalid)?;
@@ -84,7 +94,10 @@ pub fn decode_any_order<T: Serialize + DeserializeOwned>(bytes: &[u8], bytes_max
 /// See [`DecodeError`]; never `NotCanonical`.
 pub fn decode_lenient<T: DeserializeOwned>(bytes: &[u8], bytes_max: u64) -> Result<T, DecodeError> {
     if bytes.len() as u64 > bytes_max {
-        return Err(DecodeError::TooLarge { bytes: bytes.len() as u64, bytes_max });
+        return Err(DecodeError::TooLarge {
+            bytes: bytes.len() as u64,
+            bytes_max,
+        });
     }
     if depth(bytes) > JSON_DEPTH_MAX {
         return Err(DecodeError::TooDeep);
@@ -109,12 +122,19 @@ fn members(value: &Value) -> usize {
     }
 }
 
-/// Looks at every run of digits outside of strings, so that an integer of either sign has its limit. What is no integer (a
-/// fraction, an exponent, a sign where none may be) is refused by the types.
+/// Looks at every run of digits outside of strings, so that an integer of either sign has its
+/// limit. What is no integer (a fraction, an exponent, a sign where none may be) is refused by the
+/// types.
 fn check_integers(bytes: &[u8]) -> Result<(), DecodeError> {
     let mut integer = 0_u64;
     for b in outside_strings(bytes) {
-        integer = if b.is_ascii_digit() { integer.saturating_mul(10).saturating_add(u64::from(b - b'0')) } else { 0 };
+        integer = if b.is_ascii_digit() {
+            integer
+                .saturating_mul(10)
+                .saturating_add(u64::from(b - b'0'))
+        } else {
+            0
+        };
         if integer > JSON_INTEGER_MAX {
             return Err(DecodeError::IntegerTooLarge);
         }
@@ -164,25 +184,66 @@ mod tests {
     #[test]
     fn only_one_spelling_is_accepted() {
         assert!(decode::<Map>(br#"{"a":1,"b":2}"#, 100).is_ok());
-        for bad in [&br#"{"b":2,"a":1}"#[..], br#"{"a":1, "b":2}"#, br#"{"a":1,"a":1}"#, br#"{"\u0061":1}"#, br#"{"a":1}x"#] {
-            assert!(decode::<Map>(bad, 100).is_err(), "{}", String::from_utf8_lossy(bad));
+        for bad in [
+            &br#"{"b":2,"a":1}"#[..],
+            br#"{"a":1, "b":2}"#,
+            br#"{"a":1,"a":1}"#,
+            br#"{"\u0061":1}"#,
+            br#"{"a":1}x"#,
+        ] {
+            assert!(
+                decode::<Map>(bad, 100).is_err(),
+                "{}",
+                String::from_utf8_lossy(bad)
+            );
         }
-        assert!(matches!(decode::<Map>(br#"{"a":1}"#, 6), Err(DecodeError::TooLarge { bytes: 7, bytes_max: 6 })));
+        assert!(matches!(
+            decode::<Map>(br#"{"a":1}"#, 6),
+            Err(DecodeError::TooLarge {
+                bytes: 7,
+                bytes_max: 6
+            })
+        ));
         assert!(decode::<Map>(br#"{"a":9007199254740991}"#, 100).is_ok());
-        assert!(matches!(decode::<Map>(br#"{"a":9007199254740992}"#, 100), Err(DecodeError::IntegerTooLarge)));
+        assert!(matches!(
+            decode::<Map>(br#"{"a":9007199254740992}"#, 100),
+            Err(DecodeError::IntegerTooLarge)
+        ));
         let deep = "[".repeat(JSON_DEPTH_MAX + 1);
-        assert!(matches!(decode::<Map>(deep.as_bytes(), 100), Err(DecodeError::TooDeep)));
+        assert!(matches!(
+            decode::<Map>(deep.as_bytes(), 100),
+            Err(DecodeError::TooDeep)
+        ));
     }
 
     #[test]
     fn integers_that_a_double_does_not_count_exactly_are_refused() {
         assert!(decode::<Map>(br#"{"a":9007199254740991}"#, 100).is_ok());
-        for bad in ["9007199254740992", "18014398509481984", "18446744073709551615"] {
+        for bad in [
+            "9007199254740992",
+            "18014398509481984",
+            "18446744073709551615",
+        ] {
             let document = format!(r#"{{"a":{bad}}}"#);
-            assert!(matches!(decode::<Map>(document.as_bytes(), 100), Err(DecodeError::IntegerTooLarge)), "{bad}");
-            assert!(matches!(decode_any_order::<Map>(document.as_bytes(), 100), Err(DecodeError::IntegerTooLarge)), "{bad}");
+            assert!(
+                matches!(
+                    decode::<Map>(document.as_bytes(), 100),
+                    Err(DecodeError::IntegerTooLarge)
+                ),
+                "{bad}"
+            );
+            assert!(
+                matches!(
+                    decode_any_order::<Map>(document.as_bytes(), 100),
+                    Err(DecodeError::IntegerTooLarge)
+                ),
+                "{bad}"
+            );
         }
-        assert!(decode::<BTreeMap<String, String>>(br#"{"a1":"99999999999999999999"}"#, 100).is_ok(), "a text");
+        assert!(
+            decode::<BTreeMap<String, String>>(br#"{"a1":"99999999999999999999"}"#, 100).is_ok(),
+            "a text"
+        );
     }
 
     #[test]
@@ -197,7 +258,12 @@ mod tests {
         for good in [r#"{"b":{"x":1,"y":2}, "a":1}"#, r#"{"b":{"\u0078:":1}}"#] {
             assert!(read(good).is_ok(), "{good}");
         }
-        for bad in [r#"{"b":{"x":1,"x":1}}"#, r#"{"a":null,"b":{}}"#, "[1,{}]", r#"{"b":{"x":9007199254740992}}"#] {
+        for bad in [
+            r#"{"b":{"x":1,"x":1}}"#,
+            r#"{"a":null,"b":{}}"#,
+            "[1,{}]",
+            r#"{"b":{"x":9007199254740992}}"#,
+        ] {
             assert!(read(bad).is_err(), "{bad}");
         }
     }

@@ -1,4 +1,5 @@
-//! The config blob: what was captured. It is inside the bundle's id, so nobody can change it without changing the name.
+//! The config blob: what was captured. It is inside the bundle's id, so nobody can change it
+//! without changing the name.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +10,9 @@ use crate::coverage::{Coverage, Window};
 use crate::digest::Digest;
 use crate::id::{IncidentId, ItemName};
 use crate::item::FinishedItem;
-use crate::limits::{CONFIG_BYTES_MAX, GAP_EXAMPLES_MAX, ITEM_BYTES_MAX, ITEMS_MAX, JSON_INTEGER_MAX};
+use crate::limits::{
+    CONFIG_BYTES_MAX, GAP_EXAMPLES_MAX, ITEM_BYTES_MAX, ITEMS_MAX, JSON_INTEGER_MAX,
+};
 use crate::plan::Plan;
 use crate::time::Timestamp;
 use crate::tree::Root;
@@ -28,8 +31,8 @@ pub struct Config {
     pub version: u64,
     /// The incident.
     pub incident: IncidentId,
-    /// The first bundle of the capture, if this one adds to it: what a source had later, or what a deadline had cut off.
-    /// `None` in a capture's first bundle.
+    /// The first bundle of the capture, if this one adds to it: what a source had later, or what a
+    /// deadline had cut off. `None` in a capture's first bundle.
     pub supplements: Option<Digest>,
     /// The window asked for; `None` where only the present was.
     pub window: Option<Window>,
@@ -61,7 +64,8 @@ pub struct Collector {
     pub host: String,
     /// Kernel of that machine.
     pub kernel: String,
-    /// The system's own identifier of this boot (`/proc/sys/kernel/random/boot_id`); `None` if it could not be read.
+    /// The system's own identifier of this boot (`/proc/sys/kernel/random/boot_id`); `None` if it
+    /// could not be read.
     pub boot: Option<String>,
     /// User that it ran as.
     pub identity: String,
@@ -121,11 +125,12 @@ pub struct Source {
     pub clock: Option<SourceClock>,
 }
 
-/// The source's own clock (HTTP's `Date`) minus the collector's, over all answers; negative where the source is behind.
+/// The source's own clock (HTTP's `Date`) minus the collector's, over all answers; negative where
+/// the source is behind.
 ///
-/// `Date` counts whole seconds and tells the second that has begun, and the offset is measured against the middle between
-/// sending the request and the arrival of the answer's head. So each offset is wrong by at most half the round trip, and
-/// besides too small by up to 1,000 ms.
+/// `Date` counts whole seconds and tells the second that has begun, and the offset is measured
+/// against the middle between sending the request and the arrival of the answer's head. So each
+/// offset is wrong by at most half the round trip, and besides too small by up to 1,000 ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SourceClock {
@@ -174,7 +179,8 @@ impl Config {
     /// Reads a config blob.
     ///
     /// # Errors
-    /// See [`ConfigError`]. The version is looked at first, so that a config of a later version is not called malformed.
+    /// See [`ConfigError`]. The version is looked at first, so that a config of a later version is
+    /// not called malformed.
     pub fn decode(bytes: &[u8]) -> Result<Self, ConfigError> {
         let Version { version } = canonical::decode_lenient(bytes, CONFIG_BYTES_MAX)?;
         if version != VERSION {
@@ -188,13 +194,18 @@ impl Config {
     /// True if nothing that was planned is missing.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.planned_but_absent().next().is_none() && self.items.iter().all(|item| item.coverage.is_complete())
+        self.planned_but_absent().next().is_none()
+            && self.items.iter().all(|item| item.coverage.is_complete())
     }
 
     /// Steps of the plan that have no item.
     pub fn planned_but_absent(&self) -> impl Iterator<Item = &ItemName> {
         let present: BTreeSet<&ItemName> = self.items.iter().map(|item| &item.name).collect();
-        self.plan.steps.iter().map(|step| &step.item).filter(move |name| !present.contains(name))
+        self.plan
+            .steps
+            .iter()
+            .map(|step| &step.item)
+            .filter(move |name| !present.contains(name))
     }
 
     fn check(&self) -> Result<(), &'static str> {
@@ -205,7 +216,11 @@ impl Config {
         if !self.items.iter().all(|item| names.insert(&item.name)) {
             return Err("two items of one name");
         }
-        if self.items.iter().any(|item| item.segments == self.disclosure_key) {
+        if self
+            .items
+            .iter()
+            .any(|item| item.segments == self.disclosure_key)
+        {
             return Err("an item's segment list is the disclosure key");
         }
         let mut layers = BTreeSet::from([self.disclosure_key]);
@@ -213,13 +228,25 @@ impl Config {
         if !self.items.iter().all(|item| layers.insert(item.layer)) {
             return Err("an item's layer stands elsewhere too");
         }
-        if self.items.iter().any(|item| item.bytes > ITEM_BYTES_MAX.min(JSON_INTEGER_MAX) || item.records > item.bytes) {
+        if self.items.iter().any(|item| {
+            item.bytes > ITEM_BYTES_MAX.min(JSON_INTEGER_MAX) || item.records > item.bytes
+        }) {
             return Err("an item's size is out of range");
         }
-        if self.items.iter().flat_map(|item| &item.coverage.gaps).any(|gap| gap.examples.len() > GAP_EXAMPLES_MAX) {
+        if self
+            .items
+            .iter()
+            .flat_map(|item| &item.coverage.gaps)
+            .any(|gap| gap.examples.len() > GAP_EXAMPLES_MAX)
+        {
             return Err("a gap has too many examples");
         }
-        if self.items.iter().filter_map(|item| item.source.clock).any(|clock| !clock.is_consistent()) {
+        if self
+            .items
+            .iter()
+            .filter_map(|item| item.source.clock)
+            .any(|clock| !clock.is_consistent())
+        {
             return Err("a source's clock has no samples, or its offsets are the wrong way round");
         }
         Ok(())
@@ -229,7 +256,12 @@ impl Config {
 impl Item {
     /// An item's entry from what writing it told.
     #[must_use]
-    pub fn new(finished: &FinishedItem, source: Source, coverage: Coverage, redactions: Vec<Redaction>) -> Self {
+    pub fn new(
+        finished: &FinishedItem,
+        source: Source,
+        coverage: Coverage,
+        redactions: Vec<Redaction>,
+    ) -> Self {
         Self {
             name: finished.name.clone(),
             layer: finished.layer,
@@ -249,15 +281,23 @@ impl SourceClock {
     #[must_use]
     pub fn new(offset_milliseconds: i64) -> Self {
         let offset = offset_milliseconds.clamp(-OFFSET_MILLISECONDS_MAX, OFFSET_MILLISECONDS_MAX);
-        Self { samples: 1, offset_milliseconds_min: offset, offset_milliseconds_max: offset }
+        Self {
+            samples: 1,
+            offset_milliseconds_min: offset,
+            offset_milliseconds_max: offset,
+        }
     }
 
     /// Takes another answer in.
     pub fn add(&mut self, offset_milliseconds: i64) {
         let one = Self::new(offset_milliseconds);
         self.samples += 1;
-        self.offset_milliseconds_min = self.offset_milliseconds_min.min(one.offset_milliseconds_min);
-        self.offset_milliseconds_max = self.offset_milliseconds_max.max(one.offset_milliseconds_max);
+        self.offset_milliseconds_min = self
+            .offset_milliseconds_min
+            .min(one.offset_milliseconds_min);
+        self.offset_milliseconds_max = self
+            .offset_milliseconds_max
+            .max(one.offset_milliseconds_max);
     }
 
     fn is_consistent(self) -> bool {
@@ -281,8 +321,11 @@ mod tests {
         for offset in [40, -900, i64::MIN] {
             clock.add(offset);
         }
-        let expected =
-            SourceClock { samples: 4, offset_milliseconds_min: -(JSON_INTEGER_MAX as i64), offset_milliseconds_max: 40 };
+        let expected = SourceClock {
+            samples: 4,
+            offset_milliseconds_min: -(JSON_INTEGER_MAX as i64),
+            offset_milliseconds_max: 40,
+        };
         assert_eq!(clock, expected);
         assert!(clock.is_consistent());
     }

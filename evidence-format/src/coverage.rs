@@ -25,9 +25,11 @@ pub struct Coverage {
     pub effective: Option<Window>,
     /// Requests answered, or objects opened (files, folders).
     pub pages: u64,
-    /// Requests sent, those that failed and those that were repeated included; 0 where objects were opened and nobody was asked.
+    /// Requests sent, those that failed and those that were repeated included; 0 where objects were
+    /// opened and nobody was asked.
     pub attempts: u64,
-    /// Events or objects that the source delivered, duplicates included; `None` where they were not counted.
+    /// Events or objects that the source delivered, duplicates included; `None` where they were not
+    /// counted.
     pub events: Option<u64>,
     /// Objects or events that the source itself says there are; `None` where it does not say.
     pub declared: Option<u64>,
@@ -174,11 +176,21 @@ impl Coverage {
         }
     }
 
-    /// Adds one missing object to the gap of its kind. Sums stop at [`JSON_INTEGER_MAX`]: a sparse file can claim 8 EiB.
+    /// Adds one missing object to the gap of its kind. Sums stop at [`JSON_INTEGER_MAX`]: a sparse
+    /// file can claim 8 EiB.
     pub fn gap(&mut self, reason: GapReason, object: &str, bytes_kept: u64, bytes_lost: u64) {
         let position = self.gaps.binary_search_by_key(&reason, |gap| gap.reason);
         let at = position.unwrap_or_else(|at| {
-            self.gaps.insert(at, Gap { reason, count: 0, examples: Vec::new(), bytes_kept: 0, bytes_lost: 0 });
+            self.gaps.insert(
+                at,
+                Gap {
+                    reason,
+                    count: 0,
+                    examples: Vec::new(),
+                    bytes_kept: 0,
+                    bytes_lost: 0,
+                },
+            );
             at
         });
         let gap = &mut self.gaps[at];
@@ -200,7 +212,9 @@ impl Coverage {
     /// Missing objects, over all kinds; [`u64::MAX`] if a hostile config claims more.
     #[must_use]
     pub fn missing(&self) -> u64 {
-        self.gaps.iter().fold(0, |sum, gap| sum.saturating_add(gap.count))
+        self.gaps
+            .iter()
+            .fold(0, |sum, gap| sum.saturating_add(gap.count))
     }
 }
 
@@ -226,11 +240,19 @@ mod tests {
         for i in 0..100 {
             coverage.gap(GapReason::Vanished, &format!("/proc/{i}"), 1, 2);
         }
-        coverage.gap(GapReason::PermissionDenied, &"é".repeat(TEXT_BYTES_MAX), 0, 0);
+        coverage.gap(
+            GapReason::PermissionDenied,
+            &"é".repeat(TEXT_BYTES_MAX),
+            0,
+            0,
+        );
         assert_eq!(coverage.missing(), 101);
         assert_eq!(coverage.gaps[0].reason, GapReason::PermissionDenied);
         assert_eq!(coverage.gaps[0].examples[0].len(), TEXT_BYTES_MAX);
-        assert_eq!((coverage.gaps[1].count, coverage.gaps[1].bytes_lost), (100, 200));
+        assert_eq!(
+            (coverage.gaps[1].count, coverage.gaps[1].bytes_lost),
+            (100, 200)
+        );
         assert_eq!(coverage.gaps[1].examples.len(), GAP_EXAMPLES_MAX);
     }
 
@@ -241,15 +263,33 @@ mod tests {
             coverage.gap(GapReason::TooLarge, "/sparse", 0, u64::MAX >> 1);
         }
         assert_eq!(coverage.gaps[0].bytes_lost, JSON_INTEGER_MAX);
-        coverage.gaps = vec![Gap { count: u64::MAX, ..coverage.gaps[0].clone() }; 2];
+        coverage.gaps = vec![
+            Gap {
+                count: u64::MAX,
+                ..coverage.gaps[0].clone()
+            };
+            2
+        ];
         assert_eq!(coverage.missing(), u64::MAX);
     }
 
     #[test]
     fn names_in_json_are_the_names_in_code() {
-        use GapReason::{Crashed, OverBudget, PermissionDenied, RateLimited, SpecialFile, Unauthenticated};
-        for reason in [PermissionDenied, OverBudget, Crashed, SpecialFile, RateLimited, Unauthenticated] {
-            assert_eq!(serde_json::to_value(reason).expect("a text"), reason.as_str());
+        use GapReason::{
+            Crashed, OverBudget, PermissionDenied, RateLimited, SpecialFile, Unauthenticated,
+        };
+        for reason in [
+            PermissionDenied,
+            OverBudget,
+            Crashed,
+            SpecialFile,
+            RateLimited,
+            Unauthenticated,
+        ] {
+            assert_eq!(
+                serde_json::to_value(reason).expect("a text"),
+                reason.as_str()
+            );
         }
     }
 }

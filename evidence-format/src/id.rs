@@ -1,4 +1,5 @@
-//! Names and identifiers that stand in evidence. Each is parsed once and cannot be wrong afterwards.
+//! Names and identifiers that stand in evidence. Each is parsed once and cannot be wrong
+//! afterwards.
 
 use std::fmt;
 use std::str::FromStr;
@@ -80,7 +81,8 @@ name_type!(
 );
 
 name_type!(
-    /// An item's name inside its bundle, such as `host-sockets`. It is hashed into every leaf of the item's record tree.
+    /// An item's name inside its bundle, such as `host-sockets`. It is hashed into every leaf of
+    /// the item's record tree.
     ItemName, "item name", "1 to 128 of a-z 0-9 . _ -, starting with a letter or digit",
     |t| t.len() <= 128 && starts_with(t, lower_or_digit)
         && t.bytes().all(|b| lower_or_digit(b) || b"._-".contains(&b))
@@ -108,8 +110,8 @@ impl StreamId {
     }
 }
 
-/// Names a public key: the SHA-256 of its SubjectPublicKeyInfo in DER. Text form: standard base64, as sigstore's
-/// `publicKey.hint` and DSSE's `keyid` carry it.
+/// Names a public key: the SHA-256 of its SubjectPublicKeyInfo in DER. Text form: standard base64,
+/// as sigstore's `publicKey.hint` and DSSE's `keyid` carry it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(Digest);
 
@@ -154,9 +156,13 @@ impl fmt::Debug for KeyId {
 
 serde_as_text!(KeyId);
 
-/// Reads base64 in its one form. The decoder alone would also take several texts with their padding, one after the other.
+/// Reads base64 in its one form. The decoder alone would also take several texts with their
+/// padding, one after the other.
 pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    BASE64.decode(text.as_bytes()).ok().filter(|bytes| BASE64.encode(bytes) == text)
+    BASE64
+        .decode(text.as_bytes())
+        .ok()
+        .filter(|bytes| BASE64.encode(bytes) == text)
 }
 
 #[cfg(test)]
@@ -175,7 +181,17 @@ mod tests {
 
     #[test]
     fn names_that_could_leave_a_folder_are_refused() {
-        for bad in ["", ".", "..", "-x", "a/b", "a\\b", "a b", "é", &"x".repeat(65)] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "-x",
+            "a/b",
+            "a\\b",
+            "a b",
+            "é",
+            &"x".repeat(65),
+        ] {
             assert!(bad.parse::<IncidentId>().is_err(), "{bad:?}");
         }
         assert!("INC-1".parse::<IncidentId>().is_ok());

@@ -1,8 +1,9 @@
-//! Ed25519 keys as files: PKCS#8 v1 in PEM for the secret half, SubjectPublicKeyInfo in PEM for the public half, both as OpenSSL
-//! reads and writes them (RFC 8410).
+//! Ed25519 keys as files: PKCS#8 v1 in PEM for the secret half, SubjectPublicKeyInfo in PEM for the
+//! public half, both as OpenSSL reads and writes them (RFC 8410).
 
 use ed25519_dalek::pkcs8::{
-    DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, KeypairBytes, spki::der::pem::LineEnding,
+    DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, KeypairBytes,
+    spki::der::pem::LineEnding,
 };
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 
@@ -34,7 +35,8 @@ pub trait Signer {
     /// The public half.
     fn public_key(&self) -> &PublicKey;
 
-    /// Signs `message` (at most [`crate::limits::PAE_BYTES_MAX`] bytes) with pure Ed25519 (RFC 8032).
+    /// Signs `message` (at most [`crate::limits::PAE_BYTES_MAX`] bytes) with pure Ed25519 (RFC
+    /// 8032).
     ///
     /// # Errors
     /// The key could not be used.
@@ -74,14 +76,21 @@ impl PublicKey {
     }
 
     fn new(key: VerifyingKey) -> Self {
-        let der = key.to_public_key_der().expect("a key of 32 bytes fits its DER");
-        Self { id: KeyId::of_spki(der.as_bytes()), key }
+        let der = key
+            .to_public_key_der()
+            .expect("a key of 32 bytes fits its DER");
+        Self {
+            id: KeyId::of_spki(der.as_bytes()),
+            key,
+        }
     }
 
     /// The PEM file's text.
     #[must_use]
     pub fn to_pem(&self) -> String {
-        self.key.to_public_key_pem(LineEnding::LF).expect("a key of 32 bytes fits its PEM")
+        self.key
+            .to_public_key_pem(LineEnding::LF)
+            .expect("a key of 32 bytes fits its PEM")
     }
 
     /// Its name.
@@ -90,15 +99,18 @@ impl PublicKey {
         self.id
     }
 
-    /// True if `signature` is this key's over `message`; strict: one signature has one spelling (RFC 8032 §5.1.7 with the checks of
-    /// "Taming the many EdDSAs", dalek's `verify_strict`).
+    /// True if `signature` is this key's over `message`; strict: one signature has one spelling
+    /// (RFC 8032 §5.1.7 with the checks of "Taming the many EdDSAs", dalek's `verify_strict`).
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
-        self.key.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
+        self.key
+            .verify_strict(message, &Signature::from_bytes(signature))
+            .is_ok()
     }
 }
 
-/// A key whose secret half is in memory, from a file. The file is trusted: whoever reads it can sign as its owner.
+/// A key whose secret half is in memory, from a file. The file is trusted: whoever reads it can
+/// sign as its owner.
 pub struct SecretKey {
     key: SigningKey,
     public: PublicKey,
@@ -117,18 +129,29 @@ impl SecretKey {
     /// See [`KeyError`].
     pub fn from_pem(pem: &str) -> Result<Self, KeyError> {
         check_size(pem)?;
-        SigningKey::from_pkcs8_pem(pem.trim_end()).map(Self::new).map_err(KeyError::Secret)
+        SigningKey::from_pkcs8_pem(pem.trim_end())
+            .map(Self::new)
+            .map_err(KeyError::Secret)
     }
 
     fn new(key: SigningKey) -> Self {
-        Self { public: PublicKey::new(key.verifying_key()), key }
+        Self {
+            public: PublicKey::new(key.verifying_key()),
+            key,
+        }
     }
 
-    /// The PEM file's text: PKCS#8 version 1, without the public key, since OpenSSL 3.0 does not read version 2.
+    /// The PEM file's text: PKCS#8 version 1, without the public key, since OpenSSL 3.0 does not
+    /// read version 2.
     #[must_use]
     pub fn to_pem(&self) -> String {
-        let pair = KeypairBytes { secret_key: self.key.to_bytes(), public_key: None };
-        let pem = pair.to_pkcs8_pem(LineEnding::LF).expect("a key of 32 bytes fits its PEM");
+        let pair = KeypairBytes {
+            secret_key: self.key.to_bytes(),
+            public_key: None,
+        };
+        let pem = pair
+            .to_pkcs8_pem(LineEnding::LF)
+            .expect("a key of 32 bytes fits its PEM");
         pem.as_str().to_owned()
     }
 }
@@ -145,14 +168,19 @@ impl Signer for SecretKey {
 
 fn check_size(pem: &str) -> Result<(), KeyError> {
     let bytes = pem.len() as u64;
-    if bytes > KEY_FILE_BYTES_MAX { Err(KeyError::TooLarge { bytes }) } else { Ok(()) }
+    if bytes > KEY_FILE_BYTES_MAX {
+        Err(KeyError::TooLarge { bytes })
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Made by `openssl genpkey -algorithm ed25519` (OpenSSL 3.0.17) from the secret key of RFC 8032 §7.1, test 1.
+    /// Made by `openssl genpkey -algorithm ed25519` (OpenSSL 3.0.17) from the secret key of RFC
+    /// 8032 §7.1, test 1.
     const SECRET: &str = "-----BEGIN PRIVATE KEY-----\n\
         MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n-----END PRIVATE KEY-----\n";
     const PUBLIC: &str = "-----BEGIN PUBLIC KEY-----\n\
@@ -171,11 +199,26 @@ mod tests {
 
     #[test]
     fn other_files_are_refused() {
-        for bad in ["", "x", SECRET, &PUBLIC.replace("PUBLIC", "RSA PUBLIC"), &PUBLIC.replace("11qY", "11"), &" ".repeat(5000)] {
+        for bad in [
+            "",
+            "x",
+            SECRET,
+            &PUBLIC.replace("PUBLIC", "RSA PUBLIC"),
+            &PUBLIC.replace("11qY", "11"),
+            &" ".repeat(5000),
+        ] {
             assert!(PublicKey::from_pem(bad).is_err(), "{bad:?}");
         }
-        let weak = [&[0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0][..], &[1], &[0; 31]].concat();
-        let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", data_encoding::BASE64.encode(&weak));
+        let weak = [
+            &[0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0][..],
+            &[1],
+            &[0; 31],
+        ]
+        .concat();
+        let pem = format!(
+            "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
+            data_encoding::BASE64.encode(&weak)
+        );
         assert!(matches!(PublicKey::from_pem(&pem), Err(KeyError::Weak)));
     }
 }

@@ -47,13 +47,18 @@ struct OciLayout {
     image_layout_version: String,
 }
 
-/// Reads the file `oci-layout`: JSON of one value, however it is spelled, since skopeo writes it with a blank.
+/// Reads the file `oci-layout`: JSON of one value, however it is spelled, since skopeo writes it
+/// with a blank.
 ///
 /// # Errors
 /// It says anything else than version 1.0.0.
 pub fn check_oci_layout(bytes: &[u8]) -> Result<(), ManifestError> {
     let layout: OciLayout = canonical::decode_any_order(bytes, OCI_LAYOUT_BYTES_MAX)?;
-    if layout.image_layout_version == "1.0.0" { Ok(()) } else { Err(ManifestError::Invalid("not OCI image layout 1.0.0")) }
+    if layout.image_layout_version == "1.0.0" {
+        Ok(())
+    } else {
+        Err(ManifestError::Invalid("not OCI image layout 1.0.0"))
+    }
 }
 
 type Annotations = BTreeMap<String, String>;
@@ -80,7 +85,13 @@ impl Descriptor {
     /// Points to a blob of `size` bytes.
     #[must_use]
     pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
-        Self { annotations: None, artifact_type: None, digest, media_type: media_type.to_owned(), size }
+        Self {
+            annotations: None,
+            artifact_type: None,
+            digest,
+            media_type: media_type.to_owned(),
+            size,
+        }
     }
 
     /// Points to `blob`.
@@ -121,17 +132,29 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// The manifest of a bundle: the disclosure key, then for each item its segment list and its layer.
-    /// `sizes` gives the bytes of a blob.
+    /// The manifest of a bundle: the disclosure key, then for each item its segment list and its
+    /// layer. `sizes` gives the bytes of a blob.
     #[must_use]
     pub fn of_bundle(config: &Config, config_blob: &[u8], sizes: &dyn Fn(&Digest) -> u64) -> Self {
         let descriptor = |media_type, digest: &Digest, title: &str| {
             Descriptor::new(media_type, *digest, sizes(digest)).annotated(TITLE, title)
         };
-        let mut layers = vec![descriptor(DISCLOSURE_KEY, &config.disclosure_key, DISCLOSURE_KEY_TITLE)];
+        let mut layers = vec![descriptor(
+            DISCLOSURE_KEY,
+            &config.disclosure_key,
+            DISCLOSURE_KEY_TITLE,
+        )];
         for item in &config.items {
-            layers.push(descriptor(SEGMENTS, &item.segments, &format!("{}.segments.zst", item.name)));
-            layers.push(descriptor(ITEM, &item.layer, &format!("{}.warc.zst", item.name)));
+            layers.push(descriptor(
+                SEGMENTS,
+                &item.segments,
+                &format!("{}.segments.zst", item.name),
+            ));
+            layers.push(descriptor(
+                ITEM,
+                &item.layer,
+                &format!("{}.warc.zst", item.name),
+            ));
         }
         Self {
             artifact_type: BUNDLE.to_owned(),
@@ -165,21 +188,27 @@ impl Manifest {
     /// Reads a manifest.
     ///
     /// # Errors
-    /// It is not a canonical document of its kind, or an attestation of another form than [`Manifest::of_attestation`].
+    /// It is not a canonical document of its kind, or an attestation of another form than
+    /// [`Manifest::of_attestation`].
     pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
         let manifest: Self = canonical::decode(bytes, MANIFEST_BYTES_MAX)?;
         if manifest.schema_version != 2 || manifest.media_type != MANIFEST {
             return Err(ManifestError::Invalid("not an OCI image manifest"));
         }
         if manifest.artifact_type == SIGSTORE_BUNDLE && !manifest.carries_one_sigstore_bundle() {
-            return Err(ManifestError::Invalid("not the manifest of one sigstore bundle"));
+            return Err(ManifestError::Invalid(
+                "not the manifest of one sigstore bundle",
+            ));
         }
         Ok(manifest)
     }
 
     fn carries_one_sigstore_bundle(&self) -> bool {
-        let [layer] = &self.layers[..] else { return false };
-        self.config == Descriptor::of(EMPTY, EMPTY_BLOB) && *layer == Descriptor::new(SIGSTORE_BUNDLE, layer.digest, layer.size)
+        let [layer] = &self.layers[..] else {
+            return false;
+        };
+        self.config == Descriptor::of(EMPTY, EMPTY_BLOB)
+            && *layer == Descriptor::new(SIGSTORE_BUNDLE, layer.digest, layer.size)
     }
 
     /// Checks what [`Self::decode`] leaves: constants, and that an attestation is one small blob.
@@ -195,7 +224,11 @@ impl Manifest {
         }
         let one = matches!(&self.layers[..], [blob] if *blob == Descriptor::new(SIGSTORE_BUNDLE, blob.digest, blob.size));
         let empty = self.config == Descriptor::of(EMPTY, EMPTY_BLOB);
-        if one && empty { Ok(()) } else { Err("is an attestation of other blobs than the empty config and one sigstore bundle") }
+        if one && empty {
+            Ok(())
+        } else {
+            Err("is an attestation of other blobs than the empty config and one sigstore bundle")
+        }
     }
 
     /// Every descriptor that it points to blobs with.
@@ -204,7 +237,8 @@ impl Manifest {
     }
 }
 
-/// `index.json`: lists the manifests. Mutable and untrusted; every other OCI tool may write it anew.
+/// `index.json`: lists the manifests. Mutable and untrusted; every other OCI tool may write it
+/// anew.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Index {
@@ -236,7 +270,11 @@ impl Index {
             artifact_type: Some(manifest.artifact_type.clone()),
             ..Descriptor::of(MANIFEST, &manifest.encode()).annotated(REF_NAME, name)
         };
-        Self { manifests: manifests.iter().map(entry).collect(), media_type: Some(INDEX.to_owned()), schema_version: 2 }
+        Self {
+            manifests: manifests.iter().map(entry).collect(),
+            media_type: Some(INDEX.to_owned()),
+            schema_version: 2,
+        }
     }
 
     /// The canonical bytes.
@@ -264,10 +302,17 @@ impl Index {
             if entry.media_type != MANIFEST {
                 return Err(ManifestError::Invalid("an entry that is no manifest"));
             }
-            if index.manifests[..i].iter().any(|other| other.digest == entry.digest) {
+            if index.manifests[..i]
+                .iter()
+                .any(|other| other.digest == entry.digest)
+            {
                 return Err(ManifestError::Invalid("a manifest is listed twice"));
             }
-            if entry.annotations.as_ref().is_some_and(|a| a.len() != 1 || !a.contains_key(REF_NAME)) {
+            if entry
+                .annotations
+                .as_ref()
+                .is_some_and(|a| a.len() != 1 || !a.contains_key(REF_NAME))
+            {
                 return Err(ManifestError::Invalid("an annotation that is no name"));
             }
         }
@@ -282,8 +327,13 @@ impl Index {
             SIGSTORE_BUNDLE => Some(ATTESTATION_REF),
             _ => None,
         };
-        let name_ok = entry.annotation(REF_NAME).is_none_or(|found| name.is_none_or(|name| found == name));
-        let type_ok = entry.artifact_type.as_ref().is_none_or(|found| *found == manifest.artifact_type);
+        let name_ok = entry
+            .annotation(REF_NAME)
+            .is_none_or(|found| name.is_none_or(|name| found == name));
+        let type_ok = entry
+            .artifact_type
+            .as_ref()
+            .is_none_or(|found| *found == manifest.artifact_type);
         name_ok && type_ok
     }
 }

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::ItemName;
 
-/// The steps of a capture, in the order in which they were started: most volatile first (RFC 3227 §2.1).
+/// The steps of a capture, in the order in which they were started: most volatile first (RFC 3227
+/// §2.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Plan {

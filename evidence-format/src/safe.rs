@@ -1,11 +1,13 @@
-//! Text from a bundle, made safe to show. Whoever made the bundle may want to steer the auditor's terminal (escape sequences), to
-//! forge lines of our report (line ends), or to show a name backwards (bidirectional overrides).
+//! Text from a bundle, made safe to show. Whoever made the bundle may want to steer the auditor's
+//! terminal (escape sequences), to forge lines of our report (line ends), or to show a name
+//! backwards (bidirectional overrides).
 
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// True for what a terminal obeys instead of showing, and for what changes the order of the text around it or cannot be seen.
+/// True for what a terminal obeys instead of showing, and for what changes the order of the text
+/// around it or cannot be seen.
 #[must_use]
 pub fn is_unsafe(c: char) -> bool {
     c.is_control()
@@ -36,7 +38,8 @@ pub fn safe_bytes(bytes: &[u8]) -> String {
     out
 }
 
-/// `value` on one line, with every unsafe character as JSON's own escape: the same document, and nothing that a terminal obeys.
+/// `value` on one line, with every unsafe character as JSON's own escape: the same document, and
+/// nothing that a terminal obeys.
 #[must_use]
 pub fn safe_json(value: &Value) -> String {
     let mut out = String::new();
@@ -68,14 +71,22 @@ fn push_safe(out: &mut String, text: &str) {
 mod tests {
     use super::*;
 
-    const HOSTILE: &str = "a\u{1b}[31m\u{9b}2J\u{7f}\n\r\t\0\u{202e}\u{2066}\u{2069}\u{200f}\u{feff}\u{e0041}é漢";
+    const HOSTILE: &str =
+        "a\u{1b}[31m\u{9b}2J\u{7f}\n\r\t\0\u{202e}\u{2066}\u{2069}\u{200f}\u{feff}\u{e0041}é漢";
 
     #[test]
     fn nothing_that_a_terminal_obeys_is_left() {
         let shown = safe(HOSTILE);
         assert!(!shown.chars().any(is_unsafe), "{shown:?}");
-        assert_eq!(shown, r"a\u{1b}[31m\u{9b}2J\u{7f}\n\r\t\u{0}\u{202e}\u{2066}\u{2069}\u{200f}\u{feff}\u{e0041}é漢");
-        for c in ('\0'..='\u{1f}').chain('\u{7f}'..='\u{9f}').chain('\u{202a}'..='\u{202e}').chain('\u{2066}'..='\u{2069}') {
+        assert_eq!(
+            shown,
+            r"a\u{1b}[31m\u{9b}2J\u{7f}\n\r\t\u{0}\u{202e}\u{2066}\u{2069}\u{200f}\u{feff}\u{e0041}é漢"
+        );
+        for c in ('\0'..='\u{1f}')
+            .chain('\u{7f}'..='\u{9f}')
+            .chain('\u{202a}'..='\u{202e}')
+            .chain('\u{2066}'..='\u{2069}')
+        {
             assert!(is_unsafe(c), "{c:?}");
         }
     }
@@ -90,6 +101,9 @@ mod tests {
         let value = Value::from(HOSTILE);
         let shown = safe_json(&value);
         assert!(!shown.chars().any(is_unsafe), "{shown:?}");
-        assert_eq!(serde_json::from_str::<Value>(&shown).expect("still JSON"), value);
+        assert_eq!(
+            serde_json::from_str::<Value>(&shown).expect("still JSON"),
+            value
+        );
     }
 }

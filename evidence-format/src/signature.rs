@@ -13,7 +13,8 @@ use crate::statement::{Statement, StatementError};
 /// `payloadType` of in-toto statements (in-toto/attestation, envelope v1).
 const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 
-/// A sigstore bundle with one DSSE signature by a managed key. Nothing in it is checked yet but its form.
+/// A sigstore bundle with one DSSE signature by a managed key. Nothing in it is checked yet but its
+/// form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attestation {
     payload: Vec<u8>,
@@ -22,7 +23,8 @@ pub struct Attestation {
     timestamps: Option<Timestamps>,
 }
 
-/// A statement whose signature was checked against a key that the caller trusts. Made by [`Attestation::verify`] alone.
+/// A statement whose signature was checked against a key that the caller trusts. Made by
+/// [`Attestation::verify`] alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignatureChecked {
     key_id: KeyId,
@@ -71,10 +73,15 @@ pub enum AttestError {
     },
 }
 
-/// DSSE's pre-authentication encoding (secure-systems-lab/dsse, protocol.md v1.0.2): the bytes that are signed.
+/// DSSE's pre-authentication encoding (secure-systems-lab/dsse, protocol.md v1.0.2): the bytes that
+/// are signed.
 #[must_use]
 pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
-    let head = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len());
+    let head = format!(
+        "DSSEv1 {} {payload_type} {} ",
+        payload_type.len(),
+        payload.len()
+    );
     [head.as_bytes(), payload].concat()
 }
 
@@ -87,10 +94,17 @@ impl Attestation {
         let payload = statement.encode();
         let message = pae(PAYLOAD_TYPE, &payload);
         if message.len() as u64 > PAE_BYTES_MAX {
-            return Err(AttestError::TooLarge { bytes: message.len() as u64 });
+            return Err(AttestError::TooLarge {
+                bytes: message.len() as u64,
+            });
         }
         let signature = signer.sign(&message)?;
-        Ok(Self { payload, key_id: signer.public_key().id(), signature, timestamps: None })
+        Ok(Self {
+            payload,
+            key_id: signer.public_key().id(),
+            signature,
+            timestamps: None,
+        })
     }
 
     /// The key that it claims to be signed by: a hint for choosing a key, and no proof.
@@ -112,11 +126,16 @@ impl Attestation {
     /// # Errors
     /// The signature holds, but what it signs is no statement about a capture.
     pub fn verify(&self, key: &PublicKey) -> Result<Option<SignatureChecked>, StatementError> {
-        if self.key_id != key.id() || !key.verify(&pae(PAYLOAD_TYPE, &self.payload), &self.signature) {
+        if self.key_id != key.id()
+            || !key.verify(&pae(PAYLOAD_TYPE, &self.payload), &self.signature)
+        {
             return Ok(None);
         }
         let statement = Statement::decode(&self.payload)?;
-        Ok(Some(SignatureChecked { key_id: key.id(), statement }))
+        Ok(Some(SignatureChecked {
+            key_id: key.id(),
+            statement,
+        }))
     }
 
     /// The statement, **whose signature nobody has checked**: for display, marked as such.
@@ -134,7 +153,10 @@ impl Attestation {
             dsse_envelope: Envelope {
                 payload: BASE64.encode(&self.payload),
                 payload_type: PAYLOAD_TYPE.to_owned(),
-                signatures: [Signature { keyid: self.key_id, sig: BASE64.encode(&self.signature) }],
+                signatures: [Signature {
+                    keyid: self.key_id,
+                    sig: BASE64.encode(&self.signature),
+                }],
             },
             media_type: SIGSTORE_BUNDLE.to_owned(),
             verification_material: Material {
@@ -162,11 +184,19 @@ impl Attestation {
         if signature.keyid != wire.verification_material.public_key.hint {
             return Err(Invalid("its key id and its key hint differ"));
         }
-        let decode = |text: &str| decode_base64(text).ok_or(Invalid("base64 is not in its one form"));
+        let decode =
+            |text: &str| decode_base64(text).ok_or(Invalid("base64 is not in its one form"));
         let payload = decode(&wire.dsse_envelope.payload)?;
-        let sig = decode(&signature.sig)?.try_into().map_err(|_| Invalid("its signature is not of 64 bytes"))?;
+        let sig = decode(&signature.sig)?
+            .try_into()
+            .map_err(|_| Invalid("its signature is not of 64 bytes"))?;
         let timestamps = wire.verification_material.timestamp_verification_data;
-        Ok(Self { payload, key_id: signature.keyid, signature: sig, timestamps })
+        Ok(Self {
+            payload,
+            key_id: signature.keyid,
+            signature: sig,
+            timestamps,
+        })
     }
 }
 

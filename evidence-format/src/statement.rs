@@ -24,7 +24,8 @@ pub struct Statement {
     pub predicate: Predicate,
 }
 
-/// The statement's content. Small on purpose: what was captured stands in the config, inside the bundle's id.
+/// The statement's content. Small on purpose: what was captured stands in the config, inside the
+/// bundle's id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Predicate {
@@ -103,7 +104,12 @@ impl Statement {
             kind: STATEMENT_TYPE.to_owned(),
             predicate: self.predicate.clone(),
             predicate_type: CAPTURE.to_owned(),
-            subject: [Subject { digest: SubjectDigest { sha256: Root(self.bundle) }, name: SUBJECT_NAME.to_owned() }],
+            subject: [Subject {
+                digest: SubjectDigest {
+                    sha256: Root(self.bundle),
+                },
+                name: SUBJECT_NAME.to_owned(),
+            }],
         })
     }
 
@@ -114,13 +120,19 @@ impl Statement {
     pub fn decode(bytes: &[u8]) -> Result<Self, StatementError> {
         let wire: Wire = canonical::decode(bytes, PAE_BYTES_MAX)?;
         let [subject] = wire.subject;
-        if wire.kind != STATEMENT_TYPE || wire.predicate_type != CAPTURE || subject.name != SUBJECT_NAME {
+        if wire.kind != STATEMENT_TYPE
+            || wire.predicate_type != CAPTURE
+            || subject.name != SUBJECT_NAME
+        {
             return Err(StatementError::OtherKind);
         }
         let stream = &wire.predicate.stream;
         if (stream.seq == 0) != stream.prev.is_none() {
             return Err(StatementError::Stream);
         }
-        Ok(Self { bundle: subject.digest.sha256.0, predicate: wire.predicate })
+        Ok(Self {
+            bundle: subject.digest.sha256.0,
+            predicate: wire.predicate,
+        })
     }
 }

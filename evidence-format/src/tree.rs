@@ -5,8 +5,9 @@
 //! leaf_i = SHA-256(0x00 || salt_i || segment_i)
 //! node   = SHA-256(0x01 || left || right)              shape: RFC 6962 §2.1
 //! ```
-//! Without K, a leaf's hash tells nothing about a segment that somebody guesses. The tree is built from
-//! [`Range`]s, which cover consecutive leaves and merge: each worker hashes its own frame's leaves.
+//! Without K, a leaf's hash tells nothing about a segment that somebody guesses. The tree is built
+//! from [`Range`]s, which cover consecutive leaves and merge: each worker hashes its own frame's
+//! leaves.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,15 +18,16 @@ use crate::id::ItemName;
 
 const SALT_LABEL: &[u8] = b"evidence/v1/leaf\0";
 const SALT_BYTES: usize = 16;
-/// Leaves hashed in one go: enough to keep both lanes busy, and few enough to stay in the processor's first cache.
+/// Leaves hashed in one go: enough to keep both lanes busy, and few enough to stay in the
+/// processor's first cache.
 const GROUP_LEAVES: usize = 128;
 /// 0x00 and the salt: what stands before the segment.
 type LeafHead = [u8; 1 + SALT_BYTES];
 const LEAF: u8 = 0x00;
 const NODE: u8 = 0x01;
 
-/// K: 32 random bytes for each bundle, from which all leaf salts follow. Trusted to hide: whoever holds it can
-/// test guesses against withheld records, and nothing else.
+/// K: 32 random bytes for each bundle, from which all leaf salts follow. Trusted to hide: whoever
+/// holds it can test guesses against withheld records, and nothing else.
 #[derive(Clone)]
 pub struct DisclosureKey([u8; 32]);
 
@@ -43,7 +45,8 @@ impl DisclosureKey {
     }
 }
 
-/// The root of a record tree. Text form: 64 lowercase hex digits, without `sha256:`, since it is no blob's digest.
+/// The root of a record tree. Text form: 64 lowercase hex digits, without `sha256:`, since it is no
+/// blob's digest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Root(pub Digest);
 
@@ -66,7 +69,8 @@ crate::serde_as_text!(Root);
 /// Hashes the leaves of one item. The HMAC is written out, so that salts can be made two at a time.
 #[derive(Clone)]
 pub struct LeafKey {
-    /// HMAC's inner hash, having taken the key's block and the whole blocks of what all leaves' messages begin with.
+    /// HMAC's inner hash, having taken the key's block and the whole blocks of what all leaves'
+    /// messages begin with.
     inner: Start,
     /// The rest of what all leaves' messages begin with.
     prefix: Vec<u8>,
@@ -80,8 +84,14 @@ impl LeafKey {
     pub fn new(key: &DisclosureKey, name: &ItemName) -> Self {
         let prefix = [SALT_LABEL, name.as_str().as_bytes(), &[0]].concat();
         let (blocks, rest) = prefix.as_chunks();
-        let inner = blocks.iter().fold(Start::EMPTY.then(&hmac_block(key, 0x36)), Start::then);
-        Self { inner, prefix: rest.to_owned(), outer: Start::EMPTY.then(&hmac_block(key, 0x5c)) }
+        let inner = blocks
+            .iter()
+            .fold(Start::EMPTY.then(&hmac_block(key, 0x36)), Start::then);
+        Self {
+            inner,
+            prefix: rest.to_owned(),
+            outer: Start::EMPTY.then(&hmac_block(key, 0x5c)),
+        }
     }
 
     /// Starts leaf `index`; its segment's bytes are to follow.
@@ -94,13 +104,22 @@ impl LeafKey {
         leaf
     }
 
-    /// Adds to `range` the leaves from number `first` on, which follow the range's last leaf and have these whole segments.
+    /// Adds to `range` the leaves from number `first` on, which follow the range's last leaf and
+    /// have these whole segments.
     pub(crate) fn push_leaves(&self, first: u64, segments: &[&[u8]], range: &mut Range) {
-        let (mut heads, mut leaves) = ([LeafHead::default(); GROUP_LEAVES], [[0; 32]; GROUP_LEAVES]);
-        for (first, segments) in (first..).step_by(GROUP_LEAVES).zip(segments.chunks(GROUP_LEAVES)) {
+        let (mut heads, mut leaves) =
+            ([LeafHead::default(); GROUP_LEAVES], [[0; 32]; GROUP_LEAVES]);
+        for (first, segments) in (first..)
+            .step_by(GROUP_LEAVES)
+            .zip(segments.chunks(GROUP_LEAVES))
+        {
             let (heads, leaves) = (&mut heads[..segments.len()], &mut leaves[..segments.len()]);
             self.heads(first, heads);
-            let message = |i: usize| Message { start: Start::EMPTY, head: &heads[i], body: segments[i] };
+            let message = |i: usize| Message {
+                start: Start::EMPTY,
+                head: &heads[i],
+                body: segments[i],
+            };
             lanes::hash(segments.len(), message, leaves);
             range.push_run(0, first, leaves);
         }
@@ -115,8 +134,24 @@ impl LeafKey {
             message[self.prefix.len()..end].copy_from_slice(&index.to_be_bytes());
         }
         let (mut inner, mut salts) = (vec![[0; 32]; heads.len()], vec![[0; 32]; heads.len()]);
-        lanes::hash(heads.len(), |i| Message { start: self.inner, head: &messages[i][..end], body: &[] }, &mut inner);
-        lanes::hash(heads.len(), |i| Message { start: self.outer, head: &inner[i], body: &[] }, &mut salts);
+        lanes::hash(
+            heads.len(),
+            |i| Message {
+                start: self.inner,
+                head: &messages[i][..end],
+                body: &[],
+            },
+            &mut inner,
+        );
+        lanes::hash(
+            heads.len(),
+            |i| Message {
+                start: self.outer,
+                head: &inner[i],
+                body: &[],
+            },
+            &mut salts,
+        );
         for (head, salt) in heads.iter_mut().zip(&salts) {
             head[0] = LEAF;
             head[1..].copy_from_slice(&salt[..SALT_BYTES]);
@@ -129,8 +164,8 @@ fn hmac_block(key: &DisclosureKey, pad: u8) -> [u8; BLOCK_BYTES] {
     std::array::from_fn(|i| key.0.get(i).copied().unwrap_or(0) ^ pad)
 }
 
-/// The hashes of consecutive leaves, folded into the largest whole subtrees: at most two for each level of the
-/// tree, whatever the number of leaves.
+/// The hashes of consecutive leaves, folded into the largest whole subtrees: at most two for each
+/// level of the tree, whatever the number of leaves.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
 pub struct Range {
     subtrees: Vec<Subtree>,
@@ -158,7 +193,11 @@ impl Range {
 
     /// Adds the subtrees of one level from `position` on, folding them pair by pair.
     fn push_run(&mut self, level: u32, mut position: u64, mut hashes: &[[u8; 32]]) {
-        let subtree = |position, hash: &[u8; 32]| Subtree { level, position, hash: Digest::from_bytes(*hash) };
+        let subtree = |position, hash: &[u8; 32]| Subtree {
+            level,
+            position,
+            hash: Digest::from_bytes(*hash),
+        };
         if let ([first, rest @ ..], 1) = (hashes, position % 2) {
             self.push_subtree(subtree(position, first));
             (position, hashes) = (position + 1, rest);
@@ -166,7 +205,11 @@ impl Range {
         let (pairs, single) = hashes.as_chunks::<2>();
         if !pairs.is_empty() {
             let mut parents = vec![[0; 32]; pairs.len()];
-            let message = |i: usize| Message { start: Start::EMPTY, head: &[NODE], body: pairs[i].as_flattened() };
+            let message = |i: usize| Message {
+                start: Start::EMPTY,
+                head: &[NODE],
+                body: pairs[i].as_flattened(),
+            };
             lanes::hash(pairs.len(), message, &mut parents);
             self.push_run(level + 1, position / 2, &parents);
         }
@@ -177,7 +220,11 @@ impl Range {
 
     /// Adds leaf `index`, which follows the range's last leaf.
     pub fn push(&mut self, index: u64, leaf: Digest) {
-        self.push_subtree(Subtree { level: 0, position: index, hash: leaf });
+        self.push_subtree(Subtree {
+            level: 0,
+            position: index,
+            hash: leaf,
+        });
     }
 
     /// Adds the leaves of `next`, which follow the range's last leaf.
@@ -187,11 +234,14 @@ impl Range {
         }
     }
 
-    /// The tree's root, if the range began at leaf 0. The root of no leaves is SHA-256 of no bytes (RFC 6962 §2.1).
+    /// The tree's root, if the range began at leaf 0. The root of no leaves is SHA-256 of no bytes
+    /// (RFC 6962 §2.1).
     #[must_use]
     pub fn root(&self) -> Digest {
         let hashes = self.subtrees.iter().rev().map(|s| s.hash);
-        hashes.reduce(|right, left| node(&left, &right)).unwrap_or_else(|| Digest::of(b""))
+        hashes
+            .reduce(|right, left| node(&left, &right))
+            .unwrap_or_else(|| Digest::of(b""))
     }
 
     fn push_subtree(&mut self, mut new: Subtree) {
@@ -200,7 +250,11 @@ impl Range {
             if !siblings {
                 break;
             }
-            new = Subtree { level: new.level + 1, position: new.position / 2, hash: node(&last.hash, &new.hash) };
+            new = Subtree {
+                level: new.level + 1,
+                position: new.position / 2,
+                hash: node(&last.hash, &new.hash),
+            };
             self.subtrees.pop();
         }
         self.subtrees.push(new);
@@ -256,8 +310,17 @@ mod tests {
             let bytes: Vec<u8> = (0..200_u8).collect();
             let segments: Vec<&[u8]> = (0..300).map(|i| &bytes[..i % 200]).collect();
             let leaf = |(i, segment): (u64, &&[u8])| {
-                let mut salt = Hmac::<sha2::Sha256>::new_from_slice(key.as_bytes()).expect("any length");
-                salt.update(&[b"evidence/v1/leaf\0", name.as_str().as_bytes(), &[0], &i.to_be_bytes()].concat());
+                let mut salt =
+                    Hmac::<sha2::Sha256>::new_from_slice(key.as_bytes()).expect("any length");
+                salt.update(
+                    &[
+                        b"evidence/v1/leaf\0",
+                        name.as_str().as_bytes(),
+                        &[0],
+                        &i.to_be_bytes(),
+                    ]
+                    .concat(),
+                );
                 Digest::of(&[&[0], &salt.finalize().into_bytes()[..16], *segment].concat())
             };
             let mut expected = Range::new();

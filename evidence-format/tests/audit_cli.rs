@@ -1,4 +1,5 @@
-//! `exhibit-audit` from outside: exit codes, what it prints, what it writes; on bundles as hostile as a signer can make them.
+//! `exhibit-audit` from outside: exit codes, what it prints, what it writes; on bundles as hostile
+//! as a signer can make them.
 
 mod audit_bundle;
 
@@ -43,8 +44,16 @@ fn audit(args: &[&str]) -> Ran {
 }
 
 fn audit_with(args: &[&str], stdin: Stdio) -> Ran {
-    let output = program().args(args).stdin(stdin).output().expect("the program starts");
-    Ran { code: output.status.code().expect("no signal"), stdout: output.stdout, stderr: output.stderr }
+    let output = program()
+        .args(args)
+        .stdin(stdin)
+        .output()
+        .expect("the program starts");
+    Ran {
+        code: output.status.code().expect("no signal"),
+        stdout: output.stdout,
+        stderr: output.stderr,
+    }
 }
 
 fn program() -> Command {
@@ -65,7 +74,13 @@ impl Case {
         let place = Place::new();
         let (tar, folder) = place.publish(gaps);
         let [alice, mallory] = ["alice.pub", "mallory.pub"].map(|name| text(&place.path(name)));
-        Self { tar: text(&tar), folder: text(&folder), alice, mallory, place }
+        Self {
+            tar: text(&tar),
+            folder: text(&folder),
+            alice,
+            mallory,
+            place,
+        }
     }
 
     fn out(&self) -> String {
@@ -83,11 +98,21 @@ impl Case {
     /// The blob of the layer of the item `name`.
     fn layer(&self, name: &str) -> PathBuf {
         let blobs = fs::read_dir(Path::new(&self.folder).join("blobs/sha256")).expect("scratch");
-        let configs = blobs.filter_map(|e| serde_json::from_slice::<Value>(&fs::read(e.ok()?.path()).ok()?).ok());
-        let config = configs.into_iter().find(|json| json["incident"].is_string()).expect("a config");
+        let configs = blobs
+            .filter_map(|e| serde_json::from_slice::<Value>(&fs::read(e.ok()?.path()).ok()?).ok());
+        let config = configs
+            .into_iter()
+            .find(|json| json["incident"].is_string())
+            .expect("a config");
         let items = config["items"].as_array().expect("items");
-        let item = items.iter().find(|item| item["name"] == name).expect("the item");
-        let hex = item["layer"].as_str().and_then(|text| text.strip_prefix("sha256:")).expect("a digest");
+        let item = items
+            .iter()
+            .find(|item| item["name"] == name)
+            .expect("the item");
+        let hex = item["layer"]
+            .as_str()
+            .and_then(|text| text.strip_prefix("sha256:"))
+            .expect("a digest");
         Path::new(&self.folder).join("blobs/sha256").join(hex)
     }
 
@@ -105,35 +130,81 @@ fn exit_codes_say_what_was_found() {
     let case = Case::new(false);
     let (tar, alice) = (&*case.tar, &*case.alice);
     assert_eq!(audit(&["verify", tar, "--key", alice]).code, 0);
-    assert_eq!(audit(&["verify", tar, "--key", &case.mallory, "--key", alice]).code, 0, "any key counts");
+    assert_eq!(
+        audit(&["verify", tar, "--key", &case.mallory, "--key", alice]).code,
+        0,
+        "any key counts"
+    );
     assert_eq!(audit(&["verify", tar]).code, 3, "no key");
-    assert_eq!(audit(&["verify", tar, "--key", &case.mallory]).code, 1, "another's key");
-    let id = audit(&["verify", tar, "--json"]).json()["bundle"].as_str().expect("an id").to_owned();
-    assert_eq!(audit(&["verify", tar, "--key", alice, "--bundle", &id]).code, 0);
+    assert_eq!(
+        audit(&["verify", tar, "--key", &case.mallory]).code,
+        1,
+        "another's key"
+    );
+    let id = audit(&["verify", tar, "--json"]).json()["bundle"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    assert_eq!(
+        audit(&["verify", tar, "--key", alice, "--bundle", &id]).code,
+        0
+    );
     let other = Digest::of(b"other").to_string();
-    assert_eq!(audit(&["verify", tar, "--key", alice, "--bundle", &other]).code, 1, "another bundle");
+    assert_eq!(
+        audit(&["verify", tar, "--key", alice, "--bundle", &other]).code,
+        1,
+        "another bundle"
+    );
     case.flip_tar();
-    assert_eq!(audit(&["verify", tar, "--key", alice]).code, 1, "flipped byte");
+    assert_eq!(
+        audit(&["verify", tar, "--key", alice]).code,
+        1,
+        "flipped byte"
+    );
 
     let incomplete = Case::new(true);
-    assert_eq!(audit(&["verify", &incomplete.tar, "--key", &incomplete.alice]).code, 4);
-    assert_eq!(audit(&["inspect", &incomplete.tar, "--key", &incomplete.alice]).code, 4);
-    assert_eq!(audit(&["items", &incomplete.tar, "--key", &incomplete.alice]).code, 0, "it showed what was asked for");
+    assert_eq!(
+        audit(&["verify", &incomplete.tar, "--key", &incomplete.alice]).code,
+        4
+    );
+    assert_eq!(
+        audit(&["inspect", &incomplete.tar, "--key", &incomplete.alice]).code,
+        4
+    );
+    assert_eq!(
+        audit(&["items", &incomplete.tar, "--key", &incomplete.alice]).code,
+        0,
+        "it showed what was asked for"
+    );
 }
 
 #[test]
 fn wrong_command_lines_exit_with_2_and_say_why() {
     let case = Case::new(false);
-    let missing = case.place.path("missing").to_str().expect("text").to_owned();
+    let missing = case
+        .place
+        .path("missing")
+        .to_str()
+        .expect("text")
+        .to_owned();
     for (args, why) in [
         (&["verify", &*missing][..], "there is no bundle"),
         (&["verify"], "BUNDLE"),
-        (&["verify", &case.tar, "--key", &missing], "cannot read the key"),
+        (
+            &["verify", &case.tar, "--key", &missing],
+            "cannot read the key",
+        ),
         (&["verify", &case.tar, "--key", &case.tar], "key"),
-        (&["verify", &case.tar, "--bundle", "sha256:00"], "64 lowercase hex digits"),
+        (
+            &["verify", &case.tar, "--bundle", "sha256:00"],
+            "64 lowercase hex digits",
+        ),
         (&["cat", &case.tar, "nothing"], "no item nothing"),
         (&["cat", &case.tar, "../x"], "item name"),
-        (&["records", &case.tar, "trail", "--record", "1000"], "records, counted from 0"),
+        (
+            &["records", &case.tar, "trail", "--record", "1000"],
+            "records, counted from 0",
+        ),
         (&["cat", "-", "files"], "store the stream first"),
         (&["records", "-", "files"], "store the stream first"),
         (&["extract", "-", &missing], "store the stream first"),
@@ -143,20 +214,32 @@ fn wrong_command_lines_exit_with_2_and_say_why() {
         let ran = audit(args);
         assert_eq!(ran.code, 2, "{args:?}: {}", ran.errors());
         assert!(ran.errors().contains(why), "{args:?}: {}", ran.errors());
-        assert!(ran.stdout.is_empty() && !ran.stderr.contains(&0x1b), "{args:?}");
+        assert!(
+            ran.stdout.is_empty() && !ran.stderr.contains(&0x1b),
+            "{args:?}"
+        );
     }
 }
 
 #[test]
 fn folder_file_and_stream_give_one_report() {
     let case = Case::new(true);
-    let of = |path: &str, stdin| audit_with(&["verify", path, "--key", &case.alice, "--json"], stdin).json();
+    let of = |path: &str, stdin| {
+        audit_with(&["verify", path, "--key", &case.alice, "--json"], stdin).json()
+    };
     let from_file = of(&case.tar, Stdio::null());
     assert_eq!(of(&case.folder, Stdio::null()), from_file);
     let tar = || Stdio::from(File::open(&case.tar).expect("scratch"));
     assert_eq!(of("-", tar()), from_file);
-    let mut cat = Command::new("cat").arg(&case.tar).stdout(Stdio::piped()).spawn().expect("cat");
-    assert_eq!(of("-", Stdio::from(cat.stdout.take().expect("piped"))), from_file);
+    let mut cat = Command::new("cat")
+        .arg(&case.tar)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("cat");
+    assert_eq!(
+        of("-", Stdio::from(cat.stdout.take().expect("piped"))),
+        from_file
+    );
     cat.wait().expect("cat ends");
     assert_eq!(audit_with(&["inspect", "-"], tar()).code, 3);
     assert_eq!(audit_with(&["items", "-"], tar()).code, 0);
@@ -166,17 +249,44 @@ fn folder_file_and_stream_give_one_report() {
 fn the_report_for_programs_has_its_members() {
     let case = Case::new(true);
     let report = audit(&["verify", &case.tar, "--key", &case.alice, "--json"]).json();
-    let keys = |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>().join(" ");
-    assert_eq!(keys(&report), "bundle exit findings incident items signed_at_claimed signed_by stream");
-    assert_eq!(keys(&report["findings"]), "completeness integrity log signer time");
-    assert_eq!(keys(&report["items"][0]), "bytes ended gaps missing name records");
-    assert_eq!(keys(&report["items"][0]["gaps"][0]), "bytesKept bytesLost count examples reason");
-    assert_eq!(keys(&report["findings"]["completeness"]), "code detail object state");
+    let keys = |value: &Value| {
+        value
+            .as_object()
+            .expect("an object")
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(
+        keys(&report),
+        "bundle exit findings incident items signed_at_claimed signed_by stream"
+    );
+    assert_eq!(
+        keys(&report["findings"]),
+        "completeness integrity log signer time"
+    );
+    assert_eq!(
+        keys(&report["items"][0]),
+        "bytes ended gaps missing name records"
+    );
+    assert_eq!(
+        keys(&report["items"][0]["gaps"][0]),
+        "bytesKept bytesLost count examples reason"
+    );
+    assert_eq!(
+        keys(&report["findings"]["completeness"]),
+        "code detail object state"
+    );
     assert_eq!(report["findings"]["time"]["state"], "not checked");
     assert_eq!(report["exit"], 4);
     assert_eq!(report["incident"], "INC-1");
     assert_eq!(report["signed_by"], key("alice").public_key().id().hex());
-    assert_eq!(report["items"][0]["gaps"][0]["examples"][0], audit_bundle::HOSTILE, "escaped, and the same text");
+    assert_eq!(
+        report["items"][0]["gaps"][0]["examples"][0],
+        audit_bundle::HOSTILE,
+        "escaped, and the same text"
+    );
 }
 
 #[test]
@@ -197,17 +307,29 @@ fn nothing_of_a_bundle_steers_the_terminal() {
     ] {
         let ran = audit(args);
         for c in (ran.text() + &ran.errors()).chars() {
-            let order = ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c);
-            assert!(c == '\n' || !c.is_control() && !order, "{args:?} prints {c:?}");
+            let order =
+                ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c);
+            assert!(
+                c == '\n' || !c.is_control() && !order,
+                "{args:?} prints {c:?}"
+            );
         }
-        assert!(!ran.text().lines().any(|line| line.trim_start().starts_with("forged")), "{args:?}");
+        assert!(
+            !ran.text()
+                .lines()
+                .any(|line| line.trim_start().starts_with("forged")),
+            "{args:?}"
+        );
     }
 }
 
 #[test]
 fn damage_is_named() {
     let case = Case::new(false);
-    let integrity = |path: &str| audit(&["verify", path, "--key", &case.alice, "--json"]).json()["findings"]["integrity"].clone();
+    let integrity = |path: &str| {
+        audit(&["verify", path, "--key", &case.alice, "--json"]).json()["findings"]["integrity"]
+            .clone()
+    };
     let layer = case.layer("trail");
     fs::rename(&layer, case.place.path("layer")).expect("scratch");
     assert_eq!(integrity(&case.folder)["code"], "blob-missing");
@@ -215,7 +337,11 @@ fn damage_is_named() {
     fs::write(Path::new(&case.folder).join("extra\u{1b}[31m"), "").expect("scratch");
     assert_eq!(integrity(&case.folder)["code"], "unexpected-file");
     let shown = audit(&["verify", &case.folder]);
-    assert!(shown.text().contains("FAILED (unexpected-file)") && !shown.stdout.contains(&0x1b), "{}", shown.text());
+    assert!(
+        shown.text().contains("FAILED (unexpected-file)") && !shown.stdout.contains(&0x1b),
+        "{}",
+        shown.text()
+    );
     fs::write(case.place.path("no.tar"), "no tar").expect("scratch");
     assert_eq!(integrity(&text(&case.place.path("no.tar")))["code"], "tar");
 }
@@ -224,26 +350,45 @@ fn damage_is_named() {
 #[test]
 fn a_stranger_in_front_does_not_speak_for_the_signer() {
     let case = Case::new(false);
-    let id: Digest =
-        audit(&["verify", &case.folder, "--json"]).json()["bundle"].as_str().expect("an id").parse().expect("a digest");
+    let id: Digest = audit(&["verify", &case.folder, "--json"]).json()["bundle"]
+        .as_str()
+        .expect("an id")
+        .parse()
+        .expect("a digest");
     let folder = Path::new(&case.folder);
     let blob = |digest: &Digest| folder.join("blobs/sha256").join(digest.hex());
     let bundle_blob = fs::read(blob(&id)).expect("scratch");
     let bundle = Manifest::decode(&bundle_blob).expect("a manifest");
     let attestations = [("mallory", 8), ("alice", 3)].map(|(name, seq)| {
-        let sealed =
-            Attestation::sign(&Statement { bundle: id, predicate: predicate(seq) }, &key(name)).expect("in memory").encode();
+        let sealed = Attestation::sign(
+            &Statement {
+                bundle: id,
+                predicate: predicate(seq),
+            },
+            &key(name),
+        )
+        .expect("in memory")
+        .encode();
         let manifest = Manifest::of_attestation(&sealed, Descriptor::of(MANIFEST, &bundle_blob));
         for bytes in [&sealed, &canonical::encode(&manifest), &EMPTY_BLOB.to_vec()] {
             fs::write(blob(&Digest::of(bytes)), bytes).expect("scratch");
         }
         manifest
     });
-    let index = Index::new(&[("bundle", &bundle), ("attestation", &attestations[0]), ("attestation", &attestations[1])]);
+    let index = Index::new(&[
+        ("bundle", &bundle),
+        ("attestation", &attestations[0]),
+        ("attestation", &attestations[1]),
+    ]);
     fs::write(folder.join("index.json"), index.encode()).expect("scratch");
     for (key, code, seq) in [(&case.alice, 0, 3), (&case.mallory, 0, 8)] {
         let ran = audit(&["verify", &case.folder, "--key", key, "--json"]);
-        assert_eq!((ran.code, &ran.json()["stream"]["seq"]), (code, &Value::from(seq)), "{}", ran.text());
+        assert_eq!(
+            (ran.code, &ran.json()["stream"]["seq"]),
+            (code, &Value::from(seq)),
+            "{}",
+            ran.text()
+        );
     }
 }
 
@@ -256,19 +401,40 @@ fn cat_and_records_give_the_bytes_that_were_sealed() {
         let cat = audit(&["cat", &case.tar, name, "--key", &case.alice]);
         assert!(cat.stdout == warc && cat.stderr.is_empty(), "{name}");
         let lines = audit(&["records", &case.folder, name, "--json"]).text();
-        let rows: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let rows: Vec<Value> = lines
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect();
         assert_eq!(counts[i]["records"], rows.len(), "{name}");
         let range = |row: &Value| {
-            let number = |name: &str| usize::try_from(row[name].as_u64().expect("a number")).expect("small");
+            let number =
+                |name: &str| usize::try_from(row[name].as_u64().expect("a number")).expect("small");
             number("offset")..number("offset") + number("bytes")
         };
-        let raw: Vec<u8> = rows.iter().flat_map(|row| &warc[range(row)]).copied().collect();
-        assert!(audit(&["records", &case.tar, name, "--raw"]).stdout == raw, "{name}");
+        let raw: Vec<u8> = rows
+            .iter()
+            .flat_map(|row| &warc[range(row)])
+            .copied()
+            .collect();
+        assert!(
+            audit(&["records", &case.tar, name, "--raw"]).stdout == raw,
+            "{name}"
+        );
         let (last, number) = (&rows[rows.len() - 1], (rows.len() - 1).to_string());
-        assert!(audit(&["records", &case.tar, name, "--record", &number]).stdout == warc[range(last)], "{name}");
-        assert_eq!(audit(&["records", &case.tar, name]).text().lines().count(), rows.len(), "{name}");
+        assert!(
+            audit(&["records", &case.tar, name, "--record", &number]).stdout == warc[range(last)],
+            "{name}"
+        );
+        assert_eq!(
+            audit(&["records", &case.tar, name]).text().lines().count(),
+            rows.len(),
+            "{name}"
+        );
     }
-    assert!(counts[1]["records"].as_u64() >= Some(EVENTS as u64), "each event is a record");
+    assert!(
+        counts[1]["records"].as_u64() >= Some(EVENTS as u64),
+        "each event is a record"
+    );
 }
 
 #[test]
@@ -284,25 +450,49 @@ fn content_is_shown_only_of_a_verified_bundle() {
     for args in show {
         let ran = audit(args);
         assert_eq!(ran.code, 0);
-        assert_eq!(ran.errors(), "note: integrity ok; signer not checked (no --key)\n", "{args:?}");
+        assert_eq!(
+            ran.errors(),
+            "note: integrity ok; signer not checked (no --key)\n",
+            "{args:?}"
+        );
     }
     fs::remove_dir_all(&out).expect("extracted");
     let before = case.place.names();
     for args in show {
         let ran = audit(&[args, &["--key", &case.mallory]].concat());
         assert_eq!((ran.code, ran.stdout.len()), (1, 0), "{args:?}");
-        assert!(ran.errors().contains("FAILED (other-signer)"), "{args:?}: {}", ran.errors());
+        assert!(
+            ran.errors().contains("FAILED (other-signer)"),
+            "{args:?}: {}",
+            ran.errors()
+        );
     }
     case.flip_tar();
     for args in show {
         let ran = audit(&[args, &["--key", &case.alice]].concat());
         assert_eq!((ran.code, ran.stdout.len()), (1, 0), "{args:?}");
-        assert!(ran.errors().contains("integrity     FAILED"), "{args:?}: {}", ran.errors());
+        assert!(
+            ran.errors().contains("integrity     FAILED"),
+            "{args:?}: {}",
+            ran.errors()
+        );
     }
-    assert_eq!(case.place.names(), before, "a failed extraction leaves nothing");
+    assert_eq!(
+        case.place.names(),
+        before,
+        "a failed extraction leaves nothing"
+    );
     let inspect = audit(&["inspect", &case.tar, "--key", &case.alice]);
-    assert!(inspect.code == 1 && inspect.text().starts_with("INVALID"), "{}", inspect.text());
-    assert!(inspect.text().contains("NOT VERIFIED"), "{}", inspect.text());
+    assert!(
+        inspect.code == 1 && inspect.text().starts_with("INVALID"),
+        "{}",
+        inspect.text()
+    );
+    assert!(
+        inspect.text().contains("NOT VERIFIED"),
+        "{}",
+        inspect.text()
+    );
 }
 
 #[test]
@@ -313,7 +503,11 @@ fn extract_writes_what_was_captured_and_nothing_elsewhere() {
     fs::create_dir(&out).expect("scratch");
     let ran = audit(&["extract", &case.tar, &out, "--key", &case.alice]);
     assert_eq!(ran.code, 0, "{}", ran.errors());
-    assert!(ran.text().contains("1 of them are not whole") && ran.text().contains("1 more could not"), "{}", ran.text());
+    assert!(
+        ran.text().contains("1 of them are not whole") && ran.text().contains("1 more could not"),
+        "{}",
+        ran.text()
+    );
     let long = Digest::of("l".repeat(300).as_bytes()).hex();
     let long = format!("files/{}~{}", "l".repeat(183), &long[..16]);
     let mut expected = vec![
@@ -333,14 +527,32 @@ fn extract_writes_what_was_captured_and_nothing_elsewhere() {
         ("trail/000000.request", b"GET / HTTP/1.1\r\n\r\n"),
     ];
     for (name, content) in &expected {
-        assert_eq!(fs::read(Path::new(&out).join(name)).ok().as_deref(), Some(*content), "{name}");
+        assert_eq!(
+            fs::read(Path::new(&out).join(name)).ok().as_deref(),
+            Some(*content),
+            "{name}"
+        );
     }
     expected.extend([("trail/000001.response", &b""[..]), ("noise/noise", b"")]);
     let mut names: Vec<_> = expected.iter().map(|(name, _)| *name).collect();
     names.sort_unstable();
     assert_eq!(tree(Path::new(&out)), names);
-    let mode = |name: &str| fs::metadata(Path::new(&out).join(name)).expect("extracted").permissions().mode() & 0o777;
-    assert_eq!([mode(""), mode("files"), mode("files/etc"), mode("files/etc/passwd")], [0o700, 0o700, 0o700, 0o600]);
+    let mode = |name: &str| {
+        fs::metadata(Path::new(&out).join(name))
+            .expect("extracted")
+            .permissions()
+            .mode()
+            & 0o777
+    };
+    assert_eq!(
+        [
+            mode(""),
+            mode("files"),
+            mode("files/etc"),
+            mode("files/etc/passwd")
+        ],
+        [0o700, 0o700, 0o700, 0o600]
+    );
     fs::remove_dir_all(&out).expect("scratch");
     assert_eq!(case.place.names(), before);
 }
@@ -349,40 +561,99 @@ fn extract_writes_what_was_captured_and_nothing_elsewhere() {
 fn extract_gives_whole_items_on_request() {
     let case = Case::new(false);
     let out = case.out();
-    assert_eq!(audit(&["extract", &case.folder, &out, "--warc", "--key", &case.alice]).code, 0);
-    assert_eq!(tree(Path::new(&out)), ["files.warc", "noise.warc", "trail.warc"]);
+    assert_eq!(
+        audit(&[
+            "extract",
+            &case.folder,
+            &out,
+            "--warc",
+            "--key",
+            &case.alice
+        ])
+        .code,
+        0
+    );
+    assert_eq!(
+        tree(Path::new(&out)),
+        ["files.warc", "noise.warc", "trail.warc"]
+    );
     for name in ["files", "noise", "trail"] {
-        assert!(fs::read(Path::new(&out).join(format!("{name}.warc"))).expect("extracted") == case.warc(name), "{name}");
+        assert!(
+            fs::read(Path::new(&out).join(format!("{name}.warc"))).expect("extracted")
+                == case.warc(name),
+            "{name}"
+        );
     }
     let again = audit(&["extract", &case.folder, &out]);
-    assert!(again.code == 2 && again.errors().contains("no empty folder"), "{}", again.errors());
+    assert!(
+        again.code == 2 && again.errors().contains("no empty folder"),
+        "{}",
+        again.errors()
+    );
 }
 
 #[test]
 fn who_has_seen_enough_may_close_the_pipe() {
     let case = Case::new(false);
-    for args in
-        [&["cat", &*case.tar, "noise", "--key", &case.alice][..], &["records", &case.tar, "noise", "--key", &case.alice, "--raw"]]
-    {
-        let mut child = program().args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    for args in [
+        &["cat", &*case.tar, "noise", "--key", &case.alice][..],
+        &["records", &case.tar, "noise", "--key", &case.alice, "--raw"],
+    ] {
+        let mut child = program()
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("starts");
         let mut head = [0; 10];
-        child.stdout.take().expect("piped").read_exact(&mut head).expect("ten bytes");
+        child
+            .stdout
+            .take()
+            .expect("piped")
+            .read_exact(&mut head)
+            .expect("ten bytes");
         let output = child.wait_with_output().expect("ends");
-        assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{args:?}");
+        assert_eq!(
+            (output.status.code(), output.stderr.len()),
+            (Some(0), 0),
+            "{args:?}"
+        );
     }
 }
 
 #[test]
 fn help_completions_and_pages_come_from_one_definition() {
-    let commands = ["verify", "inspect", "items", "records", "cat", "extract", "completions", "man"];
+    let commands = [
+        "verify",
+        "inspect",
+        "items",
+        "records",
+        "cat",
+        "extract",
+        "completions",
+        "man",
+    ];
     let help = audit(&["--help"]).text();
     let script = audit(&["completions", "bash"]).text();
     for command in commands {
-        assert!(help.contains(command) && script.contains(command), "{command}");
+        assert!(
+            help.contains(command) && script.contains(command),
+            "{command}"
+        );
         let of_command = audit(&[command, "--help"]);
-        assert!(of_command.code == 0 && of_command.text().contains("Example"), "{command}");
+        assert!(
+            of_command.code == 0 && of_command.text().contains("Example"),
+            "{command}"
+        );
         let page = audit(&["man", command]);
-        assert!(page.code == 0 && page.text().contains(&format!(".TH exhibit-audit-{command} 1")), "{}", page.text());
+        assert!(
+            page.code == 0
+                && page
+                    .text()
+                    .contains(&format!(".TH exhibit-audit-{command} 1")),
+            "{}",
+            page.text()
+        );
     }
     assert!(audit(&["man"]).text().contains(".TH exhibit-audit 1"));
     assert_eq!(audit(&["man", "nonsense"]).code, 2);
@@ -391,11 +662,31 @@ fn help_completions_and_pages_come_from_one_definition() {
 /// An auditor's program that could talk to anybody would have to be trusted not to.
 #[test]
 fn no_network_and_no_async_are_linked() {
-    let args = ["tree", "--package", "evidence-format", "--edges", "normal", "--prefix", "none", "--locked"];
-    let output = Command::new(env!("CARGO")).args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo");
+    let args = [
+        "tree",
+        "--package",
+        "evidence-format",
+        "--edges",
+        "normal",
+        "--prefix",
+        "none",
+        "--locked",
+    ];
+    let output = Command::new(env!("CARGO"))
+        .args(args)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo");
     let tree = String::from_utf8(output.stdout).expect("text");
-    let names: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
-    assert!(names.contains(&"sha2") && names.contains(&"clap"), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    let names: Vec<&str> = tree
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert!(
+        names.contains(&"sha2") && names.contains(&"clap"),
+        "cargo tree: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let refused = [
         "tokio",
         "async",
@@ -422,6 +713,9 @@ fn no_network_and_no_async_are_linked() {
     ];
     for name in names {
         let parts: Vec<&str> = name.split(['-', '_']).collect();
-        assert!(!refused.iter().any(|no| name == *no || parts.contains(no)), "{name} is in the program");
+        assert!(
+            !refused.iter().any(|no| name == *no || parts.contains(no)),
+            "{name} is in the program"
+        );
     }
 }

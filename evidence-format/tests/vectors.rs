@@ -1,4 +1,5 @@
-//! Every vector of `vectors/` gets the findings that stand beside it, and all of them come from the generator.
+//! Every vector of `vectors/` gets the findings that stand beside it, and all of them come from the
+//! generator.
 
 #[path = "../examples/make-vectors/vectors/mod.rs"]
 mod make_vectors;
@@ -19,7 +20,8 @@ use serde::Deserialize;
 
 /// A missing folder must not pass.
 const VECTORS_MIN: usize = 80;
-/// A vector is small enough to be looked at as a whole. Limits of 64 KiB and more are tested where they are read, unless the bytes compress.
+/// A vector is small enough to be looked at as a whole. Limits of 64 KiB and more are tested where
+/// they are read, unless the bytes compress.
 const VECTOR_BYTES_MAX: usize = 25 * 1024;
 const ALL_BYTES_MAX: usize = 3 << 20;
 
@@ -57,7 +59,11 @@ fn folder() -> PathBuf {
 fn read_all() -> BTreeMap<String, Vector> {
     let mut vectors = BTreeMap::new();
     for entry in fs::read_dir(folder()).expect("vectors/ is there") {
-        let name = entry.expect("a readable folder").file_name().into_string().expect("UTF-8");
+        let name = entry
+            .expect("a readable folder")
+            .file_name()
+            .into_string()
+            .expect("UTF-8");
         if let Some(stem) = name.strip_suffix(".json") {
             let text = fs::read(folder().join(&name)).expect("a readable file");
             let vector = serde_json::from_slice(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -70,21 +76,39 @@ fn read_all() -> BTreeMap<String, Vector> {
 impl Vector {
     fn trust(&self) -> Trust {
         let key = |name: &String| {
-            let pem = fs::read_to_string(folder().join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let pem =
+                fs::read_to_string(folder().join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
             PublicKey::from_pem(&pem).expect("a public key")
         };
-        Trust { keys: self.trust.keys.iter().map(key).collect(), bundle: self.trust.bundle }
+        Trust {
+            keys: self.trust.keys.iter().map(key).collect(),
+            bundle: self.trust.bundle,
+        }
     }
 
     fn check(&self, name: &str, files: &mut dyn Files, workers: &mut Workers) {
         let report = verify(files, &self.trust(), workers);
-        assert_eq!(Expect::of(&report), self.expect, "{name}: {}\n{:#}", self.rule, report.json());
+        assert_eq!(
+            Expect::of(&report),
+            self.expect,
+            "{name}: {}\n{:#}",
+            self.rule,
+            report.json()
+        );
         assert_eq!(report.exit() as u8, self.exit, "{name}: exit code");
     }
 
     fn codes(&self) -> impl Iterator<Item = &str> {
-        let Expect { integrity, signer, time, log, completeness } = &self.expect;
-        [integrity, signer, time, log, completeness].into_iter().filter_map(|text| text.strip_prefix("failed "))
+        let Expect {
+            integrity,
+            signer,
+            time,
+            log,
+            completeness,
+        } = &self.expect;
+        [integrity, signer, time, log, completeness]
+            .into_iter()
+            .filter_map(|text| text.strip_prefix("failed "))
     }
 }
 
@@ -112,8 +136,13 @@ fn unpack(tar: &[u8], to: &Path) {
     let mut rest = tar;
     while rest.first().is_some_and(|&b| b != 0) {
         let name = rest[..100].split(|&b| b == 0).next().expect("a name");
-        let size = std::str::from_utf8(&rest[124..135]).ok().and_then(|text| usize::from_str_radix(text, 8).ok());
-        let (name, size) = (std::str::from_utf8(name).expect("UTF-8"), size.expect("a size"));
+        let size = std::str::from_utf8(&rest[124..135])
+            .ok()
+            .and_then(|text| usize::from_str_radix(text, 8).ok());
+        let (name, size) = (
+            std::str::from_utf8(name).expect("UTF-8"),
+            size.expect("a size"),
+        );
         let path = to.join(name);
         fs::create_dir_all(path.parent().expect("inside of the folder")).expect("a scratch folder");
         fs::write(path, &rest[512..512 + size]).expect("a scratch folder");
@@ -124,7 +153,10 @@ fn unpack(tar: &[u8], to: &Path) {
 #[test]
 fn every_vector_gets_its_finding() {
     let vectors = read_all();
-    assert!(VECTORS_MIN <= vectors.len(), "a missing folder must not pass");
+    assert!(
+        VECTORS_MIN <= vectors.len(),
+        "a missing folder must not pass"
+    );
     let mut workers = Workers::unpack(NonZeroUsize::MIN);
     for (name, vector) in &vectors {
         let Ok(tar) = fs::read(folder().join(format!("{name}.tar"))) else {
@@ -145,7 +177,11 @@ fn every_vector_gets_its_finding() {
 fn every_code_is_expected_by_a_vector() {
     let vectors = read_all();
     let expected: BTreeSet<&str> = vectors.values().flat_map(Vector::codes).collect();
-    let all: BTreeSet<&str> = Code::ALL.iter().filter(|&&code| code != Code::Unreadable).map(|code| code.as_str()).collect(); // no file can be so
+    let all: BTreeSet<&str> = Code::ALL
+        .iter()
+        .filter(|&&code| code != Code::Unreadable)
+        .map(|code| code.as_str())
+        .collect(); // no file can be so
     assert_eq!(expected, all);
 }
 
@@ -155,13 +191,30 @@ fn vectors_are_what_the_generator_writes() {
     make_vectors::write_all(made.path()).expect("the generator runs");
     let (made, mut kept) = (files_under(made.path()), files_under(&folder()));
     kept.remove(Path::new("README.md"));
-    let other: Vec<_> = made.keys().filter(|name| !kept.contains_key(*name)).collect();
-    assert!(other.is_empty(), "made and not kept: {other:?}; see vectors/README.md");
-    let other: Vec<_> = kept.keys().filter(|name| !made.contains_key(*name)).collect();
+    let other: Vec<_> = made
+        .keys()
+        .filter(|name| !kept.contains_key(*name))
+        .collect();
+    assert!(
+        other.is_empty(),
+        "made and not kept: {other:?}; see vectors/README.md"
+    );
+    let other: Vec<_> = kept
+        .keys()
+        .filter(|name| !made.contains_key(*name))
+        .collect();
     assert!(other.is_empty(), "kept and not made: {other:?}");
     for (name, content) in &made {
-        assert!(kept[name] == *content, "{} is not what the generator writes", name.display());
-        assert!(content.len() <= VECTOR_BYTES_MAX, "{} is too large", name.display());
+        assert!(
+            kept[name] == *content,
+            "{} is not what the generator writes",
+            name.display()
+        );
+        assert!(
+            content.len() <= VECTOR_BYTES_MAX,
+            "{} is too large",
+            name.display()
+        );
     }
     assert!(made.values().map(Vec::len).sum::<usize>() <= ALL_BYTES_MAX);
 }
@@ -173,7 +226,10 @@ fn files_under(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         for entry in fs::read_dir(next).expect("a readable folder") {
             let path = entry.expect("a readable folder").path();
             let metadata = fs::symlink_metadata(&path).expect("just listed");
-            let name = path.strip_prefix(folder).expect("it is under it").to_owned();
+            let name = path
+                .strip_prefix(folder)
+                .expect("it is under it")
+                .to_owned();
             if metadata.is_symlink() {
                 let target = fs::read_link(&path).expect("a link");
                 files.insert(name, target.into_os_string().into_encoded_bytes());

@@ -1,6 +1,7 @@
 //! Runs the stand-in for AWS by itself, for benchmarks and for trying things out.
 //!
-//! It prints how to point a client at it, serves until Ctrl-C or SIGTERM (or for `--seconds`), and then prints what it served, as JSON.
+//! It prints how to point a client at it, serves until Ctrl-C or SIGTERM (or for `--seconds`), and
+//! then prints what it served, as JSON.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -49,34 +50,74 @@ struct Corpus {
 impl Corpus {
     fn make(&self) -> Synthetic {
         let accounts: Vec<&str> = self.accounts.iter().map(String::as_str).collect();
-        let regions: Vec<(&str, u64)> = self.regions.iter().map(|(name, weight)| (name.as_str(), *weight)).collect();
-        let made = Synthetic::new(0).spread(self.events, &accounts, &regions).seed(self.seed);
-        if let Some((start, end)) = self.window { made.window(start, end) } else { made }
+        let regions: Vec<(&str, u64)> = self
+            .regions
+            .iter()
+            .map(|(name, weight)| (name.as_str(), *weight))
+            .collect();
+        let made = Synthetic::new(0)
+            .spread(self.events, &accounts, &regions)
+            .seed(self.seed);
+        if let Some((start, end)) = self.window {
+            made.window(start, end)
+        } else {
+            made
+        }
     }
 }
 
 fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
-    let regions = [("us-east-1", 4), ("eu-west-1", 2), ("us-west-2", 1), ("ap-southeast-2", 1)];
-    let regions = regions.map(|(name, weight)| (name.to_owned(), weight)).to_vec();
-    let mut corpus = Corpus { events: 100_000, seed: 1, window: None, accounts: vec!["111122223333".to_owned()], regions };
+    let regions = [
+        ("us-east-1", 4),
+        ("eu-west-1", 2),
+        ("us-west-2", 1),
+        ("ap-southeast-2", 1),
+    ];
+    let regions = regions
+        .map(|(name, weight)| (name.to_owned(), weight))
+        .to_vec();
+    let mut corpus = Corpus {
+        events: 100_000,
+        seed: 1,
+        window: None,
+        accounts: vec!["111122223333".to_owned()],
+        regions,
+    };
     let (mut limit, mut sessions) = (Limit::default(), Expiry::default());
-    let mut config = Config { requests_kept_max: 0, ..Config::new(Synthetic::new(0)) };
+    let mut config = Config {
+        requests_kept_max: 0,
+        ..Config::new(Synthetic::new(0))
+    };
     let (mut recorded, mut credentials, mut seconds) = (None, None, None);
     while let Some(name) = arguments.next() {
-        let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
+        let value = arguments
+            .next()
+            .ok_or_else(|| format!("{name} needs a value"))?;
         let bad = |()| format!("{name} cannot be {value}");
         match name.as_str() {
-            "--corpus" => recorded = Some(Files::open(Path::new(&value)).map_err(|e| format!("{value}: {e}"))?),
+            "--corpus" => {
+                recorded =
+                    Some(Files::open(Path::new(&value)).map_err(|e| format!("{value}: {e}"))?)
+            }
             "--events" => corpus.events = number(&value).map_err(bad)?,
             "--seed" => corpus.seed = number(&value).map_err(bad)?,
             "--window" => corpus.window = Some(window(&value).ok_or(()).map_err(bad)?),
             "--accounts" => corpus.accounts = value.split(',').map(str::to_owned).collect(),
-            "--regions" => corpus.regions = value.split(',').map(region).collect::<Option<_>>().ok_or(()).map_err(bad)?,
+            "--regions" => {
+                corpus.regions = value
+                    .split(',')
+                    .map(region)
+                    .collect::<Option<_>>()
+                    .ok_or(())
+                    .map_err(bad)?
+            }
             "--limit" => limit.per_second = number(&value).map_err(bad)?,
             "--burst" => limit.burst = number(&value).map_err(bad)?,
             "--fault" => config.rules.push(value.parse::<Rule>()?),
             "--session-requests" => sessions.requests = Some(number(&value).map_err(bad)?),
-            "--session-seconds" => sessions.after = Some(Duration::from_secs(number(&value).map_err(bad)?)),
+            "--session-seconds" => {
+                sessions.after = Some(Duration::from_secs(number(&value).map_err(bad)?))
+            }
             "--skew" => config.clock_skew_seconds = number(&value).map_err(bad)?,
             "--present" => config.present = Some(number(&value).map_err(bad)?),
             "--credentials" => credentials = Some(PathBuf::from(value)),
@@ -87,8 +128,19 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
     }
     let served = recorded.map_or_else(|| Config::new(corpus.make()), Config::new);
     let limit = (limit.per_second > 0.0).then_some(limit);
-    let config = Config { events: served.events, regions: served.regions, limit, sessions, seed: corpus.seed, ..config };
-    Ok(Options { credentials, seconds, config })
+    let config = Config {
+        events: served.events,
+        regions: served.regions,
+        limit,
+        sessions,
+        seed: corpus.seed,
+        ..config
+    };
+    Ok(Options {
+        credentials,
+        seconds,
+        config,
+    })
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, ()> {
@@ -117,24 +169,46 @@ fn main() -> ExitCode {
         println!("{USAGE}");
         return ExitCode::SUCCESS;
     }
-    let Options { credentials, seconds, config } = match options(arguments.into_iter()) {
+    let Options {
+        credentials,
+        seconds,
+        config,
+    } = match options(arguments.into_iter()) {
         Ok(options) => options,
         Err(why) => {
             eprintln!("{why}\n{USAGE}");
             return ExitCode::from(2);
         }
     };
-    let accounts: BTreeSet<String> = config.events.places().iter().map(|place| place.account.clone()).collect();
+    let accounts: BTreeSet<String> = config
+        .events
+        .places()
+        .iter()
+        .map(|place| place.account.clone())
+        .collect();
     let server = Server::start(config);
-    let keys: Vec<_> = accounts.iter().map(|account| (account, server.account_key(account))).collect();
+    let keys: Vec<_> = accounts
+        .iter()
+        .map(|account| (account, server.account_key(account)))
+        .collect();
     let first = &keys.first().expect("a corpus has an account").1;
     println!("AWS_ENDPOINT_URL={}", server.url());
-    println!("AWS_ACCESS_KEY_ID={}\nAWS_SECRET_ACCESS_KEY={}", first.access_key_id, first.secret_access_key);
+    println!(
+        "AWS_ACCESS_KEY_ID={}\nAWS_SECRET_ACCESS_KEY={}",
+        first.access_key_id, first.secret_access_key
+    );
     if let Some(file) = credentials {
-        let profiles: String = keys.iter().map(|(account, key)| profile(account, key)).collect();
-        std::fs::write(file, profile("default", first) + &profiles).expect("a file that can be written");
+        let profiles: String = keys
+            .iter()
+            .map(|(account, key)| profile(account, key))
+            .collect();
+        std::fs::write(file, profile("default", first) + &profiles)
+            .expect("a file that can be written");
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let time = async {
             match seconds {
@@ -149,6 +223,9 @@ fn main() -> ExitCode {
             _ = terminate.recv() => {}
         }
     });
-    println!("{}", serde_json::to_string_pretty(&server.truth()).expect("a truth is JSON"));
+    println!(
+        "{}",
+        serde_json::to_string_pretty(&server.truth()).expect("a truth is JSON")
+    );
     ExitCode::SUCCESS
 }

@@ -32,7 +32,9 @@ impl Answer {
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         let found = self.headers.iter().find(|(other, _)| other == name);
-        &found.unwrap_or_else(|| panic!("no {name} in {:?}", self.headers)).1
+        &found
+            .unwrap_or_else(|| panic!("no {name} in {:?}", self.headers))
+            .1
     }
 
     /// The body as JSON.
@@ -41,7 +43,8 @@ impl Answer {
     /// It is none.
     #[must_use]
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&self.body)))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&self.body)))
     }
 }
 
@@ -69,13 +72,20 @@ impl Serve {
     /// It does not listen.
     #[must_use]
     pub fn start_with(command: &mut Command, arguments: &[&str]) -> Self {
-        let command = command.args(["serve", "--listen", "127.0.0.1:0", "--json"]).args(arguments);
+        let command = command
+            .args(["serve", "--listen", "127.0.0.1:0", "--json"])
+            .args(arguments);
         let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
         let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("it says where it listens");
+        BufReader::new(child.stdout.take().expect("it is piped"))
+            .read_line(&mut line)
+            .expect("it says where it listens");
         let said: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"));
         let url = said["listening"].as_str().expect("a URL").to_owned();
-        Self { child, address: url.split_once("://").expect("a URL").1.to_owned() }
+        Self {
+            child,
+            address: url.split_once("://").expect("a URL").1.to_owned(),
+        }
     }
 
     /// Sends a request, whose body `write` writes, and reads the answer to its end.
@@ -85,8 +95,15 @@ impl Serve {
     pub fn send(&self, head: &str, body: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
-        let head = format!("{head}host: {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", self.address, body.len());
-        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).expect("it reads");
+        let head = format!(
+            "{head}host: {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            self.address,
+            body.len()
+        );
+        stream
+            .write_all(head.as_bytes())
+            .and_then(|()| stream.write_all(body))
+            .expect("it reads");
         read(stream)
     }
 
@@ -96,7 +113,9 @@ impl Serve {
     /// There is no answer.
     pub fn call(&self, token: &str, method: &str, path: &str, json: Option<&Value>) -> Answer {
         let body = json.map(ToString::to_string).unwrap_or_default();
-        let head = format!("{method} {path} HTTP/1.1\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n"
+        );
         self.send(&head, body.as_bytes())
     }
 
@@ -154,10 +173,20 @@ impl Drop for Serve {
 #[must_use]
 pub fn token(store: &Path, role: &str) -> String {
     let mut command = Command::new(program("exhibit"));
-    let output = run(command.arg("--store").arg(store).args(["token", "create", "--role", role, "--json"]));
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = run(command
+        .arg("--store")
+        .arg(store)
+        .args(["token", "create", "--role", role, "--json"]));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let line: Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
-    assert!(line["id"].is_string() && line["role"] == role && line["expires"].is_string(), "{line}");
+    assert!(
+        line["id"].is_string() && line["role"] == role && line["expires"].is_string(),
+        "{line}"
+    );
     line["token"].as_str().expect("a token").to_owned()
 }
 
@@ -170,27 +199,45 @@ fn read(stream: TcpStream) -> Answer {
         line.trim_end().to_owned()
     };
     let first = line(&mut reader);
-    let status = first.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no answer: {first:?}"));
+    let status = first
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or_else(|| panic!("no answer: {first:?}"));
     let mut headers = Vec::new();
     loop {
         let header = line(&mut reader);
-        let Some((name, value)) = header.split_once(':') else { break };
+        let Some((name, value)) = header.split_once(':') else {
+            break;
+        };
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    let is_chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
+    let is_chunked = headers
+        .iter()
+        .any(|(name, value)| name == "transfer-encoding" && value == "chunked");
     let mut body = Vec::new();
     if !is_chunked {
         reader.read_to_end(&mut body).expect("an answer");
-        return Answer { status, headers, body };
+        return Answer {
+            status,
+            headers,
+            body,
+        };
     }
     loop {
         let size = usize::from_str_radix(&line(&mut reader), 16).expect("a chunk");
         let begin = body.len();
         body.resize(begin + size, 0);
-        reader.read_exact(&mut body[begin..]).expect("a whole chunk");
+        reader
+            .read_exact(&mut body[begin..])
+            .expect("a whole chunk");
         line(&mut reader);
         if size == 0 {
-            return Answer { status, headers, body };
+            return Answer {
+                status,
+                headers,
+                body,
+            };
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A network that cuts connections off, or changes what is sent: between a client and a server, connection by connection.
+//! A network that cuts connections off, or changes what is sent: between a client and a server,
+//! connection by connection.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -17,8 +18,8 @@ pub enum Cut {
     Changed(u64),
 }
 
-/// A network before a server, which does to the n-th connection what the n-th of its cuts says, and to later ones what the last
-/// does. It ends with the process.
+/// A network before a server, which does to the n-th connection what the n-th of its cuts says, and
+/// to later ones what the last does. It ends with the process.
 pub struct Network {
     /// Where it listens.
     pub address: SocketAddr,
@@ -34,17 +35,30 @@ impl Network {
     pub fn before(server: &str, cuts: &[Cut]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        let (server, cuts, connections) = (server.to_owned(), cuts.to_vec(), Arc::new(AtomicUsize::new(0)));
+        let (server, cuts, connections) = (
+            server.to_owned(),
+            cuts.to_vec(),
+            Arc::new(AtomicUsize::new(0)),
+        );
         let counted = Arc::clone(&connections);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let number = counted.fetch_add(1, Ordering::Relaxed);
-                let cut = cuts.get(number).or(cuts.last()).copied().unwrap_or(Cut::Never);
-                let Ok(server) = TcpStream::connect(&server) else { continue };
+                let cut = cuts
+                    .get(number)
+                    .or(cuts.last())
+                    .copied()
+                    .unwrap_or(Cut::Never);
+                let Ok(server) = TcpStream::connect(&server) else {
+                    continue;
+                };
                 thread::spawn(move || connect(&client, &server, cut));
             }
         });
-        Self { address, connections }
+        Self {
+            address,
+            connections,
+        }
     }
 
     /// How many connections there were.
@@ -72,7 +86,9 @@ fn copy(mut from: &TcpStream, mut to: &TcpStream, cut: Cut) {
     while let Ok(n @ 1..) = from.read(&mut buffer) {
         let end = sent + n as u64;
         let left = match cut {
-            Cut::Behind(bytes) => usize::try_from(bytes.saturating_sub(sent)).unwrap_or(n).min(n),
+            Cut::Behind(bytes) => usize::try_from(bytes.saturating_sub(sent))
+                .unwrap_or(n)
+                .min(n),
             Cut::Changed(at) if (sent..end).contains(&at) => {
                 buffer[usize::try_from(at - sent).expect("within the buffer")] ^= 1;
                 n

@@ -15,7 +15,9 @@ impl SmallDisk {
     #[must_use]
     pub fn mount(folder: &Path, bytes: u64) -> Option<Self> {
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"]).arg(folder);
+        mount
+            .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"])
+            .arg(folder);
         if mount.output().is_ok_and(|output| output.status.success()) {
             return Some(Self(folder.to_owned()));
         }
@@ -39,6 +41,9 @@ impl SmallDisk {
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         let unmounted = Command::new("umount").arg(&self.0).status();
-        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking(), "it was mounted");
+        assert!(
+            unmounted.is_ok_and(|status| status.success()) || std::thread::panicking(),
+            "it was mounted"
+        );
     }
 }

@@ -33,21 +33,37 @@ impl Holding {
     #[must_use]
     pub fn open(path: &Path, public_key: &Path) -> Self {
         let pem = fs::read_to_string(public_key).expect("the public key");
-        let trust = Trust { keys: vec![PublicKey::from_pem(&pem).expect("a key")], bundle: None };
+        let trust = Trust {
+            keys: vec![PublicKey::from_pem(&pem).expect("a key")],
+            bundle: None,
+        };
         let mut files = tar::Reader::new(BufReader::new(File::open(path).expect("the bundle")));
         let mut records: BTreeMap<ItemName, Vec<Vec<u8>>> = BTreeMap::new();
         let (sender, read) = std::sync::mpsc::channel();
-        let report = verify_and_view(&mut files, &trust, &mut Workers::unpack(NonZeroUsize::MIN), &mut |item| {
-            records.insert(item.name.clone(), Vec::new());
-            Some(Box::new(Reader { item: item.name.clone(), bytes: Vec::new(), send: sender.clone() }))
-        });
+        let report = verify_and_view(
+            &mut files,
+            &trust,
+            &mut Workers::unpack(NonZeroUsize::MIN),
+            &mut |item| {
+                records.insert(item.name.clone(), Vec::new());
+                Some(Box::new(Reader {
+                    item: item.name.clone(),
+                    bytes: Vec::new(),
+                    send: sender.clone(),
+                }))
+            },
+        );
         drop(sender);
         for (item, record) in read {
             records.get_mut(&item).expect("it was shown").push(record);
         }
         assert!(report.is_vouched_for(), "{report:?}");
         let stream = report.claim.expect("it is vouched for").predicate.stream;
-        Self { config: report.config.expect("a sound bundle has one"), stream, records }
+        Self {
+            config: report.config.expect("a sound bundle has one"),
+            stream,
+            records,
+        }
     }
 
     /// The events of CloudTrail in all items, in their order.
@@ -79,9 +95,15 @@ impl CloudEvent {
     /// `None` if the record is something else, such as the head of an answer.
     fn read(item: &Item, record: u64, bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.trim_ascii();
-        let event: serde_json::Value = serde_json::from_slice(bytes.strip_suffix(b",").unwrap_or(bytes)).ok()?;
+        let event: serde_json::Value =
+            serde_json::from_slice(bytes.strip_suffix(b",").unwrap_or(bytes)).ok()?;
         let text = |name: &str| event[name].as_str().map(str::to_owned);
-        Some(Self { item: item.name.clone(), record, id: text("EventId")?, name: text("EventName")? })
+        Some(Self {
+            item: item.name.clone(),
+            record,
+            id: text("EventId")?,
+            name: text("EventName")?,
+        })
     }
 }
 

@@ -1,4 +1,5 @@
-//! An OpenID provider, somebody else's: `oidc-provider` of npm, with clients who are given access tokens as RFC 9068 has them.
+//! An OpenID provider, somebody else's: `oidc-provider` of npm, with clients who are given access
+//! tokens as RFC 9068 has them.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -33,20 +34,32 @@ impl Issuer {
             .stderr(Stdio::null());
         let mut node = Peer(command.spawn().expect("Node is there, as its packages are"));
         let mut url = String::new();
-        BufReader::new(node.0.stdout.take().expect("it is piped")).read_line(&mut url).expect("it says where it listens");
+        BufReader::new(node.0.stdout.take().expect("it is piped"))
+            .read_line(&mut url)
+            .expect("it says where it listens");
         assert!(url.starts_with("http://"), "it does not start: {url:?}");
-        Some(Self { url: url.trim().to_owned(), _node: node })
+        Some(Self {
+            url: url.trim().to_owned(),
+            _node: node,
+        })
     }
 
-    /// A token of the provider itself, for whom the client is configured (`client_credentials`, RFC 6749 §4.4).
+    /// A token of the provider itself, for whom the client is configured (`client_credentials`, RFC
+    /// 6749 §4.4).
     ///
     /// # Panics
     /// It gives none.
     #[must_use]
     pub fn token(&self, client: &str) -> String {
-        let form = format!("grant_type=client_credentials&client_id={client}&client_secret=secret-of-{client}");
-        let answer: Value = serde_json::from_str(&self.send("POST", "/token", &form)).expect("JSON");
-        answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+        let form = format!(
+            "grant_type=client_credentials&client_id={client}&client_secret=secret-of-{client}"
+        );
+        let answer: Value =
+            serde_json::from_str(&self.send("POST", "/token", &form)).expect("JSON");
+        answer["access_token"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{answer}"))
+            .to_owned()
     }
 
     /// A token that the provider would never give, made by `jose` with the provider's own keys.
@@ -55,8 +68,13 @@ impl Issuer {
     /// There is no answer.
     #[must_use]
     pub fn forged(&self, alg: &str, kid: &str, claims: &Value) -> String {
-        let query: String = url::form_urlencoded::byte_serialize(claims.to_string().as_bytes()).collect();
-        self.send("POST", &format!("/test/sign?alg={alg}&kid={kid}&claims={query}"), "")
+        let query: String =
+            url::form_urlencoded::byte_serialize(claims.to_string().as_bytes()).collect();
+        self.send(
+            "POST",
+            &format!("/test/sign?alg={alg}&kid={kid}&claims={query}"),
+            "",
+        )
     }
 
     /// Takes new keys, whose names end in the next number, or ends.
@@ -75,9 +93,16 @@ impl Issuer {
             "{method} {path} HTTP/1.0\r\nhost: {address}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
             form.len()
         );
-        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(form.as_bytes())).expect("it reads");
+        stream
+            .write_all(head.as_bytes())
+            .and_then(|()| stream.write_all(form.as_bytes()))
+            .expect("it reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
-        answer.split_once("\r\n\r\n").expect("an answer").1.to_owned()
+        answer
+            .split_once("\r\n\r\n")
+            .expect("an answer")
+            .1
+            .to_owned()
     }
 }

@@ -1,4 +1,5 @@
-//! A PostgreSQL of our own: on a free port of this machine, in a scratch folder, stopped and gone when dropped.
+//! A PostgreSQL of our own: on a free port of this machine, in a scratch folder, stopped and gone
+//! when dropped.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -33,17 +34,40 @@ impl Postgres {
             skipped("there is no PostgreSQL: no initdb below /usr/lib/postgresql");
             return None;
         };
-        let folder = tempfile::Builder::new().prefix("postgres").tempdir().expect("a folder");
+        let folder = tempfile::Builder::new()
+            .prefix("postgres")
+            .tempdir()
+            .expect("a folder");
         if let Some((user, group)) = other_user() {
             chown(folder.path(), Some(user), Some(group)).expect("root may give a folder away");
         }
-        let mut postgres = Self { folder, programs, port: free_port(), server: None };
+        let mut postgres = Self {
+            folder,
+            programs,
+            port: free_port(),
+            server: None,
+        };
         let mut initdb = postgres.command("initdb");
-        // A locale that orders otherwise than by bytes, to show that the tables do not depend on it.
-        initdb.args(["--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"]);
+        // A locale that orders otherwise than by bytes, to show that the tables do not depend on
+        // it.
+        initdb.args([
+            "--username=postgres",
+            "--auth=trust",
+            "--no-sync",
+            "--encoding=UTF8",
+            "--locale=C",
+        ]);
         initdb.args(["--locale-provider=icu", "--icu-locale=en-US"]);
-        let output = initdb.arg("-D").arg(postgres.data()).output().expect("it is a program");
-        assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
+        let output = initdb
+            .arg("-D")
+            .arg(postgres.data())
+            .output()
+            .expect("it is a program");
+        assert!(
+            output.status.success(),
+            "initdb: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         postgres.start_server();
         Some(postgres)
     }
@@ -68,9 +92,21 @@ impl Postgres {
 
     fn try_sql(&self, database: &str, sql: &str) -> bool {
         let mut psql = self.command("psql");
-        psql.args(["--no-psqlrc", "--quiet", "-h", "127.0.0.1", "-U", "postgres", "-p", &self.port.to_string()]);
+        psql.args([
+            "--no-psqlrc",
+            "--quiet",
+            "-h",
+            "127.0.0.1",
+            "-U",
+            "postgres",
+            "-p",
+            &self.port.to_string(),
+        ]);
         psql.args(["-d", database, "-c", sql]);
-        psql.stderr(Stdio::null()).stdout(Stdio::null()).status().is_ok_and(|status| status.success())
+        psql.stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
     }
 
     /// Starts it again; it accepts connections when this returns.
@@ -79,13 +115,33 @@ impl Postgres {
     /// It does not start.
     pub fn start_server(&mut self) {
         let mut server = self.command("postgres");
-        server.arg("-D").arg(self.data()).args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
-        server.args(["-c", "max_connections=500", "-c", "fsync=off", "-c", "unix_socket_directories="]);
+        server
+            .arg("-D")
+            .arg(self.data())
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
+        server.args([
+            "-c",
+            "max_connections=500",
+            "-c",
+            "fsync=off",
+            "-c",
+            "unix_socket_directories=",
+        ]);
         let log = fs::File::create(self.folder.path().join("log")).expect("own folder");
-        self.server = Some(server.stdout(Stdio::null()).stderr(log).spawn().expect("it is a program"));
+        self.server = Some(
+            server
+                .stdout(Stdio::null())
+                .stderr(log)
+                .spawn()
+                .expect("it is a program"),
+        );
         let begun = Instant::now();
         while !self.try_sql("postgres", "SELECT 1") {
-            assert!(begun.elapsed() < Duration::from_secs(30), "PostgreSQL does not start: {}", self.log());
+            assert!(
+                begun.elapsed() < Duration::from_secs(30),
+                "PostgreSQL does not start: {}",
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -139,17 +195,24 @@ impl Drop for Postgres {
 }
 
 fn programs() -> Option<PathBuf> {
-    let mut versions: Vec<_> =
-        fs::read_dir("/usr/lib/postgresql").ok()?.flatten().map(|entry| entry.path().join("bin")).collect();
+    let mut versions: Vec<_> = fs::read_dir("/usr/lib/postgresql")
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path().join("bin"))
+        .collect();
     versions.sort();
-    versions.into_iter().rfind(|programs| programs.join("initdb").exists())
+    versions
+        .into_iter()
+        .rfind(|programs| programs.join("initdb").exists())
 }
 
-/// The user and group that owns what Debian installs for PostgreSQL, if this is root: for root it does not run.
+/// The user and group that owns what Debian installs for PostgreSQL, if this is root: for root it
+/// does not run.
 fn other_user() -> Option<(u32, u32)> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }
-    let home = fs::metadata(Path::new("/var/lib/postgresql")).expect("PostgreSQL is installed with a home");
+    let home = fs::metadata(Path::new("/var/lib/postgresql"))
+        .expect("PostgreSQL is installed with a home");
     Some((home.uid(), home.gid()))
 }

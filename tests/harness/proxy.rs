@@ -22,7 +22,8 @@ pub enum Fault {
     Silence(&'static str),
 }
 
-const SERVER_ERROR: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+const SERVER_ERROR: &[u8] =
+    b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 type Faults = Arc<Mutex<Vec<Fault>>>;
 
@@ -49,7 +50,10 @@ impl Proxy {
         let planned = Arc::clone(&faults);
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
             runtime.block_on(async {
                 let listener = TcpListener::from_std(listener).expect("a socket of ours");
                 tokio::select! {
@@ -58,7 +62,12 @@ impl Proxy {
                 }
             });
         });
-        Self { address, faults, stop: Some(stop), thread: Some(thread) }
+        Self {
+            address,
+            faults,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
     }
 
     /// Each of these happens once.
@@ -66,7 +75,10 @@ impl Proxy {
     /// # Panics
     /// The proxy has panicked.
     pub fn plan(&self, faults: &[Fault]) {
-        self.faults.lock().expect("no panic in between").extend_from_slice(faults);
+        self.faults
+            .lock()
+            .expect("no panic in between")
+            .extend_from_slice(faults);
     }
 
     /// What has not happened yet.
@@ -97,7 +109,9 @@ async fn accept(listener: TcpListener, server: SocketAddr, faults: Faults) {
 }
 
 async fn connect(mut client: TcpStream, server: SocketAddr, faults: Faults) {
-    let Ok(mut server) = TcpStream::connect(server).await else { return };
+    let Ok(mut server) = TcpStream::connect(server).await else {
+        return;
+    };
     let (requests, mut answers) = client.split();
     let (mut from_server, to_server) = server.split();
     let fault = tokio::select! {
@@ -113,10 +127,18 @@ async fn connect(mut client: TcpStream, server: SocketAddr, faults: Faults) {
 }
 
 /// Hands requests on, up to one that a fault is planned for.
-async fn forward(mut requests: ReadHalf<'_>, mut to_server: WriteHalf<'_>, faults: &Faults) -> Option<Fault> {
+async fn forward(
+    mut requests: ReadHalf<'_>,
+    mut to_server: WriteHalf<'_>,
+    faults: &Faults,
+) -> Option<Fault> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        let read = requests.read(&mut buffer).await.ok().filter(|read| *read > 0)?;
+        let read = requests
+            .read(&mut buffer)
+            .await
+            .ok()
+            .filter(|read| *read > 0)?;
         let fault = take_fault(&buffer[..read], faults);
         if matches!(fault, None | Some(Fault::AnswerLost(_))) {
             to_server.write_all(&buffer[..read]).await.ok()?;
@@ -129,7 +151,11 @@ async fn forward(mut requests: ReadHalf<'_>, mut to_server: WriteHalf<'_>, fault
 
 fn take_fault(request: &[u8], faults: &Faults) -> Option<Fault> {
     let mut faults = faults.lock().expect("no panic in between");
-    let is_in = |text: &str| request.windows(text.len()).any(|window| window == text.as_bytes());
+    let is_in = |text: &str| {
+        request
+            .windows(text.len())
+            .any(|window| window == text.as_bytes())
+    };
     let first = faults.iter().position(|fault| match fault {
         Fault::AnswerLost(text) | Fault::ServerError(text) | Fault::Silence(text) => is_in(text),
     });

@@ -1,4 +1,5 @@
-//! SeaweedFS: an S3 with Object Lock, on free ports of this machine, in a scratch folder, stopped and gone when dropped.
+//! SeaweedFS: an S3 with Object Lock, on free ports of this machine, in a scratch folder, stopped
+//! and gone when dropped.
 
 mod signed;
 
@@ -37,21 +38,30 @@ pub struct Seaweed {
 }
 
 impl Seaweed {
-    /// Starts one where the tests' programs are installed; prints why the test is skipped where not.
+    /// Starts one where the tests' programs are installed; prints why the test is skipped where
+    /// not.
     ///
     /// # Panics
     /// It does not start, or the test is not one of those that start theirs one after the other.
     #[must_use]
     pub fn start() -> Option<Self> {
         let group = std::env::var("NEXTEST_TEST_GROUP");
-        assert_ne!(group.as_deref(), Ok("@global"), "name the test so that .config/nextest.toml has it in `object-store`");
+        assert_ne!(
+            group.as_deref(),
+            Ok("@global"),
+            "name the test so that .config/nextest.toml has it in `object-store`"
+        );
         let program = root().join("target/interop/venv/bin/weed");
         if !program.exists() {
             skipped("there is no SeaweedFS: tests/interop/install.sh installs it");
             return None;
         }
         let mut attempts = (0..5).filter_map(|_| Self::try_start(&program));
-        Some(attempts.next().expect("one of several choices of free ports stays free"))
+        Some(
+            attempts
+                .next()
+                .expect("one of several choices of free ports stays free"),
+        )
     }
 
     /// `None` if another program was faster to take one of the ports.
@@ -60,25 +70,52 @@ impl Seaweed {
         let config = folder.path().join("s3.json");
         fs::write(&config, identities()).expect("own folder");
         let mut weed = Command::new(program);
-        weed.args(["-logtostderr=true", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"]);
-        weed.args(["-volume.max=200", "-master.volumeSizeLimitMB=64", "-filer", "-s3", "-s3.port.iceberg=0"]);
-        weed.arg(format!("-dir={}", folder.path().display())).arg(format!("-s3.config={}", config.display()));
+        weed.args([
+            "-logtostderr=true",
+            "server",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            "-master.telemetry=false",
+        ]);
+        weed.args([
+            "-volume.max=200",
+            "-master.volumeSizeLimitMB=64",
+            "-filer",
+            "-s3",
+            "-s3.port.iceberg=0",
+        ]);
+        weed.arg(format!("-dir={}", folder.path().display()))
+            .arg(format!("-s3.config={}", config.display()));
         let mut ports = BTreeSet::new();
         while ports.len() < 8 {
             ports.insert(free_port());
         }
         let ports = Vec::from_iter(ports);
-        let flags =
-            ["master", "volume", "filer", "s3"].iter().flat_map(|part| [format!("{part}.port"), format!("{part}.port.grpc")]);
+        let flags = ["master", "volume", "filer", "s3"]
+            .iter()
+            .flat_map(|part| [format!("{part}.port"), format!("{part}.port.grpc")]);
         for (port, flag) in ports.iter().zip(flags) {
             weed.arg(format!("-{flag}={port}"));
         }
         let log = fs::File::create(folder.path().join("log")).expect("own folder");
-        let server = weed.stdout(Stdio::null()).stderr(log).spawn().expect("it is a program");
-        let mut seaweed = Self { address: SocketAddr::from(([127, 0, 0, 1], ports[6])), _folder: folder, server };
+        let server = weed
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("it is a program");
+        let mut seaweed = Self {
+            address: SocketAddr::from(([127, 0, 0, 1], ports[6])),
+            _folder: folder,
+            server,
+        };
         let begun = Instant::now();
         while begun.elapsed() < START_MAX {
-            if seaweed.server.try_wait().expect("it is our child").is_some() {
+            if seaweed
+                .server
+                .try_wait()
+                .expect("it is our child")
+                .is_some()
+            {
                 return None;
             }
             if seaweed.answers() {
@@ -101,26 +138,42 @@ impl Seaweed {
             let answer = self.ask("PUT", &path, "", if has_lock { &lock } else { &[] });
             match answer.status {
                 200 => return,
-                500.. if begun.elapsed() < START_MAX => std::thread::sleep(Duration::from_millis(100)), // its parts meet late
+                500.. if begun.elapsed() < START_MAX => {
+                    std::thread::sleep(Duration::from_millis(100))
+                } // its parts meet late
                 _ => panic!("{answer:?}"),
             }
         }
     }
 
-    /// Names of the objects below `prefix`, as everybody sees them: no versions, and nothing that was removed.
+    /// Names of the objects below `prefix`, as everybody sees them: no versions, and nothing that
+    /// was removed.
     ///
     /// # Panics
     /// It refuses, or has more than 1000.
     #[must_use]
     pub fn list(&self, bucket: &str, prefix: &str) -> Vec<String> {
-        let answer = self.ask("GET", &format!("/{bucket}"), &format!("list-type=2&prefix={}", encoded(prefix)), &[]);
+        let answer = self.ask(
+            "GET",
+            &format!("/{bucket}"),
+            &format!("list-type=2&prefix={}", encoded(prefix)),
+            &[],
+        );
         assert_eq!(answer.status, 200, "{answer:?}");
-        assert!(answer.body.contains("<IsTruncated>false</IsTruncated>"), "more than one answer takes");
-        let keys = answer.body.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next());
+        assert!(
+            answer.body.contains("<IsTruncated>false</IsTruncated>"),
+            "more than one answer takes"
+        );
+        let keys = answer
+            .body
+            .split("<Key>")
+            .skip(1)
+            .filter_map(|rest| rest.split("</Key>").next());
         keys.map(str::to_owned).collect()
     }
 
-    /// True if the object cannot be removed before some day, by nobody but those with a special right.
+    /// True if the object cannot be removed before some day, by nobody but those with a special
+    /// right.
     ///
     /// # Panics
     /// It cannot be asked.
@@ -131,12 +184,26 @@ impl Seaweed {
     }
 
     /// Asks its S3 as [`ADMIN`].
-    fn ask(&self, method: &str, path: &str, query: &str, headers: &[(&str, &str)]) -> signed::Answer {
-        signed::ask(&signed::Request { address: self.address, key: (ADMIN, SECRET), method, path, query, headers })
-            .unwrap_or_else(|e| panic!("{method} {path}?{query}: {e}"))
+    fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        query: &str,
+        headers: &[(&str, &str)],
+    ) -> signed::Answer {
+        signed::ask(&signed::Request {
+            address: self.address,
+            key: (ADMIN, SECRET),
+            method,
+            path,
+            query,
+            headers,
+        })
+        .unwrap_or_else(|e| panic!("{method} {path}?{query}: {e}"))
     }
 
-    /// True when all its parts have found each other: to an unsigned request for a list of buckets it says no.
+    /// True when all its parts have found each other: to an unsigned request for a list of buckets
+    /// it says no.
     fn answers(&self) -> bool {
         let ask = || -> io::Result<String> {
             let mut stream = TcpStream::connect(self.address)?;
@@ -172,6 +239,9 @@ fn identities() -> String {
         "GetObjectLegalHold",
         "GetBucketObjectLockConfiguration",
     ];
-    let identities = [identity(ADMIN, &["Admin"] as &[&str]), identity(COLLECTOR, &rights)];
+    let identities = [
+        identity(ADMIN, &["Admin"] as &[&str]),
+        identity(COLLECTOR, &rights),
+    ];
     serde_json::json!({ "identities": identities }).to_string()
 }

@@ -48,10 +48,17 @@ struct Records(Vec<Record>);
 
 impl Visitor for Records {
     fn header(&mut self, fields: &Fields) {
-        self.0.push(Record { fields: fields.clone(), block: Vec::new() });
+        self.0.push(Record {
+            fields: fields.clone(),
+            block: Vec::new(),
+        });
     }
     fn block(&mut self, bytes: &[u8]) {
-        self.0.last_mut().expect("a header came first").block.extend_from_slice(bytes);
+        self.0
+            .last_mut()
+            .expect("a header came first")
+            .block
+            .extend_from_slice(bytes);
     }
     fn end(&mut self) {}
 }
@@ -66,9 +73,13 @@ struct Collect {
 
 impl Visit for Collect {
     fn piece(&mut self, _: Piece, bytes: &[u8]) -> io::Result<()> {
-        self.walker.push(bytes, &mut self.records).map_err(io::Error::other)?;
+        self.walker
+            .push(bytes, &mut self.records)
+            .map_err(io::Error::other)?;
         let mut all = self.all.lock().expect("one thread");
-        all.entry(self.name.clone()).or_default().clone_from(&self.records.0);
+        all.entry(self.name.clone())
+            .or_default()
+            .clone_from(&self.records.0);
         Ok(())
     }
 }
@@ -82,7 +93,11 @@ struct Taken {
 impl Taken {
     fn item(&self, probe: &str) -> &Item {
         let name = format!("host-{probe}");
-        self.config.items.iter().find(|item| item.name.as_str() == name).expect("every planned step has its item")
+        self.config
+            .items
+            .iter()
+            .find(|item| item.name.as_str() == name)
+            .expect("every planned step has its item")
     }
 
     fn records(&self, probe: &str) -> &[Record] {
@@ -91,16 +106,26 @@ impl Taken {
 
     /// The record of `path` in the item of `probe` whose `Exhibit-Kind` is `kind`.
     fn record(&self, probe: &str, path: &str, kind: &str) -> &Record {
-        let found = self.records(probe).iter().find(|record| record.path() == path && record.get("Exhibit-Kind") == kind);
+        let found = self
+            .records(probe)
+            .iter()
+            .find(|record| record.path() == path && record.get("Exhibit-Kind") == kind);
         found.unwrap_or_else(|| panic!("{probe} has no {kind:?} record of {path}"))
     }
 
     fn has(&self, probe: &str, path: &str) -> bool {
-        self.records(probe).iter().any(|record| record.path() == path)
+        self.records(probe)
+            .iter()
+            .any(|record| record.path() == path)
     }
 
     fn gap(&self, probe: &str, reason: GapReason) -> (u64, Vec<String>) {
-        let gap = self.item(probe).coverage.gaps.iter().find(|gap| gap.reason == reason);
+        let gap = self
+            .item(probe)
+            .coverage
+            .gaps
+            .iter()
+            .find(|gap| gap.reason == reason);
         gap.map_or((0, Vec::new()), |gap| (gap.count, gap.examples.clone()))
     }
 }
@@ -131,7 +156,11 @@ impl Root {
 
     fn options(&self, only: &[&str]) -> Options {
         let only = only.iter().map(|&name| name.to_owned()).collect();
-        Options { root: self.0.path().to_owned(), only, ..Options::default() }
+        Options {
+            root: self.0.path().to_owned(),
+            only,
+            ..Options::default()
+        }
     }
 
     fn take(&self, only: &[&str]) -> Taken {
@@ -154,9 +183,19 @@ fn take_until(
     let pack = Pack::new(NonZeroUsize::MIN, 256 * 1024);
     let mut draft = Draft::create(&folder.path().join("draft"), &[7; 32], pack).expect("a draft");
     let plan = plan(options).expect("known probes");
-    run(&mut draft, &plan, options, change(manner(options)), cancelled, progress).expect("a writable draft");
+    run(
+        &mut draft,
+        &plan,
+        options,
+        change(manner(options)),
+        cancelled,
+        progress,
+    )
+    .expect("a writable draft");
     let secret = SecretKey::from_random(&[1; 32]);
-    let sealed = draft.seal(facts(plan), predicate(), &secret).expect("a bundle");
+    let sealed = draft
+        .seal(facts(plan), predicate(), &secret)
+        .expect("a bundle");
     let bundle = folder.path().join("bundle");
     sealed.publish_folder(&bundle).expect("a bundle");
     read_back(&bundle)
@@ -167,12 +206,29 @@ fn read_back(bundle: &Path) -> Taken {
     let mut workers = Workers::unpack(NonZeroUsize::MIN);
     let mut viewer = |item: &Item| -> Option<Box<dyn Visit>> {
         let name = item.name.to_string();
-        Some(Box::new(Collect { name, walker: Walker::new(), records: Records::default(), all: Arc::clone(&records) }))
+        Some(Box::new(Collect {
+            name,
+            walker: Walker::new(),
+            records: Records::default(),
+            all: Arc::clone(&records),
+        }))
     };
-    let report = verify_and_view(&mut Folder::new(bundle), &Trust::default(), &mut workers, &mut viewer);
-    assert!(matches!(report.integrity, Finding::Ok(_)), "what a capture makes is sound: {:?}", report.integrity);
+    let report = verify_and_view(
+        &mut Folder::new(bundle),
+        &Trust::default(),
+        &mut workers,
+        &mut viewer,
+    );
+    assert!(
+        matches!(report.integrity, Finding::Ok(_)),
+        "what a capture makes is sound: {:?}",
+        report.integrity
+    );
     let records = std::mem::take(&mut *records.lock().expect("one thread"));
-    Taken { config: report.config.expect("a sound bundle has one"), records }
+    Taken {
+        config: report.config.expect("a sound bundle has one"),
+        records,
+    }
 }
 
 fn facts(plan: Plan) -> Facts {
@@ -187,22 +243,54 @@ fn facts(plan: Plan) -> Facts {
         identity: "test".to_owned(),
     };
     let incident = "INC-1".parse().expect("an id");
-    Facts { incident, supplements: None, window: None, plan, collector, clock: Vec::new() }
+    Facts {
+        incident,
+        supplements: None,
+        window: None,
+        plan,
+        collector,
+        clock: Vec::new(),
+    }
 }
 
 fn predicate() -> Predicate {
-    let stream = Stream { id: "0".repeat(32).parse().expect("an id"), prev: None, seq: 0 };
+    let stream = Stream {
+        id: "0".repeat(32).parse().expect("an id"),
+        prev: None,
+        seq: 0,
+    };
     let signed_at = "2026-11-23T13:40:17Z".parse().expect("a time");
-    Predicate { incident: "INC-1".parse().expect("an id"), role: Role::Collector, signed_at, stream }
+    Predicate {
+        incident: "INC-1".parse().expect("an id"),
+        role: Role::Collector,
+        signed_at,
+        stream,
+    }
 }
 
 #[test]
 fn a_plan_is_in_order_of_volatility_and_refuses_what_it_does_not_know() {
-    let options = Options { only: vec!["logs".to_owned(), "sockets".to_owned()], ..Options::default() };
-    let items: Vec<_> = plan(&options).expect("known").steps.into_iter().map(|step| step.item.to_string()).collect();
+    let options = Options {
+        only: vec!["logs".to_owned(), "sockets".to_owned()],
+        ..Options::default()
+    };
+    let items: Vec<_> = plan(&options)
+        .expect("known")
+        .steps
+        .into_iter()
+        .map(|step| step.item.to_string())
+        .collect();
     assert_eq!(items, ["host-sockets", "host-logs"]);
-    let unknown = plan(&Options { only: vec!["memory".to_owned()], ..Options::default() }).expect_err("unknown");
-    assert!(unknown.to_string().starts_with("no probe is called \"memory\"; there are: sockets, processes, "));
+    let unknown = plan(&Options {
+        only: vec!["memory".to_owned()],
+        ..Options::default()
+    })
+    .expect_err("unknown");
+    assert!(
+        unknown
+            .to_string()
+            .starts_with("no probe is called \"memory\"; there are: sockets, processes, ")
+    );
 }
 
 #[test]
@@ -216,22 +304,46 @@ fn a_process_is_taken_exactly_and_its_environment_by_name() {
     let taken = root.take(&["processes"]);
     assert_eq!(taken.records("processes")[0].get("WARC-Type"), "warcinfo");
     let status = taken.record("processes", "/proc/1/status", "");
-    assert_eq!((status.get("WARC-Type"), status.block.as_slice()), ("resource", &b"Name:\tinit\n"[..]));
-    assert_eq!(taken.record("processes", "/proc/1/cmdline", "").block, b"evil\n\x1b[31m\0--password\0");
-    assert_eq!(taken.record("processes", "/proc/1/environ", "").block, b"PATH\0TOKEN\0");
-    assert_eq!(taken.record("processes", "/proc/1/exe", "link").block, b"/bin/evil");
-    assert_eq!(taken.record("processes", "/proc/1/fd", "links").block, b"0\0/dev/null\0");
+    assert_eq!(
+        (status.get("WARC-Type"), status.block.as_slice()),
+        ("resource", &b"Name:\tinit\n"[..])
+    );
+    assert_eq!(
+        taken.record("processes", "/proc/1/cmdline", "").block,
+        b"evil\n\x1b[31m\0--password\0"
+    );
+    assert_eq!(
+        taken.record("processes", "/proc/1/environ", "").block,
+        b"PATH\0TOKEN\0"
+    );
+    assert_eq!(
+        taken.record("processes", "/proc/1/exe", "link").block,
+        b"/bin/evil"
+    );
+    assert_eq!(
+        taken.record("processes", "/proc/1/fd", "links").block,
+        b"0\0/dev/null\0"
+    );
     let executable = taken.record("processes", "/proc/1/exe", "executable");
     let expected = format!("sha256: {}\r\nbytes: 2\r\n", Digest::of(b"#!").hex());
     assert_eq!(String::from_utf8_lossy(&executable.block), expected);
     assert_eq!(taken.item("processes").redactions[0].count, 2);
     assert!(!format!("{:?}", taken.records).contains("hunter2"));
     // The made-up process has only some of its files: the rest vanished with it, and is one gap.
-    assert_eq!(taken.gap("processes", GapReason::Vanished), (1, vec!["/proc/1".to_owned()]));
+    assert_eq!(
+        taken.gap("processes", GapReason::Vanished),
+        (1, vec!["/proc/1".to_owned()])
+    );
 
-    let with_values = Options { environment_values: true, ..root.options(&["processes"]) };
+    let with_values = Options {
+        environment_values: true,
+        ..root.options(&["processes"])
+    };
     let taken = take_with(&with_values, |manner| manner);
-    assert_eq!(taken.record("processes", "/proc/1/environ", "").block, b"PATH=/bin\0TOKEN=hunter2\0");
+    assert_eq!(
+        taken.record("processes", "/proc/1/environ", "").block,
+        b"PATH=/bin\0TOKEN=hunter2\0"
+    );
     assert!(taken.item("processes").redactions.is_empty());
 }
 
@@ -245,11 +357,22 @@ fn sockets_are_read_once_for_each_network_namespace() {
         root.file(&format!("proc/{process}/net/tcp"), process);
     }
     let taken = root.take(&["sockets"]);
-    let tables = taken.records("sockets").iter().filter(|record| record.path().ends_with("net/tcp")).count();
+    let tables = taken
+        .records("sockets")
+        .iter()
+        .filter(|record| record.path().ends_with("net/tcp"))
+        .count();
     // One process of each: which one, in whatever order the folder has them, and process 1 always.
     assert!((2..=3).contains(&tables), "{tables}");
-    assert_eq!(taken.record("sockets", "/proc/2/fd", "links").block, b"7\0socket:[99]\0");
-    assert!(taken.item("sockets").coverage.is_complete(), "{:?}", taken.item("sockets").coverage);
+    assert_eq!(
+        taken.record("sockets", "/proc/2/fd", "links").block,
+        b"7\0socket:[99]\0"
+    );
+    assert!(
+        taken.item("sockets").coverage.is_complete(),
+        "{:?}",
+        taken.item("sockets").coverage
+    );
 }
 
 #[test]
@@ -258,18 +381,41 @@ fn a_file_carries_its_facts_and_of_a_long_log_the_end_is_kept() {
     let long: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 251) as u8).collect();
     root.file("var/log/long", &long);
     root.file("var/log/short", "one\ntwo\n");
-    fs::set_permissions(root.path("var/log/short"), fs::Permissions::from_mode(0o640)).expect("our file");
-    let options = Options { object_bytes_max: 1_000_000, ..root.options(&["logs"]) };
+    fs::set_permissions(
+        root.path("var/log/short"),
+        fs::Permissions::from_mode(0o640),
+    )
+    .expect("our file");
+    let options = Options {
+        object_bytes_max: 1_000_000,
+        ..root.options(&["logs"])
+    };
     let taken = take_with(&options, |manner| manner);
     let short = taken.record("logs", "/var/log/short", "");
-    assert_eq!((short.get("Exhibit-Mode"), short.get("Exhibit-Size")), ("100640", "8"));
+    assert_eq!(
+        (short.get("Exhibit-Mode"), short.get("Exhibit-Size")),
+        ("100640", "8")
+    );
     assert!(short.get("Exhibit-Modified").ends_with('Z') && !short.get("Exhibit-Inode").is_empty());
     let end = taken.record("logs", "/var/log/long", "");
-    assert_eq!((end.get("WARC-Truncated"), end.get("Exhibit-Offset"), end.get("Exhibit-Size")), ("length", "2000000", "3000000"));
+    assert_eq!(
+        (
+            end.get("WARC-Truncated"),
+            end.get("Exhibit-Offset"),
+            end.get("Exhibit-Size")
+        ),
+        ("length", "2000000", "3000000")
+    );
     assert!(end.block == long[2_000_000..]);
     let gap = &taken.item("logs").coverage.gaps[0];
-    assert_eq!((gap.reason, gap.bytes_kept, gap.bytes_lost), (GapReason::TooLarge, 1_000_000, 2_000_000));
-    assert!(String::from_utf8_lossy(&taken.record("logs", "/var/log", "directory").block).contains("short\x00100640 "));
+    assert_eq!(
+        (gap.reason, gap.bytes_kept, gap.bytes_lost),
+        (GapReason::TooLarge, 1_000_000, 2_000_000)
+    );
+    assert!(
+        String::from_utf8_lossy(&taken.record("logs", "/var/log", "directory").block)
+            .contains("short\x00100640 ")
+    );
 }
 
 #[test]
@@ -278,15 +424,28 @@ fn what_does_not_fit_the_item_is_counted_oldest_first() {
     for (age, name) in [(1, "new"), (2, "old"), (3, "older")] {
         root.file(&format!("var/log/{name}"), [b'x'; 1000]);
         let time = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 - age);
-        File::options().write(true).open(root.path(&format!("var/log/{name}"))).and_then(|f| f.set_modified(time)).expect("ours");
+        File::options()
+            .write(true)
+            .open(root.path(&format!("var/log/{name}")))
+            .and_then(|f| f.set_modified(time))
+            .expect("ours");
     }
     let listing = 500; // at most, of three entries
-    let options = Options { item_bytes_max: 1500 + listing, ..root.options(&["logs"]) };
+    let options = Options {
+        item_bytes_max: 1500 + listing,
+        ..root.options(&["logs"])
+    };
     let taken = take_with(&options, |manner| manner);
     assert_eq!(taken.record("logs", "/var/log/new", "").block.len(), 1000);
     let cut = taken.record("logs", "/var/log/old", "");
     assert!(cut.block.len() < 1000 && cut.get("Exhibit-Gap") == "over_budget");
-    assert_eq!(taken.gap("logs", GapReason::OverBudget), (2, vec!["/var/log/old".to_owned(), "/var/log/older".to_owned()]));
+    assert_eq!(
+        taken.gap("logs", GapReason::OverBudget),
+        (
+            2,
+            vec!["/var/log/old".to_owned(), "/var/log/older".to_owned()]
+        )
+    );
     assert_eq!(taken.item("logs").coverage.ended, Ended::Limit);
 }
 
@@ -302,14 +461,36 @@ fn special_files_and_loops_are_not_opened_and_missing_files_are_no_gap() {
     root.link("var/log/again", "real");
     root.file("var/log/a\nb\x1b[2J", "odd name");
     let taken = root.take(&["logs", "scheduled"]);
-    assert_eq!(taken.gap("logs", GapReason::SpecialFile), (1, vec!["/var/log/fifo".to_owned()]));
+    assert_eq!(
+        taken.gap("logs", GapReason::SpecialFile),
+        (1, vec!["/var/log/fifo".to_owned()])
+    );
     assert_eq!(taken.item("logs").coverage.missing(), 1);
-    assert_eq!(taken.record("logs", "/var/log/outside", "link").block, b"/etc/hostname");
-    assert_eq!(taken.record("logs", "/var/log/again", "link").block, b"real");
-    let of_again = taken.records("logs").iter().filter(|record| record.path() == "/var/log/again").count();
-    assert_eq!(of_again, 1, "the file behind the link was taken under its own name");
-    assert_eq!(taken.record("logs", "/var/log/a\nb\x1b[2J", "").block, b"odd name");
-    assert!(taken.item("scheduled").coverage.is_complete(), "nothing is there, nothing is missing");
+    assert_eq!(
+        taken.record("logs", "/var/log/outside", "link").block,
+        b"/etc/hostname"
+    );
+    assert_eq!(
+        taken.record("logs", "/var/log/again", "link").block,
+        b"real"
+    );
+    let of_again = taken
+        .records("logs")
+        .iter()
+        .filter(|record| record.path() == "/var/log/again")
+        .count();
+    assert_eq!(
+        of_again, 1,
+        "the file behind the link was taken under its own name"
+    );
+    assert_eq!(
+        taken.record("logs", "/var/log/a\nb\x1b[2J", "").block,
+        b"odd name"
+    );
+    assert!(
+        taken.item("scheduled").coverage.is_complete(),
+        "nothing is there, nothing is missing"
+    );
 }
 
 #[test]
@@ -317,11 +498,21 @@ fn secrets_in_account_files_and_container_configurations_are_removed() {
     let root = Root::new();
     root.file("etc/passwd", "root:$6$abc$def:0:0::/root:/bin/sh\n");
     root.file("etc/shadow", "root:$6$abc$def:1::::::\n");
-    root.file("var/lib/docker/containers/ab/config.v2.json", r#"{"Config":{"Env":["A=hunter2"]}}"#);
+    root.file(
+        "var/lib/docker/containers/ab/config.v2.json",
+        r#"{"Config":{"Env":["A=hunter2"]}}"#,
+    );
     let taken = root.take(&["users", "privileges", "containers"]);
-    assert_eq!(taken.record("users", "/etc/passwd", "").block, b"root:[removed]:0:0::/root:/bin/sh\n");
+    assert_eq!(
+        taken.record("users", "/etc/passwd", "").block,
+        b"root:[removed]:0:0::/root:/bin/sh\n"
+    );
     assert_eq!(taken.item("users").redactions[0].count, 1);
-    let config = taken.record("containers", "/var/lib/docker/containers/ab/config.v2.json", "");
+    let config = taken.record(
+        "containers",
+        "/var/lib/docker/containers/ab/config.v2.json",
+        "",
+    );
     assert_eq!(config.block, br#"{"Config":{"Env":["A="]}}"#);
     let text = format!("{:?}", taken.records);
     assert!(!text.contains("shadow") && !text.contains("$6$abc") && !text.contains("hunter2"));
@@ -330,19 +521,32 @@ fn secrets_in_account_files_and_container_configurations_are_removed() {
 #[test]
 fn keys_and_histories_are_found_in_every_home() {
     let root = Root::new();
-    root.file("etc/passwd", "a:x:1:1::/home/a:/bin/sh\nb:x:2:2::/srv/b:/bin/sh\n");
-    root.file("etc/ssh/sshd_config", "AuthorizedKeysFile .ssh/authorized_keys /etc/keys/%u\n");
+    root.file(
+        "etc/passwd",
+        "a:x:1:1::/home/a:/bin/sh\nb:x:2:2::/srv/b:/bin/sh\n",
+    );
+    root.file(
+        "etc/ssh/sshd_config",
+        "AuthorizedKeysFile .ssh/authorized_keys /etc/keys/%u\n",
+    );
     root.file("home/a/.ssh/authorized_keys", "ssh-ed25519 A");
     root.file("home/a/.ssh/id_ed25519", "PRIVATE");
     root.file("home/ldap/.ssh/authorized_keys2", "ssh-ed25519 L");
     root.file("etc/keys/b", "ssh-ed25519 B");
     root.file("srv/b/.bash_history", "rm -rf /\n");
     let taken = root.take(&["authorized-keys", "histories"]);
-    for path in ["/home/a/.ssh/authorized_keys", "/home/ldap/.ssh/authorized_keys2", "/etc/keys/b"] {
+    for path in [
+        "/home/a/.ssh/authorized_keys",
+        "/home/ldap/.ssh/authorized_keys2",
+        "/etc/keys/b",
+    ] {
         assert!(taken.has("authorized-keys", path), "{path}");
     }
     assert!(!taken.has("authorized-keys", "/home/a/.ssh/id_ed25519"));
-    assert_eq!(taken.record("histories", "/srv/b/.bash_history", "").block, b"rm -rf /\n");
+    assert_eq!(
+        taken.record("histories", "/srv/b/.bash_history", "").block,
+        b"rm -rf /\n"
+    );
 }
 
 /// Hangs as a dead mount does: for good, as far as this test is concerned.
@@ -360,18 +564,35 @@ fn a_hanging_file_does_not_stall_the_rest() {
     }
     let begin = Instant::now();
     let patience = Duration::from_millis(200);
-    let taken = take_with(&root.options(&["logs"]), |manner| Manner { before: hang, patience, ..manner });
-    assert!(begin.elapsed() < Duration::from_secs(5), "one wait for the folder, not one for each file");
+    let taken = take_with(&root.options(&["logs"]), |manner| Manner {
+        before: hang,
+        patience,
+        ..manner
+    });
+    assert!(
+        begin.elapsed() < Duration::from_secs(5),
+        "one wait for the folder, not one for each file"
+    );
     assert_eq!(taken.gap("logs", GapReason::Hung).0, 3);
     assert_eq!(taken.record("logs", "/var/log/z", "").block, b"z");
-    assert_eq!(taken.records("logs").iter().filter(|record| record.get("Exhibit-Gap") == "hung").count(), 3);
+    assert_eq!(
+        taken
+            .records("logs")
+            .iter()
+            .filter(|record| record.get("Exhibit-Gap") == "hung")
+            .count(),
+        3
+    );
 }
 
 #[test]
 fn after_the_deadline_every_step_still_has_its_item() {
     let root = Root::new();
     root.file("var/log/x", "x");
-    let options = Options { deadline: Duration::ZERO, ..root.options(&[]) };
+    let options = Options {
+        deadline: Duration::ZERO,
+        ..root.options(&[])
+    };
     let taken = take_with(&options, |manner| manner);
     assert_eq!(taken.config.planned_but_absent().count(), 0);
     for item in &taken.config.items {
@@ -393,7 +614,13 @@ fn a_person_can_stop_it_and_is_told_how_far_it_is() {
         cancelled.store(progress.step == 2, Ordering::Relaxed);
     });
     told.dedup();
-    assert_eq!(told, [(1, "host-processes".to_owned()), (2, "host-logs".to_owned())]);
+    assert_eq!(
+        told,
+        [
+            (1, "host-processes".to_owned()),
+            (2, "host-logs".to_owned())
+        ]
+    );
     assert_eq!(taken.item("processes").coverage.ended, Ended::Complete);
     assert_eq!(taken.item("logs").coverage.ended, Ended::Cancelled);
 }
@@ -404,23 +631,42 @@ fn a_folder_of_too_many_names_is_bounded() {
     for i in 0..50 {
         root.file(&format!("var/log/{i}"), "");
     }
-    let taken = take_with(&root.options(&["logs"]), |manner| Manner { entries_max: 20, ..manner });
+    let taken = take_with(&root.options(&["logs"]), |manner| Manner {
+        entries_max: 20,
+        ..manner
+    });
     assert_eq!(taken.gap("logs", GapReason::TooLarge).1[0], "/var/log");
-    assert_eq!(taken.records("logs").iter().filter(|record| record.path().starts_with("/var/log/")).count(), 20);
+    assert_eq!(
+        taken
+            .records("logs")
+            .iter()
+            .filter(|record| record.path().starts_with("/var/log/"))
+            .count(),
+        20
+    );
 }
 
 #[test]
 fn a_sparse_file_of_any_size_costs_its_limit() {
     let root = Root::new();
     root.file("var/log/lastlog", "");
-    let file = File::options().write(true).open(root.path("var/log/lastlog")).expect("our file");
+    let file = File::options()
+        .write(true)
+        .open(root.path("var/log/lastlog"))
+        .expect("our file");
     file.set_len(1 << 40).expect("a sparse file");
     file.write_all_at(b"x", 7).expect("our file");
-    let options = Options { object_bytes_max: 300_000, ..root.options(&["sessions"]) };
+    let options = Options {
+        object_bytes_max: 300_000,
+        ..root.options(&["sessions"])
+    };
     let taken = take_with(&options, |manner| manner);
     let record = taken.record("sessions", "/var/log/lastlog", "");
     assert_eq!((record.block.len(), record.block[7]), (300_000, b'x'));
-    assert_eq!(taken.item("sessions").coverage.gaps[0].bytes_lost, (1 << 40) - 300_000);
+    assert_eq!(
+        taken.item("sessions").coverage.gaps[0].bytes_lost,
+        (1 << 40) - 300_000
+    );
 }
 
 /// Ends its process when dropped.
@@ -436,17 +682,40 @@ impl Drop for Running {
 fn on_this_machine_a_deleted_executable_is_hashed() {
     let folder = TempDir::new().expect("a folder");
     let program = folder.path().join("deleted");
-    let original = ["/bin/sleep", "/usr/bin/sleep"].into_iter().find_map(|path| fs::read(path).ok()).expect("sleep is there");
+    let original = ["/bin/sleep", "/usr/bin/sleep"]
+        .into_iter()
+        .find_map(|path| fs::read(path).ok())
+        .expect("sleep is there");
     fs::write(&program, &original).expect("a file");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("our file");
     let running = Running(Command::new(&program).arg("600").spawn().expect("it runs"));
     fs::remove_file(&program).expect("our file");
-    let options = Options { only: vec!["processes".to_owned()], ..Options::default() };
+    let options = Options {
+        only: vec!["processes".to_owned()],
+        ..Options::default()
+    };
     let taken = take_with(&options, |manner| manner);
     let path = format!("/proc/{}/exe", running.0.id());
-    assert!(taken.record("processes", &path, "link").block.ends_with(b"/deleted (deleted)"));
-    let expected = format!("sha256: {}\r\nbytes: {}\r\n", Digest::of(&original).hex(), original.len());
-    assert_eq!(String::from_utf8_lossy(&taken.record("processes", &path, "executable").block), expected);
+    assert!(
+        taken
+            .record("processes", &path, "link")
+            .block
+            .ends_with(b"/deleted (deleted)")
+    );
+    let expected = format!(
+        "sha256: {}\r\nbytes: {}\r\n",
+        Digest::of(&original).hex(),
+        original.len()
+    );
+    assert_eq!(
+        String::from_utf8_lossy(&taken.record("processes", &path, "executable").block),
+        expected
+    );
     let own = format!("/proc/{}/status", std::process::id());
-    assert!(taken.record("processes", &own, "").block.starts_with(b"Name:\t"));
+    assert!(
+        taken
+            .record("processes", &own, "")
+            .block
+            .starts_with(b"Name:\t")
+    );
 }

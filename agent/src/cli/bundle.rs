@@ -21,7 +21,8 @@ use rustix::fs::Mode;
 use super::print::Published;
 use super::{Target, interrupt};
 
-/// Hex digits of a bundle's id in its file name: enough to tell bundles apart, and not taken for the whole id.
+/// Hex digits of a bundle's id in its file name: enough to tell bundles apart, and not taken for
+/// the whole id.
 const NAME_DIGITS: usize = 12;
 
 /// A bundle under way, and where it goes.
@@ -45,30 +46,56 @@ impl Work {
         let stream = StreamFile::open(&key.stream_path(), key.public().id())?;
         let begin = identity::clock("begin");
         let out = path::absolute(&target.out)?;
-        fs::create_dir_all(&out).with_context(|| format!("cannot make folder {}", out.display()))?;
+        fs::create_dir_all(&out)
+            .with_context(|| format!("cannot make folder {}", out.display()))?;
         let out = fs::canonicalize(out)?; // as a walk over it would see it
         let random = HEXLOWER.encode(&identity::random::<8>()?);
-        let folder = out.join(format!("{}-{}-{random}.unfinished", target.incident, begin.utc.compact()));
+        let folder = out.join(format!(
+            "{}-{}-{random}.unfinished",
+            target.incident,
+            begin.utc.compact()
+        ));
         let draft = Draft::create(&folder, &identity::random()?, pack)?;
-        Ok(Self { draft, folder, incident: target.incident.clone(), as_folder: target.dir, key, stream, begin })
+        Ok(Self {
+            draft,
+            folder,
+            incident: target.incident.clone(),
+            as_folder: target.dir,
+            key,
+            stream,
+            begin,
+        })
     }
 
-    /// Signs the draft and publishes it beside its folder. `stop` is looked at until publishing begins: that ends with a
-    /// whole bundle or with none, and soon.
+    /// Signs the draft and publishes it beside its folder. `stop` is looked at until publishing
+    /// begins: that ends with a whole bundle or with none, and soon.
     pub(super) fn finish(self, plan: Plan, stop: &AtomicBool) -> Result<Published> {
         let end = identity::clock("end");
         let turn = self.stream.take_turn(stop)?;
-        let predicate =
-            Predicate { incident: self.incident.clone(), role: Role::Collector, signed_at: end.utc, stream: turn.place() };
+        let predicate = Predicate {
+            incident: self.incident.clone(),
+            role: Role::Collector,
+            signed_at: end.utc,
+            stream: turn.place(),
+        };
         let name = format!("{}-{}", self.incident, self.begin.utc.compact());
         let clock = vec![self.begin, end];
         let (incident, collector) = (self.incident, identity::collector());
-        let facts = Facts { incident, supplements: None, window: None, plan, collector, clock };
+        let facts = Facts {
+            incident,
+            supplements: None,
+            window: None,
+            plan,
+            collector,
+            clock,
+        };
         let sealed = self.draft.seal(facts, predicate, self.key.signer())?;
         interrupt::check(stop)?;
 
         let published = Published {
-            path: self.folder.with_file_name(file_name(&name, &sealed, self.as_folder)),
+            path: self
+                .folder
+                .with_file_name(file_name(&name, &sealed, self.as_folder)),
             id: sealed.id(),
             key_id: self.key.public().id(),
             public_key: self.key.public_path(),
@@ -76,7 +103,8 @@ impl Work {
         };
         let announced = turn.announce(published.id, &published.path)?;
         publish(sealed, &published.path, self.as_folder)?;
-        // The bundle is there. If it cannot be counted now, the next turn finds its announcement and counts it.
+        // The bundle is there. If it cannot be counted now, the next turn finds its announcement
+        // and counts it.
         let _ = announced.commit();
         Ok(published)
     }

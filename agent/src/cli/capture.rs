@@ -17,15 +17,17 @@ use super::bundle::Work;
 use super::interrupt::Interrupt;
 use super::print;
 
-/// Plaintext in one frame. A capture shares its machine with what it examines: one thread and small frames keep it below
-/// 20 MiB, and the little that a capture reads is compressed in no time anyway.
+/// Plaintext in one frame. A capture shares its machine with what it examines: one thread and small
+/// frames keep it below 20 MiB, and the little that a capture reads is compressed in no time
+/// anyway.
 const FRAME_BYTES: usize = 256 * 1024;
 
 /// Seals the volatile state of this machine
 ///
-/// Reads the kernel's own files, most volatile first, and runs none of the machine's programs. As root it sees everything;
-/// as another user it seals what it may see, and what it may not see is named in the bundle. Ctrl-C seals what there is by
-/// then; a second Ctrl-C gives up and leaves nothing behind.
+/// Reads the kernel's own files, most volatile first, and runs none of the machine's programs. As
+/// root it sees everything; as another user it seals what it may see, and what it may not see is
+/// named in the bundle. Ctrl-C seals what there is by then; a second Ctrl-C gives up and leaves
+/// nothing behind.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -77,13 +79,29 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
     {
         let mut line = Line::new(arguments.target.quiet);
         let mut progress = |now: Progress<'_>| line.draw(|| describe(&now));
-        capture::capture(&mut work.draft, &plan, &options, interrupt.once(), &mut progress)?;
+        capture::capture(
+            &mut work.draft,
+            &plan,
+            &options,
+            interrupt.once(),
+            &mut progress,
+        )?;
     }
     let published = work.finish(plan, interrupt.again())?;
     print::show(&published, &arguments.target)
 }
 
 fn describe(now: &Progress<'_>) -> String {
-    let Progress { step, steps, item, records, bytes, gaps } = now;
-    format!("{step}/{steps} {item}: {records} records, {}, {gaps} missing", size(*bytes))
+    let Progress {
+        step,
+        steps,
+        item,
+        records,
+        bytes,
+        gaps,
+    } = now;
+    format!(
+        "{step}/{steps} {item}: {records} records, {}, {gaps} missing",
+        size(*bytes)
+    )
 }

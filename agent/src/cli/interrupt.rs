@@ -26,7 +26,9 @@ impl Interrupt {
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
         let interrupt = Arc::new(Self::default());
         let seen = Arc::clone(&interrupt);
-        thread::Builder::new().stack_size(64 * 1024).spawn(move || signals.forever().for_each(|_| seen.signal()))?;
+        thread::Builder::new()
+            .stack_size(64 * 1024)
+            .spawn(move || signals.forever().for_each(|_| seen.signal()))?;
         Ok(interrupt)
     }
 
@@ -49,7 +51,11 @@ impl Interrupt {
 
 /// An error if `flag` is set.
 pub(super) fn check(flag: &AtomicBool) -> Result<(), Interrupted> {
-    if flag.load(Ordering::Relaxed) { Err(Interrupted) } else { Ok(()) }
+    if flag.load(Ordering::Relaxed) {
+        Err(Interrupted)
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

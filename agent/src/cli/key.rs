@@ -13,8 +13,8 @@ use super::print::path_text;
 
 /// Shows this machine's public key and its fingerprint; makes the key if there is none
 ///
-/// Run it when a machine is set up, and keep the fingerprint where an intruder on the machine cannot change it: a key that
-/// is only known from the bundles that it signs proves nothing.
+/// Run it when a machine is set up, and keep the fingerprint where an intruder on the machine
+/// cannot change it: a key that is only known from the bundles that it signs proves nothing.
 #[derive(Args)]
 #[command(after_help = "\
 Example:
@@ -40,7 +40,11 @@ impl Choice {
             Some(path) => path.clone(),
             None => {
                 let folder = |variable| env::var_os(variable).map(PathBuf::from);
-                default_path(rustix::process::geteuid().as_raw(), folder("XDG_STATE_HOME"), folder("HOME"))?
+                default_path(
+                    rustix::process::geteuid().as_raw(),
+                    folder("XDG_STATE_HOME"),
+                    folder("HOME"),
+                )?
             }
         };
         let key = KeyFile::open_or_create(&path::absolute(path)?)?;
@@ -53,7 +57,11 @@ impl Choice {
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let key = arguments.key.open()?;
-    super::out(&format!("{}  {}\n", key.public().id().hex(), safe(&path_text(&key.public_path()))))
+    super::out(&format!(
+        "{}  {}\n",
+        key.public().id().hex(),
+        safe(&path_text(&key.public_path()))
+    ))
 }
 
 /// On standard error, whatever was asked to be quiet: it is said once in a key's life.

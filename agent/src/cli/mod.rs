@@ -26,7 +26,8 @@ Exit codes:
   2    the command line was wrong
   130  interrupted; nothing was left behind";
 
-/// Seals the volatile state of this machine, or files, into a signed bundle that a stranger can verify.
+/// Seals the volatile state of this machine, or files, into a signed bundle that a stranger can
+/// verify.
 #[derive(Parser)]
 #[command(name = "exhibit-agent", version, after_help = EXIT_CODES)]
 struct Cli {
@@ -85,8 +86,11 @@ pub(crate) fn is_interruption(error: &anyhow::Error) -> bool {
         || matches!(error.downcast_ref(), Some(stream::StreamError::Interrupted))
 }
 
-/// Writes to standard output. A reader that went away is an error: it did not get what it asked for.
+/// Writes to standard output. A reader that went away is an error: it did not get what it asked
+/// for.
 fn out(text: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
-    Ok(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())?)
+    Ok(stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())?)
 }

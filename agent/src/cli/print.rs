@@ -1,6 +1,7 @@
 //! What was captured, for people and for programs.
 //!
-//! Names of files and processes come from whoever used the machine last. On a terminal they must not act.
+//! Names of files and processes come from whoever used the machine last. On a terminal they must
+//! not act.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -55,7 +56,12 @@ pub(super) fn show(published: &Published, target: &Target) -> Result<()> {
         Target { quiet: true, .. } => Ok(()),
         _ => out(&summary(published)),
     }
-    .with_context(|| format!("cannot say so, but the bundle is sealed: {}", path_text(&published.path)))
+    .with_context(|| {
+        format!(
+            "cannot say so, but the bundle is sealed: {}",
+            path_text(&published.path)
+        )
+    })
 }
 
 /// The receipt: one line of JSON.
@@ -77,23 +83,42 @@ fn receipt(published: &Published) -> String {
 
 /// The summary: what is there, what is not and why, and how to check it.
 fn summary(published: &Published) -> String {
-    let Config { incident, collector, items, .. } = &published.config;
+    let Config {
+        incident,
+        collector,
+        items,
+        ..
+    } = &published.config;
     let mut text = format!("sealed for {incident} on {}\n\n", safe(&collector.host));
     write_items(&mut text, items);
     write_gaps(&mut text, items);
-    let (path, key) = (shell_word(&published.path), shell_word(&published.public_key));
+    let (path, key) = (
+        shell_word(&published.path),
+        shell_word(&published.public_key),
+    );
     let _ = writeln!(text, "\nbundle  {}", safe(&path_text(&published.path)));
     let _ = writeln!(text, "id      {}", published.id);
     let _ = writeln!(text, "key     {} (fingerprint)", published.key_id.hex());
-    let _ = writeln!(text, "\nverify it with\n  exhibit-audit verify {path} --key {key}");
+    let _ = writeln!(
+        text,
+        "\nverify it with\n  exhibit-audit verify {path} --key {key}"
+    );
     text
 }
 
 fn write_items(text: &mut String, items: &[Item]) {
-    let width = items.iter().map(|item| item.name.as_str().len()).max().unwrap_or(0);
+    let width = items
+        .iter()
+        .map(|item| item.name.as_str().len())
+        .max()
+        .unwrap_or(0);
     for item in items {
         let (name, records) = (item.name.as_str(), item.records);
-        let _ = writeln!(text, "  {name:<width$}  {records:>9} records  {:>10}", size(item.bytes));
+        let _ = writeln!(
+            text,
+            "  {name:<width$}  {records:>9} records  {:>10}",
+            size(item.bytes)
+        );
     }
 }
 
@@ -112,8 +137,17 @@ fn write_gaps(text: &mut String, items: &[Item]) {
         let count: u64 = gaps.iter().map(|gap| gap.count).sum();
         let examples = gaps.iter().flat_map(|gap| &gap.examples).take(EXAMPLES_MAX);
         let examples: Vec<_> = examples.map(|example| safe(&shortened(example))).collect();
-        let more = if count > examples.len() as u64 { ", …" } else { "" };
-        let _ = writeln!(text, "  {count:>6} {}: {}{more}", reason.as_str().replace('_', " "), examples.join(", "));
+        let more = if count > examples.len() as u64 {
+            ", …"
+        } else {
+            ""
+        };
+        let _ = writeln!(
+            text,
+            "  {count:>6} {}: {}{more}",
+            reason.as_str().replace('_', " "),
+            examples.join(", ")
+        );
     }
 }
 

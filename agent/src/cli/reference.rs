@@ -37,13 +37,20 @@ pub(super) struct ManArguments {
 }
 
 pub(super) fn probes(_: &ProbesArguments) -> Result<()> {
-    let lines: String = agent::capture::probes().map(|probe| format!("{:<16} {}\n", probe.name, probe.what)).collect();
+    let lines: String = agent::capture::probes()
+        .map(|probe| format!("{:<16} {}\n", probe.name, probe.what))
+        .collect();
     super::out(&lines)
 }
 
 pub(super) fn completions(arguments: &CompletionsArguments) -> Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Cli::command(), agent::identity::NAME, &mut script);
+    clap_complete::generate(
+        arguments.shell,
+        &mut Cli::command(),
+        agent::identity::NAME,
+        &mut script,
+    );
     Ok(io::stdout().write_all(&script)?)
 }
 

@@ -18,9 +18,10 @@ use super::print;
 
 /// Seals files as they are: a screenshot, a ticket's export, a folder of logs
 ///
-/// Each PATH becomes one item of the bundle; a folder becomes one item with a record for each file in it. Links in a folder
-/// are kept as links. FIFOs, sockets and devices are not opened, and named in the bundle as missing, like files that cannot
-/// be read. A PATH that cannot be read itself is an error, and then nothing is written.
+/// Each PATH becomes one item of the bundle; a folder becomes one item with a record for each file
+/// in it. Links in a folder are kept as links. FIFOs, sockets and devices are not opened, and named
+/// in the bundle as missing, like files that cannot be read. A PATH that cannot be read itself is
+/// an error, and then nothing is written.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -38,7 +39,10 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
     let interrupt = Interrupt::listen()?;
     let targets = files::targets(&arguments.paths)?;
     let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let mut work = Work::begin(&arguments.target, Pack::new(threads, FRAME_BYTES_MAX as usize))?;
+    let mut work = Work::begin(
+        &arguments.target,
+        Pack::new(threads, FRAME_BYTES_MAX as usize),
+    )?;
     {
         let mut line = Line::new(arguments.target.quiet);
         let mut bytes = 0;
@@ -46,7 +50,11 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
             bytes += read.len() as u64;
             line.draw(|| format!("sealing {:>10}  {}", size(bytes), print::path_text(path)));
         };
-        let mut watch = Watch { stop: interrupt.once(), skip: &work.folder, progress: &mut progress };
+        let mut watch = Watch {
+            stop: interrupt.once(),
+            skip: &work.folder,
+            progress: &mut progress,
+        };
         files::seal(&mut work.draft, &targets, &mut watch)?;
     }
     let published = work.finish(files::plan(&targets), interrupt.once())?;

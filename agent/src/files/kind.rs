@@ -36,8 +36,15 @@ const BY_EXTENSION: &[(&str, &str)] = &[
 
 /// Media type of a file of this name.
 pub(super) fn of(path: &Path) -> &'static str {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    BY_EXTENSION.iter().find(|(known, _)| *known == extension).map_or(UNKNOWN, |(_, kind)| kind)
+    let extension = path
+        .extension()
+        .and_then(|e| e.to_str())
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    BY_EXTENSION
+        .iter()
+        .find(|(known, _)| *known == extension)
+        .map_or(UNKNOWN, |(_, kind)| kind)
 }
 
 #[cfg(test)]

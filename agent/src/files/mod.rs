@@ -1,8 +1,9 @@
 //! Sealing files as they are: a screenshot, a ticket's export, a folder of logs.
 //!
-//! Each target becomes one item, each file in it one `resource` record of its exact bytes. Files are read once, in constant
-//! memory. What is no file is not opened, since opening a FIFO waits and opening a device may do anything; what could not be
-//! read becomes a gap, with a record that says so.
+//! Each target becomes one item, each file in it one `resource` record of its exact bytes. Files
+//! are read once, in constant memory. What is no file is not opened, since opening a FIFO waits and
+//! opening a device may do anything; what could not be read becomes a gap, with a record that says
+//! so.
 
 mod kind;
 mod name;
@@ -49,10 +50,14 @@ pub enum FilesError {
         path: PathBuf,
     },
     /// A target is `-`.
-    #[error("cannot seal standard input: a record begins with its length; write it to a file and seal that")]
+    #[error(
+        "cannot seal standard input: a record begins with its length; write it to a file and seal that"
+    )]
     StandardInput,
     /// More targets than a bundle has items.
-    #[error("cannot seal {found} paths in one bundle, limit is {ITEMS_MAX}; name their folder instead")]
+    #[error(
+        "cannot seal {found} paths in one bundle, limit is {ITEMS_MAX}; name their folder instead"
+    )]
     TooMany {
         /// Targets given.
         found: usize,
@@ -80,7 +85,8 @@ pub struct Watch<'a> {
     pub stop: &'a AtomicBool,
     /// A folder that is left out: the draft, which may lie inside a folder that is sealed.
     pub skip: &'a Path,
-    /// Told the file that is read, and the bytes of it that have just been read: each once, in order.
+    /// Told the file that is read, and the bytes of it that have just been read: each once, in
+    /// order.
     pub progress: &'a mut dyn FnMut(&Path, &[u8]),
 }
 
@@ -93,7 +99,8 @@ impl Watch<'_> {
 /// Looks at what was named, and gives each its item. Links are followed here, and only here.
 ///
 /// # Errors
-/// One of `paths` cannot be sealed: then none should be, since whoever named it must hear of it first.
+/// One of `paths` cannot be sealed: then none should be, since whoever named it must hear of it
+/// first.
 pub fn targets(paths: &[PathBuf]) -> Result<Vec<Target>, FilesError> {
     if paths.len() > ITEMS_MAX {
         return Err(FilesError::TooMany { found: paths.len() });
@@ -106,7 +113,10 @@ fn target(path: &Path, names: &mut Names) -> Result<Target, FilesError> {
     if path == Path::new("-") {
         return Err(FilesError::StandardInput);
     }
-    let failed = |cause| FilesError::Open { path: path.to_owned(), cause };
+    let failed = |cause| FilesError::Open {
+        path: path.to_owned(),
+        cause,
+    };
     let real = fs::canonicalize(path).map_err(failed)?;
     let kind = fs::symlink_metadata(&real).map_err(failed)?.file_type();
     if kind.is_dir() {
@@ -114,9 +124,14 @@ fn target(path: &Path, names: &mut Names) -> Result<Target, FilesError> {
     } else if kind.is_file() {
         open(&real).map_err(failed)?;
     } else {
-        return Err(FilesError::Special { path: path.to_owned() });
+        return Err(FilesError::Special {
+            path: path.to_owned(),
+        });
     }
-    Ok(Target { item: names.give(&real), path: real })
+    Ok(Target {
+        item: names.give(&real),
+        path: real,
+    })
 }
 
 /// What is going to be sealed.
@@ -128,14 +143,22 @@ pub fn plan(targets: &[Target]) -> Plan {
         object_bytes_max: None,
         item_bytes_max: None,
     };
-    Plan { deadline_seconds: None, steps: targets.iter().map(step).collect() }
+    Plan {
+        deadline_seconds: None,
+        steps: targets.iter().map(step).collect(),
+    }
 }
 
 /// Seals `targets` into `draft`.
 ///
 /// # Errors
-/// See [`FilesError`]; the draft is then of no use. A file that cannot be read is no error but a gap.
-pub fn seal(draft: &mut Draft, targets: &[Target], watch: &mut Watch<'_>) -> Result<(), FilesError> {
+/// See [`FilesError`]; the draft is then of no use. A file that cannot be read is no error but a
+/// gap.
+pub fn seal(
+    draft: &mut Draft,
+    targets: &[Target],
+    watch: &mut Watch<'_>,
+) -> Result<(), FilesError> {
     let source = Source {
         provider: "files".to_owned(),
         api: "seal".to_owned(),
@@ -155,11 +178,17 @@ pub fn seal(draft: &mut Draft, targets: &[Target], watch: &mut Watch<'_>) -> Res
     Ok(())
 }
 
-/// Opens a regular file for reading, without waiting, without following a link, and where the system permits it (`open(2)`:
-/// to the file's owner and to root) without changing the time of its last access.
+/// Opens a regular file for reading, without waiting, without following a link, and where the
+/// system permits it (`open(2)`: to the file's owner and to root) without changing the time of its
+/// last access.
 fn open(path: &Path) -> io::Result<(File, Metadata)> {
     let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY;
-    let open = |flags: OFlags| OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path);
+    let open = |flags: OFlags| {
+        OpenOptions::new()
+            .read(true)
+            .custom_flags(flags.bits() as i32)
+            .open(path)
+    };
     let file = match open(flags | OFlags::NOATIME) {
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => open(flags),
         opened => opened,

@@ -20,8 +20,9 @@ use crate::identity;
 use crate::read::Facts;
 use crate::recorder::errno_text;
 
-/// Files up to here are read before their record begins, so that the record has the length that was read and not the one
-/// that was promised: files of `/proc` promise 0 bytes, those of `/sys` a page.
+/// Files up to here are read before their record begins, so that the record has the length that was
+/// read and not the one that was promised: files of `/proc` promise 0 bytes, those of `/sys` a
+/// page.
 const WHOLE_BYTES_MAX: u64 = 1024 * 1024;
 
 const WARC_FIELDS: &str = "application/warc-fields";
@@ -37,7 +38,13 @@ struct About<'p> {
 
 impl<'p> About<'p> {
     fn new(path: &'p Path, content_type: &'static str) -> Self {
-        Self { path, date: identity::now(), content_type, truncated: None, fields: Vec::new() }
+        Self {
+            path,
+            date: identity::now(),
+            content_type,
+            truncated: None,
+            fields: Vec::new(),
+        }
     }
 
     /// Adds what the file system says of the file, in the same fields as probes do.
@@ -49,9 +56,25 @@ impl<'p> About<'p> {
     /// Hands the header of a record of this kind to `write`.
     fn header<R>(&self, kind: RecordType, write: impl FnOnce(&Header<'_>) -> R) -> R {
         let uri = file_uri(self.path.as_os_str().as_bytes());
-        let fields: Vec<_> = self.fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let Self { date, content_type, truncated, .. } = *self;
-        write(&Header { kind, target_uri: Some(&uri), date, content_type, truncated, fields: &fields })
+        let fields: Vec<_> = self
+            .fields
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let Self {
+            date,
+            content_type,
+            truncated,
+            ..
+        } = *self;
+        write(&Header {
+            kind,
+            target_uri: Some(&uri),
+            date,
+            content_type,
+            truncated,
+            fields: &fields,
+        })
     }
 }
 
@@ -66,7 +89,11 @@ pub(super) struct Recorder<'a, 'd, 'w> {
 
 impl<'a, 'd, 'w> Recorder<'a, 'd, 'w> {
     /// Begins the item of `target`.
-    pub(super) fn start(draft: &'d mut Draft, target: &Target, watch: &'a mut Watch<'w>) -> Result<Self, FilesError> {
+    pub(super) fn start(
+        draft: &'d mut Draft,
+        target: &Target,
+        watch: &'a mut Watch<'w>,
+    ) -> Result<Self, FilesError> {
         let mut item = draft.item(&target.item)?;
         let about = format!(
             "software: {} {}\r\nformat: WARC File Format 1.1\r\ndescription: files as they are, from {}\r\n",
@@ -83,7 +110,12 @@ impl<'a, 'd, 'w> Recorder<'a, 'd, 'w> {
             fields: &[],
         };
         item.record(&header, about.as_bytes())?;
-        Ok(Self { item, coverage: Coverage::new(), watch, head: Vec::new() })
+        Ok(Self {
+            item,
+            coverage: Coverage::new(),
+            watch,
+            head: Vec::new(),
+        })
     }
 
     /// Writes what the walk found.
@@ -96,7 +128,10 @@ impl<'a, 'd, 'w> Recorder<'a, 'd, 'w> {
         match &entry.metadata {
             Ok(metadata) if metadata.is_file() => self.file(path),
             Ok(metadata) if metadata.is_symlink() => self.link(path, metadata),
-            Ok(metadata) => self.missing(GapReason::SpecialFile, About::new(path, kind::UNKNOWN).with(metadata)),
+            Ok(metadata) => self.missing(
+                GapReason::SpecialFile,
+                About::new(path, kind::UNKNOWN).with(metadata),
+            ),
             Err(e) => self.failed(path, e),
         }
     }
@@ -127,37 +162,66 @@ impl<'a, 'd, 'w> Recorder<'a, 'd, 'w> {
 
     /// A file that `head` has altogether.
     fn whole(&mut self, about: &About<'_>) -> Result<(), FilesError> {
-        about.header(RecordType::Resource, |header| self.item.record(header, &self.head))?;
+        about.header(RecordType::Resource, |header| {
+            self.item.record(header, &self.head)
+        })?;
         (self.watch.progress)(about.path, &self.head);
         Ok(())
     }
 
-    /// A file that goes on behind `head`. Its length is `promised` when it was opened; what it grew by since is not taken.
+    /// A file that goes on behind `head`. Its length is `promised` when it was opened; what it grew
+    /// by since is not taken.
     fn long(&mut self, mut about: About<'_>, file: File, promised: u64) -> Result<(), FilesError> {
         let bytes = promised.max(WHOLE_BYTES_MAX);
         if promised < WHOLE_BYTES_MAX {
-            // A long file of /proc, which does not say how long. Capturing those is work for a probe.
+            // A long file of /proc, which does not say how long. Capturing those is work for a
+            // probe.
             about.truncated = Some(Truncated::Length);
             self.gap(GapReason::TooLarge, about.path, bytes, 0);
         }
-        let mut content = Content { bytes: self.head.chain(file), path: about.path, watch: &mut *self.watch };
+        let mut content = Content {
+            bytes: self.head.chain(file),
+            path: about.path,
+            watch: &mut *self.watch,
+        };
         let write = |header: &Header<'_>| self.item.record_stream(header, bytes, &mut content);
         let streamed = about.header(RecordType::Resource, write);
         if self.watch.is_stopped() {
             return Err(FilesError::Interrupted); // whatever else failed by it
         }
         let streamed = streamed?;
-        if streamed.kept < bytes { self.fell_short(about.path, bytes, &streamed) } else { Ok(()) }
+        if streamed.kept < bytes {
+            self.fell_short(about.path, bytes, &streamed)
+        } else {
+            Ok(())
+        }
     }
 
-    /// States that a record holds zero bytes where its file gave none, which was not known when the record began.
-    fn fell_short(&mut self, path: &Path, bytes: u64, streamed: &Streamed) -> Result<(), FilesError> {
-        let reason = if streamed.error.is_some() { GapReason::ReadFailed } else { GapReason::Shrank };
+    /// States that a record holds zero bytes where its file gave none, which was not known when the
+    /// record began.
+    fn fell_short(
+        &mut self,
+        path: &Path,
+        bytes: u64,
+        streamed: &Streamed,
+    ) -> Result<(), FilesError> {
+        let reason = if streamed.error.is_some() {
+            GapReason::ReadFailed
+        } else {
+            GapReason::Shrank
+        };
         self.gap(reason, path, streamed.kept, bytes - streamed.kept);
         let mut about = About::new(path, WARC_FIELDS);
-        about.fields.push(("Exhibit-Gap", reason.as_str().to_owned()));
-        let block = format!("bytesAnnounced: {bytes}\r\nbytesKept: {}\r\n", streamed.kept);
-        Ok(about.header(RecordType::Metadata, |header| self.item.record(header, block.as_bytes()))?)
+        about
+            .fields
+            .push(("Exhibit-Gap", reason.as_str().to_owned()));
+        let block = format!(
+            "bytesAnnounced: {bytes}\r\nbytesKept: {}\r\n",
+            streamed.kept
+        );
+        Ok(about.header(RecordType::Metadata, |header| {
+            self.item.record(header, block.as_bytes())
+        })?)
     }
 
     /// A link is kept as its text.
@@ -167,7 +231,9 @@ impl<'a, 'd, 'w> Recorder<'a, 'd, 'w> {
         match fs::read_link(path) {
             Ok(to) => {
                 let text = to.as_os_str().as_bytes();
-                Ok(about.header(RecordType::Resource, |header| self.item.record(header, text))?)
+                Ok(about.header(RecordType::Resource, |header| {
+                    self.item.record(header, text)
+                })?)
             }
             Err(e) => self.failed(path, &e),
         }
@@ -175,7 +241,9 @@ impl<'a, 'd, 'w> Recorder<'a, 'd, 'w> {
 
     fn failed(&mut self, path: &Path, error: &io::Error) -> Result<(), FilesError> {
         let mut about = About::new(path, kind::UNKNOWN);
-        about.fields.extend(Errno::from_io_error(error).map(|errno| ("Exhibit-Errno", errno_text(errno))));
+        about
+            .fields
+            .extend(Errno::from_io_error(error).map(|errno| ("Exhibit-Errno", errno_text(errno))));
         self.missing(reason(error), about)
     }
 
@@ -183,12 +251,15 @@ impl<'a, 'd, 'w> Recorder<'a, 'd, 'w> {
     fn missing(&mut self, reason: GapReason, mut about: About<'_>) -> Result<(), FilesError> {
         self.gap(reason, about.path, 0, 0);
         about.truncated = Some(Truncated::Unspecified);
-        about.fields.push(("Exhibit-Gap", reason.as_str().to_owned()));
+        about
+            .fields
+            .push(("Exhibit-Gap", reason.as_str().to_owned()));
         Ok(about.header(RecordType::Resource, |header| self.item.record(header, &[]))?)
     }
 
     fn gap(&mut self, reason: GapReason, path: &Path, bytes_kept: u64, bytes_lost: u64) {
-        self.coverage.gap(reason, &path.to_string_lossy(), bytes_kept, bytes_lost);
+        self.coverage
+            .gap(reason, &path.to_string_lossy(), bytes_kept, bytes_lost);
     }
 }
 

@@ -11,8 +11,8 @@ pub(super) struct Entry {
     pub(super) metadata: io::Result<Metadata>,
 }
 
-/// Everything below a path that is no folder, depth first, by name within each folder; a file is found alone. Links are not
-/// followed. Memory is that of the names in the folders on the way.
+/// Everything below a path that is no folder, depth first, by name within each folder; a file is
+/// found alone. Links are not followed. Memory is that of the names in the folders on the way.
 pub(super) struct Walk {
     /// The next one is the last.
     ahead: Vec<PathBuf>,
@@ -22,11 +22,16 @@ pub(super) struct Walk {
 impl Walk {
     /// Of `path`, without the folder `skip`.
     pub(super) fn new(path: PathBuf, skip: &Path) -> Self {
-        Self { ahead: vec![path], skip: skip.to_owned() }
+        Self {
+            ahead: vec![path],
+            skip: skip.to_owned(),
+        }
     }
 
     fn enter(&mut self, folder: &Path) -> io::Result<()> {
-        let mut inside = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+        let mut inside = fs::read_dir(folder)?
+            .map(|entry| Ok(entry?.path()))
+            .collect::<io::Result<Vec<_>>>()?;
         inside.sort_unstable_by(|a, b| b.file_name().cmp(&a.file_name()));
         self.ahead.append(&mut inside);
         Ok(())
@@ -67,10 +72,14 @@ mod tests {
             fs::write(root.join(name), name).expect("own folder");
         }
         std::os::unix::fs::symlink(root, root.join("b/loop")).expect("own folder");
-        let found: Vec<_> = Walk::new(root.to_owned(), &root.join("draft")).map(|entry| entry.path).collect();
+        let found: Vec<_> = Walk::new(root.to_owned(), &root.join("draft"))
+            .map(|entry| entry.path)
+            .collect();
         let expected = ["a.txt", "b/10", "b/2", "b/loop", "c/d/e"].map(|name| root.join(name));
         assert_eq!(found, expected);
-        let alone: Vec<_> = Walk::new(root.join("a.txt"), root).map(|entry| entry.path).collect();
+        let alone: Vec<_> = Walk::new(root.join("a.txt"), root)
+            .map(|entry| entry.path)
+            .collect();
         assert_eq!(alone, [root.join("a.txt")]);
     }
 

@@ -1,27 +1,38 @@
 //! What no safe crate offers: scheduling classes. The only `unsafe` of this crate.
 #![allow(unsafe_code)]
 
-/// Added to the caller's niceness: behind every ordinary process, before those that asked for less (19).
+/// Added to the caller's niceness: behind every ordinary process, before those that asked for less
+/// (19).
 const NICENESS: i32 = 10;
 /// `IOPRIO_WHO_PROCESS` of linux/ioprio.h; with id 0, the calling thread.
 const IOPRIO_WHO_PROCESS: libc::c_int = 1;
-/// `IOPRIO_CLASS_BE` at its last level (linux/ioprio.h). Not the idle class: on a machine whose disk is never idle, as in an
-/// incident, that class reads nothing at all.
+/// `IOPRIO_CLASS_BE` at its last level (linux/ioprio.h). Not the idle class: on a machine whose
+/// disk is never idle, as in an incident, that class reads nothing at all.
 const IOPRIO_BEST_EFFORT_LAST: libc::c_int = 2 << 13 | 7;
 
-/// Puts the calling thread, and every thread that it starts from now on, behind the machine's own work.
+/// Puts the calling thread, and every thread that it starts from now on, behind the machine's own
+/// work.
 ///
-/// Call it first in `main`: a library must not change its caller's threads. Each part may be refused (a sandbox's filter);
-/// the capture then runs at normal priority, which is slower for others and no worse as evidence, so nothing is reported.
+/// Call it first in `main`: a library must not change its caller's threads. Each part may be
+/// refused (a sandbox's filter); the capture then runs at normal priority, which is slower for
+/// others and no worse as evidence, so nothing is reported.
 pub fn lower_priority() {
     let niceness = rustix::process::getpriority_process(None).unwrap_or(0);
     let _ = rustix::process::setpriority_process(None, niceness.saturating_add(NICENESS));
     // SAFETY: all zeros is a valid `sched_param`, a plain C struct of integers.
     let param: libc::sched_param = unsafe { std::mem::zeroed() };
-    // SAFETY: `param` is valid for reads during the call, which keeps no pointer; id 0 is the calling thread.
+    // SAFETY: `param` is valid for reads during the call, which keeps no pointer; id 0 is the
+    // calling thread.
     let _ = unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const param) };
     // SAFETY: ioprio_set(2) takes three integers and touches no memory of ours.
-    let _ = unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_BEST_EFFORT_LAST) };
+    let _ = unsafe {
+        libc::syscall(
+            libc::SYS_ioprio_set,
+            IOPRIO_WHO_PROCESS,
+            0,
+            IOPRIO_BEST_EFFORT_LAST,
+        )
+    };
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Who may log in, as whom, and with which keys. Never `shadow`, `gshadow` or `opasswd`: password hashes are no evidence that
-//! anybody needs, and a loot for whoever gets the bundle.
+//! Who may log in, as whom, and with which keys. Never `shadow`, `gshadow` or `opasswd`: password
+//! hashes are no evidence that anybody needs, and a loot for whoever gets the bundle.
 
 use evidence_format::bundle::BundleError;
 
@@ -7,8 +7,13 @@ use super::{DAY, Home, Probe, homes, take_files, take_folders};
 use crate::read::{Keep, Redact, Request, What};
 use crate::recorder::{Recorder, join};
 
-pub(super) const USERS: Probe =
-    Probe { name: "users", what: "users and groups, without password hashes", api: "file", lasts_seconds: DAY, take: users };
+pub(super) const USERS: Probe = Probe {
+    name: "users",
+    what: "users and groups, without password hashes",
+    api: "file",
+    lasts_seconds: DAY,
+    take: users,
+};
 
 pub(super) const PRIVILEGES: Probe = Probe {
     name: "privileges",
@@ -27,7 +32,14 @@ pub(super) const AUTHORIZED_KEYS: Probe = Probe {
 };
 
 const ACCOUNTS: &[&str] = &["/etc/passwd", "/etc/group", "/etc/passwd-", "/etc/group-"];
-const IDS: &[&str] = &["/etc/subuid", "/etc/subgid", "/etc/login.defs", "/etc/shells", "/etc/nologin", "/etc/securetty"];
+const IDS: &[&str] = &[
+    "/etc/subuid",
+    "/etc/subgid",
+    "/etc/login.defs",
+    "/etc/shells",
+    "/etc/nologin",
+    "/etc/securetty",
+];
 
 const RULES: &[&str] = &[
     "/etc/sudoers",
@@ -57,7 +69,10 @@ const PATTERNS_MAX: usize = 16;
 
 fn users(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
     for path in ACCOUNTS {
-        recorder.take(Request { content_type: "text/plain", ..Request::bytes(*path, What::Redacted(Redact::Accounts)) })?;
+        recorder.take(Request {
+            content_type: "text/plain",
+            ..Request::bytes(*path, What::Redacted(Redact::Accounts))
+        })?;
     }
     take_files(recorder, IDS)
 }
@@ -69,19 +84,37 @@ fn privileges(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
 
 fn authorized_keys(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
     let mut patterns = Vec::new();
-    let included = recorder.walk(super::tree(SERVER_FOLDER, 0), |path, _| path.ends_with(b".conf"))?;
-    for path in std::iter::once(SERVER.as_bytes().to_vec()).chain(included.into_iter().map(|found| found.path)) {
-        let request = Request { content_type: "text/plain", ..Request::file(path, Keep::Begin) };
+    let included = recorder.walk(super::tree(SERVER_FOLDER, 0), |path, _| {
+        path.ends_with(b".conf")
+    })?;
+    for path in std::iter::once(SERVER.as_bytes().to_vec())
+        .chain(included.into_iter().map(|found| found.path))
+    {
+        let request = Request {
+            content_type: "text/plain",
+            ..Request::file(path, Keep::Begin)
+        };
         patterns.extend(key_patterns(&recorder.fetch(request)?));
     }
     patterns.truncate(PATTERNS_MAX);
-    for Home { path: home, user: name } in homes(recorder)? {
+    for Home {
+        path: home,
+        user: name,
+    } in homes(recorder)?
+    {
         let configured = patterns.iter().map(|pattern| expand(pattern, &home, &name));
-        let mut paths: Vec<_> = KEYS.iter().map(|key| join(&home, key.as_bytes())).chain(configured).collect();
+        let mut paths: Vec<_> = KEYS
+            .iter()
+            .map(|key| join(&home, key.as_bytes()))
+            .chain(configured)
+            .collect();
         paths.sort();
         paths.dedup();
         for path in paths {
-            recorder.take(Request { content_type: "text/plain", ..Request::file(path, Keep::Begin) })?;
+            recorder.take(Request {
+                content_type: "text/plain",
+                ..Request::file(path, Keep::Begin)
+            })?;
         }
     }
     Ok(())
@@ -91,14 +124,25 @@ fn authorized_keys(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
 fn key_patterns(config: &[u8]) -> Vec<Vec<u8>> {
     let words = |line: &[u8]| -> Vec<Vec<u8>> {
         let separators = |b: &u8| b.is_ascii_whitespace() || *b == b'=' || *b == b'"';
-        line.split(separators).filter(|word| !word.is_empty()).map(<[u8]>::to_vec).collect()
+        line.split(separators)
+            .filter(|word| !word.is_empty())
+            .map(<[u8]>::to_vec)
+            .collect()
     };
     let lines = config.split(|&b| b == b'\n').map(words);
-    let named = lines.filter(|words| words.first().is_some_and(|first| first.eq_ignore_ascii_case(b"AuthorizedKeysFile")));
-    named.flat_map(|words| words.into_iter().skip(1)).filter(|word| word != b"none").collect()
+    let named = lines.filter(|words| {
+        words
+            .first()
+            .is_some_and(|first| first.eq_ignore_ascii_case(b"AuthorizedKeysFile"))
+    });
+    named
+        .flat_map(|words| words.into_iter().skip(1))
+        .filter(|word| word != b"none")
+        .collect()
 }
 
-/// A pattern for one user: `%h` is the home, `%u` the name, `%%` a percent sign; relative paths begin at the home.
+/// A pattern for one user: `%h` is the home, `%u` the name, `%%` a percent sign; relative paths
+/// begin at the home.
 fn expand(pattern: &[u8], home: &[u8], name: &[u8]) -> Vec<u8> {
     let mut path = Vec::new();
     let mut bytes = pattern.iter();
@@ -110,7 +154,11 @@ fn expand(pattern: &[u8], home: &[u8], name: &[u8]) -> Vec<u8> {
             _ => path.push(b),
         }
     }
-    if path.starts_with(b"/") { path } else { join(home, &path) }
+    if path.starts_with(b"/") {
+        path
+    } else {
+        join(home, &path)
+    }
 }
 
 #[cfg(test)]

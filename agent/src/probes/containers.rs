@@ -1,7 +1,9 @@
-//! Containers, as seen through control groups and the state folders of the engines; no engine is asked.
+//! Containers, as seen through control groups and the state folders of the engines; no engine is
+//! asked.
 //!
-//! Configurations hold the environment of the container, and with it passwords: the values are removed unless they are asked
-//! for. A copy of the environment in another form (an annotation that quotes a whole manifest) is not recognised.
+//! Configurations hold the environment of the container, and with it passwords: the values are
+//! removed unless they are asked for. A copy of the environment in another form (an annotation that
+//! quotes a whole manifest) is not recognised.
 
 use evidence_format::bundle::BundleError;
 
@@ -31,31 +33,60 @@ const STATE: &[(&str, usize)] = &[
     ("/var/lib/lxc", 1),
 ];
 /// What is taken of them; container logs are not, the logs probe finds them through `/var/log`.
-const FILES: &[&str] = &["hostname", "hosts", "resolv.conf", "init.pid", "pidfile", "config"];
+const FILES: &[&str] = &[
+    "hostname",
+    "hosts",
+    "resolv.conf",
+    "init.pid",
+    "pidfile",
+    "config",
+];
 /// Names only: what lies in them are secrets (tokens, volumes) or images.
-const NAMES: &[&[u8]] =
-    &[b"/var/lib/kubelet/pods", b"/etc/kubernetes/manifests", b"/var/lib/machines", b"/var/lib/docker", b"/var/lib/containerd"];
+const NAMES: &[&[u8]] = &[
+    b"/var/lib/kubelet/pods",
+    b"/etc/kubernetes/manifests",
+    b"/var/lib/machines",
+    b"/var/lib/docker",
+    b"/var/lib/containerd",
+];
 
 fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
     for process in processes(recorder)? {
         recorder.take(Request::kernel(format!("/proc/{process}/cgroup")).listed())?;
     }
     for (folder, depth_max) in STATE {
-        let files = recorder.walk(tree(folder, *depth_max), |path, _| is_json(path) || is_wanted(path))?;
-        files.into_iter().try_for_each(|file| take_state(recorder, file.path))?;
+        let files = recorder.walk(tree(folder, *depth_max), |path, _| {
+            is_json(path) || is_wanted(path)
+        })?;
+        files
+            .into_iter()
+            .try_for_each(|file| take_state(recorder, file.path))?;
     }
-    NAMES.iter().try_for_each(|folder| recorder.list(folder).map(drop))
+    NAMES
+        .iter()
+        .try_for_each(|folder| recorder.list(folder).map(drop))
 }
 
 fn take_state(recorder: &mut Recorder<'_>, path: Vec<u8>) -> Result<(), BundleError> {
     let json = is_json(&path);
     let request = Request::file(path, Keep::Begin).listed();
     if !json {
-        return recorder.take(Request { content_type: "text/plain", ..request });
+        return recorder.take(Request {
+            content_type: "text/plain",
+            ..request
+        });
     }
     let values = recorder.wishes().environment_values;
-    let what = if values { request.what } else { What::Redacted(Redact::JsonEnvironment) };
-    recorder.take(Request { what, content_type: "application/json", ..request })
+    let what = if values {
+        request.what
+    } else {
+        What::Redacted(Redact::JsonEnvironment)
+    };
+    recorder.take(Request {
+        what,
+        content_type: "application/json",
+        ..request
+    })
 }
 
 fn is_json(path: &[u8]) -> bool {

@@ -37,23 +37,45 @@ const SECURITY: &[&str] = &["lsm", "lockdown", "apparmor/profiles"];
 const RELEASE: &[&str] = &["/etc/os-release", "/etc/machine-id", "/etc/hostname"];
 
 const SYSCTL: &str = "/proc/sys";
-/// Not read: a key, a number made anew by each read, and a mount point whose reading can mount a file system.
-const SYSCTL_NEVER: &[&str] = &["/stable_secret", "/proc/sys/kernel/random/uuid", "/proc/sys/fs/binfmt_misc"];
+/// Not read: a key, a number made anew by each read, and a mount point whose reading can mount a
+/// file system.
+const SYSCTL_NEVER: &[&str] = &[
+    "/stable_secret",
+    "/proc/sys/kernel/random/uuid",
+    "/proc/sys/fs/binfmt_misc",
+];
 const SYSCTL_DEPTH_MAX: usize = 8;
 /// Readable by anybody at all; others trigger something when written, and have nothing to read.
 const READABLE: u32 = 0o444;
 
 fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
-    recorder.take(Request { content_type: "text/plain", ..Request::bytes("/dev/kmsg", What::Ring) }.required())?;
+    recorder.take(
+        Request {
+            content_type: "text/plain",
+            ..Request::bytes("/dev/kmsg", What::Ring)
+        }
+        .required(),
+    )?;
     take_kernel(recorder, "/proc", FILES)?;
     recorder.names(b"/sys/module")?; // a module that hides from /proc/modules often forgets this folder
     take_kernel(recorder, "/sys/kernel/security", SECURITY)?;
     take_files(recorder, RELEASE)?;
-    let settings = recorder.walk(Tree { top: SYSCTL, depth_max: SYSCTL_DEPTH_MAX, record: false }, is_setting)?;
-    settings.into_iter().try_for_each(|setting| recorder.take(Request::kernel(setting.path)))
+    let settings = recorder.walk(
+        Tree {
+            top: SYSCTL,
+            depth_max: SYSCTL_DEPTH_MAX,
+            record: false,
+        },
+        is_setting,
+    )?;
+    settings
+        .into_iter()
+        .try_for_each(|setting| recorder.take(Request::kernel(setting.path)))
 }
 
 fn is_setting(path: &[u8], entry: &Entry<'_>) -> bool {
-    let never = SYSCTL_NEVER.iter().any(|never| path.ends_with(never.as_bytes()) || path.starts_with(never.as_bytes()));
+    let never = SYSCTL_NEVER
+        .iter()
+        .any(|never| path.ends_with(never.as_bytes()) || path.starts_with(never.as_bytes()));
     !never && entry.mode().is_some_and(|mode| mode & READABLE != 0)
 }

@@ -1,5 +1,5 @@
-//! What programs and people left in writing: logs, the systemd journal, shell histories. The newest first, and of each log its
-//! end, so that what does not fit the limits is the oldest.
+//! What programs and people left in writing: logs, the systemd journal, shell histories. The newest
+//! first, and of each log its end, so that what does not fit the limits is the oldest.
 
 use evidence_format::bundle::BundleError;
 
@@ -15,8 +15,13 @@ pub(super) const HISTORIES: Probe = Probe {
     take: histories,
 };
 
-pub(super) const LOGS: Probe =
-    Probe { name: "logs", what: "files below /var/log, the newest first", api: "file", lasts_seconds: 28 * DAY, take: logs };
+pub(super) const LOGS: Probe = Probe {
+    name: "logs",
+    what: "files below /var/log, the newest first",
+    api: "file",
+    lasts_seconds: 28 * DAY,
+    take: logs,
+};
 
 pub(super) const JOURNAL: Probe = Probe {
     name: "journal",
@@ -26,17 +31,38 @@ pub(super) const JOURNAL: Probe = Probe {
     take: journal,
 };
 
-/// Homes of system accounts, which are no homes; listing them would tell of the distribution, not of people.
-const NO_HOMES: &[&[u8]] = &[b"/bin", b"/sbin", b"/usr", b"/dev", b"/proc", b"/sys", b"/lib", b"/etc", b"/nonexistent"];
+/// Homes of system accounts, which are no homes; listing them would tell of the distribution, not
+/// of people.
+const NO_HOMES: &[&[u8]] = &[
+    b"/bin",
+    b"/sbin",
+    b"/usr",
+    b"/dev",
+    b"/proc",
+    b"/sys",
+    b"/lib",
+    b"/etc",
+    b"/nonexistent",
+];
 /// Deeper below a home than its own folder.
-const DEEPER: &[&str] = &[".local/share/fish/fish_history", ".config/fish/fish_history", ".local/state/zsh/history"];
+const DEEPER: &[&str] = &[
+    ".local/share/fish/fish_history",
+    ".config/fish/fish_history",
+    ".local/state/zsh/history",
+];
 /// Histories whose names do not say so.
 const OTHER_NAMES: &[&[u8]] = &[b".lesshst", b".viminfo", b".wget-hsts", b".dbshell"];
 
 const LOG_FOLDER: &str = "/var/log";
 const LOG_DEPTH_MAX: usize = 6;
 /// Below [`LOG_FOLDER`], and taken by other probes.
-const TAKEN_ELSEWHERE: &[&str] = &["/var/log/journal/", "/var/log/wtmp", "/var/log/btmp", "/var/log/lastlog", "/var/log/faillog"];
+const TAKEN_ELSEWHERE: &[&str] = &[
+    "/var/log/journal/",
+    "/var/log/wtmp",
+    "/var/log/btmp",
+    "/var/log/lastlog",
+    "/var/log/faillog",
+];
 const JOURNALS: &[&str] = &["/run/log/journal", "/var/log/journal"];
 
 fn histories(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
@@ -58,16 +84,22 @@ fn histories(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
 /// `.bash_history`, `.zsh_history-20260101`, `.python_history`, `.zhistory`, ….
 fn is_history(path: &[u8]) -> bool {
     let name = name_of(path);
-    OTHER_NAMES.contains(&name) || name.first() == Some(&b'.') && name.windows(7).any(|part| part == b"history")
+    OTHER_NAMES.contains(&name)
+        || name.first() == Some(&b'.') && name.windows(7).any(|part| part == b"history")
 }
 
 fn logs(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
-    let is_log = |path: &[u8]| !TAKEN_ELSEWHERE.iter().any(|taken| path.starts_with(taken.as_bytes()));
+    let is_log = |path: &[u8]| {
+        !TAKEN_ELSEWHERE
+            .iter()
+            .any(|taken| path.starts_with(taken.as_bytes()))
+    };
     let found = recorder.walk(tree(LOG_FOLDER, LOG_DEPTH_MAX), |path, _| is_log(path))?;
     recorder.take_newest_first(found, Keep::End)
 }
 
-/// Of a journal file the beginning is kept, not the end: its header and first hash table are what a reader starts from.
+/// Of a journal file the beginning is kept, not the end: its header and first hash table are what a
+/// reader starts from.
 fn journal(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
     let is_journal = |path: &[u8]| path.ends_with(b".journal") || path.ends_with(b".journal~");
     let mut found = Vec::new();
@@ -83,7 +115,12 @@ mod tests {
 
     #[test]
     fn histories_are_told_by_name() {
-        for yes in ["/root/.bash_history", "/h/.zhistory", "/h/.zsh_history-old", "/h/.viminfo"] {
+        for yes in [
+            "/root/.bash_history",
+            "/h/.zhistory",
+            "/h/.zsh_history-old",
+            "/h/.viminfo",
+        ] {
             assert!(is_history(yes.as_bytes()), "{yes}");
         }
         for no in ["/root/history", "/root/.bashrc", "/h/."] {

@@ -1,10 +1,12 @@
 //! What is taken of a host: one file for each probe, and the list of them.
 //!
-//! A probe is a function that asks a [`Recorder`] for objects, in its order, and makes one item. It runs no program, writes
-//! nothing, and opens nothing that has a side effect. A new probe is a file, and two lines here.
+//! A probe is a function that asks a [`Recorder`] for objects, in its order, and makes one item. It
+//! runs no program, writes nothing, and opens nothing that has a side effect. A new probe is a
+//! file, and two lines here.
 //!
-//! Below a root that is not `/`, two kernel interfaces still answer for our own process: `/proc/sys/net` (network namespace)
-//! and `/proc/sys/kernel/{hostname,domainname,msg*,sem,shm*}` (UTS and IPC namespaces). All others name a process.
+//! Below a root that is not `/`, two kernel interfaces still answer for our own process:
+//! `/proc/sys/net` (network namespace) and `/proc/sys/kernel/{hostname,domainname,msg*,sem,shm*}`
+//! (UTS and IPC namespaces). All others name a process.
 
 mod accounts;
 mod containers;
@@ -30,19 +32,22 @@ use crate::recorder::{Listing, Recorder, Tree, join};
 /// Takes one kind of thing.
 #[derive(Debug)]
 pub struct Probe {
-    /// Its name on the command line, `[a-z-]+`; the item is `host-` and this. Sealed into evidence: never renamed or reused.
+    /// Its name on the command line, `[a-z-]+`; the item is `host-` and this. Sealed into evidence:
+    /// never renamed or reused.
     pub name: &'static str,
     /// What it takes, for people.
     pub what: &'static str,
     /// The interface it reads: `procfs`, `sysfs`, `file`.
     pub api: &'static str,
-    /// For how many seconds such a thing stays as it is: the order of magnitude, which nobody publishes. Probes are sorted by it.
+    /// For how many seconds such a thing stays as it is: the order of magnitude, which nobody
+    /// publishes. Probes are sorted by it.
     pub lasts_seconds: u64,
     /// Takes it.
     pub take: fn(&mut Recorder<'_>) -> Result<(), BundleError>,
 }
 
-/// All probes, most volatile first (RFC 3227 §2.1): what lives in memory, then what programs write, then what people write.
+/// All probes, most volatile first (RFC 3227 §2.1): what lives in memory, then what programs write,
+/// then what people write.
 pub static ALL: &[Probe] = &[
     sockets::PROBE,
     processes::PROBE,
@@ -75,7 +80,9 @@ impl Probe {
     /// The name of the item that it makes.
     #[must_use]
     pub fn item(&self) -> ItemName {
-        format!("host-{}", self.name).parse().expect("names of probes are of a-z and -")
+        format!("host-{}", self.name)
+            .parse()
+            .expect("names of probes are of a-z and -")
     }
 }
 
@@ -93,18 +100,27 @@ fn processes(recorder: &mut Recorder<'_>) -> Result<Vec<String>, BundleError> {
     let listing = recorder.names_required(b"/proc")?;
     let processes: Vec<String> = listing.processes().map(str::to_owned).collect();
     if !processes.is_empty() && !processes.iter().any(|process| process == "1") {
-        // Every process namespace has a process 1: where it is not listed, procfs hides others' processes (hidepid).
+        // Every process namespace has a process 1: where it is not listed, procfs hides others'
+        // processes (hidepid).
         recorder.missing(GapReason::PermissionDenied, b"/proc/1")?;
     }
     Ok(processes)
 }
 
-/// One process of each namespace of a kind, process 1 first. As an ordinary user, who cannot tell the namespaces of others
-/// apart: those of our own processes and, since its tables can be read even so, process 1.
-fn one_process_each(recorder: &mut Recorder<'_>, kind: &'static str) -> Result<Vec<String>, BundleError> {
+/// One process of each namespace of a kind, process 1 first. As an ordinary user, who cannot tell
+/// the namespaces of others apart: those of our own processes and, since its tables can be read
+/// even so, process 1.
+fn one_process_each(
+    recorder: &mut Recorder<'_>,
+    kind: &'static str,
+) -> Result<Vec<String>, BundleError> {
     let request = Request::bytes("/proc", What::Namespaces(kind)).required();
     let listing = Listing::from(recorder.fetch(request)?);
-    let mut processes: Vec<String> = listing.processes().filter(|process| *process != "1").map(str::to_owned).collect();
+    let mut processes: Vec<String> = listing
+        .processes()
+        .filter(|process| *process != "1")
+        .map(str::to_owned)
+        .collect();
     processes.insert(0, "1".to_owned());
     if processes.len() > NAMESPACES_MAX {
         processes.truncate(NAMESPACES_MAX);
@@ -115,11 +131,21 @@ fn one_process_each(recorder: &mut Recorder<'_>, kind: &'static str) -> Result<V
 
 /// The homes that passwd names, and those in `/home` of accounts that a directory service keeps.
 fn homes(recorder: &mut Recorder<'_>) -> Result<Vec<Home>, BundleError> {
-    let passwd = recorder.fetch(Request::bytes("/etc/passwd", What::Redacted(Redact::Accounts)).unrecorded())?;
+    let passwd = recorder
+        .fetch(Request::bytes("/etc/passwd", What::Redacted(Redact::Accounts)).unrecorded())?;
     let in_home = Listing::from(recorder.fetch(Request::bytes("/home", What::Names).unrecorded())?);
-    let mut homes: Vec<Home> = passwd.split(|&b| b == b'\n').filter_map(home_of_line).collect();
-    homes.push(Home { path: b"/root".to_vec(), user: b"root".to_vec() });
-    homes.extend(in_home.entries().map(|entry| Home { path: join(b"/home", entry.name), user: entry.name.to_vec() }));
+    let mut homes: Vec<Home> = passwd
+        .split(|&b| b == b'\n')
+        .filter_map(home_of_line)
+        .collect();
+    homes.push(Home {
+        path: b"/root".to_vec(),
+        user: b"root".to_vec(),
+    });
+    homes.extend(in_home.entries().map(|entry| Home {
+        path: join(b"/home", entry.name),
+        user: entry.name.to_vec(),
+    }));
     homes.sort();
     homes.dedup_by(|a, b| a.path == b.path);
     if homes.len() > HOMES_MAX {
@@ -139,25 +165,43 @@ fn home_of_line(line: &[u8]) -> Option<Home> {
 
 /// Takes short files of text, where they exist.
 fn take_files(recorder: &mut Recorder<'_>, paths: &[&str]) -> Result<(), BundleError> {
-    paths.iter().try_for_each(|path| recorder.take(Request { content_type: "text/plain", ..Request::file(*path, Keep::Begin) }))
+    paths.iter().try_for_each(|path| {
+        recorder.take(Request {
+            content_type: "text/plain",
+            ..Request::file(*path, Keep::Begin)
+        })
+    })
 }
 
 /// Takes kernel files, where they exist.
-fn take_kernel(recorder: &mut Recorder<'_>, folder: &str, names: &[&str]) -> Result<(), BundleError> {
-    names.iter().try_for_each(|name| recorder.take(Request::kernel(format!("{folder}/{name}"))))
+fn take_kernel(
+    recorder: &mut Recorder<'_>,
+    folder: &str,
+    names: &[&str],
+) -> Result<(), BundleError> {
+    names
+        .iter()
+        .try_for_each(|name| recorder.take(Request::kernel(format!("{folder}/{name}"))))
 }
 
 /// Takes everything in the folders, and in those directly below them.
 fn take_folders(recorder: &mut Recorder<'_>, folders: &[&str]) -> Result<(), BundleError> {
-    folders.iter().try_for_each(|folder| recorder.take_tree(folder, 1, |_| true))
+    folders
+        .iter()
+        .try_for_each(|folder| recorder.take_tree(folder, 1, |_| true))
 }
 
 /// A tree whose listings are evidence.
 fn tree(top: &str, depth_max: usize) -> Tree<'_> {
-    Tree { top, depth_max, record: true }
+    Tree {
+        top,
+        depth_max,
+        record: true,
+    }
 }
 
-/// True where `path` is no link to another folder: distributions link `/lib` and `/bin` into `/usr`.
+/// True where `path` is no link to another folder: distributions link `/lib` and `/bin` into
+/// `/usr`.
 fn is_own(recorder: &mut Recorder<'_>, path: &str) -> Result<bool, BundleError> {
     Ok(recorder.fetch(Request::link(path).unrecorded())?.is_empty())
 }
@@ -176,12 +220,21 @@ mod tests {
 
     #[test]
     fn the_most_volatile_comes_first() {
-        assert!(ALL.is_sorted_by(|a, b| a.lasts_seconds < b.lasts_seconds), "each has a place of its own");
+        assert!(
+            ALL.is_sorted_by(|a, b| a.lasts_seconds < b.lasts_seconds),
+            "each has a place of its own"
+        );
     }
 
     #[test]
     fn homes_are_absolute() {
-        assert_eq!(home_of_line(b"a:x:0:0:g:/home/a:/bin/sh"), Some(Home { path: b"/home/a".to_vec(), user: b"a".to_vec() }));
+        assert_eq!(
+            home_of_line(b"a:x:0:0:g:/home/a:/bin/sh"),
+            Some(Home {
+                path: b"/home/a".to_vec(),
+                user: b"a".to_vec()
+            })
+        );
         assert_eq!(home_of_line(b"a:x:0:0:g:home:/bin/sh"), None);
         assert_eq!(home_of_line(b"+::::::"), None);
         assert_eq!(home_of_line(b""), None);

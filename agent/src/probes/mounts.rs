@@ -17,7 +17,11 @@ fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
     for process in one_process_each(recorder, "mnt")? {
         take_kernel(recorder, &format!("/proc/{process}"), &["mountinfo"])?;
     }
-    take_kernel(recorder, "/proc", &["filesystems", "partitions", "swaps", "mdstat", "diskstats"])?;
+    take_kernel(
+        recorder,
+        "/proc",
+        &["filesystems", "partitions", "swaps", "mdstat", "diskstats"],
+    )?;
     recorder.names(b"/sys/block")?;
     take_files(recorder, &["/etc/fstab", "/etc/exports"])
 }

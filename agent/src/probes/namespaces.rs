@@ -33,5 +33,7 @@ fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
             take_kernel(recorder, &format!("/proc/{process}"), files)?;
         }
     }
-    NAMED.iter().try_for_each(|folder| recorder.list(folder.as_bytes()).map(drop))
+    NAMED
+        .iter()
+        .try_for_each(|folder| recorder.list(folder.as_bytes()).map(drop))
 }

@@ -1,6 +1,7 @@
 //! Routes, neighbours, interfaces and connection tracking of every network namespace.
 //!
-//! IPv6 neighbours are not in procfs (only netlink has them), nor are nftables rules; neither is taken.
+//! IPv6 neighbours are not in procfs (only netlink has them), nor are nftables rules; neither is
+//! taken.
 
 use evidence_format::bundle::BundleError;
 
@@ -43,9 +44,25 @@ const TABLES: &[&str] = &[
 ];
 
 /// Of `/sys/class/net/NAME`: those that can be read of every interface, up or down.
-const INTERFACE: &[&str] = &["address", "flags", "ifindex", "iflink", "mtu", "operstate", "type", "ifalias", "tx_queue_len"];
+const INTERFACE: &[&str] = &[
+    "address",
+    "flags",
+    "ifindex",
+    "iflink",
+    "mtu",
+    "operstate",
+    "type",
+    "ifalias",
+    "tx_queue_len",
+];
 
-const CONFIGURATION: &[&str] = &["/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/hosts.allow", "/etc/hosts.deny"];
+const CONFIGURATION: &[&str] = &[
+    "/etc/hosts",
+    "/etc/resolv.conf",
+    "/etc/nsswitch.conf",
+    "/etc/hosts.allow",
+    "/etc/hosts.deny",
+];
 
 fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
     for process in one_process_each(recorder, "net")? {
@@ -53,7 +70,9 @@ fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
     }
     let interfaces = recorder.names(b"/sys/class/net")?;
     for interface in interfaces.entries() {
-        let Ok(name) = std::str::from_utf8(interface.name) else { continue }; // interface names are text (dev_valid_name)
+        let Ok(name) = std::str::from_utf8(interface.name) else {
+            continue;
+        }; // interface names are text (dev_valid_name)
         take_kernel(recorder, &format!("/sys/class/net/{name}"), INTERFACE)?;
     }
     take_files(recorder, CONFIGURATION)

@@ -14,12 +14,21 @@ pub(super) const PROBE: Probe = Probe {
     take,
 };
 
-const TEXTS: &[&str] = &["/var/lib/dpkg/status", "/var/lib/dpkg/diversions", "/var/lib/dpkg/statoverride"];
+const TEXTS: &[&str] = &[
+    "/var/lib/dpkg/status",
+    "/var/lib/dpkg/diversions",
+    "/var/lib/dpkg/statoverride",
+];
 /// apk's list, and where a distribution with `/lib` of its own has it.
 const APK: &[&str] = &["/usr/lib/apk/db/installed"];
 const APK_BESIDE_USR: &[&str] = &["/lib/apk/db/installed"];
 const RPM_FOLDERS: &[&str] = &["/var/lib/rpm", "/usr/lib/sysimage/rpm"];
-const RPM_FILES: &[&str] = &["rpmdb.sqlite", "rpmdb.sqlite-wal", "Packages", "Packages.db"];
+const RPM_FILES: &[&str] = &[
+    "rpmdb.sqlite",
+    "rpmdb.sqlite-wal",
+    "Packages",
+    "Packages.db",
+];
 const PACMAN: &str = "/var/lib/pacman/local";
 const SNAPS: &[u8] = b"/var/lib/snapd/snaps";
 

@@ -17,20 +17,32 @@ pub(super) const PROBE: Probe = Probe {
 
 /// Files that every process has. Capabilities and seccomp are in `status`.
 const TEXTS: &[&str] = &["status", "stat", "cgroup", "limits", "io"];
-/// Files of features that a kernel may lack (audit, security modules), and `maps`: since Linux 6.14 opening it, as `environ`,
-/// fails with ESRCH where there is no memory, in kernel threads and zombies. That a process ended is told by the others.
+/// Files of features that a kernel may lack (audit, security modules), and `maps`: since Linux 6.14
+/// opening it, as `environ`, fails with ESRCH where there is no memory, in kernel threads and
+/// zombies. That a process ended is told by the others.
 const TEXTS_MAYBE: &[&str] = &["maps", "loginuid", "sessionid", "attr/current"];
 /// Kernel threads and zombies have none of these.
 const LINKS: &[&str] = &["exe", "cwd", "root"];
 const LINK_FOLDERS: &[&str] = &["fd", "ns"];
 
 fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
-    let environment = if recorder.wishes().environment_values { What::Kernel } else { What::Redacted(Redact::Environment) };
-    processes(recorder)?.iter().try_for_each(|process| take_process(recorder, process, environment))
+    let environment = if recorder.wishes().environment_values {
+        What::Kernel
+    } else {
+        What::Redacted(Redact::Environment)
+    };
+    processes(recorder)?
+        .iter()
+        .try_for_each(|process| take_process(recorder, process, environment))
 }
 
-/// All of one process before the next: its folder stays open meanwhile, so that a number given away again mixes nothing up.
-fn take_process(recorder: &mut Recorder<'_>, process: &str, environment: What) -> Result<(), BundleError> {
+/// All of one process before the next: its folder stays open meanwhile, so that a number given away
+/// again mixes nothing up.
+fn take_process(
+    recorder: &mut Recorder<'_>,
+    process: &str,
+    environment: What,
+) -> Result<(), BundleError> {
     let path = |name: &str| format!("/proc/{process}/{name}");
     recorder.take(Request::bytes(path("cmdline"), What::Kernel).listed())?;
     for name in TEXTS {
@@ -46,5 +58,8 @@ fn take_process(recorder: &mut Recorder<'_>, process: &str, environment: What) -
         recorder.take(Request::bytes(path(name), What::Links("")).listed())?;
     }
     recorder.take(Request::bytes(path("environ"), environment))?;
-    recorder.take(Request { content_type: "application/warc-fields", ..Request::bytes(path("exe"), What::Executable) })
+    recorder.take(Request {
+        content_type: "application/warc-fields",
+        ..Request::bytes(path("exe"), What::Executable)
+    })
 }

@@ -13,7 +13,14 @@ pub(super) const PROBE: Probe = Probe {
     take,
 };
 
-const FILES: &[&str] = &["/etc/crontab", "/etc/anacrontab", "/etc/cron.allow", "/etc/cron.deny", "/etc/at.allow", "/etc/at.deny"];
+const FILES: &[&str] = &[
+    "/etc/crontab",
+    "/etc/anacrontab",
+    "/etc/cron.allow",
+    "/etc/cron.deny",
+    "/etc/at.allow",
+    "/etc/at.deny",
+];
 const FOLDERS: &[&str] = &[
     "/var/spool/cron",
     "/var/spool/at",
@@ -25,7 +32,8 @@ const FOLDERS: &[&str] = &[
     "/etc/crontabs",
     "/var/spool/anacron",
 ];
-/// Where systemd looks (systemd.unit(5)); in `/run` and `/etc` first, where an intruder adds to them.
+/// Where systemd looks (systemd.unit(5)); in `/run` and `/etc` first, where an intruder adds to
+/// them.
 const UNITS: &[&str] = &[
     "/run/systemd/system",
     "/run/systemd/transient",
@@ -40,8 +48,18 @@ const UNITS: &[&str] = &[
 ];
 /// Linked into `/usr` on most systems, and then the same as above.
 const UNITS_BESIDE_USR: &str = "/lib/systemd/system";
-const SUFFIXES: &[&str] =
-    &[".timer", ".service", ".socket", ".path", ".target", ".mount", ".automount", ".slice", ".conf", ".preset"];
+const SUFFIXES: &[&str] = &[
+    ".timer",
+    ".service",
+    ".socket",
+    ".path",
+    ".target",
+    ".mount",
+    ".automount",
+    ".slice",
+    ".conf",
+    ".preset",
+];
 
 fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
     take_files(recorder, FILES)?;
@@ -62,5 +80,7 @@ fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
 }
 
 fn is_unit(path: &[u8]) -> bool {
-    SUFFIXES.iter().any(|suffix| name_of(path).ends_with(suffix.as_bytes()))
+    SUFFIXES
+        .iter()
+        .any(|suffix| name_of(path).ends_with(suffix.as_bytes()))
 }

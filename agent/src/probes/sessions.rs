@@ -14,15 +14,35 @@ pub(super) const PROBE: Probe = Probe {
     take,
 };
 
-/// Rows of fixed size, appended at the end (utmp(5)); of the databases, the beginning is what can be read alone.
-const ROWS: &[&str] = &["/run/utmp", "/var/log/wtmp", "/var/log/wtmp.1", "/var/log/btmp", "/var/log/btmp.1"];
+/// Rows of fixed size, appended at the end (utmp(5)); of the databases, the beginning is what can
+/// be read alone.
+const ROWS: &[&str] = &[
+    "/run/utmp",
+    "/var/log/wtmp",
+    "/var/log/wtmp.1",
+    "/var/log/btmp",
+    "/var/log/btmp.1",
+];
 /// `lastlog` and `faillog` are indexed by user number, and sparse.
-const TABLES: &[&str] = &["/var/log/lastlog", "/var/log/faillog", "/var/lib/wtmpdb/wtmp.db", "/var/lib/lastlog/lastlog2.db"];
-const FOLDERS: &[&str] =
-    &["/run/systemd/sessions", "/run/systemd/users", "/run/systemd/seats", "/run/faillock", "/run/sshd.sessions"];
+const TABLES: &[&str] = &[
+    "/var/log/lastlog",
+    "/var/log/faillog",
+    "/var/lib/wtmpdb/wtmp.db",
+    "/var/lib/lastlog/lastlog2.db",
+];
+const FOLDERS: &[&str] = &[
+    "/run/systemd/sessions",
+    "/run/systemd/users",
+    "/run/systemd/seats",
+    "/run/faillock",
+    "/run/sshd.sessions",
+];
 
 fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
-    ROWS.iter().try_for_each(|path| recorder.take(Request::file(*path, Keep::End)))?;
-    TABLES.iter().try_for_each(|path| recorder.take(Request::file(*path, Keep::Begin)))?;
+    ROWS.iter()
+        .try_for_each(|path| recorder.take(Request::file(*path, Keep::End)))?;
+    TABLES
+        .iter()
+        .try_for_each(|path| recorder.take(Request::file(*path, Keep::Begin)))?;
     take_folders(recorder, FOLDERS)
 }

@@ -36,14 +36,16 @@ const TABLES: &[&str] = &[
     "sockstat6",
 ];
 
-/// Tables first: a connection lives shorter than the process that holds it. A table's inode number is in the `socket:[…]`
-/// links of the process.
+/// Tables first: a connection lives shorter than the process that holds it. A table's inode number
+/// is in the `socket:[…]` links of the process.
 fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
     for process in one_process_each(recorder, "net")? {
         take_kernel(recorder, &format!("/proc/{process}/net"), TABLES)?;
     }
     for process in processes(recorder)? {
-        recorder.take(Request::bytes(format!("/proc/{process}/fd"), What::Links("socket:[")).listed())?;
+        recorder.take(
+            Request::bytes(format!("/proc/{process}/fd"), What::Links("socket:[")).listed(),
+        )?;
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Where code is told to run at start, at login, or inside other programs: the places that intruders stay in.
+//! Where code is told to run at start, at login, or inside other programs: the places that
+//! intruders stay in.
 
 use evidence_format::bundle::BundleError;
 
@@ -70,7 +71,10 @@ fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
     for Home { path: home, .. } in homes(recorder)? {
         for name in LOGIN {
             let request = Request::file(join(&home, name.as_bytes()), Keep::Begin);
-            recorder.take(Request { content_type: "text/plain", ..request })?;
+            recorder.take(Request {
+                content_type: "text/plain",
+                ..request
+            })?;
         }
     }
     Ok(())

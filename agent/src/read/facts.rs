@@ -7,7 +7,8 @@ use std::os::unix::fs::MetadataExt as _;
 use evidence_format::time::Timestamp;
 use rustix::fs::{FileType, Statx, StatxTimestamp, major, minor};
 
-/// Kept beside an ordinary file's bytes, since an intruder who sets a file's times forgets some of them.
+/// Kept beside an ordinary file's bytes, since an intruder who sets a file's times forgets some of
+/// them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts {
     /// Type and permissions, as in `st_mode`.
@@ -30,7 +31,8 @@ pub struct Facts {
     pub born: Option<Time>,
 }
 
-/// A file's time: seconds and nanoseconds since 1970. Wider than [`Timestamp`], since anything can be set.
+/// A file's time: seconds and nanoseconds since 1970. Wider than [`Timestamp`], since anything can
+/// be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub i64, pub u32);
 
@@ -67,7 +69,8 @@ impl From<&Statx> for Facts {
     }
 }
 
-/// What a caller has looked up already; without the time of birth, which is not in it for every file system.
+/// What a caller has looked up already; without the time of birth, which is not in it for every
+/// file system.
 impl From<&Metadata> for Facts {
     fn from(metadata: &Metadata) -> Self {
         let time = |seconds, nanoseconds: i64| Time(seconds, nanoseconds as u32); // the kernel's are below 10^9
@@ -102,8 +105,16 @@ impl Facts {
     /// `mode uid gid size major:minor inode modified changed`.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let mut line = String::with_capacity(128);
-        let _ = write!(line, "{:o} {} {} {} ", self.mode, self.uid, self.gid, self.size);
-        let _ = write!(line, "{}:{} {} {} {}", self.device.0, self.device.1, self.inode, self.modified, self.changed);
+        let _ = write!(
+            line,
+            "{:o} {} {} {} ",
+            self.mode, self.uid, self.gid, self.size
+        );
+        let _ = write!(
+            line,
+            "{}:{} {} {} {}",
+            self.device.0, self.device.1, self.inode, self.modified, self.changed
+        );
         out.extend_from_slice(line.as_bytes());
     }
 
@@ -113,7 +124,10 @@ impl Facts {
             ("Exhibit-Size", self.size.to_string()),
             ("Exhibit-Mode", format!("{:o}", self.mode)),
             ("Exhibit-Owner", format!("{}:{}", self.uid, self.gid)),
-            ("Exhibit-Device", format!("{}:{}", self.device.0, self.device.1)),
+            (
+                "Exhibit-Device",
+                format!("{}:{}", self.device.0, self.device.1),
+            ),
             ("Exhibit-Inode", self.inode.to_string()),
             ("Exhibit-Modified", self.modified.to_string()),
             ("Exhibit-Changed", self.changed.to_string()),
@@ -131,8 +145,14 @@ mod tests {
 
     #[test]
     fn any_time_that_a_file_system_holds_has_a_text() {
-        assert_eq!(Time(1_795_441_217, 250_000_000).to_string(), "2026-11-23T13:40:17.25Z");
-        assert_eq!(Time(i64::MAX, 1).to_string(), "@9223372036854775807.000000001");
+        assert_eq!(
+            Time(1_795_441_217, 250_000_000).to_string(),
+            "2026-11-23T13:40:17.25Z"
+        );
+        assert_eq!(
+            Time(i64::MAX, 1).to_string(),
+            "@9223372036854775807.000000001"
+        );
         assert!(Time(i64::MIN, 999_999_999).to_string().starts_with("@-"));
     }
 
@@ -141,7 +161,19 @@ mod tests {
         let path = std::env::current_exe().expect("a test knows its own program");
         let metadata = std::fs::symlink_metadata(&path).expect("it is there");
         let flags = AtFlags::SYMLINK_NOFOLLOW;
-        let stat = statx(CWD, &path, flags, StatxFlags::BASIC_STATS | StatxFlags::BTIME).expect("it is there");
-        assert_eq!(Facts::from(&metadata), Facts { born: None, ..Facts::from(&stat) });
+        let stat = statx(
+            CWD,
+            &path,
+            flags,
+            StatxFlags::BASIC_STATS | StatxFlags::BTIME,
+        )
+        .expect("it is there");
+        assert_eq!(
+            Facts::from(&metadata),
+            Facts {
+                born: None,
+                ..Facts::from(&stat)
+            }
+        );
     }
 }

@@ -14,13 +14,16 @@ use super::redact::{Filter, Redact};
 use super::root::{Finder, Place, READ, Root, facts_at, facts_of};
 use super::{End, Keep, Manner, READ_BYTES, Request, WAITING_BYTES_MAX, What};
 
-/// First read of a kernel file: most are smaller, and some handlers allocate what is asked for (/proc/sys).
+/// First read of a kernel file: most are smaller, and some handlers allocate what is asked for
+/// (/proc/sys).
 const FIRST_READ_BYTES: usize = 4096;
-/// Up to this size an ordinary file is read to its end, whatever its size was said to be; above, it goes through in a stream.
+/// Up to this size an ordinary file is read to its end, whatever its size was said to be; above, it
+/// goes through in a stream.
 const SHORT_FILE_BYTES: u64 = 128 * 1024;
 /// Bytes of one getdents64(2).
 const NAMES_BYTES: usize = 16 * 1024;
-/// Bytes of one ring buffer message: the kernel's PRINTK_MESSAGE_MAX is 2048, and reading into less fails.
+/// Bytes of one ring buffer message: the kernel's PRINTK_MESSAGE_MAX is 2048, and reading into less
+/// fails.
 const RING_READ_BYTES: usize = 8192;
 /// The character device /dev/kmsg (Documentation/admin-guide/devices.txt).
 const KMSG_DEVICE: (u32, u32) = (1, 11);
@@ -59,7 +62,12 @@ impl Host {
     }
 
     /// Reads one object; says how many things were removed from it.
-    pub(super) fn answer(&mut self, item: u64, request: &Request, out: &mut Out<'_>) -> Result<u64, Stop> {
+    pub(super) fn answer(
+        &mut self,
+        item: u64,
+        request: &Request,
+        out: &mut Out<'_>,
+    ) -> Result<u64, Stop> {
         if self.item != item {
             self.item = item;
             self.seen.clear();
@@ -122,19 +130,37 @@ impl Host {
         }
     }
 
-    fn file(&mut self, path: &[u8], keep: Keep, again: bool, out: &mut Out<'_>) -> Result<(), Stop> {
+    fn file(
+        &mut self,
+        path: &[u8],
+        keep: Keep,
+        again: bool,
+        out: &mut Out<'_>,
+    ) -> Result<(), Stop> {
         let (file, facts) = self.open(path)?;
         if !self.seen.insert((facts.device, facts.inode)) && !again {
             return Err(Stop::Ended(End::Repeated));
         }
         let kept = facts.size.min(out.left());
-        let from = if keep == Keep::End { facts.size - kept } else { 0 };
+        let from = if keep == Keep::End {
+            facts.size - kept
+        } else {
+            0
+        };
         let is_long = facts.size > SHORT_FILE_BYTES;
         out.begin(Some(facts), from, is_long.then_some(kept));
         let mut at = from;
         loop {
-            let want = if is_long { READ_BYTES.min((from + kept - at) as usize) } else { READ_BYTES };
-            let got = if want == 0 { 0 } else { pread(&file, &mut self.buffer[..want], at)? };
+            let want = if is_long {
+                READ_BYTES.min((from + kept - at) as usize)
+            } else {
+                READ_BYTES
+            };
+            let got = if want == 0 {
+                0
+            } else {
+                pread(&file, &mut self.buffer[..want], at)?
+            };
             if got == 0 {
                 break;
             }
@@ -194,7 +220,8 @@ impl Host {
             facts_text.clear();
             match facts_at(&folder, name) {
                 Ok(facts) => facts.write(&mut facts_text),
-                Err(errno) => facts_text.extend_from_slice(format!("errno {}", errno.raw_os_error()).as_bytes()),
+                Err(errno) => facts_text
+                    .extend_from_slice(format!("errno {}", errno.raw_os_error()).as_bytes()),
             }
             pair(line, name, &facts_text);
             out.bytes(line)
@@ -218,7 +245,9 @@ impl Host {
                 continue;
             }
             if count == self.entries_max {
-                return Err(Stop::Ended(End::Cut(evidence_format::coverage::GapReason::TooLarge)));
+                return Err(Stop::Ended(End::Cut(
+                    evidence_format::coverage::GapReason::TooLarge,
+                )));
             }
             count += 1;
             if count % 64 == 0 {
@@ -235,9 +264,17 @@ impl Host {
         let (file, facts) = self.open_executable(path, out)?;
         if facts.size > EXECUTABLE_BYTES_MAX {
             out.begin(Some(facts), 0, None);
-            return Err(Stop::Ended(End::Cut(evidence_format::coverage::GapReason::TooLarge)));
+            return Err(Stop::Ended(End::Cut(
+                evidence_format::coverage::GapReason::TooLarge,
+            )));
         }
-        let version = (facts.device, facts.inode, facts.modified, facts.changed, facts.size);
+        let version = (
+            facts.device,
+            facts.inode,
+            facts.modified,
+            facts.changed,
+            facts.size,
+        );
         let digest = match self.digests.get(&version) {
             Some(digest) => *digest,
             None => self.digest(&file, out)?,
@@ -249,18 +286,32 @@ impl Host {
         out.bytes(format!("sha256: {}\r\nbytes: {}\r\n", digest.hex(), facts.size).as_bytes())
     }
 
-    /// The kernel itself follows `/proc/PID/exe`, to the very file that runs, deleted or not. Only procfs makes such links: in
-    /// any other file system it is a link like others, and stays inside the root.
-    fn open_executable(&mut self, path: &[u8], out: &mut Out<'_>) -> Result<(OwnedFd, Facts), Stop> {
+    /// The kernel itself follows `/proc/PID/exe`, to the very file that runs, deleted or not. Only
+    /// procfs makes such links: in any other file system it is a link like others, and stays inside
+    /// the root.
+    fn open_executable(
+        &mut self,
+        path: &[u8],
+        out: &mut Out<'_>,
+    ) -> Result<(OwnedFd, Facts), Stop> {
         let target = self.finder.read_link(path)?;
         out.touch(&target)?; // from here on, a dead mount can hold us
         if !self.finder.is_procfs(path) {
             return self.open(path);
         }
         let Place { folder, name, .. } = self.finder.find(path)?;
-        let file = rustix::fs::openat(&*folder, &name, READ.difference(OFlags::NOFOLLOW), Mode::empty())?;
+        let file = rustix::fs::openat(
+            &*folder,
+            &name,
+            READ.difference(OFlags::NOFOLLOW),
+            Mode::empty(),
+        )?;
         let facts = facts_of(&file)?;
-        if facts.is_regular() { Ok((file, facts)) } else { Err(Stop::Ended(End::Special)) }
+        if facts.is_regular() {
+            Ok((file, facts))
+        } else {
+            Err(Stop::Ended(End::Special))
+        }
     }
 
     fn digest(&mut self, file: &OwnedFd, out: &mut Out<'_>) -> Result<Digest, Stop> {
@@ -272,7 +323,9 @@ impl Host {
                 return Ok(hasher.finish());
             }
             if at >= EXECUTABLE_BYTES_MAX {
-                return Err(Stop::Ended(End::Cut(evidence_format::coverage::GapReason::TooLarge)));
+                return Err(Stop::Ended(End::Cut(
+                    evidence_format::coverage::GapReason::TooLarge,
+                )));
             }
             at += got as u64;
             hasher.update(&self.buffer[..got]);
@@ -308,12 +361,19 @@ impl Host {
     }
 
     fn ring(&mut self, path: &[u8], out: &mut Out<'_>) -> Result<(), Stop> {
-        let Place { folder, name, facts } = self.finder.follow(path)?;
+        let Place {
+            folder,
+            name,
+            facts,
+        } = self.finder.follow(path)?;
         if facts.is_regular() {
             return self.kernel(path, out);
         }
         let stat = rustix::fs::statat(&*folder, &name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
-        let device = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+        let device = (
+            rustix::fs::major(stat.st_rdev),
+            rustix::fs::minor(stat.st_rdev),
+        );
         if facts.kind() != FileType::CharacterDevice || device != KMSG_DEVICE {
             return Err(Stop::Ended(End::Special));
         }
@@ -329,15 +389,24 @@ impl Host {
         }
     }
 
-    /// Opens a regular file. Looked at before, so that nothing else is opened, and after, in case it was replaced in between.
+    /// Opens a regular file. Looked at before, so that nothing else is opened, and after, in case
+    /// it was replaced in between.
     fn open(&mut self, path: &[u8]) -> Result<(OwnedFd, Facts), Stop> {
-        let Place { folder, name, facts } = self.finder.follow(path)?;
+        let Place {
+            folder,
+            name,
+            facts,
+        } = self.finder.follow(path)?;
         if !facts.is_regular() {
             return Err(Stop::Ended(End::Special));
         }
         let file = rustix::fs::openat(&*folder, &name, READ, Mode::empty())?;
         let facts = facts_of(&file)?;
-        if facts.is_regular() { Ok((file, facts)) } else { Err(Stop::Ended(End::Special)) }
+        if facts.is_regular() {
+            Ok((file, facts))
+        } else {
+            Err(Stop::Ended(End::Special))
+        }
     }
 
     fn open_kernel(&mut self, path: &[u8]) -> Result<OwnedFd, Stop> {
@@ -352,7 +421,12 @@ impl Host {
             return Ok(folder);
         }
         let Place { folder, name, .. } = self.finder.follow(path)?;
-        Ok(rustix::fs::openat(&*folder, &name, READ | OFlags::DIRECTORY, Mode::empty())?)
+        Ok(rustix::fs::openat(
+            &*folder,
+            &name,
+            READ | OFlags::DIRECTORY,
+            Mode::empty(),
+        )?)
     }
 }
 
@@ -361,7 +435,10 @@ fn pair(line: &mut Vec<u8>, first: &[u8], second: &[u8]) {
     for part in [first, b"\0", second, b"\0"] {
         line.extend_from_slice(part);
     }
-    debug_assert!(line.len() < WAITING_BYTES_MAX, "two names of at most a page each");
+    debug_assert!(
+        line.len() < WAITING_BYTES_MAX,
+        "two names of at most a page each"
+    );
 }
 
 fn kind_name(kind: FileType) -> &'static str {

@@ -13,7 +13,9 @@ use rustix::io::Errno;
 
 use super::files::Host;
 use super::root::Root;
-use super::{BATCH_EVENTS, Begin, Busy, End, Event, Facts, Manner, Request, Shared, State, WAITING_BYTES_MAX};
+use super::{
+    BATCH_EVENTS, Begin, Busy, End, Event, Facts, Manner, Request, Shared, State, WAITING_BYTES_MAX,
+};
 
 /// Answers requests until nobody wants them any more.
 pub(super) fn serve(shared: &Shared, manner: Manner, hung: Vec<Vec<u8>>) {
@@ -21,8 +23,18 @@ pub(super) fn serve(shared: &Shared, manner: Manner, hung: Vec<Vec<u8>>) {
     let before = manner.before;
     let mut host = Root::open(&manner.root).map(|root| Host::new(root, manner));
     while let Some((request, item, item_bytes_left)) = next_request(shared) {
-        let cut = if item_bytes_left < object_bytes_max { GapReason::OverBudget } else { GapReason::TooLarge };
-        let mut out = Out { shared, hung: &hung, before, left: object_bytes_max.min(item_bytes_left), cut };
+        let cut = if item_bytes_left < object_bytes_max {
+            GapReason::OverBudget
+        } else {
+            GapReason::TooLarge
+        };
+        let mut out = Out {
+            shared,
+            hung: &hung,
+            before,
+            left: object_bytes_max.min(item_bytes_left),
+            cut,
+        };
         let answered = catch_unwind(AssertUnwindSafe(|| match &mut host {
             Ok(host) => host.answer(item, &request, &mut out),
             Err(errno) => Err(Stop::Failed(*errno)),
@@ -46,14 +58,22 @@ pub(super) fn serve(shared: &Shared, manner: Manner, hung: Vec<Vec<u8>>) {
 fn next_request(shared: &Shared) -> Option<(Arc<Request>, u64, u64)> {
     let mut state = wait_while(shared, |state| state.requests.is_empty())?;
     let request = state.requests.pop_front()?;
-    state.busy = Some(Busy { since: Instant::now(), path: request.path.clone() });
+    state.busy = Some(Busy {
+        since: Instant::now(),
+        path: request.path.clone(),
+    });
     Some((request, state.item, state.item_bytes_left))
 }
 
 /// Waits; `None` once abandoned.
-fn wait_while(shared: &Shared, condition: impl Fn(&State) -> bool) -> Option<std::sync::MutexGuard<'_, State>> {
+fn wait_while(
+    shared: &Shared,
+    condition: impl Fn(&State) -> bool,
+) -> Option<std::sync::MutexGuard<'_, State>> {
     let state = shared.lock();
-    let wait = shared.changed.wait_while(state, |state| !state.abandoned && condition(state));
+    let wait = shared
+        .changed
+        .wait_while(state, |state| !state.abandoned && condition(state));
     let state = wait.unwrap_or_else(std::sync::PoisonError::into_inner);
     (!state.abandoned).then_some(state)
 }
@@ -94,7 +114,9 @@ impl Out<'_> {
 
     /// Announces that `path`, on a disk that may hang, is touched next.
     pub(super) fn touch(&mut self, path: &[u8]) -> Result<(), Stop> {
-        let hangs = |zone: &Vec<u8>| path.starts_with(zone) && matches!(path.get(zone.len()), None | Some(b'/'));
+        let hangs = |zone: &Vec<u8>| {
+            path.starts_with(zone) && matches!(path.get(zone.len()), None | Some(b'/'))
+        };
         if self.hung.iter().any(hangs) {
             return Err(Stop::Ended(End::Hung));
         }
@@ -119,20 +141,36 @@ impl Out<'_> {
                 busy.path.extend_from_slice(path);
             }
         }
-        if state.abandoned { Err(Stop::Abandoned) } else { Ok(()) }
+        if state.abandoned {
+            Err(Stop::Abandoned)
+        } else {
+            Ok(())
+        }
     }
 
     /// The object is open.
     pub(super) fn begin(&mut self, facts: Option<Facts>, from: u64, announced: Option<u64>) {
-        self.shared.lock().events.push_back(Event::Begin(Begin { at: now(), facts, announced, from, limit: self.cut }));
+        self.shared.lock().events.push_back(Event::Begin(Begin {
+            at: now(),
+            facts,
+            announced,
+            from,
+            limit: self.cut,
+        }));
     }
 
     /// The object's next bytes. What is above the limit is dropped, and ends the answer.
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Stop> {
-        let kept = &bytes[..bytes.len().min(usize::try_from(self.left).unwrap_or(usize::MAX))];
+        let kept = &bytes[..bytes
+            .len()
+            .min(usize::try_from(self.left).unwrap_or(usize::MAX))];
         self.left -= kept.len() as u64;
         self.hand_over(kept)?;
-        if kept.len() < bytes.len() { Err(Stop::Ended(End::Cut(self.cut))) } else { Ok(()) }
+        if kept.len() < bytes.len() {
+            Err(Stop::Ended(End::Cut(self.cut)))
+        } else {
+            Ok(())
+        }
     }
 
     fn hand_over(&mut self, bytes: &[u8]) -> Result<(), Stop> {
@@ -141,7 +179,8 @@ impl Out<'_> {
             let busy = state.busy.take(); // waiting for the other side is no hanging
             self.shared.changed.notify_all();
             drop(state);
-            state = wait_while(self.shared, |state| !state.bytes.is_empty()).ok_or(Stop::Abandoned)?;
+            state =
+                wait_while(self.shared, |state| !state.bytes.is_empty()).ok_or(Stop::Abandoned)?;
             state.busy = busy;
         }
         if state.abandoned {
@@ -152,7 +191,9 @@ impl Out<'_> {
         state.item_bytes_left = state.item_bytes_left.saturating_sub(bytes.len() as u64);
         match state.events.back_mut() {
             Some(Event::Bytes(range)) if range.end == from => range.end += bytes.len(),
-            _ => state.events.push_back(Event::Bytes(from..from + bytes.len())),
+            _ => state
+                .events
+                .push_back(Event::Bytes(from..from + bytes.len())),
         }
         if let Some(busy) = &mut state.busy {
             busy.since = Instant::now();

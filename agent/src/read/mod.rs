@@ -1,10 +1,12 @@
 //! Reading files of a host that may hang, lie, or vanish meanwhile.
 //!
-//! A second thread does all the reading ([`helper`]), the capturing thread watches it: who does not come back from a file in
-//! time (a dead NFS mount) is abandoned with it and replaced, and the capture goes on with the next request. Requests are
-//! queued and answers come in batches, so that thousands of small files cost no thread switch each.
+//! A second thread does all the reading ([`helper`]), the capturing thread watches it: who does not
+//! come back from a file in time (a dead NFS mount) is abandoned with it and replaced, and the
+//! capture goes on with the next request. Requests are queued and answers come in batches, so that
+//! thousands of small files cost no thread switch each.
 //!
-//! Memory: what the helper has read and nobody fetched yet is at most [`WAITING_BYTES_MAX`], once on each side.
+//! Memory: what the helper has read and nobody fetched yet is at most [`WAITING_BYTES_MAX`], once
+//! on each side.
 
 mod facts;
 mod files;
@@ -30,7 +32,8 @@ pub use request::{Expect, Keep, Request, What};
 pub(crate) const WAITING_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of one read.
 const READ_BYTES: usize = 64 * 1024;
-/// Events that wait for the other side before it is woken: a switch for each small file would cost more than reading it.
+/// Events that wait for the other side before it is woken: a switch for each small file would cost
+/// more than reading it.
 const BATCH_EVENTS: usize = 96;
 /// Stack of a helper: it recurses nowhere; what is abandoned must be cheap.
 const STACK_BYTES: usize = 128 * 1024;
@@ -107,8 +110,19 @@ impl Shared {
 
     fn new(requests: VecDeque<Arc<Request>>, item: u64, item_bytes_left: u64) -> Self {
         let (events, bytes) = (VecDeque::new(), Vec::new());
-        let state = State { requests, events, bytes, item, item_bytes_left, busy: None, abandoned: false };
-        Self { state: Mutex::new(state), changed: Condvar::new() }
+        let state = State {
+            requests,
+            events,
+            bytes,
+            item,
+            item_bytes_left,
+            busy: None,
+            abandoned: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
     }
 }
 
@@ -116,12 +130,20 @@ impl Reader {
     pub(crate) fn start(manner: Manner) -> Self {
         let shared = Arc::new(Shared::new(VecDeque::new(), 0, u64::MAX));
         let (pending, events) = (VecDeque::new(), VecDeque::new());
-        let reader = Self { manner, shared, pending, events, bytes: Vec::new(), hung: Vec::new() };
+        let reader = Self {
+            manner,
+            shared,
+            pending,
+            events,
+            bytes: Vec::new(),
+            hung: Vec::new(),
+        };
         reader.spawn();
         reader
     }
 
-    /// From now on, requests together may bring this many bytes. Files behind links may be read again.
+    /// From now on, requests together may bring this many bytes. Files behind links may be read
+    /// again.
     pub(crate) fn begin_item(&mut self, item_bytes_max: u64) {
         let mut state = self.shared.lock();
         state.item += 1;
@@ -184,14 +206,19 @@ impl Reader {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
         if state.events.is_empty() {
-            let waited = shared.changed.wait_timeout_while(state, wait, |state| state.events.is_empty());
+            let waited = shared
+                .changed
+                .wait_timeout_while(state, wait, |state| state.events.is_empty());
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         if !state.events.is_empty() {
             std::mem::swap(&mut state.events, &mut self.events);
             std::mem::swap(&mut state.bytes, &mut self.bytes);
             shared.changed.notify_all();
-        } else if let Some(busy) = state.busy.take_if(|busy| busy.since.elapsed() > self.manner.patience) {
+        } else if let Some(busy) = state
+            .busy
+            .take_if(|busy| busy.since.elapsed() > self.manner.patience)
+        {
             let rest = std::mem::take(&mut state.requests);
             drop(state);
             self.hung.push(danger_zone(busy.path));
@@ -212,12 +239,22 @@ impl Reader {
     }
 
     fn spawn(&self) {
-        let (shared, manner, hung) = (Arc::clone(&self.shared), self.manner.clone(), self.hung.clone());
-        let builder = thread::Builder::new().name("reader".to_owned()).stack_size(STACK_BYTES);
+        let (shared, manner, hung) = (
+            Arc::clone(&self.shared),
+            self.manner.clone(),
+            self.hung.clone(),
+        );
+        let builder = thread::Builder::new()
+            .name("reader".to_owned())
+            .stack_size(STACK_BYTES);
         let started = builder.spawn(move || helper::serve(&shared, manner, hung));
         if started.is_err() {
-            // No thread, no reading: its requests end as hung after their time, and say so in the evidence.
-            self.shared.lock().busy = Some(Busy { since: Instant::now(), path: Vec::new() });
+            // No thread, no reading: its requests end as hung after their time, and say so in the
+            // evidence.
+            self.shared.lock().busy = Some(Busy {
+                since: Instant::now(),
+                path: Vec::new(),
+            });
         }
     }
 }
@@ -229,8 +266,8 @@ impl Drop for Reader {
     }
 }
 
-/// Where not to go again after `path` hung: its folder, most likely a dead mount. A kernel file hangs alone (a process whose
-/// memory is locked), and its neighbours answer.
+/// Where not to go again after `path` hung: its folder, most likely a dead mount. A kernel file
+/// hangs alone (a process whose memory is locked), and its neighbours answer.
 fn danger_zone(path: Vec<u8>) -> Vec<u8> {
     if path.starts_with(b"/proc/") || path.starts_with(b"/sys/") {
         return path;

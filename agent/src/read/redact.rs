@@ -1,16 +1,18 @@
 //! Removes secrets from bytes while they are read, so that they are neither hashed nor written.
 //!
-//! Each filter works byte by byte and holds no more than a few bytes back, however the input is cut.
+//! Each filter works byte by byte and holds no more than a few bytes back, however the input is
+//! cut.
 
 /// What is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Redact {
-    /// From `/proc/PID/environ`: all but the names. A piece without `=` is no variable (a process may write anything there)
-    /// and goes away whole.
+    /// From `/proc/PID/environ`: all but the names. A piece without `=` is no variable (a process
+    /// may write anything there) and goes away whole.
     Environment,
     /// From `passwd` and `group`: a second field that may be a password's hash.
     Accounts,
-    /// From JSON: the values in any array of texts that is called `env`, as container engines write them.
+    /// From JSON: the values in any array of texts that is called `env`, as container engines write
+    /// them.
     JsonEnvironment,
 }
 
@@ -28,7 +30,8 @@ impl Redact {
 
 /// Stands where a password's hash stood.
 const HASH_REMOVED: &[u8] = b"[removed]";
-/// Bytes of a variable's name that are held back until its `=` is seen; a longer one is taken for no name.
+/// Bytes of a variable's name that are held back until its `=` is seen; a longer one is taken for
+/// no name.
 const NAME_BYTES_MAX: usize = 4096;
 
 /// A [`Redact`] under way.
@@ -72,10 +75,18 @@ enum Json {
 impl Filter {
     pub(super) fn new(kind: Redact) -> Self {
         let place = match kind {
-            Redact::JsonEnvironment => Place::Json(Json::Outside { named: false, ready: false }),
+            Redact::JsonEnvironment => Place::Json(Json::Outside {
+                named: false,
+                ready: false,
+            }),
             Redact::Environment | Redact::Accounts => Place::Name,
         };
-        Self { kind, held: Vec::new(), place, count: 0 }
+        Self {
+            kind,
+            held: Vec::new(),
+            place,
+            count: 0,
+        }
     }
 
     /// Takes the next bytes and appends what may be kept to `out`.
@@ -92,7 +103,9 @@ impl Filter {
     /// The input has ended.
     pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
         match self.place {
-            Place::Name if self.kind == Redact::Environment => self.count += u64::from(!self.held.is_empty()),
+            Place::Name if self.kind == Redact::Environment => {
+                self.count += u64::from(!self.held.is_empty())
+            }
             Place::Password => self.end_password(out),
             _ => {}
         }
@@ -145,7 +158,8 @@ impl Filter {
         }
     }
 
-    /// Keeps what is certainly no hash: `x`, `*`, `!` and the like, or nothing, are shorter than any hash.
+    /// Keeps what is certainly no hash: `x`, `*`, `!` and the like, or nothing, are shorter than
+    /// any hash.
     fn end_password(&mut self, out: &mut Vec<u8>) {
         if self.held.len() <= 2 || self.held == b"*NP*" {
             out.append(&mut self.held);
@@ -157,31 +171,48 @@ impl Filter {
     }
 
     fn json(&mut self, b: u8, out: &mut Vec<u8>) {
-        let Place::Json(place) = self.place else { return };
+        let Place::Json(place) = self.place else {
+            return;
+        };
         let next = match place {
             Json::Outside { named, ready } => self.json_outside(b, named, ready),
             Json::Text { escaped: false } if b == b'"' => {
                 let named = self.held.eq_ignore_ascii_case(b"env");
                 self.held.clear();
-                Json::Outside { named, ready: false }
+                Json::Outside {
+                    named,
+                    ready: false,
+                }
             }
             Json::Text { escaped } => {
                 if self.held.len() < 4 {
                     self.held.push(b); // enough to tell `env` from anything else
                 }
-                Json::Text { escaped: !escaped && b == b'\\' }
+                Json::Text {
+                    escaped: !escaped && b == b'\\',
+                }
             }
-            Json::Array if b == b'"' => Json::Variable { value: false, escaped: false },
-            Json::Array if b == b']' => Json::Outside { named: false, ready: false },
+            Json::Array if b == b'"' => Json::Variable {
+                value: false,
+                escaped: false,
+            },
+            Json::Array if b == b']' => Json::Outside {
+                named: false,
+                ready: false,
+            },
             Json::Array => Json::Array,
             Json::Variable { escaped: false, .. } if b == b'"' => Json::Array,
             Json::Variable { value, escaped } => {
                 let begins = !value && b == b'=';
                 self.count += u64::from(begins);
-                Json::Variable { value: value || begins, escaped: !escaped && b == b'\\' }
+                Json::Variable {
+                    value: value || begins,
+                    escaped: !escaped && b == b'\\',
+                }
             }
         };
-        let inside_value = matches!(place, Json::Variable { value: true, .. }) && next != Json::Array;
+        let inside_value =
+            matches!(place, Json::Variable { value: true, .. }) && next != Json::Array;
         if !inside_value {
             out.push(b);
         }
@@ -191,10 +222,16 @@ impl Filter {
     fn json_outside(&mut self, b: u8, named: bool, ready: bool) -> Json {
         match b {
             b'"' => Json::Text { escaped: false },
-            b':' if named => Json::Outside { named: false, ready: true },
+            b':' if named => Json::Outside {
+                named: false,
+                ready: true,
+            },
             b'[' if ready => Json::Array,
             b' ' | b'\t' | b'\r' | b'\n' => Json::Outside { named, ready },
-            _ => Json::Outside { named: false, ready: false },
+            _ => Json::Outside {
+                named: false,
+                ready: false,
+            },
         }
     }
 }
@@ -222,7 +259,10 @@ mod tests {
 
     #[test]
     fn only_the_names_of_variables_stay() {
-        let (out, count) = filter(Redact::Environment, b"PATH=/bin\0TOKEN=a=b\n\0junk\0\0EMPTY=\0tail of a secret");
+        let (out, count) = filter(
+            Redact::Environment,
+            b"PATH=/bin\0TOKEN=a=b\n\0junk\0\0EMPTY=\0tail of a secret",
+        );
         assert_eq!(out, b"PATH\0TOKEN\0EMPTY\0");
         assert_eq!(count, 5);
         let (out, _) = filter(Redact::Environment, &[b'x'; 10_000]);
@@ -243,6 +283,9 @@ mod tests {
             br#"{"Config":{"Env" : ["A=secret \" \\","B=","PATH"],"Cmd":["x=1"]},"env":["C=x]"],"environ":["D=1"],"k":"env"}"#;
         let (out, count) = filter(Redact::JsonEnvironment, json);
         let expected = br#"{"Config":{"Env" : ["A=","B=","PATH"],"Cmd":["x=1"]},"env":["C="],"environ":["D=1"],"k":"env"}"#;
-        assert_eq!((String::from_utf8_lossy(&out), count), (String::from_utf8_lossy(expected), 3));
+        assert_eq!(
+            (String::from_utf8_lossy(&out), count),
+            (String::from_utf8_lossy(expected), 3)
+        );
     }
 }

@@ -33,7 +33,8 @@ pub enum What {
     Redacted(Redact),
     /// An ordinary file.
     File(Keep),
-    /// An ordinary file found through a symbolic link; left out if this step has read the same file before.
+    /// An ordinary file found through a symbolic link; left out if this step has read the same file
+    /// before.
     Linked(Keep),
     /// A symbolic link's target.
     Link,
@@ -65,8 +66,8 @@ pub enum Keep {
 pub enum Expect {
     /// Nothing: not every distribution, or kernel, has it.
     Maybe,
-    /// Nothing: it was found through a link that has its own record, and that leads nowhere, or to no file (units are masked by
-    /// a link to `/dev/null`).
+    /// Nothing: it was found through a link that has its own record, and that leads nowhere, or to
+    /// no file (units are masked by a link to `/dev/null`).
     Behind,
     /// It was listed and has vanished.
     Listed,
@@ -78,43 +79,69 @@ impl Request {
     /// A kernel file in text form, which not every system has.
     #[must_use]
     pub fn kernel(path: impl Into<Vec<u8>>) -> Self {
-        Self { path: path.into(), what: What::Kernel, expect: Expect::Maybe, content_type: "text/plain", record: true }
+        Self {
+            path: path.into(),
+            what: What::Kernel,
+            expect: Expect::Maybe,
+            content_type: "text/plain",
+            record: true,
+        }
     }
 
     /// An ordinary file, which not every system has.
     #[must_use]
     pub fn file(path: impl Into<Vec<u8>>, keep: Keep) -> Self {
-        Self { what: What::File(keep), content_type: "application/octet-stream", ..Self::kernel(path) }
+        Self {
+            what: What::File(keep),
+            content_type: "application/octet-stream",
+            ..Self::kernel(path)
+        }
     }
 
     /// A symbolic link's target.
     #[must_use]
     pub fn link(path: impl Into<Vec<u8>>) -> Self {
-        Self { what: What::Link, ..Self::kernel(path) }
+        Self {
+            what: What::Link,
+            ..Self::kernel(path)
+        }
     }
 
     /// Anything else that is no text.
     #[must_use]
     pub fn bytes(path: impl Into<Vec<u8>>, what: What) -> Self {
-        Self { what, content_type: "application/octet-stream", ..Self::kernel(path) }
+        Self {
+            what,
+            content_type: "application/octet-stream",
+            ..Self::kernel(path)
+        }
     }
 
     /// The same, where it was listed before.
     #[must_use]
     pub fn listed(self) -> Self {
-        Self { expect: Expect::Listed, ..self }
+        Self {
+            expect: Expect::Listed,
+            ..self
+        }
     }
 
     /// The same, where its absence is a gap.
     #[must_use]
     pub fn required(self) -> Self {
-        Self { expect: Expect::Required, ..self }
+        Self {
+            expect: Expect::Required,
+            ..self
+        }
     }
 
     /// The same, only to look at.
     #[must_use]
     pub fn unrecorded(self) -> Self {
-        Self { record: false, ..self }
+        Self {
+            record: false,
+            ..self
+        }
     }
 }
 
@@ -136,7 +163,8 @@ pub(crate) struct Begin {
     pub at: Timestamp,
     /// What the file system says of an ordinary file.
     pub facts: Option<Facts>,
-    /// How many bytes will come, where that is known and too much to wait for: the file goes through in a stream.
+    /// How many bytes will come, where that is known and too much to wait for: the file goes
+    /// through in a stream.
     pub announced: Option<u64>,
     /// Where in the file the bytes begin.
     pub from: u64,

@@ -1,8 +1,9 @@
 //! The root that a capture reads below, and how paths lead to objects inside of it.
 //!
-//! Nothing outside is ever reached, whatever links a hostile root holds: `..` and absolute links stop at the root. Folders are
-//! opened by openat2(2) with `RESOLVE_IN_ROOT`. Where the kernel (before 5.6) or a container's filter (ENOSYS, EPERM) has no
-//! such call, [`Root::folder_by_hand`] walks the path one name at a time and follows no link but by itself.
+//! Nothing outside is ever reached, whatever links a hostile root holds: `..` and absolute links
+//! stop at the root. Folders are opened by openat2(2) with `RESOLVE_IN_ROOT`. Where the kernel
+//! (before 5.6) or a container's filter (ENOSYS, EPERM) has no such call, [`Root::folder_by_hand`]
+//! walks the path one name at a time and follows no link but by itself.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -21,9 +22,13 @@ const LINKS_MAX: usize = 40;
 /// A path taken by hand goes no deeper: bounds the open folders that `..` goes back to.
 const DEPTH_MAX: usize = 256;
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-/// Opening never waits for a FIFO's other side, never takes a terminal, never follows a link that replaced the file.
-pub(super) const READ: OFlags =
-    OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+/// Opening never waits for a FIFO's other side, never takes a terminal, never follows a link that
+/// replaced the file.
+pub(super) const READ: OFlags = OFlags::RDONLY
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY)
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NOFOLLOW);
 
 /// See the module.
 pub(super) struct Root {
@@ -31,8 +36,8 @@ pub(super) struct Root {
     by_hand: Cell<bool>,
 }
 
-/// An object: its name in an open folder. It stays the same object if folders above it are renamed; a process's stays that
-/// process, and ends with it, even if its number is given away again.
+/// An object: its name in an open folder. It stays the same object if folders above it are renamed;
+/// a process's stays that process, and ends with it, even if its number is given away again.
 pub(super) struct Place {
     pub folder: Rc<OwnedFd>,
     pub name: Vec<u8>,
@@ -42,7 +47,10 @@ pub(super) struct Place {
 impl Root {
     pub(super) fn open(path: &Path) -> Result<Self, Errno> {
         let top = rustix::fs::openat(rustix::fs::CWD, path, FOLDER, Mode::empty())?;
-        Ok(Self { top: Rc::new(top), by_hand: Cell::new(false) })
+        Ok(Self {
+            top: Rc::new(top),
+            by_hand: Cell::new(false),
+        })
     }
 
     /// Opens the folder at `path`, following links inside the root.
@@ -51,7 +59,13 @@ impl Root {
             return self.folder_by_hand(path);
         }
         let path_in = if path.is_empty() { b"/" } else { path };
-        match rustix::fs::openat2(&*self.top, path_in, FOLDER, Mode::empty(), ResolveFlags::IN_ROOT) {
+        match rustix::fs::openat2(
+            &*self.top,
+            path_in,
+            FOLDER,
+            Mode::empty(),
+            ResolveFlags::IN_ROOT,
+        ) {
             Ok(folder) => Ok(Rc::new(folder)),
             Err(Errno::NOSYS | Errno::PERM) => {
                 self.by_hand.set(true);
@@ -75,9 +89,18 @@ impl Root {
                 if target.first() == Some(&b'/') {
                     above.truncate(1);
                 }
-                names_of(&target).collect::<Vec<_>>().into_iter().rev().for_each(|name| names.push_front(name));
+                names_of(&target)
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .rev()
+                    .for_each(|name| names.push_front(name));
             } else {
-                above.push(Rc::new(rustix::fs::openat(&*here, &name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?));
+                above.push(Rc::new(rustix::fs::openat(
+                    &*here,
+                    &name,
+                    FOLDER | OFlags::NOFOLLOW,
+                    Mode::empty(),
+                )?));
             }
             if links > LINKS_MAX || above.len() > DEPTH_MAX || names.len() > DEPTH_MAX {
                 return Err(Errno::LOOP);
@@ -87,7 +110,8 @@ impl Root {
     }
 }
 
-/// What a path's last name is, in `folder`; a link is not followed, and an automount point not mounted.
+/// What a path's last name is, in `folder`; a link is not followed, and an automount point not
+/// mounted.
 pub(super) fn facts_at(folder: impl AsFd, name: &[u8]) -> Result<Facts, Errno> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
     let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
@@ -110,10 +134,13 @@ pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
 }
 
 fn names_of(path: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
-    path.split(|&b| b == b'/').filter(|name| !name.is_empty() && *name != b".").map(<[u8]>::to_vec)
+    path.split(|&b| b == b'/')
+        .filter(|name| !name.is_empty() && *name != b".")
+        .map(<[u8]>::to_vec)
 }
 
-/// Finds objects below a root, and remembers the last folder: many requests in a row ask for files of one.
+/// Finds objects below a root, and remembers the last folder: many requests in a row ask for files
+/// of one.
 pub(super) struct Finder {
     root: Root,
     last: Option<Last>,
@@ -137,7 +164,11 @@ impl Finder {
         let folder = self.folder(folder_path)?;
         let name = if name.is_empty() { b"." } else { name };
         let facts = facts_at(&*folder, name)?;
-        Ok(Place { folder, name: name.to_vec(), facts })
+        Ok(Place {
+            folder,
+            name: name.to_vec(),
+            facts,
+        })
     }
 
     /// The object that `path` leads to, which is no link.
@@ -148,7 +179,8 @@ impl Finder {
             if place.facts.kind() != FileType::Symlink {
                 return Ok(place);
             }
-            let target = rustix::fs::readlinkat(&*place.folder, &place.name, Vec::new())?.into_bytes();
+            let target =
+                rustix::fs::readlinkat(&*place.folder, &place.name, Vec::new())?.into_bytes();
             if target.first() == Some(&b'/') {
                 path = target;
             } else {
@@ -168,8 +200,9 @@ impl Finder {
         rustix::fs::readlinkat(&**folder, name, Vec::new()).map(CString::into_bytes)
     }
 
-    /// Opens `path` if it is the kernel's own: in a folder of procfs, no link, and nothing mounted over it. Then it is not
-    /// looked at before, since procfs has only files and folders there, which saves half the time of reading a small one.
+    /// Opens `path` if it is the kernel's own: in a folder of procfs, no link, and nothing mounted
+    /// over it. Then it is not looked at before, since procfs has only files and folders there,
+    /// which saves half the time of reading a small one.
     pub(super) fn open_kernels(&mut self, path: &[u8], flags: OFlags) -> Option<OwnedFd> {
         if self.root.by_hand.get() {
             return None;
@@ -177,7 +210,8 @@ impl Finder {
         let (folder_path, name) = split(path);
         let last = self.last(folder_path).ok()?;
         let stay = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-        let open = || rustix::fs::openat2(&*last.folder, name, READ | flags, Mode::empty(), stay).ok();
+        let open =
+            || rustix::fs::openat2(&*last.folder, name, READ | flags, Mode::empty(), stay).ok();
         last.is_procfs.then(open).flatten()
     }
 
@@ -195,8 +229,13 @@ impl Finder {
             Some(last) if last.path == path => last,
             _ => {
                 let folder = self.root.folder(path)?;
-                let is_procfs = rustix::fs::fstatfs(&*folder).is_ok_and(|stat| stat.f_type == PROC_SUPER_MAGIC);
-                Last { path: path.to_vec(), folder, is_procfs }
+                let is_procfs =
+                    rustix::fs::fstatfs(&*folder).is_ok_and(|stat| stat.f_type == PROC_SUPER_MAGIC);
+                Last {
+                    path: path.to_vec(),
+                    folder,
+                    is_procfs,
+                }
             }
         };
         Ok(self.last.insert(last))
@@ -214,7 +253,8 @@ mod tests {
     fn links_stay_inside_the_root_both_ways_of_resolving() {
         let root = tempfile::tempdir().expect("a folder");
         let make = |path: &str| fs::create_dir_all(root.path().join(path)).expect("a folder");
-        let link = |target: &str, path: &str| symlink(target, root.path().join(path)).expect("a link");
+        let link =
+            |target: &str, path: &str| symlink(target, root.path().join(path)).expect("a link");
         make("etc/a");
         make("var");
         fs::write(root.path().join("etc/a/passwd"), "inside").expect("a file");
@@ -227,8 +267,18 @@ mod tests {
             let opened = Root::open(root.path()).expect("the root");
             opened.by_hand.set(by_hand);
             let mut finder = Finder::new(opened);
-            for path in ["/etc/a/passwd", "/var/absolute/passwd", "/var/above/passwd", "/var/file", "/../var/file"] {
-                assert_eq!(finder.follow(path.as_bytes()).map(|place| place.facts.size), Ok(6), "{path} {by_hand}");
+            for path in [
+                "/etc/a/passwd",
+                "/var/absolute/passwd",
+                "/var/above/passwd",
+                "/var/file",
+                "/../var/file",
+            ] {
+                assert_eq!(
+                    finder.follow(path.as_bytes()).map(|place| place.facts.size),
+                    Ok(6),
+                    "{path} {by_hand}"
+                );
             }
             assert_eq!(finder.follow(b"/var/loop").err(), Some(Errno::LOOP));
             assert_eq!(finder.follow(b"/var/loop/x").err(), Some(Errno::LOOP));

@@ -34,7 +34,8 @@ const ERRNO_NAMES: &[(Errno, &str)] = &[
 pub(super) struct Fields(Vec<(&'static str, String)>);
 
 impl Fields {
-    /// What is known of an object before it is known how it ended. `written` bytes of it stand in earlier records.
+    /// What is known of an object before it is known how it ended. `written` bytes of it stand in
+    /// earlier records.
     pub(super) fn of(request: &Request, begin: Option<&Begin>, written: u64) -> Self {
         let mut fields = Self(Vec::new());
         if let Some(kind) = kind(request.what) {
@@ -59,9 +60,13 @@ impl Fields {
             self.add("Exhibit-Gap", reason.as_str());
         }
         match end {
-            End::Cut(GapReason::Deadline | GapReason::Cancelled) | End::Hung => Some(Truncated::Time),
+            End::Cut(GapReason::Deadline | GapReason::Cancelled) | End::Hung => {
+                Some(Truncated::Time)
+            }
             End::Cut(_) => Some(Truncated::Length),
-            End::Shrank | End::Failed(_) | End::Special | End::Crashed => Some(Truncated::Unspecified),
+            End::Shrank | End::Failed(_) | End::Special | End::Crashed => {
+                Some(Truncated::Unspecified)
+            }
             End::Whole { .. } | End::Repeated => None,
         }
     }
@@ -71,7 +76,10 @@ impl Fields {
     }
 
     pub(super) fn pairs(&self) -> Vec<(&str, &str)> {
-        self.0.iter().map(|(name, value)| (*name, value.as_str())).collect()
+        self.0
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect()
     }
 }
 
@@ -88,6 +96,12 @@ fn kind(what: What) -> Option<&'static str> {
 
 /// `13 EACCES`.
 pub(crate) fn errno_text(errno: Errno) -> String {
-    let name = ERRNO_NAMES.iter().find(|(known, _)| *known == errno).map(|(_, name)| *name);
-    name.map_or_else(|| errno.raw_os_error().to_string(), |name| format!("{} {name}", errno.raw_os_error()))
+    let name = ERRNO_NAMES
+        .iter()
+        .find(|(known, _)| *known == errno)
+        .map(|(_, name)| *name);
+    name.map_or_else(
+        || errno.raw_os_error().to_string(),
+        |name| format!("{} {name}", errno.raw_os_error()),
+    )
 }

@@ -1,9 +1,11 @@
-//! Writes what the reader brings into an item, one record for each object, and what it does not bring into the coverage.
+//! Writes what the reader brings into an item, one record for each object, and what it does not
+//! bring into the coverage.
 //!
-//! A probe only says what it wants, in its order; whatever happens to an object ends as a record, a gap, or both. Nothing is
-//! logged. Own fields of a record: `Exhibit-Kind` (`link`, `links`, `directory`, `executable`, `namespaces`), `Exhibit-Errno`,
-//! `Exhibit-Gap` (the reason under which the coverage counts it), `Exhibit-Offset` and `Exhibit-Continued` where an object of
-//! unknown length takes several records, and the facts of ordinary files.
+//! A probe only says what it wants, in its order; whatever happens to an object ends as a record, a
+//! gap, or both. Nothing is logged. Own fields of a record: `Exhibit-Kind` (`link`, `links`,
+//! `directory`, `executable`, `namespaces`), `Exhibit-Errno`, `Exhibit-Gap` (the reason under which
+//! the coverage counts it), `Exhibit-Offset` and `Exhibit-Continued` where an object of unknown
+//! length takes several records, and the facts of ordinary files.
 
 mod fields;
 mod tree;
@@ -121,14 +123,15 @@ impl<'a> Recorder<'a> {
         self.options
     }
 
-    /// True if nothing more is taken: the deadline, a limit, or a person. A loop over many objects ends then, after
-    /// [`Self::skip`] for what it did not come to.
+    /// True if nothing more is taken: the deadline, a limit, or a person. A loop over many objects
+    /// ends then, after [`Self::skip`] for what it did not come to.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stopped.is_some()
     }
 
-    /// Asks for an object. Its record is written when it comes, in the order in which objects are asked for.
+    /// Asks for an object. Its record is written when it comes, in the order in which objects are
+    /// asked for.
     ///
     /// # Errors
     /// The draft cannot be written.
@@ -138,10 +141,15 @@ impl<'a> Recorder<'a> {
             return self.skip(&request.path);
         }
         self.reader.ask(request);
-        if self.reader.pending() >= AHEAD_MAX { self.receive(AHEAD_MAX / 2) } else { Ok(()) }
+        if self.reader.pending() >= AHEAD_MAX {
+            self.receive(AHEAD_MAX / 2)
+        } else {
+            Ok(())
+        }
     }
 
-    /// Asks for an object, waits for it, and returns its bytes as well (the first ones, if it is very large).
+    /// Asks for an object, waits for it, and returns its bytes as well (the first ones, if it is
+    /// very large).
     ///
     /// # Errors
     /// The draft cannot be written.
@@ -167,7 +175,12 @@ impl<'a> Recorder<'a> {
     /// The draft cannot be written.
     pub fn missing(&mut self, reason: GapReason, path: &[u8]) -> Result<(), BundleError> {
         self.gap(reason, path, 0, 0);
-        let count = self.coverage.gaps.iter().find(|gap| gap.reason == reason).map_or(0, |gap| gap.count);
+        let count = self
+            .coverage
+            .gaps
+            .iter()
+            .find(|gap| gap.reason == reason)
+            .map_or(0, |gap| gap.count);
         if count > GAP_EXAMPLES_MAX as u64 {
             return Ok(());
         }
@@ -186,7 +199,10 @@ impl<'a> Recorder<'a> {
     pub(crate) fn finish(mut self, source: Source) -> Result<(), BundleError> {
         self.receive(0)?;
         self.tell(true);
-        let count = |(what, count): (&'static str, u64)| Redaction { what: what.to_owned(), count };
+        let count = |(what, count): (&'static str, u64)| Redaction {
+            what: what.to_owned(),
+            count,
+        };
         let redactions = self.redactions.into_iter().map(count).collect();
         self.item.finish(source, self.coverage, redactions)
     }
@@ -221,13 +237,23 @@ impl<'a> Recorder<'a> {
     }
 
     fn tell(&mut self, always: bool) {
-        self.watch.tell(always, self.item.records(), self.item.bytes(), self.coverage.missing());
+        self.watch.tell(
+            always,
+            self.item.records(),
+            self.item.bytes(),
+            self.coverage.missing(),
+        );
     }
 
-    /// Gives up what is asked and not answered; of the object that is just coming, what is here is kept.
+    /// Gives up what is asked and not answered; of the object that is just coming, what is here is
+    /// kept.
     fn stop(&mut self, reason: GapReason) -> Result<(), BundleError> {
         self.stopped = Some(reason);
-        self.coverage.ended = if reason == GapReason::Cancelled { Ended::Cancelled } else { Ended::Deadline };
+        self.coverage.ended = if reason == GapReason::Cancelled {
+            Ended::Cancelled
+        } else {
+            Ended::Deadline
+        };
         let mut unanswered = self.reader.abandon().into_iter();
         if let Some(first) = unanswered.next_if_begun(&self.open) {
             self.end(&first, End::Cut(reason))?;
@@ -269,7 +295,9 @@ impl<'a> Recorder<'a> {
 
     /// A long file, whose length is known: its bytes go from the reader to the item without a stop.
     fn stream(&mut self, begin: Begin) -> Result<(), BundleError> {
-        let Some(request) = self.reader.current().cloned() else { return Ok(()) };
+        let Some(request) = self.reader.current().cloned() else {
+            return Ok(());
+        };
         let announced = begin.announced.unwrap_or(0);
         let cut = begin.facts.is_some_and(|facts| facts.size > announced);
         let mut fields = Fields::of(&request, Some(&begin), 0);
@@ -277,13 +305,31 @@ impl<'a> Recorder<'a> {
             fields.add("Exhibit-Gap", begin.limit.as_str());
         }
         let (uri, pairs) = (file_uri(&request.path), fields.pairs());
-        let header = header(&request, &uri, begin.at, cut.then_some(Truncated::Length), &pairs);
+        let header = header(
+            &request,
+            &uri,
+            begin.at,
+            cut.then_some(Truncated::Length),
+            &pairs,
+        );
         let (records, gaps) = (self.item.records(), self.coverage.missing());
         let base = (records, self.item.bytes(), gaps);
-        let mut pieces = Pieces { reader: self.reader, watch: &mut self.watch, base, got: 0, rest: 0..0, end: None };
+        let mut pieces = Pieces {
+            reader: self.reader,
+            watch: &mut self.watch,
+            base,
+            got: 0,
+            rest: 0..0,
+            end: None,
+        };
         self.item.record_stream(&header, announced, &mut pieces)?;
         let (got, end) = (pieces.got, pieces.end);
-        self.open = Open { begin: Some(begin), bytes: Vec::new(), written: got, streamed: true };
+        self.open = Open {
+            begin: Some(begin),
+            bytes: Vec::new(),
+            written: got,
+            streamed: true,
+        };
         match end {
             None => Ok(()), // its end is the next event
             Some(Early::End(end)) => self.event(Event::End(end)),
@@ -293,14 +339,22 @@ impl<'a> Recorder<'a> {
 
     /// An object is done: its last record, and its gap.
     fn end(&mut self, request: &Arc<Request>, end: End) -> Result<(), BundleError> {
-        if let (End::Whole { redacted: redacted @ 1.. }, What::Redacted(redact), true) = (end, request.what, request.record) {
+        if let (
+            End::Whole {
+                redacted: redacted @ 1..,
+            },
+            What::Redacted(redact),
+            true,
+        ) = (end, request.what, request.record)
+        {
             *self.redactions.entry(redact.what()).or_default() += redacted;
         }
         self.coverage.pages += u64::from(self.open.begin.is_some());
         let kept = self.open.written + self.open.bytes.len() as u64;
         let gap = gap_of(end, request);
         let neutral = gap.is_none() && !matches!(end, End::Whole { .. });
-        let nothing_chosen = kept == 0 && matches!(request.what, What::Links(only) if !only.is_empty());
+        let nothing_chosen =
+            kept == 0 && matches!(request.what, What::Links(only) if !only.is_empty());
         let unwanted = neutral || gap.is_none() && (nothing_chosen || self.open.streamed);
         let over_budget = gap == Some(GapReason::OverBudget) && self.open.begin.is_none();
         if over_budget {
@@ -310,7 +364,12 @@ impl<'a> Recorder<'a> {
                 self.write(request, Some(end))?;
             }
             if let Some(reason) = gap {
-                let size = self.open.begin.and_then(|begin| begin.facts).filter(|_| is_file(request)).map_or(kept, |f| f.size);
+                let size = self
+                    .open
+                    .begin
+                    .and_then(|begin| begin.facts)
+                    .filter(|_| is_file(request))
+                    .map_or(kept, |f| f.size);
                 self.gap(reason, &request.path, kept, size.saturating_sub(kept));
             }
         }
@@ -352,7 +411,8 @@ impl<'a> Recorder<'a> {
             Some(process) if process == self.ended_process => {}
             Some(process) => {
                 self.ended_process = process.to_vec();
-                self.coverage.gap(reason, &String::from_utf8_lossy(process), kept, lost);
+                self.coverage
+                    .gap(reason, &String::from_utf8_lossy(process), kept, lost);
             }
             None => self.coverage.gap(reason, &text, kept, lost),
         }
@@ -388,8 +448,19 @@ fn header<'h>(
     fields: &'h [(&'h str, &'h str)],
 ) -> Header<'h> {
     let derived = matches!(request.what, What::Executable | What::Namespaces(_));
-    let kind = if derived { RecordType::Metadata } else { RecordType::Resource };
-    Header { kind, target_uri: Some(uri), date, content_type: request.content_type, truncated, fields }
+    let kind = if derived {
+        RecordType::Metadata
+    } else {
+        RecordType::Resource
+    };
+    Header {
+        kind,
+        target_uri: Some(uri),
+        date,
+        content_type: request.content_type,
+        truncated,
+        fields,
+    }
 }
 
 /// What is missing when `request` ended so; `None` if nothing is.
@@ -409,7 +480,9 @@ fn gap_of_errno(errno: Errno, expect: Expect) -> Option<GapReason> {
     match (errno, expect) {
         (Errno::ACCESS | Errno::PERM, _) => Some(GapReason::PermissionDenied),
         (Errno::NOENT | Errno::NOTDIR | Errno::SRCH, Expect::Listed) => Some(GapReason::Vanished),
-        (Errno::NOENT | Errno::NOTDIR | Errno::SRCH, Expect::Required) => Some(GapReason::Unsupported),
+        (Errno::NOENT | Errno::NOTDIR | Errno::SRCH, Expect::Required) => {
+            Some(GapReason::Unsupported)
+        }
         (Errno::NOENT | Errno::NOTDIR | Errno::SRCH, Expect::Maybe | Expect::Behind) => None,
         (Errno::LOOP, Expect::Behind) => None,
         (Errno::INVAL | Errno::OPNOTSUPP | Errno::NODEV | Errno::NXIO, Expect::Maybe) => None, // a feature is switched off
@@ -471,7 +544,11 @@ impl Pieces<'_, '_> {
         }
         let (records, bytes, gaps) = self.base;
         self.watch.tell(false, records, bytes + self.got, gaps);
-        if let Some(reason) = self.watch.stop().filter(|_| self.end.is_none() && self.rest.is_empty()) {
+        if let Some(reason) = self
+            .watch
+            .stop()
+            .filter(|_| self.end.is_none() && self.rest.is_empty())
+        {
             self.end = Some(Early::Stopped(reason));
         }
     }

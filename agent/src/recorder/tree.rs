@@ -22,7 +22,8 @@ pub struct Entry<'l> {
     about: &'l str,
 }
 
-/// A part of the file system: the folder `top` and what is below it, entered `depth_max` times, never through links.
+/// A part of the file system: the folder `top` and what is below it, entered `depth_max` times,
+/// never through links.
 #[derive(Debug, Clone, Copy)]
 pub struct Tree<'t> {
     /// Where it begins.
@@ -57,14 +58,19 @@ impl Listing {
         let mut parts = self.0.split(|&b| b == 0);
         std::iter::from_fn(move || {
             let (name, about) = (parts.next()?, parts.next()?);
-            Some(Entry { name, about: std::str::from_utf8(about).unwrap_or("") })
+            Some(Entry {
+                name,
+                about: std::str::from_utf8(about).unwrap_or(""),
+            })
         })
     }
 
     /// The process numbers in a listing of `/proc`.
     pub fn processes(&self) -> impl Iterator<Item = &str> {
         let digits = |name: &&str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
-        self.entries().filter_map(|entry| std::str::from_utf8(entry.name).ok()).filter(digits)
+        self.entries()
+            .filter_map(|entry| std::str::from_utf8(entry.name).ok())
+            .filter(digits)
     }
 }
 
@@ -112,7 +118,8 @@ impl Recorder<'_> {
     /// # Errors
     /// The draft cannot be written.
     pub fn names_required(&mut self, folder: &[u8]) -> Result<Listing, BundleError> {
-        self.fetch(Request::bytes(folder, What::Names).required()).map(Listing)
+        self.fetch(Request::bytes(folder, What::Names).required())
+            .map(Listing)
     }
 
     /// The names in a folder with their facts, which are recorded.
@@ -120,14 +127,20 @@ impl Recorder<'_> {
     /// # Errors
     /// The draft cannot be written.
     pub fn list(&mut self, folder: &[u8]) -> Result<Listing, BundleError> {
-        self.fetch(Request::bytes(folder, What::Listing)).map(Listing)
+        self.fetch(Request::bytes(folder, What::Listing))
+            .map(Listing)
     }
 
-    /// The files and links of a tree for which `wanted` says yes. Stops, with a gap, at the most entries that a tree may have.
+    /// The files and links of a tree for which `wanted` says yes. Stops, with a gap, at the most
+    /// entries that a tree may have.
     ///
     /// # Errors
     /// The draft cannot be written.
-    pub fn walk(&mut self, tree: Tree<'_>, wanted: impl Fn(&[u8], &Entry<'_>) -> bool) -> Result<Vec<Found>, BundleError> {
+    pub fn walk(
+        &mut self,
+        tree: Tree<'_>,
+        wanted: impl Fn(&[u8], &Entry<'_>) -> bool,
+    ) -> Result<Vec<Found>, BundleError> {
         let mut found = Vec::new();
         let mut folders = VecDeque::from([(tree.top.as_bytes().to_vec(), 0)]);
         let mut entries_left = self.wishes().entries_max;
@@ -136,7 +149,10 @@ impl Recorder<'_> {
                 self.skip(&folder)?;
                 break;
             }
-            let request = Request { record: tree.record, ..Request::bytes(folder.clone(), What::Listing) };
+            let request = Request {
+                record: tree.record,
+                ..Request::bytes(folder.clone(), What::Listing)
+            };
             let listing = self.fetch(request).map(Listing)?;
             for entry in listing.entries() {
                 if entries_left == 0 {
@@ -151,8 +167,13 @@ impl Recorder<'_> {
                         folders.push_back((path, depth + 1));
                     }
                 } else if wanted(&path, &entry) {
-                    let (is_link, modified) = (kind == Some(FileType::Symlink), entry.fact(6).to_owned());
-                    found.push(Found { path, is_link, modified });
+                    let (is_link, modified) =
+                        (kind == Some(FileType::Symlink), entry.fact(6).to_owned());
+                    found.push(Found {
+                        path,
+                        is_link,
+                        modified,
+                    });
                 }
             }
         }
@@ -163,25 +184,46 @@ impl Recorder<'_> {
     ///
     /// # Errors
     /// The draft cannot be written.
-    pub fn take_tree(&mut self, top: &str, depth_max: usize, wanted: impl Fn(&[u8]) -> bool) -> Result<(), BundleError> {
-        let found = self.walk(Tree { top, depth_max, record: true }, |path, _| wanted(path))?;
+    pub fn take_tree(
+        &mut self,
+        top: &str,
+        depth_max: usize,
+        wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<(), BundleError> {
+        let found = self.walk(
+            Tree {
+                top,
+                depth_max,
+                record: true,
+            },
+            |path, _| wanted(path),
+        )?;
         self.take_newest_first(found, Keep::Begin)
     }
 
-    /// Takes files of a tree, the one changed last first: what does not fit a limit is the oldest. Of a link, its target and
-    /// then the file behind it, unless that was taken already.
+    /// Takes files of a tree, the one changed last first: what does not fit a limit is the oldest.
+    /// Of a link, its target and then the file behind it, unless that was taken already.
     ///
     /// # Errors
     /// The draft cannot be written.
-    pub fn take_newest_first(&mut self, mut files: Vec<Found>, keep: Keep) -> Result<(), BundleError> {
-        files.sort_by(|a, b| (a.is_link, &b.modified, &a.path).cmp(&(b.is_link, &a.modified, &b.path)));
+    pub fn take_newest_first(
+        &mut self,
+        mut files: Vec<Found>,
+        keep: Keep,
+    ) -> Result<(), BundleError> {
+        files.sort_by(|a, b| {
+            (a.is_link, &b.modified, &a.path).cmp(&(b.is_link, &a.modified, &b.path))
+        });
         for file in files {
             if !file.is_link {
                 self.take(Request::file(file.path, keep).listed())?;
                 continue;
             }
             self.take(Request::link(file.path.clone()).listed())?;
-            let behind = Request { expect: Expect::Behind, ..Request::bytes(file.path, What::Linked(keep)) };
+            let behind = Request {
+                expect: Expect::Behind,
+                ..Request::bytes(file.path, What::Linked(keep))
+            };
             self.take(behind)?;
         }
         Ok(())

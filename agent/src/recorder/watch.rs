@@ -42,15 +42,26 @@ impl Watch<'_> {
         if self.cancelled.load(Ordering::Relaxed) {
             return Some(GapReason::Cancelled);
         }
-        self.deadline.is_some_and(|deadline| Instant::now() >= deadline).then_some(GapReason::Deadline)
+        self.deadline
+            .is_some_and(|deadline| Instant::now() >= deadline)
+            .then_some(GapReason::Deadline)
     }
 
     /// Tells how far the item is, not too often unless `always`.
     pub(crate) fn tell(&mut self, always: bool, records: u64, bytes: u64, gaps: u64) {
         if always || self.told.elapsed() >= TELL_EVERY {
             self.told = Instant::now();
-            let Self { step, steps, item, .. } = *self;
-            (self.progress)(Progress { step, steps, item, records, bytes, gaps });
+            let Self {
+                step, steps, item, ..
+            } = *self;
+            (self.progress)(Progress {
+                step,
+                steps,
+                item,
+                records,
+                bytes,
+                gaps,
+            });
         }
     }
 }

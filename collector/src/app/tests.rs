@@ -22,9 +22,17 @@ async fn scratch() -> (Pipeline, PassKey, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let config = "[sources.aws_cloudtrail]\nenabled = false\n"; // nothing of the test leaves this machine
     std::fs::write(folder.path().join(crate::config::FILE), config).expect("own folder");
-    let app = App::open(folder.path(), CancellationToken::new()).await.expect("a fresh store");
+    let app = App::open(folder.path(), CancellationToken::new())
+        .await
+        .expect("a fresh store");
     let sources = vec!["host".parse().expect("a source")];
-    let ask = CaptureAsk { window: None, sources, accounts: vec![], regions: vec![], deadline_seconds: 600 };
+    let ask = CaptureAsk {
+        window: None,
+        sources,
+        accounts: vec![],
+        regions: vec![],
+        deadline_seconds: 600,
+    };
     let declaration = Declaration {
         incident: "INC-1".parse().expect("an id"),
         name: Name::escaped("Leaked key"),
@@ -38,25 +46,65 @@ async fn scratch() -> (Pipeline, PassKey, TempDir) {
         trigger: None,
     };
     let by = Name::escaped("Ann");
-    let wish = Declaring { declaration, by, capture: Some(ask), idempotency_key: None };
+    let wish = Declaring {
+        declaration,
+        by,
+        capture: Some(ask),
+        idempotency_key: None,
+    };
     let (incident, _) = app.pipeline.declare(wish).await.expect("a database");
-    (app.pipeline, PassKey { incident, source: "host".to_owned(), pass: 0 }, folder)
+    (
+        app.pipeline,
+        PassKey {
+            incident,
+            source: "host".to_owned(),
+            pass: 0,
+        },
+        folder,
+    )
 }
 
 async fn bundles(pipeline: &Pipeline, pass: &PassKey) -> Vec<BundleRow> {
-    pipeline.parts.ledger.bundles(&pass.incident).await.expect("a database")
+    pipeline
+        .parts
+        .ledger
+        .bundles(&pass.incident)
+        .await
+        .expect("a database")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_and_is_not_queued_is_queued_at_the_next_start() {
     let (pipeline, first, _folder) = scratch().await;
-    let lost = PassKey { pass: first.pass + 1, ..first.clone() };
+    let lost = PassKey {
+        pass: first.pass + 1,
+        ..first.clone()
+    };
     let due_at = "2999-01-01T00:00:00Z".parse().expect("a time");
-    let new = NewPass { key: lost.clone(), kind: PassKind::Settle, due_at, supplements: None };
-    assert!(pipeline.parts.ledger.add_pass(&new).await.expect("a database"));
-    for expected in [vec![first.clone()], vec![first.clone(), lost.clone()], vec![first, lost]] {
+    let new = NewPass {
+        key: lost.clone(),
+        kind: PassKind::Settle,
+        due_at,
+        supplements: None,
+    };
+    assert!(
+        pipeline
+            .parts
+            .ledger
+            .add_pass(&new)
+            .await
+            .expect("a database")
+    );
+    for expected in [
+        vec![first.clone()],
+        vec![first.clone(), lost.clone()],
+        vec![first, lost],
+    ] {
         let queued = pipeline.jobs.waiting().await.expect("a database");
-        assert_eq!(queued.into_iter().map(|job| job.pass).collect::<Vec<_>>(), expected);
+        assert_eq!(
+            queued.into_iter().map(|job| job.pass).collect::<Vec<_>>(),
+            expected
+        );
         pipeline.take_up().await.expect("a store");
     }
 }
@@ -69,7 +117,12 @@ async fn sealing_goes_on_when_its_job_is_dropped() {
         async move { pipeline.work(Until::idle()).await }
     });
     let held_up = async {
-        while !pipeline.meters.watch().iter().any(|watched| watched.pages > 0) {
+        while !pipeline
+            .meters
+            .watch()
+            .iter()
+            .any(|watched| watched.pages > 0)
+        {
             sleep(Duration::from_millis(1)).await; // it has not begun
         }
         let turn = pipeline.sealing.lock().await;
@@ -79,7 +132,10 @@ async fn sealing_goes_on_when_its_job_is_dropped() {
         }
         job.abort();
         assert!(job.await.expect_err("it was dropped").is_cancelled());
-        assert!(bundles(&pipeline, &pass).await.is_empty(), "nobody has sealed it");
+        assert!(
+            bundles(&pipeline, &pass).await.is_empty(),
+            "nobody has sealed it"
+        );
         drop(turn);
         while bundles(&pipeline, &pass).await.is_empty() {
             sleep(Duration::from_millis(20)).await;
@@ -87,7 +143,10 @@ async fn sealing_goes_on_when_its_job_is_dropped() {
     };
     timeout(PATIENCE, held_up).await.expect("it is sealed");
     // whoever has the job next finds the bundle, and makes no second one
-    pipeline.work(Until::idle()).await.expect("the rest is done");
+    pipeline
+        .work(Until::idle())
+        .await
+        .expect("the rest is done");
     let bundles = bundles(&pipeline, &pass).await;
     assert_eq!((bundles.len(), bundles[0].is_derived), (1, true));
 }

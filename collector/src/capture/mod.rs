@@ -1,8 +1,10 @@
-//! Stage 3: from a pass of a source to a [`Draft`]. It cannot fail for what a source does: that becomes gaps.
+//! Stage 3: from a pass of a source to a [`Draft`]. It cannot fail for what a source does: that
+//! becomes gaps.
 //!
-//! What a server answers is durable in the store, page by page, before the next page is asked for ([`tape`]); a restart goes on
-//! behind the last page ([`steps`]). Once all steps have ended, their pages are packed into the draft's items ([`pack`]), and
-//! what they cover is read from them. Local sources write into the draft directly. Either draft begins with the [`preface`].
+//! What a server answers is durable in the store, page by page, before the next page is asked for
+//! ([`tape`]); a restart goes on behind the last page ([`steps`]). Once all steps have ended, their
+//! pages are packed into the draft's items ([`pack`]), and what they cover is read from them. Local
+//! sources write into the draft directly. Either draft begins with the [`preface`].
 
 mod outcome;
 mod pack;
@@ -70,7 +72,8 @@ pub struct Task<'t> {
 pub struct Captured {
     /// The draft.
     pub draft: Draft,
-    /// The steps' outcomes, in the order of the pass. Local sources have none: what they lack stands in the items.
+    /// The steps' outcomes, in the order of the pass. Local sources have none: what they lack
+    /// stands in the items.
     pub outcomes: Vec<Outcome>,
 }
 
@@ -108,7 +111,8 @@ pub async fn forget_pages(parts: &Parts, key: &PassKey) -> Result<(), CaptureErr
 /// Captures a pass. Called again after a crash, it goes on where the first call was.
 ///
 /// # Errors
-/// See [`CaptureError`]: the machine failed. What was kept so far is kept, and the next call goes on.
+/// See [`CaptureError`]: the machine failed. What was kept so far is kept, and the next call goes
+/// on.
 pub async fn run(parts: &Parts, task: &Task<'_>) -> Result<Captured, CaptureError> {
     match task.source.taker() {
         Taker::Paged(source) => {
@@ -116,6 +120,9 @@ pub async fn run(parts: &Parts, task: &Task<'_>) -> Result<Captured, CaptureErro
             let draft = pack::pages(parts, task, source, &outcomes).await?;
             Ok(Captured { draft, outcomes })
         }
-        Taker::Local(source) => Ok(Captured { draft: pack::local(parts, task, source).await?, outcomes: Vec::new() }),
+        Taker::Local(source) => Ok(Captured {
+            draft: pack::local(parts, task, source).await?,
+            outcomes: Vec::new(),
+        }),
     }
 }

@@ -29,9 +29,11 @@ use crate::store::ledger::{PageRow, PassKey};
 /// Plaintext in one frame. Small enough that one record can be had without reading much else.
 const FRAME_BYTES: usize = 256 * 1024;
 
-/// Pages whose places are read from the ledger at once, so that memory does not grow with the capture.
+/// Pages whose places are read from the ledger at once, so that memory does not grow with the
+/// capture.
 const PAGES_LISTED: u64 = 256;
-/// Pages that are read from the store beside each other: each may be a request to a server far away.
+/// Pages that are read from the store beside each other: each may be a request to a server far
+/// away.
 const PAGES_READ_AT_ONCE: usize = 8;
 
 /// A stored page, or why it cannot be read.
@@ -50,7 +52,12 @@ pub(super) async fn pages(
     draft = spawn_blocking(move || preface.write(&mut draft).map(|()| draft)).await??;
     for (step, outcome) in task.pass.steps.iter().zip(outcomes) {
         let (send, receive) = mpsc::channel(PAGES_READ_AT_ONCE);
-        let filling = Filling { step: step.clone(), outcome: outcome.clone(), of: task.source, paged: source };
+        let filling = Filling {
+            step: step.clone(),
+            outcome: outcome.clone(),
+            of: task.source,
+            paged: source,
+        };
         let item = spawn_blocking(move || filling.fill(&mut draft, receive).map(|()| draft));
         send_pages(parts, task.key, step, send).await?;
         draft = item.await??;
@@ -58,12 +65,23 @@ pub(super) async fn pages(
     Ok(draft)
 }
 
-/// Reads all pages of `step` in their order. Whoever packs them may end early: then his error says why.
-async fn send_pages(parts: &Parts, key: &PassKey, step: &Step, send: mpsc::Sender<Stored>) -> Result<(), CaptureError> {
+/// Reads all pages of `step` in their order. Whoever packs them may end early: then his error says
+/// why.
+async fn send_pages(
+    parts: &Parts,
+    key: &PassKey,
+    step: &Step,
+    send: mpsc::Sender<Stored>,
+) -> Result<(), CaptureError> {
     let mut next = 0;
     loop {
-        let pages = parts.ledger.pages(key, step.item.as_str(), next, PAGES_LISTED).await?;
-        let Some(last) = pages.last() else { return Ok(()) };
+        let pages = parts
+            .ledger
+            .pages(key, step.item.as_str(), next, PAGES_LISTED)
+            .await?;
+        let Some(last) = pages.last() else {
+            return Ok(());
+        };
         next = last.seq + 1;
         let read = |page: PageRow| async { (read(&parts.blobs, &page).await, page) };
         let mut stored = stream::iter(pages).map(read).buffered(PAGES_READ_AT_ONCE);
@@ -94,12 +112,18 @@ impl Filling {
                     tally.add(self.paged, &warc);
                     item.append(&warc)?;
                 }
-                Err(cause) => coverage.gap(GapReason::ReadFailed, &format!("stored page {}: {cause}", page.seq), 0, page.bytes),
+                Err(cause) => coverage.gap(
+                    GapReason::ReadFailed,
+                    &format!("stored page {}: {cause}", page.seq),
+                    0,
+                    page.bytes,
+                ),
             }
         }
         tally.fill(&mut coverage);
         self.outcome.fill(&mut coverage);
-        let late = sources::offer_of(self.of, &self.step).and_then(|offer| offer.arrives_late_seconds);
+        let late =
+            sources::offer_of(self.of, &self.step).and_then(|offer| offer.arrives_late_seconds);
         windows(&self.step, late.map(Duration::from_secs), &mut coverage);
         item.finish(self.origin(&tally), coverage, tally.redactions())
     }
@@ -107,7 +131,13 @@ impl Filling {
     fn origin(&self, tally: &Tally) -> Origin {
         let target = self.step.target.clone();
         Origin {
-            provider: self.of.name().split('_').next().unwrap_or_default().to_owned(), // `aws` of `aws_cloudtrail`
+            provider: self
+                .of
+                .name()
+                .split('_')
+                .next()
+                .unwrap_or_default()
+                .to_owned(), // `aws` of `aws_cloudtrail`
             api: self.step.api.clone(),
             account: target.account,
             region: target.region,
@@ -118,15 +148,30 @@ impl Filling {
 }
 
 /// Lets a local source fill a new draft.
-pub(super) async fn local(parts: &Parts, task: &Task<'_>, source: &'static dyn Local) -> Result<Draft, CaptureError> {
+pub(super) async fn local(
+    parts: &Parts,
+    task: &Task<'_>,
+    source: &'static dyn Local,
+) -> Result<Draft, CaptureError> {
     let mut draft = new_draft(parts, task).await?;
-    let (preface, steps, meter) = (task.preface.clone(), task.pass.steps.clone(), Arc::clone(task.meter));
-    let deadline = task.deadline.saturating_duration_since(tokio::time::Instant::now());
+    let (preface, steps, meter) = (
+        task.preface.clone(),
+        task.pass.steps.clone(),
+        Arc::clone(task.meter),
+    );
+    let deadline = task
+        .deadline
+        .saturating_duration_since(tokio::time::Instant::now());
     let (config, stop) = (Arc::clone(&parts.config), Arc::new(AtomicBool::new(false)));
     let watched = Arc::clone(&stop);
     let work = spawn_blocking(move || {
         preface.write(&mut draft)?;
-        let told = crate::sources::Told { config: &config, deadline, stop: &watched, meter: &meter };
+        let told = crate::sources::Told {
+            config: &config,
+            deadline,
+            stop: &watched,
+            meter: &meter,
+        };
         source.capture(&mut draft, &steps, &told)?;
         Ok::<_, BundleError>(draft)
     });
@@ -150,7 +195,10 @@ impl Drop for StopWhenDropped {
 
 /// An empty draft. What earlier attempts at this pass have left is removed.
 async fn new_draft(parts: &Parts, task: &Task<'_>) -> Result<Draft, CaptureError> {
-    let name = format!("{}-{}-{}-", task.key.incident, task.key.source, task.key.pass);
+    let name = format!(
+        "{}-{}-{}-",
+        task.key.incident, task.key.source, task.key.pass
+    );
     let (work, beginning) = (parts.work.clone(), name.clone());
     let removed = blocking(move || {
         fs::create_dir_all(&work)?;
@@ -161,12 +209,19 @@ async fn new_draft(parts: &Parts, task: &Task<'_>) -> Result<Draft, CaptureError
         }
         Ok(())
     });
-    removed.await.map_err(|cause| BundleError::Write { path: parts.work.clone(), cause })?;
+    removed.await.map_err(|cause| BundleError::Write {
+        path: parts.work.clone(),
+        cause,
+    })?;
     let random = HEXLOWER.encode(&agent::identity::random::<8>().map_err(CaptureError::Random)?);
     let seed = agent::identity::random().map_err(CaptureError::Random)?;
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let folder = parts.work.join(format!("{name}{random}.unfinished"));
-    Ok(Draft::create(&folder, &seed, Pack::new(threads, FRAME_BYTES))?)
+    Ok(Draft::create(
+        &folder,
+        &seed,
+        Pack::new(threads, FRAME_BYTES),
+    )?)
 }
 
 async fn read(blobs: &Blobs, page: &PageRow) -> Result<Vec<u8>, BoxError> {
@@ -187,9 +242,17 @@ fn windows(step: &Step, late: Option<Duration>, coverage: &mut Coverage) {
         && effective.is_none_or(|effective| asked.from < effective.from)
     {
         let until = effective.map_or(asked.until, |effective| effective.from);
-        coverage.gap(GapReason::Retention, &format!("{} to {until}: older than the source keeps", asked.from), 0, 0);
+        coverage.gap(
+            GapReason::Retention,
+            &format!("{} to {until}: older than the source keeps", asked.from),
+            0,
+            0,
+        );
     }
-    let (Some(window), Some(late)) = (step.effective, late) else { return };
-    let settled = Timestamp::from_unix_nanoseconds(window.until.unix_nanoseconds() + late.as_nanos() as i128);
+    let (Some(window), Some(late)) = (step.effective, late) else {
+        return;
+    };
+    let settled =
+        Timestamp::from_unix_nanoseconds(window.until.unix_nanoseconds() + late.as_nanos() as i128);
     coverage.provisional_until = settled.filter(|settled| *settled > clock::now());
 }

@@ -13,7 +13,8 @@ const ITEM: &str = "incident";
 /// What a bundle says before all evidence.
 #[derive(Debug, Clone)]
 pub struct Preface {
-    /// The incident's journal so far, a JSON object a line: the declaration, roles, what was captured before, each attempt.
+    /// The incident's journal so far, a JSON object a line: the declaration, roles, what was
+    /// captured before, each attempt.
     pub journal: String,
     /// The incident's plan, as JSON.
     pub plan: String,

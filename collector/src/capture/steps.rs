@@ -1,4 +1,5 @@
-//! The steps of a pass, all at once. Each is alone: one that hangs, crashes or is fed without end costs only itself.
+//! The steps of a pass, all at once. Each is alone: one that hangs, crashes or is fed without end
+//! costs only itself.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -22,7 +23,11 @@ use crate::sources::{self, Halt, Paged};
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Runs the steps that have not ended yet. The outcomes of all, in the order of the plan.
-pub(super) async fn run(parts: &Parts, task: &Task<'_>, source: &'static dyn Paged) -> Result<Vec<Outcome>, CaptureError> {
+pub(super) async fn run(
+    parts: &Parts,
+    task: &Task<'_>,
+    source: &'static dyn Paged,
+) -> Result<Vec<Outcome>, CaptureError> {
     let ended = parts.ledger.steps_ended(task.key).await?;
     let steps = task.pass.steps.iter().map(|step| {
         let known = ended.iter().find(|ended| ended.step == step.item.as_str());
@@ -38,23 +43,44 @@ pub(super) async fn run(parts: &Parts, task: &Task<'_>, source: &'static dyn Pag
 }
 
 /// Runs one step to its end, the deadline's or a person's, and journals which.
-async fn run_one(parts: &Parts, task: &Task<'_>, source: &'static dyn Paged, step: &Step) -> Result<Outcome, CaptureError> {
+async fn run_one(
+    parts: &Parts,
+    task: &Task<'_>,
+    source: &'static dyn Paged,
+    step: &Step,
+) -> Result<Outcome, CaptureError> {
     let outcome = match step.left_out {
         Some(why) => Outcome::left_out(why),
         None => capture(parts, task, source, step).await?,
     };
     let json = serde_json::to_string(&outcome).expect("texts and words are JSON");
-    parts.ledger.end_step(task.key, task.attempt, step.item.as_str(), &json).await?;
+    parts
+        .ledger
+        .end_step(task.key, task.attempt, step.item.as_str(), &json)
+        .await?;
     Ok(outcome)
 }
 
-async fn capture(parts: &Parts, task: &Task<'_>, source: &'static dyn Paged, step: &Step) -> Result<Outcome, CaptureError> {
+async fn capture(
+    parts: &Parts,
+    task: &Task<'_>,
+    source: &'static dyn Paged,
+    step: &Step,
+) -> Result<Outcome, CaptureError> {
     let last = parts.ledger.last_page(task.key, step.item.as_str()).await?;
     let stop = task.stop.child_token();
     let meter = Arc::new(Meter::default());
-    meter.bytes.store(parts.ledger.page_bytes(task.key, step.item.as_str()).await?, Ordering::Relaxed);
+    meter.bytes.store(
+        parts
+            .ledger
+            .page_bytes(task.key, step.item.as_str())
+            .await?,
+        Ordering::Relaxed,
+    );
     let next = last.as_ref().map_or(0, |page| page.seq + 1);
-    let cursor = last.and_then(|page| page.cursor).or_else(|| step.cursor.clone());
+    let cursor = last
+        .and_then(|page| page.cursor)
+        .or_else(|| step.cursor.clone());
     let tape = StepTape {
         ledger: parts.ledger.clone(),
         blobs: parts.blobs.clone(),
@@ -68,7 +94,12 @@ async fn capture(parts: &Parts, task: &Task<'_>, source: &'static dyn Paged, ste
     let cx = Context {
         incident: task.incident.clone(),
         config: Arc::clone(&parts.config),
-        recorder: Recorder::new(Arc::clone(&parts.wire), any_manner(task, step), seed, stop.clone()),
+        recorder: Recorder::new(
+            Arc::clone(&parts.wire),
+            any_manner(task, step),
+            seed,
+            stop.clone(),
+        ),
         cursor: cursor.clone().filter(|cursor| !cursor.is_empty()),
         bytes_max: step.limits.item_bytes_max,
         meter: Arc::clone(&meter),
@@ -76,7 +107,9 @@ async fn capture(parts: &Parts, task: &Task<'_>, source: &'static dyn Paged, ste
         tape: Arc::new(tape),
     };
     let span = info_span!("step", incident = %task.incident, step = %step.item);
-    let halted = until_stopped(parts, source, step, &cx, task, &stop).instrument(span.clone()).await;
+    let halted = until_stopped(parts, source, step, &cx, task, &stop)
+        .instrument(span.clone())
+        .await;
     let last = parts.ledger.last_page(task.key, step.item.as_str()).await?;
     let reached = last.and_then(|page| page.cursor).or(cursor);
     let outcome = match halted {
@@ -84,7 +117,9 @@ async fn capture(parts: &Parts, task: &Task<'_>, source: &'static dyn Paged, ste
         Err(None) => Outcome::crashed(step),
         Err(Some(halt)) => Outcome::halted(by_whom(halt, task), reached),
     };
-    span.in_scope(|| info!(ended = ?outcome.ended, bytes = meter.bytes.load(Ordering::Relaxed), "step ended"));
+    span.in_scope(
+        || info!(ended = ?outcome.ended, bytes = meter.bytes.load(Ordering::Relaxed), "step ended"),
+    );
     Ok(outcome)
 }
 
@@ -101,7 +136,11 @@ async fn until_stopped(
         let captured = source.capture(step, cx).await;
         // a failed attempt that no page followed is evidence too, and moves nothing
         let last = parts.ledger.last_page(task.key, step.item.as_str()).await;
-        let reached = last.ok().flatten().and_then(|page| page.cursor).or_else(|| cx.cursor.clone());
+        let reached = last
+            .ok()
+            .flatten()
+            .and_then(|page| page.cursor)
+            .or_else(|| cx.cursor.clone());
         let kept = cx.keep(&cx.recorder, reached.as_deref()).await;
         captured.and(kept)
     };
@@ -121,14 +160,24 @@ async fn finish<T>(
     stop: &tokio_util::sync::CancellationToken,
 ) -> Result<Result<(), Halt>, T> {
     stop.cancel();
-    let hung = || Halt { ended: Ended::Deadline, reason: GapReason::Hung, what: "did not stop when it was told to".to_owned() };
-    timeout(GRACE, work).await.unwrap_or_else(|_| Ok(Err(hung())))
+    let hung = || Halt {
+        ended: Ended::Deadline,
+        reason: GapReason::Hung,
+        what: "did not stop when it was told to".to_owned(),
+    };
+    timeout(GRACE, work)
+        .await
+        .unwrap_or_else(|_| Ok(Err(hung())))
 }
 
 /// A stop looks the same to a source whoever wanted it. Here it is known.
 fn by_whom(halt: Halt, task: &Task<'_>) -> Halt {
     if halt.ended == Ended::Deadline && task.stop.is_cancelled() {
-        return Halt { ended: Ended::Cancelled, reason: GapReason::Cancelled, ..halt };
+        return Halt {
+            ended: Ended::Cancelled,
+            reason: GapReason::Cancelled,
+            ..halt
+        };
     }
     halt
 }
@@ -136,6 +185,18 @@ fn by_whom(halt: Halt, task: &Task<'_>) -> Halt {
 /// For requests whose source names no limit.
 fn any_manner(task: &Task<'_>, step: &Step) -> Manner {
     let endpoint = sources::offer_of(task.source, step).map_or("", |offer| offer.api);
-    let limit = Limit { provider: task.source.name(), account: String::new(), region: String::new(), endpoint };
-    Manner { limit, rate: Rate { per_second: 10.0, burst: 10 }, judge: |_, _, _| None }
+    let limit = Limit {
+        provider: task.source.name(),
+        account: String::new(),
+        region: String::new(),
+        endpoint,
+    };
+    Manner {
+        limit,
+        rate: Rate {
+            per_second: 10.0,
+            burst: 10,
+        },
+        judge: |_, _, _| None,
+    }
 }

@@ -48,14 +48,23 @@ pub(super) struct Arguments {
 pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     let place = global.place().await?;
     known(&*place, &arguments.incident).await?;
-    let (content, name) = open(&arguments.file).with_context(|| format!("cannot open {}", arguments.file.display()))?;
+    let (content, name) = open(&arguments.file)
+        .with_context(|| format!("cannot open {}", arguments.file.display()))?;
     let meter = Arc::new(Meter::default());
-    let attaching = Attaching { content, name: arguments.name.clone().or(name), meter: Arc::clone(&meter) };
+    let attaching = Attaching {
+        content,
+        name: arguments.name.clone().or(name),
+        meter: Arc::clone(&meter),
+    };
     let progress = tokio::spawn(draw(meter, global.quiet));
     let attached = place.attach(&arguments.incident, attaching).await;
     progress.abort();
     let _ = progress.await; // the line is gone from the terminal
-    let what = if arguments.file == Path::new("-") { STANDARD_INPUT.into() } else { arguments.file.to_string_lossy() };
+    let what = if arguments.file == Path::new("-") {
+        STANDARD_INPUT.into()
+    } else {
+        arguments.file.to_string_lossy()
+    };
     let Attached { receipt, gaps } = attached.with_context(|| format!("cannot attach {what}"))?;
     let (bundle, key) = (place.locate(&receipt.id).await?, place.key().await?);
     if global.json {
@@ -67,11 +76,17 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
 /// What to read, and its name where it has none of its own.
 fn open(path: &Path) -> io::Result<(Content, Option<Line>)> {
     if path == Path::new("-") {
-        return Ok((Content::Stream(Box::new(input())), Some(Line::escaped(STANDARD_INPUT))));
+        return Ok((
+            Content::Stream(Box::new(input())),
+            Some(Line::escaped(STANDARD_INPUT)),
+        ));
     }
     // a shell's <(command) is a FIFO too
     if fs::metadata(path)?.file_type().is_fifo() {
-        return Ok((Content::Stream(Box::new(File::open(path)?)), Some(Line::escaped(&path.to_string_lossy()))));
+        return Ok((
+            Content::Stream(Box::new(File::open(path)?)),
+            Some(Line::escaped(&path.to_string_lossy())),
+        ));
     }
     Ok((Content::File(path.to_owned()), None))
 }
@@ -86,7 +101,13 @@ async fn draw(meter: Arc<Meter>, quiet: bool) {
 
 /// What `--json` prints. Fields are added, never renamed or removed.
 fn json(receipt: &Receipt, gaps: u64, bundle: &str, key: &Path) -> serde_json::Value {
-    let Receipt { incident, id, name, bytes, sha256 } = receipt;
+    let Receipt {
+        incident,
+        id,
+        name,
+        bytes,
+        sha256,
+    } = receipt;
     serde_json::json!({
         "incident": incident,
         "name": name,
@@ -100,13 +121,26 @@ fn json(receipt: &Receipt, gaps: u64, bundle: &str, key: &Path) -> serde_json::V
 }
 
 fn summary(receipt: &Receipt, gaps: u64, bundle: &str, key: &Path) -> String {
-    let Receipt { incident, id, name, bytes, sha256 } = receipt;
-    let mut text = format!("{name} is attached to {incident}\n\nbytes   {bytes}\nsha256  {}\nbundle  {id}\n", sha256.hex());
+    let Receipt {
+        incident,
+        id,
+        name,
+        bytes,
+        sha256,
+    } = receipt;
+    let mut text = format!(
+        "{name} is attached to {incident}\n\nbytes   {bytes}\nsha256  {}\nbundle  {id}\n",
+        sha256.hex()
+    );
     if gaps > 0 {
         text.push_str("\nnot all of it: the file became shorter, or could not be read to its end, and the bundle says so\n");
     }
     let verify = if bundle.starts_with('/') {
-        format!("exhibit-audit verify {} --key {}", safe(bundle), safe(&key.to_string_lossy()))
+        format!(
+            "exhibit-audit verify {} --key {}",
+            safe(bundle),
+            safe(&key.to_string_lossy())
+        )
     } else {
         format!("exhibit fetch {id}")
     };

@@ -8,8 +8,8 @@ use super::{Global, incident_or_only, out, out_json};
 
 /// Prints an update in the runbook's form: what is known, and what is not
 ///
-/// The internal one says who does what. The external one is a draft: it keeps confirmed facts and hypotheses apart, and names
-/// nobody. What goes into both is set with `exhibit change`.
+/// The internal one says who does what. The external one is a draft: it keeps confirmed facts and
+/// hypotheses apart, and names nobody. What goes into both is set with `exhibit change`.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

@@ -23,8 +23,8 @@ pub(super) struct Arguments {
 
 /// Copies a bundle out of the store or from the server, which is entered into the journal
 ///
-/// From a server it is checked while it arrives, and has its name when it is whole. If the connection breaks, the same command
-/// goes on behind what has arrived.
+/// From a server it is checked while it arrives, and has its name when it is whole. If the
+/// connection breaks, the same command goes on behind what has arrived.
 #[derive(Args)]
 #[command(after_help = "\
 Example:
@@ -59,7 +59,11 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     let incident = incident_or_only(&*place, arguments.incident.as_ref()).await?;
     let bundles = place.bundles(&incident).await?;
     if !global.json {
-        return out(&if bundles.is_empty() { "nothing is captured or attached yet\n".to_owned() } else { table_of(&bundles) });
+        return out(&if bundles.is_empty() {
+            "nothing is captured or attached yet\n".to_owned()
+        } else {
+            table_of(&bundles)
+        });
     }
     for bundle in &bundles {
         out_json(&listed(bundle, place.locate(&bundle.id).await?))?;
@@ -68,17 +72,44 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
 }
 
 fn listed(bundle: &Bundle, place: String) -> Listed<'_> {
-    let Bundle { id, incident, source, pass, name, sealed_at, size, coverage, doubles } = bundle;
+    let Bundle {
+        id,
+        incident,
+        source,
+        pass,
+        name,
+        sealed_at,
+        size,
+        coverage,
+        doubles,
+    } = bundle;
     let (name, sealed_at) = (name.as_deref(), *sealed_at);
-    Listed { id: *id, bundle: place, incident, source, pass: *pass, name, sealed_at, size: *size, coverage, doubles: *doubles }
+    Listed {
+        id: *id,
+        bundle: place,
+        incident,
+        source,
+        pass: *pass,
+        name,
+        sealed_at,
+        size: *size,
+        coverage,
+        doubles: *doubles,
+    }
 }
 
 pub(super) async fn fetch(global: &Global, arguments: &FetchArguments) -> Result<()> {
     let place = global.place().await?;
-    let (id, to) = place.fetch(&arguments.bundle, arguments.out.as_deref(), global.quiet).await?;
+    let (id, to) = place
+        .fetch(&arguments.bundle, arguments.out.as_deref(), global.quiet)
+        .await?;
     let key = place.key_of(&id, &to).await?;
     if global.json {
         return out_json(&serde_json::json!({"bundle": to, "id": id, "public_key": key}));
     }
-    out(&format!("{id}\n\nverify with\n  exhibit-audit verify {} --key {}\n", to.display(), key.display()))
+    out(&format!(
+        "{id}\n\nverify with\n  exhibit-audit verify {} --key {}\n",
+        to.display(),
+        key.display()
+    ))
 }

@@ -1,4 +1,5 @@
-//! `exhibit capture`: declare, plan, capture, seal, timeline: in this process, or looked on while a server does it.
+//! `exhibit capture`: declare, plan, capture, seal, timeline: in this process, or looked on while a
+//! server does it.
 
 use agent::terminal::size;
 use anyhow::Result;
@@ -19,9 +20,10 @@ const SHORT_CHARS: usize = 19;
 
 /// Declares an incident, captures its evidence, signs it, and puts it on the timeline
 ///
-/// With nothing configured it captures this machine and every AWS account whose credentials it finds. Each source makes a
-/// bundle of its own as soon as it is through. Ctrl-C seals what is there by then; a second Ctrl-C gives up at once, and
-/// `exhibit settle` goes on later. A server goes on by itself: there, Ctrl-C ends looking on, and `exhibit stop` the capture.
+/// With nothing configured it captures this machine and every AWS account whose credentials it
+/// finds. Each source makes a bundle of its own as soon as it is through. Ctrl-C seals what is
+/// there by then; a second Ctrl-C gives up at once, and `exhibit settle` goes on later. A server
+/// goes on by itself: there, Ctrl-C ends looking on, and `exhibit stop` the capture.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -56,23 +58,42 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
     let place = global.place_to_work().await?;
     let capture = arguments.capture.wanted(&*place).await?;
     let incident = match &arguments.incident {
-        IncidentArguments { incident: Some(id), title: None, .. } => {
+        IncidentArguments {
+            incident: Some(id),
+            title: None,
+            ..
+        } => {
             known(&*place, id).await?;
             place.capture(id, capture).await?;
             id.clone()
         }
-        _ => place.declare(arguments.incident.declaring(&*place, Some(capture)).await?).await?.id,
+        _ => {
+            place
+                .declare(arguments.incident.declaring(&*place, Some(capture)).await?)
+                .await?
+                .id
+        }
     };
     if !global.quiet && !global.json {
         out(&format!("{incident} declared\n"))?;
     }
     place.finish(&incident, global.quiet).await?;
-    let Some(bundles) = place.bundles_if_seen(&incident).await? else { return unseen(global, &incident) };
+    let Some(bundles) = place.bundles_if_seen(&incident).await? else {
+        return unseen(global, &incident);
+    };
     let receipt = receipt(&*place, &incident, &bundles).await?;
-    if global.json { out_json(&receipt) } else { out(&summary(&receipt, &bundles)) }
+    if global.json {
+        out_json(&receipt)
+    } else {
+        out(&summary(&receipt, &bundles))
+    }
 }
 
-async fn receipt<'a>(place: &dyn Place, incident: &'a IncidentId, bundles: &[Bundle]) -> Result<Receipt<'a>> {
+async fn receipt<'a>(
+    place: &dyn Place,
+    incident: &'a IncidentId,
+    bundles: &[Bundle],
+) -> Result<Receipt<'a>> {
     let mut listed = Vec::new();
     for bundle in bundles {
         listed.push(ReceiptBundle {
@@ -84,19 +105,32 @@ async fn receipt<'a>(place: &dyn Place, incident: &'a IncidentId, bundles: &[Bun
     }
     let gaps = bundles.iter().map(|bundle| bundle.coverage.missing).sum();
     let public_key = place.key().await?.to_string_lossy().into_owned();
-    Ok(Receipt { incident, bundles: listed, public_key, gaps })
+    Ok(Receipt {
+        incident,
+        bundles: listed,
+        public_key,
+        gaps,
+    })
 }
 
 /// What whoever may declare and not see is told.
 fn unseen(global: &Global, incident: &IncidentId) -> Result<()> {
     if global.json {
-        return out_json(&serde_json::json!({"incident": incident, "bundles": [], "public_key": null, "gaps": null}));
+        return out_json(
+            &serde_json::json!({"incident": incident, "bundles": [], "public_key": null, "gaps": null}),
+        );
     }
-    out(&format!("\ncaptures of {incident} are over; this token may not list their bundles\n"))
+    out(&format!(
+        "\ncaptures of {incident} are over; this token may not list their bundles\n"
+    ))
 }
 
 fn summary(receipt: &Receipt<'_>, bundles: &[Bundle]) -> String {
-    let Receipt { incident, public_key, .. } = receipt;
+    let Receipt {
+        incident,
+        public_key,
+        ..
+    } = receipt;
     if bundles.is_empty() {
         return format!("\nnothing was captured: see `exhibit timeline {incident}` for why\n");
     }
@@ -104,7 +138,11 @@ fn summary(receipt: &Receipt<'_>, bundles: &[Bundle]) -> String {
     let is_file = |place: &str| place.starts_with('/');
     for ReceiptBundle { bundle, id, .. } in &receipt.bundles {
         if is_file(bundle) {
-            text.push_str(&format!("  exhibit-audit verify {} --key {}\n", safe(bundle), safe(public_key)));
+            text.push_str(&format!(
+                "  exhibit-audit verify {} --key {}\n",
+                safe(bundle),
+                safe(public_key)
+            ));
         } else {
             let short: String = id.to_string().chars().take(SHORT_CHARS).collect();
             text.push_str(&format!("  exhibit fetch {short}\n"));
@@ -116,13 +154,32 @@ fn summary(receipt: &Receipt<'_>, bundles: &[Bundle]) -> String {
 /// Bundles as a table; attachments by their names.
 pub(super) fn table_of(bundles: &[Bundle]) -> String {
     let row = |bundle: &Bundle| {
-        let Bundle { id, source, pass, name, sealed_at, size: bytes, coverage, .. } = bundle;
-        let gaps = if coverage.complete { "none".to_owned() } else { coverage.missing.to_string() };
-        let until = coverage.provisional_until.map(|until| seconds(until).to_string()).unwrap_or_default();
+        let Bundle {
+            id,
+            source,
+            pass,
+            name,
+            sealed_at,
+            size: bytes,
+            coverage,
+            ..
+        } = bundle;
+        let gaps = if coverage.complete {
+            "none".to_owned()
+        } else {
+            coverage.missing.to_string()
+        };
+        let until = coverage
+            .provisional_until
+            .map(|until| seconds(until).to_string())
+            .unwrap_or_default();
         [
             id.to_string().chars().take(SHORT_CHARS).collect(),
             seconds(*sealed_at).to_string(),
-            name.as_ref().map_or_else(|| safe(source), |name| format!("{} {}", safe(source), safe(name))),
+            name.as_ref().map_or_else(
+                || safe(source),
+                |name| format!("{} {}", safe(source), safe(name)),
+            ),
             pass.to_string(),
             coverage.items.to_string(),
             coverage.records.to_string(),
@@ -132,5 +189,18 @@ pub(super) fn table_of(bundles: &[Bundle]) -> String {
         ]
     };
     let rows: Vec<_> = bundles.iter().map(row).collect();
-    table(["bundle", "sealed", "source", "pass", "items", "records", "size", "gaps", "more may come until"], &rows)
+    table(
+        [
+            "bundle",
+            "sealed",
+            "source",
+            "pass",
+            "items",
+            "records",
+            "size",
+            "gaps",
+            "more may come until",
+        ],
+        &rows,
+    )
 }

@@ -12,7 +12,8 @@ use super::times::{moment, moment_ahead};
 use super::{Global, known, tell};
 use crate::incident::view::View;
 use crate::incident::{
-    Affects, Answer, Line, Name, Pivot, PlayName, Prose, Report, Role, Severity, Standing, Status, Topic, Wish,
+    Affects, Answer, Line, Name, Pivot, PlayName, Prose, Report, Role, Severity, Standing, Status,
+    Topic, Wish,
 };
 
 /// Changes what is known of an incident, or who does what about it
@@ -53,8 +54,8 @@ struct Wanted {
     /// By which play it is responded to, with a --reason
     #[arg(long, value_name = "NAME", requires = "reason")]
     play: Option<PlayName>,
-    /// Who has a role: commander, technical-lead, communications-lead, evidence-owner, business-owner; `ROLE=` is nobody; may
-    /// be repeated
+    /// Who has a role: commander, technical-lead, communications-lead, evidence-owner,
+    /// business-owner; `ROLE=` is nobody; may be repeated
     #[arg(long, value_name = "ROLE=NAME")]
     role: Vec<RoleGiven>,
     /// What to look for in particular, such as access-key=AKIA… or user=alice; may be repeated
@@ -117,7 +118,8 @@ struct Updates {
     /// What customers should do
     #[arg(long, value_name = "TEXT")]
     advice: Vec<Line>,
-    /// What is thought and not known; once it is confirmed, it is a fact about the impact, or what --about says
+    /// What is thought and not known; once it is confirmed, it is a fact about the impact, or what
+    /// --about says
     #[arg(long, value_name = "TEXT")]
     hypothesis: Vec<Line>,
     /// The statement of this number is a fact now (`exhibit status` has the numbers)
@@ -170,9 +172,18 @@ impl FromStr for RoleGiven {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let (role, name) = text.split_once('=').context("expected ROLE=NAME, such as commander=alice")?;
-        let to = if name.trim().is_empty() { None } else { Some(name.parse()?) };
-        Ok(Self { role: role.parse()?, to })
+        let (role, name) = text
+            .split_once('=')
+            .context("expected ROLE=NAME, such as commander=alice")?;
+        let to = if name.trim().is_empty() {
+            None
+        } else {
+            Some(name.parse()?)
+        };
+        Ok(Self {
+            role: role.parse()?,
+            to,
+        })
     }
 }
 
@@ -180,7 +191,11 @@ impl FromStr for NextUpdate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == "none" { Ok(Self(None)) } else { moment_ahead(text).map(|at| Self(Some(at))) }
+        if text == "none" {
+            Ok(Self(None))
+        } else {
+            moment_ahead(text).map(|at| Self(Some(at)))
+        }
     }
 }
 
@@ -194,9 +209,15 @@ fn topic(text: &str) -> Result<Topic, String> {
 }
 
 pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
-    let Arguments { incident: id, wanted, with } = arguments;
+    let Arguments {
+        incident: id,
+        wanted,
+        with,
+    } = arguments;
     if wanted == Wanted::default() {
-        bail!("say what to change, such as --role commander=alice: `exhibit change --help` tells all that can be")
+        bail!(
+            "say what to change, such as --role commander=alice: `exhibit change --help` tells all that can be"
+        )
     }
     let place = global.place().await?;
     known(&*place, &id).await?;
@@ -209,16 +230,35 @@ impl Wanted {
     /// In this order: what is closed has to be opened before anything else of it changes.
     fn wishes(self, incident: &View, reported_at: Option<Timestamp>, with: &With) -> Vec<Wish> {
         let reason = || with.reason.clone();
-        let given = |what: &str| reason().unwrap_or_else(|| unreachable!("the command line asks for a reason of {what}"));
+        let given = |what: &str| {
+            reason().unwrap_or_else(|| unreachable!("the command line asks for a reason of {what}"))
+        };
         let mut wishes = Vec::new();
-        wishes.extend(self.status.map(|to| Wish::ChangeStatus { to, reason: reason() }));
+        wishes.extend(self.status.map(|to| Wish::ChangeStatus {
+            to,
+            reason: reason(),
+        }));
         wishes.extend(self.title.map(|to| Wish::Rename { to }));
-        wishes.extend(self.sev.map(|to| Wish::ChangeSeverity { to, reason: given("--sev") }));
+        wishes.extend(self.sev.map(|to| Wish::ChangeSeverity {
+            to,
+            reason: given("--sev"),
+        }));
         wishes.extend(self.started.map(|to| Wish::SetStarted { to }));
-        wishes.extend(self.play.map(|to| Wish::ChangePlay { to, reason: given("--play") }));
-        wishes.extend(self.role.into_iter().map(|RoleGiven { role, to }| Wish::AssignRole { role, to }));
-        wishes.push(Wish::ChangeReport { to: self.report.over(&incident.report, reported_at) });
-        wishes.push(Wish::ChangeAffects { to: self.affects.over(incident.affects) });
+        wishes.extend(self.play.map(|to| Wish::ChangePlay {
+            to,
+            reason: given("--play"),
+        }));
+        wishes.extend(
+            self.role
+                .into_iter()
+                .map(|RoleGiven { role, to }| Wish::AssignRole { role, to }),
+        );
+        wishes.push(Wish::ChangeReport {
+            to: self.report.over(&incident.report, reported_at),
+        });
+        wishes.push(Wish::ChangeAffects {
+            to: self.affects.over(incident.affects),
+        });
         wishes.extend(self.pivot.into_iter().map(|pivot| Wish::AddPivot { pivot }));
         wishes.extend(self.updates.wishes(with));
         wishes
@@ -229,12 +269,18 @@ impl ReportArguments {
     /// The report that there is, with what is new.
     fn over(self, report: &Report, reported_at: Option<Timestamp>) -> Report {
         let mut affected_systems = report.affected_systems.clone();
-        affected_systems.extend(self.affected.into_iter().filter(|system| !report.affected_systems.contains(system)));
+        affected_systems.extend(
+            self.affected
+                .into_iter()
+                .filter(|system| !report.affected_systems.contains(system)),
+        );
         Report {
             reported_by: self.reported_by.or_else(|| report.reported_by.clone()),
             reported_at: self.reported_at.or(report.reported_at).or(reported_at), // as when an incident is declared
             affected_systems,
-            suspected_impact: self.suspected_impact.or_else(|| report.suspected_impact.clone()),
+            suspected_impact: self
+                .suspected_impact
+                .or_else(|| report.suspected_impact.clone()),
             current_evidence: self.evidence.or_else(|| report.current_evidence.clone()),
         }
     }
@@ -253,18 +299,55 @@ impl AffectsArguments {
 impl Updates {
     fn wishes(self, with: &With) -> Vec<Wish> {
         let reason = || with.reason.clone();
-        let state = |topic, standing| move |text| Wish::State { topic, standing, text };
-        let stand = |to| move |id| Wish::ChangeStanding { id, to, reason: reason() };
+        let state = |topic, standing| {
+            move |text| Wish::State {
+                topic,
+                standing,
+                text,
+            }
+        };
+        let stand = |to| {
+            move |id| Wish::ChangeStanding {
+                id,
+                to,
+                reason: reason(),
+            }
+        };
         let mut wishes = Vec::new();
-        wishes.extend(self.happened.into_iter().map(state(Topic::WhatHappened, Standing::Confirmed)));
-        wishes.extend(self.impact.into_iter().map(state(Topic::Impact, Standing::Confirmed)));
-        wishes.extend(self.advice.into_iter().map(state(Topic::CustomerAction, Standing::Confirmed)));
-        wishes.extend(self.hypothesis.into_iter().map(state(with.about, Standing::Hypothesis)));
+        wishes.extend(
+            self.happened
+                .into_iter()
+                .map(state(Topic::WhatHappened, Standing::Confirmed)),
+        );
+        wishes.extend(
+            self.impact
+                .into_iter()
+                .map(state(Topic::Impact, Standing::Confirmed)),
+        );
+        wishes.extend(
+            self.advice
+                .into_iter()
+                .map(state(Topic::CustomerAction, Standing::Confirmed)),
+        );
+        wishes.extend(
+            self.hypothesis
+                .into_iter()
+                .map(state(with.about, Standing::Hypothesis)),
+        );
         wishes.extend(self.confirm.into_iter().map(stand(Standing::Confirmed)));
         wishes.extend(self.withdraw.into_iter().map(stand(Standing::Withdrawn)));
-        wishes.extend(self.done.into_iter().map(|id| Wish::EndAction { id, outcome: with.outcome.clone() }));
-        wishes.extend(self.doing.map(|text| Wish::BeginAction { text, owner: with.owner.clone() }));
-        wishes.extend(self.next_update.map(|NextUpdate(to)| Wish::SetNextUpdate { to }));
+        wishes.extend(self.done.into_iter().map(|id| Wish::EndAction {
+            id,
+            outcome: with.outcome.clone(),
+        }));
+        wishes.extend(self.doing.map(|text| Wish::BeginAction {
+            text,
+            owner: with.owner.clone(),
+        }));
+        wishes.extend(
+            self.next_update
+                .map(|NextUpdate(to)| Wish::SetNextUpdate { to }),
+        );
         wishes
     }
 }

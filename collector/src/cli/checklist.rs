@@ -1,4 +1,5 @@
-//! `exhibit checklist`: what is to be done, how far it is, and what is missing before the incident may be closed.
+//! `exhibit checklist`: what is to be done, how far it is, and what is missing before the incident
+//! may be closed.
 
 use anyhow::{Result, bail};
 use clap::{ArgGroup, Args};
@@ -10,8 +11,8 @@ use crate::incident::{ClosureItem, CorrectiveAction, Day, Line, Name, StepId, St
 
 /// Shows an incident's checklists, or goes on with one thing of them
 ///
-/// The lists are those of the runbook: the first 15 minutes, the investigation, the response play, the closure. Corrective
-/// actions stand behind them.
+/// The lists are those of the runbook: the first 15 minutes, the investigation, the response play,
+/// the closure. Corrective actions stand behind them.
 #[derive(Args)]
 #[command(
     group = ArgGroup::new("what").args(["step", "give", "waive", "withdraw", "action", "assign", "action_done"]),
@@ -87,18 +88,50 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
 impl Arguments {
     /// What is wished for; `None` is to be shown the lists.
     fn wish(self) -> Result<Option<Wish>> {
-        let Self { step, state, owner, note, give, waive, withdraw, reason, by_whom, action, assign, action_done, due, .. } =
-            self;
-        let note_of = |note: Option<Line>| note.ok_or_else(|| anyhow::anyhow!("a closure item is given with a --note"));
-        let reason_of = |reason: Option<Line>| reason.ok_or_else(|| anyhow::anyhow!("say why with a --reason"));
+        let Self {
+            step,
+            state,
+            owner,
+            note,
+            give,
+            waive,
+            withdraw,
+            reason,
+            by_whom,
+            action,
+            assign,
+            action_done,
+            due,
+            ..
+        } = self;
+        let note_of = |note: Option<Line>| {
+            note.ok_or_else(|| anyhow::anyhow!("a closure item is given with a --note"))
+        };
+        let reason_of =
+            |reason: Option<Line>| reason.ok_or_else(|| anyhow::anyhow!("say why with a --reason"));
         Ok(Some(match (step, give, waive, withdraw) {
             (Some(step), ..) if state.is_none() && owner.is_none() && note.is_none() => {
                 bail!("what about step {step}? give it a --state, an --owner or a --note")
             }
-            (Some(step), ..) => Wish::ChangeStep { step, state, owner, note },
-            (_, Some(item), ..) => Wish::GiveClosure { item, note: note_of(note)? },
-            (_, _, Some(item), _) => Wish::WaiveClosure { item, reason: reason_of(reason)?, by: by_whom },
-            (_, _, _, Some(item)) => Wish::WithdrawClosure { item, reason: reason_of(reason)? },
+            (Some(step), ..) => Wish::ChangeStep {
+                step,
+                state,
+                owner,
+                note,
+            },
+            (_, Some(item), ..) => Wish::GiveClosure {
+                item,
+                note: note_of(note)?,
+            },
+            (_, _, Some(item), _) => Wish::WaiveClosure {
+                item,
+                reason: reason_of(reason)?,
+                by: by_whom,
+            },
+            (_, _, _, Some(item)) => Wish::WithdrawClosure {
+                item,
+                reason: reason_of(reason)?,
+            },
             _ => match (action, assign, action_done) {
                 (Some(what), ..) => Wish::AddCorrectiveAction { what, owner, due },
                 (_, Some(id), _) => Wish::AssignCorrectiveAction { id, owner, due },
@@ -111,29 +144,64 @@ impl Arguments {
 
 /// All lists for people. Texts in it were parsed, and hold no control characters.
 fn lists(view: &View) -> String {
-    let mut text = format!("{} {} ({}, {})\n", view.incident, view.name, view.severity, view.status);
+    let mut text = format!(
+        "{} {} ({}, {})\n",
+        view.incident, view.name, view.severity, view.status
+    );
     for list in &view.checklists {
         text.push_str(&list_text(list));
     }
-    let (closure, required) = (&view.closure, view.closure.items.iter().filter(|item| item.required));
-    let answered = required.clone().filter(|item| item.answered.is_some()).count();
+    let (closure, required) = (
+        &view.closure,
+        view.closure.items.iter().filter(|item| item.required),
+    );
+    let answered = required
+        .clone()
+        .filter(|item| item.answered.is_some())
+        .count();
     text.push_str(&format!("\nClosure: {answered} of {}\n", required.count()));
-    closure.items.iter().for_each(|item| text.push_str(&item_text(item)));
+    closure
+        .items
+        .iter()
+        .for_each(|item| text.push_str(&item_text(item)));
     if let Some(due) = closure.review_due {
-        text.push_str(&format!("  review is due by {due}{}\n", if closure.review_late { ", which has passed" } else { "" }));
+        text.push_str(&format!(
+            "  review is due by {due}{}\n",
+            if closure.review_late {
+                ", which has passed"
+            } else {
+                ""
+            }
+        ));
     }
     text.push_str("\nCorrective actions\n");
     if view.corrective_actions.is_empty() {
         text.push_str("  none\n");
     }
-    view.corrective_actions.iter().for_each(|action| text.push_str(&action_text(action)));
+    view.corrective_actions
+        .iter()
+        .for_each(|action| text.push_str(&action_text(action)));
     text
 }
 
 fn list_text(list: &ListView) -> String {
-    let width = list.steps.iter().map(|step| step.step.id.as_str().len()).max().unwrap_or(0);
-    let steps: String = list.steps.iter().map(|step| step_text(step, width)).collect();
-    format!("\n{}: {} of {}\n{steps}", list.title, list.settled, list.steps.len())
+    let width = list
+        .steps
+        .iter()
+        .map(|step| step.step.id.as_str().len())
+        .max()
+        .unwrap_or(0);
+    let steps: String = list
+        .steps
+        .iter()
+        .map(|step| step_text(step, width))
+        .collect();
+    format!(
+        "\n{}: {} of {}\n{steps}",
+        list.title,
+        list.settled,
+        list.steps.len()
+    )
 }
 
 fn step_text(step: &StepView, width: usize) -> String {
@@ -142,7 +210,11 @@ fn step_text(step: &StepView, width: usize) -> String {
         StepState::NotApplicable => "n/a", // the word would push all others aside
         state => state.as_str(),
     };
-    let owner = progress.owner.as_ref().map(|owner| format!(" [{owner}]")).unwrap_or_default();
+    let owner = progress
+        .owner
+        .as_ref()
+        .map(|owner| format!(" [{owner}]"))
+        .unwrap_or_default();
     let mut text = format!("  {state:<5}  {:<width$}  {}{owner}\n", step.id, step.text);
     if let Some(note) = &progress.note {
         text.push_str(&format!("  {:<5}  {:<width$}    {note}\n", "", ""));
@@ -159,14 +231,29 @@ fn item_text(item: &ClosureItemView) -> String {
     };
     let mut text = format!("  {state:<9}  {:<18}  {}\n", item.item, item.text);
     if let Some(answered) = &item.answered {
-        text.push_str(&format!("  {:<9}  {:<18}    {}: {}\n", "", "", answered.by, answered.note));
+        text.push_str(&format!(
+            "  {:<9}  {:<18}    {}: {}\n",
+            "", "", answered.by, answered.note
+        ));
     }
     text
 }
 
 fn action_text(action: &CorrectiveAction) -> String {
-    let state = if action.done.is_some() { "done" } else { "open" };
-    let owner = action.owner.as_ref().map_or("no owner".to_owned(), ToString::to_string);
-    let due = action.due.map_or("no date".to_owned(), |due| format!("due {due}"));
-    format!("  {state:<5}  {:>3}  {} [{owner}, {due}]\n", action.id, action.what)
+    let state = if action.done.is_some() {
+        "done"
+    } else {
+        "open"
+    };
+    let owner = action
+        .owner
+        .as_ref()
+        .map_or("no owner".to_owned(), ToString::to_string);
+    let due = action
+        .due
+        .map_or("no date".to_owned(), |due| format!("due {due}"));
+    format!(
+        "  {state:<5}  {:>3}  {} [{owner}, {due}]\n",
+        action.id, action.what
+    )
 }

@@ -10,8 +10,8 @@ use crate::incident::{ClosureItem, Line};
 
 /// Closes an incident, if its closure checklist is done
 ///
-/// If it is not, everything that is missing is printed, with the command that gives it. `exhibit change --status investigating`
-/// opens the incident again.
+/// If it is not, everything that is missing is printed, with the command that gives it. `exhibit
+/// change --status investigating` opens the incident again.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -40,26 +40,45 @@ fn refuse(global: &Global, view: &View) -> Result<()> {
     if global.json {
         out_json(&serde_json::json!({"incident": id, "changes": [], "missing": missing}))?;
     } else {
-        let lines: String = missing.iter().map(|missing| format!("  {missing}\n")).collect();
-        out(&format!("missing before {id} can be closed:\n{lines}\n{}", remedy(view)))?;
+        let lines: String = missing
+            .iter()
+            .map(|missing| format!("  {missing}\n"))
+            .collect();
+        out(&format!(
+            "missing before {id} can be closed:\n{lines}\n{}",
+            remedy(view)
+        ))?;
     }
     let count = missing.len();
-    bail!("{id} stays open: {count} {} missing", if count == 1 { "thing is" } else { "things are" })
+    bail!(
+        "{id} stays open: {count} {} missing",
+        if count == 1 { "thing is" } else { "things are" }
+    )
 }
 
 fn remedy(view: &View) -> String {
     let (id, items) = (&view.incident, &view.closure.items);
     let mut text = String::new();
-    if let Some(item) = items.iter().find(|item| item.required && item.answered.is_none()) {
+    if let Some(item) = items
+        .iter()
+        .find(|item| item.required && item.answered.is_none())
+    {
         let item = item.item;
         text.push_str(&format!(
             "give each, or waive it, as in\n  exhibit checklist {id} --give {item} --note '…'\n  exhibit checklist {id} --waive {item} --reason '…'\n"
         ));
     }
     let is_waived = |item: &ClosureItemView| {
-        item.item == ClosureItem::CorrectiveActions && item.answered.as_ref().is_some_and(|answered| answered.waived)
+        item.item == ClosureItem::CorrectiveActions
+            && item
+                .answered
+                .as_ref()
+                .is_some_and(|answered| answered.waived)
     };
-    let unassigned = view.corrective_actions.iter().find(|action| action.owner.is_none() || action.due.is_none());
+    let unassigned = view
+        .corrective_actions
+        .iter()
+        .find(|action| action.owner.is_none() || action.due.is_none());
     if let Some(action) = unassigned.filter(|_| !items.iter().any(is_waived)) {
         let action = action.id;
         text.push_str(&format!(

@@ -12,7 +12,9 @@ use super::place::{Declaring, Place};
 use super::times::moment;
 use super::{Global, out, out_json};
 use crate::http::answers::{Capture, Declared};
-use crate::incident::{Affects, Answer, Line, Name, Pivot, PlayName, Prose, Report, Severity, SourceName};
+use crate::incident::{
+    Affects, Answer, Line, Name, Pivot, PlayName, Prose, Report, Severity, SourceName,
+};
 
 /// Declares an incident without capturing anything yet
 #[derive(Args)]
@@ -92,14 +94,19 @@ pub(super) struct CaptureArguments {
     /// What happened before then
     #[arg(long, value_name = "TIME", value_parser = moment, requires = "from")]
     until: Option<Timestamp>,
-    /// Seal what there is after this long, and go on into a supplement [default: 15m, or the configuration's]
+    /// Seal what there is after this long, and go on into a supplement [default: 15m, or the
+    /// configuration's]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     deadline: Option<Duration>,
 }
 
 impl IncidentArguments {
     /// The declaration, and what is to be captured at once.
-    pub(super) async fn declaring(self, place: &dyn Place, capture: Option<Capture>) -> Result<Declaring> {
+    pub(super) async fn declaring(
+        self,
+        place: &dyn Place,
+        capture: Option<Capture>,
+    ) -> Result<Declaring> {
         let reported_at = reported_at(place, self.reported_by.as_ref()).await?;
         let report = Report {
             reported_by: self.reported_by,
@@ -135,8 +142,15 @@ impl CaptureArguments {
             None => (self.from, self.until),
             Some(last) => {
                 let until = place.now().await?;
-                let from = until.unix_nanoseconds() - i128::try_from(last.as_nanos()).unwrap_or(i128::MAX);
-                (Some(Timestamp::from_unix_nanoseconds(from).context("--last goes back too far")?), Some(until))
+                let from =
+                    until.unix_nanoseconds() - i128::try_from(last.as_nanos()).unwrap_or(i128::MAX);
+                (
+                    Some(
+                        Timestamp::from_unix_nanoseconds(from)
+                            .context("--last goes back too far")?,
+                    ),
+                    Some(until),
+                )
             }
         };
         Ok(Capture {
@@ -165,6 +179,12 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
     if global.json {
         return out_json(&serde_json::json!({"incident": incident, "new": new}));
     }
-    let word = if new { "declared" } else { "was declared before" };
-    out(&format!("{incident} {word}\n\ncapture evidence with\n  exhibit capture --incident {incident}\n"))
+    let word = if new {
+        "declared"
+    } else {
+        "was declared before"
+    };
+    out(&format!(
+        "{incident} {word}\n\ncapture evidence with\n  exhibit capture --incident {incident}\n"
+    ))
 }

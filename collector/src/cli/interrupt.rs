@@ -1,5 +1,5 @@
-//! Ctrl-C: the first seals what is there, the second gives up at once and loses nothing that was kept. Where a server does the
-//! work, it ends looking on.
+//! Ctrl-C: the first seals what is there, the second gives up at once and loses nothing that was
+//! kept. Where a server does the work, it ends looking on.
 
 use std::io::{self, Write};
 use std::process;
@@ -14,14 +14,24 @@ pub(super) const INTERRUPTED: i32 = 130;
 pub(super) fn token() -> io::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let token = stop.clone();
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
     tokio::spawn(async move {
-        let mut next = async || tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} };
+        let mut next =
+            async || tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} };
         next().await;
-        let _ = writeln!(io::stderr(), "\rexhibit: stopping, and sealing what is there; once more gives up at once");
+        let _ = writeln!(
+            io::stderr(),
+            "\rexhibit: stopping, and sealing what is there; once more gives up at once"
+        );
         token.cancel();
         next().await;
-        let _ = writeln!(io::stderr(), "\rexhibit: interrupted; what was captured is kept, `exhibit settle` goes on");
+        let _ = writeln!(
+            io::stderr(),
+            "\rexhibit: interrupted; what was captured is kept, `exhibit settle` goes on"
+        );
         process::exit(INTERRUPTED);
     });
     Ok(stop)

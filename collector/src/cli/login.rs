@@ -24,8 +24,9 @@ const INPUT_BYTES_MAX: u64 = 64 * 1024;
 
 /// Stores a token for a server in client.toml, once the server has taken it
 ///
-/// The token is read from standard input, where no list of processes and no history of a shell has it. The first profile that is
-/// stored is the default. The key that the server signs with is remembered: if it is another one later, commands say so.
+/// The token is read from standard input, where no list of processes and no history of a shell has
+/// it. The first profile that is stored is the default. The key that the server signs with is
+/// remembered: if it is another one later, commands say so.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -47,16 +48,34 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     if global.store.is_some() || global.server.is_some() {
         bail!("a login is for the server that it names: leave --store and --server out")
     }
-    let name = global.profile.clone().unwrap_or_else(|| "default".parse().expect("a name"));
+    let name = global
+        .profile
+        .clone()
+        .unwrap_or_else(|| "default".parse().expect("a name"));
     let server = Server::parse(&arguments.url, global.insecure_http)?;
     let path = config_path()?;
     ClientConfig::read(&path)?; // what is wrong with it shows before anybody types a token
-    let token: Token = read().await?.parse().context("cannot use what standard input has")?;
-    let ca = global.ca.as_ref().map(std::fs::canonicalize).transpose().context("cannot use the CA certificate")?;
+    let token: Token = read()
+        .await?
+        .parse()
+        .context("cannot use what standard input has")?;
+    let ca = global
+        .ca
+        .as_ref()
+        .map(std::fs::canonicalize)
+        .transpose()
+        .context("cannot use the CA certificate")?;
     let client = Client::new(server.clone(), token.clone(), ca.as_deref())?;
     let who: Who = client.json(&Call::get("v1/whoami")).await?;
     let quiet = global.quiet || global.json;
-    let key = Remote { client, by: global.by(), quiet, looking: CancellationToken::new() }.key().await?;
+    let key = Remote {
+        client,
+        by: global.by(),
+        quiet,
+        looking: CancellationToken::new(),
+    }
+    .key()
+    .await?;
     let profile = Profile {
         server: server.to_string(),
         token: Some(token),
@@ -69,13 +88,18 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     ClientConfig::add(&path, &name, &profile)?;
     if global.json {
         let server = server.to_string();
-        return out_json(&serde_json::json!({"profile": name, "server": server, "caller": who, "public_key": key}));
+        return out_json(
+            &serde_json::json!({"profile": name, "server": server, "caller": who, "public_key": key}),
+        );
     }
     out(&summary(&name, &server, &who))
 }
 
 fn summary(name: &ProfileName, server: &Server, who: &Who) -> String {
-    let incident = who.incident.as_ref().map_or("all incidents".to_owned(), ToString::to_string);
+    let incident = who
+        .incident
+        .as_ref()
+        .map_or("all incidents".to_owned(), ToString::to_string);
     format!(
         "{server} takes the token: {}, {} of {incident}, until {}\n\nuse it with\n  exhibit status --profile {name}\n",
         safe(who.name.as_str()),
@@ -88,13 +112,17 @@ pub(super) fn logout(global: &Global) -> Result<()> {
     let path = config_path()?;
     let name = match &global.profile {
         Some(name) => name.clone(),
-        None => ClientConfig::read(&path)?.default.context("there is no default profile: name one with --profile")?,
+        None => ClientConfig::read(&path)?
+            .default
+            .context("there is no default profile: name one with --profile")?,
     };
     ClientConfig::remove(&path, &name)?;
     if global.json {
         return out_json(&serde_json::json!({"profile": name}));
     }
-    out(&format!("profile {name} is gone; its token is still good: `exhibit token revoke` makes it worth nothing\n"))
+    out(&format!(
+        "profile {name} is gone; its token is still good: `exhibit token revoke` makes it worth nothing\n"
+    ))
 }
 
 /// A line of a terminal, which does not show it, or all of standard input.
@@ -102,13 +130,19 @@ async fn read() -> Result<String> {
     let failed = "cannot read standard input";
     let mut text = String::new();
     if !io::stdin().is_terminal() {
-        io::stdin().take(INPUT_BYTES_MAX).read_to_string(&mut text).context(failed)?;
+        io::stdin()
+            .take(INPUT_BYTES_MAX)
+            .read_to_string(&mut text)
+            .context(failed)?;
         return Ok(text);
     }
     let _ = write!(io::stderr(), "token: ");
     let hidden = Hidden::begin().context(failed)?;
     // Ctrl-C would leave the terminal as it is; from here on it is for this task
-    let (mut interrupt, shown) = (signal(SignalKind::interrupt()).context(failed)?, hidden.0.clone());
+    let (mut interrupt, shown) = (
+        signal(SignalKind::interrupt()).context(failed)?,
+        hidden.0.clone(),
+    );
     tokio::spawn(async move {
         interrupt.recv().await;
         drop(Hidden(shown));

@@ -65,7 +65,8 @@ Environment:
   EXHIBIT_TOKEN    the token for --server, or for a profile that has none
   EXHIBIT_LOG      what to log, such as info or collector=debug";
 
-/// Captures volatile evidence when an incident is declared, signs it, and keeps the incident's timeline.
+/// Captures volatile evidence when an incident is declared, signs it, and keeps the incident's
+/// timeline.
 #[derive(Parser)]
 #[command(name = "exhibit", version, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
@@ -79,7 +80,8 @@ pub(crate) struct Cli {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
-    /// Folder of incidents and evidence; made if absent [default: /var/lib/exhibit/store, or ~/.local/state/exhibit/store]
+    /// Folder of incidents and evidence; made if absent [default: /var/lib/exhibit/store, or
+    /// ~/.local/state/exhibit/store]
     #[arg(long, value_name = "DIR", global = true)]
     store: Option<PathBuf>,
     /// URL of a server that has the incidents, instead of a store
@@ -88,7 +90,8 @@ pub(crate) struct Global {
     /// A server and a token of client.toml, instead of a store
     #[arg(long, value_name = "NAME", global = true)]
     profile: Option<ProfileName>,
-    /// The CA that signed the server's certificate, as PEM [default: those that this machine trusts]
+    /// The CA that signed the server's certificate, as PEM [default: those that this machine
+    /// trusts]
     #[arg(long, value_name = "FILE", global = true)]
     ca: Option<PathBuf>,
     /// Send the token over plain HTTP beyond this machine, where others can read it
@@ -144,7 +147,8 @@ pub fn run() -> Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if !matches!(command, Command::Serve(_)) {
-        // what computes has threads of its own, and each hop to another one costs as much as keeping a tenth of a page
+        // what computes has threads of its own, and each hop to another one costs as much as
+        // keeping a tenth of a page
         runtime.worker_threads(1);
     }
     let runtime = runtime.enable_all().build().context("cannot start")?;
@@ -153,26 +157,43 @@ pub fn run() -> Result<()> {
     done
 }
 
-/// Logs to standard error: what is wrong, and of a service also what it does, which may be sent as traces too.
+/// Logs to standard error: what is wrong, and of a service also what it does, which may be sent as
+/// traces too.
 fn log(command: &Command) -> Telemetry {
     let (default, json, spans) = match command {
-        Command::Serve(arguments) => ("warn,collector=info,aws_config=error", arguments.log_json, LevelFilter::INFO),
+        Command::Serve(arguments) => (
+            "warn,collector=info,aws_config=error",
+            arguments.log_json,
+            LevelFilter::INFO,
+        ),
         _ => ("warn,aws_config=error", false, LevelFilter::OFF), // nobody takes them, and each costs something
     };
     let filter = EnvFilter::try_from_env("EXHIBIT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
-    let lines = if json { lines.json().with_filter(filter).boxed() } else { lines.with_filter(filter).boxed() };
+    let lines = if json {
+        lines.json().with_filter(filter).boxed()
+    } else {
+        lines.with_filter(filter).boxed()
+    };
     let telemetry = Telemetry::default();
     let ours = Targets::new().with_target("collector", spans);
-    tracing_subscriber::registry().with(lines).with(telemetry.spans().with_filter(ours)).init();
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(telemetry.spans().with_filter(ours))
+        .init();
     telemetry
 }
 
-/// Says what is wrong with the command line, which may hold what an attacker wrote: a terminal must not obey it.
+/// Says what is wrong with the command line, which may hold what an attacker wrote: a terminal must
+/// not obey it.
 fn refuse(error: &clap::Error) -> ! {
     let text = error.render().to_string();
     let lines: String = text.lines().map(|line| safe(line) + "\n").collect();
-    let _ = if error.use_stderr() { io::stderr().write_all(lines.as_bytes()) } else { io::stdout().write_all(text.as_bytes()) };
+    let _ = if error.use_stderr() {
+        io::stderr().write_all(lines.as_bytes())
+    } else {
+        io::stdout().write_all(text.as_bytes())
+    };
     process::exit(error.exit_code())
 }
 
@@ -218,7 +239,10 @@ async fn incident_or_only(place: &dyn Place, given: Option<&IncidentId>) -> Resu
         (None, _) => bail!(
             "there is no open incident: declare one with `exhibit capture --title … --sev …`, or name a closed one of `exhibit status`"
         ),
-        (Some(_), more) => bail!("{} incidents are open: name the one that you mean (`exhibit status` lists them)", more + 1),
+        (Some(_), more) => bail!(
+            "{} incidents are open: name the one that you mean (`exhibit status` lists them)",
+            more + 1
+        ),
     }
 }
 
@@ -228,7 +252,12 @@ async fn known(place: &dyn Place, id: &IncidentId) -> Result<()> {
         return Ok(());
     }
     let all = place.incidents().await.unwrap_or_default(); // not everybody may list them
-    let meant = nearest(id.as_str(), all.iter().map(|incident: &Listed| incident.id.as_str()));
-    let meant = meant.map(|near| format!("did you mean {near}? ")).unwrap_or_default();
+    let meant = nearest(
+        id.as_str(),
+        all.iter().map(|incident: &Listed| incident.id.as_str()),
+    );
+    let meant = meant
+        .map(|near| format!("did you mean {near}? "))
+        .unwrap_or_default();
     bail!("there is no incident {id}: {meant}`exhibit status` lists them")
 }

@@ -31,14 +31,26 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
         words => words.join(" "),
     };
     let hint = || {
-        format!("cannot note that: what is long or no plain text is attached, with `exhibit attach {} FILE`", arguments.incident)
+        format!(
+            "cannot note that: what is long or no plain text is attached, with `exhibit attach {} FILE`",
+            arguments.incident
+        )
     };
     let text: Prose = text.parse().with_context(hint)?;
-    tell(global, &arguments.incident, &place.grant(&arguments.incident, &[Wish::Note { text }]).await?)
+    tell(
+        global,
+        &arguments.incident,
+        &place
+            .grant(&arguments.incident, &[Wish::Note { text }])
+            .await?,
+    )
 }
 
 fn read() -> Result<String> {
     let mut bytes = Vec::new();
-    input().take(PROSE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).context("cannot read standard input")?;
+    input()
+        .take(PROSE_BYTES_MAX as u64 + 1)
+        .read_to_end(&mut bytes)
+        .context("cannot read standard input")?;
     String::from_utf8(bytes).context("standard input is no text: attach it with `exhibit attach`")
 }

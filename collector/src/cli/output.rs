@@ -21,28 +21,37 @@ pub(super) fn tell(global: &Global, incident: &IncidentId, changes: &[ChangeView
         return Ok(());
     }
     if changes.is_empty() {
-        return out(&format!("{incident}: nothing to change, it is so already\n"));
+        return out(&format!(
+            "{incident}: nothing to change, it is so already\n"
+        ));
     }
-    changes.iter().try_for_each(|change| out(&format!("{incident}: {}\n", shortened(&change.summary))))
+    changes
+        .iter()
+        .try_for_each(|change| out(&format!("{incident}: {}\n", shortened(&change.summary))))
 }
 
 /// Standard input; somebody who sits before it is told so.
 pub(super) fn input() -> impl Read + Send {
     if io::stdin().is_terminal() {
-        let _ = writeln!(io::stderr(), "exhibit: type, and end with Ctrl-D on a line of its own");
+        let _ = writeln!(
+            io::stderr(),
+            "exhibit: type, and end with Ctrl-D on a line of its own"
+        );
     }
     io::stdin()
 }
 
-/// Writes text for people to standard output, and nothing that a terminal obeys, wherever it comes from. A reader that went away
-/// is an error: it did not get what it asked for.
+/// Writes text for people to standard output, and nothing that a terminal obeys, wherever it comes
+/// from. A reader that went away is an error: it did not get what it asked for.
 pub(super) fn out(text: &str) -> Result<()> {
     write(&shown(text))
 }
 
 fn write(text: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
-    Ok(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())?)
+    Ok(stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())?)
 }
 
 /// `text` with every unsafe character escaped that is no end of a line and no tab.
@@ -55,14 +64,19 @@ fn shown(text: &str) -> Cow<'_, str> {
         let body = piece.trim_end_matches(KEPT);
         safe(body) + &piece[body.len()..]
     };
-    text.split_inclusive(KEPT).map(piece).collect::<String>().into()
+    text.split_inclusive(KEPT)
+        .map(piece)
+        .collect::<String>()
+        .into()
 }
 
 /// Writes one line of JSON, in which what a terminal might obey stands as JSON's own escapes.
 pub(super) fn out_json(value: &impl Serialize) -> Result<()> {
     let json = serde_json::to_string(value).context("cannot write JSON")?;
     if json.chars().any(is_unsafe) {
-        return write(&(safe_json(&serde_json::from_str(&json).context("cannot write JSON")?) + "\n"));
+        return write(
+            &(safe_json(&serde_json::from_str(&json).context("cannot write JSON")?) + "\n"),
+        );
     }
     write(&(json + "\n"))
 }
@@ -74,6 +88,9 @@ mod tests {
     #[test]
     fn a_terminal_obeys_nothing_of_what_is_shown() {
         assert_eq!(shown("one\ttwo\nthree\n"), "one\ttwo\nthree\n");
-        assert_eq!(shown("a\u{1b}[2J\tb\r\n\u{202e}c\n\nd"), "a\\u{1b}[2J\tb\\r\n\\u{202e}c\n\nd");
+        assert_eq!(
+            shown("a\u{1b}[2J\tb\r\n\u{202e}c\n\nd"),
+            "a\\u{1b}[2J\tb\\r\n\\u{202e}c\n\nd"
+        );
     }
 }

@@ -13,7 +13,8 @@ use crate::plan;
 
 /// Shows what a capture would take: order, windows, requests and time at quota, countdown to loss
 ///
-/// Each source is looked at, and asked for one page where it is paged, to estimate how much there is. Nothing is kept.
+/// Each source is looked at, and asked for one page where it is paged, to estimate how much there
+/// is. Nothing is kept.
 #[derive(Args)]
 #[command(after_help = "\
 Example:
@@ -22,7 +23,12 @@ pub(super) struct Arguments {
     /// For an incident that was declared: with its play and pivots
     incident: Option<IncidentId>,
     /// The play, where there is no incident yet
-    #[arg(long, value_name = "NAME", default_value = "general", conflicts_with = "incident")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "general",
+        conflicts_with = "incident"
+    )]
     play: PlayName,
     /// What to look for in particular; may be repeated
     #[arg(long, value_name = "KIND=VALUE", conflicts_with = "incident")]
@@ -40,6 +46,12 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
         }
         None => Planning::Play(arguments.play.clone(), arguments.pivot.clone()),
     };
-    let plan = place.plan(&of, arguments.capture.wanted(&*place).await?).await?;
-    if global.json { out_json(&plan) } else { out(&shortened(&plan::table(&plan))) }
+    let plan = place
+        .plan(&of, arguments.capture.wanted(&*place).await?)
+        .await?;
+    if global.json {
+        out_json(&plan)
+    } else {
+        out(&shortened(&plan::table(&plan)))
+    }
 }

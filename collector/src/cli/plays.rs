@@ -42,7 +42,10 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
         None if global.json => plays.iter().try_for_each(|play| out_json(&json(play))),
         None => {
             let rows: Vec<_> = plays.iter().map(row).collect();
-            out(&format!("{}\nsee one with\n  exhibit plays NAME\n", table(["play", "window", "sources", "title"], &rows)))
+            out(&format!(
+                "{}\nsee one with\n  exhibit plays NAME\n",
+                table(["play", "window", "sources", "title"], &rows)
+            ))
         }
     }
 }
@@ -55,19 +58,49 @@ fn find<'p>(plays: &'p [PlayView], name: &PlayName) -> Result<&'p PlayView, Unkn
 }
 
 fn json(play: &PlayView) -> Shown<'_> {
-    let PlayView { name, title, window_hours, sources, pivots, steps, .. } = play;
-    Shown { name, title, window_hours: *window_hours, sources, pivots, steps }
+    let PlayView {
+        name,
+        title,
+        window_hours,
+        sources,
+        pivots,
+        steps,
+        ..
+    } = play;
+    Shown {
+        name,
+        title,
+        window_hours: *window_hours,
+        sources,
+        pivots,
+        steps,
+    }
 }
 
 fn row(play: &PlayView) -> [String; 4] {
     let here = play.sources.len() - play.absent.len();
     let window = span(u64::from(play.window_hours) * 3600);
-    [play.name.to_string(), window, format!("{here} of {}", play.sources.len()), safe(play.title.as_str())]
+    [
+        play.name.to_string(),
+        window,
+        format!("{here} of {}", play.sources.len()),
+        safe(play.title.as_str()),
+    ]
 }
 
 fn full(play: &PlayView) -> String {
-    let here = play.sources.iter().filter(|name| !play.absent.contains(name)).collect();
-    let names = |names: Vec<&SourceName>| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let here = play
+        .sources
+        .iter()
+        .filter(|name| !play.absent.contains(name))
+        .collect();
+    let names = |names: Vec<&SourceName>| {
+        names
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     let pivots: Vec<_> = play.pivots.iter().map(ToString::to_string).collect();
     let mut text = format!("{}: {}\n\n", play.name, safe(play.title.as_str()));
     let window = span(u64::from(play.window_hours) * 3600);
@@ -83,7 +116,11 @@ fn full(play: &PlayView) -> String {
     }
     for list in List::ALL {
         let steps: Vec<_> = play.steps.iter().filter(|step| step.list == list).collect();
-        let width = steps.iter().map(|step| step.id.as_str().len()).max().unwrap_or(0);
+        let width = steps
+            .iter()
+            .map(|step| step.id.as_str().len())
+            .max()
+            .unwrap_or(0);
         if !steps.is_empty() {
             text.push_str(&format!("\n{}\n", list.title()));
         }

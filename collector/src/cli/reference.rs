@@ -34,7 +34,12 @@ pub(super) struct ManArguments {
 
 pub(super) fn completions(arguments: &CompletionsArguments) -> Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Cli::command(), crate::seal::NAME, &mut script);
+    clap_complete::generate(
+        arguments.shell,
+        &mut Cli::command(),
+        crate::seal::NAME,
+        &mut script,
+    );
     Ok(io::stdout().write_all(&script)?)
 }
 

@@ -17,9 +17,9 @@ use crate::telemetry::{Destination, Telemetry};
 
 /// Answers the API, and captures what is due, until it is told to stop
 ///
-/// Beyond this machine it listens only with TLS ([serve.tls] in the configuration). SIGTERM or Ctrl-C ends it: requests that are
-/// under way are answered, and captures are handed back, so that the next `exhibit serve` goes on where they are. So it does
-/// after kill -9.
+/// Beyond this machine it listens only with TLS ([serve.tls] in the configuration). SIGTERM or
+/// Ctrl-C ends it: requests that are under way are answered, and captures are handed back, so that
+/// the next `exhibit serve` goes on where they are. So it does after kill -9.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -29,7 +29,8 @@ Examples:
     -d '{\"title\": \"Leaked key\", \"severity\": 2, \"play\": \"leaked-secret\"}' \\
     http://127.0.0.1:8080/v1/incidents")]
 pub(super) struct Arguments {
-    /// Where to listen; port 0 is any that is free [default: 127.0.0.1:8080, or the configuration's]
+    /// Where to listen; port 0 is any that is free [default: 127.0.0.1:8080, or the
+    /// configuration's]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
     /// Listen beyond this machine without TLS: where a proxy before it has it
@@ -40,14 +41,23 @@ pub(super) struct Arguments {
     pub(super) log_json: bool,
 }
 
-pub(super) async fn run(global: &Global, arguments: &Arguments, telemetry: &Telemetry) -> Result<()> {
+pub(super) async fn run(
+    global: &Global,
+    arguments: &Arguments,
+    telemetry: &Telemetry,
+) -> Result<()> {
     let drain = told_to_stop().context("cannot wait for signals")?;
-    // Captures are not told to stop: what they have is kept, and whoever comes next goes on behind it.
-    let app = global.only_local("`exhibit serve` serves a store of this machine").await?;
+    // Captures are not told to stop: what they have is kept, and whoever comes next goes on behind
+    // it.
+    let app = global
+        .only_local("`exhibit serve` serves a store of this machine")
+        .await?;
     let mut config = app.config.serve.clone();
     config.listen = arguments.listen.unwrap_or(config.listen);
     match Destination::find(&app.config.telemetry, |name| std::env::var(name).ok()) {
-        Ok(destination) => destination.into_iter().for_each(|destination| telemetry.start(destination)),
+        Ok(destination) => destination
+            .into_iter()
+            .for_each(|destination| telemetry.start(destination)),
         Err(error) => warn!(%error, "no traces are sent"), // evidence is captured even so
     }
     let hooks = app.config.hooks()?;
@@ -70,26 +80,40 @@ pub(super) async fn run(global: &Global, arguments: &Arguments, telemetry: &Tele
 /// Does all jobs that are due until it is to stop. If it cannot any more, the API stops too.
 async fn work(app: &App, drain: &CancellationToken) -> Result<()> {
     let working = async {
-        app.pipeline.take_up().await.context("cannot take up what an earlier process left")?;
-        app.pipeline.work(Until::Cancelled(drain.clone())).await.context("cannot work on captures")
+        app.pipeline
+            .take_up()
+            .await
+            .context("cannot take up what an earlier process left")?;
+        app.pipeline
+            .work(Until::Cancelled(drain.clone()))
+            .await
+            .context("cannot work on captures")
     };
     let worked = working.await;
     drain.cancel();
     worked
 }
 
-/// A token that SIGTERM or Ctrl-C cancels. The second ends the process at once; nothing that was kept is lost by that.
+/// A token that SIGTERM or Ctrl-C cancels. The second ends the process at once; nothing that was
+/// kept is lost by that.
 fn told_to_stop() -> io::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let token = stop.clone();
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
     tokio::spawn(async move {
-        let mut next = async || tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} };
+        let mut next =
+            async || tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} };
         next().await;
         info!("stopping: no more is taken, and what is under way is ended");
         token.cancel();
         next().await;
-        let _ = writeln!(io::stderr(), "exhibit: interrupted; what was captured is kept, and the next one goes on");
+        let _ = writeln!(
+            io::stderr(),
+            "exhibit: interrupted; what was captured is kept, and the next one goes on"
+        );
         std::process::exit(super::interrupt::INTERRUPTED);
     });
     Ok(stop)

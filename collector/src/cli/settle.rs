@@ -7,7 +7,8 @@ use super::place::Place as _;
 use super::times::seconds;
 use super::{Global, interrupt, out, out_json};
 
-/// Does what is due: sources that are asked again for what came late, and captures that were cut off
+/// Does what is due: sources that are asked again for what came late, and captures that were cut
+/// off
 #[derive(Args)]
 pub(super) struct Arguments {}
 
@@ -24,13 +25,24 @@ pub(super) async fn run(global: &Global, _: &Arguments) -> Result<()> {
     for id in app.pipeline.parts.ledger.incidents().await? {
         let before = app.pipeline.parts.ledger.bundles(&id).await?.len();
         local.finish(&id, global.quiet).await?;
-        sealed.extend(app.pipeline.parts.ledger.bundles(&id).await?.into_iter().skip(before));
+        sealed.extend(
+            app.pipeline
+                .parts
+                .ledger
+                .bundles(&id)
+                .await?
+                .into_iter()
+                .skip(before),
+        );
     }
     let next = app.pipeline.next_due().await?;
     if global.json {
         let ids: Vec<_> = sealed.iter().map(|row| row.id).collect();
         return out_json(&serde_json::json!({"bundles": ids, "next_due": next}));
     }
-    let next = next.map_or_else(|| "nothing is due later".to_owned(), |next| format!("the next is due at {}", seconds(next)));
+    let next = next.map_or_else(
+        || "nothing is due later".to_owned(),
+        |next| format!("the next is due at {}", seconds(next)),
+    );
     out(&format!("{} bundles sealed; {next}\n", sealed.len()))
 }

@@ -46,25 +46,61 @@ struct Checked<'a> {
 pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     let Command::Check(arguments) = &arguments.command;
     let (place, json) = (global.place().await?, global.json);
-    let mut each = |source: SourceView| if json { out_json(&checked(&source)) } else { out(&lines(&source)) };
+    let mut each = |source: SourceView| {
+        if json {
+            out_json(&checked(&source))
+        } else {
+            out(&lines(&source))
+        }
+    };
     place.sources(&arguments.play, &mut each).await
 }
 
 fn checked(source: &SourceView) -> Checked<'_> {
-    let SourceView { source, state, targets, problems, retention_seconds, window_seconds, .. } = source;
+    let SourceView {
+        source,
+        state,
+        targets,
+        problems,
+        retention_seconds,
+        window_seconds,
+        ..
+    } = source;
     let (retention_seconds, window_seconds) = (*retention_seconds, *window_seconds);
-    Checked { source, state: *state, targets, problems, retention_seconds, window_seconds }
+    Checked {
+        source,
+        state: *state,
+        targets,
+        problems,
+        retention_seconds,
+        window_seconds,
+    }
 }
 
 fn lines(view: &SourceView) -> String {
-    let SourceView { source, what, state, targets, problems, retention_seconds, is_state, window_seconds } = view;
+    let SourceView {
+        source,
+        what,
+        state,
+        targets,
+        problems,
+        retention_seconds,
+        is_state,
+        window_seconds,
+    } = view;
     let state = match state {
         State::Ready => "ready",
         State::NotConfigured => "not configured",
         State::Unavailable => "not available now",
     };
     let mut text = format!("{source:<20} {state}, {} targets: {what}\n", targets.len());
-    let named = |target: &Target| Some(format!("account {} as {}", target.account.as_ref()?, target.identity.as_ref()?));
+    let named = |target: &Target| {
+        Some(format!(
+            "account {} as {}",
+            target.account.as_ref()?,
+            target.identity.as_ref()?
+        ))
+    };
     let accounts: BTreeSet<_> = targets.iter().filter_map(named).collect();
     for line in accounts.iter().chain(problems) {
         text.push_str(&format!("{:<20}   {}\n", "", safe(line)));
@@ -72,9 +108,18 @@ fn lines(view: &SourceView) -> String {
     match (is_state, retention_seconds) {
         (true, _) => text.push_str(&format!("{:<20}   state: there is only a present\n", "")),
         (_, Some(kept)) if kept < window_seconds => {
-            text.push_str(&format!("{:<20}   kept {}, but the play asks for {}\n", "", span(*kept), span(*window_seconds)));
+            text.push_str(&format!(
+                "{:<20}   kept {}, but the play asks for {}\n",
+                "",
+                span(*kept),
+                span(*window_seconds)
+            ));
         }
-        (_, kept) => text.push_str(&format!("{:<20}   kept {}\n", "", kept.map_or_else(|| "until deleted".to_owned(), span))),
+        (_, kept) => text.push_str(&format!(
+            "{:<20}   kept {}\n",
+            "",
+            kept.map_or_else(|| "until deleted".to_owned(), span)
+        )),
     }
     text
 }

@@ -37,7 +37,9 @@ struct PassView<'a> {
 
 pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     let place = global.place().await?;
-    let Some(id) = &arguments.incident else { return list(global, &*place).await };
+    let Some(id) = &arguments.incident else {
+        return list(global, &*place).await;
+    };
     known(&*place, id).await?;
     let Full { view, passes, .. } = place.incident(id).await?;
     if global.json {
@@ -46,7 +48,12 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
         json["passes"] = serde_json::to_value(&passes)?;
         return out_json(&json);
     }
-    out(&format!("{}{}{}", full(&view), passes_table(&passes, place.due()), more(id)))
+    out(&format!(
+        "{}{}{}",
+        full(&view),
+        passes_table(&passes, place.due()),
+        more(id)
+    ))
 }
 
 async fn list(global: &Global, place: &dyn Place) -> Result<()> {
@@ -72,12 +79,30 @@ async fn list(global: &Global, place: &dyn Place) -> Result<()> {
         ]
     };
     let rows: Vec<_> = incidents.iter().map(row).collect();
-    out(&table(["incident", "severity", "status", "declared", "bundles", "gaps", "name"], &rows))
+    out(&table(
+        [
+            "incident", "severity", "status", "declared", "bundles", "gaps", "name",
+        ],
+        &rows,
+    ))
 }
 
 fn pass_view(pass: &Pass) -> PassView<'_> {
-    let Pass { source, pass, kind, state, due_at, .. } = pass;
-    PassView { source, pass: *pass, kind, state, due_at: *due_at }
+    let Pass {
+        source,
+        pass,
+        kind,
+        state,
+        due_at,
+        ..
+    } = pass;
+    PassView {
+        source,
+        pass: *pass,
+        kind,
+        state,
+        due_at: *due_at,
+    }
 }
 
 /// Captures, and what of attachments did not come to be.
@@ -91,13 +116,23 @@ fn passes_table(passes: &[Pass], due_now: &str) -> String {
             None if pass.due_at <= clock::now() => due_now.to_owned(),
             None => seconds(pass.due_at).to_string(),
         };
-        [safe(&pass.source), pass.pass.to_string(), safe(&pass.kind), safe(&pass.state), safe(&due)]
+        [
+            safe(&pass.source),
+            pass.pass.to_string(),
+            safe(&pass.kind),
+            safe(&pass.state),
+            safe(&due),
+        ]
     };
     let rows: Vec<_> = passes.iter().filter(is_shown).map(row).collect();
     if rows.is_empty() {
         return String::new();
     }
-    "\n".to_owned() + &table(["source", "pass", "kind", "state", "due, or why not"], &rows)
+    "\n".to_owned()
+        + &table(
+            ["source", "pass", "kind", "state", "due, or why not"],
+            &rows,
+        )
 }
 
 fn more(id: &IncidentId) -> String {
@@ -110,37 +145,73 @@ fn full(view: &View) -> String {
     for (what, value) in facts(view).into_iter().chain(who(view)) {
         text.push_str(&format!("{what:<20} {value}\n"));
     }
-    let statements: Vec<_> = view.statements.iter().filter(|said| said.standing != Standing::Withdrawn).collect();
+    let statements: Vec<_> = view
+        .statements
+        .iter()
+        .filter(|said| said.standing != Standing::Withdrawn)
+        .collect();
     if !statements.is_empty() {
         text.push_str("\nstatements\n");
     }
     for said in statements {
-        text.push_str(&format!("  {:>3}  {:<10}  {}: {}\n", said.id, said.standing, said.topic, said.text));
+        text.push_str(&format!(
+            "  {:>3}  {:<10}  {}: {}\n",
+            said.id, said.standing, said.topic, said.text
+        ));
     }
     if !view.actions.is_empty() {
         text.push_str("\nactions\n");
     }
     for action in &view.actions {
-        let owner = action.owner.as_ref().map_or("no owner".to_owned(), ToString::to_string);
+        let owner = action
+            .owner
+            .as_ref()
+            .map_or("no owner".to_owned(), ToString::to_string);
         text.push_str(&format!("  {:>3}  {} [{owner}]\n", action.id, action.text));
     }
     text
 }
 
 fn facts(view: &View) -> Vec<(&'static str, String)> {
-    let due = view.response_due.map(|day| format!(", by {day}")).unwrap_or_default();
-    let pivots: Vec<_> = view.pivots.iter().map(|pivot| safe(&pivot.to_string())).collect();
-    let closed = view.closed_at.map(|at| format!(" at {}", seconds(at))).unwrap_or_default();
+    let due = view
+        .response_due
+        .map(|day| format!(", by {day}"))
+        .unwrap_or_default();
+    let pivots: Vec<_> = view
+        .pivots
+        .iter()
+        .map(|pivot| safe(&pivot.to_string()))
+        .collect();
+    let closed = view
+        .closed_at
+        .map(|at| format!(" at {}", seconds(at)))
+        .unwrap_or_default();
     let evidence = &view.evidence;
-    let more = evidence.provisional_until.map(|until| format!("; more may come until {}", seconds(until))).unwrap_or_default();
+    let more = evidence
+        .provisional_until
+        .map(|until| format!("; more may come until {}", seconds(until)))
+        .unwrap_or_default();
     vec![
-        ("severity", format!("{}: {}", view.severity, view.definition)),
+        (
+            "severity",
+            format!("{}: {}", view.severity, view.definition),
+        ),
         ("response", format!("{}{due}", view.response_target)),
         ("status", format!("{}{closed}", view.status)),
         ("started", or_not_set(view.started.map(seconds))),
-        ("declared", format!("{} by {}", seconds(view.declared_at), view.declared_by)),
+        (
+            "declared",
+            format!("{} by {}", seconds(view.declared_at), view.declared_by),
+        ),
         ("play", view.play.to_string()),
-        ("looked for", if pivots.is_empty() { "nothing in particular".to_owned() } else { pivots.join(", ") }),
+        (
+            "looked for",
+            if pivots.is_empty() {
+                "nothing in particular".to_owned()
+            } else {
+                pivots.join(", ")
+            },
+        ),
         ("may be affected", view.affects.to_string()),
         ("initial report", report(view)),
         (
@@ -152,7 +223,11 @@ fn facts(view: &View) -> Vec<(&'static str, String)> {
         ),
         (
             "next update",
-            format!("{}{}", or_not_set(view.next_update.map(seconds)), if view.update_overdue { ", overdue" } else { "" }),
+            format!(
+                "{}{}",
+                or_not_set(view.next_update.map(seconds)),
+                if view.update_overdue { ", overdue" } else { "" }
+            ),
         ),
     ]
 }
@@ -161,7 +236,14 @@ fn who(view: &View) -> Vec<(&'static str, String)> {
     let mut lines: Vec<_> = view
         .roles
         .iter()
-        .map(|role| (role.role.as_str(), role.holder.as_ref().map_or("nobody".to_owned(), ToString::to_string)))
+        .map(|role| {
+            (
+                role.role.as_str(),
+                role.holder
+                    .as_ref()
+                    .map_or("nobody".to_owned(), ToString::to_string),
+            )
+        })
         .collect();
     let first = &view.first_minutes;
     let left = match first.minutes_left {
@@ -169,11 +251,26 @@ fn who(view: &View) -> Vec<(&'static str, String)> {
         0 => "; the time is over".to_owned(),
         left => format!("; {left} minutes left"),
     };
-    lines.push(("first 15 minutes", format!("{} of {} steps done{left}", first.settled, first.steps)));
+    lines.push((
+        "first 15 minutes",
+        format!("{} of {} steps done{left}", first.settled, first.steps),
+    ));
     let (missing, review) = (view.closure.missing.len(), view.closure.review_due);
-    let review =
-        review.map(|day| format!("; review due by {day}{}", if view.closure.review_late { ", which has passed" } else { "" }));
-    let ready = if missing == 0 { "ready".to_owned() } else { format!("{missing} things missing") };
+    let review = review.map(|day| {
+        format!(
+            "; review due by {day}{}",
+            if view.closure.review_late {
+                ", which has passed"
+            } else {
+                ""
+            }
+        )
+    });
+    let ready = if missing == 0 {
+        "ready".to_owned()
+    } else {
+        format!("{missing} things missing")
+    };
     lines.push(("closure", ready + &review.unwrap_or_default()));
     lines
 }
@@ -184,11 +281,25 @@ fn report(view: &View) -> String {
     said.extend(report.reported_by.as_ref().map(|by| format!("by {by}")));
     said.extend(report.reported_at.map(|at| format!("at {}", seconds(at))));
     if !report.affected_systems.is_empty() {
-        let systems: Vec<_> = report.affected_systems.iter().map(ToString::to_string).collect();
+        let systems: Vec<_> = report
+            .affected_systems
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         said.push(format!("about {}", systems.join(", ")));
     }
-    said.extend(report.suspected_impact.as_ref().map(|impact| format!("impact: {impact}")));
-    said.extend(report.current_evidence.as_ref().map(|evidence| format!("evidence: {}", safe(evidence.as_str()))));
+    said.extend(
+        report
+            .suspected_impact
+            .as_ref()
+            .map(|impact| format!("impact: {impact}")),
+    );
+    said.extend(
+        report
+            .current_evidence
+            .as_ref()
+            .map(|evidence| format!("evidence: {}", safe(evidence.as_str()))),
+    );
     if !view.report_missing.is_empty() {
         said.push(format!("not said: {}", view.report_missing.join(", ")));
     }

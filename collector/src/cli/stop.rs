@@ -8,8 +8,8 @@ use super::{Global, known, out, out_json};
 
 /// Ends the captures of an incident, and seals what is there
 ///
-/// What runs ends within a second, wherever it runs; what waits, later looks at the same sources too, is not begun. `exhibit
-/// capture --incident` captures again.
+/// What runs ends within a second, wherever it runs; what waits, later looks at the same sources
+/// too, is not begun. `exhibit capture --incident` captures again.
 #[derive(Args)]
 #[command(after_help = "\
 Example:
@@ -26,5 +26,11 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     if global.json {
         return out_json(&serde_json::json!({"incident": id}));
     }
-    if global.quiet { Ok(()) } else { out(&format!("{id}: captures end, and what is there is sealed\n")) }
+    if global.quiet {
+        Ok(())
+    } else {
+        out(&format!(
+            "{id}: captures end, and what is there is sealed\n"
+        ))
+    }
 }

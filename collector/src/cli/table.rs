@@ -6,7 +6,10 @@ use std::fmt::Write as _;
 pub(super) fn table<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([titles[column].chars().count()]).max().unwrap_or(0)
+        cells
+            .chain([titles[column].chars().count()])
+            .max()
+            .unwrap_or(0)
     };
     let widths: [usize; N] = std::array::from_fn(width);
     let mut text = String::new();
@@ -27,7 +30,10 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_what_is_in_them() {
-        let rows = [["1".to_owned(), "a".to_owned()], ["100".to_owned(), String::new()]];
+        let rows = [
+            ["1".to_owned(), "a".to_owned()],
+            ["100".to_owned(), String::new()],
+        ];
         assert_eq!(table(["n", "name"], &rows), "n    name\n1    a\n100\n");
     }
 }

@@ -35,17 +35,49 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
     let place = global.place().await?;
-    let Arguments { incident, from, until, kind, contains } = arguments;
+    let Arguments {
+        incident,
+        from,
+        until,
+        kind,
+        contains,
+    } = arguments;
     let incident = incident_or_only(&*place, incident.as_ref()).await?;
-    let filter = Filter { from, until, kinds: kind, contains };
+    let filter = Filter {
+        from,
+        until,
+        kinds: kind,
+        contains,
+    };
     let json = global.json;
-    place.timeline(&incident, filter, &mut |row| if json { out_json(&row) } else { out(&line(&row)) }).await
+    place
+        .timeline(&incident, filter, &mut |row| {
+            if json {
+                out_json(&row)
+            } else {
+                out(&line(&row))
+            }
+        })
+        .await
 }
 
 /// A line for people.
 pub(super) fn line(row: &Row) -> String {
     let own = row.by.is_some(); // what evidence says is shown as it is
-    let summary = if own { shortened(&row.summary) } else { row.summary.clone() };
-    let by = row.by.as_ref().map(|by| format!("  [{}]", safe(by))).unwrap_or_default();
-    format!("{}  {:<22}  {}{by}\n", milliseconds(row.time), safe(&row.kind), safe(&summary))
+    let summary = if own {
+        shortened(&row.summary)
+    } else {
+        row.summary.clone()
+    };
+    let by = row
+        .by
+        .as_ref()
+        .map(|by| format!("  [{}]", safe(by)))
+        .unwrap_or_default();
+    format!(
+        "{}  {:<22}  {}{by}\n",
+        milliseconds(row.time),
+        safe(&row.kind),
+        safe(&summary)
+    )
 }

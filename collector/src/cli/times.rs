@@ -19,7 +19,10 @@ pub(super) fn seconds(time: Timestamp) -> Timestamp {
 /// `time` to the millisecond, always as wide: `2026-11-23T13:40:17.250Z`.
 pub(super) fn milliseconds(time: Timestamp) -> String {
     let millisecond = time.unix_nanoseconds().rem_euclid(SECOND) / MILLISECOND;
-    format!("{}.{millisecond:03}Z", seconds(time).to_string().trim_end_matches('Z'))
+    format!(
+        "{}.{millisecond:03}Z",
+        seconds(time).to_string().trim_end_matches('Z')
+    )
 }
 
 /// `text` with the times that our own entries write into it cut to the millisecond.
@@ -45,8 +48,14 @@ pub(super) fn shortened(text: &str) -> String {
 /// Reads a time with its zone: `2026-11-23T13:00:00Z`, `2026-11-23 14:00+01:00`.
 pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
     let full = text.trim().replacen(' ', "T", 1);
-    let time = full.parse::<jiff::Timestamp>().ok().and_then(|time| Timestamp::from_unix_nanoseconds(time.as_nanosecond()));
-    time.ok_or_else(|| "expected a time and its zone, such as 2026-11-23T13:00:00Z or 2026-11-23T14:00:00+01:00".to_owned())
+    let time = full
+        .parse::<jiff::Timestamp>()
+        .ok()
+        .and_then(|time| Timestamp::from_unix_nanoseconds(time.as_nanosecond()));
+    time.ok_or_else(|| {
+        "expected a time and its zone, such as 2026-11-23T13:00:00Z or 2026-11-23T14:00:00+01:00"
+            .to_owned()
+    })
 }
 
 /// Reads a time that is going to be: as [`moment`] does, or from now on, such as `30m`.
@@ -55,8 +64,11 @@ pub(super) fn moment_ahead(text: &str) -> Result<Timestamp, String> {
         return moment(text).map_err(|error| format!("{error}, or how long from now, such as 30m"));
     };
     let nanoseconds = i128::try_from(from_now.as_nanos()).unwrap_or(i128::MAX);
-    let at = Timestamp::from_unix_nanoseconds(clock::now().unix_nanoseconds().saturating_add(nanoseconds));
-    at.map(seconds).ok_or_else(|| "that is too far ahead".to_owned())
+    let at = Timestamp::from_unix_nanoseconds(
+        clock::now().unix_nanoseconds().saturating_add(nanoseconds),
+    );
+    at.map(seconds)
+        .ok_or_else(|| "that is too far ahead".to_owned())
 }
 
 #[cfg(test)]
@@ -69,10 +81,22 @@ mod tests {
 
     #[test]
     fn people_see_no_nanoseconds() {
-        assert_eq!(milliseconds(time("2026-11-23T13:40:17Z")), "2026-11-23T13:40:17.000Z");
-        assert_eq!(milliseconds(time("2026-11-23T13:40:17.2509Z")), "2026-11-23T13:40:17.250Z");
-        assert_eq!(milliseconds(time("1969-12-31T23:59:59.999999999Z")), "1969-12-31T23:59:59.999Z");
-        assert_eq!(seconds(time("1969-12-31T23:59:59.9Z")), time("1969-12-31T23:59:59Z"));
+        assert_eq!(
+            milliseconds(time("2026-11-23T13:40:17Z")),
+            "2026-11-23T13:40:17.000Z"
+        );
+        assert_eq!(
+            milliseconds(time("2026-11-23T13:40:17.2509Z")),
+            "2026-11-23T13:40:17.250Z"
+        );
+        assert_eq!(
+            milliseconds(time("1969-12-31T23:59:59.999999999Z")),
+            "1969-12-31T23:59:59.999Z"
+        );
+        assert_eq!(
+            seconds(time("1969-12-31T23:59:59.9Z")),
+            time("1969-12-31T23:59:59Z")
+        );
     }
 
     #[test]
@@ -82,9 +106,18 @@ mod tests {
                 "next update from not set to 2026-11-23T15:00:00.123456789Z",
                 "next update from not set to 2026-11-23T15:00:00.123Z",
             ),
-            ("2026-11-23T15:00:00.123456789Z and 2026-11-23T15:00:00Z", "2026-11-23T15:00:00.123Z and 2026-11-23T15:00:00Z"),
-            ("until 2026-11-23T15:00:00.1234Z; sha256:00", "until 2026-11-23T15:00:00.123Z; sha256:00"),
-            ("Zoë T.Z said 1.23456789Z, twice: Z.Z", "Zoë T.Z said 1.23456789Z, twice: Z.Z"),
+            (
+                "2026-11-23T15:00:00.123456789Z and 2026-11-23T15:00:00Z",
+                "2026-11-23T15:00:00.123Z and 2026-11-23T15:00:00Z",
+            ),
+            (
+                "until 2026-11-23T15:00:00.1234Z; sha256:00",
+                "until 2026-11-23T15:00:00.123Z; sha256:00",
+            ),
+            (
+                "Zoë T.Z said 1.23456789Z, twice: Z.Z",
+                "Zoë T.Z said 1.23456789Z, twice: Z.Z",
+            ),
             ("", ""),
         ] {
             assert_eq!(shortened(text), expected);
@@ -94,7 +127,12 @@ mod tests {
     #[test]
     fn a_time_has_a_zone() {
         let full = time("2026-11-23T13:00:00Z");
-        for good in ["2026-11-23T13:00:00Z", "2026-11-23 13:00Z", "2026-11-23T14:00:00+01:00", " 2026-11-23 08:00-05:00"] {
+        for good in [
+            "2026-11-23T13:00:00Z",
+            "2026-11-23 13:00Z",
+            "2026-11-23T14:00:00+01:00",
+            " 2026-11-23 08:00-05:00",
+        ] {
             assert_eq!(moment(good), Ok(full), "{good}");
         }
         for bad in ["2026-11-23T13:00:00", "13:00", "yesterday", ""] {

@@ -80,16 +80,33 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
 
 async fn create(global: &Global, arguments: CreateArguments) -> Result<()> {
     let place = global.place().await?;
-    let CreateArguments { role, incident, expires: valid, label } = arguments;
+    let CreateArguments {
+        role,
+        incident,
+        expires: valid,
+        label,
+    } = arguments;
     if let Some(incident) = &incident {
         known(&*place, incident).await?;
     }
     let label = label.unwrap_or_else(|| Label::escaped(place.by().as_str()));
-    let created = place.issue(TokenWanted { role, label, incident, valid }).await?;
+    let created = place
+        .issue(TokenWanted {
+            role,
+            label,
+            incident,
+            valid,
+        })
+        .await?;
     if global.json {
         return out_json(&created);
     }
-    let Created { token, row: Token { id, label, expires, .. } } = created;
+    let Created {
+        token,
+        row: Token {
+            id, label, expires, ..
+        },
+    } = created;
     let until = seconds(expires);
     out(&format!(
         "{token}\n\nid       {id}\nrole     {role}\nlabel    {}\nexpires  {until}\n\nit is not shown again; revoke it with\n  exhibit token revoke {id}\n",
@@ -106,17 +123,37 @@ async fn list(global: &Global) -> Result<()> {
         return out("there is no token: make one with `exhibit token create`\n");
     }
     let row = |token: &Token| {
-        let Token { id, role, label, incident, created, expires, revoked } = token;
+        let Token {
+            id,
+            role,
+            label,
+            incident,
+            created,
+            expires,
+            revoked,
+        } = token;
         let state = match revoked {
             Some(at) => format!("revoked at {}", seconds(*at)),
             None if clock::now() < *expires => format!("good until {}", seconds(*expires)),
             None => format!("expired at {}", seconds(*expires)),
         };
-        let incident = incident.as_ref().map_or("all".to_owned(), ToString::to_string);
-        [id.to_string(), role.to_string(), incident, seconds(*created).to_string(), state, safe(label)]
+        let incident = incident
+            .as_ref()
+            .map_or("all".to_owned(), ToString::to_string);
+        [
+            id.to_string(),
+            role.to_string(),
+            incident,
+            seconds(*created).to_string(),
+            state,
+            safe(label),
+        ]
     };
     let rows: Vec<_> = tokens.iter().map(row).collect();
-    out(&table(["id", "role", "incident", "made", "state", "label"], &rows))
+    out(&table(
+        ["id", "role", "incident", "made", "state", "label"],
+        &rows,
+    ))
 }
 
 async fn revoke(global: &Global, arguments: &RevokeArguments) -> Result<()> {
@@ -124,5 +161,9 @@ async fn revoke(global: &Global, arguments: &RevokeArguments) -> Result<()> {
     if global.json {
         return out_json(&serde_json::json!({"id": arguments.id, "revoked": revoked}));
     }
-    out(&format!("{} is worth nothing since {}\n", arguments.id, seconds(revoked)))
+    out(&format!(
+        "{} is worth nothing since {}\n",
+        arguments.id,
+        seconds(revoked)
+    ))
 }

@@ -69,8 +69,16 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     }
 }
 
-async fn watch(global: &Global, place: &dyn Place, id: &IncidentId, arguments: &Arguments) -> Result<()> {
-    let (mut progress, mut events) = (Line::new(global.quiet || global.json), place.follow(id, arguments.after));
+async fn watch(
+    global: &Global,
+    place: &dyn Place,
+    id: &IncidentId,
+    arguments: &Arguments,
+) -> Result<()> {
+    let (mut progress, mut events) = (
+        Line::new(global.quiet || global.json),
+        place.follow(id, arguments.after),
+    );
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     look.reset(); // what has happened already is shown first

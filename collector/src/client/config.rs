@@ -1,7 +1,7 @@
 //! `client.toml` of whoever types: which servers there are, and with which token each is asked.
 //!
-//! Trusted: whoever writes it decides where commands and evidence go; whoever reads it may do what its tokens may. So it is made
-//! readable by its owner alone, and refused if others can read it.
+//! Trusted: whoever writes it decides where commands and evidence go; whoever reads it may do what
+//! its tokens may. So it is made readable by its owner alone, and refused if others can read it.
 
 mod edit;
 mod places;
@@ -32,7 +32,8 @@ const OTHERS: u32 = 0o077;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClientConfig {
-    /// The profile of commands that name neither a store, nor a server, nor a profile. Absent: they use the store of this machine.
+    /// The profile of commands that name neither a store, nor a server, nor a profile. Absent: they
+    /// use the store of this machine.
     pub default: Option<ProfileName>,
     /// `[profiles.NAME]`.
     pub profiles: BTreeMap<ProfileName, Profile>,
@@ -128,7 +129,9 @@ pub enum ClientConfigError {
         known: Vec<ProfileName>,
     },
     /// The token is in no place, or in several.
-    #[error("profile {name} has {count} of token, token_file, token_command and token_variable: give one, or `exhibit login`")]
+    #[error(
+        "profile {name} has {count} of token, token_file, token_command and token_variable: give one, or `exhibit login`"
+    )]
     Places {
         /// The profile.
         name: ProfileName,
@@ -164,7 +167,11 @@ pub enum ClientConfigError {
 }
 
 fn there_are(known: &[ProfileName]) -> String {
-    if known.is_empty() { "make it with `exhibit login`".to_owned() } else { format!("there are: {}", listed(known)) }
+    if known.is_empty() {
+        "make it with `exhibit login`".to_owned()
+    } else {
+        format!("there are: {}", listed(known))
+    }
 }
 
 /// serde's error would quote a token that is none.
@@ -176,10 +183,16 @@ fn token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Token>, D:
 /// Where the file is, given the values of `XDG_CONFIG_HOME` and `HOME`.
 ///
 /// # Errors
-/// [`ClientConfigError::NoHome`] if neither names an absolute path (the XDG specification ignores others).
-pub fn path(config_home: Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBuf, ClientConfigError> {
+/// [`ClientConfigError::NoHome`] if neither names an absolute path (the XDG specification ignores
+/// others).
+pub fn path(
+    config_home: Option<PathBuf>,
+    home: Option<PathBuf>,
+) -> Result<PathBuf, ClientConfigError> {
     let absolute = |path: &PathBuf| path.is_absolute();
-    let folder = config_home.filter(absolute).or_else(|| Some(home.filter(absolute)?.join(".config")));
+    let folder = config_home
+        .filter(absolute)
+        .or_else(|| Some(home.filter(absolute)?.join(".config")));
     Ok(folder.ok_or(ClientConfigError::NoHome)?.join(FILE))
 }
 
@@ -198,15 +211,23 @@ impl ClientConfig {
     /// [`ClientConfigError::Unknown`].
     pub fn profile(&self, name: &ProfileName) -> Result<&Profile, ClientConfigError> {
         self.profiles.get(name).ok_or_else(|| {
-            let near = nearest(&name.0, self.profiles.keys().map(|known| known.0.as_str())).map(str::to_owned);
-            ClientConfigError::Unknown { name: name.clone(), nearest: near, known: self.profiles.keys().cloned().collect() }
+            let near = nearest(&name.0, self.profiles.keys().map(|known| known.0.as_str()))
+                .map(str::to_owned);
+            ClientConfigError::Unknown {
+                name: name.clone(),
+                nearest: near,
+                known: self.profiles.keys().cloned().collect(),
+            }
         })
     }
 }
 
 /// The file's text, which nobody else can read; `None` if there is no file.
 fn read_text(path: &Path) -> Result<Option<String>, ClientConfigError> {
-    let failed = |cause| ClientConfigError::Read { path: path.to_owned(), cause };
+    let failed = |cause| ClientConfigError::Read {
+        path: path.to_owned(),
+        cause,
+    };
     let file = match File::open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -214,20 +235,32 @@ fn read_text(path: &Path) -> Result<Option<String>, ClientConfigError> {
     };
     let mode = file.metadata().map_err(failed)?.mode() & 0o7777;
     if mode & OTHERS != 0 {
-        return Err(ClientConfigError::Exposed { path: path.to_owned(), mode });
+        return Err(ClientConfigError::Exposed {
+            path: path.to_owned(),
+            mode,
+        });
     }
     let mut text = String::new();
-    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(failed)?;
+    file.take(FILE_BYTES_MAX + 1)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
     if text.len() as u64 > FILE_BYTES_MAX {
         let message = format!("it has more than {FILE_BYTES_MAX} bytes");
-        return Err(ClientConfigError::Content { path: path.to_owned(), message });
+        return Err(ClientConfigError::Content {
+            path: path.to_owned(),
+            message,
+        });
     }
     Ok(Some(text))
 }
 
 fn parse(path: &Path, text: &str) -> Result<ClientConfig, ClientConfigError> {
-    let wrong = |message| ClientConfigError::Content { path: path.to_owned(), message };
-    let config: ClientConfig = toml::from_str(text).map_err(|error| wrong(explain(text, &error)))?;
+    let wrong = |message| ClientConfigError::Content {
+        path: path.to_owned(),
+        message,
+    };
+    let config: ClientConfig =
+        toml::from_str(text).map_err(|error| wrong(explain(text, &error)))?;
     if let Some(name) = &config.default {
         config.profile(name)?;
     }
@@ -236,9 +269,19 @@ fn parse(path: &Path, text: &str) -> Result<ClientConfig, ClientConfigError> {
 
 /// What is wrong, and in which line; without the line itself, which may have a token.
 fn explain(text: &str, error: &toml::de::Error) -> String {
-    let line = error.span().map(|span| 1 + text.bytes().take(span.start).filter(|b| *b == b'\n').count());
-    let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
-    let near = meant_key(error.message()).map(|near| format!(" (did you mean {near:?}?)")).unwrap_or_default();
+    let line = error.span().map(|span| {
+        1 + text
+            .bytes()
+            .take(span.start)
+            .filter(|b| *b == b'\n')
+            .count()
+    });
+    let line = line
+        .map(|line| format!("line {line}: "))
+        .unwrap_or_default();
+    let near = meant_key(error.message())
+        .map(|near| format!(" (did you mean {near:?}?)"))
+        .unwrap_or_default();
     format!("{line}{}{near}", error.message().trim_end())
 }
 
@@ -255,7 +298,9 @@ impl FromStr for ProfileName {
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
         match (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(plain) {
             true => Ok(Self(text.to_owned())),
-            false => Err(ParseProfileError(text.chars().take(NAME_BYTES_MAX).collect())),
+            false => Err(ParseProfileError(
+                text.chars().take(NAME_BYTES_MAX).collect(),
+            )),
         }
     }
 }
@@ -292,8 +337,21 @@ mod tests {
         let config = read(&text, 0o600).expect("as documented");
         assert_eq!(config.default, Some(name("production")));
         let all = text.replace("\n# ", "\n"); // keys that are commented out
-        for key in ["token", "token_file", "token_command", "token_variable", "ca", "insecure_http", "server", "default"] {
-            assert!(all.lines().any(|line| line.starts_with(&format!("{key} = "))), "{key} is not in the example");
+        for key in [
+            "token",
+            "token_file",
+            "token_command",
+            "token_variable",
+            "ca",
+            "insecure_http",
+            "server",
+            "default",
+        ] {
+            assert!(
+                all.lines()
+                    .any(|line| line.starts_with(&format!("{key} = "))),
+                "{key} is not in the example"
+            );
         }
     }
 
@@ -301,21 +359,47 @@ mod tests {
     fn what_others_can_read_is_refused_with_what_to_do() {
         for mode in [0o644, 0o640, 0o604, 0o660] {
             let error = read("", mode).expect_err("exposed").to_string();
-            assert!(error.contains(&format!("(mode {mode:04o}): run chmod 600 on it")), "{error}");
+            assert!(
+                error.contains(&format!("(mode {mode:04o}): run chmod 600 on it")),
+                "{error}"
+            );
         }
         for mode in [0o600, 0o400] {
-            assert_eq!(read("", mode).expect("its owner's alone"), ClientConfig::default());
+            assert_eq!(
+                read("", mode).expect("its owner's alone"),
+                ClientConfig::default()
+            );
         }
-        assert_eq!(ClientConfig::read(Path::new("/nonexistent")).expect("none"), ClientConfig::default());
+        assert_eq!(
+            ClientConfig::read(Path::new("/nonexistent")).expect("none"),
+            ClientConfig::default()
+        );
     }
 
     #[test]
     fn an_unknown_key_or_profile_is_named_with_the_nearest() {
-        let error = read("[profiles.a]\nserver = 'https://x'\ntoken_fil = 'x'\n", 0o600).expect_err("unknown").to_string();
-        assert!(error.contains("line 3") && error.ends_with("(did you mean \"token_file\"?)"), "{error}");
-        let error = read("default = 'productoin'\n[profiles.production]\nserver = 'https://x'\n", 0o600).expect_err("unknown");
-        assert_eq!(error.to_string(), "there is no profile productoin (did you mean \"production\"?); there are: production");
-        let error = read("[profiles.'a b']\nserver = 'https://x'\n", 0o600).expect_err("no name").to_string();
+        let error = read(
+            "[profiles.a]\nserver = 'https://x'\ntoken_fil = 'x'\n",
+            0o600,
+        )
+        .expect_err("unknown")
+        .to_string();
+        assert!(
+            error.contains("line 3") && error.ends_with("(did you mean \"token_file\"?)"),
+            "{error}"
+        );
+        let error = read(
+            "default = 'productoin'\n[profiles.production]\nserver = 'https://x'\n",
+            0o600,
+        )
+        .expect_err("unknown");
+        assert_eq!(
+            error.to_string(),
+            "there is no profile productoin (did you mean \"production\"?); there are: production"
+        );
+        let error = read("[profiles.'a b']\nserver = 'https://x'\n", 0o600)
+            .expect_err("no name")
+            .to_string();
         assert!(error.contains("is no name of a profile"), "{error}");
     }
 
@@ -325,47 +409,97 @@ mod tests {
         let file = folder.path().join("token");
         fs::write(&file, "exh_file\n").expect("own folder");
         let of = |keys: &str| {
-            let config = read(&format!("[profiles.a]\nserver = 'https://x'\n{keys}\n"), 0o600).expect("a configuration");
-            config.profile(&name("a")).expect("it is there").token(&name("a"))
+            let config = read(
+                &format!("[profiles.a]\nserver = 'https://x'\n{keys}\n"),
+                0o600,
+            )
+            .expect("a configuration");
+            config
+                .profile(&name("a"))
+                .expect("it is there")
+                .token(&name("a"))
         };
         assert_eq!(of("").expect("nothing is said"), None);
         for (keys, expected) in [
             ("token = 'exh_here'".to_owned(), "exh_here"),
             (format!("token_file = {file:?}"), "exh_file"),
-            ("token_command = ['echo', 'exh_command']".to_owned(), "exh_command"),
+            (
+                "token_command = ['echo', 'exh_command']".to_owned(),
+                "exh_command",
+            ),
         ] {
-            assert_eq!(of(&keys).expect("a token").expect("it is said").secret(), expected);
+            assert_eq!(
+                of(&keys).expect("a token").expect("it is said").secret(),
+                expected
+            );
         }
-        let error = of("token = 'exh_here'\ntoken_file = '/x'").expect_err("two").to_string();
-        assert!(error.starts_with("profile a has 2 of token, token_file,"), "{error}");
+        let error = of("token = 'exh_here'\ntoken_file = '/x'")
+            .expect_err("two")
+            .to_string();
+        assert!(
+            error.starts_with("profile a has 2 of token, token_file,"),
+            "{error}"
+        );
         for (keys, said) in [
-            ("token_variable = 'EXHIBIT_NO_SUCH_VARIABLE'", "the variable EXHIBIT_NO_SUCH_VARIABLE"),
+            (
+                "token_variable = 'EXHIBIT_NO_SUCH_VARIABLE'",
+                "the variable EXHIBIT_NO_SUCH_VARIABLE",
+            ),
             ("token_file = '/nonexistent'", "the file /nonexistent"),
             ("token_command = ['false']", "the command false"),
             ("token_command = []", "the command "),
             ("token_command = ['true']", "the command true"),
         ] {
-            assert_eq!(of(keys).expect_err("none").to_string(), format!("cannot take the token from {said}"));
+            assert_eq!(
+                of(keys).expect_err("none").to_string(),
+                format!("cannot take the token from {said}")
+            );
         }
     }
 
     #[test]
     fn an_error_shows_no_token() {
-        let error = read("[profiles.a]\nserver = 'https://x'\ntoken = 'exh_ secret'\n", 0o600).expect_err("no token");
+        let error = read(
+            "[profiles.a]\nserver = 'https://x'\ntoken = 'exh_ secret'\n",
+            0o600,
+        )
+        .expect_err("no token");
         let text = error.to_string();
-        assert!(text.contains("line 3: the token has blanks") && !text.contains("secret"), "{text}");
-        let unfinished =
-            read("[profiles.a]\nserver = 'https://x'\ntoken = 'exh_secret\n", 0o600).expect_err("no TOML").to_string();
-        assert!(unfinished.contains("line 3: ") && !unfinished.contains("secret"), "{unfinished}");
-        let config = read("[profiles.a]\nserver = 'https://x'\ntoken = 'exh_secret'\n", 0o600).expect("a configuration");
+        assert!(
+            text.contains("line 3: the token has blanks") && !text.contains("secret"),
+            "{text}"
+        );
+        let unfinished = read(
+            "[profiles.a]\nserver = 'https://x'\ntoken = 'exh_secret\n",
+            0o600,
+        )
+        .expect_err("no TOML")
+        .to_string();
+        assert!(
+            unfinished.contains("line 3: ") && !unfinished.contains("secret"),
+            "{unfinished}"
+        );
+        let config = read(
+            "[profiles.a]\nserver = 'https://x'\ntoken = 'exh_secret'\n",
+            0o600,
+        )
+        .expect("a configuration");
         assert!(!format!("{config:?}").contains("exh_secret"));
     }
 
     #[test]
     fn it_is_where_the_xdg_specification_says() {
-        let of = |config: Option<&str>, home: Option<&str>| path(config.map(PathBuf::from), home.map(PathBuf::from)).ok();
-        assert_eq!(of(Some("/c"), Some("/h")), Some("/c/exhibit/client.toml".into()));
-        assert_eq!(of(Some("c"), Some("/h")), Some("/h/.config/exhibit/client.toml".into()));
+        let of = |config: Option<&str>, home: Option<&str>| {
+            path(config.map(PathBuf::from), home.map(PathBuf::from)).ok()
+        };
+        assert_eq!(
+            of(Some("/c"), Some("/h")),
+            Some("/c/exhibit/client.toml".into())
+        );
+        assert_eq!(
+            of(Some("c"), Some("/h")),
+            Some("/h/.config/exhibit/client.toml".into())
+        );
         assert_eq!(of(None, None), None);
     }
 }

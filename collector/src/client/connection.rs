@@ -1,4 +1,5 @@
-//! One request and its answer: with time-outs, again where that is safe, and never anywhere but to the one server.
+//! One request and its answer: with time-outs, again where that is safe, and never anywhere but to
+//! the one server.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,7 +7,10 @@ use std::time::Duration;
 use bytes::BytesMut;
 use evidence_format::safe::safe;
 use evidence_format::time::Timestamp;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION,
+    RETRY_AFTER,
+};
 use reqwest::{Certificate, Method, Response, StatusCode, redirect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,7 +22,8 @@ use super::{Server, Token};
 
 /// Longest wait for a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// Longest wait for an answer's first byte. What a server does for it are some reads and writes of its database.
+/// Longest wait for an answer's first byte. What a server does for it are some reads and writes of
+/// its database.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// The same where the server has to ask others first, such as a plan's sources.
 pub(crate) const LONG_ANSWER_MAX: Duration = Duration::from_secs(300);
@@ -30,7 +35,8 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 const LINE_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a problem.
 const PROBLEM_BYTES_MAX: usize = 1 << 20;
-/// Times that a request is sent, and the first pause between two of them, which doubles: somebody waits.
+/// Times that a request is sent, and the first pause between two of them, which doubles: somebody
+/// waits.
 const ATTEMPTS_MAX: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(250);
 /// Longest pause that a server may ask for with `Retry-After`.
@@ -60,7 +66,15 @@ impl Call {
     fn new(method: Method, path: impl Into<String>) -> Self {
         let is_repeatable = matches!(method, Method::GET | Method::DELETE);
         let (query, headers) = (Vec::new(), HeaderMap::new());
-        Self { method, path: path.into(), query, headers, body: None, answer_max: ANSWER_MAX, is_repeatable }
+        Self {
+            method,
+            path: path.into(),
+            query,
+            headers,
+            body: None,
+            answer_max: ANSWER_MAX,
+            is_repeatable,
+        }
     }
 
     pub(crate) fn get(path: impl Into<String>) -> Self {
@@ -80,13 +94,19 @@ impl Call {
     }
 
     fn json(mut self, json: &impl Serialize) -> Self {
-        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.headers
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         self.body = Some(serde_json::to_vec(json).expect("texts and numbers are JSON"));
         self
     }
 
-    pub(crate) fn query(mut self, name: &'static str, values: impl IntoIterator<Item = impl ToString>) -> Self {
-        self.query.extend(values.into_iter().map(|value| (name, value.to_string())));
+    pub(crate) fn query(
+        mut self,
+        name: &'static str,
+        values: impl IntoIterator<Item = impl ToString>,
+    ) -> Self {
+        self.query
+            .extend(values.into_iter().map(|value| (name, value.to_string())));
         self
     }
 
@@ -97,7 +117,8 @@ impl Call {
 
     /// `None` if no header can carry the key.
     pub(crate) fn idempotency_key(mut self, key: &str) -> Option<Self> {
-        self.headers.insert("idempotency-key", HeaderValue::from_str(key).ok()?);
+        self.headers
+            .insert("idempotency-key", HeaderValue::from_str(key).ok()?);
         self.is_repeatable = true; // the server knows it again
         Some(self)
     }
@@ -113,11 +134,16 @@ impl Call {
 }
 
 impl Client {
-    /// A client of `server`, which is trusted if `ca` has signed its certificate, or without one, if a CA of the system has.
+    /// A client of `server`, which is trusted if `ca` has signed its certificate, or without one,
+    /// if a CA of the system has.
     ///
     /// # Errors
     /// The CA's file cannot be used, or the system has no CA certificates.
-    pub(crate) fn new(server: Server, token: Token, ca: Option<&Path>) -> Result<Self, ClientError> {
+    pub(crate) fn new(
+        server: Server,
+        token: Token,
+        ca: Option<&Path>,
+    ) -> Result<Self, ClientError> {
         let mut builder = reqwest::Client::builder()
             .redirect(redirect::Policy::none()) // the token is for this server alone
             .connect_timeout(CONNECT_MAX)
@@ -130,7 +156,11 @@ impl Client {
         if server.is_this_machine() {
             builder = builder.no_proxy();
         }
-        Ok(Self { http: builder.build().map_err(ClientError::Setup)?, server, token })
+        Ok(Self {
+            http: builder.build().map_err(ClientError::Setup)?,
+            server,
+            token,
+        })
     }
 
     /// Which server it is.
@@ -153,7 +183,10 @@ impl Client {
     }
 
     /// Reads an answer that is JSON.
-    pub(super) async fn parsed<T: DeserializeOwned>(&self, response: Response) -> Result<T, ClientError> {
+    pub(super) async fn parsed<T: DeserializeOwned>(
+        &self,
+        response: Response,
+    ) -> Result<T, ClientError> {
         let body = self.read(response, ANSWER_BYTES_MAX).await?;
         serde_json::from_slice(&body).map_err(|error| self.unreadable(&error.to_string()))
     }
@@ -164,17 +197,24 @@ impl Client {
     /// See [`ClientError`].
     pub(crate) async fn text(&self, call: &Call) -> Result<String, ClientError> {
         let response = self.send(call).await?;
-        String::from_utf8(self.read(response, ANSWER_BYTES_MAX).await?).map_err(|_| self.unreadable("no UTF-8"))
+        String::from_utf8(self.read(response, ANSWER_BYTES_MAX).await?)
+            .map_err(|_| self.unreadable("no UTF-8"))
     }
 
-    /// The server's clock, to the second before: what is said to have happened by then has happened there too.
+    /// The server's clock, to the second before: what is said to have happened by then has happened
+    /// there too.
     ///
     /// # Errors
     /// See [`ClientError`].
     pub(crate) async fn now(&self) -> Result<Timestamp, ClientError> {
         let response = self.send(&Call::get("v1/whoami")).await?;
-        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
-        let date = date.and_then(|date| httpdate::parse_http_date(date).ok()).and_then(|date| Timestamp::try_from(date).ok());
+        let date = response
+            .headers()
+            .get(DATE)
+            .and_then(|date| date.to_str().ok());
+        let date = date
+            .and_then(|date| httpdate::parse_http_date(date).ok())
+            .and_then(|date| Timestamp::try_from(date).ok());
         date.ok_or_else(|| self.unreadable("no Date in its header"))
     }
 
@@ -187,7 +227,8 @@ impl Client {
         self.read(response, ANSWER_BYTES_MAX).await.map(drop)
     }
 
-    /// Sends a request, and hands on each line of the answer, which has no other limit than that of a line.
+    /// Sends a request, and hands on each line of the answer, which has no other limit than that of
+    /// a line.
     ///
     /// # Errors
     /// See [`ClientError`], and those of `each`.
@@ -202,7 +243,9 @@ impl Client {
             for piece in chunk.split_inclusive(|b| *b == b'\n') {
                 line.extend_from_slice(piece);
                 if line.len() > LINE_BYTES_MAX {
-                    return Err(self.unreadable(&format!("a line of more than {LINE_BYTES_MAX} bytes")).into());
+                    return Err(self
+                        .unreadable(&format!("a line of more than {LINE_BYTES_MAX} bytes"))
+                        .into());
                 }
                 if piece.ends_with(b"\n") {
                     each(&line)?;
@@ -210,10 +253,15 @@ impl Client {
                 }
             }
         }
-        if line.is_empty() { Ok(()) } else { Err(self.unreadable("it ends within a line").into()) }
+        if line.is_empty() {
+            Ok(())
+        } else {
+            Err(self.unreadable("it ends within a line").into())
+        }
     }
 
-    /// Sends a request, again if it may, and gives the answer, of which only the header was read. It is a success.
+    /// Sends a request, again if it may, and gives the answer, of which only the header was read.
+    /// It is a success.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -240,30 +288,55 @@ impl Client {
     }
 
     async fn once(&self, call: &Call) -> Result<Response, ClientError> {
-        let mut request = self.request(call.method.clone(), &call.path, &call.query).headers(call.headers.clone());
+        let mut request = self
+            .request(call.method.clone(), &call.path, &call.query)
+            .headers(call.headers.clone());
         if let Some(body) = &call.body {
             request = request.body(body.clone());
         }
-        let silent = |_| ClientError::Silent { server: self.server.to_string(), seconds: call.answer_max.as_secs() };
-        let sent = timeout(call.answer_max, request.send()).await.map_err(silent)?;
+        let silent = |_| ClientError::Silent {
+            server: self.server.to_string(),
+            seconds: call.answer_max.as_secs(),
+        };
+        let sent = timeout(call.answer_max, request.send())
+            .await
+            .map_err(silent)?;
         sent.map_err(|cause| ClientError::of_sending(&self.server, cause))
     }
 
     /// A request with the token.
-    pub(super) fn request(&self, method: Method, path: &str, query: &[(&'static str, String)]) -> reqwest::RequestBuilder {
+    pub(super) fn request(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&'static str, String)],
+    ) -> reqwest::RequestBuilder {
         let mut url = self.server.url(path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        self.http.request(method, url).header(AUTHORIZATION, self.token.header())
+        self.http
+            .request(method, url)
+            .header(AUTHORIZATION, self.token.header())
     }
 
     /// The next piece of an answer; `None` behind the last.
-    pub(super) async fn chunk(&self, response: &mut Response) -> Result<Option<bytes::Bytes>, ClientError> {
+    pub(super) async fn chunk(
+        &self,
+        response: &mut Response,
+    ) -> Result<Option<bytes::Bytes>, ClientError> {
         let server = || self.server.to_string();
-        let silent = |_| ClientError::Silent { server: server(), seconds: SILENCE_MAX.as_secs() };
-        let chunk = timeout(SILENCE_MAX, response.chunk()).await.map_err(silent)?;
-        chunk.map_err(|cause| ClientError::Broken { server: server(), cause: cause.without_url() })
+        let silent = |_| ClientError::Silent {
+            server: server(),
+            seconds: SILENCE_MAX.as_secs(),
+        };
+        let chunk = timeout(SILENCE_MAX, response.chunk())
+            .await
+            .map_err(silent)?;
+        chunk.map_err(|cause| ClientError::Broken {
+            server: server(),
+            cause: cause.without_url(),
+        })
     }
 
     async fn read(&self, mut response: Response, bytes_max: usize) -> Result<Vec<u8>, ClientError> {
@@ -281,31 +354,52 @@ impl Client {
     pub(super) async fn refusal(&self, response: Response) -> ClientError {
         let (server, status) = (self.server.to_string(), response.status());
         if status.is_redirection() {
-            let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("nowhere").to_owned();
+            let to = response
+                .headers()
+                .get(LOCATION)
+                .and_then(|to| to.to_str().ok())
+                .unwrap_or("nowhere")
+                .to_owned();
             return ClientError::Redirect { server, to };
         }
         if status == StatusCode::UNAUTHORIZED {
             return ClientError::Unauthenticated { server };
         }
-        let body = self.read(response, PROBLEM_BYTES_MAX).await.unwrap_or_default();
+        let body = self
+            .read(response, PROBLEM_BYTES_MAX)
+            .await
+            .unwrap_or_default();
         match serde_json::from_slice::<Problem>(&body) {
             Ok(problem) => ClientError::Refused { server, problem },
             Err(_) if is_away(status) => {
                 let detail = format!("{status}, says what stands before it: try again");
-                ClientError::Refused { server, problem: Problem { code: "unavailable".to_owned(), detail, ..Problem::default() } }
+                ClientError::Refused {
+                    server,
+                    problem: Problem {
+                        code: "unavailable".to_owned(),
+                        detail,
+                        ..Problem::default()
+                    },
+                }
             }
             Err(_) => self.unreadable(status.as_str()),
         }
     }
 
     pub(super) fn unreadable(&self, what: &str) -> ClientError {
-        ClientError::Unreadable { server: self.server.to_string(), what: safe(what) }
+        ClientError::Unreadable {
+            server: self.server.to_string(),
+            what: safe(what),
+        }
     }
 }
 
 /// What a proxy says of a server that is away.
 fn is_away(status: StatusCode) -> bool {
-    matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
+    matches!(
+        status,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+    )
 }
 
 /// The seconds of a header `Retry-After`. It may have a date instead, which our servers never give.
@@ -315,10 +409,20 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<Certificate>, ClientError> {
-    let pem = std::fs::read(path).map_err(|cause| ClientError::File { path: path.to_owned(), cause })?;
-    let unfit = |cause| ClientError::Ca { path: path.to_owned(), cause };
+    let pem = std::fs::read(path).map_err(|cause| ClientError::File {
+        path: path.to_owned(),
+        cause,
+    })?;
+    let unfit = |cause| ClientError::Ca {
+        path: path.to_owned(),
+        cause,
+    };
     let certificates = Certificate::from_pem_bundle(&pem).map_err(|cause| unfit(Some(cause)))?;
-    if certificates.is_empty() { Err(unfit(None)) } else { Ok(certificates) }
+    if certificates.is_empty() {
+        Err(unfit(None))
+    } else {
+        Ok(certificates)
+    }
 }
 
 #[cfg(test)]
@@ -327,7 +431,12 @@ mod tests {
 
     #[test]
     fn a_server_may_ask_for_a_pause() {
-        let of = |value: &'static str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]));
+        let of = |value: &'static str| {
+            retry_after(&HeaderMap::from_iter([(
+                RETRY_AFTER,
+                HeaderValue::from_static(value),
+            )]))
+        };
         assert_eq!(of("5"), Some(Duration::from_secs(5)));
         assert_eq!(of("Wed, 21 Oct 2026 07:28:00 GMT"), None);
         assert_eq!(retry_after(&HeaderMap::new()), None);

@@ -1,5 +1,5 @@
-//! A bundle that comes over the network: on from where an earlier download was cut off, checked while it arrives, and under its
-//! name only when it is whole and what was asked for.
+//! A bundle that comes over the network: on from where an earlier download was cut off, checked
+//! while it arrives, and under its name only when it is whole and what was asked for.
 
 mod checking;
 
@@ -23,7 +23,8 @@ use self::checking::Checking;
 use super::{Call, Client, ClientError};
 use crate::sources::context::Meter;
 
-/// Connections in a row that bring nothing new before a download is given up, and the pause between two.
+/// Connections in a row that bring nothing new before a download is given up, and the pause between
+/// two.
 const FRUITLESS_MAX: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Bytes read at once from what is there already.
@@ -44,12 +45,19 @@ struct Download<'d> {
 }
 
 impl Client {
-    /// Downloads a bundle into the new file `to`, and goes on where an earlier download of it into this file was cut off. What is
-    /// in the file then is the bundle, whole; signatures are not checked. Durable when this returns. Bytes are counted by `meter`.
+    /// Downloads a bundle into the new file `to`, and goes on where an earlier download of it into
+    /// this file was cut off. What is in the file then is the bundle, whole; signatures are not
+    /// checked. Durable when this returns. Bytes are counted by `meter`.
     ///
     /// # Errors
-    /// See [`ClientError`]. Where the connection broke, what has arrived is kept for the next attempt.
-    pub(crate) async fn download(&self, bundle: Digest, to: &Path, meter: &Meter) -> Result<(), ClientError> {
+    /// See [`ClientError`]. Where the connection broke, what has arrived is kept for the next
+    /// attempt.
+    pub(crate) async fn download(
+        &self,
+        bundle: Digest,
+        to: &Path,
+        meter: &Meter,
+    ) -> Result<(), ClientError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |cause| ClientError::File { path, cause }
@@ -61,25 +69,47 @@ impl Client {
         let file = open(&unfinished).map_err(failed(&unfinished))?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(ClientError::Busy { path: to.to_owned() }),
+            Err(TryLockError::WouldBlock) => {
+                return Err(ClientError::Busy {
+                    path: to.to_owned(),
+                });
+            }
             Err(TryLockError::Error(cause)) => return Err(failed(&unfinished)(cause)),
         }
         let checking = Checking::begin(bundle);
-        let mut download = Download { client: self, bundle, to, unfinished, file, have: 0, checking, meter };
+        let mut download = Download {
+            client: self,
+            bundle,
+            to,
+            unfinished,
+            file,
+            have: 0,
+            checking,
+            meter,
+        };
         download.take_up().await?;
         download.run().await?;
         download.finish().await
     }
 }
 
-/// Opens what an earlier download has left, or makes it. In a folder that others can write to, what has its name may be theirs, or
-/// a link to what they would have overwritten.
+/// Opens what an earlier download has left, or makes it. In a folder that others can write to, what
+/// has its name may be theirs, or a link to what they would have overwritten.
 fn open(path: &Path) -> io::Result<File> {
     let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
-    let file = OpenOptions::new().create(true).read(true).append(true).mode(0o600).custom_flags(no_follow).open(path)?;
+    let file = OpenOptions::new()
+        .create(true)
+        .read(true)
+        .append(true)
+        .mode(0o600)
+        .custom_flags(no_follow)
+        .open(path)?;
     let facts = file.metadata()?;
     if !facts.is_file() || facts.uid() != geteuid().as_raw() || facts.nlink() != 1 {
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is somebody else's: remove it, or write elsewhere"));
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "it is somebody else's: remove it, or write elsewhere",
+        ));
     }
     file.set_permissions(Permissions::from_mode(0o600))?;
     Ok(file)
@@ -87,15 +117,23 @@ fn open(path: &Path) -> io::Result<File> {
 
 impl Download<'_> {
     fn failed(&self, cause: io::Error) -> ClientError {
-        ClientError::File { path: self.unfinished.clone(), cause }
+        ClientError::File {
+            path: self.unfinished.clone(),
+            cause,
+        }
     }
 
     /// Checks what an earlier download has left.
     async fn take_up(&mut self) -> Result<(), ClientError> {
-        self.file.seek(SeekFrom::Start(0)).map_err(|cause| self.failed(cause))?;
+        self.file
+            .seek(SeekFrom::Start(0))
+            .map_err(|cause| self.failed(cause))?;
         loop {
             let mut buffer = vec![0; READ_BYTES];
-            let n = self.file.read(&mut buffer).map_err(|cause| self.failed(cause))?;
+            let n = self
+                .file
+                .read(&mut buffer)
+                .map_err(|cause| self.failed(cause))?;
             if n == 0 {
                 return Ok(());
             }
@@ -123,7 +161,9 @@ impl Download<'_> {
         let mut fruitless = 0;
         loop {
             let had = self.have;
-            let Err(error) = self.connect().await else { return Ok(()) };
+            let Err(error) = self.connect().await else {
+                return Ok(());
+            };
             fruitless = if self.have > had { 0 } else { fruitless + 1 };
             if !error.may_pass() || fruitless >= FRUITLESS_MAX {
                 return Err(error);
@@ -137,7 +177,8 @@ impl Download<'_> {
     async fn connect(&mut self) -> Result<(), ClientError> {
         let mut call = Call::get(format!("v1/bundles/{}", self.bundle)).long();
         if self.have > 0 {
-            let header = |text: String| HeaderValue::from_str(&text).expect("digits and ids are plain");
+            let header =
+                |text: String| HeaderValue::from_str(&text).expect("digits and ids are plain");
             call = call.header(RANGE, header(format!("bytes={}-", self.have)));
             call = call.header(IF_RANGE, header(format!("\"{}\"", self.bundle)));
         }
@@ -151,14 +192,20 @@ impl Download<'_> {
             (StatusCode::PARTIAL_CONTENT, Some(begin)) if begin == self.have => {}
             (StatusCode::OK, _) if self.have == 0 => {}
             (StatusCode::OK, _) => self.begin_anew()?,
-            (status, _) => return Err(self.client.unreadable(&format!("{status}, and not the part that was asked for"))),
+            (status, _) => {
+                return Err(self
+                    .client
+                    .unreadable(&format!("{status}, and not the part that was asked for")));
+            }
         }
         self.receive(response).await
     }
 
     async fn receive(&mut self, mut response: Response) -> Result<(), ClientError> {
         while let Some(chunk) = self.client.chunk(&mut response).await? {
-            self.file.write_all(&chunk).map_err(|cause| self.failed(cause))?;
+            self.file
+                .write_all(&chunk)
+                .map_err(|cause| self.failed(cause))?;
             self.count(chunk.len() as u64);
             if !self.checking.feed(chunk).await {
                 break; // it is not the bundle: the report says why
@@ -169,14 +216,26 @@ impl Download<'_> {
 
     /// Gives the file its name, if it is the bundle.
     async fn finish(self) -> Result<(), ClientError> {
-        let Self { client, bundle, to, unfinished, file, checking, .. } = self;
+        let Self {
+            client,
+            bundle,
+            to,
+            unfinished,
+            file,
+            checking,
+            ..
+        } = self;
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |cause| ClientError::File { path, cause }
         };
         if let Err(fault) = checking.end().await {
             let _ = std::fs::remove_file(&unfinished); // else the next attempt would go on behind it
-            return Err(ClientError::NotTheBundle { server: client.server.to_string(), bundle, fault });
+            return Err(ClientError::NotTheBundle {
+                server: client.server.to_string(),
+                bundle,
+                fault,
+            });
         }
         file.sync_all().map_err(failed(&unfinished))?;
         rename_new(&unfinished, to).map_err(failed(to))?;
@@ -207,7 +266,12 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 /// The first byte of a part (RFC 9110 §14.4): `bytes 512-1023/1024`.
 fn begin(headers: &HeaderMap) -> Option<u64> {
     let value = headers.get(CONTENT_RANGE)?.to_str().ok()?;
-    value.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok()
+    value
+        .strip_prefix("bytes ")?
+        .split_once('-')?
+        .0
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]
@@ -216,7 +280,12 @@ mod tests {
 
     #[test]
     fn a_part_says_where_it_begins() {
-        let of = |value: &'static str| begin(&HeaderMap::from_iter([(CONTENT_RANGE, HeaderValue::from_static(value))]));
+        let of = |value: &'static str| {
+            begin(&HeaderMap::from_iter([(
+                CONTENT_RANGE,
+                HeaderValue::from_static(value),
+            )]))
+        };
         assert_eq!(of("bytes 512-1023/1024"), Some(512));
         for bad in ["bytes */1024", "items 0-1/2", "bytes x-1/2", ""] {
             assert_eq!(of(bad), None, "{bad}");
@@ -226,20 +295,39 @@ mod tests {
     #[test]
     fn what_others_have_put_there_is_not_written_to() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (theirs, name) = (folder.path().join("theirs"), folder.path().join(".a.tar.unfinished"));
+        let (theirs, name) = (
+            folder.path().join("theirs"),
+            folder.path().join(".a.tar.unfinished"),
+        );
         std::fs::write(&theirs, "1").expect("own folder");
         std::os::unix::fs::symlink(&theirs, &name).expect("own folder");
         open(&name).expect_err("a link");
         std::fs::remove_file(&name).expect("own folder");
         std::fs::hard_link(&theirs, &name).expect("own folder");
-        assert_eq!(open(&name).expect_err("a second name of a file").kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(
+            open(&name).expect_err("a second name of a file").kind(),
+            io::ErrorKind::PermissionDenied
+        );
         std::fs::remove_file(&name).expect("own folder");
         rustix::fs::mkfifoat(CWD, &name, 0o600.into()).expect("own folder");
-        assert_eq!(open(&name).expect_err("a pipe").kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(
+            open(&name).expect_err("a pipe").kind(),
+            io::ErrorKind::PermissionDenied
+        );
         std::fs::remove_file(&name).expect("own folder");
-        open(&name).expect("nothing was there").write_all(b"2").expect("own file");
+        open(&name)
+            .expect("nothing was there")
+            .write_all(b"2")
+            .expect("own file");
         open(&name).expect("what this user has left");
-        assert_eq!(std::fs::metadata(&name).expect("own file").permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(&name)
+                .expect("own file")
+                .permissions()
+                .mode()
+                & 0o777,
+            0o600
+        );
         assert_eq!(std::fs::read_to_string(&theirs).expect("own file"), "1");
     }
 
@@ -250,7 +338,10 @@ mod tests {
         std::fs::write(&from, "1").expect("own folder");
         rename_new(&from, &to).expect("a new name");
         std::fs::write(&from, "2").expect("own folder");
-        assert_eq!(rename_new(&from, &to).expect_err("it is taken").kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(
+            rename_new(&from, &to).expect_err("it is taken").kind(),
+            io::ErrorKind::AlreadyExists
+        );
         assert_eq!(std::fs::read_to_string(&to).expect("own file"), "1");
     }
 }

@@ -50,7 +50,9 @@ pub enum ClientError {
         cause: reqwest::Error,
     },
     /// The token is worth nothing there.
-    #[error("{server} does not take the token: it is wrong, expired or revoked; `exhibit login {server}` stores another")]
+    #[error(
+        "{server} does not take the token: it is wrong, expired or revoked; `exhibit login {server}` stores another"
+    )]
     Unauthenticated {
         /// Which.
         server: String,
@@ -64,7 +66,10 @@ pub enum ClientError {
         problem: Problem,
     },
     /// It is somewhere else, where the token must not go by itself.
-    #[error("{server} sends on to {}, where no token follows: give that address if it is right", safe(to))]
+    #[error(
+        "{server} sends on to {}, where no token follows: give that address if it is right",
+        safe(to)
+    )]
     Redirect {
         /// Which.
         server: String,
@@ -72,7 +77,9 @@ pub enum ClientError {
         to: String,
     },
     /// It speaks, and not as an `exhibit serve` that this version knows.
-    #[error("cannot read what {server} answers ({what}): is it an `exhibit serve`, and no later version than this program?")]
+    #[error(
+        "cannot read what {server} answers ({what}): is it an `exhibit serve`, and no later version than this program?"
+    )]
     Unreadable {
         /// Which.
         server: String,
@@ -101,7 +108,10 @@ pub enum ClientError {
         cause: io::Error,
     },
     /// What arrived is not the bundle that was asked for.
-    #[error("what {server} sent is not the bundle {bundle}, and is not kept: {}", safe(fault))]
+    #[error(
+        "what {server} sent is not the bundle {bundle}, and is not kept: {}",
+        safe(fault)
+    )]
     NotTheBundle {
         /// Which.
         server: String,
@@ -174,8 +184,10 @@ impl ClientError {
 
     /// True if it may be better the next time.
     pub(crate) fn may_pass(&self) -> bool {
-        matches!(self, Self::Away { .. } | Self::Broken { .. } | Self::Silent { .. })
-            || matches!(self.code(), Some("unavailable" | "timeout"))
+        matches!(
+            self,
+            Self::Away { .. } | Self::Broken { .. } | Self::Silent { .. }
+        ) || matches!(self.code(), Some("unavailable" | "timeout"))
     }
 }
 
@@ -185,6 +197,8 @@ fn is_certificate(error: &(dyn Error + 'static)) -> bool {
         return matches!(tls, rustls::Error::InvalidCertificate(_));
     }
     // an io::Error's cause is that of the error in it, which it leaves out
-    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    let inner = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
     inner.is_some_and(|inner| is_certificate(inner)) || error.source().is_some_and(is_certificate)
 }

@@ -1,4 +1,5 @@
-//! Looking on while a capture goes on: a stream of server-sent events, begun anew behind the last one where it breaks.
+//! Looking on while a capture goes on: a stream of server-sent events, begun anew behind the last
+//! one where it breaks.
 
 mod parse;
 
@@ -19,7 +20,8 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// First pause before a stream is begun anew, which doubles, and the longest.
 const PAUSE: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
-/// How long a server may be away before nobody waits for it any more: an upgrade and a restart take less.
+/// How long a server may be away before nobody waits for it any more: an upgrade and a restart take
+/// less.
 const AWAY_MAX: Duration = Duration::from_secs(300);
 
 /// The events of an incident as they come.
@@ -37,10 +39,18 @@ pub(crate) struct Events {
 impl Events {
     /// The events of `incident` behind its entry `seq`; 0 is all.
     pub(crate) fn new(client: Client, incident: IncidentId, seq: u64) -> Self {
-        Self { client, incident, seq, stream: None, heard: Instant::now(), pause: PAUSE }
+        Self {
+            client,
+            incident,
+            seq,
+            stream: None,
+            heard: Instant::now(),
+            pause: PAUSE,
+        }
     }
 
-    /// The next event, however often the connection breaks meanwhile. It may be dropped and called again.
+    /// The next event, however often the connection breaks meanwhile. It may be dropped and called
+    /// again.
     ///
     /// # Errors
     /// The server refuses, or is away for too long.
@@ -65,7 +75,9 @@ impl Events {
     async fn attempt(&mut self) -> Result<Option<Happened>, ClientError> {
         let Some((response, parser)) = &mut self.stream else {
             let path = format!("v1/incidents/{}/events", self.incident);
-            let call = Call::get(path).accept("text/event-stream").header(LAST_EVENT_ID, HeaderValue::from(self.seq));
+            let call = Call::get(path)
+                .accept("text/event-stream")
+                .header(LAST_EVENT_ID, HeaderValue::from(self.seq));
             self.stream = Some((self.client.send(&call).await?, Parser::default()));
             return Ok(None);
         };
@@ -74,7 +86,9 @@ impl Events {
         }
         match self.client.chunk(response).await? {
             Some(bytes) => {
-                parser.push(&bytes).map_err(|error| self.client.unreadable(&error.to_string()))?;
+                parser
+                    .push(&bytes)
+                    .map_err(|error| self.client.unreadable(&error.to_string()))?;
                 (self.heard, self.pause) = (Instant::now(), PAUSE);
             }
             None => {
@@ -89,9 +103,15 @@ impl Events {
     fn event(&mut self, message: Message) -> Result<Option<Happened>, ClientError> {
         match message.event.as_str() {
             "entry" => {
-                let seq = message.id.parse().map_err(|_| self.client.unreadable("an entry without a number"))?;
+                let seq = message
+                    .id
+                    .parse()
+                    .map_err(|_| self.client.unreadable("an entry without a number"))?;
                 self.seq = seq;
-                Ok(Some(Happened::Entry { seq, row: Box::new(self.data(&message)?) }))
+                Ok(Some(Happened::Entry {
+                    seq,
+                    row: Box::new(self.data(&message)?),
+                }))
             }
             "progress" => Ok(Some(Happened::Progress(self.data(&message)?))),
             _ => Ok(None),
@@ -99,6 +119,7 @@ impl Events {
     }
 
     fn data<T: DeserializeOwned>(&self, message: &Message) -> Result<T, ClientError> {
-        serde_json::from_str(&message.data).map_err(|error| self.client.unreadable(&error.to_string()))
+        serde_json::from_str(&message.data)
+            .map_err(|error| self.client.unreadable(&error.to_string()))
     }
 }

@@ -1,8 +1,9 @@
-//! With which key each server's bundles are signed, remembered since it was first seen, as `known_hosts` does it.
+//! With which key each server's bundles are signed, remembered since it was first seen, as
+//! `known_hosts` does it.
 //!
-//! **Trust.** A server that is taken over later cannot give out another key unseen: a key that was not seen before is told, and
-//! stands in a file of its own. What was wrong from the beginning is not found: publish the fingerprint where an attacker cannot
-//! change it.
+//! **Trust.** A server that is taken over later cannot give out another key unseen: a key that was
+//! not seen before is told, and stands in a file of its own. What was wrong from the beginning is
+//! not found: publish the fingerprint where an attacker cannot change it.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
@@ -46,9 +47,14 @@ pub(crate) enum Before {
 ///
 /// # Errors
 /// [`ClientError::NoHome`] if neither names an absolute path.
-pub(crate) fn folder(state_home: Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBuf, ClientError> {
+pub(crate) fn folder(
+    state_home: Option<PathBuf>,
+    home: Option<PathBuf>,
+) -> Result<PathBuf, ClientError> {
     let absolute = |path: &PathBuf| path.is_absolute();
-    let state = state_home.filter(absolute).or_else(|| Some(home.filter(absolute)?.join(".local/state")));
+    let state = state_home
+        .filter(absolute)
+        .or_else(|| Some(home.filter(absolute)?.join(".local/state")));
     Ok(state.ok_or(ClientError::NoHome)?.join(FOLDER))
 }
 
@@ -59,14 +65,23 @@ impl Client {
     /// The server does not tell it, or it cannot be kept.
     pub(crate) async fn key(&self, call: &Call, folder: &Path) -> Result<KnownKey, ClientError> {
         let pem = self.text(call).await?;
-        let key = PublicKey::from_pem(&pem).map_err(|cause| ClientError::Key { server: self.server.to_string(), cause })?;
+        let key = PublicKey::from_pem(&pem).map_err(|cause| ClientError::Key {
+            server: self.server.to_string(),
+            cause,
+        })?;
         let folder = folder.join(self.server.file_name());
-        keep(&folder, &key).map_err(|cause| ClientError::File { path: folder, cause })
+        keep(&folder, &key).map_err(|cause| ClientError::File {
+            path: folder,
+            cause,
+        })
     }
 }
 
 fn keep(folder: &Path, key: &PublicKey) -> std::io::Result<KnownKey> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
     let (pem, fingerprint) = (key.to_pem(), key.id().hex());
     let path = folder.join(format!("{}{END}", &fingerprint[..NAME_DIGITS]));
     let is_key = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().ends_with(END);
@@ -80,7 +95,11 @@ fn keep(folder: &Path, key: &PublicKey) -> std::io::Result<KnownKey> {
     if before != Before::Same {
         durable::replace(&path, pem.as_bytes(), 0o644)?;
     }
-    Ok(KnownKey { path, fingerprint, before })
+    Ok(KnownKey {
+        path,
+        fingerprint,
+        before,
+    })
 }
 
 #[cfg(test)]
@@ -92,14 +111,29 @@ mod tests {
     #[test]
     fn another_key_than_before_is_seen() {
         let home = tempfile::tempdir().expect("a folder");
-        let folder = folder(None, Some(home.path().to_owned())).expect("a folder").join("x_443");
+        let folder = folder(None, Some(home.path().to_owned()))
+            .expect("a folder")
+            .join("x_443");
         let key = |seed| SecretKey::from_random(&[seed; 32]).public_key().clone();
         let first = keep(&folder, &key(1)).expect("own folder");
-        assert_eq!((first.before, fs::read_to_string(&first.path).expect("own file")), (Before::Nothing, key(1).to_pem()));
-        assert_eq!(keep(&folder, &key(1)).expect("own folder").before, Before::Same);
+        assert_eq!(
+            (
+                first.before,
+                fs::read_to_string(&first.path).expect("own file")
+            ),
+            (Before::Nothing, key(1).to_pem())
+        );
+        assert_eq!(
+            keep(&folder, &key(1)).expect("own folder").before,
+            Before::Same
+        );
         let other = keep(&folder, &key(2)).expect("own folder");
         assert_eq!(other.before, Before::Other);
         assert_ne!(other.path, first.path);
-        assert_eq!(keep(&folder, &key(1)).expect("own folder").before, Before::Same, "it is still known");
+        assert_eq!(
+            keep(&folder, &key(1)).expect("own folder").before,
+            Before::Same,
+            "it is still known"
+        );
     }
 }

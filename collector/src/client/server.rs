@@ -34,18 +34,24 @@ pub enum ServerError {
 }
 
 impl Server {
-    /// Reads an address. Without TLS only on this machine, unless `insecure` says that it need not be.
+    /// Reads an address. Without TLS only on this machine, unless `insecure` says that it need not
+    /// be.
     ///
     /// # Errors
     /// See [`ServerError`].
     pub fn parse(text: &str, insecure: bool) -> Result<Self, ServerError> {
-        let no_url = || ServerError::NoUrl { text: text.chars().take(200).collect() };
+        let no_url = || ServerError::NoUrl {
+            text: text.chars().take(200).collect(),
+        };
         let mut url = Url::parse(text.trim()).map_err(|_| no_url())?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             return Err(no_url());
         }
         let too_much = [
-            ("user and password", !url.username().is_empty() || url.password().is_some()),
+            (
+                "user and password",
+                !url.username().is_empty() || url.password().is_some(),
+            ),
             ("query", url.query().is_some()),
             ("fragment", url.fragment().is_some()),
         ];
@@ -57,7 +63,9 @@ impl Server {
         }
         let server = Self(url);
         if server.0.scheme() == "http" && !server.is_this_machine() && !insecure {
-            return Err(ServerError::Plain { host: server.0.host_str().unwrap_or_default().to_owned() });
+            return Err(ServerError::Plain {
+                host: server.0.host_str().unwrap_or_default().to_owned(),
+            });
         }
         Ok(server)
     }
@@ -86,7 +94,13 @@ impl Server {
     pub(super) fn file_name(&self) -> String {
         let host = self.0.host_str().unwrap_or_default();
         let port = self.0.port_or_known_default().unwrap_or_default();
-        let plain = |c: char| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '_' };
+        let plain = |c: char| {
+            if c.is_ascii_alphanumeric() || ".-".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        };
         format!("{}_{port}", host.chars().map(plain).collect::<String>())
     }
 }
@@ -102,30 +116,68 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<String, String> {
-        Server::parse(text, false).map(|server| server.url("v1/whoami").to_string()).map_err(|error| error.to_string())
+        Server::parse(text, false)
+            .map(|server| server.url("v1/whoami").to_string())
+            .map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_token_is_not_sent_where_others_could_read_it() {
-        for good in ["https://exhibit.example.com", "http://127.0.0.1:8080", "http://[::1]:8080/", "http://localhost"] {
-            assert!(parse(good).is_ok_and(|url| url.ends_with("/v1/whoami")), "{good}");
+        for good in [
+            "https://exhibit.example.com",
+            "http://127.0.0.1:8080",
+            "http://[::1]:8080/",
+            "http://localhost",
+        ] {
+            assert!(
+                parse(good).is_ok_and(|url| url.ends_with("/v1/whoami")),
+                "{good}"
+            );
         }
-        for plain in ["http://exhibit.example.com", "http://10.0.0.1:8080", "http://localhost.example.com", "http://[::2]"] {
-            assert!(parse(plain).is_err_and(|text| text.contains("--insecure-http")), "{plain}");
+        for plain in [
+            "http://exhibit.example.com",
+            "http://10.0.0.1:8080",
+            "http://localhost.example.com",
+            "http://[::2]",
+        ] {
+            assert!(
+                parse(plain).is_err_and(|text| text.contains("--insecure-http")),
+                "{plain}"
+            );
             assert!(Server::parse(plain, true).is_ok(), "{plain}");
         }
     }
 
     #[test]
     fn an_address_is_one_and_nothing_else() {
-        assert_eq!(parse("https://x/exhibit"), Ok("https://x/exhibit/v1/whoami".to_owned()));
-        for bad in ["", "exhibit.example.com", "ftp://x", "https://", "file:///etc/passwd", "unix:/run/x"] {
-            assert!(parse(bad).is_err_and(|text| text.contains("is no URL of a server")), "{bad}");
+        assert_eq!(
+            parse("https://x/exhibit"),
+            Ok("https://x/exhibit/v1/whoami".to_owned())
+        );
+        for bad in [
+            "",
+            "exhibit.example.com",
+            "ftp://x",
+            "https://",
+            "file:///etc/passwd",
+            "unix:/run/x",
+        ] {
+            assert!(
+                parse(bad).is_err_and(|text| text.contains("is no URL of a server")),
+                "{bad}"
+            );
         }
-        for (bad, what) in [("https://a:b@x", "user and password"), ("https://x/?a", "query"), ("https://x/#a", "fragment")] {
+        for (bad, what) in [
+            ("https://a:b@x", "user and password"),
+            ("https://x/?a", "query"),
+            ("https://x/#a", "fragment"),
+        ] {
             assert!(parse(bad).is_err_and(|text| text.contains(what)), "{bad}");
         }
         let server = Server::parse("http://[::1]:8080", false).expect("a server");
-        assert_eq!((server.file_name().as_str(), server.to_string().as_str()), ("___1__8080", "http://[::1]:8080"));
+        assert_eq!(
+            (server.file_name().as_str(), server.to_string().as_str()),
+            ("___1__8080", "http://[::1]:8080")
+        );
     }
 }

@@ -25,14 +25,17 @@ pub enum TokenError {
         bytes: usize,
     },
     /// No header could carry it.
-    #[error("the token has blanks or other characters that no token has: is it only the token that is given?")]
+    #[error(
+        "the token has blanks or other characters that no token has: is it only the token that is given?"
+    )]
     Characters,
 }
 
 impl Token {
     /// The value of the header `Authorization` (RFC 6750 §2.1), which is not logged.
     pub(super) fn header(&self) -> HeaderValue {
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", self.0)).expect("a token is visible ASCII");
+        let mut value =
+            HeaderValue::from_str(&format!("Bearer {}", self.0)).expect("a token is visible ASCII");
         value.set_sensitive(true);
         value
     }
@@ -70,13 +73,19 @@ mod tests {
     #[test]
     fn a_token_is_one_word_and_never_shown() {
         let token: Token = " exh_0011_secret\n".parse().expect("a token");
-        assert_eq!(token.header().to_str().expect("ASCII"), "Bearer exh_0011_secret");
+        assert_eq!(
+            token.header().to_str().expect("ASCII"),
+            "Bearer exh_0011_secret"
+        );
         assert!(token.header().is_sensitive());
         assert!(!format!("{token:?} {:?}", token.header()).contains("secret"));
         assert_eq!("\n".parse::<Token>(), Err(TokenError::Empty));
         assert_eq!("exh_1 exh_2".parse::<Token>(), Err(TokenError::Characters));
         assert_eq!("é".parse::<Token>(), Err(TokenError::Characters));
         let long = "x".repeat(TOKEN_BYTES_MAX + 1);
-        assert!(matches!(long.parse::<Token>(), Err(TokenError::TooLong { .. })));
+        assert!(matches!(
+            long.parse::<Token>(),
+            Err(TokenError::TooLong { .. })
+        ));
     }
 }

@@ -24,7 +24,8 @@ use crate::sources::context::Meter;
 /// Bytes read at once, and pieces that wait for the network: some MiB together.
 const READ_BYTES: usize = 128 * 1024;
 const PIECES_WAITING_MAX: usize = 16;
-/// Longest time in which nothing goes on: sealing some GiB and moving them into a bucket takes minutes behind the last byte.
+/// Longest time in which nothing goes on: sealing some GiB and moving them into a bucket takes
+/// minutes behind the last byte.
 const STALLED_MAX: Duration = Duration::from_secs(15 * 60);
 /// Between two looks at that.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -32,7 +33,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// What is sent.
 pub(crate) struct Sending {
     pub(crate) content: Box<dyn Read + Send>,
-    /// Its bytes, where they are known: then a server can refuse before it is sent, and a file that became shorter is no file.
+    /// Its bytes, where they are known: then a server can refuse before it is sent, and a file that
+    /// became shorter is no file.
     pub(crate) bytes: Option<u64>,
     /// What it is called on the timeline.
     pub(crate) name: Line,
@@ -55,12 +57,23 @@ pub(crate) enum UploadError {
 type Piece = io::Result<Bytes>;
 
 impl Client {
-    /// Attaches to an incident what is read. It is sent once: nobody knows whether it can be read a second time.
+    /// Attaches to an incident what is read. It is sent once: nobody knows whether it can be read a
+    /// second time.
     ///
     /// # Errors
-    /// See [`UploadError`]. Where the connection broke behind the last byte, it may be attached all the same.
-    pub(crate) async fn attach(&self, incident: &IncidentId, sending: Sending) -> Result<Receipt, UploadError> {
-        let Sending { content, bytes, name, meter } = sending;
+    /// See [`UploadError`]. Where the connection broke behind the last byte, it may be attached all
+    /// the same.
+    pub(crate) async fn attach(
+        &self,
+        incident: &IncidentId,
+        sending: Sending,
+    ) -> Result<Receipt, UploadError> {
+        let Sending {
+            content,
+            bytes,
+            name,
+            meter,
+        } = sending;
         let (send, receive) = mpsc::channel(PIECES_WAITING_MAX);
         let counted = Arc::clone(&meter);
         let read = spawn_blocking(move || pump(content, bytes, &send, &counted));
@@ -73,7 +86,8 @@ impl Client {
         let response = tokio::select! {
             sent = request.send() => match sent {
                 Ok(response) => response,
-                // the reader's end is told to the server by cutting it off: why, only the reader knows
+                // the reader's end is told to the server by cutting it off: why, only the reader
+                // knows
                 Err(cause) => return Err(match read.await {
                     Ok(Err(cause)) => UploadError::Read(cause),
                     _ => ClientError::of_sending(&self.server, cause).into(),
@@ -92,14 +106,21 @@ impl Client {
 }
 
 /// Reads to the end, for as long as somebody takes it.
-fn pump(mut content: Box<dyn Read + Send>, bytes: Option<u64>, send: &mpsc::Sender<Piece>, meter: &Meter) -> io::Result<()> {
+fn pump(
+    mut content: Box<dyn Read + Send>,
+    bytes: Option<u64>,
+    send: &mpsc::Sender<Piece>,
+    meter: &Meter,
+) -> io::Result<()> {
     let mut read = 0;
     loop {
         let mut buffer = vec![0; READ_BYTES];
         match content.read(&mut buffer) {
             Ok(0) if bytes.is_some_and(|bytes| read < bytes) => {
                 let _ = send.blocking_send(Err(io::ErrorKind::UnexpectedEof.into())); // or nobody listens any more
-                return Err(io::Error::other("it became shorter meanwhile: attach it when nobody writes it any more"));
+                return Err(io::Error::other(
+                    "it became shorter meanwhile: attach it when nobody writes it any more",
+                ));
             }
             Ok(0) => return Ok(()),
             Ok(n) => {
@@ -141,11 +162,17 @@ impl Body for Pieces {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        self.receive.poll_recv(cx).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        self.receive
+            .poll_recv(cx)
+            .map(|piece| piece.map(|piece| piece.map(Frame::data)))
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.bytes.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.bytes
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

@@ -45,10 +45,11 @@ impl Caller {
     }
 }
 
-/// Lets a request through to its handler, which finds in its extensions the [`Caller`], and the [`Incident`] or [`BundleRow`] that
-/// the path names.
+/// Lets a request through to its handler, which finds in its extensions the [`Caller`], and the
+/// [`Incident`] or [`BundleRow`] that the path names.
 ///
-/// The order is that of what may be known: who it is, whether it may do such a thing, whether there is one that it may see.
+/// The order is that of what may be known: who it is, whether it may do such a thing, whether there
+/// is one that it may see.
 pub(super) async fn guard(
     State((api, route)): State<(Api, &'static Route)>,
     params: Result<RawPathParams, RawPathParamsRejection>,
@@ -58,14 +59,24 @@ pub(super) async fn guard(
     let caller = authenticate(&api, request.headers()).await?;
     Span::current().record("caller", caller.id.as_str());
     if !route.who.contains(&caller.role) {
-        return Err(Problem::new(Code::Forbidden, format!("a token with the role {} may not do this", caller.role)));
+        return Err(Problem::new(
+            Code::Forbidden,
+            format!("a token with the role {} may not do this", caller.role),
+        ));
     }
     let params = params.map_err(|_| Problem::not_found())?; // no UTF-8, and so no name of anything
-    let named = params.iter().next().map(|(_, value)| value).unwrap_or_default();
+    let named = params
+        .iter()
+        .next()
+        .map(|(_, value)| value)
+        .unwrap_or_default();
     match route.reach {
         Reach::Itself => {}
         Reach::All if caller.incident.is_some() => {
-            return Err(Problem::new(Code::Forbidden, "a token for one incident may not do this"));
+            return Err(Problem::new(
+                Code::Forbidden,
+                "a token for one incident may not do this",
+            ));
         }
         Reach::All => {}
         Reach::Incident => {
@@ -91,8 +102,16 @@ async fn authenticate(api: &Api, headers: &HeaderMap) -> Result<Caller, Problem>
     }
     let secret: Secret = text.parse().map_err(|_| Problem::unauthenticated())?;
     let row = api.ledger().token(secret.id()).await?;
-    let row = row.filter(|row| secret.is_of(row) && row.is_good(clock::now())).ok_or_else(Problem::unauthenticated)?;
-    Ok(Caller { name: name_of(&row), id: row.id.to_string(), role: row.role, incident: row.incident, expires_at: row.expires_at })
+    let row = row
+        .filter(|row| secret.is_of(row) && row.is_good(clock::now()))
+        .ok_or_else(Problem::unauthenticated)?;
+    Ok(Caller {
+        name: name_of(&row),
+        id: row.id.to_string(),
+        role: row.role,
+        incident: row.incident,
+        expires_at: row.expires_at,
+    })
 }
 
 impl From<Rejected> for Problem {
@@ -110,9 +129,13 @@ impl From<Rejected> for Problem {
 /// The token of RFC 6750 §2.1. In a URL it would stand in logs, so it is taken from nowhere else.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let (value, None) = (values.next()?, values.next()) else { return None };
+    let (value, None) = (values.next()?, values.next()) else {
+        return None;
+    };
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then_some(token.trim())
 }
 
 /// The incident that a path names, if the caller may know of it.
@@ -122,14 +145,19 @@ async fn incident(api: &Api, caller: &Caller, named: &str) -> Result<Incident, P
         return Err(Problem::not_found());
     }
     let incident = api.pipeline().incident(&id).await?;
-    if caller.may_read(&incident) { Ok(incident) } else { Err(Problem::not_found()) }
+    if caller.may_read(&incident) {
+        Ok(incident)
+    } else {
+        Err(Problem::not_found())
+    }
 }
 
 /// The bundle that a path names in full, if the caller may know of its incident.
 async fn bundle(api: &Api, caller: &Caller, named: &str) -> Result<BundleRow, Problem> {
     let id: evidence_format::digest::Digest = named.parse().map_err(|_| Problem::not_found())?;
     let row = api.ledger().bundle(&id.to_string()).await?;
-    row.filter(|row| caller.sees(&row.pass.incident)).ok_or_else(Problem::not_found)
+    row.filter(|row| caller.sees(&row.pass.incident))
+        .ok_or_else(Problem::not_found)
 }
 
 #[cfg(test)]
@@ -141,11 +169,20 @@ mod tests {
     #[test]
     fn a_token_comes_in_one_header_only() {
         let headers = |values: &[&'static str]| -> HeaderMap {
-            values.iter().map(|value| (header::AUTHORIZATION, HeaderValue::from_static(value))).collect()
+            values
+                .iter()
+                .map(|value| (header::AUTHORIZATION, HeaderValue::from_static(value)))
+                .collect()
         };
         assert_eq!(bearer(&headers(&["Bearer exh_1"])), Some("exh_1"));
         assert_eq!(bearer(&headers(&["bearer  exh_1"])), Some("exh_1"));
-        for bad in [&[][..], &["exh_1"], &["Basic exh_1"], &["Bearer"], &["Bearer a", "Bearer b"]] {
+        for bad in [
+            &[][..],
+            &["exh_1"],
+            &["Basic exh_1"],
+            &["Bearer"],
+            &["Bearer a", "Bearer b"],
+        ] {
             assert_eq!(bearer(&headers(bad)), None, "{bad:?}");
         }
     }

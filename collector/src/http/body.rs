@@ -28,7 +28,10 @@ impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
-            return Err(Problem::new(Code::UnsupportedMediaType, "send JSON, with `Content-Type: application/json`"));
+            return Err(Problem::new(
+                Code::UnsupportedMediaType,
+                "send JSON, with `Content-Type: application/json`",
+            ));
         }
         parse(&whole(request.into_body(), api.config().body_bytes_max).await?).map(Self)
     }
@@ -37,7 +40,12 @@ impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         match serde_json::to_vec(&self.0) {
-            Ok(json) => (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], json).into_response(),
+            Ok(json) => (
+                StatusCode::OK,
+                [(header::CONTENT_TYPE, "application/json")],
+                json,
+            )
+                .into_response(),
             Err(error) => Problem::internal(&error).into_response(),
         }
     }
@@ -45,24 +53,51 @@ impl<T: Serialize> IntoResponse for Json<T> {
 
 /// JSON by its media type (RFC 6838 §4.2.8 for the suffix).
 fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let essence = value.split(|b| *b == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
-    essence == b"application/json" || essence.starts_with(b"application/") && essence.ends_with(b"+json")
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
+    let essence = value
+        .split(|b| *b == b';')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii()
+        .to_ascii_lowercase();
+    essence == b"application/json"
+        || essence.starts_with(b"application/") && essence.ends_with(b"+json")
 }
 
 /// All bytes of a body, up to a limit.
 pub(super) async fn whole(body: Body, bytes_max: u64) -> Result<Bytes, Problem> {
     let limit = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-    let collected = timeout(Duration::from_secs(BODY_SECONDS_MAX), Limited::new(body, limit).collect()).await;
-    let late = |_| Problem::new(Code::Timeout, format!("the body did not arrive within {BODY_SECONDS_MAX} s"));
+    let collected = timeout(
+        Duration::from_secs(BODY_SECONDS_MAX),
+        Limited::new(body, limit).collect(),
+    )
+    .await;
+    let late = |_| {
+        Problem::new(
+            Code::Timeout,
+            format!("the body did not arrive within {BODY_SECONDS_MAX} s"),
+        )
+    };
     collected
         .map_err(late)?
         .map(|collected| collected.to_bytes())
-        .map_err(|error| if error.is::<LengthLimitError>() { too_large(bytes_max) } else { cut_off() })
+        .map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                too_large(bytes_max)
+            } else {
+                cut_off()
+            }
+        })
 }
 
 pub(super) fn too_large(bytes_max: u64) -> Problem {
-    Problem::new(Code::TooLarge, format!("the body has more than the {bytes_max} bytes that are taken here"))
+    Problem::new(
+        Code::TooLarge,
+        format!("the body has more than the {bytes_max} bytes that are taken here"),
+    )
 }
 
 pub(super) fn cut_off() -> Problem {
@@ -72,10 +107,17 @@ pub(super) fn cut_off() -> Problem {
 /// Reads JSON; an unknown member is named, and the nearest that there is.
 pub(super) fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
     if json.trim_ascii_start().first() == Some(&b'[') {
-        return Err(Problem::new(Code::Invalid, "send an object: a list has no names")); // serde would take its members in their order
+        return Err(Problem::new(
+            Code::Invalid,
+            "send an object: a list has no names",
+        )); // serde would take its members in their order
     }
     serde_json::from_slice(json).map_err(|error| {
-        let code = if error.is_data() { Code::Invalid } else { Code::Malformed };
+        let code = if error.is_data() {
+            Code::Invalid
+        } else {
+            Code::Malformed
+        };
         Problem::new(code, explain(&error.to_string()))
     })
 }
@@ -84,8 +126,13 @@ pub(super) fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
 fn explain(message: &str) -> String {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     match quoted.split_first() {
-        Some((unknown, known)) if message.starts_with("unknown field") || message.starts_with("unknown variant") => {
-            format!("{message}{}", meant(nearest(unknown, known.iter().copied())))
+        Some((unknown, known))
+            if message.starts_with("unknown field") || message.starts_with("unknown variant") =>
+        {
+            format!(
+                "{message}{}",
+                meant(nearest(unknown, known.iter().copied()))
+            )
         }
         _ => message.to_owned(),
     }
@@ -113,7 +160,11 @@ mod tests {
     fn an_unknown_member_is_named_with_the_nearest() {
         let (status, text) = refused(r#"{"titel": "x"}"#);
         assert_eq!(status, 422);
-        assert!(text.starts_with("unknown field `titel`") && text.ends_with("(did you mean \"title\"?)"), "{text}");
+        assert!(
+            text.starts_with("unknown field `titel`")
+                && text.ends_with("(did you mean \"title\"?)"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -122,20 +173,44 @@ mod tests {
         assert_eq!(refused("").0, 400);
         assert_eq!(refused(r#"{"severity": "x"}"#).0, 422);
         assert_eq!(refused(r#"{"title": "a", "title": "b"}"#).0, 422);
-        assert_eq!(refused(r#" ["a", 2]"#), (422, "send an object: a list has no names".to_owned()));
+        assert_eq!(
+            refused(r#" ["a", 2]"#),
+            (422, "send an object: a list has no names".to_owned())
+        );
     }
 
     #[test]
     fn json_has_many_names() {
-        let is = |value: &'static str| is_json(&HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(value))]));
-        assert!(is("application/json") && is("Application/JSON; charset=utf-8") && is("application/cloudevents+json"));
-        assert!(!is("text/json") && !is("application/x-www-form-urlencoded") && !is_json(&HeaderMap::new()));
+        let is = |value: &'static str| {
+            is_json(&HeaderMap::from_iter([(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static(value),
+            )]))
+        };
+        assert!(
+            is("application/json")
+                && is("Application/JSON; charset=utf-8")
+                && is("application/cloudevents+json")
+        );
+        assert!(
+            !is("text/json")
+                && !is("application/x-www-form-urlencoded")
+                && !is_json(&HeaderMap::new())
+        );
     }
 
     #[tokio::test]
     async fn a_body_has_a_limit() {
-        assert_eq!(whole(Body::from("four"), 4).await.expect("as much as there may be"), "four");
-        let refused = whole(Body::from("five!"), 4).await.expect_err("more").into_response();
+        assert_eq!(
+            whole(Body::from("four"), 4)
+                .await
+                .expect("as much as there may be"),
+            "four"
+        );
+        let refused = whole(Body::from("five!"), 4)
+            .await
+            .expect_err("more")
+            .into_response();
         assert_eq!(refused.status(), 413);
     }
 }

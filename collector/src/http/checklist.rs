@@ -37,15 +37,27 @@ pub(super) struct Lists {
 #[schema(as = ChecklistPatch)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Patch {
-    /// Such as `{"wish": "change-step", "step": "first-15-1", "state": "done", "note": "#inc-042"}`.
+    /// Such as `{"wish": "change-step", "step": "first-15-1", "state": "done", "note":
+    /// "#inc-042"}`.
     #[schema(value_type = Vec<WishShape>)]
     wishes: Vec<Wish>,
 }
 
 /// `GET /v1/incidents/{id}/checklist`.
 pub(super) async fn read(Extension(incident): Extension<Incident>) -> Json<Lists> {
-    let View { incident, checklists, closure, corrective_actions, .. } = View::of(&incident, clock::now());
-    Json(Lists { incident, checklists, closure, corrective_actions })
+    let View {
+        incident,
+        checklists,
+        closure,
+        corrective_actions,
+        ..
+    } = View::of(&incident, clock::now());
+    Json(Lists {
+        incident,
+        checklists,
+        closure,
+        corrective_actions,
+    })
 }
 
 /// `PATCH /v1/incidents/{id}/checklist`.
@@ -59,7 +71,10 @@ pub(super) async fn change(
         return Err(Problem::new(Code::Invalid, "nothing is to be changed"));
     }
     if !patch.wishes.iter().all(is_of_checklists) {
-        return Err(Problem::new(Code::Invalid, "that is no wish about checklists: it is one of the incident itself"));
+        return Err(Problem::new(
+            Code::Invalid,
+            "that is no wish about checklists: it is one of the incident itself",
+        ));
     }
     grant(&api, &caller, &incident.id, &patch.wishes).await
 }

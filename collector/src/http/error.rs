@@ -1,6 +1,7 @@
 //! What a client is told when it does not get what it asked for: RFC 9457, with codes that stay.
 //!
-//! Whoever asks learns what to do about it. What failed on our side stands in the log, under the request's id.
+//! Whoever asks learns what to do about it. What failed on our side stands in the log, under the
+//! request's id.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -23,7 +24,8 @@ pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 /// What every type of a problem begins with. It names, and leads nowhere.
 const TYPE_PREFIX: &str = "urn:exhibit:problem:";
 
-/// Why a request was not fulfilled. Clients decide by it, so a code is added, and never renamed or reused.
+/// Why a request was not fulfilled. Clients decide by it, so a code is added, and never renamed or
+/// reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
     /// No token, or none that is worth anything.
@@ -61,15 +63,60 @@ pub enum Code {
 impl Code {
     /// All, with their status, their name, and what they mean.
     pub const ALL: [(Self, StatusCode, &str, &str); 15] = [
-        (Self::Unauthenticated, StatusCode::UNAUTHORIZED, "unauthenticated", "a good token is needed"),
-        (Self::Forbidden, StatusCode::FORBIDDEN, "forbidden", "the token may not do this"),
-        (Self::NotFound, StatusCode::NOT_FOUND, "not-found", "there is no such thing"),
-        (Self::MethodNotAllowed, StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "that is not done with it"),
-        (Self::Timeout, StatusCode::REQUEST_TIMEOUT, "timeout", "the request did not arrive in time"),
-        (Self::Conflict, StatusCode::CONFLICT, "conflict", "the name is taken"),
-        (Self::Refused, StatusCode::CONFLICT, "refused", "the state of the incident does not allow it"),
-        (Self::NotReadyToClose, StatusCode::CONFLICT, "not-ready-to-close", "the closure checklist is not done"),
-        (Self::TooLarge, StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is too large"),
+        (
+            Self::Unauthenticated,
+            StatusCode::UNAUTHORIZED,
+            "unauthenticated",
+            "a good token is needed",
+        ),
+        (
+            Self::Forbidden,
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "the token may not do this",
+        ),
+        (
+            Self::NotFound,
+            StatusCode::NOT_FOUND,
+            "not-found",
+            "there is no such thing",
+        ),
+        (
+            Self::MethodNotAllowed,
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            "that is not done with it",
+        ),
+        (
+            Self::Timeout,
+            StatusCode::REQUEST_TIMEOUT,
+            "timeout",
+            "the request did not arrive in time",
+        ),
+        (
+            Self::Conflict,
+            StatusCode::CONFLICT,
+            "conflict",
+            "the name is taken",
+        ),
+        (
+            Self::Refused,
+            StatusCode::CONFLICT,
+            "refused",
+            "the state of the incident does not allow it",
+        ),
+        (
+            Self::NotReadyToClose,
+            StatusCode::CONFLICT,
+            "not-ready-to-close",
+            "the closure checklist is not done",
+        ),
+        (
+            Self::TooLarge,
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too-large",
+            "the body is too large",
+        ),
         (
             Self::UnsupportedMediaType,
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -82,14 +129,37 @@ impl Code {
             "range-not-satisfiable",
             "no byte of the bundle is in the range",
         ),
-        (Self::Malformed, StatusCode::BAD_REQUEST, "malformed", "the request cannot be read"),
-        (Self::Invalid, StatusCode::UNPROCESSABLE_ENTITY, "invalid", "the request says what it may not"),
-        (Self::Unavailable, StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the collector cannot do this now"),
-        (Self::Internal, StatusCode::INTERNAL_SERVER_ERROR, "internal", "the collector failed"),
+        (
+            Self::Malformed,
+            StatusCode::BAD_REQUEST,
+            "malformed",
+            "the request cannot be read",
+        ),
+        (
+            Self::Invalid,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid",
+            "the request says what it may not",
+        ),
+        (
+            Self::Unavailable,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "the collector cannot do this now",
+        ),
+        (
+            Self::Internal,
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the collector failed",
+        ),
     ];
 
     fn row(self) -> (StatusCode, &'static str, &'static str) {
-        let row = Self::ALL.into_iter().find(|(code, ..)| *code == self).expect("every code has its row");
+        let row = Self::ALL
+            .into_iter()
+            .find(|(code, ..)| *code == self)
+            .expect("every code has its row");
         (row.1, row.2, row.3)
     }
 }
@@ -125,8 +195,18 @@ pub(super) struct ProblemBody<'a> {
 impl Problem {
     /// `detail` may repeat what the client wrote.
     pub(super) fn new(code: Code, detail: impl AsRef<str>) -> Self {
-        let detail = detail.as_ref().lines().map(safe).collect::<Vec<_>>().join(" / ");
-        Self { code, detail, missing: Vec::new(), headers: Vec::new() }
+        let detail = detail
+            .as_ref()
+            .lines()
+            .map(safe)
+            .collect::<Vec<_>>()
+            .join(" / ");
+        Self {
+            code,
+            detail,
+            missing: Vec::new(),
+            headers: Vec::new(),
+        }
     }
 
     pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -146,20 +226,29 @@ impl Problem {
 
     /// The same for what there is not and for what the token may not know of.
     pub(super) fn not_found() -> Self {
-        Self::new(Code::NotFound, "there is nothing here, or nothing that this token may know of")
+        Self::new(
+            Code::NotFound,
+            "there is nothing here, or nothing that this token may know of",
+        )
     }
 
     /// The machine failed: the log has why.
     pub(super) fn internal(cause: &(dyn std::error::Error + 'static)) -> Self {
         error!(error = %chain(cause), "a request failed");
-        Self::new(Code::Internal, "the collector's log has the reason, under this answer's X-Request-Id")
+        Self::new(
+            Code::Internal,
+            "the collector's log has the reason, under this answer's X-Request-Id",
+        )
     }
 
     /// Something that the collector needs is away: the log has why.
     pub(super) fn unavailable(cause: &(dyn std::error::Error + 'static)) -> Self {
         error!(error = %chain(cause), "a request failed, as something is away");
-        Self::new(Code::Unavailable, "something that the collector needs is away or full: try again, and look into its log")
-            .with_header(header::RETRY_AFTER, HeaderValue::from_static("5"))
+        Self::new(
+            Code::Unavailable,
+            "something that the collector needs is away or full: try again, and look into its log",
+        )
+        .with_header(header::RETRY_AFTER, HeaderValue::from_static("5"))
     }
 }
 
@@ -167,11 +256,20 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, code, title) = self.code.row();
         let (detail, missing) = (self.detail.as_str(), self.missing.as_slice());
-        let body = ProblemBody { r#type: format!("{TYPE_PREFIX}{code}"), title, status: status.as_u16(), detail, code, missing };
+        let body = ProblemBody {
+            r#type: format!("{TYPE_PREFIX}{code}"),
+            title,
+            status: status.as_u16(),
+            detail,
+            code,
+            missing,
+        };
         let json = serde_json::to_vec(&body).expect("texts and a number are JSON");
         let mut response = Response::new(Body::from(json));
         *response.status_mut() = status;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         for (name, value) in self.headers {
             response.headers_mut().insert(name, value);
         }
@@ -183,11 +281,18 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let code = match &refusal {
             Refusal::NotReadyToClose { missing } => {
-                let problem =
-                    Self::new(Code::NotReadyToClose, "give each item that is missing with a note, or waive it with a reason");
-                return Self { missing: missing.iter().map(ToString::to_string).collect(), ..problem };
+                let problem = Self::new(
+                    Code::NotReadyToClose,
+                    "give each item that is missing with a note, or waive it with a reason",
+                );
+                return Self {
+                    missing: missing.iter().map(ToString::to_string).collect(),
+                    ..problem
+                };
             }
-            Refusal::Transition { .. } | Refusal::Closed { .. } | Refusal::NotAnswered { .. } => Code::Refused,
+            Refusal::Transition { .. } | Refusal::Closed { .. } | Refusal::NotAnswered { .. } => {
+                Code::Refused
+            }
             Refusal::ReasonMissing { .. }
             | Refusal::UnknownStep { .. }
             | Refusal::UnknownNumber { .. }
@@ -203,10 +308,16 @@ impl From<Refusal> for Problem {
 impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
         match &error {
-            LedgerError::UnknownIncident(_) | LedgerError::UnknownBundle(_) | LedgerError::UnknownToken(_) => Self::not_found(),
-            LedgerError::IncidentExists(_) | LedgerError::TokenExists(_) => Self::new(Code::Conflict, error.to_string()),
+            LedgerError::UnknownIncident(_)
+            | LedgerError::UnknownBundle(_)
+            | LedgerError::UnknownToken(_) => Self::not_found(),
+            LedgerError::IncidentExists(_) | LedgerError::TokenExists(_) => {
+                Self::new(Code::Conflict, error.to_string())
+            }
             LedgerError::AmbiguousBundle(_) => Self::new(Code::Invalid, error.to_string()),
-            LedgerError::Database(DatabaseError::Outage { .. } | DatabaseError::StorageFull { .. }) => Self::unavailable(&error),
+            LedgerError::Database(
+                DatabaseError::Outage { .. } | DatabaseError::StorageFull { .. },
+            ) => Self::unavailable(&error),
             _ => Self::internal(&error),
         }
     }
@@ -216,9 +327,13 @@ impl From<PipelineError> for Problem {
     fn from(error: PipelineError) -> Self {
         match error {
             PipelineError::UnknownIncident(_) => Self::not_found(),
-            PipelineError::Play(_) | PipelineError::Plan(_) => Self::new(Code::Invalid, chain(&error)),
+            PipelineError::Play(_) | PipelineError::Plan(_) => {
+                Self::new(Code::Invalid, chain(&error))
+            }
             PipelineError::Ledger(error) => error.into(),
-            PipelineError::Blobs(error) | PipelineError::Seal(SealError::Blobs(error)) => error.into(),
+            PipelineError::Blobs(error) | PipelineError::Seal(SealError::Blobs(error)) => {
+                error.into()
+            }
             PipelineError::Seal(SealError::Ledger(error)) => error.into(),
             PipelineError::Jobs(JobsError::Database(error)) => LedgerError::from(error).into(),
             error => Self::internal(&error),
@@ -296,8 +411,16 @@ mod tests {
     async fn a_problem_is_what_rfc_9457_says() {
         let response = Problem::new(Code::Invalid, "say \u{1b}[2J\nwhy").into_response();
         assert_eq!(response.status(), 422);
-        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
-        let body = response.into_body().collect().await.expect("in memory").to_bytes();
+        assert_eq!(
+            response.headers()[header::CONTENT_TYPE],
+            "application/problem+json"
+        );
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .expect("in memory")
+            .to_bytes();
         let json: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
         assert_eq!(
             json,
@@ -315,15 +438,29 @@ mod tests {
     fn every_code_has_a_name_of_its_own() {
         let names: BTreeSet<&str> = Code::ALL.iter().map(|(_, _, name, _)| *name).collect();
         assert_eq!(names.len(), Code::ALL.len());
-        assert!(names.iter().all(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')));
-        assert!(Code::ALL.iter().all(|(_, status, ..)| status.is_client_error() || status.is_server_error()));
+        assert!(
+            names
+                .iter()
+                .all(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'))
+        );
+        assert!(
+            Code::ALL
+                .iter()
+                .all(|(_, status, ..)| status.is_client_error() || status.is_server_error())
+        );
     }
 
     #[test]
     fn what_is_wrong_with_a_body_reaches_the_client_through_a_reader() {
         let refused = std::io::Error::other(Problem::new(Code::TooLarge, "too large"));
-        assert_eq!(Problem::from(AttachError::Stream(refused)).code, Code::TooLarge);
+        assert_eq!(
+            Problem::from(AttachError::Stream(refused)).code,
+            Code::TooLarge
+        );
         let broken = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
-        assert_eq!(Problem::from(AttachError::Stream(broken)).code, Code::Internal);
+        assert_eq!(
+            Problem::from(AttachError::Stream(broken)).code,
+            Code::Internal
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! An incident's journal as it grows, and how far captures are: server-sent events.
 //!
-//! `entry` has a line of the timeline, and the entry's number as its id, from which `Last-Event-ID` goes on after a break.
-//! `progress` has what runs now; it has no id, as nobody needs an old one.
+//! `entry` has a line of the timeline, and the entry's number as its id, from which `Last-Event-ID`
+//! goes on after a break. `progress` has what runs now; it has no id, as nobody needs an old one.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -56,7 +56,8 @@ pub(crate) enum Happened {
     Progress(Vec<Progress>),
 }
 
-/// Looks at an incident for what is new. Captures of its own process count as they go, those of others by what they have kept.
+/// Looks at an incident for what is new. Captures of its own process count as they go, those of
+/// others by what they have kept.
 pub(crate) struct Watching {
     pipeline: Pipeline,
     incident: IncidentId,
@@ -87,7 +88,12 @@ pub(super) async fn follow(
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let watching = Watching::new(api.pipeline().clone(), incident.id, seq);
-    let following = Following { watching, waiting: VecDeque::new(), look, drain: api.drain().clone() };
+    let following = Following {
+        watching,
+        waiting: VecDeque::new(),
+        look,
+        drain: api.drain().clone(),
+    };
     let events = stream::unfold(following, |mut following| async move {
         let event = following.next().await?;
         Some((Ok::<_, Infallible>(event), following))
@@ -97,13 +103,20 @@ pub(super) async fn follow(
 
 /// The number of the last entry that the client has; 0 is none.
 fn last_seen(headers: &HeaderMap) -> Result<u64, Problem> {
-    let Some(value) = headers.get("last-event-id") else { return Ok(0) };
+    let Some(value) = headers.get("last-event-id") else {
+        return Ok(0);
+    };
     let wrong = || Problem::new(Code::Invalid, "Last-Event-ID is none that this stream gave");
-    value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(wrong)
+    value
+        .to_str()
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(wrong)
 }
 
 impl Following {
-    /// The next event; `None` if the stream is to end: the client comes again, and goes on where it was.
+    /// The next event; `None` if the stream is to end: the client comes again, and goes on where it
+    /// was.
     async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.waiting.pop_front() {
@@ -126,7 +139,13 @@ impl Following {
 impl Watching {
     /// Looks at `incident` for what is behind its entry `seq`; 0 is all.
     pub(crate) fn new(pipeline: Pipeline, incident: IncidentId, seq: u64) -> Self {
-        Self { pipeline, incident, seq, progress: Vec::new(), others: None }
+        Self {
+            pipeline,
+            incident,
+            seq,
+            progress: Vec::new(),
+            others: None,
+        }
     }
 
     /// What is new.
@@ -135,9 +154,16 @@ impl Watching {
     /// The store failed.
     pub(crate) async fn look(&mut self) -> Result<Vec<Happened>, PipelineError> {
         let mut happened = Vec::new();
-        for entry in self.pipeline.entries_after(&self.incident, self.seq).await? {
+        for entry in self
+            .pipeline
+            .entries_after(&self.incident, self.seq)
+            .await?
+        {
             self.seq = entry.seq;
-            happened.push(Happened::Entry { seq: entry.seq, row: Box::new(Row::of_entry(entry)) });
+            happened.push(Happened::Entry {
+                seq: entry.seq,
+                row: Box::new(Row::of_entry(entry)),
+            });
         }
         if !happened.is_empty() {
             self.others = None; // one of them may have ended
@@ -152,14 +178,26 @@ impl Watching {
 
     /// How far all captures are that run now.
     async fn progress(&mut self) -> Result<Vec<Progress>, PipelineError> {
-        let watched = self.pipeline.meters.watch().into_iter().filter(|watched| watched.pass.incident == self.incident);
+        let watched = self
+            .pipeline
+            .meters
+            .watch()
+            .into_iter()
+            .filter(|watched| watched.pass.incident == self.incident);
         let own: Vec<Progress> = watched.map(progress).collect();
         let others = match self.others.take() {
             Some((at, others)) if at.elapsed() < OTHERS_EVERY => (at, others),
             _ => (Instant::now(), self.others(&own).await?),
         };
-        let is_own = |other: &&Progress| own.iter().any(|own| own.source == other.source && own.pass == other.pass);
-        let all = own.iter().chain(others.1.iter().filter(|other| !is_own(other))).cloned().collect();
+        let is_own = |other: &&Progress| {
+            own.iter()
+                .any(|own| own.source == other.source && own.pass == other.pass)
+        };
+        let all = own
+            .iter()
+            .chain(others.1.iter().filter(|other| !is_own(other)))
+            .cloned()
+            .collect();
         self.others = Some(others);
         Ok(all)
     }
@@ -168,16 +206,26 @@ impl Watching {
     async fn others(&self, own: &[Progress]) -> Result<Vec<Progress>, PipelineError> {
         let mut others = self.pipeline.parts.ledger.passes(&self.incident).await?;
         others.retain(|row| row.state == PassState::Capturing && row.pass.key.source != ATTACHED);
-        others.retain(|row| !own.iter().any(|own| own.source == row.pass.key.source && own.pass == row.pass.key.pass));
+        others.retain(|row| {
+            !own.iter()
+                .any(|own| own.source == row.pass.key.source && own.pass == row.pass.key.pass)
+        });
         if others.is_empty() {
             return Ok(Vec::new());
         }
         let fetched = self.pipeline.parts.ledger.fetched(&self.incident).await?;
         let progress = others.into_iter().map(|row| {
             let PassKey { source, pass, .. } = row.pass.key;
-            let kept = fetched.iter().find(|kept| kept.source == source && kept.pass == pass);
+            let kept = fetched
+                .iter()
+                .find(|kept| kept.source == source && kept.pass == pass);
             let (pages, bytes) = kept.map_or((0, 0), |kept| (kept.pages, kept.bytes));
-            Progress { source, pass, pages, bytes }
+            Progress {
+                source,
+                pass,
+                pages,
+                bytes,
+            }
         });
         Ok(progress.collect())
     }
@@ -185,14 +233,24 @@ impl Watching {
 
 fn event(happened: &Happened) -> Event {
     match happened {
-        Happened::Entry { seq, row } => Event::default().event("entry").id(seq.to_string()).data(json(row)),
+        Happened::Entry { seq, row } => Event::default()
+            .event("entry")
+            .id(seq.to_string())
+            .data(json(row)),
         Happened::Progress(progress) => Event::default().event("progress").data(json(progress)),
     }
 }
 
 fn progress(watched: Watched) -> Progress {
-    let Watched { pass, pages, bytes, .. } = watched;
-    Progress { source: pass.source, pass: pass.pass, pages, bytes }
+    let Watched {
+        pass, pages, bytes, ..
+    } = watched;
+    Progress {
+        source: pass.source,
+        pass: pass.pass,
+        pages,
+        bytes,
+    }
 }
 
 fn json(value: &impl Serialize) -> String {

@@ -59,8 +59,8 @@ pub(crate) struct Listed {
     pub(crate) size: u64,
     #[schema(value_type = CoverageShape)]
     pub(crate) coverage: Summary,
-    /// The bundle of the same pass that was sealed before, where two collectors had the pass. Both are of the same pages; of `host`, each
-    /// is of its own collector's machine.
+    /// The bundle of the same pass that was sealed before, where two collectors had the pass. Both
+    /// are of the same pages; of `host`, each is of its own collector's machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub(crate) doubles: Option<Digest>,
@@ -107,8 +107,14 @@ pub(super) async fn plan(
     let capture = asked(&mut query)?;
     query.done()?;
     let ask = capture.ask(&api)?;
-    let Incident { id, play, pivots, .. } = incident;
-    Ok(Json(api.pipeline().preview(Some(&id), &play, pivots, ask).await?))
+    let Incident {
+        id, play, pivots, ..
+    } = incident;
+    Ok(Json(
+        api.pipeline()
+            .preview(Some(&id), &play, pivots, ask)
+            .await?,
+    ))
 }
 
 /// What is to be captured, of the parameters that say so.
@@ -131,8 +137,16 @@ pub(super) async fn capture(
     Json(capture): Json<Capture>,
 ) -> Result<Response, Problem> {
     let ask = capture.ask(&api)?;
-    api.pipeline().capture_again(&incident.id, ask, &caller.name).await?;
-    Ok((StatusCode::ACCEPTED, Json(Accepted { incident: incident.id })).into_response())
+    api.pipeline()
+        .capture_again(&incident.id, ask, &caller.name)
+        .await?;
+    Ok((
+        StatusCode::ACCEPTED,
+        Json(Accepted {
+            incident: incident.id,
+        }),
+    )
+        .into_response())
 }
 
 /// `DELETE /v1/incidents/{id}/captures`.
@@ -141,8 +155,16 @@ pub(super) async fn stop(
     Extension(caller): Extension<Caller>,
     Extension(incident): Extension<Incident>,
 ) -> Result<Response, Problem> {
-    api.pipeline().stop_captures(&incident.id, &caller.name).await?;
-    Ok((StatusCode::ACCEPTED, Json(Accepted { incident: incident.id })).into_response())
+    api.pipeline()
+        .stop_captures(&incident.id, &caller.name)
+        .await?;
+    Ok((
+        StatusCode::ACCEPTED,
+        Json(Accepted {
+            incident: incident.id,
+        }),
+    )
+        .into_response())
 }
 
 /// `GET /v1/incidents/{id}/bundles`.
@@ -152,15 +174,23 @@ pub(super) async fn bundles(
     query: Query,
 ) -> Result<Json<List>, Problem> {
     query.done()?;
-    Ok(Json(List { bundles: listed(api.pipeline(), &incident.id).await? }))
+    Ok(Json(List {
+        bundles: listed(api.pipeline(), &incident.id).await?,
+    }))
 }
 
 /// The bundles of an incident, in the order in which they were sealed.
 ///
 /// # Errors
 /// The store failed.
-pub(crate) async fn listed(pipeline: &Pipeline, id: &IncidentId) -> Result<Vec<Listed>, PipelineError> {
-    let (rows, entries) = (pipeline.parts.ledger.bundles(id).await?, pipeline.entries(id).await?);
+pub(crate) async fn listed(
+    pipeline: &Pipeline,
+    id: &IncidentId,
+) -> Result<Vec<Listed>, PipelineError> {
+    let (rows, entries) = (
+        pipeline.parts.ledger.bundles(id).await?,
+        pipeline.entries(id).await?,
+    );
     let named = entries.iter().filter_map(|entry| match &entry.change {
         Change::Attached { bundle, name, .. } => Some((*bundle, name.to_string())),
         _ => None,
@@ -168,7 +198,14 @@ pub(crate) async fn listed(pipeline: &Pipeline, id: &IncidentId) -> Result<Vec<L
     let mut names: BTreeMap<Digest, String> = named.collect();
     let listed = |row: BundleRow| {
         let (coverage, name) = (Summary::read(&row.coverage), names.remove(&row.id));
-        let BundleRow { id, pass, sealed_at, bytes, doubles, .. } = row;
+        let BundleRow {
+            id,
+            pass,
+            sealed_at,
+            bytes,
+            doubles,
+            ..
+        } = row;
         Listed {
             id,
             incident: pass.incident,
@@ -184,7 +221,8 @@ pub(crate) async fn listed(pipeline: &Pipeline, id: &IncidentId) -> Result<Vec<L
     Ok(rows.into_iter().map(listed).collect())
 }
 
-/// `POST /v1/incidents/{id}/attachments`. Once its last byte is here it is sealed, whether or not the client stays.
+/// `POST /v1/incidents/{id}/attachments`. Once its last byte is here it is sealed, whether or not
+/// the client stays.
 pub(super) async fn attach(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
@@ -202,7 +240,11 @@ pub(super) async fn attach(
     let (send, receive) = mpsc::channel(PIECES_WAITING_MAX);
     let attaching = Attaching {
         incident: incident.id,
-        content: Content::Stream(Box::new(Pieces { receive, piece: Bytes::new(), is_over: false })),
+        content: Content::Stream(Box::new(Pieces {
+            receive,
+            piece: Bytes::new(),
+            is_over: false,
+        })),
         name,
         content_type,
         by: caller.name,
@@ -213,23 +255,46 @@ pub(super) async fn attach(
     let idle = Duration::from_secs(api.config().idle_seconds_max);
     pump(request.into_body(), &send, bytes_max, idle).await;
     drop(send);
-    let attached = attached.await.map_err(|error| Problem::internal(&error))??;
+    let attached = attached
+        .await
+        .map_err(|error| Problem::internal(&error))??;
     Ok((StatusCode::CREATED, Json(receipt(attached))).into_response())
 }
 
 fn receipt(attached: Attached) -> Receipt {
-    let Attached { bundle, name, bytes, sha256, .. } = attached;
-    Receipt { incident: bundle.pass.incident, id: bundle.id, name, bytes, sha256 }
+    let Attached {
+        bundle,
+        name,
+        bytes,
+        sha256,
+        ..
+    } = attached;
+    Receipt {
+        incident: bundle.pass.incident,
+        id: bundle.id,
+        name,
+        bytes,
+        sha256,
+    }
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 /// What the client says that it is. It is sealed as he says it, and nobody believes it.
 fn content_type(headers: &HeaderMap) -> Result<Option<Line>, Problem> {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(None) };
-    let text = value.to_str().map_err(|_| Problem::new(Code::Invalid, "the Content-Type is no ASCII text"))?;
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return Ok(None);
+    };
+    let text = value
+        .to_str()
+        .map_err(|_| Problem::new(Code::Invalid, "the Content-Type is no ASCII text"))?;
     Ok(Some(text.parse()?))
 }
 
@@ -241,14 +306,21 @@ async fn pump(mut body: Body, send: &mpsc::Sender<Piece>, bytes_max: u64, idle: 
     let mut bytes = 0;
     loop {
         let piece = match timeout(idle, body.frame()).await {
-            Err(_) => Err(Problem::new(Code::Timeout, format!("no byte of the body arrived for {} s", idle.as_secs()))),
+            Err(_) => Err(Problem::new(
+                Code::Timeout,
+                format!("no byte of the body arrived for {} s", idle.as_secs()),
+            )),
             Ok(None) => Ok(None),
             Ok(Some(Err(_))) => Err(cut_off()),
             Ok(Some(Ok(frame))) => match frame.into_data() {
                 Err(_) => continue, // trailers
                 Ok(data) => {
                     bytes += data.len() as u64;
-                    if bytes > bytes_max { Err(too_large(bytes_max)) } else { Ok(Some(data)) }
+                    if bytes > bytes_max {
+                        Err(too_large(bytes_max))
+                    } else {
+                        Ok(Some(data))
+                    }
                 }
             },
         };
@@ -269,7 +341,11 @@ struct Pieces {
 impl Read for Pieces {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.piece.is_empty() && !self.is_over {
-            match self.receive.blocking_recv().unwrap_or_else(|| Err(cut_off())) {
+            match self
+                .receive
+                .blocking_recv()
+                .unwrap_or_else(|| Err(cut_off()))
+            {
                 Ok(Some(piece)) => self.piece = piece,
                 Ok(None) => self.is_over = true,
                 Err(problem) => return Err(io::Error::other(problem)),
@@ -283,7 +359,8 @@ impl Read for Pieces {
 
 /// A value of a header that names a file, without anything that a client might obey.
 pub(super) fn disposition(file: &str) -> HeaderValue {
-    HeaderValue::from_str(&format!("attachment; filename=\"{file}\"")).expect("names of our files are plain")
+    HeaderValue::from_str(&format!("attachment; filename=\"{file}\""))
+        .expect("names of our files are plain")
 }
 
 #[cfg(test)]
@@ -292,18 +369,27 @@ mod tests {
 
     fn pieces(sent: Vec<Piece>) -> Pieces {
         let (send, receive) = mpsc::channel(8);
-        sent.into_iter().for_each(|piece| send.try_send(piece).expect("there is room"));
-        Pieces { receive, piece: Bytes::new(), is_over: false }
+        sent.into_iter()
+            .for_each(|piece| send.try_send(piece).expect("there is room"));
+        Pieces {
+            receive,
+            piece: Bytes::new(),
+            is_over: false,
+        }
     }
 
     #[test]
     fn a_body_ends_only_where_its_client_ends_it() {
         let data = |text: &'static str| Ok(Some(Bytes::from(text)));
         let mut text = String::new();
-        pieces(vec![data("one"), data(""), data("two"), Ok(None)]).read_to_string(&mut text).expect("it ended");
+        pieces(vec![data("one"), data(""), data("two"), Ok(None)])
+            .read_to_string(&mut text)
+            .expect("it ended");
         assert_eq!(text, "onetwo");
         for cut in [vec![data("one")], vec![], vec![data("one"), Err(cut_off())]] {
-            pieces(cut).read_to_end(&mut Vec::new()).expect_err("nobody ended it");
+            pieces(cut)
+                .read_to_end(&mut Vec::new())
+                .expect_err("nobody ended it");
         }
     }
 
@@ -320,10 +406,32 @@ mod tests {
     async fn a_body_has_a_limit_that_its_length_need_not_tell() {
         let (send, mut receive) = mpsc::channel(8);
         let chunks = ["12345", "12345", "1"].map(|text| Ok::<_, io::Error>(Bytes::from(text)));
-        pump(Body::from_stream(futures::stream::iter(chunks)), &send, 10, Duration::from_secs(60)).await;
+        pump(
+            Body::from_stream(futures::stream::iter(chunks)),
+            &send,
+            10,
+            Duration::from_secs(60),
+        )
+        .await;
         for _ in 0..2 {
-            assert!(receive.recv().await.expect("a piece").expect("within the limit").is_some());
+            assert!(
+                receive
+                    .recv()
+                    .await
+                    .expect("a piece")
+                    .expect("within the limit")
+                    .is_some()
+            );
         }
-        assert_eq!(receive.recv().await.expect("an end").expect_err("more").into_response().status(), 413);
+        assert_eq!(
+            receive
+                .recv()
+                .await
+                .expect("an end")
+                .expect_err("more")
+                .into_response()
+                .status(),
+            413
+        );
     }
 }

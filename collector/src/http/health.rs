@@ -17,7 +17,12 @@ pub(super) async fn alive() -> &'static str {
 
 /// The database and the blob store answer.
 pub(super) async fn ready(State(api): State<Api>) -> Result<&'static str, (StatusCode, String)> {
-    let unready = |what: &str| (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {what}\n"));
+    let unready = |what: &str| {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not ready: {what}\n"),
+        )
+    };
     if api.drain().is_cancelled() {
         return Err(unready("draining"));
     }

@@ -1,6 +1,8 @@
-//! Webhooks: what a vendor sends declares an incident, or says more about one. The capture goes on when the vendor has its answer.
+//! Webhooks: what a vendor sends declares an incident, or says more about one. The capture goes on
+//! when the vendor has its answer.
 //!
-//! A vendor has no token: its signature or password says who it is, and [`crate::trigger`] verifies it.
+//! A vendor has no token: its signature or password says who it is, and [`crate::trigger`] verifies
+//! it.
 
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
@@ -66,7 +68,12 @@ pub(super) async fn receive(
     vendor: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let unknown = || Problem::new(Code::NotFound, "there is no such webhook, or none is configured");
+    let unknown = || {
+        Problem::new(
+            Code::NotFound,
+            "there is no such webhook, or none is configured",
+        )
+    };
     let vendor = vendor
         .ok()
         .and_then(|Path(vendor)| trigger::find(&vendor))
@@ -75,7 +82,11 @@ pub(super) async fn receive(
     Span::current().record("caller", vendor.name());
     let (parts, body) = request.into_parts();
     let body = whole(body, BODY_BYTES_MAX as u64).await?;
-    let delivery = Delivery { headers: &parts.headers, body: &body, received: clock::now() };
+    let delivery = Delivery {
+        headers: &parts.headers,
+        body: &body,
+        received: clock::now(),
+    };
     let outcome = match trigger::receive(vendor, api.hooks(), &api.pipeline().plays, &delivery)? {
         Received::Declare(trigger) => declare(&api, *trigger).await?,
         Received::Update(update) => change(&api, vendor, *update).await?,
@@ -85,7 +96,11 @@ pub(super) async fn receive(
     if let Some(answer) = vendor.reply(&in_words(&outcome)) {
         return Ok(shown(answer));
     }
-    let status = if matches!(outcome, Outcome::Declared(_)) { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if matches!(outcome, Outcome::Declared(_)) {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     Ok((status, Json(told(outcome))).into_response())
 }
 
@@ -98,17 +113,37 @@ async fn declare(api: &Api, trigger: Trigger) -> Result<Outcome, Problem> {
     let by = trigger.by.clone();
     let declaration = trigger.declaration(api.pipeline().next_incident().await?);
     let capture = Some(Capture::default().ask(api)?);
-    let (id, new) = api.pipeline().declare(Declaring { declaration, by, capture, idempotency_key }).await?;
+    let (id, new) = api
+        .pipeline()
+        .declare(Declaring {
+            declaration,
+            by,
+            capture,
+            idempotency_key,
+        })
+        .await?;
     Span::current().record("incident", id.as_str());
-    Ok(if new { Outcome::Declared(id) } else { Outcome::Known(id) })
+    Ok(if new {
+        Outcome::Declared(id)
+    } else {
+        Outcome::Known(id)
+    })
 }
 
-/// Writes down what a vendor says about an incident that it has declared, once for each delivery that has an id.
+/// Writes down what a vendor says about an incident that it has declared, once for each delivery
+/// that has an id.
 async fn change(api: &Api, vendor: Vendor, update: Update) -> Result<Outcome, Problem> {
-    let delivery = update.delivery.as_ref().map(|delivery| format!("{} delivery {delivery}", vendor.name()));
+    let delivery = update
+        .delivery
+        .as_ref()
+        .map(|delivery| format!("{} delivery {delivery}", vendor.name()));
     let known = api.ledger().declared_by_key(&update.key).await?;
     let outcome = match (known, update.otherwise) {
-        (None, None) => return Ok(Outcome::Ignored("about an incident that was not declared here")),
+        (None, None) => {
+            return Ok(Outcome::Ignored(
+                "about an incident that was not declared here",
+            ));
+        }
         (None, Some(trigger)) => declare(api, *trigger).await?,
         (Some(id), otherwise) => {
             Span::current().record("incident", id.as_str());
@@ -117,7 +152,15 @@ async fn change(api: &Api, vendor: Vendor, update: Update) -> Result<Outcome, Pr
             {
                 return Ok(Outcome::Known(id));
             }
-            note(api, &id, Update { otherwise, ..update }).await?;
+            note(
+                api,
+                &id,
+                Update {
+                    otherwise,
+                    ..update
+                },
+            )
+            .await?;
             Outcome::Updated(id)
         }
     };
@@ -131,7 +174,11 @@ async fn note(api: &Api, id: &IncidentId, update: Update) -> Result<(), Problem>
     let wishes = update.wishes(api.pipeline().incident(id).await?.severity);
     match api.pipeline().grant(id, &update.by, &wishes).await {
         // a closed incident keeps its severity, and what was said about it is noted
-        Err(DeclareError::Refused(_)) => api.pipeline().grant(id, &update.by, &[Wish::Note { text: update.note }]).await?,
+        Err(DeclareError::Refused(_)) => {
+            api.pipeline()
+                .grant(id, &update.by, &[Wish::Note { text: update.note }])
+                .await?
+        }
         granted => granted?,
     };
     Ok(())
@@ -158,7 +205,11 @@ fn in_words(outcome: &Outcome) -> String {
 
 fn shown(answer: trigger::Answer) -> Response {
     let content_type = HeaderValue::from_static(answer.content_type);
-    ([(header::CONTENT_TYPE, content_type)], Body::from(answer.body)).into_response()
+    (
+        [(header::CONTENT_TYPE, content_type)],
+        Body::from(answer.body),
+    )
+        .into_response()
 }
 
 impl From<Refused> for Problem {

@@ -22,15 +22,17 @@ use super::passes::{Pass, passes};
 use super::query::Query;
 use super::routes::DECIDERS;
 use super::shapes::texts::{
-    AnswerText, DeadlineSeconds, IncidentIdText, LineText, NameText, PivotText, PlayText, ProseText, SeverityText,
-    SeverityWanted, SourceText, StatusText, Time,
+    AnswerText, DeadlineSeconds, IncidentIdText, LineText, NameText, PivotText, PlayText,
+    ProseText, SeverityText, SeverityWanted, SourceText, StatusText, Time,
 };
-use super::shapes::{AffectsShape, EvidenceCountShape, ReportShape, ReportWanted, RolesWanted, ViewShape, WishShape};
+use super::shapes::{
+    AffectsShape, EvidenceCountShape, ReportShape, ReportWanted, RolesWanted, ViewShape, WishShape,
+};
 use crate::clock;
 use crate::incident::view::View;
 use crate::incident::{
-    Affects, Answer, CaptureAsk, Change, Declaration, EvidenceCount, Incident, Line, Name, Pivot, PlayName, Prose, Report, Role,
-    Severity, SourceName, Status, Wish, brief,
+    Affects, Answer, CaptureAsk, Change, Declaration, EvidenceCount, Incident, Line, Name, Pivot,
+    PlayName, Prose, Report, Role, Severity, SourceName, Status, Wish, brief,
 };
 use crate::pipeline::{Declaring, Pipeline, PipelineError};
 use crate::store::ledger::TokenRole;
@@ -156,7 +158,11 @@ pub(super) struct Patch {
     #[schema(value_type = Vec<PivotText>)]
     pivots: Vec<Pivot>,
     /// When the next update is due; `null` is never.
-    #[serde(default, alias = "next_update", deserialize_with = "loose::null_or_value")]
+    #[serde(
+        default,
+        alias = "next_update",
+        deserialize_with = "loose::null_or_value"
+    )]
     #[schema(value_type = Option<Time>)]
     next_update: Option<Option<Timestamp>>,
     /// What else is wished for, such as statements for updates and actions.
@@ -293,7 +299,10 @@ pub(crate) struct ChangeView {
 
 impl ChangeView {
     pub(crate) fn of(change: &Change) -> Self {
-        Self { kind: change.kind().to_owned(), summary: change.summary() }
+        Self {
+            kind: change.kind().to_owned(),
+            summary: change.summary(),
+        }
     }
 }
 
@@ -312,8 +321,18 @@ impl Capture {
         let window = match (self.from, self.until) {
             (None, None) => None,
             (Some(from), Some(until)) if from < until => Some(Window { from, until }),
-            (Some(_), Some(_)) => return Err(Problem::new(Code::Invalid, "a window's `from` is before its `until`")),
-            _ => return Err(Problem::new(Code::Invalid, "a window has both `from` and `until`")),
+            (Some(_), Some(_)) => {
+                return Err(Problem::new(
+                    Code::Invalid,
+                    "a window's `from` is before its `until`",
+                ));
+            }
+            _ => {
+                return Err(Problem::new(
+                    Code::Invalid,
+                    "a window has both `from` and `until`",
+                ));
+            }
         };
         let deadline_seconds = self.deadline_seconds.unwrap_or(deadline_seconds);
         if deadline_seconds > JSON_INTEGER_MAX {
@@ -322,8 +341,19 @@ impl Capture {
                 format!("deadlineSeconds is {JSON_INTEGER_MAX} at most, as numbers in plans are"),
             ));
         }
-        let Self { sources, accounts, regions, .. } = self;
-        Ok(CaptureAsk { window, sources, accounts, regions, deadline_seconds })
+        let Self {
+            sources,
+            accounts,
+            regions,
+            ..
+        } = self;
+        Ok(CaptureAsk {
+            window,
+            sources,
+            accounts,
+            regions,
+            deadline_seconds,
+        })
     }
 }
 
@@ -340,7 +370,10 @@ pub(super) async fn declare(
     {
         return Ok(declared(id, false)); // and no number is drawn for it
     }
-    let capture = declare.capture.map(|capture| capture.ask(&api)).transpose()?;
+    let capture = declare
+        .capture
+        .map(|capture| capture.ask(&api))
+        .transpose()?;
     let incident = match declare.id {
         Some(id) => id,
         None => api.pipeline().next_incident().await?,
@@ -349,7 +382,9 @@ pub(super) async fn declare(
         incident,
         name: declare.title,
         severity: declare.severity,
-        play: declare.play.unwrap_or_else(|| "general".parse().expect("a play that is built in")),
+        play: declare
+            .play
+            .unwrap_or_else(|| "general".parse().expect("a play that is built in")),
         checklist: Vec::new(),
         started: declare.started,
         report: declare.report,
@@ -357,23 +392,51 @@ pub(super) async fn declare(
         pivots: declare.pivots,
         trigger: Some(Line::escaped("API")),
     };
-    let declaring = Declaring { declaration, by: caller.name, capture, idempotency_key };
+    let declaring = Declaring {
+        declaration,
+        by: caller.name,
+        capture,
+        idempotency_key,
+    };
     let (id, new) = api.pipeline().declare(declaring).await?;
     Ok(declared(id, new))
 }
 
 fn declared(id: IncidentId, new: bool) -> Response {
-    let status = if new { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     let location = HeaderValue::from_str(&format!("/v1/incidents/{id}")).expect("ids are plain");
-    (status, [(header::LOCATION, location)], Json(Declared { id, new })).into_response()
+    (
+        status,
+        [(header::LOCATION, location)],
+        Json(Declared { id, new }),
+    )
+        .into_response()
 }
 
 /// The client's key, which is nobody else's: another client's equal key is another one.
 fn idempotency_key(headers: &HeaderMap, caller: &Caller) -> Result<Option<String>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let text = value.to_str().ok().filter(|text| (1..=KEY_BYTES_MAX).contains(&text.len()));
-    let wrong = || Problem::new(Code::Invalid, format!("an Idempotency-Key has 1 to {KEY_BYTES_MAX} visible ASCII characters"));
-    Ok(Some(format!("api {} {}", caller.id, text.ok_or_else(wrong)?)))
+    let Some(value) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
+    let text = value
+        .to_str()
+        .ok()
+        .filter(|text| (1..=KEY_BYTES_MAX).contains(&text.len()));
+    let wrong = || {
+        Problem::new(
+            Code::Invalid,
+            format!("an Idempotency-Key has 1 to {KEY_BYTES_MAX} visible ASCII characters"),
+        )
+    };
+    Ok(Some(format!(
+        "api {} {}",
+        caller.id,
+        text.ok_or_else(wrong)?
+    )))
 }
 
 /// `GET /v1/incidents`.
@@ -382,15 +445,22 @@ pub(super) async fn list(
     Extension(caller): Extension<Caller>,
     mut query: Query,
 ) -> Result<Json<Page>, Problem> {
-    let (status, cursor) = (query.one::<Status>("status")?, query.one::<IncidentId>("cursor")?);
-    let limit = query.one::<u32>("limit")?.unwrap_or(PAGE).clamp(1, PAGE_MAX) as usize;
+    let (status, cursor) = (
+        query.one::<Status>("status")?,
+        query.one::<IncidentId>("cursor")?,
+    );
+    let limit = query
+        .one::<u32>("limit")?
+        .unwrap_or(PAGE)
+        .clamp(1, PAGE_MAX) as usize;
     query.done()?;
     let mut ids = api.ledger().incidents().await?;
     ids.retain(|id| caller.sees(id));
     let begin = match &cursor {
         None => 0,
         Some(cursor) => {
-            let unknown = || Problem::new(Code::Invalid, "cursor is none that an earlier page gave");
+            let unknown =
+                || Problem::new(Code::Invalid, "cursor is none that an earlier page gave");
             ids.iter().position(|id| id == cursor).ok_or_else(unknown)? + 1
         }
     };
@@ -404,14 +474,35 @@ pub(super) async fn list(
             incidents.push(listed(incident));
         }
     }
-    let next = left.peek().and_then(|_| incidents.last().map(|last| last.id.clone()));
+    let next = left
+        .peek()
+        .and_then(|_| incidents.last().map(|last| last.id.clone()));
     Ok(Json(Page { incidents, next }))
 }
 
 /// An incident as lists have it.
 pub(crate) fn listed(incident: Incident) -> Listed {
-    let Incident { id, name, severity, status, declared_at, declared_by, play, evidence, .. } = incident;
-    Listed { id, name, severity, status, declared_at, declared_by, play, evidence }
+    let Incident {
+        id,
+        name,
+        severity,
+        status,
+        declared_at,
+        declared_by,
+        play,
+        evidence,
+        ..
+    } = incident;
+    Listed {
+        id,
+        name,
+        severity,
+        status,
+        declared_at,
+        declared_by,
+        play,
+        evidence,
+    }
 }
 
 /// `GET /v1/incidents/{id}`.
@@ -420,13 +511,39 @@ pub(super) async fn read(
     Extension(caller): Extension<Caller>,
     Extension(incident): Extension<Incident>,
 ) -> Result<Response, Problem> {
-    let Full { id, view, mut passes, under_way } = full(api.pipeline(), &incident).await?;
+    let Full {
+        id,
+        view,
+        mut passes,
+        under_way,
+    } = full(api.pipeline(), &incident).await?;
     if caller.role == TokenRole::Automation {
         passes.iter_mut().for_each(|pass| pass.why = None); // it may quote a source
-        let View { severity, status, declared_at, evidence, .. } = view;
-        return Ok(Json(Glance { id, severity, status, declared_at, evidence, passes, under_way }).into_response());
+        let View {
+            severity,
+            status,
+            declared_at,
+            evidence,
+            ..
+        } = view;
+        return Ok(Json(Glance {
+            id,
+            severity,
+            status,
+            declared_at,
+            evidence,
+            passes,
+            under_way,
+        })
+        .into_response());
     }
-    Ok(Json(Full { id, view, passes, under_way }).into_response())
+    Ok(Json(Full {
+        id,
+        view,
+        passes,
+        under_way,
+    })
+    .into_response())
 }
 
 /// All that is known of an incident.
@@ -435,7 +552,12 @@ pub(super) async fn read(
 /// The store failed.
 pub(crate) async fn full(pipeline: &Pipeline, incident: &Incident) -> Result<Full, PipelineError> {
     let (id, view) = (incident.id.clone(), View::of(incident, clock::now()));
-    Ok(Full { view, passes: passes(pipeline, &id).await?, under_way: pipeline.is_under_way(&id).await?, id })
+    Ok(Full {
+        view,
+        passes: passes(pipeline, &id).await?,
+        under_way: pipeline.is_under_way(&id).await?,
+        id,
+    })
 }
 
 /// `PATCH /v1/incidents/{id}`.
@@ -450,48 +572,110 @@ pub(super) async fn change(
 }
 
 /// Grants what a caller wishes, if his role may decide it.
-pub(super) async fn grant(api: &Api, caller: &Caller, id: &IncidentId, wishes: &[Wish]) -> Result<Json<Changed>, Problem> {
-    let decides = |wish: &Wish| matches!(wish, Wish::ChangeSeverity { .. } | Wish::ChangeStatus { .. });
+pub(super) async fn grant(
+    api: &Api,
+    caller: &Caller,
+    id: &IncidentId,
+    wishes: &[Wish],
+) -> Result<Json<Changed>, Problem> {
+    let decides = |wish: &Wish| {
+        matches!(
+            wish,
+            Wish::ChangeSeverity { .. } | Wish::ChangeStatus { .. }
+        )
+    };
     if wishes.iter().any(decides) && !DECIDERS.contains(&caller.role) {
-        let detail = format!("a token with the role {} may not change severity and status", caller.role);
+        let detail = format!(
+            "a token with the role {} may not change severity and status",
+            caller.role
+        );
         return Err(Problem::new(Code::Forbidden, detail));
     }
     if wishes.len() > WISHES_MAX {
-        return Err(Problem::new(Code::Invalid, format!("that are more than {WISHES_MAX} wishes at once")));
+        return Err(Problem::new(
+            Code::Invalid,
+            format!("that are more than {WISHES_MAX} wishes at once"),
+        ));
     }
     let changes = api.pipeline().grant(id, &caller.name, wishes).await?;
     let incident = View::of(&api.pipeline().incident(id).await?, clock::now());
-    Ok(Json(Changed { changes: changes.iter().map(ChangeView::of).collect(), incident }))
+    Ok(Json(Changed {
+        changes: changes.iter().map(ChangeView::of).collect(),
+        incident,
+    }))
 }
 
 /// What a patch wishes for, in the order of its members.
 fn wishes(patch: Patch, incident: &Incident) -> Result<Vec<Wish>, Problem> {
-    let Patch { title, severity, status, reason, started, play, roles, report, affects, pivots, next_update, mut wishes } = patch;
+    let Patch {
+        title,
+        severity,
+        status,
+        reason,
+        started,
+        play,
+        roles,
+        report,
+        affects,
+        pivots,
+        next_update,
+        mut wishes,
+    } = patch;
     let because = |what: &str| {
-        let missing = || Problem::new(Code::Invalid, format!("a change of the {what} needs a `reason`"));
+        let missing = || {
+            Problem::new(
+                Code::Invalid,
+                format!("a change of the {what} needs a `reason`"),
+            )
+        };
         reason.clone().ok_or_else(missing)
     };
     let mut all = Vec::new();
     all.extend(title.map(|to| Wish::Rename { to }));
     if let Some(to) = severity {
-        all.push(Wish::ChangeSeverity { to, reason: because("severity")? });
+        all.push(Wish::ChangeSeverity {
+            to,
+            reason: because("severity")?,
+        });
     }
-    all.extend(status.map(|to| Wish::ChangeStatus { to, reason: reason.clone() }));
+    all.extend(status.map(|to| Wish::ChangeStatus {
+        to,
+        reason: reason.clone(),
+    }));
     all.extend(started.map(|to| Wish::SetStarted { to }));
     if let Some(to) = play {
-        all.push(Wish::ChangePlay { to, reason: because("play")? });
+        all.push(Wish::ChangePlay {
+            to,
+            reason: because("play")?,
+        });
     }
-    all.extend(roles.into_iter().map(|(role, to)| Wish::AssignRole { role, to }));
-    all.extend(report.map(|report| Wish::ChangeReport { to: completed(report, incident.report.clone()) }));
-    all.extend(affects.map(|affects| Wish::ChangeAffects { to: affects.over(incident.affects) }));
+    all.extend(
+        roles
+            .into_iter()
+            .map(|(role, to)| Wish::AssignRole { role, to }),
+    );
+    all.extend(report.map(|report| Wish::ChangeReport {
+        to: completed(report, incident.report.clone()),
+    }));
+    all.extend(affects.map(|affects| Wish::ChangeAffects {
+        to: affects.over(incident.affects),
+    }));
     all.extend(pivots.into_iter().map(|pivot| Wish::AddPivot { pivot }));
     all.extend(next_update.map(|to| Wish::SetNextUpdate { to }));
     all.append(&mut wishes);
-    if all.is_empty() { Err(Problem::new(Code::Invalid, "nothing is to be changed")) } else { Ok(all) }
+    if all.is_empty() {
+        Err(Problem::new(Code::Invalid, "nothing is to be changed"))
+    } else {
+        Ok(all)
+    }
 }
 
 fn completed(given: Report, was: Report) -> Report {
-    let affected_systems = if given.affected_systems.is_empty() { was.affected_systems } else { given.affected_systems };
+    let affected_systems = if given.affected_systems.is_empty() {
+        was.affected_systems
+    } else {
+        given.affected_systems
+    };
     Report {
         reported_by: given.reported_by.or(was.reported_by),
         reported_at: given.reported_at.or(was.reported_at),
@@ -505,7 +689,9 @@ impl AffectsPatch {
     fn over(self, was: Affects) -> Affects {
         Affects {
             customer_data: self.customer_data.unwrap_or(was.customer_data),
-            production_availability: self.production_availability.unwrap_or(was.production_availability),
+            production_availability: self
+                .production_availability
+                .unwrap_or(was.production_availability),
             privileged_access: self.privileged_access.unwrap_or(was.privileged_access),
         }
     }
@@ -518,7 +704,16 @@ pub(super) async fn close(
     Extension(incident): Extension<Incident>,
     Json(close): Json<Close>,
 ) -> Result<Json<Changed>, Problem> {
-    grant(&api, &caller, &incident.id, &[Wish::ChangeStatus { to: Status::Closed, reason: close.reason }]).await
+    grant(
+        &api,
+        &caller,
+        &incident.id,
+        &[Wish::ChangeStatus {
+            to: Status::Closed,
+            reason: close.reason,
+        }],
+    )
+    .await
 }
 
 /// `POST /v1/incidents/{id}/notes`.
@@ -528,19 +723,33 @@ pub(super) async fn note(
     Extension(incident): Extension<Incident>,
     Json(note): Json<Note>,
 ) -> Result<Response, Problem> {
-    let changed = grant(&api, &caller, &incident.id, &[Wish::Note { text: note.text }]).await?;
+    let changed = grant(
+        &api,
+        &caller,
+        &incident.id,
+        &[Wish::Note { text: note.text }],
+    )
+    .await?;
     Ok((StatusCode::CREATED, changed).into_response())
 }
 
 /// `GET /v1/incidents/{id}/brief`.
-pub(super) async fn brief(Extension(incident): Extension<Incident>, mut query: Query) -> Result<Response, Problem> {
+pub(super) async fn brief(
+    Extension(incident): Extension<Incident>,
+    mut query: Query,
+) -> Result<Response, Problem> {
     let audience = query.one::<String>("audience")?;
     query.done()?;
     let incident = brief::to_the_second(incident);
     let text = match audience.as_deref().unwrap_or("internal") {
         "internal" => brief::internal(&incident),
         "external" => brief::external(&incident),
-        _ => return Err(Problem::new(Code::Invalid, "the audience is internal or external")),
+        _ => {
+            return Err(Problem::new(
+                Code::Invalid,
+                "the audience is internal or external",
+            ));
+        }
     };
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }

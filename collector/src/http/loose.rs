@@ -20,21 +20,28 @@ pub(super) fn severity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sev
         }
 
         fn visit_u64<E: Error>(self, number: u64) -> Result<Severity, E> {
-            number.to_string().parse().map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
+            number
+                .to_string()
+                .parse()
+                .map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
         }
 
         fn visit_str<E: Error>(self, text: &str) -> Result<Severity, E> {
-            text.parse().map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+            text.parse()
+                .map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
         }
     }
     deserializer.deserialize_any(Read)
 }
 
-pub(super) fn severity_if_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Severity>, D::Error> {
+pub(super) fn severity_if_any<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Severity>, D::Error> {
     severity(deserializer).map(Some)
 }
 
-/// A form sends the runbook's five points, and a script what it knows: that is the current evidence.
+/// A form sends the runbook's five points, and a script what it knows: that is the current
+/// evidence.
 pub(super) fn report<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Report, D::Error> {
     struct Read;
     impl<'de> Visitor<'de> for Read {
@@ -46,7 +53,10 @@ pub(super) fn report<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Repor
 
         fn visit_str<E: Error>(self, text: &str) -> Result<Report, E> {
             let current_evidence = Some(text.parse().map_err(E::custom)?);
-            Ok(Report { current_evidence, ..Report::default() })
+            Ok(Report {
+                current_evidence,
+                ..Report::default()
+            })
         }
 
         fn visit_map<M: MapAccess<'de>>(self, members: M) -> Result<Report, M::Error> {
@@ -56,13 +66,19 @@ pub(super) fn report<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Repor
     deserializer.deserialize_any(Read)
 }
 
-/// An object, member by member. Derived code would also take a list of its members in their order, which nobody means.
-pub(super) fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    object_if_any(deserializer)?.ok_or_else(|| D::Error::invalid_type(Unexpected::Unit, &"an object"))
+/// An object, member by member. Derived code would also take a list of its members in their order,
+/// which nobody means.
+pub(super) fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    object_if_any(deserializer)?
+        .ok_or_else(|| D::Error::invalid_type(Unexpected::Unit, &"an object"))
 }
 
 /// The same, or `null`.
-pub(super) fn object_if_any<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(super) fn object_if_any<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     struct Read<T>(PhantomData<T>);
     impl<'de, T: Deserialize<'de>> Visitor<'de> for Read<T> {
         type Value = Option<T>;
@@ -100,18 +116,35 @@ mod tests {
         for good in [json!(2), json!("2"), json!("SEV-2"), json!("sev2")] {
             assert_eq!(severity(good).expect("a severity"), Severity::Sev2);
         }
-        for bad in [json!(0), json!(5), json!(2.5), json!(-1), json!("high"), Value::Null, json!([2])] {
+        for bad in [
+            json!(0),
+            json!(5),
+            json!(2.5),
+            json!(-1),
+            json!("high"),
+            Value::Null,
+            json!([2]),
+        ] {
             assert!(severity(bad.clone()).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn an_object_is_no_list() {
-        assert_eq!(object_if_any::<Report, _>(json!(null)).expect("nothing"), None);
-        assert!(object_if_any::<Report, _>(json!({})).expect("an object").is_some());
+        assert_eq!(
+            object_if_any::<Report, _>(json!(null)).expect("nothing"),
+            None
+        );
+        assert!(
+            object_if_any::<Report, _>(json!({}))
+                .expect("an object")
+                .is_some()
+        );
         assert!(object::<Report, _>(json!({})).is_ok());
         for bad in [json!([]), json!(["Eve", null]), json!("Eve"), json!(1)] {
-            let error = object_if_any::<Report, _>(bad).expect_err("no object").to_string();
+            let error = object_if_any::<Report, _>(bad)
+                .expect_err("no object")
+                .to_string();
             assert!(error.contains("expected an object"), "{error}");
         }
         assert!(object::<Report, _>(json!(null)).is_err());
@@ -119,13 +152,28 @@ mod tests {
 
     #[test]
     fn a_report_is_an_object_or_what_is_known() {
-        let text = report(json!("Key AKIA… in a public gist\nseen by the scanner")).expect("a text");
+        let text =
+            report(json!("Key AKIA… in a public gist\nseen by the scanner")).expect("a text");
         assert_eq!(
             text.current_evidence.as_ref().map(|prose| prose.as_str()),
             Some("Key AKIA… in a public gist\nseen by the scanner")
         );
-        assert_eq!(text.missing(), ["who reported", "when", "affected systems", "suspected impact"]);
-        assert_eq!(report(json!({"reportedBy": "Eve"})).expect("an object").missing().len(), 4);
+        assert_eq!(
+            text.missing(),
+            [
+                "who reported",
+                "when",
+                "affected systems",
+                "suspected impact"
+            ]
+        );
+        assert_eq!(
+            report(json!({"reportedBy": "Eve"}))
+                .expect("an object")
+                .missing()
+                .len(),
+            4
+        );
         for (bad, said) in [
             (json!({"reporter": "Eve"}), "unknown field `reporter`"),
             (json!(""), "text is empty"),

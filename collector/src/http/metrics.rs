@@ -72,22 +72,53 @@ impl Metrics {
             jobs: Family::default(),
         };
         let registry = &mut metrics.registry;
-        registry.register("http_requests", "Requests answered", metrics.requests.clone());
-        registry.register_with_unit("http_request", "Time to the answer's header", Unit::Seconds, metrics.seconds.clone());
+        registry.register(
+            "http_requests",
+            "Requests answered",
+            metrics.requests.clone(),
+        );
+        registry.register_with_unit(
+            "http_request",
+            "Time to the answer's header",
+            Unit::Seconds,
+            metrics.seconds.clone(),
+        );
         registry.register("incidents", "Incidents declared", metrics.incidents.clone());
-        registry.register("passes", "Captures of one source, by how far they are", metrics.passes.clone());
+        registry.register(
+            "passes",
+            "Captures of one source, by how far they are",
+            metrics.passes.clone(),
+        );
         registry.register("bundles", "Bundles sealed", metrics.bundles.clone());
         registry.register_with_unit("bundles", "Their bytes", Unit::Bytes, metrics.bytes.clone());
-        registry.register("gaps", "What they state to be missing", metrics.gaps.clone());
-        registry.register("jobs", "Captures to be made, later looks at a source among them", metrics.jobs.clone());
+        registry.register(
+            "gaps",
+            "What they state to be missing",
+            metrics.gaps.clone(),
+        );
+        registry.register(
+            "jobs",
+            "Captures to be made, later looks at a source among them",
+            metrics.jobs.clone(),
+        );
         metrics
     }
 
     /// Counts a request.
     pub(super) fn answered(&self, method: &str, route: &str, status: u16, seconds: f64) {
         let (method, route) = (method.to_owned(), route.to_owned());
-        self.seconds.get_or_create(&Route { route: route.clone() }).observe(seconds);
-        self.requests.get_or_create(&Answered { method, route, status }).inc();
+        self.seconds
+            .get_or_create(&Route {
+                route: route.clone(),
+            })
+            .observe(seconds);
+        self.requests
+            .get_or_create(&Answered {
+                method,
+                route,
+                status,
+            })
+            .inc();
     }
 
     async fn look(&self, api: &Api) -> Result<(), Problem> {
@@ -95,12 +126,30 @@ impl Metrics {
         self.incidents.set(totals.incidents);
         self.bundles.set(totals.coverages.len() as u64);
         self.bytes.set(totals.bytes);
-        self.gaps.set(totals.coverages.iter().map(|json| Summary::read(json).missing).fold(0, u64::saturating_add));
+        self.gaps.set(
+            totals
+                .coverages
+                .iter()
+                .map(|json| Summary::read(json).missing)
+                .fold(0, u64::saturating_add),
+        );
         for (state, count) in totals.passes {
-            self.passes.get_or_create(&InState { state: state.as_str() }).set(count);
+            self.passes
+                .get_or_create(&InState {
+                    state: state.as_str(),
+                })
+                .set(count);
         }
-        let jobs = api.pipeline().jobs.waiting().await.map_err(|error| Problem::internal(&error))?;
-        for (state, word) in [(JobState::Waiting, "waiting"), (JobState::Running, "running")] {
+        let jobs = api
+            .pipeline()
+            .jobs
+            .waiting()
+            .await
+            .map_err(|error| Problem::internal(&error))?;
+        for (state, word) in [
+            (JobState::Waiting, "waiting"),
+            (JobState::Running, "running"),
+        ] {
             let count = jobs.iter().filter(|job| job.state == state).count() as u64;
             self.jobs.get_or_create(&InState { state: word }).set(count);
         }

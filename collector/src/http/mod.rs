@@ -1,11 +1,12 @@
 //! The API over HTTP: what people's and machines' programs ask of a collector that runs on.
 //!
-//! [`routes`] is the one table: which path, who may ask for it, and what answers. The router is built from it, and so is the
-//! [description](openapi) of the API. [`auth`] stands before every handler, [`error`] is how each of them says no, and
-//! [`server`] is the sockets under it.
+//! [`routes`] is the one table: which path, who may ask for it, and what answers. The router is
+//! built from it, and so is the [description](openapi) of the API. [`auth`] stands before every
+//! handler, [`error`] is how each of them says no, and [`server`] is the sockets under it.
 //!
-//! **Trust.** Nothing that arrives here is trusted before [`auth`] has let it through, and then for what its role may. Whoever
-//! holds an admin's token can read all evidence and make tokens; he cannot change a bundle, nor sign one.
+//! **Trust.** Nothing that arrives here is trusted before [`auth`] has let it through, and then for
+//! what its role may. Whoever holds an admin's token can read all evidence and make tokens; he
+//! cannot change a bundle, nor sign one.
 
 mod auth;
 mod body;
@@ -46,15 +47,22 @@ pub use error::{Code, Problem};
 pub use oidc::OidcError;
 pub use server::{Listener, ServeError};
 
-/// What answers hold: for the command line, which shows the same of a server as of a store of its own.
+/// What answers hold: for the command line, which shows the same of a server as of a store of its
+/// own.
 pub(crate) mod answers {
     pub(crate) use super::events::{Happened, Progress, Watching};
-    pub(crate) use super::evidence::{List as Bundles, Listed as Bundle, Receipt, listed as bundles};
-    pub(crate) use super::incidents::{Capture, ChangeView, Changed, Declared, Full, Listed, Page, full, listed};
+    pub(crate) use super::evidence::{
+        List as Bundles, Listed as Bundle, Receipt, listed as bundles,
+    };
+    pub(crate) use super::incidents::{
+        Capture, ChangeView, Changed, Declared, Full, Listed, Page, full, listed,
+    };
     pub(crate) use super::passes::Pass;
     pub(crate) use super::plays::{List as Plays, PlayView, views as plays};
     pub(crate) use super::sources::{List as Sources, SourceView, look};
-    pub(crate) use super::tokens::{Created, List as Tokens, Listed as Token, Who, listed as token};
+    pub(crate) use super::tokens::{
+        Created, List as Tokens, Listed as Token, Who, listed as token,
+    };
 }
 
 use self::metrics::Metrics;
@@ -64,8 +72,9 @@ use crate::pipeline::Pipeline;
 use crate::store::ledger::Ledger;
 use crate::trigger::HooksConfig;
 
-/// How long a request waits for a database that is away: clients give up after 10 s, as webhooks do, and are better told to come again.
-/// A connection that is refused is tried for 5 s, which come on top.
+/// How long a request waits for a database that is away: clients give up after 10 s, as webhooks
+/// do, and are better told to come again. A connection that is refused is tried for 5 s, which come
+/// on top.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What handlers share. Cheap to clone.
@@ -85,11 +94,17 @@ struct Shared {
 }
 
 impl Api {
-    /// An API to `pipeline`, whose endless answers `drain` ends. Webhooks are those of `hooks`, with their secrets.
+    /// An API to `pipeline`, whose endless answers `drain` ends. Webhooks are those of `hooks`,
+    /// with their secrets.
     ///
     /// # Errors
     /// See [`OidcError`].
-    pub fn new(pipeline: Pipeline, config: ServeConfig, hooks: HooksConfig, drain: CancellationToken) -> Result<Self, OidcError> {
+    pub fn new(
+        pipeline: Pipeline,
+        config: ServeConfig,
+        hooks: HooksConfig,
+        drain: CancellationToken,
+    ) -> Result<Self, OidcError> {
         let oidc = config.oidc.clone().map(Oidc::new).transpose()?;
         Ok(Self(Arc::new(Shared {
             pipeline: pipeline.with_patience(PATIENCE),
@@ -137,7 +152,11 @@ impl Api {
     /// Everything that can be asked for.
     pub fn router(&self) -> Router {
         let routed = routes::router(self);
-        let routed = routed.fallback(routes::unknown).method_not_allowed_fallback(routes::not_done);
-        routed.layer(from_fn_with_state(self.clone(), observe::observe)).with_state(self.clone())
+        let routed = routed
+            .fallback(routes::unknown)
+            .method_not_allowed_fallback(routes::not_done);
+        routed
+            .layer(from_fn_with_state(self.clone(), observe::observe))
+            .with_state(self.clone())
     }
 }

@@ -1,17 +1,21 @@
-//! The description of the API, made of the table of routes and of the types that they take and give. `openapi.json` beside this
-//! file is what it says now; a test holds it current, so that a change of the API is seen in review.
+//! The description of the API, made of the table of routes and of the types that they take and
+//! give. `openapi.json` beside this file is what it says now; a test holds it current, so that a
+//! change of the API is seen in review.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use http::{Method, StatusCode};
 use utoipa::openapi::header::HeaderBuilder;
-use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::path::{
+    HttpMethod, Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn,
+};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    Components, ComponentsBuilder, ContentBuilder, Info, InfoBuilder, License, OpenApi, OpenApiBuilder, PathItem, PathsBuilder,
-    Ref, RefOr, Required, Response, ResponseBuilder, Schema, Server,
+    Components, ComponentsBuilder, ContentBuilder, Info, InfoBuilder, License, OpenApi,
+    OpenApiBuilder, PathItem, PathsBuilder, Ref, RefOr, Required, Response, ResponseBuilder,
+    Schema, Server,
 };
 use utoipa::{PartialSchema, ToSchema};
 
@@ -95,23 +99,45 @@ pub(super) fn document() -> OpenApi {
                 schemas.extend(shape());
             }
         }
-        paths = paths.path(route.path, PathItem::new(method(&route.method), operation(route)));
+        paths = paths.path(
+            route.path,
+            PathItem::new(method(&route.method), operation(route)),
+        );
     }
     let here = Server::new("/");
-    OpenApiBuilder::new().info(info()).servers(Some([here])).paths(paths).components(Some(components(schemas))).build()
+    OpenApiBuilder::new()
+        .info(info())
+        .servers(Some([here]))
+        .paths(paths)
+        .components(Some(components(schemas)))
+        .build()
 }
 
 fn info() -> Info {
     let about = "Declares incidents, captures their evidence, and gives it out. What is added to an answer is no new version; nothing \
         is renamed or removed.";
-    let license = License::builder().name("Apache-2.0").identifier(Some("Apache-2.0")).build();
-    InfoBuilder::new().title("Exhibit").version("1").description(Some(about)).license(Some(license)).build()
+    let license = License::builder()
+        .name("Apache-2.0")
+        .identifier(Some("Apache-2.0"))
+        .build();
+    InfoBuilder::new()
+        .title("Exhibit")
+        .version("1")
+        .description(Some(about))
+        .license(Some(license))
+        .build()
 }
 
 fn components(schemas: BTreeMap<String, RefOr<Schema>>) -> Components {
     let about = "A token of `exhibit token create`, or one of the configured identity provider.";
-    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(about)).build();
-    ComponentsBuilder::new().schemas_from_iter(schemas).security_scheme(BEARER, SecurityScheme::Http(bearer)).build()
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some(about))
+        .build();
+    ComponentsBuilder::new()
+        .schemas_from_iter(schemas)
+        .security_scheme(BEARER, SecurityScheme::Http(bearer))
+        .build()
 }
 
 fn method(method: &Method) -> HttpMethod {
@@ -124,7 +150,9 @@ fn method(method: &Method) -> HttpMethod {
 }
 
 fn operation(route: &Route) -> Operation {
-    let mut operation = OperationBuilder::new().summary(Some(route.about)).operation_id(Some(name(route)));
+    let mut operation = OperationBuilder::new()
+        .summary(Some(route.about))
+        .operation_id(Some(name(route)));
     if route.who.is_empty() {
         operation = operation.securities(Some([])); // said, so that nobody takes it for forgotten
     } else {
@@ -132,26 +160,47 @@ fn operation(route: &Route) -> Operation {
         operation = operation.description(Some(format!("Roles: {}.", roles.join(", "))));
         operation = operation.security(SecurityRequirement::new(BEARER, Vec::<String>::new()));
     }
-    operation = named(route).into_iter().fold(operation, OperationBuilder::parameter);
-    for (place, params) in [(ParameterIn::Query, route.query), (ParameterIn::Header, route.sends)] {
+    operation = named(route)
+        .into_iter()
+        .fold(operation, OperationBuilder::parameter);
+    for (place, params) in [
+        (ParameterIn::Query, route.query),
+        (ParameterIn::Header, route.sends),
+    ] {
         let params = params.iter().map(|param| parameter(param, place.clone()));
         operation = params.fold(operation, OperationBuilder::parameter);
     }
     let content = match route.takes {
         Takes::Nothing => None,
-        Takes::Json(shape) => Some(("application/json", ContentBuilder::new().schema(Some(reference(shape))).build())),
+        Takes::Json(shape) => Some((
+            "application/json",
+            ContentBuilder::new().schema(Some(reference(shape))).build(),
+        )),
         Takes::Bytes => Some(("application/octet-stream", ContentBuilder::new().build())),
     };
-    let required = if matches!(route.takes, Takes::Bytes) { Required::False } else { Required::True }; // no bytes are bytes, too
-    let body = content.map(|(kind, content)| RequestBodyBuilder::new().content(kind, content).required(Some(required)).build());
+    let required = if matches!(route.takes, Takes::Bytes) {
+        Required::False
+    } else {
+        Required::True
+    }; // no bytes are bytes, too
+    let body = content.map(|(kind, content)| {
+        RequestBodyBuilder::new()
+            .content(kind, content)
+            .required(Some(required))
+            .build()
+    });
     operation = operation.request_body(body);
     let statuses: BTreeSet<u16> = route.gives.iter().map(|(status, _)| *status).collect();
     for status in statuses {
         operation = operation.response(status.to_string(), answer(route, status));
     }
     for (status, titles) in problems(route) {
-        let content = ContentBuilder::new().schema(Some(reference(shape::<ProblemBody>))).build();
-        let response = ResponseBuilder::new().description(titles).content(PROBLEM_JSON, content);
+        let content = ContentBuilder::new()
+            .schema(Some(reference(shape::<ProblemBody>)))
+            .build();
+        let response = ResponseBuilder::new()
+            .description(titles)
+            .content(PROBLEM_JSON, content);
         operation = operation.response(status.as_str(), with_id(response).build());
     }
     operation.build()
@@ -167,7 +216,10 @@ fn named(route: &Route) -> Option<Parameter> {
         (_, Reach::Bundle) => DigestText::schema(),
         _ => TokenIdText::schema(),
     };
-    let parameter = ParameterBuilder::new().parameter_in(ParameterIn::Path).required(Required::True).name(name);
+    let parameter = ParameterBuilder::new()
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .name(name);
     Some(parameter.schema(Some(schema)).build())
 }
 
@@ -179,25 +231,40 @@ fn name(route: &Route) -> String {
         Method::DELETE => "delete",
         _ => "get",
     };
-    let words = route.path.split('/').filter(|word| !word.is_empty() && *word != "v1");
+    let words = route
+        .path
+        .split('/')
+        .filter(|word| !word.is_empty() && *word != "v1");
     let word = |word: &str| {
-        let word = if word.starts_with('{') { "one" } else { word.trim_end_matches(".json") };
+        let word = if word.starts_with('{') {
+            "one"
+        } else {
+            word.trim_end_matches(".json")
+        };
         word[..1].to_uppercase() + &word[1..]
     };
     words.fold(verb.to_owned(), |name, part| name + &word(part))
 }
 
 fn parameter(param: &Param, place: ParameterIn) -> Parameter {
-    let parameter = ParameterBuilder::new().parameter_in(place).name(param.name).description(Some(param.about));
+    let parameter = ParameterBuilder::new()
+        .parameter_in(place)
+        .name(param.name)
+        .description(Some(param.about));
     parameter.schema(Some(param.kind.schema())).build()
 }
 
 /// An answer of this status, in each form that it has.
 fn answer(route: &Route, status: u16) -> Response {
-    let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or_default();
+    let reason = StatusCode::from_u16(status)
+        .ok()
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or_default();
     let mut response = with_id(ResponseBuilder::new().description(reason));
     for tells in route.tells.iter().filter(|tells| tells.0 == status) {
-        let header = HeaderBuilder::new().schema(Some(tells.1.kind.schema())).description(Some(tells.1.about));
+        let header = HeaderBuilder::new()
+            .schema(Some(tells.1.kind.schema()))
+            .description(Some(tells.1.about));
         response = response.header(tells.1.name, header.build());
     }
     let mut json = Vec::new();
@@ -208,26 +275,42 @@ fn answer(route: &Route, status: u16) -> Response {
                 json.push(reference(*shape));
                 response
             }
-            Gives::Text(kind) => response.content(*kind, ContentBuilder::new().schema(Some(String::schema())).build()),
+            Gives::Text(kind) => response.content(
+                *kind,
+                ContentBuilder::new().schema(Some(String::schema())).build(),
+            ),
             Gives::Bytes(kind) => response.content(*kind, ContentBuilder::new().build()),
         };
     }
     let schema = match json.len() {
         0 => return response.build(),
         1 => json.remove(0),
-        _ => json.into_iter().fold(AnyOfBuilder::new(), AnyOfBuilder::item).into(),
+        _ => json
+            .into_iter()
+            .fold(AnyOfBuilder::new(), AnyOfBuilder::item)
+            .into(),
     };
-    response.content("application/json", ContentBuilder::new().schema(Some(schema)).build()).build()
+    response
+        .content(
+            "application/json",
+            ContentBuilder::new().schema(Some(schema)).build(),
+        )
+        .build()
 }
 
 /// What every answer tells.
 fn with_id(response: ResponseBuilder) -> ResponseBuilder {
-    let header = HeaderBuilder::new().schema(Some(text())).description(Some("Names the request in the collector's log"));
+    let header = HeaderBuilder::new()
+        .schema(Some(text()))
+        .description(Some("Names the request in the collector's log"));
     response.header("X-Request-Id", header.build())
 }
 
 fn reference(shape: Shape) -> RefOr<Schema> {
-    let (name, _) = shape().into_iter().next().expect("the type itself comes first");
+    let (name, _) = shape()
+        .into_iter()
+        .next()
+        .expect("the type itself comes first");
     RefOr::Ref(Ref::from_schema_name(name))
 }
 
@@ -235,14 +318,26 @@ fn reference(shape: Shape) -> RefOr<Schema> {
 fn problems(route: &Route) -> BTreeMap<StatusCode, String> {
     let mut codes = Vec::new();
     if !route.who.is_empty() {
-        codes.extend([Code::Unauthenticated, Code::Forbidden, Code::Invalid, Code::Unavailable, Code::Internal]);
+        codes.extend([
+            Code::Unauthenticated,
+            Code::Forbidden,
+            Code::Invalid,
+            Code::Unavailable,
+            Code::Internal,
+        ]);
     }
     if route.path.contains('{') {
         codes.push(Code::NotFound);
     }
     match route.path {
         "/v1/hooks/{vendor}" => {
-            codes.extend([Code::Unauthenticated, Code::Invalid, Code::Refused, Code::Unavailable, Code::Internal]);
+            codes.extend([
+                Code::Unauthenticated,
+                Code::Invalid,
+                Code::Refused,
+                Code::Unavailable,
+                Code::Internal,
+            ]);
         }
         "/metrics" => codes.extend([Code::Unavailable, Code::Internal]),
         _ => {}
@@ -268,9 +363,15 @@ fn problems(route: &Route) -> BTreeMap<StatusCode, String> {
         codes.push(Code::RangeNotSatisfiable);
     }
     let mut problems: BTreeMap<StatusCode, String> = BTreeMap::new();
-    for (_, status, name, title) in Code::ALL.into_iter().filter(|(code, ..)| codes.contains(code)) {
+    for (_, status, name, title) in Code::ALL
+        .into_iter()
+        .filter(|(code, ..)| codes.contains(code))
+    {
         let said = problems.entry(status).or_default();
-        *said += &format!("{}{title} ({name})", if said.is_empty() { "" } else { "; " });
+        *said += &format!(
+            "{}{title} ({name})",
+            if said.is_empty() { "" } else { "; " }
+        );
     }
     problems
 }
@@ -304,24 +405,55 @@ mod tests {
     #[test]
     fn every_route_is_described_once_and_every_reference_leads_somewhere() {
         let json = serde_json::to_value(document()).expect("JSON");
-        assert!(json["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")), "{}", json["openapi"]);
+        assert!(
+            json["openapi"]
+                .as_str()
+                .is_some_and(|version| version.starts_with("3.1")),
+            "{}",
+            json["openapi"]
+        );
         let mut names = BTreeSet::new();
         for route in ROUTES {
             let operation = &json["paths"][route.path][route.method.as_str().to_lowercase()];
-            assert!(names.insert(operation["operationId"].as_str().expect("a name").to_owned()), "{operation}");
-            assert_eq!(operation["security"].as_array().map(Vec::is_empty), Some(route.who.is_empty()), "{operation}");
-            assert!(operation["responses"].as_object().is_some_and(|responses| !responses.is_empty()), "{operation}");
-            let refuses = ["401", "403"].iter().all(|status| operation["responses"][status].is_object());
+            assert!(
+                names.insert(
+                    operation["operationId"]
+                        .as_str()
+                        .expect("a name")
+                        .to_owned()
+                ),
+                "{operation}"
+            );
+            assert_eq!(
+                operation["security"].as_array().map(Vec::is_empty),
+                Some(route.who.is_empty()),
+                "{operation}"
+            );
+            assert!(
+                operation["responses"]
+                    .as_object()
+                    .is_some_and(|responses| !responses.is_empty()),
+                "{operation}"
+            );
+            let refuses = ["401", "403"]
+                .iter()
+                .all(|status| operation["responses"][status].is_object());
             assert!(refuses || route.who.is_empty(), "{operation}");
         }
         let mut references = 0;
         each(&json, &mut |value| {
             if let Some(reference) = value.get("$ref").and_then(Value::as_str) {
-                assert!(json.pointer(reference.trim_start_matches('#')).is_some(), "{reference} leads nowhere");
+                assert!(
+                    json.pointer(reference.trim_start_matches('#')).is_some(),
+                    "{reference} leads nowhere"
+                );
                 references += 1;
             }
         });
-        assert!(references > 50, "a document without references describes nothing");
+        assert!(
+            references > 50,
+            "a document without references describes nothing"
+        );
     }
 
     fn each(value: &Value, visit: &mut impl FnMut(&Value)) {

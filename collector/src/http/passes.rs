@@ -35,15 +35,31 @@ pub(crate) struct Pass {
 ///
 /// # Errors
 /// The store failed.
-pub(crate) async fn passes(pipeline: &Pipeline, id: &IncidentId) -> Result<Vec<Pass>, PipelineError> {
-    let (rows, entries) = (pipeline.parts.ledger.passes(id).await?, pipeline.entries(id).await?);
+pub(crate) async fn passes(
+    pipeline: &Pipeline,
+    id: &IncidentId,
+) -> Result<Vec<Pass>, PipelineError> {
+    let (rows, entries) = (
+        pipeline.parts.ledger.passes(id).await?,
+        pipeline.entries(id).await?,
+    );
     Ok(rows.into_iter().map(|row| pass(row, &entries)).collect())
 }
 
 fn pass(row: PassRow, entries: &[Entry]) -> Pass {
     let why = (row.state == PassState::Failed).then(|| reason(&row, entries));
-    let (kind, state) = (row.pass.kind.as_str().to_owned(), row.state.as_str().to_owned());
-    Pass { source: row.pass.key.source, pass: row.pass.key.pass, kind, state, due_at: row.pass.due_at, why }
+    let (kind, state) = (
+        row.pass.kind.as_str().to_owned(),
+        row.state.as_str().to_owned(),
+    );
+    Pass {
+        source: row.pass.key.source,
+        pass: row.pass.key.pass,
+        kind,
+        state,
+        due_at: row.pass.due_at,
+        why,
+    }
 }
 
 fn reason(row: &PassRow, entries: &[Entry]) -> String {
@@ -52,12 +68,18 @@ fn reason(row: &PassRow, entries: &[Entry]) -> String {
         return "cut off: attach it again".to_owned();
     }
     let said = entries.iter().rev().find_map(|entry| match &entry.change {
-        Change::CaptureFailed { source, pass, error } if source.as_str() == key.source && *pass == u64::from(key.pass) => {
+        Change::CaptureFailed {
+            source,
+            pass,
+            error,
+        } if source.as_str() == key.source && *pass == u64::from(key.pass) => {
             Some(error.to_string())
         }
         _ => None,
     });
-    let is_stopped = entries.iter().any(|entry| matches!(entry.change, Change::CaptureStopped {}));
+    let is_stopped = entries
+        .iter()
+        .any(|entry| matches!(entry.change, Change::CaptureStopped {}));
     if said.is_none() && is_stopped {
         return "stopped".to_owned();
     }

@@ -1,4 +1,5 @@
-//! The plays that this collector has, and the key that it signs with: what a client needs to know before it declares.
+//! The plays that this collector has, and the key that it signs with: what a client needs to know
+//! before it declares.
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -56,7 +57,12 @@ pub(crate) fn views(plays: &Plays) -> Vec<PlayView> {
         title: play.title.clone(),
         window_hours: play.window_hours,
         sources: play.sources.clone(),
-        absent: play.sources.iter().filter(|name| sources::find(name.as_str()).is_none()).cloned().collect(),
+        absent: play
+            .sources
+            .iter()
+            .filter(|name| sources::find(name.as_str()).is_none())
+            .cloned()
+            .collect(),
         pivots: play.pivots.clone(),
         steps: plays.checklist(play),
     };
@@ -66,11 +72,17 @@ pub(crate) fn views(plays: &Plays) -> Vec<PlayView> {
 /// `GET /v1/plays`.
 pub(super) async fn list(State(api): State<Api>, query: Query) -> Result<Json<List>, Problem> {
     query.done()?;
-    Ok(Json(List { plays: views(&api.pipeline().plays) }))
+    Ok(Json(List {
+        plays: views(&api.pipeline().plays),
+    }))
 }
 
 /// `GET /v1/key`.
 pub(super) async fn key(State(api): State<Api>, query: Query) -> Result<Response, Problem> {
     query.done()?;
-    Ok(([(header::CONTENT_TYPE, PEM)], api.pipeline().key.public().to_pem()).into_response())
+    Ok((
+        [(header::CONTENT_TYPE, PEM)],
+        api.pipeline().key.public().to_pem(),
+    )
+        .into_response())
 }

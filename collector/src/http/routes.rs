@@ -1,4 +1,5 @@
-//! Which path there is, who may ask for it, and what answers. Everything else follows from this table.
+//! Which path there is, who may ask for it, and what answers. Everything else follows from this
+//! table.
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -11,11 +12,12 @@ use super::error::{Code, Problem};
 use super::openapi::{Gives, Kind, Param, Takes, shape};
 use super::shapes::PlanShape;
 use super::shapes::texts::{
-    IncidentIdText, LineText, PivotText, PlayText, SourceText, StatusText, Time, count, idempotency_key, text, word,
+    IncidentIdText, LineText, PivotText, PlayText, SourceText, StatusText, Time, count,
+    idempotency_key, text, word,
 };
 use super::{
-    Api, auth, checklist, download, events, evidence, health, hooks, incidents, metrics, openapi, plays, sources, timeline,
-    tokens,
+    Api, auth, checklist, download, events, evidence, health, hooks, incidents, metrics, openapi,
+    plays, sources, timeline, tokens,
 };
 use crate::store::ledger::TokenRole::{self, Admin, Auditor, Automation, Commander, Owner};
 
@@ -75,7 +77,19 @@ impl Route {
         about: &'static str,
         handler: fn() -> MethodRouter<Api>,
     ) -> Self {
-        Self { method, path, who, reach, handler, about, query: &[], sends: &[], takes: Takes::Nothing, gives: &[], tells: &[] }
+        Self {
+            method,
+            path,
+            who,
+            reach,
+            handler,
+            about,
+            query: &[],
+            sends: &[],
+            takes: Takes::Nothing,
+            gives: &[],
+            tells: &[],
+        }
     }
 
     const fn query(mut self, query: &'static [Param]) -> Self {
@@ -109,7 +123,11 @@ const fn param(name: &'static str, kind: Kind, about: &'static str) -> Param {
 }
 
 const CURSOR: &str = "Where the page begins: `next` of the one before";
-const LIMIT: Param = param("limit", ONE_COUNT, "How much is on a page; there is a most, and one at least");
+const LIMIT: Param = param(
+    "limit",
+    ONE_COUNT,
+    "How much is on a page; there is a most, and one at least",
+);
 const ONE_TEXT: Kind = Kind::One(text);
 const ONE_COUNT: Kind = Kind::One(count);
 const ONE_PLAY: Kind = Kind::One(PlayText::schema);
@@ -119,10 +137,26 @@ const ETAG: Param = param("ETag", ONE_TEXT, "The bundle's id: it never changes")
 const CAPTURE: [Param; 6] = [
     param("from", ONE_TIME, "What happened from then"),
     param("until", ONE_TIME, "What happened before then"),
-    param("source", Kind::Many(SourceText::schema), "This source and no other; may be repeated"),
-    param("account", Kind::Many(text), "This account and no other; may be repeated"),
-    param("region", Kind::Many(text), "This region and no other; may be repeated"),
-    param("deadlineSeconds", ONE_COUNT, "Seconds after which what is there is sealed"),
+    param(
+        "source",
+        Kind::Many(SourceText::schema),
+        "This source and no other; may be repeated",
+    ),
+    param(
+        "account",
+        Kind::Many(text),
+        "This account and no other; may be repeated",
+    ),
+    param(
+        "region",
+        Kind::Many(text),
+        "This region and no other; may be repeated",
+    ),
+    param(
+        "deadlineSeconds",
+        ONE_COUNT,
+        "Seconds after which what is there is sealed",
+    ),
 ];
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -374,10 +408,16 @@ pub(super) fn router(api: &Api) -> Router<Api> {
 
 /// Where no route leads.
 pub(super) async fn unknown() -> Problem {
-    Problem::new(Code::NotFound, "there is no such path: /v1/openapi.json lists them")
+    Problem::new(
+        Code::NotFound,
+        "there is no such path: /v1/openapi.json lists them",
+    )
 }
 
 /// Where a route leads, by another method.
 pub(super) async fn not_done() -> Problem {
-    Problem::new(Code::MethodNotAllowed, "the header Allow has the methods that are taken here")
+    Problem::new(
+        Code::MethodNotAllowed,
+        "the header Allow has the methods that are taken here",
+    )
 }

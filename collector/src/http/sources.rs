@@ -1,4 +1,5 @@
-//! The sources of evidence: whether each would work now, and what a capture would take before there is an incident.
+//! The sources of evidence: whether each would work now, and what a capture would take before there
+//! is an incident.
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -47,20 +48,43 @@ pub(crate) struct List {
 }
 
 /// Tries a source, read-only, and holds its retention against the window of `play`.
-pub(crate) async fn look(pipeline: &Pipeline, source: &'static dyn Source, play: &Play) -> SourceView {
-    view(source, pipeline.look(source, None, pipeline.window_of(play)).await, play)
+pub(crate) async fn look(
+    pipeline: &Pipeline,
+    source: &'static dyn Source,
+    play: &Play,
+) -> SourceView {
+    view(
+        source,
+        pipeline.look(source, None, pipeline.window_of(play)).await,
+        play,
+    )
 }
 
 fn view(source: &'static dyn Source, readiness: Readiness, play: &Play) -> SourceView {
-    let Readiness { source: name, state, targets, problems } = readiness;
+    let Readiness {
+        source: name,
+        state,
+        targets,
+        problems,
+    } = readiness;
     SourceView {
         source: name.to_string(),
         what: source.what().to_owned(),
         state,
-        targets: targets.into_iter().map(|estimate| estimate.target).collect(),
+        targets: targets
+            .into_iter()
+            .map(|estimate| estimate.target)
+            .collect(),
         problems,
-        retention_seconds: source.offers().iter().filter_map(|offer| offer.lifetime.retention_seconds()).min(),
-        is_state: source.offers().iter().all(|offer| matches!(offer.lifetime, Lifetime::State(_))),
+        retention_seconds: source
+            .offers()
+            .iter()
+            .filter_map(|offer| offer.lifetime.retention_seconds())
+            .min(),
+        is_state: source
+            .offers()
+            .iter()
+            .all(|offer| matches!(offer.lifetime, Lifetime::State(_))),
         window_seconds: u64::from(play.window_hours) * 3600,
     }
 }
@@ -75,8 +99,14 @@ pub(super) async fn check(State(api): State<Api>, mut query: Query) -> Result<Js
     let name = play_or_general(query.one("play")?);
     query.done()?;
     let play = api.pipeline().plays.get(&name)?;
-    let looks = api.pipeline().look_around(None, api.pipeline().window_of(play)).await;
-    let sources = looks.iter().map(|(source, readiness)| view(*source, readiness.clone(), play)).collect();
+    let looks = api
+        .pipeline()
+        .look_around(None, api.pipeline().window_of(play))
+        .await;
+    let sources = looks
+        .iter()
+        .map(|(source, readiness)| view(*source, readiness.clone(), play))
+        .collect();
     Ok(Json(List { sources }))
 }
 
@@ -86,5 +116,7 @@ pub(super) async fn plan(State(api): State<Api>, mut query: Query) -> Result<Jso
     let capture = asked(&mut query)?;
     query.done()?;
     let ask = capture.ask(&api)?;
-    Ok(Json(api.pipeline().preview(None, &play, pivots, ask).await?))
+    Ok(Json(
+        api.pipeline().preview(None, &play, pivots, ask).await?,
+    ))
 }

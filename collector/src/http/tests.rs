@@ -44,7 +44,11 @@ impl Answer {
     async fn of(response: Response) -> Self {
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("it is sent whole").to_bytes();
-        Self { status: parts.status, headers: parts.headers, bytes }
+        Self {
+            status: parts.status,
+            headers: parts.headers,
+            bytes,
+        }
     }
 
     fn json(&self) -> Value {
@@ -52,12 +56,19 @@ impl Answer {
     }
 
     fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_else(|| panic!("no {name} in {self:?}"))
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_else(|| panic!("no {name} in {self:?}"))
     }
 
     /// That of the answer, which must be a problem.
     fn code(&self) -> String {
-        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        assert_eq!(
+            self.header("content-type"),
+            "application/problem+json",
+            "{self:?}"
+        );
         let json = self.json();
         assert_eq!(json["status"], self.status.as_u16(), "{json}");
         json["code"].as_str().expect("a code").to_owned()
@@ -74,12 +85,26 @@ impl Scratch {
         let folder = tempfile::tempdir().expect("a folder");
         let config = format!("[sources.aws_cloudtrail]\nenabled = false\n{serve}"); // nothing of the test leaves this machine
         std::fs::write(folder.path().join(crate::config::FILE), config).expect("own folder");
-        let app = App::open(folder.path(), CancellationToken::new()).await.expect("a fresh store");
+        let app = App::open(folder.path(), CancellationToken::new())
+            .await
+            .expect("a fresh store");
         let drain = CancellationToken::new();
         let hooks = app.config.hooks().expect("secrets that are good");
-        let api = Api::new(app.pipeline.clone(), app.config.serve.clone(), hooks, drain.clone()).expect("no issuer");
+        let api = Api::new(
+            app.pipeline.clone(),
+            app.config.serve.clone(),
+            hooks,
+            drain.clone(),
+        )
+        .expect("no issuer");
         let router = api.router();
-        Self { app, api, router, drain, _folder: folder }
+        Self {
+            app,
+            api,
+            router,
+            drain,
+            _folder: folder,
+        }
     }
 
     async fn token(&self, role: TokenRole) -> String {
@@ -87,15 +112,31 @@ impl Scratch {
     }
 
     /// A token's id and text.
-    async fn token_for(&self, role: TokenRole, incident: Option<&str>, valid: Duration) -> (String, String) {
+    async fn token_for(
+        &self,
+        role: TokenRole,
+        incident: Option<&str>,
+        valid: Duration,
+    ) -> (String, String) {
         let incident = incident.map(|id| id.parse::<IncidentId>().expect("an id"));
-        let wanted = Wanted { role, label: "tester".parse().expect("a label"), incident, valid };
-        let (row, secret) = issue(&self.app.pipeline.parts.ledger, wanted).await.expect("a database");
+        let wanted = Wanted {
+            role,
+            label: "tester".parse().expect("a label"),
+            incident,
+            valid,
+        };
+        let (row, secret) = issue(&self.app.pipeline.parts.ledger, wanted)
+            .await
+            .expect("a database");
         (row.id.to_string(), secret.text())
     }
 
     async fn send(&self, request: Request<Body>) -> Response {
-        self.router.clone().oneshot(request).await.expect("it never fails")
+        self.router
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("it never fails")
     }
 
     async fn call(&self, token: &str, method: Method, path: &str, json: Option<Value>) -> Answer {
@@ -125,8 +166,14 @@ impl Scratch {
     /// Attaches a file; its receipt.
     async fn attach(&self, token: &str, id: &str, bytes: &'static [u8]) -> Value {
         let path = format!("/v1/incidents/{id}/attachments?name=shot.png");
-        let request = Request::post(path).header("authorization", format!("Bearer {token}")).header("content-type", "image/png");
-        let answer = Answer::of(self.send(request.body(Body::from(bytes)).expect("a request")).await).await;
+        let request = Request::post(path)
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "image/png");
+        let answer = Answer::of(
+            self.send(request.body(Body::from(bytes)).expect("a request"))
+                .await,
+        )
+        .await;
         assert_eq!(answer.status, 201, "{answer:?}");
         answer.json()
     }
@@ -139,7 +186,9 @@ fn request(token: &str, method: Method, path: &str, json: Option<Value>) -> Requ
     }
     match json {
         None => request.body(Body::empty()),
-        Some(json) => request.header("content-type", "application/json").body(Body::from(json.to_string())),
+        Some(json) => request
+            .header("content-type", "application/json")
+            .body(Body::from(json.to_string())),
     }
     .expect("a request")
 }

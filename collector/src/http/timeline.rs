@@ -60,17 +60,40 @@ pub(super) async fn read(
         return Ok(lines(&api, incident, entries, filter));
     }
     let limit = limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
-    let page = page(api.ledger(), &incident.id, entries, &filter, cursor.as_ref(), limit).await?;
-    Ok(Json(Page { rows: page.rows, next: page.next.map(|next| next.to_string()) }).into_response())
+    let page = page(
+        api.ledger(),
+        &incident.id,
+        entries,
+        &filter,
+        cursor.as_ref(),
+        limit,
+    )
+    .await?;
+    Ok(Json(Page {
+        rows: page.rows,
+        next: page.next.map(|next| next.to_string()),
+    })
+    .into_response())
 }
 
 fn wants_lines(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted.flat_map(|value| value.split(',')).any(|kind| kind.split(';').next().unwrap_or_default().trim() == NDJSON)
+    let accepted = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    accepted
+        .flat_map(|value| value.split(','))
+        .any(|kind| kind.split(';').next().unwrap_or_default().trim() == NDJSON)
 }
 
-/// All lines as they are read. What fails on the way cuts the answer off, so that it cannot be taken for whole.
-fn lines(api: &Api, incident: Incident, entries: Vec<crate::incident::Entry>, filter: Filter) -> Response {
+/// All lines as they are read. What fails on the way cuts the answer off, so that it cannot be
+/// taken for whole.
+fn lines(
+    api: &Api,
+    incident: Incident,
+    entries: Vec<crate::incident::Entry>,
+    filter: Filter,
+) -> Response {
     let (send, receive) = mpsc::channel::<Result<Bytes, Problem>>(BATCHES_WAITING_MAX);
     let ledger = api.ledger().clone();
     tokio::spawn(async move {
@@ -81,7 +104,8 @@ fn lines(api: &Api, incident: Incident, entries: Vec<crate::incident::Entry>, fi
             for _ in 0..BATCH_LINES {
                 match read.next().await {
                     Ok(Some(row)) => {
-                        serde_json::to_writer(&mut batch, &row).expect("texts and numbers are JSON");
+                        serde_json::to_writer(&mut batch, &row)
+                            .expect("texts and numbers are JSON");
                         batch.push(b'\n');
                     }
                     Ok(None) => {
@@ -99,6 +123,12 @@ fn lines(api: &Api, incident: Incident, entries: Vec<crate::incident::Entry>, fi
             }
         }
     });
-    let batches = stream::unfold(receive, |mut receive| async { receive.recv().await.map(|batch| (batch, receive)) });
-    ([(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON))], Body::from_stream(batches)).into_response()
+    let batches = stream::unfold(receive, |mut receive| async {
+        receive.recv().await.map(|batch| (batch, receive))
+    });
+    (
+        [(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON))],
+        Body::from_stream(batches),
+    )
+        .into_response()
 }

@@ -70,7 +70,10 @@ pub struct ParseSecretError;
 
 impl Secret {
     fn draw() -> io::Result<Self> {
-        Ok(Self { id: TokenId::from_random(agent::identity::random()?), secret: agent::identity::random()? })
+        Ok(Self {
+            id: TokenId::from_random(agent::identity::random()?),
+            secret: agent::identity::random()?,
+        })
     }
 
     /// True if a text is meant to be one of these, and not somebody else's token.
@@ -89,13 +92,18 @@ impl Secret {
     #[must_use]
     pub fn is_of(&self, row: &TokenRow) -> bool {
         let digest = Digest::of(&self.secret);
-        self.id == row.id && bool::from(digest.as_bytes()[..].ct_eq(&row.secret_digest.as_bytes()[..]))
+        self.id == row.id
+            && bool::from(digest.as_bytes()[..].ct_eq(&row.secret_digest.as_bytes()[..]))
     }
 
     /// The text that its holder gets.
     #[must_use]
     pub fn text(&self) -> String {
-        format!("{PREFIX}{}_{}", self.id, BASE64URL_NOPAD.encode(&self.secret))
+        format!(
+            "{PREFIX}{}_{}",
+            self.id,
+            BASE64URL_NOPAD.encode(&self.secret)
+        )
     }
 }
 
@@ -106,7 +114,10 @@ impl FromStr for Secret {
         let parse = || {
             let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
             let secret = BASE64URL_NOPAD.decode(secret.as_bytes()).ok()?;
-            Some(Self { id: id.parse().ok()?, secret: secret.try_into().ok()? })
+            Some(Self {
+                id: id.parse().ok()?,
+                secret: secret.try_into().ok()?,
+            })
         };
         parse().ok_or(ParseSecretError)
     }
@@ -120,8 +131,11 @@ pub async fn issue(ledger: &Ledger, wanted: Wanted) -> Result<(TokenRow, Secret)
     let secret = Secret::draw().map_err(IssueError::Random)?;
     let created_at = clock::now();
     let nanoseconds = i128::try_from(wanted.valid.as_nanos()).unwrap_or(i128::MAX);
-    let expires_at = Timestamp::from_unix_nanoseconds(created_at.unix_nanoseconds().saturating_add(nanoseconds));
-    let expires_at = expires_at.filter(|_| wanted.valid <= VALID_MAX).ok_or(IssueError::TooLong)?;
+    let expires_at =
+        Timestamp::from_unix_nanoseconds(created_at.unix_nanoseconds().saturating_add(nanoseconds));
+    let expires_at = expires_at
+        .filter(|_| wanted.valid <= VALID_MAX)
+        .ok_or(IssueError::TooLong)?;
     let row = TokenRow {
         id: secret.id.clone(),
         secret_digest: Digest::of(&secret.secret),
@@ -148,34 +162,57 @@ mod tests {
     use crate::store::testing::sqlite;
 
     fn wanted(valid: Duration) -> Wanted {
-        Wanted { role: TokenRole::Owner, label: "laptop".parse().expect("a label"), incident: None, valid }
+        Wanted {
+            role: TokenRole::Owner,
+            label: "laptop".parse().expect("a label"),
+            incident: None,
+            valid,
+        }
     }
 
     #[tokio::test]
     async fn a_token_is_found_by_its_text_and_nothing_of_it_is_kept() {
         let (ledger, folder) = sqlite().await;
-        let (row, secret) = issue(&ledger, wanted(VALID_BY_DEFAULT)).await.expect("a database");
-        let (other, _) = issue(&ledger, wanted(VALID_BY_DEFAULT)).await.expect("a database");
+        let (row, secret) = issue(&ledger, wanted(VALID_BY_DEFAULT))
+            .await
+            .expect("a database");
+        let (other, _) = issue(&ledger, wanted(VALID_BY_DEFAULT))
+            .await
+            .expect("a database");
         let text = secret.text();
         assert_eq!(text.len(), PREFIX.len() + 16 + 1 + 43, "{text}");
         let parsed: Secret = text.parse().expect("its own text");
-        let found = ledger.token(parsed.id()).await.expect("a database").expect("it was added");
+        let found = ledger
+            .token(parsed.id())
+            .await
+            .expect("a database")
+            .expect("it was added");
         assert_eq!(found, row);
         assert!(parsed.is_of(&found) && !parsed.is_of(&other));
-        assert!(!parsed.is_of(&TokenRow { secret_digest: other.secret_digest, ..found }));
+        assert!(!parsed.is_of(&TokenRow {
+            secret_digest: other.secret_digest,
+            ..found
+        }));
         ledger.close().await;
         let secret = text.rsplit_once('_').map_or("", |(_, secret)| secret);
         for file in std::fs::read_dir(folder.path()).expect("own folder") {
             let bytes = std::fs::read(file.expect("own folder").path()).expect("own folder");
-            assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()));
+            assert!(
+                !bytes
+                    .windows(secret.len())
+                    .any(|window| window == secret.as_bytes())
+            );
         }
     }
 
     #[tokio::test]
     async fn a_token_expires() {
         let (ledger, _folder) = sqlite().await;
-        let (row, _) = issue(&ledger, wanted(VALID_BY_DEFAULT)).await.expect("a database");
-        let days = (row.expires_at.unix_nanoseconds() - row.created_at.unix_nanoseconds()) / 86_400_000_000_000;
+        let (row, _) = issue(&ledger, wanted(VALID_BY_DEFAULT))
+            .await
+            .expect("a database");
+        let days = (row.expires_at.unix_nanoseconds() - row.created_at.unix_nanoseconds())
+            / 86_400_000_000_000;
         assert_eq!(days, 90);
         let forever = issue(&ledger, wanted(VALID_MAX + Duration::from_secs(1))).await;
         assert!(matches!(forever, Err(IssueError::TooLong)));
@@ -185,9 +222,14 @@ mod tests {
     fn what_is_no_token_is_none() {
         let good = format!("exh_{}_{}", "ab".repeat(8), "A".repeat(43));
         assert!(good.parse::<Secret>().is_ok());
-        for bad in
-            ["", "exh_", &good[..good.len() - 1], &format!("{good}A"), &good.replace("exh_", "ghp_"), &good.replace('A', "+")]
-        {
+        for bad in [
+            "",
+            "exh_",
+            &good[..good.len() - 1],
+            &format!("{good}A"),
+            &good.replace("exh_", "ghp_"),
+            &good.replace('A', "+"),
+        ] {
             assert!(bad.parse::<Secret>().is_err(), "{bad}");
         }
         let last_bits = format!("{}B", &good[..good.len() - 1]); // a second spelling of the same bytes
@@ -206,6 +248,10 @@ mod tests {
             expires_at: clock::now(),
             revoked_at: None,
         };
-        assert!(name_of(&row).as_str().ends_with("x (token abababababababab)"));
+        assert!(
+            name_of(&row)
+                .as_str()
+                .ends_with("x (token abababababababab)")
+        );
     }
 }

@@ -99,37 +99,81 @@ pub(crate) struct Who {
 
 /// `GET /v1/whoami`.
 pub(super) async fn whoami(Extension(caller): Extension<Caller>) -> Json<Who> {
-    let Caller { name, id, role, incident, expires_at } = caller;
-    Json(Who { name, id, role, incident, expires: expires_at })
+    let Caller {
+        name,
+        id,
+        role,
+        incident,
+        expires_at,
+    } = caller;
+    Json(Who {
+        name,
+        id,
+        role,
+        incident,
+        expires: expires_at,
+    })
 }
 
 /// `GET /v1/tokens`.
 pub(super) async fn list(State(api): State<Api>, query: Query) -> Result<Json<List>, Problem> {
     query.done()?;
     let rows = api.ledger().tokens().await?;
-    Ok(Json(List { tokens: rows.into_iter().map(listed).collect() }))
+    Ok(Json(List {
+        tokens: rows.into_iter().map(listed).collect(),
+    }))
 }
 
 /// `POST /v1/tokens`.
-pub(super) async fn create(State(api): State<Api>, Json(create): Json<Create>) -> Result<Response, Problem> {
-    let Create { role, label, incident, valid_seconds } = create;
+pub(super) async fn create(
+    State(api): State<Api>,
+    Json(create): Json<Create>,
+) -> Result<Response, Problem> {
+    let Create {
+        role,
+        label,
+        incident,
+        valid_seconds,
+    } = create;
     if let Some(incident) = &incident
         && api.ledger().entries(incident, 0).await?.is_empty()
     {
-        return Err(Problem::new(Code::Invalid, format!("there is no incident {incident}")));
+        return Err(Problem::new(
+            Code::Invalid,
+            format!("there is no incident {incident}"),
+        ));
     }
     let valid = valid_seconds.map_or(VALID_BY_DEFAULT, Duration::from_secs);
-    let issued = token::issue(api.ledger(), Wanted { role, label, incident, valid }).await;
+    let issued = token::issue(
+        api.ledger(),
+        Wanted {
+            role,
+            label,
+            incident,
+            valid,
+        },
+    )
+    .await;
     let (row, secret) = issued.map_err(|error| match error {
         IssueError::TooLong => Problem::new(Code::Invalid, error.to_string()),
         IssueError::Ledger(error) => error.into(),
         IssueError::Random(_) => Problem::internal(&error),
     })?;
-    Ok((StatusCode::CREATED, Json(Created { token: secret.text(), row: listed(row) })).into_response())
+    Ok((
+        StatusCode::CREATED,
+        Json(Created {
+            token: secret.text(),
+            row: listed(row),
+        }),
+    )
+        .into_response())
 }
 
 /// `DELETE /v1/tokens/{id}`.
-pub(super) async fn revoke(State(api): State<Api>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+pub(super) async fn revoke(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
     let id = id.parse().map_err(|_| Problem::not_found())?;
     api.ledger().revoke_token(&id, clock::now()).await?;
     Ok(StatusCode::NO_CONTENT)

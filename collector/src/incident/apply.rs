@@ -1,5 +1,5 @@
-//! From entries to an incident. Every entry says what was before; one that contradicts what went before it is refused, since then
-//! entries are missing, doubled or altered.
+//! From entries to an incident. Every entry says what was before; one that contradicts what went
+//! before it is refused, since then entries are missing, doubled or altered.
 
 use evidence_format::time::Timestamp;
 
@@ -28,7 +28,9 @@ pub enum ReplayError {
         seq: u64,
     },
     /// An entry is missing or doubled.
-    #[error("entry {found} stands where entry {expected} should: entries are missing, doubled or reordered")]
+    #[error(
+        "entry {found} stands where entry {expected} should: entries are missing, doubled or reordered"
+    )]
     Sequence {
         /// The number that should be.
         expected: u64,
@@ -62,10 +64,15 @@ impl Incident {
 
     fn begin(first: &Entry) -> Result<Self, ReplayError> {
         let Change::Declared(declaration) = &first.change else {
-            return Err(ReplayError::NotDeclared { found: first.kind() });
+            return Err(ReplayError::NotDeclared {
+                found: first.kind(),
+            });
         };
         if first.seq != 1 {
-            return Err(ReplayError::Sequence { expected: 1, found: first.seq });
+            return Err(ReplayError::Sequence {
+                expected: 1,
+                found: first.seq,
+            });
         }
         Ok(Self::declared(declaration, first))
     }
@@ -103,12 +110,20 @@ impl Incident {
     /// Adds one entry.
     ///
     /// # Errors
-    /// It does not follow on the last one, or contradicts those before it; then nothing has changed.
+    /// It does not follow on the last one, or contradicts those before it; then nothing has
+    /// changed.
     pub fn apply(&mut self, entry: &Entry) -> Result<(), ReplayError> {
         if entry.seq != self.seq + 1 {
-            return Err(ReplayError::Sequence { expected: self.seq + 1, found: entry.seq });
+            return Err(ReplayError::Sequence {
+                expected: self.seq + 1,
+                found: entry.seq,
+            });
         }
-        let contradicts = |what| ReplayError::Contradicts { seq: entry.seq, kind: entry.kind(), what };
+        let contradicts = |what| ReplayError::Contradicts {
+            seq: entry.seq,
+            kind: entry.kind(),
+            what,
+        };
         match &entry.change {
             Change::Declared(_) => return Err(ReplayError::DeclaredTwice { seq: entry.seq }),
             change if self.apply_facts(change, entry).map_err(contradicts)? => {}
@@ -126,7 +141,12 @@ impl Incident {
             Change::SeverityChanged { from, to, .. } => replace(&mut self.severity, &from, to)?,
             Change::StatusChanged { from, to, .. } => self.apply_status(from, to, entry.at)?,
             Change::StartedChanged { from, to } => replace(&mut self.started, &from, Some(to))?,
-            Change::PlayChanged { from, to, checklist, .. } => {
+            Change::PlayChanged {
+                from,
+                to,
+                checklist,
+                ..
+            } => {
                 replace(&mut self.play, &from, to)?;
                 self.checklist = checklist;
             }
@@ -148,11 +168,17 @@ impl Incident {
         Ok(true)
     }
 
-    fn apply_status(&mut self, from: Status, to: Status, at: Timestamp) -> Result<(), &'static str> {
+    fn apply_status(
+        &mut self,
+        from: Status,
+        to: Status,
+        at: Timestamp,
+    ) -> Result<(), &'static str> {
         replace(&mut self.status, &from, to)?;
         self.closed_at = (to == Status::Closed).then_some(at);
         if from == Status::Closed {
-            // What was answered so that it could be closed did not hold: each item must be answered anew.
+            // What was answered so that it could be closed did not hold: each item must be answered
+            // anew.
             self.closure.clear();
             self.opened_at = at;
         }
@@ -170,10 +196,26 @@ impl Incident {
             }
             Change::ClosureGiven { item, note } => {
                 let by = entry.by.clone();
-                self.closure.insert(item, Answered { waived: false, note, by, at: entry.at });
+                self.closure.insert(
+                    item,
+                    Answered {
+                        waived: false,
+                        note,
+                        by,
+                        at: entry.at,
+                    },
+                );
             }
             Change::ClosureWaived { item, reason, by } => {
-                self.closure.insert(item, Answered { waived: true, note: reason, by, at: entry.at });
+                self.closure.insert(
+                    item,
+                    Answered {
+                        waived: true,
+                        note: reason,
+                        by,
+                        at: entry.at,
+                    },
+                );
             }
             Change::ClosureWithdrawn { item, .. } => {
                 self.closure.remove(&item).ok_or("the item had no answer")?;
@@ -186,26 +228,60 @@ impl Incident {
     /// Applies changes of things that are numbered from 1.
     fn apply_numbered(&mut self, change: &Change, entry: &Entry) -> Result<bool, &'static str> {
         match change.clone() {
-            Change::CorrectiveActionAdded { id, what, owner, due } => {
+            Change::CorrectiveActionAdded {
+                id,
+                what,
+                owner,
+                due,
+            } => {
                 follows(id, self.corrective_actions.len())?;
-                self.corrective_actions.push(CorrectiveAction { id, what, owner, due, done: None });
+                self.corrective_actions.push(CorrectiveAction {
+                    id,
+                    what,
+                    owner,
+                    due,
+                    done: None,
+                });
             }
-            Change::CorrectiveActionAssigned { id, from_owner, from_due, owner, due } => {
+            Change::CorrectiveActionAssigned {
+                id,
+                from_owner,
+                from_due,
+                owner,
+                due,
+            } => {
                 let action = numbered(&mut self.corrective_actions, id)?;
                 replace(&mut action.owner, &from_owner, owner)?;
                 replace(&mut action.due, &from_due, due)?;
             }
-            Change::CorrectiveActionDone { id, .. } => numbered(&mut self.corrective_actions, id)?.done = Some(entry.at),
-            Change::Stated { id, topic, standing, text } => {
+            Change::CorrectiveActionDone { id, .. } => {
+                numbered(&mut self.corrective_actions, id)?.done = Some(entry.at)
+            }
+            Change::Stated {
+                id,
+                topic,
+                standing,
+                text,
+            } => {
                 follows(id, self.statements.len())?;
-                self.statements.push(Statement { id, topic, standing, text });
+                self.statements.push(Statement {
+                    id,
+                    topic,
+                    standing,
+                    text,
+                });
             }
             Change::StandingChanged { id, from, to, .. } => {
                 replace(&mut numbered(&mut self.statements, id)?.standing, &from, to)?;
             }
             Change::ActionBegun { id, text, owner } => {
                 follows(id, self.actions.len())?;
-                self.actions.push(CurrentAction { id, text, owner, ended: false });
+                self.actions.push(CurrentAction {
+                    id,
+                    text,
+                    owner,
+                    ended: false,
+                });
             }
             Change::ActionEnded { id, .. } => numbered(&mut self.actions, id)?.ended = true,
             _ => return Ok(false),
@@ -218,7 +294,13 @@ impl Incident {
         let evidence = &mut self.evidence;
         match change {
             Change::EvidenceSealed { is_copy: true, .. } => evidence.bundles += 1,
-            Change::EvidenceSealed { records, gaps, complete, provisional_until, .. } => {
+            Change::EvidenceSealed {
+                records,
+                gaps,
+                complete,
+                provisional_until,
+                ..
+            } => {
                 evidence.bundles += 1;
                 evidence.records = evidence.records.saturating_add(*records);
                 evidence.gaps = evidence.gaps.saturating_add(*gaps);
@@ -243,13 +325,19 @@ fn replace<T: PartialEq>(slot: &mut T, from: &T, to: T) -> Result<(), &'static s
 }
 
 fn follows(id: u64, count: usize) -> Result<(), &'static str> {
-    if id == count as u64 + 1 { Ok(()) } else { Err("its number does not follow on the last one") }
+    if id == count as u64 + 1 {
+        Ok(())
+    } else {
+        Err("its number does not follow on the last one")
+    }
 }
 
 /// The thing of a number from 1.
 fn numbered<T>(list: &mut [T], id: u64) -> Result<&mut T, &'static str> {
     let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
-    index.and_then(|index| list.get_mut(index)).ok_or("there is nothing of this number")
+    index
+        .and_then(|index| list.get_mut(index))
+        .ok_or("there is nothing of this number")
 }
 
 #[cfg(test)]
@@ -263,16 +351,42 @@ mod tests {
     #[test]
     fn entries_make_an_incident() {
         let incident = Incident::replay(&samples::entries()).expect("good entries");
-        assert_eq!((incident.severity, incident.status), (Severity::Sev1, Status::Contained));
-        assert_eq!(incident.roles.get(&Role::IncidentCommander), Some(&name("Ann")));
-        assert_eq!((incident.seq, incident.evidence.bundles, incident.evidence.records), (32, 2, 1204));
-        assert_eq!(incident.evidence.provisional_until, Some("2026-11-24T13:40:17Z".parse().expect("a time")));
+        assert_eq!(
+            (incident.severity, incident.status),
+            (Severity::Sev1, Status::Contained)
+        );
+        assert_eq!(
+            incident.roles.get(&Role::IncidentCommander),
+            Some(&name("Ann"))
+        );
+        assert_eq!(
+            (
+                incident.seq,
+                incident.evidence.bundles,
+                incident.evidence.records
+            ),
+            (32, 2, 1204)
+        );
+        assert_eq!(
+            incident.evidence.provisional_until,
+            Some("2026-11-24T13:40:17Z".parse().expect("a time"))
+        );
     }
 
     #[test]
     fn a_second_bundle_of_a_pass_counts_unless_it_is_of_the_same_pages() {
-        let first = samples::changes().into_iter().find(|change| matches!(change, Change::EvidenceSealed { .. }));
-        let Some(Change::EvidenceSealed { bundle: first, source, pass, .. }) = first else { panic!("a sample") };
+        let first = samples::changes()
+            .into_iter()
+            .find(|change| matches!(change, Change::EvidenceSealed { .. }));
+        let Some(Change::EvidenceSealed {
+            bundle: first,
+            source,
+            pass,
+            ..
+        }) = first
+        else {
+            panic!("a sample")
+        };
         let sealed = |is_copy| Change::EvidenceSealed {
             bundle: Digest::of(b"second"),
             source: source.clone(),
@@ -285,14 +399,33 @@ mod tests {
             is_copy,
         };
         let mut incident = Incident::replay(&samples::entries()).expect("good entries");
-        let counts = |incident: &Incident| (incident.evidence.bundles, incident.evidence.records, incident.evidence.gaps);
+        let counts = |incident: &Incident| {
+            (
+                incident.evidence.bundles,
+                incident.evidence.records,
+                incident.evidence.gaps,
+            )
+        };
         let before = counts(&incident);
         incident.apply(&entry(33, sealed(true))).expect("applied");
         assert_eq!(counts(&incident), (before.0 + 1, before.1, before.2));
         incident.apply(&entry(34, sealed(false))).expect("applied");
-        assert_eq!(counts(&incident), (before.0 + 2, before.1 + 7, before.2 + 3));
-        assert!(sealed(true).summary().ends_with(&format!("doubles {first}")));
-        assert!(sealed(false).summary().contains("7 records, incomplete, 3 gaps;"), "{}", sealed(false).summary());
+        assert_eq!(
+            counts(&incident),
+            (before.0 + 2, before.1 + 7, before.2 + 3)
+        );
+        assert!(
+            sealed(true)
+                .summary()
+                .ends_with(&format!("doubles {first}"))
+        );
+        assert!(
+            sealed(false)
+                .summary()
+                .contains("7 records, incomplete, 3 gaps;"),
+            "{}",
+            sealed(false).summary()
+        );
     }
 
     #[test]
@@ -308,7 +441,10 @@ mod tests {
             assert!(Incident::replay(&doubled).is_err(), "entry {index} twice");
             let mut swapped = good.clone();
             swapped.swap(index, index + 1);
-            assert!(Incident::replay(&swapped).is_err(), "entries {index} and the next swapped");
+            assert!(
+                Incident::replay(&swapped).is_err(),
+                "entries {index} and the next swapped"
+            );
         }
     }
 
@@ -316,16 +452,43 @@ mod tests {
     fn an_entry_that_contradicts_changes_nothing() {
         let mut incident = Incident::replay(&samples::entries()).expect("good entries");
         let before = incident.clone();
-        let wrong = Change::SeverityChanged { from: Severity::Sev4, to: Severity::Sev2, reason: line("because") };
-        let refused = incident.apply(&entry(33, wrong)).expect_err("it was SEV-1").to_string();
-        assert_eq!(refused, "entry 33 (incident.severity) contradicts the entries before it: what was there before");
+        let wrong = Change::SeverityChanged {
+            from: Severity::Sev4,
+            to: Severity::Sev2,
+            reason: line("because"),
+        };
+        let refused = incident
+            .apply(&entry(33, wrong))
+            .expect_err("it was SEV-1")
+            .to_string();
+        assert_eq!(
+            refused,
+            "entry 33 (incident.severity) contradicts the entries before it: what was there before"
+        );
         for wrong in [
-            Change::RoleAssigned { role: Role::TechnicalLead, from: Some(name("Eve")), to: None },
-            Change::ActionEnded { id: 9, outcome: None },
-            Change::ActionEnded { id: 0, outcome: None },
-            Change::ActionBegun { id: 9, text: line("x"), owner: None },
+            Change::RoleAssigned {
+                role: Role::TechnicalLead,
+                from: Some(name("Eve")),
+                to: None,
+            },
+            Change::ActionEnded {
+                id: 9,
+                outcome: None,
+            },
+            Change::ActionEnded {
+                id: 0,
+                outcome: None,
+            },
+            Change::ActionBegun {
+                id: 9,
+                text: line("x"),
+                owner: None,
+            },
         ] {
-            assert!(matches!(incident.apply(&entry(33, wrong)), Err(ReplayError::Contradicts { .. })));
+            assert!(matches!(
+                incident.apply(&entry(33, wrong)),
+                Err(ReplayError::Contradicts { .. })
+            ));
         }
         assert_eq!(incident, before);
     }
@@ -334,10 +497,18 @@ mod tests {
     fn reopening_asks_for_every_closure_item_anew() {
         let mut incident = Incident::replay(&samples::entries()).expect("good entries");
         assert!(!incident.closure.is_empty());
-        let status = |from, to| Change::StatusChanged { from, to, reason: Some(line("because")) };
-        incident.apply(&entry(33, status(Status::Contained, Status::Closed))).expect("applied");
+        let status = |from, to| Change::StatusChanged {
+            from,
+            to,
+            reason: Some(line("because")),
+        };
+        incident
+            .apply(&entry(33, status(Status::Contained, Status::Closed)))
+            .expect("applied");
         assert_eq!(incident.closed_at, Some(entry(33, samples::note()).at));
-        incident.apply(&entry(34, status(Status::Closed, Status::Investigating))).expect("applied");
+        incident
+            .apply(&entry(34, status(Status::Closed, Status::Investigating)))
+            .expect("applied");
         assert_eq!((incident.closed_at, incident.closure.len()), (None, 0));
         assert_eq!(incident.opened_at, entry(34, samples::note()).at);
     }

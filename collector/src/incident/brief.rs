@@ -1,5 +1,5 @@
-//! Updates for inside and outside, in the runbook's form. They say what is recorded: what is missing is said to be, never
-//! guessed.
+//! Updates for inside and outside, in the runbook's form. They say what is recorded: what is
+//! missing is said to be, never guessed.
 
 use std::fmt::Write as _;
 
@@ -51,38 +51,66 @@ pub fn internal(incident: &Incident) -> String {
         ("Current actions", current_actions(incident)),
         ("Next update", or(next_update.as_ref(), NOT_SET)),
     ];
-    fields.iter().map(|(field, value)| format!("{field}: {value}\n")).collect()
+    fields
+        .iter()
+        .map(|(field, value)| format!("{field}: {value}\n"))
+        .collect()
 }
 
 /// What is confirmed, and nothing else.
 fn known_impact(incident: &Incident) -> String {
     let confirmed = statements(incident, Standing::Confirmed, Some(Topic::Impact));
-    if confirmed.is_empty() { "nothing confirmed".to_owned() } else { confirmed.join("; ") }
+    if confirmed.is_empty() {
+        "nothing confirmed".to_owned()
+    } else {
+        confirmed.join("; ")
+    }
 }
 
 /// Owners and next actions.
 fn current_actions(incident: &Incident) -> String {
     let running = incident.actions.iter().filter(|action| !action.ended);
-    let actions: Vec<String> =
-        running.map(|action| format!("{}: {}", or(action.owner.as_ref(), "no owner"), action.text)).collect();
-    if actions.is_empty() { NOT_SET.to_owned() } else { actions.join("; ") }
+    let actions: Vec<String> = running
+        .map(|action| format!("{}: {}", or(action.owner.as_ref(), "no owner"), action.text))
+        .collect();
+    if actions.is_empty() {
+        NOT_SET.to_owned()
+    } else {
+        actions.join("; ")
+    }
 }
 
-/// A draft of the external update: confirmed facts apart from hypotheses, and no name of ours. The communications lead finishes
-/// it, and the business owner decides whether it is sent.
+/// A draft of the external update: confirmed facts apart from hypotheses, and no name of ours. The
+/// communications lead finishes it, and the business owner decides whether it is sent.
 #[must_use]
 pub fn external(incident: &Incident) -> String {
-    let mut text = format!("Security incident {}: draft of an external update\n\nConfirmed facts\n", incident.id);
+    let mut text = format!(
+        "Security incident {}: draft of an external update\n\nConfirmed facts\n",
+        incident.id
+    );
     for (title, topic, none) in [
         ("What happened", Topic::WhatHappened, "nothing is confirmed"),
-        ("Data or services affected", Topic::Impact, "nothing is confirmed"),
+        (
+            "Data or services affected",
+            Topic::Impact,
+            "nothing is confirmed",
+        ),
         ("What customers should do", Topic::CustomerAction, NOT_SET),
     ] {
-        write_part(&mut text, title, &statements(incident, Standing::Confirmed, Some(topic)), none);
+        write_part(
+            &mut text,
+            title,
+            &statements(incident, Standing::Confirmed, Some(topic)),
+            none,
+        );
     }
     text.push_str("\nInvestigation hypotheses (not confirmed)\n");
     let mut hypotheses = statements(incident, Standing::Hypothesis, None);
-    let may_be = incident.affects.answers().into_iter().filter(|(_, answer)| *answer == Answer::Yes);
+    let may_be = incident
+        .affects
+        .answers()
+        .into_iter()
+        .filter(|(_, answer)| *answer == Answer::Yes);
     hypotheses.extend(may_be.map(|(what, _)| format!("{} may be affected.", capitalised(what))));
     write_lines(&mut text, &hypotheses, "none recorded");
     let next_update = incident.next_update.map(|at| format!("{at} (UTC)"));
@@ -104,13 +132,19 @@ fn write_lines(text: &mut String, lines: &[String], none: &str) {
 
 /// Statements of a standing, on one topic or on all.
 fn statements(incident: &Incident, standing: Standing, topic: Option<Topic>) -> Vec<String> {
-    let wanted = incident.statements.iter().filter(|s| s.standing == standing && topic.is_none_or(|topic| s.topic == topic));
+    let wanted = incident
+        .statements
+        .iter()
+        .filter(|s| s.standing == standing && topic.is_none_or(|topic| s.topic == topic));
     wanted.map(|statement| statement.text.to_string()).collect()
 }
 
 fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
-    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+    chars
+        .next()
+        .map(|first| first.to_uppercase().chain(chars).collect())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -120,7 +154,12 @@ mod tests {
     use super::*;
 
     fn stated(id: u64, topic: Topic, standing: Standing, text: &str) -> Statement {
-        Statement { id, topic, standing, text: line(text) }
+        Statement {
+            id,
+            topic,
+            standing,
+            text: line(text),
+        }
     }
 
     fn full() -> Incident {
@@ -130,19 +169,49 @@ mod tests {
         incident.affects.customer_data = Answer::Yes;
         incident.affects.privileged_access = Answer::No;
         incident.roles.insert(Role::IncidentCommander, name("Ann"));
-        let action = |id, text, owner: Option<&str>, ended| CurrentAction { id, text: line(text), owner: owner.map(name), ended };
+        let action = |id, text, owner: Option<&str>, ended| CurrentAction {
+            id,
+            text: line(text),
+            owner: owner.map(name),
+            ended,
+        };
         incident.actions = vec![
             action(1, "search CI logs", None, false),
             action(2, "find the key", Some("Eve"), true),
             action(3, "rotate the key", Some("Bob"), false),
         ];
         incident.statements = vec![
-            stated(1, Topic::WhatHappened, Standing::Confirmed, "A deploy key was published."),
-            stated(2, Topic::Impact, Standing::Confirmed, "Builds of 20 November were readable."),
+            stated(
+                1,
+                Topic::WhatHappened,
+                Standing::Confirmed,
+                "A deploy key was published.",
+            ),
+            stated(
+                2,
+                Topic::Impact,
+                Standing::Confirmed,
+                "Builds of 20 November were readable.",
+            ),
             stated(3, Topic::Impact, Standing::Confirmed, "Build logs too."),
-            stated(4, Topic::Impact, Standing::Hypothesis, "Artifacts may have been replaced."),
-            stated(5, Topic::WhatHappened, Standing::Withdrawn, "An insider did it."),
-            stated(6, Topic::CustomerAction, Standing::Confirmed, "Rotate tokens made before 21 November."),
+            stated(
+                4,
+                Topic::Impact,
+                Standing::Hypothesis,
+                "Artifacts may have been replaced.",
+            ),
+            stated(
+                5,
+                Topic::WhatHappened,
+                Standing::Withdrawn,
+                "An insider did it.",
+            ),
+            stated(
+                6,
+                Topic::CustomerAction,
+                Standing::Confirmed,
+                "Rotate tokens made before 21 November.",
+            ),
         ];
         incident
     }

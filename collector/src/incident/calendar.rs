@@ -1,4 +1,5 @@
-//! Days, for what is due: business days are Monday to Friday, in UTC. Public holidays differ by place and are not known here.
+//! Days, for what is due: business days are Monday to Friday, in UTC. Public holidays differ by
+//! place and are not known here.
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,7 +25,8 @@ impl Day {
     #[must_use]
     pub fn of(time: Timestamp) -> Self {
         let nanoseconds = time.unix_nanoseconds();
-        let time = jiff::Timestamp::from_nanosecond(nanoseconds).expect("the years 1 to 9998 are inside jiff's");
+        let time = jiff::Timestamp::from_nanosecond(nanoseconds)
+            .expect("the years 1 to 9998 are inside jiff's");
         Self(Offset::UTC.to_datetime(time).date())
     }
 
@@ -34,7 +36,8 @@ impl Day {
         !matches!(self.0.weekday(), Weekday::Saturday | Weekday::Sunday)
     }
 
-    /// The `count`-th business day after this day; for 0, this day or the first business day after it.
+    /// The `count`-th business day after this day; for 0, this day or the first business day after
+    /// it.
     #[must_use]
     pub fn plus_business_days(self, count: u32) -> Self {
         let mut day = self;
@@ -54,8 +57,13 @@ impl FromStr for Day {
     type Err = ParseDayError;
 
     fn from_str(text: &str) -> Result<Self, ParseDayError> {
-        let parsed = text.parse::<Date>().ok().filter(|date| date.to_string() == text);
-        parsed.map(Self).ok_or_else(|| ParseDayError { text: text.chars().take(80).collect() })
+        let parsed = text
+            .parse::<Date>()
+            .ok()
+            .filter(|date| date.to_string() == text);
+        parsed.map(Self).ok_or_else(|| ParseDayError {
+            text: text.chars().take(80).collect(),
+        })
     }
 }
 
@@ -95,15 +103,31 @@ mod tests {
             ("2026-12-31", 1, "2027-01-01"),
             ("9999-12-31", 5, "9999-12-31"),
         ] {
-            assert_eq!(day(from).plus_business_days(count), day(to), "{count} after {from}");
+            assert_eq!(
+                day(from).plus_business_days(count),
+                day(to),
+                "{count} after {from}"
+            );
         }
     }
 
     #[test]
     fn a_day_is_one_in_utc_and_has_one_form() {
-        assert_eq!(Day::of("2026-11-23T23:59:59.9Z".parse().expect("a time")), day("2026-11-23"));
-        assert_eq!(Day::of("0001-01-01T00:00:00Z".parse().expect("a time")), day("0001-01-01"));
-        for bad in ["2026-11-31", "2026-1-1", "20261123", "2026-11-23T00:00:00", ""] {
+        assert_eq!(
+            Day::of("2026-11-23T23:59:59.9Z".parse().expect("a time")),
+            day("2026-11-23")
+        );
+        assert_eq!(
+            Day::of("0001-01-01T00:00:00Z".parse().expect("a time")),
+            day("0001-01-01")
+        );
+        for bad in [
+            "2026-11-31",
+            "2026-1-1",
+            "20261123",
+            "2026-11-23T00:00:00",
+            "",
+        ] {
             assert!(bad.parse::<Day>().is_err(), "{bad}");
         }
     }

@@ -1,4 +1,5 @@
-//! Checklists: what the runbook asks to do in the incident, and what it asks to have before it is closed.
+//! Checklists: what the runbook asks to do in the incident, and what it asks to have before it is
+//! closed.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +16,8 @@ use super::text::{Line, Name};
 
 /// Minutes of the first of the lists.
 pub const FIRST_MINUTES: u64 = 15;
-/// Business days from the incident's (re)opening within which the review of a SEV-1 or SEV-2 is to be completed.
+/// Business days from the incident's (re)opening within which the review of a SEV-1 or SEV-2 is to
+/// be completed.
 pub const REVIEW_BUSINESS_DAYS: u32 = 5;
 
 /// Which list a step is on.
@@ -34,7 +36,11 @@ pub enum List {
 
 impl List {
     /// All, in their order.
-    pub const ALL: [Self; 3] = [Self::FirstFifteenMinutes, Self::Investigation, Self::Response];
+    pub const ALL: [Self; 3] = [
+        Self::FirstFifteenMinutes,
+        Self::Investigation,
+        Self::Response,
+    ];
 
     /// For people.
     #[must_use]
@@ -168,7 +174,9 @@ impl ClosureItem {
             Self::Monitoring => "Monitoring added for recurrence indicators.",
             Self::Notifications => "Customer/regulatory notifications completed if required.",
             Self::CorrectiveActions => "Corrective actions assigned owners and dates.",
-            Self::Review => "Post-incident review completed within five business days for SEV-1/SEV-2.",
+            Self::Review => {
+                "Post-incident review completed within five business days for SEV-1/SEV-2."
+            }
         }
     }
 }
@@ -185,7 +193,12 @@ pub struct ParseChecklistError {
 
 fn unknown(what: &'static str, text: &str, known: &[&'static str]) -> ParseChecklistError {
     let nearest = nearest(text, known.iter().copied());
-    ParseChecklistError { what, text: safe(&text.chars().take(80).collect::<String>()), nearest, known: known.to_vec() }
+    ParseChecklistError {
+        what,
+        text: safe(&text.chars().take(80).collect::<String>()),
+        nearest,
+        known: known.to_vec(),
+    }
 }
 
 impl FromStr for ClosureItem {
@@ -256,12 +269,23 @@ mod tests {
 
     #[test]
     fn words_read_back_and_misspelled_ones_are_helped() {
-        assert!(ClosureItem::ALL.iter().all(|item| item.to_string().parse() == Ok(*item)));
-        assert!(StepState::ALL.iter().all(|state| state.to_string().parse() == Ok(*state)));
+        assert!(
+            ClosureItem::ALL
+                .iter()
+                .all(|item| item.to_string().parse() == Ok(*item))
+        );
+        assert!(
+            StepState::ALL
+                .iter()
+                .all(|state| state.to_string().parse() == Ok(*state))
+        );
         for state in StepState::ALL {
             assert_eq!(serde_json::to_value(state).expect("a word"), state.as_str());
         }
-        let refused = "root-case".parse::<ClosureItem>().expect_err("misspelled").to_string();
+        let refused = "root-case"
+            .parse::<ClosureItem>()
+            .expect_err("misspelled")
+            .to_string();
         assert!(refused.starts_with(r#""root-case" is not a closure item (did you mean "root-cause"?); there are: root-cause,"#));
     }
 

@@ -62,7 +62,14 @@ pub enum FindingKind {
 
 impl FindingKind {
     /// All.
-    pub const ALL: [Self; 6] = [Self::Late, Self::Gone, Self::Changed, Self::Gap, Self::Clock, Self::Pivot];
+    pub const ALL: [Self; 6] = [
+        Self::Late,
+        Self::Gone,
+        Self::Changed,
+        Self::Gap,
+        Self::Clock,
+        Self::Pivot,
+    ];
 
     /// The kind of an entry with such a finding.
     #[must_use]

@@ -1,6 +1,8 @@
-//! What people want of an incident, and what follows: changes, or a refusal that says what to do instead.
+//! What people want of an incident, and what follows: changes, or a refusal that says what to do
+//! instead.
 //!
-//! What the pipeline writes about evidence is no wish: it has happened, and becomes an entry as it is.
+//! What the pipeline writes about evidence is no wish: it has happened, and becomes an entry as it
+//! is.
 
 use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -19,15 +21,24 @@ use super::severity::{Role, Severity, Status};
 use super::statement::{Standing, Topic};
 use super::text::{Line, Name, Prose};
 
-/// Statements, actions, or corrective actions of one incident: above that, something writes them in a loop.
+/// Statements, actions, or corrective actions of one incident: above that, something writes them in
+/// a loop.
 const NUMBERED_MAX: usize = 1000;
 /// Pivots of one incident: each is asked of each target of each source that can.
 const PIVOTS_MAX: usize = 64;
 
 /// What somebody wants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "wish", rename_all = "kebab-case", rename_all_fields = "camelCase", deny_unknown_fields)]
-#[allow(missing_docs, reason = "fields are those of the change of the same name")]
+#[serde(
+    tag = "wish",
+    rename_all = "kebab-case",
+    rename_all_fields = "camelCase",
+    deny_unknown_fields
+)]
+#[allow(
+    missing_docs,
+    reason = "fields are those of the change of the same name"
+)]
 pub enum Wish {
     /// Give it another short name.
     Rename { to: Name },
@@ -48,23 +59,48 @@ pub enum Wish {
     /// Ask for evidence about one more thing.
     AddPivot { pivot: Pivot },
     /// Go on with a step of a checklist; `None` leaves as it is.
-    ChangeStep { step: StepId, state: Option<StepState>, owner: Option<Name>, note: Option<Line> },
+    ChangeStep {
+        step: StepId,
+        state: Option<StepState>,
+        owner: Option<Name>,
+        note: Option<Line>,
+    },
     /// Fulfil an item of the closure checklist.
     GiveClosure { item: ClosureItem, note: Line },
     /// Waive it; `None` is by the one who wishes.
-    WaiveClosure { item: ClosureItem, reason: Line, by: Option<Name> },
+    WaiveClosure {
+        item: ClosureItem,
+        reason: Line,
+        by: Option<Name>,
+    },
     /// Take either back.
     WithdrawClosure { item: ClosureItem, reason: Line },
     /// Add a corrective action.
-    AddCorrectiveAction { what: Line, owner: Option<Name>, due: Option<Day> },
+    AddCorrectiveAction {
+        what: Line,
+        owner: Option<Name>,
+        due: Option<Day>,
+    },
     /// Give it an owner or a date; `None` leaves as it is.
-    AssignCorrectiveAction { id: u64, owner: Option<Name>, due: Option<Day> },
+    AssignCorrectiveAction {
+        id: u64,
+        owner: Option<Name>,
+        due: Option<Day>,
+    },
     /// Say that it is done.
     FinishCorrectiveAction { id: u64, note: Option<Line> },
     /// State something for updates.
-    State { topic: Topic, standing: Standing, text: Line },
+    State {
+        topic: Topic,
+        standing: Standing,
+        text: Line,
+    },
     /// Confirm a statement, put it in doubt, or withdraw it.
-    ChangeStanding { id: u64, to: Standing, reason: Option<Line> },
+    ChangeStanding {
+        id: u64,
+        to: Standing,
+        reason: Option<Line>,
+    },
     /// Begin to do something.
     BeginAction { text: Line, owner: Option<Name> },
     /// End it.
@@ -93,7 +129,10 @@ pub enum Refusal {
         what: &'static str,
     },
     /// The closure checklist is not done.
-    #[error("incident cannot be closed yet, missing:{}\ngive each with a note, or waive it with a reason", lines(missing))]
+    #[error(
+        "incident cannot be closed yet, missing:{}\ngive each with a note, or waive it with a reason",
+        lines(missing)
+    )]
     NotReadyToClose {
         /// All that is missing.
         missing: Vec<Missing>,
@@ -159,12 +198,16 @@ pub enum Refusal {
 
 /// Each on a line of its own.
 fn lines(missing: &[Missing]) -> String {
-    missing.iter().map(|missing| format!("\n  {missing}")).collect()
+    missing
+        .iter()
+        .map(|missing| format!("\n  {missing}"))
+        .collect()
 }
 
 type Decision = Result<Vec<Change>, Refusal>;
 
-/// Declares an incident: the change that is its first entry. Its checklist becomes the play's, whatever it was.
+/// Declares an incident: the change that is its first entry. Its checklist becomes the play's,
+/// whatever it was.
 ///
 /// # Errors
 /// The play does not exist, or the declaration has too much of something or a time in the future.
@@ -173,44 +216,81 @@ pub fn declare(declaration: Declaration, plays: &Plays, now: Timestamp) -> Resul
     not_future("start", declaration.started, now)?;
     check_report(&declaration.report, now)?;
     at_most("pivots", declaration.pivots.len(), PIVOTS_MAX)?;
-    Ok(Change::Declared(Box::new(Declaration { checklist, ..declaration })))
+    Ok(Change::Declared(Box::new(Declaration {
+        checklist,
+        ..declaration
+    })))
 }
 
 impl Incident {
-    /// What follows if `by` wishes `wish` at `now`: the changes to append, none if all is so already.
+    /// What follows if `by` wishes `wish` at `now`: the changes to append, none if all is so
+    /// already.
     ///
     /// # Errors
     /// See [`Refusal`].
     pub fn decide(&self, wish: Wish, plays: &Plays, by: &Name, now: Timestamp) -> Decision {
         match wish {
-            Wish::Rename { to } => Ok(change(self.name != to, || Change::Renamed { from: self.name.clone(), to })),
+            Wish::Rename { to } => Ok(change(self.name != to, || Change::Renamed {
+                from: self.name.clone(),
+                to,
+            })),
             Wish::ChangeSeverity { to, reason } => {
                 self.open("severity")?;
                 let from = self.severity;
-                Ok(change(from != to, || Change::SeverityChanged { from, to, reason }))
+                Ok(change(from != to, || Change::SeverityChanged {
+                    from,
+                    to,
+                    reason,
+                }))
             }
             Wish::ChangeStatus { to, reason } => self.decide_status(to, reason),
             Wish::SetStarted { to } => {
                 not_future("start", Some(to), now)?;
-                Ok(change(self.started != Some(to), || Change::StartedChanged { from: self.started, to }))
+                Ok(change(self.started != Some(to), || {
+                    Change::StartedChanged {
+                        from: self.started,
+                        to,
+                    }
+                }))
             }
             Wish::ChangePlay { to, reason } => self.decide_play(to, plays, reason),
             Wish::AssignRole { role, to } => {
                 let from = self.roles.get(&role).cloned();
-                Ok(change(from != to, || Change::RoleAssigned { role, from, to }))
+                Ok(change(from != to, || Change::RoleAssigned {
+                    role,
+                    from,
+                    to,
+                }))
             }
             Wish::ChangeReport { to } => {
                 check_report(&to, now)?;
                 let from = || Box::new(self.report.clone());
-                Ok(change(self.report != to, || Change::ReportChanged { from: from(), to: Box::new(to) }))
+                Ok(change(self.report != to, || Change::ReportChanged {
+                    from: from(),
+                    to: Box::new(to),
+                }))
             }
-            Wish::ChangeAffects { to } => Ok(change(self.affects != to, || Change::AffectsChanged { from: self.affects, to })),
+            Wish::ChangeAffects { to } => {
+                Ok(change(self.affects != to, || Change::AffectsChanged {
+                    from: self.affects,
+                    to,
+                }))
+            }
             Wish::AddPivot { pivot } => {
                 at_most("pivots", self.pivots.len() + 1, PIVOTS_MAX)?;
-                Ok(change(!self.pivots.contains(&pivot), || Change::PivotAdded { pivot }))
+                Ok(change(!self.pivots.contains(&pivot), || {
+                    Change::PivotAdded { pivot }
+                }))
             }
-            Wish::ChangeStep { step, state, owner, note } => self.decide_step(step, state, owner, note),
-            Wish::GiveClosure { .. } | Wish::WaiveClosure { .. } | Wish::WithdrawClosure { .. } => self.decide_closure(wish, by),
+            Wish::ChangeStep {
+                step,
+                state,
+                owner,
+                note,
+            } => self.decide_step(step, state, owner, note),
+            Wish::GiveClosure { .. } | Wish::WaiveClosure { .. } | Wish::WithdrawClosure { .. } => {
+                self.decide_closure(wish, by)
+            }
             _ => self.decide_work(wish, now),
         }
     }
@@ -224,7 +304,11 @@ impl Incident {
             return Err(Refusal::Transition { from, to });
         }
         if to == Status::Investigating && reason.is_none() {
-            let what = if from == Status::Closed { "reopening" } else { "going back to Investigating" };
+            let what = if from == Status::Closed {
+                "reopening"
+            } else {
+                "going back to Investigating"
+            };
             return Err(Refusal::ReasonMissing { what });
         }
         let missing = self.missing_to_close();
@@ -238,10 +322,21 @@ impl Incident {
         self.open("play")?;
         let checklist = plays.checklist(plays.get(&to)?);
         let from = self.play.clone();
-        Ok(change(from != to, || Change::PlayChanged { from, to, checklist, reason }))
+        Ok(change(from != to, || Change::PlayChanged {
+            from,
+            to,
+            checklist,
+            reason,
+        }))
     }
 
-    fn decide_step(&self, step: StepId, state: Option<StepState>, owner: Option<Name>, note: Option<Line>) -> Decision {
+    fn decide_step(
+        &self,
+        step: StepId,
+        state: Option<StepState>,
+        owner: Option<Name>,
+        note: Option<Line>,
+    ) -> Decision {
         self.open("checklist")?;
         if !self.checklist.iter().any(|known| known.id == step) {
             let known = self.checklist.iter().map(|known| known.id.as_str());
@@ -251,19 +346,35 @@ impl Incident {
         let from = self.progress_of(&step);
         let state = state.unwrap_or(from.state);
         if state == StepState::NotApplicable && from.state != state && note.is_none() {
-            return Err(Refusal::ReasonMissing { what: "a step that does not apply" });
+            return Err(Refusal::ReasonMissing {
+                what: "a step that does not apply",
+            });
         }
-        let to = Progress { state, owner: owner.or(from.owner.clone()), note: note.or(from.note.clone()) };
-        Ok(change(from != to, || Change::StepChanged { step, from, to }))
+        let to = Progress {
+            state,
+            owner: owner.or(from.owner.clone()),
+            note: note.or(from.note.clone()),
+        };
+        Ok(change(from != to, || Change::StepChanged {
+            step,
+            from,
+            to,
+        }))
     }
 
     fn decide_closure(&self, wish: Wish, by: &Name) -> Decision {
         self.open("closure checklist")?;
         Ok(vec![match wish {
             Wish::GiveClosure { item, note } => Change::ClosureGiven { item, note },
-            Wish::WaiveClosure { item, reason, by: who } => {
-                Change::ClosureWaived { item, reason, by: who.unwrap_or_else(|| by.clone()) }
-            }
+            Wish::WaiveClosure {
+                item,
+                reason,
+                by: who,
+            } => Change::ClosureWaived {
+                item,
+                reason,
+                by: who.unwrap_or_else(|| by.clone()),
+            },
             Wish::WithdrawClosure { item, .. } if !self.closure.contains_key(&item) => {
                 return Err(Refusal::NotAnswered { item });
             }
@@ -275,9 +386,18 @@ impl Incident {
     /// Decides on what is done and said about the incident, which goes on after it is closed.
     fn decide_work(&self, wish: Wish, now: Timestamp) -> Decision {
         match wish {
-            Wish::State { topic, standing, text } => {
+            Wish::State {
+                topic,
+                standing,
+                text,
+            } => {
                 let id = next_number("statements", self.statements.len())?;
-                Ok(vec![Change::Stated { id, topic, standing, text }])
+                Ok(vec![Change::Stated {
+                    id,
+                    topic,
+                    standing,
+                    text,
+                }])
             }
             Wish::ChangeStanding { id, to, reason } => self.decide_standing(id, to, reason),
             Wish::BeginAction { text, owner } => {
@@ -286,13 +406,22 @@ impl Incident {
             }
             Wish::EndAction { id, outcome } => {
                 let action = numbered("action", &self.actions, id)?;
-                Ok(change(!action.ended, || Change::ActionEnded { id, outcome }))
+                Ok(change(!action.ended, || Change::ActionEnded {
+                    id,
+                    outcome,
+                }))
             }
             Wish::SetNextUpdate { to } => {
                 if let Some(at) = to.filter(|at| *at <= now) {
-                    return Err(Refusal::Past { what: "next update", at: at.to_string() });
+                    return Err(Refusal::Past {
+                        what: "next update",
+                        at: at.to_string(),
+                    });
                 }
-                Ok(change(self.next_update != to, || Change::NextUpdateSet { from: self.next_update, to }))
+                Ok(change(self.next_update != to, || Change::NextUpdateSet {
+                    from: self.next_update,
+                    to,
+                }))
             }
             Wish::Note { text } => Ok(vec![Change::Note { text }]),
             _ => self.decide_corrective(wish, now),
@@ -302,9 +431,16 @@ impl Incident {
     fn decide_standing(&self, id: u64, to: Standing, reason: Option<Line>) -> Decision {
         let from = numbered("statement", &self.statements, id)?.standing;
         if from == Standing::Confirmed && from != to && reason.is_none() {
-            return Err(Refusal::ReasonMissing { what: "taking back a confirmed statement" });
+            return Err(Refusal::ReasonMissing {
+                what: "taking back a confirmed statement",
+            });
         }
-        Ok(change(from != to, || Change::StandingChanged { id, from, to, reason }))
+        Ok(change(from != to, || Change::StandingChanged {
+            id,
+            from,
+            to,
+            reason,
+        }))
     }
 
     fn decide_corrective(&self, wish: Wish, now: Timestamp) -> Decision {
@@ -312,7 +448,12 @@ impl Incident {
             Wish::AddCorrectiveAction { what, owner, due } => {
                 not_past(due, now)?;
                 let id = next_number("corrective actions", self.corrective_actions.len())?;
-                Ok(vec![Change::CorrectiveActionAdded { id, what, owner, due }])
+                Ok(vec![Change::CorrectiveActionAdded {
+                    id,
+                    what,
+                    owner,
+                    due,
+                }])
             }
             Wish::AssignCorrectiveAction { id, owner, due } => {
                 not_past(due, now)?;
@@ -320,18 +461,30 @@ impl Incident {
                 let (from_owner, from_due) = (action.owner.clone(), action.due);
                 let (owner, due) = (owner.or(from_owner.clone()), due.or(from_due));
                 let changed = owner != from_owner || due != from_due;
-                Ok(change(changed, || Change::CorrectiveActionAssigned { id, from_owner, from_due, owner, due }))
+                Ok(change(changed, || Change::CorrectiveActionAssigned {
+                    id,
+                    from_owner,
+                    from_due,
+                    owner,
+                    due,
+                }))
             }
             Wish::FinishCorrectiveAction { id, note } => {
                 let action = numbered("corrective action", &self.corrective_actions, id)?;
-                Ok(change(action.done.is_none(), || Change::CorrectiveActionDone { id, note }))
+                Ok(change(action.done.is_none(), || {
+                    Change::CorrectiveActionDone { id, note }
+                }))
             }
             _ => Ok(Vec::new()),
         }
     }
 
     fn open(&self, what: &'static str) -> Result<(), Refusal> {
-        if self.status == Status::Closed { Err(Refusal::Closed { what }) } else { Ok(()) }
+        if self.status == Status::Closed {
+            Err(Refusal::Closed { what })
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -342,7 +495,11 @@ fn change(changed: bool, make: impl FnOnce() -> Change) -> Vec<Change> {
 
 fn check_report(report: &Report, now: Timestamp) -> Result<(), Refusal> {
     not_future("report", report.reported_at, now)?;
-    at_most("affected systems", report.affected_systems.len(), SYSTEMS_MAX)
+    at_most(
+        "affected systems",
+        report.affected_systems.len(),
+        SYSTEMS_MAX,
+    )
 }
 
 fn not_future(what: &'static str, at: Option<Timestamp>, now: Timestamp) -> Result<(), Refusal> {
@@ -354,13 +511,20 @@ fn not_future(what: &'static str, at: Option<Timestamp>, now: Timestamp) -> Resu
 
 fn not_past(due: Option<Day>, now: Timestamp) -> Result<(), Refusal> {
     match due.filter(|due| *due < Day::of(now)) {
-        Some(due) => Err(Refusal::Past { what: "due date", at: due.to_string() }),
+        Some(due) => Err(Refusal::Past {
+            what: "due date",
+            at: due.to_string(),
+        }),
         None => Ok(()),
     }
 }
 
 fn at_most(what: &'static str, count: usize, max: usize) -> Result<(), Refusal> {
-    if count <= max { Ok(()) } else { Err(Refusal::TooMany { what, max }) }
+    if count <= max {
+        Ok(())
+    } else {
+        Err(Refusal::TooMany { what, max })
+    }
 }
 
 fn next_number(what: &'static str, count: usize) -> Result<u64, Refusal> {
@@ -372,7 +536,11 @@ fn next_number(what: &'static str, count: usize) -> Result<u64, Refusal> {
 fn numbered<'l, T>(what: &'static str, list: &'l [T], id: u64) -> Result<&'l T, Refusal> {
     let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
     let found = index.and_then(|index| list.get(index));
-    found.ok_or(Refusal::UnknownNumber { what, id, count: list.len() as u64 })
+    found.ok_or(Refusal::UnknownNumber {
+        what,
+        id,
+        count: list.len() as u64,
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
-//! The entries of an incident's timeline. Everything that is known of an incident follows from them, in their order.
+//! The entries of an incident's timeline. Everything that is known of an incident follows from
+//! them, in their order.
 //!
-//! Entries are stored as JSON and never rewritten: variants and fields are added, not renamed or removed.
+//! Entries are stored as JSON and never rewritten: variants and fields are added, not renamed or
+//! removed.
 
 use evidence_format::coverage::Window;
 use evidence_format::digest::Digest;
@@ -45,7 +47,8 @@ pub struct Declaration {
     pub severity: Severity,
     /// How it is responded to.
     pub play: PlayName,
-    /// The steps of all its lists, as they were that day: a play edited later does not change what was asked then.
+    /// The steps of all its lists, as they were that day: a play edited later does not change what
+    /// was asked then.
     pub checklist: Vec<Step>,
     /// When it started, which is usually before it was declared; `None` if nobody said.
     pub started: Option<Timestamp>,
@@ -65,7 +68,10 @@ pub struct Declaration {
 /// Everything that can happen to an incident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase", deny_unknown_fields)]
-#[allow(missing_docs, reason = "fields are named as in the runbook; from and to are the values before and after")]
+#[allow(
+    missing_docs,
+    reason = "fields are named as in the runbook; from and to are the values before and after"
+)]
 pub enum Change {
     /// It was declared. Always the first entry, and only that.
     #[serde(rename = "incident.declared")]
@@ -75,19 +81,39 @@ pub enum Change {
     Renamed { from: Name, to: Name },
     /// It is worse or less bad than thought.
     #[serde(rename = "incident.severity")]
-    SeverityChanged { from: Severity, to: Severity, reason: Line },
+    SeverityChanged {
+        from: Severity,
+        to: Severity,
+        reason: Line,
+    },
     /// The response went on, or back. Back to Investigating has a reason.
     #[serde(rename = "incident.status")]
-    StatusChanged { from: Status, to: Status, reason: Option<Line> },
+    StatusChanged {
+        from: Status,
+        to: Status,
+        reason: Option<Line>,
+    },
     /// It started at another time than thought.
     #[serde(rename = "incident.started")]
-    StartedChanged { from: Option<Timestamp>, to: Timestamp },
+    StartedChanged {
+        from: Option<Timestamp>,
+        to: Timestamp,
+    },
     /// It is responded to by another play. Steps of both keep their progress.
     #[serde(rename = "incident.play")]
-    PlayChanged { from: PlayName, to: PlayName, checklist: Vec<Step>, reason: Line },
+    PlayChanged {
+        from: PlayName,
+        to: PlayName,
+        checklist: Vec<Step>,
+        reason: Line,
+    },
     /// A role went to somebody; `None` is nobody.
     #[serde(rename = "incident.role")]
-    RoleAssigned { role: Role, from: Option<Name>, to: Option<Name> },
+    RoleAssigned {
+        role: Role,
+        from: Option<Name>,
+        to: Option<Name>,
+    },
     /// The initial report was completed or corrected.
     #[serde(rename = "incident.report")]
     ReportChanged { from: Box<Report>, to: Box<Report> },
@@ -99,46 +125,87 @@ pub enum Change {
     PivotAdded { pivot: Pivot },
     /// A step of a checklist went on.
     #[serde(rename = "checklist.step")]
-    StepChanged { step: StepId, from: Progress, to: Progress },
+    StepChanged {
+        step: StepId,
+        from: Progress,
+        to: Progress,
+    },
     /// An item of the closure checklist is fulfilled.
     #[serde(rename = "closure.given")]
     ClosureGiven { item: ClosureItem, note: Line },
     /// An item of the closure checklist was waived by the person who answers for that.
     #[serde(rename = "closure.waived")]
-    ClosureWaived { item: ClosureItem, reason: Line, by: Name },
+    ClosureWaived {
+        item: ClosureItem,
+        reason: Line,
+        by: Name,
+    },
     /// An answer to the closure checklist no longer holds.
     #[serde(rename = "closure.withdrawn")]
     ClosureWithdrawn { item: ClosureItem, reason: Line },
     /// Something is to be done so that it does not happen again.
     #[serde(rename = "corrective.added")]
-    CorrectiveActionAdded { id: u64, what: Line, owner: Option<Name>, due: Option<Day> },
+    CorrectiveActionAdded {
+        id: u64,
+        what: Line,
+        owner: Option<Name>,
+        due: Option<Day>,
+    },
     /// A corrective action has another owner or date.
     #[serde(rename = "corrective.assigned")]
-    CorrectiveActionAssigned { id: u64, from_owner: Option<Name>, from_due: Option<Day>, owner: Option<Name>, due: Option<Day> },
+    CorrectiveActionAssigned {
+        id: u64,
+        from_owner: Option<Name>,
+        from_due: Option<Day>,
+        owner: Option<Name>,
+        due: Option<Day>,
+    },
     /// A corrective action is done.
     #[serde(rename = "corrective.done")]
     CorrectiveActionDone { id: u64, note: Option<Line> },
     /// A statement for updates.
     #[serde(rename = "update.stated")]
-    Stated { id: u64, topic: Topic, standing: Standing, text: Line },
+    Stated {
+        id: u64,
+        topic: Topic,
+        standing: Standing,
+        text: Line,
+    },
     /// A statement was confirmed, put in doubt, or withdrawn.
     #[serde(rename = "update.standing")]
-    StandingChanged { id: u64, from: Standing, to: Standing, reason: Option<Line> },
+    StandingChanged {
+        id: u64,
+        from: Standing,
+        to: Standing,
+        reason: Option<Line>,
+    },
     /// Somebody does something about it.
     #[serde(rename = "update.action")]
-    ActionBegun { id: u64, text: Line, owner: Option<Name> },
+    ActionBegun {
+        id: u64,
+        text: Line,
+        owner: Option<Name>,
+    },
     /// That is done, or was given up.
     #[serde(rename = "update.action-ended")]
     ActionEnded { id: u64, outcome: Option<Line> },
     /// When the next update is due.
     #[serde(rename = "update.next")]
-    NextUpdateSet { from: Option<Timestamp>, to: Option<Timestamp> },
+    NextUpdateSet {
+        from: Option<Timestamp>,
+        to: Option<Timestamp>,
+    },
     /// Somebody wrote something down.
     #[serde(rename = "note")]
     Note { text: Prose },
     /// Somebody added a screenshot, a ticket, a command history.
     #[serde(rename = "evidence.attached")]
-    Attached { bundle: Digest, name: Line, bytes: u64, sha256: Digest },
+    Attached {
+        bundle: Digest,
+        name: Line,
+        bytes: u64,
+        sha256: Digest,
+    },
     /// Evidence is asked for: at the declaration, or once more.
     #[serde(rename = "capture.asked")]
     CaptureAsked { ask: Box<CaptureAsk> },
@@ -147,13 +214,27 @@ pub enum Change {
     CaptureStopped {},
     /// What is to be captured was decided.
     #[serde(rename = "capture.planned")]
-    CapturePlanned { window: Option<Window>, passes: u64, steps: u64, left_out: u64, unavailable: Vec<SourceName> },
+    CapturePlanned {
+        window: Option<Window>,
+        passes: u64,
+        steps: u64,
+        left_out: u64,
+        unavailable: Vec<SourceName>,
+    },
     /// A source is being asked.
     #[serde(rename = "capture.started")]
-    CaptureStarted { source: SourceName, pass: u64, kind: PassKind },
+    CaptureStarted {
+        source: SourceName,
+        pass: u64,
+        kind: PassKind,
+    },
     /// A source could not be captured, or its bundle not sealed.
     #[serde(rename = "capture.failed")]
-    CaptureFailed { source: SourceName, pass: u64, error: Line },
+    CaptureFailed {
+        source: SourceName,
+        pass: u64,
+        error: Line,
+    },
     /// A source's answers are signed.
     #[serde(rename = "evidence.sealed")]
     EvidenceSealed {
@@ -167,14 +248,17 @@ pub enum Change {
         /// The bundle of the same pass that was sealed before: two collectors had the pass.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         doubles: Option<Digest>,
-        /// True if it is of the same pages as the bundle that it doubles, whose records and gaps are counted already. Where each
-        /// collector has read its own machine, it is not.
+        /// True if it is of the same pages as the bundle that it doubles, whose records and gaps
+        /// are counted already. Where each collector has read its own machine, it is not.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         is_copy: bool,
     },
     /// Somebody looked at evidence.
     #[serde(rename = "evidence.read")]
-    EvidenceRead { bundle: Digest, item: Option<ItemName> },
+    EvidenceRead {
+        bundle: Digest,
+        item: Option<ItemName>,
+    },
     /// Evidence left the collector.
     #[serde(rename = "evidence.exported")]
     EvidenceExported { bundle: Digest, to: Line },
@@ -183,11 +267,16 @@ pub enum Change {
     EvidenceVerified { bundle: Digest, result: Verified },
     /// The evidence shows something about itself.
     #[serde(rename = "finding")]
-    Finding { kind: FindingKind, text: Line, evidence: Option<Evidence> },
+    Finding {
+        kind: FindingKind,
+        text: Line,
+        evidence: Option<Evidence>,
+    },
 }
 
 impl Entry {
-    /// What it is, for filters and icons: the change's `type`, and for findings also their kind (`finding.late`).
+    /// What it is, for filters and icons: the change's `type`, and for findings also their kind
+    /// (`finding.late`).
     #[must_use]
     pub fn kind(&self) -> &'static str {
         self.change.kind()
@@ -202,10 +291,20 @@ impl Entry {
     /// The evidence that it is about.
     #[must_use]
     pub fn evidence(&self) -> Option<Evidence> {
-        let whole = |bundle: &Digest| Some(Evidence { bundle: *bundle, item: None, record: None });
+        let whole = |bundle: &Digest| {
+            Some(Evidence {
+                bundle: *bundle,
+                item: None,
+                record: None,
+            })
+        };
         match &self.change {
             Change::Finding { evidence, .. } => evidence.clone(),
-            Change::EvidenceRead { bundle, item } => Some(Evidence { bundle: *bundle, item: item.clone(), record: None }),
+            Change::EvidenceRead { bundle, item } => Some(Evidence {
+                bundle: *bundle,
+                item: item.clone(),
+                record: None,
+            }),
             Change::Attached { bundle, .. }
             | Change::EvidenceSealed { bundle, .. }
             | Change::EvidenceExported { bundle, .. }
@@ -280,7 +379,10 @@ mod tests {
                 "{tag} is called {}",
                 entry.kind()
             );
-            assert_eq!(serde_json::from_value::<Entry>(json).expect("it reads back"), entry);
+            assert_eq!(
+                serde_json::from_value::<Entry>(json).expect("it reads back"),
+                entry
+            );
             assert!(kinds.insert(entry.kind()), "{} twice", entry.kind());
         }
         assert_eq!(kinds.len(), 32, "the samples have every change");
@@ -292,20 +394,40 @@ mod tests {
             let good = serde_json::to_value(&entry).expect("JSON");
             for place in ["", "/change"] {
                 let mut bad = good.clone();
-                bad.pointer_mut(place).and_then(|v| v.as_object_mut()).expect("an object").insert("x".to_owned(), 1.into());
-                assert!(serde_json::from_value::<Entry>(bad).is_err(), "{} with an unknown field in {place:?}", entry.kind());
+                bad.pointer_mut(place)
+                    .and_then(|v| v.as_object_mut())
+                    .expect("an object")
+                    .insert("x".to_owned(), 1.into());
+                assert!(
+                    serde_json::from_value::<Entry>(bad).is_err(),
+                    "{} with an unknown field in {place:?}",
+                    entry.kind()
+                );
             }
         }
     }
 
     #[test]
     fn entries_about_evidence_point_to_it() {
-        let pointing: Vec<_> = samples::entries().into_iter().filter(|entry| entry.evidence().is_some()).collect();
+        let pointing: Vec<_> = samples::entries()
+            .into_iter()
+            .filter(|entry| entry.evidence().is_some())
+            .collect();
         let kinds: Vec<_> = pointing.iter().map(Entry::kind).collect();
         assert_eq!(
             kinds,
-            ["evidence.attached", "evidence.sealed", "evidence.read", "evidence.exported", "evidence.verified", "finding.late"]
+            [
+                "evidence.attached",
+                "evidence.sealed",
+                "evidence.read",
+                "evidence.exported",
+                "evidence.verified",
+                "finding.late"
+            ]
         );
-        assert_eq!(pointing[5].evidence().and_then(|evidence| evidence.record), Some(17));
+        assert_eq!(
+            pointing[5].evidence().and_then(|evidence| evidence.record),
+            Some(17)
+        );
     }
 }

@@ -1,8 +1,9 @@
-//! The incident: who declared what, how bad it is, who answers for it, what is done, and when it may be closed.
+//! The incident: who declared what, how bad it is, who answers for it, what is done, and when it
+//! may be closed.
 //!
-//! Its entries are the truth; an [`Incident`] is what follows from them ([`Incident::replay`]). Whoever wants something asks
-//! [`Incident::decide`], which answers with changes or a refusal; the ledger appends the changes as entries. All of it is pure:
-//! the time comes in as a value.
+//! Its entries are the truth; an [`Incident`] is what follows from them ([`Incident::replay`]).
+//! Whoever wants something asks [`Incident::decide`], which answers with changes or a refusal; the
+//! ledger appends the changes as entries. All of it is pure: the time comes in as a value.
 
 mod apply;
 mod ask;
@@ -37,8 +38,8 @@ pub use apply::ReplayError;
 pub use ask::CaptureAsk;
 pub use calendar::{Day, ParseDayError};
 pub use checklist::{
-    Answered, ClosureItem, CorrectiveAction, FIRST_MINUTES, List, ParseChecklistError, Progress, REVIEW_BUSINESS_DAYS, Step,
-    StepState,
+    Answered, ClosureItem, CorrectiveAction, FIRST_MINUTES, List, ParseChecklistError, Progress,
+    REVIEW_BUSINESS_DAYS, Step, StepState,
 };
 pub use closure::Missing;
 pub use custody::{Evidence, FindingKind, PassKind, Verified};
@@ -53,7 +54,9 @@ pub use plays::{Plays, UnknownPlay};
 pub use report::{Affects, Answer, ParseAnswerError, Report, SYSTEMS_MAX};
 pub use severity::{ParseWordError, Role, Severity, Status};
 pub use statement::{CurrentAction, Standing, Statement, Topic};
-pub use text::{LINE_BYTES_MAX, Line, NAME_BYTES_MAX, Name, PROSE_BYTES_MAX, Prose, Text, TextError};
+pub use text::{
+    LINE_BYTES_MAX, Line, NAME_BYTES_MAX, Name, PROSE_BYTES_MAX, Prose, Text, TextError,
+};
 
 /// What is known of an incident after its last entry. Made by [`Incident::replay`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,6 +143,14 @@ impl Incident {
     /// Gives changes that were decided here the numbers that follow, and who and when.
     #[must_use]
     pub fn entries(&self, changes: Vec<Change>, by: &Name, at: Timestamp) -> Vec<Entry> {
-        (self.seq + 1..).zip(changes).map(|(seq, change)| Entry { seq, at, by: by.clone(), change }).collect()
+        (self.seq + 1..)
+            .zip(changes)
+            .map(|(seq, change)| Entry {
+                seq,
+                at,
+                by: by.clone(),
+                change,
+            })
+            .collect()
     }
 }

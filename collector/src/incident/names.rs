@@ -29,13 +29,22 @@ pub struct ParseNameError {
     text: String,
 }
 
-fn parse(text: &str, what: &'static str, separator: u8, more: &'static str) -> Result<String, ParseNameError> {
+fn parse(
+    text: &str,
+    what: &'static str,
+    separator: u8,
+    more: &'static str,
+) -> Result<String, ParseNameError> {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == separator;
     let begins = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
     if begins && text.len() <= NAME_BYTES_MAX && text.bytes().all(allowed) {
         return Ok(text.to_owned());
     }
-    Err(ParseNameError { what, more, text: text.chars().take(80).collect() })
+    Err(ParseNameError {
+        what,
+        more,
+        text: text.chars().take(80).collect(),
+    })
 }
 
 impl SourceName {
@@ -117,7 +126,15 @@ mod tests {
         for good in ["host", "aws_cloudtrail", "s3"] {
             assert_eq!(good.parse::<SourceName>().expect("a source").as_str(), good);
         }
-        for bad in ["", "Host", "3com", "aws-cloudtrail", "a b", "../x", &"x".repeat(33)] {
+        for bad in [
+            "",
+            "Host",
+            "3com",
+            "aws-cloudtrail",
+            "a b",
+            "../x",
+            &"x".repeat(33),
+        ] {
             assert!(bad.parse::<SourceName>().is_err(), "{bad:?}");
         }
         assert!("leaked-secret".parse::<PlayName>().is_ok());

@@ -2,7 +2,8 @@
 
 use std::fmt::Display;
 
-/// Wrong, missing or swapped letters up to which a known name is offered in place of an unknown one.
+/// Wrong, missing or swapped letters up to which a known name is offered in place of an unknown
+/// one.
 const TYPING_ERRORS_MAX: usize = 3;
 /// Characters of the unknown word that are looked at: no known name is as long.
 const WORD_CHARS_MAX: usize = 64;
@@ -11,18 +12,29 @@ const WORD_CHARS_MAX: usize = 64;
 pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let word: Vec<char> = word.chars().take(WORD_CHARS_MAX).collect();
     let allowed = TYPING_ERRORS_MAX.min(word.len().div_ceil(2));
-    let distances = known.into_iter().map(|name| (distance(&word, &name.chars().collect::<Vec<_>>()), name));
-    distances.filter(|(distance, _)| *distance <= allowed).min().map(|(_, name)| name)
+    let distances = known
+        .into_iter()
+        .map(|name| (distance(&word, &name.chars().collect::<Vec<_>>()), name));
+    distances
+        .filter(|(distance, _)| *distance <= allowed)
+        .min()
+        .map(|(_, name)| name)
 }
 
 /// `, did you mean "x"?` as part of an error, or nothing.
 pub(crate) fn meant(nearest: Option<&str>) -> String {
-    nearest.map(|name| format!(" (did you mean {name:?}?)")).unwrap_or_default()
+    nearest
+        .map(|name| format!(" (did you mean {name:?}?)"))
+        .unwrap_or_default()
 }
 
 /// What there is, as part of an error.
 pub(crate) fn listed<T: Display>(known: &[T]) -> String {
-    known.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    known
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Letters to put in, take out, change or swap with their neighbour (optimal string alignment).

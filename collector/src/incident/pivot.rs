@@ -30,8 +30,8 @@ pub enum PivotKind {
     Resource,
 }
 
-/// One thing that evidence is asked for: everything that this key did, everything that was done to this bucket.
-/// Text form: `access-key=AKIA…`.
+/// One thing that evidence is asked for: everything that this key did, everything that was done to
+/// this bucket. Text form: `access-key=AKIA…`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pivot {
     kind: PivotKind,
@@ -42,7 +42,9 @@ pub struct Pivot {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ParsePivotError {
     /// No `=`.
-    #[error("{text:?} is not a pivot: write it as kind=value, such as access-key=AKIAIOSFODNN7EXAMPLE")]
+    #[error(
+        "{text:?} is not a pivot: write it as kind=value, such as access-key=AKIAIOSFODNN7EXAMPLE"
+    )]
     NoValue {
         /// Its beginning, escaped.
         text: String,
@@ -56,7 +58,9 @@ pub enum ParsePivotError {
         nearest: Option<&'static str>,
     },
     /// Nothing, too much, or characters that cannot be seen.
-    #[error("the value of pivot {kind} has {bytes} bytes, limit is {PIVOT_BYTES_MAX}, or control characters")]
+    #[error(
+        "the value of pivot {kind} has {bytes} bytes, limit is {PIVOT_BYTES_MAX}, or control characters"
+    )]
     Value {
         /// Its kind.
         kind: PivotKind,
@@ -64,7 +68,9 @@ pub enum ParsePivotError {
         bytes: usize,
     },
     /// It would be written into the ledger and into requests.
-    #[error("the value of pivot {kind} looks like a secret itself ({prefix}…): give its id, or its SHA-256 in base64")]
+    #[error(
+        "the value of pivot {kind} looks like a secret itself ({prefix}…): give its id, or its SHA-256 in base64"
+    )]
     Secret {
         /// Its kind.
         kind: PivotKind,
@@ -73,14 +79,33 @@ pub enum ParsePivotError {
     },
 }
 
-/// How secrets begin that people paste: GitHub's and GitLab's tokens, Slack's, private keys, JSON Web Tokens.
-const SECRET_PREFIXES: [&str; 11] =
-    ["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "-----BEGIN", "eyJhbGciOi"];
+/// How secrets begin that people paste: GitHub's and GitLab's tokens, Slack's, private keys, JSON
+/// Web Tokens.
+const SECRET_PREFIXES: [&str; 11] = [
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "ghr_",
+    "github_pat_",
+    "glpat-",
+    "xoxb-",
+    "xoxp-",
+    "-----BEGIN",
+    "eyJhbGciOi",
+];
 
 impl PivotKind {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::AccessKey, Self::User, Self::Token, Self::Repository, Self::Workload, Self::EventName, Self::Resource];
+    pub const ALL: [Self; 7] = [
+        Self::AccessKey,
+        Self::User,
+        Self::Token,
+        Self::Repository,
+        Self::Workload,
+        Self::EventName,
+        Self::Resource,
+    ];
 
     /// As it is written.
     #[must_use]
@@ -135,16 +160,27 @@ impl FromStr for Pivot {
     type Err = ParsePivotError;
 
     fn from_str(text: &str) -> Result<Self, ParsePivotError> {
-        let no_value = || ParsePivotError::NoValue { text: safe(&text.chars().take(80).collect::<String>()) };
+        let no_value = || ParsePivotError::NoValue {
+            text: safe(&text.chars().take(80).collect::<String>()),
+        };
         let (kind, value) = text.split_once('=').ok_or_else(no_value)?;
         let (kind, value) = (kind.trim().parse::<PivotKind>()?, value.trim());
-        if let Some(prefix) = SECRET_PREFIXES.into_iter().find(|prefix| value.starts_with(prefix)) {
+        if let Some(prefix) = SECRET_PREFIXES
+            .into_iter()
+            .find(|prefix| value.starts_with(prefix))
+        {
             return Err(ParsePivotError::Secret { kind, prefix });
         }
         if value.is_empty() || value.len() > PIVOT_BYTES_MAX || safe(value) != value {
-            return Err(ParsePivotError::Value { kind, bytes: value.len() });
+            return Err(ParsePivotError::Value {
+                kind,
+                bytes: value.len(),
+            });
         }
-        Ok(Self { kind, value: value.to_owned() })
+        Ok(Self {
+            kind,
+            value: value.to_owned(),
+        })
     }
 }
 
@@ -163,22 +199,55 @@ mod tests {
     #[test]
     fn a_pivot_is_a_kind_and_a_value() {
         let pivot: Pivot = "access-key=AKIAIOSFODNN7EXAMPLE".parse().expect("a pivot");
-        assert_eq!((pivot.kind(), pivot.value()), (PivotKind::AccessKey, "AKIAIOSFODNN7EXAMPLE"));
+        assert_eq!(
+            (pivot.kind(), pivot.value()),
+            (PivotKind::AccessKey, "AKIAIOSFODNN7EXAMPLE")
+        );
         assert_eq!(pivot.to_string(), "access-key=AKIAIOSFODNN7EXAMPLE");
-        let pivot: Pivot = "resource=arn:aws:s3:::b?x=y".parse().expect("a value may have an =");
+        let pivot: Pivot = "resource=arn:aws:s3:::b?x=y"
+            .parse()
+            .expect("a value may have an =");
         assert_eq!(pivot.value(), "arn:aws:s3:::b?x=y");
-        for bad in ["access-key", "user=", "user= ", "user=a\u{1b}b", &format!("user={}", "x".repeat(513))] {
+        for bad in [
+            "access-key",
+            "user=",
+            "user= ",
+            "user=a\u{1b}b",
+            &format!("user={}", "x".repeat(513)),
+        ] {
             assert!(bad.parse::<Pivot>().is_err(), "{bad:?}");
         }
-        let refused = "acces-key=AKIA".parse::<Pivot>().expect_err("misspelled").to_string();
-        assert!(refused.starts_with("no pivot is of kind \"acces-key\" (did you mean \"access-key\"?); there are:"), "{refused}");
+        let refused = "acces-key=AKIA"
+            .parse::<Pivot>()
+            .expect_err("misspelled")
+            .to_string();
+        assert!(
+            refused.starts_with(
+                "no pivot is of kind \"acces-key\" (did you mean \"access-key\"?); there are:"
+            ),
+            "{refused}"
+        );
     }
 
     #[test]
     fn a_secret_is_no_pivot() {
-        let refused = "token=ghp_0123456789".parse::<Pivot>().expect_err("a token itself").to_string();
-        assert!(!refused.contains("0123456789"), "the error must not repeat it: {refused}");
-        assert!("token=-----BEGIN PRIVATE KEY-----".parse::<Pivot>().is_err());
-        assert!("token=EjRWeJASNFZ4kBI0VniQEjRWeJASNFZ4kBI0VniQEjQ=".parse::<Pivot>().is_ok());
+        let refused = "token=ghp_0123456789"
+            .parse::<Pivot>()
+            .expect_err("a token itself")
+            .to_string();
+        assert!(
+            !refused.contains("0123456789"),
+            "the error must not repeat it: {refused}"
+        );
+        assert!(
+            "token=-----BEGIN PRIVATE KEY-----"
+                .parse::<Pivot>()
+                .is_err()
+        );
+        assert!(
+            "token=EjRWeJASNFZ4kBI0VniQEjRWeJASNFZ4kBI0VniQEjQ="
+                .parse::<Pivot>()
+                .is_ok()
+        );
     }
 }

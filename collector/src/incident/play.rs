@@ -1,4 +1,5 @@
-//! A response play: which sources are asked, how far back, about what; and the runbook's steps. Data, not code.
+//! A response play: which sources are asked, how far back, about what; and the runbook's steps.
+//! Data, not code.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -107,20 +108,43 @@ impl Play {
     /// # Errors
     /// It is not TOML, has a key that plays do not have, or a value is not what it should be.
     pub fn parse(name: &PlayName, file: &str, text: &str) -> Result<Self, PlayError> {
-        let invalid = |at: usize, message: String| PlayError::Invalid { file: file.to_owned(), line: line_of(text, at), message };
-        let from_toml = |e: toml::de::Error| invalid(e.span().map_or(0, |span| span.start), e.message().to_owned());
+        let invalid = |at: usize, message: String| PlayError::Invalid {
+            file: file.to_owned(),
+            line: line_of(text, at),
+            message,
+        };
+        let from_toml = |e: toml::de::Error| {
+            invalid(
+                e.span().map_or(0, |span| span.start),
+                e.message().to_owned(),
+            )
+        };
         let table = toml::de::DeTable::parse(text).map_err(from_toml)?;
         check_keys(file, text, table.get_ref())?;
         let play: PlayFile = toml::from_str(text).map_err(from_toml)?;
         if !(1..=WINDOW_HOURS_MAX).contains(play.window_hours.get_ref()) {
-            return Err(invalid(play.window_hours.span().start, format!("window-hours is from 1 to {WINDOW_HOURS_MAX}")));
+            return Err(invalid(
+                play.window_hours.span().start,
+                format!("window-hours is from 1 to {WINDOW_HOURS_MAX}"),
+            ));
         }
         if play.steps.len() > STEPS_MAX {
-            return Err(PlayError::TooMuch { file: file.to_owned(), what: "steps", max: STEPS_MAX as u64 });
+            return Err(PlayError::TooMuch {
+                file: file.to_owned(),
+                what: "steps",
+                max: STEPS_MAX as u64,
+            });
         }
         let mut ids = BTreeSet::new();
-        if let Some(step) = play.steps.iter().find(|step| !ids.insert(&step.get_ref().id)) {
-            return Err(invalid(step.span().start, format!("step {} stands here for the second time", step.get_ref().id)));
+        if let Some(step) = play
+            .steps
+            .iter()
+            .find(|step| !ids.insert(&step.get_ref().id))
+        {
+            return Err(invalid(
+                step.span().start,
+                format!("step {} stands here for the second time", step.get_ref().id),
+            ));
         }
         Ok(Self {
             name: name.clone(),
@@ -128,7 +152,11 @@ impl Play {
             sources: play.sources,
             window_hours: play.window_hours.into_inner(),
             pivots: play.pivots,
-            steps: play.steps.into_iter().map(toml::Spanned::into_inner).collect(),
+            steps: play
+                .steps
+                .into_iter()
+                .map(toml::Spanned::into_inner)
+                .collect(),
         })
     }
 }
@@ -136,13 +164,27 @@ impl Play {
 /// Looks for misspelled keys before serde does, which can name neither the line nor what was meant.
 fn check_keys(file: &str, text: &str, table: &toml::de::DeTable<'_>) -> Result<(), PlayError> {
     check_table(file, text, table, KEYS)?;
-    let steps = table.get("steps").and_then(|steps| steps.get_ref().as_array());
+    let steps = table
+        .get("steps")
+        .and_then(|steps| steps.get_ref().as_array());
     let steps = steps.into_iter().flat_map(|steps| steps.iter());
-    steps.filter_map(|step| step.get_ref().as_table()).try_for_each(|step| check_table(file, text, step, STEP_KEYS))
+    steps
+        .filter_map(|step| step.get_ref().as_table())
+        .try_for_each(|step| check_table(file, text, step, STEP_KEYS))
 }
 
-fn check_table(file: &str, text: &str, table: &toml::de::DeTable<'_>, known: &'static [&'static str]) -> Result<(), PlayError> {
-    let Some(key) = table.keys().find(|key| !known.contains(&key.get_ref().as_ref())) else { return Ok(()) };
+fn check_table(
+    file: &str,
+    text: &str,
+    table: &toml::de::DeTable<'_>,
+    known: &'static [&'static str],
+) -> Result<(), PlayError> {
+    let Some(key) = table
+        .keys()
+        .find(|key| !known.contains(&key.get_ref().as_ref()))
+    else {
+        return Ok(());
+    };
     Err(PlayError::UnknownKey {
         file: file.to_owned(),
         line: line_of(text, key.span().start),
@@ -154,15 +196,19 @@ fn check_table(file: &str, text: &str, table: &toml::de::DeTable<'_>, known: &'s
 
 /// The line, from 1, of the byte at `at`.
 fn line_of(text: &str, at: usize) -> usize {
-    text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count() + 1
+    text.as_bytes()
+        .iter()
+        .take(at)
+        .filter(|b| **b == b'\n')
+        .count()
+        + 1
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
 
-    pub(in super::super) const GOOD: &str =
-        "title = \"Ours\"\nsources = [\"host\"]\nwindow-hours = 24\n[[steps]]\nid = \"ours-1\"\ntext = \"Look.\"\n";
+    pub(in super::super) const GOOD: &str = "title = \"Ours\"\nsources = [\"host\"]\nwindow-hours = 24\n[[steps]]\nid = \"ours-1\"\ntext = \"Look.\"\n";
 
     fn parse(text: &str) -> Result<Play, PlayError> {
         Play::parse(&"ours".parse().expect("a name"), "ours.toml", text)
@@ -170,13 +216,20 @@ pub(super) mod tests {
 
     #[test]
     fn an_unknown_key_is_named_with_its_line_and_what_was_meant() {
-        let refused = parse(&GOOD.replace("sources", "source")).expect_err("misspelled").to_string();
+        let refused = parse(&GOOD.replace("sources", "source"))
+            .expect_err("misspelled")
+            .to_string();
         assert_eq!(
             refused,
             "ours.toml:2: no key is called \"source\" (did you mean \"sources\"?); there are: title, sources, window-hours, pivots, steps"
         );
-        let refused = parse(&format!("{GOOD}owner = \"Ann\"\n")).expect_err("not a step's").to_string();
-        assert_eq!(refused, "ours.toml:7: no key is called \"owner\"; there are: id, list, text");
+        let refused = parse(&format!("{GOOD}owner = \"Ann\"\n"))
+            .expect_err("not a step's")
+            .to_string();
+        assert_eq!(
+            refused,
+            "ours.toml:7: no key is called \"owner\"; there are: id, list, text"
+        );
     }
 
     #[test]
@@ -194,9 +247,17 @@ pub(super) mod tests {
             let text = GOOD.replace(from, to);
             assert_ne!(text, GOOD);
             let refused = parse(&text).expect_err(to).to_string();
-            assert!(refused.starts_with(&format!("ours.toml:{line}: ")), "{to}: {refused}");
+            assert!(
+                refused.starts_with(&format!("ours.toml:{line}: ")),
+                "{to}: {refused}"
+            );
         }
         let twice = format!("{GOOD}[[steps]]\nid = \"ours-1\"\ntext = \"Again.\"\n");
-        assert!(parse(&twice).expect_err("twice").to_string().starts_with("ours.toml:7: step ours-1 stands"));
+        assert!(
+            parse(&twice)
+                .expect_err("twice")
+                .to_string()
+                .starts_with("ours.toml:7: step ours-1 stands")
+        );
     }
 }

@@ -39,7 +39,10 @@ impl Report {
             ("suspected impact", self.suspected_impact.is_some()),
             ("current evidence", self.current_evidence.is_some()),
         ];
-        said.into_iter().filter(|(_, said)| !said).map(|(what, _)| what).collect()
+        said.into_iter()
+            .filter(|(_, said)| !said)
+            .map(|(what, _)| what)
+            .collect()
     }
 }
 
@@ -104,7 +107,10 @@ impl FromStr for Answer {
     type Err = ParseAnswerError;
 
     fn from_str(text: &str) -> Result<Self, ParseAnswerError> {
-        [Self::Yes, Self::No, Self::Unknown].into_iter().find(|answer| answer.as_str() == text).ok_or(ParseAnswerError)
+        [Self::Yes, Self::No, Self::Unknown]
+            .into_iter()
+            .find(|answer| answer.as_str() == text)
+            .ok_or(ParseAnswerError)
     }
 }
 
@@ -117,7 +123,11 @@ impl fmt::Display for Answer {
 impl fmt::Display for Affects {
     /// `customer data unknown, production availability no, privileged access yes`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let answers: Vec<String> = self.answers().iter().map(|(what, answer)| format!("{what} {answer}")).collect();
+        let answers: Vec<String> = self
+            .answers()
+            .iter()
+            .map(|(what, answer)| format!("{what} {answer}"))
+            .collect();
         f.write_str(&answers.join(", "))
     }
 }
@@ -128,15 +138,33 @@ mod tests {
 
     #[test]
     fn a_report_says_what_it_lacks() {
-        let report = Report { reported_by: Some("Ann".parse().expect("a name")), ..Report::default() };
-        assert_eq!(report.missing(), ["when", "affected systems", "suspected impact", "current evidence"]);
-        assert!(serde_json::from_str::<Report>(r#"{"reportedBy":"Ann","reporter":"Ann"}"#).is_err(), "unknown field");
+        let report = Report {
+            reported_by: Some("Ann".parse().expect("a name")),
+            ..Report::default()
+        };
+        assert_eq!(
+            report.missing(),
+            [
+                "when",
+                "affected systems",
+                "suspected impact",
+                "current evidence"
+            ]
+        );
+        assert!(
+            serde_json::from_str::<Report>(r#"{"reportedBy":"Ann","reporter":"Ann"}"#).is_err(),
+            "unknown field"
+        );
     }
 
     #[test]
     fn what_nobody_said_is_unknown() {
-        let affects: Affects = serde_json::from_str(r#"{"customerData":"yes"}"#).expect("an answer");
-        assert_eq!(affects.to_string(), "customer data yes, production availability unknown, privileged access unknown");
+        let affects: Affects =
+            serde_json::from_str(r#"{"customerData":"yes"}"#).expect("an answer");
+        assert_eq!(
+            affects.to_string(),
+            "customer data yes, production availability unknown, privileged access unknown"
+        );
         assert!("maybe".parse::<Answer>().is_err());
     }
 }

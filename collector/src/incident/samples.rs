@@ -21,11 +21,18 @@ pub(super) fn declared() -> Timestamp {
 /// An entry of Ann's, a minute after the one before.
 pub(super) fn entry(seq: u64, change: Change) -> Entry {
     let at = declared().unix_nanoseconds() + i128::from(seq - 1) * 60_000_000_000;
-    Entry { seq, at: Timestamp::from_unix_nanoseconds(at).expect("a time"), by: name("Ann"), change }
+    Entry {
+        seq,
+        at: Timestamp::from_unix_nanoseconds(at).expect("a time"),
+        by: name("Ann"),
+        change,
+    }
 }
 
 pub(super) fn note() -> Change {
-    Change::Note { text: "seen".parse().expect("a note") }
+    Change::Note {
+        text: "seen".parse().expect("a note"),
+    }
 }
 
 /// An incident to declare.
@@ -46,44 +53,104 @@ pub(super) fn declaration() -> Declaration {
 
 /// The incident right after its declaration.
 pub(super) fn incident() -> Incident {
-    let declared = decide::declare(declaration(), &Plays::built_in(), self::declared()).expect("it can be declared");
+    let declared = decide::declare(declaration(), &Plays::built_in(), self::declared())
+        .expect("it can be declared");
     Incident::replay(&[entry(1, declared)]).expect("a declaration")
 }
 
 /// Every change once, in an order in which it can happen.
 pub(super) fn changes() -> Vec<Change> {
-    let declared = decide::declare(declaration(), &Plays::built_in(), self::declared()).expect("it can be declared");
+    let declared = decide::declare(declaration(), &Plays::built_in(), self::declared())
+        .expect("it can be declared");
     [vec![declared], facts(), work(), custody()].concat()
 }
 
 /// [`changes`] as entries.
 pub(super) fn entries() -> Vec<Entry> {
-    (1..).zip(changes()).map(|(seq, change)| entry(seq, change)).collect()
+    (1..)
+        .zip(changes())
+        .map(|(seq, change)| entry(seq, change))
+        .collect()
 }
 
 fn facts() -> Vec<Change> {
-    let report = Report { reported_by: Some(name("Bob")), ..Report::default() };
-    let affects = Affects { customer_data: Answer::Yes, ..Affects::default() };
-    let doing = Progress { state: StepState::Doing, owner: Some(name("Bob")), note: None };
+    let report = Report {
+        reported_by: Some(name("Bob")),
+        ..Report::default()
+    };
+    let affects = Affects {
+        customer_data: Answer::Yes,
+        ..Affects::default()
+    };
+    let doing = Progress {
+        state: StepState::Doing,
+        owner: Some(name("Bob")),
+        note: None,
+    };
     let play: PlayName = "ci-token".parse().expect("a play");
     let plays = Plays::built_in();
     let checklist = plays.checklist(plays.get(&play).expect("it is built in"));
     let item = ClosureItem::RootCause;
     let root_cause = line("key in a public fork");
     vec![
-        Change::Renamed { from: name("Leaked deploy key"), to: name("Leaked CI key") },
-        Change::SeverityChanged { from: Severity::Sev2, to: Severity::Sev1, reason: line("it was used") },
-        Change::StatusChanged { from: Status::Investigating, to: Status::Contained, reason: None },
-        Change::StartedChanged { from: None, to: "2026-11-20T08:00:00Z".parse().expect("a time") },
-        Change::PlayChanged { from: declaration().play, to: play, checklist, reason: line("it is a CI token") },
-        Change::RoleAssigned { role: Role::IncidentCommander, from: None, to: Some(name("Ann")) },
-        Change::ReportChanged { from: Box::default(), to: Box::new(report) },
-        Change::AffectsChanged { from: Affects::default(), to: affects },
-        Change::PivotAdded { pivot: "user=deploy-bot".parse().expect("a pivot") },
-        Change::StepChanged { step: "ci-token-1".parse().expect("a step"), from: Progress::default(), to: doing },
-        Change::ClosureGiven { item, note: root_cause },
-        Change::ClosureWithdrawn { item, reason: line("the fork was not it") },
-        Change::ClosureWaived { item: ClosureItem::Artifacts, reason: line("none was built"), by: name("Carol") },
+        Change::Renamed {
+            from: name("Leaked deploy key"),
+            to: name("Leaked CI key"),
+        },
+        Change::SeverityChanged {
+            from: Severity::Sev2,
+            to: Severity::Sev1,
+            reason: line("it was used"),
+        },
+        Change::StatusChanged {
+            from: Status::Investigating,
+            to: Status::Contained,
+            reason: None,
+        },
+        Change::StartedChanged {
+            from: None,
+            to: "2026-11-20T08:00:00Z".parse().expect("a time"),
+        },
+        Change::PlayChanged {
+            from: declaration().play,
+            to: play,
+            checklist,
+            reason: line("it is a CI token"),
+        },
+        Change::RoleAssigned {
+            role: Role::IncidentCommander,
+            from: None,
+            to: Some(name("Ann")),
+        },
+        Change::ReportChanged {
+            from: Box::default(),
+            to: Box::new(report),
+        },
+        Change::AffectsChanged {
+            from: Affects::default(),
+            to: affects,
+        },
+        Change::PivotAdded {
+            pivot: "user=deploy-bot".parse().expect("a pivot"),
+        },
+        Change::StepChanged {
+            step: "ci-token-1".parse().expect("a step"),
+            from: Progress::default(),
+            to: doing,
+        },
+        Change::ClosureGiven {
+            item,
+            note: root_cause,
+        },
+        Change::ClosureWithdrawn {
+            item,
+            reason: line("the fork was not it"),
+        },
+        Change::ClosureWaived {
+            item: ClosureItem::Artifacts,
+            reason: line("none was built"),
+            by: name("Carol"),
+        },
     ]
 }
 
@@ -91,19 +158,48 @@ fn work() -> Vec<Change> {
     let due = Some("2026-12-04".parse().expect("a day"));
     let next: Timestamp = "2026-11-23T15:00:00Z".parse().expect("a time");
     vec![
-        Change::CorrectiveActionAdded { id: 1, what: line("scan forks"), owner: None, due: None },
-        Change::CorrectiveActionAssigned { id: 1, from_owner: None, from_due: None, owner: Some(name("Bob")), due },
-        Change::CorrectiveActionDone { id: 1, note: Some(line("rule 12")) },
+        Change::CorrectiveActionAdded {
+            id: 1,
+            what: line("scan forks"),
+            owner: None,
+            due: None,
+        },
+        Change::CorrectiveActionAssigned {
+            id: 1,
+            from_owner: None,
+            from_due: None,
+            owner: Some(name("Bob")),
+            due,
+        },
+        Change::CorrectiveActionDone {
+            id: 1,
+            note: Some(line("rule 12")),
+        },
         Change::Stated {
             id: 1,
             topic: Topic::WhatHappened,
             standing: Standing::Hypothesis,
             text: line("A deploy key was published."),
         },
-        Change::StandingChanged { id: 1, from: Standing::Hypothesis, to: Standing::Confirmed, reason: None },
-        Change::ActionBegun { id: 1, text: line("rotate the key"), owner: Some(name("Bob")) },
-        Change::ActionEnded { id: 1, outcome: Some(line("rotated")) },
-        Change::NextUpdateSet { from: None, to: Some(next) },
+        Change::StandingChanged {
+            id: 1,
+            from: Standing::Hypothesis,
+            to: Standing::Confirmed,
+            reason: None,
+        },
+        Change::ActionBegun {
+            id: 1,
+            text: line("rotate the key"),
+            owner: Some(name("Bob")),
+        },
+        Change::ActionEnded {
+            id: 1,
+            outcome: Some(line("rotated")),
+        },
+        Change::NextUpdateSet {
+            from: None,
+            to: Some(next),
+        },
         note(),
     ]
 }
@@ -113,7 +209,12 @@ fn custody() -> Vec<Change> {
     let source: SourceName = "aws_cloudtrail".parse().expect("a source");
     let item = Some("aws_cloudtrail-1".parse().expect("an item"));
     vec![
-        Change::Attached { bundle, name: line("screen.png"), bytes: 1234, sha256 },
+        Change::Attached {
+            bundle,
+            name: line("screen.png"),
+            bytes: 1234,
+            sha256,
+        },
         Change::CapturePlanned {
             window: None,
             passes: 2,
@@ -121,8 +222,16 @@ fn custody() -> Vec<Change> {
             left_out: 1,
             unavailable: vec!["okta".parse().expect("a source")],
         },
-        Change::CaptureStarted { source: source.clone(), pass: 1, kind: PassKind::First },
-        Change::CaptureFailed { source: source.clone(), pass: 2, error: Line::escaped("403\n") },
+        Change::CaptureStarted {
+            source: source.clone(),
+            pass: 1,
+            kind: PassKind::First,
+        },
+        Change::CaptureFailed {
+            source: source.clone(),
+            pass: 2,
+            error: Line::escaped("403\n"),
+        },
         Change::EvidenceSealed {
             bundle,
             source,
@@ -134,13 +243,26 @@ fn custody() -> Vec<Change> {
             doubles: None,
             is_copy: false,
         },
-        Change::EvidenceRead { bundle, item: item.clone() },
-        Change::EvidenceExported { bundle, to: line("counsel") },
-        Change::EvidenceVerified { bundle, result: Verified::Incomplete },
+        Change::EvidenceRead {
+            bundle,
+            item: item.clone(),
+        },
+        Change::EvidenceExported {
+            bundle,
+            to: line("counsel"),
+        },
+        Change::EvidenceVerified {
+            bundle,
+            result: Verified::Incomplete,
+        },
         Change::Finding {
             kind: FindingKind::Late,
             text: line("3 events came after the first pass"),
-            evidence: Some(Evidence { bundle, item, record: Some(17) }),
+            evidence: Some(Evidence {
+                bundle,
+                item,
+                record: Some(17),
+            }),
         },
     ]
 }

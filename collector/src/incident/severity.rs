@@ -58,7 +58,11 @@ pub struct ParseWordError {
 
 impl ParseWordError {
     fn new(what: &'static str, known: &[&str], text: &str) -> Self {
-        Self { what, known: known.join(", "), text: safe(&text.chars().take(80).collect::<String>()) }
+        Self {
+            what,
+            known: known.join(", "),
+            text: safe(&text.chars().take(80).collect::<String>()),
+        }
     }
 }
 
@@ -92,8 +96,12 @@ impl Severity {
     #[must_use]
     pub fn examples(self) -> &'static str {
         match self {
-            Self::Sev1 => "Confirmed data exfiltration, attacker in production, compromised cloud root/admin",
-            Self::Sev2 => "Leaked production secret, compromised CI token, exploited internet-facing service",
+            Self::Sev1 => {
+                "Confirmed data exfiltration, attacker in production, compromised cloud root/admin"
+            }
+            Self::Sev2 => {
+                "Leaked production secret, compromised CI token, exploited internet-facing service"
+            }
             Self::Sev3 => "Critical vulnerability with exposure, suspicious access, failed control",
             Self::Sev4 => "Non-production secret, stale access, informational scanner finding",
         }
@@ -122,15 +130,27 @@ impl FromStr for Severity {
 
     fn from_str(text: &str) -> Result<Self, ParseWordError> {
         let lower = text.trim().to_ascii_lowercase();
-        let digit = lower.strip_prefix("sev").map_or(lower.as_str(), |rest| rest.strip_prefix('-').unwrap_or(rest));
-        let known = Self::ALL.into_iter().zip(["1", "2", "3", "4"]).find(|(_, d)| *d == digit);
-        known.map(|(s, _)| s).ok_or_else(|| ParseWordError::new("severity", &Self::ALL.map(Self::as_str), text))
+        let digit = lower.strip_prefix("sev").map_or(lower.as_str(), |rest| {
+            rest.strip_prefix('-').unwrap_or(rest)
+        });
+        let known = Self::ALL
+            .into_iter()
+            .zip(["1", "2", "3", "4"])
+            .find(|(_, d)| *d == digit);
+        known
+            .map(|(s, _)| s)
+            .ok_or_else(|| ParseWordError::new("severity", &Self::ALL.map(Self::as_str), text))
     }
 }
 
 impl Status {
     /// All, in the order of a response.
-    pub const ALL: [Self; 4] = [Self::Investigating, Self::Contained, Self::Recovering, Self::Closed];
+    pub const ALL: [Self; 4] = [
+        Self::Investigating,
+        Self::Contained,
+        Self::Recovering,
+        Self::Closed,
+    ];
 
     /// As the runbook writes it.
     #[must_use]
@@ -143,8 +163,9 @@ impl Status {
         }
     }
 
-    /// Where it may go from here. Forward by any number of steps: who finds a false alarm must not have to claim on the timeline
-    /// that something was contained. Back only to Investigating, and then with a reason.
+    /// Where it may go from here. Forward by any number of steps: who finds a false alarm must not
+    /// have to claim on the timeline that something was contained. Back only to Investigating, and
+    /// then with a reason.
     #[must_use]
     pub fn next(self) -> &'static [Self] {
         match self {
@@ -160,15 +181,22 @@ impl FromStr for Status {
     type Err = ParseWordError;
 
     fn from_str(text: &str) -> Result<Self, ParseWordError> {
-        let known = Self::ALL.into_iter().find(|status| status.as_str().eq_ignore_ascii_case(text.trim()));
+        let known = Self::ALL
+            .into_iter()
+            .find(|status| status.as_str().eq_ignore_ascii_case(text.trim()));
         known.ok_or_else(|| ParseWordError::new("status", &Self::ALL.map(Self::as_str), text))
     }
 }
 
 impl Role {
     /// All, as the runbook lists them.
-    pub const ALL: [Self; 5] =
-        [Self::IncidentCommander, Self::TechnicalLead, Self::CommunicationsLead, Self::EvidenceOwner, Self::BusinessOwner];
+    pub const ALL: [Self; 5] = [
+        Self::IncidentCommander,
+        Self::TechnicalLead,
+        Self::CommunicationsLead,
+        Self::EvidenceOwner,
+        Self::BusinessOwner,
+    ];
 
     /// For commands and JSON.
     #[must_use]
@@ -199,10 +227,16 @@ impl Role {
     pub fn responsibility(self) -> &'static str {
         match self {
             Self::IncidentCommander => "Owns severity, timeline, decisions, and handoffs",
-            Self::TechnicalLead => "Coordinates investigation, containment, eradication, and recovery",
-            Self::CommunicationsLead => "Manages internal updates, customer drafts, and leadership briefings",
+            Self::TechnicalLead => {
+                "Coordinates investigation, containment, eradication, and recovery"
+            }
+            Self::CommunicationsLead => {
+                "Manages internal updates, customer drafts, and leadership briefings"
+            }
             Self::EvidenceOwner => "Preserves logs, screenshots, tickets, and command history",
-            Self::BusinessOwner => "Decides customer, legal, regulatory, and contractual escalations",
+            Self::BusinessOwner => {
+                "Decides customer, legal, regulatory, and contractual escalations"
+            }
         }
     }
 }
@@ -213,7 +247,9 @@ impl FromStr for Role {
     /// Reads `incident-commander`, `Incident commander`, and `commander` alone.
     fn from_str(text: &str) -> Result<Self, ParseWordError> {
         let word = text.trim().to_ascii_lowercase().replace([' ', '_'], "-");
-        let known = Self::ALL.into_iter().find(|role| role.as_str() == word || (word == "commander" && *role == Self::ALL[0]));
+        let known = Self::ALL
+            .into_iter()
+            .find(|role| role.as_str() == word || (word == "commander" && *role == Self::ALL[0]));
         known.ok_or_else(|| ParseWordError::new("role", &Self::ALL.map(Self::as_str), text))
     }
 }
@@ -252,15 +288,29 @@ mod tests {
         for bad in ["", "sev", "0", "5", "SEV-5", "sev--2", "22", "sev 2"] {
             assert!(bad.parse::<Severity>().is_err(), "{bad:?}");
         }
-        let refused = "high".parse::<Severity>().expect_err("no severity").to_string();
-        assert_eq!(refused, r#""high" is not a severity; there are: SEV-1, SEV-2, SEV-3, SEV-4"#);
+        let refused = "high"
+            .parse::<Severity>()
+            .expect_err("no severity")
+            .to_string();
+        assert_eq!(
+            refused,
+            r#""high" is not a severity; there are: SEV-1, SEV-2, SEV-3, SEV-4"#
+        );
     }
 
     #[test]
     fn every_word_reads_back() {
-        assert!(Severity::ALL.iter().all(|s| s.to_string().parse() == Ok(*s)));
+        assert!(
+            Severity::ALL
+                .iter()
+                .all(|s| s.to_string().parse() == Ok(*s))
+        );
         assert!(Status::ALL.iter().all(|s| s.to_string().parse() == Ok(*s)));
-        assert!(Role::ALL.iter().all(|r| r.to_string().parse() == Ok(*r) && r.title().parse() == Ok(*r)));
+        assert!(
+            Role::ALL
+                .iter()
+                .all(|r| r.to_string().parse() == Ok(*r) && r.title().parse() == Ok(*r))
+        );
         assert_eq!("commander".parse(), Ok(Role::IncidentCommander));
     }
 

@@ -1,4 +1,5 @@
-//! What is said about the incident inside and outside: statements, each confirmed or not, and what is being done.
+//! What is said about the incident inside and outside: statements, each confirmed or not, and what
+//! is being done.
 
 use std::fmt;
 
@@ -6,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::text::{Line, Name};
 
-/// What a statement is about: the runbook's parts of an external update, and the rest of the investigation.
+/// What a statement is about: the runbook's parts of an external update, and the rest of the
+/// investigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Topic {

@@ -1,4 +1,5 @@
-//! One line for each change, for timelines. All texts in it are parsed ones, so the line is safe to show.
+//! One line for each change, for timelines. All texts in it are parsed ones, so the line is safe to
+//! show.
 
 use std::fmt::Display;
 
@@ -16,29 +17,58 @@ const NOTE_CHARS_MAX: usize = 160;
 pub(super) fn of(change: &Change) -> String {
     match change {
         Change::Declared(d) => {
-            let trigger = d.trigger.as_ref().map(|trigger| format!(" ({trigger})")).unwrap_or_default();
-            format!("declared {} {:?}, play {}{trigger}", d.severity, d.name, d.play)
+            let trigger = d
+                .trigger
+                .as_ref()
+                .map(|trigger| format!(" ({trigger})"))
+                .unwrap_or_default();
+            format!(
+                "declared {} {:?}, play {}{trigger}",
+                d.severity, d.name, d.play
+            )
         }
         Change::Renamed { from, to } => format!("name from {from:?} to {to:?}"),
-        Change::SeverityChanged { from, to, reason } => format!("severity from {from} to {to}: {reason}"),
-        Change::StatusChanged { from, to, reason } => format!("status from {from} to {to}{}", because(reason.as_ref())),
-        Change::StartedChanged { from, to } => format!("started from {} to {to}", or(from.as_ref(), "not set")),
-        Change::PlayChanged { from, to, reason, .. } => format!("play from {from} to {to}: {reason}"),
+        Change::SeverityChanged { from, to, reason } => {
+            format!("severity from {from} to {to}: {reason}")
+        }
+        Change::StatusChanged { from, to, reason } => {
+            format!("status from {from} to {to}{}", because(reason.as_ref()))
+        }
+        Change::StartedChanged { from, to } => {
+            format!("started from {} to {to}", or(from.as_ref(), "not set"))
+        }
+        Change::PlayChanged {
+            from, to, reason, ..
+        } => format!("play from {from} to {to}: {reason}"),
         Change::RoleAssigned { role, from, to } => {
             let (from, to) = (or(from.as_ref(), "nobody"), or(to.as_ref(), "nobody"));
             format!("{} from {from} to {to}", role.title().to_lowercase())
         }
-        Change::ReportChanged { to, .. } => format!("initial report changed{}", lacking(&to.missing())),
+        Change::ReportChanged { to, .. } => {
+            format!("initial report changed{}", lacking(&to.missing()))
+        }
         Change::AffectsChanged { from, to } => {
-            let answers = from.answers().into_iter().zip(to.answers()).filter(|(from, to)| from != to);
-            let changed: Vec<String> = answers.map(|((what, from), (_, to))| format!("{what} from {from} to {to}")).collect();
+            let answers = from
+                .answers()
+                .into_iter()
+                .zip(to.answers())
+                .filter(|(from, to)| from != to);
+            let changed: Vec<String> = answers
+                .map(|((what, from), (_, to))| format!("{what} from {from} to {to}"))
+                .collect();
             format!("may be affected: {}", changed.join(", "))
         }
-        Change::PivotAdded { pivot } => format!("evidence asked for about {}", safe(&pivot.to_string())),
+        Change::PivotAdded { pivot } => {
+            format!("evidence asked for about {}", safe(&pivot.to_string()))
+        }
         Change::StepChanged { step, from, to } => step_changed(step.as_str(), from, to),
         Change::ClosureGiven { item, note } => format!("closure item {item} given: {note}"),
-        Change::ClosureWaived { item, reason, by } => format!("closure item {item} waived by {by}: {reason}"),
-        Change::ClosureWithdrawn { item, reason } => format!("closure item {item} withdrawn: {reason}"),
+        Change::ClosureWaived { item, reason, by } => {
+            format!("closure item {item} waived by {by}: {reason}")
+        }
+        Change::ClosureWithdrawn { item, reason } => {
+            format!("closure item {item} withdrawn: {reason}")
+        }
         _ => of_work(change),
     }
 }
@@ -46,29 +76,64 @@ pub(super) fn of(change: &Change) -> String {
 /// What is done and said about the incident.
 fn of_work(change: &Change) -> String {
     match change {
-        Change::CorrectiveActionAdded { id, what, owner, due } => {
+        Change::CorrectiveActionAdded {
+            id,
+            what,
+            owner,
+            due,
+        } => {
             format!(
                 "corrective action {id}, owner {}, due {}: {what}",
                 or(owner.as_ref(), "not set"),
                 or(due.as_ref(), "not set")
             )
         }
-        Change::CorrectiveActionAssigned { id, from_owner, from_due, owner, due } => format!(
+        Change::CorrectiveActionAssigned {
+            id,
+            from_owner,
+            from_due,
+            owner,
+            due,
+        } => format!(
             "corrective action {id}: owner from {} to {}, due from {} to {}",
             or(from_owner.as_ref(), "not set"),
             or(owner.as_ref(), "not set"),
             or(from_due.as_ref(), "not set"),
             or(due.as_ref(), "not set")
         ),
-        Change::CorrectiveActionDone { id, note } => format!("corrective action {id} done{}", because(note.as_ref())),
-        Change::Stated { id, topic, standing, text } => format!("statement {id} on {topic} ({standing}): {text}"),
-        Change::StandingChanged { id, from, to, reason } => {
-            format!("statement {id} from {from} to {to}{}", because(reason.as_ref()))
+        Change::CorrectiveActionDone { id, note } => {
+            format!("corrective action {id} done{}", because(note.as_ref()))
         }
-        Change::ActionBegun { id, text, owner } => format!("action {id}, owner {}: {text}", or(owner.as_ref(), "not set")),
-        Change::ActionEnded { id, outcome } => format!("action {id} ended{}", because(outcome.as_ref())),
+        Change::Stated {
+            id,
+            topic,
+            standing,
+            text,
+        } => format!("statement {id} on {topic} ({standing}): {text}"),
+        Change::StandingChanged {
+            id,
+            from,
+            to,
+            reason,
+        } => {
+            format!(
+                "statement {id} from {from} to {to}{}",
+                because(reason.as_ref())
+            )
+        }
+        Change::ActionBegun { id, text, owner } => format!(
+            "action {id}, owner {}: {text}",
+            or(owner.as_ref(), "not set")
+        ),
+        Change::ActionEnded { id, outcome } => {
+            format!("action {id} ended{}", because(outcome.as_ref()))
+        }
         Change::NextUpdateSet { from, to } => {
-            format!("next update from {} to {}", or(from.as_ref(), "not set"), or(to.as_ref(), "not set"))
+            format!(
+                "next update from {} to {}",
+                or(from.as_ref(), "not set"),
+                or(to.as_ref(), "not set")
+            )
         }
         Change::Note { text } => format!("note: {}", shortened(text.as_str())),
         _ => of_custody(change),
@@ -78,26 +143,81 @@ fn of_work(change: &Change) -> String {
 /// What is done with evidence.
 fn of_custody(change: &Change) -> String {
     match change {
-        Change::Attached { name, bytes, sha256, .. } => format!("attached {name} ({bytes} bytes, {sha256})"),
+        Change::Attached {
+            name,
+            bytes,
+            sha256,
+            ..
+        } => format!("attached {name} ({bytes} bytes, {sha256})"),
         Change::CaptureAsked { ask } => format!("evidence asked for{}", of_sources(&ask.sources)),
-        Change::CaptureStopped {} => "captures stopped: what is there is sealed, and nothing more is begun".to_owned(),
-        Change::CapturePlanned { passes, steps, left_out, unavailable, .. } => {
+        Change::CaptureStopped {} => {
+            "captures stopped: what is there is sealed, and nothing more is begun".to_owned()
+        }
+        Change::CapturePlanned {
+            passes,
+            steps,
+            left_out,
+            unavailable,
+            ..
+        } => {
             let names: Vec<String> = unavailable.iter().map(ToString::to_string).collect();
-            let without = if names.is_empty() { String::new() } else { format!(", without {}", names.join(", ")) };
+            let without = if names.is_empty() {
+                String::new()
+            } else {
+                format!(", without {}", names.join(", "))
+            };
             format!("capture planned: passes {passes}, steps {steps}, left out {left_out}{without}")
         }
-        Change::CaptureStarted { source, pass, kind } => format!("capture of {source} started, pass {pass} ({kind})"),
-        Change::CaptureFailed { source, pass, error } => format!("capture of {source} failed, pass {pass}: {error}"),
-        Change::EvidenceSealed { source, pass, doubles: Some(first), is_copy: true, bundle, .. } => {
-            format!("sealed {source} pass {pass} a second time, as two collectors had it: {bundle} doubles {first}")
+        Change::CaptureStarted { source, pass, kind } => {
+            format!("capture of {source} started, pass {pass} ({kind})")
         }
-        Change::EvidenceSealed { source, pass, records, gaps, complete, provisional_until, bundle, doubles, is_copy: _ } => {
-            let whole = if *complete { "complete".to_owned() } else { format!("incomplete, {gaps} gaps") };
-            let until = provisional_until.map(|time| format!(", provisional until {time}")).unwrap_or_default();
-            let beside = doubles.map(|first| format!(" beside {first}, as two collectors had it")).unwrap_or_default();
-            format!("sealed {source} pass {pass}: {records} records, {whole}{until}; {bundle}{beside}")
+        Change::CaptureFailed {
+            source,
+            pass,
+            error,
+        } => format!("capture of {source} failed, pass {pass}: {error}"),
+        Change::EvidenceSealed {
+            source,
+            pass,
+            doubles: Some(first),
+            is_copy: true,
+            bundle,
+            ..
+        } => {
+            format!(
+                "sealed {source} pass {pass} a second time, as two collectors had it: {bundle} doubles {first}"
+            )
         }
-        Change::EvidenceRead { bundle, item: Some(item) } => format!("read {item} of {bundle}"),
+        Change::EvidenceSealed {
+            source,
+            pass,
+            records,
+            gaps,
+            complete,
+            provisional_until,
+            bundle,
+            doubles,
+            is_copy: _,
+        } => {
+            let whole = if *complete {
+                "complete".to_owned()
+            } else {
+                format!("incomplete, {gaps} gaps")
+            };
+            let until = provisional_until
+                .map(|time| format!(", provisional until {time}"))
+                .unwrap_or_default();
+            let beside = doubles
+                .map(|first| format!(" beside {first}, as two collectors had it"))
+                .unwrap_or_default();
+            format!(
+                "sealed {source} pass {pass}: {records} records, {whole}{until}; {bundle}{beside}"
+            )
+        }
+        Change::EvidenceRead {
+            bundle,
+            item: Some(item),
+        } => format!("read {item} of {bundle}"),
         Change::EvidenceRead { bundle, item: None } => format!("read {bundle}"),
         Change::EvidenceExported { bundle, to } => format!("exported {bundle} to {to}"),
         Change::EvidenceVerified { bundle, result } => format!("verified {bundle}: {result}"),
@@ -107,21 +227,39 @@ fn of_custody(change: &Change) -> String {
 }
 
 fn step_changed(step: &str, from: &Progress, to: &Progress) -> String {
-    let state = if from.state == to.state { to.state.to_string() } else { format!("from {} to {}", from.state, to.state) };
-    format!("step {step} {state}, owner {}{}", or(to.owner.as_ref(), "not set"), because(to.note.as_ref()))
+    let state = if from.state == to.state {
+        to.state.to_string()
+    } else {
+        format!("from {} to {}", from.state, to.state)
+    };
+    format!(
+        "step {step} {state}, owner {}{}",
+        or(to.owner.as_ref(), "not set"),
+        because(to.note.as_ref())
+    )
 }
 
 fn of_sources(sources: &[SourceName]) -> String {
     let names: Vec<&str> = sources.iter().map(SourceName::as_str).collect();
-    if names.is_empty() { String::new() } else { format!(" from {}", names.join(", ")) }
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!(" from {}", names.join(", "))
+    }
 }
 
 fn because<T: Display>(reason: Option<&T>) -> String {
-    reason.map(|reason| format!(": {reason}")).unwrap_or_default()
+    reason
+        .map(|reason| format!(": {reason}"))
+        .unwrap_or_default()
 }
 
 fn lacking(missing: &[&str]) -> String {
-    if missing.is_empty() { String::new() } else { format!(", not said: {}", missing.join(", ")) }
+    if missing.is_empty() {
+        String::new()
+    } else {
+        format!(", not said: {}", missing.join(", "))
+    }
 }
 
 fn shortened(text: &str) -> String {
@@ -144,15 +282,23 @@ mod tests {
     fn every_change_has_a_line_of_its_own() {
         let lines: Vec<String> = samples::changes().iter().map(of).collect();
         let bundle = Digest::of(b"bundle").to_string();
-        let shown: Vec<String> = lines.iter().map(|line| line.replace(&bundle, "BUNDLE")).collect();
-        assert_eq!(shown.join("\n"), include_str!("samples/summaries.txt").trim_end());
+        let shown: Vec<String> = lines
+            .iter()
+            .map(|line| line.replace(&bundle, "BUNDLE"))
+            .collect();
+        assert_eq!(
+            shown.join("\n"),
+            include_str!("samples/summaries.txt").trim_end()
+        );
         assert!(!lines.iter().flat_map(|line| line.chars()).any(is_unsafe));
     }
 
     #[test]
     fn a_long_note_is_cut_and_its_lines_are_joined() {
         let text = format!("one\n\ttwo {}", "x".repeat(200));
-        let line = of(&Change::Note { text: text.parse().expect("a note") });
+        let line = of(&Change::Note {
+            text: text.parse().expect("a note"),
+        });
         assert!(line.starts_with(r"note: one / \ttwo xxx"), "{line}");
         assert_eq!(line.chars().count(), "note: ".len() + NOTE_CHARS_MAX + 1);
     }

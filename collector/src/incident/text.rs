@@ -1,7 +1,8 @@
 //! Texts that people and programs write into an incident, each with its limit.
 //!
-//! They are shown on terminals, in chats and on pages, and some come from an attacker (names of files, errors of a provider). So
-//! a text is parsed once: nothing in it steers a terminal, forges a line, or hides (see [`evidence_format::safe`]).
+//! They are shown on terminals, in chats and on pages, and some come from an attacker (names of
+//! files, errors of a provider). So a text is parsed once: nothing in it steers a terminal, forges
+//! a line, or hides (see [`evidence_format::safe`]).
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +10,8 @@ use std::str::FromStr;
 use evidence_format::safe::{is_unsafe, safe};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Bytes of a [`Name`]: longer names of people, systems and incidents break every table, and 128 bytes are 42 Chinese characters.
+/// Bytes of a [`Name`]: longer names of people, systems and incidents break every table, and 128
+/// bytes are 42 Chinese characters.
 pub const NAME_BYTES_MAX: usize = 128;
 /// Bytes of a [`Line`]: a long sentence or two. What needs more is a [`Prose`], or an attachment.
 pub const LINE_BYTES_MAX: usize = 1024;
@@ -18,7 +20,8 @@ pub const PROSE_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a refused text that its error repeats.
 const SHOWN_BYTES_MAX: usize = 60;
 
-/// A text of 1 to `BYTES_MAX` bytes without blanks at its ends and without unsafe characters; line ends only if `LINES`.
+/// A text of 1 to `BYTES_MAX` bytes without blanks at its ends and without unsafe characters; line
+/// ends only if `LINES`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text<const BYTES_MAX: usize, const LINES: bool>(String);
 
@@ -60,11 +63,16 @@ impl<const BYTES_MAX: usize, const LINES: bool> Text<BYTES_MAX, LINES> {
         &self.0
     }
 
-    /// Makes a text of whatever a machine said: unsafe characters are escaped, what is too long is cut and ends in `…`, and
-    /// nothing becomes `(empty)`. For what people write, use [`str::parse`], which refuses.
+    /// Makes a text of whatever a machine said: unsafe characters are escaped, what is too long is
+    /// cut and ends in `…`, and nothing becomes `(empty)`. For what people write, use
+    /// [`str::parse`], which refuses.
     #[must_use]
     pub fn escaped(text: &str) -> Self {
-        let lines: Vec<String> = if LINES { text.lines().map(safe).collect() } else { vec![safe(text)] };
+        let lines: Vec<String> = if LINES {
+            text.lines().map(safe).collect()
+        } else {
+            vec![safe(text)]
+        };
         let whole = lines.join("\n").trim().to_owned();
         if whole.is_empty() {
             return Self("(empty)".to_owned());
@@ -91,10 +99,16 @@ impl<const BYTES_MAX: usize, const LINES: bool> FromStr for Text<BYTES_MAX, LINE
             return Err(TextError::Empty);
         }
         if text.len() > BYTES_MAX {
-            return Err(TextError::TooLong { bytes: text.len(), bytes_max: BYTES_MAX });
+            return Err(TextError::TooLong {
+                bytes: text.len(),
+                bytes_max: BYTES_MAX,
+            });
         }
         match text.chars().find(|c| Self::refused(*c)) {
-            Some(c) => Err(TextError::Unsafe { character: safe(&c.to_string()), text: beginning(text) }),
+            Some(c) => Err(TextError::Unsafe {
+                character: safe(&c.to_string()),
+                text: beginning(text),
+            }),
             None => Ok(Self(text.to_owned())),
         }
     }
@@ -141,11 +155,25 @@ mod tests {
     #[test]
     fn what_steers_a_terminal_is_refused() {
         for bad in ["a\u{1b}[31mb", "a\nb", "a\u{202e}b", "a\0b", "a\u{200b}b"] {
-            assert!(matches!(bad.parse::<Line>(), Err(TextError::Unsafe { .. })), "{bad:?}");
+            assert!(
+                matches!(bad.parse::<Line>(), Err(TextError::Unsafe { .. })),
+                "{bad:?}"
+            );
         }
-        let refused = "rm\u{1b}[2J".parse::<Name>().expect_err("an escape sequence");
-        assert_eq!(refused.to_string(), r"text has the control or invisible character \u{1b}: rm\u{1b}[2J");
-        assert_eq!("a\n\tb".parse::<Prose>().expect("lines are allowed").as_str(), "a\n\tb");
+        let refused = "rm\u{1b}[2J"
+            .parse::<Name>()
+            .expect_err("an escape sequence");
+        assert_eq!(
+            refused.to_string(),
+            r"text has the control or invisible character \u{1b}: rm\u{1b}[2J"
+        );
+        assert_eq!(
+            "a\n\tb"
+                .parse::<Prose>()
+                .expect("lines are allowed")
+                .as_str(),
+            "a\n\tb"
+        );
         assert!("a\rb".parse::<Prose>().is_err());
     }
 
@@ -153,9 +181,21 @@ mod tests {
     fn length_is_limited_in_bytes() {
         assert_eq!("".parse::<Name>(), Err(TextError::Empty));
         assert_eq!(" \n ".parse::<Prose>(), Err(TextError::Empty));
-        assert_eq!(" Ann ".parse::<Name>().expect("blanks at the ends go").as_str(), "Ann");
+        assert_eq!(
+            " Ann "
+                .parse::<Name>()
+                .expect("blanks at the ends go")
+                .as_str(),
+            "Ann"
+        );
         assert!("x".repeat(NAME_BYTES_MAX).parse::<Name>().is_ok());
-        assert_eq!("é".repeat(65).parse::<Name>(), Err(TextError::TooLong { bytes: 130, bytes_max: 128 }));
+        assert_eq!(
+            "é".repeat(65).parse::<Name>(),
+            Err(TextError::TooLong {
+                bytes: 130,
+                bytes_max: 128
+            })
+        );
     }
 
     #[test]
@@ -163,15 +203,26 @@ mod tests {
         assert_eq!(Line::escaped("403\n\u{1b}[0m").as_str(), r"403\n\u{1b}[0m");
         assert_eq!(Prose::escaped("a\r\nb\u{7}").as_str(), "a\nb\\u{7}");
         assert_eq!(Line::escaped("  ").as_str(), "(empty)");
-        for text in ["é".repeat(1000), "\u{1b}".repeat(1000), "a\u{202e}\r".to_owned()] {
+        for text in [
+            "é".repeat(1000),
+            "\u{1b}".repeat(1000),
+            "a\u{202e}\r".to_owned(),
+        ] {
             let escaped = Name::escaped(&text);
-            assert_eq!(escaped.as_str().parse::<Name>().as_ref(), Ok(&escaped), "an escaped text is a text");
+            assert_eq!(
+                escaped.as_str().parse::<Name>().as_ref(),
+                Ok(&escaped),
+                "an escaped text is a text"
+            );
         }
     }
 
     #[test]
     fn json_is_parsed_as_strictly() {
         assert!(serde_json::from_str::<Line>(r#""a\u001bb""#).is_err());
-        assert_eq!(serde_json::from_str::<Line>(r#""a""#).expect("a line"), "a".parse().expect("a line"));
+        assert_eq!(
+            serde_json::from_str::<Line>(r#""a""#).expect("a line"),
+            "a".parse().expect("a line")
+        );
     }
 }

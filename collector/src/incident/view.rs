@@ -1,5 +1,5 @@
-//! The incident at a glance: what `exhibit status` shows, and what programs read as JSON. Derived; nothing in it is a fact of its
-//! own.
+//! The incident at a glance: what `exhibit status` shows, and what programs read as JSON. Derived;
+//! nothing in it is a fact of its own.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,9 @@ use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::calendar::Day;
-use super::checklist::{Answered, ClosureItem, CorrectiveAction, FIRST_MINUTES, List, Progress, Step};
+use super::checklist::{
+    Answered, ClosureItem, CorrectiveAction, FIRST_MINUTES, List, Progress, Step,
+};
 use super::names::PlayName;
 use super::pivot::Pivot;
 use super::report::{Affects, Report};
@@ -34,8 +36,8 @@ pub struct View {
     pub definition: Cow<'static, str>,
     /// The runbook's response target for that.
     pub response_target: Cow<'static, str>,
-    /// The business day by whose end that is met: SEV-2 the day of the declaration, SEV-3 the next; `None` where the runbook
-    /// names no day.
+    /// The business day by whose end that is met: SEV-2 the day of the declaration, SEV-3 the next;
+    /// `None` where the runbook names no day.
     pub response_due: Option<Day>,
     /// How far the response is.
     pub status: Status,
@@ -189,14 +191,28 @@ impl View {
             affects: incident.affects,
             trigger: incident.trigger.clone(),
             report: incident.report.clone(),
-            report_missing: incident.report.missing().into_iter().map(Cow::from).collect(),
+            report_missing: incident
+                .report
+                .missing()
+                .into_iter()
+                .map(Cow::from)
+                .collect(),
             roles: roles(incident),
             first_minutes: first_minutes(incident, now),
-            checklists: List::ALL.into_iter().map(|list| list_view(incident, list)).filter(|l| !l.steps.is_empty()).collect(),
+            checklists: List::ALL
+                .into_iter()
+                .map(|list| list_view(incident, list))
+                .filter(|l| !l.steps.is_empty())
+                .collect(),
             closure: closure(incident, now),
             corrective_actions: incident.corrective_actions.clone(),
             statements: incident.statements.clone(),
-            actions: incident.actions.iter().filter(|action| !action.ended).cloned().collect(),
+            actions: incident
+                .actions
+                .iter()
+                .filter(|action| !action.ended)
+                .cloned()
+                .collect(),
             next_update: incident.next_update,
             update_overdue: incident.next_update.is_some_and(|at| at < now),
             evidence: incident.evidence.clone(),
@@ -206,7 +222,10 @@ impl View {
 
     /// Roles that nobody has.
     pub fn roles_missing(&self) -> impl Iterator<Item = Role> {
-        self.roles.iter().filter(|role| role.holder.is_none()).map(|role| role.role)
+        self.roles
+            .iter()
+            .filter(|role| role.holder.is_none())
+            .map(|role| role.role)
     }
 }
 
@@ -242,10 +261,21 @@ fn first_minutes(incident: &Incident, now: Timestamp) -> FirstMinutes {
 
 fn list_view(incident: &Incident, list: List) -> ListView {
     let own = incident.checklist.iter().filter(|step| step.list == list);
-    let view = |step: &Step| StepView { step: step.clone(), progress: incident.progress_of(&step.id) };
+    let view = |step: &Step| StepView {
+        step: step.clone(),
+        progress: incident.progress_of(&step.id),
+    };
     let steps: Vec<StepView> = own.map(view).collect();
-    let settled = steps.iter().filter(|step| step.progress.state.is_settled()).count() as u64;
-    ListView { list, title: list.title().into(), settled, steps }
+    let settled = steps
+        .iter()
+        .filter(|step| step.progress.state.is_settled())
+        .count() as u64;
+    ListView {
+        list,
+        title: list.title().into(),
+        settled,
+        steps,
+    }
 }
 
 fn closure(incident: &Incident, now: Timestamp) -> ClosureView {
@@ -256,13 +286,18 @@ fn closure(incident: &Incident, now: Timestamp) -> ClosureView {
         answered: incident.closure.get(&item).cloned(),
     };
     let missing = incident.missing_to_close();
-    let reviewed = incident.closure.get(&ClosureItem::Review).map_or(now, |answered| answered.at);
+    let reviewed = incident
+        .closure
+        .get(&ClosureItem::Review)
+        .map_or(now, |answered| answered.at);
     ClosureView {
         ready: missing.is_empty(),
         missing: missing.iter().map(ToString::to_string).collect(),
         items: ClosureItem::ALL.into_iter().map(view).collect(),
         review_due: incident.review_due(),
-        review_late: incident.review_due().is_some_and(|due| Day::of(reviewed) > due),
+        review_late: incident
+            .review_due()
+            .is_some_and(|due| Day::of(reviewed) > due),
     }
 }
 
@@ -281,25 +316,65 @@ mod tests {
         let view = View::of(&samples::incident(), time("2026-11-23T13:43:17.5Z"));
         assert_eq!(view.roles_missing().count(), 5);
         assert_eq!(view.report_missing.len(), 5);
-        assert_eq!((view.closure.ready, view.closure.missing.len(), view.closure.items.len()), (false, 8, 8));
+        assert_eq!(
+            (
+                view.closure.ready,
+                view.closure.missing.len(),
+                view.closure.items.len()
+            ),
+            (false, 8, 8)
+        );
         let first = view.first_minutes;
         assert_eq!((first.settled, first.steps, first.minutes_left), (0, 6, 11));
         assert_eq!(first.until, time("2026-11-23T13:55:17Z"));
-        let lists: Vec<_> = view.checklists.iter().map(|list| (list.title.as_ref(), list.steps.len())).collect();
-        assert_eq!(lists, [("First 15 minutes", 6), ("Investigation checklist", 7), ("Response play", 6)]);
+        let lists: Vec<_> = view
+            .checklists
+            .iter()
+            .map(|list| (list.title.as_ref(), list.steps.len()))
+            .collect();
+        assert_eq!(
+            lists,
+            [
+                ("First 15 minutes", 6),
+                ("Investigation checklist", 7),
+                ("Response play", 6)
+            ]
+        );
     }
 
     #[test]
     fn progress_is_counted_and_what_does_not_apply_is_settled() {
         let mut incident = samples::incident();
-        for (step, state) in [("first-15-1", StepState::Done), ("first-15-4", StepState::NotApplicable)] {
-            incident.progress.insert(step.parse().expect("a step"), Progress { state, owner: None, note: None });
+        for (step, state) in [
+            ("first-15-1", StepState::Done),
+            ("first-15-4", StepState::NotApplicable),
+        ] {
+            incident.progress.insert(
+                step.parse().expect("a step"),
+                Progress {
+                    state,
+                    owner: None,
+                    note: None,
+                },
+            );
         }
-        let doing = Progress { state: StepState::Doing, owner: Some(name("Bob")), note: None };
-        incident.progress.insert("first-15-6".parse().expect("a step"), doing);
+        let doing = Progress {
+            state: StepState::Doing,
+            owner: Some(name("Bob")),
+            note: None,
+        };
+        incident
+            .progress
+            .insert("first-15-6".parse().expect("a step"), doing);
         let view = View::of(&incident, time("2026-11-23T14:40:17Z"));
-        assert_eq!((view.first_minutes.settled, view.first_minutes.minutes_left), (2, 0));
-        assert_eq!(view.checklists[0].steps[5].progress.owner, Some(name("Bob")));
+        assert_eq!(
+            (view.first_minutes.settled, view.first_minutes.minutes_left),
+            (2, 0)
+        );
+        assert_eq!(
+            view.checklists[0].steps[5].progress.owner,
+            Some(name("Bob"))
+        );
     }
 
     #[test]
@@ -313,21 +388,41 @@ mod tests {
         ] {
             incident.severity = severity;
             let view = View::of(&incident, time("2026-11-23T14:40:17Z"));
-            assert_eq!(view.response_due.map(|day| day.to_string()).as_deref(), due, "{severity}");
-            assert_eq!(view.closure.review_due.map(|day| day.to_string()).as_deref(), review, "{severity}");
+            assert_eq!(
+                view.response_due.map(|day| day.to_string()).as_deref(),
+                due,
+                "{severity}"
+            );
+            assert_eq!(
+                view.closure
+                    .review_due
+                    .map(|day| day.to_string())
+                    .as_deref(),
+                review,
+                "{severity}"
+            );
         }
     }
 
     #[test]
     fn a_review_is_late_if_its_day_passed_before_it() {
         let mut incident = samples::incident();
-        let late = |incident: &Incident, now: &str| View::of(incident, time(now)).closure.review_late;
+        let late =
+            |incident: &Incident, now: &str| View::of(incident, time(now)).closure.review_late;
         assert!(!late(&incident, "2026-11-30T23:59:59Z"));
         assert!(late(&incident, "2026-12-01T00:00:00Z"));
         let at = time("2026-11-30T12:00:00Z");
-        let answered = Answered { waived: false, note: line("held"), by: name("Ann"), at };
+        let answered = Answered {
+            waived: false,
+            note: line("held"),
+            by: name("Ann"),
+            at,
+        };
         incident.closure.insert(ClosureItem::Review, answered);
-        assert!(!late(&incident, "2027-01-01T00:00:00Z"), "it was held in time");
+        assert!(
+            !late(&incident, "2027-01-01T00:00:00Z"),
+            "it was held in time"
+        );
     }
 
     #[test]
@@ -342,12 +437,24 @@ mod tests {
     fn json_has_the_runbooks_words_and_reads_back() {
         let view = View::of(&samples::incident(), time("2026-11-23T13:40:17Z"));
         let json = serde_json::to_value(&view).expect("JSON");
-        assert_eq!(serde_json::from_value::<View>(json.clone()).expect("its own JSON"), view);
+        assert_eq!(
+            serde_json::from_value::<View>(json.clone()).expect("its own JSON"),
+            view
+        );
         assert_eq!(json["severity"], "SEV-2");
         assert_eq!(json["responseTarget"], "Same business day");
-        assert_eq!(json["roles"][3]["responsibility"], "Preserves logs, screenshots, tickets, and command history");
-        assert_eq!(json["closure"]["items"][1]["text"], "Attack path closed and verified.");
+        assert_eq!(
+            json["roles"][3]["responsibility"],
+            "Preserves logs, screenshots, tickets, and command history"
+        );
+        assert_eq!(
+            json["closure"]["items"][1]["text"],
+            "Attack path closed and verified."
+        );
         assert_eq!(json["closure"]["items"][7]["required"], true);
-        assert_eq!(json["checklists"][2]["steps"][0]["step"]["id"], "leaked-secret-1");
+        assert_eq!(
+            json["checklists"][2]["steps"][0]["step"]["id"],
+            "leaked-secret-1"
+        );
     }
 }

@@ -18,46 +18,98 @@ use crate::store::ledger::{BundleRow, FactRow, PassKind, PassRow};
 const NAMED_MAX: u32 = 20;
 
 impl Pipeline {
-    /// Compares a settle pass with what was captured before it, item by item: a region that was refused tells nothing of the others.
-    pub(super) async fn find(&self, row: &PassRow, pass: &Pass, sealed: &Sealed) -> Result<(), PipelineError> {
+    /// Compares a settle pass with what was captured before it, item by item: a region that was
+    /// refused tells nothing of the others.
+    pub(super) async fn find(
+        &self,
+        row: &PassRow,
+        pass: &Pass,
+        sealed: &Sealed,
+    ) -> Result<(), PipelineError> {
         let key = &row.pass.key;
-        let (PassKind::Settle, Some(window)) = (row.pass.kind, compared(pass)) else { return Ok(()) };
+        let (PassKind::Settle, Some(window)) = (row.pass.kind, compared(pass)) else {
+            return Ok(());
+        };
         let said = self.entries(&key.incident).await?;
         let cut_before = self.cut_before(sealed).await?;
         let mut changes = Vec::new();
-        for item in sealed.config.items.iter().filter(|item| item.coverage.events.is_some()) {
-            let found = self.parts.ledger.compare(&sealed.row, &item.name, window.clone(), NAMED_MAX).await?;
+        for item in sealed
+            .config
+            .items
+            .iter()
+            .filter(|item| item.coverage.events.is_some())
+        {
+            let found = self
+                .parts
+                .ledger
+                .compare(&sealed.row, &item.name, window.clone(), NAMED_MAX)
+                .await?;
             let summary = |kind, count: u64, what: &str| Change::Finding {
                 kind,
-                text: Line::escaped(&format!("{}, pass {}: {count} events {what}", item.name, key.pass)),
-                evidence: Some(Evidence { bundle: sealed.row.id, item: Some(item.name.clone()), record: None }),
+                text: Line::escaped(&format!(
+                    "{}, pass {}: {count} events {what}",
+                    item.name, key.pass
+                )),
+                evidence: Some(Evidence {
+                    bundle: sealed.row.id,
+                    item: Some(item.name.clone()),
+                    record: None,
+                }),
             };
             // what no earlier pass could ask for is not late
             if found.late_count > 0 && !cut_before.contains(item.name.as_str()) {
-                changes.push(summary(FindingKind::Late, found.late_count, "of the window came after the pass before"));
-                changes.extend(found.late.iter().map(|fact| finding(FindingKind::Late, fact)));
+                changes.push(summary(
+                    FindingKind::Late,
+                    found.late_count,
+                    "of the window came after the pass before",
+                ));
+                changes.extend(
+                    found
+                        .late
+                        .iter()
+                        .map(|fact| finding(FindingKind::Late, fact)),
+                );
             }
             // what this pass itself could not ask for is not gone
             if found.gone_count > 0 && item.coverage.is_complete() {
-                changes.push(summary(FindingKind::Gone, found.gone_count, "that were captured before are not there any more"));
-                changes.extend(found.gone.iter().map(|fact| finding(FindingKind::Gone, fact)));
+                changes.push(summary(
+                    FindingKind::Gone,
+                    found.gone_count,
+                    "that were captured before are not there any more",
+                ));
+                changes.extend(
+                    found
+                        .gone
+                        .iter()
+                        .map(|fact| finding(FindingKind::Gone, fact)),
+                );
             }
         }
         changes.retain(|change| !said.iter().any(|entry| entry.change == *change)); // after a crash they may be there
-        if changes.is_empty() { Ok(()) } else { self.append(&key.incident, changes).await }
+        if changes.is_empty() {
+            Ok(())
+        } else {
+            self.append(&key.incident, changes).await
+        }
     }
 
-    /// Items that some pass of this source before `sealed` did not take to their end, be it by a continuation.
+    /// Items that some pass of this source before `sealed` did not take to their end, be it by a
+    /// continuation.
     async fn cut_before(&self, sealed: &Sealed) -> Result<BTreeSet<String>, PipelineError> {
         let all = self.parts.ledger.bundles(&sealed.row.pass.incident).await?;
         let of_source = |row: &&BundleRow| row.pass.source == sealed.row.pass.source;
-        let before: Vec<&BundleRow> = all.iter().take_while(|row| row.id != sealed.row.id).filter(of_source).collect();
+        let before: Vec<&BundleRow> = all
+            .iter()
+            .take_while(|row| row.id != sealed.row.id)
+            .filter(of_source)
+            .collect();
         let mut cut = BTreeSet::new();
         for row in &before {
             let next = Number::of(row.pass.pass).continuation();
             let went_on = before.iter().any(|later| Some(later.pass.pass) == next);
             for step in self.parts.ledger.steps_ended(&row.pass).await? {
-                let ended = serde_json::from_str(&step.outcome).map_or(Ended::Failed, |outcome: Outcome| outcome.ended);
+                let ended = serde_json::from_str(&step.outcome)
+                    .map_or(Ended::Failed, |outcome: Outcome| outcome.ended);
                 let is_whole = match ended {
                     Ended::Complete => true,
                     Ended::Deadline | Ended::Throttled => went_on,
@@ -74,9 +126,17 @@ impl Pipeline {
 
 fn finding(kind: FindingKind, row: &FactRow) -> Change {
     let fact = &row.fact;
-    let evidence = Evidence { bundle: row.bundle, item: Some(fact.item.clone()), record: Some(fact.record) };
+    let evidence = Evidence {
+        bundle: row.bundle,
+        item: Some(fact.item.clone()),
+        record: Some(fact.record),
+    };
     let text = Line::escaped(&format!("{} {}", fact.time, fact.summary));
-    Change::Finding { kind, text, evidence: Some(evidence) }
+    Change::Finding {
+        kind,
+        text,
+        evidence: Some(evidence),
+    }
 }
 
 /// The time that the pass asked for, to whole seconds inside: at its ends a source may round.

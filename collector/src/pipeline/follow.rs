@@ -1,4 +1,5 @@
-//! What follows a pass: the rest that its deadline cut off, and the times at which the source is asked again.
+//! What follows a pass: the rest that its deadline cut off, and the times at which the source is
+//! asked again.
 
 use std::time::Duration;
 
@@ -23,29 +24,61 @@ impl Pipeline {
         sealed: &Sealed,
     ) -> Result<(), PipelineError> {
         let number = Number::of(row.pass.key.pass);
-        let Some(pass) = plan.passes.first() else { return Ok(()) };
+        let Some(pass) = plan.passes.first() else {
+            return Ok(());
+        };
         let first = row.pass.supplements.unwrap_or(sealed.row.id);
         let new = |pass, kind, due_at, supplements| {
-            let key = PassKey { pass, ..row.pass.key.clone() };
-            NewPass { key, kind, due_at, supplements }
+            let key = PassKey {
+                pass,
+                ..row.pass.key.clone()
+            };
+            NewPass {
+                key,
+                kind,
+                due_at,
+                supplements,
+            }
         };
         for (part, pass) in (1..).zip(plan.passes.iter().skip(1)) {
             if let Some(number) = number.part(part) {
-                self.schedule(source, new(number, row.pass.kind, clock::now(), None), plan, pass.clone()).await?;
+                self.schedule(
+                    source,
+                    new(number, row.pass.kind, clock::now(), None),
+                    plan,
+                    pass.clone(),
+                )
+                .await?;
             }
         }
         let rest = match source.taker() {
-            Taker::Paged(_) => plan::continuation(pass, &self.outcomes(row).await?, clock::now(), 0),
+            Taker::Paged(_) => {
+                plan::continuation(pass, &self.outcomes(row).await?, clock::now(), 0)
+            }
             Taker::Local(_) => None, // what this machine was then is over
         };
         if let (Some(rest), Some(number)) = (rest, number.continuation()) {
-            self.schedule(source, new(number, PassKind::Continuation, clock::now(), Some(first)), plan, rest).await?;
+            self.schedule(
+                source,
+                new(number, PassKind::Continuation, clock::now(), Some(first)),
+                plan,
+                rest,
+            )
+            .await?;
         }
         if matches!(row.pass.kind, PassKind::First | PassKind::Again) {
-            for (settle, due) in (1..).zip(plan::settle_passes(pass, source.offers(), plan.declared, 1)) {
+            for (settle, due) in
+                (1..).zip(plan::settle_passes(pass, source.offers(), plan.declared, 1))
+            {
                 let due_at = self.settle_time(settle, plan.declared, due.at);
                 if let Some(number) = number.settle(settle) {
-                    self.schedule(source, new(number, PassKind::Settle, due_at, Some(first)), plan, due.pass).await?;
+                    self.schedule(
+                        source,
+                        new(number, PassKind::Settle, due_at, Some(first)),
+                        plan,
+                        due.pass,
+                    )
+                    .await?;
                 }
             }
         }
@@ -58,28 +91,60 @@ impl Pipeline {
         let read = |step: &EndedStep| {
             let outcome: Outcome = serde_json::from_str(&step.outcome).ok()?;
             let cursor = outcome.cursor.filter(|cursor| !cursor.is_empty());
-            Some(plan::Outcome { item: step.step.parse().ok()?, ended: outcome.ended, cursor })
+            Some(plan::Outcome {
+                item: step.step.parse().ok()?,
+                ended: outcome.ended,
+                cursor,
+            })
         };
         Ok(ended.iter().filter_map(read).collect())
     }
 
-    async fn schedule(&self, source: &dyn Source, new: NewPass, plan: &Plan, pass: Pass) -> Result<(), PipelineError> {
-        let pass = Pass { number: new.key.pass.into(), ..pass };
-        let plan = Plan { passes: vec![pass], ..plan.clone() };
+    async fn schedule(
+        &self,
+        source: &dyn Source,
+        new: NewPass,
+        plan: &Plan,
+        pass: Pass,
+    ) -> Result<(), PipelineError> {
+        let pass = Pass {
+            number: new.key.pass.into(),
+            ..pass
+        };
+        let plan = Plan {
+            passes: vec![pass],
+            ..plan.clone()
+        };
         self.parts.ledger.add_pass(&new).await?;
-        if self.parts.ledger.pass(&new.key).await?.is_some_and(|row| row.plan.is_none()) {
-            self.parts.ledger.set_plan(&new.key, &super::planning::encode(&plan)).await?;
+        if self
+            .parts
+            .ledger
+            .pass(&new.key)
+            .await?
+            .is_some_and(|row| row.plan.is_none())
+        {
+            self.parts
+                .ledger
+                .set_plan(&new.key, &super::planning::encode(&plan))
+                .await?;
         }
         self.queue(source, &new.key, new.due_at).await?;
         Ok(())
     }
 
     fn settle_time(&self, number: u32, declared: Timestamp, by_offer: Timestamp) -> Timestamp {
-        let configured = self.settle_after.as_ref().and_then(|after| after.get(number as usize - 1));
-        configured.and_then(|after| later(declared, *after)).unwrap_or(by_offer)
+        let configured = self
+            .settle_after
+            .as_ref()
+            .and_then(|after| after.get(number as usize - 1));
+        configured
+            .and_then(|after| later(declared, *after))
+            .unwrap_or(by_offer)
     }
 }
 
 fn later(time: Timestamp, after: Duration) -> Option<Timestamp> {
-    Timestamp::from_unix_nanoseconds(time.unix_nanoseconds() + i128::try_from(after.as_nanos()).ok()?)
+    Timestamp::from_unix_nanoseconds(
+        time.unix_nanoseconds() + i128::try_from(after.as_nanos()).ok()?,
+    )
 }

@@ -43,7 +43,11 @@ impl Meters {
     pub(super) fn begin(&self, key: &PassKey) -> Metering {
         let meter = Arc::new(Meter::default());
         self.all().insert(key.clone(), Arc::clone(&meter));
-        Metering { meter, key: key.clone(), meters: self.clone() }
+        Metering {
+            meter,
+            key: key.clone(),
+            meters: self.clone(),
+        }
     }
 
     /// All passes that run now.
@@ -64,5 +68,9 @@ impl Meters {
 }
 
 fn name(key: &PassKey) -> String {
-    if key.pass == 0 { key.source.clone() } else { format!("{} (pass {})", key.source, key.pass) }
+    if key.pass == 0 {
+        key.source.clone()
+    } else {
+        format!("{} (pass {})", key.source, key.pass)
+    }
 }

@@ -1,8 +1,9 @@
 //! Stages 2 to 6 on one page: plan, capture, seal, timeline, and what follows.
 //!
-//! The unit of work is a pass: one source, asked once. It is a job of the durable queue, and doing it again after a crash is
-//! the same code as doing it first: each stage looks in the ledger for what is already done. One bundle comes of a pass, so a
-//! slow source holds nobody up: this machine is sealed while a cloud account is still being read.
+//! The unit of work is a pass: one source, asked once. It is a job of the durable queue, and doing
+//! it again after a crash is the same code as doing it first: each stage looks in the ledger for
+//! what is already done. One bundle comes of a pass, so a slow source holds nobody up: this machine
+//! is sealed while a cloud account is still being read.
 
 mod attach;
 mod declare;
@@ -52,8 +53,8 @@ pub use planning::{LookedAround, Looks};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Attempts after which what follows a sealed pass is left to the next process: the pauses between them are four minutes by then,
-/// and what never succeeds is to keep no other incident waiting.
+/// Attempts after which what follows a sealed pass is left to the next process: the pauses between
+/// them are four minutes by then, and what never succeeds is to keep no other incident waiting.
 const ATTEMPTS_WAITED_MAX: u32 = 7;
 
 /// Everything that a pass needs, from the first stage to the last.
@@ -71,7 +72,8 @@ pub struct Pipeline {
     pub stop: CancellationToken,
     /// What is under way, for whoever watches.
     pub meters: Meters,
-    /// When sources are asked again, where it is not when they say so themselves. Tests cannot wait a day.
+    /// When sources are asked again, where it is not when they say so themselves. Tests cannot wait
+    /// a day.
     pub settle_after: Option<Vec<Duration>>,
     /// One bundle after the other: a stream has one next place.
     pub sealing: Arc<tokio::sync::Mutex<()>>,
@@ -100,7 +102,9 @@ pub enum PipelineError {
     #[error("cannot derive the timeline")]
     Derive(#[from] DeriveError),
     /// What stands in the ledger is not what this version writes there.
-    #[error("the ledger holds {what} that this version cannot read: was it written by a later one?")]
+    #[error(
+        "the ledger holds {what} that this version cannot read: was it written by a later one?"
+    )]
     Unreadable {
         /// What.
         what: &'static str,
@@ -171,11 +175,15 @@ impl Pipeline {
                 Err::<_, BoxError>(error.into())
             }
         };
-        let work = |queue| self.jobs.work(queue, handler.clone(), until.clone(), queues::places(queue));
+        let work = |queue| {
+            self.jobs
+                .work(queue, handler.clone(), until.clone(), queues::places(queue))
+        };
         try_join_all(Queue::ALL.map(work)).await.map(drop)
     }
 
-    /// The same, for those who wait for an answer: a database that is away is given so long, and no longer.
+    /// The same, for those who wait for an answer: a database that is away is given so long, and no
+    /// longer.
     #[must_use]
     pub fn with_patience(&self, patience: Duration) -> Self {
         let mut pipeline = self.clone();
@@ -188,7 +196,11 @@ impl Pipeline {
     ///
     /// # Errors
     /// See [`PipelineError`].
-    pub async fn finish(&self, incident: &IncidentId, look_every: Duration) -> Result<(), PipelineError> {
+    pub async fn finish(
+        &self,
+        incident: &IncidentId,
+        look_every: Duration,
+    ) -> Result<(), PipelineError> {
         self.take_up().await?;
         loop {
             self.work(Until::idle()).await?;
@@ -199,7 +211,8 @@ impl Pipeline {
         }
     }
 
-    /// True if a pass of `incident` is due, or is sealed and what follows is being done, or tried again soon.
+    /// True if a pass of `incident` is due, or is sealed and what follows is being done, or tried
+    /// again soon.
     ///
     /// # Errors
     /// See [`PipelineError`].
@@ -211,7 +224,9 @@ impl Pipeline {
             PassState::Capturing => true,
             PassState::Sealed | PassState::Failed => false,
         };
-        let follows = |job: &WaitingJob| job.state == JobState::Running || (1..=ATTEMPTS_WAITED_MAX).contains(&job.attempts);
+        let follows = |job: &WaitingJob| {
+            job.state == JobState::Running || (1..=ATTEMPTS_WAITED_MAX).contains(&job.attempts)
+        };
         let is_followed = |job: &WaitingJob| job.pass.incident == *incident && follows(job);
         Ok(passes.iter().any(is_due) || self.jobs.waiting().await?.iter().any(is_followed))
     }
@@ -224,7 +239,10 @@ impl Pipeline {
         let mut next = None;
         for incident in self.parts.ledger.incidents().await? {
             let passes = self.parts.ledger.passes(&incident).await?;
-            let waiting = passes.iter().filter(|row| row.state == PassState::Waiting).map(|row| row.pass.due_at);
+            let waiting = passes
+                .iter()
+                .filter(|row| row.state == PassState::Waiting)
+                .map(|row| row.pass.due_at);
             next = waiting.chain(next).min();
         }
         Ok(next)
@@ -246,9 +264,17 @@ impl Pipeline {
     /// One pass, from wherever it stands to its end.
     #[instrument(skip_all, fields(incident = %job.incident, source = %job.source, pass = job.pass))]
     async fn run_pass(&self, job: &PassKey) -> Result<(), PipelineError> {
-        let key = PassKey { incident: job.incident.clone(), source: job.source.clone(), pass: job.pass };
-        let Some(source) = sources::find(&job.source) else { return Ok(()) };
-        let Some(row) = self.parts.ledger.pass(&key).await? else { return Ok(()) };
+        let key = PassKey {
+            incident: job.incident.clone(),
+            source: job.source.clone(),
+            pass: job.pass,
+        };
+        let Some(source) = sources::find(&job.source) else {
+            return Ok(());
+        };
+        let Some(row) = self.parts.ledger.pass(&key).await? else {
+            return Ok(());
+        };
         if row.state == PassState::Failed {
             return Ok(());
         }
@@ -259,13 +285,20 @@ impl Pipeline {
             self.parts.ledger.give_up_waiting(&key).await?;
             return Ok(());
         }
-        let Some((plan, pass)) = self.planned(&row, source).await? else { return Ok(()) };
+        let Some((plan, pass)) = self.planned(&row, source).await? else {
+            return Ok(());
+        };
         let sealed = match self.sealed(&key).await? {
             Some(sealed) => sealed,
             None => self.capture_and_seal(&row, source, &plan, &pass).await?,
         };
-        // what follows is done for the first bundle of a pass, also if whoever sealed it has died since
-        let sealed = if sealed.row.doubles.is_some() { self.sealed(&key).await?.unwrap_or(sealed) } else { sealed };
+        // what follows is done for the first bundle of a pass, also if whoever sealed it has died
+        // since
+        let sealed = if sealed.row.doubles.is_some() {
+            self.sealed(&key).await?.unwrap_or(sealed)
+        } else {
+            sealed
+        };
         self.follow(&row, source, &plan, &sealed).await?;
         self.derive(&sealed).await?;
         self.find(&row, &pass, &sealed).await?;
@@ -292,7 +325,10 @@ impl Pipeline {
         let (stop, taken) = (self.stop.child_token(), CancellationToken::new());
         let mut watching = JoinSet::new(); // ends with this pass
         watching.spawn(self.clone().stop_when_told(key.clone(), stop.clone()));
-        watching.spawn(self.clone().tell_when_taken((key.clone(), attempt), taken.clone()));
+        watching.spawn(
+            self.clone()
+                .tell_when_taken((key.clone(), attempt), taken.clone()),
+        );
         let task = Task {
             incident: &key.incident,
             key,
@@ -315,12 +351,15 @@ impl Pipeline {
             supplements: row.pass.supplements,
             began,
         };
-        // a task of its own: dropped between announcing and committing, its bundle could come into the store after its place in the
-        // stream was given to another
+        // a task of its own: dropped between announcing and committing, its bundle could come into
+        // the store after its place in the stream was given to another
         let (pipeline, key) = (self.clone(), key.clone());
         let sealing = async move {
             let _turn = pipeline.turn().await?;
-            let sealed = pipeline.sealer().seal((&key, attempt), captured.draft, saying, entries::of_bundle).await?;
+            let sealed = pipeline
+                .sealer()
+                .seal((&key, attempt), captured.draft, saying, entries::of_bundle)
+                .await?;
             info!(bundle = %sealed.row.id, bytes = sealed.row.bytes, "sealed");
             Ok(sealed)
         };
@@ -328,11 +367,15 @@ impl Pipeline {
         sealed.unwrap_or_else(|failed| resume_unwind(failed.into_panic())) // nobody aborts it
     }
 
-    /// The bundle of a pass that was sealed before, also by a process that could not say so any more.
+    /// The bundle of a pass that was sealed before, also by a process that could not say so any
+    /// more.
     async fn sealed(&self, key: &PassKey) -> Result<Option<Sealed>, PipelineError> {
         drop(self.turn().await?); // what was cut off before its commit is in the ledger now, or forgotten
         let bundles = self.parts.ledger.bundles(&key.incident).await?;
-        let Some(row) = bundles.into_iter().find(|bundle| bundle.pass == *key && bundle.doubles.is_none()) else {
+        let Some(row) = bundles
+            .into_iter()
+            .find(|bundle| bundle.pass == *key && bundle.doubles.is_none())
+        else {
             return Ok(None);
         };
         Ok(Some(self.sealer().reopen(row).await?))
@@ -341,7 +384,9 @@ impl Pipeline {
     /// Stage 6.
     async fn derive(&self, sealed: &Sealed) -> Result<(), PipelineError> {
         if !sealed.row.is_derived {
-            let stored = StoredBundle::open(&self.parts.blobs, &sealed.row.object_key, &self.parts.work).await?;
+            let stored =
+                StoredBundle::open(&self.parts.blobs, &sealed.row.object_key, &self.parts.work)
+                    .await?;
             let key = self.public_key(&sealed.row).await?;
             timeline::derive(&self.parts.ledger, &sealed.row, stored, &key).await?;
         }
@@ -358,25 +403,36 @@ impl Pipeline {
     }
 
     fn sealer(&self) -> Sealer<'_> {
-        Sealer { key: &self.key, ledger: &self.parts.ledger, blobs: &self.parts.blobs, work: &self.parts.work }
+        Sealer {
+            key: &self.key,
+            ledger: &self.parts.ledger,
+            blobs: &self.parts.blobs,
+            work: &self.parts.work,
+        }
     }
 }
 
 impl PipelineError {
     /// True if another worker has the pass, or has sealed it while this one believed to have it.
     fn is_taken(&self) -> bool {
-        let taken = |error: &LedgerError| matches!(error, LedgerError::PassIsTaken { .. } | LedgerError::PassIsSealed(_));
+        let taken = |error: &LedgerError| {
+            matches!(
+                error,
+                LedgerError::PassIsTaken { .. } | LedgerError::PassIsSealed(_)
+            )
+        };
         match self {
             Self::Taken => true,
-            Self::Ledger(error) | Self::Capture(CaptureError::Ledger(error)) | Self::Seal(SealError::Ledger(error)) => {
-                taken(error)
-            }
+            Self::Ledger(error)
+            | Self::Capture(CaptureError::Ledger(error))
+            | Self::Seal(SealError::Ledger(error)) => taken(error),
             _ => false,
         }
     }
 }
 
-/// When a pass has to be over: the plan's seconds after its first attempt, which a restart does not move.
+/// When a pass has to be over: the plan's seconds after its first attempt, which a restart does not
+/// move.
 fn deadline(plan: &Plan, first: Timestamp) -> Instant {
     let since = clock::now().unix_nanoseconds() - first.unix_nanoseconds();
     let since = Duration::from_nanos(u64::try_from(since.max(0)).unwrap_or(u64::MAX));
@@ -388,5 +444,8 @@ fn widest(pass: &Pass) -> Option<Window> {
     pass.steps
         .iter()
         .filter_map(|step| step.asked)
-        .reduce(|a, b| Window { from: a.from.min(b.from), until: a.until.max(b.until) })
+        .reduce(|a, b| Window {
+            from: a.from.min(b.from),
+            until: a.until.max(b.until),
+        })
 }

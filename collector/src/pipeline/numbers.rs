@@ -1,6 +1,7 @@
 //! The numbers of passes. The same pass always gets the same number, however often it is scheduled.
 
-/// Of one source in one incident: which ask for evidence it answers, which part of its steps, which continuation, which settle.
+/// Of one source in one incident: which ask for evidence it answers, which part of its steps, which
+/// continuation, which settle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Number {
     /// From 0: the ask at the declaration.
@@ -40,7 +41,11 @@ impl Number {
 
     /// The pass that goes on where this one's deadline came; `None` if it went on too often.
     pub(super) fn continuation(self) -> Option<u32> {
-        Self { continuation: self.continuation + 1, ..self }.pass()
+        Self {
+            continuation: self.continuation + 1,
+            ..self
+        }
+        .pass()
     }
 
     /// The settle pass `settle` of this one, from 1.
@@ -51,7 +56,9 @@ impl Number {
     fn pass(self) -> Option<u32> {
         let fits = self.part < 100 && self.continuation < 100 && self.settle < 100;
         let parts = self.ask.checked_mul(PARTS)?;
-        fits.then_some(parts + self.part * CONTINUATIONS + self.continuation * SETTLES + self.settle)
+        fits.then_some(
+            parts + self.part * CONTINUATIONS + self.continuation * SETTLES + self.settle,
+        )
     }
 }
 
@@ -66,7 +73,15 @@ mod tests {
         let continuation = Number::of(part.continuation().expect("few"));
         let settle = continuation.settle(2).expect("few");
         assert_eq!(settle, 3_070_102);
-        assert_eq!(Number::of(settle), Number { ask: 3, part: 7, continuation: 1, settle: 2 });
+        assert_eq!(
+            Number::of(settle),
+            Number {
+                ask: 3,
+                part: 7,
+                continuation: 1,
+                settle: 2
+            }
+        );
         assert_eq!(Number::of(9900).continuation(), None);
         assert_eq!(first.part(100), None);
     }

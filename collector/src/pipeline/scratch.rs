@@ -1,4 +1,5 @@
-//! A folder for what one process is attaching. It is locked by that process, so that others can tell when it is dead.
+//! A folder for what one process is attaching. It is locked by that process, so that others can
+//! tell when it is dead.
 
 use std::fs::{self, File};
 use std::io;
@@ -26,10 +27,16 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    /// Makes one in `work`, and removes those of the dead; what of theirs cannot be read again is kept, and the log says where.
+    /// Makes one in `work`, and removes those of the dead; what of theirs cannot be read again is
+    /// kept, and the log says where.
     pub(super) fn create(work: &Path) -> Result<Self, PipelineError> {
-        let failed = |cause| PipelineError::Work { path: work.to_owned(), cause };
-        fs::create_dir_all(work).and_then(|()| bury(work)).map_err(failed)?;
+        let failed = |cause| PipelineError::Work {
+            path: work.to_owned(),
+            cause,
+        };
+        fs::create_dir_all(work)
+            .and_then(|()| bury(work))
+            .map_err(failed)?;
         loop {
             let random = HEXLOWER.encode(&agent::identity::random::<8>().map_err(failed)?);
             let folder = work.join(format!("{PREFIX}{random}"));
@@ -79,7 +86,9 @@ fn bury(work: &Path) -> io::Result<()> {
     for entry in fs::read_dir(work)? {
         let folder = entry?.path();
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
-        let Some(_lock) = name.starts_with(PREFIX).then(|| locked(&folder)).flatten() else { continue };
+        let Some(_lock) = name.starts_with(PREFIX).then(|| locked(&folder)).flatten() else {
+            continue;
+        };
         if let Some(kept) = keep_input(&folder) {
             warn!(kept = %kept.display(), "a process died before it had attached this; attach it again");
         }
@@ -90,7 +99,9 @@ fn bury(work: &Path) -> io::Result<()> {
 
 fn keep_input(folder: &Path) -> Option<PathBuf> {
     let entries = fs::read_dir(folder).ok()?.flatten();
-    let mut files = entries.map(|entry| entry.path()).filter(|path| path.is_file());
+    let mut files = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file());
     let input = files.find(|path| path.file_name().is_some_and(|name| name != INPUT))?;
     let name = folder.file_name()?.to_string_lossy();
     let kept = folder.with_file_name(name.replacen(PREFIX, KEPT_PREFIX, 1));
@@ -115,7 +126,10 @@ mod tests {
         }
         drop(Scratch::create(work.path()).expect("own folder"));
         assert!(living.path(INPUT).exists());
-        assert_eq!(fs::read(work.path().join("not-attached-2/ticket.json")).expect("it is kept"), b"bytes");
+        assert_eq!(
+            fs::read(work.path().join("not-attached-2/ticket.json")).expect("it is kept"),
+            b"bytes"
+        );
         assert_eq!(fs::read_dir(work.path()).expect("own folder").count(), 2);
     }
 

@@ -1,7 +1,8 @@
 //! Stopping: captures that somebody has asked for and wants no more.
 //!
-//! The wish stands in the journal, so that every process that works on the incident sees it, also one that starts later. It is
-//! about all that was asked for before it; who asks again captures again.
+//! The wish stands in the journal, so that every process that works on the incident sees it, also
+//! one that starts later. It is about all that was asked for before it; who asks again captures
+//! again.
 
 use std::time::Duration;
 
@@ -27,8 +28,8 @@ struct Watch {
 }
 
 impl Pipeline {
-    /// Ends all captures that were asked for: those that run seal what is there, within a second, and those that wait, later
-    /// looks at the same sources too, are not begun.
+    /// Ends all captures that were asked for: those that run seal what is there, within a second,
+    /// and those that wait, later looks at the same sources too, are not begun.
     ///
     /// # Errors
     /// The store failed.
@@ -63,9 +64,13 @@ impl Pipeline {
 }
 
 impl Pipeline {
-    /// Cancels `taken` once another worker has begun the pass: whoever was held up for longer than its lease learns it within a
-    /// second, before it asks for much that is asked by the other one.
-    pub(super) async fn tell_when_taken(self, (key, attempt): (PassKey, u64), taken: CancellationToken) {
+    /// Cancels `taken` once another worker has begun the pass: whoever was held up for longer than
+    /// its lease learns it within a second, before it asks for much that is asked by the other one.
+    pub(super) async fn tell_when_taken(
+        self,
+        (key, attempt): (PassKey, u64),
+        taken: CancellationToken,
+    ) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             if let Ok(Some(row)) = self.parts.ledger.pass(&key).await
@@ -79,7 +84,11 @@ impl Pipeline {
 
 impl Watch {
     fn new(key: &PassKey) -> Self {
-        Self { ask: Number::of(key.pass).ask as usize, asks: 0, seq: 0 }
+        Self {
+            ask: Number::of(key.pass).ask as usize,
+            asks: 0,
+            seq: 0,
+        }
     }
 
     /// True if one of these entries, which follow on those that were seen, stops the ask.
@@ -102,12 +111,23 @@ mod tests {
     use crate::incident::CaptureAsk;
 
     fn entries(changes: Vec<Change>) -> Vec<Entry> {
-        let entry = |(seq, change)| Entry { seq, at: crate::clock::now(), by: Name::escaped("Ann"), change };
+        let entry = |(seq, change)| Entry {
+            seq,
+            at: crate::clock::now(),
+            by: Name::escaped("Ann"),
+            change,
+        };
         (1..).zip(changes).map(entry).collect()
     }
 
     fn asked() -> Change {
-        let ask = CaptureAsk { window: None, sources: vec![], accounts: vec![], regions: vec![], deadline_seconds: 1 };
+        let ask = CaptureAsk {
+            window: None,
+            sources: vec![],
+            accounts: vec![],
+            regions: vec![],
+            deadline_seconds: 1,
+        };
         Change::CaptureAsked { ask: Box::new(ask) }
     }
 
@@ -115,9 +135,19 @@ mod tests {
     fn the_wish_reads_back_from_the_journal() {
         let json = serde_json::to_string(&Change::CaptureStopped {}).expect("JSON");
         assert_eq!(json, r#"{"type":"capture.stopped"}"#);
-        assert_eq!(serde_json::from_str::<Change>(&json).expect("it reads back"), Change::CaptureStopped {});
-        assert!(serde_json::from_str::<Change>(r#"{"type":"capture.stopped","x":1}"#).is_err(), "an unknown field");
-        assert!(Change::CaptureStopped {}.summary().starts_with("captures stopped"));
+        assert_eq!(
+            serde_json::from_str::<Change>(&json).expect("it reads back"),
+            Change::CaptureStopped {}
+        );
+        assert!(
+            serde_json::from_str::<Change>(r#"{"type":"capture.stopped","x":1}"#).is_err(),
+            "an unknown field"
+        );
+        assert!(
+            Change::CaptureStopped {}
+                .summary()
+                .starts_with("captures stopped")
+        );
     }
 
     #[test]
@@ -129,8 +159,14 @@ mod tests {
         };
         let stopped = entries(vec![asked(), asked(), Change::CaptureStopped {}, asked()]);
         let is_stopped = |ask| Watch::new(&key(ask)).sees(&stopped);
-        assert_eq!([is_stopped(0), is_stopped(1), is_stopped(2)], [true, true, false]);
+        assert_eq!(
+            [is_stopped(0), is_stopped(1), is_stopped(2)],
+            [true, true, false]
+        );
         let mut watch = Watch::new(&key(0));
-        assert!(!watch.sees(&stopped[..2]) && watch.sees(&stopped[2..]), "also piece by piece");
+        assert!(
+            !watch.sees(&stopped[..2]) && watch.sees(&stopped[2..]),
+            "also piece by piece"
+        );
     }
 }

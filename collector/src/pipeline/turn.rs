@@ -16,30 +16,42 @@ use crate::store::ledger::Entry;
 const LOCK: &str = "sealing.lock";
 /// How bundles end that are being sealed.
 const TARS: [&str; 2] = [".tar", ".tar.unfinished"];
-/// Between two looks at a lock that another process holds: it holds it for as long as sealing takes.
+/// Between two looks at a lock that another process holds: it holds it for as long as sealing
+/// takes.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Looks after which the log says that something is held up, once: a minute. Sealing takes seconds.
 const LOOKS_QUIET_MAX: u32 = 3000;
 
-/// The right to seal the next bundle of the store's key. Dropped, it is given back, also by a process that is killed.
+/// The right to seal the next bundle of the store's key. Dropped, it is given back, also by a
+/// process that is killed.
 pub(super) struct Turn<'p> {
     _inside: MutexGuard<'p, ()>,
     _across: File,
 }
 
 impl Pipeline {
-    /// Waits until nobody else seals with this store's key, in this process or another one of this machine. A bundle that is
-    /// announced then is one that a dead process left: it is committed if it was published, else forgotten.
+    /// Waits until nobody else seals with this store's key, in this process or another one of this
+    /// machine. A bundle that is announced then is one that a dead process left: it is committed if
+    /// it was published, else forgotten.
     pub(super) async fn turn(&self) -> Result<Turn<'_>, PipelineError> {
         let inside = self.sealing.lock().await;
-        let turn = Turn { _inside: inside, _across: lock(&self.parts.work).await? };
+        let turn = Turn {
+            _inside: inside,
+            _across: lock(&self.parts.work).await?,
+        };
         let work = self.parts.work.clone();
         let removed = blocking(move || remove_tars(&work)).await;
-        removed.map_err(|cause| PipelineError::Work { path: self.parts.work.clone(), cause })?;
+        removed.map_err(|cause| PipelineError::Work {
+            path: self.parts.work.clone(),
+            cause,
+        })?;
         if let Some(pending) = self.parts.ledger.pending(&self.key.public().id()).await? {
             let attachment = self.attachment(&pending.pass).await?;
             let entries = |row: &_, config: &_| -> Vec<Entry> {
-                attachment.clone().map_or_else(|| entries::of_bundle(row, config), |attachment| attachment.entries(row))
+                attachment.clone().map_or_else(
+                    || entries::of_bundle(row, config),
+                    |attachment| attachment.entries(row),
+                )
             };
             self.sealer().recover(&pending.pass, entries).await?;
         }
@@ -47,8 +59,8 @@ impl Pipeline {
     }
 }
 
-/// Removes bundles that were sealed here and did not come into the store, or whose process could not remove them any more. For who
-/// has the turn: nobody else is sealing.
+/// Removes bundles that were sealed here and did not come into the store, or whose process could
+/// not remove them any more. For who has the turn: nobody else is sealing.
 fn remove_tars(work: &Path) -> io::Result<()> {
     for entry in fs::read_dir(work)? {
         let path = entry?.path();
@@ -61,10 +73,17 @@ fn remove_tars(work: &Path) -> io::Result<()> {
 
 async fn lock(work: &Path) -> Result<File, PipelineError> {
     let path = work.join(LOCK);
-    let failed = |cause: io::Error| PipelineError::Work { path: path.clone(), cause };
+    let failed = |cause: io::Error| PipelineError::Work {
+        path: path.clone(),
+        cause,
+    };
     let open = || {
         fs::create_dir_all(work)?;
-        File::options().write(true).create(true).truncate(false).open(&path)
+        File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
     };
     let file = open().map_err(failed)?;
     for looks in 0_u32.. {

@@ -1,4 +1,5 @@
-//! Who gets how much of the budget: in the plan's order, so that what is most volatile is served first.
+//! Who gets how much of the budget: in the plan's order, so that what is most volatile is served
+//! first.
 
 use super::shape::{Budget, LeftOut, Limits, Step};
 use crate::incident::SourceName;
@@ -7,7 +8,8 @@ use crate::incident::SourceName;
 const SLACK: u64 = 2;
 /// Bytes that a step of unknown size needs at the least: some pages of any API.
 const UNKNOWN_BYTES_MIN: u64 = 1 << 20;
-/// Requests that a step of unknown size needs at the least: a page, and one more to see that there is none.
+/// Requests that a step of unknown size needs at the least: a page, and one more to see that there
+/// is none.
 const UNKNOWN_REQUESTS_MIN: u64 = 2;
 
 /// What is left of one resource.
@@ -20,7 +22,9 @@ struct Pot {
 
 impl Pot {
     fn need(&self, expected: Option<u64>) -> u64 {
-        expected.map_or(self.unknown_min, |expected| expected.saturating_mul(SLACK).max(1))
+        expected.map_or(self.unknown_min, |expected| {
+            expected.saturating_mul(SLACK).max(1)
+        })
     }
 
     fn take(&mut self, expected: Option<u64>) -> u64 {
@@ -36,13 +40,21 @@ impl Pot {
     }
 }
 
-/// Gives each step its limits, or leaves it out. Together the limits stay within `budget`: what a step is expected to need is
-/// doubled, and steps of which nothing is known share what remains. A step that does not fit leaves room for smaller ones after
-/// it.
+/// Gives each step its limits, or leaves it out. Together the limits stay within `budget`: what a
+/// step is expected to need is doubled, and steps of which nothing is known share what remains. A
+/// step that does not fit leaves room for smaller ones after it.
 pub(super) fn allot(steps: &mut [(SourceName, Step)], budget: &Budget) {
-    let mut bytes = Pot { left: budget.bytes_max, unknown_min: UNKNOWN_BYTES_MIN, unknown: 0 };
+    let mut bytes = Pot {
+        left: budget.bytes_max,
+        unknown_min: UNKNOWN_BYTES_MIN,
+        unknown: 0,
+    };
     let requests_max = budget.requests_max;
-    let mut requests = Pot { left: requests_max.unwrap_or(u64::MAX), unknown_min: UNKNOWN_REQUESTS_MIN, unknown: 0 };
+    let mut requests = Pot {
+        left: requests_max.unwrap_or(u64::MAX),
+        unknown_min: UNKNOWN_REQUESTS_MIN,
+        unknown: 0,
+    };
     for (_, step) in steps.iter_mut() {
         step.left_out = left_out(step, &bytes, &requests);
         if step.left_out.is_none() {
@@ -52,10 +64,21 @@ pub(super) fn allot(steps: &mut [(SourceName, Step)], budget: &Budget) {
         }
     }
     for (_, step) in steps.iter_mut().filter(|(_, step)| step.left_out.is_none()) {
-        let Limits { item_bytes_max, requests_max, object_bytes_max } = &mut step.limits;
-        *item_bytes_max += if step.bytes_expected.is_none() { bytes.share() } else { 0 };
+        let Limits {
+            item_bytes_max,
+            requests_max,
+            object_bytes_max,
+        } = &mut step.limits;
+        *item_bytes_max += if step.bytes_expected.is_none() {
+            bytes.share()
+        } else {
+            0
+        };
         *object_bytes_max = (*object_bytes_max).min(*item_bytes_max);
-        if let Some(requests_max) = requests_max.as_mut().filter(|_| step.requests_expected.is_none()) {
+        if let Some(requests_max) = requests_max
+            .as_mut()
+            .filter(|_| step.requests_expected.is_none())
+        {
             *requests_max += requests.share();
         }
     }

@@ -1,8 +1,9 @@
-//! Decides what is captured: which sources are asked what, in which order, within which limits. Pure.
+//! Decides what is captured: which sources are asked what, in which order, within which limits.
+//! Pure.
 //!
-//! A plan depends on nothing but what it is made of, and on no order in that. It leaves nothing out in silence: every source of
-//! the play is in it, as steps or as [`Unavailable`]; every target of a source that is ready has its step, if only to become a
-//! gap.
+//! A plan depends on nothing but what it is made of, and on no order in that. It leaves nothing out
+//! in silence: every source of the play is in it, as steps or as [`Unavailable`]; every target of a
+//! source that is ready has its step, if only to become a gap.
 
 mod budget;
 mod choose;
@@ -33,8 +34,8 @@ pub use passes::{Due, Outcome, continuation, settle_passes};
 pub use shape::{Budget, LeftOut, Limits, Notice, Pass, Plan, Step, Unavailable, Why};
 pub use table::{span, table};
 
-/// Steps of one plan: 500 accounts in 28 regions with 6 pivots. Above that nobody can mean it, and a plan no longer fits into
-/// memory well.
+/// Steps of one plan: 500 accounts in 28 regions with 6 pivots. Above that nobody can mean it, and
+/// a plan no longer fits into memory well.
 pub const STEPS_MAX: usize = 100_000;
 
 /// What a plan is made from, apart from the sources.
@@ -65,7 +66,8 @@ pub struct Scope {
     pub except: Vec<SourceName>,
     /// The window; `None` is the play's hours back from the declaration, until now.
     pub window: Option<Window>,
-    /// What to ask for in particular. It adds narrow steps, which come first, and never replaces a step that takes all.
+    /// What to ask for in particular. It adds narrow steps, which come first, and never replaces a
+    /// step that takes all.
     pub pivots: Vec<Pivot>,
     /// These accounts, at sources that have one of them. Empty is all.
     pub accounts: Vec<String>,
@@ -97,29 +99,40 @@ pub enum PlanError {
         now: Timestamp,
     },
     /// Too much to ask.
-    #[error("plan would have {steps} steps, limit is {STEPS_MAX}: narrow the scope, or give fewer pivots")]
+    #[error(
+        "plan would have {steps} steps, limit is {STEPS_MAX}: narrow the scope, or give fewer pivots"
+    )]
     TooManySteps {
         /// How many it would have.
         steps: usize,
     },
 }
 
-/// Plans a capture: which steps, in which order. The most volatile comes first (RFC 3227 §2.1): what lives shortest at its
-/// source, then what dies soonest, then what is cheapest (a pivot before all, fewer requests before more).
+/// Plans a capture: which steps, in which order. The most volatile comes first (RFC 3227 §2.1):
+/// what lives shortest at its source, then what dies soonest, then what is cheapest (a pivot before
+/// all, fewer requests before more).
 ///
-/// Expected bytes and requests stay within `ask.budget`. A step that does not fit stays in the plan as [`LeftOut`], and becomes a
-/// gap.
+/// Expected bytes and requests stay within `ask.budget`. A step that does not fit stays in the plan
+/// as [`LeftOut`], and becomes a gap.
 ///
 /// # Errors
 /// See [`PlanError`].
 pub fn plan(ask: &Ask<'_>, offers: &[(&Offer, Readiness)]) -> Result<Plan, PlanError> {
-    let ask = &Ask { budget: writable(ask.budget), ..ask.clone() };
+    let ask = &Ask {
+        budget: writable(ask.budget),
+        ..ask.clone()
+    };
     let window = window_of(ask)?;
     let chosen = choose::choose(ask, offers)?;
     let pivots = sorted(&ask.scope.pivots);
     let mut steps = steps::steps(&choose::questions(&chosen.places, &pivots)?, window, ask);
     budget::allot(&mut steps, &ask.budget);
-    let able = |kind: PivotKind| chosen.places.iter().any(|place| place.offer.pivots.contains(&kind));
+    let able = |kind: PivotKind| {
+        chosen
+            .places
+            .iter()
+            .any(|place| place.offer.pivots.contains(&kind))
+    };
     let wanted = sorted(&ask.play.pivots).into_iter();
     Ok(Plan {
         incident: ask.incident.clone(),
@@ -132,16 +145,24 @@ pub fn plan(ask: &Ask<'_>, offers: &[(&Offer, Readiness)]) -> Result<Plan, PlanE
         passes: passes_of(steps, ask.first_number),
         unavailable: chosen.unavailable,
         notices: chosen.notices,
-        pivots_wanted: wanted.filter(|kind| able(*kind) && !pivots.iter().any(|pivot| pivot.kind() == *kind)).collect(),
-        pivots_unused: pivots.into_iter().filter(|pivot| !able(pivot.kind())).collect(),
+        pivots_wanted: wanted
+            .filter(|kind| able(*kind) && !pivots.iter().any(|pivot| pivot.kind() == *kind))
+            .collect(),
+        pivots_unused: pivots
+            .into_iter()
+            .filter(|pivot| !able(pivot.kind()))
+            .collect(),
     })
 }
 
-/// `budget` in numbers that a sealed document can hold, which are still more than there is to capture.
+/// `budget` in numbers that a sealed document can hold, which are still more than there is to
+/// capture.
 fn writable(budget: Budget) -> Budget {
     Budget {
         bytes_max: budget.bytes_max.min(JSON_INTEGER_MAX),
-        requests_max: budget.requests_max.map(|requests| requests.min(JSON_INTEGER_MAX)),
+        requests_max: budget
+            .requests_max
+            .map(|requests| requests.min(JSON_INTEGER_MAX)),
         deadline_seconds: budget.deadline_seconds.min(JSON_INTEGER_MAX),
         object_bytes_max: budget.object_bytes_max.min(JSON_INTEGER_MAX),
     }
@@ -149,16 +170,23 @@ fn writable(budget: Budget) -> Budget {
 
 fn window_of(ask: &Ask<'_>) -> Result<Window, PlanError> {
     let hours = u64::from(ask.play.window_hours);
-    let default = || Window { from: window::earlier(ask.declared, hours * 3600), until: ask.now };
+    let default = || Window {
+        from: window::earlier(ask.declared, hours * 3600),
+        until: ask.now,
+    };
     let window = ask.scope.window.unwrap_or_else(default);
     if window.from >= window.until || window.from >= ask.now {
-        return Err(PlanError::EmptyWindow { from: window.from, until: window.until, now: ask.now });
+        return Err(PlanError::EmptyWindow {
+            from: window.from,
+            until: window.until,
+            now: ask.now,
+        });
     }
     Ok(window)
 }
 
-/// One pass for each source, in the order of its most volatile step. A bundle holds [`ITEMS_MAX`] items: what is more makes more
-/// passes.
+/// One pass for each source, in the order of its most volatile step. A bundle holds [`ITEMS_MAX`]
+/// items: what is more makes more passes.
 fn passes_of(steps: Vec<(SourceName, Step)>, first_number: u64) -> Vec<Pass> {
     let mut order: Vec<SourceName> = Vec::new();
     let mut by_source: BTreeMap<SourceName, Vec<Step>> = BTreeMap::new();
@@ -172,7 +200,12 @@ fn passes_of(steps: Vec<(SourceName, Step)>, first_number: u64) -> Vec<Pass> {
     for source in order {
         let steps = by_source.remove(&source).unwrap_or_default();
         for (number, steps) in (first_number..).zip(steps.chunks(ITEMS_MAX)) {
-            passes.push(Pass { source: source.clone(), number, kind: PassKind::First, steps: steps.to_vec() });
+            passes.push(Pass {
+                source: source.clone(),
+                number,
+                kind: PassKind::First,
+                steps: steps.to_vec(),
+            });
         }
     }
     passes

@@ -1,5 +1,5 @@
-//! What sources say of themselves, before anybody asks them for evidence: what there is to capture and how long it lives, and
-//! whether they are ready.
+//! What sources say of themselves, before anybody asks them for evidence: what there is to capture
+//! and how long it lives, and whether they are ready.
 
 use evidence_format::limits::JSON_INTEGER_MAX;
 use evidence_format::time::Timestamp;
@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::incident::{PivotKind, SourceName};
 
-/// One kind of evidence that a source can capture. Constant, and published: each number has its citation.
+/// One kind of evidence that a source can capture. Constant, and published: each number has its
+/// citation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Offer {
     /// The source: the same for all its offers. `[a-z][a-z0-9_]{0,31}`; sealed into evidence.
     pub source: &'static str,
-    /// What its items are called, before the target's name: `aws_cloudtrail`, `github-runs`. Of `a-z 0-9 . _ -`, at most 44
-    /// bytes; no other offer has it. Sealed into evidence.
+    /// What its items are called, before the target's name: `aws_cloudtrail`, `github-runs`. Of
+    /// `a-z 0-9 . _ -`, at most 44 bytes; no other offer has it. Sealed into evidence.
     pub item: &'static str,
     /// By which interface it is asked: `cloudtrail:LookupEvents`.
     pub api: &'static str,
@@ -23,7 +24,8 @@ pub struct Offer {
     pub lifetime: Lifetime,
     /// Who says so: the address of the provider's page.
     pub citation: &'static str,
-    /// How long after it happened it may still appear, as published; `None` if nobody says, or it cannot be late.
+    /// How long after it happened it may still appear, as published; `None` if nobody says, or it
+    /// cannot be late.
     pub arrives_late_seconds: Option<u64>,
     /// When it is worth asking again for what came late.
     pub settles: &'static [Settle],
@@ -39,9 +41,9 @@ pub struct Offer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Lifetime {
-    /// It is state: there is no past to ask for, and it is gone when it changes. The seconds are the order of magnitude for which
-    /// such a thing stays as it is (a socket 1, a process 60, a role 86,400): nobody publishes them, and they only serve to sort
-    /// by.
+    /// It is state: there is no past to ask for, and it is gone when it changes. The seconds are
+    /// the order of magnitude for which such a thing stays as it is (a socket 1, a process 60, a
+    /// role 86,400): nobody publishes them, and they only serve to sort by.
     State(u64),
     /// It is deleted so many seconds after it happened.
     Seconds(u64),
@@ -84,8 +86,9 @@ pub struct Target {
     /// By which credentials it is entered, in the source's own words: `profile:prod`.
     #[serde(default)]
     pub access: Option<String>,
-    /// What its items are called, after the offer's name: `123456789012-eu-west-1`. `None` if there is only one target.
-    /// Characters that item names do not have are replaced, and names that would meet are told apart: it need not be unique.
+    /// What its items are called, after the offer's name: `123456789012-eu-west-1`. `None` if there
+    /// is only one target. Characters that item names do not have are replaced, and names that
+    /// would meet are told apart: it need not be unique.
     pub name: Option<String>,
 }
 
@@ -107,7 +110,8 @@ pub struct Readiness {
     pub state: State,
     /// Where. Only what is [`State::Ready`] has targets.
     pub targets: Vec<Estimate>,
-    /// What is missing, and what to grant. A ready source can have problems too: one account of many that cannot be entered.
+    /// What is missing, and what to grant. A ready source can have problems too: one account of
+    /// many that cannot be entered.
     pub problems: Vec<String>,
 }
 
@@ -143,10 +147,12 @@ impl Lifetime {
         }
     }
 
-    /// The oldest moment of which something can be left at `now`; `None` if there is no such border.
+    /// The oldest moment of which something can be left at `now`; `None` if there is no such
+    /// border.
     #[must_use]
     pub fn oldest(self, now: Timestamp) -> Option<Timestamp> {
-        self.retention_seconds().map(|seconds| super::window::earlier(now, seconds))
+        self.retention_seconds()
+            .map(|seconds| super::window::earlier(now, seconds))
     }
 }
 
@@ -155,7 +161,8 @@ impl Quota {
     #[must_use]
     pub fn seconds_for(&self, requests: u64) -> Option<u64> {
         let seconds = (requests.saturating_sub(self.burst) as f64 / self.per_second).ceil();
-        (self.per_second > 0.0 && seconds.is_finite()).then_some((seconds as u64).min(JSON_INTEGER_MAX))
+        (self.per_second > 0.0 && seconds.is_finite())
+            .then_some((seconds as u64).min(JSON_INTEGER_MAX))
     }
 }
 
@@ -165,12 +172,30 @@ mod tests {
 
     #[test]
     fn time_at_quota_is_what_arithmetic_says() {
-        let lookup_events = Quota { per_second: 2.0, burst: 2, records_per_page: 50 };
-        assert_eq!([0, 2, 3, 20_000].map(|n| lookup_events.seconds_for(n)), [Some(0), Some(0), Some(1), Some(9999)]);
-        let audit_log = Quota { per_second: 1750.0 / 3600.0, burst: 0, records_per_page: 100 };
+        let lookup_events = Quota {
+            per_second: 2.0,
+            burst: 2,
+            records_per_page: 50,
+        };
+        assert_eq!(
+            [0, 2, 3, 20_000].map(|n| lookup_events.seconds_for(n)),
+            [Some(0), Some(0), Some(1), Some(9999)]
+        );
+        let audit_log = Quota {
+            per_second: 1750.0 / 3600.0,
+            burst: 0,
+            records_per_page: 100,
+        };
         assert_eq!(audit_log.seconds_for(1750), Some(3600));
         for per_second in [0.0, -1.0, f64::NAN] {
-            assert_eq!(Quota { per_second, ..audit_log }.seconds_for(5), None);
+            assert_eq!(
+                Quota {
+                    per_second,
+                    ..audit_log
+                }
+                .seconds_for(5),
+                None
+            );
         }
     }
 }

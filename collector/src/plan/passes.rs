@@ -31,19 +31,38 @@ pub struct Outcome {
     pub cursor: Option<String>,
 }
 
-/// When to ask again what `first` asked, since evidence arrives late: one pass for each time that the source's offers name,
-/// soonest first. `next_number` is the number of the first of them. Steps that were left out are not asked again.
+/// When to ask again what `first` asked, since evidence arrives late: one pass for each time that
+/// the source's offers name, soonest first. `next_number` is the number of the first of them. Steps
+/// that were left out are not asked again.
 #[must_use]
-pub fn settle_passes(first: &Pass, offers: &[Offer], sealed_at: Timestamp, next_number: u64) -> Vec<Due> {
-    let own = |step: &Step| offers.iter().find(|offer| first.source.as_str() == offer.source && offer.item == step.offer);
+pub fn settle_passes(
+    first: &Pass,
+    offers: &[Offer],
+    sealed_at: Timestamp,
+    next_number: u64,
+) -> Vec<Due> {
+    let own = |step: &Step| {
+        offers
+            .iter()
+            .find(|offer| first.source.as_str() == offer.source && offer.item == step.offer)
+    };
     let mut due: BTreeMap<u64, Vec<Step>> = BTreeMap::new();
     for step in first.steps.iter().filter(|step| step.left_out.is_none()) {
         for settle in own(step).map(|offer| offer.settles).unwrap_or_default() {
-            due.entry(settle.after_seconds).or_default().push(settled(step, *settle, later(sealed_at, settle.after_seconds)));
+            due.entry(settle.after_seconds).or_default().push(settled(
+                step,
+                *settle,
+                later(sealed_at, settle.after_seconds),
+            ));
         }
     }
     let pass = |(number, (after, steps)): (u64, (u64, Vec<Step>))| Due {
-        pass: Pass { source: first.source.clone(), number, kind: PassKind::Settle, steps },
+        pass: Pass {
+            source: first.source.clone(),
+            number,
+            kind: PassKind::Settle,
+            steps,
+        },
         at: later(sealed_at, after),
     };
     (next_number..).zip(due).map(pass).collect()
@@ -51,36 +70,64 @@ pub fn settle_passes(first: &Pass, offers: &[Offer], sealed_at: Timestamp, next_
 
 fn settled(step: &Step, settle: Settle, at: Timestamp) -> Step {
     let look_back = |asked: Window| match settle.look_back_seconds {
-        Some(seconds) => Window { from: asked.from.max(earlier(asked.until, seconds)), until: asked.until },
+        Some(seconds) => Window {
+            from: asked.from.max(earlier(asked.until, seconds)),
+            until: asked.until,
+        },
         None => asked,
     };
     again(step, step.asked.map(look_back), None, at)
 }
 
-/// The rest of a pass: the steps that its deadline or the source's rate limit cut, each from where it stopped, and those that had
-/// not begun. `None` if there is no such step.
+/// The rest of a pass: the steps that its deadline or the source's rate limit cut, each from where
+/// it stopped, and those that had not begun. `None` if there is no such step.
 #[must_use]
-pub fn continuation(pass: &Pass, outcomes: &[Outcome], now: Timestamp, number: u64) -> Option<Pass> {
-    let ended: BTreeMap<&ItemName, &Outcome> = outcomes.iter().map(|outcome| (&outcome.item, outcome)).collect();
-    let finished: BTreeSet<&ItemName> = outcomes.iter().filter(|o| !was_cut(o.ended)).map(|o| &o.item).collect();
-    let rest = pass.steps.iter().filter(|step| step.left_out.is_none() && !finished.contains(&step.item));
+pub fn continuation(
+    pass: &Pass,
+    outcomes: &[Outcome],
+    now: Timestamp,
+    number: u64,
+) -> Option<Pass> {
+    let ended: BTreeMap<&ItemName, &Outcome> = outcomes
+        .iter()
+        .map(|outcome| (&outcome.item, outcome))
+        .collect();
+    let finished: BTreeSet<&ItemName> = outcomes
+        .iter()
+        .filter(|o| !was_cut(o.ended))
+        .map(|o| &o.item)
+        .collect();
+    let rest = pass
+        .steps
+        .iter()
+        .filter(|step| step.left_out.is_none() && !finished.contains(&step.item));
     let steps: Vec<Step> = rest
         .map(|step| {
-            let cursor = ended.get(&step.item).map_or(&step.cursor, |outcome| &outcome.cursor);
+            let cursor = ended
+                .get(&step.item)
+                .map_or(&step.cursor, |outcome| &outcome.cursor);
             again(step, step.asked, cursor.clone(), now)
         })
         .collect();
-    (!steps.is_empty()).then(|| Pass { source: pass.source.clone(), number, kind: PassKind::Continuation, steps })
+    (!steps.is_empty()).then(|| Pass {
+        source: pass.source.clone(),
+        number,
+        kind: PassKind::Continuation,
+        steps,
+    })
 }
 
 fn was_cut(ended: Ended) -> bool {
     matches!(ended, Ended::Deadline | Ended::Throttled)
 }
 
-/// `step` asked once more at `at`. What it costs was estimated for all of the first question, and holds no longer.
+/// `step` asked once more at `at`. What it costs was estimated for all of the first question, and
+/// holds no longer.
 fn again(step: &Step, asked: Option<Window>, cursor: Option<String>, at: Timestamp) -> Step {
     let clipped = asked.map(|asked| clip(asked, step.lifetime, at));
-    let expired = clipped.as_ref().is_some_and(|clipped| clipped.effective.is_none());
+    let expired = clipped
+        .as_ref()
+        .is_some_and(|clipped| clipped.effective.is_none());
     Step {
         asked,
         effective: clipped.as_ref().and_then(|clipped| clipped.effective),

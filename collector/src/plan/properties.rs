@@ -14,16 +14,38 @@ const OFFERS: [&Offer; 5] = [&SOCKETS, &PACKAGES, &EVENTS, &CLOUDTRAIL, &OKTA];
 fn targets() -> impl Strategy<Value = Vec<Estimate>> {
     let name = prop_oneof![Just(None), "[a-cA-C ./]{0,3}".prop_map(Some)];
     let place = (name, prop::option::of("[12]"), prop::option::of("[ew]"));
-    let target = place.prop_map(|(name, account, region)| Target { name, account, region, identity: None, access: None });
+    let target = place.prop_map(|(name, account, region)| Target {
+        name,
+        account,
+        region,
+        identity: None,
+        access: None,
+    });
     let requests = prop::option::of(0..50_000_u64);
-    prop::collection::vec((target, requests).prop_map(|(target, requests)| Estimate { target, requests }), 0..6)
+    prop::collection::vec(
+        (target, requests).prop_map(|(target, requests)| Estimate { target, requests }),
+        0..6,
+    )
 }
 
 fn readiness() -> impl Strategy<Value = Vec<(&'static Offer, Readiness)>> {
     let state = prop_oneof![4 => Just(State::Ready), 1 => Just(State::NotConfigured), 1 => Just(State::Unavailable)];
-    let one = (0..OFFERS.len(), state, targets(), prop::collection::vec("[a-z]{1,3}", 0..2));
+    let one = (
+        0..OFFERS.len(),
+        state,
+        targets(),
+        prop::collection::vec("[a-z]{1,3}", 0..2),
+    );
     let one = one.prop_map(|(index, state, targets, problems)| {
-        (OFFERS[index], Readiness { source: source(OFFERS[index].source), state, targets, problems })
+        (
+            OFFERS[index],
+            Readiness {
+                source: source(OFFERS[index].source),
+                state,
+                targets,
+                problems,
+            },
+        )
     });
     prop::collection::vec(one, 0..8)
 }
@@ -31,11 +53,25 @@ fn readiness() -> impl Strategy<Value = Vec<(&'static Offer, Readiness)>> {
 fn scope() -> impl Strategy<Value = Scope> {
     let hours = prop::option::of((1..5_000_i64, 0..4_000_i64));
     let window = hours.prop_map(|hours| {
-        let hour = |h: i64| time("2026-11-23T13:41:17Z").unix_nanoseconds() - i128::from(h) * 3_600_000_000_000;
+        let hour = |h: i64| {
+            time("2026-11-23T13:41:17Z").unix_nanoseconds() - i128::from(h) * 3_600_000_000_000
+        };
         let time = |h| Timestamp::from_unix_nanoseconds(hour(h)).expect("a time");
-        hours.map(|(length, back)| Window { from: time(back + length), until: time(back - 1) })
+        hours.map(|(length, back)| Window {
+            from: time(back + length),
+            until: time(back - 1),
+        })
     });
-    let pivots = prop::sample::subsequence(vec!["access-key=AKIA1", "user=a", "user=b", "workload=w", "token=t"], 0..5);
+    let pivots = prop::sample::subsequence(
+        vec![
+            "access-key=AKIA1",
+            "user=a",
+            "user=b",
+            "workload=w",
+            "token=t",
+        ],
+        0..5,
+    );
     let filter = || prop::collection::vec("[12ew]", 0..2);
     (window, pivots, filter(), filter()).prop_map(|(window, pivots, accounts, regions)| Scope {
         window,
@@ -47,21 +83,32 @@ fn scope() -> impl Strategy<Value = Scope> {
 }
 
 fn budget() -> impl Strategy<Value = Budget> {
-    (0..1_u64 << 34, prop::option::of(0..100_000_u64), 0..5_000_u64, 0..1_u64 << 30).prop_map(
-        |(bytes_max, requests_max, deadline_seconds, object_bytes_max)| Budget {
-            bytes_max,
-            requests_max,
-            deadline_seconds,
-            object_bytes_max,
-        },
+    (
+        0..1_u64 << 34,
+        prop::option::of(0..100_000_u64),
+        0..5_000_u64,
+        0..1_u64 << 30,
     )
+        .prop_map(
+            |(bytes_max, requests_max, deadline_seconds, object_bytes_max)| Budget {
+                bytes_max,
+                requests_max,
+                deadline_seconds,
+                object_bytes_max,
+            },
+        )
 }
 
 /// The same in another order.
 fn shuffled(offers: &[(&'static Offer, Readiness)], seed: u64) -> Vec<(&'static Offer, Readiness)> {
     let mut offers = offers.to_vec();
-    let key = |text: String| evidence_format::digest::Digest::of(format!("{seed}{text}").as_bytes());
-    offers.iter_mut().for_each(|(_, ready)| ready.targets.sort_by_key(|target| key(format!("{target:?}"))));
+    let key =
+        |text: String| evidence_format::digest::Digest::of(format!("{seed}{text}").as_bytes());
+    offers.iter_mut().for_each(|(_, ready)| {
+        ready
+            .targets
+            .sort_by_key(|target| key(format!("{target:?}")))
+    });
     offers.sort_by_key(|offer| key(format!("{offer:?}")));
     offers
 }

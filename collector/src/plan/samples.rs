@@ -19,8 +19,12 @@ pub(super) static SOCKETS: Offer = Offer {
     page_bytes: None,
 };
 
-pub(super) static PACKAGES: Offer =
-    Offer { item: "host-packages", what: "packages", lifetime: Lifetime::State(86_400), ..SOCKETS };
+pub(super) static PACKAGES: Offer = Offer {
+    item: "host-packages",
+    what: "packages",
+    lifetime: Lifetime::State(86_400),
+    ..SOCKETS
+};
 
 pub(super) static EVENTS: Offer = Offer {
     source: "kubernetes",
@@ -30,8 +34,15 @@ pub(super) static EVENTS: Offer = Offer {
     lifetime: Lifetime::Seconds(3600),
     citation: "https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/ (--event-ttl)",
     arrives_late_seconds: None,
-    settles: &[Settle { after_seconds: 900, look_back_seconds: None }],
-    quota: Some(Quota { per_second: 10.0, burst: 20, records_per_page: 500 }),
+    settles: &[Settle {
+        after_seconds: 900,
+        look_back_seconds: None,
+    }],
+    quota: Some(Quota {
+        per_second: 10.0,
+        burst: 20,
+        records_per_page: 500,
+    }),
     pivots: &[PivotKind::Workload],
     page_bytes: Some(600_000),
 };
@@ -45,10 +56,20 @@ pub(super) static CLOUDTRAIL: Offer = Offer {
     citation: "https://docs.aws.amazon.com/awscloudtrail/latest/userguide/view-cloudtrail-events.html",
     arrives_late_seconds: Some(900),
     settles: &[
-        Settle { after_seconds: 900, look_back_seconds: Some(3600) },
-        Settle { after_seconds: 86_400, look_back_seconds: None },
+        Settle {
+            after_seconds: 900,
+            look_back_seconds: Some(3600),
+        },
+        Settle {
+            after_seconds: 86_400,
+            look_back_seconds: None,
+        },
     ],
-    quota: Some(Quota { per_second: 2.0, burst: 2, records_per_page: 50 }),
+    quota: Some(Quota {
+        per_second: 2.0,
+        burst: 2,
+        records_per_page: 50,
+    }),
     pivots: &[PivotKind::AccessKey, PivotKind::User],
     page_bytes: Some(75_000),
 };
@@ -75,32 +96,53 @@ pub(super) fn pivot(text: &str) -> Pivot {
 }
 
 pub(super) fn estimate(name: Option<&str>, requests: Option<u64>) -> Estimate {
-    Estimate { target: Target { name: name.map(str::to_owned), ..Target::default() }, requests }
+    Estimate {
+        target: Target {
+            name: name.map(str::to_owned),
+            ..Target::default()
+        },
+        requests,
+    }
 }
 
 /// An account of AWS in a region.
 pub(super) fn region(account: &str, region: &str, requests: Option<u64>) -> Estimate {
     let name = Some(format!("{account}-{region}"));
-    let target =
-        Target { account: Some(account.to_owned()), region: Some(region.to_owned()), identity: None, access: None, name };
+    let target = Target {
+        account: Some(account.to_owned()),
+        region: Some(region.to_owned()),
+        identity: None,
+        access: None,
+        name,
+    };
     Estimate { target, requests }
 }
 
 pub(super) fn ready(source: &str, targets: Vec<Estimate>) -> Readiness {
-    Readiness { source: self::source(source), state: State::Ready, targets, problems: Vec::new() }
+    Readiness {
+        source: self::source(source),
+        state: State::Ready,
+        targets,
+        problems: Vec::new(),
+    }
 }
 
 /// What the sample incident's sources say.
 pub(super) fn offers() -> Vec<(&'static Offer, Readiness)> {
     let mut kubernetes = ready("kubernetes", vec![estimate(Some("prod"), Some(40))]);
-    kubernetes.problems.push("namespace \u{1b}[1mvault: events: list is forbidden".to_owned());
+    kubernetes
+        .problems
+        .push("namespace \u{1b}[1mvault: events: list is forbidden".to_owned());
     let okta = Readiness {
         source: source("okta"),
         state: State::Unavailable,
         targets: Vec::new(),
         problems: vec!["grant okta.logs.read".to_owned()],
     };
-    let regions = vec![region("111122223333", "us-east-1", Some(20_000)), region("111122223333", "eu-west-1", Some(30))];
+    let regions = vec![
+        region("111122223333", "us-east-1", Some(20_000)),
+        region("111122223333", "eu-west-1", Some(30)),
+    ];
     vec![
         (&CLOUDTRAIL, ready("aws_cloudtrail", regions)),
         (&PACKAGES, ready("host", vec![estimate(None, None)])),
@@ -112,9 +154,18 @@ pub(super) fn offers() -> Vec<(&'static Offer, Readiness)> {
 
 /// A play of the sample sources, and of one that this program does not have.
 pub(super) fn play() -> Play {
-    let general = Plays::built_in().get(&"leaked-secret".parse().expect("a play")).expect("it is built in").clone();
-    let sources = ["host", "kubernetes", "okta", "entra", "aws_cloudtrail"].map(source).to_vec();
-    Play { sources, window_hours: 72, ..general }
+    let general = Plays::built_in()
+        .get(&"leaked-secret".parse().expect("a play"))
+        .expect("it is built in")
+        .clone();
+    let sources = ["host", "kubernetes", "okta", "entra", "aws_cloudtrail"]
+        .map(source)
+        .to_vec();
+    Play {
+        sources,
+        window_hours: 72,
+        ..general
+    }
 }
 
 pub(super) fn ask(play: &Play) -> Ask<'_> {
@@ -123,8 +174,16 @@ pub(super) fn ask(play: &Play) -> Ask<'_> {
         declared: time("2026-11-23T13:40:17Z"),
         now: time("2026-11-23T13:41:17Z"),
         play,
-        scope: Scope { pivots: vec![pivot("access-key=AKIAIOSFODNN7EXAMPLE")], ..Scope::default() },
-        budget: Budget { bytes_max: 8 << 30, requests_max: None, deadline_seconds: 900, object_bytes_max: 64 << 20 },
+        scope: Scope {
+            pivots: vec![pivot("access-key=AKIAIOSFODNN7EXAMPLE")],
+            ..Scope::default()
+        },
+        budget: Budget {
+            bytes_max: 8 << 30,
+            requests_max: None,
+            deadline_seconds: 900,
+            object_bytes_max: 64 << 20,
+        },
         first_number: 1,
     }
 }

@@ -1,4 +1,5 @@
-//! The plan as a value: it is written before anything is asked, never changed afterwards, and sealed beside what it produced.
+//! The plan as a value: it is written before anything is asked, never changed afterwards, and
+//! sealed beside what it produced.
 //!
 //! Its JSON is read again after a restart: fields are added, not renamed or removed.
 
@@ -58,7 +59,8 @@ pub struct Pass {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Step {
-    /// The item that it makes. Unique in its pass, and the same in later passes of the same question.
+    /// The item that it makes. Unique in its pass, and the same in later passes of the same
+    /// question.
     pub item: ItemName,
     /// Which of the source's offers: its `item`, which no other offer has.
     pub offer: String,
@@ -72,7 +74,8 @@ pub struct Step {
     pub pivot: Option<Pivot>,
     /// The window asked for; `None` if there is no past to ask for.
     pub asked: Option<Window>,
-    /// What of that the source can still have by what it publishes; `None` if nothing, or if `asked` is.
+    /// What of that the source can still have by what it publishes; `None` if nothing, or if
+    /// `asked` is.
     pub effective: Option<Window>,
     /// Why `effective` is less than `asked`.
     pub clipped: Option<String>,
@@ -196,7 +199,10 @@ impl Pass {
             object_bytes_max: Some(step.limits.object_bytes_max),
             item_bytes_max: Some(step.limits.item_bytes_max),
         };
-        evidence_format::plan::Plan { deadline_seconds, steps: self.steps.iter().map(step).collect() }
+        evidence_format::plan::Plan {
+            deadline_seconds,
+            steps: self.steps.iter().map(step).collect(),
+        }
     }
 }
 

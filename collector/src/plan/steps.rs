@@ -15,13 +15,32 @@ use super::window::clip;
 use crate::incident::SourceName;
 
 /// The steps, in their order.
-pub(super) fn steps(questions: &[Question<'_>], window: Window, ask: &Ask<'_>) -> Vec<(SourceName, Step)> {
+pub(super) fn steps(
+    questions: &[Question<'_>],
+    window: Window,
+    ask: &Ask<'_>,
+) -> Vec<(SourceName, Step)> {
     let names = names(questions);
-    let step = |(question, item): (&Question<'_>, ItemName)| (question.place.source.clone(), step(question, item, window, ask));
+    let step = |(question, item): (&Question<'_>, ItemName)| {
+        (
+            question.place.source.clone(),
+            step(question, item, window, ask),
+        )
+    };
     let mut steps: Vec<(SourceName, Step)> = questions.iter().zip(names).map(step).collect();
     steps.sort_by_cached_key(|(source, step)| {
-        let cheap = (Reverse(step.pivot.is_some()), step.requests_expected.unwrap_or(u64::MAX));
-        (step.lifetime.seconds(), step.expires.is_none(), step.expires, cheap, source.clone(), step.item.clone())
+        let cheap = (
+            Reverse(step.pivot.is_some()),
+            step.requests_expected.unwrap_or(u64::MAX),
+        );
+        (
+            step.lifetime.seconds(),
+            step.expires.is_none(),
+            step.expires,
+            cheap,
+            source.clone(),
+            step.item.clone(),
+        )
     });
     steps
 }
@@ -31,7 +50,10 @@ fn step(question: &Question<'_>, item: ItemName, window: Window, ask: &Ask<'_>) 
     let asked = (!matches!(offer.lifetime, Lifetime::State(_))).then_some(window);
     let clipped = asked.map(|asked| clip(asked, offer.lifetime, ask.now));
     let whole = question.pivot.is_none();
-    let requests_expected = estimate.requests.filter(|_| whole).map(|requests| requests.min(JSON_INTEGER_MAX)); // the sample was of everything
+    let requests_expected = estimate
+        .requests
+        .filter(|_| whole)
+        .map(|requests| requests.min(JSON_INTEGER_MAX)); // the sample was of everything
     Step {
         item,
         offer: offer.item.to_owned(),
@@ -47,9 +69,19 @@ fn step(question: &Question<'_>, item: ItemName, window: Window, ask: &Ask<'_>) 
         citation: offer.citation.to_owned(),
         requests_expected,
         seconds_expected: requests_expected.and_then(|requests| offer.quota?.seconds_for(requests)),
-        bytes_expected: requests_expected
-            .and_then(|requests| Some(offer.page_bytes?.saturating_mul(requests).min(JSON_INTEGER_MAX))),
-        limits: Limits { object_bytes_max: ask.budget.object_bytes_max, item_bytes_max: 0, requests_max: None },
+        bytes_expected: requests_expected.and_then(|requests| {
+            Some(
+                offer
+                    .page_bytes?
+                    .saturating_mul(requests)
+                    .min(JSON_INTEGER_MAX),
+            )
+        }),
+        limits: Limits {
+            object_bytes_max: ask.budget.object_bytes_max,
+            item_bytes_max: 0,
+            requests_max: None,
+        },
         cursor: None,
         left_out: None,
     }

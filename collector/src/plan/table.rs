@@ -10,13 +10,16 @@ use super::offer::Lifetime;
 use super::shape::{Pass, Plan, Step, Unavailable};
 use super::window::{later, seconds_between};
 
-/// `seconds` in the one unit that says most, rounded down: a countdown must not promise more than there is.
+/// `seconds` in the one unit that says most, rounded down: a countdown must not promise more than
+/// there is.
 #[must_use]
 pub fn span(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3600 => format!("{} m", seconds / 60),
-        _ if seconds < 2 * 86_400 && !seconds.is_multiple_of(86_400) => format!("{} h", seconds / 3600),
+        _ if seconds < 2 * 86_400 && !seconds.is_multiple_of(86_400) => {
+            format!("{} h", seconds / 3600)
+        }
         _ => format!("{} d", seconds / 86_400),
     }
 }
@@ -25,36 +28,75 @@ pub fn span(seconds: u64) -> String {
 #[must_use]
 pub fn table(plan: &Plan) -> String {
     let mut text = head(plan);
-    let taken = plan.passes.iter().flat_map(|pass| pass.steps.iter().map(move |step| (pass, step)));
+    let taken = plan
+        .passes
+        .iter()
+        .flat_map(|pass| pass.steps.iter().map(move |step| (pass, step)));
     let (left_out, taken): (Vec<_>, Vec<_>) = taken.partition(|(_, step)| step.left_out.is_some());
-    let titles = ["", "source", "item", "window", "requests", "at quota", "dies in"].map(str::to_owned);
-    let rows = (1..).zip(taken).map(|(number, (pass, step))| row(plan, number, pass, step));
-    write_columns(&mut text, &[titles].into_iter().chain(rows).collect::<Vec<_>>());
+    let titles = [
+        "", "source", "item", "window", "requests", "at quota", "dies in",
+    ]
+    .map(str::to_owned);
+    let rows = (1..)
+        .zip(taken)
+        .map(|(number, (pass, step))| row(plan, number, pass, step));
+    write_columns(
+        &mut text,
+        &[titles].into_iter().chain(rows).collect::<Vec<_>>(),
+    );
     write_left_out(&mut text, &left_out);
-    write_list(&mut text, "not asked", plan.unavailable.iter().map(unavailable));
+    write_list(
+        &mut text,
+        "not asked",
+        plan.unavailable.iter().map(unavailable),
+    );
     write_list(&mut text, "note", notices(plan));
     text
 }
 
 fn head(plan: &Plan) -> String {
-    let (sources, steps) = (plan.passes.len(), plan.steps().count() - plan.left_out().count());
+    let (sources, steps) = (
+        plan.passes.len(),
+        plan.steps().count() - plan.left_out().count(),
+    );
     let Window { from, until } = plan.window;
-    let mut text = format!("plan for {}, play {}: {steps} steps in {sources} passes\n", plan.incident, plan.play);
-    let _ = writeln!(text, "window   {from} to {until} ({})", span(seconds_between(from, until)));
-    let _ = writeln!(text, "deadline {} (in {})\n", plan.deadline, span(seconds_between(plan.planned, plan.deadline)));
+    let mut text = format!(
+        "plan for {}, play {}: {steps} steps in {sources} passes\n",
+        plan.incident, plan.play
+    );
+    let _ = writeln!(
+        text,
+        "window   {from} to {until} ({})",
+        span(seconds_between(from, until))
+    );
+    let _ = writeln!(
+        text,
+        "deadline {} (in {})\n",
+        plan.deadline,
+        span(seconds_between(plan.planned, plan.deadline))
+    );
     text
 }
 
 fn row(plan: &Plan, number: u64, pass: &Pass, step: &Step) -> [String; 7] {
     let unknown = || "?".to_owned();
-    let late = |seconds: &u64| if *seconds > plan.budget.deadline_seconds { ", after deadline" } else { "" };
+    let late = |seconds: &u64| {
+        if *seconds > plan.budget.deadline_seconds {
+            ", after deadline"
+        } else {
+            ""
+        }
+    };
     [
         number.to_string(),
         pass.source.to_string(),
         step.item.to_string(),
         window(step),
-        step.requests_expected.map_or_else(unknown, |requests| requests.to_string()),
-        step.seconds_expected.map_or_else(unknown, |seconds| format!("{}{}", span(seconds), late(&seconds))),
+        step.requests_expected
+            .map_or_else(unknown, |requests| requests.to_string()),
+        step.seconds_expected.map_or_else(unknown, |seconds| {
+            format!("{}{}", span(seconds), late(&seconds))
+        }),
         dies(step, plan.planned),
     ]
 }
@@ -79,28 +121,53 @@ fn dies(step: &Step, now: Timestamp) -> String {
     }
 }
 
-/// Of what is older than its lifetime, some is lost already and more is every moment: then the end counts.
+/// Of what is older than its lifetime, some is lost already and more is every moment: then the end
+/// counts.
 fn all_gone(step: &Step, lifetime: Lifetime, now: Timestamp) -> String {
-    let gone = step.effective.zip(lifetime.retention_seconds()).map(|(effective, seconds)| later(effective.until, seconds));
-    gone.map_or_else(|| "now".to_owned(), |gone| format!("now, all in {}", span(seconds_between(now, gone))))
+    let gone = step
+        .effective
+        .zip(lifetime.retention_seconds())
+        .map(|(effective, seconds)| later(effective.until, seconds));
+    gone.map_or_else(
+        || "now".to_owned(),
+        |gone| format!("now, all in {}", span(seconds_between(now, gone))),
+    )
 }
 
 fn write_left_out(text: &mut String, steps: &[(&Pass, &Step)]) {
     let line = |(pass, step): &(&Pass, &Step)| {
         let why = step.left_out.map_or("", |left_out| left_out.as_str());
-        let clipped = step.clipped.as_ref().map(|clipped| format!("; {clipped}")).unwrap_or_default();
-        let bytes =
-            step.bytes_expected.map(|bytes| format!(", about {} MB expected", bytes.div_ceil(1_000_000))).unwrap_or_default();
+        let clipped = step
+            .clipped
+            .as_ref()
+            .map(|clipped| format!("; {clipped}"))
+            .unwrap_or_default();
+        let bytes = step
+            .bytes_expected
+            .map(|bytes| format!(", about {} MB expected", bytes.div_ceil(1_000_000)))
+            .unwrap_or_default();
         format!("{}: {} ({why}{bytes}{clipped})", pass.source, step.item)
     };
     write_list(text, "left out, and sealed as gaps", steps.iter().map(line));
 }
 
 fn unavailable(unavailable: &Unavailable) -> String {
-    let Unavailable { source, api, why, problems } = unavailable;
-    let api = api.as_ref().map(|api| format!(" ({})", safe(api))).unwrap_or_default();
+    let Unavailable {
+        source,
+        api,
+        why,
+        problems,
+    } = unavailable;
+    let api = api
+        .as_ref()
+        .map(|api| format!(" ({})", safe(api)))
+        .unwrap_or_default();
     let problems: Vec<String> = problems.iter().map(|problem| safe(problem)).collect();
-    let problems = if problems.is_empty() { String::new() } else { format!(": {}", problems.join("; ")) };
+    let problems = if problems.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", problems.join("; "))
+    };
     format!("{source}{api} {}{problems}", why.as_str())
 }
 
@@ -109,9 +176,17 @@ fn notices(plan: &Plan) -> impl Iterator<Item = String> {
         Some(source) => format!("{source}: {}", safe(&notice.text)),
         None => safe(&notice.text),
     });
-    let unused = plan.pivots_unused.iter().map(|pivot| format!("no source here can filter by {}", safe(&pivot.to_string())));
-    let wanted: Vec<&str> = plan.pivots_wanted.iter().map(|kind| kind.as_str()).collect();
-    let wanted = (!wanted.is_empty()).then(|| format!("narrower steps need a pivot, such as {}", wanted.join(", ")));
+    let unused = plan
+        .pivots_unused
+        .iter()
+        .map(|pivot| format!("no source here can filter by {}", safe(&pivot.to_string())));
+    let wanted: Vec<&str> = plan
+        .pivots_wanted
+        .iter()
+        .map(|kind| kind.as_str())
+        .collect();
+    let wanted = (!wanted.is_empty())
+        .then(|| format!("narrower steps need a pivot, such as {}", wanted.join(", ")));
     notices.chain(unused).chain(wanted)
 }
 
@@ -127,12 +202,21 @@ fn write_list(text: &mut String, title: &str, lines: impl Iterator<Item = String
 
 /// Columns with two blanks between; numbers of steps and requests stand to the right.
 fn write_columns(text: &mut String, rows: &[[String; 7]]) {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: [usize; 7] = std::array::from_fn(width);
     for row in rows {
         let mut line = String::new();
         for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
-            let _ = if matches!(column, 0 | 4) { write!(line, "{cell:>width$}  ") } else { write!(line, "{cell:<width$}  ") };
+            let _ = if matches!(column, 0 | 4) {
+                write!(line, "{cell:>width$}  ")
+            } else {
+                write!(line, "{cell:<width$}  ")
+            };
         }
         let _ = writeln!(text, "{}", line.trim_end());
     }

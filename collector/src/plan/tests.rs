@@ -8,11 +8,17 @@ fn items(steps: &[Step]) -> Vec<&str> {
 }
 
 fn passes(plan: &Plan) -> Vec<(&str, Vec<&str>)> {
-    plan.passes.iter().map(|pass| (pass.source.as_str(), items(&pass.steps))).collect()
+    plan.passes
+        .iter()
+        .map(|pass| (pass.source.as_str(), items(&pass.steps)))
+        .collect()
 }
 
 fn pass<'p>(plan: &'p Plan, name: &str) -> &'p Pass {
-    plan.passes.iter().find(|pass| pass.source.as_str() == name).expect("it is planned")
+    plan.passes
+        .iter()
+        .find(|pass| pass.source.as_str() == name)
+        .expect("it is planned")
 }
 
 #[test]
@@ -21,8 +27,12 @@ fn the_most_volatile_comes_first_then_the_cheapest() {
     let plan = plan(&ask(&play), &offers()).expect("a plan");
     let east = "aws_cloudtrail-111122223333-us-east-1";
     let west = "aws_cloudtrail-111122223333-eu-west-1";
-    let digest = &evidence_format::digest::Digest::of(b"access-key=AKIAIOSFODNN7EXAMPLE").hex()[..8];
-    let (pivot_east, pivot_west) = (format!("{east}-access-key-{digest}"), format!("{west}-access-key-{digest}"));
+    let digest =
+        &evidence_format::digest::Digest::of(b"access-key=AKIAIOSFODNN7EXAMPLE").hex()[..8];
+    let (pivot_east, pivot_west) = (
+        format!("{east}-access-key-{digest}"),
+        format!("{west}-access-key-{digest}"),
+    );
     let expected = [
         ("host", vec!["host-sockets", "host-packages"]),
         ("kubernetes", vec!["kubernetes-events-prod"]),
@@ -32,7 +42,10 @@ fn the_most_volatile_comes_first_then_the_cheapest() {
     assert_eq!(plan.pivots_wanted, [PivotKind::User]);
     assert_eq!(plan.deadline, time("2026-11-23T13:56:17Z"));
     let json = serde_json::to_string(&plan).expect("JSON");
-    assert_eq!(serde_json::from_str::<Plan>(&json).expect("it reads back"), plan);
+    assert_eq!(
+        serde_json::from_str::<Plan>(&json).expect("it reads back"),
+        plan
+    );
 }
 
 #[test]
@@ -43,7 +56,10 @@ fn the_table_says_it_to_people() {
     ask.scope.pivots.push(pivot("token=1234"));
     ask.scope.regions = vec!["us-east-1".to_owned(), "us-east-9".to_owned()];
     ask.scope.except = vec![];
-    assert_eq!(table(&plan(&ask, &offers()).expect("a plan")), include_str!("samples/table.txt"));
+    assert_eq!(
+        table(&plan(&ask, &offers()).expect("a plan")),
+        include_str!("samples/table.txt")
+    );
 }
 
 #[test]
@@ -55,7 +71,11 @@ fn a_source_that_is_not_asked_is_named_with_its_reason() {
     let mut ask = ask(&play);
     ask.scope.except = vec![source("aws_cloudtrail")];
     let plan = plan(&ask, &offers).expect("a plan");
-    let why: Vec<_> = plan.unavailable.iter().map(|u| (u.source.as_str(), u.why)).collect();
+    let why: Vec<_> = plan
+        .unavailable
+        .iter()
+        .map(|u| (u.source.as_str(), u.why))
+        .collect();
     assert_eq!(
         why,
         [
@@ -77,12 +97,20 @@ fn the_scope_may_name_a_source_outside_the_play_but_none_that_there_is_not() {
     let mut ask = ask(&play);
     ask.scope.only = vec![source("kubernetes")];
     let planned = plan(&ask, &offers()).expect("a plan");
-    assert_eq!(passes(&planned), [("kubernetes", vec!["kubernetes-events-prod"])]);
-    assert_eq!((planned.unavailable.len(), planned.unavailable[0].why), (1, Why::Scope));
-    ask.scope = Scope { except: vec![source("kuberntes")], ..Scope::default() };
+    assert_eq!(
+        passes(&planned),
+        [("kubernetes", vec!["kubernetes-events-prod"])]
+    );
+    assert_eq!(
+        (planned.unavailable.len(), planned.unavailable[0].why),
+        (1, Why::Scope)
+    );
+    ask.scope = Scope {
+        except: vec![source("kuberntes")],
+        ..Scope::default()
+    };
     let refused = plan(&ask, &offers()).expect_err("misspelled").to_string();
-    let expected =
-        "no source is called kuberntes (did you mean \"kubernetes\"?); there are: aws_cloudtrail, host, kubernetes, okta";
+    let expected = "no source is called kuberntes (did you mean \"kubernetes\"?); there are: aws_cloudtrail, host, kubernetes, okta";
     assert_eq!(refused, expected);
 }
 
@@ -90,15 +118,42 @@ fn the_scope_may_name_a_source_outside_the_play_but_none_that_there_is_not() {
 fn filters_narrow_the_sources_that_have_such_a_place() {
     let play = play();
     let mut ask = ask(&play);
-    ask.scope = Scope { regions: vec!["eu-west-1".to_owned()], ..Scope::default() };
+    ask.scope = Scope {
+        regions: vec!["eu-west-1".to_owned()],
+        ..Scope::default()
+    };
     let planned = plan(&ask, &offers()).expect("a plan");
-    assert_eq!(items(&pass(&planned, "aws_cloudtrail").steps), ["aws_cloudtrail-111122223333-eu-west-1"]);
-    assert_eq!(pass(&planned, "host").steps.len(), 2, "a host has no region");
-    assert!(planned.notices.iter().any(|n| n.text == "asked at 1 of 2 places: the scope names the region"));
-    ask.scope = Scope { accounts: vec!["999".to_owned()], ..Scope::default() };
+    assert_eq!(
+        items(&pass(&planned, "aws_cloudtrail").steps),
+        ["aws_cloudtrail-111122223333-eu-west-1"]
+    );
+    assert_eq!(
+        pass(&planned, "host").steps.len(),
+        2,
+        "a host has no region"
+    );
+    assert!(
+        planned
+            .notices
+            .iter()
+            .any(|n| n.text == "asked at 1 of 2 places: the scope names the region")
+    );
+    ask.scope = Scope {
+        accounts: vec!["999".to_owned()],
+        ..Scope::default()
+    };
     let planned = plan(&ask, &offers()).expect("a plan");
-    assert_eq!(planned.steps().count(), 5, "a filter that fits nothing takes nothing away");
-    assert!(planned.notices.iter().any(|n| n.text == "no target is of account 999: it narrows nothing"));
+    assert_eq!(
+        planned.steps().count(),
+        5,
+        "a filter that fits nothing takes nothing away"
+    );
+    assert!(
+        planned
+            .notices
+            .iter()
+            .any(|n| n.text == "no target is of account 999: it narrows nothing")
+    );
 }
 
 #[test]
@@ -110,14 +165,29 @@ fn a_window_without_time_is_refused() {
         ("2026-11-23T13:00:00Z", "2026-11-22T13:00:00Z"),
         ("2026-11-24T13:00:00Z", "2026-11-25T13:00:00Z"),
     ] {
-        ask.scope.window = Some(Window { from: time(from), until: time(until) });
-        assert!(matches!(plan(&ask, &offers()), Err(PlanError::EmptyWindow { .. })), "{from} {until}");
+        ask.scope.window = Some(Window {
+            from: time(from),
+            until: time(until),
+        });
+        assert!(
+            matches!(plan(&ask, &offers()), Err(PlanError::EmptyWindow { .. })),
+            "{from} {until}"
+        );
     }
-    ask.scope.window = Some(Window { from: time("2026-11-20T00:00:00Z"), until: time("2026-11-21T00:00:00Z") });
+    ask.scope.window = Some(Window {
+        from: time("2026-11-20T00:00:00Z"),
+        until: time("2026-11-21T00:00:00Z"),
+    });
     let planned = plan(&ask, &offers()).expect("a plan");
     let events = &pass(&planned, "kubernetes").steps[0];
-    assert_eq!((events.left_out, events.effective), (Some(LeftOut::Expired), None));
-    assert_eq!(events.clipped.as_deref(), Some("nothing is left of it: kept for 1 h"));
+    assert_eq!(
+        (events.left_out, events.effective),
+        (Some(LeftOut::Expired), None)
+    );
+    assert_eq!(
+        events.clipped.as_deref(),
+        Some("nothing is left of it: kept for 1 h")
+    );
 }
 
 #[test]
@@ -127,20 +197,59 @@ fn the_budget_serves_the_most_volatile_first_and_names_the_rest() {
     ask.scope = Scope::default();
     ask.budget.bytes_max = 100 << 20;
     let planned = plan(&ask, &offers()).expect("a plan");
-    let left_out: Vec<_> = planned.left_out().map(|step| (step.item.as_str(), step.left_out)).collect();
-    assert_eq!(left_out, [("aws_cloudtrail-111122223333-us-east-1", Some(LeftOut::Bytes))], "1.5 GB are expected there");
-    let taken: Vec<&Step> = planned.steps().filter(|step| step.left_out.is_none()).collect();
-    assert!(taken.iter().map(|step| step.limits.item_bytes_max).sum::<u64>() <= 100 << 20);
-    assert!(taken.iter().all(|step| step.limits.object_bytes_max <= step.limits.item_bytes_max));
-    ask.budget = Budget { bytes_max: 1 << 40, requests_max: Some(100), ..ask.budget };
+    let left_out: Vec<_> = planned
+        .left_out()
+        .map(|step| (step.item.as_str(), step.left_out))
+        .collect();
+    assert_eq!(
+        left_out,
+        [(
+            "aws_cloudtrail-111122223333-us-east-1",
+            Some(LeftOut::Bytes)
+        )],
+        "1.5 GB are expected there"
+    );
+    let taken: Vec<&Step> = planned
+        .steps()
+        .filter(|step| step.left_out.is_none())
+        .collect();
+    assert!(
+        taken
+            .iter()
+            .map(|step| step.limits.item_bytes_max)
+            .sum::<u64>()
+            <= 100 << 20
+    );
+    assert!(
+        taken
+            .iter()
+            .all(|step| step.limits.object_bytes_max <= step.limits.item_bytes_max)
+    );
+    ask.budget = Budget {
+        bytes_max: 1 << 40,
+        requests_max: Some(100),
+        ..ask.budget
+    };
     let planned = plan(&ask, &offers()).expect("a plan");
-    let left_out: Vec<_> = planned.left_out().map(|step| (step.item.as_str(), step.left_out)).collect();
+    let left_out: Vec<_> = planned
+        .left_out()
+        .map(|step| (step.item.as_str(), step.left_out))
+        .collect();
     let requests = Some(LeftOut::Requests);
     assert_eq!(
         left_out,
-        [("aws_cloudtrail-111122223333-eu-west-1", requests), ("aws_cloudtrail-111122223333-us-east-1", requests)]
+        [
+            ("aws_cloudtrail-111122223333-eu-west-1", requests),
+            ("aws_cloudtrail-111122223333-us-east-1", requests)
+        ]
     );
-    assert_eq!(planned.steps().map(|step| step.limits.requests_max.unwrap_or(0)).sum::<u64>(), 100);
+    assert_eq!(
+        planned
+            .steps()
+            .map(|step| step.limits.requests_max.unwrap_or(0))
+            .sum::<u64>(),
+        100
+    );
 }
 
 #[test]
@@ -148,13 +257,32 @@ fn names_of_targets_are_made_fit_and_told_apart() {
     let play = play();
     let ask = ask(&play);
     let long = "x".repeat(300);
-    let names = ["Prod", "prod", "prod ", "../prod", "", "\u{1b}", &long, &format!("{long}y")];
-    let targets = names.iter().map(|name| estimate(Some(name), None)).collect();
+    let names = [
+        "Prod",
+        "prod",
+        "prod ",
+        "../prod",
+        "",
+        "\u{1b}",
+        &long,
+        &format!("{long}y"),
+    ];
+    let targets = names
+        .iter()
+        .map(|name| estimate(Some(name), None))
+        .collect();
     let plan = plan(&ask, &[(&EVENTS, ready("kubernetes", targets))]).expect("a plan");
-    let found: std::collections::BTreeSet<_> = plan.steps().map(|step| step.item.as_str()).collect();
+    let found: std::collections::BTreeSet<_> =
+        plan.steps().map(|step| step.item.as_str()).collect();
     assert_eq!(found.len(), names.len(), "{found:?}");
-    assert!(found.contains("kubernetes-events-prod"), "a name that fits stays as it is");
-    let made = found.iter().filter(|name| name.starts_with("kubernetes-events-prod-")).count();
+    assert!(
+        found.contains("kubernetes-events-prod"),
+        "a name that fits stays as it is"
+    );
+    let made = found
+        .iter()
+        .filter(|name| name.starts_with("kubernetes-events-prod-"))
+        .count();
     assert_eq!(made, 3, "others do not take it: {found:?}");
 }
 
@@ -162,12 +290,19 @@ fn names_of_targets_are_made_fit_and_told_apart() {
 fn nobody_takes_a_name_that_was_made() {
     let play = play();
     let of = |names: &[&str]| {
-        let targets = names.iter().map(|name| estimate(Some(name), None)).collect();
+        let targets = names
+            .iter()
+            .map(|name| estimate(Some(name), None))
+            .collect();
         let plan = plan(&ask(&play), &[(&EVENTS, ready("kubernetes", targets))]).expect("a plan");
-        plan.steps().map(|step| step.item.to_string()).collect::<Vec<_>>()
+        plan.steps()
+            .map(|step| step.item.to_string())
+            .collect::<Vec<_>>()
     };
     let made = of(&["Prod"]).remove(0);
-    let taken = made.strip_prefix("kubernetes-events-").expect("the target's part");
+    let taken = made
+        .strip_prefix("kubernetes-events-")
+        .expect("the target's part");
     let mut both = of(&["Prod", taken]);
     both.sort();
     assert_eq!(both, [made.clone(), format!("{made}-2")]);
@@ -180,20 +315,46 @@ fn what_is_sealed_has_every_step() {
     let host = pass(&planned, "host");
     let sealed = host.sealed(Some(900));
     assert_eq!(sealed.steps.len(), 2);
-    assert_eq!((&sealed.steps[0].item, sealed.deadline_seconds), (&host.steps[0].item, Some(900)));
-    assert_eq!(sealed.steps[0].item_bytes_max, Some(host.steps[0].limits.item_bytes_max));
+    assert_eq!(
+        (&sealed.steps[0].item, sealed.deadline_seconds),
+        (&host.steps[0].item, Some(900))
+    );
+    assert_eq!(
+        sealed.steps[0].item_bytes_max,
+        Some(host.steps[0].limits.item_bytes_max)
+    );
 }
 
 #[test]
 fn more_items_than_a_bundle_holds_make_more_passes() {
     let play = play();
-    let targets = (0..ITEMS_MAX + 1).map(|n| estimate(Some(&format!("c{n}")), None)).collect();
-    let plan = plan(&Ask { first_number: 7, ..ask(&play) }, &[(&EVENTS, ready("kubernetes", targets))]).expect("a plan");
-    let sizes: Vec<_> = plan.passes.iter().map(|pass| (pass.number, pass.steps.len())).collect();
+    let targets = (0..ITEMS_MAX + 1)
+        .map(|n| estimate(Some(&format!("c{n}")), None))
+        .collect();
+    let plan = plan(
+        &Ask {
+            first_number: 7,
+            ..ask(&play)
+        },
+        &[(&EVENTS, ready("kubernetes", targets))],
+    )
+    .expect("a plan");
+    let sizes: Vec<_> = plan
+        .passes
+        .iter()
+        .map(|pass| (pass.number, pass.steps.len()))
+        .collect();
     assert_eq!(sizes, [(7, ITEMS_MAX), (8, 1)]);
-    let targets = (0..STEPS_MAX + 1).map(|n| estimate(Some(&n.to_string()), None)).collect();
+    let targets = (0..STEPS_MAX + 1)
+        .map(|n| estimate(Some(&n.to_string()), None))
+        .collect();
     let refused = super::plan(&ask(&play), &[(&EVENTS, ready("kubernetes", targets))]);
-    assert_eq!(refused, Err(PlanError::TooManySteps { steps: STEPS_MAX + 1 }));
+    assert_eq!(
+        refused,
+        Err(PlanError::TooManySteps {
+            steps: STEPS_MAX + 1
+        })
+    );
 }
 
 #[test]
@@ -203,20 +364,59 @@ fn what_arrives_late_is_asked_again() {
     let sealed_at = time("2026-11-23T14:00:00Z");
     let first = pass(&planned, "aws_cloudtrail");
     let due = settle_passes(first, &[CLOUDTRAIL, EVENTS], sealed_at, 2);
-    let times: Vec<_> = due.iter().map(|due| (due.pass.number, due.pass.kind, due.at)).collect();
-    let expected = [(2, time("2026-11-23T14:15:00Z")), (3, time("2026-11-24T14:00:00Z"))];
-    assert_eq!(times, expected.map(|(number, at)| (number, PassKind::Settle, at)));
+    let times: Vec<_> = due
+        .iter()
+        .map(|due| (due.pass.number, due.pass.kind, due.at))
+        .collect();
+    let expected = [
+        (2, time("2026-11-23T14:15:00Z")),
+        (3, time("2026-11-24T14:00:00Z")),
+    ];
+    assert_eq!(
+        times,
+        expected.map(|(number, at)| (number, PassKind::Settle, at))
+    );
     let until = planned.window.until;
     let [near, whole] = [&due[0].pass.steps, &due[1].pass.steps];
     assert_eq!(items(near), items(&first.steps));
-    assert!(near.iter().all(|step| step.asked == Some(Window { from: time("2026-11-23T12:41:17Z"), until })));
-    assert!(whole.iter().all(|step| step.asked == Some(planned.window) && step.cursor.is_none()));
+    assert!(near.iter().all(|step| step.asked
+        == Some(Window {
+            from: time("2026-11-23T12:41:17Z"),
+            until
+        })));
+    assert!(
+        whole
+            .iter()
+            .all(|step| step.asked == Some(planned.window) && step.cursor.is_none())
+    );
     assert!(settle_passes(pass(&planned, "host"), &[SOCKETS, PACKAGES], sealed_at, 2).is_empty());
-    let open_files = Offer { item: "host-files", settles: CLOUDTRAIL.settles, ..SOCKETS };
-    let of_another = settle_passes(pass(&planned, "host"), &[open_files, SOCKETS, PACKAGES], sealed_at, 2);
-    assert_eq!(of_another, [], "an offer by the same interface says nothing about these");
-    let late = settle_passes(pass(&planned, "kubernetes"), &[EVENTS], time("2026-11-24T00:00:00Z"), 2);
-    assert_eq!(late[0].pass.steps[0].left_out, Some(LeftOut::Expired), "what a late settle pass asks for is deleted");
+    let open_files = Offer {
+        item: "host-files",
+        settles: CLOUDTRAIL.settles,
+        ..SOCKETS
+    };
+    let of_another = settle_passes(
+        pass(&planned, "host"),
+        &[open_files, SOCKETS, PACKAGES],
+        sealed_at,
+        2,
+    );
+    assert_eq!(
+        of_another,
+        [],
+        "an offer by the same interface says nothing about these"
+    );
+    let late = settle_passes(
+        pass(&planned, "kubernetes"),
+        &[EVENTS],
+        time("2026-11-24T00:00:00Z"),
+        2,
+    );
+    assert_eq!(
+        late[0].pass.steps[0].left_out,
+        Some(LeftOut::Expired),
+        "what a late settle pass asks for is deleted"
+    );
 }
 
 #[test]
@@ -228,24 +428,50 @@ fn what_a_deadline_cut_goes_on_where_it_stopped() {
     let outcomes: Vec<Outcome> = first.steps[..3]
         .iter()
         .zip(ends)
-        .map(|(step, ended)| Outcome { item: step.item.clone(), ended, cursor: Some("page 7".to_owned()) })
+        .map(|(step, ended)| Outcome {
+            item: step.item.clone(),
+            ended,
+            cursor: Some("page 7".to_owned()),
+        })
         .collect();
     let now = time("2026-11-23T14:00:00Z");
     let rest = continuation(first, &outcomes, now, 5).expect("two steps are left");
     assert_eq!((rest.number, rest.kind), (5, PassKind::Continuation));
-    assert_eq!(items(&rest.steps), [first.steps[1].item.as_str(), first.steps[3].item.as_str()]);
-    let cursors: Vec<_> = rest.steps.iter().map(|step| step.cursor.as_deref()).collect();
+    assert_eq!(
+        items(&rest.steps),
+        [first.steps[1].item.as_str(), first.steps[3].item.as_str()]
+    );
+    let cursors: Vec<_> = rest
+        .steps
+        .iter()
+        .map(|step| step.cursor.as_deref())
+        .collect();
     assert_eq!(cursors, [Some("page 7"), None], "the last had not begun");
-    let done = |step: &Step| Outcome { item: step.item.clone(), ended: Ended::Complete, cursor: None };
+    let done = |step: &Step| Outcome {
+        item: step.item.clone(),
+        ended: Ended::Complete,
+        cursor: None,
+    };
     let outcomes: Vec<Outcome> = rest.steps.iter().map(done).collect();
     assert_eq!(continuation(&rest, &outcomes, now, 6), None);
     let mut spent = first.clone();
     spent.steps[3].left_out = Some(LeftOut::Bytes);
-    let throttled = Outcome { ended: Ended::Throttled, ..outcomes[0].clone() };
+    let throttled = Outcome {
+        ended: Ended::Throttled,
+        ..outcomes[0].clone()
+    };
     let left = continuation(&spent, &[throttled], now, 6).expect("three steps are left");
-    assert_eq!(items(&left.steps), items(&first.steps[..3]), "what was over budget stays a gap; a rate limit cuts too");
+    assert_eq!(
+        items(&left.steps),
+        items(&first.steps[..3]),
+        "what was over budget stays a gap; a rate limit cuts too"
+    );
     let again = continuation(&rest, &[], now, 6).expect("nothing had begun");
-    assert_eq!(again.steps[0].cursor.as_deref(), Some("page 7"), "a cursor is kept until it is used");
+    assert_eq!(
+        again.steps[0].cursor.as_deref(),
+        Some("page 7"),
+        "a cursor is kept until it is used"
+    );
 }
 
 /// The largest integer in a document.
@@ -261,11 +487,21 @@ fn largest(json: &serde_json::Value) -> u64 {
 fn a_budget_without_end_can_still_be_sealed() {
     let play = play();
     let mut ask = ask(&play);
-    ask.budget =
-        Budget { bytes_max: u64::MAX, requests_max: Some(u64::MAX), deadline_seconds: u64::MAX, object_bytes_max: u64::MAX };
+    ask.budget = Budget {
+        bytes_max: u64::MAX,
+        requests_max: Some(u64::MAX),
+        deadline_seconds: u64::MAX,
+        object_bytes_max: u64::MAX,
+    };
     let mut offers = offers();
-    offers[0].1.targets.push(region("111122223333", "ap-south-1", Some(u64::MAX)));
+    offers[0]
+        .1
+        .targets
+        .push(region("111122223333", "ap-south-1", Some(u64::MAX)));
     let plan = plan(&ask, &offers).expect("a plan");
-    assert_eq!(largest(&serde_json::to_value(&plan).expect("JSON")), JSON_INTEGER_MAX);
+    assert_eq!(
+        largest(&serde_json::to_value(&plan).expect("JSON")),
+        JSON_INTEGER_MAX
+    );
     assert_eq!(plan.deadline, time("9998-12-31T23:59:59Z"));
 }

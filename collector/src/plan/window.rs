@@ -10,14 +10,20 @@ const NANOSECONDS: i128 = 1_000_000_000;
 
 /// `seconds` before `time`; the first moment that there is, if that is before it.
 pub(super) fn earlier(time: Timestamp, seconds: u64) -> Timestamp {
-    let first = "0001-01-01T00:00:00Z".parse().expect("the first moment is a time");
-    Timestamp::from_unix_nanoseconds(time.unix_nanoseconds() - i128::from(seconds) * NANOSECONDS).unwrap_or(first)
+    let first = "0001-01-01T00:00:00Z"
+        .parse()
+        .expect("the first moment is a time");
+    Timestamp::from_unix_nanoseconds(time.unix_nanoseconds() - i128::from(seconds) * NANOSECONDS)
+        .unwrap_or(first)
 }
 
 /// `seconds` after `time`; the last whole second that there is, if that is after it.
 pub(super) fn later(time: Timestamp, seconds: u64) -> Timestamp {
-    let last = "9998-12-31T23:59:59Z".parse().expect("the last second is a time");
-    Timestamp::from_unix_nanoseconds(time.unix_nanoseconds() + i128::from(seconds) * NANOSECONDS).unwrap_or(last)
+    let last = "9998-12-31T23:59:59Z"
+        .parse()
+        .expect("the last second is a time");
+    Timestamp::from_unix_nanoseconds(time.unix_nanoseconds() + i128::from(seconds) * NANOSECONDS)
+        .unwrap_or(last)
 }
 
 /// Whole seconds from `from` to `until`; 0 if that is before it.
@@ -39,22 +45,41 @@ pub(super) struct Clipped {
 /// Clips `asked` to what has happened by `now` and is not deleted yet.
 pub(super) fn clip(asked: Window, lifetime: Lifetime, now: Timestamp) -> Clipped {
     let oldest = lifetime.oldest(now).filter(|oldest| *oldest > asked.from);
-    let window = Window { from: oldest.unwrap_or(asked.from), until: asked.until.min(now) };
+    let window = Window {
+        from: oldest.unwrap_or(asked.from),
+        until: asked.until.min(now),
+    };
     let kept = span(lifetime.retention_seconds().unwrap_or(0));
     if window.from >= window.until {
-        let why =
-            if asked.from >= now { "has not happened yet".to_owned() } else { format!("nothing is left of it: kept for {kept}") };
-        return Clipped { effective: None, why: Some(why), expires: None };
+        let why = if asked.from >= now {
+            "has not happened yet".to_owned()
+        } else {
+            format!("nothing is left of it: kept for {kept}")
+        };
+        return Clipped {
+            effective: None,
+            why: Some(why),
+            expires: None,
+        };
     }
     let mut why = Vec::new();
     if oldest.is_some() {
-        why.push(format!("kept for {kept}: before {} nothing is left", window.from));
+        why.push(format!(
+            "kept for {kept}: before {} nothing is left",
+            window.from
+        ));
     }
     if window.until < asked.until {
         why.push(format!("after {now} nothing has happened yet"));
     }
-    let expires = lifetime.retention_seconds().map(|seconds| later(window.from, seconds));
-    Clipped { effective: Some(window), why: (!why.is_empty()).then(|| why.join("; ")), expires }
+    let expires = lifetime
+        .retention_seconds()
+        .map(|seconds| later(window.from, seconds));
+    Clipped {
+        effective: Some(window),
+        why: (!why.is_empty()).then(|| why.join("; ")),
+        expires,
+    }
 }
 
 #[cfg(test)]
@@ -68,29 +93,66 @@ mod tests {
     #[test]
     fn a_window_is_clipped_to_what_is_left() {
         let now = time("2026-11-23T12:00:00Z");
-        let asked = Window { from: time("2026-11-23T10:00:00Z"), until: now };
+        let asked = Window {
+            from: time("2026-11-23T10:00:00Z"),
+            until: now,
+        };
         let clipped = clip(asked, Lifetime::Seconds(3600), now);
-        assert_eq!(clipped.effective, Some(Window { from: time("2026-11-23T11:00:00Z"), until: now }));
-        assert_eq!(clipped.why.as_deref(), Some("kept for 1 h: before 2026-11-23T11:00:00Z nothing is left"));
+        assert_eq!(
+            clipped.effective,
+            Some(Window {
+                from: time("2026-11-23T11:00:00Z"),
+                until: now
+            })
+        );
+        assert_eq!(
+            clipped.why.as_deref(),
+            Some("kept for 1 h: before 2026-11-23T11:00:00Z nothing is left")
+        );
         assert_eq!(clipped.expires, Some(now), "the oldest dies now");
         let clipped = clip(asked, Lifetime::Days(1), now);
         assert_eq!((clipped.effective, clipped.why), (Some(asked), None));
         assert_eq!(clipped.expires, Some(time("2026-11-24T10:00:00Z")));
-        assert_eq!(clip(asked, Lifetime::Forever, now), Clipped { effective: Some(asked), why: None, expires: None });
+        assert_eq!(
+            clip(asked, Lifetime::Forever, now),
+            Clipped {
+                effective: Some(asked),
+                why: None,
+                expires: None
+            }
+        );
     }
 
     #[test]
     fn what_is_deleted_or_has_not_happened_is_said_to_be() {
         let now = time("2026-11-23T12:00:00Z");
-        let old = Window { from: time("2026-11-20T10:00:00Z"), until: time("2026-11-20T11:00:00Z") };
+        let old = Window {
+            from: time("2026-11-20T10:00:00Z"),
+            until: time("2026-11-20T11:00:00Z"),
+        };
         let clipped = clip(old, Lifetime::Days(1), now);
-        assert_eq!((clipped.effective, clipped.why.as_deref()), (None, Some("nothing is left of it: kept for 1 d")));
-        let coming = Window { from: now, until: time("2026-11-23T13:00:00Z") };
-        assert_eq!(clip(coming, Lifetime::Forever, now).why.as_deref(), Some("has not happened yet"));
-        let half = Window { from: time("2026-11-23T11:00:00Z"), until: time("2026-11-23T13:00:00Z") };
+        assert_eq!(
+            (clipped.effective, clipped.why.as_deref()),
+            (None, Some("nothing is left of it: kept for 1 d"))
+        );
+        let coming = Window {
+            from: now,
+            until: time("2026-11-23T13:00:00Z"),
+        };
+        assert_eq!(
+            clip(coming, Lifetime::Forever, now).why.as_deref(),
+            Some("has not happened yet")
+        );
+        let half = Window {
+            from: time("2026-11-23T11:00:00Z"),
+            until: time("2026-11-23T13:00:00Z"),
+        };
         let clipped = clip(half, Lifetime::Forever, now);
         assert_eq!(clipped.effective, Some(Window { until: now, ..half }));
-        assert_eq!(clipped.why.as_deref(), Some("after 2026-11-23T12:00:00Z nothing has happened yet"));
+        assert_eq!(
+            clipped.why.as_deref(),
+            Some("after 2026-11-23T12:00:00Z nothing has happened yet")
+        );
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Stage 4: from a [`Draft`] to a bundle that is signed, stored and in the ledger.
 //!
-//! Three writes, and the machine may stop between any two: the bundle is announced in the ledger, published in the blob store,
-//! committed in the ledger. Whoever takes up the pass again looks for an announcement first: a bundle that is there is
-//! committed after it was verified, one that is not is forgotten, and its draft made again. So there are never two signed
-//! bundles at one place of the stream. In a bucket, a few bytes take the name of what was forgotten ([`Blobs::stays_absent`]).
+//! Three writes, and the machine may stop between any two: the bundle is announced in the ledger,
+//! published in the blob store, committed in the ledger. Whoever takes up the pass again looks for
+//! an announcement first: a bundle that is there is committed after it was verified, one that is
+//! not is forgotten, and its draft made again. So there are never two signed bundles at one place
+//! of the stream. In a bucket, a few bytes take the name of what was forgotten
+//! ([`Blobs::stays_absent`]).
 
 mod stored;
 mod summary;
@@ -84,7 +86,9 @@ pub enum SealError {
         cause: io::Error,
     },
     /// The bundle in the store is not sound.
-    #[error("bundle {bundle} does not verify in the store: keep it for questions, and capture again")]
+    #[error(
+        "bundle {bundle} does not verify in the store: keep it for questions, and capture again"
+    )]
     Unsound {
         /// Its id.
         bundle: Digest,
@@ -112,8 +116,8 @@ pub struct Sealed {
 }
 
 impl Sealer<'_> {
-    /// Signs `draft` for attempt `attempt` at its pass, publishes it and commits it together with `entries`, which are told of the
-    /// bundle.
+    /// Signs `draft` for attempt `attempt` at its pass, publishes it and commits it together with
+    /// `entries`, which are told of the bundle.
     ///
     /// # Errors
     /// See [`SealError`]. The draft is gone; what was captured is not, where it came in pages.
@@ -128,12 +132,34 @@ impl Sealer<'_> {
         let place = self.ledger.take_place(&key_id).await?;
         let sealed_at = clock::now();
         let sealed = {
-            let Saying { incident, window, plan, supplements, began } = saying;
-            let stream = Stream { id: place.stream.clone(), prev: place.prev, seq: place.seq };
-            let predicate = Predicate { incident: incident.clone(), role: Role::Collector, signed_at: sealed_at, stream };
+            let Saying {
+                incident,
+                window,
+                plan,
+                supplements,
+                began,
+            } = saying;
+            let stream = Stream {
+                id: place.stream.clone(),
+                prev: place.prev,
+                seq: place.seq,
+            };
+            let predicate = Predicate {
+                incident: incident.clone(),
+                role: Role::Collector,
+                signed_at: sealed_at,
+                stream,
+            };
             let clock = vec![began, clock::reading("end")];
             draft.seal(
-                Facts { incident, window, plan, supplements, collector: collector(), clock },
+                Facts {
+                    incident,
+                    window,
+                    plan,
+                    supplements,
+                    collector: collector(),
+                    clock,
+                },
                 predicate,
                 self.key.signer(),
             )?
@@ -142,16 +168,27 @@ impl Sealer<'_> {
         let tar = self.work.join(format!("{}.tar", id.hex()));
         let path = tar.clone();
         spawn_blocking(move || sealed.publish_tar(&path)).await??;
-        let bytes = fs::metadata(&tar).map_err(|cause| SealError::File { path: tar.clone(), cause })?.len();
+        let bytes = fs::metadata(&tar)
+            .map_err(|cause| SealError::File {
+                path: tar.clone(),
+                cause,
+            })?
+            .len();
         let row = row(key, id, key_id, place, sealed_at, bytes, &config);
         self.ledger.announce(&row.announcement(), attempt).await?;
-        self.blobs.put_file(&row.object_key, &tar, Kind::Sealed).await?;
-        let row = self.ledger.commit(&row, |row| entries(row, &config)).await?;
+        self.blobs
+            .put_file(&row.object_key, &tar, Kind::Sealed)
+            .await?;
+        let row = self
+            .ledger
+            .commit(&row, |row| entries(row, &config))
+            .await?;
         let _ = spawn_blocking(move || fs::remove_file(&tar)).await; // it is in the store; a copy that stays takes room and harms nobody
         Ok(Sealed { row, config })
     }
 
-    /// Settles what an earlier process left between announcement and commit of this pass. `Some` if there is a bundle.
+    /// Settles what an earlier process left between announcement and commit of this pass. `Some` if
+    /// there is a bundle.
     ///
     /// # Errors
     /// See [`SealError`].
@@ -160,15 +197,25 @@ impl Sealer<'_> {
         key: &PassKey,
         entries: impl Fn(&BundleRow, &Config) -> Vec<Entry>,
     ) -> Result<Option<Sealed>, SealError> {
-        let Some(pending) = self.ledger.pending(&self.key.public().id()).await?.filter(|pending| pending.pass == *key) else {
+        let Some(pending) = self
+            .ledger
+            .pending(&self.key.public().id())
+            .await?
+            .filter(|pending| pending.pass == *key)
+        else {
             return Ok(None);
         };
         if self.blobs.stays_absent(&pending.object_key).await? {
-            self.ledger.forget_pending(&pending.key_id, &pending.bundle).await?;
+            self.ledger
+                .forget_pending(&pending.key_id, &pending.bundle)
+                .await?;
             return Ok(None);
         }
         let Sealed { row, config } = self.read_back(pending).await?;
-        let row = self.ledger.commit(&row, |row| entries(row, &config)).await?;
+        let row = self
+            .ledger
+            .commit(&row, |row| entries(row, &config))
+            .await?;
         Ok(Some(Sealed { row, config }))
     }
 
@@ -182,7 +229,8 @@ impl Sealer<'_> {
         Ok(Sealed { row, config })
     }
 
-    /// What a bundle of the ledger is verified by: of one that another store has sealed, the ledger has the key.
+    /// What a bundle of the ledger is verified by: of one that another store has sealed, the ledger
+    /// has the key.
     ///
     /// # Errors
     /// [`SealError::UnknownKey`], and failures of the database.
@@ -191,12 +239,22 @@ impl Sealer<'_> {
             return Ok(self.key.public().clone());
         }
         let pem = self.ledger.public_key(&row.key_id).await?;
-        let key = pem.and_then(|pem| PublicKey::from_pem(&pem).ok()).filter(|key| key.id() == row.key_id);
-        key.ok_or(SealError::UnknownKey { bundle: row.id, key_id: row.key_id })
+        let key = pem
+            .and_then(|pem| PublicKey::from_pem(&pem).ok())
+            .filter(|key| key.id() == row.key_id);
+        key.ok_or(SealError::UnknownKey {
+            bundle: row.id,
+            key_id: row.key_id,
+        })
     }
 
     /// What the bundle itself says, all of it verified.
-    async fn verified(&self, bundle: Digest, object_key: &str, key: PublicKey) -> Result<(Config, Statement), SealError> {
+    async fn verified(
+        &self,
+        bundle: Digest,
+        object_key: &str,
+        key: PublicKey,
+    ) -> Result<(Config, Statement), SealError> {
         let stored = StoredBundle::open(self.blobs, object_key, self.work).await?;
         let report = spawn_blocking(move || stored.verify(&key, &mut |_| None)).await??;
         let is_sound = report.is_vouched_for() && report.bundle == Some(bundle);
@@ -207,11 +265,29 @@ impl Sealer<'_> {
     }
 
     async fn read_back(&self, pending: Pending) -> Result<Sealed, SealError> {
-        let (config, claim) = self.verified(pending.bundle, &pending.object_key, self.key.public().clone()).await?;
+        let (config, claim) = self
+            .verified(
+                pending.bundle,
+                &pending.object_key,
+                self.key.public().clone(),
+            )
+            .await?;
         let Stream { id, prev, seq } = claim.predicate.stream;
-        let place = Place { stream: id, seq, prev };
+        let place = Place {
+            stream: id,
+            seq,
+            prev,
+        };
         let bytes = self.blobs.size(&pending.object_key).await?;
-        let row = row(&pending.pass, pending.bundle, pending.key_id, place, claim.predicate.signed_at, bytes, &config);
+        let row = row(
+            &pending.pass,
+            pending.bundle,
+            pending.key_id,
+            place,
+            claim.predicate.signed_at,
+            bytes,
+            &config,
+        );
         Ok(Sealed { row, config })
     }
 }
@@ -221,7 +297,15 @@ fn object_key(bundle: &Digest) -> String {
     format!("bundles/{}.tar", bundle.hex())
 }
 
-fn row(pass: &PassKey, id: Digest, key_id: KeyId, place: Place, sealed_at: Timestamp, bytes: u64, config: &Config) -> BundleRow {
+fn row(
+    pass: &PassKey,
+    id: Digest,
+    key_id: KeyId,
+    place: Place,
+    sealed_at: Timestamp,
+    bytes: u64,
+    config: &Config,
+) -> BundleRow {
     let coverage = Summary::of(config);
     BundleRow {
         id,
@@ -240,5 +324,9 @@ fn row(pass: &PassKey, id: Digest, key_id: KeyId, place: Place, sealed_at: Times
 /// This program, as bundles name it.
 #[must_use]
 pub fn collector() -> Collector {
-    Collector { name: NAME.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned(), ..agent::identity::collector() }
+    Collector {
+        name: NAME.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..agent::identity::collector()
+    }
 }

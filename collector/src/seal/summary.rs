@@ -28,7 +28,8 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// What the ledger keeps of a bundle. What another version wrote there, and this one cannot read, is stated as incomplete.
+    /// What the ledger keeps of a bundle. What another version wrote there, and this one cannot
+    /// read, is stated as incomplete.
     #[must_use]
     pub fn read(json: &str) -> Self {
         serde_json::from_str(json).unwrap_or(Self {
@@ -56,8 +57,13 @@ impl Summary {
             events: sum(&mut coverages().filter_map(|coverage| coverage.events)),
             missing: sum(&mut coverages().map(evidence_format::coverage::Coverage::missing)),
             complete: config.is_complete(),
-            ended: coverages().map(|coverage| coverage.ended).find(|ended| *ended != Ended::Complete).unwrap_or(Ended::Complete),
-            provisional_until: coverages().filter_map(|coverage| coverage.provisional_until).max(),
+            ended: coverages()
+                .map(|coverage| coverage.ended)
+                .find(|ended| *ended != Ended::Complete)
+                .unwrap_or(Ended::Complete),
+            provisional_until: coverages()
+                .filter_map(|coverage| coverage.provisional_until)
+                .max(),
         }
     }
 }

@@ -30,7 +30,13 @@ pub struct AwsConfig {
 
 impl Default for AwsConfig {
     fn default() -> Self {
-        Self { enabled: true, roles: Vec::new(), profiles: None, regions: None, requests_per_second: 2 }
+        Self {
+            enabled: true,
+            roles: Vec::new(),
+            profiles: None,
+            regions: None,
+            requests_per_second: 2,
+        }
     }
 }
 
@@ -46,6 +52,9 @@ pub struct HostConfig {
 
 impl Default for HostConfig {
     fn default() -> Self {
-        Self { enabled: true, environment_values: false }
+        Self {
+            enabled: true,
+            environment_values: false,
+        }
     }
 }

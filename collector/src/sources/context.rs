@@ -15,8 +15,8 @@ use super::recorder::{Recorder, chain};
 /// Where the bytes of a step go. The capture stage puts the store behind it.
 #[async_trait]
 pub trait Tape: Send + Sync {
-    /// Keeps `warc`, whole WARC records, and that a restart goes on at `cursor`. Durable when it returns: either both or
-    /// neither is there after a crash.
+    /// Keeps `warc`, whole WARC records, and that a restart goes on at `cursor`. Durable when it
+    /// returns: either both or neither is there after a crash.
     ///
     /// # Errors
     /// Nothing of this call is kept.
@@ -59,7 +59,8 @@ impl Meter {
 
 /// What a source has in hand while it captures a step.
 pub struct Context {
-    /// The incident: sessions and user agents carry its name, so that our own calls can be told from others'.
+    /// The incident: sessions and user agents carry its name, so that our own calls can be told
+    /// from others'.
     pub incident: IncidentId,
     /// What is configured.
     pub config: Arc<SourcesConfig>,
@@ -78,7 +79,8 @@ pub struct Context {
 }
 
 impl Context {
-    /// Makes durable what `recorder` has recorded since the last time, together with the place where a restart goes on.
+    /// Makes durable what `recorder` has recorded since the last time, together with the place
+    /// where a restart goes on.
     ///
     /// # Errors
     /// [`Halt`]: the store took no more, or the step has reached its limit.
@@ -93,13 +95,21 @@ impl Context {
                 TapeError::Refused(_) => (Ended::Deadline, GapReason::Deadline),
                 TapeError::Failed(_) => (Ended::Failed, GapReason::Crashed),
             };
-            Halt { ended, reason, what: chain(&error) }
+            Halt {
+                ended,
+                reason,
+                what: chain(&error),
+            }
         })?;
         self.meter.page(bytes);
         self.all.page(bytes);
         if self.meter.bytes.load(Ordering::Relaxed) > self.bytes_max {
             let what = format!("more than the plan's {} bytes", self.bytes_max);
-            return Err(Halt { ended: Ended::Limit, reason: GapReason::OverBudget, what });
+            return Err(Halt {
+                ended: Ended::Limit,
+                reason: GapReason::OverBudget,
+                what,
+            });
         }
         Ok(())
     }

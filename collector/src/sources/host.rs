@@ -57,9 +57,21 @@ impl Source for Host {
             return not_configured(self, "switched off in the configuration");
         }
         let root = rustix::process::geteuid().is_root();
-        let problems = if root { vec![] } else { vec!["not root: what other users' processes have open is hidden".to_owned()] };
-        let targets = vec![Estimate { target: Target::default(), requests: None }];
-        Readiness { source: NAME.parse().expect("a name"), state: State::Ready, targets, problems }
+        let problems = if root {
+            vec![]
+        } else {
+            vec!["not root: what other users' processes have open is hidden".to_owned()]
+        };
+        let targets = vec![Estimate {
+            target: Target::default(),
+            requests: None,
+        }];
+        Readiness {
+            source: NAME.parse().expect("a name"),
+            state: State::Ready,
+            targets,
+            problems,
+        }
     }
 
     fn taker(&self) -> Taker<'_> {
@@ -68,10 +80,18 @@ impl Source for Host {
 }
 
 impl Local for Host {
-    fn capture(&self, draft: &mut Draft, steps: &[Step], told: &Told<'_>) -> Result<(), BundleError> {
+    fn capture(
+        &self,
+        draft: &mut Draft,
+        steps: &[Step],
+        told: &Told<'_>,
+    ) -> Result<(), BundleError> {
         let is_asked = |probe: &Probe| steps.iter().any(|step| step.item == probe.item());
         let options = Options {
-            only: capture::probes().filter(|probe| is_asked(probe)).map(|probe| probe.name.to_owned()).collect(),
+            only: capture::probes()
+                .filter(|probe| is_asked(probe))
+                .map(|probe| probe.name.to_owned())
+                .collect(),
             deadline: told.deadline,
             environment_values: told.config.host.environment_values,
             ..Options::default()

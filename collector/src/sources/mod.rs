@@ -1,7 +1,8 @@
 //! Where evidence comes from: one folder for each source.
 //!
-//! A source says what it offers, looks (without changing anything) what of it can be had now, and captures one step at a time.
-//! It sees neither the store nor the bundle: what it asks goes through the [`recorder`], which writes what comes back.
+//! A source says what it offers, looks (without changing anything) what of it can be had now, and
+//! captures one step at a time. It sees neither the store nor the bundle: what it asks goes through
+//! the [`recorder`], which writes what comes back.
 //!
 //! To add a source, add its folder, its `mod` line and its line in [`ALL`].
 
@@ -40,7 +41,8 @@ pub fn find(name: &str) -> Option<&'static dyn Source> {
 /// One source of evidence. Stateless: configuration and clients come in contexts.
 #[async_trait]
 pub trait Source: Send + Sync {
-    /// Name in plans, bundles and configuration, `[a-z][a-z0-9_]{0,31}`. Sealed into evidence: never renamed or reused.
+    /// Name in plans, bundles and configuration, `[a-z][a-z0-9_]{0,31}`. Sealed into evidence:
+    /// never renamed or reused.
     fn name(&self) -> &'static str;
 
     /// What it is, for people.
@@ -49,7 +51,8 @@ pub trait Source: Send + Sync {
     /// What can be captured and how fast each of it vanishes. The planner orders steps by it.
     fn offers(&self) -> &'static [Offer];
 
-    /// Finds out what can be asked now, as whom, and what is missing for it. Asks read-only questions, and few.
+    /// Finds out what can be asked now, as whom, and what is missing for it. Asks read-only
+    /// questions, and few.
     async fn look(&self, cx: &Look) -> Readiness;
 
     /// How it captures.
@@ -68,14 +71,15 @@ pub enum Taker<'s> {
 /// A source that answers in pages.
 #[async_trait]
 pub trait Paged: Send + Sync {
-    /// Captures `step`: asks through the recorder in `cx`, and calls [`Context::keep`] after each page. An empty answer is `Ok`.
+    /// Captures `step`: asks through the recorder in `cx`, and calls [`Context::keep`] after each
+    /// page. An empty answer is `Ok`.
     ///
     /// # Errors
     /// [`Halt`], if it did not come to the step's end: a gap to seal, not an error to log.
     async fn capture(&self, step: &Step, cx: &Context) -> Result<(), Halt>;
 
-    /// Tells `each` of every event in the body of one answer, in its order: its time and its id. Pure. False if the body is
-    /// no page of events, but says who we are, or why not.
+    /// Tells `each` of every event in the body of one answer, in its order: its time and its id.
+    /// Pure. False if the body is no page of events, but says who we are, or why not.
     fn page(&self, body: &[u8], each: &mut dyn FnMut(Option<Timestamp>, Option<&str>)) -> bool;
 
     /// What one record says. Pure. `None` where a record is no event.
@@ -88,7 +92,12 @@ pub trait Local: Send + Sync {
     ///
     /// # Errors
     /// The draft cannot be written. What cannot be read is no error.
-    fn capture(&self, draft: &mut Draft, steps: &[Step], told: &Told<'_>) -> Result<(), BundleError>;
+    fn capture(
+        &self,
+        draft: &mut Draft,
+        steps: &[Step],
+        told: &Told<'_>,
+    ) -> Result<(), BundleError>;
 }
 
 /// What a local source is told.
@@ -124,7 +133,8 @@ pub struct Look {
     pub config: Arc<SourcesConfig>,
     /// What requests go over.
     pub wire: Arc<Wire>,
-    /// It may spend a request for each target to estimate how much this window holds, and whether it may be asked.
+    /// It may spend a request for each target to estimate how much this window holds, and whether
+    /// it may be asked.
     pub estimate: Option<Window>,
 }
 
@@ -140,35 +150,55 @@ pub struct Halt {
 }
 
 impl Halt {
-    /// What the recorder's error means for a step. Whether a stop was the deadline's or a person's, the stage knows.
+    /// What the recorder's error means for a step. Whether a stop was the deadline's or a person's,
+    /// the stage knows.
     #[must_use]
     pub fn of_call(error: &CallError, asked: &str) -> Self {
         match error {
-            CallError::Stopped { throttled: true } => {
-                Self { ended: Ended::Throttled, reason: GapReason::RateLimited, what: format!("{asked}: the limit left no time") }
-            }
-            CallError::Stopped { throttled: false } => {
-                Self { ended: Ended::Deadline, reason: GapReason::Deadline, what: asked.to_owned() }
-            }
-            CallError::GaveUp { reason, .. } => Self { ended: Ended::Failed, reason: *reason, what: format!("{asked}: {error}") },
+            CallError::Stopped { throttled: true } => Self {
+                ended: Ended::Throttled,
+                reason: GapReason::RateLimited,
+                what: format!("{asked}: the limit left no time"),
+            },
+            CallError::Stopped { throttled: false } => Self {
+                ended: Ended::Deadline,
+                reason: GapReason::Deadline,
+                what: asked.to_owned(),
+            },
+            CallError::GaveUp { reason, .. } => Self {
+                ended: Ended::Failed,
+                reason: *reason,
+                what: format!("{asked}: {error}"),
+            },
         }
     }
 }
 
-/// Runs all of `work` at once, as `join_all` does; but what wakes one wakes no other. Of a hundred chains that wait for pages, each page
-/// would else have all others looked at.
+/// Runs all of `work` at once, as `join_all` does; but what wakes one wakes no other. Of a hundred
+/// chains that wait for pages, each page would else have all others looked at.
 pub async fn all_at_once<F: Future>(work: impl IntoIterator<Item = F>) -> Vec<F::Output> {
-    work.into_iter().collect::<FuturesOrdered<F>>().collect().await
+    work.into_iter()
+        .collect::<FuturesOrdered<F>>()
+        .collect()
+        .await
 }
 
 /// The offer that `step` takes; `None` where another version of this program planned it.
 #[must_use]
 pub fn offer_of(source: &dyn Source, step: &Step) -> Option<&'static Offer> {
-    source.offers().iter().find(|offer| offer.item == step.offer)
+    source
+        .offers()
+        .iter()
+        .find(|offer| offer.item == step.offer)
 }
 
 /// What a source says that nobody has set up, and why.
 fn not_configured(source: &dyn Source, why: &str) -> Readiness {
     let source = source.name().parse().expect("names of sources are names");
-    Readiness { source, state: State::NotConfigured, targets: Vec::new(), problems: vec![why.to_owned()] }
+    Readiness {
+        source,
+        state: State::NotConfigured,
+        targets: Vec::new(),
+        problems: vec![why.to_owned()],
+    }
 }

@@ -1,7 +1,7 @@
 //! Reads again what a step recorded, and says what its coverage says. Pure.
 //!
-//! Nothing is counted while it is captured: a count in memory would be lost with the process, or would count twice what a
-//! restart asks again. Whoever has the item can count the same.
+//! Nothing is counted while it is captured: a count in memory would be lost with the process, or
+//! would count twice what a restart asks again. Whoever has the item can count the same.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -59,8 +59,16 @@ impl Tally {
         }
     }
 
-    fn response(&mut self, source: &dyn Paged, fields: &Fields, at: Option<Timestamp>, block: &[u8]) {
-        let Some(head_bytes) = memchr::memmem::find(block, HEAD_END) else { return };
+    fn response(
+        &mut self,
+        source: &dyn Paged,
+        fields: &Fields,
+        at: Option<Timestamp>,
+        block: &[u8],
+    ) {
+        let Some(head_bytes) = memchr::memmem::find(block, HEAD_END) else {
+            return;
+        };
         let (head, body) = (&block[..head_bytes], &block[head_bytes + HEAD_END.len()..]);
         if let (Some(asked), Some(at), Some(theirs)) = (self.asked.take(), at, date_of(head)) {
             self.compare_clocks(asked, at, theirs);
@@ -77,7 +85,11 @@ impl Tally {
         self.last = self.last.into_iter().chain(time).max();
         if let Some(id) = id {
             let digest = Digest::of(id.as_bytes());
-            let half = digest.as_bytes().first_chunk().copied().expect("a digest is longer");
+            let half = digest
+                .as_bytes()
+                .first_chunk()
+                .copied()
+                .expect("a digest is longer");
             self.duplicates += u64::from(!self.seen.insert(half));
         }
     }
@@ -85,7 +97,9 @@ impl Tally {
     /// `theirs`, in seconds, was some time between `asked` and `at`: it is held against the middle.
     fn compare_clocks(&mut self, asked: Timestamp, at: Timestamp, theirs: i128) {
         let middle = (asked.unix_nanoseconds() + at.unix_nanoseconds()) / 2;
-        let Ok(offset) = i64::try_from((theirs * 1_000_000_000 - middle) / 1_000_000) else { return };
+        let Ok(offset) = i64::try_from((theirs * 1_000_000_000 - middle) / 1_000_000) else {
+            return;
+        };
         match &mut self.clock {
             Some(clock) => clock.add(offset),
             None => self.clock = Some(SourceClock::new(offset)),
@@ -105,7 +119,13 @@ impl Tally {
     /// What was taken out.
     #[must_use]
     pub fn redactions(&self) -> Vec<Redaction> {
-        self.removed.iter().map(|(what, count)| Redaction { what: what.clone(), count: *count }).collect()
+        self.removed
+            .iter()
+            .map(|(what, count)| Redaction {
+                what: what.clone(),
+                count: *count,
+            })
+            .collect()
     }
 
     /// The source's clock against ours.
@@ -119,6 +139,9 @@ impl Tally {
 fn date_of(head: &[u8]) -> Option<i128> {
     let head = std::str::from_utf8(head).ok()?;
     let value = head.lines().find_map(|line| line.strip_prefix("date: "))?;
-    let since = httpdate::parse_http_date(value).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    let since = httpdate::parse_http_date(value)
+        .ok()?
+        .duration_since(std::time::UNIX_EPOCH)
+        .ok()?;
     Some(i128::from(since.as_secs()))
 }

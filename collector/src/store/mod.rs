@@ -1,7 +1,7 @@
 //! Ports out: where the collector keeps what it must not lose.
 //!
-//! [`ledger`] is the database: incidents, passes, what has been staged and sealed, the timeline. [`jobs`] says what is to be captured when.
-//! [`blobs`] has the bytes.
+//! [`ledger`] is the database: incidents, passes, what has been staged and sealed, the timeline.
+//! [`jobs`] says what is to be captured when. [`blobs`] has the bytes.
 
 pub mod blobs;
 pub mod database;

@@ -1,7 +1,8 @@
-//! Where traces go: the standard variables of OpenTelemetry, and `[telemetry]` of the configuration where they say nothing.
+//! Where traces go: the standard variables of OpenTelemetry, and `[telemetry]` of the configuration
+//! where they say nothing.
 //!
-//! See <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>. Of the protocols, `http/json` is spoken, which every receiver
-//! takes on its port for HTTP.
+//! See <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>. Of the protocols, `http/json`
+//! is spoken, which every receiver takes on its port for HTTP.
 
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
@@ -17,7 +18,8 @@ const SERVICE: &str = "exhibit";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TelemetryConfig {
-    /// The receiver: `http://127.0.0.1:4318`. Absent: no traces are sent, unless `OTEL_EXPORTER_OTLP_ENDPOINT` says where.
+    /// The receiver: `http://127.0.0.1:4318`. Absent: no traces are sent, unless
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT` says where.
     pub endpoint: Option<String>,
 }
 
@@ -50,10 +52,14 @@ impl Destination {
     ///
     /// # Errors
     /// See [`DestinationError`].
-    pub fn find(config: &TelemetryConfig, variable: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, DestinationError> {
+    pub fn find(
+        config: &TelemetryConfig,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Option<Self>, DestinationError> {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty()); // empty is unset, as the specification says
         let either = |name: &str| {
-            variable(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}")).or_else(|| variable(&format!("OTEL_EXPORTER_OTLP_{name}")))
+            variable(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}"))
+                .or_else(|| variable(&format!("OTEL_EXPORTER_OTLP_{name}")))
         };
         if variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
             || variable("OTEL_TRACES_EXPORTER").is_some_and(|value| value == "none")
@@ -67,20 +73,33 @@ impl Destination {
             (None, Some(base)) => format!("{}/{PATH}", base.trim_end_matches('/')),
             (None, None) => return Ok(None),
         };
-        if let Some(protocol) = either("PROTOCOL").filter(|protocol| !protocol.starts_with("http/")) {
+        if let Some(protocol) = either("PROTOCOL").filter(|protocol| !protocol.starts_with("http/"))
+        {
             return Err(DestinationError::Protocol(protocol));
         }
-        let parsed = url.parse::<Url>().ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        let headers = headers(&either("HEADERS").unwrap_or_default()).ok_or(DestinationError::Headers)?;
+        let parsed = url
+            .parse::<Url>()
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let headers =
+            headers(&either("HEADERS").unwrap_or_default()).ok_or(DestinationError::Headers)?;
         let service = variable("OTEL_SERVICE_NAME").unwrap_or_else(|| SERVICE.to_owned());
-        Ok(Some(Self { url: parsed.ok_or(DestinationError::Url(url))?, headers, service }))
+        Ok(Some(Self {
+            url: parsed.ok_or(DestinationError::Url(url))?,
+            headers,
+            service,
+        }))
     }
 }
 
 /// `name=value,name=value`, where values may be percent-encoded (W3C Baggage).
 fn headers(text: &str) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
-    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+    for pair in text
+        .split(',')
+        .map(str::trim)
+        .filter(|pair| !pair.is_empty())
+    {
         let (name, value) = pair.split_once('=')?;
         let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
         let mut value = HeaderValue::from_str(&value).ok()?;
@@ -94,44 +113,88 @@ fn headers(text: &str) -> Option<HeaderMap> {
 mod tests {
     use super::*;
 
-    fn find(endpoint: Option<&str>, variables: &[(&str, &str)]) -> Result<Option<Destination>, DestinationError> {
-        let config = TelemetryConfig { endpoint: endpoint.map(str::to_owned) };
-        let value = |name: &str| variables.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned());
+    fn find(
+        endpoint: Option<&str>,
+        variables: &[(&str, &str)],
+    ) -> Result<Option<Destination>, DestinationError> {
+        let config = TelemetryConfig {
+            endpoint: endpoint.map(str::to_owned),
+        };
+        let value = |name: &str| {
+            variables
+                .iter()
+                .find(|(other, _)| *other == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
         Destination::find(&config, value)
     }
 
     fn url(endpoint: Option<&str>, variables: &[(&str, &str)]) -> Option<String> {
-        find(endpoint, variables).expect("it can be reached").map(|destination| destination.url.to_string())
+        find(endpoint, variables)
+            .expect("it can be reached")
+            .map(|destination| destination.url.to_string())
     }
 
     #[test]
     fn nothing_is_sent_unless_somebody_says_where() {
         assert_eq!(url(None, &[]), None);
         assert_eq!(url(None, &[("OTEL_EXPORTER_OTLP_ENDPOINT", "")]), None);
-        assert_eq!(url(Some("http://a:4318"), &[("OTEL_SDK_DISABLED", "true")]), None);
-        assert_eq!(url(Some("http://a:4318"), &[("OTEL_TRACES_EXPORTER", "none")]), None);
+        assert_eq!(
+            url(Some("http://a:4318"), &[("OTEL_SDK_DISABLED", "true")]),
+            None
+        );
+        assert_eq!(
+            url(Some("http://a:4318"), &[("OTEL_TRACES_EXPORTER", "none")]),
+            None
+        );
     }
 
     #[test]
     fn the_environment_comes_before_the_configuration() {
         let base = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://b/otlp/");
         let whole = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://c/as/it/is");
-        assert_eq!(url(Some("http://a:4318"), &[]).as_deref(), Some("http://a:4318/v1/traces"));
-        assert_eq!(url(Some("http://a:4318"), &[base]).as_deref(), Some("https://b/otlp/v1/traces"));
-        assert_eq!(url(Some("http://a:4318"), &[base, whole]).as_deref(), Some("https://c/as/it/is"));
+        assert_eq!(
+            url(Some("http://a:4318"), &[]).as_deref(),
+            Some("http://a:4318/v1/traces")
+        );
+        assert_eq!(
+            url(Some("http://a:4318"), &[base]).as_deref(),
+            Some("https://b/otlp/v1/traces")
+        );
+        assert_eq!(
+            url(Some("http://a:4318"), &[base, whole]).as_deref(),
+            Some("https://c/as/it/is")
+        );
     }
 
     #[test]
     fn what_cannot_be_sent_is_named_without_secrets() {
         let grpc = [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];
-        assert!(matches!(find(Some("http://a:4317"), &grpc), Err(DestinationError::Protocol(_))));
+        assert!(matches!(
+            find(Some("http://a:4317"), &grpc),
+            Err(DestinationError::Protocol(_))
+        ));
         for bad in ["a:4318", "ftp://a", "x"] {
-            assert!(matches!(find(Some(bad), &[]), Err(DestinationError::Url(_))), "{bad}");
+            assert!(
+                matches!(find(Some(bad), &[]), Err(DestinationError::Url(_))),
+                "{bad}"
+            );
         }
         let headers = |text| find(Some("http://a"), &[("OTEL_EXPORTER_OTLP_HEADERS", text)]);
-        let good = headers("api-key=a%20b, x-tenant=7").expect("two").expect("somewhere");
-        assert_eq!((good.headers["api-key"].as_bytes(), good.headers["x-tenant"].as_bytes()), (&b"a b"[..], &b"7"[..]));
-        assert!(!format!("{good:?}").contains("a b"), "a key is no text for logs");
+        let good = headers("api-key=a%20b, x-tenant=7")
+            .expect("two")
+            .expect("somewhere");
+        assert_eq!(
+            (
+                good.headers["api-key"].as_bytes(),
+                good.headers["x-tenant"].as_bytes()
+            ),
+            (&b"a b"[..], &b"7"[..])
+        );
+        assert!(
+            !format!("{good:?}").contains("a b"),
+            "a key is no text for logs"
+        );
         for bad in ["secret", "=secret", "a b=secret", "a=%00secret"] {
             let error = headers(bad).expect_err(bad);
             assert!(!error.to_string().contains("secret"), "{error}");

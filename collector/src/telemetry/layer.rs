@@ -41,8 +41,12 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
         if self.0.running().is_none() {
             return;
         }
-        let (Some(span), Ok(own)) = (context.span(id), agent::identity::random::<8>()) else { return };
-        let around = span.parent().and_then(|parent| parent.extensions().get::<Open>().map(|open| open.ids));
+        let (Some(span), Ok(own)) = (context.span(id), agent::identity::random::<8>()) else {
+            return;
+        };
+        let around = span
+            .parent()
+            .and_then(|parent| parent.extensions().get::<Open>().map(|open| open.ids));
         let trace = match around {
             Some(around) => around.trace,
             None => match agent::identity::random::<16>() {
@@ -52,7 +56,12 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
         };
         let mut seen = Seen::default();
         attributes.record(&mut seen);
-        let open = Open { ids: Ids { trace, span: own }, parent: around.map(|around| around.span), begun: clock::now(), seen };
+        let open = Open {
+            ids: Ids { trace, span: own },
+            parent: around.map(|around| around.span),
+            begun: clock::now(),
+            seen,
+        };
         span.extensions_mut().insert(open);
     }
 
@@ -65,7 +74,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
 
     /// Of events, their numbers and that they are errors; never their words.
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let Some(span) = context.event_span(event) else { return };
+        let Some(span) = context.event_span(event) else {
+            return;
+        };
         if let Some(open) = span.extensions_mut().get_mut::<Open>() {
             open.seen.1 |= *event.metadata().level() == Level::ERROR;
             event.record(&mut Numbers(&mut open.seen));
@@ -73,11 +84,27 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
-        let (Some(running), Some(span)) = (self.0.running(), context.span(&id)) else { return };
-        let Some(Open { ids, parent, begun, seen: Seen(attributes, failed) }) = span.extensions_mut().remove::<Open>() else {
+        let (Some(running), Some(span)) = (self.0.running(), context.span(&id)) else {
             return;
         };
-        running.send(Span { ids, parent, name: span.name(), begun, ended: clock::now(), attributes, failed });
+        let Some(Open {
+            ids,
+            parent,
+            begun,
+            seen: Seen(attributes, failed),
+        }) = span.extensions_mut().remove::<Open>()
+        else {
+            return;
+        };
+        running.send(Span {
+            ids,
+            parent,
+            name: span.name(),
+            begun,
+            ended: clock::now(),
+            attributes,
+            failed,
+        });
     }
 }
 
@@ -94,7 +121,10 @@ impl Visit for Seen {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.set(field, Attribute::Number(i64::try_from(value).unwrap_or(i64::MAX)));
+        self.set(
+            field,
+            Attribute::Number(i64::try_from(value).unwrap_or(i64::MAX)),
+        );
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {

@@ -1,12 +1,16 @@
-//! Traces for whoever operates the collector, sent to an OpenTelemetry receiver. Off, unless it is said where that is.
+//! Traces for whoever operates the collector, sent to an OpenTelemetry receiver. Off, unless it is
+//! said where that is.
 //!
-//! Each request, each pass of a source and each of its steps is a span. A span has the names and numbers of [`NAMES`] and nothing
-//! else, so that no content of evidence, no title and no path of a URL leaves by this way.
+//! Each request, each pass of a source and each of its steps is a span. A span has the names and
+//! numbers of [`NAMES`] and nothing else, so that no content of evidence, no title and no path of a
+//! URL leaves by this way.
 //!
-//! Nothing ever waits for a receiver: what does not fit into the queue before it is dropped and counted, and what it does not
-//! take is dropped too. Only the end of the service waits, for [`END_SECONDS_MAX`].
+//! Nothing ever waits for a receiver: what does not fit into the queue before it is dropped and
+//! counted, and what it does not take is dropped too. Only the end of the service waits, for
+//! [`END_SECONDS_MAX`].
 //!
-//! **Trust.** The receiver sees ids of incidents, names of sources and who called when. What it answers is not read.
+//! **Trust.** The receiver sees ids of incidents, names of sources and who called when. What it
+//! answers is not read.
 
 mod config;
 mod layer;
@@ -28,7 +32,9 @@ use self::otlp::Span;
 use self::send::Sender;
 
 /// Fields of spans that are sent: ids and words of ours.
-const NAMES: [&str; 8] = ["id", "method", "route", "caller", "incident", "source", "pass", "step"];
+const NAMES: [&str; 8] = [
+    "id", "method", "route", "caller", "incident", "source", "pass", "step",
+];
 /// Spans that wait for the receiver: some MB, and minutes of a busy service.
 const WAITING_MAX: usize = 8192;
 /// How long the end of the service waits for a receiver that is slow.
@@ -66,7 +72,12 @@ impl Telemetry {
             }
         };
         let sending = tokio::spawn(sender.run(waiting, ending.clone()));
-        let running = Running { spans, dropped, ending, ended: tokio::sync::Mutex::new(Some(sending)) };
+        let running = Running {
+            spans,
+            dropped,
+            ending,
+            ended: tokio::sync::Mutex::new(Some(sending)),
+        };
         let _ = self.0.set(running);
     }
 
@@ -74,8 +85,13 @@ impl Telemetry {
     pub async fn end(&self) {
         let Some(running) = self.0.get() else { return };
         running.ending.cancel();
-        let Some(sending) = running.ended.lock().await.take() else { return };
-        if timeout(Duration::from_secs(END_SECONDS_MAX), sending).await.is_err() {
+        let Some(sending) = running.ended.lock().await.take() else {
+            return;
+        };
+        if timeout(Duration::from_secs(END_SECONDS_MAX), sending)
+            .await
+            .is_err()
+        {
             warn!("the receiver of traces did not take the last of them in time");
         }
     }
@@ -88,7 +104,8 @@ impl Telemetry {
 impl Running {
     fn send(&self, span: Span) {
         if self.spans.try_send(span).is_err() {
-            self.dropped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.dropped
+                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
     }
 }

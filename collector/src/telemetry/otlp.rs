@@ -1,5 +1,6 @@
-//! Spans in the protocol's JSON (OTLP 1.x, <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>): ids in hex, numbers of
-//! 64 bits as texts.
+//! Spans in the protocol's JSON (OTLP 1.x,
+//! <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>): ids in hex, numbers of 64
+//! bits as texts.
 
 use data_encoding::HEXLOWER;
 use evidence_format::time::Timestamp;
@@ -42,9 +43,15 @@ fn kind(name: &str) -> u8 {
 pub(super) fn document(service: &str, spans: &[Span]) -> Value {
     let resource = [
         ("service.name", Attribute::Text(service.to_owned())),
-        ("service.version", Attribute::Text(env!("CARGO_PKG_VERSION").to_owned())),
+        (
+            "service.version",
+            Attribute::Text(env!("CARGO_PKG_VERSION").to_owned()),
+        ),
     ];
-    let resource: Vec<Value> = resource.iter().map(|(name, value)| attribute(name, value)).collect();
+    let resource: Vec<Value> = resource
+        .iter()
+        .map(|(name, value)| attribute(name, value))
+        .collect();
     let spans: Vec<Value> = spans.iter().map(span).collect();
     json!({"resourceSpans": [{
         "resource": {"attributes": resource},
@@ -53,8 +60,11 @@ pub(super) fn document(service: &str, spans: &[Span]) -> Value {
 }
 
 fn span(span: &Span) -> Value {
-    let attributes: Vec<Value> =
-        span.attributes.iter().map(|(name, value)| attribute(&format!("exhibit.{name}"), value)).collect();
+    let attributes: Vec<Value> = span
+        .attributes
+        .iter()
+        .map(|(name, value)| attribute(&format!("exhibit.{name}"), value))
+        .collect();
     let mut json = json!({
         "traceId": HEXLOWER.encode(&span.ids.trace),
         "spanId": HEXLOWER.encode(&span.ids.span),

@@ -29,14 +29,28 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) fn new(destination: Destination, dropped: Arc<AtomicU64>) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(
+        destination: Destination,
+        dropped: Arc<AtomicU64>,
+    ) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
-        let client = client.timeout(Duration::from_secs(ANSWER_SECONDS_MAX)).default_headers(destination.headers.clone());
-        Ok(Self { destination, client: client.build()?, dropped, works: true })
+        let client = client
+            .timeout(Duration::from_secs(ANSWER_SECONDS_MAX))
+            .default_headers(destination.headers.clone());
+        Ok(Self {
+            destination,
+            client: client.build()?,
+            dropped,
+            works: true,
+        })
     }
 
     /// Sends what arrives, until `ending`; then what is waiting.
-    pub(super) async fn run(mut self, mut waiting: mpsc::Receiver<Span>, ending: CancellationToken) {
+    pub(super) async fn run(
+        mut self,
+        mut waiting: mpsc::Receiver<Span>,
+        ending: CancellationToken,
+    ) {
         let mut pause = interval(SEND_EVERY);
         pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::new();
@@ -65,7 +79,10 @@ impl Sender {
     async fn send(&mut self, batch: &mut Vec<Span>) {
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
-            warn!(dropped, "spans were dropped, as the receiver of traces is too slow");
+            warn!(
+                dropped,
+                "spans were dropped, as the receiver of traces is too slow"
+            );
         }
         if batch.is_empty() {
             return;
@@ -73,7 +90,11 @@ impl Sender {
         let (url, spans) = (self.destination.url.clone(), batch.len());
         let body = document(&self.destination.service, batch).to_string();
         batch.clear();
-        let request = self.client.post(url).header("content-type", "application/json").body(body);
+        let request = self
+            .client
+            .post(url)
+            .header("content-type", "application/json")
+            .body(body);
         let failed = match request.send().await {
             Ok(response) if response.status().is_success() => None,
             Ok(response) => Some(response.status().to_string()),
@@ -82,7 +103,9 @@ impl Sender {
         match &failed {
             None if !self.works => warn!("traces are taken again"),
             None => {}
-            Some(error) if self.works => warn!(%error, spans, "traces are dropped, as their receiver does not take them"),
+            Some(error) if self.works => {
+                warn!(%error, spans, "traces are dropped, as their receiver does not take them")
+            }
             Some(error) => debug!(%error, spans, "traces are dropped"),
         }
         self.works = failed.is_none();

@@ -15,7 +15,8 @@ use crate::seal::{SealError, StoredBundle};
 use crate::sources::{self, Paged, Taker};
 use crate::store::ledger::{BundleRow, Fact, Ledger, LedgerError};
 
-/// Bytes of a record that are looked at: a CloudTrail event has 256 KiB at most, written as text in text.
+/// Bytes of a record that are looked at: a CloudTrail event has 256 KiB at most, written as text in
+/// text.
 const RECORD_BYTES_MAX: usize = 1 << 20;
 /// Facts that go to the ledger together.
 const BATCH: usize = 5000;
@@ -36,11 +37,17 @@ pub enum DeriveError {
     Crashed(#[from] tokio::task::JoinError),
 }
 
-/// Verifies `stored` for `key` and writes the facts in it into the ledger. Those that are there already stay.
+/// Verifies `stored` for `key` and writes the facts in it into the ledger. Those that are there
+/// already stay.
 ///
 /// # Errors
 /// See [`DeriveError`].
-pub async fn derive(ledger: &Ledger, row: &BundleRow, stored: StoredBundle, key: &PublicKey) -> Result<Report, DeriveError> {
+pub async fn derive(
+    ledger: &Ledger,
+    row: &BundleRow,
+    stored: StoredBundle,
+    key: &PublicKey,
+) -> Result<Report, DeriveError> {
     let (send, mut receive) = mpsc::channel::<Vec<Fact>>(BATCHES_WAITING_MAX);
     let key = key.clone();
     let reading = spawn_blocking(move || {
@@ -59,7 +66,12 @@ pub async fn derive(ledger: &Ledger, row: &BundleRow, stored: StoredBundle, key:
 
 /// The source of an item, where its records are events.
 fn paged(item: &Item) -> Option<&'static dyn Paged> {
-    let source = sources::ALL.iter().find(|source| source.offers().iter().any(|offer| offer.api == item.source.api))?;
+    let source = sources::ALL.iter().find(|source| {
+        source
+            .offers()
+            .iter()
+            .any(|offer| offer.api == item.source.api)
+    })?;
     match source.taker() {
         Taker::Paged(paged) => Some(paged),
         Taker::Local(_) => None,
@@ -80,22 +92,47 @@ struct Reader {
 
 impl Reader {
     fn new(source: &'static dyn Paged, item: &Item, send: mpsc::Sender<Vec<Fact>>) -> Self {
-        Self { source, item: item.name.clone(), record: 0, bytes: Vec::new(), facts: Vec::new(), send }
+        Self {
+            source,
+            item: item.name.clone(),
+            record: 0,
+            bytes: Vec::new(),
+            facts: Vec::new(),
+            send,
+        }
     }
 
     fn end_record(&mut self) -> io::Result<()> {
         if let Some(event) = self.source.event(&self.bytes) {
-            let sources::Event { time, kind, summary, id } = event;
-            self.facts.push(Fact { item: self.item.clone(), record: self.record, time, kind, summary, event_id: id });
+            let sources::Event {
+                time,
+                kind,
+                summary,
+                id,
+            } = event;
+            self.facts.push(Fact {
+                item: self.item.clone(),
+                record: self.record,
+                time,
+                kind,
+                summary,
+                event_id: id,
+            });
         }
         self.bytes.clear();
         self.record += 1;
-        if self.facts.len() >= BATCH { self.flush() } else { Ok(()) }
+        if self.facts.len() >= BATCH {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         let facts = std::mem::take(&mut self.facts);
-        self.send.blocking_send(facts).map_err(|_| io::Error::other("the ledger takes no more"))
+        self.send
+            .blocking_send(facts)
+            .map_err(|_| io::Error::other("the ledger takes no more"))
     }
 }
 
@@ -105,8 +142,13 @@ impl Visit for Reader {
             return Ok(());
         }
         let room = RECORD_BYTES_MAX - self.bytes.len();
-        self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        if piece.ends { self.end_record() } else { Ok(()) }
+        self.bytes
+            .extend_from_slice(&bytes[..bytes.len().min(room)]);
+        if piece.ends {
+            self.end_record()
+        } else {
+            Ok(())
+        }
     }
 }
 

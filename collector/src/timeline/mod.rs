@@ -1,7 +1,8 @@
 //! Stage 6: what happened, as facts that point at the records which say so.
 //!
-//! Facts are derived from sealed bundles by pure code, in the pass that verifies them: anyone can derive them again. They are
-//! hostile text, shown with care and believed by nobody; the record is the evidence.
+//! Facts are derived from sealed bundles by pure code, in the pass that verifies them: anyone can
+//! derive them again. They are hostile text, shown with care and believed by nobody; the record is
+//! the evidence.
 
 mod derive;
 mod page;

@@ -1,4 +1,5 @@
-//! The timeline in one order: the journal's entries and the facts of all bundles, a page of facts in memory at a time.
+//! The timeline in one order: the journal's entries and the facts of all bundles, a page of facts
+//! in memory at a time.
 
 use std::collections::VecDeque;
 use std::vec;
@@ -57,10 +58,22 @@ pub struct Read<'l> {
 impl<'l> Read<'l> {
     /// Of `incident`, whose journal is `entries`.
     #[must_use]
-    pub fn new(ledger: &'l Ledger, incident: &IncidentId, mut entries: Vec<Entry>, filter: Filter) -> Self {
+    pub fn new(
+        ledger: &'l Ledger,
+        incident: &IncidentId,
+        mut entries: Vec<Entry>,
+        filter: Filter,
+    ) -> Self {
         entries.retain(|entry| filter.takes(entry.at, entry.kind(), &entry.summary()));
         let entries = entries.into_iter().peekable();
-        Self { ledger, incident: incident.clone(), filter, entries, facts: VecDeque::new(), next: Some(None) }
+        Self {
+            ledger,
+            incident: incident.clone(),
+            filter,
+            entries,
+            facts: VecDeque::new(),
+            next: Some(None),
+        }
     }
 
     /// The next line; `None` behind the last.
@@ -82,20 +95,34 @@ impl<'l> Read<'l> {
     }
 
     async fn more(&mut self) -> Result<(), LedgerError> {
-        let filter = FactFilter { from: self.filter.from, until: self.filter.until, ..FactFilter::default() };
+        let filter = FactFilter {
+            from: self.filter.from,
+            until: self.filter.until,
+            ..FactFilter::default()
+        };
         let after = self.next.take().flatten();
-        let page = self.ledger.facts(&self.incident, &filter, after.as_ref(), PAGE).await?;
+        let page = self
+            .ledger
+            .facts(&self.incident, &filter, after.as_ref(), PAGE)
+            .await?;
         self.next = page.next.map(Some);
-        self.facts
-            .extend(page.facts.into_iter().filter(|row| self.filter.takes(row.fact.time, &row.fact.kind, &row.fact.summary)));
+        self.facts.extend(page.facts.into_iter().filter(|row| {
+            self.filter
+                .takes(row.fact.time, &row.fact.kind, &row.fact.summary)
+        }));
         Ok(())
     }
 }
 
 impl Filter {
     pub(super) fn takes(&self, time: Timestamp, kind: &str, summary: &str) -> bool {
-        let in_time = self.from.is_none_or(|from| from <= time) && self.until.is_none_or(|until| time < until);
-        let of_kind = self.kinds.is_empty() || self.kinds.iter().any(|begin| kind.starts_with(begin.as_str()));
+        let in_time = self.from.is_none_or(|from| from <= time)
+            && self.until.is_none_or(|until| time < until);
+        let of_kind = self.kinds.is_empty()
+            || self
+                .kinds
+                .iter()
+                .any(|begin| kind.starts_with(begin.as_str()));
         let contains = |text: &String| summary.to_lowercase().contains(&text.to_lowercase());
         in_time && of_kind && self.contains.as_ref().is_none_or(contains)
     }
@@ -116,7 +143,17 @@ impl Row {
 
     /// The line of a fact.
     pub(super) fn of_fact(row: FactRow) -> Self {
-        let evidence = Evidence { bundle: row.bundle, item: Some(row.fact.item), record: Some(row.fact.record) };
-        Self { time: row.fact.time, kind: row.fact.kind, summary: row.fact.summary, by: None, evidence: Some(evidence) }
+        let evidence = Evidence {
+            bundle: row.bundle,
+            item: Some(row.fact.item),
+            record: Some(row.fact.record),
+        };
+        Self {
+            time: row.fact.time,
+            kind: row.fact.kind,
+            summary: row.fact.summary,
+            by: None,
+            evidence: Some(evidence),
+        }
     }
 }

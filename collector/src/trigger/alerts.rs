@@ -1,7 +1,8 @@
 //! Groups of alerts, as Alertmanager sends them and Grafana after it.
 //!
-//! An incident is a group from the moment at which its first alert fires. Which alerts a group has changes while it fires: if the one
-//! that fired first is resolved and leaves the group before the others, what still fires is another incident.
+//! An incident is a group from the moment at which its first alert fires. Which alerts a group has
+//! changes while it fires: if the one that fired first is resolved and leaves the group before the
+//! others, what still fires is another incident.
 
 use serde_json::Value;
 
@@ -16,10 +17,19 @@ const LISTED_MAX: usize = 32;
 pub(super) fn receive(hook: &Hook<'_>, group: Node<'_>) -> Result<Received, Refused> {
     let key = group.needed("/groupKey", "group key")?;
     let status = group.needed("/status", "status")?;
-    let first = group.list("/alerts").filter_map(|alert| alert.text("/startsAt").and_then(time)).min();
-    let first = first.ok_or(Refused::Malformed { missing: "alert with a start" })?;
+    let first = group
+        .list("/alerts")
+        .filter_map(|alert| alert.text("/startsAt").and_then(time))
+        .min();
+    let first = first.ok_or(Refused::Malformed {
+        missing: "alert with a start",
+    })?;
     let began = first.to_string();
-    let event = Event { id: &[key, &began], delivery: None, kind: status };
+    let event = Event {
+        id: &[key, &began],
+        delivery: None,
+        kind: status,
+    };
     match status {
         "firing" => {
             let mut told = told(hook, group);
@@ -28,28 +38,49 @@ pub(super) fn receive(hook: &Hook<'_>, group: Node<'_>) -> Result<Received, Refu
         }
         "resolved" => {
             let what = title(group).unwrap_or("group of alerts");
-            Ok(Received::Update(Box::new(hook.update(&event, &format!("resolved: {what}")))))
+            Ok(Received::Update(Box::new(
+                hook.update(&event, &format!("resolved: {what}")),
+            )))
         }
-        _ => Ok(Received::Ignored { why: "neither firing nor resolved" }),
+        _ => Ok(Received::Ignored {
+            why: "neither firing nor resolved",
+        }),
     }
 }
 
 fn title<'g>(group: Node<'g>) -> Option<&'g str> {
     let first = group.list("/alerts").next().unwrap_or(Node(&Value::Null));
     let common = group.first(&["/commonAnnotations/summary", "/commonLabels/alertname"]);
-    common.or_else(|| first.first(&["/annotations/summary", "/labels/alertname"])).or_else(|| group.text("/title"))
+    common
+        .or_else(|| first.first(&["/annotations/summary", "/labels/alertname"]))
+        .or_else(|| group.text("/title"))
 }
 
 fn told<'g>(hook: &Hook<'_>, group: Node<'g>) -> Told<'g> {
-    let firing = || group.list("/alerts").filter(|alert| alert.text("/status") != Some("resolved"));
+    let firing = || {
+        group
+            .list("/alerts")
+            .filter(|alert| alert.text("/status") != Some("resolved"))
+    };
     let of_each = hook.worst(firing().filter_map(|alert| alert.word("/labels/severity")));
     let systems = firing().flat_map(|alert| {
-        ["/labels/instance", "/labels/host", "/labels/service", "/labels/pod"]
-            .into_iter()
-            .filter_map(move |label| alert.name(label))
+        [
+            "/labels/instance",
+            "/labels/host",
+            "/labels/service",
+            "/labels/pod",
+        ]
+        .into_iter()
+        .filter_map(move |label| alert.name(label))
     });
-    let link = group.text("/externalURL").map(|url| format!("{} at {url}", hook.vendor));
-    let left_out = group.at("/truncatedAlerts").0.as_u64().filter(|count| *count > 0);
+    let link = group
+        .text("/externalURL")
+        .map(|url| format!("{} at {url}", hook.vendor));
+    let left_out = group
+        .at("/truncatedAlerts")
+        .0
+        .as_u64()
+        .filter(|count| *count > 0);
     let left_out = left_out.map(|count| format!("{count} more alerts were left out by the sender"));
     let mut pivots: Vec<Pivot> = firing().filter_map(workload).collect();
     pivots.sort();
@@ -59,8 +90,14 @@ fn told<'g>(hook: &Hook<'_>, group: Node<'g>) -> Told<'g> {
         title: title(group),
         severity: group.word("/commonLabels/severity").or(of_each),
         systems: systems.collect(),
-        impact: group.text("/commonAnnotations/description").map(Line::escaped),
-        evidence: link.into_iter().chain(firing().take(LISTED_MAX).map(line)).chain(left_out).collect(),
+        impact: group
+            .text("/commonAnnotations/description")
+            .map(Line::escaped),
+        evidence: link
+            .into_iter()
+            .chain(firing().take(LISTED_MAX).map(line))
+            .chain(left_out)
+            .collect(),
         pivots,
         ..Told::default()
     }
@@ -70,13 +107,21 @@ fn told<'g>(hook: &Hook<'_>, group: Node<'g>) -> Told<'g> {
 fn line(alert: Node<'_>) -> String {
     let name = alert.text("/labels/alertname").unwrap_or("alert");
     let since = alert.text("/startsAt").unwrap_or("unknown");
-    let what = alert.first(&["/annotations/description", "/annotations/summary"]).map(|what| format!(": {what}"));
+    let what = alert
+        .first(&["/annotations/description", "/annotations/summary"])
+        .map(|what| format!(": {what}"));
     let from = alert.text("/generatorURL").map(|url| format!(" ({url})"));
-    format!("{} since {since}{}{}", Line::escaped(name), what.unwrap_or_default(), from.unwrap_or_default())
-        .replace(['\n', '\r'], " ")
+    format!(
+        "{} since {since}{}{}",
+        Line::escaped(name),
+        what.unwrap_or_default(),
+        from.unwrap_or_default()
+    )
+    .replace(['\n', '\r'], " ")
 }
 
-/// The pod of an alert, by the labels that Prometheus' Kubernetes discovery and kube-state-metrics give.
+/// The pod of an alert, by the labels that Prometheus' Kubernetes discovery and kube-state-metrics
+/// give.
 fn workload(alert: Node<'_>) -> Option<Pivot> {
     let (namespace, pod) = (alert.text("/labels/namespace")?, alert.text("/labels/pod")?);
     format!("workload={namespace}/pod/{pod}").parse().ok()
@@ -102,38 +147,86 @@ mod tests {
     }
 
     fn declared(key: &str, alerts: &[Value]) -> Box<Trigger> {
-        let Ok(Received::Declare(trigger)) = of(key, "firing", alerts) else { panic!("no declaration") };
+        let Ok(Received::Declare(trigger)) = of(key, "firing", alerts) else {
+            panic!("no declaration")
+        };
         trigger
     }
 
     #[test]
     fn a_group_is_one_incident_from_the_moment_it_first_fires() {
         let first = alert("Slow", "warning", "firing", "2026-11-23T13:00:00Z");
-        let second = alert("Down", "critical", "firing", "2026-11-23T13:05:00.123456789Z");
+        let second = alert(
+            "Down",
+            "critical",
+            "firing",
+            "2026-11-23T13:05:00.123456789Z",
+        );
         let trigger = declared("{}:{a}", &[second.clone(), first.clone()]);
         assert_eq!(trigger.severity, Severity::Sev1, "the worst of them");
-        assert_eq!(trigger.started.map(|at| at.to_string()).as_deref(), Some("2026-11-23T13:00:00Z"));
-        assert_eq!(trigger.key, declared("{}:{a}", std::slice::from_ref(&first)).key, "it has one more alert now");
+        assert_eq!(
+            trigger.started.map(|at| at.to_string()).as_deref(),
+            Some("2026-11-23T13:00:00Z")
+        );
+        assert_eq!(
+            trigger.key,
+            declared("{}:{a}", std::slice::from_ref(&first)).key,
+            "it has one more alert now"
+        );
         let workloads: Vec<_> = trigger.pivots.iter().map(ToString::to_string).collect();
-        assert_eq!(workloads, ["workload=shop/pod/Down-0", "workload=shop/pod/Slow-0"]);
-        assert_ne!(trigger.key, declared("{}:{b}", std::slice::from_ref(&first)).key, "another group");
+        assert_eq!(
+            workloads,
+            ["workload=shop/pod/Down-0", "workload=shop/pod/Slow-0"]
+        );
+        assert_ne!(
+            trigger.key,
+            declared("{}:{b}", std::slice::from_ref(&first)).key,
+            "another group"
+        );
         let again = alert("Slow", "warning", "firing", "2026-11-24T13:00:00Z");
-        assert_ne!(trigger.key, declared("{}:{a}", &[again]).key, "it fires anew");
+        assert_ne!(
+            trigger.key,
+            declared("{}:{a}", &[again]).key,
+            "it fires anew"
+        );
         let over = alert("Slow", "warning", "resolved", "2026-11-23T13:00:00Z");
-        let Ok(Received::Update(update)) = of("{}:{a}", "resolved", &[over]) else { panic!("no update") };
-        assert_eq!((&update.key, update.note.as_str()), (&trigger.key, "Alertmanager: resolved: Slow"));
+        let Ok(Received::Update(update)) = of("{}:{a}", "resolved", &[over]) else {
+            panic!("no update")
+        };
+        assert_eq!(
+            (&update.key, update.note.as_str()),
+            (&trigger.key, "Alertmanager: resolved: Slow")
+        );
     }
 
     #[test]
     fn what_is_no_group_is_refused() {
-        for (key, status, alerts) in
-            [("", "firing", vec![alert("A", "", "firing", "2026-11-23T13:00:00Z")]), ("k", "firing", vec![])]
-        {
-            assert!(matches!(of(key, status, &alerts), Err(Refused::Malformed { .. })));
+        for (key, status, alerts) in [
+            (
+                "",
+                "firing",
+                vec![alert("A", "", "firing", "2026-11-23T13:00:00Z")],
+            ),
+            ("k", "firing", vec![]),
+        ] {
+            assert!(matches!(
+                of(key, status, &alerts),
+                Err(Refused::Malformed { .. })
+            ));
         }
         let zoneless = alert("A", "", "firing", "2026-11-23T13:00:00");
-        assert_eq!(of("k", "firing", &[zoneless]), Err(Refused::Malformed { missing: "alert with a start" }));
+        assert_eq!(
+            of("k", "firing", &[zoneless]),
+            Err(Refused::Malformed {
+                missing: "alert with a start"
+            })
+        );
         let old = signed(Vendor::Alertmanager, br#"{"version":"3","groupKey":666}"#).receive();
-        assert_eq!(old, Err(Refused::Malformed { missing: "version 4 of the message" }));
+        assert_eq!(
+            old,
+            Err(Refused::Malformed {
+                missing: "version 4 of the message"
+            })
+        );
     }
 }

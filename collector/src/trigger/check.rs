@@ -1,4 +1,5 @@
-//! Whether a delivery is authentic: HMACs, tokens and times, compared without saying by their duration how much was right.
+//! Whether a delivery is authentic: HMACs, tokens and times, compared without saying by their
+//! duration how much was right.
 
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 use evidence_format::time::Timestamp;
@@ -9,31 +10,44 @@ use subtle::{Choice, ConstantTimeEq};
 
 use super::{HookConfig, REPLAY_SECONDS_MAX, Refused};
 
-/// Signatures that one delivery carries: a rotation of secrets has two, and each is compared with each secret.
+/// Signatures that one delivery carries: a rotation of secrets has two, and each is compared with
+/// each secret.
 const SIGNATURES_MAX: usize = 16;
 
-/// The one value of a header. A header that came twice has none: what one reader takes another overlooks.
+/// The one value of a header. A header that came twice has none: what one reader takes another
+/// overlooks.
 pub(super) fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
     let mut values = headers.get_all(name).iter();
-    values.next().filter(|_| values.next().is_none()).map(http::HeaderValue::as_bytes)
+    values
+        .next()
+        .filter(|_| values.next().is_none())
+        .map(http::HeaderValue::as_bytes)
 }
 
 /// The same, as a text of visible ASCII.
 pub(super) fn header_text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    std::str::from_utf8(header(headers, name)?).ok().filter(|text| text.bytes().all(|b| (b' '..=b'~').contains(&b)))
+    std::str::from_utf8(header(headers, name)?)
+        .ok()
+        .filter(|text| text.bytes().all(|b| (b' '..=b'~').contains(&b)))
 }
 
 /// HMAC-SHA256 of `parts`, one after the other.
 pub(super) fn mac(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
-    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes keys of any length");
+    let mut mac =
+        <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes keys of any length");
     for part in parts {
         mac.update(part);
     }
     mac
 }
 
-/// That one of `signatures` is the HMAC-SHA256 of `parts` by one of `keys`. All are compared, whichever is right.
-pub(super) fn signed<K: AsRef<[u8]>>(keys: &[K], parts: &[&[u8]], signatures: &[Vec<u8>]) -> Result<(), Refused> {
+/// That one of `signatures` is the HMAC-SHA256 of `parts` by one of `keys`. All are compared,
+/// whichever is right.
+pub(super) fn signed<K: AsRef<[u8]>>(
+    keys: &[K],
+    parts: &[&[u8]],
+    signatures: &[Vec<u8>],
+) -> Result<(), Refused> {
     if signatures.len() > SIGNATURES_MAX {
         return Err(Refused::NotAuthentic);
     }
@@ -52,25 +66,42 @@ pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
     HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()
 }
 
-/// That `time`, which is signed, is now. It is asked after the signature: only who is authentic learns how wrong a clock is.
+/// That `time`, which is signed, is now. It is asked after the signature: only who is authentic
+/// learns how wrong a clock is.
 pub(super) fn fresh(unix_seconds: &str, received: Timestamp) -> Result<(), Refused> {
     let is_number = !unix_seconds.is_empty() && unix_seconds.bytes().all(|b| b.is_ascii_digit());
-    let sent: u64 = unix_seconds.parse().ok().filter(|_| is_number).ok_or(Refused::Malformed { missing: "time in seconds" })?;
+    let sent: u64 = unix_seconds
+        .parse()
+        .ok()
+        .filter(|_| is_number)
+        .ok_or(Refused::Malformed {
+            missing: "time in seconds",
+        })?;
     let now = u64::try_from(received.unix_nanoseconds() / 1_000_000_000).unwrap_or(0);
     let seconds = now.abs_diff(sent);
-    if seconds > REPLAY_SECONDS_MAX { Err(Refused::Stale { seconds }) } else { Ok(()) }
+    if seconds > REPLAY_SECONDS_MAX {
+        Err(Refused::Stale { seconds })
+    } else {
+        Ok(())
+    }
 }
 
 /// That a delivery has one of the secrets: as a bearer token, or as the password of `username`.
 pub(super) fn authorized(config: &HookConfig, headers: &HeaderMap) -> Result<(), Refused> {
     let given = header(headers, "authorization").ok_or(Refused::NotAuthentic)?;
-    let blank = given.iter().position(|b| *b == b' ').ok_or(Refused::NotAuthentic)?;
+    let blank = given
+        .iter()
+        .position(|b| *b == b' ')
+        .ok_or(Refused::NotAuthentic)?;
     let (scheme, rest) = (&given[..blank], given[blank..].trim_ascii());
     match &config.username {
         None if scheme.eq_ignore_ascii_case(b"bearer") => is_secret(config, rest),
         Some(username) if scheme.eq_ignore_ascii_case(b"basic") => {
             let pair = BASE64.decode(rest).map_err(|_| Refused::NotAuthentic)?;
-            let colon = pair.iter().position(|b| *b == b':').ok_or(Refused::NotAuthentic)?; // RFC 7617 §2: a user has no colon
+            let colon = pair
+                .iter()
+                .position(|b| *b == b':')
+                .ok_or(Refused::NotAuthentic)?; // RFC 7617 §2: a user has no colon
             let user = pair[..colon].ct_eq(username.as_bytes());
             authentic(user & equals_one(config, &pair[colon + 1..]))
         }
@@ -85,11 +116,17 @@ pub(super) fn is_secret(config: &HookConfig, given: &[u8]) -> Result<(), Refused
 
 fn equals_one(config: &HookConfig, given: &[u8]) -> Choice {
     let none = Choice::from(0);
-    config.secrets.iter().fold(none, |right, secret| right | secret.expose().as_bytes().ct_eq(given))
+    config.secrets.iter().fold(none, |right, secret| {
+        right | secret.expose().as_bytes().ct_eq(given)
+    })
 }
 
 fn authentic(right: Choice) -> Result<(), Refused> {
-    if bool::from(right) { Ok(()) } else { Err(Refused::NotAuthentic) }
+    if bool::from(right) {
+        Ok(())
+    } else {
+        Err(Refused::NotAuthentic)
+    }
 }
 
 #[cfg(test)]
@@ -101,7 +138,13 @@ mod tests {
     fn a_header_that_came_twice_has_no_value() {
         let mut headers = headers(&[("x-token", "a"), ("x-bytes", "b\tc")]);
         assert_eq!(header_text(&headers, "X-Token"), Some("a"));
-        assert_eq!((header_text(&headers, "x-bytes"), header_text(&headers, "x-none")), (None, None));
+        assert_eq!(
+            (
+                header_text(&headers, "x-bytes"),
+                header_text(&headers, "x-none")
+            ),
+            (None, None)
+        );
         headers.append("x-token", http::HeaderValue::from_static("a"));
         assert_eq!(header(&headers, "x-token"), None);
     }
@@ -109,11 +152,25 @@ mod tests {
     /// RFC 4231 §4.3.
     #[test]
     fn the_mac_is_hmac_sha256() {
-        let expected = from_hex("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843").expect("hex");
+        let expected = from_hex("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843")
+            .expect("hex");
         let parts: [&[u8]; 2] = [b"what do ya want ", b"for nothing?"];
-        assert_eq!(mac(b"Jefe", &parts).finalize().into_bytes().to_vec(), expected);
-        assert_eq!(signed(&["wrong", "Jefe"], &parts, &[vec![], expected.clone()]), Ok(()));
-        assert_eq!(signed(&["wrong"], &parts, &[expected]), Err(Refused::NotAuthentic));
-        assert_eq!(signed::<&str>(&[], &parts, &[]), Err(Refused::NotAuthentic), "no secret is no way in");
+        assert_eq!(
+            mac(b"Jefe", &parts).finalize().into_bytes().to_vec(),
+            expected
+        );
+        assert_eq!(
+            signed(&["wrong", "Jefe"], &parts, &[vec![], expected.clone()]),
+            Ok(())
+        );
+        assert_eq!(
+            signed(&["wrong"], &parts, &[expected]),
+            Err(Refused::NotAuthentic)
+        );
+        assert_eq!(
+            signed::<&str>(&[], &parts, &[]),
+            Err(Refused::NotAuthentic),
+            "no secret is no way in"
+        );
     }
 }

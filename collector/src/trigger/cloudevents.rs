@@ -1,9 +1,11 @@
-//! CloudEvents 1.0 over HTTP: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md>.
+//! CloudEvents 1.0 over HTTP:
+//! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md>.
 //!
-//! Structured mode: the body is the event (`application/cloudevents+json`). Binary mode: the attributes are headers `ce-…`, the body is the
-//! data. Batches are not taken. `source` and `id` together are the event's identity (spec §3.1), so each event is an incident, and the same
-//! event again is the same. Nothing is signed: the sender has a bearer token, or a user and a password, as the HTTP 1.1 Web Hooks
-//! specification of CloudEvents asks (§3.1).
+//! Structured mode: the body is the event (`application/cloudevents+json`). Binary mode: the
+//! attributes are headers `ce-…`, the body is the data. Batches are not taken. `source` and `id`
+//! together are the event's identity (spec §3.1), so each event is an incident, and the same event
+//! again is the same. Nothing is signed: the sender has a bearer token, or a user and a password,
+//! as the HTTP 1.1 Web Hooks specification of CloudEvents asks (§3.1).
 
 use data_encoding::BASE64;
 use http::HeaderMap;
@@ -31,32 +33,63 @@ struct Envelope {
 pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, Refused> {
     authorized(hook.config, delivery.headers)?;
     let content_type = header_text(delivery.headers, "content-type").unwrap_or_default();
-    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let media_type = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     let envelope = match media_type.as_str() {
         STRUCTURED => structured(&json(delivery.body)?)?,
         other if other.starts_with("application/cloudevents") => {
-            return Err(Refused::Malformed { missing: "event in JSON, one at a time" });
+            return Err(Refused::Malformed {
+                missing: "event in JSON, one at a time",
+            });
         }
         other => binary(delivery, other)?,
     };
     if envelope.version.as_deref() != Some(VERSION) {
-        return Err(Refused::Malformed { missing: "specversion 1.0" });
+        return Err(Refused::Malformed {
+            missing: "specversion 1.0",
+        });
     }
-    let needed = |value: Option<String>, missing| value.filter(|text| !text.is_empty()).ok_or(Refused::Malformed { missing });
-    let (id, source) = (needed(envelope.id, "id")?, needed(envelope.source, "source")?);
+    let needed = |value: Option<String>, missing| {
+        value
+            .filter(|text| !text.is_empty())
+            .ok_or(Refused::Malformed { missing })
+    };
+    let (id, source) = (
+        needed(envelope.id, "id")?,
+        needed(envelope.source, "source")?,
+    );
     let kind = needed(envelope.kind, "type")?;
     let mut told = generic::told(hook, Node(&envelope.data), envelope.time.as_deref())?;
     told.title = told.title.or(Some(&kind));
     told.severity = told.severity.or(envelope.severity);
-    told.evidence.push(format!("CloudEvents event {id} of {source}").replace(['\n', '\r'], " "));
-    Ok(Received::Declare(hook.trigger(&Event { id: &[&source, &id], delivery: Some(&id), kind: &kind }, told)))
+    told.evidence
+        .push(format!("CloudEvents event {id} of {source}").replace(['\n', '\r'], " "));
+    Ok(Received::Declare(hook.trigger(
+        &Event {
+            id: &[&source, &id],
+            delivery: Some(&id),
+            kind: &kind,
+        },
+        told,
+    )))
 }
 
 fn structured(event: &Value) -> Result<Envelope, Refused> {
     let text = |pointer| Node(event).text(pointer).map(str::to_owned);
-    let decoded = text("/data_base64").map(|data| BASE64.decode(data.as_bytes())).transpose();
-    let decoded = decoded.map_err(|_| Refused::Malformed { missing: "data in base64" })?;
-    let data = decoded.map_or_else(|| event.get("data").cloned(), |bytes| serde_json::from_slice(&bytes).ok());
+    let decoded = text("/data_base64")
+        .map(|data| BASE64.decode(data.as_bytes()))
+        .transpose();
+    let decoded = decoded.map_err(|_| Refused::Malformed {
+        missing: "data in base64",
+    })?;
+    let data = decoded.map_or_else(
+        || event.get("data").cloned(),
+        |bytes| serde_json::from_slice(&bytes).ok(),
+    );
     Ok(Envelope {
         version: text("/specversion"),
         id: text("/id"),
@@ -78,16 +111,26 @@ fn binary(delivery: &Delivery<'_>, media_type: &str) -> Result<Envelope, Refused
         kind: attribute("type"),
         time: attribute("time"),
         severity: attribute("severity"),
-        data: if is_json && !delivery.body.is_empty() { json(delivery.body)? } else { Value::Null },
+        data: if is_json && !delivery.body.is_empty() {
+            json(delivery.body)?
+        } else {
+            Value::Null
+        },
     })
 }
 
-/// An attribute's header. What is not visible ASCII in it is percent-encoded (HTTP protocol binding §3.1.3.2).
+/// An attribute's header. What is not visible ASCII in it is percent-encoded (HTTP protocol binding
+/// §3.1.3.2).
 fn attribute(headers: &HeaderMap, name: &str) -> Option<String> {
-    let text = header_text(headers, &format!("ce-{name}"))?.trim().trim_matches('"');
+    let text = header_text(headers, &format!("ce-{name}"))?
+        .trim()
+        .trim_matches('"');
     let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
     while let [first, more @ ..] = rest {
-        let hex = more.get(..2).filter(|_| *first == b'%').and_then(|hex| data_encoding::HEXLOWER_PERMISSIVE.decode(hex).ok());
+        let hex = more
+            .get(..2)
+            .filter(|_| *first == b'%')
+            .and_then(|hex| data_encoding::HEXLOWER_PERMISSIVE.decode(hex).ok());
         rest = if hex.is_some() { &more[2..] } else { more };
         bytes.extend(hex.unwrap_or_else(|| vec![*first]));
     }
@@ -102,12 +145,19 @@ mod tests {
 
     fn of(more: &[(&str, &str)], body: &[u8]) -> Result<Received, Refused> {
         let token = format!("Bearer {SECRET}");
-        receive(Vendor::CloudEvents, &HOOKS, &[more, &[("authorization", &token)]].concat(), body)
+        receive(
+            Vendor::CloudEvents,
+            &HOOKS,
+            &[more, &[("authorization", &token)]].concat(),
+            body,
+        )
     }
 
     fn declared(more: &[(&str, &str)], body: &[u8]) -> Box<Trigger> {
         let outcome = of(more, body);
-        let Ok(Received::Declare(trigger)) = outcome else { panic!("{outcome:?}") };
+        let Ok(Received::Declare(trigger)) = outcome else {
+            panic!("{outcome:?}")
+        };
         trigger
     }
 
@@ -129,7 +179,14 @@ mod tests {
             br#"{"specversion":"1.0","type":"com.example.someevent","time":"2018-04-05T03:56:24Z","id":"1234-1234-1234","source":"/mycontext/subcontext","datacontenttype":"application/json","data":{"title":"t"}}"#,
         );
         assert_eq!(binary, structured);
-        assert_eq!(binary.report.reported_at.map(|at| at.to_string()).as_deref(), Some("2018-04-05T03:56:24Z"));
+        assert_eq!(
+            binary
+                .report
+                .reported_at
+                .map(|at| at.to_string())
+                .as_deref(),
+            Some("2018-04-05T03:56:24Z")
+        );
         let base64 = declared(
             &[("content-type", "application/cloudevents+json")],
             br#"{"specversion":"1.0","type":"com.example.someevent","time":"2018-04-05T03:56:24Z","id":"1234-1234-1234","source":"/mycontext/subcontext","data_base64":"eyJ0aXRsZSI6InQifQ=="}"#,
@@ -137,13 +194,20 @@ mod tests {
         assert_eq!(base64, binary);
         let other = declared(&[("ce-id", "1"), BINARY[0], BINARY[1], BINARY[3]], b"");
         assert_ne!(other.key, binary.key);
-        assert_eq!(other.title.as_str(), "com.example.someevent", "without data, the type is its name");
+        assert_eq!(
+            other.title.as_str(),
+            "com.example.someevent",
+            "without data, the type is its name"
+        );
     }
 
     /// HTTP protocol binding §3.1.3.2: `Euro € 😀` is sent as this.
     #[test]
     fn attributes_are_percent_decoded() {
-        let header = super::super::samples::headers(&[("ce-subject", "Euro%20%E2%82%AC%20%F0%9F%98%80"), ("ce-bad", "100%")]);
+        let header = super::super::samples::headers(&[
+            ("ce-subject", "Euro%20%E2%82%AC%20%F0%9F%98%80"),
+            ("ce-bad", "100%"),
+        ]);
         assert_eq!(attribute(&header, "subject").as_deref(), Some("Euro € 😀"));
         assert_eq!(attribute(&header, "bad").as_deref(), Some("100%"));
     }
@@ -151,13 +215,32 @@ mod tests {
     #[test]
     fn what_is_no_event_of_this_version_is_refused() {
         for (without, _) in &BINARY[..4] {
-            let some: Vec<_> = BINARY.into_iter().filter(|(name, _)| name != without).collect();
-            assert!(matches!(of(&some, b""), Err(Refused::Malformed { .. })), "without {without}");
+            let some: Vec<_> = BINARY
+                .into_iter()
+                .filter(|(name, _)| name != without)
+                .collect();
+            assert!(
+                matches!(of(&some, b""), Err(Refused::Malformed { .. })),
+                "without {without}"
+            );
         }
         let old = [&[("ce-specversion", "0.3")], &BINARY[1..]].concat();
-        assert_eq!(of(&old, b""), Err(Refused::Malformed { missing: "specversion 1.0" }));
+        assert_eq!(
+            of(&old, b""),
+            Err(Refused::Malformed {
+                missing: "specversion 1.0"
+            })
+        );
         let batch = [("content-type", "application/cloudevents-batch+json")];
-        assert_eq!(of(&batch, b"[]"), Err(Refused::Malformed { missing: "event in JSON, one at a time" }));
-        assert_eq!(receive(Vendor::CloudEvents, &HOOKS, &BINARY, b""), Err(Refused::NotAuthentic));
+        assert_eq!(
+            of(&batch, b"[]"),
+            Err(Refused::Malformed {
+                missing: "event in JSON, one at a time"
+            })
+        );
+        assert_eq!(
+            receive(Vendor::CloudEvents, &HOOKS, &BINARY, b""),
+            Err(Refused::NotAuthentic)
+        );
     }
 }

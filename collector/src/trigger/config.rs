@@ -38,22 +38,26 @@ pub struct HooksConfig {
     pub standard: Option<HookConfig>,
 }
 
-/// `[hooks.VENDOR]`. Whoever holds one of its secrets can declare incidents and write notes into them, and nothing else: neither read
-/// evidence nor close an incident.
+/// `[hooks.VENDOR]`. Whoever holds one of its secrets can declare incidents and write notes into
+/// them, and nothing else: neither read evidence nor close an incident.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HookConfig {
-    /// What the vendor signs with, or sends as its token or password. Several during a rotation: each of them is good.
+    /// What the vendor signs with, or sends as its token or password. Several during a rotation:
+    /// each of them is good.
     pub secrets: Vec<Secret>,
-    /// Files with one secret each, such as those of a Kubernetes Secret. Whoever writes them holds a secret.
+    /// Files with one secret each, such as those of a Kubernetes Secret. Whoever writes them holds
+    /// a secret.
     pub secret_files: Vec<PathBuf>,
-    /// The user of basic authentication (RFC 7617). Absent: the secret is a bearer token (RFC 6750). Only for vendors that do not sign.
+    /// The user of basic authentication (RFC 7617). Absent: the secret is a bearer token (RFC
+    /// 6750). Only for vendors that do not sign.
     pub username: Option<String>,
     /// A header that has the secret and nothing else, in place of `Authorization`. Opsgenie only.
     pub token_header: Option<String>,
     /// The header that has the HMAC signature of the body, in place of a token. Grafana only.
     pub signature_header: Option<String>,
-    /// The header that has the signed time. Without it, whoever saw a delivery can send it again. Grafana only.
+    /// The header that has the signed time. Without it, whoever saw a delivery can send it again.
+    /// Grafana only.
     pub timestamp_header: Option<String>,
     /// The play of its incidents.
     pub play: PlayName,
@@ -66,7 +70,8 @@ pub struct HookConfig {
 }
 
 impl Default for HookConfig {
-    /// The general play; whatever is not known to be harmless has uncertain impact, which is the runbook's SEV-2; all declare.
+    /// The general play; whatever is not known to be harmless has uncertain impact, which is the
+    /// runbook's SEV-2; all declare.
     fn default() -> Self {
         Self {
             secrets: Vec::new(),
@@ -166,7 +171,13 @@ impl HooksConfig {
         self.each(|vendor, hook| {
             hook.check_keys(vendor)?;
             let none = hook.secrets.is_empty() && hook.secret_files.is_empty();
-            if none { Err(HookFault::NoSecret { section: vendor.name() }) } else { Ok(()) }
+            if none {
+                Err(HookFault::NoSecret {
+                    section: vendor.name(),
+                })
+            } else {
+                Ok(())
+            }
         })
     }
 
@@ -178,8 +189,14 @@ impl HooksConfig {
         self.each(|vendor, hook| hook.check_secrets(vendor))
     }
 
-    fn each(&self, check: impl Fn(Vendor, &HookConfig) -> Result<(), HookFault>) -> Result<(), HookFault> {
-        Vendor::ALL.into_iter().filter_map(|vendor| Some((vendor, self.of(vendor)?))).try_for_each(|(v, hook)| check(v, hook))
+    fn each(
+        &self,
+        check: impl Fn(Vendor, &HookConfig) -> Result<(), HookFault>,
+    ) -> Result<(), HookFault> {
+        Vendor::ALL
+            .into_iter()
+            .filter_map(|vendor| Some((vendor, self.of(vendor)?)))
+            .try_for_each(|(v, hook)| check(v, hook))
     }
 }
 
@@ -187,13 +204,32 @@ impl HookConfig {
     /// Which of the keys that not all vendors have are good for `vendor`.
     fn check_keys(&self, vendor: Vendor) -> Result<(), HookFault> {
         let section = vendor.name();
-        let takes_tokens = matches!(vendor, Vendor::Alertmanager | Vendor::CloudEvents | Vendor::Grafana | Vendor::Opsgenie);
+        let takes_tokens = matches!(
+            vendor,
+            Vendor::Alertmanager | Vendor::CloudEvents | Vendor::Grafana | Vendor::Opsgenie
+        );
         let signed = self.signature_header.is_some();
         let keys = [
-            ("username", &self.username, takes_tokens && !signed && self.token_header.is_none()),
-            ("token_header", &self.token_header, vendor == Vendor::Opsgenie),
-            ("signature_header", &self.signature_header, vendor == Vendor::Grafana),
-            ("timestamp_header", &self.timestamp_header, vendor == Vendor::Grafana && signed),
+            (
+                "username",
+                &self.username,
+                takes_tokens && !signed && self.token_header.is_none(),
+            ),
+            (
+                "token_header",
+                &self.token_header,
+                vendor == Vendor::Opsgenie,
+            ),
+            (
+                "signature_header",
+                &self.signature_header,
+                vendor == Vendor::Grafana,
+            ),
+            (
+                "timestamp_header",
+                &self.timestamp_header,
+                vendor == Vendor::Grafana && signed,
+            ),
         ];
         for (key, value, good) in keys {
             let Some(value) = value else { continue };
@@ -213,18 +249,28 @@ impl HookConfig {
             return Err(HookFault::NoSecret { section });
         }
         if self.secrets.len() > SECRETS_MAX {
-            return Err(HookFault::TooMany { section, secrets: self.secrets.len() });
+            return Err(HookFault::TooMany {
+                section,
+                secrets: self.secrets.len(),
+            });
         }
         for (number, secret) in (1..).zip(&self.secrets) {
             let (good, expected) = match vendor {
                 Vendor::IncidentIo | Vendor::Standard => {
                     let key = standard::signing_key(secret);
-                    (key.is_some_and(|key| key.len() >= SECRET_BYTES_MIN), "whsec_ and the base64 of at least 16 bytes")
+                    (
+                        key.is_some_and(|key| key.len() >= SECRET_BYTES_MIN),
+                        "whsec_ and the base64 of at least 16 bytes",
+                    )
                 }
                 _ => (secret.0.len() >= SECRET_BYTES_MIN, "at least 16 bytes long"),
             };
             if !good {
-                return Err(HookFault::Secret { section, number, expected });
+                return Err(HookFault::Secret {
+                    section,
+                    number,
+                    expected,
+                });
             }
         }
         Ok(())
@@ -257,7 +303,8 @@ impl fmt::Debug for Secret {
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // An error of serde would repeat what was there in place of a text.
-        let text = String::deserialize(deserializer).map_err(|_| D::Error::custom("a secret is a text"))?;
+        let text = String::deserialize(deserializer)
+            .map_err(|_| D::Error::custom("a secret is a text"))?;
         Ok(Self::new(&text))
     }
 }
@@ -277,11 +324,17 @@ impl<'de> Deserialize<'de> for Level {
             }
 
             fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Level, E> {
-                number.to_string().parse().map(Level).map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
+                number
+                    .to_string()
+                    .parse()
+                    .map(Level)
+                    .map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Level, E> {
-                text.parse().map(Level).map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+                text.parse()
+                    .map(Level)
+                    .map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
             }
         }
         deserializer.deserialize_any(Read)

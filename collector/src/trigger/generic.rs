@@ -1,7 +1,8 @@
 //! Events of senders that have no documents of their own: what members mean.
 //!
-//! Titles, severities and times are found under the usual names. `play`, `pivots` (texts such as `access-key=AKIA…`), `systems`, `impact`
-//! and `started` are ours: who writes a sender for us uses them, and what is wrong in them is refused, never left out in silence.
+//! Titles, severities and times are found under the usual names. `play`, `pivots` (texts such as
+//! `access-key=AKIA…`), `systems`, `impact` and `started` are ours: who writes a sender for us uses
+//! them, and what is wrong in them is refused, never left out in silence.
 
 use serde_json::Value;
 
@@ -10,15 +11,30 @@ use super::{Hook, Refused};
 use crate::incident::{Line, Name, Pivot, PlayName};
 
 /// What is known of an incident from `data`; `at` is the time of the event.
-pub(super) fn told<'e>(hook: &Hook<'_>, data: Node<'e>, at: Option<&str>) -> Result<Told<'e>, Refused> {
+pub(super) fn told<'e>(
+    hook: &Hook<'_>,
+    data: Node<'e>,
+    at: Option<&str>,
+) -> Result<Told<'e>, Refused> {
     Ok(Told {
         title: data.first(&["/title", "/name", "/summary", "/message", "/subject"]),
         severity: severity(data),
-        play: data.text("/play").map(|text| play(hook, text)).transpose()?,
-        reported_by: data.first(&["/reported_by", "/reportedBy", "/reporter", "/user"]).map(Name::escaped),
+        play: data
+            .text("/play")
+            .map(|text| play(hook, text))
+            .transpose()?,
+        reported_by: data
+            .first(&["/reported_by", "/reportedBy", "/reporter", "/user"])
+            .map(Name::escaped),
         reported_at: at.and_then(time),
-        started: data.first(&["/started", "/started_at", "/startedAt"]).and_then(time),
-        systems: data.list("/systems").filter_map(|system| system.0.as_str()).map(Name::escaped).collect(),
+        started: data
+            .first(&["/started", "/started_at", "/startedAt"])
+            .and_then(time),
+        systems: data
+            .list("/systems")
+            .filter_map(|system| system.0.as_str())
+            .map(Name::escaped)
+            .collect(),
         impact: data.text("/impact").map(Line::escaped),
         evidence: evidence(data).collect(),
         pivots: pivots(data.list("/pivots").map(|pivot| pivot.0))?,
@@ -27,11 +43,16 @@ pub(super) fn told<'e>(hook: &Hook<'_>, data: Node<'e>, at: Option<&str>) -> Res
 
 /// The word for how bad it is.
 pub(super) fn severity(data: Node<'_>) -> Option<String> {
-    ["/severity", "/priority", "/urgency", "/level"].iter().find_map(|pointer| data.word(pointer))
+    ["/severity", "/priority", "/urgency", "/level"]
+        .iter()
+        .find_map(|pointer| data.word(pointer))
 }
 
 fn evidence(data: Node<'_>) -> impl Iterator<Item = String> {
-    ["/description", "/details", "/url", "/link"].into_iter().filter_map(move |pointer| data.text(pointer)).map(str::to_owned)
+    ["/description", "/details", "/url", "/link"]
+        .into_iter()
+        .filter_map(move |pointer| data.text(pointer))
+        .map(str::to_owned)
 }
 
 /// A play that there is.
@@ -42,14 +63,25 @@ pub(super) fn play(hook: &Hook<'_>, text: &str) -> Result<PlayName, Refused> {
 }
 
 fn pivots<'e>(texts: impl Iterator<Item = &'e Value>) -> Result<Vec<Pivot>, Refused> {
-    let read = |value: &Value| value.as_str().unwrap_or_default().parse::<Pivot>().map_err(wrong);
+    let read = |value: &Value| {
+        value
+            .as_str()
+            .unwrap_or_default()
+            .parse::<Pivot>()
+            .map_err(wrong)
+    };
     let pivots = texts.map(read).collect::<Result<Vec<_>, _>>()?;
     if pivots.len() > PIVOTS_MAX {
-        return Err(wrong(format!("it has {} pivots, limit is {PIVOTS_MAX}", pivots.len())));
+        return Err(wrong(format!(
+            "it has {} pivots, limit is {PIVOTS_MAX}",
+            pivots.len()
+        )));
     }
     Ok(pivots)
 }
 
 fn wrong(why: impl ToString) -> Refused {
-    Refused::Wrong { why: Line::escaped(&why.to_string()) }
+    Refused::Wrong {
+        why: Line::escaped(&why.to_string()),
+    }
 }

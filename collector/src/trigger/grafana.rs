@@ -1,8 +1,10 @@
-//! Grafana alerting: <https://grafana.com/docs/grafana/latest/alerting/configure-notifications/manage-contact-points/integrations/webhook-notifier/>.
+//! Grafana alerting:
+//! <https://grafana.com/docs/grafana/latest/alerting/configure-notifications/manage-contact-points/integrations/webhook-notifier/>.
 //!
-//! The contact point sends a bearer token, a user and a password, or an HMAC-SHA256 in hexadecimal: of the body, or, if it is given a
-//! header for the time, of the time in seconds, a colon, and the body (grafana/alerting, `http/hmac.go`). The names of both headers are
-//! the operator's: that code's own is `X-Grafana-Alert-Signature`, the documents' is `X-Grafana-Alerting-Signature`.
+//! The contact point sends a bearer token, a user and a password, or an HMAC-SHA256 in hexadecimal:
+//! of the body, or, if it is given a header for the time, of the time in seconds, a colon, and the
+//! body (grafana/alerting, `http/hmac.go`). The names of both headers are the operator's: that
+//! code's own is `X-Grafana-Alert-Signature`, the documents' is `X-Grafana-Alerting-Signature`.
 
 use super::check::{authorized, fresh, from_hex, header_text, signed};
 use super::read::{Node, json};
@@ -17,7 +19,9 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
     let group = Node(&body);
     let label = |name| group.text(&format!("/commonLabels/{name}"));
     if label("alertname") == Some("TestAlert") && label("instance") == Some("Grafana") {
-        return Ok(Received::Ignored { why: "test of the contact point" });
+        return Ok(Received::Ignored {
+            why: "test of the contact point",
+        });
     }
     alerts::receive(hook, group)
 }
@@ -26,7 +30,9 @@ fn verify(hook: &Hook<'_>, name: &str, delivery: &Delivery<'_>) -> Result<(), Re
     let of = |name| header_text(delivery.headers, name).ok_or(Refused::NotAuthentic);
     let signature = from_hex(of(name)?).ok_or(Refused::NotAuthentic)?;
     let keys: Vec<&str> = hook.config.secrets.iter().map(Secret::expose).collect();
-    let Some(timestamp) = &hook.config.timestamp_header else { return signed(&keys, &[delivery.body], &[signature]) };
+    let Some(timestamp) = &hook.config.timestamp_header else {
+        return signed(&keys, &[delivery.body], &[signature]);
+    };
     let time = of(timestamp)?;
     signed(&keys, &[time.as_bytes(), b":", delivery.body], &[signature])?;
     fresh(time, delivery.received)
@@ -50,54 +56,123 @@ mod tests {
 
     fn mac(parts: &[&[u8]]) -> String {
         use hmac::Mac;
-        data_encoding::HEXLOWER.encode(&super::super::check::mac(SECRET.as_bytes(), parts).finalize().into_bytes())
+        data_encoding::HEXLOWER.encode(
+            &super::super::check::mac(SECRET.as_bytes(), parts)
+                .finalize()
+                .into_bytes(),
+        )
     }
 
-    /// By Python: `hmac.new(b"MfKQ…", b"1795441217:{}", "sha256").hexdigest()` and the same without the time.
+    /// By Python: `hmac.new(b"MfKQ…", b"1795441217:{}", "sha256").hexdigest()` and the same without
+    /// the time.
     #[test]
     fn a_signature_is_of_the_body_or_of_time_colon_body() {
-        assert_eq!(mac(&[b"1795441217", b":", b"{}"]), "9db767a79559ce3060e6f033daa3f958bd4429cd3f07b8870432d3a99897f25a");
-        assert_eq!(mac(&[b"{}"]), "29463c89f21734716f676920e90fd918a8cb5189b38d397255a32d907d12435d");
-        let (signature, timestamp) = ("x-grafana-alerting-signature", "x-grafana-alerting-timestamp");
-        let (with, without) = (mac(&[RECEIVED_SECONDS.as_bytes(), b":", BODY.as_bytes()]), mac(&[BODY.as_bytes()]));
-        let of = |hooks: &HooksConfig, named: &[(&str, &str)]| receive(Vendor::Grafana, hooks, named, BODY.as_bytes());
+        assert_eq!(
+            mac(&[b"1795441217", b":", b"{}"]),
+            "9db767a79559ce3060e6f033daa3f958bd4429cd3f07b8870432d3a99897f25a"
+        );
+        assert_eq!(
+            mac(&[b"{}"]),
+            "29463c89f21734716f676920e90fd918a8cb5189b38d397255a32d907d12435d"
+        );
+        let (signature, timestamp) = (
+            "x-grafana-alerting-signature",
+            "x-grafana-alerting-timestamp",
+        );
+        let (with, without) = (
+            mac(&[RECEIVED_SECONDS.as_bytes(), b":", BODY.as_bytes()]),
+            mac(&[BODY.as_bytes()]),
+        );
+        let of = |hooks: &HooksConfig, named: &[(&str, &str)]| {
+            receive(Vendor::Grafana, hooks, named, BODY.as_bytes())
+        };
         let both = hooks(|_| {});
-        assert!(matches!(of(&both, &[(signature, &with), (timestamp, RECEIVED_SECONDS)]), Ok(Received::Declare(_))));
-        for bad in
-            [&[(signature, with.as_str())][..], &[(signature, &without)], &[(signature, &without), (timestamp, RECEIVED_SECONDS)]]
-        {
+        assert!(matches!(
+            of(&both, &[(signature, &with), (timestamp, RECEIVED_SECONDS)]),
+            Ok(Received::Declare(_))
+        ));
+        for bad in [
+            &[(signature, with.as_str())][..],
+            &[(signature, &without)],
+            &[(signature, &without), (timestamp, RECEIVED_SECONDS)],
+        ] {
             assert_eq!(of(&both, bad), Err(Refused::NotAuthentic), "{bad:?}");
         }
         let plain = hooks(|hook| hook.timestamp_header = None);
-        assert!(matches!(of(&plain, &[(signature, &without)]), Ok(Received::Declare(_))));
-        assert_eq!(of(&plain, &[(signature, &with), (timestamp, RECEIVED_SECONDS)]), Err(Refused::NotAuthentic));
+        assert!(matches!(
+            of(&plain, &[(signature, &without)]),
+            Ok(Received::Declare(_))
+        ));
+        assert_eq!(
+            of(&plain, &[(signature, &with), (timestamp, RECEIVED_SECONDS)]),
+            Err(Refused::NotAuthentic)
+        );
         let token = ("authorization", format!("Bearer {SECRET}"));
-        assert_eq!(of(&both, &[(token.0, &token.1)]), Err(Refused::NotAuthentic), "what signs takes no token");
+        assert_eq!(
+            of(&both, &[(token.0, &token.1)]),
+            Err(Refused::NotAuthentic),
+            "what signs takes no token"
+        );
     }
 
     #[test]
     fn tokens_and_passwords_are_taken_where_nothing_is_signed() {
         let token = hooks(|hook| (hook.signature_header, hook.timestamp_header) = (None, None));
         let user = hooks(|hook| {
-            (hook.signature_header, hook.timestamp_header, hook.username) = (None, None, Some("grafana".to_owned()))
+            (hook.signature_header, hook.timestamp_header, hook.username) =
+                (None, None, Some("grafana".to_owned()))
         });
-        let basic = |pair: String| format!("Basic {}", data_encoding::BASE64.encode(pair.as_bytes()));
-        let of = |hooks: &HooksConfig, value: &str| receive(Vendor::Grafana, hooks, &[("authorization", value)], BODY.as_bytes());
+        let basic =
+            |pair: String| format!("Basic {}", data_encoding::BASE64.encode(pair.as_bytes()));
+        let of = |hooks: &HooksConfig, value: &str| {
+            receive(
+                Vendor::Grafana,
+                hooks,
+                &[("authorization", value)],
+                BODY.as_bytes(),
+            )
+        };
         let right = basic(format!("grafana:{SECRET}"));
-        for (hooks, good) in [(&token, format!("Bearer {SECRET}")), (&token, format!("bearer  {SECRET}")), (&user, right.clone())]
-        {
-            let Ok(Received::Declare(trigger)) = of(hooks, &good) else { panic!("{good}") };
-            assert_eq!(trigger.title.as_str(), "This alert was triggered for zone us-1");
-            assert_eq!(trigger.started.map(|at| at.to_string()).as_deref(), Some("2021-10-12T07:51:03.157076Z"));
+        for (hooks, good) in [
+            (&token, format!("Bearer {SECRET}")),
+            (&token, format!("bearer  {SECRET}")),
+            (&user, right.clone()),
+        ] {
+            let Ok(Received::Declare(trigger)) = of(hooks, &good) else {
+                panic!("{good}")
+            };
+            assert_eq!(
+                trigger.title.as_str(),
+                "This alert was triggered for zone us-1"
+            );
+            assert_eq!(
+                trigger.started.map(|at| at.to_string()).as_deref(),
+                Some("2021-10-12T07:51:03.157076Z")
+            );
         }
-        for bad in
-            ["Bearer", "Bearer ", "Basic", SECRET, &right, &format!("Bearer {SECRET} x"), &format!("Bearer {}", &SECRET[1..])]
-        {
+        for bad in [
+            "Bearer",
+            "Bearer ",
+            "Basic",
+            SECRET,
+            &right,
+            &format!("Bearer {SECRET} x"),
+            &format!("Bearer {}", &SECRET[1..]),
+        ] {
             assert_eq!(of(&token, bad), Err(Refused::NotAuthentic), "{bad}");
         }
-        let wrong = ["grafana", "grafana:", ":", &format!("other:{SECRET}"), &format!("grafana:{SECRET}x")]
-            .map(|pair| basic(pair.to_owned()));
-        for bad in wrong.iter().chain([&format!("Bearer {SECRET}"), &"Basic %%%".to_owned()]) {
+        let wrong = [
+            "grafana",
+            "grafana:",
+            ":",
+            &format!("other:{SECRET}"),
+            &format!("grafana:{SECRET}x"),
+        ]
+        .map(|pair| basic(pair.to_owned()));
+        for bad in wrong
+            .iter()
+            .chain([&format!("Bearer {SECRET}"), &"Basic %%%".to_owned()])
+        {
             assert_eq!(of(&user, bad), Err(Refused::NotAuthentic), "{bad}");
         }
     }
@@ -105,8 +180,21 @@ mod tests {
     #[test]
     fn the_button_that_tests_a_contact_point_declares_nothing() {
         let hooks = hooks(|hook| (hook.signature_header, hook.timestamp_header) = (None, None));
-        let body = BODY.replace(r#""commonLabels":{"#, r#""commonLabels":{"alertname":"TestAlert","instance":"Grafana","#);
-        let outcome = receive(Vendor::Grafana, &hooks, &[("authorization", &format!("Bearer {SECRET}"))], body.as_bytes());
-        assert_eq!(outcome, Ok(Received::Ignored { why: "test of the contact point" }));
+        let body = BODY.replace(
+            r#""commonLabels":{"#,
+            r#""commonLabels":{"alertname":"TestAlert","instance":"Grafana","#,
+        );
+        let outcome = receive(
+            Vendor::Grafana,
+            &hooks,
+            &[("authorization", &format!("Bearer {SECRET}"))],
+            body.as_bytes(),
+        );
+        assert_eq!(
+            outcome,
+            Ok(Received::Ignored {
+                why: "test of the contact point"
+            })
+        );
     }
 }

@@ -52,7 +52,12 @@ fn body(vendor: Vendor) -> Vec<u8> {
 
 /// The headers without which a vendor's delivery is not authentic.
 fn authentic_headers(sample: &Sample) -> Vec<HeaderName> {
-    sample.headers.keys().filter(|name| *name != "content-type").cloned().collect()
+    sample
+        .headers
+        .keys()
+        .filter(|name| *name != "content-type")
+        .cloned()
+        .collect()
 }
 
 /// A change of a delivery by somebody who has no secret, if it changes anything.
@@ -77,7 +82,8 @@ fn changes() -> impl Strategy<Value = Change> {
         index().prop_map(Change::CutBody),
         bytes().prop_map(Change::GrowBody),
         bytes().prop_map(Change::SwapBody),
-        (index(), index(), 0..8_u8).prop_map(|(header, at, bit)| Change::FlipHeader(header, at, bit)),
+        (index(), index(), 0..8_u8)
+            .prop_map(|(header, at, bit)| Change::FlipHeader(header, at, bit)),
         (index(), index()).prop_map(|(header, at)| Change::CutHeader(header, at)),
         (index(), bytes()).prop_map(|(header, more)| Change::GrowHeader(header, more)),
         (index(), bytes()).prop_map(|(header, other)| Change::TwiceHeader(header, other)),
@@ -89,7 +95,9 @@ fn changes() -> impl Strategy<Value = Change> {
 fn change(sample: &mut Sample, change: &Change) {
     let names = authentic_headers(sample);
     let mut edit = |header: &Index, edit: &dyn Fn(&mut Vec<u8>)| {
-        let Some(name) = one_of(header, &names) else { return };
+        let Some(name) = one_of(header, &names) else {
+            return;
+        };
         let mut value = sample.headers[name].as_bytes().to_owned();
         if value.is_empty() {
             return;
@@ -102,7 +110,12 @@ fn change(sample: &mut Sample, change: &Change) {
     match change {
         Change::FlipBody(at, bit) => {
             let length = sample.body.len();
-            sample.body.iter_mut().skip(at.index(length.max(1))).take(1).for_each(|byte| *byte ^= 1 << bit);
+            sample
+                .body
+                .iter_mut()
+                .skip(at.index(length.max(1)))
+                .take(1)
+                .for_each(|byte| *byte ^= 1 << bit);
         }
         Change::CutBody(at) => sample.body.truncate(at.index(sample.body.len().max(1))),
         Change::GrowBody(more) => sample.body.extend(more),
@@ -111,10 +124,14 @@ fn change(sample: &mut Sample, change: &Change) {
             let at = at.index(value.len());
             value[at] ^= 1 << bit;
         }),
-        Change::CutHeader(header, at) => edit(header, &|value| value.truncate(at.index(value.len()))),
+        Change::CutHeader(header, at) => {
+            edit(header, &|value| value.truncate(at.index(value.len())))
+        }
         Change::GrowHeader(header, more) => edit(header, &|value| value.extend(more)),
         Change::TwiceHeader(header, other) => {
-            if let Some((name, value)) = one_of(header, &names).zip(HeaderValue::from_bytes(other).ok()) {
+            if let Some((name, value)) =
+                one_of(header, &names).zip(HeaderValue::from_bytes(other).ok())
+            {
                 sample.headers.append(name.clone(), value);
             }
         }
@@ -128,23 +145,42 @@ fn one_of<'n>(index: &Index, names: &'n [HeaderName]) -> Option<&'n HeaderName> 
     (!names.is_empty()).then(|| index.get(names))
 }
 
-/// What a vendor's secret vouches for: with a signature, the body and the headers; with a token, the token alone.
+/// What a vendor's secret vouches for: with a signature, the body and the headers; with a token,
+/// the token alone.
 fn vouched(sample: &Sample) -> Vec<Vec<u8>> {
-    let is_signed = !matches!(sample.vendor, Vendor::Alertmanager | Vendor::CloudEvents | Vendor::Opsgenie);
+    let is_signed = !matches!(
+        sample.vendor,
+        Vendor::Alertmanager | Vendor::CloudEvents | Vendor::Opsgenie
+    );
     let headers = authentic_headers(sample).into_iter().flat_map(|name| {
-        let values = sample.headers.get_all(&name).iter().map(|value| normal(value.as_bytes())).collect::<Vec<_>>();
+        let values = sample
+            .headers
+            .get_all(&name)
+            .iter()
+            .map(|value| normal(value.as_bytes()))
+            .collect::<Vec<_>>();
         [vec![name.as_str().as_bytes().to_owned()], values].concat()
     });
-    headers.chain(is_signed.then(|| sample.body.clone())).collect()
+    headers
+        .chain(is_signed.then(|| sample.body.clone()))
+        .collect()
 }
 
-/// Hexadecimal digits and the names of schemes may be in either case, and signatures of other versions may stand beside the right one.
+/// Hexadecimal digits and the names of schemes may be in either case, and signatures of other
+/// versions may stand beside the right one.
 fn normal(value: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(value);
-    let signature = text.split([',', ' ']).find(|part| part.starts_with("v1=") || part.len() == 44);
+    let signature = text
+        .split([',', ' '])
+        .find(|part| part.starts_with("v1=") || part.len() == 44);
     let text = signature.unwrap_or(&text).to_owned();
     match text.split_once(' ') {
-        Some((scheme, rest)) => [scheme.to_ascii_lowercase().as_bytes(), b" ", rest.trim().as_bytes()].concat(),
+        Some((scheme, rest)) => [
+            scheme.to_ascii_lowercase().as_bytes(),
+            b" ",
+            rest.trim().as_bytes(),
+        ]
+        .concat(),
         None if text.len() >= 64 => text.to_ascii_lowercase().into_bytes(),
         None => text.into_bytes(),
     }
@@ -152,7 +188,11 @@ fn normal(value: &[u8]) -> Vec<u8> {
 
 /// The same cases each time.
 fn runner() -> TestRunner {
-    let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
+    let config = Config {
+        cases: CASES,
+        failure_persistence: None,
+        ..Config::default()
+    };
     TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[41; 32]))
 }
 
@@ -160,7 +200,11 @@ fn runner() -> TestRunner {
 fn nothing_is_accepted_but_the_bytes_that_were_signed() {
     for vendor in Vendor::ALL {
         let good = signed(vendor, &body(vendor));
-        assert!(matches!(good.receive(), Ok(Received::Declare(_))), "{vendor}: {:?}", good.receive());
+        assert!(
+            matches!(good.receive(), Ok(Received::Declare(_))),
+            "{vendor}: {:?}",
+            good.receive()
+        );
         let result = runner().run(&prop::collection::vec(changes(), 1..4), |all| {
             let mut bad = good.clone();
             all.iter().for_each(|one| change(&mut bad, one));
@@ -194,7 +238,9 @@ fn hostile_json() -> impl Strategy<Value = String> {
         Just("1e999".to_owned()),
         Just("-0".to_owned()),
         Just("9".repeat(400)),
-        any::<f64>().prop_filter("JSON has no others", |n| n.is_finite()).prop_map(|n| n.to_string()),
+        any::<f64>()
+            .prop_filter("JSON has no others", |n| n.is_finite())
+            .prop_map(|n| n.to_string()),
     ];
     let deep = prop_oneof![
         Just("[".repeat(DEEP) + &"]".repeat(DEEP)),
@@ -204,7 +250,9 @@ fn hostile_json() -> impl Strategy<Value = String> {
         Just("[[],{},[null]]".to_owned()),
     ];
     let long = prop::sample::select(vec![127, 1023, 16_383, 100_000]);
-    let long = long.prop_map(|length| serde_json::to_string(&"\u{1b}".repeat(length)).expect("a text is JSON"));
+    let long = long.prop_map(|length| {
+        serde_json::to_string(&"\u{1b}".repeat(length)).expect("a text is JSON")
+    });
     prop_oneof![200 => text, 100 => number, 20 => deep, 1 => long]
 }
 
@@ -213,10 +261,21 @@ fn replaced(body: &str, at: &[(Index, String)], form: bool) -> Vec<u8> {
     let mut body = body.to_owned();
     for (index, value) in at {
         let separator = if form { '=' } else { ':' };
-        let places: Vec<usize> = body.match_indices(separator).map(|(place, _)| place + 1).collect();
-        let Some(&start) = places.get(index.index(places.len().max(1))) else { continue };
-        let end = body[start..].find(if form { ['&', '&'] } else { [',', '}'] }).map_or(body.len(), |length| start + length);
-        let value = if form { url::form_urlencoded::byte_serialize(value.as_bytes()).collect() } else { value.clone() };
+        let places: Vec<usize> = body
+            .match_indices(separator)
+            .map(|(place, _)| place + 1)
+            .collect();
+        let Some(&start) = places.get(index.index(places.len().max(1))) else {
+            continue;
+        };
+        let end = body[start..]
+            .find(if form { ['&', '&'] } else { [',', '}'] })
+            .map_or(body.len(), |length| start + length);
+        let value = if form {
+            url::form_urlencoded::byte_serialize(value.as_bytes()).collect()
+        } else {
+            value.clone()
+        };
         body.replace_range(start..end, &value);
     }
     body.into_bytes()
@@ -225,12 +284,23 @@ fn replaced(body: &str, at: &[(Index, String)], form: bool) -> Vec<u8> {
 fn texts(received: Received) -> Vec<String> {
     let of_trigger = |trigger: Trigger| {
         let report = trigger.report;
-        let mut all = vec![trigger.key, trigger.title.to_string(), trigger.by.to_string(), trigger.trigger.to_string()];
+        let mut all = vec![
+            trigger.key,
+            trigger.title.to_string(),
+            trigger.by.to_string(),
+            trigger.trigger.to_string(),
+        ];
         all.extend(trigger.delivery.map(|text| text.to_string()));
         all.extend(report.reported_by.map(|text| text.to_string()));
         all.extend(report.suspected_impact.map(|text| text.to_string()));
         all.extend(report.affected_systems.iter().map(ToString::to_string));
-        all.extend(report.current_evidence.iter().flat_map(|text| text.as_str().lines()).map(str::to_owned));
+        all.extend(
+            report
+                .current_evidence
+                .iter()
+                .flat_map(|text| text.as_str().lines())
+                .map(str::to_owned),
+        );
         all.extend(trigger.pivots.iter().map(ToString::to_string));
         all
     };
@@ -240,7 +310,12 @@ fn texts(received: Received) -> Vec<String> {
             let mut all = vec![update.key, update.by.to_string()];
             all.extend(update.delivery.map(|text| text.to_string()));
             all.extend(update.note.as_str().lines().map(str::to_owned));
-            all.extend(update.otherwise.map(|trigger| of_trigger(*trigger)).unwrap_or_default());
+            all.extend(
+                update
+                    .otherwise
+                    .map(|trigger| of_trigger(*trigger))
+                    .unwrap_or_default(),
+            );
             all
         }
         Received::Ignored { .. } | Received::Answer(_) => Vec::new(),
@@ -265,9 +340,11 @@ fn no_text_that_comes_of_a_signed_body_holds_control_characters() {
         assert!(result.is_ok(), "{vendor}: {result:?}");
         let hostile = match vendor {
             Vendor::Slack => good.replace("Deploy", "De%1bploy%e2%80%ae"),
-            _ => {
-                ["\"t\"", "\"n\"", "\"m\"", "\"s\""].iter().fold(good, |body, text| body.replace(text, "\"\\u001b[31m\\u202e\""))
-            }
+            _ => ["\"t\"", "\"n\"", "\"m\"", "\"s\""]
+                .iter()
+                .fold(good, |body, text| {
+                    body.replace(text, "\"\\u001b[31m\\u202e\"")
+                }),
         };
         let outcome = signed(vendor, hostile.as_bytes()).receive();
         assert!(
@@ -280,16 +357,43 @@ fn no_text_that_comes_of_a_signed_body_holds_control_characters() {
 #[test]
 fn what_was_signed_too_long_ago_or_too_far_ahead_is_stale() {
     let now: u64 = RECEIVED_SECONDS.parse().expect("a number");
-    for vendor in [Vendor::Grafana, Vendor::IncidentIo, Vendor::Slack, Vendor::Standard] {
+    for vendor in [
+        Vendor::Grafana,
+        Vendor::IncidentIo,
+        Vendor::Slack,
+        Vendor::Standard,
+    ] {
         let at = |seconds: String| signed_at(vendor, &body(vendor), &seconds).receive();
         for good in [now - REPLAY_SECONDS_MAX, now, now + REPLAY_SECONDS_MAX] {
-            assert!(matches!(at(good.to_string()), Ok(Received::Declare(_))), "{vendor} at {good}");
+            assert!(
+                matches!(at(good.to_string()), Ok(Received::Declare(_))),
+                "{vendor} at {good}"
+            );
         }
-        for (bad, seconds) in [(now - 301, 301), (now + 301, 301), (0, now), (u64::MAX, u64::MAX - now)] {
-            assert_eq!(at(bad.to_string()), Err(Refused::Stale { seconds }), "{vendor} at {bad}");
+        for (bad, seconds) in [
+            (now - 301, 301),
+            (now + 301, 301),
+            (0, now),
+            (u64::MAX, u64::MAX - now),
+        ] {
+            assert_eq!(
+                at(bad.to_string()),
+                Err(Refused::Stale { seconds }),
+                "{vendor} at {bad}"
+            );
         }
-        for bad in ["", "-1", "+1795441217", "1795441217.0", "1e9", "18446744073709551616", "0x6b"] {
-            let missing = Refused::Malformed { missing: "time in seconds" };
+        for bad in [
+            "",
+            "-1",
+            "+1795441217",
+            "1795441217.0",
+            "1e9",
+            "18446744073709551616",
+            "0x6b",
+        ] {
+            let missing = Refused::Malformed {
+                missing: "time in seconds",
+            };
             assert_eq!(at(bad.to_owned()), Err(missing), "{vendor} at {bad:?}");
         }
     }
@@ -299,7 +403,13 @@ fn what_was_signed_too_long_ago_or_too_far_ahead_is_stale() {
 fn a_body_is_limited_before_anything_is_made_of_it() {
     for vendor in Vendor::ALL {
         let sample = signed(vendor, &vec![b' '; BODY_BYTES_MAX + 1]);
-        assert_eq!(sample.receive(), Err(Refused::TooLarge { bytes: BODY_BYTES_MAX + 1 }), "{vendor}");
+        assert_eq!(
+            sample.receive(),
+            Err(Refused::TooLarge {
+                bytes: BODY_BYTES_MAX + 1
+            }),
+            "{vendor}"
+        );
     }
 }
 
@@ -308,10 +418,17 @@ fn a_refusal_says_nothing_of_secrets() {
     for vendor in Vendor::ALL {
         let mut sample = signed(vendor, &body(vendor));
         for name in authentic_headers(&sample) {
-            sample.headers.insert(name, HeaderValue::from_static("Bearer not-a-secret-of-ours"));
+            sample.headers.insert(
+                name,
+                HeaderValue::from_static("Bearer not-a-secret-of-ours"),
+            );
         }
         let refused = sample.receive().expect_err("no secret");
-        assert_eq!((refused.to_string().as_str(), refused.status().as_u16()), ("webhook is not authentic", 401), "{vendor}");
+        assert_eq!(
+            (refused.to_string().as_str(), refused.status().as_u16()),
+            ("webhook is not authentic", 401),
+            "{vendor}"
+        );
     }
 }
 
@@ -319,8 +436,12 @@ fn a_refusal_says_nothing_of_secrets() {
 fn a_vendor_without_a_section_is_not_there() {
     for vendor in Vendor::ALL {
         assert_eq!(find(vendor.name()), Some(vendor));
-        let refused = samples::receive(vendor, &HooksConfig::default(), &[], b"{}").expect_err("not configured");
-        assert_eq!((refused.status().as_u16(), refused), (404, Refused::NotConfigured { vendor }));
+        let refused = samples::receive(vendor, &HooksConfig::default(), &[], b"{}")
+            .expect_err("not configured");
+        assert_eq!(
+            (refused.status().as_u16(), refused),
+            (404, Refused::NotConfigured { vendor })
+        );
     }
     assert_eq!(find("PagerDuty"), None);
 }

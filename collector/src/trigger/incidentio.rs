@@ -1,7 +1,9 @@
-//! incident.io: <https://docs.incident.io/api-reference/webhooks>. Its webhooks are Standard Webhooks, sent by Svix.
+//! incident.io: <https://docs.incident.io/api-reference/webhooks>. Its webhooks are Standard
+//! Webhooks, sent by Svix.
 //!
-//! An event's body stands in a member that is called as the event. Of private incidents there is only the id. incident.io says that
-//! events may come out of order, so that an update declares what is not yet known.
+//! An event's body stands in a member that is called as the event. Of private incidents there is
+//! only the id. incident.io says that events may come out of order, so that an update declares what
+//! is not yet known.
 
 use super::read::{Event, Node, Told, json, time};
 use super::standard::verify;
@@ -17,52 +19,119 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
         "public_incident.incident_created_v2" | "private_incident.incident_created_v2" => {
             let id = said.needed("/id", "incident id")?;
             Ok(declares(said).map_or_else(
-                || Received::Declare(hook.trigger(&Event { id: &[id], delivery: Some(message), kind }, told(said))),
+                || {
+                    Received::Declare(hook.trigger(
+                        &Event {
+                            id: &[id],
+                            delivery: Some(message),
+                            kind,
+                        },
+                        told(said),
+                    ))
+                },
                 |why| Received::Ignored { why },
             ))
         }
-        "public_incident.incident_updated_v2" => updated(hook, message, kind, said, said.text("/most_recent_update_message")),
-        "public_incident.incident_status_updated_v2" => updated(hook, message, kind, said.at("/incident"), said.text("/message")),
-        _ => Ok(Received::Ignored { why: "event about something else than an incident" }),
+        "public_incident.incident_updated_v2" => updated(
+            hook,
+            message,
+            kind,
+            said,
+            said.text("/most_recent_update_message"),
+        ),
+        "public_incident.incident_status_updated_v2" => updated(
+            hook,
+            message,
+            kind,
+            said.at("/incident"),
+            said.text("/message"),
+        ),
+        _ => Ok(Received::Ignored {
+            why: "event about something else than an incident",
+        }),
     }
 }
 
 /// Why an incident is none, if so. `mode` is one of standard, retrospective, test and tutorial.
 fn declares(incident: Node<'_>) -> Option<&'static str> {
-    matches!(incident.text("/mode"), Some("test" | "tutorial")).then_some("test or tutorial of incident.io")
+    matches!(incident.text("/mode"), Some("test" | "tutorial"))
+        .then_some("test or tutorial of incident.io")
 }
 
-fn updated(hook: &Hook<'_>, message: &str, kind: &str, incident: Node<'_>, wrote: Option<&str>) -> Result<Received, Refused> {
+fn updated(
+    hook: &Hook<'_>,
+    message: &str,
+    kind: &str,
+    incident: Node<'_>,
+    wrote: Option<&str>,
+) -> Result<Received, Refused> {
     let id = incident.needed("/id", "incident id")?;
     if let Some(why) = declares(incident) {
         return Ok(Received::Ignored { why });
     }
-    let event = Event { id: &[id], delivery: Some(message), kind };
-    let status = incident.text("/incident_status/name").map(|name| format!(", status {name}")).unwrap_or_default();
-    let level = incident.text("/severity/name").map(|name| format!(", severity {name}")).unwrap_or_default();
+    let event = Event {
+        id: &[id],
+        delivery: Some(message),
+        kind,
+    };
+    let status = incident
+        .text("/incident_status/name")
+        .map(|name| format!(", status {name}"))
+        .unwrap_or_default();
+    let level = incident
+        .text("/severity/name")
+        .map(|name| format!(", severity {name}"))
+        .unwrap_or_default();
     let wrote = wrote.map(|wrote| format!("\n{wrote}")).unwrap_or_default();
     let reference = incident.text("/reference").unwrap_or("incident");
-    let update = hook.update(&event, &format!("{reference} updated{status}{level}{wrote}"));
+    let update = hook.update(
+        &event,
+        &format!("{reference} updated{status}{level}{wrote}"),
+    );
     let trigger = hook.trigger(&event, told(incident));
     let severity = incident.text("/severity/name").map(|_| trigger.severity);
-    let over = matches!(incident.text("/incident_status/category"), Some("closed" | "canceled" | "declined" | "merged"));
-    Ok(Received::Update(Box::new(Update { severity, otherwise: (!over).then_some(trigger), ..update })))
+    let over = matches!(
+        incident.text("/incident_status/category"),
+        Some("closed" | "canceled" | "declined" | "merged")
+    );
+    Ok(Received::Update(Box::new(Update {
+        severity,
+        otherwise: (!over).then_some(trigger),
+        ..update
+    })))
 }
 
 fn told(incident: Node<'_>) -> Told<'_> {
-    let started = incident
-        .list("/incident_timestamp_values")
-        .find(|value| value.text("/incident_timestamp/name").is_some_and(|name| name.eq_ignore_ascii_case("impact started")));
-    let link = incident.text("/permalink").map(|link| format!("incident.io incident {link}"));
+    let started = incident.list("/incident_timestamp_values").find(|value| {
+        value
+            .text("/incident_timestamp/name")
+            .is_some_and(|name| name.eq_ignore_ascii_case("impact started"))
+    });
+    let link = incident
+        .text("/permalink")
+        .map(|link| format!("incident.io incident {link}"));
     Told {
-        title: Some(incident.text("/name").unwrap_or("private incident of incident.io")),
+        title: Some(
+            incident
+                .text("/name")
+                .unwrap_or("private incident of incident.io"),
+        ),
         severity: incident.word("/severity/name"),
         reported_by: incident
-            .first(&["/creator/user/name", "/creator/workflow/name", "/creator/api_key/name"])
+            .first(&[
+                "/creator/user/name",
+                "/creator/workflow/name",
+                "/creator/api_key/name",
+            ])
             .map(Name::escaped),
         reported_at: incident.text("/created_at").and_then(time),
-        started: started.and_then(|value| value.text("/value/value")).and_then(time),
-        evidence: link.into_iter().chain(incident.text("/summary").map(str::to_owned)).collect(),
+        started: started
+            .and_then(|value| value.text("/value/value"))
+            .and_then(time),
+        evidence: link
+            .into_iter()
+            .chain(incident.text("/summary").map(str::to_owned))
+            .collect(),
         ..Told::default()
     }
 }

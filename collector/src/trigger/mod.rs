@@ -1,7 +1,9 @@
-//! Stage 1: a vendor's webhook, verified exactly as the vendor's documents say, becomes a declaration.
+//! Stage 1: a vendor's webhook, verified exactly as the vendor's documents say, becomes a
+//! declaration.
 //!
-//! Pure: it is told the time, and the secrets come in its configuration. Nothing of a body is read before the delivery is known to
-//! be authentic, and whatever it says then is still hostile: it reaches an incident only through types that bound and escape it.
+//! Pure: it is told the time, and the secrets come in its configuration. Nothing of a body is read
+//! before the delivery is known to be authentic, and whatever it says then is still hostile: it
+//! reaches an incident only through types that bound and escape it.
 
 mod alertmanager;
 mod alerts;
@@ -29,13 +31,19 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use http::{HeaderMap, StatusCode};
 
-use crate::incident::{Affects, Declaration, Line, Name, Pivot, PlayName, Plays, Prose, Report, Severity, Wish};
+use crate::incident::{
+    Affects, Declaration, Line, Name, Pivot, PlayName, Plays, Prose, Report, Severity, Wish,
+};
 
-pub use config::{HookConfig, HookFault, HooksConfig, Level, SECRET_BYTES_MIN, SECRETS_MAX, Secret};
+pub use config::{
+    HookConfig, HookFault, HooksConfig, Level, SECRET_BYTES_MIN, SECRETS_MAX, Secret,
+};
 
-/// Bytes of a body, to be refused before it is read whole. Vendors' events have some kilobytes; a group of 1,000 alerts fits.
+/// Bytes of a body, to be refused before it is read whole. Vendors' events have some kilobytes; a
+/// group of 1,000 alerts fits.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
-/// Seconds between a signed time and ours, either way. Slack's documents and the Standard Webhooks libraries say five minutes.
+/// Seconds between a signed time and ours, either way. Slack's documents and the Standard Webhooks
+/// libraries say five minutes.
 pub const REPLAY_SECONDS_MAX: u64 = 5 * 60;
 
 /// A webhook as it came: header names in lower case, the body's exact bytes.
@@ -82,7 +90,8 @@ pub enum Received {
         /// Why.
         why: &'static str,
     },
-    /// Wants this answer with status 200 and nothing else: a handshake, or help for the person who typed a command.
+    /// Wants this answer with status 200 and nothing else: a handshake, or help for the person who
+    /// typed a command.
     Answer(Answer),
 }
 
@@ -124,7 +133,8 @@ pub struct Update {
     pub note: Prose,
     /// How bad the vendor holds it to be, where the event is about that.
     pub severity: Option<Severity>,
-    /// To be declared if no incident has the key: it has become bad enough only now, or its first event was never delivered.
+    /// To be declared if no incident has the key: it has become bad enough only now, or its first
+    /// event was never delivered.
     pub otherwise: Option<Box<Trigger>>,
 }
 
@@ -137,7 +147,8 @@ pub struct Answer {
     pub body: String,
 }
 
-/// A delivery was refused. The texts are for the sender: they say nothing of secrets, nor which part of a signature was wrong.
+/// A delivery was refused. The texts are for the sender: they say nothing of secrets, nor which
+/// part of a signature was wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// The operator has not configured the vendor.
@@ -232,8 +243,8 @@ impl Vendor {
         }
     }
 
-    /// What whoever typed the command sees, once it is known what came of it: `INC-2026-042 declared`. For all vendors but Slack,
-    /// nobody.
+    /// What whoever typed the command sees, once it is known what came of it: `INC-2026-042
+    /// declared`. For all vendors but Slack, nobody.
     #[must_use]
     pub fn reply(self, text: &str) -> Option<Answer> {
         (self == Self::Slack).then(|| slack::reply(text))
@@ -256,12 +267,24 @@ pub fn find(name: &str) -> Option<Vendor> {
 ///
 /// # Errors
 /// See [`Refused`].
-pub fn receive(vendor: Vendor, hooks: &HooksConfig, plays: &Plays, delivery: &Delivery<'_>) -> Result<Received, Refused> {
+pub fn receive(
+    vendor: Vendor,
+    hooks: &HooksConfig,
+    plays: &Plays,
+    delivery: &Delivery<'_>,
+) -> Result<Received, Refused> {
     let config = hooks.of(vendor).ok_or(Refused::NotConfigured { vendor })?;
     if delivery.body.len() > BODY_BYTES_MAX {
-        return Err(Refused::TooLarge { bytes: delivery.body.len() });
+        return Err(Refused::TooLarge {
+            bytes: delivery.body.len(),
+        });
     }
-    let hook = Hook { vendor, config, plays, received: delivery.received };
+    let hook = Hook {
+        vendor,
+        config,
+        plays,
+        received: delivery.received,
+    };
     let received = match vendor {
         Vendor::Alertmanager => alertmanager::receive(&hook, delivery),
         Vendor::CloudEvents => cloudevents::receive(&hook, delivery),
@@ -288,7 +311,9 @@ impl Hook<'_> {
     fn only_bad_enough(&self, received: Received) -> Received {
         let enough = |trigger: &Trigger| trigger.severity <= self.config.least_severity.0;
         match received {
-            Received::Declare(trigger) if !enough(&trigger) => Received::Ignored { why: "less severe than what declares" },
+            Received::Declare(trigger) if !enough(&trigger) => Received::Ignored {
+                why: "less severe than what declares",
+            },
             Received::Update(mut update) => {
                 update.otherwise = update.otherwise.filter(|trigger| enough(trigger));
                 Received::Update(update)
@@ -318,13 +343,19 @@ impl Trigger {
 }
 
 impl Update {
-    /// What it wishes of an incident that is of severity `current` now. A severity is raised; that the vendor holds it to be less bad is
-    /// only noted, since a vendor's priority is about service and not about evidence.
+    /// What it wishes of an incident that is of severity `current` now. A severity is raised; that
+    /// the vendor holds it to be less bad is only noted, since a vendor's priority is about service
+    /// and not about evidence.
     #[must_use]
     pub fn wishes(&self, current: Severity) -> Vec<Wish> {
         let worse = self.severity.filter(|severity| *severity < current);
         let reason = Line::escaped(self.note.as_str().lines().next().unwrap_or_default());
         let raise = worse.map(|to| Wish::ChangeSeverity { to, reason });
-        [Wish::Note { text: self.note.clone() }].into_iter().chain(raise).collect()
+        [Wish::Note {
+            text: self.note.clone(),
+        }]
+        .into_iter()
+        .chain(raise)
+        .collect()
     }
 }

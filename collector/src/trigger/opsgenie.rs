@@ -1,8 +1,9 @@
 //! Opsgenie: <https://support.atlassian.com/opsgenie/docs/integrate-opsgenie-with-webhook/>.
 //!
-//! Opsgenie signs nothing. Its webhook integration sends what the operator gives it: a header of its own, or an `Authorization` header,
-//! or a URL with a user and a password, which becomes basic authentication. `createdAt` is in milliseconds, `updatedAt` beside it in
-//! nanoseconds, beyond 2^53. `priority` is `P3`, or 3.
+//! Opsgenie signs nothing. Its webhook integration sends what the operator gives it: a header of
+//! its own, or an `Authorization` header, or a URL with a user and a password, which becomes basic
+//! authentication. `createdAt` is in milliseconds, `updatedAt` beside it in nanoseconds, beyond
+//! 2^53. `priority` is `P3`, or 3.
 
 use evidence_format::time::Timestamp;
 
@@ -13,7 +14,10 @@ use crate::incident::Name;
 
 pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, Refused> {
     match &hook.config.token_header {
-        Some(name) => is_secret(hook.config, header(delivery.headers, name).ok_or(Refused::NotAuthentic)?)?,
+        Some(name) => is_secret(
+            hook.config,
+            header(delivery.headers, name).ok_or(Refused::NotAuthentic)?,
+        )?,
         None => authorized(hook.config, delivery.headers)?,
     }
     let body = json(delivery.body)?;
@@ -21,52 +25,94 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
     let action = whole.needed("/action", "action")?;
     let alert = whole.at("/alert");
     let id = alert.needed("/alertId", "alert id")?;
-    // Events have no id: of one alert, an action at one nanosecond is one event, also when it is sent again.
-    let at = alert.at("/updatedAt").0.as_u64().map(|at| format!("{action} {at}"));
-    let event = Event { id: &[id], delivery: at.as_deref(), kind: action };
+    // Events have no id: of one alert, an action at one nanosecond is one event, also when it is
+    // sent again.
+    let at = alert
+        .at("/updatedAt")
+        .0
+        .as_u64()
+        .map(|at| format!("{action} {at}"));
+    let event = Event {
+        id: &[id],
+        delivery: at.as_deref(),
+        kind: action,
+    };
     match action {
         "Create" => Ok(Received::Declare(hook.trigger(&event, told(whole)))),
         "UpdatePriority" => {
             let trigger = hook.trigger(&event, told(whole));
             let update = hook.update(&event, &said(action, alert));
-            Ok(Received::Update(Box::new(Update { severity: Some(trigger.severity), otherwise: Some(trigger), ..update })))
+            Ok(Received::Update(Box::new(Update {
+                severity: Some(trigger.severity),
+                otherwise: Some(trigger),
+                ..update
+            })))
         }
-        "AddNote" | "Close" | "Delete" | "Escalate" | "UpdateMessage" | "UpdateDescription" => {
-            Ok(Received::Update(Box::new(hook.update(&event, &said(action, alert)))))
-        }
-        _ => Ok(Received::Ignored { why: "action of Opsgenie's own bookkeeping" }),
+        "AddNote" | "Close" | "Delete" | "Escalate" | "UpdateMessage" | "UpdateDescription" => Ok(
+            Received::Update(Box::new(hook.update(&event, &said(action, alert)))),
+        ),
+        _ => Ok(Received::Ignored {
+            why: "action of Opsgenie's own bookkeeping",
+        }),
     }
 }
 
 fn said(action: &str, alert: Node<'_>) -> String {
-    let by = alert.text("/username").map(|by| format!(" by {by}")).unwrap_or_default();
-    let to = alert.word("/priority").filter(|_| action == "UpdatePriority").map(|to| format!(" to {to}")).unwrap_or_default();
+    let by = alert
+        .text("/username")
+        .map(|by| format!(" by {by}"))
+        .unwrap_or_default();
+    let to = alert
+        .word("/priority")
+        .filter(|_| action == "UpdatePriority")
+        .map(|to| format!(" to {to}"))
+        .unwrap_or_default();
     let wrote = match action {
         "AddNote" => alert.text("/note"),
         "UpdateMessage" => alert.text("/message"),
         "UpdateDescription" => alert.text("/description"),
         _ => None,
     };
-    format!("{action}{to}{by}{}", wrote.map(|wrote| format!("\n{wrote}")).unwrap_or_default())
+    format!(
+        "{action}{to}{by}{}",
+        wrote.map(|wrote| format!("\n{wrote}")).unwrap_or_default()
+    )
 }
 
 fn told(whole: Node<'_>) -> Told<'_> {
     let alert = whole.at("/alert");
-    let created = alert.at("/createdAt").0.as_u64().map(|milliseconds| i128::from(milliseconds) * 1_000_000);
+    let created = alert
+        .at("/createdAt")
+        .0
+        .as_u64()
+        .map(|milliseconds| i128::from(milliseconds) * 1_000_000);
     let created = created.and_then(Timestamp::from_unix_nanoseconds);
-    let tags: Vec<&str> = alert.list("/tags").filter_map(|tag| tag.0.as_str()).collect();
+    let tags: Vec<&str> = alert
+        .list("/tags")
+        .filter_map(|tag| tag.0.as_str())
+        .collect();
     let tags = (!tags.is_empty()).then(|| format!("tags: {}", tags.join(", ")));
-    let number = alert.text("/tinyId").map(|number| format!("Opsgenie alert #{number}"));
+    let number = alert
+        .text("/tinyId")
+        .map(|number| format!("Opsgenie alert #{number}"));
     Told {
         title: alert.text("/message"),
-        severity: alert
-            .word("/priority")
-            .map(|word| if word.starts_with(|c: char| c.is_ascii_digit()) { format!("P{word}") } else { word }),
+        severity: alert.word("/priority").map(|word| {
+            if word.starts_with(|c: char| c.is_ascii_digit()) {
+                format!("P{word}")
+            } else {
+                word
+            }
+        }),
         reported_by: alert.first(&["/username", "/source"]).map(Name::escaped),
         reported_at: created,
         started: created,
         systems: alert.name("/entity").into_iter().collect(),
-        evidence: number.into_iter().chain(tags).chain(alert.text("/description").map(str::to_owned)).collect(),
+        evidence: number
+            .into_iter()
+            .chain(tags)
+            .chain(alert.text("/description").map(str::to_owned))
+            .collect(),
         ..Told::default()
     }
 }
@@ -82,11 +128,20 @@ mod tests {
     fn the_token_stands_in_the_header_that_the_operator_named() {
         let body = br#"{"action":"Create","alert":{"alertId":"a","message":"m","priority":"P4"}}"#;
         let of = |named: &[(&str, &str)]| receive(Vendor::Opsgenie, &HOOKS, named, body);
-        let Ok(Received::Declare(trigger)) = of(&[("x-exhibit-token", SECRET)]) else { panic!("no declaration") };
-        assert_eq!((trigger.key.as_str(), trigger.severity), ("opsgenie:a", Severity::Sev4));
+        let Ok(Received::Declare(trigger)) = of(&[("x-exhibit-token", SECRET)]) else {
+            panic!("no declaration")
+        };
+        assert_eq!(
+            (trigger.key.as_str(), trigger.severity),
+            ("opsgenie:a", Severity::Sev4)
+        );
         let bearer = format!("Bearer {SECRET}");
-        let wrong =
-            [("x-exhibit-token", &SECRET[1..]), ("x-other", SECRET), ("authorization", &bearer), ("x-exhibit-token", &bearer)];
+        let wrong = [
+            ("x-exhibit-token", &SECRET[1..]),
+            ("x-other", SECRET),
+            ("authorization", &bearer),
+            ("x-exhibit-token", &bearer),
+        ];
         for bad in wrong {
             assert_eq!(of(&[bad]), Err(Refused::NotAuthentic), "{bad:?}");
         }
@@ -95,11 +150,23 @@ mod tests {
     #[test]
     fn a_priority_that_is_raised_raises_the_severity_and_no_lower_one_lowers_it() {
         let body = br#"{"action":"UpdatePriority","alert":{"alertId":"a","message":"m","oldPriority":"P3","priority":"P1","username":"ann"}}"#;
-        let Ok(Received::Update(update)) = signed(Vendor::Opsgenie, body).receive() else { panic!("no update") };
-        assert_eq!(update.note.as_str(), "Opsgenie: UpdatePriority to P1 by ann");
-        assert_eq!(update.wishes(Severity::Sev3).len(), 2, "a note and the severity");
+        let Ok(Received::Update(update)) = signed(Vendor::Opsgenie, body).receive() else {
+            panic!("no update")
+        };
+        assert_eq!(
+            update.note.as_str(),
+            "Opsgenie: UpdatePriority to P1 by ann"
+        );
+        assert_eq!(
+            update.wishes(Severity::Sev3).len(),
+            2,
+            "a note and the severity"
+        );
         assert_eq!(update.wishes(Severity::Sev1).len(), 1);
-        let lower = Update { severity: Some(Severity::Sev4), ..*update };
+        let lower = Update {
+            severity: Some(Severity::Sev4),
+            ..*update
+        };
         assert_eq!(lower.wishes(Severity::Sev3).len(), 1);
     }
 }

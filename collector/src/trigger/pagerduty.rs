@@ -1,9 +1,11 @@
 //! PagerDuty, version 3 of its webhooks.
 //!
-//! Signatures: PagerDuty/developer-docs, `docs/webhooks/04-Signatures.md`. `X-PagerDuty-Signature` has `v1=` and the HMAC-SHA256 of the
-//! body in hexadecimal, several with commas between them while a secret is rotated; one that is right is enough. No time is signed, so
-//! that a delivery can be sent again by whoever saw it: it declares the same incident, since the key is the incident's.
-//! Events: `docs/webhooks/03-Webhook-Payload.md` (there, `data` has another shape for notes and status updates).
+//! Signatures: PagerDuty/developer-docs, `docs/webhooks/04-Signatures.md`. `X-PagerDuty-Signature`
+//! has `v1=` and the HMAC-SHA256 of the body in hexadecimal, several with commas between them while
+//! a secret is rotated; one that is right is enough. No time is signed, so that a delivery can be
+//! sent again by whoever saw it: it declares the same incident, since the key is the incident's.
+//! Events: `docs/webhooks/03-Webhook-Payload.md` (there, `data` has another shape for notes and
+//! status updates).
 
 use super::check::{from_hex, header_text, signed};
 use super::read::{Event, Node, Told, json, time};
@@ -15,62 +17,109 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
     let event = Node(&body).at("/event");
     let kind = event.needed("/event_type", "event type")?;
     match kind {
-        "pagey.ping" => Ok(Received::Ignored { why: "test of the subscription" }),
+        "pagey.ping" => Ok(Received::Ignored {
+            why: "test of the subscription",
+        }),
         "incident.triggered" => {
             let (id, trigger) = (event.needed("/data/id", "incident id")?, told(event));
-            Ok(Received::Declare(hook.trigger(&of(event, kind, &[id]), trigger)))
+            Ok(Received::Declare(
+                hook.trigger(&of(event, kind, &[id]), trigger),
+            ))
         }
-        "incident.priority_updated" | "incident.reopened" | "incident.escalated" | "incident.service_updated" => {
+        "incident.priority_updated"
+        | "incident.reopened"
+        | "incident.escalated"
+        | "incident.service_updated" => {
             let id = [event.needed("/data/id", "incident id")?];
             let named = of(event, kind, &id);
-            let (trigger, mut update) = (hook.trigger(&named, told(event)), hook.update(&named, &said(event, kind)));
+            let (trigger, mut update) = (
+                hook.trigger(&named, told(event)),
+                hook.update(&named, &said(event, kind)),
+            );
             update.severity = (kind == "incident.priority_updated").then_some(trigger.severity);
-            let otherwise = matches!(kind, "incident.priority_updated" | "incident.reopened").then_some(trigger);
-            Ok(Received::Update(Box::new(Update { otherwise, ..update })))
+            let otherwise = matches!(kind, "incident.priority_updated" | "incident.reopened")
+                .then_some(trigger);
+            Ok(Received::Update(Box::new(Update {
+                otherwise,
+                ..update
+            })))
         }
         "incident.resolved" => noted(hook, event, kind, "/data/id"),
-        "incident.annotated" | "incident.status_update_published" => noted(hook, event, kind, "/data/incident/id"),
-        _ => Ok(Received::Ignored { why: "event of PagerDuty's own bookkeeping" }),
+        "incident.annotated" | "incident.status_update_published" => {
+            noted(hook, event, kind, "/data/incident/id")
+        }
+        _ => Ok(Received::Ignored {
+            why: "event of PagerDuty's own bookkeeping",
+        }),
     }
 }
 
 fn verify(secrets: &[Secret], delivery: &Delivery<'_>) -> Result<(), Refused> {
-    let text = header_text(delivery.headers, "x-pagerduty-signature").ok_or(Refused::NotAuthentic)?;
-    let signatures: Vec<_> = text.split(',').filter_map(|one| from_hex(one.trim().strip_prefix("v1=")?)).collect();
+    let text =
+        header_text(delivery.headers, "x-pagerduty-signature").ok_or(Refused::NotAuthentic)?;
+    let signatures: Vec<_> = text
+        .split(',')
+        .filter_map(|one| from_hex(one.trim().strip_prefix("v1=")?))
+        .collect();
     let keys: Vec<&str> = secrets.iter().map(Secret::expose).collect();
     signed(&keys, &[delivery.body], &signatures)
 }
 
 fn of<'e>(event: Node<'e>, kind: &'e str, id: &'e [&'e str]) -> Event<'e> {
-    Event { id, delivery: event.text("/id"), kind }
+    Event {
+        id,
+        delivery: event.text("/id"),
+        kind,
+    }
 }
 
 /// A note on the incident whose id is at `pointer`.
 fn noted(hook: &Hook<'_>, event: Node<'_>, kind: &str, pointer: &str) -> Result<Received, Refused> {
     let id = event.needed(pointer, "incident id")?;
-    Ok(Received::Update(Box::new(hook.update(&of(event, kind, &[id]), &said(event, kind)))))
+    Ok(Received::Update(Box::new(
+        hook.update(&of(event, kind, &[id]), &said(event, kind)),
+    )))
 }
 
 /// What an event says, in one line and what somebody wrote.
 fn said(event: Node<'_>, kind: &str) -> String {
     let happened = kind.trim_start_matches("incident.").replace('_', " ");
-    let priority = event.text("/data/priority/summary").filter(|_| kind == "incident.priority_updated");
-    let service = event.text("/data/service/summary").filter(|_| kind == "incident.service_updated");
-    let to = priority.or(service).map(|to| format!(" to {to}")).unwrap_or_default();
-    let by = event.text("/agent/summary").map(|by| format!(" by {by}")).unwrap_or_default();
-    let wrote = event.first(&["/data/content", "/data/message"]).map(|wrote| format!("\n{wrote}")).unwrap_or_default();
+    let priority = event
+        .text("/data/priority/summary")
+        .filter(|_| kind == "incident.priority_updated");
+    let service = event
+        .text("/data/service/summary")
+        .filter(|_| kind == "incident.service_updated");
+    let to = priority
+        .or(service)
+        .map(|to| format!(" to {to}"))
+        .unwrap_or_default();
+    let by = event
+        .text("/agent/summary")
+        .map(|by| format!(" by {by}"))
+        .unwrap_or_default();
+    let wrote = event
+        .first(&["/data/content", "/data/message"])
+        .map(|wrote| format!("\n{wrote}"))
+        .unwrap_or_default();
     format!("{happened}{to}{by}{wrote}")
 }
 
 fn told(event: Node<'_>) -> Told<'_> {
     Told {
         title: event.text("/data/title"),
-        severity: event.word("/data/priority/summary").or_else(|| event.word("/data/urgency")),
+        severity: event
+            .word("/data/priority/summary")
+            .or_else(|| event.word("/data/urgency")),
         reported_by: event.name("/agent/summary"),
         reported_at: event.text("/occurred_at").and_then(time),
         started: event.text("/data/created_at").and_then(time),
         systems: event.name("/data/service/summary").into_iter().collect(),
-        evidence: event.text("/data/html_url").map(|url| format!("PagerDuty incident {url}")).into_iter().collect(),
+        evidence: event
+            .text("/data/html_url")
+            .map(|url| format!("PagerDuty incident {url}"))
+            .into_iter()
+            .collect(),
         ..Told::default()
     }
 }
@@ -90,40 +139,90 @@ mod tests {
 
     fn hooks() -> HooksConfig {
         let mut hooks = HOOKS.clone();
-        hooks.of_mut(Vendor::PagerDuty).expect("a sample").secrets = vec![Secret::new(&"0".repeat(64)), Secret::new(SECRET)];
+        hooks.of_mut(Vendor::PagerDuty).expect("a sample").secrets =
+            vec![Secret::new(&"0".repeat(64)), Secret::new(SECRET)];
         hooks
     }
 
     fn with(signature: &str, body: &str) -> Result<Received, Refused> {
-        receive(Vendor::PagerDuty, &hooks(), &[("x-pagerduty-signature", signature)], body.as_bytes())
+        receive(
+            Vendor::PagerDuty,
+            &hooks(),
+            &[("x-pagerduty-signature", signature)],
+            body.as_bytes(),
+        )
     }
 
     #[test]
     fn one_right_signature_is_enough() {
-        for good in [RIGHT.to_owned(), format!("{WRONG},{RIGHT}"), format!("v2=00,{RIGHT}, {WRONG}")] {
-            let Ok(Received::Update(update)) = with(&good, BODY) else { panic!("{good}") };
-            assert_eq!((update.key.as_str(), update.severity), ("pagerduty:PGR0VU2", Some(Severity::Sev1)));
-            assert_eq!(update.note.as_str(), "PagerDuty: priority updated to P1 by Tenex Engineer");
+        for good in [
+            RIGHT.to_owned(),
+            format!("{WRONG},{RIGHT}"),
+            format!("v2=00,{RIGHT}, {WRONG}"),
+        ] {
+            let Ok(Received::Update(update)) = with(&good, BODY) else {
+                panic!("{good}")
+            };
+            assert_eq!(
+                (update.key.as_str(), update.severity),
+                ("pagerduty:PGR0VU2", Some(Severity::Sev1))
+            );
+            assert_eq!(
+                update.note.as_str(),
+                "PagerDuty: priority updated to P1 by Tenex Engineer"
+            );
             let otherwise = update.otherwise.expect("it is bad enough");
             assert_eq!(otherwise.title.as_str(), "A little bump in the road");
-            assert_eq!(otherwise.delivery.expect("the event's id").as_str(), "01BWDWL3NYY7LUFPZCC28QUCMK");
+            assert_eq!(
+                otherwise.delivery.expect("the event's id").as_str(),
+                "01BWDWL3NYY7LUFPZCC28QUCMK"
+            );
         }
         let many = vec![RIGHT; 17].join(",");
-        for bad in [WRONG, "", "v1=", &RIGHT[3..], &RIGHT.replace("v1", "v2"), &RIGHT[..66], &format!("{RIGHT}00"), &many] {
+        for bad in [
+            WRONG,
+            "",
+            "v1=",
+            &RIGHT[3..],
+            &RIGHT.replace("v1", "v2"),
+            &RIGHT[..66],
+            &format!("{RIGHT}00"),
+            &many,
+        ] {
             assert_eq!(with(bad, BODY), Err(Refused::NotAuthentic), "{bad}");
         }
         assert_eq!(with(RIGHT, ""), Err(Refused::NotAuthentic));
-        assert_eq!(with(RIGHT, &BODY.replace("bump", "jump")), Err(Refused::NotAuthentic));
+        assert_eq!(
+            with(RIGHT, &BODY.replace("bump", "jump")),
+            Err(Refused::NotAuthentic)
+        );
     }
 
     #[test]
     fn what_is_authentic_but_no_event_is_refused_as_that() {
-        for body in ["", "[]", "null", "{}", r#"{"event":{"event_type":"incident.triggered"}}"#] {
+        for body in [
+            "",
+            "[]",
+            "null",
+            "{}",
+            r#"{"event":{"event_type":"incident.triggered"}}"#,
+        ] {
             let refused = samples::signed(Vendor::PagerDuty, body.as_bytes()).receive();
-            assert!(matches!(refused, Err(Refused::Malformed { .. })), "{body}: {refused:?}");
+            assert!(
+                matches!(refused, Err(Refused::Malformed { .. })),
+                "{body}: {refused:?}"
+            );
         }
-        let ping =
-            samples::signed(Vendor::PagerDuty, br#"{"event":{"event_type":"pagey.ping","data":{"message":"Hello"}}}"#).receive();
-        assert_eq!(ping, Ok(Received::Ignored { why: "test of the subscription" }));
+        let ping = samples::signed(
+            Vendor::PagerDuty,
+            br#"{"event":{"event_type":"pagey.ping","data":{"message":"Hello"}}}"#,
+        )
+        .receive();
+        assert_eq!(
+            ping,
+            Ok(Received::Ignored {
+                why: "test of the subscription"
+            })
+        );
     }
 }

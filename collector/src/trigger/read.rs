@@ -1,4 +1,5 @@
-//! What bodies say: JSON whose members may be absent or of any type, and words and times of vendors.
+//! What bodies say: JSON whose members may be absent or of any type, and words and times of
+//! vendors.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +16,9 @@ pub(super) const PIVOTS_MAX: usize = 16;
 /// Characters of a text of a vendor that are looked at; a [`Prose`] has no room for more.
 const TEXT_CHARS_MAX: usize = 16 * 1024;
 
-/// What vendors call severities, unless the configuration says otherwise: PagerDuty's and Opsgenie's priorities and PagerDuty's urgency,
-/// incident.io's first severities, Prometheus' usual label, syslog's words. `SEV-2` and `2` are read too.
+/// What vendors call severities, unless the configuration says otherwise: PagerDuty's and
+/// Opsgenie's priorities and PagerDuty's urgency, incident.io's first severities, Prometheus' usual
+/// label, syslog's words. `SEV-2` and `2` are read too.
 const WORDS: [(&str, Severity); 25] = [
     ("p1", Severity::Sev1),
     ("p2", Severity::Sev2),
@@ -51,7 +53,12 @@ pub(super) struct Node<'v>(pub(super) &'v Value);
 
 /// Parses a body, which has been found authentic. Depth and numbers have serde_json's limits.
 pub(super) fn json(body: &[u8]) -> Result<Value, Refused> {
-    serde_json::from_slice(body).ok().filter(Value::is_object).ok_or(Refused::Malformed { missing: "JSON object" })
+    serde_json::from_slice(body)
+        .ok()
+        .filter(Value::is_object)
+        .ok_or(Refused::Malformed {
+            missing: "JSON object",
+        })
 }
 
 impl<'v> Node<'v> {
@@ -67,7 +74,11 @@ impl<'v> Node<'v> {
 
     /// A text there that is more than blanks.
     pub(super) fn text(self, pointer: &str) -> Option<&'v str> {
-        self.at(pointer).0.as_str().map(str::trim).filter(|text| !text.is_empty())
+        self.at(pointer)
+            .0
+            .as_str()
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
     }
 
     /// The first of some texts.
@@ -75,7 +86,8 @@ impl<'v> Node<'v> {
         pointers.iter().find_map(|pointer| self.text(pointer))
     }
 
-    /// A text or a whole number there, as a text: some vendors send `"P3"`, or 3, for the same thing.
+    /// A text or a whole number there, as a text: some vendors send `"P3"`, or 3, for the same
+    /// thing.
     pub(super) fn word(self, pointer: &str) -> Option<String> {
         let number = self.at(pointer).0.as_u64().map(|number| number.to_string());
         self.text(pointer).map(str::to_owned).or(number)
@@ -88,7 +100,12 @@ impl<'v> Node<'v> {
 
     /// The elements of a list there.
     pub(super) fn list(self, pointer: &str) -> impl Iterator<Item = Node<'v>> {
-        self.at(pointer).0.as_array().into_iter().flatten().map(Node)
+        self.at(pointer)
+            .0
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(Node)
     }
 
     /// A text that there must be.
@@ -99,7 +116,8 @@ impl<'v> Node<'v> {
 
 /// A time of RFC 3339 with its zone. The year 1 is what Go programs write for none.
 pub(super) fn time(text: &str) -> Option<Timestamp> {
-    let time = Timestamp::from_unix_nanoseconds(text.parse::<jiff::Timestamp>().ok()?.as_nanosecond())?;
+    let time =
+        Timestamp::from_unix_nanoseconds(text.parse::<jiff::Timestamp>().ok()?.as_nanosecond())?;
     (!time.to_string().starts_with("0001-")).then_some(time)
 }
 
@@ -131,12 +149,23 @@ pub(super) struct Told<'e> {
 impl Hook<'_> {
     /// The severity that a word means.
     pub(super) fn severity(&self, word: Option<&str>) -> Severity {
-        word.and_then(|word| self.known_severity(word)).unwrap_or(self.config.default_severity.0)
+        word.and_then(|word| self.known_severity(word))
+            .unwrap_or(self.config.default_severity.0)
     }
 
     fn known_severity(&self, word: &str) -> Option<Severity> {
-        let ours = self.config.severity.iter().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|(_, level)| level.0);
-        let usual = || WORDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|(_, severity)| *severity);
+        let ours = self
+            .config
+            .severity
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(word))
+            .map(|(_, level)| level.0);
+        let usual = || {
+            WORDS
+                .iter()
+                .find(|(known, _)| known.eq_ignore_ascii_case(word))
+                .map(|(_, severity)| *severity)
+        };
         ours.or_else(usual).or_else(|| word.parse().ok())
     }
 
@@ -157,7 +186,10 @@ impl Hook<'_> {
     /// The declaration of what was told.
     pub(super) fn trigger(&self, event: &Event<'_>, told: Told<'_>) -> Box<Trigger> {
         let mut seen = BTreeSet::new();
-        let unique = told.systems.into_iter().filter(|system| seen.insert(system.clone()));
+        let unique = told
+            .systems
+            .into_iter()
+            .filter(|system| seen.insert(system.clone()));
         let evidence = told.evidence.join("\n");
         let report = Report {
             reported_by: told.reported_by.or_else(|| Some(self.by())),
@@ -176,7 +208,11 @@ impl Hook<'_> {
             report,
             pivots: told.pivots,
             started: self.not_future(told.started),
-            trigger: Line::escaped(&format!("{} webhook {}", self.vendor, beginning(event.kind))),
+            trigger: Line::escaped(&format!(
+                "{} webhook {}",
+                self.vendor,
+                beginning(event.kind)
+            )),
         })
     }
 
@@ -195,7 +231,9 @@ impl Hook<'_> {
 
 /// As much of a text as is looked at.
 pub(super) fn beginning(text: &str) -> &str {
-    text.char_indices().nth(TEXT_CHARS_MAX).map_or(text, |(end, _)| &text[..end])
+    text.char_indices()
+        .nth(TEXT_CHARS_MAX)
+        .map_or(text, |(end, _)| &text[..end])
 }
 
 #[cfg(test)]
@@ -208,15 +246,27 @@ mod tests {
     fn words_of_vendors_are_severities_and_the_configuration_has_the_last_word() {
         let mut config = HOOKS.of(Vendor::PagerDuty).expect("a sample").clone();
         let of = |config: &_, word: Option<&str>| hook(Vendor::PagerDuty, config).severity(word);
-        for (word, severity) in
-            [("P1", Severity::Sev1), ("Warning", Severity::Sev3), ("SEV-4", Severity::Sev4), ("3", Severity::Sev3)]
-        {
+        for (word, severity) in [
+            ("P1", Severity::Sev1),
+            ("Warning", Severity::Sev3),
+            ("SEV-4", Severity::Sev4),
+            ("3", Severity::Sev3),
+        ] {
             assert_eq!(of(&config, Some(word)), severity, "{word}");
         }
-        assert_eq!((of(&config, Some("catastrophe")), of(&config, None)), (Severity::Sev2, Severity::Sev2), "the default");
-        config.severity.insert("p1".to_owned(), Level(Severity::Sev3));
+        assert_eq!(
+            (of(&config, Some("catastrophe")), of(&config, None)),
+            (Severity::Sev2, Severity::Sev2),
+            "the default"
+        );
+        config
+            .severity
+            .insert("p1".to_owned(), Level(Severity::Sev3));
         config.default_severity = Level(Severity::Sev4);
-        assert_eq!((of(&config, Some("P1")), of(&config, Some("catastrophe"))), (Severity::Sev3, Severity::Sev4));
+        assert_eq!(
+            (of(&config, Some("P1")), of(&config, Some("catastrophe"))),
+            (Severity::Sev3, Severity::Sev4)
+        );
         let words: BTreeSet<_> = WORDS.iter().map(|(word, _)| word).collect();
         assert_eq!(words.len(), WORDS.len(), "no word means two things");
     }
@@ -224,11 +274,24 @@ mod tests {
     #[test]
     fn a_time_has_a_zone_and_the_year_one_is_none() {
         assert_eq!(
-            time("2020-02-06T00:17:58.432911368Z").map(|t| t.to_string()).as_deref(),
+            time("2020-02-06T00:17:58.432911368Z")
+                .map(|t| t.to_string())
+                .as_deref(),
             Some("2020-02-06T00:17:58.432911368Z")
         );
-        assert_eq!(time("2020-02-06T01:17:58.250+01:00").map(|t| t.to_string()).as_deref(), Some("2020-02-06T00:17:58.25Z"));
-        for none in ["0001-01-01T00:00:00Z", "2020-02-06T00:17:58", "1420452191104", "", "9999-12-31T23:59:59Z"] {
+        assert_eq!(
+            time("2020-02-06T01:17:58.250+01:00")
+                .map(|t| t.to_string())
+                .as_deref(),
+            Some("2020-02-06T00:17:58.25Z")
+        );
+        for none in [
+            "0001-01-01T00:00:00Z",
+            "2020-02-06T00:17:58",
+            "1420452191104",
+            "",
+            "9999-12-31T23:59:59Z",
+        ] {
             assert_eq!(time(none), None, "{none}");
         }
     }
@@ -237,8 +300,22 @@ mod tests {
     fn a_vendors_clock_that_is_ahead_puts_nothing_into_the_future() {
         let config = HOOKS.of(Vendor::PagerDuty).expect("a sample");
         let later = time("2199-01-01T00:00:00Z");
-        let told = Told { reported_at: later, started: later, ..Told::default() };
-        let trigger = hook(Vendor::PagerDuty, config).trigger(&Event { id: &["a"], delivery: None, kind: "x" }, told);
-        assert_eq!((trigger.started, trigger.report.reported_at), (Some(*RECEIVED), Some(*RECEIVED)));
+        let told = Told {
+            reported_at: later,
+            started: later,
+            ..Told::default()
+        };
+        let trigger = hook(Vendor::PagerDuty, config).trigger(
+            &Event {
+                id: &["a"],
+                delivery: None,
+                kind: "x",
+            },
+            told,
+        );
+        assert_eq!(
+            (trigger.started, trigger.report.reported_at),
+            (Some(*RECEIVED), Some(*RECEIVED))
+        );
     }
 }

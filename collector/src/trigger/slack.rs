@@ -1,9 +1,11 @@
 //! A slash command of Slack: `/incident sev2 leaked-secret Deploy key in a public gist`.
 //!
-//! Signatures: <https://docs.slack.dev/authentication/verifying-requests-from-slack>: `X-Slack-Signature` has `v0=` and the HMAC-SHA256 in
-//! hexadecimal of `v0:`, `X-Slack-Request-Timestamp`, `:` and the body; no older than five minutes. Commands:
-//! <https://docs.slack.dev/interactivity/implementing-slash-commands>. What the person who typed it sees is the answer, which must have
-//! status 200 whatever came of it; so a command that is wrong is answered, and not refused.
+//! Signatures: <https://docs.slack.dev/authentication/verifying-requests-from-slack>:
+//! `X-Slack-Signature` has `v0=` and the HMAC-SHA256 in hexadecimal of `v0:`,
+//! `X-Slack-Request-Timestamp`, `:` and the body; no older than five minutes. Commands:
+//! <https://docs.slack.dev/interactivity/implementing-slash-commands>. What the person who typed it
+//! sees is the answer, which must have status 200 whatever came of it; so a command that is wrong
+//! is answered, and not refused.
 
 use std::collections::BTreeMap;
 
@@ -24,18 +26,31 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
         return handshake(delivery);
     }
     let form: BTreeMap<_, _> = form_urlencoded::parse(delivery.body).collect();
-    let field = |name: &str| form.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
+    let field = |name: &str| {
+        form.get(name)
+            .map(|value| value.trim())
+            .filter(|value| !value.is_empty())
+    };
     if field("ssl_check") == Some("1") {
-        return Ok(Received::Ignored { why: "Slack looks at the certificate" });
+        return Ok(Received::Ignored {
+            why: "Slack looks at the certificate",
+        });
     }
     let (team, command) = (field("team_id"), field("trigger_id"));
-    let (team, command) = team.zip(command).ok_or(Refused::Malformed { missing: "team_id and trigger_id" })?;
+    let (team, command) = team.zip(command).ok_or(Refused::Malformed {
+        missing: "team_id and trigger_id",
+    })?;
     let typed = match typed(hook, &unescaped(field("text").unwrap_or_default())) {
         Ok(typed) => typed,
         Err(help) => return Ok(Received::Answer(reply(&help))),
     };
-    let who = Name::escaped(field("user_name").or(field("user_id")).unwrap_or("somebody"));
-    let place = field("channel_name").map(|channel| format!("declared in Slack channel #{channel}"));
+    let who = Name::escaped(
+        field("user_name")
+            .or(field("user_id"))
+            .unwrap_or("somebody"),
+    );
+    let place =
+        field("channel_name").map(|channel| format!("declared in Slack channel #{channel}"));
     let told = Told {
         title: Some(&typed.title),
         severity: typed.severity.map(|severity| severity.to_string()),
@@ -47,37 +62,73 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
         ..Told::default()
     };
     let kind = field("command").unwrap_or("command");
-    let trigger = hook.trigger(&Event { id: &[team, command], delivery: Some(command), kind }, told);
-    Ok(Received::Declare(Box::new(Trigger { by: Name::escaped(&format!("{who} (Slack)")), ..*trigger })))
+    let trigger = hook.trigger(
+        &Event {
+            id: &[team, command],
+            delivery: Some(command),
+            kind,
+        },
+        told,
+    );
+    Ok(Received::Declare(Box::new(Trigger {
+        by: Name::escaped(&format!("{who} (Slack)")),
+        ..*trigger
+    })))
 }
 
 fn verify(secrets: &[Secret], delivery: &Delivery<'_>) -> Result<(), Refused> {
     let of = |name| header_text(delivery.headers, name).ok_or(Refused::NotAuthentic);
     let (time, text) = (of("x-slack-request-timestamp")?, of("x-slack-signature")?);
-    let signature = text.strip_prefix("v0=").and_then(from_hex).ok_or(Refused::NotAuthentic)?;
+    let signature = text
+        .strip_prefix("v0=")
+        .and_then(from_hex)
+        .ok_or(Refused::NotAuthentic)?;
     let keys: Vec<&str> = secrets.iter().map(Secret::expose).collect();
-    signed(&keys, &[b"v0:", time.as_bytes(), b":", delivery.body], &[signature])?;
+    signed(
+        &keys,
+        &[b"v0:", time.as_bytes(), b":", delivery.body],
+        &[signature],
+    )?;
     fresh(time, delivery.received)
 }
 
-/// What Slack's Events API asks when a URL is given to it: <https://docs.slack.dev/reference/events/url_verification>.
+/// What Slack's Events API asks when a URL is given to it:
+/// <https://docs.slack.dev/reference/events/url_verification>.
 fn handshake(delivery: &Delivery<'_>) -> Result<Received, Refused> {
     let body = super::read::json(delivery.body)?;
-    let challenge = Node(&body).text("/challenge").filter(|_| Node(&body).text("/type") == Some("url_verification"));
-    let body = challenge.ok_or(Refused::Malformed { missing: "slash command" })?.to_owned();
-    Ok(Received::Answer(Answer { content_type: "text/plain; charset=utf-8", body }))
+    let challenge = Node(&body)
+        .text("/challenge")
+        .filter(|_| Node(&body).text("/type") == Some("url_verification"));
+    let body = challenge
+        .ok_or(Refused::Malformed {
+            missing: "slash command",
+        })?
+        .to_owned();
+    Ok(Received::Answer(Answer {
+        content_type: "text/plain; charset=utf-8",
+        body,
+    }))
 }
 
 /// What only the person who typed the command sees.
 pub(super) fn reply(text: &str) -> Answer {
-    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let text = text
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;");
     let body = json!({"response_type": "ephemeral", "text": text}).to_string();
-    Answer { content_type: "application/json", body }
+    Answer {
+        content_type: "application/json",
+        body,
+    }
 }
 
-/// Slack escapes these three in what it sends: <https://docs.slack.dev/messaging/formatting-message-text#escaping>.
+/// Slack escapes these three in what it sends:
+/// <https://docs.slack.dev/messaging/formatting-message-text#escaping>.
 fn unescaped(text: &str) -> String {
-    text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    text.replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&amp;", "&")
 }
 
 struct Typed {
@@ -90,8 +141,11 @@ struct Typed {
 /// Reads a command, or says what to type instead.
 fn typed(hook: &Hook<'_>, text: &str) -> Result<Typed, String> {
     let mut words = text.split_whitespace().peekable();
-    let severity = words.next_if(|word| word.to_ascii_lowercase().starts_with("sev") || word.len() == 1);
-    let severity = severity.map(|word| word.parse::<Severity>().map_err(|e| e.to_string())).transpose()?;
+    let severity =
+        words.next_if(|word| word.to_ascii_lowercase().starts_with("sev") || word.len() == 1);
+    let severity = severity
+        .map(|word| word.parse::<Severity>().map_err(|e| e.to_string()))
+        .transpose()?;
     let play = words.peek().map_or(Ok(None), |word| play(hook, word))?;
     let rest = words.skip(usize::from(play.is_some()));
     let (pivots, title): (Vec<&str>, Vec<&str>) = rest.partition(|word| is_pivot(word));
@@ -99,16 +153,30 @@ fn typed(hook: &Hook<'_>, text: &str) -> Result<Typed, String> {
     if title.is_empty() || title.eq_ignore_ascii_case("help") {
         return Err(HELP.to_owned());
     }
-    let pivots = pivots.iter().map(|text| text.parse::<Pivot>().map_err(|e| e.to_string())).collect::<Result<Vec<_>, _>>()?;
+    let pivots = pivots
+        .iter()
+        .map(|text| text.parse::<Pivot>().map_err(|e| e.to_string()))
+        .collect::<Result<Vec<_>, _>>()?;
     if pivots.len() > PIVOTS_MAX {
-        return Err(format!("the command has {} pivots, limit is {PIVOTS_MAX}", pivots.len()));
+        return Err(format!(
+            "the command has {} pivots, limit is {PIVOTS_MAX}",
+            pivots.len()
+        ));
     }
-    Ok(Typed { severity, play, title, pivots })
+    Ok(Typed {
+        severity,
+        play,
+        title,
+        pivots,
+    })
 }
 
-/// The play that a word names. A word with a hyphen that is nearly a play's name is a misspelling, and no title.
+/// The play that a word names. A word with a hyphen that is nearly a play's name is a misspelling,
+/// and no title.
 fn play(hook: &Hook<'_>, word: &str) -> Result<Option<PlayName>, String> {
-    let Ok(name) = word.parse::<PlayName>() else { return Ok(None) };
+    let Ok(name) = word.parse::<PlayName>() else {
+        return Ok(None);
+    };
     match hook.plays.get(&name) {
         Ok(_) => Ok(Some(name)),
         Err(unknown) if word.contains('-') && unknown.nearest.is_some() => Err(unknown.to_string()),
@@ -118,7 +186,8 @@ fn play(hook: &Hook<'_>, word: &str) -> Result<Option<PlayName>, String> {
 
 /// `kind=value`, with a kind that there is.
 fn is_pivot(word: &str) -> bool {
-    word.split_once('=').is_some_and(|(kind, _)| PivotKind::ALL.iter().any(|known| known.as_str() == kind))
+    word.split_once('=')
+        .is_some_and(|(kind, _)| PivotKind::ALL.iter().any(|known| known.as_str() == kind))
 }
 
 #[cfg(test)]
@@ -134,34 +203,62 @@ mod tests {
         let secrets = [Secret::new("8f742231b10e8888abcd99yyyzzz85a5")];
         let headers = headers(&[
             ("x-slack-request-timestamp", "1531420618"),
-            ("x-slack-signature", "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503"),
+            (
+                "x-slack-signature",
+                "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503",
+            ),
         ]);
         let at = |seconds: i128| {
-            let received = evidence_format::time::Timestamp::from_unix_nanoseconds(seconds * 1_000_000_000).expect("a time");
-            verify(&secrets, &Delivery { headers: &headers, body, received })
+            let received =
+                evidence_format::time::Timestamp::from_unix_nanoseconds(seconds * 1_000_000_000)
+                    .expect("a time");
+            verify(
+                &secrets,
+                &Delivery {
+                    headers: &headers,
+                    body,
+                    received,
+                },
+            )
         };
         assert_eq!(at(1_531_420_618), Ok(()));
-        assert_eq!(at(1_531_420_618 + 301), Err(Refused::Stale { seconds: 301 }));
+        assert_eq!(
+            at(1_531_420_618 + 301),
+            Err(Refused::Stale { seconds: 301 })
+        );
     }
 
     fn command(text: &str) -> Result<Received, Refused> {
         let text: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
-        let body = format!("team_id=T1&trigger_id=1.2.3&user_name=ann&channel_name=sec&command=%2Fincident&text={text}");
+        let body = format!(
+            "team_id=T1&trigger_id=1.2.3&user_name=ann&channel_name=sec&command=%2Fincident&text={text}"
+        );
         signed(Vendor::Slack, body.as_bytes()).receive()
     }
 
     #[test]
     fn a_command_declares_what_was_typed() {
-        let Ok(Received::Declare(trigger)) =
-            command("sev2 leaked-secret Deploy key in a public gist  access-key=AKIAIOSFODNN7EXAMPLE")
-        else {
+        let Ok(Received::Declare(trigger)) = command(
+            "sev2 leaked-secret Deploy key in a public gist  access-key=AKIAIOSFODNN7EXAMPLE",
+        ) else {
             panic!("no declaration")
         };
-        assert_eq!((trigger.title.as_str(), trigger.play.as_str()), ("Deploy key in a public gist", "leaked-secret"));
-        assert_eq!((trigger.severity, trigger.by.as_str()), (Severity::Sev2, "ann (Slack)"));
+        assert_eq!(
+            (trigger.title.as_str(), trigger.play.as_str()),
+            ("Deploy key in a public gist", "leaked-secret")
+        );
+        assert_eq!(
+            (trigger.severity, trigger.by.as_str()),
+            (Severity::Sev2, "ann (Slack)")
+        );
         assert_eq!(trigger.pivots.len(), 1);
-        let Ok(Received::Declare(trigger)) = command("deploy &lt;key&gt; a=b &amp; c") else { panic!("no declaration") };
-        assert_eq!((trigger.title.as_str(), trigger.play.as_str()), ("deploy <key> a=b & c", "general"));
+        let Ok(Received::Declare(trigger)) = command("deploy &lt;key&gt; a=b &amp; c") else {
+            panic!("no declaration")
+        };
+        assert_eq!(
+            (trigger.title.as_str(), trigger.play.as_str()),
+            ("deploy <key> a=b & c", "general")
+        );
         assert_eq!(trigger.severity, HookConfig::default().default_severity.0);
     }
 
@@ -173,10 +270,19 @@ mod tests {
             ("sev2 leaked-secret", "Declare an incident"),
             ("sev7 Key", "is not a severity"),
             ("sev2 leaked-secrets Key", "leaked-secret"),
-            ("sev2 Key token=ghp_0123456789", "looks like a secret itself"),
+            (
+                "sev2 Key token=ghp_0123456789",
+                "looks like a secret itself",
+            ),
         ] {
-            let Ok(Received::Answer(answer)) = command(text) else { panic!("{text}: no answer") };
-            assert!(answer.body.contains(said) && answer.body.contains("ephemeral"), "{text}: {}", answer.body);
+            let Ok(Received::Answer(answer)) = command(text) else {
+                panic!("{text}: no answer")
+            };
+            assert!(
+                answer.body.contains(said) && answer.body.contains("ephemeral"),
+                "{text}: {}",
+                answer.body
+            );
             assert!(!answer.body.contains("0123456789"), "{}", answer.body);
         }
     }
@@ -184,12 +290,29 @@ mod tests {
     #[test]
     fn handshakes_are_answered_only_if_they_are_authentic() {
         let body = br#"{"token":"Jhj5dZrVaK7ZwHHjRyZWjbDl","challenge":"3eZbrw1aB","type":"url_verification"}"#;
-        let Ok(Received::Answer(answer)) = signed(Vendor::Slack, body).receive() else { panic!("no answer") };
+        let Ok(Received::Answer(answer)) = signed(Vendor::Slack, body).receive() else {
+            panic!("no answer")
+        };
         assert_eq!(answer.body, "3eZbrw1aB");
-        assert_eq!(samples::receive(Vendor::Slack, &HOOKS, &[], body), Err(Refused::NotAuthentic));
+        assert_eq!(
+            samples::receive(Vendor::Slack, &HOOKS, &[], body),
+            Err(Refused::NotAuthentic)
+        );
         let check = signed(Vendor::Slack, b"ssl_check=1&token=x").receive();
-        assert_eq!(check, Ok(Received::Ignored { why: "Slack looks at the certificate" }));
-        assert_eq!(reply("a <b> & c").body, r#"{"response_type":"ephemeral","text":"a &lt;b&gt; &amp; c"}"#);
-        assert!(play(&hook(Vendor::Slack, &HookConfig::default()), "ci-token").expect("a play").is_some());
+        assert_eq!(
+            check,
+            Ok(Received::Ignored {
+                why: "Slack looks at the certificate"
+            })
+        );
+        assert_eq!(
+            reply("a <b> & c").body,
+            r#"{"response_type":"ephemeral","text":"a &lt;b&gt; &amp; c"}"#
+        );
+        assert!(
+            play(&hook(Vendor::Slack, &HookConfig::default()), "ci-token")
+                .expect("a play")
+                .is_some()
+        );
     }
 }

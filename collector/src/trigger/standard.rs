@@ -1,8 +1,10 @@
 //! Standard Webhooks 1.0: the signatures, and events of whoever has no file of their own here.
 //!
-//! <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>: `webhook-signature` has `v1,` and the
-//! base64 of the HMAC-SHA256 of `{webhook-id}.{webhook-timestamp}.{body}`, several with blanks between them; the secret is `whsec_` and
-//! the base64 of the key. Its `v1a` is asymmetric, which no sender here uses: it is passed over, as the specification asks.
+//! <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>:
+//! `webhook-signature` has `v1,` and the base64 of the HMAC-SHA256 of
+//! `{webhook-id}.{webhook-timestamp}.{body}`, several with blanks between them; the secret is
+//! `whsec_` and the base64 of the key. Its `v1a` is asymmetric, which no sender here uses: it is
+//! passed over, as the specification asks.
 
 use super::check::{fresh, header_text, signed};
 use super::read::{Event, Node, json};
@@ -22,32 +24,64 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
     let told = generic::told(hook, data, whole.text("/timestamp"))?;
     let incident = data.first(&["/incident_id", "/id"]);
     let id = &[incident.unwrap_or(message)];
-    let event = Event { id, delivery: Some(message), kind };
+    let event = Event {
+        id,
+        delivery: Some(message),
+        kind,
+    };
     let verb = kind.rsplit('.').next().unwrap_or(kind);
-    let ends = matches!(verb, "acknowledged" | "canceled" | "cancelled" | "closed" | "deleted" | "resolved");
+    let ends = matches!(
+        verb,
+        "acknowledged" | "canceled" | "cancelled" | "closed" | "deleted" | "resolved"
+    );
     if incident.is_none() && (ends || verb == "updated") {
-        return Ok(Received::Ignored { why: "update of an incident without an id" });
+        return Ok(Received::Ignored {
+            why: "update of an incident without an id",
+        });
     }
     if !ends && verb != "updated" {
         return Ok(Received::Declare(hook.trigger(&event, told)));
     }
-    let title = told.title.map(|title| format!(": {title}")).unwrap_or_default();
-    let (update, trigger) = (hook.update(&event, &format!("{kind}{title}")), hook.trigger(&event, told));
-    let severity = generic::severity(data).is_some().then_some(trigger.severity);
+    let title = told
+        .title
+        .map(|title| format!(": {title}"))
+        .unwrap_or_default();
+    let (update, trigger) = (
+        hook.update(&event, &format!("{kind}{title}")),
+        hook.trigger(&event, told),
+    );
+    let severity = generic::severity(data)
+        .is_some()
+        .then_some(trigger.severity);
     let otherwise = (!ends).then_some(trigger);
-    Ok(Received::Update(Box::new(Update { severity, otherwise, ..update })))
+    Ok(Received::Update(Box::new(Update {
+        severity,
+        otherwise,
+        ..update
+    })))
 }
 
 /// Checks the signature, then the time. The message's id.
 pub(super) fn verify<'d>(secrets: &[Secret], delivery: &Delivery<'d>) -> Result<&'d str, Refused> {
     let of = |name| header_text(delivery.headers, name).ok_or(Refused::NotAuthentic);
-    let (id, time, text) = (of("webhook-id")?, of("webhook-timestamp")?, of("webhook-signature")?);
+    let (id, time, text) = (
+        of("webhook-id")?,
+        of("webhook-timestamp")?,
+        of("webhook-signature")?,
+    );
     if id.is_empty() || id.contains('.') {
         return Err(Refused::NotAuthentic); // with a dot, the same bytes would be signed for another id and time
     }
-    let signatures: Vec<_> = text.split(' ').filter_map(|one| BASE64.decode(one.strip_prefix("v1,")?.as_bytes()).ok()).collect();
+    let signatures: Vec<_> = text
+        .split(' ')
+        .filter_map(|one| BASE64.decode(one.strip_prefix("v1,")?.as_bytes()).ok())
+        .collect();
     let keys: Vec<Vec<u8>> = secrets.iter().filter_map(signing_key).collect();
-    signed(&keys, &[id.as_bytes(), b".", time.as_bytes(), b".", delivery.body], &signatures)?;
+    signed(
+        &keys,
+        &[id.as_bytes(), b".", time.as_bytes(), b".", delivery.body],
+        &signatures,
+    )?;
     fresh(time, delivery.received)?;
     Ok(id)
 }
@@ -55,7 +89,9 @@ pub(super) fn verify<'d>(secrets: &[Secret], delivery: &Delivery<'d>) -> Result<
 /// The key that a secret is.
 pub(super) fn signing_key(secret: &Secret) -> Option<Vec<u8>> {
     let text = secret.expose();
-    BASE64.decode(text.strip_prefix(SECRET_PREFIX).unwrap_or(text).as_bytes()).ok()
+    BASE64
+        .decode(text.strip_prefix(SECRET_PREFIX).unwrap_or(text).as_bytes())
+        .ok()
 }
 
 #[cfg(test)]
@@ -64,40 +100,77 @@ mod tests {
     use super::super::samples::{HOOKS, headers};
     use super::*;
 
-    // standard-webhooks/standard-webhooks, libraries/java/…/WebhookTest.java; Svix's documents have the same.
+    // standard-webhooks/standard-webhooks, libraries/java/…/WebhookTest.java; Svix's documents have
+    // the same.
     const VECTOR: [(&str, &str); 3] = [
         ("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek"),
         ("webhook-timestamp", "1614265330"),
-        ("webhook-signature", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="),
+        (
+            "webhook-signature",
+            "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+        ),
     ];
     const BODY: &[u8] = br#"{"test": 2432232314}"#;
 
     fn verify_at(named: &[(&str, &str)], body: &[u8], seconds: i128) -> Result<String, Refused> {
         let secrets = &HOOKS.of(Vendor::Standard).expect("a sample").secrets;
-        let received = evidence_format::time::Timestamp::from_unix_nanoseconds(seconds * 1_000_000_000).expect("a time");
-        verify(secrets, &Delivery { headers: &headers(named), body, received }).map(str::to_owned)
+        let received =
+            evidence_format::time::Timestamp::from_unix_nanoseconds(seconds * 1_000_000_000)
+                .expect("a time");
+        verify(
+            secrets,
+            &Delivery {
+                headers: &headers(named),
+                body,
+                received,
+            },
+        )
+        .map(str::to_owned)
     }
 
     #[test]
     fn the_published_vector_is_right_within_five_minutes() {
         for seconds in [1_614_265_330, 1_614_265_330 - 300, 1_614_265_330 + 300] {
-            assert_eq!(verify_at(&VECTOR, BODY, seconds).as_deref(), Ok("msg_p5jXN8AQM9LWM0D4loKWxJek"));
+            assert_eq!(
+                verify_at(&VECTOR, BODY, seconds).as_deref(),
+                Ok("msg_p5jXN8AQM9LWM0D4loKWxJek")
+            );
         }
-        assert_eq!(verify_at(&VECTOR, BODY, 1_614_265_330 + 301), Err(Refused::Stale { seconds: 301 }));
-        assert_eq!(verify_at(&VECTOR, br#"{"test": 2432232315}"#, 1_614_265_330), Err(Refused::NotAuthentic));
+        assert_eq!(
+            verify_at(&VECTOR, BODY, 1_614_265_330 + 301),
+            Err(Refused::Stale { seconds: 301 })
+        );
+        assert_eq!(
+            verify_at(&VECTOR, br#"{"test": 2432232315}"#, 1_614_265_330),
+            Err(Refused::NotAuthentic)
+        );
     }
 
     #[test]
     fn one_right_signature_of_several_is_enough_and_others_are_passed_over() {
         let with = |signature: &str| {
             let [id, time, _] = VECTOR;
-            verify_at(&[id, time, ("webhook-signature", signature)], BODY, 1_614_265_330)
+            verify_at(
+                &[id, time, ("webhook-signature", signature)],
+                BODY,
+                1_614_265_330,
+            )
         };
         let right = VECTOR[2].1;
-        for good in [&format!("v1,AAAA {right}"), &format!("v1a,QUFB v2,xyz {right} v1,not-base64")] {
+        for good in [
+            &format!("v1,AAAA {right}"),
+            &format!("v1a,QUFB v2,xyz {right} v1,not-base64"),
+        ] {
             assert!(with(good).is_ok(), "{good}");
         }
-        for bad in ["", "v1,", &right[3..], &right.replace("v1,", "v2,"), &right[..40], &right.replace('=', "")] {
+        for bad in [
+            "",
+            "v1,",
+            &right[3..],
+            &right.replace("v1,", "v2,"),
+            &right[..40],
+            &right.replace('=', ""),
+        ] {
             assert_eq!(with(bad), Err(Refused::NotAuthentic), "{bad}");
         }
     }
@@ -105,33 +178,63 @@ mod tests {
     #[test]
     fn an_id_with_a_dot_would_move_the_seam_of_what_is_signed() {
         let [(name, _), ..] = VECTOR;
-        let shifted = [(name, "msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330"), VECTOR[1], VECTOR[2]];
-        assert_eq!(verify_at(&shifted, BODY, 1_614_265_330), Err(Refused::NotAuthentic));
+        let shifted = [
+            (name, "msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330"),
+            VECTOR[1],
+            VECTOR[2],
+        ];
+        assert_eq!(
+            verify_at(&shifted, BODY, 1_614_265_330),
+            Err(Refused::NotAuthentic)
+        );
     }
 
     #[test]
     fn events_of_other_senders_are_read_by_the_specifications_members() {
-        let of = |body: &str| super::super::samples::signed(Vendor::Standard, body.as_bytes()).receive();
+        let of =
+            |body: &str| super::super::samples::signed(Vendor::Standard, body.as_bytes()).receive();
         let Ok(Received::Declare(trigger)) = of(
             r#"{"type":"leak.found","data":{"id":"L1","title":"Key in a gist","severity":"high","play":"leaked-secret","pivots":["access-key=AKIAIOSFODNN7EXAMPLE"],"systems":["ci"]}}"#,
         ) else {
             panic!("no declaration")
         };
-        assert_eq!((trigger.key.as_str(), trigger.play.as_str()), ("standard:L1", "leaked-secret"));
-        assert_eq!(trigger.pivots[0].to_string(), "access-key=AKIAIOSFODNN7EXAMPLE");
-        let Ok(Received::Update(update)) = of(r#"{"type":"leak.resolved","id":"L1"}"#) else { panic!("no update") };
-        assert_eq!((update.key.as_str(), update.otherwise), ("standard:L1", None));
-        let Ok(Received::Update(update)) = of(r#"{"type":"leak.updated","data":{"id":"L1","severity":"critical"}}"#) else {
+        assert_eq!(
+            (trigger.key.as_str(), trigger.play.as_str()),
+            ("standard:L1", "leaked-secret")
+        );
+        assert_eq!(
+            trigger.pivots[0].to_string(),
+            "access-key=AKIAIOSFODNN7EXAMPLE"
+        );
+        let Ok(Received::Update(update)) = of(r#"{"type":"leak.resolved","id":"L1"}"#) else {
+            panic!("no update")
+        };
+        assert_eq!(
+            (update.key.as_str(), update.otherwise),
+            ("standard:L1", None)
+        );
+        let Ok(Received::Update(update)) =
+            of(r#"{"type":"leak.updated","data":{"id":"L1","severity":"critical"}}"#)
+        else {
             panic!("no update")
         };
         assert!(update.severity.is_some() && update.otherwise.is_some());
         for (bad, said) in [
-            (r#"{"type":"a","data":{"play":"leaked-secrets"}}"#, "leaked-secret"),
-            (r#"{"type":"a","data":{"pivots":["token=ghp_012345678901234567890"]}}"#, "looks like a secret itself"),
+            (
+                r#"{"type":"a","data":{"play":"leaked-secrets"}}"#,
+                "leaked-secret",
+            ),
+            (
+                r#"{"type":"a","data":{"pivots":["token=ghp_012345678901234567890"]}}"#,
+                "looks like a secret itself",
+            ),
             (r#"{"type":"a","data":{"pivots":[1]}}"#, "is not a pivot"),
         ] {
             let refused = of(bad).expect_err(bad);
-            assert!(refused.to_string().contains(said) && refused.status().as_u16() == 422, "{refused}");
+            assert!(
+                refused.to_string().contains(said) && refused.status().as_u16() == 422,
+                "{refused}"
+            );
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Writes every vector of `vectors/` into a folder, the same bytes each time: `make-vectors DIR`.
 //!
-//! Nothing here looks at a clock, and all randomness is fixed. `tests/vectors.rs` compares the outcome with what is checked in.
+//! Nothing here looks at a clock, and all randomness is fixed. `tests/vectors.rs` compares the
+//! outcome with what is checked in.
 
 mod vectors;
 
@@ -9,6 +10,9 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 fn main() -> anyhow::Result<()> {
-    let folder = std::env::args_os().nth(1).map(PathBuf::from).context("usage: make-vectors DIR")?;
+    let folder = std::env::args_os()
+        .nth(1)
+        .map(PathBuf::from)
+        .context("usage: make-vectors DIR")?;
     vectors::write_all(&folder)
 }

@@ -1,7 +1,8 @@
 //! A bundle in parts, put together so that all its digests are right.
 //!
-//! A part may name an earlier one: `@key@` stands for its digest, `@key#@` for its size. Of items, `@root0@`, `@bytes0@` and
-//! `@records0@` stand for what reading them gives. So a mutation in a config or a layer gets past the digests above it.
+//! A part may name an earlier one: `@key@` stands for its digest, `@key#@` for its size. Of items,
+//! `@root0@`, `@bytes0@` and `@records0@` stand for what reading them gives. So a mutation in a
+//! config or a layer gets past the digests above it.
 
 use std::num::NonZeroUsize;
 
@@ -15,14 +16,35 @@ use evidence_format::tree::DisclosureKey;
 
 use crate::seeds;
 
-/// Names of the parts, in the order in which they are put together. `segments` and `layer` are what they are called before
-/// compression: numbers, and WARC.
-pub const NAMES: [&str; 11] =
-    ["key", "segments0", "layer0", "segments1", "layer1", "config", "bundle", "empty", "statement", "attestation", "index"];
+/// Names of the parts, in the order in which they are put together. `segments` and `layer` are what
+/// they are called before compression: numbers, and WARC.
+pub const NAMES: [&str; 11] = [
+    "key",
+    "segments0",
+    "layer0",
+    "segments1",
+    "layer1",
+    "config",
+    "bundle",
+    "empty",
+    "statement",
+    "attestation",
+    "index",
+];
 
 /// In the order of a tar, behind `oci-layout` and `index.json`.
-const TAR_ORDER: [&str; 10] =
-    ["bundle", "attestation", "empty", "statement", "config", "key", "segments0", "layer0", "segments1", "layer1"];
+const TAR_ORDER: [&str; 10] = [
+    "bundle",
+    "attestation",
+    "empty",
+    "statement",
+    "config",
+    "key",
+    "segments0",
+    "layer0",
+    "segments1",
+    "layer1",
+];
 
 /// Plaintext bytes up to which an item's root is made right.
 const ITEM_BYTES_MAX: u64 = 4 << 20;
@@ -44,7 +66,10 @@ pub fn split(mut bytes: &[u8]) -> Vec<Vec<u8>> {
 /// Writes parts so that [`split`] gives them back.
 #[must_use]
 pub fn join(parts: &[Vec<u8>]) -> Vec<u8> {
-    parts.iter().flat_map(|part| [&(part.len() as u32).to_le_bytes()[..], part].concat()).collect()
+    parts
+        .iter()
+        .flat_map(|part| [&(part.len() as u32).to_le_bytes()[..], part].concat())
+        .collect()
 }
 
 /// The bundle's tar.
@@ -73,8 +98,15 @@ pub fn assemble(parts: &[Vec<u8>]) -> Vec<u8> {
 }
 
 fn fill(part: &[u8], values: &[(String, String)]) -> Vec<u8> {
-    let Ok(text) = std::str::from_utf8(part) else { return part.to_vec() };
-    values.iter().fold(text.to_owned(), |text, (token, value)| text.replace(token, value)).into_bytes()
+    let Ok(text) = std::str::from_utf8(part) else {
+        return part.to_vec();
+    };
+    values
+        .iter()
+        .fold(text.to_owned(), |text, (token, value)| {
+            text.replace(token, value)
+        })
+        .into_bytes()
 }
 
 /// What the config must say of an item.
@@ -82,22 +114,38 @@ fn facts(number: &str, key: &[u8], layer: &[u8], list: &[u8]) -> Vec<(String, St
     let name = format!("item{number}").parse().expect("a valid name");
     let key = DisclosureKey::new(key.try_into().unwrap_or_default());
     let mut workers = Workers::unpack(NonZeroUsize::MIN);
-    let contents = read_item(&name, &key, (layer, list), ITEM_BYTES_MAX, &mut workers, &mut ());
-    let (bytes, records, root) = contents.map_or((0, 0, Digest::of(b"")), |c| (c.bytes, c.records, c.root));
-    [("bytes", bytes.to_string()), ("records", records.to_string()), ("root", root.hex())]
-        .map(|(what, value)| (format!("@{what}{number}@"), value))
-        .into()
+    let contents = read_item(
+        &name,
+        &key,
+        (layer, list),
+        ITEM_BYTES_MAX,
+        &mut workers,
+        &mut (),
+    );
+    let (bytes, records, root) =
+        contents.map_or((0, 0, Digest::of(b"")), |c| (c.bytes, c.records, c.root));
+    [
+        ("bytes", bytes.to_string()),
+        ("records", records.to_string()),
+        ("root", root.hex()),
+    ]
+    .map(|(what, value)| (format!("@{what}{number}@"), value))
+    .into()
 }
 
-/// Frames of 1,000 bytes, the salt, the seek table, as SPEC.md has them and independently of the library. What begins with
-/// a frame of either kind is taken as it is.
+/// Frames of 1,000 bytes, the salt, the seek table, as SPEC.md has them and independently of the
+/// library. What begins with a frame of either kind is taken as it is.
 fn layer(part: &[u8]) -> Vec<u8> {
     if part.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) || part.starts_with(&[0x50, 0x2a, 0x4d, 0x18]) {
         return part.to_vec();
     }
     let (mut layer, mut table) = (Vec::new(), Vec::new());
     let mut entry = |packed: usize, plain: usize| {
-        table.extend([packed as u32, plain as u32].into_iter().flat_map(u32::to_le_bytes));
+        table.extend(
+            [packed as u32, plain as u32]
+                .into_iter()
+                .flat_map(u32::to_le_bytes),
+        );
     };
     for plain in part.chunks(1000) {
         let packed = zstd::bulk::compress(plain, 1).expect("memory");
@@ -105,11 +153,29 @@ fn layer(part: &[u8]) -> Vec<u8> {
         layer.extend(packed);
     }
     entry(40, 0);
-    layer.extend([&0x184D_2A50_u32.to_le_bytes()[..], &32_u32.to_le_bytes(), &[7; 32]].concat());
+    layer.extend(
+        [
+            &0x184D_2A50_u32.to_le_bytes()[..],
+            &32_u32.to_le_bytes(),
+            &[7; 32],
+        ]
+        .concat(),
+    );
     let entries = (table.len() / 8) as u32;
-    layer.extend([0x184D_2A5E, table.len() as u32 + 9].into_iter().flat_map(u32::to_le_bytes));
+    layer.extend(
+        [0x184D_2A5E, table.len() as u32 + 9]
+            .into_iter()
+            .flat_map(u32::to_le_bytes),
+    );
     layer.extend(table);
-    layer.extend([&entries.to_le_bytes()[..], &[0], &0x8F92_EAB1_u32.to_le_bytes()].concat());
+    layer.extend(
+        [
+            &entries.to_le_bytes()[..],
+            &[0],
+            &0x8F92_EAB1_u32.to_le_bytes(),
+        ]
+        .concat(),
+    );
     layer
 }
 
@@ -121,17 +187,29 @@ fn envelope(payload: &[u8]) -> Vec<u8> {
     let (kind, key) = ("application/vnd.in-toto+json", seeds::secret_key());
     let signature = BASE64.encode(&key.sign(&pae(kind, payload)).expect("in memory"));
     let (payload, id) = (BASE64.encode(payload), key.public_key().id());
-    let envelope =
-        format!(r#"{{"payload":"{payload}","payloadType":"{kind}","signatures":[{{"keyid":"{id}","sig":"{signature}"}}]}}"#);
+    let envelope = format!(
+        r#"{{"payload":"{payload}","payloadType":"{kind}","signatures":[{{"keyid":"{id}","sig":"{signature}"}}]}}"#
+    );
     let material = format!(r#"{{"publicKey":{{"hint":"{id}"}},"tlogEntries":[]}}"#);
     let kind = "application/vnd.dev.sigstore.bundle.v0.3+json";
-    format!(r#"{{"dsseEnvelope":{envelope},"mediaType":"{kind}","verificationMaterial":{material}}}"#).into_bytes()
+    format!(
+        r#"{{"dsseEnvelope":{envelope},"mediaType":"{kind}","verificationMaterial":{material}}}"#
+    )
+    .into_bytes()
 }
 
 fn write_tar(blobs: &[(&str, Vec<u8>)]) -> Vec<u8> {
-    let blob = |name: &str| blobs.iter().find(|(n, _)| *n == name).map_or(&[][..], |(_, blob)| blob);
+    let blob = |name: &str| {
+        blobs
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map_or(&[][..], |(_, blob)| blob)
+    };
     let mut tar = Writer::new(Vec::new());
-    let mut file = |name: &str, content: &[u8]| tar.file(name, content.len() as u64, content).expect("in memory");
+    let mut file = |name: &str, content: &[u8]| {
+        tar.file(name, content.len() as u64, content)
+            .expect("in memory")
+    };
     file("oci-layout", evidence_format::container::OCI_LAYOUT_CONTENT);
     file("index.json", blob("index"));
     let mut written = Vec::new();

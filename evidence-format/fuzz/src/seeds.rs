@@ -2,14 +2,18 @@
 
 use std::num::NonZeroUsize;
 
-use evidence_format::config::{ClockReading, Collector, Config, Item, Redaction, Source, SourceClock, VERSION};
+use evidence_format::config::{
+    ClockReading, Collector, Config, Item, Redaction, Source, SourceClock, VERSION,
+};
 use evidence_format::container::OCI_LAYOUT_CONTENT;
 use evidence_format::coverage::{Coverage, GapReason, Window};
 use evidence_format::digest::Digest;
 use evidence_format::id::ItemName;
 use evidence_format::item::{FinishedItem, ItemWriter, Pack};
 use evidence_format::keyring::{SecretKey, Signer};
-use evidence_format::manifest::{ATTESTATION_REF, BUNDLE_REF, Descriptor, EMPTY_BLOB, Index, MANIFEST, Manifest};
+use evidence_format::manifest::{
+    ATTESTATION_REF, BUNDLE_REF, Descriptor, EMPTY_BLOB, Index, MANIFEST, Manifest,
+};
 use evidence_format::plan::{Plan, Step};
 use evidence_format::segment::{Kind, Segment, list::ListWriter};
 use evidence_format::signature::Attestation;
@@ -59,7 +63,9 @@ pub(crate) fn item_of(bodies: &[&[u8]], pack: &mut Pack) -> (FinishedItem, Vec<u
 
 /// An item that holds `staged`, whole records, as they are.
 pub(crate) fn item_of_staged(staged: &[u8], pack: &mut Pack) -> (FinishedItem, Vec<u8>, Vec<u8>) {
-    item(pack, &mut |writer| writer.append(staged).expect("whole records"))
+    item(pack, &mut |writer| {
+        writer.append(staged).expect("whole records")
+    })
 }
 
 /// What was asked and answered over HTTP, rendered when it came: whole records.
@@ -67,29 +73,53 @@ pub(crate) fn staged(block: &[u8]) -> Vec<u8> {
     let (mut staged, mut ids) = (Vec::new(), RecordIds::new([2; 8]));
     for kind in [RecordType::Request, RecordType::Response] {
         let uri = Some("https://api.example.com/");
-        let header = Header { kind, target_uri: uri, date: time(), content_type: HTTP, truncated: None, fields: &[] };
+        let header = Header {
+            kind,
+            target_uri: uri,
+            date: time(),
+            content_type: HTTP,
+            truncated: None,
+            fields: &[],
+        };
         write_record(&mut staged, &header, &mut ids, block).expect("a short header");
     }
     staged
 }
 
-fn item(pack: &mut Pack, write: &mut dyn FnMut(&mut Writer<'_>)) -> (FinishedItem, Vec<u8>, Vec<u8>) {
+fn item(
+    pack: &mut Pack,
+    write: &mut dyn FnMut(&mut Writer<'_>),
+) -> (FinishedItem, Vec<u8>, Vec<u8>) {
     let blobs = (Vec::new(), Vec::new());
     let ids = RecordIds::new([1; 8]);
-    let mut writer = ItemWriter::start(pack, item_name(), &disclosure_key(), ids, blobs).expect("memory");
+    let mut writer =
+        ItemWriter::start(pack, item_name(), &disclosure_key(), ids, blobs).expect("memory");
     write(&mut writer);
     writer.finish(&[3; 32]).expect("in memory")
 }
 
 fn small_item() -> (FinishedItem, Vec<u8>, Vec<u8>) {
-    let bodies: &[&[u8]] = &[br#"{"Records":[{"a":1},{"b":"x"}],"next":null}"#, b"", b"one line\nand another\n"];
+    let bodies: &[&[u8]] = &[
+        br#"{"Records":[{"a":1},{"b":"x"}],"next":null}"#,
+        b"",
+        b"one line\nand another\n",
+    ];
     item_of(bodies, &mut Pack::new(NonZeroUsize::MIN, 4096))
 }
 
 /// Logs as providers write them, and what only looks like them.
 pub(crate) fn bodies() -> Vec<Vec<u8>> {
-    let lines = (0..300).map(|i| format!("2026-11-23T13:40:{:02}Z host sshd[{i}]: accepted\r\n", i % 60)).collect::<String>();
-    let records: Vec<String> = (0..40).map(|i| format!(r#"{{"id":{i},"name":"a\"]}}b\\","tags":[1,[2]]}}"#)).collect();
+    let lines = (0..300)
+        .map(|i| {
+            format!(
+                "2026-11-23T13:40:{:02}Z host sshd[{i}]: accepted\r\n",
+                i % 60
+            )
+        })
+        .collect::<String>();
+    let records: Vec<String> = (0..40)
+        .map(|i| format!(r#"{{"id":{i},"name":"a\"]}}b\\","tags":[1,[2]]}}"#))
+        .collect();
     let records = records.join(",\n ");
     vec![
         Vec::new(),
@@ -99,46 +129,83 @@ pub(crate) fn bodies() -> Vec<Vec<u8>> {
         format!("\u{feff}{}", records.replace(",\n", "\n")).into_bytes(),
         b"{\"a\":\"torn\n{\"b\":[{}],\"value\" : [ {} , {} ,1]}\n]\n".to_vec(),
         (0..=255).cycle().take(9000).collect(),
-        format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n[{records}]", "x".repeat(5000)).into_bytes(),
+        format!(
+            "HTTP/1.1 200 OK\r\nX: {}\r\n\r\n[{records}]",
+            "x".repeat(5000)
+        )
+        .into_bytes(),
     ]
 }
 
 pub(crate) fn oci_layout() -> Vec<Vec<u8>> {
-    vec![OCI_LAYOUT_CONTENT.to_vec(), br#"{"imageLayoutVersion": "1.0.0"}"#.to_vec()]
+    vec![
+        OCI_LAYOUT_CONTENT.to_vec(),
+        br#"{"imageLayoutVersion": "1.0.0"}"#.to_vec(),
+    ]
 }
 
 fn a_config() -> Config {
     let (item, ..) = small_item();
     let mut coverage = Coverage::new();
-    coverage.asked = Some(Window { from: time(), until: time() });
+    coverage.asked = Some(Window {
+        from: time(),
+        until: time(),
+    });
     coverage.declared = Some(5);
     (coverage.attempts, coverage.events) = (3, Some(6));
     coverage.gap(GapReason::Vanished, "/proc/1/status", 1, 2);
-    coverage.gap(GapReason::TooLarge, "/var/log/\u{e9}\u{1f600}\t\"", 1 << 40, 1 << 52);
+    coverage.gap(
+        GapReason::TooLarge,
+        "/var/log/\u{e9}\u{1f600}\t\"",
+        1 << 40,
+        1 << 52,
+    );
     let source = Source {
         provider: "host".to_owned(),
         api: "procfs".to_owned(),
         account: None,
         region: Some("r".to_owned()),
         identity: None,
-        clock: Some(SourceClock { samples: 7, offset_milliseconds_min: -250, offset_milliseconds_max: 1 << 40 }),
+        clock: Some(SourceClock {
+            samples: 7,
+            offset_milliseconds_min: -250,
+            offset_milliseconds_max: 1 << 40,
+        }),
     };
-    let redactions = vec![Redaction { what: "values".to_owned(), count: 3 }];
+    let redactions = vec![Redaction {
+        what: "values".to_owned(),
+        count: 3,
+    }];
     let first = Item::new(&item, source.clone(), coverage, redactions);
     let second = Item {
         name: "item1".parse().expect("a valid name"),
         layer: Digest::of(b"layer1"),
         segments: Digest::of(b"segments1"),
-        ..Item::new(&item, Source { clock: None, ..source }, Coverage::new(), Vec::new())
+        ..Item::new(
+            &item,
+            Source {
+                clock: None,
+                ..source
+            },
+            Coverage::new(),
+            Vec::new(),
+        )
     };
-    let step =
-        |item: &Item| Step { item: item.name.clone(), what: "x".to_owned(), object_bytes_max: Some(9), item_bytes_max: None };
+    let step = |item: &Item| Step {
+        item: item.name.clone(),
+        what: "x".to_owned(),
+        object_bytes_max: Some(9),
+        item_bytes_max: None,
+    };
     Config {
         version: VERSION,
         incident: "INC-1".parse().expect("a valid id"),
         supplements: Some(Digest::of(b"first")),
         window: None,
-        plan: Plan { deadline_seconds: Some(60), steps: vec![step(&first), step(&second)] },
+        plan: Plan {
+            deadline_seconds: Some(60),
+            steps: vec![step(&first), step(&second)],
+        },
         collector: Collector {
             name: "exhibit-agent".to_owned(),
             version: "0.1.0".to_owned(),
@@ -149,7 +216,11 @@ fn a_config() -> Config {
             boot: None,
             identity: "root".to_owned(),
         },
-        clock: vec![ClockReading { event: "begin".to_owned(), utc: time(), boot_nanoseconds: 1 << 50 }],
+        clock: vec![ClockReading {
+            event: "begin".to_owned(),
+            utc: time(),
+            boot_nanoseconds: 1 << 50,
+        }],
         disclosure_key: Digest::of(disclosure_key().as_bytes()),
         items: vec![first, second],
     }
@@ -157,8 +228,15 @@ fn a_config() -> Config {
 
 pub(crate) fn config() -> Vec<Vec<u8>> {
     let full = a_config();
-    let bare =
-        Config { supplements: None, items: Vec::new(), plan: Plan { steps: Vec::new(), ..full.plan.clone() }, ..full.clone() };
+    let bare = Config {
+        supplements: None,
+        items: Vec::new(),
+        plan: Plan {
+            steps: Vec::new(),
+            ..full.plan.clone()
+        },
+        ..full.clone()
+    };
     vec![full.encode(), bare.encode()]
 }
 
@@ -183,13 +261,22 @@ pub(crate) fn index() -> Vec<Vec<u8>> {
 
 fn a_statement(seq: u64) -> Statement {
     let stream = Stream {
-        id: "00112233445566778899aabbccddeeff".parse().expect("a valid id"),
+        id: "00112233445566778899aabbccddeeff"
+            .parse()
+            .expect("a valid id"),
         prev: (seq > 0).then(|| Digest::of(b"before")),
         seq,
     };
-    let predicate =
-        Predicate { incident: "INC-1".parse().expect("a valid id"), role: Role::Collector, signed_at: time(), stream };
-    Statement { bundle: Digest::of(b"bundle"), predicate }
+    let predicate = Predicate {
+        incident: "INC-1".parse().expect("a valid id"),
+        role: Role::Collector,
+        signed_at: time(),
+        stream,
+    };
+    Statement {
+        bundle: Digest::of(b"bundle"),
+        predicate,
+    }
 }
 
 pub(crate) fn statement() -> Vec<Vec<u8>> {
@@ -197,7 +284,9 @@ pub(crate) fn statement() -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn attestation() -> Vec<Vec<u8>> {
-    let plain = Attestation::sign(&a_statement(1), &secret_key()).expect("in memory").encode();
+    let plain = Attestation::sign(&a_statement(1), &secret_key())
+        .expect("in memory")
+        .encode();
     let text = String::from_utf8(plain.clone()).expect("JSON is UTF-8");
     let stamp = r#""timestampVerificationData":{"rfc3161Timestamps":[{"signedTimestamp":"MAA="}]},"tlogEntries""#;
     vec![plain, text.replace(r#""tlogEntries""#, stamp).into_bytes()]
@@ -205,12 +294,19 @@ pub(crate) fn attestation() -> Vec<Vec<u8>> {
 
 pub(crate) fn warc() -> Vec<Vec<u8>> {
     let (_, layer, _) = small_item();
-    vec![zstd::decode_all(&layer[..]).expect("own output"), Vec::new(), staged(b"HTTP/1.1 204 No Content\r\n\r\n")]
+    vec![
+        zstd::decode_all(&layer[..]).expect("own output"),
+        Vec::new(),
+        staged(b"HTTP/1.1 204 No Content\r\n\r\n"),
+    ]
 }
 
 pub(crate) fn warc_header() -> Vec<Vec<u8>> {
     let text = String::from_utf8(warc().swap_remove(0)).expect("a text");
-    text.split_inclusive("\r\n\r\n").take(1).map(|header| header.as_bytes().to_vec()).collect()
+    text.split_inclusive("\r\n\r\n")
+        .take(1)
+        .map(|header| header.as_bytes().to_vec())
+        .collect()
 }
 
 pub(crate) fn segment_list() -> Vec<Vec<u8>> {
@@ -223,11 +319,19 @@ pub(crate) fn segment_list() -> Vec<Vec<u8>> {
     }
     let repeated = zstd::encode_all(&[3; 5000][..], 3).expect("in memory");
     let (.., of_item) = small_item();
-    vec![writer.finish().expect("in memory"), repeated, of_item, zstd::encode_all(&[][..], 3).expect("in memory")]
+    vec![
+        writer.finish().expect("in memory"),
+        repeated,
+        of_item,
+        zstd::encode_all(&[][..], 3).expect("in memory"),
+    ]
 }
 
 pub(crate) fn segment_numbers() -> Vec<Vec<u8>> {
-    segment_list().iter().map(|blob| zstd::decode_all(&blob[..]).expect("own output")).collect()
+    segment_list()
+        .iter()
+        .map(|blob| zstd::decode_all(&blob[..]).expect("own output"))
+        .collect()
 }
 
 pub(crate) fn layer() -> Vec<Vec<u8>> {
@@ -241,7 +345,10 @@ pub(crate) fn layer() -> Vec<Vec<u8>> {
 
 pub(crate) fn keys() -> Vec<Vec<u8>> {
     let key = secret_key();
-    vec![key.to_pem().into_bytes(), key.public_key().to_pem().into_bytes()]
+    vec![
+        key.to_pem().into_bytes(),
+        key.public_key().to_pem().into_bytes(),
+    ]
 }
 
 pub(crate) fn texts() -> Vec<Vec<u8>> {
@@ -272,9 +379,20 @@ pub(crate) fn bundle_parts() -> Vec<Vec<u8>> {
         config = config.replace(&item.layer.to_string(), &format!("@layer{i}@"));
         config = config.replace(&item.segments.to_string(), &format!("@segments{i}@"));
         let said = |n: &str| format!(r#""bytes":{bytes},"coverage":{n}"#);
-        let begin = config.rfind(&said("")).filter(|_| i == 1).or_else(|| config.find(&said(""))).expect("an item");
-        config.replace_range(begin..begin + said("").len(), &format!(r#""bytes":@bytes{i}@,"coverage":"#));
-        config = config.replacen(&format!(r#""records":{records},"#), &format!(r#""records":@records{i}@,"#), 1);
+        let begin = config
+            .rfind(&said(""))
+            .filter(|_| i == 1)
+            .or_else(|| config.find(&said("")))
+            .expect("an item");
+        config.replace_range(
+            begin..begin + said("").len(),
+            &format!(r#""bytes":@bytes{i}@,"coverage":"#),
+        );
+        config = config.replacen(
+            &format!(r#""records":{records},"#),
+            &format!(r#""records":@records{i}@,"#),
+            1,
+        );
         config = config.replacen(&item.root.to_string(), &format!("@root{i}@"), 1);
     }
     let part = |name: &str| match name {
@@ -284,7 +402,11 @@ pub(crate) fn bundle_parts() -> Vec<Vec<u8>> {
         "config" => config.clone().into_bytes(),
         "bundle" => bundle_template(&real).into_bytes(),
         "empty" => EMPTY_BLOB.to_vec(),
-        "statement" => with_token(a_statement(1).encode(), &Digest::of(b"bundle").hex(), "@bundle.hex@"),
+        "statement" => with_token(
+            a_statement(1).encode(),
+            &Digest::of(b"bundle").hex(),
+            "@bundle.hex@",
+        ),
         "attestation" => attestation_template().into_bytes(),
         "index" => index_template().into_bytes(),
         _ => Vec::new(), // the second item is empty
@@ -293,16 +415,24 @@ pub(crate) fn bundle_parts() -> Vec<Vec<u8>> {
 }
 
 fn with_token(document: Vec<u8>, value: &str, token: &str) -> Vec<u8> {
-    String::from_utf8(document).expect("JSON is UTF-8").replace(value, token).into_bytes()
+    String::from_utf8(document)
+        .expect("JSON is UTF-8")
+        .replace(value, token)
+        .into_bytes()
 }
 
 fn with_tokens(manifest: &Manifest, blobs: &[(&Descriptor, &str)]) -> String {
     let mut text = String::from_utf8(manifest.encode()).expect("JSON is UTF-8");
     for (blob, name) in blobs {
-        let at = text.find(&blob.digest.to_string()).expect("a blob of the manifest");
+        let at = text
+            .find(&blob.digest.to_string())
+            .expect("a blob of the manifest");
         let size = format!("\"size\":{}", blob.size);
         let size_at = at + text[at..].find(&size).expect("a size behind each digest");
-        text.replace_range(size_at..size_at + size.len(), &format!("\"size\":@{name}#@"));
+        text.replace_range(
+            size_at..size_at + size.len(),
+            &format!("\"size\":@{name}#@"),
+        );
         text.replace_range(at..at + 71, &format!("@{name}@"));
     }
     text
@@ -310,14 +440,25 @@ fn with_tokens(manifest: &Manifest, blobs: &[(&Descriptor, &str)]) -> String {
 
 fn bundle_template(config: &Config) -> String {
     let bundle = Manifest::of_bundle(config, &config.encode(), &|_| 100);
-    let names = ["config", "key", "segments0", "layer0", "segments1", "layer1"];
+    let names = [
+        "config",
+        "key",
+        "segments0",
+        "layer0",
+        "segments1",
+        "layer1",
+    ];
     with_tokens(&bundle, &bundle.blobs().zip(names).collect::<Vec<_>>())
 }
 
 fn attestation_template() -> String {
     let (_, attestation) = manifests();
     let subject = attestation.subject.as_ref().expect("the bundle");
-    let blobs = [(&attestation.config, "empty"), (&attestation.layers[0], "statement"), (subject, "bundle")];
+    let blobs = [
+        (&attestation.config, "empty"),
+        (&attestation.layers[0], "statement"),
+        (subject, "bundle"),
+    ];
     with_tokens(&attestation, &blobs)
 }
 
@@ -327,11 +468,18 @@ fn index_template() -> String {
     let mut text = String::from_utf8(index.encode()).expect("JSON is UTF-8");
     for (entry, name) in index.manifests.iter().zip(["bundle", "attestation"]) {
         text = text.replacen(&entry.digest.to_string(), &format!("@{name}@"), 1);
-        text = text.replacen(&format!("\"size\":{}", entry.size), &format!("\"size\":@{name}#@"), 1);
+        text = text.replacen(
+            &format!("\"size\":{}", entry.size),
+            &format!("\"size\":@{name}#@"),
+            1,
+        );
     }
     text
 }
 
 pub(crate) fn bundle() -> Vec<Vec<u8>> {
-    bundle_parts().iter().map(|parts| parts::assemble(&parts::split(parts))).collect()
+    bundle_parts()
+        .iter()
+        .map(|parts| parts::assemble(&parts::split(parts)))
+        .collect()
 }

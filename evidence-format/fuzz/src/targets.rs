@@ -19,7 +19,9 @@ use evidence_format::statement::Statement;
 use evidence_format::time::Timestamp;
 use evidence_format::tree::Root;
 use evidence_format::verify::{Exit, Finding, Trust, verify};
-use evidence_format::warc::{Fields, Visitor, WalkError, Walker, file_uri, path_of_file_uri, records};
+use evidence_format::warc::{
+    Fields, Visitor, WalkError, Walker, file_uri, path_of_file_uri, records,
+};
 
 use crate::parts;
 use crate::seeds;
@@ -34,34 +36,52 @@ pub(crate) fn oci_layout(bytes: &[u8]) -> bool {
 
 /// Members may stand in any order, so the second encoding counts.
 pub(crate) fn index(bytes: &[u8]) -> bool {
-    let Ok(index) = Index::decode(bytes) else { return false };
+    let Ok(index) = Index::decode(bytes) else {
+        return false;
+    };
     let again = Index::decode(&index.encode()).expect("own output");
     assert_eq!(again, index);
     true
 }
 
 pub(crate) fn manifest(bytes: &[u8]) -> bool {
-    let Ok(manifest) = Manifest::decode(bytes) else { return false };
+    let Ok(manifest) = Manifest::decode(bytes) else {
+        return false;
+    };
     assert_same(&manifest.encode(), bytes);
     true
 }
 
 pub(crate) fn config(bytes: &[u8]) -> bool {
-    let Ok(config) = Config::decode(bytes) else { return false };
+    let Ok(config) = Config::decode(bytes) else {
+        return false;
+    };
     assert_same(&config.encode(), bytes);
-    let complete = config.items.iter().all(|item| item.coverage.missing() == 0) && config.planned_but_absent().count() == 0;
-    assert!(complete || !config.is_complete() || config.items.iter().any(|item| !item.coverage.gaps.is_empty()));
+    let complete = config.items.iter().all(|item| item.coverage.missing() == 0)
+        && config.planned_but_absent().count() == 0;
+    assert!(
+        complete
+            || !config.is_complete()
+            || config
+                .items
+                .iter()
+                .any(|item| !item.coverage.gaps.is_empty())
+    );
     true
 }
 
 pub(crate) fn statement(bytes: &[u8]) -> bool {
-    let Ok(statement) = Statement::decode(bytes) else { return false };
+    let Ok(statement) = Statement::decode(bytes) else {
+        return false;
+    };
     assert_same(&statement.encode(), bytes);
     true
 }
 
 pub(crate) fn attestation(bytes: &[u8]) -> bool {
-    let Ok(attestation) = Attestation::decode(bytes) else { return false };
+    let Ok(attestation) = Attestation::decode(bytes) else {
+        return false;
+    };
     assert_same(&attestation.encode(), bytes);
     let claim = attestation.unverified_statement();
     if let Ok(Some(checked)) = attestation.verify(seeds::secret_key().public_key()) {
@@ -71,7 +91,9 @@ pub(crate) fn attestation(bytes: &[u8]) -> bool {
 }
 
 pub(crate) fn warc_header(bytes: &[u8]) -> bool {
-    let Ok(fields) = Fields::parse(bytes) else { return false };
+    let Ok(fields) = Fields::parse(bytes) else {
+        return false;
+    };
     assert_same(&fields.to_bytes(), bytes);
     true
 }
@@ -106,7 +128,10 @@ pub(crate) fn warc(bytes: &[u8]) -> bool {
     for step in [1, 2 + bytes.len() % 100] {
         assert_eq!(walk(bytes, step), whole, "in steps of {step}");
     }
-    assert_eq!(records(bytes).try_for_each(|record| record.map(drop)), whole.clone().map(drop));
+    assert_eq!(
+        records(bytes).try_for_each(|record| record.map(drop)),
+        whole.clone().map(drop)
+    );
     whole.is_ok_and(|rewritten| {
         assert_same(&rewritten, bytes);
         let item = seeds::item_of_staged(bytes, &mut Pack::new(NonZeroUsize::MIN, 4096));
@@ -120,7 +145,9 @@ fn read_list(blob: &[u8]) -> Option<Vec<Segment>> {
     let mut reader = ListReader::new(blob).ok()?;
     let mut segments = Vec::new();
     while segments.len() < SEGMENTS_MAX {
-        let Some(segment) = reader.next_segment().ok()? else { break };
+        let Some(segment) = reader.next_segment().ok()? else {
+            break;
+        };
         segments.push(segment);
     }
     Some(segments)
@@ -134,13 +161,20 @@ fn write_list(segments: &[Segment]) -> Vec<u8> {
     writer.finish().expect("in memory")
 }
 
-/// The blob as it stands in a bundle. Of a list, many zstd frames are the same; there must be one, of the usual kind.
+/// The blob as it stands in a bundle. Of a list, many zstd frames are the same; there must be one,
+/// of the usual kind.
 pub(crate) fn segment_list(bytes: &[u8]) -> bool {
-    let Some(segments) = read_list(bytes) else { return false };
+    let Some(segments) = read_list(bytes) else {
+        return false;
+    };
     if segments.len() == SEGMENTS_MAX {
         return true;
     }
-    assert_eq!(bytes.get(..4), Some(&[0x28, 0xb5, 0x2f, 0xfd][..]), "a zstd frame, not a skippable one");
+    assert_eq!(
+        bytes.get(..4),
+        Some(&[0x28, 0xb5, 0x2f, 0xfd][..]),
+        "a zstd frame, not a skippable one"
+    );
     assert_eq!(read_list(&write_list(&segments)).as_ref(), Some(&segments));
     true
 }
@@ -148,9 +182,14 @@ pub(crate) fn segment_list(bytes: &[u8]) -> bool {
 /// The numbers, before compression.
 pub(crate) fn segment_numbers(bytes: &[u8]) -> bool {
     let blob = zstd::encode_all(bytes, 1).expect("in memory");
-    let Some(segments) = read_list(&blob) else { return false };
+    let Some(segments) = read_list(&blob) else {
+        return false;
+    };
     let numbers = zstd::decode_all(&write_list(&segments)[..]).expect("own output");
-    assert!(bytes.starts_with(&numbers) && (segments.len() == SEGMENTS_MAX || numbers.len() == bytes.len()));
+    assert!(
+        bytes.starts_with(&numbers)
+            && (segments.len() == SEGMENTS_MAX || numbers.len() == bytes.len())
+    );
     true
 }
 
@@ -173,11 +212,21 @@ pub(crate) fn layer(bytes: &[u8]) -> bool {
     let mut expected = Vec::new();
     let decoder = zstd::stream::read::Decoder::new(bytes).expect("memory");
     let sound = decoder.take(BYTES_MAX).read_to_end(&mut expected).is_ok();
-    let segments: &[_] = &[Segment { kind: Kind::Record, len: expected.len() as u64 }];
+    let segments: &[_] = &[Segment {
+        kind: Kind::Record,
+        len: expected.len() as u64,
+    }];
     let list = write_list(if expected.is_empty() { &[] } else { segments });
     let mut seen = Seen::default();
     let (name, key) = (seeds::item_name(), seeds::disclosure_key());
-    let read = read_item(&name, &key, (bytes, &list[..]), BYTES_MAX, &mut workers(), &mut seen);
+    let read = read_item(
+        &name,
+        &key,
+        (bytes, &list[..]),
+        BYTES_MAX,
+        &mut workers(),
+        &mut seen,
+    );
     let Ok(contents) = read else { return false };
     assert!(sound, "zstd refuses it");
     assert_eq!(contents.bytes, expected.len() as u64);
@@ -190,7 +239,10 @@ pub(crate) fn item(body: &[u8]) -> bool {
     let mut pack = Pack::new(NonZeroUsize::MIN, 4096);
     reads_back(&seeds::item_of(&[body, body], &mut pack));
     let staged = seeds::staged(body);
-    assert_same(&reads_back(&seeds::item_of_staged(&staged, &mut pack)), &staged);
+    assert_same(
+        &reads_back(&seeds::item_of_staged(&staged, &mut pack)),
+        &staged,
+    );
     true
 }
 
@@ -199,9 +251,20 @@ fn reads_back((finished, layer, list): &(FinishedItem, Vec<u8>, Vec<u8>)) -> Vec
     let mut seen = Seen::default();
     let (name, key) = (seeds::item_name(), seeds::disclosure_key());
     let blobs = (&layer[..], &list[..]);
-    let contents = read_item(&name, &key, blobs, finished.bytes, &mut workers(), &mut seen).expect("own output");
+    let contents = read_item(
+        &name,
+        &key,
+        blobs,
+        finished.bytes,
+        &mut workers(),
+        &mut seen,
+    )
+    .expect("own output");
     let (bytes, records, root) = (contents.bytes, contents.records, contents.root);
-    assert_eq!((bytes, records, root), (finished.bytes, finished.records, finished.root));
+    assert_eq!(
+        (bytes, records, root),
+        (finished.bytes, finished.records, finished.root)
+    );
     let blocks = walk(&seen.bytes, usize::MAX).expect("own output");
     assert_same(&blocks, &seen.bytes);
     seen.bytes
@@ -209,7 +272,10 @@ fn reads_back((finished, layer, list): &(FinishedItem, Vec<u8>, Vec<u8>)) -> Vec
 
 pub(crate) fn segmenter(body: &[u8]) -> bool {
     let whole = segments(body, usize::MAX);
-    assert_eq!(whole.iter().map(|(_, len)| len).sum::<u64>(), body.len() as u64);
+    assert_eq!(
+        whole.iter().map(|(_, len)| len).sum::<u64>(),
+        body.len() as u64
+    );
     assert!(whole.iter().all(|(_, len)| *len > 0));
     for step in [1, 2 + body.len() % 100] {
         assert_eq!(segments(body, step), whole, "in steps of {step}");
@@ -228,7 +294,9 @@ fn segments(body: &[u8], step: usize) -> Vec<(Kind, u64)> {
 }
 
 pub(crate) fn keys(bytes: &[u8]) -> bool {
-    let Ok(pem) = std::str::from_utf8(bytes) else { return false };
+    let Ok(pem) = std::str::from_utf8(bytes) else {
+        return false;
+    };
     let public = PublicKey::from_pem(pem);
     if let Ok(key) = &public {
         assert_eq!(PublicKey::from_pem(&key.to_pem()).ok().as_ref(), Some(key));
@@ -236,7 +304,10 @@ pub(crate) fn keys(bytes: &[u8]) -> bool {
     let secret = SecretKey::from_pem(pem);
     if let Ok(key) = &secret {
         let again = SecretKey::from_pem(&key.to_pem()).expect("own output");
-        assert_eq!((again.to_pem(), again.public_key()), (key.to_pem(), key.public_key()));
+        assert_eq!(
+            (again.to_pem(), again.public_key()),
+            (key.to_pem(), key.public_key())
+        );
     }
     public.is_ok() || secret.is_ok()
 }
@@ -244,13 +315,24 @@ pub(crate) fn keys(bytes: &[u8]) -> bool {
 /// Digests, times, names, ids, file URIs: each has one spelling.
 pub(crate) fn texts(bytes: &[u8]) -> bool {
     assert_eq!(path_of_file_uri(&file_uri(bytes)).as_deref(), Some(bytes));
-    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return false;
+    };
     let path = path_of_file_uri(text);
     assert!(path.as_ref().is_none_or(|path| file_uri(path) == text));
     if let Ok(time) = text.parse::<Timestamp>() {
         let plain = text.as_bytes().iter().enumerate();
-        assert!(plain.take(19).all(|(i, b)| b"dddd-dd-ddTdd:dd:dd"[i] == if b.is_ascii_digit() { b'd' } else { *b }), "{text}");
-        assert_eq!(Timestamp::from_unix_nanoseconds(time.unix_nanoseconds()), Some(time));
+        assert!(
+            plain
+                .take(19)
+                .all(|(i, b)| b"dddd-dd-ddTdd:dd:dd"[i]
+                    == if b.is_ascii_digit() { b'd' } else { *b }),
+            "{text}"
+        );
+        assert_eq!(
+            Timestamp::from_unix_nanoseconds(time.unix_nanoseconds()),
+            Some(time)
+        );
     }
     let accepted = [
         path.is_some(),
@@ -266,7 +348,9 @@ pub(crate) fn texts(bytes: &[u8]) -> bool {
 }
 
 fn one_spelling<T: FromStr + Display>(text: &str) -> bool {
-    let Ok(value) = text.parse::<T>() else { return false };
+    let Ok(value) = text.parse::<T>() else {
+        return false;
+    };
     assert_eq!(value.to_string(), text);
     true
 }
@@ -294,7 +378,8 @@ fn rewrite_tar(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(writer.finish().expect("in memory"))
 }
 
-/// The name in the header at `at`, if there is one. Large files have a header of their own before it.
+/// The name in the header at `at`, if there is one. Large files have a header of their own before
+/// it.
 fn name_at(bytes: &[u8], at: usize) -> Option<&str> {
     let name_of = |at: usize| {
         let name = bytes.get(at..at + 100)?;
@@ -308,14 +393,26 @@ fn name_at(bytes: &[u8], at: usize) -> Option<&str> {
 
 /// A whole bundle as a tar.
 pub(crate) fn bundle(bytes: &[u8]) -> bool {
-    let trust = Trust { keys: vec![seeds::secret_key().public_key().clone()], bundle: None };
+    let trust = Trust {
+        keys: vec![seeds::secret_key().public_key().clone()],
+        bundle: None,
+    };
     let report = verify(&mut Reader::new(bytes), &trust, &mut workers());
     let json = report.json().to_string();
-    assert!(json.len() < 64 * (bytes.len() + 1024), "a report is no larger than what it is about");
+    assert!(
+        json.len() < 64 * (bytes.len() + 1024),
+        "a report is no larger than what it is about"
+    );
     let accepted = matches!(report.integrity, Finding::Ok(_));
-    assert_eq!(accepted && matches!(report.signer, Finding::Ok(_)), report.is_vouched_for());
+    assert_eq!(
+        accepted && matches!(report.signer, Finding::Ok(_)),
+        report.is_vouched_for()
+    );
     assert!(report.exit() != Exit::Holds || report.is_vouched_for());
-    assert!(!accepted || tar(bytes), "an accepted bundle is a tar that is written the same way");
+    assert!(
+        !accepted || tar(bytes),
+        "an accepted bundle is a tar that is written the same way"
+    );
     accepted
 }
 
@@ -330,5 +427,10 @@ fn workers() -> Workers {
 
 #[track_caller]
 fn assert_same(encoded: &[u8], bytes: &[u8]) {
-    assert!(encoded == bytes, "{} is encoded as {}", bytes.escape_ascii(), encoded.escape_ascii());
+    assert!(
+        encoded == bytes,
+        "{} is encoded as {}",
+        bytes.escape_ascii(),
+        encoded.escape_ascii()
+    );
 }

@@ -11,16 +11,25 @@ use evidence_format::verify::{Code, Finding, Report, Trust, verify};
 use fuzz::{TARGETS, parts};
 
 fn check(tar: &[u8]) -> Report {
-    verify(&mut Reader::new(tar), &Trust::default(), &mut Workers::unpack(NonZeroUsize::MIN))
+    verify(
+        &mut Reader::new(tar),
+        &Trust::default(),
+        &mut Workers::unpack(NonZeroUsize::MIN),
+    )
 }
 
 /// What is found in the valid bundle with `edit` done to the part `name`.
 fn integrity(edits: &[(&str, &dyn Fn(String) -> String)]) -> Result<Report, Code> {
-    let seeds = TARGETS.iter().find(|target| target.name == "bundle_parts").expect("a target").seeds;
+    let seeds = TARGETS
+        .iter()
+        .find(|target| target.name == "bundle_parts")
+        .expect("a target")
+        .seeds;
     let mut parts = parts::split(&seeds()[0]);
     for (name, edit) in edits {
         let i = parts::NAMES.iter().position(|n| n == name).expect("a part");
-        parts[i] = edit(String::from_utf8(std::mem::take(&mut parts[i])).expect("a text")).into_bytes();
+        parts[i] =
+            edit(String::from_utf8(std::mem::take(&mut parts[i])).expect("a text")).into_bytes();
     }
     let report = check(&parts::assemble(&parts));
     match &report.integrity {
@@ -31,12 +40,23 @@ fn integrity(edits: &[(&str, &dyn Fn(String) -> String)]) -> Result<Report, Code
 
 #[test]
 fn items_may_share_a_segment_list() {
-    let seeds = TARGETS.iter().find(|target| target.name == "bundle_parts").expect("a target").seeds;
+    let seeds = TARGETS
+        .iter()
+        .find(|target| target.name == "bundle_parts")
+        .expect("a target")
+        .seeds;
     let mut parts = parts::split(&seeds()[0]);
     parts[3] = parts[1].clone();
-    parts[4] = String::from_utf8(parts[2].clone()).expect("a text").replace("one line", "two line").into_bytes();
+    parts[4] = String::from_utf8(parts[2].clone())
+        .expect("a text")
+        .replace("one line", "two line")
+        .into_bytes();
     let report = check(&parts::assemble(&parts));
-    assert!(matches!(report.integrity, Finding::Ok(_)), "{:?}", report.integrity);
+    assert!(
+        matches!(report.integrity, Finding::Ok(_)),
+        "{:?}",
+        report.integrity
+    );
 }
 
 #[test]
@@ -47,9 +67,14 @@ fn a_segment_list_is_not_the_disclosure_key() {
 
 #[test]
 fn gaps_beyond_all_counts_do_not_overflow() {
-    let gap = |count: u64| format!(r#"{{"bytesKept":0,"bytesLost":0,"count":{count},"examples":[],"reason":"vanished"}}"#);
+    let gap = |count: u64| {
+        format!(
+            r#"{{"bytesKept":0,"bytesLost":0,"count":{count},"examples":[],"reason":"vanished"}}"#
+        )
+    };
     let gaps = format!(r#""gaps":[{}]"#, vec![gap((1 << 53) - 1); 2100].join(","));
-    let report = integrity(&[("config", &|config| config.replace(r#""gaps":[]"#, &gaps))]).expect("no rule against it");
+    let report = integrity(&[("config", &|config| config.replace(r#""gaps":[]"#, &gaps))])
+        .expect("no rule against it");
     assert!(report.json().to_string().contains("18446744073709551615"));
 }
 
@@ -59,31 +84,65 @@ fn an_attestation_is_one_small_blob() {
     let twice = |manifest: String| manifest.replace(blob, &format!("{blob},{blob}"));
     let none = |manifest: String| manifest.replace(blob, "");
     assert!(integrity(&[("attestation", &|manifest| manifest)]).is_ok());
-    assert_eq!(integrity(&[("attestation", &twice)]).err(), Some(Code::Manifest));
-    assert_eq!(integrity(&[("attestation", &none)]).err(), Some(Code::Manifest));
-    let version_3 = |manifest: String| manifest.replace(r#""schemaVersion":2"#, r#""schemaVersion":3"#);
-    assert_eq!(integrity(&[("attestation", &version_3)]).err(), Some(Code::Manifest));
+    assert_eq!(
+        integrity(&[("attestation", &twice)]).err(),
+        Some(Code::Manifest)
+    );
+    assert_eq!(
+        integrity(&[("attestation", &none)]).err(),
+        Some(Code::Manifest)
+    );
+    let version_3 =
+        |manifest: String| manifest.replace(r#""schemaVersion":2"#, r#""schemaVersion":3"#);
+    assert_eq!(
+        integrity(&[("attestation", &version_3)]).err(),
+        Some(Code::Manifest)
+    );
 }
 
 #[test]
 fn manifests_have_one_limit_together() {
     let manifest = |kind: char| {
-        let config =
-            r#"{"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","mediaType":"x","size":2}"#;
+        let config = r#"{"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","mediaType":"x","size":2}"#;
         let kind = kind.to_string().repeat(9 << 20);
-        format!(r#"{{"artifactType":"{kind}","config":{config},"layers":[],"mediaType":"{MANIFEST}","schemaVersion":2}}"#)
+        format!(
+            r#"{{"artifactType":"{kind}","config":{config},"layers":[],"mediaType":"{MANIFEST}","schemaVersion":2}}"#
+        )
     };
     let manifests = [manifest('a'), manifest('b')].map(String::into_bytes);
     let entries = [0, 1].map(|i| Descriptor::of(MANIFEST, &manifests[i]));
-    let entry = |e: &Descriptor| format!(r#"{{"digest":"{}","mediaType":"{MANIFEST}","size":{}}}"#, e.digest, e.size);
-    let index = format!(r#"{{"manifests":[{},{}],"schemaVersion":2}}"#, entry(&entries[0]), entry(&entries[1])).into_bytes();
+    let entry = |e: &Descriptor| {
+        format!(
+            r#"{{"digest":"{}","mediaType":"{MANIFEST}","size":{}}}"#,
+            e.digest, e.size
+        )
+    };
+    let index = format!(
+        r#"{{"manifests":[{},{}],"schemaVersion":2}}"#,
+        entry(&entries[0]),
+        entry(&entries[1])
+    )
+    .into_bytes();
     let mut tar = Writer::new(Vec::new());
-    let names = ["oci-layout".to_owned(), "index.json".to_owned(), blob_name(&entries[0].digest), blob_name(&entries[1].digest)];
-    for (name, content) in names.iter().zip([OCI_LAYOUT_CONTENT, &index, &manifests[0], &manifests[1]]) {
-        tar.file(name, content.len() as u64, &mut &*content).expect("in memory");
+    let names = [
+        "oci-layout".to_owned(),
+        "index.json".to_owned(),
+        blob_name(&entries[0].digest),
+        blob_name(&entries[1].digest),
+    ];
+    for (name, content) in
+        names
+            .iter()
+            .zip([OCI_LAYOUT_CONTENT, &index, &manifests[0], &manifests[1]])
+    {
+        tar.file(name, content.len() as u64, &mut &*content)
+            .expect("in memory");
     }
     let report = check(&tar.finish().expect("in memory"));
     let fault = report.integrity.fault().expect("18 MiB of manifests");
-    assert_eq!((fault.code, &fault.object), (Code::BlobSize, &blob_name(&entries[1].digest)));
+    assert_eq!(
+        (fault.code, &fault.object),
+        (Code::BlobSize, &blob_name(&entries[1].digest))
+    );
     assert_eq!(entries[0].digest, Digest::of(&manifests[0]));
 }

@@ -17,15 +17,23 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 /// Longest input, in bytes.
 const INPUT_BYTES_MAX: usize = 64 * 1024;
 
-/// Most memory that one input may take, in bytes: a verifier's three buffers for frames of 2 MiB take 14 MiB.
+/// Most memory that one input may take, in bytes: a verifier's three buffers for frames of 2 MiB
+/// take 14 MiB.
 const MEMORY_BYTES_MAX: usize = 64 << 20;
 
 fn smoke(name: &str, iterations: u64) {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let target = TARGETS.iter().find(|target| target.name == name).expect("a target of this name");
+    let target = TARGETS
+        .iter()
+        .find(|target| target.name == name)
+        .expect("a target of this name");
     let seeds = (target.seeds)();
     for seed in &seeds {
-        assert!((target.run)(seed), "a valid input was refused: {}", seed.escape_ascii());
+        assert!(
+            (target.run)(seed),
+            "a valid input was refused: {}",
+            seed.escape_ascii()
+        );
     }
     let mut mutator = Mutator::new(iterations, &seeds, name == "bundle_parts");
     let (mut accepted, mut refused) = (0_u64, 0_u64);
@@ -35,8 +43,15 @@ fn smoke(name: &str, iterations: u64) {
         let ok = run_bounded(target, &input);
         *(if ok { &mut accepted } else { &mut refused }) += 1;
     }
-    assert!(accepted > 0, "no mutation was accepted: they do not reach far");
-    assert_eq!(refused == 0, target.takes_all, "{refused} of {iterations} were refused");
+    assert!(
+        accepted > 0,
+        "no mutation was accepted: they do not reach far"
+    );
+    assert_eq!(
+        refused == 0,
+        target.takes_all,
+        "{refused} of {iterations} were refused"
+    );
 }
 
 fn run_bounded(target: &Target, input: &[u8]) -> bool {
@@ -44,7 +59,11 @@ fn run_bounded(target: &Target, input: &[u8]) -> bool {
     let before = MEMORY.current_usage();
     let ok = (target.run)(input);
     let taken = MEMORY.peak_usage().saturating_sub(before);
-    assert!(taken < MEMORY_BYTES_MAX, "{taken} bytes of memory for {}", input.escape_ascii());
+    assert!(
+        taken < MEMORY_BYTES_MAX,
+        "{taken} bytes of memory for {}",
+        input.escape_ascii()
+    );
     ok
 }
 

@@ -5,7 +5,9 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::{BLOBS, ContainerError, Files, INDEX, OCI_LAYOUT, OCI_LAYOUT_CONTENT, OpenFile, blob_name};
+use super::{
+    BLOBS, ContainerError, Files, INDEX, OCI_LAYOUT, OCI_LAYOUT_CONTENT, OpenFile, blob_name,
+};
 use crate::digest::Digest;
 
 /// Name of the file that marks a folder as unfinished.
@@ -21,30 +23,50 @@ impl Folder {
     /// For the bundle in `path`; looks at nothing yet.
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), opened: BTreeSet::new() }
+        Self {
+            path: path.to_owned(),
+            opened: BTreeSet::new(),
+        }
     }
 
     /// Refuses a file that is reached through a link.
     fn check_folders_of(&self, name: &str) -> Result<(), ContainerError> {
         for (end, _) in name.match_indices('/') {
             let folder = &name[..end];
-            if fs::symlink_metadata(self.path.join(folder)).is_ok_and(|metadata| !metadata.is_dir()) {
-                return Err(ContainerError::NotAFile { name: folder.to_owned() });
+            if fs::symlink_metadata(self.path.join(folder)).is_ok_and(|metadata| !metadata.is_dir())
+            {
+                return Err(ContainerError::NotAFile {
+                    name: folder.to_owned(),
+                });
             }
         }
         Ok(())
     }
 
-    /// Refuses every entry of `folder` (relative; empty for the whole) that is neither `expected` nor was opened.
+    /// Refuses every entry of `folder` (relative; empty for the whole) that is neither `expected`
+    /// nor was opened.
     fn check_entries(&self, folder: &str, expected: Option<&str>) -> Result<(), ContainerError> {
-        let failed = |cause| ContainerError::Read { name: folder.to_owned(), cause };
+        let failed = |cause| ContainerError::Read {
+            name: folder.to_owned(),
+            cause,
+        };
         let path = self.path.join(folder);
         if !folder.is_empty() && !fs::symlink_metadata(&path).map_err(failed)?.is_dir() {
-            return Err(ContainerError::Unexpected { name: folder.to_owned() });
+            return Err(ContainerError::Unexpected {
+                name: folder.to_owned(),
+            });
         }
         for entry in fs::read_dir(path).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
-            let whole = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+            let name = entry
+                .map_err(failed)?
+                .file_name()
+                .to_string_lossy()
+                .into_owned();
+            let whole = if folder.is_empty() {
+                name
+            } else {
+                format!("{folder}/{name}")
+            };
             if expected != Some(&*whole) && !self.opened.contains(&whole) {
                 return Err(ContainerError::Unexpected { name: whole });
             }
@@ -55,24 +77,34 @@ impl Folder {
 
 impl Files for Folder {
     fn open(&mut self, name: &str) -> Result<Option<OpenFile<'_>>, ContainerError> {
-        let failed = |cause| ContainerError::Read { name: name.to_owned(), cause };
+        let failed = |cause| ContainerError::Read {
+            name: name.to_owned(),
+            cause,
+        };
         self.check_folders_of(name)?;
         let path = self.path.join(name);
         let metadata = match fs::symlink_metadata(&path) {
             Ok(metadata) => metadata,
-            Err(e) if e.kind() == io::ErrorKind::NotFound && self.path.join(UNFINISHED).exists() => {
+            Err(e)
+                if e.kind() == io::ErrorKind::NotFound && self.path.join(UNFINISHED).exists() =>
+            {
                 return Err(ContainerError::Unfinished);
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(failed(e)),
         };
         if !metadata.is_file() {
-            return Err(ContainerError::NotAFile { name: name.to_owned() });
+            return Err(ContainerError::NotAFile {
+                name: name.to_owned(),
+            });
         }
         self.opened.insert(name.to_owned());
         let size = metadata.len();
         let content = File::open(path).map_err(failed)?.take(size);
-        Ok(Some(OpenFile { size, content: Box::new(content) }))
+        Ok(Some(OpenFile {
+            size,
+            content: Box::new(content),
+        }))
     }
 
     fn finish(&mut self) -> Result<(), ContainerError> {
@@ -101,7 +133,9 @@ impl DraftFolder {
             let _ = fs::remove_dir_all(path); // the first error is the one to tell
             return Err(e);
         }
-        Ok(Self { path: path.to_owned() })
+        Ok(Self {
+            path: path.to_owned(),
+        })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -110,7 +144,10 @@ impl DraftFolder {
 
     /// A file for a blob whose digest is not known yet.
     pub(crate) fn spool(&self, name: &str) -> io::Result<File> {
-        File::options().write(true).create_new(true).open(self.path.join(name))
+        File::options()
+            .write(true)
+            .create_new(true)
+            .open(self.path.join(name))
     }
 
     /// Names a spooled blob by its digest.
@@ -129,7 +166,8 @@ impl DraftFolder {
         self.path.join(blob_name(digest))
     }
 
-    /// Makes it a bundle called `to`. When this returns, the bundle is durable; until the last step nothing takes it for one.
+    /// Makes it a bundle called `to`. When this returns, the bundle is durable; until the last step
+    /// nothing takes it for one.
     pub(crate) fn publish(&self, index: &[u8], to: &Path) -> io::Result<()> {
         fs::write(self.path.join(OCI_LAYOUT), OCI_LAYOUT_CONTENT)?;
         for entry in fs::read_dir(self.path.join(BLOBS))? {
@@ -148,6 +186,9 @@ impl DraftFolder {
 
 /// Makes a new name in a folder durable.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     File::open(parent)?.sync_all()
 }

@@ -1,5 +1,5 @@
-//! How a bundle's files are kept: an OCI image layout in a folder ([`layout`]) or the same in a tar ([`tar`]); and how an item's
-//! bytes become zstd frames ([`zstd`]).
+//! How a bundle's files are kept: an OCI image layout in a folder ([`layout`]) or the same in a tar
+//! ([`tar`]); and how an item's bytes become zstd frames ([`zstd`]).
 
 pub mod layout;
 pub mod tar;
@@ -39,7 +39,9 @@ pub enum ContainerError {
         cause: io::Error,
     },
     /// A folder that a capture has not finished.
-    #[error("this is an unfinished capture: it was interrupted before it was sealed, and nothing vouches for it")]
+    #[error(
+        "this is an unfinished capture: it was interrupted before it was sealed, and nothing vouches for it"
+    )]
     Unfinished,
     /// A file that belongs to no manifest, or stands where another must.
     #[error("unexpected file {name:?}")]
@@ -77,6 +79,7 @@ pub trait Files {
 pub struct OpenFile<'f> {
     /// Its bytes, as the folder or the tar states them.
     pub size: u64,
-    /// Its content. Fails with [`io::ErrorKind::UnexpectedEof`] where a tar ends before the file does.
+    /// Its content. Fails with [`io::ErrorKind::UnexpectedEof`] where a tar ends before the file
+    /// does.
     pub content: Box<dyn Read + 'f>,
 }

@@ -1,8 +1,9 @@
 //! A bundle as a tar: POSIX ustar (IEEE Std 1003.1-2024, pax), one spelling for each content.
 //!
-//! Owner, group and times are zero, the mode is 0444, names are those of the OCI layout, and two zero blocks end it. A file of
-//! 8 GiB or more, which ustar's size field cannot state, has a pax header with `size` before it. A reader builds the header that
-//! must stand there and compares all 512 bytes, so links, devices, sparse files and odd names need no rules of their own.
+//! Owner, group and times are zero, the mode is 0444, names are those of the OCI layout, and two
+//! zero blocks end it. A file of 8 GiB or more, which ustar's size field cannot state, has a pax
+//! header with `size` before it. A reader builds the header that must stand there and compares all
+//! 512 bytes, so links, devices, sparse files and odd names need no rules of their own.
 
 use std::io::{self, Read, Write};
 
@@ -35,7 +36,10 @@ impl<W: Write> Writer<W> {
         self.0.write_all(&entry_header(name, size))?;
         let copied = io::copy(&mut content.take(size), &mut self.0)?;
         if copied != size {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("{name} has {copied} bytes, expected {size}")));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                format!("{name} has {copied} bytes, expected {size}"),
+            ));
         }
         self.0.write_all(&[0; BLOCK_BYTES][..padding(size)])
     }
@@ -64,7 +68,13 @@ pub struct Reader<R: Read> {
 impl<R: Read> Reader<R> {
     /// Starts at the first entry.
     pub fn new(inner: R) -> Self {
-        Self { inner, left: 0, padding: 0, next: None, ended: false }
+        Self {
+            inner,
+            left: 0,
+            padding: 0,
+            next: None,
+            ended: false,
+        }
     }
 
     /// Name and size of the entry that comes next; `None` behind the last.
@@ -79,13 +89,16 @@ impl<R: Read> Reader<R> {
 
     fn skip_rest(&mut self) -> Result<(), ContainerError> {
         let left = std::mem::take(&mut self.left);
-        let skipped = io::copy(&mut self.inner.by_ref().take(left), &mut io::sink()).map_err(read_failed)?;
+        let skipped =
+            io::copy(&mut self.inner.by_ref().take(left), &mut io::sink()).map_err(read_failed)?;
         if skipped != left {
             return Err(ContainerError::Tar("ends inside a file"));
         }
         let mut padding = [0; BLOCK_BYTES];
         let padding = &mut padding[..std::mem::take(&mut self.padding)];
-        self.inner.read_exact(padding).map_err(|e| cut_or_failed(e, "ends inside a file"))?;
+        self.inner
+            .read_exact(padding)
+            .map_err(|e| cut_or_failed(e, "ends inside a file"))?;
         if padding.iter().any(|&b| b != 0) {
             return Err(ContainerError::Tar("bytes in the padding behind a file"));
         }
@@ -101,7 +114,8 @@ impl<R: Read> Reader<R> {
             }
             return Ok(None);
         }
-        let (name, size) = name_and_size(&block).ok_or(ContainerError::Tar("header without a name or size"))?;
+        let (name, size) =
+            name_and_size(&block).ok_or(ContainerError::Tar("header without a name or size"))?;
         if name != PAX_NAME {
             return self.expect_header(&block, &name, size);
         }
@@ -109,22 +123,33 @@ impl<R: Read> Reader<R> {
             return Err(ContainerError::Tar("pax header is too long"));
         }
         let content = self.block()?;
-        let size = pax_size(&content[..size as usize]).ok_or(ContainerError::Tar("pax header without a size"))?;
+        let size = pax_size(&content[..size as usize])
+            .ok_or(ContainerError::Tar("pax header without a size"))?;
         let main = self.block()?;
-        let (name, _) = name_and_size(&main).ok_or(ContainerError::Tar("header without a name or size"))?;
+        let (name, _) =
+            name_and_size(&main).ok_or(ContainerError::Tar("header without a name or size"))?;
         self.expect_header(&[block, content, main].concat(), &name, size)
     }
 
-    fn expect_header(&self, found: &[u8], name: &str, size: u64) -> Result<Option<(String, u64)>, ContainerError> {
+    fn expect_header(
+        &self,
+        found: &[u8],
+        name: &str,
+        size: u64,
+    ) -> Result<Option<(String, u64)>, ContainerError> {
         if found != entry_header(name, size) {
-            return Err(ContainerError::Tar("header is not the one that a bundle has"));
+            return Err(ContainerError::Tar(
+                "header is not the one that a bundle has",
+            ));
         }
         Ok(Some((name.to_owned(), size)))
     }
 
     fn block(&mut self) -> Result<Block, ContainerError> {
         let mut block = [0; BLOCK_BYTES];
-        self.inner.read_exact(&mut block).map_err(|e| cut_or_failed(e, "ends before its two zero blocks"))?;
+        self.inner
+            .read_exact(&mut block)
+            .map_err(|e| cut_or_failed(e, "ends before its two zero blocks"))?;
         Ok(block)
     }
 }
@@ -137,7 +162,10 @@ impl<R: Read> Files for Reader<R> {
         let size = self.next.take().map_or(0, |(_, size)| size);
         self.left = size;
         self.padding = padding(size);
-        Ok(Some(OpenFile { size, content: Box::new(Content(self)) }))
+        Ok(Some(OpenFile {
+            size,
+            content: Box::new(Content(self)),
+        }))
     }
 
     fn finish(&mut self) -> Result<(), ContainerError> {
@@ -158,7 +186,10 @@ impl<R: Read> Read for Content<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.0.inner.by_ref().take(self.0.left).read(buffer)?;
         if n == 0 && self.0.left > 0 && !buffer.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the tar ends inside a file"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the tar ends inside a file",
+            ));
         }
         self.0.left -= n as u64;
         Ok(n)
@@ -166,11 +197,18 @@ impl<R: Read> Read for Content<'_, R> {
 }
 
 fn read_failed(cause: io::Error) -> ContainerError {
-    ContainerError::Read { name: "the tar".to_owned(), cause }
+    ContainerError::Read {
+        name: "the tar".to_owned(),
+        cause,
+    }
 }
 
 fn cut_or_failed(cause: io::Error, cut: &'static str) -> ContainerError {
-    if cause.kind() == io::ErrorKind::UnexpectedEof { ContainerError::Tar(cut) } else { read_failed(cause) }
+    if cause.kind() == io::ErrorKind::UnexpectedEof {
+        ContainerError::Tar(cut)
+    } else {
+        read_failed(cause)
+    }
 }
 
 /// Zero bytes behind a file, up to the next block.
@@ -186,7 +224,12 @@ fn entry_header(name: &str, size: u64) -> Vec<u8> {
     let content = pax_content(size);
     let mut padded = [0; BLOCK_BYTES];
     padded[..content.len()].copy_from_slice(content.as_bytes());
-    [header(PAX_NAME, content.len() as u64, b'x'), padded, header(name, 0, b'0')].concat()
+    [
+        header(PAX_NAME, content.len() as u64, b'x'),
+        padded,
+        header(name, 0, b'0'),
+    ]
+    .concat()
 }
 
 /// One ustar header block.
@@ -208,7 +251,8 @@ fn header(name: &str, size: u64, kind: u8) -> Block {
     block
 }
 
-/// `"<length> size=<size>\n"`, where the length counts itself (IEEE Std 1003.1, pax extended header).
+/// `"<length> size=<size>\n"`, where the length counts itself (IEEE Std 1003.1, pax extended
+/// header).
 fn pax_content(size: u64) -> String {
     let tail = format!(" size={size}\n");
     let mut length = tail.len() + 1;
@@ -220,14 +264,22 @@ fn pax_content(size: u64) -> String {
 
 fn pax_size(content: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(content).ok()?;
-    text.split_once(" size=")?.1.strip_suffix('\n')?.parse().ok().filter(|&size| size >= PAX_SIZE_MIN)
+    text.split_once(" size=")?
+        .1
+        .strip_suffix('\n')?
+        .parse()
+        .ok()
+        .filter(|&size| size >= PAX_SIZE_MIN)
 }
 
 fn name_and_size(block: &Block) -> Option<(String, u64)> {
     let name = &block[..TAR_NAME_BYTES_MAX];
     let name = &name[..name.iter().position(|&b| b == 0).unwrap_or(name.len())];
     let size = std::str::from_utf8(&block[124..135]).ok()?;
-    Some((String::from_utf8(name.to_vec()).ok()?, u64::from_str_radix(size, 8).ok()?))
+    Some((
+        String::from_utf8(name.to_vec()).ok()?,
+        u64::from_str_radix(size, 8).ok()?,
+    ))
 }
 
 #[cfg(test)]
@@ -236,8 +288,12 @@ mod tests {
 
     fn two_files() -> Vec<u8> {
         let mut writer = Writer::new(Vec::new());
-        writer.file("oci-layout", 3, &b"abc"[..]).expect("in memory");
-        writer.file("index.json", 512, &[b'x'; 512][..]).expect("in memory");
+        writer
+            .file("oci-layout", 3, &b"abc"[..])
+            .expect("in memory");
+        writer
+            .file("index.json", 512, &[b'x'; 512][..])
+            .expect("in memory");
         writer.finish().expect("in memory")
     }
 
@@ -246,7 +302,9 @@ mod tests {
         for name in ["oci-layout", "index.json"] {
             let mut content = Vec::new();
             if let Some(mut file) = reader.open(name)? {
-                file.content.read_to_end(&mut content).map_err(read_failed)?;
+                file.content
+                    .read_to_end(&mut content)
+                    .map_err(read_failed)?;
             }
             contents.push(content);
         }
@@ -256,7 +314,10 @@ mod tests {
 
     #[test]
     fn files_come_back() {
-        assert_eq!(read(&two_files()).expect("own output"), [b"abc".to_vec(), vec![b'x'; 512]]);
+        assert_eq!(
+            read(&two_files()).expect("own output"),
+            [b"abc".to_vec(), vec![b'x'; 512]]
+        );
     }
 
     #[test]
@@ -277,13 +338,31 @@ mod tests {
     #[test]
     fn sizes_from_8_gib_on_have_a_pax_header() {
         let size = PAX_SIZE_MIN + 5;
-        let mut reader = Reader::new(io::Cursor::new(entry_header("blobs/sha256/ab", size)).chain(io::repeat(7)));
-        let file = reader.open("blobs/sha256/ab").expect("a valid header").expect("the next file");
+        let mut reader = Reader::new(
+            io::Cursor::new(entry_header("blobs/sha256/ab", size)).chain(io::repeat(7)),
+        );
+        let file = reader
+            .open("blobs/sha256/ab")
+            .expect("a valid header")
+            .expect("the next file");
         assert_eq!(file.size, size);
-        let small = [header(PAX_NAME, 10, b'x').to_vec(), b"10 size=5\n".to_vec(), vec![0; 502], entry_header("a", 0)].concat();
-        assert!(Reader::new(&small[..]).open("a").is_err(), "a pax size that ustar can state");
-        let mut reader = Reader::new(io::Cursor::new(entry_header("a", u64::MAX)).chain(io::empty()));
-        assert!(reader.open("a").is_ok_and(|file| file.is_some()), "the largest size");
+        let small = [
+            header(PAX_NAME, 10, b'x').to_vec(),
+            b"10 size=5\n".to_vec(),
+            vec![0; 502],
+            entry_header("a", 0),
+        ]
+        .concat();
+        assert!(
+            Reader::new(&small[..]).open("a").is_err(),
+            "a pax size that ustar can state"
+        );
+        let mut reader =
+            Reader::new(io::Cursor::new(entry_header("a", u64::MAX)).chain(io::empty()));
+        assert!(
+            reader.open("a").is_ok_and(|file| file.is_some()),
+            "the largest size"
+        );
         assert!(reader.finish().is_err(), "no content");
         assert_eq!([0, 1, 511, 512, 513].map(padding), [0, 511, 1, 0, 511]);
         assert_eq!(pax_content(8_589_934_592), "19 size=8589934592\n");

@@ -3,10 +3,11 @@
 //! ```text
 //! item layer = data frame* salt frame seek table
 //! ```
-//! Every data frame (RFC 8878) states its content size, uses no dictionary and no checksum (the layer's digest and the
-//! record tree cover every byte). The salt frame is skippable and holds 32 random bytes, so that a layer's digest does not
-//! confirm a guessed content. The seek table is that of zstd's seekable format 0.1.0, without checksums; it has an entry
-//! for each data frame and one for the salt frame.
+//! Every data frame (RFC 8878) states its content size, uses no dictionary and no checksum (the
+//! layer's digest and the record tree cover every byte). The salt frame is skippable and holds 32
+//! random bytes, so that a layer's digest does not confirm a guessed content. The seek table is
+//! that of zstd's seekable format 0.1.0, without checksums; it has an entry for each data frame and
+//! one for the salt frame.
 
 use std::io::{self, Read};
 
@@ -15,8 +16,8 @@ use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound};
 use crate::digest::{Hasher, Hashing};
 use crate::limits::{FRAME_BYTES_MAX, FRAME_PACKED_BYTES_MAX, FRAMES_MAX};
 
-/// The window covers a whole frame. On 1 GB of CloudTrail this takes level 1 from 78.1 to 77.0 MB, and 10 % off its time; level 3
-/// gives 81 MB in twice the time.
+/// The window covers a whole frame. On 1 GB of CloudTrail this takes level 1 from 78.1 to 77.0 MB,
+/// and 10 % off its time; level 3 gives 81 MB in twice the time.
 const WINDOW_LOG: u32 = FRAME_BYTES_MAX.ilog2();
 const MAGIC: u32 = 0xFD2F_B528;
 /// Skippable frame that holds the item's 32 random bytes.
@@ -59,7 +60,9 @@ impl Compressor {
             CParameter::ContentSizeFlag(true),
             CParameter::ChecksumFlag(false),
         ] {
-            context.set_parameter(parameter).expect("parameters within zstd's documented ranges");
+            context
+                .set_parameter(parameter)
+                .expect("parameters within zstd's documented ranges");
         }
         Self(context)
     }
@@ -68,7 +71,9 @@ impl Compressor {
     pub(crate) fn compress(&mut self, plain: &[u8], packed: &mut Vec<u8>) {
         packed.clear();
         packed.reserve(compress_bound(plain.len()));
-        self.0.compress2(packed, plain).expect("the output buffer has zstd's own bound");
+        self.0
+            .compress2(packed, plain)
+            .expect("the output buffer has zstd's own bound");
     }
 }
 
@@ -81,12 +86,22 @@ impl Decompressor {
     }
 
     /// Decompresses the whole frame `packed`, which must give `plain_bytes` bytes, into `plain`.
-    pub(crate) fn decompress(&mut self, packed: &[u8], plain_bytes: u64, plain: &mut Vec<u8>) -> Result<(), FrameError> {
+    pub(crate) fn decompress(
+        &mut self,
+        packed: &[u8],
+        plain_bytes: u64,
+        plain: &mut Vec<u8>,
+    ) -> Result<(), FrameError> {
         plain.clear();
         plain.reserve(usize::try_from(plain_bytes).expect("bounded by FRAME_BYTES_MAX"));
-        let got = self.0.decompress(plain, packed).map_err(|_| FrameError::Malformed("frame does not decompress"))?;
+        let got = self
+            .0
+            .decompress(plain, packed)
+            .map_err(|_| FrameError::Malformed("frame does not decompress"))?;
         if got as u64 != plain_bytes {
-            return Err(FrameError::Malformed("frame gives another size than it states"));
+            return Err(FrameError::Malformed(
+                "frame gives another size than it states",
+            ));
         }
         Ok(())
     }
@@ -102,7 +117,10 @@ struct FrameSize {
 impl FrameSize {
     fn new(packed: usize, plain: usize) -> Self {
         let size = |n: usize| u32::try_from(n).expect("frames stay far below 4 GiB");
-        Self { packed: size(packed), plain: size(plain) }
+        Self {
+            packed: size(packed),
+            plain: size(plain),
+        }
     }
 
     fn entry(self) -> [u8; SEEK_TABLE_ENTRY_BYTES as usize] {
@@ -130,7 +148,8 @@ impl SeekTable {
     }
 }
 
-/// Bytes of a seek table for `frames` frames, at most [`FRAMES_MAX`] and the salt frame: below 2^31.
+/// Bytes of a seek table for `frames` frames, at most [`FRAMES_MAX`] and the salt frame: below
+/// 2^31.
 fn content_bytes(frames: u64) -> u64 {
     frames * SEEK_TABLE_ENTRY_BYTES + SEEK_TABLE_FOOTER_BYTES
 }
@@ -154,10 +173,12 @@ pub(crate) fn trailer(mut frames: SeekTable, salt: &[u8; SALT_BYTES]) -> Vec<u8>
     bytes
 }
 
-/// Reads an item layer frame by frame, checking its structure; the seek table's offsets are never trusted.
+/// Reads an item layer frame by frame, checking its structure; the seek table's offsets are never
+/// trusted.
 pub(crate) struct FrameReader<R> {
     layer: R,
-    /// The entries that the seek table must have: their hash, since a hostile layer has as many frames as it has bytes / 9.
+    /// The entries that the seek table must have: their hash, since a hostile layer has as many
+    /// frames as it has bytes / 9.
     seen: Hasher,
     frames: u64,
     salt_seen: bool,
@@ -165,10 +186,16 @@ pub(crate) struct FrameReader<R> {
 
 impl<R: Read> FrameReader<R> {
     pub(crate) fn new(layer: R) -> Self {
-        Self { layer, seen: Hasher::new(), frames: 0, salt_seen: false }
+        Self {
+            layer,
+            seen: Hasher::new(),
+            frames: 0,
+            salt_seen: false,
+        }
     }
 
-    /// Reads the next data frame into `packed` and returns its content size, or `None` once the layer has ended as it must.
+    /// Reads the next data frame into `packed` and returns its content size, or `None` once the
+    /// layer has ended as it must.
     pub(crate) fn next(&mut self, packed: &mut Vec<u8>) -> Result<Option<u64>, FrameError> {
         packed.clear();
         loop {
@@ -184,7 +211,9 @@ impl<R: Read> FrameReader<R> {
                     return Ok(Some(plain_bytes));
                 }
                 SALT_MAGIC if !self.salt_seen => self.salt_frame(packed)?,
-                SEEK_TABLE_MAGIC if self.salt_seen => return self.seek_table(packed).map(|()| None),
+                SEEK_TABLE_MAGIC if self.salt_seen => {
+                    return self.seek_table(packed).map(|()| None);
+                }
                 _ => return Err(FrameError::Malformed("frame of an unexpected kind")),
             }
             packed.clear();
@@ -195,7 +224,10 @@ impl<R: Read> FrameReader<R> {
     fn data_frame(&mut self, packed: &mut Vec<u8>) -> Result<u64, FrameError> {
         let plain_bytes = self.frame_header(packed)?;
         if plain_bytes > FRAME_BYTES_MAX {
-            return Err(FrameError::TooLarge { bytes: plain_bytes, bytes_max: FRAME_BYTES_MAX });
+            return Err(FrameError::TooLarge {
+                bytes: plain_bytes,
+                bytes_max: FRAME_BYTES_MAX,
+            });
         }
         loop {
             let header = self.take(packed, 3)?;
@@ -217,13 +249,17 @@ impl<R: Read> FrameReader<R> {
         let descriptor = self.take(packed, 1)?[0];
         let (size_flag, single_segment) = (descriptor >> 6, descriptor & 0x20 != 0);
         if descriptor & 0b1_1111 != 0 {
-            return Err(FrameError::Malformed("frame with a checksum, a dictionary or reserved bits"));
+            return Err(FrameError::Malformed(
+                "frame with a checksum, a dictionary or reserved bits",
+            ));
         }
         if !single_segment {
             let window = self.take(packed, 1)?[0];
             let base = 1_u64 << (10 + (window >> 3));
             if base + base / 8 * u64::from(window & 7) > FRAME_BYTES_MAX {
-                return Err(FrameError::Malformed("frame with a window that is larger than a frame may be"));
+                return Err(FrameError::Malformed(
+                    "frame with a window that is larger than a frame may be",
+                ));
             }
         }
         match (size_flag, single_segment) {
@@ -237,7 +273,9 @@ impl<R: Read> FrameReader<R> {
 
     fn salt_frame(&mut self, packed: &mut Vec<u8>) -> Result<(), FrameError> {
         if le(self.take(packed, 4)?) != SALT_BYTES as u64 {
-            return Err(FrameError::Malformed("salt frame of another size than 32 bytes"));
+            return Err(FrameError::Malformed(
+                "salt frame of another size than 32 bytes",
+            ));
         }
         self.take(packed, SALT_BYTES as u64)?;
         self.salt_seen = true;
@@ -253,7 +291,11 @@ impl<R: Read> FrameReader<R> {
     /// Compares the seek table with the frames seen, and makes sure that the layer ends with it.
     fn seek_table(&mut self, packed: &mut Vec<u8>) -> Result<(), FrameError> {
         let size_ok = le(self.take(packed, 4)?) == content_bytes(self.frames);
-        let mut entries = Hashing::new(self.layer.by_ref().take(self.frames * SEEK_TABLE_ENTRY_BYTES));
+        let mut entries = Hashing::new(
+            self.layer
+                .by_ref()
+                .take(self.frames * SEEK_TABLE_ENTRY_BYTES),
+        );
         io::copy(&mut entries, &mut io::sink())?;
         let (_, found, _) = entries.finish();
         let footer_ok = self.take(packed, SEEK_TABLE_FOOTER_BYTES)? == footer(self.frames);
@@ -271,12 +313,17 @@ impl<R: Read> FrameReader<R> {
         let start = packed.len();
         let end = start as u64 + n;
         if end > FRAME_PACKED_BYTES_MAX {
-            return Err(FrameError::TooLarge { bytes: end, bytes_max: FRAME_PACKED_BYTES_MAX });
+            return Err(FrameError::TooLarge {
+                bytes: end,
+                bytes_max: FRAME_PACKED_BYTES_MAX,
+            });
         }
         packed.resize(end as usize, 0);
         match self.layer.read_exact(&mut packed[start..]) {
             Ok(()) => Ok(&packed[start..]),
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err(FrameError::Malformed("layer ends early")),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(FrameError::Malformed("layer ends early"))
+            }
             Err(e) => Err(e.into()),
         }
     }
@@ -292,8 +339,12 @@ mod tests {
     use super::*;
 
     fn layer(parts: &[&[u8]]) -> Vec<u8> {
-        let (mut compressor, mut frames, mut layer, mut packed) =
-            (Compressor::new(), SeekTable::default(), Vec::new(), Vec::new());
+        let (mut compressor, mut frames, mut layer, mut packed) = (
+            Compressor::new(),
+            SeekTable::default(),
+            Vec::new(),
+            Vec::new(),
+        );
         for part in parts {
             compressor.compress(part, &mut packed);
             frames.push(packed.len(), part.len());
@@ -315,7 +366,9 @@ mod tests {
 
     #[test]
     fn frames_come_back() {
-        let noise: Vec<u8> = (0..300_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let noise: Vec<u8> = (0..300_000_u32)
+            .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
+            .collect();
         let parts: [&[u8]; 4] = [b"hello", &[b'a'; 100_000], &noise, b"x"];
         assert_eq!(read(&layer(&parts)).expect("a valid layer"), parts.concat());
         assert_eq!(read(&layer(&[])).expect("an empty layer"), b"");

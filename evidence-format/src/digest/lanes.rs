@@ -1,8 +1,9 @@
 //! SHA-256 of many short messages, two at a time.
 //!
-//! One SHA-256 leaves half of the processor's SHA unit idle, since each round waits for the one before. Two independent messages
-//! side by side fill it: on the record tree of 1 GB of CloudTrail that halves the time of hashing. Where the processor has no such
-//! unit, [`sha2`] hashes one message after the other, and it is the oracle of the tests.
+//! One SHA-256 leaves half of the processor's SHA unit idle, since each round waits for the one
+//! before. Two independent messages side by side fill it: on the record tree of 1 GB of CloudTrail
+//! that halves the time of hashing. Where the processor has no such unit, [`sha2`] hashes one
+//! message after the other, and it is the oracle of the tests.
 
 use std::ops::Range;
 
@@ -10,10 +11,19 @@ use sha2::block_api::compress256;
 
 pub(crate) const BLOCK_BYTES: usize = 64;
 /// The initial hash value (FIPS 180-4 §5.3.3).
-const INITIAL: [u32; 8] =
-    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
+const INITIAL: [u32; 8] = [
+    0x6a09_e667,
+    0xbb67_ae85,
+    0x3c6e_f372,
+    0xa54f_f53a,
+    0x510e_527f,
+    0x9b05_688c,
+    0x1f83_d9ab,
+    0x5be0_cd19,
+];
 
-/// Longest head: with the bytes that complete its block, and the padding, it must fit a lane's buffer.
+/// Longest head: with the bytes that complete its block, and the padding, it must fit a lane's
+/// buffer.
 pub(crate) const HEAD_BYTES_MAX: usize = 2 * BLOCK_BYTES - 9;
 
 type Block = [u8; BLOCK_BYTES];
@@ -28,12 +38,18 @@ pub(crate) struct Start {
 
 impl Start {
     /// Has taken nothing.
-    pub(crate) const EMPTY: Self = Self { state: INITIAL, bytes: 0 };
+    pub(crate) const EMPTY: Self = Self {
+        state: INITIAL,
+        bytes: 0,
+    };
 
     /// Has taken `block` too.
     pub(crate) fn then(mut self, block: &Block) -> Self {
         compress256(&mut self.state, &[*block]);
-        Self { bytes: self.bytes + BLOCK_BYTES as u64, ..self }
+        Self {
+            bytes: self.bytes + BLOCK_BYTES as u64,
+            ..self
+        }
     }
 }
 
@@ -46,7 +62,11 @@ pub(crate) struct Message<'m> {
 }
 
 /// Hashes messages `0..n` into `out`; `message` gives each once, in order.
-pub(crate) fn hash<'m>(n: usize, mut message: impl FnMut(usize) -> Message<'m>, out: &mut [[u8; 32]]) {
+pub(crate) fn hash<'m>(
+    n: usize,
+    mut message: impl FnMut(usize) -> Message<'m>,
+    out: &mut [[u8; 32]],
+) {
     let compress = compress_pair();
     let mut lanes = [Lane::new(), Lane::new()];
     let mut next = 0;
@@ -90,7 +110,15 @@ struct Lane<'m> {
 
 impl<'m> Lane<'m> {
     fn new() -> Self {
-        Self { state: INITIAL, bytes: 0, buffer: [[0; BLOCK_BYTES]; 3], ready: 0..0, body: &[], padded: true, message: None }
+        Self {
+            state: INITIAL,
+            bytes: 0,
+            buffer: [[0; BLOCK_BYTES]; 3],
+            ready: 0..0,
+            body: &[],
+            padded: true,
+            message: None,
+        }
     }
 
     fn is_done(&self) -> bool {
@@ -117,7 +145,11 @@ impl<'m> Lane<'m> {
 
     /// The blocks that come next and lie together; none only if the lane is done.
     fn blocks(&self) -> &[Block] {
-        if self.ready.is_empty() { self.body.as_chunks().0 } else { &self.buffer[self.ready.clone()] }
+        if self.ready.is_empty() {
+            self.body.as_chunks().0
+        } else {
+            &self.buffer[self.ready.clone()]
+        }
     }
 
     /// `count` of [`Self::blocks`] have been compressed into `state`.
@@ -133,7 +165,8 @@ impl<'m> Lane<'m> {
         }
     }
 
-    /// Puts the rest of the body and the padding (FIPS 180-4 §5.1.1) behind the first `from` bytes of the buffer.
+    /// Puts the rest of the body and the padding (FIPS 180-4 §5.1.1) behind the first `from` bytes
+    /// of the buffer.
     fn pad(&mut self, from: usize) {
         let buffer = self.buffer.as_flattened_mut();
         let end = from + self.body.len();
@@ -180,12 +213,14 @@ fn compress_one_by_one(states: &mut [State; 2], blocks: [&[Block]; 2]) {
     }
 }
 
-/// Intel's SHA extensions. The instructions and the order of state words are those of Intel's "SHA Extensions" (2013).
+/// Intel's SHA extensions. The instructions and the order of state words are those of Intel's "SHA
+/// Extensions" (2013).
 #[cfg(target_arch = "x86_64")]
 mod sha_ni {
     use std::arch::x86_64::{
-        __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_extract_epi32, _mm_set_epi32, _mm_set_epi64x, _mm_setzero_si128,
-        _mm_sha256msg1_epu32, _mm_sha256msg2_epu32, _mm_sha256rnds2_epu32, _mm_shuffle_epi8, _mm_shuffle_epi32,
+        __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_extract_epi32, _mm_set_epi32, _mm_set_epi64x,
+        _mm_setzero_si128, _mm_sha256msg1_epu32, _mm_sha256msg2_epu32, _mm_sha256rnds2_epu32,
+        _mm_shuffle_epi8, _mm_shuffle_epi32,
     };
 
     use super::{Block, State};
@@ -213,7 +248,8 @@ mod sha_ni {
     /// As [`compress_pair`], for who has asked the processor.
     #[allow(unsafe_code)] // the one place of this crate: nothing but this call lets safe code reach the SHA unit
     pub(super) fn compress_pair_detected(states: &mut [State; 2], blocks: [&[Block]; 2]) {
-        // SAFETY: `super::compress_pair` hands out this function only where the processor has the features that it needs.
+        // SAFETY: `super::compress_pair` hands out this function only where the processor has the
+        // features that it needs.
         unsafe { compress_pair(states, blocks) }
     }
 
@@ -230,25 +266,47 @@ mod sha_ni {
                 four_rounds::<3>(&mut lanes, &mut words, k[3]);
             }
             for (lane, before) in lanes.iter_mut().zip(before) {
-                *lane = [_mm_add_epi32(lane[0], before[0]), _mm_add_epi32(lane[1], before[1])];
+                *lane = [
+                    _mm_add_epi32(lane[0], before[0]),
+                    _mm_add_epi32(lane[1], before[1]),
+                ];
             }
         }
         *states = [unpack(lanes[0]), unpack(lanes[1])];
     }
 
-    /// Four rounds of both lanes, and the message words of 16 rounds later. The last four steps make words that nobody takes, which
-    /// costs less than to ask. `I` is the step modulo 4: known to the compiler, it keeps the words in registers.
+    /// Four rounds of both lanes, and the message words of 16 rounds later. The last four steps
+    /// make words that nobody takes, which costs less than to ask. `I` is the step modulo 4: known
+    /// to the compiler, it keeps the words in registers.
     #[inline]
     #[target_feature(enable = "sha,avx")]
-    fn four_rounds<const I: usize>(lanes: &mut [[__m128i; 2]; 2], words: &mut [[__m128i; 4]; 2], k: [u32; 4]) {
-        // No closures here: one inside `map` is a call of its own, since `map` has not the features to take it in.
-        let k = _mm_set_epi32(k[3].cast_signed(), k[2].cast_signed(), k[1].cast_signed(), k[0].cast_signed());
+    fn four_rounds<const I: usize>(
+        lanes: &mut [[__m128i; 2]; 2],
+        words: &mut [[__m128i; 4]; 2],
+        k: [u32; 4],
+    ) {
+        // No closures here: one inside `map` is a call of its own, since `map` has not the features
+        // to take it in.
+        let k = _mm_set_epi32(
+            k[3].cast_signed(),
+            k[2].cast_signed(),
+            k[1].cast_signed(),
+            k[0].cast_signed(),
+        );
         for (lane, words) in lanes.iter_mut().zip(words) {
-            let [now, next, after, last] = [words[I], words[(I + 1) % 4], words[(I + 2) % 4], words[(I + 3) % 4]];
+            let [now, next, after, last] = [
+                words[I],
+                words[(I + 1) % 4],
+                words[(I + 2) % 4],
+                words[(I + 3) % 4],
+            ];
             let sum = _mm_add_epi32(now, k);
             lane[1] = _mm_sha256rnds2_epu32(lane[1], lane[0], sum);
             lane[0] = _mm_sha256rnds2_epu32(lane[0], lane[1], _mm_shuffle_epi32(sum, 0x0e));
-            let partial = _mm_add_epi32(_mm_sha256msg1_epu32(now, next), _mm_alignr_epi8(last, after, 4));
+            let partial = _mm_add_epi32(
+                _mm_sha256msg1_epu32(now, next),
+                _mm_alignr_epi8(last, after, 4),
+            );
             words[I] = _mm_sha256msg2_epu32(partial, last);
         }
     }
@@ -261,7 +319,8 @@ mod sha_ni {
         let mut words = [_mm_setzero_si128(); 4];
         for (word, bytes) in words.iter_mut().zip(block.as_chunks::<16>().0) {
             let (halves, _) = bytes.as_chunks::<8>();
-            let loaded = _mm_set_epi64x(i64::from_le_bytes(halves[1]), i64::from_le_bytes(halves[0]));
+            let loaded =
+                _mm_set_epi64x(i64::from_le_bytes(halves[1]), i64::from_le_bytes(halves[0]));
             *word = _mm_shuffle_epi8(loaded, big_endian);
         }
         words
@@ -278,7 +337,14 @@ mod sha_ni {
     #[inline]
     #[target_feature(enable = "sha,avx")]
     fn unpack([abef, cdgh]: [__m128i; 2]) -> State {
-        let words = |v| [_mm_extract_epi32(v, 3), _mm_extract_epi32(v, 2), _mm_extract_epi32(v, 1), _mm_extract_epi32(v, 0)];
+        let words = |v| {
+            [
+                _mm_extract_epi32(v, 3),
+                _mm_extract_epi32(v, 2),
+                _mm_extract_epi32(v, 1),
+                _mm_extract_epi32(v, 0),
+            ]
+        };
         let ([a, b, e, f], [c, d, g, h]) = (words(abef), words(cdgh));
         [a, b, c, d, e, f, g, h].map(i32::cast_unsigned)
     }
@@ -295,16 +361,30 @@ mod tests {
         let first: Block = std::array::from_fn(|i| i as u8);
         let mut cases = Vec::new();
         for head in 0..=HEAD_BYTES_MAX {
-            cases.extend([0, 1, 9, 46, 47, 48, 54, 55, 56, 63, 64, 65, 110, 111, 128, 1000].map(|body| (head, body)));
+            cases.extend(
+                [
+                    0, 1, 9, 46, 47, 48, 54, 55, 56, 63, 64, 65, 110, 111, 128, 1000,
+                ]
+                .map(|body| (head, body)),
+            );
         }
         for start in [Start::EMPTY, Start::EMPTY.then(&first)] {
-            let message = |i: usize| Message { start, head: &data[..cases[i].0], body: &data[500..500 + cases[i].1] };
+            let message = |i: usize| Message {
+                start,
+                head: &data[..cases[i].0],
+                body: &data[500..500 + cases[i].1],
+            };
             let mut digests = vec![[0; 32]; cases.len()];
             hash(cases.len(), message, &mut digests);
             for (i, digest) in digests.iter().enumerate() {
                 let Message { head, body, .. } = message(i);
                 let before: &[u8] = if start.bytes == 0 { &[] } else { &first };
-                assert_eq!(digest, Digest::of(&[before, head, body].concat()).as_bytes(), "{:?}", cases[i]);
+                assert_eq!(
+                    digest,
+                    Digest::of(&[before, head, body].concat()).as_bytes(),
+                    "{:?}",
+                    cases[i]
+                );
             }
         }
     }
@@ -313,7 +393,10 @@ mod tests {
     fn both_ways_to_compress_agree() {
         let blocks: Vec<Block> = (0..8_u8).map(|i| [i; BLOCK_BYTES]).collect();
         let mut states = [[INITIAL; 2]; 2];
-        for (states, compress) in states.iter_mut().zip([compress_pair(), compress_one_by_one]) {
+        for (states, compress) in states
+            .iter_mut()
+            .zip([compress_pair(), compress_one_by_one])
+        {
             compress(states, [&blocks[..4], &blocks[4..]]);
         }
         assert_eq!(states[0], states[1]);

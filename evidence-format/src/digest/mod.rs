@@ -51,11 +51,15 @@ impl Digest {
     /// The text is anything else.
     pub fn from_hex(text: &str) -> Result<Self, ParseDigestError> {
         let mut bytes = [0; 32];
-        let fail = || ParseDigestError { text: text.chars().take(80).collect() };
+        let fail = || ParseDigestError {
+            text: text.chars().take(80).collect(),
+        };
         if text.len() != 64 {
             return Err(fail());
         }
-        HEXLOWER.decode_mut(text.as_bytes(), &mut bytes).map_err(|_| fail())?;
+        HEXLOWER
+            .decode_mut(text.as_bytes(), &mut bytes)
+            .map_err(|_| fail())?;
         Ok(Self(bytes))
     }
 }
@@ -77,7 +81,9 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, ParseDigestError> {
         let hex = text.strip_prefix("sha256:");
-        Self::from_hex(hex.unwrap_or("")).map_err(|_| ParseDigestError { text: text.chars().take(80).collect() })
+        Self::from_hex(hex.unwrap_or("")).map_err(|_| ParseDigestError {
+            text: text.chars().take(80).collect(),
+        })
     }
 }
 
@@ -116,7 +122,11 @@ pub struct Hashing<T> {
 impl<T> Hashing<T> {
     /// Starts at zero bytes.
     pub fn new(inner: T) -> Self {
-        Self { inner, hasher: Hasher::new(), bytes: 0 }
+        Self {
+            inner,
+            hasher: Hasher::new(),
+            bytes: 0,
+        }
     }
 
     /// Bytes passed so far.
@@ -165,7 +175,14 @@ mod tests {
     fn text_form_is_one_form_only() {
         assert_eq!(Digest::of(b"").to_string(), EMPTY);
         assert_eq!(EMPTY.parse::<Digest>().ok(), Some(Digest::of(b"")));
-        for bad in [&EMPTY.to_uppercase(), &EMPTY[7..], &EMPTY[..70], "", "sha256:", &format!("{EMPTY} ")] {
+        for bad in [
+            &EMPTY.to_uppercase(),
+            &EMPTY[7..],
+            &EMPTY[..70],
+            "",
+            "sha256:",
+            &format!("{EMPTY} "),
+        ] {
             assert!(bad.parse::<Digest>().is_err(), "{bad:?}");
         }
     }

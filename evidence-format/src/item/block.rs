@@ -1,4 +1,5 @@
-//! A record's block on its way into an item: where it comes from, and which part of it is cut by whom.
+//! A record's block on its way into an item: where it comes from, and which part of it is cut by
+//! whom.
 
 use std::io::{self, Read};
 
@@ -7,8 +8,9 @@ use memchr::memmem;
 use super::Stop;
 use crate::segment::{SNIFF_BYTES, Segmenter};
 
-/// Longest head of an HTTP answer that is told from its body, in bytes up to the empty line inclusive. Servers and clients
-/// stop at 8 to 256 KiB; this much is kept in memory while the empty line is looked for.
+/// Longest head of an HTTP answer that is told from its body, in bytes up to the empty line
+/// inclusive. Servers and clients stop at 8 to 256 KiB; this much is kept in memory while the empty
+/// line is looked for.
 const HTTP_HEAD_BYTES_MAX: usize = 64 * 1024;
 /// What ends the head of an HTTP answer (RFC 9112 §2.1).
 const HTTP_HEAD_END: &[u8] = b"\r\n\r\n";
@@ -16,8 +18,8 @@ const HTTP_HEAD_END: &[u8] = b"\r\n\r\n";
 /// What became of a streamed block.
 #[derive(Debug)]
 pub struct Streamed {
-    /// Bytes that the reader gave. Where they are fewer than announced, zero bytes stand for the rest, and the caller
-    /// states the gap.
+    /// Bytes that the reader gave. Where they are fewer than announced, zero bytes stand for the
+    /// rest, and the caller states the gap.
     pub kept: u64,
     /// Why the reader gave fewer, if it was an error and not merely its end.
     pub error: Option<io::Error>,
@@ -37,7 +39,11 @@ pub(super) enum Policy {
 impl Policy {
     /// By `WARC-Type`, and the block's `Content-Type`.
     pub(super) fn of(warc_type: &str, content_type: &str) -> Self {
-        let media_type = content_type.split(';').next().unwrap_or_default().trim_ascii_end();
+        let media_type = content_type
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim_ascii_end();
         let is_http = media_type.eq_ignore_ascii_case("application/http");
         match warc_type {
             "warcinfo" => Self::Glue,
@@ -48,8 +54,8 @@ impl Policy {
     }
 }
 
-/// The next bytes of a block. Its reader is not asked again once it has ended or failed: what it gave then would stand behind
-/// zero bytes, at another place than it has in the object.
+/// The next bytes of a block. Its reader is not asked again once it has ended or failed: what it
+/// gave then would stand behind zero bytes, at another place than it has in the object.
 pub(super) struct Block<'r> {
     reader: &'r mut dyn Read,
     /// Bytes that are still to be taken.
@@ -65,8 +71,18 @@ impl<'r> Block<'r> {
     /// Of the next `bytes` bytes of `reader`; `memory` is used again.
     pub(super) fn new(reader: &'r mut dyn Read, bytes: u64, mut memory: Vec<u8>) -> Self {
         memory.clear();
-        let streamed = Streamed { kept: 0, error: None };
-        Self { reader, left: bytes, ended: false, streamed, ahead: memory, ahead_at: 0 }
+        let streamed = Streamed {
+            kept: 0,
+            error: None,
+        };
+        Self {
+            reader,
+            left: bytes,
+            ended: false,
+            streamed,
+            ahead: memory,
+            ahead_at: 0,
+        }
     }
 
     /// Bytes that are still to be taken.
@@ -76,10 +92,15 @@ impl<'r> Block<'r> {
 
     /// True if the reader said [`Stop`].
     pub(super) fn is_stopped(&self) -> bool {
-        self.streamed.error.as_ref().and_then(io::Error::get_ref).is_some_and(|error| error.is::<Stop>())
+        self.streamed
+            .error
+            .as_ref()
+            .and_then(io::Error::get_ref)
+            .is_some_and(|error| error.is::<Stop>())
     }
 
-    /// Bytes of the head of an HTTP answer with which the block begins; 0 if it ends nowhere, or too late.
+    /// Bytes of the head of an HTTP answer with which the block begins; 0 if it ends nowhere, or
+    /// too late.
     pub(super) fn http_head_bytes(&mut self) -> usize {
         for bytes_max in [SNIFF_BYTES, HTTP_HEAD_BYTES_MAX] {
             // nearly all are short
@@ -107,9 +128,12 @@ impl<'r> Block<'r> {
         &self.ahead[from..self.ahead_at]
     }
 
-    /// Takes bytes into `buffer`, at least one; zero bytes fill all of it where nothing more is to be had. Says how many.
+    /// Takes bytes into `buffer`, at least one; zero bytes fill all of it where nothing more is to
+    /// be had. Says how many.
     pub(super) fn fill(&mut self, buffer: &mut [u8]) -> usize {
-        let len = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let len = buffer
+            .len()
+            .min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let buffer = &mut buffer[..len];
         let ahead = &self.ahead[self.ahead_at..];
         let n = if !ahead.is_empty() {
@@ -135,13 +159,19 @@ impl<'r> Block<'r> {
         (self.streamed, self.ahead)
     }
 
-    /// The next bytes, which stay to be taken: `bytes_max` of them or more, or all that the block has.
+    /// The next bytes, which stay to be taken: `bytes_max` of them or more, or all that the block
+    /// has.
     fn look(&mut self, bytes_max: usize) -> &[u8] {
         let want = self.ahead_at + bytes_max.min(usize::try_from(self.left).unwrap_or(usize::MAX));
         while self.ahead.len() < want && !self.ended {
             let from = self.ahead.len();
             self.ahead.resize(want, 0);
-            let n = read(self.reader, &mut self.ended, &mut self.streamed, &mut self.ahead[from..]);
+            let n = read(
+                self.reader,
+                &mut self.ended,
+                &mut self.streamed,
+                &mut self.ahead[from..],
+            );
             self.ahead.truncate(from + n);
         }
         &self.ahead[self.ahead_at..]
@@ -149,7 +179,12 @@ impl<'r> Block<'r> {
 }
 
 /// Reads once; 0 is the end, now and ever after.
-fn read(reader: &mut dyn Read, ended: &mut bool, streamed: &mut Streamed, buffer: &mut [u8]) -> usize {
+fn read(
+    reader: &mut dyn Read,
+    ended: &mut bool,
+    streamed: &mut Streamed,
+    buffer: &mut [u8],
+) -> usize {
     while !*ended {
         match reader.read(buffer) {
             Ok(n @ 1..) => {

@@ -1,8 +1,9 @@
 //! An item: one WARC file, as compressed frames, with its segment list and its record tree.
 //!
-//! Writing and reading are the same work in two directions. One thread keeps the order (it cuts, or reads, chunks, and
-//! hashes what lies across two of them); [`workers`] do what costs: compressing or decompressing a chunk and hashing the
-//! segments that lie wholly inside it. Memory is a fixed number of chunks, whatever the item's size.
+//! Writing and reading are the same work in two directions. One thread keeps the order (it cuts, or
+//! reads, chunks, and hashes what lies across two of them); [`workers`] do what costs: compressing
+//! or decompressing a chunk and hashing the segments that lie wholly inside it. Memory is a fixed
+//! number of chunks, whatever the item's size.
 
 mod block;
 mod read;
@@ -44,8 +45,14 @@ impl Chunk {
     /// Hashes the whole segments.
     fn hash_leaves(&mut self) {
         self.leaves.clear();
-        let key = self.key.as_ref().expect("set before a chunk is handed to a worker");
-        let (mut rest, mut segments) = (&self.plain[..self.plain_bytes], Vec::with_capacity(self.pieces.len()));
+        let key = self
+            .key
+            .as_ref()
+            .expect("set before a chunk is handed to a worker");
+        let (mut rest, mut segments) = (
+            &self.plain[..self.plain_bytes],
+            Vec::with_capacity(self.pieces.len()),
+        );
         for piece in &self.pieces {
             let (bytes, behind) = rest.split_at(piece.len as usize);
             if piece.starts && piece.ends {
@@ -53,7 +60,10 @@ impl Chunk {
             }
             rest = behind;
         }
-        let skipped = self.pieces.first().map_or(0, |first| u64::from(!first.starts));
+        let skipped = self
+            .pieces
+            .first()
+            .map_or(0, |first| u64::from(!first.starts));
         key.push_leaves(self.first_leaf + skipped, &segments, &mut self.leaves);
     }
 }
@@ -67,13 +77,22 @@ struct Leaves {
 
 impl Leaves {
     fn new(key: LeafKey) -> Self {
-        Self { key, tree: Range::new(), open: None }
+        Self {
+            key,
+            tree: Range::new(),
+            open: None,
+        }
     }
 
     fn absorb(&mut self, chunk: &Chunk) {
-        let (Some(first), Some(last)) = (chunk.pieces.first(), chunk.pieces.last()) else { return };
+        let (Some(first), Some(last)) = (chunk.pieces.first(), chunk.pieces.last()) else {
+            return;
+        };
         if !first.starts {
-            let mut open = self.open.take().expect("a piece that goes on follows one that began");
+            let mut open = self
+                .open
+                .take()
+                .expect("a piece that goes on follows one that began");
             open.update(&chunk.plain()[..first.len as usize]);
             if first.ends {
                 self.tree.push(chunk.first_leaf, open.finish());
@@ -83,7 +102,9 @@ impl Leaves {
         }
         self.tree.append(&chunk.leaves);
         if last.starts && !last.ends {
-            let mut open = self.key.start(chunk.first_leaf + chunk.pieces.len() as u64 - 1);
+            let mut open = self
+                .key
+                .start(chunk.first_leaf + chunk.pieces.len() as u64 - 1);
             open.update(&chunk.plain()[chunk.plain_bytes - last.len as usize..]);
             self.open = Some(open);
         }

@@ -65,8 +65,8 @@ pub struct Contents {
     pub root: Digest,
 }
 
-/// Is given an item's bytes in order, piece by piece. They are **not verified** until [`read_item`] has returned and its
-/// caller has compared [`Contents`] and the blobs' digests with the config.
+/// Is given an item's bytes in order, piece by piece. They are **not verified** until [`read_item`]
+/// has returned and its caller has compared [`Contents`] and the blobs' digests with the config.
 pub trait Visit {
     /// The next piece and its bytes.
     ///
@@ -96,17 +96,35 @@ pub fn read_item(
 ) -> Result<Contents, ItemError> {
     workers.recall();
     let key = LeafKey::new(key, name);
-    let mut input =
-        Input { frames: FrameReader::new(layer), cuts: Cuts::new(ListReader::new(list)?), key: key.clone(), bytes_max };
-    let mut output = Output { leaves: Leaves::new(key), walker: Walker::new(), bytes: 0, records: 0, visit };
+    let mut input = Input {
+        frames: FrameReader::new(layer),
+        cuts: Cuts::new(ListReader::new(list)?),
+        key: key.clone(),
+        bytes_max,
+    };
+    let mut output = Output {
+        leaves: Leaves::new(key),
+        walker: Walker::new(),
+        bytes: 0,
+        records: 0,
+        visit,
+    };
     let outcome = pump(&mut input, &mut output, workers);
     workers.recall();
     outcome?;
     output.walker.finish()?;
-    Ok(Contents { bytes: output.bytes, records: output.records, root: output.leaves.root() })
+    Ok(Contents {
+        bytes: output.bytes,
+        records: output.records,
+        root: output.leaves.root(),
+    })
 }
 
-fn pump<L: Read, S: Read>(input: &mut Input<L, S>, output: &mut Output<'_>, workers: &mut Workers) -> Result<(), ItemError> {
+fn pump<L: Read, S: Read>(
+    input: &mut Input<L, S>,
+    output: &mut Output<'_>,
+    workers: &mut Workers,
+) -> Result<(), ItemError> {
     loop {
         let mut chunk = workers.idle();
         if !input.next(&mut chunk)? {
@@ -122,7 +140,9 @@ fn pump<L: Read, S: Read>(input: &mut Input<L, S>, output: &mut Output<'_>, work
 }
 
 fn collect(output: &mut Output<'_>, workers: &mut Workers) -> Result<bool, ItemError> {
-    let Some(chunk) = workers.next() else { return Ok(false) };
+    let Some(chunk) = workers.next() else {
+        return Ok(false);
+    };
     output.take(&chunk)?;
     workers.rest(chunk);
     Ok(true)
@@ -140,10 +160,16 @@ impl<L: Read, S: Read> Input<L, S> {
     /// Fills `chunk` with the next frame; false once layer and list have ended together.
     fn next(&mut self, chunk: &mut Chunk) -> Result<bool, ItemError> {
         let Some(plain_bytes) = self.frames.next(&mut chunk.packed)? else {
-            return if self.cuts.at_end()? { Ok(false) } else { Err(ItemError::Lengths) };
+            return if self.cuts.at_end()? {
+                Ok(false)
+            } else {
+                Err(ItemError::Lengths)
+            };
         };
         if self.cuts.bytes + plain_bytes > self.bytes_max {
-            return Err(ItemError::Longer { bytes: self.bytes_max });
+            return Err(ItemError::Longer {
+                bytes: self.bytes_max,
+            });
         }
         chunk.plain_bytes = plain_bytes as usize;
         chunk.first_leaf = self.cuts.next_leaf;
@@ -166,7 +192,12 @@ struct Cuts<R: Read> {
 
 impl<R: Read> Cuts<R> {
     fn new(list: ListReader<R>) -> Self {
-        Self { list, open: None, next_leaf: 0, bytes: 0 }
+        Self {
+            list,
+            open: None,
+            next_leaf: 0,
+            bytes: 0,
+        }
     }
 
     fn cut(&mut self, plain_bytes: u64, pieces: &mut Vec<Piece>) -> Result<(), ItemError> {
@@ -183,11 +214,19 @@ impl<R: Read> Cuts<R> {
             };
             let len = segment.len.min(left);
             let ends = len == segment.len;
-            pieces.push(Piece { len: len as u32, kind: segment.kind, starts, ends });
+            pieces.push(Piece {
+                len: len as u32,
+                kind: segment.kind,
+                starts,
+                ends,
+            });
             if ends {
                 self.next_leaf += 1;
             } else {
-                self.open = Some(Segment { len: segment.len - len, ..segment });
+                self.open = Some(Segment {
+                    len: segment.len - len,
+                    ..segment
+                });
             }
             left -= len;
         }

@@ -28,7 +28,8 @@ impl Visit for Seen {
         if piece.kind == Kind::Record {
             self.open.extend(bytes);
             if piece.ends {
-                self.records.push(String::from_utf8_lossy(&std::mem::take(&mut self.open)).into_owned());
+                self.records
+                    .push(String::from_utf8_lossy(&std::mem::take(&mut self.open)).into_owned());
             }
         }
         Ok(())
@@ -40,23 +41,44 @@ fn item(write: impl FnOnce(&mut Writer<'_>)) -> Seen {
     let (name, key): (ItemName, _) = ("x".parse().expect("a name"), DisclosureKey::new([0; 32]));
     let mut pack = Pack::new(NonZeroUsize::MIN, 4096);
     let blobs = (Vec::new(), Vec::new());
-    let mut writer = ItemWriter::start(&mut pack, name.clone(), &key, RecordIds::new([0; 8]), blobs).expect("memory");
+    let mut writer =
+        ItemWriter::start(&mut pack, name.clone(), &key, RecordIds::new([0; 8]), blobs)
+            .expect("memory");
     write(&mut writer);
     let (item, layer, list) = writer.finish(&[0; 32]).expect("memory");
     let (mut seen, mut workers) = (Seen::default(), Workers::unpack(NonZeroUsize::MIN));
-    let contents = read_item(&name, &key, (&layer[..], &list[..]), item.bytes, &mut workers, &mut seen);
+    let contents = read_item(
+        &name,
+        &key,
+        (&layer[..], &list[..]),
+        item.bytes,
+        &mut workers,
+        &mut seen,
+    );
     assert_eq!(contents.expect("own output").root, item.root);
     seen
 }
 
 fn header(kind: RecordType, content_type: &str) -> Header<'_> {
     let date = "2026-11-23T13:40:17Z".parse().expect("a time");
-    Header { kind, target_uri: Some("https://api.example.com/"), date, content_type, truncated: None, fields: &[] }
+    Header {
+        kind,
+        target_uri: Some("https://api.example.com/"),
+        date,
+        content_type,
+        truncated: None,
+        fields: &[],
+    }
 }
 
 /// The records of an item of one block.
 fn records_of(kind: RecordType, content_type: &str, block: &str) -> Vec<String> {
-    item(|writer| writer.record(&header(kind, content_type), block.as_bytes()).expect("memory")).records
+    item(|writer| {
+        writer
+            .record(&header(kind, content_type), block.as_bytes())
+            .expect("memory")
+    })
+    .records
 }
 
 /// Gives one byte at a time.
@@ -90,10 +112,22 @@ impl Read for Recovers {
 
 #[test]
 fn nothing_is_taken_from_a_reader_that_has_ended_or_failed() {
-    for (fails, content_type) in [(true, "text/plain"), (false, "text/plain"), (true, "application/http")] {
+    for (fails, content_type) in [
+        (true, "text/plain"),
+        (false, "text/plain"),
+        (true, "application/http"),
+    ] {
         let seen = item(|writer| {
-            let mut reader = Recovers { first: b"before", fails, asked: 0 };
-            let streamed = writer.record_stream(&header(RecordType::Response, content_type), 10_000, &mut reader);
+            let mut reader = Recovers {
+                first: b"before",
+                fails,
+                asked: 0,
+            };
+            let streamed = writer.record_stream(
+                &header(RecordType::Response, content_type),
+                10_000,
+                &mut reader,
+            );
             let streamed = streamed.expect("memory");
             assert_eq!((streamed.kept, streamed.error.is_some()), (6, fails));
         });
@@ -105,12 +139,28 @@ fn nothing_is_taken_from_a_reader_that_has_ended_or_failed() {
 #[test]
 fn an_http_response_is_cut_behind_its_head() {
     let block = [HEAD, PAGE].concat();
-    for content_type in ["application/http", "application/http; msgtype=response", "Application/HTTP ;msgtype=response"] {
-        assert_eq!(records_of(RecordType::Response, content_type, &block), [r#"{"id":1},"#, r#"{"id":2}"#], "{content_type}");
+    for content_type in [
+        "application/http",
+        "application/http; msgtype=response",
+        "Application/HTTP ;msgtype=response",
+    ] {
+        assert_eq!(
+            records_of(RecordType::Response, content_type, &block),
+            [r#"{"id":1},"#, r#"{"id":2}"#],
+            "{content_type}"
+        );
     }
-    assert_eq!(records_of(RecordType::Response, "application/http", HEAD), [""; 0], "no body");
     assert_eq!(
-        records_of(RecordType::Response, "application/http", &[HEAD, "plain\r\n\r\ntext"].concat()),
+        records_of(RecordType::Response, "application/http", HEAD),
+        [""; 0],
+        "no body"
+    );
+    assert_eq!(
+        records_of(
+            RecordType::Response,
+            "application/http",
+            &[HEAD, "plain\r\n\r\ntext"].concat()
+        ),
         ["plain\r\n\r\ntext"]
     );
 }
@@ -118,28 +168,63 @@ fn an_http_response_is_cut_behind_its_head() {
 #[test]
 fn an_http_request_is_no_record() {
     let block = ["POST / HTTP/1.1\r\n\r\n", PAGE].concat();
-    assert_eq!(records_of(RecordType::Request, "application/http; msgtype=request", &block), [""; 0]);
-    assert_eq!(records_of(RecordType::Request, "application/http", &block.repeat(1000)), [""; 0], "of many frames");
-    assert_eq!(records_of(RecordType::Request, "application/json", PAGE).len(), 2, "other requests are cut as ever");
+    assert_eq!(
+        records_of(
+            RecordType::Request,
+            "application/http; msgtype=request",
+            &block
+        ),
+        [""; 0]
+    );
+    assert_eq!(
+        records_of(RecordType::Request, "application/http", &block.repeat(1000)),
+        [""; 0],
+        "of many frames"
+    );
+    assert_eq!(
+        records_of(RecordType::Request, "application/json", PAGE).len(),
+        2,
+        "other requests are cut as ever"
+    );
 }
 
 #[test]
 fn what_is_no_http_response_is_cut_as_ever() {
     let block = [HEAD, PAGE].concat();
-    assert_eq!(records_of(RecordType::Resource, "application/http", &block), [&*block]);
-    assert_eq!(records_of(RecordType::Response, "application/httpx", &block), [&*block]);
-    assert_eq!(records_of(RecordType::Response, "application/http", PAGE).len(), 2, "no empty line");
+    assert_eq!(
+        records_of(RecordType::Resource, "application/http", &block),
+        [&*block]
+    );
+    assert_eq!(
+        records_of(RecordType::Response, "application/httpx", &block),
+        [&*block]
+    );
+    assert_eq!(
+        records_of(RecordType::Response, "application/http", PAGE).len(),
+        2,
+        "no empty line"
+    );
     let unended = HEAD.replace("\r\n\r\n", "\r\n");
-    assert_eq!(records_of(RecordType::Response, "application/http", &unended), [unended]);
+    assert_eq!(
+        records_of(RecordType::Response, "application/http", &unended),
+        [unended]
+    );
 }
 
 #[test]
 fn a_head_has_its_limit() {
-    let head_of = |bytes: usize| HEAD.replace("200 OK", &"x".repeat(bytes - HEAD.len() + "200 OK".len()));
+    let head_of =
+        |bytes: usize| HEAD.replace("200 OK", &"x".repeat(bytes - HEAD.len() + "200 OK".len()));
     let block = [&*head_of(65_536), PAGE].concat();
-    assert_eq!(records_of(RecordType::Response, "application/http", &block).len(), 2);
+    assert_eq!(
+        records_of(RecordType::Response, "application/http", &block).len(),
+        2
+    );
     let block = [&*head_of(65_537), PAGE].concat();
-    assert_eq!(records_of(RecordType::Response, "application/http", &block).concat(), block);
+    assert_eq!(
+        records_of(RecordType::Response, "application/http", &block).concat(),
+        block
+    );
 }
 
 /// Also where the page's first bytes stand behind each other in two frames.
@@ -147,11 +232,20 @@ fn a_head_has_its_limit() {
 fn neither_reads_nor_frames_change_how_a_block_is_cut() {
     let cut = |pad: usize, by_drops: bool| {
         item(|writer| {
-            writer.record(&header(RecordType::Request, "application/http"), &vec![b'x'; pad]).expect("memory");
+            writer
+                .record(
+                    &header(RecordType::Request, "application/http"),
+                    &vec![b'x'; pad],
+                )
+                .expect("memory");
             let block = [HEAD, PAGE].concat();
             let (mut drops, mut all) = (Drops(block.as_bytes()), block.as_bytes());
             let reader: &mut dyn Read = if by_drops { &mut drops } else { &mut all };
-            let streamed = writer.record_stream(&header(RecordType::Response, "application/http"), block.len() as u64, reader);
+            let streamed = writer.record_stream(
+                &header(RecordType::Response, "application/http"),
+                block.len() as u64,
+                reader,
+            );
             assert_eq!(streamed.expect("memory").kept, block.len() as u64);
         })
     };
@@ -166,8 +260,16 @@ fn neither_reads_nor_frames_change_how_a_block_is_cut() {
 fn staged_records_are_cut_like_others_and_keep_their_bytes() {
     let response = [HEAD, PAGE].concat();
     let blocks = [
-        (RecordType::Warcinfo, "application/warc-fields", "software: x\r\n"),
-        (RecordType::Request, "application/http", "GET / HTTP/1.1\r\n\r\n"),
+        (
+            RecordType::Warcinfo,
+            "application/warc-fields",
+            "software: x\r\n",
+        ),
+        (
+            RecordType::Request,
+            "application/http",
+            "GET / HTTP/1.1\r\n\r\n",
+        ),
         (RecordType::Response, "application/http", &*response),
         (RecordType::Metadata, "application/json", PAGE),
         (RecordType::Resource, "text/plain", ""),
@@ -175,13 +277,21 @@ fn staged_records_are_cut_like_others_and_keep_their_bytes() {
     let mut staged = Vec::new();
     let mut ids = RecordIds::new([0; 8]); // as the item's own, so that the bytes can be compared
     for (kind, content_type, block) in blocks {
-        write_record(&mut staged, &header(kind, content_type), &mut ids, block.as_bytes()).expect("a short header");
+        write_record(
+            &mut staged,
+            &header(kind, content_type),
+            &mut ids,
+            block.as_bytes(),
+        )
+        .expect("a short header");
     }
     let appended = item(|writer| writer.append(&staged).expect("whole records"));
     assert!(appended.all == staged);
     let written = item(|writer| {
         for (kind, content_type, block) in blocks {
-            writer.record(&header(kind, content_type), block.as_bytes()).expect("memory");
+            writer
+                .record(&header(kind, content_type), block.as_bytes())
+                .expect("memory");
         }
     });
     assert_eq!(appended, written);
@@ -193,7 +303,13 @@ fn nothing_is_appended_of_what_is_not_whole() {
     let mut staged = Vec::new();
     for block in ["one", "two"] {
         let header = header(RecordType::Resource, "text/plain");
-        write_record(&mut staged, &header, &mut RecordIds::new([1; 8]), block.as_bytes()).expect("a short header");
+        write_record(
+            &mut staged,
+            &header,
+            &mut RecordIds::new([1; 8]),
+            block.as_bytes(),
+        )
+        .expect("a short header");
     }
     let second = staged.len() as u64 / 2;
     let seen = item(|writer| {
@@ -201,10 +317,15 @@ fn nothing_is_appended_of_what_is_not_whole() {
             let is_whole = cut as u64 == second;
             let appended = writer.append(&staged[..cut]);
             assert_eq!(appended.is_ok(), is_whole, "{cut}");
-            assert!(is_whole || matches!(appended, Err(WriteItemError::Append { .. })), "{cut}");
+            assert!(
+                is_whole || matches!(appended, Err(WriteItemError::Append { .. })),
+                "{cut}"
+            );
         }
         assert_eq!(writer.bytes(), second);
-        writer.append(&staged).expect("an item that refused can be gone on with");
+        writer
+            .append(&staged)
+            .expect("an item that refused can be gone on with");
         writer.append(b"").expect("no records are whole");
     });
     assert!(seen.all == [&staged[..second as usize], &staged].concat());

@@ -11,26 +11,34 @@ use super::Chunk;
 use crate::container::zstd::{Compressor, Decompressor, FrameError};
 use crate::limits::FRAME_BYTES_MAX;
 
-/// Chunks that wait while every worker has one. With one, workers run dry while the oldest chunk is being written; with two, sealing
-/// 1 GB on 2 cores takes 15 % less; more change nothing.
+/// Chunks that wait while every worker has one. With one, workers run dry while the oldest chunk is
+/// being written; with two, sealing 1 GB on 2 cores takes 15 % less; more change nothing.
 const WAITING_CHUNKS: usize = 2;
 
-/// Workers that compress, and the size of the frames they make; kept from item to item, so that their memory is.
+/// Workers that compress, and the size of the frames they make; kept from item to item, so that
+/// their memory is.
 pub struct Pack {
     pub(super) workers: Workers,
     pub(super) frame_bytes: usize,
 }
 
 impl Pack {
-    /// `frame_bytes` is the most plaintext in one frame, from 4 KiB to [`FRAME_BYTES_MAX`]; memory is about
-    /// `(threads + 3) × 2 × frame_bytes` at most, and half of that for data that compresses well.
+    /// `frame_bytes` is the most plaintext in one frame, from 4 KiB to [`FRAME_BYTES_MAX`]; memory
+    /// is about `(threads + 3) × 2 × frame_bytes` at most, and half of that for data that
+    /// compresses well.
     ///
     /// # Panics
     /// `frame_bytes` is out of its range.
     #[must_use]
     pub fn new(threads: NonZeroUsize, frame_bytes: usize) -> Self {
-        assert!((4096..=FRAME_BYTES_MAX as usize).contains(&frame_bytes), "frame_bytes out of range");
-        Self { workers: Workers::start(threads, Task::Pack), frame_bytes }
+        assert!(
+            (4096..=FRAME_BYTES_MAX as usize).contains(&frame_bytes),
+            "frame_bytes out of range"
+        );
+        Self {
+            workers: Workers::start(threads, Task::Pack),
+            frame_bytes,
+        }
     }
 }
 
@@ -148,7 +156,12 @@ fn work(task: Task, queue: &Mutex<Receiver<(u64, Chunk)>>, finished: &Sender<(u6
                     Ok(())
                 }
                 (_, Some(decompressor)) => {
-                    let Chunk { plain, packed, plain_bytes, .. } = &mut chunk;
+                    let Chunk {
+                        plain,
+                        packed,
+                        plain_bytes,
+                        ..
+                    } = &mut chunk;
                     decompressor.decompress(packed, *plain_bytes as u64, plain)
                 }
                 (None, None) => unreachable!("one of both was made above"),

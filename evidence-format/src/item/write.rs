@@ -13,7 +13,8 @@ use crate::segment::{Kind, Segment, Segmenter};
 use crate::tree::{DisclosureKey, LeafKey};
 use crate::warc::{Header, HeaderTooLarge, RECORD_END, RecordIds, WalkError, records};
 
-/// Most bytes that the segmenter sees at once: stays in the processor's cache, and bounds the segments of one step.
+/// Most bytes that the segmenter sees at once: stays in the processor's cache, and bounds the
+/// segments of one step.
 const STEP_BYTES: usize = 32 * 1024;
 /// Most bytes of one read from a file.
 const READ_BYTES: usize = 256 * 1024;
@@ -65,8 +66,9 @@ pub enum WriteItemError {
     },
 }
 
-/// An error for a reader to return (inside of an [`io::Error`]) when the work is stopped: it ends the item, whereas other
-/// errors become zero bytes, as many as were announced, which for a disk image takes minutes.
+/// An error for a reader to return (inside of an [`io::Error`]) when the work is stopped: it ends
+/// the item, whereas other errors become zero bytes, as many as were announced, which for a disk
+/// image takes minutes.
 #[derive(Debug, thiserror::Error)]
 #[error("stopped")]
 pub struct Stop;
@@ -116,7 +118,8 @@ struct Cutter {
     chunk: Chunk,
     /// Bytes of the chunk that are filled.
     filled: usize,
-    /// Bytes of the chunk that belong to a piece; the rest is `glue_open`, then the segment that the segmenter has open.
+    /// Bytes of the chunk that belong to a piece; the rest is `glue_open`, then the segment that
+    /// the segmenter has open.
     cut: usize,
     /// Complete glue that may still grow.
     glue_open: u64,
@@ -127,14 +130,20 @@ struct Cutter {
 }
 
 impl Cutter {
-    /// Takes a segment that has ended. Glue waits, because more may follow and two in a row would be two leaves.
+    /// Takes a segment that has ended. Glue waits, because more may follow and two in a row would
+    /// be two leaves.
     fn take(&mut self, kind: Kind, len: u64) {
         if kind == Kind::Glue && self.sent == 0 {
             self.glue_open += len;
             return;
         }
         self.end_glue();
-        let piece = Piece { len: (len - self.sent) as u32, kind, starts: self.sent == 0, ends: true };
+        let piece = Piece {
+            len: (len - self.sent) as u32,
+            kind,
+            starts: self.sent == 0,
+            ends: true,
+        };
         self.sent = 0;
         self.push(piece, Segment { kind, len });
     }
@@ -142,8 +151,19 @@ impl Cutter {
     fn end_glue(&mut self) {
         let len = std::mem::take(&mut self.glue_open);
         if len > 0 {
-            let piece = Piece { len: len as u32, kind: Kind::Glue, starts: true, ends: true };
-            self.push(piece, Segment { kind: Kind::Glue, len });
+            let piece = Piece {
+                len: len as u32,
+                kind: Kind::Glue,
+                starts: true,
+                ends: true,
+            };
+            self.push(
+                piece,
+                Segment {
+                    kind: Kind::Glue,
+                    len,
+                },
+            );
         }
     }
 
@@ -162,7 +182,12 @@ impl Cutter {
     fn split_open_segment(&mut self) {
         let len = self.uncut();
         if len > 0 {
-            let piece = Piece { len: len as u32, kind: Kind::Record, starts: self.sent == 0, ends: false };
+            let piece = Piece {
+                len: len as u32,
+                kind: Kind::Record,
+                starts: self.sent == 0,
+                ends: false,
+            };
             self.chunk.pieces.push(piece);
             self.cut += len;
             self.sent += len as u64;
@@ -183,7 +208,11 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         blobs: (L, S),
     ) -> Result<Self, WriteItemError> {
         let key = LeafKey::new(key, &name);
-        let list = ListWriter::new(Hashing::new(blobs.1)).map_err(|cause| WriteItemError::Write { item: name.clone(), cause })?;
+        let list =
+            ListWriter::new(Hashing::new(blobs.1)).map_err(|cause| WriteItemError::Write {
+                item: name.clone(),
+                cause,
+            })?;
         pack.workers.recall();
         let chunk = fresh(pack);
         Ok(Self {
@@ -198,7 +227,14 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
             bytes: 0,
             records: 0,
             segments: 0,
-            cut: Cutter { chunk, filled: 0, cut: 0, glue_open: 0, sent: 0, list: Vec::new() },
+            cut: Cutter {
+                chunk,
+                filled: 0,
+                cut: 0,
+                glue_open: 0,
+                sent: 0,
+                list: Vec::new(),
+            },
             header: String::new(),
             ahead: Vec::new(),
         })
@@ -221,13 +257,15 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
     /// # Errors
     /// See [`WriteItemError`]; the item is of no further use.
     pub fn record(&mut self, header: &Header<'_>, block: &[u8]) -> Result<(), WriteItemError> {
-        self.record_stream(header, block.len() as u64, &mut &block[..]).map(drop)
+        self.record_stream(header, block.len() as u64, &mut &block[..])
+            .map(drop)
     }
 
     /// Writes a WARC record whose block is the next `block_bytes` bytes of `block`.
     ///
     /// # Errors
-    /// See [`WriteItemError`]; the item is of no further use. An error of `block` is no error here: see [`Streamed`].
+    /// See [`WriteItemError`]; the item is of no further use. An error of `block` is no error here:
+    /// see [`Streamed`].
     pub fn record_stream(
         &mut self,
         header: &Header<'_>,
@@ -237,7 +275,10 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         let mut text = std::mem::take(&mut self.header);
         text.clear();
         let id = header.write(&mut self.ids, block_bytes, &mut text);
-        id.map_err(|cause| WriteItemError::HeaderTooLarge { item: self.name.clone(), cause })?;
+        id.map_err(|cause| WriteItemError::HeaderTooLarge {
+            item: self.name.clone(),
+            cause,
+        })?;
         self.glue(text.as_bytes())?;
         self.header = text;
         let policy = Policy::of(header.kind.as_str(), header.content_type);
@@ -246,15 +287,20 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         Ok(streamed)
     }
 
-    /// Writes whole records as they are, each with the id that it has: those that [`write_record`](crate::warc::write_record) made.
-    /// They are cut as [`Self::record`] would cut them.
+    /// Writes whole records as they are, each with the id that it has: those that
+    /// [`write_record`](crate::warc::write_record) made. They are cut as [`Self::record`] would cut
+    /// them.
     ///
     /// # Errors
-    /// [`WriteItemError::Append`] if `warc` is anything but whole records: then nothing was written, and the item can be gone on
-    /// with. Else see [`WriteItemError`]; the item is of no further use.
+    /// [`WriteItemError::Append`] if `warc` is anything but whole records: then nothing was
+    /// written, and the item can be gone on with. Else see [`WriteItemError`]; the item is of no
+    /// further use.
     pub fn append(&mut self, warc: &[u8]) -> Result<(), WriteItemError> {
         let records: Result<Vec<_>, _> = records(warc).collect();
-        for record in records.map_err(|cause| WriteItemError::Append { item: self.name.clone(), cause })? {
+        for record in records.map_err(|cause| WriteItemError::Append {
+            item: self.name.clone(),
+            cause,
+        })? {
             let field = |name| record.fields.get(name).unwrap_or_default();
             let policy = Policy::of(field("WARC-Type"), field("Content-Type"));
             self.glue(record.header)?;
@@ -264,7 +310,8 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         Ok(())
     }
 
-    /// Ends the item: waits for its last chunks and writes what follows the frames. `salt` is 32 random bytes.
+    /// Ends the item: waits for its last chunks and writes what follows the frames. `salt` is 32
+    /// random bytes.
     ///
     /// # Errors
     /// See [`WriteItemError`].
@@ -273,17 +320,36 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         self.list_segments()?;
         self.send()?;
         while self.collect()? {}
-        let failed = |cause| WriteItemError::Write { item: self.name.clone(), cause };
-        self.layer.write_all(&trailer(self.frames, salt)).map_err(failed)?;
+        let failed = |cause| WriteItemError::Write {
+            item: self.name.clone(),
+            cause,
+        };
+        self.layer
+            .write_all(&trailer(self.frames, salt))
+            .map_err(failed)?;
         let (layer_blob, layer, layer_bytes) = self.layer.finish();
         let (list_blob, segments, segments_bytes) = self.list.finish().map_err(failed)?.finish();
         let (bytes, records, root) = (self.bytes, self.records, self.leaves.root());
-        let item = FinishedItem { name: self.name, layer, layer_bytes, segments, segments_bytes, bytes, records, root };
+        let item = FinishedItem {
+            name: self.name,
+            layer,
+            layer_bytes,
+            segments,
+            segments_bytes,
+            bytes,
+            records,
+            root,
+        };
         Ok((item, layer_blob, list_blob))
     }
 
     /// Takes a block.
-    fn block(&mut self, policy: Policy, bytes: u64, reader: &mut dyn Read) -> Result<Streamed, WriteItemError> {
+    fn block(
+        &mut self,
+        policy: Policy,
+        bytes: u64,
+        reader: &mut dyn Read,
+    ) -> Result<Streamed, WriteItemError> {
         let mut block = Block::new(reader, bytes, std::mem::take(&mut self.ahead));
         let mut segmenter = match policy {
             Policy::Glue => Segmenter::glue(),
@@ -300,7 +366,9 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
             let want = room.len().min(READ_BYTES);
             let got = block.fill(&mut room[..want]);
             if block.is_stopped() {
-                return Err(WriteItemError::Stopped { item: self.name.clone() });
+                return Err(WriteItemError::Stopped {
+                    item: self.name.clone(),
+                });
             }
             self.fill(got, &mut segmenter)?;
         }
@@ -320,7 +388,9 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
             let bytes = std::mem::take(&mut self.cut.chunk.plain);
             self.cut.filled += step;
             self.bytes += step as u64;
-            segmenter.push(&bytes[from..from + step], &mut |kind, len| self.cut.take(kind, len));
+            segmenter.push(&bytes[from..from + step], &mut |kind, len| {
+                self.cut.take(kind, len)
+            });
             self.cut.chunk.plain = bytes;
             self.list_segments()?;
             if self.cut.chunk.pieces.len() + STEP_BYTES > FRAME_SEGMENTS_MAX as usize {
@@ -347,7 +417,8 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         Ok(())
     }
 
-    /// Sends the chunk away if it is full. A long open segment is split; a short one moves to the next chunk whole.
+    /// Sends the chunk away if it is full. A long open segment is split; a short one moves to the
+    /// next chunk whole.
     fn make_room(&mut self, segmenter: Option<&mut Segmenter>) -> Result<(), WriteItemError> {
         if self.cut.filled < self.pack.frame_bytes {
             return Ok(());
@@ -381,7 +452,10 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
     /// Sends the whole chunk.
     fn send(&mut self) -> Result<(), WriteItemError> {
         let chunk = std::mem::take(&mut self.cut.chunk);
-        let (filled, cut) = (std::mem::take(&mut self.cut.filled), std::mem::take(&mut self.cut.cut));
+        let (filled, cut) = (
+            std::mem::take(&mut self.cut.filled),
+            std::mem::take(&mut self.cut.cut),
+        );
         debug_assert_eq!(filled, cut, "every byte belongs to a segment");
         if filled == 0 {
             self.pack.workers.rest(chunk);
@@ -405,22 +479,35 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
 
     /// Writes the oldest chunk that is out; false if none is.
     fn collect(&mut self) -> Result<bool, WriteItemError> {
-        let Some(mut chunk) = self.pack.workers.next() else { return Ok(false) };
+        let Some(mut chunk) = self.pack.workers.next() else {
+            return Ok(false);
+        };
         if let Some(cause) = chunk.outcome.take() {
-            return Err(WriteItemError::Pack { item: self.name.clone(), cause });
+            return Err(WriteItemError::Pack {
+                item: self.name.clone(),
+                cause,
+            });
         }
         self.leaves.absorb(&chunk);
         self.frames.push(chunk.packed.len(), chunk.plain_bytes);
         let written = self.layer.write_all(&chunk.packed);
         self.pack.workers.rest(chunk);
-        written.map_err(|cause| WriteItemError::Write { item: self.name.clone(), cause })?;
+        written.map_err(|cause| WriteItemError::Write {
+            item: self.name.clone(),
+            cause,
+        })?;
         Ok(true)
     }
 
     fn list_segments(&mut self) -> Result<(), WriteItemError> {
         for segment in self.cut.list.drain(..) {
             self.records += u64::from(segment.kind == Kind::Record);
-            self.list.push(segment).map_err(|cause| WriteItemError::Write { item: self.name.clone(), cause })?;
+            self.list
+                .push(segment)
+                .map_err(|cause| WriteItemError::Write {
+                    item: self.name.clone(),
+                    cause,
+                })?;
         }
         Ok(())
     }

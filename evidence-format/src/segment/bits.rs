@@ -1,7 +1,9 @@
-//! Looks at JSON 64 bytes at a time: a word of marks has one bit for each byte of a block, the first byte lowest.
+//! Looks at JSON 64 bytes at a time: a word of marks has one bit for each byte of a block, the
+//! first byte lowest.
 //!
-//! The method is that of simdjson (Langdale and Lemire, "Parsing Gigabytes of JSON per Second", §3.1), without its
-//! carry-less multiplication: the baseline instruction set of every target will do, and nothing is chosen at run time.
+//! The method is that of simdjson (Langdale and Lemire, "Parsing Gigabytes of JSON per Second",
+//! §3.1), without its carry-less multiplication: the baseline instruction set of every target will
+//! do, and nothing is chosen at run time.
 
 use wide::u8x64;
 
@@ -25,7 +27,8 @@ impl Marks {
     pub(super) fn of(block: &[u8; BLOCK_BYTES]) -> Marks {
         let block = u8x64::new(*block);
         let equal = |bytes: u8x64, byte| bytes.simd_eq(u8x64::splat(byte)).to_bitmask();
-        // Bit 0x20 is all that tells `[` from `{` and `]` from `}`; no other byte becomes one of them.
+        // Bit 0x20 is all that tells `[` from `{` and `]` from `}`; no other byte becomes one of
+        // them.
         let folded = block | u8x64::splat(0x20);
         Marks {
             opens: equal(folded, b'{'),
@@ -37,7 +40,8 @@ impl Marks {
     }
 }
 
-/// What one block leaves to the next: whether its end lies in a string, and right after an escaping backslash.
+/// What one block leaves to the next: whether its end lies in a string, and right after an escaping
+/// backslash.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Strings {
     /// All bits or none.
@@ -47,8 +51,8 @@ pub(super) struct Strings {
 }
 
 impl Strings {
-    /// Marks the bytes of strings, opening quote included and closing quote not, in a block of which the first
-    /// `len` bytes are real (1 to 64) and the others blank.
+    /// Marks the bytes of strings, opening quote included and closing quote not, in a block of
+    /// which the first `len` bytes are real (1 to 64) and the others blank.
     #[inline]
     pub(super) fn of(&mut self, marks: &Marks, len: usize) -> u64 {
         let escaping = match marks.backslashes {
@@ -70,7 +74,8 @@ impl Strings {
 
 /// Of backslashes, those that escape the next byte: the first, third, ... of each run.
 ///
-/// Subtracting each run from the odd places behind it carries through exactly as far as the run goes.
+/// Subtracting each run from the odd places behind it carries through exactly as far as the run
+/// goes.
 fn escaping(backslashes: u64) -> u64 {
     const ODD: u64 = 0xAAAA_AAAA_AAAA_AAAA;
     (((backslashes << 1) | ODD).wrapping_sub(backslashes) ^ ODD) & backslashes
@@ -138,8 +143,16 @@ mod tests {
     fn brackets_are_told_from_all_other_bytes() {
         for byte in 0..=u8::MAX {
             let marks = Marks::of(&[byte; BLOCK_BYTES]);
-            assert_eq!(marks.opens == u64::MAX, matches!(byte, b'{' | b'['), "{byte:#x}");
-            assert_eq!(marks.closes == u64::MAX, matches!(byte, b'}' | b']'), "{byte:#x}");
+            assert_eq!(
+                marks.opens == u64::MAX,
+                matches!(byte, b'{' | b'['),
+                "{byte:#x}"
+            );
+            assert_eq!(
+                marks.closes == u64::MAX,
+                matches!(byte, b'}' | b']'),
+                "{byte:#x}"
+            );
         }
     }
 }

@@ -1,13 +1,15 @@
-//! Cuts a body that has no records of its own into groups of bytes: whole log lines, or blocks of fixed size.
+//! Cuts a body that has no records of its own into groups of bytes: whole log lines, or blocks of
+//! fixed size.
 
 use memchr::memchr;
 
 use super::{Cut, Kind};
 
-/// Smallest group of lines, in bytes. A leaf of the record tree costs a salt and two hashes, which a line of
-/// 100 bytes would not repay.
+/// Smallest group of lines, in bytes. A leaf of the record tree costs a salt and two hashes, which
+/// a line of 100 bytes would not repay.
 const LINES_GROUP_BYTES_MIN: usize = 4096;
-/// Longest group of lines, in bytes: where a line without end is cut. Bounds what must be shown to show one byte.
+/// Longest group of lines, in bytes: where a line without end is cut. Bounds what must be shown to
+/// show one byte.
 const LINES_GROUP_BYTES_MAX: usize = 1 << 20;
 /// Size of a group of binary data, in bytes.
 const BINARY_GROUP_BYTES: usize = 64 << 10;
@@ -23,10 +25,18 @@ pub(super) struct Groups {
 
 impl Groups {
     /// Whole lines. A CRLF is never divided, since the cut comes after the LF.
-    pub(super) const LINES: Groups = Groups { bytes_min: LINES_GROUP_BYTES_MIN, bytes_max: LINES_GROUP_BYTES_MAX, open: 0 };
+    pub(super) const LINES: Groups = Groups {
+        bytes_min: LINES_GROUP_BYTES_MIN,
+        bytes_max: LINES_GROUP_BYTES_MAX,
+        open: 0,
+    };
 
     /// Blocks of one size: with both limits equal, a newline makes no difference.
-    pub(super) const BINARY: Groups = Groups { bytes_min: BINARY_GROUP_BYTES, bytes_max: BINARY_GROUP_BYTES, open: 0 };
+    pub(super) const BINARY: Groups = Groups {
+        bytes_min: BINARY_GROUP_BYTES,
+        bytes_max: BINARY_GROUP_BYTES,
+        open: 0,
+    };
 
     pub(super) fn push(&mut self, mut bytes: &[u8], cut: &mut Cut<'_>) {
         while let Some(end) = self.end_in(bytes) {
@@ -47,7 +57,9 @@ impl Groups {
     fn end_in(&self, bytes: &[u8]) -> Option<usize> {
         let last = self.bytes_max - self.open;
         let bytes = &bytes[..bytes.len().min(last)];
-        let first = (self.bytes_min - 1).saturating_sub(self.open).min(bytes.len());
+        let first = (self.bytes_min - 1)
+            .saturating_sub(self.open)
+            .min(bytes.len());
         match memchr(b'\n', &bytes[first..]) {
             Some(newline) => Some(first + newline + 1),
             None => (bytes.len() == last).then_some(last),
@@ -70,7 +82,10 @@ mod tests {
     fn a_group_ends_at_the_first_newline_at_or_after_the_minimum() {
         let body = b"0123456\r\n".repeat(1000);
         let group = 4096_u64.next_multiple_of(9);
-        assert_eq!(lengths(Groups::LINES, &body), [group, group, 9000 - 2 * group]);
+        assert_eq!(
+            lengths(Groups::LINES, &body),
+            [group, group, 9000 - 2 * group]
+        );
 
         let exact = [vec![b'a'; 4095], b"\n".to_vec(), b"b".to_vec()].concat();
         assert_eq!(lengths(Groups::LINES, &exact), [4096, 1]);
@@ -78,12 +93,18 @@ mod tests {
 
     #[test]
     fn a_line_without_end_is_cut_at_the_maximum() {
-        assert_eq!(lengths(Groups::LINES, &vec![b'a'; (1 << 20) + 5]), [1 << 20, 5]);
+        assert_eq!(
+            lengths(Groups::LINES, &vec![b'a'; (1 << 20) + 5]),
+            [1 << 20, 5]
+        );
     }
 
     #[test]
     fn binary_groups_have_one_size_whatever_they_hold() {
-        assert_eq!(lengths(Groups::BINARY, &vec![b'\n'; 65_536 * 2 + 1]), [65_536, 65_536, 1]);
+        assert_eq!(
+            lengths(Groups::BINARY, &vec![b'\n'; 65_536 * 2 + 1]),
+            [65_536, 65_536, 1]
+        );
     }
 
     #[test]

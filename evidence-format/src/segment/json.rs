@@ -6,20 +6,24 @@
 //! | object with a page array (see [`pages`]) that has bracketed elements | these elements |
 //! | any other array or object | the document |
 //!
-//! The rest is glue. A document that is a record takes the blanks behind it along. An element takes the comma and the
-//! blanks behind it along if another bracketed element follows at once; otherwise it ends with its own bracket.
+//! The rest is glue. A document that is a record takes the blanks behind it along. An element takes
+//! the comma and the blanks behind it along if another bracketed element follows at once; otherwise
+//! it ends with its own bracket.
 //!
 //! # Malformed input
-//! Only strings and the depth of brackets are followed, so most mistakes go unseen. Three kinds do not:
-//! - A line break in a string, which JSON forbids: a log line was truncated. Its document ends there, and the next one
-//!   may begin on the next line.
-//! - Between documents, anything but a bracket that opens: the rest of the body is taken as lines. So for a log file
-//!   that only began like JSON, and for a closing bracket too many.
-//! - A bracket that nothing closes: what follows is part of the same record, in the worst case up to the end.
+//! Only strings and the depth of brackets are followed, so most mistakes go unseen. Three kinds do
+//! not:
+//! - A line break in a string, which JSON forbids: a log line was truncated. Its document ends
+//!   there, and the next one may begin on the next line.
+//! - Between documents, anything but a bracket that opens: the rest of the body is taken as lines.
+//!   So for a log file that only began like JSON, and for a closing bracket too many.
+//! - A bracket that nothing closes: what follows is part of the same record, in the worst case up
+//!   to the end.
 //!
 //! # Speed
-//! Every byte is looked at once, 64 at a time (see [`bits`](super::bits)), and a block is left at that if its brackets
-//! cannot end or begin anything that matters here: 19 of 20 blocks of CloudTrail.
+//! Every byte is looked at once, 64 at a time (see [`bits`](super::bits)), and a block is left at
+//! that if its brackets cannot end or begin anything that matters here: 19 of 20 blocks of
+//! CloudTrail.
 
 use std::ops::Range;
 
@@ -59,7 +63,8 @@ pub(super) struct Json {
 enum Place {
     /// Between documents: behind a document that is one record, or else in glue.
     Between(Kind),
-    /// In a document that began here and has shown no element: it may become a record. What precedes it is glue.
+    /// In a document that began here and has shown no element: it may become a record. What
+    /// precedes it is glue.
     Undecided { document: u64 },
     /// In a document that is one record, whatever it shows.
     Whole,
@@ -71,7 +76,8 @@ enum Place {
     Frame,
 }
 
-/// `bytes[span]`, at most one block; `bytes` is the whole push, since the name of an array is looked for before it.
+/// `bytes[span]`, at most one block; `bytes` is the whole push, since the name of an array is
+/// looked for before it.
 struct Piece<'a> {
     bytes: &'a [u8],
     span: Range<usize>,
@@ -115,7 +121,8 @@ impl Json {
     /// Takes the next bytes.
     ///
     /// # Errors
-    /// [`NotJson`] if the rest is not JSON; everything before it has been cut, and nothing more may be pushed.
+    /// [`NotJson`] if the rest is not JSON; everything before it has been cut, and nothing more may
+    /// be pushed.
     pub(super) fn push(&mut self, bytes: &[u8], cut: &mut Cut<'_>) -> Result<(), NotJson> {
         let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
         for (i, block) in blocks.iter().enumerate() {
@@ -134,7 +141,8 @@ impl Json {
         Ok(())
     }
 
-    /// Cuts what may turn out to be of another kind than the bytes behind it: those that stay uncut are one segment.
+    /// Cuts what may turn out to be of another kind than the bytes behind it: those that stay uncut
+    /// are one segment.
     pub(super) fn commit(&mut self, cut: &mut Cut<'_>) {
         match self.place {
             Place::Undecided { document } => {
@@ -155,9 +163,15 @@ impl Json {
         self.settle(self.next, cut);
     }
 
-    // Inlined by force, like `walk`: with two callers it would not be, and the marks would go through memory (-10 %).
+    // Inlined by force, like `walk`: with two callers it would not be, and the marks would go
+    // through memory (-10 %).
     #[inline(always)]
-    fn block(&mut self, marks: &Marks, piece: &Piece<'_>, cut: &mut Cut<'_>) -> Result<(), NotJson> {
+    fn block(
+        &mut self,
+        marks: &Marks,
+        piece: &Piece<'_>,
+        cut: &mut Cut<'_>,
+    ) -> Result<(), NotJson> {
         let strings = self.strings.of(marks, piece.span.len());
         if marks.newlines & strings != 0 {
             return self.torn_block(marks, strings, piece, cut);
@@ -165,9 +179,16 @@ impl Json {
         self.walk(marks.opens & !strings, marks.closes & !strings, piece, cut)
     }
 
-    /// Takes a block with line breaks in strings, one line at a time: behind each, inside and outside swap places.
+    /// Takes a block with line breaks in strings, one line at a time: behind each, inside and
+    /// outside swap places.
     #[cold]
-    fn torn_block(&mut self, marks: &Marks, mut strings: u64, piece: &Piece<'_>, cut: &mut Cut<'_>) -> Result<(), NotJson> {
+    fn torn_block(
+        &mut self,
+        marks: &Marks,
+        mut strings: u64,
+        piece: &Piece<'_>,
+        cut: &mut Cut<'_>,
+    ) -> Result<(), NotJson> {
         let Piece { bytes, ref span } = *piece;
         let mut start = 0;
         while start < span.len() {
@@ -186,15 +207,22 @@ impl Json {
         Ok(())
     }
 
-    /// Follows the brackets of a piece, given those outside strings; the lowest bit stands for its first byte.
+    /// Follows the brackets of a piece, given those outside strings; the lowest bit stands for its
+    /// first byte.
     #[inline(always)]
-    fn walk(&mut self, opens: u64, closes: u64, piece: &Piece<'_>, cut: &mut Cut<'_>) -> Result<(), NotJson> {
+    fn walk(
+        &mut self,
+        opens: u64,
+        closes: u64,
+        piece: &Piece<'_>,
+        cut: &mut Cut<'_>,
+    ) -> Result<(), NotJson> {
         if self.depth > self.floor {
             if opens | closes == 0 {
                 return Ok(());
             }
-            // Counts are enough if no order of these brackets reaches the floor. Whether the first one opens is worth
-            // knowing, for the sake of `"key":{...}` within one block.
+            // Counts are enough if no order of these brackets reaches the floor. Whether the first
+            // one opens is worth knowing, for the sake of `"key":{...}` within one block.
             let before_first_close = (closes & closes.wrapping_neg()).wrapping_sub(1);
             let rise = u64::from(opens & before_first_close != 0);
             let falls = u64::from(closes.count_ones());
@@ -208,7 +236,12 @@ impl Json {
 
     /// Follows brackets one by one. Not inlined: kept out of the registers of the loop in `push`.
     #[inline(never)]
-    fn walk_each(&mut self, mut brackets: u64, piece: &Piece<'_>, cut: &mut Cut<'_>) -> Result<(), NotJson> {
+    fn walk_each(
+        &mut self,
+        mut brackets: u64,
+        piece: &Piece<'_>,
+        cut: &mut Cut<'_>,
+    ) -> Result<(), NotJson> {
         let Piece { bytes, ref span } = *piece;
         self.skip_blanks(bytes, span.clone(), cut)?;
         while brackets != 0 {
@@ -225,16 +258,28 @@ impl Json {
     }
 
     /// Where blanks matter, looks for the byte that ends them: it decides whose they are.
-    fn skip_blanks(&mut self, bytes: &[u8], span: Range<usize>, cut: &mut Cut<'_>) -> Result<(), NotJson> {
+    fn skip_blanks(
+        &mut self,
+        bytes: &[u8],
+        span: Range<usize>,
+        cut: &mut Cut<'_>,
+    ) -> Result<(), NotJson> {
         match self.place {
             Place::Between(_) => return self.skip_to_document(bytes, span, cut),
-            Place::Behind { element, comma } => self.skip_to_element(element, comma, &bytes[span], cut),
+            Place::Behind { element, comma } => {
+                self.skip_to_element(element, comma, &bytes[span], cut)
+            }
             Place::Undecided { .. } | Place::Whole | Place::Element | Place::Frame => {}
         }
         Ok(())
     }
 
-    fn skip_to_document(&mut self, bytes: &[u8], span: Range<usize>, cut: &mut Cut<'_>) -> Result<(), NotJson> {
+    fn skip_to_document(
+        &mut self,
+        bytes: &[u8],
+        span: Range<usize>,
+        cut: &mut Cut<'_>,
+    ) -> Result<(), NotJson> {
         let is_skipped = |byte: u8| is_blank(byte) || BYTE_ORDER_MARK.contains(&byte);
         match span.into_iter().find(|at| !is_skipped(bytes[*at])) {
             Some(at) if !is_open(bytes[at]) => {
@@ -287,7 +332,10 @@ impl Json {
             (self.in_list, self.floor) = (false, 1);
         } else if self.depth == self.floor && self.in_list {
             let element = self.next + at as u64 + 1;
-            self.place = Place::Behind { element, comma: false };
+            self.place = Place::Behind {
+                element,
+                comma: false,
+            };
         }
     }
 
@@ -322,7 +370,8 @@ impl Json {
         self.cut_to(kind, end, cut);
     }
 
-    /// With the document over, says what the uncut bytes are, after cutting those that are of another kind.
+    /// With the document over, says what the uncut bytes are, after cutting those that are of
+    /// another kind.
     fn decide(&mut self, cut: &mut Cut<'_>) -> Kind {
         match self.place {
             Place::Between(kind) => kind,
@@ -374,7 +423,10 @@ mod tests {
 
     #[test]
     fn a_scalar_between_elements_is_glue() {
-        assert_eq!(show(r#"[{}, null, {}, {},"x"]"#), r#"[<{}>, null, <{}, ><{}>,"x"]"#);
+        assert_eq!(
+            show(r#"[{}, null, {}, {},"x"]"#),
+            r#"[<{}>, null, <{}, ><{}>,"x"]"#
+        );
         assert_eq!(show(r#"["a",{},,{}]"#), r#"["a",<{}>,,<{}>]"#);
     }
 
@@ -384,8 +436,14 @@ mod tests {
             show(r#"{"kind":"List","items" : [{"items":[{}]},{}],"meta":{"a":[{}]}}"#),
             r#"{"kind":"List","items" : [<{"items":[{}]},><{}>],"meta":{"a":[{}]}}"#
         );
-        assert_eq!(show(r#"{"value":[{},{}],"items":[{}]}"#), r#"{"value":[<{},><{}>],"items":[<{}>]}"#);
-        assert_eq!(show(r#"{"total_count": 2,"jobs":[{},{}]}"#), r#"{"total_count": 2,"jobs":[<{},><{}>]}"#);
+        assert_eq!(
+            show(r#"{"value":[{},{}],"items":[{}]}"#),
+            r#"{"value":[<{},><{}>],"items":[<{}>]}"#
+        );
+        assert_eq!(
+            show(r#"{"total_count": 2,"jobs":[{},{}]}"#),
+            r#"{"total_count": 2,"jobs":[<{},><{}>]}"#
+        );
     }
 
     #[test]
@@ -406,7 +464,10 @@ mod tests {
 
     #[test]
     fn documents_take_the_blanks_behind_them_along() {
-        assert_eq!(show("{\"a\":1}\n{\"b\":2}\r\n"), "<{\"a\":1}\n><{\"b\":2}\r\n>");
+        assert_eq!(
+            show("{\"a\":1}\n{\"b\":2}\r\n"),
+            "<{\"a\":1}\n><{\"b\":2}\r\n>"
+        );
         assert_eq!(show("\u{feff} {} {}[]"), "\u{feff} <{} ><{}><[]>");
     }
 
@@ -420,19 +481,31 @@ mod tests {
 
     #[test]
     fn escapes_do_not_end_strings() {
-        assert_eq!(show(r#"[{"a":"\""},{"b":"\\"},{"c\\\"":"]}"}]"#), r#"[<{"a":"\""},><{"b":"\\"},><{"c\\\"":"]}"}>]"#);
+        assert_eq!(
+            show(r#"[{"a":"\""},{"b":"\\"},{"c\\\"":"]}"}]"#),
+            r#"[<{"a":"\""},><{"b":"\\"},><{"c\\\"":"]}"}>]"#
+        );
     }
 
     #[test]
     fn a_line_break_in_a_string_ends_its_document() {
-        assert_eq!(show("{\"a\":\"b\n{\"c\":1}\n"), "<{\"a\":\"b\n><{\"c\":1}\n>");
-        assert_eq!(show("[{\"a\":\"b\n{}\n\"x\ny"), "[<{\"a\":\"b\n><{}\n><\"x\ny>");
+        assert_eq!(
+            show("{\"a\":\"b\n{\"c\":1}\n"),
+            "<{\"a\":\"b\n><{\"c\":1}\n>"
+        );
+        assert_eq!(
+            show("[{\"a\":\"b\n{}\n\"x\ny"),
+            "[<{\"a\":\"b\n><{}\n><\"x\ny>"
+        );
         assert_eq!(show("[{},\"b\n[{}]"), "[<{}>,\"b\n[<{}>]");
     }
 
     #[test]
     fn what_cannot_begin_a_document_begins_lines() {
-        assert_eq!(show("{\"a\":1} started\n{\"b\":2}\n"), "<{\"a\":1} ><started\n{\"b\":2}\n>");
+        assert_eq!(
+            show("{\"a\":1} started\n{\"b\":2}\n"),
+            "<{\"a\":1} ><started\n{\"b\":2}\n>"
+        );
         assert_eq!(show("[{}]]\n{}"), "[<{}>]<]\n{}>");
     }
 

@@ -1,8 +1,9 @@
-//! The segment list: which bytes of an item are records. It stands beside the item as a blob of its own.
+//! The segment list: which bytes of an item are records. It stands beside the item as a blob of its
+//! own.
 //!
-//! Before compression it is one unsigned LEB128 number for each segment, in order: `2 × length + 1` for a record,
-//! `2 × length` for glue. Lengths are at least 1, and numbers are written in as few bytes as possible. Compressed, it is a
-//! single zstd frame and nothing behind it.
+//! Before compression it is one unsigned LEB128 number for each segment, in order: `2 × length + 1`
+//! for a record, `2 × length` for glue. Lengths are at least 1, and numbers are written in as few
+//! bytes as possible. Compressed, it is a single zstd frame and nothing behind it.
 
 use std::io::{self, BufReader, Chain, Cursor, Read, Write};
 
@@ -16,7 +17,8 @@ const LEVEL: i32 = 3;
 /// Window of the list's own compression; keeps writer and reader at 128 KiB.
 const WINDOW_LOG: u32 = 17;
 
-/// First bytes of a zstd frame that holds data (RFC 8878 §3.1.1). The decoder alone would also take a skippable frame.
+/// First bytes of a zstd frame that holds data (RFC 8878 §3.1.1). The decoder alone would also take
+/// a skippable frame.
 const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 
 /// A segment list was refused.
@@ -92,8 +94,12 @@ impl<R: Read> ListReader<R> {
         if magic != MAGIC {
             return Err(ListError::Malformed("not a zstd frame"));
         }
-        let mut decoder = Decoder::new(Cursor::new(magic).chain(inner)).map_err(ListError::Read)?.single_frame();
-        decoder.window_log_max(SEGMENT_LIST_WINDOW_LOG_MAX).map_err(ListError::Read)?;
+        let mut decoder = Decoder::new(Cursor::new(magic).chain(inner))
+            .map_err(ListError::Read)?
+            .single_frame();
+        decoder
+            .window_log_max(SEGMENT_LIST_WINDOW_LOG_MAX)
+            .map_err(ListError::Read)?;
         Ok(Self(BufReader::new(decoder)))
     }
 
@@ -105,7 +111,11 @@ impl<R: Read> ListReader<R> {
         let mut number = 0_u64;
         for shift in (0..70).step_by(7) {
             let Some(byte) = self.byte()? else {
-                return if shift == 0 { self.end() } else { Err(ListError::Malformed("ends inside a number")) };
+                return if shift == 0 {
+                    self.end()
+                } else {
+                    Err(ListError::Malformed("ends inside a number"))
+                };
             };
             let group = u64::from(byte & 0x7f);
             if shift == 63 && group > 1 {
@@ -131,13 +141,29 @@ impl<R: Read> ListReader<R> {
     }
 
     fn end(&mut self) -> Result<Option<Segment>, ListError> {
-        let behind = self.0.get_mut().get_mut().read(&mut [0]).map_err(ListError::Read)?;
-        if behind == 0 { Ok(None) } else { Err(ListError::Malformed("bytes behind its zstd frame")) }
+        let behind = self
+            .0
+            .get_mut()
+            .get_mut()
+            .read(&mut [0])
+            .map_err(ListError::Read)?;
+        if behind == 0 {
+            Ok(None)
+        } else {
+            Err(ListError::Malformed("bytes behind its zstd frame"))
+        }
     }
 }
 
 fn segment(number: u64) -> Result<Segment, ListError> {
-    let (len, kind) = (number >> 1, if number & 1 == 1 { Kind::Record } else { Kind::Glue });
+    let (len, kind) = (
+        number >> 1,
+        if number & 1 == 1 {
+            Kind::Record
+        } else {
+            Kind::Glue
+        },
+    );
     match len {
         0 => Err(ListError::Malformed("segment of no bytes")),
         1..=ITEM_BYTES_MAX => Ok(Segment { kind, len }),
@@ -162,8 +188,10 @@ mod tests {
     #[test]
     fn lists_come_back() {
         let lens = [1, 63, 64, 127, 128, 8191, 8192, 1 << 40];
-        let segments: Vec<Segment> =
-            lens.iter().flat_map(|&len| [Kind::Glue, Kind::Record].map(|kind| Segment { kind, len })).collect();
+        let segments: Vec<Segment> = lens
+            .iter()
+            .flat_map(|&len| [Kind::Glue, Kind::Record].map(|kind| Segment { kind, len }))
+            .collect();
         let mut writer = ListWriter::new(Vec::new()).expect("memory");
         for s in &segments {
             writer.push(*s).expect("in memory");
@@ -181,15 +209,22 @@ mod tests {
             (&[0x01], "zero record"),
             (&[0x83], "cut"),
             (&[0xff; 10], "too large"),
-            (&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f], "longer than an item"),
+            (
+                &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f],
+                "longer than an item",
+            ),
         ] {
             assert!(read(bad).is_err(), "{why}");
         }
-        let packed = [zstd::encode_all(&[3_u8][..], 3).expect("in memory"), b"x".to_vec()].concat();
+        let packed = [
+            zstd::encode_all(&[3_u8][..], 3).expect("in memory"),
+            b"x".to_vec(),
+        ]
+        .concat();
         let skippable = [0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 7];
         for bad in [&skippable[..], b""] {
-            let refused =
-                ListReader::new(bad).is_err() || ListReader::new(bad).is_ok_and(|mut list| list.next_segment().is_err());
+            let refused = ListReader::new(bad).is_err()
+                || ListReader::new(bad).is_ok_and(|mut list| list.next_segment().is_err());
             assert!(refused, "{bad:?}: no frame, or one that holds nothing");
         }
         let mut reader = ListReader::new(&packed[..]).expect("memory");

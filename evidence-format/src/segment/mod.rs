@@ -1,12 +1,14 @@
 //! Splits the bytes of an evidence body into records and the glue between them.
 //!
-//! A record is what can later be shown alone: an element of a page's array, a JSON line, a group of log lines,
-//! a small whole body. Every byte belongs to exactly one segment, in order, and no segment is empty.
+//! A record is what can later be shown alone: an element of a page's array, a JSON line, a group of
+//! log lines, a small whole body. Every byte belongs to exactly one segment, in order, and no
+//! segment is empty.
 //!
-//! Where to cut is the writer's policy, not part of the format: a reader takes the list of lengths as it stands.
-//! Hence nothing here can fail. A body that is not what it looked like gets coarser segments, never an error,
-//! and the segments depend only on the bytes, not on how they were divided between calls of [`Segmenter::push`];
-//! only [`Segmenter::commit`] makes them coarser. Beside each item stands the [`list`] of its segments.
+//! Where to cut is the writer's policy, not part of the format: a reader takes the list of lengths
+//! as it stands. Hence nothing here can fail. A body that is not what it looked like gets coarser
+//! segments, never an error, and the segments depend only on the bytes, not on how they were
+//! divided between calls of [`Segmenter::push`]; only [`Segmenter::commit`] makes them coarser.
+//! Beside each item stands the [`list`] of its segments.
 
 mod bits;
 mod groups;
@@ -17,7 +19,8 @@ mod pages;
 use groups::Groups;
 use json::{Json, NotJson};
 
-/// How many bytes of a body [`Segmenter::sniff`] looks at. One page: kinds of body differ within the first line.
+/// How many bytes of a body [`Segmenter::sniff`] looks at. One page: kinds of body differ within
+/// the first line.
 pub const SNIFF_BYTES: usize = 4096;
 
 /// What a run of bytes is.
@@ -60,7 +63,8 @@ impl Segmenter {
         Segmenter(Mode::Glue(0))
     }
 
-    /// Chooses how to cut from the first [`SNIFF_BYTES`] of the body, or all of it if it is shorter.
+    /// Chooses how to cut from the first [`SNIFF_BYTES`] of the body, or all of it if it is
+    /// shorter.
     ///
     /// Takes nothing in: the same bytes are pushed afterwards.
     #[must_use]
@@ -90,8 +94,9 @@ impl Segmenter {
         }
     }
 
-    /// Makes sure that the bytes pushed and not yet cut belong to one segment, whatever follows. For a writer that cannot
-    /// keep them until they are cut: a document or array of megabytes that has shown no element by now becomes one record.
+    /// Makes sure that the bytes pushed and not yet cut belong to one segment, whatever follows.
+    /// For a writer that cannot keep them until they are cut: a document or array of megabytes that
+    /// has shown no element by now becomes one record.
     pub fn commit(&mut self, cut: &mut Cut<'_>) {
         match &mut self.0 {
             Mode::Json(json) => json.commit(cut),
@@ -110,8 +115,9 @@ impl Segmenter {
     }
 }
 
-/// Whether a document could begin here. The second character tells a JSON array from the many kinds of text that
-/// open with a bracket: an INI `[section]`, dmesg's `[    0.000000]`, nginx's `[error]`.
+/// Whether a document could begin here. The second character tells a JSON array from the many kinds
+/// of text that open with a bracket: an INI `[section]`, dmesg's `[    0.000000]`, nginx's
+/// `[error]`.
 fn begins_like_json(head: &[u8]) -> bool {
     let head = head.strip_prefix(json::BYTE_ORDER_MARK).unwrap_or(head);
     let mut marks = head.iter().filter(|byte| !json::is_blank(**byte));
@@ -122,9 +128,11 @@ fn begins_like_json(head: &[u8]) -> bool {
     }
 }
 
-/// Whether lines are likely: no NUL, which keeps UTF-16 and most binary formats out, and few other control bytes.
+/// Whether lines are likely: no NUL, which keeps UTF-16 and most binary formats out, and few other
+/// control bytes.
 ///
-/// Text in any 8-bit code passes. Compressed data has 1 control byte in 10, so a short piece without NUL does not.
+/// Text in any 8-bit code passes. Compressed data has 1 control byte in 10, so a short piece
+/// without NUL does not.
 fn is_mostly_text(head: &[u8]) -> bool {
     const CONTROLS_ONE_IN: usize = 32;
     let is_control = |byte: u8| byte.is_ascii_control() && !matches!(byte, b'\t'..=b'\r' | b'\x1B');

@@ -2,37 +2,43 @@
 
 use memchr::memrchr;
 
-/// How far before an array its name is looked for, in bytes: longest name, quotes, colon, and blanks between.
+/// How far before an array its name is looked for, in bytes: longest name, quotes, colon, and
+/// blanks between.
 pub(super) const LOOK_BACK_BYTES: usize = 128;
 
-/// Members of a top-level object whose elements are the records of a page, as the provider's API reference spells them.
+/// Members of a top-level object whose elements are the records of a page, as the provider's API
+/// reference spells them.
 ///
-/// A name belongs here only if no single event of any source has an array of that name at its top, since an event cut
-/// up by mistake is worse than a page kept whole. Therefore no `events` (CloudWatch's `FilterLogEvents`, but also one
-/// Google Workspace activity), no `alerts` (one Alertmanager notification), no `data` and no `logFiles`: a CloudTrail
-/// digest is signed as a whole. GitHub's pages are known by [`TOTAL_COUNT`] instead of their many names.
+/// A name belongs here only if no single event of any source has an array of that name at its top,
+/// since an event cut up by mistake is worse than a page kept whole. Therefore no `events`
+/// (CloudWatch's `FilterLogEvents`, but also one Google Workspace activity), no `alerts` (one
+/// Alertmanager notification), no `data` and no `logFiles`: a CloudTrail digest is signed as a
+/// whole. GitHub's pages are known by [`TOTAL_COUNT`] instead of their many names.
 const PAGE_ARRAYS: &[&[u8]] = &[
     b"Events",  // AWS CloudTrail API Reference, LookupEvents
     b"Records", // AWS CloudTrail User Guide, "CloudTrail log file examples": files delivered to S3
     b"entries", // Google Cloud Logging API, entries.list
-    b"items",   // Kubernetes API conventions, "Lists"; Argo CD; Google Admin SDK, activities.list; GitHub search
-    b"logs",    // Auth0 Management API, GET /api/v2/logs with include_totals
-    b"value",   // OData JSON Format 4.0, "Collection of Entities": Microsoft Graph (Entra), Azure Activity Log
+    b"items", // Kubernetes API conventions, "Lists"; Argo CD; Google Admin SDK, activities.list; GitHub search
+    b"logs",  // Auth0 Management API, GET /api/v2/logs with include_totals
+    b"value", // OData JSON Format 4.0, "Collection of Entities": Microsoft Graph (Entra), Azure Activity Log
 ];
 
-/// The member right before the array of a paged object in GitHub's REST API: `workflow_runs`, `jobs`, `artifacts`,
-/// `check_runs`, `check_suites`, `workflows`, `secrets`, `variables`, `environments`, `repositories`, ...
+/// The member right before the array of a paged object in GitHub's REST API: `workflow_runs`,
+/// `jobs`, `artifacts`, `check_runs`, `check_suites`, `workflows`, `secrets`, `variables`,
+/// `environments`, `repositories`, ...
 ///
-/// The names alone would not do: a GitHub `installation` webhook has an array `repositories`, one GitLab job has an
-/// array `artifacts`.
+/// The names alone would not do: a GitHub `installation` webhook has an array `repositories`, one
+/// GitLab job has an array `artifacts`.
 const TOTAL_COUNT: &[u8] = b"total_count";
 
 /// Whether an array that follows the bytes `before` holds the records of a page.
 pub(super) fn is_page_array(before: &[u8]) -> bool {
-    member_before(before).is_some_and(|(before, key)| PAGE_ARRAYS.contains(&key) || ends_in_total_count(before))
+    member_before(before)
+        .is_some_and(|(before, key)| PAGE_ARRAYS.contains(&key) || ends_in_total_count(before))
 }
 
-/// Splits `... "key" :` before the key. A key with an escape in it comes out as it is written, or not at all.
+/// Splits `... "key" :` before the key. A key with an escape in it comes out as it is written, or
+/// not at all.
 fn member_before(before: &[u8]) -> Option<(&[u8], &[u8])> {
     let before = before.trim_ascii_end().strip_suffix(b":")?;
     let before = before.trim_ascii_end().strip_suffix(b"\"")?;
@@ -47,7 +53,11 @@ fn ends_in_total_count(before: &[u8]) -> bool {
         return false;
     };
     let before = before.trim_ascii_end();
-    let digits = before.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let digits = before
+        .iter()
+        .rev()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
     let member = member_before(&before[..before.len() - digits]);
     digits > 0 && member.is_some_and(|(_, key)| key == TOTAL_COUNT)
 }
@@ -61,17 +71,32 @@ mod tests {
         for before in [r#"{"Records":"#, "{\n  \"items\" :\r\n\t ", r#""value": "#] {
             assert!(is_page_array(before.as_bytes()), "{before}");
         }
-        for before in ["", ":", r#"Records":"#, r#"{"records ":"#, r#"{"Records""#, r#"{"\"items":"#, r#"{"myitems":"#] {
+        for before in [
+            "",
+            ":",
+            r#"Records":"#,
+            r#"{"records ":"#,
+            r#"{"Records""#,
+            r#"{"\"items":"#,
+            r#"{"myitems":"#,
+        ] {
             assert!(!is_page_array(before.as_bytes()), "{before}");
         }
     }
 
     #[test]
     fn any_array_right_behind_a_total_count_is_a_page() {
-        for before in [r#"{"total_count":30,"workflow_runs":"#, "{\"total_count\" : 0 ,\n \"x\": "] {
+        for before in [
+            r#"{"total_count":30,"workflow_runs":"#,
+            "{\"total_count\" : 0 ,\n \"x\": ",
+        ] {
             assert!(is_page_array(before.as_bytes()), "{before}");
         }
-        for before in [r#"{"total_count":,"jobs":"#, r#"{"count":3,"jobs":"#, r#"{"total_count":3,"a":1,"jobs":"#] {
+        for before in [
+            r#"{"total_count":,"jobs":"#,
+            r#"{"count":3,"jobs":"#,
+            r#"{"total_count":3,"a":1,"jobs":"#,
+        ] {
             assert!(!is_page_array(before.as_bytes()), "{before}");
         }
     }

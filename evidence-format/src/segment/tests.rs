@@ -17,12 +17,14 @@ fn segments(pieces: &[&[u8]]) -> Vec<(Kind, u64)> {
     segments
 }
 
-/// The body with each record in `<` and `>`, and `|` between adjoining pieces of glue, of which there should be none.
+/// The body with each record in `<` and `>`, and `|` between adjoining pieces of glue, of which
+/// there should be none.
 pub(super) fn show(body: &str) -> String {
     let mut shown = String::new();
     let (mut rest, mut last) = (body, Kind::Record);
     for (kind, length) in segments(&[body.as_bytes()]) {
-        let (segment, behind) = rest.split_at(usize::try_from(length).expect("a test's body is small"));
+        let (segment, behind) =
+            rest.split_at(usize::try_from(length).expect("a test's body is small"));
         match kind {
             Kind::Record => shown.extend(["<", segment, ">"]),
             Kind::Glue if last == Kind::Glue => shown.extend(["|", segment]),
@@ -44,20 +46,43 @@ fn mode(head: &[u8]) -> &'static str {
 
 #[test]
 fn json_is_known_by_its_first_two_characters() {
-    for head in ["{\"a\"", "{ }", "[{", " [\n\t[", "[\"", "[]", "\u{feff}{\"a\""] {
+    for head in [
+        "{\"a\"",
+        "{ }",
+        "[{",
+        " [\n\t[",
+        "[\"",
+        "[]",
+        "\u{feff}{\"a\"",
+    ] {
         assert_eq!(mode(head.as_bytes()), "json", "{head}");
     }
-    for head in ["", "{", "[", "[section]\n", "[    0.000000] Linux", "[error] 7#7", "{{ template }}", "\"a\""] {
+    for head in [
+        "",
+        "{",
+        "[",
+        "[section]\n",
+        "[    0.000000] Linux",
+        "[error] 7#7",
+        "{{ template }}",
+        "\"a\"",
+    ] {
         assert_eq!(mode(head.as_bytes()), "lines", "{head}");
     }
 }
 
 #[test]
 fn text_is_known_by_its_lack_of_control_bytes() {
-    assert_eq!(mode("2021-07-28 \u{1b}[31mFEHLER\u{1b}[0m: Gerät\r\n".as_bytes()), "lines");
+    assert_eq!(
+        mode("2021-07-28 \u{1b}[31mFEHLER\u{1b}[0m: Gerät\r\n".as_bytes()),
+        "lines"
+    );
     assert_eq!(mode(b"G\xE9rard\n"), "lines");
     assert_eq!(mode(b"G\0e\0r\0a\0r\0d\0"), "binary");
-    assert_eq!(mode(b"\x1F\x8B\x08\x01\x02\x03\x04\x05\x06\x0E\x0F\x10"), "binary");
+    assert_eq!(
+        mode(b"\x1F\x8B\x08\x01\x02\x03\x04\x05\x06\x0E\x0F\x10"),
+        "binary"
+    );
 }
 
 /// Cuts `body` where the fractions `at` say.
@@ -65,7 +90,9 @@ fn chop<'a>(body: &'a [u8], at: &[prop::sample::Index]) -> Vec<&'a [u8]> {
     let mut ends: Vec<usize> = at.iter().map(|index| index.index(body.len() + 1)).collect();
     ends.extend([0, body.len()]);
     ends.sort_unstable();
-    ends.windows(2).map(|pair| &body[pair[0]..pair[1]]).collect()
+    ends.windows(2)
+        .map(|pair| &body[pair[0]..pair[1]])
+        .collect()
 }
 
 /// Bodies made of what means something to some mode, well formed only by chance.
@@ -92,7 +119,8 @@ fn hostile_body() -> impl Strategy<Value = Vec<u8>> {
         "}]}\n",
         "\"x y z, a string with some length to fill a block of 64 bytes\":",
     ]);
-    let tokens = prop::collection::vec(token, 0..200).prop_map(|tokens| tokens.concat().into_bytes());
+    let tokens =
+        prop::collection::vec(token, 0..200).prop_map(|tokens| tokens.concat().into_bytes());
     let begin = select(vec!["", "[{", "{\"", "{\"Records\":[{", "[\"\"]"]);
     (begin, tokens).prop_map(|(begin, rest)| [begin.as_bytes(), &rest].concat())
 }
@@ -101,15 +129,23 @@ fn hostile_body() -> impl Strategy<Value = Vec<u8>> {
 fn check(body: &[u8], at: &[prop::sample::Index]) -> Result<(), TestCaseError> {
     let whole = segments(&[body]);
     prop_assert!(whole.iter().all(|(_, length)| *length > 0));
-    prop_assert_eq!(whole.iter().map(|(_, length)| length).sum::<u64>(), body.len() as u64);
-    prop_assert!(!whole.windows(2).any(|pair| pair[0].0 == Kind::Glue && pair[1].0 == Kind::Glue));
+    prop_assert_eq!(
+        whole.iter().map(|(_, length)| length).sum::<u64>(),
+        body.len() as u64
+    );
+    prop_assert!(
+        !whole
+            .windows(2)
+            .any(|pair| pair[0].0 == Kind::Glue && pair[1].0 == Kind::Glue)
+    );
     prop_assert_eq!(&segments(&chop(body, at)), &whole);
     let bytes: Vec<&[u8]> = body.chunks(1).collect();
     prop_assert_eq!(&segments(&bytes), &whole);
     Ok(())
 }
 
-/// A document, and how [`show`] shows it, but for the marks of one that is a record: they take in what comes behind.
+/// A document, and how [`show`] shows it, but for the marks of one that is a record: they take in
+/// what comes behind.
 #[derive(Clone, Debug)]
 struct Document {
     text: String,
@@ -141,24 +177,34 @@ fn document() -> impl Strategy<Value = Document> {
         ("{\"total_count\":7,\n\"artifacts\":[", "]}"),
     ]);
     let comma = select(vec![",", " , ", ",\n    "]);
-    (frame, comma, prop::collection::vec(element(), 0..8)).prop_map(|((begin, end), comma, elements)| {
-        let texts: Vec<&str> = elements.iter().map(|(text, _)| *text).collect();
-        let text = [begin, &texts.join(comma), end].concat();
-        if !elements.iter().any(|(_, is_bracketed)| *is_bracketed) {
-            return Document { shown: text.clone(), text, is_record: true };
-        }
-        let mut shown = begin.to_string();
-        for (i, (element, is_bracketed)) in elements.iter().enumerate() {
-            let comma = if i + 1 < elements.len() { comma } else { "" };
-            let is_followed = elements.get(i + 1).is_some_and(|next| next.1);
-            match (is_bracketed, is_followed) {
-                (true, true) => shown.extend(["<", element, comma, ">"]),
-                (true, false) => shown.extend(["<", element, ">", comma]),
-                (false, _) => shown.extend([element, comma]),
+    (frame, comma, prop::collection::vec(element(), 0..8)).prop_map(
+        |((begin, end), comma, elements)| {
+            let texts: Vec<&str> = elements.iter().map(|(text, _)| *text).collect();
+            let text = [begin, &texts.join(comma), end].concat();
+            if !elements.iter().any(|(_, is_bracketed)| *is_bracketed) {
+                return Document {
+                    shown: text.clone(),
+                    text,
+                    is_record: true,
+                };
             }
-        }
-        Document { text, shown: shown + end, is_record: false }
-    })
+            let mut shown = begin.to_string();
+            for (i, (element, is_bracketed)) in elements.iter().enumerate() {
+                let comma = if i + 1 < elements.len() { comma } else { "" };
+                let is_followed = elements.get(i + 1).is_some_and(|next| next.1);
+                match (is_bracketed, is_followed) {
+                    (true, true) => shown.extend(["<", element, comma, ">"]),
+                    (true, false) => shown.extend(["<", element, ">", comma]),
+                    (false, _) => shown.extend([element, comma]),
+                }
+            }
+            Document {
+                text,
+                shown: shown + end,
+                is_record: false,
+            }
+        },
+    )
 }
 
 proptest! {
@@ -197,7 +243,8 @@ proptest! {
 }
 
 proptest! {
-    /// After `commit`, no later cut falls into what had been pushed; and all bytes are still cut once.
+    /// After `commit`, no later cut falls into what had been pushed; and all bytes are still cut
+    /// once.
     #[test]
     fn committed_bytes_are_of_one_segment(
         parts in proptest::collection::vec(select(vec![

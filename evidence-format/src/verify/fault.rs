@@ -17,11 +17,19 @@ pub struct Fault {
 
 impl Fault {
     pub(crate) fn new(code: Code, object: impl fmt::Display, detail: impl fmt::Display) -> Self {
-        Self { code, object: object.to_string(), detail: detail.to_string() }
+        Self {
+            code,
+            object: object.to_string(),
+            detail: detail.to_string(),
+        }
     }
 
     /// With `error` and what caused it as the detail.
-    pub(crate) fn caused(code: Code, object: impl fmt::Display, error: &dyn std::error::Error) -> Self {
+    pub(crate) fn caused(
+        code: Code,
+        object: impl fmt::Display,
+        error: &dyn std::error::Error,
+    ) -> Self {
         let causes = std::iter::successors(Some(error), |e| e.source());
         let detail: Vec<String> = causes.map(ToString::to_string).collect();
         Self::new(code, object, detail.join(": "))

@@ -1,7 +1,7 @@
 //! Verification: reads a bundle once, from its first file to its last, and reports five findings.
 //!
-//! The order of checks is that of SPEC.md, and the first that fails names the finding. What is read is bounded by `limits`
-//! before it is believed, and trust comes from the caller alone.
+//! The order of checks is that of SPEC.md, and the first that fails names the finding. What is read
+//! is bounded by `limits` before it is believed, and trust comes from the caller alone.
 
 mod fault;
 mod report;
@@ -20,15 +20,16 @@ use crate::container::{ContainerError, Files, INDEX, OCI_LAYOUT, blob_name};
 use crate::digest::{Digest, Hashing};
 use crate::item::{ItemError, Visit, Workers, read_item};
 use crate::limits::{
-    CONFIG_BYTES_MAX, INDEX_BYTES_MAX, MANIFEST_BYTES_MAX, OCI_LAYOUT_BYTES_MAX, SEGMENT_LIST_BYTES_MAX,
-    SIGSTORE_BUNDLE_BYTES_MAX,
+    CONFIG_BYTES_MAX, INDEX_BYTES_MAX, MANIFEST_BYTES_MAX, OCI_LAYOUT_BYTES_MAX,
+    SEGMENT_LIST_BYTES_MAX, SIGSTORE_BUNDLE_BYTES_MAX,
 };
 use crate::manifest::{self, BUNDLE, Descriptor, Index, Manifest, SIGSTORE_BUNDLE};
 use crate::signature::{Attestation, SignatureChecked};
 use crate::statement::Statement;
 use crate::tree::{DisclosureKey, Root};
 
-/// Chooses who sees an item's bytes while they are read. They are not verified until the report says so.
+/// Chooses who sees an item's bytes while they are read. They are not verified until the report
+/// says so.
 pub type Viewer<'v> = dyn FnMut(&Item) -> Option<Box<dyn Visit + 'v>> + 'v;
 
 /// Verifies a bundle.
@@ -37,8 +38,18 @@ pub fn verify(files: &mut dyn Files, trust: &Trust, workers: &mut Workers) -> Re
 }
 
 /// Verifies a bundle, and shows items' bytes to whom `viewer` names.
-pub fn verify_and_view(files: &mut dyn Files, trust: &Trust, workers: &mut Workers, viewer: &mut Viewer<'_>) -> Report {
-    let mut reading = Reading { files, workers, found: Found::default(), lists: Lists::default() };
+pub fn verify_and_view(
+    files: &mut dyn Files,
+    trust: &Trust,
+    workers: &mut Workers,
+    viewer: &mut Viewer<'_>,
+) -> Report {
+    let mut reading = Reading {
+        files,
+        workers,
+        found: Found::default(),
+        lists: Lists::default(),
+    };
     let integrity = match reading.read_all(trust, viewer) {
         Ok(()) => Finding::Ok(IntegrityChecked(())),
         Err(fault) => Finding::Failed(fault),
@@ -49,11 +60,13 @@ pub fn verify_and_view(files: &mut dyn Files, trust: &Trust, workers: &mut Worke
     Report {
         bundle: found.bundle.as_ref().map(|d| d.digest),
         integrity,
-        time: Finding::NotChecked(if found.attestations.iter().any(Attestation::has_timestamp) {
-            "the bundle carries a timestamp, which this version does not check"
-        } else {
-            "the bundle carries no independent timestamp; the time of signing is the signer's own claim"
-        }),
+        time: Finding::NotChecked(
+            if found.attestations.iter().any(Attestation::has_timestamp) {
+                "the bundle carries a timestamp, which this version does not check"
+            } else {
+                "the bundle carries no independent timestamp; the time of signing is the signer's own claim"
+            },
+        ),
         log: Finding::NotChecked("the bundle carries no log proof"),
         completeness,
         claim: claim(&found, &signer),
@@ -106,12 +119,26 @@ impl Reading<'_> {
         bundle: &Manifest,
         viewer: &mut Viewer<'_>,
     ) -> Result<(), Fault> {
-        let sizes: BTreeMap<_, _> = bundle.layers.iter().map(|layer| (layer.digest, layer.size)).collect();
-        if Manifest::of_bundle(config, config_blob, &|digest| sizes.get(digest).copied().unwrap_or(0)) != *bundle {
+        let sizes: BTreeMap<_, _> = bundle
+            .layers
+            .iter()
+            .map(|layer| (layer.digest, layer.size))
+            .collect();
+        if Manifest::of_bundle(config, config_blob, &|digest| {
+            sizes.get(digest).copied().unwrap_or(0)
+        }) != *bundle
+        {
             let object = blob_name(&bundle.config.digest);
-            return Err(Fault::new(Code::ManifestConfig, object, "the manifest is not the one that follows from the config"));
+            return Err(Fault::new(
+                Code::ManifestConfig,
+                object,
+                "the manifest is not the one that follows from the config",
+            ));
         }
-        let (key, items) = bundle.layers.split_first().expect("the manifest that follows from a config begins with the key");
+        let (key, items) = bundle
+            .layers
+            .split_first()
+            .expect("the manifest that follows from a config begins with the key");
         let key = self.read_key(key)?;
         for item in &config.items {
             *self.lists.uses.entry(item.segments).or_default() += 1;
@@ -126,7 +153,8 @@ impl Reading<'_> {
 
     fn read_manifests(&mut self) -> Result<Vec<Manifest>, Fault> {
         let layout = self.read_file(OCI_LAYOUT, OCI_LAYOUT_BYTES_MAX, Code::OciLayout)?;
-        manifest::check_oci_layout(&layout).map_err(|e| Fault::caused(Code::OciLayout, OCI_LAYOUT, &e))?;
+        manifest::check_oci_layout(&layout)
+            .map_err(|e| Fault::caused(Code::OciLayout, OCI_LAYOUT, &e))?;
         let index = self.read_file(INDEX, INDEX_BYTES_MAX, Code::Index)?;
         let index = Index::decode(&index).map_err(|e| Fault::caused(Code::Index, INDEX, &e))?;
         let mut manifests = Vec::new();
@@ -135,50 +163,96 @@ impl Reading<'_> {
             let blob = self.read_blob(entry, bytes_left)?;
             bytes_left -= blob.len() as u64;
             let name = blob_name(&entry.digest);
-            let manifest = Manifest::decode(&blob).map_err(|e| Fault::caused(Code::Manifest, &name, &e))?;
-            manifest.check().map_err(|why| Fault::new(Code::Manifest, &name, why))?;
+            let manifest =
+                Manifest::decode(&blob).map_err(|e| Fault::caused(Code::Manifest, &name, &e))?;
+            manifest
+                .check()
+                .map_err(|why| Fault::new(Code::Manifest, &name, why))?;
             if !Index::entry_matches(entry, &manifest) {
-                return Err(Fault::new(Code::Index, INDEX, format!("says other than {name}")));
+                return Err(Fault::new(
+                    Code::Index,
+                    INDEX,
+                    format!("says other than {name}"),
+                ));
             }
             if manifest.artifact_type == BUNDLE && self.found.bundle.is_none() {
-                self.found.bundle = Some(Descriptor::new(&entry.media_type, entry.digest, entry.size));
+                self.found.bundle =
+                    Some(Descriptor::new(&entry.media_type, entry.digest, entry.size));
             }
             manifests.push(manifest);
         }
         Ok(manifests)
     }
 
-    fn choose_bundle<'m>(&self, manifests: &'m [Manifest], trust: &Trust) -> Result<&'m Manifest, Fault> {
+    fn choose_bundle<'m>(
+        &self,
+        manifests: &'m [Manifest],
+        trust: &Trust,
+    ) -> Result<&'m Manifest, Fault> {
         let mut bundles = manifests.iter().filter(|m| m.artifact_type == BUNDLE);
-        let (Some(bundle), None, Some(found)) = (bundles.next(), bundles.next(), &self.found.bundle) else {
-            return Err(Fault::new(Code::BundleCount, INDEX, "must list exactly one bundle manifest"));
+        let (Some(bundle), None, Some(found)) =
+            (bundles.next(), bundles.next(), &self.found.bundle)
+        else {
+            return Err(Fault::new(
+                Code::BundleCount,
+                INDEX,
+                "must list exactly one bundle manifest",
+            ));
         };
-        if trust.bundle.is_some_and(|expected| expected != found.digest) {
-            return Err(Fault::new(Code::OtherBundle, found.digest, "is not the bundle that was asked for"));
+        if trust
+            .bundle
+            .is_some_and(|expected| expected != found.digest)
+        {
+            return Err(Fault::new(
+                Code::OtherBundle,
+                found.digest,
+                "is not the bundle that was asked for",
+            ));
         }
-        let mut taken: BTreeSet<Digest> = manifests.iter().map(|m| Digest::of(&m.encode())).collect();
+        let mut taken: BTreeSet<Digest> =
+            manifests.iter().map(|m| Digest::of(&m.encode())).collect();
         taken.extend(bundle.blobs().map(|blob| blob.digest));
         for other in manifests.iter().filter(|m| m.artifact_type != BUNDLE) {
             if other.subject.as_ref() != Some(found) {
-                return Err(Fault::new(Code::Referrer, &other.artifact_type, "refers to something else than the bundle"));
+                return Err(Fault::new(
+                    Code::Referrer,
+                    &other.artifact_type,
+                    "refers to something else than the bundle",
+                ));
             }
             if other.blobs().any(|blob| taken.contains(&blob.digest)) {
-                return Err(Fault::new(Code::Referrer, &other.artifact_type, "points to a manifest or to a blob of the bundle"));
+                return Err(Fault::new(
+                    Code::Referrer,
+                    &other.artifact_type,
+                    "points to a manifest or to a blob of the bundle",
+                ));
             }
         }
         Ok(bundle)
     }
 
-    /// Reads the referrers' blobs, each once, whoever points to it: attestations, and what is checked for its digest alone.
+    /// Reads the referrers' blobs, each once, whoever points to it: attestations, and what is
+    /// checked for its digest alone.
     fn read_referrers(&mut self, manifests: &[Manifest]) -> Result<(), Fault> {
-        let attestations = manifests.iter().filter(|m| m.artifact_type == SIGSTORE_BUNDLE);
-        let attestations: BTreeSet<Digest> = attestations.flat_map(|m| &m.layers).map(|layer| layer.digest).collect();
+        let attestations = manifests
+            .iter()
+            .filter(|m| m.artifact_type == SIGSTORE_BUNDLE);
+        let attestations: BTreeSet<Digest> = attestations
+            .flat_map(|m| &m.layers)
+            .map(|layer| layer.digest)
+            .collect();
         let mut sizes_read = BTreeMap::new();
-        for descriptor in manifests.iter().filter(|m| m.artifact_type != BUNDLE).flat_map(Manifest::blobs) {
+        for descriptor in manifests
+            .iter()
+            .filter(|m| m.artifact_type != BUNDLE)
+            .flat_map(Manifest::blobs)
+        {
             match sizes_read.insert(descriptor.digest, descriptor.size) {
                 Some(size) if size == descriptor.size => {}
                 Some(size) => return Err(size_fault(descriptor, size)),
-                None if attestations.contains(&descriptor.digest) => self.read_attestation(descriptor)?,
+                None if attestations.contains(&descriptor.digest) => {
+                    self.read_attestation(descriptor)?
+                }
                 None => self.check_blob(descriptor)?,
             }
         }
@@ -188,7 +262,8 @@ impl Reading<'_> {
     fn read_attestation(&mut self, descriptor: &Descriptor) -> Result<(), Fault> {
         let blob = self.read_blob(descriptor, SIGSTORE_BUNDLE_BYTES_MAX)?;
         let decoded = Attestation::decode(&blob);
-        let decoded = decoded.map_err(|e| Fault::caused(Code::Attestation, blob_name(&descriptor.digest), &e))?;
+        let decoded = decoded
+            .map_err(|e| Fault::caused(Code::Attestation, blob_name(&descriptor.digest), &e))?;
         self.found.attestations.push(decoded);
         Ok(())
     }
@@ -197,14 +272,24 @@ impl Reading<'_> {
         let blob = self.read_blob(&bundle.config, CONFIG_BYTES_MAX)?;
         let object = blob_name(&bundle.config.digest);
         let config = Config::decode(&blob).map_err(|e| {
-            let code = if matches!(e, ConfigError::Version { .. }) { Code::Version } else { Code::Config };
+            let code = if matches!(e, ConfigError::Version { .. }) {
+                Code::Version
+            } else {
+                Code::Config
+            };
             Fault::caused(code, &object, &e)
         })?;
         Ok((config, blob))
     }
 
     fn read_key(&mut self, descriptor: &Descriptor) -> Result<DisclosureKey, Fault> {
-        let fault = || Fault::new(Code::DisclosureKey, blob_name(&descriptor.digest), "is not of 32 bytes");
+        let fault = || {
+            Fault::new(
+                Code::DisclosureKey,
+                blob_name(&descriptor.digest),
+                "is not of 32 bytes",
+            )
+        };
         if descriptor.size != 32 {
             return Err(fault());
         }
@@ -225,19 +310,35 @@ impl Reading<'_> {
         let mut nobody: Box<dyn Visit> = Box::new(());
         let mut visit = viewer(item);
         let visit = visit.as_mut().unwrap_or(&mut nobody).as_mut();
-        let contents = read_item(&item.name, key, (&mut layer, &list[..]), item.bytes, self.workers, visit);
+        let contents = read_item(
+            &item.name,
+            key,
+            (&mut layer, &list[..]),
+            item.bytes,
+            self.workers,
+            visit,
+        );
         check_digest(layer, descriptor)?; // a layer that was changed is called that, whatever else the change broke
         let contents = contents.map_err(|e| item_fault(item, &e))?;
         if (contents.bytes, contents.records) != (item.bytes, item.records) {
-            return Err(Fault::new(Code::ItemSize, &item.name, "has other numbers of bytes or records than the config says"));
+            return Err(Fault::new(
+                Code::ItemSize,
+                &item.name,
+                "has other numbers of bytes or records than the config says",
+            ));
         }
         if Root(contents.root) != item.root {
-            return Err(Fault::new(Code::ItemRoot, &item.name, "its record tree has another root than the config says"));
+            return Err(Fault::new(
+                Code::ItemRoot,
+                &item.name,
+                "its record tree has another root than the config says",
+            ));
         }
         Ok(())
     }
 
-    /// The next item's segment list. Those kept for later items count against its limit, so that memory has a bound.
+    /// The next item's segment list. Those kept for later items count against its limit, so that
+    /// memory has a bound.
     fn read_list(&mut self, descriptor: &Descriptor) -> Result<Rc<Vec<u8>>, Fault> {
         let uses = self.lists.uses.entry(descriptor.digest).or_default();
         *uses = uses.saturating_sub(1);
@@ -257,12 +358,25 @@ impl Reading<'_> {
 
     fn read_file(&mut self, name: &str, bytes_max: u64, code: Code) -> Result<Vec<u8>, Fault> {
         let file = self.files.open(name).map_err(container_fault)?;
-        let file = file.ok_or_else(|| Fault::new(code, name, "is missing: this is no bundle, or not a whole one"))?;
+        let file = file.ok_or_else(|| {
+            Fault::new(
+                code,
+                name,
+                "is missing: this is no bundle, or not a whole one",
+            )
+        })?;
         if file.size > bytes_max {
-            return Err(Fault::new(code, name, format!("has {} bytes, limit is {bytes_max}", file.size)));
+            return Err(Fault::new(
+                code,
+                name,
+                format!("has {} bytes, limit is {bytes_max}", file.size),
+            ));
         }
         let mut bytes = Vec::new();
-        { file }.content.read_to_end(&mut bytes).map_err(|e| read_fault(name, &e))?;
+        { file }
+            .content
+            .read_to_end(&mut bytes)
+            .map_err(|e| read_fault(name, &e))?;
         Ok(bytes)
     }
 
@@ -270,11 +384,16 @@ impl Reading<'_> {
     fn read_blob(&mut self, descriptor: &Descriptor, bytes_max: u64) -> Result<Vec<u8>, Fault> {
         let name = blob_name(&descriptor.digest);
         if descriptor.size > bytes_max {
-            return Err(Fault::new(Code::BlobSize, name, format!("has {} bytes, limit is {bytes_max}", descriptor.size)));
+            return Err(Fault::new(
+                Code::BlobSize,
+                name,
+                format!("has {} bytes, limit is {bytes_max}", descriptor.size),
+            ));
         }
         let mut file = Hashing::new(open_blob(self.files, descriptor)?);
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(|e| read_fault(&name, &e))?;
+        file.read_to_end(&mut bytes)
+            .map_err(|e| read_fault(&name, &e))?;
         check_digest(file, descriptor)?;
         Ok(bytes)
     }
@@ -293,7 +412,10 @@ fn first_fault(before: Result<(), Fault>, now: Result<(), Fault>) -> Result<(), 
     }
 }
 
-fn open_blob<'f>(files: &'f mut dyn Files, descriptor: &Descriptor) -> Result<impl Read + 'f, Fault> {
+fn open_blob<'f>(
+    files: &'f mut dyn Files,
+    descriptor: &Descriptor,
+) -> Result<impl Read + 'f, Fault> {
     let name = blob_name(&descriptor.digest);
     let file = files.open(&name).map_err(container_fault)?;
     let file = file.ok_or_else(|| Fault::new(Code::BlobMissing, &name, "is missing"))?;
@@ -304,7 +426,10 @@ fn open_blob<'f>(files: &'f mut dyn Files, descriptor: &Descriptor) -> Result<im
 }
 
 fn size_fault(descriptor: &Descriptor, bytes: u64) -> Fault {
-    let detail = format!("has {bytes} bytes where its descriptor says {}", descriptor.size);
+    let detail = format!(
+        "has {bytes} bytes where its descriptor says {}",
+        descriptor.size
+    );
     Fault::new(Code::BlobSize, blob_name(&descriptor.digest), detail)
 }
 
@@ -314,17 +439,29 @@ fn check_digest<R: Read>(mut blob: Hashing<R>, descriptor: &Descriptor) -> Resul
     io::copy(&mut blob, &mut io::sink()).map_err(|e| read_fault(&name, &e))?;
     let (_, digest, bytes) = blob.finish();
     if bytes != descriptor.size {
-        return Err(Fault::new(Code::BlobSize, name, format!("ends after {bytes} of {} bytes", descriptor.size)));
+        return Err(Fault::new(
+            Code::BlobSize,
+            name,
+            format!("ends after {bytes} of {} bytes", descriptor.size),
+        ));
     }
     if digest != descriptor.digest {
-        return Err(Fault::new(Code::BlobDigest, name, format!("has the digest {digest}")));
+        return Err(Fault::new(
+            Code::BlobDigest,
+            name,
+            format!("has the digest {digest}"),
+        ));
     }
     Ok(())
 }
 
 /// A file that ends early is the tar's fault; all else is the machine's.
 fn read_fault(name: &str, error: &io::Error) -> Fault {
-    let code = if error.kind() == io::ErrorKind::UnexpectedEof { Code::Tar } else { Code::Unreadable };
+    let code = if error.kind() == io::ErrorKind::UnexpectedEof {
+        Code::Tar
+    } else {
+        Code::Unreadable
+    };
     Fault::caused(code, name, error)
 }
 
@@ -341,7 +478,9 @@ fn container_fault(error: ContainerError) -> Fault {
 
 fn item_fault(item: &Item, error: &ItemError) -> Fault {
     let code = match error {
-        ItemError::Frame(crate::container::FrameError::Read(_)) | ItemError::Visit(_) => Code::Unreadable,
+        ItemError::Frame(crate::container::FrameError::Read(_)) | ItemError::Visit(_) => {
+            Code::Unreadable
+        }
         ItemError::Frame(_) => Code::Frames,
         ItemError::List(_) | ItemError::TooManySegments => Code::SegmentList,
         ItemError::Lengths | ItemError::Longer { .. } => Code::ItemSize,
@@ -351,19 +490,37 @@ fn item_fault(item: &Item, error: &ItemError) -> Fault {
 }
 
 /// Who vouches: any attestation by any key of the auditor's.
-fn signer(found: &Found, trust: &Trust, integrity: &Finding<IntegrityChecked>) -> Finding<SignatureChecked> {
-    let Some(bundle) = &found.bundle else { return Finding::NotChecked("no bundle manifest was read") };
+fn signer(
+    found: &Found,
+    trust: &Trust,
+    integrity: &Finding<IntegrityChecked>,
+) -> Finding<SignatureChecked> {
+    let Some(bundle) = &found.bundle else {
+        return Finding::NotChecked("no bundle manifest was read");
+    };
     if found.attestations.is_empty() {
         return match integrity {
-            Finding::Ok(_) => Finding::Failed(Fault::new(Code::Unsigned, bundle.digest, "carries no signature")),
+            Finding::Ok(_) => Finding::Failed(Fault::new(
+                Code::Unsigned,
+                bundle.digest,
+                "carries no signature",
+            )),
             _ => Finding::NotChecked("reading failed before a signature was found"),
         };
     }
     if trust.keys.is_empty() {
         return Finding::NotChecked("no key was given");
     }
-    let mut fault = Fault::new(Code::OtherSigner, bundle.digest, "is not signed by a key that was given");
-    for (attestation, key) in found.attestations.iter().flat_map(|a| trust.keys.iter().map(move |k| (a, k))) {
+    let mut fault = Fault::new(
+        Code::OtherSigner,
+        bundle.digest,
+        "is not signed by a key that was given",
+    );
+    for (attestation, key) in found
+        .attestations
+        .iter()
+        .flat_map(|a| trust.keys.iter().map(move |k| (a, k)))
+    {
         match attestation.verify(key) {
             Ok(None) => {}
             Ok(Some(checked)) => match about_this_bundle(&checked, found, bundle) {
@@ -376,37 +533,73 @@ fn signer(found: &Found, trust: &Trust, integrity: &Finding<IntegrityChecked>) -
     Finding::Failed(fault)
 }
 
-/// What was signed by the key that counts, or else by anybody. The index is not signed, so an attestation that somebody put in
-/// front of the trusted one must not speak for it.
+/// What was signed by the key that counts, or else by anybody. The index is not signed, so an
+/// attestation that somebody put in front of the trusted one must not speak for it.
 fn claim(found: &Found, signer: &Finding<SignatureChecked>) -> Option<Statement> {
     match signer {
         Finding::Ok(proof) => Some(proof.statement().clone()),
-        _ => found.attestations.first().and_then(|a| a.unverified_statement().ok()),
+        _ => found
+            .attestations
+            .first()
+            .and_then(|a| a.unverified_statement().ok()),
     }
 }
 
-fn about_this_bundle(checked: &SignatureChecked, found: &Found, bundle: &Descriptor) -> Result<(), Fault> {
+fn about_this_bundle(
+    checked: &SignatureChecked,
+    found: &Found,
+    bundle: &Descriptor,
+) -> Result<(), Fault> {
     let statement = checked.statement();
     if statement.bundle != bundle.digest {
-        return Err(Fault::new(Code::StatementSubject, bundle.digest, "what was signed is about another bundle"));
+        return Err(Fault::new(
+            Code::StatementSubject,
+            bundle.digest,
+            "what was signed is about another bundle",
+        ));
     }
-    if found.config.as_ref().is_some_and(|config| config.incident != statement.predicate.incident) {
-        return Err(Fault::new(Code::StatementSubject, bundle.digest, "what was signed is about another incident"));
+    if found
+        .config
+        .as_ref()
+        .is_some_and(|config| config.incident != statement.predicate.incident)
+    {
+        return Err(Fault::new(
+            Code::StatementSubject,
+            bundle.digest,
+            "what was signed is about another incident",
+        ));
     }
     Ok(())
 }
 
-fn completeness(config: Option<&Config>, integrity: &Finding<IntegrityChecked>) -> Finding<CompletenessChecked> {
+fn completeness(
+    config: Option<&Config>,
+    integrity: &Finding<IntegrityChecked>,
+) -> Finding<CompletenessChecked> {
     let (Some(config), Finding::Ok(_)) = (config, integrity) else {
         return Finding::NotChecked("needs a bundle whose integrity holds");
     };
     if let Some(step) = config.planned_but_absent().next() {
-        return Finding::Failed(Fault::new(Code::PlanItems, step, "was planned and is no item"));
+        return Finding::Failed(Fault::new(
+            Code::PlanItems,
+            step,
+            "was planned and is no item",
+        ));
     }
-    let missing: Vec<_> = config.items.iter().filter(|item| !item.coverage.is_complete()).collect();
+    let missing: Vec<_> = config
+        .items
+        .iter()
+        .filter(|item| !item.coverage.is_complete())
+        .collect();
     if let Some(first) = missing.first() {
-        let objects = missing.iter().fold(0_u64, |sum, item| sum.saturating_add(item.coverage.missing()));
-        let detail = format!("{} of {} items have gaps, {objects} objects in all", missing.len(), config.items.len());
+        let objects = missing.iter().fold(0_u64, |sum, item| {
+            sum.saturating_add(item.coverage.missing())
+        });
+        let detail = format!(
+            "{} of {} items have gaps, {objects} objects in all",
+            missing.len(),
+            config.items.len()
+        );
         return Finding::Failed(Fault::new(Code::Gaps, &first.name, detail));
     }
     Finding::Ok(CompletenessChecked(()))

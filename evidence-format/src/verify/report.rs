@@ -59,7 +59,8 @@ pub struct IntegrityChecked(pub(super) ());
 #[derive(Debug, Clone)]
 pub struct CompletenessChecked(pub(super) ());
 
-/// A check that this version cannot make yet: there is no value of this type, so no such finding is ever `ok`.
+/// A check that this version cannot make yet: there is no value of this type, so no such finding is
+/// ever `ok`.
 #[derive(Debug, Clone)]
 pub enum NotYet {}
 
@@ -78,9 +79,11 @@ pub struct Report {
     pub log: Finding<NotYet>,
     /// Nothing that was to be captured is missing.
     pub completeness: Finding<CompletenessChecked>,
-    /// What the bundle says of itself. Sealed if `integrity` is ok, vouched for if `signer` is; else only a claim.
+    /// What the bundle says of itself. Sealed if `integrity` is ok, vouched for if `signer` is;
+    /// else only a claim.
     pub config: Option<Config>,
-    /// What was signed: by a trusted key if `signer` is ok; else what the first attestation says, **whoever signed it**.
+    /// What was signed: by a trusted key if `signer` is ok; else what the first attestation says,
+    /// **whoever signed it**.
     pub claim: Option<Statement>,
 }
 
@@ -98,13 +101,19 @@ pub enum Exit {
 }
 
 impl Report {
-    /// The one number that scripts look at. Integrity, signer and completeness are what is asked; `time` and `log` do not
-    /// count while no bundle can have them.
+    /// The one number that scripts look at. Integrity, signer and completeness are what is asked;
+    /// `time` and `log` do not count while no bundle can have them.
     #[must_use]
     pub fn exit(&self) -> Exit {
         let faults = [self.integrity.fault(), self.signer.fault()];
         match (&self.integrity, &self.signer, &self.completeness) {
-            _ if faults.iter().flatten().any(|fault| fault.code != Code::Unreadable) => Exit::Invalid,
+            _ if faults
+                .iter()
+                .flatten()
+                .any(|fault| fault.code != Code::Unreadable) =>
+            {
+                Exit::Invalid
+            }
             (Finding::Ok(_), Finding::Ok(_), Finding::Ok(_)) => Exit::Holds,
             (Finding::Ok(_), Finding::Ok(_), Finding::Failed(_)) => Exit::Incomplete,
             _ => Exit::Undecided,
@@ -114,7 +123,10 @@ impl Report {
     /// True if every byte was checked and a trusted key vouches for them.
     #[must_use]
     pub fn is_vouched_for(&self) -> bool {
-        matches!((&self.integrity, &self.signer), (Finding::Ok(_), Finding::Ok(_)))
+        matches!(
+            (&self.integrity, &self.signer),
+            (Finding::Ok(_), Finding::Ok(_))
+        )
     }
 
     /// The report for programs.

@@ -33,15 +33,28 @@ impl Fields {
     /// A sentence: what is wrong with it.
     pub fn parse(block: &[u8]) -> Result<Self, &'static str> {
         let text = std::str::from_utf8(block).map_err(|_| "header is not UTF-8")?;
-        let lines = text.strip_prefix(VERSION_LINE).ok_or("record does not begin with WARC/1.1")?;
-        let lines = lines.strip_suffix("\r\n\r\n").ok_or("header without fields or end")?;
-        let fields: Vec<_> = lines.split("\r\n").map(parse_field).collect::<Result<_, _>>()?;
+        let lines = text
+            .strip_prefix(VERSION_LINE)
+            .ok_or("record does not begin with WARC/1.1")?;
+        let lines = lines
+            .strip_suffix("\r\n\r\n")
+            .ok_or("header without fields or end")?;
+        let fields: Vec<_> = lines
+            .split("\r\n")
+            .map(parse_field)
+            .collect::<Result<_, _>>()?;
         let fields = Self(fields);
         for name in ["WARC-Type", "WARC-Record-ID", "WARC-Date", "Content-Length"] {
-            fields.get(name).ok_or("header lacks a field that every record has")?;
+            fields
+                .get(name)
+                .ok_or("header lacks a field that every record has")?;
         }
         let mut names = BTreeSet::new(); // a header may have 10,000 fields: comparing all with all would take seconds a frame
-        if !fields.0.iter().all(|(name, _)| names.insert(name.to_ascii_lowercase())) {
+        if !fields
+            .0
+            .iter()
+            .all(|(name, _)| names.insert(name.to_ascii_lowercase()))
+        {
             return Err("header has a field twice");
         }
         fields.block_bytes()?;
@@ -51,20 +64,30 @@ impl Fields {
     /// Writes the header block again, byte for byte.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let lines: String = self.0.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let lines: String = self
+            .0
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
         format!("{VERSION_LINE}{lines}\r\n").into_bytes()
     }
 
     /// The value of the field `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// The size of the block; never an error in what [`Self::parse`] has accepted.
     pub(super) fn block_bytes(&self) -> Result<u64, &'static str> {
         let text = self.get("Content-Length").unwrap_or_default();
-        let number = text.parse::<u64>().ok().filter(|number| number.to_string() == text);
+        let number = text
+            .parse::<u64>()
+            .ok()
+            .filter(|number| number.to_string() == text);
         number.ok_or("Content-Length is not a number in its shortest form")
     }
 }
@@ -73,7 +96,11 @@ fn parse_field(line: &str) -> Result<(String, String), &'static str> {
     let (name, value) = line.split_once(": ").ok_or("header line without a name")?;
     let name_ok = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     let value_ok = value.trim() == value && !value.contains(char::is_control);
-    if name_ok && value_ok { Ok((name.to_owned(), value.to_owned())) } else { Err("header line is malformed") }
+    if name_ok && value_ok {
+        Ok((name.to_owned(), value.to_owned()))
+    } else {
+        Err("header line is malformed")
+    }
 }
 
 /// Is told what a [`Walker`] finds, in order.
@@ -129,7 +156,12 @@ impl Walker {
     /// The bytes are not WARC; the walker is of no further use.
     pub fn push(&mut self, mut bytes: &[u8], visitor: &mut dyn Visitor) -> Result<(), WalkError> {
         while !bytes.is_empty() {
-            let taken = self.step(bytes, visitor).map_err(|what| WalkError::Malformed { at: self.record_at, what })?;
+            let taken = self
+                .step(bytes, visitor)
+                .map_err(|what| WalkError::Malformed {
+                    at: self.record_at,
+                    what,
+                })?;
             self.at += taken as u64;
             if matches!(&self.state, State::Header(seen) if seen.is_empty()) {
                 self.record_at = self.at;
@@ -146,7 +178,10 @@ impl Walker {
     pub fn finish(&self) -> Result<(), WalkError> {
         match &self.state {
             State::Header(seen) if seen.is_empty() => Ok(()),
-            _ => Err(WalkError::Malformed { at: self.record_at, what: CUT }),
+            _ => Err(WalkError::Malformed {
+                at: self.record_at,
+                what: CUT,
+            }),
         }
     }
 
@@ -154,10 +189,14 @@ impl Walker {
     fn step(&mut self, bytes: &[u8], visitor: &mut dyn Visitor) -> Result<usize, &'static str> {
         match &mut self.state {
             State::Header(seen) => {
-                let Some(taken) = take_header(seen, bytes)? else { return Ok(bytes.len()) };
+                let Some(taken) = take_header(seen, bytes)? else {
+                    return Ok(bytes.len());
+                };
                 let fields = Fields::parse(seen)?;
                 visitor.header(&fields);
-                self.state = State::Block { left: fields.block_bytes()? };
+                self.state = State::Block {
+                    left: fields.block_bytes()?,
+                };
                 Ok(taken)
             }
             State::Block { left: 0 } => {
@@ -165,7 +204,9 @@ impl Walker {
                 Ok(0)
             }
             State::Block { left } => {
-                let taken = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                let taken = bytes
+                    .len()
+                    .min(usize::try_from(*left).unwrap_or(usize::MAX));
                 visitor.block(&bytes[..taken]);
                 *left -= taken as u64;
                 Ok(taken)
@@ -185,13 +226,17 @@ impl Walker {
     }
 }
 
-/// Appends to `seen` up to the empty line that ends a header block; says how many bytes that took, or `None` if the line is yet to come.
+/// Appends to `seen` up to the empty line that ends a header block; says how many bytes that took,
+/// or `None` if the line is yet to come.
 fn take_header(seen: &mut Vec<u8>, bytes: &[u8]) -> Result<Option<usize>, &'static str> {
     let before = seen.len();
-    let room = (WARC_HEADER_BYTES_MAX as usize).saturating_sub(before).min(bytes.len());
+    let room = (WARC_HEADER_BYTES_MAX as usize)
+        .saturating_sub(before)
+        .min(bytes.len());
     seen.extend(&bytes[..room]);
     let search_from = before.saturating_sub(RECORD_END.len() - 1);
-    let end = memchr::memmem::find(&seen[search_from..], RECORD_END).map(|i| search_from + i + RECORD_END.len());
+    let end = memchr::memmem::find(&seen[search_from..], RECORD_END)
+        .map(|i| search_from + i + RECORD_END.len());
     match end {
         Some(end) => {
             seen.truncate(end);
@@ -217,7 +262,10 @@ mod tests {
             self.0.push(Vec::new());
         }
         fn block(&mut self, bytes: &[u8]) {
-            self.0.last_mut().expect("a header came first").extend(bytes);
+            self.0
+                .last_mut()
+                .expect("a header came first")
+                .extend(bytes);
         }
         fn end(&mut self) {}
     }
@@ -233,10 +281,15 @@ mod tests {
 
     #[test]
     fn records_are_found_however_the_bytes_arrive() {
-        let empty = RECORD.replace("Length: 5", "Length: 0").replace("he\r\nl", "");
+        let empty = RECORD
+            .replace("Length: 5", "Length: 0")
+            .replace("he\r\nl", "");
         let item = [RECORD, &empty, RECORD].concat();
         for step in 1..item.len() {
-            assert_eq!(walk(item.as_bytes(), step).expect("well formed"), [&b"he\r\nl"[..], b"", b"he\r\nl"]);
+            assert_eq!(
+                walk(item.as_bytes(), step).expect("well formed"),
+                [&b"he\r\nl"[..], b"", b"he\r\nl"]
+            );
         }
     }
 
@@ -257,7 +310,10 @@ mod tests {
             let bad = RECORD.replacen(from, to, 1);
             assert!(walk(bad.as_bytes(), 7).is_err(), "{from} -> {to}");
         }
-        assert!(walk(&RECORD.as_bytes()[..RECORD.len() - 1], 7).is_err(), "cut");
+        assert!(
+            walk(&RECORD.as_bytes()[..RECORD.len() - 1], 7).is_err(),
+            "cut"
+        );
         let long = RECORD.replace("resource", &"x".repeat(70_000));
         assert!(walk(long.as_bytes(), 1000).is_err(), "long header");
     }
@@ -266,7 +322,8 @@ mod tests {
     fn an_error_names_the_start_of_its_record_however_the_bytes_arrive() {
         let item = [RECORD, &RECORD.replace("Length: 5", "Length: 6")].concat();
         for step in 1..=item.len() {
-            let WalkError::Malformed { at, .. } = walk(item.as_bytes(), step).expect_err("the second record is too short");
+            let WalkError::Malformed { at, .. } =
+                walk(item.as_bytes(), step).expect_err("the second record is too short");
             assert_eq!(at, RECORD.len() as u64, "in steps of {step}");
         }
     }
@@ -274,19 +331,35 @@ mod tests {
     #[test]
     fn headers_of_ten_thousand_fields_cost_no_seconds() {
         let many: String = (0..9000).map(|i| format!("{i:x}: \r\n")).collect();
-        let header =
-            RECORD.split_inclusive("\r\n\r\n").next().expect("a header").replace("WARC-Type", &format!("{many}WARC-Type"));
+        let header = RECORD
+            .split_inclusive("\r\n\r\n")
+            .next()
+            .expect("a header")
+            .replace("WARC-Type", &format!("{many}WARC-Type"));
         let before = std::time::Instant::now();
         for _ in 0..20 {
             assert!(Fields::parse(header.as_bytes()).is_ok());
         }
-        assert!(before.elapsed().as_secs() < 10, "all with all: a minute unoptimised");
-        assert!(Fields::parse(header.replace("1f3: ", "1F4: ").as_bytes()).is_err(), "twice");
+        assert!(
+            before.elapsed().as_secs() < 10,
+            "all with all: a minute unoptimised"
+        );
+        assert!(
+            Fields::parse(header.replace("1f3: ", "1F4: ").as_bytes()).is_err(),
+            "twice"
+        );
     }
 
     #[test]
     fn fields_are_written_back_byte_for_byte() {
-        let header = RECORD.split_inclusive("\r\n\r\n").next().expect("a header").as_bytes();
-        assert_eq!(Fields::parse(header).expect("well formed").to_bytes(), header);
+        let header = RECORD
+            .split_inclusive("\r\n\r\n")
+            .next()
+            .expect("a header")
+            .as_bytes();
+        assert_eq!(
+            Fields::parse(header).expect("well formed").to_bytes(),
+            header
+        );
     }
 }

@@ -17,7 +17,8 @@ pub struct Record<'w> {
     pub block: &'w [u8],
 }
 
-/// The records of `warc`, in their order. Accepts what a [`Walker`](super::Walker) accepts, and ends at the first error.
+/// The records of `warc`, in their order. Accepts what a [`Walker`](super::Walker) accepts, and
+/// ends at the first error.
 #[must_use]
 pub fn records(warc: &[u8]) -> Records<'_> {
     Records { rest: warc, at: 0 }
@@ -61,9 +62,20 @@ fn split(warc: &[u8]) -> Result<(Record<'_>, &[u8]), &'static str> {
     let block_bytes = usize::try_from(fields.block_bytes()?).map_err(|_| read::CUT)?;
     let (block, rest) = rest.split_at_checked(block_bytes).ok_or(read::CUT)?;
     if let Some(rest) = rest.strip_prefix(RECORD_END) {
-        return Ok((Record { fields, header, block }, rest));
+        return Ok((
+            Record {
+                fields,
+                header,
+                block,
+            },
+            rest,
+        ));
     }
-    Err(if RECORD_END.starts_with(rest) { read::CUT } else { read::NO_END })
+    Err(if RECORD_END.starts_with(rest) {
+        read::CUT
+    } else {
+        read::NO_END
+    })
 }
 
 #[cfg(test)]
@@ -73,7 +85,10 @@ mod tests {
 
     fn staged() -> Vec<u8> {
         let (mut out, mut ids) = (Vec::new(), RecordIds::new([1; 8]));
-        for (kind, block) in [(RecordType::Request, &b"GET / HTTP/1.1\r\n\r\n"[..]), (RecordType::Response, b"")] {
+        for (kind, block) in [
+            (RecordType::Request, &b"GET / HTTP/1.1\r\n\r\n"[..]),
+            (RecordType::Response, b""),
+        ] {
             let header = Header {
                 kind,
                 target_uri: Some("https://api.example.com/"),
@@ -90,11 +105,24 @@ mod tests {
     #[test]
     fn records_come_back_whole() {
         let staged = staged();
-        let found: Vec<_> = records(&staged).collect::<Result<_, _>>().expect("own output");
-        assert_eq!(found.iter().map(|record| record.block).collect::<Vec<_>>(), [&b"GET / HTTP/1.1\r\n\r\n"[..], b""]);
+        let found: Vec<_> = records(&staged)
+            .collect::<Result<_, _>>()
+            .expect("own output");
+        assert_eq!(
+            found.iter().map(|record| record.block).collect::<Vec<_>>(),
+            [&b"GET / HTTP/1.1\r\n\r\n"[..], b""]
+        );
         assert_eq!(found[1].fields.get("warc-type"), Some("response"));
-        let again: Vec<u8> = found.iter().flat_map(|record| [record.header, record.block, RECORD_END].concat()).collect();
-        assert!(again == staged && found.iter().all(|record| record.fields.to_bytes() == record.header));
+        let again: Vec<u8> = found
+            .iter()
+            .flat_map(|record| [record.header, record.block, RECORD_END].concat())
+            .collect();
+        assert!(
+            again == staged
+                && found
+                    .iter()
+                    .all(|record| record.fields.to_bytes() == record.header)
+        );
         assert_eq!(records(b"").count(), 0);
     }
 
@@ -114,7 +142,10 @@ mod tests {
             changed[i] ^= 1;
             agree(&changed);
         }
-        let long = String::from_utf8(staged).expect("text").replacen("https:", &"x".repeat(70_000), 1);
+        let long =
+            String::from_utf8(staged)
+                .expect("text")
+                .replacen("https:", &"x".repeat(70_000), 1);
         agree(long.as_bytes());
         agree(&long.as_bytes()[..65_536]);
     }

@@ -70,7 +70,10 @@ impl RecordIds {
     /// `seed` is random, drawn anew for each item.
     #[must_use]
     pub fn new(seed: [u8; 8]) -> Self {
-        Self { seed: u64::from_be_bytes(seed), next: 0 }
+        Self {
+            seed: u64::from_be_bytes(seed),
+            next: 0,
+        }
     }
 
     fn next(&mut self) -> RecordId {
@@ -88,8 +91,8 @@ impl RecordIds {
     }
 }
 
-/// A record's id, as in `WARC-Record-ID`: `<urn:uuid:…>`. Another record names it in a field of its own, as a request does
-/// with the response that it got, in `WARC-Concurrent-To` (ISO 28500 §5.7).
+/// A record's id, as in `WARC-Record-ID`: `<urn:uuid:…>`. Another record names it in a field of its
+/// own, as a request does with the response that it got, in `WARC-Concurrent-To` (ISO 28500 §5.7).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RecordId(String);
 
@@ -107,7 +110,8 @@ impl fmt::Display for RecordId {
     }
 }
 
-/// A record's header fields. Texts must be free of control characters; those that are not are percent-encoded.
+/// A record's header fields. Texts must be free of control characters; those that are not are
+/// percent-encoded.
 #[derive(Clone, Debug)]
 pub struct Header<'a> {
     /// `WARC-Type`.
@@ -126,7 +130,12 @@ pub struct Header<'a> {
 
 impl Header<'_> {
     /// Appends the header block for a block of `block_bytes` to `out`, which is empty.
-    pub(crate) fn write(&self, ids: &mut RecordIds, block_bytes: u64, out: &mut String) -> Result<RecordId, HeaderTooLarge> {
+    pub(crate) fn write(
+        &self,
+        ids: &mut RecordIds,
+        block_bytes: u64,
+        out: &mut String,
+    ) -> Result<RecordId, HeaderTooLarge> {
         let id = ids.next();
         out.push_str(super::VERSION_LINE);
         field(out, "WARC-Type", self.kind.as_str());
@@ -143,7 +152,11 @@ impl Header<'_> {
         field(out, "Content-Type", self.content_type);
         let _ = write!(out, "Content-Length: {block_bytes}\r\n\r\n");
         let bytes = out.len() as u64;
-        if bytes > WARC_HEADER_BYTES_MAX { Err(HeaderTooLarge { bytes }) } else { Ok(id) }
+        if bytes > WARC_HEADER_BYTES_MAX {
+            Err(HeaderTooLarge { bytes })
+        } else {
+            Ok(id)
+        }
     }
 }
 
@@ -155,8 +168,9 @@ pub struct HeaderTooLarge {
     pub bytes: u64,
 }
 
-/// Appends a whole record to `out`, as an item has it, and says which id it got. For records that are kept until their item is
-/// written, by `ItemWriter::append`; `ids` come from a seed of their own.
+/// Appends a whole record to `out`, as an item has it, and says which id it got. For records that
+/// are kept until their item is written, by `ItemWriter::append`; `ids` come from a seed of their
+/// own.
 ///
 /// # Errors
 /// See [`HeaderTooLarge`]; nothing is appended.
@@ -169,7 +183,8 @@ pub fn write_record(
     write_record_of(out, header, ids, &[block])
 }
 
-/// The same for a block in pieces, such as the head and the body of a message, which need not be put together before.
+/// The same for a block in pieces, such as the head and the body of a message, which need not be
+/// put together before.
 ///
 /// # Errors
 /// See [`HeaderTooLarge`]; nothing is appended.
@@ -211,8 +226,9 @@ fn field(out: &mut String, name: &str, value: &str) {
     out.push_str("\r\n");
 }
 
-/// `file:///proc/1/status` for the absolute path `/proc/1/status`; bytes outside RFC 3986's unreserved set and `/` are
-/// percent-encoded, so any path of any bytes comes back by [`path_of_file_uri`].
+/// `file:///proc/1/status` for the absolute path `/proc/1/status`; bytes outside RFC 3986's
+/// unreserved set and `/` are percent-encoded, so any path of any bytes comes back by
+/// [`path_of_file_uri`].
 #[must_use]
 pub fn file_uri(path: &[u8]) -> String {
     let mut uri = String::with_capacity(path.len() + 8);
@@ -227,7 +243,8 @@ pub fn file_uri(path: &[u8]) -> String {
     uri
 }
 
-/// The path's bytes of a `file://` URI; `None` if it is no such URI, or not as [`file_uri`] writes it.
+/// The path's bytes of a `file://` URI; `None` if it is no such URI, or not as [`file_uri`] writes
+/// it.
 #[must_use]
 pub fn path_of_file_uri(uri: &str) -> Option<Vec<u8>> {
     let mut rest = uri.strip_prefix("file://")?.bytes();
@@ -258,8 +275,13 @@ mod tests {
             fields: &[("Exhibit-Errno", "13\r\nX: EACCES")],
         };
         let mut out = String::new();
-        let id = header.write(&mut RecordIds::new([0xff; 8]), 7, &mut out).expect("a short header");
-        assert_eq!(id.as_str(), "<urn:uuid:ffffffff-ffff-8fff-8000-000000000000>");
+        let id = header
+            .write(&mut RecordIds::new([0xff; 8]), 7, &mut out)
+            .expect("a short header");
+        assert_eq!(
+            id.as_str(),
+            "<urn:uuid:ffffffff-ffff-8fff-8000-000000000000>"
+        );
         let expected = "WARC/1.1\r\nWARC-Type: resource\r\n\
             WARC-Record-ID: <urn:uuid:ffffffff-ffff-8fff-8000-000000000000>\r\n\
             WARC-Date: 2026-11-23T13:40:17.25Z\r\nWARC-Target-URI: file:///etc/passwd\r\nWARC-Truncated: length\r\n\
@@ -272,9 +294,19 @@ mod tests {
         let uri = "x".repeat(70_000);
         let date = "2026-11-23T13:40:17Z".parse().expect("a time");
         let kind = RecordType::Resource;
-        let header = Header { kind, target_uri: Some(&uri), date, content_type: "text/plain", truncated: None, fields: &[] };
+        let header = Header {
+            kind,
+            target_uri: Some(&uri),
+            date,
+            content_type: "text/plain",
+            truncated: None,
+            fields: &[],
+        };
         let (mut out, mut ids) = (b"before".to_vec(), RecordIds::new([0; 8]));
-        assert!(write_record(&mut out, &header, &mut ids, b"block").is_err_and(|error| error.bytes > 70_000));
+        assert!(
+            write_record(&mut out, &header, &mut ids, b"block")
+                .is_err_and(|error| error.bytes > 70_000)
+        );
         assert_eq!(out, b"before");
     }
 
@@ -284,7 +316,14 @@ mod tests {
         for path in [&b"/proc/1/status"[..], b"/tmp/a b%20", &all] {
             assert_eq!(path_of_file_uri(&file_uri(path)).as_deref(), Some(path));
         }
-        for bad in ["file:///a%2", "file:///%61", "file:///a b", "http://x/", "file:///%zz", "file:///%+1"] {
+        for bad in [
+            "file:///a%2",
+            "file:///%61",
+            "file:///a b",
+            "http://x/",
+            "file:///%zz",
+            "file:///%+1",
+        ] {
             assert_eq!(path_of_file_uri(bad), None, "{bad}");
         }
     }

@@ -29,9 +29,15 @@ pub(crate) struct Place {
 impl Place {
     /// With the keys `alice.pub` and `mallory.pub`.
     pub(crate) fn new() -> Self {
-        let place = Self { folder: tempfile::tempdir().expect("a scratch folder") };
+        let place = Self {
+            folder: tempfile::tempdir().expect("a scratch folder"),
+        };
         for name in ["alice", "mallory"] {
-            fs::write(place.path(&format!("{name}.pub")), key(name).public_key().to_pem()).expect("scratch");
+            fs::write(
+                place.path(&format!("{name}.pub")),
+                key(name).public_key().to_pem(),
+            )
+            .expect("scratch");
         }
         place
     }
@@ -43,7 +49,14 @@ impl Place {
     /// The names of what stands in the folder.
     pub(crate) fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.folder.path()).expect("scratch");
-        let mut names: Vec<_> = entries.map(|e| e.expect("scratch").file_name().to_string_lossy().into_owned()).collect();
+        let mut names: Vec<_> = entries
+            .map(|e| {
+                e.expect("scratch")
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned()
+            })
+            .collect();
         names.sort();
         names
     }
@@ -62,7 +75,9 @@ impl Place {
         add(&mut draft, "files", gaps, files);
         add(&mut draft, "trail", false, trail);
         add(&mut draft, "noise", false, noise);
-        draft.seal(facts(), predicate(3), &key("alice")).expect("in memory")
+        draft
+            .seal(facts(), predicate(3), &key("alice"))
+            .expect("in memory")
     }
 }
 
@@ -75,7 +90,11 @@ pub(crate) fn predicate(seq: u64) -> Predicate {
         incident: incident(),
         role: Role::Collector,
         signed_at: time(),
-        stream: Stream { id: StreamId::from_random([9; 16]), prev: Some(Digest::of(b"before")), seq },
+        stream: Stream {
+            id: StreamId::from_random([9; 16]),
+            prev: Some(Digest::of(b"before")),
+            seq,
+        },
     }
 }
 
@@ -95,48 +114,108 @@ fn add(draft: &mut Draft, name: &str, gaps: bool, fill: fn(&mut DraftItem<'_>)) 
         identity: Some(text()),
         clock: Some(SourceClock::new(-250)),
     };
-    item.finish(source, coverage, vec![Redaction { what: text(), count: 1 }]).expect("scratch");
+    item.finish(
+        source,
+        coverage,
+        vec![Redaction {
+            what: text(),
+            count: 1,
+        }],
+    )
+    .expect("scratch");
 }
 
 /// Names that a file system, a terminal or a path joined carelessly would stumble over.
 fn files(item: &mut DraftItem<'_>) {
-    put(item, "file:///etc/passwd", &[], b"root:x:0:0:\nbin:x:1:1:\n");
+    put(
+        item,
+        "file:///etc/passwd",
+        &[],
+        b"root:x:0:0:\nbin:x:1:1:\n",
+    );
     put(item, "file:///../../outside", &[], b"outside");
     put(item, "file:///%1b%5b31m", &[], b"lower case");
-    put(item, &file_uri(b"/\x1b[31m\xff"), &[], b"\x1b[31mred\xc2\x9b0m\xe2\x80\xae\n");
+    put(
+        item,
+        &file_uri(b"/\x1b[31m\xff"),
+        &[],
+        b"\x1b[31mred\xc2\x9b0m\xe2\x80\xae\n",
+    );
     put(item, "file:///twice", &[], b"one");
     put(item, "file:///twice", &[], b"two");
     put(item, "file:///twice/below", &[], b"below");
     put(item, &file_uri("/é".as_bytes()), &[], b"");
     put(item, &format!("file:///{}", "l".repeat(300)), &[], b"long");
     put(item, &format!("file://{}", "/d".repeat(3000)), &[], b"deep");
-    put(item, "file:///lib", &[("Exhibit-Kind", "link")], b"../../usr/lib");
-    put(item, "file:///proc", &[("Exhibit-Kind", "directory")], b"1\x002\x00");
-    put(item, "file:///etc/shadow", &[("Exhibit-Errno", "13 EACCES")], b"");
-    let cut = Header { truncated: Some(Truncated::Length), ..header(RecordType::Resource, Some("file:///var/log"), &[]) };
+    put(
+        item,
+        "file:///lib",
+        &[("Exhibit-Kind", "link")],
+        b"../../usr/lib",
+    );
+    put(
+        item,
+        "file:///proc",
+        &[("Exhibit-Kind", "directory")],
+        b"1\x002\x00",
+    );
+    put(
+        item,
+        "file:///etc/shadow",
+        &[("Exhibit-Errno", "13 EACCES")],
+        b"",
+    );
+    let cut = Header {
+        truncated: Some(Truncated::Length),
+        ..header(RecordType::Resource, Some("file:///var/log"), &[])
+    };
     item.record(&cut, b"the beginning of").expect("scratch");
 }
 
 fn trail(item: &mut DraftItem<'_>) {
     let uri = format!("https://api.example.com/{HOSTILE}");
-    item.record(&header(RecordType::Request, Some(&uri), &[]), b"GET / HTTP/1.1\r\n\r\n").expect("scratch");
-    let events: Vec<_> = (0..EVENTS).map(|i| format!(r#"{{"id":{i},"text":"{}"}}"#, "\u{202e}".repeat(100))).collect();
+    item.record(
+        &header(RecordType::Request, Some(&uri), &[]),
+        b"GET / HTTP/1.1\r\n\r\n",
+    )
+    .expect("scratch");
+    let events: Vec<_> = (0..EVENTS)
+        .map(|i| format!(r#"{{"id":{i},"text":"{}"}}"#, "\u{202e}".repeat(100)))
+        .collect();
     let page = format!(r#"{{"Records":[{}]}}"#, events.join(","));
-    item.record(&header(RecordType::Response, Some(&uri), &[]), page.as_bytes()).expect("scratch");
+    item.record(
+        &header(RecordType::Response, Some(&uri), &[]),
+        page.as_bytes(),
+    )
+    .expect("scratch");
 }
 
 /// Megabytes that do not compress: several frames, and records that lie across them.
 fn noise(item: &mut DraftItem<'_>) {
-    let bytes: Vec<u8> = (0..3_000_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let bytes: Vec<u8> = (0..3_000_000_u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
     put(item, "file:///noise", &[], &bytes);
 }
 
 fn put(item: &mut DraftItem<'_>, uri: &str, fields: &[(&str, &str)], block: &[u8]) {
-    item.record(&header(RecordType::Resource, Some(uri), fields), block).expect("scratch");
+    item.record(&header(RecordType::Resource, Some(uri), fields), block)
+        .expect("scratch");
 }
 
-fn header<'a>(kind: RecordType, target_uri: Option<&'a str>, fields: &'a [(&'a str, &'a str)]) -> Header<'a> {
-    Header { kind, target_uri, date: time(), content_type: "application/octet-stream", truncated: None, fields }
+fn header<'a>(
+    kind: RecordType,
+    target_uri: Option<&'a str>,
+    fields: &'a [(&'a str, &'a str)],
+) -> Header<'a> {
+    Header {
+        kind,
+        target_uri,
+        date: time(),
+        content_type: "application/octet-stream",
+        truncated: None,
+        fields,
+    }
 }
 
 fn facts() -> Facts {
@@ -151,14 +230,26 @@ fn facts() -> Facts {
         boot: Some(text()),
         identity: text(),
     };
-    let step = Step { item: "files".parse().expect("a name"), what: text(), object_bytes_max: Some(1), item_bytes_max: None };
+    let step = Step {
+        item: "files".parse().expect("a name"),
+        what: text(),
+        object_bytes_max: Some(1),
+        item_bytes_max: None,
+    };
     Facts {
         incident: incident(),
         supplements: Some(Digest::of(b"first")),
         window: None,
-        plan: Plan { deadline_seconds: None, steps: vec![step] },
+        plan: Plan {
+            deadline_seconds: None,
+            steps: vec![step],
+        },
         collector,
-        clock: vec![ClockReading { event: text(), utc: time(), boot_nanoseconds: 5 }],
+        clock: vec![ClockReading {
+            event: text(),
+            utc: time(),
+            boot_nanoseconds: 5,
+        }],
     }
 }
 
@@ -182,7 +273,13 @@ pub(crate) fn tree(folder: &Path) -> Vec<String> {
             if kind.is_dir() {
                 folders.push(path);
             } else {
-                found.push(path.strip_prefix(folder).expect("below").to_str().expect("plain text").to_owned());
+                found.push(
+                    path.strip_prefix(folder)
+                        .expect("below")
+                        .to_str()
+                        .expect("plain text")
+                        .to_owned(),
+                );
             }
         }
     }

@@ -1,4 +1,5 @@
-//! What a corpus of CloudTrail events is to the server: numbered places, and in each its events by position, newest first.
+//! What a corpus of CloudTrail events is to the server: numbered places, and in each its events by
+//! position, newest first.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,7 +19,10 @@ impl Place {
     /// A place by its names.
     #[must_use]
     pub fn new(account: &str, region: &str) -> Self {
-        Self { account: account.to_owned(), region: region.to_owned() }
+        Self {
+            account: account.to_owned(),
+            region: region.to_owned(),
+        }
     }
 }
 
@@ -58,7 +62,9 @@ impl Event<'_> {
             Key::EventId => self.id == value,
             Key::EventName => self.name == value,
             Key::EventSource => self.source == value,
-            Key::ReadOnly => self.read_only.is_some_and(|read_only| value == if read_only { "true" } else { "false" }),
+            Key::ReadOnly => self
+                .read_only
+                .is_some_and(|read_only| value == if read_only { "true" } else { "false" }),
             Key::AccessKeyId => self.access_key_id.as_deref() == Some(value),
             Key::Username => self.username.as_deref() == Some(value),
             Key::ResourceType => self.resources.iter().any(|(kind, _)| kind == value),
@@ -101,7 +107,8 @@ pub trait Events: Send + Sync {
     /// When the event happened, in seconds since 1970: finer times are not in CloudTrail's records.
     fn time(&self, place: usize, position: u64) -> i64;
 
-    /// The first position that holds this event: the position itself, or a smaller one if this is a duplicate.
+    /// The first position that holds this event: the position itself, or a smaller one if this is a
+    /// duplicate.
     fn first(&self, place: usize, position: u64) -> u64;
 
     /// The event.
@@ -114,13 +121,23 @@ pub trait Events: Send + Sync {
 }
 
 /// Positions of a place from the newest event at or before `end` to the oldest at or after `start`.
-pub(super) fn positions(events: &dyn Events, place: usize, start: f64, end: f64) -> std::ops::Range<u64> {
-    let first = partition_point(events.count(place), |position| events.time(place, position) as f64 > end);
-    let past = partition_point(events.count(place), |position| events.time(place, position) as f64 >= start);
+pub(super) fn positions(
+    events: &dyn Events,
+    place: usize,
+    start: f64,
+    end: f64,
+) -> std::ops::Range<u64> {
+    let first = partition_point(events.count(place), |position| {
+        events.time(place, position) as f64 > end
+    });
+    let past = partition_point(events.count(place), |position| {
+        events.time(place, position) as f64 >= start
+    });
     first..past.max(first)
 }
 
-/// The first position of `0..count` for which `before` is false, if it is false for all that follow.
+/// The first position of `0..count` for which `before` is false, if it is false for all that
+/// follow.
 fn partition_point(count: u64, before: impl Fn(u64) -> bool) -> u64 {
     let (mut low, mut high) = (0, count);
     while low < high {
@@ -146,9 +163,11 @@ pub(super) fn mix(parts: &[u64]) -> u64 {
 
 /// [`mix`] for text.
 pub(super) fn mix_text(state: u64, text: &str) -> u64 {
-    text.as_bytes().chunks(8).fold(mix(&[state, text.len() as u64]), |state, chunk| {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        mix(&[state, u64::from_le_bytes(word)])
-    })
+    text.as_bytes()
+        .chunks(8)
+        .fold(mix(&[state, text.len() as u64]), |state, chunk| {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            mix(&[state, u64::from_le_bytes(word)])
+        })
 }

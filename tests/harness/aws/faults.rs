@@ -1,4 +1,5 @@
-//! What goes wrong, when: rules that look at nothing but the number of a request, so that a run can be repeated.
+//! What goes wrong, when: rules that look at nothing but the number of a request, so that a run can
+//! be repeated.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -28,7 +29,8 @@ impl Operation {
     }
 }
 
-/// Which requests something happens to. The first rule that fits a request is the one that is followed.
+/// Which requests something happens to. The first rule that fits a request is the one that is
+/// followed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
     /// Requests of this operation.
@@ -37,7 +39,8 @@ pub struct Rule {
     pub account: Option<String>,
     /// In this region, or in any.
     pub region: Option<String>,
-    /// By their number among the requests of one operation in one place, from 1; refused ones count.
+    /// By their number among the requests of one operation in one place, from 1; refused ones
+    /// count.
     pub when: When,
     /// What happens.
     pub fault: Fault,
@@ -83,11 +86,14 @@ pub enum Fault {
     Slow(Duration, Duration),
     /// The body is no JSON.
     Malformed,
-    /// Each event's `ReadOnly` is a number, where the API's model has a text. No error: providers change what they answer.
+    /// Each event's `ReadOnly` is a number, where the API's model has a text. No error: providers
+    /// change what they answer.
     Retyped,
-    /// The page's `NextToken` is the one that it was asked for with: paging never ends. From a query's second page on.
+    /// The page's `NextToken` is the one that it was asked for with: paging never ends. From a
+    /// query's second page on.
     EndlessToken,
-    /// The page has at most so many events and a token for the rest. No error: the service does that too.
+    /// The page has at most so many events and a token for the rest. No error: the service does
+    /// that too.
     Short(u64),
     /// A body of so many blanks.
     Blanks(u64),
@@ -132,7 +138,13 @@ impl Rule {
     /// Something that happens to every lookup, until the other methods say to which.
     #[must_use]
     pub fn lookup(fault: Fault) -> Self {
-        Self { operation: Operation::LookupEvents, account: None, region: None, when: When::Every(1), fault }
+        Self {
+            operation: Operation::LookupEvents,
+            account: None,
+            region: None,
+            when: When::Every(1),
+            fault,
+        }
     }
 
     /// To requests of another operation.
@@ -144,13 +156,19 @@ impl Rule {
     /// To requests of this account only.
     #[must_use]
     pub fn account(self, account: &str) -> Self {
-        Self { account: Some(account.to_owned()), ..self }
+        Self {
+            account: Some(account.to_owned()),
+            ..self
+        }
     }
 
     /// To requests in this region only.
     #[must_use]
     pub fn region(self, region: &str) -> Self {
-        Self { region: Some(region.to_owned()), ..self }
+        Self {
+            region: Some(region.to_owned()),
+            ..self
+        }
     }
 
     /// To the request of this number only.
@@ -162,45 +180,67 @@ impl Rule {
     /// To requests of these numbers only, both inclusive.
     #[must_use]
     pub fn between(self, first: u64, last: u64) -> Self {
-        Self { when: When::Between(first, last), ..self }
+        Self {
+            when: When::Between(first, last),
+            ..self
+        }
     }
 
     /// To every so many requests only.
     #[must_use]
     pub fn every(self, number: u64) -> Self {
-        Self { when: When::Every(number), ..self }
+        Self {
+            when: When::Every(number),
+            ..self
+        }
     }
 
     /// To so many of a million requests only.
     #[must_use]
     pub fn per_million(self, chance: u64) -> Self {
-        Self { when: When::Chance(chance), ..self }
+        Self {
+            when: When::Chance(chance),
+            ..self
+        }
     }
 
     fn fits(&self, operation: Operation, place: &Place, number: u64, chance: u64) -> bool {
-        let same = |ours: &Option<String>, theirs: &str| ours.as_ref().is_none_or(|ours| ours == theirs);
+        let same =
+            |ours: &Option<String>, theirs: &str| ours.as_ref().is_none_or(|ours| ours == theirs);
         let now = match self.when {
             When::Between(first, last) => (first..=last).contains(&number),
             When::Every(every) => number.is_multiple_of(every),
             When::Chance(per_million) => chance % 1_000_000 < per_million,
         };
-        now && self.operation == operation && same(&self.account, &place.account) && same(&self.region, &place.region)
+        now && self.operation == operation
+            && same(&self.account, &place.account)
+            && same(&self.region, &place.region)
     }
 }
 
 /// What happens to a request, if anything does.
-pub(super) fn struck(rules: &[Rule], seed: u64, operation: Operation, place: &Place, number: u64) -> Option<Fault> {
+pub(super) fn struck(
+    rules: &[Rule],
+    seed: u64,
+    operation: Operation,
+    place: &Place,
+    number: u64,
+) -> Option<Fault> {
     let base = mix_text(mix_text(seed, &place.account), &place.region);
     let chance = |index: usize| mix(&[base, operation as u64, number, index as u64]);
     let mut rules = rules.iter().enumerate();
-    rules.find(|(index, rule)| rule.fits(operation, place, number, chance(*index))).map(|(_, rule)| rule.fault)
+    rules
+        .find(|(index, rule)| rule.fits(operation, place, number, chance(*index)))
+        .map(|(_, rule)| rule.fault)
 }
 
 /// A rule as the command line has it: `[ACCOUNT/]REGION@WHEN=FAULT`, for lookups.
 ///
-/// `REGION` and `ACCOUNT` may be `*`; `WHEN` is `3`, `3-7`, `3-`, `/10` (every tenth) or `0.5%`; `FAULT` is `throttle`, `500`, `503:2`
-/// (Retry-After in seconds), `503:date:2` (as a date), `expired`, `denied`, `disabled`, `token`, `close`, `reset`, `truncate:BYTES`,
-/// `hang`, `trickle:BYTES:MS`, `slow:MS:MS`, `malformed`, `retyped`, `endless`, `short:EVENTS` or `blanks:BYTES`.
+/// `REGION` and `ACCOUNT` may be `*`; `WHEN` is `3`, `3-7`, `3-`, `/10` (every tenth) or `0.5%`;
+/// `FAULT` is `throttle`, `500`, `503:2` (Retry-After in seconds), `503:date:2` (as a date),
+/// `expired`, `denied`, `disabled`, `token`, `close`, `reset`, `truncate:BYTES`, `hang`,
+/// `trickle:BYTES:MS`, `slow:MS:MS`, `malformed`, `retyped`, `endless`, `short:EVENTS` or
+/// `blanks:BYTES`.
 impl FromStr for Rule {
     type Err = String;
 
@@ -229,10 +269,17 @@ impl FromStr for When {
         let parsed = if let Some(every) = text.strip_prefix('/') {
             number(every).filter(|every| *every > 0).map(Self::Every)
         } else if let Some(percent) = text.strip_suffix('%') {
-            percent.parse::<f64>().ok().map(|percent| Self::Chance((percent * 10_000.0) as u64))
+            percent
+                .parse::<f64>()
+                .ok()
+                .map(|percent| Self::Chance((percent * 10_000.0) as u64))
         } else if let Some((first, last)) = text.split_once('-') {
             number(first)
-                .zip(if last.is_empty() { Some(u64::MAX) } else { number(last) })
+                .zip(if last.is_empty() {
+                    Some(u64::MAX)
+                } else {
+                    number(last)
+                })
                 .map(|(first, last)| Self::Between(first, last))
         } else {
             number(text).map(|number| Self::Between(number, number))
@@ -257,7 +304,9 @@ impl FromStr for Fault {
             ["reset"] => Some(Self::Reset),
             ["truncate", bytes] => number(bytes).map(Self::Truncate),
             ["hang"] => Some(Self::Hang),
-            ["trickle", bytes, pause] => number(bytes).zip(ms(pause)).map(|(bytes, pause)| Self::Trickle(bytes, pause)),
+            ["trickle", bytes, pause] => number(bytes)
+                .zip(ms(pause))
+                .map(|(bytes, pause)| Self::Trickle(bytes, pause)),
             ["slow", from, to] => ms(from).zip(ms(to)).map(|(from, to)| Self::Slow(from, to)),
             ["malformed"] => Some(Self::Malformed),
             ["retyped"] => Some(Self::Retyped),
@@ -265,12 +314,16 @@ impl FromStr for Fault {
             ["short", events] => number(events).map(Self::Short),
             ["blanks", bytes] => number(bytes).map(Self::Blanks),
             [status] => status.parse().ok().map(|status| Self::Status(status, None)),
-            [status, seconds] => {
-                status.parse().ok().zip(number(seconds)).map(|(status, s)| Self::Status(status, Some(RetryAfter::Seconds(s))))
-            }
-            [status, "date", seconds] => {
-                status.parse().ok().zip(number(seconds)).map(|(status, s)| Self::Status(status, Some(RetryAfter::Date(s))))
-            }
+            [status, seconds] => status
+                .parse()
+                .ok()
+                .zip(number(seconds))
+                .map(|(status, s)| Self::Status(status, Some(RetryAfter::Seconds(s)))),
+            [status, "date", seconds] => status
+                .parse()
+                .ok()
+                .zip(number(seconds))
+                .map(|(status, s)| Self::Status(status, Some(RetryAfter::Date(s)))),
             _ => None,
         };
         parsed.ok_or(())
@@ -290,21 +343,43 @@ mod tests {
         let rule = |text: &str| text.parse::<Rule>();
         let throttle = Rule::lookup(Fault::Throttle);
         assert_eq!(rule("*@/1=throttle"), Ok(throttle.clone()));
-        assert_eq!(rule("1/eu-west-1@3-=throttle"), Ok(throttle.account("1").region("eu-west-1").between(3, u64::MAX)));
+        assert_eq!(
+            rule("1/eu-west-1@3-=throttle"),
+            Ok(throttle
+                .account("1")
+                .region("eu-west-1")
+                .between(3, u64::MAX))
+        );
         let date = Fault::Status(503, Some(RetryAfter::Date(2)));
-        assert_eq!(rule("*@0.5%=503:date:2"), Ok(Rule::lookup(date).per_million(5_000)));
+        assert_eq!(
+            rule("*@0.5%=503:date:2"),
+            Ok(Rule::lookup(date).per_million(5_000))
+        );
         let slow = Fault::Slow(Duration::from_millis(200), Duration::from_millis(4000));
         assert_eq!(rule("*@3=slow:200:4000"), Ok(Rule::lookup(slow).at(3)));
-        for bad in ["", "*@3", "*=throttle", "*@x=throttle", "*@/0=throttle", "*@3=trickle:1", "*@3=nothing"] {
+        for bad in [
+            "",
+            "*@3",
+            "*=throttle",
+            "*@x=throttle",
+            "*@/0=throttle",
+            "*@3=trickle:1",
+            "*@3=nothing",
+        ] {
             assert!(rule(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn chance_is_the_same_for_the_same_seed_and_about_what_was_asked_for() {
-        let (rules, place) = ([Rule::lookup(Fault::Close).per_million(100_000)], Place::new("1", "eu-west-1"));
+        let (rules, place) = (
+            [Rule::lookup(Fault::Close).per_million(100_000)],
+            Place::new("1", "eu-west-1"),
+        );
         let hits = |seed| -> Vec<u64> {
-            (1..=10_000).filter(|n| struck(&rules, seed, Operation::LookupEvents, &place, *n).is_some()).collect()
+            (1..=10_000)
+                .filter(|n| struck(&rules, seed, Operation::LookupEvents, &place, *n).is_some())
+                .collect()
         };
         assert_eq!(hits(1), hits(1));
         assert_ne!(hits(1), hits(2));

@@ -1,6 +1,8 @@
-//! Recorded events: a file with one event a line, or one file that CloudTrail delivered a line (`{"Records":[…]}`).
+//! Recorded events: a file with one event a line, or one file that CloudTrail delivered a line
+//! (`{"Records":[…]}`).
 //!
-//! The records' own bytes are served, whatever their order or spelling. Memory holds 24 bytes an event: the file is read on demand.
+//! The records' own bytes are served, whatever their order or spelling. Memory holds 24 bytes an
+//! event: the file is read on demand.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -52,7 +54,8 @@ struct Id<'a> {
 }
 
 impl Files {
-    /// Reads a corpus through and remembers where each event is. A file whose name ends in `.zst` is unpacked to a scratch file first.
+    /// Reads a corpus through and remembers where each event is. A file whose name ends in `.zst`
+    /// is unpacked to a scratch file first.
     ///
     /// # Errors
     /// The file cannot be read, or a line of it is no event.
@@ -64,31 +67,56 @@ impl Files {
             file.rewind()?;
         }
         let mut index: BTreeMap<Place, Vec<(Row, u128)>> = BTreeMap::new();
-        let (mut lines, mut line, mut offset) = (BufReader::with_capacity(1 << 20, &file), Vec::new(), 0);
+        let (mut lines, mut line, mut offset) =
+            (BufReader::with_capacity(1 << 20, &file), Vec::new(), 0);
         while lines.read_until(b'\n', &mut line)? > 0 {
             for (start, record) in records(&line).map_err(io::Error::other)? {
                 let id: Id<'_> = serde_json::from_slice(record)?;
-                let time = id.event_time.parse::<Timestamp>().map_err(io::Error::other)?.as_second();
-                let row = Row { time, offset: offset + start as u64, bytes: record.len() as u32, first: 0 };
+                let time = id
+                    .event_time
+                    .parse::<Timestamp>()
+                    .map_err(io::Error::other)?
+                    .as_second();
+                let row = Row {
+                    time,
+                    offset: offset + start as u64,
+                    bytes: record.len() as u32,
+                    first: 0,
+                };
                 let place = Place::new(&id.recipient_account_id, &id.aws_region);
-                index.entry(place).or_default().push((row, uuid(&id.event_id)));
+                index
+                    .entry(place)
+                    .or_default()
+                    .push((row, uuid(&id.event_id)));
             }
             offset += line.len() as u64;
             line.clear();
         }
-        let (places, rows) = index.into_iter().map(|(place, rows)| (place, newest_first(rows))).unzip();
+        let (places, rows) = index
+            .into_iter()
+            .map(|(place, rows)| (place, newest_first(rows)))
+            .unzip();
         drop(lines);
         Ok(Self { file, places, rows })
     }
 }
 
 impl Files {
-    /// The same corpus, as if its newest event had happened at `newest`, in seconds since 1970, and all others as long before it. The
-    /// records stay as they were recorded.
+    /// The same corpus, as if its newest event had happened at `newest`, in seconds since 1970, and
+    /// all others as long before it. The records stay as they were recorded.
     #[must_use]
     pub fn moved_to(mut self, newest: i64) -> Self {
-        let last = self.rows.iter().flatten().map(|row| row.time).max().unwrap_or(newest);
-        self.rows.iter_mut().flatten().for_each(|row| row.time += newest - last);
+        let last = self
+            .rows
+            .iter()
+            .flatten()
+            .map(|row| row.time)
+            .max()
+            .unwrap_or(newest);
+        self.rows
+            .iter_mut()
+            .flatten()
+            .for_each(|row| row.time += newest - last);
         self
     }
 }
@@ -101,8 +129,14 @@ fn records(line: &[u8]) -> serde_json::Result<Vec<(usize, &[u8])>> {
     }
     let place = |record: &[u8]| record.as_ptr().addr() - line.as_ptr().addr();
     let Delivered { records } = serde_json::from_slice(text)?;
-    let Some(records) = records else { return Ok(vec![(0, text)]) };
-    Ok(records.into_iter().map(|record| record.get().as_bytes()).map(|record| (place(record), record)).collect())
+    let Some(records) = records else {
+        return Ok(vec![(0, text)]);
+    };
+    Ok(records
+        .into_iter()
+        .map(|record| record.get().as_bytes())
+        .map(|record| (place(record), record))
+        .collect())
 }
 
 /// Events of one second stay in the file's order, which is not that of anything.
@@ -110,13 +144,19 @@ fn newest_first(mut rows: Vec<(Row, u128)>) -> Vec<Row> {
     rows.sort_by_key(|(row, _)| std::cmp::Reverse(row.time));
     let mut firsts = HashMap::new();
     let rows = rows.into_iter().zip(0..);
-    rows.map(|((row, id), position)| Row { first: *firsts.entry(id).or_insert(position), ..row }).collect()
+    rows.map(|((row, id), position)| Row {
+        first: *firsts.entry(id).or_insert(position),
+        ..row
+    })
+    .collect()
 }
 
 /// Any text as a number; ids that are UUIDs keep all that tells them apart.
 fn uuid(text: &str) -> u128 {
     let digits = text.bytes().filter(|byte| *byte != b'-');
-    digits.fold(0_u128, |number, byte| number.rotate_left(4) ^ u128::from((byte as char).to_digit(16).unwrap_or(u32::from(byte))))
+    digits.fold(0_u128, |number, byte| {
+        number.rotate_left(4) ^ u128::from((byte as char).to_digit(16).unwrap_or(u32::from(byte)))
+    })
 }
 
 impl Events for Files {
@@ -139,8 +179,11 @@ impl Events for Files {
     fn event(&self, place: usize, position: u64) -> Event<'_> {
         let row = &self.rows[place][position as usize];
         let mut record = vec![0; row.bytes as usize];
-        self.file.read_exact_at(&mut record, row.offset).expect("the corpus is still there");
-        let listed: Record = serde_json::from_slice(&record).expect("it could be read when it was opened");
+        self.file
+            .read_exact_at(&mut record, row.offset)
+            .expect("the corpus is still there");
+        let listed: Record =
+            serde_json::from_slice(&record).expect("it could be read when it was opened");
         listed.event(record)
     }
 }
@@ -183,16 +226,24 @@ impl Record {
         let who = self.user_identity;
         let username = match who.kind.as_str() {
             "Root" => Some("root".to_owned()),
-            "AssumedRole" => who.principal_id.and_then(|id| id.split_once(':').map(|(_, session)| session.to_owned())),
+            "AssumedRole" => who
+                .principal_id
+                .and_then(|id| id.split_once(':').map(|(_, session)| session.to_owned())),
             _ => who.user_name,
         };
-        let resources = self.resources.into_iter().filter_map(|resource| Some((resource.kind?.into(), resource.arn?.into())));
+        let resources = self
+            .resources
+            .into_iter()
+            .filter_map(|resource| Some((resource.kind?.into(), resource.arn?.into())));
         Event {
             id: self.event_id.into(),
             name: self.event_name.into(),
             source: self.event_source.into(),
             read_only: self.read_only,
-            access_key_id: who.access_key_id.filter(|key| !key.is_empty()).map(Cow::Owned),
+            access_key_id: who
+                .access_key_id
+                .filter(|key| !key.is_empty())
+                .map(Cow::Owned),
             username: username.map(Cow::Owned),
             resources: resources.collect(),
             record,
@@ -214,15 +265,30 @@ mod tests {
 
     #[test]
     fn both_kinds_of_lines_are_read_and_bytes_are_kept() {
-        let (a, b, c) = (record(1, "01", "eu-west-1"), record(2, "03", "eu-west-1"), record(3, "02", "us-east-1"));
+        let (a, b, c) = (
+            record(1, "01", "eu-west-1"),
+            record(2, "03", "eu-west-1"),
+            record(3, "02", "us-east-1"),
+        );
         let mut file = tempfile::NamedTempFile::new().expect("a scratch file");
         write!(file, "{{\"Records\": [{a}, {b}]}}\n\n{c}\n{a}").expect("room");
         let files = Files::open(file.path()).expect("a corpus");
-        assert_eq!(files.places(), [Place::new("111122223333", "eu-west-1"), Place::new("111122223333", "us-east-1")]);
+        assert_eq!(
+            files.places(),
+            [
+                Place::new("111122223333", "eu-west-1"),
+                Place::new("111122223333", "us-east-1")
+            ]
+        );
         assert_eq!((files.count(0), files.count(1)), (3, 1));
-        let texts: Vec<_> = (0..3).map(|i| String::from_utf8(files.event(0, i).record).expect("JSON")).collect();
+        let texts: Vec<_> = (0..3)
+            .map(|i| String::from_utf8(files.event(0, i).record).expect("JSON"))
+            .collect();
         assert_eq!(texts, [b, a.clone(), a], "newest first");
-        assert_eq!([files.first(0, 0), files.first(0, 1), files.first(0, 2)], [0, 1, 1]);
+        assert_eq!(
+            [files.first(0, 0), files.first(0, 1), files.first(0, 2)],
+            [0, 1, 1]
+        );
         assert_eq!(files.event(1, 0).username.as_deref(), Some("who"));
     }
 }

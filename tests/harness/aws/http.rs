@@ -1,4 +1,5 @@
-//! As much of HTTP/1.1 as the SDKs speak, and no library between the server's faults and the connection.
+//! As much of HTTP/1.1 as the SDKs speak, and no library between the server's faults and the
+//! connection.
 
 use std::io;
 use std::time::Duration;
@@ -25,15 +26,25 @@ pub(super) struct Request {
 
 impl Request {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(other, _)| other == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
-/// The next request of a connection, or nothing at its end. `rest` is what was read beyond the request before.
-pub(super) async fn read(stream: &mut TcpStream, rest: &mut Vec<u8>) -> io::Result<Option<Request>> {
+/// The next request of a connection, or nothing at its end. `rest` is what was read beyond the
+/// request before.
+pub(super) async fn read(
+    stream: &mut TcpStream,
+    rest: &mut Vec<u8>,
+) -> io::Result<Option<Request>> {
     let mut searched = 0;
     let head_end = loop {
-        if let Some(at) = rest[searched..].windows(4).position(|window| window == b"\r\n\r\n") {
+        if let Some(at) = rest[searched..]
+            .windows(4)
+            .position(|window| window == b"\r\n\r\n")
+        {
             break searched + at + 4;
         }
         searched = rest.len().saturating_sub(3);
@@ -41,11 +52,18 @@ pub(super) async fn read(stream: &mut TcpStream, rest: &mut Vec<u8>) -> io::Resu
             return Err(bad("a head without end"));
         }
         if stream.read_buf(rest).await? == 0 {
-            return if rest.is_empty() { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+            return if rest.is_empty() {
+                Ok(None)
+            } else {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            };
         }
     };
     let mut request = head(&rest[..head_end])?;
-    let length = request.header("content-length").map_or(Ok(0), str::parse).map_err(|_| bad("a length that is no number"))?;
+    let length = request
+        .header("content-length")
+        .map_or(Ok(0), str::parse)
+        .map_err(|_| bad("a length that is no number"))?;
     if length > BODY_BYTES_MAX || request.header("transfer-encoding").is_some() {
         return Err(bad("a body too long or in pieces"));
     }
@@ -63,12 +81,24 @@ fn head(bytes: &[u8]) -> io::Result<Request> {
     let text = std::str::from_utf8(bytes).map_err(|_| bad("a head that is not UTF-8"))?;
     let mut lines = text.trim_end().split("\r\n");
     let mut line = lines.next().unwrap_or_default().split(' ');
-    let (Some(method), Some(target), Some("HTTP/1.1")) = (line.next(), line.next(), line.next()) else {
+    let (Some(method), Some(target), Some("HTTP/1.1")) = (line.next(), line.next(), line.next())
+    else {
         return Err(bad("no request line of HTTP/1.1"));
     };
-    let header = |line: &str| line.split_once(':').map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()));
-    let headers = lines.map(header).collect::<Option<_>>().ok_or_else(|| bad("a header without a colon"))?;
-    Ok(Request { method: method.to_owned(), target: target.to_owned(), headers, body: Vec::new() })
+    let header = |line: &str| {
+        line.split_once(':')
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+    };
+    let headers = lines
+        .map(header)
+        .collect::<Option<_>>()
+        .ok_or_else(|| bad("a header without a colon"))?;
+    Ok(Request {
+        method: method.to_owned(),
+        target: target.to_owned(),
+        headers,
+        body: Vec::new(),
+    })
 }
 
 fn bad(what: &'static str) -> io::Error {
@@ -86,7 +116,11 @@ pub(super) enum After {
 
 /// Sends an answer, or what is to come in its place.
 pub(super) async fn write(stream: &mut TcpStream, reply: &Reply) -> io::Result<After> {
-    let length = if let Delivery::Blanks(bytes) = reply.delivery { bytes } else { reply.body.len() as u64 };
+    let length = if let Delivery::Blanks(bytes) = reply.delivery {
+        bytes
+    } else {
+        reply.body.len() as u64
+    };
     let mut answer = format!("HTTP/1.1 {} {}\r\n", reply.status, reason(reply.status)).into_bytes();
     for (name, value) in &reply.headers {
         answer.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
@@ -108,7 +142,9 @@ pub(super) async fn write(stream: &mut TcpStream, reply: &Reply) -> io::Result<A
             return Ok(After::Ends);
         }
         Delivery::Truncate(bytes) => {
-            answer.extend_from_slice(&reply.body[..reply.body.len().saturating_sub(1).min(bytes as usize)]);
+            answer.extend_from_slice(
+                &reply.body[..reply.body.len().saturating_sub(1).min(bytes as usize)],
+            );
             stream.write_all(&answer).await?;
             return Ok(After::Ends);
         }

@@ -8,7 +8,8 @@ use super::events::mix;
 /// How long the keys of sessions live. Long-lived keys of an account never expire.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Expiry {
-    /// After so many requests with the key, although its `Expiration` says an hour: a session that is revoked.
+    /// After so many requests with the key, although its `Expiration` says an hour: a session that
+    /// is revoked.
     pub requests: Option<u64>,
     /// After so long, as its `Expiration` says.
     pub after: Option<Duration>,
@@ -82,14 +83,33 @@ impl Keys {
     pub(super) fn of_account(&mut self, account: &str, now: Instant) -> Credentials {
         let access_key_id = format!("AKIATEST{account}");
         let (token, expiry) = (None, Expiry::default());
-        let grant = Grant { account: account.to_owned(), session: None, token, requests: 0, since: now, expiry };
+        let grant = Grant {
+            account: account.to_owned(),
+            session: None,
+            token,
+            requests: 0,
+            since: now,
+            expiry,
+        };
         self.grants.entry(access_key_id.clone()).or_insert(grant);
-        let secret_access_key = format!("secret/of/{account}/00000000000000000000")[..40].to_owned();
-        Credentials { access_key_id, secret_access_key, session_token: None, lifetime_seconds: None }
+        let secret_access_key =
+            format!("secret/of/{account}/00000000000000000000")[..40].to_owned();
+        Credentials {
+            access_key_id,
+            secret_access_key,
+            session_token: None,
+            lifetime_seconds: None,
+        }
     }
 
     /// A new key for a session of a role.
-    pub(super) fn of_session(&mut self, account: &str, role: &str, name: &str, (expiry, now): (Expiry, Instant)) -> Credentials {
+    pub(super) fn of_session(
+        &mut self,
+        account: &str,
+        role: &str,
+        name: &str,
+        (expiry, now): (Expiry, Instant),
+    ) -> Credentials {
         self.sessions += 1;
         let access_key_id = format!("ASIATEST{:012}", self.sessions);
         let number = mix(&[self.sessions, 20]);
@@ -107,16 +127,35 @@ impl Keys {
             access_key_id,
             secret_access_key: format!("session/{number:016x}{:016x}", mix(&[number, 1])),
             session_token: Some(token),
-            lifetime_seconds: Some(expiry.after.map_or(SESSION_SECONDS, |after| after.as_secs())),
+            lifetime_seconds: Some(
+                expiry
+                    .after
+                    .map_or(SESSION_SECONDS, |after| after.as_secs()),
+            ),
         }
     }
 
-    /// Takes a request that was signed with this key: whose it is, and whether it has expired. Nothing if the key is not known.
-    pub(super) fn take(&mut self, access_key_id: &str, token: Option<&str>, now: Instant) -> Option<(Grant, bool)> {
-        let grant = self.grants.get_mut(access_key_id).filter(|grant| grant.token.as_deref() == token)?;
+    /// Takes a request that was signed with this key: whose it is, and whether it has expired.
+    /// Nothing if the key is not known.
+    pub(super) fn take(
+        &mut self,
+        access_key_id: &str,
+        token: Option<&str>,
+        now: Instant,
+    ) -> Option<(Grant, bool)> {
+        let grant = self
+            .grants
+            .get_mut(access_key_id)
+            .filter(|grant| grant.token.as_deref() == token)?;
         grant.requests += 1;
-        let spent = grant.expiry.requests.is_some_and(|max| grant.requests > max);
-        let late = grant.expiry.after.is_some_and(|after| now.saturating_duration_since(grant.since) > after);
+        let spent = grant
+            .expiry
+            .requests
+            .is_some_and(|max| grant.requests > max);
+        let late = grant
+            .expiry
+            .after
+            .is_some_and(|after| now.saturating_duration_since(grant.since) > after);
         Some((grant.clone(), spent || late))
     }
 }

@@ -4,8 +4,9 @@ use std::time::Instant;
 
 /// A quota: so many requests a second, and so many at once after a rest.
 ///
-/// The service's documents say "limited to two per second, per account, per Region", and no more. The default allows all that the
-/// sentence allows and nothing beside: two at once, and then one every half second.
+/// The service's documents say "limited to two per second, per account, per Region", and no more.
+/// The default allows all that the sentence allows and nothing beside: two at once, and then one
+/// every half second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limit {
     /// Requests a second.
@@ -16,7 +17,10 @@ pub struct Limit {
 
 impl Default for Limit {
     fn default() -> Self {
-        Self { per_second: 2.0, burst: 2.0 }
+        Self {
+            per_second: 2.0,
+            burst: 2.0,
+        }
     }
 }
 
@@ -28,13 +32,19 @@ pub(super) struct Bucket {
 
 impl Bucket {
     pub(super) fn new(limit: Limit, now: Instant) -> Self {
-        Self { tokens: limit.burst, at: now }
+        Self {
+            tokens: limit.burst,
+            at: now,
+        }
     }
 
     /// Takes one request from the quota, if there is one.
     pub(super) fn take(&mut self, limit: Limit, now: Instant) -> bool {
         let rested = now.saturating_duration_since(self.at).as_secs_f64();
-        (self.tokens, self.at) = ((self.tokens + rested * limit.per_second).min(limit.burst), now);
+        (self.tokens, self.at) = (
+            (self.tokens + rested * limit.per_second).min(limit.burst),
+            now,
+        );
         let enough = self.tokens >= 1.0;
         if enough {
             self.tokens -= 1.0;
@@ -53,7 +63,9 @@ mod tests {
     fn two_at_once_and_then_two_a_second() {
         let (limit, start) = (Limit::default(), Instant::now());
         let mut bucket = Bucket::new(limit, start);
-        let answered = (0..100).filter(|i| bucket.take(limit, start + Duration::from_millis(i * 100))).count();
+        let answered = (0..100)
+            .filter(|i| bucket.take(limit, start + Duration::from_millis(i * 100)))
+            .count();
         assert_eq!(answered, 2 + 19, "in 9.9 s");
     }
 }

@@ -50,24 +50,55 @@ pub(super) struct Query {
 impl Query {
     /// Reads a request's body.
     pub(super) fn parse(body: &[u8]) -> Result<Self, Refusal> {
-        let input: Input = serde_json::from_slice(body).map_err(|e| ("SerializationException", e.to_string()))?;
-        let (start, end) = (input.start_time.unwrap_or(f64::MIN), input.end_time.unwrap_or(f64::MAX));
+        let input: Input =
+            serde_json::from_slice(body).map_err(|e| ("SerializationException", e.to_string()))?;
+        let (start, end) = (
+            input.start_time.unwrap_or(f64::MIN),
+            input.end_time.unwrap_or(f64::MAX),
+        );
         if start > end {
-            return Err(("InvalidTimeRangeException", "The start time occurs after the end time.".to_owned()));
+            return Err((
+                "InvalidTimeRangeException",
+                "The start time occurs after the end time.".to_owned(),
+            ));
         }
         let size = input.max_results.unwrap_or(PAGE_EVENTS_MAX as i64);
         if !(1..=PAGE_EVENTS_MAX as i64).contains(&size) {
-            return Err(("InvalidMaxResultsException", format!("MaxResults is {size}, not between 1 and {PAGE_EVENTS_MAX}.")));
+            return Err((
+                "InvalidMaxResultsException",
+                format!("MaxResults is {size}, not between 1 and {PAGE_EVENTS_MAX}."),
+            ));
         }
         let insights = match input.event_category.as_deref() {
             None => false,
             Some("insight") => true,
-            Some(other) => return Err(("InvalidEventCategoryException", format!("{other} is not an event category."))),
+            Some(other) => {
+                return Err((
+                    "InvalidEventCategoryException",
+                    format!("{other} is not an event category."),
+                ));
+            }
         };
         let attribute = attribute(input.lookup_attributes)?;
-        let attribute_parameters = attribute.as_ref().map_or(0, |a| mix_text(a.key as u64 + 1, &a.value));
-        let parameters = mix(&[start.to_bits(), end.to_bits(), insights.into(), size as u64, attribute_parameters]);
-        Ok(Self { start, end, insights, attribute, size: size as u64, token: input.next_token, parameters })
+        let attribute_parameters = attribute
+            .as_ref()
+            .map_or(0, |a| mix_text(a.key as u64 + 1, &a.value));
+        let parameters = mix(&[
+            start.to_bits(),
+            end.to_bits(),
+            insights.into(),
+            size as u64,
+            attribute_parameters,
+        ]);
+        Ok(Self {
+            start,
+            end,
+            insights,
+            attribute,
+            size: size as u64,
+            token: input.next_token,
+            parameters,
+        })
     }
 
     /// The token that the request came with.
@@ -81,9 +112,18 @@ fn attribute(mut given: Vec<InputAttribute>) -> Result<Option<Attribute>, Refusa
     if given.len() > 1 {
         return invalid("You can specify only one lookup attribute.".to_owned());
     }
-    let Some(InputAttribute { attribute_key, attribute_value }) = given.pop() else { return Ok(None) };
+    let Some(InputAttribute {
+        attribute_key,
+        attribute_value,
+    }) = given.pop()
+    else {
+        return Ok(None);
+    };
     match serde_json::from_value::<Key>(attribute_key.clone().into()) {
-        Ok(key) if !attribute_value.is_empty() => Ok(Some(Attribute { key, value: attribute_value })),
+        Ok(key) if !attribute_value.is_empty() => Ok(Some(Attribute {
+            key,
+            value: attribute_value,
+        })),
         Ok(_) => invalid(format!("{attribute_key} needs a value.")),
         Err(_) => invalid(format!("{attribute_key} is not a lookup attribute.")),
     }
@@ -98,26 +138,38 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// A token says where the next page begins, and proves that we gave it, when and for which parameters.
+    /// A token says where the next page begins, and proves that we gave it, when and for which
+    /// parameters.
     fn make(&self, position: u64, now_ms: u64, bound: u64) -> String {
         let proof = mix(&[self.secret, position, now_ms, bound]);
         let mut bytes = Vec::with_capacity(48);
-        for word in
-            [position ^ proof, now_ms ^ proof.rotate_left(17), proof, mix(&[proof, 1]), mix(&[proof, 2]), mix(&[proof, 3])]
-        {
+        for word in [
+            position ^ proof,
+            now_ms ^ proof.rotate_left(17),
+            proof,
+            mix(&[proof, 1]),
+            mix(&[proof, 2]),
+            mix(&[proof, 3]),
+        ] {
             bytes.extend_from_slice(&word.to_le_bytes());
         }
         BASE64.encode(&bytes)
     }
 
     fn read(&self, token: &str, now_ms: u64, bound: u64) -> Result<u64, Refusal> {
-        let position = BASE64.decode(token.as_bytes()).ok().filter(|bytes| bytes.len() == 48).and_then(|bytes| {
-            let word = |i: usize| u64::from_le_bytes(bytes[i * 8..i * 8 + 8].try_into().expect("eight bytes"));
-            let proof = word(2);
-            let (position, made_ms) = (word(0) ^ proof, word(1) ^ proof.rotate_left(17));
-            let fresh = now_ms.saturating_sub(made_ms) <= self.lifetime_ms;
-            (fresh && self.make(position, made_ms, bound) == token).then_some(position)
-        });
+        let position = BASE64
+            .decode(token.as_bytes())
+            .ok()
+            .filter(|bytes| bytes.len() == 48)
+            .and_then(|bytes| {
+                let word = |i: usize| {
+                    u64::from_le_bytes(bytes[i * 8..i * 8 + 8].try_into().expect("eight bytes"))
+                };
+                let proof = word(2);
+                let (position, made_ms) = (word(0) ^ proof, word(1) ^ proof.rotate_left(17));
+                let fresh = now_ms.saturating_sub(made_ms) <= self.lifetime_ms;
+                (fresh && self.make(position, made_ms, bound) == token).then_some(position)
+            });
         let message = "Invalid token, or a token that was previously used in a request with different parameters.";
         position.ok_or_else(|| ("InvalidNextTokenException", message.to_owned()))
     }
@@ -159,10 +211,24 @@ pub(super) struct Shelf<'a> {
 }
 
 /// The page that `query` asks for.
-pub(super) fn page(shelf: &Shelf<'_>, tokens: &Tokens, query: &Query, twist: Twist) -> Result<Page, Refusal> {
+pub(super) fn page(
+    shelf: &Shelf<'_>,
+    tokens: &Tokens,
+    query: &Query,
+    twist: Twist,
+) -> Result<Page, Refusal> {
     let bound = mix(&[shelf.place_hash, query.parameters]);
-    let from = query.token.as_ref().map(|token| tokens.read(token, shelf.now_ms, bound)).transpose()?;
-    let mut page = Page { body: br#"{"Events":["#.to_vec(), firsts: Vec::new(), times: None, last: true };
+    let from = query
+        .token
+        .as_ref()
+        .map(|token| tokens.read(token, shelf.now_ms, bound))
+        .transpose()?;
+    let mut page = Page {
+        body: br#"{"Events":["#.to_vec(),
+        firsts: Vec::new(),
+        times: None,
+        last: true,
+    };
     let mut next = None;
     if let Some(place) = shelf.place.filter(|_| !query.insights) {
         let oldest = query.start.max((shelf.present - RETENTION_SECONDS) as f64);
@@ -170,7 +236,11 @@ pub(super) fn page(shelf: &Shelf<'_>, tokens: &Tokens, query: &Query, twist: Twi
         let mut position = range.start.max(from.unwrap_or(0));
         let size = query.size.min(twist.short.unwrap_or(u64::MAX));
         while position < range.end && (page.firsts.len() as u64) < size {
-            if query.attribute.as_ref().is_none_or(|attribute| shelf.events.has(place, position, attribute)) {
+            if query
+                .attribute
+                .as_ref()
+                .is_none_or(|attribute| shelf.events.has(place, position, attribute))
+            {
                 page.push(shelf.events, place, position);
             }
             position += 1;
@@ -180,7 +250,10 @@ pub(super) fn page(shelf: &Shelf<'_>, tokens: &Tokens, query: &Query, twist: Twi
     page.last = next.is_none();
     page.body.push(b']');
     let again = query.token.as_ref().filter(|_| twist.same_token);
-    if let Some(token) = again.cloned().or_else(|| next.map(|position| tokens.make(position, shelf.now_ms, bound))) {
+    if let Some(token) = again
+        .cloned()
+        .or_else(|| next.map(|position| tokens.make(position, shelf.now_ms, bound)))
+    {
         let _ = write!(page.body, r#","NextToken":"{token}""#);
     }
     page.body.push(b'}');
@@ -199,7 +272,8 @@ impl Page {
     }
 }
 
-/// Members as the service writes them: flags as text, times with one decimal, nothing for what is unknown.
+/// Members as the service writes them: flags as text, times with one decimal, nothing for what is
+/// unknown.
 fn write_event(body: &mut Vec<u8>, event: &Event<'_>, time: i64) {
     let text = |body: &mut Vec<u8>, name: &str, value: &[u8]| {
         let _ = write!(body, r#""{name}":""#);

@@ -1,8 +1,10 @@
-//! A stand-in for AWS: CloudTrail's LookupEvents, and what of STS and Account a client of it needs, on one loopback port.
+//! A stand-in for AWS: CloudTrail's LookupEvents, and what of STS and Account a client of it needs,
+//! on one loopback port.
 //!
-//! It serves a corpus of events ([`Synthetic`], [`Files`]) with the service's own limits, breaks down when a script says so
-//! ([`Rule`]), and knows exactly what it served ([`Truth`]). Region and account of a request are those of its signature, which is not
-//! checked otherwise. Wire shapes are those of the Rust SDK and of botocore.
+//! It serves a corpus of events ([`Synthetic`], [`Files`]) with the service's own limits, breaks
+//! down when a script says so ([`Rule`]), and knows exactly what it served ([`Truth`]). Region and
+//! account of a request are those of its signature, which is not checked otherwise. Wire shapes are
+//! those of the Rust SDK and of botocore.
 //!
 //! ```
 //! use tests::aws::{Config, Fault, Rule, Server, Synthetic};
@@ -58,14 +60,15 @@ pub struct Config {
     pub seed: u64,
     /// How far the server's clock is ahead, in seconds.
     pub clock_skew_seconds: i64,
-    /// From when the 90 days of retention are counted back, in seconds since 1970. By default the corpus's newest event.
+    /// From when the 90 days of retention are counted back, in seconds since 1970. By default the
+    /// corpus's newest event.
     pub present: Option<i64>,
     /// How long a `NextToken` is good for. An hour by default.
     pub token_lifetime: Duration,
     /// How long keys of sessions live.
     pub sessions: Expiry,
-    /// What ListRegions lists, in order. By default the corpus's regions, us-east-1 and eu-north-1, which are enabled, and
-    /// me-south-1, which is not.
+    /// What ListRegions lists, in order. By default the corpus's regions, us-east-1 and eu-north-1,
+    /// which are enabled, and me-south-1, which is not.
     pub regions: Vec<Region>,
     /// Where to listen. By default a free port of 127.0.0.1.
     pub address: SocketAddr,
@@ -73,11 +76,12 @@ pub struct Config {
     pub requests_kept_max: usize,
 }
 
-/// First and last second of the last whole day (UTC), in seconds since 1970: recent enough for every retention. The same for a whole
-/// test, also over midnight.
+/// First and last second of the last whole day (UTC), in seconds since 1970: recent enough for
+/// every retention. The same for a whole test, also over midnight.
 #[must_use]
 pub fn yesterday() -> (i64, i64) {
-    static TODAY: LazyLock<i64> = LazyLock::new(|| jiff::Timestamp::now().as_second() / 86_400 * 86_400);
+    static TODAY: LazyLock<i64> =
+        LazyLock::new(|| jiff::Timestamp::now().as_second() / 86_400 * 86_400);
     (*TODAY - 86_400, *TODAY - 1)
 }
 
@@ -85,8 +89,17 @@ pub fn yesterday() -> (i64, i64) {
 #[must_use]
 pub fn yesterday_options() -> [String; 4] {
     let (first, last) = yesterday();
-    let time = |second| jiff::Timestamp::from_second(second).expect("a second of this century").to_string();
-    ["--from".to_owned(), time(first), "--until".to_owned(), time(last + 1)]
+    let time = |second| {
+        jiff::Timestamp::from_second(second)
+            .expect("a second of this century")
+            .to_string()
+    };
+    [
+        "--from".to_owned(),
+        time(first),
+        "--until".to_owned(),
+        time(last + 1),
+    ]
 }
 
 /// A region of every account.
@@ -94,7 +107,8 @@ pub fn yesterday_options() -> [String; 4] {
 pub struct Region {
     /// Such as `us-east-1`.
     pub name: String,
-    /// Such as `ENABLED_BY_DEFAULT` or `DISABLED`. Only in a region whose status begins with `ENABLED` are keys known.
+    /// Such as `ENABLED_BY_DEFAULT` or `DISABLED`. Only in a region whose status begins with
+    /// `ENABLED` are keys known.
     pub status: &'static str,
 }
 
@@ -108,10 +122,22 @@ impl Config {
     /// The service's own limits, and no faults.
     #[must_use]
     pub fn new(events: impl Events + 'static) -> Self {
-        let names: BTreeSet<&str> =
-            events.places().iter().map(|place| place.region.as_str()).chain(["eu-north-1", "us-east-1"]).collect();
-        let enabled = names.into_iter().map(|name| Region { name: name.to_owned(), status: "ENABLED_BY_DEFAULT" });
-        let regions = enabled.chain([Region { name: "me-south-1".to_owned(), status: "DISABLED" }]).collect();
+        let names: BTreeSet<&str> = events
+            .places()
+            .iter()
+            .map(|place| place.region.as_str())
+            .chain(["eu-north-1", "us-east-1"])
+            .collect();
+        let enabled = names.into_iter().map(|name| Region {
+            name: name.to_owned(),
+            status: "ENABLED_BY_DEFAULT",
+        });
+        let regions = enabled
+            .chain([Region {
+                name: "me-south-1".to_owned(),
+                status: "DISABLED",
+            }])
+            .collect();
         Self {
             events: Arc::new(events),
             limit: Some(Limit::default()),
@@ -150,7 +176,10 @@ impl Server {
         let (stop, stopped) = oneshot::channel();
         let theirs = Arc::clone(&service);
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
             runtime.block_on(async {
                 tokio::select! {
                     () = accept(listener, theirs) => {}
@@ -158,7 +187,12 @@ impl Server {
                 }
             });
         });
-        Self { service, address, stop: Some(stop), thread: Some(thread) }
+        Self {
+            service,
+            address,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
     }
 
     /// What to give a client as its endpoint, for all three services.
@@ -191,20 +225,26 @@ impl Server {
         self.service.truth()
     }
 
-    /// Requests so far, in the order of their answers; those for `/_truth` and `/_credentials` are left out.
+    /// Requests so far, in the order of their answers; those for `/_truth` and `/_credentials` are
+    /// left out.
     #[must_use]
     pub fn requests(&self) -> Vec<Seen> {
         self.service.seen()
     }
 
-    /// What there is to serve of a place between two times, both inclusive, in seconds since 1970: ids, newest first, with duplicates.
+    /// What there is to serve of a place between two times, both inclusive, in seconds since 1970:
+    /// ids, newest first, with duplicates.
     #[must_use]
     pub fn ids(&self, account: &str, region: &str, start: i64, end: i64) -> Vec<String> {
         let events = &*self.service.config.events;
         let place = Place::new(account, region);
-        let Some(place) = events.places().iter().position(|other| *other == place) else { return Vec::new() };
+        let Some(place) = events.places().iter().position(|other| *other == place) else {
+            return Vec::new();
+        };
         let positions = events::positions(events, place, start as f64, end as f64);
-        positions.map(|position| events.event(place, position).id.into_owned()).collect()
+        positions
+            .map(|position| events.event(place, position).id.into_owned())
+            .collect()
     }
 }
 
@@ -231,7 +271,9 @@ async fn serve(mut stream: TcpStream, service: Arc<Service>) {
     let _ = stream.set_nodelay(true);
     let mut rest = Vec::new();
     while let Ok(Some(request)) = http::read(&mut stream, &mut rest).await {
-        let last = request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        let last = request
+            .header("connection")
+            .is_some_and(|value| value.eq_ignore_ascii_case("close"));
         let reply = service.answer(request);
         match http::write(&mut stream, &reply).await {
             Ok(http::After::Stays) if !last => {}

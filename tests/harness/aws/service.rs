@@ -1,4 +1,5 @@
-//! From a request to an answer: which operation, by whom, what strikes it, what the quota says, and what is written down of it.
+//! From a request to an answer: which operation, by whom, what strikes it, what the quota says, and
+//! what is written down of it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
@@ -20,7 +21,8 @@ use super::synthetic::uuid;
 use super::truth::{Added, Ledger, Seen, Session, Struck, Truth};
 use super::wire::{content_type, operation_of, refuse, scope, service_of, sts};
 
-/// Regions on a page of ListRegions at most, so that some ten regions have two pages. The service's own limit is 50.
+/// Regions on a page of ListRegions at most, so that some ten regions have two pages. The service's
+/// own limit is 50.
 const REGIONS_PAGE_MAX: usize = 10;
 
 /// An answer, and how it is sent.
@@ -106,12 +108,27 @@ impl Service {
     pub(super) fn new(config: Config) -> Self {
         let events = &config.events;
         let places: HashMap<Place, usize> = events.places().iter().cloned().zip(0..).collect();
-        let newest = places.values().filter(|place| events.count(**place) > 0).map(|place| events.time(*place, 0)).max();
+        let newest = places
+            .values()
+            .filter(|place| events.count(**place) > 0)
+            .map(|place| events.time(*place, 0))
+            .max();
         let present = config.present.or(newest).unwrap_or_default();
         let accounts = places.keys().map(|place| place.account.clone()).collect();
         let secret = mix(&[config.seed, u64::from(std::process::id()), unix_ms()]);
-        let tokens = Tokens { secret, lifetime_ms: config.token_lifetime.as_millis() as u64 };
-        Self { config, tokens, places, accounts, present, answers: AtomicU64::new(0), state: Mutex::default() }
+        let tokens = Tokens {
+            secret,
+            lifetime_ms: config.token_lifetime.as_millis() as u64,
+        };
+        Self {
+            config,
+            tokens,
+            places,
+            accounts,
+            present,
+            answers: AtomicU64::new(0),
+            state: Mutex::default(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -122,7 +139,11 @@ impl Service {
         let state = self.state();
         Truth {
             requests: state.requests.clone(),
-            places: state.ledgers.values().map(|ledger| ledger.served.clone()).collect(),
+            places: state
+                .ledgers
+                .values()
+                .map(|ledger| ledger.served.clone())
+                .collect(),
             sessions: state.sessions.clone(),
         }
     }
@@ -136,7 +157,9 @@ impl Service {
     }
 
     pub(super) fn session_key(&self, account: &str, role: &str, name: &str) -> Credentials {
-        self.state().keys.of_session(account, role, name, (self.config.sessions, Instant::now()))
+        self.state()
+            .keys
+            .of_session(account, role, name, (self.config.sessions, Instant::now()))
     }
 
     /// Takes a page out of the truth: its client has gone.
@@ -152,35 +175,55 @@ impl Service {
     pub(super) fn answer(&self, request: Request) -> Reply {
         let (at, now) = (SystemTime::now(), Instant::now());
         if let Some(body) = self.about_itself(&request) {
-            return Reply { status: 200, headers: vec![("content-type", "application/json".to_owned())], ..Reply::of(body) };
+            return Reply {
+                status: 200,
+                headers: vec![("content-type", "application/json".to_owned())],
+                ..Reply::of(body)
+            };
         }
         let operation = operation_of(&request);
         let mut seen = seen(&request, operation, at, self.request_id());
         let Some(operation) = operation else {
-            let refusal = ("UnknownOperationException", "The operation is not one of this server's.".to_owned());
+            let refusal = (
+                "UnknownOperationException",
+                "The operation is not one of this server's.".to_owned(),
+            );
             return self.finish(refuse(Operation::LookupEvents, &refusal), seen);
         };
         let caller = match self.admit(operation, &request, &mut seen, now) {
             Ok(caller) => caller,
             Err(refusal) => return self.finish(refuse(operation, &refusal), seen),
         };
-        let chance = mix(&[self.config.seed, mix_text(0, &caller.place.region), caller.number, 30]);
+        let chance = mix(&[
+            self.config.seed,
+            mix_text(0, &caller.place.region),
+            caller.number,
+            30,
+        ]);
         let mut fault = caller.fault;
         let mut reply = if let Some(refusal) = fault.and_then(|fault| scripted(fault, &caller)) {
             refuse(operation, &refusal)
         } else {
-            let answer = caller.refusal.clone().map_or_else(|| self.perform(operation, &caller, &request, &mut fault), Err);
+            let answer = caller.refusal.clone().map_or_else(
+                || self.perform(operation, &caller, &request, &mut fault),
+                Err,
+            );
             let delivery = fault.map_or(Delivery::Whole, |fault| Delivery::of(fault, chance));
             self.settle(operation, &caller, answer, (fault, delivery))
         };
         if let Some(Fault::Status(status, retry_after)) = fault {
             reply.status = status;
-            reply.headers.extend(retry_after.map(|retry_after| ("retry-after", self.retry_after(retry_after))));
+            reply.headers.extend(
+                retry_after.map(|retry_after| ("retry-after", self.retry_after(retry_after))),
+            );
         }
         if let Some(fault) = fault
             && operation == Operation::LookupEvents
         {
-            let struck = Struck { request: caller.number, kind: fault.name() };
+            let struck = Struck {
+                request: caller.number,
+                kind: fault.name(),
+            };
             self.ledger(&caller.place, |ledger| ledger.served.faults.push(struck));
         }
         seen.fault = fault;
@@ -190,54 +233,116 @@ impl Service {
     /// An id for the next answer, never given before.
     fn request_id(&self) -> String {
         let count = self.answers.fetch_add(1, Ordering::Relaxed);
-        uuid(mix(&[self.tokens.secret, count]), mix(&[self.tokens.secret, count, 1]))
+        uuid(
+            mix(&[self.tokens.secret, count]),
+            mix(&[self.tokens.secret, count, 1]),
+        )
     }
 
     /// Who asks, where, the how-manieth time, and what stands against it.
-    fn admit(&self, operation: Operation, request: &Request, seen: &mut Seen, now: Instant) -> Result<Caller, Refusal> {
+    fn admit(
+        &self,
+        operation: Operation,
+        request: &Request,
+        seen: &mut Seen,
+        now: Instant,
+    ) -> Result<Caller, Refusal> {
         let mut state = self.state();
         *state.requests.entry(operation.name()).or_default() += 1;
         let Some((key, region, service)) = request.header("authorization").and_then(scope) else {
-            return Err(("MissingAuthenticationTokenException", "Missing Authentication Token".to_owned()));
+            return Err((
+                "MissingAuthenticationTokenException",
+                "Missing Authentication Token".to_owned(),
+            ));
         };
         seen.access_key_id = Some(key.to_owned());
-        let taken = state.keys.take(key, request.header("x-amz-security-token"), now);
+        let taken = state
+            .keys
+            .take(key, request.header("x-amz-security-token"), now);
         let (grant, expired) = taken.ok_or_else(unrecognized)?;
         let place = Place::new(&grant.account, region);
         let number = state.numbers.entry((operation, place.clone())).or_default();
         *number += 1;
         let number = *number;
         (seen.place, seen.number) = (Some(place.clone()), number);
-        let fault = struck(&self.config.rules, self.config.seed, operation, &place, number);
+        let fault = struck(
+            &self.config.rules,
+            self.config.seed,
+            operation,
+            &place,
+            number,
+        );
         let in_quota = operation != Operation::LookupEvents || self.count(&mut state, &place, now);
         let refusal = if expired {
-            Some(("ExpiredTokenException", "The security token included in the request is expired".to_owned()))
+            Some((
+                "ExpiredTokenException",
+                "The security token included in the request is expired".to_owned(),
+            ))
         } else if service != service_of(operation) {
-            let message = format!("Credential should be scoped to correct service: '{}'.", service_of(operation));
+            let message = format!(
+                "Credential should be scoped to correct service: '{}'.",
+                service_of(operation)
+            );
             Some(("InvalidSignatureException", message))
-        } else if !self.config.regions.iter().any(|r| r.name == region && r.is_enabled()) {
+        } else if !self
+            .config
+            .regions
+            .iter()
+            .any(|r| r.name == region && r.is_enabled())
+        {
             Some(unrecognized())
         } else {
             (!in_quota).then(|| ("ThrottlingException", "Rate exceeded".to_owned()))
         };
-        Ok(Caller { grant, place, number, fault, refusal })
+        Ok(Caller {
+            grant,
+            place,
+            number,
+            fault,
+            refusal,
+        })
     }
 
     /// Counts a lookup; false if it is over the quota.
     fn count(&self, state: &mut State, place: &Place, now: Instant) -> bool {
-        state.ledgers.entry(place.clone()).or_insert_with(|| Ledger::new(place.clone())).served.requests += 1;
-        let Some(limit) = self.config.limit else { return true };
-        state.buckets.entry(place.clone()).or_insert_with(|| Bucket::new(limit, now)).take(limit, now)
+        state
+            .ledgers
+            .entry(place.clone())
+            .or_insert_with(|| Ledger::new(place.clone()))
+            .served
+            .requests += 1;
+        let Some(limit) = self.config.limit else {
+            return true;
+        };
+        state
+            .buckets
+            .entry(place.clone())
+            .or_insert_with(|| Bucket::new(limit, now))
+            .take(limit, now)
     }
 
-    fn perform(&self, operation: Operation, caller: &Caller, request: &Request, fault: &mut Option<Fault>) -> Answer {
+    fn perform(
+        &self,
+        operation: Operation,
+        caller: &Caller,
+        request: &Request,
+        fault: &mut Option<Fault>,
+    ) -> Answer {
         match operation {
             Operation::LookupEvents => self.lookup(caller, request, fault),
             Operation::ListRegions => self.list_regions(request),
             Operation::GetCallerIdentity => {
                 let Grant { account, .. } = &caller.grant;
                 let (arn, id) = (caller.grant.arn(), caller.grant.user_id());
-                Ok((sts(operation, &format!("<Arn>{arn}</Arn><UserId>{id}</UserId><Account>{account}</Account>")), None))
+                Ok((
+                    sts(
+                        operation,
+                        &format!(
+                            "<Arn>{arn}</Arn><UserId>{id}</UserId><Account>{account}</Account>"
+                        ),
+                    ),
+                    None,
+                ))
             }
             Operation::AssumeRole => self.assume_role(caller, request),
         }
@@ -249,7 +354,11 @@ impl Service {
             *fault = None; // a query's first page has no token to repeat
         }
         let twist = Twist {
-            short: if let Some(Fault::Short(events)) = fault { Some(*events) } else { None },
+            short: if let Some(Fault::Short(events)) = fault {
+                Some(*events)
+            } else {
+                None
+            },
             same_token: *fault == Some(Fault::EndlessToken),
         };
         let shelf = Shelf {
@@ -264,8 +373,8 @@ impl Service {
     }
 
     fn list_regions(&self, request: &Request) -> Answer {
-        let input: Value =
-            serde_json::from_slice(&request.body).map_err(|e| ("ValidationException", format!("not a request: {e}")))?;
+        let input: Value = serde_json::from_slice(&request.body)
+            .map_err(|e| ("ValidationException", format!("not a request: {e}")))?;
         let from = match input["NextToken"].as_str() {
             None => 0,
             Some(token) => token
@@ -274,11 +383,21 @@ impl Service {
                 .ok_or(("ValidationException", "NextToken is not valid.".to_owned()))?,
         };
         let statuses = input["RegionOptStatusContains"].as_array();
-        let wanted: Vec<_> =
-            self.config.regions.iter().filter(|r| statuses.is_none_or(|s| s.iter().any(|s| *s == r.status))).collect();
-        let size = input["MaxResults"].as_u64().map_or(REGIONS_PAGE_MAX, |n| REGIONS_PAGE_MAX.min(n as usize)).max(1);
+        let wanted: Vec<_> = self
+            .config
+            .regions
+            .iter()
+            .filter(|r| statuses.is_none_or(|s| s.iter().any(|s| *s == r.status)))
+            .collect();
+        let size = input["MaxResults"]
+            .as_u64()
+            .map_or(REGIONS_PAGE_MAX, |n| REGIONS_PAGE_MAX.min(n as usize))
+            .max(1);
         let page: Vec<_> = wanted.iter().skip(from).take(size).collect();
-        let regions: Vec<_> = page.iter().map(|r| json!({ "RegionName": r.name, "RegionOptStatus": r.status })).collect();
+        let regions: Vec<_> = page
+            .iter()
+            .map(|r| json!({ "RegionName": r.name, "RegionOptStatus": r.status }))
+            .collect();
         let mut answer = json!({ "Regions": regions });
         if from + page.len() < wanted.len() {
             answer["NextToken"] = format!("regions-from-{}", from + page.len()).into();
@@ -287,17 +406,27 @@ impl Service {
     }
 
     fn assume_role(&self, caller: &Caller, request: &Request) -> Answer {
-        let form: HashMap<_, _> = url::form_urlencoded::parse(&request.body).into_owned().collect();
+        let form: HashMap<_, _> = url::form_urlencoded::parse(&request.body)
+            .into_owned()
+            .collect();
         let given = |name: &str| form.get(name).cloned().unwrap_or_default();
         let (role_arn, name) = (given("RoleArn"), given("RoleSessionName"));
         let valid = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
         if !(2..=64).contains(&name.len()) || !name.chars().all(valid) {
-            return Err(("ValidationError", "roleSessionName must have 2 to 64 of [\\w+=,.@-]".to_owned()));
+            return Err((
+                "ValidationError",
+                "roleSessionName must have 2 to 64 of [\\w+=,.@-]".to_owned(),
+            ));
         }
-        let role = role_arn.strip_prefix("arn:aws:iam::").and_then(|rest| rest.split_once(":role/"));
-        let Some((account, role)) = role.filter(|(account, _)| self.accounts.contains(*account)) else {
-            let message =
-                format!("User: {} is not authorized to perform: sts:AssumeRole on resource: {role_arn}", caller.grant.arn());
+        let role = role_arn
+            .strip_prefix("arn:aws:iam::")
+            .and_then(|rest| rest.split_once(":role/"));
+        let Some((account, role)) = role.filter(|(account, _)| self.accounts.contains(*account))
+        else {
+            let message = format!(
+                "User: {} is not authorized to perform: sts:AssumeRole on resource: {role_arn}",
+                caller.grant.arn()
+            );
             return Err(("AccessDeniedException", message));
         };
         let role = role.rsplit('/').next().unwrap_or(role);
@@ -320,13 +449,22 @@ impl Service {
             key.access_key_id,
             key.secret_access_key,
             key.session_token.as_deref().unwrap_or_default(),
-            expiration(&key, asked_seconds.filter(|_| self.config.sessions.after.is_none())),
+            expiration(
+                &key,
+                asked_seconds.filter(|_| self.config.sessions.after.is_none())
+            ),
         );
         Ok((sts(Operation::AssumeRole, &text), None))
     }
 
     /// Makes an operation's answer a reply, and counts it.
-    fn settle(&self, operation: Operation, caller: &Caller, answer: Answer, strike: (Option<Fault>, Delivery)) -> Reply {
+    fn settle(
+        &self,
+        operation: Operation,
+        caller: &Caller,
+        answer: Answer,
+        strike: (Option<Fault>, Delivery),
+    ) -> Reply {
         let (fault, delivery) = strike;
         let (body, page) = match answer {
             Ok((body, None)) => (body, None),
@@ -342,10 +480,17 @@ impl Service {
                         code => *ledger.served.refused.entry(code).or_default() += 1,
                     });
                 }
-                return Reply { delivery, ..refuse(operation, &refusal) };
+                return Reply {
+                    delivery,
+                    ..refuse(operation, &refusal)
+                };
             }
         };
-        let mut reply = Reply { delivery, counted: page.map(|added| (caller.place.clone(), added)), ..Reply::of(body) };
+        let mut reply = Reply {
+            delivery,
+            counted: page.map(|added| (caller.place.clone(), added)),
+            ..Reply::of(body)
+        };
         if fault == Some(Fault::Malformed) {
             reply.body.truncate(reply.body.len() / 2);
             reply.body.extend_from_slice(b"]]\x00<html>");
@@ -353,20 +498,32 @@ impl Service {
         if fault == Some(Fault::Retyped) {
             let body = String::from_utf8(reply.body).expect("JSON");
             let body = body.replace(r#""ReadOnly":"true""#, r#""ReadOnly":111111"#); // as long as it was
-            reply.body = body.replace(r#""ReadOnly":"false""#, r#""ReadOnly":0.00000"#).into_bytes();
+            reply.body = body
+                .replace(r#""ReadOnly":"false""#, r#""ReadOnly":0.00000"#)
+                .into_bytes();
         }
-        reply.headers.push(("content-type", content_type(operation).to_owned()));
+        reply
+            .headers
+            .push(("content-type", content_type(operation).to_owned()));
         reply
     }
 
     fn ledger<T>(&self, place: &Place, act: impl FnOnce(&mut Ledger) -> T) -> T {
-        act(self.state().ledgers.entry(place.clone()).or_insert_with(|| Ledger::new(place.clone())))
+        act(self
+            .state()
+            .ledgers
+            .entry(place.clone())
+            .or_insert_with(|| Ledger::new(place.clone())))
     }
 
     /// Adds what every answer has, and writes the request down.
     fn finish(&self, mut reply: Reply, mut seen: Seen) -> Reply {
-        reply.headers.push(("x-amzn-requestid", seen.request_id.clone()));
-        reply.headers.push(("date", httpdate::fmt_http_date(self.clock())));
+        reply
+            .headers
+            .push(("x-amzn-requestid", seen.request_id.clone()));
+        reply
+            .headers
+            .push(("date", httpdate::fmt_http_date(self.clock())));
         seen.status = reply.status;
         let mut state = self.state();
         if state.seen.len() < self.config.requests_kept_max {
@@ -378,17 +535,24 @@ impl Service {
     /// What the server's clock says, with its skew.
     fn clock(&self) -> SystemTime {
         let skew = Duration::from_secs(self.config.clock_skew_seconds.unsigned_abs());
-        if self.config.clock_skew_seconds < 0 { SystemTime::now() - skew } else { SystemTime::now() + skew }
+        if self.config.clock_skew_seconds < 0 {
+            SystemTime::now() - skew
+        } else {
+            SystemTime::now() + skew
+        }
     }
 
     fn retry_after(&self, retry_after: RetryAfter) -> String {
         match retry_after {
             RetryAfter::Seconds(seconds) => seconds.to_string(),
-            RetryAfter::Date(seconds) => httpdate::fmt_http_date(self.clock() + Duration::from_secs(seconds)),
+            RetryAfter::Date(seconds) => {
+                httpdate::fmt_http_date(self.clock() + Duration::from_secs(seconds))
+            }
         }
     }
 
-    /// `GET /_truth`, and `GET /_credentials/ACCOUNT` as `credential_process` and the container's endpoint give them.
+    /// `GET /_truth`, and `GET /_credentials/ACCOUNT` as `credential_process` and the container's
+    /// endpoint give them.
     fn about_itself(&self, request: &Request) -> Option<Vec<u8>> {
         if request.method != "GET" {
             return None;
@@ -396,7 +560,10 @@ impl Service {
         if request.target == "/_truth" {
             return Some(serde_json::to_vec_pretty(&self.truth()).expect("a truth is JSON"));
         }
-        let account = request.target.strip_prefix("/_credentials/").filter(|account| self.accounts.contains(*account))?;
+        let account = request
+            .target
+            .strip_prefix("/_credentials/")
+            .filter(|account| self.accounts.contains(*account))?;
         let key = self.session_key(account, "replay", "credentials");
         let answer = json!({
             "Version": 1,
@@ -412,12 +579,23 @@ impl Service {
 
 impl Reply {
     pub(super) fn of(body: Vec<u8>) -> Self {
-        Self { status: 200, headers: Vec::new(), body, delivery: Delivery::Whole, counted: None }
+        Self {
+            status: 200,
+            headers: Vec::new(),
+            body,
+            delivery: Delivery::Whole,
+            counted: None,
+        }
     }
 }
 
 /// What is written down of a request before anything is known of it.
-fn seen(request: &Request, operation: Option<Operation>, at: SystemTime, request_id: String) -> Seen {
+fn seen(
+    request: &Request,
+    operation: Option<Operation>,
+    at: SystemTime,
+    request_id: String,
+) -> Seen {
     Seen {
         at,
         operation,
@@ -435,14 +613,20 @@ fn seen(request: &Request, operation: Option<Operation>, at: SystemTime, request
 }
 
 fn unrecognized() -> Refusal {
-    ("UnrecognizedClientException", "The security token included in the request is invalid.".to_owned())
+    (
+        "UnrecognizedClientException",
+        "The security token included in the request is invalid.".to_owned(),
+    )
 }
 
 /// The refusal that a script asks for.
 fn scripted(fault: Fault, caller: &Caller) -> Option<Refusal> {
     let refusal = match fault {
         Fault::Throttle => ("ThrottlingException", "Rate exceeded".to_owned()),
-        Fault::ExpiredToken => ("ExpiredTokenException", "The security token included in the request is expired".to_owned()),
+        Fault::ExpiredToken => (
+            "ExpiredTokenException",
+            "The security token included in the request is expired".to_owned(),
+        ),
         Fault::AccessDenied => {
             let action = "cloudtrail:LookupEvents";
             let message = format!(
@@ -453,7 +637,10 @@ fn scripted(fault: Fault, caller: &Caller) -> Option<Refusal> {
         }
         Fault::RegionDisabled => unrecognized(),
         Fault::InvalidToken => ("InvalidNextTokenException", "Invalid token.".to_owned()),
-        Fault::Status(..) => ("InternalFailure", "The request processing has failed because of an unknown error.".to_owned()),
+        Fault::Status(..) => (
+            "InternalFailure",
+            "The request processing has failed because of an unknown error.".to_owned(),
+        ),
         _ => return None,
     };
     Some(refusal)
@@ -463,9 +650,13 @@ fn scripted(fault: Fault, caller: &Caller) -> Option<Refusal> {
 fn expiration(key: &Credentials, seconds: Option<u64>) -> String {
     let seconds = seconds.or(key.lifetime_seconds).unwrap_or_default();
     let at = (unix_ms() / 1000 + seconds) as i64;
-    Timestamp::from_second(at).expect("a time of this century").to_string()
+    Timestamp::from_second(at)
+        .expect("a time of this century")
+        .to_string()
 }
 
 fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }

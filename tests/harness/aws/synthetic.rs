@@ -1,7 +1,9 @@
-//! Events made up on demand: any number of them, of realistic shape and size, from a seed. Nothing is kept in memory.
+//! Events made up on demand: any number of them, of realistic shape and size, from a seed. Nothing
+//! is kept in memory.
 //!
-//! What makes real lookups hard is there: many events in one second (more than a page of them), duplicates that a page boundary
-//! can part, services as actors without key or name, errors, text outside ASCII and text that wants to be HTML.
+//! What makes real lookups hard is there: many events in one second (more than a page of them),
+//! duplicates that a page boundary can part, services as actors without key or name, errors, text
+//! outside ASCII and text that wants to be HTML.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -35,25 +37,57 @@ pub struct Synthetic {
 }
 
 impl Synthetic {
-    /// `events` events of one account in four regions of different size, in the day before 2026-09-01T00:00:00Z.
+    /// `events` events of one account in four regions of different size, in the day before
+    /// 2026-09-01T00:00:00Z.
     #[must_use]
     pub fn new(events: u64) -> Self {
         let end = 1_788_220_800;
         let (places, counts, actors) = Default::default();
-        let new = Self { seed: 1, start: end - 86_400, end, duplicates_per_mille: 20, places, counts, actors };
-        new.spread(events, &["111122223333"], &[("us-east-1", 4), ("eu-west-1", 2), ("us-west-2", 1), ("ap-southeast-2", 1)])
+        let new = Self {
+            seed: 1,
+            start: end - 86_400,
+            end,
+            duplicates_per_mille: 20,
+            places,
+            counts,
+            actors,
+        };
+        new.spread(
+            events,
+            &["111122223333"],
+            &[
+                ("us-east-1", 4),
+                ("eu-west-1", 2),
+                ("us-west-2", 1),
+                ("ap-southeast-2", 1),
+            ],
+        )
     }
 
-    /// `events` events over these accounts equally, and in each over these regions by weight; what does not divide is the first's.
+    /// `events` events over these accounts equally, and in each over these regions by weight; what
+    /// does not divide is the first's.
     #[must_use]
     pub fn spread(mut self, events: u64, accounts: &[&str], regions: &[(&str, u64)]) -> Self {
-        let weights: u64 = accounts.len() as u64 * regions.iter().map(|(_, weight)| weight).sum::<u64>();
-        let places =
-            accounts.iter().flat_map(|account| regions.iter().map(|(region, weight)| (Place::new(account, region), *weight)));
-        (self.places, self.counts) = places.map(|(place, weight)| (place, events * weight / weights)).unzip();
+        let weights: u64 =
+            accounts.len() as u64 * regions.iter().map(|(_, weight)| weight).sum::<u64>();
+        let places = accounts.iter().flat_map(|account| {
+            regions
+                .iter()
+                .map(|(region, weight)| (Place::new(account, region), *weight))
+        });
+        (self.places, self.counts) = places
+            .map(|(place, weight)| (place, events * weight / weights))
+            .unzip();
         self.counts[0] += events - self.counts.iter().sum::<u64>();
-        self.actors =
-            self.places.iter().map(|place| (0..ACTORS).map(|index| Actor::new(&place.account, index)).collect()).collect();
+        self.actors = self
+            .places
+            .iter()
+            .map(|place| {
+                (0..ACTORS)
+                    .map(|index| Actor::new(&place.account, index))
+                    .collect()
+            })
+            .collect();
         self
     }
 
@@ -69,10 +103,14 @@ impl Synthetic {
         Self { seed, ..self }
     }
 
-    /// How many of a thousand events are duplicates, where an event of the same second comes before them.
+    /// How many of a thousand events are duplicates, where an event of the same second comes before
+    /// them.
     #[must_use]
     pub fn duplicates_per_mille(self, duplicates_per_mille: u64) -> Self {
-        Self { duplicates_per_mille, ..self }
+        Self {
+            duplicates_per_mille,
+            ..self
+        }
     }
 
     /// A number of this event's own; `what` tells one such number from another.
@@ -83,8 +121,13 @@ impl Synthetic {
     /// How far behind its original this position is, if it is to be a duplicate.
     fn duplicate_distance(&self, place: usize, position: u64) -> Option<u64> {
         let number = self.number(place, position, 1);
-        let distance = if number & 1 == 0 { 1 + (number >> 32) % DUPLICATE_DISTANCE_MAX } else { 1 + (number >> 32) % 3 };
-        ((number >> 1) % 1000 < self.duplicates_per_mille && distance <= position).then_some(distance)
+        let distance = if number & 1 == 0 {
+            1 + (number >> 32) % DUPLICATE_DISTANCE_MAX
+        } else {
+            1 + (number >> 32) % 3
+        };
+        ((number >> 1) % 1000 < self.duplicates_per_mille && distance <= position)
+            .then_some(distance)
     }
 
     /// All of the event but its record.
@@ -108,7 +151,15 @@ impl Synthetic {
             },
             record: Vec::new(),
         };
-        (event, Made { number, kind, actor, resource })
+        (
+            event,
+            Made {
+                number,
+                kind,
+                actor,
+                resource,
+            },
+        )
     }
 }
 
@@ -131,25 +182,40 @@ impl Events for Synthetic {
 
     fn time(&self, place: usize, position: u64) -> i64 {
         let row = position / BURST;
-        let position = if self.number(place, row, 7).is_multiple_of(BURST_EVERY) { row * BURST } else { position };
-        // Every position has its slot of the window and a place in it: so times never grow with positions.
+        let position = if self.number(place, row, 7).is_multiple_of(BURST_EVERY) {
+            row * BURST
+        } else {
+            position
+        };
+        // Every position has its slot of the window and a place in it: so times never grow with
+        // positions.
         let window_ms = (self.end - self.start) as u128 * 1000 + 999;
         let slot_ms = (window_ms / u128::from(self.counts[place])).max(1) as u64;
         let back_ms = (u128::from(position) * window_ms / u128::from(self.counts[place])) as u64;
-        (self.end * 1000 + 999 - (back_ms + self.number(place, position, 8) % slot_ms) as i64).div_euclid(1000)
+        (self.end * 1000 + 999 - (back_ms + self.number(place, position, 8) % slot_ms) as i64)
+            .div_euclid(1000)
     }
 
     fn first(&self, place: usize, position: u64) -> u64 {
-        let original = self.duplicate_distance(place, position).map(|distance| position - distance);
+        let original = self
+            .duplicate_distance(place, position)
+            .map(|distance| position - distance);
         let same = |other: &u64| {
-            self.duplicate_distance(place, *other).is_none() && self.time(place, *other) == self.time(place, position)
+            self.duplicate_distance(place, *other).is_none()
+                && self.time(place, *other) == self.time(place, position)
         };
         original.filter(same).unwrap_or(position)
     }
 
     fn event(&self, place: usize, position: u64) -> Event<'_> {
         let (mut event, made) = self.head(place, position);
-        event.record = record(&self.places[place], self.time(place, position), &event.id, &made).into_bytes();
+        event.record = record(
+            &self.places[place],
+            self.time(place, position),
+            &event.id,
+            &made,
+        )
+        .into_bytes();
         event
     }
 
@@ -173,16 +239,34 @@ impl Actor {
         let id = name_of_21(number);
         let address = format!("198.18.{}.{}", number >> 8 & 0xff, number & 0xff);
         if index < 6 {
-            let service = ["autoscaling", "config", "cloudtrail", "eks", "lambda", "ssm"][index as usize];
-            let identity = format!(r#"{{"type":"AWSService","invokedBy":"{service}.amazonaws.com"}}"#);
-            return Self { identity, access_key_id: None, username: None, address: format!("{service}.amazonaws.com") };
+            let service = [
+                "autoscaling",
+                "config",
+                "cloudtrail",
+                "eks",
+                "lambda",
+                "ssm",
+            ][index as usize];
+            let identity =
+                format!(r#"{{"type":"AWSService","invokedBy":"{service}.amazonaws.com"}}"#);
+            return Self {
+                identity,
+                access_key_id: None,
+                username: None,
+                address: format!("{service}.amazonaws.com"),
+            };
         }
         if index == 6 {
             let key = format!("ASIA{}", &id[..16]);
             let identity = format!(
                 r#"{{"type":"Root","principalId":"{account}","arn":"arn:aws:iam::{account}:root","accountId":"{account}","accessKeyId":"{key}","sessionContext":{{"attributes":{{"creationDate":"2026-08-30T06:12:41Z","mfaAuthenticated":"true"}}}}}}"#
             );
-            return Self { identity, access_key_id: Some(key), username: Some("root".to_owned()), address };
+            return Self {
+                identity,
+                access_key_id: Some(key),
+                username: Some("root".to_owned()),
+                address,
+            };
         }
         if index < 20 {
             let (key, name) = (format!("AKIA{}", &id[..16]), format!("user-{index:02}"));
@@ -190,19 +274,33 @@ impl Actor {
                 r#"{{"type":"IAMUser","principalId":"AIDA{}","arn":"arn:aws:iam::{account}:user/{name}","accountId":"{account}","accessKeyId":"{key}","userName":"{name}"}}"#,
                 &id[..17]
             );
-            return Self { identity, access_key_id: Some(key), username: Some(name), address };
+            return Self {
+                identity,
+                access_key_id: Some(key),
+                username: Some(name),
+                address,
+            };
         }
-        let (key, role, session) =
-            (format!("ASIA{}", &id[..16]), format!("role-{:02}", index % 9), format!("session-{index:02}"));
+        let (key, role, session) = (
+            format!("ASIA{}", &id[..16]),
+            format!("role-{:02}", index % 9),
+            format!("session-{index:02}"),
+        );
         let identity = format!(
             r#"{{"type":"AssumedRole","principalId":"AROA{0}:{session}","arn":"arn:aws:sts::{account}:assumed-role/{role}/{session}","accountId":"{account}","accessKeyId":"{key}","sessionContext":{{"sessionIssuer":{{"type":"Role","principalId":"AROA{0}","arn":"arn:aws:iam::{account}:role/{role}","accountId":"{account}","userName":"{role}"}},"attributes":{{"creationDate":"2026-08-31T04:11:07Z","mfaAuthenticated":"false"}}}}}}"#,
             &id[..17]
         );
-        Self { identity, access_key_id: Some(key), username: Some(session), address }
+        Self {
+            identity,
+            access_key_id: Some(key),
+            username: Some(session),
+            address,
+        }
     }
 }
 
-/// A kind of event. In `request` and `response`, `$R` stands for the name of the resource and `$A` for the account.
+/// A kind of event. In `request` and `response`, `$R` stands for the name of the resource and `$A`
+/// for the account.
 struct Kind {
     source: &'static str,
     name: &'static str,
@@ -218,7 +316,15 @@ const fn kind(
     read_only: bool,
     [request, response]: [&'static str; 2],
 ) -> Kind {
-    Kind { source, name, read_only, resource_type, prefix, request, response }
+    Kind {
+        source,
+        name,
+        read_only,
+        resource_type,
+        prefix,
+        request,
+        response,
+    }
 }
 
 static KINDS: &[Kind] = &[
@@ -231,7 +337,12 @@ static KINDS: &[Kind] = &[
         ],
     ),
     kind(
-        ["iam.amazonaws.com", "CreateAccessKey", "AWS::IAM::User", "person"],
+        [
+            "iam.amazonaws.com",
+            "CreateAccessKey",
+            "AWS::IAM::User",
+            "person",
+        ],
         false,
         [
             r#"{"userName":"$R"}"#,
@@ -239,11 +350,23 @@ static KINDS: &[Kind] = &[
         ],
     ),
     kind(
-        ["iam.amazonaws.com", "AttachRolePolicy", "AWS::IAM::Role", "role"],
+        [
+            "iam.amazonaws.com",
+            "AttachRolePolicy",
+            "AWS::IAM::Role",
+            "role",
+        ],
         false,
-        [r#"{"roleName":"$R","policyArn":"arn:aws:iam::aws:policy/AdministratorAccess"}"#, "null"],
+        [
+            r#"{"roleName":"$R","policyArn":"arn:aws:iam::aws:policy/AdministratorAccess"}"#,
+            "null",
+        ],
     ),
-    kind(["signin.amazonaws.com", "ConsoleLogin", "", "login"], false, ["null", r#"{"ConsoleLogin":"Success"}"#]),
+    kind(
+        ["signin.amazonaws.com", "ConsoleLogin", "", "login"],
+        false,
+        ["null", r#"{"ConsoleLogin":"Success"}"#],
+    ),
     kind(
         ["ec2.amazonaws.com", "DescribeInstances", "", "i"],
         true,
@@ -253,7 +376,12 @@ static KINDS: &[Kind] = &[
         ],
     ),
     kind(
-        ["ec2.amazonaws.com", "AuthorizeSecurityGroupIngress", "AWS::EC2::SecurityGroup", "sg"],
+        [
+            "ec2.amazonaws.com",
+            "AuthorizeSecurityGroupIngress",
+            "AWS::EC2::SecurityGroup",
+            "sg",
+        ],
         false,
         [
             r#"{"groupId":"$R","ipPermissions":{"items":[{"ipProtocol":"tcp","fromPort":22,"toPort":22,"groups":{},"ipRanges":{"items":[{"cidrIp":"0.0.0.0/0"}]},"ipv6Ranges":{},"prefixListIds":{}}]}}"#,
@@ -261,12 +389,25 @@ static KINDS: &[Kind] = &[
         ],
     ),
     kind(
-        ["s3.amazonaws.com", "GetBucketAcl", "AWS::S3::Bucket", "bucket"],
+        [
+            "s3.amazonaws.com",
+            "GetBucketAcl",
+            "AWS::S3::Bucket",
+            "bucket",
+        ],
         true,
-        [r#"{"bucketName":"$R","Host":"$R.s3.amazonaws.com","acl":""}"#, "null"],
+        [
+            r#"{"bucketName":"$R","Host":"$R.s3.amazonaws.com","acl":""}"#,
+            "null",
+        ],
     ),
     kind(
-        ["s3.amazonaws.com", "PutBucketPolicy", "AWS::S3::Bucket", "bucket"],
+        [
+            "s3.amazonaws.com",
+            "PutBucketPolicy",
+            "AWS::S3::Bucket",
+            "bucket",
+        ],
         false,
         [
             r#"{"bucketName":"$R","Host":"$R.s3.amazonaws.com","policy":"","bucketPolicy":{"Version":"2012-10-17","Statement":[{"Sid":"Public","Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::$R/*"}]}}"#,
@@ -276,10 +417,18 @@ static KINDS: &[Kind] = &[
     kind(
         ["kms.amazonaws.com", "Decrypt", "AWS::KMS::Key", "key"],
         true,
-        [r#"{"encryptionContext":{"aws:s3:arn":"arn:aws:s3:::$R"},"encryptionAlgorithm":"SYMMETRIC_DEFAULT"}"#, "null"],
+        [
+            r#"{"encryptionContext":{"aws:s3:arn":"arn:aws:s3:::$R"},"encryptionAlgorithm":"SYMMETRIC_DEFAULT"}"#,
+            "null",
+        ],
     ),
     kind(
-        ["lambda.amazonaws.com", "UpdateFunctionCode20150331v2", "AWS::Lambda::Function", "function"],
+        [
+            "lambda.amazonaws.com",
+            "UpdateFunctionCode20150331v2",
+            "AWS::Lambda::Function",
+            "function",
+        ],
         false,
         [
             r#"{"functionName":"$R","s3Bucket":"deploy-$A","s3Key":"$R.zip","publish":true,"dryRun":false}"#,
@@ -287,12 +436,22 @@ static KINDS: &[Kind] = &[
         ],
     ),
     kind(
-        ["secretsmanager.amazonaws.com", "GetSecretValue", "", "prod/db"],
+        [
+            "secretsmanager.amazonaws.com",
+            "GetSecretValue",
+            "",
+            "prod/db",
+        ],
         true,
         [r#"{"secretId":"$R","versionStage":"AWSCURRENT"}"#, "null"],
     ),
     kind(
-        ["ssm.amazonaws.com", "UpdateInstanceInformation", "AWS::EC2::Instance", "i"],
+        [
+            "ssm.amazonaws.com",
+            "UpdateInstanceInformation",
+            "AWS::EC2::Instance",
+            "i",
+        ],
         false,
         [
             r#"{"instanceId":"$R","agentVersion":"3.3.987.0","agentStatus":"Active","platformType":"Linux","platformName":"Amazon Linux","platformVersion":"2023"}"#,
@@ -301,7 +460,8 @@ static KINDS: &[Kind] = &[
     ),
 ];
 
-/// User agents. The last two are what an attacker writes there; both are the insides of JSON strings.
+/// User agents. The last two are what an attacker writes there; both are the insides of JSON
+/// strings.
 const AGENTS: &[&str] = &[
     "aws-sdk-go-v2/1.30.3 os/linux lang/go#1.22.5 md/GOOS#linux md/GOARCH#amd64 api/sts#1.30.3",
     "Boto3/1.34.140 md/Botocore#1.34.140 ua/2.0 os/linux#6.1.97 md/arch#x86_64 lang/python#3.12.4 cfg/retry-mode#standard",
@@ -313,11 +473,20 @@ const AGENTS: &[&str] = &[
 ];
 
 fn record(place: &Place, time: i64, id: &str, made: &Made<'_>) -> String {
-    let Made { number, kind, actor, resource } = made;
+    let Made {
+        number,
+        kind,
+        actor,
+        resource,
+    } = made;
     let Place { account, region } = place;
     let service = kind.source.split('.').next().unwrap_or_default();
     let seldom = mix(&[*number, 9]);
-    let agent = AGENTS[if seldom.is_multiple_of(64) { 5 + (seldom >> 8) as usize % 2 } else { (seldom >> 8) as usize % 5 }];
+    let agent = AGENTS[if seldom.is_multiple_of(64) {
+        5 + (seldom >> 8) as usize % 2
+    } else {
+        (seldom >> 8) as usize % 5
+    }];
     let time = Timestamp::from_second(time).expect("corpora are of this century");
     let mut text = String::with_capacity(2048);
     let _ = write!(
@@ -335,9 +504,22 @@ fn record(place: &Place, time: i64, id: &str, made: &Made<'_>) -> String {
     text.push_str(r#""requestParameters":"#);
     fill(&mut text, kind.request, resource, account);
     text.push_str(r#","responseElements":"#);
-    fill(&mut text, if seldom % 16 == 1 { "null" } else { kind.response }, resource, account);
+    fill(
+        &mut text,
+        if seldom % 16 == 1 {
+            "null"
+        } else {
+            kind.response
+        },
+        resource,
+        account,
+    );
     let request_id = uuid(mix(&[*number, 10]), seldom);
-    let _ = write!(text, r#","requestID":"{request_id}","eventID":"{id}","readOnly":{},"#, kind.read_only);
+    let _ = write!(
+        text,
+        r#","requestID":"{request_id}","eventID":"{id}","readOnly":{},"#,
+        kind.read_only
+    );
     if !kind.resource_type.is_empty() {
         let _ = write!(
             text,
@@ -357,7 +539,11 @@ fn fill(text: &mut String, template: &str, resource: &str, account: &str) {
     let mut parts = template.split('$');
     text.push_str(parts.next().unwrap_or_default());
     for part in parts {
-        text.push_str(if part.starts_with('R') { resource } else { account });
+        text.push_str(if part.starts_with('R') {
+            resource
+        } else {
+            account
+        });
         text.push_str(&part[1..]);
     }
 }
@@ -377,5 +563,7 @@ pub(super) fn uuid(high: u64, low: u64) -> String {
 /// Letters and digits as in the ids of IAM.
 fn name_of_21(number: u64) -> String {
     const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-    (0..21).map(|i| char::from(ALPHABET[(mix(&[number, i]) % 32) as usize])).collect()
+    (0..21)
+        .map(|i| char::from(ALPHABET[(mix(&[number, i]) % 32) as usize]))
+        .collect()
 }

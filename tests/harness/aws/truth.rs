@@ -1,4 +1,5 @@
-//! What the server has really served: the denominators that a client's own counts are checked against.
+//! What the server has really served: the denominators that a client's own counts are checked
+//! against.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -25,20 +26,28 @@ impl Truth {
     #[must_use]
     pub fn place(&self, account: &str, region: &str) -> Served {
         let place = Place::new(account, region);
-        self.places.iter().find(|served| served.place == place).cloned().unwrap_or_else(|| Served::new(place))
+        self.places
+            .iter()
+            .find(|served| served.place == place)
+            .cloned()
+            .unwrap_or_else(|| Served::new(place))
     }
 
     /// Events served, duplicates counted, and distinct ones, of all places.
     #[must_use]
     pub fn events(&self) -> (u64, u64) {
-        self.places.iter().fold((0, 0), |(events, distinct), served| (events + served.events, distinct + served.distinct))
+        self.places
+            .iter()
+            .fold((0, 0), |(events, distinct), served| {
+                (events + served.events, distinct + served.distinct)
+            })
     }
 }
 
 /// What was served to lookups in one place.
 ///
-/// A page counts as served whole once all of it was handed to the connection: no server knows more. A page whose client was seen to
-/// leave before is taken out again.
+/// A page counts as served whole once all of it was handed to the connection: no server knows more.
+/// A page whose client was seen to leave before is taken out again.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Served {
     /// Where.
@@ -62,7 +71,8 @@ pub struct Served {
     pub oldest: Option<i64>,
     /// Requests over the quota. Scripted throttling is a fault instead.
     pub throttled: u64,
-    /// Requests refused for other reasons, by the error's code. Scripted refusals are faults instead.
+    /// Requests refused for other reasons, by the error's code. Scripted refusals are faults
+    /// instead.
     pub refused: BTreeMap<&'static str, u64>,
     /// Every fault, in order.
     pub faults: Vec<Struck>,
@@ -72,13 +82,29 @@ impl Served {
     fn new(place: Place) -> Self {
         let (requests, pages, last_pages, events, distinct, bytes, throttled) = Default::default();
         let (newest, oldest, refused, faults) = Default::default();
-        Self { place, requests, pages, last_pages, events, distinct, bytes, newest, oldest, throttled, refused, faults }
+        Self {
+            place,
+            requests,
+            pages,
+            last_pages,
+            events,
+            distinct,
+            bytes,
+            newest,
+            oldest,
+            throttled,
+            refused,
+            faults,
+        }
     }
 
     /// How often this fault struck.
     #[must_use]
     pub fn struck(&self, kind: &str) -> usize {
-        self.faults.iter().filter(|fault| fault.kind == kind).count()
+        self.faults
+            .iter()
+            .filter(|fault| fault.kind == kind)
+            .count()
     }
 }
 
@@ -139,7 +165,10 @@ impl Seen {
     /// The value of a header, by its name in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(other, _)| other == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -162,14 +191,28 @@ pub(super) struct Added {
 
 impl Ledger {
     pub(super) fn new(place: Place) -> Self {
-        Self { served: Served::new(place), seen: Vec::new() }
+        Self {
+            served: Served::new(place),
+            seen: Vec::new(),
+        }
     }
 
     pub(super) fn add(&mut self, page: &Page) -> Added {
         let served = &mut self.served;
         let before = (served.pages, served.newest, served.oldest);
-        let new: Vec<u64> = page.firsts.iter().copied().filter(|first| mark(&mut self.seen, *first)).collect();
-        let added = Added { events: page.firsts.len() as u64, last: page.last, bytes: page.body.len() as u64, new, before };
+        let new: Vec<u64> = page
+            .firsts
+            .iter()
+            .copied()
+            .filter(|first| mark(&mut self.seen, *first))
+            .collect();
+        let added = Added {
+            events: page.firsts.len() as u64,
+            last: page.last,
+            bytes: page.body.len() as u64,
+            new,
+            before,
+        };
         served.pages += 1;
         served.last_pages += u64::from(added.last);
         served.events += added.events;
@@ -182,7 +225,8 @@ impl Ledger {
         added
     }
 
-    /// Takes out a page that its client did not wait for. Times are put back if no other page came between.
+    /// Takes out a page that its client did not wait for. Times are put back if no other page came
+    /// between.
     pub(super) fn take_out(&mut self, added: &Added) {
         for first in &added.new {
             self.seen[(first / 64) as usize] &= !(1 << (first % 64));

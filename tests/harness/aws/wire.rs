@@ -1,4 +1,5 @@
-//! What the three protocols look like: AWS JSON 1.1 (CloudTrail), REST-JSON (Account) and Query (STS), as the SDKs send and read them.
+//! What the three protocols look like: AWS JSON 1.1 (CloudTrail), REST-JSON (Account) and Query
+//! (STS), as the SDKs send and read them.
 
 use serde_json::json;
 
@@ -16,11 +17,14 @@ pub(super) fn operation_of(request: &Request) -> Option<Operation> {
     }
     if let Some(target) = request.header("x-amz-target") {
         // the Rust SDK sends the short form, botocore the long one
-        let target = target.strip_prefix("com.amazonaws.cloudtrail.v20131101.").unwrap_or(target);
+        let target = target
+            .strip_prefix("com.amazonaws.cloudtrail.v20131101.")
+            .unwrap_or(target);
         return (target == "CloudTrail_20131101.LookupEvents").then_some(Operation::LookupEvents);
     }
-    let action =
-        url::form_urlencoded::parse(&request.body).find(|(name, _)| name == "Action").map(|(_, value)| value.into_owned());
+    let action = url::form_urlencoded::parse(&request.body)
+        .find(|(name, _)| name == "Action")
+        .map(|(_, value)| value.into_owned());
     match action.as_deref() {
         Some("GetCallerIdentity") => Some(Operation::GetCallerIdentity),
         Some("AssumeRole") => Some(Operation::AssumeRole),
@@ -30,9 +34,15 @@ pub(super) fn operation_of(request: &Request) -> Option<Operation> {
 
 /// Access key, region and service of a signature, version 4.
 pub(super) fn scope(authorization: &str) -> Option<(&str, &str, &str)> {
-    let credential = authorization.strip_prefix("AWS4-HMAC-SHA256 ")?.split("Credential=").nth(1)?.split(',').next()?;
+    let credential = authorization
+        .strip_prefix("AWS4-HMAC-SHA256 ")?
+        .split("Credential=")
+        .nth(1)?
+        .split(',')
+        .next()?;
     let mut parts = credential.trim().split('/');
-    let (key, _date, region, service) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let (key, _date, region, service) =
+        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     (parts.next() == Some("aws4_request")).then_some((key, region, service))
 }
 
@@ -58,7 +68,9 @@ pub(super) fn refuse(operation: Operation, (code, message): &Refusal) -> Reply {
     match operation {
         Operation::LookupEvents => {
             reply.status = 400;
-            reply.body = json!({ "__type": code, "message": message }).to_string().into_bytes();
+            reply.body = json!({ "__type": code, "message": message })
+                .to_string()
+                .into_bytes();
         }
         Operation::ListRegions => {
             reply.status = match *code {
@@ -84,7 +96,9 @@ pub(super) fn refuse(operation: Operation, (code, message): &Refusal) -> Reply {
             .into_bytes();
         }
     }
-    reply.headers.push(("content-type", content_type(operation).to_owned()));
+    reply
+        .headers
+        .push(("content-type", content_type(operation).to_owned()));
     reply
 }
 

@@ -1,5 +1,5 @@
-//! One request to an S3, signed (AWS Signature Version 4, "Create a signed AWS API request", read 2026-11), by no code of the
-//! collector.
+//! One request to an S3, signed (AWS Signature Version 4, "Create a signed AWS API request", read
+//! 2026-11), by no code of the collector.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -35,38 +35,82 @@ pub(super) struct Answer {
 
 /// Sends it.
 pub(super) fn ask(request: &Request<'_>) -> io::Result<Answer> {
-    let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+    let now = jiff::Timestamp::now()
+        .strftime("%Y%m%dT%H%M%SZ")
+        .to_string();
     let host = request.address.to_string();
     let payload = Digest::of(b"").hex();
-    let fixed = [("x-amz-content-sha256", payload.as_str()), ("x-amz-date", &now)];
-    let headers: Vec<(&str, &str)> =
-        [("host", host.as_str())].into_iter().chain(request.headers.iter().copied()).chain(fixed).collect();
+    let fixed = [
+        ("x-amz-content-sha256", payload.as_str()),
+        ("x-amz-date", &now),
+    ];
+    let headers: Vec<(&str, &str)> = [("host", host.as_str())]
+        .into_iter()
+        .chain(request.headers.iter().copied())
+        .chain(fixed)
+        .collect();
     let authorization = authorization(request, &headers, &now);
     // of HTTP/1.0 no answer comes in chunks
-    let mut text =
-        format!("{} {}?{} HTTP/1.0\r\nauthorization: {authorization}\r\n", request.method, request.path, request.query);
-    headers.iter().for_each(|(name, value)| text.push_str(&format!("{name}: {value}\r\n")));
+    let mut text = format!(
+        "{} {}?{} HTTP/1.0\r\nauthorization: {authorization}\r\n",
+        request.method, request.path, request.query
+    );
+    headers
+        .iter()
+        .for_each(|(name, value)| text.push_str(&format!("{name}: {value}\r\n")));
     let mut stream = TcpStream::connect(request.address)?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     stream.write_all((text + "\r\n").as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
-    let (status, (_, body)) = status.zip(answer.split_once("\r\n\r\n")).ok_or(io::ErrorKind::InvalidData)?;
-    Ok(Answer { status, body: body.to_owned() })
+    let status = answer
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    let (status, (_, body)) = status
+        .zip(answer.split_once("\r\n\r\n"))
+        .ok_or(io::ErrorKind::InvalidData)?;
+    Ok(Answer {
+        status,
+        body: body.to_owned(),
+    })
 }
 
 fn authorization(request: &Request<'_>, headers: &[(&str, &str)], now: &str) -> String {
     let (access_key, secret) = request.key;
     let day = &now[..8];
-    let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
-    let lines: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
-    let canonical = [request.method, request.path, request.query, &lines, &names, &Digest::of(b"").hex()].join("\n");
+    let names = headers
+        .iter()
+        .map(|(name, _)| *name)
+        .collect::<Vec<_>>()
+        .join(";");
+    let lines: String = headers
+        .iter()
+        .map(|(name, value)| format!("{name}:{value}\n"))
+        .collect();
+    let canonical = [
+        request.method,
+        request.path,
+        request.query,
+        &lines,
+        &names,
+        &Digest::of(b"").hex(),
+    ]
+    .join("\n");
     let scope = format!("{day}/{REGION}/s3/aws4_request");
-    let to_sign = format!("AWS4-HMAC-SHA256\n{now}\n{scope}\n{}", Digest::of(canonical.as_bytes()).hex());
-    let key = [day, REGION, "s3", "aws4_request"].iter().fold(format!("AWS4{secret}").into_bytes(), |key, part| mac(&key, part));
+    let to_sign = format!(
+        "AWS4-HMAC-SHA256\n{now}\n{scope}\n{}",
+        Digest::of(canonical.as_bytes()).hex()
+    );
+    let key = [day, REGION, "s3", "aws4_request"]
+        .iter()
+        .fold(format!("AWS4{secret}").into_bytes(), |key, part| {
+            mac(&key, part)
+        });
     let signature = HEXLOWER.encode(&mac(&key, &to_sign));
-    format!("AWS4-HMAC-SHA256 Credential={access_key}/{scope}, SignedHeaders={names}, Signature={signature}")
+    format!(
+        "AWS4-HMAC-SHA256 Credential={access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
+    )
 }
 
 fn mac(key: &[u8], text: &str) -> Vec<u8> {
@@ -78,7 +122,9 @@ fn mac(key: &[u8], text: &str) -> Vec<u8> {
 /// For a query: all but the unreserved characters of RFC 3986 in percent.
 pub(super) fn encoded(text: &str) -> String {
     let encoded = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            char::from(byte).to_string()
+        }
         _ => format!("%{byte:02X}"),
     };
     text.bytes().map(encoded).collect()

@@ -1,4 +1,5 @@
-//! Which place a command means: what it says itself goes before the environment, and that before the configuration.
+//! Which place a command means: what it says itself goes before the environment, and that before
+//! the configuration.
 
 use std::path::PathBuf;
 
@@ -35,18 +36,35 @@ impl Given {
         Ok(Self {
             store: variable("EXHIBIT_STORE").map(PathBuf::from),
             server: text("EXHIBIT_SERVER"),
-            profile: text("EXHIBIT_PROFILE").map(|name| name.parse()).transpose()?,
+            profile: text("EXHIBIT_PROFILE")
+                .map(|name| name.parse())
+                .transpose()?,
         })
     }
 
     fn only(self, names: [&str; 3]) -> Result<Option<Choice>> {
-        let Self { store, server, profile } = self;
+        let Self {
+            store,
+            server,
+            profile,
+        } = self;
         let is_given = [store.is_some(), server.is_some(), profile.is_some()];
-        let given: Vec<&str> = names.into_iter().zip(is_given).filter(|(_, given)| *given).map(|(name, _)| name).collect();
+        let given: Vec<&str> = names
+            .into_iter()
+            .zip(is_given)
+            .filter(|(_, given)| *given)
+            .map(|(name, _)| name)
+            .collect();
         if given.len() > 1 {
-            bail!("{} are given at once: a command is about one place, so give one of them", given.join(" and "))
+            bail!(
+                "{} are given at once: a command is about one place, so give one of them",
+                given.join(" and ")
+            )
         }
-        Ok(store.map(Choice::Store).or(server.map(Choice::Server)).or(profile.map(Choice::Profile)))
+        Ok(store
+            .map(Choice::Store)
+            .or(server.map(Choice::Server))
+            .or(profile.map(Choice::Profile)))
     }
 }
 
@@ -69,11 +87,17 @@ mod tests {
     use super::*;
 
     fn store() -> Given {
-        Given { store: Some("/s".into()), ..Given::default() }
+        Given {
+            store: Some("/s".into()),
+            ..Given::default()
+        }
     }
 
     fn server() -> Given {
-        Given { server: Some("https://x".to_owned()), ..Given::default() }
+        Given {
+            server: Some("https://x".to_owned()),
+            ..Given::default()
+        }
     }
 
     #[test]
@@ -81,17 +105,45 @@ mod tests {
         let of = |line, environment| Choice::of(line, environment).expect("one place");
         assert_eq!(of(Given::default(), Given::default()), Choice::Default);
         assert_eq!(of(Given::default(), store()), Choice::Store("/s".into()));
-        assert_eq!(of(server(), store()), Choice::Server("https://x".to_owned()));
-        assert_eq!(of(store(), Given { store: None, ..server() }), Choice::Store("/s".into()));
+        assert_eq!(
+            of(server(), store()),
+            Choice::Server("https://x".to_owned())
+        );
+        assert_eq!(
+            of(
+                store(),
+                Given {
+                    store: None,
+                    ..server()
+                }
+            ),
+            Choice::Store("/s".into())
+        );
     }
 
     #[test]
     fn two_places_at_once_are_none() {
-        let both = Given { store: store().store, ..server() };
-        let error = Choice::of(both.clone(), Given::default()).expect_err("two").to_string();
-        assert!(error.starts_with("--store and --server are given at once"), "{error}");
-        let error = Choice::of(Given::default(), both.clone()).expect_err("two").to_string();
-        assert!(error.starts_with("EXHIBIT_STORE and EXHIBIT_SERVER are given at once"), "{error}");
-        assert!(Choice::of(store(), both).is_ok(), "the command line has said which");
+        let both = Given {
+            store: store().store,
+            ..server()
+        };
+        let error = Choice::of(both.clone(), Given::default())
+            .expect_err("two")
+            .to_string();
+        assert!(
+            error.starts_with("--store and --server are given at once"),
+            "{error}"
+        );
+        let error = Choice::of(Given::default(), both.clone())
+            .expect_err("two")
+            .to_string();
+        assert!(
+            error.starts_with("EXHIBIT_STORE and EXHIBIT_SERVER are given at once"),
+            "{error}"
+        );
+        assert!(
+            Choice::of(store(), both).is_ok(),
+            "the command line has said which"
+        );
     }
 }

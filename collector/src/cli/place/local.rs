@@ -15,11 +15,13 @@ use super::{Attached, Attaching, Declaring, Each, Follow, Place, Planning, Token
 use crate::app::App;
 use crate::clock;
 use crate::http::answers::{
-    self, Bundle, Capture, ChangeView, Created, Declared, Full, Happened, Listed, PlayView, Progress, Receipt, SourceView, Token,
-    Watching,
+    self, Bundle, Capture, ChangeView, Created, Declared, Full, Happened, Listed, PlayView,
+    Progress, Receipt, SourceView, Token, Watching,
 };
 use crate::http::token::{self, Wanted};
-use crate::incident::{Change, Declaration, Incident, Line, Name, PlayName, Refusal, Status, Wish, brief};
+use crate::incident::{
+    Change, Declaration, Incident, Line, Name, PlayName, Refusal, Status, Wish, brief,
+};
 use crate::pipeline::{self, DeclareError, PipelineError};
 use crate::plan::Plan;
 use crate::sources;
@@ -45,7 +47,9 @@ impl Local {
 
     async fn row(&self, beginning: &str) -> Result<BundleRow> {
         let row = self.app.pipeline.parts.ledger.bundle(beginning).await?;
-        row.with_context(|| format!("no bundle's id begins with {beginning:?}: `exhibit bundles` lists them"))
+        row.with_context(|| {
+            format!("no bundle's id begins with {beginning:?}: `exhibit bundles` lists them")
+        })
     }
 
     /// How far the captures of this process are.
@@ -80,7 +84,14 @@ impl Place for Local {
     }
 
     async fn has(&self, id: &IncidentId) -> Result<bool> {
-        Ok(self.app.pipeline.parts.ledger.incidents().await?.contains(id))
+        Ok(self
+            .app
+            .pipeline
+            .parts
+            .ledger
+            .incidents()
+            .await?
+            .contains(id))
     }
 
     async fn incident(&self, id: &IncidentId) -> Result<Full> {
@@ -92,13 +103,26 @@ impl Place for Local {
     }
 
     async fn declare(&self, declaring: Declaring) -> Result<Declared> {
-        let Declaring { id, title, severity, play, started, report, affects, pivots, capture, idempotency_key } = declaring;
+        let Declaring {
+            id,
+            title,
+            severity,
+            play,
+            started,
+            report,
+            affects,
+            pivots,
+            capture,
+            idempotency_key,
+        } = declaring;
         let incident = match id {
             Some(id) => id,
             None => self.app.pipeline.next_incident().await?,
         };
         let deadline_seconds = self.app.config.capture.deadline_seconds;
-        let capture = capture.map(|capture| capture.ask_within(deadline_seconds)).transpose()?;
+        let capture = capture
+            .map(|capture| capture.ask_within(deadline_seconds))
+            .transpose()?;
         let declaration = Declaration {
             incident,
             name: title,
@@ -111,7 +135,12 @@ impl Place for Local {
             pivots,
             trigger: Some(Line::escaped("command line")),
         };
-        let wish = pipeline::Declaring { declaration, by: self.by.clone(), capture, idempotency_key };
+        let wish = pipeline::Declaring {
+            declaration,
+            by: self.by.clone(),
+            capture,
+            idempotency_key,
+        };
         let (id, new) = self.app.pipeline.declare(wish).await?;
         Ok(Declared { id, new })
     }
@@ -142,8 +171,15 @@ impl Place for Local {
         Ok(changes.iter().map(ChangeView::of).collect())
     }
 
-    async fn close(&self, id: &IncidentId, reason: Option<Line>) -> Result<Option<Vec<ChangeView>>> {
-        let wish = Wish::ChangeStatus { to: Status::Closed, reason };
+    async fn close(
+        &self,
+        id: &IncidentId,
+        reason: Option<Line>,
+    ) -> Result<Option<Vec<ChangeView>>> {
+        let wish = Wish::ChangeStatus {
+            to: Status::Closed,
+            reason,
+        };
         match self.app.pipeline.grant(id, &self.by, &[wish]).await {
             Ok(changes) => Ok(Some(changes.iter().map(ChangeView::of).collect())),
             Err(DeclareError::Refused(Refusal::NotReadyToClose { .. })) => Ok(None),
@@ -152,16 +188,46 @@ impl Place for Local {
     }
 
     async fn attach(&self, id: &IncidentId, attaching: Attaching) -> Result<Attached> {
-        let Attaching { content, name, meter } = attaching;
+        let Attaching {
+            content,
+            name,
+            meter,
+        } = attaching;
         let (incident, by) = (id.clone(), self.by.clone());
-        let attaching = pipeline::Attaching { incident, content, name, content_type: None, by, meter };
-        let pipeline::Attached { bundle, name, bytes, sha256, gaps } = self.app.pipeline.attach(attaching).await?;
-        Ok(Attached { receipt: Receipt { incident: bundle.pass.incident, id: bundle.id, name, bytes, sha256 }, gaps })
+        let attaching = pipeline::Attaching {
+            incident,
+            content,
+            name,
+            content_type: None,
+            by,
+            meter,
+        };
+        let pipeline::Attached {
+            bundle,
+            name,
+            bytes,
+            sha256,
+            gaps,
+        } = self.app.pipeline.attach(attaching).await?;
+        Ok(Attached {
+            receipt: Receipt {
+                incident: bundle.pass.incident,
+                id: bundle.id,
+                name,
+                bytes,
+                sha256,
+            },
+            gaps,
+        })
     }
 
     async fn brief(&self, id: &IncidentId, external: bool) -> Result<String> {
         let incident = brief::to_the_second(self.known(id).await?);
-        Ok(if external { brief::external(&incident) } else { brief::internal(&incident) })
+        Ok(if external {
+            brief::external(&incident)
+        } else {
+            brief::internal(&incident)
+        })
     }
 
     async fn timeline(&self, id: &IncidentId, filter: Filter, each: Each<'_, Row>) -> Result<()> {
@@ -177,7 +243,11 @@ impl Place for Local {
         let mut look = interval(FOLLOW_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let watching = Watching::new(self.app.pipeline.clone(), id.clone(), seq);
-        Box::new(Following { watching, look, waiting: Vec::new().into_iter() })
+        Box::new(Following {
+            watching,
+            look,
+            waiting: Vec::new().into_iter(),
+        })
     }
 
     async fn bundles(&self, id: &IncidentId) -> Result<Vec<Bundle>> {
@@ -189,13 +259,30 @@ impl Place for Local {
         Ok(self.app.pipeline.parts.blobs.locate(&row.object_key))
     }
 
-    async fn fetch(&self, beginning: &str, to: Option<&Path>, _quiet: bool) -> Result<(Digest, PathBuf)> {
+    async fn fetch(
+        &self,
+        beginning: &str,
+        to: Option<&Path>,
+        _quiet: bool,
+    ) -> Result<(Digest, PathBuf)> {
         let row = self.row(beginning).await?;
         let to = to.map_or_else(|| format!("{}.tar", row.id.hex()).into(), Path::to_owned);
-        let copied = self.app.pipeline.parts.blobs.get_file(&row.object_key, &to).await;
+        let copied = self
+            .app
+            .pipeline
+            .parts
+            .blobs
+            .get_file(&row.object_key, &to)
+            .await;
         copied.with_context(|| format!("cannot write {}", to.display()))?;
-        let exported = Change::EvidenceExported { bundle: row.id, to: Line::escaped(&to.display().to_string()) };
-        self.app.pipeline.record(&row.pass.incident, &self.by, exported).await?;
+        let exported = Change::EvidenceExported {
+            bundle: row.id,
+            to: Line::escaped(&to.display().to_string()),
+        };
+        self.app
+            .pipeline
+            .record(&row.pass.incident, &self.by, exported)
+            .await?;
         Ok((row.id, to))
     }
 
@@ -210,7 +297,8 @@ impl Place for Local {
         }
         let path = to.with_extension("pub.pem");
         let key = self.app.pipeline.public_key(&row).await?;
-        durable::replace(&path, key.to_pem().as_bytes(), 0o644).with_context(|| format!("cannot write {}", path.display()))?;
+        durable::replace(&path, key.to_pem().as_bytes(), 0o644)
+            .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(path)
     }
 
@@ -239,23 +327,51 @@ impl Place for Local {
     }
 
     async fn issue(&self, wanted: TokenWanted) -> Result<Created> {
-        let TokenWanted { role, label, incident, valid } = wanted;
+        let TokenWanted {
+            role,
+            label,
+            incident,
+            valid,
+        } = wanted;
         if let Some(incident) = &incident
             && !self.has(incident).await?
         {
             bail!(PipelineError::UnknownIncident(incident.clone()));
         }
-        let wanted = Wanted { role, label, incident, valid };
+        let wanted = Wanted {
+            role,
+            label,
+            incident,
+            valid,
+        };
         let (row, secret) = token::issue(&self.app.pipeline.parts.ledger, wanted).await?;
-        Ok(Created { token: secret.text(), row: answers::token(row) })
+        Ok(Created {
+            token: secret.text(),
+            row: answers::token(row),
+        })
     }
 
     async fn tokens(&self) -> Result<Vec<Token>> {
-        Ok(self.app.pipeline.parts.ledger.tokens().await?.into_iter().map(answers::token).collect())
+        Ok(self
+            .app
+            .pipeline
+            .parts
+            .ledger
+            .tokens()
+            .await?
+            .into_iter()
+            .map(answers::token)
+            .collect())
     }
 
     async fn revoke(&self, id: &TokenId) -> Result<Timestamp> {
-        Ok(self.app.pipeline.parts.ledger.revoke_token(id, clock::now()).await?)
+        Ok(self
+            .app
+            .pipeline
+            .parts
+            .ledger
+            .revoke_token(id, clock::now())
+            .await?)
     }
 
     fn by(&self) -> &Name {

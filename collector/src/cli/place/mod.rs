@@ -1,5 +1,6 @@
-//! Where the incidents are: a store of this machine, or a server. Commands ask a [`Place`] and show what it says; what they show
-//! is the same wherever it comes from, since both speak in what the API answers.
+//! Where the incidents are: a store of this machine, or a server. Commands ask a [`Place`] and show
+//! what it says; what they show is the same wherever it comes from, since both speak in what the
+//! API answers.
 
 mod choose;
 mod local;
@@ -18,7 +19,8 @@ use evidence_format::time::Timestamp;
 use serde::Serialize;
 
 use crate::http::answers::{
-    Bundle, Capture, ChangeView, Created, Declared, Full, Happened, Listed, PlayView, Progress, Receipt, SourceView, Token,
+    Bundle, Capture, ChangeView, Created, Declared, Full, Happened, Listed, PlayView, Progress,
+    Receipt, SourceView, Token,
 };
 use crate::http::token::Label;
 use crate::incident::{Affects, Line, Name, Pivot, PlayName, Report, Severity, Wish};
@@ -65,14 +67,16 @@ pub(super) trait Place: Send + Sync {
     /// Ends captures, and seals what is there.
     async fn stop(&self, id: &IncidentId) -> Result<()>;
 
-    /// Goes on until no capture of the incident is under way, and shows how far they are: works on them, or looks on.
+    /// Goes on until no capture of the incident is under way, and shows how far they are: works on
+    /// them, or looks on.
     async fn finish(&self, id: &IncidentId, quiet: bool) -> Result<()>;
 
     /// Grants wishes: all, or none.
     async fn grant(&self, id: &IncidentId, wishes: &[Wish]) -> Result<Vec<ChangeView>>;
 
     /// Closes an incident; `None` if its closure checklist is not done.
-    async fn close(&self, id: &IncidentId, reason: Option<Line>) -> Result<Option<Vec<ChangeView>>>;
+    async fn close(&self, id: &IncidentId, reason: Option<Line>)
+    -> Result<Option<Vec<ChangeView>>>;
 
     async fn attach(&self, id: &IncidentId, attaching: Attaching) -> Result<Attached>;
 
@@ -95,14 +99,20 @@ pub(super) trait Place: Send + Sync {
     /// Where a bundle is, for people: a file, or an address.
     async fn locate(&self, bundle: &Digest) -> Result<String>;
 
-    /// Copies the bundle whose id begins so into a new file, by default one of its name in this folder. Which it is.
-    async fn fetch(&self, beginning: &str, to: Option<&Path>, quiet: bool) -> Result<(Digest, PathBuf)>;
+    /// Copies the bundle whose id begins so into a new file, by default one of its name in this
+    /// folder. Which it is.
+    async fn fetch(
+        &self,
+        beginning: &str,
+        to: Option<&Path>,
+        quiet: bool,
+    ) -> Result<(Digest, PathBuf)>;
 
     /// A file with the public half of the key that this place signs with.
     async fn key(&self) -> Result<PathBuf>;
 
-    /// A file with the public half of the key that a bundle, fetched into the file `to`, is signed with: another collector that
-    /// shares the incidents may have sealed it.
+    /// A file with the public half of the key that a bundle, fetched into the file `to`, is signed
+    /// with: another collector that shares the incidents may have sealed it.
     async fn key_of(&self, bundle: &Digest, to: &Path) -> Result<PathBuf>;
 
     /// What a capture would take.
@@ -184,7 +194,21 @@ pub(super) struct TokenWanted {
 
 /// What runs now, on one line.
 pub(super) fn describe(progress: &[Progress]) -> String {
-    let pass = |pass: u32| if pass == 0 { String::new() } else { format!(" (pass {pass})") };
-    let text = |one: &Progress| format!("{}{} {} {}", one.source, pass(one.pass), one.pages, agent::terminal::size(one.bytes));
+    let pass = |pass: u32| {
+        if pass == 0 {
+            String::new()
+        } else {
+            format!(" (pass {pass})")
+        }
+    };
+    let text = |one: &Progress| {
+        format!(
+            "{}{} {} {}",
+            one.source,
+            pass(one.pass),
+            one.pages,
+            agent::terminal::size(one.bytes)
+        )
+    };
     progress.iter().map(text).collect::<Vec<_>>().join(" · ")
 }

@@ -21,18 +21,32 @@ impl Global {
         })
     }
 
-    /// Where the incidents are, for work that Ctrl-C ends. A server's goes on by itself: there it ends looking on.
+    /// Where the incidents are, for work that Ctrl-C ends. A server's goes on by itself: there it
+    /// ends looking on.
     pub(in crate::cli) async fn place_to_work(&self) -> Result<Box<dyn Place>> {
         Ok(match self.remote()? {
-            Some(remote) => Box::new(Remote { looking: interrupt::looking_on()?, ..remote }),
+            Some(remote) => Box::new(Remote {
+                looking: interrupt::looking_on()?,
+                ..remote
+            }),
             None => Box::new(self.local(interrupt::token()?).await?),
         })
     }
 
-    /// What the command line, the environment and the configuration say of a server; `None` if they mean a store.
+    /// What the command line, the environment and the configuration say of a server; `None` if they
+    /// mean a store.
     pub(in crate::cli) fn remote(&self) -> Result<Option<Remote>> {
-        let Self { store, server, profile, .. } = self;
-        let given = Given { store: store.clone(), server: server.clone(), profile: profile.clone() };
+        let Self {
+            store,
+            server,
+            profile,
+            ..
+        } = self;
+        let given = Given {
+            store: store.clone(),
+            server: server.clone(),
+            profile: profile.clone(),
+        };
         let client = match Choice::of(given, Given::of_environment()?)? {
             Choice::Store(_) => return Ok(None),
             Choice::Server(url) => self.client_of(&url)?,
@@ -41,28 +55,47 @@ impl Global {
                 self.client_of_profile(&name, config.profile(&name)?)?
             }
             Choice::Default => {
-                let Ok(path) = config_path() else { return Ok(None) };
+                let Ok(path) = config_path() else {
+                    return Ok(None);
+                };
                 let config = ClientConfig::read(&path)?;
-                let Some(name) = &config.default else { return Ok(None) };
+                let Some(name) = &config.default else {
+                    return Ok(None);
+                };
                 self.client_of_profile(name, config.profile(name)?)?
             }
         };
         if self.by.is_some() {
-            bail!("--by is for a store of this machine: a server enters the holder of the token into the journal")
+            bail!(
+                "--by is for a store of this machine: a server enters the holder of the token into the journal"
+            )
         }
-        Ok(Some(Remote { client, by: self.by(), quiet: self.quiet, looking: CancellationToken::new() }))
+        Ok(Some(Remote {
+            client,
+            by: self.by(),
+            quiet: self.quiet,
+            looking: CancellationToken::new(),
+        }))
     }
 
-    /// A client of a server by its URL: with the token of the environment, or else that of the profile for this server.
+    /// A client of a server by its URL: with the token of the environment, or else that of the
+    /// profile for this server.
     fn client_of(&self, url: &str) -> Result<Client> {
         let server = Server::parse(url, self.insecure_http)?;
         if let Some(token) = token_of_environment()? {
             return Ok(Client::new(server, token, self.ca.as_deref())?);
         }
-        let config = config_path().map_or(Ok(ClientConfig::default()), |path| ClientConfig::read(&path))?;
-        let is_same = |profile: &Profile| Server::parse(&profile.server, true).is_ok_and(|other| other == server);
-        let Some((name, profile)) = config.profiles.iter().find(|(_, profile)| is_same(profile)) else {
-            bail!("there is no token for {server}: store one with `exhibit login {server}`, or set EXHIBIT_TOKEN")
+        let config = config_path().map_or(Ok(ClientConfig::default()), |path| {
+            ClientConfig::read(&path)
+        })?;
+        let is_same = |profile: &Profile| {
+            Server::parse(&profile.server, true).is_ok_and(|other| other == server)
+        };
+        let Some((name, profile)) = config.profiles.iter().find(|(_, profile)| is_same(profile))
+        else {
+            bail!(
+                "there is no token for {server}: store one with `exhibit login {server}`, or set EXHIBIT_TOKEN"
+            )
         };
         self.client_of_profile(name, profile)
     }
@@ -76,7 +109,11 @@ impl Global {
                 format!("there is no token for {server}: store one with `exhibit login {server} --profile {name}`, or set EXHIBIT_TOKEN")
             })?,
         };
-        Ok(Client::new(server, token, self.ca.as_deref().or(profile.ca.as_deref()))?)
+        Ok(Client::new(
+            server,
+            token,
+            self.ca.as_deref().or(profile.ca.as_deref()),
+        )?)
     }
 
     /// The store of this machine, for what only works there: `what`.
@@ -88,7 +125,10 @@ impl Global {
     }
 
     pub(in crate::cli) async fn local(&self, stop: CancellationToken) -> Result<Local> {
-        Ok(Local { app: self.open_until(stop).await?, by: self.by() })
+        Ok(Local {
+            app: self.open_until(stop).await?,
+            by: self.by(),
+        })
     }
 
     /// Opens the store for work that `stop` ends.
@@ -97,14 +137,22 @@ impl Global {
             Some(folder) => folder,
             None => default_store()?,
         };
-        App::open(&folder, stop).await.with_context(|| format!("cannot open the store {}", folder.display()))
+        App::open(&folder, stop)
+            .await
+            .with_context(|| format!("cannot open the store {}", folder.display()))
     }
 
     /// Who does this.
     pub(in crate::cli) fn by(&self) -> Name {
-        let user = || ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+        let user = || {
+            ["SUDO_USER", "USER", "LOGNAME"]
+                .into_iter()
+                .find_map(|name| std::env::var(name).ok())
+        };
         let number = || format!("uid {}", rustix::process::getuid());
-        self.by.clone().unwrap_or_else(|| Name::escaped(&user().unwrap_or_else(number)))
+        self.by
+            .clone()
+            .unwrap_or_else(|| Name::escaped(&user().unwrap_or_else(number)))
     }
 }
 
@@ -115,14 +163,19 @@ pub(in crate::cli) fn config_path() -> Result<PathBuf> {
 }
 
 fn token_of_environment() -> Result<Option<Token>> {
-    let text = std::env::var("EXHIBIT_TOKEN").ok().filter(|text| !text.is_empty());
-    text.map(|text| text.parse()).transpose().context("cannot use EXHIBIT_TOKEN")
+    let text = std::env::var("EXHIBIT_TOKEN")
+        .ok()
+        .filter(|text| !text.is_empty());
+    text.map(|text| text.parse())
+        .transpose()
+        .context("cannot use EXHIBIT_TOKEN")
 }
 
 fn default_store() -> Result<PathBuf> {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
     let euid = rustix::process::geteuid().as_raw();
     let key = agent::key::default_path(euid, variable("XDG_STATE_HOME"), variable("HOME"));
-    let key = key.map_err(|_| anyhow::anyhow!("there is no home folder: name the store with --store"))?;
+    let key =
+        key.map_err(|_| anyhow::anyhow!("there is no home folder: name the store with --store"))?;
     Ok(key.parent().unwrap_or(Path::new(".")).join("store"))
 }

@@ -24,8 +24,8 @@ use crate::client::keys::{Before, folder};
 use crate::client::upload::Sending;
 use crate::client::{Call, Client, ClientError};
 use crate::http::answers::{
-    Bundle, Bundles, Capture, ChangeView, Changed, Created, Declared, Full, Happened, Listed, Page, PlayView, Plays, SourceView,
-    Sources, Token, Tokens,
+    Bundle, Bundles, Capture, ChangeView, Changed, Created, Declared, Full, Happened, Listed, Page,
+    PlayView, Plays, SourceView, Sources, Token, Tokens,
 };
 use crate::incident::{Line, Name, PlayName, Wish};
 use crate::pipeline::{AttachError, Content};
@@ -40,7 +40,8 @@ const PAGE: u32 = 200;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// The same behind an event that says so.
 const LOOK_SOON: Duration = Duration::from_millis(200);
-/// How long the server may be away while somebody waits for captures: an upgrade and a restart take less.
+/// How long the server may be away while somebody waits for captures: an upgrade and a restart take
+/// less.
 const AWAY_MAX: Duration = Duration::from_secs(300);
 /// Between two drawings of the line that says how far a download is.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
@@ -70,7 +71,10 @@ impl Remote {
     /// The key that the server answers `call` with, kept on this machine.
     async fn known_key(&self, call: &Call) -> Result<PathBuf> {
         let variable = |name| std::env::var_os(name).map(PathBuf::from);
-        let key = self.client.key(call, &folder(variable("XDG_STATE_HOME"), variable("HOME"))?).await?;
+        let key = self
+            .client
+            .key(call, &folder(variable("XDG_STATE_HOME"), variable("HOME"))?)
+            .await?;
         match key.before {
             Before::Same => {}
             Before::Nothing => self.note(&format!("this server signs with the key {}", key.fingerprint)),
@@ -86,7 +90,9 @@ impl Remote {
     async fn pages(&self) -> Result<Vec<Listed>, ClientError> {
         let (mut incidents, mut cursor) = (Vec::new(), None);
         loop {
-            let call = Call::get("v1/incidents").query("limit", [PAGE]).query("cursor", cursor);
+            let call = Call::get("v1/incidents")
+                .query("limit", [PAGE])
+                .query("cursor", cursor);
             let page: Page = self.client.json(&call).await?;
             let is_empty = page.incidents.is_empty(); // then there is no end to be hoped for
             incidents.extend(page.incidents);
@@ -106,7 +112,11 @@ impl Remote {
         let mut found = Vec::new();
         if !hex.is_empty() {
             for incident in self.pages().await? {
-                let bundles = self.bundles(&incident.id).await?.into_iter().map(|bundle| bundle.id);
+                let bundles = self
+                    .bundles(&incident.id)
+                    .await?
+                    .into_iter()
+                    .map(|bundle| bundle.id);
                 found.extend(bundles.filter(|id| id.hex().starts_with(hex)));
             }
         }
@@ -173,23 +183,36 @@ impl Place for Remote {
     async fn declare(&self, declaring: Declaring) -> Result<Declared> {
         let key = match &declaring.idempotency_key {
             Some(key) => key.clone(),
-            None => data_encoding::HEXLOWER.encode(&agent::identity::random::<16>().map_err(ClientError::Random)?),
+            None => data_encoding::HEXLOWER
+                .encode(&agent::identity::random::<16>().map_err(ClientError::Random)?),
         };
         let call = Call::post("v1/incidents", &declaring).idempotency_key(&key);
-        Ok(self.client.json(&call.context("an idempotency key has visible ASCII characters")?).await?)
+        Ok(self
+            .client
+            .json(&call.context("an idempotency key has visible ASCII characters")?)
+            .await?)
     }
 
     async fn capture(&self, id: &IncidentId, capture: Capture) -> Result<()> {
-        Ok(self.client.done(&Call::post(path(id, "/captures"), &capture)).await?)
+        Ok(self
+            .client
+            .done(&Call::post(path(id, "/captures"), &capture))
+            .await?)
     }
 
     async fn stop(&self, id: &IncidentId) -> Result<()> {
-        Ok(self.client.done(&Call::delete(path(id, "/captures"))).await?)
+        Ok(self
+            .client
+            .done(&Call::delete(path(id, "/captures")))
+            .await?)
     }
 
     /// Looks on. Whoever may not see events looks now and then.
     async fn finish(&self, id: &IncidentId, quiet: bool) -> Result<()> {
-        let (mut line, mut events) = (ProgressLine::new(quiet), Events::new(self.client.clone(), id.clone(), 0));
+        let (mut line, mut events) = (
+            ProgressLine::new(quiet),
+            Events::new(self.client.clone(), id.clone(), 0),
+        );
         let (mut is_listening, mut heard) = (true, Instant::now());
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -220,11 +243,18 @@ impl Place for Remote {
     }
 
     async fn grant(&self, id: &IncidentId, wishes: &[Wish]) -> Result<Vec<ChangeView>> {
-        let changed: Changed = self.client.json(&Call::patch(path(id, ""), &json!({"wishes": wishes}))).await?;
+        let changed: Changed = self
+            .client
+            .json(&Call::patch(path(id, ""), &json!({"wishes": wishes})))
+            .await?;
         Ok(changed.changes)
     }
 
-    async fn close(&self, id: &IncidentId, reason: Option<Line>) -> Result<Option<Vec<ChangeView>>> {
+    async fn close(
+        &self,
+        id: &IncidentId,
+        reason: Option<Line>,
+    ) -> Result<Option<Vec<ChangeView>>> {
         let call = Call::post(path(id, "/close"), &json!({"reason": reason}));
         match self.client.json::<Changed>(&call).await {
             Ok(changed) => Ok(Some(changed.changes)),
@@ -234,30 +264,61 @@ impl Place for Remote {
     }
 
     async fn attach(&self, id: &IncidentId, attaching: Attaching) -> Result<Attached> {
-        let Attaching { content, name, meter } = attaching;
+        let Attaching {
+            content,
+            name,
+            meter,
+        } = attaching;
         let sending = match content {
             Content::File(path) => {
                 let (content, bytes) = attachable(&path)?;
-                let of_file = || Line::escaped(&path.file_name().unwrap_or_default().to_string_lossy());
-                Sending { content, bytes, name: name.unwrap_or_else(of_file), meter }
+                let of_file =
+                    || Line::escaped(&path.file_name().unwrap_or_default().to_string_lossy());
+                Sending {
+                    content,
+                    bytes,
+                    name: name.unwrap_or_else(of_file),
+                    meter,
+                }
             }
-            Content::Stream(content) => {
-                Sending { content, bytes: None, name: name.unwrap_or_else(|| Line::escaped(attach::STANDARD_INPUT)), meter }
-            }
+            Content::Stream(content) => Sending {
+                content,
+                bytes: None,
+                name: name.unwrap_or_else(|| Line::escaped(attach::STANDARD_INPUT)),
+                meter,
+            },
         };
-        Ok(Attached { receipt: self.client.attach(id, sending).await?, gaps: 0 })
+        Ok(Attached {
+            receipt: self.client.attach(id, sending).await?,
+            gaps: 0,
+        })
     }
 
     async fn brief(&self, id: &IncidentId, external: bool) -> Result<String> {
         let audience = if external { "external" } else { "internal" };
-        Ok(self.client.text(&Call::get(path(id, "/brief")).query("audience", [audience])).await?)
+        Ok(self
+            .client
+            .text(&Call::get(path(id, "/brief")).query("audience", [audience]))
+            .await?)
     }
 
     async fn timeline(&self, id: &IncidentId, filter: Filter, each: Each<'_, Row>) -> Result<()> {
-        let Filter { from, until, kinds, contains } = filter;
-        let call = Call::get(path(id, "/timeline")).query("from", from).query("until", until);
-        let call = call.query("kind", kinds).query("contains", contains).accept("application/x-ndjson");
-        let taken = |line: &[u8]| each(serde_json::from_slice(line).context("cannot read a line of the timeline")?);
+        let Filter {
+            from,
+            until,
+            kinds,
+            contains,
+        } = filter;
+        let call = Call::get(path(id, "/timeline"))
+            .query("from", from)
+            .query("until", until);
+        let call = call
+            .query("kind", kinds)
+            .query("contains", contains)
+            .accept("application/x-ndjson");
+        let taken = |line: &[u8]| {
+            each(serde_json::from_slice(line).context("cannot read a line of the timeline")?)
+        };
         self.client.lines(&call, taken).await
     }
 
@@ -271,7 +332,11 @@ impl Place for Remote {
     }
 
     async fn bundles_if_seen(&self, id: &IncidentId) -> Result<Option<Vec<Bundle>>> {
-        match self.client.json::<Bundles>(&Call::get(path(id, "/bundles"))).await {
+        match self
+            .client
+            .json::<Bundles>(&Call::get(path(id, "/bundles")))
+            .await
+        {
             Ok(Bundles { bundles }) => Ok(Some(bundles)),
             Err(error) if error.code() == Some("forbidden") => Ok(None),
             Err(error) => Err(error.into()),
@@ -282,7 +347,12 @@ impl Place for Remote {
         Ok(self.client.url(&format!("v1/bundles/{bundle}")))
     }
 
-    async fn fetch(&self, beginning: &str, to: Option<&Path>, quiet: bool) -> Result<(Digest, PathBuf)> {
+    async fn fetch(
+        &self,
+        beginning: &str,
+        to: Option<&Path>,
+        quiet: bool,
+    ) -> Result<(Digest, PathBuf)> {
         let id = self.resolve(beginning).await?;
         let to = to.map_or_else(|| format!("{}.tar", id.hex()).into(), Path::to_owned);
         match self.download(id, &to, quiet).await {
@@ -302,17 +372,33 @@ impl Place for Remote {
     }
 
     async fn key_of(&self, bundle: &Digest, _to: &Path) -> Result<PathBuf> {
-        self.known_key(&Call::get(format!("v1/bundles/{bundle}/key"))).await
+        self.known_key(&Call::get(format!("v1/bundles/{bundle}/key")))
+            .await
     }
 
     async fn plan(&self, of: &Planning, capture: Capture) -> Result<Plan> {
         let call = match of {
             Planning::Incident(id) => Call::get(path(id, "/plan")),
-            Planning::Play(play, pivots) => Call::get("v1/plan").query("play", [play]).query("pivot", pivots),
+            Planning::Play(play, pivots) => Call::get("v1/plan")
+                .query("play", [play])
+                .query("pivot", pivots),
         };
-        let Capture { from, until, sources, accounts, regions, deadline_seconds } = capture;
-        let call = call.query("from", from).query("until", until).query("source", sources);
-        let call = call.query("account", accounts).query("region", regions).query("deadlineSeconds", deadline_seconds);
+        let Capture {
+            from,
+            until,
+            sources,
+            accounts,
+            regions,
+            deadline_seconds,
+        } = capture;
+        let call = call
+            .query("from", from)
+            .query("until", until)
+            .query("source", sources);
+        let call = call
+            .query("account", accounts)
+            .query("region", regions)
+            .query("deadlineSeconds", deadline_seconds);
         Ok(self.client.json(&call.long()).await?)
     }
 
@@ -322,12 +408,20 @@ impl Place for Remote {
     }
 
     async fn sources(&self, play: &PlayName, each: Each<'_, SourceView>) -> Result<()> {
-        let Sources { sources } = self.client.json(&Call::get("v1/sources").query("play", [play]).long()).await?;
+        let Sources { sources } = self
+            .client
+            .json(&Call::get("v1/sources").query("play", [play]).long())
+            .await?;
         sources.into_iter().try_for_each(each)
     }
 
     async fn issue(&self, wanted: TokenWanted) -> Result<Created> {
-        let TokenWanted { role, label, incident, valid } = wanted;
+        let TokenWanted {
+            role,
+            label,
+            incident,
+            valid,
+        } = wanted;
         let wanted = json!({"role": role, "label": label, "incident": incident, "validSeconds": valid.as_secs()});
         Ok(self.client.json(&Call::post("v1/tokens", &wanted)).await?)
     }
@@ -338,13 +432,24 @@ impl Place for Remote {
     }
 
     async fn revoke(&self, id: &TokenId) -> Result<Timestamp> {
-        match self.client.done(&Call::delete(format!("v1/tokens/{id}"))).await {
-            Err(error) if error.code() == Some("not-found") => bail!("there is no token {id}: `exhibit token list` lists them"),
+        match self
+            .client
+            .done(&Call::delete(format!("v1/tokens/{id}")))
+            .await
+        {
+            Err(error) if error.code() == Some("not-found") => {
+                bail!("there is no token {id}: `exhibit token list` lists them")
+            }
             done => done?,
         }
         let tokens = self.tokens().await?;
-        let revoked = tokens.into_iter().find(|token| token.id == *id).and_then(|token| token.revoked);
-        revoked.with_context(|| format!("the server says that {id} is revoked, and lists it as good: look into its log"))
+        let revoked = tokens
+            .into_iter()
+            .find(|token| token.id == *id)
+            .and_then(|token| token.revoked);
+        revoked.with_context(|| {
+            format!("the server says that {id} is revoked, and lists it as good: look into its log")
+        })
     }
 
     fn by(&self) -> &Name {
@@ -364,8 +469,12 @@ fn attachable(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
     let metadata = fs::metadata(path)?; // before it is opened: some devices do something then
     let file = File::open(path)?;
     match metadata.len() {
-        _ if metadata.is_dir() => bail!(AttachError::Folder { path: path.to_owned() }),
-        _ if !metadata.is_file() => bail!(AttachError::Special { path: path.to_owned() }),
+        _ if metadata.is_dir() => bail!(AttachError::Folder {
+            path: path.to_owned()
+        }),
+        _ if !metadata.is_file() => bail!(AttachError::Special {
+            path: path.to_owned()
+        }),
         0 => Ok((Box::new(file), None)),
         bytes => Ok((Box::new(file.take(bytes)), Some(bytes))),
     }

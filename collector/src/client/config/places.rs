@@ -15,19 +15,39 @@ impl Profile {
     /// # Errors
     /// It is in several places, or not where it is said to be.
     pub fn token(&self, name: &ProfileName) -> Result<Option<Token>, ClientConfigError> {
-        let Self { token, token_file, token_command, token_variable, .. } = self;
+        let Self {
+            token,
+            token_file,
+            token_command,
+            token_variable,
+            ..
+        } = self;
         match (token, token_file, token_command, token_variable) {
             (None, None, None, None) => Ok(None),
             (Some(token), None, None, None) => Ok(Some(token.clone())),
-            (None, Some(file), None, None) => of_text(format!("the file {}", file.display()), of_file(file)).map(Some),
-            (None, None, Some(command), None) => {
-                of_text(format!("the command {}", command.first().map_or("", String::as_str)), of_command(command)).map(Some)
+            (None, Some(file), None, None) => {
+                of_text(format!("the file {}", file.display()), of_file(file)).map(Some)
             }
-            (None, None, None, Some(variable)) => of_text(format!("the variable {variable}"), of_variable(variable)).map(Some),
+            (None, None, Some(command), None) => of_text(
+                format!("the command {}", command.first().map_or("", String::as_str)),
+                of_command(command),
+            )
+            .map(Some),
+            (None, None, None, Some(variable)) => {
+                of_text(format!("the variable {variable}"), of_variable(variable)).map(Some)
+            }
             _ => {
-                let places = [token.is_some(), token_file.is_some(), token_command.is_some(), token_variable.is_some()];
+                let places = [
+                    token.is_some(),
+                    token_file.is_some(),
+                    token_command.is_some(),
+                    token_variable.is_some(),
+                ];
                 let count = places.into_iter().filter(|is_given| *is_given).count();
-                Err(ClientConfigError::Places { name: name.clone(), count })
+                Err(ClientConfigError::Places {
+                    name: name.clone(),
+                    count,
+                })
             }
         }
     }
@@ -35,7 +55,9 @@ impl Profile {
 
 fn of_text(place: String, text: io::Result<String>) -> Result<Token, ClientConfigError> {
     match text {
-        Ok(text) => text.parse().map_err(|cause| ClientConfigError::Token { place, cause }),
+        Ok(text) => text
+            .parse()
+            .map_err(|cause| ClientConfigError::Token { place, cause }),
         Err(cause) => Err(ClientConfigError::Place { place, cause }),
     }
 }
@@ -43,7 +65,8 @@ fn of_text(place: String, text: io::Result<String>) -> Result<Token, ClientConfi
 /// One byte more than a token may have, so that what is too long is not taken for one.
 fn limited(read: impl Read) -> io::Result<String> {
     let mut text = String::new();
-    read.take(TOKEN_BYTES_MAX as u64 + 2).read_to_string(&mut text)?;
+    read.take(TOKEN_BYTES_MAX as u64 + 2)
+        .read_to_string(&mut text)?;
     Ok(text)
 }
 
@@ -57,9 +80,18 @@ fn of_variable(name: &str) -> io::Result<String> {
 
 /// What a program prints. It may ask whoever sits there for a passphrase.
 fn of_command(command: &[String]) -> io::Result<String> {
-    let (program, arguments) = command.split_first().ok_or_else(|| io::Error::other("it is empty"))?;
-    let mut child = Command::new(program).args(arguments).stdout(Stdio::piped()).spawn()?;
+    let (program, arguments) = command
+        .split_first()
+        .ok_or_else(|| io::Error::other("it is empty"))?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .spawn()?;
     let text = child.stdout.take().map_or(Ok(String::new()), limited);
     let status = child.wait()?;
-    if status.success() { text } else { Err(io::Error::other(format!("it ended with {status}"))) }
+    if status.success() {
+        text
+    } else {
+        Err(io::Error::other(format!("it ended with {status}")))
+    }
 }

@@ -28,9 +28,15 @@ impl Checking {
     pub(super) fn begin(bundle: Digest) -> Self {
         let (send, receive) = mpsc::channel(PIECES_WAITING_MAX);
         let report = spawn_blocking(move || {
-            let pieces = Pieces { receive, piece: Bytes::new() };
+            let pieces = Pieces {
+                receive,
+                piece: Bytes::new(),
+            };
             let mut files = tar::Reader::new(BufReader::with_capacity(READ_BYTES, pieces));
-            let trust = Trust { keys: Vec::new(), bundle: Some(bundle) };
+            let trust = Trust {
+                keys: Vec::new(),
+                bundle: Some(bundle),
+            };
             let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
             let report = verify(&mut files, &trust, &mut Workers::unpack(threads));
             match report.integrity {
@@ -50,7 +56,9 @@ impl Checking {
     /// Ends the bytes. What is wrong with them, if anything is.
     pub(super) async fn end(self) -> Result<(), String> {
         drop(self.send);
-        self.report.await.unwrap_or_else(|_| Err("its check crashed, which is this program's fault".to_owned()))
+        self.report
+            .await
+            .unwrap_or_else(|_| Err("its check crashed, which is this program's fault".to_owned()))
     }
 }
 

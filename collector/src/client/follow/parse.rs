@@ -53,7 +53,13 @@ impl Parser {
     fn take(&mut self, line: &str) {
         if line.is_empty() {
             let id = self.message.id.clone(); // it holds on
-            let mut message = std::mem::replace(&mut self.message, Message { id, ..Message::default() });
+            let mut message = std::mem::replace(
+                &mut self.message,
+                Message {
+                    id,
+                    ..Message::default()
+                },
+            );
             if std::mem::take(&mut self.has_data) {
                 if message.event.is_empty() {
                     message.event.push_str("message");
@@ -85,12 +91,20 @@ mod tests {
     const STREAM: &str = ": hello\n\nevent: entry\nid: 3\ndata: {\"a\": 1}\n\nevent:progress\r\ndata:[\r\ndata: ]\r\n\r\nretry: 5\n\ndata\n\nevent: cut";
 
     fn message(event: &str, id: &str, data: &str) -> Message {
-        Message { event: event.to_owned(), id: id.to_owned(), data: data.to_owned() }
+        Message {
+            event: event.to_owned(),
+            id: id.to_owned(),
+            data: data.to_owned(),
+        }
     }
 
     #[test]
     fn messages_are_the_same_however_they_are_cut() {
-        let expected = [message("entry", "3", "{\"a\": 1}"), message("progress", "3", "[\n]"), message("message", "3", "")];
+        let expected = [
+            message("entry", "3", "{\"a\": 1}"),
+            message("progress", "3", "[\n]"),
+            message("message", "3", ""),
+        ];
         for size in 1..STREAM.len() {
             let mut parser = Parser::default();
             for piece in STREAM.as_bytes().chunks(size) {

@@ -1,5 +1,5 @@
-//! What documents of the domain look like from outside. The domain does not know that there is an API, so their shapes stand here;
-//! tests hold them to what is really read and written.
+//! What documents of the domain look like from outside. The domain does not know that there is an
+//! API, so their shapes stand here; tests hold them to what is really read and written.
 
 mod plan;
 pub(super) mod texts;
@@ -35,7 +35,10 @@ pub(super) struct ReportWanted;
 
 impl PartialSchema for ReportWanted {
     fn schema() -> RefOr<Schema> {
-        OneOfBuilder::new().item(by_name::<ReportShape>()).item(by_name::<ProseText>()).into()
+        OneOfBuilder::new()
+            .item(by_name::<ReportShape>())
+            .item(by_name::<ProseText>())
+            .into()
     }
 }
 
@@ -52,8 +55,14 @@ pub(super) struct RolesWanted;
 impl PartialSchema for RolesWanted {
     fn schema() -> RefOr<Schema> {
         let object = ObjectBuilder::new().schema_type(Type::Object);
-        let with = |object: ObjectBuilder, role: Role| object.property(role.as_str(), or_null(by_name::<NameText>()));
-        Role::ALL.into_iter().fold(object, with).additional_properties(Some(AdditionalProperties::FreeForm(false))).into()
+        let with = |object: ObjectBuilder, role: Role| {
+            object.property(role.as_str(), or_null(by_name::<NameText>()))
+        };
+        Role::ALL
+            .into_iter()
+            .fold(object, with)
+            .additional_properties(Some(AdditionalProperties::FreeForm(false)))
+            .into()
     }
 }
 
@@ -197,7 +206,8 @@ mod tests {
     use super::*;
     use crate::clock;
     use crate::incident::{
-        Affects, Change, Declaration, Entry, Evidence, EvidenceCount, Incident, Name, Plays, Report, Severity, declare,
+        Affects, Change, Declaration, Entry, Evidence, EvidenceCount, Incident, Name, Plays,
+        Report, Severity, declare,
     };
     use crate::plan::Target;
     use crate::seal::Summary;
@@ -205,9 +215,18 @@ mod tests {
 
     /// The shape has the members that are written, and no other.
     pub(super) fn assert_shape<T: ToSchema>(written: &impl Serialize) {
-        let members = |json: &Value| json.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+        let members = |json: &Value| {
+            json.as_object()
+                .expect("an object")
+                .keys()
+                .cloned()
+                .collect::<Vec<_>>()
+        };
         let schema = serde_json::to_value(T::schema()).expect("JSON");
-        let (mut shape, mut real) = (members(&schema["properties"]), members(&serde_json::to_value(written).expect("JSON")));
+        let (mut shape, mut real) = (
+            members(&schema["properties"]),
+            members(&serde_json::to_value(written).expect("JSON")),
+        );
         shape.sort();
         real.sort();
         assert_eq!(shape, real, "{}", T::name());
@@ -226,8 +245,15 @@ mod tests {
             pivots: Vec::new(),
             trigger: None,
         };
-        let change: Change = declare(declaration, &Plays::built_in(), clock::now()).expect("it can be declared");
-        Incident::replay(&[Entry { seq: 1, at: clock::now(), by: Name::escaped("Ann"), change }]).expect("a declaration")
+        let change: Change =
+            declare(declaration, &Plays::built_in(), clock::now()).expect("it can be declared");
+        Incident::replay(&[Entry {
+            seq: 1,
+            at: clock::now(),
+            by: Name::escaped("Ann"),
+            change,
+        }])
+        .expect("a declaration")
     }
 
     #[test]
@@ -238,9 +264,19 @@ mod tests {
         assert_shape::<TargetShape>(&Target::default());
         assert_shape::<StepShape>(&Plays::built_in().iter().flat_map(|play| &play.steps).next());
         assert_shape::<CoverageShape>(&Summary::read(""));
-        let evidence = Evidence { bundle: Digest::of(b""), item: None, record: None };
+        let evidence = Evidence {
+            bundle: Digest::of(b""),
+            item: None,
+            record: None,
+        };
         assert_shape::<PointerShape>(&evidence);
         let (kind, summary, by) = ("note".to_owned(), "x".to_owned(), Some("Ann".to_owned()));
-        assert_shape::<RowShape>(&Row { time: clock::now(), kind, summary, by, evidence: Some(evidence) });
+        assert_shape::<RowShape>(&Row {
+            time: clock::now(),
+            kind,
+            summary,
+            by,
+            evidence: Some(evidence),
+        });
     }
 }

@@ -1,4 +1,5 @@
-//! What a capture would take, as `GET /v1/incidents/{id}/plan` answers it: the shape of [`crate::plan::Plan`].
+//! What a capture would take, as `GET /v1/incidents/{id}/plan` answers it: the shape of
+//! [`crate::plan::Plan`].
 
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
@@ -6,7 +7,8 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::TargetShape;
 use super::texts::{
-    IncidentIdText, ItemText, LeftOutText, PassKindText, PivotKindText, PivotText, PlayText, SourceText, Time, WhyText, word,
+    IncidentIdText, ItemText, LeftOutText, PassKindText, PivotKindText, PivotText, PlayText,
+    SourceText, Time, WhyText, word,
 };
 
 /// What would be captured, what would not, and why.
@@ -154,10 +156,17 @@ impl PartialSchema for LifetimeShape {
         let about = "How long it lives at the source: for good until somebody deletes it, so many seconds or days after it happened, \
             or, of state, the seconds for which it usually stays as it is";
         let numbers = ["state", "seconds", "days"].map(|name| {
-            let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
-            ObjectBuilder::new().schema_type(Type::Object).property(name, number).required(name)
+            let number = ObjectBuilder::new()
+                .schema_type(Type::Integer)
+                .minimum(Some(0));
+            ObjectBuilder::new()
+                .schema_type(Type::Object)
+                .property(name, number)
+                .required(name)
         });
-        let one_of = OneOfBuilder::new().item(word(["forever"])).description(Some(about));
+        let one_of = OneOfBuilder::new()
+            .item(word(["forever"]))
+            .description(Some(about));
         numbers.into_iter().fold(one_of, OneOfBuilder::item).into()
     }
 }
@@ -212,7 +221,12 @@ mod tests {
     fn a_lifetime_is_one_of_four() {
         let schema = serde_json::to_value(LifetimeShape::schema()).expect("JSON");
         let shapes = schema["oneOf"].as_array().expect("four");
-        let written = [Lifetime::Forever, Lifetime::State(1), Lifetime::Seconds(1), Lifetime::Days(1)];
+        let written = [
+            Lifetime::Forever,
+            Lifetime::State(1),
+            Lifetime::Seconds(1),
+            Lifetime::Days(1),
+        ];
         assert_eq!(shapes.len(), written.len());
         for (shape, lifetime) in shapes.iter().zip(written) {
             match serde_json::to_value(lifetime).expect("JSON") {

@@ -1,14 +1,19 @@
 //! Texts that have a form: what each such type of the domain reads and writes as one JSON string.
 //!
-//! What a schema cannot say is left open rather than said wrongly: texts of people are trimmed, and their limits are bytes.
+//! What a schema cannot say is left open rather than said wrongly: texts of people are trimmed, and
+//! their limits are bytes.
 
 use evidence_format::limits::JSON_INTEGER_MAX;
-use utoipa::openapi::schema::{ArrayBuilder, KnownFormat, Object, ObjectBuilder, OneOfBuilder, SchemaFormat, Type};
+use utoipa::openapi::schema::{
+    ArrayBuilder, KnownFormat, Object, ObjectBuilder, OneOfBuilder, SchemaFormat, Type,
+};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::http::token::LABEL_BYTES_MAX;
-use crate::incident::{ClosureItem, LINE_BYTES_MAX, NAME_BYTES_MAX, PROSE_BYTES_MAX, PivotKind, Role, Severity, Status};
+use crate::incident::{
+    ClosureItem, LINE_BYTES_MAX, NAME_BYTES_MAX, PROSE_BYTES_MAX, PivotKind, Role, Severity, Status,
+};
 use crate::store::ledger::{PassKind, PassState, TokenRole};
 
 /// A type of its own for each, so that the description names it once.
@@ -96,32 +101,59 @@ pub(in crate::http) fn word<T: ToString>(words: impl IntoIterator<Item = T>) -> 
 }
 
 fn formed(pattern: &str, about: &str) -> RefOr<Schema> {
-    string().pattern(Some(pattern)).description(Some(about)).into()
+    string()
+        .pattern(Some(pattern))
+        .description(Some(about))
+        .into()
 }
 
 fn dated(format: KnownFormat, about: &str) -> RefOr<Schema> {
-    string().format(Some(SchemaFormat::KnownFormat(format))).description(Some(about)).into()
+    string()
+        .format(Some(SchemaFormat::KnownFormat(format)))
+        .description(Some(about))
+        .into()
 }
 
-/// Texts of people. A character has one byte at least, so a limit in bytes is one in characters too.
+/// Texts of people. A character has one byte at least, so a limit in bytes is one in characters
+/// too.
 fn written(bytes_max: usize, about: &str) -> RefOr<Schema> {
-    let about = format!("{about}: at most {bytes_max} bytes of UTF-8, and nothing that a terminal obeys or nobody sees");
-    string().min_length(Some(1)).max_length(Some(bytes_max)).description(Some(about)).into()
+    let about = format!(
+        "{about}: at most {bytes_max} bytes of UTF-8, and nothing that a terminal obeys or nobody sees"
+    );
+    string()
+        .min_length(Some(1))
+        .max_length(Some(bytes_max))
+        .description(Some(about))
+        .into()
 }
 
 fn severity_wanted() -> RefOr<Schema> {
-    let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(Severity::ALL.len()));
-    OneOfBuilder::new().item(number).item(word(Severity::ALL)).description(Some("1 to 4, or in words")).into()
+    let number = ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .minimum(Some(1))
+        .maximum(Some(Severity::ALL.len()));
+    OneOfBuilder::new()
+        .item(number)
+        .item(word(Severity::ALL))
+        .description(Some("1 to 4, or in words"))
+        .into()
 }
 
 fn pivot() -> RefOr<Schema> {
     let kinds = PivotKind::ALL.map(PivotKind::as_str).join("|");
-    formed(&format!("^({kinds})=.+$"), "What to look for in particular, such as user=mallory; never a secret itself")
+    formed(
+        &format!("^({kinds})=.+$"),
+        "What to look for in particular, such as user=mallory; never a secret itself",
+    )
 }
 
 fn at_most(max: u64) -> RefOr<Schema> {
     let max = usize::try_from(max).unwrap_or(usize::MAX);
-    ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(max)).into()
+    ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .minimum(Some(0))
+        .maximum(Some(max))
+        .into()
 }
 
 /// A text of any form.
@@ -131,12 +163,18 @@ pub(in crate::http) fn text() -> RefOr<Schema> {
 
 /// What a client names a request by.
 pub(in crate::http) fn idempotency_key() -> RefOr<Schema> {
-    formed("^[ -~]{1,256}$", "1 to 256 visible ASCII characters that name this declaration")
+    formed(
+        "^[ -~]{1,256}$",
+        "1 to 256 visible ASCII characters that name this declaration",
+    )
 }
 
 /// A number of something.
 pub(in crate::http) fn count() -> RefOr<Schema> {
-    ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).into()
+    ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .minimum(Some(0))
+        .into()
 }
 
 /// Several of something.
@@ -146,7 +184,10 @@ pub(in crate::http) fn several(items: RefOr<Schema>) -> RefOr<Schema> {
 
 /// Something, or `null`.
 pub(super) fn or_null(schema: RefOr<Schema>) -> RefOr<Schema> {
-    OneOfBuilder::new().item(Object::with_type(Type::Null)).item(schema).into()
+    OneOfBuilder::new()
+        .item(Object::with_type(Type::Null))
+        .item(schema)
+        .into()
 }
 
 #[cfg(test)]
@@ -160,15 +201,25 @@ pub(super) mod tests {
 
     /// What serde says that there is, when it is given what there is not.
     pub(in crate::http::shapes) fn known<T: DeserializeOwned>(wrong: Value) -> Vec<String> {
-        let said = serde_json::from_value::<T>(wrong).err().expect("there is no such thing").to_string();
-        let mut known: Vec<String> = said.split('`').skip(3).step_by(2).map(str::to_owned).collect();
+        let said = serde_json::from_value::<T>(wrong)
+            .err()
+            .expect("there is no such thing")
+            .to_string();
+        let mut known: Vec<String> = said
+            .split('`')
+            .skip(3)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect();
         known.sort();
         known
     }
 
     fn words<S: PartialSchema>() -> Vec<String> {
-        let mut words: Vec<String> =
-            serde_json::from_value(serde_json::to_value(S::schema()).expect("JSON")["enum"].clone()).expect("words");
+        let mut words: Vec<String> = serde_json::from_value(
+            serde_json::to_value(S::schema()).expect("JSON")["enum"].clone(),
+        )
+        .expect("words");
         words.sort();
         words
     }

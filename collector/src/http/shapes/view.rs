@@ -3,8 +3,9 @@
 use utoipa::ToSchema;
 
 use super::texts::{
-    ClosureItemText, DayText, IncidentIdText, IncidentRoleText, LineText, ListText, NameText, PivotText, PlayText, SeverityText,
-    StandingText, StatusText, StepIdText, StepStateText, Time, TopicText,
+    ClosureItemText, DayText, IncidentIdText, IncidentRoleText, LineText, ListText, NameText,
+    PivotText, PlayText, SeverityText, StandingText, StatusText, StepIdText, StepStateText, Time,
+    TopicText,
 };
 use super::{AffectsShape, EvidenceCountShape, ReportShape};
 
@@ -230,11 +231,35 @@ mod tests {
 
     #[test]
     fn shapes_of_what_people_add_are_those_of_what_is_written() {
-        let (line, name) = (|| "x".parse().expect("a line"), || "x".parse().expect("a name"));
-        assert_shape::<AnsweredShape>(&Answered { waived: false, note: line(), by: name(), at: clock::now() });
-        assert_shape::<CorrectiveActionShape>(&CorrectiveAction { id: 1, what: line(), owner: None, due: None, done: None });
+        let (line, name) = (
+            || "x".parse().expect("a line"),
+            || "x".parse().expect("a name"),
+        );
+        assert_shape::<AnsweredShape>(&Answered {
+            waived: false,
+            note: line(),
+            by: name(),
+            at: clock::now(),
+        });
+        assert_shape::<CorrectiveActionShape>(&CorrectiveAction {
+            id: 1,
+            what: line(),
+            owner: None,
+            due: None,
+            done: None,
+        });
         let (topic, standing) = (Topic::Impact, Standing::Hypothesis);
-        assert_shape::<StatementShape>(&Statement { id: 1, topic, standing, text: line() });
-        assert_shape::<ActionShape>(&CurrentAction { id: 1, text: line(), owner: None, ended: false });
+        assert_shape::<StatementShape>(&Statement {
+            id: 1,
+            topic,
+            standing,
+            text: line(),
+        });
+        assert_shape::<ActionShape>(&CurrentAction {
+            id: 1,
+            text: line(),
+            owner: None,
+            ended: false,
+        });
     }
 }

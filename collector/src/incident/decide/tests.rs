@@ -18,16 +18,23 @@ fn decide(incident: &Incident, wish: Wish) -> Decision {
 fn go(incident: &mut Incident, wish: Wish) -> Vec<&'static str> {
     let changes = decide(incident, wish).expect("it may be");
     let entries = incident.entries(changes, &name("Ann"), now());
-    entries.iter().for_each(|entry| incident.apply(entry).expect("what was decided follows"));
+    entries
+        .iter()
+        .for_each(|entry| incident.apply(entry).expect("what was decided follows"));
     entries.iter().map(Entry::kind).collect()
 }
 
 fn refused(incident: &Incident, wish: Wish) -> String {
-    decide(incident, wish).expect_err("it may not be").to_string()
+    decide(incident, wish)
+        .expect_err("it may not be")
+        .to_string()
 }
 
 fn status(to: Status, reason: Option<&str>) -> Wish {
-    Wish::ChangeStatus { to, reason: reason.map(line) }
+    Wish::ChangeStatus {
+        to,
+        reason: reason.map(line),
+    }
 }
 
 /// Every wish that changes facts, once; each is possible on the sample incident in this order.
@@ -35,24 +42,78 @@ fn wishes() -> Vec<Wish> {
     let step: StepId = "first-15-1".parse().expect("a step");
     let due = Some("2026-12-04".parse().expect("a day"));
     vec![
-        Wish::Rename { to: name("Leaked key") },
-        Wish::ChangeSeverity { to: Severity::Sev1, reason: line("it was used") },
+        Wish::Rename {
+            to: name("Leaked key"),
+        },
+        Wish::ChangeSeverity {
+            to: Severity::Sev1,
+            reason: line("it was used"),
+        },
         status(Status::Contained, None),
-        Wish::SetStarted { to: time("2026-11-20T08:00:00Z") },
-        Wish::ChangePlay { to: "ci-token".parse().expect("a play"), reason: line("it is a CI token") },
-        Wish::AssignRole { role: Role::TechnicalLead, to: Some(name("Bob")) },
-        Wish::ChangeReport { to: Report { reported_by: Some(name("Bob")), ..Report::default() } },
-        Wish::ChangeAffects { to: Affects { customer_data: super::super::Answer::No, ..Affects::default() } },
-        Wish::AddPivot { pivot: "user=bot".parse().expect("a pivot") },
-        Wish::ChangeStep { step, state: Some(StepState::Done), owner: Some(name("Bob")), note: None },
-        Wish::AddCorrectiveAction { what: line("scan"), owner: None, due: None },
-        Wish::AssignCorrectiveAction { id: 1, owner: Some(name("Bob")), due },
+        Wish::SetStarted {
+            to: time("2026-11-20T08:00:00Z"),
+        },
+        Wish::ChangePlay {
+            to: "ci-token".parse().expect("a play"),
+            reason: line("it is a CI token"),
+        },
+        Wish::AssignRole {
+            role: Role::TechnicalLead,
+            to: Some(name("Bob")),
+        },
+        Wish::ChangeReport {
+            to: Report {
+                reported_by: Some(name("Bob")),
+                ..Report::default()
+            },
+        },
+        Wish::ChangeAffects {
+            to: Affects {
+                customer_data: super::super::Answer::No,
+                ..Affects::default()
+            },
+        },
+        Wish::AddPivot {
+            pivot: "user=bot".parse().expect("a pivot"),
+        },
+        Wish::ChangeStep {
+            step,
+            state: Some(StepState::Done),
+            owner: Some(name("Bob")),
+            note: None,
+        },
+        Wish::AddCorrectiveAction {
+            what: line("scan"),
+            owner: None,
+            due: None,
+        },
+        Wish::AssignCorrectiveAction {
+            id: 1,
+            owner: Some(name("Bob")),
+            due,
+        },
         Wish::FinishCorrectiveAction { id: 1, note: None },
-        Wish::State { topic: Topic::Impact, standing: Standing::Hypothesis, text: line("builds") },
-        Wish::ChangeStanding { id: 1, to: Standing::Confirmed, reason: None },
-        Wish::BeginAction { text: line("rotate"), owner: None },
-        Wish::EndAction { id: 1, outcome: None },
-        Wish::SetNextUpdate { to: Some(time("2026-11-23T15:00:00Z")) },
+        Wish::State {
+            topic: Topic::Impact,
+            standing: Standing::Hypothesis,
+            text: line("builds"),
+        },
+        Wish::ChangeStanding {
+            id: 1,
+            to: Standing::Confirmed,
+            reason: None,
+        },
+        Wish::BeginAction {
+            text: line("rotate"),
+            owner: None,
+        },
+        Wish::EndAction {
+            id: 1,
+            outcome: None,
+        },
+        Wish::SetNextUpdate {
+            to: Some(time("2026-11-23T15:00:00Z")),
+        },
     ]
 }
 
@@ -62,21 +123,45 @@ fn a_wish_becomes_one_entry_and_the_same_wish_again_none() {
     for wish in wishes() {
         let kinds = go(&mut incident, wish.clone());
         assert_eq!(kinds.len(), 1, "{wish:?}");
-        if !matches!(wish, Wish::AddCorrectiveAction { .. } | Wish::State { .. } | Wish::BeginAction { .. }) {
+        if !matches!(
+            wish,
+            Wish::AddCorrectiveAction { .. } | Wish::State { .. } | Wish::BeginAction { .. }
+        ) {
             assert_eq!(go(&mut incident, wish.clone()), [""; 0], "{wish:?} again");
         }
     }
     assert_eq!(incident.seq, 1 + 18);
     assert_eq!(incident.checklist.len(), 6 + 7 + 5);
-    assert_eq!(incident.progress_of(&"first-15-1".parse().expect("a step")).state, StepState::Done);
+    assert_eq!(
+        incident
+            .progress_of(&"first-15-1".parse().expect("a step"))
+            .state,
+        StepState::Done
+    );
 }
 
 #[test]
 fn closing_says_all_that_is_missing() {
     let mut incident = samples::incident();
-    go(&mut incident, Wish::AddCorrectiveAction { what: line("scan"), owner: None, due: None });
-    for item in ClosureItem::ALL.into_iter().filter(|item| *item != ClosureItem::AttackPath) {
-        go(&mut incident, Wish::GiveClosure { item, note: line("so") });
+    go(
+        &mut incident,
+        Wish::AddCorrectiveAction {
+            what: line("scan"),
+            owner: None,
+            due: None,
+        },
+    );
+    for item in ClosureItem::ALL
+        .into_iter()
+        .filter(|item| *item != ClosureItem::AttackPath)
+    {
+        go(
+            &mut incident,
+            Wish::GiveClosure {
+                item,
+                note: line("so"),
+            },
+        );
     }
     let expected = "\
 incident cannot be closed yet, missing:
@@ -85,12 +170,33 @@ incident cannot be closed yet, missing:
   corrective action 1 has no due date
 give each with a note, or waive it with a reason";
     assert_eq!(refused(&incident, status(Status::Closed, None)), expected);
-    let waive = Wish::WaiveClosure { item: ClosureItem::AttackPath, reason: line("decommissioned"), by: Some(name("Carol")) };
+    let waive = Wish::WaiveClosure {
+        item: ClosureItem::AttackPath,
+        reason: line("decommissioned"),
+        by: Some(name("Carol")),
+    };
     go(&mut incident, waive);
     assert_eq!(incident.closure[&ClosureItem::AttackPath].by, name("Carol"));
-    go(&mut incident, Wish::AssignCorrectiveAction { id: 1, owner: Some(name("Bob")), due: None });
-    go(&mut incident, Wish::AssignCorrectiveAction { id: 1, owner: None, due: Some("2026-11-23".parse().expect("today")) });
-    assert_eq!(go(&mut incident, status(Status::Closed, None)), ["incident.status"]);
+    go(
+        &mut incident,
+        Wish::AssignCorrectiveAction {
+            id: 1,
+            owner: Some(name("Bob")),
+            due: None,
+        },
+    );
+    go(
+        &mut incident,
+        Wish::AssignCorrectiveAction {
+            id: 1,
+            owner: None,
+            due: Some("2026-11-23".parse().expect("today")),
+        },
+    );
+    assert_eq!(
+        go(&mut incident, status(Status::Closed, None)),
+        ["incident.status"]
+    );
     assert_eq!(incident.closed_at, Some(now()));
 }
 
@@ -98,101 +204,255 @@ give each with a note, or waive it with a reason";
 fn a_closed_incident_keeps_what_it_was_closed_on() {
     let mut incident = samples::incident();
     ClosureItem::ALL.into_iter().for_each(|item| {
-        go(&mut incident, Wish::WaiveClosure { item, reason: line("false alarm"), by: None });
+        go(
+            &mut incident,
+            Wish::WaiveClosure {
+                item,
+                reason: line("false alarm"),
+                by: None,
+            },
+        );
     });
     assert_eq!(incident.closure[&ClosureItem::Review].by, name("Ann"));
     go(&mut incident, status(Status::Closed, None));
     let item = ClosureItem::RootCause;
     for wish in [
-        Wish::ChangeSeverity { to: Severity::Sev4, reason: line("x") },
-        Wish::ChangePlay { to: "general".parse().expect("a play"), reason: line("x") },
-        Wish::ChangeStep { step: "first-15-1".parse().expect("a step"), state: None, owner: None, note: None },
-        Wish::WithdrawClosure { item, reason: line("x") },
-        Wish::GiveClosure { item, note: line("x") },
+        Wish::ChangeSeverity {
+            to: Severity::Sev4,
+            reason: line("x"),
+        },
+        Wish::ChangePlay {
+            to: "general".parse().expect("a play"),
+            reason: line("x"),
+        },
+        Wish::ChangeStep {
+            step: "first-15-1".parse().expect("a step"),
+            state: None,
+            owner: None,
+            note: None,
+        },
+        Wish::WithdrawClosure {
+            item,
+            reason: line("x"),
+        },
+        Wish::GiveClosure {
+            item,
+            note: line("x"),
+        },
     ] {
         assert!(refused(&incident, wish).starts_with("incident is closed: "));
     }
-    assert_eq!(go(&mut incident, Wish::Note { text: "later".parse().expect("a note") }), ["note"]);
+    assert_eq!(
+        go(
+            &mut incident,
+            Wish::Note {
+                text: "later".parse().expect("a note")
+            }
+        ),
+        ["note"]
+    );
     assert_eq!(
         refused(&incident, status(Status::Contained, None)),
         "status cannot go from Closed to Contained; it can go to: Investigating"
     );
-    assert_eq!(refused(&incident, status(Status::Investigating, None)), "reopening needs a reason");
-    go(&mut incident, status(Status::Investigating, Some("used again")));
-    assert!(refused(&incident, status(Status::Closed, None)).contains("root-cause"), "every item is asked for anew");
+    assert_eq!(
+        refused(&incident, status(Status::Investigating, None)),
+        "reopening needs a reason"
+    );
+    go(
+        &mut incident,
+        status(Status::Investigating, Some("used again")),
+    );
+    assert!(
+        refused(&incident, status(Status::Closed, None)).contains("root-cause"),
+        "every item is asked for anew"
+    );
 }
 
 #[test]
 fn going_back_and_taking_back_need_reasons() {
     let mut incident = samples::incident();
     go(&mut incident, status(Status::Recovering, None));
-    assert_eq!(refused(&incident, status(Status::Investigating, None)), "going back to Investigating needs a reason");
-    go(&mut incident, Wish::State { topic: Topic::Impact, standing: Standing::Confirmed, text: line("builds") });
-    let withdraw = |reason| Wish::ChangeStanding { id: 1, to: Standing::Withdrawn, reason };
-    assert_eq!(refused(&incident, withdraw(None)), "taking back a confirmed statement needs a reason");
-    assert_eq!(go(&mut incident, withdraw(Some(line("wrong logs")))), ["update.standing"]);
+    assert_eq!(
+        refused(&incident, status(Status::Investigating, None)),
+        "going back to Investigating needs a reason"
+    );
+    go(
+        &mut incident,
+        Wish::State {
+            topic: Topic::Impact,
+            standing: Standing::Confirmed,
+            text: line("builds"),
+        },
+    );
+    let withdraw = |reason| Wish::ChangeStanding {
+        id: 1,
+        to: Standing::Withdrawn,
+        reason,
+    };
+    assert_eq!(
+        refused(&incident, withdraw(None)),
+        "taking back a confirmed statement needs a reason"
+    );
+    assert_eq!(
+        go(&mut incident, withdraw(Some(line("wrong logs")))),
+        ["update.standing"]
+    );
     let step: StepId = "first-15-4".parse().expect("a step");
-    let skip = |note| Wish::ChangeStep { step: step.clone(), state: Some(StepState::NotApplicable), owner: None, note };
-    assert_eq!(refused(&incident, skip(None)), "a step that does not apply needs a reason");
-    assert_eq!(go(&mut incident, skip(Some(line("nothing runs")))), ["checklist.step"]);
-    let withdraw = Wish::WithdrawClosure { item: ClosureItem::Review, reason: line("x") };
-    assert_eq!(refused(&incident, withdraw), "closure item review is neither given nor waived");
+    let skip = |note| Wish::ChangeStep {
+        step: step.clone(),
+        state: Some(StepState::NotApplicable),
+        owner: None,
+        note,
+    };
+    assert_eq!(
+        refused(&incident, skip(None)),
+        "a step that does not apply needs a reason"
+    );
+    assert_eq!(
+        go(&mut incident, skip(Some(line("nothing runs")))),
+        ["checklist.step"]
+    );
+    let withdraw = Wish::WithdrawClosure {
+        item: ClosureItem::Review,
+        reason: line("x"),
+    };
+    assert_eq!(
+        refused(&incident, withdraw),
+        "closure item review is neither given nor waived"
+    );
 }
 
 #[test]
 fn what_does_not_exist_is_named_with_what_was_meant() {
     let incident = samples::incident();
-    let step = Wish::ChangeStep { step: "frist-15-1".parse().expect("a step"), state: None, owner: None, note: None };
-    assert_eq!(refused(&incident, step), "no step of this incident is called frist-15-1 (did you mean \"first-15-1\"?)");
-    assert_eq!(refused(&incident, Wish::EndAction { id: 1, outcome: None }), "there is no action 1, the last is 0");
+    let step = Wish::ChangeStep {
+        step: "frist-15-1".parse().expect("a step"),
+        state: None,
+        owner: None,
+        note: None,
+    };
     assert_eq!(
-        refused(&incident, Wish::FinishCorrectiveAction { id: 0, note: None }),
+        refused(&incident, step),
+        "no step of this incident is called frist-15-1 (did you mean \"first-15-1\"?)"
+    );
+    assert_eq!(
+        refused(
+            &incident,
+            Wish::EndAction {
+                id: 1,
+                outcome: None
+            }
+        ),
+        "there is no action 1, the last is 0"
+    );
+    assert_eq!(
+        refused(
+            &incident,
+            Wish::FinishCorrectiveAction { id: 0, note: None }
+        ),
         "there is no corrective action 0, the last is 0"
     );
-    let play = Wish::ChangePlay { to: "cloud-admim".parse().expect("a name"), reason: line("x") };
-    assert!(refused(&incident, play).starts_with("no play is called cloud-admim (did you mean \"cloud-admin\"?)"));
+    let play = Wish::ChangePlay {
+        to: "cloud-admim".parse().expect("a name"),
+        reason: line("x"),
+    };
+    assert!(
+        refused(&incident, play)
+            .starts_with("no play is called cloud-admim (did you mean \"cloud-admin\"?)")
+    );
 }
 
 #[test]
 fn times_that_cannot_be_are_refused() {
     let incident = samples::incident();
     let later = time("2026-11-23T14:00:01Z");
-    assert_eq!(refused(&incident, Wish::SetStarted { to: later }), "start 2026-11-23T14:00:01Z is in the future");
-    let report = Report { reported_at: Some(later), ..Report::default() };
-    assert_eq!(refused(&incident, Wish::ChangeReport { to: report }), "report 2026-11-23T14:00:01Z is in the future");
-    assert_eq!(refused(&incident, Wish::SetNextUpdate { to: Some(now()) }), "next update 2026-11-23T14:00:00Z is in the past");
+    assert_eq!(
+        refused(&incident, Wish::SetStarted { to: later }),
+        "start 2026-11-23T14:00:01Z is in the future"
+    );
+    let report = Report {
+        reported_at: Some(later),
+        ..Report::default()
+    };
+    assert_eq!(
+        refused(&incident, Wish::ChangeReport { to: report }),
+        "report 2026-11-23T14:00:01Z is in the future"
+    );
+    assert_eq!(
+        refused(&incident, Wish::SetNextUpdate { to: Some(now()) }),
+        "next update 2026-11-23T14:00:00Z is in the past"
+    );
     let due = Some("2026-11-22".parse().expect("yesterday"));
-    let action = Wish::AddCorrectiveAction { what: line("scan"), owner: None, due };
-    assert_eq!(refused(&incident, action), "due date 2026-11-22 is in the past");
+    let action = Wish::AddCorrectiveAction {
+        what: line("scan"),
+        owner: None,
+        due,
+    };
+    assert_eq!(
+        refused(&incident, action),
+        "due date 2026-11-22 is in the past"
+    );
 }
 
 #[test]
 fn there_is_a_limit_to_everything() {
     let mut incident = samples::incident();
     let systems = vec![name("db"); SYSTEMS_MAX + 1];
-    let report = Report { affected_systems: systems, ..Report::default() };
-    assert_eq!(refused(&incident, Wish::ChangeReport { to: report }), "incident has 256 affected systems, which is the most");
+    let report = Report {
+        affected_systems: systems,
+        ..Report::default()
+    };
+    assert_eq!(
+        refused(&incident, Wish::ChangeReport { to: report }),
+        "incident has 256 affected systems, which is the most"
+    );
     for number in 1..PIVOTS_MAX {
-        go(&mut incident, Wish::AddPivot { pivot: format!("user={number}").parse().expect("a pivot") });
+        go(
+            &mut incident,
+            Wish::AddPivot {
+                pivot: format!("user={number}").parse().expect("a pivot"),
+            },
+        );
     }
     let pivot = "user=more".parse().expect("a pivot");
-    assert_eq!(refused(&incident, Wish::AddPivot { pivot }), "incident has 64 pivots, which is the most");
+    assert_eq!(
+        refused(&incident, Wish::AddPivot { pivot }),
+        "incident has 64 pivots, which is the most"
+    );
     let mut declaration = samples::declaration();
     declaration.started = Some(now());
-    assert!(declare(declaration.clone(), &Plays::built_in(), samples::declared()).is_err(), "it starts in the future");
+    assert!(
+        declare(declaration.clone(), &Plays::built_in(), samples::declared()).is_err(),
+        "it starts in the future"
+    );
     declaration.started = None;
     declaration.play = "none".parse().expect("a name");
-    assert!(declare(declaration, &Plays::built_in(), samples::declared()).is_err(), "there is no such play");
+    assert!(
+        declare(declaration, &Plays::built_in(), samples::declared()).is_err(),
+        "there is no such play"
+    );
 }
 
 #[test]
 fn wishes_are_read_from_json_strictly() {
     for wish in wishes() {
         let json = serde_json::to_string(&wish).expect("JSON");
-        assert_eq!(serde_json::from_str::<Wish>(&json).expect("its own JSON"), wish);
+        assert_eq!(
+            serde_json::from_str::<Wish>(&json).expect("its own JSON"),
+            wish
+        );
     }
-    let wish: Wish = serde_json::from_str(r#"{"wish":"change-severity","to":"SEV-1","reason":"it was used"}"#).expect("a wish");
-    assert_eq!(wish, Wish::ChangeSeverity { to: Severity::Sev1, reason: line("it was used") });
+    let wish: Wish =
+        serde_json::from_str(r#"{"wish":"change-severity","to":"SEV-1","reason":"it was used"}"#)
+            .expect("a wish");
+    assert_eq!(
+        wish,
+        Wish::ChangeSeverity {
+            to: Severity::Sev1,
+            reason: line("it was used")
+        }
+    );
     for bad in [
         r#"{"wish":"change-severity","to":"SEV-1"}"#,
         r#"{"wish":"change-severity","to":"SEV-9","reason":"x"}"#,

@@ -1,7 +1,9 @@
-//! How accounts are reached: the credentials that AWS users keep where all AWS tools look, and roles from the configuration.
+//! How accounts are reached: the credentials that AWS users keep where all AWS tools look, and
+//! roles from the configuration.
 //!
-//! Trusted: whoever edits those files decides as whom we ask. Credentials are fetched over the same wire as all else, but
-//! never recorded, and each one that is obtained is told to [`Secrets`] before it is used.
+//! Trusted: whoever edits those files decides as whom we ask. Credentials are fetched over the same
+//! wire as all else, but never recorded, and each one that is obtained is told to [`Secrets`]
+//! before it is used.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,7 +24,8 @@ use super::{Manner, QUICK};
 use crate::sources::config::AwsConfig;
 use crate::sources::recorder::{Limit, Recorder, Secrets, Wire};
 
-/// Where requests go that belong to no region, unless the environment names one: it is enabled in every account.
+/// Where requests go that belong to no region, unless the environment names one: it is enabled in
+/// every account.
 const REGION: &str = "us-east-1";
 /// What an assumed role may do, whatever its own policies allow: look.
 const SESSION_POLICY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["cloudtrail:LookupEvents","account:ListRegions"],"Resource":"*"}]}"#;
@@ -60,40 +63,64 @@ impl Access {
     /// All ways that there may be, each once.
     pub(super) async fn all(config: &AwsConfig) -> Vec<Self> {
         let mut ways = BTreeSet::from([Self::Default]);
-        let profiles = aws_config::profile::load(&Fs::real(), &Env::real(), &Default::default(), None).await;
+        let profiles =
+            aws_config::profile::load(&Fs::real(), &Env::real(), &Default::default(), None).await;
         if let Ok(profiles) = profiles {
-            let wanted = |name: &&str| config.profiles.as_ref().is_none_or(|wanted| wanted.iter().any(|w| w == name));
+            let wanted = |name: &&str| {
+                config
+                    .profiles
+                    .as_ref()
+                    .is_none_or(|wanted| wanted.iter().any(|w| w == name))
+            };
             ways.extend(
-                profiles.profiles().filter(wanted).filter(|name| *name != "default").map(|name| Self::Profile(name.to_owned())),
+                profiles
+                    .profiles()
+                    .filter(wanted)
+                    .filter(|name| *name != "default")
+                    .map(|name| Self::Profile(name.to_owned())),
             );
         }
         ways.extend(config.roles.iter().cloned().map(Self::Role));
         ways.into_iter().collect()
     }
 
-    /// A configuration for clients that get in this way. Fresh: files are read, roles assumed again.
+    /// A configuration for clients that get in this way. Fresh: files are read, roles assumed
+    /// again.
     pub(super) async fn open(&self, wire: &Arc<Wire>, incident: Option<&IncidentId>) -> SdkConfig {
         let unrecorded = unrecorded(wire);
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(unrecorded.clone())
             .retry_config(RetryConfig::disabled()) // the recorder repeats, and records that it does
             .timeout_config(TimeoutConfig::disabled())
-            // the wire has its own patience; this one would wake every request that waits for its turn, twice a second
+            // the wire has its own patience; this one would wake every request that waits for its
+            // turn, twice a second
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        if let Some(name) = incident.and_then(|incident| AppName::new(format!("exhibit-{incident}")).ok()) {
+        if let Some(name) =
+            incident.and_then(|incident| AppName::new(format!("exhibit-{incident}")).ok())
+        {
             loader = loader.app_name(name);
         }
         if let Self::Profile(name) = self {
             // a profile may name a role or a token's issuer, which is asked over the same wire
             let config = ProviderConfig::default().with_http_client(unrecorded.clone());
-            let provider = ProfileFileCredentialsProvider::builder().configure(&config).profile_name(name).build();
-            loader = loader.profile_name(name).credentials_provider(Telling::new(provider, &wire.secrets));
+            let provider = ProfileFileCredentialsProvider::builder()
+                .configure(&config)
+                .profile_name(name)
+                .build();
+            loader = loader
+                .profile_name(name)
+                .credentials_provider(Telling::new(provider, &wire.secrets));
         }
         let mut config = loader.load().await;
         if config.region().is_none() {
-            config = config.into_builder().region(Region::from_static(REGION)).build();
+            config = config
+                .into_builder()
+                .region(Region::from_static(REGION))
+                .build();
         }
-        let Some(provider) = config.credentials_provider() else { return config };
+        let Some(provider) = config.credentials_provider() else {
+            return config;
+        };
         let telling = SharedCredentialsProvider::new(Telling::new(provider, &wire.secrets));
         config = config.into_builder().credentials_provider(telling).build();
         match self {
@@ -103,7 +130,12 @@ impl Access {
     }
 }
 
-async fn assume(arn: &str, config: SdkConfig, wire: &Arc<Wire>, incident: Option<&IncidentId>) -> SdkConfig {
+async fn assume(
+    arn: &str,
+    config: SdkConfig,
+    wire: &Arc<Wire>,
+    incident: Option<&IncidentId>,
+) -> SdkConfig {
     let provider = AssumeRoleProvider::builder(arn)
         .session_name(session_name(incident))
         .policy(SESSION_POLICY)
@@ -117,13 +149,30 @@ async fn assume(arn: &str, config: SdkConfig, wire: &Arc<Wire>, incident: Option
 /// The incident's name, so that the account's owner sees in his own log on whose behalf we came.
 fn session_name(incident: Option<&IncidentId>) -> String {
     let name = incident.map_or("exhibit", IncidentId::as_str);
-    if SESSION_CHARS.contains(&name.len()) { name.to_owned() } else { format!("exhibit-{name}") }
+    if SESSION_CHARS.contains(&name.len()) {
+        name.to_owned()
+    } else {
+        format!("exhibit-{name}")
+    }
 }
 
 /// A recorder whose roll nobody keeps.
 pub(super) fn unrecorded(wire: &Arc<Wire>) -> Recorder {
-    let limit = Limit { provider: "aws", account: String::new(), region: String::new(), endpoint: "credentials" };
-    Recorder::new(Arc::clone(wire), Manner { limit, ..QUICK.clone() }, [0; 8], CancellationToken::new())
+    let limit = Limit {
+        provider: "aws",
+        account: String::new(),
+        region: String::new(),
+        endpoint: "credentials",
+    };
+    Recorder::new(
+        Arc::clone(wire),
+        Manner {
+            limit,
+            ..QUICK.clone()
+        },
+        [0; 8],
+        CancellationToken::new(),
+    )
 }
 
 /// Tells of each secret that passes.
@@ -135,7 +184,10 @@ struct Telling<P> {
 
 impl<P> Telling<P> {
     fn new(provider: P, secrets: &Secrets) -> Self {
-        Self { provider: Arc::new(provider), secrets: secrets.clone() }
+        Self {
+            provider: Arc::new(provider),
+            secrets: secrets.clone(),
+        }
     }
 }
 
@@ -147,7 +199,10 @@ impl<P: ProvideCredentials> ProvideCredentials for Telling<P> {
         future::ProvideCredentials::new(async move {
             let credentials = self.provider.provide_credentials().await?;
             self.secrets.add(credentials.secret_access_key());
-            credentials.session_token().into_iter().for_each(|token| self.secrets.add(token));
+            credentials
+                .session_token()
+                .into_iter()
+                .for_each(|token| self.secrets.add(token));
             Ok(credentials)
         })
     }
@@ -159,7 +214,11 @@ mod tests {
 
     #[test]
     fn ways_are_read_as_they_are_written() {
-        for way in [Access::Default, Access::Profile("a:b".to_owned()), Access::Role("arn:aws:iam::1:role/x".to_owned())] {
+        for way in [
+            Access::Default,
+            Access::Profile("a:b".to_owned()),
+            Access::Role("arn:aws:iam::1:role/x".to_owned()),
+        ] {
             assert_eq!(Access::parse(&way.text()), way);
         }
     }
@@ -167,6 +226,13 @@ mod tests {
     #[test]
     fn sessions_are_named_after_the_incident() {
         let name = |id: &str| session_name(Some(&id.parse().expect("an id")));
-        assert_eq!((name("INC-7").as_str(), name("7").as_str(), session_name(None).as_str()), ("INC-7", "exhibit-7", "exhibit"));
+        assert_eq!(
+            (
+                name("INC-7").as_str(),
+                name("7").as_str(),
+                session_name(None).as_str()
+            ),
+            ("INC-7", "exhibit-7", "exhibit")
+        );
     }
 }

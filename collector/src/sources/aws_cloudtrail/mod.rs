@@ -1,7 +1,9 @@
-//! AWS CloudTrail: management events of the last 90 days, by LookupEvents, in every enabled region of every account.
+//! AWS CloudTrail: management events of the last 90 days, by LookupEvents, in every enabled region
+//! of every account.
 //!
-//! Each region of each account is one step, asked at its own limit. The window is cut into [`slices`]; the SDK drives
-//! the paging, and sees of an answer no more than that takes ([`skim`]): its models know fewer fields than the answer has.
+//! Each region of each account is one step, asked at its own limit. The window is cut into
+//! [`slices`]; the SDK drives the paging, and sees of an answer no more than that takes ([`skim`]):
+//! its models know fewer fields than the answer has.
 
 mod access;
 mod ask;
@@ -38,10 +40,12 @@ pub struct AwsCloudTrail;
 
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
-/// Longest look into one account: an instance without credentials waits some seconds for a metadata service.
+/// Longest look into one account: an instance without credentials waits some seconds for a metadata
+/// service.
 const LOOK_MAX: Duration = Duration::from_secs(5);
 
-/// Facts from "Quotas in AWS CloudTrail" and the CloudTrail API Reference, LookupEvents (read 2026-11).
+/// Facts from "Quotas in AWS CloudTrail" and the CloudTrail API Reference, LookupEvents (read
+/// 2026-11).
 static OFFER: Offer = Offer {
     source: "aws_cloudtrail",
     item: "aws_cloudtrail",
@@ -49,20 +53,40 @@ static OFFER: Offer = Offer {
     what: "management events of the cloud account",
     lifetime: Lifetime::Days(90),
     citation: "https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html",
-    // "CloudTrail typically delivers logs within an average of about 5 minutes of an API call. This time is not guaranteed."
+    // "CloudTrail typically delivers logs within an average of about 5 minutes of an API call. This
+    // time is not guaranteed."
     arrives_late_seconds: Some(15 * 60),
     settles: &[
-        Settle { after_seconds: 15 * 60, look_back_seconds: Some(HOUR) },
-        Settle { after_seconds: HOUR, look_back_seconds: Some(3 * HOUR) },
-        Settle { after_seconds: DAY, look_back_seconds: None },
+        Settle {
+            after_seconds: 15 * 60,
+            look_back_seconds: Some(HOUR),
+        },
+        Settle {
+            after_seconds: HOUR,
+            look_back_seconds: Some(3 * HOUR),
+        },
+        Settle {
+            after_seconds: DAY,
+            look_back_seconds: None,
+        },
     ],
-    quota: Some(Quota { per_second: 2.0, burst: 1, records_per_page: 50 }),
-    pivots: &[PivotKind::AccessKey, PivotKind::User, PivotKind::EventName, PivotKind::Resource],
+    quota: Some(Quota {
+        per_second: 2.0,
+        burst: 1,
+        records_per_page: 50,
+    }),
+    pivots: &[
+        PivotKind::AccessKey,
+        PivotKind::User,
+        PivotKind::EventName,
+        PivotKind::Resource,
+    ],
     page_bytes: Some(100_000),
 };
 
-/// Regions that every account has enabled from the start ("Specify which AWS Regions your account can use", AWS Account
-/// Management Reference Guide); asked where the account does not let us list its own.
+/// Regions that every account has enabled from the start ("Specify which AWS Regions your account
+/// can use", AWS Account Management Reference Guide); asked where the account does not let us list
+/// its own.
 const REGIONS_BY_DEFAULT: &[&str] = &[
     "ap-northeast-1",
     "ap-northeast-2",
@@ -85,12 +109,21 @@ const REGIONS_BY_DEFAULT: &[&str] = &[
 
 /// For calls that are few: STS, Account Management.
 static QUICK: std::sync::LazyLock<Manner> = std::sync::LazyLock::new(|| Manner {
-    limit: Limit { provider: "aws", account: String::new(), region: String::new(), endpoint: "sts" },
-    rate: Rate { per_second: 20.0, burst: 20 },
+    limit: Limit {
+        provider: "aws",
+        account: String::new(),
+        region: String::new(),
+        endpoint: "sts",
+    },
+    rate: Rate {
+        per_second: 20.0,
+        burst: 20,
+    },
     judge,
 });
 
-/// AWS says that a limit is used up with status 400 or 503 and a code in the body (AWS SDKs' "standard" retry mode).
+/// AWS says that a limit is used up with status 400 or 503 and a code in the body (AWS SDKs'
+/// "standard" retry mode).
 fn judge(status: StatusCode, _: &HeaderMap, body: &[u8]) -> Option<Verdict> {
     const WORDS: &[&[u8]] = &[
         b"Throttling", // ThrottlingException, Throttling
@@ -101,7 +134,11 @@ fn judge(status: StatusCode, _: &HeaderMap, body: &[u8]) -> Option<Verdict> {
     ];
     let is_refusal = status.is_client_error() || status.is_server_error();
     let head = &body[..body.len().min(4096)];
-    (is_refusal && WORDS.iter().any(|word| memchr::memmem::find(head, word).is_some())).then_some(Verdict::Throttled)
+    (is_refusal
+        && WORDS
+            .iter()
+            .any(|word| memchr::memmem::find(head, word).is_some()))
+    .then_some(Verdict::Throttled)
 }
 
 #[async_trait]
@@ -126,7 +163,8 @@ impl Source for AwsCloudTrail {
         let ways = Access::all(config).await;
         let looks = join_all(ways.into_iter().map(|way| async move {
             let looked = timeout(LOOK_MAX, look_into(&way, cx)).await;
-            let looked = looked.unwrap_or_else(|_| Err(format!("no answer within {} s", LOOK_MAX.as_secs())));
+            let looked = looked
+                .unwrap_or_else(|_| Err(format!("no answer within {} s", LOOK_MAX.as_secs())));
             (way, looked)
         }))
         .await;
@@ -169,10 +207,15 @@ struct Account {
 async fn look_into(way: &Access, cx: &Look) -> Result<Account, String> {
     let config = way.open(&cx.wire, cx.incident.as_ref()).await;
     let provider = config.credentials_provider().ok_or("no credentials")?;
-    let found = aws_credential_types::provider::ProvideCredentials::provide_credentials(&provider).await;
+    let found =
+        aws_credential_types::provider::ProvideCredentials::provide_credentials(&provider).await;
     found.map_err(|cause| super::recorder::chain(&cause))?;
     let sts = aws_sdk_sts::Client::new(&config);
-    let caller = sts.get_caller_identity().send().await.map_err(|cause| explain("sts:GetCallerIdentity", &cause))?;
+    let caller = sts
+        .get_caller_identity()
+        .send()
+        .await
+        .map_err(|cause| explain("sts:GetCallerIdentity", &cause))?;
     let mut problems = Vec::new();
     let regions = match &cx.config.aws_cloudtrail.regions {
         Some(regions) => regions.clone(),
@@ -182,15 +225,31 @@ async fn look_into(way: &Access, cx: &Look) -> Result<Account, String> {
         }),
     };
     let text = |text: Option<&str>| text.unwrap_or("unknown").to_owned();
-    Ok(Account { id: text(caller.account()), identity: text(caller.arn()), regions, problems })
+    Ok(Account {
+        id: text(caller.account()),
+        identity: text(caller.arn()),
+        regions,
+        problems,
+    })
 }
 
 async fn regions(config: &SdkConfig) -> Result<Vec<String>, String> {
     let client = aws_sdk_account::Client::new(config);
     let enabled = [RegionOptStatus::Enabled, RegionOptStatus::EnabledByDefault];
-    let pages = client.list_regions().set_region_opt_status_contains(Some(enabled.to_vec())).into_paginator().send();
-    let pages: Vec<_> = pages.collect::<Result<Vec<_>, _>>().await.map_err(|cause| explain("account:ListRegions", &cause))?;
-    let regions = pages.iter().flat_map(|page| page.regions()).filter_map(|region| region.region_name()).map(str::to_owned);
+    let pages = client
+        .list_regions()
+        .set_region_opt_status_contains(Some(enabled.to_vec()))
+        .into_paginator()
+        .send();
+    let pages: Vec<_> = pages
+        .collect::<Result<Vec<_>, _>>()
+        .await
+        .map_err(|cause| explain("account:ListRegions", &cause))?;
+    let regions = pages
+        .iter()
+        .flat_map(|page| page.regions())
+        .filter_map(|region| region.region_name())
+        .map(str::to_owned);
     Ok(regions.collect())
 }
 
@@ -206,17 +265,25 @@ where
     }
 }
 
-/// One target for each region of each account. An account that is reached in several ways is asked through the first.
+/// One target for each region of each account. An account that is reached in several ways is asked
+/// through the first.
 fn readiness(looks: Vec<(Access, Result<Account, String>)>) -> Readiness {
     let (mut accounts, mut problems) = (BTreeMap::new(), Vec::new());
     for (way, looked) in looks {
         match looked {
             Ok(account) if !accounts.contains_key(&account.id) => {
-                problems.extend(account.problems.iter().map(|problem| format!("account {}: {problem}", account.id)));
+                problems.extend(
+                    account
+                        .problems
+                        .iter()
+                        .map(|problem| format!("account {}: {problem}", account.id)),
+                );
                 accounts.insert(account.id.clone(), (way, account));
             }
             Ok(_) => {}
-            Err(why) if way == Access::Default => problems.push(format!("default credentials: {why}")),
+            Err(why) if way == Access::Default => {
+                problems.push(format!("default credentials: {why}"))
+            }
             Err(why) => problems.push(format!("{}: {why}", way.text())),
         }
     }
@@ -228,9 +295,28 @@ fn readiness(looks: Vec<(Access, Result<Account, String>)>) -> Readiness {
             identity: Some(account.identity.clone()),
             access: Some(way.text()),
         };
-        account.regions.clone().into_iter().map(target).collect::<Vec<_>>()
+        account
+            .regions
+            .clone()
+            .into_iter()
+            .map(target)
+            .collect::<Vec<_>>()
     });
-    let targets: Vec<Estimate> = targets.map(|target| Estimate { target, requests: None }).collect();
-    let state = if targets.is_empty() { State::NotConfigured } else { State::Ready };
-    Readiness { source: OFFER.source.parse().expect("a name"), state, targets, problems }
+    let targets: Vec<Estimate> = targets
+        .map(|target| Estimate {
+            target,
+            requests: None,
+        })
+        .collect();
+    let state = if targets.is_empty() {
+        State::NotConfigured
+    } else {
+        State::Ready
+    };
+    Readiness {
+        source: OFFER.source.parse().expect("a name"),
+        state,
+        targets,
+        problems,
+    }
 }

@@ -1,4 +1,5 @@
-//! One page of each region, to say before an incident whether it may be asked, and how long all of a window would take.
+//! One page of each region, to say before an incident whether it may be asked, and how long all of
+//! a window would take.
 
 use aws_sdk_cloudtrail::Client;
 use aws_sdk_cloudtrail::config::{Builder, Region};
@@ -22,7 +23,10 @@ pub(super) async fn estimate(readiness: &mut Readiness, window: Window, cx: &Loo
     for (estimate, sample) in readiness.targets.iter_mut().zip(samples) {
         match sample {
             Ok(requests) => estimate.requests = Some(requests),
-            Err(why) => readiness.problems.push(format!("{}: {why}", estimate.target.name.as_deref().unwrap_or_default())),
+            Err(why) => readiness.problems.push(format!(
+                "{}: {why}",
+                estimate.target.name.as_deref().unwrap_or_default()
+            )),
         }
     }
 }
@@ -33,9 +37,21 @@ async fn sample(target: &Target, window: Window, cx: &Look) -> Result<u64, Strin
     let region = Region::new(target.region.clone().unwrap_or_default());
     let client = Client::from_conf(Builder::from(&config).region(region).build());
     let slice = Cursor::new(&window).slices.remove(0);
-    let request = client.lookup_events().start_time(DateTime::from_secs(slice.from)).end_time(DateTime::from_secs(slice.last));
-    let page = request.max_results(50).send().await.map_err(|error| explain("cloudtrail:LookupEvents", &error))?;
-    let oldest = page.events().iter().filter_map(|event| event.event_time()).map(DateTime::secs).min();
+    let request = client
+        .lookup_events()
+        .start_time(DateTime::from_secs(slice.from))
+        .end_time(DateTime::from_secs(slice.last));
+    let page = request
+        .max_results(50)
+        .send()
+        .await
+        .map_err(|error| explain("cloudtrail:LookupEvents", &error))?;
+    let oldest = page
+        .events()
+        .iter()
+        .filter_map(|event| event.event_time())
+        .map(DateTime::secs)
+        .min();
     Ok(match (page.next_token(), oldest) {
         (Some(_), Some(oldest)) => requests(slice.last - slice.from, slice.last - oldest),
         _ => 1,
@@ -44,7 +60,10 @@ async fn sample(target: &Target, window: Window, cx: &Look) -> Result<u64, Strin
 
 /// Pages of a window of `all` seconds, whose first page reaches back `seen` seconds.
 fn requests(all: i64, seen: i64) -> u64 {
-    let pages = all.max(1).unsigned_abs().div_ceil(seen.max(1).unsigned_abs());
+    let pages = all
+        .max(1)
+        .unsigned_abs()
+        .div_ceil(seen.max(1).unsigned_abs());
     pages.max(2) // there is a token for a second page
 }
 

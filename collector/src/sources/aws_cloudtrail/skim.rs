@@ -1,8 +1,8 @@
 //! What the next question needs of an answer: its token, and how far back it goes.
 //!
-//! The SDK would copy each of 50 events into a dozen texts that nobody reads, which costs as much as all else that is done for a
-//! page. So it gets an answer without them; what was recorded is the whole one. What cannot be read here it gets as it came, for it
-//! knows best what is wrong with it.
+//! The SDK would copy each of 50 events into a dozen texts that nobody reads, which costs as much
+//! as all else that is done for a page. So it gets an answer without them; what was recorded is the
+//! whole one. What cannot be read here it gets as it came, for it knows best what is wrong with it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -40,7 +40,9 @@ impl Intercept for Skim {
         if !response.status().is_success() {
             return Ok(());
         }
-        let Some((rest, oldest)) = response.body().bytes().and_then(skimmed) else { return Ok(()) };
+        let Some((rest, oldest)) = response.body().bytes().and_then(skimmed) else {
+            return Ok(());
+        };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = oldest;
         *response.body_mut() = SdkBody::from(rest);
         Ok(())
@@ -72,9 +74,15 @@ struct Rest {
 
 /// The body without its events, and the second of the oldest of them.
 fn skimmed(body: &[u8]) -> Option<(Vec<u8>, Option<i64>)> {
-    let text = str::from_utf8(body).ok().filter(|text| text.trim_ascii_start().starts_with('{'))?; // what is skipped is not checked
+    let text = str::from_utf8(body)
+        .ok()
+        .filter(|text| text.trim_ascii_start().starts_with('{'))?; // what is skipped is not checked
     let Answer { events, token } = serde_json::from_str(text).ok()?;
-    let oldest = events.iter().filter_map(|event| event.time).map(|time| time.floor() as i64).min();
+    let oldest = events
+        .iter()
+        .filter_map(|event| event.time)
+        .map(|time| time.floor() as i64)
+        .min();
     Some((serde_json::to_vec(&Rest { token }).ok()?, oldest))
 }
 
@@ -91,9 +99,21 @@ mod tests {
     fn the_token_and_the_oldest_second_are_left() {
         let body = r#"{"Events":[{"EventTime":1.6274824925E9,"CloudTrailEvent":"{\"NextToken\":\"no\"}"},{"EventTime":1627482491},{}],
             "NextToken":"a\"b/+=="}"#;
-        assert_eq!(of(body), Some((r#"{"NextToken":"a\"b/+=="}"#.to_owned(), Some(1_627_482_491))));
-        assert_eq!(of(r#"{"Events":[],"NextToken":null}"#), Some(("{}".to_owned(), None)));
-        assert_eq!(of(r#"{"Events":[{"EventTime":-0.5}]}"#), Some(("{}".to_owned(), Some(-1))));
+        assert_eq!(
+            of(body),
+            Some((
+                r#"{"NextToken":"a\"b/+=="}"#.to_owned(),
+                Some(1_627_482_491)
+            ))
+        );
+        assert_eq!(
+            of(r#"{"Events":[],"NextToken":null}"#),
+            Some(("{}".to_owned(), None))
+        );
+        assert_eq!(
+            of(r#"{"Events":[{"EventTime":-0.5}]}"#),
+            Some(("{}".to_owned(), Some(-1)))
+        );
     }
 
     #[test]

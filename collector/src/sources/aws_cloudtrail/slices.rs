@@ -1,8 +1,9 @@
 //! How a window is asked for: in slices that are paged beside each other. Pure.
 //!
-//! LookupEvents gives 50 events a page, newest first, and the next page only with the token of the one before. A page takes
-//! up to some seconds, so one chain of pages stays far below the 2 requests a second that are allowed. Several chains, each
-//! over its own part of the window, use up what is allowed whatever the latency.
+//! LookupEvents gives 50 events a page, newest first, and the next page only with the token of the
+//! one before. A page takes up to some seconds, so one chain of pages stays far below the 2
+//! requests a second that are allowed. Several chains, each over its own part of the window, use up
+//! what is allowed whatever the latency.
 
 use evidence_format::coverage::Window;
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,8 @@ const SLICES_MAX: i64 = 8;
 /// A slice of fewer pages is not worth its first request.
 const SLICE_PAGES_MIN: i64 = 4;
 
-/// A part of the window, in whole seconds since 1970 (CloudTrail's resolution: "CloudTrail record contents", `eventTime`).
+/// A part of the window, in whole seconds since 1970 (CloudTrail's resolution: "CloudTrail record
+/// contents", `eventTime`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Slice {
@@ -37,25 +39,49 @@ pub(super) struct Cursor {
 }
 
 impl Slice {
-    /// The slice whose next page begins at `token`, after a page whose oldest event was of second `oldest`.
+    /// The slice whose next page begins at `token`, after a page whose oldest event was of second
+    /// `oldest`.
     pub(super) fn behind(self, token: &str, oldest: Option<i64>) -> Self {
         let reached = oldest.into_iter().chain(self.reached).min();
-        Self { token: Some(token.to_owned()), reached, ..self }
+        Self {
+            token: Some(token.to_owned()),
+            reached,
+            ..self
+        }
     }
 
-    /// The slice without its token, which AWS has forgotten: it begins with the second that it had reached.
+    /// The slice without its token, which AWS has forgotten: it begins with the second that it had
+    /// reached.
     pub(super) fn without_token(self) -> Self {
         let last = self.reached.unwrap_or(self.last).max(self.from);
-        Self { token: None, reached: None, last, ..self }
+        Self {
+            token: None,
+            reached: None,
+            last,
+            ..self
+        }
     }
 }
 
 impl Cursor {
     /// The whole of `window`, which has not been asked for yet.
     pub(super) fn new(window: &Window) -> Self {
-        let second = |nanoseconds: i128| i64::try_from(nanoseconds.div_euclid(1_000_000_000)).unwrap_or(i64::MAX);
-        let (from, last) = (second(window.from.unix_nanoseconds()), second(window.until.unix_nanoseconds() - 1));
-        Self { slices: vec![Slice { from, last, reached: None, token: None, done: from > last }] }
+        let second = |nanoseconds: i128| {
+            i64::try_from(nanoseconds.div_euclid(1_000_000_000)).unwrap_or(i64::MAX)
+        };
+        let (from, last) = (
+            second(window.from.unix_nanoseconds()),
+            second(window.until.unix_nanoseconds() - 1),
+        );
+        Self {
+            slices: vec![Slice {
+                from,
+                last,
+                reached: None,
+                token: None,
+                done: from > last,
+            }],
+        }
     }
 
     /// Reads what [`Self::encode`] wrote; `None` if it is something else.
@@ -67,10 +93,13 @@ impl Cursor {
         serde_json::to_string(self).expect("numbers and texts are JSON")
     }
 
-    /// Divides what is left behind the first page, which ended with an event of `oldest`, if that promises to be faster. The
-    /// second of `oldest` is asked for again: the page may have ended in the middle of it.
+    /// Divides what is left behind the first page, which ended with an event of `oldest`, if that
+    /// promises to be faster. The second of `oldest` is asked for again: the page may have ended in
+    /// the middle of it.
     pub(super) fn divide(&mut self, oldest: i64) {
-        let [only] = self.slices.as_slice() else { return };
+        let [only] = self.slices.as_slice() else {
+            return;
+        };
         if only.done || only.token.is_none() || oldest <= only.from {
             return;
         }
@@ -80,7 +109,13 @@ impl Cursor {
             return;
         }
         let border = |i: i64| only.from + (left + 1) * i / count;
-        let slice = |i| Slice { from: border(i), last: border(i + 1) - 1, reached: None, token: None, done: false };
+        let slice = |i| Slice {
+            from: border(i),
+            last: border(i + 1) - 1,
+            reached: None,
+            token: None,
+            done: false,
+        };
         self.slices = (0..count).rev().map(slice).collect();
     }
 }
@@ -94,12 +129,23 @@ mod tests {
 
     fn window(from: i128, until: i128) -> Window {
         let time = |ms: i128| Timestamp::from_unix_nanoseconds(ms * 1_000_000).expect("in range");
-        Window { from: time(from), until: time(until) }
+        Window {
+            from: time(from),
+            until: time(until),
+        }
     }
 
     fn after_first_page(from: i64, last: i64, oldest: i64) -> Cursor {
-        let slice = Slice { from, last, reached: None, token: Some("t".to_owned()), done: false };
-        let mut cursor = Cursor { slices: vec![slice] };
+        let slice = Slice {
+            from,
+            last,
+            reached: None,
+            token: Some("t".to_owned()),
+            done: false,
+        };
+        let mut cursor = Cursor {
+            slices: vec![slice],
+        };
         cursor.divide(oldest);
         cursor
     }
@@ -107,8 +153,20 @@ mod tests {
     #[test]
     fn a_window_is_whole_seconds() {
         let slice = |w| Cursor::new(&w).slices.remove(0);
-        assert_eq!((slice(window(1000, 3000)).from, slice(window(1000, 3000)).last), (1, 2));
-        assert_eq!((slice(window(1500, 3001)).from, slice(window(1500, 3001)).last), (1, 3));
+        assert_eq!(
+            (
+                slice(window(1000, 3000)).from,
+                slice(window(1000, 3000)).last
+            ),
+            (1, 2)
+        );
+        assert_eq!(
+            (
+                slice(window(1500, 3001)).from,
+                slice(window(1500, 3001)).last
+            ),
+            (1, 3)
+        );
         assert!(slice(window(3000, 3000)).done);
     }
 

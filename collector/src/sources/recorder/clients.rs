@@ -1,6 +1,7 @@
 //! How each client library is put on top of the recorder.
 //!
-//! kube and octocrab take any tower service; the AWS SDK takes an HTTP client of its own kind; a reqwest request is handed over.
+//! kube and octocrab take any tower service; the AWS SDK takes an HTTP client of its own kind; a
+//! reqwest request is handed over.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -33,10 +34,15 @@ impl Recorder {
     /// # Errors
     /// See [`CallError`].
     pub async fn execute(&self, request: reqwest::Request) -> Result<reqwest::Response, CallError> {
-        let gave_up =
-            |what: String| CallError::GaveUp { reason: evidence_format::coverage::GapReason::Crashed, what, attempts: 0 };
+        let gave_up = |what: String| CallError::GaveUp {
+            reason: evidence_format::coverage::GapReason::Crashed,
+            what,
+            attempts: 0,
+        };
         let request = Request::try_from(request).map_err(|cause| gave_up(cause.to_string()))?;
-        let request = collected(request).await.map_err(|cause| gave_up(cause.to_string()))?;
+        let request = collected(request)
+            .await
+            .map_err(|cause| gave_up(cause.to_string()))?;
         Ok(self.call(request).await?.into())
     }
 }
@@ -76,7 +82,11 @@ async fn collected<B: http_body::Body>(request: Request<B>) -> Result<Request<By
 
 /// Under the AWS SDK (`http_client` of its configuration).
 impl HttpClient for Recorder {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }
@@ -85,13 +95,16 @@ impl HttpConnector for Recorder {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let recorder = self.clone();
         HttpConnectorFuture::new(async move {
-            let request = request.try_into_http1x().map_err(|cause| ConnectorError::user(cause.into()))?;
+            let request = request
+                .try_into_http1x()
+                .map_err(|cause| ConnectorError::user(cause.into()))?;
             let request = collected(request).await.map_err(ConnectorError::user)?;
-            let response = Recorder::call(&recorder, request).await.map_err(|cause| ConnectorError::io(cause.into()))?;
-            response
-                .map(SdkBody::from)
-                .try_into()
-                .map_err(|cause: aws_smithy_runtime_api::http::HttpError| ConnectorError::user(cause.into()))
+            let response = Recorder::call(&recorder, request)
+                .await
+                .map_err(|cause| ConnectorError::io(cause.into()))?;
+            response.map(SdkBody::from).try_into().map_err(
+                |cause: aws_smithy_runtime_api::http::HttpError| ConnectorError::user(cause.into()),
+            )
         })
     }
 }

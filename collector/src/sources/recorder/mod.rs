@@ -1,9 +1,11 @@
-//! The recorder sits under every client: it sends what they ask, writes what came over the wire, and keeps within limits.
+//! The recorder sits under every client: it sends what they ask, writes what came over the wire,
+//! and keeps within limits.
 //!
-//! A source decides what to ask next, and nothing else. Each exchange, failed and repeated ones included, becomes WARC records
-//! in the recorder's roll the moment it ends, with credentials taken out; [`super::context::Context::keep`] then makes the
-//! roll durable. The recorder obeys the provider's limits ([`quota`]), repeats what may heal ([`retry`]) and measures nothing
-//! that is not in the records: what a step's coverage says is read from them again when it is sealed.
+//! A source decides what to ask next, and nothing else. Each exchange, failed and repeated ones
+//! included, becomes WARC records in the recorder's roll the moment it ends, with credentials taken
+//! out; [`super::context::Context::keep`] then makes the roll durable. The recorder obeys the
+//! provider's limits ([`quota`]), repeats what may heal ([`retry`]) and measures nothing that is
+//! not in the records: what a step's coverage says is read from them again when it is sealed.
 
 mod clients;
 mod quota;
@@ -31,7 +33,8 @@ pub use wire::{Wire, WireError, chain};
 
 use wire::Exchange;
 
-/// Bytes of one answer that are taken: 50 CloudTrail events of 256 KiB, which is the most that each may have, and room.
+/// Bytes of one answer that are taken: 50 CloudTrail events of 256 KiB, which is the most that each
+/// may have, and room.
 const BODY_BYTES_MAX: u64 = 16 << 20;
 
 /// Under which limit requests are sent, and how their answers are judged.
@@ -73,7 +76,9 @@ impl CallError {
         let mut cause = Some(error);
         while let Some(error) = cause {
             // clients wrap what comes from below in a box of their own
-            let found = error.downcast_ref().or_else(|| error.downcast_ref::<Arc<Self>>().map(AsRef::as_ref));
+            let found = error
+                .downcast_ref()
+                .or_else(|| error.downcast_ref::<Arc<Self>>().map(AsRef::as_ref));
             if found.is_some() {
                 return found;
             }
@@ -102,20 +107,37 @@ impl Recorder {
     /// For one step. `seed` is random and used for nothing else: the records' ids come from it.
     #[must_use]
     pub fn new(wire: Arc<Wire>, manner: Manner, seed: [u8; 8], stop: CancellationToken) -> Self {
-        let roll = Roll { warc: Vec::new(), ids: RecordIds::new(seed) };
-        Self { wire, manner: Arc::new(manner), roll: Arc::new(Mutex::new(roll)), stop }
+        let roll = Roll {
+            warc: Vec::new(),
+            ids: RecordIds::new(seed),
+        };
+        Self {
+            wire,
+            manner: Arc::new(manner),
+            roll: Arc::new(Mutex::new(roll)),
+            stop,
+        }
     }
 
     /// The same roll, for requests of another kind.
     #[must_use]
     pub fn under(&self, manner: Manner) -> Self {
-        Self { manner: Arc::new(manner), ..self.clone() }
+        Self {
+            manner: Arc::new(manner),
+            ..self.clone()
+        }
     }
 
     /// A roll of its own, for a part of the step that goes on beside others.
     #[must_use]
     pub fn beside(&self, seed: [u8; 8]) -> Self {
-        Self { roll: Arc::new(Mutex::new(Roll { warc: Vec::new(), ids: RecordIds::new(seed) })), ..self.clone() }
+        Self {
+            roll: Arc::new(Mutex::new(Roll {
+                warc: Vec::new(),
+                ids: RecordIds::new(seed),
+            })),
+            ..self.clone()
+        }
     }
 
     /// What all recorders share.
@@ -129,16 +151,29 @@ impl Recorder {
     /// # Errors
     /// See [`CallError`]. An answer that refuses is no error: the client reads it.
     pub async fn call(&self, request: Request<Bytes>) -> Result<Response<Bytes>, CallError> {
-        let bucket = self.wire.quotas.bucket(&self.manner.limit, self.manner.rate);
+        let bucket = self
+            .wire
+            .quotas
+            .bucket(&self.manner.limit, self.manner.rate);
         let mut throttled = false;
         for attempt in 1.. {
-            self.or_stop(bucket.take()).await.ok_or(CallError::Stopped { throttled })?;
+            self.or_stop(bucket.take())
+                .await
+                .ok_or(CallError::Stopped { throttled })?;
             let began = Exchange::new();
-            let exchange = self.or_stop(self.wire.exchange(&request, BODY_BYTES_MAX)).await;
+            let exchange = self
+                .or_stop(self.wire.exchange(&request, BODY_BYTES_MAX))
+                .await;
             let stopped = exchange.is_none();
-            let exchange = exchange.unwrap_or_else(|| began.failed("stopped before an answer came".to_owned()));
+            let exchange = exchange
+                .unwrap_or_else(|| began.failed("stopped before an answer came".to_owned()));
             let verdict = self.judge(&exchange);
-            self.record(&request, &exchange, attempt, if stopped { "stopped" } else { verdict.as_str() });
+            self.record(
+                &request,
+                &exchange,
+                attempt,
+                if stopped { "stopped" } else { verdict.as_str() },
+            );
             if stopped {
                 return Err(CallError::Stopped { throttled });
             }
@@ -154,7 +189,9 @@ impl Recorder {
             if throttled {
                 bucket.pause(wait); // the limit is everybody's: all who share it wait
             } else {
-                self.or_stop(tokio::time::sleep(wait)).await.ok_or(CallError::Stopped { throttled })?;
+                self.or_stop(tokio::time::sleep(wait))
+                    .await
+                    .ok_or(CallError::Stopped { throttled })?;
             }
         }
         unreachable!("attempts do not end by themselves")
@@ -170,7 +207,9 @@ impl Recorder {
     }
 
     fn judge(&self, exchange: &Exchange) -> Verdict {
-        let Some(answer) = &exchange.answer else { return Verdict::Transient(GapReason::Unreachable) };
+        let Some(answer) = &exchange.answer else {
+            return Verdict::Transient(GapReason::Unreachable);
+        };
         match answer.cut {
             Some(Truncated::Length) => Verdict::Hopeless(GapReason::TooLarge),
             Some(_) => Verdict::Transient(GapReason::Malformed),
@@ -179,7 +218,13 @@ impl Recorder {
         }
     }
 
-    fn record(&self, request: &Request<Bytes>, exchange: &Exchange, attempt: u32, outcome: &'static str) {
+    fn record(
+        &self,
+        request: &Request<Bytes>,
+        exchange: &Exchange,
+        attempt: u32,
+        outcome: &'static str,
+    ) {
         let mut roll = self.roll();
         let Roll { warc, ids } = &mut *roll;
         let notes = render::Notes { attempt, outcome };
@@ -193,12 +238,18 @@ impl Recorder {
 
 impl std::fmt::Debug for Recorder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Recorder").field("limit", &self.manner.limit).finish_non_exhaustive()
+        f.debug_struct("Recorder")
+            .field("limit", &self.manner.limit)
+            .finish_non_exhaustive()
     }
 }
 
 /// What the client gets.
-fn answer(exchange: Exchange, verdict: Verdict, attempts: u32) -> Result<Response<Bytes>, CallError> {
+fn answer(
+    exchange: Exchange,
+    verdict: Verdict,
+    attempts: u32,
+) -> Result<Response<Bytes>, CallError> {
     match (verdict, exchange.answer) {
         (Verdict::Answered, Some(answer)) => {
             let mut response = Response::new(answer.body);
@@ -212,9 +263,15 @@ fn answer(exchange: Exchange, verdict: Verdict, attempts: u32) -> Result<Respons
                 Some(_) => "answer was cut off".to_owned(),
                 None => format!("answered with {}", answer.status),
             });
-            Err(CallError::GaveUp { reason, what, attempts })
+            Err(CallError::GaveUp {
+                reason,
+                what,
+                attempts,
+            })
         }
-        (Verdict::Throttled | Verdict::Answered, _) => unreachable!("throttled is asked again, answered has an answer"),
+        (Verdict::Throttled | Verdict::Answered, _) => {
+            unreachable!("throttled is asked again, answered has an answer")
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Takes credentials out of an exchange before anything of it is hashed or written.
 //!
-//! Our own credentials go wherever they stand. Header fields and URL parameters that carry anybody's credentials lose their
-//! values. Bodies are evidence: apart from our own secrets nothing in them is touched.
+//! Our own credentials go wherever they stand. Header fields and URL parameters that carry
+//! anybody's credentials lose their values. Bodies are evidence: apart from our own secrets nothing
+//! in them is touched.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,7 +14,8 @@ use url::Url;
 /// Stands where a header's or a parameter's value stood.
 pub(super) const REMOVED: &str = "removed";
 
-/// A configured secret shorter than this is not looked for in bodies: it would be found in every second word.
+/// A configured secret shorter than this is not looked for in bodies: it would be found in every
+/// second word.
 const SECRET_BYTES_MIN: usize = 8;
 
 /// Header fields whose values are credentials, in lower case.
@@ -39,7 +41,8 @@ const HEADERS: &[&str] = &[
     "x-csrf-token",
 ];
 
-/// URL parameters whose values are credentials, in lower case: signed URLs of AWS, Google and Azure, OAuth 2, API keys.
+/// URL parameters whose values are credentials, in lower case: signed URLs of AWS, Google and
+/// Azure, OAuth 2, API keys.
 const PARAMETERS: &[&str] = &[
     "x-amz-signature",
     "x-amz-credential",
@@ -70,8 +73,8 @@ const URL_HEADERS: &[&str] = &["location", "content-location", "referer", "link"
 /// What has been removed, and how often, by the words that the bundle's config uses for it.
 pub(crate) type Removed = BTreeMap<String, u64>;
 
-/// Our own credentials, all of them, in each form in which they could stand in an exchange. Shared: a credential that is
-/// obtained in mid-capture is unknown to nobody.
+/// Our own credentials, all of them, in each form in which they could stand in an exchange. Shared:
+/// a credential that is obtained in mid-capture is unknown to nobody.
 #[derive(Clone, Default)]
 pub struct Secrets(Arc<RwLock<Vec<Finder<'static>>>>);
 
@@ -92,7 +95,8 @@ impl Secrets {
         known.sort_by_key(|secret| std::cmp::Reverse(secret.needle().len())); // the longer form first, if one is part of another
     }
 
-    /// `bytes` with asterisks in the place of each secret: as many, so that a stated length stays true.
+    /// `bytes` with asterisks in the place of each secret: as many, so that a stated length stays
+    /// true.
     pub(super) fn mask<'b>(&self, bytes: &'b [u8], removed: &mut Removed) -> Cow<'b, [u8]> {
         let mut masked = Cow::Borrowed(bytes);
         for secret in self.0.read().unwrap_or_else(PoisonError::into_inner).iter() {
@@ -128,26 +132,40 @@ pub(super) fn header<'v>(name: &str, value: &'v str, removed: &mut Removed) -> C
         return Cow::Borrowed(value);
     }
     // a Link field (RFC 8288) holds several URLs in angle brackets, the others one without
-    let pieces = value.split_inclusive(['<', '>', ',', ' ', ';']).map(|piece| {
-        let text = piece.trim_end_matches(['<', '>', ',', ' ', ';']);
-        format!("{}{}", target(text, removed), &piece[text.len()..])
-    });
+    let pieces = value
+        .split_inclusive(['<', '>', ',', ' ', ';'])
+        .map(|piece| {
+            let text = piece.trim_end_matches(['<', '>', ',', ' ', ';']);
+            format!("{}{}", target(text, removed), &piece[text.len()..])
+        });
     Cow::Owned(pieces.collect())
 }
 
-/// A URL, or its path and query, without the values of parameters that are credentials, and without a user's password.
+/// A URL, or its path and query, without the values of parameters that are credentials, and without
+/// a user's password.
 pub(super) fn target<'t>(text: &'t str, removed: &mut Removed) -> Cow<'t, str> {
     let text = without_userinfo(text, removed);
-    let Some((path, query)) = text.split_once('?') else { return text };
-    let (query, fragment) = query.split_once('#').map_or((query, None), |(query, fragment)| (query, Some(fragment)));
-    let parameters: Vec<String> = query.split('&').map(|parameter| parameter_without_value(parameter, removed)).collect();
-    let fragment = fragment.map(|fragment| format!("#{fragment}")).unwrap_or_default();
+    let Some((path, query)) = text.split_once('?') else {
+        return text;
+    };
+    let (query, fragment) = query
+        .split_once('#')
+        .map_or((query, None), |(query, fragment)| (query, Some(fragment)));
+    let parameters: Vec<String> = query
+        .split('&')
+        .map(|parameter| parameter_without_value(parameter, removed))
+        .collect();
+    let fragment = fragment
+        .map(|fragment| format!("#{fragment}"))
+        .unwrap_or_default();
     Cow::Owned(format!("{path}?{}{fragment}", parameters.join("&")))
 }
 
 fn parameter_without_value(parameter: &str, removed: &mut Removed) -> String {
     let name = parameter.split('=').next().unwrap_or_default();
-    let decoded: String = url::form_urlencoded::parse(name.as_bytes()).map(|(name, _)| name.to_ascii_lowercase()).collect();
+    let decoded: String = url::form_urlencoded::parse(name.as_bytes())
+        .map(|(name, _)| name.to_ascii_lowercase())
+        .collect();
     if !PARAMETERS.contains(&decoded.as_str()) {
         return parameter.to_owned();
     }
@@ -178,8 +196,7 @@ mod tests {
     #[test]
     fn parameters_that_are_credentials_lose_their_values() {
         let url = "https://b.s3.amazonaws.com/k?X-Amz-Algorithm=AWS4&X-Amz-Credential=AKIA%2F1&X-Amz-Signature=ab&partNumber=1#f";
-        let kept =
-            "https://b.s3.amazonaws.com/k?X-Amz-Algorithm=AWS4&X-Amz-Credential=removed&X-Amz-Signature=removed&partNumber=1#f";
+        let kept = "https://b.s3.amazonaws.com/k?X-Amz-Algorithm=AWS4&X-Amz-Credential=removed&X-Amz-Signature=removed&partNumber=1#f";
         assert_eq!(scrubbed(url), kept);
         assert_eq!(scrubbed("/a?%73ig=x&sigh=y"), "/a?%73ig=removed&sigh=y");
         assert_eq!(scrubbed("/a/b"), "/a/b");
@@ -189,7 +206,8 @@ mod tests {
     #[test]
     fn links_are_several_urls() {
         let mut removed = Removed::new();
-        let value = "<https://h/a?after=1&token=t>; rel=\"next\", <https://h/b?sig=s>; rel=\"self\"";
+        let value =
+            "<https://h/a?after=1&token=t>; rel=\"next\", <https://h/b?sig=s>; rel=\"self\"";
         let kept = "<https://h/a?after=1&token=removed>; rel=\"next\", <https://h/b?sig=removed>; rel=\"self\"";
         assert_eq!(header("link", value, &mut removed), kept);
         assert_eq!(removed.values().sum::<u64>(), 2);
@@ -205,7 +223,10 @@ mod tests {
         let body = br#"a=p/a+ss"word b=p%2Fa%2Bss%22word c=p/a+ss\"word short"#;
         let masked = secrets.mask(body, &mut removed).into_owned();
         assert_eq!(masked.len(), body.len());
-        assert_eq!(String::from_utf8(masked).expect("text"), "a=*********** b=***************** c=************ short");
+        assert_eq!(
+            String::from_utf8(masked).expect("text"),
+            "a=*********** b=***************** c=************ short"
+        );
         assert_eq!(removed["own credentials"], 3);
     }
 }

@@ -1,7 +1,8 @@
 //! Writes an exchange as WARC records. Pure.
 //!
-//! The text of a request and of an answer is HTTP/1.1 in form, whatever version was spoken: one start line, one line for each
-//! header field with its name in lower case, an empty line, and the body without any transfer coding.
+//! The text of a request and of an answer is HTTP/1.1 in form, whatever version was spoken: one
+//! start line, one line for each header field with its name in lower case, an empty line, and the
+//! body without any transfer coding.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -40,7 +41,11 @@ pub(super) fn exchange(
     secrets: &Secrets,
 ) {
     let mut removed = Removed::new();
-    let uri = masked(&redact::target(&request.uri().to_string(), &mut removed), secrets, &mut removed);
+    let uri = masked(
+        &redact::target(&request.uri().to_string(), &mut removed),
+        secrets,
+        &mut removed,
+    );
     let uri = &uri[..uri.floor_char_boundary(URI_BYTES_MAX)]; // all of it stands in the request line
     removed.clear(); // the same stands in the request line, and is counted there
     let (head, body) = request_block(request, secrets, &mut removed);
@@ -56,16 +61,30 @@ pub(super) fn exchange(
         fields: &fields,
     };
     let request_id = write(out, &header, ids, &[&head, &body]);
-    let common = [("WARC-Concurrent-To", request_id.as_str()), (OUTCOME_FIELD, notes.outcome)];
+    let common = [
+        ("WARC-Concurrent-To", request_id.as_str()),
+        (OUTCOME_FIELD, notes.outcome),
+    ];
     match &exchange.answer {
         Some(answer) => response(out, ids, uri, answer, &common, secrets),
         None => failure(out, ids, uri, &exchange.failure, &common, secrets),
     }
 }
 
-fn response(out: &mut Vec<u8>, ids: &mut RecordIds, uri: &str, answer: &Answer, common: &[(&str, &str)], secrets: &Secrets) {
+fn response(
+    out: &mut Vec<u8>,
+    ids: &mut RecordIds,
+    uri: &str,
+    answer: &Answer,
+    common: &[(&str, &str)],
+    secrets: &Secrets,
+) {
     let mut removed = Removed::new();
-    let start = format!("HTTP/1.1 {} {}", answer.status.as_u16(), answer.status.canonical_reason().unwrap_or_default());
+    let start = format!(
+        "HTTP/1.1 {} {}",
+        answer.status.as_u16(),
+        answer.status.canonical_reason().unwrap_or_default()
+    );
     let body = secrets.mask(&answer.body, &mut removed);
     let digest = format!("sha256:{}", Digest::of(&body).hex());
     let head = message_head(&start, &answer.headers, secrets, &mut removed);
@@ -76,7 +95,11 @@ fn response(out: &mut Vec<u8>, ids: &mut RecordIds, uri: &str, answer: &Answer, 
     fields.push(("WARC-Payload-Digest", &digest));
     fields.push(("WARC-Protocol", protocol(answer.version)));
     fields.extend(peer.as_deref().map(|peer| ("WARC-IP-Address", peer)));
-    fields.extend(certificate.as_deref().map(|certificate| ("Exhibit-Tls-Peer-Sha256", certificate)));
+    fields.extend(
+        certificate
+            .as_deref()
+            .map(|certificate| ("Exhibit-Tls-Peer-Sha256", certificate)),
+    );
     fields.extend(removed.as_deref().map(|removed| (REMOVED_FIELD, removed)));
     let header = Header {
         kind: RecordType::Response,
@@ -90,7 +113,14 @@ fn response(out: &mut Vec<u8>, ids: &mut RecordIds, uri: &str, answer: &Answer, 
 }
 
 /// What is known of a request without an answer.
-fn failure(out: &mut Vec<u8>, ids: &mut RecordIds, uri: &str, why: &str, common: &[(&str, &str)], secrets: &Secrets) {
+fn failure(
+    out: &mut Vec<u8>,
+    ids: &mut RecordIds,
+    uri: &str,
+    why: &str,
+    common: &[(&str, &str)],
+    secrets: &Secrets,
+) {
     let header = Header {
         kind: RecordType::Metadata,
         target_uri: Some(uri),
@@ -99,31 +129,60 @@ fn failure(out: &mut Vec<u8>, ids: &mut RecordIds, uri: &str, why: &str, common:
         truncated: None,
         fields: common,
     };
-    write(out, &header, ids, &[masked(why, secrets, &mut Removed::new()).as_bytes()]);
+    write(
+        out,
+        &header,
+        ids,
+        &[masked(why, secrets, &mut Removed::new()).as_bytes()],
+    );
 }
 
 fn write(out: &mut Vec<u8>, header: &Header<'_>, ids: &mut RecordIds, block: &[&[u8]]) -> RecordId {
-    warc::write_record_of(out, header, ids, block).expect("the URI is bounded, and all other fields are short")
+    warc::write_record_of(out, header, ids, block)
+        .expect("the URI is bounded, and all other fields are short")
 }
 
 /// Head and body.
-fn request_block<'r>(request: &'r Request<Bytes>, secrets: &Secrets, removed: &mut Removed) -> (Vec<u8>, Cow<'r, [u8]>) {
-    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    let start = format!("{} {} HTTP/1.1", request.method(), redact::target(target, removed));
+fn request_block<'r>(
+    request: &'r Request<Bytes>,
+    secrets: &Secrets,
+    removed: &mut Removed,
+) -> (Vec<u8>, Cow<'r, [u8]>) {
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
+    let start = format!(
+        "{} {} HTTP/1.1",
+        request.method(),
+        redact::target(target, removed)
+    );
     let body = secrets.mask(request.body(), removed);
     let mut headers = request.headers().clone();
-    let host = request.uri().authority().and_then(|authority| authority.as_str().rsplit('@').next()?.parse().ok());
+    let host = request
+        .uri()
+        .authority()
+        .and_then(|authority| authority.as_str().rsplit('@').next()?.parse().ok());
     if let Some(host) = host {
         headers.entry(http::header::HOST).or_insert(host);
     }
     (message_head(&start, &headers, secrets, removed), body)
 }
 
-fn message_head(start: &str, headers: &HeaderMap, secrets: &Secrets, removed: &mut Removed) -> Vec<u8> {
+fn message_head(
+    start: &str,
+    headers: &HeaderMap,
+    secrets: &Secrets,
+    removed: &mut Removed,
+) -> Vec<u8> {
     let mut head = format!("{}\r\n", start.trim_end());
     for (name, value) in headers {
         let value = String::from_utf8_lossy(value.as_bytes());
-        let _ = write!(head, "{name}: {}\r\n", redact::header(name.as_str(), &value, removed));
+        let _ = write!(
+            head,
+            "{name}: {}\r\n",
+            redact::header(name.as_str(), &value, removed)
+        );
     }
     head.push_str("\r\n");
     secrets.mask(head.as_bytes(), removed).into_owned()
@@ -135,13 +194,19 @@ fn masked(text: &str, secrets: &Secrets, removed: &mut Removed) -> String {
 
 /// `values of header field authorization=1; own credentials=2`.
 fn list(removed: &Removed) -> Option<String> {
-    let pieces: Vec<String> = removed.iter().map(|(what, count)| format!("{what}={count}")).collect();
+    let pieces: Vec<String> = removed
+        .iter()
+        .map(|(what, count)| format!("{what}={count}"))
+        .collect();
     (!pieces.is_empty()).then(|| pieces.join("; "))
 }
 
 /// Reads what [`list`] wrote.
 pub(in crate::sources) fn removed(field: &str) -> impl Iterator<Item = (&str, u64)> {
-    field.split("; ").filter_map(|piece| piece.rsplit_once('=')).filter_map(|(what, count)| Some((what, count.parse().ok()?)))
+    field
+        .split("; ")
+        .filter_map(|piece| piece.rsplit_once('='))
+        .filter_map(|(what, count)| Some((what, count.parse().ok()?)))
 }
 
 /// As the WARC community's proposal "WARC-Protocol" has it.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use evidence_format::coverage::GapReason;
 use http::{HeaderMap, StatusCode};
 
-/// Requests that failed in passing are repeated this often: with [`BACKOFF_MAX`] it takes about two minutes.
+/// Requests that failed in passing are repeated this often: with [`BACKOFF_MAX`] it takes about two
+/// minutes.
 const TRANSIENT_ATTEMPTS_MAX: u32 = 8;
 /// Bound of the first wait.
 const BACKOFF_FIRST: Duration = Duration::from_millis(500);
@@ -52,15 +53,23 @@ pub(super) fn by_status(status: StatusCode, headers: &HeaderMap) -> Verdict {
     }
 }
 
-/// How long to wait before attempt `attempt + 1`, if there is to be one. `jitter` is random in [0, 1): "full jitter" (AWS
-/// Architecture Blog, "Exponential Backoff And Jitter"), so that many who failed together do not come back together. What
-/// the provider itself asked for is waited for in full.
-pub(super) fn wait(verdict: Verdict, attempt: u32, asked: Option<Duration>, jitter: f64) -> Option<Duration> {
+/// How long to wait before attempt `attempt + 1`, if there is to be one. `jitter` is random in [0,
+/// 1): "full jitter" (AWS Architecture Blog, "Exponential Backoff And Jitter"), so that many who
+/// failed together do not come back together. What the provider itself asked for is waited for in
+/// full.
+pub(super) fn wait(
+    verdict: Verdict,
+    attempt: u32,
+    asked: Option<Duration>,
+    jitter: f64,
+) -> Option<Duration> {
     match verdict {
         Verdict::Answered | Verdict::Hopeless(_) => None,
         Verdict::Transient(_) if attempt >= TRANSIENT_ATTEMPTS_MAX => None,
         Verdict::Throttled | Verdict::Transient(_) => {
-            let bound = BACKOFF_FIRST.saturating_mul(1 << (attempt - 1).min(16)).min(BACKOFF_MAX);
+            let bound = BACKOFF_FIRST
+                .saturating_mul(1 << (attempt - 1).min(16))
+                .min(BACKOFF_MAX);
             Some(asked.unwrap_or_default() + bound.mul_f64(jitter))
         }
     }
@@ -74,26 +83,56 @@ mod tests {
     fn only_what_may_heal_is_asked_again() {
         let transient = Verdict::Transient(GapReason::Unreachable);
         assert_eq!(wait(Verdict::Answered, 1, None, 0.5), None);
-        assert_eq!(wait(Verdict::Hopeless(GapReason::TooLarge), 1, None, 0.5), None);
-        assert_eq!(wait(transient, 1, None, 0.5), Some(Duration::from_millis(250)));
+        assert_eq!(
+            wait(Verdict::Hopeless(GapReason::TooLarge), 1, None, 0.5),
+            None
+        );
+        assert_eq!(
+            wait(transient, 1, None, 0.5),
+            Some(Duration::from_millis(250))
+        );
         assert_eq!(wait(transient, 7, None, 0.5), Some(Duration::from_secs(10)));
         assert_eq!(wait(transient, TRANSIENT_ATTEMPTS_MAX, None, 0.5), None);
     }
 
     #[test]
     fn throttling_is_waited_out_however_long_it_takes() {
-        assert_eq!(wait(Verdict::Throttled, 1, Some(Duration::from_secs(30)), 0.0), Some(Duration::from_secs(30)));
-        assert_eq!(wait(Verdict::Throttled, 1000, None, 0.5), Some(Duration::from_secs(10)));
+        assert_eq!(
+            wait(Verdict::Throttled, 1, Some(Duration::from_secs(30)), 0.0),
+            Some(Duration::from_secs(30))
+        );
+        assert_eq!(
+            wait(Verdict::Throttled, 1000, None, 0.5),
+            Some(Duration::from_secs(10))
+        );
     }
 
     #[test]
     fn a_refusal_with_a_time_to_come_back_is_a_limit() {
         let mut headers = HeaderMap::new();
-        assert_eq!(by_status(StatusCode::FORBIDDEN, &headers), Verdict::Answered);
-        assert_eq!(by_status(StatusCode::SERVICE_UNAVAILABLE, &headers), Verdict::Transient(GapReason::Refused));
-        headers.insert(http::header::RETRY_AFTER, http::HeaderValue::from_static("1"));
-        assert_eq!(by_status(StatusCode::FORBIDDEN, &headers), Verdict::Throttled);
-        assert_eq!(by_status(StatusCode::SERVICE_UNAVAILABLE, &headers), Verdict::Throttled);
-        assert_eq!(by_status(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new()), Verdict::Throttled);
+        assert_eq!(
+            by_status(StatusCode::FORBIDDEN, &headers),
+            Verdict::Answered
+        );
+        assert_eq!(
+            by_status(StatusCode::SERVICE_UNAVAILABLE, &headers),
+            Verdict::Transient(GapReason::Refused)
+        );
+        headers.insert(
+            http::header::RETRY_AFTER,
+            http::HeaderValue::from_static("1"),
+        );
+        assert_eq!(
+            by_status(StatusCode::FORBIDDEN, &headers),
+            Verdict::Throttled
+        );
+        assert_eq!(
+            by_status(StatusCode::SERVICE_UNAVAILABLE, &headers),
+            Verdict::Throttled
+        );
+        assert_eq!(
+            by_status(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new()),
+            Verdict::Throttled
+        );
     }
 }

@@ -38,7 +38,12 @@ fn read_request(stream: &mut std::net::TcpStream) -> String {
             }
             continue;
         };
-        let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        let length = head.lines().find_map(|line| {
+            line.to_lowercase()
+                .strip_prefix("content-length: ")?
+                .parse()
+                .ok()
+        });
         if body.len() >= length.unwrap_or(0) || n == 0 {
             return text;
         }
@@ -46,15 +51,31 @@ fn read_request(stream: &mut std::net::TcpStream) -> String {
 }
 
 fn http(status: &str, headers: &str, body: &str) -> Vec<u8> {
-    format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len()).into_bytes()
+    format!(
+        "HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
 }
 
 fn recorder() -> Recorder {
     let _ = rustls::crypto::ring::default_provider().install_default(); // another test may have been first
     let mut wire = Wire::new().expect("a client");
     wire.patience = (Duration::from_secs(2), Duration::from_millis(300));
-    let limit = Limit { provider: "test", account: String::new(), region: String::new(), endpoint: "x" };
-    let manner = Manner { limit, rate: Rate { per_second: 1000.0, burst: 100 }, judge: |_, _, _| None };
+    let limit = Limit {
+        provider: "test",
+        account: String::new(),
+        region: String::new(),
+        endpoint: "x",
+    };
+    let manner = Manner {
+        limit,
+        rate: Rate {
+            per_second: 1000.0,
+            burst: 100,
+        },
+        judge: |_, _, _| None,
+    };
     Recorder::new(Arc::new(wire), manner, [7; 8], CancellationToken::new())
 }
 
@@ -66,13 +87,20 @@ fn taken(recorder: &Recorder) -> Vec<(String, String, String)> {
     records
         .map(|record| {
             let block = String::from_utf8_lossy(record.block).into_owned();
-            (text(record.fields.get("WARC-Type")), text(record.fields.get("Exhibit-Outcome")), block)
+            (
+                text(record.fields.get("WARC-Type")),
+                text(record.fields.get("Exhibit-Outcome")),
+                block,
+            )
         })
         .collect()
 }
 
 fn kinds(records: &[(String, String, String)]) -> Vec<String> {
-    records.iter().map(|(kind, outcome, _)| format!("{kind} {outcome}").trim().to_owned()).collect()
+    records
+        .iter()
+        .map(|(kind, outcome, _)| format!("{kind} {outcome}").trim().to_owned())
+        .collect()
 }
 
 #[tokio::test]
@@ -81,7 +109,11 @@ async fn it_sits_under_the_aws_sdk() {
     let server = serve(move |number, request| {
         let is_second = request.contains("\"NextToken\":\"two\"");
         assert_eq!(is_second, number == 1);
-        http("200 OK", "x-amzn-requestid: r\r\n", if is_second { r#"{"Events":[]}"# } else { page })
+        http(
+            "200 OK",
+            "x-amzn-requestid: r\r\n",
+            if is_second { r#"{"Events":[]}"# } else { page },
+        )
     });
     let recorder = recorder();
     let credentials = aws_credential_types::Credentials::new(
@@ -99,18 +131,41 @@ async fn it_sits_under_the_aws_sdk() {
         .http_client(recorder.clone())
         .build();
     let client = aws_sdk_cloudtrail::Client::from_conf(config);
-    let pages = client.lookup_events().into_paginator().send().collect::<Vec<_>>().await;
-    assert!(pages.len() == 2 && pages.iter().all(Result::is_ok), "{pages:?}");
+    let pages = client
+        .lookup_events()
+        .into_paginator()
+        .send()
+        .collect::<Vec<_>>()
+        .await;
+    assert!(
+        pages.len() == 2 && pages.iter().all(Result::is_ok),
+        "{pages:?}"
+    );
     let records = taken(&recorder);
-    assert_eq!(kinds(&records), ["request", "response answered", "request", "response answered"]);
-    assert!(records[0].2.contains("authorization: removed\r\n") && records[0].2.contains("x-amz-security-token: removed\r\n"));
+    assert_eq!(
+        kinds(&records),
+        [
+            "request",
+            "response answered",
+            "request",
+            "response answered"
+        ]
+    );
+    assert!(
+        records[0].2.contains("authorization: removed\r\n")
+            && records[0].2.contains("x-amz-security-token: removed\r\n")
+    );
     assert!(records[1].2.ends_with(page) && records[1].2.contains("x-amzn-requestid: r\r\n"));
 }
 
 #[tokio::test]
 async fn it_sits_under_kube() {
     let server = serve(|_, request| {
-        let (metadata, name) = if request.contains("continue=two") { ("{}", "b") } else { (r#"{"continue":"two"}"#, "a") };
+        let (metadata, name) = if request.contains("continue=two") {
+            ("{}", "b")
+        } else {
+            (r#"{"continue":"two"}"#, "a")
+        };
         let body = format!(
             r#"{{"kind":"PodList","apiVersion":"v1","metadata":{metadata},"items":[{{"metadata":{{"name":"{name}"}}}}]}}"#
         );
@@ -118,18 +173,38 @@ async fn it_sits_under_kube() {
     });
     let recorder = recorder();
     // kube leaves the host to a layer above the transport
-    let base = tower::ServiceBuilder::new().map_request(move |mut request: Request<kube::client::Body>| {
-        let path = request.uri().path_and_query().expect("kube asks for a path").to_string();
-        *request.uri_mut() = format!("http://{server}{path}").parse().expect("a URL");
-        request
-    });
+    let base = tower::ServiceBuilder::new().map_request(
+        move |mut request: Request<kube::client::Body>| {
+            let path = request
+                .uri()
+                .path_and_query()
+                .expect("kube asks for a path")
+                .to_string();
+            *request.uri_mut() = format!("http://{server}{path}").parse().expect("a URL");
+            request
+        },
+    );
     let client = kube::Client::new(base.service(recorder.service()), "default");
     let pods = kube::Api::<k8s_openapi::api::core::v1::Pod>::all(client);
-    let first = pods.list(&ListParams::default().limit(1)).await.expect("a page");
+    let first = pods
+        .list(&ListParams::default().limit(1))
+        .await
+        .expect("a page");
     let token = first.metadata.continue_.expect("there is more");
-    let second = pods.list(&ListParams::default().limit(1).continue_token(&token)).await.expect("a page");
+    let second = pods
+        .list(&ListParams::default().limit(1).continue_token(&token))
+        .await
+        .expect("a page");
     assert_eq!(second.items[0].metadata.name.as_deref(), Some("b"));
-    assert_eq!(kinds(&taken(&recorder)), ["request", "response answered", "request", "response answered"]);
+    assert_eq!(
+        kinds(&taken(&recorder)),
+        [
+            "request",
+            "response answered",
+            "request",
+            "response answered"
+        ]
+    );
 }
 
 #[tokio::test]
@@ -140,7 +215,15 @@ async fn it_sits_under_octocrab() {
         move |_, request| {
             let me = server.lock().expect("no panic").expect("known by now");
             let next = format!("link: <http://{me}/repos/o/r/tags?page=2>; rel=\"next\"\r\n");
-            http("200 OK", if request.contains("page=2") { "" } else { &next }, "[]")
+            http(
+                "200 OK",
+                if request.contains("page=2") {
+                    ""
+                } else {
+                    &next
+                },
+                "[]",
+            )
         }
     });
     *server.lock().expect("no panic") = Some(address);
@@ -153,29 +236,73 @@ async fn it_sits_under_octocrab() {
         .with_auth(octocrab::AuthState::None)
         .build()
         .expect("cannot fail");
-    let first: octocrab::Page<serde_json::Value> = octocrab.get("/repos/o/r/tags", None::<&()>).await.expect("a page");
-    let second = octocrab.get_page::<serde_json::Value>(&first.next).await.expect("a page");
+    let first: octocrab::Page<serde_json::Value> = octocrab
+        .get("/repos/o/r/tags", None::<&()>)
+        .await
+        .expect("a page");
+    let second = octocrab
+        .get_page::<serde_json::Value>(&first.next)
+        .await
+        .expect("a page");
     assert!(second.is_some_and(|page| page.next.is_none()));
-    assert_eq!(kinds(&taken(&recorder)), ["request", "response answered", "request", "response answered"]);
+    assert_eq!(
+        kinds(&taken(&recorder)),
+        [
+            "request",
+            "response answered",
+            "request",
+            "response answered"
+        ]
+    );
 }
 
 #[tokio::test]
 async fn it_takes_requests_of_reqwest() {
-    let server = serve(|_, request| http("200 OK", "", if request.contains("after=x") { "[2]" } else { "[1]" }));
+    let server = serve(|_, request| {
+        http(
+            "200 OK",
+            "",
+            if request.contains("after=x") {
+                "[2]"
+            } else {
+                "[1]"
+            },
+        )
+    });
     let recorder = recorder();
     let client = reqwest::Client::new();
     for (query, body) in [("", "[1]"), ("?after=x", "[2]")] {
-        let request = client.get(format!("http://{server}/api/v1/logs{query}")).bearer_auth("secret").build().expect("a request");
+        let request = client
+            .get(format!("http://{server}/api/v1/logs{query}"))
+            .bearer_auth("secret")
+            .build()
+            .expect("a request");
         let response = recorder.execute(request).await.expect("an answer");
         assert_eq!(response.text().await.expect("a body"), body);
     }
     let records = taken(&recorder);
-    assert_eq!(kinds(&records), ["request", "response answered", "request", "response answered"]);
-    assert!(records[0].2.starts_with("GET /api/v1/logs HTTP/1.1\r\n") && records[0].2.contains(REMOVED));
+    assert_eq!(
+        kinds(&records),
+        [
+            "request",
+            "response answered",
+            "request",
+            "response answered"
+        ]
+    );
+    assert!(
+        records[0].2.starts_with("GET /api/v1/logs HTTP/1.1\r\n") && records[0].2.contains(REMOVED)
+    );
 }
 
 async fn get(recorder: &Recorder, server: SocketAddr) -> Result<Response<Bytes>, CallError> {
-    recorder.call(Request::get(format!("http://{server}/")).body(Bytes::new()).expect("a request")).await
+    recorder
+        .call(
+            Request::get(format!("http://{server}/"))
+                .body(Bytes::new())
+                .expect("a request"),
+        )
+        .await
 }
 
 #[tokio::test]
@@ -187,7 +314,10 @@ async fn what_may_heal_is_asked_again_and_every_attempt_is_kept() {
         _ => http("200 OK", "", "whole"),
     });
     let recorder = recorder();
-    assert_eq!(get(&recorder, server).await.expect("an answer").into_body(), "whole");
+    assert_eq!(
+        get(&recorder, server).await.expect("an answer").into_body(),
+        "whole"
+    );
     let records = taken(&recorder);
     let expected = [
         "request",
@@ -200,7 +330,10 @@ async fn what_may_heal_is_asked_again_and_every_attempt_is_kept() {
         "response answered",
     ];
     assert_eq!(kinds(&records), expected);
-    assert!(records[3].2.ends_with("\r\n\r\ncut"), "what came of it is kept");
+    assert!(
+        records[3].2.ends_with("\r\n\r\ncut"),
+        "what came of it is kept"
+    );
 }
 
 #[tokio::test]
@@ -212,7 +345,9 @@ async fn a_stop_ends_a_request_that_hangs() {
         tokio::time::sleep(Duration::from_millis(50)).await;
         stop.cancel();
     });
-    let error = get(&recorder, listener.local_addr().expect("bound")).await.expect_err("stopped");
+    let error = get(&recorder, listener.local_addr().expect("bound"))
+        .await
+        .expect_err("stopped");
     assert!(matches!(error, CallError::Stopped { throttled: false }));
     assert_eq!(kinds(&taken(&recorder)), ["request", "metadata stopped"]);
 }
@@ -229,7 +364,17 @@ async fn an_answer_without_end_is_cut() {
     });
     let recorder = recorder();
     let error = get(&recorder, server).await.expect_err("too large");
-    assert!(matches!(error, CallError::GaveUp { reason: GapReason::TooLarge, attempts: 1, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            CallError::GaveUp {
+                reason: GapReason::TooLarge,
+                attempts: 1,
+                ..
+            }
+        ),
+        "{error}"
+    );
     assert_eq!(kinds(&taken(&recorder)), ["request", "response failed"]);
 }
 
@@ -238,7 +383,8 @@ fn secret() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// Wherever a secret of ours stands, and whoever's credentials are in headers and URLs: none of them reaches a record.
+    /// Wherever a secret of ours stands, and whoever's credentials are in headers and URLs: none of
+    /// them reaches a record.
     #[test]
     fn no_credential_reaches_a_record(own in secret(), theirs in "[A-Za-z0-9]{12,40}", at in 0usize..6) {
         let secrets = Secrets::default();

@@ -54,7 +54,12 @@ impl Wire {
             .connect_timeout(CONNECT_MAX)
             .tls_info(true)
             .build()?;
-        Ok(Self { client, quotas: Quotas::default(), secrets: Secrets::default(), patience: (ANSWER_MAX, SILENCE_MAX) })
+        Ok(Self {
+            client,
+            quotas: Quotas::default(),
+            secrets: Secrets::default(),
+            patience: (ANSWER_MAX, SILENCE_MAX),
+        })
     }
 
     /// Sends `request` once, and takes up to `body_bytes_max` of the answer's body.
@@ -67,14 +72,21 @@ impl Wire {
         let response = match timeout(self.patience.0, self.client.execute(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(cause)) => return exchange.failed(chain(&cause)),
-            Err(_) => return exchange.failed(format!("no answer within {} s", self.patience.0.as_secs())),
+            Err(_) => {
+                return exchange
+                    .failed(format!("no answer within {} s", self.patience.0.as_secs()));
+            }
         };
         exchange.answer = Some(self.read(response, body_bytes_max).await);
         exchange
     }
 
     async fn read(&self, mut response: reqwest::Response, body_bytes_max: u64) -> Answer {
-        let certificate = response.extensions().get::<TlsInfo>().and_then(TlsInfo::peer_certificate).map(Digest::of);
+        let certificate = response
+            .extensions()
+            .get::<TlsInfo>()
+            .and_then(TlsInfo::peer_certificate)
+            .map(Digest::of);
         let mut answer = Answer {
             at: clock::now(),
             status: response.status(),
@@ -85,8 +97,15 @@ impl Wire {
             body: Bytes::new(),
             cut: None,
         };
-        let announced = response.content_length().unwrap_or(0).min(body_bytes_max).min(CAPACITY_BYTES_MAX);
-        let mut body = Body { announced: usize::try_from(announced).unwrap_or(0), ..Body::default() };
+        let announced = response
+            .content_length()
+            .unwrap_or(0)
+            .min(body_bytes_max)
+            .min(CAPACITY_BYTES_MAX);
+        let mut body = Body {
+            announced: usize::try_from(announced).unwrap_or(0),
+            ..Body::default()
+        };
         answer.cut = loop {
             match timeout(self.patience.1, response.chunk()).await {
                 Ok(Ok(None)) => break None,
@@ -126,14 +145,19 @@ impl Body {
             return;
         }
         if self.all.is_empty() {
-            self.all.reserve(self.announced.max(self.first.len() + chunk.len()));
+            self.all
+                .reserve(self.announced.max(self.first.len() + chunk.len()));
             self.all.extend_from_slice(&std::mem::take(&mut self.first));
         }
         self.all.extend_from_slice(&chunk);
     }
 
     fn whole(self) -> Bytes {
-        if self.all.is_empty() { self.first } else { self.all.freeze() }
+        if self.all.is_empty() {
+            self.first
+        } else {
+            self.all.freeze()
+        }
     }
 }
 
@@ -165,7 +189,11 @@ pub(super) struct Answer {
 
 impl Exchange {
     pub(super) fn new() -> Self {
-        Self { began: clock::now(), answer: None, failure: String::new() }
+        Self {
+            began: clock::now(),
+            answer: None,
+            failure: String::new(),
+        }
     }
 
     pub(super) fn failed(mut self, why: String) -> Self {
@@ -174,7 +202,8 @@ impl Exchange {
     }
 }
 
-/// An error with all its causes, on one line. A cause may repeat what stands before it; then it is left out.
+/// An error with all its causes, on one line. A cause may repeat what stands before it; then it is
+/// left out.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -196,8 +225,13 @@ mod tests {
     #[test]
     fn a_body_is_its_chunks() {
         let gathered = |chunks: &[&'static str]| {
-            let mut body = Body { announced: 3, ..Body::default() };
-            chunks.iter().for_each(|chunk| body.add(Bytes::from_static(chunk.as_bytes())));
+            let mut body = Body {
+                announced: 3,
+                ..Body::default()
+            };
+            chunks
+                .iter()
+                .for_each(|chunk| body.add(Bytes::from_static(chunk.as_bytes())));
             assert_eq!(body.len(), chunks.concat().len());
             body.whole()
         };

@@ -6,16 +6,18 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-/// Where objects are kept. Trusted: whoever edits it decides where evidence goes, and for how long it stays.
+/// Where objects are kept. Trusted: whoever edits it decides where evidence goes, and for how long
+/// it stays.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BlobsConfig {
-    /// An absolute path, or `s3://bucket` or `s3://bucket/prefix`. A bucket should have lifecycle rules that abort unfinished uploads
-    /// after a day, for a collector that is killed leaves them; and, if it keeps versions, that expire noncurrent ones, for staged
-    /// pages that were removed live on as such. No rule can remove what is locked.
+    /// An absolute path, or `s3://bucket` or `s3://bucket/prefix`. A bucket should have lifecycle
+    /// rules that abort unfinished uploads after a day, for a collector that is killed leaves them;
+    /// and, if it keeps versions, that expire noncurrent ones, for staged pages that were removed
+    /// live on as such. No rule can remove what is locked.
     pub location: String,
-    /// How the bucket is reached. What is absent here is taken from the usual `AWS_*` variables, and credentials also from where
-    /// AWS gives them to machines and containers.
+    /// How the bucket is reached. What is absent here is taken from the usual `AWS_*` variables,
+    /// and credentials also from where AWS gives them to machines and containers.
     #[serde(default)]
     pub s3: S3Config,
     /// How sealed bundles are locked in the bucket, which must have been created with Object Lock.
@@ -26,7 +28,11 @@ impl BlobsConfig {
     /// A folder of this machine.
     #[must_use]
     pub fn folder(path: &Path) -> Self {
-        Self { location: path.display().to_string(), s3: S3Config::default(), lock: None }
+        Self {
+            location: path.display().to_string(),
+            s3: S3Config::default(),
+            lock: None,
+        }
     }
 }
 
@@ -38,9 +44,10 @@ pub struct S3Config {
     pub endpoint: Option<String>,
     /// The region.
     pub region: Option<String>,
-    /// Who asks. Needs `s3:PutObject`, `s3:GetObject`, `s3:ListBucket`, `s3:AbortMultipartUpload`, and `s3:DeleteObject` for staged
-    /// pages; with a lock also `s3:PutObjectRetention`, `s3:GetObjectRetention`, `s3:PutObjectLegalHold`, `s3:GetObjectLegalHold`
-    /// and `s3:GetBucketObjectLockConfiguration`. Never `s3:BypassGovernanceRetention`.
+    /// Who asks. Needs `s3:PutObject`, `s3:GetObject`, `s3:ListBucket`, `s3:AbortMultipartUpload`,
+    /// and `s3:DeleteObject` for staged pages; with a lock also `s3:PutObjectRetention`,
+    /// `s3:GetObjectRetention`, `s3:PutObjectLegalHold`, `s3:GetObjectLegalHold` and
+    /// `s3:GetBucketObjectLockConfiguration`. Never `s3:BypassGovernanceRetention`.
     pub access_key_id: Option<String>,
     /// Its secret.
     pub secret_access_key: Option<Secret>,
@@ -90,7 +97,9 @@ impl LockMode {
 
     /// From the word of S3.
     pub(super) fn parse(word: &str) -> Option<Self> {
-        [Self::Governance, Self::Compliance].into_iter().find(|mode| mode.as_str() == word)
+        [Self::Governance, Self::Compliance]
+            .into_iter()
+            .find(|mode| mode.as_str() == word)
     }
 }
 

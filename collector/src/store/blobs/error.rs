@@ -3,7 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-/// A call to the blob store failed. What it was to make durable may be there or not; the same call again is safe.
+/// A call to the blob store failed. What it was to make durable may be there or not; the same call
+/// again is safe.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
     // The caller acts.
@@ -92,7 +93,9 @@ pub enum BlobError {
         bucket: String,
     },
     /// Bundles are to be locked, and the bucket cannot.
-    #[error("bucket {bucket} has no Object Lock, which blobs.lock asks for; it must be created with it")]
+    #[error(
+        "bucket {bucket} has no Object Lock, which blobs.lock asks for; it must be created with it"
+    )]
     NoObjectLock {
         /// The bucket.
         bucket: String,
@@ -145,9 +148,15 @@ impl BlobError {
     pub(super) fn of_io(attempt: &'static str, key: &str, cause: io::Error) -> Self {
         let key = key.to_owned();
         match cause.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::StorageFull { key, cause },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::StorageFull { key, cause }
+            }
             io::ErrorKind::NotFound if attempt == "read" => Self::NotFound { key },
-            _ => Self::Folder { attempt, key, cause },
+            _ => Self::Folder {
+                attempt,
+                key,
+                cause,
+            },
         }
     }
 
@@ -155,7 +164,11 @@ impl BlobError {
         let key = key.to_owned();
         match cause {
             object_store::Error::NotFound { .. } => Self::NotFound { key },
-            cause => Self::Store { attempt, key, cause },
+            cause => Self::Store {
+                attempt,
+                key,
+                cause,
+            },
         }
     }
 }

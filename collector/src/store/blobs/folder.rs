@@ -1,10 +1,11 @@
 //! Objects as files below one folder.
 //!
-//! An object is written to a file of its own in `.unfinished`, synced, and then linked to its name, which fails if the name is
-//! taken. So a name stands for whole bytes or for nothing, whenever the machine stops, and never for two contents.
+//! An object is written to a file of its own in `.unfinished`, synced, and then linked to its name,
+//! which fails if the name is taken. So a name stands for whole bytes or for nothing, whenever the
+//! machine stops, and never for two contents.
 //!
-//! The files are not writable, against accidents; whoever has the folder can change them all the same. That shows when a bundle
-//! is verified.
+//! The files are not writable, against accidents; whoever has the folder can change them all the
+//! same. That shows when a bundle is verified.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
@@ -68,14 +69,24 @@ impl Content for File {
 }
 
 impl Folder {
-    /// Opens the folder at `root`, made if absent, and removes what processes that were killed have left unfinished.
+    /// Opens the folder at `root`, made if absent, and removes what processes that were killed have
+    /// left unfinished.
     pub(super) fn open(root: &Path) -> Result<Self, BlobError> {
-        let fail = |cause| BlobError::OpenFolder { path: root.to_owned(), cause };
-        let existing = root.ancestors().find(|folder| folder.exists()).unwrap_or(root);
+        let fail = |cause| BlobError::OpenFolder {
+            path: root.to_owned(),
+            cause,
+        };
+        let existing = root
+            .ancestors()
+            .find(|folder| folder.exists())
+            .unwrap_or(root);
         fs::create_dir_all(root.join(UNFINISHED)).map_err(fail)?;
         sync_up_to(&root.join(UNFINISHED), existing).map_err(fail)?; // those above it we may not even read
         let root = root.canonicalize().map_err(fail)?;
-        let folder = Self { root, durable: Arc::default() };
+        let folder = Self {
+            root,
+            durable: Arc::default(),
+        };
         folder.sweep().map_err(fail)?;
         Ok(folder)
     }
@@ -89,21 +100,31 @@ impl Folder {
         self.root.join(key)
     }
 
-    /// Makes `content` the object `key`. Durable when this returns: the bytes, the name, and the folders above it.
-    pub(super) fn put(&self, key: &str, content: &(impl Content + ?Sized)) -> Result<(), BlobError> {
+    /// Makes `content` the object `key`. Durable when this returns: the bytes, the name, and the
+    /// folders above it.
+    pub(super) fn put(
+        &self,
+        key: &str,
+        content: &(impl Content + ?Sized),
+    ) -> Result<(), BlobError> {
         let path = self.path(key);
         let fail = |cause: io::Error| BlobError::of_io("write", key, cause);
         let is_ours = !path.exists() && self.publish(&path, content).map_err(fail)?;
         if !is_ours && !is_same(&path, content).map_err(fail)? {
-            return Err(BlobError::Exists { key: key.to_owned() });
+            return Err(BlobError::Exists {
+                key: key.to_owned(),
+            });
         }
         if !is_ours {
-            File::open(&path).and_then(|file| file.sync_all()).map_err(fail)?; // whoever came first may not have come to it
+            File::open(&path)
+                .and_then(|file| file.sync_all())
+                .map_err(fail)?; // whoever came first may not have come to it
         }
         self.sync_name(&path).map_err(fail)
     }
 
-    /// Makes the name of `path` durable, and those of the folders above it, which whoever made them may not have come to sync.
+    /// Makes the name of `path` durable, and those of the folders above it, which whoever made them
+    /// may not have come to sync.
     fn sync_name(&self, path: &Path) -> io::Result<()> {
         let folder = path.parent().unwrap_or(&self.root);
         let durable = || self.durable.lock().unwrap_or_else(PoisonError::into_inner);
@@ -152,12 +173,16 @@ impl Folder {
     /// Makes sure that files can be written, synced, named and removed.
     pub(super) fn check(&self) -> Result<(), BlobError> {
         // its own name: another process that opens the folder now does the same
-        let key = format!("{UNFINISHED}/check-{}", random_name().map_err(|cause| BlobError::of_io("write", UNFINISHED, cause))?);
+        let key = format!(
+            "{UNFINISHED}/check-{}",
+            random_name().map_err(|cause| BlobError::of_io("write", UNFINISHED, cause))?
+        );
         self.put(&key, b"".as_slice())?;
         self.delete(&key)
     }
 
-    /// Removes unfinished files that nobody holds: a lock on a file ends with the process that has it.
+    /// Removes unfinished files that nobody holds: a lock on a file ends with the process that has
+    /// it.
     fn sweep(&self) -> io::Result<()> {
         for entry in fs::read_dir(self.root.join(UNFINISHED))? {
             let path = entry?.path();
@@ -182,7 +207,11 @@ impl Unfinished {
     fn create(root: &Path) -> io::Result<Self> {
         loop {
             let path = root.join(UNFINISHED).join(random_name()?);
-            let file = OpenOptions::new().write(true).create_new(true).mode(OBJECT_MODE).open(&path)?;
+            let file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(OBJECT_MODE)
+                .open(&path)?;
             file.lock()?;
             if path.exists() {
                 return Ok(Self { path, file });
@@ -230,12 +259,21 @@ fn fill<'b>(reader: &mut impl Read, buffer: &'b mut [u8]) -> io::Result<&'b [u8]
 
 /// Syncs `folder` and all above it, up to `root`, so that a name in it is found after a power cut.
 fn sync_up_to(folder: &Path, root: &Path) -> io::Result<()> {
-    for folder in folder.ancestors().take_while(|folder| folder.starts_with(root)) {
+    for folder in folder
+        .ancestors()
+        .take_while(|folder| folder.starts_with(root))
+    {
         File::open(folder)?.sync_all()?;
     }
     Ok(())
 }
 
 fn ignore_absent(result: io::Result<()>) -> io::Result<()> {
-    result.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+    result.or_else(|error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            Ok(())
+        } else {
+            Err(error)
+        }
+    })
 }

@@ -1,9 +1,11 @@
 //! Objects by name, in a folder or in S3: staged pages and sealed bundles.
 //!
-//! **Not trusted** with what a sealed bundle says: that is signed. Whoever can write here can remove a bundle, which shows as a
-//! hole in its stream, and can change a staged page before it is sealed, which nothing shows. Object Lock prevents the first.
+//! **Not trusted** with what a sealed bundle says: that is signed. Whoever can write here can
+//! remove a bundle, which shows as a hole in its stream, and can change a staged page before it is
+//! sealed, which nothing shows. Object Lock prevents the first.
 //!
-//! **Durable.** What was put is on disk (S3: acknowledged) when a call returns, whole, under its name. No object is overwritten.
+//! **Durable.** What was put is on disk (S3: acknowledged) when a call returns, whole, under its
+//! name. No object is overwritten.
 
 mod config;
 mod error;
@@ -34,10 +36,12 @@ use tokio::io::AsyncWriteExt;
 /// What stands where a bundle was announced, and its writer died before it was published.
 const WITHDRAWN: &[u8] = b"withdrawn before it was published: this is no bundle\n";
 
-/// The most bytes that [`Blobs::get`] reads at once: staged pages are far smaller, bundles are read as streams.
+/// The most bytes that [`Blobs::get`] reads at once: staged pages are far smaller, bundles are read
+/// as streams.
 const GET_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
-/// The most bytes of a name: S3 takes 1024, and a file's path must have room for more than the name.
+/// The most bytes of a name: S3 takes 1024, and a file's path must have room for more than the
+/// name.
 const KEY_BYTES_MAX: usize = 512;
 
 /// The blob store. Cheap to clone.
@@ -81,37 +85,50 @@ pub struct Reading {
 }
 
 impl Blobs {
-    /// Opens the store. A folder is made if it is absent, and what processes that were killed have left unfinished is removed from
-    /// it; a bucket is not asked before [`Blobs::check`].
+    /// Opens the store. A folder is made if it is absent, and what processes that were killed have
+    /// left unfinished is removed from it; a bucket is not asked before [`Blobs::check`].
     ///
     /// # Errors
     /// [`BlobError::Config`] and [`BlobError::OpenFolder`].
     pub async fn open(config: &BlobsConfig) -> Result<Self, BlobError> {
         if config.location.starts_with("s3://") {
             let s3 = S3::open(config)?;
-            return Ok(Self { reader: s3.reader(), place: Place::S3(s3) });
+            return Ok(Self {
+                reader: s3.reader(),
+                place: Place::S3(s3),
+            });
         }
         let root = PathBuf::from(&config.location);
         if !root.is_absolute() {
-            return Err(BlobError::Config(format!("{:?} is neither an absolute path nor an s3:// URL", config.location)));
+            return Err(BlobError::Config(format!(
+                "{:?} is neither an absolute path nor an s3:// URL",
+                config.location
+            )));
         }
         if config.lock.is_some() {
-            return Err(BlobError::Config("a folder cannot be locked as blobs.lock asks for, only a bucket".to_owned()));
+            return Err(BlobError::Config(
+                "a folder cannot be locked as blobs.lock asks for, only a bucket".to_owned(),
+            ));
         }
         let folder = blocking(move || Folder::open(&root)).await?;
-        let reader = LocalFileSystem::new_with_prefix(folder.root()).map_err(|cause| BlobError::Store {
-            attempt: "open",
-            key: config.location.clone(),
-            cause,
-        })?;
-        Ok(Self { place: Place::Folder(folder), reader: Arc::new(reader) })
+        let reader =
+            LocalFileSystem::new_with_prefix(folder.root()).map_err(|cause| BlobError::Store {
+                attempt: "open",
+                key: config.location.clone(),
+                cause,
+            })?;
+        Ok(Self {
+            place: Place::Folder(folder),
+            reader: Arc::new(reader),
+        })
     }
 
-    /// Makes sure that the store can be written to, does not overwrite, and can lock if it is to. For the start of the program.
+    /// Makes sure that the store can be written to, does not overwrite, and can lock if it is to.
+    /// For the start of the program.
     ///
     /// # Errors
-    /// [`BlobError::NoObjectLock`], [`BlobError::Overwrites`], [`BlobError::Refused`] where a right is missing, and failures of the
-    /// store.
+    /// [`BlobError::NoObjectLock`], [`BlobError::Overwrites`], [`BlobError::Refused`] where a right
+    /// is missing, and failures of the store.
     pub async fn check(&self) -> Result<(), BlobError> {
         match &self.place {
             Place::Folder(folder) => {
@@ -122,11 +139,12 @@ impl Blobs {
         }
     }
 
-    /// Stores `bytes` as the object `key`. Durable when this returns: on disk with its name and the folders above it; in S3,
-    /// acknowledged. Stored already, with the same bytes, is fine.
+    /// Stores `bytes` as the object `key`. Durable when this returns: on disk with its name and the
+    /// folders above it; in S3, acknowledged. Stored already, with the same bytes, is fine.
     ///
     /// # Errors
-    /// [`BlobError::Exists`] if it has other bytes, [`BlobError::StorageFull`], and failures of the store.
+    /// [`BlobError::Exists`] if it has other bytes, [`BlobError::StorageFull`], and failures of the
+    /// store.
     pub async fn put(&self, key: &str, bytes: Bytes) -> Result<(), BlobError> {
         let path = object_path(key)?;
         match &self.place {
@@ -138,15 +156,19 @@ impl Blobs {
         }
     }
 
-    /// Stores the file at `file` as the object `key`, in little memory whatever its size. Durable as [`Blobs::put`] says; a sealed
-    /// bundle is locked as configured when this returns. The file must not change meanwhile.
+    /// Stores the file at `file` as the object `key`, in little memory whatever its size. Durable
+    /// as [`Blobs::put`] says; a sealed bundle is locked as configured when this returns. The file
+    /// must not change meanwhile.
     ///
     /// # Errors
-    /// As for [`Blobs::put`]; [`BlobError::ReadFile`]; [`BlobError::NotLocked`] and [`BlobError::Refused`] if it could not be
-    /// locked.
+    /// As for [`Blobs::put`]; [`BlobError::ReadFile`]; [`BlobError::NotLocked`] and
+    /// [`BlobError::Refused`] if it could not be locked.
     pub async fn put_file(&self, key: &str, file: &Path, kind: Kind) -> Result<(), BlobError> {
         let path = object_path(key)?;
-        let fail = |cause| BlobError::ReadFile { path: file.to_owned(), cause };
+        let fail = |cause| BlobError::ReadFile {
+            path: file.to_owned(),
+            cause,
+        };
         let content = File::open(file).map_err(fail)?;
         match &self.place {
             Place::Folder(folder) => {
@@ -155,7 +177,16 @@ impl Blobs {
             }
             Place::S3(s3) => {
                 let bytes = content.metadata().map_err(fail)?.len();
-                s3.put(key, &Source::File { path: file.to_owned(), file: Arc::new(content), bytes }, kind).await
+                s3.put(
+                    key,
+                    &Source::File {
+                        path: file.to_owned(),
+                        file: Arc::new(content),
+                        bytes,
+                    },
+                    kind,
+                )
+                .await
             }
         }
     }
@@ -168,7 +199,11 @@ impl Blobs {
         let fail = |cause| BlobError::of_store("read", key, cause);
         let object = self.reader.get(&object_path(key)?).await.map_err(fail)?;
         if object.meta.size > GET_BYTES_MAX {
-            return Err(BlobError::TooLarge { key: key.to_owned(), bytes: object.meta.size, bytes_max: GET_BYTES_MAX });
+            return Err(BlobError::TooLarge {
+                key: key.to_owned(),
+                bytes: object.meta.size,
+                bytes_max: GET_BYTES_MAX,
+            });
         }
         object.bytes().await.map_err(fail)
     }
@@ -178,10 +213,17 @@ impl Blobs {
     /// # Errors
     /// [`BlobError::NotFound`], and failures of the store.
     pub async fn open_read(&self, key: &str) -> Result<Reading, BlobError> {
-        let object = self.reader.get(&object_path(key)?).await.map_err(|cause| BlobError::of_store("read", key, cause))?;
+        let object = self
+            .reader
+            .get(&object_path(key)?)
+            .await
+            .map_err(|cause| BlobError::of_store("read", key, cause))?;
         let bytes = object.meta.size;
         let key = key.to_owned();
-        let chunks = object.into_stream().map_err(move |cause| BlobError::of_store("read", &key, cause)).boxed();
+        let chunks = object
+            .into_stream()
+            .map_err(move |cause| BlobError::of_store("read", &key, cause))
+            .boxed();
         Ok(Reading { bytes, chunks })
     }
 
@@ -190,12 +232,18 @@ impl Blobs {
     /// # Errors
     /// [`BlobError::NotFound`], and failures of the store.
     pub async fn open_range(&self, key: &str, range: Range<u64>) -> Result<Reading, BlobError> {
-        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+        let options = GetOptions {
+            range: Some(GetRange::Bounded(range)),
+            ..GetOptions::default()
+        };
         let object = self.reader.get_opts(&object_path(key)?, options).await;
         let object = object.map_err(|cause| BlobError::of_store("read", key, cause))?;
         let bytes = object.range.end - object.range.start;
         let key = key.to_owned();
-        let chunks = object.into_stream().map_err(move |cause| BlobError::of_store("read", &key, cause)).boxed();
+        let chunks = object
+            .into_stream()
+            .map_err(move |cause| BlobError::of_store("read", &key, cause))
+            .boxed();
         Ok(Reading { bytes, chunks })
     }
 
@@ -207,7 +255,10 @@ impl Blobs {
         if let Place::Folder(folder) = &self.place {
             let (root, location) = (folder.root().to_owned(), self.locate(""));
             let looked = blocking(move || std::fs::read_dir(root)).await;
-            return looked.map(|_| ()).map_err(|cause| BlobError::OpenFolder { path: location.into(), cause });
+            return looked.map(|_| ()).map_err(|cause| BlobError::OpenFolder {
+                path: location.into(),
+                cause,
+            });
         }
         self.exists("answers").await.map(|_| ())
     }
@@ -224,15 +275,23 @@ impl Blobs {
         }
     }
 
-    /// True if there is no object `key`, and none comes any more from a writer that is dead. In S3 the request of one may still be
-    /// on its way: an object that says so takes the name, and stays.
+    /// True if there is no object `key`, and none comes any more from a writer that is dead. In S3
+    /// the request of one may still be on its way: an object that says so takes the name, and
+    /// stays.
     ///
     /// # Errors
     /// Failures of the store.
     pub async fn stays_absent(&self, key: &str) -> Result<bool, BlobError> {
         match &self.place {
             Place::Folder(_) => Ok(!self.exists(key).await?),
-            Place::S3(s3) => match s3.put(key, &Source::Bytes(Bytes::from_static(WITHDRAWN)), Kind::Staged).await {
+            Place::S3(s3) => match s3
+                .put(
+                    key,
+                    &Source::Bytes(Bytes::from_static(WITHDRAWN)),
+                    Kind::Staged,
+                )
+                .await
+            {
                 Ok(()) => Ok(true),
                 Err(BlobError::Exists { .. }) => Ok(false),
                 Err(error) => Err(error),
@@ -245,7 +304,10 @@ impl Blobs {
     /// # Errors
     /// [`BlobError::NotFound`], failures of the store, and of the file.
     pub async fn get_file(&self, key: &str, to: &Path) -> Result<(), BlobError> {
-        let file = File::create_new(to).map_err(|cause| BlobError::WriteFile { path: to.to_owned(), cause })?;
+        let file = File::create_new(to).map_err(|cause| BlobError::WriteFile {
+            path: to.to_owned(),
+            cause,
+        })?;
         self.copy_into(key, file, to).await
     }
 
@@ -254,7 +316,10 @@ impl Blobs {
     /// # Errors
     /// As for [`Blobs::get_file`].
     pub async fn copy_into(&self, key: &str, file: File, to: &Path) -> Result<(), BlobError> {
-        let failed = |cause| BlobError::WriteFile { path: to.to_owned(), cause };
+        let failed = |cause| BlobError::WriteFile {
+            path: to.to_owned(),
+            cause,
+        };
         let mut file = tokio::fs::File::from_std(file);
         let mut reading = self.open_read(key).await?;
         while let Some(chunk) = reading.chunks.next().await {
@@ -269,7 +334,9 @@ impl Blobs {
     /// [`BlobError::NotFound`], and failures of the store.
     pub async fn size(&self, key: &str) -> Result<u64, BlobError> {
         let found = self.reader.head(&object_path(key)?).await;
-        found.map(|meta| meta.size).map_err(|cause| BlobError::of_store("look for", key, cause))
+        found
+            .map(|meta| meta.size)
+            .map_err(|cause| BlobError::of_store("look for", key, cause))
     }
 
     /// The file of an object, where the store is a folder of this machine.
@@ -281,22 +348,35 @@ impl Blobs {
         }
     }
 
-    /// The objects in the folder `prefix` and below it, by name; all for an empty one. A prefix ends at a `/`.
+    /// The objects in the folder `prefix` and below it, by name; all for an empty one. A prefix
+    /// ends at a `/`.
     ///
     /// # Errors
     /// Failures of the store.
     pub async fn list(&self, prefix: &str) -> Result<Vec<Listed>, BlobError> {
         let fail = |cause| BlobError::of_store("list", prefix, cause);
-        let path = if prefix.is_empty() { ObjectPath::default() } else { object_path(prefix.trim_end_matches('/'))? };
-        let found: Vec<_> = self.reader.list(Some(&path)).try_collect().await.map_err(fail)?;
-        let found = found.into_iter().map(|meta| Listed { key: meta.location.into(), bytes: meta.size });
+        let path = if prefix.is_empty() {
+            ObjectPath::default()
+        } else {
+            object_path(prefix.trim_end_matches('/'))?
+        };
+        let found: Vec<_> = self
+            .reader
+            .list(Some(&path))
+            .try_collect()
+            .await
+            .map_err(fail)?;
+        let found = found.into_iter().map(|meta| Listed {
+            key: meta.location.into(),
+            bytes: meta.size,
+        });
         let mut listed: Vec<_> = found.filter(|listed| !is_own(&listed.key)).collect();
         listed.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(listed)
     }
 
-    /// Removes the object `key`: a staged page that is sealed, never a bundle. What is not there is fine. Durable when this
-    /// returns.
+    /// Removes the object `key`: a staged page that is sealed, never a bundle. What is not there is
+    /// fine. Durable when this returns.
     ///
     /// # Errors
     /// Failures of the store.
@@ -322,18 +402,29 @@ impl Blobs {
 }
 
 fn object_path(key: &str) -> Result<ObjectPath, BlobError> {
-    let path = ObjectPath::parse(key).ok().filter(|_| is_key(key) && !is_own(key));
-    path.ok_or_else(|| BlobError::Key { key: key.chars().take(200).collect() })
+    let path = ObjectPath::parse(key)
+        .ok()
+        .filter(|_| is_key(key) && !is_own(key));
+    path.ok_or_else(|| BlobError::Key {
+        key: key.chars().take(200).collect(),
+    })
 }
 
 /// Names that are the same everywhere: in a file system, in S3, in a URL.
 fn is_key(text: &str) -> bool {
-    let is_part =
-        |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-=".contains(&b));
+    let is_part = |part: &str| {
+        !matches!(part, "" | "." | "..")
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"._-=".contains(&b))
+    };
     text.len() <= KEY_BYTES_MAX && text.split('/').all(is_part)
 }
 
 /// The store's own names.
 fn is_own(key: &str) -> bool {
-    matches!(key.split('/').next(), Some(folder::UNFINISHED | s3::CHECK_FOLDER))
+    matches!(
+        key.split('/').next(),
+        Some(folder::UNFINISHED | s3::CHECK_FOLDER)
+    )
 }

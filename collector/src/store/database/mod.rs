@@ -1,12 +1,13 @@
-//! A database, SQLite or PostgreSQL, behind one set of SQL: sqlx's `Any` driver with `$1` placeholders, text and 64-bit numbers.
+//! A database, SQLite or PostgreSQL, behind one set of SQL: sqlx's `Any` driver with `$1`
+//! placeholders, text and 64-bit numbers.
 //!
-//! **Durable.** What a transaction has changed is on disk when it returns (SQLite: WAL with `synchronous=FULL`; PostgreSQL: unless
-//! its operator has turned `synchronous_commit` off).
+//! **Durable.** What a transaction has changed is on disk when it returns (SQLite: WAL with
+//! `synchronous=FULL`; PostgreSQL: unless its operator has turned `synchronous_commit` off).
 //!
 //! **Order.** Every transaction is serializable: it sees the database as if it ran alone.
 //!
-//! **Outages.** A database that is away, busy, or takes another's side in a conflict is asked again for up to
-//! [`OUTAGE_SECONDS_MAX`]. A change whose answer was lost on the way is never made twice.
+//! **Outages.** A database that is away, busy, or takes another's side in a conflict is asked again
+//! for up to [`OUTAGE_SECONDS_MAX`]. A change whose answer was lost on the way is never made twice.
 
 mod connect;
 mod error;
@@ -26,7 +27,8 @@ use sqlx::AnyPool;
 #[derive(Clone, Debug)]
 pub(super) struct Database {
     engine: Engine,
-    /// For transactions that change something. On SQLite this is one connection, so that writers of this process queue up fairly.
+    /// For transactions that change something. On SQLite this is one connection, so that writers of
+    /// this process queue up fairly.
     writers: AnyPool,
     readers: AnyPool,
     /// How long one call waits for the database to come back.
@@ -47,6 +49,9 @@ impl Database {
 
     /// The same, for those who cannot wait as long.
     pub(super) fn with_patience(&self, patience: Duration) -> Self {
-        Self { patience, ..self.clone() }
+        Self {
+            patience,
+            ..self.clone()
+        }
     }
 }

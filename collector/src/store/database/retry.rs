@@ -11,11 +11,12 @@ use tracing::warn;
 
 use super::{Database, DatabaseError, Engine};
 
-/// How long one call waits for a database that is away: longer than a failover or an upgrade of a PostgreSQL takes, shorter than
-/// the patience of whoever called.
+/// How long one call waits for a database that is away: longer than a failover or an upgrade of a
+/// PostgreSQL takes, shorter than the patience of whoever called.
 pub const OUTAGE_SECONDS_MAX: u64 = 120;
 
-/// How long one attempt may take before its connection counts as dead. The longest transaction, a batch of facts, takes seconds.
+/// How long one attempt may take before its connection counts as dead. The longest transaction, a
+/// batch of facts, takes seconds.
 const ATTEMPT_SECONDS_MAX: u64 = 60;
 
 /// Pauses between attempts double from the one to the other.
@@ -49,18 +50,28 @@ pub(in crate::store) enum Earlier {
 pub(in crate::store) type Tx = Transaction<'static, Any>;
 
 impl Database {
-    /// Runs `work` in a serializable transaction, and commits the transaction that it hands back; all again from the start if the
-    /// database was away or in conflict.
+    /// Runs `work` in a serializable transaction, and commits the transaction that it hands back;
+    /// all again from the start if the database was away or in conflict.
     ///
-    /// If the answer to a commit is lost, `work` runs again and is told so: it must then take what it finds for its own.
-    pub(in crate::store) async fn write<T, E, F>(&self, attempt: &'static str, work: impl Fn(Tx, Earlier) -> F) -> Result<T, E>
+    /// If the answer to a commit is lost, `work` runs again and is told so: it must then take what
+    /// it finds for its own.
+    pub(in crate::store) async fn write<T, E, F>(
+        &self,
+        attempt: &'static str,
+        work: impl Fn(Tx, Earlier) -> F,
+    ) -> Result<T, E>
     where
         E: From<DatabaseError>,
         F: Future<Output = Result<(Tx, T), Failure<E>>>,
     {
         let mut retry = Retry::begin(attempt, self.patience);
         loop {
-            match timeout(Duration::from_secs(ATTEMPT_SECONDS_MAX), self.transact(&work, &mut retry.earlier)).await {
+            match timeout(
+                Duration::from_secs(ATTEMPT_SECONDS_MAX),
+                self.transact(&work, &mut retry.earlier),
+            )
+            .await
+            {
                 Ok(Ok(value)) => return Ok(value),
                 Ok(Err(failure)) => retry.pause(failure).await?,
                 Err(_) => {
@@ -71,7 +82,11 @@ impl Database {
         }
     }
 
-    async fn transact<T, E, F>(&self, work: impl Fn(Tx, Earlier) -> F, earlier: &mut Earlier) -> Result<T, Failure<E>>
+    async fn transact<T, E, F>(
+        &self,
+        work: impl Fn(Tx, Earlier) -> F,
+        earlier: &mut Earlier,
+    ) -> Result<T, Failure<E>>
     where
         F: Future<Output = Result<(Tx, T), Failure<E>>>,
     {
@@ -98,13 +113,18 @@ impl Database {
         E: From<DatabaseError>,
         F: Future<Output = Result<T, sqlx::Error>>,
     {
-        self.again(attempt, || async { work(self.readers.acquire().await?).await }).await
+        self.again(attempt, || async {
+            work(self.readers.acquire().await?).await
+        })
+        .await
     }
 
-    /// Runs `work`, whose one statement changes something and is its own transaction; again if the database was away or in
-    /// conflict. So `work` may run twice, and must then take what it finds for its own.
+    /// Runs `work`, whose one statement changes something and is its own transaction; again if the
+    /// database was away or in conflict. So `work` may run twice, and must then take what it finds
+    /// for its own.
     ///
-    /// Two of three round trips to the database are saved against [`Self::write`]: for what is done at every page.
+    /// Two of three round trips to the database are saved against [`Self::write`]: for what is done
+    /// at every page.
     pub(in crate::store) async fn write_once<T, E, F>(
         &self,
         attempt: &'static str,
@@ -114,16 +134,26 @@ impl Database {
         E: From<DatabaseError>,
         F: Future<Output = Result<T, Failure<E>>>,
     {
-        self.until_done(attempt, || async { work(self.writers.acquire().await?).await }).await
+        self.until_done(attempt, || async {
+            work(self.writers.acquire().await?).await
+        })
+        .await
     }
 
     /// Runs `work`, which may run twice; again if the database was away or in conflict.
-    pub(in crate::store) async fn again<T, E, F>(&self, attempt: &'static str, work: impl Fn() -> F) -> Result<T, E>
+    pub(in crate::store) async fn again<T, E, F>(
+        &self,
+        attempt: &'static str,
+        work: impl Fn() -> F,
+    ) -> Result<T, E>
     where
         E: From<DatabaseError>,
         F: Future<Output = Result<T, sqlx::Error>>,
     {
-        self.until_done(attempt, || async { work().await.map_err(Failure::Database) }).await
+        self.until_done(attempt, || async {
+            work().await.map_err(Failure::Database)
+        })
+        .await
     }
 
     /// Runs `work`, which may run twice, until it is done or refused, or patience ends.
@@ -134,7 +164,10 @@ impl Database {
     {
         let mut retry = Retry::begin(attempt, self.patience);
         loop {
-            match timeout(Duration::from_secs(ATTEMPT_SECONDS_MAX), work()).await.unwrap_or_else(|_| Err(no_answer().into())) {
+            match timeout(Duration::from_secs(ATTEMPT_SECONDS_MAX), work())
+                .await
+                .unwrap_or_else(|_| Err(no_answer().into()))
+            {
                 Ok(value) => return Ok(value),
                 Err(failure) => retry.pause(failure).await?,
             }
@@ -143,7 +176,10 @@ impl Database {
 }
 
 fn no_answer() -> sqlx::Error {
-    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the database does not answer"))
+    sqlx::Error::Io(io::Error::new(
+        io::ErrorKind::TimedOut,
+        "the database does not answer",
+    ))
 }
 
 /// Attempts at the same thing, up to a deadline.
@@ -180,7 +216,12 @@ impl Retry {
             Fault::Full => return Err(DatabaseError::StorageFull { attempt, cause }.into()),
             Fault::Other => return Err(DatabaseError::Statement { attempt, cause }.into()),
             Fault::Gone | Fault::Conflict if self.begun.elapsed() > self.patience_with(&cause) => {
-                return Err(DatabaseError::Outage { attempt, seconds: self.begun.elapsed().as_secs(), cause }.into());
+                return Err(DatabaseError::Outage {
+                    attempt,
+                    seconds: self.begun.elapsed().as_secs(),
+                    cause,
+                }
+                .into());
             }
             Fault::Gone => warn!(attempt, %cause, "the database is away, trying again"),
             Fault::Conflict => {}
@@ -202,7 +243,10 @@ impl Retry {
 }
 
 /// From 0.5 to 1, so that writers in conflict do not meet again.
-#[expect(clippy::cast_precision_loss, reason = "any number in the range will do")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "any number in the range will do"
+)]
 fn jitter() -> f64 {
     0.5 + 0.5 * (RandomState::new().hash_one(0) as f64 / u64::MAX as f64)
 }
@@ -222,22 +266,25 @@ enum Fault {
 
 fn fault_of(error: &sqlx::Error) -> Fault {
     match error {
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => Fault::Gone,
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::WorkerCrashed => Fault::Gone,
         sqlx::Error::Protocol(_) => Fault::Gone, // an answer cut off in its middle
         sqlx::Error::Database(error) => fault_of_code(&error.code().unwrap_or_default()),
         _ => Fault::Other,
     }
 }
 
-/// SQLSTATE codes have five characters (PostgreSQL, appendix A); SQLite's extended result codes are decimal numbers of which the
-/// low byte is the kind (<https://sqlite.org/rescode.html>).
+/// SQLSTATE codes have five characters (PostgreSQL, appendix A); SQLite's extended result codes are
+/// decimal numbers of which the low byte is the kind (<https://sqlite.org/rescode.html>).
 fn fault_of_code(code: &str) -> Fault {
     match code {
         "40001" | "40P01" | "55P03" => Fault::Conflict, // serialization, deadlock, lock not available
         "23505" => Fault::Conflict, // two have inserted the same at once (PostgreSQL, 13.5): whoever is second sees it next time
         "53100" => Fault::Full,
         "53300" | "57P01" | "57P02" | "57P03" => Fault::Gone, // too many connections; shut down, crashed, starting up
-        "25P03" | "57P05" => Fault::Gone,                     // idle for too long in a transaction, or outside of one
+        "25P03" | "57P05" => Fault::Gone, // idle for too long in a transaction, or outside of one
         _ if code.len() == 5 && code.starts_with("08") => Fault::Gone, // connection exceptions
         _ if code.len() == 5 => Fault::Other,
         _ => match code.parse::<u32>().map(|number| number & 0xff) {

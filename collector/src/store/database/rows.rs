@@ -12,7 +12,10 @@ use sqlx::{Any, AnyConnection, Decode, Row, Type};
 pub(in crate::store) type Query<'q> = sqlx::query::Query<'q, Any, sqlx::any::AnyArguments>;
 
 /// Runs a statement and says how many rows it has changed.
-pub(in crate::store) async fn execute(db: &mut AnyConnection, query: Query<'_>) -> Result<u64, sqlx::Error> {
+pub(in crate::store) async fn execute(
+    db: &mut AnyConnection,
+    query: Query<'_>,
+) -> Result<u64, sqlx::Error> {
     Ok(query.execute(db).await?.rows_affected())
 }
 
@@ -22,7 +25,12 @@ pub(in crate::store) async fn first<T>(
     query: Query<'_>,
     read: fn(&AnyRow) -> Result<T, sqlx::Error>,
 ) -> Result<Option<T>, sqlx::Error> {
-    query.fetch_optional(db).await?.as_ref().map(read).transpose()
+    query
+        .fetch_optional(db)
+        .await?
+        .as_ref()
+        .map(read)
+        .transpose()
 }
 
 /// All rows, in order.
@@ -35,12 +43,18 @@ pub(in crate::store) async fn all<T>(
 }
 
 /// The value of a column.
-pub(in crate::store) fn get<'r, T: Decode<'r, Any> + Type<Any>>(row: &'r AnyRow, column: &'static str) -> Result<T, sqlx::Error> {
+pub(in crate::store) fn get<'r, T: Decode<'r, Any> + Type<Any>>(
+    row: &'r AnyRow,
+    column: &'static str,
+) -> Result<T, sqlx::Error> {
     row.try_get(column)
 }
 
 /// A column whose text has a form.
-pub(in crate::store) fn parsed<T: FromStr>(row: &AnyRow, column: &'static str) -> Result<T, sqlx::Error> {
+pub(in crate::store) fn parsed<T: FromStr>(
+    row: &AnyRow,
+    column: &'static str,
+) -> Result<T, sqlx::Error> {
     let text: &str = get(row, column)?;
     text.parse().map_err(|_| bad_value(column, text))
 }
@@ -52,13 +66,20 @@ pub(in crate::store) fn digest(row: &AnyRow, column: &'static str) -> Result<Dig
 }
 
 /// A digest in hex, or nothing.
-pub(in crate::store) fn digest_if_any(row: &AnyRow, column: &'static str) -> Result<Option<Digest>, sqlx::Error> {
+pub(in crate::store) fn digest_if_any(
+    row: &AnyRow,
+    column: &'static str,
+) -> Result<Option<Digest>, sqlx::Error> {
     let text: Option<&str> = get(row, column)?;
-    text.map(|text| Digest::from_hex(text).map_err(|_| bad_value(column, text))).transpose()
+    text.map(|text| Digest::from_hex(text).map_err(|_| bad_value(column, text)))
+        .transpose()
 }
 
 /// A number that is never negative.
-pub(in crate::store) fn number<T: TryFrom<i64>>(row: &AnyRow, column: &'static str) -> Result<T, sqlx::Error> {
+pub(in crate::store) fn number<T: TryFrom<i64>>(
+    row: &AnyRow,
+    column: &'static str,
+) -> Result<T, sqlx::Error> {
     let number: i64 = get(row, column)?;
     T::try_from(number).map_err(|_| bad_value(column, number))
 }
@@ -66,23 +87,27 @@ pub(in crate::store) fn number<T: TryFrom<i64>>(row: &AnyRow, column: &'static s
 /// A time.
 pub(in crate::store) fn time(row: &AnyRow, column: &'static str) -> Result<Timestamp, sqlx::Error> {
     let nanoseconds: i64 = get(row, column)?;
-    Timestamp::from_unix_nanoseconds(nanoseconds.into()).ok_or_else(|| bad_value(column, nanoseconds))
+    Timestamp::from_unix_nanoseconds(nanoseconds.into())
+        .ok_or_else(|| bad_value(column, nanoseconds))
 }
 
 /// A column holds what we never write.
 pub(in crate::store) fn bad_value(column: &'static str, value: impl Display) -> sqlx::Error {
     let value: String = value.to_string().chars().take(80).collect();
-    sqlx::Error::ColumnDecode { index: column.to_owned(), source: format!("{value:?} was not written by this program").into() }
+    sqlx::Error::ColumnDecode {
+        index: column.to_owned(),
+        source: format!("{value:?} was not written by this program").into(),
+    }
 }
 
-/// A number as the databases have it. Nothing that is counted here comes near 2^63: sequence numbers begin at 0, and sizes are of
-/// objects that were stored.
+/// A number as the databases have it. Nothing that is counted here comes near 2^63: sequence
+/// numbers begin at 0, and sizes are of objects that were stored.
 pub(in crate::store) fn signed(number: u64) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
 
-/// A time as the databases have it. Times before 1677 or after 2262 become the first or last that fits: they come only from
-/// hostile or broken records, and the bundle keeps what was written.
+/// A time as the databases have it. Times before 1677 or after 2262 become the first or last that
+/// fits: they come only from hostile or broken records, and the bundle keeps what was written.
 pub(in crate::store) fn nanoseconds(time: Timestamp) -> i64 {
     let nanoseconds = time.unix_nanoseconds();
     i64::try_from(nanoseconds).unwrap_or(if nanoseconds < 0 { i64::MIN } else { i64::MAX })

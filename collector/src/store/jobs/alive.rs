@@ -1,4 +1,5 @@
-//! Which workers on this machine live: each holds a lock on a file of its name, which ends with its process.
+//! Which workers on this machine live: each holds a lock on a file of its name, which ends with its
+//! process.
 
 use std::fs::{self, File};
 use std::io;
@@ -20,7 +21,9 @@ impl Living {
         let mut random = [0; 8];
         getrandom::fill(&mut random).expect("every system has randomness");
         let name = format!("exhibit-{}", HEXLOWER.encode(&random));
-        let lock = folder.map(|folder| lock(folder, &name).map_err(|cause| error(folder, cause))).transpose()?;
+        let lock = folder
+            .map(|folder| lock(folder, &name).map_err(|cause| error(folder, cause)))
+            .transpose()?;
         Ok(Self { name, lock })
     }
 
@@ -49,11 +52,18 @@ pub(super) fn dead(folder: &Path) -> Result<Vec<Living>, JobsError> {
     let mut dead = Vec::new();
     for entry in fs::read_dir(folder).map_err(|cause| error(folder, cause))? {
         let path = entry.map_err(|cause| error(folder, cause))?.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| name.starts_with("exhibit-")) else {
+        let Some(name) = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .filter(|name| name.starts_with("exhibit-"))
+        else {
             continue;
         };
         match File::open(&path) {
-            Ok(file) if file.try_lock().is_ok() => dead.push(Living { name: name.to_owned(), lock: Some((path, file)) }),
+            Ok(file) if file.try_lock().is_ok() => dead.push(Living {
+                name: name.to_owned(),
+                lock: Some((path, file)),
+            }),
             Ok(_) => {}
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
             Err(cause) => return Err(error(folder, cause)),
@@ -82,5 +92,8 @@ pub(super) fn alone(folder: &Path) -> Result<File, JobsError> {
 }
 
 fn error(folder: &Path, cause: io::Error) -> JobsError {
-    JobsError::Locks { path: folder.to_owned(), cause }
+    JobsError::Locks {
+        path: folder.to_owned(),
+        cause,
+    }
 }

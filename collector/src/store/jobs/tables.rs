@@ -23,9 +23,10 @@ use crate::store::ledger::PassKey;
 /// Connections of apalis: heartbeats, fetches, results.
 const CONNECTIONS_MAX: u32 = 4;
 
-/// A worker that ends drops what it is about to ask. sqlx forgets a transaction that begins in that moment, and what is then asked
-/// on its connection is never committed. So it is rolled back whenever a connection is given back, and PostgreSQL need not say that
-/// most of the time there is none.
+/// A worker that ends drops what it is about to ask. sqlx forgets a transaction that begins in that
+/// moment, and what is then asked on its connection is never committed. So it is rolled back
+/// whenever a connection is given back, and PostgreSQL need not say that most of the time there is
+/// none.
 const QUIET: &str = "SET client_min_messages = error";
 
 impl Queue {
@@ -46,9 +47,16 @@ pub(super) enum Storage {
 }
 
 impl Storage {
-    /// Connects, and makes apalis's tables where they are absent. For a SQLite, returns the folder of its workers' locks.
-    pub(super) async fn open(db: &Database, url: &str) -> Result<(Self, Option<PathBuf>), JobsError> {
-        let fail = |cause| DatabaseError::Statement { attempt: "open the queue of jobs", cause };
+    /// Connects, and makes apalis's tables where they are absent. For a SQLite, returns the folder
+    /// of its workers' locks.
+    pub(super) async fn open(
+        db: &Database,
+        url: &str,
+    ) -> Result<(Self, Option<PathBuf>), JobsError> {
+        let fail = |cause| DatabaseError::Statement {
+            attempt: "open the queue of jobs",
+            cause,
+        };
         let migrate = |error: MigrateError| DatabaseError::Migrate(Box::new(error));
         match db.engine() {
             Engine::Sqlite => {
@@ -62,7 +70,10 @@ impl Storage {
                     .connect_lazy_with(options);
                 // apalis's own `setup` turns syncing off, and does not hold off a second process.
                 let _alone = blocking(move || alive::alone(&folder)).await?;
-                SqliteStorage::migrations().run(&pool).await.map_err(migrate)?;
+                SqliteStorage::migrations()
+                    .run(&pool)
+                    .await
+                    .map_err(migrate)?;
                 Ok((Self::Sqlite(pool), Some(locks)))
             }
             Engine::Postgres => {
@@ -74,21 +85,38 @@ impl Storage {
                             connection.execute(IDLE_LIMIT).await.map(drop)
                         })
                     })
-                    .after_release(|connection, _| Box::pin(async move { connection.execute("ROLLBACK").await.map(|_| true) }))
+                    .after_release(|connection, _| {
+                        Box::pin(async move { connection.execute("ROLLBACK").await.map(|_| true) })
+                    })
                     .connect_lazy(url)
                     .map_err(fail)?;
-                PostgresStorage::migrations().run(&pool).await.map_err(migrate)?;
+                PostgresStorage::migrations()
+                    .run(&pool)
+                    .await
+                    .map_err(migrate)?;
                 Ok((Self::Postgres(pool), None))
             }
         }
     }
 
     /// Adds the job if it is new.
-    pub(super) async fn push(&self, db: &Database, queue: Queue, pass: &PassKey, run_at: i64) -> Result<(), DatabaseError> {
+    pub(super) async fn push(
+        &self,
+        db: &Database,
+        queue: Queue,
+        pass: &PassKey,
+        run_at: i64,
+    ) -> Result<(), DatabaseError> {
         db.again("push the job", || async {
             let pushed = match self {
-                Self::Sqlite(pool) => sqlite(pool, queue).push_task(task(pass, run_at)).await.map_err(of_sqlite),
-                Self::Postgres(pool) => postgres(pool, queue).push_task(task(pass, run_at)).await.map_err(of_postgres),
+                Self::Sqlite(pool) => sqlite(pool, queue)
+                    .push_task(task(pass, run_at))
+                    .await
+                    .map_err(of_sqlite),
+                Self::Postgres(pool) => postgres(pool, queue)
+                    .push_task(task(pass, run_at))
+                    .await
+                    .map_err(of_postgres),
             };
             match pushed {
                 Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(()), // PostgreSQL says so, SQLite is silent
@@ -108,13 +136,19 @@ pub(super) fn postgres(pool: &PgPool, queue: Queue) -> PostgresStorage<PassKey> 
 }
 
 fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, sqlx::Error> {
-    let options = SqliteConnectOptions::from_str(url)?.create_if_missing(true).busy_timeout(Duration::from_secs(10));
-    Ok(options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full))
+    let options = SqliteConnectOptions::from_str(url)?
+        .create_if_missing(true)
+        .busy_timeout(Duration::from_secs(10));
+    Ok(options
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full))
 }
 
 fn task(pass: &PassKey, run_at: i64) -> Task<PassKey> {
     let attempts_max = i32::MAX as usize; // evidence that was promised is not given up
-    let task = TaskBuilder::new(pass.clone()).idempotency_key(pass.to_string()).max_attempts(attempts_max);
+    let task = TaskBuilder::new(pass.clone())
+        .idempotency_key(pass.to_string())
+        .max_attempts(attempts_max);
     task.run_at_timestamp(run_at.unsigned_abs()).build()
 }
 
@@ -145,7 +179,10 @@ pub(super) async fn waiting(db: &Database) -> Result<Vec<WaitingJob>, DatabaseEr
                 WHERE job_type LIKE 'capture.%' AND status <> 'Done' ORDER BY run_at, id"
         }
     };
-    db.read("list the jobs", |mut db| async move { all(&mut db, query(select), waiting_job).await }).await
+    db.read("list the jobs", |mut db| async move {
+        all(&mut db, query(select), waiting_job).await
+    })
+    .await
 }
 
 fn waiting_job(row: &AnyRow) -> Result<WaitingJob, sqlx::Error> {
@@ -156,7 +193,11 @@ fn waiting_job(row: &AnyRow) -> Result<WaitingJob, sqlx::Error> {
         pass: serde_json::from_str(job).map_err(|_| bad_value("job", job))?,
         run_at: Timestamp::from_unix_nanoseconds(i128::from(run_at) * 1_000_000_000)
             .ok_or_else(|| bad_value("run_at", run_at))?,
-        state: if matches!(status, "Queued" | "Running") { JobState::Running } else { JobState::Waiting },
+        state: if matches!(status, "Queued" | "Running") {
+            JobState::Running
+        } else {
+            JobState::Waiting
+        },
         attempts: number(row, "attempts")?,
     })
 }
@@ -173,8 +214,13 @@ pub(super) async fn busy(db: &Database) -> Result<i64, DatabaseError> {
                 AND (status IN ('Queued', 'Running') OR (status <> 'Done' AND run_at <= to_timestamp($1)))"
         }
     };
-    db.read("count the jobs", |mut db| async move { get(&query(count).bind(now_seconds()).fetch_one(&mut *db).await?, "jobs") })
-        .await
+    db.read("count the jobs", |mut db| async move {
+        get(
+            &query(count).bind(now_seconds()).fetch_one(&mut *db).await?,
+            "jobs",
+        )
+    })
+    .await
 }
 
 /// Has a job of this worker that failed wait until `run_at`.
@@ -185,7 +231,9 @@ pub(super) async fn postpone(
     run_at: i64,
 ) -> Result<(), DatabaseError> {
     let update = match db.engine() {
-        Engine::Sqlite => "UPDATE Jobs SET run_at = $3 WHERE job_type = $1 AND idempotency_key = $2 AND lock_by = $4",
+        Engine::Sqlite => {
+            "UPDATE Jobs SET run_at = $3 WHERE job_type = $1 AND idempotency_key = $2 AND lock_by = $4"
+        }
         Engine::Postgres => {
             "UPDATE apalis.jobs SET run_at = to_timestamp($3)
                 WHERE job_type = $1 AND idempotency_key = $2 AND lock_by = $4"
@@ -193,14 +241,23 @@ pub(super) async fn postpone(
     };
     let key = &pass.to_string();
     db.write("postpone the job", |mut db, _| async move {
-        execute(&mut db, query(update).bind(queue.name()).bind(key.as_str()).bind(run_at).bind(worker)).await?;
+        execute(
+            &mut db,
+            query(update)
+                .bind(queue.name())
+                .bind(key.as_str())
+                .bind(run_at)
+                .bind(worker),
+        )
+        .await?;
         Ok((db, ()))
     })
     .await
 }
 
-/// Says that a worker is there, by the clock of the database. apalis says it by the clock of the host, unless it was said before: a
-/// host whose clock is slow by more than the lease would lose its jobs until its first heartbeat.
+/// Says that a worker is there, by the clock of the database. apalis says it by the clock of the
+/// host, unless it was said before: a host whose clock is slow by more than the lease would lose
+/// its jobs until its first heartbeat.
 pub(super) async fn enrol(db: &Database, queue: Queue, worker: &str) -> Result<(), DatabaseError> {
     if db.engine() == Engine::Sqlite {
         return Ok(()); // there is but one clock

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use apalis::prelude::{Attempt, BackendExt, BoxDynError, Data, WorkerBuilder, WorkerBuilderExt, WorkerContext, WorkerError};
+use apalis::prelude::{
+    Attempt, BackendExt, BoxDynError, Data, WorkerBuilder, WorkerBuilderExt, WorkerContext,
+    WorkerError,
+};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{self, Stream, StreamExt};
@@ -19,12 +22,13 @@ use super::{BoxError, Handler, Jobs, Queue, Taken, Until, now_seconds};
 use crate::store::database::Database;
 use crate::store::ledger::PassKey;
 
-/// How often the database is asked for jobs that have become due, or that other processes have pushed. What this process pushes it
-/// takes at once, and each look costs some ten hops between threads.
+/// How often the database is asked for jobs that have become due, or that other processes have
+/// pushed. What this process pushes it takes at once, and each look costs some ten hops between
+/// threads.
 const POLL_MILLISECONDS: u64 = 1000;
 
-/// How often it is asked whether all is done: at once when a job of this worker has ended, then ever more seldom, for what other
-/// processes do.
+/// How often it is asked whether all is done: at once when a job of this worker has ended, then
+/// ever more seldom, for what other processes do.
 const IDLE_POLL_MIN: Duration = Duration::from_millis(20);
 const IDLE_POLL_MAX: Duration = Duration::from_millis(500);
 
@@ -74,7 +78,10 @@ pub(super) async fn run(
     }
     warn!("jobs did not end when they were told to, and are dropped");
     give_up.cancel();
-    timeout(jobs.lease / 4, running.end()).await.unwrap_or(Ok(())).map_err(Box::new) // it writes down which jobs are done
+    timeout(jobs.lease / 4, running.end())
+        .await
+        .unwrap_or(Ok(()))
+        .map_err(Box::new) // it writes down which jobs are done
 }
 
 /// A worker of apalis, which ends when this is dropped.
@@ -133,24 +140,50 @@ fn start(
     let builder = WorkerBuilder::new(worker);
     match &jobs.storage {
         Storage::Sqlite(pool) => {
-            let config = apalis_sqlite::Config::default().queue(handling.queue.name()).batch_size(1);
-            let config = config.heartbeat_interval(jobs.lease / HEARTBEATS).missed_heartbeats(HEARTBEATS as usize);
-            let storage = tables::sqlite(pool, handling.queue).with_config(config).poll_with_stream(wake);
-            builder.backend(storage).concurrency(concurrency).data(handling).build(handle).run().boxed()
+            let config = apalis_sqlite::Config::default()
+                .queue(handling.queue.name())
+                .batch_size(1);
+            let config = config
+                .heartbeat_interval(jobs.lease / HEARTBEATS)
+                .missed_heartbeats(HEARTBEATS as usize);
+            let storage = tables::sqlite(pool, handling.queue)
+                .with_config(config)
+                .poll_with_stream(wake);
+            builder
+                .backend(storage)
+                .concurrency(concurrency)
+                .data(handling)
+                .build(handle)
+                .run()
+                .boxed()
         }
         Storage::Postgres(pool) => {
-            let config = apalis_postgres::Config::default().queue(handling.queue.name()).batch_size(1);
-            let config = config.heartbeat_interval(jobs.lease / HEARTBEATS).missed_heartbeats(HEARTBEATS as usize);
-            let storage = tables::postgres(pool, handling.queue).with_config(config).poll_with_stream(wake);
-            builder.backend(storage).concurrency(concurrency).data(handling).build(handle).run().boxed()
+            let config = apalis_postgres::Config::default()
+                .queue(handling.queue.name())
+                .batch_size(1);
+            let config = config
+                .heartbeat_interval(jobs.lease / HEARTBEATS)
+                .missed_heartbeats(HEARTBEATS as usize);
+            let storage = tables::postgres(pool, handling.queue)
+                .with_config(config)
+                .poll_with_stream(wake);
+            builder
+                .backend(storage)
+                .concurrency(concurrency)
+                .data(handling)
+                .build(handle)
+                .run()
+                .boxed()
         }
     }
 }
 
-/// Says when to look for jobs: after a push of this process, and regularly. Asks both sources until they have nothing, for the
-/// worker may not ask again before it is woken.
+/// Says when to look for jobs: after a push of this process, and regularly. Asks both sources until
+/// they have nothing, for the worker may not ask again before it is woken.
 fn wake(pushed: watch::Receiver<u64>) -> impl Stream<Item = ()> + Unpin + Send + 'static {
-    let pushes = stream::unfold(pushed, |mut pushed| async { pushed.changed().await.ok().map(|()| ((), pushed)) });
+    let pushes = stream::unfold(pushed, |mut pushed| async {
+        pushed.changed().await.ok().map(|()| ((), pushed))
+    });
     let mut pushes = pushes.boxed();
     let mut regularly = interval(Duration::from_millis(POLL_MILLISECONDS));
     stream::poll_fn(move |cx| {
@@ -161,7 +194,11 @@ fn wake(pushed: watch::Receiver<u64>) -> impl Stream<Item = ()> + Unpin + Send +
         while regularly.poll_tick(cx).is_ready() {
             is_time = true;
         }
-        if is_time { Poll::Ready(Some(())) } else { Poll::Pending }
+        if is_time {
+            Poll::Ready(Some(()))
+        } else {
+            Poll::Pending
+        }
     })
 }
 
@@ -181,8 +218,13 @@ struct Handling {
     ended: Arc<Notify>,
 }
 
-/// Runs a job as a task of its own: heartbeats go on while it computes, a panic ends nothing else, and it ends with its worker.
-async fn handle(pass: PassKey, attempt: Attempt, handling: Data<Handling>) -> Result<(), BoxDynError> {
+/// Runs a job as a task of its own: heartbeats go on while it computes, a panic ends nothing else,
+/// and it ends with its worker.
+async fn handle(
+    pass: PassKey,
+    attempt: Attempt,
+    handling: Data<Handling>,
+) -> Result<(), BoxDynError> {
     let mut task = JoinSet::new();
     task.spawn((handling.handler)(pass.clone()));
     let ended = tokio::select! {
@@ -204,7 +246,14 @@ async fn handle(pass: PassKey, attempt: Attempt, handling: Data<Handling>) -> Re
     let pause = (PAUSE_SECONDS_MIN << attempts.min(16)).min(PAUSE_SECONDS_MAX);
     warn!(%pass, attempts, pause_seconds = pause, error = error.as_ref(), "a job failed and is tried again");
     let run_at = now_seconds().saturating_add_unsigned(pause);
-    if let Err(error) = tables::postpone(&handling.db, (handling.queue, &handling.worker), &pass, run_at).await {
+    if let Err(error) = tables::postpone(
+        &handling.db,
+        (handling.queue, &handling.worker),
+        &pass,
+        run_at,
+    )
+    .await
+    {
         warn!(%pass, %error, "cannot postpone the job, it is tried again at once");
     }
     Err(error)

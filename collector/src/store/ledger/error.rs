@@ -71,11 +71,14 @@ pub enum LedgerError {
         /// The step.
         step: String,
     },
-    /// A bundle of this stream is between announcement and commit: wait for it, or finish it as [`super::Ledger::announce`] says.
+    /// A bundle of this stream is between announcement and commit: wait for it, or finish it as
+    /// [`super::Ledger::announce`] says.
     #[error("bundle {} of the same stream is announced and not committed", .0.bundle)]
     Busy(Box<Pending>),
     /// The stream has moved on since its place was taken: take the next place and seal again.
-    #[error("the stream of key {key_id} is at {found}, not at {expected}: another bundle has been committed")]
+    #[error(
+        "the stream of key {key_id} is at {found}, not at {expected}: another bundle has been committed"
+    )]
     Moved {
         /// The key.
         key_id: KeyId,

@@ -1,4 +1,5 @@
-//! Pages: what a pass has fetched so far, and which of its steps are complete. A restart goes on from here.
+//! Pages: what a pass has fetched so far, and which of its steps are complete. A restart goes on
+//! from here.
 
 use evidence_format::id::IncidentId;
 use sqlx::any::AnyRow;
@@ -47,13 +48,19 @@ pub struct Fetched {
 }
 
 impl Ledger {
-    /// Says, for this attempt at the pass, that a page is durable in the blob store. The same page again is fine.
+    /// Says, for this attempt at the pass, that a page is durable in the blob store. The same page
+    /// again is fine.
     ///
     /// # Errors
-    /// [`LedgerError::PassIsTaken`] or [`LedgerError::StepHasEnded`] if another worker captures the same step: stop.
-    /// [`LedgerError::PageDiffers`] if that number is taken, by an attempt before this one. [`LedgerError::UnknownPass`], and
-    /// failures of the database.
-    pub async fn add_page(&self, key: &PassKey, attempt: u64, page: &PageRow) -> Result<(), LedgerError> {
+    /// [`LedgerError::PassIsTaken`] or [`LedgerError::StepHasEnded`] if another worker captures the
+    /// same step: stop. [`LedgerError::PageDiffers`] if that number is taken, by an attempt before
+    /// this one. [`LedgerError::UnknownPass`], and failures of the database.
+    pub async fn add_page(
+        &self,
+        key: &PassKey,
+        attempt: u64,
+        page: &PageRow,
+    ) -> Result<(), LedgerError> {
         self.db
             .write_once("add the page", |mut db| async move {
                 let insert = "INSERT INTO pages (incident, source, pass, step, seq, object_key, bytes, next_cursor)
@@ -76,7 +83,13 @@ impl Ledger {
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn pages(&self, key: &PassKey, step: &str, seq: u64, limit: u64) -> Result<Vec<PageRow>, LedgerError> {
+    pub async fn pages(
+        &self,
+        key: &PassKey,
+        step: &str,
+        seq: u64,
+        limit: u64,
+    ) -> Result<Vec<PageRow>, LedgerError> {
         self.db
             .read("list the pages", |mut db| async move {
                 let select = "SELECT * FROM pages WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4 AND seq >= $5
@@ -97,7 +110,10 @@ impl Ledger {
                 // of a sum of BIGINT, PostgreSQL makes a NUMERIC
                 let select = "SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes FROM pages
                 WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4";
-                let sum = first(&mut db, for_pass(select, key).bind(step), |row| number(row, "bytes")).await?;
+                let sum = first(&mut db, for_pass(select, key).bind(step), |row| {
+                    number(row, "bytes")
+                })
+                .await?;
                 Ok(sum.unwrap_or(0))
             })
             .await
@@ -121,8 +137,8 @@ impl Ledger {
             .await
     }
 
-    /// Forgets the pages of a pass that is sealed: what they hold is in its bundle. No page can be added any more, since its
-    /// steps have ended.
+    /// Forgets the pages of a pass that is sealed: what they hold is in its bundle. No page can be
+    /// added any more, since its steps have ended.
     ///
     /// # Errors
     /// Failures of the database.
@@ -141,7 +157,11 @@ impl Ledger {
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn last_page(&self, key: &PassKey, step: &str) -> Result<Option<PageRow>, LedgerError> {
+    pub async fn last_page(
+        &self,
+        key: &PassKey,
+        step: &str,
+    ) -> Result<Option<PageRow>, LedgerError> {
         self.db
             .read("read the last page", |mut db| async move {
                 let select = "SELECT * FROM pages WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4
@@ -151,12 +171,20 @@ impl Ledger {
             .await
     }
 
-    /// Says, for this attempt at the pass, that a step takes no more pages, and how it ended. The same outcome again is fine.
+    /// Says, for this attempt at the pass, that a step takes no more pages, and how it ended. The
+    /// same outcome again is fine.
     ///
     /// # Errors
-    /// [`LedgerError::PassIsTaken`] if another worker has the pass, [`LedgerError::StepHasEnded`] if the step ended in another way,
-    /// [`LedgerError::UnknownPass`], and failures of the database.
-    pub async fn end_step(&self, key: &PassKey, attempt: u64, step: &str, outcome: &str) -> Result<(), LedgerError> {
+    /// [`LedgerError::PassIsTaken`] if another worker has the pass, [`LedgerError::StepHasEnded`]
+    /// if the step ended in another way, [`LedgerError::UnknownPass`], and failures of the
+    /// database.
+    pub async fn end_step(
+        &self,
+        key: &PassKey,
+        attempt: u64,
+        step: &str,
+        outcome: &str,
+    ) -> Result<(), LedgerError> {
         self.db
             .write("end the step", |mut db, _| async move {
                 if let Some(why) = overtaken(&mut db, key, attempt).await? {
@@ -194,29 +222,64 @@ impl Ledger {
 }
 
 /// True if the same page was added before.
-async fn is_there(db: &mut AnyConnection, key: &PassKey, page: &PageRow) -> Result<bool, sqlx::Error> {
+async fn is_there(
+    db: &mut AnyConnection,
+    key: &PassKey,
+    page: &PageRow,
+) -> Result<bool, sqlx::Error> {
     Ok(find_page(db, key, page).await?.as_ref() == Some(page))
 }
 
-async fn why_not_added(db: &mut AnyConnection, key: &PassKey, attempt: u64, page: &PageRow) -> Result<LedgerError, sqlx::Error> {
+async fn why_not_added(
+    db: &mut AnyConnection,
+    key: &PassKey,
+    attempt: u64,
+    page: &PageRow,
+) -> Result<LedgerError, sqlx::Error> {
     let pass = Box::new(key.clone());
     if let Some(why) = overtaken(db, key, attempt).await? {
         return Ok(why);
     }
     if find_page(db, key, page).await?.is_some() {
-        return Ok(LedgerError::PageDiffers { pass, step: page.step.clone(), seq: page.seq });
+        return Ok(LedgerError::PageDiffers {
+            pass,
+            step: page.step.clone(),
+            seq: page.seq,
+        });
     }
-    Ok(LedgerError::StepHasEnded { pass, step: page.step.clone() })
+    Ok(LedgerError::StepHasEnded {
+        pass,
+        step: page.step.clone(),
+    })
 }
 
-async fn find_page(db: &mut AnyConnection, key: &PassKey, page: &PageRow) -> Result<Option<PageRow>, sqlx::Error> {
+async fn find_page(
+    db: &mut AnyConnection,
+    key: &PassKey,
+    page: &PageRow,
+) -> Result<Option<PageRow>, sqlx::Error> {
     let select = "SELECT * FROM pages WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4 AND seq = $5";
-    first(db, for_pass(select, key).bind(page.step.as_str()).bind(signed(page.seq)), page_row).await
+    first(
+        db,
+        for_pass(select, key)
+            .bind(page.step.as_str())
+            .bind(signed(page.seq)),
+        page_row,
+    )
+    .await
 }
 
-async fn outcome_of(db: &mut AnyConnection, key: &PassKey, step: &str) -> Result<Option<String>, sqlx::Error> {
-    let select = "SELECT outcome FROM steps WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4";
-    first(db, for_pass(select, key).bind(step), |row| get(row, "outcome")).await
+async fn outcome_of(
+    db: &mut AnyConnection,
+    key: &PassKey,
+    step: &str,
+) -> Result<Option<String>, sqlx::Error> {
+    let select =
+        "SELECT outcome FROM steps WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4";
+    first(db, for_pass(select, key).bind(step), |row| {
+        get(row, "outcome")
+    })
+    .await
 }
 
 fn page_row(row: &AnyRow) -> Result<PageRow, sqlx::Error> {

@@ -1,18 +1,25 @@
 //! Passes: one capture of one source for one incident, from waiting to sealed.
 //!
-//! **Two owners.** A worker that is held up for longer than its lease (stopped, swapped out, cut off from the database) has its
-//! pass taken by another, and does not know it when it wakes. Each begin of a pass raises its `attempt`, and what only the owner may
-//! do names the attempt that does it. So, where the two meet:
+//! **Two owners.** A worker that is held up for longer than its lease (stopped, swapped out, cut
+//! off from the database) has its pass taken by another, and does not know it when it wakes. Each
+//! begin of a pass raises its `attempt`, and what only the owner may do names the attempt that does
+//! it. So, where the two meet:
 //!
-//! * *The first one keeps a page, or ends a step:* refused. What it had asked for is asked again by the second one, which goes on
-//!   behind the last page; the journal has a start for each attempt, and the bundle says that it is of the second.
-//! * *Its page was on the way to the database when the second one began, and comes in after that has looked for the last page:* it
-//!   stays. The second one keeps its own behind it; events of both are counted as duplicates.
-//! * *It has packed all pages, and seals:* its announcement is refused, before anything is published.
-//! * *It had announced, and publishes when it wakes:* its place in its stream is used, so its bundle is committed, too, and says in
-//!   the ledger and in the journal which one it doubles ([`Ledger::commit`]).
-//! * *It is past its commit:* the second one finds the bundle, and does what follows; so may the first. All of that can be done twice.
-//! * *It ends the job in the queue:* the queue takes the end of a job from the worker alone that has it.
+//! * *The first one keeps a page, or ends a step:* refused. What it had asked for is asked again by
+//!   the second one, which goes on behind the last page; the journal has a start for each attempt,
+//!   and the bundle says that it is of the second.
+//! * *Its page was on the way to the database when the second one began, and comes in after that
+//!   has looked for the last page:* it stays. The second one keeps its own behind it; events of
+//!   both are counted as duplicates.
+//! * *It has packed all pages, and seals:* its announcement is refused, before anything is
+//!   published.
+//! * *It had announced, and publishes when it wakes:* its place in its stream is used, so its
+//!   bundle is committed, too, and says in the ledger and in the journal which one it doubles
+//!   ([`Ledger::commit`]).
+//! * *It is past its commit:* the second one finds the bundle, and does what follows; so may the
+//!   first. All of that can be done twice.
+//! * *It ends the job in the queue:* the queue takes the end of a job from the worker alone that
+//!   has it.
 //!
 //! What decides is the order of transactions in the database. No clock of a host takes part.
 
@@ -75,8 +82,12 @@ pub enum PassState {
 }
 
 impl PassKind {
-    const ALL: [(Self, &str); 4] =
-        [(Self::First, "first"), (Self::Continuation, "continuation"), (Self::Settle, "settle"), (Self::Again, "again")];
+    const ALL: [(Self, &str); 4] = [
+        (Self::First, "first"),
+        (Self::Continuation, "continuation"),
+        (Self::Settle, "settle"),
+        (Self::Again, "again"),
+    ];
 
     /// The word for it, in the ledger and in APIs.
     #[must_use]
@@ -86,8 +97,12 @@ impl PassKind {
 }
 
 impl PassState {
-    pub(super) const ALL: [(Self, &str); 4] =
-        [(Self::Waiting, "waiting"), (Self::Capturing, "capturing"), (Self::Sealed, "sealed"), (Self::Failed, "failed")];
+    pub(super) const ALL: [(Self, &str); 4] = [
+        (Self::Waiting, "waiting"),
+        (Self::Capturing, "capturing"),
+        (Self::Sealed, "sealed"),
+        (Self::Failed, "failed"),
+    ];
 
     /// The word for it, in the ledger and in APIs.
     #[must_use]
@@ -103,7 +118,11 @@ impl PassState {
 }
 
 fn word<T: PartialEq>(value: T, words: &[(T, &'static str)]) -> &'static str {
-    words.iter().find(|(other, _)| *other == value).map(|(_, word)| *word).expect("every value has its word")
+    words
+        .iter()
+        .find(|(other, _)| *other == value)
+        .map(|(_, word)| *word)
+        .expect("every value has its word")
 }
 
 /// A pass to be made.
@@ -158,7 +177,11 @@ impl Ledger {
     /// # Errors
     /// Failures of the database.
     pub async fn pass(&self, key: &PassKey) -> Result<Option<PassRow>, LedgerError> {
-        self.db.read("read the pass", |mut db| async move { find_pass(&mut db, key).await }).await
+        self.db
+            .read("read the pass", |mut db| async move {
+                find_pass(&mut db, key).await
+            })
+            .await
     }
 
     /// All passes of `incident`, by source and number.
@@ -177,7 +200,8 @@ impl Ledger {
     /// Says once what the pass is going to capture. The same plan again is fine.
     ///
     /// # Errors
-    /// [`LedgerError::PlanIsSet`] if it has another plan, [`LedgerError::UnknownPass`], and failures of the database.
+    /// [`LedgerError::PlanIsSet`] if it has another plan, [`LedgerError::UnknownPass`], and
+    /// failures of the database.
     pub async fn set_plan(&self, key: &PassKey, plan: &str) -> Result<(), LedgerError> {
         self.db
             .write("set the plan", |mut db, _| async move {
@@ -194,8 +218,9 @@ impl Ledger {
             .await
     }
 
-    /// Begins the pass, once more perhaps, and says for how many times that is. From now on only this attempt may add pages, end
-    /// steps and announce a bundle: whoever has begun it before, and does not know that it was taken from him, is refused.
+    /// Begins the pass, once more perhaps, and says for how many times that is. From now on only
+    /// this attempt may add pages, end steps and announce a bundle: whoever has begun it before,
+    /// and does not know that it was taken from him, is refused.
     ///
     /// # Errors
     /// [`LedgerError::PassIsSealed`], [`LedgerError::UnknownPass`], and failures of the database.
@@ -218,7 +243,8 @@ impl Ledger {
     /// Says how far the pass has come. That it is sealed is for [`Ledger::commit`] to say.
     ///
     /// # Errors
-    /// [`LedgerError::PassIsSealed`] if it is, or would become so; [`LedgerError::UnknownPass`], and failures of the database.
+    /// [`LedgerError::PassIsSealed`] if it is, or would become so; [`LedgerError::UnknownPass`],
+    /// and failures of the database.
     pub async fn set_state(&self, key: &PassKey, state: PassState) -> Result<(), LedgerError> {
         if state == PassState::Sealed {
             return Err(LedgerError::PassIsSealed(Box::new(key.clone())));
@@ -254,21 +280,35 @@ impl Ledger {
 
 /// A statement whose first three parameters are the key of a pass.
 pub(super) fn for_pass<'q>(sql: &'static str, key: &'q PassKey) -> Query<'q> {
-    query(sql).bind(key.incident.as_str()).bind(key.source.as_str()).bind(i64::from(key.pass))
+    query(sql)
+        .bind(key.incident.as_str())
+        .bind(key.source.as_str())
+        .bind(i64::from(key.pass))
 }
 
 /// The key of a pass, from the three columns that have it everywhere.
 pub(super) fn pass_key(row: &AnyRow) -> Result<PassKey, sqlx::Error> {
-    Ok(PassKey { incident: parsed(row, "incident")?, source: get(row, "source")?, pass: number(row, "pass")? })
+    Ok(PassKey {
+        incident: parsed(row, "incident")?,
+        source: get(row, "source")?,
+        pass: number(row, "pass")?,
+    })
 }
 
 /// True if there is such a pass and it was not sealed before.
-pub(super) async fn set_state(db: &mut AnyConnection, key: &PassKey, state: PassState) -> Result<bool, sqlx::Error> {
+pub(super) async fn set_state(
+    db: &mut AnyConnection,
+    key: &PassKey,
+    state: PassState,
+) -> Result<bool, sqlx::Error> {
     let update = "UPDATE passes SET state = $4 WHERE incident = $1 AND source = $2 AND pass = $3 AND state <> 'sealed'";
     Ok(execute(db, for_pass(update, key).bind(state.as_str())).await? == 1)
 }
 
-pub(super) async fn find_pass(db: &mut AnyConnection, key: &PassKey) -> Result<Option<PassRow>, sqlx::Error> {
+pub(super) async fn find_pass(
+    db: &mut AnyConnection,
+    key: &PassKey,
+) -> Result<Option<PassRow>, sqlx::Error> {
     let select = "SELECT * FROM passes WHERE incident = $1 AND source = $2 AND pass = $3";
     first(db, for_pass(select, key), pass_row).await
 }
@@ -281,21 +321,43 @@ fn pass_row(row: &AnyRow) -> Result<PassRow, sqlx::Error> {
         supplements: digest_if_any(row, "supplements")?,
     };
     let state = value_of(row, "state", &PassState::ALL)?;
-    Ok(PassRow { pass, state, attempt: number(row, "attempt")?, plan: get(row, "plan")? })
+    Ok(PassRow {
+        pass,
+        state,
+        attempt: number(row, "attempt")?,
+        plan: get(row, "plan")?,
+    })
 }
 
-/// What a write is refused with whose pass is sealed, or whose attempt at it is not the last one; `None` if it may be.
-pub(super) async fn overtaken(db: &mut AnyConnection, key: &PassKey, attempt: u64) -> Result<Option<LedgerError>, sqlx::Error> {
+/// What a write is refused with whose pass is sealed, or whose attempt at it is not the last one;
+/// `None` if it may be.
+pub(super) async fn overtaken(
+    db: &mut AnyConnection,
+    key: &PassKey,
+    attempt: u64,
+) -> Result<Option<LedgerError>, sqlx::Error> {
     let pass = || Box::new(key.clone());
     Ok(match find_pass(db, key).await? {
         None => Some(LedgerError::UnknownPass(pass())),
         Some(row) if row.state == PassState::Sealed => Some(LedgerError::PassIsSealed(pass())),
-        Some(row) if row.attempt != attempt => Some(LedgerError::PassIsTaken { pass: pass(), attempt, last: row.attempt }),
+        Some(row) if row.attempt != attempt => Some(LedgerError::PassIsTaken {
+            pass: pass(),
+            attempt,
+            last: row.attempt,
+        }),
         Some(_) => None,
     })
 }
 
-fn value_of<T: Copy>(row: &AnyRow, column: &'static str, words: &[(T, &str)]) -> Result<T, sqlx::Error> {
+fn value_of<T: Copy>(
+    row: &AnyRow,
+    column: &'static str,
+    words: &[(T, &str)],
+) -> Result<T, sqlx::Error> {
     let text: &str = get(row, column)?;
-    words.iter().find(|(_, word)| *word == text).map(|(value, _)| *value).ok_or_else(|| bad_value(column, text))
+    words
+        .iter()
+        .find(|(_, word)| *word == text)
+        .map(|(value, _)| *value)
+        .ok_or_else(|| bad_value(column, text))
 }

@@ -12,7 +12,9 @@ use sqlx::{AnyConnection, query};
 
 use super::entries::count_entries;
 use super::{Ledger, LedgerError};
-use crate::store::database::rows::{all, bad_value, digest, execute, first, get, nanoseconds, parsed, time};
+use crate::store::database::rows::{
+    all, bad_value, digest, execute, first, get, nanoseconds, parsed, time,
+};
 
 /// Hex digits of a [`TokenId`]: 64 bits, so that nobody draws one twice.
 const ID_DIGITS: usize = 16;
@@ -26,7 +28,8 @@ pub struct TokenId(String);
 pub enum TokenRole {
     /// Declares incidents, and sees how far those are that it has declared.
     Automation,
-    /// Everything about incidents and their evidence, but not how bad they are and that they are over.
+    /// Everything about incidents and their evidence, but not how bad they are and that they are
+    /// over.
     Owner,
     /// What an owner may, and severity, status and closing.
     Commander,
@@ -89,8 +92,13 @@ impl FromStr for TokenId {
     type Err = ParseTokenError;
 
     fn from_str(text: &str) -> Result<Self, ParseTokenError> {
-        let is_id = text.len() == ID_DIGITS && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        if is_id { Ok(Self(text.to_owned())) } else { Err(ParseTokenError::Id(text.chars().take(80).collect())) }
+        let is_id =
+            text.len() == ID_DIGITS && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if is_id {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ParseTokenError::Id(text.chars().take(80).collect()))
+        }
     }
 }
 
@@ -118,7 +126,11 @@ impl TokenRole {
     /// The word for it, in the ledger and in APIs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        Self::ALL.into_iter().find(|(other, _)| *other == self).map(|(_, word)| word).expect("every value has its word")
+        Self::ALL
+            .into_iter()
+            .find(|(other, _)| *other == self)
+            .map(|(_, word)| word)
+            .expect("every value has its word")
     }
 }
 
@@ -126,8 +138,13 @@ impl FromStr for TokenRole {
     type Err = ParseTokenError;
 
     fn from_str(text: &str) -> Result<Self, ParseTokenError> {
-        let known = Self::ALL.into_iter().find(|(_, word)| *word == text).map(|(role, _)| role);
-        known.ok_or_else(|| ParseTokenError::Role { text: text.chars().take(80).collect() })
+        let known = Self::ALL
+            .into_iter()
+            .find(|(_, word)| *word == text)
+            .map(|(role, _)| role);
+        known.ok_or_else(|| ParseTokenError::Role {
+            text: text.chars().take(80).collect(),
+        })
     }
 }
 
@@ -152,8 +169,8 @@ impl Ledger {
     /// Adds a token. The same again is fine.
     ///
     /// # Errors
-    /// [`LedgerError::UnknownIncident`] if it is to see one that there is not, [`LedgerError::TokenExists`] if another one has its
-    /// id, and failures of the database.
+    /// [`LedgerError::UnknownIncident`] if it is to see one that there is not,
+    /// [`LedgerError::TokenExists`] if another one has its id, and failures of the database.
     pub async fn add_token(&self, token: &TokenRow) -> Result<(), LedgerError> {
         self.db
             .write("add the token", |mut db, _| async move {
@@ -181,7 +198,11 @@ impl Ledger {
     /// # Errors
     /// Failures of the database.
     pub async fn token(&self, id: &TokenId) -> Result<Option<TokenRow>, LedgerError> {
-        self.db.read("read the token", |mut db| async move { find_token(&mut db, id).await }).await
+        self.db
+            .read("read the token", |mut db| async move {
+                find_token(&mut db, id).await
+            })
+            .await
     }
 
     /// All tokens, the last made first.
@@ -190,42 +211,66 @@ impl Ledger {
     /// Failures of the database.
     pub async fn tokens(&self) -> Result<Vec<TokenRow>, LedgerError> {
         let select = "SELECT * FROM tokens ORDER BY created_at DESC, id";
-        self.db.read("list the tokens", |mut db| async move { all(&mut db, query(select), token_row).await }).await
+        self.db
+            .read("list the tokens", |mut db| async move {
+                all(&mut db, query(select), token_row).await
+            })
+            .await
     }
 
     /// Makes a token worth nothing. When that was: of one that was revoked before, the first time.
     ///
     /// # Errors
     /// [`LedgerError::UnknownToken`], and failures of the database.
-    pub async fn revoke_token(&self, id: &TokenId, at: Timestamp) -> Result<Timestamp, LedgerError> {
+    pub async fn revoke_token(
+        &self,
+        id: &TokenId,
+        at: Timestamp,
+    ) -> Result<Timestamp, LedgerError> {
         self.db
             .write("revoke the token", |mut db, _| async move {
-                let update = "UPDATE tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
-                execute(&mut db, query(update).bind(id.as_str()).bind(nanoseconds(at))).await?;
+                let update =
+                    "UPDATE tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
+                execute(
+                    &mut db,
+                    query(update).bind(id.as_str()).bind(nanoseconds(at)),
+                )
+                .await?;
                 let token = find_token(&mut db, id).await?;
                 let revoked_at = token.and_then(|token| token.revoked_at);
-                Ok((db, revoked_at.ok_or_else(|| LedgerError::UnknownToken(id.clone()))?))
+                Ok((
+                    db,
+                    revoked_at.ok_or_else(|| LedgerError::UnknownToken(id.clone()))?,
+                ))
             })
             .await
     }
 }
 
 async fn find_token(db: &mut AnyConnection, id: &TokenId) -> Result<Option<TokenRow>, sqlx::Error> {
-    first(db, query("SELECT * FROM tokens WHERE id = $1").bind(id.as_str()), token_row).await
+    first(
+        db,
+        query("SELECT * FROM tokens WHERE id = $1").bind(id.as_str()),
+        token_row,
+    )
+    .await
 }
 
 fn token_row(row: &AnyRow) -> Result<TokenRow, sqlx::Error> {
     let incident: Option<&str> = get(row, "incident")?;
     let revoked_at: Option<i64> = get(row, "revoked_at")?;
     let time_of = |nanoseconds: i64| {
-        Timestamp::from_unix_nanoseconds(nanoseconds.into()).ok_or_else(|| bad_value("revoked_at", nanoseconds))
+        Timestamp::from_unix_nanoseconds(nanoseconds.into())
+            .ok_or_else(|| bad_value("revoked_at", nanoseconds))
     };
     Ok(TokenRow {
         id: parsed(row, "id")?,
         secret_digest: digest(row, "secret_digest")?,
         role: parsed(row, "role")?,
         label: get(row, "label")?,
-        incident: incident.map(|text| text.parse().map_err(|_| bad_value("incident", text))).transpose()?,
+        incident: incident
+            .map(|text| text.parse().map_err(|_| bad_value("incident", text)))
+            .transpose()?,
         created_at: time(row, "created_at")?,
         expires_at: time(row, "expires_at")?,
         revoked_at: revoked_at.map(time_of).transpose()?,
@@ -240,13 +285,25 @@ mod tests {
     fn ids_and_roles_are_their_texts() {
         let id = TokenId::from_random([0xab; 8]);
         assert_eq!(id.to_string().parse(), Ok(id));
-        for bad in ["", "abababababababa", "ababababababababa", "ABABABABABABABAB", "abababababababa\n"] {
+        for bad in [
+            "",
+            "abababababababa",
+            "ababababababababa",
+            "ABABABABABABABAB",
+            "abababababababa\n",
+        ] {
             assert!(bad.parse::<TokenId>().is_err(), "{bad:?}");
         }
         for (role, word) in TokenRole::ALL {
             assert_eq!((role.to_string().as_str(), word.parse()), (word, Ok(role)));
         }
-        let error = "root".parse::<TokenRole>().expect_err("no role").to_string();
-        assert_eq!(error, r#""root" is no role; there are: automation, owner, commander, auditor, admin"#);
+        let error = "root"
+            .parse::<TokenRole>()
+            .expect_err("no role")
+            .to_string();
+        assert_eq!(
+            error,
+            r#""root" is no role; there are: automation, owner, commander, auditor, admin"#
+        );
     }
 }

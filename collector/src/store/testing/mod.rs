@@ -12,19 +12,30 @@ use tests::postgres::Postgres;
 use super::ledger::{BundleRow, Entry, Ledger, NewPass, NewStream, PassKey, PassKind};
 
 /// One thing that must hold of every database, with its name.
-pub(crate) type Case<T> = (&'static str, fn(T) -> Pin<Box<dyn Future<Output = ()> + Send>>);
+pub(crate) type Case<T> = (
+    &'static str,
+    fn(T) -> Pin<Box<dyn Future<Output = ()> + Send>>,
+);
 
 /// Runs every case on what `open` makes of a fresh SQLite.
 pub(crate) async fn on_sqlite<T>(cases: &[Case<T>], open: impl AsyncFn(String) -> T) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |number: usize| folder.path().join(format!("{number}.db"));
-    run_all(cases, async |number| open(format!("sqlite://{}", path(number).display())).await).await;
+    run_all(cases, async |number| {
+        open(format!("sqlite://{}", path(number).display())).await
+    })
+    .await;
 }
 
 /// Runs every case on what `open` makes of a fresh database of a PostgreSQL, where it is installed.
 pub(crate) async fn on_postgres<T>(cases: &[Case<T>], open: impl AsyncFn(String) -> T) {
-    let Some(postgres) = Postgres::start() else { return };
-    run_all(cases, async |number| open(postgres.create(&number.to_string())).await).await;
+    let Some(postgres) = Postgres::start() else {
+        return;
+    };
+    run_all(cases, async |number| {
+        open(postgres.create(&number.to_string())).await
+    })
+    .await;
 }
 
 /// Runs the cases at the same time: some of them mostly wait.
@@ -41,7 +52,9 @@ async fn run_all<T>(cases: &[Case<T>], open: impl AsyncFn(usize) -> T) {
 /// A fresh SQLite, gone when the folder is dropped.
 pub(crate) async fn sqlite() -> (Ledger, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
-    let ledger = Ledger::open(&sqlite_url(&folder)).await.expect("a fresh database");
+    let ledger = Ledger::open(&sqlite_url(&folder))
+        .await
+        .expect("a fresh database");
     (ledger, folder)
 }
 
@@ -51,7 +64,8 @@ pub(crate) fn sqlite_url(folder: &TempDir) -> String {
 
 /// Seconds after 2026-01-01.
 pub(crate) fn at(seconds: i64) -> Timestamp {
-    Timestamp::from_unix_nanoseconds((1_767_225_600 + i128::from(seconds)) * 1_000_000_000).expect("a time of our century")
+    Timestamp::from_unix_nanoseconds((1_767_225_600 + i128::from(seconds)) * 1_000_000_000)
+        .expect("a time of our century")
 }
 
 pub(crate) fn incident(name: &str) -> IncidentId {
@@ -59,7 +73,11 @@ pub(crate) fn incident(name: &str) -> IncidentId {
 }
 
 pub(crate) fn entry(text: &str) -> Entry {
-    Entry { at: at(0), by: "tester".to_owned(), body: format!("{{\"text\":\"{text}\"}}") }
+    Entry {
+        at: at(0),
+        by: "tester".to_owned(),
+        body: format!("{{\"text\":\"{text}\"}}"),
+    }
 }
 
 pub(crate) fn key_id() -> KeyId {
@@ -72,21 +90,44 @@ pub(crate) fn stream_id() -> StreamId {
 
 /// The stream of a key that `store` signs with.
 pub(crate) fn stream(key_id: &KeyId, store: &str) -> NewStream {
-    NewStream { key_id: *key_id, public_key: "PEM".to_owned(), store: store.to_owned(), id: stream_id() }
+    NewStream {
+        key_id: *key_id,
+        public_key: "PEM".to_owned(),
+        store: store.to_owned(),
+        id: stream_id(),
+    }
 }
 
 /// Declares an incident of this name.
 pub(crate) async fn declare(ledger: &Ledger, name: &str) -> IncidentId {
-    ledger.declare(&incident(name), &[entry("declared")], None).await.expect("a free name").incident
+    ledger
+        .declare(&incident(name), &[entry("declared")], None)
+        .await
+        .expect("a free name")
+        .incident
 }
 
 /// Adds a pass of source `okta` and declares its incident if need be.
 pub(crate) async fn add_pass(ledger: &Ledger, name: &str, pass: u32) -> PassKey {
-    if ledger.entries(&incident(name), 0).await.expect("a database").is_empty() {
+    if ledger
+        .entries(&incident(name), 0)
+        .await
+        .expect("a database")
+        .is_empty()
+    {
         declare(ledger, name).await;
     }
-    let key = PassKey { incident: incident(name), source: "okta".to_owned(), pass };
-    let new = NewPass { key: key.clone(), kind: PassKind::First, due_at: at(0), supplements: None };
+    let key = PassKey {
+        incident: incident(name),
+        source: "okta".to_owned(),
+        pass,
+    };
+    let new = NewPass {
+        key: key.clone(),
+        kind: PassKind::First,
+        due_at: at(0),
+        supplements: None,
+    };
     assert!(ledger.add_pass(&new).await.expect("a declared incident"));
     key
 }
@@ -94,13 +135,22 @@ pub(crate) async fn add_pass(ledger: &Ledger, name: &str, pass: u32) -> PassKey 
 /// Announces and commits a bundle for `pass`, at the next place.
 pub(crate) async fn add_bundle(ledger: &Ledger, pass: &PassKey) -> BundleRow {
     let row = bundle_row(ledger, pass).await;
-    ledger.announce(&row.announcement(), 0).await.expect("nothing else is pending");
-    ledger.commit(&row, |_| vec![entry("sealed")]).await.expect("it was announced")
+    ledger
+        .announce(&row.announcement(), 0)
+        .await
+        .expect("nothing else is pending");
+    ledger
+        .commit(&row, |_| vec![entry("sealed")])
+        .await
+        .expect("it was announced")
 }
 
 /// A bundle for `pass`, at the next place.
 pub(crate) async fn bundle_row(ledger: &Ledger, pass: &PassKey) -> BundleRow {
-    ledger.begin_stream(&stream(&key_id(), "store")).await.expect("it is ours");
+    ledger
+        .begin_stream(&stream(&key_id(), "store"))
+        .await
+        .expect("it is ours");
     let place = ledger.take_place(&key_id()).await.expect("it was begun");
     let id = Digest::of(format!("{pass} {}", place.seq).as_bytes());
     BundleRow {

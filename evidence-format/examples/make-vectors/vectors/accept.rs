@@ -35,15 +35,37 @@ fn accepted(name: &'static str, rule: &str, parts: Parts) -> Vector {
 
 /// Bundles as the library's own writer makes them, compressed by zstd.
 fn written_by_the_library() -> anyhow::Result<Vec<Vector>> {
-    let page = format!("{{\"Records\":[{}]}}", vec![r#"{"eventName":"GetUser","eventID":"1"}"#; 20].join(","));
-    let log: String = (0..40).map(|i| format!("{{\"n\":{i},\"message\":\"session opened for user root\"}}\n")).collect();
+    let page = format!(
+        "{{\"Records\":[{}]}}",
+        vec![r#"{"eventName":"GetUser","eventID":"1"}"#; 20].join(",")
+    );
+    let log: String = (0..40)
+        .map(|i| format!("{{\"n\":{i},\"message\":\"session opened for user root\"}}\n"))
+        .collect();
     let file = |uri, block: String| move |item: &mut DraftItem<'_>| resource(item, uri, &block);
     let uptime = file("file:///uptime", "350735.47 234388.90\n".to_owned());
-    let (page, log) = (file("file:///cloudtrail", page), file("file:///app-log", log));
-    let several: &[(&str, &Fill<'_>)] = &[("uptime", &uptime), ("cloudtrail", &page), ("app-log", &log)];
+    let (page, log) = (
+        file("file:///cloudtrail", page),
+        file("file:///app-log", log),
+    );
+    let several: &[(&str, &Fill<'_>)] = &[
+        ("uptime", &uptime),
+        ("cloudtrail", &page),
+        ("app-log", &log),
+    ];
     Ok(vec![
-        Vector::new("001-one-item", "§1: a bundle of one item, as the library writes it", draft(&several[..1])?, HOLDS),
-        Vector::new("002-several-items", "§1: a bundle of several items, as the library writes it", draft(several)?, HOLDS),
+        Vector::new(
+            "001-one-item",
+            "§1: a bundle of one item, as the library writes it",
+            draft(&several[..1])?,
+            HOLDS,
+        ),
+        Vector::new(
+            "002-several-items",
+            "§1: a bundle of several items, as the library writes it",
+            draft(several)?,
+            HOLDS,
+        ),
         Vector::new(
             "003-answers-over-http",
             "§5.3: a request is glue, and so is the head of its answer",
@@ -57,29 +79,59 @@ fn written_by_the_library() -> anyhow::Result<Vec<Vector>> {
 type Fill<'f> = dyn Fn(&mut DraftItem<'_>) -> anyhow::Result<()> + 'f;
 
 fn resource(item: &mut DraftItem<'_>, uri: &str, block: &str) -> anyhow::Result<()> {
-    let header = Header { target_uri: Some(uri), ..header(RecordType::Resource, "text/plain", &[]) };
+    let header = Header {
+        target_uri: Some(uri),
+        ..header(RecordType::Resource, "text/plain", &[])
+    };
     Ok(item.record(&header, block.as_bytes())?)
 }
 
-/// A page of two events as it came over the wire, and the request for it: both rendered on receipt, and written as they are.
+/// A page of two events as it came over the wire, and the request for it: both rendered on receipt,
+/// and written as they are.
 fn exchange(item: &mut DraftItem<'_>) -> anyhow::Result<()> {
     let (mut staged, mut ids) = (Vec::new(), RecordIds::new([0x1d; 8]));
-    let answer =
-        "HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 13:40:16 GMT\r\n\r\n{\"Events\":[{\"EventId\":\"1\"},{\"EventId\":\"2\"}]}";
-    let response = header(RecordType::Response, "application/http; msgtype=response", &[]);
+    let answer = "HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 13:40:16 GMT\r\n\r\n{\"Events\":[{\"EventId\":\"1\"},{\"EventId\":\"2\"}]}";
+    let response = header(
+        RecordType::Response,
+        "application/http; msgtype=response",
+        &[],
+    );
     let id = write_record(&mut staged, &response, &mut ids, answer.as_bytes())?;
     let fields = [("WARC-Concurrent-To", id.as_str())];
-    let request = header(RecordType::Request, "application/http; msgtype=request", &fields);
-    write_record(&mut staged, &request, &mut ids, b"POST / HTTP/1.1\r\nHost: cloudtrail.eu-west-1.amazonaws.com\r\n\r\n{}")?;
+    let request = header(
+        RecordType::Request,
+        "application/http; msgtype=request",
+        &fields,
+    );
+    write_record(
+        &mut staged,
+        &request,
+        &mut ids,
+        b"POST / HTTP/1.1\r\nHost: cloudtrail.eu-west-1.amazonaws.com\r\n\r\n{}",
+    )?;
     item.append(&staged)?;
-    ensure!(item.records() == 2, "an event is a record, and nothing else is");
+    ensure!(
+        item.records() == 2,
+        "an event is a record, and nothing else is"
+    );
     Ok(())
 }
 
-fn header<'a>(kind: RecordType, content_type: &'a str, fields: &'a [(&'a str, &'a str)]) -> Header<'a> {
+fn header<'a>(
+    kind: RecordType,
+    content_type: &'a str,
+    fields: &'a [(&'a str, &'a str)],
+) -> Header<'a> {
     let date = "2026-11-23T13:40:17.25Z".parse().expect("a time");
     let target_uri = Some("https://cloudtrail.eu-west-1.amazonaws.com/");
-    Header { kind, target_uri, date, content_type, truncated: None, fields }
+    Header {
+        kind,
+        target_uri,
+        date,
+        content_type,
+        truncated: None,
+        fields,
+    }
 }
 
 fn draft(items: &[(&str, &Fill<'_>)]) -> anyhow::Result<Container> {
@@ -109,21 +161,40 @@ fn draft(items: &[(&str, &Fill<'_>)]) -> anyhow::Result<Container> {
         collector: serde_json::from_value(config["collector"].clone())?,
         clock: serde_json::from_value(config["clock"].clone())?,
     };
-    let stream = Stream { id: StreamId::from_random([7; 16]), prev: None, seq: 0 };
-    let predicate = Predicate { incident: "INC-1".parse()?, role: Role::Collector, signed_at: date, stream };
+    let stream = Stream {
+        id: StreamId::from_random([7; 16]),
+        prev: None,
+        seq: 0,
+    };
+    let predicate = Predicate {
+        incident: "INC-1".parse()?,
+        role: Role::Collector,
+        signed_at: date,
+        stream,
+    };
     let tar = folder.path().join("bundle.tar");
-    draft.seal(facts, predicate, &secret_key(KEY_A))?.publish_tar(&tar)?;
-    fs::read(&tar).map(Container::Tar).context("cannot read the tar just written")
+    draft
+        .seal(facts, predicate, &secret_key(KEY_A))?
+        .publish_tar(&tar)?;
+    fs::read(&tar)
+        .map(Container::Tar)
+        .context("cannot read the tar just written")
 }
 
 fn items() -> Vec<Vector> {
     let lines = Item::of_blocks("app-log", &["{\"n\":1}\n", "{\"n\":2}\n", "{\"n\":3}\n"]);
     let header = warc_header(6).len() as u64;
     let glue = vec![(Glue, header), (Glue, 2), (Glue, 3), (Record, 1), (Glue, 4)];
-    let glue = Item::new("uptime", Item::of_blocks("uptime", &["1.0 2\n"]).plain, glue);
+    let glue = Item::new(
+        "uptime",
+        Item::of_blocks("uptime", &["1.0 2\n"]).plain,
+        glue,
+    );
     let [first, mut second] = ["a", "b"].map(|name| Item::of_blocks(name, &["350735.47\n"]));
     second.layer = layers::layer(&[&second.plain[..9], &second.plain[9..]]); // equal lists in unequal layers
-    let repeated = [warc_header(2), "1\n\r\n\r\n".to_owned()].concat().repeat(2);
+    let repeated = [warc_header(2), "1\n\r\n\r\n".to_owned()]
+        .concat()
+        .repeat(2);
     vec![
         accepted("010-no-items", "§4: `items` may be empty", Parts::empty()),
         accepted(
@@ -136,24 +207,55 @@ fn items() -> Vec<Vector> {
             "§5.1: frames hold the item's bytes in order",
             Parts::of(vec![lines.in_frames(64)]),
         ),
-        accepted("014-glue-next-to-glue", "§5.3: glue may follow glue", Parts::of(vec![glue])),
-        accepted("015-equal-segment-lists", "§4: segment lists may be equal", Parts::of(vec![first, second])),
+        accepted(
+            "014-glue-next-to-glue",
+            "§5.3: glue may follow glue",
+            Parts::of(vec![glue]),
+        ),
+        accepted(
+            "015-equal-segment-lists",
+            "§4: segment lists may be equal",
+            Parts::of(vec![first, second]),
+        ),
         accepted(
             "016-empty-block",
             "§5.2: `Content-Length` may be 0",
             Parts::of(vec![Item::of_bytes(warc_header(0) + "\r\n\r\n")]),
         ),
-        accepted("017-several-warc-records", "§5.2: records follow each other", Parts::of(vec![Item::of_bytes(repeated)])),
-        accepted("018-frame-of-no-bytes", "§5.1: a data frame has a content size of at most 2 MiB, 0 included", empty_frame()),
-        accepted("019-frame-with-a-window", "§5.1: a data frame may state a window of up to 2 MiB", window_of_2_mib()),
-        accepted("020-fields-in-another-case", "§5.2: names of fields compare without regard to case", other_case()),
-        accepted("021-field-without-value", "§5.2: a value may be empty", no_value()),
+        accepted(
+            "017-several-warc-records",
+            "§5.2: records follow each other",
+            Parts::of(vec![Item::of_bytes(repeated)]),
+        ),
+        accepted(
+            "018-frame-of-no-bytes",
+            "§5.1: a data frame has a content size of at most 2 MiB, 0 included",
+            empty_frame(),
+        ),
+        accepted(
+            "019-frame-with-a-window",
+            "§5.1: a data frame may state a window of up to 2 MiB",
+            window_of_2_mib(),
+        ),
+        accepted(
+            "020-fields-in-another-case",
+            "§5.2: names of fields compare without regard to case",
+            other_case(),
+        ),
+        accepted(
+            "021-field-without-value",
+            "§5.2: a value may be empty",
+            no_value(),
+        ),
     ]
 }
 
 fn empty_frame() -> Parts {
     let item = Item::uptime();
-    let layer = layers::layer_of(&[(layers::frame(b""), 0), (layers::frame(&item.plain), item.plain.len())]);
+    let layer = layers::layer_of(&[
+        (layers::frame(b""), 0),
+        (layers::frame(&item.plain), item.plain.len()),
+    ]);
     Parts::of(vec![item.with_layer(layer)])
 }
 
@@ -167,12 +269,16 @@ fn window_of_2_mib() -> Parts {
 
 fn other_case() -> Parts {
     let text = String::from_utf8(Item::uptime().plain).expect("text");
-    Parts::of(vec![Item::of_bytes(text.replace("Content-Length", "content-length"))])
+    Parts::of(vec![Item::of_bytes(
+        text.replace("Content-Length", "content-length"),
+    )])
 }
 
 fn no_value() -> Parts {
     let text = String::from_utf8(Item::uptime().plain).expect("text");
-    Parts::of(vec![Item::of_bytes(text.replace("file:///proc/uptime", ""))])
+    Parts::of(vec![Item::of_bytes(
+        text.replace("file:///proc/uptime", ""),
+    )])
 }
 
 fn limits() -> Vec<Vector> {
@@ -180,7 +286,10 @@ fn limits() -> Vec<Vector> {
         let header = warc_header(0);
         let (before, end) = header.split_at(header.len() - 2);
         let name = "X-Pad: ";
-        format!("{before}{name}{}\r\n{end}\r\n\r\n", "x".repeat(bytes - header.len() - name.len() - 2))
+        format!(
+            "{before}{name}{}\r\n{end}\r\n\r\n",
+            "x".repeat(bytes - header.len() - name.len() - 2)
+        )
     };
     let segments = |count: u64| {
         let block = "a".repeat(count as usize - 1);
@@ -188,12 +297,23 @@ fn limits() -> Vec<Vector> {
         let mut segments = vec![(Glue, header.len() as u64)];
         segments.extend(vec![(Record, 1); block.len() - 1]);
         segments.push((Record, 5));
-        Item::new("uptime", [&header, &*block, "\r\n\r\n"].concat().into_bytes(), segments)
+        Item::new(
+            "uptime",
+            [&header, &*block, "\r\n\r\n"].concat().into_bytes(),
+            segments,
+        )
     };
     let frame = |bytes: usize| {
         let header = warc_header(9_000_000).len() as u64;
         let block = bytes as u64 - header - 4;
-        Item::of_bytes([&*warc_header(block), &"a".repeat(block as usize), "\r\n\r\n"].concat())
+        Item::of_bytes(
+            [
+                &*warc_header(block),
+                &"a".repeat(block as usize),
+                "\r\n\r\n",
+            ]
+            .concat(),
+        )
     };
     let longest = Item::of_blocks(&"name-._8".repeat(16), &["350735.47\n"]);
     vec![
@@ -208,14 +328,22 @@ fn limits() -> Vec<Vector> {
             Parts::of(vec![Item::of_bytes(pad(65_537))]).tar(),
             super::late("failed warc"),
         ),
-        accepted("032-65536-segments", "§5.3: at most 65,536 segments touch one data frame", Parts::of(vec![segments(65_536)])),
+        accepted(
+            "032-65536-segments",
+            "§5.3: at most 65,536 segments touch one data frame",
+            Parts::of(vec![segments(65_536)]),
+        ),
         Vector::new(
             "033-too-many-segments",
             "§5.3: at most 65,536 segments touch one data frame",
             Parts::of(vec![segments(65_537)]).tar(),
             super::late("failed segment-list"),
         ),
-        accepted("034-frame-of-2-mib", "§5.1: a data frame has at most 2 MiB", Parts::of(vec![frame(2 << 20)])),
+        accepted(
+            "034-frame-of-2-mib",
+            "§5.1: a data frame has at most 2 MiB",
+            Parts::of(vec![frame(2 << 20)]),
+        ),
         Vector::new(
             "035-frame-too-long",
             "§5.1: a data frame has at most 2 MiB",
@@ -230,12 +358,20 @@ fn limits() -> Vec<Vector> {
         accepted(
             "037-largest-integer",
             "§2: numbers are integers from 0 to 2^53 - 1",
-            Parts::empty().set(Doc::Config, "/clock/0/bootNanoseconds", json!((1_u64 << 53) - 1)),
+            Parts::empty().set(
+                Doc::Config,
+                "/clock/0/bootNanoseconds",
+                json!((1_u64 << 53) - 1),
+            ),
         ),
         accepted(
             "038-smallest-integer",
             "§2: numbers are integers from -(2^53 - 1) where §4 says `signed`",
-            Parts::base().set(Doc::Config, "/items/0/source/clock", source_clock(1, -(1 << 53) + 1, -1)),
+            Parts::base().set(
+                Doc::Config,
+                "/items/0/source/clock",
+                source_clock(1, -(1 << 53) + 1, -1),
+            ),
         ),
     ]
 }
@@ -243,13 +379,25 @@ fn limits() -> Vec<Vector> {
 fn texts() -> Vec<Vector> {
     let time = |time: &'static str| Parts::empty().set(Doc::Config, "/clock/0/utc", json!(time));
     vec![
-        accepted("040-time-with-nine-digits", "§2: a time has 0 to 9 fraction digits", time("2026-11-23T13:40:17.000000001Z")),
+        accepted(
+            "040-time-with-nine-digits",
+            "§2: a time has 0 to 9 fraction digits",
+            time("2026-11-23T13:40:17.000000001Z"),
+        ),
         accepted(
             "043-any-unicode-in-texts",
             "§2: documents are in canonical form (RFC 8785)",
-            Parts::empty().set(Doc::Config, "/collector/host", json!("\u{1}\n\"\\/\u{7f}é\u{2028}\u{feff}😀")),
+            Parts::empty().set(
+                Doc::Config,
+                "/collector/host",
+                json!("\u{1}\n\"\\/\u{7f}é\u{2028}\u{feff}😀"),
+            ),
         ),
-        accepted("044-optional-values-given", "§4: what may be null may have a value", every_value()),
+        accepted(
+            "044-optional-values-given",
+            "§4: what may be null may have a value",
+            every_value(),
+        ),
     ]
 }
 
@@ -260,14 +408,36 @@ fn every_value() -> Parts {
         .set(Doc::Config, "/supplements", json!(digest))
         .set(Doc::Config, "/window", window.clone())
         .set(Doc::Config, "/plan/deadlineSeconds", json!(60))
-        .set(Doc::Config, "/plan/steps", json!([{"item": "uptime", "what": "", "objectBytesMax": 1, "itemBytesMax": 0}]))
+        .set(
+            Doc::Config,
+            "/plan/steps",
+            json!([{"item": "uptime", "what": "", "objectBytesMax": 1, "itemBytesMax": 0}]),
+        )
         .set(Doc::Config, "/collector/commit", json!("0123456"))
         .set(Doc::Config, "/collector/binary", json!(digest))
-        .set(Doc::Config, "/collector/boot", json!("00000000-0000-0000-0000-000000000000"))
-        .set(Doc::Config, "/items/0/source/clock", source_clock(3, -1250, 0))
-        .set(Doc::Config, "/items/0/redactions", json!([{"what": "values of environment variables", "count": 3}]));
-    let texts = ["/items/0/source/account", "/items/0/source/region", "/items/0/source/identity"];
-    let parts = texts.into_iter().fold(parts, |parts, pointer| parts.set(Doc::Config, pointer, json!("x")));
+        .set(
+            Doc::Config,
+            "/collector/boot",
+            json!("00000000-0000-0000-0000-000000000000"),
+        )
+        .set(
+            Doc::Config,
+            "/items/0/source/clock",
+            source_clock(3, -1250, 0),
+        )
+        .set(
+            Doc::Config,
+            "/items/0/redactions",
+            json!([{"what": "values of environment variables", "count": 3}]),
+        );
+    let texts = [
+        "/items/0/source/account",
+        "/items/0/source/region",
+        "/items/0/source/identity",
+    ];
+    let parts = texts.into_iter().fold(parts, |parts, pointer| {
+        parts.set(Doc::Config, pointer, json!("x"))
+    });
     parts.edit(Doc::Config, move |config| {
         let coverage = &mut config["items"][0]["coverage"];
         coverage["asked"] = window.clone();
@@ -282,33 +452,69 @@ fn every_value() -> Parts {
 }
 
 fn index_and_referrers() -> Vec<Vector> {
-    let other = || Referrer::Other { kind: "application/vnd.example.note.v1", blob: b"a note".to_vec() };
-    let with = |referrers| Parts { referrers, ..Parts::empty() };
+    let other = || Referrer::Other {
+        kind: "application/vnd.example.note.v1",
+        blob: b"a note".to_vec(),
+    };
+    let with = |referrers| Parts {
+        referrers,
+        ..Parts::empty()
+    };
     let reordered = Parts::empty().spell(Doc::Index, |bytes| {
         let text = String::from_utf8(bytes).expect("text");
-        let (manifests, rest) = text[1..text.len() - 1].split_once("],").expect("three members");
+        let (manifests, rest) = text[1..text.len() - 1]
+            .split_once("],")
+            .expect("three members");
         format!("{{{rest},{manifests}]}}").into_bytes()
     });
     let bare = Parts::empty().edit(Doc::Index, |index| {
-        index.as_object_mut().expect("an object").remove("mediaType");
+        index
+            .as_object_mut()
+            .expect("an object")
+            .remove("mediaType");
         for entry in index["manifests"].as_array_mut().expect("a list") {
             let entry = entry.as_object_mut().expect("an object");
             entry.remove("annotations");
             entry.remove("artifactType");
         }
     });
-    let blank = Parts { oci_layout: b" {\"imageLayoutVersion\" : \"1.0.0\"}\n".to_vec(), ..Parts::empty() };
-    let shared = Parts::empty().files().list.into_iter().find(|(role, _, _)| *role == super::parts::Role::Content(0));
-    let shared = || Referrer::Other { kind: "application/vnd.example.copy.v1", blob: shared.clone().expect("attested").2 };
+    let blank = Parts {
+        oci_layout: b" {\"imageLayoutVersion\" : \"1.0.0\"}\n".to_vec(),
+        ..Parts::empty()
+    };
+    let shared = Parts::empty()
+        .files()
+        .list
+        .into_iter()
+        .find(|(role, _, _)| *role == super::parts::Role::Content(0));
+    let shared = || Referrer::Other {
+        kind: "application/vnd.example.copy.v1",
+        blob: shared.clone().expect("attested").2,
+    };
     vec![
-        accepted("050-index-members-in-any-order", "§2: `index.json` has its members in any order", reordered),
-        accepted("051-index-without-optional-members", "§3.2: `mediaType`, `artifactType`, `annotations` are optional", bare),
+        accepted(
+            "050-index-members-in-any-order",
+            "§2: `index.json` has its members in any order",
+            reordered,
+        ),
+        accepted(
+            "051-index-without-optional-members",
+            "§3.2: `mediaType`, `artifactType`, `annotations` are optional",
+            bare,
+        ),
         accepted(
             "052-attestation-listed-first",
             "§3.2: the index lists manifests in any order",
-            Parts { bundle_at: 1, ..Parts::empty() },
+            Parts {
+                bundle_at: 1,
+                ..Parts::empty()
+            },
         ),
-        accepted("053-oci-layout-with-blanks", "§3.1: `oci-layout` is that JSON value, at most 64 bytes", blank),
+        accepted(
+            "053-oci-layout-with-blanks",
+            "§3.1: `oci-layout` is that JSON value, at most 64 bytes",
+            blank,
+        ),
         accepted(
             "054-unknown-referrer",
             "§3.3: of referrers of other kinds only digests are checked",
@@ -319,16 +525,28 @@ fn index_and_referrers() -> Vec<Vector> {
             "§3.4: each blob is there once, whoever points to it",
             with(vec![shared(), attestation(KEY_A)]),
         ),
-        Vector::new("057-folder", "§3: a bundle may be a folder", Container::Folder(Parts::empty().files().folder()), HOLDS),
+        Vector::new(
+            "057-folder",
+            "§3: a bundle may be a folder",
+            Container::Folder(Parts::empty().files().folder()),
+            HOLDS,
+        ),
     ]
 }
 
 fn attested() -> Vec<Vector> {
-    let two = || Parts { referrers: vec![attestation(KEY_B), attestation(KEY_A)], ..Parts::empty() };
+    let two = || Parts {
+        referrers: vec![attestation(KEY_B), attestation(KEY_A)],
+        ..Parts::empty()
+    };
     let timestamps = json!({"rfc3161Timestamps": [{"signedTimestamp": "MAA="}]});
     let id = Parts::empty().files().id;
     vec![
-        accepted("060-two-attestations", "§7.2: one attestation by a given key is enough", two()),
+        accepted(
+            "060-two-attestations",
+            "§7.2: one attestation by a given key is enough",
+            two(),
+        ),
         accepted(
             "062-timestamp",
             "§7.3: time is not checked in version 1",
@@ -339,35 +557,62 @@ fn attested() -> Vec<Vector> {
         accepted(
             "063-later-in-its-stream",
             "§6: `prev` is the id of the bundle before",
-            Parts::empty().set(Doc::Statement(0), "/predicate/stream/seq", json!(1)).set(
-                Doc::Statement(0),
-                "/predicate/stream/prev",
-                json!(format!("sha256:{}", "ab".repeat(32))),
-            ),
+            Parts::empty()
+                .set(Doc::Statement(0), "/predicate/stream/seq", json!(1))
+                .set(
+                    Doc::Statement(0),
+                    "/predicate/stream/prev",
+                    json!(format!("sha256:{}", "ab".repeat(32))),
+                ),
         ),
-        accepted("064-expected-id", "§7: the auditor may bring the expected id", Parts::empty()).bundle(id.to_string()),
+        accepted(
+            "064-expected-id",
+            "§7: the auditor may bring the expected id",
+            Parts::empty(),
+        )
+        .bundle(id.to_string()),
     ]
 }
 
 fn gaps() -> Vec<Vector> {
     let gap = |reason: &str| json!([{"reason": reason, "count": 2, "examples": ["/proc/1"], "bytesKept": 0, "bytesLost": 7}]);
     let step = |item: &str| json!([{"item": item, "what": "", "objectBytesMax": null, "itemBytesMax": null}]);
-    let with_gap = || Parts::base().set(Doc::Config, "/items/0/coverage/gaps", gap("permission_denied"));
-    let not_whole = |name, parts: Parts, code| Vector::new(name, "§7.4: completeness", parts.tar(), incomplete(code));
+    let with_gap = || {
+        Parts::base().set(
+            Doc::Config,
+            "/items/0/coverage/gaps",
+            gap("permission_denied"),
+        )
+    };
+    let not_whole = |name, parts: Parts, code| {
+        Vector::new(name, "§7.4: completeness", parts.tar(), incomplete(code))
+    };
     vec![
         not_whole("070-gap", with_gap(), "failed gaps"),
-        not_whole("071-ended-early", Parts::base().set(Doc::Config, "/items/0/coverage/ended", json!("deadline")), "failed gaps"),
+        not_whole(
+            "071-ended-early",
+            Parts::base().set(Doc::Config, "/items/0/coverage/ended", json!("deadline")),
+            "failed gaps",
+        ),
         not_whole(
             "073-step-without-item-and-gap",
             with_gap().set(Doc::Config, "/plan/steps", step("sockets")),
             "failed plan-items",
         ),
-        not_whole("074-every-reason", Parts::base().set(Doc::Config, "/items/0/coverage/gaps", every_reason()), "failed gaps"),
+        not_whole(
+            "074-every-reason",
+            Parts::base().set(Doc::Config, "/items/0/coverage/gaps", every_reason()),
+            "failed gaps",
+        ),
         Vector::new(
             "075-no-key-given",
             "§7.2: the auditor gave no key: not checked",
             Parts::empty().tar(),
-            super::Expect { exit: 3, signer: super::NOT_CHECKED, ..HOLDS },
+            super::Expect {
+                exit: 3,
+                signer: super::NOT_CHECKED,
+                ..HOLDS
+            },
         )
         .keys(&[]),
     ]

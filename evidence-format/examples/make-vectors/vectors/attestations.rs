@@ -39,7 +39,9 @@ fn text(pointer: &'static str, change: fn(&str) -> String) -> Parts {
 fn sigstore_bundles() -> Vec<Vector> {
     let v = |name, rule: &str, parts| v(name, &format!("6: {rule}"), parts, ATTESTATION);
     let twice = Parts::empty().edit(Sigstore(0), |b| {
-        let signatures = b["dsseEnvelope"]["signatures"].as_array_mut().expect("a list");
+        let signatures = b["dsseEnvelope"]["signatures"]
+            .as_array_mut()
+            .expect("a list");
         signatures.push(signatures[0].clone());
     });
     let other = json!(secret_key(KEY_B).public_key().id());
@@ -48,7 +50,11 @@ fn sigstore_bundles() -> Vec<Vector> {
         v(
             "801-sigstore-bundle-v0-2",
             "`mediaType` is that of v0.3",
-            set(Sigstore(0), "/mediaType", json!("application/vnd.dev.sigstore.bundle+json;version=0.2")),
+            set(
+                Sigstore(0),
+                "/mediaType",
+                json!("application/vnd.dev.sigstore.bundle+json;version=0.2"),
+            ),
         ),
         v("802-two-signatures", "one DSSE signature", twice),
         v(
@@ -56,7 +62,11 @@ fn sigstore_bundles() -> Vec<Vector> {
             "`hint` and `keyid` are equal",
             set(Sigstore(0), "/verificationMaterial/publicKey/hint", other),
         ),
-        v("806-base64-for-urls", base64, text(SIG, |sig| format!("-_{}", &sig[2..]))),
+        v(
+            "806-base64-for-urls",
+            base64,
+            text(SIG, |sig| format!("-_{}", &sig[2..])),
+        ),
         v(
             "808-base64-with-trailing-bits",
             base64,
@@ -66,7 +76,11 @@ fn sigstore_bundles() -> Vec<Vector> {
                 String::from_utf8(sig).expect("ASCII")
             }),
         ),
-        v("810-signature-of-63-bytes", "`sig` is base64 of 64 bytes", text(SIG, |sig| sig[..84].to_owned())),
+        v(
+            "810-signature-of-63-bytes",
+            "`sig` is base64 of 64 bytes",
+            text(SIG, |sig| sig[..84].to_owned()),
+        ),
         v(
             "811-no-log-entries",
             "`tlogEntries` is there and empty",
@@ -75,20 +89,47 @@ fn sigstore_bundles() -> Vec<Vector> {
         v(
             "812-log-entry",
             "`tlogEntries` is there and empty",
-            set(Sigstore(0), "/verificationMaterial/tlogEntries", json!([{}])),
+            set(
+                Sigstore(0),
+                "/verificationMaterial/tlogEntries",
+                json!([{}]),
+            ),
         ),
-        v("814-base64-of-two-texts", base64, text(SIG, |sig| format!("AA=={}", &sig[..84]))),
+        v(
+            "814-base64-of-two-texts",
+            base64,
+            text(SIG, |sig| format!("AA=={}", &sig[..84])),
+        ),
     ]
 }
 
 fn statements() -> Vec<Vector> {
-    let v = |name, rule: &str, parts| v(name, &format!("6: {rule}"), parts, signer("failed statement"));
+    let v = |name, rule: &str, parts| {
+        v(
+            name,
+            &format!("6: {rule}"),
+            parts,
+            signer("failed statement"),
+        )
+    };
     let form = "the form of a statement";
     let prev = json!(format!("sha256:{}", "ab".repeat(32)));
     let long = Parts::empty().set(Statement(0), "/predicate/note", json!("x".repeat(4095)));
     vec![
-        v("820-statement-of-another-type", form, set(Statement(0), "/_type", json!("https://in-toto.io/Statement/v0.1"))),
-        v("822-other-role", "`role` is `collector`", set(Statement(0), "/predicate/role", json!("custodian"))),
+        v(
+            "820-statement-of-another-type",
+            form,
+            set(
+                Statement(0),
+                "/_type",
+                json!("https://in-toto.io/Statement/v0.1"),
+            ),
+        ),
+        v(
+            "822-other-role",
+            "`role` is `collector`",
+            set(Statement(0), "/predicate/role", json!("custodian")),
+        ),
         v(
             "826-first-of-its-stream-with-prev",
             "`prev` is `null` exactly if `seq` is 0",
@@ -99,7 +140,11 @@ fn statements() -> Vec<Vector> {
             "`prev` is `null` exactly if `seq` is 0",
             set(Statement(0), "/predicate/stream/seq", json!(1)),
         ),
-        v("830-payload-too-long", "the pre-authentication encoding has at most 4095 bytes", long),
+        v(
+            "830-payload-too-long",
+            "the pre-authentication encoding has at most 4095 bytes",
+            long,
+        ),
     ]
 }
 
@@ -111,15 +156,30 @@ fn subjects() -> Vec<Vector> {
         v(
             "840-statement-about-another-bundle",
             rule,
-            set(Statement(0), "/subject/0/digest/sha256", json!("ab".repeat(32))),
+            set(
+                Statement(0),
+                "/subject/0/digest/sha256",
+                json!("ab".repeat(32)),
+            ),
             subject,
         ),
-        v("841-statement-about-another-incident", rule, other(), subject),
+        v(
+            "841-statement-about-another-incident",
+            rule,
+            other(),
+            subject,
+        ),
         v(
             "842-statement-about-another-incident-and-a-broken-key",
             "7.2: the incident is compared if the config was read",
-            Parts { key: vec![7; 31], ..other() },
-            Expect { signer: "failed statement-subject", ..late("failed disclosure-key") },
+            Parts {
+                key: vec![7; 31],
+                ..other()
+            },
+            Expect {
+                signer: "failed statement-subject",
+                ..late("failed disclosure-key")
+            },
         ),
     ]
 }
@@ -127,29 +187,62 @@ fn subjects() -> Vec<Vector> {
 fn signatures() -> Vec<Vector> {
     let other_signer = signer("failed other-signer");
     let rule = "7.2: a signature verifies with a given key, strictly";
-    let forged = |sign| Parts { referrers: vec![Referrer::Attestation { key: KEY_A, sign }], ..Parts::empty() };
+    let forged = |sign| Parts {
+        referrers: vec![Referrer::Attestation { key: KEY_A, sign }],
+        ..Parts::empty()
+    };
     let flipped = |sign: fn(&[u8]) -> usize| {
         Parts::empty().edit(Sigstore(0), move |b| {
             let sig = super::parts::at(b, SIG);
-            let mut bytes = data_encoding::BASE64.decode(sig.as_str().expect("a text").as_bytes()).expect("base64");
+            let mut bytes = data_encoding::BASE64
+                .decode(sig.as_str().expect("a text").as_bytes())
+                .expect("base64");
             let at = sign(&bytes);
             bytes[at] ^= 1;
             *sig = json!(data_encoding::BASE64.encode(&bytes));
         })
     };
-    let by = |key| Parts { referrers: vec![attestation(key)], ..Parts::empty() };
-    let borrowed_id: fn(u8, &[u8]) -> [u8; 64] = |_, message| secret_key(KEY_B).sign(message).expect("a key in memory signs");
+    let by = |key| Parts {
+        referrers: vec![attestation(key)],
+        ..Parts::empty()
+    };
+    let borrowed_id: fn(u8, &[u8]) -> [u8; 64] = |_, message| {
+        secret_key(KEY_B)
+            .sign(message)
+            .expect("a key in memory signs")
+    };
     let over_payload_alone: fn(u8, &[u8]) -> [u8; 64] = |key, message| {
-        let payload = message.splitn(5, |&b| b == b' ').last().expect("five parts");
-        secret_key(key).sign(payload).expect("a key in memory signs")
+        let payload = message
+            .splitn(5, |&b| b == b' ')
+            .last()
+            .expect("five parts");
+        secret_key(key)
+            .sign(payload)
+            .expect("a key in memory signs")
     };
     let both: &[&str] = &["keys/a.pub.pem", "keys/b.pub.pem"];
     vec![
         v("850-bit-of-r-flipped", rule, flipped(|_| 0), other_signer),
-        v("852-s-not-reduced", "6: canonical S", forged(forge::with_order_added), other_signer),
-        v("853-r-of-small-order", "6: no R of small order", forged(forge::with_small_r), other_signer),
+        v(
+            "852-s-not-reduced",
+            "6: canonical S",
+            forged(forge::with_order_added),
+            other_signer,
+        ),
+        v(
+            "853-r-of-small-order",
+            "6: no R of small order",
+            forged(forge::with_small_r),
+            other_signer,
+        ),
         v("854-other-key", "7.2: otherwise", by(KEY_B), other_signer),
-        v("855-id-of-another-key", "7.2: the key's id is the key id", forged(borrowed_id), other_signer).keys(both),
+        v(
+            "855-id-of-another-key",
+            "7.2: the key's id is the key id",
+            forged(borrowed_id),
+            other_signer,
+        )
+        .keys(both),
         v(
             "856-signature-over-the-payload-alone",
             "6: the signature is over the pre-authentication encoding",
@@ -160,8 +253,13 @@ fn signatures() -> Vec<Vector> {
             "857-statement-changed-behind-the-signature",
             rule,
             text("/dsseEnvelope/payload", |payload| {
-                let mut bytes = data_encoding::BASE64.decode(payload.as_bytes()).expect("base64");
-                let at = bytes.windows(6).position(|w| w == b"INC-1\"").expect("an incident");
+                let mut bytes = data_encoding::BASE64
+                    .decode(payload.as_bytes())
+                    .expect("base64");
+                let at = bytes
+                    .windows(6)
+                    .position(|w| w == b"INC-1\"")
+                    .expect("an incident");
                 bytes[at + 4] = b'2';
                 data_encoding::BASE64.encode(&bytes)
             }),
@@ -170,27 +268,47 @@ fn signatures() -> Vec<Vector> {
         v(
             "858-no-attestation",
             "7.2: no attestation",
-            Parts { referrers: Vec::new(), ..Parts::empty() },
+            Parts {
+                referrers: Vec::new(),
+                ..Parts::empty()
+            },
             signer("failed unsigned"),
         ),
         v(
             "860-no-attestation-and-an-item-changed",
             "7.2: reading failed before any attestation was found",
-            Parts { referrers: Vec::new(), key: vec![7; 31], ..Parts::empty() },
+            Parts {
+                referrers: Vec::new(),
+                key: vec![7; 31],
+                ..Parts::empty()
+            },
             early("failed disclosure-key"),
         ),
     ]
 }
 
 fn several() -> Vec<Vector> {
-    let two = || Parts { referrers: vec![attestation(KEY_A), attestation(KEY_B)], ..Parts::empty() };
-    let by_b = Parts { referrers: vec![attestation(KEY_B)], ..Parts::empty() };
+    let two = || Parts {
+        referrers: vec![attestation(KEY_A), attestation(KEY_B)],
+        ..Parts::empty()
+    };
+    let by_b = Parts {
+        referrers: vec![attestation(KEY_B)],
+        ..Parts::empty()
+    };
     let malformed = |n| move |parts: Parts| parts.set(Statement(n), "/_type", json!("x"));
-    let elsewhere = |n| move |parts: Parts| parts.set(Statement(n), "/predicate/incident", json!("INC-2"));
+    let elsewhere =
+        |n| move |parts: Parts| parts.set(Statement(n), "/predicate/incident", json!("INC-2"));
     let both: &[&str] = &["keys/a.pub.pem", "keys/b.pub.pem"];
     let rule = "7.2: one that is ok suffices; otherwise the last `statement` or `statement-subject` names the finding";
     vec![
-        v("870-malformed-statement-and-a-good-one", rule, malformed(0)(two()), super::HOLDS).keys(both),
+        v(
+            "870-malformed-statement-and-a-good-one",
+            rule,
+            malformed(0)(two()),
+            super::HOLDS,
+        )
+        .keys(both),
         v(
             "871-malformed-statement-and-one-elsewhere",
             rule,
@@ -198,7 +316,12 @@ fn several() -> Vec<Vector> {
             signer("failed statement-subject"),
         )
         .keys(both),
-        v("874-malformed-statement-of-an-unknown-signer", rule, malformed(0)(by_b), signer("failed other-signer")),
+        v(
+            "874-malformed-statement-of-an-unknown-signer",
+            rule,
+            malformed(0)(by_b),
+            signer("failed other-signer"),
+        ),
         Vector::new(
             "875-second-attestation-missing",
             "§7.2: findings stand for what was read before",

@@ -29,10 +29,13 @@ fn base(pointer: &'static str, value: Value) -> Parts {
 
 fn versions() -> Vec<Vector> {
     let version = late("failed version");
-    let document = |bytes: &'static str| Parts::empty().spell(Config, move |_| bytes.as_bytes().to_vec());
+    let document =
+        |bytes: &'static str| Parts::empty().spell(Config, move |_| bytes.as_bytes().to_vec());
     let nested = |depth: usize| {
         let (open, close) = ("[".repeat(depth - 1), "]".repeat(depth - 1));
-        Parts::empty().spell(Config, move |_| format!("{{\"version\":2,\"x\":{open}{close}}}").into_bytes())
+        Parts::empty().spell(Config, move |_| {
+            format!("{{\"version\":2,\"x\":{open}{close}}}").into_bytes()
+        })
     };
     vec![
         v(
@@ -41,10 +44,30 @@ fn versions() -> Vec<Vector> {
             document("{ \"items\": 1, \"version\": 2 }"),
             version,
         ),
-        v("403-nested-16-deep", "2: nesting is at most 16 deep", nested(16), version),
-        v("404-nested-17-deep", "2: nesting is at most 16 deep", nested(17), CONFIG),
-        v("406-no-version", "4: `version` is there", Parts::empty().remove(Config, "", "version"), CONFIG),
-        v("407-list-in-place-of-a-config", "4: the config is an object", document("[2]"), CONFIG),
+        v(
+            "403-nested-16-deep",
+            "2: nesting is at most 16 deep",
+            nested(16),
+            version,
+        ),
+        v(
+            "404-nested-17-deep",
+            "2: nesting is at most 16 deep",
+            nested(17),
+            CONFIG,
+        ),
+        v(
+            "406-no-version",
+            "4: `version` is there",
+            Parts::empty().remove(Config, "", "version"),
+            CONFIG,
+        ),
+        v(
+            "407-list-in-place-of-a-config",
+            "4: the config is an object",
+            document("[2]"),
+            CONFIG,
+        ),
     ]
 }
 
@@ -65,8 +88,18 @@ fn names() -> Vec<Vector> {
             Parts::empty().set(Config, "/supplements", json!("INC-1")),
             CONFIG,
         ),
-        v("414-item-name-that-is-a-path", item_rule, item("../uptime"), CONFIG),
-        v("415-item-name-of-129-characters", item_rule, item(&"u".repeat(129)), CONFIG),
+        v(
+            "414-item-name-that-is-a-path",
+            item_rule,
+            item("../uptime"),
+            CONFIG,
+        ),
+        v(
+            "415-item-name-of-129-characters",
+            item_rule,
+            item(&"u".repeat(129)),
+            CONFIG,
+        ),
         v(
             "418-unknown-ending",
             "4: `ended` is one of the words given",
@@ -87,11 +120,24 @@ fn gap(reason: &str, examples: usize) -> Value {
 }
 
 fn times() -> Vec<Vector> {
-    let time = |name, time: &str| v(name, "2: a time's form", Parts::empty().set(Config, "/clock/0/utc", json!(time)), CONFIG);
+    let time = |name, time: &str| {
+        v(
+            name,
+            "2: a time's form",
+            Parts::empty().set(Config, "/clock/0/utc", json!(time)),
+            CONFIG,
+        )
+    };
     vec![
         time("420-time-with-an-offset", "2026-11-23T13:40:17+00:00"),
-        time("423-time-with-a-zero-at-its-end", "2026-11-23T13:40:17.250Z"),
-        time("425-time-with-ten-digits", "2026-11-23T13:40:17.0000000001Z"),
+        time(
+            "423-time-with-a-zero-at-its-end",
+            "2026-11-23T13:40:17.250Z",
+        ),
+        time(
+            "425-time-with-ten-digits",
+            "2026-11-23T13:40:17.0000000001Z",
+        ),
         time("426-time-in-a-leap-second", "2016-12-31T23:59:60Z"),
         time("430-year-0", "0000-11-23T13:40:17Z"),
         time("431-year-9999", "9999-11-23T13:40:17Z"),
@@ -99,21 +145,50 @@ fn times() -> Vec<Vector> {
 }
 
 fn consistency() -> Vec<Vector> {
-    let two = || Parts::of(vec![Item::of_blocks("a", &["1"]), Item::of_blocks("b", &["2"])]);
+    let two = || {
+        Parts::of(vec![
+            Item::of_blocks("a", &["1"]),
+            Item::of_blocks("b", &["2"]),
+        ])
+    };
     let rule = "4: no item's `layer` is another digest of the config too";
     let key = Item::uptime();
-    let key_as_list = Parts::of(vec![key]).edit(Config, |c| c["items"][0]["segments"] = c["disclosureKey"].clone());
+    let key_as_list = Parts::of(vec![key]).edit(Config, |c| {
+        c["items"][0]["segments"] = c["disclosureKey"].clone()
+    });
     vec![
-        v("440-two-items-of-one-name", "4: item names are unique", two().set(Config, "/items/1/name", json!("a")), CONFIG),
+        v(
+            "440-two-items-of-one-name",
+            "4: item names are unique",
+            two().set(Config, "/items/1/name", json!("a")),
+            CONFIG,
+        ),
         v(
             "441-two-items-of-one-layer",
             rule,
-            two().edit(Config, |c| c["items"][1]["layer"] = c["items"][0]["layer"].clone()),
+            two().edit(Config, |c| {
+                c["items"][1]["layer"] = c["items"][0]["layer"].clone()
+            }),
             CONFIG,
         ),
-        v("444-segment-list-that-is-the-disclosure-key", "4: no item's `segments` is the `disclosureKey`", key_as_list, CONFIG),
-        v("445-item-too-long", "4: `bytes` is at most 2^44", base("/items/0/bytes", json!((1_u64 << 44) + 1)), CONFIG),
-        v("446-clock-of-no-samples", "4: `samples` is at least 1", base("/items/0/source/clock", source_clock(0, 0, 0)), CONFIG),
+        v(
+            "444-segment-list-that-is-the-disclosure-key",
+            "4: no item's `segments` is the `disclosureKey`",
+            key_as_list,
+            CONFIG,
+        ),
+        v(
+            "445-item-too-long",
+            "4: `bytes` is at most 2^44",
+            base("/items/0/bytes", json!((1_u64 << 44) + 1)),
+            CONFIG,
+        ),
+        v(
+            "446-clock-of-no-samples",
+            "4: `samples` is at least 1",
+            base("/items/0/source/clock", source_clock(0, 0, 0)),
+            CONFIG,
+        ),
         v(
             "447-clock-the-wrong-way-round",
             "4: the smallest offset is not above the largest",
@@ -130,20 +205,38 @@ fn consistency() -> Vec<Vector> {
 }
 
 fn keys() -> Vec<Vector> {
-    let key = |key: &[u8]| Parts { key: key.to_vec(), ..Parts::base() };
+    let key = |key: &[u8]| Parts {
+        key: key.to_vec(),
+        ..Parts::base()
+    };
     let other = Parts::of(vec![Item::uptime()]).edit(Config, |c| {
         c["items"][0]["root"] = json!(Digest::of(b"root under another key").hex());
     });
     let unnamed = Parts::of(vec![Item::uptime().with_list(layers::list(&[]))]);
     vec![
-        v("450-disclosure-key-of-31-bytes", "5.4: the disclosure key has 32 bytes", key(&[7; 31]), late("failed disclosure-key")),
-        v("453-other-root", "5.4: the root stands in the config", other, late("failed item-root")),
+        v(
+            "450-disclosure-key-of-31-bytes",
+            "5.4: the disclosure key has 32 bytes",
+            key(&[7; 31]),
+            late("failed disclosure-key"),
+        ),
+        v(
+            "453-other-root",
+            "5.4: the root stands in the config",
+            other,
+            late("failed item-root"),
+        ),
         v(
             "454-root-of-another-item-name",
             "5.4: leaves depend on the item's name",
             base("/items/0/name", json!("downtime")),
             late("failed item-root"),
         ),
-        v("455-empty-segment-list", "7.1 step 9: lengths agree", unnamed, late("failed item-size")),
+        v(
+            "455-empty-segment-list",
+            "7.1 step 9: lengths agree",
+            unnamed,
+            late("failed item-size"),
+        ),
     ]
 }

@@ -50,13 +50,20 @@ fn tar_headers() -> Vec<Vector> {
     let vector = |(name, field, at, bytes): (&'static str, &str, usize, &[u8])| {
         let mut tar = tar();
         tar.entry(Role::OciLayout).put(at, bytes);
-        Vector::new(name, format!("§3.4: each entry's header bytes: {field}"), tar.container(), early("failed tar"))
+        Vector::new(
+            name,
+            format!("§3.4: each entry's header bytes: {field}"),
+            tar.container(),
+            early("failed tar"),
+        )
     };
     fields.into_iter().map(vector).collect()
 }
 
 fn tar_structure() -> Vec<Vector> {
-    let failed = |name, rule, tar: Tar, code| Vector::new(name, format!("§3.4: {rule}"), tar.container(), early(code));
+    let failed = |name, rule, tar: Tar, code| {
+        Vector::new(name, format!("§3.4: {rule}"), tar.container(), early(code))
+    };
     let changed = |change: &dyn Fn(&mut Tar)| {
         let mut tar = tar();
         change(&mut tar);
@@ -72,23 +79,48 @@ fn tar_structure() -> Vec<Vector> {
         })
     };
     vec![
-        failed("120-tar-checksum", "header: sum", changed(&|t| t.entry(Role::OciLayout).header[148] ^= 1), "failed tar"),
-        failed("122-tar-pax-header-for-a-small-file", "pax headers for files of 2^33 bytes or more", pax(b"x"), "failed tar"),
+        failed(
+            "120-tar-checksum",
+            "header: sum",
+            changed(&|t| t.entry(Role::OciLayout).header[148] ^= 1),
+            "failed tar",
+        ),
+        failed(
+            "122-tar-pax-header-for-a-small-file",
+            "pax headers for files of 2^33 bytes or more",
+            pax(b"x"),
+            "failed tar",
+        ),
         failed(
             "125-tar-name-with-a-dot",
             "names are those of §3.1",
             changed(&|t| t.entries[0] = TarEntry::new(None, "./oci-layout", &t.entries[0].content)),
             "failed oci-layout",
         ),
-        failed("126-tar-index-first", "order", changed(&|t| t.entries.swap(0, 1)), "failed oci-layout"),
-        late_tar("128-tar-item-before-its-list", "config, then layers", swapped, "failed blob-missing"),
+        failed(
+            "126-tar-index-first",
+            "order",
+            changed(&|t| t.entries.swap(0, 1)),
+            "failed oci-layout",
+        ),
+        late_tar(
+            "128-tar-item-before-its-list",
+            "config, then layers",
+            swapped,
+            "failed blob-missing",
+        ),
         late_tar(
             "129-tar-entry-twice",
             "each once",
             changed(&|t| t.entries.insert(6, t.entries[5].clone())),
             "failed blob-missing",
         ),
-        failed("132-tar-padding", "padded with zero bytes", changed(&|t| t.entry(Role::OciLayout).padding[0] = 1), "failed tar"),
+        failed(
+            "132-tar-padding",
+            "padded with zero bytes",
+            changed(&|t| t.entry(Role::OciLayout).padding[0] = 1),
+            "failed tar",
+        ),
     ]
 }
 
@@ -102,27 +134,47 @@ fn swap(tar: &mut Tar, a: Role, b: Role) {
 }
 
 fn tar_ends() -> Vec<Vector> {
-    let ended = |end: &[u8]| Tar { end: end.to_vec(), ..tar() };
+    let ended = |end: &[u8]| Tar {
+        end: end.to_vec(),
+        ..tar()
+    };
     let zeros = [0; 4 * BLOCK_BYTES];
-    let cut = |name, rule: &str, container, expect| Vector::new(name, format!("§3.4: {rule}"), container, expect);
+    let cut = |name, rule: &str, container, expect| {
+        Vector::new(name, format!("§3.4: {rule}"), container, expect)
+    };
     let mut header_cut = tar().bytes();
     header_cut.truncate(200);
     vec![
-        late_tar("140-tar-without-its-end", "two blocks of zero bytes end the tar", ended(b""), "failed tar"),
+        late_tar(
+            "140-tar-without-its-end",
+            "two blocks of zero bytes end the tar",
+            ended(b""),
+            "failed tar",
+        ),
         late_tar(
             "141-tar-with-one-block-at-its-end",
             "two blocks of zero bytes end the tar",
             ended(&zeros[..BLOCK_BYTES]),
             "failed tar",
         ),
-        late_tar("142-tar-with-three-blocks-at-its-end", "nothing follows them", ended(&zeros[..3 * BLOCK_BYTES]), "failed tar"),
+        late_tar(
+            "142-tar-with-three-blocks-at-its-end",
+            "nothing follows them",
+            ended(&zeros[..3 * BLOCK_BYTES]),
+            "failed tar",
+        ),
         late_tar(
             "143-tar-with-a-byte-behind-its-end",
             "nothing follows them",
             ended(&[&zeros[..2 * BLOCK_BYTES], b"\n"].concat()),
             "failed tar",
         ),
-        cut("145-tar-of-no-bytes", "two blocks of zero bytes end the tar", Container::Tar(Vec::new()), early("failed tar")),
+        cut(
+            "145-tar-of-no-bytes",
+            "two blocks of zero bytes end the tar",
+            Container::Tar(Vec::new()),
+            early("failed tar"),
+        ),
         cut(
             "146-tar-of-no-files",
             "oci-layout comes first",
@@ -145,29 +197,88 @@ fn tar_ends() -> Vec<Vector> {
 }
 
 fn missing_files() -> Vec<Vector> {
-    let missing = |name, rule: &str, role, expect| Vector::new(name, rule, files_with(role).without(role).tar(), expect);
+    let missing = |name, rule: &str, role, expect| {
+        Vector::new(name, rule, files_with(role).without(role).tar(), expect)
+    };
     let (early, late) = (early("failed blob-missing"), late("failed blob-missing"));
     vec![
-        missing("160-no-oci-layout", "§7.1 step 1: `oci-layout` is there", Role::OciLayout, super::early("failed oci-layout")),
-        missing("161-no-index", "§7.1 step 2: `index.json` is there", Role::Index, super::early("failed index")),
-        missing("162-no-bundle-manifest", "§7.1 step 3: each manifest is there", Role::Bundle, early),
-        missing("165-no-attestation", "§7.1 step 5: each blob of each referrer is there", Role::Content(0), early),
-        missing("167-no-disclosure-key", "§7.1 step 8: the disclosure key is there", Role::Key, late),
-        missing("169-no-layer", "§7.1 step 9: each layer is there", Role::Layer(0), late),
+        missing(
+            "160-no-oci-layout",
+            "§7.1 step 1: `oci-layout` is there",
+            Role::OciLayout,
+            super::early("failed oci-layout"),
+        ),
+        missing(
+            "161-no-index",
+            "§7.1 step 2: `index.json` is there",
+            Role::Index,
+            super::early("failed index"),
+        ),
+        missing(
+            "162-no-bundle-manifest",
+            "§7.1 step 3: each manifest is there",
+            Role::Bundle,
+            early,
+        ),
+        missing(
+            "165-no-attestation",
+            "§7.1 step 5: each blob of each referrer is there",
+            Role::Content(0),
+            early,
+        ),
+        missing(
+            "167-no-disclosure-key",
+            "§7.1 step 8: the disclosure key is there",
+            Role::Key,
+            late,
+        ),
+        missing(
+            "169-no-layer",
+            "§7.1 step 9: each layer is there",
+            Role::Layer(0),
+            late,
+        ),
     ]
 }
 
 fn changed_blobs() -> Vec<Vector> {
     let flip = |blob: &mut Vec<u8>| blob[0] ^= 1;
-    let changed = |name, rule: &str, role, expect| Vector::new(name, rule, files_with(role).change(role, flip).tar(), expect);
+    let changed = |name, rule: &str, role, expect| {
+        Vector::new(
+            name,
+            rule,
+            files_with(role).change(role, flip).tar(),
+            expect,
+        )
+    };
     let longer = |name, rule: &str, role, expect| {
-        Vector::new(name, rule, files_with(role).change(role, |blob| blob.push(b'\n')).tar(), expect)
+        Vector::new(
+            name,
+            rule,
+            files_with(role).change(role, |blob| blob.push(b'\n')).tar(),
+            expect,
+        )
     };
     let (early, late) = (early("failed blob-digest"), late("failed blob-digest"));
     vec![
-        changed("173-other-attestation", "§7.1 step 5: each blob of each referrer has its digest", Role::Content(0), early),
-        changed("174-other-config", "§7.1 step 6: the config has its digest", Role::Config, late),
-        changed("177-other-layer", "§7.1 step 9: each layer has its digest", Role::Layer(0), late),
+        changed(
+            "173-other-attestation",
+            "§7.1 step 5: each blob of each referrer has its digest",
+            Role::Content(0),
+            early,
+        ),
+        changed(
+            "174-other-config",
+            "§7.1 step 6: the config has its digest",
+            Role::Config,
+            late,
+        ),
+        changed(
+            "177-other-layer",
+            "§7.1 step 9: each layer has its digest",
+            Role::Layer(0),
+            late,
+        ),
         longer(
             "180-longer-manifest",
             "§7.1 step 3: each manifest has the size that the index states",
@@ -197,16 +308,26 @@ fn folders() -> Vec<Vector> {
     };
     let upper = |(role, name, content): (Role, String, Vec<u8>)| {
         let (folder, hex) = name.rsplit_once('/').unwrap_or(("", &name));
-        let name = if role == Role::Key { format!("{folder}/{}", hex.to_uppercase()) } else { name };
+        let name = if role == Role::Key {
+            format!("{folder}/{}", hex.to_uppercase())
+        } else {
+            name
+        };
         Entry::File(name, content)
     };
-    let linked = files().folder().into_iter().filter(|e| !matches!(e, Entry::File(name, _) if name.starts_with("blobs/")));
+    let linked = files()
+        .folder()
+        .into_iter()
+        .filter(|e| !matches!(e, Entry::File(name, _) if name.starts_with("blobs/")));
     let inside = blob(Role::Key) + "/x";
     vec![
         v(
             "190-unfinished",
             "§3.5: a folder that lacks one of its files and has `UNFINISHED` is refused",
-            with(files().without(Role::OciLayout).folder(), file("UNFINISHED")),
+            with(
+                files().without(Role::OciLayout).folder(),
+                file("UNFINISHED"),
+            ),
             early("failed unfinished"),
         ),
         v(
@@ -230,7 +351,10 @@ fn folders() -> Vec<Vector> {
         v(
             "194-blob-too-many",
             "§3.1: there is no blob that no manifest points to",
-            with(files().folder(), file(&format!("blobs/sha256/{}", "0".repeat(64)))),
+            with(
+                files().folder(),
+                file(&format!("blobs/sha256/{}", "0".repeat(64))),
+            ),
             late("failed unexpected-file"),
         ),
         v(
@@ -248,13 +372,19 @@ fn folders() -> Vec<Vector> {
         v(
             "197-link-in-place-of-a-file",
             "§3.1: all are regular files",
-            with(files().without(Role::OciLayout).folder(), Entry::Link("oci-layout", "../057-folder/oci-layout")),
+            with(
+                files().without(Role::OciLayout).folder(),
+                Entry::Link("oci-layout", "../057-folder/oci-layout"),
+            ),
             early("failed not-a-file"),
         ),
         v(
             "198-link-in-place-of-the-blobs",
             "§3.1: a reader does not follow links",
-            with(linked.collect(), Entry::Link("blobs", "../057-folder/blobs")),
+            with(
+                linked.collect(),
+                Entry::Link("blobs", "../057-folder/blobs"),
+            ),
             early("failed not-a-file"),
         ),
         v(

@@ -31,29 +31,57 @@ fn config_spellings() -> Vec<Vector> {
     let other = |from, to| Parts::empty().replace(Config, from, to);
     let canonical = "documents are in canonical form";
     vec![
-        v("200-blank", canonical, other("\"version\":1", "\"version\": 1"), CONFIG),
-        v("202-byte-order-mark", canonical, around(Config, b"\xef\xbb\xbf", b""), CONFIG),
+        v(
+            "200-blank",
+            canonical,
+            other("\"version\":1", "\"version\": 1"),
+            CONFIG,
+        ),
+        v(
+            "202-byte-order-mark",
+            canonical,
+            around(Config, b"\xef\xbb\xbf", b""),
+            CONFIG,
+        ),
         v(
             "204-members-in-another-order",
             canonical,
-            other("\"commit\":null,\"host\":\"web-1\"", "\"host\":\"web-1\",\"commit\":null"),
+            other(
+                "\"commit\":null,\"host\":\"web-1\"",
+                "\"host\":\"web-1\",\"commit\":null",
+            ),
             CONFIG,
         ),
-        v("205-escape-in-a-text", canonical, other("web-1", "\\u0077eb-1"), CONFIG),
+        v(
+            "205-escape-in-a-text",
+            canonical,
+            other("web-1", "\\u0077eb-1"),
+            CONFIG,
+        ),
     ]
 }
 
 fn config_members() -> Vec<Vector> {
     let other = |from, to| Parts::empty().replace(Config, from, to);
     vec![
-        v("210-duplicate-member", "a duplicate member is refused", other("\"host\":", "\"host\":\"web-1\",\"host\":"), CONFIG),
+        v(
+            "210-duplicate-member",
+            "a duplicate member is refused",
+            other("\"host\":", "\"host\":\"web-1\",\"host\":"),
+            CONFIG,
+        ),
         v(
             "211-unknown-member",
             "member names are those given and no others",
             Parts::empty().set(Config, "/collector/arch", json!("x86_64")),
             CONFIG,
         ),
-        v("212-missing-member", "every member given is present", Parts::empty().remove(Config, "/collector", "host"), CONFIG),
+        v(
+            "212-missing-member",
+            "every member given is present",
+            Parts::empty().remove(Config, "/collector", "host"),
+            CONFIG,
+        ),
         v(
             "213-missing-member-that-may-be-null",
             "every member given is present, `null` where it has no value",
@@ -67,14 +95,38 @@ fn config_numbers() -> Vec<Vector> {
     let rule = "numbers are integers from 0 to 2^53 - 1";
     let number = |to| Parts::empty().replace(Config, "\"bootNanoseconds\":1000000000", to);
     vec![
-        v("221-integer-with-a-point", rule, number("\"bootNanoseconds\":1.0"), CONFIG),
-        v("222-exponent", rule, number("\"bootNanoseconds\":1e9"), CONFIG),
-        v("223-negative", rule, number("\"bootNanoseconds\":-1"), CONFIG),
-        v("226-integer-too-large", rule, number("\"bootNanoseconds\":9007199254740992"), CONFIG),
+        v(
+            "221-integer-with-a-point",
+            rule,
+            number("\"bootNanoseconds\":1.0"),
+            CONFIG,
+        ),
+        v(
+            "222-exponent",
+            rule,
+            number("\"bootNanoseconds\":1e9"),
+            CONFIG,
+        ),
+        v(
+            "223-negative",
+            rule,
+            number("\"bootNanoseconds\":-1"),
+            CONFIG,
+        ),
+        v(
+            "226-integer-too-large",
+            rule,
+            number("\"bootNanoseconds\":9007199254740992"),
+            CONFIG,
+        ),
         v(
             "228-integer-too-small",
             "numbers are integers from -(2^53 - 1) where §4 says `signed`",
-            Parts::base().set(Config, "/items/0/source/clock", source_clock(1, -(1 << 53), 0)),
+            Parts::base().set(
+                Config,
+                "/items/0/source/clock",
+                source_clock(1, -(1 << 53), 0),
+            ),
             CONFIG,
         ),
     ]
@@ -93,8 +145,18 @@ fn other_documents() -> Vec<Vector> {
             Parts::empty().set(Bundle, "/subject", json!(null)),
             manifest,
         ),
-        v("235-sigstore-bundle-with-a-blank", "sigstore bundles are in canonical form", blank(Sigstore(0)), attestation),
-        v("239-statement-with-an-unknown-member", "member names are those given and no others", unknown(Statement(0)), statement),
+        v(
+            "235-sigstore-bundle-with-a-blank",
+            "sigstore bundles are in canonical form",
+            blank(Sigstore(0)),
+            attestation,
+        ),
+        v(
+            "239-statement-with-an-unknown-member",
+            "member names are those given and no others",
+            unknown(Statement(0)),
+            statement,
+        ),
         v(
             "240-statement-with-a-duplicate-member",
             "a duplicate member is refused",
@@ -108,12 +170,26 @@ fn index_spellings() -> Vec<Vector> {
     const INDEX: Expect = early("failed index");
     const LAYOUT: Expect = early("failed oci-layout");
     let other = |from, to| Parts::empty().replace(Index, from, to);
-    let layout = |bytes: &[u8]| Parts { oci_layout: bytes.to_vec(), ..Parts::empty() };
+    let layout = |bytes: &[u8]| Parts {
+        oci_layout: bytes.to_vec(),
+        ..Parts::empty()
+    };
     let name = r#""org.opencontainers.image.ref.name":"bundle""#;
-    let name_twice = r#""org.opencontainers.image.ref.name":"x","org.opencontainers.image.ref.name":"bundle""#;
+    let name_twice =
+        r#""org.opencontainers.image.ref.name":"x","org.opencontainers.image.ref.name":"bundle""#;
     vec![
-        v("251-index-with-a-line-end", "`index.json` has no white space outside of texts", around(Index, b"", b"\n"), INDEX),
-        v("254-index-with-a-duplicate-annotation", "no duplicate members", other(name, name_twice), INDEX),
+        v(
+            "251-index-with-a-line-end",
+            "`index.json` has no white space outside of texts",
+            around(Index, b"", b"\n"),
+            INDEX,
+        ),
+        v(
+            "254-index-with-a-duplicate-annotation",
+            "no duplicate members",
+            other(name, name_twice),
+            INDEX,
+        ),
         v(
             "255-index-with-an-unknown-member",
             "no members but those given",
@@ -126,7 +202,12 @@ fn index_spellings() -> Vec<Vector> {
             Parts::empty().set(Index, "/manifests/0/annotations", json!(null)),
             INDEX,
         ),
-        v("258-index-entry-as-a-list", "a document is of its form", Parts::empty().edit(Index, entry_as_list), INDEX),
+        v(
+            "258-index-entry-as-a-list",
+            "a document is of its form",
+            Parts::empty().edit(Index, entry_as_list),
+            INDEX,
+        ),
         v(
             "259-index-with-a-point-in-a-number",
             "numbers are integers",
@@ -139,7 +220,12 @@ fn index_spellings() -> Vec<Vector> {
             layout(br#"{"imageLayoutVersion":"1.1.0"}"#),
             LAYOUT,
         ),
-        v("263-oci-layout-as-a-list", "`oci-layout` is that JSON value", layout(br#"["1.0.0"]"#), LAYOUT),
+        v(
+            "263-oci-layout-as-a-list",
+            "`oci-layout` is that JSON value",
+            layout(br#"["1.0.0"]"#),
+            LAYOUT,
+        ),
         v(
             "264-oci-layout-too-long",
             "`oci-layout` has at most 64 bytes",

@@ -1,4 +1,5 @@
-//! Ed25519 signatures that a lax verifier takes (RFC 8032 §5.1.7). Arithmetic modulo the group's order, as slow as it is simple.
+//! Ed25519 signatures that a lax verifier takes (RFC 8032 §5.1.7). Arithmetic modulo the group's
+//! order, as slow as it is simple.
 
 use ed25519_dalek::SigningKey;
 use evidence_format::keyring::Signer as _;
@@ -14,7 +15,9 @@ const ORDER: Scalar = [0x5812_631a_5cf5_d3ed, 0x14de_f9de_a2f7_9cd6, 0, 1 << 60]
 
 /// The signature with L added to S: the same point equation, another spelling.
 pub(crate) fn with_order_added(key: u8, message: &[u8]) -> [u8; 64] {
-    let mut signature = secret_key(key).sign(message).expect("a key in memory signs");
+    let mut signature = secret_key(key)
+        .sign(message)
+        .expect("a key in memory signs");
     let s = words(&signature[32..]);
     signature[32..].copy_from_slice(&bytes(add(s, ORDER)));
     signature
@@ -25,7 +28,9 @@ pub(crate) fn with_small_r(key: u8, message: &[u8]) -> [u8; 64] {
     let mut r = [0; 32];
     r[0] = 1;
     let public = SigningKey::from_bytes(&[key; 32]).verifying_key();
-    let mut a: [u8; 32] = Sha512::digest([key; 32])[..32].try_into().expect("half of 64 bytes");
+    let mut a: [u8; 32] = Sha512::digest([key; 32])[..32]
+        .try_into()
+        .expect("half of 64 bytes");
     a[0] &= 248;
     a[31] = a[31] & 63 | 64;
     let k = Sha512::digest([&r[..], public.as_bytes(), message].concat());
@@ -42,7 +47,11 @@ fn words(bytes: &[u8]) -> Scalar {
 }
 
 fn bytes(words: Scalar) -> [u8; 32] {
-    words.map(u64::to_le_bytes).concat().try_into().expect("four words")
+    words
+        .map(u64::to_le_bytes)
+        .concat()
+        .try_into()
+        .expect("four words")
 }
 
 /// Both below 2^255, so that the sum has 256 bits.
@@ -71,17 +80,29 @@ fn subtract_order_once(a: Scalar) -> Scalar {
 
 /// The little-endian number `bytes` modulo L.
 fn reduce(bytes: &[u8]) -> Scalar {
-    bits(bytes).fold([0; 4], |sum, bit| subtract_order_once(add(subtract_order_once(add(sum, sum)), [u64::from(bit), 0, 0, 0])))
+    bits(bytes).fold([0; 4], |sum, bit| {
+        subtract_order_once(add(
+            subtract_order_once(add(sum, sum)),
+            [u64::from(bit), 0, 0, 0],
+        ))
+    })
 }
 
 fn multiply(a: Scalar, b: Scalar) -> Scalar {
     bits(&bytes(b)).fold([0; 4], |sum, bit| {
         let double = subtract_order_once(add(sum, sum));
-        if bit { subtract_order_once(add(double, a)) } else { double }
+        if bit {
+            subtract_order_once(add(double, a))
+        } else {
+            double
+        }
     })
 }
 
 /// From the most significant.
 fn bits(bytes: &[u8]) -> impl Iterator<Item = bool> {
-    bytes.iter().rev().flat_map(|byte| (0..8).rev().map(move |i| byte >> i & 1 == 1))
+    bytes
+        .iter()
+        .rev()
+        .flat_map(|byte| (0..8).rev().map(move |i| byte >> i & 1 == 1))
 }

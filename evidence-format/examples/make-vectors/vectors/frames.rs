@@ -1,7 +1,10 @@
 //! A layer: data frames, salt frame, seek table. Digests fit; the zstd does not.
 
 use super::items::Item;
-use super::layers::{SALT, SIZE_IN_FOUR_BYTES, blocks, frame, frame_with, layer_of, salt_frame, seek_table, skippable};
+use super::layers::{
+    SALT, SIZE_IN_FOUR_BYTES, blocks, frame, frame_with, layer_of, salt_frame, seek_table,
+    skippable,
+};
 use super::parts::Parts;
 use super::{Expect, Vector, late};
 
@@ -16,7 +19,12 @@ pub(super) fn vectors() -> Vec<Vector> {
 }
 
 fn v(name: &'static str, rule: &str, layer: Vec<u8>) -> Vector {
-    Vector::new(name, format!("§5.1: {rule}"), Parts::of(vec![Item::uptime().with_layer(layer)]).tar(), FRAMES)
+    Vector::new(
+        name,
+        format!("§5.1: {rule}"),
+        Parts::of(vec![Item::uptime().with_layer(layer)]).tar(),
+        FRAMES,
+    )
 }
 
 fn plain() -> Vec<u8> {
@@ -34,12 +42,36 @@ fn headers() -> Vec<Vector> {
     let with_size = |before: &[u8]| [before, &size].concat();
     let rule = "no checksum, no dictionary, no reserved bits";
     vec![
-        v("500-no-content-size", "a content size stated in its header", with_header(0, &[0x58], b"")),
-        v("501-checksum", rule, with_header(SIZE_IN_FOUR_BYTES | 4, &size, &xxh64_of_plain())),
-        v("502-dictionary-id", rule, with_header(SIZE_IN_FOUR_BYTES | 1, &with_size(&[7]), b"")),
-        v("503-dictionary-id-of-zero", rule, with_header(SIZE_IN_FOUR_BYTES | 1, &with_size(&[0]), b"")),
-        v("504-reserved-bit", rule, with_header(SIZE_IN_FOUR_BYTES | 8, &size, b"")),
-        v("505-unused-bit", rule, with_header(SIZE_IN_FOUR_BYTES | 16, &size, b"")),
+        v(
+            "500-no-content-size",
+            "a content size stated in its header",
+            with_header(0, &[0x58], b""),
+        ),
+        v(
+            "501-checksum",
+            rule,
+            with_header(SIZE_IN_FOUR_BYTES | 4, &size, &xxh64_of_plain()),
+        ),
+        v(
+            "502-dictionary-id",
+            rule,
+            with_header(SIZE_IN_FOUR_BYTES | 1, &with_size(&[7]), b""),
+        ),
+        v(
+            "503-dictionary-id-of-zero",
+            rule,
+            with_header(SIZE_IN_FOUR_BYTES | 1, &with_size(&[0]), b""),
+        ),
+        v(
+            "504-reserved-bit",
+            rule,
+            with_header(SIZE_IN_FOUR_BYTES | 8, &size, b""),
+        ),
+        v(
+            "505-unused-bit",
+            rule,
+            with_header(SIZE_IN_FOUR_BYTES | 16, &size, b""),
+        ),
         v(
             "507-window-of-2-mib-and-an-eighth",
             "a window of at most 2 MiB",
@@ -51,7 +83,9 @@ fn headers() -> Vec<Vector> {
 /// Low four bytes of the XXH64 of the item's bytes, as zstd itself computes them.
 fn xxh64_of_plain() -> Vec<u8> {
     let mut encoder = zstd::bulk::Compressor::new(1).expect("memory");
-    encoder.include_checksum(true).expect("a parameter that zstd has");
+    encoder
+        .include_checksum(true)
+        .expect("a parameter that zstd has");
     let frame = encoder.compress(&plain()).expect("in memory");
     frame[frame.len() - 4..].to_vec()
 }
@@ -60,16 +94,32 @@ fn contents() -> Vec<Vector> {
     let plain = plain();
     // Two frames, so that what they state adds up to the item's bytes.
     let stated = |first: usize| {
-        let lying =
-            |part: &[u8], bytes: usize| (frame_with(SIZE_IN_FOUR_BYTES, &(bytes as u32).to_le_bytes(), &blocks(part)), bytes);
+        let lying = |part: &[u8], bytes: usize| {
+            (
+                frame_with(
+                    SIZE_IN_FOUR_BYTES,
+                    &(bytes as u32).to_le_bytes(),
+                    &blocks(part),
+                ),
+                bytes,
+            )
+        };
         let (a, b) = plain.split_at(100);
         layer_of(&[lying(a, first), lying(b, plain.len() - first)])
     };
     let mut reserved_block = frame(&plain);
     reserved_block[9] |= 6; // behind magic, descriptor and content size
     vec![
-        v("510-content-size-too-small", "gives exactly the size that it states", stated(99)),
-        v("511-content-size-too-large", "gives exactly the size that it states", stated(101)),
+        v(
+            "510-content-size-too-small",
+            "gives exactly the size that it states",
+            stated(99),
+        ),
+        v(
+            "511-content-size-too-large",
+            "gives exactly the size that it states",
+            stated(101),
+        ),
         v(
             "512-block-of-the-reserved-type",
             "a data frame is a zstd frame (RFC 8878)",
@@ -80,8 +130,14 @@ fn contents() -> Vec<Vector> {
 
 /// Frames one after the other, and the seek table that lists them.
 fn listed(frames: &[(Vec<u8>, usize)]) -> Vec<u8> {
-    let sizes: Vec<_> = frames.iter().map(|(packed, plain)| (packed.len(), *plain)).collect();
-    let frames: Vec<u8> = frames.iter().flat_map(|(packed, _)| packed.clone()).collect();
+    let sizes: Vec<_> = frames
+        .iter()
+        .map(|(packed, plain)| (packed.len(), *plain))
+        .collect();
+    let frames: Vec<u8> = frames
+        .iter()
+        .flat_map(|(packed, _)| packed.clone())
+        .collect();
     [frames, seek_table(&sizes)].concat()
 }
 
@@ -91,9 +147,21 @@ fn salts() -> Vec<Vector> {
     let good = || (salt_frame(), 0);
     vec![
         v("520-no-salt-frame", "salt frame", listed(&[data()])),
-        v("521-salt-of-31-bytes", "the salt frame has 32 random bytes", listed(&[data(), salt(0x184D_2A50, &SALT[..31])])),
-        v("523-two-salt-frames", "one salt frame", listed(&[data(), good(), good()])),
-        v("525-salt-frame-in-front", "data frames, salt frame, seek table", listed(&[good(), data()])),
+        v(
+            "521-salt-of-31-bytes",
+            "the salt frame has 32 random bytes",
+            listed(&[data(), salt(0x184D_2A50, &SALT[..31])]),
+        ),
+        v(
+            "523-two-salt-frames",
+            "one salt frame",
+            listed(&[data(), good(), good()]),
+        ),
+        v(
+            "525-salt-frame-in-front",
+            "data frames, salt frame, seek table",
+            listed(&[good(), data()]),
+        ),
     ]
 }
 
@@ -110,9 +178,25 @@ fn seek_tables() -> Vec<Vector> {
     let agrees = "the seek table agrees with the frames";
     vec![
         v("530-no-seek-table", "seek table", with(b"")),
-        v("531-seek-table-with-another-compressed-size", agrees, with(&seek_table(&[(sizes[0].0 + 1, sizes[0].1), sizes[1]]))),
-        v("535-seek-table-with-another-count", "the number of entries", changed(9, &[3])),
-        v("536-seek-table-with-the-checksum-flag", "a zero byte", changed(5, &[0x80])),
-        v("540-bytes-behind-the-seek-table", "nothing follows it", with(&[seek_table(&sizes), vec![0]].concat())),
+        v(
+            "531-seek-table-with-another-compressed-size",
+            agrees,
+            with(&seek_table(&[(sizes[0].0 + 1, sizes[0].1), sizes[1]])),
+        ),
+        v(
+            "535-seek-table-with-another-count",
+            "the number of entries",
+            changed(9, &[3]),
+        ),
+        v(
+            "536-seek-table-with-the-checksum-flag",
+            "a zero byte",
+            changed(5, &[0x80]),
+        ),
+        v(
+            "540-bytes-behind-the-seek-table",
+            "nothing follows it",
+            with(&[seek_table(&sizes), vec![0]].concat()),
+        ),
     ]
 }

@@ -20,7 +20,13 @@ impl Item {
     /// In one frame.
     pub(crate) fn new(name: &str, plain: Vec<u8>, segments: Vec<(Kind, u64)>) -> Self {
         let (layer, list) = (layers::layer(&[&plain]), layers::list(&segments));
-        Self { name: name.to_owned(), plain, segments, layer, list }
+        Self {
+            name: name.to_owned(),
+            plain,
+            segments,
+            layer,
+            list,
+        }
     }
 
     /// Of one record that holds `blocks`, one segment for each.
@@ -30,7 +36,11 @@ impl Item {
         let mut segments = vec![(Glue, header.len() as u64)];
         segments.extend(blocks.iter().map(|block| (Record, block.len() as u64)));
         segments.push((Glue, 4));
-        Self::new(name, [&header, &*block, "\r\n\r\n"].concat().into_bytes(), segments)
+        Self::new(
+            name,
+            [&header, &*block, "\r\n\r\n"].concat().into_bytes(),
+            segments,
+        )
     }
 
     /// The item of [`super::parts::Parts::base`].
@@ -42,13 +52,24 @@ impl Item {
     pub(crate) fn of_bytes(plain: impl Into<Vec<u8>>) -> Self {
         let plain = plain.into();
         let len = plain.len() as u64;
-        Self::new("uptime", plain, if len == 0 { Vec::new() } else { vec![(Record, len)] })
+        Self::new(
+            "uptime",
+            plain,
+            if len == 0 {
+                Vec::new()
+            } else {
+                vec![(Record, len)]
+            },
+        )
     }
 
     /// With frames of `frame_bytes`.
     pub(crate) fn in_frames(self, frame_bytes: usize) -> Self {
         let frames: Vec<&[u8]> = self.plain.chunks(frame_bytes).collect();
-        Self { layer: layers::layer(&frames), ..self }
+        Self {
+            layer: layers::layer(&frames),
+            ..self
+        }
     }
 
     pub(crate) fn with_layer(self, layer: Vec<u8>) -> Self {
@@ -61,7 +82,11 @@ impl Item {
 
     /// Its entry in the config.
     pub(crate) fn json(&self, key: &[u8]) -> Value {
-        let records = self.segments.iter().filter(|(kind, _)| *kind == Record).count();
+        let records = self
+            .segments
+            .iter()
+            .filter(|(kind, _)| *kind == Record)
+            .count();
         json!({
             "name": self.name, "layer": Digest::of(&self.layer), "segments": Digest::of(&self.list), "bytes": self.plain.len(),
             "records": records, "root": self.root(key).hex(),
@@ -76,7 +101,13 @@ impl Item {
 
     fn root(&self, key: &[u8]) -> Digest {
         let key = DisclosureKey::new(key.try_into().unwrap_or([0; 32]));
-        let leaves = LeafKey::new(&key, &self.name.parse().expect("names in vectors' items are valid"));
+        let leaves = LeafKey::new(
+            &key,
+            &self
+                .name
+                .parse()
+                .expect("names in vectors' items are valid"),
+        );
         let (mut range, mut rest) = (Range::new(), &self.plain[..]);
         for (i, (_, len)) in (0..).zip(&self.segments) {
             let (segment, behind) = rest.split_at(*len as usize);

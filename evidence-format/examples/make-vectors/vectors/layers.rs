@@ -1,4 +1,5 @@
-//! The zstd side of items, written by hand (RFC 8878): blocks are stored or repeat one byte, so that no compressor's version shows.
+//! The zstd side of items, written by hand (RFC 8878): blocks are stored or repeat one byte, so
+//! that no compressor's version shows.
 
 use evidence_format::segment::Kind;
 
@@ -12,7 +13,11 @@ pub(crate) const SALT: [u8; 32] = [0x5a; 32];
 
 /// A data frame of `plain` as the format has it.
 pub(crate) fn frame(plain: &[u8]) -> Vec<u8> {
-    frame_with(SIZE_IN_FOUR_BYTES, &(plain.len() as u32).to_le_bytes(), &blocks(plain))
+    frame_with(
+        SIZE_IN_FOUR_BYTES,
+        &(plain.len() as u32).to_le_bytes(),
+        &blocks(plain),
+    )
 }
 
 /// A frame with any header: the descriptor, what follows it, and the blocks.
@@ -35,21 +40,30 @@ pub(crate) fn blocks(plain: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Content of the next block, how many bytes of `rest` it stands for, and whether it is one byte repeated.
+/// Content of the next block, how many bytes of `rest` it stands for, and whether it is one byte
+/// repeated.
 fn next_block(rest: &[u8]) -> (&[u8], usize, bool) {
     let runs = || rest.chunk_by(|a, b| a == b);
     let first = runs().next().map_or(0, <[u8]>::len);
     if first >= RUN_BYTES_MIN {
         return (&rest[..1], first.min(BLOCK_BYTES_MAX), true);
     }
-    let stored: usize = runs().map(<[u8]>::len).take_while(|len| *len < RUN_BYTES_MIN).sum();
+    let stored: usize = runs()
+        .map(<[u8]>::len)
+        .take_while(|len| *len < RUN_BYTES_MIN)
+        .sum();
     let stored = stored.min(BLOCK_BYTES_MAX);
     (&rest[..stored], stored, false)
 }
 
 /// A skippable frame.
 pub(crate) fn skippable(magic: u32, content: &[u8]) -> Vec<u8> {
-    [&magic.to_le_bytes()[..], &(content.len() as u32).to_le_bytes(), content].concat()
+    [
+        &magic.to_le_bytes()[..],
+        &(content.len() as u32).to_le_bytes(),
+        content,
+    ]
+    .concat()
 }
 
 pub(crate) fn salt_frame() -> Vec<u8> {
@@ -71,14 +85,23 @@ pub(crate) fn seek_table(sizes: &[(usize, usize)]) -> Vec<u8> {
 
 /// A layer of data frames as the format has it.
 pub(crate) fn layer(plain: &[&[u8]]) -> Vec<u8> {
-    layer_of(&plain.iter().filter(|plain| !plain.is_empty()).map(|plain| (frame(plain), plain.len())).collect::<Vec<_>>())
+    layer_of(
+        &plain
+            .iter()
+            .filter(|plain| !plain.is_empty())
+            .map(|plain| (frame(plain), plain.len()))
+            .collect::<Vec<_>>(),
+    )
 }
 
 /// A layer of these frames, each with its content size, and what must follow them.
 pub(crate) fn layer_of(frames: &[(Vec<u8>, usize)]) -> Vec<u8> {
     let mut all = frames.to_vec();
     all.push((salt_frame(), 0));
-    let sizes: Vec<_> = all.iter().map(|(packed, plain)| (packed.len(), *plain)).collect();
+    let sizes: Vec<_> = all
+        .iter()
+        .map(|(packed, plain)| (packed.len(), *plain))
+        .collect();
     all.push((seek_table(&sizes), 0));
     all.into_iter().flat_map(|(packed, _)| packed).collect()
 }
@@ -104,5 +127,8 @@ pub(crate) fn list(segments: &[(Kind, u64)]) -> Vec<u8> {
 }
 
 pub(crate) fn list_content(segments: &[(Kind, u64)]) -> Vec<u8> {
-    segments.iter().flat_map(|(kind, len)| leb128(number(*kind, *len))).collect()
+    segments
+        .iter()
+        .flat_map(|(kind, len)| leb128(number(*kind, *len)))
+        .collect()
 }

@@ -32,7 +32,9 @@ fn indexes() -> Vec<Vector> {
     let index = early("failed index");
     let many = Parts::empty().edit(Index, |index| {
         let manifests = index["manifests"].as_array_mut().expect("a list");
-        manifests.extend((0..63).map(|n| json!({"digest": format!("sha256:{n:064x}"), "mediaType": MANIFEST, "size": 2})));
+        manifests.extend((0..63).map(
+            |n| json!({"digest": format!("sha256:{n:064x}"), "mediaType": MANIFEST, "size": 2}),
+        ));
     });
     let twice = Parts::empty().edit(Index, |index| {
         let manifests = index["manifests"].as_array_mut().expect("a list");
@@ -40,9 +42,24 @@ fn indexes() -> Vec<Vector> {
     });
     let annotations = |value| set(Index, "/manifests/0/annotations", value);
     vec![
-        v("300-index-of-another-schema", ".2: `schemaVersion` is 2", set(Index, "/schemaVersion", json!(1)), index),
-        v("303-index-with-65-manifests", ".2: at most 64 manifests", many, index),
-        v("304-index-that-lists-a-manifest-twice", ".2: none twice", twice, index),
+        v(
+            "300-index-of-another-schema",
+            ".2: `schemaVersion` is 2",
+            set(Index, "/schemaVersion", json!(1)),
+            index,
+        ),
+        v(
+            "303-index-with-65-manifests",
+            ".2: at most 64 manifests",
+            many,
+            index,
+        ),
+        v(
+            "304-index-that-lists-a-manifest-twice",
+            ".2: none twice",
+            twice,
+            index,
+        ),
         v(
             "305-index-with-another-artifact-type",
             ".2: `artifactType` is that of the manifest",
@@ -72,13 +89,27 @@ fn digests() -> Vec<Vector> {
         })
     };
     let v = |name, parts: Parts, expect| {
-        Vector::new(name, "§2: a digest is `sha256:` and 64 lowercase hex digits", parts.tar(), expect)
+        Vector::new(
+            name,
+            "§2: a digest is `sha256:` and 64 lowercase hex digits",
+            parts.tar(),
+            expect,
+        )
     };
     let upper: fn(&str) -> String = |digest| digest.to_uppercase().replace("SHA256", "sha256");
-    let longer: fn(&str) -> String = |digest| format!("sha512:{}", digest.replace("sha256:", "").repeat(2));
+    let longer: fn(&str) -> String =
+        |digest| format!("sha512:{}", digest.replace("sha256:", "").repeat(2));
     vec![
-        v("315-digest-in-upper-case", edit(Index, "/manifests/0/digest", upper), early("failed index")),
-        v("317-digest-of-another-kind", edit(Bundle, "/config/digest", longer), early("failed manifest")),
+        v(
+            "315-digest-in-upper-case",
+            edit(Index, "/manifests/0/digest", upper),
+            early("failed index"),
+        ),
+        v(
+            "317-digest-of-another-kind",
+            edit(Bundle, "/config/digest", longer),
+            early("failed manifest"),
+        ),
     ]
 }
 
@@ -89,7 +120,11 @@ fn bundle_counts() -> Vec<Vector> {
         })
     };
     let count = early("failed bundle-count");
-    let second = Parts::empty().set(Doc::Referrer(0), "/artifactType", json!("application/vnd.exhibit.bundle.v1"));
+    let second = Parts::empty().set(
+        Doc::Referrer(0),
+        "/artifactType",
+        json!("application/vnd.exhibit.bundle.v1"),
+    );
     vec![
         v(
             "320-index-of-nothing",
@@ -97,7 +132,12 @@ fn bundle_counts() -> Vec<Vector> {
             set(Index, "/manifests", json!([])),
             count,
         ),
-        v("322-two-bundle-manifests", ".2: exactly one manifest is a bundle's (§7.1 step 4)", second, count),
+        v(
+            "322-two-bundle-manifests",
+            ".2: exactly one manifest is a bundle's (§7.1 step 4)",
+            second,
+            count,
+        ),
         Vector::new(
             "323-attestation-not-listed",
             "§3.2: the index lists every manifest",
@@ -132,13 +172,29 @@ fn bundle_manifests() -> Vec<Vector> {
         )
     };
     let malformed = |name, pointer, value| {
-        v(name, ".3: a manifest's `mediaType` and `schemaVersion`", set(Bundle, pointer, value), early("failed manifest"))
+        v(
+            name,
+            ".3: a manifest's `mediaType` and `schemaVersion`",
+            set(Bundle, pointer, value),
+            early("failed manifest"),
+        )
     };
     vec![
         malformed("330-manifest-of-another-schema", "/schemaVersion", json!(1)),
-        follows("333-other-title", "/layers/2/annotations", json!({TITLE: "uptime.warc"})),
-        edited("340-layer-too-many", |m| m["layers"].as_array_mut().expect("a list").push(descriptor(EMPTY, b"one more"))),
-        edited("343-bundle-with-a-subject", |m| m["subject"] = descriptor(EMPTY, EMPTY_BLOB)),
+        follows(
+            "333-other-title",
+            "/layers/2/annotations",
+            json!({TITLE: "uptime.warc"}),
+        ),
+        edited("340-layer-too-many", |m| {
+            m["layers"]
+                .as_array_mut()
+                .expect("a list")
+                .push(descriptor(EMPTY, b"one more"))
+        }),
+        edited("343-bundle-with-a-subject", |m| {
+            m["subject"] = descriptor(EMPTY, EMPTY_BLOB)
+        }),
         v(
             "344-other-size-of-a-layer",
             ".3: a descriptor's size",
@@ -148,11 +204,11 @@ fn bundle_manifests() -> Vec<Vector> {
         v(
             "345-two-sizes-of-a-shared-segment-list",
             ".3: the bundle manifest follows from the config and the sizes of its blobs: a blob has one size",
-            Parts::of(vec![Item::of_blocks("a", &["1\n"]), Item::of_blocks("b", &["2\n"])]).set(
-                Bundle,
-                "/layers/3/size",
-                json!(1),
-            ),
+            Parts::of(vec![
+                Item::of_blocks("a", &["1\n"]),
+                Item::of_blocks("b", &["2\n"]),
+            ])
+            .set(Bundle, "/layers/3/size", json!(1)),
             late("failed manifest-config"),
         ),
     ]
@@ -161,18 +217,38 @@ fn bundle_manifests() -> Vec<Vector> {
 const NOTE: &str = "application/vnd.example.note.v1";
 
 fn note(blob: &[u8]) -> Parts {
-    let referrers = vec![attestation(KEY_A), Referrer::Other { kind: NOTE, blob: blob.to_vec() }];
-    Parts { referrers, ..Parts::base() }
+    let referrers = vec![
+        attestation(KEY_A),
+        Referrer::Other {
+            kind: NOTE,
+            blob: blob.to_vec(),
+        },
+    ];
+    Parts {
+        referrers,
+        ..Parts::base()
+    }
 }
 
 fn referrers() -> Vec<Vector> {
     let referrer = early("failed referrer");
     let second = Doc::Referrer(1);
     let points_to = |blob: Vec<u8>| note(&blob);
-    let manifest = || Parts::base().files().list.into_iter().find(|(role, _, _)| *role == Role::Bundle);
+    let manifest = || {
+        Parts::base()
+            .files()
+            .list
+            .into_iter()
+            .find(|(role, _, _)| *role == Role::Bundle)
+    };
     let subject = ".3: a referrer's `subject` is the descriptor of the bundle manifest, alone";
     vec![
-        v("350-referrer-to-nothing", subject, note(b"a note").remove(second, "", "subject"), referrer),
+        v(
+            "350-referrer-to-nothing",
+            subject,
+            note(b"a note").remove(second, "", "subject"),
+            referrer,
+        ),
         v(
             "354-referrer-to-another-attestation",
             subject,
@@ -200,7 +276,10 @@ fn referrers() -> Vec<Vector> {
         Vector::new(
             "358-other-blob-of-an-unknown-referrer",
             "§3.3: digests are checked whatever the kind",
-            note(b"a note").files().change(Role::Content(1), |blob| blob[0] ^= 1).tar(),
+            note(b"a note")
+                .files()
+                .change(Role::Content(1), |blob| blob[0] ^= 1)
+                .tar(),
             late("failed blob-digest"),
         ),
         v(
@@ -218,16 +297,29 @@ fn attestation_manifests() -> Vec<Vector> {
     let rule = ".3: an attestation has the config `{}` and one layer of its artifact type, without annotations";
     let other = |config: &[u8]| set(doc, "/config", descriptor(EMPTY, config));
     vec![
-        v("370-attestation-without-a-layer", rule, set(doc, "/layers", json!([])), manifest),
+        v(
+            "370-attestation-without-a-layer",
+            rule,
+            set(doc, "/layers", json!([])),
+            manifest,
+        ),
         v(
             "371-attestation-with-two-layers",
             rule,
             Parts::empty().edit(doc, |m| {
-                m["layers"].as_array_mut().expect("a list").push(descriptor(EMPTY, EMPTY_BLOB));
+                m["layers"]
+                    .as_array_mut()
+                    .expect("a list")
+                    .push(descriptor(EMPTY, EMPTY_BLOB));
             }),
             manifest,
         ),
-        v("372-attestation-with-another-config", rule, other(b"{ }"), manifest),
+        v(
+            "372-attestation-with-another-config",
+            rule,
+            other(b"{ }"),
+            manifest,
+        ),
         v(
             "375-attestation-with-an-annotated-layer",
             rule,

@@ -1,5 +1,5 @@
-//! The vectors, by chapter. Each breaks one rule of SPEC.md (or none), and everything that depends on what was changed is made to
-//! fit again: digests, manifests, the signature.
+//! The vectors, by chapter. Each breaks one rule of SPEC.md (or none), and everything that depends
+//! on what was changed is made to fit again: digests, manifests, the signature.
 //!
 //! What is expected stands here as SPEC.md has it; nothing is asked of the verifier.
 
@@ -61,32 +61,69 @@ pub(crate) struct Expect {
 const OK: &str = "ok";
 const NOT_CHECKED: &str = "not checked";
 /// All findings are ok.
-pub(crate) const HOLDS: Expect = Expect { integrity: OK, signer: OK, completeness: OK, exit: 0 };
+pub(crate) const HOLDS: Expect = Expect {
+    integrity: OK,
+    signer: OK,
+    completeness: OK,
+    exit: 0,
+};
 
 /// Integrity fails before an attestation has been read.
 pub(crate) const fn early(integrity: &'static str) -> Expect {
-    Expect { integrity, signer: NOT_CHECKED, completeness: NOT_CHECKED, exit: 1 }
+    Expect {
+        integrity,
+        signer: NOT_CHECKED,
+        completeness: NOT_CHECKED,
+        exit: 1,
+    }
 }
 
 /// Integrity fails once a good attestation has been read.
 pub(crate) const fn late(integrity: &'static str) -> Expect {
-    Expect { integrity, signer: OK, completeness: NOT_CHECKED, exit: 1 }
+    Expect {
+        integrity,
+        signer: OK,
+        completeness: NOT_CHECKED,
+        exit: 1,
+    }
 }
 
 /// The bytes are sound, and nobody trusted vouches for them.
 pub(crate) const fn signer(signer: &'static str) -> Expect {
-    Expect { integrity: OK, signer, completeness: OK, exit: 1 }
+    Expect {
+        integrity: OK,
+        signer,
+        completeness: OK,
+        exit: 1,
+    }
 }
 
 /// All is well but for gaps.
 pub(crate) const fn incomplete(completeness: &'static str) -> Expect {
-    Expect { integrity: OK, signer: OK, completeness, exit: 4 }
+    Expect {
+        integrity: OK,
+        signer: OK,
+        completeness,
+        exit: 4,
+    }
 }
 
 impl Vector {
     /// With key A as the auditor's.
-    pub(crate) fn new(name: &'static str, rule: impl Into<String>, container: Container, expect: Expect) -> Self {
-        Self { name, rule: rule.into(), container, keys: &["keys/a.pub.pem"], bundle: None, expect }
+    pub(crate) fn new(
+        name: &'static str,
+        rule: impl Into<String>,
+        container: Container,
+        expect: Expect,
+    ) -> Self {
+        Self {
+            name,
+            rule: rule.into(),
+            container,
+            keys: &["keys/a.pub.pem"],
+            bundle: None,
+            expect,
+        }
     }
 
     pub(crate) fn keys(self, keys: &'static [&'static str]) -> Self {
@@ -94,11 +131,19 @@ impl Vector {
     }
 
     pub(crate) fn bundle(self, id: String) -> Self {
-        Self { bundle: Some(id), ..self }
+        Self {
+            bundle: Some(id),
+            ..self
+        }
     }
 
     fn json(&self) -> Value {
-        let Expect { integrity, signer, completeness, exit } = self.expect;
+        let Expect {
+            integrity,
+            signer,
+            completeness,
+            exit,
+        } = self.expect;
         json!({
             "rule": format!("SPEC {}", self.rule),
             "trust": {"keys": self.keys, "bundle": self.bundle},
@@ -119,7 +164,9 @@ impl Vector {
         match &self.container {
             Container::Tar(tar) => fs::write(folder.join(format!("{}.tar", self.name)), tar)?,
             Container::Folder(entries) => {
-                entries.iter().try_for_each(|entry| entry.write(&folder.join(self.name)))?;
+                entries
+                    .iter()
+                    .try_for_each(|entry| entry.write(&folder.join(self.name)))?;
             }
         }
         Ok(())
@@ -151,13 +198,25 @@ impl Entry {
 pub(crate) fn write_all(folder: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(folder.join("keys"))?;
     for (name, seed) in [("a", KEY_A), ("b", KEY_B)] {
-        fs::write(folder.join(format!("keys/{name}.pub.pem")), secret_key(seed).public_key().to_pem())?;
+        fs::write(
+            folder.join(format!("keys/{name}.pub.pem")),
+            secret_key(seed).public_key().to_pem(),
+        )?;
     }
     let vectors = all()?;
     for (vector, next) in vectors.iter().zip(vectors.iter().skip(1)) {
-        ensure!(vector.name[..3] < next.name[..3], "{} does not come before {}", vector.name, next.name);
+        ensure!(
+            vector.name[..3] < next.name[..3],
+            "{} does not come before {}",
+            vector.name,
+            next.name
+        );
     }
-    vectors.iter().try_for_each(|vector| vector.write(folder).with_context(|| format!("cannot write {}", vector.name)))
+    vectors.iter().try_for_each(|vector| {
+        vector
+            .write(folder)
+            .with_context(|| format!("cannot write {}", vector.name))
+    })
 }
 
 fn all() -> anyhow::Result<Vec<Vector>> {

@@ -1,5 +1,5 @@
-//! A bundle in its parts. Any document can be changed before it is written (`edit`) or in its spelling (`spell`); what names it by
-//! digest, or signs it, is made after that.
+//! A bundle in its parts. Any document can be changed before it is written (`edit`) or in its
+//! spelling (`spell`); what names it by digest, or signs it, is made after that.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,8 @@ use evidence_format::container::{OCI_LAYOUT_CONTENT, blob_name};
 use evidence_format::digest::Digest;
 use evidence_format::keyring::{SecretKey, Signer as _};
 use evidence_format::manifest::{
-    BUNDLE, CONFIG, DISCLOSURE_KEY, EMPTY, EMPTY_BLOB, INDEX, ITEM, MANIFEST, REF_NAME, SEGMENTS, SIGSTORE_BUNDLE, TITLE,
+    BUNDLE, CONFIG, DISCLOSURE_KEY, EMPTY, EMPTY_BLOB, INDEX, ITEM, MANIFEST, REF_NAME, SEGMENTS,
+    SIGSTORE_BUNDLE, TITLE,
 };
 use evidence_format::signature::pae;
 use serde_json::{Value, json};
@@ -55,7 +56,11 @@ pub(crate) enum Referrer {
 }
 
 pub(crate) fn attestation(key: u8) -> Referrer {
-    let sign = |key: u8, message: &[u8]| secret_key(key).sign(message).expect("a key in memory signs");
+    let sign = |key: u8, message: &[u8]| {
+        secret_key(key)
+            .sign(message)
+            .expect("a key in memory signs")
+    };
     Referrer::Attestation { key, sign }
 }
 
@@ -126,7 +131,10 @@ impl Parts {
     }
 
     pub(crate) fn of(items: Vec<Item>) -> Self {
-        Self { items, ..Self::empty() }
+        Self {
+            items,
+            ..Self::empty()
+        }
     }
 
     pub(crate) fn edit(mut self, doc: Doc, edit: impl Fn(&mut Value) + 'static) -> Self {
@@ -142,7 +150,9 @@ impl Parts {
     /// Removes one member, by the JSON pointer of what holds it.
     pub(crate) fn remove(self, doc: Doc, pointer: &'static str, member: &'static str) -> Self {
         self.edit(doc, move |document| {
-            let removed = at(document, pointer).as_object_mut().and_then(|object| object.remove(member));
+            let removed = at(document, pointer)
+                .as_object_mut()
+                .and_then(|object| object.remove(member));
             removed.expect("the member is there");
         })
     }
@@ -168,11 +178,16 @@ impl Parts {
     pub(crate) fn files(self) -> Files {
         let mut blobs: Vec<(Role, Vec<u8>)> = vec![(Role::Key, self.key.clone())];
         for (i, item) in self.items.iter().enumerate() {
-            blobs.extend([(Role::Segments(i), item.list.clone()), (Role::Layer(i), item.layer.clone())]);
+            blobs.extend([
+                (Role::Segments(i), item.list.clone()),
+                (Role::Layer(i), item.layer.clone()),
+            ]);
         }
         let (config, config_blob) = self.write(Doc::Config, self.config_value());
         let size = |digest: &Value| {
-            let blob = blobs.iter().find(|(_, blob)| json!(Digest::of(blob)) == *digest);
+            let blob = blobs
+                .iter()
+                .find(|(_, blob)| json!(Digest::of(blob)) == *digest);
             blob.map_or(0, |(_, blob)| blob.len())
         };
         let (_, bundle) = self.write(Doc::Bundle, bundle_manifest(&config, &config_blob, &size));
@@ -185,11 +200,18 @@ impl Parts {
             manifests.push((Role::Referrer(n), content, manifest));
             contents.extend([(Role::Empty, EMPTY_BLOB.to_vec()), (Role::Content(n), blob)]);
         }
-        manifests.insert(self.bundle_at, (Role::Bundle, json!({"artifactType": BUNDLE}), bundle));
+        manifests.insert(
+            self.bundle_at,
+            (Role::Bundle, json!({"artifactType": BUNDLE}), bundle),
+        );
         let (_, index) = self.write(Doc::Index, index(&manifests));
 
         let mut list = vec![
-            (Role::OciLayout, "oci-layout".to_owned(), self.oci_layout.clone()),
+            (
+                Role::OciLayout,
+                "oci-layout".to_owned(),
+                self.oci_layout.clone(),
+            ),
             (Role::Index, "index.json".to_owned(), index),
         ];
         let manifests = manifests.into_iter().map(|(role, _, blob)| (role, blob));
@@ -202,28 +224,48 @@ impl Parts {
 
     /// The document as changed, and its bytes.
     fn write(&self, doc: Doc, mut value: Value) -> (Value, Vec<u8>) {
-        self.edits.iter().filter(|(of, _)| *of == doc).for_each(|(_, edit)| edit(&mut value));
+        self.edits
+            .iter()
+            .filter(|(of, _)| *of == doc)
+            .for_each(|(_, edit)| edit(&mut value));
         let bytes = canonical::encode(&value);
-        let bytes = self.spells.iter().filter(|(of, _)| *of == doc).fold(bytes, |bytes, (_, spell)| spell(bytes));
+        let bytes = self
+            .spells
+            .iter()
+            .filter(|(of, _)| *of == doc)
+            .fold(bytes, |bytes, (_, spell)| spell(bytes));
         (value, bytes)
     }
 
     fn config_value(&self) -> Value {
         let mut config = self.config.clone();
         set(&mut config, "/disclosureKey", json!(Digest::of(&self.key)));
-        set(&mut config, "/items", self.items.iter().map(|item| item.json(&self.key)).collect());
+        set(
+            &mut config,
+            "/items",
+            self.items.iter().map(|item| item.json(&self.key)).collect(),
+        );
         config
     }
 
     /// A referrer's manifest, as a value and as bytes, and its content.
-    fn referrer(&self, n: usize, referrer: &Referrer, config: &Value, bundle: &[u8]) -> (Value, Vec<u8>, Vec<u8>) {
+    fn referrer(
+        &self,
+        n: usize,
+        referrer: &Referrer,
+        config: &Value,
+        bundle: &[u8],
+    ) -> (Value, Vec<u8>, Vec<u8>) {
         let (kind, media_type, blob) = match referrer {
             Referrer::Other { kind, blob } => (*kind, "application/octet-stream", blob.clone()),
             Referrer::Attestation { key, sign } => {
                 let statement = statement(&Digest::of(bundle), config);
                 let (_, payload) = self.write(Doc::Statement(n), statement);
                 let signature = sign(*key, &pae(PAYLOAD_TYPE, &payload));
-                let (_, blob) = self.write(Doc::Sigstore(n), sigstore_bundle(*key, &payload, &signature));
+                let (_, blob) = self.write(
+                    Doc::Sigstore(n),
+                    sigstore_bundle(*key, &payload, &signature),
+                );
                 (SIGSTORE_BUNDLE, SIGSTORE_BUNDLE, blob)
             }
         };
@@ -242,11 +284,17 @@ impl Files {
     }
 
     pub(crate) fn folder(self) -> Vec<Entry> {
-        self.list.into_iter().map(|(_, name, content)| Entry::File(name, content)).collect()
+        self.list
+            .into_iter()
+            .map(|(_, name, content)| Entry::File(name, content))
+            .collect()
     }
 
     pub(crate) fn position(&self, role: Role) -> usize {
-        self.list.iter().position(|(r, _, _)| *r == role).expect("the bundle has this file")
+        self.list
+            .iter()
+            .position(|(r, _, _)| *r == role)
+            .expect("the bundle has this file")
     }
 
     pub(crate) fn without(mut self, role: Role) -> Self {
@@ -268,11 +316,15 @@ pub(crate) fn descriptor(media_type: &str, blob: &[u8]) -> Value {
 
 /// What `pointer` points to.
 pub(crate) fn at<'v>(document: &'v mut Value, pointer: &str) -> &'v mut Value {
-    document.pointer_mut(pointer).expect("the pointer leads to a value")
+    document
+        .pointer_mut(pointer)
+        .expect("the pointer leads to a value")
 }
 
 fn set(document: &mut Value, pointer: &str, value: Value) {
-    let (holder, member) = pointer.rsplit_once('/').expect("pointers begin with a slash");
+    let (holder, member) = pointer
+        .rsplit_once('/')
+        .expect("pointers begin with a slash");
     match at(document, holder) {
         Value::Array(list) => list[member.parse::<usize>().expect("a list's index")] = value,
         object => object[member] = value,
@@ -281,10 +333,18 @@ fn set(document: &mut Value, pointer: &str, value: Value) {
 
 fn bundle_manifest(config: &Value, config_blob: &[u8], size: &dyn Fn(&Value) -> usize) -> Value {
     let layer = |media_type: &str, digest: &Value, title: String| json!({"annotations": {TITLE: title}, "digest": digest, "mediaType": media_type, "size": size(digest)});
-    let mut layers = vec![layer(DISCLOSURE_KEY, &config["disclosureKey"], "disclosure-key".to_owned())];
+    let mut layers = vec![layer(
+        DISCLOSURE_KEY,
+        &config["disclosureKey"],
+        "disclosure-key".to_owned(),
+    )];
     for item in config["items"].as_array().into_iter().flatten() {
         let name = item["name"].as_str().unwrap_or_default();
-        layers.push(layer(SEGMENTS, &item["segments"], format!("{name}.segments.zst")));
+        layers.push(layer(
+            SEGMENTS,
+            &item["segments"],
+            format!("{name}.segments.zst"),
+        ));
         layers.push(layer(ITEM, &item["layer"], format!("{name}.warc.zst")));
     }
     json!({

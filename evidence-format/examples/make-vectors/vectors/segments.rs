@@ -19,7 +19,12 @@ pub(super) fn vectors() -> Vec<Vector> {
 }
 
 fn v(name: &'static str, rule: &str, list: Vec<u8>, expect: Expect) -> Vector {
-    Vector::new(name, format!("§5.3: {rule}"), Parts::of(vec![Item::uptime().with_list(list)]).tar(), expect)
+    Vector::new(
+        name,
+        format!("§5.3: {rule}"),
+        Parts::of(vec![Item::uptime().with_list(list)]).tar(),
+        expect,
+    )
 }
 
 /// What the list of the base item must hold.
@@ -38,9 +43,19 @@ fn numbers() -> Vec<Vector> {
     let range = "lengths are from 1 to 2^44";
     vec![
         v("600-longer-number", shortest, last(&[0x88, 0x00]), LIST),
-        v("601-number-of-eleven-bytes", "at most 10 bytes", last(&[&[0x88][..], &[0x80; 9], &[0]].concat()), LIST),
+        v(
+            "601-number-of-eleven-bytes",
+            "at most 10 bytes",
+            last(&[&[0x88][..], &[0x80; 9], &[0]].concat()),
+            LIST,
+        ),
         v("603-segment-of-no-bytes", range, last(&[0x00, 0x08]), LIST),
-        v("605-segment-too-long", range, last(&leb128(number(Glue, (1 << 44) + 1))), LIST),
+        v(
+            "605-segment-too-long",
+            range,
+            last(&leb128(number(Glue, (1 << 44) + 1))),
+            LIST,
+        ),
     ]
 }
 
@@ -52,26 +67,70 @@ fn compression() -> Vec<Vector> {
     cut.truncate(cut.len() - 1);
     let nothing = |list| Parts::of(vec![Item::of_bytes("").with_list(list)]).tar();
     vec![
-        v("610-list-of-two-frames", one, [frame(&content[..1]), frame(&content[1..])].concat(), LIST),
-        v("611-byte-behind-the-list", one, [frame(&content), vec![0]].concat(), LIST),
-        v("613-skippable-frame-in-front-of-the-list", one, [skippable(0x184D_2A50, &SALT), frame(&content)].concat(), LIST),
-        v("617-list-with-a-window-of-1-mib", "a window of at most 1 MiB", windowed(10 << 3), HOLDS),
-        v("618-list-with-a-window-too-large", "a window of at most 1 MiB", windowed(10 << 3 | 1), LIST),
-        v("619-list-with-a-checksum", "one zstd frame, of any form that needs no dictionary", with_checksum(&content), HOLDS),
-        Vector::new("620-list-of-no-bytes", format!("§5.3: {one}"), nothing(Vec::new()), LIST),
-        Vector::new("621-list-that-is-a-skippable-frame", format!("§5.3: {one}"), nothing(skippable(0x184D_2A50, b"")), LIST),
+        v(
+            "610-list-of-two-frames",
+            one,
+            [frame(&content[..1]), frame(&content[1..])].concat(),
+            LIST,
+        ),
+        v(
+            "611-byte-behind-the-list",
+            one,
+            [frame(&content), vec![0]].concat(),
+            LIST,
+        ),
+        v(
+            "613-skippable-frame-in-front-of-the-list",
+            one,
+            [skippable(0x184D_2A50, &SALT), frame(&content)].concat(),
+            LIST,
+        ),
+        v(
+            "617-list-with-a-window-of-1-mib",
+            "a window of at most 1 MiB",
+            windowed(10 << 3),
+            HOLDS,
+        ),
+        v(
+            "618-list-with-a-window-too-large",
+            "a window of at most 1 MiB",
+            windowed(10 << 3 | 1),
+            LIST,
+        ),
+        v(
+            "619-list-with-a-checksum",
+            "one zstd frame, of any form that needs no dictionary",
+            with_checksum(&content),
+            HOLDS,
+        ),
+        Vector::new(
+            "620-list-of-no-bytes",
+            format!("§5.3: {one}"),
+            nothing(Vec::new()),
+            LIST,
+        ),
+        Vector::new(
+            "621-list-that-is-a-skippable-frame",
+            format!("§5.3: {one}"),
+            nothing(skippable(0x184D_2A50, b"")),
+            LIST,
+        ),
     ]
 }
 
 fn with_checksum(content: &[u8]) -> Vec<u8> {
     let mut encoder = zstd::bulk::Compressor::new(1).expect("memory");
-    encoder.include_checksum(true).expect("a parameter that zstd has");
+    encoder
+        .include_checksum(true)
+        .expect("a parameter that zstd has");
     encoder.compress(content).expect("in memory")
 }
 
 fn sizes() -> Vec<Vector> {
     let item = Item::uptime();
-    let [header, record, end] = item.segments[..] else { unreachable!("glue, record, glue") };
+    let [header, record, end] = item.segments[..] else {
+        unreachable!("glue, record, glue")
+    };
     let listed = |segments: &[_]| frame(&list_content(segments));
     let config = |name, rule: &str, member: &'static str, change: fn(u64) -> u64| {
         let parts = Parts::base().edit(Doc::Config, move |config| {
@@ -80,10 +139,18 @@ fn sizes() -> Vec<Vector> {
         });
         Vector::new(name, format!("§5.3: {rule}"), parts.tar(), SIZE)
     };
-    let (bytes, records) = ("lengths add up to the item's `bytes`", "the number of records is the item's `records`");
+    let (bytes, records) = (
+        "lengths add up to the item's `bytes`",
+        "the number of records is the item's `records`",
+    );
     vec![
         v("630-list-too-short", bytes, listed(&[header, record]), SIZE),
-        v("631-list-too-long", bytes, listed(&[header, record, end, (Glue, 1)]), SIZE),
+        v(
+            "631-list-too-long",
+            bytes,
+            listed(&[header, record, end, (Glue, 1)]),
+            SIZE,
+        ),
         config("636-more-records", records, "records", |n| n + 1),
         v(
             "638-segments-cut-elsewhere",

@@ -1,4 +1,5 @@
-//! A tar whose every byte can be changed. Written anew here, so that the library's own writer is checked by it.
+//! A tar whose every byte can be changed. Written anew here, so that the library's own writer is
+//! checked by it.
 
 use super::Container;
 use super::parts::{Files, Role};
@@ -36,7 +37,12 @@ impl TarEntry {
             header[at..at + bytes.len()].copy_from_slice(bytes);
         }
         let padding = vec![0; content.len().next_multiple_of(BLOCK_BYTES) - content.len()];
-        let mut entry = Self { role, header, content: content.to_vec(), padding };
+        let mut entry = Self {
+            role,
+            header,
+            content: content.to_vec(),
+            padding,
+        };
         entry.sum();
         entry
     }
@@ -56,12 +62,22 @@ impl TarEntry {
 
 impl Tar {
     pub(crate) fn of(files: &Files) -> Self {
-        let entries = files.list.iter().map(|(role, name, content)| TarEntry::new(Some(*role), name, content)).collect();
-        Self { entries, end: vec![0; 2 * BLOCK_BYTES] }
+        let entries = files
+            .list
+            .iter()
+            .map(|(role, name, content)| TarEntry::new(Some(*role), name, content))
+            .collect();
+        Self {
+            entries,
+            end: vec![0; 2 * BLOCK_BYTES],
+        }
     }
 
     pub(crate) fn position(&self, role: Role) -> usize {
-        self.entries.iter().position(|entry| entry.role == Some(role)).expect("the bundle has this file")
+        self.entries
+            .iter()
+            .position(|entry| entry.role == Some(role))
+            .expect("the bundle has this file")
     }
 
     pub(crate) fn entry(&mut self, role: Role) -> &mut TarEntry {
@@ -70,7 +86,10 @@ impl Tar {
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        let parts = self.entries.iter().flat_map(|entry| [&entry.header[..], &entry.content, &entry.padding]);
+        let parts = self
+            .entries
+            .iter()
+            .flat_map(|entry| [&entry.header[..], &entry.content, &entry.padding]);
         parts.chain([&self.end[..]]).collect::<Vec<_>>().concat()
     }
 

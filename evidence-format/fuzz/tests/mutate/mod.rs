@@ -3,10 +3,25 @@
 use fuzz::parts;
 
 /// Numbers at the edges of types and of the format's limits.
-const NUMBERS: [u64; 14] =
-    [0, 1, 2, 255, 65_535, 65_536, 2_097_152, 4_294_967_295, 1 << 33, (1 << 44) + 1, (1 << 53) - 1, 1 << 53, 1 << 63, u64::MAX];
+const NUMBERS: [u64; 14] = [
+    0,
+    1,
+    2,
+    255,
+    65_535,
+    65_536,
+    2_097_152,
+    4_294_967_295,
+    1 << 33,
+    (1 << 44) + 1,
+    (1 << 53) - 1,
+    1 << 53,
+    1 << 63,
+    u64::MAX,
+];
 
-/// xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled").
+/// xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators,
+/// scrambled").
 struct Random(u64);
 
 impl Random {
@@ -33,7 +48,11 @@ pub(crate) struct Mutator<'s> {
 
 impl<'s> Mutator<'s> {
     pub(crate) fn new(start: u64, seeds: &'s [Vec<u8>], in_parts: bool) -> Self {
-        Self { random: Random(start | 1 << 40), seeds, in_parts }
+        Self {
+            random: Random(start | 1 << 40),
+            seeds,
+            in_parts,
+        }
     }
 
     pub(crate) fn next(&mut self) -> Vec<u8> {
@@ -94,12 +113,21 @@ impl<'s> Mutator<'s> {
 
     /// Replaces the next decimal number, or a digit of it.
     fn decimal_number(&mut self, bytes: &mut Vec<u8>, at: usize) {
-        let Some(from) = bytes[at..].iter().position(u8::is_ascii_digit).map(|i| at + i) else { return };
+        let Some(from) = bytes[at..]
+            .iter()
+            .position(u8::is_ascii_digit)
+            .map(|i| at + i)
+        else {
+            return;
+        };
         if self.random.below(2) == 0 {
             bytes[from] = b'0' + self.random.below(10) as u8;
             return;
         }
-        let digits = bytes[from..].iter().take_while(|b| b.is_ascii_digit()).count();
+        let digits = bytes[from..]
+            .iter()
+            .take_while(|b| b.is_ascii_digit())
+            .count();
         let number = NUMBERS[self.random.below(NUMBERS.len())].to_string();
         bytes.splice(from..from + digits, number.into_bytes());
     }

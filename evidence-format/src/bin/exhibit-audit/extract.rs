@@ -1,8 +1,9 @@
 //! `exhibit-audit extract`: what was captured, as files again.
 //!
-//! The folder is built beside its place under another name, and gets its own name only once the whole bundle is verified: what
-//! stands there was checked. Files are written with `O_EXCL` below a folder of our own that nobody else may enter, so no link can
-//! lead outside. Nothing is made durable: an extraction can be repeated.
+//! The folder is built beside its place under another name, and gets its own name only once the
+//! whole bundle is verified: what stands there was checked. Files are written with `O_EXCL` below a
+//! folder of our own that nobody else may enter, so no link can lead outside. Nothing is made
+//! durable: an extraction can be repeated.
 
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -56,7 +57,10 @@ pub(crate) fn run(args: &ExtractArgs) -> Result<Exit, Failure> {
     })?;
     let mut tally = tally.into_inner();
     if let Some(cause) = tally.failure.take() {
-        return Err(Failure::Write { path: args.to.clone(), cause });
+        return Err(Failure::Write {
+            path: args.to.clone(),
+            cause,
+        });
     }
     verdict::allow_showing(&report)?;
     unfinished.publish(&args.to)?;
@@ -78,13 +82,23 @@ struct Tally {
 
 impl Tally {
     fn text(&self, to: &Path) -> String {
-        let mut text =
-            format!("{} files, {} bytes in {}\n", self.files, self.bytes, evidence_format::safe::safe(&to.to_string_lossy()));
+        let mut text = format!(
+            "{} files, {} bytes in {}\n",
+            self.files,
+            self.bytes,
+            evidence_format::safe::safe(&to.to_string_lossy())
+        );
         if self.partial > 0 {
-            text += &format!("{} of them are not whole: their records say WARC-Truncated\n", self.partial);
+            text += &format!(
+                "{} of them are not whole: their records say WARC-Truncated\n",
+                self.partial
+            );
         }
         if self.gaps > 0 {
-            text += &format!("{} more could not be captured; `exhibit-audit inspect` says why\n", self.gaps);
+            text += &format!(
+                "{} more could not be captured; `exhibit-audit inspect` says why\n",
+                self.gaps
+            );
         }
         text
     }
@@ -95,9 +109,14 @@ struct Unfinished(Option<PathBuf>);
 
 impl Unfinished {
     fn create(to: &Path) -> Result<Self, Failure> {
-        let mut name = to.file_name().map(OsString::from).ok_or_else(|| usage(to, "has no name"))?;
+        let mut name = to
+            .file_name()
+            .map(OsString::from)
+            .ok_or_else(|| usage(to, "has no name"))?;
         let empty = match fs::symlink_metadata(to) {
-            Ok(metadata) if metadata.is_dir() => fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_none()),
+            Ok(metadata) if metadata.is_dir() => {
+                fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_none())
+            }
             Ok(_) => false,
             Err(e) => e.kind() == io::ErrorKind::NotFound,
         };
@@ -108,9 +127,10 @@ impl Unfinished {
         let path = to.with_file_name(name);
         match create_folder(&path) {
             Ok(()) => Ok(Self(Some(path))),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                Err(usage(&path, "exists: another extraction is writing it, or was interrupted and it can be removed"))
-            }
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(usage(
+                &path,
+                "exists: another extraction is writing it, or was interrupted and it can be removed",
+            )),
             Err(cause) => Err(Failure::Write { path, cause }),
         }
     }
@@ -120,7 +140,10 @@ impl Unfinished {
     }
 
     fn publish(mut self, to: &Path) -> Result<(), Failure> {
-        fs::rename(self.path(), to).map_err(|cause| Failure::Write { path: to.to_owned(), cause })?;
+        fs::rename(self.path(), to).map_err(|cause| Failure::Write {
+            path: to.to_owned(),
+            cause,
+        })?;
         self.0 = None;
         Ok(())
     }
@@ -143,19 +166,41 @@ fn create_folder(path: &Path) -> io::Result<()> {
 }
 
 fn create_file(path: &Path) -> io::Result<BufWriter<File>> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(|file| BufWriter::with_capacity(WRITE_BYTES, file))
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map(|file| BufWriter::with_capacity(WRITE_BYTES, file))
 }
 
-fn visitor<'t>(root: &Path, item: &Item, warc: bool, tally: &'t RefCell<Tally>) -> io::Result<Box<dyn Visit + 't>> {
+fn visitor<'t>(
+    root: &Path,
+    item: &Item,
+    warc: bool,
+    tally: &'t RefCell<Tally>,
+) -> io::Result<Box<dyn Visit + 't>> {
     if warc {
         let file = create_file(&root.join(format!("{}.warc", item.name)))?;
         tally.borrow_mut().files += 1;
-        return Ok(Box::new(WarcFile { file, left: item.bytes, tally }));
+        return Ok(Box::new(WarcFile {
+            file,
+            left: item.bytes,
+            tally,
+        }));
     }
     let folder = root.join(item.name.as_str());
     create_folder(&folder)?;
-    let files = Files { folder, number: 0, open: None, tally };
-    Ok(Box::new(Blocks { walker: Walker::new(), files }))
+    let files = Files {
+        folder,
+        number: 0,
+        open: None,
+        tally,
+    };
+    Ok(Box::new(Blocks {
+        walker: Walker::new(),
+        files,
+    }))
 }
 
 /// An item as it is.
@@ -170,7 +215,11 @@ impl Visit for WarcFile<'_> {
     fn piece(&mut self, _: Piece, bytes: &[u8]) -> io::Result<()> {
         self.left = self.left.saturating_sub(bytes.len() as u64);
         let written = self.file.write_all(bytes);
-        let written = if self.left == 0 { written.and_then(|()| self.file.flush()) } else { written };
+        let written = if self.left == 0 {
+            written.and_then(|()| self.file.flush())
+        } else {
+            written
+        };
         self.tally.borrow_mut().bytes += bytes.len() as u64;
         keep_failure(written, self.tally)
     }
@@ -184,7 +233,9 @@ struct Blocks<'t> {
 
 impl Visit for Blocks<'_> {
     fn piece(&mut self, _: Piece, bytes: &[u8]) -> io::Result<()> {
-        self.walker.push(bytes, &mut self.files).map_err(io::Error::other)?;
+        self.walker
+            .push(bytes, &mut self.files)
+            .map_err(io::Error::other)?;
         match &self.files.tally.borrow().failure {
             Some(failure) => Err(failure.kind().into()),
             None => Ok(()),
@@ -238,7 +289,9 @@ impl Files<'_> {
         for candidate in candidates(name, self.number) {
             let path = folder.join(candidate);
             match create_folder(&path) {
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists && !fs::symlink_metadata(&path)?.is_dir() => {}
+                Err(e)
+                    if e.kind() == io::ErrorKind::AlreadyExists
+                        && !fs::symlink_metadata(&path)?.is_dir() => {}
                 Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
                 _ => return Ok(path),
             }
@@ -258,7 +311,9 @@ impl Files<'_> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let Some(file) = &mut self.open else { return Ok(()) };
+        let Some(file) = &mut self.open else {
+            return Ok(());
+        };
         self.tally.borrow_mut().bytes += bytes.len() as u64;
         file.write_all(bytes)
     }
@@ -289,16 +344,25 @@ impl Visitor for Files<'_> {
 
 /// True for a record that only says that something could not be captured.
 fn is_gap(fields: &Fields) -> bool {
-    let missing = ["Exhibit-Errno", "Exhibit-Gap", "WARC-Truncated"].iter().any(|name| fields.get(name).is_some());
+    let missing = ["Exhibit-Errno", "Exhibit-Gap", "WARC-Truncated"]
+        .iter()
+        .any(|name| fields.get(name).is_some());
     missing && fields.get("Content-Length") == Some("0")
 }
 
-/// Where a record's block goes, below its item's folder: the place that a resource was read from, or the record's number.
+/// Where a record's block goes, below its item's folder: the place that a resource was read from,
+/// or the record's number.
 fn target(fields: &Fields, number: u64) -> Vec<String> {
     let kind = fields.get("WARC-Type").unwrap_or("");
-    let by_place = fields.get("WARC-Target-URI").filter(|_| kind == "resource").and_then(components);
+    let by_place = fields
+        .get("WARC-Target-URI")
+        .filter(|_| kind == "resource")
+        .and_then(components);
     let mut parts = by_place.unwrap_or_else(|| vec![format!("{number:06}.{}", plain_word(kind))]);
-    if let (Some(suffix), Some(name)) = (fields.get("Exhibit-Kind").and_then(suffix), parts.last_mut()) {
+    if let (Some(suffix), Some(name)) = (
+        fields.get("Exhibit-Kind").and_then(suffix),
+        parts.last_mut(),
+    ) {
         name.push_str(suffix);
     }
     parts
@@ -306,7 +370,11 @@ fn target(fields: &Fields, number: u64) -> Vec<String> {
 
 /// A record type, if it is one word of those that ISO 28500 has.
 fn plain_word(kind: &str) -> &str {
-    if (1..=16).contains(&kind.len()) && kind.bytes().all(|b| b.is_ascii_lowercase()) { kind } else { "record" }
+    if (1..=16).contains(&kind.len()) && kind.bytes().all(|b| b.is_ascii_lowercase()) {
+        kind
+    } else {
+        "record"
+    }
 }
 
 /// What a file is called that is not itself what stood at its path, but tells about it.

@@ -44,10 +44,18 @@ fn push_config(text: &mut String, config: &Config) {
     }
     push_collector(text, &config.collector);
     for reading in &config.clock {
-        let value = format!("{} at {}, {} ns after boot", safe(&reading.event), reading.utc, reading.boot_nanoseconds);
+        let value = format!(
+            "{} at {}, {} ns after boot",
+            safe(&reading.event),
+            reading.utc,
+            reading.boot_nanoseconds
+        );
         row(text, "clock", &value);
     }
-    let deadline = config.plan.deadline_seconds.map_or("no deadline".to_owned(), |s| format!("deadline {s} s"));
+    let deadline = config
+        .plan
+        .deadline_seconds
+        .map_or("no deadline".to_owned(), |s| format!("deadline {s} s"));
     let _ = writeln!(text, "\nPlan, {deadline}:");
     for step in &config.plan.steps {
         row(text, step.item.as_str(), &plan_step(step));
@@ -63,8 +71,19 @@ fn push_config(text: &mut String, config: &Config) {
 }
 
 fn push_collector(text: &mut String, collector: &Collector) {
-    let commit = collector.commit.as_ref().map_or(String::new(), |commit| format!(" ({})", safe(commit)));
-    row(text, "collector", &format!("{} {}{commit}", safe(&collector.name), safe(&collector.version)));
+    let commit = collector
+        .commit
+        .as_ref()
+        .map_or(String::new(), |commit| format!(" ({})", safe(commit)));
+    row(
+        text,
+        "collector",
+        &format!(
+            "{} {}{commit}",
+            safe(&collector.name),
+            safe(&collector.version)
+        ),
+    );
     if let Some(binary) = &collector.binary {
         row(text, "executable", &binary.to_string());
     }
@@ -78,7 +97,10 @@ fn push_collector(text: &mut String, collector: &Collector) {
 
 fn plan_step(step: &Step) -> String {
     let mut text = safe(&step.what);
-    for (what, bytes_max) in [("an object", step.object_bytes_max), ("in all", step.item_bytes_max)] {
+    for (what, bytes_max) in [
+        ("an object", step.object_bytes_max),
+        ("in all", step.item_bytes_max),
+    ] {
         if let Some(bytes) = bytes_max {
             let _ = write!(text, "; at most {bytes} bytes {what}");
         }
@@ -87,43 +109,73 @@ fn plan_step(step: &Step) -> String {
 }
 
 fn push_item(text: &mut String, item: &Item) {
-    let _ = writeln!(text, "  {}: {} records, {} bytes", item.name, item.records, item.bytes);
+    let _ = writeln!(
+        text,
+        "  {}: {} records, {} bytes",
+        item.name, item.records, item.bytes
+    );
     let source = &item.source;
-    let parts = [Some(&source.provider), Some(&source.api), source.account.as_ref(), source.region.as_ref()];
+    let parts = [
+        Some(&source.provider),
+        Some(&source.api),
+        source.account.as_ref(),
+        source.region.as_ref(),
+    ];
     let parts: Vec<_> = parts.into_iter().flatten().map(|part| safe(part)).collect();
-    let identity = source.identity.as_ref().map_or(String::new(), |identity| format!(", asked as {}", safe(identity)));
+    let identity = source.identity.as_ref().map_or(String::new(), |identity| {
+        format!(", asked as {}", safe(identity))
+    });
     let _ = writeln!(text, "    from {}{identity}", parts.join(" "));
     if let Some(clock) = &source.clock {
         let _ = writeln!(text, "    {}", source_clock(clock));
     }
     let _ = writeln!(text, "    {}", coverage(item));
     for redaction in &item.redactions {
-        let _ = writeln!(text, "    removed before sealing: {} {}", redaction.count, safe(&redaction.what));
+        let _ = writeln!(
+            text,
+            "    removed before sealing: {} {}",
+            redaction.count,
+            safe(&redaction.what)
+        );
     }
     let _ = writeln!(text, "    layer {}", item.layer);
 }
 
 fn source_clock(clock: &SourceClock) -> String {
     let (min, max) = (clock.offset_milliseconds_min, clock.offset_milliseconds_max);
-    format!("its clock minus ours: from {min} to {max} ms over {} answers", clock.samples)
+    format!(
+        "its clock minus ours: from {min} to {max} ms over {} answers",
+        clock.samples
+    )
 }
 
 fn coverage(item: &Item) -> String {
     let coverage = &item.coverage;
-    let mut text = format!("{} opened or asked, ended {}", coverage.pages, word(&coverage.ended));
+    let mut text = format!(
+        "{} opened or asked, ended {}",
+        coverage.pages,
+        word(&coverage.ended)
+    );
     if coverage.attempts > 0 {
         let _ = write!(text, "; {} requests sent", coverage.attempts);
     }
     if let Some(events) = coverage.events {
         let _ = write!(text, "; {events} events or objects delivered");
     }
-    let windows = [("asked for", &coverage.asked), ("could answer", &coverage.effective)];
+    let windows = [
+        ("asked for", &coverage.asked),
+        ("could answer", &coverage.effective),
+    ];
     for (what, span) in windows {
         if let Some(span) = span {
             let _ = write!(text, "; {what} {}", window(span));
         }
     }
-    for (what, time) in [("first", coverage.first), ("last", coverage.last), ("provisional until", coverage.provisional_until)] {
+    for (what, time) in [
+        ("first", coverage.first),
+        ("last", coverage.last),
+        ("provisional until", coverage.provisional_until),
+    ] {
         if let Some(time) = time {
             let _ = write!(text, "; {what} {time}");
         }

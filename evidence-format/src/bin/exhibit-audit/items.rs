@@ -18,7 +18,10 @@ pub(crate) struct ItemsArgs {
 
 pub(crate) fn run(args: &ItemsArgs) -> Result<Exit, Failure> {
     let report = Subject::new(&args.bundle)?.verify_to_show()?;
-    let items = report.config.as_ref().map_or(&[][..], |config| &config.items);
+    let items = report
+        .config
+        .as_ref()
+        .map_or(&[][..], |config| &config.items);
     out::print(&summary::table(items, source))?;
     Ok(Exit::Holds)
 }

@@ -1,8 +1,10 @@
-//! `exhibit-audit`: verifies a bundle of evidence, and shows what is in it to who does not trust whoever made it.
+//! `exhibit-audit`: verifies a bundle of evidence, and shows what is in it to who does not trust
+//! whoever made it.
 //!
-//! It reads files and standard input, and writes standard output or, by `extract`, a new folder. It has no network, no clock and no
-//! configuration; what it trusts stands on its command line. Text from a bundle passes through [`evidence_format::safe`] on its way out, and content
-//! is shown only of a bundle that was verified.
+//! It reads files and standard input, and writes standard output or, by `extract`, a new folder. It
+//! has no network, no clock and no configuration; what it trusts stands on its command line. Text
+//! from a bundle passes through [`evidence_format::safe`] on its way out, and content is shown only
+//! of a bundle that was verified.
 
 mod cat;
 mod extract;
@@ -55,10 +57,14 @@ enum Command {
     #[command(after_help = EXTRACT_HELP)]
     Extract(extract::ExtractArgs),
     /// Print a shell's completion script
-    #[command(after_help = "Example:\n  exhibit-audit completions bash > /etc/bash_completion.d/exhibit-audit")]
+    #[command(
+        after_help = "Example:\n  exhibit-audit completions bash > /etc/bash_completion.d/exhibit-audit"
+    )]
     Completions(shells::CompletionsArgs),
     /// Print a manual page
-    #[command(after_help = "Examples:\n  exhibit-audit man | man -l -\n  exhibit-audit man verify | man -l -")]
+    #[command(
+        after_help = "Examples:\n  exhibit-audit man | man -l -\n  exhibit-audit man verify | man -l -"
+    )]
     Man(shells::ManArgs),
 }
 
@@ -132,7 +138,10 @@ fn main() -> ExitCode {
     match run(&cli.command) {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(failure) => {
-            out::note(&format!("error: {}", evidence_format::safe::safe(&chain(&failure))));
+            out::note(&format!(
+                "error: {}",
+                evidence_format::safe::safe(&chain(&failure))
+            ));
             ExitCode::from(failure.exit())
         }
     }
@@ -151,12 +160,16 @@ fn run(command: &Command) -> Result<Exit, Failure> {
     }
 }
 
-/// Help and version, or what is wrong with the command line. That quotes arguments, and a shell's `*` may have put a hostile file
-/// name among them.
+/// Help and version, or what is wrong with the command line. That quotes arguments, and a shell's
+/// `*` may have put a hostile file name among them.
 fn explain(error: &clap::Error) -> ExitCode {
     let text = error.to_string();
     if error.use_stderr() {
-        let lines: Vec<_> = text.trim_end().lines().map(evidence_format::safe::safe).collect();
+        let lines: Vec<_> = text
+            .trim_end()
+            .lines()
+            .map(evidence_format::safe::safe)
+            .collect();
         out::note(&lines.join("\n"));
         return ExitCode::from(USAGE);
     }

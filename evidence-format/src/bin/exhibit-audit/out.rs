@@ -1,4 +1,5 @@
-//! Standard output and standard error. A reader that closes the pipe has seen enough, which is no error.
+//! Standard output and standard error. A reader that closes the pipe has seen enough, which is no
+//! error.
 
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::path::PathBuf;
@@ -56,8 +57,9 @@ impl Write for Stream {
     }
 }
 
-/// Ends the program where the pipe is closed. An error would have to travel through a verification, which would go on to read the
-/// rest of the bundle for nobody; what was written came from a bundle that was verified before.
+/// Ends the program where the pipe is closed. An error would have to travel through a verification,
+/// which would go on to read the rest of the bundle for nobody; what was written came from a bundle
+/// that was verified before.
 fn or_end<T>(result: io::Result<T>) -> io::Result<T> {
     match result {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => process::exit(0),
@@ -66,5 +68,8 @@ fn or_end<T>(result: io::Result<T>) -> io::Result<T> {
 }
 
 fn stdout_failed(cause: io::Error) -> Failure {
-    Failure::Write { path: PathBuf::from("standard output"), cause }
+    Failure::Write {
+        path: PathBuf::from("standard output"),
+        cause,
+    }
 }

@@ -1,7 +1,9 @@
-//! From the name of something that was captured to a path below a folder of ours, whoever chose the name.
+//! From the name of something that was captured to a path below a folder of ours, whoever chose the
+//! name.
 //!
-//! The name keeps its shape (`file:///etc/passwd` becomes `etc/passwd`), but no part of it is `.`, `..`, empty, longer than a file
-//! system takes, or has bytes that are no plain text. Paths that differ may become one; telling them apart is the caller's.
+//! The name keeps its shape (`file:///etc/passwd` becomes `etc/passwd`), but no part of it is `.`,
+//! `..`, empty, longer than a file system takes, or has bytes that are no plain text. Paths that
+//! differ may become one; telling them apart is the caller's.
 
 use std::fmt::Write as _;
 
@@ -33,7 +35,8 @@ pub(crate) fn components(uri: &str) -> Option<Vec<String>> {
     (!components.is_empty()).then_some(components)
 }
 
-/// One component, with what is not plain text percent-encoded. A backslash is, too: it divides paths elsewhere.
+/// One component, with what is not plain text percent-encoded. A backslash is, too: it divides
+/// paths elsewhere.
 fn component(part: &[u8]) -> String {
     let mut text = String::new();
     for chunk in part.utf8_chunks() {
@@ -63,12 +66,17 @@ fn push_encoded(text: &mut String, bytes: &[u8]) {
     }
 }
 
-/// `name`, then what it is called if that is taken: `name~2` to `name~9`, then with `number`, which the caller gives to no other
-/// file. So a bundle of a million equal names does not cost a million attempts for each.
+/// `name`, then what it is called if that is taken: `name~2` to `name~9`, then with `number`, which
+/// the caller gives to no other file. So a bundle of a million equal names does not cost a million
+/// attempts for each.
 pub(crate) fn candidates(name: &str, number: u64) -> impl Iterator<Item = String> {
     let few = (2..=9).map(move |n| format!("{name}~{n}"));
     let rest = (2_u64..).map(move |n| format!("{name}~{number}~{n}"));
-    [name.to_owned()].into_iter().chain(few).chain([format!("{name}~{number}")]).chain(rest)
+    [name.to_owned()]
+        .into_iter()
+        .chain(few)
+        .chain([format!("{name}~{number}")])
+        .chain(rest)
 }
 
 #[cfg(test)]
@@ -85,7 +93,10 @@ mod tests {
     fn ordinary_paths_stay_as_they_are() {
         assert_eq!(path("file:///etc/passwd"), "etc/passwd");
         assert_eq!(path("file:///home/a%20b/%C3%A9.txt"), "home/a b/é.txt");
-        assert_eq!(path("https://api.example.com/v1/logs?after=x"), "https:/api.example.com/v1/logs?after=x");
+        assert_eq!(
+            path("https://api.example.com/v1/logs?after=x"),
+            "https:/api.example.com/v1/logs?after=x"
+        );
     }
 
     #[test]
@@ -93,11 +104,27 @@ mod tests {
         assert_eq!(path("file:///../../etc/passwd"), "%2E%2E/%2E%2E/etc/passwd");
         assert_eq!(path("file:////a//./b/"), "a/%2E/b");
         assert_eq!(path("file:///%1B%5B31m%00%9B"), "%1B[31m%00%9B");
-        assert_eq!(path("file:///%1b%5b31m"), "file:/%1b%5b31m", "not as the format writes it: taken by the letter");
+        assert_eq!(
+            path("file:///%1b%5b31m"),
+            "file:/%1b%5b31m",
+            "not as the format writes it: taken by the letter"
+        );
         assert_eq!(path("file:///%E2%80%AEfdp.exe"), "%E2%80%AEfdp.exe");
         assert_eq!(path(r"..\..\x"), "..%5C..%5Cx");
-        for uri in ["file:///../x", "..", "/", "", "file:///", "../../x", "/abs", "a/../../b", "file://%2E%2E/x"] {
-            let Some(parts) = components(uri) else { continue };
+        for uri in [
+            "file:///../x",
+            "..",
+            "/",
+            "",
+            "file:///",
+            "../../x",
+            "/abs",
+            "a/../../b",
+            "file://%2E%2E/x",
+        ] {
+            let Some(parts) = components(uri) else {
+                continue;
+            };
             for part in parts {
                 let kinds: Vec<_> = Path::new(&part).components().collect();
                 assert!(matches!(kinds[..], [Component::Normal(_)]), "{uri}: {part}");
@@ -108,7 +135,10 @@ mod tests {
 
     #[test]
     fn long_names_are_cut_and_stay_apart() {
-        let (a, b) = (path(&format!("file:///{}", "é".repeat(200))), path(&format!("file:///{}x", "%C3%A9".repeat(300))));
+        let (a, b) = (
+            path(&format!("file:///{}", "é".repeat(200))),
+            path(&format!("file:///{}x", "%C3%A9".repeat(300))),
+        );
         assert!(a.len() <= 2 * COMPONENT_BYTES_MAX);
         assert!(b.len() <= COMPONENT_BYTES_MAX && b.contains('~'), "{b}");
         assert_ne!(b, path(&format!("file:///{}y", "%C3%A9".repeat(300))));

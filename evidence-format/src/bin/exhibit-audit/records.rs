@@ -1,4 +1,5 @@
-//! `exhibit-audit records`: the records of an item, as lines that are safe to look at, as JSON, or as they are.
+//! `exhibit-audit records`: the records of an item, as lines that are safe to look at, as JSON, or
+//! as they are.
 
 use std::io::{self, Write};
 
@@ -52,7 +53,11 @@ pub(crate) fn run(args: &RecordsArgs) -> Result<Exit, Failure> {
     let report = subject.verify_to_show()?;
     check_number(args.record, item_of(&report, &args.item)?)?;
     if raw {
-        let mut bytes = RecordBytes { out: out::Stream::new(), only: args.record, number: 0 };
+        let mut bytes = RecordBytes {
+            out: out::Stream::new(),
+            only: args.record,
+            number: 0,
+        };
         subject.show(&report, &args.item, &mut bytes)?;
         bytes.out.finish()?;
     } else {
@@ -66,7 +71,10 @@ pub(crate) fn run(args: &RecordsArgs) -> Result<Exit, Failure> {
 fn check_number(number: Option<u64>, item: &Item) -> Result<(), Failure> {
     match number {
         Some(number) if number >= item.records => {
-            let text = format!("there is no record {number}: item {} has {} records, counted from 0", item.name, item.records);
+            let text = format!(
+                "there is no record {number}: item {} has {} records, counted from 0",
+                item.name, item.records
+            );
             Err(Failure::Usage(text))
         }
         _ => Ok(()),
@@ -126,7 +134,10 @@ struct LastUri(String);
 
 impl Visitor for LastUri {
     fn header(&mut self, fields: &Fields) {
-        fields.get("WARC-Target-URI").unwrap_or("").clone_into(&mut self.0);
+        fields
+            .get("WARC-Target-URI")
+            .unwrap_or("")
+            .clone_into(&mut self.0);
     }
     fn block(&mut self, _: &[u8]) {}
     fn end(&mut self) {}
@@ -135,7 +146,15 @@ impl Visitor for LastUri {
 impl List {
     fn new(line: fn(&Row) -> String) -> Self {
         let (walker, uri, row) = (Walker::new(), LastUri::default(), Row::default());
-        Self { out: out::Stream::new(), line, walker, uri, bytes: 0, segments: 0, row }
+        Self {
+            out: out::Stream::new(),
+            line,
+            walker,
+            uri,
+            bytes: 0,
+            segments: 0,
+            row,
+        }
     }
 
     fn begin_record(&mut self) {
@@ -159,7 +178,9 @@ impl Visit for List {
         if is_record && piece.starts {
             self.begin_record(); // before the walker sees it: a header inside the record is not the one it stands under
         }
-        self.walker.push(bytes, &mut self.uri).map_err(io::Error::other)?;
+        self.walker
+            .push(bytes, &mut self.uri)
+            .map_err(io::Error::other)?;
         self.bytes += bytes.len() as u64;
         self.segments += u64::from(piece.ends);
         if !is_record {
@@ -168,20 +189,46 @@ impl Visit for List {
         let room = PREVIEW_BYTES - self.row.head.len();
         self.row.head.extend(&bytes[..room.min(bytes.len())]);
         self.row.bytes += bytes.len() as u64;
-        if piece.ends { self.end_record() } else { Ok(()) }
+        if piece.ends {
+            self.end_record()
+        } else {
+            Ok(())
+        }
     }
 }
 
 fn text_line(row: &Row) -> String {
     let uri: String = row.uri.chars().take(URI_CHARS_SHOWN).collect();
     let cut = if uri.len() < row.uri.len() { "…" } else { "" };
-    let more = if row.bytes > row.head.len() as u64 { "…" } else { "" };
-    let Row { number, offset, bytes, .. } = row;
-    format!("{number} {offset} {bytes} {}{cut} {}{more}", safe(&uri), safe_bytes(&row.head))
+    let more = if row.bytes > row.head.len() as u64 {
+        "…"
+    } else {
+        ""
+    };
+    let Row {
+        number,
+        offset,
+        bytes,
+        ..
+    } = row;
+    format!(
+        "{number} {offset} {bytes} {}{cut} {}{more}",
+        safe(&uri),
+        safe_bytes(&row.head)
+    )
 }
 
 fn json_line(row: &Row) -> String {
-    let Row { number, leaf, offset, bytes, uri, .. } = row;
+    let Row {
+        number,
+        leaf,
+        offset,
+        bytes,
+        uri,
+        ..
+    } = row;
     let preview = String::from_utf8_lossy(&row.head);
-    safe_json(&json!({"record": number, "leaf": leaf, "offset": offset, "bytes": bytes, "uri": uri, "preview": preview}))
+    safe_json(
+        &json!({"record": number, "leaf": leaf, "offset": offset, "bytes": bytes, "uri": uri, "preview": preview}),
+    )
 }

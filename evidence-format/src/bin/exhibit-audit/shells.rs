@@ -1,4 +1,5 @@
-//! `exhibit-audit completions` and `exhibit-audit man`: from the same definitions as the command line itself.
+//! `exhibit-audit completions` and `exhibit-audit man`: from the same definitions as the command
+//! line itself.
 
 use std::path::PathBuf;
 
@@ -39,12 +40,17 @@ pub(crate) fn man(args: &ManArgs, mut program: Command) -> Result<Exit, Failure>
         None => program,
         Some(name) => {
             let found = program.find_subcommand(name);
-            found.cloned().ok_or_else(|| Failure::Usage(format!("there is no command {name}")))?
+            found
+                .cloned()
+                .ok_or_else(|| Failure::Usage(format!("there is no command {name}")))?
         }
     };
     let mut page = Vec::new();
     let rendered = clap_mangen::Man::new(page_of).render(&mut page);
-    rendered.map_err(|cause| Failure::Write { path: PathBuf::from("a page"), cause })?;
+    rendered.map_err(|cause| Failure::Write {
+        path: PathBuf::from("a page"),
+        cause,
+    })?;
     out::print(&String::from_utf8_lossy(&page))?;
     Ok(Exit::Holds)
 }

@@ -55,13 +55,25 @@ impl Subject {
     /// For commands that read a bundle once.
     pub(crate) fn new(args: &BundleArgs) -> Result<Self, Failure> {
         let origin = origin(&args.path)?;
-        let keys = args.keys.iter().map(|path| read_key(path)).collect::<Result<_, _>>()?;
-        let trust = Trust { keys, bundle: args.expected };
+        let keys = args
+            .keys
+            .iter()
+            .map(|path| read_key(path))
+            .collect::<Result<_, _>>()?;
+        let trust = Trust {
+            keys,
+            bundle: args.expected,
+        };
         let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        Ok(Self { origin, trust, workers: Workers::unpack(threads) })
+        Ok(Self {
+            origin,
+            trust,
+            workers: Workers::unpack(threads),
+        })
     }
 
-    /// For commands that show content: they verify before, so the bundle must still be there the second time.
+    /// For commands that show content: they verify before, so the bundle must still be there the
+    /// second time.
     pub(crate) fn lasting(args: &BundleArgs) -> Result<Self, Failure> {
         let subject = Self::new(args)?;
         let lasts = match &subject.origin {
@@ -85,10 +97,16 @@ impl Subject {
     /// Verifies the bundle, showing its items to `viewer` before anything is known of them.
     pub(crate) fn verify_and_view(&mut self, viewer: &mut Viewer<'_>) -> Result<Report, Failure> {
         let mut files = self.origin.open()?;
-        Ok(verify::verify_and_view(files.as_mut(), &self.trust, &mut self.workers, viewer))
+        Ok(verify::verify_and_view(
+            files.as_mut(),
+            &self.trust,
+            &mut self.workers,
+            viewer,
+        ))
     }
 
-    /// Verifies the bundle, and returns the report only if its content may be shown. Says so where nobody vouches for it.
+    /// Verifies the bundle, and returns the report only if its content may be shown. Says so where
+    /// nobody vouches for it.
     ///
     /// The note goes to standard error, so that it never mixes with what is shown.
     pub(crate) fn verify_to_show(&mut self) -> Result<Report, Failure> {
@@ -98,15 +116,27 @@ impl Subject {
     }
 
     /// Shows an item of the bundle that `first` is the report of, and checks all of it again.
-    pub(crate) fn show(&mut self, first: &Report, name: &ItemName, visit: &mut dyn Visit) -> Result<(), Failure> {
+    pub(crate) fn show(
+        &mut self,
+        first: &Report,
+        name: &ItemName,
+        visit: &mut dyn Visit,
+    ) -> Result<(), Failure> {
         let mut visit = Some(visit);
         let lend = |visit| Box::new(Lent(visit)) as Box<dyn Visit>;
-        let second = self.verify_and_view(&mut |item| if item.name == *name { visit.take().map(lend) } else { None })?;
+        let second = self.verify_and_view(&mut |item| {
+            if item.name == *name {
+                visit.take().map(lend)
+            } else {
+                None
+            }
+        })?;
         match &second.integrity {
             Finding::Ok(_) if second.bundle == first.bundle => Ok(()),
-            Finding::Failed(fault) if fault.code == Code::Unreadable => {
-                Err(Failure::Stopped { object: fault.object.clone(), detail: fault.detail.clone() })
-            }
+            Finding::Failed(fault) if fault.code == Code::Unreadable => Err(Failure::Stopped {
+                object: fault.object.clone(),
+                detail: fault.detail.clone(),
+            }),
             _ => Err(Failure::Changed),
         }
     }
@@ -117,10 +147,16 @@ impl Origin {
         Ok(match self {
             Self::Folder(path) => Box::new(Folder::new(path)),
             Self::Tar(path) => {
-                let file = File::open(path).map_err(|cause| Failure::Read { path: path.clone(), cause })?;
+                let file = File::open(path).map_err(|cause| Failure::Read {
+                    path: path.clone(),
+                    cause,
+                })?;
                 Box::new(tar::Reader::new(BufReader::with_capacity(READ_BYTES, file)))
             }
-            Self::StandardInput => Box::new(tar::Reader::new(BufReader::with_capacity(READ_BYTES, io::stdin().lock()))),
+            Self::StandardInput => Box::new(tar::Reader::new(BufReader::with_capacity(
+                READ_BYTES,
+                io::stdin().lock(),
+            ))),
         })
     }
 }
@@ -137,28 +173,46 @@ impl Visit for Lent<'_> {
 fn origin(path: &Path) -> Result<Origin, Failure> {
     if path == Path::new("-") {
         if io::stdin().is_terminal() {
-            return Err(Failure::Usage("standard input is a terminal, and no bundle".to_owned()));
+            return Err(Failure::Usage(
+                "standard input is a terminal, and no bundle".to_owned(),
+            ));
         }
         return Ok(Origin::StandardInput);
     }
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => Ok(Origin::Folder(path.to_owned())),
         Ok(_) => Ok(Origin::Tar(path.to_owned())),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Failure::Usage(format!("there is no bundle {}", path.display()))),
-        Err(cause) => Err(Failure::Read { path: path.to_owned(), cause }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Failure::Usage(format!(
+            "there is no bundle {}",
+            path.display()
+        ))),
+        Err(cause) => Err(Failure::Read {
+            path: path.to_owned(),
+            cause,
+        }),
     }
 }
 
 fn read_key(path: &Path) -> Result<PublicKey, Failure> {
     let mut pem = String::new();
-    let read = File::open(path).and_then(|file| file.take(KEY_FILE_BYTES_MAX + 1).read_to_string(&mut pem));
-    read.map_err(|cause| Failure::Usage(format!("cannot read the key {}: {cause}", path.display())))?;
-    PublicKey::from_pem(&pem).map_err(|cause| Failure::Key { path: path.to_owned(), cause })
+    let read = File::open(path)
+        .and_then(|file| file.take(KEY_FILE_BYTES_MAX + 1).read_to_string(&mut pem));
+    read.map_err(|cause| {
+        Failure::Usage(format!("cannot read the key {}: {cause}", path.display()))
+    })?;
+    PublicKey::from_pem(&pem).map_err(|cause| Failure::Key {
+        path: path.to_owned(),
+        cause,
+    })
 }
 
 /// The item called `name` of a bundle that was verified.
 pub(crate) fn item_of<'r>(report: &'r Report, name: &ItemName) -> Result<&'r Item, Failure> {
     let mut items = report.config.iter().flat_map(|config| &config.items);
-    let missing = || Failure::Usage(format!("the bundle has no item {name}; `exhibit-audit items` lists what it has"));
+    let missing = || {
+        Failure::Usage(format!(
+            "the bundle has no item {name}; `exhibit-audit items` lists what it has"
+        ))
+    };
     items.find(|item| item.name == *name).ok_or_else(missing)
 }

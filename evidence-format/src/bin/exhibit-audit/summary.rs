@@ -17,14 +17,22 @@ const EXAMPLES_SHOWN: usize = 3;
 /// The verdict, and whose word what follows is.
 pub(crate) fn head(report: &Report) -> String {
     let (verdict, signature) = (verdict::text(report), signature(report));
-    if signature.is_empty() { verdict } else { format!("{verdict}\n{}\n{signature}", verdict::heading(report)) }
+    if signature.is_empty() {
+        verdict
+    } else {
+        format!("{verdict}\n{}\n{signature}", verdict::heading(report))
+    }
 }
 
 /// Who signed, for which incident, when, and where in which stream.
 fn signature(report: &Report) -> String {
     let mut text = String::new();
     if let Finding::Ok(proof) = &report.signer {
-        row(&mut text, "signed by", &format!("{} (SHA-256 of the public key)", proof.key_id().hex()));
+        row(
+            &mut text,
+            "signed by",
+            &format!("{} (SHA-256 of the public key)", proof.key_id().hex()),
+        );
     }
     let incident = report.config.as_ref().map(|config| &config.incident);
     let incident = incident.or(report.claim.as_ref().map(|claim| &claim.predicate.incident));
@@ -32,7 +40,11 @@ fn signature(report: &Report) -> String {
         row(&mut text, "incident", incident.as_str());
     }
     if let Some(claim) = &report.claim {
-        row(&mut text, "signed at", &format!("{} by the signer's own clock", claim.predicate.signed_at));
+        row(
+            &mut text,
+            "signed at",
+            &format!("{} by the signer's own clock", claim.predicate.signed_at),
+        );
         row(&mut text, "stream", &stream(claim));
     }
     text
@@ -53,11 +65,24 @@ fn stream(claim: &Statement) -> String {
 
 /// A line for each item: name, records, bytes, missing objects, and what `more` says of it.
 pub(crate) fn table(items: &[Item], more: fn(&Item) -> String) -> String {
-    let width = items.iter().map(|item| item.name.as_str().len()).max().unwrap_or(0).max("item".len());
-    let mut text = format!("  {:width$}  {:>10}  {:>15}  {:>9}\n", "item", "records", "bytes", "missing");
+    let width = items
+        .iter()
+        .map(|item| item.name.as_str().len())
+        .max()
+        .unwrap_or(0)
+        .max("item".len());
+    let mut text = format!(
+        "  {:width$}  {:>10}  {:>15}  {:>9}\n",
+        "item", "records", "bytes", "missing"
+    );
     for item in items {
         let (name, missing) = (item.name.as_str(), item.coverage.missing());
-        let line = format!("  {name:width$}  {:>10}  {:>15}  {missing:>9}  {}", item.records, item.bytes, more(item));
+        let line = format!(
+            "  {name:width$}  {:>10}  {:>15}  {missing:>9}  {}",
+            item.records,
+            item.bytes,
+            more(item)
+        );
         let _ = writeln!(text, "{}", line.trim_end());
     }
     text
@@ -84,8 +109,17 @@ fn gap_line(gap: &Gap) -> String {
     if gap.bytes_lost > 0 {
         let _ = write!(line, ", {} bytes lost", gap.bytes_lost);
     }
-    let examples: Vec<_> = gap.examples.iter().take(EXAMPLES_SHOWN).map(|example| safe(example)).collect();
-    let more = if gap.count > examples.len() as u64 { ", …" } else { "" };
+    let examples: Vec<_> = gap
+        .examples
+        .iter()
+        .take(EXAMPLES_SHOWN)
+        .map(|example| safe(example))
+        .collect();
+    let more = if gap.count > examples.len() as u64 {
+        ", …"
+    } else {
+        ""
+    };
     if !examples.is_empty() {
         let _ = write!(line, ": {}{more}", examples.join(", "));
     }
@@ -94,5 +128,8 @@ fn gap_line(gap: &Gap) -> String {
 
 /// A value that is one word in the config, as it stands there.
 pub(crate) fn word<T: Serialize>(value: &T) -> String {
-    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(safe)).unwrap_or_default()
+    serde_json::to_value(value)
+        .ok()
+        .and_then(|value| value.as_str().map(safe))
+        .unwrap_or_default()
 }

@@ -11,7 +11,11 @@ use crate::out;
 /// The verdict, the bundle's id, and a line for each finding.
 pub(crate) fn text(report: &Report) -> String {
     let mut text = format!("{}\n", in_words(report.exit()));
-    let id = report.bundle.map_or("unknown: no bundle manifest was read".to_owned(), |id| id.to_string());
+    let id = report
+        .bundle
+        .map_or("unknown: no bundle manifest was read".to_owned(), |id| {
+            id.to_string()
+        });
     let rows = [
         ("bundle", id),
         ("integrity", finding(&report.integrity)),
@@ -30,7 +34,12 @@ pub(crate) fn text(report: &Report) -> String {
 fn finding<P>(finding: &Finding<P>) -> String {
     match finding {
         Finding::Ok(_) => "ok".to_owned(),
-        Finding::Failed(fault) => format!("FAILED ({}): {}: {}", fault.code, safe(&fault.object), safe(&fault.detail)),
+        Finding::Failed(fault) => format!(
+            "FAILED ({}): {}: {}",
+            fault.code,
+            safe(&fault.object),
+            safe(&fault.detail)
+        ),
         Finding::NotChecked(why) => format!("not checked: {why}"),
     }
 }
@@ -50,12 +59,15 @@ fn in_words(exit: Exit) -> &'static str {
 pub(crate) fn heading(report: &Report) -> &'static str {
     match (&report.integrity, &report.signer) {
         (Finding::Ok(_), Finding::Ok(_)) => "The bundle says, and the key below vouches for it:",
-        (Finding::Ok(_), Finding::NotChecked(_)) => "The bundle says; whose word it is was NOT checked:",
+        (Finding::Ok(_), Finding::NotChecked(_)) => {
+            "The bundle says; whose word it is was NOT checked:"
+        }
         _ => "The bundle claims, and it is NOT VERIFIED:",
     }
 }
 
-/// Content may be shown if every byte was checked and, where keys were given, one of them vouches for it.
+/// Content may be shown if every byte was checked and, where keys were given, one of them vouches
+/// for it.
 pub(crate) fn allow_showing(report: &Report) -> Result<(), Failure> {
     match (&report.integrity, &report.signer) {
         (Finding::Ok(_), Finding::Ok(_)) => Ok(()),

@@ -20,7 +20,11 @@ pub(crate) struct VerifyArgs {
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, Failure> {
     let report = Subject::new(&args.bundle)?.verify()?;
-    let answer = if args.json { safe_json(&report.json()) + "\n" } else { text(&report) };
+    let answer = if args.json {
+        safe_json(&report.json()) + "\n"
+    } else {
+        text(&report)
+    };
     out::print(&answer)?;
     Ok(report.exit())
 }

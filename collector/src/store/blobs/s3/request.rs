@@ -56,13 +56,25 @@ impl Signer {
         endpoint: &str,
         bucket: &str,
     ) -> Self {
-        Self { client, credentials, region, url: format!("{}/{bucket}", endpoint.trim_end_matches('/')) }
+        Self {
+            client,
+            credentials,
+            region,
+            url: format!("{}/{bucket}", endpoint.trim_end_matches('/')),
+        }
     }
 
     /// A request about the object at `path`, or about the bucket.
     pub(super) fn request(&self, method: Method, path: Option<&ObjectPath>) -> Request<'_> {
         let key = path.map(ToString::to_string).unwrap_or_default();
-        Request { signer: self, method, key, query: String::new(), headers: HeaderMap::new(), body: Bytes::new() }
+        Request {
+            signer: self,
+            method,
+            key,
+            query: String::new(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        }
     }
 }
 
@@ -84,7 +96,8 @@ impl Request<'_> {
         self
     }
 
-    /// Sends it until there is an answer that says something: not an error of the server, not a request to slow down.
+    /// Sends it until there is an answer that says something: not an error of the server, not a
+    /// request to slow down.
     pub(super) async fn send(self, attempt: &'static str) -> Result<Answer, BlobError> {
         let begun = Instant::now();
         let mut pause = Duration::from_millis(PAUSE_MILLISECONDS_MIN);
@@ -98,36 +111,72 @@ impl Request<'_> {
                 return match outcome {
                     Ok(answer) if is_final => Ok(answer),
                     Ok(answer) => Err(answer.refusal(attempt, &self.key)),
-                    Err(cause) => Err(BlobError::Store { attempt, key: self.key.clone(), cause }),
+                    Err(cause) => Err(BlobError::Store {
+                        attempt,
+                        key: self.key.clone(),
+                        cause,
+                    }),
                 };
             }
-            let problem = outcome.map_or_else(|error| error.to_string(), |answer| answer.status.to_string());
-            warn!(attempt, key = self.key, problem, "the object store failed, trying again");
+            let problem = outcome.map_or_else(
+                |error| error.to_string(),
+                |answer| answer.status.to_string(),
+            );
+            warn!(
+                attempt,
+                key = self.key,
+                problem,
+                "the object store failed, trying again"
+            );
             sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(PAUSE_MILLISECONDS_MAX));
         }
     }
 
     async fn send_once(&self) -> Result<Answer, object_store::Error> {
-        let generic = |source: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic { store: "S3", source };
+        let generic =
+            |source: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic {
+                store: "S3",
+                source,
+            };
         let credential = self.signer.credentials.get_credential().await?;
         let separator = if self.key.is_empty() { "" } else { "/" };
-        let url = format!("{}{separator}{}{}", self.signer.url, percent_encoded_path(&self.key), self.query);
+        let url = format!(
+            "{}{separator}{}{}",
+            self.signer.url,
+            percent_encoded_path(&self.key),
+            self.query
+        );
         let mut request = HttpRequest::new(self.body.clone().into());
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = url.parse().map_err(|error: http::uri::InvalidUri| generic(error.into()))?;
+        *request.uri_mut() = url
+            .parse()
+            .map_err(|error: http::uri::InvalidUri| generic(error.into()))?;
         *request.headers_mut() = self.headers.clone();
         if self.method == Method::PUT {
-            // S3 wants a checksum of what concerns a lock, and of all uploads into a bucket that locks by itself.
+            // S3 wants a checksum of what concerns a lock, and of all uploads into a bucket that
+            // locks by itself.
             let checksum = BASE64.encode(Digest::of(&self.body).as_bytes());
             let checksum = HeaderValue::from_str(&checksum).expect("base64 is ASCII");
-            request.headers_mut().insert("x-amz-checksum-sha256", checksum);
+            request
+                .headers_mut()
+                .insert("x-amz-checksum-sha256", checksum);
         }
-        AwsAuthorizer::new(&credential, "s3", &self.signer.region).try_authorize(&mut request, None)?;
-        let response = self.signer.client.execute(request).await.map_err(|error| generic(error.into()))?;
+        AwsAuthorizer::new(&credential, "s3", &self.signer.region)
+            .try_authorize(&mut request, None)?;
+        let response = self
+            .signer
+            .client
+            .execute(request)
+            .await
+            .map_err(|error| generic(error.into()))?;
         let (parts, body) = response.into_parts();
         let body = body.bytes().await.map_err(|error| generic(error.into()))?;
-        Ok(Answer { status: parts.status, headers: parts.headers, body })
+        Ok(Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        })
     }
 }
 
@@ -145,10 +194,13 @@ impl Answer {
         Some(value.to_owned())
     }
 
-    /// A failure of the server that passes. S3 may answer a completion with 200, and then with an error after all.
+    /// A failure of the server that passes. S3 may answer a completion with 200, and then with an
+    /// error after all.
     fn is_passing(&self) -> bool {
         let is_late_error = self.status == StatusCode::OK && self.text().contains("<Error>");
-        self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS || is_late_error
+        self.status.is_server_error()
+            || self.status == StatusCode::TOO_MANY_REQUESTS
+            || is_late_error
     }
 
     /// It says no.
@@ -157,13 +209,25 @@ impl Answer {
             (Some(code), Some(message)) => format!("{code}: {message}"),
             _ => self.text(),
         };
-        let said = said.chars().filter(|c| !c.is_control()).take(REFUSAL_CHARS_MAX).collect();
-        BlobError::Refused { attempt, key: key.to_owned(), status: self.status.as_u16(), said }
+        let said = said
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(REFUSAL_CHARS_MAX)
+            .collect();
+        BlobError::Refused {
+            attempt,
+            key: key.to_owned(),
+            status: self.status.as_u16(),
+            said,
+        }
     }
 }
 
 fn percent_encoded_path(key: &str) -> String {
-    key.split('/').map(percent_encoded).collect::<Vec<_>>().join("/")
+    key.split('/')
+        .map(percent_encoded)
+        .collect::<Vec<_>>()
+        .join("/")
 }
 
 /// As AWS's signature wants it: all but the unreserved characters of RFC 3986.
@@ -173,7 +237,9 @@ fn percent_encoded(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte))
+            }
             _ => write!(encoded, "%{byte:02X}").expect("a string takes all"),
         }
     }
@@ -186,15 +252,25 @@ mod tests {
 
     #[test]
     fn an_error_after_200_is_a_failure_that_passes() {
-        let answer = |status, body: &'static str| Answer { status, headers: HeaderMap::new(), body: body.into() };
-        let late = answer(StatusCode::OK, "  <Error><Code>InternalError</Code><Message>Try again.</Message></Error>");
+        let answer = |status, body: &'static str| Answer {
+            status,
+            headers: HeaderMap::new(),
+            body: body.into(),
+        };
+        let late = answer(
+            StatusCode::OK,
+            "  <Error><Code>InternalError</Code><Message>Try again.</Message></Error>",
+        );
         assert!(late.is_passing());
         assert_eq!(
             late.refusal("finish", "k").to_string(),
             "cannot finish object k: the store answers 200 InternalError: Try again."
         );
         assert!(answer(StatusCode::SERVICE_UNAVAILABLE, "").is_passing());
-        for (status, body) in [(StatusCode::OK, "<UploadId>1</UploadId>"), (StatusCode::FORBIDDEN, "<Error></Error>")] {
+        for (status, body) in [
+            (StatusCode::OK, "<UploadId>1</UploadId>"),
+            (StatusCode::FORBIDDEN, "<Error></Error>"),
+        ] {
             assert!(!answer(status, body).is_passing());
         }
     }

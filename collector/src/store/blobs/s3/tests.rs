@@ -14,7 +14,10 @@ use tokio::net::TcpListener;
 
 use super::S3;
 use crate::store::blobs::tests::{file, keeps_to_every_case, pattern};
-use crate::store::blobs::{BlobError, Blobs, BlobsConfig, Kind, LockConfig, LockMode, Place, RetentionConfig, S3Config, Secret};
+use crate::store::blobs::{
+    BlobError, Blobs, BlobsConfig, Kind, LockConfig, LockMode, Place, RetentionConfig, S3Config,
+    Secret,
+};
 
 fn config(address: SocketAddr, bucket: &str, who: &str) -> BlobsConfig {
     // Providers of TLS are the program's to choose; without one, no client can be built.
@@ -26,7 +29,11 @@ fn config(address: SocketAddr, bucket: &str, who: &str) -> BlobsConfig {
         secret_access_key: Some(Secret::new(SECRET)),
         request_seconds_max: NonZeroU32::new(2),
     };
-    BlobsConfig { location: format!("s3://{bucket}/some/prefix"), s3, lock: None }
+    BlobsConfig {
+        location: format!("s3://{bucket}/some/prefix"),
+        s3,
+        lock: None,
+    }
 }
 
 async fn open(config: &BlobsConfig) -> Blobs {
@@ -42,36 +49,65 @@ fn s3(blobs: &Blobs) -> &S3 {
 
 fn lock(mode: LockMode, days: u32, legal_hold: bool) -> LockConfig {
     let days = NonZeroU32::new(days).expect("some days");
-    LockConfig { retention: Some(RetentionConfig { mode, days }), legal_hold }
+    LockConfig {
+        retention: Some(RetentionConfig { mode, days }),
+        legal_hold,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_keeps_to_every_case() {
-    let Some(seaweed) = Seaweed::start() else { return };
+    let Some(seaweed) = Seaweed::start() else {
+        return;
+    };
     seaweed.make_bucket("plain", false);
     let blobs = open(&config(seaweed.address, "plain", COLLECTOR)).await;
     blobs.check().await.expect("it is as it should be");
     blobs.check().await.expect("as often as you like");
     keeps_to_every_case(&blobs, "all").await;
     assert_eq!(blobs.locate("a/b"), "s3://plain/some/prefix/a/b");
-    assert!(blobs.list("").await.expect("a store").iter().all(|listed| listed.key.starts_with("all/")));
+    assert!(
+        blobs
+            .list("")
+            .await
+            .expect("a store")
+            .iter()
+            .all(|listed| listed.key.starts_with("all/"))
+    );
     assert!(!blobs.list("").await.expect("a store").is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sealed_bundle_cannot_be_removed() {
-    let Some(seaweed) = Seaweed::start() else { return };
+    let Some(seaweed) = Seaweed::start() else {
+        return;
+    };
     seaweed.make_bucket("locked", true);
     let admin = open(&config(seaweed.address, "locked", ADMIN)).await;
     let folder = tempfile::tempdir().expect("a folder");
-    for (name, mode) in [("governance", LockMode::Governance), ("compliance", LockMode::Compliance)] {
-        let config = BlobsConfig { lock: Some(lock(mode, 30, true)), ..config(seaweed.address, "locked", COLLECTOR) };
+    for (name, mode) in [
+        ("governance", LockMode::Governance),
+        ("compliance", LockMode::Compliance),
+    ] {
+        let config = BlobsConfig {
+            lock: Some(lock(mode, 30, true)),
+            ..config(seaweed.address, "locked", COLLECTOR)
+        };
         let blobs = open(&config).await;
         blobs.check().await.expect("the bucket has a lock");
-        for (size, bytes) in [("small", pattern(1000)), ("parts", pattern(20 * 1024 * 1024))] {
+        for (size, bytes) in [
+            ("small", pattern(1000)),
+            ("parts", pattern(20 * 1024 * 1024)),
+        ] {
             let key = format!("{name}/{size}");
-            blobs.put_file(&key, &file(&folder, &bytes), Kind::Sealed).await.expect("it is new");
-            blobs.put_file(&key, &file(&folder, &bytes), Kind::Sealed).await.expect("the same again");
+            blobs
+                .put_file(&key, &file(&folder, &bytes), Kind::Sealed)
+                .await
+                .expect("it is new");
+            blobs
+                .put_file(&key, &file(&folder, &bytes), Kind::Sealed)
+                .await
+                .expect("the same again");
             let until = retained_until(&blobs, &key).await.expect("it is locked");
             let days = (until.as_second() - now().as_second()) as f64 / 86_400.0;
             assert!((29.9..=30.1).contains(&days), "{days}");
@@ -80,51 +116,110 @@ async fn a_sealed_bundle_cannot_be_removed() {
             }
             assert!(blobs.get(&key).await.expect("it is there") == bytes);
         }
-        blobs.put(&format!("{name}/page"), Bytes::from_static(b"staged")).await.expect("it is new");
-        assert_eq!(retained_until(&blobs, &format!("{name}/page")).await, None, "a page at work is not locked");
-        assert!(removes_version(&blobs, &format!("{name}/page")).await, "so it can be removed");
+        blobs
+            .put(&format!("{name}/page"), Bytes::from_static(b"staged"))
+            .await
+            .expect("it is new");
+        assert_eq!(
+            retained_until(&blobs, &format!("{name}/page")).await,
+            None,
+            "a page at work is not locked"
+        );
+        assert!(
+            removes_version(&blobs, &format!("{name}/page")).await,
+            "so it can be removed"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_is_there_without_its_lock_is_locked() {
-    let Some(seaweed) = Seaweed::start() else { return };
+    let Some(seaweed) = Seaweed::start() else {
+        return;
+    };
     seaweed.make_bucket("locked", true);
     let folder = tempfile::tempdir().expect("a folder");
     let bundle = file(&folder, b"bundle");
     let plain = open(&config(seaweed.address, "locked", COLLECTOR)).await;
-    plain.put_file("bundle", &bundle, Kind::Sealed).await.expect("it is new");
+    plain
+        .put_file("bundle", &bundle, Kind::Sealed)
+        .await
+        .expect("it is new");
     assert_eq!(retained_until(&plain, "bundle").await, None);
     let mut last = None;
     for days in [10, 40, 20] {
         let lock = Some(lock(LockMode::Governance, days, false));
-        let blobs = open(&BlobsConfig { lock, ..config(seaweed.address, "locked", COLLECTOR) }).await;
-        blobs.put_file("bundle", &bundle, Kind::Sealed).await.expect("the same bytes");
+        let blobs = open(&BlobsConfig {
+            lock,
+            ..config(seaweed.address, "locked", COLLECTOR)
+        })
+        .await;
+        blobs
+            .put_file("bundle", &bundle, Kind::Sealed)
+            .await
+            .expect("the same bytes");
         let until = retained_until(&blobs, "bundle").await;
-        assert!(until > last || days == 20 && until == last, "longer, and never shorter: {last:?} {until:?}");
+        assert!(
+            until > last || days == 20 && until == last,
+            "longer, and never shorter: {last:?} {until:?}"
+        );
         last = until;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_without_lock_is_refused_at_the_start() {
-    let Some(seaweed) = Seaweed::start() else { return };
+    let Some(seaweed) = Seaweed::start() else {
+        return;
+    };
     seaweed.make_bucket("plain", false);
     let lock = Some(lock(LockMode::Governance, 1, false));
-    let blobs = open(&BlobsConfig { lock: lock.clone(), ..config(seaweed.address, "plain", COLLECTOR) }).await;
+    let blobs = open(&BlobsConfig {
+        lock: lock.clone(),
+        ..config(seaweed.address, "plain", COLLECTOR)
+    })
+    .await;
     let refused = blobs.check().await;
-    assert!(matches!(refused, Err(BlobError::NoObjectLock { .. })), "{refused:?}");
-    let nowhere = open(&config(seaweed.address, "nowhere", COLLECTOR)).await.check().await;
-    assert!(matches!(nowhere, Err(BlobError::Refused { .. })), "{nowhere:?}");
-    let stranger = open(&config(seaweed.address, "plain", "stranger")).await.check().await;
-    assert!(matches!(stranger, Err(BlobError::Refused { status: 403, .. })), "{stranger:?}");
+    assert!(
+        matches!(refused, Err(BlobError::NoObjectLock { .. })),
+        "{refused:?}"
+    );
+    let nowhere = open(&config(seaweed.address, "nowhere", COLLECTOR))
+        .await
+        .check()
+        .await;
+    assert!(
+        matches!(nowhere, Err(BlobError::Refused { .. })),
+        "{nowhere:?}"
+    );
+    let stranger = open(&config(seaweed.address, "plain", "stranger"))
+        .await
+        .check()
+        .await;
+    assert!(
+        matches!(stranger, Err(BlobError::Refused { status: 403, .. })),
+        "{stranger:?}"
+    );
 
     for location in ["s3://", "s3:///prefix", "s3://bucket/../x"] {
-        let config = BlobsConfig { location: location.to_owned(), ..config(seaweed.address, "plain", COLLECTOR) };
-        assert!(matches!(Blobs::open(&config).await, Err(BlobError::Config(_))), "{location}");
+        let config = BlobsConfig {
+            location: location.to_owned(),
+            ..config(seaweed.address, "plain", COLLECTOR)
+        };
+        assert!(
+            matches!(Blobs::open(&config).await, Err(BlobError::Config(_))),
+            "{location}"
+        );
     }
-    let folder = BlobsConfig { location: "/tmp".to_owned(), lock, ..config(seaweed.address, "plain", COLLECTOR) };
-    assert!(matches!(Blobs::open(&folder).await, Err(BlobError::Config(_))), "a folder cannot be locked");
+    let folder = BlobsConfig {
+        location: "/tmp".to_owned(),
+        lock,
+        ..config(seaweed.address, "plain", COLLECTOR)
+    };
+    assert!(
+        matches!(Blobs::open(&folder).await, Err(BlobError::Config(_))),
+        "a folder cannot be locked"
+    );
 }
 
 #[tokio::test]
@@ -135,16 +230,28 @@ async fn a_bucket_that_overwrites_is_refused_at_the_start() {
         while let Ok((mut client, _)) = listener.accept().await {
             let mut request = [0; 4096];
             drop(client.read(&mut request).await);
-            drop(client.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await);
+            drop(
+                client
+                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                    .await,
+            );
         }
     });
-    let refused = open(&config(address, "careless", COLLECTOR)).await.check().await;
-    assert!(matches!(refused, Err(BlobError::Overwrites { .. })), "{refused:?}");
+    let refused = open(&config(address, "careless", COLLECTOR))
+        .await
+        .check()
+        .await;
+    assert!(
+        matches!(refused, Err(BlobError::Overwrites { .. })),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_that_pass_are_waited_for() {
-    let Some(seaweed) = Seaweed::start() else { return };
+    let Some(seaweed) = Seaweed::start() else {
+        return;
+    };
     seaweed.make_bucket("plain", false);
     let proxy = Proxy::before(seaweed.address);
     let blobs = open(&config(proxy.address, "plain", COLLECTOR)).await;
@@ -155,16 +262,31 @@ async fn failures_that_pass_are_waited_for() {
         1 => "partNumber=2&",
         _ => "?uploadId=",
     };
-    for (number, fault) in [Fault::ServerError, Fault::Silence, Fault::AnswerLost].into_iter().enumerate() {
+    for (number, fault) in [Fault::ServerError, Fault::Silence, Fault::AnswerLost]
+        .into_iter()
+        .enumerate()
+    {
         proxy.plan(&[fault("PUT /plain/some/prefix/small")]);
-        blobs.put(&format!("small{number}"), small.clone()).await.expect("it asks again");
+        blobs
+            .put(&format!("small{number}"), small.clone())
+            .await
+            .expect("it asks again");
         assert_eq!(proxy.left(), []);
         proxy.plan(&[fault("GET /plain/some/prefix/small")]);
-        assert!(blobs.get(&format!("small{number}")).await.expect("it asks again") == small);
+        assert!(
+            blobs
+                .get(&format!("small{number}"))
+                .await
+                .expect("it asks again")
+                == small
+        );
         for request in 0..3 {
             let key = format!("large{number}{request}");
             proxy.plan(&[fault(large_requests(request))]);
-            blobs.put_file(&key, &file(&folder, &large), Kind::Sealed).await.expect("it asks again");
+            blobs
+                .put_file(&key, &file(&folder, &large), Kind::Sealed)
+                .await
+                .expect("it asks again");
             assert_eq!(proxy.left(), [], "{key}");
             assert!(blobs.get(&key).await.expect("it is there") == large);
         }
@@ -177,14 +299,26 @@ fn now() -> jiff::Timestamp {
 }
 
 async fn retained_until(blobs: &Blobs, key: &str) -> Option<jiff::Timestamp> {
-    super::lock::retention_of(s3(blobs), key).await.expect("a store").map(|retention| retention.until)
+    super::lock::retention_of(s3(blobs), key)
+        .await
+        .expect("a store")
+        .map(|retention| retention.until)
 }
 
 /// Tries to remove the object for good: in a bucket with versions, the version.
 async fn removes_version(blobs: &Blobs, key: &str) -> bool {
     let s3 = s3(blobs);
-    let version = s3.store.head(&s3.path(key)).await.expect("it is there").version.expect("the bucket keeps versions");
-    let request = s3.signer.request(Method::DELETE, Some(&s3.path(key))).query("versionId", &version);
+    let version = s3
+        .store
+        .head(&s3.path(key))
+        .await
+        .expect("it is there")
+        .version
+        .expect("the bucket keeps versions");
+    let request = s3
+        .signer
+        .request(Method::DELETE, Some(&s3.path(key)))
+        .query("versionId", &version);
     let answer = request.send("remove").await.expect("a store");
     match answer.status {
         StatusCode::NO_CONTENT => true,

@@ -1,4 +1,5 @@
-//! What a later pass over the same window found that earlier ones did not, and what it no longer found.
+//! What a later pass over the same window found that earlier ones did not, and what it no longer
+//! found.
 
 use std::ops::RangeInclusive;
 
@@ -11,23 +12,26 @@ use super::{FactRow, PAGE_FACTS_MAX, fact_row};
 use crate::store::database::rows::{Query, all, first, get, nanoseconds, signed};
 use crate::store::ledger::{BundleRow, Ledger, LedgerError, PassKey};
 
-/// The difference between a bundle and those before it, by event ids. Records without one are not compared.
+/// The difference between a bundle and those before it, by event ids. Records without one are not
+/// compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comparison {
     /// Records of the bundle whose event no earlier one has, by time; not more than asked for.
     pub late: Vec<FactRow>,
     /// How many such events there are.
     pub late_count: u64,
-    /// Records of earlier bundles, of the window, whose event it does not have, by time; not more than asked for.
+    /// Records of earlier bundles, of the window, whose event it does not have, by time; not more
+    /// than asked for.
     pub gone: Vec<FactRow>,
     /// How many such events there are.
     pub gone_count: u64,
 }
 
 impl Ledger {
-    /// Compares an item of `bundle` with those of the same name in bundles of the same incident and source that were committed
-    /// before it. `window` is the time that its pass asked for, both ends included: what is outside it cannot be gone. At most
-    /// `limit` records of each kind are returned.
+    /// Compares an item of `bundle` with those of the same name in bundles of the same incident and
+    /// source that were committed before it. `window` is the time that its pass asked for, both
+    /// ends included: what is outside it cannot be gone. At most `limit` records of each kind are
+    /// returned.
     ///
     /// # Errors
     /// [`LedgerError::UnknownBundle`], and failures of the database.
@@ -42,13 +46,32 @@ impl Ledger {
         let number = self.number_of(&bundle.id).await?;
         let (this, earlier) = (number..=number, 0..=number - 1);
         let window = nanoseconds(*window.start())..=nanoseconds(*window.end());
-        let late = &Difference { key, item, of: this.clone(), without: earlier.clone(), window: i64::MIN..=i64::MAX, limit };
-        let gone = &Difference { key, item, of: earlier, without: this, window, limit };
+        let late = &Difference {
+            key,
+            item,
+            of: this.clone(),
+            without: earlier.clone(),
+            window: i64::MIN..=i64::MAX,
+            limit,
+        };
+        let gone = &Difference {
+            key,
+            item,
+            of: earlier,
+            without: this,
+            window,
+            limit,
+        };
         self.db
             .read("compare the passes", |mut db| async move {
                 let (late, late_count) = late.find(&mut db).await?;
                 let (gone, gone_count) = gone.find(&mut db).await?;
-                Ok(Comparison { late, late_count, gone, gone_count })
+                Ok(Comparison {
+                    late,
+                    late_count,
+                    gone,
+                    gone_count,
+                })
             })
             .await
     }
@@ -86,14 +109,20 @@ impl Difference<'_> {
     }
 
     fn bind(&self, sql: &'static str) -> Query<'_> {
-        let select = query(sql).bind(self.key.incident.as_str()).bind(self.key.source.as_str());
+        let select = query(sql)
+            .bind(self.key.incident.as_str())
+            .bind(self.key.source.as_str());
         let select = select.bind(*self.of.start()).bind(*self.of.end());
         let select = select.bind(*self.without.start()).bind(*self.without.end());
-        select.bind(*self.window.start()).bind(*self.window.end()).bind(self.item.as_str())
+        select
+            .bind(*self.window.start())
+            .bind(*self.window.end())
+            .bind(self.item.as_str())
     }
 }
 
-/// What both statements select from. Sets are subtracted, rather than each event looked for, so that it needs no index.
+/// What both statements select from. Sets are subtracted, rather than each event looked for, so
+/// that it needs no index.
 macro_rules! difference {
     ($select:literal, $order:literal) => {
         concat!(

@@ -21,8 +21,8 @@ const SUMMARY_BYTES_MAX: usize = 4096;
 const EVENT_ID_BYTES_MAX: usize = 512;
 
 impl Ledger {
-    /// Adds what was derived from `bundle`. Facts that are there already are left as they are. Durable in parts, each at once: after
-    /// a failure, add all again.
+    /// Adds what was derived from `bundle`. Facts that are there already are left as they are.
+    /// Durable in parts, each at once: after a failure, add all again.
     ///
     /// # Errors
     /// [`LedgerError::UnknownBundle`], and failures of the database.
@@ -31,9 +31,12 @@ impl Ledger {
         for batch in facts.chunks(TRANSACTION_ROWS_MAX) {
             self.db
                 .write("add to the timeline", |mut db, _| async move {
-                    let select = query("SELECT number, incident FROM bundles WHERE id = $1").bind(bundle.hex());
-                    let found =
-                        first(&mut db, select, |row| Ok((get::<i64>(row, "number")?, get::<String>(row, "incident")?))).await?;
+                    let select = query("SELECT number, incident FROM bundles WHERE id = $1")
+                        .bind(bundle.hex());
+                    let found = first(&mut db, select, |row| {
+                        Ok((get::<i64>(row, "number")?, get::<String>(row, "incident")?))
+                    })
+                    .await?;
                     let (number, incident) = found.ok_or(LedgerError::UnknownBundle(*bundle))?;
                     for rows in batch.chunks(rows_max) {
                         insert(&mut db, number, &incident, rows).await?;
@@ -49,16 +52,24 @@ impl Ledger {
 /// Rows of one statement; each has 6 parameters.
 fn statement_rows_max(engine: Engine) -> usize {
     match engine {
-        Engine::Sqlite => 30,     // finds each parameter by going through the names of those before it
+        Engine::Sqlite => 30, // finds each parameter by going through the names of those before it
         Engine::Postgres => 1000, // waits for an answer to each statement, and takes 65 535 parameters
     }
 }
 
-async fn insert(db: &mut AnyConnection, number: i64, incident: &str, facts: &[Fact]) -> Result<(), sqlx::Error> {
+async fn insert(
+    db: &mut AnyConnection,
+    number: i64,
+    incident: &str,
+    facts: &[Fact],
+) -> Result<(), sqlx::Error> {
     let statement = AssertSqlSafe(insert_statement(facts.len()));
     let mut insert = query(statement).bind(number).bind(incident);
     for fact in facts {
-        insert = insert.bind(fact.item.as_str()).bind(signed(fact.record)).bind(nanoseconds(fact.time));
+        insert = insert
+            .bind(fact.item.as_str())
+            .bind(signed(fact.record))
+            .bind(nanoseconds(fact.time));
         insert = insert.bind(kept(&fact.kind, KIND_BYTES_MAX).into_owned());
         insert = insert.bind(kept(&fact.summary, SUMMARY_BYTES_MAX).into_owned());
         insert = insert.bind(fact.event_id.as_deref().map(kept_event_id));
@@ -72,7 +83,17 @@ fn insert_statement(rows: usize) -> String {
     for row in 0..rows {
         let p = 3 + 6 * row;
         let comma = if row == 0 { "" } else { "," };
-        write!(sql, "{comma}($1,$2,${},${},${},${},${},${})", p, p + 1, p + 2, p + 3, p + 4, p + 5).expect("a string takes all");
+        write!(
+            sql,
+            "{comma}($1,$2,${},${},${},${},${},${})",
+            p,
+            p + 1,
+            p + 2,
+            p + 3,
+            p + 4,
+            p + 5
+        )
+        .expect("a string takes all");
     }
     sql + " ON CONFLICT DO NOTHING"
 }
@@ -80,11 +101,19 @@ fn insert_statement(rows: usize) -> String {
 /// As much of a text as a timeline shows, without NUL, which PostgreSQL does not store.
 fn kept(text: &str, bytes_max: usize) -> Cow<'_, str> {
     let text = &text[..text.floor_char_boundary(bytes_max)];
-    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
+    if text.contains('\0') {
+        text.replace('\0', "\u{fffd}").into()
+    } else {
+        text.into()
+    }
 }
 
 fn kept_event_id(id: &str) -> String {
-    if id.len() > EVENT_ID_BYTES_MAX || id.contains('\0') { Digest::of(id.as_bytes()).to_string() } else { id.to_owned() }
+    if id.len() > EVENT_ID_BYTES_MAX || id.contains('\0') {
+        Digest::of(id.as_bytes()).to_string()
+    } else {
+        id.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -100,6 +129,8 @@ mod tests {
 
     #[test]
     fn statements_number_their_parameters() {
-        assert!(insert_statement(2).ends_with("($1,$2,$3,$4,$5,$6,$7,$8),($1,$2,$9,$10,$11,$12,$13,$14) ON CONFLICT DO NOTHING"));
+        assert!(insert_statement(2).ends_with(
+            "($1,$2,$3,$4,$5,$6,$7,$8),($1,$2,$9,$10,$11,$12,$13,$14) ON CONFLICT DO NOTHING"
+        ));
     }
 }

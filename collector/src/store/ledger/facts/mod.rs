@@ -1,4 +1,5 @@
-//! The timeline: what happened, derived from the bundles' records. A view, not evidence; each row says where its evidence is.
+//! The timeline: what happened, derived from the bundles' records. A view, not evidence; each row
+//! says where its evidence is.
 
 mod compare;
 mod insert;
@@ -33,7 +34,8 @@ pub struct Fact {
     pub kind: String,
     /// For people. Up to 4096 bytes are kept.
     pub summary: String,
-    /// The provider's own id of the event, by which passes are compared. Of one past 512 bytes the digest is kept.
+    /// The provider's own id of the event, by which passes are compared. Of one past 512 bytes the
+    /// digest is kept.
     pub event_id: Option<String>,
 }
 
@@ -74,7 +76,8 @@ pub struct FactPage {
     pub next: Option<FactCursor>,
 }
 
-/// A place in the timeline. It goes through APIs as text, and no value of it reaches more than its incident's rows.
+/// A place in the timeline. It goes through APIs as text, and no value of it reaches more than its
+/// incident's rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FactCursor {
     nanoseconds: i64,
@@ -89,8 +92,9 @@ pub struct FactCursor {
 pub struct ParseCursorError(String);
 
 impl Ledger {
-    /// The rows of `incident` that `filter` lets through, after `after`, by time, then in the order in which bundles were
-    /// committed, then by item and record. At most `limit` of them, or 10 000.
+    /// The rows of `incident` that `filter` lets through, after `after`, by time, then in the order
+    /// in which bundles were committed, then by item and record. At most `limit` of them, or 10
+    /// 000.
     ///
     /// # Errors
     /// Failures of the database.
@@ -103,16 +107,33 @@ impl Ledger {
     ) -> Result<FactPage, LedgerError> {
         let limit = limit.clamp(1, PAGE_FACTS_MAX) as usize;
         let after = after.unwrap_or(&FIRST);
-        // Given alone to the row comparison, a late cursor makes SQLite walk the index up to it: it seeks by one lower bound.
-        let first = filter.from.map_or(i64::MIN, nanoseconds).max(after.nanoseconds);
-        let last = filter.until.map_or(i64::MAX, |until| nanoseconds(until).saturating_sub(1));
+        // Given alone to the row comparison, a late cursor makes SQLite walk the index up to it: it
+        // seeks by one lower bound.
+        let first = filter
+            .from
+            .map_or(i64::MIN, nanoseconds)
+            .max(after.nanoseconds);
+        let last = filter
+            .until
+            .map_or(i64::MAX, |until| nanoseconds(until).saturating_sub(1));
         self.db
             .read("read the timeline", |mut db| async move {
-                let select = query(SELECT_PAGE).bind(incident.as_str()).bind(after.nanoseconds).bind(after.bundle_number);
-                let select = select.bind(after.item.as_str()).bind(after.record).bind(first).bind(last);
+                let select = query(SELECT_PAGE)
+                    .bind(incident.as_str())
+                    .bind(after.nanoseconds)
+                    .bind(after.bundle_number);
+                let select = select
+                    .bind(after.item.as_str())
+                    .bind(after.record)
+                    .bind(first)
+                    .bind(last);
                 let select = select.bind(filter.source.as_deref());
-                let select = select.bind(filter.kind_prefix.as_str()).bind(format!("{}\u{10ffff}", filter.kind_prefix));
-                let select = select.bind(like_pattern(&filter.contains)).bind(signed(limit as u64 + 1));
+                let select = select
+                    .bind(filter.kind_prefix.as_str())
+                    .bind(format!("{}\u{10ffff}", filter.kind_prefix));
+                let select = select
+                    .bind(like_pattern(&filter.contains))
+                    .bind(signed(limit as u64 + 1));
                 let mut facts = all(&mut db, select, fact_row).await?;
                 let is_more = facts.len() > limit;
                 facts.truncate(limit);
@@ -123,7 +144,8 @@ impl Ledger {
     }
 }
 
-/// A filter that is absent is a parameter that lets all through, so that there is one statement, and one plan for it.
+/// A filter that is absent is a parameter that lets all through, so that there is one statement,
+/// and one plan for it.
 const SELECT_PAGE: &str = "
     SELECT bundles.id AS bundle_id, bundles.incident, bundles.source, bundles.pass, facts.bundle, facts.item, facts.record,
         facts.happened_at, facts.kind, facts.summary, facts.event_id
@@ -134,7 +156,12 @@ const SELECT_PAGE: &str = "
     ORDER BY facts.happened_at, facts.bundle, facts.item, facts.record LIMIT $12";
 
 /// Before every row.
-static FIRST: FactCursor = FactCursor { nanoseconds: i64::MIN, bundle_number: i64::MIN, item: String::new(), record: i64::MIN };
+static FIRST: FactCursor = FactCursor {
+    nanoseconds: i64::MIN,
+    bundle_number: i64::MIN,
+    item: String::new(),
+    record: i64::MIN,
+};
 
 fn fact_row(row: &AnyRow) -> Result<FactRow, sqlx::Error> {
     let fact = Fact {
@@ -178,7 +205,11 @@ impl FactCursor {
 
 impl fmt::Display for FactCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}_{}_{}_{}", self.nanoseconds, self.bundle_number, self.record, self.item)
+        write!(
+            f,
+            "{}_{}_{}_{}",
+            self.nanoseconds, self.bundle_number, self.record, self.item
+        )
     }
 }
 
@@ -191,7 +222,12 @@ impl FromStr for FactCursor {
             let mut number = || parts.next()?.parse().ok();
             let (nanoseconds, bundle_number, record) = (number()?, number()?, number()?);
             let item: ItemName = parts.next()?.parse().ok()?;
-            Some(Self { nanoseconds, bundle_number, item: item.to_string(), record })
+            Some(Self {
+                nanoseconds,
+                bundle_number,
+                item: item.to_string(),
+                record,
+            })
         };
         parse().ok_or_else(|| ParseCursorError(text.chars().take(80).collect()))
     }
@@ -203,7 +239,12 @@ mod tests {
 
     #[test]
     fn a_cursor_is_its_text() {
-        let cursor = FactCursor { nanoseconds: -5, bundle_number: 7, item: "okta_log-1.x".to_owned(), record: 9 };
+        let cursor = FactCursor {
+            nanoseconds: -5,
+            bundle_number: 7,
+            item: "okta_log-1.x".to_owned(),
+            record: 9,
+        };
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
         for bad in ["", "1_2_3", "1_2_3_", "a_2_3_x", "1_2_3_../x", "1_2_3_x\0"] {
             assert!(bad.parse::<FactCursor>().is_err(), "{bad:?}");
