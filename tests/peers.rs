@@ -36,7 +36,7 @@ fn configure(store: &Path, text: &str) {
 }
 
 fn description() -> PathBuf {
-    root().join("collector/src/http/openapi.json")
+    root().join("collector/server/src/openapi.json")
 }
 
 fn interop(name: &str) -> PathBuf {

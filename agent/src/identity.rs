@@ -6,13 +6,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::time::SystemTime;
 
-use evidence_format::config::{ClockReading, Collector};
+use evidence_format::config::Collector;
 use evidence_format::digest::{Digest, Hasher};
-use evidence_format::time::Timestamp;
 use rustix::process::{getegid, geteuid, getgid, getuid};
-use rustix::time::{ClockId, clock_gettime};
 
 /// Name of the program in the bundles that it makes.
 pub const NAME: &str = "exhibit-agent";
@@ -40,37 +37,6 @@ pub fn collector() -> Collector {
 pub fn identity() -> String {
     let (uid, euid, gid, egid) = (getuid(), geteuid(), getgid(), getegid());
     format!("uid={uid} euid={euid} gid={gid} egid={egid}")
-}
-
-/// Reads both clocks; `event` names what happens now.
-#[must_use]
-pub fn clock(event: &str) -> ClockReading {
-    let boot = clock_gettime(ClockId::Boottime);
-    let nanoseconds = boot.tv_sec as u64 * 1_000_000_000 + boot.tv_nsec as u64; // neither is negative since boot
-    ClockReading {
-        event: event.to_owned(),
-        utc: now(),
-        boot_nanoseconds: nanoseconds,
-    }
-}
-
-/// The wall clock.
-///
-/// # Panics
-/// The machine's clock is set outside the years -9999 to 9999.
-#[must_use]
-pub fn now() -> Timestamp {
-    Timestamp::try_from(SystemTime::now()).expect("a kernel's clock reaches the year 2262")
-}
-
-/// Random bytes from the operating system.
-///
-/// # Errors
-/// The system has none: a program that seals must then not go on.
-pub fn random<const N: usize>() -> io::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|cause| io::Error::other(cause.to_string()))?;
-    Ok(bytes)
 }
 
 /// Digest of the executable that runs, also if its file was replaced or deleted since.
@@ -108,19 +74,5 @@ mod tests {
         );
         assert!(!collector.host.is_empty() && !collector.kernel.is_empty());
         assert!(collector.identity.starts_with("uid="));
-    }
-
-    #[test]
-    fn the_boot_clock_goes_on() {
-        let (begin, end) = (clock("begin"), clock("end"));
-        assert!(begin.boot_nanoseconds > 0 && begin.boot_nanoseconds <= end.boot_nanoseconds);
-    }
-
-    #[test]
-    fn randomness_differs() {
-        assert_ne!(
-            random::<32>().expect("a system with randomness"),
-            random().expect("a system with randomness")
-        );
     }
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use evidence_format::keyring::{KeyError, PublicKey, SecretKey, Signer};
 use evidence_format::limits::KEY_FILE_BYTES_MAX;
 
-use crate::{durable, identity};
+use platform::durable;
 
 /// Where root's key is (FHS 3.0 §5.8: state that a program keeps).
 const ROOT_KEY: &str = "/var/lib/exhibit/agent.key";
@@ -166,7 +166,7 @@ fn create(path: &Path) -> Result<bool, KeyFileError> {
             .recursive(true)
             .mode(0o700)
             .create(durable::folder_of(path))?;
-        let secret = SecretKey::from_random(&identity::random()?);
+        let secret = SecretKey::from_random(&platform::random()?);
         let unfinished = durable::write_beside(path, secret.to_pem().as_bytes(), 0o600)?;
         // Unlike a rename, a link fails if the name is taken, and unlike O_EXCL on the name itself
         // nobody reads half a key.

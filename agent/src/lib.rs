@@ -4,11 +4,9 @@
 //! [`capture::plan`] decides, [`capture::capture`] does: the probes in [`probes`] say what to read,
 //! [`read`] reads it without ever being held up, and [`recorder`] writes what came, and what did
 //! not, into the items. [`files`] takes files as they are. Around it: the [`key`] that bundles are
-//! signed with, the [`stream`] that they stand in, the [`identity`] of who captured, [`durable`]
-//! files, and the [`terminal`] of who looks on.
+//! signed with, the [`stream`] that they stand in, and the [`identity`] of who captured.
 
 pub mod capture;
-pub mod durable;
 pub mod files;
 pub mod identity;
 pub mod key;
@@ -17,4 +15,3 @@ pub mod probes;
 pub mod read;
 pub mod recorder;
 pub mod stream;
-pub mod terminal;

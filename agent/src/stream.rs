@@ -27,7 +27,7 @@ use evidence_format::statement::Stream;
 use evidence_format::warc::{file_uri, path_of_file_uri};
 use serde::{Deserialize, Serialize};
 
-use crate::{durable, identity};
+use platform::durable;
 
 /// Bytes of a state file. A path has at most 4096 (PATH_MAX), three times as many in a URI; the
 /// rest takes 400.
@@ -142,7 +142,7 @@ impl StreamFile {
     /// See [`StreamError`].
     pub fn take_turn(&self, stop: &AtomicBool) -> Result<Turn<'_>, StreamError> {
         let lock = self.lock(stop)?;
-        let random = identity::random().map_err(|cause| StreamError::Read {
+        let random = platform::random().map_err(|cause| StreamError::Read {
             path: self.path.clone(),
             cause,
         })?;

@@ -1,73 +1,11 @@
-//! From a store's folder to a pipeline: configuration, key, database, blobs, queue.
+//! From a store's folder to a pipeline with its configuration.
 
-#[cfg(test)]
-mod tests;
+use std::path::Path;
 
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
-
-use agent::key::{KeyFile, KeyFileError};
-use data_encoding::HEXLOWER;
-use evidence_format::id::StreamId;
-use rustix::fs::Mode;
+use pipeline::{OpenError, Pipeline};
 use tokio_util::sync::CancellationToken;
 
-use crate::capture::Parts;
 use crate::config::{Config, ConfigError};
-use crate::incident::{PlayError, Plays};
-use crate::pipeline::{Meters, Pipeline};
-use crate::sources::recorder::{Wire, WireError};
-use crate::store::blobs::{BlobError, Blobs, BlobsConfig};
-use crate::store::jobs::{Jobs, JobsError};
-use crate::store::ledger::{Ledger, LedgerError, NewStream};
-
-/// Name of the key in the store's folder.
-const KEY: &str = "collector.key";
-/// Name of the database in the store's folder.
-const DATABASE: &str = "exhibit.db";
-/// Name of the file in the store's folder that tells the store from others.
-const STORE_ID: &str = "store.id";
-/// Folder for drafts in the store's folder.
-const WORK: &str = "work";
-
-/// The store cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Its folder cannot be made.
-    #[error("cannot use {} as store", path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        cause: io::Error,
-    },
-    /// The configuration is wrong.
-    #[error("the configuration is wrong")]
-    Config(#[from] ConfigError),
-    /// A play is wrong.
-    #[error("a play is wrong")]
-    Play(#[from] PlayError),
-    /// The signing key.
-    #[error(transparent)]
-    Key(#[from] KeyFileError),
-    /// The database.
-    #[error("cannot open the database")]
-    Ledger(#[from] LedgerError),
-    /// Where bundles go.
-    #[error("cannot open the place for bundles")]
-    Blobs(#[from] BlobError),
-    /// The queue.
-    #[error("cannot open the queue of jobs")]
-    Jobs(#[from] JobsError),
-    /// HTTPS.
-    #[error(transparent)]
-    Wire(#[from] WireError),
-}
 
 /// An open store.
 pub struct App {
@@ -77,112 +15,25 @@ pub struct App {
     pub config: Config,
 }
 
+/// The store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// Its `exhibit.toml` cannot be used.
+    #[error("the configuration is wrong")]
+    Config(#[from] ConfigError),
+    /// Its folder, database or blobs cannot be used.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+}
+
 impl App {
-    /// Opens the store in `folder`, and makes what is not there yet.
+    /// Opens the store in `folder`; creates it if it is absent.
     ///
     /// # Errors
-    /// See [`OpenError`].
-    pub async fn open(folder: &Path, stop: CancellationToken) -> Result<Self, OpenError> {
-        // Evidence holds what its sources keep from others, so others get nothing of it.
-        rustix::process::umask(Mode::RWXG | Mode::RWXO);
-        let failed = |cause| OpenError::Folder {
-            path: folder.to_owned(),
-            cause,
-        };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(failed)?;
-        let folder = fs::canonicalize(folder).map_err(failed)?;
-        let config = Config::read(&folder)?;
-        let key = KeyFile::open_or_create(&folder.join(KEY))?;
-        let database = config
-            .database
-            .clone()
-            .unwrap_or_else(|| format!("sqlite://{}", folder.join(DATABASE).display()));
-        let blobs = Blobs::open(
-            &config
-                .blobs
-                .clone()
-                .unwrap_or_else(|| BlobsConfig::folder(&folder)),
-        )
-        .await?;
-        if config.blobs.is_some() {
-            blobs.check().await?; // what the place cannot do shows now, and not when the first bundle is sealed
-        }
-        let parts = Parts {
-            ledger: Ledger::open(&database).await?,
-            blobs,
-            wire: Arc::new(Wire::new()?),
-            config: Arc::new(config.sources.clone()),
-            work: folder.join(WORK),
-        };
-        let plays = match &config.plays {
-            Some(plays) => Plays::load(&folder.join(plays))?,
-            None => Plays::built_in(),
-        };
-        begin_stream(&parts.ledger, &key, &folder).await?;
-        let settle_after = config.capture.settle_after_seconds.as_ref();
-        let pipeline = Pipeline {
-            parts,
-            key: Arc::new(key),
-            jobs: Jobs::open_with_lease(
-                &database,
-                Duration::from_secs(config.capture.lease_seconds.get().into()),
-            )
-            .await?,
-            plays: Arc::new(plays),
-            stop,
-            meters: Meters::default(),
-            settle_after: settle_after
-                .map(|after| after.iter().copied().map(Duration::from_secs).collect()),
-            sealing: Arc::default(),
-            looks: Arc::default(),
-            capture: config.capture.clone(),
-        };
+    /// See [`AppError`].
+    pub async fn open(folder: &Path, stop: CancellationToken) -> Result<Self, AppError> {
+        let config = Config::read(folder)?;
+        let pipeline = Pipeline::open(folder, &config.pipeline(), stop).await?;
         Ok(Self { pipeline, config })
     }
-}
-
-/// Says to the ledger which key this store signs with. A store that has a copy of another one's key
-/// is refused.
-async fn begin_stream(ledger: &Ledger, key: &KeyFile, folder: &Path) -> Result<(), OpenError> {
-    let path = folder.join(STORE_ID);
-    let failed = |cause| OpenError::Folder {
-        path: path.clone(),
-        cause,
-    };
-    let random = agent::identity::random().map_err(failed)?;
-    let new = NewStream {
-        key_id: key.public().id(),
-        public_key: key.public().to_pem(),
-        store: store_id(&path).map_err(failed)?,
-        id: StreamId::from_random(random),
-    };
-    Ok(ledger.begin_stream(&new).await?)
-}
-
-/// What tells this store from others: drawn at random when it is made, and never copied with a key.
-fn store_id(path: &Path) -> io::Result<String> {
-    if !path.try_exists()? {
-        let unfinished = path.with_extension(HEXLOWER.encode(&agent::identity::random::<8>()?));
-        let mut file = File::create_new(&unfinished)?;
-        file.write_all(
-            HEXLOWER
-                .encode(&agent::identity::random::<16>()?)
-                .as_bytes(),
-        )
-        .and_then(|()| file.sync_all())?;
-        let linked = fs::hard_link(&unfinished, path); // whole, or another process has made one meanwhile
-        fs::remove_file(&unfinished)?;
-        linked.or_else(|cause| {
-            if cause.kind() == io::ErrorKind::AlreadyExists {
-                Ok(())
-            } else {
-                Err(cause)
-            }
-        })?;
-    }
-    fs::read_to_string(path)
 }

@@ -1,21 +1,18 @@
 //! `exhibit.toml` in the store's folder: everything has a default, and an unknown key is an error.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::incident::nearest;
-use crate::sources::config::SourcesConfig;
-use crate::store::blobs::BlobsConfig;
-use crate::store::jobs::LEASE_SECONDS;
-use crate::store::ledger::TokenRole;
-use crate::telemetry::TelemetryConfig;
-use crate::trigger::{HookFault, HooksConfig, Secret, Vendor};
+use domain::incident::meant_key;
+use domain::trigger::{HookFault, HooksConfig, Secret, Vendor};
+use pipeline::{CaptureConfig, PipelineConfig};
+use server::config::ServeConfig;
+use server::telemetry::TelemetryConfig;
+use sources::config::SourcesConfig;
+use store::blobs::BlobsConfig;
 
 /// Name of the file.
 pub const FILE: &str = "exhibit.toml";
@@ -44,106 +41,6 @@ pub struct Config {
     pub serve: ServeConfig,
     /// `[telemetry]`.
     pub telemetry: TelemetryConfig,
-}
-
-/// `[capture]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct CaptureConfig {
-    /// Seconds after which what is there is sealed; the rest goes on into a supplement.
-    pub deadline_seconds: u64,
-    /// Bytes of one pass, before compression.
-    pub bytes_max: u64,
-    /// Bytes of one object, such as a log file of the collector's own machine.
-    pub object_bytes_max: u64,
-    /// Seconds after the declaration at which sources are asked again, instead of the times that
-    /// follow from how late each delivers.
-    pub settle_after_seconds: Option<Vec<u64>>,
-    /// Seconds without a sign of life after which a collector's captures go to others that share
-    /// its database. The same for all.
-    pub lease_seconds: NonZeroU32,
-}
-
-impl Default for CaptureConfig {
-    /// The runbook's first 15 minutes; 64 GiB, of one object 64 MiB.
-    fn default() -> Self {
-        Self {
-            deadline_seconds: 15 * 60,
-            bytes_max: 64 << 30,
-            object_bytes_max: 64 << 20,
-            settle_after_seconds: None,
-            lease_seconds: LEASE_SECONDS,
-        }
-    }
-}
-
-/// `[serve]`: the API of `exhibit serve`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ServeConfig {
-    /// Where it listens. Beyond this machine only with TLS.
-    pub listen: SocketAddr,
-    /// TLS; without it, plain HTTP.
-    pub tls: Option<TlsConfig>,
-    /// `[serve.oidc]`: tokens of an identity provider, beside the collector's own.
-    pub oidc: Option<OidcConfig>,
-    /// Connections at once; more wait.
-    pub connections_max: u32,
-    /// Bytes of a JSON document that is sent.
-    pub body_bytes_max: u64,
-    /// Bytes of an attachment.
-    pub attachment_bytes_max: u64,
-    /// Seconds without a byte of an attachment.
-    pub idle_seconds_max: u64,
-    /// Seconds that requests have to end when the service stops.
-    pub drain_seconds_max: u64,
-}
-
-/// `[serve.tls]`. Trusted: whoever holds the key can read what is said, tokens among it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TlsConfig {
-    /// The certificate and those above it, as PEM.
-    pub certificate: PathBuf,
-    /// Its private key, as PEM.
-    pub key: PathBuf,
-}
-
-/// `[serve.oidc]`. Trusted: whoever edits it, or holds the issuer's keys, can give himself every
-/// role in it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OidcConfig {
-    /// The issuer's URL, exactly as its tokens have it.
-    pub issuer: String,
-    /// Whom its tokens must be for.
-    pub audience: String,
-    /// The claim that says what their holder is: a text, or a list of texts.
-    #[serde(default = "groups")]
-    pub role_claim: String,
-    /// What that means here. Whoever has none of these is not let in; of several, the role that may
-    /// most counts.
-    pub roles: BTreeMap<String, TokenRole>,
-}
-
-fn groups() -> String {
-    "groups".to_owned()
-}
-
-impl Default for ServeConfig {
-    /// This machine; some hundred people and programs; JSON of 1 MiB, attachments of 64 GiB.
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
-            tls: None,
-            oidc: None,
-            connections_max: 512,
-            body_bytes_max: 1 << 20,
-            attachment_bytes_max: 64 << 30,
-            idle_seconds_max: 60,
-            drain_seconds_max: 20,
-        }
-    }
 }
 
 /// The file cannot be used.
@@ -180,6 +77,18 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// What the pipeline needs of it.
+    #[must_use]
+    pub fn pipeline(&self) -> PipelineConfig {
+        PipelineConfig {
+            database: self.database.clone(),
+            blobs: self.blobs.clone(),
+            plays: self.plays.clone(),
+            capture: self.capture.clone(),
+            sources: self.sources.clone(),
+        }
+    }
+
     /// Reads the file of `store`; without one, everything has its default.
     ///
     /// # Errors
@@ -244,19 +153,10 @@ fn explain(error: &toml::de::Error) -> String {
     )
 }
 
-/// The known key that is nearest to the unknown one which a message of toml's is about.
-pub(crate) fn meant_key(message: &str) -> Option<&str> {
-    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let (unknown, known) = quoted
-        .split_first()
-        .filter(|_| message.starts_with("unknown field"))?;
-    nearest(unknown, known.iter().copied())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trigger::HookConfig;
+    use domain::trigger::HookConfig;
 
     fn read(text: &str) -> Result<Config, ConfigError> {
         let folder = tempfile::tempdir().expect("a folder");

@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     match cli::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let text = collector::sources::recorder::chain(error.as_ref());
+            let text = platform::chain(error.as_ref());
             let _ = writeln!(
                 io::stderr(),
                 "exhibit: {}",

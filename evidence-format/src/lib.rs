@@ -1,4 +1,5 @@
 #![doc = "The Exhibit bundle format. See `SPEC.md` beside this crate for the bytes, and `THREATS.md` for what they prove."]
+#![warn(missing_docs)]
 
 pub mod bundle;
 pub mod canonical;

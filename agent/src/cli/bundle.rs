@@ -44,18 +44,18 @@ impl Work {
         rustix::process::umask(Mode::RWXG | Mode::RWXO);
         let key = target.key.open()?;
         let stream = StreamFile::open(&key.stream_path(), key.public().id())?;
-        let begin = identity::clock("begin");
+        let begin = platform::clock::reading("begin");
         let out = path::absolute(&target.out)?;
         fs::create_dir_all(&out)
             .with_context(|| format!("cannot make folder {}", out.display()))?;
         let out = fs::canonicalize(out)?; // as a walk over it would see it
-        let random = HEXLOWER.encode(&identity::random::<8>()?);
+        let random = HEXLOWER.encode(&platform::random::<8>()?);
         let folder = out.join(format!(
             "{}-{}-{random}.unfinished",
             target.incident,
             begin.utc.compact()
         ));
-        let draft = Draft::create(&folder, &identity::random()?, pack)?;
+        let draft = Draft::create(&folder, &platform::random()?, pack)?;
         Ok(Self {
             draft,
             folder,
@@ -70,7 +70,7 @@ impl Work {
     /// Signs the draft and publishes it beside its folder. `stop` is looked at until publishing
     /// begins: that ends with a whole bundle or with none, and soon.
     pub(super) fn finish(self, plan: Plan, stop: &AtomicBool) -> Result<Published> {
-        let end = identity::clock("end");
+        let end = platform::clock::reading("end");
         let turn = self.stream.take_turn(stop)?;
         let predicate = Predicate {
             incident: self.incident.clone(),

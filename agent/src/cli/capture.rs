@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use agent::capture::{self, Options, Progress};
 use agent::os::lower_priority;
-use agent::terminal::{Line, duration, size};
 use anyhow::Result;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use evidence_format::item::Pack;
+use platform::terminal::{Line, duration, size};
 
 use super::Target;
 use super::bundle::Work;

@@ -8,13 +8,13 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use agent::terminal::size;
 use anyhow::{Context, Result};
 use evidence_format::config::{Config, Item};
 use evidence_format::coverage::{Gap, GapReason};
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, KeyId};
 use evidence_format::safe::safe;
+use platform::terminal::size;
 use serde::Serialize;
 
 use super::{Target, out};

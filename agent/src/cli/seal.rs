@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use agent::files::{self, Watch};
-use agent::terminal::{Line, size};
 use anyhow::Result;
 use clap::Args;
 use evidence_format::item::Pack;
 use evidence_format::limits::FRAME_BYTES_MAX;
+use platform::terminal::{Line, size};
 
 use super::Target;
 use super::bundle::Work;

@@ -40,7 +40,7 @@ impl<'p> About<'p> {
     fn new(path: &'p Path, content_type: &'static str) -> Self {
         Self {
             path,
-            date: identity::now(),
+            date: platform::clock::now(),
             content_type,
             truncated: None,
             fields: Vec::new(),
@@ -104,7 +104,7 @@ impl<'a, 'd, 'w> Recorder<'a, 'd, 'w> {
         let header = Header {
             kind: RecordType::Warcinfo,
             target_uri: None,
-            date: identity::now(),
+            date: platform::clock::now(),
             content_type: WARC_FIELDS,
             truncated: None,
             fields: &[],

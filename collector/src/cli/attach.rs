@@ -8,18 +8,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use agent::terminal::{Line as Progress, size};
 use anyhow::{Context, Result};
 use clap::Args;
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
+use platform::terminal::{Line as Progress, size};
 
 use super::place::{Attached, Attaching};
 use super::{Global, input, known, out, out_json};
-use crate::http::answers::Receipt;
-use crate::incident::Line;
-use crate::pipeline::Content;
-use crate::sources::context::Meter;
+use domain::incident::Line;
+use pipeline::Content;
+use platform::progress::ProgressCounter;
+use server::answers::Receipt;
 
 /// What standard input is called.
 pub(super) const STANDARD_INPUT: &str = "standard input";
@@ -50,7 +50,7 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     known(&*place, &arguments.incident).await?;
     let (content, name) = open(&arguments.file)
         .with_context(|| format!("cannot open {}", arguments.file.display()))?;
-    let meter = Arc::new(Meter::default());
+    let meter = Arc::new(ProgressCounter::default());
     let attaching = Attaching {
         content,
         name: arguments.name.clone().or(name),
@@ -91,7 +91,7 @@ fn open(path: &Path) -> io::Result<(Content, Option<Line>)> {
     Ok((Content::File(path.to_owned()), None))
 }
 
-async fn draw(meter: Arc<Meter>, quiet: bool) {
+async fn draw(meter: Arc<ProgressCounter>, quiet: bool) {
     let mut line = Progress::new(quiet);
     loop {
         line.draw(|| format!("read {}", size(meter.bytes.load(Ordering::Relaxed))));

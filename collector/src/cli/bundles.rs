@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::capture::table_of;
 use super::{Global, incident_or_only, out, out_json};
-use crate::http::answers::Bundle;
-use crate::seal::Summary;
+use pipeline::seal::Summary;
+use server::answers::Bundle;
 
 /// Lists the bundles of an incident
 #[derive(Args)]

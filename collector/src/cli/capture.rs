@@ -1,11 +1,11 @@
 //! `exhibit capture`: declare, plan, capture, seal, timeline: in this process, or looked on while a
 //! server does it.
 
-use agent::terminal::size;
 use anyhow::Result;
 use clap::Args;
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
+use platform::terminal::size;
 use serde::Serialize;
 
 use super::declare::{CaptureArguments, IncidentArguments};
@@ -13,7 +13,7 @@ use super::place::Place;
 use super::table::table;
 use super::times::seconds;
 use super::{Global, known, out, out_json};
-use crate::http::answers::Bundle;
+use server::answers::Bundle;
 
 /// Characters of an id in tables: `sha256:` and 12 digits.
 const SHORT_CHARS: usize = 19;

@@ -10,8 +10,8 @@ use evidence_format::time::Timestamp;
 use super::declare::reported_at;
 use super::times::{moment, moment_ahead};
 use super::{Global, known, tell};
-use crate::incident::view::View;
-use crate::incident::{
+use domain::incident::view::View;
+use domain::incident::{
     Affects, Answer, Line, Name, Pivot, PlayName, Prose, Report, Role, Severity, Standing, Status,
     Topic, Wish,
 };

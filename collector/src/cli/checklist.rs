@@ -6,8 +6,8 @@ use clap::{ArgGroup, Args};
 use evidence_format::id::IncidentId;
 
 use super::{Global, incident_or_only, out, out_json, tell};
-use crate::incident::view::{ClosureItemView, ListView, StepView, View};
-use crate::incident::{ClosureItem, CorrectiveAction, Day, Line, Name, StepId, StepState, Wish};
+use domain::incident::view::{ClosureItemView, ListView, StepView, View};
+use domain::incident::{ClosureItem, CorrectiveAction, Day, Line, Name, StepId, StepState, Wish};
 
 /// Shows an incident's checklists, or goes on with one thing of them
 ///

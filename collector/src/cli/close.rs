@@ -5,8 +5,8 @@ use clap::Args;
 use evidence_format::id::IncidentId;
 
 use super::{Global, known, out, out_json, tell};
-use crate::incident::view::{ClosureItemView, View};
-use crate::incident::{ClosureItem, Line};
+use domain::incident::view::{ClosureItemView, View};
+use domain::incident::{ClosureItem, Line};
 
 /// Closes an incident, if its closure checklist is done
 ///

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use agent::terminal::duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
+use platform::terminal::duration;
 
 use super::place::{Declaring, Place};
 use super::times::moment;
 use super::{Global, out, out_json};
-use crate::http::answers::{Capture, Declared};
-use crate::incident::{
+use domain::incident::{
     Affects, Answer, Line, Name, Pivot, PlayName, Prose, Report, Severity, SourceName,
 };
+use server::answers::{Capture, Declared};
 
 /// Declares an incident without capturing anything yet
 #[derive(Args)]

@@ -17,7 +17,7 @@ use super::times::seconds;
 use super::{Global, out, out_json};
 use crate::client::config::{ClientConfig, Profile, ProfileName};
 use crate::client::{Call, Client, Server, Token};
-use crate::http::answers::Who;
+use server::answers::Who;
 
 /// Bytes of standard input that are looked at for a token.
 const INPUT_BYTES_MAX: u64 = 64 * 1024;

@@ -43,9 +43,9 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 use self::output::{input, out, out_json, tell};
 use self::place::Place;
 use crate::client::config::ProfileName;
-use crate::http::answers::Listed;
-use crate::incident::{Name, Status, nearest};
-use crate::telemetry::Telemetry;
+use domain::incident::{Name, Status, nearest};
+use server::answers::Listed;
+use server::telemetry::Telemetry;
 
 const EXIT_CODES: &str = "\
 Exit codes:

@@ -7,7 +7,7 @@ use clap::Args;
 use evidence_format::id::IncidentId;
 
 use super::{Global, input, known, tell};
-use crate::incident::{PROSE_BYTES_MAX, Prose, Wish};
+use domain::incident::{PROSE_BYTES_MAX, Prose, Wish};
 
 /// Writes something down on an incident's timeline
 #[derive(Args)]

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::Global;
 use super::times::shortened;
-use crate::http::answers::ChangeView;
+use server::answers::ChangeView;
 
 /// Says what was changed.
 pub(super) fn tell(global: &Global, incident: &IncidentId, changes: &[ChangeView]) -> Result<()> {

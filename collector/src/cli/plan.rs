@@ -8,8 +8,8 @@ use super::declare::CaptureArguments;
 use super::place::Planning;
 use super::times::shortened;
 use super::{Global, known, out, out_json};
-use crate::incident::{Pivot, PlayName};
-use crate::plan;
+use domain::incident::{Pivot, PlayName};
+use domain::plan;
 
 /// Shows what a capture would take: order, windows, requests and time at quota, countdown to loss
 ///

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::table::table;
 use super::{Global, out, out_json};
-use crate::http::answers::PlayView;
-use crate::incident::{Line, List, PivotKind, PlayName, SourceName, Step, UnknownPlay};
-use crate::plan::span;
+use domain::incident::{Line, List, PivotKind, PlayName, SourceName, Step, UnknownPlay};
+use domain::plan::span;
+use server::answers::PlayView;
 
 /// Lists the plays, or shows one: its steps, and the sources that it captures
 #[derive(Args)]

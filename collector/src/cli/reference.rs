@@ -37,7 +37,7 @@ pub(super) fn completions(arguments: &CompletionsArguments) -> Result<()> {
     clap_complete::generate(
         arguments.shell,
         &mut Cli::command(),
-        crate::seal::NAME,
+        pipeline::seal::NAME,
         &mut script,
     );
     Ok(io::stdout().write_all(&script)?)

@@ -11,9 +11,9 @@ use tracing::{info, warn};
 
 use super::{Global, out, out_json};
 use crate::app::App;
-use crate::http::{Api, Listener};
-use crate::store::jobs::Until;
-use crate::telemetry::{Destination, Telemetry};
+use server::telemetry::{Destination, Telemetry};
+use server::{Api, Listener};
+use store::jobs::Until;
 
 /// Answers the API, and captures what is due, until it is told to stop
 ///

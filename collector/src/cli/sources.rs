@@ -8,9 +8,9 @@ use evidence_format::safe::safe;
 use serde::Serialize;
 
 use super::{Global, out, out_json};
-use crate::http::answers::SourceView;
-use crate::incident::PlayName;
-use crate::plan::{State, Target, span};
+use domain::incident::PlayName;
+use domain::plan::{State, Target, span};
+use server::answers::SourceView;
 
 /// Tells about the sources of evidence
 #[derive(Args)]

@@ -11,12 +11,12 @@ use super::place::Place;
 use super::table::table;
 use super::times::{seconds, shortened};
 use super::{Global, known, out, out_json};
-use crate::clock;
-use crate::http::answers::{Full, Listed, Pass};
-use crate::incident::Standing;
-use crate::incident::view::View;
-use crate::pipeline::ATTACHED;
-use crate::store::ledger::PassState;
+use domain::incident::Standing;
+use domain::incident::view::View;
+use pipeline::ATTACHED;
+use platform::clock;
+use server::answers::{Full, Listed, Pass};
+use store::ledger::PassState;
 
 /// Shows what is known of an incident and its evidence, or lists all incidents
 #[derive(Args)]

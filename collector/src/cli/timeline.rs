@@ -8,7 +8,7 @@ use evidence_format::time::Timestamp;
 
 use super::times::{milliseconds, moment, shortened};
 use super::{Global, incident_or_only, out, out_json};
-use crate::timeline::{Filter, Row};
+use pipeline::timeline::{Filter, Row};
 
 /// Shows an incident's timeline: its journal, and every event that its evidence tells of
 #[derive(Args)]

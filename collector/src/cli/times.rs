@@ -2,7 +2,7 @@
 
 use evidence_format::time::Timestamp;
 
-use crate::clock;
+use platform::clock;
 
 /// Nanoseconds of a second, and of a millisecond.
 const SECOND: i128 = 1_000_000_000;
@@ -60,7 +60,7 @@ pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
 
 /// Reads a time that is going to be: as [`moment`] does, or from now on, such as `30m`.
 pub(super) fn moment_ahead(text: &str) -> Result<Timestamp, String> {
-    let Ok(from_now) = agent::terminal::duration(text) else {
+    let Ok(from_now) = platform::terminal::duration(text) else {
         return moment(text).map_err(|error| format!("{error}, or how long from now, such as 30m"));
     };
     let nanoseconds = i128::try_from(from_now.as_nanos()).unwrap_or(i128::MAX);

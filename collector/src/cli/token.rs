@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use agent::terminal::duration;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
+use platform::terminal::duration;
 
 use super::place::TokenWanted;
 use super::table::table;
 use super::times::seconds;
 use super::{Global, known, out, out_json};
-use crate::clock;
-use crate::http::answers::{Created, Token};
-use crate::http::token::Label;
-use crate::store::ledger::{TokenId, TokenRole};
+use platform::clock;
+use server::answers::{Created, Token};
+use server::token::Label;
+use store::ledger::{TokenId, TokenRole};
 
 /// Makes, lists and revokes tokens for the API of `exhibit serve`
 #[derive(Args)]

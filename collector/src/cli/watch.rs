@@ -3,10 +3,10 @@
 use std::io::{self, Write as _};
 use std::time::Duration;
 
-use agent::terminal::Line;
 use anyhow::Result;
 use clap::Args;
 use evidence_format::id::IncidentId;
+use platform::terminal::Line;
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -14,8 +14,8 @@ use super::interrupt::{self, INTERRUPTED};
 use super::place::{Place, describe};
 use super::timeline::line;
 use super::{Global, incident_or_only, out, out_json};
-use crate::http::answers::{Happened, Progress};
-use crate::timeline::Row;
+use pipeline::timeline::Row;
+use server::answers::{Happened, Progress};
 
 /// Between two looks whether captures are over, and how soon behind an event.
 const LOOK_EVERY: Duration = Duration::from_secs(2);

@@ -16,8 +16,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer};
 
 use super::{Token, TokenError};
-use crate::config::meant_key;
-use crate::incident::{listed, meant, nearest};
+use domain::incident::{listed, meant, meant_key, nearest};
 
 /// Name of the file, in the folder `exhibit` of the user's configuration.
 const FILE: &str = "exhibit/client.toml";

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use agent::durable;
 use evidence_format::digest::Digest;
+use platform::durable;
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, IF_RANGE, RANGE};
 use reqwest::{Response, StatusCode};
 use rustix::fs::{AtFlags, CWD, OFlags, RenameFlags, accessat, renameat_with};
@@ -21,7 +21,7 @@ use tracing::debug;
 
 use self::checking::Checking;
 use super::{Call, Client, ClientError};
-use crate::sources::context::Meter;
+use platform::progress::ProgressCounter;
 
 /// Connections in a row that bring nothing new before a download is given up, and the pause between
 /// two.
@@ -41,7 +41,7 @@ struct Download<'d> {
     /// Bytes there.
     have: u64,
     checking: Checking,
-    meter: &'d Meter,
+    meter: &'d ProgressCounter,
 }
 
 impl Client {
@@ -56,7 +56,7 @@ impl Client {
         &self,
         bundle: Digest,
         to: &Path,
-        meter: &Meter,
+        meter: &ProgressCounter,
     ) -> Result<(), ClientError> {
         let failed = |path: &Path| {
             let path = path.to_owned();

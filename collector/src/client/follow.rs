@@ -14,7 +14,7 @@ use tracing::debug;
 
 use self::parse::{Message, Parser};
 use super::{Call, Client, ClientError};
-use crate::http::answers::Happened;
+use server::answers::Happened;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// First pause before a stream is begun anew, which doubles, and the longest.

@@ -9,8 +9,8 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use agent::durable;
 use evidence_format::keyring::PublicKey;
+use platform::durable;
 
 use super::{Call, Client, ClientError};
 

@@ -17,9 +17,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use super::{Client, ClientError};
-use crate::http::answers::Receipt;
-use crate::incident::Line;
-use crate::sources::context::Meter;
+use domain::incident::Line;
+use platform::progress::ProgressCounter;
+use server::answers::Receipt;
 
 /// Bytes read at once, and pieces that wait for the network: some MiB together.
 const READ_BYTES: usize = 128 * 1024;
@@ -39,7 +39,7 @@ pub(crate) struct Sending {
     /// What it is called on the timeline.
     pub(crate) name: Line,
     /// Told the bytes that are read.
-    pub(crate) meter: Arc<Meter>,
+    pub(crate) meter: Arc<ProgressCounter>,
 }
 
 /// Nothing was attached.
@@ -110,7 +110,7 @@ fn pump(
     mut content: Box<dyn Read + Send>,
     bytes: Option<u64>,
     send: &mpsc::Sender<Piece>,
-    meter: &Meter,
+    meter: &ProgressCounter,
 ) -> io::Result<()> {
     let mut read = 0;
     loop {
@@ -141,7 +141,7 @@ fn pump(
 }
 
 /// Ends when nothing has been read for too long.
-async fn stalled(meter: &Meter) {
+async fn stalled(meter: &ProgressCounter) {
     let (mut bytes, mut since) = (0, Instant::now());
     while since.elapsed() < STALLED_MAX {
         sleep(LOOK_EVERY).await;

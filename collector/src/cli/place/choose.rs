@@ -9,15 +9,15 @@ use crate::client::config::ProfileName;
 
 /// What somebody has said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::cli) struct Given {
-    pub(in crate::cli) store: Option<PathBuf>,
-    pub(in crate::cli) server: Option<String>,
-    pub(in crate::cli) profile: Option<ProfileName>,
+pub(crate) struct Given {
+    pub(crate) store: Option<PathBuf>,
+    pub(crate) server: Option<String>,
+    pub(crate) profile: Option<ProfileName>,
 }
 
 /// What that means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::cli) enum Choice {
+pub(crate) enum Choice {
     Store(PathBuf),
     Server(String),
     Profile(ProfileName),
@@ -30,7 +30,7 @@ impl Given {
     ///
     /// # Errors
     /// A name that is none.
-    pub(in crate::cli) fn of_environment() -> Result<Self> {
+    pub(crate) fn of_environment() -> Result<Self> {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let text = |name: &str| variable(name).map(|value| value.to_string_lossy().into_owned());
         Ok(Self {
@@ -73,7 +73,7 @@ impl Choice {
     ///
     /// # Errors
     /// One of them names two places.
-    pub(in crate::cli) fn of(command_line: Given, environment: Given) -> Result<Self> {
+    pub(crate) fn of(command_line: Given, environment: Given) -> Result<Self> {
         if let Some(choice) = command_line.only(["--store", "--server", "--profile"])? {
             return Ok(choice);
         }

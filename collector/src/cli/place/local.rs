@@ -2,31 +2,31 @@
 
 use std::path::{Path, PathBuf};
 
-use agent::durable;
-use agent::terminal::Line as ProgressLine;
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
+use platform::durable;
+use platform::terminal::Line as ProgressLine;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::{Attached, Attaching, Declaring, Each, Follow, Place, Planning, TokenWanted, describe};
 use crate::app::App;
-use crate::clock;
-use crate::http::answers::{
+use domain::incident::{
+    Change, Declaration, Incident, Line, Name, PlayName, Refusal, Status, Wish, brief,
+};
+use domain::plan::Plan;
+use pipeline::timeline::{Filter, Read, Row};
+use pipeline::{self, DeclareError, PipelineError};
+use platform::clock;
+use server::answers::{
     self, Bundle, Capture, ChangeView, Created, Declared, Full, Happened, Listed, PlayView,
     Progress, Receipt, SourceView, Token, Watching,
 };
-use crate::http::token::{self, Wanted};
-use crate::incident::{
-    Change, Declaration, Incident, Line, Name, PlayName, Refusal, Status, Wish, brief,
-};
-use crate::pipeline::{self, DeclareError, PipelineError};
-use crate::plan::Plan;
-use crate::sources;
-use crate::store::ledger::{BundleRow, TokenId};
-use crate::timeline::{Filter, Read, Row};
+use server::token::{self, Wanted};
+use sources;
+use store::ledger::{BundleRow, TokenId};
 
 /// Between two looks at what this process or another one does.
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
@@ -35,9 +35,9 @@ const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
 const FOLLOW_EVERY: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// A store that is open, and who types.
-pub(in crate::cli) struct Local {
-    pub(in crate::cli) app: App,
-    pub(in crate::cli) by: Name,
+pub(crate) struct Local {
+    pub(crate) app: App,
+    pub(crate) by: Name,
 }
 
 impl Local {

@@ -18,17 +18,17 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use serde::Serialize;
 
-use crate::http::answers::{
+use domain::incident::{Affects, Line, Name, Pivot, PlayName, Report, Severity, Wish};
+use domain::plan::Plan;
+use pipeline::Content;
+use pipeline::timeline::{Filter, Row};
+use platform::progress::ProgressCounter;
+use server::answers::{
     Bundle, Capture, ChangeView, Created, Declared, Full, Happened, Listed, PlayView, Progress,
     Receipt, SourceView, Token,
 };
-use crate::http::token::Label;
-use crate::incident::{Affects, Line, Name, Pivot, PlayName, Report, Severity, Wish};
-use crate::pipeline::Content;
-use crate::plan::Plan;
-use crate::sources::context::Meter;
-use crate::store::ledger::{TokenId, TokenRole};
-use crate::timeline::{Filter, Row};
+use server::token::Label;
+use store::ledger::{TokenId, TokenRole};
 
 use choose::{Choice, Given};
 use local::Local;
@@ -166,7 +166,7 @@ pub(super) struct Attaching {
     /// `None` is the file's.
     pub(super) name: Option<Line>,
     /// Told the bytes that are read.
-    pub(super) meter: Arc<Meter>,
+    pub(super) meter: Arc<ProgressCounter>,
 }
 
 /// What was attached.
@@ -207,7 +207,7 @@ pub(super) fn describe(progress: &[Progress]) -> String {
             one.source,
             pass(one.pass),
             one.pages,
-            agent::terminal::size(one.bytes)
+            platform::terminal::size(one.bytes)
         )
     };
     progress.iter().map(text).collect::<Vec<_>>().join(" · ")

@@ -10,7 +10,7 @@ use super::{Choice, Given, Local, Place, Remote};
 use crate::app::App;
 use crate::client::config::{self, ClientConfig, Profile, ProfileName};
 use crate::client::{Client, Server, Token};
-use crate::incident::Name;
+use domain::incident::Name;
 
 impl Global {
     /// Where the incidents are.
@@ -35,7 +35,7 @@ impl Global {
 
     /// What the command line, the environment and the configuration say of a server; `None` if they
     /// mean a store.
-    pub(in crate::cli) fn remote(&self) -> Result<Option<Remote>> {
+    pub(crate) fn remote(&self) -> Result<Option<Remote>> {
         let Self {
             store,
             server,
@@ -117,14 +117,14 @@ impl Global {
     }
 
     /// The store of this machine, for what only works there: `what`.
-    pub(in crate::cli) async fn only_local(&self, what: &str) -> Result<App> {
+    pub(crate) async fn only_local(&self, what: &str) -> Result<App> {
         if self.server.is_some() || self.profile.is_some() {
             bail!("{what}: leave --server and --profile out")
         }
         self.open_until(CancellationToken::new()).await
     }
 
-    pub(in crate::cli) async fn local(&self, stop: CancellationToken) -> Result<Local> {
+    pub(crate) async fn local(&self, stop: CancellationToken) -> Result<Local> {
         Ok(Local {
             app: self.open_until(stop).await?,
             by: self.by(),
@@ -132,7 +132,7 @@ impl Global {
     }
 
     /// Opens the store for work that `stop` ends.
-    pub(in crate::cli) async fn open_until(&self, stop: CancellationToken) -> Result<App> {
+    pub(crate) async fn open_until(&self, stop: CancellationToken) -> Result<App> {
         let folder = match self.store.clone().or(Given::of_environment()?.store) {
             Some(folder) => folder,
             None => default_store()?,
@@ -143,7 +143,7 @@ impl Global {
     }
 
     /// Who does this.
-    pub(in crate::cli) fn by(&self) -> Name {
+    pub(crate) fn by(&self) -> Name {
         let user = || {
             ["SUDO_USER", "USER", "LOGNAME"]
                 .into_iter()
@@ -157,7 +157,7 @@ impl Global {
 }
 
 /// The client's configuration file.
-pub(in crate::cli) fn config_path() -> Result<PathBuf> {
+pub(crate) fn config_path() -> Result<PathBuf> {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
     Ok(config::path(variable("XDG_CONFIG_HOME"), variable("HOME"))?)
 }

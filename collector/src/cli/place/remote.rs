@@ -5,12 +5,12 @@ use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agent::terminal::{Line as ProgressLine, size};
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
+use platform::terminal::{Line as ProgressLine, size};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -23,16 +23,16 @@ use crate::client::follow::Events;
 use crate::client::keys::{Before, folder};
 use crate::client::upload::Sending;
 use crate::client::{Call, Client, ClientError};
-use crate::http::answers::{
+use domain::incident::{Line, Name, PlayName, Wish};
+use domain::plan::Plan;
+use pipeline::timeline::{Filter, Row};
+use pipeline::{AttachError, Content};
+use platform::progress::ProgressCounter;
+use server::answers::{
     Bundle, Bundles, Capture, ChangeView, Changed, Created, Declared, Full, Happened, Listed, Page,
     PlayView, Plays, SourceView, Sources, Token, Tokens,
 };
-use crate::incident::{Line, Name, PlayName, Wish};
-use crate::pipeline::{AttachError, Content};
-use crate::plan::Plan;
-use crate::sources::context::Meter;
-use crate::store::ledger::TokenId;
-use crate::timeline::{Filter, Row};
+use store::ledger::TokenId;
 
 /// Incidents on one page: as many as there may be.
 const PAGE: u32 = 200;
@@ -47,13 +47,13 @@ const AWAY_MAX: Duration = Duration::from_secs(300);
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 
 /// A server, and who types.
-pub(in crate::cli) struct Remote {
-    pub(in crate::cli) client: Client,
+pub(crate) struct Remote {
+    pub(crate) client: Client,
     /// For what names him by default: journals have the holder of the token.
-    pub(in crate::cli) by: Name,
-    pub(in crate::cli) quiet: bool,
+    pub(crate) by: Name,
+    pub(crate) quiet: bool,
     /// Cancelled when nobody wants to look on any more.
-    pub(in crate::cli) looking: CancellationToken,
+    pub(crate) looking: CancellationToken,
 }
 
 /// Of an incident, what everybody may see who may see it.
@@ -128,7 +128,7 @@ impl Remote {
     }
 
     async fn download(&self, id: Digest, to: &Path, quiet: bool) -> Result<(), ClientError> {
-        let (meter, mut line) = (Meter::default(), ProgressLine::new(quiet));
+        let (meter, mut line) = (ProgressCounter::default(), ProgressLine::new(quiet));
         let download = self.client.download(id, to, &meter);
         tokio::pin!(download);
         loop {
@@ -184,7 +184,7 @@ impl Place for Remote {
         let key = match &declaring.idempotency_key {
             Some(key) => key.clone(),
             None => data_encoding::HEXLOWER
-                .encode(&agent::identity::random::<16>().map_err(ClientError::Random)?),
+                .encode(&platform::random::<16>().map_err(ClientError::Random)?),
         };
         let call = Call::post("v1/incidents", &declaring).idempotency_key(&key);
         Ok(self

@@ -5,7 +5,7 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use agent::durable;
+use platform::durable;
 use toml::Value;
 
 use super::{ClientConfig, ClientConfigError, Profile, ProfileName, parse, read_text};

@@ -1,0 +1,84 @@
+//! Files that are whole or not there, whenever the machine stops.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::random;
+
+/// Puts a file with `content` in the place of `path`. Durable when this returns.
+///
+/// # Errors
+/// The folder cannot be written; what was in `path` is still there.
+pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let unfinished = write_beside(path, content, mode)?;
+    fs::rename(&unfinished, path).inspect_err(|_| drop(fs::remove_file(&unfinished)))?;
+    sync_folder_of(path)
+}
+
+/// Writes a new file in the folder of `path`, and names it. Its content is durable, its name is
+/// not.
+///
+/// # Errors
+/// The folder cannot be written; the file is gone.
+pub fn write_beside(path: &Path, content: &[u8], mode: u32) -> io::Result<PathBuf> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(
+        ".{:016x}.unfinished",
+        u64::from_le_bytes(random()?)
+    ));
+    let unfinished = PathBuf::from(name);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&unfinished)?;
+    let written = file
+        .set_permissions(Permissions::from_mode(mode)) // whatever the umask
+        .and_then(|()| file.write_all(content))
+        .and_then(|()| file.sync_all());
+    written.inspect_err(|_| drop(fs::remove_file(&unfinished)))?;
+    Ok(unfinished)
+}
+
+/// Makes a new name in the folder of `path` durable.
+///
+/// # Errors
+/// The folder cannot be opened, or its disk fails.
+pub fn sync_folder_of(path: &Path) -> io::Result<()> {
+    File::open(folder_of(path))?.sync_all()
+}
+
+/// The folder that holds `path`.
+#[must_use]
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_and_nothing_else_is_left() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("state");
+        for content in ["one", "two"] {
+            replace(&path, content.as_bytes(), 0o640).expect("own folder");
+            assert_eq!(fs::read_to_string(&path).expect("own file"), content);
+        }
+        assert_eq!(fs::metadata(&path).expect("own file").mode() & 0o777, 0o640);
+        assert_eq!(fs::read_dir(folder.path()).expect("own folder").count(), 1);
+    }
+
+    #[test]
+    fn a_name_alone_is_in_the_working_folder() {
+        assert_eq!(folder_of(Path::new("agent.key")), Path::new("."));
+        assert_eq!(folder_of(Path::new("/k/agent.key")), Path::new("/k"));
+    }
+}

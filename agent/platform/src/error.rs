@@ -1,0 +1,18 @@
+//! Errors as people read them.
+
+use std::error::Error;
+
+/// An error and its causes in one line. A cause whose text an error above it repeats is left out.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,548 @@
+//! Attachments: a screenshot, a ticket, a command history becomes a signed bundle of its own, on
+//! the stream of the captures.
+//!
+//! The file is read once, into a draft, and hashed on its way. Only then there is a pass, which
+//! nobody but its attacher works on: one that a dead process left is given up. The journal says
+//! that something is attached in the transaction that commits the bundle, so it says so of nothing
+//! else.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use agent::files::{self, FilesError, Target, Watch};
+use evidence_format::bundle::Draft;
+use evidence_format::coverage::Coverage;
+use evidence_format::digest::{Digest, Hasher};
+use evidence_format::id::IncidentId;
+use evidence_format::item::Pack;
+use evidence_format::plan::Plan;
+use serde::{Deserialize, Serialize};
+use tokio::task::{JoinError, spawn_blocking};
+
+use super::entries::written;
+use super::scratch::{INPUT, Scratch};
+use super::{Pipeline, PipelineError};
+use crate::seal::{Saying, SealError};
+use domain::incident::{Change, Line, Name};
+use platform::clock;
+use platform::progress::ProgressCounter;
+use store::ledger::{BundleRow, Entry, NewPass, PassKey, PassKind, PassState};
+
+/// Source of the passes of attachments. Sealed into the ledger: never renamed, and no source is
+/// called so.
+pub const ATTACHED: &str = "attached";
+
+/// Plaintext in one frame; with one thread's two frames or a few more, all the memory that an
+/// attachment of any size takes.
+const FRAME_BYTES: usize = 256 * 1024;
+/// Bytes read at once from what has no length.
+const READ_BYTES: usize = 128 * 1024;
+/// Bytes of a file's name: what common file systems take is 255.
+const FILE_NAME_BYTES_MAX: usize = 200;
+
+/// Where an attachment's bytes come from.
+pub enum Content {
+    /// A file, by any path to it.
+    File(PathBuf),
+    /// A stream without a known length, and without a second reading.
+    Stream(Box<dyn Read + Send>),
+}
+
+/// Something to be attached.
+pub struct Attaching {
+    /// To which incident.
+    pub incident: IncidentId,
+    /// Its bytes.
+    pub content: Content,
+    /// Its name for people; `None` is the file's.
+    pub name: Option<Line>,
+    /// What whoever sent it says that it is; `None` if nobody does.
+    pub content_type: Option<Line>,
+    /// Who attaches it.
+    pub by: Name,
+    /// Told the bytes that are read.
+    pub meter: Arc<ProgressCounter>,
+}
+
+/// What was attached.
+#[derive(Debug, Clone)]
+pub struct Attached {
+    /// Its bundle.
+    pub bundle: BundleRow,
+    /// Its name for people.
+    pub name: Line,
+    /// Its bytes, as read.
+    pub bytes: u64,
+    /// Their digest.
+    pub sha256: Digest,
+    /// What the bundle states to be missing: a file that became shorter while it was read, or could
+    /// not be read to its end.
+    pub gaps: u64,
+}
+
+/// Nothing was attached.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// It is a folder.
+    #[error("{} is a folder: pack it and attach that, as in `tar -c FOLDER | exhibit attach INCIDENT - --name folder.tar`", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// It is a FIFO, a socket or a device.
+    #[error("{} is no file: to attach what a program writes, pipe it into `exhibit attach INCIDENT -`", path.display())]
+    Special {
+        /// What it is not.
+        path: PathBuf,
+    },
+    /// Nothing of it could be read.
+    #[error("nothing of {} can be read: {reason}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why, in the words of gaps.
+        reason: String,
+    },
+    /// The stream broke off.
+    #[error("cannot read what is to be attached")]
+    Stream(#[source] io::Error),
+    /// What was read twice differs.
+    #[error("{} changed between two readings: is its disk failing?", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The draft could not be made.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// The system has no randomness.
+    #[error("cannot get randomness from the operating system")]
+    Random(#[source] io::Error),
+    /// It was read to its end and not sealed.
+    #[error("it is not attached; what was read is kept: attach {} instead", path.display())]
+    Kept {
+        /// Where it is.
+        path: PathBuf,
+        /// Why it was not sealed.
+        #[source]
+        cause: Box<AttachError>,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] PipelineError),
+    /// Our own fault.
+    #[error("attaching crashed")]
+    Crashed(#[from] JoinError),
+}
+
+/// What an attachment is: the plan of its pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Attachment {
+    name: Line,
+    bytes: u64,
+    sha256: Digest,
+    by: Name,
+}
+
+impl Attachment {
+    /// What the journal says of it.
+    pub(super) fn entries(self, row: &BundleRow) -> Vec<Entry> {
+        let Self {
+            name,
+            bytes,
+            sha256,
+            by,
+        } = self;
+        vec![written(
+            &Change::Attached {
+                bundle: row.id,
+                name,
+                bytes,
+                sha256,
+            },
+            by.as_str(),
+            clock::now(),
+        )]
+    }
+}
+
+/// An attachment in its draft.
+struct Drafted {
+    draft: Draft,
+    plan: Plan,
+    attachment: Attachment,
+    gaps: u64,
+}
+
+impl Pipeline {
+    /// Seals a bundle of what is to be attached. Durable when it returns, and in the journal.
+    ///
+    /// # Errors
+    /// See [`AttachError`]; the journal then has nothing of it.
+    pub async fn attach(&self, attaching: Attaching) -> Result<Attached, AttachError> {
+        self.incident(&attaching.incident).await?; // before anybody reads for an hour
+        let incident = attaching.incident.clone();
+        let began = clock::reading("begin");
+        let work = self.parts.work.clone();
+        let (scratch, drafted) = spawn_blocking(move || {
+            let scratch = Scratch::create(&work)?;
+            let drafted = draft(&scratch, attaching);
+            Ok::<_, AttachError>((scratch, drafted))
+        })
+        .await??;
+        let attached = match drafted {
+            Ok(drafted) => {
+                let (attachment, gaps) = (drafted.attachment.clone(), drafted.gaps);
+                let saying = Saying {
+                    incident,
+                    window: None,
+                    plan: drafted.plan,
+                    supplements: None,
+                    began,
+                };
+                self.seal_attachment(drafted.draft, saying, &attachment)
+                    .await
+                    .map(|bundle| {
+                        let Attachment {
+                            name,
+                            bytes,
+                            sha256,
+                            ..
+                        } = attachment;
+                        Attached {
+                            bundle,
+                            name,
+                            bytes,
+                            sha256,
+                            gaps,
+                        }
+                    })
+            }
+            Err(error) => Err(error),
+        };
+        attached.map_err(|cause| match scratch.keep_input() {
+            Some(path) => AttachError::Kept {
+                path,
+                cause: Box::new(cause),
+            },
+            None => cause,
+        })
+    }
+
+    async fn seal_attachment(
+        &self,
+        draft: Draft,
+        saying: Saying,
+        attachment: &Attachment,
+    ) -> Result<BundleRow, AttachError> {
+        let _turn = self.turn().await?;
+        let (key, attempt) = self.new_pass(&saying.incident, attachment).await?;
+        let entries = |row: &BundleRow| attachment.clone().entries(row);
+        let sealed = match self
+            .sealer()
+            .seal((&key, attempt), draft, saying, |row, _| entries(row))
+            .await
+        {
+            Ok(sealed) => sealed,
+            Err(error) => match self.sealer().recover(&key, |row, _| entries(row)).await {
+                Ok(Some(sealed)) => sealed, // only its answer was lost
+                _ => return Err(self.give_up(&key, error).await.into()),
+            },
+        };
+        let _ = self.parts.ledger.set_derived(&sealed.row.id).await; // of an attachment the timeline has the journal's entry alone
+        Ok(sealed.row)
+    }
+
+    async fn give_up(&self, key: &PassKey, error: SealError) -> PipelineError {
+        let _ = self.parts.ledger.set_state(key, PassState::Failed).await; // else the next one to look gives it up
+        error.into()
+    }
+
+    /// The pass of an attachment, under the next number that is free.
+    async fn new_pass(
+        &self,
+        incident: &IncidentId,
+        attachment: &Attachment,
+    ) -> Result<(PassKey, u64), PipelineError> {
+        let ledger = &self.parts.ledger;
+        let key = loop {
+            let passes = ledger.passes(incident).await?;
+            let own = passes
+                .iter()
+                .map(|row| &row.pass.key)
+                .filter(|key| key.source == ATTACHED);
+            let pass = own.map(|key| key.pass + 1).max().unwrap_or(0);
+            let key = PassKey {
+                incident: incident.clone(),
+                source: ATTACHED.to_owned(),
+                pass,
+            };
+            let new = NewPass {
+                key: key.clone(),
+                kind: PassKind::Again,
+                due_at: clock::now(),
+                supplements: None,
+            };
+            if ledger.add_pass(&new).await? {
+                break key;
+            }
+        };
+        ledger
+            .set_plan(
+                &key,
+                &serde_json::to_string(attachment).expect("texts and numbers are JSON"),
+            )
+            .await?;
+        let attempt = ledger.begin_pass(&key).await?;
+        Ok((key, attempt))
+    }
+
+    /// What a pass attaches; `None` if it captures.
+    pub(super) async fn attachment(
+        &self,
+        key: &PassKey,
+    ) -> Result<Option<Attachment>, PipelineError> {
+        let row = if key.source == ATTACHED {
+            self.parts.ledger.pass(key).await?
+        } else {
+            None
+        };
+        let Some(plan) = row.and_then(|row| row.plan) else {
+            return Ok(None);
+        };
+        let unreadable = |cause| PipelineError::Unreadable {
+            what: "an attachment",
+            cause,
+        };
+        serde_json::from_str(&plan).map(Some).map_err(unreadable)
+    }
+
+    /// Gives up what dead processes were attaching to an incident.
+    pub(super) async fn give_up_attaching(
+        &self,
+        incident: &IncidentId,
+    ) -> Result<(), PipelineError> {
+        let is_begun = |state| matches!(state, PassState::Waiting | PassState::Capturing);
+        let begun = async || {
+            let mut passes = self.parts.ledger.passes(incident).await?;
+            passes.retain(|row| row.pass.key.source == ATTACHED && is_begun(row.state));
+            Ok::<_, PipelineError>(passes)
+        };
+        if begun().await?.is_empty() {
+            return Ok(());
+        }
+        let _turn = self.turn().await?; // whoever attaches has it from the pass's beginning to its end
+        for row in begun().await? {
+            self.parts
+                .ledger
+                .set_state(&row.pass.key, PassState::Failed)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads what is to be attached into a draft.
+fn draft(scratch: &Scratch, attaching: Attaching) -> Result<Drafted, AttachError> {
+    let Attaching {
+        content,
+        name,
+        content_type,
+        by,
+        meter,
+        ..
+    } = attaching;
+    match content {
+        Content::File(path) => {
+            let target = target(&path)?;
+            let name = name.unwrap_or_else(|| {
+                Line::escaped(
+                    &target
+                        .path
+                        .file_name()
+                        .unwrap_or_default()
+                        .to_string_lossy(),
+                )
+            });
+            draft_file(
+                scratch,
+                &target,
+                files::plan(std::slice::from_ref(&target)),
+                name,
+                by,
+                &meter,
+            )
+        }
+        Content::Stream(mut stream) => {
+            let name = name.unwrap_or_else(|| Line::escaped("stream"));
+            let (path, bytes, sha256) = spool(scratch, &mut stream, &name, &meter)?;
+            let target = target(&path)?;
+            let mut plan = files::plan(std::slice::from_ref(&target));
+            let kind = content_type
+                .map(|kind| format!(", said to be {kind}"))
+                .unwrap_or_default();
+            plan.steps[0].what = format!("stream, attached as {name}{kind}");
+            let drafted = draft_file(
+                scratch,
+                &target,
+                plan,
+                name,
+                by,
+                &ProgressCounter::default(),
+            )?;
+            let same = (drafted.attachment.bytes, drafted.attachment.sha256) == (bytes, sha256);
+            if same {
+                Ok(drafted)
+            } else {
+                Err(AttachError::Changed { path })
+            }
+        }
+    }
+}
+
+fn target(path: &Path) -> Result<Target, AttachError> {
+    if path.is_dir() {
+        return Err(AttachError::Folder {
+            path: path.to_owned(),
+        });
+    }
+    match files::targets(&[path.to_owned()]) {
+        Err(FilesError::Special { path }) => Err(AttachError::Special { path }),
+        targets => Ok(targets?.remove(0)),
+    }
+}
+
+fn draft_file(
+    scratch: &Scratch,
+    target: &Target,
+    plan: Plan,
+    name: Line,
+    by: Name,
+    meter: &ProgressCounter,
+) -> Result<Drafted, AttachError> {
+    let seed = platform::random().map_err(AttachError::Random)?;
+    let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let create = || {
+        Draft::create(&scratch.draft(), &seed, Pack::new(threads, FRAME_BYTES))
+            .map_err(FilesError::from)
+    };
+    let mut draft = create()?;
+    let (mut hasher, mut bytes) = (Hasher::new(), 0);
+    let mut progress = |_: &Path, read: &[u8]| {
+        hasher.update(read);
+        bytes += read.len() as u64;
+        meter.bytes.store(bytes, Ordering::Relaxed);
+    };
+    let never = AtomicBool::new(false);
+    let mut watch = Watch {
+        stop: &never,
+        skip: &scratch.draft(),
+        progress: &mut progress,
+    };
+    files::seal(&mut draft, std::slice::from_ref(target), &mut watch)?;
+    let coverage = &draft.items()[0].coverage;
+    match coverage.gaps.first() {
+        Some(gap) if bytes == 0 => {
+            let reason = gap.reason.as_str().replace('_', " ");
+            Err(AttachError::Unreadable {
+                path: target.path.clone(),
+                reason,
+            })
+        }
+        _ => {
+            let gaps = Coverage::missing(coverage);
+            Ok(Drafted {
+                plan,
+                attachment: Attachment {
+                    name,
+                    bytes,
+                    sha256: hasher.finish(),
+                    by,
+                },
+                gaps,
+                draft,
+            })
+        }
+    }
+}
+
+/// Writes a stream into a file of the work folder, and hashes it.
+///
+/// A record begins with its length, which a stream does not tell before its end; and a stream
+/// cannot be read again, so that its bytes are on the disk before anything else that may fail is
+/// tried with them.
+fn spool(
+    scratch: &Scratch,
+    stream: &mut dyn Read,
+    name: &Line,
+    meter: &ProgressCounter,
+) -> Result<(PathBuf, u64, Digest), AttachError> {
+    let unfinished = scratch.path(INPUT);
+    let failed = |cause| {
+        AttachError::Store(PipelineError::Work {
+            path: unfinished.clone(),
+            cause,
+        })
+    };
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .open(&unfinished)
+        .map_err(failed)?;
+    let (mut hasher, mut bytes, mut buffer) = (Hasher::new(), 0, vec![0; READ_BYTES]);
+    loop {
+        let n = match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(cause) => return Err(AttachError::Stream(cause)),
+        };
+        file.write_all(&buffer[..n]).map_err(failed)?;
+        hasher.update(&buffer[..n]);
+        bytes += n as u64;
+        meter.bytes.store(bytes, Ordering::Relaxed);
+    }
+    let path = scratch.path(&file_name(name));
+    file.sync_all()
+        .and_then(|()| fs::rename(&unfinished, &path))
+        .map_err(failed)?;
+    scratch.sync().map_err(failed)?;
+    Ok((path, bytes, hasher.finish()))
+}
+
+/// `name` as the name of a file, whose end says what is in it.
+fn file_name(name: &Line) -> String {
+    let text = name.as_str().replace('/', "-");
+    let begin = text.ceil_char_boundary(text.len().saturating_sub(FILE_NAME_BYTES_MAX));
+    let end = text[begin..].trim_start_matches('.');
+    if end.is_empty() {
+        "stream".to_owned()
+    } else {
+        end.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_named_by_the_end_of_its_name() {
+        let name = |text: &str| file_name(&text.parse().expect("a name"));
+        assert_eq!(name("../../etc/passwd"), "-..-etc-passwd");
+        assert_eq!(
+            (name("..").as_str(), name("shot 1.png").as_str()),
+            ("stream", "shot 1.png")
+        );
+        let long = name(&format!("{}…{}.json", "x".repeat(100), "y".repeat(194)));
+        assert!(
+            long.len() <= FILE_NAME_BYTES_MAX && long.ends_with("y.json"),
+            "{long}"
+        );
+    }
+}

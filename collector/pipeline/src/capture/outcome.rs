@@ -1,0 +1,93 @@
+//! How a step ended. Journaled as JSON, since a restart may have to pack what an earlier process
+//! captured.
+
+use evidence_format::coverage::{Coverage, Ended, GapReason};
+use serde::{Deserialize, Serialize};
+
+use domain::plan::{LeftOut, Step};
+use sources::Halt;
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outcome {
+    /// In one word.
+    pub ended: Ended,
+    /// What is missing.
+    pub gaps: Vec<StepGap>,
+    /// Where the next pass can go on; `None` if there is nothing to go on with.
+    pub cursor: Option<String>,
+}
+
+/// A thing that is missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepGap {
+    /// Why.
+    pub reason: GapReason,
+    /// What, and what was tried.
+    pub what: String,
+}
+
+impl Outcome {
+    /// The source came to the step's end.
+    pub(super) fn complete() -> Self {
+        Self {
+            ended: Ended::Complete,
+            gaps: Vec::new(),
+            cursor: None,
+        }
+    }
+
+    /// The source did not. What time cut off can go on; what failed would fail again.
+    pub(super) fn halted(halt: Halt, cursor: Option<String>) -> Self {
+        let goes_on = matches!(halt.ended, Ended::Deadline | Ended::Throttled);
+        let gaps = vec![StepGap {
+            reason: halt.reason,
+            what: halt.what,
+        }];
+        // an empty cursor is the beginning: nothing was captured, and all is still to be had
+        Self {
+            ended: halt.ended,
+            gaps,
+            cursor: goes_on.then(|| cursor.unwrap_or_default()),
+        }
+    }
+
+    /// The plan has it, to say that it is not taken.
+    pub(super) fn left_out(why: LeftOut) -> Self {
+        let (ended, reason) = match why {
+            LeftOut::Bytes | LeftOut::Requests => (Ended::Limit, GapReason::OverBudget),
+            LeftOut::Expired => (Ended::Complete, GapReason::Retention),
+        };
+        Self {
+            ended,
+            gaps: vec![StepGap {
+                reason,
+                what: why.as_str().to_owned(),
+            }],
+            cursor: None,
+        }
+    }
+
+    /// The source's own code failed.
+    pub(super) fn crashed(step: &Step) -> Self {
+        let gap = StepGap {
+            reason: GapReason::Crashed,
+            what: format!("the capture of {} crashed", step.item),
+        };
+        Self {
+            ended: Ended::Failed,
+            gaps: vec![gap],
+            cursor: None,
+        }
+    }
+
+    /// Writes it into `coverage`.
+    pub(super) fn fill(&self, coverage: &mut Coverage) {
+        coverage.ended = self.ended;
+        for gap in &self.gaps {
+            coverage.gap(gap.reason, &gap.what, 0, 0);
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! From stored pages, or from this machine, to a draft.
+
+use std::fs;
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, atomic::Ordering};
+use std::time::Duration;
+
+use data_encoding::HEXLOWER;
+use evidence_format::bundle::{BundleError, Draft};
+use evidence_format::config::Source as Origin;
+use evidence_format::coverage::{Coverage, GapReason};
+use evidence_format::item::Pack;
+use evidence_format::time::Timestamp;
+use futures::stream::{self, StreamExt as _};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+use super::{CaptureError, Outcome, Parts, Task};
+use domain::plan::Step;
+use platform::clock;
+use sources::tally::Tally;
+use sources::{self, Local, Paged, Source};
+use store::blobs::Blobs;
+use store::blocking;
+use store::ledger::{PageRow, PassKey};
+
+/// Plaintext in one frame. Small enough that one record can be had without reading much else.
+const FRAME_BYTES: usize = 256 * 1024;
+
+/// Pages whose places are read from the ledger at once, so that memory does not grow with the
+/// capture.
+const PAGES_LISTED: u64 = 256;
+/// Pages that are read from the store beside each other: each may be a request to a server far
+/// away.
+const PAGES_READ_AT_ONCE: usize = 8;
+
+/// A stored page, or why it cannot be read.
+type Stored = (PageRow, Result<Vec<u8>, BoxError>);
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Packs the pages of all steps into a new draft.
+pub(super) async fn pages(
+    parts: &Parts,
+    task: &Task<'_>,
+    source: &'static dyn Paged,
+    outcomes: &[Outcome],
+) -> Result<Draft, CaptureError> {
+    let mut draft = new_draft(parts, task).await?;
+    let preface = task.preface.clone();
+    draft = spawn_blocking(move || preface.write(&mut draft).map(|()| draft)).await??;
+    for (step, outcome) in task.pass.steps.iter().zip(outcomes) {
+        let (send, receive) = mpsc::channel(PAGES_READ_AT_ONCE);
+        let filling = Filling {
+            step: step.clone(),
+            outcome: outcome.clone(),
+            of: task.source,
+            paged: source,
+        };
+        let item = spawn_blocking(move || filling.fill(&mut draft, receive).map(|()| draft));
+        send_pages(parts, task.key, step, send).await?;
+        draft = item.await??;
+    }
+    Ok(draft)
+}
+
+/// Reads all pages of `step` in their order. Whoever packs them may end early: then his error says
+/// why.
+async fn send_pages(
+    parts: &Parts,
+    key: &PassKey,
+    step: &Step,
+    send: mpsc::Sender<Stored>,
+) -> Result<(), CaptureError> {
+    let mut next = 0;
+    loop {
+        let pages = parts
+            .ledger
+            .pages(key, step.item.as_str(), next, PAGES_LISTED)
+            .await?;
+        let Some(last) = pages.last() else {
+            return Ok(());
+        };
+        next = last.seq + 1;
+        let read = |page: PageRow| async { (read(&parts.blobs, &page).await, page) };
+        let mut stored = stream::iter(pages).map(read).buffered(PAGES_READ_AT_ONCE);
+        while let Some((warc, page)) = stored.next().await {
+            if send.send((page, warc)).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// One step's item, as it is going to be packed.
+struct Filling {
+    step: Step,
+    outcome: Outcome,
+    of: &'static dyn Source,
+    paged: &'static dyn Paged,
+}
+
+impl Filling {
+    /// Packs the pages that are received. Compresses and hashes: not for an asynchronous task.
+    fn fill(self, draft: &mut Draft, mut pages: mpsc::Receiver<Stored>) -> Result<(), BundleError> {
+        let mut item = draft.item(&self.step.item)?;
+        let (mut tally, mut coverage) = (Tally::default(), Coverage::new());
+        while let Some((page, warc)) = pages.blocking_recv() {
+            match warc {
+                Ok(warc) => {
+                    tally.add(self.paged, &warc);
+                    item.append(&warc)?;
+                }
+                Err(cause) => coverage.gap(
+                    GapReason::ReadFailed,
+                    &format!("stored page {}: {cause}", page.seq),
+                    0,
+                    page.bytes,
+                ),
+            }
+        }
+        tally.fill(&mut coverage);
+        self.outcome.fill(&mut coverage);
+        let late =
+            sources::offer_of(self.of, &self.step).and_then(|offer| offer.arrives_late_seconds);
+        windows(&self.step, late.map(Duration::from_secs), &mut coverage);
+        item.finish(self.origin(&tally), coverage, tally.redactions())
+    }
+
+    fn origin(&self, tally: &Tally) -> Origin {
+        let target = self.step.target.clone();
+        Origin {
+            provider: self
+                .of
+                .name()
+                .split('_')
+                .next()
+                .unwrap_or_default()
+                .to_owned(), // `aws` of `aws_cloudtrail`
+            api: self.step.api.clone(),
+            account: target.account,
+            region: target.region,
+            identity: target.identity,
+            clock: tally.clock(),
+        }
+    }
+}
+
+/// Lets a local source fill a new draft.
+pub(super) async fn local(
+    parts: &Parts,
+    task: &Task<'_>,
+    source: &'static dyn Local,
+) -> Result<Draft, CaptureError> {
+    let mut draft = new_draft(parts, task).await?;
+    let (preface, steps, meter) = (
+        task.preface.clone(),
+        task.pass.steps.clone(),
+        Arc::clone(task.meter),
+    );
+    let deadline = task
+        .deadline
+        .saturating_duration_since(tokio::time::Instant::now());
+    let (config, stop) = (Arc::clone(&parts.config), Arc::new(AtomicBool::new(false)));
+    let watched = Arc::clone(&stop);
+    let work = spawn_blocking(move || {
+        preface.write(&mut draft)?;
+        let told = sources::Told {
+            config: &config,
+            deadline,
+            stop: &watched,
+            meter: &meter,
+        };
+        source.capture(&mut draft, &steps, &told)?;
+        Ok::<_, BundleError>(draft)
+    });
+    let dropped = StopWhenDropped(stop); // nobody wants it any more if this pass is dropped
+    tokio::pin!(work);
+    tokio::select! {
+        done = &mut work => return Ok(done??),
+        () = task.stop.cancelled() => drop(dropped),
+    }
+    Ok(work.await??)
+}
+
+/// Tells a local source to stop.
+struct StopWhenDropped(Arc<AtomicBool>);
+
+impl Drop for StopWhenDropped {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// An empty draft. What earlier attempts at this pass have left is removed.
+async fn new_draft(parts: &Parts, task: &Task<'_>) -> Result<Draft, CaptureError> {
+    let name = format!(
+        "{}-{}-{}-",
+        task.key.incident, task.key.source, task.key.pass
+    );
+    let (work, beginning) = (parts.work.clone(), name.clone());
+    let removed = blocking(move || {
+        fs::create_dir_all(&work)?;
+        for entry in fs::read_dir(&work)?.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&beginning) {
+                let _ = fs::remove_dir_all(entry.path()); // what stays is marked as unfinished
+            }
+        }
+        Ok(())
+    });
+    removed.await.map_err(|cause| BundleError::Write {
+        path: parts.work.clone(),
+        cause,
+    })?;
+    let random = HEXLOWER.encode(&platform::random::<8>().map_err(CaptureError::Random)?);
+    let seed = platform::random().map_err(CaptureError::Random)?;
+    let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let folder = parts.work.join(format!("{name}{random}.unfinished"));
+    Ok(Draft::create(
+        &folder,
+        &seed,
+        Pack::new(threads, FRAME_BYTES),
+    )?)
+}
+
+async fn read(blobs: &Blobs, page: &PageRow) -> Result<Vec<u8>, BoxError> {
+    let packed = blobs.get(&page.object_key).await?;
+    let bytes = usize::try_from(page.bytes).map_err(io::Error::other)?;
+    let warc = zstd::bulk::decompress(&packed, bytes)?;
+    if warc.len() != bytes {
+        return Err(format!("has {} bytes instead of {bytes}", warc.len()).into());
+    }
+    Ok(warc)
+}
+
+/// What was asked and what could be answered, and until when more may arrive.
+fn windows(step: &Step, late: Option<Duration>, coverage: &mut Coverage) {
+    coverage.asked = step.asked;
+    coverage.effective = step.effective;
+    if let (Some(asked), effective) = (step.asked, step.effective)
+        && effective.is_none_or(|effective| asked.from < effective.from)
+    {
+        let until = effective.map_or(asked.until, |effective| effective.from);
+        coverage.gap(
+            GapReason::Retention,
+            &format!("{} to {until}: older than the source keeps", asked.from),
+            0,
+            0,
+        );
+    }
+    let (Some(window), Some(late)) = (step.effective, late) else {
+        return;
+    };
+    let settled =
+        Timestamp::from_unix_nanoseconds(window.until.unix_nanoseconds() + late.as_nanos() as i128);
+    coverage.provisional_until = settled.filter(|settled| *settled > clock::now());
+}

@@ -1,0 +1,212 @@
+//! Where a step's pages go: first into the blob store, then into the journal. Only what is in both
+//! is captured.
+
+use std::io;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use data_encoding::HEXLOWER;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+use zstd::bulk::Compressor;
+use zstd::stream::raw::CParameter;
+
+use sources::context::{Tape, TapeError};
+use store::blobs::Blobs;
+use store::ledger::{Ledger, LedgerError, PageRow, PassKey};
+
+/// Compression of pages that wait to be sealed: hardly any, for they are compressed again.
+const LEVEL: i32 = -5;
+/// Its table has 2^12 places of 4 bytes, and stays in the first cache of a processor that does much
+/// else: what repeats in a page is mostly not far away.
+const HASH_LOG: u32 = 12;
+/// Between two attempts to store a page. Storage that is full stays so until somebody makes room.
+const RETRY_EVERY: Duration = Duration::from_secs(2);
+
+/// Folder of all pages that wait to be sealed.
+pub(super) const STAGING: &str = "staging";
+
+/// The tape of one step.
+pub(super) struct StepTape {
+    pub(super) ledger: Ledger,
+    pub(super) blobs: Blobs,
+    pub(super) key: PassKey,
+    pub(super) attempt: u64,
+    pub(super) step: String,
+    /// Number of the next page, and what packs it: its tables are cleared for each page, and not
+    /// allocated.
+    pub(super) next: Mutex<(u64, Compressor<'static>)>,
+    /// Then, a page that cannot be stored is given up.
+    pub(super) stop: CancellationToken,
+}
+
+impl StepTape {
+    /// A page whose row was lost in a crash is asked for again, and is never the same: its name is
+    /// drawn anew.
+    fn name(&self, seq: u64) -> io::Result<String> {
+        let random = HEXLOWER.encode(&platform::random::<8>()?);
+        Ok(format!(
+            "{}{}/{seq:08}-{random}.warc.zst",
+            folder(&self.key),
+            self.step
+        ))
+    }
+
+    async fn store(&self, packed: &Bytes, page: &PageRow) -> Result<(), BoxError> {
+        self.blobs.put(&page.object_key, packed.clone()).await?;
+        Ok(self.ledger.add_page(&self.key, self.attempt, page).await?)
+    }
+
+    /// The number of the next page, if an attempt before this one has taken the one that was
+    /// thought to be.
+    async fn renumber(&self, page: &mut PageRow) -> Result<(), LedgerError> {
+        let last = self.ledger.last_page(&self.key, &self.step).await?;
+        page.seq = last.map_or(0, |last| last.seq + 1);
+        Ok(())
+    }
+}
+
+/// What packs a step's pages.
+pub(super) fn compressor() -> Compressor<'static> {
+    let mut compressor = Compressor::new(LEVEL).expect("the level is one of zstd's");
+    compressor
+        .set_parameter(CParameter::HashLog(HASH_LOG))
+        .expect("zstd takes 6 to 30");
+    compressor
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Folder of the pages of one pass.
+pub(super) fn folder(key: &PassKey) -> String {
+    format!("{STAGING}/{}/{}/{}/", key.incident, key.source, key.pass)
+}
+
+#[async_trait]
+impl Tape for StepTape {
+    async fn keep(&self, warc: Bytes, cursor: Option<&str>) -> Result<(), TapeError> {
+        let mut next = self.next.lock().await; // pages of a step are in the order of their cursors
+        let failed = |cause: io::Error| TapeError::Failed(cause.into());
+        let (seq, compressor) = &mut *next;
+        let packed = Bytes::from(compressor.compress(&warc).map_err(failed)?);
+        let mut page = PageRow {
+            step: self.step.clone(),
+            seq: *seq,
+            object_key: self.name(*seq).map_err(failed)?,
+            bytes: warc.len() as u64,
+            cursor: cursor.map(str::to_owned),
+        };
+        loop {
+            let Err(mut error) = self.store(&packed, &page).await else {
+                break;
+            };
+            match error.downcast_ref() {
+                Some(LedgerError::PageDiffers { .. }) => match self.renumber(&mut page).await {
+                    Ok(()) => continue,
+                    Err(cause) => error = cause.into(),
+                },
+                // another worker has the step; the object goes with its folder, since an attempt at
+                // its row may be under way still
+                Some(
+                    LedgerError::PassIsTaken { .. }
+                    | LedgerError::PassIsSealed(_)
+                    | LedgerError::StepHasEnded { .. }
+                    | LedgerError::UnknownPass(_),
+                ) => return Err(TapeError::Failed(error)),
+                _ => {}
+            }
+            if self.stop.is_cancelled() {
+                return Err(TapeError::Refused(error)); // there is no time left
+            }
+            warn!(step = %self.step, error = %error, "cannot store a page, trying again");
+            let _ = self
+                .stop
+                .run_until_cancelled(tokio::time::sleep(RETRY_EVERY))
+                .await;
+        }
+        *seq = page.seq + 1;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use store::blobs::BlobsConfig;
+    use store::testing::{add_pass, sqlite};
+
+    async fn kept(tape: &StepTape) -> Vec<(u64, Option<String>)> {
+        let pages = tape
+            .ledger
+            .pages(&tape.key, &tape.step, 0, 10)
+            .await
+            .expect("a database");
+        pages
+            .into_iter()
+            .map(|page| (page.seq, page.cursor))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn two_attempts_at_one_step_lose_no_page_and_mix_none() {
+        let (ledger, folder) = sqlite().await;
+        let blobs = Blobs::open(&BlobsConfig::folder(folder.path()))
+            .await
+            .expect("a folder");
+        let key = add_pass(&ledger, "INC-1", 0).await;
+        let tape = |attempt, stop: &CancellationToken| StepTape {
+            ledger: ledger.clone(),
+            blobs: blobs.clone(),
+            key: key.clone(),
+            attempt,
+            step: "events".to_owned(),
+            next: Mutex::new((0, compressor())),
+            stop: stop.clone(),
+        };
+        let (stop, page) = (CancellationToken::new(), Bytes::from_static(b"page"));
+        let first = tape(
+            ledger.begin_pass(&key).await.expect("it is not sealed"),
+            &stop,
+        );
+        first
+            .keep(page.clone(), Some("1"))
+            .await
+            .expect("it has the pass");
+        // the second attempt looked for the last page before that one came in
+        let second = tape(
+            ledger.begin_pass(&key).await.expect("it is not sealed"),
+            &stop,
+        );
+        second
+            .keep(page.clone(), Some("1 again"))
+            .await
+            .expect("it has the pass now");
+        second
+            .keep(page.clone(), Some("2"))
+            .await
+            .expect("it has the pass now");
+        let all = [
+            (0, Some("1".to_owned())),
+            (1, Some("1 again".to_owned())),
+            (2, Some("2".to_owned())),
+        ];
+        assert_eq!(kept(&second).await, all);
+        let refused = first
+            .keep(page, Some("2"))
+            .await
+            .expect_err("it was overtaken");
+        assert!(matches!(refused, TapeError::Failed(_)), "{refused:?}");
+        assert_eq!(kept(&second).await, all);
+        // it could be that a row of what was refused comes yet: it goes with the folder
+        assert_eq!(
+            blobs
+                .list(&super::folder(&key))
+                .await
+                .expect("a folder")
+                .len(),
+            4
+        );
+    }
+}

@@ -1,0 +1,149 @@
+//! What asking again has shown: events that came late, and events that are gone.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use evidence_format::coverage::Ended;
+use evidence_format::time::Timestamp;
+
+use super::numbers::Number;
+use super::{Pipeline, PipelineError, widest};
+use crate::capture::Outcome;
+use crate::seal::Sealed;
+use domain::incident::{Change, Evidence, FindingKind, Line};
+use domain::plan::Pass;
+use store::ledger::{BundleRow, FactRow, PassKind, PassRow};
+
+/// Events of one kind of finding in one item that the journal names; all of them are counted.
+const NAMED_MAX: u32 = 20;
+
+impl Pipeline {
+    /// Compares a settle pass with what was captured before it, item by item: a region that was
+    /// refused tells nothing of the others.
+    pub(super) async fn find(
+        &self,
+        row: &PassRow,
+        pass: &Pass,
+        sealed: &Sealed,
+    ) -> Result<(), PipelineError> {
+        let key = &row.pass.key;
+        let (PassKind::Settle, Some(window)) = (row.pass.kind, compared(pass)) else {
+            return Ok(());
+        };
+        let said = self.entries(&key.incident).await?;
+        let cut_before = self.cut_before(sealed).await?;
+        let mut changes = Vec::new();
+        for item in sealed
+            .config
+            .items
+            .iter()
+            .filter(|item| item.coverage.events.is_some())
+        {
+            let found = self
+                .parts
+                .ledger
+                .compare(&sealed.row, &item.name, window.clone(), NAMED_MAX)
+                .await?;
+            let summary = |kind, count: u64, what: &str| Change::Finding {
+                kind,
+                text: Line::escaped(&format!(
+                    "{}, pass {}: {count} events {what}",
+                    item.name, key.pass
+                )),
+                evidence: Some(Evidence {
+                    bundle: sealed.row.id,
+                    item: Some(item.name.clone()),
+                    record: None,
+                }),
+            };
+            // what no earlier pass could ask for is not late
+            if found.late_count > 0 && !cut_before.contains(item.name.as_str()) {
+                changes.push(summary(
+                    FindingKind::Late,
+                    found.late_count,
+                    "of the window came after the pass before",
+                ));
+                changes.extend(
+                    found
+                        .late
+                        .iter()
+                        .map(|fact| finding(FindingKind::Late, fact)),
+                );
+            }
+            // what this pass itself could not ask for is not gone
+            if found.gone_count > 0 && item.coverage.is_complete() {
+                changes.push(summary(
+                    FindingKind::Gone,
+                    found.gone_count,
+                    "that were captured before are not there any more",
+                ));
+                changes.extend(
+                    found
+                        .gone
+                        .iter()
+                        .map(|fact| finding(FindingKind::Gone, fact)),
+                );
+            }
+        }
+        changes.retain(|change| !said.iter().any(|entry| entry.change == *change)); // after a crash they may be there
+        if changes.is_empty() {
+            Ok(())
+        } else {
+            self.append(&key.incident, changes).await
+        }
+    }
+
+    /// Items that some pass of this source before `sealed` did not take to their end, be it by a
+    /// continuation.
+    async fn cut_before(&self, sealed: &Sealed) -> Result<BTreeSet<String>, PipelineError> {
+        let all = self.parts.ledger.bundles(&sealed.row.pass.incident).await?;
+        let of_source = |row: &&BundleRow| row.pass.source == sealed.row.pass.source;
+        let before: Vec<&BundleRow> = all
+            .iter()
+            .take_while(|row| row.id != sealed.row.id)
+            .filter(of_source)
+            .collect();
+        let mut cut = BTreeSet::new();
+        for row in &before {
+            let next = Number::of(row.pass.pass).continuation();
+            let went_on = before.iter().any(|later| Some(later.pass.pass) == next);
+            for step in self.parts.ledger.steps_ended(&row.pass).await? {
+                let ended = serde_json::from_str(&step.outcome)
+                    .map_or(Ended::Failed, |outcome: Outcome| outcome.ended);
+                let is_whole = match ended {
+                    Ended::Complete => true,
+                    Ended::Deadline | Ended::Throttled => went_on,
+                    _ => false,
+                };
+                if !is_whole {
+                    cut.insert(step.step);
+                }
+            }
+        }
+        Ok(cut)
+    }
+}
+
+fn finding(kind: FindingKind, row: &FactRow) -> Change {
+    let fact = &row.fact;
+    let evidence = Evidence {
+        bundle: row.bundle,
+        item: Some(fact.item.clone()),
+        record: Some(fact.record),
+    };
+    let text = Line::escaped(&format!("{} {}", fact.time, fact.summary));
+    Change::Finding {
+        kind,
+        text,
+        evidence: Some(evidence),
+    }
+}
+
+/// The time that the pass asked for, to whole seconds inside: at its ends a source may round.
+fn compared(pass: &Pass) -> Option<RangeInclusive<Timestamp>> {
+    const SECOND: i128 = 1_000_000_000;
+    let window = widest(pass)?;
+    let from = Timestamp::from_unix_nanoseconds(window.from.unix_nanoseconds() + SECOND)?;
+    let until = Timestamp::from_unix_nanoseconds(window.until.unix_nanoseconds() - SECOND)?;
+    (from <= until).then_some(from..=until)
+}

@@ -1,0 +1,150 @@
+//! What follows a pass: the rest that its deadline cut off, and the times at which the source is
+//! asked again.
+
+use std::time::Duration;
+
+use evidence_format::time::Timestamp;
+
+use super::numbers::Number;
+use super::{Pipeline, PipelineError};
+use crate::capture::Outcome;
+use crate::seal::Sealed;
+use domain::plan::{self, Pass, Plan};
+use platform::clock;
+use sources::{Source, Taker};
+use store::ledger::{EndedStep, NewPass, PassKey, PassKind, PassRow};
+
+impl Pipeline {
+    /// Schedules what follows a pass. Doing it again changes nothing.
+    pub(super) async fn follow(
+        &self,
+        row: &PassRow,
+        source: &'static dyn Source,
+        plan: &Plan,
+        sealed: &Sealed,
+    ) -> Result<(), PipelineError> {
+        let number = Number::of(row.pass.key.pass);
+        let Some(pass) = plan.passes.first() else {
+            return Ok(());
+        };
+        let first = row.pass.supplements.unwrap_or(sealed.row.id);
+        let new = |pass, kind, due_at, supplements| {
+            let key = PassKey {
+                pass,
+                ..row.pass.key.clone()
+            };
+            NewPass {
+                key,
+                kind,
+                due_at,
+                supplements,
+            }
+        };
+        for (part, pass) in (1..).zip(plan.passes.iter().skip(1)) {
+            if let Some(number) = number.part(part) {
+                self.schedule(
+                    source,
+                    new(number, row.pass.kind, clock::now(), None),
+                    plan,
+                    pass.clone(),
+                )
+                .await?;
+            }
+        }
+        let rest = match source.taker() {
+            Taker::Paged(_) => {
+                plan::continuation(pass, &self.outcomes(row).await?, clock::now(), 0)
+            }
+            Taker::Local(_) => None, // what this machine was then is over
+        };
+        if let (Some(rest), Some(number)) = (rest, number.continuation()) {
+            self.schedule(
+                source,
+                new(number, PassKind::Continuation, clock::now(), Some(first)),
+                plan,
+                rest,
+            )
+            .await?;
+        }
+        if matches!(row.pass.kind, PassKind::First | PassKind::Again) {
+            for (settle, due) in
+                (1..).zip(plan::settle_passes(pass, source.offers(), plan.declared, 1))
+            {
+                let due_at = self.settle_time(settle, plan.declared, due.at);
+                if let Some(number) = number.settle(settle) {
+                    self.schedule(
+                        source,
+                        new(number, PassKind::Settle, due_at, Some(first)),
+                        plan,
+                        due.pass,
+                    )
+                    .await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How the steps of a pass ended.
+    async fn outcomes(&self, row: &PassRow) -> Result<Vec<plan::Outcome>, PipelineError> {
+        let ended = self.parts.ledger.steps_ended(&row.pass.key).await?;
+        let read = |step: &EndedStep| {
+            let outcome: Outcome = serde_json::from_str(&step.outcome).ok()?;
+            let cursor = outcome.cursor.filter(|cursor| !cursor.is_empty());
+            Some(plan::Outcome {
+                item: step.step.parse().ok()?,
+                ended: outcome.ended,
+                cursor,
+            })
+        };
+        Ok(ended.iter().filter_map(read).collect())
+    }
+
+    async fn schedule(
+        &self,
+        source: &dyn Source,
+        new: NewPass,
+        plan: &Plan,
+        pass: Pass,
+    ) -> Result<(), PipelineError> {
+        let pass = Pass {
+            number: new.key.pass.into(),
+            ..pass
+        };
+        let plan = Plan {
+            passes: vec![pass],
+            ..plan.clone()
+        };
+        self.parts.ledger.add_pass(&new).await?;
+        if self
+            .parts
+            .ledger
+            .pass(&new.key)
+            .await?
+            .is_some_and(|row| row.plan.is_none())
+        {
+            self.parts
+                .ledger
+                .set_plan(&new.key, &super::planning::encode(&plan))
+                .await?;
+        }
+        self.queue(source, &new.key, new.due_at).await?;
+        Ok(())
+    }
+
+    fn settle_time(&self, number: u32, declared: Timestamp, by_offer: Timestamp) -> Timestamp {
+        let configured = self
+            .settle_after
+            .as_ref()
+            .and_then(|after| after.get(number as usize - 1));
+        configured
+            .and_then(|after| later(declared, *after))
+            .unwrap_or(by_offer)
+    }
+}
+
+fn later(time: Timestamp, after: Duration) -> Option<Timestamp> {
+    Timestamp::from_unix_nanoseconds(
+        time.unix_nanoseconds() + i128::try_from(after.as_nanos()).ok()?,
+    )
+}

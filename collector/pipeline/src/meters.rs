@@ -1,0 +1,76 @@
+//! What is under way, for whoever watches.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use platform::progress::ProgressCounter;
+use store::ledger::PassKey;
+
+/// The meters of the passes that run.
+#[derive(Clone, Debug, Default)]
+pub struct Meters(Arc<Mutex<BTreeMap<PassKey, Arc<ProgressCounter>>>>);
+
+/// The meter of a pass, as long as that runs.
+#[derive(Debug)]
+pub(super) struct Metering {
+    /// What it has taken.
+    pub(super) meter: Arc<ProgressCounter>,
+    key: PassKey,
+    meters: Meters,
+}
+
+impl Drop for Metering {
+    fn drop(&mut self) {
+        self.meters.all().remove(&self.key);
+    }
+}
+
+/// A pass that runs, and what it has taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watched {
+    /// The pass.
+    pub pass: PassKey,
+    /// Its source, and its number if it is not the first: for people.
+    pub source: String,
+    /// Pages, or probes.
+    pub pages: u64,
+    /// Bytes before compression.
+    pub bytes: u64,
+}
+
+impl Meters {
+    pub(super) fn begin(&self, key: &PassKey) -> Metering {
+        let meter = Arc::new(ProgressCounter::default());
+        self.all().insert(key.clone(), Arc::clone(&meter));
+        Metering {
+            meter,
+            key: key.clone(),
+            meters: self.clone(),
+        }
+    }
+
+    /// All passes that run now.
+    #[must_use]
+    pub fn watch(&self) -> Vec<Watched> {
+        let read = |(key, meter): (&PassKey, &Arc<ProgressCounter>)| Watched {
+            pass: key.clone(),
+            source: name(key),
+            pages: meter.pages.load(Ordering::Relaxed),
+            bytes: meter.bytes.load(Ordering::Relaxed),
+        };
+        self.all().iter().map(read).collect()
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<PassKey, Arc<ProgressCounter>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn name(key: &PassKey) -> String {
+    if key.pass == 0 {
+        key.source.clone()
+    } else {
+        format!("{} (pass {})", key.source, key.pass)
+    }
+}

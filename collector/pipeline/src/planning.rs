@@ -1,0 +1,248 @@
+//! Stage 2: what a pass is going to take.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evidence_format::coverage::Window;
+use evidence_format::id::IncidentId;
+use evidence_format::time::Timestamp;
+use futures::FutureExt as _;
+use futures::future::join_all;
+use tokio::time::Instant;
+
+use super::{Pipeline, PipelineError};
+use domain::incident::{CaptureAsk, Pivot, Play, PlayName};
+use domain::plan::{self, Offer, Pass, Plan, Readiness, State};
+use platform::clock;
+use sources::{self, Look, Source};
+use store::ledger::{PassRow, PassState};
+
+/// How long what was found out about sources is told to others who ask.
+const LOOK_GOOD_FOR: Duration = Duration::from_secs(20);
+/// Windows that differ by no more, and by no more than a hundredth, are the same to a look.
+const WINDOWS_DIFFER_NANOSECONDS: u128 = 60_000_000_000;
+
+/// What was found out about each source.
+pub type Looks = Vec<(&'static dyn Source, Readiness)>;
+
+/// The last look around.
+pub struct LookedAround {
+    at: Instant,
+    incident: Option<IncidentId>,
+    window: Option<Window>,
+    looks: Arc<Looks>,
+}
+
+impl LookedAround {
+    fn is_good_for(&self, incident: Option<&IncidentId>, window: Option<Window>) -> bool {
+        let apart =
+            |a: Timestamp, b: Timestamp| a.unix_nanoseconds().abs_diff(b.unix_nanoseconds());
+        let is_same = match (self.window, window) {
+            (Some(a), Some(b)) => {
+                let tolerance = WINDOWS_DIFFER_NANOSECONDS.min(apart(b.from, b.until) / 100);
+                apart(a.from, b.from).max(apart(a.until, b.until)) <= tolerance
+            }
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        // whom a look was as depends on the incident
+        is_same && self.incident.as_ref() == incident && self.at.elapsed() < LOOK_GOOD_FOR
+    }
+}
+
+pub(super) fn encode(plan: &Plan) -> String {
+    serde_json::to_string(plan).expect("numbers and texts are JSON")
+}
+
+/// What `source` offers, each with what was found out about it.
+fn each_offer(
+    source: &'static dyn Source,
+    readiness: &Readiness,
+) -> impl Iterator<Item = (&'static Offer, Readiness)> {
+    source
+        .offers()
+        .iter()
+        .map(|offer| (offer, readiness.clone()))
+}
+
+impl Pipeline {
+    /// The plan of a pass: as it was set before, or made now. `None` if the source has nothing to
+    /// ask.
+    pub(super) async fn planned(
+        &self,
+        row: &PassRow,
+        source: &'static dyn Source,
+    ) -> Result<Option<(Plan, Pass)>, PipelineError> {
+        let plan = match &row.plan {
+            Some(json) => {
+                serde_json::from_str(json).map_err(|cause| PipelineError::Unreadable {
+                    what: "a plan",
+                    cause,
+                })?
+            }
+            None => self.make_plan(row, source).await?,
+        };
+        let Some(pass) = plan.passes.first().cloned() else {
+            self.parts
+                .ledger
+                .set_state(&row.pass.key, PassState::Failed)
+                .await?;
+            return Ok(None);
+        };
+        Ok(Some((plan, pass)))
+    }
+
+    async fn make_plan(
+        &self,
+        row: &PassRow,
+        source: &'static dyn Source,
+    ) -> Result<Plan, PipelineError> {
+        let key = &row.pass.key;
+        let readiness = self.look(source, Some(key.incident.clone()), None).await;
+        let asked = self.asked(key).await?;
+        let mut plan = plan::plan(
+            &asked.for_planner(),
+            &each_offer(source, &readiness).collect::<Vec<_>>(),
+        )?;
+        plan.unavailable
+            .retain(|unavailable| unavailable.source.as_str() == source.name()); // others are other passes
+        self.parts.ledger.set_plan(key, &encode(&plan)).await?;
+        self.journal_plan(key, &plan).await?;
+        Ok(plan)
+    }
+
+    /// The plan of a capture that nobody has asked for yet: of all sources at once.
+    ///
+    /// # Errors
+    /// See [`PipelineError`].
+    pub async fn preview(
+        &self,
+        incident: Option<&IncidentId>,
+        play: &PlayName,
+        pivots: Vec<Pivot>,
+        ask: CaptureAsk,
+    ) -> Result<Plan, PipelineError> {
+        let play = self.plays.get(play)?;
+        let window = ask.window.or_else(|| self.window_of(play));
+        let looks = self.look_around(incident, window).await;
+        let offers: Vec<_> = looks
+            .iter()
+            .flat_map(|(source, readiness)| each_offer(*source, readiness))
+            .collect();
+        let id = incident
+            .cloned()
+            .unwrap_or_else(|| "not-declared".parse().expect("an id"));
+        let asked = self.asked_of(id, clock::now(), play.clone(), pivots, ask);
+        Ok(plan::plan(&asked.for_planner(), &offers)?)
+    }
+
+    /// The window of a play that ends now.
+    #[must_use]
+    pub fn window_of(&self, play: &Play) -> Option<Window> {
+        let now = clock::now();
+        let from = now.unix_nanoseconds() - i128::from(play.window_hours) * 3_600_000_000_000;
+        Some(Window {
+            from: Timestamp::from_unix_nanoseconds(from)?,
+            until: now,
+        })
+    }
+
+    /// Looks at all sources for somebody who only wants to know. That takes requests which captures
+    /// could use: it happens once at a time, and what is found is good for all who ask within
+    /// [`LOOK_GOOD_FOR`].
+    pub async fn look_around(
+        &self,
+        incident: Option<&IncidentId>,
+        window: Option<Window>,
+    ) -> Arc<Looks> {
+        let mut last = self.looks.lock().await;
+        if let Some(known) = last
+            .as_ref()
+            .filter(|known| known.is_good_for(incident, window))
+        {
+            return Arc::clone(&known.looks);
+        }
+        let looks = sources::ALL
+            .iter()
+            .map(|source| async { (*source, self.look(*source, incident.cloned(), window).await) });
+        let looks = Arc::new(join_all(looks).await);
+        *last = Some(LookedAround {
+            at: Instant::now(),
+            incident: incident.cloned(),
+            window,
+            looks: Arc::clone(&looks),
+        });
+        looks
+    }
+
+    /// Looks at a source.
+    pub async fn look(
+        &self,
+        source: &'static dyn Source,
+        incident: Option<IncidentId>,
+        estimate: Option<Window>,
+    ) -> Readiness {
+        let (config, wire) = (Arc::clone(&self.parts.config), Arc::clone(&self.parts.wire));
+        let look = Look {
+            incident,
+            config,
+            wire,
+            estimate,
+        };
+        let looked = AssertUnwindSafe(source.look(&look)).catch_unwind().await;
+        looked.unwrap_or_else(|_| Readiness {
+            source: source.name().parse().expect("names of sources are names"),
+            state: State::Unavailable,
+            targets: Vec::new(),
+            problems: vec!["looking at it crashed, which is this program's fault".to_owned()],
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_is_good_for_the_same_question_alone() {
+        let at = |seconds: i64| {
+            Timestamp::from_unix_nanoseconds(i128::from(seconds) * 1_000_000_000).expect("a time")
+        };
+        let window = |from, until| {
+            Some(Window {
+                from: at(from),
+                until: at(until),
+            })
+        };
+        let id = |text: &str| text.parse::<IncidentId>().expect("an id");
+        let looks = Arc::new(Vec::new());
+        let look = LookedAround {
+            at: Instant::now(),
+            incident: Some(id("INC-1")),
+            window: window(0, 86400),
+            looks,
+        };
+        let is_good =
+            |incident: Option<&str>, window| look.is_good_for(incident.map(id).as_ref(), window);
+        assert!(
+            is_good(Some("INC-1"), window(20, 86420)),
+            "it ends now, and now is later"
+        );
+        assert!(
+            !is_good(Some("INC-1"), window(0, 86500))
+                && !is_good(Some("INC-1"), window(-86400, 86400))
+        );
+        assert!(
+            !is_good(Some("INC-2"), window(0, 86400))
+                && !is_good(None, window(0, 86400))
+                && !is_good(Some("INC-1"), None)
+        );
+        let short = LookedAround {
+            at: Instant::now(),
+            incident: None,
+            window: window(0, 30),
+            looks: Arc::new(Vec::new()),
+        };
+        assert!(short.is_good_for(None, window(0, 30)) && !short.is_good_for(None, window(30, 60)));
+    }
+}

@@ -1,0 +1,332 @@
+//! Stage 4: from a [`Draft`] to a bundle that is signed, stored and in the ledger.
+//!
+//! Three writes, and the machine may stop between any two: the bundle is announced in the ledger,
+//! published in the blob store, committed in the ledger. Whoever takes up the pass again looks for
+//! an announcement first: a bundle that is there is committed after it was verified, one that is
+//! not is forgotten, and its draft made again. So there are never two signed bundles at one place
+//! of the stream. In a bucket, a few bytes take the name of what was forgotten
+//! ([`Blobs::stays_absent`]).
+
+mod stored;
+mod summary;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use agent::key::KeyFile;
+use evidence_format::bundle::{BundleError, Draft, Facts};
+use evidence_format::config::{ClockReading, Collector, Config};
+use evidence_format::coverage::Window;
+use evidence_format::digest::Digest;
+use evidence_format::id::{IncidentId, KeyId};
+use evidence_format::keyring::PublicKey;
+use evidence_format::plan::Plan;
+use evidence_format::statement::{Predicate, Role, Statement, Stream};
+use evidence_format::time::Timestamp;
+use tokio::task::spawn_blocking;
+
+use platform::clock;
+use store::blobs::{BlobError, Blobs, Kind};
+use store::ledger::{BundleRow, Entry, Ledger, LedgerError, PassKey, Pending, Place};
+
+pub use stored::StoredBundle;
+pub use summary::Summary;
+
+/// Name of this program in the bundles that it seals.
+pub const NAME: &str = "exhibit";
+
+/// Where bundles are sealed, and by whom.
+#[derive(Clone, Copy)]
+pub struct Sealer<'s> {
+    /// The collector's key.
+    pub key: &'s KeyFile,
+    /// The collector's memory.
+    pub ledger: &'s Ledger,
+    /// Where bundles go.
+    pub blobs: &'s Blobs,
+    /// A folder of this machine, for the tar before it is published.
+    pub work: &'s Path,
+}
+
+/// What the bundle says besides its items.
+#[derive(Debug, Clone)]
+pub struct Saying {
+    /// The incident.
+    pub incident: IncidentId,
+    /// The window asked for.
+    pub window: Option<Window>,
+    /// What was planned.
+    pub plan: Plan,
+    /// The bundle that this one supplements.
+    pub supplements: Option<Digest>,
+    /// The clocks when the capture began.
+    pub began: ClockReading,
+}
+
+/// A bundle could not be sealed. Called again, it may be.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// The bundle could not be made.
+    #[error("cannot make the bundle")]
+    Bundle(#[from] BundleError),
+    /// The database failed, or another worker is sealing.
+    #[error("cannot enter the bundle into the ledger")]
+    Ledger(#[from] LedgerError),
+    /// The blob store failed.
+    #[error("cannot store the bundle")]
+    Blobs(#[from] BlobError),
+    /// A file of this machine could not be written or read.
+    #[error("cannot use {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The bundle in the store is not sound.
+    #[error(
+        "bundle {bundle} does not verify in the store: keep it for questions, and capture again"
+    )]
+    Unsound {
+        /// Its id.
+        bundle: Digest,
+    },
+    /// Whoever has signed it does not share this ledger.
+    #[error("bundle {bundle} is signed with key {key_id}, whose public half is not in the ledger")]
+    UnknownKey {
+        /// Its id.
+        bundle: Digest,
+        /// The key.
+        key_id: KeyId,
+    },
+    /// Our own fault.
+    #[error("sealing crashed")]
+    Crashed(#[from] tokio::task::JoinError),
+}
+
+/// A bundle that is in the store and in the ledger, and its config.
+#[derive(Debug, Clone)]
+pub struct Sealed {
+    /// As the ledger has it.
+    pub row: BundleRow,
+    /// What it holds.
+    pub config: Config,
+}
+
+impl Sealer<'_> {
+    /// Signs `draft` for attempt `attempt` at its pass, publishes it and commits it together with
+    /// `entries`, which are told of the bundle.
+    ///
+    /// # Errors
+    /// See [`SealError`]. The draft is gone; what was captured is not, where it came in pages.
+    pub async fn seal(
+        &self,
+        (key, attempt): (&PassKey, u64),
+        draft: Draft,
+        saying: Saying,
+        entries: impl Fn(&BundleRow, &Config) -> Vec<Entry>,
+    ) -> Result<Sealed, SealError> {
+        let key_id = self.key.public().id();
+        let place = self.ledger.take_place(&key_id).await?;
+        let sealed_at = clock::now();
+        let sealed = {
+            let Saying {
+                incident,
+                window,
+                plan,
+                supplements,
+                began,
+            } = saying;
+            let stream = Stream {
+                id: place.stream.clone(),
+                prev: place.prev,
+                seq: place.seq,
+            };
+            let predicate = Predicate {
+                incident: incident.clone(),
+                role: Role::Collector,
+                signed_at: sealed_at,
+                stream,
+            };
+            let clock = vec![began, clock::reading("end")];
+            draft.seal(
+                Facts {
+                    incident,
+                    window,
+                    plan,
+                    supplements,
+                    collector: collector(),
+                    clock,
+                },
+                predicate,
+                self.key.signer(),
+            )?
+        };
+        let (id, config) = (sealed.id(), sealed.config().clone());
+        let tar = self.work.join(format!("{}.tar", id.hex()));
+        let path = tar.clone();
+        spawn_blocking(move || sealed.publish_tar(&path)).await??;
+        let bytes = fs::metadata(&tar)
+            .map_err(|cause| SealError::File {
+                path: tar.clone(),
+                cause,
+            })?
+            .len();
+        let row = row(key, id, key_id, place, sealed_at, bytes, &config);
+        self.ledger.announce(&row.announcement(), attempt).await?;
+        self.blobs
+            .put_file(&row.object_key, &tar, Kind::Sealed)
+            .await?;
+        let row = self
+            .ledger
+            .commit(&row, |row| entries(row, &config))
+            .await?;
+        let _ = spawn_blocking(move || fs::remove_file(&tar)).await; // it is in the store; a copy that stays takes room and harms nobody
+        Ok(Sealed { row, config })
+    }
+
+    /// Settles what an earlier process left between announcement and commit of this pass. `Some` if
+    /// there is a bundle.
+    ///
+    /// # Errors
+    /// See [`SealError`].
+    pub async fn recover(
+        &self,
+        key: &PassKey,
+        entries: impl Fn(&BundleRow, &Config) -> Vec<Entry>,
+    ) -> Result<Option<Sealed>, SealError> {
+        let Some(pending) = self
+            .ledger
+            .pending(&self.key.public().id())
+            .await?
+            .filter(|pending| pending.pass == *key)
+        else {
+            return Ok(None);
+        };
+        if self.blobs.stays_absent(&pending.object_key).await? {
+            self.ledger
+                .forget_pending(&pending.key_id, &pending.bundle)
+                .await?;
+            return Ok(None);
+        }
+        let Sealed { row, config } = self.read_back(pending).await?;
+        let row = self
+            .ledger
+            .commit(&row, |row| entries(row, &config))
+            .await?;
+        Ok(Some(Sealed { row, config }))
+    }
+
+    /// What a bundle of the ledger holds, read from the bundle.
+    ///
+    /// # Errors
+    /// See [`SealError`].
+    pub async fn reopen(&self, row: BundleRow) -> Result<Sealed, SealError> {
+        let key = self.public_key(&row).await?;
+        let (config, _) = self.verified(row.id, &row.object_key, key).await?;
+        Ok(Sealed { row, config })
+    }
+
+    /// What a bundle of the ledger is verified by: of one that another store has sealed, the ledger
+    /// has the key.
+    ///
+    /// # Errors
+    /// [`SealError::UnknownKey`], and failures of the database.
+    pub async fn public_key(&self, row: &BundleRow) -> Result<PublicKey, SealError> {
+        if row.key_id == self.key.public().id() {
+            return Ok(self.key.public().clone());
+        }
+        let pem = self.ledger.public_key(&row.key_id).await?;
+        let key = pem
+            .and_then(|pem| PublicKey::from_pem(&pem).ok())
+            .filter(|key| key.id() == row.key_id);
+        key.ok_or(SealError::UnknownKey {
+            bundle: row.id,
+            key_id: row.key_id,
+        })
+    }
+
+    /// What the bundle itself says, all of it verified.
+    async fn verified(
+        &self,
+        bundle: Digest,
+        object_key: &str,
+        key: PublicKey,
+    ) -> Result<(Config, Statement), SealError> {
+        let stored = StoredBundle::open(self.blobs, object_key, self.work).await?;
+        let report = spawn_blocking(move || stored.verify(&key, &mut |_| None)).await??;
+        let is_sound = report.is_vouched_for() && report.bundle == Some(bundle);
+        match (is_sound, report.config, report.claim) {
+            (true, Some(config), Some(claim)) => Ok((config, claim)),
+            _ => Err(SealError::Unsound { bundle }),
+        }
+    }
+
+    async fn read_back(&self, pending: Pending) -> Result<Sealed, SealError> {
+        let (config, claim) = self
+            .verified(
+                pending.bundle,
+                &pending.object_key,
+                self.key.public().clone(),
+            )
+            .await?;
+        let Stream { id, prev, seq } = claim.predicate.stream;
+        let place = Place {
+            stream: id,
+            seq,
+            prev,
+        };
+        let bytes = self.blobs.size(&pending.object_key).await?;
+        let row = row(
+            &pending.pass,
+            pending.bundle,
+            pending.key_id,
+            place,
+            claim.predicate.signed_at,
+            bytes,
+            &config,
+        );
+        Ok(Sealed { row, config })
+    }
+}
+
+/// Under which name a bundle is in the store.
+fn object_key(bundle: &Digest) -> String {
+    format!("bundles/{}.tar", bundle.hex())
+}
+
+fn row(
+    pass: &PassKey,
+    id: Digest,
+    key_id: KeyId,
+    place: Place,
+    sealed_at: Timestamp,
+    bytes: u64,
+    config: &Config,
+) -> BundleRow {
+    let coverage = Summary::of(config);
+    BundleRow {
+        id,
+        pass: pass.clone(),
+        key_id,
+        place,
+        sealed_at,
+        object_key: object_key(&id),
+        bytes,
+        coverage: serde_json::to_string(&coverage).expect("numbers and texts are JSON"),
+        is_derived: false,
+        doubles: None,
+    }
+}
+
+/// This program, as bundles name it.
+#[must_use]
+pub fn collector() -> Collector {
+    Collector {
+        name: NAME.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..agent::identity::collector()
+    }
+}

@@ -1,0 +1,80 @@
+//! A bundle in the store as a file of this machine, to be verified.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Seek};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use data_encoding::HEXLOWER;
+use evidence_format::container::tar;
+use evidence_format::item::Workers;
+use evidence_format::keyring::PublicKey;
+use evidence_format::verify::{Report, Trust, Viewer, verify_and_view};
+
+use super::SealError;
+use store::blobs::Blobs;
+
+/// A bundle's tar, open. Where the store is far away it is a copy.
+#[derive(Debug)]
+pub struct StoredBundle {
+    path: PathBuf,
+    file: File,
+}
+
+impl StoredBundle {
+    /// Gets the bundle; a copy goes into `work`.
+    ///
+    /// # Errors
+    /// The store failed, or there is no room for a copy.
+    pub async fn open(blobs: &Blobs, object_key: &str, work: &Path) -> Result<Self, SealError> {
+        if let Some(path) = blobs.local_path(object_key) {
+            let file = File::open(&path).map_err(|cause| SealError::File {
+                path: path.clone(),
+                cause,
+            })?;
+            return Ok(Self { path, file });
+        }
+        let failed = |cause| SealError::File {
+            path: work.to_owned(),
+            cause,
+        };
+        let random = HEXLOWER.encode(&platform::random::<8>().map_err(failed)?);
+        let path = work.join(format!("{random}.copy"));
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(failed)?;
+        fs::remove_file(&path).map_err(failed)?; // without a name its room is free once it is closed, also by a kill
+        blobs
+            .copy_into(object_key, file.try_clone().map_err(failed)?, &path)
+            .await?;
+        Ok(Self { path, file })
+    }
+
+    /// Verifies it for `key`, and shows what it holds to `viewer` meanwhile. Takes as long as it
+    /// takes to read it: not for an asynchronous task.
+    ///
+    /// # Errors
+    /// The file cannot be read. A bundle that is not sound is no error, but a report.
+    pub fn verify(&self, key: &PublicKey, viewer: &mut Viewer<'_>) -> Result<Report, SealError> {
+        let failed = |cause: io::Error| SealError::File {
+            path: self.path.clone(),
+            cause,
+        };
+        (&self.file).rewind().map_err(failed)?;
+        let mut files = tar::Reader::new(BufReader::new(&self.file));
+        let trust = Trust {
+            keys: vec![key.clone()],
+            bundle: None,
+        };
+        let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        Ok(verify_and_view(
+            &mut files,
+            &trust,
+            &mut Workers::unpack(threads),
+            viewer,
+        ))
+    }
+}

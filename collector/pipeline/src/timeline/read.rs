@@ -1,0 +1,159 @@
+//! The timeline in one order: the journal's entries and the facts of all bundles, a page of facts
+//! in memory at a time.
+
+use std::collections::VecDeque;
+use std::vec;
+
+use evidence_format::id::IncidentId;
+use evidence_format::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use domain::incident::{Entry, Evidence};
+use store::ledger::{FactCursor, FactFilter, FactRow, Ledger, LedgerError};
+
+/// Facts that are read at once.
+const PAGE: u32 = 2000;
+
+/// What of a timeline is wanted. The default is all of it.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// From then.
+    pub from: Option<Timestamp>,
+    /// Before then.
+    pub until: Option<Timestamp>,
+    /// Kinds that begin with one of these; empty is all.
+    pub kinds: Vec<String>,
+    /// Whose summary contains this, whatever the case.
+    pub contains: Option<String>,
+}
+
+/// One line of a timeline. Its texts are hostile. Fields are added, never renamed or removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// When.
+    pub time: Timestamp,
+    /// What: `incident.declared`, `evidence.sealed`, `aws.ConsoleLogin`.
+    pub kind: String,
+    /// In words.
+    pub summary: String,
+    /// Who entered it; absent where a record says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// What says so, or what it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
+}
+
+/// Reads a timeline from its beginning.
+pub struct Read<'l> {
+    ledger: &'l Ledger,
+    incident: IncidentId,
+    filter: Filter,
+    entries: std::iter::Peekable<vec::IntoIter<Entry>>,
+    facts: VecDeque<FactRow>,
+    /// Where the next page of facts begins; `None` once there is none.
+    next: Option<Option<FactCursor>>,
+}
+
+impl<'l> Read<'l> {
+    /// Of `incident`, whose journal is `entries`.
+    #[must_use]
+    pub fn new(
+        ledger: &'l Ledger,
+        incident: &IncidentId,
+        mut entries: Vec<Entry>,
+        filter: Filter,
+    ) -> Self {
+        entries.retain(|entry| filter.takes(entry.at, entry.kind(), &entry.summary()));
+        let entries = entries.into_iter().peekable();
+        Self {
+            ledger,
+            incident: incident.clone(),
+            filter,
+            entries,
+            facts: VecDeque::new(),
+            next: Some(None),
+        }
+    }
+
+    /// The next line; `None` behind the last.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn next(&mut self) -> Result<Option<Row>, LedgerError> {
+        while self.facts.is_empty() && self.next.is_some() {
+            self.more().await?;
+        }
+        let entry_first = match (self.entries.peek(), self.facts.front()) {
+            (Some(entry), Some(fact)) => entry.at <= fact.fact.time,
+            (entry, _) => entry.is_some(),
+        };
+        if entry_first {
+            return Ok(self.entries.next().map(Row::of_entry));
+        }
+        Ok(self.facts.pop_front().map(Row::of_fact))
+    }
+
+    async fn more(&mut self) -> Result<(), LedgerError> {
+        let filter = FactFilter {
+            from: self.filter.from,
+            until: self.filter.until,
+            ..FactFilter::default()
+        };
+        let after = self.next.take().flatten();
+        let page = self
+            .ledger
+            .facts(&self.incident, &filter, after.as_ref(), PAGE)
+            .await?;
+        self.next = page.next.map(Some);
+        self.facts.extend(page.facts.into_iter().filter(|row| {
+            self.filter
+                .takes(row.fact.time, &row.fact.kind, &row.fact.summary)
+        }));
+        Ok(())
+    }
+}
+
+impl Filter {
+    pub(super) fn takes(&self, time: Timestamp, kind: &str, summary: &str) -> bool {
+        let in_time = self.from.is_none_or(|from| from <= time)
+            && self.until.is_none_or(|until| time < until);
+        let of_kind = self.kinds.is_empty()
+            || self
+                .kinds
+                .iter()
+                .any(|begin| kind.starts_with(begin.as_str()));
+        let contains = |text: &String| summary.to_lowercase().contains(&text.to_lowercase());
+        in_time && of_kind && self.contains.as_ref().is_none_or(contains)
+    }
+}
+
+impl Row {
+    /// The line of an entry.
+    #[must_use]
+    pub fn of_entry(entry: Entry) -> Self {
+        Self {
+            time: entry.at,
+            kind: entry.kind().to_owned(),
+            summary: entry.summary(),
+            by: Some(entry.by.to_string()),
+            evidence: entry.evidence(),
+        }
+    }
+
+    /// The line of a fact.
+    pub(super) fn of_fact(row: FactRow) -> Self {
+        let evidence = Evidence {
+            bundle: row.bundle,
+            item: Some(row.fact.item),
+            record: Some(row.fact.record),
+        };
+        Self {
+            time: row.fact.time,
+            kind: row.fact.kind,
+            summary: row.fact.summary,
+            by: None,
+            evidence: Some(evidence),
+        }
+    }
+}

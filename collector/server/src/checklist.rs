@@ -1,0 +1,93 @@
+//! The checklists of an incident: the runbook's steps, the closure, corrective actions.
+
+use axum::Extension;
+use axum::extract::State;
+use evidence_format::id::IncidentId;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Api;
+use super::auth::Caller;
+use super::body::Json;
+use super::error::{Code, Problem};
+use super::incidents::{Changed, grant};
+use super::shapes::texts::IncidentIdText;
+use super::shapes::{ClosureShape, CorrectiveActionShape, ListShape, WishShape};
+use domain::incident::view::{ClosureView, ListView, View};
+use domain::incident::{CorrectiveAction, Incident, Wish};
+use platform::clock;
+
+/// The checklists.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Checklists)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Lists {
+    #[schema(value_type = IncidentIdText)]
+    incident: IncidentId,
+    #[schema(value_type = Vec<ListShape>)]
+    checklists: Vec<ListView>,
+    #[schema(value_type = ClosureShape)]
+    closure: ClosureView,
+    #[schema(value_type = Vec<CorrectiveActionShape>)]
+    corrective_actions: Vec<CorrectiveAction>,
+}
+
+/// What is to be done with them: all of it or nothing.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ChecklistPatch)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Patch {
+    /// Such as `{"wish": "change-step", "step": "first-15-1", "state": "done", "note":
+    /// "#inc-042"}`.
+    #[schema(value_type = Vec<WishShape>)]
+    wishes: Vec<Wish>,
+}
+
+/// `GET /v1/incidents/{id}/checklist`.
+pub(super) async fn read(Extension(incident): Extension<Incident>) -> Json<Lists> {
+    let View {
+        incident,
+        checklists,
+        closure,
+        corrective_actions,
+        ..
+    } = View::of(&incident, clock::now());
+    Json(Lists {
+        incident,
+        checklists,
+        closure,
+        corrective_actions,
+    })
+}
+
+/// `PATCH /v1/incidents/{id}/checklist`.
+pub(super) async fn change(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Extension(incident): Extension<Incident>,
+    Json(patch): Json<Patch>,
+) -> Result<Json<Changed>, Problem> {
+    if patch.wishes.is_empty() {
+        return Err(Problem::new(Code::Invalid, "nothing is to be changed"));
+    }
+    if !patch.wishes.iter().all(is_of_checklists) {
+        return Err(Problem::new(
+            Code::Invalid,
+            "that is no wish about checklists: it is one of the incident itself",
+        ));
+    }
+    grant(&api, &caller, &incident.id, &patch.wishes).await
+}
+
+fn is_of_checklists(wish: &Wish) -> bool {
+    matches!(
+        wish,
+        Wish::ChangeStep { .. }
+            | Wish::GiveClosure { .. }
+            | Wish::WaiveClosure { .. }
+            | Wish::WithdrawClosure { .. }
+            | Wish::AddCorrectiveAction { .. }
+            | Wish::AssignCorrectiveAction { .. }
+            | Wish::FinishCorrectiveAction { .. }
+    )
+}

@@ -1,0 +1,122 @@
+//! Parameters of a URL: each is known, and given once unless it may repeat.
+
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use url::form_urlencoded;
+
+use super::error::{Code, Problem};
+use domain::incident::{meant, nearest};
+
+/// The parameters of a request that nobody has asked for yet.
+#[derive(Debug)]
+pub(super) struct Query {
+    left: Vec<(String, String)>,
+    known: Vec<&'static str>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Query {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::parse(parts.uri.query().unwrap_or_default()))
+    }
+}
+
+impl Query {
+    fn parse(text: &str) -> Self {
+        Self {
+            left: form_urlencoded::parse(text.as_bytes())
+                .into_owned()
+                .collect(),
+            known: Vec::new(),
+        }
+    }
+
+    /// The parameter `name`, if it is given.
+    pub(super) fn one<T: FromStr<Err: Display>>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Option<T>, Problem> {
+        let mut values = self.many(name)?;
+        match (values.pop(), values.len()) {
+            (value, 0) => Ok(value),
+            _ => Err(Problem::new(
+                Code::Invalid,
+                format!("parameter {name} is given more than once"),
+            )),
+        }
+    }
+
+    /// All values of the parameter `name`.
+    pub(super) fn many<T: FromStr<Err: Display>>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Vec<T>, Problem> {
+        self.known.push(name);
+        let values = self
+            .left
+            .extract_if(.., |(other, _)| other == name)
+            .map(|(_, value)| value);
+        let parse = |value: String| {
+            value
+                .parse()
+                .map_err(|e| Problem::new(Code::Invalid, format!("parameter {name}: {e}")))
+        };
+        values.map(parse).collect()
+    }
+
+    /// Refuses what nobody has asked for.
+    pub(super) fn done(self) -> Result<(), Problem> {
+        let Some((unknown, _)) = self.left.first() else {
+            return Ok(());
+        };
+        let near = meant(nearest(unknown, self.known.iter().copied()));
+        let known = if self.known.is_empty() {
+            "none is taken".to_owned()
+        } else {
+            format!("there are: {}", self.known.join(", "))
+        };
+        Err(Problem::new(
+            Code::Invalid,
+            format!("there is no parameter {unknown:?}{near}; {known}"),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_taken_one_by_one() {
+        let mut query = Query::parse("limit=5&kind=a%2e&kind=b+c");
+        assert_eq!(query.one::<u32>("limit").expect("a number"), Some(5));
+        assert_eq!(query.one::<u32>("cursor").expect("absent"), None);
+        assert_eq!(query.many::<String>("kind").expect("texts"), ["a.", "b c"]);
+        query.done().expect("nothing is left");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let mut query = Query::parse("limit=5&limit=6&kinds=x");
+        assert_eq!(
+            query.one::<u32>("limit").expect_err("twice").to_string(),
+            "parameter limit is given more than once"
+        );
+        assert!(query.many::<String>("kind").expect("none").is_empty());
+        let text = query.done().expect_err("unknown").to_string();
+        assert_eq!(
+            text,
+            r#"there is no parameter "kinds" (did you mean "kind"?); there are: limit, kind"#
+        );
+        let text = Query::parse("limit=x")
+            .one::<u32>("limit")
+            .expect_err("no number")
+            .to_string();
+        assert!(text.starts_with("parameter limit: "), "{text}");
+    }
+}

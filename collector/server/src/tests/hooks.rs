@@ -1,0 +1,208 @@
+//! Webhooks.
+
+use data_encoding::HEXLOWER;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+use super::*;
+
+const CONFIG: &str =
+    "[hooks.alertmanager]\nsecrets = ['0123456789abcdef0123']\nplay = 'leaked-secret'\n";
+
+fn alert(status: &str, key: &str) -> Value {
+    let alert = serde_json::json!({
+        "status": status, "labels": {"alertname": "KeyUsed", "severity": "critical"}, "annotations": {"summary": "A key was used"},
+        "startsAt": "2026-11-20T08:00:00Z", "endsAt": "0001-01-01T00:00:00Z", "generatorURL": "", "fingerprint": "ab12",
+    });
+    serde_json::json!({
+        "version": "4", "groupKey": key, "truncatedAlerts": 0, "status": status, "receiver": "exhibit",
+        "groupLabels": {"alertname": "KeyUsed"}, "commonLabels": {"alertname": "KeyUsed", "severity": "critical"},
+        "commonAnnotations": {"summary": "A key was used"}, "externalURL": "http://alertmanager", "alerts": [alert],
+    })
+}
+
+#[tokio::test]
+async fn a_webhook_declares_one_incident_however_often_it_is_sent() {
+    let scratch = Scratch::configured(CONFIG).await;
+    let send = async |json: &Value| {
+        scratch
+            .post(
+                "0123456789abcdef0123",
+                "/v1/hooks/alertmanager",
+                json.clone(),
+            )
+            .await
+    };
+    let first = send(&alert("firing", "{}:{alertname=\"KeyUsed\"}")).await;
+    assert_eq!(first.status, 201, "{first:?}");
+    let id = first.json()["id"].as_str().expect("an id").to_owned();
+    let again = send(&alert("firing", "{}:{alertname=\"KeyUsed\"}")).await;
+    assert_eq!(again.status, 200, "{again:?}");
+    let ids = scratch
+        .pipeline
+        .parts
+        .ledger
+        .incidents()
+        .await
+        .expect("a database");
+    assert_eq!(
+        ids.iter().map(IncidentId::as_str).collect::<Vec<_>>(),
+        [id.as_str()]
+    );
+    let incident = scratch
+        .pipeline
+        .incident(&ids[0])
+        .await
+        .expect("it was declared");
+    assert!(
+        incident
+            .trigger
+            .as_ref()
+            .is_some_and(|trigger| trigger.as_str().contains("Alertmanager")),
+        "{incident:?}"
+    );
+    assert_eq!(incident.play.as_str(), "leaked-secret");
+    let jobs = scratch.pipeline.jobs.waiting().await.expect("a queue");
+    assert!(
+        jobs.iter().any(|job| job.pass.source == "host"),
+        "its evidence is captured: {jobs:?}"
+    );
+    let other = send(&alert("firing", "{}:{alertname=\"Other\"}")).await;
+    assert_eq!(other.status, 201, "{other:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_webhook_of_ours_is_a_problem() {
+    let scratch = Scratch::configured(CONFIG).await;
+    let (good, path) = ("0123456789abcdef0123", "/v1/hooks/alertmanager");
+    assert_eq!(
+        scratch
+            .post(good, "/v1/hooks/pagerduty", serde_json::json!({}))
+            .await
+            .code(),
+        "not-found",
+        "none is configured"
+    );
+    assert_eq!(
+        scratch
+            .post(good, "/v1/hooks/nobody", serde_json::json!({}))
+            .await
+            .code(),
+        "not-found"
+    );
+    assert_eq!(
+        scratch.post("", path, alert("firing", "k")).await.code(),
+        "unauthenticated"
+    );
+    assert_eq!(
+        scratch
+            .post("0123456789abcdef0124", path, alert("firing", "k"))
+            .await
+            .code(),
+        "unauthenticated"
+    );
+    assert_eq!(
+        scratch.post(good, path, serde_json::json!({})).await.code(),
+        "malformed"
+    );
+    let large = serde_json::json!({"version": "4", "text": "x".repeat(1 << 20)});
+    assert_eq!(scratch.post(good, path, large).await.code(), "too-large");
+    assert!(
+        scratch
+            .pipeline
+            .parts
+            .ledger
+            .incidents()
+            .await
+            .expect("a database")
+            .is_empty()
+    );
+    let owner = scratch.token(TokenRole::Owner).await;
+    assert_eq!(
+        scratch
+            .post(&owner, path, alert("firing", "k"))
+            .await
+            .code(),
+        "unauthenticated",
+        "a token is no secret of a hook"
+    );
+}
+
+const PAGERDUTY: &str = "[hooks.pagerduty]\nsecrets = ['a secret of PagerDuty']\n";
+
+/// An event of PagerDuty, signed as its documents say.
+async fn pagerduty(scratch: &Scratch, event: Value) -> Answer {
+    let body = serde_json::json!({ "event": event }).to_string();
+    let mut mac = Hmac::<Sha256>::new_from_slice(b"a secret of PagerDuty").expect("any length");
+    mac.update(body.as_bytes());
+    let signature = format!("v1={}", HEXLOWER.encode(&mac.finalize().into_bytes()));
+    let request = Request::post("/v1/hooks/pagerduty").header("x-pagerduty-signature", signature);
+    Answer::of(
+        scratch
+            .send(request.body(Body::from(body)).expect("a request"))
+            .await,
+    )
+    .await
+}
+
+#[tokio::test]
+async fn what_a_vendor_says_later_is_written_down_once() {
+    let scratch = Scratch::configured(PAGERDUTY).await;
+    let triggered = serde_json::json!({
+        "id": "E1", "event_type": "incident.triggered", "occurred_at": "2026-11-20T08:00:00Z",
+        "data": {"id": "P1", "type": "incident", "title": "A key was used", "urgency": "high", "priority": {"summary": "P2"}},
+    });
+    let annotated = |event: &str, incident: &str| {
+        serde_json::json!({
+            "id": event, "event_type": "incident.annotated", "occurred_at": "2026-11-20T08:10:00Z",
+            "data": {"incident": {"id": incident}, "id": "N1", "content": "The key is revoked", "type": "incident_note"},
+        })
+    };
+    let first = pagerduty(&scratch, triggered.clone()).await;
+    assert_eq!(first.status, 201, "{first:?}");
+    let id: IncidentId = first.json()["id"]
+        .as_str()
+        .expect("an id")
+        .parse()
+        .expect("an id");
+    for (event, outcome) in [("E2", "updated"), ("E2", "known"), ("E3", "updated")] {
+        let answer = pagerduty(&scratch, annotated(event, "P1")).await;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.json()["outcome"]),
+            (200, &outcome.into()),
+            "{event}"
+        );
+    }
+    let worse = serde_json::json!({
+        "id": "E4", "event_type": "incident.priority_updated", "occurred_at": "2026-11-20T08:20:00Z",
+        "data": {"id": "P1", "type": "incident", "title": "A key was used", "priority": {"summary": "P1"}},
+    });
+    assert_eq!(
+        pagerduty(&scratch, worse).await.json()["outcome"],
+        "updated"
+    );
+    let entries = scratch.pipeline.entries(&id).await.expect("a journal");
+    let count = |kind: &str| entries.iter().filter(|entry| entry.kind() == kind).count();
+    assert_eq!(
+        (count("note"), count("incident.severity")),
+        (3, 1),
+        "{entries:?}"
+    );
+    assert_eq!(
+        pagerduty(&scratch, annotated("E5", "P9")).await.json()["outcome"],
+        "ignored"
+    );
+    // one whose first event was never delivered
+    let mut late = annotated("E6", "P2");
+    late["event_type"] = "incident.reopened".into();
+    late["data"] = serde_json::json!({"id": "P2", "type": "incident", "title": "Another one", "priority": {"summary": "P1"}});
+    assert_eq!(
+        pagerduty(&scratch, late.clone()).await.json()["outcome"],
+        "declared"
+    );
+    assert_eq!(
+        pagerduty(&scratch, late).await.json()["outcome"],
+        "known",
+        "and it is not noted that it was reopened"
+    );
+}

@@ -1,0 +1,310 @@
+//! Captures one region of one account: who we are, then page after page.
+
+use aws_sdk_cloudtrail::Client;
+use aws_sdk_cloudtrail::config::{Builder, Region};
+use aws_sdk_cloudtrail::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_cloudtrail::operation::lookup_events::LookupEventsError;
+use aws_sdk_cloudtrail::primitives::DateTime;
+use aws_sdk_cloudtrail::types::{LookupAttribute, LookupAttributeKey};
+use evidence_format::coverage::{Ended, GapReason};
+use tokio::sync::Mutex;
+
+use super::access::Access;
+use super::skim::Skim;
+use super::slices::{Cursor, Slice};
+use super::{Halt, QUICK, judge};
+use crate::all_at_once;
+use crate::context::Context;
+use crate::recorder::{CallError, Limit, Manner, Rate, Recorder};
+use domain::incident::{Pivot, PivotKind};
+use domain::plan::Step;
+
+/// Times that a page is asked for with fresh credentials, or again because what came could not be
+/// read.
+const TRIES_MAX: u32 = 3;
+const LOOKUP: &str = "cloudtrail:LookupEvents";
+
+/// What the slices of a step share.
+struct Work<'a> {
+    cx: &'a Context,
+    access: Access,
+    region: Region,
+    attribute: Option<LookupAttribute>,
+    cursor: Mutex<Cursor>,
+}
+
+pub(super) async fn capture(step: &Step, cx: &Context) -> Result<(), Halt> {
+    let Some(window) = step.effective else {
+        return Ok(());
+    };
+    let work = Work {
+        cx,
+        access: Access::parse(step.target.access.as_deref().unwrap_or_default()),
+        region: Region::new(step.target.region.clone().unwrap_or_default()),
+        attribute: step.pivot.as_ref().map(attribute).transpose()?,
+        cursor: Mutex::new(
+            cx.cursor
+                .as_deref()
+                .and_then(Cursor::decode)
+                .unwrap_or_else(|| Cursor::new(&window)),
+        ),
+    };
+    let manner = Manner {
+        limit: Limit {
+            provider: "aws",
+            account: step.target.account.clone().unwrap_or_default(),
+            region: work.region.to_string(),
+            endpoint: LOOKUP,
+        },
+        rate: Rate {
+            per_second: f64::from(cx.config.aws_cloudtrail.requests_per_second),
+            burst: 1,
+        },
+        judge,
+    };
+    let recorder = cx.recorder.under(manner);
+    identify(&work, &recorder).await?;
+    first_page(&work, &recorder).await?;
+    let slices = work.cursor.lock().await.slices.len();
+    // a chain that breaks costs only its own slice
+    let chains =
+        all_at_once((0..slices).map(|index| chain_of_pages(&work, recorder.beside(seed()), index)))
+            .await;
+    chains.into_iter().collect()
+}
+
+/// Records as whom this step asks.
+async fn identify(work: &Work<'_>, recorder: &Recorder) -> Result<(), Halt> {
+    let config = work
+        .access
+        .open(recorder.wire(), Some(&work.cx.incident))
+        .await;
+    let config = aws_sdk_sts::config::Builder::from(&config)
+        .http_client(recorder.under(QUICK.clone()))
+        .build();
+    let asked = aws_sdk_sts::Client::from_conf(config)
+        .get_caller_identity()
+        .send()
+        .await;
+    asked
+        .map(drop)
+        .map_err(|error| halt("sts:GetCallerIdentity", &error, error.code()))
+}
+
+/// Takes the first page, and decides by it how to go on.
+async fn first_page(work: &Work<'_>, recorder: &Recorder) -> Result<(), Halt> {
+    let first = {
+        let cursor = work.cursor.lock().await;
+        cursor.slices.len() == 1 && cursor.slices[0].token.is_none() && !cursor.slices[0].done
+    };
+    if !first {
+        return Ok(());
+    }
+    let mut asker = Asker::new(work, recorder.clone()).await;
+    let oldest = asker.page(0).await?;
+    let mut cursor = work.cursor.lock().await;
+    if let Some(oldest) = oldest {
+        cursor.divide(oldest);
+    }
+    Ok(())
+}
+
+async fn chain_of_pages(work: &Work<'_>, recorder: Recorder, index: usize) -> Result<(), Halt> {
+    let mut asker = Asker::new(work, recorder).await;
+    while !work.cursor.lock().await.slices[index].done {
+        if let Err(halt) = asker.page(index).await {
+            let cursor = work.cursor.lock().await.encode();
+            work.cx.keep(&asker.recorder, Some(&cursor)).await?; // what was tried is evidence too
+            return Err(halt);
+        }
+    }
+    Ok(())
+}
+
+/// One chain of pages: its client, and what it has tried.
+struct Asker<'w, 'a> {
+    work: &'w Work<'a>,
+    recorder: Recorder,
+    client: Client,
+}
+
+impl<'w, 'a> Asker<'w, 'a> {
+    async fn new(work: &'w Work<'a>, recorder: Recorder) -> Self {
+        let client = client(work, &recorder).await;
+        Self {
+            work,
+            recorder,
+            client,
+        }
+    }
+
+    /// Takes the next page of slice `index` and makes it durable. The second of its oldest event,
+    /// if it has any.
+    async fn page(&mut self, index: usize) -> Result<Option<i64>, Halt> {
+        let slice = self.work.cursor.lock().await.slices[index].clone();
+        let (Page { token, oldest }, slice) = self.ask(slice).await?;
+        let next = after(slice, token, oldest)?;
+        let mut cursor = self.work.cursor.lock().await;
+        cursor.slices[index] = next;
+        self.work
+            .cx
+            .keep(&self.recorder, Some(&cursor.encode()))
+            .await?;
+        Ok(oldest)
+    }
+
+    /// Asks until there is a page, or nothing helps. A token that AWS has forgotten is given up:
+    /// the slice then begins with the second that it had reached, whose events come twice.
+    async fn ask(&mut self, mut slice: Slice) -> Result<(Page, Slice), Halt> {
+        let mut tries = 0;
+        loop {
+            let error = match self.send(&slice).await {
+                Ok(page) => return Ok((page, slice)),
+                Err(error) => error,
+            };
+            tries += 1;
+            let code = error.code();
+            match code {
+                _ if tries >= TRIES_MAX => return Err(halt(LOOKUP, &error, code)),
+                Some("ExpiredTokenException" | "ExpiredToken" | "RequestExpired") => {
+                    self.client = client(self.work, &self.recorder).await;
+                }
+                Some("InvalidNextTokenException") => slice = slice.without_token(),
+                None if CallError::find(&error).is_none() => {} // unreadable
+                _ => return Err(halt(LOOKUP, &error, code)),
+            }
+        }
+    }
+
+    async fn send(&self, slice: &Slice) -> Result<Page, SdkError<LookupEventsError>> {
+        let attributes = self.work.attribute.clone().map(|attribute| vec![attribute]);
+        let request = self
+            .client
+            .lookup_events()
+            .set_lookup_attributes(attributes);
+        let request = request
+            .start_time(DateTime::from_secs(slice.from))
+            .end_time(DateTime::from_secs(slice.last));
+        let (request, skim) = (
+            request.max_results(50).set_next_token(slice.token.clone()),
+            Skim::default(),
+        );
+        let answer = request.customize().interceptor(skim.clone()).send().await?;
+        // events are left in what could not be skimmed
+        let left = answer
+            .events()
+            .iter()
+            .filter_map(|event| event.event_time())
+            .map(DateTime::secs)
+            .min();
+        Ok(Page {
+            oldest: skim.oldest().or(left),
+            token: answer.next_token,
+        })
+    }
+}
+
+/// What an answer says about how to go on.
+struct Page {
+    token: Option<String>,
+    /// The second of its oldest event, if it has any.
+    oldest: Option<i64>,
+}
+
+/// The slice behind a page that gave `token`.
+fn after(slice: Slice, token: Option<String>, oldest: Option<i64>) -> Result<Slice, Halt> {
+    let Some(token) = token else {
+        return Ok(Slice {
+            token: None,
+            done: true,
+            ..slice
+        });
+    };
+    if slice.token.as_ref() == Some(&token) {
+        let what =
+            format!("{LOOKUP}: gave the token that it was asked with, which would never end");
+        return Err(Halt {
+            ended: Ended::Failed,
+            reason: GapReason::Malformed,
+            what,
+        });
+    }
+    Ok(slice.behind(&token, oldest))
+}
+
+async fn client(work: &Work<'_>, recorder: &Recorder) -> Client {
+    let config = work
+        .access
+        .open(recorder.wire(), Some(&work.cx.incident))
+        .await;
+    let config = Builder::from(&config)
+        .region(work.region.clone())
+        .http_client(recorder.clone());
+    Client::from_conf(config.build())
+}
+
+/// What a failed call means for the step.
+fn halt<E: std::error::Error + 'static>(asked: &str, error: &E, code: Option<&str>) -> Halt {
+    if let Some(call) = CallError::find(error) {
+        return Halt::of_call(call, asked);
+    }
+    let (ended, reason) = match code {
+        Some(code) if code.starts_with("AccessDenied") || code == "UnauthorizedOperation" => {
+            (Ended::Forbidden, GapReason::PermissionDenied)
+        }
+        Some(
+            "ExpiredTokenException"
+            | "ExpiredToken"
+            | "RequestExpired"
+            | "UnrecognizedClientException"
+            | "InvalidClientTokenId"
+            | "InvalidSignatureException"
+            | "SignatureDoesNotMatch"
+            | "IncompleteSignature"
+            | "MissingAuthenticationToken",
+        ) => (Ended::Failed, GapReason::Unauthenticated),
+        Some(_) => (Ended::Failed, GapReason::Refused),
+        None => (Ended::Failed, GapReason::Malformed),
+    };
+    Halt {
+        ended,
+        reason,
+        what: format!(
+            "{asked}: {}",
+            code.map_or_else(|| platform::chain(error), str::to_owned)
+        ),
+    }
+}
+
+/// LookupEvents takes one attribute (CloudTrail API Reference, LookupAttribute).
+fn attribute(pivot: &Pivot) -> Result<LookupAttribute, Halt> {
+    let key = match pivot.kind() {
+        PivotKind::AccessKey => LookupAttributeKey::AccessKeyId,
+        PivotKind::User => LookupAttributeKey::Username,
+        PivotKind::EventName => LookupAttributeKey::EventName,
+        PivotKind::Resource => LookupAttributeKey::ResourceName,
+        _ => {
+            let what = format!("{LOOKUP} cannot search for {pivot}");
+            return Err(Halt {
+                ended: Ended::Failed,
+                reason: GapReason::Unsupported,
+                what,
+            });
+        }
+    };
+    let built = LookupAttribute::builder()
+        .attribute_key(key)
+        .attribute_value(pivot.value())
+        .build();
+    built.map_err(|cause| Halt {
+        ended: Ended::Failed,
+        reason: GapReason::Crashed,
+        what: cause.to_string(),
+    })
+}
+
+/// For the ids of a roll. Without randomness they are from the clock, which still differs.
+fn seed() -> [u8; 8] {
+    platform::random()
+        .unwrap_or_else(|_| platform::clock::reading("").boot_nanoseconds.to_be_bytes())
+}

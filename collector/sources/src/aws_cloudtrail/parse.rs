@@ -1,0 +1,194 @@
+//! Reads what CloudTrail answered. Pure. It drives nothing that becomes evidence: the bytes are
+//! kept as they came.
+
+use std::borrow::Cow;
+
+use evidence_format::time::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::Event;
+
+/// Characters of one part of a summary.
+const PART_CHARS_MAX: usize = 120;
+
+/// The answer of LookupEvents, as far as it is looked at.
+#[derive(Deserialize)]
+struct Page<'a> {
+    #[serde(borrow, rename = "Events")]
+    events: Vec<&'a RawValue>,
+}
+
+/// An element of `Events` (CloudTrail API Reference, `Event`).
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Element<'a> {
+    #[serde(borrow)]
+    event_id: Option<Cow<'a, str>>,
+    event_time: Option<f64>,
+}
+
+/// The same, with what a summary needs.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Whole {
+    event_id: Option<String>,
+    event_time: Option<f64>,
+    event_name: Option<String>,
+    username: Option<String>,
+    /// The event as CloudTrail delivers it to S3: JSON in a text.
+    cloud_trail_event: Option<String>,
+}
+
+/// The event itself (CloudTrail User Guide, "CloudTrail record contents"), as far as a summary
+/// needs it.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Inner {
+    aws_region: Option<String>,
+    #[serde(rename = "sourceIPAddress")]
+    source_ip_address: Option<String>,
+    error_code: Option<String>,
+    user_identity: Identity,
+    response_elements: Option<ConsoleLogin>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Identity {
+    arn: Option<String>,
+    #[serde(rename = "invokedBy")]
+    invoked_by: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ConsoleLogin {
+    /// A failed login has no `errorCode`; its outcome stands here.
+    #[serde(rename = "ConsoleLogin")]
+    console_login: Option<String>,
+}
+
+/// Tells `each` of every event's id and time; false if `body` is no page.
+pub(super) fn page(body: &[u8], each: &mut dyn FnMut(Option<Timestamp>, Option<&str>)) -> bool {
+    let Ok(page) = serde_json::from_slice::<Page<'_>>(body) else {
+        return false;
+    };
+    for event in page.events {
+        match serde_json::from_str::<Element<'_>>(event.get()) {
+            Ok(element) => each(
+                element.event_time.and_then(time),
+                element.event_id.as_deref(),
+            ),
+            Err(_) => each(None, None),
+        }
+    }
+    true
+}
+
+/// What one element of `Events` says, with or without the comma behind it.
+pub(super) fn event(record: &[u8]) -> Option<Event> {
+    let record = record.trim_ascii();
+    let whole: Whole = serde_json::from_slice(record.strip_suffix(b",").unwrap_or(record)).ok()?;
+    let inner = whole
+        .cloud_trail_event
+        .as_deref()
+        .and_then(|text| serde_json::from_str(text).ok());
+    let inner: Inner = inner.unwrap_or_default();
+    let name = whole.event_name?;
+    Some(Event {
+        time: whole.event_time.and_then(time)?,
+        kind: format!("aws.{}", part(&name)),
+        summary: summary(&name, whole.username.as_deref(), &inner),
+        id: whole.event_id,
+    })
+}
+
+fn summary(name: &str, user: Option<&str>, inner: &Inner) -> String {
+    let identity = &inner.user_identity;
+    let who = user
+        .or(identity.arn.as_deref())
+        .or(identity.invoked_by.as_deref())
+        .unwrap_or("an unnamed identity");
+    let mut text = format!("{} by {}", part(name), part(who));
+    for (word, value) in [
+        ("from", &inner.source_ip_address),
+        ("in", &inner.aws_region),
+    ] {
+        if let Some(value) = value {
+            text.push_str(&format!(" {word} {}", part(value)));
+        }
+    }
+    let login = inner
+        .response_elements
+        .as_ref()
+        .and_then(|elements| elements.console_login.as_ref());
+    if let Some(outcome) = inner.error_code.as_ref().or(login) {
+        text.push_str(&format!(": {}", part(outcome)));
+    }
+    text
+}
+
+fn part(text: &str) -> String {
+    text.chars().take(PART_CHARS_MAX).collect()
+}
+
+fn time(seconds: f64) -> Option<Timestamp> {
+    let milliseconds = (seconds * 1000.0).round();
+    (milliseconds.abs() < 1e15)
+        .then(|| Timestamp::from_unix_nanoseconds(milliseconds as i128 * 1_000_000))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOGIN: &str = r#"{"EventId":"e-1","EventName":"ConsoleLogin","EventTime":1.6274824925E9,"Username":"mallory",
+        "CloudTrailEvent":"{\"awsRegion\":\"us-east-1\",\"sourceIPAddress\":\"203.0.113.7\",\"responseElements\":{\"ConsoleLogin\":\"Failure\"}}"}"#;
+
+    #[test]
+    fn an_event_is_a_line_for_people() {
+        let event = event(format!("{LOGIN},").as_bytes()).expect("an event");
+        assert_eq!(
+            event.summary,
+            "ConsoleLogin by mallory from 203.0.113.7 in us-east-1: Failure"
+        );
+        assert_eq!(
+            (event.kind.as_str(), event.id.as_deref()),
+            ("aws.ConsoleLogin", Some("e-1"))
+        );
+        assert_eq!(event.time.to_string(), "2021-07-28T14:28:12.5Z");
+    }
+
+    #[test]
+    fn what_is_missing_or_odd_costs_no_event() {
+        let odd = r#"{"EventName":"X","EventTime":0,"CloudTrailEvent":"not JSON"}"#;
+        assert_eq!(
+            event(odd.as_bytes()).expect("an event").summary,
+            "X by an unnamed identity"
+        );
+        for bad in [
+            "",
+            "{}",
+            "[]",
+            r#"{"EventName":"X"}"#,
+            r#"{"EventName":"X","EventTime":1e300}"#,
+        ] {
+            assert_eq!(event(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_page_tells_of_each_event() {
+        let body = format!(r#"{{"Events":[{LOGIN},{{"EventId":7}},{LOGIN}],"NextToken":"n"}}"#);
+        let mut seen = Vec::new();
+        assert!(page(body.as_bytes(), &mut |time, id| seen
+            .push((time.is_some(), id.map(str::to_owned)))));
+        let login = (true, Some("e-1".to_owned()));
+        assert_eq!(seen, [login.clone(), (false, None), login]);
+        let mut none = |_: Option<Timestamp>, _: Option<&str>| panic!("no event");
+        assert!(page(br#"{"Events":[]}"#, &mut none));
+        assert!(!page(br#"{"__type":"AccessDeniedException"}"#, &mut none));
+        assert!(!page(br#"{"Events":["#, &mut none));
+    }
+}

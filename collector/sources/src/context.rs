@@ -1,0 +1,95 @@
+//! What a source has in hand while it captures a step.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use evidence_format::coverage::{Ended, GapReason};
+use evidence_format::id::IncidentId;
+
+use super::Halt;
+use super::config::SourcesConfig;
+use super::recorder::Recorder;
+use platform::chain;
+use platform::progress::ProgressCounter;
+
+/// Where the bytes of a step go. The capture stage puts the store behind it.
+#[async_trait]
+pub trait Tape: Send + Sync {
+    /// Keeps `warc`, whole WARC records, and that a restart goes on at `cursor`. Durable when it
+    /// returns: either both or neither is there after a crash.
+    ///
+    /// # Errors
+    /// Nothing of this call is kept.
+    async fn keep(&self, warc: Bytes, cursor: Option<&str>) -> Result<(), TapeError>;
+}
+
+/// A page is not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum TapeError {
+    /// The store refused it until the step was told to stop: what comes next can be had later.
+    #[error("the store took no more until the end")]
+    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It cannot be, as when another worker captures the same.
+    #[error("cannot keep what was captured")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What a source has in hand while it captures a step.
+pub struct Context {
+    /// The incident: sessions and user agents carry its name, so that our own calls can be told
+    /// from others'.
+    pub incident: IncidentId,
+    /// What is configured.
+    pub config: Arc<SourcesConfig>,
+    /// Under the source's clients.
+    pub recorder: Recorder,
+    /// Where an earlier run of this step stopped; what [`Self::keep`] was given last.
+    pub cursor: Option<String>,
+    /// Bytes before compression at which the step stops.
+    pub bytes_max: u64,
+    /// What this step has taken.
+    pub meter: Arc<ProgressCounter>,
+    /// What all steps of the pass have taken.
+    pub all: Arc<ProgressCounter>,
+    /// Where it goes.
+    pub tape: Arc<dyn Tape>,
+}
+
+impl Context {
+    /// Makes durable what `recorder` has recorded since the last time, together with the place
+    /// where a restart goes on.
+    ///
+    /// # Errors
+    /// [`Halt`]: the store took no more, or the step has reached its limit.
+    pub async fn keep(&self, recorder: &Recorder, cursor: Option<&str>) -> Result<(), Halt> {
+        let warc = Bytes::from(recorder.take());
+        if warc.is_empty() {
+            return Ok(());
+        }
+        let bytes = warc.len() as u64;
+        self.tape.keep(warc, cursor).await.map_err(|error| {
+            let (ended, reason) = match error {
+                TapeError::Refused(_) => (Ended::Deadline, GapReason::Deadline),
+                TapeError::Failed(_) => (Ended::Failed, GapReason::Crashed),
+            };
+            Halt {
+                ended,
+                reason,
+                what: chain(&error),
+            }
+        })?;
+        self.meter.add_page(bytes);
+        self.all.add_page(bytes);
+        if self.meter.bytes.load(Ordering::Relaxed) > self.bytes_max {
+            let what = format!("more than the plan's {} bytes", self.bytes_max);
+            return Err(Halt {
+                ended: Ended::Limit,
+                reason: GapReason::OverBudget,
+                what,
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,205 @@
+//! Where evidence comes from: one folder for each source.
+//!
+//! A source says what it offers, looks (without changing anything) what of it can be had now, and
+//! captures one step at a time. It sees neither the store nor the bundle: what it asks goes through
+//! the [`recorder`], which writes what comes back.
+//!
+//! To add a source, add its folder, its `mod` line and its line in [`ALL`].
+
+pub mod aws_cloudtrail;
+pub mod config;
+pub mod context;
+pub mod host;
+pub mod recorder;
+pub mod tally;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use evidence_format::bundle::{BundleError, Draft};
+use evidence_format::coverage::{Ended, GapReason, Window};
+use evidence_format::id::IncidentId;
+use evidence_format::time::Timestamp;
+use futures::stream::{FuturesOrdered, StreamExt as _};
+
+use config::SourcesConfig;
+use context::Context;
+use domain::plan::{Offer, Readiness, State, Step};
+use platform::progress::ProgressCounter;
+use recorder::{CallError, Wire};
+
+/// Every source of this program.
+pub static ALL: &[&dyn Source] = &[&host::SOURCE, &aws_cloudtrail::SOURCE];
+
+/// The source called `name`.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static dyn Source> {
+    ALL.iter().copied().find(|source| source.name() == name)
+}
+
+/// One source of evidence. Stateless: configuration and clients come in contexts.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Name in plans, bundles and configuration, `[a-z][a-z0-9_]{0,31}`. Sealed into evidence:
+    /// never renamed or reused.
+    fn name(&self) -> &'static str;
+
+    /// What it is, for people.
+    fn what(&self) -> &'static str;
+
+    /// What can be captured and how fast each of it vanishes. The planner orders steps by it.
+    fn offers(&self) -> &'static [Offer];
+
+    /// Finds out what can be asked now, as whom, and what is missing for it. Asks read-only
+    /// questions, and few.
+    async fn look(&self, cx: &Look) -> Readiness;
+
+    /// How it captures.
+    fn taker(&self) -> Taker<'_>;
+}
+
+/// The two ways to capture.
+#[derive(Clone, Copy)]
+pub enum Taker<'s> {
+    /// Page by page from a server, for as long as it takes, and on from where a restart finds it.
+    Paged(&'s dyn Paged),
+    /// In one go on this machine.
+    Local(&'s dyn Local),
+}
+
+/// A source that answers in pages.
+#[async_trait]
+pub trait Paged: Send + Sync {
+    /// Captures `step`: asks through the recorder in `cx`, and calls [`Context::keep`] after each
+    /// page. An empty answer is `Ok`.
+    ///
+    /// # Errors
+    /// [`Halt`], if it did not come to the step's end: a gap to seal, not an error to log.
+    async fn capture(&self, step: &Step, cx: &Context) -> Result<(), Halt>;
+
+    /// Tells `each` of every event in the body of one answer, in its order: its time and its id.
+    /// Pure. False if the body is no page of events, but says who we are, or why not.
+    fn page(&self, body: &[u8], each: &mut dyn FnMut(Option<Timestamp>, Option<&str>)) -> bool;
+
+    /// What one record says. Pure. `None` where a record is no event.
+    fn event(&self, record: &[u8]) -> Option<Event>;
+}
+
+/// A source on this machine.
+pub trait Local: Send + Sync {
+    /// Captures all of `steps` into `draft`.
+    ///
+    /// # Errors
+    /// The draft cannot be written. What cannot be read is no error.
+    fn capture(
+        &self,
+        draft: &mut Draft,
+        steps: &[Step],
+        told: &Told<'_>,
+    ) -> Result<(), BundleError>;
+}
+
+/// What a local source is told.
+pub struct Told<'t> {
+    /// What is configured.
+    pub config: &'t SourcesConfig,
+    /// From now; then, what is there is kept and the rest becomes gaps.
+    pub deadline: Duration,
+    /// The same, once it is true.
+    pub stop: &'t AtomicBool,
+    /// What has been taken, for whoever watches.
+    pub meter: &'t ProgressCounter,
+}
+
+/// Something that happened, as one record of evidence tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// When, by the source.
+    pub time: Timestamp,
+    /// What: `aws.ConsoleLogin`.
+    pub kind: String,
+    /// A line for people. It is hostile: whoever acted chose parts of it.
+    pub summary: String,
+    /// The source's own id of the event, by which a second delivery is known.
+    pub id: Option<String>,
+}
+
+/// What a source looks around with.
+pub struct Look {
+    /// For which incident; `None` where a person only asks what would work.
+    pub incident: Option<IncidentId>,
+    /// What is configured.
+    pub config: Arc<SourcesConfig>,
+    /// What requests go over.
+    pub wire: Arc<Wire>,
+    /// It may spend a request for each target to estimate how much this window holds, and whether
+    /// it may be asked.
+    pub estimate: Option<Window>,
+}
+
+/// Why a step did not come to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Halt {
+    /// As the step's coverage says it.
+    pub ended: Ended,
+    /// What is missing, and why.
+    pub reason: GapReason,
+    /// In words: what was asked, what came.
+    pub what: String,
+}
+
+impl Halt {
+    /// What the recorder's error means for a step. Whether a stop was the deadline's or a person's,
+    /// the stage knows.
+    #[must_use]
+    pub fn of_call(error: &CallError, asked: &str) -> Self {
+        match error {
+            CallError::Stopped { throttled: true } => Self {
+                ended: Ended::Throttled,
+                reason: GapReason::RateLimited,
+                what: format!("{asked}: the limit left no time"),
+            },
+            CallError::Stopped { throttled: false } => Self {
+                ended: Ended::Deadline,
+                reason: GapReason::Deadline,
+                what: asked.to_owned(),
+            },
+            CallError::GaveUp { reason, .. } => Self {
+                ended: Ended::Failed,
+                reason: *reason,
+                what: format!("{asked}: {error}"),
+            },
+        }
+    }
+}
+
+/// Runs all of `work` at once, as `join_all` does; but what wakes one wakes no other. Of a hundred
+/// chains that wait for pages, each page would else have all others looked at.
+pub async fn all_at_once<F: Future>(work: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    work.into_iter()
+        .collect::<FuturesOrdered<F>>()
+        .collect()
+        .await
+}
+
+/// The offer that `step` takes; `None` where another version of this program planned it.
+#[must_use]
+pub fn offer_of(source: &dyn Source, step: &Step) -> Option<&'static Offer> {
+    source
+        .offers()
+        .iter()
+        .find(|offer| offer.item == step.offer)
+}
+
+/// What a source says that nobody has set up, and why.
+fn not_configured(source: &dyn Source, why: &str) -> Readiness {
+    let source = source.name().parse().expect("names of sources are names");
+    Readiness {
+        source,
+        state: State::NotConfigured,
+        targets: Vec::new(),
+        problems: vec![why.to_owned()],
+    }
+}

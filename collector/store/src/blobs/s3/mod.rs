@@ -1,0 +1,234 @@
+//! Objects in a bucket of S3, or of what speaks as S3 does.
+//!
+//! Objects are created by conditional requests (`If-None-Match: *`), so none is overwritten, and
+//! with their lock, so that no moment passes without it. object_store has neither for uploads in
+//! parts; these requests are ours, signed by its `AwsAuthorizer`.
+
+mod lock;
+mod request;
+#[cfg(test)]
+mod tests;
+mod upload;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredential};
+use object_store::client::{HttpConnector, ReqwestConnector};
+use object_store::path::Path as ObjectPath;
+use object_store::prefix::PrefixStore;
+use object_store::{ClientOptions, ObjectStore, RetryConfig, StaticCredentialProvider};
+use tracing::warn;
+
+use super::config::{BlobsConfig, LockConfig, S3Config};
+use super::{BlobError, Kind};
+use crate::database::OUTAGE_SECONDS_MAX;
+use request::Signer;
+pub(super) use upload::Source;
+
+/// How long one request may take, a part of an upload included.
+const REQUEST_SECONDS_MAX: u32 = 30;
+
+/// The object by which [`S3::check`] sees whether the bucket overwrites. It stays: where versions
+/// are kept, removing one leaves two.
+const CHECK: &str = ".check/no-overwrite";
+
+/// Where it is. No other key begins so.
+pub(super) const CHECK_FOLDER: &str = ".check";
+
+/// A bucket, or what is below a prefix in it.
+#[derive(Clone, Debug)]
+pub(super) struct S3 {
+    bucket: String,
+    prefix: ObjectPath,
+    store: AmazonS3,
+    signer: Arc<Signer>,
+    lock: Option<LockConfig>,
+}
+
+impl S3 {
+    pub(super) fn open(config: &BlobsConfig) -> Result<Self, BlobError> {
+        let place = config
+            .location
+            .strip_prefix("s3://")
+            .unwrap_or(&config.location);
+        let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+        let prefix = prefix.trim_end_matches('/');
+        if bucket.is_empty() || !(prefix.is_empty() || super::is_key(prefix)) {
+            return Err(BlobError::Config(format!(
+                "{:?} is not s3://bucket or s3://bucket/prefix",
+                config.location
+            )));
+        }
+        let fail = |cause| BlobError::Store {
+            attempt: "open",
+            key: config.location.clone(),
+            cause,
+        };
+        let builder = builder(&config.s3).with_bucket_name(bucket);
+        let value = |key| builder.get_config_value(&key);
+        let region = value(AmazonS3ConfigKey::Region).unwrap_or_else(|| "us-east-1".to_owned());
+        let endpoint = value(AmazonS3ConfigKey::Endpoint)
+            .unwrap_or_else(|| format!("https://s3.{region}.amazonaws.com"));
+        let seconds = config
+            .s3
+            .request_seconds_max
+            .map_or(REQUEST_SECONDS_MAX, u32::from);
+        let options = ClientOptions::new()
+            .with_timeout(Duration::from_secs(seconds.into()))
+            .with_allow_http(endpoint.starts_with("http://"));
+        let client = ReqwestConnector::default()
+            .connect(&options)
+            .map_err(fail)?;
+        let store = builder
+            .with_region(&region)
+            .with_client_options(options)
+            .build()
+            .map_err(fail)?;
+        let signer = Signer::new(
+            client,
+            store.credentials().clone(),
+            region,
+            &endpoint,
+            bucket,
+        );
+        Ok(Self {
+            bucket: bucket.to_owned(),
+            prefix: ObjectPath::from(prefix),
+            store,
+            signer: Arc::new(signer),
+            lock: config.lock.clone(),
+        })
+    }
+
+    /// Reads and lists what is below the prefix.
+    pub(super) fn reader(&self) -> Arc<dyn ObjectStore> {
+        Arc::new(PrefixStore::new(self.store.clone(), self.prefix.clone()))
+    }
+
+    /// Makes `source` the object `key`. Acknowledged by the store when this returns, and locked if
+    /// it is to be.
+    pub(super) async fn put(
+        &self,
+        key: &str,
+        source: &Source,
+        kind: Kind,
+    ) -> Result<(), BlobError> {
+        let lock = self
+            .lock
+            .as_ref()
+            .filter(|_| kind == Kind::Sealed)
+            .map(lock::Lock::from_now)
+            .transpose()?;
+        upload::create(self, key, source, lock.as_ref()).await?;
+        match lock {
+            Some(lock) => lock.ensure(self, key).await,
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn delete(&self, key: &str) -> Result<(), BlobError> {
+        // object_store does not ask again where a removal is not answered
+        let answer = self
+            .signer
+            .request(Method::DELETE, Some(&self.path(key)))
+            .send("delete")
+            .await?;
+        match answer.status {
+            StatusCode::OK | StatusCode::NO_CONTENT | StatusCode::NOT_FOUND => Ok(()),
+            _ => Err(answer.refusal("delete", key)),
+        }
+    }
+
+    pub(super) fn locate(&self, key: &str) -> String {
+        format!("s3://{}/{}", self.bucket, self.path(key))
+    }
+
+    /// Makes sure that the bucket does what is expected of it.
+    pub(super) async fn check(&self) -> Result<(), BlobError> {
+        let probe = Source::Bytes(bytes::Bytes::from_static(
+            b"An object that is here already is not overwritten.\n",
+        ));
+        upload::create(self, CHECK, &probe, None).await?;
+        let again = self
+            .signer
+            .request(Method::PUT, Some(&self.path(CHECK)))
+            .header("if-none-match", "*")
+            .body("other bytes");
+        let answer = again.send("check").await?;
+        if answer.status != StatusCode::PRECONDITION_FAILED {
+            return Err(BlobError::Overwrites {
+                bucket: self.bucket.clone(),
+            });
+        }
+        if self.lock.is_some() {
+            self.check_lock().await?;
+        }
+        Ok(())
+    }
+
+    async fn check_lock(&self) -> Result<(), BlobError> {
+        let answer = self
+            .signer
+            .request(Method::GET, None)
+            .query("object-lock", "")
+            .send("check")
+            .await?;
+        match answer.status {
+            StatusCode::OK
+                if answer
+                    .text()
+                    .contains("<ObjectLockEnabled>Enabled</ObjectLockEnabled>") =>
+            {
+                Ok(())
+            }
+            StatusCode::OK | StatusCode::NOT_FOUND => Err(BlobError::NoObjectLock {
+                bucket: self.bucket.clone(),
+            }),
+            _ => Err(answer.refusal("read the lock configuration of", &self.bucket)),
+        }
+    }
+
+    fn path(&self, key: &str) -> ObjectPath {
+        self.prefix
+            .parts()
+            .chain(ObjectPath::from(key).parts())
+            .collect()
+    }
+}
+
+/// The configuration over the environment, and how reads behave. A key that is configured is used
+/// alone: a session's token in the environment is of the key that sources are asked with.
+fn builder(config: &S3Config) -> AmazonS3Builder {
+    let retry = RetryConfig {
+        retry_timeout: Duration::from_secs(OUTAGE_SECONDS_MAX),
+        ..RetryConfig::default()
+    };
+    let mut builder = AmazonS3Builder::from_env()
+        .with_retry(retry)
+        .with_disable_bulk_delete(true);
+    for (value, key) in [
+        (&config.endpoint, AmazonS3ConfigKey::Endpoint),
+        (&config.region, AmazonS3ConfigKey::Region),
+        (&config.access_key_id, AmazonS3ConfigKey::AccessKeyId),
+    ] {
+        if let Some(value) = value {
+            builder = builder.with_config(key, value);
+        }
+    }
+    let Some(secret) = &config.secret_access_key else {
+        return builder;
+    };
+    match &config.access_key_id {
+        Some(key_id) => {
+            let credential = AwsCredential {
+                key_id: key_id.clone(),
+                secret_key: secret.reveal().to_owned(),
+                token: None,
+            };
+            builder.with_credentials(Arc::new(StaticCredentialProvider::new(credential)))
+        }
+        None => builder.with_secret_access_key(secret.reveal()),
+    }
+}

@@ -1,0 +1,328 @@
+//! The bucket: against SeaweedFS, with and without Object Lock, and through failures.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use object_store::ObjectStoreExt;
+use tests::proxy::{Fault, Proxy};
+use tests::seaweed::{ADMIN, COLLECTOR, SECRET, Seaweed};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::S3;
+use crate::blobs::tests::{file, keeps_to_every_case, pattern};
+use crate::blobs::{
+    BlobError, Blobs, BlobsConfig, Kind, LockConfig, LockMode, Place, RetentionConfig, S3Config,
+    Secret,
+};
+
+fn config(address: SocketAddr, bucket: &str, who: &str) -> BlobsConfig {
+    // Providers of TLS are the program's to choose; without one, no client can be built.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let s3 = S3Config {
+        endpoint: Some(format!("http://{address}")),
+        region: Some("us-east-1".to_owned()),
+        access_key_id: Some(who.to_owned()),
+        secret_access_key: Some(Secret::new(SECRET)),
+        request_seconds_max: NonZeroU32::new(2),
+    };
+    BlobsConfig {
+        location: format!("s3://{bucket}/some/prefix"),
+        s3,
+        lock: None,
+    }
+}
+
+async fn open(config: &BlobsConfig) -> Blobs {
+    Blobs::open(config).await.expect("a sound configuration")
+}
+
+fn s3(blobs: &Blobs) -> &S3 {
+    match &blobs.place {
+        Place::S3(s3) => s3,
+        Place::Folder(_) => panic!("it is a bucket"),
+    }
+}
+
+fn lock(mode: LockMode, days: u32, legal_hold: bool) -> LockConfig {
+    let days = NonZeroU32::new(days).expect("some days");
+    LockConfig {
+        retention: Some(RetentionConfig { mode, days }),
+        legal_hold,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_keeps_to_every_case() {
+    let Some(seaweed) = Seaweed::start() else {
+        return;
+    };
+    seaweed.make_bucket("plain", false);
+    let blobs = open(&config(seaweed.address, "plain", COLLECTOR)).await;
+    blobs.check().await.expect("it is as it should be");
+    blobs.check().await.expect("as often as you like");
+    keeps_to_every_case(&blobs, "all").await;
+    assert_eq!(blobs.locate("a/b"), "s3://plain/some/prefix/a/b");
+    assert!(
+        blobs
+            .list("")
+            .await
+            .expect("a store")
+            .iter()
+            .all(|listed| listed.key.starts_with("all/"))
+    );
+    assert!(!blobs.list("").await.expect("a store").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sealed_bundle_cannot_be_removed() {
+    let Some(seaweed) = Seaweed::start() else {
+        return;
+    };
+    seaweed.make_bucket("locked", true);
+    let admin = open(&config(seaweed.address, "locked", ADMIN)).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, mode) in [
+        ("governance", LockMode::Governance),
+        ("compliance", LockMode::Compliance),
+    ] {
+        let config = BlobsConfig {
+            lock: Some(lock(mode, 30, true)),
+            ..config(seaweed.address, "locked", COLLECTOR)
+        };
+        let blobs = open(&config).await;
+        blobs.check().await.expect("the bucket has a lock");
+        for (size, bytes) in [
+            ("small", pattern(1000)),
+            ("parts", pattern(20 * 1024 * 1024)),
+        ] {
+            let key = format!("{name}/{size}");
+            blobs
+                .put_file(&key, &file(&folder, &bytes), Kind::Sealed)
+                .await
+                .expect("it is new");
+            blobs
+                .put_file(&key, &file(&folder, &bytes), Kind::Sealed)
+                .await
+                .expect("the same again");
+            let until = retained_until(&blobs, &key).await.expect("it is locked");
+            let days = (until.as_second() - now().as_second()) as f64 / 86_400.0;
+            assert!((29.9..=30.1).contains(&days), "{days}");
+            for who in [&blobs, &admin] {
+                assert!(!removes_version(who, &key).await, "{key} is locked");
+            }
+            assert!(blobs.get(&key).await.expect("it is there") == bytes);
+        }
+        blobs
+            .put(&format!("{name}/page"), Bytes::from_static(b"staged"))
+            .await
+            .expect("it is new");
+        assert_eq!(
+            retained_until(&blobs, &format!("{name}/page")).await,
+            None,
+            "a page at work is not locked"
+        );
+        assert!(
+            removes_version(&blobs, &format!("{name}/page")).await,
+            "so it can be removed"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_there_without_its_lock_is_locked() {
+    let Some(seaweed) = Seaweed::start() else {
+        return;
+    };
+    seaweed.make_bucket("locked", true);
+    let folder = tempfile::tempdir().expect("a folder");
+    let bundle = file(&folder, b"bundle");
+    let plain = open(&config(seaweed.address, "locked", COLLECTOR)).await;
+    plain
+        .put_file("bundle", &bundle, Kind::Sealed)
+        .await
+        .expect("it is new");
+    assert_eq!(retained_until(&plain, "bundle").await, None);
+    let mut last = None;
+    for days in [10, 40, 20] {
+        let lock = Some(lock(LockMode::Governance, days, false));
+        let blobs = open(&BlobsConfig {
+            lock,
+            ..config(seaweed.address, "locked", COLLECTOR)
+        })
+        .await;
+        blobs
+            .put_file("bundle", &bundle, Kind::Sealed)
+            .await
+            .expect("the same bytes");
+        let until = retained_until(&blobs, "bundle").await;
+        assert!(
+            until > last || days == 20 && until == last,
+            "longer, and never shorter: {last:?} {until:?}"
+        );
+        last = until;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_without_lock_is_refused_at_the_start() {
+    let Some(seaweed) = Seaweed::start() else {
+        return;
+    };
+    seaweed.make_bucket("plain", false);
+    let lock = Some(lock(LockMode::Governance, 1, false));
+    let blobs = open(&BlobsConfig {
+        lock: lock.clone(),
+        ..config(seaweed.address, "plain", COLLECTOR)
+    })
+    .await;
+    let refused = blobs.check().await;
+    assert!(
+        matches!(refused, Err(BlobError::NoObjectLock { .. })),
+        "{refused:?}"
+    );
+    let nowhere = open(&config(seaweed.address, "nowhere", COLLECTOR))
+        .await
+        .check()
+        .await;
+    assert!(
+        matches!(nowhere, Err(BlobError::Refused { .. })),
+        "{nowhere:?}"
+    );
+    let stranger = open(&config(seaweed.address, "plain", "stranger"))
+        .await
+        .check()
+        .await;
+    assert!(
+        matches!(stranger, Err(BlobError::Refused { status: 403, .. })),
+        "{stranger:?}"
+    );
+
+    for location in ["s3://", "s3:///prefix", "s3://bucket/../x"] {
+        let config = BlobsConfig {
+            location: location.to_owned(),
+            ..config(seaweed.address, "plain", COLLECTOR)
+        };
+        assert!(
+            matches!(Blobs::open(&config).await, Err(BlobError::Config(_))),
+            "{location}"
+        );
+    }
+    let folder = BlobsConfig {
+        location: "/tmp".to_owned(),
+        lock,
+        ..config(seaweed.address, "plain", COLLECTOR)
+    };
+    assert!(
+        matches!(Blobs::open(&folder).await, Err(BlobError::Config(_))),
+        "a folder cannot be locked"
+    );
+}
+
+#[tokio::test]
+async fn a_bucket_that_overwrites_is_refused_at_the_start() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            drop(client.read(&mut request).await);
+            drop(
+                client
+                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                    .await,
+            );
+        }
+    });
+    let refused = open(&config(address, "careless", COLLECTOR))
+        .await
+        .check()
+        .await;
+    assert!(
+        matches!(refused, Err(BlobError::Overwrites { .. })),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_that_pass_are_waited_for() {
+    let Some(seaweed) = Seaweed::start() else {
+        return;
+    };
+    seaweed.make_bucket("plain", false);
+    let proxy = Proxy::before(seaweed.address);
+    let blobs = open(&config(proxy.address, "plain", COLLECTOR)).await;
+    let (small, large) = (pattern(1000), pattern(20 * 1024 * 1024));
+    let folder = tempfile::tempdir().expect("a folder");
+    let large_requests = |number: usize| match number {
+        0 => "uploads=",
+        1 => "partNumber=2&",
+        _ => "?uploadId=",
+    };
+    for (number, fault) in [Fault::ServerError, Fault::Silence, Fault::AnswerLost]
+        .into_iter()
+        .enumerate()
+    {
+        proxy.plan(&[fault("PUT /plain/some/prefix/small")]);
+        blobs
+            .put(&format!("small{number}"), small.clone())
+            .await
+            .expect("it asks again");
+        assert_eq!(proxy.left(), []);
+        proxy.plan(&[fault("GET /plain/some/prefix/small")]);
+        assert!(
+            blobs
+                .get(&format!("small{number}"))
+                .await
+                .expect("it asks again")
+                == small
+        );
+        for request in 0..3 {
+            let key = format!("large{number}{request}");
+            proxy.plan(&[fault(large_requests(request))]);
+            blobs
+                .put_file(&key, &file(&folder, &large), Kind::Sealed)
+                .await
+                .expect("it asks again");
+            assert_eq!(proxy.left(), [], "{key}");
+            assert!(blobs.get(&key).await.expect("it is there") == large);
+        }
+    }
+    assert_eq!(blobs.list("").await.expect("a store").len(), 12);
+}
+
+fn now() -> jiff::Timestamp {
+    SystemTime::now().try_into().expect("a time of our century")
+}
+
+async fn retained_until(blobs: &Blobs, key: &str) -> Option<jiff::Timestamp> {
+    super::lock::retention_of(s3(blobs), key)
+        .await
+        .expect("a store")
+        .map(|retention| retention.until)
+}
+
+/// Tries to remove the object for good: in a bucket with versions, the version.
+async fn removes_version(blobs: &Blobs, key: &str) -> bool {
+    let s3 = s3(blobs);
+    let version = s3
+        .store
+        .head(&s3.path(key))
+        .await
+        .expect("it is there")
+        .version
+        .expect("the bucket keeps versions");
+    let request = s3
+        .signer
+        .request(Method::DELETE, Some(&s3.path(key)))
+        .query("versionId", &version);
+    let answer = request.send("remove").await.expect("a store");
+    match answer.status {
+        StatusCode::NO_CONTENT => true,
+        StatusCode::FORBIDDEN => false,
+        _ => panic!("{} {}", answer.status, answer.text()),
+    }
+}

@@ -1,0 +1,294 @@
+//! Creating objects: in one request, or in parts whose completion is the one that counts.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use http::{Method, StatusCode};
+use object_store::ObjectStoreExt;
+
+use super::lock::Lock;
+use super::{S3, warn};
+use crate::blobs::BlobError;
+use crate::blocking;
+
+/// What is larger is uploaded in parts. S3 wants 5 MiB for each part but the last.
+const PART_BYTES_MIN: u64 = 8 * 1024 * 1024;
+
+/// S3 takes 10 000 parts.
+const PARTS_MAX: u64 = 10_000;
+
+/// Parts under way at once: so much memory an upload takes.
+const PARTS_AT_ONCE: usize = 4;
+
+/// How often it is tried again when somebody else creates, or removes, the same object at the same
+/// time.
+const CONFLICTS_MAX: usize = 10;
+
+/// What becomes an object.
+pub(crate) enum Source {
+    Bytes(Bytes),
+    File {
+        path: PathBuf,
+        file: Arc<File>,
+        bytes: u64,
+    },
+}
+
+impl Source {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File { bytes, .. } => *bytes,
+        }
+    }
+
+    /// The bytes from `begin` to before `end`.
+    async fn read(&self, begin: u64, end: u64) -> Result<Bytes, BlobError> {
+        match self {
+            Self::Bytes(bytes) => {
+                let place = |at: u64| usize::try_from(at).expect("it is in memory");
+                Ok(bytes.slice(place(begin)..place(end)))
+            }
+            Self::File { path, file, .. } => {
+                let file = file.clone();
+                let read = move || -> io::Result<Bytes> {
+                    let mut part = vec![0; usize::try_from(end - begin).map_err(io::Error::other)?];
+                    file.read_exact_at(&mut part, begin)?;
+                    Ok(part.into())
+                };
+                blocking(read).await.map_err(|cause| BlobError::ReadFile {
+                    path: path.clone(),
+                    cause,
+                })
+            }
+        }
+    }
+}
+
+/// Creates the object `key`, or finds it with the same bytes.
+pub(super) async fn create(
+    s3: &S3,
+    key: &str,
+    source: &Source,
+    lock: Option<&Lock>,
+) -> Result<(), BlobError> {
+    for _ in 0..CONFLICTS_MAX {
+        let is_created = match source.len() {
+            0..=PART_BYTES_MIN => create_at_once(s3, key, source, lock).await?,
+            _ => create_in_parts(s3, key, source, lock).await?,
+        };
+        if is_created {
+            return Ok(());
+        }
+        match is_same(s3, key, source).await {
+            Ok(true) => return Ok(()), // also if the first answer to our own request was lost
+            Ok(false) => {
+                return Err(BlobError::Exists {
+                    key: key.to_owned(),
+                });
+            }
+            Err(BlobError::NotFound { .. }) => {} // it is being created, or was removed meanwhile
+            Err(error) => return Err(error),
+        }
+    }
+    Err(BlobError::Contended {
+        key: key.to_owned(),
+    })
+}
+
+/// False if there is such an object, or there may be.
+async fn create_at_once(
+    s3: &S3,
+    key: &str,
+    source: &Source,
+    lock: Option<&Lock>,
+) -> Result<bool, BlobError> {
+    let mut request = s3
+        .signer
+        .request(Method::PUT, Some(&s3.path(key)))
+        .header("if-none-match", "*");
+    if let Some(lock) = lock {
+        request = lock.on(request);
+    }
+    let answer = request
+        .body(source.read(0, source.len()).await?)
+        .send("write")
+        .await?;
+    match answer.status {
+        StatusCode::OK => Ok(true),
+        StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT => Ok(false),
+        _ => Err(answer.refusal("write", key)),
+    }
+}
+
+/// False if there is such an object, or there may be.
+async fn create_in_parts(
+    s3: &S3,
+    key: &str,
+    source: &Source,
+    lock: Option<&Lock>,
+) -> Result<bool, BlobError> {
+    let mut request = s3
+        .signer
+        .request(Method::POST, Some(&s3.path(key)))
+        .query("uploads", "");
+    request = request.header("x-amz-checksum-algorithm", "SHA256");
+    if let Some(lock) = lock {
+        request = lock.on(request);
+    }
+    let answer = request.send("begin to write").await?;
+    let upload = answer
+        .element("UploadId")
+        .filter(|_| answer.status == StatusCode::OK);
+    let upload = Upload {
+        s3,
+        key,
+        id: &upload.ok_or_else(|| answer.refusal("begin to write", key))?,
+    };
+    let created = upload.finish(source).await;
+    if !matches!(created, Ok(true)) {
+        upload.abort().await;
+    }
+    created
+}
+
+/// An upload that has begun.
+struct Upload<'u> {
+    s3: &'u S3,
+    key: &'u str,
+    id: &'u str,
+}
+
+impl Upload<'_> {
+    async fn finish(&self, source: &Source) -> Result<bool, BlobError> {
+        let part_bytes = part_bytes(source.len());
+        let parts = (0..source.len().div_ceil(part_bytes))
+            .map(|number| self.put_part(source, number, part_bytes));
+        let parts: Vec<String> = stream::iter(parts)
+            .buffered(PARTS_AT_ONCE)
+            .try_collect()
+            .await?;
+        let list = format!(
+            "<CompleteMultipartUpload>{}</CompleteMultipartUpload>",
+            parts.concat()
+        );
+        let request = self
+            .s3
+            .signer
+            .request(Method::POST, Some(&self.s3.path(self.key)))
+            .query("uploadId", self.id);
+        let answer = request
+            .header("if-none-match", "*")
+            .body(list)
+            .send("finish to write")
+            .await?;
+        match answer.status {
+            StatusCode::OK => Ok(true),
+            // Gone is also an upload that was finished, if the answer to that was lost.
+            StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT | StatusCode::NOT_FOUND => {
+                Ok(false)
+            }
+            _ => Err(answer.refusal("finish to write", self.key)),
+        }
+    }
+
+    /// Uploads one part, and returns its line in the list of all.
+    async fn put_part(
+        &self,
+        source: &Source,
+        number: u64,
+        part_bytes: u64,
+    ) -> Result<String, BlobError> {
+        let begin = number * part_bytes;
+        let body = source
+            .read(begin, source.len().min(begin + part_bytes))
+            .await?;
+        let checksum =
+            data_encoding::BASE64.encode(evidence_format::digest::Digest::of(&body).as_bytes());
+        let number = number + 1;
+        let request = self
+            .s3
+            .signer
+            .request(Method::PUT, Some(&self.s3.path(self.key)));
+        let request = request
+            .query("partNumber", &number.to_string())
+            .query("uploadId", self.id);
+        let answer = request.body(body).send("write a part of").await?;
+        let etag = answer
+            .headers
+            .get("etag")
+            .and_then(|etag| etag.to_str().ok())
+            .filter(|_| answer.status == StatusCode::OK);
+        let etag = etag.ok_or_else(|| answer.refusal("write a part of", self.key))?;
+        Ok(format!(
+            "<Part><ChecksumSHA256>{checksum}</ChecksumSHA256><ETag>{etag}</ETag><PartNumber>{number}</PartNumber></Part>"
+        ))
+    }
+
+    /// Frees what the parts take. What is not freed, a lifecycle rule of the bucket should.
+    async fn abort(&self) {
+        let request = self
+            .s3
+            .signer
+            .request(Method::DELETE, Some(&self.s3.path(self.key)))
+            .query("uploadId", self.id);
+        if let Err(error) = request.send("give up").await {
+            warn!(key = self.key, %error, "an unfinished upload stays in the bucket");
+        }
+    }
+}
+
+/// Whole megabytes, at least [`PART_BYTES_MIN`], so many that no more than [`PARTS_MAX`] are
+/// needed.
+fn part_bytes(bytes: u64) -> u64 {
+    bytes
+        .div_ceil(PARTS_MAX)
+        .max(PART_BYTES_MIN)
+        .next_multiple_of(1024 * 1024)
+}
+
+async fn is_same(s3: &S3, key: &str, source: &Source) -> Result<bool, BlobError> {
+    let fail = |cause| BlobError::of_store("compare", key, cause);
+    let object = s3.store.get(&s3.path(key)).await.map_err(fail)?;
+    if object.meta.size != source.len() {
+        return Ok(false);
+    }
+    let mut chunks = object.into_stream();
+    let mut compared = 0;
+    while let Some(chunk) = chunks.try_next().await.map_err(fail)? {
+        let end = compared + chunk.len() as u64;
+        if source.read(compared, end).await? != chunk {
+            return Ok(false);
+        }
+        compared = end;
+    }
+    Ok(compared == source.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_neither_too_small_nor_too_many() {
+        for bytes in [
+            1,
+            8 << 20,
+            (8 << 20) + 1,
+            80_000 << 20,
+            (80_000 << 20) + 1,
+            5 << 40,
+        ] {
+            let part = part_bytes(bytes);
+            assert!(
+                part >= PART_BYTES_MIN && bytes.div_ceil(part) <= PARTS_MAX,
+                "{bytes}: {part}"
+            );
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Bundles that are sealed, published and committed.
+
+use evidence_format::digest::Digest;
+use evidence_format::id::{IncidentId, KeyId};
+use evidence_format::time::Timestamp;
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, query};
+
+use super::entries::draw;
+use super::passes::{for_pass, pass_key};
+use super::{Ledger, LedgerError, PassKey, Pending, Place};
+use crate::database::rows::{
+    all, digest, digest_if_any, execute, first, get, nanoseconds, number, parsed, signed, time,
+};
+
+/// A sealed bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BundleRow {
+    /// Its id: the digest of its statement.
+    pub id: Digest,
+    /// The pass that it is of.
+    pub pass: PassKey,
+    /// The key that has signed it.
+    pub key_id: KeyId,
+    /// Where it stands in the key's stream.
+    pub place: Place,
+    /// When it was sealed, by its own statement.
+    pub sealed_at: Timestamp,
+    /// Where it is in the blob store.
+    pub object_key: String,
+    /// Its size there.
+    pub bytes: u64,
+    /// What it covers and what it lacks, as JSON.
+    pub coverage: String,
+    /// True when all its facts are in the timeline.
+    pub is_derived: bool,
+    /// The bundle of the same pass that was committed before: two workers had the pass, and both
+    /// had come too far to withdraw.
+    pub doubles: Option<Digest>,
+}
+
+impl BundleRow {
+    /// What has to be announced before this bundle is published.
+    #[must_use]
+    pub fn announcement(&self) -> Pending {
+        Pending {
+            key_id: self.key_id,
+            seq: self.place.seq,
+            bundle: self.id,
+            pass: self.pass.clone(),
+            object_key: self.object_key.clone(),
+        }
+    }
+}
+
+impl Ledger {
+    /// The bundles of `incident`, in the order of their commits.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn bundles(&self, incident: &IncidentId) -> Result<Vec<BundleRow>, LedgerError> {
+        self.db
+            .read("list the bundles", |mut db| async move {
+                let select = "SELECT * FROM bundles WHERE incident = $1 ORDER BY number";
+                all(&mut db, query(select).bind(incident.as_str()), bundle_row).await
+            })
+            .await
+    }
+
+    /// The bundle whose id, with or without `sha256:`, begins with `beginning`; `None` if there is
+    /// none, or the text is no beginning of an id.
+    ///
+    /// # Errors
+    /// [`LedgerError::AmbiguousBundle`] if more than one begins so, and failures of the database.
+    pub async fn bundle(&self, beginning: &str) -> Result<Option<BundleRow>, LedgerError> {
+        let hex = beginning.strip_prefix("sha256:").unwrap_or(beginning);
+        if hex.is_empty()
+            || hex.len() > 64
+            || !hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        {
+            return Ok(None);
+        }
+        let past_all = &format!("{hex}g"); // no digit comes after f
+        let select = "SELECT * FROM bundles WHERE id >= $1 AND id < $2 ORDER BY id LIMIT 2";
+        let mut found = self
+            .db
+            .read::<_, LedgerError, _>("find the bundle", |mut db| async move {
+                all(
+                    &mut db,
+                    query(select).bind(hex).bind(past_all.as_str()),
+                    bundle_row,
+                )
+                .await
+            })
+            .await?;
+        match found.len() {
+            0 | 1 => Ok(found.pop()),
+            _ => Err(LedgerError::AmbiguousBundle(hex.to_owned())),
+        }
+    }
+
+    /// Bundles whose facts are not all in the timeline yet, in the order of their commits.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn underived(&self) -> Result<Vec<BundleRow>, LedgerError> {
+        self.db
+            .read("list the bundles to derive", |mut db| async move {
+                all(
+                    &mut db,
+                    query("SELECT * FROM bundles WHERE derived = 0 ORDER BY number"),
+                    bundle_row,
+                )
+                .await
+            })
+            .await
+    }
+
+    /// Says that all facts of `bundle` are in the timeline.
+    ///
+    /// # Errors
+    /// [`LedgerError::UnknownBundle`], and failures of the database.
+    pub async fn set_derived(&self, bundle: &Digest) -> Result<(), LedgerError> {
+        self.db
+            .write("set the bundle derived", |mut db, _| async move {
+                match execute(
+                    &mut db,
+                    query("UPDATE bundles SET derived = 1 WHERE id = $1").bind(bundle.hex()),
+                )
+                .await?
+                {
+                    1 => Ok((db, ())),
+                    _ => Err(LedgerError::UnknownBundle(*bundle).into()),
+                }
+            })
+            .await
+    }
+}
+
+pub(super) async fn find_bundle(
+    db: &mut AnyConnection,
+    id: &Digest,
+) -> Result<Option<BundleRow>, sqlx::Error> {
+    first(
+        db,
+        query("SELECT * FROM bundles WHERE id = $1").bind(id.hex()),
+        bundle_row,
+    )
+    .await
+}
+
+/// The first bundle of a pass.
+pub(super) async fn bundle_of(
+    db: &mut AnyConnection,
+    pass: &PassKey,
+) -> Result<Option<BundleRow>, sqlx::Error> {
+    let select = "SELECT * FROM bundles WHERE incident = $1 AND source = $2 AND pass = $3 AND doubles IS NULL";
+    first(db, for_pass(select, pass), bundle_row).await
+}
+
+pub(super) async fn insert_bundle(
+    db: &mut AnyConnection,
+    bundle: &BundleRow,
+) -> Result<(), sqlx::Error> {
+    let number = draw(db, "bundle").await?;
+    let insert =
+        "INSERT INTO bundles (incident, source, pass, number, id, key_id, stream, seq, prev, sealed_at, object_key, bytes,
+        coverage, derived, doubles) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+    let insert = for_pass(insert, &bundle.pass)
+        .bind(number)
+        .bind(bundle.id.hex())
+        .bind(bundle.key_id.to_string());
+    let place = &bundle.place;
+    let insert = insert
+        .bind(place.stream.as_str())
+        .bind(signed(place.seq))
+        .bind(place.prev.map(|prev| prev.hex()));
+    let insert = insert
+        .bind(nanoseconds(bundle.sealed_at))
+        .bind(bundle.object_key.as_str())
+        .bind(signed(bundle.bytes));
+    let insert = insert
+        .bind(bundle.coverage.as_str())
+        .bind(i64::from(bundle.is_derived));
+    execute(db, insert.bind(bundle.doubles.map(|first| first.hex()))).await?;
+    Ok(())
+}
+
+fn bundle_row(row: &AnyRow) -> Result<BundleRow, sqlx::Error> {
+    let place = Place {
+        stream: parsed(row, "stream")?,
+        seq: number(row, "seq")?,
+        prev: digest_if_any(row, "prev")?,
+    };
+    Ok(BundleRow {
+        id: digest(row, "id")?,
+        pass: pass_key(row)?,
+        key_id: parsed(row, "key_id")?,
+        place,
+        sealed_at: time(row, "sealed_at")?,
+        object_key: get(row, "object_key")?,
+        bytes: number(row, "bytes")?,
+        coverage: get(row, "coverage")?,
+        is_derived: get::<i64>(row, "derived")? != 0,
+        doubles: digest_if_any(row, "doubles")?,
+    })
+}

@@ -1,0 +1,136 @@
+//! Adding facts, many at a time.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use evidence_format::digest::Digest;
+use sqlx::{AnyConnection, AssertSqlSafe, query};
+
+use super::Fact;
+use crate::database::Engine;
+use crate::database::rows::{execute, first, get, nanoseconds, signed};
+use crate::ledger::{Ledger, LedgerError};
+
+/// Rows of one transaction: others may write in between.
+const TRANSACTION_ROWS_MAX: usize = 20_000;
+
+const KIND_BYTES_MAX: usize = 128;
+const SUMMARY_BYTES_MAX: usize = 4096;
+
+/// PostgreSQL's indexes take up to 2704 bytes of one row.
+const EVENT_ID_BYTES_MAX: usize = 512;
+
+impl Ledger {
+    /// Adds what was derived from `bundle`. Facts that are there already are left as they are.
+    /// Durable in parts, each at once: after a failure, add all again.
+    ///
+    /// # Errors
+    /// [`LedgerError::UnknownBundle`], and failures of the database.
+    pub async fn add_facts(&self, bundle: &Digest, facts: &[Fact]) -> Result<(), LedgerError> {
+        let rows_max = statement_rows_max(self.db.engine());
+        for batch in facts.chunks(TRANSACTION_ROWS_MAX) {
+            self.db
+                .write("add to the timeline", |mut db, _| async move {
+                    let select = query("SELECT number, incident FROM bundles WHERE id = $1")
+                        .bind(bundle.hex());
+                    let found = first(&mut db, select, |row| {
+                        Ok((get::<i64>(row, "number")?, get::<String>(row, "incident")?))
+                    })
+                    .await?;
+                    let (number, incident) = found.ok_or(LedgerError::UnknownBundle(*bundle))?;
+                    for rows in batch.chunks(rows_max) {
+                        insert(&mut db, number, &incident, rows).await?;
+                    }
+                    Ok((db, ()))
+                })
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Rows of one statement; each has 6 parameters.
+fn statement_rows_max(engine: Engine) -> usize {
+    match engine {
+        Engine::Sqlite => 30, // finds each parameter by going through the names of those before it
+        Engine::Postgres => 1000, // waits for an answer to each statement, and takes 65 535 parameters
+    }
+}
+
+async fn insert(
+    db: &mut AnyConnection,
+    number: i64,
+    incident: &str,
+    facts: &[Fact],
+) -> Result<(), sqlx::Error> {
+    let statement = AssertSqlSafe(insert_statement(facts.len()));
+    let mut insert = query(statement).bind(number).bind(incident);
+    for fact in facts {
+        insert = insert
+            .bind(fact.item.as_str())
+            .bind(signed(fact.record))
+            .bind(nanoseconds(fact.time));
+        insert = insert.bind(kept(&fact.kind, KIND_BYTES_MAX).into_owned());
+        insert = insert.bind(kept(&fact.summary, SUMMARY_BYTES_MAX).into_owned());
+        insert = insert.bind(fact.event_id.as_deref().map(kept_event_id));
+    }
+    execute(db, insert).await.map(drop)
+}
+
+/// `$1` is the bundle and `$2` the incident of all rows.
+fn insert_statement(rows: usize) -> String {
+    let mut sql = "INSERT INTO facts (bundle, incident, item, record, happened_at, kind, summary, event_id) VALUES ".to_owned();
+    for row in 0..rows {
+        let p = 3 + 6 * row;
+        let comma = if row == 0 { "" } else { "," };
+        write!(
+            sql,
+            "{comma}($1,$2,${},${},${},${},${},${})",
+            p,
+            p + 1,
+            p + 2,
+            p + 3,
+            p + 4,
+            p + 5
+        )
+        .expect("a string takes all");
+    }
+    sql + " ON CONFLICT DO NOTHING"
+}
+
+/// As much of a text as a timeline shows, without NUL, which PostgreSQL does not store.
+fn kept(text: &str, bytes_max: usize) -> Cow<'_, str> {
+    let text = &text[..text.floor_char_boundary(bytes_max)];
+    if text.contains('\0') {
+        text.replace('\0', "\u{fffd}").into()
+    } else {
+        text.into()
+    }
+}
+
+fn kept_event_id(id: &str) -> String {
+    if id.len() > EVENT_ID_BYTES_MAX || id.contains('\0') {
+        Digest::of(id.as_bytes()).to_string()
+    } else {
+        id.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(kept("aé", 2), "a");
+        assert_eq!(kept("a\0b", 9), "a\u{fffd}b");
+        assert_eq!(kept("aé", 3), "aé");
+    }
+
+    #[test]
+    fn statements_number_their_parameters() {
+        assert!(insert_statement(2).ends_with(
+            "($1,$2,$3,$4,$5,$6,$7,$8),($1,$2,$9,$10,$11,$12,$13,$14) ON CONFLICT DO NOTHING"
+        ));
+    }
+}

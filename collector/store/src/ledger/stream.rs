@@ -1,0 +1,295 @@
+//! Streams: each signing key's bundles in a row, each naming the one before.
+//!
+//! A bundle is announced, then published in the blob store, then committed. After a crash the
+//! announcement says where to look: a bundle that was published is committed, one that was not is
+//! forgotten and sealed again. So a stream has neither a hole nor two bundles at one place.
+//!
+//! A key belongs to one store, where one process at a time seals; with another store that has the
+//! same key, each would take the other's announcement for that of a dead process. So that store is
+//! refused when it is opened.
+//!
+//! Two workers may have had one pass ([`super::passes`]), with two keys. Whose attempt is not the
+//! last one is not let announce. But one that had announced before, and was then held up, publishes
+//! when it wakes, and its place in its stream is used: that bundle is committed like any other, and
+//! says which one it doubles.
+
+use evidence_format::digest::Digest;
+use evidence_format::id::{KeyId, StreamId};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, query};
+
+use super::bundles::{bundle_of, find_bundle, insert_bundle};
+use super::entries::append_at_end;
+use super::passes::{for_pass, overtaken, pass_key, set_state};
+use super::{BundleRow, Entry, Ledger, LedgerError, PassKey, PassState};
+use crate::database::rows::{digest, digest_if_any, execute, first, get, number, parsed, signed};
+
+/// Where the next bundle of a stream goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The stream.
+    pub stream: StreamId,
+    /// Number in the stream, from 0.
+    pub seq: u64,
+    /// The bundle before; `None` for the first.
+    pub prev: Option<Digest>,
+}
+
+/// A signing key, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewStream {
+    /// The key.
+    pub key_id: KeyId,
+    /// Its public half, as PEM: by it, others that share the ledger check its bundles.
+    pub public_key: String,
+    /// The one store that signs with it.
+    pub store: String,
+    /// What its stream is called if it begins now.
+    pub id: StreamId,
+}
+
+/// A bundle that is going to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// The key that has signed it.
+    pub key_id: KeyId,
+    /// Its number in the stream.
+    pub seq: u64,
+    /// Its id.
+    pub bundle: Digest,
+    /// The pass that it is of.
+    pub pass: PassKey,
+    /// Where it will be in the blob store.
+    pub object_key: String,
+}
+
+impl Ledger {
+    /// Begins the stream of a key, unless its store has begun it before.
+    ///
+    /// # Errors
+    /// [`LedgerError::ForeignKey`] if another store signs with the key, and failures of the
+    /// database.
+    pub async fn begin_stream(&self, new: &NewStream) -> Result<(), LedgerError> {
+        let key = &new.key_id.to_string();
+        self.db
+            .write("begin the stream of the key", |mut db, _| async move {
+                let insert = "INSERT INTO streams (key_id, id, store, public_key, next_seq) VALUES ($1, $2, $3, $4, 0)
+                ON CONFLICT (key_id) DO NOTHING";
+                let insert = query(insert).bind(key.as_str()).bind(new.id.as_str()).bind(new.store.as_str());
+                execute(&mut db, insert.bind(new.public_key.as_str())).await?;
+                let select = query("SELECT store FROM streams WHERE key_id = $1").bind(key.as_str());
+                match first(&mut db, select, |row| get::<String>(row, "store")).await? {
+                    Some(store) if store == new.store => Ok((db, ())),
+                    _ => Err(LedgerError::ForeignKey(new.key_id).into()),
+                }
+            })
+            .await
+    }
+
+    /// The public half of a key that signs into this ledger, as PEM; `None` if no stream of it was
+    /// begun.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn public_key(&self, key_id: &KeyId) -> Result<Option<String>, LedgerError> {
+        let key = &key_id.to_string();
+        self.db
+            .read("read the public key", |mut db| async move {
+                let select =
+                    query("SELECT public_key FROM streams WHERE key_id = $1").bind(key.as_str());
+                first(&mut db, select, |row| get(row, "public_key")).await
+            })
+            .await
+    }
+
+    /// The next place in the stream of `key_id`. Taking a place reserves nothing: whoever announces
+    /// first has it.
+    ///
+    /// # Errors
+    /// [`LedgerError::UnknownStream`] if it was not begun, and failures of the database.
+    pub async fn take_place(&self, key_id: &KeyId) -> Result<Place, LedgerError> {
+        let key = &key_id.to_string();
+        let place = self
+            .db
+            .read::<_, LedgerError, _>("take a place in the stream", |mut db| async move {
+                next_place(&mut db, key).await
+            })
+            .await?;
+        place.ok_or(LedgerError::UnknownStream(*key_id))
+    }
+
+    /// Says, for this attempt at its pass, that a bundle is about to be published. Only one of a
+    /// stream is between announcement and commit. The same one again is fine.
+    ///
+    /// [`LedgerError::Busy`] names the other. Whoever holds the job of that one's pass finishes it,
+    /// and nobody else, for its worker may be about to publish: [`Ledger::commit`] if the object is
+    /// in the blob store, [`Ledger::forget_pending`] if not.
+    ///
+    /// # Errors
+    /// [`LedgerError::PassIsTaken`] or [`LedgerError::PassIsSealed`] if another worker has, or had,
+    /// the pass, [`LedgerError::Busy`], [`LedgerError::Moved`] if the place is no longer the next
+    /// one, [`LedgerError::UnknownPass`], and failures of the database.
+    pub async fn announce(&self, pending: &Pending, attempt: u64) -> Result<(), LedgerError> {
+        let key = &pending.key_id.to_string();
+        self.db
+            .write("announce the bundle", |mut db, _| async move {
+                match find_pending(&mut db, key).await? {
+                    Some(same) if same == *pending => return Ok((db, ())),
+                    Some(other) => return Err(LedgerError::Busy(Box::new(other)).into()),
+                    None => {}
+                }
+                if let Some(why) = overtaken(&mut db, &pending.pass, attempt).await? {
+                    return Err(why.into());
+                }
+                let found = next_place(&mut db, key).await?.map_or(0, |place| place.seq);
+                if found != pending.seq {
+                    return Err(LedgerError::Moved {
+                        key_id: pending.key_id,
+                        expected: pending.seq,
+                        found,
+                    }
+                    .into());
+                }
+                let insert =
+                    "INSERT INTO pending (incident, source, pass, key_id, seq, bundle, object_key)
+                VALUES ($1, $2, $3, $4, $5, $6, $7)";
+                let insert = for_pass(insert, &pending.pass)
+                    .bind(key.as_str())
+                    .bind(signed(pending.seq));
+                execute(
+                    &mut db,
+                    insert
+                        .bind(pending.bundle.hex())
+                        .bind(pending.object_key.as_str()),
+                )
+                .await?;
+                Ok((db, ()))
+            })
+            .await
+    }
+
+    /// The bundle of this key that is announced and not committed.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn pending(&self, key_id: &KeyId) -> Result<Option<Pending>, LedgerError> {
+        let key = &key_id.to_string();
+        self.db
+            .read("read the pending bundle", |mut db| async move {
+                find_pending(&mut db, key).await
+            })
+            .await
+    }
+
+    /// Withdraws the announcement of a bundle that was not published. See [`Ledger::announce`] for
+    /// who may do so. One that was withdrawn or committed already is fine.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn forget_pending(&self, key_id: &KeyId, bundle: &Digest) -> Result<(), LedgerError> {
+        let key = &key_id.to_string();
+        self.db
+            .write("forget the pending bundle", |mut db, _| async move {
+                clear_pending(&mut db, key, bundle).await?;
+                Ok((db, ()))
+            })
+            .await
+    }
+
+    /// Takes a published bundle into the ledger: it is listed, its stream moves on, its pass is
+    /// sealed, what `entries` says of it is at the end of the incident's journal, and nothing is
+    /// pending any more; all of it or nothing. The same bundle again is fine. The bundle as it was
+    /// committed: if its pass has one already, it says so.
+    ///
+    /// # Errors
+    /// [`LedgerError::NotAnnounced`] if it was not, or its announcement was of other values; and
+    /// failures of the database.
+    pub async fn commit(
+        &self,
+        bundle: &BundleRow,
+        entries: impl Fn(&BundleRow) -> Vec<Entry>,
+    ) -> Result<BundleRow, LedgerError> {
+        let (key, entries) = (&bundle.key_id.to_string(), &entries);
+        self.db
+            .write("commit the bundle", |mut db, _| async move {
+                if let Some(committed) = find_bundle(&mut db, &bundle.id).await? {
+                    return Ok((db, committed));
+                }
+                let announced = find_pending(&mut db, key)
+                    .await?
+                    .is_some_and(|pending| pending == bundle.announcement());
+                let next = next_place(&mut db, key).await?;
+                if !announced || next.as_ref() != Some(&bundle.place) {
+                    return Err(LedgerError::NotAnnounced(bundle.id).into());
+                }
+                let doubles = bundle_of(&mut db, &bundle.pass)
+                    .await?
+                    .map(|first| first.id);
+                // whose pass is sealed has its facts from the first bundle: both are of the same
+                // pages, or have none
+                let bundle = BundleRow {
+                    doubles,
+                    is_derived: bundle.is_derived || doubles.is_some(),
+                    ..bundle.clone()
+                };
+                insert_bundle(&mut db, &bundle).await?;
+                let update =
+                    "UPDATE streams SET next_seq = next_seq + 1, prev = $2 WHERE key_id = $1";
+                execute(
+                    &mut db,
+                    query(update).bind(key.as_str()).bind(bundle.id.hex()),
+                )
+                .await?;
+                set_state(&mut db, &bundle.pass, PassState::Sealed).await?;
+                append_at_end(&mut db, &bundle.pass.incident, &entries(&bundle)).await?;
+                clear_pending(&mut db, key, &bundle.id).await?;
+                Ok((db, bundle))
+            })
+            .await
+    }
+}
+
+async fn next_place(db: &mut AnyConnection, key: &str) -> Result<Option<Place>, sqlx::Error> {
+    let select = "SELECT id, next_seq, prev FROM streams WHERE key_id = $1";
+    first(db, query(select).bind(key), |row| {
+        Ok(Place {
+            stream: parsed(row, "id")?,
+            seq: number(row, "next_seq")?,
+            prev: digest_if_any(row, "prev")?,
+        })
+    })
+    .await
+}
+
+async fn find_pending(db: &mut AnyConnection, key: &str) -> Result<Option<Pending>, sqlx::Error> {
+    first(
+        db,
+        query("SELECT * FROM pending WHERE key_id = $1").bind(key),
+        pending_row,
+    )
+    .await
+}
+
+async fn clear_pending(
+    db: &mut AnyConnection,
+    key: &str,
+    bundle: &Digest,
+) -> Result<u64, sqlx::Error> {
+    execute(
+        db,
+        query("DELETE FROM pending WHERE key_id = $1 AND bundle = $2")
+            .bind(key)
+            .bind(bundle.hex()),
+    )
+    .await
+}
+
+fn pending_row(row: &AnyRow) -> Result<Pending, sqlx::Error> {
+    Ok(Pending {
+        key_id: parsed(row, "key_id")?,
+        seq: number(row, "seq")?,
+        bundle: digest(row, "bundle")?,
+        pass: pass_key(row)?,
+        object_key: get(row, "object_key")?,
+    })
+}
