@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use data_encoding::{BASE64, HEXLOWER};
 use domain::incident::{Name, Plays, Severity};
-use domain::trigger::{Delivery, HooksConfig, Received, Refused, Vendor, receive};
+use domain::trigger::{Delivery, HooksConfig, Received, Vendor, WebhookError, receive};
 use evidence_format::time::Timestamp;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -35,7 +35,7 @@ fn now() -> Timestamp {
     Timestamp::try_from(SystemTime::now()).expect("a time after 1970")
 }
 
-fn delivered(vendor: Vendor, headers: &Value, body: &str) -> Result<Received, Refused> {
+fn delivered(vendor: Vendor, headers: &Value, body: &str) -> Result<Received, WebhookError> {
     let headers: HeaderMap = headers
         .as_object()
         .expect("an object")
@@ -59,7 +59,7 @@ fn header((name, value): (&String, &Value)) -> (HeaderName, HeaderValue) {
 }
 
 /// A body with the headers that the vendor would send, here by our own HMAC.
-fn signed(vendor: Vendor, body: &str) -> Result<Received, Refused> {
+fn signed(vendor: Vendor, body: &str) -> Result<Received, WebhookError> {
     let mac = |key: &[u8], text: &str| {
         let mut mac =
             <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes keys of any length");
@@ -147,7 +147,7 @@ fn kind(received: &Received) -> &'static str {
         Received::Declare(_) => "declare",
         Received::Update(_) => "update",
         Received::Ignored { .. } => "ignored",
-        Received::Answer(_) => "answer",
+        Received::Response(_) => "answer",
     }
 }
 
@@ -208,7 +208,7 @@ fn each_example_of_incident_io_is_what_it_says() {
         let Some(event) = name.strip_prefix("x-webhooks/") else {
             assert_eq!(
                 outcome,
-                Err(Refused::Malformed {
+                Err(WebhookError::Malformed {
                     missing: "event type"
                 }),
                 "{name}"
@@ -220,7 +220,7 @@ fn each_example_of_incident_io_is_what_it_says() {
             Received::Declare(_) => declared.push(event.to_owned()),
             Received::Update(_) => updated.push(event.to_owned()),
             Received::Ignored { .. } => {}
-            Received::Answer(_) => panic!("{name}: nobody reads an answer"),
+            Received::Response(_) => panic!("{name}: nobody reads an answer"),
         }
     }
     assert_eq!(webhooks, 26);
@@ -492,7 +492,10 @@ fn what_vendors_libraries_sign_is_accepted_and_what_they_reject_is_rejected() {
         for (body, headers) in BODIES.into_iter().zip(good) {
             let ours = delivered(library.vendor, &headers, body);
             assert!(
-                !matches!(ours, Err(Refused::NotAuthentic | Refused::Stale { .. })),
+                !matches!(
+                    ours,
+                    Err(WebhookError::NotAuthentic | WebhookError::Stale { .. })
+                ),
                 "{body}: {ours:?}"
             );
             all.extend(spoiled(&headers, body));
@@ -529,7 +532,10 @@ fn what_vendors_libraries_sign_is_accepted_and_what_they_reject_is_rejected() {
             );
             let ours = delivered(library.vendor, &headers, &body);
             assert!(
-                matches!(ours, Err(Refused::NotAuthentic | Refused::Stale { .. })),
+                matches!(
+                    ours,
+                    Err(WebhookError::NotAuthentic | WebhookError::Stale { .. })
+                ),
                 "{}: {what}: {headers} {ours:?}",
                 library.vendor
             );

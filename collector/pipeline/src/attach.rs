@@ -26,8 +26,8 @@ use tokio::task::{JoinError, spawn_blocking};
 use super::entries::written;
 use super::scratch::{INPUT, Scratch};
 use super::{Pipeline, PipelineError};
-use crate::seal::{Saying, SealError};
-use domain::incident::{Change, Line, Name};
+use crate::seal::{BundleContext, SealError};
+use domain::incident::{IncidentEvent, Line, Name};
 use platform::clock;
 use platform::progress::ProgressCounter;
 use store::ledger::{BundleRow, Entry, NewPass, PassKey, PassKind, PassState};
@@ -53,7 +53,7 @@ pub enum Content {
 }
 
 /// Something to be attached.
-pub struct Attaching {
+pub struct AttachRequest {
     /// To which incident.
     pub incident: IncidentId,
     /// Its bytes.
@@ -159,7 +159,7 @@ impl Attachment {
             by,
         } = self;
         vec![written(
-            &Change::Attached {
+            &IncidentEvent::Attached {
                 bundle: row.id,
                 name,
                 bytes,
@@ -184,7 +184,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// See [`AttachError`]; the journal then has nothing of it.
-    pub async fn attach(&self, attaching: Attaching) -> Result<Attached, AttachError> {
+    pub async fn attach(&self, attaching: AttachRequest) -> Result<Attached, AttachError> {
         self.incident(&attaching.incident).await?; // before anybody reads for an hour
         let incident = attaching.incident.clone();
         let began = clock::reading("begin");
@@ -198,7 +198,7 @@ impl Pipeline {
         let attached = match drafted {
             Ok(drafted) => {
                 let (attachment, gaps) = (drafted.attachment.clone(), drafted.gaps);
-                let saying = Saying {
+                let saying = BundleContext {
                     incident,
                     window: None,
                     plan: drafted.plan,
@@ -237,7 +237,7 @@ impl Pipeline {
     async fn seal_attachment(
         &self,
         draft: Draft,
-        saying: Saying,
+        saying: BundleContext,
         attachment: &Attachment,
     ) -> Result<BundleRow, AttachError> {
         let _turn = self.turn().await?;
@@ -348,8 +348,8 @@ impl Pipeline {
 }
 
 /// Reads what is to be attached into a draft.
-fn draft(scratch: &Scratch, attaching: Attaching) -> Result<Drafted, AttachError> {
-    let Attaching {
+fn draft(scratch: &Scratch, attaching: AttachRequest) -> Result<Drafted, AttachError> {
+    let AttachRequest {
         content,
         name,
         content_type,

@@ -10,8 +10,8 @@ use super::numbers::Number;
 use super::{Pipeline, PipelineError};
 use crate::config::CaptureConfig;
 use domain::incident::{
-    self, CaptureAsk, Change, Declaration, Incident, Name, Pivot, Play, PlayName, Refusal,
-    SourceName, Wish,
+    self, CaptureRequest, Command, CommandError, Declaration, Incident, IncidentEvent, Name, Pivot,
+    Play, PlayName, SourceName,
 };
 use domain::plan::{Ask, Budget, Scope};
 use platform::clock;
@@ -19,13 +19,13 @@ use store::ledger::{LedgerError, NewPass, PassKey, PassKind};
 
 /// An incident to be declared.
 #[derive(Debug, Clone)]
-pub struct Declaring {
+pub struct DeclareRequest {
     /// What is known of it. Its id is drawn if there is none.
     pub declaration: Declaration,
     /// Who declares it.
     pub by: Name,
     /// What is to be captured at once; `None` is nothing.
-    pub capture: Option<CaptureAsk>,
+    pub capture: Option<CaptureRequest>,
     /// The same key twice is the same incident.
     pub idempotency_key: Option<String>,
 }
@@ -35,7 +35,7 @@ pub struct Declaring {
 pub enum DeclareError {
     /// What is wished for is refused.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] CommandError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] PipelineError),
@@ -60,16 +60,16 @@ impl Pipeline {
     ///
     /// # Errors
     /// See [`DeclareError`].
-    pub async fn declare(&self, wish: Declaring) -> Result<(IncidentId, bool), DeclareError> {
+    pub async fn declare(&self, wish: DeclareRequest) -> Result<(IncidentId, bool), DeclareError> {
         let now = clock::now();
         let id = wish.declaration.incident.clone();
         let mut changes = vec![incident::declare(wish.declaration, &self.plays, now)?];
         if let Some(ask) = wish.capture {
-            let Change::Declared(declared) = &changes[0] else {
+            let IncidentEvent::Declared(declared) = &changes[0] else {
                 unreachable!("that is what declaring decides")
             };
             let planned = self.without_unknown(&self.asked_sources(&declared.play, &ask));
-            changes.extend([Change::CaptureAsked { ask: Box::new(ask) }, planned]);
+            changes.extend([IncidentEvent::CaptureAsked { ask: Box::new(ask) }, planned]);
         }
         let entries: Vec<_> = changes
             .iter()
@@ -92,11 +92,11 @@ impl Pipeline {
     pub async fn capture_again(
         &self,
         id: &IncidentId,
-        ask: CaptureAsk,
+        ask: CaptureRequest,
         by: &Name,
     ) -> Result<(), DeclareError> {
         self.change(id, by, |_| {
-            Ok(vec![Change::CaptureAsked {
+            Ok(vec![IncidentEvent::CaptureAsked {
                 ask: Box::new(ask.clone()),
             }])
         })
@@ -113,7 +113,7 @@ impl Pipeline {
         &self,
         id: &IncidentId,
         by: &Name,
-        decide: impl Fn(&Incident) -> Result<Vec<Change>, Refusal>,
+        decide: impl Fn(&Incident) -> Result<Vec<IncidentEvent>, CommandError>,
     ) -> Result<Incident, DeclareError> {
         self.decided(id, by, |incident, _| decide(incident)).await?;
         Ok(self.incident(id).await?)
@@ -128,8 +128,8 @@ impl Pipeline {
         &self,
         id: &IncidentId,
         by: &Name,
-        wishes: &[Wish],
-    ) -> Result<Vec<Change>, DeclareError> {
+        wishes: &[Command],
+    ) -> Result<Vec<IncidentEvent>, DeclareError> {
         self.decided(id, by, |incident, now| {
             self.decide_all(incident.clone(), by, now, wishes)
         })
@@ -141,8 +141,8 @@ impl Pipeline {
         mut incident: Incident,
         by: &Name,
         now: Timestamp,
-        wishes: &[Wish],
-    ) -> Result<Vec<Change>, Refusal> {
+        wishes: &[Command],
+    ) -> Result<Vec<IncidentEvent>, CommandError> {
         let mut all = Vec::new();
         for wish in wishes {
             let changes = incident.decide(wish.clone(), &self.plays, by, now)?;
@@ -161,8 +161,8 @@ impl Pipeline {
         &self,
         id: &IncidentId,
         by: &Name,
-        decide: impl Fn(&Incident, Timestamp) -> Result<Vec<Change>, Refusal>,
-    ) -> Result<Vec<Change>, DeclareError> {
+        decide: impl Fn(&Incident, Timestamp) -> Result<Vec<IncidentEvent>, CommandError>,
+    ) -> Result<Vec<IncidentEvent>, DeclareError> {
         loop {
             let incident = self.incident(id).await?;
             let now = clock::now();
@@ -267,7 +267,7 @@ impl Pipeline {
     }
 
     /// The sources of an ask: those that it names, else those of the play.
-    fn asked_sources(&self, play: &PlayName, ask: &CaptureAsk) -> Vec<SourceName> {
+    fn asked_sources(&self, play: &PlayName, ask: &CaptureRequest) -> Vec<SourceName> {
         if !ask.sources.is_empty() {
             return ask.sources.clone();
         }
@@ -278,12 +278,12 @@ impl Pipeline {
     }
 
     /// Says which of `sources` this version does not have.
-    fn without_unknown(&self, sources: &[SourceName]) -> Change {
+    fn without_unknown(&self, sources: &[SourceName]) -> IncidentEvent {
         let (known, unknown): (Vec<_>, Vec<_>) = sources
             .iter()
             .cloned()
             .partition(|name| sources::find(name.as_str()).is_some());
-        Change::CapturePlanned {
+        IncidentEvent::CapturePlanned {
             window: None,
             passes: known.len() as u64,
             steps: 0,
@@ -302,7 +302,7 @@ impl Pipeline {
             .nth(Number::of(key.pass).ask as usize)
             .ok_or_else(unknown)?;
         let play = self.plays.get(&incident.play)?.clone();
-        let ask = CaptureAsk {
+        let ask = CaptureRequest {
             sources: key.source.parse().into_iter().collect(),
             ..ask
         };
@@ -315,9 +315,9 @@ impl Pipeline {
         declared: Timestamp,
         play: Play,
         pivots: Vec<Pivot>,
-        ask: CaptureAsk,
+        ask: CaptureRequest,
     ) -> Asked {
-        let CaptureAsk {
+        let CaptureRequest {
             window,
             sources,
             accounts,
@@ -377,9 +377,9 @@ impl Asked {
 }
 
 /// What was asked for, and when, in its order.
-fn asks(entries: &[incident::Entry]) -> Vec<(CaptureAsk, Timestamp)> {
-    let ask = |entry: &incident::Entry| match &entry.change {
-        Change::CaptureAsked { ask } => Some((ask.as_ref().clone(), entry.at)),
+fn asks(entries: &[incident::JournalEntry]) -> Vec<(CaptureRequest, Timestamp)> {
+    let ask = |entry: &incident::JournalEntry| match &entry.change {
+        IncidentEvent::CaptureAsked { ask } => Some((ask.as_ref().clone(), entry.at)),
         _ => None,
     };
     entries.iter().filter_map(ask).collect()

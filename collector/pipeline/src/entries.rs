@@ -6,13 +6,15 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 
 use super::{Pipeline, PipelineError};
-use crate::capture::Preface;
+use crate::capture::IncidentContext;
 use crate::seal::{NAME, Summary};
-use domain::incident::{Change, Entry, Incident, Line, Name, PassKind as Kind, SourceName};
+use domain::incident::{
+    Incident, IncidentEvent, JournalEntry, Line, Name, PassKind as Kind, SourceName,
+};
 use domain::plan::{Pass, Plan};
 use platform::chain;
 use platform::clock;
-use sources::{self, Taker};
+use sources::{self, CaptureMode};
 use store::ledger::{self, BundleRow, EntryRow, LedgerError, PassKey, PassKind, PassRow};
 
 /// Times that an entry is written again because somebody else wrote one meanwhile.
@@ -38,7 +40,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// See [`PipelineError`].
-    pub async fn entries(&self, id: &IncidentId) -> Result<Vec<Entry>, PipelineError> {
+    pub async fn entries(&self, id: &IncidentId) -> Result<Vec<JournalEntry>, PipelineError> {
         self.entries_after(id, 0).await
     }
 
@@ -50,7 +52,7 @@ impl Pipeline {
         &self,
         id: &IncidentId,
         seq: u64,
-    ) -> Result<Vec<Entry>, PipelineError> {
+    ) -> Result<Vec<JournalEntry>, PipelineError> {
         self.parts
             .ledger
             .entries(id, seq)
@@ -68,7 +70,7 @@ impl Pipeline {
         &self,
         id: &IncidentId,
         by: &Name,
-        change: Change,
+        change: IncidentEvent,
     ) -> Result<(), PipelineError> {
         self.append_entries(id, vec![written(&change, by.as_str(), clock::now())])
             .await
@@ -78,7 +80,7 @@ impl Pipeline {
     pub(super) async fn append(
         &self,
         id: &IncidentId,
-        changes: Vec<Change>,
+        changes: Vec<IncidentEvent>,
     ) -> Result<(), PipelineError> {
         self.append_entries(id, changes.iter().map(own).collect())
             .await
@@ -107,7 +109,7 @@ impl Pipeline {
             PassKind::Continuation => Kind::Continuation,
             PassKind::Settle => Kind::Settle,
         };
-        let started = Change::CaptureStarted {
+        let started = IncidentEvent::CaptureStarted {
             source: source_name(key),
             pass: key.pass.into(),
             kind,
@@ -127,7 +129,7 @@ impl Pipeline {
         plan: &Plan,
     ) -> Result<(), PipelineError> {
         let steps = || plan.passes.iter().flat_map(|pass| &pass.steps);
-        let planned = Change::CapturePlanned {
+        let planned = IncidentEvent::CapturePlanned {
             window: Some(plan.window),
             passes: plan.passes.len() as u64,
             steps: steps().count() as u64,
@@ -146,7 +148,7 @@ impl Pipeline {
         let Ok(source) = job.source.parse() else {
             return;
         };
-        let failed = Change::CaptureFailed {
+        let failed = IncidentEvent::CaptureFailed {
             source,
             pass: job.pass.into(),
             error: Line::escaped(&bounded(&chain(error))),
@@ -160,10 +162,11 @@ impl Pipeline {
         row: &PassRow,
         plan: &Plan,
         pass: &Pass,
-    ) -> Result<Preface, PipelineError> {
+    ) -> Result<IncidentContext, PipelineError> {
         let entries = self.entries(&row.pass.key.incident).await?;
-        let line = |entry: &Entry| serde_json::to_string(entry).expect("an entry is JSON") + "\n";
-        Ok(Preface {
+        let line =
+            |entry: &JournalEntry| serde_json::to_string(entry).expect("an entry is JSON") + "\n";
+        Ok(IncidentContext {
             journal: entries.iter().map(line).collect(),
             plan: serde_json::to_string(plan).expect("a plan is JSON"),
             pass: serde_json::to_string(pass).expect("a plan is JSON"),
@@ -174,7 +177,7 @@ impl Pipeline {
 /// The entry of a sealed bundle.
 pub(super) fn of_bundle(row: &BundleRow, config: &Config) -> Vec<ledger::Entry> {
     let summary = Summary::of(config);
-    let sealed = Change::EvidenceSealed {
+    let sealed = IncidentEvent::EvidenceSealed {
         bundle: row.id,
         source: source_name(&row.pass),
         pass: row.pass.pass.into(),
@@ -190,16 +193,17 @@ pub(super) fn of_bundle(row: &BundleRow, config: &Config) -> Vec<ledger::Entry> 
 
 /// True if all who capture the pass share its pages.
 fn is_of_pages(pass: &PassKey) -> bool {
-    sources::find(&pass.source).is_some_and(|source| matches!(source.taker(), Taker::Paged(_)))
+    sources::find(&pass.source)
+        .is_some_and(|source| matches!(source.capture_mode(), CaptureMode::Remote(_)))
 }
 
 /// An entry of a change, by this program, now.
-fn own(change: &Change) -> ledger::Entry {
+fn own(change: &IncidentEvent) -> ledger::Entry {
     written(change, NAME, clock::now())
 }
 
 /// An entry as the ledger keeps it.
-pub(super) fn written(change: &Change, by: &str, at: Timestamp) -> ledger::Entry {
+pub(super) fn written(change: &IncidentEvent, by: &str, at: Timestamp) -> ledger::Entry {
     ledger::Entry {
         at,
         by: by.to_owned(),
@@ -207,14 +211,14 @@ pub(super) fn written(change: &Change, by: &str, at: Timestamp) -> ledger::Entry
     }
 }
 
-fn entry(row: EntryRow) -> Result<Entry, PipelineError> {
+fn entry(row: EntryRow) -> Result<JournalEntry, PipelineError> {
     let unreadable = |cause| PipelineError::Unreadable {
         what: "an entry of a journal",
         cause,
     };
     let change = serde_json::from_str(&row.entry.body).map_err(unreadable)?;
     let by = Name::escaped(&row.entry.by);
-    Ok(Entry {
+    Ok(JournalEntry {
         seq: row.seq + 1,
         at: row.entry.at,
         by,

@@ -10,7 +10,7 @@ use super::numbers::Number;
 use super::{Pipeline, PipelineError, widest};
 use crate::capture::Outcome;
 use crate::seal::Sealed;
-use domain::incident::{Change, Evidence, FindingKind, Line};
+use domain::incident::{Evidence, FindingKind, IncidentEvent, Line};
 use domain::plan::Pass;
 use store::ledger::{BundleRow, FactRow, PassKind, PassRow};
 
@@ -44,7 +44,7 @@ impl Pipeline {
                 .ledger
                 .compare(&sealed.row, &item.name, window.clone(), NAMED_MAX)
                 .await?;
-            let summary = |kind, count: u64, what: &str| Change::Finding {
+            let summary = |kind, count: u64, what: &str| IncidentEvent::Finding {
                 kind,
                 text: Line::escaped(&format!(
                     "{}, pass {}: {count} events {what}",
@@ -124,7 +124,7 @@ impl Pipeline {
     }
 }
 
-fn finding(kind: FindingKind, row: &FactRow) -> Change {
+fn finding(kind: FindingKind, row: &FactRow) -> IncidentEvent {
     let fact = &row.fact;
     let evidence = Evidence {
         bundle: row.bundle,
@@ -132,7 +132,7 @@ fn finding(kind: FindingKind, row: &FactRow) -> Change {
         record: Some(fact.record),
     };
     let text = Line::escaped(&format!("{} {}", fact.time, fact.summary));
-    Change::Finding {
+    IncidentEvent::Finding {
         kind,
         text,
         evidence: Some(evidence),

@@ -11,7 +11,7 @@ use crate::capture::Outcome;
 use crate::seal::Sealed;
 use domain::plan::{self, Pass, Plan};
 use platform::clock;
-use sources::{Source, Taker};
+use sources::{CaptureMode, Source};
 use store::ledger::{EndedStep, NewPass, PassKey, PassKind, PassRow};
 
 impl Pipeline {
@@ -51,11 +51,11 @@ impl Pipeline {
                 .await?;
             }
         }
-        let rest = match source.taker() {
-            Taker::Paged(_) => {
+        let rest = match source.capture_mode() {
+            CaptureMode::Remote(_) => {
                 plan::continuation(pass, &self.outcomes(row).await?, clock::now(), 0)
             }
-            Taker::Local(_) => None, // what this machine was then is over
+            CaptureMode::Local(_) => None, // what this machine was then is over
         };
         if let (Some(rest), Some(number)) = (rest, number.continuation()) {
             self.schedule(

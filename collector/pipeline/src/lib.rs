@@ -41,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info, instrument, warn};
 
 use crate::capture::{CaptureError, Parts, Task};
-use crate::seal::{Saying, SealError, Sealed, Sealer, StoredBundle};
+use crate::seal::{BundleContext, SealError, Sealed, Sealer, StoredBundle};
 use crate::timeline::DeriveError;
 use domain::incident::{Incident, Plays, ReplayError, Status, UnknownPlay};
 use domain::plan::{Pass, Plan, PlanError};
@@ -51,12 +51,12 @@ use store::blobs::BlobError;
 use store::jobs::{self, JobState, Jobs, JobsError, Queue, Until, WaitingJob};
 use store::ledger::{BundleRow, LedgerError, PassKey, PassRow, PassState};
 
-pub use attach::{ATTACHED, AttachError, Attached, Attaching, Content};
+pub use attach::{ATTACHED, AttachError, AttachRequest, Attached, Content};
 pub use config::{CaptureConfig, PipelineConfig};
-pub use declare::{DeclareError, Declaring};
-pub use meters::{Meters, Watched};
+pub use declare::{DeclareError, DeclareRequest};
+pub use meters::{PassProgress, ProgressBoard};
 pub use open::OpenError;
-pub use planning::{LookedAround, Looks};
+pub use planning::{ReadinessCache, SourcesReadiness};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -78,14 +78,14 @@ pub struct Pipeline {
     /// A person's wish to stop: what is there is sealed, and nothing more is begun.
     pub stop: CancellationToken,
     /// What is under way, for whoever watches.
-    pub meters: Meters,
+    pub meters: ProgressBoard,
     /// When sources are asked again, where it is not when they say so themselves. Tests cannot wait
     /// a day.
     pub settle_after: Option<Vec<Duration>>,
     /// One bundle after the other: a stream has one next place.
     pub sealing: Arc<tokio::sync::Mutex<()>>,
     /// What was last found out about sources, for those who only ask.
-    pub looks: Arc<tokio::sync::Mutex<Option<LookedAround>>>,
+    pub looks: Arc<tokio::sync::Mutex<Option<ReadinessCache>>>,
     /// What is configured about captures.
     pub capture: CaptureConfig,
 }
@@ -351,7 +351,7 @@ impl Pipeline {
             captured = capture::run(&self.parts, &task) => captured?,
             () = taken.cancelled() => return Err(PipelineError::Taken), // nothing more is asked, and nothing of it kept
         };
-        let saying = Saying {
+        let saying = BundleContext {
             incident: key.incident.clone(),
             window: widest(pass),
             plan: pass.sealed(Some(plan.budget.deadline_seconds)),

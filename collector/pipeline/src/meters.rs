@@ -9,18 +9,18 @@ use store::ledger::PassKey;
 
 /// The meters of the passes that run.
 #[derive(Clone, Debug, Default)]
-pub struct Meters(Arc<Mutex<BTreeMap<PassKey, Arc<ProgressCounter>>>>);
+pub struct ProgressBoard(Arc<Mutex<BTreeMap<PassKey, Arc<ProgressCounter>>>>);
 
 /// The meter of a pass, as long as that runs.
 #[derive(Debug)]
-pub(super) struct Metering {
+pub(super) struct ProgressGuard {
     /// What it has taken.
     pub(super) meter: Arc<ProgressCounter>,
     key: PassKey,
-    meters: Meters,
+    meters: ProgressBoard,
 }
 
-impl Drop for Metering {
+impl Drop for ProgressGuard {
     fn drop(&mut self) {
         self.meters.all().remove(&self.key);
     }
@@ -28,7 +28,7 @@ impl Drop for Metering {
 
 /// A pass that runs, and what it has taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Watched {
+pub struct PassProgress {
     /// The pass.
     pub pass: PassKey,
     /// Its source, and its number if it is not the first: for people.
@@ -39,11 +39,11 @@ pub struct Watched {
     pub bytes: u64,
 }
 
-impl Meters {
-    pub(super) fn begin(&self, key: &PassKey) -> Metering {
+impl ProgressBoard {
+    pub(super) fn begin(&self, key: &PassKey) -> ProgressGuard {
         let meter = Arc::new(ProgressCounter::default());
         self.all().insert(key.clone(), Arc::clone(&meter));
-        Metering {
+        ProgressGuard {
             meter,
             key: key.clone(),
             meters: self.clone(),
@@ -52,8 +52,8 @@ impl Meters {
 
     /// All passes that run now.
     #[must_use]
-    pub fn watch(&self) -> Vec<Watched> {
-        let read = |(key, meter): (&PassKey, &Arc<ProgressCounter>)| Watched {
+    pub fn watch(&self) -> Vec<PassProgress> {
+        let read = |(key, meter): (&PassKey, &Arc<ProgressCounter>)| PassProgress {
             pass: key.clone(),
             source: name(key),
             pages: meter.pages.load(Ordering::Relaxed),

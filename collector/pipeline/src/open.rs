@@ -18,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::capture::Parts;
 use crate::config::PipelineConfig;
-use crate::{Meters, Pipeline};
+use crate::{Pipeline, ProgressBoard};
 use domain::incident::{PlayError, Plays};
-use sources::recorder::{Wire, WireError};
+use sources::recorder::{Transport, TransportError};
 use store::blobs::{BlobError, Blobs, BlobsConfig};
 use store::jobs::{Jobs, JobsError};
 use store::ledger::{Ledger, LedgerError, NewStream};
@@ -63,7 +63,7 @@ pub enum OpenError {
     Jobs(#[from] JobsError),
     /// HTTPS.
     #[error(transparent)]
-    Wire(#[from] WireError),
+    Transport(#[from] TransportError),
 }
 
 impl Pipeline {
@@ -106,7 +106,7 @@ impl Pipeline {
         let parts = Parts {
             ledger: Ledger::open(&database).await?,
             blobs,
-            wire: Arc::new(Wire::new()?),
+            wire: Arc::new(Transport::new()?),
             config: Arc::new(config.sources.clone()),
             work: folder.join(WORK),
         };
@@ -126,7 +126,7 @@ impl Pipeline {
             .await?,
             plays: Arc::new(plays),
             stop,
-            meters: Meters::default(),
+            meters: ProgressBoard::default(),
             settle_after: settle_after
                 .map(|after| after.iter().copied().map(Duration::from_secs).collect()),
             sealing: Arc::default(),

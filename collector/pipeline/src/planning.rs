@@ -12,10 +12,10 @@ use futures::future::join_all;
 use tokio::time::Instant;
 
 use super::{Pipeline, PipelineError};
-use domain::incident::{CaptureAsk, Pivot, Play, PlayName};
+use domain::incident::{CaptureRequest, Pivot, Play, PlayName};
 use domain::plan::{self, Offer, Pass, Plan, Readiness, State};
 use platform::clock;
-use sources::{self, Look, Source};
+use sources::{self, ReadinessProbe, Source};
 use store::ledger::{PassRow, PassState};
 
 /// How long what was found out about sources is told to others who ask.
@@ -24,17 +24,17 @@ const LOOK_GOOD_FOR: Duration = Duration::from_secs(20);
 const WINDOWS_DIFFER_NANOSECONDS: u128 = 60_000_000_000;
 
 /// What was found out about each source.
-pub type Looks = Vec<(&'static dyn Source, Readiness)>;
+pub type SourcesReadiness = Vec<(&'static dyn Source, Readiness)>;
 
 /// The last look around.
-pub struct LookedAround {
+pub struct ReadinessCache {
     at: Instant,
     incident: Option<IncidentId>,
     window: Option<Window>,
-    looks: Arc<Looks>,
+    looks: Arc<SourcesReadiness>,
 }
 
-impl LookedAround {
+impl ReadinessCache {
     fn is_good_for(&self, incident: Option<&IncidentId>, window: Option<Window>) -> bool {
         let apart =
             |a: Timestamp, b: Timestamp| a.unix_nanoseconds().abs_diff(b.unix_nanoseconds());
@@ -120,7 +120,7 @@ impl Pipeline {
         incident: Option<&IncidentId>,
         play: &PlayName,
         pivots: Vec<Pivot>,
-        ask: CaptureAsk,
+        ask: CaptureRequest,
     ) -> Result<Plan, PipelineError> {
         let play = self.plays.get(play)?;
         let window = ask.window.or_else(|| self.window_of(play));
@@ -154,7 +154,7 @@ impl Pipeline {
         &self,
         incident: Option<&IncidentId>,
         window: Option<Window>,
-    ) -> Arc<Looks> {
+    ) -> Arc<SourcesReadiness> {
         let mut last = self.looks.lock().await;
         if let Some(known) = last
             .as_ref()
@@ -166,7 +166,7 @@ impl Pipeline {
             .iter()
             .map(|source| async { (*source, self.look(*source, incident.cloned(), window).await) });
         let looks = Arc::new(join_all(looks).await);
-        *last = Some(LookedAround {
+        *last = Some(ReadinessCache {
             at: Instant::now(),
             incident: incident.cloned(),
             window,
@@ -183,7 +183,7 @@ impl Pipeline {
         estimate: Option<Window>,
     ) -> Readiness {
         let (config, wire) = (Arc::clone(&self.parts.config), Arc::clone(&self.parts.wire));
-        let look = Look {
+        let look = ReadinessProbe {
             incident,
             config,
             wire,
@@ -216,7 +216,7 @@ mod tests {
         };
         let id = |text: &str| text.parse::<IncidentId>().expect("an id");
         let looks = Arc::new(Vec::new());
-        let look = LookedAround {
+        let look = ReadinessCache {
             at: Instant::now(),
             incident: Some(id("INC-1")),
             window: window(0, 86400),
@@ -237,7 +237,7 @@ mod tests {
                 && !is_good(None, window(0, 86400))
                 && !is_good(Some("INC-1"), None)
         );
-        let short = LookedAround {
+        let short = ReadinessCache {
             at: Instant::now(),
             incident: None,
             window: window(0, 30),

@@ -11,7 +11,7 @@ use std::thread;
 use evidence_format::time::Timestamp;
 
 use super::Pipeline;
-use sources::{Source, Taker};
+use sources::{CaptureMode, Source};
 use store::jobs::{JobsError, Queue};
 use store::ledger::PassKey;
 
@@ -28,9 +28,9 @@ impl Pipeline {
         pass: &PassKey,
         run_at: Timestamp,
     ) -> Result<(), JobsError> {
-        let queue = match source.taker() {
-            Taker::Paged(_) => Queue::Paged,
-            Taker::Local(_) => Queue::Local,
+        let queue = match source.capture_mode() {
+            CaptureMode::Remote(_) => Queue::Paged,
+            CaptureMode::Local(_) => Queue::Local,
         };
         self.jobs.push(queue, pass, run_at).await
     }

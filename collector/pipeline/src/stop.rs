@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::numbers::Number;
 use super::{ATTACHED, Pipeline, PipelineError};
-use domain::incident::{Change, Entry, Name};
+use domain::incident::{IncidentEvent, JournalEntry, Name};
 use store::ledger::{PassKey, PassState};
 
 /// Between two looks at the journal while a pass runs.
@@ -34,7 +34,8 @@ impl Pipeline {
     /// # Errors
     /// The store failed.
     pub async fn stop_captures(&self, id: &IncidentId, by: &Name) -> Result<(), PipelineError> {
-        self.record(id, by, Change::CaptureStopped {}).await?;
+        self.record(id, by, IncidentEvent::CaptureStopped {})
+            .await?;
         for row in self.parts.ledger.passes(id).await? {
             if row.state == PassState::Waiting && row.pass.key.source != ATTACHED {
                 self.parts.ledger.give_up_waiting(&row.pass.key).await?; // unless somebody has begun it meanwhile
@@ -92,12 +93,12 @@ impl Watch {
     }
 
     /// True if one of these entries, which follow on those that were seen, stops the ask.
-    fn sees(&mut self, entries: &[Entry]) -> bool {
+    fn sees(&mut self, entries: &[JournalEntry]) -> bool {
         for entry in entries {
             self.seq = entry.seq;
             match &entry.change {
-                Change::CaptureAsked { .. } => self.asks += 1,
-                Change::CaptureStopped {} if self.asks > self.ask => return true,
+                IncidentEvent::CaptureAsked { .. } => self.asks += 1,
+                IncidentEvent::CaptureStopped {} if self.asks > self.ask => return true,
                 _ => {}
             }
         }
@@ -108,10 +109,10 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::incident::CaptureAsk;
+    use domain::incident::CaptureRequest;
 
-    fn entries(changes: Vec<Change>) -> Vec<Entry> {
-        let entry = |(seq, change)| Entry {
+    fn entries(changes: Vec<IncidentEvent>) -> Vec<JournalEntry> {
+        let entry = |(seq, change)| JournalEntry {
             seq,
             at: platform::clock::now(),
             by: Name::escaped("Ann"),
@@ -120,31 +121,31 @@ mod tests {
         (1..).zip(changes).map(entry).collect()
     }
 
-    fn asked() -> Change {
-        let ask = CaptureAsk {
+    fn asked() -> IncidentEvent {
+        let ask = CaptureRequest {
             window: None,
             sources: vec![],
             accounts: vec![],
             regions: vec![],
             deadline_seconds: 1,
         };
-        Change::CaptureAsked { ask: Box::new(ask) }
+        IncidentEvent::CaptureAsked { ask: Box::new(ask) }
     }
 
     #[test]
     fn the_wish_reads_back_from_the_journal() {
-        let json = serde_json::to_string(&Change::CaptureStopped {}).expect("JSON");
+        let json = serde_json::to_string(&IncidentEvent::CaptureStopped {}).expect("JSON");
         assert_eq!(json, r#"{"type":"capture.stopped"}"#);
         assert_eq!(
-            serde_json::from_str::<Change>(&json).expect("it reads back"),
-            Change::CaptureStopped {}
+            serde_json::from_str::<IncidentEvent>(&json).expect("it reads back"),
+            IncidentEvent::CaptureStopped {}
         );
         assert!(
-            serde_json::from_str::<Change>(r#"{"type":"capture.stopped","x":1}"#).is_err(),
+            serde_json::from_str::<IncidentEvent>(r#"{"type":"capture.stopped","x":1}"#).is_err(),
             "an unknown field"
         );
         assert!(
-            Change::CaptureStopped {}
+            IncidentEvent::CaptureStopped {}
                 .summary()
                 .starts_with("captures stopped")
         );
@@ -157,7 +158,12 @@ mod tests {
             source: "host".to_owned(),
             pass: Number::of_ask(ask).expect("a small number"),
         };
-        let stopped = entries(vec![asked(), asked(), Change::CaptureStopped {}, asked()]);
+        let stopped = entries(vec![
+            asked(),
+            asked(),
+            IncidentEvent::CaptureStopped {},
+            asked(),
+        ]);
         let is_stopped = |ask| Watch::new(&key(ask)).sees(&stopped);
         assert_eq!(
             [is_stopped(0), is_stopped(1), is_stopped(2)],

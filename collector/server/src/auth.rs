@@ -12,7 +12,7 @@ use tracing::{Span, debug};
 use super::Api;
 use super::error::{Code, Problem};
 use super::oidc::Rejected;
-use super::routes::{Reach, Route};
+use super::routes::{ResourceScope, Route};
 use super::token::{Secret, name_of};
 use domain::incident::{Incident, Name};
 use platform::clock;
@@ -71,20 +71,20 @@ pub(super) async fn guard(
         .map(|(_, value)| value)
         .unwrap_or_default();
     match route.reach {
-        Reach::Itself => {}
-        Reach::All if caller.incident.is_some() => {
+        ResourceScope::Itself => {}
+        ResourceScope::All if caller.incident.is_some() => {
             return Err(Problem::new(
                 Code::Forbidden,
                 "a token for one incident may not do this",
             ));
         }
-        Reach::All => {}
-        Reach::Incident => {
+        ResourceScope::All => {}
+        ResourceScope::Incident => {
             let incident = incident(&api, &caller, named).await?;
             Span::current().record("incident", incident.id.as_str());
             request.extensions_mut().insert(incident);
         }
-        Reach::Bundle => {
+        ResourceScope::Bundle => {
             let bundle = bundle(&api, &caller, named).await?;
             Span::current().record("incident", bundle.pass.incident.as_str());
             request.extensions_mut().insert(bundle);

@@ -14,7 +14,7 @@ use super::incidents::{Changed, grant};
 use super::shapes::texts::IncidentIdText;
 use super::shapes::{ClosureShape, CorrectiveActionShape, ListShape, WishShape};
 use domain::incident::view::{ClosureView, ListView, View};
-use domain::incident::{CorrectiveAction, Incident, Wish};
+use domain::incident::{Command, CorrectiveAction, Incident};
 use platform::clock;
 
 /// The checklists.
@@ -40,7 +40,7 @@ pub(super) struct Patch {
     /// Such as `{"wish": "change-step", "step": "first-15-1", "state": "done", "note":
     /// "#inc-042"}`.
     #[schema(value_type = Vec<WishShape>)]
-    wishes: Vec<Wish>,
+    wishes: Vec<Command>,
 }
 
 /// `GET /v1/incidents/{id}/checklist`.
@@ -79,15 +79,15 @@ pub(super) async fn change(
     grant(&api, &caller, &incident.id, &patch.wishes).await
 }
 
-fn is_of_checklists(wish: &Wish) -> bool {
+fn is_of_checklists(wish: &Command) -> bool {
     matches!(
         wish,
-        Wish::ChangeStep { .. }
-            | Wish::GiveClosure { .. }
-            | Wish::WaiveClosure { .. }
-            | Wish::WithdrawClosure { .. }
-            | Wish::AddCorrectiveAction { .. }
-            | Wish::AssignCorrectiveAction { .. }
-            | Wish::FinishCorrectiveAction { .. }
+        Command::ChangeStep { .. }
+            | Command::GiveClosure { .. }
+            | Command::WaiveClosure { .. }
+            | Command::WithdrawClosure { .. }
+            | Command::AddCorrectiveAction { .. }
+            | Command::AssignCorrectiveAction { .. }
+            | Command::FinishCorrectiveAction { .. }
     )
 }

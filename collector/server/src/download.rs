@@ -15,7 +15,7 @@ use super::error::{Code, Problem};
 use super::evidence::disposition;
 use super::plays::PEM;
 use super::query::Query;
-use domain::incident::{Change, Line};
+use domain::incident::{IncidentEvent, Line};
 use store::ledger::BundleRow;
 
 /// What of a bundle is asked for.
@@ -94,7 +94,7 @@ pub(super) async fn bundle(
         String::new()
     };
     let to = Line::escaped(&format!("a download by {}{part}", caller.name));
-    let exported = Change::EvidenceExported { bundle: row.id, to };
+    let exported = IncidentEvent::EvidenceExported { bundle: row.id, to };
     api.pipeline()
         .record(&row.pass.incident, &caller.name, exported)
         .await?;

@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use tracing::error;
 
-use domain::incident::{ParseNameError, Refusal, TextError, UnknownPlay};
+use domain::incident::{CommandError, ParseNameError, TextError, UnknownPlay};
 use pipeline::seal::SealError;
 use pipeline::{AttachError, DeclareError, PipelineError};
 use platform::chain;
@@ -277,10 +277,10 @@ impl IntoResponse for Problem {
     }
 }
 
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
+impl From<CommandError> for Problem {
+    fn from(refusal: CommandError) -> Self {
         let code = match &refusal {
-            Refusal::NotReadyToClose { missing } => {
+            CommandError::NotReadyToClose { missing } => {
                 let problem = Self::new(
                     Code::NotReadyToClose,
                     "give each item that is missing with a note, or waive it with a reason",
@@ -290,16 +290,16 @@ impl From<Refusal> for Problem {
                     ..problem
                 };
             }
-            Refusal::Transition { .. } | Refusal::Closed { .. } | Refusal::NotAnswered { .. } => {
-                Code::Refused
-            }
-            Refusal::ReasonMissing { .. }
-            | Refusal::UnknownStep { .. }
-            | Refusal::UnknownNumber { .. }
-            | Refusal::Past { .. }
-            | Refusal::Future { .. }
-            | Refusal::TooMany { .. }
-            | Refusal::Play(_) => Code::Invalid,
+            CommandError::Transition { .. }
+            | CommandError::Closed { .. }
+            | CommandError::NotAnswered { .. } => Code::Refused,
+            CommandError::ReasonMissing { .. }
+            | CommandError::UnknownStep { .. }
+            | CommandError::UnknownNumber { .. }
+            | CommandError::Past { .. }
+            | CommandError::Future { .. }
+            | CommandError::TooMany { .. }
+            | CommandError::Play(_) => Code::Invalid,
         };
         Self::new(code, refusal.to_string())
     }

@@ -24,7 +24,7 @@ use super::error::{Code, Problem};
 use super::query::Query;
 use domain::incident::Incident;
 use pipeline::timeline::Row;
-use pipeline::{ATTACHED, Pipeline, PipelineError, Watched};
+use pipeline::{ATTACHED, PassProgress, Pipeline, PipelineError};
 use platform::chain;
 use store::ledger::{PassKey, PassState};
 
@@ -51,7 +51,7 @@ pub struct Progress {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Happened {
     /// An entry of the journal, and its number.
-    Entry { seq: u64, row: Box<Row> },
+    JournalEntry { seq: u64, row: Box<Row> },
     /// What runs now, all of it.
     Progress(Vec<Progress>),
 }
@@ -160,7 +160,7 @@ impl Watching {
             .await?
         {
             self.seq = entry.seq;
-            happened.push(Happened::Entry {
+            happened.push(Happened::JournalEntry {
                 seq: entry.seq,
                 row: Box::new(Row::of_entry(entry)),
             });
@@ -233,7 +233,7 @@ impl Watching {
 
 fn event(happened: &Happened) -> Event {
     match happened {
-        Happened::Entry { seq, row } => Event::default()
+        Happened::JournalEntry { seq, row } => Event::default()
             .event("entry")
             .id(seq.to_string())
             .data(json(row)),
@@ -241,8 +241,8 @@ fn event(happened: &Happened) -> Event {
     }
 }
 
-fn progress(watched: Watched) -> Progress {
-    let Watched {
+fn progress(watched: PassProgress) -> Progress {
+    let PassProgress {
         pass, pages, bytes, ..
     } = watched;
     Progress {

@@ -28,10 +28,10 @@ use super::incidents::Capture;
 use super::query::Query;
 use super::shapes::CoverageShape;
 use super::shapes::texts::{DigestText, IncidentIdText, LineText, Time};
-use domain::incident::{Change, Incident, Line};
+use domain::incident::{Incident, IncidentEvent, Line};
 use domain::plan::Plan;
 use pipeline::seal::Summary;
-use pipeline::{Attached, Attaching, Content, Pipeline, PipelineError};
+use pipeline::{AttachRequest, Attached, Content, Pipeline, PipelineError};
 use platform::progress::ProgressCounter;
 use store::ledger::BundleRow;
 
@@ -189,7 +189,7 @@ pub async fn listed(pipeline: &Pipeline, id: &IncidentId) -> Result<Vec<Listed>,
         pipeline.entries(id).await?,
     );
     let named = entries.iter().filter_map(|entry| match &entry.change {
-        Change::Attached { bundle, name, .. } => Some((*bundle, name.to_string())),
+        IncidentEvent::Attached { bundle, name, .. } => Some((*bundle, name.to_string())),
         _ => None,
     });
     let mut names: BTreeMap<Digest, String> = named.collect();
@@ -235,7 +235,7 @@ pub(crate) async fn attach(
     }
     let content_type = content_type(request.headers())?;
     let (send, receive) = mpsc::channel(PIECES_WAITING_MAX);
-    let attaching = Attaching {
+    let attaching = AttachRequest {
         incident: incident.id,
         content: Content::Stream(Box::new(Pieces {
             receive,

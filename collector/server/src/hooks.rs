@@ -19,9 +19,11 @@ use super::body::{Json, whole};
 use super::error::{Code, Problem};
 use super::incidents::Capture;
 use super::shapes::texts::IncidentIdText;
-use domain::incident::Wish;
-use domain::trigger::{self, BODY_BYTES_MAX, Delivery, Received, Refused, Trigger, Update, Vendor};
-use pipeline::{DeclareError, Declaring};
+use domain::incident::Command;
+use domain::trigger::{
+    self, BODY_BYTES_MAX, Delivery, Received, Trigger, Update, Vendor, WebhookError,
+};
+use pipeline::{DeclareError, DeclareRequest};
 use platform::clock;
 
 /// What came of a webhook.
@@ -40,7 +42,7 @@ enum Outcome {
 /// What its sender is told.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = HookAnswer)]
-pub(super) struct Told {
+pub(super) struct LocalContext {
     /// `declared`, `known`, `updated` or `ignored`.
     outcome: &'static str,
     /// The incident.
@@ -91,7 +93,7 @@ pub(super) async fn receive(
         Received::Declare(trigger) => declare(&api, *trigger).await?,
         Received::Update(update) => change(&api, vendor, *update).await?,
         Received::Ignored { why } => Outcome::Ignored(why),
-        Received::Answer(answer) => return Ok(shown(answer)),
+        Received::Response(answer) => return Ok(shown(answer)),
     };
     if let Some(answer) = vendor.reply(&in_words(&outcome)) {
         return Ok(shown(answer));
@@ -115,7 +117,7 @@ async fn declare(api: &Api, trigger: Trigger) -> Result<Outcome, Problem> {
     let capture = Some(Capture::default().ask(api)?);
     let (id, new) = api
         .pipeline()
-        .declare(Declaring {
+        .declare(DeclareRequest {
             declaration,
             by,
             capture,
@@ -176,7 +178,7 @@ async fn note(api: &Api, id: &IncidentId, update: Update) -> Result<(), Problem>
         // a closed incident keeps its severity, and what was said about it is noted
         Err(DeclareError::Refused(_)) => {
             api.pipeline()
-                .grant(id, &update.by, &[Wish::Note { text: update.note }])
+                .grant(id, &update.by, &[Command::Note { text: update.note }])
                 .await?
         }
         granted => granted?,
@@ -184,14 +186,14 @@ async fn note(api: &Api, id: &IncidentId, update: Update) -> Result<(), Problem>
     Ok(())
 }
 
-fn told(outcome: Outcome) -> Told {
+fn told(outcome: Outcome) -> LocalContext {
     let (outcome, id, why) = match outcome {
         Outcome::Declared(id) => ("declared", Some(id), None),
         Outcome::Known(id) => ("known", Some(id), None),
         Outcome::Updated(id) => ("updated", Some(id), None),
         Outcome::Ignored(why) => ("ignored", None, Some(why)),
     };
-    Told { outcome, id, why }
+    LocalContext { outcome, id, why }
 }
 
 fn in_words(outcome: &Outcome) -> String {
@@ -203,7 +205,7 @@ fn in_words(outcome: &Outcome) -> String {
     }
 }
 
-fn shown(answer: trigger::Answer) -> Response {
+fn shown(answer: trigger::WebhookResponse) -> Response {
     let content_type = HeaderValue::from_static(answer.content_type);
     (
         [(header::CONTENT_TYPE, content_type)],
@@ -212,14 +214,14 @@ fn shown(answer: trigger::Answer) -> Response {
         .into_response()
 }
 
-impl From<Refused> for Problem {
-    fn from(refused: Refused) -> Self {
+impl From<WebhookError> for Problem {
+    fn from(refused: WebhookError) -> Self {
         let code = match &refused {
-            Refused::NotConfigured { .. } => Code::NotFound,
-            Refused::NotAuthentic | Refused::Stale { .. } => Code::Unauthenticated,
-            Refused::TooLarge { .. } => Code::TooLarge,
-            Refused::Malformed { .. } => Code::Malformed,
-            Refused::Wrong { .. } => Code::Invalid,
+            WebhookError::NotConfigured { .. } => Code::NotFound,
+            WebhookError::NotAuthentic | WebhookError::Stale { .. } => Code::Unauthenticated,
+            WebhookError::TooLarge { .. } => Code::TooLarge,
+            WebhookError::Malformed { .. } => Code::Malformed,
+            WebhookError::Wrong { .. } => Code::Invalid,
         };
         Self::new(code, refused.to_string())
     }

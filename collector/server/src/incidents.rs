@@ -30,10 +30,10 @@ use super::shapes::{
 };
 use domain::incident::view::View;
 use domain::incident::{
-    Affects, Answer, CaptureAsk, Change, Declaration, EvidenceCount, Incident, Line, Name, Pivot,
-    PlayName, Prose, Report, Role, Severity, SourceName, Status, Wish, brief,
+    Affects, Answer, CaptureRequest, Command, Declaration, EvidenceCount, Incident, IncidentEvent,
+    Line, Name, Pivot, PlayName, Prose, Report, Role, Severity, SourceName, Status, brief,
 };
-use pipeline::{Declaring, Pipeline, PipelineError};
+use pipeline::{DeclareRequest, Pipeline, PipelineError};
 use platform::clock;
 use store::ledger::TokenRole;
 
@@ -168,7 +168,7 @@ pub(crate) struct Patch {
     /// What else is wished for, such as statements for updates and actions.
     #[serde(default)]
     #[schema(value_type = Vec<WishShape>)]
-    wishes: Vec<Wish>,
+    wishes: Vec<Command>,
 }
 
 /// What may be affected.
@@ -291,14 +291,14 @@ pub struct Changed {
 
 /// A change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(as = Change)]
+#[schema(as = IncidentEvent)]
 pub struct ChangeView {
     pub kind: String,
     pub summary: String,
 }
 
 impl ChangeView {
-    pub fn of(change: &Change) -> Self {
+    pub fn of(change: &IncidentEvent) -> Self {
         Self {
             kind: change.kind().to_owned(),
             summary: change.summary(),
@@ -315,7 +315,7 @@ impl Capture {
     ///
     /// # Errors
     /// A window or source that makes no sense.
-    pub fn ask(self, api: &Api) -> Result<CaptureAsk, Problem> {
+    pub fn ask(self, api: &Api) -> Result<CaptureRequest, Problem> {
         self.ask_within(api.pipeline().capture.deadline_seconds)
     }
 
@@ -323,7 +323,7 @@ impl Capture {
     ///
     /// # Errors
     /// A window or source that makes no sense.
-    pub fn ask_within(self, deadline_seconds: u64) -> Result<CaptureAsk, Problem> {
+    pub fn ask_within(self, deadline_seconds: u64) -> Result<CaptureRequest, Problem> {
         let window = match (self.from, self.until) {
             (None, None) => None,
             (Some(from), Some(until)) if from < until => Some(Window { from, until }),
@@ -353,7 +353,7 @@ impl Capture {
             regions,
             ..
         } = self;
-        Ok(CaptureAsk {
+        Ok(CaptureRequest {
             window,
             sources,
             accounts,
@@ -398,7 +398,7 @@ pub(crate) async fn declare(
         pivots: declare.pivots,
         trigger: Some(Line::escaped("API")),
     };
-    let declaring = Declaring {
+    let declaring = DeclareRequest {
         declaration,
         by: caller.name,
         capture,
@@ -582,12 +582,12 @@ pub(crate) async fn grant(
     api: &Api,
     caller: &Caller,
     id: &IncidentId,
-    wishes: &[Wish],
+    wishes: &[Command],
 ) -> Result<Json<Changed>, Problem> {
-    let decides = |wish: &Wish| {
+    let decides = |wish: &Command| {
         matches!(
             wish,
-            Wish::ChangeSeverity { .. } | Wish::ChangeStatus { .. }
+            Command::ChangeSeverity { .. } | Command::ChangeStatus { .. }
         )
     };
     if wishes.iter().any(decides) && !DECIDERS.contains(&caller.role) {
@@ -612,7 +612,7 @@ pub(crate) async fn grant(
 }
 
 /// What a patch wishes for, in the order of its members.
-fn wishes(patch: Patch, incident: &Incident) -> Result<Vec<Wish>, Problem> {
+fn wishes(patch: Patch, incident: &Incident) -> Result<Vec<Command>, Problem> {
     let Patch {
         title,
         severity,
@@ -637,20 +637,20 @@ fn wishes(patch: Patch, incident: &Incident) -> Result<Vec<Wish>, Problem> {
         reason.clone().ok_or_else(missing)
     };
     let mut all = Vec::new();
-    all.extend(title.map(|to| Wish::Rename { to }));
+    all.extend(title.map(|to| Command::Rename { to }));
     if let Some(to) = severity {
-        all.push(Wish::ChangeSeverity {
+        all.push(Command::ChangeSeverity {
             to,
             reason: because("severity")?,
         });
     }
-    all.extend(status.map(|to| Wish::ChangeStatus {
+    all.extend(status.map(|to| Command::ChangeStatus {
         to,
         reason: reason.clone(),
     }));
-    all.extend(started.map(|to| Wish::SetStarted { to }));
+    all.extend(started.map(|to| Command::SetStarted { to }));
     if let Some(to) = play {
-        all.push(Wish::ChangePlay {
+        all.push(Command::ChangePlay {
             to,
             reason: because("play")?,
         });
@@ -658,16 +658,16 @@ fn wishes(patch: Patch, incident: &Incident) -> Result<Vec<Wish>, Problem> {
     all.extend(
         roles
             .into_iter()
-            .map(|(role, to)| Wish::AssignRole { role, to }),
+            .map(|(role, to)| Command::AssignRole { role, to }),
     );
-    all.extend(report.map(|report| Wish::ChangeReport {
+    all.extend(report.map(|report| Command::ChangeReport {
         to: completed(report, incident.report.clone()),
     }));
-    all.extend(affects.map(|affects| Wish::ChangeAffects {
+    all.extend(affects.map(|affects| Command::ChangeAffects {
         to: affects.over(incident.affects),
     }));
-    all.extend(pivots.into_iter().map(|pivot| Wish::AddPivot { pivot }));
-    all.extend(next_update.map(|to| Wish::SetNextUpdate { to }));
+    all.extend(pivots.into_iter().map(|pivot| Command::AddPivot { pivot }));
+    all.extend(next_update.map(|to| Command::SetNextUpdate { to }));
     all.append(&mut wishes);
     if all.is_empty() {
         Err(Problem::new(Code::Invalid, "nothing is to be changed"))
@@ -714,7 +714,7 @@ pub(crate) async fn close(
         &api,
         &caller,
         &incident.id,
-        &[Wish::ChangeStatus {
+        &[Command::ChangeStatus {
             to: Status::Closed,
             reason: close.reason,
         }],
@@ -733,7 +733,7 @@ pub(crate) async fn note(
         &api,
         &caller,
         &incident.id,
-        &[Wish::Note { text: note.text }],
+        &[Command::Note { text: note.text }],
     )
     .await?;
     Ok((StatusCode::CREATED, changed).into_response())

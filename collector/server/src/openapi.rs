@@ -21,7 +21,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::body::Json;
 use super::error::{Code, PROBLEM_JSON, ProblemBody};
-use super::routes::{ROUTES, Reach, Route};
+use super::routes::{ROUTES, ResourceScope, Route};
 use super::shapes::texts::{DigestText, IncidentIdText, TokenIdText, several, text, word};
 use super::shapes::{Schemas, add};
 use domain::trigger::Vendor;
@@ -212,8 +212,8 @@ fn named(route: &Route) -> Option<Parameter> {
     let name = rest.split('}').next().unwrap_or_default();
     let schema = match (name, route.reach) {
         ("vendor", _) => word(Vendor::ALL.map(Vendor::name)),
-        (_, Reach::Incident) => IncidentIdText::schema(),
-        (_, Reach::Bundle) => DigestText::schema(),
+        (_, ResourceScope::Incident) => IncidentIdText::schema(),
+        (_, ResourceScope::Bundle) => DigestText::schema(),
         _ => TokenIdText::schema(),
     };
     let parameter = ParameterBuilder::new()
@@ -359,7 +359,7 @@ fn problems(route: &Route) -> BTreeMap<StatusCode, String> {
     if route.path.ends_with("/close") {
         codes.push(Code::NotReadyToClose);
     }
-    if route.reach == Reach::Bundle {
+    if route.reach == ResourceScope::Bundle {
         codes.push(Code::RangeNotSatisfiable);
     }
     let mut problems: BTreeMap<StatusCode, String> = BTreeMap::new();

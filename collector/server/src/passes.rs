@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::shapes::texts::{PassListedText, PassStateText, SourceText, Time};
-use domain::incident::{Change, Entry};
+use domain::incident::{IncidentEvent, JournalEntry};
 use pipeline::{ATTACHED, Pipeline, PipelineError};
 use store::ledger::{PassRow, PassState};
 
@@ -46,7 +46,7 @@ pub(crate) async fn passes(
     Ok(rows.into_iter().map(|row| pass(row, &entries)).collect())
 }
 
-fn pass(row: PassRow, entries: &[Entry]) -> Pass {
+fn pass(row: PassRow, entries: &[JournalEntry]) -> Pass {
     let why = (row.state == PassState::Failed).then(|| reason(&row, entries));
     let (kind, state) = (
         row.pass.kind.as_str().to_owned(),
@@ -62,13 +62,13 @@ fn pass(row: PassRow, entries: &[Entry]) -> Pass {
     }
 }
 
-fn reason(row: &PassRow, entries: &[Entry]) -> String {
+fn reason(row: &PassRow, entries: &[JournalEntry]) -> String {
     let key = &row.pass.key;
     if key.source == ATTACHED {
         return "cut off: attach it again".to_owned();
     }
     let said = entries.iter().rev().find_map(|entry| match &entry.change {
-        Change::CaptureFailed {
+        IncidentEvent::CaptureFailed {
             source,
             pass,
             error,
@@ -79,7 +79,7 @@ fn reason(row: &PassRow, entries: &[Entry]) -> String {
     });
     let is_stopped = entries
         .iter()
-        .any(|entry| matches!(entry.change, Change::CaptureStopped {}));
+        .any(|entry| matches!(entry.change, IncidentEvent::CaptureStopped {}));
     if said.is_none() && is_stopped {
         return "stopped".to_owned();
     }

@@ -41,7 +41,7 @@ pub(super) struct Route {
     pub(super) path: &'static str,
     /// Which roles may; none is everybody, without a token.
     pub(super) who: &'static [TokenRole],
-    pub(super) reach: Reach,
+    pub(super) reach: ResourceScope,
     pub(super) handler: fn() -> MethodRouter<Api>,
     /// What it is for, for people.
     pub(super) about: &'static str,
@@ -57,7 +57,7 @@ pub(super) struct Route {
 
 /// What of the collector a route reaches: what a token for one incident may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reach {
+pub(super) enum ResourceScope {
     /// What the caller sees anyway.
     Itself,
     /// More than one incident.
@@ -73,7 +73,7 @@ impl Route {
         method: Method,
         path: &'static str,
         who: &'static [TokenRole],
-        reach: Reach,
+        reach: ResourceScope,
         about: &'static str,
         handler: fn() -> MethodRouter<Api>,
     ) -> Self {
@@ -166,52 +166,52 @@ fn audience() -> RefOr<Schema> {
 
 /// The table.
 pub(super) static ROUTES: &[Route] = &[
-    Route::new(Method::GET, "/healthz", &[], Reach::Itself, "Whether the process runs", || get(health::alive))
+    Route::new(Method::GET, "/healthz", &[], ResourceScope::Itself, "Whether the process runs", || get(health::alive))
         .gives(&[(200, Gives::Text(TEXT))]),
-    Route::new(Method::GET, "/readyz", &[], Reach::Itself, "Whether the database and the blob store answer", || {
+    Route::new(Method::GET, "/readyz", &[], ResourceScope::Itself, "Whether the database and the blob store answer", || {
         get(health::ready)
     })
     .gives(&[(200, Gives::Text(TEXT)), (503, Gives::Text(TEXT))]),
-    Route::new(Method::GET, "/metrics", &[], Reach::Itself, "Numbers for Prometheus", || get(metrics::read))
+    Route::new(Method::GET, "/metrics", &[], ResourceScope::Itself, "Numbers for Prometheus", || get(metrics::read))
         .gives(&[(200, Gives::Bytes("application/openmetrics-text"))]),
     Route::new(
         Method::POST,
         "/v1/hooks/{vendor}",
         &[],
-        Reach::Itself,
+        ResourceScope::Itself,
         "Takes a vendor's webhook, which it verifies as the vendor says",
         || post(hooks::receive),
     )
     .takes(Takes::Bytes)
     .gives(&[
-        (200, Gives::Json(shape::<hooks::Told>)),
+        (200, Gives::Json(shape::<hooks::LocalContext>)),
         (200, Gives::Json(shape::<hooks::Shown>)),
         (200, Gives::Text(TEXT)),
-        (201, Gives::Json(shape::<hooks::Told>)),
+        (201, Gives::Json(shape::<hooks::LocalContext>)),
     ]),
-    Route::new(Method::GET, "/v1/openapi.json", &[], Reach::Itself, "This description", || get(openapi::read))
+    Route::new(Method::GET, "/v1/openapi.json", &[], ResourceScope::Itself, "This description", || get(openapi::read))
         .gives(&[(200, Gives::Bytes("application/json"))]),
-    Route::new(Method::GET, "/v1/whoami", EVERYBODY, Reach::Itself, "Whose the token is, and what it may do", || {
+    Route::new(Method::GET, "/v1/whoami", EVERYBODY, ResourceScope::Itself, "Whose the token is, and what it may do", || {
         get(tokens::whoami)
     })
     .gives(&[(200, Gives::Json(shape::<tokens::Who>))]),
-    Route::new(Method::GET, "/v1/key", EVERYBODY, Reach::Itself, "The public half of the key that it signs with, as PEM", || {
+    Route::new(Method::GET, "/v1/key", EVERYBODY, ResourceScope::Itself, "The public half of the key that it signs with, as PEM", || {
         get(plays::key)
     })
     .gives(&[(200, Gives::Bytes(plays::PEM))]),
-    Route::new(Method::GET, "/v1/plays", EVERYBODY, Reach::Itself, "How incidents are responded to", || get(plays::list))
+    Route::new(Method::GET, "/v1/plays", EVERYBODY, ResourceScope::Itself, "How incidents are responded to", || get(plays::list))
         .gives(&[(200, Gives::Json(shape::<plays::List>))]),
     Route::new(
         Method::GET,
         "/v1/sources",
         READERS,
-        Reach::All,
+        ResourceScope::All,
         "Tries each source, read-only: whether it would work, and what to grant if not, as of at most 20 s ago",
         || get(sources::check),
     )
     .query(&[param("play", ONE_PLAY, "Hold each source's retention against the window of this play")])
     .gives(&[(200, Gives::Json(shape::<sources::List>))]),
-    Route::new(Method::GET, "/v1/plan", READERS, Reach::All, "What a capture would take, where there is no incident yet", || {
+    Route::new(Method::GET, "/v1/plan", READERS, ResourceScope::All, "What a capture would take, where there is no incident yet", || {
         get(sources::plan)
     })
     .query(&[
@@ -225,7 +225,7 @@ pub(super) static ROUTES: &[Route] = &[
         CAPTURE[5],
     ])
     .gives(&[(200, Gives::Json(shape::<PlanShape>))]),
-    Route::new(Method::GET, "/v1/incidents", READERS, Reach::Itself, "Incidents, the last declared first", || {
+    Route::new(Method::GET, "/v1/incidents", READERS, ResourceScope::Itself, "Incidents, the last declared first", || {
         get(incidents::list)
     })
     .query(&[
@@ -238,7 +238,7 @@ pub(super) static ROUTES: &[Route] = &[
         Method::POST,
         "/v1/incidents",
         DECLARERS,
-        Reach::All,
+        ResourceScope::All,
         "Declares an incident and captures its evidence; the same `Idempotency-Key` twice is the same incident",
         || post(incidents::declare),
     )
@@ -250,7 +250,7 @@ pub(super) static ROUTES: &[Route] = &[
         Method::GET,
         "/v1/incidents/{id}",
         EVERYBODY,
-        Reach::Incident,
+        ResourceScope::Incident,
         "All that is known of an incident; for automation, how far its own is",
         || get(incidents::read),
     )
@@ -259,7 +259,7 @@ pub(super) static ROUTES: &[Route] = &[
         Method::PATCH,
         "/v1/incidents/{id}",
         WRITERS,
-        Reach::Incident,
+        ResourceScope::Incident,
         "Changes what is known of an incident: all that is asked for, or nothing",
         || patch(incidents::change),
     )
@@ -269,18 +269,18 @@ pub(super) static ROUTES: &[Route] = &[
         Method::POST,
         "/v1/incidents/{id}/close",
         DECIDERS,
-        Reach::Incident,
+        ResourceScope::Incident,
         "Closes an incident, if its closure checklist is done",
         || post(incidents::close),
     )
     .takes(Takes::Json(shape::<incidents::Close>))
     .gives(&[(200, Gives::Json(shape::<incidents::Changed>))]),
-    Route::new(Method::GET, "/v1/incidents/{id}/brief", READERS, Reach::Incident, "An update in the runbook's form", || {
+    Route::new(Method::GET, "/v1/incidents/{id}/brief", READERS, ResourceScope::Incident, "An update in the runbook's form", || {
         get(incidents::brief)
     })
     .query(&[param("audience", Kind::One(audience), "`external` is without names, and facts apart from hypotheses")])
     .gives(&[(200, Gives::Text(TEXT))]),
-    Route::new(Method::POST, "/v1/incidents/{id}/notes", WRITERS, Reach::Incident, "Writes something down", || {
+    Route::new(Method::POST, "/v1/incidents/{id}/notes", WRITERS, ResourceScope::Incident, "Writes something down", || {
         post(incidents::note)
     })
     .takes(Takes::Json(shape::<incidents::Note>))
@@ -289,7 +289,7 @@ pub(super) static ROUTES: &[Route] = &[
         Method::GET,
         "/v1/incidents/{id}/checklist",
         READERS,
-        Reach::Incident,
+        ResourceScope::Incident,
         "The checklists, and how far they are",
         || get(checklist::read),
     )
@@ -298,18 +298,18 @@ pub(super) static ROUTES: &[Route] = &[
         Method::PATCH,
         "/v1/incidents/{id}/checklist",
         WRITERS,
-        Reach::Incident,
+        ResourceScope::Incident,
         "Goes on with the checklists: all that is asked for, or nothing",
         || patch(checklist::change),
     )
     .takes(Takes::Json(shape::<checklist::Patch>))
     .gives(&[(200, Gives::Json(shape::<incidents::Changed>))]),
-    Route::new(Method::GET, "/v1/incidents/{id}/plan", READERS, Reach::Incident, "What a capture would take", || {
+    Route::new(Method::GET, "/v1/incidents/{id}/plan", READERS, ResourceScope::Incident, "What a capture would take", || {
         get(evidence::plan)
     })
     .query(&CAPTURE)
     .gives(&[(200, Gives::Json(shape::<PlanShape>))]),
-    Route::new(Method::POST, "/v1/incidents/{id}/captures", WRITERS, Reach::Incident, "Captures once more", || {
+    Route::new(Method::POST, "/v1/incidents/{id}/captures", WRITERS, ResourceScope::Incident, "Captures once more", || {
         post(evidence::capture)
     })
     .takes(Takes::Json(shape::<incidents::Capture>))
@@ -318,7 +318,7 @@ pub(super) static ROUTES: &[Route] = &[
         Method::DELETE,
         "/v1/incidents/{id}/captures",
         WRITERS,
-        Reach::Incident,
+        ResourceScope::Incident,
         "Ends all captures that were asked for, and seals what is there",
         || delete(evidence::stop),
     )
@@ -327,14 +327,14 @@ pub(super) static ROUTES: &[Route] = &[
         Method::POST,
         "/v1/incidents/{id}/attachments",
         WRITERS,
-        Reach::Incident,
+        ResourceScope::Incident,
         "Seals a file, which is the body, into a bundle of its own",
         || post(evidence::attach),
     )
     .query(&[param("name", Kind::One(LineText::schema), "What it is called on the timeline")])
     .takes(Takes::Bytes)
     .gives(&[(201, Gives::Json(shape::<evidence::Receipt>))]),
-    Route::new(Method::GET, "/v1/incidents/{id}/bundles", READERS, Reach::Incident, "The bundles of an incident", || {
+    Route::new(Method::GET, "/v1/incidents/{id}/bundles", READERS, ResourceScope::Incident, "The bundles of an incident", || {
         get(evidence::bundles)
     })
     .gives(&[(200, Gives::Json(shape::<evidence::List>))]),
@@ -342,7 +342,7 @@ pub(super) static ROUTES: &[Route] = &[
         Method::GET,
         "/v1/incidents/{id}/timeline",
         READERS,
-        Reach::Incident,
+        ResourceScope::Incident,
         "The journal, and every event that the evidence tells of; all of it with `Accept: application/x-ndjson`",
         || get(timeline::read),
     )
@@ -359,13 +359,13 @@ pub(super) static ROUTES: &[Route] = &[
         Method::GET,
         "/v1/incidents/{id}/events",
         READERS,
-        Reach::Incident,
+        ResourceScope::Incident,
         "The journal as it grows, and how far captures are; `Last-Event-ID` goes on behind it",
         || get(events::follow),
     )
     .sends(&[param("Last-Event-ID", ONE_COUNT, "The number of the last entry that the client has")])
     .gives(&[(200, Gives::Bytes("text/event-stream"))]),
-    Route::new(Method::GET, "/v1/bundles/{id}", READERS, Reach::Bundle, "A bundle's bytes, also in ranges", || {
+    Route::new(Method::GET, "/v1/bundles/{id}", READERS, ResourceScope::Bundle, "A bundle's bytes, also in ranges", || {
         get(download::bundle)
     })
     .sends(&[
@@ -379,17 +379,17 @@ pub(super) static ROUTES: &[Route] = &[
         Method::GET,
         "/v1/bundles/{id}/key",
         READERS,
-        Reach::Bundle,
+        ResourceScope::Bundle,
         "The public half of the key that a bundle is signed with, as PEM: each collector has its own",
         || get(download::key),
     )
     .gives(&[(200, Gives::Bytes(plays::PEM))]),
-    Route::new(Method::GET, "/v1/tokens", ADMINS, Reach::All, "All tokens, without their secrets", || get(tokens::list))
+    Route::new(Method::GET, "/v1/tokens", ADMINS, ResourceScope::All, "All tokens, without their secrets", || get(tokens::list))
         .gives(&[(200, Gives::Json(shape::<tokens::List>))]),
-    Route::new(Method::POST, "/v1/tokens", ADMINS, Reach::All, "Makes a token, and tells it this once", || post(tokens::create))
+    Route::new(Method::POST, "/v1/tokens", ADMINS, ResourceScope::All, "Makes a token, and tells it this once", || post(tokens::create))
         .takes(Takes::Json(shape::<tokens::Create>))
         .gives(&[(201, Gives::Json(shape::<tokens::Created>))]),
-    Route::new(Method::DELETE, "/v1/tokens/{id}", ADMINS, Reach::All, "Makes a token worth nothing", || delete(tokens::revoke))
+    Route::new(Method::DELETE, "/v1/tokens/{id}", ADMINS, ResourceScope::All, "Makes a token worth nothing", || delete(tokens::revoke))
         .gives(&[(204, Gives::Nothing)]),
 ];
 

@@ -91,7 +91,7 @@ fn wants_lines(headers: &HeaderMap) -> bool {
 fn lines(
     api: &Api,
     incident: Incident,
-    entries: Vec<domain::incident::Entry>,
+    entries: Vec<domain::incident::JournalEntry>,
     filter: Filter,
 ) -> Response {
     let (send, receive) = mpsc::channel::<Result<Bytes, Problem>>(BATCHES_WAITING_MAX);

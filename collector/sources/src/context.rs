@@ -8,7 +8,7 @@ use bytes::Bytes;
 use evidence_format::coverage::{Ended, GapReason};
 use evidence_format::id::IncidentId;
 
-use super::Halt;
+use super::Incomplete;
 use super::config::SourcesConfig;
 use super::recorder::Recorder;
 use platform::chain;
@@ -16,18 +16,18 @@ use platform::progress::ProgressCounter;
 
 /// Where the bytes of a step go. The capture stage puts the store behind it.
 #[async_trait]
-pub trait Tape: Send + Sync {
+pub trait PageSink: Send + Sync {
     /// Keeps `warc`, whole WARC records, and that a restart goes on at `cursor`. Durable when it
     /// returns: either both or neither is there after a crash.
     ///
     /// # Errors
     /// Nothing of this call is kept.
-    async fn keep(&self, warc: Bytes, cursor: Option<&str>) -> Result<(), TapeError>;
+    async fn keep(&self, warc: Bytes, cursor: Option<&str>) -> Result<(), PageSinkError>;
 }
 
 /// A page is not kept.
 #[derive(Debug, thiserror::Error)]
-pub enum TapeError {
+pub enum PageSinkError {
     /// The store refused it until the step was told to stop: what comes next can be had later.
     #[error("the store took no more until the end")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -54,7 +54,7 @@ pub struct Context {
     /// What all steps of the pass have taken.
     pub all: Arc<ProgressCounter>,
     /// Where it goes.
-    pub tape: Arc<dyn Tape>,
+    pub tape: Arc<dyn PageSink>,
 }
 
 impl Context {
@@ -62,8 +62,8 @@ impl Context {
     /// where a restart goes on.
     ///
     /// # Errors
-    /// [`Halt`]: the store took no more, or the step has reached its limit.
-    pub async fn keep(&self, recorder: &Recorder, cursor: Option<&str>) -> Result<(), Halt> {
+    /// [`Incomplete`]: the store took no more, or the step has reached its limit.
+    pub async fn keep(&self, recorder: &Recorder, cursor: Option<&str>) -> Result<(), Incomplete> {
         let warc = Bytes::from(recorder.take());
         if warc.is_empty() {
             return Ok(());
@@ -71,10 +71,10 @@ impl Context {
         let bytes = warc.len() as u64;
         self.tape.keep(warc, cursor).await.map_err(|error| {
             let (ended, reason) = match error {
-                TapeError::Refused(_) => (Ended::Deadline, GapReason::Deadline),
-                TapeError::Failed(_) => (Ended::Failed, GapReason::Crashed),
+                PageSinkError::Refused(_) => (Ended::Deadline, GapReason::Deadline),
+                PageSinkError::Failed(_) => (Ended::Failed, GapReason::Crashed),
             };
-            Halt {
+            Incomplete {
                 ended,
                 reason,
                 what: chain(&error),
@@ -84,7 +84,7 @@ impl Context {
         self.all.add_page(bytes);
         if self.meter.bytes.load(Ordering::Relaxed) > self.bytes_max {
             let what = format!("more than the plan's {} bytes", self.bytes_max);
-            return Err(Halt {
+            return Err(Incomplete {
                 ended: Ended::Limit,
                 reason: GapReason::OverBudget,
                 what,

@@ -6,7 +6,7 @@ use agent::capture::{self, Options, Probe, Progress};
 use async_trait::async_trait;
 use evidence_format::bundle::{BundleError, Draft};
 
-use super::{Local, Look, Source, Taker, Told, not_configured};
+use super::{CaptureMode, LocalContext, LocalSource, ReadinessProbe, Source, not_configured};
 use domain::plan::{Estimate, Lifetime, Offer, Readiness, State, Step, Target};
 
 /// The source.
@@ -52,7 +52,7 @@ impl Source for Host {
         &OFFERS
     }
 
-    async fn look(&self, cx: &Look) -> Readiness {
+    async fn look(&self, cx: &ReadinessProbe) -> Readiness {
         if !cx.config.host.enabled {
             return not_configured(self, "switched off in the configuration");
         }
@@ -74,17 +74,17 @@ impl Source for Host {
         }
     }
 
-    fn taker(&self) -> Taker<'_> {
-        Taker::Local(self)
+    fn capture_mode(&self) -> CaptureMode<'_> {
+        CaptureMode::Local(self)
     }
 }
 
-impl Local for Host {
+impl LocalSource for Host {
     fn capture(
         &self,
         draft: &mut Draft,
         steps: &[Step],
-        told: &Told<'_>,
+        told: &LocalContext<'_>,
     ) -> Result<(), BundleError> {
         let is_asked = |probe: &Probe| steps.iter().any(|step| step.item == probe.item());
         let options = Options {

@@ -28,7 +28,7 @@ use config::SourcesConfig;
 use context::Context;
 use domain::plan::{Offer, Readiness, State, Step};
 use platform::progress::ProgressCounter;
-use recorder::{CallError, Wire};
+use recorder::{CallError, Transport};
 
 /// Every source of this program.
 pub static ALL: &[&dyn Source] = &[&host::SOURCE, &aws_cloudtrail::SOURCE];
@@ -54,30 +54,30 @@ pub trait Source: Send + Sync {
 
     /// Finds out what can be asked now, as whom, and what is missing for it. Asks read-only
     /// questions, and few.
-    async fn look(&self, cx: &Look) -> Readiness;
+    async fn look(&self, cx: &ReadinessProbe) -> Readiness;
 
     /// How it captures.
-    fn taker(&self) -> Taker<'_>;
+    fn capture_mode(&self) -> CaptureMode<'_>;
 }
 
 /// The two ways to capture.
 #[derive(Clone, Copy)]
-pub enum Taker<'s> {
+pub enum CaptureMode<'s> {
     /// Page by page from a server, for as long as it takes, and on from where a restart finds it.
-    Paged(&'s dyn Paged),
+    Remote(&'s dyn RemoteSource),
     /// In one go on this machine.
-    Local(&'s dyn Local),
+    Local(&'s dyn LocalSource),
 }
 
 /// A source that answers in pages.
 #[async_trait]
-pub trait Paged: Send + Sync {
+pub trait RemoteSource: Send + Sync {
     /// Captures `step`: asks through the recorder in `cx`, and calls [`Context::keep`] after each
     /// page. An empty answer is `Ok`.
     ///
     /// # Errors
-    /// [`Halt`], if it did not come to the step's end: a gap to seal, not an error to log.
-    async fn capture(&self, step: &Step, cx: &Context) -> Result<(), Halt>;
+    /// [`Incomplete`], if it did not come to the step's end: a gap to seal, not an error to log.
+    async fn capture(&self, step: &Step, cx: &Context) -> Result<(), Incomplete>;
 
     /// Tells `each` of every event in the body of one answer, in its order: its time and its id.
     /// Pure. False if the body is no page of events, but says who we are, or why not.
@@ -88,7 +88,7 @@ pub trait Paged: Send + Sync {
 }
 
 /// A source on this machine.
-pub trait Local: Send + Sync {
+pub trait LocalSource: Send + Sync {
     /// Captures all of `steps` into `draft`.
     ///
     /// # Errors
@@ -97,12 +97,12 @@ pub trait Local: Send + Sync {
         &self,
         draft: &mut Draft,
         steps: &[Step],
-        told: &Told<'_>,
+        told: &LocalContext<'_>,
     ) -> Result<(), BundleError>;
 }
 
 /// What a local source is told.
-pub struct Told<'t> {
+pub struct LocalContext<'t> {
     /// What is configured.
     pub config: &'t SourcesConfig,
     /// From now; then, what is there is kept and the rest becomes gaps.
@@ -127,13 +127,13 @@ pub struct Event {
 }
 
 /// What a source looks around with.
-pub struct Look {
+pub struct ReadinessProbe {
     /// For which incident; `None` where a person only asks what would work.
     pub incident: Option<IncidentId>,
     /// What is configured.
     pub config: Arc<SourcesConfig>,
     /// What requests go over.
-    pub wire: Arc<Wire>,
+    pub wire: Arc<Transport>,
     /// It may spend a request for each target to estimate how much this window holds, and whether
     /// it may be asked.
     pub estimate: Option<Window>,
@@ -141,7 +141,7 @@ pub struct Look {
 
 /// Why a step did not come to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Halt {
+pub struct Incomplete {
     /// As the step's coverage says it.
     pub ended: Ended,
     /// What is missing, and why.
@@ -150,7 +150,7 @@ pub struct Halt {
     pub what: String,
 }
 
-impl Halt {
+impl Incomplete {
     /// What the recorder's error means for a step. Whether a stop was the deadline's or a person's,
     /// the stage knows.
     #[must_use]

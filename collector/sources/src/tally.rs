@@ -11,8 +11,8 @@ use evidence_format::digest::Digest;
 use evidence_format::time::Timestamp;
 use evidence_format::warc::{self, Fields};
 
-use super::Paged;
-use super::recorder::Verdict;
+use super::RemoteSource;
+use super::recorder::RetryDecision;
 use super::recorder::render::{OUTCOME_FIELD, REMOVED_FIELD, removed};
 
 /// Between the head of a message and its body.
@@ -20,7 +20,7 @@ const HEAD_END: &[u8] = b"\r\n\r\n";
 
 /// What a step's records add up to.
 #[derive(Default)]
-pub struct Tally {
+pub struct CoverageCounter {
     attempts: u64,
     pages: u64,
     events: u64,
@@ -35,16 +35,16 @@ pub struct Tally {
     asked: Option<Timestamp>,
 }
 
-impl Tally {
+impl CoverageCounter {
     /// Adds whole WARC records. Those that cannot be read add nothing.
-    pub fn add(&mut self, source: &dyn Paged, warc: &[u8]) {
+    pub fn add(&mut self, source: &dyn RemoteSource, warc: &[u8]) {
         // it ends where the bytes are no WARC, which the item's writer then refuses with its reason
         for record in warc::records(warc).map_while(Result::ok) {
             self.record(source, &record.fields, record.block);
         }
     }
 
-    fn record(&mut self, source: &dyn Paged, fields: &Fields, block: &[u8]) {
+    fn record(&mut self, source: &dyn RemoteSource, fields: &Fields, block: &[u8]) {
         for (what, count) in fields.get(REMOVED_FIELD).into_iter().flat_map(removed) {
             *self.removed.entry(what.to_owned()).or_default() += count;
         }
@@ -61,7 +61,7 @@ impl Tally {
 
     fn response(
         &mut self,
-        source: &dyn Paged,
+        source: &dyn RemoteSource,
         fields: &Fields,
         at: Option<Timestamp>,
         block: &[u8],
@@ -73,7 +73,7 @@ impl Tally {
         if let (Some(asked), Some(at), Some(theirs)) = (self.asked.take(), at, date_of(head)) {
             self.compare_clocks(asked, at, theirs);
         }
-        if fields.get(OUTCOME_FIELD) == Some(Verdict::Answered.as_str()) {
+        if fields.get(OUTCOME_FIELD) == Some(RetryDecision::Answered.as_str()) {
             let is_page = source.page(body, &mut |time, id| self.event(time, id));
             self.pages += u64::from(is_page);
         }

@@ -14,7 +14,7 @@ use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
 use platform::terminal::{Line as Progress, size};
 
-use super::place::{Attached, Attaching};
+use super::place::{AttachRequest, Attached};
 use super::{Global, input, known, out, out_json};
 use domain::incident::Line;
 use pipeline::Content;
@@ -51,7 +51,7 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     let (content, name) = open(&arguments.file)
         .with_context(|| format!("cannot open {}", arguments.file.display()))?;
     let meter = Arc::new(ProgressCounter::default());
-    let attaching = Attaching {
+    let attaching = AttachRequest {
         content,
         name: arguments.name.clone().or(name),
         meter: Arc::clone(&meter),

@@ -12,8 +12,8 @@ use super::times::{moment, moment_ahead};
 use super::{Global, known, tell};
 use domain::incident::view::View;
 use domain::incident::{
-    Affects, Answer, Line, Name, Pivot, PlayName, Prose, Report, Role, Severity, Standing, Status,
-    Topic, Wish,
+    Affects, Answer, Command, Line, Name, Pivot, PlayName, Prose, Report, Role, Severity, Standing,
+    Status, Topic,
 };
 
 /// Changes what is known of an incident, or who does what about it
@@ -228,38 +228,42 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
 
 impl Wanted {
     /// In this order: what is closed has to be opened before anything else of it changes.
-    fn wishes(self, incident: &View, reported_at: Option<Timestamp>, with: &With) -> Vec<Wish> {
+    fn wishes(self, incident: &View, reported_at: Option<Timestamp>, with: &With) -> Vec<Command> {
         let reason = || with.reason.clone();
         let given = |what: &str| {
             reason().unwrap_or_else(|| unreachable!("the command line asks for a reason of {what}"))
         };
         let mut wishes = Vec::new();
-        wishes.extend(self.status.map(|to| Wish::ChangeStatus {
+        wishes.extend(self.status.map(|to| Command::ChangeStatus {
             to,
             reason: reason(),
         }));
-        wishes.extend(self.title.map(|to| Wish::Rename { to }));
-        wishes.extend(self.sev.map(|to| Wish::ChangeSeverity {
+        wishes.extend(self.title.map(|to| Command::Rename { to }));
+        wishes.extend(self.sev.map(|to| Command::ChangeSeverity {
             to,
             reason: given("--sev"),
         }));
-        wishes.extend(self.started.map(|to| Wish::SetStarted { to }));
-        wishes.extend(self.play.map(|to| Wish::ChangePlay {
+        wishes.extend(self.started.map(|to| Command::SetStarted { to }));
+        wishes.extend(self.play.map(|to| Command::ChangePlay {
             to,
             reason: given("--play"),
         }));
         wishes.extend(
             self.role
                 .into_iter()
-                .map(|RoleGiven { role, to }| Wish::AssignRole { role, to }),
+                .map(|RoleGiven { role, to }| Command::AssignRole { role, to }),
         );
-        wishes.push(Wish::ChangeReport {
+        wishes.push(Command::ChangeReport {
             to: self.report.over(&incident.report, reported_at),
         });
-        wishes.push(Wish::ChangeAffects {
+        wishes.push(Command::ChangeAffects {
             to: self.affects.over(incident.affects),
         });
-        wishes.extend(self.pivot.into_iter().map(|pivot| Wish::AddPivot { pivot }));
+        wishes.extend(
+            self.pivot
+                .into_iter()
+                .map(|pivot| Command::AddPivot { pivot }),
+        );
         wishes.extend(self.updates.wishes(with));
         wishes
     }
@@ -297,17 +301,17 @@ impl AffectsArguments {
 }
 
 impl Updates {
-    fn wishes(self, with: &With) -> Vec<Wish> {
+    fn wishes(self, with: &With) -> Vec<Command> {
         let reason = || with.reason.clone();
         let state = |topic, standing| {
-            move |text| Wish::State {
+            move |text| Command::State {
                 topic,
                 standing,
                 text,
             }
         };
         let stand = |to| {
-            move |id| Wish::ChangeStanding {
+            move |id| Command::ChangeStanding {
                 id,
                 to,
                 reason: reason(),
@@ -336,17 +340,17 @@ impl Updates {
         );
         wishes.extend(self.confirm.into_iter().map(stand(Standing::Confirmed)));
         wishes.extend(self.withdraw.into_iter().map(stand(Standing::Withdrawn)));
-        wishes.extend(self.done.into_iter().map(|id| Wish::EndAction {
+        wishes.extend(self.done.into_iter().map(|id| Command::EndAction {
             id,
             outcome: with.outcome.clone(),
         }));
-        wishes.extend(self.doing.map(|text| Wish::BeginAction {
+        wishes.extend(self.doing.map(|text| Command::BeginAction {
             text,
             owner: with.owner.clone(),
         }));
         wishes.extend(
             self.next_update
-                .map(|NextUpdate(to)| Wish::SetNextUpdate { to }),
+                .map(|NextUpdate(to)| Command::SetNextUpdate { to }),
         );
         wishes
     }

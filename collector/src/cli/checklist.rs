@@ -7,7 +7,9 @@ use evidence_format::id::IncidentId;
 
 use super::{Global, incident_or_only, out, out_json, tell};
 use domain::incident::view::{ClosureItemView, ListView, StepView, View};
-use domain::incident::{ClosureItem, CorrectiveAction, Day, Line, Name, StepId, StepState, Wish};
+use domain::incident::{
+    ClosureItem, Command, CorrectiveAction, Day, Line, Name, StepId, StepState,
+};
 
 /// Shows an incident's checklists, or goes on with one thing of them
 ///
@@ -87,7 +89,7 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
 
 impl Arguments {
     /// What is wished for; `None` is to be shown the lists.
-    fn wish(self) -> Result<Option<Wish>> {
+    fn wish(self) -> Result<Option<Command>> {
         let Self {
             step,
             state,
@@ -113,29 +115,29 @@ impl Arguments {
             (Some(step), ..) if state.is_none() && owner.is_none() && note.is_none() => {
                 bail!("what about step {step}? give it a --state, an --owner or a --note")
             }
-            (Some(step), ..) => Wish::ChangeStep {
+            (Some(step), ..) => Command::ChangeStep {
                 step,
                 state,
                 owner,
                 note,
             },
-            (_, Some(item), ..) => Wish::GiveClosure {
+            (_, Some(item), ..) => Command::GiveClosure {
                 item,
                 note: note_of(note)?,
             },
-            (_, _, Some(item), _) => Wish::WaiveClosure {
+            (_, _, Some(item), _) => Command::WaiveClosure {
                 item,
                 reason: reason_of(reason)?,
                 by: by_whom,
             },
-            (_, _, _, Some(item)) => Wish::WithdrawClosure {
+            (_, _, _, Some(item)) => Command::WithdrawClosure {
                 item,
                 reason: reason_of(reason)?,
             },
             _ => match (action, assign, action_done) {
-                (Some(what), ..) => Wish::AddCorrectiveAction { what, owner, due },
-                (_, Some(id), _) => Wish::AssignCorrectiveAction { id, owner, due },
-                (_, _, Some(id)) => Wish::FinishCorrectiveAction { id, note },
+                (Some(what), ..) => Command::AddCorrectiveAction { what, owner, due },
+                (_, Some(id), _) => Command::AssignCorrectiveAction { id, owner, due },
+                (_, _, Some(id)) => Command::FinishCorrectiveAction { id, note },
                 _ => return Ok(None),
             },
         }))

@@ -8,7 +8,7 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use platform::terminal::duration;
 
-use super::place::{Declaring, Place};
+use super::place::{DeclareRequest, Place};
 use super::times::moment;
 use super::{Global, out, out_json};
 use domain::incident::{
@@ -106,7 +106,7 @@ impl IncidentArguments {
         self,
         place: &dyn Place,
         capture: Option<Capture>,
-    ) -> Result<Declaring> {
+    ) -> Result<DeclareRequest> {
         let reported_at = reported_at(place, self.reported_by.as_ref()).await?;
         let report = Report {
             reported_by: self.reported_by,
@@ -120,7 +120,7 @@ impl IncidentArguments {
             production_availability: self.availability,
             privileged_access: self.privileged_access,
         };
-        Ok(Declaring {
+        Ok(DeclareRequest {
             id: self.incident,
             title: self.title.context("an incident needs a --title")?,
             severity: self.sev.context("an incident needs a --sev")?,

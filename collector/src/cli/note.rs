@@ -7,7 +7,7 @@ use clap::Args;
 use evidence_format::id::IncidentId;
 
 use super::{Global, input, known, tell};
-use domain::incident::{PROSE_BYTES_MAX, Prose, Wish};
+use domain::incident::{Command, PROSE_BYTES_MAX, Prose};
 
 /// Writes something down on an incident's timeline
 #[derive(Args)]
@@ -41,7 +41,7 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
         global,
         &arguments.incident,
         &place
-            .grant(&arguments.incident, &[Wish::Note { text }])
+            .grant(&arguments.incident, &[Command::Note { text }])
             .await?,
     )
 }

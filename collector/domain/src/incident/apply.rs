@@ -4,7 +4,7 @@
 use evidence_format::time::Timestamp;
 
 use super::checklist::{Answered, CorrectiveAction};
-use super::entry::{Change, Declaration, Entry};
+use super::entry::{Declaration, IncidentEvent, JournalEntry};
 use super::severity::Status;
 use super::statement::{CurrentAction, Statement};
 use super::{EvidenceCount, Incident};
@@ -54,7 +54,9 @@ impl Incident {
     ///
     /// # Errors
     /// See [`ReplayError`].
-    pub fn replay<'e>(entries: impl IntoIterator<Item = &'e Entry>) -> Result<Self, ReplayError> {
+    pub fn replay<'e>(
+        entries: impl IntoIterator<Item = &'e JournalEntry>,
+    ) -> Result<Self, ReplayError> {
         let mut entries = entries.into_iter();
         let first = entries.next().ok_or(ReplayError::Empty)?;
         let mut incident = Self::begin(first)?;
@@ -62,8 +64,8 @@ impl Incident {
         Ok(incident)
     }
 
-    fn begin(first: &Entry) -> Result<Self, ReplayError> {
-        let Change::Declared(declaration) = &first.change else {
+    fn begin(first: &JournalEntry) -> Result<Self, ReplayError> {
+        let IncidentEvent::Declared(declaration) = &first.change else {
             return Err(ReplayError::NotDeclared {
                 found: first.kind(),
             });
@@ -77,7 +79,7 @@ impl Incident {
         Ok(Self::declared(declaration, first))
     }
 
-    fn declared(d: &Declaration, first: &Entry) -> Self {
+    fn declared(d: &Declaration, first: &JournalEntry) -> Self {
         Self {
             id: d.incident.clone(),
             name: d.name.clone(),
@@ -112,7 +114,7 @@ impl Incident {
     /// # Errors
     /// It does not follow on the last one, or contradicts those before it; then nothing has
     /// changed.
-    pub fn apply(&mut self, entry: &Entry) -> Result<(), ReplayError> {
+    pub fn apply(&mut self, entry: &JournalEntry) -> Result<(), ReplayError> {
         if entry.seq != self.seq + 1 {
             return Err(ReplayError::Sequence {
                 expected: self.seq + 1,
@@ -125,7 +127,9 @@ impl Incident {
             what,
         };
         match &entry.change {
-            Change::Declared(_) => return Err(ReplayError::DeclaredTwice { seq: entry.seq }),
+            IncidentEvent::Declared(_) => {
+                return Err(ReplayError::DeclaredTwice { seq: entry.seq });
+            }
             change if self.apply_facts(change, entry).map_err(contradicts)? => {}
             change if self.apply_lists(change, entry).map_err(contradicts)? => {}
             change => self.count(change),
@@ -135,13 +139,23 @@ impl Incident {
     }
 
     /// Applies changes of the incident's facts; false if this is none.
-    fn apply_facts(&mut self, change: &Change, entry: &Entry) -> Result<bool, &'static str> {
+    fn apply_facts(
+        &mut self,
+        change: &IncidentEvent,
+        entry: &JournalEntry,
+    ) -> Result<bool, &'static str> {
         match change.clone() {
-            Change::Renamed { from, to } => replace(&mut self.name, &from, to)?,
-            Change::SeverityChanged { from, to, .. } => replace(&mut self.severity, &from, to)?,
-            Change::StatusChanged { from, to, .. } => self.apply_status(from, to, entry.at)?,
-            Change::StartedChanged { from, to } => replace(&mut self.started, &from, Some(to))?,
-            Change::PlayChanged {
+            IncidentEvent::Renamed { from, to } => replace(&mut self.name, &from, to)?,
+            IncidentEvent::SeverityChanged { from, to, .. } => {
+                replace(&mut self.severity, &from, to)?
+            }
+            IncidentEvent::StatusChanged { from, to, .. } => {
+                self.apply_status(from, to, entry.at)?
+            }
+            IncidentEvent::StartedChanged { from, to } => {
+                replace(&mut self.started, &from, Some(to))?
+            }
+            IncidentEvent::PlayChanged {
                 from,
                 to,
                 checklist,
@@ -150,7 +164,7 @@ impl Incident {
                 replace(&mut self.play, &from, to)?;
                 self.checklist = checklist;
             }
-            Change::RoleAssigned { role, from, to } => {
+            IncidentEvent::RoleAssigned { role, from, to } => {
                 if self.roles.get(&role) != from.as_ref() {
                     return Err("who had the role");
                 }
@@ -159,10 +173,10 @@ impl Incident {
                     None => self.roles.remove(&role),
                 };
             }
-            Change::ReportChanged { from, to } => replace(&mut self.report, &from, *to)?,
-            Change::AffectsChanged { from, to } => replace(&mut self.affects, &from, to)?,
-            Change::PivotAdded { pivot } => self.pivots.push(pivot),
-            Change::NextUpdateSet { from, to } => replace(&mut self.next_update, &from, to)?,
+            IncidentEvent::ReportChanged { from, to } => replace(&mut self.report, &from, *to)?,
+            IncidentEvent::AffectsChanged { from, to } => replace(&mut self.affects, &from, to)?,
+            IncidentEvent::PivotAdded { pivot } => self.pivots.push(pivot),
+            IncidentEvent::NextUpdateSet { from, to } => replace(&mut self.next_update, &from, to)?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -186,15 +200,19 @@ impl Incident {
     }
 
     /// Applies changes of lists: steps, closure items, actions, statements; false if this is none.
-    fn apply_lists(&mut self, change: &Change, entry: &Entry) -> Result<bool, &'static str> {
+    fn apply_lists(
+        &mut self,
+        change: &IncidentEvent,
+        entry: &JournalEntry,
+    ) -> Result<bool, &'static str> {
         match change.clone() {
-            Change::StepChanged { step, from, to } => {
+            IncidentEvent::StepChanged { step, from, to } => {
                 if self.progress_of(&step) != from {
                     return Err("how far the step was");
                 }
                 self.progress.insert(step, to);
             }
-            Change::ClosureGiven { item, note } => {
+            IncidentEvent::ClosureGiven { item, note } => {
                 let by = entry.by.clone();
                 self.closure.insert(
                     item,
@@ -206,7 +224,7 @@ impl Incident {
                     },
                 );
             }
-            Change::ClosureWaived { item, reason, by } => {
+            IncidentEvent::ClosureWaived { item, reason, by } => {
                 self.closure.insert(
                     item,
                     Answered {
@@ -217,7 +235,7 @@ impl Incident {
                     },
                 );
             }
-            Change::ClosureWithdrawn { item, .. } => {
+            IncidentEvent::ClosureWithdrawn { item, .. } => {
                 self.closure.remove(&item).ok_or("the item had no answer")?;
             }
             _ => return self.apply_numbered(change, entry),
@@ -226,9 +244,13 @@ impl Incident {
     }
 
     /// Applies changes of things that are numbered from 1.
-    fn apply_numbered(&mut self, change: &Change, entry: &Entry) -> Result<bool, &'static str> {
+    fn apply_numbered(
+        &mut self,
+        change: &IncidentEvent,
+        entry: &JournalEntry,
+    ) -> Result<bool, &'static str> {
         match change.clone() {
-            Change::CorrectiveActionAdded {
+            IncidentEvent::CorrectiveActionAdded {
                 id,
                 what,
                 owner,
@@ -243,7 +265,7 @@ impl Incident {
                     done: None,
                 });
             }
-            Change::CorrectiveActionAssigned {
+            IncidentEvent::CorrectiveActionAssigned {
                 id,
                 from_owner,
                 from_due,
@@ -254,10 +276,10 @@ impl Incident {
                 replace(&mut action.owner, &from_owner, owner)?;
                 replace(&mut action.due, &from_due, due)?;
             }
-            Change::CorrectiveActionDone { id, .. } => {
+            IncidentEvent::CorrectiveActionDone { id, .. } => {
                 numbered(&mut self.corrective_actions, id)?.done = Some(entry.at)
             }
-            Change::Stated {
+            IncidentEvent::Stated {
                 id,
                 topic,
                 standing,
@@ -271,10 +293,10 @@ impl Incident {
                     text,
                 });
             }
-            Change::StandingChanged { id, from, to, .. } => {
+            IncidentEvent::StandingChanged { id, from, to, .. } => {
                 replace(&mut numbered(&mut self.statements, id)?.standing, &from, to)?;
             }
-            Change::ActionBegun { id, text, owner } => {
+            IncidentEvent::ActionBegun { id, text, owner } => {
                 follows(id, self.actions.len())?;
                 self.actions.push(CurrentAction {
                     id,
@@ -283,18 +305,18 @@ impl Incident {
                     ended: false,
                 });
             }
-            Change::ActionEnded { id, .. } => numbered(&mut self.actions, id)?.ended = true,
+            IncidentEvent::ActionEnded { id, .. } => numbered(&mut self.actions, id)?.ended = true,
             _ => return Ok(false),
         }
         Ok(true)
     }
 
     /// Counts what is done with evidence; there is nothing in it to contradict.
-    fn count(&mut self, change: &Change) {
+    fn count(&mut self, change: &IncidentEvent) {
         let evidence = &mut self.evidence;
         match change {
-            Change::EvidenceSealed { is_copy: true, .. } => evidence.bundles += 1,
-            Change::EvidenceSealed {
+            IncidentEvent::EvidenceSealed { is_copy: true, .. } => evidence.bundles += 1,
+            IncidentEvent::EvidenceSealed {
                 records,
                 gaps,
                 complete,
@@ -307,9 +329,9 @@ impl Incident {
                 evidence.incomplete += u64::from(!complete);
                 evidence.provisional_until = evidence.provisional_until.max(*provisional_until);
             }
-            Change::Attached { .. } => evidence.bundles += 1,
-            Change::CaptureFailed { .. } => evidence.failed += 1,
-            Change::Finding { .. } => evidence.findings += 1,
+            IncidentEvent::Attached { .. } => evidence.bundles += 1,
+            IncidentEvent::CaptureFailed { .. } => evidence.failed += 1,
+            IncidentEvent::Finding { .. } => evidence.findings += 1,
             _ => {}
         }
     }
@@ -377,8 +399,8 @@ mod tests {
     fn a_second_bundle_of_a_pass_counts_unless_it_is_of_the_same_pages() {
         let first = samples::changes()
             .into_iter()
-            .find(|change| matches!(change, Change::EvidenceSealed { .. }));
-        let Some(Change::EvidenceSealed {
+            .find(|change| matches!(change, IncidentEvent::EvidenceSealed { .. }));
+        let Some(IncidentEvent::EvidenceSealed {
             bundle: first,
             source,
             pass,
@@ -387,7 +409,7 @@ mod tests {
         else {
             panic!("a sample")
         };
-        let sealed = |is_copy| Change::EvidenceSealed {
+        let sealed = |is_copy| IncidentEvent::EvidenceSealed {
             bundle: Digest::of(b"second"),
             source: source.clone(),
             pass,
@@ -452,7 +474,7 @@ mod tests {
     fn an_entry_that_contradicts_changes_nothing() {
         let mut incident = Incident::replay(&samples::entries()).expect("good entries");
         let before = incident.clone();
-        let wrong = Change::SeverityChanged {
+        let wrong = IncidentEvent::SeverityChanged {
             from: Severity::Sev4,
             to: Severity::Sev2,
             reason: line("because"),
@@ -466,20 +488,20 @@ mod tests {
             "entry 33 (incident.severity) contradicts the entries before it: what was there before"
         );
         for wrong in [
-            Change::RoleAssigned {
+            IncidentEvent::RoleAssigned {
                 role: Role::TechnicalLead,
                 from: Some(name("Eve")),
                 to: None,
             },
-            Change::ActionEnded {
+            IncidentEvent::ActionEnded {
                 id: 9,
                 outcome: None,
             },
-            Change::ActionEnded {
+            IncidentEvent::ActionEnded {
                 id: 0,
                 outcome: None,
             },
-            Change::ActionBegun {
+            IncidentEvent::ActionBegun {
                 id: 9,
                 text: line("x"),
                 owner: None,
@@ -497,7 +519,7 @@ mod tests {
     fn reopening_asks_for_every_closure_item_anew() {
         let mut incident = Incident::replay(&samples::entries()).expect("good entries");
         assert!(!incident.closure.is_empty());
-        let status = |from, to| Change::StatusChanged {
+        let status = |from, to| IncidentEvent::StatusChanged {
             from,
             to,
             reason: Some(line("because")),

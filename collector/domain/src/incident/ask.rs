@@ -8,7 +8,7 @@ use super::names::SourceName;
 /// What is asked to be captured. What it leaves open, the play says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct CaptureAsk {
+pub struct CaptureRequest {
     /// Of which time; `None` is the play's window before the declaration.
     pub window: Option<Window>,
     /// From which sources; empty is those of the play.

@@ -11,7 +11,7 @@ use super::Incident;
 use super::calendar::Day;
 use super::checklist::{ClosureItem, Progress, StepState};
 use super::closure::Missing;
-use super::entry::{Change, Declaration};
+use super::entry::{Declaration, IncidentEvent};
 use super::names::{PlayName, StepId};
 use super::nearest::{listed, meant, nearest};
 use super::pivot::Pivot;
@@ -39,7 +39,7 @@ const PIVOTS_MAX: usize = 64;
     missing_docs,
     reason = "fields are those of the change of the same name"
 )]
-pub enum Wish {
+pub enum Command {
     /// Give it another short name.
     Rename { to: Name },
     /// Raise or lower its severity.
@@ -113,7 +113,7 @@ pub enum Wish {
 
 /// A wish cannot be fulfilled. For whoever wishes.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
-pub enum Refusal {
+pub enum CommandError {
     /// The status does not go there from here.
     #[error("status cannot go from {from} to {to}; it can go to: {}", listed(from.next()))]
     Transition {
@@ -204,19 +204,23 @@ fn lines(missing: &[Missing]) -> String {
         .collect()
 }
 
-type Decision = Result<Vec<Change>, Refusal>;
+type Decision = Result<Vec<IncidentEvent>, CommandError>;
 
 /// Declares an incident: the change that is its first entry. Its checklist becomes the play's,
 /// whatever it was.
 ///
 /// # Errors
 /// The play does not exist, or the declaration has too much of something or a time in the future.
-pub fn declare(declaration: Declaration, plays: &Plays, now: Timestamp) -> Result<Change, Refusal> {
+pub fn declare(
+    declaration: Declaration,
+    plays: &Plays,
+    now: Timestamp,
+) -> Result<IncidentEvent, CommandError> {
     let checklist = plays.checklist(plays.get(&declaration.play)?);
     not_future("start", declaration.started, now)?;
     check_report(&declaration.report, now)?;
     at_most("pivots", declaration.pivots.len(), PIVOTS_MAX)?;
-    Ok(Change::Declared(Box::new(Declaration {
+    Ok(IncidentEvent::Declared(Box::new(Declaration {
         checklist,
         ..declaration
     })))
@@ -227,70 +231,70 @@ impl Incident {
     /// already.
     ///
     /// # Errors
-    /// See [`Refusal`].
-    pub fn decide(&self, wish: Wish, plays: &Plays, by: &Name, now: Timestamp) -> Decision {
+    /// See [`CommandError`].
+    pub fn decide(&self, wish: Command, plays: &Plays, by: &Name, now: Timestamp) -> Decision {
         match wish {
-            Wish::Rename { to } => Ok(change(self.name != to, || Change::Renamed {
+            Command::Rename { to } => Ok(change(self.name != to, || IncidentEvent::Renamed {
                 from: self.name.clone(),
                 to,
             })),
-            Wish::ChangeSeverity { to, reason } => {
+            Command::ChangeSeverity { to, reason } => {
                 self.open("severity")?;
                 let from = self.severity;
-                Ok(change(from != to, || Change::SeverityChanged {
+                Ok(change(from != to, || IncidentEvent::SeverityChanged {
                     from,
                     to,
                     reason,
                 }))
             }
-            Wish::ChangeStatus { to, reason } => self.decide_status(to, reason),
-            Wish::SetStarted { to } => {
+            Command::ChangeStatus { to, reason } => self.decide_status(to, reason),
+            Command::SetStarted { to } => {
                 not_future("start", Some(to), now)?;
                 Ok(change(self.started != Some(to), || {
-                    Change::StartedChanged {
+                    IncidentEvent::StartedChanged {
                         from: self.started,
                         to,
                     }
                 }))
             }
-            Wish::ChangePlay { to, reason } => self.decide_play(to, plays, reason),
-            Wish::AssignRole { role, to } => {
+            Command::ChangePlay { to, reason } => self.decide_play(to, plays, reason),
+            Command::AssignRole { role, to } => {
                 let from = self.roles.get(&role).cloned();
-                Ok(change(from != to, || Change::RoleAssigned {
+                Ok(change(from != to, || IncidentEvent::RoleAssigned {
                     role,
                     from,
                     to,
                 }))
             }
-            Wish::ChangeReport { to } => {
+            Command::ChangeReport { to } => {
                 check_report(&to, now)?;
                 let from = || Box::new(self.report.clone());
-                Ok(change(self.report != to, || Change::ReportChanged {
+                Ok(change(self.report != to, || IncidentEvent::ReportChanged {
                     from: from(),
                     to: Box::new(to),
                 }))
             }
-            Wish::ChangeAffects { to } => {
-                Ok(change(self.affects != to, || Change::AffectsChanged {
+            Command::ChangeAffects { to } => Ok(change(self.affects != to, || {
+                IncidentEvent::AffectsChanged {
                     from: self.affects,
                     to,
-                }))
-            }
-            Wish::AddPivot { pivot } => {
+                }
+            })),
+            Command::AddPivot { pivot } => {
                 at_most("pivots", self.pivots.len() + 1, PIVOTS_MAX)?;
                 Ok(change(!self.pivots.contains(&pivot), || {
-                    Change::PivotAdded { pivot }
+                    IncidentEvent::PivotAdded { pivot }
                 }))
             }
-            Wish::ChangeStep {
+            Command::ChangeStep {
                 step,
                 state,
                 owner,
                 note,
             } => self.decide_step(step, state, owner, note),
-            Wish::GiveClosure { .. } | Wish::WaiveClosure { .. } | Wish::WithdrawClosure { .. } => {
-                self.decide_closure(wish, by)
-            }
+            Command::GiveClosure { .. }
+            | Command::WaiveClosure { .. }
+            | Command::WithdrawClosure { .. } => self.decide_closure(wish, by),
             _ => self.decide_work(wish, now),
         }
     }
@@ -301,7 +305,7 @@ impl Incident {
             return Ok(Vec::new());
         }
         if !from.next().contains(&to) {
-            return Err(Refusal::Transition { from, to });
+            return Err(CommandError::Transition { from, to });
         }
         if to == Status::Investigating && reason.is_none() {
             let what = if from == Status::Closed {
@@ -309,20 +313,20 @@ impl Incident {
             } else {
                 "going back to Investigating"
             };
-            return Err(Refusal::ReasonMissing { what });
+            return Err(CommandError::ReasonMissing { what });
         }
         let missing = self.missing_to_close();
         if to == Status::Closed && !missing.is_empty() {
-            return Err(Refusal::NotReadyToClose { missing });
+            return Err(CommandError::NotReadyToClose { missing });
         }
-        Ok(vec![Change::StatusChanged { from, to, reason }])
+        Ok(vec![IncidentEvent::StatusChanged { from, to, reason }])
     }
 
     fn decide_play(&self, to: PlayName, plays: &Plays, reason: Line) -> Decision {
         self.open("play")?;
         let checklist = plays.checklist(plays.get(&to)?);
         let from = self.play.clone();
-        Ok(change(from != to, || Change::PlayChanged {
+        Ok(change(from != to, || IncidentEvent::PlayChanged {
             from,
             to,
             checklist,
@@ -341,12 +345,12 @@ impl Incident {
         if !self.checklist.iter().any(|known| known.id == step) {
             let known = self.checklist.iter().map(|known| known.id.as_str());
             let nearest = nearest(step.as_str(), known).and_then(|id| id.parse().ok());
-            return Err(Refusal::UnknownStep { step, nearest });
+            return Err(CommandError::UnknownStep { step, nearest });
         }
         let from = self.progress_of(&step);
         let state = state.unwrap_or(from.state);
         if state == StepState::NotApplicable && from.state != state && note.is_none() {
-            return Err(Refusal::ReasonMissing {
+            return Err(CommandError::ReasonMissing {
                 what: "a step that does not apply",
             });
         }
@@ -355,75 +359,79 @@ impl Incident {
             owner: owner.or(from.owner.clone()),
             note: note.or(from.note.clone()),
         };
-        Ok(change(from != to, || Change::StepChanged {
+        Ok(change(from != to, || IncidentEvent::StepChanged {
             step,
             from,
             to,
         }))
     }
 
-    fn decide_closure(&self, wish: Wish, by: &Name) -> Decision {
+    fn decide_closure(&self, wish: Command, by: &Name) -> Decision {
         self.open("closure checklist")?;
         Ok(vec![match wish {
-            Wish::GiveClosure { item, note } => Change::ClosureGiven { item, note },
-            Wish::WaiveClosure {
+            Command::GiveClosure { item, note } => IncidentEvent::ClosureGiven { item, note },
+            Command::WaiveClosure {
                 item,
                 reason,
                 by: who,
-            } => Change::ClosureWaived {
+            } => IncidentEvent::ClosureWaived {
                 item,
                 reason,
                 by: who.unwrap_or_else(|| by.clone()),
             },
-            Wish::WithdrawClosure { item, .. } if !self.closure.contains_key(&item) => {
-                return Err(Refusal::NotAnswered { item });
+            Command::WithdrawClosure { item, .. } if !self.closure.contains_key(&item) => {
+                return Err(CommandError::NotAnswered { item });
             }
-            Wish::WithdrawClosure { item, reason } => Change::ClosureWithdrawn { item, reason },
+            Command::WithdrawClosure { item, reason } => {
+                IncidentEvent::ClosureWithdrawn { item, reason }
+            }
             _ => return Ok(Vec::new()),
         }])
     }
 
     /// Decides on what is done and said about the incident, which goes on after it is closed.
-    fn decide_work(&self, wish: Wish, now: Timestamp) -> Decision {
+    fn decide_work(&self, wish: Command, now: Timestamp) -> Decision {
         match wish {
-            Wish::State {
+            Command::State {
                 topic,
                 standing,
                 text,
             } => {
                 let id = next_number("statements", self.statements.len())?;
-                Ok(vec![Change::Stated {
+                Ok(vec![IncidentEvent::Stated {
                     id,
                     topic,
                     standing,
                     text,
                 }])
             }
-            Wish::ChangeStanding { id, to, reason } => self.decide_standing(id, to, reason),
-            Wish::BeginAction { text, owner } => {
+            Command::ChangeStanding { id, to, reason } => self.decide_standing(id, to, reason),
+            Command::BeginAction { text, owner } => {
                 let id = next_number("actions", self.actions.len())?;
-                Ok(vec![Change::ActionBegun { id, text, owner }])
+                Ok(vec![IncidentEvent::ActionBegun { id, text, owner }])
             }
-            Wish::EndAction { id, outcome } => {
+            Command::EndAction { id, outcome } => {
                 let action = numbered("action", &self.actions, id)?;
-                Ok(change(!action.ended, || Change::ActionEnded {
+                Ok(change(!action.ended, || IncidentEvent::ActionEnded {
                     id,
                     outcome,
                 }))
             }
-            Wish::SetNextUpdate { to } => {
+            Command::SetNextUpdate { to } => {
                 if let Some(at) = to.filter(|at| *at <= now) {
-                    return Err(Refusal::Past {
+                    return Err(CommandError::Past {
                         what: "next update",
                         at: at.to_string(),
                     });
                 }
-                Ok(change(self.next_update != to, || Change::NextUpdateSet {
-                    from: self.next_update,
-                    to,
+                Ok(change(self.next_update != to, || {
+                    IncidentEvent::NextUpdateSet {
+                        from: self.next_update,
+                        to,
+                    }
                 }))
             }
-            Wish::Note { text } => Ok(vec![Change::Note { text }]),
+            Command::Note { text } => Ok(vec![IncidentEvent::Note { text }]),
             _ => self.decide_corrective(wish, now),
         }
     }
@@ -431,11 +439,11 @@ impl Incident {
     fn decide_standing(&self, id: u64, to: Standing, reason: Option<Line>) -> Decision {
         let from = numbered("statement", &self.statements, id)?.standing;
         if from == Standing::Confirmed && from != to && reason.is_none() {
-            return Err(Refusal::ReasonMissing {
+            return Err(CommandError::ReasonMissing {
                 what: "taking back a confirmed statement",
             });
         }
-        Ok(change(from != to, || Change::StandingChanged {
+        Ok(change(from != to, || IncidentEvent::StandingChanged {
             id,
             from,
             to,
@@ -443,45 +451,47 @@ impl Incident {
         }))
     }
 
-    fn decide_corrective(&self, wish: Wish, now: Timestamp) -> Decision {
+    fn decide_corrective(&self, wish: Command, now: Timestamp) -> Decision {
         match wish {
-            Wish::AddCorrectiveAction { what, owner, due } => {
+            Command::AddCorrectiveAction { what, owner, due } => {
                 not_past(due, now)?;
                 let id = next_number("corrective actions", self.corrective_actions.len())?;
-                Ok(vec![Change::CorrectiveActionAdded {
+                Ok(vec![IncidentEvent::CorrectiveActionAdded {
                     id,
                     what,
                     owner,
                     due,
                 }])
             }
-            Wish::AssignCorrectiveAction { id, owner, due } => {
+            Command::AssignCorrectiveAction { id, owner, due } => {
                 not_past(due, now)?;
                 let action = numbered("corrective action", &self.corrective_actions, id)?;
                 let (from_owner, from_due) = (action.owner.clone(), action.due);
                 let (owner, due) = (owner.or(from_owner.clone()), due.or(from_due));
                 let changed = owner != from_owner || due != from_due;
-                Ok(change(changed, || Change::CorrectiveActionAssigned {
-                    id,
-                    from_owner,
-                    from_due,
-                    owner,
-                    due,
+                Ok(change(changed, || {
+                    IncidentEvent::CorrectiveActionAssigned {
+                        id,
+                        from_owner,
+                        from_due,
+                        owner,
+                        due,
+                    }
                 }))
             }
-            Wish::FinishCorrectiveAction { id, note } => {
+            Command::FinishCorrectiveAction { id, note } => {
                 let action = numbered("corrective action", &self.corrective_actions, id)?;
                 Ok(change(action.done.is_none(), || {
-                    Change::CorrectiveActionDone { id, note }
+                    IncidentEvent::CorrectiveActionDone { id, note }
                 }))
             }
             _ => Ok(Vec::new()),
         }
     }
 
-    fn open(&self, what: &'static str) -> Result<(), Refusal> {
+    fn open(&self, what: &'static str) -> Result<(), CommandError> {
         if self.status == Status::Closed {
-            Err(Refusal::Closed { what })
+            Err(CommandError::Closed { what })
         } else {
             Ok(())
         }
@@ -489,11 +499,11 @@ impl Incident {
 }
 
 /// One change, if there is something to change.
-fn change(changed: bool, make: impl FnOnce() -> Change) -> Vec<Change> {
+fn change(changed: bool, make: impl FnOnce() -> IncidentEvent) -> Vec<IncidentEvent> {
     if changed { vec![make()] } else { Vec::new() }
 }
 
-fn check_report(report: &Report, now: Timestamp) -> Result<(), Refusal> {
+fn check_report(report: &Report, now: Timestamp) -> Result<(), CommandError> {
     not_future("report", report.reported_at, now)?;
     at_most(
         "affected systems",
@@ -502,16 +512,20 @@ fn check_report(report: &Report, now: Timestamp) -> Result<(), Refusal> {
     )
 }
 
-fn not_future(what: &'static str, at: Option<Timestamp>, now: Timestamp) -> Result<(), Refusal> {
+fn not_future(
+    what: &'static str,
+    at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(), CommandError> {
     match at.filter(|at| *at > now) {
-        Some(at) => Err(Refusal::Future { what, at }),
+        Some(at) => Err(CommandError::Future { what, at }),
         None => Ok(()),
     }
 }
 
-fn not_past(due: Option<Day>, now: Timestamp) -> Result<(), Refusal> {
+fn not_past(due: Option<Day>, now: Timestamp) -> Result<(), CommandError> {
     match due.filter(|due| *due < Day::of(now)) {
-        Some(due) => Err(Refusal::Past {
+        Some(due) => Err(CommandError::Past {
             what: "due date",
             at: due.to_string(),
         }),
@@ -519,24 +533,24 @@ fn not_past(due: Option<Day>, now: Timestamp) -> Result<(), Refusal> {
     }
 }
 
-fn at_most(what: &'static str, count: usize, max: usize) -> Result<(), Refusal> {
+fn at_most(what: &'static str, count: usize, max: usize) -> Result<(), CommandError> {
     if count <= max {
         Ok(())
     } else {
-        Err(Refusal::TooMany { what, max })
+        Err(CommandError::TooMany { what, max })
     }
 }
 
-fn next_number(what: &'static str, count: usize) -> Result<u64, Refusal> {
+fn next_number(what: &'static str, count: usize) -> Result<u64, CommandError> {
     at_most(what, count + 1, NUMBERED_MAX)?;
     Ok(count as u64 + 1)
 }
 
 /// The thing of a number from 1.
-fn numbered<'l, T>(what: &'static str, list: &'l [T], id: u64) -> Result<&'l T, Refusal> {
+fn numbered<'l, T>(what: &'static str, list: &'l [T], id: u64) -> Result<&'l T, CommandError> {
     let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
     let found = index.and_then(|index| list.get(index));
-    found.ok_or(Refusal::UnknownNumber {
+    found.ok_or(CommandError::UnknownNumber {
         what,
         id,
         count: list.len() as u64,

@@ -10,7 +10,7 @@ use evidence_format::id::{IncidentId, ItemName};
 use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::ask::CaptureAsk;
+use super::ask::CaptureRequest;
 use super::calendar::Day;
 use super::checklist::{ClosureItem, Progress, Step};
 use super::custody::{Evidence, FindingKind, PassKind, Verified};
@@ -24,7 +24,7 @@ use super::text::{Line, Name, Prose};
 /// Who changed what, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Entry {
+pub struct JournalEntry {
     /// From 1, without holes.
     pub seq: u64,
     /// The collector's clock when it was written.
@@ -32,7 +32,7 @@ pub struct Entry {
     /// The person or the program.
     pub by: Name,
     /// What.
-    pub change: Change,
+    pub change: IncidentEvent,
 }
 
 /// What an incident begins with.
@@ -72,7 +72,7 @@ pub struct Declaration {
     missing_docs,
     reason = "fields are named as in the runbook; from and to are the values before and after"
 )]
-pub enum Change {
+pub enum IncidentEvent {
     /// It was declared. Always the first entry, and only that.
     #[serde(rename = "incident.declared")]
     Declared(Box<Declaration>),
@@ -208,7 +208,7 @@ pub enum Change {
     },
     /// Evidence is asked for: at the declaration, or once more.
     #[serde(rename = "capture.asked")]
-    CaptureAsked { ask: Box<CaptureAsk> },
+    CaptureAsked { ask: Box<CaptureRequest> },
     /// Captures that were asked for are ended: what is there is sealed.
     #[serde(rename = "capture.stopped")]
     CaptureStopped {},
@@ -274,7 +274,7 @@ pub enum Change {
     },
 }
 
-impl Entry {
+impl JournalEntry {
     /// What it is, for filters and icons: the change's `type`, and for findings also their kind
     /// (`finding.late`).
     #[must_use]
@@ -299,29 +299,29 @@ impl Entry {
             })
         };
         match &self.change {
-            Change::Finding { evidence, .. } => evidence.clone(),
-            Change::EvidenceRead { bundle, item } => Some(Evidence {
+            IncidentEvent::Finding { evidence, .. } => evidence.clone(),
+            IncidentEvent::EvidenceRead { bundle, item } => Some(Evidence {
                 bundle: *bundle,
                 item: item.clone(),
                 record: None,
             }),
-            Change::Attached { bundle, .. }
-            | Change::EvidenceSealed { bundle, .. }
-            | Change::EvidenceExported { bundle, .. }
-            | Change::EvidenceVerified { bundle, .. } => whole(bundle),
+            IncidentEvent::Attached { bundle, .. }
+            | IncidentEvent::EvidenceSealed { bundle, .. }
+            | IncidentEvent::EvidenceExported { bundle, .. }
+            | IncidentEvent::EvidenceVerified { bundle, .. } => whole(bundle),
             _ => None,
         }
     }
 }
 
-impl Change {
-    /// See [`Entry::summary`].
+impl IncidentEvent {
+    /// See [`JournalEntry::summary`].
     #[must_use]
     pub fn summary(&self) -> String {
         super::summary::of(self)
     }
 
-    /// See [`Entry::kind`].
+    /// See [`JournalEntry::kind`].
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -380,7 +380,7 @@ mod tests {
                 entry.kind()
             );
             assert_eq!(
-                serde_json::from_value::<Entry>(json).expect("it reads back"),
+                serde_json::from_value::<JournalEntry>(json).expect("it reads back"),
                 entry
             );
             assert!(kinds.insert(entry.kind()), "{} twice", entry.kind());
@@ -399,7 +399,7 @@ mod tests {
                     .expect("an object")
                     .insert("x".to_owned(), 1.into());
                 assert!(
-                    serde_json::from_value::<Entry>(bad).is_err(),
+                    serde_json::from_value::<JournalEntry>(bad).is_err(),
                     "{} with an unknown field in {place:?}",
                     entry.kind()
                 );
@@ -413,7 +413,7 @@ mod tests {
             .into_iter()
             .filter(|entry| entry.evidence().is_some())
             .collect();
-        let kinds: Vec<_> = pointing.iter().map(Entry::kind).collect();
+        let kinds: Vec<_> = pointing.iter().map(JournalEntry::kind).collect();
         assert_eq!(
             kinds,
             [

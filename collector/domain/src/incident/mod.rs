@@ -35,7 +35,7 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 
 pub use apply::ReplayError;
-pub use ask::CaptureAsk;
+pub use ask::CaptureRequest;
 pub use calendar::{Day, ParseDayError};
 pub use checklist::{
     Answered, ClosureItem, CorrectiveAction, FIRST_MINUTES, List, ParseChecklistError, Progress,
@@ -43,8 +43,8 @@ pub use checklist::{
 };
 pub use closure::Missing;
 pub use custody::{Evidence, FindingKind, PassKind, Verified};
-pub use decide::{Refusal, Wish, declare};
-pub use entry::{Change, Declaration, Entry};
+pub use decide::{Command, CommandError, declare};
+pub use entry::{Declaration, IncidentEvent, JournalEntry};
 pub use names::{ParseNameError, PlayName, SourceName, StepId};
 pub use nearest::{listed, meant, meant_key, nearest};
 pub use pivot::{PIVOT_BYTES_MAX, ParsePivotError, Pivot, PivotKind};
@@ -141,10 +141,15 @@ impl Incident {
 
     /// Gives changes that were decided here the numbers that follow, and who and when.
     #[must_use]
-    pub fn entries(&self, changes: Vec<Change>, by: &Name, at: Timestamp) -> Vec<Entry> {
+    pub fn entries(
+        &self,
+        changes: Vec<IncidentEvent>,
+        by: &Name,
+        at: Timestamp,
+    ) -> Vec<JournalEntry> {
         (self.seq + 1..)
             .zip(changes)
-            .map(|(seq, change)| Entry {
+            .map(|(seq, change)| JournalEntry {
                 seq,
                 at,
                 by: by.clone(),

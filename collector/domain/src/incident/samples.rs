@@ -19,9 +19,9 @@ pub(super) fn declared() -> Timestamp {
 }
 
 /// An entry of Ann's, a minute after the one before.
-pub(super) fn entry(seq: u64, change: Change) -> Entry {
+pub(super) fn entry(seq: u64, change: IncidentEvent) -> JournalEntry {
     let at = declared().unix_nanoseconds() + i128::from(seq - 1) * 60_000_000_000;
-    Entry {
+    JournalEntry {
         seq,
         at: Timestamp::from_unix_nanoseconds(at).expect("a time"),
         by: name("Ann"),
@@ -29,8 +29,8 @@ pub(super) fn entry(seq: u64, change: Change) -> Entry {
     }
 }
 
-pub(super) fn note() -> Change {
-    Change::Note {
+pub(super) fn note() -> IncidentEvent {
+    IncidentEvent::Note {
         text: "seen".parse().expect("a note"),
     }
 }
@@ -59,21 +59,21 @@ pub(super) fn incident() -> Incident {
 }
 
 /// Every change once, in an order in which it can happen.
-pub(super) fn changes() -> Vec<Change> {
+pub(super) fn changes() -> Vec<IncidentEvent> {
     let declared = decide::declare(declaration(), &Plays::built_in(), self::declared())
         .expect("it can be declared");
     [vec![declared], facts(), work(), custody()].concat()
 }
 
 /// [`changes`] as entries.
-pub(super) fn entries() -> Vec<Entry> {
+pub(super) fn entries() -> Vec<JournalEntry> {
     (1..)
         .zip(changes())
         .map(|(seq, change)| entry(seq, change))
         .collect()
 }
 
-fn facts() -> Vec<Change> {
+fn facts() -> Vec<IncidentEvent> {
     let report = Report {
         reported_by: Some(name("Bob")),
         ..Report::default()
@@ -93,60 +93,60 @@ fn facts() -> Vec<Change> {
     let item = ClosureItem::RootCause;
     let root_cause = line("key in a public fork");
     vec![
-        Change::Renamed {
+        IncidentEvent::Renamed {
             from: name("Leaked deploy key"),
             to: name("Leaked CI key"),
         },
-        Change::SeverityChanged {
+        IncidentEvent::SeverityChanged {
             from: Severity::Sev2,
             to: Severity::Sev1,
             reason: line("it was used"),
         },
-        Change::StatusChanged {
+        IncidentEvent::StatusChanged {
             from: Status::Investigating,
             to: Status::Contained,
             reason: None,
         },
-        Change::StartedChanged {
+        IncidentEvent::StartedChanged {
             from: None,
             to: "2026-11-20T08:00:00Z".parse().expect("a time"),
         },
-        Change::PlayChanged {
+        IncidentEvent::PlayChanged {
             from: declaration().play,
             to: play,
             checklist,
             reason: line("it is a CI token"),
         },
-        Change::RoleAssigned {
+        IncidentEvent::RoleAssigned {
             role: Role::IncidentCommander,
             from: None,
             to: Some(name("Ann")),
         },
-        Change::ReportChanged {
+        IncidentEvent::ReportChanged {
             from: Box::default(),
             to: Box::new(report),
         },
-        Change::AffectsChanged {
+        IncidentEvent::AffectsChanged {
             from: Affects::default(),
             to: affects,
         },
-        Change::PivotAdded {
+        IncidentEvent::PivotAdded {
             pivot: "user=deploy-bot".parse().expect("a pivot"),
         },
-        Change::StepChanged {
+        IncidentEvent::StepChanged {
             step: "ci-token-1".parse().expect("a step"),
             from: Progress::default(),
             to: doing,
         },
-        Change::ClosureGiven {
+        IncidentEvent::ClosureGiven {
             item,
             note: root_cause,
         },
-        Change::ClosureWithdrawn {
+        IncidentEvent::ClosureWithdrawn {
             item,
             reason: line("the fork was not it"),
         },
-        Change::ClosureWaived {
+        IncidentEvent::ClosureWaived {
             item: ClosureItem::Artifacts,
             reason: line("none was built"),
             by: name("Carol"),
@@ -154,49 +154,49 @@ fn facts() -> Vec<Change> {
     ]
 }
 
-fn work() -> Vec<Change> {
+fn work() -> Vec<IncidentEvent> {
     let due = Some("2026-12-04".parse().expect("a day"));
     let next: Timestamp = "2026-11-23T15:00:00Z".parse().expect("a time");
     vec![
-        Change::CorrectiveActionAdded {
+        IncidentEvent::CorrectiveActionAdded {
             id: 1,
             what: line("scan forks"),
             owner: None,
             due: None,
         },
-        Change::CorrectiveActionAssigned {
+        IncidentEvent::CorrectiveActionAssigned {
             id: 1,
             from_owner: None,
             from_due: None,
             owner: Some(name("Bob")),
             due,
         },
-        Change::CorrectiveActionDone {
+        IncidentEvent::CorrectiveActionDone {
             id: 1,
             note: Some(line("rule 12")),
         },
-        Change::Stated {
+        IncidentEvent::Stated {
             id: 1,
             topic: Topic::WhatHappened,
             standing: Standing::Hypothesis,
             text: line("A deploy key was published."),
         },
-        Change::StandingChanged {
+        IncidentEvent::StandingChanged {
             id: 1,
             from: Standing::Hypothesis,
             to: Standing::Confirmed,
             reason: None,
         },
-        Change::ActionBegun {
+        IncidentEvent::ActionBegun {
             id: 1,
             text: line("rotate the key"),
             owner: Some(name("Bob")),
         },
-        Change::ActionEnded {
+        IncidentEvent::ActionEnded {
             id: 1,
             outcome: Some(line("rotated")),
         },
-        Change::NextUpdateSet {
+        IncidentEvent::NextUpdateSet {
             from: None,
             to: Some(next),
         },
@@ -204,35 +204,35 @@ fn work() -> Vec<Change> {
     ]
 }
 
-fn custody() -> Vec<Change> {
+fn custody() -> Vec<IncidentEvent> {
     let (bundle, sha256) = (Digest::of(b"bundle"), Digest::of(b"bundle"));
     let source: SourceName = "aws_cloudtrail".parse().expect("a source");
     let item = Some("aws_cloudtrail-1".parse().expect("an item"));
     vec![
-        Change::Attached {
+        IncidentEvent::Attached {
             bundle,
             name: line("screen.png"),
             bytes: 1234,
             sha256,
         },
-        Change::CapturePlanned {
+        IncidentEvent::CapturePlanned {
             window: None,
             passes: 2,
             steps: 9,
             left_out: 1,
             unavailable: vec!["okta".parse().expect("a source")],
         },
-        Change::CaptureStarted {
+        IncidentEvent::CaptureStarted {
             source: source.clone(),
             pass: 1,
             kind: PassKind::First,
         },
-        Change::CaptureFailed {
+        IncidentEvent::CaptureFailed {
             source: source.clone(),
             pass: 2,
             error: Line::escaped("403\n"),
         },
-        Change::EvidenceSealed {
+        IncidentEvent::EvidenceSealed {
             bundle,
             source,
             pass: 1,
@@ -243,19 +243,19 @@ fn custody() -> Vec<Change> {
             doubles: None,
             is_copy: false,
         },
-        Change::EvidenceRead {
+        IncidentEvent::EvidenceRead {
             bundle,
             item: item.clone(),
         },
-        Change::EvidenceExported {
+        IncidentEvent::EvidenceExported {
             bundle,
             to: line("counsel"),
         },
-        Change::EvidenceVerified {
+        IncidentEvent::EvidenceVerified {
             bundle,
             result: Verified::Incomplete,
         },
-        Change::Finding {
+        IncidentEvent::Finding {
             kind: FindingKind::Late,
             text: line("3 events came after the first pass"),
             evidence: Some(Evidence {

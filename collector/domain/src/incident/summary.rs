@@ -6,7 +6,7 @@ use std::fmt::Display;
 use evidence_format::safe::safe;
 
 use super::checklist::Progress;
-use super::entry::Change;
+use super::entry::IncidentEvent;
 use super::names::SourceName;
 use super::text::or;
 
@@ -14,9 +14,9 @@ use super::text::or;
 const NOTE_CHARS_MAX: usize = 160;
 
 /// The line.
-pub(super) fn of(change: &Change) -> String {
+pub(super) fn of(change: &IncidentEvent) -> String {
     match change {
-        Change::Declared(d) => {
+        IncidentEvent::Declared(d) => {
             let trigger = d
                 .trigger
                 .as_ref()
@@ -27,27 +27,27 @@ pub(super) fn of(change: &Change) -> String {
                 d.severity, d.name, d.play
             )
         }
-        Change::Renamed { from, to } => format!("name from {from:?} to {to:?}"),
-        Change::SeverityChanged { from, to, reason } => {
+        IncidentEvent::Renamed { from, to } => format!("name from {from:?} to {to:?}"),
+        IncidentEvent::SeverityChanged { from, to, reason } => {
             format!("severity from {from} to {to}: {reason}")
         }
-        Change::StatusChanged { from, to, reason } => {
+        IncidentEvent::StatusChanged { from, to, reason } => {
             format!("status from {from} to {to}{}", because(reason.as_ref()))
         }
-        Change::StartedChanged { from, to } => {
+        IncidentEvent::StartedChanged { from, to } => {
             format!("started from {} to {to}", or(from.as_ref(), "not set"))
         }
-        Change::PlayChanged {
+        IncidentEvent::PlayChanged {
             from, to, reason, ..
         } => format!("play from {from} to {to}: {reason}"),
-        Change::RoleAssigned { role, from, to } => {
+        IncidentEvent::RoleAssigned { role, from, to } => {
             let (from, to) = (or(from.as_ref(), "nobody"), or(to.as_ref(), "nobody"));
             format!("{} from {from} to {to}", role.title().to_lowercase())
         }
-        Change::ReportChanged { to, .. } => {
+        IncidentEvent::ReportChanged { to, .. } => {
             format!("initial report changed{}", lacking(&to.missing()))
         }
-        Change::AffectsChanged { from, to } => {
+        IncidentEvent::AffectsChanged { from, to } => {
             let answers = from
                 .answers()
                 .into_iter()
@@ -58,15 +58,15 @@ pub(super) fn of(change: &Change) -> String {
                 .collect();
             format!("may be affected: {}", changed.join(", "))
         }
-        Change::PivotAdded { pivot } => {
+        IncidentEvent::PivotAdded { pivot } => {
             format!("evidence asked for about {}", safe(&pivot.to_string()))
         }
-        Change::StepChanged { step, from, to } => step_changed(step.as_str(), from, to),
-        Change::ClosureGiven { item, note } => format!("closure item {item} given: {note}"),
-        Change::ClosureWaived { item, reason, by } => {
+        IncidentEvent::StepChanged { step, from, to } => step_changed(step.as_str(), from, to),
+        IncidentEvent::ClosureGiven { item, note } => format!("closure item {item} given: {note}"),
+        IncidentEvent::ClosureWaived { item, reason, by } => {
             format!("closure item {item} waived by {by}: {reason}")
         }
-        Change::ClosureWithdrawn { item, reason } => {
+        IncidentEvent::ClosureWithdrawn { item, reason } => {
             format!("closure item {item} withdrawn: {reason}")
         }
         _ => of_work(change),
@@ -74,9 +74,9 @@ pub(super) fn of(change: &Change) -> String {
 }
 
 /// What is done and said about the incident.
-fn of_work(change: &Change) -> String {
+fn of_work(change: &IncidentEvent) -> String {
     match change {
-        Change::CorrectiveActionAdded {
+        IncidentEvent::CorrectiveActionAdded {
             id,
             what,
             owner,
@@ -88,7 +88,7 @@ fn of_work(change: &Change) -> String {
                 or(due.as_ref(), "not set")
             )
         }
-        Change::CorrectiveActionAssigned {
+        IncidentEvent::CorrectiveActionAssigned {
             id,
             from_owner,
             from_due,
@@ -101,16 +101,16 @@ fn of_work(change: &Change) -> String {
             or(from_due.as_ref(), "not set"),
             or(due.as_ref(), "not set")
         ),
-        Change::CorrectiveActionDone { id, note } => {
+        IncidentEvent::CorrectiveActionDone { id, note } => {
             format!("corrective action {id} done{}", because(note.as_ref()))
         }
-        Change::Stated {
+        IncidentEvent::Stated {
             id,
             topic,
             standing,
             text,
         } => format!("statement {id} on {topic} ({standing}): {text}"),
-        Change::StandingChanged {
+        IncidentEvent::StandingChanged {
             id,
             from,
             to,
@@ -121,39 +121,41 @@ fn of_work(change: &Change) -> String {
                 because(reason.as_ref())
             )
         }
-        Change::ActionBegun { id, text, owner } => format!(
+        IncidentEvent::ActionBegun { id, text, owner } => format!(
             "action {id}, owner {}: {text}",
             or(owner.as_ref(), "not set")
         ),
-        Change::ActionEnded { id, outcome } => {
+        IncidentEvent::ActionEnded { id, outcome } => {
             format!("action {id} ended{}", because(outcome.as_ref()))
         }
-        Change::NextUpdateSet { from, to } => {
+        IncidentEvent::NextUpdateSet { from, to } => {
             format!(
                 "next update from {} to {}",
                 or(from.as_ref(), "not set"),
                 or(to.as_ref(), "not set")
             )
         }
-        Change::Note { text } => format!("note: {}", shortened(text.as_str())),
+        IncidentEvent::Note { text } => format!("note: {}", shortened(text.as_str())),
         _ => of_custody(change),
     }
 }
 
 /// What is done with evidence.
-fn of_custody(change: &Change) -> String {
+fn of_custody(change: &IncidentEvent) -> String {
     match change {
-        Change::Attached {
+        IncidentEvent::Attached {
             name,
             bytes,
             sha256,
             ..
         } => format!("attached {name} ({bytes} bytes, {sha256})"),
-        Change::CaptureAsked { ask } => format!("evidence asked for{}", of_sources(&ask.sources)),
-        Change::CaptureStopped {} => {
+        IncidentEvent::CaptureAsked { ask } => {
+            format!("evidence asked for{}", of_sources(&ask.sources))
+        }
+        IncidentEvent::CaptureStopped {} => {
             "captures stopped: what is there is sealed, and nothing more is begun".to_owned()
         }
-        Change::CapturePlanned {
+        IncidentEvent::CapturePlanned {
             passes,
             steps,
             left_out,
@@ -168,15 +170,15 @@ fn of_custody(change: &Change) -> String {
             };
             format!("capture planned: passes {passes}, steps {steps}, left out {left_out}{without}")
         }
-        Change::CaptureStarted { source, pass, kind } => {
+        IncidentEvent::CaptureStarted { source, pass, kind } => {
             format!("capture of {source} started, pass {pass} ({kind})")
         }
-        Change::CaptureFailed {
+        IncidentEvent::CaptureFailed {
             source,
             pass,
             error,
         } => format!("capture of {source} failed, pass {pass}: {error}"),
-        Change::EvidenceSealed {
+        IncidentEvent::EvidenceSealed {
             source,
             pass,
             doubles: Some(first),
@@ -188,7 +190,7 @@ fn of_custody(change: &Change) -> String {
                 "sealed {source} pass {pass} a second time, as two collectors had it: {bundle} doubles {first}"
             )
         }
-        Change::EvidenceSealed {
+        IncidentEvent::EvidenceSealed {
             source,
             pass,
             records,
@@ -214,14 +216,16 @@ fn of_custody(change: &Change) -> String {
                 "sealed {source} pass {pass}: {records} records, {whole}{until}; {bundle}{beside}"
             )
         }
-        Change::EvidenceRead {
+        IncidentEvent::EvidenceRead {
             bundle,
             item: Some(item),
         } => format!("read {item} of {bundle}"),
-        Change::EvidenceRead { bundle, item: None } => format!("read {bundle}"),
-        Change::EvidenceExported { bundle, to } => format!("exported {bundle} to {to}"),
-        Change::EvidenceVerified { bundle, result } => format!("verified {bundle}: {result}"),
-        Change::Finding { kind, text, .. } => format!("{kind}: {text}"),
+        IncidentEvent::EvidenceRead { bundle, item: None } => format!("read {bundle}"),
+        IncidentEvent::EvidenceExported { bundle, to } => format!("exported {bundle} to {to}"),
+        IncidentEvent::EvidenceVerified { bundle, result } => {
+            format!("verified {bundle}: {result}")
+        }
+        IncidentEvent::Finding { kind, text, .. } => format!("{kind}: {text}"),
         other => other.kind().to_owned(),
     }
 }
@@ -296,7 +300,7 @@ mod tests {
     #[test]
     fn a_long_note_is_cut_and_its_lines_are_joined() {
         let text = format!("one\n\ttwo {}", "x".repeat(200));
-        let line = of(&Change::Note {
+        let line = of(&IncidentEvent::Note {
             text: text.parse().expect("a note"),
         });
         assert!(line.starts_with(r"note: one / \ttwo xxx"), "{line}");

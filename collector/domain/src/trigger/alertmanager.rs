@@ -7,14 +7,14 @@
 
 use super::check::authorized;
 use super::read::{Node, json};
-use super::{Delivery, Hook, Received, Refused, alerts};
+use super::{Delivery, Hook, Received, WebhookError, alerts};
 
-pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, Refused> {
+pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, WebhookError> {
     authorized(hook.config, delivery.headers)?;
     let body = json(delivery.body)?;
     let group = Node(&body);
     if group.text("/version") != Some("4") {
-        return Err(Refused::Malformed {
+        return Err(WebhookError::Malformed {
             missing: "version 4 of the message",
         });
     }

@@ -6,22 +6,22 @@
 
 use serde_json::Value;
 
-use super::read::{Event, Node, PIVOTS_MAX, Told, time};
-use super::{Hook, Received, Refused};
+use super::read::{Event, IncidentFields, Node, PIVOTS_MAX, time};
+use super::{Hook, Received, WebhookError};
 use crate::incident::{Line, Pivot};
 
 /// Alerts of a group that the evidence lists; all of them are in the vendor's own records.
 const LISTED_MAX: usize = 32;
 
 /// What comes of a group.
-pub(super) fn receive(hook: &Hook<'_>, group: Node<'_>) -> Result<Received, Refused> {
+pub(super) fn receive(hook: &Hook<'_>, group: Node<'_>) -> Result<Received, WebhookError> {
     let key = group.needed("/groupKey", "group key")?;
     let status = group.needed("/status", "status")?;
     let first = group
         .list("/alerts")
         .filter_map(|alert| alert.text("/startsAt").and_then(time))
         .min();
-    let first = first.ok_or(Refused::Malformed {
+    let first = first.ok_or(WebhookError::Malformed {
         missing: "alert with a start",
     })?;
     let began = first.to_string();
@@ -56,7 +56,7 @@ fn title<'g>(group: Node<'g>) -> Option<&'g str> {
         .or_else(|| group.text("/title"))
 }
 
-fn told<'g>(hook: &Hook<'_>, group: Node<'g>) -> Told<'g> {
+fn told<'g>(hook: &Hook<'_>, group: Node<'g>) -> IncidentFields<'g> {
     let firing = || {
         group
             .list("/alerts")
@@ -86,7 +86,7 @@ fn told<'g>(hook: &Hook<'_>, group: Node<'g>) -> Told<'g> {
     pivots.sort();
     pivots.dedup();
     pivots.truncate(PIVOTS_MAX);
-    Told {
+    IncidentFields {
         title: title(group),
         severity: group.word("/commonLabels/severity").or(of_each),
         systems: systems.collect(),
@@ -99,7 +99,7 @@ fn told<'g>(hook: &Hook<'_>, group: Node<'g>) -> Told<'g> {
             .chain(left_out)
             .collect(),
         pivots,
-        ..Told::default()
+        ..IncidentFields::default()
     }
 }
 
@@ -141,7 +141,7 @@ mod tests {
             "labels": {"alertname": name, "severity": severity, "namespace": "shop", "pod": format!("{name}-0"), "instance": "10.0.0.1:80"}})
     }
 
-    fn of(key: &str, status: &str, alerts: &[Value]) -> Result<Received, Refused> {
+    fn of(key: &str, status: &str, alerts: &[Value]) -> Result<Received, WebhookError> {
         let group = json!({"version": "4", "groupKey": key, "status": status, "alerts": alerts, "commonLabels": {}, "commonAnnotations": {}});
         signed(Vendor::Alertmanager, group.to_string().as_bytes()).receive()
     }
@@ -211,20 +211,20 @@ mod tests {
         ] {
             assert!(matches!(
                 of(key, status, &alerts),
-                Err(Refused::Malformed { .. })
+                Err(WebhookError::Malformed { .. })
             ));
         }
         let zoneless = alert("A", "", "firing", "2026-11-23T13:00:00");
         assert_eq!(
             of("k", "firing", &[zoneless]),
-            Err(Refused::Malformed {
+            Err(WebhookError::Malformed {
                 missing: "alert with a start"
             })
         );
         let old = signed(Vendor::Alertmanager, br#"{"version":"3","groupKey":666}"#).receive();
         assert_eq!(
             old,
-            Err(Refused::Malformed {
+            Err(WebhookError::Malformed {
                 missing: "version 4 of the message"
             })
         );

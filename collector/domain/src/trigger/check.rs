@@ -8,7 +8,7 @@ use http::HeaderMap;
 use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq};
 
-use super::{HookConfig, REPLAY_SECONDS_MAX, Refused};
+use super::{HookConfig, REPLAY_SECONDS_MAX, WebhookError};
 
 /// Signatures that one delivery carries: a rotation of secrets has two, and each is compared with
 /// each secret.
@@ -47,9 +47,9 @@ pub(super) fn signed<K: AsRef<[u8]>>(
     keys: &[K],
     parts: &[&[u8]],
     signatures: &[Vec<u8>],
-) -> Result<(), Refused> {
+) -> Result<(), WebhookError> {
     if signatures.len() > SIGNATURES_MAX {
-        return Err(Refused::NotAuthentic);
+        return Err(WebhookError::NotAuthentic);
     }
     let mut right = Choice::from(0);
     for key in keys {
@@ -68,49 +68,52 @@ pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
 
 /// That `time`, which is signed, is now. It is asked after the signature: only who is authentic
 /// learns how wrong a clock is.
-pub(super) fn fresh(unix_seconds: &str, received: Timestamp) -> Result<(), Refused> {
+pub(super) fn fresh(unix_seconds: &str, received: Timestamp) -> Result<(), WebhookError> {
     let is_number = !unix_seconds.is_empty() && unix_seconds.bytes().all(|b| b.is_ascii_digit());
-    let sent: u64 = unix_seconds
-        .parse()
-        .ok()
-        .filter(|_| is_number)
-        .ok_or(Refused::Malformed {
-            missing: "time in seconds",
-        })?;
+    let sent: u64 =
+        unix_seconds
+            .parse()
+            .ok()
+            .filter(|_| is_number)
+            .ok_or(WebhookError::Malformed {
+                missing: "time in seconds",
+            })?;
     let now = u64::try_from(received.unix_nanoseconds() / 1_000_000_000).unwrap_or(0);
     let seconds = now.abs_diff(sent);
     if seconds > REPLAY_SECONDS_MAX {
-        Err(Refused::Stale { seconds })
+        Err(WebhookError::Stale { seconds })
     } else {
         Ok(())
     }
 }
 
 /// That a delivery has one of the secrets: as a bearer token, or as the password of `username`.
-pub(super) fn authorized(config: &HookConfig, headers: &HeaderMap) -> Result<(), Refused> {
-    let given = header(headers, "authorization").ok_or(Refused::NotAuthentic)?;
+pub(super) fn authorized(config: &HookConfig, headers: &HeaderMap) -> Result<(), WebhookError> {
+    let given = header(headers, "authorization").ok_or(WebhookError::NotAuthentic)?;
     let blank = given
         .iter()
         .position(|b| *b == b' ')
-        .ok_or(Refused::NotAuthentic)?;
+        .ok_or(WebhookError::NotAuthentic)?;
     let (scheme, rest) = (&given[..blank], given[blank..].trim_ascii());
     match &config.username {
         None if scheme.eq_ignore_ascii_case(b"bearer") => is_secret(config, rest),
         Some(username) if scheme.eq_ignore_ascii_case(b"basic") => {
-            let pair = BASE64.decode(rest).map_err(|_| Refused::NotAuthentic)?;
+            let pair = BASE64
+                .decode(rest)
+                .map_err(|_| WebhookError::NotAuthentic)?;
             let colon = pair
                 .iter()
                 .position(|b| *b == b':')
-                .ok_or(Refused::NotAuthentic)?; // RFC 7617 §2: a user has no colon
+                .ok_or(WebhookError::NotAuthentic)?; // RFC 7617 §2: a user has no colon
             let user = pair[..colon].ct_eq(username.as_bytes());
             authentic(user & equals_one(config, &pair[colon + 1..]))
         }
-        _ => Err(Refused::NotAuthentic),
+        _ => Err(WebhookError::NotAuthentic),
     }
 }
 
 /// That `given` is one of the secrets.
-pub(super) fn is_secret(config: &HookConfig, given: &[u8]) -> Result<(), Refused> {
+pub(super) fn is_secret(config: &HookConfig, given: &[u8]) -> Result<(), WebhookError> {
     authentic(equals_one(config, given))
 }
 
@@ -121,11 +124,11 @@ fn equals_one(config: &HookConfig, given: &[u8]) -> Choice {
     })
 }
 
-fn authentic(right: Choice) -> Result<(), Refused> {
+fn authentic(right: Choice) -> Result<(), WebhookError> {
     if bool::from(right) {
         Ok(())
     } else {
-        Err(Refused::NotAuthentic)
+        Err(WebhookError::NotAuthentic)
     }
 }
 
@@ -165,11 +168,11 @@ mod tests {
         );
         assert_eq!(
             signed(&["wrong"], &parts, &[expected]),
-            Err(Refused::NotAuthentic)
+            Err(WebhookError::NotAuthentic)
         );
         assert_eq!(
             signed::<&str>(&[], &parts, &[]),
-            Err(Refused::NotAuthentic),
+            Err(WebhookError::NotAuthentic),
             "no secret is no way in"
         );
     }

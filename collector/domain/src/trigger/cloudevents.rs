@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::check::{authorized, header_text};
 use super::read::{Event, Node, json};
-use super::{Delivery, Hook, Received, Refused, generic};
+use super::{Delivery, Hook, Received, WebhookError, generic};
 
 /// The only version that there is.
 const VERSION: &str = "1.0";
@@ -30,7 +30,7 @@ struct Envelope {
     data: Value,
 }
 
-pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, Refused> {
+pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, WebhookError> {
     authorized(hook.config, delivery.headers)?;
     let content_type = header_text(delivery.headers, "content-type").unwrap_or_default();
     let media_type = content_type
@@ -42,21 +42,21 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
     let envelope = match media_type.as_str() {
         STRUCTURED => structured(&json(delivery.body)?)?,
         other if other.starts_with("application/cloudevents") => {
-            return Err(Refused::Malformed {
+            return Err(WebhookError::Malformed {
                 missing: "event in JSON, one at a time",
             });
         }
         other => binary(delivery, other)?,
     };
     if envelope.version.as_deref() != Some(VERSION) {
-        return Err(Refused::Malformed {
+        return Err(WebhookError::Malformed {
             missing: "specversion 1.0",
         });
     }
     let needed = |value: Option<String>, missing| {
         value
             .filter(|text| !text.is_empty())
-            .ok_or(Refused::Malformed { missing })
+            .ok_or(WebhookError::Malformed { missing })
     };
     let (id, source) = (
         needed(envelope.id, "id")?,
@@ -78,12 +78,12 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
     )))
 }
 
-fn structured(event: &Value) -> Result<Envelope, Refused> {
+fn structured(event: &Value) -> Result<Envelope, WebhookError> {
     let text = |pointer| Node(event).text(pointer).map(str::to_owned);
     let decoded = text("/data_base64")
         .map(|data| BASE64.decode(data.as_bytes()))
         .transpose();
-    let decoded = decoded.map_err(|_| Refused::Malformed {
+    let decoded = decoded.map_err(|_| WebhookError::Malformed {
         missing: "data in base64",
     })?;
     let data = decoded.map_or_else(
@@ -101,7 +101,7 @@ fn structured(event: &Value) -> Result<Envelope, Refused> {
     })
 }
 
-fn binary(delivery: &Delivery<'_>, media_type: &str) -> Result<Envelope, Refused> {
+fn binary(delivery: &Delivery<'_>, media_type: &str) -> Result<Envelope, WebhookError> {
     let attribute = |name: &str| attribute(delivery.headers, name);
     let is_json = media_type == "application/json" || media_type.ends_with("+json");
     Ok(Envelope {
@@ -143,7 +143,7 @@ mod tests {
     use super::super::{Trigger, Vendor};
     use super::*;
 
-    fn of(more: &[(&str, &str)], body: &[u8]) -> Result<Received, Refused> {
+    fn of(more: &[(&str, &str)], body: &[u8]) -> Result<Received, WebhookError> {
         let token = format!("Bearer {SECRET}");
         receive(
             Vendor::CloudEvents,
@@ -220,27 +220,27 @@ mod tests {
                 .filter(|(name, _)| name != without)
                 .collect();
             assert!(
-                matches!(of(&some, b""), Err(Refused::Malformed { .. })),
+                matches!(of(&some, b""), Err(WebhookError::Malformed { .. })),
                 "without {without}"
             );
         }
         let old = [&[("ce-specversion", "0.3")], &BINARY[1..]].concat();
         assert_eq!(
             of(&old, b""),
-            Err(Refused::Malformed {
+            Err(WebhookError::Malformed {
                 missing: "specversion 1.0"
             })
         );
         let batch = [("content-type", "application/cloudevents-batch+json")];
         assert_eq!(
             of(&batch, b"[]"),
-            Err(Refused::Malformed {
+            Err(WebhookError::Malformed {
                 missing: "event in JSON, one at a time"
             })
         );
         assert_eq!(
             receive(Vendor::CloudEvents, &HOOKS, &BINARY, b""),
-            Err(Refused::NotAuthentic)
+            Err(WebhookError::NotAuthentic)
         );
     }
 }

@@ -6,8 +6,8 @@
 
 use serde_json::Value;
 
-use super::read::{Node, PIVOTS_MAX, Told, time};
-use super::{Hook, Refused};
+use super::read::{IncidentFields, Node, PIVOTS_MAX, time};
+use super::{Hook, WebhookError};
 use crate::incident::{Line, Name, Pivot, PlayName};
 
 /// What is known of an incident from `data`; `at` is the time of the event.
@@ -15,8 +15,8 @@ pub(super) fn told<'e>(
     hook: &Hook<'_>,
     data: Node<'e>,
     at: Option<&str>,
-) -> Result<Told<'e>, Refused> {
-    Ok(Told {
+) -> Result<IncidentFields<'e>, WebhookError> {
+    Ok(IncidentFields {
         title: data.first(&["/title", "/name", "/summary", "/message", "/subject"]),
         severity: severity(data),
         play: data
@@ -56,13 +56,13 @@ fn evidence(data: Node<'_>) -> impl Iterator<Item = String> {
 }
 
 /// A play that there is.
-pub(super) fn play(hook: &Hook<'_>, text: &str) -> Result<PlayName, Refused> {
+pub(super) fn play(hook: &Hook<'_>, text: &str) -> Result<PlayName, WebhookError> {
     let name: PlayName = text.parse().map_err(wrong)?;
     hook.plays.get(&name).map_err(wrong)?;
     Ok(name)
 }
 
-fn pivots<'e>(texts: impl Iterator<Item = &'e Value>) -> Result<Vec<Pivot>, Refused> {
+fn pivots<'e>(texts: impl Iterator<Item = &'e Value>) -> Result<Vec<Pivot>, WebhookError> {
     let read = |value: &Value| {
         value
             .as_str()
@@ -80,8 +80,8 @@ fn pivots<'e>(texts: impl Iterator<Item = &'e Value>) -> Result<Vec<Pivot>, Refu
     Ok(pivots)
 }
 
-fn wrong(why: impl ToString) -> Refused {
-    Refused::Wrong {
+fn wrong(why: impl ToString) -> WebhookError {
+    WebhookError::Wrong {
         why: Line::escaped(&why.to_string()),
     }
 }

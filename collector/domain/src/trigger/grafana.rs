@@ -8,9 +8,9 @@
 
 use super::check::{authorized, fresh, from_hex, header_text, signed};
 use super::read::{Node, json};
-use super::{Delivery, Hook, Received, Refused, Secret, alerts};
+use super::{Delivery, Hook, Received, Secret, WebhookError, alerts};
 
-pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, Refused> {
+pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, WebhookError> {
     match &hook.config.signature_header {
         Some(name) => verify(hook, name, delivery)?,
         None => authorized(hook.config, delivery.headers)?,
@@ -26,9 +26,9 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
     alerts::receive(hook, group)
 }
 
-fn verify(hook: &Hook<'_>, name: &str, delivery: &Delivery<'_>) -> Result<(), Refused> {
-    let of = |name| header_text(delivery.headers, name).ok_or(Refused::NotAuthentic);
-    let signature = from_hex(of(name)?).ok_or(Refused::NotAuthentic)?;
+fn verify(hook: &Hook<'_>, name: &str, delivery: &Delivery<'_>) -> Result<(), WebhookError> {
+    let of = |name| header_text(delivery.headers, name).ok_or(WebhookError::NotAuthentic);
+    let signature = from_hex(of(name)?).ok_or(WebhookError::NotAuthentic)?;
     let keys: Vec<&str> = hook.config.secrets.iter().map(Secret::expose).collect();
     let Some(timestamp) = &hook.config.timestamp_header else {
         return signed(&keys, &[delivery.body], &[signature]);
@@ -96,7 +96,7 @@ mod tests {
             &[(signature, &without)],
             &[(signature, &without), (timestamp, RECEIVED_SECONDS)],
         ] {
-            assert_eq!(of(&both, bad), Err(Refused::NotAuthentic), "{bad:?}");
+            assert_eq!(of(&both, bad), Err(WebhookError::NotAuthentic), "{bad:?}");
         }
         let plain = hooks(|hook| hook.timestamp_header = None);
         assert!(matches!(
@@ -105,12 +105,12 @@ mod tests {
         ));
         assert_eq!(
             of(&plain, &[(signature, &with), (timestamp, RECEIVED_SECONDS)]),
-            Err(Refused::NotAuthentic)
+            Err(WebhookError::NotAuthentic)
         );
         let token = ("authorization", format!("Bearer {SECRET}"));
         assert_eq!(
             of(&both, &[(token.0, &token.1)]),
-            Err(Refused::NotAuthentic),
+            Err(WebhookError::NotAuthentic),
             "what signs takes no token"
         );
     }
@@ -159,7 +159,7 @@ mod tests {
             &format!("Bearer {SECRET} x"),
             &format!("Bearer {}", &SECRET[1..]),
         ] {
-            assert_eq!(of(&token, bad), Err(Refused::NotAuthentic), "{bad}");
+            assert_eq!(of(&token, bad), Err(WebhookError::NotAuthentic), "{bad}");
         }
         let wrong = [
             "grafana",
@@ -173,7 +173,7 @@ mod tests {
             .iter()
             .chain([&format!("Bearer {SECRET}"), &"Basic %%%".to_owned()])
         {
-            assert_eq!(of(&user, bad), Err(Refused::NotAuthentic), "{bad}");
+            assert_eq!(of(&user, bad), Err(WebhookError::NotAuthentic), "{bad}");
         }
     }
 

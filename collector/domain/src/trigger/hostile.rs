@@ -209,7 +209,7 @@ fn nothing_is_accepted_but_the_bytes_that_were_signed() {
             let mut bad = good.clone();
             all.iter().for_each(|one| change(&mut bad, one));
             match bad.receive() {
-                Err(Refused::NotAuthentic) => {}
+                Err(WebhookError::NotAuthentic) => {}
                 other => prop_assert_eq!(vouched(&bad), vouched(&good), "{}: {:?}", vendor, other),
             }
             Ok(())
@@ -318,7 +318,7 @@ fn texts(received: Received) -> Vec<String> {
             );
             all
         }
-        Received::Ignored { .. } | Received::Answer(_) => Vec::new(),
+        Received::Ignored { .. } | Received::Response(_) => Vec::new(),
     }
 }
 
@@ -331,7 +331,7 @@ fn no_text_that_comes_of_a_signed_body_holds_control_characters() {
         let result = runner().run(&at, |at| {
             let sample = signed(vendor, &replaced(&good, &at, vendor == Vendor::Slack));
             let outcome = sample.receive();
-            prop_assert!(outcome != Err(Refused::NotAuthentic), "it is signed");
+            prop_assert!(outcome != Err(WebhookError::NotAuthentic), "it is signed");
             for text in outcome.map(texts).unwrap_or_default() {
                 prop_assert!(!text.chars().any(is_unsafe), "{}: {:?}", vendor, text);
             }
@@ -378,7 +378,7 @@ fn what_was_signed_too_long_ago_or_too_far_ahead_is_stale() {
         ] {
             assert_eq!(
                 at(bad.to_string()),
-                Err(Refused::Stale { seconds }),
+                Err(WebhookError::Stale { seconds }),
                 "{vendor} at {bad}"
             );
         }
@@ -391,7 +391,7 @@ fn what_was_signed_too_long_ago_or_too_far_ahead_is_stale() {
             "18446744073709551616",
             "0x6b",
         ] {
-            let missing = Refused::Malformed {
+            let missing = WebhookError::Malformed {
                 missing: "time in seconds",
             };
             assert_eq!(at(bad.to_owned()), Err(missing), "{vendor} at {bad:?}");
@@ -405,7 +405,7 @@ fn a_body_is_limited_before_anything_is_made_of_it() {
         let sample = signed(vendor, &vec![b' '; BODY_BYTES_MAX + 1]);
         assert_eq!(
             sample.receive(),
-            Err(Refused::TooLarge {
+            Err(WebhookError::TooLarge {
                 bytes: BODY_BYTES_MAX + 1
             }),
             "{vendor}"
@@ -440,7 +440,7 @@ fn a_vendor_without_a_section_is_not_there() {
             .expect_err("not configured");
         assert_eq!(
             (refused.status().as_u16(), refused),
-            (404, Refused::NotConfigured { vendor })
+            (404, WebhookError::NotConfigured { vendor })
         );
     }
     assert_eq!(find("PagerDuty"), None);

@@ -5,12 +5,12 @@
 //! only the id. incident.io says that events may come out of order, so that an update declares what
 //! is not yet known.
 
-use super::read::{Event, Node, Told, json, time};
+use super::read::{Event, IncidentFields, Node, json, time};
 use super::standard::verify;
-use super::{Delivery, Hook, Received, Refused, Update};
+use super::{Delivery, Hook, Received, Update, WebhookError};
 use crate::incident::Name;
 
-pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, Refused> {
+pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, WebhookError> {
     let message = verify(&hook.config.secrets, delivery)?;
     let body = json(delivery.body)?;
     let kind = Node(&body).needed("/event_type", "event type")?;
@@ -64,7 +64,7 @@ fn updated(
     kind: &str,
     incident: Node<'_>,
     wrote: Option<&str>,
-) -> Result<Received, Refused> {
+) -> Result<Received, WebhookError> {
     let id = incident.needed("/id", "incident id")?;
     if let Some(why) = declares(incident) {
         return Ok(Received::Ignored { why });
@@ -101,7 +101,7 @@ fn updated(
     })))
 }
 
-fn told(incident: Node<'_>) -> Told<'_> {
+fn told(incident: Node<'_>) -> IncidentFields<'_> {
     let started = incident.list("/incident_timestamp_values").find(|value| {
         value
             .text("/incident_timestamp/name")
@@ -110,7 +110,7 @@ fn told(incident: Node<'_>) -> Told<'_> {
     let link = incident
         .text("/permalink")
         .map(|link| format!("incident.io incident {link}"));
-    Told {
+    IncidentFields {
         title: Some(
             incident
                 .text("/name")
@@ -132,6 +132,6 @@ fn told(incident: Node<'_>) -> Told<'_> {
             .into_iter()
             .chain(incident.text("/summary").map(str::to_owned))
             .collect(),
-        ..Told::default()
+        ..IncidentFields::default()
     }
 }

@@ -32,7 +32,7 @@ use evidence_format::time::Timestamp;
 use http::{HeaderMap, StatusCode};
 
 use crate::incident::{
-    Affects, Declaration, Line, Name, Pivot, PlayName, Plays, Prose, Report, Severity, Wish,
+    Affects, Command, Declaration, Line, Name, Pivot, PlayName, Plays, Prose, Report, Severity,
 };
 
 pub use config::{
@@ -92,7 +92,7 @@ pub enum Received {
     },
     /// Wants this answer with status 200 and nothing else: a handshake, or help for the person who
     /// typed a command.
-    Answer(Answer),
+    Response(WebhookResponse),
 }
 
 /// A declaration, as far as the vendor makes it.
@@ -140,7 +140,7 @@ pub struct Update {
 
 /// The whole answer to a delivery, where the vendor shows it to somebody.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct WebhookResponse {
     /// Its `Content-Type`.
     pub content_type: &'static str,
     /// Its body.
@@ -150,7 +150,7 @@ pub struct Answer {
 /// A delivery was refused. The texts are for the sender: they say nothing of secrets, nor which
 /// part of a signature was wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum WebhookError {
     /// The operator has not configured the vendor.
     #[error("no webhook of {vendor} is configured")]
     NotConfigured {
@@ -186,7 +186,7 @@ pub enum Refused {
     },
 }
 
-impl Refused {
+impl WebhookError {
     /// The status that tells the vendor whether to send it again.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -246,7 +246,7 @@ impl Vendor {
     /// What whoever typed the command sees, once it is known what came of it: `INC-2026-042
     /// declared`. For all vendors but Slack, nobody.
     #[must_use]
-    pub fn reply(self, text: &str) -> Option<Answer> {
+    pub fn reply(self, text: &str) -> Option<WebhookResponse> {
         (self == Self::Slack).then(|| slack::reply(text))
     }
 }
@@ -266,16 +266,18 @@ pub fn find(name: &str) -> Option<Vendor> {
 /// Verifies a delivery, reads it, and says what comes of it.
 ///
 /// # Errors
-/// See [`Refused`].
+/// See [`WebhookError`].
 pub fn receive(
     vendor: Vendor,
     hooks: &HooksConfig,
     plays: &Plays,
     delivery: &Delivery<'_>,
-) -> Result<Received, Refused> {
-    let config = hooks.of(vendor).ok_or(Refused::NotConfigured { vendor })?;
+) -> Result<Received, WebhookError> {
+    let config = hooks
+        .of(vendor)
+        .ok_or(WebhookError::NotConfigured { vendor })?;
     if delivery.body.len() > BODY_BYTES_MAX {
-        return Err(Refused::TooLarge {
+        return Err(WebhookError::TooLarge {
             bytes: delivery.body.len(),
         });
     }
@@ -347,11 +349,11 @@ impl Update {
     /// the vendor holds it to be less bad is only noted, since a vendor's priority is about service
     /// and not about evidence.
     #[must_use]
-    pub fn wishes(&self, current: Severity) -> Vec<Wish> {
+    pub fn wishes(&self, current: Severity) -> Vec<Command> {
         let worse = self.severity.filter(|severity| *severity < current);
         let reason = Line::escaped(self.note.as_str().lines().next().unwrap_or_default());
-        let raise = worse.map(|to| Wish::ChangeSeverity { to, reason });
-        [Wish::Note {
+        let raise = worse.map(|to| Command::ChangeSeverity { to, reason });
+        [Command::Note {
             text: self.note.clone(),
         }]
         .into_iter()

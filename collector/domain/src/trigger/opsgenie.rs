@@ -8,15 +8,15 @@
 use evidence_format::time::Timestamp;
 
 use super::check::{authorized, header, is_secret};
-use super::read::{Event, Node, Told, json};
-use super::{Delivery, Hook, Received, Refused, Update};
+use super::read::{Event, IncidentFields, Node, json};
+use super::{Delivery, Hook, Received, Update, WebhookError};
 use crate::incident::Name;
 
-pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, Refused> {
+pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, WebhookError> {
     match &hook.config.token_header {
         Some(name) => is_secret(
             hook.config,
-            header(delivery.headers, name).ok_or(Refused::NotAuthentic)?,
+            header(delivery.headers, name).ok_or(WebhookError::NotAuthentic)?,
         )?,
         None => authorized(hook.config, delivery.headers)?,
     }
@@ -79,7 +79,7 @@ fn said(action: &str, alert: Node<'_>) -> String {
     )
 }
 
-fn told(whole: Node<'_>) -> Told<'_> {
+fn told(whole: Node<'_>) -> IncidentFields<'_> {
     let alert = whole.at("/alert");
     let created = alert
         .at("/createdAt")
@@ -95,7 +95,7 @@ fn told(whole: Node<'_>) -> Told<'_> {
     let number = alert
         .text("/tinyId")
         .map(|number| format!("Opsgenie alert #{number}"));
-    Told {
+    IncidentFields {
         title: alert.text("/message"),
         severity: alert.word("/priority").map(|word| {
             if word.starts_with(|c: char| c.is_ascii_digit()) {
@@ -113,7 +113,7 @@ fn told(whole: Node<'_>) -> Told<'_> {
             .chain(tags)
             .chain(alert.text("/description").map(str::to_owned))
             .collect(),
-        ..Told::default()
+        ..IncidentFields::default()
     }
 }
 
@@ -143,7 +143,7 @@ mod tests {
             ("x-exhibit-token", &bearer),
         ];
         for bad in wrong {
-            assert_eq!(of(&[bad]), Err(Refused::NotAuthentic), "{bad:?}");
+            assert_eq!(of(&[bad]), Err(WebhookError::NotAuthentic), "{bad:?}");
         }
     }
 

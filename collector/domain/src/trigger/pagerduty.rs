@@ -8,10 +8,10 @@
 //! status updates).
 
 use super::check::{from_hex, header_text, signed};
-use super::read::{Event, Node, Told, json, time};
-use super::{Delivery, Hook, Received, Refused, Secret, Update};
+use super::read::{Event, IncidentFields, Node, json, time};
+use super::{Delivery, Hook, Received, Secret, Update, WebhookError};
 
-pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, Refused> {
+pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, WebhookError> {
     verify(&hook.config.secrets, delivery)?;
     let body = json(delivery.body)?;
     let event = Node(&body).at("/event");
@@ -54,9 +54,9 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
     }
 }
 
-fn verify(secrets: &[Secret], delivery: &Delivery<'_>) -> Result<(), Refused> {
+fn verify(secrets: &[Secret], delivery: &Delivery<'_>) -> Result<(), WebhookError> {
     let text =
-        header_text(delivery.headers, "x-pagerduty-signature").ok_or(Refused::NotAuthentic)?;
+        header_text(delivery.headers, "x-pagerduty-signature").ok_or(WebhookError::NotAuthentic)?;
     let signatures: Vec<_> = text
         .split(',')
         .filter_map(|one| from_hex(one.trim().strip_prefix("v1=")?))
@@ -74,7 +74,12 @@ fn of<'e>(event: Node<'e>, kind: &'e str, id: &'e [&'e str]) -> Event<'e> {
 }
 
 /// A note on the incident whose id is at `pointer`.
-fn noted(hook: &Hook<'_>, event: Node<'_>, kind: &str, pointer: &str) -> Result<Received, Refused> {
+fn noted(
+    hook: &Hook<'_>,
+    event: Node<'_>,
+    kind: &str,
+    pointer: &str,
+) -> Result<Received, WebhookError> {
     let id = event.needed(pointer, "incident id")?;
     Ok(Received::Update(Box::new(
         hook.update(&of(event, kind, &[id]), &said(event, kind)),
@@ -105,8 +110,8 @@ fn said(event: Node<'_>, kind: &str) -> String {
     format!("{happened}{to}{by}{wrote}")
 }
 
-fn told(event: Node<'_>) -> Told<'_> {
-    Told {
+fn told(event: Node<'_>) -> IncidentFields<'_> {
+    IncidentFields {
         title: event.text("/data/title"),
         severity: event
             .word("/data/priority/summary")
@@ -120,7 +125,7 @@ fn told(event: Node<'_>) -> Told<'_> {
             .map(|url| format!("PagerDuty incident {url}"))
             .into_iter()
             .collect(),
-        ..Told::default()
+        ..IncidentFields::default()
     }
 }
 
@@ -144,7 +149,7 @@ mod tests {
         hooks
     }
 
-    fn with(signature: &str, body: &str) -> Result<Received, Refused> {
+    fn with(signature: &str, body: &str) -> Result<Received, WebhookError> {
         receive(
             Vendor::PagerDuty,
             &hooks(),
@@ -189,12 +194,12 @@ mod tests {
             &format!("{RIGHT}00"),
             &many,
         ] {
-            assert_eq!(with(bad, BODY), Err(Refused::NotAuthentic), "{bad}");
+            assert_eq!(with(bad, BODY), Err(WebhookError::NotAuthentic), "{bad}");
         }
-        assert_eq!(with(RIGHT, ""), Err(Refused::NotAuthentic));
+        assert_eq!(with(RIGHT, ""), Err(WebhookError::NotAuthentic));
         assert_eq!(
             with(RIGHT, &BODY.replace("bump", "jump")),
-            Err(Refused::NotAuthentic)
+            Err(WebhookError::NotAuthentic)
         );
     }
 
@@ -209,7 +214,7 @@ mod tests {
         ] {
             let refused = samples::signed(Vendor::PagerDuty, body.as_bytes()).receive();
             assert!(
-                matches!(refused, Err(Refused::Malformed { .. })),
+                matches!(refused, Err(WebhookError::Malformed { .. })),
                 "{body}: {refused:?}"
             );
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use evidence_format::time::Timestamp;
 use serde_json::Value;
 
-use super::{Hook, Refused, Trigger, Update, key};
+use super::{Hook, Trigger, Update, WebhookError, key};
 use crate::incident::{Line, Name, Pivot, PlayName, Prose, Report, Severity};
 
 /// Systems that one trigger names: more is a statement about everything.
@@ -52,11 +52,11 @@ const WORDS: [(&str, Severity); 25] = [
 pub(super) struct Node<'v>(pub(super) &'v Value);
 
 /// Parses a body, which has been found authentic. Depth and numbers have serde_json's limits.
-pub(super) fn json(body: &[u8]) -> Result<Value, Refused> {
+pub(super) fn json(body: &[u8]) -> Result<Value, WebhookError> {
     serde_json::from_slice(body)
         .ok()
         .filter(Value::is_object)
-        .ok_or(Refused::Malformed {
+        .ok_or(WebhookError::Malformed {
             missing: "JSON object",
         })
 }
@@ -109,8 +109,13 @@ impl<'v> Node<'v> {
     }
 
     /// A text that there must be.
-    pub(super) fn needed(self, pointer: &str, missing: &'static str) -> Result<&'v str, Refused> {
-        self.text(pointer).ok_or(Refused::Malformed { missing })
+    pub(super) fn needed(
+        self,
+        pointer: &str,
+        missing: &'static str,
+    ) -> Result<&'v str, WebhookError> {
+        self.text(pointer)
+            .ok_or(WebhookError::Malformed { missing })
     }
 }
 
@@ -133,7 +138,7 @@ pub(super) struct Event<'e> {
 
 /// What is known of an incident from a vendor's event.
 #[derive(Default)]
-pub(super) struct Told<'e> {
+pub(super) struct IncidentFields<'e> {
     pub(super) title: Option<&'e str>,
     pub(super) severity: Option<String>,
     pub(super) play: Option<PlayName>,
@@ -184,7 +189,7 @@ impl Hook<'_> {
     }
 
     /// The declaration of what was told.
-    pub(super) fn trigger(&self, event: &Event<'_>, told: Told<'_>) -> Box<Trigger> {
+    pub(super) fn trigger(&self, event: &Event<'_>, told: IncidentFields<'_>) -> Box<Trigger> {
         let mut seen = BTreeSet::new();
         let unique = told
             .systems
@@ -300,10 +305,10 @@ mod tests {
     fn a_vendors_clock_that_is_ahead_puts_nothing_into_the_future() {
         let config = HOOKS.of(Vendor::PagerDuty).expect("a sample");
         let later = time("2199-01-01T00:00:00Z");
-        let told = Told {
+        let told = IncidentFields {
             reported_at: later,
             started: later,
-            ..Told::default()
+            ..IncidentFields::default()
         };
         let trigger = hook(Vendor::PagerDuty, config).trigger(
             &Event {

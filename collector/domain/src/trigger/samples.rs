@@ -60,7 +60,7 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    pub(super) fn receive(&self) -> Result<Received, Refused> {
+    pub(super) fn receive(&self) -> Result<Received, WebhookError> {
         let delivery = Delivery {
             headers: &self.headers,
             body: &self.body,
@@ -93,7 +93,7 @@ pub(super) fn receive(
     hooks: &HooksConfig,
     named: &[(&str, &str)],
     body: &[u8],
-) -> Result<Received, Refused> {
+) -> Result<Received, WebhookError> {
     let headers = headers(named);
     super::receive(
         vendor,

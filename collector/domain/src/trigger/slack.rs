@@ -13,14 +13,14 @@ use serde_json::json;
 use url::form_urlencoded;
 
 use super::check::{fresh, from_hex, header_text, signed};
-use super::read::{Event, Node, PIVOTS_MAX, Told};
-use super::{Answer, Delivery, Hook, Received, Refused, Secret, Trigger};
+use super::read::{Event, IncidentFields, Node, PIVOTS_MAX};
+use super::{Delivery, Hook, Received, Secret, Trigger, WebhookError, WebhookResponse};
 use crate::incident::{Name, Pivot, PivotKind, PlayName, Severity};
 
 const HELP: &str = "Declare an incident with its severity, its play if it is known, and its name:\n\
     `sev2 leaked-secret Deploy key in a public gist access-key=AKIA…`";
 
-pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, Refused> {
+pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, WebhookError> {
     verify(&hook.config.secrets, delivery)?;
     if delivery.body.starts_with(b"{") {
         return handshake(delivery);
@@ -37,12 +37,12 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
         });
     }
     let (team, command) = (field("team_id"), field("trigger_id"));
-    let (team, command) = team.zip(command).ok_or(Refused::Malformed {
+    let (team, command) = team.zip(command).ok_or(WebhookError::Malformed {
         missing: "team_id and trigger_id",
     })?;
     let typed = match typed(hook, &unescaped(field("text").unwrap_or_default())) {
         Ok(typed) => typed,
-        Err(help) => return Ok(Received::Answer(reply(&help))),
+        Err(help) => return Ok(Received::Response(reply(&help))),
     };
     let who = Name::escaped(
         field("user_name")
@@ -51,7 +51,7 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
     );
     let place =
         field("channel_name").map(|channel| format!("declared in Slack channel #{channel}"));
-    let told = Told {
+    let told = IncidentFields {
         title: Some(&typed.title),
         severity: typed.severity.map(|severity| severity.to_string()),
         play: typed.play,
@@ -59,7 +59,7 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
         reported_at: Some(delivery.received),
         evidence: place.into_iter().collect(),
         pivots: typed.pivots,
-        ..Told::default()
+        ..IncidentFields::default()
     };
     let kind = field("command").unwrap_or("command");
     let trigger = hook.trigger(
@@ -76,13 +76,13 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
     })))
 }
 
-fn verify(secrets: &[Secret], delivery: &Delivery<'_>) -> Result<(), Refused> {
-    let of = |name| header_text(delivery.headers, name).ok_or(Refused::NotAuthentic);
+fn verify(secrets: &[Secret], delivery: &Delivery<'_>) -> Result<(), WebhookError> {
+    let of = |name| header_text(delivery.headers, name).ok_or(WebhookError::NotAuthentic);
     let (time, text) = (of("x-slack-request-timestamp")?, of("x-slack-signature")?);
     let signature = text
         .strip_prefix("v0=")
         .and_then(from_hex)
-        .ok_or(Refused::NotAuthentic)?;
+        .ok_or(WebhookError::NotAuthentic)?;
     let keys: Vec<&str> = secrets.iter().map(Secret::expose).collect();
     signed(
         &keys,
@@ -94,30 +94,30 @@ fn verify(secrets: &[Secret], delivery: &Delivery<'_>) -> Result<(), Refused> {
 
 /// What Slack's Events API asks when a URL is given to it:
 /// <https://docs.slack.dev/reference/events/url_verification>.
-fn handshake(delivery: &Delivery<'_>) -> Result<Received, Refused> {
+fn handshake(delivery: &Delivery<'_>) -> Result<Received, WebhookError> {
     let body = super::read::json(delivery.body)?;
     let challenge = Node(&body)
         .text("/challenge")
         .filter(|_| Node(&body).text("/type") == Some("url_verification"));
     let body = challenge
-        .ok_or(Refused::Malformed {
+        .ok_or(WebhookError::Malformed {
             missing: "slash command",
         })?
         .to_owned();
-    Ok(Received::Answer(Answer {
+    Ok(Received::Response(WebhookResponse {
         content_type: "text/plain; charset=utf-8",
         body,
     }))
 }
 
 /// What only the person who typed the command sees.
-pub(super) fn reply(text: &str) -> Answer {
+pub(super) fn reply(text: &str) -> WebhookResponse {
     let text = text
         .replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;");
     let body = json!({"response_type": "ephemeral", "text": text}).to_string();
-    Answer {
+    WebhookResponse {
         content_type: "application/json",
         body,
     }
@@ -224,11 +224,11 @@ mod tests {
         assert_eq!(at(1_531_420_618), Ok(()));
         assert_eq!(
             at(1_531_420_618 + 301),
-            Err(Refused::Stale { seconds: 301 })
+            Err(WebhookError::Stale { seconds: 301 })
         );
     }
 
-    fn command(text: &str) -> Result<Received, Refused> {
+    fn command(text: &str) -> Result<Received, WebhookError> {
         let text: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
         let body = format!(
             "team_id=T1&trigger_id=1.2.3&user_name=ann&channel_name=sec&command=%2Fincident&text={text}"
@@ -275,7 +275,7 @@ mod tests {
                 "looks like a secret itself",
             ),
         ] {
-            let Ok(Received::Answer(answer)) = command(text) else {
+            let Ok(Received::Response(answer)) = command(text) else {
                 panic!("{text}: no answer")
             };
             assert!(
@@ -290,13 +290,13 @@ mod tests {
     #[test]
     fn handshakes_are_answered_only_if_they_are_authentic() {
         let body = br#"{"token":"Jhj5dZrVaK7ZwHHjRyZWjbDl","challenge":"3eZbrw1aB","type":"url_verification"}"#;
-        let Ok(Received::Answer(answer)) = signed(Vendor::Slack, body).receive() else {
+        let Ok(Received::Response(answer)) = signed(Vendor::Slack, body).receive() else {
             panic!("no answer")
         };
         assert_eq!(answer.body, "3eZbrw1aB");
         assert_eq!(
             samples::receive(Vendor::Slack, &HOOKS, &[], body),
-            Err(Refused::NotAuthentic)
+            Err(WebhookError::NotAuthentic)
         );
         let check = signed(Vendor::Slack, b"ssl_check=1&token=x").receive();
         assert_eq!(

@@ -8,13 +8,13 @@
 
 use super::check::{fresh, header_text, signed};
 use super::read::{Event, Node, json};
-use super::{Delivery, Hook, Received, Refused, Secret, Update, generic};
+use super::{Delivery, Hook, Received, Secret, Update, WebhookError, generic};
 use data_encoding::BASE64;
 
 /// What a key's base64 begins with.
 const SECRET_PREFIX: &str = "whsec_";
 
-pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, Refused> {
+pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, WebhookError> {
     let message = verify(&hook.config.secrets, delivery)?;
     let body = json(delivery.body)?;
     let whole = Node(&body);
@@ -62,15 +62,18 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
 }
 
 /// Checks the signature, then the time. The message's id.
-pub(super) fn verify<'d>(secrets: &[Secret], delivery: &Delivery<'d>) -> Result<&'d str, Refused> {
-    let of = |name| header_text(delivery.headers, name).ok_or(Refused::NotAuthentic);
+pub(super) fn verify<'d>(
+    secrets: &[Secret],
+    delivery: &Delivery<'d>,
+) -> Result<&'d str, WebhookError> {
+    let of = |name| header_text(delivery.headers, name).ok_or(WebhookError::NotAuthentic);
     let (id, time, text) = (
         of("webhook-id")?,
         of("webhook-timestamp")?,
         of("webhook-signature")?,
     );
     if id.is_empty() || id.contains('.') {
-        return Err(Refused::NotAuthentic); // with a dot, the same bytes would be signed for another id and time
+        return Err(WebhookError::NotAuthentic); // with a dot, the same bytes would be signed for another id and time
     }
     let signatures: Vec<_> = text
         .split(' ')
@@ -112,7 +115,11 @@ mod tests {
     ];
     const BODY: &[u8] = br#"{"test": 2432232314}"#;
 
-    fn verify_at(named: &[(&str, &str)], body: &[u8], seconds: i128) -> Result<String, Refused> {
+    fn verify_at(
+        named: &[(&str, &str)],
+        body: &[u8],
+        seconds: i128,
+    ) -> Result<String, WebhookError> {
         let secrets = &HOOKS.of(Vendor::Standard).expect("a sample").secrets;
         let received =
             evidence_format::time::Timestamp::from_unix_nanoseconds(seconds * 1_000_000_000)
@@ -138,11 +145,11 @@ mod tests {
         }
         assert_eq!(
             verify_at(&VECTOR, BODY, 1_614_265_330 + 301),
-            Err(Refused::Stale { seconds: 301 })
+            Err(WebhookError::Stale { seconds: 301 })
         );
         assert_eq!(
             verify_at(&VECTOR, br#"{"test": 2432232315}"#, 1_614_265_330),
-            Err(Refused::NotAuthentic)
+            Err(WebhookError::NotAuthentic)
         );
     }
 
@@ -171,7 +178,7 @@ mod tests {
             &right[..40],
             &right.replace('=', ""),
         ] {
-            assert_eq!(with(bad), Err(Refused::NotAuthentic), "{bad}");
+            assert_eq!(with(bad), Err(WebhookError::NotAuthentic), "{bad}");
         }
     }
 
@@ -185,7 +192,7 @@ mod tests {
         ];
         assert_eq!(
             verify_at(&shifted, BODY, 1_614_265_330),
-            Err(Refused::NotAuthentic)
+            Err(WebhookError::NotAuthentic)
         );
     }
 

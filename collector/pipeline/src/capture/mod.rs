@@ -23,13 +23,13 @@ use tokio_util::sync::CancellationToken;
 use domain::plan::Pass;
 use platform::progress::ProgressCounter;
 use sources::config::SourcesConfig;
-use sources::recorder::Wire;
-use sources::{Source, Taker};
+use sources::recorder::Transport;
+use sources::{CaptureMode, Source};
 use store::blobs::{BlobError, Blobs};
 use store::ledger::{Ledger, LedgerError, PassKey};
 
 pub use outcome::{Outcome, StepGap};
-pub use preface::Preface;
+pub use preface::IncidentContext;
 
 /// What all captures of a process share.
 #[derive(Clone)]
@@ -39,7 +39,7 @@ pub struct Parts {
     /// Where pages and bundles are.
     pub blobs: Blobs,
     /// What requests go over.
-    pub wire: Arc<Wire>,
+    pub wire: Arc<Transport>,
     /// What is configured about sources.
     pub config: Arc<SourcesConfig>,
     /// A folder of this machine for drafts, in the file system of the blobs where that is a folder.
@@ -59,7 +59,7 @@ pub struct Task<'t> {
     /// From whom.
     pub source: &'static dyn Source,
     /// What the bundle says before all evidence.
-    pub preface: &'t Preface,
+    pub preface: &'t IncidentContext,
     /// Then, what is there is sealed.
     pub deadline: Instant,
     /// A person's wish to stop: what is there is sealed.
@@ -114,13 +114,13 @@ pub async fn forget_pages(parts: &Parts, key: &PassKey) -> Result<(), CaptureErr
 /// See [`CaptureError`]: the machine failed. What was kept so far is kept, and the next call goes
 /// on.
 pub async fn run(parts: &Parts, task: &Task<'_>) -> Result<Captured, CaptureError> {
-    match task.source.taker() {
-        Taker::Paged(source) => {
+    match task.source.capture_mode() {
+        CaptureMode::Remote(source) => {
             let outcomes = steps::run(parts, task, source).await?;
             let draft = pack::pages(parts, task, source, &outcomes).await?;
             Ok(Captured { draft, outcomes })
         }
-        Taker::Local(source) => Ok(Captured {
+        CaptureMode::Local(source) => Ok(Captured {
             draft: pack::local(parts, task, source).await?,
             outcomes: Vec::new(),
         }),

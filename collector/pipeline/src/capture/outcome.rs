@@ -5,7 +5,7 @@ use evidence_format::coverage::{Coverage, Ended, GapReason};
 use serde::{Deserialize, Serialize};
 
 use domain::plan::{LeftOut, Step};
-use sources::Halt;
+use sources::Incomplete;
 
 /// How a step ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ impl Outcome {
     }
 
     /// The source did not. What time cut off can go on; what failed would fail again.
-    pub(super) fn halted(halt: Halt, cursor: Option<String>) -> Self {
+    pub(super) fn halted(halt: Incomplete, cursor: Option<String>) -> Self {
         let goes_on = matches!(halt.ended, Ended::Deadline | Ended::Throttled);
         let gaps = vec![StepGap {
             reason: halt.reason,

@@ -20,8 +20,8 @@ use tokio::task::spawn_blocking;
 use super::{CaptureError, Outcome, Parts, Task};
 use domain::plan::Step;
 use platform::clock;
-use sources::tally::Tally;
-use sources::{self, Local, Paged, Source};
+use sources::tally::CoverageCounter;
+use sources::{self, LocalSource, RemoteSource, Source};
 use store::blobs::Blobs;
 use store::blocking;
 use store::ledger::{PageRow, PassKey};
@@ -44,7 +44,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(super) async fn pages(
     parts: &Parts,
     task: &Task<'_>,
-    source: &'static dyn Paged,
+    source: &'static dyn RemoteSource,
     outcomes: &[Outcome],
 ) -> Result<Draft, CaptureError> {
     let mut draft = new_draft(parts, task).await?;
@@ -98,14 +98,14 @@ struct Filling {
     step: Step,
     outcome: Outcome,
     of: &'static dyn Source,
-    paged: &'static dyn Paged,
+    paged: &'static dyn RemoteSource,
 }
 
 impl Filling {
     /// Packs the pages that are received. Compresses and hashes: not for an asynchronous task.
     fn fill(self, draft: &mut Draft, mut pages: mpsc::Receiver<Stored>) -> Result<(), BundleError> {
         let mut item = draft.item(&self.step.item)?;
-        let (mut tally, mut coverage) = (Tally::default(), Coverage::new());
+        let (mut tally, mut coverage) = (CoverageCounter::default(), Coverage::new());
         while let Some((page, warc)) = pages.blocking_recv() {
             match warc {
                 Ok(warc) => {
@@ -128,7 +128,7 @@ impl Filling {
         item.finish(self.origin(&tally), coverage, tally.redactions())
     }
 
-    fn origin(&self, tally: &Tally) -> Origin {
+    fn origin(&self, tally: &CoverageCounter) -> Origin {
         let target = self.step.target.clone();
         Origin {
             provider: self
@@ -151,7 +151,7 @@ impl Filling {
 pub(super) async fn local(
     parts: &Parts,
     task: &Task<'_>,
-    source: &'static dyn Local,
+    source: &'static dyn LocalSource,
 ) -> Result<Draft, CaptureError> {
     let mut draft = new_draft(parts, task).await?;
     let (preface, steps, meter) = (
@@ -166,7 +166,7 @@ pub(super) async fn local(
     let watched = Arc::clone(&stop);
     let work = spawn_blocking(move || {
         preface.write(&mut draft)?;
-        let told = sources::Told {
+        let told = sources::LocalContext {
             config: &config,
             deadline,
             stop: &watched,

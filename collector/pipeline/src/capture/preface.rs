@@ -12,7 +12,7 @@ const ITEM: &str = "incident";
 
 /// What a bundle says before all evidence.
 #[derive(Debug, Clone)]
-pub struct Preface {
+pub struct IncidentContext {
     /// The incident's journal so far, a JSON object a line: the declaration, roles, what was
     /// captured before, each attempt.
     pub journal: String,
@@ -22,7 +22,7 @@ pub struct Preface {
     pub pass: String,
 }
 
-impl Preface {
+impl IncidentContext {
     /// Writes the item.
     pub(super) fn write(&self, draft: &mut Draft) -> Result<(), BundleError> {
         let name = ITEM.parse().expect("a valid name");

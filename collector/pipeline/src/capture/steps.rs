@@ -17,8 +17,8 @@ use super::{CaptureError, Outcome, Parts, Task};
 use domain::plan::Step;
 use platform::progress::ProgressCounter;
 use sources::context::Context;
-use sources::recorder::{Limit, Manner, Rate, Recorder};
-use sources::{self, Halt, Paged};
+use sources::recorder::{Limit, Rate, Recorder, RequestPolicy};
+use sources::{self, Incomplete, RemoteSource};
 
 /// How long a step that is told to stop may take to store what it has in hand.
 const GRACE: Duration = Duration::from_secs(5);
@@ -27,7 +27,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(super) async fn run(
     parts: &Parts,
     task: &Task<'_>,
-    source: &'static dyn Paged,
+    source: &'static dyn RemoteSource,
 ) -> Result<Vec<Outcome>, CaptureError> {
     let ended = parts.ledger.steps_ended(task.key).await?;
     let steps = task.pass.steps.iter().map(|step| {
@@ -47,7 +47,7 @@ pub(super) async fn run(
 async fn run_one(
     parts: &Parts,
     task: &Task<'_>,
-    source: &'static dyn Paged,
+    source: &'static dyn RemoteSource,
     step: &Step,
 ) -> Result<Outcome, CaptureError> {
     let outcome = match step.left_out {
@@ -65,7 +65,7 @@ async fn run_one(
 async fn capture(
     parts: &Parts,
     task: &Task<'_>,
-    source: &'static dyn Paged,
+    source: &'static dyn RemoteSource,
     step: &Step,
 ) -> Result<Outcome, CaptureError> {
     let last = parts.ledger.last_page(task.key, step.item.as_str()).await?;
@@ -127,12 +127,12 @@ async fn capture(
 /// Runs the source's own code. `Err(None)` if it panicked.
 async fn until_stopped(
     parts: &Parts,
-    source: &'static dyn Paged,
+    source: &'static dyn RemoteSource,
     step: &Step,
     cx: &Context,
     task: &Task<'_>,
     stop: &tokio_util::sync::CancellationToken,
-) -> Result<(), Option<Halt>> {
+) -> Result<(), Option<Incomplete>> {
     let work = async {
         let captured = source.capture(step, cx).await;
         // a failed attempt that no page followed is evidence too, and moves nothing
@@ -157,11 +157,11 @@ async fn until_stopped(
 
 /// Tells the step to stop, and waits a moment for what it has in hand.
 async fn finish<T>(
-    work: &mut (impl Future<Output = Result<Result<(), Halt>, T>> + Unpin),
+    work: &mut (impl Future<Output = Result<Result<(), Incomplete>, T>> + Unpin),
     stop: &tokio_util::sync::CancellationToken,
-) -> Result<Result<(), Halt>, T> {
+) -> Result<Result<(), Incomplete>, T> {
     stop.cancel();
-    let hung = || Halt {
+    let hung = || Incomplete {
         ended: Ended::Deadline,
         reason: GapReason::Hung,
         what: "did not stop when it was told to".to_owned(),
@@ -172,9 +172,9 @@ async fn finish<T>(
 }
 
 /// A stop looks the same to a source whoever wanted it. Here it is known.
-fn by_whom(halt: Halt, task: &Task<'_>) -> Halt {
+fn by_whom(halt: Incomplete, task: &Task<'_>) -> Incomplete {
     if halt.ended == Ended::Deadline && task.stop.is_cancelled() {
-        return Halt {
+        return Incomplete {
             ended: Ended::Cancelled,
             reason: GapReason::Cancelled,
             ..halt
@@ -184,7 +184,7 @@ fn by_whom(halt: Halt, task: &Task<'_>) -> Halt {
 }
 
 /// For requests whose source names no limit.
-fn any_manner(task: &Task<'_>, step: &Step) -> Manner {
+fn any_manner(task: &Task<'_>, step: &Step) -> RequestPolicy {
     let endpoint = sources::offer_of(task.source, step).map_or("", |offer| offer.api);
     let limit = Limit {
         provider: task.source.name(),
@@ -192,7 +192,7 @@ fn any_manner(task: &Task<'_>, step: &Step) -> Manner {
         region: String::new(),
         endpoint,
     };
-    Manner {
+    RequestPolicy {
         limit,
         rate: Rate {
             per_second: 10.0,

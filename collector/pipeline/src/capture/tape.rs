@@ -13,7 +13,7 @@ use tracing::warn;
 use zstd::bulk::Compressor;
 use zstd::stream::raw::CParameter;
 
-use sources::context::{Tape, TapeError};
+use sources::context::{PageSink, PageSinkError};
 use store::blobs::Blobs;
 use store::ledger::{Ledger, LedgerError, PageRow, PassKey};
 
@@ -85,10 +85,10 @@ pub(super) fn folder(key: &PassKey) -> String {
 }
 
 #[async_trait]
-impl Tape for StepTape {
-    async fn keep(&self, warc: Bytes, cursor: Option<&str>) -> Result<(), TapeError> {
+impl PageSink for StepTape {
+    async fn keep(&self, warc: Bytes, cursor: Option<&str>) -> Result<(), PageSinkError> {
         let mut next = self.next.lock().await; // pages of a step are in the order of their cursors
-        let failed = |cause: io::Error| TapeError::Failed(cause.into());
+        let failed = |cause: io::Error| PageSinkError::Failed(cause.into());
         let (seq, compressor) = &mut *next;
         let packed = Bytes::from(compressor.compress(&warc).map_err(failed)?);
         let mut page = PageRow {
@@ -114,11 +114,11 @@ impl Tape for StepTape {
                     | LedgerError::PassIsSealed(_)
                     | LedgerError::StepHasEnded { .. }
                     | LedgerError::UnknownPass(_),
-                ) => return Err(TapeError::Failed(error)),
+                ) => return Err(PageSinkError::Failed(error)),
                 _ => {}
             }
             if self.stop.is_cancelled() {
-                return Err(TapeError::Refused(error)); // there is no time left
+                return Err(PageSinkError::Refused(error)); // there is no time left
             }
             warn!(step = %self.step, error = %error, "cannot store a page, trying again");
             let _ = self
@@ -197,7 +197,7 @@ mod tests {
             .keep(page, Some("2"))
             .await
             .expect_err("it was overtaken");
-        assert!(matches!(refused, TapeError::Failed(_)), "{refused:?}");
+        assert!(matches!(refused, PageSinkError::Failed(_)), "{refused:?}");
         assert_eq!(kept(&second).await, all);
         // it could be that a row of what was refused comes yet: it goes with the folder
         assert_eq!(

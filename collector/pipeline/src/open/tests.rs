@@ -7,8 +7,8 @@ use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Declaring, Pipeline, PipelineConfig};
-use domain::incident::{Affects, CaptureAsk, Declaration, Name, Report, Severity};
+use crate::{DeclareRequest, Pipeline, PipelineConfig};
+use domain::incident::{Affects, CaptureRequest, Declaration, Name, Report, Severity};
 use store::jobs::Until;
 use store::ledger::{BundleRow, NewPass, PassKey, PassKind};
 
@@ -25,7 +25,7 @@ async fn scratch() -> (Pipeline, PassKey, TempDir) {
         .await
         .expect("a fresh store");
     let sources = vec!["host".parse().expect("a source")];
-    let ask = CaptureAsk {
+    let ask = CaptureRequest {
         window: None,
         sources,
         accounts: vec![],
@@ -45,7 +45,7 @@ async fn scratch() -> (Pipeline, PassKey, TempDir) {
         trigger: None,
     };
     let by = Name::escaped("Ann");
-    let wish = Declaring {
+    let wish = DeclareRequest {
         declaration,
         by,
         capture: Some(ask),

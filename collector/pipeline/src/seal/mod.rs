@@ -51,7 +51,7 @@ pub struct Sealer<'s> {
 
 /// What the bundle says besides its items.
 #[derive(Debug, Clone)]
-pub struct Saying {
+pub struct BundleContext {
     /// The incident.
     pub incident: IncidentId,
     /// The window asked for.
@@ -125,14 +125,14 @@ impl Sealer<'_> {
         &self,
         (key, attempt): (&PassKey, u64),
         draft: Draft,
-        saying: Saying,
+        saying: BundleContext,
         entries: impl Fn(&BundleRow, &Config) -> Vec<Entry>,
     ) -> Result<Sealed, SealError> {
         let key_id = self.key.public().id();
         let place = self.ledger.take_place(&key_id).await?;
         let sealed_at = clock::now();
         let sealed = {
-            let Saying {
+            let BundleContext {
                 incident,
                 window,
                 plan,

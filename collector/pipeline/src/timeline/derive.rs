@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use crate::seal::{SealError, StoredBundle};
-use sources::{self, Paged, Taker};
+use sources::{self, CaptureMode, RemoteSource};
 use store::ledger::{BundleRow, Fact, Ledger, LedgerError};
 
 /// Bytes of a record that are looked at: a CloudTrail event has 256 KiB at most, written as text in
@@ -65,22 +65,22 @@ pub async fn derive(
 }
 
 /// The source of an item, where its records are events.
-fn paged(item: &Item) -> Option<&'static dyn Paged> {
+fn paged(item: &Item) -> Option<&'static dyn RemoteSource> {
     let source = sources::ALL.iter().find(|source| {
         source
             .offers()
             .iter()
             .any(|offer| offer.api == item.source.api)
     })?;
-    match source.taker() {
-        Taker::Paged(paged) => Some(paged),
-        Taker::Local(_) => None,
+    match source.capture_mode() {
+        CaptureMode::Remote(paged) => Some(paged),
+        CaptureMode::Local(_) => None,
     }
 }
 
 /// Puts records together and asks what they say.
 struct Reader {
-    source: &'static dyn Paged,
+    source: &'static dyn RemoteSource,
     item: ItemName,
     /// Number of the record that is open or next.
     record: u64,
@@ -91,7 +91,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(source: &'static dyn Paged, item: &Item, send: mpsc::Sender<Vec<Fact>>) -> Self {
+    fn new(source: &'static dyn RemoteSource, item: &Item, send: mpsc::Sender<Vec<Fact>>) -> Self {
         Self {
             source,
             item: item.name.clone(),

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use evidence_format::id::IncidentId;
 
 use super::read::{Filter, Row};
-use domain::incident::Entry;
+use domain::incident::JournalEntry;
 use store::ledger::{FactCursor, FactFilter, Ledger, LedgerError};
 
 /// Pages of facts that are looked through for one that has any which the filter takes.
@@ -44,7 +44,7 @@ pub struct Page {
 pub async fn page(
     ledger: &Ledger,
     incident: &IncidentId,
-    entries: Vec<Entry>,
+    entries: Vec<JournalEntry>,
     filter: &Filter,
     after: Option<&Cursor>,
     limit: u32,
@@ -72,7 +72,7 @@ pub async fn page(
         place.fact = Some(next);
         if !facts.is_empty() {
             let until = last.expect("a page with a next one has facts");
-            let is_before = |entry: &Entry| entry.seq > place.seq && entry.at <= until;
+            let is_before = |entry: &JournalEntry| entry.seq > place.seq && entry.at <= until;
             let between: Vec<_> = entries
                 .iter()
                 .filter(|entry| entry.seq > place.seq)
@@ -113,7 +113,11 @@ fn narrowed(filter: &Filter) -> FactFilter {
 }
 
 /// Entries before facts of the same time, as [`super::Read`] has them.
-fn merged(entries: impl Iterator<Item = Entry>, facts: Vec<Row>, filter: &Filter) -> Vec<Row> {
+fn merged(
+    entries: impl Iterator<Item = JournalEntry>,
+    facts: Vec<Row>,
+    filter: &Filter,
+) -> Vec<Row> {
     let mut entries = entries
         .filter(|entry| filter.takes(entry.at, entry.kind(), &entry.summary()))
         .peekable();
@@ -163,7 +167,7 @@ mod tests {
 
     use super::*;
     use crate::timeline::Read;
-    use domain::incident::{Change, Name};
+    use domain::incident::{IncidentEvent, Name};
     use store::ledger::{Fact, PassKey};
     use store::testing::{add_bundle, add_pass, at, sqlite};
 
@@ -184,11 +188,11 @@ mod tests {
         }
     }
 
-    fn entry(seq: u64, at: Timestamp) -> Entry {
-        let change = Change::Note {
+    fn entry(seq: u64, at: Timestamp) -> JournalEntry {
+        let change = IncidentEvent::Note {
             text: format!("note {seq}").parse().expect("a note"),
         };
-        Entry {
+        JournalEntry {
             seq,
             at,
             by: Name::escaped("Ann"),
@@ -197,7 +201,7 @@ mod tests {
     }
 
     /// Facts at 0, 10, 20 … s and notes at 5, 35, 65 … s, of which the last is behind all facts.
-    async fn sample(ledger: &Ledger) -> (PassKey, Vec<Entry>) {
+    async fn sample(ledger: &Ledger) -> (PassKey, Vec<JournalEntry>) {
         let pass = add_pass(ledger, "INC-1", 0).await;
         let bundle = add_bundle(ledger, &pass).await;
         let facts: Vec<_> = (0..20)
@@ -218,7 +222,7 @@ mod tests {
     async fn all(
         ledger: &Ledger,
         incident: &IncidentId,
-        entries: &[Entry],
+        entries: &[JournalEntry],
         filter: &Filter,
     ) -> Vec<Row> {
         let mut read = Read::new(ledger, incident, entries.to_vec(), filter.clone());

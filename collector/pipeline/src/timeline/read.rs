@@ -8,7 +8,7 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use domain::incident::{Entry, Evidence};
+use domain::incident::{Evidence, JournalEntry};
 use store::ledger::{FactCursor, FactFilter, FactRow, Ledger, LedgerError};
 
 /// Facts that are read at once.
@@ -49,7 +49,7 @@ pub struct Read<'l> {
     ledger: &'l Ledger,
     incident: IncidentId,
     filter: Filter,
-    entries: std::iter::Peekable<vec::IntoIter<Entry>>,
+    entries: std::iter::Peekable<vec::IntoIter<JournalEntry>>,
     facts: VecDeque<FactRow>,
     /// Where the next page of facts begins; `None` once there is none.
     next: Option<Option<FactCursor>>,
@@ -61,7 +61,7 @@ impl<'l> Read<'l> {
     pub fn new(
         ledger: &'l Ledger,
         incident: &IncidentId,
-        mut entries: Vec<Entry>,
+        mut entries: Vec<JournalEntry>,
         filter: Filter,
     ) -> Self {
         entries.retain(|entry| filter.takes(entry.at, entry.kind(), &entry.summary()));
@@ -131,7 +131,7 @@ impl Filter {
 impl Row {
     /// The line of an entry.
     #[must_use]
-    pub fn of_entry(entry: Entry) -> Self {
+    pub fn of_entry(entry: JournalEntry) -> Self {
         Self {
             time: entry.at,
             kind: entry.kind().to_owned(),

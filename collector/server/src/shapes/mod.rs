@@ -205,8 +205,8 @@ mod tests {
 
     use super::*;
     use domain::incident::{
-        Affects, Change, Declaration, Entry, Evidence, EvidenceCount, Incident, Name, Plays,
-        Report, Severity, declare,
+        Affects, Declaration, Evidence, EvidenceCount, Incident, IncidentEvent, JournalEntry, Name,
+        Plays, Report, Severity, declare,
     };
     use domain::plan::Target;
     use pipeline::seal::Summary;
@@ -245,9 +245,9 @@ mod tests {
             pivots: Vec::new(),
             trigger: None,
         };
-        let change: Change =
+        let change: IncidentEvent =
             declare(declaration, &Plays::built_in(), clock::now()).expect("it can be declared");
-        Incident::replay(&[Entry {
+        Incident::replay(&[JournalEntry {
             seq: 1,
             at: clock::now(),
             by: Name::escaped("Ann"),

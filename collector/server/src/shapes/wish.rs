@@ -1,4 +1,4 @@
-//! What can be wished for, member by member: the shape of [`domain::incident::Wish`].
+//! What can be wished for, member by member: the shape of [`domain::incident::Command`].
 
 use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, OneOfBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
@@ -266,19 +266,19 @@ mod tests {
 
     use super::super::texts::tests::known;
     use super::*;
-    use domain::incident::Wish;
+    use domain::incident::Command;
 
     #[test]
     fn wishes_are_those_that_are_read() {
         let mut names: Vec<&str> = WISHES.iter().map(|(name, ..)| *name).collect();
         names.sort_unstable();
-        assert_eq!(names, known::<Wish>(json!({"wish": "?"})));
+        assert_eq!(names, known::<Command>(json!({"wish": "?"})));
         for (name, _, members) in WISHES {
             let mut described: Vec<&str> = members.iter().map(|member| member.name).collect();
             described.sort_unstable();
             assert_eq!(
                 described,
-                known::<Wish>(json!({"wish": name, "?": 1})),
+                known::<Command>(json!({"wish": name, "?": 1})),
                 "{name}"
             );
         }
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn what_a_wish_needs_is_missed_where_it_is_not() {
         for (name, _, members) in WISHES {
-            let said = serde_json::from_value::<Wish>(json!({"wish": name}))
+            let said = serde_json::from_value::<Command>(json!({"wish": name}))
                 .err()
                 .map(|error| error.to_string());
             let needed = members

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::routes::{ROUTES, Reach, Route};
+use crate::routes::{ROUTES, ResourceScope, Route};
 use crate::token::VALID_BY_DEFAULT;
 
 const ROLES: [TokenRole; 5] = [
@@ -23,7 +23,7 @@ struct Named {
 impl Named {
     fn path(&self, route: &Route) -> String {
         let id = match route.reach {
-            Reach::Bundle => self.bundle.as_str(),
+            ResourceScope::Bundle => self.bundle.as_str(),
             _ if route.path.starts_with("/v1/tokens") => "0000000000000000", // there is none
             _ => self.incident.as_str(),
         };
@@ -71,7 +71,7 @@ async fn a_role_may_what_the_table_says_and_nothing_else() {
         for route in ROUTES {
             let status = status(&scratch, &token, route, &named).await;
             let what = format!("{role} {} {}: {status}", route.method, route.path);
-            let is_others = role == TokenRole::Automation && route.reach == Reach::Incident;
+            let is_others = role == TokenRole::Automation && route.reach == ResourceScope::Incident;
             match route.who.contains(&role) || route.who.is_empty() {
                 false => assert_eq!(status, 403, "{what}"),
                 true if is_others => assert_eq!(status, 404, "{what}"), // it has not declared it
@@ -135,9 +135,11 @@ async fn a_token_for_one_incident_knows_of_no_other() {
             let status = status(&scratch, &token, route, &named).await;
             let what = format!("{role} {} {}: {status}", route.method, route.path);
             match route.reach {
-                Reach::Itself => assert_eq!(status, 200, "{what}"),
-                Reach::All => assert_eq!(status, 403, "{what}"),
-                Reach::Incident | Reach::Bundle => assert_eq!(status, 404, "{what}"),
+                ResourceScope::Itself => assert_eq!(status, 200, "{what}"),
+                ResourceScope::All => assert_eq!(status, 403, "{what}"),
+                ResourceScope::Incident | ResourceScope::Bundle => {
+                    assert_eq!(status, 404, "{what}")
+                }
             }
         }
     }
@@ -198,11 +200,13 @@ fn expected(route: &Route, role: TokenRole, standing: Standing) -> Option<u16> {
     match standing {
         Standing::NoToken | Standing::Expired | Standing::Revoked | Standing::Foreign => Some(401),
         _ if !route.who.contains(&role) => Some(403),
-        _ if is_narrow && route.reach == Reach::All => Some(403),
-        Standing::OtherIncident if matches!(route.reach, Reach::Incident | Reach::Bundle) => {
+        _ if is_narrow && route.reach == ResourceScope::All => Some(403),
+        Standing::OtherIncident
+            if matches!(route.reach, ResourceScope::Incident | ResourceScope::Bundle) =>
+        {
             Some(404)
         }
-        _ if role == TokenRole::Automation && route.reach == Reach::Incident => Some(404), // it has not declared it
+        _ if role == TokenRole::Automation && route.reach == ResourceScope::Incident => Some(404), // it has not declared it
         _ if route.path == "/v1/tokens/{id}" => Some(404), // there is none of that id
         _ => None,
     }

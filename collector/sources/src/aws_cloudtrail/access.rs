@@ -20,9 +20,9 @@ use aws_types::os_shim_internal::{Env, Fs};
 use evidence_format::id::IncidentId;
 use tokio_util::sync::CancellationToken;
 
-use super::{Manner, QUICK};
+use super::{QUICK, RequestPolicy};
 use crate::config::AwsConfig;
-use crate::recorder::{Limit, Recorder, Secrets, Wire};
+use crate::recorder::{Limit, Recorder, Secrets, Transport};
 
 /// Where requests go that belong to no region, unless the environment names one: it is enabled in
 /// every account.
@@ -86,7 +86,11 @@ impl Access {
 
     /// A configuration for clients that get in this way. Fresh: files are read, roles assumed
     /// again.
-    pub(super) async fn open(&self, wire: &Arc<Wire>, incident: Option<&IncidentId>) -> SdkConfig {
+    pub(super) async fn open(
+        &self,
+        wire: &Arc<Transport>,
+        incident: Option<&IncidentId>,
+    ) -> SdkConfig {
         let unrecorded = unrecorded(wire);
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(unrecorded.clone())
@@ -133,7 +137,7 @@ impl Access {
 async fn assume(
     arn: &str,
     config: SdkConfig,
-    wire: &Arc<Wire>,
+    wire: &Arc<Transport>,
     incident: Option<&IncidentId>,
 ) -> SdkConfig {
     let provider = AssumeRoleProvider::builder(arn)
@@ -157,7 +161,7 @@ fn session_name(incident: Option<&IncidentId>) -> String {
 }
 
 /// A recorder whose roll nobody keeps.
-pub(super) fn unrecorded(wire: &Arc<Wire>) -> Recorder {
+pub(super) fn unrecorded(wire: &Arc<Transport>) -> Recorder {
     let limit = Limit {
         provider: "aws",
         account: String::new(),
@@ -166,7 +170,7 @@ pub(super) fn unrecorded(wire: &Arc<Wire>) -> Recorder {
     };
     Recorder::new(
         Arc::clone(wire),
-        Manner {
+        RequestPolicy {
             limit,
             ..QUICK.clone()
         },

@@ -10,12 +10,12 @@ use evidence_format::coverage::{Ended, GapReason};
 use tokio::sync::Mutex;
 
 use super::access::Access;
-use super::skim::Skim;
+use super::skim::ResponseTrimmer;
 use super::slices::{Cursor, Slice};
-use super::{Halt, QUICK, judge};
+use super::{Incomplete, QUICK, judge};
 use crate::all_at_once;
 use crate::context::Context;
-use crate::recorder::{CallError, Limit, Manner, Rate, Recorder};
+use crate::recorder::{CallError, Limit, Rate, Recorder, RequestPolicy};
 use domain::incident::{Pivot, PivotKind};
 use domain::plan::Step;
 
@@ -33,7 +33,7 @@ struct Work<'a> {
     cursor: Mutex<Cursor>,
 }
 
-pub(super) async fn capture(step: &Step, cx: &Context) -> Result<(), Halt> {
+pub(super) async fn capture(step: &Step, cx: &Context) -> Result<(), Incomplete> {
     let Some(window) = step.effective else {
         return Ok(());
     };
@@ -49,7 +49,7 @@ pub(super) async fn capture(step: &Step, cx: &Context) -> Result<(), Halt> {
                 .unwrap_or_else(|| Cursor::new(&window)),
         ),
     };
-    let manner = Manner {
+    let manner = RequestPolicy {
         limit: Limit {
             provider: "aws",
             account: step.target.account.clone().unwrap_or_default(),
@@ -74,7 +74,7 @@ pub(super) async fn capture(step: &Step, cx: &Context) -> Result<(), Halt> {
 }
 
 /// Records as whom this step asks.
-async fn identify(work: &Work<'_>, recorder: &Recorder) -> Result<(), Halt> {
+async fn identify(work: &Work<'_>, recorder: &Recorder) -> Result<(), Incomplete> {
     let config = work
         .access
         .open(recorder.wire(), Some(&work.cx.incident))
@@ -92,7 +92,7 @@ async fn identify(work: &Work<'_>, recorder: &Recorder) -> Result<(), Halt> {
 }
 
 /// Takes the first page, and decides by it how to go on.
-async fn first_page(work: &Work<'_>, recorder: &Recorder) -> Result<(), Halt> {
+async fn first_page(work: &Work<'_>, recorder: &Recorder) -> Result<(), Incomplete> {
     let first = {
         let cursor = work.cursor.lock().await;
         cursor.slices.len() == 1 && cursor.slices[0].token.is_none() && !cursor.slices[0].done
@@ -100,7 +100,7 @@ async fn first_page(work: &Work<'_>, recorder: &Recorder) -> Result<(), Halt> {
     if !first {
         return Ok(());
     }
-    let mut asker = Asker::new(work, recorder.clone()).await;
+    let mut asker = Pager::new(work, recorder.clone()).await;
     let oldest = asker.page(0).await?;
     let mut cursor = work.cursor.lock().await;
     if let Some(oldest) = oldest {
@@ -109,8 +109,12 @@ async fn first_page(work: &Work<'_>, recorder: &Recorder) -> Result<(), Halt> {
     Ok(())
 }
 
-async fn chain_of_pages(work: &Work<'_>, recorder: Recorder, index: usize) -> Result<(), Halt> {
-    let mut asker = Asker::new(work, recorder).await;
+async fn chain_of_pages(
+    work: &Work<'_>,
+    recorder: Recorder,
+    index: usize,
+) -> Result<(), Incomplete> {
+    let mut asker = Pager::new(work, recorder).await;
     while !work.cursor.lock().await.slices[index].done {
         if let Err(halt) = asker.page(index).await {
             let cursor = work.cursor.lock().await.encode();
@@ -122,13 +126,13 @@ async fn chain_of_pages(work: &Work<'_>, recorder: Recorder, index: usize) -> Re
 }
 
 /// One chain of pages: its client, and what it has tried.
-struct Asker<'w, 'a> {
+struct Pager<'w, 'a> {
     work: &'w Work<'a>,
     recorder: Recorder,
     client: Client,
 }
 
-impl<'w, 'a> Asker<'w, 'a> {
+impl<'w, 'a> Pager<'w, 'a> {
     async fn new(work: &'w Work<'a>, recorder: Recorder) -> Self {
         let client = client(work, &recorder).await;
         Self {
@@ -140,7 +144,7 @@ impl<'w, 'a> Asker<'w, 'a> {
 
     /// Takes the next page of slice `index` and makes it durable. The second of its oldest event,
     /// if it has any.
-    async fn page(&mut self, index: usize) -> Result<Option<i64>, Halt> {
+    async fn page(&mut self, index: usize) -> Result<Option<i64>, Incomplete> {
         let slice = self.work.cursor.lock().await.slices[index].clone();
         let (Page { token, oldest }, slice) = self.ask(slice).await?;
         let next = after(slice, token, oldest)?;
@@ -155,7 +159,7 @@ impl<'w, 'a> Asker<'w, 'a> {
 
     /// Asks until there is a page, or nothing helps. A token that AWS has forgotten is given up:
     /// the slice then begins with the second that it had reached, whose events come twice.
-    async fn ask(&mut self, mut slice: Slice) -> Result<(Page, Slice), Halt> {
+    async fn ask(&mut self, mut slice: Slice) -> Result<(Page, Slice), Incomplete> {
         let mut tries = 0;
         loop {
             let error = match self.send(&slice).await {
@@ -187,7 +191,7 @@ impl<'w, 'a> Asker<'w, 'a> {
             .end_time(DateTime::from_secs(slice.last));
         let (request, skim) = (
             request.max_results(50).set_next_token(slice.token.clone()),
-            Skim::default(),
+            ResponseTrimmer::default(),
         );
         let answer = request.customize().interceptor(skim.clone()).send().await?;
         // events are left in what could not be skimmed
@@ -212,7 +216,7 @@ struct Page {
 }
 
 /// The slice behind a page that gave `token`.
-fn after(slice: Slice, token: Option<String>, oldest: Option<i64>) -> Result<Slice, Halt> {
+fn after(slice: Slice, token: Option<String>, oldest: Option<i64>) -> Result<Slice, Incomplete> {
     let Some(token) = token else {
         return Ok(Slice {
             token: None,
@@ -223,7 +227,7 @@ fn after(slice: Slice, token: Option<String>, oldest: Option<i64>) -> Result<Sli
     if slice.token.as_ref() == Some(&token) {
         let what =
             format!("{LOOKUP}: gave the token that it was asked with, which would never end");
-        return Err(Halt {
+        return Err(Incomplete {
             ended: Ended::Failed,
             reason: GapReason::Malformed,
             what,
@@ -244,9 +248,9 @@ async fn client(work: &Work<'_>, recorder: &Recorder) -> Client {
 }
 
 /// What a failed call means for the step.
-fn halt<E: std::error::Error + 'static>(asked: &str, error: &E, code: Option<&str>) -> Halt {
+fn halt<E: std::error::Error + 'static>(asked: &str, error: &E, code: Option<&str>) -> Incomplete {
     if let Some(call) = CallError::find(error) {
-        return Halt::of_call(call, asked);
+        return Incomplete::of_call(call, asked);
     }
     let (ended, reason) = match code {
         Some(code) if code.starts_with("AccessDenied") || code == "UnauthorizedOperation" => {
@@ -266,7 +270,7 @@ fn halt<E: std::error::Error + 'static>(asked: &str, error: &E, code: Option<&st
         Some(_) => (Ended::Failed, GapReason::Refused),
         None => (Ended::Failed, GapReason::Malformed),
     };
-    Halt {
+    Incomplete {
         ended,
         reason,
         what: format!(
@@ -277,7 +281,7 @@ fn halt<E: std::error::Error + 'static>(asked: &str, error: &E, code: Option<&st
 }
 
 /// LookupEvents takes one attribute (CloudTrail API Reference, LookupAttribute).
-fn attribute(pivot: &Pivot) -> Result<LookupAttribute, Halt> {
+fn attribute(pivot: &Pivot) -> Result<LookupAttribute, Incomplete> {
     let key = match pivot.kind() {
         PivotKind::AccessKey => LookupAttributeKey::AccessKeyId,
         PivotKind::User => LookupAttributeKey::Username,
@@ -285,7 +289,7 @@ fn attribute(pivot: &Pivot) -> Result<LookupAttribute, Halt> {
         PivotKind::Resource => LookupAttributeKey::ResourceName,
         _ => {
             let what = format!("{LOOKUP} cannot search for {pivot}");
-            return Err(Halt {
+            return Err(Incomplete {
                 ended: Ended::Failed,
                 reason: GapReason::Unsupported,
                 what,
@@ -296,7 +300,7 @@ fn attribute(pivot: &Pivot) -> Result<LookupAttribute, Halt> {
         .attribute_key(key)
         .attribute_value(pivot.value())
         .build();
-    built.map_err(|cause| Halt {
+    built.map_err(|cause| Incomplete {
         ended: Ended::Failed,
         reason: GapReason::Crashed,
         what: cause.to_string(),

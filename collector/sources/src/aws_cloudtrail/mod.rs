@@ -24,8 +24,8 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::timeout;
 
 use super::context::Context;
-use super::recorder::{Limit, Manner, Rate, Verdict};
-use super::{Event, Halt, Look, Paged, Source, Taker, not_configured};
+use super::recorder::{Limit, Rate, RequestPolicy, RetryDecision};
+use super::{CaptureMode, Event, Incomplete, ReadinessProbe, RemoteSource, Source, not_configured};
 use access::Access;
 use domain::incident::PivotKind;
 use domain::plan::{Estimate, Lifetime, Offer, Quota, Readiness, Settle, State, Step, Target};
@@ -108,7 +108,7 @@ const REGIONS_BY_DEFAULT: &[&str] = &[
 ];
 
 /// For calls that are few: STS, Account Management.
-static QUICK: std::sync::LazyLock<Manner> = std::sync::LazyLock::new(|| Manner {
+static QUICK: std::sync::LazyLock<RequestPolicy> = std::sync::LazyLock::new(|| RequestPolicy {
     limit: Limit {
         provider: "aws",
         account: String::new(),
@@ -124,7 +124,7 @@ static QUICK: std::sync::LazyLock<Manner> = std::sync::LazyLock::new(|| Manner {
 
 /// AWS says that a limit is used up with status 400 or 503 and a code in the body (AWS SDKs'
 /// "standard" retry mode).
-fn judge(status: StatusCode, _: &HeaderMap, body: &[u8]) -> Option<Verdict> {
+fn judge(status: StatusCode, _: &HeaderMap, body: &[u8]) -> Option<RetryDecision> {
     const WORDS: &[&[u8]] = &[
         b"Throttling", // ThrottlingException, Throttling
         b"RequestLimitExceeded",
@@ -138,7 +138,7 @@ fn judge(status: StatusCode, _: &HeaderMap, body: &[u8]) -> Option<Verdict> {
         && WORDS
             .iter()
             .any(|word| memchr::memmem::find(head, word).is_some()))
-    .then_some(Verdict::Throttled)
+    .then_some(RetryDecision::Throttled)
 }
 
 #[async_trait]
@@ -155,7 +155,7 @@ impl Source for AwsCloudTrail {
         std::slice::from_ref(&OFFER)
     }
 
-    async fn look(&self, cx: &Look) -> Readiness {
+    async fn look(&self, cx: &ReadinessProbe) -> Readiness {
         let config = &cx.config.aws_cloudtrail;
         if !config.enabled {
             return not_configured(self, "switched off in the configuration");
@@ -175,14 +175,14 @@ impl Source for AwsCloudTrail {
         readiness
     }
 
-    fn taker(&self) -> Taker<'_> {
-        Taker::Paged(self)
+    fn capture_mode(&self) -> CaptureMode<'_> {
+        CaptureMode::Remote(self)
     }
 }
 
 #[async_trait]
-impl Paged for AwsCloudTrail {
-    async fn capture(&self, step: &Step, cx: &Context) -> Result<(), Halt> {
+impl RemoteSource for AwsCloudTrail {
+    async fn capture(&self, step: &Step, cx: &Context) -> Result<(), Incomplete> {
         ask::capture(step, cx).await
     }
 
@@ -204,7 +204,7 @@ struct Account {
 }
 
 /// Asks who we are, and which regions there are.
-async fn look_into(way: &Access, cx: &Look) -> Result<Account, String> {
+async fn look_into(way: &Access, cx: &ReadinessProbe) -> Result<Account, String> {
     let config = way.open(&cx.wire, cx.incident.as_ref()).await;
     let provider = config.credentials_provider().ok_or("no credentials")?;
     let found =

@@ -10,11 +10,11 @@ use futures::future::join_all;
 use super::access::Access;
 use super::slices::Cursor;
 use super::{LOOK_MAX, explain};
-use crate::Look;
+use crate::ReadinessProbe;
 use domain::plan::{Readiness, Target};
 
 /// Estimates each target of `readiness`. What refuses becomes a problem of it.
-pub(super) async fn estimate(readiness: &mut Readiness, window: Window, cx: &Look) {
+pub(super) async fn estimate(readiness: &mut Readiness, window: Window, cx: &ReadinessProbe) {
     let samples = readiness.targets.iter().map(|estimate| async {
         let sampled = tokio::time::timeout(LOOK_MAX, sample(&estimate.target, window, cx)).await;
         sampled.unwrap_or_else(|_| Err("no answer to cloudtrail:LookupEvents".to_owned()))
@@ -31,7 +31,7 @@ pub(super) async fn estimate(readiness: &mut Readiness, window: Window, cx: &Loo
     }
 }
 
-async fn sample(target: &Target, window: Window, cx: &Look) -> Result<u64, String> {
+async fn sample(target: &Target, window: Window, cx: &ReadinessProbe) -> Result<u64, String> {
     let way = Access::parse(target.access.as_deref().unwrap_or_default());
     let config = way.open(&cx.wire, cx.incident.as_ref()).await;
     let region = Region::new(target.region.clone().unwrap_or_default());

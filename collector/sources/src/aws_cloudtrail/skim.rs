@@ -16,16 +16,16 @@ use serde::{Deserialize, Serialize};
 
 /// Sits between the wire and the SDK for one request. Clones share what was seen.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Skim(Arc<Mutex<Option<i64>>>);
+pub(super) struct ResponseTrimmer(Arc<Mutex<Option<i64>>>);
 
-impl Skim {
+impl ResponseTrimmer {
     /// The second of the oldest event of the answer, if it has any.
     pub(super) fn oldest(&self) -> Option<i64> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Intercept for Skim {
+impl Intercept for ResponseTrimmer {
     fn name(&self) -> &'static str {
         "Skim"
     }

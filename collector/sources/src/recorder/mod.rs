@@ -28,8 +28,8 @@ use tokio_util::sync::CancellationToken;
 pub use clients::Service;
 pub use quota::{Limit, Quotas, Rate};
 pub use redact::Secrets;
-pub use retry::{Judge, Verdict};
-pub use wire::{Wire, WireError};
+pub use retry::{ResponseClassifier, RetryDecision};
+pub use wire::{Transport, TransportError};
 
 use wire::Exchange;
 
@@ -39,13 +39,13 @@ const BODY_BYTES_MAX: u64 = 16 << 20;
 
 /// Under which limit requests are sent, and how their answers are judged.
 #[derive(Clone, Debug)]
-pub struct Manner {
+pub struct RequestPolicy {
     /// The limit that they count against.
     pub limit: Limit,
     /// What it allows.
     pub rate: Rate,
     /// The provider's own words for its limits.
-    pub judge: Judge,
+    pub judge: ResponseClassifier,
 }
 
 /// Why a client got no answer.
@@ -89,7 +89,7 @@ impl CallError {
 }
 
 /// What has been recorded and not been kept yet.
-pub(super) struct Roll {
+pub(super) struct RecordBuffer {
     warc: Vec<u8>,
     ids: RecordIds,
 }
@@ -97,17 +97,22 @@ pub(super) struct Roll {
 /// Sends requests and records them. Cheap to clone; all clones share one roll.
 #[derive(Clone)]
 pub struct Recorder {
-    wire: Arc<Wire>,
-    manner: Arc<Manner>,
-    roll: Arc<Mutex<Roll>>,
+    wire: Arc<Transport>,
+    manner: Arc<RequestPolicy>,
+    roll: Arc<Mutex<RecordBuffer>>,
     stop: CancellationToken,
 }
 
 impl Recorder {
     /// For one step. `seed` is random and used for nothing else: the records' ids come from it.
     #[must_use]
-    pub fn new(wire: Arc<Wire>, manner: Manner, seed: [u8; 8], stop: CancellationToken) -> Self {
-        let roll = Roll {
+    pub fn new(
+        wire: Arc<Transport>,
+        manner: RequestPolicy,
+        seed: [u8; 8],
+        stop: CancellationToken,
+    ) -> Self {
+        let roll = RecordBuffer {
             warc: Vec::new(),
             ids: RecordIds::new(seed),
         };
@@ -121,7 +126,7 @@ impl Recorder {
 
     /// The same roll, for requests of another kind.
     #[must_use]
-    pub fn under(&self, manner: Manner) -> Self {
+    pub fn under(&self, manner: RequestPolicy) -> Self {
         Self {
             manner: Arc::new(manner),
             ..self.clone()
@@ -132,7 +137,7 @@ impl Recorder {
     #[must_use]
     pub fn beside(&self, seed: [u8; 8]) -> Self {
         Self {
-            roll: Arc::new(Mutex::new(Roll {
+            roll: Arc::new(Mutex::new(RecordBuffer {
                 warc: Vec::new(),
                 ids: RecordIds::new(seed),
             })),
@@ -142,7 +147,7 @@ impl Recorder {
 
     /// What all recorders share.
     #[must_use]
-    pub fn wire(&self) -> &Arc<Wire> {
+    pub fn wire(&self) -> &Arc<Transport> {
         &self.wire
     }
 
@@ -185,7 +190,7 @@ impl Recorder {
             let Some(wait) = retry::wait(verdict, attempt, asked, jitter()) else {
                 return answer(exchange, verdict, attempt);
             };
-            throttled = verdict == Verdict::Throttled;
+            throttled = verdict == RetryDecision::Throttled;
             if throttled {
                 bucket.pause(wait); // the limit is everybody's: all who share it wait
             } else {
@@ -206,13 +211,13 @@ impl Recorder {
         self.stop.run_until_cancelled(work).await
     }
 
-    fn judge(&self, exchange: &Exchange) -> Verdict {
+    fn judge(&self, exchange: &Exchange) -> RetryDecision {
         let Some(answer) = &exchange.answer else {
-            return Verdict::Transient(GapReason::Unreachable);
+            return RetryDecision::Transient(GapReason::Unreachable);
         };
         match answer.cut {
-            Some(Truncated::Length) => Verdict::Hopeless(GapReason::TooLarge),
-            Some(_) => Verdict::Transient(GapReason::Malformed),
+            Some(Truncated::Length) => RetryDecision::Hopeless(GapReason::TooLarge),
+            Some(_) => RetryDecision::Transient(GapReason::Malformed),
             None => (self.manner.judge)(answer.status, &answer.headers, &answer.body)
                 .unwrap_or_else(|| retry::by_status(answer.status, &answer.headers)),
         }
@@ -226,12 +231,12 @@ impl Recorder {
         outcome: &'static str,
     ) {
         let mut roll = self.roll();
-        let Roll { warc, ids } = &mut *roll;
+        let RecordBuffer { warc, ids } = &mut *roll;
         let notes = render::Notes { attempt, outcome };
         render::exchange(warc, ids, request, exchange, &notes, &self.wire.secrets);
     }
 
-    fn roll(&self) -> MutexGuard<'_, Roll> {
+    fn roll(&self) -> MutexGuard<'_, RecordBuffer> {
         self.roll.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -247,17 +252,17 @@ impl std::fmt::Debug for Recorder {
 /// What the client gets.
 fn answer(
     exchange: Exchange,
-    verdict: Verdict,
+    verdict: RetryDecision,
     attempts: u32,
 ) -> Result<Response<Bytes>, CallError> {
     match (verdict, exchange.answer) {
-        (Verdict::Answered, Some(answer)) => {
+        (RetryDecision::Answered, Some(answer)) => {
             let mut response = Response::new(answer.body);
             *response.status_mut() = answer.status;
             *response.headers_mut() = answer.headers;
             Ok(response)
         }
-        (Verdict::Transient(reason) | Verdict::Hopeless(reason), answer) => {
+        (RetryDecision::Transient(reason) | RetryDecision::Hopeless(reason), answer) => {
             let what = answer.map_or(exchange.failure, |answer| match answer.cut {
                 Some(Truncated::Length) => format!("answer is longer than {BODY_BYTES_MAX} bytes"),
                 Some(_) => "answer was cut off".to_owned(),
@@ -269,7 +274,7 @@ fn answer(
                 attempts,
             })
         }
-        (Verdict::Throttled | Verdict::Answered, _) => {
+        (RetryDecision::Throttled | RetryDecision::Answered, _) => {
             unreachable!("throttled is asked again, answered has an answer")
         }
     }

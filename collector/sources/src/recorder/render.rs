@@ -27,7 +27,7 @@ pub(crate) const OUTCOME_FIELD: &str = "Exhibit-Outcome";
 pub(super) struct Notes {
     /// 1 for the first time that this was asked.
     pub(super) attempt: u32,
-    /// See [`super::Verdict::as_str`].
+    /// See [`super::RetryDecision::as_str`].
     pub(super) outcome: &'static str,
 }
 

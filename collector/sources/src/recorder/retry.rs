@@ -15,7 +15,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(20);
 
 /// What an exchange has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RetryDecision {
     /// The client gets it: an answer, or a refusal that it understands better than we.
     Answered,
     /// The limit is used up. Asked again until the step's time is over.
@@ -26,7 +26,7 @@ pub enum Verdict {
     Hopeless(GapReason),
 }
 
-impl Verdict {
+impl RetryDecision {
     /// As in the record's `Exhibit-Outcome`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -40,16 +40,16 @@ impl Verdict {
 }
 
 /// Judges an answer by a provider's own rules; what they do not know is left to [`by_status`].
-pub type Judge = fn(StatusCode, &HeaderMap, &[u8]) -> Option<Verdict>;
+pub type ResponseClassifier = fn(StatusCode, &HeaderMap, &[u8]) -> Option<RetryDecision>;
 
 /// Judges an answer by what HTTP says.
-pub(super) fn by_status(status: StatusCode, headers: &HeaderMap) -> Verdict {
+pub(super) fn by_status(status: StatusCode, headers: &HeaderMap) -> RetryDecision {
     let is_told_to_wait = headers.contains_key(http::header::RETRY_AFTER);
     match status.as_u16() {
-        429 => Verdict::Throttled,
-        403 | 503 if is_told_to_wait => Verdict::Throttled, // GitHub's secondary limits; RFC 9110 §10.2.3
-        408 | 425 | 500 | 502 | 503 | 504 => Verdict::Transient(GapReason::Refused),
-        _ => Verdict::Answered,
+        429 => RetryDecision::Throttled,
+        403 | 503 if is_told_to_wait => RetryDecision::Throttled, // GitHub's secondary limits; RFC 9110 §10.2.3
+        408 | 425 | 500 | 502 | 503 | 504 => RetryDecision::Transient(GapReason::Refused),
+        _ => RetryDecision::Answered,
     }
 }
 
@@ -58,15 +58,15 @@ pub(super) fn by_status(status: StatusCode, headers: &HeaderMap) -> Verdict {
 /// failed together do not come back together. What the provider itself asked for is waited for in
 /// full.
 pub(super) fn wait(
-    verdict: Verdict,
+    verdict: RetryDecision,
     attempt: u32,
     asked: Option<Duration>,
     jitter: f64,
 ) -> Option<Duration> {
     match verdict {
-        Verdict::Answered | Verdict::Hopeless(_) => None,
-        Verdict::Transient(_) if attempt >= TRANSIENT_ATTEMPTS_MAX => None,
-        Verdict::Throttled | Verdict::Transient(_) => {
+        RetryDecision::Answered | RetryDecision::Hopeless(_) => None,
+        RetryDecision::Transient(_) if attempt >= TRANSIENT_ATTEMPTS_MAX => None,
+        RetryDecision::Throttled | RetryDecision::Transient(_) => {
             let bound = BACKOFF_FIRST
                 .saturating_mul(1 << (attempt - 1).min(16))
                 .min(BACKOFF_MAX);
@@ -81,10 +81,10 @@ mod tests {
 
     #[test]
     fn only_what_may_heal_is_asked_again() {
-        let transient = Verdict::Transient(GapReason::Unreachable);
-        assert_eq!(wait(Verdict::Answered, 1, None, 0.5), None);
+        let transient = RetryDecision::Transient(GapReason::Unreachable);
+        assert_eq!(wait(RetryDecision::Answered, 1, None, 0.5), None);
         assert_eq!(
-            wait(Verdict::Hopeless(GapReason::TooLarge), 1, None, 0.5),
+            wait(RetryDecision::Hopeless(GapReason::TooLarge), 1, None, 0.5),
             None
         );
         assert_eq!(
@@ -98,11 +98,16 @@ mod tests {
     #[test]
     fn throttling_is_waited_out_however_long_it_takes() {
         assert_eq!(
-            wait(Verdict::Throttled, 1, Some(Duration::from_secs(30)), 0.0),
+            wait(
+                RetryDecision::Throttled,
+                1,
+                Some(Duration::from_secs(30)),
+                0.0
+            ),
             Some(Duration::from_secs(30))
         );
         assert_eq!(
-            wait(Verdict::Throttled, 1000, None, 0.5),
+            wait(RetryDecision::Throttled, 1000, None, 0.5),
             Some(Duration::from_secs(10))
         );
     }
@@ -112,11 +117,11 @@ mod tests {
         let mut headers = HeaderMap::new();
         assert_eq!(
             by_status(StatusCode::FORBIDDEN, &headers),
-            Verdict::Answered
+            RetryDecision::Answered
         );
         assert_eq!(
             by_status(StatusCode::SERVICE_UNAVAILABLE, &headers),
-            Verdict::Transient(GapReason::Refused)
+            RetryDecision::Transient(GapReason::Refused)
         );
         headers.insert(
             http::header::RETRY_AFTER,
@@ -124,15 +129,15 @@ mod tests {
         );
         assert_eq!(
             by_status(StatusCode::FORBIDDEN, &headers),
-            Verdict::Throttled
+            RetryDecision::Throttled
         );
         assert_eq!(
             by_status(StatusCode::SERVICE_UNAVAILABLE, &headers),
-            Verdict::Throttled
+            RetryDecision::Throttled
         );
         assert_eq!(
             by_status(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new()),
-            Verdict::Throttled
+            RetryDecision::Throttled
         );
     }
 }

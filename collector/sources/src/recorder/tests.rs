@@ -60,7 +60,7 @@ fn http(status: &str, headers: &str, body: &str) -> Vec<u8> {
 
 fn recorder() -> Recorder {
     let _ = rustls::crypto::ring::default_provider().install_default(); // another test may have been first
-    let mut wire = Wire::new().expect("a client");
+    let mut wire = Transport::new().expect("a client");
     wire.patience = (Duration::from_secs(2), Duration::from_millis(300));
     let limit = Limit {
         provider: "test",
@@ -68,7 +68,7 @@ fn recorder() -> Recorder {
         region: String::new(),
         endpoint: "x",
     };
-    let manner = Manner {
+    let manner = RequestPolicy {
         limit,
         rate: Rate {
             per_second: 1000.0,

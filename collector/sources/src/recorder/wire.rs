@@ -28,7 +28,7 @@ const CAPACITY_BYTES_MAX: u64 = 1 << 20;
 
 /// What all recorders of a process share.
 #[derive(Debug)]
-pub struct Wire {
+pub struct Transport {
     client: reqwest::Client,
     /// The buckets of all limits.
     pub quotas: Quotas,
@@ -41,14 +41,14 @@ pub struct Wire {
 /// The HTTP client could not be made.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up HTTPS: are the system's CA certificates installed?")]
-pub struct WireError(#[from] reqwest::Error);
+pub struct TransportError(#[from] reqwest::Error);
 
-impl Wire {
+impl Transport {
     /// Sets up the client. A provider of cryptography for rustls must have been installed.
     ///
     /// # Errors
     /// The system has no CA certificates.
-    pub fn new() -> Result<Self, WireError> {
+    pub fn new() -> Result<Self, TransportError> {
         let client = reqwest::Client::builder()
             .redirect(redirect::Policy::none()) // each request is one exchange, and a redirect is an answer
             .connect_timeout(CONNECT_MAX)

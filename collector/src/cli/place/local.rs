@@ -11,10 +11,13 @@ use platform::durable;
 use platform::terminal::Line as ProgressLine;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::{Attached, Attaching, Declaring, Each, Follow, Place, Planning, TokenWanted, describe};
+use super::{
+    AttachRequest, Attached, DeclareRequest, Each, Follow, Place, Planning, TokenWanted, describe,
+};
 use crate::app::App;
 use domain::incident::{
-    Change, Declaration, Incident, Line, Name, PlayName, Refusal, Status, Wish, brief,
+    Command, CommandError, Declaration, Incident, IncidentEvent, Line, Name, PlayName, Status,
+    brief,
 };
 use domain::plan::Plan;
 use pipeline::timeline::{Filter, Read, Row};
@@ -55,7 +58,7 @@ impl Local {
     /// How far the captures of this process are.
     fn progress(&self) -> String {
         let watched = self.app.pipeline.meters.watch().into_iter();
-        let progress = |watched: pipeline::Watched| Progress {
+        let progress = |watched: pipeline::PassProgress| Progress {
             source: watched.pass.source,
             pass: watched.pass.pass,
             pages: watched.pages,
@@ -102,8 +105,8 @@ impl Place for Local {
         Ok(self.app.pipeline.is_under_way(id).await?)
     }
 
-    async fn declare(&self, declaring: Declaring) -> Result<Declared> {
-        let Declaring {
+    async fn declare(&self, declaring: DeclareRequest) -> Result<Declared> {
+        let DeclareRequest {
             id,
             title,
             severity,
@@ -135,7 +138,7 @@ impl Place for Local {
             pivots,
             trigger: Some(Line::escaped("command line")),
         };
-        let wish = pipeline::Declaring {
+        let wish = pipeline::DeclareRequest {
             declaration,
             by: self.by.clone(),
             capture,
@@ -166,7 +169,7 @@ impl Place for Local {
         }
     }
 
-    async fn grant(&self, id: &IncidentId, wishes: &[Wish]) -> Result<Vec<ChangeView>> {
+    async fn grant(&self, id: &IncidentId, wishes: &[Command]) -> Result<Vec<ChangeView>> {
         let changes = self.app.pipeline.grant(id, &self.by, wishes).await?;
         Ok(changes.iter().map(ChangeView::of).collect())
     }
@@ -176,25 +179,25 @@ impl Place for Local {
         id: &IncidentId,
         reason: Option<Line>,
     ) -> Result<Option<Vec<ChangeView>>> {
-        let wish = Wish::ChangeStatus {
+        let wish = Command::ChangeStatus {
             to: Status::Closed,
             reason,
         };
         match self.app.pipeline.grant(id, &self.by, &[wish]).await {
             Ok(changes) => Ok(Some(changes.iter().map(ChangeView::of).collect())),
-            Err(DeclareError::Refused(Refusal::NotReadyToClose { .. })) => Ok(None),
+            Err(DeclareError::Refused(CommandError::NotReadyToClose { .. })) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn attach(&self, id: &IncidentId, attaching: Attaching) -> Result<Attached> {
-        let Attaching {
+    async fn attach(&self, id: &IncidentId, attaching: AttachRequest) -> Result<Attached> {
+        let AttachRequest {
             content,
             name,
             meter,
         } = attaching;
         let (incident, by) = (id.clone(), self.by.clone());
-        let attaching = pipeline::Attaching {
+        let attaching = pipeline::AttachRequest {
             incident,
             content,
             name,
@@ -275,7 +278,7 @@ impl Place for Local {
             .get_file(&row.object_key, &to)
             .await;
         copied.with_context(|| format!("cannot write {}", to.display()))?;
-        let exported = Change::EvidenceExported {
+        let exported = IncidentEvent::EvidenceExported {
             bundle: row.id,
             to: Line::escaped(&to.display().to_string()),
         };

@@ -18,7 +18,7 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use serde::Serialize;
 
-use domain::incident::{Affects, Line, Name, Pivot, PlayName, Report, Severity, Wish};
+use domain::incident::{Affects, Command, Line, Name, Pivot, PlayName, Report, Severity};
 use domain::plan::Plan;
 use pipeline::Content;
 use pipeline::timeline::{Filter, Row};
@@ -59,7 +59,7 @@ pub(super) trait Place: Send + Sync {
     /// True while a capture of it runs, or is due.
     async fn is_under_way(&self, id: &IncidentId) -> Result<bool>;
 
-    async fn declare(&self, declaring: Declaring) -> Result<Declared>;
+    async fn declare(&self, declaring: DeclareRequest) -> Result<Declared>;
 
     /// Captures once more.
     async fn capture(&self, id: &IncidentId, capture: Capture) -> Result<()>;
@@ -72,13 +72,13 @@ pub(super) trait Place: Send + Sync {
     async fn finish(&self, id: &IncidentId, quiet: bool) -> Result<()>;
 
     /// Grants wishes: all, or none.
-    async fn grant(&self, id: &IncidentId, wishes: &[Wish]) -> Result<Vec<ChangeView>>;
+    async fn grant(&self, id: &IncidentId, wishes: &[Command]) -> Result<Vec<ChangeView>>;
 
     /// Closes an incident; `None` if its closure checklist is not done.
     async fn close(&self, id: &IncidentId, reason: Option<Line>)
     -> Result<Option<Vec<ChangeView>>>;
 
-    async fn attach(&self, id: &IncidentId, attaching: Attaching) -> Result<Attached>;
+    async fn attach(&self, id: &IncidentId, attaching: AttachRequest) -> Result<Attached>;
 
     /// An update in the runbook's form.
     async fn brief(&self, id: &IncidentId, external: bool) -> Result<String>;
@@ -143,7 +143,7 @@ pub(super) trait Follow: Send {
 
 /// An incident to be declared, as the API takes it.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Declaring {
+pub(super) struct DeclareRequest {
     /// One is drawn if there is none.
     pub(super) id: Option<IncidentId>,
     pub(super) title: Name,
@@ -161,7 +161,7 @@ pub(super) struct Declaring {
 }
 
 /// Something to be attached.
-pub(super) struct Attaching {
+pub(super) struct AttachRequest {
     pub(super) content: Content,
     /// `None` is the file's.
     pub(super) name: Option<Line>,

@@ -18,12 +18,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::attach;
 use super::super::interrupt::INTERRUPTED;
-use super::{Attached, Attaching, Declaring, Each, Follow, Place, Planning, TokenWanted, describe};
+use super::{
+    AttachRequest, Attached, DeclareRequest, Each, Follow, Place, Planning, TokenWanted, describe,
+};
 use crate::client::follow::Events;
 use crate::client::keys::{Before, folder};
 use crate::client::upload::Sending;
 use crate::client::{Call, Client, ClientError};
-use domain::incident::{Line, Name, PlayName, Wish};
+use domain::incident::{Command, Line, Name, PlayName};
 use domain::plan::Plan;
 use pipeline::timeline::{Filter, Row};
 use pipeline::{AttachError, Content};
@@ -180,7 +182,7 @@ impl Place for Remote {
     }
 
     /// Sent again where its answer is lost, under a key by which the server knows it again.
-    async fn declare(&self, declaring: Declaring) -> Result<Declared> {
+    async fn declare(&self, declaring: DeclareRequest) -> Result<Declared> {
         let key = match &declaring.idempotency_key {
             Some(key) => key.clone(),
             None => data_encoding::HEXLOWER
@@ -228,7 +230,7 @@ impl Place for Remote {
                 }
                 happened = events.next(), if is_listening => match happened {
                     Ok(Happened::Progress(progress)) => line.draw(|| describe(&progress)),
-                    Ok(Happened::Entry { .. }) => look.reset_after(LOOK_SOON),
+                    Ok(Happened::JournalEntry { .. }) => look.reset_after(LOOK_SOON),
                     Err(error) if error.code() == Some("forbidden") => is_listening = false,
                     Err(error) => return Err(error.into()),
                 },
@@ -242,7 +244,7 @@ impl Place for Remote {
         }
     }
 
-    async fn grant(&self, id: &IncidentId, wishes: &[Wish]) -> Result<Vec<ChangeView>> {
+    async fn grant(&self, id: &IncidentId, wishes: &[Command]) -> Result<Vec<ChangeView>> {
         let changed: Changed = self
             .client
             .json(&Call::patch(path(id, ""), &json!({"wishes": wishes})))
@@ -263,8 +265,8 @@ impl Place for Remote {
         }
     }
 
-    async fn attach(&self, id: &IncidentId, attaching: Attaching) -> Result<Attached> {
-        let Attaching {
+    async fn attach(&self, id: &IncidentId, attaching: AttachRequest) -> Result<Attached> {
+        let AttachRequest {
             content,
             name,
             meter,

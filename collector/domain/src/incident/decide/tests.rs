@@ -1,4 +1,4 @@
-use super::super::Entry;
+use super::super::JournalEntry;
 use super::super::samples::{self, line, name};
 use super::*;
 
@@ -10,108 +10,108 @@ fn now() -> Timestamp {
     time("2026-11-23T14:00:00Z")
 }
 
-fn decide(incident: &Incident, wish: Wish) -> Decision {
+fn decide(incident: &Incident, wish: Command) -> Decision {
     incident.decide(wish, &Plays::built_in(), &name("Ann"), now())
 }
 
 /// Decides, applies what was decided, and gives its kinds.
-fn go(incident: &mut Incident, wish: Wish) -> Vec<&'static str> {
+fn go(incident: &mut Incident, wish: Command) -> Vec<&'static str> {
     let changes = decide(incident, wish).expect("it may be");
     let entries = incident.entries(changes, &name("Ann"), now());
     entries
         .iter()
         .for_each(|entry| incident.apply(entry).expect("what was decided follows"));
-    entries.iter().map(Entry::kind).collect()
+    entries.iter().map(JournalEntry::kind).collect()
 }
 
-fn refused(incident: &Incident, wish: Wish) -> String {
+fn refused(incident: &Incident, wish: Command) -> String {
     decide(incident, wish)
         .expect_err("it may not be")
         .to_string()
 }
 
-fn status(to: Status, reason: Option<&str>) -> Wish {
-    Wish::ChangeStatus {
+fn status(to: Status, reason: Option<&str>) -> Command {
+    Command::ChangeStatus {
         to,
         reason: reason.map(line),
     }
 }
 
 /// Every wish that changes facts, once; each is possible on the sample incident in this order.
-fn wishes() -> Vec<Wish> {
+fn wishes() -> Vec<Command> {
     let step: StepId = "first-15-1".parse().expect("a step");
     let due = Some("2026-12-04".parse().expect("a day"));
     vec![
-        Wish::Rename {
+        Command::Rename {
             to: name("Leaked key"),
         },
-        Wish::ChangeSeverity {
+        Command::ChangeSeverity {
             to: Severity::Sev1,
             reason: line("it was used"),
         },
         status(Status::Contained, None),
-        Wish::SetStarted {
+        Command::SetStarted {
             to: time("2026-11-20T08:00:00Z"),
         },
-        Wish::ChangePlay {
+        Command::ChangePlay {
             to: "ci-token".parse().expect("a play"),
             reason: line("it is a CI token"),
         },
-        Wish::AssignRole {
+        Command::AssignRole {
             role: Role::TechnicalLead,
             to: Some(name("Bob")),
         },
-        Wish::ChangeReport {
+        Command::ChangeReport {
             to: Report {
                 reported_by: Some(name("Bob")),
                 ..Report::default()
             },
         },
-        Wish::ChangeAffects {
+        Command::ChangeAffects {
             to: Affects {
                 customer_data: super::super::Answer::No,
                 ..Affects::default()
             },
         },
-        Wish::AddPivot {
+        Command::AddPivot {
             pivot: "user=bot".parse().expect("a pivot"),
         },
-        Wish::ChangeStep {
+        Command::ChangeStep {
             step,
             state: Some(StepState::Done),
             owner: Some(name("Bob")),
             note: None,
         },
-        Wish::AddCorrectiveAction {
+        Command::AddCorrectiveAction {
             what: line("scan"),
             owner: None,
             due: None,
         },
-        Wish::AssignCorrectiveAction {
+        Command::AssignCorrectiveAction {
             id: 1,
             owner: Some(name("Bob")),
             due,
         },
-        Wish::FinishCorrectiveAction { id: 1, note: None },
-        Wish::State {
+        Command::FinishCorrectiveAction { id: 1, note: None },
+        Command::State {
             topic: Topic::Impact,
             standing: Standing::Hypothesis,
             text: line("builds"),
         },
-        Wish::ChangeStanding {
+        Command::ChangeStanding {
             id: 1,
             to: Standing::Confirmed,
             reason: None,
         },
-        Wish::BeginAction {
+        Command::BeginAction {
             text: line("rotate"),
             owner: None,
         },
-        Wish::EndAction {
+        Command::EndAction {
             id: 1,
             outcome: None,
         },
-        Wish::SetNextUpdate {
+        Command::SetNextUpdate {
             to: Some(time("2026-11-23T15:00:00Z")),
         },
     ]
@@ -125,7 +125,9 @@ fn a_wish_becomes_one_entry_and_the_same_wish_again_none() {
         assert_eq!(kinds.len(), 1, "{wish:?}");
         if !matches!(
             wish,
-            Wish::AddCorrectiveAction { .. } | Wish::State { .. } | Wish::BeginAction { .. }
+            Command::AddCorrectiveAction { .. }
+                | Command::State { .. }
+                | Command::BeginAction { .. }
         ) {
             assert_eq!(go(&mut incident, wish.clone()), [""; 0], "{wish:?} again");
         }
@@ -145,7 +147,7 @@ fn closing_says_all_that_is_missing() {
     let mut incident = samples::incident();
     go(
         &mut incident,
-        Wish::AddCorrectiveAction {
+        Command::AddCorrectiveAction {
             what: line("scan"),
             owner: None,
             due: None,
@@ -157,7 +159,7 @@ fn closing_says_all_that_is_missing() {
     {
         go(
             &mut incident,
-            Wish::GiveClosure {
+            Command::GiveClosure {
                 item,
                 note: line("so"),
             },
@@ -170,7 +172,7 @@ incident cannot be closed yet, missing:
   corrective action 1 has no due date
 give each with a note, or waive it with a reason";
     assert_eq!(refused(&incident, status(Status::Closed, None)), expected);
-    let waive = Wish::WaiveClosure {
+    let waive = Command::WaiveClosure {
         item: ClosureItem::AttackPath,
         reason: line("decommissioned"),
         by: Some(name("Carol")),
@@ -179,7 +181,7 @@ give each with a note, or waive it with a reason";
     assert_eq!(incident.closure[&ClosureItem::AttackPath].by, name("Carol"));
     go(
         &mut incident,
-        Wish::AssignCorrectiveAction {
+        Command::AssignCorrectiveAction {
             id: 1,
             owner: Some(name("Bob")),
             due: None,
@@ -187,7 +189,7 @@ give each with a note, or waive it with a reason";
     );
     go(
         &mut incident,
-        Wish::AssignCorrectiveAction {
+        Command::AssignCorrectiveAction {
             id: 1,
             owner: None,
             due: Some("2026-11-23".parse().expect("today")),
@@ -206,7 +208,7 @@ fn a_closed_incident_keeps_what_it_was_closed_on() {
     ClosureItem::ALL.into_iter().for_each(|item| {
         go(
             &mut incident,
-            Wish::WaiveClosure {
+            Command::WaiveClosure {
                 item,
                 reason: line("false alarm"),
                 by: None,
@@ -217,25 +219,25 @@ fn a_closed_incident_keeps_what_it_was_closed_on() {
     go(&mut incident, status(Status::Closed, None));
     let item = ClosureItem::RootCause;
     for wish in [
-        Wish::ChangeSeverity {
+        Command::ChangeSeverity {
             to: Severity::Sev4,
             reason: line("x"),
         },
-        Wish::ChangePlay {
+        Command::ChangePlay {
             to: "general".parse().expect("a play"),
             reason: line("x"),
         },
-        Wish::ChangeStep {
+        Command::ChangeStep {
             step: "first-15-1".parse().expect("a step"),
             state: None,
             owner: None,
             note: None,
         },
-        Wish::WithdrawClosure {
+        Command::WithdrawClosure {
             item,
             reason: line("x"),
         },
-        Wish::GiveClosure {
+        Command::GiveClosure {
             item,
             note: line("x"),
         },
@@ -245,7 +247,7 @@ fn a_closed_incident_keeps_what_it_was_closed_on() {
     assert_eq!(
         go(
             &mut incident,
-            Wish::Note {
+            Command::Note {
                 text: "later".parse().expect("a note")
             }
         ),
@@ -279,13 +281,13 @@ fn going_back_and_taking_back_need_reasons() {
     );
     go(
         &mut incident,
-        Wish::State {
+        Command::State {
             topic: Topic::Impact,
             standing: Standing::Confirmed,
             text: line("builds"),
         },
     );
-    let withdraw = |reason| Wish::ChangeStanding {
+    let withdraw = |reason| Command::ChangeStanding {
         id: 1,
         to: Standing::Withdrawn,
         reason,
@@ -299,7 +301,7 @@ fn going_back_and_taking_back_need_reasons() {
         ["update.standing"]
     );
     let step: StepId = "first-15-4".parse().expect("a step");
-    let skip = |note| Wish::ChangeStep {
+    let skip = |note| Command::ChangeStep {
         step: step.clone(),
         state: Some(StepState::NotApplicable),
         owner: None,
@@ -313,7 +315,7 @@ fn going_back_and_taking_back_need_reasons() {
         go(&mut incident, skip(Some(line("nothing runs")))),
         ["checklist.step"]
     );
-    let withdraw = Wish::WithdrawClosure {
+    let withdraw = Command::WithdrawClosure {
         item: ClosureItem::Review,
         reason: line("x"),
     };
@@ -326,7 +328,7 @@ fn going_back_and_taking_back_need_reasons() {
 #[test]
 fn what_does_not_exist_is_named_with_what_was_meant() {
     let incident = samples::incident();
-    let step = Wish::ChangeStep {
+    let step = Command::ChangeStep {
         step: "frist-15-1".parse().expect("a step"),
         state: None,
         owner: None,
@@ -339,7 +341,7 @@ fn what_does_not_exist_is_named_with_what_was_meant() {
     assert_eq!(
         refused(
             &incident,
-            Wish::EndAction {
+            Command::EndAction {
                 id: 1,
                 outcome: None
             }
@@ -349,11 +351,11 @@ fn what_does_not_exist_is_named_with_what_was_meant() {
     assert_eq!(
         refused(
             &incident,
-            Wish::FinishCorrectiveAction { id: 0, note: None }
+            Command::FinishCorrectiveAction { id: 0, note: None }
         ),
         "there is no corrective action 0, the last is 0"
     );
-    let play = Wish::ChangePlay {
+    let play = Command::ChangePlay {
         to: "cloud-admim".parse().expect("a name"),
         reason: line("x"),
     };
@@ -368,7 +370,7 @@ fn times_that_cannot_be_are_refused() {
     let incident = samples::incident();
     let later = time("2026-11-23T14:00:01Z");
     assert_eq!(
-        refused(&incident, Wish::SetStarted { to: later }),
+        refused(&incident, Command::SetStarted { to: later }),
         "start 2026-11-23T14:00:01Z is in the future"
     );
     let report = Report {
@@ -376,15 +378,15 @@ fn times_that_cannot_be_are_refused() {
         ..Report::default()
     };
     assert_eq!(
-        refused(&incident, Wish::ChangeReport { to: report }),
+        refused(&incident, Command::ChangeReport { to: report }),
         "report 2026-11-23T14:00:01Z is in the future"
     );
     assert_eq!(
-        refused(&incident, Wish::SetNextUpdate { to: Some(now()) }),
+        refused(&incident, Command::SetNextUpdate { to: Some(now()) }),
         "next update 2026-11-23T14:00:00Z is in the past"
     );
     let due = Some("2026-11-22".parse().expect("yesterday"));
-    let action = Wish::AddCorrectiveAction {
+    let action = Command::AddCorrectiveAction {
         what: line("scan"),
         owner: None,
         due,
@@ -404,20 +406,20 @@ fn there_is_a_limit_to_everything() {
         ..Report::default()
     };
     assert_eq!(
-        refused(&incident, Wish::ChangeReport { to: report }),
+        refused(&incident, Command::ChangeReport { to: report }),
         "incident has 256 affected systems, which is the most"
     );
     for number in 1..PIVOTS_MAX {
         go(
             &mut incident,
-            Wish::AddPivot {
+            Command::AddPivot {
                 pivot: format!("user={number}").parse().expect("a pivot"),
             },
         );
     }
     let pivot = "user=more".parse().expect("a pivot");
     assert_eq!(
-        refused(&incident, Wish::AddPivot { pivot }),
+        refused(&incident, Command::AddPivot { pivot }),
         "incident has 64 pivots, which is the most"
     );
     let mut declaration = samples::declaration();
@@ -439,16 +441,16 @@ fn wishes_are_read_from_json_strictly() {
     for wish in wishes() {
         let json = serde_json::to_string(&wish).expect("JSON");
         assert_eq!(
-            serde_json::from_str::<Wish>(&json).expect("its own JSON"),
+            serde_json::from_str::<Command>(&json).expect("its own JSON"),
             wish
         );
     }
-    let wish: Wish =
+    let wish: Command =
         serde_json::from_str(r#"{"wish":"change-severity","to":"SEV-1","reason":"it was used"}"#)
             .expect("a wish");
     assert_eq!(
         wish,
-        Wish::ChangeSeverity {
+        Command::ChangeSeverity {
             to: Severity::Sev1,
             reason: line("it was used")
         }
@@ -460,6 +462,6 @@ fn wishes_are_read_from_json_strictly() {
         r#"{"wish":"rename","to":"a\u001b[2Jb"}"#,
         r#"{"wish":"delete"}"#,
     ] {
-        assert!(serde_json::from_str::<Wish>(bad).is_err(), "{bad}");
+        assert!(serde_json::from_str::<Command>(bad).is_err(), "{bad}");
     }
 }
