@@ -1,0 +1,111 @@
+//! What a list shows of an incident, small enough to be stored as a row.
+//!
+//! The store writes an overview in the transaction that appends journal entries, so a list never
+//! replays journals. An overview holds nothing that its incident does not: a row that is missing or
+//! does not parse can be built again from the journal.
+
+use evidence_format::id::IncidentId;
+use evidence_format::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::names::PlayName;
+use super::severity::{Severity, Status};
+use super::text::Name;
+use super::{EvidenceCount, Incident};
+
+/// An incident as a row of a list, after the entry with the number `last_seq`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IncidentOverview {
+    pub id: IncidentId,
+    pub name: Name,
+    pub severity: Severity,
+    pub status: Status,
+    pub declared_at: Timestamp,
+    pub declared_by: Name,
+    pub play: PlayName,
+    pub evidence: EvidenceCount,
+    /// The number of the last journal entry that this overview includes.
+    pub last_seq: u64,
+    /// The time of that entry.
+    pub last_entry_at: Timestamp,
+}
+
+impl IncidentOverview {
+    #[must_use]
+    pub fn of(incident: &Incident) -> Self {
+        Self {
+            id: incident.id.clone(),
+            name: incident.name.clone(),
+            severity: incident.severity,
+            status: incident.status,
+            declared_at: incident.declared_at,
+            declared_by: incident.declared_by.clone(),
+            play: incident.play.clone(),
+            evidence: incident.evidence.clone(),
+            last_seq: incident.seq,
+            last_entry_at: incident.changed_at,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn overview_of_whole_journal_is_its_last_state() {
+        let incident = Incident::replay(&samples::entries()).expect("good entries");
+        let overview = IncidentOverview::of(&incident);
+        let json = serde_json::to_value(&overview).expect("JSON");
+        assert_eq!(
+            json,
+            json!({
+                "id": "INC-2026-042",
+                "name": "Leaked CI key",
+                "severity": "SEV-1",
+                "status": "Contained",
+                "declaredAt": "2026-11-23T13:40:17Z",
+                "declaredBy": "Ann",
+                "play": "ci-token",
+                "evidence": {
+                    "bundles": 2, "records": 1204, "gaps": 2, "incomplete": 1, "failed": 1,
+                    "findings": 1, "provisionalUntil": "2026-11-24T13:40:17Z",
+                },
+                "lastSeq": 32,
+                "lastEntryAt": "2026-11-23T14:11:17Z",
+            })
+        );
+        let read: IncidentOverview = serde_json::from_value(json).expect("its own JSON");
+        assert_eq!(read, overview);
+    }
+
+    #[test]
+    fn every_entry_moves_overview_on() {
+        let entries = samples::entries();
+        for end in 1..=entries.len() {
+            let incident = Incident::replay(&entries[..end]).expect("good entries");
+            let overview = IncidentOverview::of(&incident);
+            let last = &entries[end - 1];
+            assert_eq!(
+                (overview.last_seq, overview.last_entry_at),
+                (last.seq, last.at)
+            );
+        }
+    }
+
+    #[test]
+    fn rejects_row_of_another_version() {
+        let overview = IncidentOverview::of(&samples::incident());
+        let mut row = serde_json::to_value(&overview).expect("JSON");
+        row["unknown"] = json!(1);
+        assert!(serde_json::from_value::<IncidentOverview>(row.clone()).is_err());
+        let fields = row.as_object_mut().expect("an object");
+        fields.remove("unknown");
+        fields.remove("lastSeq");
+        assert!(serde_json::from_value::<IncidentOverview>(row).is_err());
+    }
+}
