@@ -23,14 +23,14 @@ use evidence_format::plan::Plan;
 use serde::{Deserialize, Serialize};
 use tokio::task::{JoinError, spawn_blocking};
 
-use super::entries::written;
+use super::events::written;
 use super::scratch::{INPUT, Scratch};
 use super::{Pipeline, PipelineError};
-use crate::seal::{BundleContext, SealError};
+use crate::seal::BundleContext;
 use domain::incident::{IncidentEvent, Line, Name};
 use platform::clock;
 use platform::progress::ProgressCounter;
-use store::ledger::{BundleRow, Entry, NewPass, PassKey, PassKind, PassState};
+use store::ledger::{BundleRow, NewEntry, NewPass, PassKey, PassKind, PassRow, Queue};
 
 /// Source of the passes of attachments. Sealed into the ledger: never renamed, and no source is
 /// called so.
@@ -151,7 +151,7 @@ pub(super) struct Attachment {
 
 impl Attachment {
     /// What the journal says of it.
-    pub(super) fn entries(self, row: &BundleRow) -> Vec<Entry> {
+    pub(super) fn entries(self, row: &BundleRow) -> Vec<NewEntry> {
         let Self {
             name,
             bytes,
@@ -165,7 +165,7 @@ impl Attachment {
                 bytes,
                 sha256,
             },
-            by.as_str(),
+            &by,
             clock::now(),
         )]
     }
@@ -198,14 +198,14 @@ impl Pipeline {
         let attached = match drafted {
             Ok(drafted) => {
                 let (attachment, gaps) = (drafted.attachment.clone(), drafted.gaps);
-                let saying = BundleContext {
+                let context = BundleContext {
                     incident,
                     window: None,
                     plan: drafted.plan,
                     supplements: None,
                     began,
                 };
-                self.seal_attachment(drafted.draft, saying, &attachment)
+                self.seal_attachment(drafted.draft, context, &attachment)
                     .await
                     .map(|bundle| {
                         let Attachment {
@@ -237,69 +237,79 @@ impl Pipeline {
     async fn seal_attachment(
         &self,
         draft: Draft,
-        saying: BundleContext,
+        context: BundleContext,
         attachment: &Attachment,
     ) -> Result<BundleRow, AttachError> {
-        let _turn = self.turn().await?;
-        let (key, attempt) = self.new_pass(&saying.incident, attachment).await?;
-        let entries = |row: &BundleRow| attachment.clone().entries(row);
-        let sealed = match self
-            .sealer()
-            .seal((&key, attempt), draft, saying, |row, _| entries(row))
-            .await
-        {
-            Ok(sealed) => sealed,
-            Err(error) => match self.sealer().recover(&key, |row, _| entries(row)).await {
-                Ok(Some(sealed)) => sealed, // only its answer was lost
-                _ => return Err(self.give_up(&key, error).await.into()),
+        let lock = self.acquire_seal_lock().await?;
+        let (key, token) = self.new_pass(&context.incident, attachment).await?;
+        let sealing = async {
+            let sealer = self.sealer();
+            let signed = sealer.sign(lock, (&key, token), draft, context).await?;
+            let entries = |row: &BundleRow, _: &_| attachment.clone().entries(row);
+            Ok(sealer.publish(signed, entries).await?)
+        };
+        let sealed = tokio::select! {
+            sealed = sealing => sealed,
+            () = self.keep_lease(&key, token) => Err(PipelineError::LeaseLost),
+        };
+        let published = match sealed {
+            Ok(published) => published,
+            // perhaps only the answer was lost
+            Err(error) => match self.published(&key).await {
+                Ok(Some(published)) => published,
+                Ok(None) | Err(_) => {
+                    let _ = self.parts.ledger.set_failed(&key, token).await; // else a worker does
+                    return Err(error.into());
+                }
             },
         };
-        let _ = self.parts.ledger.set_derived(&sealed.row.id).await; // of an attachment the timeline has the journal's entry alone
-        Ok(sealed.row)
+        // the timeline has the journal's entry of it, and nothing else; else a worker says so
+        let _ = self.parts.ledger.set_derived(&key).await;
+        Ok(published.row)
     }
 
-    async fn give_up(&self, key: &PassKey, error: SealError) -> PipelineError {
-        let _ = self.parts.ledger.set_state(key, PassState::Failed).await; // else the next one to look gives it up
-        error.into()
-    }
-
-    /// The pass of an attachment, under the next number that is free.
+    /// The pass of an attachment, under the next number that is free, and its fencing token.
     async fn new_pass(
         &self,
         incident: &IncidentId,
         attachment: &Attachment,
     ) -> Result<(PassKey, u64), PipelineError> {
         let ledger = &self.parts.ledger;
-        let key = loop {
+        let plan = serde_json::to_string(attachment).expect("texts and numbers are JSON");
+        loop {
             let passes = ledger.passes(incident).await?;
-            let own = passes
-                .iter()
-                .map(|row| &row.pass.key)
-                .filter(|key| key.source == ATTACHED);
-            let pass = own.map(|key| key.pass + 1).max().unwrap_or(0);
+            let own = passes.iter().filter(|row| row.key.source == ATTACHED);
             let key = PassKey {
                 incident: incident.clone(),
                 source: ATTACHED.to_owned(),
-                pass,
+                pass: own.map(|row| row.key.pass + 1).max().unwrap_or(0),
             };
             let new = NewPass {
                 key: key.clone(),
                 kind: PassKind::Again,
+                queue: Queue::Attached,
                 due_at: clock::now(),
+                plan: Some(plan.clone()),
                 supplements: None,
             };
-            if ledger.add_pass(&new).await? {
-                break key;
+            // another process may have taken the number
+            if let Some(token) = ledger.add_captured(&new, &self.worker, self.lease).await? {
+                return Ok((key, token));
             }
-        };
-        ledger
-            .set_plan(
-                &key,
-                &serde_json::to_string(attachment).expect("texts and numbers are JSON"),
-            )
-            .await?;
-        let attempt = ledger.begin_pass(&key).await?;
-        Ok((key, attempt))
+        }
+    }
+
+    /// Ends an attachment whose process is gone: what it had not published is given up, since its
+    /// bytes are gone too.
+    pub(super) async fn tidy_up_attachment(&self, row: &PassRow) -> Result<(), PipelineError> {
+        match self.published(&row.key).await? {
+            Some(_) => self.parts.ledger.set_derived(&row.key).await?,
+            None => {
+                let ledger = &self.parts.ledger;
+                ledger.set_failed(&row.key, row.fencing_token).await?;
+            }
+        }
+        Ok(())
     }
 
     /// What a pass attaches; `None` if it captures.
@@ -320,30 +330,6 @@ impl Pipeline {
             cause,
         };
         serde_json::from_str(&plan).map(Some).map_err(unreadable)
-    }
-
-    /// Gives up what dead processes were attaching to an incident.
-    pub(super) async fn give_up_attaching(
-        &self,
-        incident: &IncidentId,
-    ) -> Result<(), PipelineError> {
-        let is_begun = |state| matches!(state, PassState::Waiting | PassState::Capturing);
-        let begun = async || {
-            let mut passes = self.parts.ledger.passes(incident).await?;
-            passes.retain(|row| row.pass.key.source == ATTACHED && is_begun(row.state));
-            Ok::<_, PipelineError>(passes)
-        };
-        if begun().await?.is_empty() {
-            return Ok(());
-        }
-        let _turn = self.turn().await?; // whoever attaches has it from the pass's beginning to its end
-        for row in begun().await? {
-            self.parts
-                .ledger
-                .set_state(&row.pass.key, PassState::Failed)
-                .await?;
-        }
-        Ok(())
     }
 }
 

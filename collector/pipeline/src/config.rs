@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use sources::config::SourcesConfig;
 use store::blobs::BlobsConfig;
-use store::jobs::LEASE_SECONDS;
+
+/// How long a worker may be silent before its passes go to others, unless it is configured. Longer
+/// than a pause of a busy machine, shorter than the patience of whoever waits for evidence.
+const LEASE_SECONDS: NonZeroU32 = NonZeroU32::new(12).expect("it is not 0");
 
 /// How to open a store. Everything has a default.
 #[derive(Debug, Clone, Default, PartialEq)]

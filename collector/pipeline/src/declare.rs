@@ -1,13 +1,11 @@
-//! Stage 1: from a wish to an incident with its passes in the queue.
-
-use std::collections::BTreeSet;
+//! Stage 1: from a declaration to an incident with its passes.
 
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 
-use super::entries::written;
+use super::events::written;
 use super::numbers::Number;
-use super::{Pipeline, PipelineError};
+use super::{Pipeline, PipelineError, queue_of};
 use crate::config::CaptureConfig;
 use domain::incident::{
     self, CaptureRequest, Command, CommandError, Declaration, Incident, IncidentEvent, Name, Pivot,
@@ -15,12 +13,14 @@ use domain::incident::{
 };
 use domain::plan::{Ask, Budget, Scope};
 use platform::clock;
-use store::ledger::{LedgerError, NewPass, PassKey, PassKind};
+use store::ledger::{LedgerError, NewIncident, NewIncidentId, NewPass, PassKey, PassKind};
 
 /// An incident to be declared.
 #[derive(Debug, Clone)]
 pub struct DeclareRequest {
-    /// What is known of it. Its id is drawn if there is none.
+    /// Its id; the next number if there is none.
+    pub id: Option<IncidentId>,
+    /// What is known of it. The id in it does not count.
     pub declaration: Declaration,
     /// Who declares it.
     pub by: Name,
@@ -42,98 +42,119 @@ pub enum DeclareError {
 }
 
 impl Pipeline {
-    /// Draws the next incident id of this year: `INC-2026-001`.
+    /// Declares an incident with its passes: all of it or nothing, and durable when it returns. The
+    /// id, and whether it is new.
     ///
-    /// # Errors
-    /// The database failed.
-    pub async fn next_incident(&self) -> Result<IncidentId, PipelineError> {
-        let year = clock::now().to_string().chars().take(4).collect::<String>();
-        Ok(self
-            .parts
-            .ledger
-            .next_incident(&format!("INC-{year}-"))
-            .await?)
-    }
-
-    /// Declares an incident and puts its passes into the queue. Durable when it returns. The id,
-    /// and whether it is new.
+    /// Equal declarations that arrive together cost one write: the others wait for the first one.
     ///
     /// # Errors
     /// See [`DeclareError`].
-    pub async fn declare(&self, wish: DeclareRequest) -> Result<(IncidentId, bool), DeclareError> {
+    pub async fn declare(
+        &self,
+        request: DeclareRequest,
+    ) -> Result<(IncidentId, bool), DeclareError> {
         let now = clock::now();
-        let id = wish.declaration.incident.clone();
-        let mut changes = vec![incident::declare(wish.declaration, &self.plays, now)?];
-        if let Some(ask) = wish.capture {
-            let IncidentEvent::Declared(declared) = &changes[0] else {
-                unreachable!("that is what declaring decides")
-            };
-            let planned = self.without_unknown(&self.asked_sources(&declared.play, &ask));
-            changes.extend([IncidentEvent::CaptureAsked { ask: Box::new(ask) }, planned]);
+        let key = request.idempotency_key.as_deref();
+        let _lock = match key {
+            Some(key) => Some(self.declaring.lock(key).await),
+            None => None,
+        };
+        if let Some(key) = key
+            && let Some(known) = self.parts.ledger.declared_by_key(key).await?
+        {
+            return Ok((known, false));
         }
-        let entries: Vec<_> = changes
-            .iter()
-            .map(|change| written(change, wish.by.as_str(), now))
-            .collect();
+        let id = match &request.id {
+            Some(id) => NewIncidentId::Given(id.clone()),
+            None => NewIncidentId::Next(format!("INC-{}-", year(now))),
+        };
         let declared = self
             .parts
             .ledger
-            .declare(&id, &entries, wish.idempotency_key.as_deref())
-            .await;
-        let declared = declared.map_err(PipelineError::from)?;
-        self.ensure_passes(&declared.incident).await?;
+            .declare(&id, key, |id| self.new_incident(id, &request, now))
+            .await?;
+        self.wake_workers();
         Ok((declared.incident, declared.is_new))
     }
 
-    /// Asks for evidence once more.
+    fn new_incident(
+        &self,
+        id: &IncidentId,
+        request: &DeclareRequest,
+        now: Timestamp,
+    ) -> Result<NewIncident, CommandError> {
+        let declaration = Declaration {
+            incident: id.clone(),
+            ..request.declaration.clone()
+        };
+        let mut events = vec![incident::declare(declaration, &self.plays, now)?];
+        let mut passes = Vec::new();
+        if let Some(wanted) = &request.capture {
+            let IncidentEvent::Declared(declared) = &events[0] else {
+                unreachable!("that is what declaring decides")
+            };
+            let sources = self.sources_of(&declared.play, wanted);
+            passes = new_passes(id, &sources, 0, now);
+            events.push(IncidentEvent::CaptureAsked {
+                ask: Box::new(wanted.clone()),
+            });
+            events.push(without_unknown(&sources));
+        }
+        let entries = events.iter().map(|event| written(event, &request.by, now));
+        Ok(NewIncident {
+            entries: entries.collect(),
+            passes,
+        })
+    }
+
+    /// Asks for evidence once more. What is asked for and its passes are written at once.
     ///
     /// # Errors
     /// The store failed.
     pub async fn capture_again(
         &self,
         id: &IncidentId,
-        ask: CaptureRequest,
+        wanted: CaptureRequest,
         by: &Name,
     ) -> Result<(), DeclareError> {
-        self.change(id, by, |_| {
-            Ok(vec![IncidentEvent::CaptureAsked {
-                ask: Box::new(ask.clone()),
-            }])
-        })
-        .await?;
-        Ok(self.ensure_passes(id).await?)
+        let journal = self.parts.ledger.journal(id);
+        loop {
+            let entries = self.entries(id).await?;
+            let incident = self.incident(id).await?;
+            let now = clock::now();
+            let sources = self.sources_of(&incident.play, &wanted);
+            let number = asks(&entries).len();
+            let asked = IncidentEvent::CaptureAsked {
+                ask: Box::new(wanted.clone()),
+            };
+            let new = [written(&asked, by, now)];
+            let passes = new_passes(id, &sources, number, now);
+            match journal.append_at(entries.len() as u64, &new, &passes).await {
+                Err(LedgerError::Contended { .. }) => {} // its number may be another one now
+                appended => {
+                    appended?;
+                    self.wake_workers();
+                    return Ok(());
+                }
+            }
+        }
     }
 
-    /// Lets `decide` look at an incident and say what changes, and writes that at the end of its
-    /// journal.
+    /// Applies commands in their order, each decided on what the one before has made of the incident:
+    /// all of them or none, in one transaction. What happens by them; nothing if all is so already.
     ///
     /// # Errors
     /// See [`DeclareError`].
-    pub async fn change(
+    pub async fn apply(
         &self,
         id: &IncidentId,
         by: &Name,
-        decide: impl Fn(&Incident) -> Result<Vec<IncidentEvent>, CommandError>,
-    ) -> Result<Incident, DeclareError> {
-        self.decided(id, by, |incident, _| decide(incident)).await?;
-        Ok(self.incident(id).await?)
-    }
-
-    /// Grants wishes in their order, each decided on what the one before has made of the incident:
-    /// all of them or none, in one transaction. The changes, none if all is so already.
-    ///
-    /// # Errors
-    /// See [`DeclareError`].
-    pub async fn grant(
-        &self,
-        id: &IncidentId,
-        by: &Name,
-        wishes: &[Command],
+        commands: &[Command],
     ) -> Result<Vec<IncidentEvent>, DeclareError> {
-        self.decided(id, by, |incident, now| {
-            self.decide_all(incident.clone(), by, now, wishes)
-        })
-        .await
+        let journal = self.parts.ledger.journal(id);
+        let decide =
+            |incident: &Incident, now| self.decide_all(incident.clone(), by, now, commands);
+        Ok(journal.decide(by, clock::now, decide).await?)
     }
 
     fn decide_all(
@@ -156,118 +177,8 @@ impl Pipeline {
         Ok(all)
     }
 
-    /// Writes what `decide` says, whoever else writes meanwhile.
-    async fn decided(
-        &self,
-        id: &IncidentId,
-        by: &Name,
-        decide: impl Fn(&Incident, Timestamp) -> Result<Vec<IncidentEvent>, CommandError>,
-    ) -> Result<Vec<IncidentEvent>, DeclareError> {
-        loop {
-            let incident = self.incident(id).await?;
-            let now = clock::now();
-            let changes = decide(&incident, now)?;
-            let entries: Vec<_> = changes
-                .iter()
-                .map(|change| written(change, by.as_str(), now))
-                .collect();
-            match self.parts.ledger.append(id, incident.seq, &entries).await {
-                Err(LedgerError::Contended { .. }) => {} // decided on what is no more: once again
-                done => {
-                    done.map_err(PipelineError::from)?;
-                    return Ok(changes);
-                }
-            }
-        }
-    }
-
-    /// Takes up what an earlier process may have left: in the middle of sealing, and between
-    /// declaring and queueing.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub async fn take_up(&self) -> Result<(), PipelineError> {
-        drop(self.turn().await?);
-        let queued: BTreeSet<PassKey> = self
-            .jobs
-            .waiting()
-            .await?
-            .into_iter()
-            .map(|job| job.pass)
-            .collect();
-        for id in self.parts.ledger.incidents().await? {
-            self.ensure_passes(&id).await?;
-            self.ensure_queued(&id, &queued).await?;
-            self.give_up_attaching(&id).await?;
-        }
-        Ok(())
-    }
-
-    /// Makes sure that what waits in the ledger waits in the queue, too, which may have been lost.
-    /// `queued` is what it holds.
-    async fn ensure_queued(
-        &self,
-        id: &IncidentId,
-        queued: &BTreeSet<PassKey>,
-    ) -> Result<(), PipelineError> {
-        for row in self.parts.ledger.passes(id).await? {
-            let Some(source) = sources::find(&row.pass.key.source) else {
-                continue;
-            }; // attachments among them
-            if row.state.is_unfinished() && !queued.contains(&row.pass.key) {
-                self.queue(source, &row.pass.key, row.pass.due_at).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes sure that every source that was asked for has its first pass in the queue. Doing it
-    /// again changes nothing.
-    async fn ensure_passes(&self, id: &IncidentId) -> Result<(), PipelineError> {
-        let incident = self.incident(id).await?;
-        for (number, (ask, at)) in asks(&self.entries(id).await?).into_iter().enumerate() {
-            for source in self.asked_sources(&incident.play, &ask) {
-                let Some(known) = sources::find(source.as_str()) else {
-                    continue;
-                };
-                let Some(pass) = Number::of_ask(number) else {
-                    continue;
-                };
-                let key = PassKey {
-                    incident: id.clone(),
-                    source: known.name().to_owned(),
-                    pass,
-                };
-                let kind = if number == 0 {
-                    PassKind::First
-                } else {
-                    PassKind::Again
-                };
-                let new = NewPass {
-                    key: key.clone(),
-                    kind,
-                    due_at: at,
-                    supplements: None,
-                };
-                if self.parts.ledger.add_pass(&new).await? || self.is_unfinished(&key).await? {
-                    self.queue(known, &key, at).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn is_unfinished(&self, key: &PassKey) -> Result<bool, PipelineError> {
-        Ok(self
-            .parts
-            .ledger
-            .pass(key)
-            .await?
-            .is_some_and(|row| row.state.is_unfinished()))
-    }
-
     /// The sources of an ask: those that it names, else those of the play.
-    fn asked_sources(&self, play: &PlayName, ask: &CaptureRequest) -> Vec<SourceName> {
+    fn sources_of(&self, play: &PlayName, ask: &CaptureRequest) -> Vec<SourceName> {
         if !ask.sources.is_empty() {
             return ask.sources.clone();
         }
@@ -275,21 +186,6 @@ impl Pipeline {
             .get(play)
             .map(|play| play.sources.clone())
             .unwrap_or_default()
-    }
-
-    /// Says which of `sources` this version does not have.
-    fn without_unknown(&self, sources: &[SourceName]) -> IncidentEvent {
-        let (known, unknown): (Vec<_>, Vec<_>) = sources
-            .iter()
-            .cloned()
-            .partition(|name| sources::find(name.as_str()).is_some());
-        IncidentEvent::CapturePlanned {
-            window: None,
-            passes: known.len() as u64,
-            steps: 0,
-            left_out: 0,
-            unavailable: unknown,
-        }
     }
 
     /// What the planner is asked about `source`, for one of its passes.
@@ -383,4 +279,66 @@ fn asks(entries: &[incident::JournalEntry]) -> Vec<(CaptureRequest, Timestamp)> 
         _ => None,
     };
     entries.iter().filter_map(ask).collect()
+}
+
+/// The first passes of each source that this version has, for the ask of this number.
+fn new_passes(
+    incident: &IncidentId,
+    sources: &[SourceName],
+    number: usize,
+    due_at: Timestamp,
+) -> Vec<NewPass> {
+    let Some(pass) = Number::of_ask(number) else {
+        return Vec::new();
+    };
+    let known = sources
+        .iter()
+        .filter_map(|name| sources::find(name.as_str()));
+    known
+        .map(|source| NewPass {
+            key: PassKey {
+                incident: incident.clone(),
+                source: source.name().to_owned(),
+                pass,
+            },
+            kind: if number == 0 {
+                PassKind::First
+            } else {
+                PassKind::Again
+            },
+            queue: queue_of(source),
+            due_at,
+            plan: None,
+            supplements: None,
+        })
+        .collect()
+}
+
+/// Says which of `sources` this version does not have.
+fn without_unknown(sources: &[SourceName]) -> IncidentEvent {
+    let (known, unknown): (Vec<_>, Vec<_>) = sources
+        .iter()
+        .cloned()
+        .partition(|name| sources::find(name.as_str()).is_some());
+    IncidentEvent::CapturePlanned {
+        window: None,
+        passes: known.len() as u64,
+        steps: 0,
+        left_out: 0,
+        unavailable: unknown,
+    }
+}
+
+fn year(time: Timestamp) -> String {
+    time.to_string().chars().take(4).collect()
+}
+
+impl From<LedgerError> for DeclareError {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Refused(refused) => Self::Refused(refused),
+            LedgerError::UnknownIncident(id) => PipelineError::UnknownIncident(id).into(),
+            error => PipelineError::from(error).into(),
+        }
+    }
 }

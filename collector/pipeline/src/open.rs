@@ -1,4 +1,4 @@
-//! From a store's folder to a pipeline: configuration, key, database, blobs, queue.
+//! From a store's folder to a pipeline: key, database, blobs, plays.
 
 #[cfg(test)]
 mod tests;
@@ -14,16 +14,17 @@ use agent::key::{KeyFile, KeyFileError};
 use data_encoding::HEXLOWER;
 use evidence_format::id::StreamId;
 use rustix::fs::Mode;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::capture::Parts;
 use crate::config::PipelineConfig;
+use crate::in_flight::InFlight;
 use crate::{Pipeline, ProgressBoard};
 use domain::incident::{PlayError, Plays};
 use sources::recorder::{Transport, TransportError};
 use store::blobs::{BlobError, Blobs, BlobsConfig};
-use store::jobs::{Jobs, JobsError};
-use store::ledger::{Ledger, LedgerError, NewStream};
+use store::ledger::{Ledger, LedgerError, NewStream, WorkerName};
 
 /// Name of the key in the store's folder.
 const KEY: &str = "collector.key";
@@ -58,9 +59,6 @@ pub enum OpenError {
     /// Where bundles go.
     #[error("cannot open the place for bundles")]
     Blobs(#[from] BlobError),
-    /// The queue.
-    #[error("cannot open the queue of jobs")]
-    Jobs(#[from] JobsError),
     /// HTTPS.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -119,18 +117,17 @@ impl Pipeline {
         Ok(Self {
             parts,
             key: Arc::new(key),
-            jobs: Jobs::open_with_lease(
-                &database,
-                Duration::from_secs(config.capture.lease_seconds.get().into()),
-            )
-            .await?,
             plays: Arc::new(plays),
             stop,
-            meters: ProgressBoard::default(),
+            progress: ProgressBoard::default(),
             settle_after: settle_after
                 .map(|after| after.iter().copied().map(Duration::from_secs).collect()),
             sealing: Arc::default(),
-            looks: Arc::default(),
+            readiness: Arc::default(),
+            worker: Arc::new(WorkerName::current()),
+            lease: Duration::from_secs(config.capture.lease_seconds.get().into()),
+            wake: Arc::new(watch::channel(0).0),
+            declaring: InFlight::default(),
             capture: config.capture.clone(),
         })
     }

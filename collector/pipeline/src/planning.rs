@@ -16,7 +16,7 @@ use domain::incident::{CaptureRequest, Pivot, Play, PlayName};
 use domain::plan::{self, Offer, Pass, Plan, Readiness, State};
 use platform::clock;
 use sources::{self, ReadinessProbe, Source};
-use store::ledger::{PassRow, PassState};
+use store::ledger::PassRow;
 
 /// How long what was found out about sources is told to others who ask.
 const LOOK_GOOD_FOR: Duration = Duration::from_secs(20);
@@ -85,7 +85,7 @@ impl Pipeline {
         let Some(pass) = plan.passes.first().cloned() else {
             self.parts
                 .ledger
-                .set_state(&row.pass.key, PassState::Failed)
+                .set_failed(&row.key, row.fencing_token)
                 .await?;
             return Ok(None);
         };
@@ -97,7 +97,7 @@ impl Pipeline {
         row: &PassRow,
         source: &'static dyn Source,
     ) -> Result<Plan, PipelineError> {
-        let key = &row.pass.key;
+        let key = &row.key;
         let readiness = self.look(source, Some(key.incident.clone()), None).await;
         let asked = self.asked(key).await?;
         let mut plan = plan::plan(
@@ -155,7 +155,7 @@ impl Pipeline {
         incident: Option<&IncidentId>,
         window: Option<Window>,
     ) -> Arc<SourcesReadiness> {
-        let mut last = self.looks.lock().await;
+        let mut last = self.readiness.lock().await;
         if let Some(known) = last
             .as_ref()
             .filter(|known| known.is_good_for(incident, window))

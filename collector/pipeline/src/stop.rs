@@ -10,9 +10,9 @@ use evidence_format::id::IncidentId;
 use tokio_util::sync::CancellationToken;
 
 use super::numbers::Number;
-use super::{ATTACHED, Pipeline, PipelineError};
+use super::{Pipeline, PipelineError};
 use domain::incident::{IncidentEvent, JournalEntry, Name};
-use store::ledger::{PassKey, PassState};
+use store::ledger::PassKey;
 
 /// Between two looks at the journal while a pass runs.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -36,12 +36,8 @@ impl Pipeline {
     pub async fn stop_captures(&self, id: &IncidentId, by: &Name) -> Result<(), PipelineError> {
         self.record(id, by, IncidentEvent::CaptureStopped {})
             .await?;
-        for row in self.parts.ledger.passes(id).await? {
-            if row.state == PassState::Waiting && row.pass.key.source != ATTACHED {
-                self.parts.ledger.give_up_waiting(&row.pass.key).await?; // unless somebody has begun it meanwhile
-            }
-        }
-        Ok(())
+        // unless somebody has begun it meanwhile
+        Ok(self.parts.ledger.give_up_waiting(id).await?)
     }
 
     /// True if a pass is of an ask that was stopped.
@@ -60,25 +56,6 @@ impl Pipeline {
                 return stop.cancel();
             }
             tokio::time::sleep(LOOK_EVERY).await;
-        }
-    }
-}
-
-impl Pipeline {
-    /// Cancels `taken` once another worker has begun the pass: whoever was held up for longer than
-    /// its lease learns it within a second, before it asks for much that is asked by the other one.
-    pub(super) async fn tell_when_taken(
-        self,
-        (key, attempt): (PassKey, u64),
-        taken: CancellationToken,
-    ) {
-        loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            if let Ok(Some(row)) = self.parts.ledger.pass(&key).await
-                && row.attempt != attempt
-            {
-                return taken.cancel();
-            }
         }
     }
 }

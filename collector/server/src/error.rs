@@ -16,7 +16,6 @@ use pipeline::{AttachError, DeclareError, PipelineError};
 use platform::chain;
 use store::blobs::BlobError;
 use store::database::DatabaseError;
-use store::jobs::JobsError;
 use store::ledger::LedgerError;
 
 /// The media type of a [`Problem`].
@@ -335,7 +334,6 @@ impl From<PipelineError> for Problem {
                 error.into()
             }
             PipelineError::Seal(SealError::Ledger(error)) => error.into(),
-            PipelineError::Jobs(JobsError::Database(error)) => LedgerError::from(error).into(),
             error => Self::internal(&error),
         }
     }

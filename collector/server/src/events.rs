@@ -180,7 +180,7 @@ impl Watching {
     async fn progress(&mut self) -> Result<Vec<Progress>, PipelineError> {
         let watched = self
             .pipeline
-            .meters
+            .progress
             .watch()
             .into_iter()
             .filter(|watched| watched.pass.incident == self.incident);
@@ -205,17 +205,17 @@ impl Watching {
     /// How far all captures are but these.
     async fn others(&self, own: &[Progress]) -> Result<Vec<Progress>, PipelineError> {
         let mut others = self.pipeline.parts.ledger.passes(&self.incident).await?;
-        others.retain(|row| row.state == PassState::Capturing && row.pass.key.source != ATTACHED);
+        others.retain(|row| row.state() == PassState::Capturing && row.key.source != ATTACHED);
         others.retain(|row| {
             !own.iter()
-                .any(|own| own.source == row.pass.key.source && own.pass == row.pass.key.pass)
+                .any(|own| own.source == row.key.source && own.pass == row.key.pass)
         });
         if others.is_empty() {
             return Ok(Vec::new());
         }
         let fetched = self.pipeline.parts.ledger.fetched(&self.incident).await?;
         let progress = others.into_iter().map(|row| {
-            let PassKey { source, pass, .. } = row.pass.key;
+            let PassKey { source, pass, .. } = row.key;
             let kept = fetched
                 .iter()
                 .find(|kept| kept.source == source && kept.pass == pass);

@@ -200,7 +200,7 @@ pub async fn listed(pipeline: &Pipeline, id: &IncidentId) -> Result<Vec<Listed>,
             pass,
             sealed_at,
             bytes,
-            doubles,
+            duplicate_of,
             ..
         } = row;
         Listed {
@@ -212,7 +212,7 @@ pub async fn listed(pipeline: &Pipeline, id: &IncidentId) -> Result<Vec<Listed>,
             sealed_at,
             size: bytes,
             coverage,
-            doubles,
+            doubles: duplicate_of,
         }
     };
     Ok(rows.into_iter().map(listed).collect())

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use super::Api;
 use super::body::{Json, whole};
 use super::error::{Code, Problem};
-use super::incidents::Capture;
+use super::incidents::{Capture, unnumbered};
 use super::shapes::texts::IncidentIdText;
 use domain::incident::Command;
 use domain::trigger::{
@@ -109,15 +109,13 @@ pub(super) async fn receive(
 /// Declares what a vendor declares, and captures what its play says.
 async fn declare(api: &Api, trigger: Trigger) -> Result<Outcome, Problem> {
     let idempotency_key = Some(trigger.key.clone());
-    if let Some(known) = api.ledger().declared_by_key(&trigger.key).await? {
-        return Ok(Outcome::Known(known)); // and no number is drawn for it
-    }
     let by = trigger.by.clone();
-    let declaration = trigger.declaration(api.pipeline().next_incident().await?);
+    let declaration = trigger.declaration(unnumbered());
     let capture = Some(Capture::default().ask(api)?);
     let (id, new) = api
         .pipeline()
         .declare(DeclareRequest {
+            id: None,
             declaration,
             by,
             capture,
@@ -174,11 +172,11 @@ async fn change(api: &Api, vendor: Vendor, update: Update) -> Result<Outcome, Pr
 
 async fn note(api: &Api, id: &IncidentId, update: Update) -> Result<(), Problem> {
     let wishes = update.wishes(api.pipeline().incident(id).await?.severity);
-    match api.pipeline().grant(id, &update.by, &wishes).await {
+    match api.pipeline().apply(id, &update.by, &wishes).await {
         // a closed incident keeps its severity, and what was said about it is noted
         Err(DeclareError::Refused(_)) => {
             api.pipeline()
-                .grant(id, &update.by, &[Command::Note { text: update.note }])
+                .apply(id, &update.by, &[Command::Note { text: update.note }])
                 .await?
         }
         granted => granted?,

@@ -31,11 +31,12 @@ use super::shapes::{
 use domain::incident::view::View;
 use domain::incident::{
     Affects, Answer, CaptureRequest, Command, Declaration, EvidenceCount, Incident, IncidentEvent,
-    Line, Name, Pivot, PlayName, Prose, Report, Role, Severity, SourceName, Status, brief,
+    IncidentOverview, Line, Name, Pivot, PlayName, Prose, Report, Role, Severity, SourceName,
+    Status, brief,
 };
 use pipeline::{DeclareRequest, Pipeline, PipelineError};
 use platform::clock;
-use store::ledger::TokenRole;
+use store::ledger::{LedgerError, OverviewQuery, TokenRole};
 
 /// Incidents on one page, if nobody says, and at most.
 const PAGE: u32 = 50;
@@ -374,18 +375,14 @@ pub(crate) async fn declare(
     if let Some(key) = &idempotency_key
         && let Some(id) = api.ledger().declared_by_key(key).await?
     {
-        return Ok(declared(id, false)); // and no number is drawn for it
+        return Ok(declared(id, false)); // whatever else the request says
     }
     let capture = declare
         .capture
         .map(|capture| capture.ask(&api))
         .transpose()?;
-    let incident = match declare.id {
-        Some(id) => id,
-        None => api.pipeline().next_incident().await?,
-    };
     let declaration = Declaration {
-        incident,
+        incident: unnumbered(),
         name: declare.title,
         severity: declare.severity,
         play: declare
@@ -399,6 +396,7 @@ pub(crate) async fn declare(
         trigger: Some(Line::escaped("API")),
     };
     let declaring = DeclareRequest {
+        id: declare.id,
         declaration,
         by: caller.name,
         capture,
@@ -406,6 +404,12 @@ pub(crate) async fn declare(
     };
     let (id, new) = api.pipeline().declare(declaring).await?;
     Ok(declared(id, new))
+}
+
+/// In place of the id of a declaration that has none yet.
+#[must_use]
+pub fn unnumbered() -> IncidentId {
+    "not-numbered".parse().expect("an id")
 }
 
 fn declared(id: IncidentId, new: bool) -> Response {
@@ -460,54 +464,68 @@ pub(crate) async fn list(
         .unwrap_or(PAGE)
         .clamp(1, PAGE_MAX) as usize;
     query.done()?;
-    let mut ids = api.ledger().incidents().await?;
-    ids.retain(|id| caller.sees(id));
-    let begin = match &cursor {
-        None => 0,
-        Some(cursor) => {
-            let unknown =
-                || Problem::new(Code::Invalid, "cursor is none that an earlier page gave");
-            ids.iter().position(|id| id == cursor).ok_or_else(unknown)? + 1
-        }
+    // one more, to see whether there is a next page
+    let wanted = OverviewQuery {
+        status,
+        after: cursor,
+        limit: limit as u64 + 1,
     };
-    let mut incidents = Vec::new();
-    let mut left = ids.iter().skip(begin).peekable();
-    while incidents.len() < limit
-        && let Some(id) = left.next()
-    {
-        let incident = api.pipeline().incident(id).await?;
-        if status.is_none_or(|status| incident.status == status) {
-            incidents.push(listed(incident));
-        }
-    }
-    let next = left
-        .peek()
-        .and_then(|_| incidents.last().map(|last| last.id.clone()));
+    let mut overviews = match &caller.incident {
+        Some(id) => the_only_one(&api, id, &wanted).await?,
+        None => overviews(&api, &wanted).await?,
+    };
+    let has_more = overviews.len() > limit;
+    overviews.truncate(limit);
+    let incidents: Vec<_> = overviews.into_iter().map(listed).collect();
+    let next = incidents
+        .last()
+        .filter(|_| has_more)
+        .map(|last| last.id.clone());
     Ok(Json(Page { incidents, next }))
 }
 
+async fn overviews(api: &Api, wanted: &OverviewQuery) -> Result<Vec<IncidentOverview>, Problem> {
+    match api.ledger().overviews(wanted).await {
+        Err(LedgerError::UnknownIncident(_)) => Err(unknown_cursor()),
+        overviews => Ok(overviews?),
+    }
+}
+
+/// The list of a token that may see one incident.
+async fn the_only_one(
+    api: &Api,
+    id: &IncidentId,
+    wanted: &OverviewQuery,
+) -> Result<Vec<IncidentOverview>, Problem> {
+    let overview = IncidentOverview::of(&api.pipeline().incident(id).await?);
+    match &wanted.after {
+        Some(after) if after == id => Ok(Vec::new()),
+        Some(_) => Err(unknown_cursor()),
+        None if wanted
+            .status
+            .is_some_and(|status| status != overview.status) =>
+        {
+            Ok(Vec::new())
+        }
+        None => Ok(vec![overview]),
+    }
+}
+
+fn unknown_cursor() -> Problem {
+    Problem::new(Code::Invalid, "cursor is none that an earlier page gave")
+}
+
 /// An incident as lists have it.
-pub fn listed(incident: Incident) -> Listed {
-    let Incident {
-        id,
-        name,
-        severity,
-        status,
-        declared_at,
-        declared_by,
-        play,
-        evidence,
-        ..
-    } = incident;
+pub fn listed(overview: IncidentOverview) -> Listed {
     Listed {
-        id,
-        name,
-        severity,
-        status,
-        declared_at,
-        declared_by,
-        play,
-        evidence,
+        id: overview.id,
+        name: overview.name,
+        severity: overview.severity,
+        status: overview.status,
+        declared_at: overview.declared_at,
+        declared_by: overview.declared_by,
+        play: overview.play,
+        evidence: overview.evidence,
     }
 }
 
@@ -603,7 +621,7 @@ pub(crate) async fn grant(
             format!("that are more than {WISHES_MAX} wishes at once"),
         ));
     }
-    let changes = api.pipeline().grant(id, &caller.name, wishes).await?;
+    let changes = api.pipeline().apply(id, &caller.name, wishes).await?;
     let incident = View::of(&api.pipeline().incident(id).await?, clock::now());
     Ok(Json(Changed {
         changes: changes.iter().map(ChangeView::of).collect(),

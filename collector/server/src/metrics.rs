@@ -16,7 +16,6 @@ use prometheus_client::registry::{Registry, Unit};
 use super::Api;
 use super::error::Problem;
 use pipeline::seal::Summary;
-use store::jobs::JobState;
 
 /// Bounds of the time that answers take, in seconds: from a look at the database to a download.
 const SECONDS: [f64; 10] = [0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
@@ -140,18 +139,9 @@ impl Metrics {
                 })
                 .set(count);
         }
-        let jobs = api
-            .pipeline()
-            .jobs
-            .waiting()
-            .await
-            .map_err(|error| Problem::internal(&error))?;
-        for (state, word) in [
-            (JobState::Waiting, "waiting"),
-            (JobState::Running, "running"),
-        ] {
-            let count = jobs.iter().filter(|job| job.state == state).count() as u64;
-            self.jobs.get_or_create(&InState { state: word }).set(count);
+        let backlog = api.ledger().backlog().await?;
+        for (state, count) in [("waiting", backlog.waiting), ("running", backlog.leased)] {
+            self.jobs.get_or_create(&InState { state }).set(count);
         }
         Ok(())
     }

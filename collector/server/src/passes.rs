@@ -47,23 +47,23 @@ pub(crate) async fn passes(
 }
 
 fn pass(row: PassRow, entries: &[JournalEntry]) -> Pass {
-    let why = (row.state == PassState::Failed).then(|| reason(&row, entries));
+    let why = (row.state() == PassState::Failed).then(|| reason(&row, entries));
     let (kind, state) = (
-        row.pass.kind.as_str().to_owned(),
-        row.state.as_str().to_owned(),
+        row.kind.as_str().to_owned(),
+        row.state().as_str().to_owned(),
     );
     Pass {
-        source: row.pass.key.source,
-        pass: row.pass.key.pass,
+        source: row.key.source,
+        pass: row.key.pass,
         kind,
         state,
-        due_at: row.pass.due_at,
+        due_at: row.due_at,
         why,
     }
 }
 
 fn reason(row: &PassRow, entries: &[JournalEntry]) -> String {
-    let key = &row.pass.key;
+    let key = &row.key;
     if key.source == ATTACHED {
         return "cut off: attach it again".to_owned();
     }

@@ -136,7 +136,7 @@ pub(crate) async fn create(
         valid_seconds,
     } = create;
     if let Some(incident) = &incident
-        && api.ledger().entries(incident, 0).await?.is_empty()
+        && !api.ledger().has_incident(incident).await?
     {
         return Err(Problem::new(
             Code::Invalid,

@@ -223,7 +223,7 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
     known(&*place, &id).await?;
     let reported_at = reported_at(&*place, wanted.report.reported_by.as_ref()).await?;
     let wishes = wanted.wishes(&place.incident(&id).await?.view, reported_at, &with);
-    tell(global, &id, &place.grant(&id, &wishes).await?)
+    tell(global, &id, &place.apply(&id, &wishes).await?)
 }
 
 impl Wanted {

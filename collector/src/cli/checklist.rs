@@ -73,7 +73,7 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
     let place = global.place().await?;
     let id = incident_or_only(&*place, arguments.incident.as_ref()).await?;
     if let Some(wish) = arguments.wish()? {
-        return tell(global, &id, &place.grant(&id, &[wish]).await?);
+        return tell(global, &id, &place.apply(&id, &[wish]).await?);
     }
     let view = place.incident(&id).await?.view;
     if !global.json {

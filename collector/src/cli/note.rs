@@ -41,7 +41,7 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
         global,
         &arguments.incident,
         &place
-            .grant(&arguments.incident, &[Command::Note { text }])
+            .apply(&arguments.incident, &[Command::Note { text }])
             .await?,
     )
 }

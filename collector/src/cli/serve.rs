@@ -10,10 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{Global, out, out_json};
-use crate::app::App;
+use pipeline::Until;
 use server::telemetry::{Destination, Telemetry};
 use server::{Api, Listener};
-use store::jobs::Until;
 
 /// Answers the API, and captures what is due, until it is told to stop
 ///
@@ -70,28 +69,12 @@ pub(super) async fn run(
         out(&format!("listening on {url}\n"))?;
     }
     let router = Api::new(app.pipeline.clone(), config, hooks, drain.clone())?.router();
-    let (worked, ()) = tokio::join!(work(&app, &drain), listener.serve(router, drain.clone()));
+    let work = app.pipeline.work(Until::Cancelled(drain.clone()));
+    tokio::join!(work, listener.serve(router, drain.clone()));
     app.pipeline.parts.ledger.close().await;
     telemetry.end().await;
     info!("stopped");
-    worked
-}
-
-/// Does all jobs that are due until it is to stop. If it cannot any more, the API stops too.
-async fn work(app: &App, drain: &CancellationToken) -> Result<()> {
-    let working = async {
-        app.pipeline
-            .take_up()
-            .await
-            .context("cannot take up what an earlier process left")?;
-        app.pipeline
-            .work(Until::Cancelled(drain.clone()))
-            .await
-            .context("cannot work on captures")
-    };
-    let worked = working.await;
-    drain.cancel();
-    worked
+    Ok(())
 }
 
 /// A token that SIGTERM or Ctrl-C cancels. The second ends the process at once; nothing that was

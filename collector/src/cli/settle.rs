@@ -3,7 +3,6 @@
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::place::Place as _;
 use super::times::seconds;
 use super::{Global, interrupt, out, out_json};
 
@@ -21,20 +20,10 @@ pub(super) async fn run(global: &Global, _: &Arguments) -> Result<()> {
     }
     let local = global.local(interrupt::token()?).await?;
     let app = &local.app;
-    let mut sealed = Vec::new();
-    for id in app.pipeline.parts.ledger.incidents().await? {
-        let before = app.pipeline.parts.ledger.bundles(&id).await?.len();
-        local.finish(&id, global.quiet).await?;
-        sealed.extend(
-            app.pipeline
-                .parts
-                .ledger
-                .bundles(&id)
-                .await?
-                .into_iter()
-                .skip(before),
-        );
-    }
+    let ledger = &app.pipeline.parts.ledger;
+    let before = ledger.last_bundle_number().await?;
+    local.work_until_idle(global.quiet).await;
+    let sealed = ledger.bundles_after(before).await?;
     let next = app.pipeline.next_due().await?;
     if global.json {
         let ids: Vec<_> = sealed.iter().map(|row| row.id).collect();

@@ -5,10 +5,13 @@
 CREATE TABLE incidents (
     id TEXT NOT NULL PRIMARY KEY,
     declared_at BIGINT NOT NULL,
-    entries BIGINT NOT NULL -- how many there are, which is the seq of the next
+    entries BIGINT NOT NULL, -- how many there are, which is the seq of the next
+    status TEXT NOT NULL, -- the overview's, for lists
+    overview TEXT NOT NULL -- what lists show: a projection of the entries, written with each of them
 );
 
 CREATE INDEX incidents_newest ON incidents (declared_at, id);
+CREATE INDEX incidents_newest_by_status ON incidents (status, declared_at, id);
 
 -- Who has declared which incident, by the digest of the key that makes a declaration idempotent.
 CREATE TABLE declarations (
@@ -16,7 +19,7 @@ CREATE TABLE declarations (
     incident TEXT NOT NULL REFERENCES incidents (id)
 );
 
--- The last number drawn for each name; a number that was drawn is never drawn again.
+-- The last number drawn for each name, in the transaction that uses it: a number is never drawn twice, and none is lost.
 CREATE TABLE numbers (
     name TEXT NOT NULL PRIMARY KEY,
     last BIGINT NOT NULL
@@ -32,18 +35,29 @@ CREATE TABLE entries (
     PRIMARY KEY (incident, seq)
 );
 
+-- One capture of one source for one incident: what is to be done, how far it is, and who does it now. See ledger/passes.rs.
 CREATE TABLE passes (
     incident TEXT NOT NULL REFERENCES incidents (id),
     source TEXT NOT NULL,
     pass BIGINT NOT NULL,
     kind TEXT NOT NULL, -- first, continuation, settle, again
-    state TEXT NOT NULL, -- waiting, capturing, sealed, failed
-    attempt BIGINT NOT NULL, -- how often it was begun; only the last one may write
+    queue TEXT NOT NULL, -- remote, local, attached: which workers may lease it
+    stage TEXT NOT NULL, -- waiting, captured, signed, published, derived, failed
     due_at BIGINT NOT NULL,
+    retry_at BIGINT, -- after a failure: not before this time
+    failures BIGINT NOT NULL,
+    worker TEXT, -- who has leased it
+    leased_until BIGINT, -- milliseconds since 1970 by the clock of the database
+    fencing_token BIGINT NOT NULL, -- raised by each lease; only the holder of the last one may write
+    began_at BIGINT, -- when it was leased first
     plan TEXT, -- never changed once set
     supplements TEXT,
     PRIMARY KEY (incident, source, pass)
 );
+
+-- What is left to do, the next first. Passes that are done do not slow it down.
+CREATE INDEX passes_leased ON passes (worker) WHERE worker IS NOT NULL;
+CREATE INDEX passes_to_do ON passes (queue, due_at) WHERE stage IN ('waiting', 'captured', 'signed', 'published');
 
 -- What has been fetched and is durable in the blob store, until it is sealed.
 CREATE TABLE pages (
@@ -81,7 +95,7 @@ CREATE TABLE streams (
     prev TEXT
 );
 
--- The one bundle of each stream that may have been published and is not committed yet.
+-- The one bundle of each stream that is signed, may have been published, and is not committed yet.
 CREATE TABLE pending (
     key_id TEXT NOT NULL PRIMARY KEY REFERENCES streams (key_id),
     seq BIGINT NOT NULL,
@@ -107,13 +121,12 @@ CREATE TABLE bundles (
     object_key TEXT NOT NULL,
     bytes BIGINT NOT NULL,
     coverage TEXT NOT NULL,
-    derived BIGINT NOT NULL, -- 1 when all its facts are in the timeline
-    doubles TEXT, -- the bundle of the same pass that was committed before this one
+    duplicate_of TEXT, -- the bundle of the same pass that was committed before this one
     UNIQUE (stream, seq),
     FOREIGN KEY (incident, source, pass) REFERENCES passes (incident, source, pass)
 );
 
-CREATE UNIQUE INDEX bundle_of_pass ON bundles (incident, source, pass) WHERE doubles IS NULL;
+CREATE UNIQUE INDEX bundle_of_pass ON bundles (incident, source, pass) WHERE duplicate_of IS NULL;
 
 -- The timeline. Derived from bundles by pure code, so it can be made again. Facts come by the million: each index costs a third
 -- of their speed.

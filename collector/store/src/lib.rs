@@ -1,11 +1,10 @@
 //! Ports out: where the collector keeps what it must not lose.
 //!
-//! [`ledger`] is the database: incidents, passes, what has been staged and sealed, the timeline.
-//! [`jobs`] says what is to be captured when. [`blobs`] has the bytes.
+//! [`ledger`] is the database: incidents and their journals, passes and who works on them, what has
+//! been staged and sealed, the timeline. [`blobs`] has the bytes.
 
 pub mod blobs;
 pub mod database;
-pub mod jobs;
 pub mod ledger;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -132,7 +132,7 @@ impl Incident {
             }
             change if self.apply_facts(change, entry).map_err(contradicts)? => {}
             change if self.apply_lists(change, entry).map_err(contradicts)? => {}
-            change => self.count(change),
+            change => self.evidence.count(change),
         }
         (self.seq, self.changed_at) = (entry.seq, entry.at);
         Ok(())
@@ -310,12 +310,13 @@ impl Incident {
         }
         Ok(true)
     }
+}
 
+impl EvidenceCount {
     /// Counts what is done with evidence; there is nothing in it to contradict.
-    fn count(&mut self, change: &IncidentEvent) {
-        let evidence = &mut self.evidence;
+    pub(super) fn count(&mut self, change: &IncidentEvent) {
         match change {
-            IncidentEvent::EvidenceSealed { is_copy: true, .. } => evidence.bundles += 1,
+            IncidentEvent::EvidenceSealed { is_copy: true, .. } => self.bundles += 1,
             IncidentEvent::EvidenceSealed {
                 records,
                 gaps,
@@ -323,15 +324,15 @@ impl Incident {
                 provisional_until,
                 ..
             } => {
-                evidence.bundles += 1;
-                evidence.records = evidence.records.saturating_add(*records);
-                evidence.gaps = evidence.gaps.saturating_add(*gaps);
-                evidence.incomplete += u64::from(!complete);
-                evidence.provisional_until = evidence.provisional_until.max(*provisional_until);
+                self.bundles += 1;
+                self.records = self.records.saturating_add(*records);
+                self.gaps = self.gaps.saturating_add(*gaps);
+                self.incomplete += u64::from(!complete);
+                self.provisional_until = self.provisional_until.max(*provisional_until);
             }
-            IncidentEvent::Attached { .. } => evidence.bundles += 1,
-            IncidentEvent::CaptureFailed { .. } => evidence.failed += 1,
-            IncidentEvent::Finding { .. } => evidence.findings += 1,
+            IncidentEvent::Attached { .. } => self.bundles += 1,
+            IncidentEvent::CaptureFailed { .. } => self.failed += 1,
+            IncidentEvent::Finding { .. } => self.findings += 1,
             _ => {}
         }
     }

@@ -8,6 +8,8 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::apply::ReplayError;
+use super::entry::{IncidentEvent, JournalEntry};
 use super::names::PlayName;
 use super::severity::{Severity, Status};
 use super::text::Name;
@@ -46,6 +48,28 @@ impl IncidentOverview {
             last_seq: incident.seq,
             last_entry_at: incident.changed_at,
         }
+    }
+
+    /// Includes one more entry: what [`Incident::apply`] makes of it, without the whole journal.
+    ///
+    /// # Errors
+    /// It does not follow on the last one; then nothing has changed.
+    pub fn apply(&mut self, entry: &JournalEntry) -> Result<(), ReplayError> {
+        if entry.seq != self.last_seq + 1 {
+            return Err(ReplayError::Sequence {
+                expected: self.last_seq + 1,
+                found: entry.seq,
+            });
+        }
+        match &entry.change {
+            IncidentEvent::Renamed { to, .. } => self.name = to.clone(),
+            IncidentEvent::SeverityChanged { to, .. } => self.severity = *to,
+            IncidentEvent::StatusChanged { to, .. } => self.status = *to,
+            IncidentEvent::PlayChanged { to, .. } => self.play = to.clone(),
+            other => self.evidence.count(other),
+        }
+        (self.last_seq, self.last_entry_at) = (entry.seq, entry.at);
+        Ok(())
     }
 }
 
@@ -94,6 +118,12 @@ mod tests {
                 (overview.last_seq, overview.last_entry_at),
                 (last.seq, last.at)
             );
+            if let Some(next) = entries.get(end) {
+                let mut applied = overview;
+                applied.apply(next).expect("it follows");
+                let replayed = Incident::replay(&entries[..=end]).expect("good entries");
+                assert_eq!(applied, IncidentOverview::of(&replayed), "{next:?}");
+            }
         }
     }
 

@@ -52,8 +52,8 @@ pub struct Task<'t> {
     pub incident: &'t IncidentId,
     /// The pass, as the ledger knows it.
     pub key: &'t PassKey,
-    /// Which attempt at it this is.
-    pub attempt: u64,
+    /// The fencing token of the lease under which it is captured.
+    pub token: u64,
     /// What to capture.
     pub pass: &'t Pass,
     /// From whom.

@@ -57,7 +57,7 @@ async fn run_one(
     let json = serde_json::to_string(&outcome).expect("texts and words are JSON");
     parts
         .ledger
-        .end_step(task.key, task.attempt, step.item.as_str(), &json)
+        .end_step(task.key, task.token, step.item.as_str(), &json)
         .await?;
     Ok(outcome)
 }
@@ -86,7 +86,7 @@ async fn capture(
         ledger: parts.ledger.clone(),
         blobs: parts.blobs.clone(),
         key: task.key.clone(),
-        attempt: task.attempt,
+        token: task.token,
         step: step.item.to_string(),
         next: Mutex::new((next, tape::compressor())),
         stop: stop.clone(),

@@ -33,7 +33,7 @@ pub(super) struct StepTape {
     pub(super) ledger: Ledger,
     pub(super) blobs: Blobs,
     pub(super) key: PassKey,
-    pub(super) attempt: u64,
+    pub(super) token: u64,
     pub(super) step: String,
     /// Number of the next page, and what packs it: its tables are cleared for each page, and not
     /// allocated.
@@ -56,10 +56,10 @@ impl StepTape {
 
     async fn store(&self, packed: &Bytes, page: &PageRow) -> Result<(), BoxError> {
         self.blobs.put(&page.object_key, packed.clone()).await?;
-        Ok(self.ledger.add_page(&self.key, self.attempt, page).await?)
+        Ok(self.ledger.add_page(&self.key, self.token, page).await?)
     }
 
-    /// The number of the next page, if an attempt before this one has taken the one that was
+    /// The number of the next page, if the holder of an earlier lease has taken the one that was
     /// thought to be.
     async fn renumber(&self, page: &mut PageRow) -> Result<(), LedgerError> {
         let last = self.ledger.last_page(&self.key, &self.step).await?;
@@ -110,7 +110,7 @@ impl PageSink for StepTape {
                 // another worker has the step; the object goes with its folder, since an attempt at
                 // its row may be under way still
                 Some(
-                    LedgerError::PassIsTaken { .. }
+                    LedgerError::LeaseLost { .. }
                     | LedgerError::PassIsSealed(_)
                     | LedgerError::StepHasEnded { .. }
                     | LedgerError::UnknownPass(_),
@@ -135,7 +135,7 @@ impl PageSink for StepTape {
 mod tests {
     use super::*;
     use store::blobs::BlobsConfig;
-    use store::testing::{add_pass, sqlite};
+    use store::testing::{add_pass, lease, sqlite};
 
     async fn kept(tape: &StepTape) -> Vec<(u64, Option<String>)> {
         let pages = tape
@@ -156,29 +156,23 @@ mod tests {
             .await
             .expect("a folder");
         let key = add_pass(&ledger, "INC-1", 0).await;
-        let tape = |attempt, stop: &CancellationToken| StepTape {
+        let tape = |token, stop: &CancellationToken| StepTape {
             ledger: ledger.clone(),
             blobs: blobs.clone(),
             key: key.clone(),
-            attempt,
+            token,
             step: "events".to_owned(),
             next: Mutex::new((0, compressor())),
             stop: stop.clone(),
         };
         let (stop, page) = (CancellationToken::new(), Bytes::from_static(b"page"));
-        let first = tape(
-            ledger.begin_pass(&key).await.expect("it is not sealed"),
-            &stop,
-        );
+        let first = tape(lease(&ledger, &key).await, &stop);
         first
             .keep(page.clone(), Some("1"))
             .await
             .expect("it has the pass");
         // the second attempt looked for the last page before that one came in
-        let second = tape(
-            ledger.begin_pass(&key).await.expect("it is not sealed"),
-            &stop,
-        );
+        let second = tape(lease(&ledger, &key).await, &stop);
         second
             .keep(page.clone(), Some("1 again"))
             .await

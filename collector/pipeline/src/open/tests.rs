@@ -1,16 +1,14 @@
 //! Captures on a scratch store.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::{DeclareRequest, Pipeline, PipelineConfig};
+use crate::{DeclareError, DeclareRequest, Pipeline, PipelineConfig, Until};
 use domain::incident::{Affects, CaptureRequest, Declaration, Name, Report, Severity};
-use store::jobs::Until;
-use store::ledger::{BundleRow, NewPass, PassKey, PassKind};
+use store::ledger::{BundleRow, OverviewQuery, PassKey, PassStage};
 
 /// Longest that anything here may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -24,16 +22,32 @@ async fn scratch() -> (Pipeline, PassKey, TempDir) {
     let pipeline = Pipeline::open(folder.path(), &config, CancellationToken::new())
         .await
         .expect("a fresh store");
-    let sources = vec!["host".parse().expect("a source")];
-    let ask = CaptureRequest {
+    let (incident, _) = pipeline
+        .declare(request(Some("INC-1"), 1000))
+        .await
+        .expect("a database");
+    (
+        pipeline,
+        PassKey {
+            incident,
+            source: "host".to_owned(),
+            pass: 0,
+        },
+        folder,
+    )
+}
+
+/// A declaration whose evidence is this machine.
+fn request(id: Option<&str>, key: u32) -> DeclareRequest {
+    let capture = CaptureRequest {
         window: None,
-        sources,
+        sources: vec!["host".parse().expect("a source")],
         accounts: vec![],
         regions: vec![],
         deadline_seconds: 600,
     };
     let declaration = Declaration {
-        incident: "INC-1".parse().expect("an id"),
+        incident: "not-numbered".parse().expect("an id"),
         name: Name::escaped("Leaked key"),
         severity: Severity::Sev2,
         play: "general".parse().expect("a play"),
@@ -44,23 +58,13 @@ async fn scratch() -> (Pipeline, PassKey, TempDir) {
         pivots: vec![],
         trigger: None,
     };
-    let by = Name::escaped("Ann");
-    let wish = DeclareRequest {
+    DeclareRequest {
+        id: id.map(|id| id.parse().expect("an id")),
         declaration,
-        by,
-        capture: Some(ask),
-        idempotency_key: None,
-    };
-    let (incident, _) = pipeline.declare(wish).await.expect("a database");
-    (
-        pipeline,
-        PassKey {
-            incident,
-            source: "host".to_owned(),
-            pass: 0,
-        },
-        folder,
-    )
+        by: Name::escaped("Ann"),
+        capture: Some(capture),
+        idempotency_key: Some(format!("key {key}")),
+    }
 }
 
 async fn bundles(pipeline: &Pipeline, pass: &PassKey) -> Vec<BundleRow> {
@@ -73,62 +77,99 @@ async fn bundles(pipeline: &Pipeline, pass: &PassKey) -> Vec<BundleRow> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_waits_and_is_not_queued_is_queued_at_the_next_start() {
-    let (pipeline, first, _folder) = scratch().await;
-    let lost = PassKey {
-        pass: first.pass + 1,
-        ..first.clone()
-    };
-    let due_at = "2999-01-01T00:00:00Z".parse().expect("a time");
-    let new = NewPass {
-        key: lost.clone(),
-        kind: PassKind::Settle,
-        due_at,
-        supplements: None,
-    };
-    assert!(
-        pipeline
-            .parts
-            .ledger
-            .add_pass(&new)
-            .await
-            .expect("a database")
-    );
-    for expected in [
-        vec![first.clone()],
-        vec![first.clone(), lost.clone()],
-        vec![first, lost],
-    ] {
-        let queued = pipeline.jobs.waiting().await.expect("a database");
-        assert_eq!(
-            queued.into_iter().map(|job| job.pass).collect::<Vec<_>>(),
-            expected
-        );
-        pipeline.take_up().await.expect("a store");
+async fn equal_declarations_at_once_are_one_incident_and_draw_one_number() {
+    let (pipeline, _, _folder) = scratch().await;
+    let mut declared = Vec::new();
+    for number in 0..5 {
+        let equal: Vec<_> = (0..20)
+            .map(|_| {
+                let (pipeline, request) = (pipeline.clone(), request(None, number));
+                tokio::spawn(async move { pipeline.declare(request).await.expect("a database") })
+            })
+            .collect();
+        let mut answers = Vec::new();
+        for one in equal {
+            answers.push(one.await.expect("no panic"));
+        }
+        assert_eq!(answers.iter().filter(|(_, is_new)| *is_new).count(), 1);
+        answers.dedup_by(|a, b| a.0 == b.0);
+        assert_eq!(answers.len(), 1, "{answers:?}");
+        declared.push(answers[0].0.to_string());
     }
+    let numbers: Vec<_> = declared.iter().map(|id| &id[id.len() - 3..]).collect();
+    assert_eq!(numbers, ["001", "002", "003", "004", "005"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_declaration_draws_no_number_and_leaves_nothing() {
+    let (pipeline, _, _folder) = scratch().await;
+    let mut refused = request(None, 0);
+    refused.declaration.play = "no-such-play".parse().expect("a name");
+    for _ in 0..3 {
+        let answer = pipeline.declare(refused.clone()).await;
+        assert!(
+            matches!(answer, Err(DeclareError::Refused(_))),
+            "{answer:?}"
+        );
+    }
+    let (id, is_new) = pipeline
+        .declare(request(None, 0))
+        .await
+        .expect("a database");
+    assert!(is_new && id.as_str().ends_with("-001"), "{id}");
+}
+
+/// Callers that hang up at any moment never leave an incident without its passes.
+#[tokio::test(flavor = "multi_thread")]
+async fn declaration_that_is_cut_off_has_all_its_passes_or_does_not_exist() {
+    let (pipeline, _, _folder) = scratch().await;
+    for number in 0..60 {
+        let declaring = tokio::spawn({
+            let (pipeline, request) = (pipeline.clone(), request(None, number));
+            async move { pipeline.declare(request).await }
+        });
+        sleep(Duration::from_micros(u64::from(number) * 100)).await;
+        declaring.abort();
+        let _ = declaring.await;
+    }
+    for number in 0..60 {
+        let (id, _) = pipeline
+            .declare(request(None, number))
+            .await
+            .expect("a database");
+        let passes = pipeline.parts.ledger.passes(&id).await.expect("a database");
+        assert_eq!(passes.len(), 1, "{id}");
+    }
+    let all = OverviewQuery {
+        limit: 100,
+        ..OverviewQuery::default()
+    };
+    let listed = pipeline
+        .parts
+        .ledger
+        .overviews(&all)
+        .await
+        .expect("a database");
+    assert_eq!(listed.len(), 61, "each was declared once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sealing_goes_on_when_its_job_is_dropped() {
     let (pipeline, pass, _folder) = scratch().await;
+    let turn = pipeline.sealing.lock().await;
     let job = tokio::spawn({
         let pipeline = pipeline.clone();
-        async move { pipeline.work(Until::idle()).await }
+        async move { pipeline.work(Until::Idle).await }
     });
     let held_up = async {
-        while !pipeline
-            .meters
-            .watch()
-            .iter()
-            .any(|watched| watched.pages > 0)
-        {
-            sleep(Duration::from_millis(1)).await; // it has not begun
+        let state = async || {
+            let row = pipeline.parts.ledger.pass(&pass).await.expect("a database");
+            row.expect("it was added").stage
+        };
+        while state().await != PassStage::Captured {
+            sleep(Duration::from_millis(5)).await;
         }
-        let turn = pipeline.sealing.lock().await;
-        let before = Arc::strong_count(&pipeline.sealing);
-        while Arc::strong_count(&pipeline.sealing) <= before {
-            sleep(Duration::from_millis(1)).await; // it captures; who seals has a clone of the pipeline
-        }
+        sleep(Duration::from_millis(200)).await; // it waits for the lock
         job.abort();
         assert!(job.await.expect_err("it was dropped").is_cancelled());
         assert!(
@@ -142,10 +183,9 @@ async fn sealing_goes_on_when_its_job_is_dropped() {
     };
     timeout(PATIENCE, held_up).await.expect("it is sealed");
     // whoever has the job next finds the bundle, and makes no second one
-    pipeline
-        .work(Until::idle())
-        .await
-        .expect("the rest is done");
+    pipeline.work(Until::Idle).await;
     let bundles = bundles(&pipeline, &pass).await;
-    assert_eq!((bundles.len(), bundles[0].is_derived), (1, true));
+    assert_eq!(bundles.len(), 1);
+    let row = pipeline.parts.ledger.pass(&pass).await.expect("a database");
+    assert_eq!(row.expect("it was added").stage, PassStage::Derived);
 }

@@ -1,11 +1,10 @@
-//! Stage 4: from a [`Draft`] to a bundle that is signed, stored and in the ledger.
+//! Stages 4 to 6: from a [`Draft`] to a bundle that is signed, published and in the ledger.
 //!
-//! Three writes, and the machine may stop between any two: the bundle is announced in the ledger,
-//! published in the blob store, committed in the ledger. Whoever takes up the pass again looks for
-//! an announcement first: a bundle that is there is committed after it was verified, one that is
-//! not is forgotten, and its draft made again. So there are never two signed bundles at one place
-//! of the stream. In a bucket, a few bytes take the name of what was forgotten
-//! ([`Blobs::stays_absent`]).
+//! Three writes, and the machine may stop between any two: the bundle is prepared in the ledger,
+//! published in the blob store, committed in the ledger. Whoever takes up the pass again looks for a
+//! preparation first: a bundle that is there is committed after it was verified, one that is not is
+//! aborted, and its draft made again. So there are never two signed bundles at one place of the
+//! stream. In a bucket, a few bytes take the name of what was aborted ([`Blobs::stays_absent`]).
 
 mod stored;
 mod summary;
@@ -26,9 +25,11 @@ use evidence_format::statement::{Predicate, Role, Statement, Stream};
 use evidence_format::time::Timestamp;
 use tokio::task::spawn_blocking;
 
+use crate::seal_lock::SealLock;
+
 use platform::clock;
 use store::blobs::{BlobError, Blobs, Kind};
-use store::ledger::{BundleRow, Entry, Ledger, LedgerError, PassKey, Pending, Place};
+use store::ledger::{BundleRow, Ledger, LedgerError, NewEntry, PassKey, Pending, StreamPosition};
 
 pub use stored::StoredBundle;
 pub use summary::Summary;
@@ -87,7 +88,7 @@ pub enum SealError {
     },
     /// The bundle in the store is not sound.
     #[error(
-        "bundle {bundle} does not verify in the store: keep it for questions, and capture again"
+        "bundle {bundle} failed verification in the store: preserve it for investigation and capture again"
     )]
     Unsound {
         /// Its id.
@@ -106,9 +107,19 @@ pub enum SealError {
     Crashed(#[from] tokio::task::JoinError),
 }
 
+/// A bundle that is signed and prepared, and not published yet.
+pub(crate) struct Signed {
+    row: BundleRow,
+    config: Config,
+    /// On this machine.
+    tar: PathBuf,
+    /// Nobody else may seal before it is committed.
+    lock: SealLock,
+}
+
 /// A bundle that is in the store and in the ledger, and its config.
 #[derive(Debug, Clone)]
-pub struct Sealed {
+pub struct Published {
     /// As the ledger has it.
     pub row: BundleRow,
     /// What it holds.
@@ -116,66 +127,79 @@ pub struct Sealed {
 }
 
 impl Sealer<'_> {
-    /// Signs `draft` for attempt `attempt` at its pass, publishes it and commits it together with
-    /// `entries`, which are told of the bundle.
+    /// Signs `draft` for the holder of a lease of its pass, and prepares it.
     ///
     /// # Errors
     /// See [`SealError`]. The draft is gone; what was captured is not, where it came in pages.
-    pub async fn seal(
+    pub(crate) async fn sign(
         &self,
-        (key, attempt): (&PassKey, u64),
+        lock: SealLock,
+        (key, token): (&PassKey, u64),
         draft: Draft,
-        saying: BundleContext,
-        entries: impl Fn(&BundleRow, &Config) -> Vec<Entry>,
-    ) -> Result<Sealed, SealError> {
+        context: BundleContext,
+    ) -> Result<Signed, SealError> {
         let key_id = self.key.public().id();
         let place = self.ledger.take_place(&key_id).await?;
         let sealed_at = clock::now();
-        let sealed = {
-            let BundleContext {
-                incident,
-                window,
-                plan,
-                supplements,
-                began,
-            } = saying;
-            let stream = Stream {
+        let BundleContext {
+            incident,
+            window,
+            plan,
+            supplements,
+            began,
+        } = context;
+        let predicate = Predicate {
+            incident: incident.clone(),
+            role: Role::Collector,
+            signed_at: sealed_at,
+            stream: Stream {
                 id: place.stream.clone(),
                 prev: place.prev,
                 seq: place.seq,
-            };
-            let predicate = Predicate {
-                incident: incident.clone(),
-                role: Role::Collector,
-                signed_at: sealed_at,
-                stream,
-            };
-            let clock = vec![began, clock::reading("end")];
-            draft.seal(
-                Facts {
-                    incident,
-                    window,
-                    plan,
-                    supplements,
-                    collector: collector(),
-                    clock,
-                },
-                predicate,
-                self.key.signer(),
-            )?
+            },
         };
+        let facts = Facts {
+            incident,
+            window,
+            plan,
+            supplements,
+            collector: collector(),
+            clock: vec![began, clock::reading("end")],
+        };
+        let sealed = draft.seal(facts, predicate, self.key.signer())?;
         let (id, config) = (sealed.id(), sealed.config().clone());
         let tar = self.work.join(format!("{}.tar", id.hex()));
         let path = tar.clone();
         spawn_blocking(move || sealed.publish_tar(&path)).await??;
-        let bytes = fs::metadata(&tar)
-            .map_err(|cause| SealError::File {
-                path: tar.clone(),
-                cause,
-            })?
-            .len();
-        let row = row(key, id, key_id, place, sealed_at, bytes, &config);
-        self.ledger.announce(&row.announcement(), attempt).await?;
+        let bytes = fs::metadata(&tar).map_err(|cause| SealError::File {
+            path: tar.clone(),
+            cause,
+        })?;
+        let row = row(key, id, key_id, place, sealed_at, bytes.len(), &config);
+        self.ledger.prepare(&row.pending(), token).await?;
+        Ok(Signed {
+            row,
+            config,
+            tar,
+            lock,
+        })
+    }
+
+    /// Publishes a signed bundle, and commits it together with `entries`, which are told of it.
+    ///
+    /// # Errors
+    /// See [`SealError`]. Whoever has the lock next finds out whether it was published.
+    pub(crate) async fn publish(
+        &self,
+        signed: Signed,
+        entries: impl Fn(&BundleRow, &Config) -> Vec<NewEntry>,
+    ) -> Result<Published, SealError> {
+        let Signed {
+            row,
+            config,
+            tar,
+            lock,
+        } = signed;
         self.blobs
             .put_file(&row.object_key, &tar, Kind::Sealed)
             .await?;
@@ -183,50 +207,42 @@ impl Sealer<'_> {
             .ledger
             .commit(&row, |row| entries(row, &config))
             .await?;
-        let _ = spawn_blocking(move || fs::remove_file(&tar)).await; // it is in the store; a copy that stays takes room and harms nobody
-        Ok(Sealed { row, config })
+        // it is in the store; a copy that stays takes room and harms nobody
+        let _ = spawn_blocking(move || fs::remove_file(&tar)).await;
+        drop(lock);
+        Ok(Published { row, config })
     }
 
-    /// Settles what an earlier process left between announcement and commit of this pass. `Some` if
-    /// there is a bundle.
+    /// Settles what an earlier process left between preparation and commit. `Some` if there is a
+    /// bundle. For whoever has the lock.
     ///
     /// # Errors
     /// See [`SealError`].
-    pub async fn recover(
+    pub(crate) async fn recover(
         &self,
-        key: &PassKey,
-        entries: impl Fn(&BundleRow, &Config) -> Vec<Entry>,
-    ) -> Result<Option<Sealed>, SealError> {
-        let Some(pending) = self
-            .ledger
-            .pending(&self.key.public().id())
-            .await?
-            .filter(|pending| pending.pass == *key)
-        else {
-            return Ok(None);
-        };
+        pending: Pending,
+        entries: impl Fn(&BundleRow, &Config) -> Vec<NewEntry>,
+    ) -> Result<Option<Published>, SealError> {
         if self.blobs.stays_absent(&pending.object_key).await? {
-            self.ledger
-                .forget_pending(&pending.key_id, &pending.bundle)
-                .await?;
+            self.ledger.abort(&pending).await?;
             return Ok(None);
         }
-        let Sealed { row, config } = self.read_back(pending).await?;
+        let Published { row, config } = self.read_back(pending).await?;
         let row = self
             .ledger
             .commit(&row, |row| entries(row, &config))
             .await?;
-        Ok(Some(Sealed { row, config }))
+        Ok(Some(Published { row, config }))
     }
 
     /// What a bundle of the ledger holds, read from the bundle.
     ///
     /// # Errors
     /// See [`SealError`].
-    pub async fn reopen(&self, row: BundleRow) -> Result<Sealed, SealError> {
+    pub async fn reopen(&self, row: BundleRow) -> Result<Published, SealError> {
         let key = self.public_key(&row).await?;
         let (config, _) = self.verified(row.id, &row.object_key, key).await?;
-        Ok(Sealed { row, config })
+        Ok(Published { row, config })
     }
 
     /// What a bundle of the ledger is verified by: of one that another store has sealed, the ledger
@@ -264,7 +280,7 @@ impl Sealer<'_> {
         }
     }
 
-    async fn read_back(&self, pending: Pending) -> Result<Sealed, SealError> {
+    async fn read_back(&self, pending: Pending) -> Result<Published, SealError> {
         let (config, claim) = self
             .verified(
                 pending.bundle,
@@ -273,7 +289,7 @@ impl Sealer<'_> {
             )
             .await?;
         let Stream { id, prev, seq } = claim.predicate.stream;
-        let place = Place {
+        let place = StreamPosition {
             stream: id,
             seq,
             prev,
@@ -288,7 +304,7 @@ impl Sealer<'_> {
             bytes,
             &config,
         );
-        Ok(Sealed { row, config })
+        Ok(Published { row, config })
     }
 }
 
@@ -301,7 +317,7 @@ fn row(
     pass: &PassKey,
     id: Digest,
     key_id: KeyId,
-    place: Place,
+    place: StreamPosition,
     sealed_at: Timestamp,
     bytes: u64,
     config: &Config,
@@ -316,8 +332,7 @@ fn row(
         object_key: object_key(&id),
         bytes,
         coverage: serde_json::to_string(&coverage).expect("numbers and texts are JSON"),
-        is_derived: false,
-        doubles: None,
+        duplicate_of: None,
     }
 }
 

@@ -59,9 +59,7 @@ pub async fn derive(
     while let Some(facts) = receive.recv().await {
         ledger.add_facts(&row.id, &facts).await?;
     }
-    let report = reading.await??;
-    ledger.set_derived(&row.id).await?;
-    Ok(report)
+    Ok(reading.await??)
 }
 
 /// The source of an item, where its records are events.

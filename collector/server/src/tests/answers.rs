@@ -36,11 +36,16 @@ async fn an_incident_is_declared_once_for_each_key() {
         assert_eq!(other.status, 201);
         assert_ne!(other.json()["id"], id.as_str());
     }
-    let jobs = scratch.pipeline.jobs.waiting().await.expect("a queue");
+    let passes = scratch
+        .pipeline
+        .parts
+        .ledger
+        .passes(&id.parse().expect("an id"))
+        .await
+        .expect("a database");
     assert!(
-        jobs.iter()
-            .any(|job| job.pass.incident.as_str() == id && job.pass.source == "host"),
-        "it is captured: {jobs:?}"
+        passes.iter().any(|row| row.key.source == "host"),
+        "it is captured: {passes:?}"
     );
     let journal = scratch
         .pipeline

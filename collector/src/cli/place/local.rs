@@ -21,7 +21,7 @@ use domain::incident::{
 };
 use domain::plan::Plan;
 use pipeline::timeline::{Filter, Read, Row};
-use pipeline::{self, DeclareError, PipelineError};
+use pipeline::{self, DeclareError, PipelineError, Until};
 use platform::clock;
 use server::answers::{
     self, Bundle, Capture, ChangeView, Created, Declared, Full, Happened, Listed, PlayView,
@@ -29,7 +29,7 @@ use server::answers::{
 };
 use server::token::{self, Wanted};
 use sources;
-use store::ledger::{BundleRow, TokenId};
+use store::ledger::{BundleRow, OverviewQuery, TokenId};
 
 /// Between two looks at what this process or another one does.
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
@@ -44,6 +44,23 @@ pub(crate) struct Local {
 }
 
 impl Local {
+    /// Works on everything that is due, of all incidents, and shows how far it is.
+    pub(crate) async fn work_until_idle(&self, quiet: bool) {
+        self.with_progress(quiet, self.app.pipeline.work(Until::Idle))
+            .await;
+    }
+
+    async fn with_progress<T>(&self, quiet: bool, work: impl Future<Output = T>) -> T {
+        let mut line = ProgressLine::new(quiet);
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep(LOOK_EVERY) => line.draw(|| self.progress()),
+            }
+        }
+    }
+
     async fn known(&self, id: &IncidentId) -> Result<Incident> {
         Ok(self.app.pipeline.incident(id).await?)
     }
@@ -57,7 +74,7 @@ impl Local {
 
     /// How far the captures of this process are.
     fn progress(&self) -> String {
-        let watched = self.app.pipeline.meters.watch().into_iter();
+        let watched = self.app.pipeline.progress.watch().into_iter();
         let progress = |watched: pipeline::PassProgress| Progress {
             source: watched.pass.source,
             pass: watched.pass.pass,
@@ -79,22 +96,16 @@ impl Place for Local {
     }
 
     async fn incidents(&self) -> Result<Vec<Listed>> {
-        let mut incidents = Vec::new();
-        for id in self.app.pipeline.parts.ledger.incidents().await? {
-            incidents.push(answers::listed(self.app.pipeline.incident(&id).await?));
-        }
-        Ok(incidents)
+        let all = OverviewQuery {
+            limit: u64::MAX,
+            ..OverviewQuery::default()
+        };
+        let overviews = self.app.pipeline.parts.ledger.overviews(&all).await?;
+        Ok(overviews.into_iter().map(answers::listed).collect())
     }
 
     async fn has(&self, id: &IncidentId) -> Result<bool> {
-        Ok(self
-            .app
-            .pipeline
-            .parts
-            .ledger
-            .incidents()
-            .await?
-            .contains(id))
+        Ok(self.app.pipeline.parts.ledger.has_incident(id).await?)
     }
 
     async fn incident(&self, id: &IncidentId) -> Result<Full> {
@@ -118,16 +129,12 @@ impl Place for Local {
             capture,
             idempotency_key,
         } = declaring;
-        let incident = match id {
-            Some(id) => id,
-            None => self.app.pipeline.next_incident().await?,
-        };
         let deadline_seconds = self.app.config.capture.deadline_seconds;
         let capture = capture
             .map(|capture| capture.ask_within(deadline_seconds))
             .transpose()?;
         let declaration = Declaration {
-            incident,
+            incident: answers::unnumbered(),
             name: title,
             severity,
             play,
@@ -139,6 +146,7 @@ impl Place for Local {
             trigger: Some(Line::escaped("command line")),
         };
         let wish = pipeline::DeclareRequest {
+            id,
             declaration,
             by: self.by.clone(),
             capture,
@@ -158,19 +166,12 @@ impl Place for Local {
     }
 
     async fn finish(&self, id: &IncidentId, quiet: bool) -> Result<()> {
-        let mut line = ProgressLine::new(quiet);
         let finished = self.app.pipeline.finish(id, LOOK_EVERY);
-        tokio::pin!(finished);
-        loop {
-            tokio::select! {
-                done = &mut finished => return Ok(done?),
-                () = tokio::time::sleep(LOOK_EVERY) => line.draw(|| self.progress()),
-            }
-        }
+        Ok(self.with_progress(quiet, finished).await?)
     }
 
-    async fn grant(&self, id: &IncidentId, wishes: &[Command]) -> Result<Vec<ChangeView>> {
-        let changes = self.app.pipeline.grant(id, &self.by, wishes).await?;
+    async fn apply(&self, id: &IncidentId, wishes: &[Command]) -> Result<Vec<ChangeView>> {
+        let changes = self.app.pipeline.apply(id, &self.by, wishes).await?;
         Ok(changes.iter().map(ChangeView::of).collect())
     }
 
@@ -183,7 +184,7 @@ impl Place for Local {
             to: Status::Closed,
             reason,
         };
-        match self.app.pipeline.grant(id, &self.by, &[wish]).await {
+        match self.app.pipeline.apply(id, &self.by, &[wish]).await {
             Ok(changes) => Ok(Some(changes.iter().map(ChangeView::of).collect())),
             Err(DeclareError::Refused(CommandError::NotReadyToClose { .. })) => Ok(None),
             Err(error) => Err(error.into()),

@@ -72,7 +72,7 @@ pub(super) trait Place: Send + Sync {
     async fn finish(&self, id: &IncidentId, quiet: bool) -> Result<()>;
 
     /// Grants wishes: all, or none.
-    async fn grant(&self, id: &IncidentId, wishes: &[Command]) -> Result<Vec<ChangeView>>;
+    async fn apply(&self, id: &IncidentId, wishes: &[Command]) -> Result<Vec<ChangeView>>;
 
     /// Closes an incident; `None` if its closure checklist is not done.
     async fn close(&self, id: &IncidentId, reason: Option<Line>)

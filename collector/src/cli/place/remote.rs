@@ -244,7 +244,7 @@ impl Place for Remote {
         }
     }
 
-    async fn grant(&self, id: &IncidentId, wishes: &[Command]) -> Result<Vec<ChangeView>> {
+    async fn apply(&self, id: &IncidentId, wishes: &[Command]) -> Result<Vec<ChangeView>> {
         let changed: Changed = self
             .client
             .json(&Call::patch(path(id, ""), &json!({"wishes": wishes})))

@@ -14,7 +14,6 @@ mod error;
 mod retry;
 pub(super) mod rows;
 
-pub(super) use connect::{IDLE_LIMIT, is_usable};
 pub use error::DatabaseError;
 pub use retry::OUTAGE_SECONDS_MAX;
 pub(super) use retry::{Earlier, Failure};

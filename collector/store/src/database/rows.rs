@@ -85,6 +85,20 @@ pub(crate) fn time(row: &AnyRow, column: &'static str) -> Result<Timestamp, sqlx
         .ok_or_else(|| bad_value(column, nanoseconds))
 }
 
+/// A time, or nothing.
+pub(crate) fn time_if_any(
+    row: &AnyRow,
+    column: &'static str,
+) -> Result<Option<Timestamp>, sqlx::Error> {
+    let nanoseconds: Option<i64> = get(row, column)?;
+    nanoseconds
+        .map(|nanoseconds| {
+            Timestamp::from_unix_nanoseconds(nanoseconds.into())
+                .ok_or_else(|| bad_value(column, nanoseconds))
+        })
+        .transpose()
+}
+
 /// A column holds what we never write.
 pub(crate) fn bad_value(column: &'static str, value: impl Display) -> sqlx::Error {
     let value: String = value.to_string().chars().take(80).collect();

@@ -6,9 +6,9 @@ use evidence_format::time::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
-use super::entries::draw;
+use super::journal::draw;
 use super::passes::{for_pass, pass_key};
-use super::{Ledger, LedgerError, PassKey, Pending, Place};
+use super::{Ledger, LedgerError, PassKey, Pending, StreamPosition};
 use crate::database::rows::{
     all, digest, digest_if_any, execute, first, get, nanoseconds, number, parsed, signed, time,
 };
@@ -23,7 +23,7 @@ pub struct BundleRow {
     /// The key that has signed it.
     pub key_id: KeyId,
     /// Where it stands in the key's stream.
-    pub place: Place,
+    pub place: StreamPosition,
     /// When it was sealed, by its own statement.
     pub sealed_at: Timestamp,
     /// Where it is in the blob store.
@@ -32,17 +32,15 @@ pub struct BundleRow {
     pub bytes: u64,
     /// What it covers and what it lacks, as JSON.
     pub coverage: String,
-    /// True when all its facts are in the timeline.
-    pub is_derived: bool,
     /// The bundle of the same pass that was committed before: two workers had the pass, and both
     /// had come too far to withdraw.
-    pub doubles: Option<Digest>,
+    pub duplicate_of: Option<Digest>,
 }
 
 impl BundleRow {
-    /// What has to be announced before this bundle is published.
+    /// What has to be prepared before this bundle is published.
     #[must_use]
-    pub fn announcement(&self) -> Pending {
+    pub fn pending(&self) -> Pending {
         Pending {
             key_id: self.key_id,
             seq: self.place.seq,
@@ -63,6 +61,33 @@ impl Ledger {
             .read("list the bundles", |mut db| async move {
                 let select = "SELECT * FROM bundles WHERE incident = $1 ORDER BY number";
                 all(&mut db, query(select).bind(incident.as_str()), bundle_row).await
+            })
+            .await
+    }
+
+    /// Bundles of all incidents that were committed after `number`; 0 is all.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn bundles_after(&self, number: u64) -> Result<Vec<BundleRow>, LedgerError> {
+        self.db
+            .read("list the last bundles", |mut db| async move {
+                let select = "SELECT * FROM bundles WHERE number > $1 ORDER BY number";
+                all(&mut db, query(select).bind(signed(number)), bundle_row).await
+            })
+            .await
+    }
+
+    /// The number of the bundle that was committed last; 0 if there is none.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn last_bundle_number(&self) -> Result<u64, LedgerError> {
+        self.db
+            .read("find the last bundle", |mut db| async move {
+                let select = "SELECT COALESCE(MAX(number), 0) AS number FROM bundles";
+                let number = first(&mut db, query(select), |row| number(row, "number")).await?;
+                Ok(number.unwrap_or(0))
             })
             .await
     }
@@ -98,43 +123,6 @@ impl Ledger {
             _ => Err(LedgerError::AmbiguousBundle(hex.to_owned())),
         }
     }
-
-    /// Bundles whose facts are not all in the timeline yet, in the order of their commits.
-    ///
-    /// # Errors
-    /// Failures of the database.
-    pub async fn underived(&self) -> Result<Vec<BundleRow>, LedgerError> {
-        self.db
-            .read("list the bundles to derive", |mut db| async move {
-                all(
-                    &mut db,
-                    query("SELECT * FROM bundles WHERE derived = 0 ORDER BY number"),
-                    bundle_row,
-                )
-                .await
-            })
-            .await
-    }
-
-    /// Says that all facts of `bundle` are in the timeline.
-    ///
-    /// # Errors
-    /// [`LedgerError::UnknownBundle`], and failures of the database.
-    pub async fn set_derived(&self, bundle: &Digest) -> Result<(), LedgerError> {
-        self.db
-            .write("set the bundle derived", |mut db, _| async move {
-                match execute(
-                    &mut db,
-                    query("UPDATE bundles SET derived = 1 WHERE id = $1").bind(bundle.hex()),
-                )
-                .await?
-                {
-                    1 => Ok((db, ())),
-                    _ => Err(LedgerError::UnknownBundle(*bundle).into()),
-                }
-            })
-            .await
-    }
 }
 
 pub(super) async fn find_bundle(
@@ -154,7 +142,7 @@ pub(super) async fn bundle_of(
     db: &mut AnyConnection,
     pass: &PassKey,
 ) -> Result<Option<BundleRow>, sqlx::Error> {
-    let select = "SELECT * FROM bundles WHERE incident = $1 AND source = $2 AND pass = $3 AND doubles IS NULL";
+    let select = "SELECT * FROM bundles WHERE incident = $1 AND source = $2 AND pass = $3 AND duplicate_of IS NULL";
     first(db, for_pass(select, pass), bundle_row).await
 }
 
@@ -165,7 +153,7 @@ pub(super) async fn insert_bundle(
     let number = draw(db, "bundle").await?;
     let insert =
         "INSERT INTO bundles (incident, source, pass, number, id, key_id, stream, seq, prev, sealed_at, object_key, bytes,
-        coverage, derived, doubles) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+        coverage, duplicate_of) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
     let insert = for_pass(insert, &bundle.pass)
         .bind(number)
         .bind(bundle.id.hex())
@@ -179,15 +167,17 @@ pub(super) async fn insert_bundle(
         .bind(nanoseconds(bundle.sealed_at))
         .bind(bundle.object_key.as_str())
         .bind(signed(bundle.bytes));
-    let insert = insert
-        .bind(bundle.coverage.as_str())
-        .bind(i64::from(bundle.is_derived));
-    execute(db, insert.bind(bundle.doubles.map(|first| first.hex()))).await?;
+    let insert = insert.bind(bundle.coverage.as_str());
+    execute(
+        db,
+        insert.bind(bundle.duplicate_of.map(|first| first.hex())),
+    )
+    .await?;
     Ok(())
 }
 
 fn bundle_row(row: &AnyRow) -> Result<BundleRow, sqlx::Error> {
-    let place = Place {
+    let place = StreamPosition {
         stream: parsed(row, "stream")?,
         seq: number(row, "seq")?,
         prev: digest_if_any(row, "prev")?,
@@ -201,7 +191,6 @@ fn bundle_row(row: &AnyRow) -> Result<BundleRow, sqlx::Error> {
         object_key: get(row, "object_key")?,
         bytes: number(row, "bytes")?,
         coverage: get(row, "coverage")?,
-        is_derived: get::<i64>(row, "derived")? != 0,
-        doubles: digest_if_any(row, "doubles")?,
+        duplicate_of: digest_if_any(row, "duplicate_of")?,
     })
 }

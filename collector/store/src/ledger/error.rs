@@ -1,5 +1,6 @@
 //! What can go wrong with the ledger: mostly, that somebody else was first.
 
+use domain::incident::{CommandError, ReplayError};
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, KeyId};
 
@@ -18,6 +19,18 @@ pub enum LedgerError {
         expected: u64,
         /// How many there are.
         found: u64,
+    },
+    /// What was decided on the incident is refused.
+    #[error(transparent)]
+    Refused(#[from] CommandError),
+    /// What the journal says contradicts itself.
+    #[error("the journal of {incident} is not one that this program wrote")]
+    Inconsistent {
+        /// The incident.
+        incident: IncidentId,
+        /// Where.
+        #[source]
+        cause: ReplayError,
     },
     /// The name is taken.
     #[error("incident {0} exists already")]
@@ -43,13 +56,13 @@ pub enum LedgerError {
     /// What is sealed stays sealed.
     #[error("pass {0} is sealed already")]
     PassIsSealed(Box<PassKey>),
-    /// Another worker has begun the pass since: what this one still does would be done twice.
-    #[error("attempt {attempt} at pass {pass} is over: another worker has begun attempt {last}")]
-    PassIsTaken {
+    /// Another worker has leased the pass since: what this one still does would be done twice.
+    #[error("lease {token} of pass {pass} is lost: another worker has lease {last}")]
+    LeaseLost {
         /// The pass.
         pass: Box<PassKey>,
-        /// The attempt that is refused.
-        attempt: u64,
+        /// The fencing token that is refused.
+        token: u64,
         /// The last one.
         last: u64,
     },
@@ -71,9 +84,9 @@ pub enum LedgerError {
         /// The step.
         step: String,
     },
-    /// A bundle of this stream is between announcement and commit: wait for it, or finish it as
-    /// [`super::Ledger::announce`] says.
-    #[error("bundle {} of the same stream is announced and not committed", .0.bundle)]
+    /// A bundle of this stream is between preparation and commit: wait for it, or finish it as
+    /// [`super::Ledger::prepare`] says.
+    #[error("bundle {} of the same stream is prepared and not committed", .0.bundle)]
     Busy(Box<Pending>),
     /// The stream has moved on since its place was taken: take the next place and seal again.
     #[error(
@@ -90,9 +103,9 @@ pub enum LedgerError {
     /// Nothing is signed by a key whose stream was not begun.
     #[error("the stream of key {0} was not begun")]
     UnknownStream(KeyId),
-    /// Only what was announced can be committed.
-    #[error("bundle {0} was not announced")]
-    NotAnnounced(Digest),
+    /// Only what was prepared can be committed.
+    #[error("bundle {0} was not prepared")]
+    NotPrepared(Digest),
     /// Two stores that sign with one key would make two bundles for one place of its stream.
     #[error(
         "key {0} signs for another store already, as a copy of its file has come there or here: move collector.key away from one \
@@ -114,5 +127,11 @@ pub enum LedgerError {
 impl From<LedgerError> for Failure {
     fn from(error: LedgerError) -> Self {
         Self::Refused(error)
+    }
+}
+
+impl From<CommandError> for Failure {
+    fn from(error: CommandError) -> Self {
+        Self::Refused(error.into())
     }
 }

@@ -9,9 +9,10 @@
 //! says how.
 
 mod bundles;
-mod entries;
 mod error;
 mod facts;
+mod journal;
+mod leases;
 mod pages;
 mod passes;
 mod stream;
@@ -19,16 +20,19 @@ mod stream;
 mod tests;
 mod tokens;
 mod totals;
+mod worker;
 
 pub use bundles::BundleRow;
-pub use entries::{Declared, Entry, EntryRow};
 pub use error::LedgerError;
 pub use facts::{Comparison, Fact, FactCursor, FactFilter, FactPage, FactRow, ParseCursorError};
+pub use journal::{Declared, Journal, NewEntry, NewIncident, NewIncidentId, OverviewQuery};
+pub use leases::{Backlog, LeaseRequest};
 pub use pages::{EndedStep, Fetched, PageRow};
-pub use passes::{NewPass, PassKey, PassKind, PassRow, PassState};
-pub use stream::{NewStream, Pending, Place};
+pub use passes::{NewPass, PassKey, PassKind, PassRow, PassStage, PassState, Queue};
+pub use stream::{NewStream, Pending, StreamPosition};
 pub use tokens::{ParseTokenError, TokenId, TokenRole, TokenRow};
 pub use totals::Totals;
+pub use worker::WorkerName;
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use evidence_format::id::IncidentId;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
-use super::passes::{for_pass, overtaken};
+use super::passes::{for_pass, refused};
 use super::{Ledger, LedgerError, PassKey};
 use crate::database::Failure;
 use crate::database::rows::{all, execute, first, get, number, signed};
@@ -48,31 +48,30 @@ pub struct Fetched {
 }
 
 impl Ledger {
-    /// Says, for this attempt at the pass, that a page is durable in the blob store. The same page
+    /// Says, for the holder of a lease, that a page is durable in the blob store. The same page
     /// again is fine.
     ///
     /// # Errors
-    /// [`LedgerError::PassIsTaken`] or [`LedgerError::StepHasEnded`] if another worker captures the
-    /// same step: stop. [`LedgerError::PageDiffers`] if that number is taken, by an attempt before
-    /// this one. [`LedgerError::UnknownPass`], and failures of the database.
+    /// [`LedgerError::LeaseLost`] or [`LedgerError::StepHasEnded`] if another worker captures the
+    /// same step: stop. [`LedgerError::PageDiffers`] if that number is taken, by the holder of an earlier lease. [`LedgerError::UnknownPass`], and failures of the database.
     pub async fn add_page(
         &self,
         key: &PassKey,
-        attempt: u64,
+        token: u64,
         page: &PageRow,
     ) -> Result<(), LedgerError> {
         self.db
             .write_once("add the page", |mut db| async move {
                 let insert = "INSERT INTO pages (incident, source, pass, step, seq, object_key, bytes, next_cursor)
                 SELECT $1, $2, $3, $4, $5, $6, $7, $8 FROM passes
-                WHERE incident = $1 AND source = $2 AND pass = $3 AND attempt = $9 AND NOT EXISTS (
+                WHERE incident = $1 AND source = $2 AND pass = $3 AND fencing_token = $9 AND NOT EXISTS (
                     SELECT 1 FROM steps WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4)
                 ON CONFLICT DO NOTHING";
                 let insert = for_pass(insert, key).bind(page.step.as_str()).bind(signed(page.seq)).bind(page.object_key.as_str());
-                let insert = insert.bind(signed(page.bytes)).bind(page.cursor.as_deref()).bind(signed(attempt));
+                let insert = insert.bind(signed(page.bytes)).bind(page.cursor.as_deref()).bind(signed(token));
                 let added = execute(&mut db, insert).await?;
                 if added == 0 && !is_there(&mut db, key, page).await? {
-                    return Err(Failure::Refused(why_not_added(&mut db, key, attempt, page).await?));
+                    return Err(Failure::Refused(why_not_added(&mut db, key, token, page).await?));
                 }
                 Ok(())
             })
@@ -171,23 +170,23 @@ impl Ledger {
             .await
     }
 
-    /// Says, for this attempt at the pass, that a step takes no more pages, and how it ended. The
+    /// Says, for the holder of a lease, that a step takes no more pages, and how it ended. The
     /// same outcome again is fine.
     ///
     /// # Errors
-    /// [`LedgerError::PassIsTaken`] if another worker has the pass, [`LedgerError::StepHasEnded`]
+    /// [`LedgerError::LeaseLost`] if another worker has the pass, [`LedgerError::StepHasEnded`]
     /// if the step ended in another way, [`LedgerError::UnknownPass`], and failures of the
     /// database.
     pub async fn end_step(
         &self,
         key: &PassKey,
-        attempt: u64,
+        token: u64,
         step: &str,
         outcome: &str,
     ) -> Result<(), LedgerError> {
         self.db
             .write("end the step", |mut db, _| async move {
-                if let Some(why) = overtaken(&mut db, key, attempt).await? {
+                if let Some(why) = refused(&mut db, key, token).await? {
                     return Err(why.into());
                 }
                 match outcome_of(&mut db, key, step).await? {
@@ -233,11 +232,11 @@ async fn is_there(
 async fn why_not_added(
     db: &mut AnyConnection,
     key: &PassKey,
-    attempt: u64,
+    token: u64,
     page: &PageRow,
 ) -> Result<LedgerError, sqlx::Error> {
     let pass = Box::new(key.clone());
-    if let Some(why) = overtaken(db, key, attempt).await? {
+    if let Some(why) = refused(db, key, token).await? {
         return Ok(why);
     }
     if find_page(db, key, page).await?.is_some() {

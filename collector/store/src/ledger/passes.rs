@@ -1,27 +1,29 @@
-//! Passes: one capture of one source for one incident, from waiting to sealed.
+//! Passes: one capture of one source for one incident. A row says what is to be done, how far it
+//! is, and who does it now; there is no queue beside it.
 //!
-//! **Two owners.** A worker that is held up for longer than its lease (stopped, swapped out, cut
-//! off from the database) has its pass taken by another, and does not know it when it wakes. Each
-//! begin of a pass raises its `attempt`, and what only the owner may do names the attempt that does
-//! it. So, where the two meet:
+//! **Stages.** `waiting` → `captured` → `signed` → `published` → `derived`, or `failed`. Each is
+//! written in the transaction that makes it true, so whoever leases a pass next starts from there.
 //!
-//! * *The first one keeps a page, or ends a step:* refused. What it had asked for is asked again by
-//!   the second one, which goes on behind the last page; the journal has a start for each attempt,
-//!   and the bundle says that it is of the second.
-//! * *Its page was on the way to the database when the second one began, and comes in after that
-//!   has looked for the last page:* it stays. The second one keeps its own behind it; events of
-//!   both are counted as duplicates.
-//! * *It has packed all pages, and seals:* its announcement is refused, before anything is
+//! **Leases.** A worker leases a due pass with one statement ([`Ledger::lease_next`]), and renews
+//! the lease while it works. Each lease raises the pass's `fencing_token`, and every write that only
+//! the holder may make names the token of its lease. A worker that is held up for longer than its
+//! lease (stopped, swapped out, cut off from the database) does not know that another one has the
+//! pass. Where the two meet:
+//!
+//! * *The first one stores a page, or ends a step:* refused. The second one repeats the request and
+//!   resumes after the last stored page; the journal has a start for each of them.
+//! * *Its page was on the way to the database when the second one looked for the last page:* it
+//!   stays. The second one stores its own after it; events of both are counted as duplicates.
+//! * *It has captured everything, and signs:* [`Ledger::prepare`] is refused, before anything is
 //!   published.
-//! * *It had announced, and publishes when it wakes:* its place in its stream is used, so its
-//!   bundle is committed, too, and says in the ledger and in the journal which one it doubles
+//! * *It had prepared, and publishes when it wakes:* its place in its stream is used, so its bundle
+//!   is committed too, and the ledger and the journal say which bundle it duplicates
 //!   ([`Ledger::commit`]).
-//! * *It is past its commit:* the second one finds the bundle, and does what follows; so may the
+//! * *It is past its commit:* the second one finds the bundle and derives the timeline; so may the
 //!   first. All of that can be done twice.
-//! * *It ends the job in the queue:* the queue takes the end of a job from the worker alone that
-//!   has it.
 //!
-//! What decides is the order of transactions in the database. No clock of a host takes part.
+//! What decides is the order of transactions in the database. Leases are judged by the database's
+//! clock. Due times are judged by the clock of the host that asks.
 
 use std::fmt;
 
@@ -32,9 +34,11 @@ use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
-use super::{Ledger, LedgerError};
+use super::journal::exists;
+use super::{Failure, Ledger, LedgerError};
 use crate::database::rows::{
     Query, all, bad_value, digest_if_any, execute, first, get, nanoseconds, number, parsed, time,
+    time_if_any,
 };
 
 /// Names a pass.
@@ -68,12 +72,41 @@ pub enum PassKind {
     Again,
 }
 
-/// How far a pass has come.
+/// Which workers may lease a pass. Passes of one queue never wait for those of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queue {
+    /// Asks a server, and waits most of its time.
+    Remote,
+    /// Reads this machine, and computes all of its time.
+    Local,
+    /// Whoever attaches something does all of it; a worker leases it only once that process is
+    /// gone.
+    Attached,
+}
+
+/// How far the work on a pass is. The next stage begins where this one ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PassStage {
+    /// It is not due, nobody has leased it, or its source is being asked.
+    Waiting,
+    /// All that its source is asked for is stored.
+    Captured,
+    /// Its bundle is signed and prepared, and may have been published.
+    Signed,
+    /// Its bundle is in the blob store and in the ledger.
+    Published,
+    /// The timeline has what its bundle says, and what follows it is scheduled. Nothing is left.
+    Derived,
+    /// It was given up without a bundle.
+    Failed,
+}
+
+/// How far a pass is, for people and APIs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PassState {
     /// It is not due, or nobody has begun it.
     Waiting,
-    /// Pages are being fetched.
+    /// Somebody captures or seals it, or is to resume that.
     Capturing,
     /// Its bundle is committed.
     Sealed,
@@ -96,24 +129,74 @@ impl PassKind {
     }
 }
 
-impl PassState {
-    pub(super) const ALL: [(Self, &str); 4] = [
+impl Queue {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Remote, Self::Local, Self::Attached];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Remote => "remote",
+            Self::Local => "local",
+            Self::Attached => "attached",
+        }
+    }
+}
+
+impl PassStage {
+    pub(super) const ALL: [(Self, &str); 6] = [
         (Self::Waiting, "waiting"),
-        (Self::Capturing, "capturing"),
-        (Self::Sealed, "sealed"),
+        (Self::Captured, "captured"),
+        (Self::Signed, "signed"),
+        (Self::Published, "published"),
+        (Self::Derived, "derived"),
         (Self::Failed, "failed"),
     ];
 
-    /// The word for it, in the ledger and in APIs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         word(self, &Self::ALL)
     }
 
-    /// True if somebody has yet to do it, or to end it.
+    /// True if its bundle is committed.
     #[must_use]
-    pub fn is_unfinished(self) -> bool {
-        matches!(self, Self::Waiting | Self::Capturing)
+    pub fn has_bundle(self) -> bool {
+        match self {
+            Self::Published | Self::Derived => true,
+            Self::Waiting | Self::Captured | Self::Signed | Self::Failed => false,
+        }
+    }
+
+    /// True if nothing is left to do.
+    #[must_use]
+    pub fn is_done(self) -> bool {
+        match self {
+            Self::Derived | Self::Failed => true,
+            Self::Waiting | Self::Captured | Self::Signed | Self::Published => false,
+        }
+    }
+
+    pub(super) fn state(self, was_begun: bool) -> PassState {
+        match self {
+            Self::Waiting if !was_begun => PassState::Waiting,
+            Self::Waiting | Self::Captured | Self::Signed => PassState::Capturing,
+            Self::Published | Self::Derived => PassState::Sealed,
+            Self::Failed => PassState::Failed,
+        }
+    }
+}
+
+impl PassState {
+    /// All of them, in the order in which a pass has them.
+    pub const ALL: [Self; 4] = [Self::Waiting, Self::Capturing, Self::Sealed, Self::Failed];
+
+    /// The word for it, in APIs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Capturing => "capturing",
+            Self::Sealed => "sealed",
+            Self::Failed => "failed",
+        }
     }
 }
 
@@ -132,8 +215,12 @@ pub struct NewPass {
     pub key: PassKey,
     /// Why there is one.
     pub kind: PassKind,
+    /// Who may lease it.
+    pub queue: Queue,
     /// Not before this time.
     pub due_at: Timestamp,
+    /// What it is going to capture, as JSON, if that is known already.
+    pub plan: Option<String>,
     /// The bundle that its own will be a supplement to.
     pub supplements: Option<Digest>,
 }
@@ -141,14 +228,32 @@ pub struct NewPass {
 /// A pass as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PassRow {
-    /// As it was added.
-    pub pass: NewPass,
-    /// How far it has come.
-    pub state: PassState,
-    /// How often it was begun.
-    pub attempt: u64,
+    /// Its name.
+    pub key: PassKey,
+    /// Why there is one.
+    pub kind: PassKind,
+    /// Not before this time.
+    pub due_at: Timestamp,
+    /// The bundle that its own will be a supplement to.
+    pub supplements: Option<Digest>,
+    /// How far it is.
+    pub stage: PassStage,
+    /// How often it was leased. Whoever leased it last has this number.
+    pub fencing_token: u64,
+    /// How often work on it has failed since it last came to a new stage.
+    pub failures: u64,
+    /// When it was leased first.
+    pub began_at: Option<Timestamp>,
     /// What it is going to capture, as JSON; never changes once it is set.
     pub plan: Option<String>,
+}
+
+impl PassRow {
+    /// How far it is, for people.
+    #[must_use]
+    pub fn state(&self) -> PassState {
+        self.stage.state(self.fencing_token > 0)
+    }
 }
 
 impl Ledger {
@@ -159,14 +264,10 @@ impl Ledger {
     pub async fn add_pass(&self, new: &NewPass) -> Result<bool, LedgerError> {
         self.db
             .write("add the pass", |mut db, _| async move {
-                let select = "SELECT 1 AS one FROM incidents WHERE id = $1";
-                if first(&mut db, query(select).bind(new.key.incident.as_str()), |_| Ok(())).await?.is_none() {
+                if !exists(&mut db, &new.key.incident).await? {
                     return Err(LedgerError::UnknownIncident(new.key.incident.clone()).into());
                 }
-                let insert = "INSERT INTO passes (incident, source, pass, kind, state, attempt, due_at, supplements)
-                VALUES ($1, $2, $3, $4, 'waiting', 0, $5, $6) ON CONFLICT DO NOTHING";
-                let insert = for_pass(insert, &new.key).bind(new.kind.as_str()).bind(nanoseconds(new.due_at));
-                let is_new = execute(&mut db, insert.bind(new.supplements.map(|bundle| bundle.hex()))).await? == 1;
+                let is_new = insert_pass(&mut db, new).await?;
                 Ok((db, is_new))
             })
             .await
@@ -200,12 +301,13 @@ impl Ledger {
     /// Says once what the pass is going to capture. The same plan again is fine.
     ///
     /// # Errors
-    /// [`LedgerError::PlanIsSet`] if it has another plan, [`LedgerError::UnknownPass`], and
-    /// failures of the database.
+    /// [`LedgerError::PlanIsSet`] if it has another plan, [`LedgerError::UnknownPass`], and failures
+    /// of the database.
     pub async fn set_plan(&self, key: &PassKey, plan: &str) -> Result<(), LedgerError> {
         self.db
             .write("set the plan", |mut db, _| async move {
-                let update = "UPDATE passes SET plan = $4 WHERE incident = $1 AND source = $2 AND pass = $3 AND plan IS NULL";
+                let update = "UPDATE passes SET plan = $4
+                    WHERE incident = $1 AND source = $2 AND pass = $3 AND plan IS NULL";
                 if execute(&mut db, for_pass(update, key).bind(plan)).await? == 1 {
                     return Ok((db, ()));
                 }
@@ -218,60 +320,67 @@ impl Ledger {
             .await
     }
 
-    /// Begins the pass, once more perhaps, and says for how many times that is. From now on only
-    /// this attempt may add pages, end steps and announce a bundle: whoever has begun it before,
-    /// and does not know that it was taken from him, is refused.
+    /// Says, for the holder of a lease, that all of the pass is captured. Again is fine.
     ///
     /// # Errors
-    /// [`LedgerError::PassIsSealed`], [`LedgerError::UnknownPass`], and failures of the database.
-    pub async fn begin_pass(&self, key: &PassKey) -> Result<u64, LedgerError> {
+    /// [`LedgerError::LeaseLost`], [`LedgerError::PassIsSealed`], [`LedgerError::UnknownPass`], and
+    /// failures of the database.
+    pub async fn set_captured(&self, key: &PassKey, token: u64) -> Result<(), LedgerError> {
+        self.set_stage(key, token, PassStage::Captured).await
+    }
+
+    /// Says, for the holder of a lease, that the pass is given up without a bundle.
+    ///
+    /// # Errors
+    /// As for [`Ledger::set_captured`].
+    pub async fn set_failed(&self, key: &PassKey, token: u64) -> Result<(), LedgerError> {
+        self.set_stage(key, token, PassStage::Failed).await
+    }
+
+    async fn set_stage(
+        &self,
+        key: &PassKey,
+        token: u64,
+        stage: PassStage,
+    ) -> Result<(), LedgerError> {
         self.db
-            .write("begin the pass", |mut db, _| async move {
-                let update = "UPDATE passes SET state = 'capturing', attempt = attempt + 1
-                WHERE incident = $1 AND source = $2 AND pass = $3 AND state <> 'sealed' RETURNING attempt";
-                if let Some(attempt) = first(&mut db, for_pass(update, key), |row| number(row, "attempt")).await? {
-                    return Ok((db, attempt));
+            .write("write how far the pass is", |mut db, _| async move {
+                if let Some(refusal) = refused(&mut db, key, token).await? {
+                    return Err(refusal.into());
                 }
-                match find_pass(&mut db, key).await? {
-                    Some(_) => Err(LedgerError::PassIsSealed(Box::new(key.clone())).into()),
-                    None => Err(LedgerError::UnknownPass(Box::new(key.clone())).into()),
-                }
+                enter_stage(&mut db, key, stage).await?;
+                Ok((db, ()))
             })
             .await
     }
 
-    /// Says how far the pass has come. That it is sealed is for [`Ledger::commit`] to say.
-    ///
-    /// # Errors
-    /// [`LedgerError::PassIsSealed`] if it is, or would become so; [`LedgerError::UnknownPass`],
-    /// and failures of the database.
-    pub async fn set_state(&self, key: &PassKey, state: PassState) -> Result<(), LedgerError> {
-        if state == PassState::Sealed {
-            return Err(LedgerError::PassIsSealed(Box::new(key.clone())));
-        }
-        self.db
-            .write("set the state of the pass", |mut db, _| async move {
-                if set_state(&mut db, key, state).await? {
-                    return Ok((db, ()));
-                }
-                match find_pass(&mut db, key).await? {
-                    Some(_) => Err(LedgerError::PassIsSealed(Box::new(key.clone())).into()),
-                    None => Err(LedgerError::UnknownPass(Box::new(key.clone())).into()),
-                }
-            })
-            .await
-    }
-
-    /// Marks a pass that nobody has begun as one that will not be; any other stays as it is.
+    /// Says that nothing is left to do for a pass whose bundle is committed, whoever did it.
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn give_up_waiting(&self, key: &PassKey) -> Result<(), LedgerError> {
+    pub async fn set_derived(&self, key: &PassKey) -> Result<(), LedgerError> {
         self.db
-            .write("give up the pass", |mut db, _| async move {
-                let update =
-                    "UPDATE passes SET state = 'failed' WHERE incident = $1 AND source = $2 AND pass = $3 AND state = 'waiting'";
+            .write("end the pass", |mut db, _| async move {
+                let update = "UPDATE passes
+                    SET stage = 'derived', worker = NULL, leased_until = NULL
+                    WHERE incident = $1 AND source = $2 AND pass = $3 AND stage = 'published'";
                 execute(&mut db, for_pass(update, key)).await?;
+                Ok((db, ()))
+            })
+            .await
+    }
+
+    /// Gives up all passes of `incident` that nobody has begun, but attachments.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn give_up_waiting(&self, incident: &IncidentId) -> Result<(), LedgerError> {
+        self.db
+            .write("give up what waits", |mut db, _| async move {
+                let update = "UPDATE passes SET stage = 'failed'
+                    WHERE incident = $1 AND stage = 'waiting' AND fencing_token = 0
+                    AND queue <> 'attached'";
+                execute(&mut db, query(update).bind(incident.as_str())).await?;
                 Ok((db, ()))
             })
             .await
@@ -295,14 +404,35 @@ pub(super) fn pass_key(row: &AnyRow) -> Result<PassKey, sqlx::Error> {
     })
 }
 
-/// True if there is such a pass and it was not sealed before.
-pub(super) async fn set_state(
+/// Adds a pass. True if there was none of its key.
+pub(super) async fn insert_pass(
+    db: &mut AnyConnection,
+    new: &NewPass,
+) -> Result<bool, sqlx::Error> {
+    let insert = "INSERT INTO passes (incident, source, pass, kind, queue, stage, due_at, failures,
+            fencing_token, plan, supplements)
+        VALUES ($1, $2, $3, $4, $5, 'waiting', $6, 0, 0, $7, $8) ON CONFLICT DO NOTHING";
+    let insert = for_pass(insert, &new.key)
+        .bind(new.kind.as_str())
+        .bind(new.queue.as_str())
+        .bind(nanoseconds(new.due_at))
+        .bind(new.plan.as_deref())
+        .bind(new.supplements.map(|bundle| bundle.hex()));
+    Ok(execute(db, insert).await? == 1)
+}
+
+/// Moves a pass to `stage`. Whoever checks that it may comes before.
+pub(super) async fn enter_stage(
     db: &mut AnyConnection,
     key: &PassKey,
-    state: PassState,
-) -> Result<bool, sqlx::Error> {
-    let update = "UPDATE passes SET state = $4 WHERE incident = $1 AND source = $2 AND pass = $3 AND state <> 'sealed'";
-    Ok(execute(db, for_pass(update, key).bind(state.as_str())).await? == 1)
+    stage: PassStage,
+) -> Result<(), Failure> {
+    let update = "UPDATE passes SET stage = $4, failures = 0, retry_at = NULL
+        WHERE incident = $1 AND source = $2 AND pass = $3";
+    match execute(db, for_pass(update, key).bind(stage.as_str())).await? {
+        1 => Ok(()),
+        _ => Err(LedgerError::UnknownPass(Box::new(key.clone())).into()),
+    }
 }
 
 pub(super) async fn find_pass(
@@ -313,43 +443,40 @@ pub(super) async fn find_pass(
     first(db, for_pass(select, key), pass_row).await
 }
 
-fn pass_row(row: &AnyRow) -> Result<PassRow, sqlx::Error> {
-    let pass = NewPass {
+pub(super) fn pass_row(row: &AnyRow) -> Result<PassRow, sqlx::Error> {
+    Ok(PassRow {
         key: pass_key(row)?,
         kind: value_of(row, "kind", &PassKind::ALL)?,
         due_at: time(row, "due_at")?,
         supplements: digest_if_any(row, "supplements")?,
-    };
-    let state = value_of(row, "state", &PassState::ALL)?;
-    Ok(PassRow {
-        pass,
-        state,
-        attempt: number(row, "attempt")?,
+        stage: value_of(row, "stage", &PassStage::ALL)?,
+        fencing_token: number(row, "fencing_token")?,
+        failures: number(row, "failures")?,
+        began_at: time_if_any(row, "began_at")?,
         plan: get(row, "plan")?,
     })
 }
 
-/// What a write is refused with whose pass is sealed, or whose attempt at it is not the last one;
-/// `None` if it may be.
-pub(super) async fn overtaken(
+/// Why the holder of `token` may not write about the pass; `None` if it may.
+pub(super) async fn refused(
     db: &mut AnyConnection,
     key: &PassKey,
-    attempt: u64,
+    token: u64,
 ) -> Result<Option<LedgerError>, sqlx::Error> {
     let pass = || Box::new(key.clone());
     Ok(match find_pass(db, key).await? {
         None => Some(LedgerError::UnknownPass(pass())),
-        Some(row) if row.state == PassState::Sealed => Some(LedgerError::PassIsSealed(pass())),
-        Some(row) if row.attempt != attempt => Some(LedgerError::PassIsTaken {
+        Some(row) if row.stage.has_bundle() => Some(LedgerError::PassIsSealed(pass())),
+        Some(row) if row.fencing_token != token => Some(LedgerError::LeaseLost {
             pass: pass(),
-            attempt,
-            last: row.attempt,
+            token,
+            last: row.fencing_token,
         }),
         Some(_) => None,
     })
 }
 
-fn value_of<T: Copy>(
+pub(super) fn value_of<T: Copy>(
     row: &AnyRow,
     column: &'static str,
     words: &[(T, &str)],

@@ -1,17 +1,18 @@
 //! Streams: each signing key's bundles in a row, each naming the one before.
 //!
-//! A bundle is announced, then published in the blob store, then committed. After a crash the
-//! announcement says where to look: a bundle that was published is committed, one that was not is
-//! forgotten and sealed again. So a stream has neither a hole nor two bundles at one place.
+//! A bundle is signed for the next place and prepared here, then published in the blob store, then
+//! committed. After a crash the preparation says where to look: a bundle that was published is
+//! committed, one that was not is aborted and sealed again. So a stream has neither a hole nor two
+//! bundles at one place.
 //!
 //! A key belongs to one store, where one process at a time seals; with another store that has the
-//! same key, each would take the other's announcement for that of a dead process. So that store is
+//! same key, each would take the other's preparation for that of a dead process. So that store is
 //! refused when it is opened.
 //!
-//! Two workers may have had one pass ([`super::passes`]), with two keys. Whose attempt is not the
-//! last one is not let announce. But one that had announced before, and was then held up, publishes
-//! when it wakes, and its place in its stream is used: that bundle is committed like any other, and
-//! says which one it doubles.
+//! Two workers may have had one pass ([`super::passes`]), with two keys. Only the holder of the last
+//! lease may prepare. But one that had prepared before, and was then held up, publishes when it
+//! wakes, and its place in its stream is used: that bundle is committed like any other, and says
+//! which one it duplicates.
 
 use evidence_format::digest::Digest;
 use evidence_format::id::{KeyId, StreamId};
@@ -19,14 +20,14 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
 use super::bundles::{bundle_of, find_bundle, insert_bundle};
-use super::entries::append_at_end;
-use super::passes::{for_pass, overtaken, pass_key, set_state};
-use super::{BundleRow, Entry, Ledger, LedgerError, PassKey, PassState};
+use super::journal::append_at_end;
+use super::passes::{PassStage, enter_stage, find_pass, for_pass, pass_key, refused};
+use super::{BundleRow, Ledger, LedgerError, NewEntry, PassKey};
 use crate::database::rows::{digest, digest_if_any, execute, first, get, number, parsed, signed};
 
 /// Where the next bundle of a stream goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct StreamPosition {
     /// The stream.
     pub stream: StreamId,
     /// Number in the stream, from 0.
@@ -107,7 +108,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::UnknownStream`] if it was not begun, and failures of the database.
-    pub async fn take_place(&self, key_id: &KeyId) -> Result<Place, LedgerError> {
+    pub async fn take_place(&self, key_id: &KeyId) -> Result<StreamPosition, LedgerError> {
         let key = &key_id.to_string();
         let place = self
             .db
@@ -118,57 +119,54 @@ impl Ledger {
         place.ok_or(LedgerError::UnknownStream(*key_id))
     }
 
-    /// Says, for this attempt at its pass, that a bundle is about to be published. Only one of a
-    /// stream is between announcement and commit. The same one again is fine.
+    /// Says, for the holder of a pass's lease, that its bundle is signed and about to be published.
+    /// Only one bundle of a stream is between this and its commit. The same one again is fine.
     ///
-    /// [`LedgerError::Busy`] names the other. Whoever holds the job of that one's pass finishes it,
-    /// and nobody else, for its worker may be about to publish: [`Ledger::commit`] if the object is
-    /// in the blob store, [`Ledger::forget_pending`] if not.
+    /// [`LedgerError::Busy`] names the other one. Whoever holds the lock of that stream's store
+    /// finishes it: [`Ledger::commit`] if the object is in the blob store, [`Ledger::abort`] if not.
     ///
     /// # Errors
-    /// [`LedgerError::PassIsTaken`] or [`LedgerError::PassIsSealed`] if another worker has, or had,
-    /// the pass, [`LedgerError::Busy`], [`LedgerError::Moved`] if the place is no longer the next
-    /// one, [`LedgerError::UnknownPass`], and failures of the database.
-    pub async fn announce(&self, pending: &Pending, attempt: u64) -> Result<(), LedgerError> {
+    /// [`LedgerError::LeaseLost`] or [`LedgerError::PassIsSealed`] if another worker has, or had, the
+    /// pass, [`LedgerError::Busy`], [`LedgerError::Moved`] if the place is no longer the next one,
+    /// [`LedgerError::UnknownPass`], and failures of the database.
+    pub async fn prepare(&self, pending: &Pending, token: u64) -> Result<(), LedgerError> {
         let key = &pending.key_id.to_string();
         self.db
-            .write("announce the bundle", |mut db, _| async move {
+            .write("prepare the bundle", |mut db, _| async move {
                 match find_pending(&mut db, key).await? {
                     Some(same) if same == *pending => return Ok((db, ())),
                     Some(other) => return Err(LedgerError::Busy(Box::new(other)).into()),
                     None => {}
                 }
-                if let Some(why) = overtaken(&mut db, &pending.pass, attempt).await? {
-                    return Err(why.into());
+                if let Some(refusal) = refused(&mut db, &pending.pass, token).await? {
+                    return Err(refusal.into());
                 }
                 let found = next_place(&mut db, key).await?.map_or(0, |place| place.seq);
                 if found != pending.seq {
+                    let (key_id, expected) = (pending.key_id, pending.seq);
                     return Err(LedgerError::Moved {
-                        key_id: pending.key_id,
-                        expected: pending.seq,
+                        key_id,
+                        expected,
                         found,
                     }
                     .into());
                 }
                 let insert =
                     "INSERT INTO pending (incident, source, pass, key_id, seq, bundle, object_key)
-                VALUES ($1, $2, $3, $4, $5, $6, $7)";
+                    VALUES ($1, $2, $3, $4, $5, $6, $7)";
                 let insert = for_pass(insert, &pending.pass)
                     .bind(key.as_str())
-                    .bind(signed(pending.seq));
-                execute(
-                    &mut db,
-                    insert
-                        .bind(pending.bundle.hex())
-                        .bind(pending.object_key.as_str()),
-                )
-                .await?;
+                    .bind(signed(pending.seq))
+                    .bind(pending.bundle.hex())
+                    .bind(pending.object_key.as_str());
+                execute(&mut db, insert).await?;
+                enter_stage(&mut db, &pending.pass, PassStage::Signed).await?;
                 Ok((db, ()))
             })
             .await
     }
 
-    /// The bundle of this key that is announced and not committed.
+    /// The bundle of this key that is prepared and not committed.
     ///
     /// # Errors
     /// Failures of the database.
@@ -181,33 +179,38 @@ impl Ledger {
             .await
     }
 
-    /// Withdraws the announcement of a bundle that was not published. See [`Ledger::announce`] for
-    /// who may do so. One that was withdrawn or committed already is fine.
+    /// Withdraws a bundle that was prepared and not published: its pass is to be sealed again. See
+    /// [`Ledger::prepare`] for who may do so. One that was aborted or committed already is fine.
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn forget_pending(&self, key_id: &KeyId, bundle: &Digest) -> Result<(), LedgerError> {
-        let key = &key_id.to_string();
+    pub async fn abort(&self, pending: &Pending) -> Result<(), LedgerError> {
+        let key = &pending.key_id.to_string();
         self.db
-            .write("forget the pending bundle", |mut db, _| async move {
-                clear_pending(&mut db, key, bundle).await?;
+            .write("abort the pending bundle", |mut db, _| async move {
+                let is_signed = find_pass(&mut db, &pending.pass)
+                    .await?
+                    .is_some_and(|row| row.stage == PassStage::Signed);
+                if clear_pending(&mut db, key, &pending.bundle).await? == 1 && is_signed {
+                    enter_stage(&mut db, &pending.pass, PassStage::Captured).await?;
+                }
                 Ok((db, ()))
             })
             .await
     }
 
     /// Takes a published bundle into the ledger: it is listed, its stream moves on, its pass is
-    /// sealed, what `entries` says of it is at the end of the incident's journal, and nothing is
+    /// published, what `entries` says of it is at the end of the incident's journal, and nothing is
     /// pending any more; all of it or nothing. The same bundle again is fine. The bundle as it was
     /// committed: if its pass has one already, it says so.
     ///
     /// # Errors
-    /// [`LedgerError::NotAnnounced`] if it was not, or its announcement was of other values; and
-    /// failures of the database.
+    /// [`LedgerError::NotPrepared`] if it was not, or other values were; and failures of the
+    /// database.
     pub async fn commit(
         &self,
         bundle: &BundleRow,
-        entries: impl Fn(&BundleRow) -> Vec<Entry>,
+        entries: impl Fn(&BundleRow) -> Vec<NewEntry>,
     ) -> Result<BundleRow, LedgerError> {
         let (key, entries) = (&bundle.key_id.to_string(), &entries);
         self.db
@@ -215,32 +218,25 @@ impl Ledger {
                 if let Some(committed) = find_bundle(&mut db, &bundle.id).await? {
                     return Ok((db, committed));
                 }
-                let announced = find_pending(&mut db, key)
-                    .await?
-                    .is_some_and(|pending| pending == bundle.announcement());
+                let pending = find_pending(&mut db, key).await?;
                 let next = next_place(&mut db, key).await?;
-                if !announced || next.as_ref() != Some(&bundle.place) {
-                    return Err(LedgerError::NotAnnounced(bundle.id).into());
+                if pending != Some(bundle.pending()) || next.as_ref() != Some(&bundle.place) {
+                    return Err(LedgerError::NotPrepared(bundle.id).into());
                 }
-                let doubles = bundle_of(&mut db, &bundle.pass)
-                    .await?
-                    .map(|first| first.id);
-                // whose pass is sealed has its facts from the first bundle: both are of the same
-                // pages, or have none
+                let first = bundle_of(&mut db, &bundle.pass).await?;
                 let bundle = BundleRow {
-                    doubles,
-                    is_derived: bundle.is_derived || doubles.is_some(),
+                    duplicate_of: first.map(|first| first.id),
                     ..bundle.clone()
                 };
                 insert_bundle(&mut db, &bundle).await?;
                 let update =
                     "UPDATE streams SET next_seq = next_seq + 1, prev = $2 WHERE key_id = $1";
-                execute(
-                    &mut db,
-                    query(update).bind(key.as_str()).bind(bundle.id.hex()),
-                )
-                .await?;
-                set_state(&mut db, &bundle.pass, PassState::Sealed).await?;
+                let update = query(update).bind(key.as_str()).bind(bundle.id.hex());
+                execute(&mut db, update).await?;
+                // what follows a pass is done for its first bundle
+                if bundle.duplicate_of.is_none() {
+                    enter_stage(&mut db, &bundle.pass, PassStage::Published).await?;
+                }
                 append_at_end(&mut db, &bundle.pass.incident, &entries(&bundle)).await?;
                 clear_pending(&mut db, key, &bundle.id).await?;
                 Ok((db, bundle))
@@ -249,10 +245,13 @@ impl Ledger {
     }
 }
 
-async fn next_place(db: &mut AnyConnection, key: &str) -> Result<Option<Place>, sqlx::Error> {
+async fn next_place(
+    db: &mut AnyConnection,
+    key: &str,
+) -> Result<Option<StreamPosition>, sqlx::Error> {
     let select = "SELECT id, next_seq, prev FROM streams WHERE key_id = $1";
     first(db, query(select).bind(key), |row| {
-        Ok(Place {
+        Ok(StreamPosition {
             stream: parsed(row, "id")?,
             seq: number(row, "next_seq")?,
             prev: digest_if_any(row, "prev")?,

@@ -10,7 +10,7 @@ use evidence_format::time::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
-use super::entries::count_entries;
+use super::journal::count_entries;
 use super::{Ledger, LedgerError};
 use crate::database::rows::{
     all, bad_value, digest, execute, first, get, nanoseconds, parsed, time,

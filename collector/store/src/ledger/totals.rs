@@ -2,8 +2,9 @@
 
 use sqlx::query;
 
-use super::{Ledger, LedgerError, PassState};
-use crate::database::rows::{all, bad_value, first, get, number};
+use super::passes::value_of;
+use super::{Ledger, LedgerError, PassStage, PassState};
+use crate::database::rows::{all, first, get, number};
 
 /// Sums over all incidents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,9 +37,15 @@ impl Ledger {
                 let bytes = first(&mut db, sum, |row| number(row, "bytes"))
                     .await?
                     .unwrap_or(0);
-                let select = query("SELECT state, COUNT(*) AS count FROM passes GROUP BY state");
-                let counted: Vec<(String, u64)> = all(&mut db, select, |row| {
-                    Ok((get(row, "state")?, number(row, "count")?))
+                let select = query(
+                    "SELECT stage, CASE WHEN fencing_token > 0 THEN 1 ELSE 0 END AS begun,
+                        COUNT(*) AS count FROM passes
+                    GROUP BY stage, CASE WHEN fencing_token > 0 THEN 1 ELSE 0 END",
+                );
+                let counted: Vec<(PassState, u64)> = all(&mut db, select, |row| {
+                    let stage = value_of(row, "stage", &PassStage::ALL)?;
+                    let was_begun = get::<i64>(row, "begun")? == 1;
+                    Ok((stage.state(was_begun), number(row, "count")?))
                 })
                 .await?;
                 let coverages = all(
@@ -47,21 +54,11 @@ impl Ledger {
                     |row| get(row, "coverage"),
                 )
                 .await?;
-                let states: Vec<PassState> =
-                    PassState::ALL.iter().map(|(state, _)| *state).collect();
-                if let Some((unknown, _)) = counted
-                    .iter()
-                    .find(|(word, _)| states.iter().all(|state| state.as_str() != word))
-                {
-                    return Err(bad_value("state", unknown));
-                }
-                let of = |state: &PassState| {
-                    counted
-                        .iter()
-                        .find(|(word, _)| word == state.as_str())
-                        .map_or(0, |(_, count)| *count)
+                let count_of = |state| {
+                    let counts = counted.iter().filter(|(other, _)| *other == state);
+                    (state, counts.map(|(_, count)| count).sum())
                 };
-                let passes = states.iter().map(|state| (*state, of(state))).collect();
+                let passes = PassState::ALL.map(count_of).to_vec();
                 Ok(Totals {
                     incidents,
                     passes,

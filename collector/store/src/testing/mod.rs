@@ -2,14 +2,19 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
+use domain::incident::{Affects, Declaration, IncidentEvent, Name, Prose, Report, Severity};
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, KeyId, StreamId};
 use evidence_format::time::Timestamp;
 use tempfile::TempDir;
 use tests::postgres::Postgres;
 
-use crate::ledger::{BundleRow, Entry, Ledger, NewPass, NewStream, PassKey, PassKind};
+use crate::ledger::{
+    BundleRow, LeaseRequest, Ledger, NewEntry, NewIncident, NewIncidentId, NewPass, NewStream,
+    PassKey, PassKind, Queue, WorkerName,
+};
 
 /// One thing that must hold of every database, with its name.
 pub type Case<T> = (
@@ -72,11 +77,46 @@ pub fn incident(name: &str) -> IncidentId {
     name.parse().expect("an incident id")
 }
 
-pub fn entry(text: &str) -> Entry {
-    Entry {
+/// A note of this text.
+pub fn entry(text: &str) -> NewEntry {
+    entry_of(IncidentEvent::Note {
+        text: Prose::escaped(text),
+    })
+}
+
+fn entry_of(event: IncidentEvent) -> NewEntry {
+    NewEntry {
         at: at(0),
-        by: "tester".to_owned(),
-        body: format!("{{\"text\":\"{text}\"}}"),
+        by: Name::escaped("tester"),
+        event,
+    }
+}
+
+/// The first entry of an incident that was declared at `declared_at`.
+pub fn declaration(id: &IncidentId, declared_at: Timestamp) -> NewEntry {
+    let declaration = Declaration {
+        incident: id.clone(),
+        name: Name::escaped("Leaked key"),
+        severity: Severity::Sev2,
+        play: "general".parse().expect("a play"),
+        checklist: Vec::new(),
+        started: None,
+        report: Report::default(),
+        affects: Affects::default(),
+        pivots: Vec::new(),
+        trigger: None,
+    };
+    NewEntry {
+        at: declared_at,
+        ..entry_of(IncidentEvent::Declared(Box::new(declaration)))
+    }
+}
+
+/// An incident that begins with nothing but its declaration.
+pub fn new_incident(id: &IncidentId) -> NewIncident {
+    NewIncident {
+        entries: vec![declaration(id, at(0))],
+        passes: Vec::new(),
     }
 }
 
@@ -100,49 +140,89 @@ pub fn stream(key_id: &KeyId, store: &str) -> NewStream {
 
 /// Declares an incident of this name.
 pub async fn declare(ledger: &Ledger, name: &str) -> IncidentId {
+    let id = NewIncidentId::Given(incident(name));
     ledger
-        .declare(&incident(name), &[entry("declared")], None)
+        .declare(&id, None, |id| Ok(new_incident(id)))
         .await
         .expect("a free name")
         .incident
 }
 
-/// Adds a pass of source `okta` and declares its incident if need be.
-pub async fn add_pass(ledger: &Ledger, name: &str, pass: u32) -> PassKey {
-    if ledger
-        .entries(&incident(name), 0)
-        .await
-        .expect("a database")
-        .is_empty()
-    {
-        declare(ledger, name).await;
-    }
-    let key = PassKey {
-        incident: incident(name),
-        source: "okta".to_owned(),
-        pass,
-    };
-    let new = NewPass {
-        key: key.clone(),
+/// A pass of source `okta` that is due at once.
+pub fn new_pass(name: &str, pass: u32) -> NewPass {
+    NewPass {
+        key: PassKey {
+            incident: incident(name),
+            source: "okta".to_owned(),
+            pass,
+        },
         kind: PassKind::First,
+        queue: Queue::Remote,
         due_at: at(0),
+        plan: None,
         supplements: None,
-    };
-    assert!(ledger.add_pass(&new).await.expect("a declared incident"));
-    key
+    }
 }
 
-/// Announces and commits a bundle for `pass`, at the next place.
+/// Adds a pass of source `okta` and declares its incident if need be.
+pub async fn add_pass(ledger: &Ledger, name: &str, pass: u32) -> PassKey {
+    let has_incident = ledger.has_incident(&incident(name)).await;
+    if !has_incident.expect("a database") {
+        declare(ledger, name).await;
+    }
+    let new = new_pass(name, pass);
+    assert!(ledger.add_pass(&new).await.expect("a declared incident"));
+    new.key
+}
+
+/// A lease, `lease` long, of any pass that is due.
+pub fn lease_request(worker: &WorkerName, lease: Duration) -> LeaseRequest<'_> {
+    LeaseRequest {
+        worker,
+        queue: Queue::Remote,
+        now: at(1_000_000),
+        lease,
+        only_begun: false,
+    }
+}
+
+/// Leases the pass that is due next for an hour, also if somebody has leased it; its fencing token.
+pub async fn lease(ledger: &Ledger, key: &PassKey) -> u64 {
+    let row = ledger
+        .pass(key)
+        .await
+        .expect("a database")
+        .expect("it was added");
+    let released = ledger.release_lease(key, row.fencing_token).await;
+    released.expect("a database");
+    let worker = WorkerName::current();
+    let request = lease_request(&worker, Duration::from_secs(3600));
+    let leased = ledger
+        .lease_next(&request)
+        .await
+        .expect("a database")
+        .expect("it is due");
+    assert_eq!(leased.key, *key, "the only one that is due");
+    leased.fencing_token
+}
+
+/// Prepares and commits a bundle for `pass`, at the next place.
 pub async fn add_bundle(ledger: &Ledger, pass: &PassKey) -> BundleRow {
     let row = bundle_row(ledger, pass).await;
+    let token = ledger
+        .pass(pass)
+        .await
+        .expect("a database")
+        .expect("it was added")
+        .fencing_token;
     ledger
-        .announce(&row.announcement(), 0)
+        .prepare(&row.pending(), token)
         .await
         .expect("nothing else is pending");
     ledger
         .commit(&row, |_| vec![entry("sealed")])
         .await
-        .expect("it was announced")
+        .expect("it was prepared")
 }
 
 /// A bundle for `pass`, at the next place.
@@ -162,7 +242,6 @@ pub async fn bundle_row(ledger: &Ledger, pass: &PassKey) -> BundleRow {
         object_key: format!("bundles/{}.exhibit", id.hex()),
         bytes: 1000,
         coverage: "{}".to_owned(),
-        is_derived: false,
-        doubles: None,
+        duplicate_of: None,
     }
 }

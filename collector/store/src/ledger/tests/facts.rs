@@ -20,7 +20,7 @@ fn records(rows: &[FactRow]) -> Vec<u64> {
     rows.iter().map(|row| row.fact.record).collect()
 }
 
-pub(super) async fn a_timeline_is_paged_in_order(ledger: Ledger) {
+pub(super) async fn timeline_is_paged_in_order(ledger: Ledger) {
     let pass = add_pass(&ledger, "INC-1", 0).await;
     let bundle = add_bundle(&ledger, &pass).await;
     let other = add_bundle(&ledger, &add_pass(&ledger, "INC-2", 0).await).await;
@@ -76,7 +76,7 @@ pub(super) async fn a_timeline_is_paged_in_order(ledger: Ledger) {
     ));
 }
 
-pub(super) async fn a_timeline_is_filtered(ledger: Ledger) {
+pub(super) async fn timeline_is_filtered(ledger: Ledger) {
     let bundle = add_bundle(&ledger, &add_pass(&ledger, "INC-1", 0).await).await;
     let mut facts: Vec<_> = (0..6)
         .map(|n| fact(n, i64::try_from(n).expect("small"), None))

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use domain::incident::PROSE_BYTES_MAX;
 use tests::disk::SmallDisk;
 
 use crate::database::DatabaseError;
@@ -9,7 +10,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::testing::{declare, entry, sqlite_url};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_full_disk_refused_can_be_written_once_there_is_room() {
+async fn what_full_disk_refused_is_written_once_there_is_room() {
     let folder = tempfile::tempdir().expect("a folder");
     let Some(disk) = SmallDisk::mount(folder.path(), 8 << 20) else {
         return;
@@ -19,9 +20,10 @@ async fn what_a_full_disk_refused_can_be_written_once_there_is_room() {
         .expect("there is room for a database");
     let id = declare(&ledger, "INC-1").await;
     let ballast = disk.fill();
-    let large = [entry(&"x".repeat(1 << 20))];
+    let large = vec![entry(&"x".repeat(PROSE_BYTES_MAX)); 64]; // 1 MiB
+    let journal = ledger.journal(&id);
     for attempt in 0..5 {
-        let refused = ledger.append(&id, 1, &large).await;
+        let refused = journal.append_at(1, &large, &[]).await;
         assert!(
             matches!(
                 refused,
@@ -31,7 +33,8 @@ async fn what_a_full_disk_refused_can_be_written_once_there_is_room() {
         );
     }
     fs::remove_file(ballast).expect("it is there");
-    ledger.append(&id, 1, &large).await.expect("there is room");
-    assert_eq!(ledger.entries(&id, 1).await.expect("a database").len(), 1);
+    journal.append_at(1, &large, &[]).await.expect("there is room");
+    let written = journal.entries_after(1).await.expect("a database");
+    assert_eq!(written.len(), 64);
     ledger.close().await;
 }

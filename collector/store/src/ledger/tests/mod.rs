@@ -1,104 +1,100 @@
 //! What must hold of the ledger on every database.
 
-mod entries;
+mod crash;
 mod facts;
 mod full;
+mod journal;
+mod leases;
 mod outage;
 mod passes;
+mod plans;
 mod stream;
 mod tokens;
 mod totals;
 
-use crate::ledger::Ledger;
+use sqlx::query;
+
+use crate::database::rows::execute;
+use crate::ledger::{Ledger, LedgerError};
 use crate::testing::{Case, on_postgres, on_sqlite, sqlite, sqlite_url};
 
+/// A test by its path, which is also its name.
+macro_rules! case {
+    ($test:path) => {
+        (stringify!($test), |ledger| Box::pin($test(ledger)))
+    };
+}
+
 /// Each takes a fresh ledger.
-pub(crate) const CASES: &[Case<Ledger>] = &[
-    ("a journal is appended to in order", |l| {
-        Box::pin(entries::a_journal_is_appended_to_in_order(l))
-    }),
-    ("the same key declares one incident", |l| {
-        Box::pin(entries::the_same_key_declares_one_incident(l))
-    }),
-    ("one of many appends wins", |l| {
-        Box::pin(entries::one_of_many_appends_wins(l))
-    }),
-    ("numbers are drawn once", |l| {
-        Box::pin(entries::numbers_are_drawn_once(l))
-    }),
-    ("incidents are listed newest first", |l| {
-        Box::pin(entries::incidents_are_listed_newest_first(l))
-    }),
-    ("a pass is added once", |l| {
-        Box::pin(passes::a_pass_is_added_once(l))
-    }),
-    ("a plan is set once", |l| {
-        Box::pin(passes::a_plan_is_set_once(l))
-    }),
-    ("only a commit seals a pass", |l| {
-        Box::pin(passes::only_a_commit_seals_a_pass(l))
-    }),
-    ("only what waits is given up", |l| {
-        Box::pin(passes::only_what_waits_is_given_up(l))
-    }),
-    ("pages are added once", |l| {
-        Box::pin(passes::pages_are_added_once(l))
-    }),
-    ("an ended step takes no page", |l| {
-        Box::pin(passes::an_ended_step_takes_no_page(l))
-    }),
-    ("a stream has one bundle at each place", |l| {
-        Box::pin(stream::a_stream_has_one_bundle_at_each_place(l))
-    }),
-    ("one bundle is pending at a time", |l| {
-        Box::pin(stream::one_bundle_is_pending_at_a_time(l))
-    }),
-    ("a commit is all or nothing", |l| {
-        Box::pin(stream::a_commit_is_all_or_nothing(l))
-    }),
-    ("a bundle is found by its beginning", |l| {
-        Box::pin(stream::a_bundle_is_found_by_its_beginning(l))
-    }),
-    ("whose pass was taken writes nothing", |l| {
-        Box::pin(passes::whose_pass_was_taken_writes_nothing(l))
-    }),
-    ("whose pass was taken announces nothing", |l| {
-        Box::pin(stream::whose_pass_was_taken_announces_nothing(l))
-    }),
-    ("a second bundle of a pass says so", |l| {
-        Box::pin(stream::a_second_bundle_of_a_pass_says_so(l))
-    }),
-    ("a key signs for one store", |l| {
-        Box::pin(stream::a_key_signs_for_one_store(l))
-    }),
-    ("many seal in one stream", |l| {
-        Box::pin(stream::many_seal_in_one_stream(l))
-    }),
-    ("a timeline is paged in order", |l| {
-        Box::pin(facts::a_timeline_is_paged_in_order(l))
-    }),
-    ("a timeline is filtered", |l| {
-        Box::pin(facts::a_timeline_is_filtered(l))
-    }),
-    ("hostile texts are kept within bounds", |l| {
-        Box::pin(facts::hostile_texts_are_kept_within_bounds(l))
-    }),
-    ("a token is kept as it was made", |l| {
-        Box::pin(tokens::a_token_is_kept_as_it_was_made(l))
-    }),
-    ("a token is good until it expires or is revoked", |l| {
-        Box::pin(tokens::a_token_is_good_until_it_expires_or_is_revoked(l))
-    }),
-    ("everything is counted", |l| {
-        Box::pin(totals::everything_is_counted(l))
-    }),
-    ("what was remembered is found by its key", |l| {
-        Box::pin(entries::what_was_remembered_is_found_by_its_key(l))
-    }),
-    ("passes are compared by events", |l| {
-        Box::pin(facts::passes_are_compared_by_events(l))
-    }),
+const CASES: &[Case<Ledger>] = &[
+    case!(journal::journal_keeps_entries_in_order),
+    case!(journal::same_key_declares_one_incident),
+    case!(journal::same_key_at_once_draws_one_number),
+    case!(journal::remembered_key_finds_its_incident),
+    case!(journal::only_one_of_many_decisions_is_appended),
+    case!(journal::no_append_at_end_is_lost),
+    case!(journal::decision_is_made_again_on_changed_incident),
+    case!(journal::refused_decision_changes_nothing),
+    case!(journal::numbers_are_drawn_once_without_holes),
+    case!(journal::repeated_declaration_draws_no_number),
+    case!(journal::refused_declaration_draws_no_number),
+    case!(journal::declaration_adds_its_passes),
+    case!(journal::overviews_are_listed_newest_first),
+    case!(journal::overview_is_what_its_journal_makes),
+    case!(journal::overview_of_another_version_is_rebuilt),
+    case!(journal::overview_is_never_left_behind_its_journal),
+    case!(passes::pass_is_added_once),
+    case!(passes::plan_is_set_once),
+    case!(passes::only_a_commit_seals_a_pass),
+    case!(passes::only_what_waits_is_given_up),
+    case!(passes::pages_are_added_once),
+    case!(passes::ended_step_takes_no_page),
+    case!(passes::lost_lease_writes_nothing),
+    case!(leases::each_pass_is_leased_by_one_worker),
+    case!(leases::pass_due_later_is_not_leased),
+    case!(leases::pass_due_longest_is_leased_first),
+    case!(leases::ended_lease_frees_its_pass),
+    case!(leases::renewed_lease_does_not_end),
+    case!(leases::released_lease_is_free_at_once),
+    case!(leases::released_lease_is_not_renewed),
+    case!(leases::postponed_pass_waits_until_retry),
+    case!(leases::new_stage_forgets_failures),
+    case!(leases::only_begun_leaves_what_nobody_began),
+    case!(leases::queues_do_not_see_each_others_passes),
+    case!(leases::done_passes_are_not_leased),
+    case!(leases::captured_pass_is_added_with_its_lease),
+    case!(leases::busy_is_what_is_leased_or_due),
+    case!(leases::under_way_is_what_is_due_and_not_done),
+    case!(leases::next_due_is_what_nobody_has_begun),
+    case!(leases::backlog_counts_what_is_not_done),
+    case!(leases::lease_lasts_by_the_clock_of_the_database),
+    case!(stream::stream_has_one_bundle_at_each_place),
+    case!(stream::only_one_bundle_of_a_stream_is_pending),
+    case!(stream::commit_is_all_or_nothing),
+    case!(stream::bundle_is_found_by_its_beginning),
+    case!(stream::aborted_bundle_is_sealed_again),
+    case!(stream::bundles_are_numbered_over_all_streams),
+    case!(stream::lost_lease_prepares_nothing),
+    case!(stream::second_bundle_of_a_pass_says_what_it_duplicates),
+    case!(stream::key_signs_for_one_store),
+    case!(stream::many_seal_in_one_stream),
+    case!(facts::timeline_is_paged_in_order),
+    case!(facts::timeline_is_filtered),
+    case!(facts::hostile_texts_are_kept_within_bounds),
+    case!(facts::passes_are_compared_by_events),
+    case!(tokens::token_is_kept_as_it_was_made),
+    case!(tokens::token_is_good_until_it_expires_or_is_revoked),
+    case!(totals::everything_is_counted),
 ];
+
+/// Changes the database behind the ledger's back.
+async fn run_sql(ledger: &Ledger, sql: &'static str) {
+    let done = ledger.db.write::<_, LedgerError, _>("run SQL of a test", |mut db, _| async move {
+        execute(&mut db, query(sql)).await?;
+        Ok((db, ()))
+    });
+    done.await.expect("good SQL");
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_keeps_to_every_case() {
@@ -140,7 +136,7 @@ async fn many_open_one_sqlite_at_once() {
 }
 
 #[tokio::test]
-async fn what_is_no_database_is_refused() {
+async fn non_database_url_is_refused() {
     for url in [
         "",
         "mysql://db/exhibit",

@@ -2,18 +2,20 @@
 
 use evidence_format::digest::Digest;
 
-use crate::ledger::{
-    EndedStep, Fetched, Ledger, LedgerError, NewPass, PageRow, PassKey, PassKind, PassState,
-};
-use crate::testing::{add_bundle, add_pass, at, incident};
+use std::time::Duration;
 
-pub(super) async fn a_pass_is_added_once(ledger: Ledger) {
+use crate::ledger::{
+    EndedStep, Fetched, Ledger, LedgerError, NewPass, PageRow, PassKey, PassKind, PassStage,
+    PassState, Queue,
+};
+use crate::testing::{add_bundle, add_pass, at, incident, lease, new_pass};
+
+pub(super) async fn pass_is_added_once(ledger: Ledger) {
     let key = add_pass(&ledger, "INC-1", 0).await;
     let later = NewPass {
-        key: key.clone(),
         kind: PassKind::Again,
         due_at: at(99),
-        supplements: None,
+        ..new_pass("INC-1", 0)
     };
     assert!(
         !ledger.add_pass(&later).await.expect("a database"),
@@ -25,7 +27,7 @@ pub(super) async fn a_pass_is_added_once(ledger: Ledger) {
         .expect("a database")
         .expect("it was added");
     assert_eq!(
-        (row.pass.kind, row.pass.due_at, row.state),
+        (row.kind, row.due_at, row.state()),
         (PassKind::First, at(0), PassState::Waiting),
         "as it was"
     );
@@ -38,6 +40,7 @@ pub(super) async fn a_pass_is_added_once(ledger: Ledger) {
         kind: PassKind::Settle,
         due_at: at(900),
         supplements: Some(Digest::of(b"first")),
+        ..new_pass("INC-1", 10)
     };
     assert!(ledger.add_pass(&settle).await.expect("a database"));
     let second = NewPass {
@@ -51,10 +54,14 @@ pub(super) async fn a_pass_is_added_once(ledger: Ledger) {
     assert!(ledger.add_pass(&second).await.expect("a database"));
     let rows = ledger.passes(&key.incident).await.expect("a database");
     assert_eq!(
-        rows.iter().map(|row| row.pass.key.pass).collect::<Vec<_>>(),
+        rows.iter().map(|row| row.key.pass).collect::<Vec<_>>(),
         [0, 2, 10]
     );
-    assert_eq!(rows[2].pass, settle);
+    let last = &rows[2];
+    assert_eq!(
+        (last.due_at, last.supplements),
+        (settle.due_at, settle.supplements)
+    );
 
     let unknown = NewPass {
         key: PassKey {
@@ -70,7 +77,7 @@ pub(super) async fn a_pass_is_added_once(ledger: Ledger) {
     assert_eq!(ledger.pass(&unknown.key).await.expect("a database"), None);
 }
 
-pub(super) async fn a_plan_is_set_once(ledger: Ledger) {
+pub(super) async fn plan_is_set_once(ledger: Ledger) {
     let key = add_pass(&ledger, "INC-1", 0).await;
     ledger
         .set_plan(&key, "{\"steps\":[]}")
@@ -99,73 +106,80 @@ pub(super) async fn a_plan_is_set_once(ledger: Ledger) {
 
 pub(super) async fn only_a_commit_seals_a_pass(ledger: Ledger) {
     let key = add_pass(&ledger, "INC-1", 0).await;
-    for state in [PassState::Capturing, PassState::Failed, PassState::Waiting] {
-        ledger
-            .set_state(&key, state)
-            .await
-            .expect("it is not sealed");
-        assert_eq!(
-            ledger
-                .pass(&key)
-                .await
-                .expect("a database")
-                .expect("it was added")
-                .state,
-            state
-        );
-    }
-    assert!(matches!(
-        ledger.set_state(&key, PassState::Sealed).await,
-        Err(LedgerError::PassIsSealed(_))
-    ));
-    add_bundle(&ledger, &key).await;
-    assert_eq!(
+    let row = async || {
         ledger
             .pass(&key)
             .await
             .expect("a database")
             .expect("it was added")
-            .state,
-        PassState::Sealed
+    };
+    assert_eq!(row().await.state(), PassState::Waiting);
+    let token = lease(&ledger, &key).await;
+    assert_eq!(row().await.state(), PassState::Capturing);
+    ledger
+        .set_captured(&key, token)
+        .await
+        .expect("it has the lease");
+    assert_eq!(row().await.stage, PassStage::Captured);
+    ledger.set_derived(&key).await.expect("a database");
+    assert_eq!(row().await.stage, PassStage::Captured, "it has no bundle");
+    ledger
+        .set_failed(&key, token)
+        .await
+        .expect("it has the lease");
+    assert_eq!(row().await.state(), PassState::Failed);
+    ledger
+        .set_captured(&key, token)
+        .await
+        .expect("it has the lease");
+    add_bundle(&ledger, &key).await;
+    assert_eq!(
+        (row().await.stage, row().await.state()),
+        (PassStage::Published, PassState::Sealed)
     );
     assert!(matches!(
-        ledger.set_state(&key, PassState::Failed).await,
+        ledger.set_failed(&key, token).await,
         Err(LedgerError::PassIsSealed(_))
     ));
+    ledger.set_derived(&key).await.expect("a database");
+    assert!(row().await.stage.is_done());
     let unknown = PassKey {
         source: "entra".to_owned(),
         ..key
     };
     assert!(matches!(
-        ledger.set_state(&unknown, PassState::Failed).await,
+        ledger.set_failed(&unknown, token).await,
         Err(LedgerError::UnknownPass(_))
     ));
 }
 
-/// A person stops what waits, and somebody has begun it meanwhile.
+/// A person stops what waits, and somebody has begun one of it meanwhile.
 pub(super) async fn only_what_waits_is_given_up(ledger: Ledger) {
-    let key = add_pass(&ledger, "INC-1", 0).await;
-    let state = async || {
-        ledger
-            .pass(&key)
+    let begun = add_pass(&ledger, "INC-1", 0).await;
+    lease(&ledger, &begun).await;
+    let waiting = add_pass(&ledger, "INC-1", 1).await;
+    let attached = NewPass {
+        queue: Queue::Attached,
+        ..new_pass("INC-1", 2)
+    };
+    ledger.add_pass(&attached).await.expect("a database");
+    ledger
+        .give_up_waiting(&incident("INC-1"))
+        .await
+        .expect("a database");
+    let mut states = Vec::new();
+    for key in [&begun, &waiting, &attached.key] {
+        let row = ledger
+            .pass(key)
             .await
             .expect("a database")
-            .expect("it was added")
-            .state
-    };
-    ledger.begin_pass(&key).await.expect("it is not sealed");
-    ledger
-        .set_state(&key, PassState::Capturing)
-        .await
-        .expect("it is not sealed");
-    ledger.give_up_waiting(&key).await.expect("a database");
-    assert_eq!(state().await, PassState::Capturing);
-    ledger
-        .set_state(&key, PassState::Waiting)
-        .await
-        .expect("it is not sealed");
-    ledger.give_up_waiting(&key).await.expect("a database");
-    assert_eq!(state().await, PassState::Failed);
+            .expect("it was added");
+        states.push(row.state());
+    }
+    assert_eq!(
+        states,
+        [PassState::Capturing, PassState::Failed, PassState::Waiting]
+    );
 }
 
 fn page(seq: u64, cursor: Option<&str>) -> PageRow {
@@ -235,7 +249,7 @@ pub(super) async fn pages_are_added_once(ledger: Ledger) {
     ));
 }
 
-pub(super) async fn an_ended_step_takes_no_page(ledger: Ledger) {
+pub(super) async fn ended_step_takes_no_page(ledger: Ledger) {
     let key = add_pass(&ledger, "INC-1", 0).await;
     ledger
         .add_page(&key, 0, &page(0, None))
@@ -273,19 +287,16 @@ pub(super) async fn an_ended_step_takes_no_page(ledger: Ledger) {
     ));
 }
 
-/// A worker that does not know that its pass was taken from it.
-pub(super) async fn whose_pass_was_taken_writes_nothing(ledger: Ledger) {
+/// A worker that does not know that another one has its pass.
+pub(super) async fn lost_lease_writes_nothing(ledger: Ledger) {
     let key = add_pass(&ledger, "INC-1", 0).await;
-    let (first, second) = (
-        ledger.begin_pass(&key).await.expect("new"),
-        ledger.begin_pass(&key).await.expect("not sealed"),
-    );
+    let (first, second) = (lease(&ledger, &key).await, lease(&ledger, &key).await);
     assert_eq!((first, second), (1, 2));
     let is_refused = |done: Result<(), LedgerError>| {
         matches!(
             done,
-            Err(LedgerError::PassIsTaken {
-                attempt: 1,
+            Err(LedgerError::LeaseLost {
+                token: 1,
                 last: 2,
                 ..
             })
@@ -297,6 +308,15 @@ pub(super) async fn whose_pass_was_taken_writes_nothing(ledger: Ledger) {
     assert!(is_refused(
         ledger.end_step(&key, first, "events", "{}").await
     ));
+    assert!(is_refused(ledger.set_captured(&key, first).await));
+    assert!(is_refused(ledger.set_failed(&key, first).await));
+    let hour = Duration::from_secs(3600);
+    assert!(
+        !ledger
+            .renew_lease(&key, first, hour)
+            .await
+            .expect("a database")
+    );
     assert_eq!(
         ledger
             .pages(&key, "events", 0, 10)
@@ -308,15 +328,21 @@ pub(super) async fn whose_pass_was_taken_writes_nothing(ledger: Ledger) {
     ledger
         .add_page(&key, second, &page(0, None))
         .await
-        .expect("it has the pass");
+        .expect("it has the lease");
     ledger
         .end_step(&key, second, "events", "{}")
         .await
-        .expect("it has the pass");
+        .expect("it has the lease");
+    assert!(
+        ledger
+            .renew_lease(&key, second, hour)
+            .await
+            .expect("a database")
+    );
     let row = ledger
         .pass(&key)
         .await
         .expect("a database")
         .expect("it was added");
-    assert_eq!((row.state, row.attempt), (PassState::Capturing, 2));
+    assert_eq!((row.state(), row.fencing_token), (PassState::Capturing, 2));
 }

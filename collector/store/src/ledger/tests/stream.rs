@@ -1,12 +1,17 @@
-//! Places in the stream, announcements, commits.
+//! Places in the stream, preparations, commits.
+
+use std::time::Duration;
 
 use evidence_format::digest::Digest;
 use evidence_format::id::{KeyId, StreamId};
 
-use crate::ledger::{BundleRow, Ledger, LedgerError, NewStream, PassKey, PassState, Place};
-use crate::testing::{add_bundle, add_pass, bundle_row, entry, key_id, stream, stream_id};
+use crate::ledger::{
+    BundleRow, Ledger, LedgerError, NewStream, PassKey, PassStage, PassState, StreamPosition,
+    WorkerName,
+};
+use crate::testing::{add_bundle, add_pass, bundle_row, entry, key_id, lease, lease_request, stream, stream_id};
 
-pub(super) async fn a_stream_has_one_bundle_at_each_place(ledger: Ledger) {
+pub(super) async fn stream_has_one_bundle_at_each_place(ledger: Ledger) {
     assert!(matches!(
         ledger.take_place(&key_id()).await,
         Err(LedgerError::UnknownStream(_))
@@ -22,7 +27,7 @@ pub(super) async fn a_stream_has_one_bundle_at_each_place(ledger: Ledger) {
         let first = ledger.take_place(&key_id()).await.expect("it was begun");
         assert_eq!(
             first,
-            Place {
+            StreamPosition {
                 stream: stream_id(),
                 seq: 0,
                 prev: None
@@ -39,14 +44,14 @@ pub(super) async fn a_stream_has_one_bundle_at_each_place(ledger: Ledger) {
     let next = ledger.take_place(&key_id()).await.expect("it was begun");
     assert_eq!(
         next,
-        Place {
+        StreamPosition {
             stream: stream_id(),
             seq: 1,
             prev: Some(sealed.id)
         }
     );
 
-    let moved = ledger.announce(&late.announcement(), 0).await;
+    let moved = ledger.prepare(&late.pending(), 0).await;
     assert!(
         matches!(
             moved,
@@ -66,7 +71,7 @@ pub(super) async fn a_stream_has_one_bundle_at_each_place(ledger: Ledger) {
     );
 }
 
-pub(super) async fn one_bundle_is_pending_at_a_time(ledger: Ledger) {
+pub(super) async fn only_one_bundle_of_a_stream_is_pending(ledger: Ledger) {
     let (one, two) = (
         add_pass(&ledger, "INC-1", 0).await,
         add_pass(&ledger, "INC-1", 1).await,
@@ -76,27 +81,27 @@ pub(super) async fn one_bundle_is_pending_at_a_time(ledger: Ledger) {
         bundle_row(&ledger, &two).await,
     );
     ledger
-        .announce(&first.announcement(), 0)
+        .prepare(&first.pending(), 0)
         .await
         .expect("nothing is pending");
     ledger
-        .announce(&first.announcement(), 0)
+        .prepare(&first.pending(), 0)
         .await
         .expect("the same");
     assert_eq!(
         ledger.pending(&key_id()).await.expect("a database"),
-        Some(first.announcement())
+        Some(first.pending())
     );
-    match ledger.announce(&second.announcement(), 0).await {
-        Err(LedgerError::Busy(pending)) => assert_eq!(*pending, first.announcement()),
+    match ledger.prepare(&second.pending(), 0).await {
+        Err(LedgerError::Busy(pending)) => assert_eq!(*pending, first.pending()),
         other => panic!("{other:?}"),
     }
     assert!(matches!(
         ledger.commit(&second, |_| Vec::new()).await,
-        Err(LedgerError::NotAnnounced(_))
+        Err(LedgerError::NotPrepared(_))
     ));
     ledger
-        .forget_pending(&key_id(), &second.id)
+        .abort(&second.pending())
         .await
         .expect("a database");
     assert!(
@@ -105,28 +110,28 @@ pub(super) async fn one_bundle_is_pending_at_a_time(ledger: Ledger) {
             .await
             .expect("a database")
             .is_some(),
-        "another bundle's announcement stays"
+        "another bundle's preparation stays"
     );
     ledger
-        .forget_pending(&key_id(), &first.id)
+        .abort(&first.pending())
         .await
         .expect("a database");
     assert_eq!(ledger.pending(&key_id()).await.expect("a database"), None);
     ledger
-        .announce(&second.announcement(), 0)
+        .prepare(&second.pending(), 0)
         .await
         .expect("nothing is pending");
 }
 
-pub(super) async fn a_commit_is_all_or_nothing(ledger: Ledger) {
+pub(super) async fn commit_is_all_or_nothing(ledger: Ledger) {
     let key = add_pass(&ledger, "INC-1", 0).await;
     let row = bundle_row(&ledger, &key).await;
     ledger
-        .announce(&row.announcement(), 0)
+        .prepare(&row.pending(), 0)
         .await
         .expect("nothing is pending");
     let misplaced = BundleRow {
-        place: Place {
+        place: StreamPosition {
             prev: Some(Digest::of(b"other")),
             ..row.place.clone()
         },
@@ -134,11 +139,10 @@ pub(super) async fn a_commit_is_all_or_nothing(ledger: Ledger) {
     };
     assert!(matches!(
         ledger.commit(&misplaced, |_| vec![entry("sealed")]).await,
-        Err(LedgerError::NotAnnounced(_))
+        Err(LedgerError::NotPrepared(_))
     ));
     assert_eq!(
-        ledger
-            .entries(&key.incident, 0)
+        ledger.journal(&key.incident).entries()
             .await
             .expect("a database")
             .len(),
@@ -157,10 +161,9 @@ pub(super) async fn a_commit_is_all_or_nothing(ledger: Ledger) {
         ledger
             .commit(&row, |_| vec![entry("sealed"), entry("published")])
             .await
-            .expect("it was announced");
+            .expect("it was prepared");
         assert_eq!(
-            ledger
-                .entries(&key.incident, 0)
+            ledger.journal(&key.incident).entries()
                 .await
                 .expect("a database")
                 .len(),
@@ -176,13 +179,13 @@ pub(super) async fn a_commit_is_all_or_nothing(ledger: Ledger) {
                 .pass(&key)
                 .await
                 .expect("a database")
-                .map(|pass| pass.state),
+                .map(|pass| pass.state()),
             Some(PassState::Sealed)
         );
     }
 }
 
-pub(super) async fn a_bundle_is_found_by_its_beginning(ledger: Ledger) {
+pub(super) async fn bundle_is_found_by_its_beginning(ledger: Ledger) {
     let mut rows = Vec::new();
     for pass in 0..20 {
         rows.push(add_bundle(&ledger, &add_pass(&ledger, "INC-1", pass).await).await);
@@ -230,25 +233,6 @@ pub(super) async fn a_bundle_is_found_by_its_beginning(ledger: Ledger) {
         ledger.bundle(&digit).await,
         Err(LedgerError::AmbiguousBundle(_))
     ));
-
-    assert_eq!(ledger.underived().await.expect("a database").len(), 20);
-    ledger
-        .set_derived(&row.id)
-        .await
-        .expect("a committed bundle");
-    assert!(
-        ledger
-            .bundle(&row.id.hex())
-            .await
-            .expect("a database")
-            .expect("it is there")
-            .is_derived
-    );
-    assert_eq!(ledger.underived().await.expect("a database").len(), 19);
-    assert!(matches!(
-        ledger.set_derived(&Digest::of(b"")).await,
-        Err(LedgerError::UnknownBundle(_))
-    ));
 }
 
 pub(super) async fn many_seal_in_one_stream(ledger: Ledger) {
@@ -283,13 +267,13 @@ pub(super) async fn many_seal_in_one_stream(ledger: Ledger) {
 async fn seal_when_it_is_our_turn(ledger: Ledger, key: PassKey) {
     loop {
         let row = bundle_row(&ledger, &key).await;
-        match ledger.announce(&row.announcement(), 0).await {
+        match ledger.prepare(&row.pending(), 0).await {
             Ok(()) => {
                 return drop(
                     ledger
                         .commit(&row, |_| vec![entry("sealed")])
                         .await
-                        .expect("it was announced"),
+                        .expect("it was prepared"),
                 );
             }
             Err(LedgerError::Busy(_) | LedgerError::Moved { .. }) => tokio::task::yield_now().await,
@@ -298,7 +282,7 @@ async fn seal_when_it_is_our_turn(ledger: Ledger, key: PassKey) {
     }
 }
 
-pub(super) async fn a_key_signs_for_one_store(ledger: Ledger) {
+pub(super) async fn key_signs_for_one_store(ledger: Ledger) {
     ledger
         .begin_stream(&stream(&key_id(), "one"))
         .await
@@ -332,15 +316,15 @@ pub(super) async fn a_key_signs_for_one_store(ledger: Ledger) {
     );
 }
 
-/// A worker that was held up between announcing and publishing, while another has captured and
+/// A worker that was held up between preparing and publishing, while another has captured and
 /// sealed the same pass.
-pub(super) async fn a_second_bundle_of_a_pass_says_so(ledger: Ledger) {
+pub(super) async fn second_bundle_of_a_pass_says_what_it_duplicates(ledger: Ledger) {
     let key = add_pass(&ledger, "INC-1", 0).await;
     let late = bundle_row(&ledger, &key).await;
     ledger
-        .announce(&late.announcement(), 0)
+        .prepare(&late.pending(), 0)
         .await
-        .expect("it is the last attempt");
+        .expect("nobody has leased it since");
     let other = KeyId::of_spki(b"other");
     let theirs = NewStream {
         id: StreamId::from_random([9; 16]),
@@ -355,16 +339,17 @@ pub(super) async fn a_second_bundle_of_a_pass_says_so(ledger: Ledger) {
         object_key: "bundles/other".to_owned(),
         ..late.clone()
     };
-    assert_eq!(ledger.begin_pass(&key).await.expect("it is not sealed"), 1);
+    let token = lease(&ledger, &key).await;
+    assert_eq!(token, 1);
     ledger
-        .announce(&sealed.announcement(), 1)
+        .prepare(&sealed.pending(), token)
         .await
         .expect("it has the pass now");
     let sealed = ledger
         .commit(&sealed, |_| vec![entry("sealed")])
         .await
-        .expect("it was announced");
-    assert_eq!(sealed.doubles, None);
+        .expect("it was prepared");
+    assert_eq!(sealed.duplicate_of, None);
     // whoever comes to it now has nothing to add
     let place = ledger.take_place(&other).await.expect("it was begun");
     let again = BundleRow {
@@ -373,7 +358,7 @@ pub(super) async fn a_second_bundle_of_a_pass_says_so(ledger: Ledger) {
         ..sealed.clone()
     };
     let refused = ledger
-        .announce(&again.announcement(), 1)
+        .prepare(&again.pending(), 1)
         .await
         .expect_err("its pass is sealed");
     assert!(
@@ -384,15 +369,14 @@ pub(super) async fn a_second_bundle_of_a_pass_says_so(ledger: Ledger) {
     for _ in 0..2 {
         let committed = ledger
             .commit(&late, |row| {
-                vec![entry(&format!("doubles {:?}", row.doubles))]
+                vec![entry(&format!("duplicates {:?}", row.duplicate_of))]
             })
             .await;
-        let committed = committed.expect("it was announced in time, and has its place");
+        let committed = committed.expect("it was prepared in time, and has its place");
         assert_eq!(
             committed,
             BundleRow {
-                doubles: Some(sealed.id),
-                is_derived: true,
+                duplicate_of: Some(sealed.id),
                 ..late.clone()
             }
         );
@@ -401,28 +385,30 @@ pub(super) async fn a_second_bundle_of_a_pass_says_so(ledger: Ledger) {
             [sealed.clone(), committed]
         );
     }
-    let said = ledger.entries(&key.incident, 2).await.expect("a database");
+    let said = ledger.journal(&key.incident).entries_after(2).await.expect("a database");
     assert_eq!(
-        said.iter().map(|row| &row.entry).collect::<Vec<_>>(),
-        [&entry(&format!("doubles {:?}", Some(sealed.id)))]
+        said.iter().map(|row| &row.change).collect::<Vec<_>>(),
+        [&entry(&format!("duplicates {:?}", Some(sealed.id))).event]
     );
-    assert!(matches!(
-        ledger.begin_pass(&key).await,
-        Err(LedgerError::PassIsSealed(_))
-    ));
+    assert_eq!(stage(&ledger, &key).await, PassStage::Published);
+    ledger.set_derived(&key).await.expect("a database");
+    let worker = WorkerName::current();
+    let request = lease_request(&worker, Duration::from_secs(60));
+    let left = ledger.lease_next(&request).await.expect("a database");
+    assert_eq!(left, None, "nothing is left to do");
 }
 
-pub(super) async fn whose_pass_was_taken_announces_nothing(ledger: Ledger) {
+pub(super) async fn lost_lease_prepares_nothing(ledger: Ledger) {
     let key = add_pass(&ledger, "INC-1", 0).await;
     let row = bundle_row(&ledger, &key).await;
-    assert_eq!(ledger.begin_pass(&key).await.expect("it is not sealed"), 1);
-    assert_eq!(ledger.begin_pass(&key).await.expect("it is not sealed"), 2);
-    let refused = ledger.announce(&row.announcement(), 1).await;
+    assert_eq!(lease(&ledger, &key).await, 1);
+    assert_eq!(lease(&ledger, &key).await, 2);
+    let refused = ledger.prepare(&row.pending(), 1).await;
     assert!(
         matches!(
             refused,
-            Err(LedgerError::PassIsTaken {
-                attempt: 1,
+            Err(LedgerError::LeaseLost {
+                token: 1,
                 last: 2,
                 ..
             })
@@ -431,7 +417,46 @@ pub(super) async fn whose_pass_was_taken_announces_nothing(ledger: Ledger) {
     );
     assert_eq!(ledger.pending(&key_id()).await.expect("a database"), None);
     ledger
-        .announce(&row.announcement(), 2)
+        .prepare(&row.pending(), 2)
         .await
         .expect("it has the pass");
+}
+
+async fn stage(ledger: &Ledger, key: &PassKey) -> PassStage {
+    let row = ledger.pass(key).await.expect("a database");
+    row.expect("it was added").stage
+}
+
+pub(super) async fn aborted_bundle_is_sealed_again(ledger: Ledger) {
+    let key = add_pass(&ledger, "INC-1", 0).await;
+    let row = bundle_row(&ledger, &key).await;
+    let token = lease(&ledger, &key).await;
+    ledger.set_captured(&key, token).await.expect("it has the lease");
+    for _ in 0..2 {
+        ledger.prepare(&row.pending(), token).await.expect("nothing is pending");
+        assert_eq!(stage(&ledger, &key).await, PassStage::Signed);
+        for _ in 0..2 {
+            ledger.abort(&row.pending()).await.expect("again is fine");
+            assert_eq!(stage(&ledger, &key).await, PassStage::Captured);
+        }
+    }
+    ledger.prepare(&row.pending(), token).await.expect("nothing is pending");
+    ledger.commit(&row, |_| vec![entry("sealed")]).await.expect("it was prepared");
+    ledger.abort(&row.pending()).await.expect("one that was committed is fine");
+    assert_eq!(stage(&ledger, &key).await, PassStage::Published, "it stays committed");
+    let bundles = ledger.bundles(&key.incident).await.expect("a database");
+    assert_eq!(bundles, [row]);
+}
+
+pub(super) async fn bundles_are_numbered_over_all_streams(ledger: Ledger) {
+    assert_eq!(ledger.last_bundle_number().await.expect("a database"), 0);
+    let mut rows = Vec::new();
+    for name in ["INC-1", "INC-2", "INC-3"] {
+        rows.push(add_bundle(&ledger, &add_pass(&ledger, name, 0).await).await);
+    }
+    assert_eq!(ledger.last_bundle_number().await.expect("a database"), 3);
+    for number in 0..=3 {
+        let after = ledger.bundles_after(number).await.expect("a database");
+        assert_eq!(after, rows[usize::try_from(number).expect("small")..]);
+    }
 }

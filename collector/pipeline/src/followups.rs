@@ -6,9 +6,9 @@ use std::time::Duration;
 use evidence_format::time::Timestamp;
 
 use super::numbers::Number;
-use super::{Pipeline, PipelineError};
+use super::{Pipeline, PipelineError, queue_of};
 use crate::capture::Outcome;
-use crate::seal::Sealed;
+use crate::seal::Published;
 use domain::plan::{self, Pass, Plan};
 use platform::clock;
 use sources::{CaptureMode, Source};
@@ -16,35 +16,36 @@ use store::ledger::{EndedStep, NewPass, PassKey, PassKind, PassRow};
 
 impl Pipeline {
     /// Schedules what follows a pass. Doing it again changes nothing.
-    pub(super) async fn follow(
+    pub(super) async fn schedule_followups(
         &self,
         row: &PassRow,
         source: &'static dyn Source,
         plan: &Plan,
-        sealed: &Sealed,
+        published: &Published,
     ) -> Result<(), PipelineError> {
-        let number = Number::of(row.pass.key.pass);
+        let number = Number::of(row.key.pass);
         let Some(pass) = plan.passes.first() else {
             return Ok(());
         };
-        let first = row.pass.supplements.unwrap_or(sealed.row.id);
+        let first = row.supplements.unwrap_or(published.row.id);
         let new = |pass, kind, due_at, supplements| {
             let key = PassKey {
                 pass,
-                ..row.pass.key.clone()
+                ..row.key.clone()
             };
             NewPass {
                 key,
                 kind,
+                queue: queue_of(source),
                 due_at,
+                plan: None,
                 supplements,
             }
         };
         for (part, pass) in (1..).zip(plan.passes.iter().skip(1)) {
             if let Some(number) = number.part(part) {
                 self.schedule(
-                    source,
-                    new(number, row.pass.kind, clock::now(), None),
+                    new(number, row.kind, clock::now(), None),
                     plan,
                     pass.clone(),
                 )
@@ -59,21 +60,19 @@ impl Pipeline {
         };
         if let (Some(rest), Some(number)) = (rest, number.continuation()) {
             self.schedule(
-                source,
                 new(number, PassKind::Continuation, clock::now(), Some(first)),
                 plan,
                 rest,
             )
             .await?;
         }
-        if matches!(row.pass.kind, PassKind::First | PassKind::Again) {
+        if matches!(row.kind, PassKind::First | PassKind::Again) {
             for (settle, due) in
                 (1..).zip(plan::settle_passes(pass, source.offers(), plan.declared, 1))
             {
                 let due_at = self.settle_time(settle, plan.declared, due.at);
                 if let Some(number) = number.settle(settle) {
                     self.schedule(
-                        source,
                         new(number, PassKind::Settle, due_at, Some(first)),
                         plan,
                         due.pass,
@@ -87,7 +86,7 @@ impl Pipeline {
 
     /// How the steps of a pass ended.
     async fn outcomes(&self, row: &PassRow) -> Result<Vec<plan::Outcome>, PipelineError> {
-        let ended = self.parts.ledger.steps_ended(&row.pass.key).await?;
+        let ended = self.parts.ledger.steps_ended(&row.key).await?;
         let read = |step: &EndedStep| {
             let outcome: Outcome = serde_json::from_str(&step.outcome).ok()?;
             let cursor = outcome.cursor.filter(|cursor| !cursor.is_empty());
@@ -100,13 +99,7 @@ impl Pipeline {
         Ok(ended.iter().filter_map(read).collect())
     }
 
-    async fn schedule(
-        &self,
-        source: &dyn Source,
-        new: NewPass,
-        plan: &Plan,
-        pass: Pass,
-    ) -> Result<(), PipelineError> {
+    async fn schedule(&self, new: NewPass, plan: &Plan, pass: Pass) -> Result<(), PipelineError> {
         let pass = Pass {
             number: new.key.pass.into(),
             ..pass
@@ -115,20 +108,12 @@ impl Pipeline {
             passes: vec![pass],
             ..plan.clone()
         };
+        let new = NewPass {
+            plan: Some(super::planning::encode(&plan)),
+            ..new
+        };
         self.parts.ledger.add_pass(&new).await?;
-        if self
-            .parts
-            .ledger
-            .pass(&new.key)
-            .await?
-            .is_some_and(|row| row.plan.is_none())
-        {
-            self.parts
-                .ledger
-                .set_plan(&new.key, &super::planning::encode(&plan))
-                .await?;
-        }
-        self.queue(source, &new.key, new.due_at).await?;
+        self.wake_workers();
         Ok(())
     }
 

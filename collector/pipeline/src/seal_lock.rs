@@ -1,16 +1,17 @@
-//! One bundle after the other: a stream has one next place, and many may want it.
+//! Serialises sealing: a stream has exactly one next sequence number.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::MutexGuard;
+use tokio::sync::OwnedMutexGuard;
 use tracing::warn;
 
-use super::{Pipeline, PipelineError, entries};
+use super::{Pipeline, PipelineError, events};
 use store::blocking;
-use store::ledger::Entry;
+use store::ledger::NewEntry;
 
 /// Name of the lock in the folder for what is under way.
 const LOCK: &str = "sealing.lock";
@@ -24,20 +25,19 @@ const LOOKS_QUIET_MAX: u32 = 3000;
 
 /// The right to seal the next bundle of the store's key. Dropped, it is given back, also by a
 /// process that is killed.
-pub(super) struct Turn<'p> {
-    _inside: MutexGuard<'p, ()>,
-    _across: File,
+pub(super) struct SealLock {
+    _in_process: OwnedMutexGuard<()>,
+    _across_processes: File,
 }
 
 impl Pipeline {
     /// Waits until nobody else seals with this store's key, in this process or another one of this
-    /// machine. A bundle that is announced then is one that a dead process left: it is committed if
-    /// it was published, else forgotten.
-    pub(super) async fn turn(&self) -> Result<Turn<'_>, PipelineError> {
-        let inside = self.sealing.lock().await;
-        let turn = Turn {
-            _inside: inside,
-            _across: lock(&self.parts.work).await?,
+    /// machine. A bundle that is pending then was left by a dead process: it is committed if it was
+    /// published, else aborted.
+    pub(super) async fn acquire_seal_lock(&self) -> Result<SealLock, PipelineError> {
+        let lock = SealLock {
+            _in_process: Arc::clone(&self.sealing).lock_owned().await,
+            _across_processes: lock_file(&self.parts.work).await?,
         };
         let work = self.parts.work.clone();
         let removed = blocking(move || remove_tars(&work)).await;
@@ -45,22 +45,29 @@ impl Pipeline {
             path: self.parts.work.clone(),
             cause,
         })?;
-        if let Some(pending) = self.parts.ledger.pending(&self.key.public().id()).await? {
-            let attachment = self.attachment(&pending.pass).await?;
-            let entries = |row: &_, config: &_| -> Vec<Entry> {
-                attachment.clone().map_or_else(
-                    || entries::of_bundle(row, config),
-                    |attachment| attachment.entries(row),
-                )
-            };
-            self.sealer().recover(&pending.pass, entries).await?;
-        }
-        Ok(turn)
+        self.recover_pending().await?;
+        Ok(lock)
+    }
+
+    async fn recover_pending(&self) -> Result<(), PipelineError> {
+        let key = self.key.public().id();
+        let Some(pending) = self.parts.ledger.pending(&key).await? else {
+            return Ok(());
+        };
+        let attachment = self.attachment(&pending.pass).await?;
+        let entries = |row: &_, config: &_| -> Vec<NewEntry> {
+            match &attachment {
+                Some(attachment) => attachment.clone().entries(row),
+                None => events::of_bundle(row, config),
+            }
+        };
+        self.sealer().recover(pending, entries).await?;
+        Ok(())
     }
 }
 
 /// Removes bundles that were sealed here and did not come into the store, or whose process could
-/// not remove them any more. For who has the turn: nobody else is sealing.
+/// not remove them any more. For who has the lock: nobody else is sealing.
 fn remove_tars(work: &Path) -> io::Result<()> {
     for entry in fs::read_dir(work)? {
         let path = entry?.path();
@@ -71,21 +78,19 @@ fn remove_tars(work: &Path) -> io::Result<()> {
     Ok(())
 }
 
-async fn lock(work: &Path) -> Result<File, PipelineError> {
+async fn lock_file(work: &Path) -> Result<File, PipelineError> {
     let path = work.join(LOCK);
     let failed = |cause: io::Error| PipelineError::Work {
         path: path.clone(),
         cause,
     };
-    let open = || {
-        fs::create_dir_all(work)?;
-        File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-    };
-    let file = open().map_err(failed)?;
+    fs::create_dir_all(work).map_err(failed)?;
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(failed)?;
     for looks in 0_u32.. {
         match file.try_lock() {
             Ok(()) => break,

@@ -9,7 +9,7 @@ use evidence_format::time::Timestamp;
 use super::numbers::Number;
 use super::{Pipeline, PipelineError, widest};
 use crate::capture::Outcome;
-use crate::seal::Sealed;
+use crate::seal::Published;
 use domain::incident::{Evidence, FindingKind, IncidentEvent, Line};
 use domain::plan::Pass;
 use store::ledger::{BundleRow, FactRow, PassKind, PassRow};
@@ -20,20 +20,20 @@ const NAMED_MAX: u32 = 20;
 impl Pipeline {
     /// Compares a settle pass with what was captured before it, item by item: a region that was
     /// refused tells nothing of the others.
-    pub(super) async fn find(
+    pub(super) async fn compare_with_earlier(
         &self,
         row: &PassRow,
         pass: &Pass,
-        sealed: &Sealed,
+        published: &Published,
     ) -> Result<(), PipelineError> {
-        let key = &row.pass.key;
-        let (PassKind::Settle, Some(window)) = (row.pass.kind, compared(pass)) else {
+        let key = &row.key;
+        let (PassKind::Settle, Some(window)) = (row.kind, compared(pass)) else {
             return Ok(());
         };
         let said = self.entries(&key.incident).await?;
-        let cut_before = self.cut_before(sealed).await?;
+        let cut_before = self.cut_before(published).await?;
         let mut changes = Vec::new();
-        for item in sealed
+        for item in published
             .config
             .items
             .iter()
@@ -42,7 +42,7 @@ impl Pipeline {
             let found = self
                 .parts
                 .ledger
-                .compare(&sealed.row, &item.name, window.clone(), NAMED_MAX)
+                .compare(&published.row, &item.name, window.clone(), NAMED_MAX)
                 .await?;
             let summary = |kind, count: u64, what: &str| IncidentEvent::Finding {
                 kind,
@@ -51,7 +51,7 @@ impl Pipeline {
                     item.name, key.pass
                 )),
                 evidence: Some(Evidence {
-                    bundle: sealed.row.id,
+                    bundle: published.row.id,
                     item: Some(item.name.clone()),
                     record: None,
                 }),
@@ -95,12 +95,16 @@ impl Pipeline {
 
     /// Items that some pass of this source before `sealed` did not take to their end, be it by a
     /// continuation.
-    async fn cut_before(&self, sealed: &Sealed) -> Result<BTreeSet<String>, PipelineError> {
-        let all = self.parts.ledger.bundles(&sealed.row.pass.incident).await?;
-        let of_source = |row: &&BundleRow| row.pass.source == sealed.row.pass.source;
+    async fn cut_before(&self, published: &Published) -> Result<BTreeSet<String>, PipelineError> {
+        let all = self
+            .parts
+            .ledger
+            .bundles(&published.row.pass.incident)
+            .await?;
+        let of_source = |row: &&BundleRow| row.pass.source == published.row.pass.source;
         let before: Vec<&BundleRow> = all
             .iter()
-            .take_while(|row| row.id != sealed.row.id)
+            .take_while(|row| row.id != published.row.id)
             .filter(of_source)
             .collect();
         let mut cut = BTreeSet::new();

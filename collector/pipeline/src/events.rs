@@ -15,10 +15,7 @@ use domain::plan::{Pass, Plan};
 use platform::chain;
 use platform::clock;
 use sources::{self, CaptureMode};
-use store::ledger::{self, BundleRow, EntryRow, LedgerError, PassKey, PassKind, PassRow};
-
-/// Times that an entry is written again because somebody else wrote one meanwhile.
-const CONTENTIONS_MAX: u32 = 1000;
+use store::ledger::{BundleRow, LedgerError, NewEntry, PassKey, PassKind, PassRow};
 
 impl Pipeline {
     /// What is known of an incident.
@@ -26,14 +23,10 @@ impl Pipeline {
     /// # Errors
     /// See [`PipelineError`].
     pub async fn incident(&self, id: &IncidentId) -> Result<Incident, PipelineError> {
-        let entries = self.entries(id).await?;
-        if entries.is_empty() {
-            return Err(PipelineError::UnknownIncident(id.clone()));
+        match self.parts.ledger.journal(id).incident().await {
+            Err(LedgerError::UnknownIncident(id)) => Err(PipelineError::UnknownIncident(id)),
+            found => Ok(found?),
         }
-        Incident::replay(&entries).map_err(|cause| PipelineError::Journal {
-            incident: id.clone(),
-            cause,
-        })
     }
 
     /// The journal of an incident; empty if there is none.
@@ -44,7 +37,7 @@ impl Pipeline {
         self.entries_after(id, 0).await
     }
 
-    /// The entries of a journal behind the one of number `seq`; 0 is all.
+    /// The entries of a journal after number `seq`; 0 is all.
     ///
     /// # Errors
     /// See [`PipelineError`].
@@ -53,13 +46,7 @@ impl Pipeline {
         id: &IncidentId,
         seq: u64,
     ) -> Result<Vec<JournalEntry>, PipelineError> {
-        self.parts
-            .ledger
-            .entries(id, seq)
-            .await?
-            .into_iter()
-            .map(entry)
-            .collect()
+        Ok(self.parts.ledger.journal(id).entries_after(seq).await?)
     }
 
     /// Writes what follows from nothing but itself at the end of a journal, for a person.
@@ -70,56 +57,34 @@ impl Pipeline {
         &self,
         id: &IncidentId,
         by: &Name,
-        change: IncidentEvent,
+        event: IncidentEvent,
     ) -> Result<(), PipelineError> {
-        self.append_entries(id, vec![written(&change, by.as_str(), clock::now())])
-            .await
+        let entry = written(&event, by, clock::now());
+        Ok(self.parts.ledger.journal(id).append(&[entry]).await?)
     }
 
     /// The same, for the pipeline itself.
     pub(super) async fn append(
         &self,
         id: &IncidentId,
-        changes: Vec<IncidentEvent>,
+        events: Vec<IncidentEvent>,
     ) -> Result<(), PipelineError> {
-        self.append_entries(id, changes.iter().map(own).collect())
-            .await
+        let entries: Vec<_> = events.iter().map(own).collect();
+        Ok(self.parts.ledger.journal(id).append(&entries).await?)
     }
 
-    async fn append_entries(
-        &self,
-        id: &IncidentId,
-        entries: Vec<ledger::Entry>,
-    ) -> Result<(), PipelineError> {
-        for _ in 0..CONTENTIONS_MAX {
-            let count = self.parts.ledger.entries(id, 0).await?.len() as u64;
-            match self.parts.ledger.append(id, count, &entries).await {
-                Err(LedgerError::Contended { .. }) => {}
-                done => return Ok(done?),
-            }
-        }
-        Ok(self.parts.ledger.append(id, 0, &entries).await?)
-    }
-
-    /// Says that a pass is begun, and tells when it was first.
-    pub(super) async fn journal_start(&self, row: &PassRow) -> Result<Timestamp, PipelineError> {
-        let key = &row.pass.key;
-        let kind = match row.pass.kind {
-            PassKind::First | PassKind::Again => Kind::First,
-            PassKind::Continuation => Kind::Continuation,
-            PassKind::Settle => Kind::Settle,
-        };
+    /// Says that a pass is begun.
+    pub(super) async fn journal_start(&self, row: &PassRow) -> Result<(), PipelineError> {
         let started = IncidentEvent::CaptureStarted {
-            source: source_name(key),
-            pass: key.pass.into(),
-            kind,
+            source: source_name(&row.key),
+            pass: row.key.pass.into(),
+            kind: match row.kind {
+                PassKind::First | PassKind::Again => Kind::First,
+                PassKind::Continuation => Kind::Continuation,
+                PassKind::Settle => Kind::Settle,
+            },
         };
-        self.append(&key.incident, vec![started.clone()]).await?;
-        let entries = self.entries(&key.incident).await?;
-        Ok(entries
-            .iter()
-            .find(|entry| entry.change == started)
-            .map_or_else(clock::now, |entry| entry.at))
+        self.append(&row.key.incident, vec![started]).await
     }
 
     /// Says what a pass is going to take, or that its source has nothing to ask.
@@ -163,7 +128,7 @@ impl Pipeline {
         plan: &Plan,
         pass: &Pass,
     ) -> Result<IncidentContext, PipelineError> {
-        let entries = self.entries(&row.pass.key.incident).await?;
+        let entries = self.entries(&row.key.incident).await?;
         let line =
             |entry: &JournalEntry| serde_json::to_string(entry).expect("an entry is JSON") + "\n";
         Ok(IncidentContext {
@@ -175,7 +140,7 @@ impl Pipeline {
 }
 
 /// The entry of a sealed bundle.
-pub(super) fn of_bundle(row: &BundleRow, config: &Config) -> Vec<ledger::Entry> {
+pub(super) fn of_bundle(row: &BundleRow, config: &Config) -> Vec<NewEntry> {
     let summary = Summary::of(config);
     let sealed = IncidentEvent::EvidenceSealed {
         bundle: row.id,
@@ -185,8 +150,8 @@ pub(super) fn of_bundle(row: &BundleRow, config: &Config) -> Vec<ledger::Entry> 
         gaps: summary.missing,
         complete: summary.complete,
         provisional_until: summary.provisional_until,
-        doubles: row.doubles,
-        is_copy: row.doubles.is_some() && is_of_pages(&row.pass),
+        doubles: row.duplicate_of,
+        is_copy: row.duplicate_of.is_some() && is_of_pages(&row.pass),
     };
     vec![own(&sealed)]
 }
@@ -197,33 +162,17 @@ fn is_of_pages(pass: &PassKey) -> bool {
         .is_some_and(|source| matches!(source.capture_mode(), CaptureMode::Remote(_)))
 }
 
-/// An entry of a change, by this program, now.
-fn own(change: &IncidentEvent) -> ledger::Entry {
-    written(change, NAME, clock::now())
+/// An entry by this program, now.
+fn own(event: &IncidentEvent) -> NewEntry {
+    written(event, &Name::escaped(NAME), clock::now())
 }
 
-/// An entry as the ledger keeps it.
-pub(super) fn written(change: &IncidentEvent, by: &str, at: Timestamp) -> ledger::Entry {
-    ledger::Entry {
+pub(super) fn written(event: &IncidentEvent, by: &Name, at: Timestamp) -> NewEntry {
+    NewEntry {
         at,
-        by: by.to_owned(),
-        body: serde_json::to_string(change).expect("a change is JSON"),
+        by: by.clone(),
+        event: event.clone(),
     }
-}
-
-fn entry(row: EntryRow) -> Result<JournalEntry, PipelineError> {
-    let unreadable = |cause| PipelineError::Unreadable {
-        what: "an entry of a journal",
-        cause,
-    };
-    let change = serde_json::from_str(&row.entry.body).map_err(unreadable)?;
-    let by = Name::escaped(&row.entry.by);
-    Ok(JournalEntry {
-        seq: row.seq + 1,
-        at: row.entry.at,
-        by,
-        change,
-    })
 }
 
 fn source_name(key: &PassKey) -> SourceName {

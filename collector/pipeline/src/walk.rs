@@ -1,0 +1,216 @@
+//! From wherever a pass stands to its end: `Waiting → Captured → Signed → Published → Derived`.
+//!
+//! Each service takes the value of one stage and gives that of the next; the ledger's row says the
+//! same in the transaction that makes it true. Recovery is the same loop: [`Pipeline::resume`] says
+//! where a pass stands, be it new or left by a process that died.
+
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evidence_format::time::Timestamp;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::{Instrument as _, info, instrument};
+
+use super::{ATTACHED, Pipeline, PipelineError, events, widest};
+use crate::capture::{self, Task};
+use crate::seal::{BundleContext, Published, Signed, StoredBundle};
+use crate::timeline;
+use domain::plan::{Pass, Plan};
+use evidence_format::bundle::Draft;
+use platform::clock;
+use sources::Source;
+use store::ledger::{PassKey, PassRow, PassStage};
+
+/// A pass that this process has leased, and what it is to capture.
+#[derive(Clone)]
+struct Work {
+    row: Arc<PassRow>,
+    source: &'static dyn Source,
+    plan: Arc<Plan>,
+    pass: Arc<Pass>,
+}
+
+/// Where a pass stands.
+enum Stage {
+    /// Its source is to be asked, perhaps from a stored cursor on.
+    Waiting,
+    Captured(Captured),
+    Published(Published),
+    Derived,
+}
+
+/// A draft with all that a source gave, and what its bundle says beside it.
+struct Captured {
+    draft: Draft,
+    context: BundleContext,
+}
+
+impl Pipeline {
+    /// Walks a leased pass to its end.
+    #[instrument(skip_all, fields(incident = %row.key.incident, source = %row.key.source, pass = row.key.pass))]
+    pub(super) async fn walk(&self, row: PassRow) -> Result<(), PipelineError> {
+        if row.key.source == ATTACHED {
+            return self.tidy_up_attachment(&row).await;
+        }
+        let source = sources::find(&row.key.source)
+            .ok_or_else(|| PipelineError::UnknownSource(row.key.source.clone()))?;
+        if row.stage == PassStage::Waiting && self.is_stopped(&row.key).await? {
+            return Ok(self
+                .parts
+                .ledger
+                .set_failed(&row.key, row.fencing_token)
+                .await?);
+        }
+        let Some((plan, pass)) = self.planned(&row, source).await? else {
+            return Ok(()); // its source has nothing to ask
+        };
+        let work = Work {
+            row: Arc::new(row),
+            source,
+            plan: Arc::new(plan),
+            pass: Arc::new(pass),
+        };
+        let mut stage = self.resume(&work.row).await?;
+        loop {
+            stage = match stage {
+                Stage::Waiting => Stage::Captured(self.capture(&work).await?),
+                Stage::Captured(captured) => Stage::Published(self.seal(&work, captured).await?),
+                Stage::Published(published) => self.derive(&work, &published).await?,
+                Stage::Derived => return Ok(()),
+            }
+        }
+    }
+
+    /// Where a pass stands.
+    async fn resume(&self, row: &PassRow) -> Result<Stage, PipelineError> {
+        Ok(match row.stage {
+            // what is stored of a captured pass is packed again
+            PassStage::Waiting | PassStage::Captured => Stage::Waiting,
+            // it may have been published by a process that could not say so any more; a bundle that
+            // another store has signed is for that store to publish or abort, and may duplicate ours
+            PassStage::Signed | PassStage::Published => match self.published(&row.key).await? {
+                Some(published) => Stage::Published(published),
+                None => Stage::Waiting,
+            },
+            PassStage::Derived | PassStage::Failed => Stage::Derived,
+        })
+    }
+
+    /// The bundle of a pass, also if it was published by a process that died before its commit.
+    pub(super) async fn published(
+        &self,
+        key: &PassKey,
+    ) -> Result<Option<Published>, PipelineError> {
+        drop(self.acquire_seal_lock().await?); // what was pending is committed now, or aborted
+        let bundles = self.parts.ledger.bundles(&key.incident).await?;
+        let first = bundles
+            .into_iter()
+            .find(|bundle| bundle.pass == *key && bundle.duplicate_of.is_none());
+        match first {
+            Some(row) => Ok(Some(self.sealer().reopen(row).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// `Waiting → Captured`: asks the source for what is not stored yet, and packs all of it.
+    async fn capture(&self, work: &Work) -> Result<Captured, PipelineError> {
+        let (row, key) = (&work.row, &work.row.key);
+        let mut began = clock::reading("begin");
+        if row.fencing_token > 1 {
+            began.event = format!("begin of attempt {}", row.fencing_token);
+        }
+        self.journal_start(row).await?;
+        let preface = self.preface(row, &work.plan, &work.pass).await?;
+        let progress = self.progress.begin(key);
+        let stop = self.stop.child_token();
+        let mut watching = JoinSet::new(); // ends with this pass
+        watching.spawn(self.clone().stop_when_told(key.clone(), stop.clone()));
+        let task = Task {
+            incident: &key.incident,
+            key,
+            token: row.fencing_token,
+            pass: &work.pass,
+            source: work.source,
+            preface: &preface,
+            deadline: deadline(&work.plan, row.began_at.unwrap_or_else(clock::now)),
+            stop: &stop,
+            meter: &progress.meter,
+        };
+        let captured = capture::run(&self.parts, &task).await?;
+        self.parts
+            .ledger
+            .set_captured(key, row.fencing_token)
+            .await?;
+        let context = BundleContext {
+            incident: key.incident.clone(),
+            window: widest(&work.pass),
+            plan: work.pass.sealed(Some(work.plan.budget.deadline_seconds)),
+            supplements: row.supplements,
+            began,
+        };
+        Ok(Captured {
+            draft: captured.draft,
+            context,
+        })
+    }
+
+    /// `Captured → Signed → Published`, in a task of its own: dropped while it publishes, its bundle
+    /// could come into the store after its place in the stream was given to another.
+    async fn seal(&self, work: &Work, captured: Captured) -> Result<Published, PipelineError> {
+        let (pipeline, row) = (self.clone(), Arc::clone(&work.row));
+        let sealing = async move {
+            let signed = pipeline.sign(&row, captured).await?;
+            // a log's proof will enter here: after the signature, before anybody can see the bundle
+            pipeline.publish(signed).await
+        };
+        let sealed = tokio::spawn(sealing.in_current_span()).await;
+        sealed.unwrap_or_else(|failed| resume_unwind(failed.into_panic())) // nobody aborts it
+    }
+
+    async fn sign(&self, row: &PassRow, captured: Captured) -> Result<Signed, PipelineError> {
+        let Captured { draft, context } = captured;
+        let lock = self.acquire_seal_lock().await?;
+        let lease = (&row.key, row.fencing_token);
+        Ok(self.sealer().sign(lock, lease, draft, context).await?)
+    }
+
+    async fn publish(&self, signed: Signed) -> Result<Published, PipelineError> {
+        let published = self.sealer().publish(signed, events::of_bundle).await?;
+        info!(bundle = %published.row.id, bytes = published.row.bytes, "sealed");
+        Ok(published)
+    }
+
+    /// `Published → Derived`: the timeline, what follows, what asking again has shown. Doing it again
+    /// changes nothing.
+    async fn derive(&self, work: &Work, published: &Published) -> Result<Stage, PipelineError> {
+        let (row, key) = (&work.row, &work.row.key);
+        // what follows is done for the first bundle of a pass, also if whoever sealed it has died
+        let first = match published.row.duplicate_of {
+            Some(_) => self.published(key).await?,
+            None => None,
+        };
+        let published = first.as_ref().unwrap_or(published);
+        self.schedule_followups(row, work.source, &work.plan, published)
+            .await?;
+        let bundle = &published.row;
+        let stored =
+            StoredBundle::open(&self.parts.blobs, &bundle.object_key, &self.parts.work).await?;
+        let public_key = self.public_key(bundle).await?;
+        timeline::derive(&self.parts.ledger, bundle, stored, &public_key).await?;
+        capture::forget_pages(&self.parts, &bundle.pass).await?;
+        self.compare_with_earlier(row, &work.pass, published)
+            .await?;
+        self.parts.ledger.set_derived(key).await?;
+        Ok(Stage::Derived)
+    }
+}
+
+/// When a pass has to be over: the plan's seconds after its first lease, which a restart does not
+/// move.
+fn deadline(plan: &Plan, began_at: Timestamp) -> Instant {
+    let since = clock::now().unix_nanoseconds() - began_at.unix_nanoseconds();
+    let since = Duration::from_nanos(u64::try_from(since.max(0)).unwrap_or(u64::MAX));
+    Instant::now() + Duration::from_secs(plan.budget.deadline_seconds).saturating_sub(since)
+}

@@ -1,0 +1,306 @@
+//! Workers: they lease what is due, walk it through its stages, and give it back.
+//!
+//! Each queue has places of its own. A pass that asks a server waits most of its time, and one that
+//! reads this machine computes all of it: when many incidents are declared at once, those that
+//! compute must not keep the API from answering, nor captures of cloud accounts from starting.
+
+use std::collections::HashMap;
+use std::num::NonZero;
+use std::panic::AssertUnwindSafe;
+use std::thread;
+use std::time::Duration;
+
+use evidence_format::time::Timestamp;
+use futures::FutureExt as _;
+use tokio::task::{Id, JoinSet};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::{Pipeline, PipelineError};
+use platform::clock;
+use store::ledger::{LeaseRequest, LedgerError, PassKey, PassRow, Queue};
+
+/// Passes that ask servers at once.
+const REMOTE_MAX: usize = 16;
+/// One pass that reads this machine for so many processors: the others are for those who ask us.
+const PROCESSORS_EACH: usize = 2;
+
+/// How often the database is asked for passes that have become due, or that other processes have
+/// added. What this process adds is leased at once.
+const POLL: Duration = Duration::from_secs(1);
+/// How often it is asked whether all is done: often once a pass has ended, then ever more seldom,
+/// for what other processes do.
+const IDLE_POLL_MIN: Duration = Duration::from_millis(20);
+const IDLE_POLL_MAX: Duration = Duration::from_millis(500);
+/// A lease is renewed so often before it ends.
+const RENEWALS: u32 = 4;
+/// Pauses before a pass that failed is tried again double from the one to the other.
+const PAUSE_SECONDS_MIN: u64 = 1;
+const PAUSE_SECONDS_MAX: u64 = 300;
+
+/// When [`Pipeline::work`] returns.
+#[derive(Clone, Debug)]
+pub enum Until {
+    /// No pass is due or leased, by whomever; passes that are due later may be left.
+    Idle,
+    /// Somebody asks for it. Passes that are worked on have half of a lease to end; what has not
+    /// ended then is dropped, and free for other workers.
+    Cancelled(CancellationToken),
+}
+
+/// The passes that one call of [`Pipeline::work`] works on.
+struct Workers<'p> {
+    pipeline: &'p Pipeline,
+    tasks: JoinSet<()>,
+    leased: HashMap<Id, (Queue, PassKey, u64)>,
+}
+
+impl Pipeline {
+    /// Works on all passes that are due. What fails is journaled, and tried again later. While the
+    /// database is away, it waits for it.
+    pub async fn work(&self, until: Until) {
+        let mut workers = Workers {
+            pipeline: self,
+            tasks: JoinSet::new(),
+            leased: HashMap::new(),
+        };
+        match until {
+            Until::Idle => workers.run_until_idle().await,
+            Until::Cancelled(token) => workers.run_until_cancelled(&token).await,
+        }
+    }
+
+    /// Works on one pass until nothing is left to do, its lease is lost, or it fails.
+    async fn work_on(self, row: PassRow) {
+        let (key, token) = (row.key.clone(), row.fencing_token);
+        let failures = row.failures;
+        let walked = AssertUnwindSafe(self.walk(row)).catch_unwind();
+        let result = tokio::select! {
+            walked = walked => walked.unwrap_or(Err(PipelineError::Crashed)),
+            () = self.keep_lease(&key, token) => Err(PipelineError::LeaseLost),
+        };
+        let given_back = match result {
+            Ok(()) => self.parts.ledger.release_lease(&key, token).await,
+            // another worker has the pass; what this one had in hand is dropped
+            Err(error) if error.is_lease_lost() => return,
+            Err(error) => {
+                let error_text = platform::chain(&error);
+                let (incident, source, pass) = (&key.incident, &key.source, key.pass);
+                warn!(%incident, %source, pass, error = error_text, "pass failed");
+                self.journal_failure(&key, &error).await;
+                let retry_at = after(clock::now(), pause(failures));
+                self.parts.ledger.postpone(&key, token, retry_at).await
+            }
+        };
+        if let Err(error) = given_back {
+            warn!(
+                error = platform::chain(&error),
+                "cannot give a lease back; it ends by itself"
+            );
+        }
+    }
+
+    /// Renews a lease for as long as it is held. Returns when it is lost.
+    pub(super) async fn keep_lease(&self, key: &PassKey, token: u64) {
+        loop {
+            sleep(self.lease / RENEWALS).await;
+            match self.parts.ledger.renew_lease(key, token, self.lease).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                // whoever cannot reach the database cannot know; what it writes is refused if the
+                // lease is lost
+                Err(error) => warn!(error = platform::chain(&error), "cannot renew a lease"),
+            }
+        }
+    }
+
+    /// Tells the workers of this process that something may be due.
+    pub(super) fn wake_workers(&self) {
+        self.wake.send_modify(|count| *count += 1);
+    }
+}
+
+impl Workers<'_> {
+    async fn run_until_idle(&mut self) {
+        let mut woken = self.pipeline.wake.subscribe();
+        let mut pause = IDLE_POLL_MIN;
+        self.free_the_dead().await;
+        let mut freed = Instant::now();
+        loop {
+            woken.borrow_and_update();
+            self.lease_all().await;
+            if self.tasks.is_empty() && self.is_idle().await {
+                return;
+            }
+            tokio::select! {
+                Some(ended) = self.tasks.join_next_with_id() => {
+                    self.forget(ended);
+                    pause = IDLE_POLL_MIN;
+                }
+                _ = woken.changed() => {}
+                () = sleep(pause) => pause = (pause * 2).min(IDLE_POLL_MAX),
+            }
+            if freed.elapsed() > self.pipeline.lease {
+                self.free_the_dead().await;
+                freed = Instant::now();
+            }
+        }
+    }
+
+    async fn run_until_cancelled(&mut self, token: &CancellationToken) {
+        let mut woken = self.pipeline.wake.subscribe();
+        let mut freed = None::<Instant>;
+        while !token.is_cancelled() {
+            if freed.is_none_or(|freed| freed.elapsed() > self.pipeline.lease) {
+                self.free_the_dead().await;
+                freed = Some(Instant::now());
+            }
+            woken.borrow_and_update();
+            self.lease_all().await;
+            tokio::select! {
+                Some(ended) = self.tasks.join_next_with_id() => self.forget(ended),
+                _ = woken.changed() => {}
+                () = sleep(POLL) => {}
+                () = token.cancelled() => {}
+            }
+        }
+        self.drain().await;
+    }
+
+    /// Leases passes of every queue that has places left.
+    async fn lease_all(&mut self) {
+        for queue in Queue::ALL {
+            while self.working_on(queue) < places(queue) {
+                match self.lease(queue).await {
+                    Ok(Some(row)) => self.spawn(queue, row),
+                    Ok(None) => break,
+                    Err(error) => {
+                        warn!(
+                            error = platform::chain(&error),
+                            "cannot ask the database for what is due"
+                        );
+                        sleep(POLL).await;
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn lease(&self, queue: Queue) -> Result<Option<PassRow>, LedgerError> {
+        let pipeline = self.pipeline;
+        let request = LeaseRequest {
+            worker: &pipeline.worker,
+            queue,
+            now: clock::now(),
+            lease: pipeline.lease,
+            // a person who stops wants what is there, and nothing more
+            only_begun: pipeline.stop.is_cancelled(),
+        };
+        pipeline.parts.ledger.lease_next(&request).await
+    }
+
+    fn spawn(&mut self, queue: Queue, row: PassRow) {
+        let (key, token) = (row.key.clone(), row.fencing_token);
+        let task = self.tasks.spawn(self.pipeline.clone().work_on(row));
+        self.leased.insert(task.id(), (queue, key, token));
+    }
+
+    fn forget(&mut self, ended: Result<(Id, ()), tokio::task::JoinError>) {
+        let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+        self.leased.remove(&id);
+    }
+
+    fn working_on(&self, queue: Queue) -> usize {
+        let of_queue = self.leased.values().filter(|(other, ..)| *other == queue);
+        of_queue.count()
+    }
+
+    async fn is_idle(&self) -> bool {
+        let only_begun = self.pipeline.stop.is_cancelled();
+        match self
+            .pipeline
+            .parts
+            .ledger
+            .is_busy(clock::now(), only_begun)
+            .await
+        {
+            Ok(busy) => !busy,
+            Err(error) => {
+                warn!(
+                    error = platform::chain(&error),
+                    "cannot see whether all is done"
+                );
+                false
+            }
+        }
+    }
+
+    /// Processes of this machine that have ended hold nobody up until their leases end.
+    async fn free_the_dead(&self) {
+        let ledger = &self.pipeline.parts.ledger;
+        if let Err(error) = ledger.free_leases_of_the_dead(&self.pipeline.worker).await {
+            warn!(
+                error = platform::chain(&error),
+                "cannot look for leases of processes that have ended"
+            );
+        }
+    }
+
+    /// Waits for what is worked on, but not for long, and gives the rest back.
+    async fn drain(&mut self) {
+        let ended = timeout(self.pipeline.lease / 2, async {
+            while let Some(ended) = self.tasks.join_next_with_id().await {
+                self.forget(ended);
+            }
+        });
+        if ended.await.is_ok() {
+            return;
+        }
+        warn!("captures did not end in time, and are given back");
+        self.tasks.shutdown().await;
+        for (_, key, token) in self.leased.values() {
+            if let Err(error) = self.pipeline.parts.ledger.release_lease(key, *token).await {
+                warn!(
+                    error = platform::chain(&error),
+                    "cannot give a lease back; it ends by itself"
+                );
+            }
+        }
+    }
+}
+
+/// How many passes of `queue` this process works on at once.
+fn places(queue: Queue) -> usize {
+    match queue {
+        Queue::Remote => REMOTE_MAX,
+        Queue::Local => {
+            let processors = thread::available_parallelism().map_or(1, NonZero::get);
+            (processors / PROCESSORS_EACH).max(1)
+        }
+        Queue::Attached => 1, // it only tidies up
+    }
+}
+
+fn pause(failures: u64) -> Duration {
+    let doublings = u32::try_from(failures).unwrap_or(u32::MAX).min(16);
+    Duration::from_secs((PAUSE_SECONDS_MIN << doublings).min(PAUSE_SECONDS_MAX))
+}
+
+/// `time` after `pause`; the same time where no later one can be written.
+fn after(time: Timestamp, pause: Duration) -> Timestamp {
+    let nanoseconds = i128::try_from(pause.as_nanos()).unwrap_or(0);
+    Timestamp::from_unix_nanoseconds(time.unix_nanoseconds() + nanoseconds).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_five_minutes() {
+        let seconds = [0, 1, 2, 8, 9, u64::MAX].map(|failures| pause(failures).as_secs());
+        assert_eq!(seconds, [1, 2, 4, 256, 300, 300]);
+    }
+}

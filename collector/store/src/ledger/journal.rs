@@ -1,0 +1,657 @@
+//! Incidents and their journals: load, decide on what a journal says, append.
+//!
+//! There are two ways to write. What follows from nothing but itself, such as the start of a
+//! capture, is appended [at the end](Journal::append). What was decided on the incident, such as a
+//! change of its severity, is appended [where it was decided](Journal::append_at), and refused if
+//! somebody else appended first; [`Journal::decide`] then decides again.
+//!
+//! Each write also writes the incident's overview, which lists show. It holds nothing that the
+//! journal does not, and [`Journal::rebuild_overview`] makes it again.
+
+use std::sync::{Mutex, PoisonError};
+
+use domain::incident::{
+    CommandError, Incident, IncidentEvent, IncidentOverview, JournalEntry, Name, Status,
+};
+use evidence_format::digest::Digest;
+use evidence_format::id::IncidentId;
+use evidence_format::time::Timestamp;
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, query};
+
+use super::passes::insert_pass;
+use super::{Failure, Ledger, LedgerError, NewPass};
+use crate::database::Earlier;
+use crate::database::rows::{all, execute, first, get, nanoseconds, number, parsed, signed, time};
+
+/// What is to be written into a journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEntry {
+    /// When it happened.
+    pub at: Timestamp,
+    /// Who did it: a person, an automation, the collector.
+    pub by: Name,
+    /// What happened.
+    pub event: IncidentEvent,
+}
+
+/// What a new incident is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewIncidentId {
+    /// As its declaration says.
+    Given(IncidentId),
+    /// The next free number after this text: `INC-2026-` becomes `INC-2026-001`.
+    Next(String),
+}
+
+/// What an incident begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewIncident {
+    /// The first entries of its journal; the first of them declares it.
+    pub entries: Vec<NewEntry>,
+    /// What is to be captured.
+    pub passes: Vec<NewPass>,
+}
+
+/// The answer to a declaration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declared {
+    /// The incident.
+    pub incident: IncidentId,
+    /// False if the same declaration was made before.
+    pub is_new: bool,
+}
+
+/// Which part of the list of incidents is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OverviewQuery {
+    /// Only incidents of this status.
+    pub status: Option<Status>,
+    /// Only those that come after this incident in the list.
+    pub after: Option<IncidentId>,
+    /// At most so many.
+    pub limit: u64,
+}
+
+/// The journal of one incident. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    ledger: Ledger,
+    incident: IncidentId,
+}
+
+impl Ledger {
+    /// The journal of `incident`, whether there is one or not.
+    #[must_use]
+    pub fn journal(&self, incident: &IncidentId) -> Journal {
+        Journal {
+            ledger: self.clone(),
+            incident: incident.clone(),
+        }
+    }
+
+    /// Declares an incident with its passes, in one transaction. The same `key` twice is the same
+    /// incident, whatever the other arguments are. A number is drawn only for an incident that is
+    /// declared: one that is known or refused uses none.
+    ///
+    /// `open` is called with the id, perhaps more than once, and must then answer the same.
+    ///
+    /// # Errors
+    /// [`LedgerError::Refused`] if `open` refuses, [`LedgerError::IncidentExists`] if another
+    /// declaration has taken the given name, [`LedgerError::IncidentPrefix`], and failures of the
+    /// database.
+    pub async fn declare(
+        &self,
+        id: &NewIncidentId,
+        key: Option<&str>,
+        open: impl Fn(&IncidentId) -> Result<NewIncident, CommandError>,
+    ) -> Result<Declared, LedgerError> {
+        let key_digest = key.map(|key| Digest::of(key.as_bytes()).hex());
+        let (key_digest, open) = (key_digest.as_deref(), &open);
+        let tried = &Mutex::new(None);
+        self.db
+            .write("declare the incident", |mut db, earlier| async move {
+                // a commit whose answer was lost may have made it
+                let last_tried = lock(tried).clone().filter(|_| earlier == Earlier::Unknown);
+                let ours = match last_tried {
+                    Some(id) if is_declared_as(&mut db, &id, &open(&id)?).await? => Some(id),
+                    Some(_) | None => None,
+                };
+                if let Some(known) = declared_by(&mut db, key_digest).await? {
+                    let is_new = ours.as_ref() == Some(&known);
+                    return Ok((
+                        db,
+                        Declared {
+                            is_new,
+                            incident: known,
+                        },
+                    ));
+                }
+                if let Some(incident) = ours {
+                    return Ok((
+                        db,
+                        Declared {
+                            is_new: true,
+                            incident,
+                        },
+                    ));
+                }
+                let id = free_id(&mut db, id).await?;
+                let NewIncident { entries, passes } = open(&id)?;
+                *lock(tried) = Some(id.clone());
+                begin_journal(&mut db, &id, &entries).await?;
+                for pass in &passes {
+                    insert_pass(&mut db, pass).await?;
+                }
+                if let Some(key) = key_digest {
+                    let insert = "INSERT INTO declarations (key_digest, incident) VALUES ($1, $2)";
+                    execute(&mut db, query(insert).bind(key).bind(id.as_str())).await?;
+                }
+                Ok((
+                    db,
+                    Declared {
+                        is_new: true,
+                        incident: id,
+                    },
+                ))
+            })
+            .await
+    }
+
+    /// The incident that was declared with this key, or that the key was remembered for.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn declared_by_key(&self, key: &str) -> Result<Option<IncidentId>, LedgerError> {
+        let digest = Digest::of(key.as_bytes()).hex();
+        let digest = Some(digest.as_str());
+        self.db
+            .read("look for a declaration", |mut db| async move {
+                declared_by(&mut db, digest).await
+            })
+            .await
+    }
+
+    /// Remembers `incident` by one more key, such as that of a message about it. The first one that
+    /// a key is remembered for stays.
+    ///
+    /// # Errors
+    /// [`LedgerError::UnknownIncident`], and failures of the database.
+    pub async fn remember(&self, key: &str, incident: &IncidentId) -> Result<(), LedgerError> {
+        let digest = &Digest::of(key.as_bytes()).hex();
+        self.db
+            .write("remember a message", |mut db, _| async move {
+                count_entries(&mut db, incident).await?;
+                let insert = "INSERT INTO declarations (key_digest, incident) VALUES ($1, $2)
+                    ON CONFLICT (key_digest) DO NOTHING";
+                let insert = query(insert).bind(digest.as_str()).bind(incident.as_str());
+                execute(&mut db, insert).await?;
+                Ok((db, ()))
+            })
+            .await
+    }
+
+    /// True if such an incident was declared.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn has_incident(&self, incident: &IncidentId) -> Result<bool, LedgerError> {
+        self.db
+            .read("look for the incident", |mut db| async move {
+                let select = "SELECT 1 AS one FROM incidents WHERE id = $1";
+                let found = first(&mut db, query(select).bind(incident.as_str()), |_| Ok(()));
+                Ok(found.await?.is_some())
+            })
+            .await
+    }
+
+    /// Incidents as lists show them, the last declared first.
+    ///
+    /// # Errors
+    /// [`LedgerError::UnknownIncident`] if there is no incident `after`, and failures of the
+    /// database.
+    pub async fn overviews(
+        &self,
+        wanted: &OverviewQuery,
+    ) -> Result<Vec<IncidentOverview>, LedgerError> {
+        let after = match &wanted.after {
+            Some(id) => Some((self.declared_at(id).await?, id)),
+            None => None,
+        };
+        let (declared_at, id) =
+            after.map_or((i64::MAX, "\u{10ffff}"), |(at, id)| (at, id.as_str()));
+        let rows: Vec<(IncidentId, String)> = self
+            .db
+            .read::<_, LedgerError, _>("list the incidents", |mut db| async move {
+                let select = match wanted.status {
+                    None => query(
+                        "SELECT id, overview FROM incidents WHERE (declared_at, id) < ($1, $2)
+                        ORDER BY declared_at DESC, id DESC LIMIT $3",
+                    ),
+                    Some(_) => query(
+                        "SELECT id, overview FROM incidents
+                        WHERE status = $4 AND (declared_at, id) < ($1, $2)
+                        ORDER BY declared_at DESC, id DESC LIMIT $3",
+                    ),
+                };
+                let select = select.bind(declared_at).bind(id).bind(signed(wanted.limit));
+                let select = match wanted.status {
+                    None => select,
+                    Some(status) => select.bind(status.as_str()),
+                };
+                all(&mut db, select, |row| {
+                    Ok((parsed(row, "id")?, get(row, "overview")?))
+                })
+                .await
+            })
+            .await?;
+        let mut overviews = Vec::with_capacity(rows.len());
+        for (id, json) in rows {
+            overviews.push(match serde_json::from_str(&json) {
+                Ok(overview) => overview,
+                Err(_) => self.journal(&id).rebuild_overview().await?, // another version wrote it
+            });
+        }
+        Ok(overviews)
+    }
+
+    async fn declared_at(&self, incident: &IncidentId) -> Result<i64, LedgerError> {
+        let declared_at = self
+            .db
+            .read::<_, LedgerError, _>("find the incident", |mut db| async move {
+                let select = "SELECT declared_at FROM incidents WHERE id = $1";
+                let select = query(select).bind(incident.as_str());
+                first(&mut db, select, |row| get(row, "declared_at")).await
+            })
+            .await?;
+        declared_at.ok_or_else(|| LedgerError::UnknownIncident(incident.clone()))
+    }
+}
+
+impl Journal {
+    /// What is known of the incident after its last entry.
+    ///
+    /// # Errors
+    /// [`LedgerError::UnknownIncident`], [`LedgerError::Inconsistent`], and failures of the
+    /// database.
+    pub async fn incident(&self) -> Result<Incident, LedgerError> {
+        let entries = self.entries().await?;
+        if entries.is_empty() {
+            return Err(LedgerError::UnknownIncident(self.incident.clone()));
+        }
+        Incident::replay(&entries).map_err(|cause| LedgerError::Inconsistent {
+            incident: self.incident.clone(),
+            cause,
+        })
+    }
+
+    /// All entries, in order; none if there is no such incident.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn entries(&self) -> Result<Vec<JournalEntry>, LedgerError> {
+        self.entries_after(0).await
+    }
+
+    /// The entries after number `seq`, in order.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn entries_after(&self, seq: u64) -> Result<Vec<JournalEntry>, LedgerError> {
+        let incident = &self.incident;
+        self.ledger
+            .db
+            .read("read the journal", |mut db| async move {
+                entries_from(&mut db, incident, seq, u64::MAX).await
+            })
+            .await
+    }
+
+    /// Appends entries that follow from nothing but themselves, wherever the journal ends.
+    ///
+    /// # Errors
+    /// [`LedgerError::UnknownIncident`], and failures of the database.
+    pub async fn append(&self, entries: &[NewEntry]) -> Result<(), LedgerError> {
+        self.ledger
+            .db
+            .write("append to the journal", |mut db, earlier| async move {
+                // a commit whose answer was lost may have appended them
+                let is_ours = earlier == Earlier::Unknown
+                    && ends_with(&mut db, &self.incident, entries).await?;
+                if !is_ours {
+                    append_at_end(&mut db, &self.incident, entries).await?;
+                }
+                Ok((db, ()))
+            })
+            .await
+    }
+
+    /// Appends entries that were decided on a journal of `expected` entries, and adds the passes that
+    /// they ask for.
+    ///
+    /// # Errors
+    /// [`LedgerError::Contended`] if somebody else appended first, [`LedgerError::UnknownIncident`],
+    /// and failures of the database.
+    pub async fn append_at(
+        &self,
+        expected: u64,
+        entries: &[NewEntry],
+        passes: &[NewPass],
+    ) -> Result<(), LedgerError> {
+        let incident = &self.incident;
+        self.ledger
+            .db
+            .write("append to the journal", |mut db, earlier| async move {
+                let found = count_entries(&mut db, incident).await?;
+                if found == expected {
+                    append_at_end(&mut db, incident, entries).await?;
+                    for pass in passes {
+                        insert_pass(&mut db, pass).await?;
+                    }
+                    return Ok((db, ()));
+                }
+                let after = entries_from(&mut db, incident, expected, entries.len() as u64).await?;
+                let is_ours = after
+                    .iter()
+                    .zip(entries)
+                    .all(|(row, new)| is_same(row, new));
+                if earlier == Earlier::Unknown && after.len() == entries.len() && is_ours {
+                    return Ok((db, ()));
+                }
+                Err(LedgerError::Contended {
+                    incident: incident.clone(),
+                    expected,
+                    found,
+                }
+                .into())
+            })
+            .await
+    }
+
+    /// Lets `decide` look at the incident and say what happens, and appends that; again if somebody
+    /// else appended meanwhile. What was appended, and the incident that it was decided on.
+    ///
+    /// # Errors
+    /// [`LedgerError::Refused`] if `decide` refuses, and those of [`Journal::incident`].
+    pub async fn decide(
+        &self,
+        by: &Name,
+        now: impl Fn() -> Timestamp,
+        decide: impl Fn(&Incident, Timestamp) -> Result<Vec<IncidentEvent>, CommandError>,
+    ) -> Result<Vec<IncidentEvent>, LedgerError> {
+        loop {
+            let incident = self.incident().await?;
+            let at = now();
+            let events = decide(&incident, at)?;
+            let entries: Vec<_> = events
+                .iter()
+                .map(|event| NewEntry {
+                    at,
+                    by: by.clone(),
+                    event: event.clone(),
+                })
+                .collect();
+            match self.append_at(incident.seq, &entries, &[]).await {
+                // it was decided on an incident that has changed since
+                Err(LedgerError::Contended { .. }) => {}
+                appended => return appended.map(|()| events),
+            }
+        }
+    }
+
+    /// Makes the incident's overview again from its journal.
+    ///
+    /// # Errors
+    /// As for [`Journal::incident`].
+    pub async fn rebuild_overview(&self) -> Result<IncidentOverview, LedgerError> {
+        self.ledger
+            .db
+            .write("rebuild the overview", |mut db, _| async move {
+                let entries = entries_from(&mut db, &self.incident, 0, u64::MAX).await?;
+                if entries.is_empty() {
+                    return Err(LedgerError::UnknownIncident(self.incident.clone()).into());
+                }
+                let overview = self.overview_of(&entries)?;
+                write_overview(&mut db, &overview).await?;
+                Ok((db, overview))
+            })
+            .await
+    }
+
+    fn overview_of(&self, entries: &[JournalEntry]) -> Result<IncidentOverview, LedgerError> {
+        let incident = Incident::replay(entries).map_err(|cause| LedgerError::Inconsistent {
+            incident: self.incident.clone(),
+            cause,
+        })?;
+        Ok(IncidentOverview::of(&incident))
+    }
+}
+
+/// Begins the journal of a new incident.
+async fn begin_journal(
+    db: &mut AnyConnection,
+    incident: &IncidentId,
+    entries: &[NewEntry],
+) -> Result<(), Failure> {
+    let (first, rest) = entries
+        .split_first()
+        .expect("a journal begins with a declaration");
+    let declared =
+        Incident::replay([&first.numbered(1)]).map_err(|cause| LedgerError::Inconsistent {
+            incident: incident.clone(),
+            cause,
+        })?;
+    let overview = IncidentOverview::of(&declared);
+    let insert = "INSERT INTO incidents (id, declared_at, entries, status, overview)
+        VALUES ($1, $2, 1, $3, $4)";
+    let insert = query(insert)
+        .bind(incident.as_str())
+        .bind(nanoseconds(first.at))
+        .bind(overview.status.as_str())
+        .bind(encode(&overview));
+    execute(db, insert).await?;
+    insert_entry(db, incident, 0, first).await?;
+    if rest.is_empty() {
+        return Ok(());
+    }
+    append_at_end(db, incident, rest).await
+}
+
+/// Appends wherever the journal ends. The count is raised first: of several at once, the database
+/// then tells all but one to try again, before any of them has inserted.
+pub(super) async fn append_at_end(
+    db: &mut AnyConnection,
+    incident: &IncidentId,
+    entries: &[NewEntry],
+) -> Result<(), Failure> {
+    let update = "UPDATE incidents SET entries = entries + $2 WHERE id = $1
+        RETURNING entries, overview";
+    let update = query(update)
+        .bind(incident.as_str())
+        .bind(signed(entries.len() as u64));
+    let found = first(db, update, |row| {
+        Ok((number(row, "entries")?, get::<String>(row, "overview")?))
+    });
+    let (count, overview): (u64, String) = found
+        .await?
+        .ok_or_else(|| LedgerError::UnknownIncident(incident.clone()))?;
+    let before = count - entries.len() as u64;
+    for (entry, seq) in entries.iter().zip(before..) {
+        insert_entry(db, incident, seq, entry).await?;
+    }
+    // an overview that another version wrote is rebuilt when it is read
+    if let Ok(mut overview) = serde_json::from_str::<IncidentOverview>(&overview) {
+        for (entry, seq) in entries.iter().zip(before + 1..) {
+            overview
+                .apply(&entry.numbered(seq))
+                .map_err(|cause| LedgerError::Inconsistent {
+                    incident: incident.clone(),
+                    cause,
+                })?;
+        }
+        write_overview(db, &overview).await?;
+    }
+    Ok(())
+}
+
+async fn insert_entry(
+    db: &mut AnyConnection,
+    incident: &IncidentId,
+    seq: u64,
+    entry: &NewEntry,
+) -> Result<(), sqlx::Error> {
+    let insert = "INSERT INTO entries (incident, seq, entered_at, entered_by, body)
+        VALUES ($1, $2, $3, $4, $5)";
+    let body = serde_json::to_string(&entry.event).expect("an event is JSON");
+    let insert = query(insert)
+        .bind(incident.as_str())
+        .bind(signed(seq))
+        .bind(nanoseconds(entry.at))
+        .bind(entry.by.as_str())
+        .bind(body);
+    execute(db, insert).await.map(|_| ())
+}
+
+async fn write_overview(
+    db: &mut AnyConnection,
+    overview: &IncidentOverview,
+) -> Result<(), sqlx::Error> {
+    let update = "UPDATE incidents SET status = $2, overview = $3 WHERE id = $1";
+    let update = query(update)
+        .bind(overview.id.as_str())
+        .bind(overview.status.as_str())
+        .bind(encode(overview));
+    execute(db, update).await.map(|_| ())
+}
+
+fn encode(overview: &IncidentOverview) -> String {
+    serde_json::to_string(overview).expect("an overview is JSON")
+}
+
+impl NewEntry {
+    fn numbered(&self, seq: u64) -> JournalEntry {
+        JournalEntry {
+            seq,
+            at: self.at,
+            by: self.by.clone(),
+            change: self.event.clone(),
+        }
+    }
+}
+
+/// True if the last entries of a journal are these. Somebody else may have appended after them, and
+/// then they are appended again; no entry is lost.
+async fn ends_with(
+    db: &mut AnyConnection,
+    incident: &IncidentId,
+    entries: &[NewEntry],
+) -> Result<bool, Failure> {
+    let count = count_entries(db, incident).await?;
+    let added = entries.len() as u64;
+    let last = entries_from(db, incident, count.saturating_sub(added), added).await?;
+    Ok(last.len() == entries.len() && last.iter().zip(entries).all(|(row, new)| is_same(row, new)))
+}
+
+/// True if an entry of the ledger is what `new` becomes there.
+fn is_same(row: &JournalEntry, new: &NewEntry) -> bool {
+    // the ledger may round a time that lies far away
+    nanoseconds(row.at) == nanoseconds(new.at) && row.by == new.by && row.change == new.event
+}
+
+async fn is_declared_as(
+    db: &mut AnyConnection,
+    id: &IncidentId,
+    new: &NewIncident,
+) -> Result<bool, sqlx::Error> {
+    let first = entries_from(db, id, 0, 1).await?.pop();
+    Ok(first
+        .zip(new.entries.first())
+        .is_some_and(|(row, new)| is_same(&row, new)))
+}
+
+/// The id of an incident to be declared, which is free.
+async fn free_id(db: &mut AnyConnection, id: &NewIncidentId) -> Result<IncidentId, Failure> {
+    match id {
+        NewIncidentId::Given(id) if exists(db, id).await? => {
+            Err(LedgerError::IncidentExists(id.clone()).into())
+        }
+        NewIncidentId::Given(id) => Ok(id.clone()),
+        NewIncidentId::Next(prefix) => loop {
+            let drawn = draw(db, &format!("incident {prefix}")).await?;
+            let refused = |_| LedgerError::IncidentPrefix(prefix.chars().take(80).collect());
+            let id: IncidentId = format!("{prefix}{drawn:03}").parse().map_err(refused)?;
+            // somebody may have given an incident the name that this number makes
+            if !exists(db, &id).await? {
+                return Ok(id);
+            }
+        },
+    }
+}
+
+pub(super) async fn exists(db: &mut AnyConnection, id: &IncidentId) -> Result<bool, sqlx::Error> {
+    let select = query("SELECT 1 AS one FROM incidents WHERE id = $1").bind(id.as_str());
+    Ok(first(db, select, |_| Ok(())).await?.is_some())
+}
+
+/// The next number of this name, from 1.
+pub(super) async fn draw(db: &mut AnyConnection, name: &str) -> Result<i64, sqlx::Error> {
+    let upsert = "INSERT INTO numbers (name, last) VALUES ($1, 1)
+        ON CONFLICT (name) DO UPDATE SET last = numbers.last + 1 RETURNING last";
+    get(&query(upsert).bind(name).fetch_one(db).await?, "last")
+}
+
+pub(super) async fn count_entries(
+    db: &mut AnyConnection,
+    incident: &IncidentId,
+) -> Result<u64, Failure> {
+    let select = "SELECT entries FROM incidents WHERE id = $1";
+    let count = first(db, query(select).bind(incident.as_str()), |row| {
+        number(row, "entries")
+    })
+    .await?;
+    count.ok_or_else(|| LedgerError::UnknownIncident(incident.clone()).into())
+}
+
+async fn declared_by(
+    db: &mut AnyConnection,
+    key_digest: Option<&str>,
+) -> Result<Option<IncidentId>, sqlx::Error> {
+    let Some(key) = key_digest else {
+        return Ok(None);
+    };
+    let select = "SELECT incident FROM declarations WHERE key_digest = $1";
+    first(db, query(select).bind(key), |row| parsed(row, "incident")).await
+}
+
+async fn entries_from(
+    db: &mut AnyConnection,
+    incident: &IncidentId,
+    from: u64,
+    limit: u64,
+) -> Result<Vec<JournalEntry>, sqlx::Error> {
+    let select = "SELECT seq, entered_at, entered_by, body FROM entries
+        WHERE incident = $1 AND seq >= $2 ORDER BY seq LIMIT $3";
+    let select = query(select)
+        .bind(incident.as_str())
+        .bind(signed(from))
+        .bind(signed(limit));
+    all(db, select, entry_row).await
+}
+
+fn entry_row(row: &AnyRow) -> Result<JournalEntry, sqlx::Error> {
+    let (seq, body): (u64, &str) = (number(row, "seq")?, get(row, "body")?);
+    let change = serde_json::from_str(body).map_err(|cause| sqlx::Error::ColumnDecode {
+        index: "body".to_owned(),
+        source: format!("this version cannot read it: {cause}").into(),
+    })?;
+    Ok(JournalEntry {
+        seq: seq + 1,
+        at: time(row, "entered_at")?,
+        by: Name::escaped(get(row, "entered_by")?),
+        change,
+    })
+}
+
+fn lock<T>(value: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
+}
