@@ -23,6 +23,18 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
         ],
     ),
     (
+        "evidence-format/audit",
+        &[
+            &["failure", "paths"],
+            &["out"],
+            &["verdict"],
+            &["subject", "summary"],
+            &[
+                "verify", "inspect", "items", "records", "cat", "extract", "shells",
+            ],
+        ],
+    ),
+    (
         "agent",
         &[
             &["os", "identity", "terminal"],
@@ -96,6 +108,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
 /// Packages that may use packages of ours, and which.
 const PACKAGES: &[(&str, &[&str])] = &[
     ("evidence-format", &[]),
+    ("evidence-format/audit", &["evidence-format"]),
     ("agent", &["evidence-format"]),
     ("collector", &["evidence-format", "agent"]),
 ];

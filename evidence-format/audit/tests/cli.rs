@@ -1,7 +1,7 @@
 //! `exhibit-audit` from outside: exit codes, what it prints, what it writes; on bundles as hostile
 //! as a signer can make them.
 
-mod audit_bundle;
+mod bundle;
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use audit_bundle::{EVENTS, Place, key, predicate, tree};
+use bundle::{EVENTS, Place, key, predicate, tree};
 use evidence_format::canonical;
 use evidence_format::digest::Digest;
 use evidence_format::keyring::Signer as _;
@@ -284,7 +284,7 @@ fn the_report_for_programs_has_its_members() {
     assert_eq!(report["signed_by"], key("alice").public_key().id().hex());
     assert_eq!(
         report["items"][0]["gaps"][0]["examples"][0],
-        audit_bundle::HOSTILE,
+        bundle::HOSTILE,
         "escaped, and the same text"
     );
 }
@@ -665,7 +665,7 @@ fn no_network_and_no_async_are_linked() {
     let args = [
         "tree",
         "--package",
-        "evidence-format",
+        "exhibit-audit",
         "--edges",
         "normal",
         "--prefix",
