@@ -25,10 +25,10 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "evidence-format/audit",
         &[
-            &["failure", "paths"],
-            &["out"],
+            &["error", "paths"],
+            &["output"],
             &["verdict"],
-            &["subject", "summary"],
+            &["bundle", "summary"],
             &[
                 "verify", "inspect", "items", "records", "cat", "extract", "shells",
             ],

@@ -49,9 +49,9 @@ pub enum BundleError {
 }
 
 /// All the randomness of a bundle, from 32 random bytes that are not kept.
-struct Entropy(Hmac<sha2::Sha256>);
+struct BundleEntropy(Hmac<sha2::Sha256>);
 
-impl Entropy {
+impl BundleEntropy {
     fn new(seed: &[u8; 32]) -> Self {
         Self(Hmac::new_from_slice(seed).expect("HMAC takes keys of any length"))
     }
@@ -69,7 +69,7 @@ impl Entropy {
 pub struct Draft {
     /// `None` once sealed.
     folder: Option<DraftFolder>,
-    entropy: Entropy,
+    entropy: BundleEntropy,
     key: DisclosureKey,
     pack: Pack,
     items: Vec<Item>,
@@ -104,7 +104,7 @@ impl Draft {
             path: path.to_owned(),
             cause,
         })?;
-        let entropy = Entropy::new(seed);
+        let entropy = BundleEntropy::new(seed);
         let key = DisclosureKey::new(entropy.bytes("disclosure-key", ""));
         Ok(Self {
             folder: Some(folder),

@@ -182,7 +182,7 @@ impl Config {
     /// See [`ConfigError`]. The version is looked at first, so that a config of a later version is
     /// not called malformed.
     pub fn decode(bytes: &[u8]) -> Result<Self, ConfigError> {
-        let Version { version } = canonical::decode_lenient(bytes, CONFIG_BYTES_MAX)?;
+        let ConfigVersion { version } = canonical::decode_lenient(bytes, CONFIG_BYTES_MAX)?;
         if version != VERSION {
             return Err(ConfigError::Version { found: version });
         }
@@ -307,7 +307,7 @@ impl SourceClock {
 
 /// The one field that every version has.
 #[derive(Deserialize)]
-struct Version {
+struct ConfigVersion {
     version: u64,
 }
 

@@ -20,7 +20,7 @@ pub struct Attestation {
     payload: Vec<u8>,
     key_id: KeyId,
     signature: [u8; 64],
-    timestamps: Option<Timestamps>,
+    timestamps: Option<TimestampData>,
 }
 
 /// A statement whose signature was checked against a key that the caller trusts. Made by
@@ -149,18 +149,18 @@ impl Attestation {
     /// The canonical bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        canonical::encode(&Wire {
-            dsse_envelope: Envelope {
+        canonical::encode(&SigstoreDocument {
+            dsse_envelope: DsseEnvelope {
                 payload: BASE64.encode(&self.payload),
                 payload_type: PAYLOAD_TYPE.to_owned(),
-                signatures: [Signature {
+                signatures: [DsseSignature {
                     keyid: self.key_id,
                     sig: BASE64.encode(&self.signature),
                 }],
             },
             media_type: SIGSTORE_BUNDLE.to_owned(),
-            verification_material: Material {
-                public_key: Hint { hint: self.key_id },
+            verification_material: VerificationMaterial {
+                public_key: PublicKeyHint { hint: self.key_id },
                 timestamp_verification_data: self.timestamps.clone(),
                 tlog_entries: [],
             },
@@ -173,7 +173,7 @@ impl Attestation {
     /// See [`AttestationError`].
     pub fn decode(bytes: &[u8]) -> Result<Self, AttestationError> {
         use AttestationError::Invalid;
-        let wire: Wire = canonical::decode(bytes, SIGSTORE_BUNDLE_BYTES_MAX)?;
+        let wire: SigstoreDocument = canonical::decode(bytes, SIGSTORE_BUNDLE_BYTES_MAX)?;
         let [signature] = wire.dsse_envelope.signatures;
         if wire.media_type != SIGSTORE_BUNDLE {
             return Err(Invalid("its media type is not that of version 0.3"));
@@ -202,50 +202,50 @@ impl Attestation {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Wire {
-    dsse_envelope: Envelope,
+struct SigstoreDocument {
+    dsse_envelope: DsseEnvelope,
     media_type: String,
-    verification_material: Material,
+    verification_material: VerificationMaterial,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Envelope {
+struct DsseEnvelope {
     payload: String,
     payload_type: String,
-    signatures: [Signature; 1],
+    signatures: [DsseSignature; 1],
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Signature {
+struct DsseSignature {
     keyid: KeyId,
     sig: String,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Material {
-    public_key: Hint,
+struct VerificationMaterial {
+    public_key: PublicKeyHint,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    timestamp_verification_data: Option<Timestamps>,
+    timestamp_verification_data: Option<TimestampData>,
     tlog_entries: [(); 0],
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Hint {
+struct PublicKeyHint {
     hint: KeyId,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Timestamps {
-    rfc3161_timestamps: Vec<Timestamp>,
+struct TimestampData {
+    rfc3161_timestamps: Vec<SignedTimestamp>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Timestamp {
+struct SignedTimestamp {
     signed_timestamp: String,
 }

@@ -61,17 +61,17 @@ pub struct Stream {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Wire {
+struct InTotoDocument {
     #[serde(rename = "_type")]
     kind: String,
     predicate: Predicate,
     predicate_type: String,
-    subject: [Subject; 1],
+    subject: [StatementSubject; 1],
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Subject {
+struct StatementSubject {
     digest: SubjectDigest,
     name: String,
 }
@@ -100,11 +100,11 @@ impl Statement {
     /// The canonical bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        canonical::encode(&Wire {
+        canonical::encode(&InTotoDocument {
             kind: STATEMENT_TYPE.to_owned(),
             predicate: self.predicate.clone(),
             predicate_type: CAPTURE.to_owned(),
-            subject: [Subject {
+            subject: [StatementSubject {
                 digest: SubjectDigest {
                     sha256: Root(self.bundle),
                 },
@@ -118,7 +118,7 @@ impl Statement {
     /// # Errors
     /// See [`StatementError`].
     pub fn decode(bytes: &[u8]) -> Result<Self, StatementError> {
-        let wire: Wire = canonical::decode(bytes, PAE_BYTES_MAX)?;
+        let wire: InTotoDocument = canonical::decode(bytes, PAE_BYTES_MAX)?;
         let [subject] = wire.subject;
         if wire.kind != STATEMENT_TYPE
             || wire.predicate_type != CAPTURE

@@ -12,7 +12,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::digest::lanes::{self, BLOCK_BYTES, HEAD_BYTES_MAX, Message, Start};
+use crate::digest::lanes::{self, BLOCK_BYTES, HEAD_BYTES_MAX, HashMessage, HashPrefix};
 use crate::digest::{Digest, Hasher, ParseDigestError};
 use crate::id::ItemName;
 
@@ -71,11 +71,11 @@ crate::serde_as_text!(Root);
 pub struct LeafKey {
     /// HMAC's inner hash, having taken the key's block and the whole blocks of what all leaves'
     /// messages begin with.
-    inner: Start,
+    inner: HashPrefix,
     /// The rest of what all leaves' messages begin with.
     prefix: Vec<u8>,
     /// HMAC's outer hash, having taken the key's block.
-    outer: Start,
+    outer: HashPrefix,
 }
 
 impl LeafKey {
@@ -84,13 +84,14 @@ impl LeafKey {
     pub fn new(key: &DisclosureKey, name: &ItemName) -> Self {
         let prefix = [SALT_LABEL, name.as_str().as_bytes(), &[0]].concat();
         let (blocks, rest) = prefix.as_chunks();
-        let inner = blocks
-            .iter()
-            .fold(Start::EMPTY.then(&hmac_block(key, 0x36)), Start::then);
+        let inner = blocks.iter().fold(
+            HashPrefix::EMPTY.then(&hmac_block(key, 0x36)),
+            HashPrefix::then,
+        );
         Self {
             inner,
             prefix: rest.to_owned(),
-            outer: Start::EMPTY.then(&hmac_block(key, 0x5c)),
+            outer: HashPrefix::EMPTY.then(&hmac_block(key, 0x5c)),
         }
     }
 
@@ -115,8 +116,8 @@ impl LeafKey {
         {
             let (heads, leaves) = (&mut heads[..segments.len()], &mut leaves[..segments.len()]);
             self.heads(first, heads);
-            let message = |i: usize| Message {
-                start: Start::EMPTY,
+            let message = |i: usize| HashMessage {
+                start: HashPrefix::EMPTY,
                 head: &heads[i],
                 body: segments[i],
             };
@@ -136,7 +137,7 @@ impl LeafKey {
         let (mut inner, mut salts) = (vec![[0; 32]; heads.len()], vec![[0; 32]; heads.len()]);
         lanes::hash(
             heads.len(),
-            |i| Message {
+            |i| HashMessage {
                 start: self.inner,
                 head: &messages[i][..end],
                 body: &[],
@@ -145,7 +146,7 @@ impl LeafKey {
         );
         lanes::hash(
             heads.len(),
-            |i| Message {
+            |i| HashMessage {
                 start: self.outer,
                 head: &inner[i],
                 body: &[],
@@ -205,8 +206,8 @@ impl Range {
         let (pairs, single) = hashes.as_chunks::<2>();
         if !pairs.is_empty() {
             let mut parents = vec![[0; 32]; pairs.len()];
-            let message = |i: usize| Message {
-                start: Start::EMPTY,
+            let message = |i: usize| HashMessage {
+                start: HashPrefix::EMPTY,
                 head: &[NODE],
                 body: pairs[i].as_flattened(),
             };

@@ -27,23 +27,23 @@ const ALL_BYTES_MAX: usize = 3 << 20;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Vector {
+struct TestVector {
     rule: String,
-    trust: Trusted,
-    expect: Expect,
+    trust: VectorTrust,
+    expect: ExpectedFindings,
     exit: u8,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Trusted {
+struct VectorTrust {
     keys: Vec<String>,
     bundle: Option<Digest>,
 }
 
 #[derive(Deserialize, PartialEq, Eq, Debug)]
 #[serde(deny_unknown_fields)]
-struct Expect {
+struct ExpectedFindings {
     integrity: String,
     signer: String,
     time: String,
@@ -56,7 +56,7 @@ fn folder() -> PathBuf {
 }
 
 /// The vectors by name.
-fn read_all() -> BTreeMap<String, Vector> {
+fn read_all() -> BTreeMap<String, TestVector> {
     let mut vectors = BTreeMap::new();
     for entry in fs::read_dir(folder()).expect("vectors/ is there") {
         let name = entry
@@ -73,7 +73,7 @@ fn read_all() -> BTreeMap<String, Vector> {
     vectors
 }
 
-impl Vector {
+impl TestVector {
     fn trust(&self) -> Trust {
         let key = |name: &String| {
             let pem =
@@ -89,7 +89,7 @@ impl Vector {
     fn check(&self, name: &str, files: &mut dyn Files, workers: &mut Workers) {
         let report = verify(files, &self.trust(), workers);
         assert_eq!(
-            Expect::of(&report),
+            ExpectedFindings::of(&report),
             self.expect,
             "{name}: {}\n{:#}",
             self.rule,
@@ -99,7 +99,7 @@ impl Vector {
     }
 
     fn codes(&self) -> impl Iterator<Item = &str> {
-        let Expect {
+        let ExpectedFindings {
             integrity,
             signer,
             time,
@@ -112,7 +112,7 @@ impl Vector {
     }
 }
 
-impl Expect {
+impl ExpectedFindings {
     fn of(report: &Report) -> Self {
         Self {
             integrity: text(&report.integrity),
@@ -176,7 +176,7 @@ fn every_vector_gets_its_finding() {
 #[test]
 fn every_code_is_expected_by_a_vector() {
     let vectors = read_all();
-    let expected: BTreeSet<&str> = vectors.values().flat_map(Vector::codes).collect();
+    let expected: BTreeSet<&str> = vectors.values().flat_map(TestVector::codes).collect();
     let all: BTreeSet<&str> = Code::ALL
         .iter()
         .filter(|&&code| code != Code::Unreadable)

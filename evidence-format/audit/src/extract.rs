@@ -18,10 +18,10 @@ use evidence_format::item::{Piece, Visit};
 use evidence_format::verify::Exit;
 use evidence_format::warc::{Fields, Visitor, Walker};
 
-use crate::failure::Failure;
+use crate::bundle::{AuditedBundle, BundleArgs};
+use crate::error::AuditError;
 use crate::paths::{candidates, components};
-use crate::subject::{BundleArgs, Subject};
-use crate::{out, verdict};
+use crate::{output, verdict};
 
 /// One write to a file: records come in pieces of a few kilobytes.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -39,10 +39,10 @@ pub(crate) struct ExtractArgs {
     warc: bool,
 }
 
-pub(crate) fn run(args: &ExtractArgs) -> Result<Exit, Failure> {
-    let mut subject = Subject::lasting(&args.bundle)?;
-    let unfinished = Unfinished::create(&args.to)?;
-    let tally = RefCell::new(Tally::default());
+pub(crate) fn run(args: &ExtractArgs) -> Result<Exit, AuditError> {
+    let mut subject = AuditedBundle::lasting(&args.bundle)?;
+    let unfinished = UnfinishedFolder::create(&args.to)?;
+    let tally = RefCell::new(ExtractionSummary::default());
     let report = subject.verify_and_view(&mut |item| {
         if tally.borrow().failure.is_some() {
             return None;
@@ -57,20 +57,20 @@ pub(crate) fn run(args: &ExtractArgs) -> Result<Exit, Failure> {
     })?;
     let mut tally = tally.into_inner();
     if let Some(cause) = tally.failure.take() {
-        return Err(Failure::Write {
+        return Err(AuditError::Write {
             path: args.to.clone(),
             cause,
         });
     }
     verdict::allow_showing(&report)?;
     unfinished.publish(&args.to)?;
-    out::print(&tally.text(&args.to))?;
+    output::print(&tally.text(&args.to))?;
     Ok(Exit::Holds)
 }
 
 /// What was written so far.
 #[derive(Default)]
-struct Tally {
+struct ExtractionSummary {
     files: u64,
     bytes: u64,
     /// Records that say that something could not be captured.
@@ -80,7 +80,7 @@ struct Tally {
     failure: Option<io::Error>,
 }
 
-impl Tally {
+impl ExtractionSummary {
     fn text(&self, to: &Path) -> String {
         let mut text = format!(
             "{} files, {} bytes in {}\n",
@@ -105,10 +105,10 @@ impl Tally {
 }
 
 /// The folder while it is being filled; dropped unpublished, it is gone.
-struct Unfinished(Option<PathBuf>);
+struct UnfinishedFolder(Option<PathBuf>);
 
-impl Unfinished {
-    fn create(to: &Path) -> Result<Self, Failure> {
+impl UnfinishedFolder {
+    fn create(to: &Path) -> Result<Self, AuditError> {
         let mut name = to
             .file_name()
             .map(OsString::from)
@@ -131,7 +131,7 @@ impl Unfinished {
                 &path,
                 "exists: another extraction is writing it, or was interrupted and it can be removed",
             )),
-            Err(cause) => Err(Failure::Write { path, cause }),
+            Err(cause) => Err(AuditError::Write { path, cause }),
         }
     }
 
@@ -139,8 +139,8 @@ impl Unfinished {
         self.0.as_deref().expect("present until published")
     }
 
-    fn publish(mut self, to: &Path) -> Result<(), Failure> {
-        fs::rename(self.path(), to).map_err(|cause| Failure::Write {
+    fn publish(mut self, to: &Path) -> Result<(), AuditError> {
+        fs::rename(self.path(), to).map_err(|cause| AuditError::Write {
             path: to.to_owned(),
             cause,
         })?;
@@ -149,7 +149,7 @@ impl Unfinished {
     }
 }
 
-impl Drop for Unfinished {
+impl Drop for UnfinishedFolder {
     fn drop(&mut self) {
         if let Some(path) = self.0.take() {
             let _ = fs::remove_dir_all(path); // what cannot be removed keeps a name that says what it is
@@ -157,8 +157,8 @@ impl Drop for Unfinished {
     }
 }
 
-fn usage(path: &Path, what: &str) -> Failure {
-    Failure::Usage(format!("{} {what}", path.display()))
+fn usage(path: &Path, what: &str) -> AuditError {
+    AuditError::Usage(format!("{} {what}", path.display()))
 }
 
 fn create_folder(path: &Path) -> io::Result<()> {
@@ -178,12 +178,12 @@ fn visitor<'t>(
     root: &Path,
     item: &Item,
     warc: bool,
-    tally: &'t RefCell<Tally>,
+    tally: &'t RefCell<ExtractionSummary>,
 ) -> io::Result<Box<dyn Visit + 't>> {
     if warc {
         let file = create_file(&root.join(format!("{}.warc", item.name)))?;
         tally.borrow_mut().files += 1;
-        return Ok(Box::new(WarcFile {
+        return Ok(Box::new(WarcFileWriter {
             file,
             left: item.bytes,
             tally,
@@ -191,27 +191,27 @@ fn visitor<'t>(
     }
     let folder = root.join(item.name.as_str());
     create_folder(&folder)?;
-    let files = Files {
+    let files = BlockFiles {
         folder,
         number: 0,
         open: None,
         tally,
     };
-    Ok(Box::new(Blocks {
+    Ok(Box::new(BlockExtractor {
         walker: Walker::new(),
         files,
     }))
 }
 
 /// An item as it is.
-struct WarcFile<'t> {
+struct WarcFileWriter<'t> {
     file: BufWriter<File>,
     /// Bytes to come: behind the last one the file is flushed, where an error can still be told.
     left: u64,
-    tally: &'t RefCell<Tally>,
+    tally: &'t RefCell<ExtractionSummary>,
 }
 
-impl Visit for WarcFile<'_> {
+impl Visit for WarcFileWriter<'_> {
     fn piece(&mut self, _: Piece, bytes: &[u8]) -> io::Result<()> {
         self.left = self.left.saturating_sub(bytes.len() as u64);
         let written = self.file.write_all(bytes);
@@ -226,12 +226,12 @@ impl Visit for WarcFile<'_> {
 }
 
 /// An item's blocks as files.
-struct Blocks<'t> {
+struct BlockExtractor<'t> {
     walker: Walker,
-    files: Files<'t>,
+    files: BlockFiles<'t>,
 }
 
-impl Visit for Blocks<'_> {
+impl Visit for BlockExtractor<'_> {
     fn piece(&mut self, _: Piece, bytes: &[u8]) -> io::Result<()> {
         self.walker
             .push(bytes, &mut self.files)
@@ -244,7 +244,7 @@ impl Visit for Blocks<'_> {
 }
 
 /// Keeps an error for the command's end, and gives the verification one of its own.
-fn keep_failure(result: io::Result<()>, tally: &RefCell<Tally>) -> io::Result<()> {
+fn keep_failure(result: io::Result<()>, tally: &RefCell<ExtractionSummary>) -> io::Result<()> {
     result.map_err(|cause| {
         let kind = cause.kind();
         tally.borrow_mut().failure.get_or_insert(cause);
@@ -253,15 +253,15 @@ fn keep_failure(result: io::Result<()>, tally: &RefCell<Tally>) -> io::Result<()
 }
 
 /// Writes each block to the file that its header asks for.
-struct Files<'t> {
+struct BlockFiles<'t> {
     folder: PathBuf,
     /// Of the WARC record under way, from 0.
     number: u64,
     open: Option<BufWriter<File>>,
-    tally: &'t RefCell<Tally>,
+    tally: &'t RefCell<ExtractionSummary>,
 }
 
-impl Files<'_> {
+impl BlockFiles<'_> {
     fn begin(&mut self, fields: &Fields) -> io::Result<()> {
         let mut tally = self.tally.borrow_mut();
         if is_gap(fields) {
@@ -322,12 +322,12 @@ impl Files<'_> {
     fn attempt(&mut self, what: impl FnOnce(&mut Self) -> io::Result<()>) {
         if self.tally.borrow().failure.is_none() {
             let result = what(self);
-            let _ = keep_failure(result, self.tally); // `Blocks` looks for it
+            let _ = keep_failure(result, self.tally); // `BlockExtractor` looks for it
         }
     }
 }
 
-impl Visitor for Files<'_> {
+impl Visitor for BlockFiles<'_> {
     fn header(&mut self, fields: &Fields) {
         self.attempt(|files| files.begin(fields));
     }

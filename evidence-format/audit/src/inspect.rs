@@ -9,10 +9,10 @@ use evidence_format::plan::Step;
 use evidence_format::safe::safe;
 use evidence_format::verify::{Exit, Report};
 
-use crate::failure::Failure;
-use crate::subject::{BundleArgs, Subject};
+use crate::bundle::{AuditedBundle, BundleArgs};
+use crate::error::AuditError;
 use crate::summary::{row, word};
-use crate::{out, summary};
+use crate::{output, summary};
 
 /// Command line of `inspect`.
 #[derive(Debug, Args)]
@@ -21,9 +21,9 @@ pub(crate) struct InspectArgs {
     bundle: BundleArgs,
 }
 
-pub(crate) fn run(args: &InspectArgs) -> Result<Exit, Failure> {
-    let report = Subject::new(&args.bundle)?.verify()?;
-    out::print(&text(&report))?;
+pub(crate) fn run(args: &InspectArgs) -> Result<Exit, AuditError> {
+    let report = AuditedBundle::new(&args.bundle)?.verify()?;
+    output::print(&text(&report))?;
     Ok(report.exit())
 }
 

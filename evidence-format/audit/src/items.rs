@@ -5,9 +5,9 @@ use evidence_format::config::Item;
 use evidence_format::safe::safe;
 use evidence_format::verify::Exit;
 
-use crate::failure::Failure;
-use crate::subject::{BundleArgs, Subject};
-use crate::{out, summary};
+use crate::bundle::{AuditedBundle, BundleArgs};
+use crate::error::AuditError;
+use crate::{output, summary};
 
 /// Command line of `items`.
 #[derive(Debug, Args)]
@@ -16,13 +16,13 @@ pub(crate) struct ItemsArgs {
     bundle: BundleArgs,
 }
 
-pub(crate) fn run(args: &ItemsArgs) -> Result<Exit, Failure> {
-    let report = Subject::new(&args.bundle)?.verify_to_show()?;
+pub(crate) fn run(args: &ItemsArgs) -> Result<Exit, AuditError> {
+    let report = AuditedBundle::new(&args.bundle)?.verify_to_show()?;
     let items = report
         .config
         .as_ref()
         .map_or(&[][..], |config| &config.items);
-    out::print(&summary::table(items, source))?;
+    output::print(&summary::table(items, source))?;
     Ok(Exit::Holds)
 }
 

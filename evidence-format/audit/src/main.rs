@@ -6,16 +6,16 @@
 //! from a bundle passes through [`evidence_format::safe`] on its way out, and content is shown only
 //! of a bundle that was verified.
 
+mod bundle;
 mod cat;
+mod error;
 mod extract;
-mod failure;
 mod inspect;
 mod items;
-mod out;
+mod output;
 mod paths;
 mod records;
 mod shells;
-mod subject;
 mod summary;
 mod verdict;
 mod verify;
@@ -26,18 +26,18 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use evidence_format::verify::Exit;
 
-use crate::failure::{Failure, USAGE};
+use crate::error::{AuditError, USAGE};
 
 /// Verify bundles of evidence, and see what is in them
 #[derive(Debug, Parser)]
 #[command(name = "exhibit-audit", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: AuditCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum AuditCommand {
     /// Verify a bundle: integrity, signer, time, log, completeness
     #[command(after_help = VERIFY_HELP)]
     Verify(verify::VerifyArgs),
@@ -138,7 +138,7 @@ fn main() -> ExitCode {
     match run(&cli.command) {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(failure) => {
-            out::note(&format!(
+            output::note(&format!(
                 "error: {}",
                 evidence_format::safe::safe(&chain(&failure))
             ));
@@ -147,16 +147,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command) -> Result<Exit, Failure> {
+fn run(command: &AuditCommand) -> Result<Exit, AuditError> {
     match command {
-        Command::Verify(args) => verify::run(args),
-        Command::Inspect(args) => inspect::run(args),
-        Command::Items(args) => items::run(args),
-        Command::Records(args) => records::run(args),
-        Command::Cat(args) => cat::run(args),
-        Command::Extract(args) => extract::run(args),
-        Command::Completions(args) => shells::completions(args, Cli::command()),
-        Command::Man(args) => shells::man(args, Cli::command()),
+        AuditCommand::Verify(args) => verify::run(args),
+        AuditCommand::Inspect(args) => inspect::run(args),
+        AuditCommand::Items(args) => items::run(args),
+        AuditCommand::Records(args) => records::run(args),
+        AuditCommand::Cat(args) => cat::run(args),
+        AuditCommand::Extract(args) => extract::run(args),
+        AuditCommand::Completions(args) => shells::completions(args, Cli::command()),
+        AuditCommand::Man(args) => shells::man(args, Cli::command()),
     }
 }
 
@@ -170,10 +170,10 @@ fn explain(error: &clap::Error) -> ExitCode {
             .lines()
             .map(evidence_format::safe::safe)
             .collect();
-        out::note(&lines.join("\n"));
+        output::note(&lines.join("\n"));
         return ExitCode::from(USAGE);
     }
-    match out::print(&text) {
+    match output::print(&text) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => ExitCode::from(failure.exit()),
     }

@@ -13,9 +13,9 @@ use evidence_format::verify::Exit;
 use evidence_format::warc::{Fields, Visitor, Walker};
 use serde_json::json;
 
-use crate::failure::Failure;
-use crate::out;
-use crate::subject::{BundleArgs, Subject, item_of};
+use crate::bundle::{AuditedBundle, BundleArgs, item_of};
+use crate::error::AuditError;
+use crate::output;
 
 /// Bytes of a record that its line shows.
 const PREVIEW_BYTES: usize = 120;
@@ -44,52 +44,52 @@ pub(crate) struct RecordsArgs {
     force: bool,
 }
 
-pub(crate) fn run(args: &RecordsArgs) -> Result<Exit, Failure> {
+pub(crate) fn run(args: &RecordsArgs) -> Result<Exit, AuditError> {
     let raw = args.raw || args.record.is_some();
     if raw {
-        out::allow_raw(args.force)?;
+        output::allow_raw(args.force)?;
     }
-    let mut subject = Subject::lasting(&args.bundle)?;
+    let mut subject = AuditedBundle::lasting(&args.bundle)?;
     let report = subject.verify_to_show()?;
     check_number(args.record, item_of(&report, &args.item)?)?;
     if raw {
-        let mut bytes = RecordBytes {
-            out: out::Stream::new(),
+        let mut bytes = RecordBytesWriter {
+            out: output::StdoutStream::new(),
             only: args.record,
             number: 0,
         };
         subject.show(&report, &args.item, &mut bytes)?;
         bytes.out.finish()?;
     } else {
-        let mut list = List::new(if args.json { json_line } else { text_line });
+        let mut list = RecordLister::new(if args.json { json_line } else { text_line });
         subject.show(&report, &args.item, &mut list)?;
         list.out.finish()?;
     }
     Ok(Exit::Holds)
 }
 
-fn check_number(number: Option<u64>, item: &Item) -> Result<(), Failure> {
+fn check_number(number: Option<u64>, item: &Item) -> Result<(), AuditError> {
     match number {
         Some(number) if number >= item.records => {
             let text = format!(
                 "there is no record {number}: item {} has {} records, counted from 0",
                 item.name, item.records
             );
-            Err(Failure::Usage(text))
+            Err(AuditError::Usage(text))
         }
         _ => Ok(()),
     }
 }
 
 /// Writes the bytes of all records, or of one.
-struct RecordBytes {
-    out: out::Stream,
+struct RecordBytesWriter {
+    out: output::StdoutStream,
     only: Option<u64>,
     /// Of the record that comes next, or is under way.
     number: u64,
 }
 
-impl Visit for RecordBytes {
+impl Visit for RecordBytesWriter {
     fn piece(&mut self, piece: Piece, bytes: &[u8]) -> io::Result<()> {
         if piece.kind == Kind::Record {
             if self.only.is_none_or(|only| only == self.number) {
@@ -102,21 +102,21 @@ impl Visit for RecordBytes {
 }
 
 /// Writes a line for each record.
-struct List {
-    out: out::Stream,
-    line: fn(&Row) -> String,
+struct RecordLister {
+    out: output::StdoutStream,
+    line: fn(&RecordLine) -> String,
     walker: Walker,
-    uri: LastUri,
+    uri: UriTracker,
     /// Bytes of the item so far.
     bytes: u64,
     /// Segments of the item that have ended.
     segments: u64,
-    row: Row,
+    row: RecordLine,
 }
 
 /// What a record's line says.
 #[derive(Default)]
-struct Row {
+struct RecordLine {
     number: u64,
     /// Its leaf in the item's record tree.
     leaf: u64,
@@ -130,9 +130,9 @@ struct Row {
 
 /// `WARC-Target-URI` of the WARC record under way.
 #[derive(Default)]
-struct LastUri(String);
+struct UriTracker(String);
 
-impl Visitor for LastUri {
+impl Visitor for UriTracker {
     fn header(&mut self, fields: &Fields) {
         fields
             .get("WARC-Target-URI")
@@ -143,11 +143,11 @@ impl Visitor for LastUri {
     fn end(&mut self) {}
 }
 
-impl List {
-    fn new(line: fn(&Row) -> String) -> Self {
-        let (walker, uri, row) = (Walker::new(), LastUri::default(), Row::default());
+impl RecordLister {
+    fn new(line: fn(&RecordLine) -> String) -> Self {
+        let (walker, uri, row) = (Walker::new(), UriTracker::default(), RecordLine::default());
         Self {
-            out: out::Stream::new(),
+            out: output::StdoutStream::new(),
             line,
             walker,
             uri,
@@ -172,7 +172,7 @@ impl List {
     }
 }
 
-impl Visit for List {
+impl Visit for RecordLister {
     fn piece(&mut self, piece: Piece, bytes: &[u8]) -> io::Result<()> {
         let is_record = piece.kind == Kind::Record;
         if is_record && piece.starts {
@@ -197,7 +197,7 @@ impl Visit for List {
     }
 }
 
-fn text_line(row: &Row) -> String {
+fn text_line(row: &RecordLine) -> String {
     let uri: String = row.uri.chars().take(URI_CHARS_SHOWN).collect();
     let cut = if uri.len() < row.uri.len() { "…" } else { "" };
     let more = if row.bytes > row.head.len() as u64 {
@@ -205,7 +205,7 @@ fn text_line(row: &Row) -> String {
     } else {
         ""
     };
-    let Row {
+    let RecordLine {
         number,
         offset,
         bytes,
@@ -218,8 +218,8 @@ fn text_line(row: &Row) -> String {
     )
 }
 
-fn json_line(row: &Row) -> String {
-    let Row {
+fn json_line(row: &RecordLine) -> String {
+    let RecordLine {
         number,
         leaf,
         offset,

@@ -7,8 +7,8 @@ use clap::{Args, Command};
 use clap_complete::Shell;
 use evidence_format::verify::Exit;
 
-use crate::failure::Failure;
-use crate::out;
+use crate::error::AuditError;
+use crate::output;
 
 /// Command line of `completions`.
 #[derive(Debug, Args)]
@@ -26,15 +26,18 @@ pub(crate) struct ManArgs {
     command: Option<String>,
 }
 
-pub(crate) fn completions(args: &CompletionsArgs, mut program: Command) -> Result<Exit, Failure> {
+pub(crate) fn completions(
+    args: &CompletionsArgs,
+    mut program: Command,
+) -> Result<Exit, AuditError> {
     let name = program.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut program, name, &mut script);
-    out::print(&String::from_utf8_lossy(&script))?;
+    output::print(&String::from_utf8_lossy(&script))?;
     Ok(Exit::Holds)
 }
 
-pub(crate) fn man(args: &ManArgs, mut program: Command) -> Result<Exit, Failure> {
+pub(crate) fn man(args: &ManArgs, mut program: Command) -> Result<Exit, AuditError> {
     program.build();
     let page_of = match &args.command {
         None => program,
@@ -42,15 +45,15 @@ pub(crate) fn man(args: &ManArgs, mut program: Command) -> Result<Exit, Failure>
             let found = program.find_subcommand(name);
             found
                 .cloned()
-                .ok_or_else(|| Failure::Usage(format!("there is no command {name}")))?
+                .ok_or_else(|| AuditError::Usage(format!("there is no command {name}")))?
         }
     };
     let mut page = Vec::new();
     let rendered = clap_mangen::Man::new(page_of).render(&mut page);
-    rendered.map_err(|cause| Failure::Write {
+    rendered.map_err(|cause| AuditError::Write {
         path: PathBuf::from("a page"),
         cause,
     })?;
-    out::print(&String::from_utf8_lossy(&page))?;
+    output::print(&String::from_utf8_lossy(&page))?;
     Ok(Exit::Holds)
 }

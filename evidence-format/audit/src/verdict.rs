@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use evidence_format::safe::safe;
 use evidence_format::verify::{Exit, Finding, Report};
 
-use crate::failure::Failure;
-use crate::out;
+use crate::error::AuditError;
+use crate::output;
 
 /// The verdict, the bundle's id, and a line for each finding.
 pub(crate) fn text(report: &Report) -> String {
@@ -68,16 +68,16 @@ pub(crate) fn heading(report: &Report) -> &'static str {
 
 /// Content may be shown if every byte was checked and, where keys were given, one of them vouches
 /// for it.
-pub(crate) fn allow_showing(report: &Report) -> Result<(), Failure> {
+pub(crate) fn allow_showing(report: &Report) -> Result<(), AuditError> {
     match (&report.integrity, &report.signer) {
         (Finding::Ok(_), Finding::Ok(_)) => Ok(()),
         (Finding::Ok(_), Finding::NotChecked(_)) => {
-            out::note("note: integrity ok; signer not checked (no --key)");
+            output::note("note: integrity ok; signer not checked (no --key)");
             Ok(())
         }
         _ => {
-            out::note(text(report).trim_end());
-            Err(Failure::NotVerified(report.exit()))
+            output::note(text(report).trim_end());
+            Err(AuditError::NotVerified(report.exit()))
         }
     }
 }

@@ -4,9 +4,9 @@ use clap::Args;
 use evidence_format::safe::safe_json;
 use evidence_format::verify::{Exit, Report};
 
-use crate::failure::Failure;
-use crate::subject::{BundleArgs, Subject};
-use crate::{out, summary};
+use crate::bundle::{AuditedBundle, BundleArgs};
+use crate::error::AuditError;
+use crate::{output, summary};
 
 /// Command line of `verify`.
 #[derive(Debug, Args)]
@@ -18,14 +18,14 @@ pub(crate) struct VerifyArgs {
     json: bool,
 }
 
-pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, Failure> {
-    let report = Subject::new(&args.bundle)?.verify()?;
+pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, AuditError> {
+    let report = AuditedBundle::new(&args.bundle)?.verify()?;
     let answer = if args.json {
         safe_json(&report.json()) + "\n"
     } else {
         text(&report)
     };
-    out::print(&answer)?;
+    output::print(&answer)?;
     Ok(report.exit())
 }
 

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use bundle::{EVENTS, Place, key, predicate, tree};
+use bundle::{BundleFixture, EVENTS, key, predicate, tree};
 use evidence_format::canonical;
 use evidence_format::digest::Digest;
 use evidence_format::keyring::Signer as _;
@@ -19,13 +19,13 @@ use evidence_format::statement::Statement;
 use serde_json::Value;
 
 /// What a run of the program gave.
-struct Ran {
+struct ProgramOutput {
     code: i32,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
 
-impl Ran {
+impl ProgramOutput {
     fn text(&self) -> String {
         String::from_utf8(self.stdout.clone()).expect("text")
     }
@@ -39,17 +39,17 @@ impl Ran {
     }
 }
 
-fn audit(args: &[&str]) -> Ran {
+fn audit(args: &[&str]) -> ProgramOutput {
     audit_with(args, Stdio::null())
 }
 
-fn audit_with(args: &[&str], stdin: Stdio) -> Ran {
+fn audit_with(args: &[&str], stdin: Stdio) -> ProgramOutput {
     let output = program()
         .args(args)
         .stdin(stdin)
         .output()
         .expect("the program starts");
-    Ran {
+    ProgramOutput {
         code: output.status.code().expect("no signal"),
         stdout: output.stdout,
         stderr: output.stderr,
@@ -61,17 +61,17 @@ fn program() -> Command {
 }
 
 /// A place with one bundle, and the texts of the paths that command lines need.
-struct Case {
-    place: Place,
+struct AuditCase {
+    place: BundleFixture,
     tar: String,
     folder: String,
     alice: String,
     mallory: String,
 }
 
-impl Case {
+impl AuditCase {
     fn new(gaps: bool) -> Self {
-        let place = Place::new();
+        let place = BundleFixture::new();
         let (tar, folder) = place.publish(gaps);
         let [alice, mallory] = ["alice.pub", "mallory.pub"].map(|name| text(&place.path(name)));
         Self {
@@ -127,7 +127,7 @@ fn text(path: &Path) -> String {
 
 #[test]
 fn exit_codes_say_what_was_found() {
-    let case = Case::new(false);
+    let case = AuditCase::new(false);
     let (tar, alice) = (&*case.tar, &*case.alice);
     assert_eq!(audit(&["verify", tar, "--key", alice]).code, 0);
     assert_eq!(
@@ -162,7 +162,7 @@ fn exit_codes_say_what_was_found() {
         "flipped byte"
     );
 
-    let incomplete = Case::new(true);
+    let incomplete = AuditCase::new(true);
     assert_eq!(
         audit(&["verify", &incomplete.tar, "--key", &incomplete.alice]).code,
         4
@@ -180,7 +180,7 @@ fn exit_codes_say_what_was_found() {
 
 #[test]
 fn wrong_command_lines_exit_with_2_and_say_why() {
-    let case = Case::new(false);
+    let case = AuditCase::new(false);
     let missing = case
         .place
         .path("missing")
@@ -223,7 +223,7 @@ fn wrong_command_lines_exit_with_2_and_say_why() {
 
 #[test]
 fn folder_file_and_stream_give_one_report() {
-    let case = Case::new(true);
+    let case = AuditCase::new(true);
     let of = |path: &str, stdin| {
         audit_with(&["verify", path, "--key", &case.alice, "--json"], stdin).json()
     };
@@ -247,7 +247,7 @@ fn folder_file_and_stream_give_one_report() {
 
 #[test]
 fn the_report_for_programs_has_its_members() {
-    let case = Case::new(true);
+    let case = AuditCase::new(true);
     let report = audit(&["verify", &case.tar, "--key", &case.alice, "--json"]).json();
     let keys = |value: &Value| {
         value
@@ -291,7 +291,7 @@ fn the_report_for_programs_has_its_members() {
 
 #[test]
 fn nothing_of_a_bundle_steers_the_terminal() {
-    let case = Case::new(true);
+    let case = AuditCase::new(true);
     let out = case.out();
     for args in [
         &["verify", &*case.tar][..],
@@ -325,7 +325,7 @@ fn nothing_of_a_bundle_steers_the_terminal() {
 
 #[test]
 fn damage_is_named() {
-    let case = Case::new(false);
+    let case = AuditCase::new(false);
     let integrity = |path: &str| {
         audit(&["verify", path, "--key", &case.alice, "--json"]).json()["findings"]["integrity"]
             .clone()
@@ -349,7 +349,7 @@ fn damage_is_named() {
 /// The index is not signed: anybody can put an attestation of theirs in front.
 #[test]
 fn a_stranger_in_front_does_not_speak_for_the_signer() {
-    let case = Case::new(false);
+    let case = AuditCase::new(false);
     let id: Digest = audit(&["verify", &case.folder, "--json"]).json()["bundle"]
         .as_str()
         .expect("an id")
@@ -394,7 +394,7 @@ fn a_stranger_in_front_does_not_speak_for_the_signer() {
 
 #[test]
 fn cat_and_records_give_the_bytes_that_were_sealed() {
-    let case = Case::new(false);
+    let case = AuditCase::new(false);
     let counts = audit(&["verify", &case.tar, "--json"]).json()["items"].clone();
     for (i, name) in ["files", "trail", "noise"].into_iter().enumerate() {
         let warc = case.warc(name);
@@ -439,7 +439,7 @@ fn cat_and_records_give_the_bytes_that_were_sealed() {
 
 #[test]
 fn content_is_shown_only_of_a_verified_bundle() {
-    let case = Case::new(false);
+    let case = AuditCase::new(false);
     let out = case.out();
     let show = [
         &["cat", &*case.tar, "files"][..],
@@ -497,7 +497,7 @@ fn content_is_shown_only_of_a_verified_bundle() {
 
 #[test]
 fn extract_writes_what_was_captured_and_nothing_elsewhere() {
-    let case = Case::new(true);
+    let case = AuditCase::new(true);
     let out = case.out();
     let before = case.place.names();
     fs::create_dir(&out).expect("scratch");
@@ -559,7 +559,7 @@ fn extract_writes_what_was_captured_and_nothing_elsewhere() {
 
 #[test]
 fn extract_gives_whole_items_on_request() {
-    let case = Case::new(false);
+    let case = AuditCase::new(false);
     let out = case.out();
     assert_eq!(
         audit(&[
@@ -594,7 +594,7 @@ fn extract_gives_whole_items_on_request() {
 
 #[test]
 fn who_has_seen_enough_may_close_the_pipe() {
-    let case = Case::new(false);
+    let case = AuditCase::new(false);
     for args in [
         &["cat", &*case.tar, "noise", "--key", &case.alice][..],
         &["records", &case.tar, "noise", "--key", &case.alice, "--raw"],

@@ -10,7 +10,7 @@ pub mod seeds;
 mod targets;
 
 /// A parser under test.
-pub struct Target {
+pub struct FuzzTarget {
     /// As the libFuzzer program is called.
     pub name: &'static str,
     /// True if `bytes` were accepted.
@@ -24,8 +24,12 @@ pub struct Target {
     pub takes_all: bool,
 }
 
-const fn parser(name: &'static str, run: fn(&[u8]) -> bool, seeds: fn() -> Vec<Vec<u8>>) -> Target {
-    Target {
+const fn parser(
+    name: &'static str,
+    run: fn(&[u8]) -> bool,
+    seeds: fn() -> Vec<Vec<u8>>,
+) -> FuzzTarget {
+    FuzzTarget {
         name,
         run,
         seeds,
@@ -34,13 +38,13 @@ const fn parser(name: &'static str, run: fn(&[u8]) -> bool, seeds: fn() -> Vec<V
 }
 
 /// Every target.
-pub const TARGETS: &[Target] = &[
+pub const TARGETS: &[FuzzTarget] = &[
     parser("attestation", targets::attestation, seeds::attestation),
     parser("bundle", targets::bundle, seeds::bundle),
     parser("bundle_parts", targets::bundle_parts, seeds::bundle_parts),
     parser("config", targets::config, seeds::config),
     parser("index", targets::index, seeds::index),
-    Target {
+    FuzzTarget {
         takes_all: true,
         ..parser("item", targets::item, seeds::bodies)
     },
@@ -54,7 +58,7 @@ pub const TARGETS: &[Target] = &[
         targets::segment_numbers,
         seeds::segment_numbers,
     ),
-    Target {
+    FuzzTarget {
         takes_all: true,
         ..parser("segmenter", targets::segmenter, seeds::bodies)
     },

@@ -26,7 +26,7 @@ use crate::parts;
 
 const HTTP: &str = "application/http";
 
-type Writer<'p> = ItemWriter<'p, Vec<u8>, Vec<u8>>;
+type SeedWriter<'p> = ItemWriter<'p, Vec<u8>, Vec<u8>>;
 
 pub(crate) fn secret_key() -> SecretKey {
     SecretKey::from_random(&[7; 32])
@@ -88,7 +88,7 @@ pub(crate) fn staged(block: &[u8]) -> Vec<u8> {
 
 fn item(
     pack: &mut Pack,
-    write: &mut dyn FnMut(&mut Writer<'_>),
+    write: &mut dyn FnMut(&mut SeedWriter<'_>),
 ) -> (FinishedItem, Vec<u8>, Vec<u8>) {
     let blobs = (Vec::new(), Vec::new());
     let ids = RecordIds::new([1; 8]);

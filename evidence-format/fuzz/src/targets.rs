@@ -100,9 +100,9 @@ pub(crate) fn warc_header(bytes: &[u8]) -> bool {
 
 /// The records found, as they would be written.
 #[derive(Default, PartialEq, Eq, Debug)]
-struct Rewritten(Vec<u8>);
+struct RewrittenWarc(Vec<u8>);
 
-impl Visitor for Rewritten {
+impl Visitor for RewrittenWarc {
     fn header(&mut self, fields: &Fields) {
         self.0.extend(fields.to_bytes());
     }
@@ -115,7 +115,7 @@ impl Visitor for Rewritten {
 }
 
 fn walk(bytes: &[u8], step: usize) -> Result<Vec<u8>, WalkError> {
-    let (mut walker, mut rewritten) = (Walker::new(), Rewritten::default());
+    let (mut walker, mut rewritten) = (Walker::new(), RewrittenWarc::default());
     for part in bytes.chunks(step) {
         walker.push(part, &mut rewritten)?;
     }
@@ -195,11 +195,11 @@ pub(crate) fn segment_numbers(bytes: &[u8]) -> bool {
 
 /// Keeps what it sees, up to a limit.
 #[derive(Default)]
-struct Seen {
+struct SeenBytes {
     bytes: Vec<u8>,
 }
 
-impl Visit for Seen {
+impl Visit for SeenBytes {
     fn piece(&mut self, piece: Piece, bytes: &[u8]) -> io::Result<()> {
         assert_eq!(piece.len as usize, bytes.len());
         self.bytes.extend(bytes);
@@ -217,7 +217,7 @@ pub(crate) fn layer(bytes: &[u8]) -> bool {
         len: expected.len() as u64,
     }];
     let list = write_list(if expected.is_empty() { &[] } else { segments });
-    let mut seen = Seen::default();
+    let mut seen = SeenBytes::default();
     let (name, key) = (seeds::item_name(), seeds::disclosure_key());
     let read = read_item(
         &name,
@@ -248,7 +248,7 @@ pub(crate) fn item(body: &[u8]) -> bool {
 
 /// The bytes of an item that the library wrote.
 fn reads_back((finished, layer, list): &(FinishedItem, Vec<u8>, Vec<u8>)) -> Vec<u8> {
-    let mut seen = Seen::default();
+    let mut seen = SeenBytes::default();
     let (name, key) = (seeds::item_name(), seeds::disclosure_key());
     let blobs = (&layer[..], &list[..]);
     let contents = read_item(

@@ -4,7 +4,7 @@ mod mutate;
 
 use std::sync::{Mutex, PoisonError};
 
-use fuzz::{TARGETS, Target};
+use fuzz::{FuzzTarget, TARGETS};
 use mutate::Mutator;
 use peak_alloc::PeakAlloc;
 
@@ -54,7 +54,7 @@ fn smoke(name: &str, iterations: u64) {
     );
 }
 
-fn run_bounded(target: &Target, input: &[u8]) -> bool {
+fn run_bounded(target: &FuzzTarget, input: &[u8]) -> bool {
     MEMORY.reset_peak_usage();
     let before = MEMORY.current_usage();
     let ok = (target.run)(input);

@@ -17,7 +17,7 @@ const PAX_NAME: &str = "PaxHeaders/size";
 /// Longest pax content: `28 size=18446744073709551615\n` and below.
 const PAX_BYTES_MAX: u64 = 64;
 
-type Block = [u8; BLOCK_BYTES];
+type TarBlock = [u8; BLOCK_BYTES];
 
 /// Writes a tar.
 pub struct Writer<W: Write>(W);
@@ -145,7 +145,7 @@ impl<R: Read> Reader<R> {
         Ok(Some((name.to_owned(), size)))
     }
 
-    fn block(&mut self) -> Result<Block, ContainerError> {
+    fn block(&mut self) -> Result<TarBlock, ContainerError> {
         let mut block = [0; BLOCK_BYTES];
         self.inner
             .read_exact(&mut block)
@@ -164,7 +164,7 @@ impl<R: Read> Files for Reader<R> {
         self.padding = padding(size);
         Ok(Some(OpenFile {
             size,
-            content: Box::new(Content(self)),
+            content: Box::new(EntryContent(self)),
         }))
     }
 
@@ -180,9 +180,9 @@ impl<R: Read> Files for Reader<R> {
 }
 
 /// The open file's content.
-struct Content<'r, R: Read>(&'r mut Reader<R>);
+struct EntryContent<'r, R: Read>(&'r mut Reader<R>);
 
-impl<R: Read> Read for Content<'_, R> {
+impl<R: Read> Read for EntryContent<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.0.inner.by_ref().take(self.0.left).read(buffer)?;
         if n == 0 && self.0.left > 0 && !buffer.is_empty() {
@@ -233,7 +233,7 @@ fn entry_header(name: &str, size: u64) -> Vec<u8> {
 }
 
 /// One ustar header block.
-fn header(name: &str, size: u64, kind: u8) -> Block {
+fn header(name: &str, size: u64, kind: u8) -> TarBlock {
     let mut block = [0; BLOCK_BYTES];
     let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
     let name = &name.as_bytes()[..name.len().min(TAR_NAME_BYTES_MAX)];
@@ -272,7 +272,7 @@ fn pax_size(content: &[u8]) -> Option<u64> {
         .filter(|&size| size >= PAX_SIZE_MIN)
 }
 
-fn name_and_size(block: &Block) -> Option<(String, u64)> {
+fn name_and_size(block: &TarBlock) -> Option<(String, u64)> {
     let name = &block[..TAR_NAME_BYTES_MAX];
     let name = &name[..name.iter().position(|&b| b == 0).unwrap_or(name.len())];
     let size = std::str::from_utf8(&block[124..135]).ok()?;

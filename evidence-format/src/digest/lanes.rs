@@ -26,17 +26,17 @@ const INITIAL: [u32; 8] = [
 /// buffer.
 pub(crate) const HEAD_BYTES_MAX: usize = 2 * BLOCK_BYTES - 9;
 
-type Block = [u8; BLOCK_BYTES];
-type State = [u32; 8];
+type HashBlock = [u8; BLOCK_BYTES];
+type HashState = [u32; 8];
 
 /// A computation that has taken whole blocks, and from which others start.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Start {
-    state: State,
+pub(crate) struct HashPrefix {
+    state: HashState,
     bytes: u64,
 }
 
-impl Start {
+impl HashPrefix {
     /// Has taken nothing.
     pub(crate) const EMPTY: Self = Self {
         state: INITIAL,
@@ -44,7 +44,7 @@ impl Start {
     };
 
     /// Has taken `block` too.
-    pub(crate) fn then(mut self, block: &Block) -> Self {
+    pub(crate) fn then(mut self, block: &HashBlock) -> Self {
         compress256(&mut self.state, &[*block]);
         Self {
             bytes: self.bytes + BLOCK_BYTES as u64,
@@ -54,8 +54,8 @@ impl Start {
 }
 
 /// `head` and then `body`, behind what `start` has taken.
-pub(crate) struct Message<'m> {
-    pub(crate) start: Start,
+pub(crate) struct HashMessage<'m> {
+    pub(crate) start: HashPrefix,
     /// At most [`HEAD_BYTES_MAX`].
     pub(crate) head: &'m [u8],
     pub(crate) body: &'m [u8],
@@ -64,11 +64,11 @@ pub(crate) struct Message<'m> {
 /// Hashes messages `0..n` into `out`; `message` gives each once, in order.
 pub(crate) fn hash<'m>(
     n: usize,
-    mut message: impl FnMut(usize) -> Message<'m>,
+    mut message: impl FnMut(usize) -> HashMessage<'m>,
     out: &mut [[u8; 32]],
 ) {
     let compress = compress_pair();
-    let mut lanes = [Lane::new(), Lane::new()];
+    let mut lanes = [HashLane::new(), HashLane::new()];
     let mut next = 0;
     loop {
         for lane in lanes.iter_mut().filter(|lane| lane.is_done()) {
@@ -96,11 +96,11 @@ pub(crate) fn hash<'m>(
 }
 
 /// One message under way.
-struct Lane<'m> {
-    state: State,
+struct HashLane<'m> {
+    state: HashState,
     bytes: u64,
     /// Blocks that had to be put together: of the head, or with the padding.
-    buffer: [Block; 3],
+    buffer: [HashBlock; 3],
     /// Those of them that are still to be taken, before the body.
     ready: Range<usize>,
     body: &'m [u8],
@@ -108,7 +108,7 @@ struct Lane<'m> {
     message: Option<usize>,
 }
 
-impl<'m> Lane<'m> {
+impl<'m> HashLane<'m> {
     fn new() -> Self {
         Self {
             state: INITIAL,
@@ -125,8 +125,8 @@ impl<'m> Lane<'m> {
         self.ready.is_empty() && self.padded
     }
 
-    fn begin(&mut self, number: usize, message: &Message<'m>) {
-        let Message { start, head, body } = message;
+    fn begin(&mut self, number: usize, message: &HashMessage<'m>) {
+        let HashMessage { start, head, body } = message;
         assert!(head.len() <= HEAD_BYTES_MAX, "head too long");
         self.state = start.state;
         self.bytes = start.bytes + (head.len() + body.len()) as u64;
@@ -144,7 +144,7 @@ impl<'m> Lane<'m> {
     }
 
     /// The blocks that come next and lie together; none only if the lane is done.
-    fn blocks(&self) -> &[Block] {
+    fn blocks(&self) -> &[HashBlock] {
         if self.ready.is_empty() {
             self.body.as_chunks().0
         } else {
@@ -153,7 +153,7 @@ impl<'m> Lane<'m> {
     }
 
     /// `count` of [`Self::blocks`] have been compressed into `state`.
-    fn take(&mut self, count: usize, state: State) {
+    fn take(&mut self, count: usize, state: HashState) {
         self.state = state;
         if self.ready.is_empty() {
             self.body = &self.body[count * BLOCK_BYTES..];
@@ -187,7 +187,7 @@ impl<'m> Lane<'m> {
     }
 }
 
-fn digest_of(state: State) -> [u8; 32] {
+fn digest_of(state: HashState) -> [u8; 32] {
     let mut bytes = [0; 32];
     for (out, word) in bytes.chunks_exact_mut(4).zip(state) {
         out.copy_from_slice(&word.to_be_bytes());
@@ -196,7 +196,7 @@ fn digest_of(state: State) -> [u8; 32] {
 }
 
 /// Takes as many blocks of the one as of the other.
-type CompressPair = fn(&mut [State; 2], [&[Block]; 2]);
+type CompressPair = fn(&mut [HashState; 2], [&[HashBlock]; 2]);
 
 /// The fastest way that this processor has.
 fn compress_pair() -> CompressPair {
@@ -207,7 +207,7 @@ fn compress_pair() -> CompressPair {
     compress_one_by_one
 }
 
-fn compress_one_by_one(states: &mut [State; 2], blocks: [&[Block]; 2]) {
+fn compress_one_by_one(states: &mut [HashState; 2], blocks: [&[HashBlock]; 2]) {
     for (state, blocks) in states.iter_mut().zip(blocks) {
         compress256(state, blocks);
     }
@@ -223,7 +223,7 @@ mod sha_ni {
         _mm_shuffle_epi8, _mm_shuffle_epi32,
     };
 
-    use super::{Block, State};
+    use super::{HashBlock, HashState};
 
     /// FIPS 180-4 §4.2.2, four to a step.
     const K: [[u32; 4]; 16] = [
@@ -247,14 +247,14 @@ mod sha_ni {
 
     /// As [`compress_pair`], for who has asked the processor.
     #[allow(unsafe_code)] // the one place of this crate: nothing but this call lets safe code reach the SHA unit
-    pub(super) fn compress_pair_detected(states: &mut [State; 2], blocks: [&[Block]; 2]) {
+    pub(super) fn compress_pair_detected(states: &mut [HashState; 2], blocks: [&[HashBlock]; 2]) {
         // SAFETY: `super::compress_pair` hands out this function only where the processor has the
         // features that it needs.
         unsafe { compress_pair(states, blocks) }
     }
 
     #[target_feature(enable = "sha,avx")]
-    fn compress_pair(states: &mut [State; 2], blocks: [&[Block]; 2]) {
+    fn compress_pair(states: &mut [HashState; 2], blocks: [&[HashBlock]; 2]) {
         let mut lanes = [pack(&states[0]), pack(&states[1])];
         for (a, b) in blocks[0].iter().zip(blocks[1]) {
             let before = lanes;
@@ -314,7 +314,7 @@ mod sha_ni {
     /// The block's 16 words.
     #[inline]
     #[target_feature(enable = "sha,avx")]
-    fn schedule(block: &Block) -> [__m128i; 4] {
+    fn schedule(block: &HashBlock) -> [__m128i; 4] {
         let big_endian = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
         let mut words = [_mm_setzero_si128(); 4];
         for (word, bytes) in words.iter_mut().zip(block.as_chunks::<16>().0) {
@@ -329,14 +329,14 @@ mod sha_ni {
     /// From `a…h` to the two registers that the instructions want: `abef` and `cdgh`.
     #[inline]
     #[target_feature(enable = "sha,avx")]
-    fn pack(state: &State) -> [__m128i; 2] {
+    fn pack(state: &HashState) -> [__m128i; 2] {
         let [a, b, c, d, e, f, g, h] = state.map(u32::cast_signed);
         [_mm_set_epi32(a, b, e, f), _mm_set_epi32(c, d, g, h)]
     }
 
     #[inline]
     #[target_feature(enable = "sha,avx")]
-    fn unpack([abef, cdgh]: [__m128i; 2]) -> State {
+    fn unpack([abef, cdgh]: [__m128i; 2]) -> HashState {
         let words = |v| {
             [
                 _mm_extract_epi32(v, 3),
@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn every_length_of_head_and_body_gives_what_sha2_gives() {
         let data: Vec<u8> = (0..2000_u32).map(|i| (i * 7 % 251) as u8).collect();
-        let first: Block = std::array::from_fn(|i| i as u8);
+        let first: HashBlock = std::array::from_fn(|i| i as u8);
         let mut cases = Vec::new();
         for head in 0..=HEAD_BYTES_MAX {
             cases.extend(
@@ -368,8 +368,8 @@ mod tests {
                 .map(|body| (head, body)),
             );
         }
-        for start in [Start::EMPTY, Start::EMPTY.then(&first)] {
-            let message = |i: usize| Message {
+        for start in [HashPrefix::EMPTY, HashPrefix::EMPTY.then(&first)] {
+            let message = |i: usize| HashMessage {
                 start,
                 head: &data[..cases[i].0],
                 body: &data[500..500 + cases[i].1],
@@ -377,7 +377,7 @@ mod tests {
             let mut digests = vec![[0; 32]; cases.len()];
             hash(cases.len(), message, &mut digests);
             for (i, digest) in digests.iter().enumerate() {
-                let Message { head, body, .. } = message(i);
+                let HashMessage { head, body, .. } = message(i);
                 let before: &[u8] = if start.bytes == 0 { &[] } else { &first };
                 assert_eq!(
                     digest,
@@ -391,7 +391,7 @@ mod tests {
 
     #[test]
     fn both_ways_to_compress_agree() {
-        let blocks: Vec<Block> = (0..8_u8).map(|i| [i; BLOCK_BYTES]).collect();
+        let blocks: Vec<HashBlock> = (0..8_u8).map(|i| [i; BLOCK_BYTES]).collect();
         let mut states = [[INITIAL; 2]; 2];
         for (states, compress) in states
             .iter_mut()

@@ -27,7 +27,7 @@ pub struct Streamed {
 
 /// How a block is cut. That is a writer's policy, which SPEC.md tells and nobody checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Policy {
+pub(super) enum CutPolicy {
     /// It is about evidence and is none: no record.
     Glue,
     /// By what it looks like.
@@ -36,7 +36,7 @@ pub(super) enum Policy {
     HttpResponse,
 }
 
-impl Policy {
+impl CutPolicy {
     /// By `WARC-Type`, and the block's `Content-Type`.
     pub(super) fn of(warc_type: &str, content_type: &str) -> Self {
         let media_type = content_type
@@ -56,7 +56,7 @@ impl Policy {
 
 /// The next bytes of a block. Its reader is not asked again once it has ended or failed: what it
 /// gave then would stand behind zero bytes, at another place than it has in the object.
-pub(super) struct Block<'r> {
+pub(super) struct BlockReader<'r> {
     reader: &'r mut dyn Read,
     /// Bytes that are still to be taken.
     left: u64,
@@ -67,7 +67,7 @@ pub(super) struct Block<'r> {
     ahead_at: usize,
 }
 
-impl<'r> Block<'r> {
+impl<'r> BlockReader<'r> {
     /// Of the next `bytes` bytes of `reader`; `memory` is used again.
     pub(super) fn new(reader: &'r mut dyn Read, bytes: u64, mut memory: Vec<u8>) -> Self {
         memory.clear();

@@ -21,7 +21,7 @@ use crate::tree::{LeafKey, Range};
 
 /// One frame under way between the thread that keeps the order and a worker.
 #[derive(Default)]
-pub(crate) struct Chunk {
+pub(crate) struct FrameChunk {
     /// Plaintext: the first `plain_bytes` of it count.
     plain: Vec<u8>,
     plain_bytes: usize,
@@ -37,7 +37,7 @@ pub(crate) struct Chunk {
     outcome: Option<FrameError>,
 }
 
-impl Chunk {
+impl FrameChunk {
     fn plain(&self) -> &[u8] {
         &self.plain[..self.plain_bytes]
     }
@@ -69,13 +69,13 @@ impl Chunk {
 }
 
 /// Puts the leaves of chunks together, in order, and hashes the segments that lie across chunks.
-struct Leaves {
+struct LeafCollector {
     key: LeafKey,
     tree: Range,
     open: Option<Hasher>,
 }
 
-impl Leaves {
+impl LeafCollector {
     fn new(key: LeafKey) -> Self {
         Self {
             key,
@@ -84,7 +84,7 @@ impl Leaves {
         }
     }
 
-    fn absorb(&mut self, chunk: &Chunk) {
+    fn absorb(&mut self, chunk: &FrameChunk) {
         let (Some(first), Some(last)) = (chunk.pieces.first(), chunk.pieces.last()) else {
             return;
         };

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use super::{Chunk, Leaves, Workers};
+use super::{FrameChunk, LeafCollector, Workers};
 use crate::container::zstd::{FrameError, FrameReader};
 use crate::digest::Digest;
 use crate::id::ItemName;
@@ -96,14 +96,14 @@ pub fn read_item(
 ) -> Result<Contents, ItemError> {
     workers.recall();
     let key = LeafKey::new(key, name);
-    let mut input = Input {
+    let mut input = ChunkSource {
         frames: FrameReader::new(layer),
-        cuts: Cuts::new(ListReader::new(list)?),
+        cuts: FrameCutter::new(ListReader::new(list)?),
         key: key.clone(),
         bytes_max,
     };
-    let mut output = Output {
-        leaves: Leaves::new(key),
+    let mut output = ChunkSink {
+        leaves: LeafCollector::new(key),
         walker: Walker::new(),
         bytes: 0,
         records: 0,
@@ -121,8 +121,8 @@ pub fn read_item(
 }
 
 fn pump<L: Read, S: Read>(
-    input: &mut Input<L, S>,
-    output: &mut Output<'_>,
+    input: &mut ChunkSource<L, S>,
+    output: &mut ChunkSink<'_>,
     workers: &mut Workers,
 ) -> Result<(), ItemError> {
     loop {
@@ -139,7 +139,7 @@ fn pump<L: Read, S: Read>(
     Ok(())
 }
 
-fn collect(output: &mut Output<'_>, workers: &mut Workers) -> Result<bool, ItemError> {
+fn collect(output: &mut ChunkSink<'_>, workers: &mut Workers) -> Result<bool, ItemError> {
     let Some(chunk) = workers.next() else {
         return Ok(false);
     };
@@ -149,16 +149,16 @@ fn collect(output: &mut Output<'_>, workers: &mut Workers) -> Result<bool, ItemE
 }
 
 /// From the blobs to chunks.
-struct Input<L: Read, S: Read> {
+struct ChunkSource<L: Read, S: Read> {
     frames: FrameReader<L>,
-    cuts: Cuts<S>,
+    cuts: FrameCutter<S>,
     key: LeafKey,
     bytes_max: u64,
 }
 
-impl<L: Read, S: Read> Input<L, S> {
+impl<L: Read, S: Read> ChunkSource<L, S> {
     /// Fills `chunk` with the next frame; false once layer and list have ended together.
-    fn next(&mut self, chunk: &mut Chunk) -> Result<bool, ItemError> {
+    fn next(&mut self, chunk: &mut FrameChunk) -> Result<bool, ItemError> {
         let Some(plain_bytes) = self.frames.next(&mut chunk.packed)? else {
             return if self.cuts.at_end()? {
                 Ok(false)
@@ -181,7 +181,7 @@ impl<L: Read, S: Read> Input<L, S> {
 }
 
 /// Cuts frames as the segment list says.
-struct Cuts<R: Read> {
+struct FrameCutter<R: Read> {
     list: ListReader<R>,
     /// The segment that is open at the end of the last frame, with the bytes that are left of it.
     open: Option<Segment>,
@@ -190,7 +190,7 @@ struct Cuts<R: Read> {
     bytes: u64,
 }
 
-impl<R: Read> Cuts<R> {
+impl<R: Read> FrameCutter<R> {
     fn new(list: ListReader<R>) -> Self {
         Self {
             list,
@@ -239,16 +239,16 @@ impl<R: Read> Cuts<R> {
 }
 
 /// From chunks to what is known of the item.
-struct Output<'v> {
-    leaves: Leaves,
+struct ChunkSink<'v> {
+    leaves: LeafCollector,
     walker: Walker,
     bytes: u64,
     records: u64,
     visit: &'v mut dyn Visit,
 }
 
-impl Output<'_> {
-    fn take(&mut self, chunk: &Chunk) -> Result<(), ItemError> {
+impl ChunkSink<'_> {
+    fn take(&mut self, chunk: &FrameChunk) -> Result<(), ItemError> {
         match &chunk.outcome {
             None => {}
             Some(FrameError::Malformed(what)) => return Err(FrameError::Malformed(what).into()),

@@ -12,17 +12,17 @@ use crate::warc::{Header, RecordIds, RecordType, write_record};
 const PAGE: &str = r#"{"Records":[{"id":1},{"id":2}],"next":null}"#;
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n";
 
-type Writer<'p> = ItemWriter<'p, Vec<u8>, Vec<u8>>;
+type TestWriter<'p> = ItemWriter<'p, Vec<u8>, Vec<u8>>;
 
 /// What was read back: all bytes, and the records among them.
 #[derive(Default, PartialEq, Eq, Debug)]
-struct Seen {
+struct SeenItem {
     all: Vec<u8>,
     records: Vec<String>,
     open: Vec<u8>,
 }
 
-impl Visit for Seen {
+impl Visit for SeenItem {
     fn piece(&mut self, piece: Piece, bytes: &[u8]) -> io::Result<()> {
         self.all.extend(bytes);
         if piece.kind == Kind::Record {
@@ -37,7 +37,7 @@ impl Visit for Seen {
 }
 
 /// Writes an item in frames of 4 KiB and reads it back.
-fn item(write: impl FnOnce(&mut Writer<'_>)) -> Seen {
+fn item(write: impl FnOnce(&mut TestWriter<'_>)) -> SeenItem {
     let (name, key): (ItemName, _) = ("x".parse().expect("a name"), DisclosureKey::new([0; 32]));
     let mut pack = Pack::new(NonZeroUsize::MIN, 4096);
     let blobs = (Vec::new(), Vec::new());
@@ -46,7 +46,7 @@ fn item(write: impl FnOnce(&mut Writer<'_>)) -> Seen {
             .expect("memory");
     write(&mut writer);
     let (item, layer, list) = writer.finish(&[0; 32]).expect("memory");
-    let (mut seen, mut workers) = (Seen::default(), Workers::unpack(NonZeroUsize::MIN));
+    let (mut seen, mut workers) = (SeenItem::default(), Workers::unpack(NonZeroUsize::MIN));
     let contents = read_item(
         &name,
         &key,
@@ -82,9 +82,9 @@ fn records_of(kind: RecordType, content_type: &str, block: &str) -> Vec<String> 
 }
 
 /// Gives one byte at a time.
-struct Drops<'b>(&'b [u8]);
+struct OneByteReader<'b>(&'b [u8]);
 
-impl Read for Drops<'_> {
+impl Read for OneByteReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = buffer.len().min(1);
         self.0.read(&mut buffer[..n])
@@ -92,13 +92,13 @@ impl Read for Drops<'_> {
 }
 
 /// Gives `first`, fails (or ends) once, and would then go on.
-struct Recovers {
+struct RecoveringReader {
     first: &'static [u8],
     fails: bool,
     asked: usize,
 }
 
-impl Read for Recovers {
+impl Read for RecoveringReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.asked += 1;
         match self.asked {
@@ -118,7 +118,7 @@ fn nothing_is_taken_from_a_reader_that_has_ended_or_failed() {
         (true, "application/http"),
     ] {
         let seen = item(|writer| {
-            let mut reader = Recovers {
+            let mut reader = RecoveringReader {
                 first: b"before",
                 fails,
                 asked: 0,
@@ -239,7 +239,7 @@ fn neither_reads_nor_frames_change_how_a_block_is_cut() {
                 )
                 .expect("memory");
             let block = [HEAD, PAGE].concat();
-            let (mut drops, mut all) = (Drops(block.as_bytes()), block.as_bytes());
+            let (mut drops, mut all) = (OneByteReader(block.as_bytes()), block.as_bytes());
             let reader: &mut dyn Read = if by_drops { &mut drops } else { &mut all };
             let streamed = writer.record_stream(
                 &header(RecordType::Response, "application/http"),

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use super::Chunk;
+use super::FrameChunk;
 use crate::container::zstd::{Compressor, Decompressor, FrameError};
 use crate::limits::FRAME_BYTES_MAX;
 
@@ -36,28 +36,28 @@ impl Pack {
             "frame_bytes out of range"
         );
         Self {
-            workers: Workers::start(threads, Task::Pack),
+            workers: Workers::start(threads, WorkerTask::Pack),
             frame_bytes,
         }
     }
 }
 
 #[derive(Clone, Copy)]
-pub(crate) enum Task {
+pub(crate) enum WorkerTask {
     Pack,
     Unpack,
 }
 
 /// See the module. Given chunks come back in order, each once.
 pub struct Workers {
-    jobs: Option<Sender<(u64, Chunk)>>,
-    done: Receiver<(u64, Chunk)>,
+    jobs: Option<Sender<(u64, FrameChunk)>>,
+    done: Receiver<(u64, FrameChunk)>,
     /// Chunks that came back, from the next one on; `None` is still out.
-    back: VecDeque<Option<Chunk>>,
+    back: VecDeque<Option<FrameChunk>>,
     /// Number of the chunk at the front of `back`.
     next: u64,
     /// Chunks at rest, whose memory is used again.
-    idle: Vec<Chunk>,
+    idle: Vec<FrameChunk>,
     out_max: usize,
     threads: Vec<thread::JoinHandle<()>>,
 }
@@ -66,11 +66,11 @@ impl Workers {
     /// Threads that decompress.
     #[must_use]
     pub fn unpack(threads: NonZeroUsize) -> Self {
-        Self::start(threads, Task::Unpack)
+        Self::start(threads, WorkerTask::Unpack)
     }
 
-    pub(super) fn start(threads: NonZeroUsize, task: Task) -> Self {
-        let (jobs, queue) = channel::<(u64, Chunk)>();
+    pub(super) fn start(threads: NonZeroUsize, task: WorkerTask) -> Self {
+        let (jobs, queue) = channel::<(u64, FrameChunk)>();
         let (finished, done) = channel();
         let queue = Arc::new(Mutex::new(queue));
         let spawn = |_| {
@@ -90,12 +90,12 @@ impl Workers {
     }
 
     /// A chunk to fill.
-    pub(super) fn idle(&mut self) -> Chunk {
+    pub(super) fn idle(&mut self) -> FrameChunk {
         self.idle.pop().unwrap_or_default()
     }
 
     /// Gives a chunk's memory back.
-    pub(super) fn rest(&mut self, chunk: Chunk) {
+    pub(super) fn rest(&mut self, chunk: FrameChunk) {
         self.idle.push(chunk);
     }
 
@@ -105,7 +105,7 @@ impl Workers {
     }
 
     /// Hands a chunk to the next free worker.
-    pub(super) fn give(&mut self, chunk: Chunk) {
+    pub(super) fn give(&mut self, chunk: FrameChunk) {
         let number = self.next + self.back.len() as u64;
         self.back.push_back(None);
         let jobs = self.jobs.as_ref().expect("open until drop");
@@ -113,7 +113,7 @@ impl Workers {
     }
 
     /// Waits for the oldest chunk that is out; `None` if none is.
-    pub(super) fn next(&mut self) -> Option<Chunk> {
+    pub(super) fn next(&mut self) -> Option<FrameChunk> {
         loop {
             if self.back.front()?.is_some() {
                 self.next += 1;
@@ -141,10 +141,14 @@ impl Drop for Workers {
     }
 }
 
-fn work(task: Task, queue: &Mutex<Receiver<(u64, Chunk)>>, finished: &Sender<(u64, Chunk)>) {
+fn work(
+    task: WorkerTask,
+    queue: &Mutex<Receiver<(u64, FrameChunk)>>,
+    finished: &Sender<(u64, FrameChunk)>,
+) {
     let (mut compressor, mut decompressor) = match task {
-        Task::Pack => (Some(Compressor::new()), None),
-        Task::Unpack => (None, Some(Decompressor::new())),
+        WorkerTask::Pack => (Some(Compressor::new()), None),
+        WorkerTask::Unpack => (None, Some(Decompressor::new())),
     };
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -156,7 +160,7 @@ fn work(task: Task, queue: &Mutex<Receiver<(u64, Chunk)>>, finished: &Sender<(u6
                     Ok(())
                 }
                 (_, Some(decompressor)) => {
-                    let Chunk {
+                    let FrameChunk {
                         plain,
                         packed,
                         plain_bytes,

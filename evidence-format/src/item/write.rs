@@ -2,8 +2,8 @@
 
 use std::io::{self, Read, Write};
 
-use super::block::{Block, Policy, Streamed};
-use super::{Chunk, Leaves, Pack, Piece};
+use super::block::{BlockReader, CutPolicy, Streamed};
+use super::{FrameChunk, LeafCollector, Pack, Piece};
 use crate::container::zstd::{FrameError, SeekTable, trailer};
 use crate::digest::{Digest, Hashing};
 use crate::id::ItemName;
@@ -100,22 +100,22 @@ pub struct ItemWriter<'p, L: Write, S: Write> {
     pack: &'p mut Pack,
     ids: RecordIds,
     key: LeafKey,
-    leaves: Leaves,
+    leaves: LeafCollector,
     layer: Hashing<L>,
     list: ListWriter<Hashing<S>>,
     frames: SeekTable,
     bytes: u64,
     records: u64,
     segments: u64,
-    cut: Cutter,
+    cut: ChunkCutter,
     /// Kept for its memory, as is `ahead`.
     header: String,
     ahead: Vec<u8>,
 }
 
 /// The chunk being filled, and how far it is cut.
-struct Cutter {
-    chunk: Chunk,
+struct ChunkCutter {
+    chunk: FrameChunk,
     /// Bytes of the chunk that are filled.
     filled: usize,
     /// Bytes of the chunk that belong to a piece; the rest is `glue_open`, then the segment that
@@ -129,7 +129,7 @@ struct Cutter {
     list: Vec<Segment>,
 }
 
-impl Cutter {
+impl ChunkCutter {
     /// Takes a segment that has ended. Glue waits, because more may follow and two in a row would
     /// be two leaves.
     fn take(&mut self, kind: Kind, len: u64) {
@@ -217,7 +217,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         let chunk = fresh(pack);
         Ok(Self {
             name,
-            leaves: Leaves::new(key.clone()),
+            leaves: LeafCollector::new(key.clone()),
             key,
             pack,
             ids,
@@ -227,7 +227,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
             bytes: 0,
             records: 0,
             segments: 0,
-            cut: Cutter {
+            cut: ChunkCutter {
                 chunk,
                 filled: 0,
                 cut: 0,
@@ -281,7 +281,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         })?;
         self.glue(text.as_bytes())?;
         self.header = text;
-        let policy = Policy::of(header.kind.as_str(), header.content_type);
+        let policy = CutPolicy::of(header.kind.as_str(), header.content_type);
         let streamed = self.block(policy, block_bytes, block)?;
         self.glue(RECORD_END)?;
         Ok(streamed)
@@ -302,7 +302,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
             cause,
         })? {
             let field = |name| record.fields.get(name).unwrap_or_default();
-            let policy = Policy::of(field("WARC-Type"), field("Content-Type"));
+            let policy = CutPolicy::of(field("WARC-Type"), field("Content-Type"));
             self.glue(record.header)?;
             self.block(policy, record.block.len() as u64, &mut &record.block[..])?;
             self.glue(RECORD_END)?;
@@ -346,15 +346,15 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
     /// Takes a block.
     fn block(
         &mut self,
-        policy: Policy,
+        policy: CutPolicy,
         bytes: u64,
         reader: &mut dyn Read,
     ) -> Result<Streamed, WriteItemError> {
-        let mut block = Block::new(reader, bytes, std::mem::take(&mut self.ahead));
+        let mut block = BlockReader::new(reader, bytes, std::mem::take(&mut self.ahead));
         let mut segmenter = match policy {
-            Policy::Glue => Segmenter::glue(),
-            Policy::Body => block.sniff(),
-            Policy::HttpResponse => {
+            CutPolicy::Glue => Segmenter::glue(),
+            CutPolicy::Body => block.sniff(),
+            CutPolicy::HttpResponse => {
                 let head_bytes = block.http_head_bytes();
                 self.glue(block.take_ahead(head_bytes))?;
                 block.sniff()
@@ -464,7 +464,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         self.give(chunk, filled)
     }
 
-    fn give(&mut self, mut chunk: Chunk, plain_bytes: usize) -> Result<(), WriteItemError> {
+    fn give(&mut self, mut chunk: FrameChunk, plain_bytes: usize) -> Result<(), WriteItemError> {
         if self.pack.workers.is_full() {
             self.collect()?;
         }
@@ -514,7 +514,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
 }
 
 /// A chunk with room for one frame.
-fn fresh(pack: &mut Pack) -> Chunk {
+fn fresh(pack: &mut Pack) -> FrameChunk {
     let mut chunk = pack.workers.idle();
     chunk.plain.resize(pack.frame_bytes, 0);
     chunk.pieces.clear();

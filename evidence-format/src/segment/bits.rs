@@ -12,7 +12,7 @@ pub(super) const BLOCK_BYTES: usize = 64;
 
 /// Where the bytes that give JSON its structure are in one block, inside strings and outside.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Marks {
+pub(super) struct BlockMarks {
     /// `{` and `[`.
     pub(super) opens: u64,
     /// `}` and `]`.
@@ -22,15 +22,15 @@ pub(super) struct Marks {
     pub(super) newlines: u64,
 }
 
-impl Marks {
+impl BlockMarks {
     #[inline]
-    pub(super) fn of(block: &[u8; BLOCK_BYTES]) -> Marks {
+    pub(super) fn of(block: &[u8; BLOCK_BYTES]) -> BlockMarks {
         let block = u8x64::new(*block);
         let equal = |bytes: u8x64, byte| bytes.simd_eq(u8x64::splat(byte)).to_bitmask();
         // Bit 0x20 is all that tells `[` from `{` and `]` from `}`; no other byte becomes one of
         // them.
         let folded = block | u8x64::splat(0x20);
-        Marks {
+        BlockMarks {
             opens: equal(folded, b'{'),
             closes: equal(folded, b'}'),
             quotes: equal(block, b'"'),
@@ -43,18 +43,18 @@ impl Marks {
 /// What one block leaves to the next: whether its end lies in a string, and right after an escaping
 /// backslash.
 #[derive(Clone, Copy, Default, Debug)]
-pub(super) struct Strings {
+pub(super) struct StringTracker {
     /// All bits or none.
     inside: u64,
     /// Lowest bit or none.
     escaped: u64,
 }
 
-impl Strings {
+impl StringTracker {
     /// Marks the bytes of strings, opening quote included and closing quote not, in a block of
     /// which the first `len` bytes are real (1 to 64) and the others blank.
     #[inline]
-    pub(super) fn of(&mut self, marks: &Marks, len: usize) -> u64 {
+    pub(super) fn of(&mut self, marks: &BlockMarks, len: usize) -> u64 {
         let escaping = match marks.backslashes {
             0 => 0, // nearly always
             backslashes => escaping(backslashes & !self.escaped),
@@ -114,12 +114,12 @@ mod tests {
     proptest! {
         #[test]
         fn strings_are_those_of_a_scan_byte_by_byte(text in r#"["\\\\a\n]{0,300}"#, block_bytes in 1..=BLOCK_BYTES) {
-            let mut strings = Strings::default();
+            let mut strings = StringTracker::default();
             let mut found = Vec::new();
             for piece in text.as_bytes().chunks(block_bytes) {
                 let mut block = [b' '; BLOCK_BYTES];
                 block[..piece.len()].copy_from_slice(piece);
-                let marks = strings.of(&Marks::of(&block), piece.len());
+                let marks = strings.of(&BlockMarks::of(&block), piece.len());
                 found.extend((0..piece.len()).map(|at| is_marked(marks, at)));
             }
             prop_assert_eq!(found, strings_of(text.as_bytes()));
@@ -128,7 +128,7 @@ mod tests {
         #[test]
         fn each_byte_gets_its_marks_and_no_other(block: [[u8; 32]; 2]) {
             let block: [u8; BLOCK_BYTES] = block.concat().try_into().expect("two halves make a block");
-            let marks = Marks::of(&block);
+            let marks = BlockMarks::of(&block);
             for (at, byte) in block.into_iter().enumerate() {
                 prop_assert_eq!(is_marked(marks.opens, at), matches!(byte, b'{' | b'['));
                 prop_assert_eq!(is_marked(marks.closes, at), matches!(byte, b'}' | b']'));
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn brackets_are_told_from_all_other_bytes() {
         for byte in 0..=u8::MAX {
-            let marks = Marks::of(&[byte; BLOCK_BYTES]);
+            let marks = BlockMarks::of(&[byte; BLOCK_BYTES]);
             assert_eq!(
                 marks.opens == u64::MAX,
                 matches!(byte, b'{' | b'['),

@@ -27,13 +27,13 @@
 
 use std::ops::Range;
 
-use super::bits::{BLOCK_BYTES, Marks, Strings};
+use super::bits::{BLOCK_BYTES, BlockMarks, StringTracker};
 use super::pages::{self, LOOK_BACK_BYTES};
 use super::{Cut, Kind};
 
 /// The bytes from index `at` of a push are not JSON. Those before it have been taken in and cut.
 #[derive(Debug)]
-pub(super) struct NotJson {
+pub(super) struct NotJsonError {
     pub(super) at: usize,
 }
 
@@ -42,25 +42,25 @@ pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// The state between two pushes. Offsets are in bytes from the start of the body.
 #[derive(Debug)]
-pub(super) struct Json {
+pub(super) struct JsonSegmenter {
     /// Where the next push begins.
     next: u64,
     /// Where the segment begins that has not been cut.
     uncut: u64,
-    place: Place,
+    place: JsonPosition,
     /// How many brackets are open.
     depth: u64,
     /// The depth at or below which a bracket means something: 2 in a page array, else 1.
     floor: u64,
     /// Whether what opens on the floor is an element: in an array document and in a page array.
     in_list: bool,
-    strings: Strings,
-    tail: Tail,
+    strings: StringTracker,
+    tail: LookBehind,
 }
 
 /// Where in the stream we are, and with that what the uncut bytes are.
 #[derive(Clone, Copy, Debug)]
-enum Place {
+enum JsonPosition {
     /// Between documents: behind a document that is one record, or else in glue.
     Between(Kind),
     /// In a document that began here and has shown no element: it may become a record. What
@@ -78,20 +78,20 @@ enum Place {
 
 /// `bytes[span]`, at most one block; `bytes` is the whole push, since the name of an array is
 /// looked for before it.
-struct Piece<'a> {
+struct PushSpan<'a> {
     bytes: &'a [u8],
     span: Range<usize>,
 }
 
-impl<'a> Piece<'a> {
-    fn new(bytes: &'a [u8], span: Range<usize>) -> Piece<'a> {
-        Piece { bytes, span }
+impl<'a> PushSpan<'a> {
+    fn new(bytes: &'a [u8], span: Range<usize>) -> PushSpan<'a> {
+        PushSpan { bytes, span }
     }
 }
 
 /// The bytes before the next push, the last at the end; zeros before the first.
 #[derive(Clone, Debug)]
-struct Tail([u8; LOOK_BACK_BYTES]);
+struct LookBehind([u8; LOOK_BACK_BYTES]);
 
 /// JSON's white space (RFC 8259, section 2).
 pub(super) fn is_blank(byte: u8) -> bool {
@@ -102,39 +102,39 @@ fn is_open(byte: u8) -> bool {
     matches!(byte, b'{' | b'[')
 }
 
-impl Default for Json {
-    fn default() -> Json {
-        Json {
+impl Default for JsonSegmenter {
+    fn default() -> JsonSegmenter {
+        JsonSegmenter {
             next: 0,
             uncut: 0,
-            place: Place::Between(Kind::Glue),
+            place: JsonPosition::Between(Kind::Glue),
             depth: 0,
             floor: 1,
             in_list: false,
-            strings: Strings::default(),
-            tail: Tail([0; LOOK_BACK_BYTES]),
+            strings: StringTracker::default(),
+            tail: LookBehind([0; LOOK_BACK_BYTES]),
         }
     }
 }
 
-impl Json {
+impl JsonSegmenter {
     /// Takes the next bytes.
     ///
     /// # Errors
-    /// [`NotJson`] if the rest is not JSON; everything before it has been cut, and nothing more may
+    /// [`NotJsonError`] if the rest is not JSON; everything before it has been cut, and nothing more may
     /// be pushed.
-    pub(super) fn push(&mut self, bytes: &[u8], cut: &mut Cut<'_>) -> Result<(), NotJson> {
+    pub(super) fn push(&mut self, bytes: &[u8], cut: &mut Cut<'_>) -> Result<(), NotJsonError> {
         let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
         for (i, block) in blocks.iter().enumerate() {
             let start = i * BLOCK_BYTES;
-            let piece = Piece::new(bytes, start..start + BLOCK_BYTES);
-            self.block(&Marks::of(block), &piece, cut)?;
+            let piece = PushSpan::new(bytes, start..start + BLOCK_BYTES);
+            self.block(&BlockMarks::of(block), &piece, cut)?;
         }
         if !rest.is_empty() {
             let mut block = [b' '; BLOCK_BYTES];
             block[..rest.len()].copy_from_slice(rest);
-            let piece = Piece::new(bytes, bytes.len() - rest.len()..bytes.len());
-            self.block(&Marks::of(&block), &piece, cut)?;
+            let piece = PushSpan::new(bytes, bytes.len() - rest.len()..bytes.len());
+            self.block(&BlockMarks::of(&block), &piece, cut)?;
         }
         self.next += bytes.len() as u64;
         self.tail.push(bytes);
@@ -145,16 +145,19 @@ impl Json {
     /// are one segment.
     pub(super) fn commit(&mut self, cut: &mut Cut<'_>) {
         match self.place {
-            Place::Undecided { document } => {
+            JsonPosition::Undecided { document } => {
                 self.cut_to(Kind::Glue, document, cut);
-                self.place = Place::Whole;
+                self.place = JsonPosition::Whole;
                 (self.in_list, self.floor) = (false, 1);
             }
-            Place::Behind { element, .. } => {
+            JsonPosition::Behind { element, .. } => {
                 self.cut_to(Kind::Record, element, cut);
-                self.place = Place::Frame;
+                self.place = JsonPosition::Frame;
             }
-            Place::Between(_) | Place::Whole | Place::Element | Place::Frame => {}
+            JsonPosition::Between(_)
+            | JsonPosition::Whole
+            | JsonPosition::Element
+            | JsonPosition::Frame => {}
         }
     }
 
@@ -168,10 +171,10 @@ impl Json {
     #[inline(always)]
     fn block(
         &mut self,
-        marks: &Marks,
-        piece: &Piece<'_>,
+        marks: &BlockMarks,
+        piece: &PushSpan<'_>,
         cut: &mut Cut<'_>,
-    ) -> Result<(), NotJson> {
+    ) -> Result<(), NotJsonError> {
         let strings = self.strings.of(marks, piece.span.len());
         if marks.newlines & strings != 0 {
             return self.torn_block(marks, strings, piece, cut);
@@ -184,19 +187,19 @@ impl Json {
     #[cold]
     fn torn_block(
         &mut self,
-        marks: &Marks,
+        marks: &BlockMarks,
         mut strings: u64,
-        piece: &Piece<'_>,
+        piece: &PushSpan<'_>,
         cut: &mut Cut<'_>,
-    ) -> Result<(), NotJson> {
-        let Piece { bytes, ref span } = *piece;
+    ) -> Result<(), NotJsonError> {
+        let PushSpan { bytes, ref span } = *piece;
         let mut start = 0;
         while start < span.len() {
             let torn = marks.newlines & strings;
             let end = span.len().min(torn.trailing_zeros() as usize + 1);
             let outside = !strings & (u64::MAX >> (BLOCK_BYTES - end));
             let (opens, closes) = (marks.opens & outside, marks.closes & outside);
-            let line = Piece::new(bytes, span.start + start..span.start + end);
+            let line = PushSpan::new(bytes, span.start + start..span.start + end);
             self.walk(opens >> start, closes >> start, &line, cut)?;
             if torn != 0 {
                 self.break_off(cut);
@@ -214,9 +217,9 @@ impl Json {
         &mut self,
         opens: u64,
         closes: u64,
-        piece: &Piece<'_>,
+        piece: &PushSpan<'_>,
         cut: &mut Cut<'_>,
-    ) -> Result<(), NotJson> {
+    ) -> Result<(), NotJsonError> {
         if self.depth > self.floor {
             if opens | closes == 0 {
                 return Ok(());
@@ -239,10 +242,10 @@ impl Json {
     fn walk_each(
         &mut self,
         mut brackets: u64,
-        piece: &Piece<'_>,
+        piece: &PushSpan<'_>,
         cut: &mut Cut<'_>,
-    ) -> Result<(), NotJson> {
-        let Piece { bytes, ref span } = *piece;
+    ) -> Result<(), NotJsonError> {
+        let PushSpan { bytes, ref span } = *piece;
         self.skip_blanks(bytes, span.clone(), cut)?;
         while brackets != 0 {
             let at = span.start + brackets.trailing_zeros() as usize;
@@ -263,13 +266,16 @@ impl Json {
         bytes: &[u8],
         span: Range<usize>,
         cut: &mut Cut<'_>,
-    ) -> Result<(), NotJson> {
+    ) -> Result<(), NotJsonError> {
         match self.place {
-            Place::Between(_) => return self.skip_to_document(bytes, span, cut),
-            Place::Behind { element, comma } => {
+            JsonPosition::Between(_) => return self.skip_to_document(bytes, span, cut),
+            JsonPosition::Behind { element, comma } => {
                 self.skip_to_element(element, comma, &bytes[span], cut)
             }
-            Place::Undecided { .. } | Place::Whole | Place::Element | Place::Frame => {}
+            JsonPosition::Undecided { .. }
+            | JsonPosition::Whole
+            | JsonPosition::Element
+            | JsonPosition::Frame => {}
         }
         Ok(())
     }
@@ -279,12 +285,12 @@ impl Json {
         bytes: &[u8],
         span: Range<usize>,
         cut: &mut Cut<'_>,
-    ) -> Result<(), NotJson> {
+    ) -> Result<(), NotJsonError> {
         let is_skipped = |byte: u8| is_blank(byte) || BYTE_ORDER_MARK.contains(&byte);
         match span.into_iter().find(|at| !is_skipped(bytes[*at])) {
             Some(at) if !is_open(bytes[at]) => {
                 self.settle(self.next + at as u64, cut);
-                Err(NotJson { at })
+                Err(NotJsonError { at })
             }
             _ => Ok(()),
         }
@@ -298,12 +304,12 @@ impl Json {
                 _ if is_blank(byte) => {}
                 _ => {
                     self.cut_to(Kind::Record, element, cut);
-                    self.place = Place::Frame;
+                    self.place = JsonPosition::Frame;
                     return;
                 }
             }
         }
-        self.place = Place::Behind { element, comma };
+        self.place = JsonPosition::Behind { element, comma };
     }
 
     /// An opening bracket at index `at` of the push.
@@ -314,7 +320,7 @@ impl Json {
             if self.in_list {
                 self.begin_element(at, cut);
             } else if bytes[at] == b'['
-                && !matches!(self.place, Place::Whole)
+                && !matches!(self.place, JsonPosition::Whole)
                 && pages::is_page_array(&self.tail.with(&bytes[..at]).0)
             {
                 (self.in_list, self.floor) = (true, 2);
@@ -327,12 +333,12 @@ impl Json {
     fn close(&mut self, at: usize, cut: &mut Cut<'_>) {
         self.depth -= 1; // at depth 0 every closing bracket has been refused
         if self.depth == 0 {
-            self.place = Place::Between(self.decide(cut));
+            self.place = JsonPosition::Between(self.decide(cut));
         } else if self.depth < self.floor {
             (self.in_list, self.floor) = (false, 1);
         } else if self.depth == self.floor && self.in_list {
             let element = self.next + at as u64 + 1;
-            self.place = Place::Behind {
+            self.place = JsonPosition::Behind {
                 element,
                 comma: false,
             };
@@ -341,25 +347,25 @@ impl Json {
 
     fn begin_document(&mut self, bracket: u8, at: usize, cut: &mut Cut<'_>) {
         let document = self.next + at as u64;
-        if let Place::Between(Kind::Record) = self.place {
+        if let JsonPosition::Between(Kind::Record) = self.place {
             self.cut_to(Kind::Record, document, cut);
         }
-        self.place = Place::Undecided { document };
+        self.place = JsonPosition::Undecided { document };
         (self.in_list, self.floor) = (bracket == b'[', 1);
     }
 
     fn begin_element(&mut self, at: usize, cut: &mut Cut<'_>) {
         let before = match self.place {
-            Place::Behind { .. } => Kind::Record,
+            JsonPosition::Behind { .. } => Kind::Record,
             _ => Kind::Glue,
         };
         self.cut_to(before, self.next + at as u64, cut);
-        self.place = Place::Element;
+        self.place = JsonPosition::Element;
     }
 
     /// Gives the present document up at the end of a line, so that the next may begin.
     fn break_off(&mut self, cut: &mut Cut<'_>) {
-        self.place = Place::Between(self.decide(cut));
+        self.place = JsonPosition::Between(self.decide(cut));
         self.depth = 0;
         self.strings.flip();
     }
@@ -374,17 +380,17 @@ impl Json {
     /// another kind.
     fn decide(&mut self, cut: &mut Cut<'_>) -> Kind {
         match self.place {
-            Place::Between(kind) => kind,
-            Place::Undecided { document } => {
+            JsonPosition::Between(kind) => kind,
+            JsonPosition::Undecided { document } => {
                 self.cut_to(Kind::Glue, document, cut);
                 Kind::Record
             }
-            Place::Whole | Place::Element => Kind::Record,
-            Place::Behind { element, .. } => {
+            JsonPosition::Whole | JsonPosition::Element => Kind::Record,
+            JsonPosition::Behind { element, .. } => {
                 self.cut_to(Kind::Record, element, cut);
                 Kind::Glue
             }
-            Place::Frame => Kind::Glue,
+            JsonPosition::Frame => Kind::Glue,
         }
     }
 
@@ -396,7 +402,7 @@ impl Json {
     }
 }
 
-impl Tail {
+impl LookBehind {
     fn push(&mut self, bytes: &[u8]) {
         let kept = LOOK_BACK_BYTES.saturating_sub(bytes.len());
         self.0.copy_within(LOOK_BACK_BYTES - kept.., 0);
@@ -404,7 +410,7 @@ impl Tail {
     }
 
     /// What the tail will be with `bytes` pushed.
-    fn with(&self, bytes: &[u8]) -> Tail {
+    fn with(&self, bytes: &[u8]) -> LookBehind {
         let mut tail = self.clone();
         tail.push(bytes);
         tail

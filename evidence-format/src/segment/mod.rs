@@ -16,8 +16,8 @@ mod json;
 pub mod list;
 mod pages;
 
-use groups::Groups;
-use json::{Json, NotJson};
+use groups::GroupSegmenter;
+use json::{JsonSegmenter, NotJsonError};
 
 /// How many bytes of a body [`Segmenter::sniff`] looks at. One page: kinds of body differ within
 /// the first line.
@@ -46,12 +46,12 @@ pub type Cut<'a> = dyn FnMut(Kind, u64) + 'a;
 
 /// Cuts one body, pushed piece by piece, in constant memory.
 #[derive(Debug)]
-pub struct Segmenter(Mode);
+pub struct Segmenter(SegmenterMode);
 
 #[derive(Debug)]
-enum Mode {
-    Json(Json),
-    Groups(Groups),
+enum SegmenterMode {
+    Json(JsonSegmenter),
+    Groups(GroupSegmenter),
     /// Bytes so far.
     Glue(u64),
 }
@@ -60,7 +60,7 @@ impl Segmenter {
     /// Cuts nothing: the whole body is glue. For a body that is about evidence and is none.
     #[must_use]
     pub fn glue() -> Segmenter {
-        Segmenter(Mode::Glue(0))
+        Segmenter(SegmenterMode::Glue(0))
     }
 
     /// Chooses how to cut from the first [`SNIFF_BYTES`] of the body, or all of it if it is
@@ -71,24 +71,24 @@ impl Segmenter {
     pub fn sniff(head: &[u8]) -> Segmenter {
         let head = &head[..head.len().min(SNIFF_BYTES)];
         Segmenter(if begins_like_json(head) {
-            Mode::Json(Json::default())
+            SegmenterMode::Json(JsonSegmenter::default())
         } else if is_mostly_text(head) {
-            Mode::Groups(Groups::LINES)
+            SegmenterMode::Groups(GroupSegmenter::LINES)
         } else {
-            Mode::Groups(Groups::BINARY)
+            SegmenterMode::Groups(GroupSegmenter::BINARY)
         })
     }
 
     /// Takes the next bytes of the body, and cuts the segments that they complete.
     pub fn push(&mut self, bytes: &[u8], cut: &mut Cut<'_>) {
         match &mut self.0 {
-            Mode::Groups(groups) => groups.push(bytes, cut),
-            Mode::Glue(length) => *length += bytes.len() as u64,
-            Mode::Json(json) => {
-                if let Err(NotJson { at }) = json.push(bytes, cut) {
-                    let mut lines = Groups::LINES;
+            SegmenterMode::Groups(groups) => groups.push(bytes, cut),
+            SegmenterMode::Glue(length) => *length += bytes.len() as u64,
+            SegmenterMode::Json(json) => {
+                if let Err(NotJsonError { at }) = json.push(bytes, cut) {
+                    let mut lines = GroupSegmenter::LINES;
                     lines.push(&bytes[at..], cut);
-                    self.0 = Mode::Groups(lines);
+                    self.0 = SegmenterMode::Groups(lines);
                 }
             }
         }
@@ -99,18 +99,18 @@ impl Segmenter {
     /// has shown no element by now becomes one record.
     pub fn commit(&mut self, cut: &mut Cut<'_>) {
         match &mut self.0 {
-            Mode::Json(json) => json.commit(cut),
-            Mode::Groups(_) | Mode::Glue(_) => {}
+            SegmenterMode::Json(json) => json.commit(cut),
+            SegmenterMode::Groups(_) | SegmenterMode::Glue(_) => {}
         }
     }
 
     /// Ends the body, and cuts what is left of it.
     pub fn finish(self, cut: &mut Cut<'_>) {
         match self.0 {
-            Mode::Json(json) => json.finish(cut),
-            Mode::Groups(groups) => groups.finish(cut),
-            Mode::Glue(0) => {}
-            Mode::Glue(length) => cut(Kind::Glue, length),
+            SegmenterMode::Json(json) => json.finish(cut),
+            SegmenterMode::Groups(groups) => groups.finish(cut),
+            SegmenterMode::Glue(0) => {}
+            SegmenterMode::Glue(length) => cut(Kind::Glue, length),
         }
     }
 }

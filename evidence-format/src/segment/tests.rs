@@ -37,10 +37,10 @@ pub(super) fn show(body: &str) -> String {
 
 fn mode(head: &[u8]) -> &'static str {
     match Segmenter::sniff(head).0 {
-        Mode::Json(_) => "json",
-        Mode::Groups(groups) if groups == Groups::LINES => "lines",
-        Mode::Groups(_) => "binary",
-        Mode::Glue(_) => "glue",
+        SegmenterMode::Json(_) => "json",
+        SegmenterMode::Groups(groups) if groups == GroupSegmenter::LINES => "lines",
+        SegmenterMode::Groups(_) => "binary",
+        SegmenterMode::Glue(_) => "glue",
     }
 }
 
@@ -147,7 +147,7 @@ fn check(body: &[u8], at: &[prop::sample::Index]) -> Result<(), TestCaseError> {
 /// A document, and how [`show`] shows it, but for the marks of one that is a record: they take in
 /// what comes behind.
 #[derive(Clone, Debug)]
-struct Document {
+struct TestDocument {
     text: String,
     shown: String,
     is_record: bool,
@@ -168,7 +168,7 @@ fn element() -> impl Strategy<Value = (&'static str, bool)> {
     prop_oneof![4 => bracketed.prop_map(|text| (text, true)), 1 => scalar.prop_map(|text| (text, false))]
 }
 
-fn document() -> impl Strategy<Value = Document> {
+fn document() -> impl Strategy<Value = TestDocument> {
     let frame = select(vec![
         ("[", "]"),
         ("[\n  ", "\n]"),
@@ -182,7 +182,7 @@ fn document() -> impl Strategy<Value = Document> {
             let texts: Vec<&str> = elements.iter().map(|(text, _)| *text).collect();
             let text = [begin, &texts.join(comma), end].concat();
             if !elements.iter().any(|(_, is_bracketed)| *is_bracketed) {
-                return Document {
+                return TestDocument {
                     shown: text.clone(),
                     text,
                     is_record: true,
@@ -198,7 +198,7 @@ fn document() -> impl Strategy<Value = Document> {
                     (false, _) => shown.extend([element, comma]),
                 }
             }
-            Document {
+            TestDocument {
                 text,
                 shown: shown + end,
                 is_record: false,
@@ -234,7 +234,7 @@ proptest! {
         documents in prop::collection::vec((document(), select(vec!["", "\n", " \r\n"])), 1..6),
     ) {
         let (mut body, mut expected) = ("{}\n".to_string(), "<{}\n>".to_string());
-        for (Document { text, shown, is_record }, blank) in &documents {
+        for (TestDocument { text, shown, is_record }, blank) in &documents {
             body.extend([text, *blank]);
             expected += &if *is_record { format!("<{shown}{blank}>") } else { format!("{shown}{blank}") };
         }

@@ -44,11 +44,11 @@ pub fn verify_and_view(
     workers: &mut Workers,
     viewer: &mut Viewer<'_>,
 ) -> Report {
-    let mut reading = Reading {
+    let mut reading = BundleReader {
         files,
         workers,
-        found: Found::default(),
-        lists: Lists::default(),
+        found: BundleContents::default(),
+        lists: SegmentListCache::default(),
     };
     let integrity = match reading.read_all(trust, viewer) {
         Ok(()) => Finding::Ok(IntegrityChecked(())),
@@ -77,28 +77,28 @@ pub fn verify_and_view(
 
 /// What reading has brought to light so far.
 #[derive(Default)]
-struct Found {
+struct BundleContents {
     bundle: Option<Descriptor>,
     attestations: Vec<Attestation>,
     config: Option<Config>,
 }
 
-struct Reading<'a> {
+struct BundleReader<'a> {
     files: &'a mut dyn Files,
     workers: &'a mut Workers,
-    found: Found,
-    lists: Lists,
+    found: BundleContents,
+    lists: SegmentListCache,
 }
 
 /// Segment lists. One that several items share is read once, and kept until the last of them.
 #[derive(Default)]
-struct Lists {
+struct SegmentListCache {
     /// How many items still to come have the list.
     uses: BTreeMap<Digest, usize>,
     kept: BTreeMap<Digest, Rc<Vec<u8>>>,
 }
 
-impl Reading<'_> {
+impl BundleReader<'_> {
     /// The whole of SPEC.md's "Verification", in its order.
     fn read_all(&mut self, trust: &Trust, viewer: &mut Viewer<'_>) -> Result<(), Fault> {
         let manifests = self.read_manifests()?;
@@ -491,7 +491,7 @@ fn item_fault(item: &Item, error: &ItemError) -> Fault {
 
 /// Who vouches: any attestation by any key of the auditor's.
 fn signer(
-    found: &Found,
+    found: &BundleContents,
     trust: &Trust,
     integrity: &Finding<IntegrityChecked>,
 ) -> Finding<SignatureChecked> {
@@ -535,7 +535,7 @@ fn signer(
 
 /// What was signed by the key that counts, or else by anybody. The index is not signed, so an
 /// attestation that somebody put in front of the trusted one must not speak for it.
-fn claim(found: &Found, signer: &Finding<SignatureChecked>) -> Option<Statement> {
+fn claim(found: &BundleContents, signer: &Finding<SignatureChecked>) -> Option<Statement> {
     match signer {
         Finding::Ok(proof) => Some(proof.statement().clone()),
         _ => found
@@ -547,7 +547,7 @@ fn claim(found: &Found, signer: &Finding<SignatureChecked>) -> Option<Statement>
 
 fn about_this_bundle(
     checked: &SignatureChecked,
-    found: &Found,
+    found: &BundleContents,
     bundle: &Descriptor,
 ) -> Result<(), Fault> {
     let statement = checked.statement();

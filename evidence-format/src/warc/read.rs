@@ -127,17 +127,17 @@ pub struct Walker {
     at: u64,
     /// Bytes before the record that is open.
     record_at: u64,
-    state: State,
+    state: ParserState,
 }
 
 #[derive(Debug)]
-enum State {
+enum ParserState {
     Header(Vec<u8>),
     Block { left: u64 },
     End { seen: usize },
 }
 
-impl Default for State {
+impl Default for ParserState {
     fn default() -> Self {
         Self::Header(Vec::new())
     }
@@ -163,7 +163,7 @@ impl Walker {
                     what,
                 })?;
             self.at += taken as u64;
-            if matches!(&self.state, State::Header(seen) if seen.is_empty()) {
+            if matches!(&self.state, ParserState::Header(seen) if seen.is_empty()) {
                 self.record_at = self.at;
             }
             bytes = &bytes[taken..];
@@ -177,7 +177,7 @@ impl Walker {
     /// It ended inside a record.
     pub fn finish(&self) -> Result<(), WalkError> {
         match &self.state {
-            State::Header(seen) if seen.is_empty() => Ok(()),
+            ParserState::Header(seen) if seen.is_empty() => Ok(()),
             _ => Err(WalkError::Malformed {
                 at: self.record_at,
                 what: CUT,
@@ -188,22 +188,22 @@ impl Walker {
     /// Takes some of `bytes` and says how many.
     fn step(&mut self, bytes: &[u8], visitor: &mut dyn Visitor) -> Result<usize, &'static str> {
         match &mut self.state {
-            State::Header(seen) => {
+            ParserState::Header(seen) => {
                 let Some(taken) = take_header(seen, bytes)? else {
                     return Ok(bytes.len());
                 };
                 let fields = Fields::parse(seen)?;
                 visitor.header(&fields);
-                self.state = State::Block {
+                self.state = ParserState::Block {
                     left: fields.block_bytes()?,
                 };
                 Ok(taken)
             }
-            State::Block { left: 0 } => {
-                self.state = State::End { seen: 0 };
+            ParserState::Block { left: 0 } => {
+                self.state = ParserState::End { seen: 0 };
                 Ok(0)
             }
-            State::Block { left } => {
+            ParserState::Block { left } => {
                 let taken = bytes
                     .len()
                     .min(usize::try_from(*left).unwrap_or(usize::MAX));
@@ -211,14 +211,14 @@ impl Walker {
                 *left -= taken as u64;
                 Ok(taken)
             }
-            State::End { seen } => {
+            ParserState::End { seen } => {
                 if bytes[0] != RECORD_END[*seen] {
                     return Err(NO_END);
                 }
                 *seen += 1;
                 if *seen == RECORD_END.len() {
                     visitor.end();
-                    self.state = State::default();
+                    self.state = ParserState::default();
                 }
                 Ok(1)
             }
@@ -255,9 +255,9 @@ mod tests {
         WARC-Date: 2026-11-23T13:40:17Z\r\nContent-Length: 5\r\n\r\nhe\r\nl\r\n\r\n";
 
     #[derive(Default)]
-    struct Blocks(Vec<Vec<u8>>);
+    struct CollectedBlocks(Vec<Vec<u8>>);
 
-    impl Visitor for Blocks {
+    impl Visitor for CollectedBlocks {
         fn header(&mut self, _: &Fields) {
             self.0.push(Vec::new());
         }
@@ -271,7 +271,7 @@ mod tests {
     }
 
     fn walk(bytes: &[u8], step: usize) -> Result<Vec<Vec<u8>>, WalkError> {
-        let (mut walker, mut blocks) = (Walker::new(), Blocks::default());
+        let (mut walker, mut blocks) = (Walker::new(), CollectedBlocks::default());
         for part in bytes.chunks(step) {
             walker.push(part, &mut blocks)?;
         }

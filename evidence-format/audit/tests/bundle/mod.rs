@@ -22,11 +22,11 @@ pub(crate) const HOSTILE: &str = "x\u{1b}[2J\u{9b}31m\u{202e}\u{2066}\r\nforged:
 pub(crate) const EVENTS: usize = 25;
 
 /// A folder with keys and bundles in it, gone when dropped.
-pub(crate) struct Place {
+pub(crate) struct BundleFixture {
     folder: tempfile::TempDir,
 }
 
-impl Place {
+impl BundleFixture {
     /// With the keys `alice.pub` and `mallory.pub`.
     pub(crate) fn new() -> Self {
         let place = Self {

@@ -3,13 +3,13 @@
 use evidence_format::keyring::Signer as _;
 use serde_json::{Value, json};
 
-use super::parts::Doc::{self, Sigstore, Statement};
-use super::parts::{KEY_A, KEY_B, Parts, Referrer, Role, attestation, secret_key};
-use super::{Expect, Vector, early, forge, late, signer};
+use super::parts::DocumentKind::{self, Sigstore, Statement};
+use super::parts::{BlobRole, BundleParts, KEY_A, KEY_B, Referrer, attestation, secret_key};
+use super::{ExpectedFindings, TestVector, early, forge, late, signer};
 
-const ATTESTATION: Expect = early("failed attestation");
+const ATTESTATION: ExpectedFindings = early("failed attestation");
 
-pub(super) fn vectors() -> Vec<Vector> {
+pub(super) fn vectors() -> Vec<TestVector> {
     let mut all = sigstore_bundles();
     all.extend(statements());
     all.extend(subjects());
@@ -18,27 +18,27 @@ pub(super) fn vectors() -> Vec<Vector> {
     all
 }
 
-fn v(name: &'static str, rule: &str, parts: Parts, expect: Expect) -> Vector {
-    Vector::new(name, format!("§{rule}"), parts.tar(), expect)
+fn v(name: &'static str, rule: &str, parts: BundleParts, expect: ExpectedFindings) -> TestVector {
+    TestVector::new(name, format!("§{rule}"), parts.tar(), expect)
 }
 
-fn set(doc: Doc, pointer: &'static str, value: Value) -> Parts {
-    Parts::empty().set(doc, pointer, value)
+fn set(doc: DocumentKind, pointer: &'static str, value: Value) -> BundleParts {
+    BundleParts::empty().set(doc, pointer, value)
 }
 
 const SIG: &str = "/dsseEnvelope/signatures/0/sig";
 
 /// With the text of one member changed.
-fn text(pointer: &'static str, change: fn(&str) -> String) -> Parts {
-    Parts::empty().edit(Sigstore(0), move |bundle| {
+fn text(pointer: &'static str, change: fn(&str) -> String) -> BundleParts {
+    BundleParts::empty().edit(Sigstore(0), move |bundle| {
         let text = super::parts::at(bundle, pointer);
         *text = json!(change(text.as_str().expect("a text")));
     })
 }
 
-fn sigstore_bundles() -> Vec<Vector> {
+fn sigstore_bundles() -> Vec<TestVector> {
     let v = |name, rule: &str, parts| v(name, &format!("6: {rule}"), parts, ATTESTATION);
-    let twice = Parts::empty().edit(Sigstore(0), |b| {
+    let twice = BundleParts::empty().edit(Sigstore(0), |b| {
         let signatures = b["dsseEnvelope"]["signatures"]
             .as_array_mut()
             .expect("a list");
@@ -84,7 +84,7 @@ fn sigstore_bundles() -> Vec<Vector> {
         v(
             "811-no-log-entries",
             "`tlogEntries` is there and empty",
-            Parts::empty().remove(Sigstore(0), "/verificationMaterial", "tlogEntries"),
+            BundleParts::empty().remove(Sigstore(0), "/verificationMaterial", "tlogEntries"),
         ),
         v(
             "812-log-entry",
@@ -103,7 +103,7 @@ fn sigstore_bundles() -> Vec<Vector> {
     ]
 }
 
-fn statements() -> Vec<Vector> {
+fn statements() -> Vec<TestVector> {
     let v = |name, rule: &str, parts| {
         v(
             name,
@@ -114,7 +114,7 @@ fn statements() -> Vec<Vector> {
     };
     let form = "the form of a statement";
     let prev = json!(format!("sha256:{}", "ab".repeat(32)));
-    let long = Parts::empty().set(Statement(0), "/predicate/note", json!("x".repeat(4095)));
+    let long = BundleParts::empty().set(Statement(0), "/predicate/note", json!("x".repeat(4095)));
     vec![
         v(
             "820-statement-of-another-type",
@@ -148,7 +148,7 @@ fn statements() -> Vec<Vector> {
     ]
 }
 
-fn subjects() -> Vec<Vector> {
+fn subjects() -> Vec<TestVector> {
     let rule = "7.2: the statement names this bundle and the config's incident";
     let subject = signer("failed statement-subject");
     let other = || set(Statement(0), "/predicate/incident", json!("INC-2"));
@@ -172,11 +172,11 @@ fn subjects() -> Vec<Vector> {
         v(
             "842-statement-about-another-incident-and-a-broken-key",
             "7.2: the incident is compared if the config was read",
-            Parts {
+            BundleParts {
                 key: vec![7; 31],
                 ..other()
             },
-            Expect {
+            ExpectedFindings {
                 signer: "failed statement-subject",
                 ..late("failed disclosure-key")
             },
@@ -184,15 +184,15 @@ fn subjects() -> Vec<Vector> {
     ]
 }
 
-fn signatures() -> Vec<Vector> {
+fn signatures() -> Vec<TestVector> {
     let other_signer = signer("failed other-signer");
     let rule = "7.2: a signature verifies with a given key, strictly";
-    let forged = |sign| Parts {
+    let forged = |sign| BundleParts {
         referrers: vec![Referrer::Attestation { key: KEY_A, sign }],
-        ..Parts::empty()
+        ..BundleParts::empty()
     };
     let flipped = |sign: fn(&[u8]) -> usize| {
-        Parts::empty().edit(Sigstore(0), move |b| {
+        BundleParts::empty().edit(Sigstore(0), move |b| {
             let sig = super::parts::at(b, SIG);
             let mut bytes = data_encoding::BASE64
                 .decode(sig.as_str().expect("a text").as_bytes())
@@ -202,9 +202,9 @@ fn signatures() -> Vec<Vector> {
             *sig = json!(data_encoding::BASE64.encode(&bytes));
         })
     };
-    let by = |key| Parts {
+    let by = |key| BundleParts {
         referrers: vec![attestation(key)],
-        ..Parts::empty()
+        ..BundleParts::empty()
     };
     let borrowed_id: fn(u8, &[u8]) -> [u8; 64] = |_, message| {
         secret_key(KEY_B)
@@ -268,37 +268,38 @@ fn signatures() -> Vec<Vector> {
         v(
             "858-no-attestation",
             "7.2: no attestation",
-            Parts {
+            BundleParts {
                 referrers: Vec::new(),
-                ..Parts::empty()
+                ..BundleParts::empty()
             },
             signer("failed unsigned"),
         ),
         v(
             "860-no-attestation-and-an-item-changed",
             "7.2: reading failed before any attestation was found",
-            Parts {
+            BundleParts {
                 referrers: Vec::new(),
                 key: vec![7; 31],
-                ..Parts::empty()
+                ..BundleParts::empty()
             },
             early("failed disclosure-key"),
         ),
     ]
 }
 
-fn several() -> Vec<Vector> {
-    let two = || Parts {
+fn several() -> Vec<TestVector> {
+    let two = || BundleParts {
         referrers: vec![attestation(KEY_A), attestation(KEY_B)],
-        ..Parts::empty()
+        ..BundleParts::empty()
     };
-    let by_b = Parts {
+    let by_b = BundleParts {
         referrers: vec![attestation(KEY_B)],
-        ..Parts::empty()
+        ..BundleParts::empty()
     };
-    let malformed = |n| move |parts: Parts| parts.set(Statement(n), "/_type", json!("x"));
-    let elsewhere =
-        |n| move |parts: Parts| parts.set(Statement(n), "/predicate/incident", json!("INC-2"));
+    let malformed = |n| move |parts: BundleParts| parts.set(Statement(n), "/_type", json!("x"));
+    let elsewhere = |n| {
+        move |parts: BundleParts| parts.set(Statement(n), "/predicate/incident", json!("INC-2"))
+    };
     let both: &[&str] = &["keys/a.pub.pem", "keys/b.pub.pem"];
     let rule = "7.2: one that is ok suffices; otherwise the last `statement` or `statement-subject` names the finding";
     vec![
@@ -322,10 +323,10 @@ fn several() -> Vec<Vector> {
             malformed(0)(by_b),
             signer("failed other-signer"),
         ),
-        Vector::new(
+        TestVector::new(
             "875-second-attestation-missing",
             "§7.2: findings stand for what was read before",
-            two().files().without(Role::Content(1)).tar(),
+            two().files().without(BlobRole::Content(1)).tar(),
             late("failed blob-missing"),
         ),
     ]

@@ -3,12 +3,12 @@
 use evidence_format::digest::Digest;
 use serde_json::{Value, json};
 
-use super::items::{Item, source_clock};
-use super::parts::Doc::{Config, Statement};
-use super::parts::Parts;
-use super::{Expect, Vector, late, layers};
+use super::items::{TestItem, source_clock};
+use super::parts::BundleParts;
+use super::parts::DocumentKind::{Config, Statement};
+use super::{ExpectedFindings, TestVector, late, layers};
 
-pub(super) fn vectors() -> Vec<Vector> {
+pub(super) fn vectors() -> Vec<TestVector> {
     let mut all = versions();
     all.extend(names());
     all.extend(times());
@@ -17,23 +17,24 @@ pub(super) fn vectors() -> Vec<Vector> {
     all
 }
 
-const CONFIG: Expect = late("failed config");
+const CONFIG: ExpectedFindings = late("failed config");
 
-fn v(name: &'static str, rule: &str, parts: Parts, expect: Expect) -> Vector {
-    Vector::new(name, format!("§{rule}"), parts.tar(), expect)
+fn v(name: &'static str, rule: &str, parts: BundleParts, expect: ExpectedFindings) -> TestVector {
+    TestVector::new(name, format!("§{rule}"), parts.tar(), expect)
 }
 
-fn base(pointer: &'static str, value: Value) -> Parts {
-    Parts::base().set(Config, pointer, value)
+fn base(pointer: &'static str, value: Value) -> BundleParts {
+    BundleParts::base().set(Config, pointer, value)
 }
 
-fn versions() -> Vec<Vector> {
+fn versions() -> Vec<TestVector> {
     let version = late("failed version");
-    let document =
-        |bytes: &'static str| Parts::empty().spell(Config, move |_| bytes.as_bytes().to_vec());
+    let document = |bytes: &'static str| {
+        BundleParts::empty().spell(Config, move |_| bytes.as_bytes().to_vec())
+    };
     let nested = |depth: usize| {
         let (open, close) = ("[".repeat(depth - 1), "]".repeat(depth - 1));
-        Parts::empty().spell(Config, move |_| {
+        BundleParts::empty().spell(Config, move |_| {
             format!("{{\"version\":2,\"x\":{open}{close}}}").into_bytes()
         })
     };
@@ -59,7 +60,7 @@ fn versions() -> Vec<Vector> {
         v(
             "406-no-version",
             "4: `version` is there",
-            Parts::empty().remove(Config, "", "version"),
+            BundleParts::empty().remove(Config, "", "version"),
             CONFIG,
         ),
         v(
@@ -71,8 +72,8 @@ fn versions() -> Vec<Vector> {
     ]
 }
 
-fn names() -> Vec<Vector> {
-    let incident = |id: &str| Parts::empty().set(Config, "/incident", json!(id));
+fn names() -> Vec<TestVector> {
+    let incident = |id: &str| BundleParts::empty().set(Config, "/incident", json!(id));
     let item = |name: &str| base("/items/0/name", json!(name));
     let (incident_rule, item_rule) = ("2: an incident id's form", "2: an item name's form");
     vec![
@@ -85,7 +86,7 @@ fn names() -> Vec<Vector> {
         v(
             "413-supplements-what-is-no-digest",
             "4: `supplements` is a digest",
-            Parts::empty().set(Config, "/supplements", json!("INC-1")),
+            BundleParts::empty().set(Config, "/supplements", json!("INC-1")),
             CONFIG,
         ),
         v(
@@ -119,12 +120,12 @@ fn gap(reason: &str, examples: usize) -> Value {
     json!({"reason": reason, "count": examples, "examples": vec!["x"; examples], "bytesKept": 0, "bytesLost": 0})
 }
 
-fn times() -> Vec<Vector> {
+fn times() -> Vec<TestVector> {
     let time = |name, time: &str| {
         v(
             name,
             "2: a time's form",
-            Parts::empty().set(Config, "/clock/0/utc", json!(time)),
+            BundleParts::empty().set(Config, "/clock/0/utc", json!(time)),
             CONFIG,
         )
     };
@@ -144,16 +145,16 @@ fn times() -> Vec<Vector> {
     ]
 }
 
-fn consistency() -> Vec<Vector> {
+fn consistency() -> Vec<TestVector> {
     let two = || {
-        Parts::of(vec![
-            Item::of_blocks("a", &["1"]),
-            Item::of_blocks("b", &["2"]),
+        BundleParts::of(vec![
+            TestItem::of_blocks("a", &["1"]),
+            TestItem::of_blocks("b", &["2"]),
         ])
     };
     let rule = "4: no item's `layer` is another digest of the config too";
-    let key = Item::uptime();
-    let key_as_list = Parts::of(vec![key]).edit(Config, |c| {
+    let key = TestItem::uptime();
+    let key_as_list = BundleParts::of(vec![key]).edit(Config, |c| {
         c["items"][0]["segments"] = c["disclosureKey"].clone()
     });
     vec![
@@ -204,15 +205,15 @@ fn consistency() -> Vec<Vector> {
     ]
 }
 
-fn keys() -> Vec<Vector> {
-    let key = |key: &[u8]| Parts {
+fn keys() -> Vec<TestVector> {
+    let key = |key: &[u8]| BundleParts {
         key: key.to_vec(),
-        ..Parts::base()
+        ..BundleParts::base()
     };
-    let other = Parts::of(vec![Item::uptime()]).edit(Config, |c| {
+    let other = BundleParts::of(vec![TestItem::uptime()]).edit(Config, |c| {
         c["items"][0]["root"] = json!(Digest::of(b"root under another key").hex());
     });
-    let unnamed = Parts::of(vec![Item::uptime().with_list(layers::list(&[]))]);
+    let unnamed = BundleParts::of(vec![TestItem::uptime().with_list(layers::list(&[]))]);
     vec![
         v(
             "450-disclosure-key-of-31-bytes",

@@ -1,16 +1,16 @@
 //! A layer: data frames, salt frame, seek table. Digests fit; the zstd does not.
 
-use super::items::Item;
+use super::items::TestItem;
 use super::layers::{
     SALT, SIZE_IN_FOUR_BYTES, blocks, frame, frame_with, layer_of, salt_frame, seek_table,
     skippable,
 };
-use super::parts::Parts;
-use super::{Expect, Vector, late};
+use super::parts::BundleParts;
+use super::{ExpectedFindings, TestVector, late};
 
-const FRAMES: Expect = late("failed frames");
+const FRAMES: ExpectedFindings = late("failed frames");
 
-pub(super) fn vectors() -> Vec<Vector> {
+pub(super) fn vectors() -> Vec<TestVector> {
     let mut all = headers();
     all.extend(contents());
     all.extend(salts());
@@ -18,17 +18,17 @@ pub(super) fn vectors() -> Vec<Vector> {
     all
 }
 
-fn v(name: &'static str, rule: &str, layer: Vec<u8>) -> Vector {
-    Vector::new(
+fn v(name: &'static str, rule: &str, layer: Vec<u8>) -> TestVector {
+    TestVector::new(
         name,
         format!("§5.1: {rule}"),
-        Parts::of(vec![Item::uptime().with_layer(layer)]).tar(),
+        BundleParts::of(vec![TestItem::uptime().with_layer(layer)]).tar(),
         FRAMES,
     )
 }
 
 fn plain() -> Vec<u8> {
-    Item::uptime().plain
+    TestItem::uptime().plain
 }
 
 /// The only data frame with another header; seek table and salt fit.
@@ -37,7 +37,7 @@ fn with_header(descriptor: u8, header: &[u8], checksum: &[u8]) -> Vec<u8> {
     layer_of(&[(frame, plain().len())])
 }
 
-fn headers() -> Vec<Vector> {
+fn headers() -> Vec<TestVector> {
     let size = (plain().len() as u32).to_le_bytes();
     let with_size = |before: &[u8]| [before, &size].concat();
     let rule = "no checksum, no dictionary, no reserved bits";
@@ -90,7 +90,7 @@ fn xxh64_of_plain() -> Vec<u8> {
     frame[frame.len() - 4..].to_vec()
 }
 
-fn contents() -> Vec<Vector> {
+fn contents() -> Vec<TestVector> {
     let plain = plain();
     // Two frames, so that what they state adds up to the item's bytes.
     let stated = |first: usize| {
@@ -141,7 +141,7 @@ fn listed(frames: &[(Vec<u8>, usize)]) -> Vec<u8> {
     [frames, seek_table(&sizes)].concat()
 }
 
-fn salts() -> Vec<Vector> {
+fn salts() -> Vec<TestVector> {
     let data = || (frame(&plain()), plain().len());
     let salt = |magic, content: &[u8]| (skippable(magic, content), 0);
     let good = || (salt_frame(), 0);
@@ -165,7 +165,7 @@ fn salts() -> Vec<Vector> {
     ]
 }
 
-fn seek_tables() -> Vec<Vector> {
+fn seek_tables() -> Vec<TestVector> {
     let data = frame(&plain());
     let sizes = [(data.len(), plain().len()), (40, 0)];
     let with = |table: &[u8]| [&data, &salt_frame()[..], table].concat();

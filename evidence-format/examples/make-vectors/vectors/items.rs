@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::layers;
 
-pub(crate) struct Item {
+pub(crate) struct TestItem {
     pub(crate) name: String,
     pub(crate) plain: Vec<u8>,
     /// Lengths in bytes; they add up to those of `plain`.
@@ -16,7 +16,7 @@ pub(crate) struct Item {
     pub(crate) list: Vec<u8>,
 }
 
-impl Item {
+impl TestItem {
     /// In one frame.
     pub(crate) fn new(name: &str, plain: Vec<u8>, segments: Vec<(Kind, u64)>) -> Self {
         let (layer, list) = (layers::layer(&[&plain]), layers::list(&segments));
@@ -43,7 +43,7 @@ impl Item {
         )
     }
 
-    /// The item of [`super::parts::Parts::base`].
+    /// The item of [`super::parts::BundleParts::base`].
     pub(crate) fn uptime() -> Self {
         Self::of_blocks("uptime", &["350735.47 234388.90\n"])
     }

@@ -22,9 +22,9 @@ const NUMBERS: [u64; 14] = [
 
 /// xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators,
 /// scrambled").
-struct Random(u64);
+struct Xorshift(u64);
 
-impl Random {
+impl Xorshift {
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -40,7 +40,7 @@ impl Random {
 
 /// Makes inputs from seeds.
 pub(crate) struct Mutator<'s> {
-    random: Random,
+    random: Xorshift,
     seeds: &'s [Vec<u8>],
     /// Seeds are joined parts: mutate inside one.
     in_parts: bool,
@@ -49,7 +49,7 @@ pub(crate) struct Mutator<'s> {
 impl<'s> Mutator<'s> {
     pub(crate) fn new(start: u64, seeds: &'s [Vec<u8>], in_parts: bool) -> Self {
         Self {
-            random: Random(start | 1 << 40),
+            random: Xorshift(start | 1 << 40),
             seeds,
             in_parts,
         }

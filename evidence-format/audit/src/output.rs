@@ -5,13 +5,13 @@ use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::path::PathBuf;
 use std::process;
 
-use crate::failure::Failure;
+use crate::error::AuditError;
 
 /// Large enough that a record is seldom cut; the pipe's own size.
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Writes a whole answer.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
+pub(crate) fn print(text: &str) -> Result<(), AuditError> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(stdout_failed(e)),
@@ -25,29 +25,29 @@ pub(crate) fn note(line: &str) {
 }
 
 /// Refuses to send a terminal bytes that nobody made safe.
-pub(crate) fn allow_raw(force: bool) -> Result<(), Failure> {
+pub(crate) fn allow_raw(force: bool) -> Result<(), AuditError> {
     if io::stdout().is_terminal() && !force {
         let text = "these are raw bytes, which could steer your terminal: redirect them to a file or a pipe, or add --force";
-        return Err(Failure::Usage(text.to_owned()));
+        return Err(AuditError::Usage(text.to_owned()));
     }
     Ok(())
 }
 
 /// Standard output for an answer that is too long to hold.
-pub(crate) struct Stream(BufWriter<StdoutLock<'static>>);
+pub(crate) struct StdoutStream(BufWriter<StdoutLock<'static>>);
 
-impl Stream {
+impl StdoutStream {
     pub(crate) fn new() -> Self {
         Self(BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock()))
     }
 
     /// Writes what is still held.
-    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
+    pub(crate) fn finish(&mut self) -> Result<(), AuditError> {
         self.flush().map_err(stdout_failed)
     }
 }
 
-impl Write for Stream {
+impl Write for StdoutStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         or_end(self.0.write(bytes))
     }
@@ -67,8 +67,8 @@ fn or_end<T>(result: io::Result<T>) -> io::Result<T> {
     }
 }
 
-fn stdout_failed(cause: io::Error) -> Failure {
-    Failure::Write {
+fn stdout_failed(cause: io::Error) -> AuditError {
+    AuditError::Write {
         path: PathBuf::from("standard output"),
         cause,
     }

@@ -17,7 +17,7 @@ use evidence_format::keyring::PublicKey;
 use evidence_format::limits::KEY_FILE_BYTES_MAX;
 use evidence_format::verify::{self, Code, Finding, Report, Trust, Viewer};
 
-use crate::failure::Failure;
+use crate::error::AuditError;
 use crate::verdict;
 
 /// One read from a tar: few system calls, and little beside the frames under way.
@@ -38,22 +38,22 @@ pub(crate) struct BundleArgs {
 }
 
 #[derive(Debug)]
-enum Origin {
+enum BundleLocation {
     Folder(PathBuf),
     Tar(PathBuf),
     StandardInput,
 }
 
 /// A bundle that can be verified, with the trust to do it.
-pub(crate) struct Subject {
-    origin: Origin,
+pub(crate) struct AuditedBundle {
+    origin: BundleLocation,
     trust: Trust,
     workers: Workers,
 }
 
-impl Subject {
+impl AuditedBundle {
     /// For commands that read a bundle once.
-    pub(crate) fn new(args: &BundleArgs) -> Result<Self, Failure> {
+    pub(crate) fn new(args: &BundleArgs) -> Result<Self, AuditError> {
         let origin = origin(&args.path)?;
         let keys = args
             .keys
@@ -74,28 +74,33 @@ impl Subject {
 
     /// For commands that show content: they verify before, so the bundle must still be there the
     /// second time.
-    pub(crate) fn lasting(args: &BundleArgs) -> Result<Self, Failure> {
+    pub(crate) fn lasting(args: &BundleArgs) -> Result<Self, AuditError> {
         let subject = Self::new(args)?;
         let lasts = match &subject.origin {
-            Origin::Folder(_) => true,
-            Origin::Tar(path) => fs::metadata(path).is_ok_and(|metadata| metadata.is_file()),
-            Origin::StandardInput => false,
+            BundleLocation::Folder(_) => true,
+            BundleLocation::Tar(path) => {
+                fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
+            }
+            BundleLocation::StandardInput => false,
         };
         if !lasts {
             let text = "this command needs a bundle in a folder or a file, since it verifies all of it before it shows any; \
                         store the stream first";
-            return Err(Failure::Usage(text.to_owned()));
+            return Err(AuditError::Usage(text.to_owned()));
         }
         Ok(subject)
     }
 
     /// Verifies the bundle.
-    pub(crate) fn verify(&mut self) -> Result<Report, Failure> {
+    pub(crate) fn verify(&mut self) -> Result<Report, AuditError> {
         self.verify_and_view(&mut |_| None)
     }
 
     /// Verifies the bundle, showing its items to `viewer` before anything is known of them.
-    pub(crate) fn verify_and_view(&mut self, viewer: &mut Viewer<'_>) -> Result<Report, Failure> {
+    pub(crate) fn verify_and_view(
+        &mut self,
+        viewer: &mut Viewer<'_>,
+    ) -> Result<Report, AuditError> {
         let mut files = self.origin.open()?;
         Ok(verify::verify_and_view(
             files.as_mut(),
@@ -109,7 +114,7 @@ impl Subject {
     /// nobody vouches for it.
     ///
     /// The note goes to standard error, so that it never mixes with what is shown.
-    pub(crate) fn verify_to_show(&mut self) -> Result<Report, Failure> {
+    pub(crate) fn verify_to_show(&mut self) -> Result<Report, AuditError> {
         let report = self.verify()?;
         verdict::allow_showing(&report)?;
         Ok(report)
@@ -121,9 +126,9 @@ impl Subject {
         first: &Report,
         name: &ItemName,
         visit: &mut dyn Visit,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), AuditError> {
         let mut visit = Some(visit);
-        let lend = |visit| Box::new(Lent(visit)) as Box<dyn Visit>;
+        let lend = |visit| Box::new(BorrowedVisitor(visit)) as Box<dyn Visit>;
         let second = self.verify_and_view(&mut |item| {
             if item.name == *name {
                 visit.take().map(lend)
@@ -133,21 +138,21 @@ impl Subject {
         })?;
         match &second.integrity {
             Finding::Ok(_) if second.bundle == first.bundle => Ok(()),
-            Finding::Failed(fault) if fault.code == Code::Unreadable => Err(Failure::Stopped {
+            Finding::Failed(fault) if fault.code == Code::Unreadable => Err(AuditError::Stopped {
                 object: fault.object.clone(),
                 detail: fault.detail.clone(),
             }),
-            _ => Err(Failure::Changed),
+            _ => Err(AuditError::Changed),
         }
     }
 }
 
-impl Origin {
-    fn open(&self) -> Result<Box<dyn Files>, Failure> {
+impl BundleLocation {
+    fn open(&self) -> Result<Box<dyn Files>, AuditError> {
         Ok(match self {
             Self::Folder(path) => Box::new(Folder::new(path)),
             Self::Tar(path) => {
-                let file = File::open(path).map_err(|cause| Failure::Read {
+                let file = File::open(path).map_err(|cause| AuditError::Read {
                     path: path.clone(),
                     cause,
                 })?;
@@ -162,55 +167,55 @@ impl Origin {
 }
 
 /// A visitor that comes back to its owner.
-struct Lent<'v>(&'v mut dyn Visit);
+struct BorrowedVisitor<'v>(&'v mut dyn Visit);
 
-impl Visit for Lent<'_> {
+impl Visit for BorrowedVisitor<'_> {
     fn piece(&mut self, piece: Piece, bytes: &[u8]) -> io::Result<()> {
         self.0.piece(piece, bytes)
     }
 }
 
-fn origin(path: &Path) -> Result<Origin, Failure> {
+fn origin(path: &Path) -> Result<BundleLocation, AuditError> {
     if path == Path::new("-") {
         if io::stdin().is_terminal() {
-            return Err(Failure::Usage(
+            return Err(AuditError::Usage(
                 "standard input is a terminal, and no bundle".to_owned(),
             ));
         }
-        return Ok(Origin::StandardInput);
+        return Ok(BundleLocation::StandardInput);
     }
     match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => Ok(Origin::Folder(path.to_owned())),
-        Ok(_) => Ok(Origin::Tar(path.to_owned())),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Failure::Usage(format!(
+        Ok(metadata) if metadata.is_dir() => Ok(BundleLocation::Folder(path.to_owned())),
+        Ok(_) => Ok(BundleLocation::Tar(path.to_owned())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(AuditError::Usage(format!(
             "there is no bundle {}",
             path.display()
         ))),
-        Err(cause) => Err(Failure::Read {
+        Err(cause) => Err(AuditError::Read {
             path: path.to_owned(),
             cause,
         }),
     }
 }
 
-fn read_key(path: &Path) -> Result<PublicKey, Failure> {
+fn read_key(path: &Path) -> Result<PublicKey, AuditError> {
     let mut pem = String::new();
     let read = File::open(path)
         .and_then(|file| file.take(KEY_FILE_BYTES_MAX + 1).read_to_string(&mut pem));
     read.map_err(|cause| {
-        Failure::Usage(format!("cannot read the key {}: {cause}", path.display()))
+        AuditError::Usage(format!("cannot read the key {}: {cause}", path.display()))
     })?;
-    PublicKey::from_pem(&pem).map_err(|cause| Failure::Key {
+    PublicKey::from_pem(&pem).map_err(|cause| AuditError::Key {
         path: path.to_owned(),
         cause,
     })
 }
 
 /// The item called `name` of a bundle that was verified.
-pub(crate) fn item_of<'r>(report: &'r Report, name: &ItemName) -> Result<&'r Item, Failure> {
+pub(crate) fn item_of<'r>(report: &'r Report, name: &ItemName) -> Result<&'r Item, AuditError> {
     let mut items = report.config.iter().flat_map(|config| &config.items);
     let missing = || {
-        Failure::Usage(format!(
+        AuditError::Usage(format!(
             "the bundle has no item {name}; `exhibit-audit items` lists what it has"
         ))
     };

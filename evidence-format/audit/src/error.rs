@@ -10,7 +10,7 @@ pub(crate) const USAGE: u8 = 2;
 
 /// A command ended early. Texts may quote the bundle; `main` makes them safe.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
+pub(crate) enum AuditError {
     /// Whoever typed the command must type another.
     #[error("{0}")]
     Usage(String),
@@ -48,7 +48,7 @@ pub(crate) enum Failure {
     Changed,
 }
 
-impl Failure {
+impl AuditError {
     /// See the table in `--help`.
     pub(crate) fn exit(&self) -> u8 {
         match self {
