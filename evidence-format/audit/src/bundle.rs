@@ -1,4 +1,4 @@
-//! The bundle that a command is about, and what its user trusts.
+//! The bundle that a command works on, and what the user trusts.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, IsTerminal, Read};
@@ -20,19 +20,20 @@ use evidence_format::verify::{self, Code, Finding, Report, Trust, Viewer};
 use crate::error::AuditError;
 use crate::verdict;
 
-/// One read from a tar: few system calls, and little beside the frames under way.
+/// Bytes of one read from a tar: few system calls, and little memory compared with the frames.
 const READ_BYTES: usize = 256 * 1024;
 
-/// What every command about a bundle is told.
+/// Arguments of every command that works on a bundle.
 #[derive(Debug, Args)]
 pub(crate) struct BundleArgs {
-    /// A bundle: a folder, a tar, or - for a tar on standard input
+    /// Bundle: a folder, a tar, or - for a tar on standard input
     #[arg(value_name = "BUNDLE")]
     path: PathBuf,
-    /// Public key (PEM) of a signer that you trust; may be repeated, any of them counts
+    /// Public key (PEM) of a signer that you trust; may be repeated, a signature by any of them
+    /// counts
     #[arg(long = "key", value_name = "PUB")]
     keys: Vec<PathBuf>,
-    /// The bundle's id, where you know it from elsewhere
+    /// Expected id of the bundle, if you know it from another source
     #[arg(long = "bundle", value_name = "sha256:HEX")]
     expected: Option<Digest>,
 }
@@ -44,7 +45,7 @@ enum BundleLocation {
     StandardInput,
 }
 
-/// A bundle that can be verified, with the trust to do it.
+/// A bundle, and the keys to verify it with.
 pub(crate) struct AuditedBundle {
     origin: BundleLocation,
     trust: Trust,
@@ -52,7 +53,7 @@ pub(crate) struct AuditedBundle {
 }
 
 impl AuditedBundle {
-    /// For commands that read a bundle once.
+    /// For commands that read the bundle only once.
     pub(crate) fn new(args: &BundleArgs) -> Result<Self, AuditError> {
         let origin = origin(&args.path)?;
         let keys = args
@@ -72,8 +73,7 @@ impl AuditedBundle {
         })
     }
 
-    /// For commands that show content: they verify before, so the bundle must still be there the
-    /// second time.
+    /// For commands that show content. They verify the bundle first, so it must be readable twice.
     pub(crate) fn lasting(args: &BundleArgs) -> Result<Self, AuditError> {
         let subject = Self::new(args)?;
         let lasts = match &subject.origin {
@@ -84,7 +84,7 @@ impl AuditedBundle {
             BundleLocation::StandardInput => false,
         };
         if !lasts {
-            let text = "this command needs a bundle in a folder or a file, since it verifies all of it before it shows any; \
+            let text = "this command needs the bundle in a folder or a file, since it verifies all of it before it shows anything; \
                         store the stream first";
             return Err(AuditError::Usage(text.to_owned()));
         }
@@ -96,7 +96,7 @@ impl AuditedBundle {
         self.verify_and_view(&mut |_| None)
     }
 
-    /// Verifies the bundle, showing its items to `viewer` before anything is known of them.
+    /// Verifies the bundle and passes its items to `viewer` while nothing is verified yet.
     pub(crate) fn verify_and_view(
         &mut self,
         viewer: &mut Viewer<'_>,
@@ -110,17 +110,16 @@ impl AuditedBundle {
         ))
     }
 
-    /// Verifies the bundle, and returns the report only if its content may be shown. Says so where
-    /// nobody vouches for it.
-    ///
-    /// The note goes to standard error, so that it never mixes with what is shown.
+    /// Verifies the bundle, and returns the report only if its content may be shown. If the signer
+    /// was not checked, a note on standard error says so.
     pub(crate) fn verify_to_show(&mut self) -> Result<Report, AuditError> {
         let report = self.verify()?;
         verdict::allow_showing(&report)?;
         Ok(report)
     }
 
-    /// Shows an item of the bundle that `first` is the report of, and checks all of it again.
+    /// Passes an item to `visit` and verifies the whole bundle again: it may have changed since
+    /// `first`, the report of the first verification.
     pub(crate) fn show(
         &mut self,
         first: &Report,
@@ -128,13 +127,10 @@ impl AuditedBundle {
         visit: &mut dyn Visit,
     ) -> Result<(), AuditError> {
         let mut visit = Some(visit);
-        let lend = |visit| Box::new(BorrowedVisitor(visit)) as Box<dyn Visit>;
         let second = self.verify_and_view(&mut |item| {
-            if item.name == *name {
-                visit.take().map(lend)
-            } else {
-                None
-            }
+            // Item names are unique, so the visitor is taken once.
+            let visit = visit.take_if(|_| item.name == *name)?;
+            Some(Box::new(BorrowedVisitor(visit)))
         })?;
         match &second.integrity {
             Finding::Ok(_) if second.bundle == first.bundle => Ok(()),
@@ -142,7 +138,9 @@ impl AuditedBundle {
                 object: fault.object.clone(),
                 detail: fault.detail.clone(),
             }),
-            _ => Err(AuditError::Changed),
+            Finding::Ok(_) | Finding::Failed(_) | Finding::NotChecked(_) => {
+                Err(AuditError::Changed)
+            }
         }
     }
 }
@@ -166,7 +164,7 @@ impl BundleLocation {
     }
 }
 
-/// A visitor that comes back to its owner.
+/// Lets a verification own a visitor that its caller keeps.
 struct BorrowedVisitor<'v>(&'v mut dyn Visit);
 
 impl Visit for BorrowedVisitor<'_> {
@@ -179,7 +177,7 @@ fn origin(path: &Path) -> Result<BundleLocation, AuditError> {
     if path == Path::new("-") {
         if io::stdin().is_terminal() {
             return Err(AuditError::Usage(
-                "standard input is a terminal, and no bundle".to_owned(),
+                "standard input is a terminal, not a bundle".to_owned(),
             ));
         }
         return Ok(BundleLocation::StandardInput);
@@ -188,7 +186,7 @@ fn origin(path: &Path) -> Result<BundleLocation, AuditError> {
         Ok(metadata) if metadata.is_dir() => Ok(BundleLocation::Folder(path.to_owned())),
         Ok(_) => Ok(BundleLocation::Tar(path.to_owned())),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Err(AuditError::Usage(format!(
-            "there is no bundle {}",
+            "no such bundle: {}",
             path.display()
         ))),
         Err(cause) => Err(AuditError::Read {
@@ -203,7 +201,7 @@ fn read_key(path: &Path) -> Result<PublicKey, AuditError> {
     let read = File::open(path)
         .and_then(|file| file.take(KEY_FILE_BYTES_MAX + 1).read_to_string(&mut pem));
     read.map_err(|cause| {
-        AuditError::Usage(format!("cannot read the key {}: {cause}", path.display()))
+        AuditError::Usage(format!("cannot read key {}: {cause}", path.display()))
     })?;
     PublicKey::from_pem(&pem).map_err(|cause| AuditError::Key {
         path: path.to_owned(),
@@ -211,13 +209,12 @@ fn read_key(path: &Path) -> Result<PublicKey, AuditError> {
     })
 }
 
-/// The item called `name` of a bundle that was verified.
+/// Finds the item `name` of a verified bundle.
 pub(crate) fn item_of<'r>(report: &'r Report, name: &ItemName) -> Result<&'r Item, AuditError> {
     let mut items = report.config.iter().flat_map(|config| &config.items);
-    let missing = || {
+    items.find(|item| item.name == *name).ok_or_else(|| {
         AuditError::Usage(format!(
-            "the bundle has no item {name}; `exhibit-audit items` lists what it has"
+            "the bundle has no item {name}; list its items with `exhibit-audit items`"
         ))
-    };
-    items.find(|item| item.name == *name).ok_or_else(missing)
+    })
 }

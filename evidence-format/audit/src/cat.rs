@@ -1,11 +1,11 @@
-//! `exhibit-audit cat`: an item's bytes, which are a WARC file.
+//! `exhibit-audit cat`: writes the bytes of an item, a WARC file.
 
 use std::io::{self, Write};
+use std::process::ExitCode;
 
 use clap::Args;
 use evidence_format::id::ItemName;
 use evidence_format::item::{Piece, Visit};
-use evidence_format::verify::Exit;
 
 use crate::bundle::{AuditedBundle, BundleArgs, item_of};
 use crate::error::AuditError;
@@ -24,7 +24,7 @@ pub(crate) struct CatArgs {
     force: bool,
 }
 
-pub(crate) fn run(args: &CatArgs) -> Result<Exit, AuditError> {
+pub(crate) fn run(args: &CatArgs) -> Result<ExitCode, AuditError> {
     output::allow_raw(args.force)?;
     let mut subject = AuditedBundle::lasting(&args.bundle)?;
     let report = subject.verify_to_show()?;
@@ -32,7 +32,7 @@ pub(crate) fn run(args: &CatArgs) -> Result<Exit, AuditError> {
     let mut all = StdoutCopy(output::StdoutStream::new());
     subject.show(&report, &args.item, &mut all)?;
     all.0.finish()?;
-    Ok(Exit::Holds)
+    Ok(ExitCode::SUCCESS)
 }
 
 struct StdoutCopy(output::StdoutStream);

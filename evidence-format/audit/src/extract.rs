@@ -1,9 +1,9 @@
-//! `exhibit-audit extract`: what was captured, as files again.
+//! `exhibit-audit extract`: writes the captured data as files.
 //!
-//! The folder is built beside its place under another name, and gets its own name only once the
-//! whole bundle is verified: what stands there was checked. Files are written with `O_EXCL` below a
-//! folder of our own that nobody else may enter, so no link can lead outside. Nothing is made
-//! durable: an extraction can be repeated.
+//! The folder is filled under a temporary name and renamed once the whole bundle is verified, so
+//! its final name stands only for verified content. Files are created with `O_EXCL` in a folder
+//! that only we may enter, so no link can lead outside. Nothing is synced to disk: an extraction
+//! can be repeated.
 
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -11,11 +11,11 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::Args;
 use evidence_format::config::Item;
 use evidence_format::item::{Piece, Visit};
-use evidence_format::verify::Exit;
 use evidence_format::warc::{Fields, Visitor, Walker};
 
 use crate::bundle::{AuditedBundle, BundleArgs};
@@ -23,7 +23,7 @@ use crate::error::AuditError;
 use crate::paths::{candidates, components};
 use crate::{output, verdict};
 
-/// One write to a file: records come in pieces of a few kilobytes.
+/// Bytes of one write to a file: records arrive in pieces of a few kilobytes.
 const WRITE_BYTES: usize = 64 * 1024;
 
 /// Command line of `extract`.
@@ -31,7 +31,7 @@ const WRITE_BYTES: usize = 64 * 1024;
 pub(crate) struct ExtractArgs {
     #[command(flatten)]
     bundle: BundleArgs,
-    /// Where the files go: a folder that does not exist yet, or is empty
+    /// Target folder; must not exist yet, or be empty
     #[arg(value_name = "DIR")]
     to: PathBuf,
     /// Write each item as one WARC file instead
@@ -39,9 +39,10 @@ pub(crate) struct ExtractArgs {
     warc: bool,
 }
 
-pub(crate) fn run(args: &ExtractArgs) -> Result<Exit, AuditError> {
+pub(crate) fn run(args: &ExtractArgs) -> Result<ExitCode, AuditError> {
     let mut subject = AuditedBundle::lasting(&args.bundle)?;
     let unfinished = UnfinishedFolder::create(&args.to)?;
+    // Shared by the visitors of all items, which the verification calls one after the other.
     let tally = RefCell::new(ExtractionSummary::default());
     let report = subject.verify_and_view(&mut |item| {
         if tally.borrow().failure.is_some() {
@@ -65,17 +66,17 @@ pub(crate) fn run(args: &ExtractArgs) -> Result<Exit, AuditError> {
     verdict::allow_showing(&report)?;
     unfinished.publish(&args.to)?;
     output::print(&tally.text(&args.to))?;
-    Ok(Exit::Holds)
+    Ok(ExitCode::SUCCESS)
 }
 
-/// What was written so far.
+/// What has been written so far.
 #[derive(Default)]
 struct ExtractionSummary {
     files: u64,
     bytes: u64,
-    /// Records that say that something could not be captured.
+    /// Records that only state that something could not be captured.
     gaps: u64,
-    /// Files that hold a part of what there was.
+    /// Files that hold only part of the original.
     partial: u64,
     failure: Option<io::Error>,
 }
@@ -89,14 +90,11 @@ impl ExtractionSummary {
             evidence_format::safe::safe(&to.to_string_lossy())
         );
         if self.partial > 0 {
-            text += &format!(
-                "{} of them are not whole: their records say WARC-Truncated\n",
-                self.partial
-            );
+            text += &format!("{} of them are incomplete (WARC-Truncated)\n", self.partial);
         }
         if self.gaps > 0 {
             text += &format!(
-                "{} more could not be captured; `exhibit-audit inspect` says why\n",
+                "{} more could not be captured; see `exhibit-audit inspect`\n",
                 self.gaps
             );
         }
@@ -104,7 +102,7 @@ impl ExtractionSummary {
     }
 }
 
-/// The folder while it is being filled; dropped unpublished, it is gone.
+/// The folder while it is being filled. It is removed unless it is published.
 struct UnfinishedFolder(Option<PathBuf>);
 
 impl UnfinishedFolder {
@@ -121,7 +119,7 @@ impl UnfinishedFolder {
             Err(e) => e.kind() == io::ErrorKind::NotFound,
         };
         if !empty {
-            return Err(usage(to, "exists and is no empty folder"));
+            return Err(usage(to, "exists and is not an empty folder"));
         }
         name.push(".unfinished");
         let path = to.with_file_name(name);
@@ -129,7 +127,7 @@ impl UnfinishedFolder {
             Ok(()) => Ok(Self(Some(path))),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(usage(
                 &path,
-                "exists: another extraction is writing it, or was interrupted and it can be removed",
+                "exists: another extraction is writing to it, or was interrupted and left it to be removed",
             )),
             Err(cause) => Err(AuditError::Write { path, cause }),
         }
@@ -152,7 +150,7 @@ impl UnfinishedFolder {
 impl Drop for UnfinishedFolder {
     fn drop(&mut self) {
         if let Some(path) = self.0.take() {
-            let _ = fs::remove_dir_all(path); // what cannot be removed keeps a name that says what it is
+            let _ = fs::remove_dir_all(path); // what remains is still named as unfinished
         }
     }
 }
@@ -203,10 +201,11 @@ fn visitor<'t>(
     }))
 }
 
-/// An item as it is.
+/// Writes an item unchanged.
 struct WarcFileWriter<'t> {
     file: BufWriter<File>,
-    /// Bytes to come: behind the last one the file is flushed, where an error can still be told.
+    /// Bytes still to come. After the last one the file is flushed, while an error can still be
+    /// reported.
     left: u64,
     tally: &'t RefCell<ExtractionSummary>,
 }
@@ -225,7 +224,7 @@ impl Visit for WarcFileWriter<'_> {
     }
 }
 
-/// An item's blocks as files.
+/// Writes the blocks of an item as files.
 struct BlockExtractor<'t> {
     walker: Walker,
     files: BlockFiles<'t>,
@@ -243,7 +242,7 @@ impl Visit for BlockExtractor<'_> {
     }
 }
 
-/// Keeps an error for the command's end, and gives the verification one of its own.
+/// Keeps the first error for the end of the command, and returns one that stops the verification.
 fn keep_failure(result: io::Result<()>, tally: &RefCell<ExtractionSummary>) -> io::Result<()> {
     result.map_err(|cause| {
         let kind = cause.kind();
@@ -252,10 +251,10 @@ fn keep_failure(result: io::Result<()>, tally: &RefCell<ExtractionSummary>) -> i
     })
 }
 
-/// Writes each block to the file that its header asks for.
+/// Writes each block to the file that its header determines.
 struct BlockFiles<'t> {
     folder: PathBuf,
-    /// Of the WARC record under way, from 0.
+    /// Index of the current WARC record.
     number: u64,
     open: Option<BufWriter<File>>,
     tally: &'t RefCell<ExtractionSummary>,
@@ -269,7 +268,7 @@ impl BlockFiles<'_> {
             return Ok(());
         }
         if fields.get("WARC-Type") == Some("warcinfo") {
-            return Ok(()); // about the item, and no evidence; `--warc` has it
+            return Ok(()); // describes the item and is not evidence; `--warc` includes it
         }
         tally.files += 1;
         tally.partial += u64::from(fields.get("WARC-Truncated").is_some());
@@ -284,7 +283,7 @@ impl BlockFiles<'_> {
         Ok(())
     }
 
-    /// The folder `name` in `folder`, made if it is not there; under another name if a file is.
+    /// The folder `name` in `folder`, created if necessary; under another name if a file has it.
     fn enter(&self, folder: &Path, name: &str) -> io::Result<PathBuf> {
         for candidate in candidates(name, self.number) {
             let path = folder.join(candidate);
@@ -299,7 +298,7 @@ impl BlockFiles<'_> {
         unreachable!("candidates have no end")
     }
 
-    /// A new file `name` in `folder`; under another name if that is taken.
+    /// Creates the file `name` in `folder`, or under another name if that is taken.
     fn create(&self, folder: &Path, name: &str) -> io::Result<BufWriter<File>> {
         for candidate in candidates(name, self.number) {
             match create_file(&folder.join(candidate)) {
@@ -318,11 +317,11 @@ impl BlockFiles<'_> {
         file.write_all(bytes)
     }
 
-    /// Does something unless something failed before.
+    /// Runs a step unless an earlier one failed.
     fn attempt(&mut self, what: impl FnOnce(&mut Self) -> io::Result<()>) {
         if self.tally.borrow().failure.is_none() {
             let result = what(self);
-            let _ = keep_failure(result, self.tally); // `BlockExtractor` looks for it
+            let _ = keep_failure(result, self.tally); // `BlockExtractor` checks it
         }
     }
 }
@@ -342,7 +341,7 @@ impl Visitor for BlockFiles<'_> {
     }
 }
 
-/// True for a record that only says that something could not be captured.
+/// True for a record that only states that something could not be captured.
 fn is_gap(fields: &Fields) -> bool {
     let missing = ["Exhibit-Errno", "Exhibit-Gap", "WARC-Truncated"]
         .iter()
@@ -350,15 +349,15 @@ fn is_gap(fields: &Fields) -> bool {
     missing && fields.get("Content-Length") == Some("0")
 }
 
-/// Where a record's block goes, below its item's folder: the place that a resource was read from,
-/// or the record's number.
+/// Path of a record's block below its item's folder: the original path of a resource, otherwise the
+/// record's number.
 fn target(fields: &Fields, number: u64) -> Vec<String> {
     let kind = fields.get("WARC-Type").unwrap_or("");
-    let by_place = fields
+    let original = fields
         .get("WARC-Target-URI")
         .filter(|_| kind == "resource")
         .and_then(components);
-    let mut parts = by_place.unwrap_or_else(|| vec![format!("{number:06}.{}", plain_word(kind))]);
+    let mut parts = original.unwrap_or_else(|| vec![format!("{number:06}.{}", plain_word(kind))]);
     if let (Some(suffix), Some(name)) = (
         fields.get("Exhibit-Kind").and_then(suffix),
         parts.last_mut(),
@@ -368,7 +367,8 @@ fn target(fields: &Fields, number: u64) -> Vec<String> {
     parts
 }
 
-/// A record type, if it is one word of those that ISO 28500 has.
+/// The record type if it looks like one of ISO 28500, otherwise `record`: it becomes part of a
+/// name.
 fn plain_word(kind: &str) -> &str {
     if (1..=16).contains(&kind.len()) && kind.bytes().all(|b| b.is_ascii_lowercase()) {
         kind
@@ -377,7 +377,7 @@ fn plain_word(kind: &str) -> &str {
     }
 }
 
-/// What a file is called that is not itself what stood at its path, but tells about it.
+/// Suffix of a file that only describes the object at its path.
 fn suffix(kind: &str) -> Option<&'static str> {
     match kind {
         "link" => Some(".link"),

@@ -1,5 +1,4 @@
-//! Standard output and standard error. A reader that closes the pipe has seen enough, which is no
-//! error.
+//! Standard output and standard error. It is not an error if the reader closes the pipe.
 
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::path::PathBuf;
@@ -7,10 +6,10 @@ use std::process;
 
 use crate::error::AuditError;
 
-/// Large enough that a record is seldom cut; the pipe's own size.
+/// Large enough for most records; the size of a pipe.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Writes a whole answer.
+/// Writes the complete output of a command.
 pub(crate) fn print(text: &str) -> Result<(), AuditError> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -19,21 +18,21 @@ pub(crate) fn print(text: &str) -> Result<(), AuditError> {
     }
 }
 
-/// Writes a line beside the answer. If standard error is gone, there is nobody to tell.
+/// Writes a line to standard error. Failures are ignored: there is nowhere to report them.
 pub(crate) fn note(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// Refuses to send a terminal bytes that nobody made safe.
+/// Refuses to write unescaped bytes to a terminal.
 pub(crate) fn allow_raw(force: bool) -> Result<(), AuditError> {
     if io::stdout().is_terminal() && !force {
-        let text = "these are raw bytes, which could steer your terminal: redirect them to a file or a pipe, or add --force";
+        let text = "raw bytes could control your terminal: redirect the output to a file or a pipe, or add --force";
         return Err(AuditError::Usage(text.to_owned()));
     }
     Ok(())
 }
 
-/// Standard output for an answer that is too long to hold.
+/// Standard output for content that does not fit into memory.
 pub(crate) struct StdoutStream(BufWriter<StdoutLock<'static>>);
 
 impl StdoutStream {
@@ -41,7 +40,7 @@ impl StdoutStream {
         Self(BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock()))
     }
 
-    /// Writes what is still held.
+    /// Flushes the buffer.
     pub(crate) fn finish(&mut self) -> Result<(), AuditError> {
         self.flush().map_err(stdout_failed)
     }
@@ -57,9 +56,9 @@ impl Write for StdoutStream {
     }
 }
 
-/// Ends the program where the pipe is closed. An error would have to travel through a verification,
-/// which would go on to read the rest of the bundle for nobody; what was written came from a bundle
-/// that was verified before.
+/// Exits if the reader has closed the pipe. An error would have to pass through the verification,
+/// which would needlessly read the rest of the bundle. Exiting is safe, since the bundle was
+/// verified before anything was written.
 fn or_end<T>(result: io::Result<T>) -> io::Result<T> {
     match result {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => process::exit(0),

@@ -1,7 +1,8 @@
-//! `exhibit-audit records`: the records of an item, as lines that are safe to look at, as JSON, or
-//! as they are.
+//! `exhibit-audit records`: lists the records of an item as escaped lines or as JSON, or writes
+//! their raw bytes.
 
 use std::io::{self, Write};
+use std::process::ExitCode;
 
 use clap::Args;
 use evidence_format::config::Item;
@@ -9,7 +10,6 @@ use evidence_format::id::ItemName;
 use evidence_format::item::{Piece, Visit};
 use evidence_format::safe::{safe, safe_bytes, safe_json};
 use evidence_format::segment::Kind;
-use evidence_format::verify::Exit;
 use evidence_format::warc::{Fields, Visitor, Walker};
 use serde_json::json;
 
@@ -17,9 +17,9 @@ use crate::bundle::{AuditedBundle, BundleArgs, item_of};
 use crate::error::AuditError;
 use crate::output;
 
-/// Bytes of a record that its line shows.
+/// Bytes of a record that the listing shows.
 const PREVIEW_BYTES: usize = 120;
-/// Characters of a record's URI that its line shows; JSON has all of it.
+/// Characters of a record's URI that the text listing shows; JSON has all of them.
 const URI_CHARS_SHOWN: usize = 60;
 
 /// Command line of `records`.
@@ -30,13 +30,13 @@ pub(crate) struct RecordsArgs {
     /// Name of the item
     #[arg(value_name = "ITEM")]
     item: ItemName,
-    /// Print one JSON object a line
+    /// Print one JSON object per line
     #[arg(long, conflicts_with_all = ["raw", "record"])]
     json: bool,
-    /// Write the records' bytes as they are, one behind the other
+    /// Write the raw bytes of all records, one after the other
     #[arg(long, conflicts_with = "record")]
     raw: bool,
-    /// Write the bytes of record N (from 0) as they are
+    /// Write the raw bytes of record N, counted from 0
     #[arg(long, value_name = "N")]
     record: Option<u64>,
     /// Write raw bytes even to a terminal
@@ -44,7 +44,7 @@ pub(crate) struct RecordsArgs {
     force: bool,
 }
 
-pub(crate) fn run(args: &RecordsArgs) -> Result<Exit, AuditError> {
+pub(crate) fn run(args: &RecordsArgs) -> Result<ExitCode, AuditError> {
     let raw = args.raw || args.record.is_some();
     if raw {
         output::allow_raw(args.force)?;
@@ -65,14 +65,14 @@ pub(crate) fn run(args: &RecordsArgs) -> Result<Exit, AuditError> {
         subject.show(&report, &args.item, &mut list)?;
         list.out.finish()?;
     }
-    Ok(Exit::Holds)
+    Ok(ExitCode::SUCCESS)
 }
 
 fn check_number(number: Option<u64>, item: &Item) -> Result<(), AuditError> {
     match number {
         Some(number) if number >= item.records => {
             let text = format!(
-                "there is no record {number}: item {} has {} records, counted from 0",
+                "no record {number}: item {} has {} records, counted from 0",
                 item.name, item.records
             );
             Err(AuditError::Usage(text))
@@ -85,7 +85,7 @@ fn check_number(number: Option<u64>, item: &Item) -> Result<(), AuditError> {
 struct RecordBytesWriter {
     out: output::StdoutStream,
     only: Option<u64>,
-    /// Of the record that comes next, or is under way.
+    /// Index of the current or next record.
     number: u64,
 }
 
@@ -107,28 +107,28 @@ struct RecordLister {
     line: fn(&RecordLine) -> String,
     walker: Walker,
     uri: UriTracker,
-    /// Bytes of the item so far.
+    /// Bytes of the item that have been read.
     bytes: u64,
-    /// Segments of the item that have ended.
+    /// Segments of the item that are complete.
     segments: u64,
     row: RecordLine,
 }
 
-/// What a record's line says.
+/// What the listing shows of a record.
 #[derive(Default)]
 struct RecordLine {
     number: u64,
-    /// Its leaf in the item's record tree.
+    /// Index of its leaf in the item's record tree.
     leaf: u64,
-    /// First byte, from the item's beginning.
+    /// Offset of its first byte in the item.
     offset: u64,
     bytes: u64,
     uri: String,
-    /// Its first bytes.
+    /// Its first [`PREVIEW_BYTES`] bytes.
     head: Vec<u8>,
 }
 
-/// `WARC-Target-URI` of the WARC record under way.
+/// Remembers the `WARC-Target-URI` of the current WARC record.
 #[derive(Default)]
 struct UriTracker(String);
 
@@ -176,7 +176,8 @@ impl Visit for RecordLister {
     fn piece(&mut self, piece: Piece, bytes: &[u8]) -> io::Result<()> {
         let is_record = piece.kind == Kind::Record;
         if is_record && piece.starts {
-            self.begin_record(); // before the walker sees it: a header inside the record is not the one it stands under
+            // Before the parser reads the piece: the record belongs to the header before it.
+            self.begin_record();
         }
         self.walker
             .push(bytes, &mut self.uri)

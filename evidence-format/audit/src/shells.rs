@@ -1,11 +1,11 @@
-//! `exhibit-audit completions` and `exhibit-audit man`: from the same definitions as the command
-//! line itself.
+//! `exhibit-audit completions` and `exhibit-audit man`, generated from the definition of the
+//! command line.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, Command};
 use clap_complete::Shell;
-use evidence_format::verify::Exit;
 
 use crate::error::AuditError;
 use crate::output;
@@ -13,7 +13,7 @@ use crate::output;
 /// Command line of `completions`.
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {
-    /// The shell
+    /// Shell that the script is for
     #[arg(value_name = "SHELL")]
     shell: Shell,
 }
@@ -21,7 +21,7 @@ pub(crate) struct CompletionsArgs {
 /// Command line of `man`.
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
-    /// The command whose page is wanted; without it, the program's
+    /// Command whose page to print; by default that of the program
     #[arg(value_name = "COMMAND")]
     command: Option<String>,
 }
@@ -29,15 +29,15 @@ pub(crate) struct ManArgs {
 pub(crate) fn completions(
     args: &CompletionsArgs,
     mut program: Command,
-) -> Result<Exit, AuditError> {
+) -> Result<ExitCode, AuditError> {
     let name = program.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut program, name, &mut script);
     output::print(&String::from_utf8_lossy(&script))?;
-    Ok(Exit::Holds)
+    Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) fn man(args: &ManArgs, mut program: Command) -> Result<Exit, AuditError> {
+pub(crate) fn man(args: &ManArgs, mut program: Command) -> Result<ExitCode, AuditError> {
     program.build();
     let page_of = match &args.command {
         None => program,
@@ -45,7 +45,7 @@ pub(crate) fn man(args: &ManArgs, mut program: Command) -> Result<Exit, AuditErr
             let found = program.find_subcommand(name);
             found
                 .cloned()
-                .ok_or_else(|| AuditError::Usage(format!("there is no command {name}")))?
+                .ok_or_else(|| AuditError::Usage(format!("no such command: {name}")))?
         }
     };
     let mut page = Vec::new();
@@ -55,5 +55,5 @@ pub(crate) fn man(args: &ManArgs, mut program: Command) -> Result<Exit, AuditErr
         cause,
     })?;
     output::print(&String::from_utf8_lossy(&page))?;
-    Ok(Exit::Holds)
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! The verdict and the five findings as text, and the rule when content may be shown.
+//! The verdict and the five findings as text, and the rule that decides whether content is shown.
 
 use std::fmt::Write as _;
 
@@ -11,11 +11,10 @@ use crate::output;
 /// The verdict, the bundle's id, and a line for each finding.
 pub(crate) fn text(report: &Report) -> String {
     let mut text = format!("{}\n", in_words(report.exit()));
-    let id = report
-        .bundle
-        .map_or("unknown: no bundle manifest was read".to_owned(), |id| {
-            id.to_string()
-        });
+    let id = report.bundle.map_or(
+        "unknown, since no bundle manifest was read".to_owned(),
+        |id| id.to_string(),
+    );
     let rows = [
         ("bundle", id),
         ("integrity", finding(&report.integrity)),
@@ -46,28 +45,34 @@ fn finding<P>(finding: &Finding<P>) -> String {
 
 fn in_words(exit: Exit) -> &'static str {
     match exit {
-        Exit::Holds => "HOLDS: the bundle is whole, signed by a key that you gave, and complete",
+        Exit::Holds => "OK: the bundle is unchanged, signed by a key that you gave, and complete",
         Exit::Incomplete => {
-            "SOUND BUT INCOMPLETE: the bundle is whole and signed by a key that you gave; it states what it lacks"
+            "SOUND BUT INCOMPLETE: the bundle is unchanged and signed by a key that you gave, but states gaps"
         }
-        Exit::Undecided => "UNDECIDED: with what was given, nobody can say whether to trust this",
-        Exit::Invalid => "INVALID: do not trust this",
+        Exit::Undecided => {
+            "UNDECIDED: there is not enough information to decide whether to trust the bundle"
+        }
+        Exit::Invalid => "INVALID: do not trust this bundle",
     }
 }
 
-/// What stands above anything that the bundle says of itself: how far to believe it.
+/// The heading above the bundle's own statements, which says how far to believe them.
 pub(crate) fn heading(report: &Report) -> &'static str {
     match (&report.integrity, &report.signer) {
-        (Finding::Ok(_), Finding::Ok(_)) => "The bundle says, and the key below vouches for it:",
-        (Finding::Ok(_), Finding::NotChecked(_)) => {
-            "The bundle says; whose word it is was NOT checked:"
+        (Finding::Ok(_), Finding::Ok(_)) => {
+            "Stated by the bundle, and vouched for by the key below:"
         }
-        _ => "The bundle claims, and it is NOT VERIFIED:",
+        (Finding::Ok(_), Finding::NotChecked(_)) => {
+            "Stated by the bundle; its signer was NOT checked:"
+        }
+        (Finding::Ok(_), Finding::Failed(_)) | (Finding::Failed(_) | Finding::NotChecked(_), _) => {
+            "Claimed by the bundle, and NOT VERIFIED:"
+        }
     }
 }
 
-/// Content may be shown if every byte was checked and, where keys were given, one of them vouches
-/// for it.
+/// Allows showing content if every byte was checked and, if keys were given, one of them has signed
+/// the bundle.
 pub(crate) fn allow_showing(report: &Report) -> Result<(), AuditError> {
     match (&report.integrity, &report.signer) {
         (Finding::Ok(_), Finding::Ok(_)) => Ok(()),
@@ -75,7 +80,7 @@ pub(crate) fn allow_showing(report: &Report) -> Result<(), AuditError> {
             output::note("note: integrity ok; signer not checked (no --key)");
             Ok(())
         }
-        _ => {
+        (Finding::Ok(_), Finding::Failed(_)) | (Finding::Failed(_) | Finding::NotChecked(_), _) => {
             output::note(text(report).trim_end());
             Err(AuditError::NotVerified(report.exit()))
         }

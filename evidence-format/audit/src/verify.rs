@@ -1,8 +1,10 @@
-//! `exhibit-audit verify`: the five findings, then what the bundle says of itself.
+//! `exhibit-audit verify`: the five findings, then a summary of what the bundle states.
+
+use std::process::ExitCode;
 
 use clap::Args;
 use evidence_format::safe::safe_json;
-use evidence_format::verify::{Exit, Report};
+use evidence_format::verify::Report;
 
 use crate::bundle::{AuditedBundle, BundleArgs};
 use crate::error::AuditError;
@@ -18,7 +20,7 @@ pub(crate) struct VerifyArgs {
     json: bool,
 }
 
-pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, AuditError> {
+pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, AuditError> {
     let report = AuditedBundle::new(&args.bundle)?.verify()?;
     let answer = if args.json {
         safe_json(&report.json()) + "\n"
@@ -26,7 +28,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, AuditError> {
         text(&report)
     };
     output::print(&answer)?;
-    Ok(report.exit())
+    Ok(ExitCode::from(report.exit() as u8))
 }
 
 fn text(report: &Report) -> String {
@@ -35,7 +37,7 @@ fn text(report: &Report) -> String {
         text += &format!("\n{}", summary::table(&config.items, |_| String::new()));
         let gaps = summary::gaps(&config.items);
         if !gaps.is_empty() {
-            text += &format!("\nWhat is missing:\n{gaps}");
+            text += &format!("\nGaps:\n{gaps}");
         }
     }
     text

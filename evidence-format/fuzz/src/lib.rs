@@ -1,9 +1,9 @@
 //! Fuzz targets of the bundle format: one for each parser, as plain functions.
 //!
-//! A target takes any bytes, says whether the parser accepted them, and panics if what the format
-//! promises does not hold: what was decoded is encoded to the same bytes; how bytes are divided
-//! between calls makes no difference. `tests/smoke.rs` runs each for a few seconds with a stable
-//! compiler; `libfuzzer/` runs them for as long as one likes.
+//! A target takes any bytes, returns whether the parser accepted them, and panics if a promise of
+//! the format is broken: decoding and encoding must give the same bytes, and it must not matter how
+//! the bytes are split between calls. `tests/smoke.rs` runs each target for a few seconds with a
+//! stable compiler; `libfuzzer/` runs it for any time.
 
 pub mod parts;
 pub mod seeds;
@@ -11,16 +11,16 @@ mod targets;
 
 /// A parser under test.
 pub struct FuzzTarget {
-    /// As the libFuzzer program is called.
+    /// Name of the libFuzzer program.
     pub name: &'static str,
-    /// True if `bytes` were accepted.
+    /// Returns true if `bytes` were accepted.
     ///
     /// # Panics
-    /// The format's promises are broken.
+    /// A promise of the format is broken.
     pub run: fn(bytes: &[u8]) -> bool,
-    /// Inputs that must be accepted, to start from.
+    /// Valid inputs to start from.
     pub seeds: fn() -> Vec<Vec<u8>>,
-    /// No input is refused.
+    /// True if no input is ever rejected.
     pub takes_all: bool,
 }
 

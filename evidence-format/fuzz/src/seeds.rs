@@ -1,4 +1,5 @@
-//! Valid inputs, made by the library itself. Fixed keys, no randomness: the same bytes in each run.
+//! Valid inputs, written by the library itself. Keys are fixed and nothing is random, so each run
+//! has the same bytes.
 
 use std::num::NonZeroUsize;
 
@@ -44,7 +45,7 @@ fn time() -> Timestamp {
     "2026-11-23T13:40:17.25Z".parse().expect("a time")
 }
 
-/// An item with a record for each body, its layer and its segment list.
+/// Writes an item with a record for each body; returns it with its layer and its segment list.
 pub(crate) fn item_of(bodies: &[&[u8]], pack: &mut Pack) -> (FinishedItem, Vec<u8>, Vec<u8>) {
     item(pack, &mut |writer| {
         for body in bodies {
@@ -61,14 +62,14 @@ pub(crate) fn item_of(bodies: &[&[u8]], pack: &mut Pack) -> (FinishedItem, Vec<u
     })
 }
 
-/// An item that holds `staged`, whole records, as they are.
+/// Writes an item with the complete records `staged`.
 pub(crate) fn item_of_staged(staged: &[u8], pack: &mut Pack) -> (FinishedItem, Vec<u8>, Vec<u8>) {
     item(pack, &mut |writer| {
         writer.append(staged).expect("whole records")
     })
 }
 
-/// What was asked and answered over HTTP, rendered when it came: whole records.
+/// A request and a response over HTTP as complete records.
 pub(crate) fn staged(block: &[u8]) -> Vec<u8> {
     let (mut staged, mut ids) = (Vec::new(), RecordIds::new([2; 8]));
     for kind in [RecordType::Request, RecordType::Response] {
@@ -107,7 +108,7 @@ fn small_item() -> (FinishedItem, Vec<u8>, Vec<u8>) {
     item_of(bodies, &mut Pack::new(NonZeroUsize::MIN, 4096))
 }
 
-/// Logs as providers write them, and what only looks like them.
+/// Logs as providers write them, and bodies that only look like them.
 pub(crate) fn bodies() -> Vec<Vec<u8>> {
     let lines = (0..300)
         .map(|i| {
@@ -366,7 +367,7 @@ pub(crate) fn texts() -> Vec<Vec<u8>> {
     texts.map(String::into_bytes).into()
 }
 
-/// See [`parts`]: a bundle of two items.
+/// A bundle of two items as [`parts`].
 pub(crate) fn bundle_parts() -> Vec<Vec<u8>> {
     let (_, layer, list) = small_item();
     let (layer, numbers) = (zstd::decode_all(&layer[..]), zstd::decode_all(&list[..]));

@@ -1,9 +1,9 @@
 //! SHA-256 of many short messages, two at a time.
 //!
-//! One SHA-256 leaves half of the processor's SHA unit idle, since each round waits for the one
-//! before. Two independent messages side by side fill it: on the record tree of 1 GB of CloudTrail
-//! that halves the time of hashing. Where the processor has no such unit, [`sha2`] hashes one
-//! message after the other, and it is the oracle of the tests.
+//! A single SHA-256 computation leaves half of the processor's SHA unit idle, since each round
+//! depends on the previous one. Interleaving two independent messages fills the unit, which halves
+//! the time of hashing on the record tree of 1 GB of CloudTrail. On processors without a SHA unit,
+//! [`sha2`] hashes one message after the other; the tests compare against it.
 
 use std::ops::Range;
 
@@ -22,14 +22,14 @@ const INITIAL: [u32; 8] = [
     0x5be0_cd19,
 ];
 
-/// Longest head: with the bytes that complete its block, and the padding, it must fit a lane's
-/// buffer.
+/// Longest head: together with the bytes that complete its block and the padding, it must fit into
+/// a lane's buffer.
 pub(crate) const HEAD_BYTES_MAX: usize = 2 * BLOCK_BYTES - 9;
 
 type HashBlock = [u8; BLOCK_BYTES];
 type HashState = [u32; 8];
 
-/// A computation that has taken whole blocks, and from which others start.
+/// The state of a hash after some whole blocks, from which messages with this prefix continue.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HashPrefix {
     state: HashState,
@@ -37,13 +37,13 @@ pub(crate) struct HashPrefix {
 }
 
 impl HashPrefix {
-    /// Has taken nothing.
+    /// The state before any block.
     pub(crate) const EMPTY: Self = Self {
         state: INITIAL,
         bytes: 0,
     };
 
-    /// Has taken `block` too.
+    /// The state after another block.
     pub(crate) fn then(mut self, block: &HashBlock) -> Self {
         compress256(&mut self.state, &[*block]);
         Self {
@@ -53,7 +53,7 @@ impl HashPrefix {
     }
 }
 
-/// `head` and then `body`, behind what `start` has taken.
+/// A message: the blocks of `start`, then `head`, then `body`.
 pub(crate) struct HashMessage<'m> {
     pub(crate) start: HashPrefix,
     /// At most [`HEAD_BYTES_MAX`].
@@ -61,7 +61,7 @@ pub(crate) struct HashMessage<'m> {
     pub(crate) body: &'m [u8],
 }
 
-/// Hashes messages `0..n` into `out`; `message` gives each once, in order.
+/// Hashes messages `0..n` into `out`; `message` is called once for each, in order.
 pub(crate) fn hash<'m>(
     n: usize,
     mut message: impl FnMut(usize) -> HashMessage<'m>,
@@ -95,13 +95,13 @@ pub(crate) fn hash<'m>(
     }
 }
 
-/// One message under way.
+/// One message that is being hashed.
 struct HashLane<'m> {
     state: HashState,
     bytes: u64,
-    /// Blocks that had to be put together: of the head, or with the padding.
+    /// Blocks that had to be assembled: those with the head, or with the padding.
     buffer: [HashBlock; 3],
-    /// Those of them that are still to be taken, before the body.
+    /// The blocks of `buffer` that are still to be compressed, before the body.
     ready: Range<usize>,
     body: &'m [u8],
     padded: bool,
@@ -134,6 +134,7 @@ impl<'m> HashLane<'m> {
         let buffer = self.buffer.as_flattened_mut();
         buffer[..head.len()].copy_from_slice(head);
         let end = head.len().next_multiple_of(BLOCK_BYTES);
+        // The body completes the head's last block; a body too short for that is padded at once.
         let Some((first, rest)) = body.split_at_checked(end - head.len()) else {
             self.body = body;
             return self.pad(head.len());
@@ -143,7 +144,7 @@ impl<'m> HashLane<'m> {
         self.take(0, self.state);
     }
 
-    /// The blocks that come next and lie together; none only if the lane is done.
+    /// The next contiguous blocks; empty only if the lane is done.
     fn blocks(&self) -> &[HashBlock] {
         if self.ready.is_empty() {
             self.body.as_chunks().0
@@ -152,7 +153,7 @@ impl<'m> HashLane<'m> {
         }
     }
 
-    /// `count` of [`Self::blocks`] have been compressed into `state`.
+    /// Records that `count` of [`Self::blocks`] have been compressed into `state`.
     fn take(&mut self, count: usize, state: HashState) {
         self.state = state;
         if self.ready.is_empty() {
@@ -165,7 +166,7 @@ impl<'m> HashLane<'m> {
         }
     }
 
-    /// Puts the rest of the body and the padding (FIPS 180-4 §5.1.1) behind the first `from` bytes
+    /// Appends the rest of the body and the padding (FIPS 180-4 §5.1.1) to the first `from` bytes
     /// of the buffer.
     fn pad(&mut self, from: usize) {
         let buffer = self.buffer.as_flattened_mut();
@@ -195,10 +196,10 @@ fn digest_of(state: HashState) -> [u8; 32] {
     bytes
 }
 
-/// Takes as many blocks of the one as of the other.
+/// Compresses equally many blocks of two messages into their states.
 type CompressPair = fn(&mut [HashState; 2], [&[HashBlock]; 2]);
 
-/// The fastest way that this processor has.
+/// The fastest implementation that this processor supports.
 fn compress_pair() -> CompressPair {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("sha") && std::arch::is_x86_feature_detected!("avx") {
@@ -245,10 +246,10 @@ mod sha_ni {
         [0x90be_fffa, 0xa450_6ceb, 0xbef9_a3f7, 0xc671_78f2],
     ];
 
-    /// As [`compress_pair`], for who has asked the processor.
-    #[allow(unsafe_code)] // the one place of this crate: nothing but this call lets safe code reach the SHA unit
+    /// Calls [`compress_pair`]; the caller has checked that the processor has the features.
+    #[allow(unsafe_code)] // the only place in this crate: safe code cannot call SHA instructions
     pub(super) fn compress_pair_detected(states: &mut [HashState; 2], blocks: [&[HashBlock]; 2]) {
-        // SAFETY: `super::compress_pair` hands out this function only where the processor has the
+        // SAFETY: `super::compress_pair` returns this function only if the processor has the
         // features that it needs.
         unsafe { compress_pair(states, blocks) }
     }
@@ -276,8 +277,8 @@ mod sha_ni {
     }
 
     /// Four rounds of both lanes, and the message words of 16 rounds later. The last four steps
-    /// make words that nobody takes, which costs less than to ask. `I` is the step modulo 4: known
-    /// to the compiler, it keeps the words in registers.
+    /// compute words that are never used, which is cheaper than a branch. `I` is the step modulo 4,
+    /// a constant so that the compiler keeps the words in registers.
     #[inline]
     #[target_feature(enable = "sha,avx")]
     fn four_rounds<const I: usize>(
@@ -285,8 +286,7 @@ mod sha_ni {
         words: &mut [[__m128i; 4]; 2],
         k: [u32; 4],
     ) {
-        // No closures here: one inside `map` is a call of its own, since `map` has not the features
-        // to take it in.
+        // No closures here: `map` lacks the target features, so it could not inline one.
         let k = _mm_set_epi32(
             k[3].cast_signed(),
             k[2].cast_signed(),
@@ -311,7 +311,7 @@ mod sha_ni {
         }
     }
 
-    /// The block's 16 words.
+    /// The 16 words of a block.
     #[inline]
     #[target_feature(enable = "sha,avx")]
     fn schedule(block: &HashBlock) -> [__m128i; 4] {
@@ -326,7 +326,7 @@ mod sha_ni {
         words
     }
 
-    /// From `a…h` to the two registers that the instructions want: `abef` and `cdgh`.
+    /// Packs `a…h` into the two registers that the instructions expect: `abef` and `cdgh`.
     #[inline]
     #[target_feature(enable = "sha,avx")]
     fn pack(state: &HashState) -> [__m128i; 2] {
@@ -356,7 +356,7 @@ mod tests {
     use crate::digest::Digest;
 
     #[test]
-    fn every_length_of_head_and_body_gives_what_sha2_gives() {
+    fn agrees_with_sha2_for_every_length_of_head_and_body() {
         let data: Vec<u8> = (0..2000_u32).map(|i| (i * 7 % 251) as u8).collect();
         let first: HashBlock = std::array::from_fn(|i| i as u8);
         let mut cases = Vec::new();
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_to_compress_agree() {
+    fn paired_and_single_compression_agree() {
         let blocks: Vec<HashBlock> = (0..8_u8).map(|i| [i; BLOCK_BYTES]).collect();
         let mut states = [[INITIAL; 2]; 2];
         for (states, compress) in states

@@ -1,4 +1,4 @@
-//! Reading an item: structure, lengths and record tree are checked while the bytes pass.
+//! Reading an item. Structure, lengths and record tree are checked on the fly.
 
 use std::io::{self, Read};
 
@@ -12,77 +12,78 @@ use crate::segment::{Kind, Segment};
 use crate::tree::{DisclosureKey, LeafKey};
 use crate::warc::{WalkError, Walker};
 
-/// An item does not hold what it must.
+/// The blobs of an item are malformed or contradict each other.
 #[derive(Debug, thiserror::Error)]
 pub enum ItemError {
-    /// Its layer is not zstd as the format has it.
-    #[error("layer")]
+    /// The layer is not zstd of the form that the format prescribes.
+    #[error("invalid layer")]
     Frame(#[from] FrameError),
-    /// Its segment list is malformed.
-    #[error("segment list")]
+    /// The segment list is malformed.
+    #[error("invalid segment list")]
     List(#[from] ListError),
-    /// Its layer and its segment list disagree about its length.
+    /// Layer and segment list disagree about the item's length.
     #[error("segment list and layer differ in length")]
     Lengths,
-    /// It is longer than the config says; reading stopped there.
-    #[error("item goes on behind the {bytes} bytes that the config states")]
+    /// The item is longer than the config states; reading stopped there.
+    #[error("item continues after the {bytes} bytes that the config states")]
     Longer {
-        /// What the config says.
+        /// Bytes that the config states.
         bytes: u64,
     },
     /// A frame is cut into more segments than the format allows.
-    #[error("frame of more than {FRAME_SEGMENTS_MAX} segments")]
+    #[error("frame has more than {FRAME_SEGMENTS_MAX} segments")]
     TooManySegments,
-    /// Its content is not WARC as the format has it.
+    /// The content is not WARC of the form that the format prescribes.
     #[error(transparent)]
     Warc(#[from] WalkError),
-    /// The reader of this item (our caller) took no more.
-    #[error("cannot write what was read")]
+    /// The visitor failed to process the content.
+    #[error("cannot process the content of the item")]
     Visit(#[source] io::Error),
 }
 
 /// The part of a segment that lies in one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// Bytes.
+    /// Length in bytes.
     pub len: u32,
-    /// Of the segment.
+    /// Kind of the segment.
     pub kind: Kind,
-    /// It is the segment's first part.
+    /// True for the first piece of a segment.
     pub starts: bool,
-    /// It is the segment's last part.
+    /// True for the last piece of a segment.
     pub ends: bool,
 }
 
-/// What an item holds, as found by reading all of it.
+/// Totals of an item, computed while reading all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contents {
     /// Plaintext bytes.
     pub bytes: u64,
-    /// Record segments.
+    /// Number of record segments.
     pub records: u64,
     /// Root of the record tree.
     pub root: Digest,
 }
 
-/// Is given an item's bytes in order, piece by piece. They are **not verified** until [`read_item`]
-/// has returned and its caller has compared [`Contents`] and the blobs' digests with the config.
+/// Receives the bytes of an item in order, piece by piece. They are **not verified** until
+/// [`read_item`] has returned and its caller has compared [`Contents`] and the digests of the blobs
+/// with the config.
 pub trait Visit {
-    /// The next piece and its bytes.
+    /// Processes the next piece and its bytes.
     ///
     /// # Errors
-    /// Whatever the visitor does with the bytes failed.
+    /// The visitor cannot process the bytes; reading stops.
     fn piece(&mut self, piece: Piece, bytes: &[u8]) -> io::Result<()>;
 }
 
-/// For who only wants to know that the item is sound.
+/// Ignores the bytes, for callers that only check the item.
 impl Visit for () {
     fn piece(&mut self, _: Piece, _: &[u8]) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// Reads an item from its two blobs. `bytes_max` is what the config states.
+/// Reads an item from its two blobs. `bytes_max` is the size that the config states.
 ///
 /// # Errors
 /// See [`ItemError`].
@@ -148,7 +149,7 @@ fn collect(output: &mut ChunkSink<'_>, workers: &mut Workers) -> Result<bool, It
     Ok(true)
 }
 
-/// From the blobs to chunks.
+/// Turns the two blobs of an item into chunks.
 struct ChunkSource<L: Read, S: Read> {
     frames: FrameReader<L>,
     cuts: FrameCutter<S>,
@@ -157,7 +158,7 @@ struct ChunkSource<L: Read, S: Read> {
 }
 
 impl<L: Read, S: Read> ChunkSource<L, S> {
-    /// Fills `chunk` with the next frame; false once layer and list have ended together.
+    /// Fills `chunk` with the next frame; false once both layer and list have ended.
     fn next(&mut self, chunk: &mut FrameChunk) -> Result<bool, ItemError> {
         let Some(plain_bytes) = self.frames.next(&mut chunk.packed)? else {
             return if self.cuts.at_end()? {
@@ -180,12 +181,12 @@ impl<L: Read, S: Read> ChunkSource<L, S> {
     }
 }
 
-/// Cuts frames as the segment list says.
+/// Cuts frames into pieces as the segment list says.
 struct FrameCutter<R: Read> {
     list: ListReader<R>,
-    /// The segment that is open at the end of the last frame, with the bytes that are left of it.
+    /// The segment that continues in the next frame, with the length of its rest.
     open: Option<Segment>,
-    /// Number of the leaf that the next piece belongs to.
+    /// Index of the leaf that the next piece belongs to.
     next_leaf: u64,
     bytes: u64,
 }
@@ -238,7 +239,7 @@ impl<R: Read> FrameCutter<R> {
     }
 }
 
-/// From chunks to what is known of the item.
+/// Computes the totals of an item from its chunks, and passes the bytes to the visitor.
 struct ChunkSink<'v> {
     leaves: LeafCollector,
     walker: Walker,

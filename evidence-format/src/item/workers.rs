@@ -1,4 +1,4 @@
-//! Threads that work on chunks, and hand them back in the order in which they were given.
+//! Worker threads for chunks. Chunks come back in the order in which they were given.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -11,24 +11,24 @@ use super::FrameChunk;
 use crate::container::zstd::{Compressor, Decompressor, FrameError};
 use crate::limits::FRAME_BYTES_MAX;
 
-/// Chunks that wait while every worker has one. With one, workers run dry while the oldest chunk is
-/// being written; with two, sealing 1 GB on 2 cores takes 15 % less; more change nothing.
+/// Chunks that wait while every worker is busy. With one, workers run dry while the oldest chunk is
+/// being written; with two, sealing 1 GB on 2 cores takes 15 % less time; more make no difference.
 const WAITING_CHUNKS: usize = 2;
 
-/// Workers that compress, and the size of the frames they make; kept from item to item, so that
-/// their memory is.
+/// Workers that compress, and the size of the frames that they make. Kept from item to item, so
+/// that their memory is reused.
 pub struct Pack {
     pub(super) workers: Workers,
     pub(super) frame_bytes: usize,
 }
 
 impl Pack {
-    /// `frame_bytes` is the most plaintext in one frame, from 4 KiB to [`FRAME_BYTES_MAX`]; memory
-    /// is about `(threads + 3) × 2 × frame_bytes` at most, and half of that for data that
-    /// compresses well.
+    /// Starts the threads. `frame_bytes` is the most plaintext in one frame, from 4 KiB to
+    /// [`FRAME_BYTES_MAX`]. Memory is at most about `(threads + 3) × 2 × frame_bytes`, and half of
+    /// that for data that compresses well.
     ///
     /// # Panics
-    /// `frame_bytes` is out of its range.
+    /// `frame_bytes` is out of range.
     #[must_use]
     pub fn new(threads: NonZeroUsize, frame_bytes: usize) -> Self {
         assert!(
@@ -48,22 +48,22 @@ pub(crate) enum WorkerTask {
     Unpack,
 }
 
-/// See the module. Given chunks come back in order, each once.
+/// Threads that work on chunks and return each of them once, in the order given.
 pub struct Workers {
     jobs: Option<Sender<(u64, FrameChunk)>>,
     done: Receiver<(u64, FrameChunk)>,
-    /// Chunks that came back, from the next one on; `None` is still out.
+    /// Chunks in order, from the next one to return; `None` is still at a worker.
     back: VecDeque<Option<FrameChunk>>,
-    /// Number of the chunk at the front of `back`.
+    /// Sequence number of the chunk at the front of `back`.
     next: u64,
-    /// Chunks at rest, whose memory is used again.
+    /// Unused chunks, whose memory is reused.
     idle: Vec<FrameChunk>,
     out_max: usize,
     threads: Vec<thread::JoinHandle<()>>,
 }
 
 impl Workers {
-    /// Threads that decompress.
+    /// Starts threads that decompress.
     #[must_use]
     pub fn unpack(threads: NonZeroUsize) -> Self {
         Self::start(threads, WorkerTask::Unpack)
@@ -73,11 +73,12 @@ impl Workers {
         let (jobs, queue) = channel::<(u64, FrameChunk)>();
         let (finished, done) = channel();
         let queue = Arc::new(Mutex::new(queue));
-        let spawn = |_| {
-            let (queue, finished) = (Arc::clone(&queue), finished.clone());
-            thread::spawn(move || work(task, &queue, &finished))
-        };
-        let threads: Vec<_> = (0..threads.get()).map(spawn).collect();
+        let threads: Vec<_> = (0..threads.get())
+            .map(|_| {
+                let (queue, finished) = (Arc::clone(&queue), finished.clone());
+                thread::spawn(move || work(task, &queue, &finished))
+            })
+            .collect();
         Self {
             jobs: Some(jobs),
             done,
@@ -89,22 +90,22 @@ impl Workers {
         }
     }
 
-    /// A chunk to fill.
+    /// Returns a chunk to fill.
     pub(super) fn idle(&mut self) -> FrameChunk {
         self.idle.pop().unwrap_or_default()
     }
 
-    /// Gives a chunk's memory back.
+    /// Takes back a chunk that is no longer needed.
     pub(super) fn rest(&mut self, chunk: FrameChunk) {
         self.idle.push(chunk);
     }
 
-    /// True if another chunk should wait until [`Self::next`] has handed one back.
+    /// True if the caller should take a chunk with [`Self::next`] before it gives another.
     pub(super) fn is_full(&self) -> bool {
         self.back.len() >= self.out_max
     }
 
-    /// Hands a chunk to the next free worker.
+    /// Gives a chunk to the next free worker.
     pub(super) fn give(&mut self, chunk: FrameChunk) {
         let number = self.next + self.back.len() as u64;
         self.back.push_back(None);
@@ -112,7 +113,7 @@ impl Workers {
         jobs.send((number, chunk)).expect("workers live until drop");
     }
 
-    /// Waits for the oldest chunk that is out; `None` if none is.
+    /// Waits for the oldest chunk at the workers; `None` if there is none.
     pub(super) fn next(&mut self) -> Option<FrameChunk> {
         loop {
             if self.back.front()?.is_some() {
@@ -124,7 +125,7 @@ impl Workers {
         }
     }
 
-    /// Takes back all chunks that are out, after an error.
+    /// Takes back all chunks from the workers, after an error.
     pub(super) fn recall(&mut self) {
         while let Some(chunk) = self.next() {
             self.idle.push(chunk);
@@ -153,6 +154,8 @@ fn work(
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((number, mut chunk)) = job else { return };
+        // A panic must cost one chunk an error, not the whole capture; the chunk goes back either
+        // way, since the owner waits for its number.
         let done = catch_unwind(AssertUnwindSafe(|| {
             let unpacked = match (&mut compressor, &mut decompressor) {
                 (Some(compressor), _) => {

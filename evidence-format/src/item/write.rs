@@ -13,70 +13,70 @@ use crate::segment::{Kind, Segment, Segmenter};
 use crate::tree::{DisclosureKey, LeafKey};
 use crate::warc::{Header, HeaderTooLarge, RECORD_END, RecordIds, WalkError, records};
 
-/// Most bytes that the segmenter sees at once: stays in the processor's cache, and bounds the
-/// segments of one step.
+/// Bytes passed to the segmenter at once: they stay in the processor's cache, and bound the number
+/// of segments of one step.
 const STEP_BYTES: usize = 32 * 1024;
-/// Most bytes of one read from a file.
+/// Bytes of one read from a block's reader.
 const READ_BYTES: usize = 256 * 1024;
 
 /// An item could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteItemError {
-    /// The draft's folder took no more bytes.
+    /// Writing the layer or the segment list failed.
     #[error("cannot write item {item}")]
     Write {
         /// The item.
         item: ItemName,
-        /// Why.
+        /// The writer's error.
         #[source]
         cause: io::Error,
     },
-    /// A worker failed.
+    /// A worker failed to compress a frame.
     #[error("cannot compress item {item}")]
     Pack {
         /// The item.
         item: ItemName,
-        /// Why.
+        /// The worker's error.
         #[source]
         cause: FrameError,
     },
-    /// A block's reader said [`Stop`].
-    #[error("item {item} was stopped")]
+    /// The reader of a block returned [`Stop`].
+    #[error("capture of item {item} was stopped")]
     Stopped {
         /// The item.
         item: ItemName,
     },
-    /// A header block longer than the format allows.
+    /// A record's header block is longer than the format allows.
     #[error("cannot write a record of item {item}")]
     HeaderTooLarge {
         /// The item.
         item: ItemName,
-        /// How long it is.
+        /// The length of the header block.
         #[source]
         cause: HeaderTooLarge,
     },
-    /// What was to be appended is not whole records. Nothing was written.
+    /// The bytes to append are not complete records. Nothing was written.
     #[error("cannot append records to item {item}")]
     Append {
         /// The item.
         item: ItemName,
-        /// What is wrong with them.
+        /// What is wrong with the bytes.
         #[source]
         cause: WalkError,
     },
 }
 
-/// An error for a reader to return (inside of an [`io::Error`]) when the work is stopped: it ends
-/// the item, whereas other errors become zero bytes, as many as were announced, which for a disk
-/// image takes minutes.
+/// The error that a reader returns (inside an [`io::Error`]) when the capture is stopped. It ends
+/// the item at once. After any other error the rest of the announced bytes is written as zeros,
+/// which takes minutes for a disk image.
 #[derive(Debug, thiserror::Error)]
 #[error("stopped")]
 pub struct Stop;
 
-/// A whole item: what the config says of it.
+/// A finished item, with everything that the config states about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FinishedItem {
-    /// Its name.
+    /// Name of the item.
     pub name: ItemName,
     /// Digest of the layer blob.
     pub layer: Digest,
@@ -88,13 +88,13 @@ pub struct FinishedItem {
     pub segments_bytes: u64,
     /// Plaintext bytes.
     pub bytes: u64,
-    /// Records among its segments.
+    /// Number of record segments.
     pub records: u64,
-    /// Root of its record tree.
+    /// Root of the record tree.
     pub root: Digest,
 }
 
-/// An item under way. `L` takes the layer blob, `S` the segment-list blob.
+/// Writes an item: the layer blob to `L`, the segment-list blob to `S`.
 pub struct ItemWriter<'p, L: Write, S: Write> {
     name: ItemName,
     pack: &'p mut Pack,
@@ -108,30 +108,30 @@ pub struct ItemWriter<'p, L: Write, S: Write> {
     records: u64,
     segments: u64,
     cut: ChunkCutter,
-    /// Kept for its memory, as is `ahead`.
+    /// Reused buffer, as is `ahead`.
     header: String,
     ahead: Vec<u8>,
 }
 
-/// The chunk being filled, and how far it is cut.
+/// The chunk that is being filled, and how far it is cut into segments.
 struct ChunkCutter {
     chunk: FrameChunk,
     /// Bytes of the chunk that are filled.
     filled: usize,
-    /// Bytes of the chunk that belong to a piece; the rest is `glue_open`, then the segment that
-    /// the segmenter has open.
+    /// Bytes of the chunk that belong to a piece. After them come `glue_open` bytes of glue, then
+    /// the open segment of the segmenter.
     cut: usize,
-    /// Complete glue that may still grow.
+    /// Bytes of complete glue that may still grow.
     glue_open: u64,
-    /// Bytes of the open segment that went away in earlier chunks.
+    /// Bytes of the open segment that were sent in earlier chunks.
     sent: u64,
-    /// Segments cut since the last look, for the list.
+    /// Segments that still have to be written to the segment list.
     list: Vec<Segment>,
 }
 
 impl ChunkCutter {
-    /// Takes a segment that has ended. Glue waits, because more may follow and two in a row would
-    /// be two leaves.
+    /// Takes a segment that has ended. Glue is held back because more may follow, and two adjoining
+    /// glue segments would cost two leaves.
     fn take(&mut self, kind: Kind, len: u64) {
         if kind == Kind::Glue && self.sent == 0 {
             self.glue_open += len;
@@ -173,12 +173,12 @@ impl ChunkCutter {
         self.list.push(segment);
     }
 
-    /// Bytes of the chunk that belong to no piece yet.
+    /// Bytes of the chunk that do not belong to a piece yet.
     fn uncut(&self) -> usize {
         self.filled - self.cut
     }
 
-    /// Gives what is left of the chunk to a piece whose segment goes on in the next chunk.
+    /// Turns the rest of the chunk into a piece whose segment continues in the next chunk.
     fn split_open_segment(&mut self) {
         let len = self.uncut();
         if len > 0 {
@@ -199,7 +199,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
     /// Starts an item. `ids` must come from a fresh seed.
     ///
     /// # Errors
-    /// No memory for the segment list's compression.
+    /// zstd cannot allocate memory for the segment list.
     pub fn start(
         pack: &'p mut Pack,
         name: ItemName,
@@ -240,13 +240,13 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         })
     }
 
-    /// Plaintext bytes so far.
+    /// Plaintext bytes written so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Records so far.
+    /// Records written so far.
     #[must_use]
     pub fn records(&self) -> u64 {
         self.records
@@ -255,7 +255,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
     /// Writes a WARC record whose block is in memory.
     ///
     /// # Errors
-    /// See [`WriteItemError`]; the item is of no further use.
+    /// See [`WriteItemError`]; the item is unusable then.
     pub fn record(&mut self, header: &Header<'_>, block: &[u8]) -> Result<(), WriteItemError> {
         self.record_stream(header, block.len() as u64, &mut &block[..])
             .map(drop)
@@ -264,8 +264,8 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
     /// Writes a WARC record whose block is the next `block_bytes` bytes of `block`.
     ///
     /// # Errors
-    /// See [`WriteItemError`]; the item is of no further use. An error of `block` is no error here:
-    /// see [`Streamed`].
+    /// See [`WriteItemError`]; the item is unusable then. An error of `block` itself is not an
+    /// error here, but reported in [`Streamed`].
     pub fn record_stream(
         &mut self,
         header: &Header<'_>,
@@ -287,15 +287,16 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         Ok(streamed)
     }
 
-    /// Writes whole records as they are, each with the id that it has: those that
-    /// [`write_record`](crate::warc::write_record) made. They are cut as [`Self::record`] would cut
-    /// them.
+    /// Writes complete records unchanged, including their ids, as made by
+    /// [`write_record`](crate::warc::write_record). They are cut into segments as [`Self::record`]
+    /// would do it.
     ///
     /// # Errors
-    /// [`WriteItemError::Append`] if `warc` is anything but whole records: then nothing was
-    /// written, and the item can be gone on with. Else see [`WriteItemError`]; the item is of no
-    /// further use.
+    /// [`WriteItemError::Append`] if `warc` is anything but complete records; nothing is written
+    /// then, and the item can still be used. Otherwise see [`WriteItemError`]; the item is unusable
+    /// then.
     pub fn append(&mut self, warc: &[u8]) -> Result<(), WriteItemError> {
+        // All records are parsed before the first is written, so that a bad one leaves no trace.
         let records: Result<Vec<_>, _> = records(warc).collect();
         for record in records.map_err(|cause| WriteItemError::Append {
             item: self.name.clone(),
@@ -310,8 +311,8 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         Ok(())
     }
 
-    /// Ends the item: waits for its last chunks and writes what follows the frames. `salt` is 32
-    /// random bytes.
+    /// Ends the item: waits for the last chunks, then writes the salt frame and the seek table.
+    /// `salt` is 32 random bytes.
     ///
     /// # Errors
     /// See [`WriteItemError`].
@@ -343,7 +344,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         Ok((item, layer_blob, list_blob))
     }
 
-    /// Takes a block.
+    /// Writes a record's block, cut by `policy`.
     fn block(
         &mut self,
         policy: CutPolicy,
@@ -379,12 +380,14 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         Ok(streamed)
     }
 
-    /// Lets the segmenter see the next `n` bytes of the chunk, in small steps.
+    /// Passes the next `n` bytes of the chunk to the segmenter, in small steps.
     fn fill(&mut self, n: usize, segmenter: &mut Segmenter) -> Result<(), WriteItemError> {
         let mut end = self.cut.filled + n;
         while self.cut.filled < end {
             let step = STEP_BYTES.min(end - self.cut.filled);
             let from = self.cut.filled;
+            // The segmenter reads the buffer while the callback changes the cutter, so the buffer
+            // is taken out for the call.
             let bytes = std::mem::take(&mut self.cut.chunk.plain);
             self.cut.filled += step;
             self.bytes += step as u64;
@@ -393,6 +396,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
             });
             self.cut.chunk.plain = bytes;
             self.list_segments()?;
+            // The next step could cut every byte into a segment of its own.
             if self.cut.chunk.pieces.len() + STEP_BYTES > FRAME_SEGMENTS_MAX as usize {
                 let before = self.cut.cut;
                 self.send_cut(end)?;
@@ -402,7 +406,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         Ok(())
     }
 
-    /// Adds bytes that belong to no record.
+    /// Writes bytes that do not belong to any record.
     fn glue(&mut self, mut bytes: &[u8]) -> Result<(), WriteItemError> {
         while !bytes.is_empty() {
             self.make_room(None)?;
@@ -417,15 +421,15 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         Ok(())
     }
 
-    /// Sends the chunk away if it is full. A long open segment is split; a short one moves to the
-    /// next chunk whole.
+    /// Sends the chunk to a worker if it is full. An open segment longer than half a frame is
+    /// split, a shorter one moves to the next chunk.
     fn make_room(&mut self, segmenter: Option<&mut Segmenter>) -> Result<(), WriteItemError> {
         if self.cut.filled < self.pack.frame_bytes {
             return Ok(());
         }
         let long = self.pack.frame_bytes / 2;
         if self.cut.uncut() > long {
-            self.cut.end_glue(); // if that was what is long, the segment behind it is left as it is
+            self.cut.end_glue(); // if the glue was the long part, the segment after it stays whole
         }
         if self.cut.uncut() > long {
             if let Some(segmenter) = segmenter {
@@ -438,7 +442,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         self.send_cut(self.cut.filled)
     }
 
-    /// Sends what is cut, and moves the bytes behind it, up to `end`, to a fresh chunk.
+    /// Sends the bytes that are cut, and moves the bytes after them, up to `end`, to a fresh chunk.
     fn send_cut(&mut self, end: usize) -> Result<(), WriteItemError> {
         let (from, filled) = (self.cut.cut, self.cut.filled);
         let mut next = fresh(self.pack);
@@ -449,7 +453,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         self.give(next, from)
     }
 
-    /// Sends the whole chunk.
+    /// Sends the last chunk, which must be cut completely.
     fn send(&mut self) -> Result<(), WriteItemError> {
         let chunk = std::mem::take(&mut self.cut.chunk);
         let (filled, cut) = (
@@ -477,7 +481,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         Ok(())
     }
 
-    /// Writes the oldest chunk that is out; false if none is.
+    /// Waits for the oldest chunk at the workers and writes its frame; false if there is none.
     fn collect(&mut self) -> Result<bool, WriteItemError> {
         let Some(mut chunk) = self.pack.workers.next() else {
             return Ok(false);
@@ -513,7 +517,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
     }
 }
 
-/// A chunk with room for one frame.
+/// An empty chunk with room for one frame.
 fn fresh(pack: &mut Pack) -> FrameChunk {
     let mut chunk = pack.workers.idle();
     chunk.plain.resize(pack.frame_bytes, 0);

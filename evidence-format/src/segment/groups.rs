@@ -1,37 +1,37 @@
-//! Cuts a body that has no records of its own into groups of bytes: whole log lines, or blocks of
+//! Cuts a body without a structure of its own into groups of bytes: whole log lines, or blocks of a
 //! fixed size.
 
 use memchr::memchr;
 
 use super::{Cut, Kind};
 
-/// Smallest group of lines, in bytes. A leaf of the record tree costs a salt and two hashes, which
-/// a line of 100 bytes would not repay.
+/// Smallest group of lines, in bytes. A leaf of the record tree costs a salt and two hashes, too
+/// much for a single line of 100 bytes.
 const LINES_GROUP_BYTES_MIN: usize = 4096;
-/// Longest group of lines, in bytes: where a line without end is cut. Bounds what must be shown to
-/// show one byte.
+/// Longest group of lines, in bytes: an endless line is cut there. Bounds how much must be
+/// disclosed to disclose one byte.
 const LINES_GROUP_BYTES_MAX: usize = 1 << 20;
 /// Size of a group of binary data, in bytes.
 const BINARY_GROUP_BYTES: usize = 64 << 10;
 
-/// Ends a group at the first newline at or after `bytes_min`, and at `bytes_max` at the latest.
+/// Ends a group at the first newline at or after `bytes_min`, but at `bytes_max` at the latest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct GroupSegmenter {
     bytes_min: usize,
     bytes_max: usize,
-    /// Length of the open group: less than `bytes_max`.
+    /// Length of the open group, less than `bytes_max`.
     open: usize,
 }
 
 impl GroupSegmenter {
-    /// Whole lines. A CRLF is never divided, since the cut comes after the LF.
+    /// Whole lines. A CRLF is never split, since the cut comes after the LF.
     pub(super) const LINES: GroupSegmenter = GroupSegmenter {
         bytes_min: LINES_GROUP_BYTES_MIN,
         bytes_max: LINES_GROUP_BYTES_MAX,
         open: 0,
     };
 
-    /// Blocks of one size: with both limits equal, a newline makes no difference.
+    /// Blocks of one size: since both limits are equal, newlines do not matter.
     pub(super) const BINARY: GroupSegmenter = GroupSegmenter {
         bytes_min: BINARY_GROUP_BYTES,
         bytes_max: BINARY_GROUP_BYTES,
@@ -53,7 +53,7 @@ impl GroupSegmenter {
         }
     }
 
-    /// How many of `bytes` complete the open group, or none if it stays open.
+    /// How many of `bytes` complete the open group; `None` if it stays open.
     fn end_in(&self, bytes: &[u8]) -> Option<usize> {
         let last = self.bytes_max - self.open;
         let bytes = &bytes[..bytes.len().min(last)];
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_ends_at_the_first_newline_at_or_after_the_minimum() {
+    fn group_ends_at_the_first_newline_at_or_after_the_minimum() {
         let body = b"0123456\r\n".repeat(1000);
         let group = 4096_u64.next_multiple_of(9);
         assert_eq!(
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_cut_at_the_maximum() {
+    fn endless_line_is_cut_at_the_maximum() {
         assert_eq!(
             lengths(GroupSegmenter::LINES, &vec![b'a'; (1 << 20) + 5]),
             [1 << 20, 5]
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn binary_groups_have_one_size_whatever_they_hold() {
+    fn binary_groups_ignore_newlines() {
         assert_eq!(
             lengths(GroupSegmenter::BINARY, &vec![b'\n'; 65_536 * 2 + 1]),
             [65_536, 65_536, 1]
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_body_has_no_groups() {
+    fn empty_body_has_no_groups() {
         assert_eq!(lengths(GroupSegmenter::LINES, b""), [0_u64; 0]);
     }
 }

@@ -1,4 +1,4 @@
-//! Cuts a stream of JSON documents: one page, JSON lines, or documents one after the other.
+//! Cuts a stream of JSON documents: one page, JSON lines, or documents in sequence.
 //!
 //! | document | records |
 //! | --- | --- |
@@ -6,24 +6,23 @@
 //! | object with a page array (see [`pages`]) that has bracketed elements | these elements |
 //! | any other array or object | the document |
 //!
-//! The rest is glue. A document that is a record takes the blanks behind it along. An element takes
-//! the comma and the blanks behind it along if another bracketed element follows at once; otherwise
-//! it ends with its own bracket.
+//! The rest is glue. A document that is a record includes the white space after it. An element
+//! includes the comma and the white space after it if another bracketed element follows directly;
+//! otherwise it ends with its own bracket.
 //!
 //! # Malformed input
-//! Only strings and the depth of brackets are followed, so most mistakes go unseen. Three kinds do
+//! Only strings and the depth of brackets are tracked, so most errors go unnoticed. Three kinds do
 //! not:
-//! - A line break in a string, which JSON forbids: a log line was truncated. Its document ends
+//! - A line break in a string, which JSON forbids, is a truncated log line. Its document ends
 //!   there, and the next one may begin on the next line.
-//! - Between documents, anything but a bracket that opens: the rest of the body is taken as lines.
-//!   So for a log file that only began like JSON, and for a closing bracket too many.
-//! - A bracket that nothing closes: what follows is part of the same record, in the worst case up
-//!   to the end.
+//! - Anything but an opening bracket between documents makes the rest of the body lines. This
+//!   covers log files that only begin like JSON, and a closing bracket too many.
+//! - After a bracket that is never closed, everything belongs to the same record, in the worst case
+//!   up to the end.
 //!
 //! # Speed
-//! Every byte is looked at once, 64 at a time (see [`bits`](super::bits)), and a block is left at
-//! that if its brackets cannot end or begin anything that matters here: 19 of 20 blocks of
-//! CloudTrail.
+//! Bytes are classified 64 at a time (see [`bits`](super::bits)). A block needs no further work if
+//! its brackets cannot begin or end a record, which holds for 19 of 20 blocks of CloudTrail.
 
 use std::ops::Range;
 
@@ -31,53 +30,54 @@ use super::bits::{BLOCK_BYTES, BlockMarks, StringTracker};
 use super::pages::{self, LOOK_BACK_BYTES};
 use super::{Cut, Kind};
 
-/// The bytes from index `at` of a push are not JSON. Those before it have been taken in and cut.
+/// The bytes from index `at` of a push are not JSON. Those before it have been processed and cut.
 #[derive(Debug)]
 pub(super) struct NotJsonError {
     pub(super) at: usize,
 }
 
-/// Skipped before every document, since files that begin with one get concatenated.
+/// Skipped before every document, since files that begin with one may be concatenated.
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// The state between two pushes. Offsets are in bytes from the start of the body.
 #[derive(Debug)]
 pub(super) struct JsonSegmenter {
-    /// Where the next push begins.
+    /// Offset at which the next push begins.
     next: u64,
-    /// Where the segment begins that has not been cut.
+    /// Offset of the first byte that has not been cut.
     uncut: u64,
     place: JsonPosition,
-    /// How many brackets are open.
+    /// Number of open brackets.
     depth: u64,
-    /// The depth at or below which a bracket means something: 2 in a page array, else 1.
+    /// The depth at or below which brackets matter: 2 in a page array, otherwise 1.
     floor: u64,
-    /// Whether what opens on the floor is an element: in an array document and in a page array.
+    /// True if a bracket that opens on the floor begins an element: in an array document and in a
+    /// page array.
     in_list: bool,
     strings: StringTracker,
     tail: LookBehind,
 }
 
-/// Where in the stream we are, and with that what the uncut bytes are.
+/// The position in the stream, which determines the kind of the uncut bytes.
 #[derive(Clone, Copy, Debug)]
 enum JsonPosition {
-    /// Between documents: behind a document that is one record, or else in glue.
+    /// Between documents: after a document that is one record, or in glue.
     Between(Kind),
-    /// In a document that began here and has shown no element: it may become a record. What
-    /// precedes it is glue.
+    /// In a document that began here and has no element so far: it may become a record. The uncut
+    /// bytes before it are glue.
     Undecided { document: u64 },
-    /// In a document that is one record, whatever it shows.
+    /// In a document that is one record, whatever follows in it.
     Whole,
     /// In an element.
     Element,
-    /// Behind an element that ended here, with nothing but blanks and at most one comma since.
-    Behind { element: u64, comma: bool },
-    /// In glue of a document that has elements.
+    /// After an element that ended here, with only white space and at most one comma since.
+    AfterElement { element: u64, comma: bool },
+    /// In the glue of a document that has elements.
     Frame,
 }
 
-/// `bytes[span]`, at most one block; `bytes` is the whole push, since the name of an array is
-/// looked for before it.
+/// `bytes[span]`, at most one block. `bytes` is the whole push, since the name of an array stands
+/// before the array.
 struct PushSpan<'a> {
     bytes: &'a [u8],
     span: Range<usize>,
@@ -89,7 +89,7 @@ impl<'a> PushSpan<'a> {
     }
 }
 
-/// The bytes before the next push, the last at the end; zeros before the first.
+/// The last bytes before the next push; zeros before the first.
 #[derive(Clone, Debug)]
 struct LookBehind([u8; LOOK_BACK_BYTES]);
 
@@ -121,8 +121,8 @@ impl JsonSegmenter {
     /// Takes the next bytes.
     ///
     /// # Errors
-    /// [`NotJsonError`] if the rest is not JSON; everything before it has been cut, and nothing more may
-    /// be pushed.
+    /// [`NotJsonError`] if the rest is not JSON; everything before it has been cut, and nothing
+    /// more may be pushed.
     pub(super) fn push(&mut self, bytes: &[u8], cut: &mut Cut<'_>) -> Result<(), NotJsonError> {
         let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
         for (i, block) in blocks.iter().enumerate() {
@@ -141,8 +141,8 @@ impl JsonSegmenter {
         Ok(())
     }
 
-    /// Cuts what may turn out to be of another kind than the bytes behind it: those that stay uncut
-    /// are one segment.
+    /// Cuts bytes that may turn out to be of another kind than those after them, so that all uncut
+    /// bytes belong to one segment.
     pub(super) fn commit(&mut self, cut: &mut Cut<'_>) {
         match self.place {
             JsonPosition::Undecided { document } => {
@@ -150,7 +150,7 @@ impl JsonSegmenter {
                 self.place = JsonPosition::Whole;
                 (self.in_list, self.floor) = (false, 1);
             }
-            JsonPosition::Behind { element, .. } => {
+            JsonPosition::AfterElement { element, .. } => {
                 self.cut_to(Kind::Record, element, cut);
                 self.place = JsonPosition::Frame;
             }
@@ -161,13 +161,13 @@ impl JsonSegmenter {
         }
     }
 
-    /// Ends the stream, and cuts what is left.
+    /// Ends the stream, and cuts the rest.
     pub(super) fn finish(mut self, cut: &mut Cut<'_>) {
         self.settle(self.next, cut);
     }
 
-    // Inlined by force, like `walk`: with two callers it would not be, and the marks would go
-    // through memory (-10 %).
+    // Forced inline, like `walk`: with two callers the compiler would not do it, and the marks
+    // would go through memory (10 % slower).
     #[inline(always)]
     fn block(
         &mut self,
@@ -182,8 +182,8 @@ impl JsonSegmenter {
         self.walk(marks.opens & !strings, marks.closes & !strings, piece, cut)
     }
 
-    /// Takes a block with line breaks in strings, one line at a time: behind each, inside and
-    /// outside swap places.
+    /// Processes a block with line breaks in strings, one line at a time: after each, the inside
+    /// and the outside of strings are swapped.
     #[cold]
     fn torn_block(
         &mut self,
@@ -210,8 +210,8 @@ impl JsonSegmenter {
         Ok(())
     }
 
-    /// Follows the brackets of a piece, given those outside strings; the lowest bit stands for its
-    /// first byte.
+    /// Processes the brackets of a span that are outside of strings; the lowest bit stands for the
+    /// first byte of the span.
     #[inline(always)]
     fn walk(
         &mut self,
@@ -224,8 +224,8 @@ impl JsonSegmenter {
             if opens | closes == 0 {
                 return Ok(());
             }
-            // Counts are enough if no order of these brackets reaches the floor. Whether the first
-            // one opens is worth knowing, for the sake of `"key":{...}` within one block.
+            // Counting is enough if these brackets cannot reach the floor in any order. Checking
+            // whether the first one opens pays off for `"key":{...}` within one block.
             let before_first_close = (closes & closes.wrapping_neg()).wrapping_sub(1);
             let rise = u64::from(opens & before_first_close != 0);
             let falls = u64::from(closes.count_ones());
@@ -237,7 +237,8 @@ impl JsonSegmenter {
         self.walk_each(opens | closes, piece, cut)
     }
 
-    /// Follows brackets one by one. Not inlined: kept out of the registers of the loop in `push`.
+    /// Processes brackets one by one. Not inlined, to keep it out of the registers of the loop in
+    /// `push`.
     #[inline(never)]
     fn walk_each(
         &mut self,
@@ -260,7 +261,8 @@ impl JsonSegmenter {
         Ok(())
     }
 
-    /// Where blanks matter, looks for the byte that ends them: it decides whose they are.
+    /// Where white space matters, looks for the byte that ends it, which decides what the white
+    /// space belongs to.
     fn skip_blanks(
         &mut self,
         bytes: &[u8],
@@ -269,7 +271,7 @@ impl JsonSegmenter {
     ) -> Result<(), NotJsonError> {
         match self.place {
             JsonPosition::Between(_) => return self.skip_to_document(bytes, span, cut),
-            JsonPosition::Behind { element, comma } => {
+            JsonPosition::AfterElement { element, comma } => {
                 self.skip_to_element(element, comma, &bytes[span], cut)
             }
             JsonPosition::Undecided { .. }
@@ -286,8 +288,10 @@ impl JsonSegmenter {
         span: Range<usize>,
         cut: &mut Cut<'_>,
     ) -> Result<(), NotJsonError> {
-        let is_skipped = |byte: u8| is_blank(byte) || BYTE_ORDER_MARK.contains(&byte);
-        match span.into_iter().find(|at| !is_skipped(bytes[*at])) {
+        let first = span
+            .into_iter()
+            .find(|at| !is_blank(bytes[*at]) && !BYTE_ORDER_MARK.contains(&bytes[*at]));
+        match first {
             Some(at) if !is_open(bytes[at]) => {
                 self.settle(self.next + at as u64, cut);
                 Err(NotJsonError { at })
@@ -309,10 +313,10 @@ impl JsonSegmenter {
                 }
             }
         }
-        self.place = JsonPosition::Behind { element, comma };
+        self.place = JsonPosition::AfterElement { element, comma };
     }
 
-    /// An opening bracket at index `at` of the push.
+    /// Processes an opening bracket at index `at` of the push.
     fn open(&mut self, bytes: &[u8], at: usize, cut: &mut Cut<'_>) {
         if self.depth == 0 {
             self.begin_document(bytes[at], at, cut);
@@ -329,16 +333,16 @@ impl JsonSegmenter {
         self.depth += 1;
     }
 
-    /// A closing bracket at index `at` of the push.
+    /// Processes a closing bracket at index `at` of the push.
     fn close(&mut self, at: usize, cut: &mut Cut<'_>) {
-        self.depth -= 1; // at depth 0 every closing bracket has been refused
+        self.depth -= 1; // at depth 0 a closing bracket is rejected before it gets here
         if self.depth == 0 {
             self.place = JsonPosition::Between(self.decide(cut));
         } else if self.depth < self.floor {
             (self.in_list, self.floor) = (false, 1);
         } else if self.depth == self.floor && self.in_list {
             let element = self.next + at as u64 + 1;
-            self.place = JsonPosition::Behind {
+            self.place = JsonPosition::AfterElement {
                 element,
                 comma: false,
             };
@@ -356,14 +360,18 @@ impl JsonSegmenter {
 
     fn begin_element(&mut self, at: usize, cut: &mut Cut<'_>) {
         let before = match self.place {
-            JsonPosition::Behind { .. } => Kind::Record,
-            _ => Kind::Glue,
+            JsonPosition::AfterElement { .. } => Kind::Record,
+            JsonPosition::Between(_)
+            | JsonPosition::Undecided { .. }
+            | JsonPosition::Whole
+            | JsonPosition::Element
+            | JsonPosition::Frame => Kind::Glue,
         };
         self.cut_to(before, self.next + at as u64, cut);
         self.place = JsonPosition::Element;
     }
 
-    /// Gives the present document up at the end of a line, so that the next may begin.
+    /// Gives up the current document at the end of a line, so that the next one may begin.
     fn break_off(&mut self, cut: &mut Cut<'_>) {
         self.place = JsonPosition::Between(self.decide(cut));
         self.depth = 0;
@@ -376,8 +384,8 @@ impl JsonSegmenter {
         self.cut_to(kind, end, cut);
     }
 
-    /// With the document over, says what the uncut bytes are, after cutting those that are of
-    /// another kind.
+    /// At the end of a document, returns the kind of the uncut bytes, after cutting those before
+    /// them that are of another kind.
     fn decide(&mut self, cut: &mut Cut<'_>) -> Kind {
         match self.place {
             JsonPosition::Between(kind) => kind,
@@ -386,7 +394,7 @@ impl JsonSegmenter {
                 Kind::Record
             }
             JsonPosition::Whole | JsonPosition::Element => Kind::Record,
-            JsonPosition::Behind { element, .. } => {
+            JsonPosition::AfterElement { element, .. } => {
                 self.cut_to(Kind::Record, element, cut);
                 Kind::Glue
             }
@@ -409,7 +417,7 @@ impl LookBehind {
         self.0[kept..].copy_from_slice(&bytes[bytes.len() - (LOOK_BACK_BYTES - kept)..]);
     }
 
-    /// What the tail will be with `bytes` pushed.
+    /// A copy with `bytes` pushed.
     fn with(&self, bytes: &[u8]) -> LookBehind {
         let mut tail = self.clone();
         tail.push(bytes);
@@ -428,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scalar_between_elements_is_glue() {
+    fn scalars_between_elements_are_glue() {
         assert_eq!(
             show(r#"[{}, null, {}, {},"x"]"#),
             r#"[<{}>, null, <{}, ><{}>,"x"]"#
@@ -437,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_of_a_page_array_are_records_and_its_frame_is_glue() {
+    fn elements_of_a_page_array_are_records_and_the_rest_is_glue() {
         assert_eq!(
             show(r#"{"kind":"List","items" : [{"items":[{}]},{}],"meta":{"a":[{}]}}"#),
             r#"{"kind":"List","items" : [<{"items":[{}]},><{}>],"meta":{"a":[{}]}}"#
@@ -453,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_without_bracketed_elements_is_one_record() {
+    fn document_without_bracketed_elements_is_one_record() {
         for body in [
             "[]",
             r#"["a","b"]"#,
@@ -469,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_take_the_blanks_behind_them_along() {
+    fn document_includes_the_white_space_after_it() {
         assert_eq!(
             show("{\"a\":1}\n{\"b\":2}\r\n"),
             "<{\"a\":1}\n><{\"b\":2}\r\n>"
@@ -478,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn glue_of_adjoining_documents_is_one_segment() {
+    fn glue_of_adjacent_documents_is_one_segment() {
         assert_eq!(
             show("{\"Records\":[{}]}\n{\"Records\":[{}]}\n{}\n[{}]"),
             "{\"Records\":[<{}>]}\n{\"Records\":[<{}>]}\n<{}\n>[<{}>]"
@@ -494,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_break_in_a_string_ends_its_document() {
+    fn line_break_in_a_string_ends_the_document() {
         assert_eq!(
             show("{\"a\":\"b\n{\"c\":1}\n"),
             "<{\"a\":\"b\n><{\"c\":1}\n>"
@@ -507,7 +515,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_begin_a_document_begins_lines() {
+    fn text_between_documents_makes_the_rest_lines() {
         assert_eq!(
             show("{\"a\":1} started\n{\"b\":2}\n"),
             "<{\"a\":1} ><started\n{\"b\":2}\n>"
@@ -516,7 +524,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_may_end_anywhere() {
+    fn truncated_body_is_cut_to_its_end() {
         assert_eq!(show("[{\"a\":[1,"), "[<{\"a\":[1,>");
         assert_eq!(show("[{},\n"), "[<{}>,\n");
         assert_eq!(show("{\"items\":[{}],\"next"), "{\"items\":[<{}>],\"next");

@@ -18,7 +18,14 @@ pub(super) fn vectors() -> Vec<TestVector> {
 fn files_with(role: BlobRole) -> BundleFileList {
     match role {
         BlobRole::Segments(_) | BlobRole::Layer(_) => BundleParts::base().files(),
-        _ => BundleParts::empty().files(),
+        BlobRole::OciLayout
+        | BlobRole::Index
+        | BlobRole::Bundle
+        | BlobRole::Referrer(_)
+        | BlobRole::Config
+        | BlobRole::Key
+        | BlobRole::Content(_)
+        | BlobRole::Empty => BundleParts::empty().files(),
     }
 }
 

@@ -1,8 +1,8 @@
-//! Mutations of valid inputs, the same ones in each run.
+//! Mutations of valid inputs, the same in each run.
 
 use fuzz::parts;
 
-/// Numbers at the edges of types and of the format's limits.
+/// Numbers at the limits of types and of the format.
 const NUMBERS: [u64; 14] = [
     0,
     1,
@@ -32,17 +32,17 @@ impl Xorshift {
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
-    /// Below `n`, or 0.
+    /// A number below `n`, or 0.
     fn below(&mut self, n: usize) -> usize {
         (self.next() >> 11) as usize % n.max(1)
     }
 }
 
-/// Makes inputs from seeds.
+/// Makes inputs by mutating seeds.
 pub(crate) struct Mutator<'s> {
     random: Xorshift,
     seeds: &'s [Vec<u8>],
-    /// Seeds are joined parts: mutate inside one.
+    /// Seeds are joined parts: mutate only inside one part.
     in_parts: bool,
 }
 
