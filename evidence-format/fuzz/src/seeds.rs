@@ -379,14 +379,14 @@ pub(crate) fn bundle_parts() -> Vec<Vec<u8>> {
     for (i, item) in real.items.iter().enumerate() {
         config = config.replace(&item.layer.to_string(), &format!("@layer{i}@"));
         config = config.replace(&item.segments.to_string(), &format!("@segments{i}@"));
-        let said = |n: &str| format!(r#""bytes":{bytes},"coverage":{n}"#);
+        let stated = format!(r#""bytes":{bytes},"coverage":"#);
         let begin = config
-            .rfind(&said(""))
+            .rfind(&stated)
             .filter(|_| i == 1)
-            .or_else(|| config.find(&said("")))
+            .or_else(|| config.find(&stated))
             .expect("an item");
         config.replace_range(
-            begin..begin + said("").len(),
+            begin..begin + stated.len(),
             &format!(r#""bytes":@bytes{i}@,"coverage":"#),
         );
         config = config.replacen(
@@ -396,7 +396,7 @@ pub(crate) fn bundle_parts() -> Vec<Vec<u8>> {
         );
         config = config.replacen(&item.root.to_string(), &format!("@root{i}@"), 1);
     }
-    let part = |name: &str| match name {
+    let parts = parts::NAMES.map(|name| match name {
         "key" => vec![9; 32],
         "segments0" => numbers.clone(),
         "layer0" => layer.clone(),
@@ -411,8 +411,8 @@ pub(crate) fn bundle_parts() -> Vec<Vec<u8>> {
         "attestation" => attestation_template().into_bytes(),
         "index" => index_template().into_bytes(),
         _ => Vec::new(), // the second item is empty
-    };
-    vec![parts::join(&parts::NAMES.map(part))]
+    });
+    vec![parts::join(&parts)]
 }
 
 fn with_token(document: Vec<u8>, value: &str, token: &str) -> Vec<u8> {

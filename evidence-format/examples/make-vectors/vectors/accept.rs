@@ -1,4 +1,5 @@
-//! Bundles that a verifier accepts, with what is unusual and allowed; and limits, from both sides.
+//! Bundles that a verifier accepts, including unusual but allowed ones; and limits, from both
+//! sides.
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -33,7 +34,7 @@ fn accepted(name: &'static str, rule: &str, parts: BundleParts) -> TestVector {
     TestVector::new(name, rule, parts.tar(), HOLDS)
 }
 
-/// Bundles as the library's own writer makes them, compressed by zstd.
+/// Bundles that the library writes itself, compressed by zstd.
 fn written_by_the_library() -> anyhow::Result<Vec<TestVector>> {
     let page = format!(
         "{{\"Records\":[{}]}}",
@@ -86,8 +87,8 @@ fn resource(item: &mut DraftItem<'_>, uri: &str, block: &str) -> anyhow::Result<
     Ok(item.record(&header, block.as_bytes())?)
 }
 
-/// A page of two events as it came over the wire, and the request for it: both rendered on receipt,
-/// and written as they are.
+/// A page of two events as received, and the request for it: both are staged as complete records
+/// and appended unchanged.
 fn exchange(item: &mut DraftItem<'_>) -> anyhow::Result<()> {
     let (mut staged, mut ids) = (Vec::new(), RecordIds::new([0x1d; 8]));
     let answer = "HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 13:40:16 GMT\r\n\r\n{\"Events\":[{\"EventId\":\"1\"},{\"EventId\":\"2\"}]}";
@@ -112,7 +113,7 @@ fn exchange(item: &mut DraftItem<'_>) -> anyhow::Result<()> {
     item.append(&staged)?;
     ensure!(
         item.records() == 2,
-        "an event is a record, and nothing else is"
+        "each event is a record, and nothing else is"
     );
     Ok(())
 }
@@ -644,6 +645,8 @@ fn gaps() -> Vec<TestVector> {
 fn every_reason() -> Value {
     const REASONS: &str = "permission_denied vanished too_large shrank hung special_file read_failed deadline over_budget cancelled \
         unsupported crashed retention rate_limited unreachable malformed unauthenticated refused";
-    let gap = |reason| json!({"reason": reason, "count": 20, "examples": vec!["x"; 16], "bytesKept": 0, "bytesLost": 0});
-    REASONS.split(' ').map(gap).collect()
+    REASONS
+        .split(' ')
+        .map(|reason| json!({"reason": reason, "count": 20, "examples": vec!["x"; 16], "bytesKept": 0, "bytesLost": 0}))
+        .collect()
 }

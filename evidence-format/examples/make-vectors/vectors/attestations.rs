@@ -1,4 +1,4 @@
-//! Sigstore bundles, statements, signatures: who vouches for what.
+//! Sigstore bundles, statements and signatures.
 
 use evidence_format::keyring::Signer as _;
 use serde_json::{Value, json};
@@ -18,7 +18,12 @@ pub(super) fn vectors() -> Vec<TestVector> {
     all
 }
 
-fn v(name: &'static str, rule: &str, parts: BundleParts, expect: ExpectedFindings) -> TestVector {
+fn vector(
+    name: &'static str,
+    rule: &str,
+    parts: BundleParts,
+    expect: ExpectedFindings,
+) -> TestVector {
     TestVector::new(name, format!("§{rule}"), parts.tar(), expect)
 }
 
@@ -28,7 +33,7 @@ fn set(doc: DocumentKind, pointer: &'static str, value: Value) -> BundleParts {
 
 const SIG: &str = "/dsseEnvelope/signatures/0/sig";
 
-/// With the text of one member changed.
+/// A bundle whose sigstore bundle has the text of one member changed.
 fn text(pointer: &'static str, change: fn(&str) -> String) -> BundleParts {
     BundleParts::empty().edit(Sigstore(0), move |bundle| {
         let text = super::parts::at(bundle, pointer);
@@ -37,7 +42,7 @@ fn text(pointer: &'static str, change: fn(&str) -> String) -> BundleParts {
 }
 
 fn sigstore_bundles() -> Vec<TestVector> {
-    let v = |name, rule: &str, parts| v(name, &format!("6: {rule}"), parts, ATTESTATION);
+    let vector = |name, rule: &str, parts| vector(name, &format!("6: {rule}"), parts, ATTESTATION);
     let twice = BundleParts::empty().edit(Sigstore(0), |b| {
         let signatures = b["dsseEnvelope"]["signatures"]
             .as_array_mut()
@@ -47,7 +52,7 @@ fn sigstore_bundles() -> Vec<TestVector> {
     let other = json!(secret_key(KEY_B).public_key().id());
     let base64 = "base64 is RFC 4648 §4 with padding and zero trailing bits";
     vec![
-        v(
+        vector(
             "801-sigstore-bundle-v0-2",
             "`mediaType` is that of v0.3",
             set(
@@ -56,18 +61,18 @@ fn sigstore_bundles() -> Vec<TestVector> {
                 json!("application/vnd.dev.sigstore.bundle+json;version=0.2"),
             ),
         ),
-        v("802-two-signatures", "one DSSE signature", twice),
-        v(
+        vector("802-two-signatures", "one DSSE signature", twice),
+        vector(
             "804-hint-of-another-key",
             "`hint` and `keyid` are equal",
             set(Sigstore(0), "/verificationMaterial/publicKey/hint", other),
         ),
-        v(
+        vector(
             "806-base64-for-urls",
             base64,
             text(SIG, |sig| format!("-_{}", &sig[2..])),
         ),
-        v(
+        vector(
             "808-base64-with-trailing-bits",
             base64,
             text(SIG, |sig| {
@@ -76,17 +81,17 @@ fn sigstore_bundles() -> Vec<TestVector> {
                 String::from_utf8(sig).expect("ASCII")
             }),
         ),
-        v(
+        vector(
             "810-signature-of-63-bytes",
             "`sig` is base64 of 64 bytes",
             text(SIG, |sig| sig[..84].to_owned()),
         ),
-        v(
+        vector(
             "811-no-log-entries",
             "`tlogEntries` is there and empty",
             BundleParts::empty().remove(Sigstore(0), "/verificationMaterial", "tlogEntries"),
         ),
-        v(
+        vector(
             "812-log-entry",
             "`tlogEntries` is there and empty",
             set(
@@ -95,7 +100,7 @@ fn sigstore_bundles() -> Vec<TestVector> {
                 json!([{}]),
             ),
         ),
-        v(
+        vector(
             "814-base64-of-two-texts",
             base64,
             text(SIG, |sig| format!("AA=={}", &sig[..84])),
@@ -104,8 +109,8 @@ fn sigstore_bundles() -> Vec<TestVector> {
 }
 
 fn statements() -> Vec<TestVector> {
-    let v = |name, rule: &str, parts| {
-        v(
+    let vector = |name, rule: &str, parts| {
+        vector(
             name,
             &format!("6: {rule}"),
             parts,
@@ -116,7 +121,7 @@ fn statements() -> Vec<TestVector> {
     let prev = json!(format!("sha256:{}", "ab".repeat(32)));
     let long = BundleParts::empty().set(Statement(0), "/predicate/note", json!("x".repeat(4095)));
     vec![
-        v(
+        vector(
             "820-statement-of-another-type",
             form,
             set(
@@ -125,22 +130,22 @@ fn statements() -> Vec<TestVector> {
                 json!("https://in-toto.io/Statement/v0.1"),
             ),
         ),
-        v(
+        vector(
             "822-other-role",
             "`role` is `collector`",
             set(Statement(0), "/predicate/role", json!("custodian")),
         ),
-        v(
+        vector(
             "826-first-of-its-stream-with-prev",
             "`prev` is `null` exactly if `seq` is 0",
             set(Statement(0), "/predicate/stream/prev", prev),
         ),
-        v(
+        vector(
             "827-second-of-its-stream-without-prev",
             "`prev` is `null` exactly if `seq` is 0",
             set(Statement(0), "/predicate/stream/seq", json!(1)),
         ),
-        v(
+        vector(
             "830-payload-too-long",
             "the pre-authentication encoding has at most 4095 bytes",
             long,
@@ -151,9 +156,9 @@ fn statements() -> Vec<TestVector> {
 fn subjects() -> Vec<TestVector> {
     let rule = "7.2: the statement names this bundle and the config's incident";
     let subject = signer("failed statement-subject");
-    let other = || set(Statement(0), "/predicate/incident", json!("INC-2"));
+    let other_incident = || set(Statement(0), "/predicate/incident", json!("INC-2"));
     vec![
-        v(
+        vector(
             "840-statement-about-another-bundle",
             rule,
             set(
@@ -163,18 +168,18 @@ fn subjects() -> Vec<TestVector> {
             ),
             subject,
         ),
-        v(
+        vector(
             "841-statement-about-another-incident",
             rule,
-            other(),
+            other_incident(),
             subject,
         ),
-        v(
+        vector(
             "842-statement-about-another-incident-and-a-broken-key",
             "7.2: the incident is compared if the config was read",
             BundleParts {
                 key: vec![7; 31],
-                ..other()
+                ..other_incident()
             },
             ExpectedFindings {
                 signer: "failed statement-subject",
@@ -182,6 +187,24 @@ fn subjects() -> Vec<TestVector> {
             },
         ),
     ]
+}
+
+/// A valid signature, but by a key other than the named one.
+fn sign_with_other_key(_: u8, message: &[u8]) -> [u8; 64] {
+    secret_key(KEY_B)
+        .sign(message)
+        .expect("a key in memory signs")
+}
+
+/// Signs the payload instead of its pre-authentication encoding.
+fn sign_payload_only(key: u8, message: &[u8]) -> [u8; 64] {
+    let payload = message
+        .splitn(5, |&b| b == b' ')
+        .last()
+        .expect("five parts");
+    secret_key(key)
+        .sign(payload)
+        .expect("a key in memory signs")
 }
 
 fn signatures() -> Vec<TestVector> {
@@ -202,54 +225,40 @@ fn signatures() -> Vec<TestVector> {
             *sig = json!(data_encoding::BASE64.encode(&bytes));
         })
     };
-    let by = |key| BundleParts {
-        referrers: vec![attestation(key)],
+    let signed_by_b = BundleParts {
+        referrers: vec![attestation(KEY_B)],
         ..BundleParts::empty()
-    };
-    let borrowed_id: fn(u8, &[u8]) -> [u8; 64] = |_, message| {
-        secret_key(KEY_B)
-            .sign(message)
-            .expect("a key in memory signs")
-    };
-    let over_payload_alone: fn(u8, &[u8]) -> [u8; 64] = |key, message| {
-        let payload = message
-            .splitn(5, |&b| b == b' ')
-            .last()
-            .expect("five parts");
-        secret_key(key)
-            .sign(payload)
-            .expect("a key in memory signs")
     };
     let both: &[&str] = &["keys/a.pub.pem", "keys/b.pub.pem"];
     vec![
-        v("850-bit-of-r-flipped", rule, flipped(|_| 0), other_signer),
-        v(
+        vector("850-bit-of-r-flipped", rule, flipped(|_| 0), other_signer),
+        vector(
             "852-s-not-reduced",
             "6: canonical S",
             forged(forge::with_order_added),
             other_signer,
         ),
-        v(
+        vector(
             "853-r-of-small-order",
             "6: no R of small order",
             forged(forge::with_small_r),
             other_signer,
         ),
-        v("854-other-key", "7.2: otherwise", by(KEY_B), other_signer),
-        v(
+        vector("854-other-key", "7.2: otherwise", signed_by_b, other_signer),
+        vector(
             "855-id-of-another-key",
             "7.2: the key's id is the key id",
-            forged(borrowed_id),
+            forged(sign_with_other_key),
             other_signer,
         )
         .keys(both),
-        v(
+        vector(
             "856-signature-over-the-payload-alone",
             "6: the signature is over the pre-authentication encoding",
-            forged(over_payload_alone),
+            forged(sign_payload_only),
             other_signer,
         ),
-        v(
+        vector(
             "857-statement-changed-behind-the-signature",
             rule,
             text("/dsseEnvelope/payload", |payload| {
@@ -265,7 +274,7 @@ fn signatures() -> Vec<TestVector> {
             }),
             other_signer,
         ),
-        v(
+        vector(
             "858-no-attestation",
             "7.2: no attestation",
             BundleParts {
@@ -274,7 +283,7 @@ fn signatures() -> Vec<TestVector> {
             },
             signer("failed unsigned"),
         ),
-        v(
+        vector(
             "860-no-attestation-and-an-item-changed",
             "7.2: reading failed before any attestation was found",
             BundleParts {
@@ -303,21 +312,21 @@ fn several() -> Vec<TestVector> {
     let both: &[&str] = &["keys/a.pub.pem", "keys/b.pub.pem"];
     let rule = "7.2: one that is ok suffices; otherwise the last `statement` or `statement-subject` names the finding";
     vec![
-        v(
+        vector(
             "870-malformed-statement-and-a-good-one",
             rule,
             malformed(0)(two()),
             super::HOLDS,
         )
         .keys(both),
-        v(
+        vector(
             "871-malformed-statement-and-one-elsewhere",
             rule,
             elsewhere(1)(malformed(0)(two())),
             signer("failed statement-subject"),
         )
         .keys(both),
-        v(
+        vector(
             "874-malformed-statement-of-an-unknown-signer",
             rule,
             malformed(0)(by_b),

@@ -19,7 +19,12 @@ pub(super) fn vectors() -> Vec<TestVector> {
 
 const CONFIG: ExpectedFindings = late("failed config");
 
-fn v(name: &'static str, rule: &str, parts: BundleParts, expect: ExpectedFindings) -> TestVector {
+fn vector(
+    name: &'static str,
+    rule: &str,
+    parts: BundleParts,
+    expect: ExpectedFindings,
+) -> TestVector {
     TestVector::new(name, format!("§{rule}"), parts.tar(), expect)
 }
 
@@ -39,31 +44,31 @@ fn versions() -> Vec<TestVector> {
         })
     };
     vec![
-        v(
+        vector(
             "401-version-2-of-another-form",
             "4: `version` is looked at first",
             document("{ \"items\": 1, \"version\": 2 }"),
             version,
         ),
-        v(
+        vector(
             "403-nested-16-deep",
             "2: nesting is at most 16 deep",
             nested(16),
             version,
         ),
-        v(
+        vector(
             "404-nested-17-deep",
             "2: nesting is at most 16 deep",
             nested(17),
             CONFIG,
         ),
-        v(
+        vector(
             "406-no-version",
             "4: `version` is there",
             BundleParts::empty().remove(Config, "", "version"),
             CONFIG,
         ),
-        v(
+        vector(
             "407-list-in-place-of-a-config",
             "4: the config is an object",
             document("[2]"),
@@ -77,37 +82,37 @@ fn names() -> Vec<TestVector> {
     let item = |name: &str| base("/items/0/name", json!(name));
     let (incident_rule, item_rule) = ("2: an incident id's form", "2: an item name's form");
     vec![
-        v(
+        vector(
             "412-incident-of-65-characters",
             incident_rule,
             incident(&"I".repeat(65)).set(Statement(0), "/predicate/incident", json!("INC-1")),
             CONFIG,
         ),
-        v(
+        vector(
             "413-supplements-what-is-no-digest",
             "4: `supplements` is a digest",
             BundleParts::empty().set(Config, "/supplements", json!("INC-1")),
             CONFIG,
         ),
-        v(
+        vector(
             "414-item-name-that-is-a-path",
             item_rule,
             item("../uptime"),
             CONFIG,
         ),
-        v(
+        vector(
             "415-item-name-of-129-characters",
             item_rule,
             item(&"u".repeat(129)),
             CONFIG,
         ),
-        v(
+        vector(
             "418-unknown-ending",
             "4: `ended` is one of the words given",
             base("/items/0/coverage/ended", json!("finished")),
             CONFIG,
         ),
-        v(
+        vector(
             "419-unknown-reason",
             "4: `reason` is one of the words given",
             base("/items/0/coverage/gaps", json!([gap("throttled", 1)])),
@@ -122,7 +127,7 @@ fn gap(reason: &str, examples: usize) -> Value {
 
 fn times() -> Vec<TestVector> {
     let time = |name, time: &str| {
-        v(
+        vector(
             name,
             "2: a time's form",
             BundleParts::empty().set(Config, "/clock/0/utc", json!(time)),
@@ -158,13 +163,13 @@ fn consistency() -> Vec<TestVector> {
         c["items"][0]["segments"] = c["disclosureKey"].clone()
     });
     vec![
-        v(
+        vector(
             "440-two-items-of-one-name",
             "4: item names are unique",
             two().set(Config, "/items/1/name", json!("a")),
             CONFIG,
         ),
-        v(
+        vector(
             "441-two-items-of-one-layer",
             rule,
             two().edit(Config, |c| {
@@ -172,31 +177,31 @@ fn consistency() -> Vec<TestVector> {
             }),
             CONFIG,
         ),
-        v(
+        vector(
             "444-segment-list-that-is-the-disclosure-key",
             "4: no item's `segments` is the `disclosureKey`",
             key_as_list,
             CONFIG,
         ),
-        v(
+        vector(
             "445-item-too-long",
             "4: `bytes` is at most 2^44",
             base("/items/0/bytes", json!((1_u64 << 44) + 1)),
             CONFIG,
         ),
-        v(
+        vector(
             "446-clock-of-no-samples",
             "4: `samples` is at least 1",
             base("/items/0/source/clock", source_clock(0, 0, 0)),
             CONFIG,
         ),
-        v(
+        vector(
             "447-clock-the-wrong-way-round",
             "4: the smallest offset is not above the largest",
             base("/items/0/source/clock", source_clock(2, 1, 0)),
             CONFIG,
         ),
-        v(
+        vector(
             "448-seventeen-examples",
             "4: a gap has at most 16 examples",
             base("/items/0/coverage/gaps", json!([gap("vanished", 17)])),
@@ -215,25 +220,25 @@ fn keys() -> Vec<TestVector> {
     });
     let unnamed = BundleParts::of(vec![TestItem::uptime().with_list(layers::list(&[]))]);
     vec![
-        v(
+        vector(
             "450-disclosure-key-of-31-bytes",
             "5.4: the disclosure key has 32 bytes",
             key(&[7; 31]),
             late("failed disclosure-key"),
         ),
-        v(
+        vector(
             "453-other-root",
             "5.4: the root stands in the config",
             other,
             late("failed item-root"),
         ),
-        v(
+        vector(
             "454-root-of-another-item-name",
             "5.4: leaves depend on the item's name",
             base("/items/0/name", json!("downtime")),
             late("failed item-root"),
         ),
-        v(
+        vector(
             "455-empty-segment-list",
             "7.1 step 9: lengths agree",
             unnamed,

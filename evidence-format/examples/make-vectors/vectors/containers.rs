@@ -1,4 +1,4 @@
-//! The container: tar, folder, which files there are, and that each is what its descriptor says.
+//! Containers: tar, folder, which files there are, and that each matches its descriptor.
 
 use super::parts::{BlobRole, BundleFileList, BundleParts};
 use super::tar::{BLOCK_BYTES, TestTar, TestTarEntry};
@@ -14,7 +14,7 @@ pub(super) fn vectors() -> Vec<TestVector> {
     all
 }
 
-/// A bundle that has such a file; without items where it can be.
+/// A bundle that has such a file, without items if possible.
 fn files_with(role: BlobRole) -> BundleFileList {
     match role {
         BlobRole::Segments(_) | BlobRole::Layer(_) => BundleParts::base().files(),
@@ -37,7 +37,7 @@ fn tar_with_item() -> TestTar {
     TestTar::of(&files_with(BlobRole::Layer(0)))
 }
 
-/// One header field otherwise than it must be; the checksum fits.
+/// One header field is wrong, but the checksum is right.
 fn tar_headers() -> Vec<TestVector> {
     let fields: [(&str, &str, usize, &[u8]); 13] = [
         ("100-tar-mode", "mode", 100, b"0000644"),
@@ -54,17 +54,19 @@ fn tar_headers() -> Vec<TestVector> {
         ("116-tar-end-of-header", "last bytes", 500, b"x"),
         ("117-tar-bytes-behind-the-name", "name", 11, b"x"),
     ];
-    let vector = |(name, field, at, bytes): (&'static str, &str, usize, &[u8])| {
-        let mut tar = tar();
-        tar.entry(BlobRole::OciLayout).put(at, bytes);
-        TestVector::new(
-            name,
-            format!("§3.4: each entry's header bytes: {field}"),
-            tar.container(),
-            early("failed tar"),
-        )
-    };
-    fields.into_iter().map(vector).collect()
+    fields
+        .into_iter()
+        .map(|(name, field, at, bytes)| {
+            let mut tar = tar();
+            tar.entry(BlobRole::OciLayout).put(at, bytes);
+            TestVector::new(
+                name,
+                format!("§3.4: each entry's header bytes: {field}"),
+                tar.container(),
+                early("failed tar"),
+            )
+        })
+        .collect()
 }
 
 fn tar_structure() -> Vec<TestVector> {
@@ -251,12 +253,11 @@ fn missing_files() -> Vec<TestVector> {
 }
 
 fn changed_blobs() -> Vec<TestVector> {
-    let flip = |blob: &mut Vec<u8>| blob[0] ^= 1;
     let changed = |name, rule: &str, role, expect| {
         TestVector::new(
             name,
             rule,
-            files_with(role).change(role, flip).tar(),
+            files_with(role).change(role, |blob| blob[0] ^= 1).tar(),
             expect,
         )
     };
@@ -310,7 +311,8 @@ fn folders() -> Vec<TestVector> {
         entries.push(more);
         VectorContainer::Folder(entries)
     };
-    let v = |name, rule: &str, container, expect| TestVector::new(name, rule, container, expect);
+    let vector =
+        |name, rule: &str, container, expect| TestVector::new(name, rule, container, expect);
     let blob = |role| {
         let files = files();
         files.list[files.position(role)].1.clone()
@@ -330,7 +332,7 @@ fn folders() -> Vec<TestVector> {
         .filter(|e| !matches!(e, FolderEntry::File(name, _) if name.starts_with("blobs/")));
     let inside = blob(BlobRole::Key) + "/x";
     vec![
-        v(
+        vector(
             "190-unfinished",
             "§3.5: a folder that lacks one of its files and has `UNFINISHED` is refused",
             with(
@@ -339,7 +341,7 @@ fn folders() -> Vec<TestVector> {
             ),
             early("failed unfinished"),
         ),
-        v(
+        vector(
             "191-unfinished-without-a-blob",
             "§3.5: a folder that lacks one of its files and has `UNFINISHED` is refused",
             with(
@@ -348,19 +350,19 @@ fn folders() -> Vec<TestVector> {
             ),
             late("failed unfinished"),
         ),
-        v(
+        vector(
             "192-whole-and-marked-unfinished",
             "§3.5: a writer removes `UNFINISHED` last; §3.1: there is no other file",
             with(files().folder(), file("UNFINISHED")),
             late("failed unexpected-file"),
         ),
-        v(
+        vector(
             "193-file-too-many",
             "§3.1: there is no other file",
             with(files().folder(), file("notes.txt")),
             late("failed unexpected-file"),
         ),
-        v(
+        vector(
             "194-blob-too-many",
             "§3.1: there is no blob that no manifest points to",
             with(
@@ -369,19 +371,19 @@ fn folders() -> Vec<TestVector> {
             ),
             late("failed unexpected-file"),
         ),
-        v(
+        vector(
             "195-blobs-of-another-digest",
             "§3.1: there is no other file",
             with(files().folder(), file("blobs/sha512/x")),
             late("failed unexpected-file"),
         ),
-        v(
+        vector(
             "196-blob-in-upper-case",
             "§3.1: hexadecimal digits are lowercase",
             VectorContainer::Folder(files().list.into_iter().map(upper).collect()),
             late("failed blob-missing"),
         ),
-        v(
+        vector(
             "197-link-in-place-of-a-file",
             "§3.1: all are regular files",
             with(
@@ -390,7 +392,7 @@ fn folders() -> Vec<TestVector> {
             ),
             early("failed not-a-file"),
         ),
-        v(
+        vector(
             "198-link-in-place-of-the-blobs",
             "§3.1: a reader does not follow links",
             with(
@@ -399,7 +401,7 @@ fn folders() -> Vec<TestVector> {
             ),
             early("failed not-a-file"),
         ),
-        v(
+        vector(
             "199-folder-in-place-of-a-file",
             "§3.1: all are regular files",
             with(files().without(BlobRole::Key).folder(), file(&inside)),

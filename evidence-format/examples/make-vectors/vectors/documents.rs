@@ -18,7 +18,12 @@ pub(super) fn vectors() -> Vec<TestVector> {
 
 const CONFIG: ExpectedFindings = late("failed config");
 
-fn v(name: &'static str, rule: &str, parts: BundleParts, expect: ExpectedFindings) -> TestVector {
+fn vector(
+    name: &'static str,
+    rule: &str,
+    parts: BundleParts,
+    expect: ExpectedFindings,
+) -> TestVector {
     TestVector::new(name, format!("§2: {rule}"), parts.tar(), expect)
 }
 
@@ -31,19 +36,19 @@ fn config_spellings() -> Vec<TestVector> {
     let other = |from, to| BundleParts::empty().replace(Config, from, to);
     let canonical = "documents are in canonical form";
     vec![
-        v(
+        vector(
             "200-blank",
             canonical,
             other("\"version\":1", "\"version\": 1"),
             CONFIG,
         ),
-        v(
+        vector(
             "202-byte-order-mark",
             canonical,
             around(Config, b"\xef\xbb\xbf", b""),
             CONFIG,
         ),
-        v(
+        vector(
             "204-members-in-another-order",
             canonical,
             other(
@@ -52,7 +57,7 @@ fn config_spellings() -> Vec<TestVector> {
             ),
             CONFIG,
         ),
-        v(
+        vector(
             "205-escape-in-a-text",
             canonical,
             other("web-1", "\\u0077eb-1"),
@@ -62,27 +67,26 @@ fn config_spellings() -> Vec<TestVector> {
 }
 
 fn config_members() -> Vec<TestVector> {
-    let other = |from, to| BundleParts::empty().replace(Config, from, to);
     vec![
-        v(
+        vector(
             "210-duplicate-member",
             "a duplicate member is refused",
-            other("\"host\":", "\"host\":\"web-1\",\"host\":"),
+            BundleParts::empty().replace(Config, "\"host\":", "\"host\":\"web-1\",\"host\":"),
             CONFIG,
         ),
-        v(
+        vector(
             "211-unknown-member",
             "member names are those given and no others",
             BundleParts::empty().set(Config, "/collector/arch", json!("x86_64")),
             CONFIG,
         ),
-        v(
+        vector(
             "212-missing-member",
             "every member given is present",
             BundleParts::empty().remove(Config, "/collector", "host"),
             CONFIG,
         ),
-        v(
+        vector(
             "213-missing-member-that-may-be-null",
             "every member given is present, `null` where it has no value",
             BundleParts::empty().remove(Config, "", "window"),
@@ -95,31 +99,31 @@ fn config_numbers() -> Vec<TestVector> {
     let rule = "numbers are integers from 0 to 2^53 - 1";
     let number = |to| BundleParts::empty().replace(Config, "\"bootNanoseconds\":1000000000", to);
     vec![
-        v(
+        vector(
             "221-integer-with-a-point",
             rule,
             number("\"bootNanoseconds\":1.0"),
             CONFIG,
         ),
-        v(
+        vector(
             "222-exponent",
             rule,
             number("\"bootNanoseconds\":1e9"),
             CONFIG,
         ),
-        v(
+        vector(
             "223-negative",
             rule,
             number("\"bootNanoseconds\":-1"),
             CONFIG,
         ),
-        v(
+        vector(
             "226-integer-too-large",
             rule,
             number("\"bootNanoseconds\":9007199254740992"),
             CONFIG,
         ),
-        v(
+        vector(
             "228-integer-too-small",
             "numbers are integers from -(2^53 - 1) where §4 says `signed`",
             BundleParts::base().set(
@@ -135,32 +139,31 @@ fn config_numbers() -> Vec<TestVector> {
 fn other_documents() -> Vec<TestVector> {
     let blank = |doc| around(doc, b"", b" ");
     let unknown = |doc| BundleParts::empty().set(doc, "/x", json!(null));
-    let twice = |doc, from, to| BundleParts::empty().replace(doc, from, to);
     let (manifest, attestation) = (early("failed manifest"), early("failed attestation"));
     let statement = signer("failed statement");
     vec![
-        v(
+        vector(
             "233-bundle-manifest-with-null",
             "an optional member without a value is left out",
             BundleParts::empty().set(Bundle, "/subject", json!(null)),
             manifest,
         ),
-        v(
+        vector(
             "235-sigstore-bundle-with-a-blank",
             "sigstore bundles are in canonical form",
             blank(Sigstore(0)),
             attestation,
         ),
-        v(
+        vector(
             "239-statement-with-an-unknown-member",
             "member names are those given and no others",
             unknown(Statement(0)),
             statement,
         ),
-        v(
+        vector(
             "240-statement-with-a-duplicate-member",
             "a duplicate member is refused",
-            twice(Statement(0), "\"seq\":0", "\"seq\":0,\"seq\":0"),
+            BundleParts::empty().replace(Statement(0), "\"seq\":0", "\"seq\":0,\"seq\":0"),
             statement,
         ),
     ]
@@ -178,55 +181,55 @@ fn index_spellings() -> Vec<TestVector> {
     let name_twice =
         r#""org.opencontainers.image.ref.name":"x","org.opencontainers.image.ref.name":"bundle""#;
     vec![
-        v(
+        vector(
             "251-index-with-a-line-end",
             "`index.json` has no white space outside of texts",
             around(Index, b"", b"\n"),
             INDEX,
         ),
-        v(
+        vector(
             "254-index-with-a-duplicate-annotation",
             "no duplicate members",
             other(name, name_twice),
             INDEX,
         ),
-        v(
+        vector(
             "255-index-with-an-unknown-member",
             "no members but those given",
             BundleParts::empty().set(Index, "/annotations", json!({})),
             INDEX,
         ),
-        v(
+        vector(
             "257-index-with-null",
             "an optional member without a value is left out",
             BundleParts::empty().set(Index, "/manifests/0/annotations", json!(null)),
             INDEX,
         ),
-        v(
+        vector(
             "258-index-entry-as-a-list",
             "a document is of its form",
             BundleParts::empty().edit(Index, entry_as_list),
             INDEX,
         ),
-        v(
+        vector(
             "259-index-with-a-point-in-a-number",
             "numbers are integers",
             other("\"schemaVersion\":2", "\"schemaVersion\":2.0"),
             INDEX,
         ),
-        v(
+        vector(
             "260-oci-layout-of-another-version",
             "`oci-layout` is that JSON value",
             layout(br#"{"imageLayoutVersion":"1.1.0"}"#),
             LAYOUT,
         ),
-        v(
+        vector(
             "263-oci-layout-as-a-list",
             "`oci-layout` is that JSON value",
             layout(br#"["1.0.0"]"#),
             LAYOUT,
         ),
-        v(
+        vector(
             "264-oci-layout-too-long",
             "`oci-layout` has at most 64 bytes",
             layout(format!("{:65}", r#"{"imageLayoutVersion":"1.0.0"}"#).as_bytes()),

@@ -1,7 +1,7 @@
 //! The vectors, by chapter. Each breaks one rule of SPEC.md (or none), and everything that depends
-//! on what was changed is made to fit again: digests, manifests, the signature.
+//! on the change is recomputed: digests, manifests, the signature.
 //!
-//! What is expected stands here as SPEC.md has it; nothing is asked of the verifier.
+//! The expected findings are written down as SPEC.md demands them; the verifier is never consulted.
 
 mod accept;
 mod attestations;
@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 
 use parts::{KEY_A, KEY_B, secret_key};
 
-/// A bundle, what the auditor brings, and what a verifier must find.
+/// A bundle, what the auditor trusts, and the findings that a verifier must report.
 pub(crate) struct TestVector {
     name: &'static str,
     rule: String,
@@ -37,13 +37,13 @@ pub(crate) struct TestVector {
     expect: ExpectedFindings,
 }
 
-/// How the bundle is kept.
+/// The container of the bundle.
 pub(crate) enum VectorContainer {
     Tar(Vec<u8>),
     Folder(Vec<FolderEntry>),
 }
 
-/// A file of a folder, by its name inside.
+/// A file or a link in a folder, with its relative name.
 pub(crate) enum FolderEntry {
     File(String, Vec<u8>),
     Link(&'static str, &'static str),
@@ -88,7 +88,7 @@ pub(crate) const fn late(integrity: &'static str) -> ExpectedFindings {
     }
 }
 
-/// The bytes are sound, and nobody trusted vouches for them.
+/// The bytes are sound, but no trusted key vouches for them.
 pub(crate) const fn signer(signer: &'static str) -> ExpectedFindings {
     ExpectedFindings {
         integrity: OK,
@@ -98,7 +98,7 @@ pub(crate) const fn signer(signer: &'static str) -> ExpectedFindings {
     }
 }
 
-/// All is well but for gaps.
+/// Everything is ok except completeness.
 pub(crate) const fn incomplete(completeness: &'static str) -> ExpectedFindings {
     ExpectedFindings {
         integrity: OK,
@@ -109,7 +109,7 @@ pub(crate) const fn incomplete(completeness: &'static str) -> ExpectedFindings {
 }
 
 impl TestVector {
-    /// With key A as the auditor's.
+    /// A vector whose auditor trusts key A.
     pub(crate) fn new(
         name: &'static str,
         rule: impl Into<String>,
@@ -194,7 +194,7 @@ impl FolderEntry {
     }
 }
 
-/// Writes the keys and every vector into `folder`, which is made if it is not there.
+/// Writes the keys and every vector into `folder`, which is created if necessary.
 pub(crate) fn write_all(folder: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(folder.join("keys"))?;
     for (name, seed) in [("a", KEY_A), ("b", KEY_B)] {

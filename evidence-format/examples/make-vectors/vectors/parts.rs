@@ -1,5 +1,5 @@
-//! A bundle in its parts. Any document can be changed before it is written (`edit`) or in its
-//! spelling (`spell`); what names it by digest, or signs it, is made after that.
+//! A bundle in parts. Any document can be changed before it is encoded (`edit`) or afterwards
+//! (`spell`); the documents that contain its digest, or sign it, are written after that.
 
 use std::collections::BTreeSet;
 
@@ -30,7 +30,7 @@ pub(crate) fn secret_key(seed: u8) -> SecretKey {
     SecretKey::from_random(&[seed; 32])
 }
 
-/// A document of a bundle. Referrers and what is theirs are numbered.
+/// A document of a bundle. Referrers and their documents are numbered.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DocumentKind {
     Config,
@@ -41,12 +41,12 @@ pub(crate) enum DocumentKind {
     Index,
 }
 
-/// What refers to the bundle.
+/// Something that refers to the bundle.
 pub(crate) enum Referrer {
     Attestation {
-        /// Whose id it carries.
+        /// The key whose id the attestation carries.
         key: u8,
-        /// Makes the signature of the message.
+        /// Signs the message with the key.
         sign: fn(u8, &[u8]) -> [u8; 64],
     },
     Other {
@@ -56,12 +56,14 @@ pub(crate) enum Referrer {
 }
 
 pub(crate) fn attestation(key: u8) -> Referrer {
-    let sign = |key: u8, message: &[u8]| {
-        secret_key(key)
-            .sign(message)
-            .expect("a key in memory signs")
-    };
-    Referrer::Attestation { key, sign }
+    Referrer::Attestation {
+        key,
+        sign: |key, message| {
+            secret_key(key)
+                .sign(message)
+                .expect("a key in memory signs")
+        },
+    }
 }
 
 pub(crate) type DocumentEdit = Box<dyn Fn(&mut Value)>;
@@ -81,7 +83,7 @@ pub(crate) struct BundleParts {
     pub(crate) spells: Vec<(DocumentKind, ByteEdit)>,
 }
 
-/// What a blob is, so that a vector can take hold of it.
+/// What a file is, so that a vector can address it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum BlobRole {
     OciLayout,
@@ -147,7 +149,7 @@ impl BundleParts {
         self.edit(doc, move |document| set(document, pointer, value.clone()))
     }
 
-    /// Removes one member, by the JSON pointer of what holds it.
+    /// Removes one member of the object at a JSON pointer.
     pub(crate) fn remove(
         self,
         doc: DocumentKind,
@@ -193,15 +195,14 @@ impl BundleParts {
             ]);
         }
         let (config, config_blob) = self.write(DocumentKind::Config, self.config_value());
-        let size = |digest: &Value| {
-            let blob = blobs
-                .iter()
-                .find(|(_, blob)| json!(Digest::of(blob)) == *digest);
-            blob.map_or(0, |(_, blob)| blob.len())
-        };
         let (_, bundle) = self.write(
             DocumentKind::Bundle,
-            bundle_manifest(&config, &config_blob, &size),
+            bundle_manifest(&config, &config_blob, &|digest| {
+                let blob = blobs
+                    .iter()
+                    .find(|(_, blob)| json!(Digest::of(blob)) == *digest);
+                blob.map_or(0, |(_, blob)| blob.len())
+            }),
         );
         blobs.insert(0, (BlobRole::Config, config_blob));
 
@@ -237,7 +238,7 @@ impl BundleParts {
         BundleFileList { id, list }
     }
 
-    /// The document as changed, and its bytes.
+    /// The document after its edits, and its bytes.
     fn write(&self, doc: DocumentKind, mut value: Value) -> (Value, Vec<u8>) {
         self.edits
             .iter()
@@ -317,7 +318,7 @@ impl BundleFileList {
         self
     }
 
-    /// Changes a file's bytes and leaves its name.
+    /// Changes the bytes of a file, but not its name.
     pub(crate) fn change(mut self, role: BlobRole, change: impl Fn(&mut Vec<u8>)) -> Self {
         let at = self.position(role);
         change(&mut self.list[at].2);
@@ -329,7 +330,7 @@ pub(crate) fn descriptor(media_type: &str, blob: &[u8]) -> Value {
     json!({"digest": Digest::of(blob), "mediaType": media_type, "size": blob.len()})
 }
 
-/// What `pointer` points to.
+/// The value at a JSON pointer.
 pub(crate) fn at<'v>(document: &'v mut Value, pointer: &str) -> &'v mut Value {
     document
         .pointer_mut(pointer)

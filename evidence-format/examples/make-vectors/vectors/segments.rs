@@ -18,7 +18,7 @@ pub(super) fn vectors() -> Vec<TestVector> {
     all
 }
 
-fn v(name: &'static str, rule: &str, list: Vec<u8>, expect: ExpectedFindings) -> TestVector {
+fn vector(name: &'static str, rule: &str, list: Vec<u8>, expect: ExpectedFindings) -> TestVector {
     TestVector::new(
         name,
         format!("§5.3: {rule}"),
@@ -42,15 +42,15 @@ fn numbers() -> Vec<TestVector> {
     let shortest = "numbers are of the shortest form";
     let range = "lengths are from 1 to 2^44";
     vec![
-        v("600-longer-number", shortest, last(&[0x88, 0x00]), LIST),
-        v(
+        vector("600-longer-number", shortest, last(&[0x88, 0x00]), LIST),
+        vector(
             "601-number-of-eleven-bytes",
             "at most 10 bytes",
             last(&[&[0x88][..], &[0x80; 9], &[0]].concat()),
             LIST,
         ),
-        v("603-segment-of-no-bytes", range, last(&[0x00, 0x08]), LIST),
-        v(
+        vector("603-segment-of-no-bytes", range, last(&[0x00, 0x08]), LIST),
+        vector(
             "605-segment-too-long",
             range,
             last(&leb128(number(Glue, (1 << 44) + 1))),
@@ -67,37 +67,37 @@ fn compression() -> Vec<TestVector> {
     cut.truncate(cut.len() - 1);
     let nothing = |list| BundleParts::of(vec![TestItem::of_bytes("").with_list(list)]).tar();
     vec![
-        v(
+        vector(
             "610-list-of-two-frames",
             one,
             [frame(&content[..1]), frame(&content[1..])].concat(),
             LIST,
         ),
-        v(
+        vector(
             "611-byte-behind-the-list",
             one,
             [frame(&content), vec![0]].concat(),
             LIST,
         ),
-        v(
+        vector(
             "613-skippable-frame-in-front-of-the-list",
             one,
             [skippable(0x184D_2A50, &SALT), frame(&content)].concat(),
             LIST,
         ),
-        v(
+        vector(
             "617-list-with-a-window-of-1-mib",
             "a window of at most 1 MiB",
             windowed(10 << 3),
             HOLDS,
         ),
-        v(
+        vector(
             "618-list-with-a-window-too-large",
             "a window of at most 1 MiB",
             windowed(10 << 3 | 1),
             LIST,
         ),
-        v(
+        vector(
             "619-list-with-a-checksum",
             "one zstd frame, of any form that needs no dictionary",
             with_checksum(&content),
@@ -144,21 +144,21 @@ fn sizes() -> Vec<TestVector> {
         "the number of records is the item's `records`",
     );
     vec![
-        v("630-list-too-short", bytes, listed(&[header, record]), SIZE),
-        v(
+        vector("630-list-too-short", bytes, listed(&[header, record]), SIZE),
+        vector(
             "631-list-too-long",
             bytes,
             listed(&[header, record, end, (Glue, 1)]),
             SIZE,
         ),
         config("636-more-records", records, "records", |n| n + 1),
-        v(
+        vector(
             "638-segments-cut-elsewhere",
             "where to cut is sealed",
             listed(&[(Glue, header.1 + 1), (Record, record.1 - 1), end]),
             late("failed item-root"),
         ),
-        v(
+        vector(
             "639-kinds-swapped",
             "kinds are sealed by the list's digest and `records`",
             listed(&[(Record, header.1), (Glue, record.1), end]),

@@ -1,5 +1,5 @@
-//! A tar whose every byte can be changed. Written anew here, so that the library's own writer is
-//! checked by it.
+//! A tar in which every byte can be changed. It is a second implementation, so that it also checks
+//! the library's own writer.
 
 use super::VectorContainer;
 use super::parts::{BlobRole, BundleFileList};
@@ -8,7 +8,7 @@ pub(crate) const BLOCK_BYTES: usize = 512;
 
 pub(crate) struct TestTar {
     pub(crate) entries: Vec<TestTarEntry>,
-    /// What ends it.
+    /// The bytes after the last entry.
     pub(crate) end: Vec<u8>,
 }
 
@@ -93,7 +93,7 @@ impl TestTar {
         parts.chain([&self.end[..]]).collect::<Vec<_>>().concat()
     }
 
-    /// Its bytes up to and with the first `content_bytes` of a file.
+    /// The bytes up to and including the first `content_bytes` of a file.
     pub(crate) fn cut_in(mut self, role: BlobRole, content_bytes: usize) -> VectorContainer {
         self.entries.truncate(self.position(role) + 1);
         let last = self.entry(role);

@@ -1,4 +1,4 @@
-//! WARC records, one spelling for each. Segments, tree and digests fit what stands there.
+//! WARC records in wrong spellings. Segments, tree and digests match the bytes.
 
 use super::items::{TestItem, warc_header};
 use super::parts::BundleParts;
@@ -39,14 +39,14 @@ fn other(from: &str, to: &str) -> Vec<u8> {
 fn headers() -> Vec<WarcCase> {
     let present = "four fields are present in each";
     let value = "values are without control characters, and without white space at either end";
-    let line_ends = || warc_header(BLOCK.len() as u64).replace("\r\n", "\n") + BLOCK + END;
+    let line_feeds = warc_header(BLOCK.len() as u64).replace("\r\n", "\n") + BLOCK + END;
     vec![
         (
             "700-warc-1-0",
             "each record is `WARC/1.1`",
             other("WARC/1.1", "WARC/1.0"),
         ),
-        ("701-line-feeds-alone", "CRLF", line_ends().into_bytes()),
+        ("701-line-feeds-alone", "CRLF", line_feeds.into_bytes()),
         (
             "705-no-date",
             present,
