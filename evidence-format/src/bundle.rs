@@ -127,6 +127,7 @@ impl Draft {
             create_spool(folder, &layer_spool(name))?,
             BufWriter::new(create_spool(folder, &list_spool(name))?),
         );
+        // Record ids need only eight bytes of the derived 32.
         let [a, b, c, d, e, f, g, h, ..] = self.entropy.bytes("record-ids", name.as_str());
         let ids = RecordIds::new([a, b, c, d, e, f, g, h]);
         let salt = self.entropy.bytes("layer-salt", name.as_str());
@@ -152,7 +153,7 @@ impl Draft {
     /// See [`BundleError`]; the draft is removed.
     pub fn seal(
         mut self,
-        facts: Facts,
+        metadata: Facts,
         predicate: Predicate,
         signer: &dyn Signer,
     ) -> Result<Sealed, BundleError> {
@@ -164,6 +165,7 @@ impl Draft {
                 cause,
             })
         };
+        // The key is a blob of the bundle; who discloses single records leaves it out.
         let disclosure_key = write(self.key.as_bytes())?;
         self.sizes
             .insert(disclosure_key, self.key.as_bytes().len() as u64);
@@ -174,7 +176,7 @@ impl Draft {
             plan,
             collector,
             clock,
-        } = facts;
+        } = metadata;
         let config = Config {
             version: VERSION,
             incident,
@@ -291,6 +293,7 @@ impl DraftItem<'_> {
             path: self.folder.path().to_owned(),
             cause,
         };
+        // `into_inner` flushes, and reports an error that dropping the buffer would swallow.
         list.into_inner()
             .map_err(io::IntoInnerError::into_error)
             .map_err(failed)?;
@@ -445,6 +448,7 @@ pub(crate) fn blob_order<'m>(
         let blob = canonical::encode(manifest);
         order.push((Digest::of(&blob), blob.len() as u64));
     }
+    // Referrers come first because they are small: a reader knows who signed before it reads items.
     for of_bundle in [false, true] {
         for manifest in manifests
             .clone()

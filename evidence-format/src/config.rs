@@ -229,6 +229,7 @@ impl Config {
         if !self.items.iter().all(|item| layers.insert(item.layer)) {
             return Err("an item's layer is used elsewhere too");
         }
+        // Segments have at least one byte, so there cannot be more records than bytes.
         if self.items.iter().any(|item| {
             item.bytes > ITEM_BYTES_MAX.min(JSON_INTEGER_MAX) || item.records > item.bytes
         }) {

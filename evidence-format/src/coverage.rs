@@ -179,6 +179,7 @@ impl Coverage {
     /// Adds one missing object to the gap of its reason. Sums saturate at [`JSON_INTEGER_MAX`]: a
     /// sparse file can claim 8 EiB.
     pub fn gap(&mut self, reason: GapReason, object: &str, bytes_kept: u64, bytes_lost: u64) {
+        // Gaps are sorted by reason, so equal captures give equal configs.
         let position = self.gaps.binary_search_by_key(&reason, |gap| gap.reason);
         let at = position.unwrap_or_else(|at| {
             self.gaps.insert(
@@ -197,6 +198,7 @@ impl Coverage {
         gap.count += 1;
         gap.bytes_kept = add_json_integers(gap.bytes_kept, bytes_kept);
         gap.bytes_lost = add_json_integers(gap.bytes_lost, bytes_lost);
+        // Every object has its own record in the item; the config only needs a few to show.
         if gap.examples.len() < GAP_EXAMPLES_MAX {
             gap.examples.push(bounded(object));
         }

@@ -139,6 +139,8 @@ impl Manifest {
         let descriptor = |media_type, digest: &Digest, title: &str| {
             Descriptor::new(media_type, *digest, sizes(digest)).annotated(TITLE, title)
         };
+        // The order is that of a tar, in which a verifier needs the key before the items, and an
+        // item's segment list before its layer.
         let mut layers = vec![descriptor(
             DISCLOSURE_KEY,
             &config.disclosure_key,
@@ -195,6 +197,7 @@ impl Manifest {
         if manifest.schema_version != 2 || manifest.media_type != MANIFEST {
             return Err(ManifestError::Invalid("not an OCI image manifest"));
         }
+        // A verifier keeps attestations in memory, so their number and form are limited here.
         if manifest.artifact_type == SIGSTORE_BUNDLE && !manifest.carries_one_sigstore_bundle() {
             return Err(ManifestError::Invalid(
                 "not the manifest of one sigstore bundle",
@@ -268,6 +271,7 @@ impl Index {
     /// See [`ManifestError`].
     pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
         let index: Self = canonical::decode_any_order(bytes, INDEX_BYTES_MAX)?;
+        // Nothing signs the index. Without white space there is no room for hidden bytes in it.
         if !canonical::is_compact(bytes) {
             return Err(ManifestError::Invalid("white space between tokens"));
         }
@@ -306,7 +310,7 @@ impl Index {
         let name = match manifest.artifact_type.as_str() {
             BUNDLE => Some(BUNDLE_REF),
             SIGSTORE_BUNDLE => Some(ATTESTATION_REF),
-            _ => None,
+            _ => None, // referrers of later versions may have any name
         };
         let name_ok = entry
             .annotation(REF_NAME)

@@ -93,6 +93,7 @@ impl Attestation {
     pub fn sign(statement: &Statement, signer: &dyn Signer) -> Result<Self, AttestError> {
         let payload = statement.encode();
         let message = pae(PAYLOAD_TYPE, &payload);
+        // Also for keys in memory: a bundle must not depend on where its key is kept.
         if message.len() as u64 > PAE_BYTES_MAX {
             return Err(AttestError::TooLarge {
                 bytes: message.len() as u64,
@@ -183,6 +184,7 @@ impl Attestation {
         if wire.dsse_envelope.payload_type != PAYLOAD_TYPE {
             return Err(Invalid("payload is not in-toto"));
         }
+        // Two ids could name two keys, and verifiers would disagree about which one counts.
         if signature.keyid != wire.verification_material.public_key.hint {
             return Err(Invalid("key id and key hint differ"));
         }

@@ -85,6 +85,7 @@ impl LeafKey {
     #[must_use]
     pub fn new(key: &DisclosureKey, name: &ItemName) -> Self {
         let prefix = [SALT_LABEL, name.as_str().as_bytes(), &[0]].concat();
+        // A long item name fills whole blocks, which are the same for all leaves.
         let (blocks, rest) = prefix.as_chunks();
         let inner = blocks.iter().fold(
             HashPrefix::EMPTY.then(&hmac_block(key, 0x36)),
@@ -139,6 +140,7 @@ impl LeafKey {
             message[..self.prefix.len()].copy_from_slice(&self.prefix);
             message[self.prefix.len()..end].copy_from_slice(&index.to_be_bytes());
         }
+        // HMAC(K, m) = H(K ^ opad || H(K ^ ipad || m)); the starts have taken the padded keys.
         let (mut inner, mut salts) = (vec![[0; 32]; heads.len()], vec![[0; 32]; heads.len()]);
         lanes::hash(
             heads.len(),
@@ -248,6 +250,7 @@ impl Range {
     /// bytes (RFC 6962 §2.1).
     #[must_use]
     pub fn root(&self) -> Digest {
+        // Subtrees get smaller to the right, and RFC 6962 combines an incomplete tree from there.
         let hashes = self.subtrees.iter().rev().map(|s| s.hash);
         hashes
             .reduce(|right, left| node(&left, &right))
@@ -256,6 +259,7 @@ impl Range {
 
     fn push_subtree(&mut self, mut new: Subtree) {
         while let Some(last) = self.subtrees.last() {
+            // Only a left child (even position) merges with what follows it.
             let siblings = last.level == new.level && last.position % 2 == 0;
             if !siblings {
                 break;

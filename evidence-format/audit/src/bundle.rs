@@ -76,6 +76,7 @@ impl AuditedBundle {
     /// For commands that show content. They verify the bundle first, so it must be readable twice.
     pub(crate) fn lasting(args: &BundleArgs) -> Result<Self, AuditError> {
         let subject = Self::new(args)?;
+        // A FIFO or /dev/stdin is not a regular file and can be read only once.
         let lasts = match &subject.origin {
             BundleLocation::Folder(_) => true,
             BundleLocation::Tar(path) => {
@@ -175,6 +176,7 @@ impl Visit for BorrowedVisitor<'_> {
 
 fn origin(path: &Path) -> Result<BundleLocation, AuditError> {
     if path == Path::new("-") {
+        // Waiting for a tar to be typed would look like a hang.
         if io::stdin().is_terminal() {
             return Err(AuditError::Usage(
                 "standard input is a terminal, not a bundle".to_owned(),
@@ -198,6 +200,7 @@ fn origin(path: &Path) -> Result<BundleLocation, AuditError> {
 
 fn read_key(path: &Path) -> Result<PublicKey, AuditError> {
     let mut pem = String::new();
+    // One byte more than the limit, so that a longer file is rejected rather than cut.
     let read = File::open(path)
         .and_then(|file| file.take(KEY_FILE_BYTES_MAX + 1).read_to_string(&mut pem));
     read.map_err(|cause| {

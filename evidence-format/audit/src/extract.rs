@@ -63,6 +63,7 @@ pub(crate) fn run(args: &ExtractArgs) -> Result<ExitCode, AuditError> {
             cause,
         });
     }
+    // Dropping `unfinished` removes what was written, unless the bundle is verified.
     verdict::allow_showing(&report)?;
     unfinished.publish(&args.to)?;
     output::print(&tally.text(&args.to))?;
@@ -111,6 +112,7 @@ impl UnfinishedFolder {
             .file_name()
             .map(OsString::from)
             .ok_or_else(|| usage(to, "has no name"))?;
+        // The metadata of a link itself: a rename would replace the link, not its target.
         let empty = match fs::symlink_metadata(to) {
             Ok(metadata) if metadata.is_dir() => {
                 fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_none())
@@ -232,6 +234,7 @@ struct BlockExtractor<'t> {
 
 impl Visit for BlockExtractor<'_> {
     fn piece(&mut self, _: Piece, bytes: &[u8]) -> io::Result<()> {
+        // A malformed item also fails verification, which reports it better.
         self.walker
             .push(bytes, &mut self.files)
             .map_err(io::Error::other)?;
@@ -288,6 +291,7 @@ impl BlockFiles<'_> {
         for candidate in candidates(name, self.number) {
             let path = folder.join(candidate);
             match create_folder(&path) {
+                // The name belongs to a file of another record, so the next candidate is tried.
                 Err(e)
                     if e.kind() == io::ErrorKind::AlreadyExists
                         && !fs::symlink_metadata(&path)?.is_dir() => {}
@@ -343,6 +347,7 @@ impl Visitor for BlockFiles<'_> {
 
 /// True for a record that only states that something could not be captured.
 fn is_gap(fields: &Fields) -> bool {
+    // A truncated record with content is a partial file, not a gap.
     let missing = ["Exhibit-Errno", "Exhibit-Gap", "WARC-Truncated"]
         .iter()
         .any(|name| fields.get(name).is_some());

@@ -67,6 +67,7 @@ fn push_config(text: &mut String, config: &Config) {
     for item in &config.items {
         push_item(text, item);
     }
+    // Gaps come last: they are what a reader must not miss at the end of a long listing.
     let gaps = summary::gaps(&config.items);
     if !gaps.is_empty() {
         let _ = write!(text, "\nGaps:\n{gaps}");

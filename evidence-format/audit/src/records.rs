@@ -95,7 +95,7 @@ impl Visit for RecordBytesWriter {
             if self.only.is_none_or(|only| only == self.number) {
                 self.out.write_all(bytes)?;
             }
-            self.number += u64::from(piece.ends);
+            self.number += u64::from(piece.ends); // a record may span several frames, hence pieces
         }
         Ok(())
     }
@@ -187,6 +187,7 @@ impl Visit for RecordLister {
         if !is_record {
             return Ok(());
         }
+        // A record may be gigabytes long; only its beginning is kept.
         let room = PREVIEW_BYTES - self.row.head.len();
         self.row.head.extend(&bytes[..room.min(bytes.len())]);
         self.row.bytes += bytes.len() as u64;

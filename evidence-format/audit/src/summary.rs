@@ -34,6 +34,7 @@ fn signature(report: &Report) -> String {
             &format!("{} (SHA-256 of the public key)", proof.key_id().hex()),
         );
     }
+    // The config counts, if it was read: the statement may be somebody else's.
     let incident = report.config.as_ref().map(|config| &config.incident);
     let incident = incident.or(report.claim.as_ref().map(|claim| &claim.predicate.incident));
     if let Some(incident) = incident {
@@ -94,6 +95,7 @@ pub(crate) fn table(items: &[Item], more: fn(&Item) -> String) -> String {
 /// The gaps of each item, by reason, with examples; empty if there are none.
 pub(crate) fn gaps(items: &[Item]) -> String {
     let mut text = String::new();
+    // An item can end early without a gap, so completeness decides and not the number of gaps.
     for item in items.iter().filter(|item| !item.coverage.is_complete()) {
         let ended = match item.coverage.ended {
             Ended::Complete => String::new(),

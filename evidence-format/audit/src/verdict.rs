@@ -81,6 +81,7 @@ pub(crate) fn allow_showing(report: &Report) -> Result<(), AuditError> {
             Ok(())
         }
         (Finding::Ok(_), Finding::Failed(_)) | (Finding::Failed(_) | Finding::NotChecked(_), _) => {
+            // The findings go to standard error: standard output is reserved for content.
             output::note(text(report).trim_end());
             Err(AuditError::NotVerified(report.exit()))
         }

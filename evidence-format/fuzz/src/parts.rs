@@ -89,6 +89,7 @@ pub fn assemble(parts: &[Vec<u8>]) -> Vec<u8> {
         values.push((format!("@{name}@"), digest.to_string()));
         values.push((format!("@{name}.hex@"), digest.hex()));
         values.push((format!("@{name}#@"), blob.len().to_string()));
+        // The config comes after the items, so their totals are known when it is filled in.
         if let Some(number) = name.strip_prefix("layer") {
             let list = &blobs.last().expect("a list comes first").1;
             values.extend(item_values(number, &blobs[0].1, &blob, list));
@@ -217,6 +218,7 @@ fn write_tar(blobs: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut written = Vec::new();
     for content in TAR_ORDER.map(blob) {
         let name = blob_name(&Digest::of(content));
+        // Equal parts give one blob.
         if !written.contains(&name) {
             file(&name, content);
             written.push(name);

@@ -289,6 +289,7 @@ pub(crate) fn attestation() -> Vec<Vec<u8>> {
         .expect("in memory")
         .encode();
     let text = String::from_utf8(plain.clone()).expect("JSON is UTF-8");
+    // RFC 3161 timestamps have a place in version 1, but are not checked.
     let stamp = r#""timestampVerificationData":{"rfc3161Timestamps":[{"signedTimestamp":"MAA="}]},"tlogEntries""#;
     vec![plain, text.replace(r#""tlogEntries""#, stamp).into_bytes()]
 }
@@ -379,6 +380,7 @@ pub(crate) fn bundle_parts() -> Vec<Vec<u8>> {
     for (i, item) in real.items.iter().enumerate() {
         config = config.replace(&item.layer.to_string(), &format!("@layer{i}@"));
         config = config.replace(&item.segments.to_string(), &format!("@segments{i}@"));
+        // Both items state the same numbers at first; the second is found from the end.
         let stated = format!(r#""bytes":{bytes},"coverage":"#);
         let begin = config
             .rfind(&stated)

@@ -57,6 +57,7 @@ pub(crate) fn config(bytes: &[u8]) -> bool {
         return false;
     };
     assert_same(&config.encode(), bytes);
+    // Sums of hostile counts must not overflow into "nothing is missing".
     let complete = config.items.iter().all(|item| item.coverage.missing() == 0)
         && config.planned_but_absent().count() == 0;
     assert!(
@@ -125,6 +126,7 @@ fn walk(bytes: &[u8], step: usize) -> Result<Vec<u8>, WalkError> {
 
 pub(crate) fn warc(bytes: &[u8]) -> bool {
     let whole = walk(bytes, usize::MAX);
+    // Byte by byte, and in steps that differ between inputs.
     for step in [1, 2 + bytes.len() % 100] {
         assert_eq!(walk(bytes, step), whole, "in steps of {step}");
     }
@@ -228,7 +230,8 @@ pub(crate) fn layer(bytes: &[u8]) -> bool {
         &mut seen,
     );
     let Ok(contents) = read else { return false };
-    assert!(sound, "zstd refuses it");
+    // zstd itself may accept more than the format, but never less.
+    assert!(sound, "zstd rejects the layer");
     assert_eq!(contents.bytes, expected.len() as u64);
     assert_same(&seen.bytes, &expected);
     true
@@ -407,6 +410,7 @@ pub(crate) fn bundle(bytes: &[u8]) -> bool {
         accepted && matches!(report.signer, Finding::Ok(_)),
         report.is_vouched_for()
     );
+    // A verdict of ok without a trusted signature would be the worst possible bug.
     assert!(report.exit() != Exit::Holds || report.is_vouched_for());
     assert!(
         !accepted || tar(bytes),

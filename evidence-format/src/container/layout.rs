@@ -102,6 +102,7 @@ impl Files for Folder {
         }
         self.opened.insert(name.to_owned());
         let size = metadata.len();
+        // A file that grows while it is read must not exceed the size that was checked.
         let content = File::open(path).map_err(failed)?.take(size);
         Ok(Some(OpenFile {
             size,
@@ -172,6 +173,7 @@ impl DraftFolder {
     /// the last step no reader accepts the folder as a bundle.
     pub(crate) fn publish(&self, index: &[u8], to: &Path) -> io::Result<()> {
         fs::write(self.path.join(OCI_LAYOUT), OCI_LAYOUT_CONTENT)?;
+        // Blobs were written without a sync, which would have slowed down the capture.
         for entry in fs::read_dir(self.path.join(BLOBS))? {
             File::open(entry?.path())?.sync_all()?;
         }
@@ -181,6 +183,8 @@ impl DraftFolder {
         for name in [OCI_LAYOUT, INDEX, BLOBS, "blobs"] {
             File::open(self.path.join(name))?.sync_all()?;
         }
+        // The mark goes last. A crash before the rename leaves a whole bundle under the draft's
+        // name.
         fs::remove_file(self.path.join(UNFINISHED))?;
         File::open(&self.path)?.sync_all()?;
         fs::rename(&self.path, to)?;

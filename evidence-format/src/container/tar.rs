@@ -125,6 +125,7 @@ impl<R: Read> Reader<R> {
         if size > PAX_BYTES_MAX {
             return Err(ContainerError::Tar("pax header is too long"));
         }
+        // The header after a pax header states size 0; the pax header has the real size.
         let content = self.block()?;
         let size = pax_size(&content[..size as usize])
             .ok_or(ContainerError::Tar("pax header without a size"))?;
@@ -140,6 +141,7 @@ impl<R: Read> Reader<R> {
         name: &str,
         size: u64,
     ) -> Result<Option<(String, u64)>, ContainerError> {
+        // Comparing all bytes leaves one spelling: checksum, mode, owner, time and type included.
         if found != entry_header(name, size) {
             return Err(ContainerError::Tar("header is not in canonical form"));
         }
@@ -173,6 +175,7 @@ impl<R: Read> Files for Reader<R> {
         if let Some((name, _)) = self.peek()? {
             return Err(ContainerError::Unexpected { name: name.clone() });
         }
+        // A tar from tape is padded to 10 KiB; here the two zero blocks are the end.
         match self.inner.read(&mut [0]).map_err(read_failed)? {
             0 => Ok(()),
             _ => Err(ContainerError::Tar("bytes after its end")),
@@ -186,6 +189,7 @@ struct EntryContent<'r, R: Read>(&'r mut Reader<R>);
 impl<R: Read> Read for EntryContent<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.0.inner.by_ref().take(self.0.left).read(buffer)?;
+        // Otherwise a tar that was cut off would look like a shorter file.
         if n == 0 && self.0.left > 0 && !buffer.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
@@ -257,6 +261,7 @@ fn header(name: &str, size: u64, kind: u8) -> TarBlock {
 fn pax_content(size: u64) -> String {
     let tail = format!(" size={size}\n");
     let mut length = tail.len() + 1;
+    // The number of digits of the length is part of the length, so it is searched upwards.
     while format!("{length}{tail}").len() != length {
         length += 1;
     }

@@ -200,6 +200,7 @@ impl<R: Read> FrameReader<R> {
         packed.clear();
         loop {
             self.take(packed, 4)?;
+            // Only this order is accepted: data frames, one salt frame, the seek table.
             let magic = le(&packed[..4]) as u32;
             match magic {
                 MAGIC if !self.salt_seen => {
@@ -232,6 +233,7 @@ impl<R: Read> FrameReader<R> {
         }
         loop {
             let header = self.take(packed, 3)?;
+            // The blocks are not decompressed here, only skipped: their headers give their sizes.
             let block = le(header);
             let (last, kind, size) = (block & 1 == 1, block >> 1 & 3, block >> 3);
             match kind {
@@ -248,6 +250,7 @@ impl<R: Read> FrameReader<R> {
     /// Reads a frame header (RFC 8878 §3.1.1.1) and returns the content size that it must state.
     fn frame_header(&mut self, packed: &mut Vec<u8>) -> Result<u64, FrameError> {
         let descriptor = self.take(packed, 1)?[0];
+        // Bits 0-1: dictionary; 2: checksum; 3-4: reserved or unused.
         let (size_flag, single_segment) = (descriptor >> 6, descriptor & 0x20 != 0);
         if descriptor & 0b1_1111 != 0 {
             return Err(FrameError::Malformed(
@@ -266,7 +269,7 @@ impl<R: Read> FrameReader<R> {
         match (size_flag, single_segment) {
             (0, false) => Err(FrameError::Malformed("frame without a content size")),
             (0, true) => Ok(le(self.take(packed, 1)?)),
-            (1, _) => Ok(le(self.take(packed, 2)?) + 256),
+            (1, _) => Ok(le(self.take(packed, 2)?) + 256), // RFC 8878: two bytes have an offset
             (2, _) => Ok(le(self.take(packed, 4)?)),
             _ => Ok(le(self.take(packed, 8)?)),
         }
@@ -290,6 +293,8 @@ impl<R: Read> FrameReader<R> {
     /// Compares the seek table with the frames seen, and checks that the layer ends after it.
     fn seek_table(&mut self, packed: &mut Vec<u8>) -> Result<(), FrameError> {
         let size_ok = le(self.take(packed, 4)?) == content_bytes(self.frames);
+        // All parts are read before they are compared, so that a fault does not leave the reader in
+        // the middle of the table.
         let mut entries = Hashing::new(
             self.layer
                 .by_ref()
@@ -317,6 +322,7 @@ impl<R: Read> FrameReader<R> {
                 bytes_max: FRAME_PACKED_BYTES_MAX,
             });
         }
+        // The limit holds before memory is allocated.
         packed.resize(end as usize, 0);
         match self.layer.read_exact(&mut packed[start..]) {
             Ok(()) => Ok(&packed[start..]),

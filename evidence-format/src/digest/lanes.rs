@@ -80,12 +80,15 @@ pub(crate) fn hash<'m>(
                 next += 1;
             }
         }
+        // Messages differ in length: when one lane has run out and no message is left for it, the
+        // other finishes without a partner.
         match &mut lanes {
             [a, b] if a.is_done() && b.is_done() => return,
             [a, b] if b.is_done() => a.finish_alone(),
             [a, b] if a.is_done() => b.finish_alone(),
             [a, b] => {
                 let count = a.blocks().len().min(b.blocks().len());
+                // As many blocks as both lanes have in one piece.
                 let mut states = [a.state, b.state];
                 compress(&mut states, [&a.blocks()[..count], &b.blocks()[..count]]);
                 a.take(count, states[0]);
@@ -258,7 +261,7 @@ mod sha_ni {
     fn compress_pair(states: &mut [HashState; 2], blocks: [&[HashBlock]; 2]) {
         let mut lanes = [pack(&states[0]), pack(&states[1])];
         for (a, b) in blocks[0].iter().zip(blocks[1]) {
-            let before = lanes;
+            let before = lanes; // added to the result at the end of the block (FIPS 180-4 §6.2.2)
             let mut words = [schedule(a), schedule(b)];
             for k in K.as_chunks::<4>().0 {
                 four_rounds::<0>(&mut lanes, &mut words, k[0]);

@@ -136,6 +136,7 @@ impl<'r> BlockReader<'r> {
             .min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let buffer = &mut buffer[..len];
         let ahead = &self.ahead[self.ahead_at..];
+        // Bytes that were read ahead come first; only then is the reader asked again.
         let n = if !ahead.is_empty() {
             let n = ahead.len().min(len);
             buffer[..n].copy_from_slice(&ahead[..n]);

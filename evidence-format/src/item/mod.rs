@@ -89,6 +89,7 @@ impl LeafCollector {
         let (Some(first), Some(last)) = (chunk.pieces.first(), chunk.pieces.last()) else {
             return;
         };
+        // The beginning of this segment was hashed with an earlier chunk.
         if !first.starts {
             let mut open = self
                 .open
@@ -102,6 +103,8 @@ impl LeafCollector {
             }
         }
         self.tree.append(&chunk.leaves);
+        // The end of this segment comes with a later chunk. A segment that fills whole chunks in
+        // between is the case above.
         if last.starts && !last.ends {
             let mut open = self
                 .key

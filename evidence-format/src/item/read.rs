@@ -95,6 +95,7 @@ pub fn read_item(
     workers: &mut Workers,
     visit: &mut dyn Visit,
 ) -> Result<Contents, ItemError> {
+    // A reading that failed may have left chunks with the workers.
     workers.recall();
     let key = LeafKey::new(key, name);
     let mut input = ChunkSource {
@@ -111,6 +112,7 @@ pub fn read_item(
         visit,
     };
     let outcome = pump(&mut input, &mut output, workers);
+    // After an error, chunks are still at the workers.
     workers.recall();
     outcome?;
     output.walker.finish()?;
@@ -128,6 +130,7 @@ fn pump<L: Read, S: Read>(
 ) -> Result<(), ItemError> {
     loop {
         let mut chunk = workers.idle();
+        // The last call finds the end of the layer and fills no chunk.
         if !input.next(&mut chunk)? {
             break;
         }
@@ -167,6 +170,7 @@ impl<L: Read, S: Read> ChunkSource<L, S> {
                 Err(ItemError::Lengths)
             };
         };
+        // Checked before decompression: a small layer can state any number of full frames.
         if self.cuts.bytes + plain_bytes > self.bytes_max {
             return Err(ItemError::Longer {
                 bytes: self.bytes_max,
@@ -209,6 +213,7 @@ impl<R: Read> FrameCutter<R> {
             if pieces.len() as u64 == FRAME_SEGMENTS_MAX {
                 return Err(ItemError::TooManySegments);
             }
+            // The rest of an open segment comes before the next segment of the list.
             let (starts, segment) = match self.open.take() {
                 Some(rest) => (false, rest),
                 None => (true, self.list.next_segment()?.ok_or(ItemError::Lengths)?),
@@ -253,6 +258,8 @@ impl ChunkSink<'_> {
         match &chunk.outcome {
             None => {}
             Some(FrameError::Malformed(what)) => return Err(FrameError::Malformed(what).into()),
+            // Workers only decompress, so the other errors cannot occur; they are not `Clone`
+            // either.
             Some(_) => return Err(FrameError::Malformed("frame does not decompress").into()),
         }
         self.leaves.absorb(chunk);

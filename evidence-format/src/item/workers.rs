@@ -120,6 +120,7 @@ impl Workers {
                 self.next += 1;
                 return self.back.pop_front().flatten();
             }
+            // Workers finish in any order; a chunk that is early waits in its place.
             let (number, chunk) = self.done.recv().expect("workers live until drop");
             self.back[(number - self.next) as usize] = Some(chunk);
         }

@@ -133,6 +133,7 @@ impl ChunkCutter {
     /// Takes a segment that has ended. Glue is held back because more may follow, and two adjoining
     /// glue segments would cost two leaves.
     fn take(&mut self, kind: Kind, len: u64) {
+        // Glue of which a part was already sent in another chunk cannot be merged any more.
         if kind == Kind::Glue && self.sent == 0 {
             self.glue_open += len;
             return;
@@ -182,6 +183,7 @@ impl ChunkCutter {
     fn split_open_segment(&mut self) {
         let len = self.uncut();
         if len > 0 {
+            // Glue that is still open is ended before, so an open segment is a record.
             let piece = Piece {
                 len: len as u32,
                 kind: Kind::Record,
@@ -213,6 +215,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
                 item: name.clone(),
                 cause,
             })?;
+        // An item that was dropped unfinished may have left chunks with the workers.
         pack.workers.recall();
         let chunk = fresh(pack);
         Ok(Self {
@@ -321,6 +324,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         self.list_segments()?;
         self.send()?;
         while self.collect()? {}
+        // The digests of both blobs are complete only now, after the last byte of each.
         let failed = |cause| WriteItemError::Write {
             item: self.name.clone(),
             cause,
@@ -361,6 +365,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
                 block.sniff()
             }
         };
+        // Bytes are read straight into the chunk, which is then compressed in place.
         while block.left() > 0 {
             self.make_room(Some(&mut segmenter))?;
             let room = &mut self.cut.chunk.plain[self.cut.filled..self.pack.frame_bytes];
@@ -398,7 +403,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
             self.list_segments()?;
             // The next step could cut every byte into a segment of its own.
             if self.cut.chunk.pieces.len() + STEP_BYTES > FRAME_SEGMENTS_MAX as usize {
-                let before = self.cut.cut;
+                let before = self.cut.cut; // bytes that leave the chunk, so `end` moves too
                 self.send_cut(end)?;
                 end -= before;
             }
@@ -469,12 +474,14 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
     }
 
     fn give(&mut self, mut chunk: FrameChunk, plain_bytes: usize) -> Result<(), WriteItemError> {
+        // Writing a finished frame first bounds the memory to a fixed number of chunks.
         if self.pack.workers.is_full() {
             self.collect()?;
         }
         chunk.plain_bytes = plain_bytes;
         chunk.first_leaf = self.segments;
         chunk.key = Some(self.key.clone());
+        // A segment that continues in the next chunk keeps its leaf index.
         let ended = chunk.pieces.last().map_or(0, |last| u64::from(last.ends));
         self.segments += (chunk.pieces.len() as u64).saturating_sub(1) + ended;
         self.pack.workers.give(chunk);
@@ -495,6 +502,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         self.leaves.absorb(&chunk);
         self.frames.push(chunk.packed.len(), chunk.plain_bytes);
         let written = self.layer.write_all(&chunk.packed);
+        // The chunk goes back even if writing failed, so that the workers can be used again.
         self.pack.workers.rest(chunk);
         written.map_err(|cause| WriteItemError::Write {
             item: self.name.clone(),

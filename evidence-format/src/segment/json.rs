@@ -131,6 +131,7 @@ impl JsonSegmenter {
             self.block(&BlockMarks::of(block), &piece, cut)?;
         }
         if !rest.is_empty() {
+            // Spaces at the end of an incomplete block have no marks.
             let mut block = [b' '; BLOCK_BYTES];
             block[..rest.len()].copy_from_slice(rest);
             let piece = PushSpan::new(bytes, bytes.len() - rest.len()..bytes.len());
@@ -147,7 +148,7 @@ impl JsonSegmenter {
         match self.place {
             JsonPosition::Undecided { document } => {
                 self.cut_to(Kind::Glue, document, cut);
-                self.place = JsonPosition::Whole;
+                self.place = JsonPosition::Whole; // elements that still come stay inside the record
                 (self.in_list, self.floor) = (false, 1);
             }
             JsonPosition::AfterElement { element, .. } => {
@@ -201,6 +202,7 @@ impl JsonSegmenter {
             let (opens, closes) = (marks.opens & outside, marks.closes & outside);
             let line = PushSpan::new(bytes, span.start + start..span.start + end);
             self.walk(opens >> start, closes >> start, &line, cut)?;
+            // The string that the line break ended would swallow the following lines.
             if torn != 0 {
                 self.break_off(cut);
                 strings ^= u64::MAX << (end - 1);
@@ -323,6 +325,8 @@ impl JsonSegmenter {
         } else if self.depth == self.floor {
             if self.in_list {
                 self.begin_element(at, cut);
+            // Only the first level is searched for a page array, and only while the document has
+            // not become one record.
             } else if bytes[at] == b'['
                 && !matches!(self.place, JsonPosition::Whole)
                 && pages::is_page_array(&self.tail.with(&bytes[..at]).0)
@@ -337,6 +341,8 @@ impl JsonSegmenter {
     fn close(&mut self, at: usize, cut: &mut Cut<'_>) {
         self.depth -= 1; // at depth 0 a closing bracket is rejected before it gets here
         if self.depth == 0 {
+            // The white space after the document decides nothing any more: it belongs to the same
+            // kind.
             self.place = JsonPosition::Between(self.decide(cut));
         } else if self.depth < self.floor {
             (self.in_list, self.floor) = (false, 1);
@@ -360,6 +366,7 @@ impl JsonSegmenter {
 
     fn begin_element(&mut self, at: usize, cut: &mut Cut<'_>) {
         let before = match self.place {
+            // Only a comma and white space since the last element: they go with it.
             JsonPosition::AfterElement { .. } => Kind::Record,
             JsonPosition::Between(_)
             | JsonPosition::Undecided { .. }
@@ -412,6 +419,7 @@ impl JsonSegmenter {
 
 impl LookBehind {
     fn push(&mut self, bytes: &[u8]) {
+        // A push shorter than the tail shifts it; a longer one replaces it.
         let kept = LOOK_BACK_BYTES.saturating_sub(bytes.len());
         self.0.copy_within(LOOK_BACK_BYTES - kept.., 0);
         self.0[kept..].copy_from_slice(&bytes[bytes.len() - (LOOK_BACK_BYTES - kept)..]);

@@ -109,6 +109,7 @@ impl<R: Read> ListReader<R> {
     /// See [`ListError`].
     pub fn next_segment(&mut self) -> Result<Option<Segment>, ListError> {
         let mut number = 0_u64;
+        // Ten groups of seven bits hold 64 bits, of which the tenth has one.
         for shift in (0..70).step_by(7) {
             let Some(byte) = self.byte()? else {
                 return if shift == 0 {
@@ -123,6 +124,7 @@ impl<R: Read> ListReader<R> {
             }
             number |= group << shift;
             if byte & 0x80 == 0 {
+                // A last group of zero adds nothing, so the number would have a second spelling.
                 let shortest = byte != 0 || shift == 0;
                 return if shortest {
                     segment(number).map(Some)
@@ -141,6 +143,7 @@ impl<R: Read> ListReader<R> {
     }
 
     fn end(&mut self) -> Result<Option<Segment>, ListError> {
+        // The decoder stops after its frame; the reader below it sees what follows.
         let trailing = self
             .0
             .get_mut()

@@ -18,9 +18,9 @@ const PAGE_ARRAYS: &[&[u8]] = &[
     b"Events",  // AWS CloudTrail API Reference, LookupEvents
     b"Records", // AWS CloudTrail User Guide, "CloudTrail log file examples": files delivered to S3
     b"entries", // Google Cloud Logging API, entries.list
-    b"items", // Kubernetes API conventions, "Lists"; Argo CD; Google Admin SDK, activities.list; GitHub search
-    b"logs",  // Auth0 Management API, GET /api/v2/logs with include_totals
-    b"value", // OData JSON Format 4.0, "Collection of Entities": Microsoft Graph (Entra), Azure Activity Log
+    b"items",   // Kubernetes "Lists"; Argo CD; Google Admin SDK, activities.list; GitHub search
+    b"logs",    // Auth0 Management API, GET /api/v2/logs with include_totals
+    b"value",   // OData JSON Format 4.0: Microsoft Graph (Entra), Azure Activity Log
 ];
 
 /// The member right before the array of a paged object in GitHub's REST API: `workflow_runs`,

@@ -44,6 +44,8 @@ pub fn verify_and_view(
     workers: &mut Workers,
     viewer: &mut Viewer<'_>,
 ) -> Report {
+    // Integrity is decided by reading everything; the other findings follow from what was read, so
+    // they are reported even if reading stopped early.
     let mut reading = BundleReader {
         files,
         workers,
@@ -101,6 +103,7 @@ struct SegmentListCache {
 impl BundleReader<'_> {
     /// Makes all checks of SPEC.md, "Verification", in its order.
     fn read_all(&mut self, trust: &Trust, viewer: &mut Viewer<'_>) -> Result<(), Fault> {
+        // A tar can only be read forwards: the order of these steps is the order of its files.
         let manifests = self.read_manifests()?;
         let bundle = self.choose_bundle(&manifests, trust)?;
         self.read_referrers(&manifests)?;
@@ -125,6 +128,8 @@ impl BundleReader<'_> {
             .iter()
             .map(|layer| (layer.digest, layer.size))
             .collect();
+        // Only the sizes are taken from the manifest that was found; everything else must follow
+        // from the config, so that the two cannot contradict each other.
         if Manifest::of_bundle(config, config_blob, &|digest| {
             sizes.get(digest).copied().unwrap_or(0)
         }) != *bundle
@@ -144,6 +149,7 @@ impl BundleReader<'_> {
         for item in &config.items {
             *self.lists.uses.entry(item.segments).or_default() += 1;
         }
+        // `of_bundle` puts the segment list and the layer of each item side by side.
         let mut items_read = Ok(());
         for (item, blobs) in config.items.iter().zip(items.as_chunks().0) {
             let read = self.read_item(item, blobs, &key, viewer);
@@ -159,6 +165,7 @@ impl BundleReader<'_> {
         let index = self.read_file(INDEX, INDEX_BYTES_MAX, Code::Index)?;
         let index = Index::decode(&index).map_err(|e| Fault::caused(Code::Index, INDEX, &e))?;
         let mut manifests = Vec::new();
+        // One limit for all manifests: 64 of the largest size would be 1 GiB.
         let mut bytes_left = MANIFEST_BYTES_MAX;
         for entry in &index.manifests {
             let blob = self.read_blob(entry, bytes_left)?;
@@ -173,6 +180,7 @@ impl BundleReader<'_> {
                     format!("contradicts {name}"),
                 ));
             }
+            // Kept without the annotations, which are not part of what a referrer's subject names.
             if manifest.artifact_type == BUNDLE && self.found.bundle.is_none() {
                 self.found.bundle =
                     Some(Descriptor::new(&entry.media_type, entry.digest, entry.size));
@@ -233,6 +241,8 @@ impl BundleReader<'_> {
     /// Reads the blobs of the referrers, each once even if several list it. Attestations are
     /// decoded; of other blobs only the digest is checked.
     fn read_referrers(&mut self, manifests: &[Manifest]) -> Result<(), Fault> {
+        // The same blob may be listed by several referrers, but a tar holds it once, so it is read
+        // at its first mention and later mentions only have to agree about its size.
         let attestations = manifests
             .iter()
             .filter(|m| m.artifact_type == SIGSTORE_BUNDLE);
@@ -271,6 +281,7 @@ impl BundleReader<'_> {
         let blob = self.read_blob(&bundle.config, CONFIG_BYTES_MAX)?;
         let object = blob_name(&bundle.config.digest);
         let config = Config::decode(&blob).map_err(|e| {
+            // An unknown version is not a fault of the bundle's author.
             let code = if matches!(e, ConfigError::Version { .. }) {
                 Code::Version
             } else {
@@ -361,6 +372,7 @@ impl BundleReader<'_> {
         let file = file.ok_or_else(|| {
             Fault::new(code, name, "is missing: not a bundle, or an incomplete one")
         })?;
+        // The stated size is checked before anything is read into memory.
         if file.size > bytes_max {
             return Err(Fault::new(
                 code,
@@ -432,6 +444,7 @@ fn size_fault(descriptor: &Descriptor, bytes: u64) -> Fault {
 /// Reads the rest of a blob, and compares the digest of all of it.
 fn check_digest<R: Read>(mut blob: Hashing<R>, descriptor: &Descriptor) -> Result<(), Fault> {
     let name = blob_name(&descriptor.digest);
+    // A reader of the content may stop early; the digest covers all bytes.
     io::copy(&mut blob, &mut io::sink()).map_err(|e| read_fault(&name, &e))?;
     let (_, digest, bytes) = blob.finish();
     if bytes != descriptor.size {
@@ -509,6 +522,8 @@ fn signer(
     if trust.keys.is_empty() {
         return Finding::NotChecked("no key was given");
     }
+    // Every attestation is tried with every key: one good signature is enough. If there is none, a
+    // fault in something that a trusted key did sign says more than "other signer".
     let mut fault = Fault::new(
         Code::OtherSigner,
         bundle.digest,
@@ -557,6 +572,7 @@ fn about_this_bundle(
             "the signed statement is about another bundle",
         ));
     }
+    // Without a config there is no second incident to compare with.
     if found
         .config
         .as_ref()
@@ -578,6 +594,7 @@ fn completeness(
     let (Some(config), Finding::Ok(_)) = (config, integrity) else {
         return Finding::NotChecked("requires a bundle whose integrity is ok");
     };
+    // A missing item is worse than a gap inside an item, which is at least stated.
     if let Some(step) = config.planned_but_absent().next() {
         return Finding::Failed(Fault::new(
             Code::PlanItems,

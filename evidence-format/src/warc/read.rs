@@ -165,6 +165,7 @@ impl Walker {
                     what,
                 })?;
             self.at += taken as u64;
+            // Errors name the record, not the byte: how bytes are split must not change them.
             if matches!(&self.state, ParserState::Header(seen) if seen.is_empty()) {
                 self.record_at = self.at;
             }
@@ -204,6 +205,7 @@ impl Walker {
                 Ok(taken)
             }
             ParserState::Block { left: 0 } => {
+                // Consumes nothing, so that an empty block needs no case of its own.
                 self.state = ParserState::End { seen: 0 };
                 Ok(0)
             }

@@ -77,6 +77,7 @@ impl RecordIds {
     }
 
     fn next(&mut self) -> RecordId {
+        // The seed keeps ids of different items apart, the counter those of one item.
         let high = self.seed & !0xf000 | 0x8000; // version 8
         let low = self.next & (u64::MAX >> 2) | 1 << 63; // variant 10
         self.next += 1;
@@ -207,7 +208,7 @@ pub fn write_record_of(
 fn field(out: &mut String, name: &str, value: &str) {
     out.push_str(name);
     out.push_str(": ");
-    let value = value.trim();
+    let value = value.trim(); // readers reject white space at either end
     if !value.contains(char::is_control) {
         out.push_str(value);
     } else {
@@ -256,6 +257,7 @@ pub fn path_of_file_uri(uri: &str) -> Option<Vec<u8>> {
             path.push(b);
         }
     }
+    // Comparing leaves one spelling: lower-case digits and needless escapes are rejected.
     (file_uri(&path) == uri).then_some(path)
 }
 

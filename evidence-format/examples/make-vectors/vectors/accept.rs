@@ -192,7 +192,8 @@ fn items() -> Vec<TestVector> {
         glue,
     );
     let [first, mut second] = ["a", "b"].map(|name| TestItem::of_blocks(name, &["350735.47\n"]));
-    second.layer = layers::layer(&[&second.plain[..9], &second.plain[9..]]); // equal lists in unequal layers
+    // Equal segment lists beside different layers.
+    second.layer = layers::layer(&[&second.plain[..9], &second.plain[9..]]);
     let repeated = [warc_header(2), "1\n\r\n\r\n".to_owned()]
         .concat()
         .repeat(2);

@@ -77,7 +77,8 @@ fn sigstore_bundles() -> Vec<TestVector> {
             base64,
             text(SIG, |sig| {
                 let mut sig = sig.as_bytes().to_vec();
-                sig[85] += 1; // the last of 86 digits holds two bits of the signature, and four that must be zero
+                // The last of 86 digits holds two bits of the signature and four zero bits.
+                sig[85] += 1;
                 String::from_utf8(sig).expect("ASCII")
             }),
         ),
