@@ -74,14 +74,15 @@ Exit codes of verify and inspect:
   2  wrong usage
   3  undecided: no --key was given, or something could not be read
   4  sound but incomplete: the bundle states what is missing
-The other commands exit with 0 once they have shown what was requested. They show content only if the bundle's integrity is ok and,
-with --key, one of the given keys has signed it; otherwise they exit with 1 or 3.
+The other commands exit with 0 once they have shown what was requested. They show content only if
+the bundle's integrity is ok and, with --key, one of the given keys has signed it; otherwise they
+exit with 1 or 3.
 
 Example:
   exhibit-audit verify bundle.tar --key alice.pub";
 
 const VERIFY_HELP: &str = "\
-Get the key by another channel than the bundle: nothing in a bundle can tell you whom to trust.
+Get the key through another channel than the bundle: nothing in a bundle can tell you whom to trust.
 
 Examples:
   exhibit-audit verify bundle.tar --key alice.pub
@@ -91,7 +92,8 @@ Examples:
 Exit codes: 0 ok, 1 tampered or invalid, 2 wrong usage, 3 undecided, 4 sound but incomplete.";
 
 const INSPECT_HELP: &str = "\
-The verdict comes first, then everything that the bundle states: incident, collector, clock, plan, items, gaps, redactions.
+The verdict comes first, then everything that the bundle states: incident, collector, clock, plan,
+items, redactions, gaps.
 
 Example:
   exhibit-audit inspect bundle.tar --key alice.pub
@@ -103,8 +105,9 @@ Example:
   exhibit-audit items bundle.tar --key alice.pub";
 
 const RECORDS_HELP: &str = "\
-A record is the unit that can be disclosed on its own: an event, a few log lines, a small file. The listing is escaped for
-terminals. --raw and --record write the bytes as captured, to a terminal only with --force.
+A record is the unit that can be disclosed on its own: an event, a few log lines, a small file. The
+listing is escaped for terminals. --raw and --record write the bytes as captured, to a terminal only
+with --force.
 The bundle is verified before anything is shown, and again while it is shown.
 
 Examples:
@@ -120,10 +123,12 @@ Example:
   exhibit-audit cat bundle.tar host-processes --key alice.pub > host-processes.warc";
 
 const EXTRACT_HELP: &str = "\
-A resource becomes DIR/<item>/<original path>, any other record DIR/<item>/<number>.<type>. Names that could leave DIR or control a
-terminal are percent-encoded, long names are cut, and duplicates get the suffix ~2. Links and directory listings become files that
-end in .link, .links and .directory. Only you can read the files.
-DIR appears once the whole bundle is verified. If verification fails, nothing is left; if the program is killed, DIR.unfinished is.
+A resource becomes DIR/<item>/<original path>, any other record DIR/<item>/<number>.<type>. Names
+that could leave DIR or control a terminal are percent-encoded, long names are cut, and duplicates
+get the suffix ~2. Links and directory listings become files that end in .link, .links and
+.directory. Only you can read the files.
+DIR appears once the whole bundle is verified. If verification fails, nothing is left; if the
+program is killed, DIR.unfinished is.
 
 Examples:
   exhibit-audit extract bundle.tar evidence --key alice.pub
