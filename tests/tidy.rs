@@ -24,6 +24,18 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
         ],
     ),
     (
+        "evidence-format/audit",
+        &[
+            &["error", "paths"],
+            &["output"],
+            &["verdict"],
+            &["bundle", "summary"],
+            &[
+                "verify", "inspect", "items", "records", "cat", "extract", "shells",
+            ],
+        ],
+    ),
+    (
         "agent",
         &[
             &["os", "identity"],
@@ -42,6 +54,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
 /// follows from it; this test holds that nobody adds an arrow without changing the picture.
 const PACKAGES: &[(&str, &[&str])] = &[
     ("evidence-format", &[]),
+    ("evidence-format/audit", &["evidence-format"]),
     ("agent/platform", &["evidence-format"]),
     ("agent", &["evidence-format", "platform"]),
     ("collector/domain", &["evidence-format"]),

@@ -1,5 +1,5 @@
-//! The parts of sealing and verifying, each alone, on made-up CloudTrail pages: `cargo bench -p
-//! evidence-format`.
+//! The parts of sealing and verifying, measured separately on synthetic CloudTrail pages: `cargo
+//! bench -p evidence-format`.
 
 use std::hint::black_box;
 use std::num::NonZeroUsize;
@@ -13,27 +13,29 @@ use evidence_format::warc::{Header, RecordIds, RecordType};
 
 const BYTES: usize = 16 << 20;
 
-/// Pages of events of about 1.4 kB, as a trail delivers them: short texts, few escapes.
+/// Pages of events of about 1.4 kB as CloudTrail delivers them: short strings, few escapes.
 fn pages() -> Vec<u8> {
     let mut pages = Vec::with_capacity(BYTES + 100_000);
     let mut n = 0_u64;
     while pages.len() < BYTES {
-        let event = |n: u64| {
-            let id = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            format!(
-                r#"{{"eventVersion":"1.08","userIdentity":{{"type":"AssumedRole","principalId":"AROA{id:016X}:app","arn":"arn:aws:sts::123456789012:assumed-role/app/{id:x}","accountId":"123456789012"}},"eventTime":"2026-11-23T13:{:02}:{:02}Z","eventSource":"s3.amazonaws.com","eventName":"GetObject","awsRegion":"eu-central-1","sourceIPAddress":"198.18.{}.{}","userAgent":"[aws-sdk-rust/1.8 \"x\"]","requestParameters":{{"bucketName":"data-{}","key":"a/b/{id:x}.parquet"}},"responseElements":null,"requestID":"{id:016X}","eventID":"{id:032x}","readOnly":true,"resources":[{{"type":"AWS::S3::Object","ARN":"arn:aws:s3:::data/{id:x}"}}],"eventType":"AwsApiCall","recipientAccountId":"123456789012"}}"#,
-                n / 60 % 60,
-                n % 60,
-                n % 256,
-                n / 256 % 256,
-                n % 7
-            )
-        };
         let events: Vec<String> = (n..n + 8).map(event).collect();
         n += 8;
         pages.extend(format!("{{\"Records\":[{}]}}\n", events.join(",")).bytes());
     }
     pages
+}
+
+/// A CloudTrail event, different for each `n`.
+fn event(n: u64) -> String {
+    let id = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    format!(
+        r#"{{"eventVersion":"1.08","userIdentity":{{"type":"AssumedRole","principalId":"AROA{id:016X}:app","arn":"arn:aws:sts::123456789012:assumed-role/app/{id:x}","accountId":"123456789012"}},"eventTime":"2026-11-23T13:{:02}:{:02}Z","eventSource":"s3.amazonaws.com","eventName":"GetObject","awsRegion":"eu-central-1","sourceIPAddress":"198.18.{}.{}","userAgent":"[aws-sdk-rust/1.8 \"x\"]","requestParameters":{{"bucketName":"data-{}","key":"a/b/{id:x}.parquet"}},"responseElements":null,"requestID":"{id:016X}","eventID":"{id:032x}","readOnly":true,"resources":[{{"type":"AWS::S3::Object","ARN":"arn:aws:s3:::data/{id:x}"}}],"eventType":"AwsApiCall","recipientAccountId":"123456789012"}}"#,
+        n / 60 % 60,
+        n % 60,
+        n % 256,
+        n / 256 % 256,
+        n % 7
+    )
 }
 
 fn write(pages: &[u8], pack: &mut Pack, key: &DisclosureKey) -> (Vec<u8>, Vec<u8>) {

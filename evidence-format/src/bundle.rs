@@ -1,9 +1,9 @@
-//! From nothing to a bundle: [`Draft`] takes items, [`Sealed`] has an id and a signature and is
-//! ready to be published.
+//! Writing a bundle: a [`Draft`] collects items, a [`Sealed`] has an id and a signature and can be
+//! published.
 //!
-//! A draft is a folder marked as unfinished. Blobs are written into it once, as they come. Only
-//! publishing, its last step a rename, makes a bundle of it; a draft that is dropped unsealed
-//! leaves nothing behind.
+//! A draft is a folder marked as unfinished. Each blob is written into it once, as it arrives. Only
+//! publishing, whose last step is a rename, turns the folder into a bundle. A draft that is dropped
+//! before sealing removes its folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -28,15 +28,15 @@ use crate::statement::{Predicate, Statement};
 use crate::tree::DisclosureKey;
 use crate::warc::{Header, RecordIds};
 
-/// A bundle could not be made.
+/// A bundle could not be written, signed or published.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
-    /// The folder took no more bytes.
+    /// Writing to the file system failed.
     #[error("cannot write {path}")]
     Write {
-        /// Where.
+        /// The file or folder that could not be written.
         path: PathBuf,
-        /// Why.
+        /// The operating system's error.
         #[source]
         cause: io::Error,
     },
@@ -48,16 +48,17 @@ pub enum BundleError {
     Attest(#[from] AttestError),
 }
 
-/// All the randomness of a bundle, from 32 random bytes that are not kept.
-struct Entropy(Hmac<sha2::Sha256>);
+/// Derives all randomness of a bundle from 32 random bytes that are not stored.
+struct BundleEntropy(Hmac<sha2::Sha256>);
 
-impl Entropy {
+impl BundleEntropy {
     fn new(seed: &[u8; 32]) -> Self {
         Self(Hmac::new_from_slice(seed).expect("HMAC takes keys of any length"))
     }
 
     fn bytes(&self, label: &str, item: &str) -> [u8; 32] {
         let mut mac = self.0.clone();
+        // The NUL separates label and name, so that no two pairs give the same message.
         for part in [label, "\0", item] {
             mac.update(part.as_bytes());
         }
@@ -65,46 +66,46 @@ impl Entropy {
     }
 }
 
-/// A bundle under way.
+/// A bundle that is being written.
 pub struct Draft {
-    /// `None` once sealed.
+    /// `None` once the bundle is sealed.
     folder: Option<DraftFolder>,
-    entropy: Entropy,
+    entropy: BundleEntropy,
     key: DisclosureKey,
     pack: Pack,
     items: Vec<Item>,
     sizes: BTreeMap<Digest, u64>,
 }
 
-/// What the config says besides the items.
+/// Everything that the config states except the items.
 #[derive(Debug, Clone)]
 pub struct Facts {
-    /// The incident.
+    /// The incident that the capture belongs to.
     pub incident: IncidentId,
-    /// The first bundle of the capture, if this one adds to it.
+    /// Id of the capture's first bundle, if this one supplements it.
     pub supplements: Option<Digest>,
-    /// The window asked for.
+    /// The requested window, if any.
     pub window: Option<Window>,
-    /// What was going to be captured.
+    /// What the capture set out to do.
     pub plan: Plan,
-    /// Who captured.
+    /// The program that captured.
     pub collector: Collector,
-    /// Clock readings.
+    /// Clock readings taken during the capture, in order.
     pub clock: Vec<ClockReading>,
 }
 
 impl Draft {
-    /// Begins a bundle in the new folder `path`. `seed` is 32 random bytes, never used before or
-    /// again.
+    /// Starts a bundle in the new folder `path`. `seed` is 32 random bytes that must never be used
+    /// for another bundle.
     ///
     /// # Errors
-    /// The folder exists, or cannot be written.
+    /// The folder already exists, or cannot be written.
     pub fn create(path: &Path, seed: &[u8; 32], pack: Pack) -> Result<Self, BundleError> {
         let folder = DraftFolder::create(path).map_err(|cause| BundleError::Write {
             path: path.to_owned(),
             cause,
         })?;
-        let entropy = Entropy::new(seed);
+        let entropy = BundleEntropy::new(seed);
         let key = DisclosureKey::new(entropy.bytes("disclosure-key", ""));
         Ok(Self {
             folder: Some(folder),
@@ -116,23 +117,17 @@ impl Draft {
         })
     }
 
-    /// Begins an item. Its name must be new in this bundle.
+    /// Starts an item. Its name must be new in this bundle.
     ///
     /// # Errors
     /// The folder cannot be written.
     pub fn item(&mut self, name: &ItemName) -> Result<DraftItem<'_>, BundleError> {
         let folder = self.folder.as_ref().expect("present until sealed");
-        let spool = |name: &str| {
-            let failed = |cause| BundleError::Write {
-                path: folder.path().join(name),
-                cause,
-            };
-            folder.spool(name).map_err(failed)
-        };
         let blobs = (
-            spool(&layer_spool(name))?,
-            BufWriter::new(spool(&list_spool(name))?),
+            create_spool(folder, &layer_spool(name))?,
+            BufWriter::new(create_spool(folder, &list_spool(name))?),
         );
+        // Record ids need only eight bytes of the derived 32.
         let [a, b, c, d, e, f, g, h, ..] = self.entropy.bytes("record-ids", name.as_str());
         let ids = RecordIds::new([a, b, c, d, e, f, g, h]);
         let salt = self.entropy.bytes("layer-salt", name.as_str());
@@ -146,7 +141,7 @@ impl Draft {
         })
     }
 
-    /// Items finished so far.
+    /// The items finished so far.
     #[must_use]
     pub fn items(&self) -> &[Item] {
         &self.items
@@ -155,10 +150,10 @@ impl Draft {
     /// Writes config, manifests and signature. Nothing can be added afterwards.
     ///
     /// # Errors
-    /// See [`BundleError`]; the draft is gone.
+    /// See [`BundleError`]; the draft is removed.
     pub fn seal(
         mut self,
-        facts: Facts,
+        metadata: Facts,
         predicate: Predicate,
         signer: &dyn Signer,
     ) -> Result<Sealed, BundleError> {
@@ -170,6 +165,7 @@ impl Draft {
                 cause,
             })
         };
+        // The key is a blob of the bundle; who discloses single records leaves it out.
         let disclosure_key = write(self.key.as_bytes())?;
         self.sizes
             .insert(disclosure_key, self.key.as_bytes().len() as u64);
@@ -180,7 +176,7 @@ impl Draft {
             plan,
             collector,
             clock,
-        } = facts;
+        } = metadata;
         let config = Config {
             version: VERSION,
             incident,
@@ -195,6 +191,8 @@ impl Draft {
         let config_blob = config.encode();
         write(&config_blob)?;
 
+        // The id is the digest of the bundle manifest, so everything that it covers is written
+        // before it, and what refers to it (the attestation) after it.
         let bundle = Manifest::of_bundle(&config, &config_blob, &|digest| self.sizes[digest]);
         let bundle_blob = bundle.encode();
         let id = write(&bundle_blob)?;
@@ -227,7 +225,7 @@ impl Drop for Draft {
     }
 }
 
-/// An item of a [`Draft`] under way. Dropped unfinished, it is not in the bundle.
+/// An item that is being written. If it is dropped unfinished, the bundle does not list it.
 pub struct DraftItem<'d> {
     writer: ItemWriter<'d, File, BufWriter<File>>,
     salt: [u8; 32],
@@ -259,22 +257,22 @@ impl DraftItem<'_> {
         Ok(self.writer.record_stream(header, block_bytes, block)?)
     }
 
-    /// Writes whole WARC records as they are; see [`ItemWriter::append`].
+    /// Writes complete WARC records unchanged; see [`ItemWriter::append`].
     ///
     /// # Errors
-    /// [`WriteItemError::Append`] if `warc` is anything but whole records, and nothing was written;
-    /// else see [`WriteItemError`].
+    /// [`WriteItemError::Append`] if `warc` is anything but complete records; nothing is written
+    /// then. Otherwise see [`WriteItemError`].
     pub fn append(&mut self, warc: &[u8]) -> Result<(), BundleError> {
         Ok(self.writer.append(warc)?)
     }
 
-    /// Plaintext bytes so far.
+    /// Plaintext bytes written so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.writer.bytes()
     }
 
-    /// Records so far.
+    /// Records written so far.
     #[must_use]
     pub fn records(&self) -> u64 {
         self.writer.records()
@@ -295,6 +293,7 @@ impl DraftItem<'_> {
             path: self.folder.path().to_owned(),
             cause,
         };
+        // `into_inner` flushes, and reports an error that dropping the buffer would swallow.
         list.into_inner()
             .map_err(io::IntoInnerError::into_error)
             .map_err(failed)?;
@@ -312,6 +311,14 @@ impl DraftItem<'_> {
     }
 }
 
+/// Creates the file of a blob whose digest, and so its name, is not known yet.
+fn create_spool(folder: &DraftFolder, name: &str) -> Result<File, BundleError> {
+    folder.spool(name).map_err(|cause| BundleError::Write {
+        path: folder.path().join(name),
+        cause,
+    })
+}
+
 fn layer_spool(name: &ItemName) -> String {
     format!("{name}.warc.zst")
 }
@@ -320,7 +327,7 @@ fn list_spool(name: &ItemName) -> String {
     format!("{name}.segments.zst")
 }
 
-/// A bundle that is whole and signed, and not yet published. Dropped unpublished, it is gone.
+/// A complete, signed bundle that is not published yet. Dropping it removes it.
 #[derive(Debug)]
 pub struct Sealed {
     id: Digest,
@@ -330,19 +337,19 @@ pub struct Sealed {
 }
 
 impl Sealed {
-    /// The bundle's name: the digest of its manifest.
+    /// The bundle's id: the digest of its manifest.
     #[must_use]
     pub fn id(&self) -> Digest {
         self.id
     }
 
-    /// What it holds.
+    /// The config, which describes what the bundle holds.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Publishes it as the folder `to`. Durable when this returns.
+    /// Publishes the bundle as the folder `to`. It is durable when this returns.
     ///
     /// # Errors
     /// The folder exists or cannot be written.
@@ -358,7 +365,7 @@ impl Sealed {
         Ok(())
     }
 
-    /// Publishes it as the tar `to`. Durable when this returns.
+    /// Publishes the bundle as the tar file `to`. It is durable when this returns.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -366,24 +373,26 @@ impl Sealed {
         let mut unfinished = to.as_os_str().to_owned();
         unfinished.push(".unfinished");
         let unfinished = PathBuf::from(unfinished);
-        let publish = || {
-            let file = File::options()
-                .write(true)
-                .create_new(true)
-                .open(&unfinished)?;
-            self.write_tar(file)?.sync_all()?;
-            fs::rename(&unfinished, to)?;
-            sync_parent(to)
-        };
-        let published: io::Result<()> = publish();
+        let published = self.write_tar_file(&unfinished, to);
         if published.is_err() {
-            let _ = fs::remove_file(&unfinished); // the first error is the one to tell
+            let _ = fs::remove_file(&unfinished); // the first error is the one to report
         }
         remove(self.folder.take());
         published.map_err(|cause| BundleError::Write {
             path: to.to_owned(),
             cause,
         })
+    }
+
+    /// Writes the tar under another name first: a reader must never see half a bundle as `to`.
+    fn write_tar_file(&self, unfinished: &Path, to: &Path) -> io::Result<()> {
+        let file = File::options()
+            .write(true)
+            .create_new(true)
+            .open(unfinished)?;
+        self.write_tar(file)?.sync_all()?;
+        fs::rename(unfinished, to)?;
+        sync_parent(to)
     }
 
     fn write_tar<W: Write>(&self, out: W) -> io::Result<W> {
@@ -422,15 +431,15 @@ impl Drop for Sealed {
     }
 }
 
-/// Removes a draft's folder. What cannot be removed stays marked as unfinished.
+/// Removes a draft's folder. If that fails, the folder stays marked as unfinished.
 fn remove(folder: Option<DraftFolder>) {
     if let Some(folder) = folder {
         let _ = fs::remove_dir_all(folder.path());
     }
 }
 
-/// The order of blobs in a tar: the manifests as the index lists them, the blobs of referrers, the
-/// bundle's blobs; each once.
+/// The order of blobs in a tar, each once: the manifests as the index lists them, then the blobs of
+/// the referrers, then those of the bundle.
 pub(crate) fn blob_order<'m>(
     manifests: impl Iterator<Item = &'m Manifest> + Clone,
 ) -> Vec<(Digest, u64)> {
@@ -439,6 +448,7 @@ pub(crate) fn blob_order<'m>(
         let blob = canonical::encode(manifest);
         order.push((Digest::of(&blob), blob.len() as u64));
     }
+    // Referrers come first because they are small: a reader knows who signed before it reads items.
     for of_bundle in [false, true] {
         for manifest in manifests
             .clone()

@@ -1,9 +1,9 @@
-//! Canonical JSON (RFC 8785, JCS): the one spelling in which a bundle's documents are written and
+//! Canonical JSON (RFC 8785, JCS): the only spelling in which a bundle's documents are written and
 //! accepted.
 //!
-//! Decoding parses into a type that refuses unknown fields, encodes that again, and compares:
-//! duplicate keys, white space, other escapes, other number spellings and reordered members all
-//! fail the comparison, so no two byte strings decode to the same document.
+//! Decoding parses into a type that rejects unknown members, encodes the value again and compares
+//! the bytes. Duplicate members, white space, other escapes, other number spellings and reordered
+//! members all fail the comparison, so no two byte strings decode to the same document.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -11,48 +11,49 @@ use serde_json::Value;
 
 use crate::limits::{JSON_DEPTH_MAX, JSON_INTEGER_MAX};
 
-/// A document was refused.
+/// A document was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// It is longer than its kind may be.
+    /// The document is longer than its kind may be.
     #[error("document has {bytes} bytes, limit is {bytes_max}")]
     TooLarge {
         /// Bytes of the document.
         bytes: u64,
-        /// What its kind may have.
+        /// The most bytes that its kind may have.
         bytes_max: u64,
     },
-    /// It nests deeper than any document of the format.
+    /// The document nests deeper than any document of the format.
     #[error("document nests deeper than {JSON_DEPTH_MAX} levels")]
     TooDeep,
-    /// It is not JSON, or not this kind of document.
+    /// The bytes are not JSON, or not this kind of document.
     #[error("document is not valid")]
     Invalid(#[source] serde_json::Error),
-    /// It is JSON, but no object.
+    /// The document is JSON, but not an object.
     #[error("document is not an object")]
     NotAnObject,
-    /// It has an integer that IEEE doubles, which are what RFC 8785 writes, do not count exactly.
+    /// An integer is too large for an IEEE double, the number type of RFC 8785, to hold exactly.
     #[error("document has an integer above {JSON_INTEGER_MAX}")]
     IntegerTooLarge,
-    /// It has a member twice, `null` for a member that is left out, or a list for an object.
-    #[error("document is not of its strict form")]
+    /// A member occurs twice, is `null` where it should be left out, or is an array where an object
+    /// is expected.
+    #[error("document has a duplicate member, a needless null or an array for an object")]
     NotStrict,
-    /// It is this kind of document, but not in its canonical spelling.
+    /// The document is of its kind, but not in the canonical spelling.
     #[error("document is not in canonical form (RFC 8785)")]
     NotCanonical,
 }
 
-/// Writes `document` canonically.
+/// Encodes `document` canonically.
 ///
 /// # Panics
-/// If the type cannot be written as JSON, which is an error in this crate and no property of the
+/// The type cannot be written as JSON, which is a bug in this crate and does not depend on the
 /// data.
 pub fn encode<T: Serialize>(document: &T) -> Vec<u8> {
     serde_json_canonicalizer::to_vec(document)
-        .expect("documents of this crate are plain maps, lists, texts and integers")
+        .expect("documents of this crate consist of maps, arrays, strings and integers")
 }
 
-/// Reads a canonical document of at most `bytes_max` bytes.
+/// Decodes a canonical document of at most `bytes_max` bytes.
 ///
 /// # Errors
 /// See [`DecodeError`].
@@ -68,8 +69,8 @@ pub fn decode<T: Serialize + DeserializeOwned>(
     Ok(document)
 }
 
-/// Reads a document that others may have written anew (`index.json`): its members stand in any
-/// order, and nothing else is free.
+/// Decodes a document that other tools may have rewritten (`index.json`): its members may stand in
+/// any order, and white space is allowed; everything else is as strict as in [`decode`].
 ///
 /// # Errors
 /// See [`DecodeError`]; never `NotCanonical`.
@@ -80,15 +81,18 @@ pub fn decode_any_order<T: Serialize + DeserializeOwned>(
     let document: T = decode_lenient(bytes, bytes_max)?;
     let found: Value = serde_json::from_slice(bytes).map_err(DecodeError::Invalid)?;
     let written = serde_json::to_value(&document).map_err(DecodeError::Invalid)?;
-    let members_found = outside_strings(bytes).filter(|&b| b == b':').count(); // those that stand twice count twice
-    if found != written || members_found != members(&written) {
+    // `Value` keeps one of two members with the same name. Each member has one colon outside of
+    // strings, so counting colons finds the duplicates.
+    let members_found = outside_strings(bytes).filter(|&b| b == b':').count();
+    if found != written || members_found != count_members(&written) {
         return Err(DecodeError::NotStrict);
     }
     check_integers(bytes)?;
     Ok(document)
 }
 
-/// Reads what `T` knows of a document; for a look at a document of a form that is not known yet.
+/// Decodes only the members that `T` has, in any spelling: for looking at a document before its
+/// form is known.
 ///
 /// # Errors
 /// See [`DecodeError`]; never `NotCanonical`.
@@ -103,28 +107,27 @@ pub fn decode_lenient<T: DeserializeOwned>(bytes: &[u8], bytes_max: u64) -> Resu
         return Err(DecodeError::TooDeep);
     }
     if !bytes.trim_ascii_start().starts_with(b"{") {
-        return Err(DecodeError::NotAnObject); // serde reads a list of an object's values as the object
+        return Err(DecodeError::NotAnObject); // serde would accept an array of the values too
     }
     serde_json::from_slice(bytes).map_err(DecodeError::Invalid)
 }
 
-/// True if no white space stands between tokens, as every common JSON writer's compact form.
+/// True if there is no white space between tokens, as in the compact form of all common encoders.
 #[must_use]
 pub fn is_compact(bytes: &[u8]) -> bool {
     outside_strings(bytes).all(|b| !b.is_ascii_whitespace())
 }
 
-fn members(value: &Value) -> usize {
+fn count_members(value: &Value) -> usize {
     match value {
-        Value::Object(object) => object.values().map(|v| 1 + members(v)).sum(),
-        Value::Array(list) => list.iter().map(members).sum(),
+        Value::Object(object) => object.values().map(|v| 1 + count_members(v)).sum(),
+        Value::Array(list) => list.iter().map(count_members).sum(),
         _ => 0,
     }
 }
 
-/// Looks at every run of digits outside of strings, so that an integer of either sign has its
-/// limit. What is no integer (a fraction, an exponent, a sign where none may be) is refused by the
-/// types.
+/// Checks every run of digits outside of strings, so that the limit holds for positive and negative
+/// integers. Fractions, exponents and unexpected signs are rejected by the types.
 fn check_integers(bytes: &[u8]) -> Result<(), DecodeError> {
     let mut integer = 0_u64;
     for b in outside_strings(bytes) {
@@ -155,7 +158,7 @@ fn depth(bytes: &[u8]) -> usize {
     most
 }
 
-/// The bytes that stand outside of string literals.
+/// The bytes outside of string literals.
 fn outside_strings(bytes: &[u8]) -> impl Iterator<Item = u8> + '_ {
     let (mut inside, mut escaped) = (false, false);
     bytes.iter().copied().filter(move |&b| {
@@ -182,7 +185,7 @@ mod tests {
     type Map = BTreeMap<String, u64>;
 
     #[test]
-    fn only_one_spelling_is_accepted() {
+    fn rejects_every_other_spelling() {
         assert!(decode::<Map>(br#"{"a":1,"b":2}"#, 100).is_ok());
         for bad in [
             &br#"{"b":2,"a":1}"#[..],
@@ -217,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_that_a_double_does_not_count_exactly_are_refused() {
+    fn rejects_integers_that_a_double_cannot_hold() {
         assert!(decode::<Map>(br#"{"a":9007199254740991}"#, 100).is_ok());
         for bad in [
             "9007199254740992",
@@ -242,19 +245,21 @@ mod tests {
         }
         assert!(
             decode::<BTreeMap<String, String>>(br#"{"a1":"99999999999999999999"}"#, 100).is_ok(),
-            "a text"
+            "a string, not a number"
         );
     }
 
     #[test]
-    fn any_order_is_not_any_document() {
+    fn any_order_still_rejects_duplicates_nulls_and_arrays() {
         #[derive(Debug, Serialize, serde::Deserialize)]
         struct Pair {
             #[serde(skip_serializing_if = "Option::is_none")]
             a: Option<u64>,
             b: Map,
         }
-        let read = |text: &str| decode_any_order::<Pair>(text.as_bytes(), 100);
+        fn read(text: &str) -> Result<Pair, DecodeError> {
+            decode_any_order(text.as_bytes(), 100)
+        }
         for good in [r#"{"b":{"x":1,"y":2}, "a":1}"#, r#"{"b":{"\u0078:":1}}"#] {
             assert!(read(good).is_ok(), "{good}");
         }
@@ -269,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn brackets_and_spaces_in_strings_do_not_count() {
+    fn ignores_brackets_and_spaces_in_strings() {
         assert_eq!(depth(br#"{"a":"[[[\"[["}"#), 1);
         assert!(is_compact(br#"{"a b":"c d"}"#));
         assert!(!is_compact(br#"{"a": 1}"#));

@@ -1,5 +1,5 @@
-//! The config blob: what was captured. It is inside the bundle's id, so nobody can change it
-//! without changing the name.
+//! The config blob, which describes what was captured. The bundle's id covers it, so nobody can
+//! change it without changing the id.
 
 use std::collections::BTreeSet;
 
@@ -20,31 +20,31 @@ use crate::tree::Root;
 /// The version of the format that this crate writes and reads.
 pub const VERSION: u64 = 1;
 
-/// What JSON counts exactly.
+/// Largest offset of a clock that JSON holds exactly.
 const OFFSET_MILLISECONDS_MAX: i64 = JSON_INTEGER_MAX as i64;
 
-/// What a bundle holds and how it came about.
+/// What a bundle holds and how it was captured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
-    /// [`VERSION`].
+    /// Always [`VERSION`].
     pub version: u64,
-    /// The incident.
+    /// The incident that the capture belongs to.
     pub incident: IncidentId,
-    /// The first bundle of the capture, if this one adds to it: what a source had later, or what a
-    /// deadline had cut off. `None` in a capture's first bundle.
+    /// Id of the capture's first bundle, if this one adds what a source had only later or what a
+    /// deadline had cut off. `None` in the first bundle itself.
     pub supplements: Option<Digest>,
-    /// The window asked for; `None` where only the present was.
+    /// The requested window; `None` if only the present state was requested.
     pub window: Option<Window>,
-    /// What was going to be captured.
+    /// What the capture set out to do.
     pub plan: Plan,
-    /// Who captured.
+    /// The program that captured.
     pub collector: Collector,
-    /// Clock readings, in order: at least the capture's begin and end.
+    /// Clock readings in order, at least one at the beginning and one at the end of the capture.
     pub clock: Vec<ClockReading>,
-    /// Digest of the blob with the key of the leaf salts.
+    /// Digest of the blob that holds the disclosure key, from which the leaf salts follow.
     pub disclosure_key: Digest,
-    /// The items, in the order in which they were begun.
+    /// The items in the order in which they were started.
     pub items: Vec<Item>,
 }
 
@@ -52,56 +52,56 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Collector {
-    /// Program.
+    /// Name of the program.
     pub name: String,
-    /// Its version.
+    /// Version of the program.
     pub version: String,
-    /// The commit it was built from; `None` if the build did not know.
+    /// Commit that the program was built from; `None` if unknown to the build.
     pub commit: Option<String>,
-    /// SHA-256 of its executable; `None` if it could not be read.
+    /// SHA-256 of the executable; `None` if it could not be read.
     pub binary: Option<Digest>,
-    /// Name of the machine it ran on.
+    /// Host name of the machine.
     pub host: String,
-    /// Kernel of that machine.
+    /// Kernel of the machine.
     pub kernel: String,
-    /// The system's own identifier of this boot (`/proc/sys/kernel/random/boot_id`); `None` if it
-    /// could not be read.
+    /// The kernel's id of the current boot (`/proc/sys/kernel/random/boot_id`); `None` if it could
+    /// not be read.
     pub boot: Option<String>,
-    /// User that it ran as.
+    /// User that the program ran as.
     pub identity: String,
 }
 
-/// The wall clock beside a clock that cannot be set, read together.
+/// The wall clock together with a clock that nobody can set, read at the same moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClockReading {
-    /// What happened then: `begin`, `end`.
+    /// What happened at that moment: `begin`, `end`.
     pub event: String,
-    /// Wall clock.
+    /// The wall clock.
     pub utc: Timestamp,
-    /// Nanoseconds since the machine started, time asleep included (CLOCK_BOOTTIME).
+    /// Nanoseconds since boot, including time asleep (CLOCK_BOOTTIME).
     pub boot_nanoseconds: u64,
 }
 
-/// One item and what is known of it.
+/// An item of the bundle, as the config describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Item {
-    /// Its name.
+    /// Name of the item, unique in the bundle.
     pub name: ItemName,
-    /// Digest of its layer blob.
+    /// Digest of the layer blob, which holds the compressed bytes.
     pub layer: Digest,
-    /// Digest of its segment-list blob.
+    /// Digest of the segment-list blob.
     pub segments: Digest,
-    /// Plaintext bytes: also the limit to which a reader decompresses.
+    /// Plaintext bytes; a reader decompresses no further.
     pub bytes: u64,
-    /// Record segments.
+    /// Number of record segments.
     pub records: u64,
-    /// Root of its record tree.
+    /// Root of the record tree.
     pub root: Root,
-    /// Where it comes from.
+    /// Where the item comes from.
     pub source: Source,
-    /// How much of what was asked it holds.
+    /// How much of the requested data the item holds.
     pub coverage: Coverage,
     /// What was removed before anything was hashed.
     pub redactions: Vec<Redaction>,
@@ -111,30 +111,30 @@ pub struct Item {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Source {
-    /// Who answered: `host`, `files`, `aws`.
+    /// Who provided the data: `host`, `files`, `aws`.
     pub provider: String,
-    /// By which interface: `procfs`, `cloudtrail:LookupEvents`.
+    /// The interface used: `procfs`, `cloudtrail:LookupEvents`.
     pub api: String,
     /// Account, tenant or organisation.
     pub account: Option<String>,
-    /// Region.
+    /// Region of the provider.
     pub region: Option<String>,
-    /// As whom it was asked.
+    /// Identity that the source was queried as.
     pub identity: Option<String>,
-    /// Its own clock beside the collector's; `None` where it did not tell the time.
+    /// The source's clock compared with the collector's; `None` if it did not tell the time.
     pub clock: Option<SourceClock>,
 }
 
-/// The source's own clock (HTTP's `Date`) minus the collector's, over all answers; negative where
-/// the source is behind.
+/// The source's clock (HTTP's `Date`) minus the collector's, over all responses; negative where the
+/// source is behind.
 ///
-/// `Date` counts whole seconds and tells the second that has begun, and the offset is measured
-/// against the middle between sending the request and the arrival of the answer's head. So each
-/// offset is wrong by at most half the round trip, and besides too small by up to 1,000 ms.
+/// Each offset is measured against the midpoint between sending the request and receiving the
+/// response's head, so it is wrong by at most half the round trip. `Date` also truncates to whole
+/// seconds, which makes the offset too small by up to 1,000 ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SourceClock {
-    /// Answers that told the time; at least 1.
+    /// Responses that told the time; at least 1.
     pub samples: u64,
     /// The smallest offset, in milliseconds.
     pub offset_milliseconds_min: i64,
@@ -146,43 +146,43 @@ pub struct SourceClock {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Redaction {
-    /// What, for people: `values of environment variables`.
+    /// What was removed, described for people: `values of environment variables`.
     pub what: String,
-    /// How often.
+    /// How many of them were removed.
     pub count: u64,
 }
 
-/// A config blob was refused.
+/// A config blob was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// Not a canonical document of its kind.
-    #[error("config")]
+    /// The blob is not a canonical config document.
+    #[error("invalid config document")]
     Decode(#[from] DecodeError),
-    /// Of a version that this program does not know.
-    #[error("config has format version {found}, this program knows {VERSION}")]
+    /// This program does not know the format version.
+    #[error("config has format version {found}, this program knows only {VERSION}")]
     Version {
-        /// What it says.
+        /// The version that the config states.
         found: u64,
     },
-    /// Its parts contradict each other or a limit.
-    #[error("config is not consistent: {0}")]
+    /// Parts of the config contradict each other or exceed a limit.
+    #[error("inconsistent config: {0}")]
     Inconsistent(&'static str),
 }
 
 impl Config {
-    /// The canonical bytes.
+    /// Encodes the config canonically.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         canonical::encode(self)
     }
 
-    /// Reads a config blob.
+    /// Decodes a config blob.
     ///
     /// # Errors
-    /// See [`ConfigError`]. The version is looked at first, so that a config of a later version is
-    /// not called malformed.
+    /// See [`ConfigError`]. The version is checked first, so that a config of a later version is
+    /// not reported as malformed.
     pub fn decode(bytes: &[u8]) -> Result<Self, ConfigError> {
-        let Version { version } = canonical::decode_lenient(bytes, CONFIG_BYTES_MAX)?;
+        let ConfigVersion { version } = canonical::decode_lenient(bytes, CONFIG_BYTES_MAX)?;
         if version != VERSION {
             return Err(ConfigError::Version { found: version });
         }
@@ -191,14 +191,14 @@ impl Config {
         Ok(config)
     }
 
-    /// True if nothing that was planned is missing.
+    /// True if no planned item and no object is missing.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.planned_but_absent().next().is_none()
             && self.items.iter().all(|item| item.coverage.is_complete())
     }
 
-    /// Steps of the plan that have no item.
+    /// Items that the plan promises and the bundle lacks.
     pub fn planned_but_absent(&self) -> impl Iterator<Item = &ItemName> {
         let present: BTreeSet<&ItemName> = self.items.iter().map(|item| &item.name).collect();
         self.plan
@@ -214,7 +214,7 @@ impl Config {
         }
         let mut names = BTreeSet::new();
         if !self.items.iter().all(|item| names.insert(&item.name)) {
-            return Err("two items of one name");
+            return Err("two items have the same name");
         }
         if self
             .items
@@ -223,11 +223,13 @@ impl Config {
         {
             return Err("an item's segment list is the disclosure key");
         }
+        // Otherwise a reader of a tar, where each blob occurs once, would have to go back for it.
         let mut layers = BTreeSet::from([self.disclosure_key]);
         layers.extend(self.items.iter().map(|item| item.segments));
         if !self.items.iter().all(|item| layers.insert(item.layer)) {
-            return Err("an item's layer stands elsewhere too");
+            return Err("an item's layer is used elsewhere too");
         }
+        // Segments have at least one byte, so there cannot be more records than bytes.
         if self.items.iter().any(|item| {
             item.bytes > ITEM_BYTES_MAX.min(JSON_INTEGER_MAX) || item.records > item.bytes
         }) {
@@ -247,14 +249,16 @@ impl Config {
             .filter_map(|item| item.source.clock)
             .any(|clock| !clock.is_consistent())
         {
-            return Err("a source's clock has no samples, or its offsets are the wrong way round");
+            return Err(
+                "a source's clock has no samples, or its smallest offset exceeds its largest",
+            );
         }
         Ok(())
     }
 }
 
 impl Item {
-    /// An item's entry from what writing it told.
+    /// The config's description of an item that has been written.
     #[must_use]
     pub fn new(
         finished: &FinishedItem,
@@ -277,7 +281,8 @@ impl Item {
 }
 
 impl SourceClock {
-    /// From the first answer. What JSON does not count exactly (285,000 years) is cut.
+    /// The clock after one response. Offsets that JSON cannot hold exactly (285,000 years) are
+    /// clamped.
     #[must_use]
     pub fn new(offset_milliseconds: i64) -> Self {
         let offset = offset_milliseconds.clamp(-OFFSET_MILLISECONDS_MAX, OFFSET_MILLISECONDS_MAX);
@@ -288,7 +293,7 @@ impl SourceClock {
         }
     }
 
-    /// Takes another answer in.
+    /// Adds the offset that another response showed.
     pub fn add(&mut self, offset_milliseconds: i64) {
         let one = Self::new(offset_milliseconds);
         self.samples += 1;
@@ -305,9 +310,9 @@ impl SourceClock {
     }
 }
 
-/// The one field that every version has.
+/// The one member that a config of every version has.
 #[derive(Deserialize)]
-struct Version {
+struct ConfigVersion {
     version: u64,
 }
 
@@ -316,7 +321,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sources_clock_spans_all_its_answers() {
+    fn source_clock_spans_all_samples() {
         let mut clock = SourceClock::new(-250);
         for offset in [40, -900, i64::MIN] {
             clock.add(offset);

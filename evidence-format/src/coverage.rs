@@ -1,49 +1,49 @@
-//! What a capture reached and what it did not, in a closed vocabulary.
+//! What a capture obtained and what it did not, in a closed vocabulary.
 
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{GAP_EXAMPLES_MAX, JSON_INTEGER_MAX, TEXT_BYTES_MAX};
 use crate::time::Timestamp;
 
-/// A span of time; `from` is inside, `until` is not.
+/// A span of time that includes `from` and excludes `until`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Window {
-    /// First moment inside.
+    /// First moment inside the window.
     pub from: Timestamp,
-    /// First moment behind.
+    /// First moment after the window.
     pub until: Timestamp,
 }
 
-/// How much of what was asked for an item holds.
+/// How much of the requested data an item holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Coverage {
-    /// The window that was asked for; `None` where the source has only a present.
+    /// The requested window; `None` where the source only knows its present state.
     pub asked: Option<Window>,
-    /// The window that the source could answer; differs from `asked` by retention or lag.
+    /// The window that the source could cover; differs from `asked` by its retention or its lag.
     pub effective: Option<Window>,
     /// Requests answered, or objects opened (files, folders).
     pub pages: u64,
-    /// Requests sent, those that failed and those that were repeated included; 0 where objects were
-    /// opened and nobody was asked.
+    /// Requests sent, including failed and repeated ones; 0 for sources that open objects instead
+    /// of sending requests.
     pub attempts: u64,
-    /// Events or objects that the source delivered, duplicates included; `None` where they were not
-    /// counted.
+    /// Events or objects that the source delivered, including duplicates; `None` where they were
+    /// not counted.
     pub events: Option<u64>,
-    /// Objects or events that the source itself says there are; `None` where it does not say.
+    /// Objects or events that exist according to the source; `None` where it does not say.
     pub declared: Option<u64>,
-    /// Time of the first event; `None` where events were not looked into.
+    /// Time of the first event; `None` where events were not parsed.
     pub first: Option<Timestamp>,
-    /// Time of the last event.
+    /// Time of the last event; `None` where events were not parsed.
     pub last: Option<Timestamp>,
-    /// Events delivered more than once, and kept.
+    /// Events that were delivered more than once; the duplicates are kept.
     pub duplicates: u64,
     /// Why the capture of this item ended.
     pub ended: Ended,
-    /// What is missing. Empty only if nothing is.
+    /// What is missing; empty only if nothing is.
     pub gaps: Vec<Gap>,
-    /// Until then, more may arrive at the source; `None` where nothing arrives late.
+    /// More may arrive at the source until then; `None` where nothing arrives late.
     pub provisional_until: Option<Timestamp>,
 }
 
@@ -51,86 +51,86 @@ pub struct Coverage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ended {
-    /// Everything that the source had was asked for; for a paged source: it gave no next token.
+    /// Everything that the source had was requested; a paged source returned no further page token.
     Complete,
-    /// The deadline came first.
+    /// The deadline was reached first.
     Deadline,
-    /// A byte limit of the plan came first.
+    /// A byte limit of the plan was reached first.
     Limit,
     /// The source refused for lack of permission (HTTP 403).
     Forbidden,
     /// The source does not exist (HTTP 404).
     NotFound,
-    /// The source has forgotten where we were (HTTP 410).
+    /// The source no longer knows the cursor (HTTP 410).
     Gone,
-    /// The source's rate limit left no time.
+    /// The source's rate limit left too little time.
     Throttled,
-    /// A person stopped it.
+    /// A person stopped the capture.
     Cancelled,
-    /// It failed otherwise.
+    /// Any other failure.
     Failed,
 }
 
-/// Things of one kind that are missing from an item.
+/// Objects that are missing from an item for the same reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Gap {
-    /// Why.
+    /// Why they are missing.
     pub reason: GapReason,
-    /// How many objects; exact.
+    /// Exact number of objects.
     pub count: u64,
     /// Some of them, at most [`GAP_EXAMPLES_MAX`]. Each has its own record in the item.
     pub examples: Vec<String>,
     /// Bytes of these objects that were kept.
     pub bytes_kept: u64,
-    /// Bytes of these objects known not to have been kept.
+    /// Bytes of these objects that are known to be lost.
     pub bytes_lost: u64,
 }
 
-/// Why something is missing.
+/// Why an object is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GapReason {
-    /// The system or the provider refused (EACCES, EPERM, HTTP 403).
+    /// The system or the provider denied access (EACCES, EPERM, HTTP 403).
     PermissionDenied,
-    /// It was listed, and gone when it was to be read.
+    /// The object was listed, but gone when it was to be read.
     Vanished,
-    /// Longer than the plan's limit for one object; its beginning or its end was kept.
+    /// The object exceeds the plan's limit for one object; its beginning or its end was kept.
     TooLarge,
-    /// It became shorter while it was read; zero bytes stand for what was announced.
+    /// The object shrank while it was read; zero bytes stand in for the rest of the announced size.
     Shrank,
     /// Reading did not return in time.
     Hung,
-    /// It is no regular file (a FIFO, a device, a socket), and was not opened.
+    /// Not a regular file (a FIFO, a device, a socket), so it was not opened.
     SpecialFile,
     /// Reading failed (EIO and others).
     ReadFailed,
-    /// The deadline came first.
+    /// The deadline was reached first.
     Deadline,
-    /// The plan's byte limit for the item came first.
+    /// The plan's byte limit for the item was reached first.
     OverBudget,
     /// A person stopped the capture.
     Cancelled,
-    /// This system has no such thing to read.
+    /// This system has nothing of the kind to read.
     Unsupported,
-    /// A part of the capture failed by its own fault.
+    /// A bug in the capturing program.
     Crashed,
-    /// It is older than what the source keeps.
+    /// Older than the source's retention.
     Retention,
-    /// The source's rate limit left no time (HTTP 429 until the end).
+    /// The source's rate limit left too little time (HTTP 429 until the end).
     RateLimited,
-    /// No connection to the source, or it broke, or it timed out, after retries.
+    /// After retries, the connection to the source still failed, broke or timed out.
     Unreachable,
-    /// The source's answer was cut off, or is not what its protocol says.
+    /// The source's response was cut off or violates its protocol.
     Malformed,
-    /// Credentials are missing, have expired, or were refused (HTTP 401).
+    /// Credentials are missing, expired or rejected (HTTP 401).
     Unauthenticated,
-    /// The source refused otherwise, and went on refusing (other HTTP 4xx and 5xx).
+    /// The source kept refusing for another reason (other HTTP 4xx and 5xx).
     Refused,
 }
 
 impl GapReason {
-    /// As in the config blob.
+    /// The reason as written in the config blob.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -157,7 +157,7 @@ impl GapReason {
 }
 
 impl Coverage {
-    /// Nothing asked, nothing missing.
+    /// Coverage of an item for which nothing was requested and nothing is missing.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -176,9 +176,10 @@ impl Coverage {
         }
     }
 
-    /// Adds one missing object to the gap of its kind. Sums stop at [`JSON_INTEGER_MAX`]: a sparse
-    /// file can claim 8 EiB.
+    /// Adds one missing object to the gap of its reason. Sums saturate at [`JSON_INTEGER_MAX`]: a
+    /// sparse file can claim 8 EiB.
     pub fn gap(&mut self, reason: GapReason, object: &str, bytes_kept: u64, bytes_lost: u64) {
+        // Gaps are sorted by reason, so equal captures give equal configs.
         let position = self.gaps.binary_search_by_key(&reason, |gap| gap.reason);
         let at = position.unwrap_or_else(|at| {
             self.gaps.insert(
@@ -195,9 +196,9 @@ impl Coverage {
         });
         let gap = &mut self.gaps[at];
         gap.count += 1;
-        let sum = |a: u64, b: u64| a.saturating_add(b).min(JSON_INTEGER_MAX);
-        gap.bytes_kept = sum(gap.bytes_kept, bytes_kept);
-        gap.bytes_lost = sum(gap.bytes_lost, bytes_lost);
+        gap.bytes_kept = add_json_integers(gap.bytes_kept, bytes_kept);
+        gap.bytes_lost = add_json_integers(gap.bytes_lost, bytes_lost);
+        // Every object has its own record in the item; the config only needs a few to show.
         if gap.examples.len() < GAP_EXAMPLES_MAX {
             gap.examples.push(bounded(object));
         }
@@ -209,7 +210,7 @@ impl Coverage {
         self.gaps.is_empty() && self.ended == Ended::Complete
     }
 
-    /// Missing objects, over all kinds; [`u64::MAX`] if a hostile config claims more.
+    /// Number of missing objects over all gaps; [`u64::MAX`] if a hostile config claims more.
     #[must_use]
     pub fn missing(&self) -> u64 {
         self.gaps
@@ -224,7 +225,12 @@ impl Default for Coverage {
     }
 }
 
-/// `text` cut to [`TEXT_BYTES_MAX`] at a character's border.
+/// A sum that stays within what JSON holds exactly: sparse files can announce 2^63 bytes each.
+fn add_json_integers(a: u64, b: u64) -> u64 {
+    a.saturating_add(b).min(JSON_INTEGER_MAX)
+}
+
+/// `text` cut to [`TEXT_BYTES_MAX`] at a character boundary.
 #[must_use]
 pub fn bounded(text: &str) -> String {
     text[..text.floor_char_boundary(TEXT_BYTES_MAX)].to_owned()
@@ -235,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gaps_of_a_kind_are_counted_together_and_named_up_to_the_limit() {
+    fn merges_gaps_of_one_reason_and_limits_their_examples() {
         let mut coverage = Coverage::new();
         for i in 0..100 {
             coverage.gap(GapReason::Vanished, &format!("/proc/{i}"), 1, 2);
@@ -257,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_stop_where_json_does() {
+    fn byte_sums_saturate_at_the_largest_json_integer() {
         let mut coverage = Coverage::new();
         for _ in 0..3 {
             coverage.gap(GapReason::TooLarge, "/sparse", 0, u64::MAX >> 1);
@@ -274,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn names_in_json_are_the_names_in_code() {
+    fn gap_reason_names_match_serde() {
         use GapReason::{
             Crashed, OverBudget, PermissionDenied, RateLimited, SpecialFile, Unauthenticated,
         };

@@ -1,5 +1,4 @@
-//! Names and identifiers that stand in evidence. Each is parsed once and cannot be wrong
-//! afterwards.
+//! Names and identifiers in evidence. Each is validated once, when it is parsed.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +7,7 @@ use data_encoding::{BASE64, HEXLOWER};
 
 use crate::digest::Digest;
 
-/// A text is not a valid identifier.
+/// The text is not a valid identifier of its kind.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{text:?} is not a valid {what}: {rule}")]
 pub struct ParseIdError {
@@ -17,7 +16,7 @@ pub struct ParseIdError {
     text: String,
 }
 
-/// Gives a type that is written as one text in JSON its `Serialize` and `Deserialize`.
+/// Implements `Serialize` and `Deserialize` as a JSON string, by `Display` and `FromStr`.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! serde_as_text {
@@ -44,7 +43,7 @@ macro_rules! name_type {
         pub struct $name(String);
 
         impl $name {
-            /// The text.
+            /// The identifier as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -89,7 +88,8 @@ name_type!(
 );
 
 name_type!(
-    /// Names a stream of bundles: 32 lowercase hex digits, drawn at random when the stream begins.
+    /// Identifies a stream of bundles: 32 lowercase hex digits, chosen at random when the stream
+    /// begins.
     StreamId, "stream id", "32 lowercase hex digits",
     |t| t.len() == 32 && HEXLOWER.decode(t.as_bytes()).is_ok()
 );
@@ -103,15 +103,15 @@ fn lower_or_digit(b: u8) -> bool {
 }
 
 impl StreamId {
-    /// Writes 16 random bytes as a stream id.
+    /// Makes a stream id from 16 random bytes.
     #[must_use]
     pub fn from_random(bytes: [u8; 16]) -> Self {
         Self(HEXLOWER.encode(&bytes))
     }
 }
 
-/// Names a public key: the SHA-256 of its SubjectPublicKeyInfo in DER. Text form: standard base64,
-/// as sigstore's `publicKey.hint` and DSSE's `keyid` carry it.
+/// Identifies a public key by the SHA-256 of its SubjectPublicKeyInfo in DER. Text form: standard
+/// base64, as in sigstore's `publicKey.hint` and DSSE's `keyid`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(Digest);
 
@@ -156,8 +156,8 @@ impl fmt::Debug for KeyId {
 
 serde_as_text!(KeyId);
 
-/// Reads base64 in its one form. The decoder alone would also take several texts with their
-/// padding, one after the other.
+/// Decodes base64 and accepts only its canonical spelling. The decoder on its own would also accept
+/// several padded texts, one after the other.
 pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
     BASE64
         .decode(text.as_bytes())
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn base64_has_one_form() {
+    fn rejects_non_canonical_base64() {
         assert_eq!(decode_base64("aGk=").as_deref(), Some(&b"hi"[..]));
         for bad in ["aGk=aGk=", "aGk", "aGl=", "aGk=\n", " aGk="] {
             assert_eq!(decode_base64(bad), None, "{bad:?}");
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_could_leave_a_folder_are_refused() {
+    fn rejects_names_that_could_escape_a_folder() {
         for bad in [
             "",
             ".",

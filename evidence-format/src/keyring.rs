@@ -10,36 +10,36 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use crate::id::KeyId;
 use crate::limits::KEY_FILE_BYTES_MAX;
 
-/// A key file was refused.
+/// A key file was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// Too long to be a key.
+    /// The file is too long to be a key.
     #[error("key file has {bytes} bytes, limit is {KEY_FILE_BYTES_MAX}")]
     TooLarge {
         /// Bytes of the file.
         bytes: u64,
     },
-    /// Not PEM of an Ed25519 public key.
+    /// The file is not the PEM of an Ed25519 public key.
     #[error("not an Ed25519 public key in PEM (-----BEGIN PUBLIC KEY-----)")]
     Public(#[source] ed25519_dalek::pkcs8::spki::Error),
-    /// Not PEM of an Ed25519 secret key.
+    /// The file is not the PEM of an Ed25519 secret key.
     #[error("not an Ed25519 secret key in PEM (-----BEGIN PRIVATE KEY-----)")]
     Secret(#[source] ed25519_dalek::pkcs8::Error),
-    /// A point of small order, under which signatures of anything can be made.
-    #[error("public key is weak: a point of small order")]
+    /// The key is a point of small order, under which anybody can forge signatures.
+    #[error("public key is weak: it is a point of small order")]
     Weak,
 }
 
-/// Signs. The seam behind which an agent, a KMS or a token can stand.
+/// Signs messages: a key in memory here, or an agent, a KMS or a hardware token elsewhere.
 pub trait Signer {
-    /// The public half.
+    /// The key that verifies this signer's signatures.
     fn public_key(&self) -> &PublicKey;
 
     /// Signs `message` (at most [`crate::limits::PAE_BYTES_MAX`] bytes) with pure Ed25519 (RFC
     /// 8032).
     ///
     /// # Errors
-    /// The key could not be used.
+    /// The signer could not use its key.
     fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignError>;
 }
 
@@ -47,14 +47,14 @@ pub trait Signer {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot sign with key {key}")]
 pub struct SignError {
-    /// The key.
+    /// The key that was to sign.
     pub key: KeyId,
-    /// Why.
+    /// The signer's own error.
     #[source]
     pub cause: Box<dyn std::error::Error + Send + Sync>,
 }
 
-/// The public half of a key.
+/// A public key that signatures can be verified with; never a weak one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicKey {
     key: VerifyingKey,
@@ -62,7 +62,7 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
-    /// Reads a PEM file's text.
+    /// Parses the content of a PEM file.
     ///
     /// # Errors
     /// See [`KeyError`].
@@ -85,7 +85,7 @@ impl PublicKey {
         }
     }
 
-    /// The PEM file's text.
+    /// The key as the content of a PEM file.
     #[must_use]
     pub fn to_pem(&self) -> String {
         self.key
@@ -93,14 +93,15 @@ impl PublicKey {
             .expect("a key of 32 bytes fits its PEM")
     }
 
-    /// Its name.
+    /// The key's id.
     #[must_use]
     pub fn id(&self) -> KeyId {
         self.id
     }
 
-    /// True if `signature` is this key's over `message`; strict: one signature has one spelling
-    /// (RFC 8032 §5.1.7 with the checks of "Taming the many EdDSAs", dalek's `verify_strict`).
+    /// True if this key made `signature` over `message`. The check is strict, so a signature has
+    /// only one spelling (RFC 8032 §5.1.7 with the checks of "Taming the many EdDSAs", dalek's
+    /// `verify_strict`).
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
         self.key
@@ -109,7 +110,7 @@ impl PublicKey {
     }
 }
 
-/// A key whose secret half is in memory, from a file. The file is trusted: whoever reads it can
+/// A secret key in memory, usually read from a file. The file is trusted: anybody who reads it can
 /// sign as its owner.
 pub struct SecretKey {
     key: SigningKey,
@@ -117,13 +118,13 @@ pub struct SecretKey {
 }
 
 impl SecretKey {
-    /// Makes a key from 32 random bytes.
+    /// Generates a key from 32 random bytes.
     #[must_use]
     pub fn from_random(random: &[u8; 32]) -> Self {
         Self::new(SigningKey::from_bytes(random))
     }
 
-    /// Reads a PEM file's text.
+    /// Parses the content of a PEM file.
     ///
     /// # Errors
     /// See [`KeyError`].
@@ -141,8 +142,8 @@ impl SecretKey {
         }
     }
 
-    /// The PEM file's text: PKCS#8 version 1, without the public key, since OpenSSL 3.0 does not
-    /// read version 2.
+    /// The key as the content of a PEM file: PKCS#8 version 1, without the public key, since
+    /// OpenSSL 3.0 does not read version 2.
     #[must_use]
     pub fn to_pem(&self) -> String {
         let pair = KeypairBytes {
@@ -187,7 +188,7 @@ mod tests {
         MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n";
 
     #[test]
-    fn keys_are_files_as_openssl_has_them() {
+    fn reads_and_writes_the_key_files_of_openssl() {
         let secret = SecretKey::from_pem(SECRET).expect("OpenSSL's file");
         assert_eq!(secret.to_pem(), SECRET);
         assert_eq!(secret.public_key().to_pem(), PUBLIC);
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn other_files_are_refused() {
+    fn rejects_files_that_are_not_public_keys() {
         for bad in [
             "",
             "x",

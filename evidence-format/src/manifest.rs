@@ -1,4 +1,4 @@
-//! OCI image manifests and the index (OCI image-spec 1.1), as far as a bundle uses them.
+//! OCI image manifests and the image index (OCI image-spec 1.1), as far as a bundle uses them.
 
 use std::collections::BTreeMap;
 
@@ -17,15 +17,15 @@ pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub const BUNDLE: &str = "application/vnd.exhibit.bundle.v1";
 /// Media type of the config blob.
 pub const CONFIG: &str = "application/vnd.exhibit.config.v1+json";
-/// Media type of the key of the leaf salts.
+/// Media type of the disclosure key.
 pub const DISCLOSURE_KEY: &str = "application/vnd.exhibit.disclosure-key.v1";
 /// Media type of segment lists.
 pub const SEGMENTS: &str = "application/vnd.exhibit.segments.v1+zstd";
 /// Media type of items.
 pub const ITEM: &str = "application/vnd.exhibit.item.v1+zstd";
-/// Media type of sigstore bundles, and `artifactType` of the manifest that carries one.
+/// Media type of sigstore bundles, and `artifactType` of the manifests that carry one.
 pub const SIGSTORE_BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
-/// Media type of the config of manifests that have none.
+/// Media type of the config of manifests without a config.
 pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// The blob of media type [`EMPTY`].
 pub const EMPTY_BLOB: &[u8] = b"{}";
@@ -47,11 +47,11 @@ struct OciLayout {
     image_layout_version: String,
 }
 
-/// Reads the file `oci-layout`: JSON of one value, however it is spelled, since skopeo writes it
-/// with a blank.
+/// Checks the content of the file `oci-layout`. Any spelling of the JSON value is accepted, since
+/// skopeo adds a space.
 ///
 /// # Errors
-/// It says anything else than version 1.0.0.
+/// The file states anything but version 1.0.0.
 pub fn check_oci_layout(bytes: &[u8]) -> Result<(), ManifestError> {
     let layout: OciLayout = canonical::decode_any_order(bytes, OCI_LAYOUT_BYTES_MAX)?;
     if layout.image_layout_version == "1.0.0" {
@@ -63,26 +63,26 @@ pub fn check_oci_layout(bytes: &[u8]) -> Result<(), ManifestError> {
 
 type Annotations = BTreeMap<String, String>;
 
-/// Points to a blob.
+/// Refers to a blob by digest and size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Descriptor {
-    /// Names for people; nothing that matters for security.
+    /// Names for people, irrelevant for security.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub annotations: Option<Annotations>,
-    /// In the index: the artifact type of the manifest pointed to.
+    /// In the index: the artifact type of the manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
     /// Digest of the blob.
     pub digest: Digest,
-    /// What the blob is.
+    /// Media type of the blob.
     pub media_type: String,
-    /// Bytes of the blob.
+    /// Size of the blob in bytes.
     pub size: u64,
 }
 
 impl Descriptor {
-    /// Points to a blob of `size` bytes.
+    /// A descriptor of a blob of `size` bytes.
     #[must_use]
     pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
         Self {
@@ -94,13 +94,13 @@ impl Descriptor {
         }
     }
 
-    /// Points to `blob`.
+    /// The descriptor of `blob`.
     #[must_use]
     pub fn of(media_type: &str, blob: &[u8]) -> Self {
         Self::new(media_type, Digest::of(blob), blob.len() as u64)
     }
 
-    /// With one annotation.
+    /// Replaces the annotations by a single one.
     #[must_use]
     pub fn annotated(mut self, key: &str, value: &str) -> Self {
         self.annotations = Some(Annotations::from([(key.to_owned(), value.to_owned())]));
@@ -112,33 +112,35 @@ impl Descriptor {
     }
 }
 
-/// A manifest: of a bundle, or of something that refers to one.
+/// The manifest of a bundle, or of a referrer such as an attestation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Manifest {
-    /// What the whole is.
+    /// What the manifest stands for: a bundle, an attestation.
     pub artifact_type: String,
-    /// Its config blob.
+    /// The config blob.
     pub config: Descriptor,
-    /// Its other blobs.
+    /// All other blobs.
     pub layers: Vec<Descriptor>,
-    /// [`MANIFEST`].
+    /// Always [`MANIFEST`].
     pub media_type: String,
-    /// 2.
+    /// Always 2.
     pub schema_version: u64,
-    /// The manifest that it refers to.
+    /// In a referrer: the manifest that it refers to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
 }
 
 impl Manifest {
-    /// The manifest of a bundle: the disclosure key, then for each item its segment list and its
-    /// layer. `sizes` gives the bytes of a blob.
+    /// The manifest of a bundle, whose layers are the disclosure key and, for each item, its
+    /// segment list and its layer. `sizes` returns the size of a blob.
     #[must_use]
     pub fn of_bundle(config: &Config, config_blob: &[u8], sizes: &dyn Fn(&Digest) -> u64) -> Self {
         let descriptor = |media_type, digest: &Digest, title: &str| {
             Descriptor::new(media_type, *digest, sizes(digest)).annotated(TITLE, title)
         };
+        // The order is that of a tar, in which a verifier needs the key before the items, and an
+        // item's segment list before its layer.
         let mut layers = vec![descriptor(
             DISCLOSURE_KEY,
             &config.disclosure_key,
@@ -166,7 +168,7 @@ impl Manifest {
         }
     }
 
-    /// The manifest that carries a sigstore bundle for the bundle `subject`.
+    /// The manifest that attaches a sigstore bundle to the bundle `subject`.
     #[must_use]
     pub fn of_attestation(sigstore_bundle: &[u8], subject: Descriptor) -> Self {
         Self {
@@ -179,22 +181,23 @@ impl Manifest {
         }
     }
 
-    /// The canonical bytes.
+    /// Encodes the document canonically.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         canonical::encode(self)
     }
 
-    /// Reads a manifest.
+    /// Decodes a manifest.
     ///
     /// # Errors
-    /// It is not a canonical document of its kind, or an attestation of another form than
+    /// The document is not a canonical manifest, or an attestation that differs in form from
     /// [`Manifest::of_attestation`].
     pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
         let manifest: Self = canonical::decode(bytes, MANIFEST_BYTES_MAX)?;
         if manifest.schema_version != 2 || manifest.media_type != MANIFEST {
             return Err(ManifestError::Invalid("not an OCI image manifest"));
         }
+        // A verifier keeps attestations in memory, so their number and form are limited here.
         if manifest.artifact_type == SIGSTORE_BUNDLE && !manifest.carries_one_sigstore_bundle() {
             return Err(ManifestError::Invalid(
                 "not the manifest of one sigstore bundle",
@@ -211,84 +214,64 @@ impl Manifest {
             && *layer == Descriptor::new(SIGSTORE_BUNDLE, layer.digest, layer.size)
     }
 
-    /// Checks what [`Self::decode`] leaves: constants, and that an attestation is one small blob.
-    ///
-    /// # Errors
-    /// A sentence: what is wrong with it.
-    pub fn check(&self) -> Result<(), &'static str> {
-        if self.media_type != MANIFEST || self.schema_version != 2 {
-            return Err("is no OCI image manifest");
-        }
-        if self.artifact_type != SIGSTORE_BUNDLE {
-            return Ok(());
-        }
-        let one = matches!(&self.layers[..], [blob] if *blob == Descriptor::new(SIGSTORE_BUNDLE, blob.digest, blob.size));
-        let empty = self.config == Descriptor::of(EMPTY, EMPTY_BLOB);
-        if one && empty {
-            Ok(())
-        } else {
-            Err("is an attestation of other blobs than the empty config and one sigstore bundle")
-        }
-    }
-
-    /// Every descriptor that it points to blobs with.
+    /// The descriptors of all blobs: the config, then the layers.
     pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
         std::iter::once(&self.config).chain(&self.layers)
     }
 }
 
-/// `index.json`: lists the manifests. Mutable and untrusted; every other OCI tool may write it
-/// anew.
+/// `index.json`, which lists the manifests. Mutable and untrusted: any OCI tool may rewrite it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Index {
     /// The manifests, each with a [`REF_NAME`].
     pub manifests: Vec<Descriptor>,
-    /// [`INDEX`]; some tools leave it out.
+    /// [`INDEX`], or `None`: some tools leave it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
-    /// 2.
+    /// Always 2.
     pub schema_version: u64,
 }
 
-/// A manifest, `index.json` or `oci-layout` was refused.
+/// A manifest, `index.json` or `oci-layout` was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// Not a document of its kind.
-    #[error("cannot be read")]
+    /// The bytes are not a document of the expected kind.
+    #[error("cannot be decoded")]
     Decode(#[from] DecodeError),
-    /// A rule of the format is broken.
-    #[error("is not valid: {0}")]
+    /// The document breaks a rule of the format.
+    #[error("is invalid: {0}")]
     Invalid(&'static str),
 }
 
 impl Index {
-    /// The index of a bundle and what refers to it, by name.
+    /// The index of a bundle and its referrers, each with its name.
     #[must_use]
     pub fn new(manifests: &[(&str, &Manifest)]) -> Self {
-        let entry = |(name, manifest): &(&str, &Manifest)| Descriptor {
+        let entries = manifests.iter().map(|(name, manifest)| Descriptor {
             artifact_type: Some(manifest.artifact_type.clone()),
             ..Descriptor::of(MANIFEST, &manifest.encode()).annotated(REF_NAME, name)
-        };
+        });
         Self {
-            manifests: manifests.iter().map(entry).collect(),
+            manifests: entries.collect(),
             media_type: Some(INDEX.to_owned()),
             schema_version: 2,
         }
     }
 
-    /// The canonical bytes.
+    /// Encodes the document canonically.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         canonical::encode(self)
     }
 
-    /// Reads an index: compact JSON whose members may stand in any order.
+    /// Decodes an index: compact JSON whose members may stand in any order.
     ///
     /// # Errors
     /// See [`ManifestError`].
     pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
         let index: Self = canonical::decode_any_order(bytes, INDEX_BYTES_MAX)?;
+        // Nothing signs the index. Without white space there is no room for hidden bytes in it.
         if !canonical::is_compact(bytes) {
             return Err(ManifestError::Invalid("white space between tokens"));
         }
@@ -300,7 +283,7 @@ impl Index {
         }
         for (i, entry) in index.manifests.iter().enumerate() {
             if entry.media_type != MANIFEST {
-                return Err(ManifestError::Invalid("an entry that is no manifest"));
+                return Err(ManifestError::Invalid("an entry is not a manifest"));
             }
             if index.manifests[..i]
                 .iter()
@@ -313,19 +296,21 @@ impl Index {
                 .as_ref()
                 .is_some_and(|a| a.len() != 1 || !a.contains_key(REF_NAME))
             {
-                return Err(ManifestError::Invalid("an annotation that is no name"));
+                return Err(ManifestError::Invalid(
+                    "an entry has an annotation other than its name",
+                ));
             }
         }
         Ok(index)
     }
 
-    /// True if what `entry` says besides digest and size is true of `manifest`.
+    /// True if the name and the artifact type in `entry`, where given, are those of `manifest`.
     #[must_use]
     pub fn entry_matches(entry: &Descriptor, manifest: &Manifest) -> bool {
         let name = match manifest.artifact_type.as_str() {
             BUNDLE => Some(BUNDLE_REF),
             SIGSTORE_BUNDLE => Some(ATTESTATION_REF),
-            _ => None,
+            _ => None, // referrers of later versions may have any name
         };
         let name_ok = entry
             .annotation(REF_NAME)

@@ -1,4 +1,4 @@
-//! What was going to be captured, as sealed next to what was.
+//! The capture plan as sealed in a bundle, beside what was actually captured.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,22 +9,22 @@ use crate::id::ItemName;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Plan {
-    /// Seconds after which the capture seals what it has; `None` is no deadline.
+    /// Seconds after which the capture seals what it has; `None` means no deadline.
     pub deadline_seconds: Option<u64>,
-    /// The steps. Each must have an item of its name in the bundle, if only to state its gap.
+    /// Each step must have an item of its name in the bundle, if only to state its gap.
     pub steps: Vec<Step>,
 }
 
-/// One step of a plan: it makes one item.
+/// One step of a plan, which produces one item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Step {
-    /// The item that it makes.
+    /// The item that the step produces.
     pub item: ItemName,
-    /// What it takes, for people.
+    /// What the step captures, described for people.
     pub what: String,
-    /// Bytes at which it stops taking more from any one object; `None` is no limit.
+    /// The most bytes to keep of any one object; `None` means no limit.
     pub object_bytes_max: Option<u64>,
-    /// Bytes at which it stops altogether; `None` is no limit.
+    /// The most bytes of the whole item, where the step stops; `None` means no limit.
     pub item_bytes_max: Option<u64>,
 }

@@ -1,13 +1,13 @@
-//! Text from a bundle, made safe to show. Whoever made the bundle may want to steer the auditor's
-//! terminal (escape sequences), to forge lines of our report (line ends), or to show a name
-//! backwards (bidirectional overrides).
+//! Escapes untrusted text for display. The author of a bundle may try to control the auditor's
+//! terminal (escape sequences), to forge lines of our report (line breaks), or to disguise a name
+//! (bidirectional overrides).
 
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// True for what a terminal obeys instead of showing, and for what changes the order of the text
-/// around it or cannot be seen.
+/// True for characters that a terminal interprets instead of showing, that reorder the text around
+/// them, or that are invisible.
 #[must_use]
 pub fn is_unsafe(c: char) -> bool {
     c.is_control()
@@ -17,7 +17,7 @@ pub fn is_unsafe(c: char) -> bool {
             | '\u{E0000}'..='\u{E007F}') // tags
 }
 
-/// `text` on one line, in which every unsafe character stands as `\n`, `\t` or `\u{1b}`.
+/// `text` on one line, with every unsafe character escaped as `\n`, `\t` or `\u{1b}`.
 #[must_use]
 pub fn safe(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -25,7 +25,7 @@ pub fn safe(text: &str) -> String {
     out
 }
 
-/// Like [`safe`], for bytes that may be no text: what is not UTF-8 stands as `\xff`.
+/// Like [`safe`], for bytes that may not be text: bytes that are not UTF-8 appear as `\xff`.
 #[must_use]
 pub fn safe_bytes(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
@@ -38,8 +38,8 @@ pub fn safe_bytes(bytes: &[u8]) -> String {
     out
 }
 
-/// `value` on one line, with every unsafe character as JSON's own escape: the same document, and
-/// nothing that a terminal obeys.
+/// `value` as JSON on one line, with every unsafe character as a JSON escape: the same document,
+/// but safe to print to a terminal.
 #[must_use]
 pub fn safe_json(value: &Value) -> String {
     let mut out = String::new();
@@ -75,7 +75,7 @@ mod tests {
         "a\u{1b}[31m\u{9b}2J\u{7f}\n\r\t\0\u{202e}\u{2066}\u{2069}\u{200f}\u{feff}\u{e0041}é漢";
 
     #[test]
-    fn nothing_that_a_terminal_obeys_is_left() {
+    fn escapes_everything_a_terminal_interprets() {
         let shown = safe(HOSTILE);
         assert!(!shown.chars().any(is_unsafe), "{shown:?}");
         assert_eq!(
@@ -92,12 +92,12 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_shown_as_hex() {
+    fn shows_invalid_utf8_as_hex() {
         assert_eq!(safe_bytes(b"ok\xff\x9b\x1b[0m"), r"ok\xff\x9b\u{1b}[0m");
     }
 
     #[test]
-    fn json_is_the_same_document() {
+    fn escaped_json_parses_to_the_same_value() {
         let value = Value::from(HOSTILE);
         let shown = safe_json(&value);
         assert!(!shown.chars().any(is_unsafe), "{shown:?}");

@@ -1,4 +1,4 @@
-//! A statement under a signature: DSSE inside a sigstore bundle v0.3.
+//! Signed statements: DSSE inside a sigstore bundle v0.3.
 
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
@@ -13,18 +13,18 @@ use crate::statement::{Statement, StatementError};
 /// `payloadType` of in-toto statements (in-toto/attestation, envelope v1).
 const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 
-/// A sigstore bundle with one DSSE signature by a managed key. Nothing in it is checked yet but its
-/// form.
+/// A sigstore bundle with one DSSE signature by a managed key. Only its form has been checked, not
+/// the signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attestation {
     payload: Vec<u8>,
     key_id: KeyId,
     signature: [u8; 64],
-    timestamps: Option<Timestamps>,
+    timestamps: Option<TimestampData>,
 }
 
-/// A statement whose signature was checked against a key that the caller trusts. Made by
-/// [`Attestation::verify`] alone.
+/// Proof that a statement's signature was verified with a key that the caller trusts. Only
+/// [`Attestation::verify`] creates it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignatureChecked {
     key_id: KeyId,
@@ -32,29 +32,29 @@ pub struct SignatureChecked {
 }
 
 impl SignatureChecked {
-    /// The key that signed.
+    /// Id of the key that signed.
     #[must_use]
     pub fn key_id(&self) -> KeyId {
         self.key_id
     }
 
-    /// What it signed.
+    /// The signed statement.
     #[must_use]
     pub fn statement(&self) -> &Statement {
         &self.statement
     }
 }
 
-/// A sigstore bundle was refused.
+/// A sigstore bundle was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum AttestationError {
-    /// Not a canonical document of its kind.
-    #[error("sigstore bundle")]
+    /// The bytes are not a canonical sigstore bundle.
+    #[error("invalid sigstore bundle document")]
     Decode(#[from] DecodeError),
-    /// A sigstore bundle, but not of this kind.
-    #[error("sigstore bundle is not valid here: {0}")]
+    /// A sigstore bundle, but not as this format uses it.
+    #[error("unsupported sigstore bundle: {0}")]
     Invalid(&'static str),
-    /// What it signs is no statement about a capture.
+    /// The payload is not a statement about a capture.
     #[error(transparent)]
     Statement(#[from] StatementError),
 }
@@ -62,13 +62,13 @@ pub enum AttestationError {
 /// A statement could not be signed.
 #[derive(Debug, thiserror::Error)]
 pub enum AttestError {
-    /// The key could not be used.
+    /// The signer could not use its key.
     #[error(transparent)]
     Sign(#[from] SignError),
-    /// The statement is longer than keys in a KMS can sign.
-    #[error("statement gives {bytes} bytes to sign, limit is {PAE_BYTES_MAX}")]
+    /// The statement is longer than what a KMS signs in one call.
+    #[error("statement needs {bytes} bytes to sign, limit is {PAE_BYTES_MAX}")]
     TooLarge {
-        /// Bytes of its pre-authentication encoding.
+        /// Bytes of the statement's pre-authentication encoding.
         bytes: u64,
     },
 }
@@ -93,6 +93,7 @@ impl Attestation {
     pub fn sign(statement: &Statement, signer: &dyn Signer) -> Result<Self, AttestError> {
         let payload = statement.encode();
         let message = pae(PAYLOAD_TYPE, &payload);
+        // Also for keys in memory: a bundle must not depend on where its key is kept.
         if message.len() as u64 > PAE_BYTES_MAX {
             return Err(AttestError::TooLarge {
                 bytes: message.len() as u64,
@@ -107,25 +108,27 @@ impl Attestation {
         })
     }
 
-    /// The key that it claims to be signed by: a hint for choosing a key, and no proof.
+    /// The key that claims to have signed: a hint for choosing a key, not a proof.
     #[must_use]
     pub fn key_hint(&self) -> KeyId {
         self.key_id
     }
 
-    /// True if it carries RFC 3161 timestamps. Version 1 names their place and does not check them.
+    /// True if the bundle carries RFC 3161 timestamps. Version 1 reserves a place for them and does
+    /// not verify them.
     #[must_use]
     pub fn has_timestamp(&self) -> bool {
         self.timestamps.is_some()
     }
 
-    /// Checks the signature with `key`, strictly, and reads the statement.
+    /// Verifies the signature with `key`, strictly, and decodes the statement.
     ///
     /// Returns `None` if `key` did not make the signature.
     ///
     /// # Errors
-    /// The signature holds, but what it signs is no statement about a capture.
+    /// The signature is valid, but the payload is not a statement about a capture.
     pub fn verify(&self, key: &PublicKey) -> Result<Option<SignatureChecked>, StatementError> {
+        // SPEC.md §7.2: the key counts only if its id is the one that the attestation names.
         if self.key_id != key.id()
             || !key.verify(&pae(PAYLOAD_TYPE, &self.payload), &self.signature)
         {
@@ -138,58 +141,59 @@ impl Attestation {
         }))
     }
 
-    /// The statement, **whose signature nobody has checked**: for display, marked as such.
+    /// The statement, **whose signature has not been verified**: only for display, marked as such.
     ///
     /// # Errors
-    /// It is no statement about a capture.
+    /// The payload is not a statement about a capture.
     pub fn unverified_statement(&self) -> Result<Statement, StatementError> {
         Statement::decode(&self.payload)
     }
 
-    /// The canonical bytes.
+    /// Encodes the sigstore bundle canonically.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        canonical::encode(&Wire {
-            dsse_envelope: Envelope {
+        canonical::encode(&SigstoreDocument {
+            dsse_envelope: DsseEnvelope {
                 payload: BASE64.encode(&self.payload),
                 payload_type: PAYLOAD_TYPE.to_owned(),
-                signatures: [Signature {
+                signatures: [DsseSignature {
                     keyid: self.key_id,
                     sig: BASE64.encode(&self.signature),
                 }],
             },
             media_type: SIGSTORE_BUNDLE.to_owned(),
-            verification_material: Material {
-                public_key: Hint { hint: self.key_id },
+            verification_material: VerificationMaterial {
+                public_key: PublicKeyHint { hint: self.key_id },
                 timestamp_verification_data: self.timestamps.clone(),
                 tlog_entries: [],
             },
         })
     }
 
-    /// Reads a sigstore bundle.
+    /// Decodes a sigstore bundle.
     ///
     /// # Errors
     /// See [`AttestationError`].
     pub fn decode(bytes: &[u8]) -> Result<Self, AttestationError> {
         use AttestationError::Invalid;
-        let wire: Wire = canonical::decode(bytes, SIGSTORE_BUNDLE_BYTES_MAX)?;
+        let wire: SigstoreDocument = canonical::decode(bytes, SIGSTORE_BUNDLE_BYTES_MAX)?;
         let [signature] = wire.dsse_envelope.signatures;
         if wire.media_type != SIGSTORE_BUNDLE {
-            return Err(Invalid("its media type is not that of version 0.3"));
+            return Err(Invalid("media type is not that of version 0.3"));
         }
         if wire.dsse_envelope.payload_type != PAYLOAD_TYPE {
-            return Err(Invalid("its payload is not in-toto"));
+            return Err(Invalid("payload is not in-toto"));
         }
+        // Two ids could name two keys, and verifiers would disagree about which one counts.
         if signature.keyid != wire.verification_material.public_key.hint {
-            return Err(Invalid("its key id and its key hint differ"));
+            return Err(Invalid("key id and key hint differ"));
         }
-        let decode =
-            |text: &str| decode_base64(text).ok_or(Invalid("base64 is not in its one form"));
-        let payload = decode(&wire.dsse_envelope.payload)?;
-        let sig = decode(&signature.sig)?
+        let payload = decode_base64(&wire.dsse_envelope.payload)
+            .ok_or(Invalid("payload is not canonical base64"))?;
+        let sig = decode_base64(&signature.sig)
+            .ok_or(Invalid("signature is not canonical base64"))?
             .try_into()
-            .map_err(|_| Invalid("its signature is not of 64 bytes"))?;
+            .map_err(|_| Invalid("signature does not have 64 bytes"))?;
         let timestamps = wire.verification_material.timestamp_verification_data;
         Ok(Self {
             payload,
@@ -202,50 +206,50 @@ impl Attestation {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Wire {
-    dsse_envelope: Envelope,
+struct SigstoreDocument {
+    dsse_envelope: DsseEnvelope,
     media_type: String,
-    verification_material: Material,
+    verification_material: VerificationMaterial,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Envelope {
+struct DsseEnvelope {
     payload: String,
     payload_type: String,
-    signatures: [Signature; 1],
+    signatures: [DsseSignature; 1],
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Signature {
+struct DsseSignature {
     keyid: KeyId,
     sig: String,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Material {
-    public_key: Hint,
+struct VerificationMaterial {
+    public_key: PublicKeyHint,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    timestamp_verification_data: Option<Timestamps>,
+    timestamp_verification_data: Option<TimestampData>,
     tlog_entries: [(); 0],
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Hint {
+struct PublicKeyHint {
     hint: KeyId,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Timestamps {
-    rfc3161_timestamps: Vec<Timestamp>,
+struct TimestampData {
+    rfc3161_timestamps: Vec<SignedTimestamp>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Timestamp {
+struct SignedTimestamp {
     signed_timestamp: String,
 }

@@ -1,4 +1,4 @@
-//! The in-toto Statement v1 that a capture is vouched for with.
+//! The in-toto Statement v1 by which a signer vouches for a capture.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,63 +15,64 @@ const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 pub const CAPTURE: &str = "urn:exhibit:capture:v1";
 const SUBJECT_NAME: &str = "bundle";
 
-/// Who says what about a bundle, and when.
+/// A signer's statement about a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
     /// The bundle's id.
     pub bundle: Digest,
-    /// What is said of it.
+    /// What the statement says about the bundle.
     pub predicate: Predicate,
 }
 
-/// The statement's content. Small on purpose: what was captured stands in the config, inside the
-/// bundle's id.
+/// The content of a statement. Small on purpose: the config, which the bundle's id covers,
+/// describes what was captured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Predicate {
-    /// The incident; the same as in the config.
+    /// The incident, the same as in the config.
     pub incident: IncidentId,
-    /// As what the signer signs.
+    /// The signer's role.
     pub role: Role,
-    /// When, by the signer's own clock: a claim, no proof.
+    /// Time of signing by the signer's own clock: a claim, not a proof.
     pub signed_at: Timestamp,
-    /// Where the bundle stands among its signer's bundles.
+    /// The bundle's position in its signer's stream.
     pub stream: Stream,
 }
 
-/// As what somebody signs.
+/// In which role somebody signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Took the evidence.
+    /// Captured the evidence.
     Collector,
 }
 
-/// A stream of bundles: each names the one before, so a dropped one leaves a hole.
+/// The position of a bundle in a stream. Each bundle names its predecessor, so a missing one leaves
+/// a visible hole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stream {
-    /// The stream.
+    /// Id of the stream.
     pub id: StreamId,
-    /// The bundle before; `None` for the first.
+    /// Id of the previous bundle; `None` for the first.
     pub prev: Option<Digest>,
-    /// Number of the bundle in the stream, from 0.
+    /// Sequence number in the stream, from 0.
     pub seq: u64,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Wire {
+struct InTotoDocument {
     #[serde(rename = "_type")]
     kind: String,
     predicate: Predicate,
     predicate_type: String,
-    subject: [Subject; 1],
+    subject: [StatementSubject; 1],
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Subject {
+struct StatementSubject {
     digest: SubjectDigest,
     name: String,
 }
@@ -82,29 +83,29 @@ struct SubjectDigest {
     sha256: Root,
 }
 
-/// A statement was refused.
+/// A statement was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum StatementError {
-    /// Not a canonical document of its kind.
-    #[error("statement")]
+    /// The bytes are not a canonical statement document.
+    #[error("invalid statement document")]
     Decode(#[from] DecodeError),
     /// An in-toto statement, but not about a capture.
-    #[error("statement is not one of {CAPTURE} about a bundle")]
+    #[error("statement is not of type {CAPTURE} about a bundle")]
     OtherKind,
-    /// The stream's first bundle names one before, or another names none.
-    #[error("statement's stream contradicts itself")]
+    /// The first bundle of the stream names a predecessor, or a later one does not.
+    #[error("statement's stream position contradicts itself")]
     Stream,
 }
 
 impl Statement {
-    /// The canonical bytes.
+    /// Encodes the statement canonically.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        canonical::encode(&Wire {
+        canonical::encode(&InTotoDocument {
             kind: STATEMENT_TYPE.to_owned(),
             predicate: self.predicate.clone(),
             predicate_type: CAPTURE.to_owned(),
-            subject: [Subject {
+            subject: [StatementSubject {
                 digest: SubjectDigest {
                     sha256: Root(self.bundle),
                 },
@@ -113,12 +114,12 @@ impl Statement {
         })
     }
 
-    /// Reads a statement.
+    /// Decodes a statement.
     ///
     /// # Errors
     /// See [`StatementError`].
     pub fn decode(bytes: &[u8]) -> Result<Self, StatementError> {
-        let wire: Wire = canonical::decode(bytes, PAE_BYTES_MAX)?;
+        let wire: InTotoDocument = canonical::decode(bytes, PAE_BYTES_MAX)?;
         let [subject] = wire.subject;
         if wire.kind != STATEMENT_TYPE
             || wire.predicate_type != CAPTURE

@@ -1,12 +1,12 @@
-//! Times as evidence carries them: UTC, to the nanosecond, written one way only.
+//! Timestamps of evidence: UTC, to the nanosecond, with exactly one spelling.
 
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 use std::time::SystemTime;
 
-/// From 0001-01-01T00:00:00Z to before 9999-01-01T00:00:00Z: the years that the libraries of all
-/// common languages have in full.
+/// From 0001-01-01T00:00:00Z to before 9999-01-01T00:00:00Z: the years that the time libraries of
+/// all common languages support in full.
 const UNIX_NANOSECONDS: Range<i128> = -62_135_596_800_000_000_000..253_370_764_800_000_000_000;
 
 /// A moment in UTC. Text form: RFC 3339 with `Z`, no more fraction digits than needed
@@ -14,7 +14,7 @@ const UNIX_NANOSECONDS: Range<i128> = -62_135_596_800_000_000_000..253_370_764_8
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(jiff::Timestamp);
 
-/// The text is not a time in the one form that evidence uses.
+/// The text is not a timestamp in the canonical spelling.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "{text:?} is not a time such as 2026-11-23T13:40:17.25Z (RFC 3339, in UTC, no trailing zeros)"
@@ -70,6 +70,7 @@ impl FromStr for Timestamp {
             .parse::<jiff::Timestamp>()
             .ok()
             .and_then(Self::in_range);
+        // The parser is lenient; writing the time again and comparing leaves one spelling.
         parsed
             .filter(|t| t.to_string() == text)
             .ok_or_else(|| ParseTimestampError {
@@ -97,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_form_only() {
+    fn rejects_other_spellings_and_years_out_of_range() {
         for good in [
             "2026-11-23T13:40:17Z",
             "2026-11-23T13:40:17.25Z",

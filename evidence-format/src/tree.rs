@@ -1,52 +1,53 @@
-//! The salted record tree: one hash over an item from which single records can later be shown.
+//! The salted record tree: one hash over an item, from which single records can be disclosed later.
 //!
 //! ```text
 //! salt_i = HMAC-SHA256(K, "evidence/v1/leaf" || 0x00 || item name || 0x00 || u64be(i))[..16]
 //! leaf_i = SHA-256(0x00 || salt_i || segment_i)
 //! node   = SHA-256(0x01 || left || right)              shape: RFC 6962 §2.1
 //! ```
-//! Without K, a leaf's hash tells nothing about a segment that somebody guesses. The tree is built
-//! from [`Range`]s, which cover consecutive leaves and merge: each worker hashes its own frame's
-//! leaves.
+//! Without K, nobody can test a guess of a segment against its leaf's hash. The tree is built from
+//! [`Range`]s, which cover consecutive leaves and can be merged, so that each worker hashes the
+//! leaves of its own frame.
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::digest::lanes::{self, BLOCK_BYTES, HEAD_BYTES_MAX, Message, Start};
+use crate::digest::lanes::{self, BLOCK_BYTES, HEAD_BYTES_MAX, HashMessage, HashPrefix};
 use crate::digest::{Digest, Hasher, ParseDigestError};
 use crate::id::ItemName;
 
 const SALT_LABEL: &[u8] = b"evidence/v1/leaf\0";
 const SALT_BYTES: usize = 16;
-/// Leaves hashed in one go: enough to keep both lanes busy, and few enough to stay in the
-/// processor's first cache.
+/// Leaves hashed in one go: enough to keep both lanes busy, few enough to stay in the processor's
+/// first-level cache.
 const GROUP_LEAVES: usize = 128;
-/// 0x00 and the salt: what stands before the segment.
+/// What a leaf's message begins with: 0x00 and the salt. The segment follows.
 type LeafHead = [u8; 1 + SALT_BYTES];
 const LEAF: u8 = 0x00;
 const NODE: u8 = 0x01;
 
-/// K: 32 random bytes for each bundle, from which all leaf salts follow. Trusted to hide: whoever
-/// holds it can test guesses against withheld records, and nothing else.
+/// K: 32 random bytes of a bundle, from which all its leaf salts are derived. It must stay secret
+/// where records are withheld: anybody who holds it can test guesses against them, and nothing
+/// else.
 #[derive(Clone)]
 pub struct DisclosureKey([u8; 32]);
 
 impl DisclosureKey {
-    /// Takes 32 random bytes.
+    /// A key of 32 random bytes.
     #[must_use]
     pub fn new(random: [u8; 32]) -> Self {
         Self(random)
     }
 
-    /// The bytes, as they stand in the bundle's `disclosure-key` blob.
+    /// The bytes of the bundle's `disclosure-key` blob.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }
 
-/// The root of a record tree. Text form: 64 lowercase hex digits, without `sha256:`, since it is no
-/// blob's digest.
+/// The root of a record tree. Text form: 64 lowercase hex digits without `sha256:`, since it is not
+/// the digest of a blob.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Root(pub Digest);
 
@@ -66,35 +67,38 @@ impl FromStr for Root {
 
 crate::serde_as_text!(Root);
 
-/// Hashes the leaves of one item. The HMAC is written out, so that salts can be made two at a time.
+/// Hashes the leaves of one item. HMAC is implemented here so that two salts can be computed at a
+/// time.
 #[derive(Clone)]
 pub struct LeafKey {
-    /// HMAC's inner hash, having taken the key's block and the whole blocks of what all leaves'
-    /// messages begin with.
-    inner: Start,
-    /// The rest of what all leaves' messages begin with.
+    /// State of HMAC's inner hash after the key's block and the whole blocks of the prefix that all
+    /// leaves share.
+    inner: HashPrefix,
+    /// The rest of that prefix, less than a block.
     prefix: Vec<u8>,
-    /// HMAC's outer hash, having taken the key's block.
-    outer: Start,
+    /// State of HMAC's outer hash after the key's block.
+    outer: HashPrefix,
 }
 
 impl LeafKey {
-    /// For the item `name` of the bundle with key `key`.
+    /// For the item `name` of the bundle whose disclosure key is `key`.
     #[must_use]
     pub fn new(key: &DisclosureKey, name: &ItemName) -> Self {
         let prefix = [SALT_LABEL, name.as_str().as_bytes(), &[0]].concat();
+        // A long item name fills whole blocks, which are the same for all leaves.
         let (blocks, rest) = prefix.as_chunks();
-        let inner = blocks
-            .iter()
-            .fold(Start::EMPTY.then(&hmac_block(key, 0x36)), Start::then);
+        let inner = blocks.iter().fold(
+            HashPrefix::EMPTY.then(&hmac_block(key, 0x36)),
+            HashPrefix::then,
+        );
         Self {
             inner,
             prefix: rest.to_owned(),
-            outer: Start::EMPTY.then(&hmac_block(key, 0x5c)),
+            outer: HashPrefix::EMPTY.then(&hmac_block(key, 0x5c)),
         }
     }
 
-    /// Starts leaf `index`; its segment's bytes are to follow.
+    /// Starts the hash of leaf `index`; the caller adds the bytes of the segment.
     #[must_use]
     pub fn start(&self, index: u64) -> Hasher {
         let mut heads = [LeafHead::default()];
@@ -104,8 +108,8 @@ impl LeafKey {
         leaf
     }
 
-    /// Adds to `range` the leaves from number `first` on, which follow the range's last leaf and
-    /// have these whole segments.
+    /// Adds the leaves of these whole segments to `range`. They are numbered from `first`, which
+    /// must follow the range's last leaf.
     pub(crate) fn push_leaves(&self, first: u64, segments: &[&[u8]], range: &mut Range) {
         let (mut heads, mut leaves) =
             ([LeafHead::default(); GROUP_LEAVES], [[0; 32]; GROUP_LEAVES]);
@@ -115,17 +119,20 @@ impl LeafKey {
         {
             let (heads, leaves) = (&mut heads[..segments.len()], &mut leaves[..segments.len()]);
             self.heads(first, heads);
-            let message = |i: usize| Message {
-                start: Start::EMPTY,
-                head: &heads[i],
-                body: segments[i],
-            };
-            lanes::hash(segments.len(), message, leaves);
+            lanes::hash(
+                segments.len(),
+                |i| HashMessage {
+                    start: HashPrefix::EMPTY,
+                    head: &heads[i],
+                    body: segments[i],
+                },
+                leaves,
+            );
             range.push_run(0, first, leaves);
         }
     }
 
-    /// What the leaves from number `first` on begin with.
+    /// Computes the heads of the leaves from number `first` on.
     fn heads(&self, first: u64, heads: &mut [LeafHead]) {
         let end = self.prefix.len() + size_of::<u64>();
         let mut messages = vec![[0; HEAD_BYTES_MAX]; heads.len()];
@@ -133,10 +140,11 @@ impl LeafKey {
             message[..self.prefix.len()].copy_from_slice(&self.prefix);
             message[self.prefix.len()..end].copy_from_slice(&index.to_be_bytes());
         }
+        // HMAC(K, m) = H(K ^ opad || H(K ^ ipad || m)); the starts have taken the padded keys.
         let (mut inner, mut salts) = (vec![[0; 32]; heads.len()], vec![[0; 32]; heads.len()]);
         lanes::hash(
             heads.len(),
-            |i| Message {
+            |i| HashMessage {
                 start: self.inner,
                 head: &messages[i][..end],
                 body: &[],
@@ -145,7 +153,7 @@ impl LeafKey {
         );
         lanes::hash(
             heads.len(),
-            |i| Message {
+            |i| HashMessage {
                 start: self.outer,
                 head: &inner[i],
                 body: &[],
@@ -159,13 +167,13 @@ impl LeafKey {
     }
 }
 
-/// The block that HMAC's inner (0x36) or outer (0x5c) hash begins with (RFC 2104 §2).
+/// The first block of HMAC's inner (0x36) or outer (0x5c) hash (RFC 2104 §2).
 fn hmac_block(key: &DisclosureKey, pad: u8) -> [u8; BLOCK_BYTES] {
     std::array::from_fn(|i| key.0.get(i).copied().unwrap_or(0) ^ pad)
 }
 
-/// The hashes of consecutive leaves, folded into the largest whole subtrees: at most two for each
-/// level of the tree, whatever the number of leaves.
+/// The hashes of consecutive leaves, folded into the largest complete subtrees: at most two for
+/// each level of the tree, however many leaves there are.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
 pub struct Range {
     subtrees: Vec<Subtree>,
@@ -186,18 +194,19 @@ impl Range {
         Self::default()
     }
 
-    /// Makes this a range of no leaves again, and keeps its memory.
+    /// Removes all leaves and keeps the allocated memory.
     pub fn clear(&mut self) {
         self.subtrees.clear();
     }
 
-    /// Adds the subtrees of one level from `position` on, folding them pair by pair.
+    /// Adds adjacent subtrees of one level, the first at `position`, and folds them in pairs.
     fn push_run(&mut self, level: u32, mut position: u64, mut hashes: &[[u8; 32]]) {
         let subtree = |position, hash: &[u8; 32]| Subtree {
             level,
             position,
             hash: Digest::from_bytes(*hash),
         };
+        // A right child at the beginning belongs to the left sibling that the range already holds.
         if let ([first, rest @ ..], 1) = (hashes, position % 2) {
             self.push_subtree(subtree(position, first));
             (position, hashes) = (position + 1, rest);
@@ -205,12 +214,15 @@ impl Range {
         let (pairs, single) = hashes.as_chunks::<2>();
         if !pairs.is_empty() {
             let mut parents = vec![[0; 32]; pairs.len()];
-            let message = |i: usize| Message {
-                start: Start::EMPTY,
-                head: &[NODE],
-                body: pairs[i].as_flattened(),
-            };
-            lanes::hash(pairs.len(), message, &mut parents);
+            lanes::hash(
+                pairs.len(),
+                |i| HashMessage {
+                    start: HashPrefix::EMPTY,
+                    head: &[NODE],
+                    body: pairs[i].as_flattened(),
+                },
+                &mut parents,
+            );
             self.push_run(level + 1, position / 2, &parents);
         }
         if let [last] = single {
@@ -218,7 +230,7 @@ impl Range {
         }
     }
 
-    /// Adds leaf `index`, which follows the range's last leaf.
+    /// Adds leaf `index`, which must follow the range's last leaf.
     pub fn push(&mut self, index: u64, leaf: Digest) {
         self.push_subtree(Subtree {
             level: 0,
@@ -227,17 +239,18 @@ impl Range {
         });
     }
 
-    /// Adds the leaves of `next`, which follow the range's last leaf.
+    /// Adds the leaves of `next`, which must follow the range's last leaf.
     pub fn append(&mut self, next: &Self) {
         for subtree in &next.subtrees {
             self.push_subtree(*subtree);
         }
     }
 
-    /// The tree's root, if the range began at leaf 0. The root of no leaves is SHA-256 of no bytes
-    /// (RFC 6962 §2.1).
+    /// The root of the tree, if the range begins at leaf 0. Without leaves it is the SHA-256 of no
+    /// bytes (RFC 6962 §2.1).
     #[must_use]
     pub fn root(&self) -> Digest {
+        // Subtrees get smaller to the right, and RFC 6962 combines an incomplete tree from there.
         let hashes = self.subtrees.iter().rev().map(|s| s.hash);
         hashes
             .reduce(|right, left| node(&left, &right))
@@ -246,6 +259,7 @@ impl Range {
 
     fn push_subtree(&mut self, mut new: Subtree) {
         while let Some(last) = self.subtrees.last() {
+            // Only a left child (even position) merges with what follows it.
             let siblings = last.level == new.level && last.position % 2 == 0;
             if !siblings {
                 break;
@@ -272,7 +286,7 @@ fn node(left: &Digest, right: &Digest) -> Digest {
 mod tests {
     use super::*;
 
-    /// RFC 6962 §2.1, word for word.
+    /// The definition of RFC 6962 §2.1, literally.
     fn mth(leaves: &[Digest]) -> Digest {
         match leaves {
             [] => Digest::of(b""),
@@ -285,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_merge_to_the_rfc_6962_root_wherever_they_are_cut() {
+    fn merged_ranges_have_the_rfc_6962_root() {
         let leaves: Vec<Digest> = (0..70_u64).map(|i| Digest::of(&i.to_be_bytes())).collect();
         for n in 0..=leaves.len() {
             for cut in [0, n / 3, n / 2, n.saturating_sub(1), n] {
@@ -301,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn many_leaves_at_once_are_the_leaves_of_the_specification() {
+    fn batched_leaves_match_the_specification() {
         use hmac::{Hmac, KeyInit, Mac};
         let long = format!("a{}", "b".repeat(127));
         for (name, first) in [("x", 0), ("host-sockets", 1), (&*long, 6)] {
@@ -334,11 +348,14 @@ mod tests {
     }
 
     #[test]
-    fn salts_differ_by_key_item_and_index() {
-        let name = |t: &str| t.parse::<ItemName>().expect("a valid name");
+    fn leaf_hashes_depend_on_key_item_and_index() {
         let (k1, k2) = (DisclosureKey::new([1; 32]), DisclosureKey::new([2; 32]));
-        let leaves = [(&k1, "a", 0), (&k1, "a", 1), (&k1, "b", 0), (&k2, "a", 0)]
-            .map(|(key, item, index)| LeafKey::new(key, &name(item)).start(index).finish());
+        let leaves = [(&k1, "a", 0), (&k1, "a", 1), (&k1, "b", 0), (&k2, "a", 0)].map(
+            |(key, item, index)| {
+                let name: ItemName = item.parse().expect("a valid name");
+                LeafKey::new(key, &name).start(index).finish()
+            },
+        );
         for (i, a) in leaves.iter().enumerate() {
             assert!(leaves[i + 1..].iter().all(|b| a != b));
         }

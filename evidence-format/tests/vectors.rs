@@ -1,5 +1,5 @@
-//! Every vector of `vectors/` gets the findings that stand beside it, and all of them come from the
-//! generator.
+//! Every vector in `vectors/` gets the findings that its JSON file expects, and all vectors are
+//! what the generator writes.
 
 #[path = "../examples/make-vectors/vectors/mod.rs"]
 mod make_vectors;
@@ -18,32 +18,32 @@ use evidence_format::keyring::PublicKey;
 use evidence_format::verify::{Code, Finding, Report, Trust, verify};
 use serde::Deserialize;
 
-/// A missing folder must not pass.
+/// Guards against an empty folder.
 const VECTORS_MIN: usize = 80;
-/// A vector is small enough to be looked at as a whole. Limits of 64 KiB and more are tested where
-/// they are read, unless the bytes compress.
+/// A vector is small enough to read as a whole. Limits of 64 KiB and more are tested beside the
+/// code that reads the bytes, unless they compress well.
 const VECTOR_BYTES_MAX: usize = 25 * 1024;
 const ALL_BYTES_MAX: usize = 3 << 20;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Vector {
+struct TestVector {
     rule: String,
-    trust: Trusted,
-    expect: Expect,
+    trust: VectorTrust,
+    expect: ExpectedFindings,
     exit: u8,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Trusted {
+struct VectorTrust {
     keys: Vec<String>,
     bundle: Option<Digest>,
 }
 
 #[derive(Deserialize, PartialEq, Eq, Debug)]
 #[serde(deny_unknown_fields)]
-struct Expect {
+struct ExpectedFindings {
     integrity: String,
     signer: String,
     time: String,
@@ -56,7 +56,7 @@ fn folder() -> PathBuf {
 }
 
 /// The vectors by name.
-fn read_all() -> BTreeMap<String, Vector> {
+fn read_all() -> BTreeMap<String, TestVector> {
     let mut vectors = BTreeMap::new();
     for entry in fs::read_dir(folder()).expect("vectors/ is there") {
         let name = entry
@@ -73,7 +73,7 @@ fn read_all() -> BTreeMap<String, Vector> {
     vectors
 }
 
-impl Vector {
+impl TestVector {
     fn trust(&self) -> Trust {
         let key = |name: &String| {
             let pem =
@@ -89,7 +89,7 @@ impl Vector {
     fn check(&self, name: &str, files: &mut dyn Files, workers: &mut Workers) {
         let report = verify(files, &self.trust(), workers);
         assert_eq!(
-            Expect::of(&report),
+            ExpectedFindings::of(&report),
             self.expect,
             "{name}: {}\n{:#}",
             self.rule,
@@ -99,7 +99,7 @@ impl Vector {
     }
 
     fn codes(&self) -> impl Iterator<Item = &str> {
-        let Expect {
+        let ExpectedFindings {
             integrity,
             signer,
             time,
@@ -112,7 +112,7 @@ impl Vector {
     }
 }
 
-impl Expect {
+impl ExpectedFindings {
     fn of(report: &Report) -> Self {
         Self {
             integrity: text(&report.integrity),
@@ -131,7 +131,7 @@ fn text<P>(finding: &Finding<P>) -> String {
     }
 }
 
-/// Writes the files of a well-formed tar into a folder.
+/// Extracts a well-formed tar into a folder.
 fn unpack(tar: &[u8], to: &Path) {
     let mut rest = tar;
     while rest.first().is_some_and(|&b| b != 0) {
@@ -151,7 +151,7 @@ fn unpack(tar: &[u8], to: &Path) {
 }
 
 #[test]
-fn every_vector_gets_its_finding() {
+fn every_vector_gets_its_findings() {
     let vectors = read_all();
     assert!(
         VECTORS_MIN <= vectors.len(),
@@ -176,17 +176,17 @@ fn every_vector_gets_its_finding() {
 #[test]
 fn every_code_is_expected_by_a_vector() {
     let vectors = read_all();
-    let expected: BTreeSet<&str> = vectors.values().flat_map(Vector::codes).collect();
+    let expected: BTreeSet<&str> = vectors.values().flat_map(TestVector::codes).collect();
     let all: BTreeSet<&str> = Code::ALL
         .iter()
         .filter(|&&code| code != Code::Unreadable)
         .map(|code| code.as_str())
-        .collect(); // no file can be so
+        .collect(); // no vector can make its file unreadable
     assert_eq!(expected, all);
 }
 
 #[test]
-fn vectors_are_what_the_generator_writes() {
+fn generator_reproduces_all_vectors() {
     let made = tempfile::tempdir().expect("a scratch folder");
     make_vectors::write_all(made.path()).expect("the generator runs");
     let (made, mut kept) = (files_under(made.path()), files_under(&folder()));
@@ -197,13 +197,13 @@ fn vectors_are_what_the_generator_writes() {
         .collect();
     assert!(
         other.is_empty(),
-        "made and not kept: {other:?}; see vectors/README.md"
+        "generated but not in vectors/: {other:?}; see vectors/README.md"
     );
     let other: Vec<_> = kept
         .keys()
         .filter(|name| !made.contains_key(*name))
         .collect();
-    assert!(other.is_empty(), "kept and not made: {other:?}");
+    assert!(other.is_empty(), "in vectors/ but not generated: {other:?}");
     for (name, content) in &made {
         assert!(
             kept[name] == *content,
@@ -219,7 +219,7 @@ fn vectors_are_what_the_generator_writes() {
     assert!(made.values().map(Vec::len).sum::<usize>() <= ALL_BYTES_MAX);
 }
 
-/// Contents by relative name; of a link, its target.
+/// Contents of all files by relative name; for links, their targets.
 fn files_under(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let (mut files, mut folders) = (BTreeMap::new(), vec![folder.to_owned()]);
     while let Some(next) = folders.pop() {

@@ -1,7 +1,7 @@
 //! Writes every vector of `vectors/` into a folder, the same bytes each time: `make-vectors DIR`.
 //!
-//! Nothing here looks at a clock, and all randomness is fixed. `tests/vectors.rs` compares the
-//! outcome with what is checked in.
+//! Nothing here depends on a clock, and all randomness is fixed. `tests/vectors.rs` compares the
+//! result with the vectors that are checked in.
 
 mod vectors;
 

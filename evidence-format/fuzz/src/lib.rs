@@ -1,31 +1,35 @@
 //! Fuzz targets of the bundle format: one for each parser, as plain functions.
 //!
-//! A target takes any bytes, says whether the parser accepted them, and panics if what the format
-//! promises does not hold: what was decoded is encoded to the same bytes; how bytes are divided
-//! between calls makes no difference. `tests/smoke.rs` runs each for a few seconds with a stable
-//! compiler; `libfuzzer/` runs them for as long as one likes.
+//! A target takes any bytes, returns whether the parser accepted them, and panics if a promise of
+//! the format is broken: decoding and encoding must give the same bytes, and it must not matter how
+//! the bytes are split between calls. `tests/smoke.rs` runs each target for a few seconds with a
+//! stable compiler; `libfuzzer/` runs it for any time.
 
 pub mod parts;
 pub mod seeds;
 mod targets;
 
 /// A parser under test.
-pub struct Target {
-    /// As the libFuzzer program is called.
+pub struct FuzzTarget {
+    /// Name of the libFuzzer program.
     pub name: &'static str,
-    /// True if `bytes` were accepted.
+    /// Returns true if `bytes` were accepted.
     ///
     /// # Panics
-    /// The format's promises are broken.
+    /// A promise of the format is broken.
     pub run: fn(bytes: &[u8]) -> bool,
-    /// Inputs that must be accepted, to start from.
+    /// Valid inputs to start from.
     pub seeds: fn() -> Vec<Vec<u8>>,
-    /// No input is refused.
+    /// True if no input is ever rejected.
     pub takes_all: bool,
 }
 
-const fn parser(name: &'static str, run: fn(&[u8]) -> bool, seeds: fn() -> Vec<Vec<u8>>) -> Target {
-    Target {
+const fn parser(
+    name: &'static str,
+    run: fn(&[u8]) -> bool,
+    seeds: fn() -> Vec<Vec<u8>>,
+) -> FuzzTarget {
+    FuzzTarget {
         name,
         run,
         seeds,
@@ -34,13 +38,13 @@ const fn parser(name: &'static str, run: fn(&[u8]) -> bool, seeds: fn() -> Vec<V
 }
 
 /// Every target.
-pub const TARGETS: &[Target] = &[
+pub const TARGETS: &[FuzzTarget] = &[
     parser("attestation", targets::attestation, seeds::attestation),
     parser("bundle", targets::bundle, seeds::bundle),
     parser("bundle_parts", targets::bundle_parts, seeds::bundle_parts),
     parser("config", targets::config, seeds::config),
     parser("index", targets::index, seeds::index),
-    Target {
+    FuzzTarget {
         takes_all: true,
         ..parser("item", targets::item, seeds::bodies)
     },
@@ -54,7 +58,7 @@ pub const TARGETS: &[Target] = &[
         targets::segment_numbers,
         seeds::segment_numbers,
     ),
-    Target {
+    FuzzTarget {
         takes_all: true,
         ..parser("segmenter", targets::segmenter, seeds::bodies)
     },

@@ -1,8 +1,8 @@
-//! A bundle in parts, put together so that all its digests are right.
+//! Assembles a bundle from parts so that all its digests are right.
 //!
-//! A part may name an earlier one: `@key@` stands for its digest, `@key#@` for its size. Of items,
-//! `@root0@`, `@bytes0@` and `@records0@` stand for what reading them gives. So a mutation in a
-//! config or a layer gets past the digests above it.
+//! A part may refer to an earlier one: `@key@` stands for its digest, `@key#@` for its size. For
+//! items, `@root0@`, `@bytes0@` and `@records0@` stand for the result of reading them. So a
+//! mutation of a config or a layer gets past the digests that cover it.
 
 use std::num::NonZeroUsize;
 
@@ -16,8 +16,8 @@ use evidence_format::tree::DisclosureKey;
 
 use crate::seeds;
 
-/// Names of the parts, in the order in which they are put together. `segments` and `layer` are what
-/// they are called before compression: numbers, and WARC.
+/// Names of the parts in the order of assembly. `segments` and `layer` are given before
+/// compression: as numbers and as WARC.
 pub const NAMES: [&str; 11] = [
     "key",
     "segments0",
@@ -32,7 +32,7 @@ pub const NAMES: [&str; 11] = [
     "index",
 ];
 
-/// In the order of a tar, behind `oci-layout` and `index.json`.
+/// The order of the parts in a tar, after `oci-layout` and `index.json`.
 const TAR_ORDER: [&str; 10] = [
     "bundle",
     "attestation",
@@ -46,10 +46,11 @@ const TAR_ORDER: [&str; 10] = [
     "layer1",
 ];
 
-/// Plaintext bytes up to which an item's root is made right.
+/// The root of a longer item is not computed, in plaintext bytes.
 const ITEM_BYTES_MAX: u64 = 4 << 20;
 
-/// Reads parts: each is its length (u32le) and its content. What is missing is empty.
+/// Splits an input into parts, each of which is its length (u32le) and its content. Missing parts
+/// are empty.
 #[must_use]
 pub fn split(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut parts = Vec::new();
@@ -63,7 +64,7 @@ pub fn split(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     parts
 }
 
-/// Writes parts so that [`split`] gives them back.
+/// Joins parts so that [`split`] restores them.
 #[must_use]
 pub fn join(parts: &[Vec<u8>]) -> Vec<u8> {
     parts
@@ -88,9 +89,10 @@ pub fn assemble(parts: &[Vec<u8>]) -> Vec<u8> {
         values.push((format!("@{name}@"), digest.to_string()));
         values.push((format!("@{name}.hex@"), digest.hex()));
         values.push((format!("@{name}#@"), blob.len().to_string()));
+        // The config comes after the items, so their totals are known when it is filled in.
         if let Some(number) = name.strip_prefix("layer") {
             let list = &blobs.last().expect("a list comes first").1;
-            values.extend(facts(number, &blobs[0].1, &blob, list));
+            values.extend(item_values(number, &blobs[0].1, &blob, list));
         }
         blobs.push((name, blob));
     }
@@ -109,8 +111,8 @@ fn fill(part: &[u8], values: &[(String, String)]) -> Vec<u8> {
         .into_bytes()
 }
 
-/// What the config must say of an item.
-fn facts(number: &str, key: &[u8], layer: &[u8], list: &[u8]) -> Vec<(String, String)> {
+/// What the config must state about an item.
+fn item_values(number: &str, key: &[u8], layer: &[u8], list: &[u8]) -> Vec<(String, String)> {
     let name = format!("item{number}").parse().expect("a valid name");
     let key = DisclosureKey::new(key.try_into().unwrap_or_default());
     let mut workers = Workers::unpack(NonZeroUsize::MIN);
@@ -133,8 +135,8 @@ fn facts(number: &str, key: &[u8], layer: &[u8], list: &[u8]) -> Vec<(String, St
     .into()
 }
 
-/// Frames of 1,000 bytes, the salt, the seek table, as SPEC.md has them and independently of the
-/// library. What begins with a frame of either kind is taken as it is.
+/// Frames of 1,000 bytes, the salt and the seek table as SPEC.md defines them, independently of the
+/// library. A part that begins with a frame already is used unchanged.
 fn layer(part: &[u8]) -> Vec<u8> {
     if part.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) || part.starts_with(&[0x50, 0x2a, 0x4d, 0x18]) {
         return part.to_vec();
@@ -179,7 +181,8 @@ fn layer(part: &[u8]) -> Vec<u8> {
     layer
 }
 
-/// A sigstore bundle with `payload`, truly signed. What begins as one is taken as it is.
+/// A sigstore bundle with `payload` and a valid signature. A part that begins as a sigstore bundle
+/// is used unchanged.
 fn envelope(payload: &[u8]) -> Vec<u8> {
     if payload.starts_with(b"{\"dsseEnvelope\"") {
         return payload.to_vec();
@@ -215,6 +218,7 @@ fn write_tar(blobs: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut written = Vec::new();
     for content in TAR_ORDER.map(blob) {
         let name = blob_name(&Digest::of(content));
+        // Equal parts give one blob.
         if !written.contains(&name) {
             file(&name, content);
             written.push(name);

@@ -1,4 +1,5 @@
-//! Valid inputs, made by the library itself. Fixed keys, no randomness: the same bytes in each run.
+//! Valid inputs, written by the library itself. Keys are fixed and nothing is random, so each run
+//! has the same bytes.
 
 use std::num::NonZeroUsize;
 
@@ -26,7 +27,7 @@ use crate::parts;
 
 const HTTP: &str = "application/http";
 
-type Writer<'p> = ItemWriter<'p, Vec<u8>, Vec<u8>>;
+type SeedWriter<'p> = ItemWriter<'p, Vec<u8>, Vec<u8>>;
 
 pub(crate) fn secret_key() -> SecretKey {
     SecretKey::from_random(&[7; 32])
@@ -44,7 +45,7 @@ fn time() -> Timestamp {
     "2026-11-23T13:40:17.25Z".parse().expect("a time")
 }
 
-/// An item with a record for each body, its layer and its segment list.
+/// Writes an item with a record for each body; returns it with its layer and its segment list.
 pub(crate) fn item_of(bodies: &[&[u8]], pack: &mut Pack) -> (FinishedItem, Vec<u8>, Vec<u8>) {
     item(pack, &mut |writer| {
         for body in bodies {
@@ -61,14 +62,14 @@ pub(crate) fn item_of(bodies: &[&[u8]], pack: &mut Pack) -> (FinishedItem, Vec<u
     })
 }
 
-/// An item that holds `staged`, whole records, as they are.
+/// Writes an item with the complete records `staged`.
 pub(crate) fn item_of_staged(staged: &[u8], pack: &mut Pack) -> (FinishedItem, Vec<u8>, Vec<u8>) {
     item(pack, &mut |writer| {
         writer.append(staged).expect("whole records")
     })
 }
 
-/// What was asked and answered over HTTP, rendered when it came: whole records.
+/// A request and a response over HTTP as complete records.
 pub(crate) fn staged(block: &[u8]) -> Vec<u8> {
     let (mut staged, mut ids) = (Vec::new(), RecordIds::new([2; 8]));
     for kind in [RecordType::Request, RecordType::Response] {
@@ -88,7 +89,7 @@ pub(crate) fn staged(block: &[u8]) -> Vec<u8> {
 
 fn item(
     pack: &mut Pack,
-    write: &mut dyn FnMut(&mut Writer<'_>),
+    write: &mut dyn FnMut(&mut SeedWriter<'_>),
 ) -> (FinishedItem, Vec<u8>, Vec<u8>) {
     let blobs = (Vec::new(), Vec::new());
     let ids = RecordIds::new([1; 8]);
@@ -107,7 +108,7 @@ fn small_item() -> (FinishedItem, Vec<u8>, Vec<u8>) {
     item_of(bodies, &mut Pack::new(NonZeroUsize::MIN, 4096))
 }
 
-/// Logs as providers write them, and what only looks like them.
+/// Logs as providers write them, and bodies that only look like them.
 pub(crate) fn bodies() -> Vec<Vec<u8>> {
     let lines = (0..300)
         .map(|i| {
@@ -288,6 +289,7 @@ pub(crate) fn attestation() -> Vec<Vec<u8>> {
         .expect("in memory")
         .encode();
     let text = String::from_utf8(plain.clone()).expect("JSON is UTF-8");
+    // RFC 3161 timestamps have a place in version 1, but are not checked.
     let stamp = r#""timestampVerificationData":{"rfc3161Timestamps":[{"signedTimestamp":"MAA="}]},"tlogEntries""#;
     vec![plain, text.replace(r#""tlogEntries""#, stamp).into_bytes()]
 }
@@ -366,7 +368,7 @@ pub(crate) fn texts() -> Vec<Vec<u8>> {
     texts.map(String::into_bytes).into()
 }
 
-/// See [`parts`]: a bundle of two items.
+/// A bundle of two items as [`parts`].
 pub(crate) fn bundle_parts() -> Vec<Vec<u8>> {
     let (_, layer, list) = small_item();
     let (layer, numbers) = (zstd::decode_all(&layer[..]), zstd::decode_all(&list[..]));
@@ -378,14 +380,15 @@ pub(crate) fn bundle_parts() -> Vec<Vec<u8>> {
     for (i, item) in real.items.iter().enumerate() {
         config = config.replace(&item.layer.to_string(), &format!("@layer{i}@"));
         config = config.replace(&item.segments.to_string(), &format!("@segments{i}@"));
-        let said = |n: &str| format!(r#""bytes":{bytes},"coverage":{n}"#);
+        // Both items state the same numbers at first; the second is found from the end.
+        let stated = format!(r#""bytes":{bytes},"coverage":"#);
         let begin = config
-            .rfind(&said(""))
+            .rfind(&stated)
             .filter(|_| i == 1)
-            .or_else(|| config.find(&said("")))
+            .or_else(|| config.find(&stated))
             .expect("an item");
         config.replace_range(
-            begin..begin + said("").len(),
+            begin..begin + stated.len(),
             &format!(r#""bytes":@bytes{i}@,"coverage":"#),
         );
         config = config.replacen(
@@ -395,7 +398,7 @@ pub(crate) fn bundle_parts() -> Vec<Vec<u8>> {
         );
         config = config.replacen(&item.root.to_string(), &format!("@root{i}@"), 1);
     }
-    let part = |name: &str| match name {
+    let parts = parts::NAMES.map(|name| match name {
         "key" => vec![9; 32],
         "segments0" => numbers.clone(),
         "layer0" => layer.clone(),
@@ -410,8 +413,8 @@ pub(crate) fn bundle_parts() -> Vec<Vec<u8>> {
         "attestation" => attestation_template().into_bytes(),
         "index" => index_template().into_bytes(),
         _ => Vec::new(), // the second item is empty
-    };
-    vec![parts::join(&parts::NAMES.map(part))]
+    });
+    vec![parts::join(&parts)]
 }
 
 fn with_token(document: Vec<u8>, value: &str, token: &str) -> Vec<u8> {

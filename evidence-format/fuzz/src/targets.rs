@@ -26,7 +26,7 @@ use evidence_format::warc::{
 use crate::parts;
 use crate::seeds;
 
-/// Where a target stops reading what goes on for ever: plaintext bytes, and segments.
+/// Plaintext bytes and segments after which a target stops reading an endless input.
 const BYTES_MAX: u64 = 4 << 20;
 const SEGMENTS_MAX: usize = 1 << 18;
 
@@ -34,7 +34,7 @@ pub(crate) fn oci_layout(bytes: &[u8]) -> bool {
     check_oci_layout(bytes).is_ok()
 }
 
-/// Members may stand in any order, so the second encoding counts.
+/// Members may stand in any order, so the documents are compared rather than the bytes.
 pub(crate) fn index(bytes: &[u8]) -> bool {
     let Ok(index) = Index::decode(bytes) else {
         return false;
@@ -57,6 +57,7 @@ pub(crate) fn config(bytes: &[u8]) -> bool {
         return false;
     };
     assert_same(&config.encode(), bytes);
+    // Sums of hostile counts must not overflow into "nothing is missing".
     let complete = config.items.iter().all(|item| item.coverage.missing() == 0)
         && config.planned_but_absent().count() == 0;
     assert!(
@@ -98,11 +99,11 @@ pub(crate) fn warc_header(bytes: &[u8]) -> bool {
     true
 }
 
-/// The records found, as they would be written.
+/// The records found, encoded again.
 #[derive(Default, PartialEq, Eq, Debug)]
-struct Rewritten(Vec<u8>);
+struct RewrittenWarc(Vec<u8>);
 
-impl Visitor for Rewritten {
+impl Visitor for RewrittenWarc {
     fn header(&mut self, fields: &Fields) {
         self.0.extend(fields.to_bytes());
     }
@@ -115,7 +116,7 @@ impl Visitor for Rewritten {
 }
 
 fn walk(bytes: &[u8], step: usize) -> Result<Vec<u8>, WalkError> {
-    let (mut walker, mut rewritten) = (Walker::new(), Rewritten::default());
+    let (mut walker, mut rewritten) = (Walker::new(), RewrittenWarc::default());
     for part in bytes.chunks(step) {
         walker.push(part, &mut rewritten)?;
     }
@@ -125,6 +126,7 @@ fn walk(bytes: &[u8], step: usize) -> Result<Vec<u8>, WalkError> {
 
 pub(crate) fn warc(bytes: &[u8]) -> bool {
     let whole = walk(bytes, usize::MAX);
+    // Byte by byte, and in steps that differ between inputs.
     for step in [1, 2 + bytes.len() % 100] {
         assert_eq!(walk(bytes, step), whole, "in steps of {step}");
     }
@@ -161,8 +163,8 @@ fn write_list(segments: &[Segment]) -> Vec<u8> {
     writer.finish().expect("in memory")
 }
 
-/// The blob as it stands in a bundle. Of a list, many zstd frames are the same; there must be one,
-/// of the usual kind.
+/// The blob as in a bundle. Many zstd frames encode the same list, but there must be exactly one
+/// data frame.
 pub(crate) fn segment_list(bytes: &[u8]) -> bool {
     let Some(segments) = read_list(bytes) else {
         return false;
@@ -179,7 +181,7 @@ pub(crate) fn segment_list(bytes: &[u8]) -> bool {
     true
 }
 
-/// The numbers, before compression.
+/// The numbers before compression.
 pub(crate) fn segment_numbers(bytes: &[u8]) -> bool {
     let blob = zstd::encode_all(bytes, 1).expect("in memory");
     let Some(segments) = read_list(&blob) else {
@@ -193,13 +195,13 @@ pub(crate) fn segment_numbers(bytes: &[u8]) -> bool {
     true
 }
 
-/// Keeps what it sees, up to a limit.
+/// Keeps the bytes of an item.
 #[derive(Default)]
-struct Seen {
+struct SeenBytes {
     bytes: Vec<u8>,
 }
 
-impl Visit for Seen {
+impl Visit for SeenBytes {
     fn piece(&mut self, piece: Piece, bytes: &[u8]) -> io::Result<()> {
         assert_eq!(piece.len as usize, bytes.len());
         self.bytes.extend(bytes);
@@ -207,7 +209,7 @@ impl Visit for Seen {
     }
 }
 
-/// A layer, whose segment list is the one segment that fits what zstd itself makes of it.
+/// A layer. Its segment list is a single segment of the length that zstd itself decompresses.
 pub(crate) fn layer(bytes: &[u8]) -> bool {
     let mut expected = Vec::new();
     let decoder = zstd::stream::read::Decoder::new(bytes).expect("memory");
@@ -217,7 +219,7 @@ pub(crate) fn layer(bytes: &[u8]) -> bool {
         len: expected.len() as u64,
     }];
     let list = write_list(if expected.is_empty() { &[] } else { segments });
-    let mut seen = Seen::default();
+    let mut seen = SeenBytes::default();
     let (name, key) = (seeds::item_name(), seeds::disclosure_key());
     let read = read_item(
         &name,
@@ -228,13 +230,14 @@ pub(crate) fn layer(bytes: &[u8]) -> bool {
         &mut seen,
     );
     let Ok(contents) = read else { return false };
-    assert!(sound, "zstd refuses it");
+    // zstd itself may accept more than the format, but never less.
+    assert!(sound, "zstd rejects the layer");
     assert_eq!(contents.bytes, expected.len() as u64);
     assert_same(&seen.bytes, &expected);
     true
 }
 
-/// Any body becomes an item that can be read again, with the root that writing it gave.
+/// Any body becomes an item that can be read again and has the same root.
 pub(crate) fn item(body: &[u8]) -> bool {
     let mut pack = Pack::new(NonZeroUsize::MIN, 4096);
     reads_back(&seeds::item_of(&[body, body], &mut pack));
@@ -246,9 +249,9 @@ pub(crate) fn item(body: &[u8]) -> bool {
     true
 }
 
-/// The bytes of an item that the library wrote.
+/// Reads an item that the library wrote, and returns its bytes.
 fn reads_back((finished, layer, list): &(FinishedItem, Vec<u8>, Vec<u8>)) -> Vec<u8> {
-    let mut seen = Seen::default();
+    let mut seen = SeenBytes::default();
     let (name, key) = (seeds::item_name(), seeds::disclosure_key());
     let blobs = (&layer[..], &list[..]);
     let contents = read_item(
@@ -312,7 +315,7 @@ pub(crate) fn keys(bytes: &[u8]) -> bool {
     public.is_ok() || secret.is_ok()
 }
 
-/// Digests, times, names, ids, file URIs: each has one spelling.
+/// Digests, times, names, ids and file URIs have one spelling each.
 pub(crate) fn texts(bytes: &[u8]) -> bool {
     assert_eq!(path_of_file_uri(&file_uri(bytes)).as_deref(), Some(bytes));
     let Ok(text) = std::str::from_utf8(bytes) else {
@@ -355,7 +358,7 @@ fn one_spelling<T: FromStr + Display>(text: &str) -> bool {
     true
 }
 
-/// Reads every entry by the name that stands in its header, and writes them again.
+/// Reads every entry by the name in its header, and writes all of them again.
 pub(crate) fn tar(bytes: &[u8]) -> bool {
     rewrite_tar(bytes).is_some_and(|rewritten| {
         assert_same(&rewritten, bytes);
@@ -378,8 +381,7 @@ fn rewrite_tar(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(writer.finish().expect("in memory"))
 }
 
-/// The name in the header at `at`, if there is one. Large files have a header of their own before
-/// it.
+/// The name in the header at `at`, if there is one. Large files have another header before it.
 fn name_at(bytes: &[u8], at: usize) -> Option<&str> {
     let name_of = |at: usize| {
         let name = bytes.get(at..at + 100)?;
@@ -401,22 +403,23 @@ pub(crate) fn bundle(bytes: &[u8]) -> bool {
     let json = report.json().to_string();
     assert!(
         json.len() < 64 * (bytes.len() + 1024),
-        "a report is no larger than what it is about"
+        "the report is much larger than its bundle"
     );
     let accepted = matches!(report.integrity, Finding::Ok(_));
     assert_eq!(
         accepted && matches!(report.signer, Finding::Ok(_)),
         report.is_vouched_for()
     );
+    // A verdict of ok without a trusted signature would be the worst possible bug.
     assert!(report.exit() != Exit::Holds || report.is_vouched_for());
     assert!(
         !accepted || tar(bytes),
-        "an accepted bundle is a tar that is written the same way"
+        "an accepted tar is encoded to the same bytes"
     );
     accepted
 }
 
-/// A bundle whose digests are made to fit, so that what lies beneath them is reached.
+/// A bundle whose digests are made to match, so that mutations reach the code behind the digests.
 pub(crate) fn bundle_parts(bytes: &[u8]) -> bool {
     bundle(&parts::assemble(&parts::split(bytes)))
 }

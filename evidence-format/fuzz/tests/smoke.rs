@@ -1,24 +1,24 @@
-//! Each fuzz target, for as long as a test may take: a fixed sequence of mutations of valid inputs.
+//! Runs each fuzz target on a fixed sequence of mutations of valid inputs.
 
 mod mutate;
 
 use std::sync::{Mutex, PoisonError};
 
-use fuzz::{TARGETS, Target};
+use fuzz::{FuzzTarget, TARGETS};
 use mutate::Mutator;
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-/// One target at a time where tests share a process, since they share what [`MEMORY`] counts.
+/// Only one target runs at a time where tests share a process, since they share [`MEMORY`].
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// Longest input, in bytes.
 const INPUT_BYTES_MAX: usize = 64 * 1024;
 
-/// Most memory that one input may take, in bytes: a verifier's three buffers for frames of 2 MiB
-/// take 14 MiB.
+/// Most memory that one input may take, in bytes. A verifier's buffers for frames of 2 MiB need 14
+/// MiB.
 const MEMORY_BYTES_MAX: usize = 64 << 20;
 
 fn smoke(name: &str, iterations: u64) {
@@ -31,7 +31,7 @@ fn smoke(name: &str, iterations: u64) {
     for seed in &seeds {
         assert!(
             (target.run)(seed),
-            "a valid input was refused: {}",
+            "a valid input was rejected: {}",
             seed.escape_ascii()
         );
     }
@@ -45,16 +45,16 @@ fn smoke(name: &str, iterations: u64) {
     }
     assert!(
         accepted > 0,
-        "no mutation was accepted: they do not reach far"
+        "no mutation was accepted, so none reaches deep code"
     );
     assert_eq!(
         refused == 0,
         target.takes_all,
-        "{refused} of {iterations} were refused"
+        "{refused} of {iterations} were rejected"
     );
 }
 
-fn run_bounded(target: &Target, input: &[u8]) -> bool {
+fn run_bounded(target: &FuzzTarget, input: &[u8]) -> bool {
     MEMORY.reset_peak_usage();
     let before = MEMORY.current_usage();
     let ok = (target.run)(input);

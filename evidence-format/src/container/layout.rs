@@ -1,4 +1,4 @@
-//! A bundle as a folder.
+//! A bundle in a folder.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -13,14 +13,14 @@ use crate::digest::Digest;
 /// Name of the file that marks a folder as unfinished.
 pub const UNFINISHED: &str = "UNFINISHED";
 
-/// Reads a bundle in a folder. Links are never followed.
+/// Reads a bundle from a folder. Links are never followed.
 pub struct Folder {
     path: PathBuf,
     opened: BTreeSet<String>,
 }
 
 impl Folder {
-    /// For the bundle in `path`; looks at nothing yet.
+    /// For the bundle in `path`; does not access the file system yet.
     #[must_use]
     pub fn new(path: &Path) -> Self {
         Self {
@@ -29,7 +29,7 @@ impl Folder {
         }
     }
 
-    /// Refuses a file that is reached through a link.
+    /// Rejects a file that is reached through a link.
     fn check_folders_of(&self, name: &str) -> Result<(), ContainerError> {
         for (end, _) in name.match_indices('/') {
             let folder = &name[..end];
@@ -43,8 +43,8 @@ impl Folder {
         Ok(())
     }
 
-    /// Refuses every entry of `folder` (relative; empty for the whole) that is neither `expected`
-    /// nor was opened.
+    /// Rejects every entry of `folder` (relative; empty for the bundle's own folder) that was not
+    /// opened, except `expected`.
     fn check_entries(&self, folder: &str, expected: Option<&str>) -> Result<(), ContainerError> {
         let failed = |cause| ContainerError::Read {
             name: folder.to_owned(),
@@ -85,6 +85,8 @@ impl Files for Folder {
         let path = self.path.join(name);
         let metadata = match fs::symlink_metadata(&path) {
             Ok(metadata) => metadata,
+            // Only a missing file makes the mark count: a complete bundle with a stray mark has an
+            // unexpected file, not an interrupted capture.
             Err(e)
                 if e.kind() == io::ErrorKind::NotFound && self.path.join(UNFINISHED).exists() =>
             {
@@ -100,6 +102,7 @@ impl Files for Folder {
         }
         self.opened.insert(name.to_owned());
         let size = metadata.len();
+        // A file that grows while it is read must not exceed the size that was checked.
         let content = File::open(path).map_err(failed)?.take(size);
         Ok(Some(OpenFile {
             size,
@@ -114,23 +117,23 @@ impl Files for Folder {
     }
 }
 
-/// A folder that is being written: blobs now, what makes it a bundle last.
+/// A folder that is being written: blobs first, and last the files that make it a bundle.
 #[derive(Debug)]
 pub(crate) struct DraftFolder {
     path: PathBuf,
 }
 
 impl DraftFolder {
-    /// Makes the folder, marked as unfinished. It must not exist yet.
+    /// Creates the folder and marks it as unfinished. It must not exist yet.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         fs::create_dir(path)?;
         let marked = fs::write(
             path.join(UNFINISHED),
-            "A capture was writing here and has not sealed it. If no capture is running, it was interrupted:\n\
-             nothing vouches for these files, and no verifier accepts them.\n",
+            "A capture is writing to this folder and has not sealed it yet. If no capture is running, it was\n\
+             interrupted: nobody vouches for these files, and no verifier accepts them.\n",
         );
         if let Err(e) = marked.and_then(|()| fs::create_dir_all(path.join(BLOBS))) {
-            let _ = fs::remove_dir_all(path); // the first error is the one to tell
+            let _ = fs::remove_dir_all(path); // the first error is the one to report
             return Err(e);
         }
         Ok(Self {
@@ -142,7 +145,7 @@ impl DraftFolder {
         &self.path
     }
 
-    /// A file for a blob whose digest is not known yet.
+    /// Creates a file for a blob whose digest is not known yet.
     pub(crate) fn spool(&self, name: &str) -> io::Result<File> {
         File::options()
             .write(true)
@@ -150,7 +153,7 @@ impl DraftFolder {
             .open(self.path.join(name))
     }
 
-    /// Names a spooled blob by its digest.
+    /// Renames a spooled blob to its digest.
     pub(crate) fn keep(&self, name: &str, digest: &Digest) -> io::Result<()> {
         fs::rename(self.path.join(name), self.blob_path(digest))
     }
@@ -166,17 +169,22 @@ impl DraftFolder {
         self.path.join(blob_name(digest))
     }
 
-    /// Makes it a bundle called `to`. When this returns, the bundle is durable; until the last step
-    /// nothing takes it for one.
+    /// Turns the folder into the bundle `to`. The bundle is durable when this returns, and until
+    /// the last step no reader accepts the folder as a bundle.
     pub(crate) fn publish(&self, index: &[u8], to: &Path) -> io::Result<()> {
         fs::write(self.path.join(OCI_LAYOUT), OCI_LAYOUT_CONTENT)?;
+        // Blobs were written without a sync, which would have slowed down the capture.
         for entry in fs::read_dir(self.path.join(BLOBS))? {
             File::open(entry?.path())?.sync_all()?;
         }
+        // The index comes after the blobs are durable, so that it never lists a blob that a crash
+        // can still lose.
         fs::write(self.path.join(INDEX), index)?;
         for name in [OCI_LAYOUT, INDEX, BLOBS, "blobs"] {
             File::open(self.path.join(name))?.sync_all()?;
         }
+        // The mark goes last. A crash before the rename leaves a whole bundle under the draft's
+        // name.
         fs::remove_file(self.path.join(UNFINISHED))?;
         File::open(&self.path)?.sync_all()?;
         fs::rename(&self.path, to)?;

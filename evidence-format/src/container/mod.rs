@@ -1,5 +1,5 @@
-//! How a bundle's files are kept: an OCI image layout in a folder ([`layout`]) or the same in a tar
-//! ([`tar`]); and how an item's bytes become zstd frames ([`zstd`]).
+//! Containers: the files of a bundle are an OCI image layout in a folder ([`layout`]) or in a tar
+//! ([`tar`]), and the bytes of an item are zstd frames ([`zstd`]).
 
 pub mod layout;
 pub mod tar;
@@ -11,39 +11,39 @@ use std::io::{self, Read};
 
 use crate::digest::Digest;
 
-/// Name of the file that says what the folder is.
+/// Name of the file that marks an OCI image layout.
 pub const OCI_LAYOUT: &str = "oci-layout";
-/// What it says.
+/// Content of [`OCI_LAYOUT`], as we write it.
 pub const OCI_LAYOUT_CONTENT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 /// Name of the file that lists the manifests.
 pub const INDEX: &str = "index.json";
 /// Folder of the blobs.
 pub const BLOBS: &str = "blobs/sha256";
 
-/// Name of a blob's file.
+/// Name of the file of a blob.
 #[must_use]
 pub fn blob_name(digest: &Digest) -> String {
     format!("{BLOBS}/{}", digest.hex())
 }
 
-/// A bundle's files cannot be read, or are not where they must be.
+/// The files of a bundle cannot be read, or are not those that must be there.
 #[derive(Debug, thiserror::Error)]
 pub enum ContainerError {
-    /// The machine failed, or the path is wrong.
+    /// The operating system reported an error.
     #[error("cannot read {name}")]
     Read {
         /// The file.
         name: String,
-        /// Why.
+        /// The operating system's error.
         #[source]
         cause: io::Error,
     },
-    /// A folder that a capture has not finished.
+    /// A folder whose capture has not been sealed.
     #[error(
-        "this is an unfinished capture: it was interrupted before it was sealed, and nothing vouches for it"
+        "unfinished capture: it was interrupted before it was sealed, and nobody vouches for it"
     )]
     Unfinished,
-    /// A file that belongs to no manifest, or stands where another must.
+    /// A file that no manifest lists, or that stands where another one must.
     #[error("unexpected file {name:?}")]
     Unexpected {
         /// The file.
@@ -55,20 +55,21 @@ pub enum ContainerError {
         /// The file.
         name: String,
     },
-    /// Not a tar as the format has it.
+    /// Not a tar of the form that the format prescribes.
     #[error("malformed tar: {0}")]
     Tar(&'static str),
 }
 
-/// Where a verifier gets a bundle's files from. It asks for each once, in the format's order.
+/// Gives a verifier access to the files of a bundle. Each file is opened once, in the format's
+/// order.
 pub trait Files {
-    /// Opens a file; `None` if it is not there (in a stream: not here).
+    /// Opens a file; `None` if it does not exist or, in a stream, is not the next one.
     ///
     /// # Errors
     /// See [`ContainerError`].
     fn open(&mut self, name: &str) -> Result<Option<OpenFile<'_>>, ContainerError>;
 
-    /// Makes sure that nothing is there but what was opened.
+    /// Checks that there are no files other than those that were opened.
     ///
     /// # Errors
     /// See [`ContainerError`].
@@ -77,9 +78,9 @@ pub trait Files {
 
 /// A file of a bundle.
 pub struct OpenFile<'f> {
-    /// Its bytes, as the folder or the tar states them.
+    /// Size in bytes, as the folder or the tar states it.
     pub size: u64,
-    /// Its content. Fails with [`io::ErrorKind::UnexpectedEof`] where a tar ends before the file
-    /// does.
+    /// The content. Reading fails with [`io::ErrorKind::UnexpectedEof`] if a tar ends inside the
+    /// file.
     pub content: Box<dyn Read + 'f>,
 }

@@ -1,9 +1,9 @@
-//! A bundle as a tar: POSIX ustar (IEEE Std 1003.1-2024, pax), one spelling for each content.
+//! A bundle in a tar: POSIX ustar (IEEE Std 1003.1-2024, pax), with one spelling for each content.
 //!
 //! Owner, group and times are zero, the mode is 0444, names are those of the OCI layout, and two
-//! zero blocks end it. A file of 8 GiB or more, which ustar's size field cannot state, has a pax
-//! header with `size` before it. A reader builds the header that must stand there and compares all
-//! 512 bytes, so links, devices, sparse files and odd names need no rules of their own.
+//! zero blocks end the tar. A file of 8 GiB or more, whose size does not fit into ustar's field, is
+//! preceded by a pax header with `size`. A reader builds the header that it expects and compares
+//! all 512 bytes, so links, devices, sparse files and odd names need no rules of their own.
 
 use std::io::{self, Read, Write};
 
@@ -11,19 +11,19 @@ use super::{ContainerError, Files, OpenFile};
 use crate::limits::TAR_NAME_BYTES_MAX;
 
 const BLOCK_BYTES: usize = 512;
-/// First size that eleven octal digits cannot state.
+/// Smallest size that does not fit into eleven octal digits.
 const PAX_SIZE_MIN: u64 = 1 << 33;
 const PAX_NAME: &str = "PaxHeaders/size";
-/// Longest pax content: `28 size=18446744073709551615\n` and below.
+/// Bytes of a pax header's content; the longest is `28 size=18446744073709551615\n`.
 const PAX_BYTES_MAX: u64 = 64;
 
-type Block = [u8; BLOCK_BYTES];
+type TarBlock = [u8; BLOCK_BYTES];
 
-/// Writes a tar.
+/// Writes the files of a bundle as a tar.
 pub struct Writer<W: Write>(W);
 
 impl<W: Write> Writer<W> {
-    /// Starts at the first entry.
+    /// Writes to `inner`, beginning with the first entry.
     pub fn new(inner: W) -> Self {
         Self(inner)
     }
@@ -31,7 +31,7 @@ impl<W: Write> Writer<W> {
     /// Adds a file of exactly `size` bytes.
     ///
     /// # Errors
-    /// Reading or writing failed, or `content` has another size.
+    /// Reading or writing failed, or `content` has fewer bytes.
     pub fn file<R: Read>(&mut self, name: &str, size: u64, content: R) -> io::Result<()> {
         self.0.write_all(&entry_header(name, size))?;
         let copied = io::copy(&mut content.take(size), &mut self.0)?;
@@ -44,7 +44,7 @@ impl<W: Write> Writer<W> {
         self.0.write_all(&[0; BLOCK_BYTES][..padding(size)])
     }
 
-    /// Ends the tar and gives back the inner writer.
+    /// Ends the tar and returns the inner writer.
     ///
     /// # Errors
     /// Writing failed.
@@ -54,19 +54,20 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// Reads a tar in one pass.
+/// Reads the files of a bundle from a tar, in one pass.
 pub struct Reader<R: Read> {
     inner: R,
-    /// Bytes of the open file that nobody has read yet, and its padding.
+    /// Unread bytes of the open file.
     left: u64,
+    /// Padding bytes after the open file.
     padding: usize,
-    /// The entry that comes next, once its header has been read.
+    /// Name and size of the next entry, once its header has been read.
     next: Option<(String, u64)>,
     ended: bool,
 }
 
 impl<R: Read> Reader<R> {
-    /// Starts at the first entry.
+    /// Reads from `inner`, beginning with the first entry.
     pub fn new(inner: R) -> Self {
         Self {
             inner,
@@ -77,7 +78,7 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Name and size of the entry that comes next; `None` behind the last.
+    /// Name and size of the next entry; `None` after the last.
     fn peek(&mut self) -> Result<Option<&(String, u64)>, ContainerError> {
         self.skip_rest()?;
         if self.next.is_none() && !self.ended {
@@ -100,17 +101,19 @@ impl<R: Read> Reader<R> {
             .read_exact(padding)
             .map_err(|e| cut_or_failed(e, "ends inside a file"))?;
         if padding.iter().any(|&b| b != 0) {
-            return Err(ContainerError::Tar("bytes in the padding behind a file"));
+            return Err(ContainerError::Tar("padding after a file is not zero"));
         }
         Ok(())
     }
 
-    /// Reads one entry's header, or the two blocks that end a tar.
+    /// Reads the header of the next entry, or the two blocks that end a tar.
     fn read_header(&mut self) -> Result<Option<(String, u64)>, ContainerError> {
         let block = self.block()?;
         if block == [0; BLOCK_BYTES] {
             if self.block()? != [0; BLOCK_BYTES] {
-                return Err(ContainerError::Tar("one zero block where two must end it"));
+                return Err(ContainerError::Tar(
+                    "a single zero block where two must end the tar",
+                ));
             }
             return Ok(None);
         }
@@ -122,6 +125,7 @@ impl<R: Read> Reader<R> {
         if size > PAX_BYTES_MAX {
             return Err(ContainerError::Tar("pax header is too long"));
         }
+        // The header after a pax header states size 0; the pax header has the real size.
         let content = self.block()?;
         let size = pax_size(&content[..size as usize])
             .ok_or(ContainerError::Tar("pax header without a size"))?;
@@ -137,15 +141,14 @@ impl<R: Read> Reader<R> {
         name: &str,
         size: u64,
     ) -> Result<Option<(String, u64)>, ContainerError> {
+        // Comparing all bytes leaves one spelling: checksum, mode, owner, time and type included.
         if found != entry_header(name, size) {
-            return Err(ContainerError::Tar(
-                "header is not the one that a bundle has",
-            ));
+            return Err(ContainerError::Tar("header is not in canonical form"));
         }
         Ok(Some((name.to_owned(), size)))
     }
 
-    fn block(&mut self) -> Result<Block, ContainerError> {
+    fn block(&mut self) -> Result<TarBlock, ContainerError> {
         let mut block = [0; BLOCK_BYTES];
         self.inner
             .read_exact(&mut block)
@@ -164,7 +167,7 @@ impl<R: Read> Files for Reader<R> {
         self.padding = padding(size);
         Ok(Some(OpenFile {
             size,
-            content: Box::new(Content(self)),
+            content: Box::new(EntryContent(self)),
         }))
     }
 
@@ -172,19 +175,21 @@ impl<R: Read> Files for Reader<R> {
         if let Some((name, _)) = self.peek()? {
             return Err(ContainerError::Unexpected { name: name.clone() });
         }
+        // A tar from tape is padded to 10 KiB; here the two zero blocks are the end.
         match self.inner.read(&mut [0]).map_err(read_failed)? {
             0 => Ok(()),
-            _ => Err(ContainerError::Tar("bytes behind its end")),
+            _ => Err(ContainerError::Tar("bytes after its end")),
         }
     }
 }
 
-/// The open file's content.
-struct Content<'r, R: Read>(&'r mut Reader<R>);
+/// The content of the open file.
+struct EntryContent<'r, R: Read>(&'r mut Reader<R>);
 
-impl<R: Read> Read for Content<'_, R> {
+impl<R: Read> Read for EntryContent<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.0.inner.by_ref().take(self.0.left).read(buffer)?;
+        // Otherwise a tar that was cut off would look like a shorter file.
         if n == 0 && self.0.left > 0 && !buffer.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
@@ -211,12 +216,12 @@ fn cut_or_failed(cause: io::Error, cut: &'static str) -> ContainerError {
     }
 }
 
-/// Zero bytes behind a file, up to the next block.
+/// Number of zero bytes after a file, up to the next block.
 fn padding(size: u64) -> usize {
-    (size.wrapping_neg() % BLOCK_BYTES as u64) as usize // a pax header can state any size
+    (size.wrapping_neg() % BLOCK_BYTES as u64) as usize // cannot overflow, whatever size is stated
 }
 
-/// All the header blocks of a file.
+/// All header blocks of a file.
 fn entry_header(name: &str, size: u64) -> Vec<u8> {
     if size < PAX_SIZE_MIN {
         return header(name, size, b'0').to_vec();
@@ -233,7 +238,7 @@ fn entry_header(name: &str, size: u64) -> Vec<u8> {
 }
 
 /// One ustar header block.
-fn header(name: &str, size: u64, kind: u8) -> Block {
+fn header(name: &str, size: u64, kind: u8) -> TarBlock {
     let mut block = [0; BLOCK_BYTES];
     let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
     let name = &name.as_bytes()[..name.len().min(TAR_NAME_BYTES_MAX)];
@@ -251,11 +256,12 @@ fn header(name: &str, size: u64, kind: u8) -> Block {
     block
 }
 
-/// `"<length> size=<size>\n"`, where the length counts itself (IEEE Std 1003.1, pax extended
-/// header).
+/// `"<length> size=<size>\n"`, where the length includes its own digits (IEEE Std 1003.1, pax
+/// extended header).
 fn pax_content(size: u64) -> String {
     let tail = format!(" size={size}\n");
     let mut length = tail.len() + 1;
+    // The number of digits of the length is part of the length, so it is searched upwards.
     while format!("{length}{tail}").len() != length {
         length += 1;
     }
@@ -272,7 +278,7 @@ fn pax_size(content: &[u8]) -> Option<u64> {
         .filter(|&size| size >= PAX_SIZE_MIN)
 }
 
-fn name_and_size(block: &Block) -> Option<(String, u64)> {
+fn name_and_size(block: &TarBlock) -> Option<(String, u64)> {
     let name = &block[..TAR_NAME_BYTES_MAX];
     let name = &name[..name.iter().position(|&b| b == 0).unwrap_or(name.len())];
     let size = std::str::from_utf8(&block[124..135]).ok()?;
@@ -313,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn files_come_back() {
+    fn written_files_can_be_read() {
         assert_eq!(
             read(&two_files()).expect("own output"),
             [b"abc".to_vec(), vec![b'x'; 512]]
@@ -321,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flip_outside_of_contents_is_found() {
+    fn rejects_every_bit_flip_and_cut_outside_of_contents() {
         let whole = two_files();
         let contents = [512..515, 1536..2048];
         for i in (0..whole.len()).filter(|i| !contents.iter().any(|c| c.contains(i))) {
@@ -336,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_from_8_gib_on_have_a_pax_header() {
+    fn files_of_8_gib_and_more_have_a_pax_header() {
         let size = PAX_SIZE_MIN + 5;
         let mut reader = Reader::new(
             io::Cursor::new(entry_header("blobs/sha256/ab", size)).chain(io::repeat(7)),

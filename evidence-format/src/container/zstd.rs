@@ -1,13 +1,13 @@
-//! The zstd side of an item: independent frames, a random skippable frame, a seek table.
+//! The zstd encoding of an item: independent frames, a frame with a random salt, a seek table.
 //!
 //! ```text
 //! item layer = data frame* salt frame seek table
 //! ```
-//! Every data frame (RFC 8878) states its content size, uses no dictionary and no checksum (the
-//! layer's digest and the record tree cover every byte). The salt frame is skippable and holds 32
-//! random bytes, so that a layer's digest does not confirm a guessed content. The seek table is
-//! that of zstd's seekable format 0.1.0, without checksums; it has an entry for each data frame and
-//! one for the salt frame.
+//! Every data frame (RFC 8878) states its content size and has neither a dictionary nor a checksum
+//! (the layer's digest and the record tree cover every byte). The salt frame is skippable and holds
+//! 32 random bytes, so that nobody can confirm a guess of the content by the layer's digest. The
+//! seek table is that of zstd's seekable format 0.1.0, without checksums; it has an entry for each
+//! data frame and one for the salt frame.
 
 use std::io::{self, Read};
 
@@ -16,39 +16,39 @@ use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound};
 use crate::digest::{Hasher, Hashing};
 use crate::limits::{FRAME_BYTES_MAX, FRAME_PACKED_BYTES_MAX, FRAMES_MAX};
 
-/// The window covers a whole frame. On 1 GB of CloudTrail this takes level 1 from 78.1 to 77.0 MB,
-/// and 10 % off its time; level 3 gives 81 MB in twice the time.
+/// The window covers a whole frame. On 1 GB of CloudTrail this takes level 1 from 78.1 to 77.0 MB
+/// and saves 10 % of the time; level 3 gives 81 MB in twice the time.
 const WINDOW_LOG: u32 = FRAME_BYTES_MAX.ilog2();
 const MAGIC: u32 = 0xFD2F_B528;
-/// Skippable frame that holds the item's 32 random bytes.
+/// Magic number of the skippable frame that holds the item's 32 random bytes.
 const SALT_MAGIC: u32 = 0x184D_2A50;
 const SALT_BYTES: usize = 32;
-/// Skippable frame that holds the seek table.
+/// Magic number of the skippable frame that holds the seek table.
 const SEEK_TABLE_MAGIC: u32 = 0x184D_2A5E;
 const SEEK_TABLE_FOOTER_MAGIC: u32 = 0x8F92_EAB1;
 const SEEK_TABLE_FOOTER_BYTES: u64 = 9;
 const SEEK_TABLE_ENTRY_BYTES: u64 = 8;
 
-/// A layer is not zstd as the format has it.
+/// A layer is not zstd of the form that the format prescribes.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
-    /// The bytes could not be read.
+    /// Reading the layer failed.
     #[error("cannot read the layer")]
     Read(#[from] io::Error),
-    /// Hostile or damaged input.
+    /// The layer is damaged or hostile.
     #[error("malformed zstd: {0}")]
     Malformed(&'static str),
-    /// Beyond a limit of the format.
+    /// A frame exceeds a limit of the format.
     #[error("zstd frame of {bytes} bytes, limit is {bytes_max}")]
     TooLarge {
-        /// What the frame has or claims.
+        /// Bytes that the frame has or states.
         bytes: u64,
-        /// What it may have.
+        /// The most bytes that it may have.
         bytes_max: u64,
     },
 }
 
-/// Compresses frames, reusing its memory.
+/// Compresses frames and reuses its memory.
 pub(crate) struct Compressor(CCtx<'static>);
 
 impl Compressor {
@@ -67,7 +67,7 @@ impl Compressor {
         Self(context)
     }
 
-    /// Compresses `plain` into `packed`, whose old content is dropped.
+    /// Compresses `plain` into `packed`, replacing its old content.
     pub(crate) fn compress(&mut self, plain: &[u8], packed: &mut Vec<u8>) {
         packed.clear();
         packed.reserve(compress_bound(plain.len()));
@@ -77,7 +77,7 @@ impl Compressor {
     }
 }
 
-/// Decompresses frames, reusing its memory.
+/// Decompresses frames and reuses its memory.
 pub(crate) struct Decompressor(DCtx<'static>);
 
 impl Decompressor {
@@ -85,7 +85,7 @@ impl Decompressor {
         Self(DCtx::create())
     }
 
-    /// Decompresses the whole frame `packed`, which must give `plain_bytes` bytes, into `plain`.
+    /// Decompresses the complete frame `packed` into `plain`. It must yield `plain_bytes` bytes.
     pub(crate) fn decompress(
         &mut self,
         packed: &[u8],
@@ -100,14 +100,14 @@ impl Decompressor {
             .map_err(|_| FrameError::Malformed("frame does not decompress"))?;
         if got as u64 != plain_bytes {
             return Err(FrameError::Malformed(
-                "frame gives another size than it states",
+                "frame's content does not have the stated size",
             ));
         }
         Ok(())
     }
 }
 
-/// Sizes of one frame, in bytes: a seek-table entry.
+/// Sizes of one frame in bytes, as in an entry of the seek table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FrameSize {
     packed: u32,
@@ -116,10 +116,10 @@ struct FrameSize {
 
 impl FrameSize {
     fn new(packed: usize, plain: usize) -> Self {
-        let size = |n: usize| u32::try_from(n).expect("frames stay far below 4 GiB");
+        const FITS: &str = "frames are limited far below 4 GiB";
         Self {
-            packed: size(packed),
-            plain: size(plain),
+            packed: u32::try_from(packed).expect(FITS),
+            plain: u32::try_from(plain).expect(FITS),
         }
     }
 
@@ -128,7 +128,7 @@ impl FrameSize {
     }
 }
 
-/// The seek table under construction.
+/// A seek table that is being built.
 #[derive(Default)]
 pub(crate) struct SeekTable(Vec<FrameSize>);
 
@@ -148,13 +148,13 @@ impl SeekTable {
     }
 }
 
-/// Bytes of a seek table for `frames` frames, at most [`FRAMES_MAX`] and the salt frame: below
-/// 2^31.
+/// Content bytes of a seek table for `frames` frames. They are at most [`FRAMES_MAX`] and the salt
+/// frame, so the result is below 2^31.
 fn content_bytes(frames: u64) -> u64 {
     frames * SEEK_TABLE_ENTRY_BYTES + SEEK_TABLE_FOOTER_BYTES
 }
 
-/// What ends a seek table: the number of frames, no checksums, the magic number.
+/// The footer of a seek table: number of frames, flags (no checksums), magic number.
 fn footer(frames: u64) -> [u8; SEEK_TABLE_FOOTER_BYTES as usize] {
     let mut footer = [0; SEEK_TABLE_FOOTER_BYTES as usize];
     footer[..4].copy_from_slice(&frames.to_le_bytes()[..4]);
@@ -173,12 +173,12 @@ pub(crate) fn trailer(mut frames: SeekTable, salt: &[u8; SALT_BYTES]) -> Vec<u8>
     bytes
 }
 
-/// Reads an item layer frame by frame, checking its structure; the seek table's offsets are never
-/// trusted.
+/// Reads a layer frame by frame and checks its structure. The offsets in the seek table are never
+/// used.
 pub(crate) struct FrameReader<R> {
     layer: R,
-    /// The entries that the seek table must have: their hash, since a hostile layer has as many
-    /// frames as it has bytes / 9.
+    /// Hash of the entries that the seek table must have. The entries themselves would take too
+    /// much memory: a hostile layer has a frame for every 9 bytes.
     seen: Hasher,
     frames: u64,
     salt_seen: bool,
@@ -194,12 +194,13 @@ impl<R: Read> FrameReader<R> {
         }
     }
 
-    /// Reads the next data frame into `packed` and returns its content size, or `None` once the
-    /// layer has ended as it must.
+    /// Reads the next data frame into `packed` and returns its content size, or `None` at the
+    /// proper end of the layer.
     pub(crate) fn next(&mut self, packed: &mut Vec<u8>) -> Result<Option<u64>, FrameError> {
         packed.clear();
         loop {
             self.take(packed, 4)?;
+            // Only this order is accepted: data frames, one salt frame, the seek table.
             let magic = le(&packed[..4]) as u32;
             match magic {
                 MAGIC if !self.salt_seen => {
@@ -220,7 +221,8 @@ impl<R: Read> FrameReader<R> {
         }
     }
 
-    /// Reads the rest of a data frame (RFC 8878 §3.1.1) behind its magic; returns the content size.
+    /// Reads the rest of a data frame after its magic number (RFC 8878 §3.1.1) and returns the
+    /// content size.
     fn data_frame(&mut self, packed: &mut Vec<u8>) -> Result<u64, FrameError> {
         let plain_bytes = self.frame_header(packed)?;
         if plain_bytes > FRAME_BYTES_MAX {
@@ -231,6 +233,7 @@ impl<R: Read> FrameReader<R> {
         }
         loop {
             let header = self.take(packed, 3)?;
+            // The blocks are not decompressed here, only skipped: their headers give their sizes.
             let block = le(header);
             let (last, kind, size) = (block & 1 == 1, block >> 1 & 3, block >> 3);
             match kind {
@@ -247,6 +250,7 @@ impl<R: Read> FrameReader<R> {
     /// Reads a frame header (RFC 8878 §3.1.1.1) and returns the content size that it must state.
     fn frame_header(&mut self, packed: &mut Vec<u8>) -> Result<u64, FrameError> {
         let descriptor = self.take(packed, 1)?[0];
+        // Bits 0-1: dictionary; 2: checksum; 3-4: reserved or unused.
         let (size_flag, single_segment) = (descriptor >> 6, descriptor & 0x20 != 0);
         if descriptor & 0b1_1111 != 0 {
             return Err(FrameError::Malformed(
@@ -258,14 +262,14 @@ impl<R: Read> FrameReader<R> {
             let base = 1_u64 << (10 + (window >> 3));
             if base + base / 8 * u64::from(window & 7) > FRAME_BYTES_MAX {
                 return Err(FrameError::Malformed(
-                    "frame with a window that is larger than a frame may be",
+                    "frame with a window larger than the largest frame",
                 ));
             }
         }
         match (size_flag, single_segment) {
             (0, false) => Err(FrameError::Malformed("frame without a content size")),
             (0, true) => Ok(le(self.take(packed, 1)?)),
-            (1, _) => Ok(le(self.take(packed, 2)?) + 256),
+            (1, _) => Ok(le(self.take(packed, 2)?) + 256), // RFC 8878: two bytes have an offset
             (2, _) => Ok(le(self.take(packed, 4)?)),
             _ => Ok(le(self.take(packed, 8)?)),
         }
@@ -273,9 +277,7 @@ impl<R: Read> FrameReader<R> {
 
     fn salt_frame(&mut self, packed: &mut Vec<u8>) -> Result<(), FrameError> {
         if le(self.take(packed, 4)?) != SALT_BYTES as u64 {
-            return Err(FrameError::Malformed(
-                "salt frame of another size than 32 bytes",
-            ));
+            return Err(FrameError::Malformed("salt frame does not have 32 bytes"));
         }
         self.take(packed, SALT_BYTES as u64)?;
         self.salt_seen = true;
@@ -288,9 +290,11 @@ impl<R: Read> FrameReader<R> {
         self.frames += 1;
     }
 
-    /// Compares the seek table with the frames seen, and makes sure that the layer ends with it.
+    /// Compares the seek table with the frames seen, and checks that the layer ends after it.
     fn seek_table(&mut self, packed: &mut Vec<u8>) -> Result<(), FrameError> {
         let size_ok = le(self.take(packed, 4)?) == content_bytes(self.frames);
+        // All parts are read before they are compared, so that a fault does not leave the reader in
+        // the middle of the table.
         let mut entries = Hashing::new(
             self.layer
                 .by_ref()
@@ -304,7 +308,7 @@ impl<R: Read> FrameReader<R> {
         }
         match self.layer.read(&mut [0])? {
             0 => Ok(()),
-            _ => Err(FrameError::Malformed("bytes behind the seek table")),
+            _ => Err(FrameError::Malformed("bytes after the seek table")),
         }
     }
 
@@ -318,6 +322,7 @@ impl<R: Read> FrameReader<R> {
                 bytes_max: FRAME_PACKED_BYTES_MAX,
             });
         }
+        // The limit holds before memory is allocated.
         packed.resize(end as usize, 0);
         match self.layer.read_exact(&mut packed[start..]) {
             Ok(()) => Ok(&packed[start..]),
@@ -365,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_come_back() {
+    fn compressed_frames_can_be_read() {
         let noise: Vec<u8> = (0..300_000_u32)
             .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
             .collect();
@@ -375,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn every_truncation_and_every_flip_of_structure_is_refused() {
+    fn rejects_every_truncation_and_every_flip_in_the_seek_table() {
         let whole = layer(&[b"hello hello hello hello", b"world"]);
         for n in 0..whole.len() {
             assert!(read(&whole[..n]).is_err(), "cut at {n}");

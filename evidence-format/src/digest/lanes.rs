@@ -1,9 +1,9 @@
 //! SHA-256 of many short messages, two at a time.
 //!
-//! One SHA-256 leaves half of the processor's SHA unit idle, since each round waits for the one
-//! before. Two independent messages side by side fill it: on the record tree of 1 GB of CloudTrail
-//! that halves the time of hashing. Where the processor has no such unit, [`sha2`] hashes one
-//! message after the other, and it is the oracle of the tests.
+//! A single SHA-256 computation leaves half of the processor's SHA unit idle, since each round
+//! depends on the previous one. Interleaving two independent messages fills the unit, which halves
+//! the time of hashing on the record tree of 1 GB of CloudTrail. On processors without a SHA unit,
+//! [`sha2`] hashes one message after the other; the tests compare against it.
 
 use std::ops::Range;
 
@@ -22,29 +22,29 @@ const INITIAL: [u32; 8] = [
     0x5be0_cd19,
 ];
 
-/// Longest head: with the bytes that complete its block, and the padding, it must fit a lane's
-/// buffer.
+/// Longest head: together with the bytes that complete its block and the padding, it must fit into
+/// a lane's buffer.
 pub(crate) const HEAD_BYTES_MAX: usize = 2 * BLOCK_BYTES - 9;
 
-type Block = [u8; BLOCK_BYTES];
-type State = [u32; 8];
+type HashBlock = [u8; BLOCK_BYTES];
+type HashState = [u32; 8];
 
-/// A computation that has taken whole blocks, and from which others start.
+/// The state of a hash after some whole blocks, from which messages with this prefix continue.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Start {
-    state: State,
+pub(crate) struct HashPrefix {
+    state: HashState,
     bytes: u64,
 }
 
-impl Start {
-    /// Has taken nothing.
+impl HashPrefix {
+    /// The state before any block.
     pub(crate) const EMPTY: Self = Self {
         state: INITIAL,
         bytes: 0,
     };
 
-    /// Has taken `block` too.
-    pub(crate) fn then(mut self, block: &Block) -> Self {
+    /// The state after another block.
+    pub(crate) fn then(mut self, block: &HashBlock) -> Self {
         compress256(&mut self.state, &[*block]);
         Self {
             bytes: self.bytes + BLOCK_BYTES as u64,
@@ -53,22 +53,22 @@ impl Start {
     }
 }
 
-/// `head` and then `body`, behind what `start` has taken.
-pub(crate) struct Message<'m> {
-    pub(crate) start: Start,
+/// A message: the blocks of `start`, then `head`, then `body`.
+pub(crate) struct HashMessage<'m> {
+    pub(crate) start: HashPrefix,
     /// At most [`HEAD_BYTES_MAX`].
     pub(crate) head: &'m [u8],
     pub(crate) body: &'m [u8],
 }
 
-/// Hashes messages `0..n` into `out`; `message` gives each once, in order.
+/// Hashes messages `0..n` into `out`; `message` is called once for each, in order.
 pub(crate) fn hash<'m>(
     n: usize,
-    mut message: impl FnMut(usize) -> Message<'m>,
+    mut message: impl FnMut(usize) -> HashMessage<'m>,
     out: &mut [[u8; 32]],
 ) {
     let compress = compress_pair();
-    let mut lanes = [Lane::new(), Lane::new()];
+    let mut lanes = [HashLane::new(), HashLane::new()];
     let mut next = 0;
     loop {
         for lane in lanes.iter_mut().filter(|lane| lane.is_done()) {
@@ -80,12 +80,15 @@ pub(crate) fn hash<'m>(
                 next += 1;
             }
         }
+        // Messages differ in length: when one lane has run out and no message is left for it, the
+        // other finishes without a partner.
         match &mut lanes {
             [a, b] if a.is_done() && b.is_done() => return,
             [a, b] if b.is_done() => a.finish_alone(),
             [a, b] if a.is_done() => b.finish_alone(),
             [a, b] => {
                 let count = a.blocks().len().min(b.blocks().len());
+                // As many blocks as both lanes have in one piece.
                 let mut states = [a.state, b.state];
                 compress(&mut states, [&a.blocks()[..count], &b.blocks()[..count]]);
                 a.take(count, states[0]);
@@ -95,20 +98,20 @@ pub(crate) fn hash<'m>(
     }
 }
 
-/// One message under way.
-struct Lane<'m> {
-    state: State,
+/// One message that is being hashed.
+struct HashLane<'m> {
+    state: HashState,
     bytes: u64,
-    /// Blocks that had to be put together: of the head, or with the padding.
-    buffer: [Block; 3],
-    /// Those of them that are still to be taken, before the body.
+    /// Blocks that had to be assembled: those with the head, or with the padding.
+    buffer: [HashBlock; 3],
+    /// The blocks of `buffer` that are still to be compressed, before the body.
     ready: Range<usize>,
     body: &'m [u8],
     padded: bool,
     message: Option<usize>,
 }
 
-impl<'m> Lane<'m> {
+impl<'m> HashLane<'m> {
     fn new() -> Self {
         Self {
             state: INITIAL,
@@ -125,8 +128,8 @@ impl<'m> Lane<'m> {
         self.ready.is_empty() && self.padded
     }
 
-    fn begin(&mut self, number: usize, message: &Message<'m>) {
-        let Message { start, head, body } = message;
+    fn begin(&mut self, number: usize, message: &HashMessage<'m>) {
+        let HashMessage { start, head, body } = message;
         assert!(head.len() <= HEAD_BYTES_MAX, "head too long");
         self.state = start.state;
         self.bytes = start.bytes + (head.len() + body.len()) as u64;
@@ -134,6 +137,7 @@ impl<'m> Lane<'m> {
         let buffer = self.buffer.as_flattened_mut();
         buffer[..head.len()].copy_from_slice(head);
         let end = head.len().next_multiple_of(BLOCK_BYTES);
+        // The body completes the head's last block; a body too short for that is padded at once.
         let Some((first, rest)) = body.split_at_checked(end - head.len()) else {
             self.body = body;
             return self.pad(head.len());
@@ -143,8 +147,8 @@ impl<'m> Lane<'m> {
         self.take(0, self.state);
     }
 
-    /// The blocks that come next and lie together; none only if the lane is done.
-    fn blocks(&self) -> &[Block] {
+    /// The next contiguous blocks; empty only if the lane is done.
+    fn blocks(&self) -> &[HashBlock] {
         if self.ready.is_empty() {
             self.body.as_chunks().0
         } else {
@@ -152,8 +156,8 @@ impl<'m> Lane<'m> {
         }
     }
 
-    /// `count` of [`Self::blocks`] have been compressed into `state`.
-    fn take(&mut self, count: usize, state: State) {
+    /// Records that `count` of [`Self::blocks`] have been compressed into `state`.
+    fn take(&mut self, count: usize, state: HashState) {
         self.state = state;
         if self.ready.is_empty() {
             self.body = &self.body[count * BLOCK_BYTES..];
@@ -165,7 +169,7 @@ impl<'m> Lane<'m> {
         }
     }
 
-    /// Puts the rest of the body and the padding (FIPS 180-4 §5.1.1) behind the first `from` bytes
+    /// Appends the rest of the body and the padding (FIPS 180-4 §5.1.1) to the first `from` bytes
     /// of the buffer.
     fn pad(&mut self, from: usize) {
         let buffer = self.buffer.as_flattened_mut();
@@ -187,7 +191,7 @@ impl<'m> Lane<'m> {
     }
 }
 
-fn digest_of(state: State) -> [u8; 32] {
+fn digest_of(state: HashState) -> [u8; 32] {
     let mut bytes = [0; 32];
     for (out, word) in bytes.chunks_exact_mut(4).zip(state) {
         out.copy_from_slice(&word.to_be_bytes());
@@ -195,10 +199,10 @@ fn digest_of(state: State) -> [u8; 32] {
     bytes
 }
 
-/// Takes as many blocks of the one as of the other.
-type CompressPair = fn(&mut [State; 2], [&[Block]; 2]);
+/// Compresses equally many blocks of two messages into their states.
+type CompressPair = fn(&mut [HashState; 2], [&[HashBlock]; 2]);
 
-/// The fastest way that this processor has.
+/// The fastest implementation that this processor supports.
 fn compress_pair() -> CompressPair {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("sha") && std::arch::is_x86_feature_detected!("avx") {
@@ -207,7 +211,7 @@ fn compress_pair() -> CompressPair {
     compress_one_by_one
 }
 
-fn compress_one_by_one(states: &mut [State; 2], blocks: [&[Block]; 2]) {
+fn compress_one_by_one(states: &mut [HashState; 2], blocks: [&[HashBlock]; 2]) {
     for (state, blocks) in states.iter_mut().zip(blocks) {
         compress256(state, blocks);
     }
@@ -223,7 +227,7 @@ mod sha_ni {
         _mm_shuffle_epi8, _mm_shuffle_epi32,
     };
 
-    use super::{Block, State};
+    use super::{HashBlock, HashState};
 
     /// FIPS 180-4 §4.2.2, four to a step.
     const K: [[u32; 4]; 16] = [
@@ -245,19 +249,19 @@ mod sha_ni {
         [0x90be_fffa, 0xa450_6ceb, 0xbef9_a3f7, 0xc671_78f2],
     ];
 
-    /// As [`compress_pair`], for who has asked the processor.
-    #[allow(unsafe_code)] // the one place of this crate: nothing but this call lets safe code reach the SHA unit
-    pub(super) fn compress_pair_detected(states: &mut [State; 2], blocks: [&[Block]; 2]) {
-        // SAFETY: `super::compress_pair` hands out this function only where the processor has the
+    /// Calls [`compress_pair`]; the caller has checked that the processor has the features.
+    #[allow(unsafe_code)] // the only place in this crate: safe code cannot call SHA instructions
+    pub(super) fn compress_pair_detected(states: &mut [HashState; 2], blocks: [&[HashBlock]; 2]) {
+        // SAFETY: `super::compress_pair` returns this function only if the processor has the
         // features that it needs.
         unsafe { compress_pair(states, blocks) }
     }
 
     #[target_feature(enable = "sha,avx")]
-    fn compress_pair(states: &mut [State; 2], blocks: [&[Block]; 2]) {
+    fn compress_pair(states: &mut [HashState; 2], blocks: [&[HashBlock]; 2]) {
         let mut lanes = [pack(&states[0]), pack(&states[1])];
         for (a, b) in blocks[0].iter().zip(blocks[1]) {
-            let before = lanes;
+            let before = lanes; // added to the result at the end of the block (FIPS 180-4 §6.2.2)
             let mut words = [schedule(a), schedule(b)];
             for k in K.as_chunks::<4>().0 {
                 four_rounds::<0>(&mut lanes, &mut words, k[0]);
@@ -276,8 +280,8 @@ mod sha_ni {
     }
 
     /// Four rounds of both lanes, and the message words of 16 rounds later. The last four steps
-    /// make words that nobody takes, which costs less than to ask. `I` is the step modulo 4: known
-    /// to the compiler, it keeps the words in registers.
+    /// compute words that are never used, which is cheaper than a branch. `I` is the step modulo 4,
+    /// a constant so that the compiler keeps the words in registers.
     #[inline]
     #[target_feature(enable = "sha,avx")]
     fn four_rounds<const I: usize>(
@@ -285,8 +289,7 @@ mod sha_ni {
         words: &mut [[__m128i; 4]; 2],
         k: [u32; 4],
     ) {
-        // No closures here: one inside `map` is a call of its own, since `map` has not the features
-        // to take it in.
+        // No closures here: `map` lacks the target features, so it could not inline one.
         let k = _mm_set_epi32(
             k[3].cast_signed(),
             k[2].cast_signed(),
@@ -311,10 +314,10 @@ mod sha_ni {
         }
     }
 
-    /// The block's 16 words.
+    /// The 16 words of a block.
     #[inline]
     #[target_feature(enable = "sha,avx")]
-    fn schedule(block: &Block) -> [__m128i; 4] {
+    fn schedule(block: &HashBlock) -> [__m128i; 4] {
         let big_endian = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
         let mut words = [_mm_setzero_si128(); 4];
         for (word, bytes) in words.iter_mut().zip(block.as_chunks::<16>().0) {
@@ -326,17 +329,17 @@ mod sha_ni {
         words
     }
 
-    /// From `a…h` to the two registers that the instructions want: `abef` and `cdgh`.
+    /// Packs `a…h` into the two registers that the instructions expect: `abef` and `cdgh`.
     #[inline]
     #[target_feature(enable = "sha,avx")]
-    fn pack(state: &State) -> [__m128i; 2] {
+    fn pack(state: &HashState) -> [__m128i; 2] {
         let [a, b, c, d, e, f, g, h] = state.map(u32::cast_signed);
         [_mm_set_epi32(a, b, e, f), _mm_set_epi32(c, d, g, h)]
     }
 
     #[inline]
     #[target_feature(enable = "sha,avx")]
-    fn unpack([abef, cdgh]: [__m128i; 2]) -> State {
+    fn unpack([abef, cdgh]: [__m128i; 2]) -> HashState {
         let words = |v| {
             [
                 _mm_extract_epi32(v, 3),
@@ -356,9 +359,9 @@ mod tests {
     use crate::digest::Digest;
 
     #[test]
-    fn every_length_of_head_and_body_gives_what_sha2_gives() {
+    fn agrees_with_sha2_for_every_length_of_head_and_body() {
         let data: Vec<u8> = (0..2000_u32).map(|i| (i * 7 % 251) as u8).collect();
-        let first: Block = std::array::from_fn(|i| i as u8);
+        let first: HashBlock = std::array::from_fn(|i| i as u8);
         let mut cases = Vec::new();
         for head in 0..=HEAD_BYTES_MAX {
             cases.extend(
@@ -368,8 +371,8 @@ mod tests {
                 .map(|body| (head, body)),
             );
         }
-        for start in [Start::EMPTY, Start::EMPTY.then(&first)] {
-            let message = |i: usize| Message {
+        for start in [HashPrefix::EMPTY, HashPrefix::EMPTY.then(&first)] {
+            let message = |i: usize| HashMessage {
                 start,
                 head: &data[..cases[i].0],
                 body: &data[500..500 + cases[i].1],
@@ -377,7 +380,7 @@ mod tests {
             let mut digests = vec![[0; 32]; cases.len()];
             hash(cases.len(), message, &mut digests);
             for (i, digest) in digests.iter().enumerate() {
-                let Message { head, body, .. } = message(i);
+                let HashMessage { head, body, .. } = message(i);
                 let before: &[u8] = if start.bytes == 0 { &[] } else { &first };
                 assert_eq!(
                     digest,
@@ -390,8 +393,8 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_to_compress_agree() {
-        let blocks: Vec<Block> = (0..8_u8).map(|i| [i; BLOCK_BYTES]).collect();
+    fn paired_and_single_compression_agree() {
+        let blocks: Vec<HashBlock> = (0..8_u8).map(|i| [i; BLOCK_BYTES]).collect();
         let mut states = [[INITIAL; 2]; 2];
         for (states, compress) in states
             .iter_mut()

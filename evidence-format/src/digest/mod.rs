@@ -1,4 +1,4 @@
-//! SHA-256 digests: of blobs (their names), of leaves and nodes of the record tree.
+//! SHA-256 digests of blobs, and of the leaves and nodes of the record tree.
 
 pub(crate) mod lanes;
 
@@ -9,7 +9,7 @@ use std::str::FromStr;
 use data_encoding::HEXLOWER;
 use sha2::Digest as _;
 
-/// A SHA-256 digest. Text form: `sha256:` and 64 lowercase hex digits, and nothing else.
+/// A SHA-256 digest. Text form: exactly `sha256:` and 64 lowercase hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
@@ -21,7 +21,7 @@ pub struct ParseDigestError {
 }
 
 impl Digest {
-    /// Digest of `bytes`.
+    /// Hashes `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         let mut hasher = Hasher::new();
@@ -39,28 +39,26 @@ impl Digest {
         &self.0
     }
 
-    /// The 64 hex digits alone, as in a blob's file name.
+    /// The 64 hex digits without a prefix, as in a blob's file name.
     #[must_use]
     pub fn hex(&self) -> String {
         HEXLOWER.encode(&self.0)
     }
 
-    /// Reads the 64 hex digits alone.
+    /// Parses 64 hex digits without a prefix.
     ///
     /// # Errors
     /// The text is anything else.
     pub fn from_hex(text: &str) -> Result<Self, ParseDigestError> {
         let mut bytes = [0; 32];
-        let fail = || ParseDigestError {
-            text: text.chars().take(80).collect(),
-        };
-        if text.len() != 64 {
-            return Err(fail());
-        }
-        HEXLOWER
-            .decode_mut(text.as_bytes(), &mut bytes)
-            .map_err(|_| fail())?;
-        Ok(Self(bytes))
+        // `decode_mut` panics if the output does not have the length that the input asks for.
+        let is_decoded =
+            text.len() == 64 && HEXLOWER.decode_mut(text.as_bytes(), &mut bytes).is_ok();
+        is_decoded
+            .then_some(Self(bytes))
+            .ok_or_else(|| ParseDigestError {
+                text: text.chars().take(80).collect(),
+            })
     }
 }
 
@@ -89,7 +87,7 @@ impl FromStr for Digest {
 
 crate::serde_as_text!(Digest);
 
-/// A SHA-256 computation under way.
+/// An incremental SHA-256 computation.
 #[derive(Clone, Default)]
 pub struct Hasher(sha2::Sha256);
 
@@ -100,19 +98,19 @@ impl Hasher {
         Self::default()
     }
 
-    /// Takes the next bytes.
+    /// Hashes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// The digest of all bytes taken.
+    /// The digest of all bytes hashed.
     #[must_use]
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
     }
 }
 
-/// Counts and hashes what passes through to (or from) `inner`.
+/// Counts and hashes the bytes that are written to (or read from) `inner`.
 pub struct Hashing<T> {
     inner: T,
     hasher: Hasher,
@@ -120,7 +118,7 @@ pub struct Hashing<T> {
 }
 
 impl<T> Hashing<T> {
-    /// Starts at zero bytes.
+    /// Wraps `inner`; no bytes are counted yet.
     pub fn new(inner: T) -> Self {
         Self {
             inner,
@@ -129,12 +127,12 @@ impl<T> Hashing<T> {
         }
     }
 
-    /// Bytes passed so far.
+    /// Number of bytes so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// What was wrapped, the digest and the number of the bytes that passed.
+    /// Returns the wrapped value, and the digest and number of the bytes.
     pub fn finish(self) -> (T, Digest, u64) {
         (self.inner, self.hasher.finish(), self.bytes)
     }
@@ -172,7 +170,7 @@ mod tests {
     const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     #[test]
-    fn text_form_is_one_form_only() {
+    fn rejects_other_spellings_of_a_digest() {
         assert_eq!(Digest::of(b"").to_string(), EMPTY);
         assert_eq!(EMPTY.parse::<Digest>().ok(), Some(Digest::of(b"")));
         for bad in [

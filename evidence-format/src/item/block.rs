@@ -1,5 +1,4 @@
-//! A record's block on its way into an item: where it comes from, and which part of it is cut by
-//! whom.
+//! A record's block on its way into an item: reading it, and choosing how it is cut into segments.
 
 use std::io::{self, Read};
 
@@ -8,36 +7,37 @@ use memchr::memmem;
 use super::Stop;
 use crate::segment::{SNIFF_BYTES, Segmenter};
 
-/// Longest head of an HTTP answer that is told from its body, in bytes up to the empty line
-/// inclusive. Servers and clients stop at 8 to 256 KiB; this much is kept in memory while the empty
-/// line is looked for.
+/// Longest head of an HTTP response that is separated from its body, in bytes including the empty
+/// line. Servers and clients have limits of 8 to 256 KiB; this much is buffered while looking for
+/// the empty line.
 const HTTP_HEAD_BYTES_MAX: usize = 64 * 1024;
-/// What ends the head of an HTTP answer (RFC 9112 §2.1).
+/// The end of an HTTP response's head (RFC 9112 §2.1).
 const HTTP_HEAD_END: &[u8] = b"\r\n\r\n";
 
-/// What became of a streamed block.
+/// How much of a streamed block was read.
 #[derive(Debug)]
 pub struct Streamed {
-    /// Bytes that the reader gave. Where they are fewer than announced, zero bytes stand for the
-    /// rest, and the caller states the gap.
+    /// Bytes that the reader delivered. If they are fewer than announced, zero bytes stand in for
+    /// the rest, and the caller states the gap.
     pub kept: u64,
-    /// Why the reader gave fewer, if it was an error and not merely its end.
+    /// The reader's error, if it failed rather than ended early.
     pub error: Option<io::Error>,
 }
 
-/// How a block is cut. That is a writer's policy, which SPEC.md tells and nobody checks.
+/// How a block is cut into segments. That is the writer's choice: SPEC.md describes it, but readers
+/// do not check it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Policy {
-    /// It is about evidence and is none: no record.
+pub(super) enum CutPolicy {
+    /// Not at all: the block describes evidence and is not a record itself.
     Glue,
-    /// By what it looks like.
+    /// As its first bytes suggest.
     Body,
-    /// The head of an HTTP answer is glue, what follows is cut by what it looks like.
+    /// The head of the HTTP response is glue; the body is cut as its first bytes suggest.
     HttpResponse,
 }
 
-impl Policy {
-    /// By `WARC-Type`, and the block's `Content-Type`.
+impl CutPolicy {
+    /// The policy for a record's `WARC-Type` and its block's `Content-Type`.
     pub(super) fn of(warc_type: &str, content_type: &str) -> Self {
         let media_type = content_type
             .split(';')
@@ -54,21 +54,21 @@ impl Policy {
     }
 }
 
-/// The next bytes of a block. Its reader is not asked again once it has ended or failed: what it
-/// gave then would stand behind zero bytes, at another place than it has in the object.
-pub(super) struct Block<'r> {
+/// Reads a block, padding it with zero bytes to the announced length. Once the reader has ended or
+/// failed, it is not read again: later bytes would follow the zero bytes, at the wrong offset.
+pub(super) struct BlockReader<'r> {
     reader: &'r mut dyn Read,
-    /// Bytes that are still to be taken.
+    /// Bytes of the block that are still to be taken.
     left: u64,
     ended: bool,
     streamed: Streamed,
-    /// Bytes that were read to be looked at and are still to be taken: those from `ahead_at` on.
+    /// Bytes read ahead; those from `ahead_at` on are still to be taken.
     ahead: Vec<u8>,
     ahead_at: usize,
 }
 
-impl<'r> Block<'r> {
-    /// Of the next `bytes` bytes of `reader`; `memory` is used again.
+impl<'r> BlockReader<'r> {
+    /// Reads the next `bytes` bytes of `reader`; `memory` is reused.
     pub(super) fn new(reader: &'r mut dyn Read, bytes: u64, mut memory: Vec<u8>) -> Self {
         memory.clear();
         let streamed = Streamed {
@@ -85,12 +85,12 @@ impl<'r> Block<'r> {
         }
     }
 
-    /// Bytes that are still to be taken.
+    /// Bytes of the block that are still to be taken.
     pub(super) fn left(&self) -> u64 {
         self.left
     }
 
-    /// True if the reader said [`Stop`].
+    /// True if the reader returned [`Stop`].
     pub(super) fn is_stopped(&self) -> bool {
         self.streamed
             .error
@@ -99,12 +99,12 @@ impl<'r> Block<'r> {
             .is_some_and(|error| error.is::<Stop>())
     }
 
-    /// Bytes of the head of an HTTP answer with which the block begins; 0 if it ends nowhere, or
-    /// too late.
+    /// Length of the HTTP response's head at the beginning of the block; 0 if its end is missing or
+    /// too far away.
     pub(super) fn http_head_bytes(&mut self) -> usize {
+        // Nearly all heads are short, so a small buffer is tried first.
         for bytes_max in [SNIFF_BYTES, HTTP_HEAD_BYTES_MAX] {
-            // nearly all are short
-            let begin = self.look(bytes_max);
+            let begin = self.peek(bytes_max);
             if let Some(at) = memmem::find(&begin[..begin.len().min(bytes_max)], HTTP_HEAD_END) {
                 return at + HTTP_HEAD_END.len();
             }
@@ -112,15 +112,15 @@ impl<'r> Block<'r> {
         0
     }
 
-    /// Chooses how to cut what is left by its first bytes.
+    /// Chooses how to cut the rest of the block by its first bytes.
     pub(super) fn sniff(&mut self) -> Segmenter {
-        match self.look(SNIFF_BYTES) {
-            [] => Segmenter::sniff(&[0]), // zero bytes will stand here
+        match self.peek(SNIFF_BYTES) {
+            [] => Segmenter::sniff(&[0]), // the block will be zero bytes
             begin => Segmenter::sniff(begin),
         }
     }
 
-    /// Takes the next `n` bytes, which have been looked at.
+    /// Takes the next `n` bytes, which must have been read ahead.
     pub(super) fn take_ahead(&mut self, n: usize) -> &[u8] {
         let from = self.ahead_at;
         self.ahead_at += n;
@@ -128,14 +128,15 @@ impl<'r> Block<'r> {
         &self.ahead[from..self.ahead_at]
     }
 
-    /// Takes bytes into `buffer`, at least one; zero bytes fill all of it where nothing more is to
-    /// be had. Says how many.
+    /// Fills `buffer` with at least one byte of the block and returns the number of bytes. Once the
+    /// reader has ended, it fills all of `buffer` with zero bytes.
     pub(super) fn fill(&mut self, buffer: &mut [u8]) -> usize {
         let len = buffer
             .len()
             .min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let buffer = &mut buffer[..len];
         let ahead = &self.ahead[self.ahead_at..];
+        // Bytes that were read ahead come first; only then is the reader asked again.
         let n = if !ahead.is_empty() {
             let n = ahead.len().min(len);
             buffer[..n].copy_from_slice(&ahead[..n]);
@@ -154,14 +155,13 @@ impl<'r> Block<'r> {
         n
     }
 
-    /// What became of it, and the memory.
+    /// Returns how much was read, and the memory for reuse.
     pub(super) fn finish(self) -> (Streamed, Vec<u8>) {
         (self.streamed, self.ahead)
     }
 
-    /// The next bytes, which stay to be taken: `bytes_max` of them or more, or all that the block
-    /// has.
-    fn look(&mut self, bytes_max: usize) -> &[u8] {
+    /// Reads ahead without taking: returns at least `bytes_max` bytes, or all that are left.
+    fn peek(&mut self, bytes_max: usize) -> &[u8] {
         let want = self.ahead_at + bytes_max.min(usize::try_from(self.left).unwrap_or(usize::MAX));
         while self.ahead.len() < want && !self.ended {
             let from = self.ahead.len();
@@ -178,7 +178,7 @@ impl<'r> Block<'r> {
     }
 }
 
-/// Reads once; 0 is the end, now and ever after.
+/// Reads some bytes; 0 means that the reader has ended or failed, for good.
 fn read(
     reader: &mut dyn Read,
     ended: &mut bool,

@@ -1,9 +1,9 @@
-//! An item: one WARC file, as compressed frames, with its segment list and its record tree.
+//! An item: one WARC file as compressed frames, with its segment list and its record tree.
 //!
-//! Writing and reading are the same work in two directions. One thread keeps the order (it cuts, or
-//! reads, chunks, and hashes what lies across two of them); [`workers`] do what costs: compressing
-//! or decompressing a chunk and hashing the segments that lie wholly inside it. Memory is a fixed
-//! number of chunks, whatever the item's size.
+//! Writing and reading are the same work in opposite directions. One thread keeps the order: it
+//! cuts or reads chunks and hashes the segments that span several of them. [`workers`] do the
+//! expensive part: they compress or decompress a chunk and hash the segments that lie wholly inside
+//! it. Memory is a fixed number of chunks, whatever the size of the item.
 
 mod block;
 mod read;
@@ -19,30 +19,30 @@ use crate::container::zstd::FrameError;
 use crate::digest::{Digest, Hasher};
 use crate::tree::{LeafKey, Range};
 
-/// One frame under way between the thread that keeps the order and a worker.
+/// One frame on its way between the ordering thread and a worker.
 #[derive(Default)]
-pub(crate) struct Chunk {
-    /// Plaintext: the first `plain_bytes` of it count.
+pub(crate) struct FrameChunk {
+    /// Plaintext buffer, of which the first `plain_bytes` bytes are in use.
     plain: Vec<u8>,
     plain_bytes: usize,
-    /// The frame.
+    /// The compressed frame.
     packed: Vec<u8>,
     /// How the plaintext is cut; the lengths add up to `plain_bytes`.
     pieces: Vec<Piece>,
-    /// Number of the leaf that the first piece belongs to.
+    /// Index of the leaf that the first piece belongs to.
     first_leaf: u64,
     key: Option<LeafKey>,
-    /// The leaves of the pieces that are whole segments.
+    /// Leaves of the segments that lie wholly inside this chunk.
     leaves: Range,
     outcome: Option<FrameError>,
 }
 
-impl Chunk {
+impl FrameChunk {
     fn plain(&self) -> &[u8] {
         &self.plain[..self.plain_bytes]
     }
 
-    /// Hashes the whole segments.
+    /// Hashes the segments that lie wholly inside this chunk.
     fn hash_leaves(&mut self) {
         self.leaves.clear();
         let key = self
@@ -60,6 +60,7 @@ impl Chunk {
             }
             rest = behind;
         }
+        // A segment that began in an earlier chunk takes the first leaf index.
         let skipped = self
             .pieces
             .first()
@@ -68,14 +69,14 @@ impl Chunk {
     }
 }
 
-/// Puts the leaves of chunks together, in order, and hashes the segments that lie across chunks.
-struct Leaves {
+/// Joins the leaves of chunks in order, and hashes the segments that span several chunks.
+struct LeafCollector {
     key: LeafKey,
     tree: Range,
     open: Option<Hasher>,
 }
 
-impl Leaves {
+impl LeafCollector {
     fn new(key: LeafKey) -> Self {
         Self {
             key,
@@ -84,15 +85,16 @@ impl Leaves {
         }
     }
 
-    fn absorb(&mut self, chunk: &Chunk) {
+    fn absorb(&mut self, chunk: &FrameChunk) {
         let (Some(first), Some(last)) = (chunk.pieces.first(), chunk.pieces.last()) else {
             return;
         };
+        // The beginning of this segment was hashed with an earlier chunk.
         if !first.starts {
             let mut open = self
                 .open
                 .take()
-                .expect("a piece that goes on follows one that began");
+                .expect("a piece that continues a segment follows one that began it");
             open.update(&chunk.plain()[..first.len as usize]);
             if first.ends {
                 self.tree.push(chunk.first_leaf, open.finish());
@@ -101,6 +103,8 @@ impl Leaves {
             }
         }
         self.tree.append(&chunk.leaves);
+        // The end of this segment comes with a later chunk. A segment that fills whole chunks in
+        // between is the case above.
         if last.starts && !last.ends {
             let mut open = self
                 .key

@@ -1,8 +1,8 @@
-//! Reading an item: structure, lengths and record tree are checked while the bytes pass.
+//! Reading an item. Structure, lengths and record tree are checked on the fly.
 
 use std::io::{self, Read};
 
-use super::{Chunk, Leaves, Workers};
+use super::{FrameChunk, LeafCollector, Workers};
 use crate::container::zstd::{FrameError, FrameReader};
 use crate::digest::Digest;
 use crate::id::ItemName;
@@ -12,77 +12,78 @@ use crate::segment::{Kind, Segment};
 use crate::tree::{DisclosureKey, LeafKey};
 use crate::warc::{WalkError, Walker};
 
-/// An item does not hold what it must.
+/// The blobs of an item are malformed or contradict each other.
 #[derive(Debug, thiserror::Error)]
 pub enum ItemError {
-    /// Its layer is not zstd as the format has it.
-    #[error("layer")]
+    /// The layer is not zstd of the form that the format prescribes.
+    #[error("invalid layer")]
     Frame(#[from] FrameError),
-    /// Its segment list is malformed.
-    #[error("segment list")]
+    /// The segment list is malformed.
+    #[error("invalid segment list")]
     List(#[from] ListError),
-    /// Its layer and its segment list disagree about its length.
+    /// Layer and segment list disagree about the item's length.
     #[error("segment list and layer differ in length")]
     Lengths,
-    /// It is longer than the config says; reading stopped there.
-    #[error("item goes on behind the {bytes} bytes that the config states")]
+    /// The item is longer than the config states; reading stopped there.
+    #[error("item continues after the {bytes} bytes that the config states")]
     Longer {
-        /// What the config says.
+        /// Bytes that the config states.
         bytes: u64,
     },
     /// A frame is cut into more segments than the format allows.
-    #[error("frame of more than {FRAME_SEGMENTS_MAX} segments")]
+    #[error("frame has more than {FRAME_SEGMENTS_MAX} segments")]
     TooManySegments,
-    /// Its content is not WARC as the format has it.
+    /// The content is not WARC of the form that the format prescribes.
     #[error(transparent)]
     Warc(#[from] WalkError),
-    /// The reader of this item (our caller) took no more.
-    #[error("cannot write what was read")]
+    /// The visitor failed to process the content.
+    #[error("cannot process the content of the item")]
     Visit(#[source] io::Error),
 }
 
 /// The part of a segment that lies in one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// Bytes.
+    /// Length in bytes.
     pub len: u32,
-    /// Of the segment.
+    /// Kind of the segment.
     pub kind: Kind,
-    /// It is the segment's first part.
+    /// True for the first piece of a segment.
     pub starts: bool,
-    /// It is the segment's last part.
+    /// True for the last piece of a segment.
     pub ends: bool,
 }
 
-/// What an item holds, as found by reading all of it.
+/// Totals of an item, computed while reading all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contents {
     /// Plaintext bytes.
     pub bytes: u64,
-    /// Record segments.
+    /// Number of record segments.
     pub records: u64,
     /// Root of the record tree.
     pub root: Digest,
 }
 
-/// Is given an item's bytes in order, piece by piece. They are **not verified** until [`read_item`]
-/// has returned and its caller has compared [`Contents`] and the blobs' digests with the config.
+/// Receives the bytes of an item in order, piece by piece. They are **not verified** until
+/// [`read_item`] has returned and its caller has compared [`Contents`] and the digests of the blobs
+/// with the config.
 pub trait Visit {
-    /// The next piece and its bytes.
+    /// Processes the next piece and its bytes.
     ///
     /// # Errors
-    /// Whatever the visitor does with the bytes failed.
+    /// The visitor cannot process the bytes; reading stops.
     fn piece(&mut self, piece: Piece, bytes: &[u8]) -> io::Result<()>;
 }
 
-/// For who only wants to know that the item is sound.
+/// Ignores the bytes, for callers that only check the item.
 impl Visit for () {
     fn piece(&mut self, _: Piece, _: &[u8]) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// Reads an item from its two blobs. `bytes_max` is what the config states.
+/// Reads an item from its two blobs. `bytes_max` is the size that the config states.
 ///
 /// # Errors
 /// See [`ItemError`].
@@ -94,22 +95,24 @@ pub fn read_item(
     workers: &mut Workers,
     visit: &mut dyn Visit,
 ) -> Result<Contents, ItemError> {
+    // A reading that failed may have left chunks with the workers.
     workers.recall();
     let key = LeafKey::new(key, name);
-    let mut input = Input {
+    let mut input = ChunkSource {
         frames: FrameReader::new(layer),
-        cuts: Cuts::new(ListReader::new(list)?),
+        cuts: FrameCutter::new(ListReader::new(list)?),
         key: key.clone(),
         bytes_max,
     };
-    let mut output = Output {
-        leaves: Leaves::new(key),
+    let mut output = ChunkSink {
+        leaves: LeafCollector::new(key),
         walker: Walker::new(),
         bytes: 0,
         records: 0,
         visit,
     };
     let outcome = pump(&mut input, &mut output, workers);
+    // After an error, chunks are still at the workers.
     workers.recall();
     outcome?;
     output.walker.finish()?;
@@ -121,12 +124,13 @@ pub fn read_item(
 }
 
 fn pump<L: Read, S: Read>(
-    input: &mut Input<L, S>,
-    output: &mut Output<'_>,
+    input: &mut ChunkSource<L, S>,
+    output: &mut ChunkSink<'_>,
     workers: &mut Workers,
 ) -> Result<(), ItemError> {
     loop {
         let mut chunk = workers.idle();
+        // The last call finds the end of the layer and fills no chunk.
         if !input.next(&mut chunk)? {
             break;
         }
@@ -139,7 +143,7 @@ fn pump<L: Read, S: Read>(
     Ok(())
 }
 
-fn collect(output: &mut Output<'_>, workers: &mut Workers) -> Result<bool, ItemError> {
+fn collect(output: &mut ChunkSink<'_>, workers: &mut Workers) -> Result<bool, ItemError> {
     let Some(chunk) = workers.next() else {
         return Ok(false);
     };
@@ -148,17 +152,17 @@ fn collect(output: &mut Output<'_>, workers: &mut Workers) -> Result<bool, ItemE
     Ok(true)
 }
 
-/// From the blobs to chunks.
-struct Input<L: Read, S: Read> {
+/// Turns the two blobs of an item into chunks.
+struct ChunkSource<L: Read, S: Read> {
     frames: FrameReader<L>,
-    cuts: Cuts<S>,
+    cuts: FrameCutter<S>,
     key: LeafKey,
     bytes_max: u64,
 }
 
-impl<L: Read, S: Read> Input<L, S> {
-    /// Fills `chunk` with the next frame; false once layer and list have ended together.
-    fn next(&mut self, chunk: &mut Chunk) -> Result<bool, ItemError> {
+impl<L: Read, S: Read> ChunkSource<L, S> {
+    /// Fills `chunk` with the next frame; false once both layer and list have ended.
+    fn next(&mut self, chunk: &mut FrameChunk) -> Result<bool, ItemError> {
         let Some(plain_bytes) = self.frames.next(&mut chunk.packed)? else {
             return if self.cuts.at_end()? {
                 Ok(false)
@@ -166,6 +170,7 @@ impl<L: Read, S: Read> Input<L, S> {
                 Err(ItemError::Lengths)
             };
         };
+        // Checked before decompression: a small layer can state any number of full frames.
         if self.cuts.bytes + plain_bytes > self.bytes_max {
             return Err(ItemError::Longer {
                 bytes: self.bytes_max,
@@ -180,17 +185,17 @@ impl<L: Read, S: Read> Input<L, S> {
     }
 }
 
-/// Cuts frames as the segment list says.
-struct Cuts<R: Read> {
+/// Cuts frames into pieces as the segment list says.
+struct FrameCutter<R: Read> {
     list: ListReader<R>,
-    /// The segment that is open at the end of the last frame, with the bytes that are left of it.
+    /// The segment that continues in the next frame, with the length of its rest.
     open: Option<Segment>,
-    /// Number of the leaf that the next piece belongs to.
+    /// Index of the leaf that the next piece belongs to.
     next_leaf: u64,
     bytes: u64,
 }
 
-impl<R: Read> Cuts<R> {
+impl<R: Read> FrameCutter<R> {
     fn new(list: ListReader<R>) -> Self {
         Self {
             list,
@@ -208,6 +213,7 @@ impl<R: Read> Cuts<R> {
             if pieces.len() as u64 == FRAME_SEGMENTS_MAX {
                 return Err(ItemError::TooManySegments);
             }
+            // The rest of an open segment comes before the next segment of the list.
             let (starts, segment) = match self.open.take() {
                 Some(rest) => (false, rest),
                 None => (true, self.list.next_segment()?.ok_or(ItemError::Lengths)?),
@@ -238,20 +244,22 @@ impl<R: Read> Cuts<R> {
     }
 }
 
-/// From chunks to what is known of the item.
-struct Output<'v> {
-    leaves: Leaves,
+/// Computes the totals of an item from its chunks, and passes the bytes to the visitor.
+struct ChunkSink<'v> {
+    leaves: LeafCollector,
     walker: Walker,
     bytes: u64,
     records: u64,
     visit: &'v mut dyn Visit,
 }
 
-impl Output<'_> {
-    fn take(&mut self, chunk: &Chunk) -> Result<(), ItemError> {
+impl ChunkSink<'_> {
+    fn take(&mut self, chunk: &FrameChunk) -> Result<(), ItemError> {
         match &chunk.outcome {
             None => {}
             Some(FrameError::Malformed(what)) => return Err(FrameError::Malformed(what).into()),
+            // Workers only decompress, so the other errors cannot occur; they are not `Clone`
+            // either.
             Some(_) => return Err(FrameError::Malformed("frame does not decompress").into()),
         }
         self.leaves.absorb(chunk);

@@ -1,4 +1,4 @@
-//! How blocks are cut, however they arrive and wherever frames end.
+//! How blocks are cut into segments, whatever the sizes of reads and frames.
 
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
@@ -12,17 +12,17 @@ use crate::warc::{Header, RecordIds, RecordType, write_record};
 const PAGE: &str = r#"{"Records":[{"id":1},{"id":2}],"next":null}"#;
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n";
 
-type Writer<'p> = ItemWriter<'p, Vec<u8>, Vec<u8>>;
+type TestWriter<'p> = ItemWriter<'p, Vec<u8>, Vec<u8>>;
 
-/// What was read back: all bytes, and the records among them.
+/// The bytes of an item that was read back, and its records.
 #[derive(Default, PartialEq, Eq, Debug)]
-struct Seen {
+struct SeenItem {
     all: Vec<u8>,
     records: Vec<String>,
     open: Vec<u8>,
 }
 
-impl Visit for Seen {
+impl Visit for SeenItem {
     fn piece(&mut self, piece: Piece, bytes: &[u8]) -> io::Result<()> {
         self.all.extend(bytes);
         if piece.kind == Kind::Record {
@@ -37,7 +37,7 @@ impl Visit for Seen {
 }
 
 /// Writes an item in frames of 4 KiB and reads it back.
-fn item(write: impl FnOnce(&mut Writer<'_>)) -> Seen {
+fn item(write: impl FnOnce(&mut TestWriter<'_>)) -> SeenItem {
     let (name, key): (ItemName, _) = ("x".parse().expect("a name"), DisclosureKey::new([0; 32]));
     let mut pack = Pack::new(NonZeroUsize::MIN, 4096);
     let blobs = (Vec::new(), Vec::new());
@@ -46,7 +46,7 @@ fn item(write: impl FnOnce(&mut Writer<'_>)) -> Seen {
             .expect("memory");
     write(&mut writer);
     let (item, layer, list) = writer.finish(&[0; 32]).expect("memory");
-    let (mut seen, mut workers) = (Seen::default(), Workers::unpack(NonZeroUsize::MIN));
+    let (mut seen, mut workers) = (SeenItem::default(), Workers::unpack(NonZeroUsize::MIN));
     let contents = read_item(
         &name,
         &key,
@@ -71,7 +71,7 @@ fn header(kind: RecordType, content_type: &str) -> Header<'_> {
     }
 }
 
-/// The records of an item of one block.
+/// The records of an item with a single block.
 fn records_of(kind: RecordType, content_type: &str, block: &str) -> Vec<String> {
     item(|writer| {
         writer
@@ -81,24 +81,24 @@ fn records_of(kind: RecordType, content_type: &str, block: &str) -> Vec<String> 
     .records
 }
 
-/// Gives one byte at a time.
-struct Drops<'b>(&'b [u8]);
+/// Delivers one byte at a time.
+struct OneByteReader<'b>(&'b [u8]);
 
-impl Read for Drops<'_> {
+impl Read for OneByteReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = buffer.len().min(1);
         self.0.read(&mut buffer[..n])
     }
 }
 
-/// Gives `first`, fails (or ends) once, and would then go on.
-struct Recovers {
+/// Delivers `first`, fails (or ends) once, and would then deliver more.
+struct RecoveringReader {
     first: &'static [u8],
     fails: bool,
     asked: usize,
 }
 
-impl Read for Recovers {
+impl Read for RecoveringReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.asked += 1;
         match self.asked {
@@ -111,14 +111,14 @@ impl Read for Recovers {
 }
 
 #[test]
-fn nothing_is_taken_from_a_reader_that_has_ended_or_failed() {
+fn does_not_read_on_after_an_end_or_an_error() {
     for (fails, content_type) in [
         (true, "text/plain"),
         (false, "text/plain"),
         (true, "application/http"),
     ] {
         let seen = item(|writer| {
-            let mut reader = Recovers {
+            let mut reader = RecoveringReader {
                 first: b"before",
                 fails,
                 asked: 0,
@@ -137,7 +137,7 @@ fn nothing_is_taken_from_a_reader_that_has_ended_or_failed() {
 }
 
 #[test]
-fn an_http_response_is_cut_behind_its_head() {
+fn http_response_body_is_cut_separately_from_its_head() {
     let block = [HEAD, PAGE].concat();
     for content_type in [
         "application/http",
@@ -166,7 +166,7 @@ fn an_http_response_is_cut_behind_its_head() {
 }
 
 #[test]
-fn an_http_request_is_no_record() {
+fn http_request_is_glue() {
     let block = ["POST / HTTP/1.1\r\n\r\n", PAGE].concat();
     assert_eq!(
         records_of(
@@ -184,12 +184,12 @@ fn an_http_request_is_no_record() {
     assert_eq!(
         records_of(RecordType::Request, "application/json", PAGE).len(),
         2,
-        "other requests are cut as ever"
+        "only HTTP requests are glue"
     );
 }
 
 #[test]
-fn what_is_no_http_response_is_cut_as_ever() {
+fn other_blocks_are_not_split_at_an_empty_line() {
     let block = [HEAD, PAGE].concat();
     assert_eq!(
         records_of(RecordType::Resource, "application/http", &block),
@@ -212,9 +212,10 @@ fn what_is_no_http_response_is_cut_as_ever() {
 }
 
 #[test]
-fn a_head_has_its_limit() {
-    let head_of =
-        |bytes: usize| HEAD.replace("200 OK", &"x".repeat(bytes - HEAD.len() + "200 OK".len()));
+fn http_head_longer_than_its_limit_is_not_split_off() {
+    fn head_of(bytes: usize) -> String {
+        HEAD.replace("200 OK", &"x".repeat(bytes - HEAD.len() + "200 OK".len()))
+    }
     let block = [&*head_of(65_536), PAGE].concat();
     assert_eq!(
         records_of(RecordType::Response, "application/http", &block).len(),
@@ -227,9 +228,9 @@ fn a_head_has_its_limit() {
     );
 }
 
-/// Also where the page's first bytes stand behind each other in two frames.
+/// Covers every offset at which a frame can end inside the response.
 #[test]
-fn neither_reads_nor_frames_change_how_a_block_is_cut() {
+fn cuts_do_not_depend_on_read_sizes_or_frame_ends() {
     let cut = |pad: usize, by_drops: bool| {
         item(|writer| {
             writer
@@ -239,7 +240,7 @@ fn neither_reads_nor_frames_change_how_a_block_is_cut() {
                 )
                 .expect("memory");
             let block = [HEAD, PAGE].concat();
-            let (mut drops, mut all) = (Drops(block.as_bytes()), block.as_bytes());
+            let (mut drops, mut all) = (OneByteReader(block.as_bytes()), block.as_bytes());
             let reader: &mut dyn Read = if by_drops { &mut drops } else { &mut all };
             let streamed = writer.record_stream(
                 &header(RecordType::Response, "application/http"),
@@ -257,7 +258,7 @@ fn neither_reads_nor_frames_change_how_a_block_is_cut() {
 }
 
 #[test]
-fn staged_records_are_cut_like_others_and_keep_their_bytes() {
+fn appended_records_keep_their_bytes_and_are_cut_like_written_ones() {
     let response = [HEAD, PAGE].concat();
     let blocks = [
         (
@@ -299,7 +300,7 @@ fn staged_records_are_cut_like_others_and_keep_their_bytes() {
 }
 
 #[test]
-fn nothing_is_appended_of_what_is_not_whole() {
+fn append_rejects_incomplete_records_and_writes_nothing() {
     let mut staged = Vec::new();
     for block in ["one", "two"] {
         let header = header(RecordType::Resource, "text/plain");
@@ -325,8 +326,8 @@ fn nothing_is_appended_of_what_is_not_whole() {
         assert_eq!(writer.bytes(), second);
         writer
             .append(&staged)
-            .expect("an item that refused can be gone on with");
-        writer.append(b"").expect("no records are whole");
+            .expect("the item is usable after it rejected bytes");
+        writer.append(b"").expect("no records at all");
     });
     assert!(seen.all == [&staged[..second as usize], &staged].concat());
     assert_eq!(seen.records, ["one", "one", "two"]);

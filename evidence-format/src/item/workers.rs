@@ -1,4 +1,4 @@
-//! Threads that work on chunks, and hand them back in the order in which they were given.
+//! Worker threads for chunks. Chunks come back in the order in which they were given.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -7,28 +7,28 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use super::Chunk;
+use super::FrameChunk;
 use crate::container::zstd::{Compressor, Decompressor, FrameError};
 use crate::limits::FRAME_BYTES_MAX;
 
-/// Chunks that wait while every worker has one. With one, workers run dry while the oldest chunk is
-/// being written; with two, sealing 1 GB on 2 cores takes 15 % less; more change nothing.
+/// Chunks that wait while every worker is busy. With one, workers run dry while the oldest chunk is
+/// being written; with two, sealing 1 GB on 2 cores takes 15 % less time; more make no difference.
 const WAITING_CHUNKS: usize = 2;
 
-/// Workers that compress, and the size of the frames they make; kept from item to item, so that
-/// their memory is.
+/// Workers that compress, and the size of the frames that they make. Kept from item to item, so
+/// that their memory is reused.
 pub struct Pack {
     pub(super) workers: Workers,
     pub(super) frame_bytes: usize,
 }
 
 impl Pack {
-    /// `frame_bytes` is the most plaintext in one frame, from 4 KiB to [`FRAME_BYTES_MAX`]; memory
-    /// is about `(threads + 3) × 2 × frame_bytes` at most, and half of that for data that
-    /// compresses well.
+    /// Starts the threads. `frame_bytes` is the most plaintext in one frame, from 4 KiB to
+    /// [`FRAME_BYTES_MAX`]. Memory is at most about `(threads + 3) × 2 × frame_bytes`, and half of
+    /// that for data that compresses well.
     ///
     /// # Panics
-    /// `frame_bytes` is out of its range.
+    /// `frame_bytes` is out of range.
     #[must_use]
     pub fn new(threads: NonZeroUsize, frame_bytes: usize) -> Self {
         assert!(
@@ -36,48 +36,49 @@ impl Pack {
             "frame_bytes out of range"
         );
         Self {
-            workers: Workers::start(threads, Task::Pack),
+            workers: Workers::start(threads, WorkerTask::Pack),
             frame_bytes,
         }
     }
 }
 
 #[derive(Clone, Copy)]
-pub(crate) enum Task {
+pub(crate) enum WorkerTask {
     Pack,
     Unpack,
 }
 
-/// See the module. Given chunks come back in order, each once.
+/// Threads that work on chunks and return each of them once, in the order given.
 pub struct Workers {
-    jobs: Option<Sender<(u64, Chunk)>>,
-    done: Receiver<(u64, Chunk)>,
-    /// Chunks that came back, from the next one on; `None` is still out.
-    back: VecDeque<Option<Chunk>>,
-    /// Number of the chunk at the front of `back`.
+    jobs: Option<Sender<(u64, FrameChunk)>>,
+    done: Receiver<(u64, FrameChunk)>,
+    /// Chunks in order, from the next one to return; `None` is still at a worker.
+    back: VecDeque<Option<FrameChunk>>,
+    /// Sequence number of the chunk at the front of `back`.
     next: u64,
-    /// Chunks at rest, whose memory is used again.
-    idle: Vec<Chunk>,
+    /// Unused chunks, whose memory is reused.
+    idle: Vec<FrameChunk>,
     out_max: usize,
     threads: Vec<thread::JoinHandle<()>>,
 }
 
 impl Workers {
-    /// Threads that decompress.
+    /// Starts threads that decompress.
     #[must_use]
     pub fn unpack(threads: NonZeroUsize) -> Self {
-        Self::start(threads, Task::Unpack)
+        Self::start(threads, WorkerTask::Unpack)
     }
 
-    pub(super) fn start(threads: NonZeroUsize, task: Task) -> Self {
-        let (jobs, queue) = channel::<(u64, Chunk)>();
+    pub(super) fn start(threads: NonZeroUsize, task: WorkerTask) -> Self {
+        let (jobs, queue) = channel::<(u64, FrameChunk)>();
         let (finished, done) = channel();
         let queue = Arc::new(Mutex::new(queue));
-        let spawn = |_| {
-            let (queue, finished) = (Arc::clone(&queue), finished.clone());
-            thread::spawn(move || work(task, &queue, &finished))
-        };
-        let threads: Vec<_> = (0..threads.get()).map(spawn).collect();
+        let threads: Vec<_> = (0..threads.get())
+            .map(|_| {
+                let (queue, finished) = (Arc::clone(&queue), finished.clone());
+                thread::spawn(move || work(task, &queue, &finished))
+            })
+            .collect();
         Self {
             jobs: Some(jobs),
             done,
@@ -89,42 +90,43 @@ impl Workers {
         }
     }
 
-    /// A chunk to fill.
-    pub(super) fn idle(&mut self) -> Chunk {
+    /// Returns a chunk to fill.
+    pub(super) fn idle(&mut self) -> FrameChunk {
         self.idle.pop().unwrap_or_default()
     }
 
-    /// Gives a chunk's memory back.
-    pub(super) fn rest(&mut self, chunk: Chunk) {
+    /// Takes back a chunk that is no longer needed.
+    pub(super) fn rest(&mut self, chunk: FrameChunk) {
         self.idle.push(chunk);
     }
 
-    /// True if another chunk should wait until [`Self::next`] has handed one back.
+    /// True if the caller should take a chunk with [`Self::next`] before it gives another.
     pub(super) fn is_full(&self) -> bool {
         self.back.len() >= self.out_max
     }
 
-    /// Hands a chunk to the next free worker.
-    pub(super) fn give(&mut self, chunk: Chunk) {
+    /// Gives a chunk to the next free worker.
+    pub(super) fn give(&mut self, chunk: FrameChunk) {
         let number = self.next + self.back.len() as u64;
         self.back.push_back(None);
         let jobs = self.jobs.as_ref().expect("open until drop");
         jobs.send((number, chunk)).expect("workers live until drop");
     }
 
-    /// Waits for the oldest chunk that is out; `None` if none is.
-    pub(super) fn next(&mut self) -> Option<Chunk> {
+    /// Waits for the oldest chunk at the workers; `None` if there is none.
+    pub(super) fn next(&mut self) -> Option<FrameChunk> {
         loop {
             if self.back.front()?.is_some() {
                 self.next += 1;
                 return self.back.pop_front().flatten();
             }
+            // Workers finish in any order; a chunk that is early waits in its place.
             let (number, chunk) = self.done.recv().expect("workers live until drop");
             self.back[(number - self.next) as usize] = Some(chunk);
         }
     }
 
-    /// Takes back all chunks that are out, after an error.
+    /// Takes back all chunks from the workers, after an error.
     pub(super) fn recall(&mut self) {
         while let Some(chunk) = self.next() {
             self.idle.push(chunk);
@@ -141,14 +143,20 @@ impl Drop for Workers {
     }
 }
 
-fn work(task: Task, queue: &Mutex<Receiver<(u64, Chunk)>>, finished: &Sender<(u64, Chunk)>) {
+fn work(
+    task: WorkerTask,
+    queue: &Mutex<Receiver<(u64, FrameChunk)>>,
+    finished: &Sender<(u64, FrameChunk)>,
+) {
     let (mut compressor, mut decompressor) = match task {
-        Task::Pack => (Some(Compressor::new()), None),
-        Task::Unpack => (None, Some(Decompressor::new())),
+        WorkerTask::Pack => (Some(Compressor::new()), None),
+        WorkerTask::Unpack => (None, Some(Decompressor::new())),
     };
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((number, mut chunk)) = job else { return };
+        // A panic must cost one chunk an error, not the whole capture; the chunk goes back either
+        // way, since the owner waits for its number.
         let done = catch_unwind(AssertUnwindSafe(|| {
             let unpacked = match (&mut compressor, &mut decompressor) {
                 (Some(compressor), _) => {
@@ -156,7 +164,7 @@ fn work(task: Task, queue: &Mutex<Receiver<(u64, Chunk)>>, finished: &Sender<(u6
                     Ok(())
                 }
                 (_, Some(decompressor)) => {
-                    let Chunk {
+                    let FrameChunk {
                         plain,
                         packed,
                         plain_bytes,

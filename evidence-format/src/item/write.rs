@@ -2,8 +2,8 @@
 
 use std::io::{self, Read, Write};
 
-use super::block::{Block, Policy, Streamed};
-use super::{Chunk, Leaves, Pack, Piece};
+use super::block::{BlockReader, CutPolicy, Streamed};
+use super::{FrameChunk, LeafCollector, Pack, Piece};
 use crate::container::zstd::{FrameError, SeekTable, trailer};
 use crate::digest::{Digest, Hashing};
 use crate::id::ItemName;
@@ -13,70 +13,70 @@ use crate::segment::{Kind, Segment, Segmenter};
 use crate::tree::{DisclosureKey, LeafKey};
 use crate::warc::{Header, HeaderTooLarge, RECORD_END, RecordIds, WalkError, records};
 
-/// Most bytes that the segmenter sees at once: stays in the processor's cache, and bounds the
-/// segments of one step.
+/// Bytes passed to the segmenter at once: they stay in the processor's cache, and bound the number
+/// of segments of one step.
 const STEP_BYTES: usize = 32 * 1024;
-/// Most bytes of one read from a file.
+/// Bytes of one read from a block's reader.
 const READ_BYTES: usize = 256 * 1024;
 
 /// An item could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteItemError {
-    /// The draft's folder took no more bytes.
+    /// Writing the layer or the segment list failed.
     #[error("cannot write item {item}")]
     Write {
         /// The item.
         item: ItemName,
-        /// Why.
+        /// The writer's error.
         #[source]
         cause: io::Error,
     },
-    /// A worker failed.
+    /// A worker failed to compress a frame.
     #[error("cannot compress item {item}")]
     Pack {
         /// The item.
         item: ItemName,
-        /// Why.
+        /// The worker's error.
         #[source]
         cause: FrameError,
     },
-    /// A block's reader said [`Stop`].
-    #[error("item {item} was stopped")]
+    /// The reader of a block returned [`Stop`].
+    #[error("capture of item {item} was stopped")]
     Stopped {
         /// The item.
         item: ItemName,
     },
-    /// A header block longer than the format allows.
+    /// A record's header block is longer than the format allows.
     #[error("cannot write a record of item {item}")]
     HeaderTooLarge {
         /// The item.
         item: ItemName,
-        /// How long it is.
+        /// The length of the header block.
         #[source]
         cause: HeaderTooLarge,
     },
-    /// What was to be appended is not whole records. Nothing was written.
+    /// The bytes to append are not complete records. Nothing was written.
     #[error("cannot append records to item {item}")]
     Append {
         /// The item.
         item: ItemName,
-        /// What is wrong with them.
+        /// What is wrong with the bytes.
         #[source]
         cause: WalkError,
     },
 }
 
-/// An error for a reader to return (inside of an [`io::Error`]) when the work is stopped: it ends
-/// the item, whereas other errors become zero bytes, as many as were announced, which for a disk
-/// image takes minutes.
+/// The error that a reader returns (inside an [`io::Error`]) when the capture is stopped. It ends
+/// the item at once. After any other error the rest of the announced bytes is written as zeros,
+/// which takes minutes for a disk image.
 #[derive(Debug, thiserror::Error)]
 #[error("stopped")]
 pub struct Stop;
 
-/// A whole item: what the config says of it.
+/// A finished item, with everything that the config states about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FinishedItem {
-    /// Its name.
+    /// Name of the item.
     pub name: ItemName,
     /// Digest of the layer blob.
     pub layer: Digest,
@@ -88,51 +88,52 @@ pub struct FinishedItem {
     pub segments_bytes: u64,
     /// Plaintext bytes.
     pub bytes: u64,
-    /// Records among its segments.
+    /// Number of record segments.
     pub records: u64,
-    /// Root of its record tree.
+    /// Root of the record tree.
     pub root: Digest,
 }
 
-/// An item under way. `L` takes the layer blob, `S` the segment-list blob.
+/// Writes an item: the layer blob to `L`, the segment-list blob to `S`.
 pub struct ItemWriter<'p, L: Write, S: Write> {
     name: ItemName,
     pack: &'p mut Pack,
     ids: RecordIds,
     key: LeafKey,
-    leaves: Leaves,
+    leaves: LeafCollector,
     layer: Hashing<L>,
     list: ListWriter<Hashing<S>>,
     frames: SeekTable,
     bytes: u64,
     records: u64,
     segments: u64,
-    cut: Cutter,
-    /// Kept for its memory, as is `ahead`.
+    cut: ChunkCutter,
+    /// Reused buffer, as is `ahead`.
     header: String,
     ahead: Vec<u8>,
 }
 
-/// The chunk being filled, and how far it is cut.
-struct Cutter {
-    chunk: Chunk,
+/// The chunk that is being filled, and how far it is cut into segments.
+struct ChunkCutter {
+    chunk: FrameChunk,
     /// Bytes of the chunk that are filled.
     filled: usize,
-    /// Bytes of the chunk that belong to a piece; the rest is `glue_open`, then the segment that
-    /// the segmenter has open.
+    /// Bytes of the chunk that belong to a piece. After them come `glue_open` bytes of glue, then
+    /// the open segment of the segmenter.
     cut: usize,
-    /// Complete glue that may still grow.
+    /// Bytes of complete glue that may still grow.
     glue_open: u64,
-    /// Bytes of the open segment that went away in earlier chunks.
+    /// Bytes of the open segment that were sent in earlier chunks.
     sent: u64,
-    /// Segments cut since the last look, for the list.
+    /// Segments that still have to be written to the segment list.
     list: Vec<Segment>,
 }
 
-impl Cutter {
-    /// Takes a segment that has ended. Glue waits, because more may follow and two in a row would
-    /// be two leaves.
+impl ChunkCutter {
+    /// Takes a segment that has ended. Glue is held back because more may follow, and two adjoining
+    /// glue segments would cost two leaves.
     fn take(&mut self, kind: Kind, len: u64) {
+        // Glue of which a part was already sent in another chunk cannot be merged any more.
         if kind == Kind::Glue && self.sent == 0 {
             self.glue_open += len;
             return;
@@ -173,15 +174,16 @@ impl Cutter {
         self.list.push(segment);
     }
 
-    /// Bytes of the chunk that belong to no piece yet.
+    /// Bytes of the chunk that do not belong to a piece yet.
     fn uncut(&self) -> usize {
         self.filled - self.cut
     }
 
-    /// Gives what is left of the chunk to a piece whose segment goes on in the next chunk.
+    /// Turns the rest of the chunk into a piece whose segment continues in the next chunk.
     fn split_open_segment(&mut self) {
         let len = self.uncut();
         if len > 0 {
+            // Glue that is still open is ended before, so an open segment is a record.
             let piece = Piece {
                 len: len as u32,
                 kind: Kind::Record,
@@ -199,7 +201,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
     /// Starts an item. `ids` must come from a fresh seed.
     ///
     /// # Errors
-    /// No memory for the segment list's compression.
+    /// zstd cannot allocate memory for the segment list.
     pub fn start(
         pack: &'p mut Pack,
         name: ItemName,
@@ -213,11 +215,12 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
                 item: name.clone(),
                 cause,
             })?;
+        // An item that was dropped unfinished may have left chunks with the workers.
         pack.workers.recall();
         let chunk = fresh(pack);
         Ok(Self {
             name,
-            leaves: Leaves::new(key.clone()),
+            leaves: LeafCollector::new(key.clone()),
             key,
             pack,
             ids,
@@ -227,7 +230,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
             bytes: 0,
             records: 0,
             segments: 0,
-            cut: Cutter {
+            cut: ChunkCutter {
                 chunk,
                 filled: 0,
                 cut: 0,
@@ -240,13 +243,13 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         })
     }
 
-    /// Plaintext bytes so far.
+    /// Plaintext bytes written so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Records so far.
+    /// Records written so far.
     #[must_use]
     pub fn records(&self) -> u64 {
         self.records
@@ -255,7 +258,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
     /// Writes a WARC record whose block is in memory.
     ///
     /// # Errors
-    /// See [`WriteItemError`]; the item is of no further use.
+    /// See [`WriteItemError`]; the item is unusable then.
     pub fn record(&mut self, header: &Header<'_>, block: &[u8]) -> Result<(), WriteItemError> {
         self.record_stream(header, block.len() as u64, &mut &block[..])
             .map(drop)
@@ -264,8 +267,8 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
     /// Writes a WARC record whose block is the next `block_bytes` bytes of `block`.
     ///
     /// # Errors
-    /// See [`WriteItemError`]; the item is of no further use. An error of `block` is no error here:
-    /// see [`Streamed`].
+    /// See [`WriteItemError`]; the item is unusable then. An error of `block` itself is not an
+    /// error here, but reported in [`Streamed`].
     pub fn record_stream(
         &mut self,
         header: &Header<'_>,
@@ -281,28 +284,29 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         })?;
         self.glue(text.as_bytes())?;
         self.header = text;
-        let policy = Policy::of(header.kind.as_str(), header.content_type);
+        let policy = CutPolicy::of(header.kind.as_str(), header.content_type);
         let streamed = self.block(policy, block_bytes, block)?;
         self.glue(RECORD_END)?;
         Ok(streamed)
     }
 
-    /// Writes whole records as they are, each with the id that it has: those that
-    /// [`write_record`](crate::warc::write_record) made. They are cut as [`Self::record`] would cut
-    /// them.
+    /// Writes complete records unchanged, including their ids, as made by
+    /// [`write_record`](crate::warc::write_record). They are cut into segments as [`Self::record`]
+    /// would do it.
     ///
     /// # Errors
-    /// [`WriteItemError::Append`] if `warc` is anything but whole records: then nothing was
-    /// written, and the item can be gone on with. Else see [`WriteItemError`]; the item is of no
-    /// further use.
+    /// [`WriteItemError::Append`] if `warc` is anything but complete records; nothing is written
+    /// then, and the item can still be used. Otherwise see [`WriteItemError`]; the item is unusable
+    /// then.
     pub fn append(&mut self, warc: &[u8]) -> Result<(), WriteItemError> {
+        // All records are parsed before the first is written, so that a bad one leaves no trace.
         let records: Result<Vec<_>, _> = records(warc).collect();
         for record in records.map_err(|cause| WriteItemError::Append {
             item: self.name.clone(),
             cause,
         })? {
             let field = |name| record.fields.get(name).unwrap_or_default();
-            let policy = Policy::of(field("WARC-Type"), field("Content-Type"));
+            let policy = CutPolicy::of(field("WARC-Type"), field("Content-Type"));
             self.glue(record.header)?;
             self.block(policy, record.block.len() as u64, &mut &record.block[..])?;
             self.glue(RECORD_END)?;
@@ -310,8 +314,8 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         Ok(())
     }
 
-    /// Ends the item: waits for its last chunks and writes what follows the frames. `salt` is 32
-    /// random bytes.
+    /// Ends the item: waits for the last chunks, then writes the salt frame and the seek table.
+    /// `salt` is 32 random bytes.
     ///
     /// # Errors
     /// See [`WriteItemError`].
@@ -320,6 +324,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         self.list_segments()?;
         self.send()?;
         while self.collect()? {}
+        // The digests of both blobs are complete only now, after the last byte of each.
         let failed = |cause| WriteItemError::Write {
             item: self.name.clone(),
             cause,
@@ -343,23 +348,24 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         Ok((item, layer_blob, list_blob))
     }
 
-    /// Takes a block.
+    /// Writes a record's block, cut by `policy`.
     fn block(
         &mut self,
-        policy: Policy,
+        policy: CutPolicy,
         bytes: u64,
         reader: &mut dyn Read,
     ) -> Result<Streamed, WriteItemError> {
-        let mut block = Block::new(reader, bytes, std::mem::take(&mut self.ahead));
+        let mut block = BlockReader::new(reader, bytes, std::mem::take(&mut self.ahead));
         let mut segmenter = match policy {
-            Policy::Glue => Segmenter::glue(),
-            Policy::Body => block.sniff(),
-            Policy::HttpResponse => {
+            CutPolicy::Glue => Segmenter::glue(),
+            CutPolicy::Body => block.sniff(),
+            CutPolicy::HttpResponse => {
                 let head_bytes = block.http_head_bytes();
                 self.glue(block.take_ahead(head_bytes))?;
                 block.sniff()
             }
         };
+        // Bytes are read straight into the chunk, which is then compressed in place.
         while block.left() > 0 {
             self.make_room(Some(&mut segmenter))?;
             let room = &mut self.cut.chunk.plain[self.cut.filled..self.pack.frame_bytes];
@@ -379,12 +385,14 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         Ok(streamed)
     }
 
-    /// Lets the segmenter see the next `n` bytes of the chunk, in small steps.
+    /// Passes the next `n` bytes of the chunk to the segmenter, in small steps.
     fn fill(&mut self, n: usize, segmenter: &mut Segmenter) -> Result<(), WriteItemError> {
         let mut end = self.cut.filled + n;
         while self.cut.filled < end {
             let step = STEP_BYTES.min(end - self.cut.filled);
             let from = self.cut.filled;
+            // The segmenter reads the buffer while the callback changes the cutter, so the buffer
+            // is taken out for the call.
             let bytes = std::mem::take(&mut self.cut.chunk.plain);
             self.cut.filled += step;
             self.bytes += step as u64;
@@ -393,8 +401,9 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
             });
             self.cut.chunk.plain = bytes;
             self.list_segments()?;
+            // The next step could cut every byte into a segment of its own.
             if self.cut.chunk.pieces.len() + STEP_BYTES > FRAME_SEGMENTS_MAX as usize {
-                let before = self.cut.cut;
+                let before = self.cut.cut; // bytes that leave the chunk, so `end` moves too
                 self.send_cut(end)?;
                 end -= before;
             }
@@ -402,7 +411,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         Ok(())
     }
 
-    /// Adds bytes that belong to no record.
+    /// Writes bytes that do not belong to any record.
     fn glue(&mut self, mut bytes: &[u8]) -> Result<(), WriteItemError> {
         while !bytes.is_empty() {
             self.make_room(None)?;
@@ -417,15 +426,15 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         Ok(())
     }
 
-    /// Sends the chunk away if it is full. A long open segment is split; a short one moves to the
-    /// next chunk whole.
+    /// Sends the chunk to a worker if it is full. An open segment longer than half a frame is
+    /// split, a shorter one moves to the next chunk.
     fn make_room(&mut self, segmenter: Option<&mut Segmenter>) -> Result<(), WriteItemError> {
         if self.cut.filled < self.pack.frame_bytes {
             return Ok(());
         }
         let long = self.pack.frame_bytes / 2;
         if self.cut.uncut() > long {
-            self.cut.end_glue(); // if that was what is long, the segment behind it is left as it is
+            self.cut.end_glue(); // if the glue was the long part, the segment after it stays whole
         }
         if self.cut.uncut() > long {
             if let Some(segmenter) = segmenter {
@@ -438,7 +447,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         self.send_cut(self.cut.filled)
     }
 
-    /// Sends what is cut, and moves the bytes behind it, up to `end`, to a fresh chunk.
+    /// Sends the bytes that are cut, and moves the bytes after them, up to `end`, to a fresh chunk.
     fn send_cut(&mut self, end: usize) -> Result<(), WriteItemError> {
         let (from, filled) = (self.cut.cut, self.cut.filled);
         let mut next = fresh(self.pack);
@@ -449,7 +458,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         self.give(next, from)
     }
 
-    /// Sends the whole chunk.
+    /// Sends the last chunk, which must be cut completely.
     fn send(&mut self) -> Result<(), WriteItemError> {
         let chunk = std::mem::take(&mut self.cut.chunk);
         let (filled, cut) = (
@@ -464,20 +473,22 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         self.give(chunk, filled)
     }
 
-    fn give(&mut self, mut chunk: Chunk, plain_bytes: usize) -> Result<(), WriteItemError> {
+    fn give(&mut self, mut chunk: FrameChunk, plain_bytes: usize) -> Result<(), WriteItemError> {
+        // Writing a finished frame first bounds the memory to a fixed number of chunks.
         if self.pack.workers.is_full() {
             self.collect()?;
         }
         chunk.plain_bytes = plain_bytes;
         chunk.first_leaf = self.segments;
         chunk.key = Some(self.key.clone());
+        // A segment that continues in the next chunk keeps its leaf index.
         let ended = chunk.pieces.last().map_or(0, |last| u64::from(last.ends));
         self.segments += (chunk.pieces.len() as u64).saturating_sub(1) + ended;
         self.pack.workers.give(chunk);
         Ok(())
     }
 
-    /// Writes the oldest chunk that is out; false if none is.
+    /// Waits for the oldest chunk at the workers and writes its frame; false if there is none.
     fn collect(&mut self) -> Result<bool, WriteItemError> {
         let Some(mut chunk) = self.pack.workers.next() else {
             return Ok(false);
@@ -491,6 +502,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         self.leaves.absorb(&chunk);
         self.frames.push(chunk.packed.len(), chunk.plain_bytes);
         let written = self.layer.write_all(&chunk.packed);
+        // The chunk goes back even if writing failed, so that the workers can be used again.
         self.pack.workers.rest(chunk);
         written.map_err(|cause| WriteItemError::Write {
             item: self.name.clone(),
@@ -513,8 +525,8 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
     }
 }
 
-/// A chunk with room for one frame.
-fn fresh(pack: &mut Pack) -> Chunk {
+/// An empty chunk with room for one frame.
+fn fresh(pack: &mut Pack) -> FrameChunk {
     let mut chunk = pack.workers.idle();
     chunk.plain.resize(pack.frame_bytes, 0);
     chunk.pieces.clear();

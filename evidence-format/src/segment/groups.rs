@@ -1,38 +1,38 @@
-//! Cuts a body that has no records of its own into groups of bytes: whole log lines, or blocks of
+//! Cuts a body without a structure of its own into groups of bytes: whole log lines, or blocks of a
 //! fixed size.
 
 use memchr::memchr;
 
 use super::{Cut, Kind};
 
-/// Smallest group of lines, in bytes. A leaf of the record tree costs a salt and two hashes, which
-/// a line of 100 bytes would not repay.
+/// Smallest group of lines, in bytes. A leaf of the record tree costs a salt and two hashes, too
+/// much for a single line of 100 bytes.
 const LINES_GROUP_BYTES_MIN: usize = 4096;
-/// Longest group of lines, in bytes: where a line without end is cut. Bounds what must be shown to
-/// show one byte.
+/// Longest group of lines, in bytes: an endless line is cut there. Bounds how much must be
+/// disclosed to disclose one byte.
 const LINES_GROUP_BYTES_MAX: usize = 1 << 20;
 /// Size of a group of binary data, in bytes.
 const BINARY_GROUP_BYTES: usize = 64 << 10;
 
-/// Ends a group at the first newline at or after `bytes_min`, and at `bytes_max` at the latest.
+/// Ends a group at the first newline at or after `bytes_min`, but at `bytes_max` at the latest.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Groups {
+pub(super) struct GroupSegmenter {
     bytes_min: usize,
     bytes_max: usize,
-    /// Length of the open group: less than `bytes_max`.
+    /// Length of the open group, less than `bytes_max`.
     open: usize,
 }
 
-impl Groups {
-    /// Whole lines. A CRLF is never divided, since the cut comes after the LF.
-    pub(super) const LINES: Groups = Groups {
+impl GroupSegmenter {
+    /// Whole lines. A CRLF is never split, since the cut comes after the LF.
+    pub(super) const LINES: GroupSegmenter = GroupSegmenter {
         bytes_min: LINES_GROUP_BYTES_MIN,
         bytes_max: LINES_GROUP_BYTES_MAX,
         open: 0,
     };
 
-    /// Blocks of one size: with both limits equal, a newline makes no difference.
-    pub(super) const BINARY: Groups = Groups {
+    /// Blocks of one size: since both limits are equal, newlines do not matter.
+    pub(super) const BINARY: GroupSegmenter = GroupSegmenter {
         bytes_min: BINARY_GROUP_BYTES,
         bytes_max: BINARY_GROUP_BYTES,
         open: 0,
@@ -53,7 +53,7 @@ impl Groups {
         }
     }
 
-    /// How many of `bytes` complete the open group, or none if it stays open.
+    /// How many of `bytes` complete the open group; `None` if it stays open.
     fn end_in(&self, bytes: &[u8]) -> Option<usize> {
         let last = self.bytes_max - self.open;
         let bytes = &bytes[..bytes.len().min(last)];
@@ -71,7 +71,7 @@ impl Groups {
 mod tests {
     use super::*;
 
-    fn lengths(mut groups: Groups, body: &[u8]) -> Vec<u64> {
+    fn lengths(mut groups: GroupSegmenter, body: &[u8]) -> Vec<u64> {
         let mut lengths = Vec::new();
         groups.push(body, &mut |_, length| lengths.push(length));
         groups.finish(&mut |_, length| lengths.push(length));
@@ -79,36 +79,36 @@ mod tests {
     }
 
     #[test]
-    fn a_group_ends_at_the_first_newline_at_or_after_the_minimum() {
+    fn group_ends_at_the_first_newline_at_or_after_the_minimum() {
         let body = b"0123456\r\n".repeat(1000);
         let group = 4096_u64.next_multiple_of(9);
         assert_eq!(
-            lengths(Groups::LINES, &body),
+            lengths(GroupSegmenter::LINES, &body),
             [group, group, 9000 - 2 * group]
         );
 
         let exact = [vec![b'a'; 4095], b"\n".to_vec(), b"b".to_vec()].concat();
-        assert_eq!(lengths(Groups::LINES, &exact), [4096, 1]);
+        assert_eq!(lengths(GroupSegmenter::LINES, &exact), [4096, 1]);
     }
 
     #[test]
-    fn a_line_without_end_is_cut_at_the_maximum() {
+    fn endless_line_is_cut_at_the_maximum() {
         assert_eq!(
-            lengths(Groups::LINES, &vec![b'a'; (1 << 20) + 5]),
+            lengths(GroupSegmenter::LINES, &vec![b'a'; (1 << 20) + 5]),
             [1 << 20, 5]
         );
     }
 
     #[test]
-    fn binary_groups_have_one_size_whatever_they_hold() {
+    fn binary_groups_ignore_newlines() {
         assert_eq!(
-            lengths(Groups::BINARY, &vec![b'\n'; 65_536 * 2 + 1]),
+            lengths(GroupSegmenter::BINARY, &vec![b'\n'; 65_536 * 2 + 1]),
             [65_536, 65_536, 1]
         );
     }
 
     #[test]
-    fn an_empty_body_has_no_groups() {
-        assert_eq!(lengths(Groups::LINES, b""), [0_u64; 0]);
+    fn empty_body_has_no_groups() {
+        assert_eq!(lengths(GroupSegmenter::LINES, b""), [0_u64; 0]);
     }
 }

@@ -1,4 +1,4 @@
-//! Cuts a stream of JSON documents: one page, JSON lines, or documents one after the other.
+//! Cuts a stream of JSON documents: one page, JSON lines, or documents in sequence.
 //!
 //! | document | records |
 //! | --- | --- |
@@ -6,92 +6,92 @@
 //! | object with a page array (see [`pages`]) that has bracketed elements | these elements |
 //! | any other array or object | the document |
 //!
-//! The rest is glue. A document that is a record takes the blanks behind it along. An element takes
-//! the comma and the blanks behind it along if another bracketed element follows at once; otherwise
-//! it ends with its own bracket.
+//! The rest is glue. A document that is a record includes the white space after it. An element
+//! includes the comma and the white space after it if another bracketed element follows directly;
+//! otherwise it ends with its own bracket.
 //!
 //! # Malformed input
-//! Only strings and the depth of brackets are followed, so most mistakes go unseen. Three kinds do
+//! Only strings and the depth of brackets are tracked, so most errors go unnoticed. Three kinds do
 //! not:
-//! - A line break in a string, which JSON forbids: a log line was truncated. Its document ends
+//! - A line break in a string, which JSON forbids, is a truncated log line. Its document ends
 //!   there, and the next one may begin on the next line.
-//! - Between documents, anything but a bracket that opens: the rest of the body is taken as lines.
-//!   So for a log file that only began like JSON, and for a closing bracket too many.
-//! - A bracket that nothing closes: what follows is part of the same record, in the worst case up
-//!   to the end.
+//! - Anything but an opening bracket between documents makes the rest of the body lines. This
+//!   covers log files that only begin like JSON, and a closing bracket too many.
+//! - After a bracket that is never closed, everything belongs to the same record, in the worst case
+//!   up to the end.
 //!
 //! # Speed
-//! Every byte is looked at once, 64 at a time (see [`bits`](super::bits)), and a block is left at
-//! that if its brackets cannot end or begin anything that matters here: 19 of 20 blocks of
-//! CloudTrail.
+//! Bytes are classified 64 at a time (see [`bits`](super::bits)). A block needs no further work if
+//! its brackets cannot begin or end a record, which holds for 19 of 20 blocks of CloudTrail.
 
 use std::ops::Range;
 
-use super::bits::{BLOCK_BYTES, Marks, Strings};
+use super::bits::{BLOCK_BYTES, BlockMarks, StringTracker};
 use super::pages::{self, LOOK_BACK_BYTES};
 use super::{Cut, Kind};
 
-/// The bytes from index `at` of a push are not JSON. Those before it have been taken in and cut.
+/// The bytes from index `at` of a push are not JSON. Those before it have been processed and cut.
 #[derive(Debug)]
-pub(super) struct NotJson {
+pub(super) struct NotJsonError {
     pub(super) at: usize,
 }
 
-/// Skipped before every document, since files that begin with one get concatenated.
+/// Skipped before every document, since files that begin with one may be concatenated.
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// The state between two pushes. Offsets are in bytes from the start of the body.
 #[derive(Debug)]
-pub(super) struct Json {
-    /// Where the next push begins.
+pub(super) struct JsonSegmenter {
+    /// Offset at which the next push begins.
     next: u64,
-    /// Where the segment begins that has not been cut.
+    /// Offset of the first byte that has not been cut.
     uncut: u64,
-    place: Place,
-    /// How many brackets are open.
+    place: JsonPosition,
+    /// Number of open brackets.
     depth: u64,
-    /// The depth at or below which a bracket means something: 2 in a page array, else 1.
+    /// The depth at or below which brackets matter: 2 in a page array, otherwise 1.
     floor: u64,
-    /// Whether what opens on the floor is an element: in an array document and in a page array.
+    /// True if a bracket that opens on the floor begins an element: in an array document and in a
+    /// page array.
     in_list: bool,
-    strings: Strings,
-    tail: Tail,
+    strings: StringTracker,
+    tail: LookBehind,
 }
 
-/// Where in the stream we are, and with that what the uncut bytes are.
+/// The position in the stream, which determines the kind of the uncut bytes.
 #[derive(Clone, Copy, Debug)]
-enum Place {
-    /// Between documents: behind a document that is one record, or else in glue.
+enum JsonPosition {
+    /// Between documents: after a document that is one record, or in glue.
     Between(Kind),
-    /// In a document that began here and has shown no element: it may become a record. What
-    /// precedes it is glue.
+    /// In a document that began here and has no element so far: it may become a record. The uncut
+    /// bytes before it are glue.
     Undecided { document: u64 },
-    /// In a document that is one record, whatever it shows.
+    /// In a document that is one record, whatever follows in it.
     Whole,
     /// In an element.
     Element,
-    /// Behind an element that ended here, with nothing but blanks and at most one comma since.
-    Behind { element: u64, comma: bool },
-    /// In glue of a document that has elements.
+    /// After an element that ended here, with only white space and at most one comma since.
+    AfterElement { element: u64, comma: bool },
+    /// In the glue of a document that has elements.
     Frame,
 }
 
-/// `bytes[span]`, at most one block; `bytes` is the whole push, since the name of an array is
-/// looked for before it.
-struct Piece<'a> {
+/// `bytes[span]`, at most one block. `bytes` is the whole push, since the name of an array stands
+/// before the array.
+struct PushSpan<'a> {
     bytes: &'a [u8],
     span: Range<usize>,
 }
 
-impl<'a> Piece<'a> {
-    fn new(bytes: &'a [u8], span: Range<usize>) -> Piece<'a> {
-        Piece { bytes, span }
+impl<'a> PushSpan<'a> {
+    fn new(bytes: &'a [u8], span: Range<usize>) -> PushSpan<'a> {
+        PushSpan { bytes, span }
     }
 }
 
-/// The bytes before the next push, the last at the end; zeros before the first.
+/// The last bytes before the next push; zeros before the first.
 #[derive(Clone, Debug)]
-struct Tail([u8; LOOK_BACK_BYTES]);
+struct LookBehind([u8; LOOK_BACK_BYTES]);
 
 /// JSON's white space (RFC 8259, section 2).
 pub(super) fn is_blank(byte: u8) -> bool {
@@ -102,76 +102,80 @@ fn is_open(byte: u8) -> bool {
     matches!(byte, b'{' | b'[')
 }
 
-impl Default for Json {
-    fn default() -> Json {
-        Json {
+impl Default for JsonSegmenter {
+    fn default() -> JsonSegmenter {
+        JsonSegmenter {
             next: 0,
             uncut: 0,
-            place: Place::Between(Kind::Glue),
+            place: JsonPosition::Between(Kind::Glue),
             depth: 0,
             floor: 1,
             in_list: false,
-            strings: Strings::default(),
-            tail: Tail([0; LOOK_BACK_BYTES]),
+            strings: StringTracker::default(),
+            tail: LookBehind([0; LOOK_BACK_BYTES]),
         }
     }
 }
 
-impl Json {
+impl JsonSegmenter {
     /// Takes the next bytes.
     ///
     /// # Errors
-    /// [`NotJson`] if the rest is not JSON; everything before it has been cut, and nothing more may
-    /// be pushed.
-    pub(super) fn push(&mut self, bytes: &[u8], cut: &mut Cut<'_>) -> Result<(), NotJson> {
+    /// [`NotJsonError`] if the rest is not JSON; everything before it has been cut, and nothing
+    /// more may be pushed.
+    pub(super) fn push(&mut self, bytes: &[u8], cut: &mut Cut<'_>) -> Result<(), NotJsonError> {
         let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
         for (i, block) in blocks.iter().enumerate() {
             let start = i * BLOCK_BYTES;
-            let piece = Piece::new(bytes, start..start + BLOCK_BYTES);
-            self.block(&Marks::of(block), &piece, cut)?;
+            let piece = PushSpan::new(bytes, start..start + BLOCK_BYTES);
+            self.block(&BlockMarks::of(block), &piece, cut)?;
         }
         if !rest.is_empty() {
+            // Spaces at the end of an incomplete block have no marks.
             let mut block = [b' '; BLOCK_BYTES];
             block[..rest.len()].copy_from_slice(rest);
-            let piece = Piece::new(bytes, bytes.len() - rest.len()..bytes.len());
-            self.block(&Marks::of(&block), &piece, cut)?;
+            let piece = PushSpan::new(bytes, bytes.len() - rest.len()..bytes.len());
+            self.block(&BlockMarks::of(&block), &piece, cut)?;
         }
         self.next += bytes.len() as u64;
         self.tail.push(bytes);
         Ok(())
     }
 
-    /// Cuts what may turn out to be of another kind than the bytes behind it: those that stay uncut
-    /// are one segment.
+    /// Cuts bytes that may turn out to be of another kind than those after them, so that all uncut
+    /// bytes belong to one segment.
     pub(super) fn commit(&mut self, cut: &mut Cut<'_>) {
         match self.place {
-            Place::Undecided { document } => {
+            JsonPosition::Undecided { document } => {
                 self.cut_to(Kind::Glue, document, cut);
-                self.place = Place::Whole;
+                self.place = JsonPosition::Whole; // elements that still come stay inside the record
                 (self.in_list, self.floor) = (false, 1);
             }
-            Place::Behind { element, .. } => {
+            JsonPosition::AfterElement { element, .. } => {
                 self.cut_to(Kind::Record, element, cut);
-                self.place = Place::Frame;
+                self.place = JsonPosition::Frame;
             }
-            Place::Between(_) | Place::Whole | Place::Element | Place::Frame => {}
+            JsonPosition::Between(_)
+            | JsonPosition::Whole
+            | JsonPosition::Element
+            | JsonPosition::Frame => {}
         }
     }
 
-    /// Ends the stream, and cuts what is left.
+    /// Ends the stream, and cuts the rest.
     pub(super) fn finish(mut self, cut: &mut Cut<'_>) {
         self.settle(self.next, cut);
     }
 
-    // Inlined by force, like `walk`: with two callers it would not be, and the marks would go
-    // through memory (-10 %).
+    // Forced inline, like `walk`: with two callers the compiler would not do it, and the marks
+    // would go through memory (10 % slower).
     #[inline(always)]
     fn block(
         &mut self,
-        marks: &Marks,
-        piece: &Piece<'_>,
+        marks: &BlockMarks,
+        piece: &PushSpan<'_>,
         cut: &mut Cut<'_>,
-    ) -> Result<(), NotJson> {
+    ) -> Result<(), NotJsonError> {
         let strings = self.strings.of(marks, piece.span.len());
         if marks.newlines & strings != 0 {
             return self.torn_block(marks, strings, piece, cut);
@@ -179,25 +183,26 @@ impl Json {
         self.walk(marks.opens & !strings, marks.closes & !strings, piece, cut)
     }
 
-    /// Takes a block with line breaks in strings, one line at a time: behind each, inside and
-    /// outside swap places.
+    /// Processes a block with line breaks in strings, one line at a time: after each, the inside
+    /// and the outside of strings are swapped.
     #[cold]
     fn torn_block(
         &mut self,
-        marks: &Marks,
+        marks: &BlockMarks,
         mut strings: u64,
-        piece: &Piece<'_>,
+        piece: &PushSpan<'_>,
         cut: &mut Cut<'_>,
-    ) -> Result<(), NotJson> {
-        let Piece { bytes, ref span } = *piece;
+    ) -> Result<(), NotJsonError> {
+        let PushSpan { bytes, ref span } = *piece;
         let mut start = 0;
         while start < span.len() {
             let torn = marks.newlines & strings;
             let end = span.len().min(torn.trailing_zeros() as usize + 1);
             let outside = !strings & (u64::MAX >> (BLOCK_BYTES - end));
             let (opens, closes) = (marks.opens & outside, marks.closes & outside);
-            let line = Piece::new(bytes, span.start + start..span.start + end);
+            let line = PushSpan::new(bytes, span.start + start..span.start + end);
             self.walk(opens >> start, closes >> start, &line, cut)?;
+            // The string that the line break ended would swallow the following lines.
             if torn != 0 {
                 self.break_off(cut);
                 strings ^= u64::MAX << (end - 1);
@@ -207,22 +212,22 @@ impl Json {
         Ok(())
     }
 
-    /// Follows the brackets of a piece, given those outside strings; the lowest bit stands for its
-    /// first byte.
+    /// Processes the brackets of a span that are outside of strings; the lowest bit stands for the
+    /// first byte of the span.
     #[inline(always)]
     fn walk(
         &mut self,
         opens: u64,
         closes: u64,
-        piece: &Piece<'_>,
+        piece: &PushSpan<'_>,
         cut: &mut Cut<'_>,
-    ) -> Result<(), NotJson> {
+    ) -> Result<(), NotJsonError> {
         if self.depth > self.floor {
             if opens | closes == 0 {
                 return Ok(());
             }
-            // Counts are enough if no order of these brackets reaches the floor. Whether the first
-            // one opens is worth knowing, for the sake of `"key":{...}` within one block.
+            // Counting is enough if these brackets cannot reach the floor in any order. Checking
+            // whether the first one opens pays off for `"key":{...}` within one block.
             let before_first_close = (closes & closes.wrapping_neg()).wrapping_sub(1);
             let rise = u64::from(opens & before_first_close != 0);
             let falls = u64::from(closes.count_ones());
@@ -234,15 +239,16 @@ impl Json {
         self.walk_each(opens | closes, piece, cut)
     }
 
-    /// Follows brackets one by one. Not inlined: kept out of the registers of the loop in `push`.
+    /// Processes brackets one by one. Not inlined, to keep it out of the registers of the loop in
+    /// `push`.
     #[inline(never)]
     fn walk_each(
         &mut self,
         mut brackets: u64,
-        piece: &Piece<'_>,
+        piece: &PushSpan<'_>,
         cut: &mut Cut<'_>,
-    ) -> Result<(), NotJson> {
-        let Piece { bytes, ref span } = *piece;
+    ) -> Result<(), NotJsonError> {
+        let PushSpan { bytes, ref span } = *piece;
         self.skip_blanks(bytes, span.clone(), cut)?;
         while brackets != 0 {
             let at = span.start + brackets.trailing_zeros() as usize;
@@ -257,19 +263,23 @@ impl Json {
         Ok(())
     }
 
-    /// Where blanks matter, looks for the byte that ends them: it decides whose they are.
+    /// Where white space matters, looks for the byte that ends it, which decides what the white
+    /// space belongs to.
     fn skip_blanks(
         &mut self,
         bytes: &[u8],
         span: Range<usize>,
         cut: &mut Cut<'_>,
-    ) -> Result<(), NotJson> {
+    ) -> Result<(), NotJsonError> {
         match self.place {
-            Place::Between(_) => return self.skip_to_document(bytes, span, cut),
-            Place::Behind { element, comma } => {
+            JsonPosition::Between(_) => return self.skip_to_document(bytes, span, cut),
+            JsonPosition::AfterElement { element, comma } => {
                 self.skip_to_element(element, comma, &bytes[span], cut)
             }
-            Place::Undecided { .. } | Place::Whole | Place::Element | Place::Frame => {}
+            JsonPosition::Undecided { .. }
+            | JsonPosition::Whole
+            | JsonPosition::Element
+            | JsonPosition::Frame => {}
         }
         Ok(())
     }
@@ -279,12 +289,14 @@ impl Json {
         bytes: &[u8],
         span: Range<usize>,
         cut: &mut Cut<'_>,
-    ) -> Result<(), NotJson> {
-        let is_skipped = |byte: u8| is_blank(byte) || BYTE_ORDER_MARK.contains(&byte);
-        match span.into_iter().find(|at| !is_skipped(bytes[*at])) {
+    ) -> Result<(), NotJsonError> {
+        let first = span
+            .into_iter()
+            .find(|at| !is_blank(bytes[*at]) && !BYTE_ORDER_MARK.contains(&bytes[*at]));
+        match first {
             Some(at) if !is_open(bytes[at]) => {
                 self.settle(self.next + at as u64, cut);
-                Err(NotJson { at })
+                Err(NotJsonError { at })
             }
             _ => Ok(()),
         }
@@ -298,23 +310,25 @@ impl Json {
                 _ if is_blank(byte) => {}
                 _ => {
                     self.cut_to(Kind::Record, element, cut);
-                    self.place = Place::Frame;
+                    self.place = JsonPosition::Frame;
                     return;
                 }
             }
         }
-        self.place = Place::Behind { element, comma };
+        self.place = JsonPosition::AfterElement { element, comma };
     }
 
-    /// An opening bracket at index `at` of the push.
+    /// Processes an opening bracket at index `at` of the push.
     fn open(&mut self, bytes: &[u8], at: usize, cut: &mut Cut<'_>) {
         if self.depth == 0 {
             self.begin_document(bytes[at], at, cut);
         } else if self.depth == self.floor {
             if self.in_list {
                 self.begin_element(at, cut);
+            // Only the first level is searched for a page array, and only while the document has
+            // not become one record.
             } else if bytes[at] == b'['
-                && !matches!(self.place, Place::Whole)
+                && !matches!(self.place, JsonPosition::Whole)
                 && pages::is_page_array(&self.tail.with(&bytes[..at]).0)
             {
                 (self.in_list, self.floor) = (true, 2);
@@ -323,16 +337,18 @@ impl Json {
         self.depth += 1;
     }
 
-    /// A closing bracket at index `at` of the push.
+    /// Processes a closing bracket at index `at` of the push.
     fn close(&mut self, at: usize, cut: &mut Cut<'_>) {
-        self.depth -= 1; // at depth 0 every closing bracket has been refused
+        self.depth -= 1; // at depth 0 a closing bracket is rejected before it gets here
         if self.depth == 0 {
-            self.place = Place::Between(self.decide(cut));
+            // The white space after the document decides nothing any more: it belongs to the same
+            // kind.
+            self.place = JsonPosition::Between(self.decide(cut));
         } else if self.depth < self.floor {
             (self.in_list, self.floor) = (false, 1);
         } else if self.depth == self.floor && self.in_list {
             let element = self.next + at as u64 + 1;
-            self.place = Place::Behind {
+            self.place = JsonPosition::AfterElement {
                 element,
                 comma: false,
             };
@@ -341,25 +357,30 @@ impl Json {
 
     fn begin_document(&mut self, bracket: u8, at: usize, cut: &mut Cut<'_>) {
         let document = self.next + at as u64;
-        if let Place::Between(Kind::Record) = self.place {
+        if let JsonPosition::Between(Kind::Record) = self.place {
             self.cut_to(Kind::Record, document, cut);
         }
-        self.place = Place::Undecided { document };
+        self.place = JsonPosition::Undecided { document };
         (self.in_list, self.floor) = (bracket == b'[', 1);
     }
 
     fn begin_element(&mut self, at: usize, cut: &mut Cut<'_>) {
         let before = match self.place {
-            Place::Behind { .. } => Kind::Record,
-            _ => Kind::Glue,
+            // Only a comma and white space since the last element: they go with it.
+            JsonPosition::AfterElement { .. } => Kind::Record,
+            JsonPosition::Between(_)
+            | JsonPosition::Undecided { .. }
+            | JsonPosition::Whole
+            | JsonPosition::Element
+            | JsonPosition::Frame => Kind::Glue,
         };
         self.cut_to(before, self.next + at as u64, cut);
-        self.place = Place::Element;
+        self.place = JsonPosition::Element;
     }
 
-    /// Gives the present document up at the end of a line, so that the next may begin.
+    /// Gives up the current document at the end of a line, so that the next one may begin.
     fn break_off(&mut self, cut: &mut Cut<'_>) {
-        self.place = Place::Between(self.decide(cut));
+        self.place = JsonPosition::Between(self.decide(cut));
         self.depth = 0;
         self.strings.flip();
     }
@@ -370,21 +391,21 @@ impl Json {
         self.cut_to(kind, end, cut);
     }
 
-    /// With the document over, says what the uncut bytes are, after cutting those that are of
-    /// another kind.
+    /// At the end of a document, returns the kind of the uncut bytes, after cutting those before
+    /// them that are of another kind.
     fn decide(&mut self, cut: &mut Cut<'_>) -> Kind {
         match self.place {
-            Place::Between(kind) => kind,
-            Place::Undecided { document } => {
+            JsonPosition::Between(kind) => kind,
+            JsonPosition::Undecided { document } => {
                 self.cut_to(Kind::Glue, document, cut);
                 Kind::Record
             }
-            Place::Whole | Place::Element => Kind::Record,
-            Place::Behind { element, .. } => {
+            JsonPosition::Whole | JsonPosition::Element => Kind::Record,
+            JsonPosition::AfterElement { element, .. } => {
                 self.cut_to(Kind::Record, element, cut);
                 Kind::Glue
             }
-            Place::Frame => Kind::Glue,
+            JsonPosition::Frame => Kind::Glue,
         }
     }
 
@@ -396,15 +417,16 @@ impl Json {
     }
 }
 
-impl Tail {
+impl LookBehind {
     fn push(&mut self, bytes: &[u8]) {
+        // A push shorter than the tail shifts it; a longer one replaces it.
         let kept = LOOK_BACK_BYTES.saturating_sub(bytes.len());
         self.0.copy_within(LOOK_BACK_BYTES - kept.., 0);
         self.0[kept..].copy_from_slice(&bytes[bytes.len() - (LOOK_BACK_BYTES - kept)..]);
     }
 
-    /// What the tail will be with `bytes` pushed.
-    fn with(&self, bytes: &[u8]) -> Tail {
+    /// A copy with `bytes` pushed.
+    fn with(&self, bytes: &[u8]) -> LookBehind {
         let mut tail = self.clone();
         tail.push(bytes);
         tail
@@ -422,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scalar_between_elements_is_glue() {
+    fn scalars_between_elements_are_glue() {
         assert_eq!(
             show(r#"[{}, null, {}, {},"x"]"#),
             r#"[<{}>, null, <{}, ><{}>,"x"]"#
@@ -431,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_of_a_page_array_are_records_and_its_frame_is_glue() {
+    fn elements_of_a_page_array_are_records_and_the_rest_is_glue() {
         assert_eq!(
             show(r#"{"kind":"List","items" : [{"items":[{}]},{}],"meta":{"a":[{}]}}"#),
             r#"{"kind":"List","items" : [<{"items":[{}]},><{}>],"meta":{"a":[{}]}}"#
@@ -447,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_without_bracketed_elements_is_one_record() {
+    fn document_without_bracketed_elements_is_one_record() {
         for body in [
             "[]",
             r#"["a","b"]"#,
@@ -463,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_take_the_blanks_behind_them_along() {
+    fn document_includes_the_white_space_after_it() {
         assert_eq!(
             show("{\"a\":1}\n{\"b\":2}\r\n"),
             "<{\"a\":1}\n><{\"b\":2}\r\n>"
@@ -472,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn glue_of_adjoining_documents_is_one_segment() {
+    fn glue_of_adjacent_documents_is_one_segment() {
         assert_eq!(
             show("{\"Records\":[{}]}\n{\"Records\":[{}]}\n{}\n[{}]"),
             "{\"Records\":[<{}>]}\n{\"Records\":[<{}>]}\n<{}\n>[<{}>]"
@@ -488,7 +510,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_break_in_a_string_ends_its_document() {
+    fn line_break_in_a_string_ends_the_document() {
         assert_eq!(
             show("{\"a\":\"b\n{\"c\":1}\n"),
             "<{\"a\":\"b\n><{\"c\":1}\n>"
@@ -501,7 +523,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_begin_a_document_begins_lines() {
+    fn text_between_documents_makes_the_rest_lines() {
         assert_eq!(
             show("{\"a\":1} started\n{\"b\":2}\n"),
             "<{\"a\":1} ><started\n{\"b\":2}\n>"
@@ -510,7 +532,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_may_end_anywhere() {
+    fn truncated_body_is_cut_to_its_end() {
         assert_eq!(show("[{\"a\":[1,"), "[<{\"a\":[1,>");
         assert_eq!(show("[{},\n"), "[<{}>,\n");
         assert_eq!(show("{\"items\":[{}],\"next"), "{\"items\":[<{}>],\"next");

@@ -1,9 +1,9 @@
-//! The segment list: which bytes of an item are records. It stands beside the item as a blob of its
-//! own.
+//! The segment list says which bytes of an item are records. It is a blob of its own beside the
+//! item.
 //!
 //! Before compression it is one unsigned LEB128 number for each segment, in order: `2 × length + 1`
-//! for a record, `2 × length` for glue. Lengths are at least 1, and numbers are written in as few
-//! bytes as possible. Compressed, it is a single zstd frame and nothing behind it.
+//! for a record, `2 × length` for glue. Lengths are at least 1, and numbers have as few bytes as
+//! possible. The compressed list is exactly one zstd frame.
 
 use std::io::{self, BufReader, Chain, Cursor, Read, Write};
 
@@ -12,23 +12,23 @@ use zstd::stream::{read::Decoder, write::Encoder};
 use super::{Kind, Segment};
 use crate::limits::{ITEM_BYTES_MAX, SEGMENT_LIST_WINDOW_LOG_MAX};
 
-/// Level of the list's own compression: lists are small, and level 3 takes a tenth off.
+/// Compression level. Lists are small, and level 3 saves a tenth.
 const LEVEL: i32 = 3;
-/// Window of the list's own compression; keeps writer and reader at 128 KiB.
+/// Window of the compression: 128 KiB of memory for both writer and reader.
 const WINDOW_LOG: u32 = 17;
 
-/// First bytes of a zstd frame that holds data (RFC 8878 §3.1.1). The decoder alone would also take
-/// a skippable frame.
+/// First bytes of a zstd data frame (RFC 8878 §3.1.1). The decoder on its own would also accept a
+/// skippable frame.
 const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 
-/// A segment list was refused.
+/// A segment list was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
-    /// The bytes could not be read, or are not zstd.
+    /// The list cannot be read or decompressed.
     #[error("cannot read the segment list")]
     Read(#[source] io::Error),
-    /// Not a number, not in its shortest form, or out of range.
-    #[error("segment list is malformed: {0}")]
+    /// A number is cut off, not in its shortest form, or out of range.
+    #[error("malformed segment list: {0}")]
     Malformed(&'static str),
 }
 
@@ -39,7 +39,7 @@ impl<W: Write> ListWriter<W> {
     /// Starts an empty list.
     ///
     /// # Errors
-    /// zstd has no memory.
+    /// zstd cannot allocate memory.
     pub fn new(inner: W) -> io::Result<Self> {
         let mut encoder = Encoder::new(inner, LEVEL)?;
         encoder.window_log(WINDOW_LOG)?;
@@ -55,7 +55,7 @@ impl<W: Write> ListWriter<W> {
         self.0.write_all(encode(segment, &mut bytes))
     }
 
-    /// Ends the list and gives back the inner writer.
+    /// Ends the list and returns the inner writer.
     ///
     /// # Errors
     /// The inner writer failed.
@@ -80,14 +80,14 @@ fn encode(segment: Segment, bytes: &mut [u8; 10]) -> &[u8] {
 /// Reads a segment list, in constant memory.
 pub struct ListReader<R: Read>(BufReader<Decoder<'static, BufReader<WithMagic<R>>>>);
 
-/// The blob, with the four bytes before it that have been looked at.
+/// The blob, preceded by its first four bytes, which were read to check them.
 type WithMagic<R> = Chain<Cursor<[u8; 4]>, R>;
 
 impl<R: Read> ListReader<R> {
     /// Starts at the first segment.
     ///
     /// # Errors
-    /// It is no zstd frame, or zstd has no memory.
+    /// The blob is not a zstd frame, or zstd cannot allocate memory.
     pub fn new(mut inner: R) -> Result<Self, ListError> {
         let mut magic = [0; 4];
         inner.read_exact(&mut magic).map_err(ListError::Read)?;
@@ -103,12 +103,13 @@ impl<R: Read> ListReader<R> {
         Ok(Self(BufReader::new(decoder)))
     }
 
-    /// The next segment; `None` at the list's end, behind which there is nothing.
+    /// Reads the next segment; `None` at the end of the list, if nothing follows it.
     ///
     /// # Errors
     /// See [`ListError`].
     pub fn next_segment(&mut self) -> Result<Option<Segment>, ListError> {
         let mut number = 0_u64;
+        // Ten groups of seven bits hold 64 bits, of which the tenth has one.
         for shift in (0..70).step_by(7) {
             let Some(byte) = self.byte()? else {
                 return if shift == 0 {
@@ -123,11 +124,12 @@ impl<R: Read> ListReader<R> {
             }
             number |= group << shift;
             if byte & 0x80 == 0 {
+                // A last group of zero adds nothing, so the number would have a second spelling.
                 let shortest = byte != 0 || shift == 0;
                 return if shortest {
                     segment(number).map(Some)
                 } else {
-                    Err(ListError::Malformed("number in a longer form than needed"))
+                    Err(ListError::Malformed("number is not in its shortest form"))
                 };
             }
         }
@@ -141,16 +143,17 @@ impl<R: Read> ListReader<R> {
     }
 
     fn end(&mut self) -> Result<Option<Segment>, ListError> {
-        let behind = self
+        // The decoder stops after its frame; the reader below it sees what follows.
+        let trailing = self
             .0
             .get_mut()
             .get_mut()
             .read(&mut [0])
             .map_err(ListError::Read)?;
-        if behind == 0 {
+        if trailing == 0 {
             Ok(None)
         } else {
-            Err(ListError::Malformed("bytes behind its zstd frame"))
+            Err(ListError::Malformed("bytes after its zstd frame"))
         }
     }
 }
@@ -165,9 +168,11 @@ fn segment(number: u64) -> Result<Segment, ListError> {
         },
     );
     match len {
-        0 => Err(ListError::Malformed("segment of no bytes")),
+        0 => Err(ListError::Malformed("segment has no bytes")),
         1..=ITEM_BYTES_MAX => Ok(Segment { kind, len }),
-        _ => Err(ListError::Malformed("segment longer than an item may be")),
+        _ => Err(ListError::Malformed(
+            "segment is longer than the longest item",
+        )),
     }
 }
 
@@ -186,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_come_back() {
+    fn written_lists_can_be_read() {
         let lens = [1, 63, 64, 127, 128, 8191, 8192, 1 << 40];
         let segments: Vec<Segment> = lens
             .iter()
@@ -202,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn other_spellings_are_refused() {
+    fn rejects_other_spellings_and_trailing_bytes() {
         for (bad, why) in [
             (&[0x83, 0x00][..], "overlong"),
             (&[0x00], "zero glue"),

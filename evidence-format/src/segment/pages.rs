@@ -1,44 +1,44 @@
-//! Knows the members that hold the records of a provider's page.
+//! Recognises the array that holds the records of a provider's page.
 
 use memchr::memrchr;
 
-/// How far before an array its name is looked for, in bytes: longest name, quotes, colon, and
-/// blanks between.
+/// How many bytes before an array are searched for its name: the longest name, quotes, colon, and
+/// white space between them.
 pub(super) const LOOK_BACK_BYTES: usize = 128;
 
 /// Members of a top-level object whose elements are the records of a page, as the provider's API
 /// reference spells them.
 ///
-/// A name belongs here only if no single event of any source has an array of that name at its top,
-/// since an event cut up by mistake is worse than a page kept whole. Therefore no `events`
-/// (CloudWatch's `FilterLogEvents`, but also one Google Workspace activity), no `alerts` (one
-/// Alertmanager notification), no `data` and no `logFiles`: a CloudTrail digest is signed as a
-/// whole. GitHub's pages are known by [`TOTAL_COUNT`] instead of their many names.
+/// A name belongs here only if no single event of any source has a top-level array of that name,
+/// since splitting an event by mistake is worse than keeping a page whole. That excludes `events`
+/// (CloudWatch's `FilterLogEvents`, but also one Google Workspace activity), `alerts` (one
+/// Alertmanager notification), `data`, and `logFiles` (a CloudTrail digest is signed as a whole).
+/// GitHub's pages have too many names and are recognised by [`TOTAL_COUNT`] instead.
 const PAGE_ARRAYS: &[&[u8]] = &[
     b"Events",  // AWS CloudTrail API Reference, LookupEvents
     b"Records", // AWS CloudTrail User Guide, "CloudTrail log file examples": files delivered to S3
     b"entries", // Google Cloud Logging API, entries.list
-    b"items", // Kubernetes API conventions, "Lists"; Argo CD; Google Admin SDK, activities.list; GitHub search
-    b"logs",  // Auth0 Management API, GET /api/v2/logs with include_totals
-    b"value", // OData JSON Format 4.0, "Collection of Entities": Microsoft Graph (Entra), Azure Activity Log
+    b"items",   // Kubernetes "Lists"; Argo CD; Google Admin SDK, activities.list; GitHub search
+    b"logs",    // Auth0 Management API, GET /api/v2/logs with include_totals
+    b"value",   // OData JSON Format 4.0: Microsoft Graph (Entra), Azure Activity Log
 ];
 
 /// The member right before the array of a paged object in GitHub's REST API: `workflow_runs`,
 /// `jobs`, `artifacts`, `check_runs`, `check_suites`, `workflows`, `secrets`, `variables`,
 /// `environments`, `repositories`, ...
 ///
-/// The names alone would not do: a GitHub `installation` webhook has an array `repositories`, one
+/// The names are not enough: a GitHub `installation` webhook has an array `repositories`, a single
 /// GitLab job has an array `artifacts`.
 const TOTAL_COUNT: &[u8] = b"total_count";
 
-/// Whether an array that follows the bytes `before` holds the records of a page.
+/// True if an array that follows the bytes `before` holds the records of a page.
 pub(super) fn is_page_array(before: &[u8]) -> bool {
     member_before(before)
         .is_some_and(|(before, key)| PAGE_ARRAYS.contains(&key) || ends_in_total_count(before))
 }
 
-/// Splits `... "key" :` before the key. A key with an escape in it comes out as it is written, or
-/// not at all.
+/// Splits `... "key" :` into what precedes the key, and the key. A key with an escape is returned
+/// as written, or not at all.
 fn member_before(before: &[u8]) -> Option<(&[u8], &[u8])> {
     let before = before.trim_ascii_end().strip_suffix(b":")?;
     let before = before.trim_ascii_end().strip_suffix(b"\"")?;
@@ -47,7 +47,7 @@ fn member_before(before: &[u8]) -> Option<(&[u8], &[u8])> {
     (!before.ends_with(b"\\")).then_some((before, key))
 }
 
-/// Whether `before` ends in `"total_count" : 123 ,`.
+/// True if `before` ends in `"total_count" : 123 ,`.
 fn ends_in_total_count(before: &[u8]) -> bool {
     let Some(before) = before.trim_ascii_end().strip_suffix(b",") else {
         return false;
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_array_is_known_by_its_name() {
+    fn recognises_page_arrays_by_name_only() {
         for before in [r#"{"Records":"#, "{\n  \"items\" :\r\n\t ", r#""value": "#] {
             assert!(is_page_array(before.as_bytes()), "{before}");
         }
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn any_array_right_behind_a_total_count_is_a_page() {
+    fn recognises_any_array_right_after_a_total_count() {
         for before in [
             r#"{"total_count":30,"workflow_runs":"#,
             "{\"total_count\" : 0 ,\n \"x\": ",

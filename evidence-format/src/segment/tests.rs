@@ -1,11 +1,11 @@
-//! What holds for every body, and how a body is recognised.
+//! Properties that hold for every body, and how the kind of a body is recognised.
 
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
 
-/// The segments of the joined `pieces`, pushed one by one.
+/// The segments of the concatenated `pieces`, pushed one by one.
 fn segments(pieces: &[&[u8]]) -> Vec<(Kind, u64)> {
     let body = pieces.concat();
     let mut segments = Vec::new();
@@ -17,8 +17,8 @@ fn segments(pieces: &[&[u8]]) -> Vec<(Kind, u64)> {
     segments
 }
 
-/// The body with each record in `<` and `>`, and `|` between adjoining pieces of glue, of which
-/// there should be none.
+/// The body with each record in `<` and `>`. Adjacent glue segments, which must not occur, are
+/// separated by `|`.
 pub(super) fn show(body: &str) -> String {
     let mut shown = String::new();
     let (mut rest, mut last) = (body, Kind::Record);
@@ -37,15 +37,15 @@ pub(super) fn show(body: &str) -> String {
 
 fn mode(head: &[u8]) -> &'static str {
     match Segmenter::sniff(head).0 {
-        Mode::Json(_) => "json",
-        Mode::Groups(groups) if groups == Groups::LINES => "lines",
-        Mode::Groups(_) => "binary",
-        Mode::Glue(_) => "glue",
+        SegmenterMode::Json(_) => "json",
+        SegmenterMode::Groups(groups) if groups == GroupSegmenter::LINES => "lines",
+        SegmenterMode::Groups(_) => "binary",
+        SegmenterMode::Glue(_) => "glue",
     }
 }
 
 #[test]
-fn json_is_known_by_its_first_two_characters() {
+fn recognises_json_by_its_first_two_characters() {
     for head in [
         "{\"a\"",
         "{ }",
@@ -72,7 +72,7 @@ fn json_is_known_by_its_first_two_characters() {
 }
 
 #[test]
-fn text_is_known_by_its_lack_of_control_bytes() {
+fn recognises_text_by_its_lack_of_control_bytes() {
     assert_eq!(
         mode("2021-07-28 \u{1b}[31mFEHLER\u{1b}[0m: Gerät\r\n".as_bytes()),
         "lines"
@@ -85,7 +85,7 @@ fn text_is_known_by_its_lack_of_control_bytes() {
     );
 }
 
-/// Cuts `body` where the fractions `at` say.
+/// Splits `body` at the given fractions of its length.
 fn chop<'a>(body: &'a [u8], at: &[prop::sample::Index]) -> Vec<&'a [u8]> {
     let mut ends: Vec<usize> = at.iter().map(|index| index.index(body.len() + 1)).collect();
     ends.extend([0, body.len()]);
@@ -95,7 +95,7 @@ fn chop<'a>(body: &'a [u8], at: &[prop::sample::Index]) -> Vec<&'a [u8]> {
         .collect()
 }
 
-/// Bodies made of what means something to some mode, well formed only by chance.
+/// Bodies made of tokens that matter to some mode, well formed only by chance.
 fn hostile_body() -> impl Strategy<Value = Vec<u8>> {
     let token = select(vec![
         "{",
@@ -125,7 +125,7 @@ fn hostile_body() -> impl Strategy<Value = Vec<u8>> {
     (begin, tokens).prop_map(|(begin, rest)| [begin.as_bytes(), &rest].concat())
 }
 
-/// What holds for any body, pushed whole, cut at four places, or byte by byte.
+/// Checks what must hold for any body, pushed as a whole, in five parts, or byte by byte.
 fn check(body: &[u8], at: &[prop::sample::Index]) -> Result<(), TestCaseError> {
     let whole = segments(&[body]);
     prop_assert!(whole.iter().all(|(_, length)| *length > 0));
@@ -144,16 +144,16 @@ fn check(body: &[u8], at: &[prop::sample::Index]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// A document, and how [`show`] shows it, but for the marks of one that is a record: they take in
-/// what comes behind.
+/// A document, and how [`show`] prints it. The marks of a document that is a record are missing,
+/// since they include the white space after it.
 #[derive(Clone, Debug)]
-struct Document {
+struct TestDocument {
     text: String,
     shown: String,
     is_record: bool,
 }
 
-/// An element of a list, and whether it is bracketed.
+/// An element of an array, and whether it is bracketed.
 fn element() -> impl Strategy<Value = (&'static str, bool)> {
     let bracketed = select(vec![
         "{}",
@@ -168,7 +168,7 @@ fn element() -> impl Strategy<Value = (&'static str, bool)> {
     prop_oneof![4 => bracketed.prop_map(|text| (text, true)), 1 => scalar.prop_map(|text| (text, false))]
 }
 
-fn document() -> impl Strategy<Value = Document> {
+fn document() -> impl Strategy<Value = TestDocument> {
     let frame = select(vec![
         ("[", "]"),
         ("[\n  ", "\n]"),
@@ -182,7 +182,7 @@ fn document() -> impl Strategy<Value = Document> {
             let texts: Vec<&str> = elements.iter().map(|(text, _)| *text).collect();
             let text = [begin, &texts.join(comma), end].concat();
             if !elements.iter().any(|(_, is_bracketed)| *is_bracketed) {
-                return Document {
+                return TestDocument {
                     shown: text.clone(),
                     text,
                     is_record: true,
@@ -198,7 +198,7 @@ fn document() -> impl Strategy<Value = Document> {
                     (false, _) => shown.extend([element, comma]),
                 }
             }
-            Document {
+            TestDocument {
                 text,
                 shown: shown + end,
                 is_record: false,
@@ -209,17 +209,17 @@ fn document() -> impl Strategy<Value = Document> {
 
 proptest! {
     #[test]
-    fn hostile_bodies_are_covered_once_however_they_are_pushed(body in hostile_body(), at: [prop::sample::Index; 4]) {
+    fn hostile_bodies_get_the_same_segments_however_they_are_pushed(body in hostile_body(), at: [prop::sample::Index; 4]) {
         check(&body, &at)?;
     }
 
     #[test]
-    fn random_bodies_are_covered_once_however_they_are_pushed(body: Vec<u8>, at: [prop::sample::Index; 4]) {
+    fn random_bodies_get_the_same_segments_however_they_are_pushed(body: Vec<u8>, at: [prop::sample::Index; 4]) {
         check(&body, &at)?;
     }
 
     #[test]
-    fn groups_are_the_same_however_they_are_pushed(
+    fn groups_do_not_depend_on_push_sizes(
         lines in prop::collection::vec(0..3000_usize, 0..100),
         begin in select(vec!["", "\0", "{}\n"]),
         at: [prop::sample::Index; 4],
@@ -234,7 +234,7 @@ proptest! {
         documents in prop::collection::vec((document(), select(vec!["", "\n", " \r\n"])), 1..6),
     ) {
         let (mut body, mut expected) = ("{}\n".to_string(), "<{}\n>".to_string());
-        for (Document { text, shown, is_record }, blank) in &documents {
+        for (TestDocument { text, shown, is_record }, blank) in &documents {
             body.extend([text, *blank]);
             expected += &if *is_record { format!("<{shown}{blank}>") } else { format!("{shown}{blank}") };
         }
@@ -243,10 +243,10 @@ proptest! {
 }
 
 proptest! {
-    /// After `commit`, no later cut falls into what had been pushed; and all bytes are still cut
+    /// After `commit`, no later cut falls into bytes pushed before it, and every byte is still cut
     /// once.
     #[test]
-    fn committed_bytes_are_of_one_segment(
+    fn committed_bytes_belong_to_one_segment(
         parts in proptest::collection::vec(select(vec![
             "[", "{", "]", "}", ",", "\"a\"", "{\"items\":[", "{\"a\":1}", "[1,2]", "\n", " ", "x", "\"", "1",
         ]), 0..40),

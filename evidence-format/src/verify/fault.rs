@@ -1,17 +1,17 @@
-//! What can be wrong with a bundle: a closed list of codes, each a rule of SPEC.md.
+//! Faults of a bundle: a closed list of codes, each of which stands for rules of SPEC.md.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// Why a finding is `failed`.
+/// Why a finding failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
-    /// Which rule is broken.
+    /// The rule that is broken.
     pub code: Code,
-    /// What breaks it: a file, an item.
+    /// What breaks the rule: a file, an item.
     pub object: String,
-    /// How, for people; may quote the bundle, so it is made safe before it is shown.
+    /// How it breaks the rule, for people. May quote the bundle, so escape it before display.
     pub detail: String,
 }
 
@@ -24,7 +24,7 @@ impl Fault {
         }
     }
 
-    /// With `error` and what caused it as the detail.
+    /// A fault whose detail is `error` and its chain of causes.
     pub(crate) fn caused(
         code: Code,
         object: impl fmt::Display,
@@ -38,7 +38,7 @@ impl Fault {
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
-        /// A rule of SPEC.md, as its breach is called there and in reports.
+        /// Code of a broken rule, as in SPEC.md and in reports.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code { $($(#[$doc])* $name,)* }
 
@@ -46,7 +46,7 @@ macro_rules! codes {
             /// Every code.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// As in SPEC.md and in reports.
+            /// The code as in SPEC.md and in reports.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
@@ -56,61 +56,61 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The files could not be read. Not a property of the bundle: says nothing about it.
+    /// The files could not be read. This says nothing about the bundle itself.
     Unreadable = "unreadable",
     /// The folder is marked as unfinished.
     Unfinished = "unfinished",
     /// The tar is malformed.
     Tar = "tar",
-    /// A file is no regular file.
+    /// A file is not a regular file.
     NotAFile = "not-a-file",
-    /// A file belongs to no manifest, or stands where another must.
+    /// A file is listed in no manifest, or stands where another one must.
     UnexpectedFile = "unexpected-file",
-    /// The file `oci-layout` is missing or other than it must be.
+    /// The file `oci-layout` is missing or has the wrong content.
     OciLayout = "oci-layout",
-    /// `index.json` is missing, malformed, or says other than the manifests do.
+    /// `index.json` is missing, malformed, or contradicts the manifests.
     Index = "index",
     /// A blob is missing.
     BlobMissing = "blob-missing",
-    /// A blob has another size than its descriptor says.
+    /// A blob does not have the size that its descriptor states.
     BlobSize = "blob-size",
-    /// A blob has another digest than its name.
+    /// A blob does not have the digest in its name.
     BlobDigest = "blob-digest",
     /// A manifest is malformed.
     Manifest = "manifest",
     /// There is no bundle manifest, or more than one.
     BundleCount = "bundle-count",
-    /// The bundle is not the one that was asked for.
+    /// The bundle is not the expected one.
     OtherBundle = "other-bundle",
-    /// A referrer refers to something else than the bundle.
+    /// A referrer refers to something other than the bundle.
     Referrer = "referrer",
     /// A sigstore bundle is malformed.
     Attestation = "attestation",
-    /// The format version is not known.
+    /// The format version is unknown.
     Version = "version",
     /// The config is malformed or contradicts itself.
     Config = "config",
-    /// The manifest is not the one that the config asks for.
+    /// The manifest does not follow from the config.
     ManifestConfig = "manifest-config",
-    /// The disclosure key is not of 32 bytes.
+    /// The disclosure key does not have 32 bytes.
     DisclosureKey = "disclosure-key",
-    /// An item's layer is not zstd as it must be.
+    /// An item's layer is not zstd of the prescribed form.
     Frames = "frames",
     /// An item's segment list is malformed.
     SegmentList = "segment-list",
-    /// An item's bytes, records, segment list and layer do not agree.
+    /// An item's bytes, records, segment list and layer contradict each other.
     ItemSize = "item-size",
-    /// An item's record tree has another root.
+    /// An item's record tree does not have the stated root.
     ItemRoot = "item-root",
-    /// An item is not WARC as it must be.
+    /// An item is not WARC of the prescribed form.
     Warc = "warc",
     /// There is no attestation.
     Unsigned = "unsigned",
-    /// No attestation is signed by a key that was given.
+    /// No attestation is signed by one of the given keys.
     OtherSigner = "other-signer",
-    /// What was signed is no statement about a capture.
+    /// The signed payload is not a statement about a capture.
     Statement = "statement",
-    /// What was signed is about another bundle or another incident.
+    /// The signed statement is about another bundle or another incident.
     StatementSubject = "statement-subject",
     /// The config states gaps.
     Gaps = "gaps",

@@ -1,7 +1,7 @@
 //! Verification: reads a bundle once, from its first file to its last, and reports five findings.
 //!
-//! The order of checks is that of SPEC.md, and the first that fails names the finding. What is read
-//! is bounded by `limits` before it is believed, and trust comes from the caller alone.
+//! The checks are made in the order of SPEC.md, and the first that fails determines the finding.
+//! Every size is checked against `limits` before it is used, and trust comes only from the caller.
 
 mod fault;
 mod report;
@@ -28,8 +28,8 @@ use crate::signature::{Attestation, SignatureChecked};
 use crate::statement::Statement;
 use crate::tree::{DisclosureKey, Root};
 
-/// Chooses who sees an item's bytes while they are read. They are not verified until the report
-/// says so.
+/// Chooses a visitor for the bytes of an item while they are read. They are not verified until the
+/// report says so.
 pub type Viewer<'v> = dyn FnMut(&Item) -> Option<Box<dyn Visit + 'v>> + 'v;
 
 /// Verifies a bundle.
@@ -37,18 +37,20 @@ pub fn verify(files: &mut dyn Files, trust: &Trust, workers: &mut Workers) -> Re
     verify_and_view(files, trust, workers, &mut |_| None)
 }
 
-/// Verifies a bundle, and shows items' bytes to whom `viewer` names.
+/// Verifies a bundle, and passes the bytes of its items to the visitors that `viewer` chooses.
 pub fn verify_and_view(
     files: &mut dyn Files,
     trust: &Trust,
     workers: &mut Workers,
     viewer: &mut Viewer<'_>,
 ) -> Report {
-    let mut reading = Reading {
+    // Integrity is decided by reading everything; the other findings follow from what was read, so
+    // they are reported even if reading stopped early.
+    let mut reading = BundleReader {
         files,
         workers,
-        found: Found::default(),
-        lists: Lists::default(),
+        found: BundleContents::default(),
+        lists: SegmentListCache::default(),
     };
     let integrity = match reading.read_all(trust, viewer) {
         Ok(()) => Finding::Ok(IntegrityChecked(())),
@@ -75,43 +77,45 @@ pub fn verify_and_view(
     }
 }
 
-/// What reading has brought to light so far.
+/// What has been read of a bundle so far.
 #[derive(Default)]
-struct Found {
+struct BundleContents {
     bundle: Option<Descriptor>,
     attestations: Vec<Attestation>,
     config: Option<Config>,
 }
 
-struct Reading<'a> {
+struct BundleReader<'a> {
     files: &'a mut dyn Files,
     workers: &'a mut Workers,
-    found: Found,
-    lists: Lists,
+    found: BundleContents,
+    lists: SegmentListCache,
 }
 
-/// Segment lists. One that several items share is read once, and kept until the last of them.
+/// Segment lists. A list that several items share is read once and kept until the last of them.
 #[derive(Default)]
-struct Lists {
-    /// How many items still to come have the list.
+struct SegmentListCache {
+    /// How many of the remaining items have the list.
     uses: BTreeMap<Digest, usize>,
     kept: BTreeMap<Digest, Rc<Vec<u8>>>,
 }
 
-impl Reading<'_> {
-    /// The whole of SPEC.md's "Verification", in its order.
+impl BundleReader<'_> {
+    /// Makes all checks of SPEC.md, "Verification", in its order.
     fn read_all(&mut self, trust: &Trust, viewer: &mut Viewer<'_>) -> Result<(), Fault> {
+        // A tar can only be read forwards: the order of these steps is the order of its files.
         let manifests = self.read_manifests()?;
         let bundle = self.choose_bundle(&manifests, trust)?;
         self.read_referrers(&manifests)?;
         let (config, config_blob) = self.read_config(bundle)?;
         let read = self.read_captured(&config, &config_blob, bundle, viewer);
+        // The report shows the config even if an item is damaged.
         self.found.config = Some(config);
         read?;
         self.files.finish().map_err(container_fault)
     }
 
-    /// What the config leads to: the disclosure key and the items.
+    /// Reads what the config refers to: the disclosure key and the items.
     fn read_captured(
         &mut self,
         config: &Config,
@@ -124,6 +128,8 @@ impl Reading<'_> {
             .iter()
             .map(|layer| (layer.digest, layer.size))
             .collect();
+        // Only the sizes are taken from the manifest that was found; everything else must follow
+        // from the config, so that the two cannot contradict each other.
         if Manifest::of_bundle(config, config_blob, &|digest| {
             sizes.get(digest).copied().unwrap_or(0)
         }) != *bundle
@@ -132,21 +138,22 @@ impl Reading<'_> {
             return Err(Fault::new(
                 Code::ManifestConfig,
                 object,
-                "the manifest is not the one that follows from the config",
+                "the manifest does not follow from the config",
             ));
         }
         let (key, items) = bundle
             .layers
             .split_first()
-            .expect("the manifest that follows from a config begins with the key");
+            .expect("a manifest that follows from a config begins with the key");
         let key = self.read_key(key)?;
         for item in &config.items {
             *self.lists.uses.entry(item.segments).or_default() += 1;
         }
+        // `of_bundle` puts the segment list and the layer of each item side by side.
         let mut items_read = Ok(());
         for (item, blobs) in config.items.iter().zip(items.as_chunks().0) {
             let read = self.read_item(item, blobs, &key, viewer);
-            items_read = first_fault(items_read, read); // the other items are read all the same
+            items_read = first_fault(items_read, read); // the remaining items are still read
         }
         items_read
     }
@@ -158,6 +165,7 @@ impl Reading<'_> {
         let index = self.read_file(INDEX, INDEX_BYTES_MAX, Code::Index)?;
         let index = Index::decode(&index).map_err(|e| Fault::caused(Code::Index, INDEX, &e))?;
         let mut manifests = Vec::new();
+        // One limit for all manifests: 64 of the largest size would be 1 GiB.
         let mut bytes_left = MANIFEST_BYTES_MAX;
         for entry in &index.manifests {
             let blob = self.read_blob(entry, bytes_left)?;
@@ -165,16 +173,14 @@ impl Reading<'_> {
             let name = blob_name(&entry.digest);
             let manifest =
                 Manifest::decode(&blob).map_err(|e| Fault::caused(Code::Manifest, &name, &e))?;
-            manifest
-                .check()
-                .map_err(|why| Fault::new(Code::Manifest, &name, why))?;
             if !Index::entry_matches(entry, &manifest) {
                 return Err(Fault::new(
                     Code::Index,
                     INDEX,
-                    format!("says other than {name}"),
+                    format!("contradicts {name}"),
                 ));
             }
+            // Kept without the annotations, which are not part of what a referrer's subject names.
             if manifest.artifact_type == BUNDLE && self.found.bundle.is_none() {
                 self.found.bundle =
                     Some(Descriptor::new(&entry.media_type, entry.digest, entry.size));
@@ -206,9 +212,10 @@ impl Reading<'_> {
             return Err(Fault::new(
                 Code::OtherBundle,
                 found.digest,
-                "is not the bundle that was asked for",
+                "is not the expected bundle",
             ));
         }
+        // No blob may have two roles: a tar holds each blob once, at the place of its first role.
         let mut taken: BTreeSet<Digest> =
             manifests.iter().map(|m| Digest::of(&m.encode())).collect();
         taken.extend(bundle.blobs().map(|blob| blob.digest));
@@ -217,23 +224,25 @@ impl Reading<'_> {
                 return Err(Fault::new(
                     Code::Referrer,
                     &other.artifact_type,
-                    "refers to something else than the bundle",
+                    "refers to something other than the bundle",
                 ));
             }
             if other.blobs().any(|blob| taken.contains(&blob.digest)) {
                 return Err(Fault::new(
                     Code::Referrer,
                     &other.artifact_type,
-                    "points to a manifest or to a blob of the bundle",
+                    "lists a manifest or a blob of the bundle as its own",
                 ));
             }
         }
         Ok(bundle)
     }
 
-    /// Reads the referrers' blobs, each once, whoever points to it: attestations, and what is
-    /// checked for its digest alone.
+    /// Reads the blobs of the referrers, each once even if several list it. Attestations are
+    /// decoded; of other blobs only the digest is checked.
     fn read_referrers(&mut self, manifests: &[Manifest]) -> Result<(), Fault> {
+        // The same blob may be listed by several referrers, but a tar holds it once, so it is read
+        // at its first mention and later mentions only have to agree about its size.
         let attestations = manifests
             .iter()
             .filter(|m| m.artifact_type == SIGSTORE_BUNDLE);
@@ -272,6 +281,7 @@ impl Reading<'_> {
         let blob = self.read_blob(&bundle.config, CONFIG_BYTES_MAX)?;
         let object = blob_name(&bundle.config.digest);
         let config = Config::decode(&blob).map_err(|e| {
+            // An unknown version is not a fault of the bundle's author.
             let code = if matches!(e, ConfigError::Version { .. }) {
                 Code::Version
             } else {
@@ -287,7 +297,7 @@ impl Reading<'_> {
             Fault::new(
                 Code::DisclosureKey,
                 blob_name(&descriptor.digest),
-                "is not of 32 bytes",
+                "does not have 32 bytes",
             )
         };
         if descriptor.size != 32 {
@@ -318,27 +328,28 @@ impl Reading<'_> {
             self.workers,
             visit,
         );
-        check_digest(layer, descriptor)?; // a layer that was changed is called that, whatever else the change broke
+        // A changed layer is reported as such, whatever else the change broke.
+        check_digest(layer, descriptor)?;
         let contents = contents.map_err(|e| item_fault(item, &e))?;
         if (contents.bytes, contents.records) != (item.bytes, item.records) {
             return Err(Fault::new(
                 Code::ItemSize,
                 &item.name,
-                "has other numbers of bytes or records than the config says",
+                "has not as many bytes or records as the config states",
             ));
         }
         if Root(contents.root) != item.root {
             return Err(Fault::new(
                 Code::ItemRoot,
                 &item.name,
-                "its record tree has another root than the config says",
+                "its record tree does not have the root that the config states",
             ));
         }
         Ok(())
     }
 
-    /// The next item's segment list. Those kept for later items count against its limit, so that
-    /// memory has a bound.
+    /// Reads the segment list of the next item. Lists that are kept for later items count against
+    /// its limit, so that memory stays bounded.
     fn read_list(&mut self, descriptor: &Descriptor) -> Result<Rc<Vec<u8>>, Fault> {
         let uses = self.lists.uses.entry(descriptor.digest).or_default();
         *uses = uses.saturating_sub(1);
@@ -359,12 +370,9 @@ impl Reading<'_> {
     fn read_file(&mut self, name: &str, bytes_max: u64, code: Code) -> Result<Vec<u8>, Fault> {
         let file = self.files.open(name).map_err(container_fault)?;
         let file = file.ok_or_else(|| {
-            Fault::new(
-                code,
-                name,
-                "is missing: this is no bundle, or not a whole one",
-            )
+            Fault::new(code, name, "is missing: not a bundle, or an incomplete one")
         })?;
+        // The stated size is checked before anything is read into memory.
         if file.size > bytes_max {
             return Err(Fault::new(
                 code,
@@ -398,13 +406,13 @@ impl Reading<'_> {
         Ok(bytes)
     }
 
-    /// Reads a blob of any size for its digest alone.
+    /// Reads a blob of any size to check its digest.
     fn check_blob(&mut self, descriptor: &Descriptor) -> Result<(), Fault> {
         check_digest(Hashing::new(open_blob(self.files, descriptor)?), descriptor)
     }
 }
 
-/// The first fault, but one that is the bundle's own before one that is the machine's.
+/// The first fault, except that a fault of the bundle counts more than one of the machine.
 fn first_fault(before: Result<(), Fault>, now: Result<(), Fault>) -> Result<(), Fault> {
     match (&before, &now) {
         (Err(first), Err(_)) if first.code == Code::Unreadable => now,
@@ -427,15 +435,16 @@ fn open_blob<'f>(
 
 fn size_fault(descriptor: &Descriptor, bytes: u64) -> Fault {
     let detail = format!(
-        "has {bytes} bytes where its descriptor says {}",
+        "has {bytes} bytes, its descriptor states {}",
         descriptor.size
     );
     Fault::new(Code::BlobSize, blob_name(&descriptor.digest), detail)
 }
 
-/// Reads what is left, and compares the digest of all of it.
+/// Reads the rest of a blob, and compares the digest of all of it.
 fn check_digest<R: Read>(mut blob: Hashing<R>, descriptor: &Descriptor) -> Result<(), Fault> {
     let name = blob_name(&descriptor.digest);
+    // A reader of the content may stop early; the digest covers all bytes.
     io::copy(&mut blob, &mut io::sink()).map_err(|e| read_fault(&name, &e))?;
     let (_, digest, bytes) = blob.finish();
     if bytes != descriptor.size {
@@ -455,7 +464,7 @@ fn check_digest<R: Read>(mut blob: Hashing<R>, descriptor: &Descriptor) -> Resul
     Ok(())
 }
 
-/// A file that ends early is the tar's fault; all else is the machine's.
+/// A file that ends early is a fault of the tar; any other error is one of the machine.
 fn read_fault(name: &str, error: &io::Error) -> Fault {
     let code = if error.kind() == io::ErrorKind::UnexpectedEof {
         Code::Tar
@@ -489,9 +498,9 @@ fn item_fault(item: &Item, error: &ItemError) -> Fault {
     Fault::caused(code, &item.name, error)
 }
 
-/// Who vouches: any attestation by any key of the auditor's.
+/// Looks for an attestation by any of the auditor's keys.
 fn signer(
-    found: &Found,
+    found: &BundleContents,
     trust: &Trust,
     integrity: &Finding<IntegrityChecked>,
 ) -> Finding<SignatureChecked> {
@@ -503,18 +512,22 @@ fn signer(
             Finding::Ok(_) => Finding::Failed(Fault::new(
                 Code::Unsigned,
                 bundle.digest,
-                "carries no signature",
+                "has no signature",
             )),
-            _ => Finding::NotChecked("reading failed before a signature was found"),
+            Finding::Failed(_) | Finding::NotChecked(_) => {
+                Finding::NotChecked("reading failed before a signature was found")
+            }
         };
     }
     if trust.keys.is_empty() {
         return Finding::NotChecked("no key was given");
     }
+    // Every attestation is tried with every key: one good signature is enough. If there is none, a
+    // fault in something that a trusted key did sign says more than "other signer".
     let mut fault = Fault::new(
         Code::OtherSigner,
         bundle.digest,
-        "is not signed by a key that was given",
+        "is not signed by any of the given keys",
     );
     for (attestation, key) in found
         .attestations
@@ -533,12 +546,13 @@ fn signer(
     Finding::Failed(fault)
 }
 
-/// What was signed by the key that counts, or else by anybody. The index is not signed, so an
-/// attestation that somebody put in front of the trusted one must not speak for it.
-fn claim(found: &Found, signer: &Finding<SignatureChecked>) -> Option<Statement> {
+/// The statement signed by the trusted key, or else by anybody. The index is not signed, so
+/// somebody may have put another attestation before the trusted one; it must not speak for the
+/// signer.
+fn claim(found: &BundleContents, signer: &Finding<SignatureChecked>) -> Option<Statement> {
     match signer {
         Finding::Ok(proof) => Some(proof.statement().clone()),
-        _ => found
+        Finding::Failed(_) | Finding::NotChecked(_) => found
             .attestations
             .first()
             .and_then(|a| a.unverified_statement().ok()),
@@ -547,7 +561,7 @@ fn claim(found: &Found, signer: &Finding<SignatureChecked>) -> Option<Statement>
 
 fn about_this_bundle(
     checked: &SignatureChecked,
-    found: &Found,
+    found: &BundleContents,
     bundle: &Descriptor,
 ) -> Result<(), Fault> {
     let statement = checked.statement();
@@ -555,9 +569,10 @@ fn about_this_bundle(
         return Err(Fault::new(
             Code::StatementSubject,
             bundle.digest,
-            "what was signed is about another bundle",
+            "the signed statement is about another bundle",
         ));
     }
+    // Without a config there is no second incident to compare with.
     if found
         .config
         .as_ref()
@@ -566,7 +581,7 @@ fn about_this_bundle(
         return Err(Fault::new(
             Code::StatementSubject,
             bundle.digest,
-            "what was signed is about another incident",
+            "the signed statement is about another incident",
         ));
     }
     Ok(())
@@ -577,13 +592,14 @@ fn completeness(
     integrity: &Finding<IntegrityChecked>,
 ) -> Finding<CompletenessChecked> {
     let (Some(config), Finding::Ok(_)) = (config, integrity) else {
-        return Finding::NotChecked("needs a bundle whose integrity holds");
+        return Finding::NotChecked("requires a bundle whose integrity is ok");
     };
+    // A missing item is worse than a gap inside an item, which is at least stated.
     if let Some(step) = config.planned_but_absent().next() {
         return Finding::Failed(Fault::new(
             Code::PlanItems,
             step,
-            "was planned and is no item",
+            "is planned, but not among the items",
         ));
     }
     let missing: Vec<_> = config

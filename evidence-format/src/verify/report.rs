@@ -1,4 +1,4 @@
-//! The result of a verification: five findings, never one boolean.
+//! The result of a verification: five findings rather than one boolean.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -9,14 +9,14 @@ use crate::digest::Digest;
 use crate::signature::SignatureChecked;
 use crate::statement::Statement;
 
-/// One finding. `Ok` holds the proof that the check was made, and only the check can make it.
+/// One finding. `Ok` holds the proof that the check was made; only the check itself can create it.
 #[derive(Debug, Clone)]
 pub enum Finding<Proof> {
-    /// Checked, and it holds.
+    /// Checked and passed.
     Ok(Proof),
-    /// Checked, and it does not hold.
+    /// Checked and failed.
     Failed(Fault),
-    /// Not checked.
+    /// Not checked, and why.
     NotChecked(&'static str),
 }
 
@@ -31,7 +31,7 @@ impl<P> Finding<P> {
         }
     }
 
-    /// What is wrong, if it failed.
+    /// The fault, if the check failed.
     #[must_use]
     pub fn fault(&self) -> Option<&Fault> {
         match self {
@@ -51,60 +51,62 @@ impl<P> Finding<P> {
     }
 }
 
-/// Every byte of every file was read, and every rule about them holds.
+/// Proof that every byte of every file was read and all rules about them hold.
 #[derive(Debug, Clone)]
 pub struct IntegrityChecked(pub(super) ());
 
-/// The config states no gap, and has an item for every step of its plan.
+/// Proof that the config states no gap and has an item for every step of its plan.
 #[derive(Debug, Clone)]
 pub struct CompletenessChecked(pub(super) ());
 
-/// A check that this version cannot make yet: there is no value of this type, so no such finding is
-/// ever `ok`.
+/// Proof of a check that this version cannot make. The type has no values, so such a finding is
+/// never `ok`.
 #[derive(Debug, Clone)]
 pub enum NotYet {}
 
-/// What an auditor can say after reading a bundle to its end.
+/// Everything that an auditor knows after reading a bundle to its end.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// The bundle's id, once its manifest was read.
+    /// The bundle's id, if its manifest was read.
     pub bundle: Option<Digest>,
-    /// All bytes are those that the id names, and the format's rules hold.
+    /// All bytes are covered by the id and unchanged, and the rules of the format hold.
     pub integrity: Finding<IntegrityChecked>,
-    /// A key that the auditor gave has signed this bundle.
+    /// One of the auditor's keys has signed this bundle.
     pub signer: Finding<SignatureChecked>,
-    /// Somebody independent says when.
+    /// An independent party confirms the time of signing.
     pub time: Finding<NotYet>,
-    /// It stands in a public log.
+    /// The bundle is recorded in a public log.
     pub log: Finding<NotYet>,
-    /// Nothing that was to be captured is missing.
+    /// Nothing of what the plan promises is missing.
     pub completeness: Finding<CompletenessChecked>,
-    /// What the bundle says of itself. Sealed if `integrity` is ok, vouched for if `signer` is;
-    /// else only a claim.
+    /// What the bundle states about itself. Unchanged since sealing if `integrity` is ok, vouched
+    /// for if `signer` is ok too; otherwise only a claim.
     pub config: Option<Config>,
-    /// What was signed: by a trusted key if `signer` is ok; else what the first attestation says,
-    /// **whoever signed it**.
+    /// The signed statement: by a trusted key if `signer` is ok; otherwise that of the first
+    /// attestation, **no matter who signed it**.
     pub claim: Option<Statement>,
 }
 
 /// Exit codes of a verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Exit {
-    /// All that was asked holds.
+    /// Integrity, signer and completeness are ok.
     Holds = 0,
     /// Tampered or invalid.
     Invalid = 1,
-    /// Cannot be decided with the trust material given.
+    /// Cannot be decided with the given keys, or something could not be read.
     Undecided = 3,
-    /// Sound, but incomplete: there are gaps.
+    /// Sound but incomplete: the bundle states gaps.
     Incomplete = 4,
 }
 
 impl Report {
-    /// The one number that scripts look at. Integrity, signer and completeness are what is asked;
-    /// `time` and `log` do not count while no bundle can have them.
+    /// The verdict for scripts. Integrity, signer and completeness decide; `time` and `log` do not
+    /// count as long as no bundle can have them.
     #[must_use]
     pub fn exit(&self) -> Exit {
+        // A fault of the bundle decides even if the rest could not be read. A fault of the machine
+        // (`Unreadable`) says nothing about the bundle.
         let faults = [self.integrity.fault(), self.signer.fault()];
         match (&self.integrity, &self.signer, &self.completeness) {
             _ if faults
@@ -116,11 +118,13 @@ impl Report {
             }
             (Finding::Ok(_), Finding::Ok(_), Finding::Ok(_)) => Exit::Holds,
             (Finding::Ok(_), Finding::Ok(_), Finding::Failed(_)) => Exit::Incomplete,
-            _ => Exit::Undecided,
+            (Finding::Ok(_), Finding::Ok(_), Finding::NotChecked(_))
+            | (Finding::Failed(_) | Finding::NotChecked(_), _, _)
+            | (_, Finding::Failed(_) | Finding::NotChecked(_), _) => Exit::Undecided,
         }
     }
 
-    /// True if every byte was checked and a trusted key vouches for them.
+    /// True if every byte was checked and a trusted key vouches for the bundle.
     #[must_use]
     pub fn is_vouched_for(&self) -> bool {
         matches!(
@@ -129,7 +133,7 @@ impl Report {
         )
     }
 
-    /// The report for programs.
+    /// The report as JSON, for programs.
     #[must_use]
     pub fn json(&self) -> Value {
         let items = self.config.iter().flat_map(|config| &config.items).map(|item| {
@@ -146,8 +150,8 @@ impl Report {
                 "log": self.log.json(),
                 "completeness": self.completeness.json(),
             },
-            "signed_by": match &self.signer { Finding::Ok(proof) => Some(proof.key_id().hex()), _ => None },
-            "signed_at_claimed": self.claim.as_ref().map(|claim| claim.predicate.signed_at),
+            "signedBy": match &self.signer { Finding::Ok(proof) => Some(proof.key_id().hex()), _ => None },
+            "signedAtClaimed": self.claim.as_ref().map(|claim| claim.predicate.signed_at),
             "stream": self.claim.as_ref().map(|claim| &claim.predicate.stream),
             "items": items.collect::<Vec<_>>(),
             "exit": self.exit() as u8,

@@ -1,13 +1,15 @@
-//! What an auditor brings along. Nothing of it ever comes from a bundle.
+//! What an auditor trusts. None of it ever comes from a bundle.
 
 use crate::digest::Digest;
 use crate::keyring::PublicKey;
 
-/// What the auditor trusts and asks for. Trusted entirely: whoever chooses it chooses the verdict.
+/// What the auditor trusts and expects. It is trusted entirely: anybody who controls it controls
+/// the verdict.
 #[derive(Debug, Clone, Default)]
 pub struct Trust {
-    /// Keys whose signature counts, any of them. Empty: the signer is not checked.
+    /// Keys of trusted signers; a signature by any of them counts. If empty, the signer is not
+    /// checked.
     pub keys: Vec<PublicKey>,
-    /// The bundle that is expected, where its id is known from elsewhere.
+    /// Id of the expected bundle, if it is known from another source.
     pub bundle: Option<Digest>,
 }

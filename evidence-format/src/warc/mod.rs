@@ -1,8 +1,8 @@
-//! WARC/1.1 (ISO 28500:2017): the form in which every piece of evidence is kept.
+//! WARC/1.1 (ISO 28500:2017), the form in which all evidence is stored.
 //!
-//! A record is `WARC/1.1`, header fields, an empty line, the block, and two line ends. We write,
-//! and accept, one spelling: CRLF line ends, `Name: value` with one space, no folded lines, UTF-8.
-//! Own fields begin with `Exhibit-`.
+//! A record is the line `WARC/1.1`, header fields, an empty line, the block, and two line breaks.
+//! Only one spelling is written and accepted: CRLF line breaks, `Name: value` with one space, no
+//! folded lines, UTF-8. Our own fields begin with `Exhibit-`.
 
 mod read;
 mod records;
@@ -17,5 +17,5 @@ pub use write::{
 
 /// First line of every record.
 pub(crate) const VERSION_LINE: &str = "WARC/1.1\r\n";
-/// What ends a record, behind its block.
+/// What follows the block and ends a record.
 pub(crate) const RECORD_END: &[u8] = b"\r\n\r\n";

@@ -1,36 +1,36 @@
-//! Reading WARC records from a stream of bytes, in constant memory.
+//! Parses WARC records from a stream of bytes, in constant memory.
 
 use std::collections::BTreeSet;
 
 use super::{RECORD_END, VERSION_LINE};
 use crate::limits::WARC_HEADER_BYTES_MAX;
 
-pub(super) const HEADER_TOO_LONG: &str = "header block longer than its limit";
-pub(super) const NO_END: &str = "block is not followed by two line ends";
+pub(super) const HEADER_TOO_LONG: &str = "header block is longer than its limit";
+pub(super) const NO_END: &str = "block is not followed by two line breaks";
 pub(super) const CUT: &str = "item ends inside a record";
 
-/// An item is not WARC as the format has it.
+/// An item is not WARC of the form that the format prescribes.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum WalkError {
-    /// Hostile or damaged input.
+    /// The bytes are damaged or hostile.
     #[error("malformed WARC at byte {at}: {what}")]
     Malformed {
-        /// Bytes before the record that is wrong.
+        /// Offset of the malformed record.
         at: u64,
         /// What is wrong with it.
         what: &'static str,
     },
 }
 
-/// A record's header fields in their order. Names compare without regard to case.
+/// The header fields of a record, in order. Names are compared case-insensitively.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fields(Vec<(String, String)>);
 
 impl Fields {
-    /// Reads a header block, with its version line and the empty line that ends it.
+    /// Parses a header block, including its version line and the empty line that ends it.
     ///
     /// # Errors
-    /// A sentence: what is wrong with it.
+    /// A phrase that says what is wrong.
     pub fn parse(block: &[u8]) -> Result<Self, &'static str> {
         let text = std::str::from_utf8(block).map_err(|_| "header is not UTF-8")?;
         let lines = text
@@ -49,7 +49,9 @@ impl Fields {
                 .get(name)
                 .ok_or("header lacks a field that every record has")?;
         }
-        let mut names = BTreeSet::new(); // a header may have 10,000 fields: comparing all with all would take seconds a frame
+        // A set, because a hostile header may have 10,000 fields: comparing all with all would take
+        // seconds for each frame.
+        let mut names = BTreeSet::new();
         if !fields
             .0
             .iter()
@@ -61,7 +63,7 @@ impl Fields {
         Ok(fields)
     }
 
-    /// Writes the header block again, byte for byte.
+    /// Encodes the header block again, byte for byte.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let lines: String = self
@@ -81,7 +83,7 @@ impl Fields {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The size of the block; never an error in what [`Self::parse`] has accepted.
+    /// The size of the block; never an error for fields that [`Self::parse`] has accepted.
     pub(super) fn block_bytes(&self) -> Result<u64, &'static str> {
         let text = self.get("Content-Length").unwrap_or_default();
         let number = text
@@ -103,41 +105,41 @@ fn parse_field(line: &str) -> Result<(String, String), &'static str> {
     }
 }
 
-/// Is told what a [`Walker`] finds, in order.
+/// Receives what a [`Walker`] finds, in order.
 pub trait Visitor {
     /// A record begins.
     fn header(&mut self, fields: &Fields);
     /// The next bytes of the record's block.
     fn block(&mut self, bytes: &[u8]);
-    /// The record is whole.
+    /// The record is complete.
     fn end(&mut self);
 }
 
-/// For who only wants to know that the records are well formed.
+/// Ignores the records, for callers that only check that they are well formed.
 impl Visitor for () {
     fn header(&mut self, _: &Fields) {}
     fn block(&mut self, _: &[u8]) {}
     fn end(&mut self) {}
 }
 
-/// Finds the records in an item's bytes as they come.
+/// Parses the records of an item incrementally.
 #[derive(Debug, Default)]
 pub struct Walker {
-    /// Bytes before the next one.
+    /// Offset of the next byte.
     at: u64,
-    /// Bytes before the record that is open.
+    /// Offset of the open record.
     record_at: u64,
-    state: State,
+    state: ParserState,
 }
 
 #[derive(Debug)]
-enum State {
+enum ParserState {
     Header(Vec<u8>),
     Block { left: u64 },
     End { seen: usize },
 }
 
-impl Default for State {
+impl Default for ParserState {
     fn default() -> Self {
         Self::Header(Vec::new())
     }
@@ -150,10 +152,10 @@ impl Walker {
         Self::default()
     }
 
-    /// Takes the item's next bytes.
+    /// Parses the item's next bytes.
     ///
     /// # Errors
-    /// The bytes are not WARC; the walker is of no further use.
+    /// The bytes are not WARC; the parser is unusable then.
     pub fn push(&mut self, mut bytes: &[u8], visitor: &mut dyn Visitor) -> Result<(), WalkError> {
         while !bytes.is_empty() {
             let taken = self
@@ -163,7 +165,8 @@ impl Walker {
                     what,
                 })?;
             self.at += taken as u64;
-            if matches!(&self.state, State::Header(seen) if seen.is_empty()) {
+            // Errors name the record, not the byte: how bytes are split must not change them.
+            if matches!(&self.state, ParserState::Header(seen) if seen.is_empty()) {
                 self.record_at = self.at;
             }
             bytes = &bytes[taken..];
@@ -171,39 +174,42 @@ impl Walker {
         Ok(())
     }
 
-    /// The item has ended.
+    /// Ends the item.
     ///
     /// # Errors
-    /// It ended inside a record.
+    /// The item ends inside a record.
     pub fn finish(&self) -> Result<(), WalkError> {
         match &self.state {
-            State::Header(seen) if seen.is_empty() => Ok(()),
-            _ => Err(WalkError::Malformed {
-                at: self.record_at,
-                what: CUT,
-            }),
+            ParserState::Header(seen) if seen.is_empty() => Ok(()),
+            ParserState::Header(_) | ParserState::Block { .. } | ParserState::End { .. } => {
+                Err(WalkError::Malformed {
+                    at: self.record_at,
+                    what: CUT,
+                })
+            }
         }
     }
 
-    /// Takes some of `bytes` and says how many.
+    /// Parses some of `bytes` and returns how many.
     fn step(&mut self, bytes: &[u8], visitor: &mut dyn Visitor) -> Result<usize, &'static str> {
         match &mut self.state {
-            State::Header(seen) => {
+            ParserState::Header(seen) => {
                 let Some(taken) = take_header(seen, bytes)? else {
                     return Ok(bytes.len());
                 };
                 let fields = Fields::parse(seen)?;
                 visitor.header(&fields);
-                self.state = State::Block {
+                self.state = ParserState::Block {
                     left: fields.block_bytes()?,
                 };
                 Ok(taken)
             }
-            State::Block { left: 0 } => {
-                self.state = State::End { seen: 0 };
+            ParserState::Block { left: 0 } => {
+                // Consumes nothing, so that an empty block needs no case of its own.
+                self.state = ParserState::End { seen: 0 };
                 Ok(0)
             }
-            State::Block { left } => {
+            ParserState::Block { left } => {
                 let taken = bytes
                     .len()
                     .min(usize::try_from(*left).unwrap_or(usize::MAX));
@@ -211,14 +217,14 @@ impl Walker {
                 *left -= taken as u64;
                 Ok(taken)
             }
-            State::End { seen } => {
+            ParserState::End { seen } => {
                 if bytes[0] != RECORD_END[*seen] {
                     return Err(NO_END);
                 }
                 *seen += 1;
                 if *seen == RECORD_END.len() {
                     visitor.end();
-                    self.state = State::default();
+                    self.state = ParserState::default();
                 }
                 Ok(1)
             }
@@ -226,14 +232,15 @@ impl Walker {
     }
 }
 
-/// Appends to `seen` up to the empty line that ends a header block; says how many bytes that took,
-/// or `None` if the line is yet to come.
+/// Appends bytes to `seen` up to the empty line that ends a header block. Returns how many bytes
+/// that took, or `None` if the line has not arrived yet.
 fn take_header(seen: &mut Vec<u8>, bytes: &[u8]) -> Result<Option<usize>, &'static str> {
     let before = seen.len();
     let room = (WARC_HEADER_BYTES_MAX as usize)
         .saturating_sub(before)
         .min(bytes.len());
     seen.extend(&bytes[..room]);
+    // The empty line may span two calls, so the search overlaps the bytes of the previous one.
     let search_from = before.saturating_sub(RECORD_END.len() - 1);
     let end = memchr::memmem::find(&seen[search_from..], RECORD_END)
         .map(|i| search_from + i + RECORD_END.len());
@@ -255,9 +262,9 @@ mod tests {
         WARC-Date: 2026-11-23T13:40:17Z\r\nContent-Length: 5\r\n\r\nhe\r\nl\r\n\r\n";
 
     #[derive(Default)]
-    struct Blocks(Vec<Vec<u8>>);
+    struct CollectedBlocks(Vec<Vec<u8>>);
 
-    impl Visitor for Blocks {
+    impl Visitor for CollectedBlocks {
         fn header(&mut self, _: &Fields) {
             self.0.push(Vec::new());
         }
@@ -271,7 +278,7 @@ mod tests {
     }
 
     fn walk(bytes: &[u8], step: usize) -> Result<Vec<Vec<u8>>, WalkError> {
-        let (mut walker, mut blocks) = (Walker::new(), Blocks::default());
+        let (mut walker, mut blocks) = (Walker::new(), CollectedBlocks::default());
         for part in bytes.chunks(step) {
             walker.push(part, &mut blocks)?;
         }
@@ -280,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn records_are_found_however_the_bytes_arrive() {
+    fn finds_records_however_the_bytes_are_split() {
         let empty = RECORD
             .replace("Length: 5", "Length: 0")
             .replace("he\r\nl", "");
@@ -294,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn rejects_malformed_records() {
         for (from, to) in [
             ("WARC/1.1", "WARC/1.0"),
             ("Length: 5", "Length: 4"),
@@ -319,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_the_start_of_its_record_however_the_bytes_arrive() {
+    fn error_names_the_offset_of_its_record_however_the_bytes_are_split() {
         let item = [RECORD, &RECORD.replace("Length: 5", "Length: 6")].concat();
         for step in 1..=item.len() {
             let WalkError::Malformed { at, .. } =
@@ -329,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_ten_thousand_fields_cost_no_seconds() {
+    fn headers_of_ten_thousand_fields_parse_quickly() {
         let many: String = (0..9000).map(|i| format!("{i:x}: \r\n")).collect();
         let header = RECORD
             .split_inclusive("\r\n\r\n")
@@ -342,7 +349,7 @@ mod tests {
         }
         assert!(
             before.elapsed().as_secs() < 10,
-            "all with all: a minute unoptimised"
+            "comparing all fields with all takes a minute unoptimised"
         );
         assert!(
             Fields::parse(header.replace("1f3: ", "1F4: ").as_bytes()).is_err(),
@@ -351,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_written_back_byte_for_byte() {
+    fn header_is_encoded_again_byte_for_byte() {
         let header = RECORD
             .split_inclusive("\r\n\r\n")
             .next()

@@ -1,4 +1,4 @@
-//! Reading whole WARC records that are in memory.
+//! Parses complete WARC records in memory.
 
 use memchr::memmem;
 
@@ -6,29 +6,29 @@ use super::read::{Fields, WalkError};
 use super::{RECORD_END, read};
 use crate::limits::WARC_HEADER_BYTES_MAX;
 
-/// A whole record.
+/// A complete record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record<'w> {
-    /// Its header fields.
+    /// The parsed header fields.
     pub fields: Fields,
-    /// Its header block as it stands there, from the version line to the empty line.
+    /// The header block as written, from the version line to the empty line.
     pub header: &'w [u8],
-    /// Its block.
+    /// The block.
     pub block: &'w [u8],
 }
 
-/// The records of `warc`, in their order. Accepts what a [`Walker`](super::Walker) accepts, and
-/// ends at the first error.
+/// Iterates over the records of `warc`. Accepts exactly what a [`Walker`](super::Walker) accepts,
+/// and ends after the first error.
 #[must_use]
 pub fn records(warc: &[u8]) -> Records<'_> {
     Records { rest: warc, at: 0 }
 }
 
-/// See [`records`].
+/// The iterator that [`records`] returns.
 #[derive(Debug, Clone)]
 pub struct Records<'w> {
     rest: &'w [u8],
-    /// Bytes before `rest`.
+    /// Offset of `rest`.
     at: u64,
 }
 
@@ -49,7 +49,7 @@ impl<'w> Iterator for Records<'w> {
     }
 }
 
-/// Divides what begins with a record behind it.
+/// Splits off the first record.
 fn split(warc: &[u8]) -> Result<(Record<'_>, &[u8]), &'static str> {
     let begin = &warc[..warc.len().min(WARC_HEADER_BYTES_MAX as usize)];
     let header_bytes = match memmem::find(begin, RECORD_END) {
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn records_come_back_whole() {
+    fn written_records_can_be_parsed() {
         let staged = staged();
         let found: Vec<_> = records(&staged)
             .collect::<Result<_, _>>()
@@ -126,9 +126,9 @@ mod tests {
         assert_eq!(records(b"").count(), 0);
     }
 
-    /// Says the same of whatever it is given, at the same place.
+    /// Both accept the same bytes, and report the same error at the same offset.
     #[test]
-    fn records_and_walker_agree() {
+    fn in_memory_and_incremental_parser_agree() {
         let staged = staged();
         let agree = |warc: &[u8]| {
             let mut walker = Walker::new();

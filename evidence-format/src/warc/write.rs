@@ -1,4 +1,4 @@
-//! Writing WARC header blocks.
+//! Writes WARC records.
 
 use std::fmt::{self, Write as _};
 
@@ -6,23 +6,23 @@ use super::RECORD_END;
 use crate::limits::WARC_HEADER_BYTES_MAX;
 use crate::time::Timestamp;
 
-/// What a record is (ISO 28500 §5.5); the types that Exhibit writes.
+/// Type of a record (ISO 28500 §5.5), as far as Exhibit writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordType {
-    /// About the file: first record of an item.
+    /// Describes the file; the first record of an item.
     Warcinfo,
     /// Bytes read from a file, or handed over by a person.
     Resource,
-    /// What we asked a server.
+    /// A request that we sent to a server.
     Request,
-    /// What it answered.
+    /// The server's response.
     Response,
-    /// About the record before it.
+    /// Describes the previous record.
     Metadata,
 }
 
 impl RecordType {
-    /// As in `WARC-Type`.
+    /// The value of `WARC-Type`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -35,16 +35,16 @@ impl RecordType {
     }
 }
 
-/// Why a block is not the whole (ISO 28500 §5.13, `WARC-Truncated`).
+/// Why a block is incomplete (ISO 28500 §5.13, `WARC-Truncated`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Truncated {
     /// A size limit.
     Length,
     /// A time limit.
     Time,
-    /// The other side ended early.
+    /// The other side closed the connection.
     Disconnect,
-    /// Another reason, which a field of our own gives.
+    /// Another reason, given in a field of our own.
     Unspecified,
 }
 
@@ -59,7 +59,7 @@ impl Truncated {
     }
 }
 
-/// Makes record ids: UUIDs of version 8 (RFC 9562 §5.8) from a random seed and a count.
+/// Generates record ids: UUIDs of version 8 (RFC 9562 §5.8) from a random seed and a counter.
 #[derive(Clone, Debug)]
 pub struct RecordIds {
     seed: u64,
@@ -67,7 +67,7 @@ pub struct RecordIds {
 }
 
 impl RecordIds {
-    /// `seed` is random, drawn anew for each item.
+    /// `seed` is random and must be new for each item.
     #[must_use]
     pub fn new(seed: [u8; 8]) -> Self {
         Self {
@@ -77,6 +77,7 @@ impl RecordIds {
     }
 
     fn next(&mut self) -> RecordId {
+        // The seed keeps ids of different items apart, the counter those of one item.
         let high = self.seed & !0xf000 | 0x8000; // version 8
         let low = self.next & (u64::MAX >> 2) | 1 << 63; // variant 10
         self.next += 1;
@@ -91,13 +92,13 @@ impl RecordIds {
     }
 }
 
-/// A record's id, as in `WARC-Record-ID`: `<urn:uuid:…>`. Another record names it in a field of its
-/// own, as a request does with the response that it got, in `WARC-Concurrent-To` (ISO 28500 §5.7).
+/// The id of a record as in `WARC-Record-ID`: `<urn:uuid:…>`. Another record can refer to it, as a
+/// request does to its response by `WARC-Concurrent-To` (ISO 28500 §5.7).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RecordId(String);
 
 impl RecordId {
-    /// As it stands in a header.
+    /// The id as written in a header.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -110,8 +111,7 @@ impl fmt::Display for RecordId {
     }
 }
 
-/// A record's header fields. Texts must be free of control characters; those that are not are
-/// percent-encoded.
+/// The header of a record to write. Control characters in values are percent-encoded.
 #[derive(Clone, Debug)]
 pub struct Header<'a> {
     /// `WARC-Type`.
@@ -124,12 +124,12 @@ pub struct Header<'a> {
     pub content_type: &'a str,
     /// `WARC-Truncated`.
     pub truncated: Option<Truncated>,
-    /// More fields, such as `Exhibit-Errno`; names are of `A-Z a-z 0-9 -`.
+    /// Further fields, such as `Exhibit-Errno`; names consist of `A-Z a-z 0-9 -`.
     pub fields: &'a [(&'a str, &'a str)],
 }
 
 impl Header<'_> {
-    /// Appends the header block for a block of `block_bytes` to `out`, which is empty.
+    /// Appends the header for a block of `block_bytes` bytes to `out`, which must be empty.
     pub(crate) fn write(
         &self,
         ids: &mut RecordIds,
@@ -160,17 +160,16 @@ impl Header<'_> {
     }
 }
 
-/// A header block longer than the format allows.
+/// A header block is longer than the format allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("record header has {bytes} bytes, limit is {WARC_HEADER_BYTES_MAX}")]
 pub struct HeaderTooLarge {
-    /// Bytes of the header.
+    /// Bytes of the header block.
     pub bytes: u64,
 }
 
-/// Appends a whole record to `out`, as an item has it, and says which id it got. For records that
-/// are kept until their item is written, by `ItemWriter::append`; `ids` come from a seed of their
-/// own.
+/// Appends a complete record to `out` and returns its id. For records that are staged until
+/// `ItemWriter::append` writes them to an item; `ids` must have a seed of their own.
 ///
 /// # Errors
 /// See [`HeaderTooLarge`]; nothing is appended.
@@ -183,8 +182,8 @@ pub fn write_record(
     write_record_of(out, header, ids, &[block])
 }
 
-/// The same for a block in pieces, such as the head and the body of a message, which need not be
-/// put together before.
+/// Like [`write_record`], for a block in several parts, such as the head and the body of a message,
+/// which the caller need not concatenate.
 ///
 /// # Errors
 /// See [`HeaderTooLarge`]; nothing is appended.
@@ -204,11 +203,12 @@ pub fn write_record_of(
     Ok(id)
 }
 
-/// One header line. A control character in a value could forge a field, so it is percent-encoded.
+/// Appends one header line. A control character in a value could forge a field, so it is
+/// percent-encoded.
 fn field(out: &mut String, name: &str, value: &str) {
     out.push_str(name);
     out.push_str(": ");
-    let value = value.trim();
+    let value = value.trim(); // readers reject white space at either end
     if !value.contains(char::is_control) {
         out.push_str(value);
     } else {
@@ -226,9 +226,9 @@ fn field(out: &mut String, name: &str, value: &str) {
     out.push_str("\r\n");
 }
 
-/// `file:///proc/1/status` for the absolute path `/proc/1/status`; bytes outside RFC 3986's
-/// unreserved set and `/` are percent-encoded, so any path of any bytes comes back by
-/// [`path_of_file_uri`].
+/// The URI of an absolute path: `file:///proc/1/status` for `/proc/1/status`. All bytes except `/`
+/// and the unreserved characters of RFC 3986 are percent-encoded, so that [`path_of_file_uri`]
+/// restores any path.
 #[must_use]
 pub fn file_uri(path: &[u8]) -> String {
     let mut uri = String::with_capacity(path.len() + 8);
@@ -243,8 +243,8 @@ pub fn file_uri(path: &[u8]) -> String {
     uri
 }
 
-/// The path's bytes of a `file://` URI; `None` if it is no such URI, or not as [`file_uri`] writes
-/// it.
+/// The path of a `file://` URI; `None` for any other URI, or if [`file_uri`] would write it
+/// differently.
 #[must_use]
 pub fn path_of_file_uri(uri: &str) -> Option<Vec<u8>> {
     let mut rest = uri.strip_prefix("file://")?.bytes();
@@ -257,6 +257,7 @@ pub fn path_of_file_uri(uri: &str) -> Option<Vec<u8>> {
             path.push(b);
         }
     }
+    // Comparing leaves one spelling: lower-case digits and needless escapes are rejected.
     (file_uri(&path) == uri).then_some(path)
 }
 
@@ -265,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_is_written_as_iso_28500_has_it() {
+    fn writes_headers_as_iso_28500_defines_them() {
         let header = Header {
             kind: RecordType::Resource,
             target_uri: Some("file:///etc/passwd"),
@@ -290,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_readers_refuse_is_not_written() {
+    fn does_not_write_a_header_that_readers_reject() {
         let uri = "x".repeat(70_000);
         let date = "2026-11-23T13:40:17Z".parse().expect("a time");
         let kind = RecordType::Resource;
@@ -311,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn any_path_comes_back_from_its_uri() {
+    fn any_path_survives_the_round_trip_through_its_uri() {
         let all: Vec<u8> = (0..=255).collect();
         for path in [&b"/proc/1/status"[..], b"/tmp/a b%20", &all] {
             assert_eq!(path_of_file_uri(&file_uri(path)).as_deref(), Some(path));

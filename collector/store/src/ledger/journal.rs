@@ -479,18 +479,35 @@ pub(super) async fn append_at_end(
     for (entry, seq) in entries.iter().zip(before..) {
         insert_entry(db, incident, seq, entry).await?;
     }
-    // an overview that another version wrote is rebuilt when it is read
-    if let Ok(mut overview) = serde_json::from_str::<IncidentOverview>(&overview) {
-        for (entry, seq) in entries.iter().zip(before + 1..) {
-            overview
-                .apply(&entry.numbered(seq))
-                .map_err(|cause| LedgerError::Inconsistent {
-                    incident: incident.clone(),
-                    cause,
-                })?;
-        }
-        write_overview(db, &overview).await?;
+    let overview = serde_json::from_str::<IncidentOverview>(&overview).ok();
+    let Some(mut overview) = overview.filter(|overview| overview.last_seq == before) else {
+        return forget_overview(db, incident, entries).await;
+    };
+    for (entry, seq) in entries.iter().zip(before + 1..) {
+        overview
+            .apply(&entry.numbered(seq))
+            .map_err(|cause| LedgerError::Inconsistent {
+                incident: incident.clone(),
+                cause,
+            })?;
     }
+    write_overview(db, &overview).await?;
+    Ok(())
+}
+
+/// Empties an overview that another version wrote, so that every version rebuilds it when it lists
+/// it: left as it is, it would be of an earlier journal. Only what lists select by is kept.
+async fn forget_overview(
+    db: &mut AnyConnection,
+    incident: &IncidentId,
+    entries: &[NewEntry],
+) -> Result<(), Failure> {
+    let status = entries.iter().rev().find_map(|entry| match &entry.event {
+        IncidentEvent::StatusChanged { to, .. } => Some(to.as_str()),
+        _ => None,
+    });
+    let update = "UPDATE incidents SET overview = '', status = COALESCE($2, status) WHERE id = $1";
+    execute(db, query(update).bind(incident.as_str()).bind(status)).await?;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use super::journal::exists;
 use super::passes::{NewPass, Queue, for_pass, insert_pass, pass_row};
 use super::worker::WorkerName;
 use super::{Ledger, LedgerError, PassKey, PassRow};
-use crate::database::Engine;
+use crate::database::{Earlier, Engine};
 use crate::database::rows::{all, execute, first, get, nanoseconds, number, time};
 
 /// Failures after which nobody waits for what follows a published bundle: the pauses between them
@@ -102,12 +102,20 @@ impl Ledger {
             self.clock()
         );
         self.db
-            .write("add the pass", |mut db, _| async move {
+            .write("add the pass", |mut db, earlier| async move {
                 if !exists(&mut db, &new.key.incident).await? {
                     return Err(LedgerError::UnknownIncident(new.key.incident.clone()).into());
                 }
                 if !insert_pass(&mut db, new).await? {
-                    return Ok((db, None));
+                    // a commit whose answer was lost may have added it
+                    let select = for_pass(
+                        "SELECT 1 AS one FROM passes WHERE incident = $1 AND source = $2
+                        AND pass = $3 AND worker = $4 AND fencing_token = 1",
+                        &new.key,
+                    );
+                    let ours = first(&mut db, select.bind(worker.as_str()), |_| Ok(())).await?;
+                    let is_ours = earlier == Earlier::Unknown && ours.is_some();
+                    return Ok((db, is_ours.then_some(1)));
                 }
                 let update = query(AssertSqlSafe(update.clone()))
                     .bind(worker.as_str())
@@ -121,8 +129,8 @@ impl Ledger {
             .await
     }
 
-    /// Makes a lease last for `lease` from now on. False if it was lost: another worker has the
-    /// pass, or had it.
+    /// Makes a lease last for `lease` from now on. False if it was lost or given back: another
+    /// worker has the pass, or may have it at any time.
     ///
     /// # Errors
     /// Failures of the database.
@@ -134,7 +142,8 @@ impl Ledger {
     ) -> Result<bool, LedgerError> {
         let update = format!(
             "UPDATE passes SET leased_until = {} + $1
-            WHERE incident = $2 AND source = $3 AND pass = $4 AND fencing_token = $5",
+            WHERE incident = $2 AND source = $3 AND pass = $4 AND fencing_token = $5
+            AND worker IS NOT NULL",
             self.clock()
         );
         self.db
@@ -168,7 +177,8 @@ impl Ledger {
             .await
     }
 
-    /// Gives a lease back after a failure: the pass is free from `retry_at` on.
+    /// Gives a lease back after a failure: the pass is free from `retry_at` on. One lease fails
+    /// once.
     ///
     /// # Errors
     /// Failures of the database.
@@ -182,7 +192,8 @@ impl Ledger {
             .write("postpone the pass", |mut db, _| async move {
                 let update = "UPDATE passes SET worker = NULL, leased_until = NULL,
                     failures = failures + 1, retry_at = $5
-                    WHERE incident = $1 AND source = $2 AND pass = $3 AND fencing_token = $4";
+                    WHERE incident = $1 AND source = $2 AND pass = $3 AND fencing_token = $4
+                    AND worker IS NOT NULL";
                 let update = for_pass(update, key)
                     .bind(token.cast_signed())
                     .bind(nanoseconds(retry_at));

@@ -1,4 +1,5 @@
-//! Bundles that a verifier accepts, with what is unusual and allowed; and limits, from both sides.
+//! Bundles that a verifier accepts, including unusual but allowed ones; and limits, from both
+//! sides.
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -14,11 +15,11 @@ use evidence_format::statement::{Predicate, Role, Stream};
 use evidence_format::warc::{Header, RecordIds, RecordType, write_record};
 use serde_json::{Value, json};
 
-use super::items::{Item, source_clock, warc_header};
-use super::parts::{Doc, KEY_A, KEY_B, Parts, Referrer, attestation, secret_key};
-use super::{Container, HOLDS, Vector, incomplete, layers};
+use super::items::{TestItem, source_clock, warc_header};
+use super::parts::{BundleParts, DocumentKind, KEY_A, KEY_B, Referrer, attestation, secret_key};
+use super::{HOLDS, TestVector, VectorContainer, incomplete, layers};
 
-pub(super) fn vectors() -> anyhow::Result<Vec<Vector>> {
+pub(super) fn vectors() -> anyhow::Result<Vec<TestVector>> {
     let mut all = written_by_the_library()?;
     all.extend(items());
     all.extend(limits());
@@ -29,12 +30,12 @@ pub(super) fn vectors() -> anyhow::Result<Vec<Vector>> {
     Ok(all)
 }
 
-fn accepted(name: &'static str, rule: &str, parts: Parts) -> Vector {
-    Vector::new(name, rule, parts.tar(), HOLDS)
+fn accepted(name: &'static str, rule: &str, parts: BundleParts) -> TestVector {
+    TestVector::new(name, rule, parts.tar(), HOLDS)
 }
 
-/// Bundles as the library's own writer makes them, compressed by zstd.
-fn written_by_the_library() -> anyhow::Result<Vec<Vector>> {
+/// Bundles that the library writes itself, compressed by zstd.
+fn written_by_the_library() -> anyhow::Result<Vec<TestVector>> {
     let page = format!(
         "{{\"Records\":[{}]}}",
         vec![r#"{"eventName":"GetUser","eventID":"1"}"#; 20].join(",")
@@ -48,25 +49,25 @@ fn written_by_the_library() -> anyhow::Result<Vec<Vector>> {
         file("file:///cloudtrail", page),
         file("file:///app-log", log),
     );
-    let several: &[(&str, &Fill<'_>)] = &[
+    let several: &[(&str, &ItemFill<'_>)] = &[
         ("uptime", &uptime),
         ("cloudtrail", &page),
         ("app-log", &log),
     ];
     Ok(vec![
-        Vector::new(
+        TestVector::new(
             "001-one-item",
             "§1: a bundle of one item, as the library writes it",
             draft(&several[..1])?,
             HOLDS,
         ),
-        Vector::new(
+        TestVector::new(
             "002-several-items",
             "§1: a bundle of several items, as the library writes it",
             draft(several)?,
             HOLDS,
         ),
-        Vector::new(
+        TestVector::new(
             "003-answers-over-http",
             "§5.3: a request is glue, and so is the head of its answer",
             draft(&[("cloudtrail", &exchange)])?,
@@ -76,7 +77,7 @@ fn written_by_the_library() -> anyhow::Result<Vec<Vector>> {
 }
 
 /// Writes an item's records.
-type Fill<'f> = dyn Fn(&mut DraftItem<'_>) -> anyhow::Result<()> + 'f;
+type ItemFill<'f> = dyn Fn(&mut DraftItem<'_>) -> anyhow::Result<()> + 'f;
 
 fn resource(item: &mut DraftItem<'_>, uri: &str, block: &str) -> anyhow::Result<()> {
     let header = Header {
@@ -86,8 +87,8 @@ fn resource(item: &mut DraftItem<'_>, uri: &str, block: &str) -> anyhow::Result<
     Ok(item.record(&header, block.as_bytes())?)
 }
 
-/// A page of two events as it came over the wire, and the request for it: both rendered on receipt,
-/// and written as they are.
+/// A page of two events as received, and the request for it: both are staged as complete records
+/// and appended unchanged.
 fn exchange(item: &mut DraftItem<'_>) -> anyhow::Result<()> {
     let (mut staged, mut ids) = (Vec::new(), RecordIds::new([0x1d; 8]));
     let answer = "HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 13:40:16 GMT\r\n\r\n{\"Events\":[{\"EventId\":\"1\"},{\"EventId\":\"2\"}]}";
@@ -112,7 +113,7 @@ fn exchange(item: &mut DraftItem<'_>) -> anyhow::Result<()> {
     item.append(&staged)?;
     ensure!(
         item.records() == 2,
-        "an event is a record, and nothing else is"
+        "each event is a record, and nothing else is"
     );
     Ok(())
 }
@@ -134,7 +135,7 @@ fn header<'a>(
     }
 }
 
-fn draft(items: &[(&str, &Fill<'_>)]) -> anyhow::Result<Container> {
+fn draft(items: &[(&str, &ItemFill<'_>)]) -> anyhow::Result<VectorContainer> {
     let folder = tempfile::tempdir()?;
     let date = "2026-11-23T13:40:17.25Z".parse()?;
     let pack = Pack::new(NonZeroUsize::MIN, 64 * 1024);
@@ -152,7 +153,7 @@ fn draft(items: &[(&str, &Fill<'_>)]) -> anyhow::Result<Container> {
         };
         item.finish(source, Coverage::new(), Vec::new())?;
     }
-    let config = Parts::empty().config;
+    let config = BundleParts::empty().config;
     let facts = Facts {
         incident: "INC-1".parse()?,
         supplements: None,
@@ -177,55 +178,60 @@ fn draft(items: &[(&str, &Fill<'_>)]) -> anyhow::Result<Container> {
         .seal(facts, predicate, &secret_key(KEY_A))?
         .publish_tar(&tar)?;
     fs::read(&tar)
-        .map(Container::Tar)
+        .map(VectorContainer::Tar)
         .context("cannot read the tar just written")
 }
 
-fn items() -> Vec<Vector> {
-    let lines = Item::of_blocks("app-log", &["{\"n\":1}\n", "{\"n\":2}\n", "{\"n\":3}\n"]);
+fn items() -> Vec<TestVector> {
+    let lines = TestItem::of_blocks("app-log", &["{\"n\":1}\n", "{\"n\":2}\n", "{\"n\":3}\n"]);
     let header = warc_header(6).len() as u64;
     let glue = vec![(Glue, header), (Glue, 2), (Glue, 3), (Record, 1), (Glue, 4)];
-    let glue = Item::new(
+    let glue = TestItem::new(
         "uptime",
-        Item::of_blocks("uptime", &["1.0 2\n"]).plain,
+        TestItem::of_blocks("uptime", &["1.0 2\n"]).plain,
         glue,
     );
-    let [first, mut second] = ["a", "b"].map(|name| Item::of_blocks(name, &["350735.47\n"]));
-    second.layer = layers::layer(&[&second.plain[..9], &second.plain[9..]]); // equal lists in unequal layers
+    let [first, mut second] = ["a", "b"].map(|name| TestItem::of_blocks(name, &["350735.47\n"]));
+    // Equal segment lists beside different layers.
+    second.layer = layers::layer(&[&second.plain[..9], &second.plain[9..]]);
     let repeated = [warc_header(2), "1\n\r\n\r\n".to_owned()]
         .concat()
         .repeat(2);
     vec![
-        accepted("010-no-items", "§4: `items` may be empty", Parts::empty()),
+        accepted(
+            "010-no-items",
+            "§4: `items` may be empty",
+            BundleParts::empty(),
+        ),
         accepted(
             "011-item-of-no-bytes",
             "§5.4: the root of no segments is SHA-256 of nothing",
-            Parts::of(vec![Item::of_bytes("")]),
+            BundleParts::of(vec![TestItem::of_bytes("")]),
         ),
         accepted(
             "012-item-of-several-frames",
             "§5.1: frames hold the item's bytes in order",
-            Parts::of(vec![lines.in_frames(64)]),
+            BundleParts::of(vec![lines.in_frames(64)]),
         ),
         accepted(
             "014-glue-next-to-glue",
             "§5.3: glue may follow glue",
-            Parts::of(vec![glue]),
+            BundleParts::of(vec![glue]),
         ),
         accepted(
             "015-equal-segment-lists",
             "§4: segment lists may be equal",
-            Parts::of(vec![first, second]),
+            BundleParts::of(vec![first, second]),
         ),
         accepted(
             "016-empty-block",
             "§5.2: `Content-Length` may be 0",
-            Parts::of(vec![Item::of_bytes(warc_header(0) + "\r\n\r\n")]),
+            BundleParts::of(vec![TestItem::of_bytes(warc_header(0) + "\r\n\r\n")]),
         ),
         accepted(
             "017-several-warc-records",
             "§5.2: records follow each other",
-            Parts::of(vec![Item::of_bytes(repeated)]),
+            BundleParts::of(vec![TestItem::of_bytes(repeated)]),
         ),
         accepted(
             "018-frame-of-no-bytes",
@@ -250,38 +256,38 @@ fn items() -> Vec<Vector> {
     ]
 }
 
-fn empty_frame() -> Parts {
-    let item = Item::uptime();
+fn empty_frame() -> BundleParts {
+    let item = TestItem::uptime();
     let layer = layers::layer_of(&[
         (layers::frame(b""), 0),
         (layers::frame(&item.plain), item.plain.len()),
     ]);
-    Parts::of(vec![item.with_layer(layer)])
+    BundleParts::of(vec![item.with_layer(layer)])
 }
 
-fn window_of_2_mib() -> Parts {
-    let item = Item::uptime();
+fn window_of_2_mib() -> BundleParts {
+    let item = TestItem::uptime();
     let header = [&[11 << 3][..], &(item.plain.len() as u32).to_le_bytes()].concat(); // 2^(10 + 11)
     let frame = layers::frame_with(0b1000_0000, &header, &layers::blocks(&item.plain));
     let layer = layers::layer_of(&[(frame, item.plain.len())]);
-    Parts::of(vec![item.with_layer(layer)])
+    BundleParts::of(vec![item.with_layer(layer)])
 }
 
-fn other_case() -> Parts {
-    let text = String::from_utf8(Item::uptime().plain).expect("text");
-    Parts::of(vec![Item::of_bytes(
+fn other_case() -> BundleParts {
+    let text = String::from_utf8(TestItem::uptime().plain).expect("text");
+    BundleParts::of(vec![TestItem::of_bytes(
         text.replace("Content-Length", "content-length"),
     )])
 }
 
-fn no_value() -> Parts {
-    let text = String::from_utf8(Item::uptime().plain).expect("text");
-    Parts::of(vec![Item::of_bytes(
+fn no_value() -> BundleParts {
+    let text = String::from_utf8(TestItem::uptime().plain).expect("text");
+    BundleParts::of(vec![TestItem::of_bytes(
         text.replace("file:///proc/uptime", ""),
     )])
 }
 
-fn limits() -> Vec<Vector> {
+fn limits() -> Vec<TestVector> {
     let pad = |bytes: usize| {
         let header = warc_header(0);
         let (before, end) = header.split_at(header.len() - 2);
@@ -297,7 +303,7 @@ fn limits() -> Vec<Vector> {
         let mut segments = vec![(Glue, header.len() as u64)];
         segments.extend(vec![(Record, 1); block.len() - 1]);
         segments.push((Record, 5));
-        Item::new(
+        TestItem::new(
             "uptime",
             [&header, &*block, "\r\n\r\n"].concat().into_bytes(),
             segments,
@@ -306,7 +312,7 @@ fn limits() -> Vec<Vector> {
     let frame = |bytes: usize| {
         let header = warc_header(9_000_000).len() as u64;
         let block = bytes as u64 - header - 4;
-        Item::of_bytes(
+        TestItem::of_bytes(
             [
                 &*warc_header(block),
                 &"a".repeat(block as usize),
@@ -315,51 +321,55 @@ fn limits() -> Vec<Vector> {
             .concat(),
         )
     };
-    let longest = Item::of_blocks(&"name-._8".repeat(16), &["350735.47\n"]);
+    let longest = TestItem::of_blocks(&"name-._8".repeat(16), &["350735.47\n"]);
     vec![
         accepted(
             "030-header-block-of-64-kib",
             "§5.2: a header block has at most 64 KiB",
-            Parts::of(vec![Item::of_bytes(pad(65_536))]),
+            BundleParts::of(vec![TestItem::of_bytes(pad(65_536))]),
         ),
-        Vector::new(
+        TestVector::new(
             "031-header-block-too-long",
             "§5.2: a header block has at most 64 KiB",
-            Parts::of(vec![Item::of_bytes(pad(65_537))]).tar(),
+            BundleParts::of(vec![TestItem::of_bytes(pad(65_537))]).tar(),
             super::late("failed warc"),
         ),
         accepted(
             "032-65536-segments",
             "§5.3: at most 65,536 segments touch one data frame",
-            Parts::of(vec![segments(65_536)]),
+            BundleParts::of(vec![segments(65_536)]),
         ),
-        Vector::new(
+        TestVector::new(
             "033-too-many-segments",
             "§5.3: at most 65,536 segments touch one data frame",
-            Parts::of(vec![segments(65_537)]).tar(),
+            BundleParts::of(vec![segments(65_537)]).tar(),
             super::late("failed segment-list"),
         ),
         accepted(
             "034-frame-of-2-mib",
             "§5.1: a data frame has at most 2 MiB",
-            Parts::of(vec![frame(2 << 20)]),
+            BundleParts::of(vec![frame(2 << 20)]),
         ),
-        Vector::new(
+        TestVector::new(
             "035-frame-too-long",
             "§5.1: a data frame has at most 2 MiB",
-            Parts::of(vec![frame((2 << 20) + 1)]).tar(),
+            BundleParts::of(vec![frame((2 << 20) + 1)]).tar(),
             super::late("failed frames"),
         ),
         accepted(
             "036-longest-names",
             "§2: an incident id has 1 to 64 characters, an item name 1 to 128",
-            Parts::of(vec![longest]).set(Doc::Config, "/incident", json!("I.-_".repeat(16))),
+            BundleParts::of(vec![longest]).set(
+                DocumentKind::Config,
+                "/incident",
+                json!("I.-_".repeat(16)),
+            ),
         ),
         accepted(
             "037-largest-integer",
             "§2: numbers are integers from 0 to 2^53 - 1",
-            Parts::empty().set(
-                Doc::Config,
+            BundleParts::empty().set(
+                DocumentKind::Config,
                 "/clock/0/bootNanoseconds",
                 json!((1_u64 << 53) - 1),
             ),
@@ -367,8 +377,8 @@ fn limits() -> Vec<Vector> {
         accepted(
             "038-smallest-integer",
             "§2: numbers are integers from -(2^53 - 1) where §4 says `signed`",
-            Parts::base().set(
-                Doc::Config,
+            BundleParts::base().set(
+                DocumentKind::Config,
                 "/items/0/source/clock",
                 source_clock(1, -(1 << 53) + 1, -1),
             ),
@@ -376,8 +386,10 @@ fn limits() -> Vec<Vector> {
     ]
 }
 
-fn texts() -> Vec<Vector> {
-    let time = |time: &'static str| Parts::empty().set(Doc::Config, "/clock/0/utc", json!(time));
+fn texts() -> Vec<TestVector> {
+    let time = |time: &'static str| {
+        BundleParts::empty().set(DocumentKind::Config, "/clock/0/utc", json!(time))
+    };
     vec![
         accepted(
             "040-time-with-nine-digits",
@@ -387,8 +399,8 @@ fn texts() -> Vec<Vector> {
         accepted(
             "043-any-unicode-in-texts",
             "§2: documents are in canonical form (RFC 8785)",
-            Parts::empty().set(
-                Doc::Config,
+            BundleParts::empty().set(
+                DocumentKind::Config,
                 "/collector/host",
                 json!("\u{1}\n\"\\/\u{7f}é\u{2028}\u{feff}😀"),
             ),
@@ -401,32 +413,32 @@ fn texts() -> Vec<Vector> {
     ]
 }
 
-fn every_value() -> Parts {
+fn every_value() -> BundleParts {
     let window = json!({"from": "2026-11-23T13:00:00Z", "until": "2026-11-23T14:00:00Z"});
     let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
-    let parts = Parts::base()
-        .set(Doc::Config, "/supplements", json!(digest))
-        .set(Doc::Config, "/window", window.clone())
-        .set(Doc::Config, "/plan/deadlineSeconds", json!(60))
+    let parts = BundleParts::base()
+        .set(DocumentKind::Config, "/supplements", json!(digest))
+        .set(DocumentKind::Config, "/window", window.clone())
+        .set(DocumentKind::Config, "/plan/deadlineSeconds", json!(60))
         .set(
-            Doc::Config,
+            DocumentKind::Config,
             "/plan/steps",
             json!([{"item": "uptime", "what": "", "objectBytesMax": 1, "itemBytesMax": 0}]),
         )
-        .set(Doc::Config, "/collector/commit", json!("0123456"))
-        .set(Doc::Config, "/collector/binary", json!(digest))
+        .set(DocumentKind::Config, "/collector/commit", json!("0123456"))
+        .set(DocumentKind::Config, "/collector/binary", json!(digest))
         .set(
-            Doc::Config,
+            DocumentKind::Config,
             "/collector/boot",
             json!("00000000-0000-0000-0000-000000000000"),
         )
         .set(
-            Doc::Config,
+            DocumentKind::Config,
             "/items/0/source/clock",
             source_clock(3, -1250, 0),
         )
         .set(
-            Doc::Config,
+            DocumentKind::Config,
             "/items/0/redactions",
             json!([{"what": "values of environment variables", "count": 3}]),
         );
@@ -436,9 +448,9 @@ fn every_value() -> Parts {
         "/items/0/source/identity",
     ];
     let parts = texts.into_iter().fold(parts, |parts, pointer| {
-        parts.set(Doc::Config, pointer, json!("x"))
+        parts.set(DocumentKind::Config, pointer, json!("x"))
     });
-    parts.edit(Doc::Config, move |config| {
+    parts.edit(DocumentKind::Config, move |config| {
         let coverage = &mut config["items"][0]["coverage"];
         coverage["asked"] = window.clone();
         coverage["effective"] = window.clone();
@@ -451,23 +463,23 @@ fn every_value() -> Parts {
     })
 }
 
-fn index_and_referrers() -> Vec<Vector> {
+fn index_and_referrers() -> Vec<TestVector> {
     let other = || Referrer::Other {
         kind: "application/vnd.example.note.v1",
         blob: b"a note".to_vec(),
     };
-    let with = |referrers| Parts {
+    let with = |referrers| BundleParts {
         referrers,
-        ..Parts::empty()
+        ..BundleParts::empty()
     };
-    let reordered = Parts::empty().spell(Doc::Index, |bytes| {
+    let reordered = BundleParts::empty().spell(DocumentKind::Index, |bytes| {
         let text = String::from_utf8(bytes).expect("text");
         let (manifests, rest) = text[1..text.len() - 1]
             .split_once("],")
             .expect("three members");
         format!("{{{rest},{manifests}]}}").into_bytes()
     });
-    let bare = Parts::empty().edit(Doc::Index, |index| {
+    let bare = BundleParts::empty().edit(DocumentKind::Index, |index| {
         index
             .as_object_mut()
             .expect("an object")
@@ -478,15 +490,15 @@ fn index_and_referrers() -> Vec<Vector> {
             entry.remove("artifactType");
         }
     });
-    let blank = Parts {
+    let blank = BundleParts {
         oci_layout: b" {\"imageLayoutVersion\" : \"1.0.0\"}\n".to_vec(),
-        ..Parts::empty()
+        ..BundleParts::empty()
     };
-    let shared = Parts::empty()
+    let shared = BundleParts::empty()
         .files()
         .list
         .into_iter()
-        .find(|(role, _, _)| *role == super::parts::Role::Content(0));
+        .find(|(role, _, _)| *role == super::parts::BlobRole::Content(0));
     let shared = || Referrer::Other {
         kind: "application/vnd.example.copy.v1",
         blob: shared.clone().expect("attested").2,
@@ -505,9 +517,9 @@ fn index_and_referrers() -> Vec<Vector> {
         accepted(
             "052-attestation-listed-first",
             "§3.2: the index lists manifests in any order",
-            Parts {
+            BundleParts {
                 bundle_at: 1,
-                ..Parts::empty()
+                ..BundleParts::empty()
             },
         ),
         accepted(
@@ -525,22 +537,22 @@ fn index_and_referrers() -> Vec<Vector> {
             "§3.4: each blob is there once, whoever points to it",
             with(vec![shared(), attestation(KEY_A)]),
         ),
-        Vector::new(
+        TestVector::new(
             "057-folder",
             "§3: a bundle may be a folder",
-            Container::Folder(Parts::empty().files().folder()),
+            VectorContainer::Folder(BundleParts::empty().files().folder()),
             HOLDS,
         ),
     ]
 }
 
-fn attested() -> Vec<Vector> {
-    let two = || Parts {
+fn attested() -> Vec<TestVector> {
+    let two = || BundleParts {
         referrers: vec![attestation(KEY_B), attestation(KEY_A)],
-        ..Parts::empty()
+        ..BundleParts::empty()
     };
     let timestamps = json!({"rfc3161Timestamps": [{"signedTimestamp": "MAA="}]});
-    let id = Parts::empty().files().id;
+    let id = BundleParts::empty().files().id;
     vec![
         accepted(
             "060-two-attestations",
@@ -550,17 +562,21 @@ fn attested() -> Vec<Vector> {
         accepted(
             "062-timestamp",
             "§7.3: time is not checked in version 1",
-            Parts::empty().edit(Doc::Sigstore(0), move |b| {
+            BundleParts::empty().edit(DocumentKind::Sigstore(0), move |b| {
                 b["verificationMaterial"]["timestampVerificationData"] = timestamps.clone();
             }),
         ),
         accepted(
             "063-later-in-its-stream",
             "§6: `prev` is the id of the bundle before",
-            Parts::empty()
-                .set(Doc::Statement(0), "/predicate/stream/seq", json!(1))
+            BundleParts::empty()
                 .set(
-                    Doc::Statement(0),
+                    DocumentKind::Statement(0),
+                    "/predicate/stream/seq",
+                    json!(1),
+                )
+                .set(
+                    DocumentKind::Statement(0),
                     "/predicate/stream/prev",
                     json!(format!("sha256:{}", "ab".repeat(32))),
                 ),
@@ -568,47 +584,55 @@ fn attested() -> Vec<Vector> {
         accepted(
             "064-expected-id",
             "§7: the auditor may bring the expected id",
-            Parts::empty(),
+            BundleParts::empty(),
         )
         .bundle(id.to_string()),
     ]
 }
 
-fn gaps() -> Vec<Vector> {
+fn gaps() -> Vec<TestVector> {
     let gap = |reason: &str| json!([{"reason": reason, "count": 2, "examples": ["/proc/1"], "bytesKept": 0, "bytesLost": 7}]);
     let step = |item: &str| json!([{"item": item, "what": "", "objectBytesMax": null, "itemBytesMax": null}]);
     let with_gap = || {
-        Parts::base().set(
-            Doc::Config,
+        BundleParts::base().set(
+            DocumentKind::Config,
             "/items/0/coverage/gaps",
             gap("permission_denied"),
         )
     };
-    let not_whole = |name, parts: Parts, code| {
-        Vector::new(name, "§7.4: completeness", parts.tar(), incomplete(code))
+    let not_whole = |name, parts: BundleParts, code| {
+        TestVector::new(name, "§7.4: completeness", parts.tar(), incomplete(code))
     };
     vec![
         not_whole("070-gap", with_gap(), "failed gaps"),
         not_whole(
             "071-ended-early",
-            Parts::base().set(Doc::Config, "/items/0/coverage/ended", json!("deadline")),
+            BundleParts::base().set(
+                DocumentKind::Config,
+                "/items/0/coverage/ended",
+                json!("deadline"),
+            ),
             "failed gaps",
         ),
         not_whole(
             "073-step-without-item-and-gap",
-            with_gap().set(Doc::Config, "/plan/steps", step("sockets")),
+            with_gap().set(DocumentKind::Config, "/plan/steps", step("sockets")),
             "failed plan-items",
         ),
         not_whole(
             "074-every-reason",
-            Parts::base().set(Doc::Config, "/items/0/coverage/gaps", every_reason()),
+            BundleParts::base().set(
+                DocumentKind::Config,
+                "/items/0/coverage/gaps",
+                every_reason(),
+            ),
             "failed gaps",
         ),
-        Vector::new(
+        TestVector::new(
             "075-no-key-given",
             "§7.2: the auditor gave no key: not checked",
-            Parts::empty().tar(),
-            super::Expect {
+            BundleParts::empty().tar(),
+            super::ExpectedFindings {
                 exit: 3,
                 signer: super::NOT_CHECKED,
                 ..HOLDS
@@ -622,6 +646,8 @@ fn gaps() -> Vec<Vector> {
 fn every_reason() -> Value {
     const REASONS: &str = "permission_denied vanished too_large shrank hung special_file read_failed deadline over_budget cancelled \
         unsupported crashed retention rate_limited unreachable malformed unauthenticated refused";
-    let gap = |reason| json!({"reason": reason, "count": 20, "examples": vec!["x"; 16], "bytesKept": 0, "bytesLost": 0});
-    REASONS.split(' ').map(gap).collect()
+    REASONS
+        .split(' ')
+        .map(|reason| json!({"reason": reason, "count": 20, "examples": vec!["x"; 16], "bytesKept": 0, "bytesLost": 0}))
+        .collect()
 }

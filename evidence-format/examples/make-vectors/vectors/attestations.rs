@@ -1,15 +1,15 @@
-//! Sigstore bundles, statements, signatures: who vouches for what.
+//! Sigstore bundles, statements and signatures.
 
 use evidence_format::keyring::Signer as _;
 use serde_json::{Value, json};
 
-use super::parts::Doc::{self, Sigstore, Statement};
-use super::parts::{KEY_A, KEY_B, Parts, Referrer, Role, attestation, secret_key};
-use super::{Expect, Vector, early, forge, late, signer};
+use super::parts::DocumentKind::{self, Sigstore, Statement};
+use super::parts::{BlobRole, BundleParts, KEY_A, KEY_B, Referrer, attestation, secret_key};
+use super::{ExpectedFindings, TestVector, early, forge, late, signer};
 
-const ATTESTATION: Expect = early("failed attestation");
+const ATTESTATION: ExpectedFindings = early("failed attestation");
 
-pub(super) fn vectors() -> Vec<Vector> {
+pub(super) fn vectors() -> Vec<TestVector> {
     let mut all = sigstore_bundles();
     all.extend(statements());
     all.extend(subjects());
@@ -18,27 +18,32 @@ pub(super) fn vectors() -> Vec<Vector> {
     all
 }
 
-fn v(name: &'static str, rule: &str, parts: Parts, expect: Expect) -> Vector {
-    Vector::new(name, format!("§{rule}"), parts.tar(), expect)
+fn vector(
+    name: &'static str,
+    rule: &str,
+    parts: BundleParts,
+    expect: ExpectedFindings,
+) -> TestVector {
+    TestVector::new(name, format!("§{rule}"), parts.tar(), expect)
 }
 
-fn set(doc: Doc, pointer: &'static str, value: Value) -> Parts {
-    Parts::empty().set(doc, pointer, value)
+fn set(doc: DocumentKind, pointer: &'static str, value: Value) -> BundleParts {
+    BundleParts::empty().set(doc, pointer, value)
 }
 
 const SIG: &str = "/dsseEnvelope/signatures/0/sig";
 
-/// With the text of one member changed.
-fn text(pointer: &'static str, change: fn(&str) -> String) -> Parts {
-    Parts::empty().edit(Sigstore(0), move |bundle| {
+/// A bundle whose sigstore bundle has the text of one member changed.
+fn text(pointer: &'static str, change: fn(&str) -> String) -> BundleParts {
+    BundleParts::empty().edit(Sigstore(0), move |bundle| {
         let text = super::parts::at(bundle, pointer);
         *text = json!(change(text.as_str().expect("a text")));
     })
 }
 
-fn sigstore_bundles() -> Vec<Vector> {
-    let v = |name, rule: &str, parts| v(name, &format!("6: {rule}"), parts, ATTESTATION);
-    let twice = Parts::empty().edit(Sigstore(0), |b| {
+fn sigstore_bundles() -> Vec<TestVector> {
+    let vector = |name, rule: &str, parts| vector(name, &format!("6: {rule}"), parts, ATTESTATION);
+    let twice = BundleParts::empty().edit(Sigstore(0), |b| {
         let signatures = b["dsseEnvelope"]["signatures"]
             .as_array_mut()
             .expect("a list");
@@ -47,7 +52,7 @@ fn sigstore_bundles() -> Vec<Vector> {
     let other = json!(secret_key(KEY_B).public_key().id());
     let base64 = "base64 is RFC 4648 §4 with padding and zero trailing bits";
     vec![
-        v(
+        vector(
             "801-sigstore-bundle-v0-2",
             "`mediaType` is that of v0.3",
             set(
@@ -56,37 +61,38 @@ fn sigstore_bundles() -> Vec<Vector> {
                 json!("application/vnd.dev.sigstore.bundle+json;version=0.2"),
             ),
         ),
-        v("802-two-signatures", "one DSSE signature", twice),
-        v(
+        vector("802-two-signatures", "one DSSE signature", twice),
+        vector(
             "804-hint-of-another-key",
             "`hint` and `keyid` are equal",
             set(Sigstore(0), "/verificationMaterial/publicKey/hint", other),
         ),
-        v(
+        vector(
             "806-base64-for-urls",
             base64,
             text(SIG, |sig| format!("-_{}", &sig[2..])),
         ),
-        v(
+        vector(
             "808-base64-with-trailing-bits",
             base64,
             text(SIG, |sig| {
                 let mut sig = sig.as_bytes().to_vec();
-                sig[85] += 1; // the last of 86 digits holds two bits of the signature, and four that must be zero
+                // The last of 86 digits holds two bits of the signature and four zero bits.
+                sig[85] += 1;
                 String::from_utf8(sig).expect("ASCII")
             }),
         ),
-        v(
+        vector(
             "810-signature-of-63-bytes",
             "`sig` is base64 of 64 bytes",
             text(SIG, |sig| sig[..84].to_owned()),
         ),
-        v(
+        vector(
             "811-no-log-entries",
             "`tlogEntries` is there and empty",
-            Parts::empty().remove(Sigstore(0), "/verificationMaterial", "tlogEntries"),
+            BundleParts::empty().remove(Sigstore(0), "/verificationMaterial", "tlogEntries"),
         ),
-        v(
+        vector(
             "812-log-entry",
             "`tlogEntries` is there and empty",
             set(
@@ -95,7 +101,7 @@ fn sigstore_bundles() -> Vec<Vector> {
                 json!([{}]),
             ),
         ),
-        v(
+        vector(
             "814-base64-of-two-texts",
             base64,
             text(SIG, |sig| format!("AA=={}", &sig[..84])),
@@ -103,9 +109,9 @@ fn sigstore_bundles() -> Vec<Vector> {
     ]
 }
 
-fn statements() -> Vec<Vector> {
-    let v = |name, rule: &str, parts| {
-        v(
+fn statements() -> Vec<TestVector> {
+    let vector = |name, rule: &str, parts| {
+        vector(
             name,
             &format!("6: {rule}"),
             parts,
@@ -114,9 +120,9 @@ fn statements() -> Vec<Vector> {
     };
     let form = "the form of a statement";
     let prev = json!(format!("sha256:{}", "ab".repeat(32)));
-    let long = Parts::empty().set(Statement(0), "/predicate/note", json!("x".repeat(4095)));
+    let long = BundleParts::empty().set(Statement(0), "/predicate/note", json!("x".repeat(4095)));
     vec![
-        v(
+        vector(
             "820-statement-of-another-type",
             form,
             set(
@@ -125,22 +131,22 @@ fn statements() -> Vec<Vector> {
                 json!("https://in-toto.io/Statement/v0.1"),
             ),
         ),
-        v(
+        vector(
             "822-other-role",
             "`role` is `collector`",
             set(Statement(0), "/predicate/role", json!("custodian")),
         ),
-        v(
+        vector(
             "826-first-of-its-stream-with-prev",
             "`prev` is `null` exactly if `seq` is 0",
             set(Statement(0), "/predicate/stream/prev", prev),
         ),
-        v(
+        vector(
             "827-second-of-its-stream-without-prev",
             "`prev` is `null` exactly if `seq` is 0",
             set(Statement(0), "/predicate/stream/seq", json!(1)),
         ),
-        v(
+        vector(
             "830-payload-too-long",
             "the pre-authentication encoding has at most 4095 bytes",
             long,
@@ -148,12 +154,12 @@ fn statements() -> Vec<Vector> {
     ]
 }
 
-fn subjects() -> Vec<Vector> {
+fn subjects() -> Vec<TestVector> {
     let rule = "7.2: the statement names this bundle and the config's incident";
     let subject = signer("failed statement-subject");
-    let other = || set(Statement(0), "/predicate/incident", json!("INC-2"));
+    let other_incident = || set(Statement(0), "/predicate/incident", json!("INC-2"));
     vec![
-        v(
+        vector(
             "840-statement-about-another-bundle",
             rule,
             set(
@@ -163,20 +169,20 @@ fn subjects() -> Vec<Vector> {
             ),
             subject,
         ),
-        v(
+        vector(
             "841-statement-about-another-incident",
             rule,
-            other(),
+            other_incident(),
             subject,
         ),
-        v(
+        vector(
             "842-statement-about-another-incident-and-a-broken-key",
             "7.2: the incident is compared if the config was read",
-            Parts {
+            BundleParts {
                 key: vec![7; 31],
-                ..other()
+                ..other_incident()
             },
-            Expect {
+            ExpectedFindings {
                 signer: "failed statement-subject",
                 ..late("failed disclosure-key")
             },
@@ -184,15 +190,33 @@ fn subjects() -> Vec<Vector> {
     ]
 }
 
-fn signatures() -> Vec<Vector> {
+/// A valid signature, but by a key other than the named one.
+fn sign_with_other_key(_: u8, message: &[u8]) -> [u8; 64] {
+    secret_key(KEY_B)
+        .sign(message)
+        .expect("a key in memory signs")
+}
+
+/// Signs the payload instead of its pre-authentication encoding.
+fn sign_payload_only(key: u8, message: &[u8]) -> [u8; 64] {
+    let payload = message
+        .splitn(5, |&b| b == b' ')
+        .last()
+        .expect("five parts");
+    secret_key(key)
+        .sign(payload)
+        .expect("a key in memory signs")
+}
+
+fn signatures() -> Vec<TestVector> {
     let other_signer = signer("failed other-signer");
     let rule = "7.2: a signature verifies with a given key, strictly";
-    let forged = |sign| Parts {
+    let forged = |sign| BundleParts {
         referrers: vec![Referrer::Attestation { key: KEY_A, sign }],
-        ..Parts::empty()
+        ..BundleParts::empty()
     };
     let flipped = |sign: fn(&[u8]) -> usize| {
-        Parts::empty().edit(Sigstore(0), move |b| {
+        BundleParts::empty().edit(Sigstore(0), move |b| {
             let sig = super::parts::at(b, SIG);
             let mut bytes = data_encoding::BASE64
                 .decode(sig.as_str().expect("a text").as_bytes())
@@ -202,54 +226,40 @@ fn signatures() -> Vec<Vector> {
             *sig = json!(data_encoding::BASE64.encode(&bytes));
         })
     };
-    let by = |key| Parts {
-        referrers: vec![attestation(key)],
-        ..Parts::empty()
-    };
-    let borrowed_id: fn(u8, &[u8]) -> [u8; 64] = |_, message| {
-        secret_key(KEY_B)
-            .sign(message)
-            .expect("a key in memory signs")
-    };
-    let over_payload_alone: fn(u8, &[u8]) -> [u8; 64] = |key, message| {
-        let payload = message
-            .splitn(5, |&b| b == b' ')
-            .last()
-            .expect("five parts");
-        secret_key(key)
-            .sign(payload)
-            .expect("a key in memory signs")
+    let signed_by_b = BundleParts {
+        referrers: vec![attestation(KEY_B)],
+        ..BundleParts::empty()
     };
     let both: &[&str] = &["keys/a.pub.pem", "keys/b.pub.pem"];
     vec![
-        v("850-bit-of-r-flipped", rule, flipped(|_| 0), other_signer),
-        v(
+        vector("850-bit-of-r-flipped", rule, flipped(|_| 0), other_signer),
+        vector(
             "852-s-not-reduced",
             "6: canonical S",
             forged(forge::with_order_added),
             other_signer,
         ),
-        v(
+        vector(
             "853-r-of-small-order",
             "6: no R of small order",
             forged(forge::with_small_r),
             other_signer,
         ),
-        v("854-other-key", "7.2: otherwise", by(KEY_B), other_signer),
-        v(
+        vector("854-other-key", "7.2: otherwise", signed_by_b, other_signer),
+        vector(
             "855-id-of-another-key",
             "7.2: the key's id is the key id",
-            forged(borrowed_id),
+            forged(sign_with_other_key),
             other_signer,
         )
         .keys(both),
-        v(
+        vector(
             "856-signature-over-the-payload-alone",
             "6: the signature is over the pre-authentication encoding",
-            forged(over_payload_alone),
+            forged(sign_payload_only),
             other_signer,
         ),
-        v(
+        vector(
             "857-statement-changed-behind-the-signature",
             rule,
             text("/dsseEnvelope/payload", |payload| {
@@ -265,67 +275,68 @@ fn signatures() -> Vec<Vector> {
             }),
             other_signer,
         ),
-        v(
+        vector(
             "858-no-attestation",
             "7.2: no attestation",
-            Parts {
+            BundleParts {
                 referrers: Vec::new(),
-                ..Parts::empty()
+                ..BundleParts::empty()
             },
             signer("failed unsigned"),
         ),
-        v(
+        vector(
             "860-no-attestation-and-an-item-changed",
             "7.2: reading failed before any attestation was found",
-            Parts {
+            BundleParts {
                 referrers: Vec::new(),
                 key: vec![7; 31],
-                ..Parts::empty()
+                ..BundleParts::empty()
             },
             early("failed disclosure-key"),
         ),
     ]
 }
 
-fn several() -> Vec<Vector> {
-    let two = || Parts {
+fn several() -> Vec<TestVector> {
+    let two = || BundleParts {
         referrers: vec![attestation(KEY_A), attestation(KEY_B)],
-        ..Parts::empty()
+        ..BundleParts::empty()
     };
-    let by_b = Parts {
+    let by_b = BundleParts {
         referrers: vec![attestation(KEY_B)],
-        ..Parts::empty()
+        ..BundleParts::empty()
     };
-    let malformed = |n| move |parts: Parts| parts.set(Statement(n), "/_type", json!("x"));
-    let elsewhere =
-        |n| move |parts: Parts| parts.set(Statement(n), "/predicate/incident", json!("INC-2"));
+    let malformed = |n| move |parts: BundleParts| parts.set(Statement(n), "/_type", json!("x"));
+    let elsewhere = |n| {
+        move |parts: BundleParts| parts.set(Statement(n), "/predicate/incident", json!("INC-2"))
+    };
     let both: &[&str] = &["keys/a.pub.pem", "keys/b.pub.pem"];
     let rule = "7.2: one that is ok suffices; otherwise the last `statement` or `statement-subject` names the finding";
     vec![
-        v(
+        vector(
             "870-malformed-statement-and-a-good-one",
             rule,
             malformed(0)(two()),
             super::HOLDS,
         )
         .keys(both),
-        v(
+        vector(
             "871-malformed-statement-and-one-elsewhere",
             rule,
             elsewhere(1)(malformed(0)(two())),
             signer("failed statement-subject"),
         )
         .keys(both),
-        v(
+        vector(
             "874-malformed-statement-of-an-unknown-signer",
             rule,
             malformed(0)(by_b),
             signer("failed other-signer"),
         ),
-        Vector::new(
+        TestVector::new(
             "875-second-attestation-missing",
             "§7.2: findings stand for what was read before",
-            two().files().without(Role::Content(1)).tar(),
+            two().files().without(BlobRole::Content(1)).tar(),
             late("failed blob-missing"),
         ),
     ]

@@ -3,12 +3,12 @@
 use evidence_format::digest::Digest;
 use serde_json::{Value, json};
 
-use super::items::{Item, source_clock};
-use super::parts::Doc::{Config, Statement};
-use super::parts::Parts;
-use super::{Expect, Vector, late, layers};
+use super::items::{TestItem, source_clock};
+use super::parts::BundleParts;
+use super::parts::DocumentKind::{Config, Statement};
+use super::{ExpectedFindings, TestVector, late, layers};
 
-pub(super) fn vectors() -> Vec<Vector> {
+pub(super) fn vectors() -> Vec<TestVector> {
     let mut all = versions();
     all.extend(names());
     all.extend(times());
@@ -17,52 +17,58 @@ pub(super) fn vectors() -> Vec<Vector> {
     all
 }
 
-const CONFIG: Expect = late("failed config");
+const CONFIG: ExpectedFindings = late("failed config");
 
-fn v(name: &'static str, rule: &str, parts: Parts, expect: Expect) -> Vector {
-    Vector::new(name, format!("§{rule}"), parts.tar(), expect)
+fn vector(
+    name: &'static str,
+    rule: &str,
+    parts: BundleParts,
+    expect: ExpectedFindings,
+) -> TestVector {
+    TestVector::new(name, format!("§{rule}"), parts.tar(), expect)
 }
 
-fn base(pointer: &'static str, value: Value) -> Parts {
-    Parts::base().set(Config, pointer, value)
+fn base(pointer: &'static str, value: Value) -> BundleParts {
+    BundleParts::base().set(Config, pointer, value)
 }
 
-fn versions() -> Vec<Vector> {
+fn versions() -> Vec<TestVector> {
     let version = late("failed version");
-    let document =
-        |bytes: &'static str| Parts::empty().spell(Config, move |_| bytes.as_bytes().to_vec());
+    let document = |bytes: &'static str| {
+        BundleParts::empty().spell(Config, move |_| bytes.as_bytes().to_vec())
+    };
     let nested = |depth: usize| {
         let (open, close) = ("[".repeat(depth - 1), "]".repeat(depth - 1));
-        Parts::empty().spell(Config, move |_| {
+        BundleParts::empty().spell(Config, move |_| {
             format!("{{\"version\":2,\"x\":{open}{close}}}").into_bytes()
         })
     };
     vec![
-        v(
+        vector(
             "401-version-2-of-another-form",
             "4: `version` is looked at first",
             document("{ \"items\": 1, \"version\": 2 }"),
             version,
         ),
-        v(
+        vector(
             "403-nested-16-deep",
             "2: nesting is at most 16 deep",
             nested(16),
             version,
         ),
-        v(
+        vector(
             "404-nested-17-deep",
             "2: nesting is at most 16 deep",
             nested(17),
             CONFIG,
         ),
-        v(
+        vector(
             "406-no-version",
             "4: `version` is there",
-            Parts::empty().remove(Config, "", "version"),
+            BundleParts::empty().remove(Config, "", "version"),
             CONFIG,
         ),
-        v(
+        vector(
             "407-list-in-place-of-a-config",
             "4: the config is an object",
             document("[2]"),
@@ -71,42 +77,42 @@ fn versions() -> Vec<Vector> {
     ]
 }
 
-fn names() -> Vec<Vector> {
-    let incident = |id: &str| Parts::empty().set(Config, "/incident", json!(id));
+fn names() -> Vec<TestVector> {
+    let incident = |id: &str| BundleParts::empty().set(Config, "/incident", json!(id));
     let item = |name: &str| base("/items/0/name", json!(name));
     let (incident_rule, item_rule) = ("2: an incident id's form", "2: an item name's form");
     vec![
-        v(
+        vector(
             "412-incident-of-65-characters",
             incident_rule,
             incident(&"I".repeat(65)).set(Statement(0), "/predicate/incident", json!("INC-1")),
             CONFIG,
         ),
-        v(
+        vector(
             "413-supplements-what-is-no-digest",
             "4: `supplements` is a digest",
-            Parts::empty().set(Config, "/supplements", json!("INC-1")),
+            BundleParts::empty().set(Config, "/supplements", json!("INC-1")),
             CONFIG,
         ),
-        v(
+        vector(
             "414-item-name-that-is-a-path",
             item_rule,
             item("../uptime"),
             CONFIG,
         ),
-        v(
+        vector(
             "415-item-name-of-129-characters",
             item_rule,
             item(&"u".repeat(129)),
             CONFIG,
         ),
-        v(
+        vector(
             "418-unknown-ending",
             "4: `ended` is one of the words given",
             base("/items/0/coverage/ended", json!("finished")),
             CONFIG,
         ),
-        v(
+        vector(
             "419-unknown-reason",
             "4: `reason` is one of the words given",
             base("/items/0/coverage/gaps", json!([gap("throttled", 1)])),
@@ -119,12 +125,12 @@ fn gap(reason: &str, examples: usize) -> Value {
     json!({"reason": reason, "count": examples, "examples": vec!["x"; examples], "bytesKept": 0, "bytesLost": 0})
 }
 
-fn times() -> Vec<Vector> {
+fn times() -> Vec<TestVector> {
     let time = |name, time: &str| {
-        v(
+        vector(
             name,
             "2: a time's form",
-            Parts::empty().set(Config, "/clock/0/utc", json!(time)),
+            BundleParts::empty().set(Config, "/clock/0/utc", json!(time)),
             CONFIG,
         )
     };
@@ -144,26 +150,26 @@ fn times() -> Vec<Vector> {
     ]
 }
 
-fn consistency() -> Vec<Vector> {
+fn consistency() -> Vec<TestVector> {
     let two = || {
-        Parts::of(vec![
-            Item::of_blocks("a", &["1"]),
-            Item::of_blocks("b", &["2"]),
+        BundleParts::of(vec![
+            TestItem::of_blocks("a", &["1"]),
+            TestItem::of_blocks("b", &["2"]),
         ])
     };
     let rule = "4: no item's `layer` is another digest of the config too";
-    let key = Item::uptime();
-    let key_as_list = Parts::of(vec![key]).edit(Config, |c| {
+    let key = TestItem::uptime();
+    let key_as_list = BundleParts::of(vec![key]).edit(Config, |c| {
         c["items"][0]["segments"] = c["disclosureKey"].clone()
     });
     vec![
-        v(
+        vector(
             "440-two-items-of-one-name",
             "4: item names are unique",
             two().set(Config, "/items/1/name", json!("a")),
             CONFIG,
         ),
-        v(
+        vector(
             "441-two-items-of-one-layer",
             rule,
             two().edit(Config, |c| {
@@ -171,31 +177,31 @@ fn consistency() -> Vec<Vector> {
             }),
             CONFIG,
         ),
-        v(
+        vector(
             "444-segment-list-that-is-the-disclosure-key",
             "4: no item's `segments` is the `disclosureKey`",
             key_as_list,
             CONFIG,
         ),
-        v(
+        vector(
             "445-item-too-long",
             "4: `bytes` is at most 2^44",
             base("/items/0/bytes", json!((1_u64 << 44) + 1)),
             CONFIG,
         ),
-        v(
+        vector(
             "446-clock-of-no-samples",
             "4: `samples` is at least 1",
             base("/items/0/source/clock", source_clock(0, 0, 0)),
             CONFIG,
         ),
-        v(
+        vector(
             "447-clock-the-wrong-way-round",
             "4: the smallest offset is not above the largest",
             base("/items/0/source/clock", source_clock(2, 1, 0)),
             CONFIG,
         ),
-        v(
+        vector(
             "448-seventeen-examples",
             "4: a gap has at most 16 examples",
             base("/items/0/coverage/gaps", json!([gap("vanished", 17)])),
@@ -204,35 +210,35 @@ fn consistency() -> Vec<Vector> {
     ]
 }
 
-fn keys() -> Vec<Vector> {
-    let key = |key: &[u8]| Parts {
+fn keys() -> Vec<TestVector> {
+    let key = |key: &[u8]| BundleParts {
         key: key.to_vec(),
-        ..Parts::base()
+        ..BundleParts::base()
     };
-    let other = Parts::of(vec![Item::uptime()]).edit(Config, |c| {
+    let other = BundleParts::of(vec![TestItem::uptime()]).edit(Config, |c| {
         c["items"][0]["root"] = json!(Digest::of(b"root under another key").hex());
     });
-    let unnamed = Parts::of(vec![Item::uptime().with_list(layers::list(&[]))]);
+    let unnamed = BundleParts::of(vec![TestItem::uptime().with_list(layers::list(&[]))]);
     vec![
-        v(
+        vector(
             "450-disclosure-key-of-31-bytes",
             "5.4: the disclosure key has 32 bytes",
             key(&[7; 31]),
             late("failed disclosure-key"),
         ),
-        v(
+        vector(
             "453-other-root",
             "5.4: the root stands in the config",
             other,
             late("failed item-root"),
         ),
-        v(
+        vector(
             "454-root-of-another-item-name",
             "5.4: leaves depend on the item's name",
             base("/items/0/name", json!("downtime")),
             late("failed item-root"),
         ),
-        v(
+        vector(
             "455-empty-segment-list",
             "7.1 step 9: lengths agree",
             unnamed,

@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use super::items::source_clock;
-use super::parts::Doc::{self, Bundle, Config, Index, Sigstore, Statement};
-use super::parts::Parts;
-use super::{Expect, Vector, early, late, signer};
+use super::parts::BundleParts;
+use super::parts::DocumentKind::{self, Bundle, Config, Index, Sigstore, Statement};
+use super::{ExpectedFindings, TestVector, early, late, signer};
 
-pub(super) fn vectors() -> Vec<Vector> {
+pub(super) fn vectors() -> Vec<TestVector> {
     let mut all = config_spellings();
     all.extend(config_members());
     all.extend(config_numbers());
@@ -16,34 +16,39 @@ pub(super) fn vectors() -> Vec<Vector> {
     all
 }
 
-const CONFIG: Expect = late("failed config");
+const CONFIG: ExpectedFindings = late("failed config");
 
-fn v(name: &'static str, rule: &str, parts: Parts, expect: Expect) -> Vector {
-    Vector::new(name, format!("§2: {rule}"), parts.tar(), expect)
+fn vector(
+    name: &'static str,
+    rule: &str,
+    parts: BundleParts,
+    expect: ExpectedFindings,
+) -> TestVector {
+    TestVector::new(name, format!("§2: {rule}"), parts.tar(), expect)
 }
 
 /// Wraps a document's bytes.
-fn around(doc: Doc, before: &'static [u8], after: &'static [u8]) -> Parts {
-    Parts::empty().spell(doc, move |bytes| [before, &bytes, after].concat())
+fn around(doc: DocumentKind, before: &'static [u8], after: &'static [u8]) -> BundleParts {
+    BundleParts::empty().spell(doc, move |bytes| [before, &bytes, after].concat())
 }
 
-fn config_spellings() -> Vec<Vector> {
-    let other = |from, to| Parts::empty().replace(Config, from, to);
+fn config_spellings() -> Vec<TestVector> {
+    let other = |from, to| BundleParts::empty().replace(Config, from, to);
     let canonical = "documents are in canonical form";
     vec![
-        v(
+        vector(
             "200-blank",
             canonical,
             other("\"version\":1", "\"version\": 1"),
             CONFIG,
         ),
-        v(
+        vector(
             "202-byte-order-mark",
             canonical,
             around(Config, b"\xef\xbb\xbf", b""),
             CONFIG,
         ),
-        v(
+        vector(
             "204-members-in-another-order",
             canonical,
             other(
@@ -52,7 +57,7 @@ fn config_spellings() -> Vec<Vector> {
             ),
             CONFIG,
         ),
-        v(
+        vector(
             "205-escape-in-a-text",
             canonical,
             other("web-1", "\\u0077eb-1"),
@@ -61,68 +66,67 @@ fn config_spellings() -> Vec<Vector> {
     ]
 }
 
-fn config_members() -> Vec<Vector> {
-    let other = |from, to| Parts::empty().replace(Config, from, to);
+fn config_members() -> Vec<TestVector> {
     vec![
-        v(
+        vector(
             "210-duplicate-member",
             "a duplicate member is refused",
-            other("\"host\":", "\"host\":\"web-1\",\"host\":"),
+            BundleParts::empty().replace(Config, "\"host\":", "\"host\":\"web-1\",\"host\":"),
             CONFIG,
         ),
-        v(
+        vector(
             "211-unknown-member",
             "member names are those given and no others",
-            Parts::empty().set(Config, "/collector/arch", json!("x86_64")),
+            BundleParts::empty().set(Config, "/collector/arch", json!("x86_64")),
             CONFIG,
         ),
-        v(
+        vector(
             "212-missing-member",
             "every member given is present",
-            Parts::empty().remove(Config, "/collector", "host"),
+            BundleParts::empty().remove(Config, "/collector", "host"),
             CONFIG,
         ),
-        v(
+        vector(
             "213-missing-member-that-may-be-null",
             "every member given is present, `null` where it has no value",
-            Parts::empty().remove(Config, "", "window"),
+            BundleParts::empty().remove(Config, "", "window"),
             CONFIG,
         ),
     ]
 }
 
-fn config_numbers() -> Vec<Vector> {
+fn config_numbers() -> Vec<TestVector> {
     let rule = "numbers are integers from 0 to 2^53 - 1";
-    let number = |to| Parts::empty().replace(Config, "\"bootNanoseconds\":1000000000", to);
+    let number = |to| BundleParts::empty().replace(Config, "\"bootNanoseconds\":1000000000", to);
     vec![
-        v(
+        vector(
             "221-integer-with-a-point",
             rule,
             number("\"bootNanoseconds\":1.0"),
             CONFIG,
         ),
-        v(
+        vector(
             "222-exponent",
             rule,
             number("\"bootNanoseconds\":1e9"),
             CONFIG,
         ),
-        v(
+        vector(
             "223-negative",
             rule,
             number("\"bootNanoseconds\":-1"),
             CONFIG,
         ),
-        v(
+        vector(
             "226-integer-too-large",
             rule,
             number("\"bootNanoseconds\":9007199254740992"),
             CONFIG,
         ),
-        v(
+        vector(
             "228-integer-too-small",
             "numbers are integers from -(2^53 - 1) where §4 says `signed`",
-            Parts::base().set(
+            BundleParts::base().set(
                 Config,
                 "/items/0/source/clock",
                 source_clock(1, -(1 << 53), 0),
@@ -132,101 +136,100 @@ fn config_numbers() -> Vec<Vector> {
     ]
 }
 
-fn other_documents() -> Vec<Vector> {
+fn other_documents() -> Vec<TestVector> {
     let blank = |doc| around(doc, b"", b" ");
-    let unknown = |doc| Parts::empty().set(doc, "/x", json!(null));
-    let twice = |doc, from, to| Parts::empty().replace(doc, from, to);
+    let unknown = |doc| BundleParts::empty().set(doc, "/x", json!(null));
     let (manifest, attestation) = (early("failed manifest"), early("failed attestation"));
     let statement = signer("failed statement");
     vec![
-        v(
+        vector(
             "233-bundle-manifest-with-null",
             "an optional member without a value is left out",
-            Parts::empty().set(Bundle, "/subject", json!(null)),
+            BundleParts::empty().set(Bundle, "/subject", json!(null)),
             manifest,
         ),
-        v(
+        vector(
             "235-sigstore-bundle-with-a-blank",
             "sigstore bundles are in canonical form",
             blank(Sigstore(0)),
             attestation,
         ),
-        v(
+        vector(
             "239-statement-with-an-unknown-member",
             "member names are those given and no others",
             unknown(Statement(0)),
             statement,
         ),
-        v(
+        vector(
             "240-statement-with-a-duplicate-member",
             "a duplicate member is refused",
-            twice(Statement(0), "\"seq\":0", "\"seq\":0,\"seq\":0"),
+            BundleParts::empty().replace(Statement(0), "\"seq\":0", "\"seq\":0,\"seq\":0"),
             statement,
         ),
     ]
 }
 
-fn index_spellings() -> Vec<Vector> {
-    const INDEX: Expect = early("failed index");
-    const LAYOUT: Expect = early("failed oci-layout");
-    let other = |from, to| Parts::empty().replace(Index, from, to);
-    let layout = |bytes: &[u8]| Parts {
+fn index_spellings() -> Vec<TestVector> {
+    const INDEX: ExpectedFindings = early("failed index");
+    const LAYOUT: ExpectedFindings = early("failed oci-layout");
+    let other = |from, to| BundleParts::empty().replace(Index, from, to);
+    let layout = |bytes: &[u8]| BundleParts {
         oci_layout: bytes.to_vec(),
-        ..Parts::empty()
+        ..BundleParts::empty()
     };
     let name = r#""org.opencontainers.image.ref.name":"bundle""#;
     let name_twice =
         r#""org.opencontainers.image.ref.name":"x","org.opencontainers.image.ref.name":"bundle""#;
     vec![
-        v(
+        vector(
             "251-index-with-a-line-end",
             "`index.json` has no white space outside of texts",
             around(Index, b"", b"\n"),
             INDEX,
         ),
-        v(
+        vector(
             "254-index-with-a-duplicate-annotation",
             "no duplicate members",
             other(name, name_twice),
             INDEX,
         ),
-        v(
+        vector(
             "255-index-with-an-unknown-member",
             "no members but those given",
-            Parts::empty().set(Index, "/annotations", json!({})),
+            BundleParts::empty().set(Index, "/annotations", json!({})),
             INDEX,
         ),
-        v(
+        vector(
             "257-index-with-null",
             "an optional member without a value is left out",
-            Parts::empty().set(Index, "/manifests/0/annotations", json!(null)),
+            BundleParts::empty().set(Index, "/manifests/0/annotations", json!(null)),
             INDEX,
         ),
-        v(
+        vector(
             "258-index-entry-as-a-list",
             "a document is of its form",
-            Parts::empty().edit(Index, entry_as_list),
+            BundleParts::empty().edit(Index, entry_as_list),
             INDEX,
         ),
-        v(
+        vector(
             "259-index-with-a-point-in-a-number",
             "numbers are integers",
             other("\"schemaVersion\":2", "\"schemaVersion\":2.0"),
             INDEX,
         ),
-        v(
+        vector(
             "260-oci-layout-of-another-version",
             "`oci-layout` is that JSON value",
             layout(br#"{"imageLayoutVersion":"1.1.0"}"#),
             LAYOUT,
         ),
-        v(
+        vector(
             "263-oci-layout-as-a-list",
             "`oci-layout` is that JSON value",
             layout(br#"["1.0.0"]"#),
             LAYOUT,
         ),
-        v(
+        vector(
             "264-oci-layout-too-long",
             "`oci-layout` has at most 64 bytes",
             layout(format!("{:65}", r#"{"imageLayoutVersion":"1.0.0"}"#).as_bytes()),

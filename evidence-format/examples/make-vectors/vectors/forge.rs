@@ -1,5 +1,5 @@
-//! Ed25519 signatures that a lax verifier takes (RFC 8032 §5.1.7). Arithmetic modulo the group's
-//! order, as slow as it is simple.
+//! Ed25519 signatures that a lenient verifier accepts (RFC 8032 §5.1.7). The arithmetic modulo the
+//! group's order is slow but simple.
 
 use ed25519_dalek::SigningKey;
 use evidence_format::keyring::Signer as _;
@@ -13,7 +13,7 @@ type Scalar = [u64; 4];
 /// L = 2^252 + 27742317777372353535851937790883648493, the order of the base point.
 const ORDER: Scalar = [0x5812_631a_5cf5_d3ed, 0x14de_f9de_a2f7_9cd6, 0, 1 << 60];
 
-/// The signature with L added to S: the same point equation, another spelling.
+/// The signature with L added to S: it satisfies the same equation in another spelling.
 pub(crate) fn with_order_added(key: u8, message: &[u8]) -> [u8; 64] {
     let mut signature = secret_key(key)
         .sign(message)
@@ -23,7 +23,8 @@ pub(crate) fn with_order_added(key: u8, message: &[u8]) -> [u8; 64] {
     signature
 }
 
-/// With the neutral element as R: S = k·a then satisfies the equation, and R has small order.
+/// A signature with the neutral element as R: S = k·a satisfies the equation, but R has small
+/// order.
 pub(crate) fn with_small_r(key: u8, message: &[u8]) -> [u8; 64] {
     let mut r = [0; 32];
     r[0] = 1;
@@ -54,7 +55,7 @@ fn bytes(words: Scalar) -> [u8; 32] {
         .expect("four words")
 }
 
-/// Both below 2^255, so that the sum has 256 bits.
+/// Both numbers are below 2^255, so the sum has 256 bits.
 fn add(a: Scalar, b: Scalar) -> Scalar {
     let mut carry = false;
     std::array::from_fn(|i| {
@@ -99,7 +100,7 @@ fn multiply(a: Scalar, b: Scalar) -> Scalar {
     })
 }
 
-/// From the most significant.
+/// Bits, beginning with the most significant.
 fn bits(bytes: &[u8]) -> impl Iterator<Item = bool> {
     bytes
         .iter()

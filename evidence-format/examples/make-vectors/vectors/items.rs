@@ -1,4 +1,4 @@
-//! An item: its bytes, its segments, and the two blobs that hold them.
+//! Items: their bytes, their segments, and the two blobs that hold them.
 
 use evidence_format::digest::Digest;
 use evidence_format::segment::Kind::{self, Glue, Record};
@@ -7,17 +7,17 @@ use serde_json::{Value, json};
 
 use super::layers;
 
-pub(crate) struct Item {
+pub(crate) struct TestItem {
     pub(crate) name: String,
     pub(crate) plain: Vec<u8>,
-    /// Lengths in bytes; they add up to those of `plain`.
+    /// Kinds and lengths in bytes, which add up to the length of `plain`.
     pub(crate) segments: Vec<(Kind, u64)>,
     pub(crate) layer: Vec<u8>,
     pub(crate) list: Vec<u8>,
 }
 
-impl Item {
-    /// In one frame.
+impl TestItem {
+    /// An item in one frame.
     pub(crate) fn new(name: &str, plain: Vec<u8>, segments: Vec<(Kind, u64)>) -> Self {
         let (layer, list) = (layers::layer(&[&plain]), layers::list(&segments));
         Self {
@@ -29,7 +29,7 @@ impl Item {
         }
     }
 
-    /// Of one record that holds `blocks`, one segment for each.
+    /// An item of one WARC record with `blocks`, each of which is a segment.
     pub(crate) fn of_blocks(name: &str, blocks: &[&str]) -> Self {
         let block = blocks.concat();
         let header = warc_header(block.len() as u64);
@@ -43,12 +43,12 @@ impl Item {
         )
     }
 
-    /// The item of [`super::parts::Parts::base`].
+    /// The item of [`super::parts::BundleParts::base`].
     pub(crate) fn uptime() -> Self {
         Self::of_blocks("uptime", &["350735.47 234388.90\n"])
     }
 
-    /// Of any bytes, as one record segment.
+    /// An item of any bytes, as one record segment.
     pub(crate) fn of_bytes(plain: impl Into<Vec<u8>>) -> Self {
         let plain = plain.into();
         let len = plain.len() as u64;
@@ -63,7 +63,7 @@ impl Item {
         )
     }
 
-    /// With frames of `frame_bytes`.
+    /// The item in frames of `frame_bytes`.
     pub(crate) fn in_frames(self, frame_bytes: usize) -> Self {
         let frames: Vec<&[u8]> = self.plain.chunks(frame_bytes).collect();
         Self {
@@ -80,7 +80,7 @@ impl Item {
         Self { list, ..self }
     }
 
-    /// Its entry in the config.
+    /// The item's entry in the config.
     pub(crate) fn json(&self, key: &[u8]) -> Value {
         let records = self
             .segments
@@ -120,12 +120,12 @@ impl Item {
     }
 }
 
-/// A source's clock beside the collector's, offsets in milliseconds.
+/// The clock of a source, with offsets in milliseconds.
 pub(crate) fn source_clock(samples: u64, min: i64, max: i64) -> Value {
     json!({"samples": samples, "offsetMillisecondsMin": min, "offsetMillisecondsMax": max})
 }
 
-/// The header block of a record with a block of so many bytes.
+/// The header block of a record whose block has `block_bytes` bytes.
 pub(crate) fn warc_header(block_bytes: u64) -> String {
     format!(
         "WARC/1.1\r\nWARC-Type: resource\r\nWARC-Record-ID: <urn:uuid:00000000-0000-8000-8000-000000000000>\r\n\

@@ -1,5 +1,5 @@
-//! The zstd side of items, written by hand (RFC 8878): blocks are stored or repeat one byte, so
-//! that no compressor's version shows.
+//! The zstd encoding of items, written by hand (RFC 8878). Blocks are stored or repeat one byte, so
+//! that the result does not depend on the version of a compressor.
 
 use evidence_format::segment::Kind;
 
@@ -11,7 +11,7 @@ const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 pub(crate) const SIZE_IN_FOUR_BYTES: u8 = 0b1010_0000;
 pub(crate) const SALT: [u8; 32] = [0x5a; 32];
 
-/// A data frame of `plain` as the format has it.
+/// A valid data frame of `plain`.
 pub(crate) fn frame(plain: &[u8]) -> Vec<u8> {
     frame_with(
         SIZE_IN_FOUR_BYTES,
@@ -40,8 +40,8 @@ pub(crate) fn blocks(plain: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Content of the next block, how many bytes of `rest` it stands for, and whether it is one byte
-/// repeated.
+/// The content of the next block, how many bytes of `rest` it encodes, and whether it repeats one
+/// byte.
 fn next_block(rest: &[u8]) -> (&[u8], usize, bool) {
     let runs = || rest.chunk_by(|a, b| a == b);
     let first = runs().next().map_or(0, <[u8]>::len);
@@ -70,7 +70,7 @@ pub(crate) fn salt_frame() -> Vec<u8> {
     skippable(0x184D_2A50, &SALT)
 }
 
-/// The seek table of frames of so many compressed and uncompressed bytes.
+/// The seek table of frames with these compressed and uncompressed sizes.
 pub(crate) fn seek_table(sizes: &[(usize, usize)]) -> Vec<u8> {
     let mut content = Vec::new();
     for (packed, plain) in sizes {
@@ -83,7 +83,7 @@ pub(crate) fn seek_table(sizes: &[(usize, usize)]) -> Vec<u8> {
     skippable(0x184D_2A5E, &content)
 }
 
-/// A layer of data frames as the format has it.
+/// A valid layer of data frames.
 pub(crate) fn layer(plain: &[&[u8]]) -> Vec<u8> {
     layer_of(
         &plain
@@ -94,7 +94,7 @@ pub(crate) fn layer(plain: &[&[u8]]) -> Vec<u8> {
     )
 }
 
-/// A layer of these frames, each with its content size, and what must follow them.
+/// A layer of these frames, each with its content size, then the salt frame and the seek table.
 pub(crate) fn layer_of(frames: &[(Vec<u8>, usize)]) -> Vec<u8> {
     let mut all = frames.to_vec();
     all.push((salt_frame(), 0));
@@ -106,7 +106,7 @@ pub(crate) fn layer_of(frames: &[(Vec<u8>, usize)]) -> Vec<u8> {
     all.into_iter().flat_map(|(packed, _)| packed).collect()
 }
 
-/// The number of a segment.
+/// The number that encodes a segment.
 pub(crate) fn number(kind: Kind, len: u64) -> u64 {
     len * 2 + u64::from(kind == Kind::Record)
 }
@@ -121,7 +121,7 @@ pub(crate) fn leb128(mut number: u64) -> Vec<u8> {
     bytes
 }
 
-/// A segment list as the format has it.
+/// A valid segment list.
 pub(crate) fn list(segments: &[(Kind, u64)]) -> Vec<u8> {
     frame(&list_content(segments))
 }

@@ -3,14 +3,14 @@
 use evidence_format::manifest::{EMPTY, EMPTY_BLOB, MANIFEST, REF_NAME, SIGSTORE_BUNDLE, TITLE};
 use serde_json::{Value, json};
 
-use super::items::Item;
-use super::parts::Doc::{self, Bundle, Index};
-use super::parts::{KEY_A, Parts, Referrer, Role, attestation, descriptor};
-use super::{Container, Expect, Vector, early, late};
+use super::items::TestItem;
+use super::parts::DocumentKind::{self, Bundle, Index};
+use super::parts::{BlobRole, BundleParts, KEY_A, Referrer, attestation, descriptor};
+use super::{ExpectedFindings, TestVector, VectorContainer, early, late};
 
 const OTHER: &str = "sha256:abababababababababababababababababababababababababababababababab";
 
-pub(super) fn vectors() -> Vec<Vector> {
+pub(super) fn vectors() -> Vec<TestVector> {
     let mut all = indexes();
     all.extend(digests());
     all.extend(bundle_counts());
@@ -20,59 +20,64 @@ pub(super) fn vectors() -> Vec<Vector> {
     all
 }
 
-fn v(name: &'static str, rule: &str, parts: Parts, expect: Expect) -> Vector {
-    Vector::new(name, format!("§3{rule}"), parts.tar(), expect)
+fn vector(
+    name: &'static str,
+    rule: &str,
+    parts: BundleParts,
+    expect: ExpectedFindings,
+) -> TestVector {
+    TestVector::new(name, format!("§3{rule}"), parts.tar(), expect)
 }
 
-fn set(doc: Doc, pointer: &'static str, value: Value) -> Parts {
-    Parts::empty().set(doc, pointer, value)
+fn set(doc: DocumentKind, pointer: &'static str, value: Value) -> BundleParts {
+    BundleParts::empty().set(doc, pointer, value)
 }
 
-fn indexes() -> Vec<Vector> {
+fn indexes() -> Vec<TestVector> {
     let index = early("failed index");
-    let many = Parts::empty().edit(Index, |index| {
+    let many = BundleParts::empty().edit(Index, |index| {
         let manifests = index["manifests"].as_array_mut().expect("a list");
         manifests.extend((0..63).map(
             |n| json!({"digest": format!("sha256:{n:064x}"), "mediaType": MANIFEST, "size": 2}),
         ));
     });
-    let twice = Parts::empty().edit(Index, |index| {
+    let twice = BundleParts::empty().edit(Index, |index| {
         let manifests = index["manifests"].as_array_mut().expect("a list");
         manifests.push(manifests[0].clone());
     });
     let annotations = |value| set(Index, "/manifests/0/annotations", value);
     vec![
-        v(
+        vector(
             "300-index-of-another-schema",
             ".2: `schemaVersion` is 2",
             set(Index, "/schemaVersion", json!(1)),
             index,
         ),
-        v(
+        vector(
             "303-index-with-65-manifests",
             ".2: at most 64 manifests",
             many,
             index,
         ),
-        v(
+        vector(
             "304-index-that-lists-a-manifest-twice",
             ".2: none twice",
             twice,
             index,
         ),
-        v(
+        vector(
             "305-index-with-another-artifact-type",
             ".2: `artifactType` is that of the manifest",
             set(Index, "/manifests/0/artifactType", json!(SIGSTORE_BUNDLE)),
             index,
         ),
-        v(
+        vector(
             "306-bundle-called-attestation",
             ".2: the name is `bundle` for the bundle manifest",
             annotations(json!({REF_NAME: "attestation"})),
             index,
         ),
-        v(
+        vector(
             "308-index-with-another-annotation",
             ".2: `annotations` has the one member",
             annotations(json!({REF_NAME: "bundle", "x": "y"})),
@@ -81,15 +86,15 @@ fn indexes() -> Vec<Vector> {
     ]
 }
 
-fn digests() -> Vec<Vector> {
+fn digests() -> Vec<TestVector> {
     let edit = |doc, pointer: &'static str, change: fn(&str) -> String| {
-        Parts::empty().edit(doc, move |document| {
+        BundleParts::empty().edit(doc, move |document| {
             let digest = super::parts::at(document, pointer);
             *digest = json!(change(digest.as_str().expect("a digest")));
         })
     };
-    let v = |name, parts: Parts, expect| {
-        Vector::new(
+    let vector = |name, parts: BundleParts, expect| {
+        TestVector::new(
             name,
             "§2: a digest is `sha256:` and 64 lowercase hex digits",
             parts.tar(),
@@ -100,12 +105,12 @@ fn digests() -> Vec<Vector> {
     let longer: fn(&str) -> String =
         |digest| format!("sha512:{}", digest.replace("sha256:", "").repeat(2));
     vec![
-        v(
+        vector(
             "315-digest-in-upper-case",
             edit(Index, "/manifests/0/digest", upper),
             early("failed index"),
         ),
-        v(
+        vector(
             "317-digest-of-another-kind",
             edit(Bundle, "/config/digest", longer),
             early("failed manifest"),
@@ -113,74 +118,69 @@ fn digests() -> Vec<Vector> {
     ]
 }
 
-fn bundle_counts() -> Vec<Vector> {
-    let one_only = |n: usize| {
-        Parts::empty().edit(Index, move |index| {
-            index["manifests"] = json!([index["manifests"][n].clone()]);
-        })
-    };
+fn bundle_counts() -> Vec<TestVector> {
+    let bundle_only = BundleParts::empty().edit(Index, |index| {
+        index["manifests"] = json!([index["manifests"][0].clone()]);
+    });
     let count = early("failed bundle-count");
-    let second = Parts::empty().set(
-        Doc::Referrer(0),
+    let second = BundleParts::empty().set(
+        DocumentKind::Referrer(0),
         "/artifactType",
         json!("application/vnd.exhibit.bundle.v1"),
     );
     vec![
-        v(
+        vector(
             "320-index-of-nothing",
             ".2: exactly one manifest is a bundle's (§7.1 step 4)",
             set(Index, "/manifests", json!([])),
             count,
         ),
-        v(
+        vector(
             "322-two-bundle-manifests",
             ".2: exactly one manifest is a bundle's (§7.1 step 4)",
             second,
             count,
         ),
-        Vector::new(
+        TestVector::new(
             "323-attestation-not-listed",
             "§3.2: the index lists every manifest",
-            Container::Folder(one_only(0).files().folder()),
+            VectorContainer::Folder(bundle_only.files().folder()),
             early("failed unexpected-file"),
         ),
-        v(
+        vector(
             "324-other-bundle-expected",
             ".3: the id of the bundle is its manifest's digest (§7.1 step 4)",
-            Parts::empty(),
+            BundleParts::empty(),
             early("failed other-bundle"),
         )
         .bundle(OTHER.to_owned()),
     ]
 }
 
-fn bundle_manifests() -> Vec<Vector> {
+fn bundle_manifests() -> Vec<TestVector> {
     let follows = |name, pointer: &'static str, value: Value| {
-        v(
+        vector(
             name,
             ".3: the bundle manifest follows from the config",
-            Parts::base().set(Bundle, pointer, value),
+            BundleParts::base().set(Bundle, pointer, value),
             late("failed manifest-config"),
         )
     };
     let edited = |name, edit: fn(&mut Value)| {
-        v(
+        vector(
             name,
             ".3: the bundle manifest follows from the config",
-            Parts::base().edit(Bundle, edit),
+            BundleParts::base().edit(Bundle, edit),
             late("failed manifest-config"),
         )
     };
-    let malformed = |name, pointer, value| {
-        v(
-            name,
-            ".3: a manifest's `mediaType` and `schemaVersion`",
-            set(Bundle, pointer, value),
-            early("failed manifest"),
-        )
-    };
     vec![
-        malformed("330-manifest-of-another-schema", "/schemaVersion", json!(1)),
+        vector(
+            "330-manifest-of-another-schema",
+            ".3: a manifest's `mediaType` and `schemaVersion`",
+            set(Bundle, "/schemaVersion", json!(1)),
+            early("failed manifest"),
+        ),
         follows(
             "333-other-title",
             "/layers/2/annotations",
@@ -195,18 +195,18 @@ fn bundle_manifests() -> Vec<Vector> {
         edited("343-bundle-with-a-subject", |m| {
             m["subject"] = descriptor(EMPTY, EMPTY_BLOB)
         }),
-        v(
+        vector(
             "344-other-size-of-a-layer",
             ".3: a descriptor's size",
-            Parts::base().set(Bundle, "/layers/2/size", json!(1)),
+            BundleParts::base().set(Bundle, "/layers/2/size", json!(1)),
             late("failed blob-size"),
         ),
-        v(
+        vector(
             "345-two-sizes-of-a-shared-segment-list",
             ".3: the bundle manifest follows from the config and the sizes of its blobs: a blob has one size",
-            Parts::of(vec![
-                Item::of_blocks("a", &["1\n"]),
-                Item::of_blocks("b", &["2\n"]),
+            BundleParts::of(vec![
+                TestItem::of_blocks("a", &["1\n"]),
+                TestItem::of_blocks("b", &["2\n"]),
             ])
             .set(Bundle, "/layers/3/size", json!(1)),
             late("failed manifest-config"),
@@ -216,7 +216,7 @@ fn bundle_manifests() -> Vec<Vector> {
 
 const NOTE: &str = "application/vnd.example.note.v1";
 
-fn note(blob: &[u8]) -> Parts {
+fn note(blob: &[u8]) -> BundleParts {
     let referrers = vec![
         attestation(KEY_A),
         Referrer::Other {
@@ -224,65 +224,59 @@ fn note(blob: &[u8]) -> Parts {
             blob: blob.to_vec(),
         },
     ];
-    Parts {
+    BundleParts {
         referrers,
-        ..Parts::base()
+        ..BundleParts::base()
     }
 }
 
-fn referrers() -> Vec<Vector> {
+fn referrers() -> Vec<TestVector> {
     let referrer = early("failed referrer");
-    let second = Doc::Referrer(1);
-    let points_to = |blob: Vec<u8>| note(&blob);
-    let manifest = || {
-        Parts::base()
-            .files()
-            .list
-            .into_iter()
-            .find(|(role, _, _)| *role == Role::Bundle)
-    };
+    let second = DocumentKind::Referrer(1);
+    let files = BundleParts::base().files();
+    let (_, _, manifest) = &files.list[files.position(BlobRole::Bundle)];
     let subject = ".3: a referrer's `subject` is the descriptor of the bundle manifest, alone";
     vec![
-        v(
+        vector(
             "350-referrer-to-nothing",
             subject,
             note(b"a note").remove(second, "", "subject"),
             referrer,
         ),
-        v(
+        vector(
             "354-referrer-to-another-attestation",
             subject,
-            Parts::empty().set(Doc::Referrer(0), "/subject/digest", json!(OTHER)),
+            BundleParts::empty().set(DocumentKind::Referrer(0), "/subject/digest", json!(OTHER)),
             referrer,
         ),
-        v(
+        vector(
             "355-referrer-that-points-to-an-item",
             ".3: a referrer points to no blob of the bundle (§7.1 step 4)",
-            points_to(Item::uptime().layer),
+            note(&TestItem::uptime().layer),
             referrer,
         ),
-        v(
+        vector(
             "356-referrer-that-points-to-a-manifest",
             ".3: a referrer points to no manifest (§7.1 step 4)",
-            points_to(manifest().expect("a bundle has one").2),
+            note(manifest),
             referrer,
         ),
-        v(
+        vector(
             "357-referrer-of-another-schema",
             ".3: a manifest's `schemaVersion` is 2",
             note(b"a note").set(second, "/schemaVersion", json!(1)),
             early("failed manifest"),
         ),
-        Vector::new(
+        TestVector::new(
             "358-other-blob-of-an-unknown-referrer",
             "§3.3: digests are checked whatever the kind",
             note(b"a note")
                 .files()
-                .change(Role::Content(1), |blob| blob[0] ^= 1)
+                .change(BlobRole::Content(1), |blob| blob[0] ^= 1)
                 .tar(),
             late("failed blob-digest"),
         ),
-        v(
+        vector(
             "360-shared-blob-with-two-sizes",
             ".3: a blob has the size of each descriptor that points to it",
             note(b"a note").set(second, "/config/size", json!(3)),
@@ -291,22 +285,21 @@ fn referrers() -> Vec<Vector> {
     ]
 }
 
-fn attestation_manifests() -> Vec<Vector> {
+fn attestation_manifests() -> Vec<TestVector> {
     let manifest = early("failed manifest");
-    let doc = Doc::Referrer(0);
+    let doc = DocumentKind::Referrer(0);
     let rule = ".3: an attestation has the config `{}` and one layer of its artifact type, without annotations";
-    let other = |config: &[u8]| set(doc, "/config", descriptor(EMPTY, config));
     vec![
-        v(
+        vector(
             "370-attestation-without-a-layer",
             rule,
             set(doc, "/layers", json!([])),
             manifest,
         ),
-        v(
+        vector(
             "371-attestation-with-two-layers",
             rule,
-            Parts::empty().edit(doc, |m| {
+            BundleParts::empty().edit(doc, |m| {
                 m["layers"]
                     .as_array_mut()
                     .expect("a list")
@@ -314,19 +307,19 @@ fn attestation_manifests() -> Vec<Vector> {
             }),
             manifest,
         ),
-        v(
+        vector(
             "372-attestation-with-another-config",
             rule,
-            other(b"{ }"),
+            set(doc, "/config", descriptor(EMPTY, b"{ }")),
             manifest,
         ),
-        v(
+        vector(
             "375-attestation-with-an-annotated-layer",
             rule,
             set(doc, "/layers/0/annotations", json!({TITLE: "attestation"})),
             manifest,
         ),
-        v(
+        vector(
             "376-attestation-that-is-empty",
             "§6: a sigstore bundle follows its form",
             set(

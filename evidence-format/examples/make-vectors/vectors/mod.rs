@@ -1,7 +1,7 @@
 //! The vectors, by chapter. Each breaks one rule of SPEC.md (or none), and everything that depends
-//! on what was changed is made to fit again: digests, manifests, the signature.
+//! on the change is recomputed: digests, manifests, the signature.
 //!
-//! What is expected stands here as SPEC.md has it; nothing is asked of the verifier.
+//! The expected findings are written down as SPEC.md demands them; the verifier is never consulted.
 
 mod accept;
 mod attestations;
@@ -27,31 +27,31 @@ use serde_json::{Value, json};
 
 use parts::{KEY_A, KEY_B, secret_key};
 
-/// A bundle, what the auditor brings, and what a verifier must find.
-pub(crate) struct Vector {
+/// A bundle, what the auditor trusts, and the findings that a verifier must report.
+pub(crate) struct TestVector {
     name: &'static str,
     rule: String,
-    container: Container,
+    container: VectorContainer,
     keys: &'static [&'static str],
     bundle: Option<String>,
-    expect: Expect,
+    expect: ExpectedFindings,
 }
 
-/// How the bundle is kept.
-pub(crate) enum Container {
+/// The container of the bundle.
+pub(crate) enum VectorContainer {
     Tar(Vec<u8>),
-    Folder(Vec<Entry>),
+    Folder(Vec<FolderEntry>),
 }
 
-/// A file of a folder, by its name inside.
-pub(crate) enum Entry {
+/// A file or a link in a folder, with its relative name.
+pub(crate) enum FolderEntry {
     File(String, Vec<u8>),
     Link(&'static str, &'static str),
 }
 
 /// The findings that can differ; time and log are never checked in version 1.
 #[derive(Clone, Copy)]
-pub(crate) struct Expect {
+pub(crate) struct ExpectedFindings {
     integrity: &'static str,
     signer: &'static str,
     completeness: &'static str,
@@ -61,7 +61,7 @@ pub(crate) struct Expect {
 const OK: &str = "ok";
 const NOT_CHECKED: &str = "not checked";
 /// All findings are ok.
-pub(crate) const HOLDS: Expect = Expect {
+pub(crate) const HOLDS: ExpectedFindings = ExpectedFindings {
     integrity: OK,
     signer: OK,
     completeness: OK,
@@ -69,8 +69,8 @@ pub(crate) const HOLDS: Expect = Expect {
 };
 
 /// Integrity fails before an attestation has been read.
-pub(crate) const fn early(integrity: &'static str) -> Expect {
-    Expect {
+pub(crate) const fn early(integrity: &'static str) -> ExpectedFindings {
+    ExpectedFindings {
         integrity,
         signer: NOT_CHECKED,
         completeness: NOT_CHECKED,
@@ -79,8 +79,8 @@ pub(crate) const fn early(integrity: &'static str) -> Expect {
 }
 
 /// Integrity fails once a good attestation has been read.
-pub(crate) const fn late(integrity: &'static str) -> Expect {
-    Expect {
+pub(crate) const fn late(integrity: &'static str) -> ExpectedFindings {
+    ExpectedFindings {
         integrity,
         signer: OK,
         completeness: NOT_CHECKED,
@@ -88,9 +88,9 @@ pub(crate) const fn late(integrity: &'static str) -> Expect {
     }
 }
 
-/// The bytes are sound, and nobody trusted vouches for them.
-pub(crate) const fn signer(signer: &'static str) -> Expect {
-    Expect {
+/// The bytes are sound, but no trusted key vouches for them.
+pub(crate) const fn signer(signer: &'static str) -> ExpectedFindings {
+    ExpectedFindings {
         integrity: OK,
         signer,
         completeness: OK,
@@ -98,9 +98,9 @@ pub(crate) const fn signer(signer: &'static str) -> Expect {
     }
 }
 
-/// All is well but for gaps.
-pub(crate) const fn incomplete(completeness: &'static str) -> Expect {
-    Expect {
+/// Everything is ok except completeness.
+pub(crate) const fn incomplete(completeness: &'static str) -> ExpectedFindings {
+    ExpectedFindings {
         integrity: OK,
         signer: OK,
         completeness,
@@ -108,13 +108,13 @@ pub(crate) const fn incomplete(completeness: &'static str) -> Expect {
     }
 }
 
-impl Vector {
-    /// With key A as the auditor's.
+impl TestVector {
+    /// A vector whose auditor trusts key A.
     pub(crate) fn new(
         name: &'static str,
         rule: impl Into<String>,
-        container: Container,
-        expect: Expect,
+        container: VectorContainer,
+        expect: ExpectedFindings,
     ) -> Self {
         Self {
             name,
@@ -138,7 +138,7 @@ impl Vector {
     }
 
     fn json(&self) -> Value {
-        let Expect {
+        let ExpectedFindings {
             integrity,
             signer,
             completeness,
@@ -162,8 +162,8 @@ impl Vector {
         let text = format!("{}\n", serde_json::to_string_pretty(&self.json())?);
         fs::write(folder.join(format!("{}.json", self.name)), text)?;
         match &self.container {
-            Container::Tar(tar) => fs::write(folder.join(format!("{}.tar", self.name)), tar)?,
-            Container::Folder(entries) => {
+            VectorContainer::Tar(tar) => fs::write(folder.join(format!("{}.tar", self.name)), tar)?,
+            VectorContainer::Folder(entries) => {
                 entries
                     .iter()
                     .try_for_each(|entry| entry.write(&folder.join(self.name)))?;
@@ -173,7 +173,7 @@ impl Vector {
     }
 }
 
-impl Entry {
+impl FolderEntry {
     fn write(&self, folder: &Path) -> anyhow::Result<()> {
         let name = match self {
             Self::File(name, _) => name,
@@ -194,7 +194,7 @@ impl Entry {
     }
 }
 
-/// Writes the keys and every vector into `folder`, which is made if it is not there.
+/// Writes the keys and every vector into `folder`, which is created if necessary.
 pub(crate) fn write_all(folder: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(folder.join("keys"))?;
     for (name, seed) in [("a", KEY_A), ("b", KEY_B)] {
@@ -219,7 +219,7 @@ pub(crate) fn write_all(folder: &Path) -> anyhow::Result<()> {
     })
 }
 
-fn all() -> anyhow::Result<Vec<Vector>> {
+fn all() -> anyhow::Result<Vec<TestVector>> {
     let mut all = accept::vectors()?;
     for chapter in [
         containers::vectors,

@@ -1,5 +1,5 @@
-//! A bundle in its parts. Any document can be changed before it is written (`edit`) or in its
-//! spelling (`spell`); what names it by digest, or signs it, is made after that.
+//! A bundle in parts. Any document can be changed before it is encoded (`edit`) or afterwards
+//! (`spell`); the documents that contain its digest, or sign it, are written after that.
 
 use std::collections::BTreeSet;
 
@@ -15,9 +15,9 @@ use evidence_format::manifest::{
 use evidence_format::signature::pae;
 use serde_json::{Value, json};
 
-use super::items::Item;
-use super::tar::Tar;
-use super::{Container, Entry};
+use super::items::TestItem;
+use super::tar::TestTar;
+use super::{FolderEntry, VectorContainer};
 
 /// Seed of the auditor's key.
 pub(crate) const KEY_A: u8 = 0xa1;
@@ -30,9 +30,9 @@ pub(crate) fn secret_key(seed: u8) -> SecretKey {
     SecretKey::from_random(&[seed; 32])
 }
 
-/// A document of a bundle. Referrers and what is theirs are numbered.
+/// A document of a bundle. Referrers and their documents are numbered.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Doc {
+pub(crate) enum DocumentKind {
     Config,
     Bundle,
     Statement(usize),
@@ -41,12 +41,12 @@ pub(crate) enum Doc {
     Index,
 }
 
-/// What refers to the bundle.
+/// Something that refers to the bundle.
 pub(crate) enum Referrer {
     Attestation {
-        /// Whose id it carries.
+        /// The key whose id the attestation carries.
         key: u8,
-        /// Makes the signature of the message.
+        /// Signs the message with the key.
         sign: fn(u8, &[u8]) -> [u8; 64],
     },
     Other {
@@ -56,34 +56,36 @@ pub(crate) enum Referrer {
 }
 
 pub(crate) fn attestation(key: u8) -> Referrer {
-    let sign = |key: u8, message: &[u8]| {
-        secret_key(key)
-            .sign(message)
-            .expect("a key in memory signs")
-    };
-    Referrer::Attestation { key, sign }
+    Referrer::Attestation {
+        key,
+        sign: |key, message| {
+            secret_key(key)
+                .sign(message)
+                .expect("a key in memory signs")
+        },
+    }
 }
 
-pub(crate) type Edit = Box<dyn Fn(&mut Value)>;
-pub(crate) type Spell = Box<dyn Fn(Vec<u8>) -> Vec<u8>>;
+pub(crate) type DocumentEdit = Box<dyn Fn(&mut Value)>;
+pub(crate) type ByteEdit = Box<dyn Fn(Vec<u8>) -> Vec<u8>>;
 
-pub(crate) struct Parts {
+pub(crate) struct BundleParts {
     pub(crate) oci_layout: Vec<u8>,
     /// The disclosure key.
     pub(crate) key: Vec<u8>,
     /// The config without items.
     pub(crate) config: Value,
-    pub(crate) items: Vec<Item>,
+    pub(crate) items: Vec<TestItem>,
     pub(crate) referrers: Vec<Referrer>,
     /// How many referrers the index lists before the bundle.
     pub(crate) bundle_at: usize,
-    pub(crate) edits: Vec<(Doc, Edit)>,
-    pub(crate) spells: Vec<(Doc, Spell)>,
+    pub(crate) edits: Vec<(DocumentKind, DocumentEdit)>,
+    pub(crate) spells: Vec<(DocumentKind, ByteEdit)>,
 }
 
-/// What a blob is, so that a vector can take hold of it.
+/// What a file is, so that a vector can address it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Role {
+pub(crate) enum BlobRole {
     OciLayout,
     Index,
     Bundle,
@@ -99,12 +101,12 @@ pub(crate) enum Role {
 }
 
 /// The files of a bundle in the order of a tar.
-pub(crate) struct Files {
+pub(crate) struct BundleFileList {
     pub(crate) id: Digest,
-    pub(crate) list: Vec<(Role, String, Vec<u8>)>,
+    pub(crate) list: Vec<(BlobRole, String, Vec<u8>)>,
 }
 
-impl Parts {
+impl BundleParts {
     /// No items, one attestation by key A.
     pub(crate) fn empty() -> Self {
         let time = "2026-11-23T13:40:17.25Z";
@@ -127,28 +129,33 @@ impl Parts {
 
     /// One item.
     pub(crate) fn base() -> Self {
-        Self::of(vec![Item::uptime()])
+        Self::of(vec![TestItem::uptime()])
     }
 
-    pub(crate) fn of(items: Vec<Item>) -> Self {
+    pub(crate) fn of(items: Vec<TestItem>) -> Self {
         Self {
             items,
             ..Self::empty()
         }
     }
 
-    pub(crate) fn edit(mut self, doc: Doc, edit: impl Fn(&mut Value) + 'static) -> Self {
+    pub(crate) fn edit(mut self, doc: DocumentKind, edit: impl Fn(&mut Value) + 'static) -> Self {
         self.edits.push((doc, Box::new(edit)));
         self
     }
 
     /// Sets one member, by JSON pointer.
-    pub(crate) fn set(self, doc: Doc, pointer: &'static str, value: Value) -> Self {
+    pub(crate) fn set(self, doc: DocumentKind, pointer: &'static str, value: Value) -> Self {
         self.edit(doc, move |document| set(document, pointer, value.clone()))
     }
 
-    /// Removes one member, by the JSON pointer of what holds it.
-    pub(crate) fn remove(self, doc: Doc, pointer: &'static str, member: &'static str) -> Self {
+    /// Removes one member of the object at a JSON pointer.
+    pub(crate) fn remove(
+        self,
+        doc: DocumentKind,
+        pointer: &'static str,
+        member: &'static str,
+    ) -> Self {
         self.edit(doc, move |document| {
             let removed = at(document, pointer)
                 .as_object_mut()
@@ -157,13 +164,17 @@ impl Parts {
         })
     }
 
-    pub(crate) fn spell(mut self, doc: Doc, spell: impl Fn(Vec<u8>) -> Vec<u8> + 'static) -> Self {
+    pub(crate) fn spell(
+        mut self,
+        doc: DocumentKind,
+        spell: impl Fn(Vec<u8>) -> Vec<u8> + 'static,
+    ) -> Self {
         self.spells.push((doc, Box::new(spell)));
         self
     }
 
     /// Replaces the first occurrence of `from` in the document's text.
-    pub(crate) fn replace(self, doc: Doc, from: &'static str, to: &'static str) -> Self {
+    pub(crate) fn replace(self, doc: DocumentKind, from: &'static str, to: &'static str) -> Self {
         self.spell(doc, move |bytes| {
             let text = String::from_utf8(bytes).expect("documents are text");
             assert!(text.contains(from), "{from} is not in {text}");
@@ -171,59 +182,64 @@ impl Parts {
         })
     }
 
-    pub(crate) fn tar(self) -> Container {
+    pub(crate) fn tar(self) -> VectorContainer {
         self.files().tar()
     }
 
-    pub(crate) fn files(self) -> Files {
-        let mut blobs: Vec<(Role, Vec<u8>)> = vec![(Role::Key, self.key.clone())];
+    pub(crate) fn files(self) -> BundleFileList {
+        let mut blobs: Vec<(BlobRole, Vec<u8>)> = vec![(BlobRole::Key, self.key.clone())];
         for (i, item) in self.items.iter().enumerate() {
             blobs.extend([
-                (Role::Segments(i), item.list.clone()),
-                (Role::Layer(i), item.layer.clone()),
+                (BlobRole::Segments(i), item.list.clone()),
+                (BlobRole::Layer(i), item.layer.clone()),
             ]);
         }
-        let (config, config_blob) = self.write(Doc::Config, self.config_value());
-        let size = |digest: &Value| {
-            let blob = blobs
-                .iter()
-                .find(|(_, blob)| json!(Digest::of(blob)) == *digest);
-            blob.map_or(0, |(_, blob)| blob.len())
-        };
-        let (_, bundle) = self.write(Doc::Bundle, bundle_manifest(&config, &config_blob, &size));
-        blobs.insert(0, (Role::Config, config_blob));
+        let (config, config_blob) = self.write(DocumentKind::Config, self.config_value());
+        let (_, bundle) = self.write(
+            DocumentKind::Bundle,
+            bundle_manifest(&config, &config_blob, &|digest| {
+                let blob = blobs
+                    .iter()
+                    .find(|(_, blob)| json!(Digest::of(blob)) == *digest);
+                blob.map_or(0, |(_, blob)| blob.len())
+            }),
+        );
+        blobs.insert(0, (BlobRole::Config, config_blob));
 
         let id = Digest::of(&bundle);
         let (mut manifests, mut contents) = (Vec::new(), Vec::new());
         for (n, referrer) in self.referrers.iter().enumerate() {
             let (content, manifest, blob) = self.referrer(n, referrer, &config, &bundle);
-            manifests.push((Role::Referrer(n), content, manifest));
-            contents.extend([(Role::Empty, EMPTY_BLOB.to_vec()), (Role::Content(n), blob)]);
+            manifests.push((BlobRole::Referrer(n), content, manifest));
+            contents.extend([
+                (BlobRole::Empty, EMPTY_BLOB.to_vec()),
+                (BlobRole::Content(n), blob),
+            ]);
         }
         manifests.insert(
             self.bundle_at,
-            (Role::Bundle, json!({"artifactType": BUNDLE}), bundle),
+            (BlobRole::Bundle, json!({"artifactType": BUNDLE}), bundle),
         );
-        let (_, index) = self.write(Doc::Index, index(&manifests));
+        let (_, index) = self.write(DocumentKind::Index, index(&manifests));
 
         let mut list = vec![
             (
-                Role::OciLayout,
+                BlobRole::OciLayout,
                 "oci-layout".to_owned(),
                 self.oci_layout.clone(),
             ),
-            (Role::Index, "index.json".to_owned(), index),
+            (BlobRole::Index, "index.json".to_owned(), index),
         ];
         let manifests = manifests.into_iter().map(|(role, _, blob)| (role, blob));
         let blobs = manifests.chain(contents).chain(blobs);
         list.extend(blobs.map(|(role, blob)| (role, blob_name(&Digest::of(&blob)), blob)));
         let mut seen = BTreeSet::new();
         list.retain(|(_, name, _)| seen.insert(name.clone()));
-        Files { id, list }
+        BundleFileList { id, list }
     }
 
-    /// The document as changed, and its bytes.
-    fn write(&self, doc: Doc, mut value: Value) -> (Value, Vec<u8>) {
+    /// The document after its edits, and its bytes.
+    fn write(&self, doc: DocumentKind, mut value: Value) -> (Value, Vec<u8>) {
         self.edits
             .iter()
             .filter(|(of, _)| *of == doc)
@@ -260,10 +276,10 @@ impl Parts {
             Referrer::Other { kind, blob } => (*kind, "application/octet-stream", blob.clone()),
             Referrer::Attestation { key, sign } => {
                 let statement = statement(&Digest::of(bundle), config);
-                let (_, payload) = self.write(Doc::Statement(n), statement);
+                let (_, payload) = self.write(DocumentKind::Statement(n), statement);
                 let signature = sign(*key, &pae(PAYLOAD_TYPE, &payload));
                 let (_, blob) = self.write(
-                    Doc::Sigstore(n),
+                    DocumentKind::Sigstore(n),
                     sigstore_bundle(*key, &payload, &signature),
                 );
                 (SIGSTORE_BUNDLE, SIGSTORE_BUNDLE, blob)
@@ -273,37 +289,37 @@ impl Parts {
             "artifactType": kind, "config": descriptor(EMPTY, EMPTY_BLOB), "layers": [descriptor(media_type, &blob)],
             "mediaType": MANIFEST, "schemaVersion": 2, "subject": descriptor(MANIFEST, bundle),
         });
-        let (value, bytes) = self.write(Doc::Referrer(n), manifest);
+        let (value, bytes) = self.write(DocumentKind::Referrer(n), manifest);
         (value, bytes, blob)
     }
 }
 
-impl Files {
-    pub(crate) fn tar(self) -> Container {
-        Container::Tar(Tar::of(&self).bytes())
+impl BundleFileList {
+    pub(crate) fn tar(self) -> VectorContainer {
+        VectorContainer::Tar(TestTar::of(&self).bytes())
     }
 
-    pub(crate) fn folder(self) -> Vec<Entry> {
+    pub(crate) fn folder(self) -> Vec<FolderEntry> {
         self.list
             .into_iter()
-            .map(|(_, name, content)| Entry::File(name, content))
+            .map(|(_, name, content)| FolderEntry::File(name, content))
             .collect()
     }
 
-    pub(crate) fn position(&self, role: Role) -> usize {
+    pub(crate) fn position(&self, role: BlobRole) -> usize {
         self.list
             .iter()
             .position(|(r, _, _)| *r == role)
             .expect("the bundle has this file")
     }
 
-    pub(crate) fn without(mut self, role: Role) -> Self {
+    pub(crate) fn without(mut self, role: BlobRole) -> Self {
         self.list.remove(self.position(role));
         self
     }
 
-    /// Changes a file's bytes and leaves its name.
-    pub(crate) fn change(mut self, role: Role, change: impl Fn(&mut Vec<u8>)) -> Self {
+    /// Changes the bytes of a file, but not its name.
+    pub(crate) fn change(mut self, role: BlobRole, change: impl Fn(&mut Vec<u8>)) -> Self {
         let at = self.position(role);
         change(&mut self.list[at].2);
         self
@@ -314,7 +330,7 @@ pub(crate) fn descriptor(media_type: &str, blob: &[u8]) -> Value {
     json!({"digest": Digest::of(blob), "mediaType": media_type, "size": blob.len()})
 }
 
-/// What `pointer` points to.
+/// The value at a JSON pointer.
 pub(crate) fn at<'v>(document: &'v mut Value, pointer: &str) -> &'v mut Value {
     document
         .pointer_mut(pointer)
@@ -377,8 +393,8 @@ fn sigstore_bundle(key: u8, payload: &[u8], signature: &[u8]) -> Value {
     })
 }
 
-fn index(manifests: &[(Role, Value, Vec<u8>)]) -> Value {
-    let entry = |(_, manifest, blob): &(Role, Value, Vec<u8>)| {
+fn index(manifests: &[(BlobRole, Value, Vec<u8>)]) -> Value {
+    let entry = |(_, manifest, blob): &(BlobRole, Value, Vec<u8>)| {
         let kind = &manifest["artifactType"];
         let name = match kind.as_str() {
             Some(BUNDLE) => "bundle",

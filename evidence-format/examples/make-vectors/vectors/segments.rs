@@ -3,33 +3,33 @@
 use evidence_format::segment::Kind::{Glue, Record};
 use serde_json::json;
 
-use super::items::Item;
+use super::items::TestItem;
 use super::layers::{SALT, blocks, frame, frame_with, leb128, list_content, number, skippable};
-use super::parts::{Doc, Parts};
-use super::{Expect, HOLDS, Vector, late};
+use super::parts::{BundleParts, DocumentKind};
+use super::{ExpectedFindings, HOLDS, TestVector, late};
 
-const LIST: Expect = late("failed segment-list");
-const SIZE: Expect = late("failed item-size");
+const LIST: ExpectedFindings = late("failed segment-list");
+const SIZE: ExpectedFindings = late("failed item-size");
 
-pub(super) fn vectors() -> Vec<Vector> {
+pub(super) fn vectors() -> Vec<TestVector> {
     let mut all = numbers();
     all.extend(compression());
     all.extend(sizes());
     all
 }
 
-fn v(name: &'static str, rule: &str, list: Vec<u8>, expect: Expect) -> Vector {
-    Vector::new(
+fn vector(name: &'static str, rule: &str, list: Vec<u8>, expect: ExpectedFindings) -> TestVector {
+    TestVector::new(
         name,
         format!("§5.3: {rule}"),
-        Parts::of(vec![Item::uptime().with_list(list)]).tar(),
+        BundleParts::of(vec![TestItem::uptime().with_list(list)]).tar(),
         expect,
     )
 }
 
 /// What the list of the base item must hold.
 fn content() -> Vec<u8> {
-    list_content(&Item::uptime().segments)
+    list_content(&TestItem::uptime().segments)
 }
 
 /// The content with the last number, of 4 bytes of glue, spelled otherwise.
@@ -38,19 +38,19 @@ fn last(number: &[u8]) -> Vec<u8> {
     frame(&[&content[..content.len() - 1], number].concat())
 }
 
-fn numbers() -> Vec<Vector> {
+fn numbers() -> Vec<TestVector> {
     let shortest = "numbers are of the shortest form";
     let range = "lengths are from 1 to 2^44";
     vec![
-        v("600-longer-number", shortest, last(&[0x88, 0x00]), LIST),
-        v(
+        vector("600-longer-number", shortest, last(&[0x88, 0x00]), LIST),
+        vector(
             "601-number-of-eleven-bytes",
             "at most 10 bytes",
             last(&[&[0x88][..], &[0x80; 9], &[0]].concat()),
             LIST,
         ),
-        v("603-segment-of-no-bytes", range, last(&[0x00, 0x08]), LIST),
-        v(
+        vector("603-segment-of-no-bytes", range, last(&[0x00, 0x08]), LIST),
+        vector(
             "605-segment-too-long",
             range,
             last(&leb128(number(Glue, (1 << 44) + 1))),
@@ -59,57 +59,57 @@ fn numbers() -> Vec<Vector> {
     ]
 }
 
-fn compression() -> Vec<Vector> {
+fn compression() -> Vec<TestVector> {
     let content = content();
     let one = "one zstd frame and nothing behind it";
     let windowed = |window: u8| frame_with(0, &[window], &blocks(&content));
     let mut cut = frame(&content);
     cut.truncate(cut.len() - 1);
-    let nothing = |list| Parts::of(vec![Item::of_bytes("").with_list(list)]).tar();
+    let nothing = |list| BundleParts::of(vec![TestItem::of_bytes("").with_list(list)]).tar();
     vec![
-        v(
+        vector(
             "610-list-of-two-frames",
             one,
             [frame(&content[..1]), frame(&content[1..])].concat(),
             LIST,
         ),
-        v(
+        vector(
             "611-byte-behind-the-list",
             one,
             [frame(&content), vec![0]].concat(),
             LIST,
         ),
-        v(
+        vector(
             "613-skippable-frame-in-front-of-the-list",
             one,
             [skippable(0x184D_2A50, &SALT), frame(&content)].concat(),
             LIST,
         ),
-        v(
+        vector(
             "617-list-with-a-window-of-1-mib",
             "a window of at most 1 MiB",
             windowed(10 << 3),
             HOLDS,
         ),
-        v(
+        vector(
             "618-list-with-a-window-too-large",
             "a window of at most 1 MiB",
             windowed(10 << 3 | 1),
             LIST,
         ),
-        v(
+        vector(
             "619-list-with-a-checksum",
             "one zstd frame, of any form that needs no dictionary",
             with_checksum(&content),
             HOLDS,
         ),
-        Vector::new(
+        TestVector::new(
             "620-list-of-no-bytes",
             format!("§5.3: {one}"),
             nothing(Vec::new()),
             LIST,
         ),
-        Vector::new(
+        TestVector::new(
             "621-list-that-is-a-skippable-frame",
             format!("§5.3: {one}"),
             nothing(skippable(0x184D_2A50, b"")),
@@ -126,39 +126,39 @@ fn with_checksum(content: &[u8]) -> Vec<u8> {
     encoder.compress(content).expect("in memory")
 }
 
-fn sizes() -> Vec<Vector> {
-    let item = Item::uptime();
+fn sizes() -> Vec<TestVector> {
+    let item = TestItem::uptime();
     let [header, record, end] = item.segments[..] else {
         unreachable!("glue, record, glue")
     };
     let listed = |segments: &[_]| frame(&list_content(segments));
     let config = |name, rule: &str, member: &'static str, change: fn(u64) -> u64| {
-        let parts = Parts::base().edit(Doc::Config, move |config| {
+        let parts = BundleParts::base().edit(DocumentKind::Config, move |config| {
             let value = &mut config["items"][0][member];
             *value = json!(change(value.as_u64().expect("a number")));
         });
-        Vector::new(name, format!("§5.3: {rule}"), parts.tar(), SIZE)
+        TestVector::new(name, format!("§5.3: {rule}"), parts.tar(), SIZE)
     };
     let (bytes, records) = (
         "lengths add up to the item's `bytes`",
         "the number of records is the item's `records`",
     );
     vec![
-        v("630-list-too-short", bytes, listed(&[header, record]), SIZE),
-        v(
+        vector("630-list-too-short", bytes, listed(&[header, record]), SIZE),
+        vector(
             "631-list-too-long",
             bytes,
             listed(&[header, record, end, (Glue, 1)]),
             SIZE,
         ),
         config("636-more-records", records, "records", |n| n + 1),
-        v(
+        vector(
             "638-segments-cut-elsewhere",
             "where to cut is sealed",
             listed(&[(Glue, header.1 + 1), (Record, record.1 - 1), end]),
             late("failed item-root"),
         ),
-        v(
+        vector(
             "639-kinds-swapped",
             "kinds are sealed by the list's digest and `records`",
             listed(&[(Record, header.1), (Glue, record.1), end]),

@@ -1,27 +1,27 @@
-//! A tar whose every byte can be changed. Written anew here, so that the library's own writer is
-//! checked by it.
+//! A tar in which every byte can be changed. It is a second implementation, so that it also checks
+//! the library's own writer.
 
-use super::Container;
-use super::parts::{Files, Role};
+use super::VectorContainer;
+use super::parts::{BlobRole, BundleFileList};
 
 pub(crate) const BLOCK_BYTES: usize = 512;
 
-pub(crate) struct Tar {
-    pub(crate) entries: Vec<TarEntry>,
-    /// What ends it.
+pub(crate) struct TestTar {
+    pub(crate) entries: Vec<TestTarEntry>,
+    /// The bytes after the last entry.
     pub(crate) end: Vec<u8>,
 }
 
 #[derive(Clone)]
-pub(crate) struct TarEntry {
-    pub(crate) role: Option<Role>,
+pub(crate) struct TestTarEntry {
+    pub(crate) role: Option<BlobRole>,
     pub(crate) header: [u8; BLOCK_BYTES],
     pub(crate) content: Vec<u8>,
     pub(crate) padding: Vec<u8>,
 }
 
-impl TarEntry {
-    pub(crate) fn new(role: Option<Role>, name: &str, content: &[u8]) -> Self {
+impl TestTarEntry {
+    pub(crate) fn new(role: Option<BlobRole>, name: &str, content: &[u8]) -> Self {
         let mut header = [0; BLOCK_BYTES];
         let size = format!("{:011o}\0", content.len());
         for (at, bytes) in [
@@ -60,12 +60,12 @@ impl TarEntry {
     }
 }
 
-impl Tar {
-    pub(crate) fn of(files: &Files) -> Self {
+impl TestTar {
+    pub(crate) fn of(files: &BundleFileList) -> Self {
         let entries = files
             .list
             .iter()
-            .map(|(role, name, content)| TarEntry::new(Some(*role), name, content))
+            .map(|(role, name, content)| TestTarEntry::new(Some(*role), name, content))
             .collect();
         Self {
             entries,
@@ -73,14 +73,14 @@ impl Tar {
         }
     }
 
-    pub(crate) fn position(&self, role: Role) -> usize {
+    pub(crate) fn position(&self, role: BlobRole) -> usize {
         self.entries
             .iter()
             .position(|entry| entry.role == Some(role))
             .expect("the bundle has this file")
     }
 
-    pub(crate) fn entry(&mut self, role: Role) -> &mut TarEntry {
+    pub(crate) fn entry(&mut self, role: BlobRole) -> &mut TestTarEntry {
         let at = self.position(role);
         &mut self.entries[at]
     }
@@ -93,8 +93,8 @@ impl Tar {
         parts.chain([&self.end[..]]).collect::<Vec<_>>().concat()
     }
 
-    /// Its bytes up to and with the first `content_bytes` of a file.
-    pub(crate) fn cut_in(mut self, role: Role, content_bytes: usize) -> Container {
+    /// The bytes up to and including the first `content_bytes` of a file.
+    pub(crate) fn cut_in(mut self, role: BlobRole, content_bytes: usize) -> VectorContainer {
         self.entries.truncate(self.position(role) + 1);
         let last = self.entry(role);
         last.content.truncate(content_bytes);
@@ -103,7 +103,7 @@ impl Tar {
         self.container()
     }
 
-    pub(crate) fn container(self) -> Container {
-        Container::Tar(self.bytes())
+    pub(crate) fn container(self) -> VectorContainer {
+        VectorContainer::Tar(self.bytes())
     }
 }

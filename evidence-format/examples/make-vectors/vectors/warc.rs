@@ -1,13 +1,13 @@
-//! WARC records, one spelling for each. Segments, tree and digests fit what stands there.
+//! WARC records in wrong spellings. Segments, tree and digests match the bytes.
 
-use super::items::{Item, warc_header};
-use super::parts::Parts;
-use super::{Vector, late};
+use super::items::{TestItem, warc_header};
+use super::parts::BundleParts;
+use super::{TestVector, late};
 
 const BLOCK: &str = "350735.47 234388.90\n";
 const END: &str = "\r\n\r\n";
 
-pub(super) fn vectors() -> Vec<Vector> {
+pub(super) fn vectors() -> Vec<TestVector> {
     let mut all = headers();
     all.extend(lengths());
     all.into_iter()
@@ -15,16 +15,16 @@ pub(super) fn vectors() -> Vec<Vector> {
         .collect()
 }
 
-fn vector(name: &'static str, rule: &str, bytes: Vec<u8>) -> Vector {
-    Vector::new(
+fn vector(name: &'static str, rule: &str, bytes: Vec<u8>) -> TestVector {
+    TestVector::new(
         name,
         format!("§5.2: {rule}"),
-        Parts::of(vec![Item::of_bytes(bytes)]).tar(),
+        BundleParts::of(vec![TestItem::of_bytes(bytes)]).tar(),
         late("failed warc"),
     )
 }
 
-type Case = (&'static str, &'static str, Vec<u8>);
+type WarcCase = (&'static str, &'static str, Vec<u8>);
 
 fn record() -> String {
     [&*warc_header(BLOCK.len() as u64), BLOCK, END].concat()
@@ -36,17 +36,17 @@ fn other(from: &str, to: &str) -> Vec<u8> {
     record.replacen(from, to, 1).into_bytes()
 }
 
-fn headers() -> Vec<Case> {
+fn headers() -> Vec<WarcCase> {
     let present = "four fields are present in each";
     let value = "values are without control characters, and without white space at either end";
-    let line_ends = || warc_header(BLOCK.len() as u64).replace("\r\n", "\n") + BLOCK + END;
+    let line_feeds = warc_header(BLOCK.len() as u64).replace("\r\n", "\n") + BLOCK + END;
     vec![
         (
             "700-warc-1-0",
             "each record is `WARC/1.1`",
             other("WARC/1.1", "WARC/1.0"),
         ),
-        ("701-line-feeds-alone", "CRLF", line_ends().into_bytes()),
+        ("701-line-feeds-alone", "CRLF", line_feeds.into_bytes()),
         (
             "705-no-date",
             present,
@@ -80,7 +80,7 @@ fn headers() -> Vec<Case> {
     ]
 }
 
-fn lengths() -> Vec<Case> {
+fn lengths() -> Vec<WarcCase> {
     let block = "`Content-Length` is the block's size in decimal without leading zeros";
     let end = "the block, CRLF CRLF";
     let record = record();

@@ -1,8 +1,8 @@
-//! Mutations of valid inputs, the same ones in each run.
+//! Mutations of valid inputs, the same in each run.
 
 use fuzz::parts;
 
-/// Numbers at the edges of types and of the format's limits.
+/// Numbers at the limits of types and of the format.
 const NUMBERS: [u64; 14] = [
     0,
     1,
@@ -22,9 +22,9 @@ const NUMBERS: [u64; 14] = [
 
 /// xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators,
 /// scrambled").
-struct Random(u64);
+struct Xorshift(u64);
 
-impl Random {
+impl Xorshift {
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -32,24 +32,24 @@ impl Random {
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
-    /// Below `n`, or 0.
+    /// A number below `n`, or 0.
     fn below(&mut self, n: usize) -> usize {
         (self.next() >> 11) as usize % n.max(1)
     }
 }
 
-/// Makes inputs from seeds.
+/// Makes inputs by mutating seeds.
 pub(crate) struct Mutator<'s> {
-    random: Random,
+    random: Xorshift,
     seeds: &'s [Vec<u8>],
-    /// Seeds are joined parts: mutate inside one.
+    /// Seeds are joined parts: mutate only inside one part.
     in_parts: bool,
 }
 
 impl<'s> Mutator<'s> {
     pub(crate) fn new(start: u64, seeds: &'s [Vec<u8>], in_parts: bool) -> Self {
         Self {
-            random: Random(start | 1 << 40),
+            random: Xorshift(start | 1 << 40),
             seeds,
             in_parts,
         }

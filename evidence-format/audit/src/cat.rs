@@ -1,15 +1,15 @@
-//! `exhibit-audit cat`: an item's bytes, which are a WARC file.
+//! `exhibit-audit cat`: writes the bytes of an item, a WARC file.
 
 use std::io::{self, Write};
+use std::process::ExitCode;
 
 use clap::Args;
 use evidence_format::id::ItemName;
 use evidence_format::item::{Piece, Visit};
-use evidence_format::verify::Exit;
 
-use crate::failure::Failure;
-use crate::out;
-use crate::subject::{BundleArgs, Subject, item_of};
+use crate::bundle::{AuditedBundle, BundleArgs, item_of};
+use crate::error::AuditError;
+use crate::output;
 
 /// Command line of `cat`.
 #[derive(Debug, Args)]
@@ -24,20 +24,20 @@ pub(crate) struct CatArgs {
     force: bool,
 }
 
-pub(crate) fn run(args: &CatArgs) -> Result<Exit, Failure> {
-    out::allow_raw(args.force)?;
-    let mut subject = Subject::lasting(&args.bundle)?;
+pub(crate) fn run(args: &CatArgs) -> Result<ExitCode, AuditError> {
+    output::allow_raw(args.force)?;
+    let mut subject = AuditedBundle::lasting(&args.bundle)?;
     let report = subject.verify_to_show()?;
     item_of(&report, &args.item)?;
-    let mut all = AllBytes(out::Stream::new());
+    let mut all = StdoutCopy(output::StdoutStream::new());
     subject.show(&report, &args.item, &mut all)?;
     all.0.finish()?;
-    Ok(Exit::Holds)
+    Ok(ExitCode::SUCCESS)
 }
 
-struct AllBytes(out::Stream);
+struct StdoutCopy(output::StdoutStream);
 
-impl Visit for AllBytes {
+impl Visit for StdoutCopy {
     fn piece(&mut self, _: Piece, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all(bytes)
     }

@@ -1,13 +1,14 @@
-//! `exhibit-audit items`: a table of what a verified bundle holds.
+//! `exhibit-audit items`: a table of the items of a verified bundle.
+
+use std::process::ExitCode;
 
 use clap::Args;
 use evidence_format::config::Item;
 use evidence_format::safe::safe;
-use evidence_format::verify::Exit;
 
-use crate::failure::Failure;
-use crate::subject::{BundleArgs, Subject};
-use crate::{out, summary};
+use crate::bundle::{AuditedBundle, BundleArgs};
+use crate::error::AuditError;
+use crate::{output, summary};
 
 /// Command line of `items`.
 #[derive(Debug, Args)]
@@ -16,14 +17,14 @@ pub(crate) struct ItemsArgs {
     bundle: BundleArgs,
 }
 
-pub(crate) fn run(args: &ItemsArgs) -> Result<Exit, Failure> {
-    let report = Subject::new(&args.bundle)?.verify_to_show()?;
+pub(crate) fn run(args: &ItemsArgs) -> Result<ExitCode, AuditError> {
+    let report = AuditedBundle::new(&args.bundle)?.verify_to_show()?;
     let items = report
         .config
         .as_ref()
         .map_or(&[][..], |config| &config.items);
-    out::print(&summary::table(items, source))?;
-    Ok(Exit::Holds)
+    output::print(&summary::table(items, source))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn source(item: &Item) -> String {

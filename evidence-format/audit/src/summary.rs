@@ -1,4 +1,4 @@
-//! What a bundle says of itself, as text: the parts that several commands show.
+//! What a bundle states about itself, as text: the parts that several commands print.
 
 use std::fmt::Write as _;
 
@@ -11,10 +11,10 @@ use serde::Serialize;
 
 use crate::verdict;
 
-/// Named examples shown of each gap; the config has up to `GAP_EXAMPLES_MAX`.
+/// Examples printed for each gap; the config has up to `GAP_EXAMPLES_MAX`.
 const EXAMPLES_SHOWN: usize = 3;
 
-/// The verdict, and whose word what follows is.
+/// The verdict, and a heading with the signer's statement.
 pub(crate) fn head(report: &Report) -> String {
     let (verdict, signature) = (verdict::text(report), signature(report));
     if signature.is_empty() {
@@ -24,7 +24,7 @@ pub(crate) fn head(report: &Report) -> String {
     }
 }
 
-/// Who signed, for which incident, when, and where in which stream.
+/// Signer, incident, time of signing, and position in the stream.
 fn signature(report: &Report) -> String {
     let mut text = String::new();
     if let Finding::Ok(proof) = &report.signer {
@@ -34,6 +34,7 @@ fn signature(report: &Report) -> String {
             &format!("{} (SHA-256 of the public key)", proof.key_id().hex()),
         );
     }
+    // The config counts, if it was read: the statement may be somebody else's.
     let incident = report.config.as_ref().map(|config| &config.incident);
     let incident = incident.or(report.claim.as_ref().map(|claim| &claim.predicate.incident));
     if let Some(incident) = incident {
@@ -43,14 +44,17 @@ fn signature(report: &Report) -> String {
         row(
             &mut text,
             "signed at",
-            &format!("{} by the signer's own clock", claim.predicate.signed_at),
+            &format!(
+                "{} according to the signer's clock",
+                claim.predicate.signed_at
+            ),
         );
         row(&mut text, "stream", &stream(claim));
     }
     text
 }
 
-/// `name  value` on a line of its own; `value` is safe already.
+/// Appends the line `name  value`; `value` must be escaped already.
 pub(crate) fn row(text: &mut String, name: &str, value: &str) {
     let _ = writeln!(text, "  {name:12}  {value}");
 }
@@ -59,11 +63,11 @@ fn stream(claim: &Statement) -> String {
     let stream = &claim.predicate.stream;
     match &stream.prev {
         Some(prev) => format!("{}, number {}, after {prev}", stream.id, stream.seq),
-        None => format!("{}, number {}, its first", stream.id, stream.seq),
+        None => format!("{}, number {}, the first", stream.id, stream.seq),
     }
 }
 
-/// A line for each item: name, records, bytes, missing objects, and what `more` says of it.
+/// A table of the items: name, records, bytes, missing objects, and the text that `more` returns.
 pub(crate) fn table(items: &[Item], more: fn(&Item) -> String) -> String {
     let width = items
         .iter()
@@ -88,9 +92,10 @@ pub(crate) fn table(items: &[Item], more: fn(&Item) -> String) -> String {
     text
 }
 
-/// What is missing from each item, by reason, with examples; empty if nothing is.
+/// The gaps of each item, by reason, with examples; empty if there are none.
 pub(crate) fn gaps(items: &[Item]) -> String {
     let mut text = String::new();
+    // An item can end early without a gap, so completeness decides and not the number of gaps.
     for item in items.iter().filter(|item| !item.coverage.is_complete()) {
         let ended = match item.coverage.ended {
             Ended::Complete => String::new(),
@@ -126,7 +131,7 @@ fn gap_line(gap: &Gap) -> String {
     line
 }
 
-/// A value that is one word in the config, as it stands there.
+/// A value that the config writes as one word.
 pub(crate) fn word<T: Serialize>(value: &T) -> String {
     serde_json::to_value(value)
         .ok()

@@ -1,55 +1,51 @@
-//! Why a command did not do what it was asked, and the exit code that says so.
+//! Why a command failed, and its exit code.
 
 use std::io;
 use std::path::PathBuf;
 
 use evidence_format::verify::Exit;
 
-/// Exit code for a command line that cannot be carried out (clap's own, too).
+/// Exit code for wrong usage, the same as clap's own.
 pub(crate) const USAGE: u8 = 2;
 
-/// A command ended early. Texts may quote the bundle; `main` makes them safe.
+/// A command failed. Texts may quote the bundle; `main` escapes them.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
-    /// Whoever typed the command must type another.
+pub(crate) enum AuditError {
+    /// The command line is wrong.
     #[error("{0}")]
     Usage(String),
-    /// A key file is no key.
+    /// A key file does not hold a usable key.
     #[error("cannot use {path} as a key")]
     Key {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         cause: evidence_format::keyring::KeyError,
     },
-    /// The machine, or permissions.
     #[error("cannot read {path}")]
     Read {
         path: PathBuf,
         #[source]
         cause: io::Error,
     },
-    /// The machine, or permissions.
     #[error("cannot write {path}")]
     Write {
         path: PathBuf,
         #[source]
         cause: io::Error,
     },
-    /// The second reading of a bundle failed for no fault of the bundle's.
-    #[error("stopped while showing {object}: {detail}")]
+    /// Reading the bundle a second time failed, but the bundle is not to blame.
+    #[error("cannot read {object} a second time: {detail}")]
     Stopped { object: String, detail: String },
-    /// A finding failed; what was found has been told already.
-    #[error("nothing of this bundle is shown: it is not verified")]
+    /// A finding failed. The findings have been printed already.
+    #[error("bundle is not verified, so none of its content is shown")]
     NotVerified(Exit),
-    /// It was verified, and then it was another.
-    #[error("the bundle changed while it was shown: do not use what was shown")]
+    /// The bundle passed verification, but not the second reading.
+    #[error("the bundle changed while it was shown: do not use the output")]
     Changed,
 }
 
-impl Failure {
-    /// See the table in `--help`.
+impl AuditError {
+    /// Exit code as documented in `--help`.
     pub(crate) fn exit(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Key { .. } => USAGE,

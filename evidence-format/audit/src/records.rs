@@ -1,7 +1,8 @@
-//! `exhibit-audit records`: the records of an item, as lines that are safe to look at, as JSON, or
-//! as they are.
+//! `exhibit-audit records`: lists the records of an item as escaped lines or as JSON, or writes
+//! their raw bytes.
 
 use std::io::{self, Write};
+use std::process::ExitCode;
 
 use clap::Args;
 use evidence_format::config::Item;
@@ -9,17 +10,16 @@ use evidence_format::id::ItemName;
 use evidence_format::item::{Piece, Visit};
 use evidence_format::safe::{safe, safe_bytes, safe_json};
 use evidence_format::segment::Kind;
-use evidence_format::verify::Exit;
 use evidence_format::warc::{Fields, Visitor, Walker};
 use serde_json::json;
 
-use crate::failure::Failure;
-use crate::out;
-use crate::subject::{BundleArgs, Subject, item_of};
+use crate::bundle::{AuditedBundle, BundleArgs, item_of};
+use crate::error::AuditError;
+use crate::output;
 
-/// Bytes of a record that its line shows.
+/// Bytes of a record that the listing shows.
 const PREVIEW_BYTES: usize = 120;
-/// Characters of a record's URI that its line shows; JSON has all of it.
+/// Characters of a record's URI that the text listing shows; JSON has all of them.
 const URI_CHARS_SHOWN: usize = 60;
 
 /// Command line of `records`.
@@ -30,13 +30,13 @@ pub(crate) struct RecordsArgs {
     /// Name of the item
     #[arg(value_name = "ITEM")]
     item: ItemName,
-    /// Print one JSON object a line
+    /// Print one JSON object per line
     #[arg(long, conflicts_with_all = ["raw", "record"])]
     json: bool,
-    /// Write the records' bytes as they are, one behind the other
+    /// Write the raw bytes of all records, one after the other
     #[arg(long, conflicts_with = "record")]
     raw: bool,
-    /// Write the bytes of record N (from 0) as they are
+    /// Write the raw bytes of record N, counted from 0
     #[arg(long, value_name = "N")]
     record: Option<u64>,
     /// Write raw bytes even to a terminal
@@ -44,95 +44,95 @@ pub(crate) struct RecordsArgs {
     force: bool,
 }
 
-pub(crate) fn run(args: &RecordsArgs) -> Result<Exit, Failure> {
+pub(crate) fn run(args: &RecordsArgs) -> Result<ExitCode, AuditError> {
     let raw = args.raw || args.record.is_some();
     if raw {
-        out::allow_raw(args.force)?;
+        output::allow_raw(args.force)?;
     }
-    let mut subject = Subject::lasting(&args.bundle)?;
+    let mut subject = AuditedBundle::lasting(&args.bundle)?;
     let report = subject.verify_to_show()?;
     check_number(args.record, item_of(&report, &args.item)?)?;
     if raw {
-        let mut bytes = RecordBytes {
-            out: out::Stream::new(),
+        let mut bytes = RecordBytesWriter {
+            out: output::StdoutStream::new(),
             only: args.record,
             number: 0,
         };
         subject.show(&report, &args.item, &mut bytes)?;
         bytes.out.finish()?;
     } else {
-        let mut list = List::new(if args.json { json_line } else { text_line });
+        let mut list = RecordLister::new(if args.json { json_line } else { text_line });
         subject.show(&report, &args.item, &mut list)?;
         list.out.finish()?;
     }
-    Ok(Exit::Holds)
+    Ok(ExitCode::SUCCESS)
 }
 
-fn check_number(number: Option<u64>, item: &Item) -> Result<(), Failure> {
+fn check_number(number: Option<u64>, item: &Item) -> Result<(), AuditError> {
     match number {
         Some(number) if number >= item.records => {
             let text = format!(
-                "there is no record {number}: item {} has {} records, counted from 0",
+                "no record {number}: item {} has {} records, counted from 0",
                 item.name, item.records
             );
-            Err(Failure::Usage(text))
+            Err(AuditError::Usage(text))
         }
         _ => Ok(()),
     }
 }
 
 /// Writes the bytes of all records, or of one.
-struct RecordBytes {
-    out: out::Stream,
+struct RecordBytesWriter {
+    out: output::StdoutStream,
     only: Option<u64>,
-    /// Of the record that comes next, or is under way.
+    /// Index of the current or next record.
     number: u64,
 }
 
-impl Visit for RecordBytes {
+impl Visit for RecordBytesWriter {
     fn piece(&mut self, piece: Piece, bytes: &[u8]) -> io::Result<()> {
         if piece.kind == Kind::Record {
             if self.only.is_none_or(|only| only == self.number) {
                 self.out.write_all(bytes)?;
             }
-            self.number += u64::from(piece.ends);
+            self.number += u64::from(piece.ends); // a record may span several frames, hence pieces
         }
         Ok(())
     }
 }
 
 /// Writes a line for each record.
-struct List {
-    out: out::Stream,
-    line: fn(&Row) -> String,
+struct RecordLister {
+    out: output::StdoutStream,
+    line: fn(&RecordLine) -> String,
     walker: Walker,
-    uri: LastUri,
-    /// Bytes of the item so far.
+    uri: UriTracker,
+    /// Bytes of the item that have been read.
     bytes: u64,
-    /// Segments of the item that have ended.
+    /// Segments of the item that are complete.
     segments: u64,
-    row: Row,
+    row: RecordLine,
 }
 
-/// What a record's line says.
+/// What the listing shows of a record.
 #[derive(Default)]
-struct Row {
+struct RecordLine {
     number: u64,
-    /// Its leaf in the item's record tree.
+    /// Index of its leaf in the item's record tree.
     leaf: u64,
-    /// First byte, from the item's beginning.
+    /// Offset of its first byte in the item.
     offset: u64,
     bytes: u64,
     uri: String,
-    /// Its first bytes.
+    /// Its first [`PREVIEW_BYTES`] bytes.
     head: Vec<u8>,
 }
 
-/// `WARC-Target-URI` of the WARC record under way.
+/// Remembers the `WARC-Target-URI` of the current WARC record.
 #[derive(Default)]
-struct LastUri(String);
+struct UriTracker(String);
 
-impl Visitor for LastUri {
+impl Visitor for UriTracker {
     fn header(&mut self, fields: &Fields) {
         fields
             .get("WARC-Target-URI")
@@ -143,11 +143,11 @@ impl Visitor for LastUri {
     fn end(&mut self) {}
 }
 
-impl List {
-    fn new(line: fn(&Row) -> String) -> Self {
-        let (walker, uri, row) = (Walker::new(), LastUri::default(), Row::default());
+impl RecordLister {
+    fn new(line: fn(&RecordLine) -> String) -> Self {
+        let (walker, uri, row) = (Walker::new(), UriTracker::default(), RecordLine::default());
         Self {
-            out: out::Stream::new(),
+            out: output::StdoutStream::new(),
             line,
             walker,
             uri,
@@ -172,11 +172,12 @@ impl List {
     }
 }
 
-impl Visit for List {
+impl Visit for RecordLister {
     fn piece(&mut self, piece: Piece, bytes: &[u8]) -> io::Result<()> {
         let is_record = piece.kind == Kind::Record;
         if is_record && piece.starts {
-            self.begin_record(); // before the walker sees it: a header inside the record is not the one it stands under
+            // Before the parser reads the piece: the record belongs to the header before it.
+            self.begin_record();
         }
         self.walker
             .push(bytes, &mut self.uri)
@@ -186,6 +187,7 @@ impl Visit for List {
         if !is_record {
             return Ok(());
         }
+        // A record may be gigabytes long; only its beginning is kept.
         let room = PREVIEW_BYTES - self.row.head.len();
         self.row.head.extend(&bytes[..room.min(bytes.len())]);
         self.row.bytes += bytes.len() as u64;
@@ -197,7 +199,7 @@ impl Visit for List {
     }
 }
 
-fn text_line(row: &Row) -> String {
+fn text_line(row: &RecordLine) -> String {
     let uri: String = row.uri.chars().take(URI_CHARS_SHOWN).collect();
     let cut = if uri.len() < row.uri.len() { "…" } else { "" };
     let more = if row.bytes > row.head.len() as u64 {
@@ -205,7 +207,7 @@ fn text_line(row: &Row) -> String {
     } else {
         ""
     };
-    let Row {
+    let RecordLine {
         number,
         offset,
         bytes,
@@ -218,8 +220,8 @@ fn text_line(row: &Row) -> String {
     )
 }
 
-fn json_line(row: &Row) -> String {
-    let Row {
+fn json_line(row: &RecordLine) -> String {
+    let RecordLine {
         number,
         leaf,
         offset,

@@ -1,18 +1,19 @@
-//! `exhibit-audit inspect`: everything that a bundle says of itself, below the verdict.
+//! `exhibit-audit inspect`: the verdict, then everything that a bundle states about itself.
 
 use std::fmt::Write as _;
+use std::process::ExitCode;
 
 use clap::Args;
 use evidence_format::config::{Collector, Config, Item, SourceClock};
 use evidence_format::coverage::Window;
 use evidence_format::plan::Step;
 use evidence_format::safe::safe;
-use evidence_format::verify::{Exit, Report};
+use evidence_format::verify::Report;
 
-use crate::failure::Failure;
-use crate::subject::{BundleArgs, Subject};
+use crate::bundle::{AuditedBundle, BundleArgs};
+use crate::error::AuditError;
 use crate::summary::{row, word};
-use crate::{out, summary};
+use crate::{output, summary};
 
 /// Command line of `inspect`.
 #[derive(Debug, Args)]
@@ -21,10 +22,10 @@ pub(crate) struct InspectArgs {
     bundle: BundleArgs,
 }
 
-pub(crate) fn run(args: &InspectArgs) -> Result<Exit, Failure> {
-    let report = Subject::new(&args.bundle)?.verify()?;
-    out::print(&text(&report))?;
-    Ok(report.exit())
+pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, AuditError> {
+    let report = AuditedBundle::new(&args.bundle)?.verify()?;
+    output::print(&text(&report))?;
+    Ok(ExitCode::from(report.exit() as u8))
 }
 
 fn text(report: &Report) -> String {
@@ -37,7 +38,7 @@ fn text(report: &Report) -> String {
 
 fn push_config(text: &mut String, config: &Config) {
     if let Some(first) = &config.supplements {
-        row(text, "adds to", &first.to_string());
+        row(text, "supplements", &first.to_string());
     }
     if let Some(span) = &config.window {
         row(text, "window", &window(span));
@@ -55,7 +56,9 @@ fn push_config(text: &mut String, config: &Config) {
     let deadline = config
         .plan
         .deadline_seconds
-        .map_or("no deadline".to_owned(), |s| format!("deadline {s} s"));
+        .map_or("no deadline".to_owned(), |s| {
+            format!("deadline after {s} s")
+        });
     let _ = writeln!(text, "\nPlan, {deadline}:");
     for step in &config.plan.steps {
         row(text, step.item.as_str(), &plan_step(step));
@@ -64,9 +67,10 @@ fn push_config(text: &mut String, config: &Config) {
     for item in &config.items {
         push_item(text, item);
     }
+    // Gaps come last: they are what a reader must not miss at the end of a long listing.
     let gaps = summary::gaps(&config.items);
     if !gaps.is_empty() {
-        let _ = write!(text, "\nWhat is missing:\n{gaps}");
+        let _ = write!(text, "\nGaps:\n{gaps}");
     }
 }
 
@@ -98,8 +102,8 @@ fn push_collector(text: &mut String, collector: &Collector) {
 fn plan_step(step: &Step) -> String {
     let mut text = safe(&step.what);
     for (what, bytes_max) in [
-        ("an object", step.object_bytes_max),
-        ("in all", step.item_bytes_max),
+        ("per object", step.object_bytes_max),
+        ("in total", step.item_bytes_max),
     ] {
         if let Some(bytes) = bytes_max {
             let _ = write!(text, "; at most {bytes} bytes {what}");
@@ -122,9 +126,10 @@ fn push_item(text: &mut String, item: &Item) {
         source.region.as_ref(),
     ];
     let parts: Vec<_> = parts.into_iter().flatten().map(|part| safe(part)).collect();
-    let identity = source.identity.as_ref().map_or(String::new(), |identity| {
-        format!(", asked as {}", safe(identity))
-    });
+    let identity = source
+        .identity
+        .as_ref()
+        .map_or(String::new(), |identity| format!(", as {}", safe(identity)));
     let _ = writeln!(text, "    from {}{identity}", parts.join(" "));
     if let Some(clock) = &source.clock {
         let _ = writeln!(text, "    {}", source_clock(clock));
@@ -133,7 +138,7 @@ fn push_item(text: &mut String, item: &Item) {
     for redaction in &item.redactions {
         let _ = writeln!(
             text,
-            "    removed before sealing: {} {}",
+            "    redacted before sealing: {} {}",
             redaction.count,
             safe(&redaction.what)
         );
@@ -144,7 +149,7 @@ fn push_item(text: &mut String, item: &Item) {
 fn source_clock(clock: &SourceClock) -> String {
     let (min, max) = (clock.offset_milliseconds_min, clock.offset_milliseconds_max);
     format!(
-        "its clock minus ours: from {min} to {max} ms over {} answers",
+        "its clock minus the collector's: from {min} to {max} ms in {} responses",
         clock.samples
     )
 }
@@ -152,7 +157,7 @@ fn source_clock(clock: &SourceClock) -> String {
 fn coverage(item: &Item) -> String {
     let coverage = &item.coverage;
     let mut text = format!(
-        "{} opened or asked, ended {}",
+        "{} objects or pages read, ended: {}",
         coverage.pages,
         word(&coverage.ended)
     );
@@ -163,8 +168,8 @@ fn coverage(item: &Item) -> String {
         let _ = write!(text, "; {events} events or objects delivered");
     }
     let windows = [
-        ("asked for", &coverage.asked),
-        ("could answer", &coverage.effective),
+        ("requested", &coverage.asked),
+        ("covered", &coverage.effective),
     ];
     for (what, span) in windows {
         if let Some(span) = span {
@@ -172,8 +177,8 @@ fn coverage(item: &Item) -> String {
         }
     }
     for (what, time) in [
-        ("first", coverage.first),
-        ("last", coverage.last),
+        ("first event", coverage.first),
+        ("last event", coverage.last),
         ("provisional until", coverage.provisional_until),
     ] {
         if let Some(time) = time {
@@ -181,14 +186,14 @@ fn coverage(item: &Item) -> String {
         }
     }
     if let Some(declared) = coverage.declared {
-        let _ = write!(text, "; the source says there are {declared}");
+        let _ = write!(text, "; {declared} exist according to the source");
     }
     if coverage.duplicates > 0 {
-        let _ = write!(text, "; {} delivered twice", coverage.duplicates);
+        let _ = write!(text, "; {} duplicates", coverage.duplicates);
     }
     text
 }
 
 fn window(window: &Window) -> String {
-    format!("from {} until before {}", window.from, window.until)
+    format!("from {} to {} (exclusive)", window.from, window.until)
 }

@@ -1,9 +1,9 @@
-//! From the name of something that was captured to a path below a folder of ours, whoever chose the
-//! name.
+//! Turns the URI of a captured object into a path below a folder of ours, even if an attacker chose
+//! the URI.
 //!
-//! The name keeps its shape (`file:///etc/passwd` becomes `etc/passwd`), but no part of it is `.`,
-//! `..`, empty, longer than a file system takes, or has bytes that are no plain text. Paths that
-//! differ may become one; telling them apart is the caller's.
+//! The path keeps the shape of the name (`file:///etc/passwd` becomes `etc/passwd`), but no
+//! component is `.`, `..`, empty, too long for a file system, or contains unsafe characters.
+//! Different URIs may give the same path; the caller tells them apart.
 
 use std::fmt::Write as _;
 
@@ -11,14 +11,14 @@ use evidence_format::digest::Digest;
 use evidence_format::safe::is_unsafe;
 use evidence_format::warc::path_of_file_uri;
 
-/// Bytes of one component: file systems take 255, and a suffix is put behind it.
+/// Bytes of one component: file systems allow 255, and the caller may append a suffix.
 const COMPONENT_BYTES_MAX: usize = 200;
-/// Bytes of a whole path: Linux takes 4096, and the folder stands before it.
+/// Bytes of a whole path: Linux allows 4096, including the folder before it.
 const PATH_BYTES_MAX: usize = 2048;
-/// Hex digits that stand for what a component was cut by.
+/// Hex digits of the digest that replaces the end of a long component.
 const CUT_DIGITS: usize = 16;
 
-/// The components of the path for `uri`; `None` if it has none or too many.
+/// The components of the path for `uri`; `None` if there are none or too many.
 pub(crate) fn components(uri: &str) -> Option<Vec<String>> {
     let path = path_of_file_uri(uri).unwrap_or_else(|| uri.as_bytes().to_vec());
     let parts = path.split(|&b| b == b'/').filter(|part| !part.is_empty());
@@ -35,8 +35,8 @@ pub(crate) fn components(uri: &str) -> Option<Vec<String>> {
     (!components.is_empty()).then_some(components)
 }
 
-/// One component, with what is not plain text percent-encoded. A backslash is, too: it divides
-/// paths elsewhere.
+/// One component, with unsafe characters percent-encoded. So is a backslash, which separates
+/// components on other systems.
 fn component(part: &[u8]) -> String {
     let mut text = String::new();
     for chunk in part.utf8_chunks() {
@@ -66,9 +66,9 @@ fn push_encoded(text: &mut String, bytes: &[u8]) {
     }
 }
 
-/// `name`, then what it is called if that is taken: `name~2` to `name~9`, then with `number`, which
-/// the caller gives to no other file. So a bundle of a million equal names does not cost a million
-/// attempts for each.
+/// `name`, then alternatives in case it is taken: `name~2` to `name~9`, then names with `number`,
+/// which is unique to the caller's file. So a bundle with a million equal names does not cost a
+/// million attempts for each.
 pub(crate) fn candidates(name: &str, number: u64) -> impl Iterator<Item = String> {
     let few = (2..=9).map(move |n| format!("{name}~{n}"));
     let rest = (2_u64..).map(move |n| format!("{name}~{number}~{n}"));
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_paths_stay_as_they_are() {
+    fn keeps_ordinary_paths() {
         assert_eq!(path("file:///etc/passwd"), "etc/passwd");
         assert_eq!(path("file:///home/a%20b/%C3%A9.txt"), "home/a b/é.txt");
         assert_eq!(
@@ -100,14 +100,14 @@ mod tests {
     }
 
     #[test]
-    fn hostile_names_stay_inside_and_plain() {
+    fn encodes_names_that_could_escape_the_folder_or_control_a_terminal() {
         assert_eq!(path("file:///../../etc/passwd"), "%2E%2E/%2E%2E/etc/passwd");
         assert_eq!(path("file:////a//./b/"), "a/%2E/b");
         assert_eq!(path("file:///%1B%5B31m%00%9B"), "%1B[31m%00%9B");
         assert_eq!(
             path("file:///%1b%5b31m"),
             "file:/%1b%5b31m",
-            "not as the format writes it: taken by the letter"
+            "not the canonical spelling of a file URI, so it is treated as a name"
         );
         assert_eq!(path("file:///%E2%80%AEfdp.exe"), "%E2%80%AEfdp.exe");
         assert_eq!(path(r"..\..\x"), "..%5C..%5Cx");
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn long_names_are_cut_and_stay_apart() {
+    fn long_names_are_cut_and_stay_distinct() {
         let (a, b) = (
             path(&format!("file:///{}", "é".repeat(200))),
             path(&format!("file:///{}x", "%C3%A9".repeat(300))),
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn taken_names_get_others_without_end() {
+    fn there_is_always_another_candidate() {
         let names: Vec<_> = candidates("a", 77).take(12).collect();
         assert_eq!(names[..2], ["a", "a~2"]);
         assert_eq!(names[8..], ["a~9", "a~77", "a~77~2", "a~77~3"]);

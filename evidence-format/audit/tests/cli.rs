@@ -1,7 +1,7 @@
-//! `exhibit-audit` from outside: exit codes, what it prints, what it writes; on bundles as hostile
-//! as a signer can make them.
+//! `exhibit-audit` as its users see it: exit codes, output and files, on bundles as hostile as a
+//! signer can make them.
 
-mod audit_bundle;
+mod bundle;
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use audit_bundle::{EVENTS, Place, key, predicate, tree};
+use bundle::{BundleFixture, EVENTS, key, predicate, tree};
 use evidence_format::canonical;
 use evidence_format::digest::Digest;
 use evidence_format::keyring::Signer as _;
@@ -18,14 +18,14 @@ use evidence_format::signature::Attestation;
 use evidence_format::statement::Statement;
 use serde_json::Value;
 
-/// What a run of the program gave.
-struct Ran {
+/// The result of running the program.
+struct ProgramOutput {
     code: i32,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
 
-impl Ran {
+impl ProgramOutput {
     fn text(&self) -> String {
         String::from_utf8(self.stdout.clone()).expect("text")
     }
@@ -39,17 +39,17 @@ impl Ran {
     }
 }
 
-fn audit(args: &[&str]) -> Ran {
+fn audit(args: &[&str]) -> ProgramOutput {
     audit_with(args, Stdio::null())
 }
 
-fn audit_with(args: &[&str], stdin: Stdio) -> Ran {
+fn audit_with(args: &[&str], stdin: Stdio) -> ProgramOutput {
     let output = program()
         .args(args)
         .stdin(stdin)
         .output()
         .expect("the program starts");
-    Ran {
+    ProgramOutput {
         code: output.status.code().expect("no signal"),
         stdout: output.stdout,
         stderr: output.stderr,
@@ -60,31 +60,31 @@ fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_exhibit-audit"))
 }
 
-/// A place with one bundle, and the texts of the paths that command lines need.
-struct Case {
-    place: Place,
+/// One bundle, and the paths that command lines need, as texts.
+struct AuditCase {
+    fixture: BundleFixture,
     tar: String,
     folder: String,
     alice: String,
     mallory: String,
 }
 
-impl Case {
+impl AuditCase {
     fn new(gaps: bool) -> Self {
-        let place = Place::new();
-        let (tar, folder) = place.publish(gaps);
-        let [alice, mallory] = ["alice.pub", "mallory.pub"].map(|name| text(&place.path(name)));
+        let fixture = BundleFixture::new();
+        let (tar, folder) = fixture.publish(gaps);
+        let [alice, mallory] = ["alice.pub", "mallory.pub"].map(|name| text(&fixture.path(name)));
         Self {
             tar: text(&tar),
             folder: text(&folder),
             alice,
             mallory,
-            place,
+            fixture,
         }
     }
 
     fn out(&self) -> String {
-        text(&self.place.path("out"))
+        text(&self.fixture.path("out"))
     }
 
     /// Changes one byte in the middle of the tar, which lies in an item's layer.
@@ -126,8 +126,8 @@ fn text(path: &Path) -> String {
 }
 
 #[test]
-fn exit_codes_say_what_was_found() {
-    let case = Case::new(false);
+fn exit_codes_match_the_findings() {
+    let case = AuditCase::new(false);
     let (tar, alice) = (&*case.tar, &*case.alice);
     assert_eq!(audit(&["verify", tar, "--key", alice]).code, 0);
     assert_eq!(
@@ -162,7 +162,7 @@ fn exit_codes_say_what_was_found() {
         "flipped byte"
     );
 
-    let incomplete = Case::new(true);
+    let incomplete = AuditCase::new(true);
     assert_eq!(
         audit(&["verify", &incomplete.tar, "--key", &incomplete.alice]).code,
         4
@@ -174,26 +174,23 @@ fn exit_codes_say_what_was_found() {
     assert_eq!(
         audit(&["items", &incomplete.tar, "--key", &incomplete.alice]).code,
         0,
-        "it showed what was asked for"
+        "gaps do not matter to a listing"
     );
 }
 
 #[test]
-fn wrong_command_lines_exit_with_2_and_say_why() {
-    let case = Case::new(false);
+fn wrong_usage_exits_with_2_and_says_why() {
+    let case = AuditCase::new(false);
     let missing = case
-        .place
+        .fixture
         .path("missing")
         .to_str()
         .expect("text")
         .to_owned();
     for (args, why) in [
-        (&["verify", &*missing][..], "there is no bundle"),
+        (&["verify", &*missing][..], "no such bundle"),
         (&["verify"], "BUNDLE"),
-        (
-            &["verify", &case.tar, "--key", &missing],
-            "cannot read the key",
-        ),
+        (&["verify", &case.tar, "--key", &missing], "cannot read key"),
         (&["verify", &case.tar, "--key", &case.tar], "key"),
         (
             &["verify", &case.tar, "--bundle", "sha256:00"],
@@ -208,7 +205,7 @@ fn wrong_command_lines_exit_with_2_and_say_why() {
         (&["cat", "-", "files"], "store the stream first"),
         (&["records", "-", "files"], "store the stream first"),
         (&["extract", "-", &missing], "store the stream first"),
-        (&["extract", &case.tar, &case.folder], "no empty folder"),
+        (&["extract", &case.tar, &case.folder], "not an empty folder"),
         (&["nonsense\u{1b}[31m"], "unrecognized"),
     ] {
         let ran = audit(args);
@@ -222,8 +219,8 @@ fn wrong_command_lines_exit_with_2_and_say_why() {
 }
 
 #[test]
-fn folder_file_and_stream_give_one_report() {
-    let case = Case::new(true);
+fn folder_file_and_stream_give_the_same_report() {
+    let case = AuditCase::new(true);
     let of = |path: &str, stdin| {
         audit_with(&["verify", path, "--key", &case.alice, "--json"], stdin).json()
     };
@@ -246,8 +243,8 @@ fn folder_file_and_stream_give_one_report() {
 }
 
 #[test]
-fn the_report_for_programs_has_its_members() {
-    let case = Case::new(true);
+fn json_report_has_its_documented_members() {
+    let case = AuditCase::new(true);
     let report = audit(&["verify", &case.tar, "--key", &case.alice, "--json"]).json();
     let keys = |value: &Value| {
         value
@@ -260,7 +257,7 @@ fn the_report_for_programs_has_its_members() {
     };
     assert_eq!(
         keys(&report),
-        "bundle exit findings incident items signed_at_claimed signed_by stream"
+        "bundle exit findings incident items signedAtClaimed signedBy stream"
     );
     assert_eq!(
         keys(&report["findings"]),
@@ -281,17 +278,17 @@ fn the_report_for_programs_has_its_members() {
     assert_eq!(report["findings"]["time"]["state"], "not checked");
     assert_eq!(report["exit"], 4);
     assert_eq!(report["incident"], "INC-1");
-    assert_eq!(report["signed_by"], key("alice").public_key().id().hex());
+    assert_eq!(report["signedBy"], key("alice").public_key().id().hex());
     assert_eq!(
         report["items"][0]["gaps"][0]["examples"][0],
-        audit_bundle::HOSTILE,
-        "escaped, and the same text"
+        bundle::HOSTILE,
+        "escaped, but the same text"
     );
 }
 
 #[test]
-fn nothing_of_a_bundle_steers_the_terminal() {
-    let case = Case::new(true);
+fn no_text_of_a_bundle_controls_the_terminal() {
+    let case = AuditCase::new(true);
     let out = case.out();
     for args in [
         &["verify", &*case.tar][..],
@@ -324,16 +321,16 @@ fn nothing_of_a_bundle_steers_the_terminal() {
 }
 
 #[test]
-fn damage_is_named() {
-    let case = Case::new(false);
+fn reports_what_is_damaged() {
+    let case = AuditCase::new(false);
     let integrity = |path: &str| {
         audit(&["verify", path, "--key", &case.alice, "--json"]).json()["findings"]["integrity"]
             .clone()
     };
     let layer = case.layer("trail");
-    fs::rename(&layer, case.place.path("layer")).expect("scratch");
+    fs::rename(&layer, case.fixture.path("layer")).expect("scratch");
     assert_eq!(integrity(&case.folder)["code"], "blob-missing");
-    fs::rename(case.place.path("layer"), &layer).expect("scratch");
+    fs::rename(case.fixture.path("layer"), &layer).expect("scratch");
     fs::write(Path::new(&case.folder).join("extra\u{1b}[31m"), "").expect("scratch");
     assert_eq!(integrity(&case.folder)["code"], "unexpected-file");
     let shown = audit(&["verify", &case.folder]);
@@ -342,14 +339,17 @@ fn damage_is_named() {
         "{}",
         shown.text()
     );
-    fs::write(case.place.path("no.tar"), "no tar").expect("scratch");
-    assert_eq!(integrity(&text(&case.place.path("no.tar")))["code"], "tar");
+    fs::write(case.fixture.path("no.tar"), "no tar").expect("scratch");
+    assert_eq!(
+        integrity(&text(&case.fixture.path("no.tar")))["code"],
+        "tar"
+    );
 }
 
-/// The index is not signed: anybody can put an attestation of theirs in front.
+/// The index is not signed, so anybody can list their own attestation first.
 #[test]
-fn a_stranger_in_front_does_not_speak_for_the_signer() {
-    let case = Case::new(false);
+fn attestation_of_a_stranger_does_not_hide_the_signers() {
+    let case = AuditCase::new(false);
     let id: Digest = audit(&["verify", &case.folder, "--json"]).json()["bundle"]
         .as_str()
         .expect("an id")
@@ -393,8 +393,8 @@ fn a_stranger_in_front_does_not_speak_for_the_signer() {
 }
 
 #[test]
-fn cat_and_records_give_the_bytes_that_were_sealed() {
-    let case = Case::new(false);
+fn cat_and_records_write_the_sealed_bytes() {
+    let case = AuditCase::new(false);
     let counts = audit(&["verify", &case.tar, "--json"]).json()["items"].clone();
     for (i, name) in ["files", "trail", "noise"].into_iter().enumerate() {
         let warc = case.warc(name);
@@ -438,8 +438,8 @@ fn cat_and_records_give_the_bytes_that_were_sealed() {
 }
 
 #[test]
-fn content_is_shown_only_of_a_verified_bundle() {
-    let case = Case::new(false);
+fn shows_no_content_of_an_unverified_bundle() {
+    let case = AuditCase::new(false);
     let out = case.out();
     let show = [
         &["cat", &*case.tar, "files"][..],
@@ -457,7 +457,7 @@ fn content_is_shown_only_of_a_verified_bundle() {
         );
     }
     fs::remove_dir_all(&out).expect("extracted");
-    let before = case.place.names();
+    let before = case.fixture.names();
     for args in show {
         let ran = audit(&[args, &["--key", &case.mallory]].concat());
         assert_eq!((ran.code, ran.stdout.len()), (1, 0), "{args:?}");
@@ -478,7 +478,7 @@ fn content_is_shown_only_of_a_verified_bundle() {
         );
     }
     assert_eq!(
-        case.place.names(),
+        case.fixture.names(),
         before,
         "a failed extraction leaves nothing"
     );
@@ -496,15 +496,15 @@ fn content_is_shown_only_of_a_verified_bundle() {
 }
 
 #[test]
-fn extract_writes_what_was_captured_and_nothing_elsewhere() {
-    let case = Case::new(true);
+fn extract_writes_the_captured_data_and_nothing_else() {
+    let case = AuditCase::new(true);
     let out = case.out();
-    let before = case.place.names();
+    let before = case.fixture.names();
     fs::create_dir(&out).expect("scratch");
     let ran = audit(&["extract", &case.tar, &out, "--key", &case.alice]);
     assert_eq!(ran.code, 0, "{}", ran.errors());
     assert!(
-        ran.text().contains("1 of them are not whole") && ran.text().contains("1 more could not"),
+        ran.text().contains("1 of them are incomplete") && ran.text().contains("1 more could not"),
         "{}",
         ran.text()
     );
@@ -554,12 +554,12 @@ fn extract_writes_what_was_captured_and_nothing_elsewhere() {
         [0o700, 0o700, 0o700, 0o600]
     );
     fs::remove_dir_all(&out).expect("scratch");
-    assert_eq!(case.place.names(), before);
+    assert_eq!(case.fixture.names(), before);
 }
 
 #[test]
-fn extract_gives_whole_items_on_request() {
-    let case = Case::new(false);
+fn extract_writes_whole_items_with_warc() {
+    let case = AuditCase::new(false);
     let out = case.out();
     assert_eq!(
         audit(&[
@@ -586,15 +586,15 @@ fn extract_gives_whole_items_on_request() {
     }
     let again = audit(&["extract", &case.folder, &out]);
     assert!(
-        again.code == 2 && again.errors().contains("no empty folder"),
+        again.code == 2 && again.errors().contains("not an empty folder"),
         "{}",
         again.errors()
     );
 }
 
 #[test]
-fn who_has_seen_enough_may_close_the_pipe() {
-    let case = Case::new(false);
+fn closing_the_pipe_is_not_an_error() {
+    let case = AuditCase::new(false);
     for args in [
         &["cat", &*case.tar, "noise", "--key", &case.alice][..],
         &["records", &case.tar, "noise", "--key", &case.alice, "--raw"],
@@ -622,7 +622,7 @@ fn who_has_seen_enough_may_close_the_pipe() {
 }
 
 #[test]
-fn help_completions_and_pages_come_from_one_definition() {
+fn every_command_has_help_completions_and_a_manual_page() {
     let commands = [
         "verify",
         "inspect",
@@ -659,13 +659,13 @@ fn help_completions_and_pages_come_from_one_definition() {
     assert_eq!(audit(&["man", "nonsense"]).code, 2);
 }
 
-/// An auditor's program that could talk to anybody would have to be trusted not to.
+/// A program that cannot use the network need not be trusted not to.
 #[test]
-fn no_network_and_no_async_are_linked() {
+fn links_no_network_or_async_crates() {
     let args = [
         "tree",
         "--package",
-        "evidence-format",
+        "exhibit-audit",
         "--edges",
         "normal",
         "--prefix",

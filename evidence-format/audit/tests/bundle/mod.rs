@@ -1,4 +1,4 @@
-//! Bundles for the tests of `exhibit-audit`: small, and as hostile as a signer can make them.
+//! Bundles for the tests of `exhibit-audit`, small and as hostile as a signer can make them.
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -16,37 +16,37 @@ use evidence_format::statement::{Predicate, Role, Stream};
 use evidence_format::time::Timestamp;
 use evidence_format::warc::{Header, RecordType, Truncated, file_uri};
 
-/// Escape sequences in both their forms, a bidirectional override, line ends.
+/// Escape sequences in both forms, a bidirectional override, line breaks.
 pub(crate) const HOSTILE: &str = "x\u{1b}[2J\u{9b}31m\u{202e}\u{2066}\r\nforged: ok";
-/// Records of the item `trail`.
+/// Number of records of the item `trail`.
 pub(crate) const EVENTS: usize = 25;
 
-/// A folder with keys and bundles in it, gone when dropped.
-pub(crate) struct Place {
+/// A folder with keys and bundles, removed when dropped.
+pub(crate) struct BundleFixture {
     folder: tempfile::TempDir,
 }
 
-impl Place {
+impl BundleFixture {
     /// With the keys `alice.pub` and `mallory.pub`.
     pub(crate) fn new() -> Self {
-        let place = Self {
+        let fixture = Self {
             folder: tempfile::tempdir().expect("a scratch folder"),
         };
         for name in ["alice", "mallory"] {
             fs::write(
-                place.path(&format!("{name}.pub")),
+                fixture.path(&format!("{name}.pub")),
                 key(name).public_key().to_pem(),
             )
             .expect("scratch");
         }
-        place
+        fixture
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// The names of what stands in the folder.
+    /// The names of the folder's entries, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.folder.path()).expect("scratch");
         let mut names: Vec<_> = entries
@@ -125,7 +125,7 @@ fn add(draft: &mut Draft, name: &str, gaps: bool, fill: fn(&mut DraftItem<'_>)) 
     .expect("scratch");
 }
 
-/// Names that a file system, a terminal or a path joined carelessly would stumble over.
+/// Names that break file systems, terminals or carelessly joined paths.
 fn files(item: &mut DraftItem<'_>) {
     put(
         item,
@@ -190,7 +190,7 @@ fn trail(item: &mut DraftItem<'_>) {
     .expect("scratch");
 }
 
-/// Megabytes that do not compress: several frames, and records that lie across them.
+/// Megabytes that do not compress: several frames, and records that span them.
 fn noise(item: &mut DraftItem<'_>) {
     let bytes: Vec<u8> = (0..3_000_000_u32)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)

@@ -1,9 +1,9 @@
-//! `exhibit-audit extract`: what was captured, as files again.
+//! `exhibit-audit extract`: writes the captured data as files.
 //!
-//! The folder is built beside its place under another name, and gets its own name only once the
-//! whole bundle is verified: what stands there was checked. Files are written with `O_EXCL` below a
-//! folder of our own that nobody else may enter, so no link can lead outside. Nothing is made
-//! durable: an extraction can be repeated.
+//! The folder is filled under a temporary name and renamed once the whole bundle is verified, so
+//! its final name stands only for verified content. Files are created with `O_EXCL` in a folder
+//! that only we may enter, so no link can lead outside. Nothing is synced to disk: an extraction
+//! can be repeated.
 
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -11,19 +11,19 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::Args;
 use evidence_format::config::Item;
 use evidence_format::item::{Piece, Visit};
-use evidence_format::verify::Exit;
 use evidence_format::warc::{Fields, Visitor, Walker};
 
-use crate::failure::Failure;
+use crate::bundle::{AuditedBundle, BundleArgs};
+use crate::error::AuditError;
 use crate::paths::{candidates, components};
-use crate::subject::{BundleArgs, Subject};
-use crate::{out, verdict};
+use crate::{output, verdict};
 
-/// One write to a file: records come in pieces of a few kilobytes.
+/// Bytes of one write to a file: records arrive in pieces of a few kilobytes.
 const WRITE_BYTES: usize = 64 * 1024;
 
 /// Command line of `extract`.
@@ -31,7 +31,7 @@ const WRITE_BYTES: usize = 64 * 1024;
 pub(crate) struct ExtractArgs {
     #[command(flatten)]
     bundle: BundleArgs,
-    /// Where the files go: a folder that does not exist yet, or is empty
+    /// Target folder; must not exist yet, or be empty
     #[arg(value_name = "DIR")]
     to: PathBuf,
     /// Write each item as one WARC file instead
@@ -39,10 +39,11 @@ pub(crate) struct ExtractArgs {
     warc: bool,
 }
 
-pub(crate) fn run(args: &ExtractArgs) -> Result<Exit, Failure> {
-    let mut subject = Subject::lasting(&args.bundle)?;
-    let unfinished = Unfinished::create(&args.to)?;
-    let tally = RefCell::new(Tally::default());
+pub(crate) fn run(args: &ExtractArgs) -> Result<ExitCode, AuditError> {
+    let mut subject = AuditedBundle::lasting(&args.bundle)?;
+    let unfinished = UnfinishedFolder::create(&args.to)?;
+    // Shared by the visitors of all items, which the verification calls one after the other.
+    let tally = RefCell::new(ExtractionSummary::default());
     let report = subject.verify_and_view(&mut |item| {
         if tally.borrow().failure.is_some() {
             return None;
@@ -57,30 +58,31 @@ pub(crate) fn run(args: &ExtractArgs) -> Result<Exit, Failure> {
     })?;
     let mut tally = tally.into_inner();
     if let Some(cause) = tally.failure.take() {
-        return Err(Failure::Write {
+        return Err(AuditError::Write {
             path: args.to.clone(),
             cause,
         });
     }
+    // Dropping `unfinished` removes what was written, unless the bundle is verified.
     verdict::allow_showing(&report)?;
     unfinished.publish(&args.to)?;
-    out::print(&tally.text(&args.to))?;
-    Ok(Exit::Holds)
+    output::print(&tally.text(&args.to))?;
+    Ok(ExitCode::SUCCESS)
 }
 
-/// What was written so far.
+/// What has been written so far.
 #[derive(Default)]
-struct Tally {
+struct ExtractionSummary {
     files: u64,
     bytes: u64,
-    /// Records that say that something could not be captured.
+    /// Records that only state that something could not be captured.
     gaps: u64,
-    /// Files that hold a part of what there was.
+    /// Files that hold only part of the original.
     partial: u64,
     failure: Option<io::Error>,
 }
 
-impl Tally {
+impl ExtractionSummary {
     fn text(&self, to: &Path) -> String {
         let mut text = format!(
             "{} files, {} bytes in {}\n",
@@ -89,14 +91,11 @@ impl Tally {
             evidence_format::safe::safe(&to.to_string_lossy())
         );
         if self.partial > 0 {
-            text += &format!(
-                "{} of them are not whole: their records say WARC-Truncated\n",
-                self.partial
-            );
+            text += &format!("{} of them are incomplete (WARC-Truncated)\n", self.partial);
         }
         if self.gaps > 0 {
             text += &format!(
-                "{} more could not be captured; `exhibit-audit inspect` says why\n",
+                "{} more could not be captured; see `exhibit-audit inspect`\n",
                 self.gaps
             );
         }
@@ -104,15 +103,16 @@ impl Tally {
     }
 }
 
-/// The folder while it is being filled; dropped unpublished, it is gone.
-struct Unfinished(Option<PathBuf>);
+/// The folder while it is being filled. It is removed unless it is published.
+struct UnfinishedFolder(Option<PathBuf>);
 
-impl Unfinished {
-    fn create(to: &Path) -> Result<Self, Failure> {
+impl UnfinishedFolder {
+    fn create(to: &Path) -> Result<Self, AuditError> {
         let mut name = to
             .file_name()
             .map(OsString::from)
             .ok_or_else(|| usage(to, "has no name"))?;
+        // The metadata of a link itself: a rename would replace the link, not its target.
         let empty = match fs::symlink_metadata(to) {
             Ok(metadata) if metadata.is_dir() => {
                 fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_none())
@@ -121,7 +121,7 @@ impl Unfinished {
             Err(e) => e.kind() == io::ErrorKind::NotFound,
         };
         if !empty {
-            return Err(usage(to, "exists and is no empty folder"));
+            return Err(usage(to, "exists and is not an empty folder"));
         }
         name.push(".unfinished");
         let path = to.with_file_name(name);
@@ -129,9 +129,9 @@ impl Unfinished {
             Ok(()) => Ok(Self(Some(path))),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(usage(
                 &path,
-                "exists: another extraction is writing it, or was interrupted and it can be removed",
+                "exists: another extraction is writing to it, or was interrupted and left it to be removed",
             )),
-            Err(cause) => Err(Failure::Write { path, cause }),
+            Err(cause) => Err(AuditError::Write { path, cause }),
         }
     }
 
@@ -139,8 +139,8 @@ impl Unfinished {
         self.0.as_deref().expect("present until published")
     }
 
-    fn publish(mut self, to: &Path) -> Result<(), Failure> {
-        fs::rename(self.path(), to).map_err(|cause| Failure::Write {
+    fn publish(mut self, to: &Path) -> Result<(), AuditError> {
+        fs::rename(self.path(), to).map_err(|cause| AuditError::Write {
             path: to.to_owned(),
             cause,
         })?;
@@ -149,16 +149,16 @@ impl Unfinished {
     }
 }
 
-impl Drop for Unfinished {
+impl Drop for UnfinishedFolder {
     fn drop(&mut self) {
         if let Some(path) = self.0.take() {
-            let _ = fs::remove_dir_all(path); // what cannot be removed keeps a name that says what it is
+            let _ = fs::remove_dir_all(path); // what remains is still named as unfinished
         }
     }
 }
 
-fn usage(path: &Path, what: &str) -> Failure {
-    Failure::Usage(format!("{} {what}", path.display()))
+fn usage(path: &Path, what: &str) -> AuditError {
+    AuditError::Usage(format!("{} {what}", path.display()))
 }
 
 fn create_folder(path: &Path) -> io::Result<()> {
@@ -178,12 +178,12 @@ fn visitor<'t>(
     root: &Path,
     item: &Item,
     warc: bool,
-    tally: &'t RefCell<Tally>,
+    tally: &'t RefCell<ExtractionSummary>,
 ) -> io::Result<Box<dyn Visit + 't>> {
     if warc {
         let file = create_file(&root.join(format!("{}.warc", item.name)))?;
         tally.borrow_mut().files += 1;
-        return Ok(Box::new(WarcFile {
+        return Ok(Box::new(WarcFileWriter {
             file,
             left: item.bytes,
             tally,
@@ -191,27 +191,28 @@ fn visitor<'t>(
     }
     let folder = root.join(item.name.as_str());
     create_folder(&folder)?;
-    let files = Files {
+    let files = BlockFiles {
         folder,
         number: 0,
         open: None,
         tally,
     };
-    Ok(Box::new(Blocks {
+    Ok(Box::new(BlockExtractor {
         walker: Walker::new(),
         files,
     }))
 }
 
-/// An item as it is.
-struct WarcFile<'t> {
+/// Writes an item unchanged.
+struct WarcFileWriter<'t> {
     file: BufWriter<File>,
-    /// Bytes to come: behind the last one the file is flushed, where an error can still be told.
+    /// Bytes still to come. After the last one the file is flushed, while an error can still be
+    /// reported.
     left: u64,
-    tally: &'t RefCell<Tally>,
+    tally: &'t RefCell<ExtractionSummary>,
 }
 
-impl Visit for WarcFile<'_> {
+impl Visit for WarcFileWriter<'_> {
     fn piece(&mut self, _: Piece, bytes: &[u8]) -> io::Result<()> {
         self.left = self.left.saturating_sub(bytes.len() as u64);
         let written = self.file.write_all(bytes);
@@ -225,14 +226,15 @@ impl Visit for WarcFile<'_> {
     }
 }
 
-/// An item's blocks as files.
-struct Blocks<'t> {
+/// Writes the blocks of an item as files.
+struct BlockExtractor<'t> {
     walker: Walker,
-    files: Files<'t>,
+    files: BlockFiles<'t>,
 }
 
-impl Visit for Blocks<'_> {
+impl Visit for BlockExtractor<'_> {
     fn piece(&mut self, _: Piece, bytes: &[u8]) -> io::Result<()> {
+        // A malformed item also fails verification, which reports it better.
         self.walker
             .push(bytes, &mut self.files)
             .map_err(io::Error::other)?;
@@ -243,8 +245,8 @@ impl Visit for Blocks<'_> {
     }
 }
 
-/// Keeps an error for the command's end, and gives the verification one of its own.
-fn keep_failure(result: io::Result<()>, tally: &RefCell<Tally>) -> io::Result<()> {
+/// Keeps the first error for the end of the command, and returns one that stops the verification.
+fn keep_failure(result: io::Result<()>, tally: &RefCell<ExtractionSummary>) -> io::Result<()> {
     result.map_err(|cause| {
         let kind = cause.kind();
         tally.borrow_mut().failure.get_or_insert(cause);
@@ -252,16 +254,16 @@ fn keep_failure(result: io::Result<()>, tally: &RefCell<Tally>) -> io::Result<()
     })
 }
 
-/// Writes each block to the file that its header asks for.
-struct Files<'t> {
+/// Writes each block to the file that its header determines.
+struct BlockFiles<'t> {
     folder: PathBuf,
-    /// Of the WARC record under way, from 0.
+    /// Index of the current WARC record.
     number: u64,
     open: Option<BufWriter<File>>,
-    tally: &'t RefCell<Tally>,
+    tally: &'t RefCell<ExtractionSummary>,
 }
 
-impl Files<'_> {
+impl BlockFiles<'_> {
     fn begin(&mut self, fields: &Fields) -> io::Result<()> {
         let mut tally = self.tally.borrow_mut();
         if is_gap(fields) {
@@ -269,7 +271,7 @@ impl Files<'_> {
             return Ok(());
         }
         if fields.get("WARC-Type") == Some("warcinfo") {
-            return Ok(()); // about the item, and no evidence; `--warc` has it
+            return Ok(()); // describes the item and is not evidence; `--warc` includes it
         }
         tally.files += 1;
         tally.partial += u64::from(fields.get("WARC-Truncated").is_some());
@@ -284,11 +286,12 @@ impl Files<'_> {
         Ok(())
     }
 
-    /// The folder `name` in `folder`, made if it is not there; under another name if a file is.
+    /// The folder `name` in `folder`, created if necessary; under another name if a file has it.
     fn enter(&self, folder: &Path, name: &str) -> io::Result<PathBuf> {
         for candidate in candidates(name, self.number) {
             let path = folder.join(candidate);
             match create_folder(&path) {
+                // The name belongs to a file of another record, so the next candidate is tried.
                 Err(e)
                     if e.kind() == io::ErrorKind::AlreadyExists
                         && !fs::symlink_metadata(&path)?.is_dir() => {}
@@ -299,7 +302,7 @@ impl Files<'_> {
         unreachable!("candidates have no end")
     }
 
-    /// A new file `name` in `folder`; under another name if that is taken.
+    /// Creates the file `name` in `folder`, or under another name if that is taken.
     fn create(&self, folder: &Path, name: &str) -> io::Result<BufWriter<File>> {
         for candidate in candidates(name, self.number) {
             match create_file(&folder.join(candidate)) {
@@ -318,16 +321,16 @@ impl Files<'_> {
         file.write_all(bytes)
     }
 
-    /// Does something unless something failed before.
+    /// Runs a step unless an earlier one failed.
     fn attempt(&mut self, what: impl FnOnce(&mut Self) -> io::Result<()>) {
         if self.tally.borrow().failure.is_none() {
             let result = what(self);
-            let _ = keep_failure(result, self.tally); // `Blocks` looks for it
+            let _ = keep_failure(result, self.tally); // `BlockExtractor` checks it
         }
     }
 }
 
-impl Visitor for Files<'_> {
+impl Visitor for BlockFiles<'_> {
     fn header(&mut self, fields: &Fields) {
         self.attempt(|files| files.begin(fields));
     }
@@ -342,23 +345,24 @@ impl Visitor for Files<'_> {
     }
 }
 
-/// True for a record that only says that something could not be captured.
+/// True for a record that only states that something could not be captured.
 fn is_gap(fields: &Fields) -> bool {
+    // A truncated record with content is a partial file, not a gap.
     let missing = ["Exhibit-Errno", "Exhibit-Gap", "WARC-Truncated"]
         .iter()
         .any(|name| fields.get(name).is_some());
     missing && fields.get("Content-Length") == Some("0")
 }
 
-/// Where a record's block goes, below its item's folder: the place that a resource was read from,
-/// or the record's number.
+/// Path of a record's block below its item's folder: the original path of a resource, otherwise the
+/// record's number.
 fn target(fields: &Fields, number: u64) -> Vec<String> {
     let kind = fields.get("WARC-Type").unwrap_or("");
-    let by_place = fields
+    let original = fields
         .get("WARC-Target-URI")
         .filter(|_| kind == "resource")
         .and_then(components);
-    let mut parts = by_place.unwrap_or_else(|| vec![format!("{number:06}.{}", plain_word(kind))]);
+    let mut parts = original.unwrap_or_else(|| vec![format!("{number:06}.{}", plain_word(kind))]);
     if let (Some(suffix), Some(name)) = (
         fields.get("Exhibit-Kind").and_then(suffix),
         parts.last_mut(),
@@ -368,7 +372,8 @@ fn target(fields: &Fields, number: u64) -> Vec<String> {
     parts
 }
 
-/// A record type, if it is one word of those that ISO 28500 has.
+/// The record type if it looks like one of ISO 28500, otherwise `record`: it becomes part of a
+/// name.
 fn plain_word(kind: &str) -> &str {
     if (1..=16).contains(&kind.len()) && kind.bytes().all(|b| b.is_ascii_lowercase()) {
         kind
@@ -377,7 +382,7 @@ fn plain_word(kind: &str) -> &str {
     }
 }
 
-/// What a file is called that is not itself what stood at its path, but tells about it.
+/// Suffix of a file that only describes the object at its path.
 fn suffix(kind: &str) -> Option<&'static str> {
     match kind {
         "link" => Some(".link"),

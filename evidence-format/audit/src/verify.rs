@@ -1,12 +1,14 @@
-//! `exhibit-audit verify`: the five findings, then what the bundle says of itself.
+//! `exhibit-audit verify`: the five findings, then a summary of what the bundle states.
+
+use std::process::ExitCode;
 
 use clap::Args;
 use evidence_format::safe::safe_json;
-use evidence_format::verify::{Exit, Report};
+use evidence_format::verify::Report;
 
-use crate::failure::Failure;
-use crate::subject::{BundleArgs, Subject};
-use crate::{out, summary};
+use crate::bundle::{AuditedBundle, BundleArgs};
+use crate::error::AuditError;
+use crate::{output, summary};
 
 /// Command line of `verify`.
 #[derive(Debug, Args)]
@@ -18,15 +20,15 @@ pub(crate) struct VerifyArgs {
     json: bool,
 }
 
-pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, Failure> {
-    let report = Subject::new(&args.bundle)?.verify()?;
+pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, AuditError> {
+    let report = AuditedBundle::new(&args.bundle)?.verify()?;
     let answer = if args.json {
         safe_json(&report.json()) + "\n"
     } else {
         text(&report)
     };
-    out::print(&answer)?;
-    Ok(report.exit())
+    output::print(&answer)?;
+    Ok(ExitCode::from(report.exit() as u8))
 }
 
 fn text(report: &Report) -> String {
@@ -35,7 +37,7 @@ fn text(report: &Report) -> String {
         text += &format!("\n{}", summary::table(&config.items, |_| String::new()));
         let gaps = summary::gaps(&config.items);
         if !gaps.is_empty() {
-            text += &format!("\nWhat is missing:\n{gaps}");
+            text += &format!("\nGaps:\n{gaps}");
         }
     }
     text

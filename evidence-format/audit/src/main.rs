@@ -1,21 +1,21 @@
-//! `exhibit-audit`: verifies a bundle of evidence, and shows what is in it to who does not trust
-//! whoever made it.
+//! `exhibit-audit`: verifies a bundle of evidence and shows what is in it, for auditors who do not
+//! trust its author.
 //!
-//! It reads files and standard input, and writes standard output or, by `extract`, a new folder. It
-//! has no network, no clock and no configuration; what it trusts stands on its command line. Text
-//! from a bundle passes through [`evidence_format::safe`] on its way out, and content is shown only
-//! of a bundle that was verified.
+//! The program reads files and standard input, and writes standard output or, with `extract`, a new
+//! folder. It has no network, no clock and no configuration; everything that it trusts is given on
+//! the command line. Text from a bundle is escaped by [`evidence_format::safe`], and content is
+//! shown only after the bundle has been verified.
 
+mod bundle;
 mod cat;
+mod error;
 mod extract;
-mod failure;
 mod inspect;
 mod items;
-mod out;
+mod output;
 mod paths;
 mod records;
 mod shells;
-mod subject;
 mod summary;
 mod verdict;
 mod verify;
@@ -24,39 +24,38 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use evidence_format::verify::Exit;
 
-use crate::failure::{Failure, USAGE};
+use crate::error::{AuditError, USAGE};
 
-/// Verify bundles of evidence, and see what is in them
+/// Verify bundles of evidence and show what is in them
 #[derive(Debug, Parser)]
 #[command(name = "exhibit-audit", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: AuditCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum AuditCommand {
     /// Verify a bundle: integrity, signer, time, log, completeness
     #[command(after_help = VERIFY_HELP)]
     Verify(verify::VerifyArgs),
-    /// Verify a bundle, and show everything that it says of itself
+    /// Verify a bundle and show everything that it states about itself
     #[command(after_help = INSPECT_HELP)]
     Inspect(inspect::InspectArgs),
     /// List the items of a bundle
     #[command(after_help = ITEMS_HELP)]
     Items(items::ItemsArgs),
-    /// List the records of an item: number, offset, bytes, where it was read, how it begins
+    /// List the records of an item: number, offset, bytes, origin, first bytes
     #[command(after_help = RECORDS_HELP)]
     Records(records::RecordsArgs),
-    /// Write the bytes of an item, a WARC file, to standard output
+    /// Write an item, which is a WARC file, to standard output
     #[command(after_help = CAT_HELP)]
     Cat(cat::CatArgs),
-    /// Write what was captured to a new folder
+    /// Write the captured data to a new folder
     #[command(after_help = EXTRACT_HELP)]
     Extract(extract::ExtractArgs),
-    /// Print a shell's completion script
+    /// Print a completion script for a shell
     #[command(
         after_help = "Example:\n  exhibit-audit completions bash > /etc/bash_completion.d/exhibit-audit"
     )]
@@ -70,43 +69,46 @@ enum Command {
 
 const EXIT_CODES: &str = "\
 Exit codes of verify and inspect:
-  0  all that was asked holds: whole, signed by a key given with --key, complete
+  0  ok: unchanged, signed by a key given with --key, complete
   1  tampered or invalid
-  2  the command line cannot be carried out
+  2  wrong usage
   3  undecided: no --key was given, or something could not be read
-  4  sound but incomplete: the bundle states what it lacks
-The other commands exit with 0 once they have shown what was asked for. They show content only of a bundle whose integrity holds
-and, if --key is given, that one of these keys has signed; else they exit with 1 or 3.
+  4  sound but incomplete: the bundle states what is missing
+The other commands exit with 0 once they have shown what was requested. They show content only if
+the bundle's integrity is ok and, with --key, one of the given keys has signed it; otherwise they
+exit with 1 or 3.
 
 Example:
   exhibit-audit verify bundle.tar --key alice.pub";
 
 const VERIFY_HELP: &str = "\
-The key must come to you by another way than the bundle. Nothing in a bundle is trusted to say whom to trust.
+Get the key through another channel than the bundle: nothing in a bundle can tell you whom to trust.
 
 Examples:
   exhibit-audit verify bundle.tar --key alice.pub
   exhibit-audit verify bundle.tar --key alice.pub --key bob.pub --json
   ssh collector cat bundle.tar | exhibit-audit verify - --key alice.pub
 
-Exit codes: 0 holds, 1 tampered or invalid, 2 usage, 3 undecided, 4 sound but incomplete.";
+Exit codes: 0 ok, 1 tampered or invalid, 2 wrong usage, 3 undecided, 4 sound but incomplete.";
 
 const INSPECT_HELP: &str = "\
-The verdict stands first. Below it stands what the bundle says: incident, collector, clock, plan, items, gaps, redactions.
+The verdict comes first, then everything that the bundle states: incident, collector, clock, plan,
+items, redactions, gaps.
 
 Example:
   exhibit-audit inspect bundle.tar --key alice.pub
 
-Exit codes: as of verify.";
+Exit codes: see verify.";
 
 const ITEMS_HELP: &str = "\
 Example:
   exhibit-audit items bundle.tar --key alice.pub";
 
 const RECORDS_HELP: &str = "\
-A record is what can later be shown alone: an event, a line, a small file. Lines are made safe for terminals. --raw and --record
-give the bytes as they were captured: to a file or a pipe, and to a terminal only with --force.
-The bundle is verified before anything is shown, and again while it is.
+A record is the unit that can be disclosed on its own: an event, a few log lines, a small file. The
+listing is escaped for terminals. --raw and --record write the bytes as captured, to a terminal only
+with --force.
+The bundle is verified before anything is shown, and again while it is shown.
 
 Examples:
   exhibit-audit records bundle.tar host-processes --key alice.pub
@@ -114,17 +116,19 @@ Examples:
   exhibit-audit records bundle.tar host-sockets --key alice.pub --record 0";
 
 const CAT_HELP: &str = "\
-The bytes go to a file or a pipe, and to a terminal only with --force.
-The bundle is verified before anything is shown, and again while it is.
+The bytes go to a file or a pipe; a terminal requires --force.
+The bundle is verified before anything is shown, and again while it is shown.
 
 Example:
   exhibit-audit cat bundle.tar host-processes --key alice.pub > host-processes.warc";
 
 const EXTRACT_HELP: &str = "\
-A resource becomes DIR/<item>/<path that it was read from>, any other record DIR/<item>/<number>.<type>. Names that could lead
-elsewhere or steer a terminal are percent-encoded, long ones cut; a name that is taken gets ~2. Links and listings of folders become
-files that end in .link, .links and .directory. Files are readable by you alone.
-DIR appears once the whole bundle is verified. If it is not, nothing is left; if the program is killed, DIR.unfinished is.
+A resource becomes DIR/<item>/<original path>, any other record DIR/<item>/<number>.<type>. Names
+that could leave DIR or control a terminal are percent-encoded, long names are cut, and duplicates
+get the suffix ~2. Links and directory listings become files that end in .link, .links and
+.directory. Only you can read the files.
+DIR appears once the whole bundle is verified. If verification fails, nothing is left; if the
+program is killed, DIR.unfinished is.
 
 Examples:
   exhibit-audit extract bundle.tar evidence --key alice.pub
@@ -136,9 +140,9 @@ fn main() -> ExitCode {
         Err(error) => return explain(&error),
     };
     match run(&cli.command) {
-        Ok(exit) => ExitCode::from(exit as u8),
+        Ok(code) => code,
         Err(failure) => {
-            out::note(&format!(
+            output::note(&format!(
                 "error: {}",
                 evidence_format::safe::safe(&chain(&failure))
             ));
@@ -147,21 +151,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command) -> Result<Exit, Failure> {
+fn run(command: &AuditCommand) -> Result<ExitCode, AuditError> {
     match command {
-        Command::Verify(args) => verify::run(args),
-        Command::Inspect(args) => inspect::run(args),
-        Command::Items(args) => items::run(args),
-        Command::Records(args) => records::run(args),
-        Command::Cat(args) => cat::run(args),
-        Command::Extract(args) => extract::run(args),
-        Command::Completions(args) => shells::completions(args, Cli::command()),
-        Command::Man(args) => shells::man(args, Cli::command()),
+        AuditCommand::Verify(args) => verify::run(args),
+        AuditCommand::Inspect(args) => inspect::run(args),
+        AuditCommand::Items(args) => items::run(args),
+        AuditCommand::Records(args) => records::run(args),
+        AuditCommand::Cat(args) => cat::run(args),
+        AuditCommand::Extract(args) => extract::run(args),
+        AuditCommand::Completions(args) => shells::completions(args, Cli::command()),
+        AuditCommand::Man(args) => shells::man(args, Cli::command()),
     }
 }
 
-/// Help and version, or what is wrong with the command line. That quotes arguments, and a shell's
-/// `*` may have put a hostile file name among them.
+/// Prints help and version, or what is wrong with the command line. Such messages quote arguments,
+/// and a shell's `*` may have expanded to a hostile file name, so they are escaped.
 fn explain(error: &clap::Error) -> ExitCode {
     let text = error.to_string();
     if error.use_stderr() {
@@ -170,16 +174,16 @@ fn explain(error: &clap::Error) -> ExitCode {
             .lines()
             .map(evidence_format::safe::safe)
             .collect();
-        out::note(&lines.join("\n"));
+        output::note(&lines.join("\n"));
         return ExitCode::from(USAGE);
     }
-    match out::print(&text) {
+    match output::print(&text) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => ExitCode::from(failure.exit()),
     }
 }
 
-/// An error and what caused it.
+/// An error with its chain of causes.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

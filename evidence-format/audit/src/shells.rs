@@ -1,19 +1,19 @@
-//! `exhibit-audit completions` and `exhibit-audit man`: from the same definitions as the command
-//! line itself.
+//! `exhibit-audit completions` and `exhibit-audit man`, generated from the definition of the
+//! command line.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, Command};
 use clap_complete::Shell;
-use evidence_format::verify::Exit;
 
-use crate::failure::Failure;
-use crate::out;
+use crate::error::AuditError;
+use crate::output;
 
 /// Command line of `completions`.
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {
-    /// The shell
+    /// Shell that the script is for
     #[arg(value_name = "SHELL")]
     shell: Shell,
 }
@@ -21,20 +21,23 @@ pub(crate) struct CompletionsArgs {
 /// Command line of `man`.
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
-    /// The command whose page is wanted; without it, the program's
+    /// Command whose page to print; by default that of the program
     #[arg(value_name = "COMMAND")]
     command: Option<String>,
 }
 
-pub(crate) fn completions(args: &CompletionsArgs, mut program: Command) -> Result<Exit, Failure> {
+pub(crate) fn completions(
+    args: &CompletionsArgs,
+    mut program: Command,
+) -> Result<ExitCode, AuditError> {
     let name = program.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut program, name, &mut script);
-    out::print(&String::from_utf8_lossy(&script))?;
-    Ok(Exit::Holds)
+    output::print(&String::from_utf8_lossy(&script))?;
+    Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) fn man(args: &ManArgs, mut program: Command) -> Result<Exit, Failure> {
+pub(crate) fn man(args: &ManArgs, mut program: Command) -> Result<ExitCode, AuditError> {
     program.build();
     let page_of = match &args.command {
         None => program,
@@ -42,15 +45,15 @@ pub(crate) fn man(args: &ManArgs, mut program: Command) -> Result<Exit, Failure>
             let found = program.find_subcommand(name);
             found
                 .cloned()
-                .ok_or_else(|| Failure::Usage(format!("there is no command {name}")))?
+                .ok_or_else(|| AuditError::Usage(format!("no such command: {name}")))?
         }
     };
     let mut page = Vec::new();
     let rendered = clap_mangen::Man::new(page_of).render(&mut page);
-    rendered.map_err(|cause| Failure::Write {
+    rendered.map_err(|cause| AuditError::Write {
         path: PathBuf::from("a page"),
         cause,
     })?;
-    out::print(&String::from_utf8_lossy(&page))?;
-    Ok(Exit::Holds)
+    output::print(&String::from_utf8_lossy(&page))?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,223 @@
+//! The bundle that a command works on, and what the user trusts.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, IsTerminal, Read};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use clap::Args;
+use evidence_format::config::Item;
+use evidence_format::container::layout::Folder;
+use evidence_format::container::{Files, tar};
+use evidence_format::digest::Digest;
+use evidence_format::id::ItemName;
+use evidence_format::item::{Piece, Visit, Workers};
+use evidence_format::keyring::PublicKey;
+use evidence_format::limits::KEY_FILE_BYTES_MAX;
+use evidence_format::verify::{self, Code, Finding, Report, Trust, Viewer};
+
+use crate::error::AuditError;
+use crate::verdict;
+
+/// Bytes of one read from a tar: few system calls, and little memory compared with the frames.
+const READ_BYTES: usize = 256 * 1024;
+
+/// Arguments of every command that works on a bundle.
+#[derive(Debug, Args)]
+pub(crate) struct BundleArgs {
+    /// Bundle: a folder, a tar, or - for a tar on standard input
+    #[arg(value_name = "BUNDLE")]
+    path: PathBuf,
+    /// Public key (PEM) of a signer that you trust; may be repeated, a signature by any of them
+    /// counts
+    #[arg(long = "key", value_name = "PUB")]
+    keys: Vec<PathBuf>,
+    /// Expected id of the bundle, if you know it from another source
+    #[arg(long = "bundle", value_name = "sha256:HEX")]
+    expected: Option<Digest>,
+}
+
+#[derive(Debug)]
+enum BundleLocation {
+    Folder(PathBuf),
+    Tar(PathBuf),
+    StandardInput,
+}
+
+/// A bundle, and the keys to verify it with.
+pub(crate) struct AuditedBundle {
+    origin: BundleLocation,
+    trust: Trust,
+    workers: Workers,
+}
+
+impl AuditedBundle {
+    /// For commands that read the bundle only once.
+    pub(crate) fn new(args: &BundleArgs) -> Result<Self, AuditError> {
+        let origin = origin(&args.path)?;
+        let keys = args
+            .keys
+            .iter()
+            .map(|path| read_key(path))
+            .collect::<Result<_, _>>()?;
+        let trust = Trust {
+            keys,
+            bundle: args.expected,
+        };
+        let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        Ok(Self {
+            origin,
+            trust,
+            workers: Workers::unpack(threads),
+        })
+    }
+
+    /// For commands that show content. They verify the bundle first, so it must be readable twice.
+    pub(crate) fn lasting(args: &BundleArgs) -> Result<Self, AuditError> {
+        let subject = Self::new(args)?;
+        // A FIFO or /dev/stdin is not a regular file and can be read only once.
+        let lasts = match &subject.origin {
+            BundleLocation::Folder(_) => true,
+            BundleLocation::Tar(path) => {
+                fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
+            }
+            BundleLocation::StandardInput => false,
+        };
+        if !lasts {
+            let text = "this command needs the bundle in a folder or a file, since it verifies all of it before it shows anything; \
+                        store the stream first";
+            return Err(AuditError::Usage(text.to_owned()));
+        }
+        Ok(subject)
+    }
+
+    /// Verifies the bundle.
+    pub(crate) fn verify(&mut self) -> Result<Report, AuditError> {
+        self.verify_and_view(&mut |_| None)
+    }
+
+    /// Verifies the bundle and passes its items to `viewer` while nothing is verified yet.
+    pub(crate) fn verify_and_view(
+        &mut self,
+        viewer: &mut Viewer<'_>,
+    ) -> Result<Report, AuditError> {
+        let mut files = self.origin.open()?;
+        Ok(verify::verify_and_view(
+            files.as_mut(),
+            &self.trust,
+            &mut self.workers,
+            viewer,
+        ))
+    }
+
+    /// Verifies the bundle, and returns the report only if its content may be shown. If the signer
+    /// was not checked, a note on standard error says so.
+    pub(crate) fn verify_to_show(&mut self) -> Result<Report, AuditError> {
+        let report = self.verify()?;
+        verdict::allow_showing(&report)?;
+        Ok(report)
+    }
+
+    /// Passes an item to `visit` and verifies the whole bundle again: it may have changed since
+    /// `first`, the report of the first verification.
+    pub(crate) fn show(
+        &mut self,
+        first: &Report,
+        name: &ItemName,
+        visit: &mut dyn Visit,
+    ) -> Result<(), AuditError> {
+        let mut visit = Some(visit);
+        let second = self.verify_and_view(&mut |item| {
+            // Item names are unique, so the visitor is taken once.
+            let visit = visit.take_if(|_| item.name == *name)?;
+            Some(Box::new(BorrowedVisitor(visit)))
+        })?;
+        match &second.integrity {
+            Finding::Ok(_) if second.bundle == first.bundle => Ok(()),
+            Finding::Failed(fault) if fault.code == Code::Unreadable => Err(AuditError::Stopped {
+                object: fault.object.clone(),
+                detail: fault.detail.clone(),
+            }),
+            Finding::Ok(_) | Finding::Failed(_) | Finding::NotChecked(_) => {
+                Err(AuditError::Changed)
+            }
+        }
+    }
+}
+
+impl BundleLocation {
+    fn open(&self) -> Result<Box<dyn Files>, AuditError> {
+        Ok(match self {
+            Self::Folder(path) => Box::new(Folder::new(path)),
+            Self::Tar(path) => {
+                let file = File::open(path).map_err(|cause| AuditError::Read {
+                    path: path.clone(),
+                    cause,
+                })?;
+                Box::new(tar::Reader::new(BufReader::with_capacity(READ_BYTES, file)))
+            }
+            Self::StandardInput => Box::new(tar::Reader::new(BufReader::with_capacity(
+                READ_BYTES,
+                io::stdin().lock(),
+            ))),
+        })
+    }
+}
+
+/// Lets a verification own a visitor that its caller keeps.
+struct BorrowedVisitor<'v>(&'v mut dyn Visit);
+
+impl Visit for BorrowedVisitor<'_> {
+    fn piece(&mut self, piece: Piece, bytes: &[u8]) -> io::Result<()> {
+        self.0.piece(piece, bytes)
+    }
+}
+
+fn origin(path: &Path) -> Result<BundleLocation, AuditError> {
+    if path == Path::new("-") {
+        // Waiting for a tar to be typed would look like a hang.
+        if io::stdin().is_terminal() {
+            return Err(AuditError::Usage(
+                "standard input is a terminal, not a bundle".to_owned(),
+            ));
+        }
+        return Ok(BundleLocation::StandardInput);
+    }
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Ok(BundleLocation::Folder(path.to_owned())),
+        Ok(_) => Ok(BundleLocation::Tar(path.to_owned())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(AuditError::Usage(format!(
+            "no such bundle: {}",
+            path.display()
+        ))),
+        Err(cause) => Err(AuditError::Read {
+            path: path.to_owned(),
+            cause,
+        }),
+    }
+}
+
+fn read_key(path: &Path) -> Result<PublicKey, AuditError> {
+    let mut pem = String::new();
+    // One byte more than the limit, so that a longer file is rejected rather than cut.
+    let read = File::open(path)
+        .and_then(|file| file.take(KEY_FILE_BYTES_MAX + 1).read_to_string(&mut pem));
+    read.map_err(|cause| {
+        AuditError::Usage(format!("cannot read key {}: {cause}", path.display()))
+    })?;
+    PublicKey::from_pem(&pem).map_err(|cause| AuditError::Key {
+        path: path.to_owned(),
+        cause,
+    })
+}
+
+/// Finds the item `name` of a verified bundle.
+pub(crate) fn item_of<'r>(report: &'r Report, name: &ItemName) -> Result<&'r Item, AuditError> {
+    let mut items = report.config.iter().flat_map(|config| &config.items);
+    items.find(|item| item.name == *name).ok_or_else(|| {
+        AuditError::Usage(format!(
+            "the bundle has no item {name}; list its items with `exhibit-audit items`"
+        ))
+    })
+}

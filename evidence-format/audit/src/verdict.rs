@@ -1,0 +1,89 @@
+//! The verdict and the five findings as text, and the rule that decides whether content is shown.
+
+use std::fmt::Write as _;
+
+use evidence_format::safe::safe;
+use evidence_format::verify::{Exit, Finding, Report};
+
+use crate::error::AuditError;
+use crate::output;
+
+/// The verdict, the bundle's id, and a line for each finding.
+pub(crate) fn text(report: &Report) -> String {
+    let mut text = format!("{}\n", in_words(report.exit()));
+    let id = report.bundle.map_or(
+        "unknown, since no bundle manifest was read".to_owned(),
+        |id| id.to_string(),
+    );
+    let rows = [
+        ("bundle", id),
+        ("integrity", finding(&report.integrity)),
+        ("signer", finding(&report.signer)),
+        ("time", finding(&report.time)),
+        ("log", finding(&report.log)),
+        ("completeness", finding(&report.completeness)),
+    ];
+    for (name, value) in rows {
+        let _ = writeln!(text, "  {name:12}  {value}");
+    }
+    text
+}
+
+/// One finding on one line.
+fn finding<P>(finding: &Finding<P>) -> String {
+    match finding {
+        Finding::Ok(_) => "ok".to_owned(),
+        Finding::Failed(fault) => format!(
+            "FAILED ({}): {}: {}",
+            fault.code,
+            safe(&fault.object),
+            safe(&fault.detail)
+        ),
+        Finding::NotChecked(why) => format!("not checked: {why}"),
+    }
+}
+
+fn in_words(exit: Exit) -> &'static str {
+    match exit {
+        Exit::Holds => "OK: the bundle is unchanged, signed by a key that you gave, and complete",
+        Exit::Incomplete => {
+            "SOUND BUT INCOMPLETE: the bundle is unchanged and signed by a key that you gave, but states gaps"
+        }
+        Exit::Undecided => {
+            "UNDECIDED: there is not enough information to decide whether to trust the bundle"
+        }
+        Exit::Invalid => "INVALID: do not trust this bundle",
+    }
+}
+
+/// The heading above the bundle's own statements, which says how far to believe them.
+pub(crate) fn heading(report: &Report) -> &'static str {
+    match (&report.integrity, &report.signer) {
+        (Finding::Ok(_), Finding::Ok(_)) => {
+            "Stated by the bundle, and vouched for by the key below:"
+        }
+        (Finding::Ok(_), Finding::NotChecked(_)) => {
+            "Stated by the bundle; its signer was NOT checked:"
+        }
+        (Finding::Ok(_), Finding::Failed(_)) | (Finding::Failed(_) | Finding::NotChecked(_), _) => {
+            "Claimed by the bundle, and NOT VERIFIED:"
+        }
+    }
+}
+
+/// Allows showing content if every byte was checked and, if keys were given, one of them has signed
+/// the bundle.
+pub(crate) fn allow_showing(report: &Report) -> Result<(), AuditError> {
+    match (&report.integrity, &report.signer) {
+        (Finding::Ok(_), Finding::Ok(_)) => Ok(()),
+        (Finding::Ok(_), Finding::NotChecked(_)) => {
+            output::note("note: integrity ok; signer not checked (no --key)");
+            Ok(())
+        }
+        (Finding::Ok(_), Finding::Failed(_)) | (Finding::Failed(_) | Finding::NotChecked(_), _) => {
+            // The findings go to standard error: standard output is reserved for content.
+            output::note(text(report).trim_end());
+            Err(AuditError::NotVerified(report.exit()))
+        }
+    }
+}
