@@ -1,13 +1,10 @@
-<<<<<<< HEAD
-#![doc = "The Exhibit bundle format. See `SPEC.md` beside this crate for the bytes, and `THREATS.md` for what they prove."]
-#![warn(missing_docs)]
-=======
 //! The Exhibit bundle format: writes, signs and verifies bundles of evidence.
 //!
 //! `SPEC.md` beside this crate defines the bytes, `THREATS.md` says what they prove. To write a
 //! bundle, begin with [`bundle`]; to verify one, with [`mod@verify`]. The crate has no clock, no
 //! randomness and no network of its own: callers pass in the time and the random bytes.
->>>>>>> 0f2180b
+
+#![warn(missing_docs)]
 
 pub mod bundle;
 pub mod canonical;
