@@ -7,10 +7,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use evidence_format::container::tar;
-use evidence_format::coverage::{Coverage, Ended, GapReason};
-use evidence_format::item::Workers;
+use evidence_format::coverage::{Coverage, EndReason, GapReason};
+use evidence_format::item::WorkerPool;
 use evidence_format::keyring::PublicKey;
-use evidence_format::verify::{Trust, verify};
+use evidence_format::verify::{TrustPolicy, verify};
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::aws::{
@@ -91,18 +91,18 @@ const CAPTURE: [&str; 8] = [
 ];
 
 /// What a bundle says, verified with the store's key.
-fn config_of(receipt: &Value) -> evidence_format::config::Config {
+fn config_of(receipt: &Value) -> evidence_format::config::BundleConfig {
     let (bundle, key) = (&receipt["bundles"][0]["bundle"], &receipt["public_key"]);
     let path = |value: &Value| std::path::PathBuf::from(value.as_str().expect("a path"));
     let pem = std::fs::read_to_string(path(key)).expect("the public key");
-    let trust = Trust {
+    let trust = TrustPolicy {
         keys: vec![PublicKey::from_pem(&pem).expect("a key")],
         bundle: None,
     };
     let file = std::fs::File::open(path(bundle)).expect("the bundle");
-    let mut workers = Workers::unpack(std::num::NonZeroUsize::MIN);
+    let mut workers = WorkerPool::for_reading(std::num::NonZeroUsize::MIN);
     let report = verify(
-        &mut tar::Reader::new(std::io::BufReader::new(file)),
+        &mut tar::TarReader::new(std::io::BufReader::new(file)),
         &trust,
         &mut workers,
     );
@@ -112,7 +112,7 @@ fn config_of(receipt: &Value) -> evidence_format::config::Config {
 }
 
 /// The coverage of one region.
-fn coverage(config: &evidence_format::config::Config, region: &str) -> Coverage {
+fn coverage(config: &evidence_format::config::BundleConfig, region: &str) -> Coverage {
     let item = config
         .items
         .iter()
@@ -141,7 +141,7 @@ fn fast(store: &Path) {
 }
 
 /// The bundle says of each region exactly what the server says.
-fn assert_exact(incident: &Incident, config: &evidence_format::config::Config) {
+fn assert_exact(incident: &Incident, config: &evidence_format::config::BundleConfig) {
     for (region, _) in REGIONS {
         let (told, served) = (
             coverage(config, region),
@@ -288,7 +288,7 @@ fn what_one_region_refuses_is_its_gap_alone() {
     let config = config_of(&incident.capture(ACCOUNT, &[]));
     let reason = |region: &str| coverage(&config, region).gaps.first().map(|gap| gap.reason);
     assert_eq!(reason("eu-west-1"), Some(GapReason::PermissionDenied));
-    assert_eq!(coverage(&config, "eu-west-1").ended, Ended::Forbidden);
+    assert_eq!(coverage(&config, "eu-west-1").ended, EndReason::Forbidden);
     assert_eq!(reason("ap-southeast-2"), Some(GapReason::Unauthenticated));
     assert!(!config.is_complete());
 }
@@ -495,7 +495,7 @@ fn an_interrupt_seals_what_is_there() {
     let told = coverage(&config, "us-east-1");
     assert_eq!(
         (told.ended, told.gaps[0].reason),
-        (Ended::Cancelled, GapReason::Cancelled)
+        (EndReason::Cancelled, GapReason::Cancelled)
     );
     let kept: u64 = config
         .items

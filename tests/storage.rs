@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use evidence_format::coverage::{Ended, GapReason};
+use evidence_format::coverage::{EndReason, GapReason};
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::aws::{Config, Credentials, Server, Synthetic, yesterday};
@@ -633,7 +633,7 @@ fn assert_is_gap_and_supplement(holdings: &[(String, Holding)]) {
         .config
         .items
         .iter()
-        .filter(|item| item.coverage.ended == Ended::Deadline);
+        .filter(|item| item.coverage.ended == EndReason::Deadline);
     let reasons: Vec<GapReason> = cut
         .flat_map(|item| &item.coverage.gaps)
         .map(|gap| gap.reason)

@@ -4,11 +4,13 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use evidence_format::container::layout::Folder;
-use evidence_format::container::tar::Reader;
-use evidence_format::item::Workers;
+use evidence_format::container::layout::BundleFolder;
+use evidence_format::container::tar::TarReader;
+use evidence_format::item::WorkerPool;
 use evidence_format::keyring::PublicKey;
-use evidence_format::verify::{Code, Exit, Finding, Report, Trust, verify};
+use evidence_format::verify::{
+    FaultCode, Finding, TrustPolicy, Verdict, VerificationReport, verify,
+};
 use tests::{Bundle, agent, scratch};
 
 const BLOCK: usize = 512;
@@ -33,43 +35,47 @@ impl Entry {
 }
 
 struct Auditor {
-    trust: Trust,
-    workers: Workers,
+    trust: TrustPolicy,
+    workers: WorkerPool,
 }
 
 impl Auditor {
     fn new(bundle: &Bundle) -> Self {
         let pem = fs::read_to_string(&bundle.public_key).expect("the receipt names the key");
-        let trust = Trust {
+        let trust = TrustPolicy {
             keys: vec![PublicKey::from_pem(&pem).expect("a key")],
             bundle: None,
         };
         Self {
             trust,
-            workers: Workers::unpack(NonZeroUsize::MIN),
+            workers: WorkerPool::for_reading(NonZeroUsize::MIN),
         }
     }
 
-    fn tar(&mut self, tar: &[u8]) -> Report {
-        verify(&mut Reader::new(tar), &self.trust, &mut self.workers)
+    fn tar(&mut self, tar: &[u8]) -> VerificationReport {
+        verify(&mut TarReader::new(tar), &self.trust, &mut self.workers)
     }
 
-    fn folder(&mut self, folder: &Path) -> Report {
-        verify(&mut Folder::new(folder), &self.trust, &mut self.workers)
+    fn folder(&mut self, folder: &Path) -> VerificationReport {
+        verify(
+            &mut BundleFolder::new(folder),
+            &self.trust,
+            &mut self.workers,
+        )
     }
 }
 
-fn code(report: &Report) -> Option<Code> {
+fn code(report: &VerificationReport) -> Option<FaultCode> {
     report.integrity.fault().map(|fault| fault.code)
 }
 
-fn assert_found(report: &Report, expected: &[Code], edit: &str) {
+fn assert_found(report: &VerificationReport, expected: &[FaultCode], edit: &str) {
     let found = code(report).unwrap_or_else(|| panic!("{edit}: not found"));
     assert!(
         expected.contains(&found),
         "{edit}: called {found}, expected one of {expected:?}"
     );
-    assert_eq!(report.exit(), Exit::Invalid, "{edit}");
+    assert_eq!(report.verdict(), Verdict::Invalid, "{edit}");
 }
 
 /// A host capture: several items, some of them small.
@@ -102,11 +108,15 @@ fn entries(tar: &[u8]) -> Vec<Entry> {
 }
 
 /// What a change of this file's content is called.
-fn content_codes(name: &str) -> &'static [Code] {
+fn content_codes(name: &str) -> &'static [FaultCode] {
     match name {
-        "oci-layout" => &[Code::OciLayout],
-        "index.json" => &[Code::Index, Code::BlobMissing, Code::BlobSize],
-        _ => &[Code::BlobDigest],
+        "oci-layout" => &[FaultCode::OciLayout],
+        "index.json" => &[
+            FaultCode::Index,
+            FaultCode::BlobMissing,
+            FaultCode::BlobSize,
+        ],
+        _ => &[FaultCode::BlobDigest],
     }
 }
 
@@ -126,9 +136,9 @@ fn every_structural_edit_of_a_tar_is_found() {
         "layout, index, two manifests and their blobs, four items"
     );
     let missing = |i: usize| match i {
-        0 => Code::OciLayout,
-        1 => Code::Index,
-        _ => Code::BlobMissing,
+        0 => FaultCode::OciLayout,
+        1 => FaultCode::Index,
+        _ => FaultCode::BlobMissing,
     };
     for (i, entry) in all.iter().enumerate() {
         let name = &entry.name;
@@ -146,7 +156,7 @@ fn every_structural_edit_of_a_tar_is_found() {
             bad[entry.at + at] ^= 1;
             assert_found(
                 &auditor.tar(&bad),
-                &[Code::Tar],
+                &[FaultCode::Tar],
                 &format!("flip at {at} of the header of {name}"),
             );
         }
@@ -155,7 +165,7 @@ fn every_structural_edit_of_a_tar_is_found() {
             bad[at] ^= 1;
             assert_found(
                 &auditor.tar(&bad),
-                &[Code::Tar],
+                &[FaultCode::Tar],
                 &format!("flip in the padding of {name}"),
             );
         }
@@ -167,7 +177,7 @@ fn every_structural_edit_of_a_tar_is_found() {
         );
         let twice = [&whole[..entry.end()], &whole[entry.at..]].concat();
         let after = if i + 1 == all.len() {
-            Code::UnexpectedFile
+            FaultCode::UnexpectedFile
         } else {
             missing(i + 1)
         };
@@ -193,7 +203,7 @@ fn every_structural_edit_of_a_tar_is_found() {
             entry.content().end - 1,
             entry.end(),
         ] {
-            let codes = [Code::Tar, Code::BlobSize];
+            let codes = [FaultCode::Tar, FaultCode::BlobSize];
             assert_found(
                 &auditor.tar(&whole[..cut]),
                 &codes,
@@ -208,7 +218,7 @@ fn every_structural_edit_of_a_tar_is_found() {
         ("a byte in front", [&[0], &whole[..]].concat()),
         ("nothing", Vec::new()),
     ] {
-        assert_found(&auditor.tar(&bad), &[Code::Tar], edit);
+        assert_found(&auditor.tar(&bad), &[FaultCode::Tar], edit);
     }
 }
 
@@ -227,8 +237,8 @@ fn a_flip_at_any_of_2000_random_offsets_is_found() {
         tar[at] ^= bit;
         let report = auditor.tar(&tar);
         assert_eq!(
-            report.exit(),
-            Exit::Invalid,
+            report.verdict(),
+            Verdict::Invalid,
             "bit {bit} of byte {at}: {:?}",
             report.integrity
         );
@@ -261,7 +271,7 @@ fn every_edit_of_a_folder_is_found() {
         fs::rename(&path, &aside).expect("a folder of ours");
         let is_blob = name.starts_with("blobs/");
         let missing = if is_blob {
-            &[Code::BlobMissing][..]
+            &[FaultCode::BlobMissing][..]
         } else {
             content_codes(name)
         };
@@ -273,7 +283,7 @@ fn every_edit_of_a_folder_is_found() {
         std::os::unix::fs::symlink(&aside, &path).expect("a folder of ours");
         assert_found(
             &auditor.folder(&bundle.path),
-            &[Code::NotAFile],
+            &[FaultCode::NotAFile],
             &format!("{name} replaced by a link"),
         );
         fs::remove_file(&path).expect("the link");
@@ -287,7 +297,7 @@ fn every_edit_of_a_folder_is_found() {
             &format!("{name} flipped"),
         );
         let sizes = if is_blob {
-            &[Code::BlobSize][..]
+            &[FaultCode::BlobSize][..]
         } else {
             content_codes(name)
         };
@@ -314,7 +324,7 @@ fn every_edit_of_a_folder_is_found() {
         fs::write(bundle.path.join(extra), b"x").expect("a folder of ours");
         assert_found(
             &auditor.folder(&bundle.path),
-            &[Code::UnexpectedFile],
+            &[FaultCode::UnexpectedFile],
             &format!("{extra} added"),
         );
         fs::remove_file(bundle.path.join(extra)).expect("just written");
@@ -335,7 +345,7 @@ fn another_signer_is_called_that() {
     assert!(matches!(&report.integrity, Finding::Ok(_)));
     assert_eq!(
         report.signer.fault().map(|fault| fault.code),
-        Some(Code::OtherSigner)
+        Some(FaultCode::OtherSigner)
     );
-    assert_eq!(report.exit(), Exit::Invalid);
+    assert_eq!(report.verdict(), Verdict::Invalid);
 }

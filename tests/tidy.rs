@@ -333,7 +333,7 @@ fn links_between_documents_lead_somewhere() {
 #[test]
 fn the_specification_names_every_fault_code() {
     let spec = read("evidence-format/SPEC.md");
-    for code in evidence_format::verify::Code::ALL {
+    for code in evidence_format::verify::FaultCode::ALL {
         assert!(
             spec.contains(&format!("`{code}`")),
             "SPEC.md does not name {code}"

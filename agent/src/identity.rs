@@ -7,7 +7,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 
-use evidence_format::config::Collector;
+use evidence_format::config::CollectorInfo;
 use evidence_format::digest::{Digest, Hasher};
 use rustix::process::{getegid, geteuid, getgid, getuid};
 
@@ -19,8 +19,8 @@ const READ_BYTES: usize = 64 * 1024;
 
 /// This program, on this machine, as this user.
 #[must_use]
-pub fn collector() -> Collector {
-    Collector {
+pub fn collector() -> CollectorInfo {
+    CollectorInfo {
         name: NAME.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commit: option_env!("EXHIBIT_COMMIT").map(str::to_owned),

@@ -23,7 +23,7 @@ use std::time::Duration;
 use evidence_format::canonical::{self, DecodeError};
 use evidence_format::digest::Digest;
 use evidence_format::id::{KeyId, StreamId};
-use evidence_format::statement::Stream;
+use evidence_format::statement::StreamLink;
 use evidence_format::warc::{file_uri, path_of_file_uri};
 use serde::{Deserialize, Serialize};
 
@@ -232,8 +232,8 @@ pub struct Turn<'f> {
 impl<'f> Turn<'f> {
     /// The bundle's place in the stream.
     #[must_use]
-    pub fn place(&self) -> Stream {
-        Stream {
+    pub fn place(&self) -> StreamLink {
+        StreamLink {
             id: self.state.id.clone(),
             prev: self.state.prev,
             seq: self.state.seq,
@@ -297,7 +297,7 @@ mod tests {
     }
 
     /// The next place, whose turn is given back at once.
-    fn place(stream: &StreamFile) -> Stream {
+    fn place(stream: &StreamFile) -> StreamLink {
         turn(stream).place()
     }
 

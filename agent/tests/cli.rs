@@ -10,10 +10,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use evidence_format::digest::Digest;
-use evidence_format::item::{Piece, Visit, Workers, read_item};
+use evidence_format::item::{PieceVisitor, SegmentPiece, WorkerPool, read_item};
 use evidence_format::keyring::PublicKey;
 use evidence_format::tree::DisclosureKey;
-use evidence_format::warc::{Fields, Visitor, Walker};
+use evidence_format::warc::{RecordVisitor, WarcFields, WarcParser};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -129,7 +129,7 @@ fn records(receipt: &Value, item: usize) -> Vec<(Option<String>, Vec<u8>)> {
         .expect("a name");
     let key = DisclosureKey::new(of(&config["disclosureKey"]).try_into().expect("32 bytes"));
     let (layer, list) = (of(&item["layer"]), of(&item["segments"]));
-    let mut workers = Workers::unpack(NonZeroUsize::MIN);
+    let mut workers = WorkerPool::for_reading(NonZeroUsize::MIN);
     let mut records = Records::default();
     let contents = read_item(
         &name,
@@ -149,22 +149,22 @@ fn records(receipt: &Value, item: usize) -> Vec<(Option<String>, Vec<u8>)> {
 
 #[derive(Default)]
 struct Records {
-    walker: Walker,
+    walker: WarcParser,
     found: Vec<(Option<String>, Vec<u8>)>,
 }
 
 struct Found<'a>(&'a mut Vec<(Option<String>, Vec<u8>)>);
 
-impl Visit for Records {
-    fn piece(&mut self, _: Piece, bytes: &[u8]) -> io::Result<()> {
+impl PieceVisitor for Records {
+    fn piece(&mut self, _: SegmentPiece, bytes: &[u8]) -> io::Result<()> {
         self.walker
             .push(bytes, &mut Found(&mut self.found))
             .map_err(io::Error::other)
     }
 }
 
-impl Visitor for Found<'_> {
-    fn header(&mut self, fields: &Fields) {
+impl RecordVisitor for Found<'_> {
+    fn header(&mut self, fields: &WarcFields) {
         self.0
             .push((fields.get("WARC-Target-URI").map(str::to_owned), Vec::new()));
     }

@@ -6,10 +6,10 @@ use std::num::NonZeroUsize;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use evidence_format::digest::Digest;
-use evidence_format::item::{ItemWriter, Pack, Workers, read_item};
+use evidence_format::item::{CompressionPool, ItemWriter, WorkerPool, read_item};
 use evidence_format::segment::Segmenter;
 use evidence_format::tree::DisclosureKey;
-use evidence_format::warc::{Header, RecordIds, RecordType};
+use evidence_format::warc::{RecordIds, RecordType, WarcHeader};
 
 const BYTES: usize = 16 << 20;
 
@@ -38,8 +38,8 @@ fn event(n: u64) -> String {
     )
 }
 
-fn write(pages: &[u8], pack: &mut Pack, key: &DisclosureKey) -> (Vec<u8>, Vec<u8>) {
-    let header = Header {
+fn write(pages: &[u8], pack: &mut CompressionPool, key: &DisclosureKey) -> (Vec<u8>, Vec<u8>) {
+    let header = WarcHeader {
         kind: RecordType::Resource,
         target_uri: Some("file:///trail"),
         date: "2026-11-23T13:40:17Z".parse().expect("a time"),
@@ -81,12 +81,12 @@ fn benches(c: &mut Criterion) {
         });
     });
     group.bench_function("sha256", |b| b.iter(|| Digest::of(black_box(&pages))));
-    let mut pack = Pack::new(threads, 2 << 20);
+    let mut pack = CompressionPool::new(threads, 2 << 20);
     group.bench_function("write an item", |b| {
         b.iter(|| write(&pages, &mut pack, &key))
     });
     let (layer, list) = write(&pages, &mut pack, &key);
-    let mut workers = Workers::unpack(threads);
+    let mut workers = WorkerPool::for_reading(threads);
     let name = "trail".parse().expect("a name");
     group.bench_function("read an item", |b| {
         b.iter(|| {

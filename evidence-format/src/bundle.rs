@@ -1,5 +1,5 @@
-//! Writing a bundle: a [`Draft`] collects items, a [`Sealed`] has an id and a signature and can be
-//! published.
+//! Writing a bundle: a [`DraftBundle`] collects items, a [`SealedBundle`] has an id and a signature
+//! and can be published.
 //!
 //! A draft is a folder marked as unfinished. Each blob is written into it once, as it arrives. Only
 //! publishing, whose last step is a rename, turns the folder into a bundle. A draft that is dropped
@@ -13,20 +13,24 @@ use std::path::{Path, PathBuf};
 use hmac::{Hmac, KeyInit, Mac};
 
 use crate::canonical;
-use crate::config::{ClockReading, Collector, Config, Item, Redaction, Source, VERSION};
+use crate::config::{
+    BundleConfig, ClockReading, CollectorInfo, ItemEntry, ItemSource, Redaction, VERSION,
+};
 use crate::container::layout::{DraftFolder, sync_parent};
 use crate::container::{INDEX, OCI_LAYOUT, OCI_LAYOUT_CONTENT, blob_name, tar};
-use crate::coverage::{Coverage, Window};
+use crate::coverage::{Coverage, TimeWindow};
 use crate::digest::Digest;
 use crate::id::{IncidentId, ItemName};
-use crate::item::{ItemWriter, Pack, Streamed, WriteItemError};
+use crate::item::{CompressionPool, ItemWriter, StreamedBlock, WriteItemError};
 use crate::keyring::Signer;
-use crate::manifest::{self, ATTESTATION_REF, BUNDLE_REF, Descriptor, Index, MANIFEST, Manifest};
-use crate::plan::Plan;
+use crate::manifest::{
+    self, ATTESTATION_REF, BUNDLE_REF, Descriptor, ImageIndex, MANIFEST, Manifest,
+};
+use crate::plan::SealedPlan;
 use crate::signature::{AttestError, Attestation};
-use crate::statement::{Predicate, Statement};
+use crate::statement::{CapturePredicate, Statement};
 use crate::tree::DisclosureKey;
-use crate::warc::{Header, RecordIds};
+use crate::warc::{RecordIds, WarcHeader};
 
 /// A bundle could not be written, signed or published.
 #[derive(Debug, thiserror::Error)]
@@ -67,40 +71,44 @@ impl BundleEntropy {
 }
 
 /// A bundle that is being written.
-pub struct Draft {
+pub struct DraftBundle {
     /// `None` once the bundle is sealed.
     folder: Option<DraftFolder>,
     entropy: BundleEntropy,
     key: DisclosureKey,
-    pack: Pack,
-    items: Vec<Item>,
+    pack: CompressionPool,
+    items: Vec<ItemEntry>,
     sizes: BTreeMap<Digest, u64>,
 }
 
 /// Everything that the config states except the items.
 #[derive(Debug, Clone)]
-pub struct Facts {
+pub struct BundleMetadata {
     /// The incident that the capture belongs to.
     pub incident: IncidentId,
     /// Id of the capture's first bundle, if this one supplements it.
     pub supplements: Option<Digest>,
     /// The requested window, if any.
-    pub window: Option<Window>,
+    pub window: Option<TimeWindow>,
     /// What the capture set out to do.
-    pub plan: Plan,
+    pub plan: SealedPlan,
     /// The program that captured.
-    pub collector: Collector,
+    pub collector: CollectorInfo,
     /// Clock readings taken during the capture, in order.
     pub clock: Vec<ClockReading>,
 }
 
-impl Draft {
+impl DraftBundle {
     /// Starts a bundle in the new folder `path`. `seed` is 32 random bytes that must never be used
     /// for another bundle.
     ///
     /// # Errors
     /// The folder already exists, or cannot be written.
-    pub fn create(path: &Path, seed: &[u8; 32], pack: Pack) -> Result<Self, BundleError> {
+    pub fn create(
+        path: &Path,
+        seed: &[u8; 32],
+        pack: CompressionPool,
+    ) -> Result<Self, BundleError> {
         let folder = DraftFolder::create(path).map_err(|cause| BundleError::Write {
             path: path.to_owned(),
             cause,
@@ -143,7 +151,7 @@ impl Draft {
 
     /// The items finished so far.
     #[must_use]
-    pub fn items(&self) -> &[Item] {
+    pub fn items(&self) -> &[ItemEntry] {
         &self.items
     }
 
@@ -153,10 +161,10 @@ impl Draft {
     /// See [`BundleError`]; the draft is removed.
     pub fn seal(
         mut self,
-        metadata: Facts,
-        predicate: Predicate,
+        metadata: BundleMetadata,
+        predicate: CapturePredicate,
         signer: &dyn Signer,
-    ) -> Result<Sealed, BundleError> {
+    ) -> Result<SealedBundle, BundleError> {
         let items = std::mem::take(&mut self.items);
         let folder = self.folder.as_ref().expect("present until sealed");
         let write = |blob: &[u8]| {
@@ -169,7 +177,7 @@ impl Draft {
         let disclosure_key = write(self.key.as_bytes())?;
         self.sizes
             .insert(disclosure_key, self.key.as_bytes().len() as u64);
-        let Facts {
+        let BundleMetadata {
             incident,
             supplements,
             window,
@@ -177,7 +185,7 @@ impl Draft {
             collector,
             clock,
         } = metadata;
-        let config = Config {
+        let config = BundleConfig {
             version: VERSION,
             incident,
             supplements,
@@ -210,7 +218,7 @@ impl Draft {
             Manifest::of_attestation(&sigstore_bundle, Descriptor::of(MANIFEST, &bundle_blob));
         write(&attestation.encode())?;
         let folder = self.folder.take().expect("present until here");
-        Ok(Sealed {
+        Ok(SealedBundle {
             id,
             folder: Some(folder),
             config,
@@ -219,7 +227,7 @@ impl Draft {
     }
 }
 
-impl Drop for Draft {
+impl Drop for DraftBundle {
     fn drop(&mut self) {
         remove(self.folder.take());
     }
@@ -230,7 +238,7 @@ pub struct DraftItem<'d> {
     writer: ItemWriter<'d, File, BufWriter<File>>,
     salt: [u8; 32],
     folder: &'d DraftFolder,
-    items: &'d mut Vec<Item>,
+    items: &'d mut Vec<ItemEntry>,
     sizes: &'d mut BTreeMap<Digest, u64>,
 }
 
@@ -239,7 +247,7 @@ impl DraftItem<'_> {
     ///
     /// # Errors
     /// See [`WriteItemError`].
-    pub fn record(&mut self, header: &Header<'_>, block: &[u8]) -> Result<(), BundleError> {
+    pub fn record(&mut self, header: &WarcHeader<'_>, block: &[u8]) -> Result<(), BundleError> {
         Ok(self.writer.record(header, block)?)
     }
 
@@ -250,10 +258,10 @@ impl DraftItem<'_> {
     /// See [`WriteItemError`].
     pub fn record_stream(
         &mut self,
-        header: &Header<'_>,
+        header: &WarcHeader<'_>,
         block_bytes: u64,
         block: &mut dyn Read,
-    ) -> Result<Streamed, BundleError> {
+    ) -> Result<StreamedBlock, BundleError> {
         Ok(self.writer.record_stream(header, block_bytes, block)?)
     }
 
@@ -284,7 +292,7 @@ impl DraftItem<'_> {
     /// The folder cannot be written.
     pub fn finish(
         self,
-        source: Source,
+        source: ItemSource,
         coverage: Coverage,
         redactions: Vec<Redaction>,
     ) -> Result<(), BundleError> {
@@ -306,7 +314,7 @@ impl DraftItem<'_> {
         self.sizes.insert(item.layer, item.layer_bytes);
         self.sizes.insert(item.segments, item.segments_bytes);
         self.items
-            .push(Item::new(&item, source, coverage, redactions));
+            .push(ItemEntry::new(&item, source, coverage, redactions));
         Ok(())
     }
 }
@@ -329,14 +337,14 @@ fn list_spool(name: &ItemName) -> String {
 
 /// A complete, signed bundle that is not published yet. Dropping it removes it.
 #[derive(Debug)]
-pub struct Sealed {
+pub struct SealedBundle {
     id: Digest,
     folder: Option<DraftFolder>,
-    config: Config,
+    config: BundleConfig,
     manifests: Vec<(&'static str, Manifest)>,
 }
 
-impl Sealed {
+impl SealedBundle {
     /// The bundle's id: the digest of its manifest.
     #[must_use]
     pub fn id(&self) -> Digest {
@@ -345,7 +353,7 @@ impl Sealed {
 
     /// The config, which describes what the bundle holds.
     #[must_use]
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &BundleConfig {
         &self.config
     }
 
@@ -397,7 +405,7 @@ impl Sealed {
 
     fn write_tar<W: Write>(&self, out: W) -> io::Result<W> {
         let folder = self.folder.as_ref().expect("present until published");
-        let mut tar = tar::Writer::new(out);
+        let mut tar = tar::TarWriter::new(out);
         let index = self.index();
         tar.file(
             OCI_LAYOUT,
@@ -421,11 +429,11 @@ impl Sealed {
             .iter()
             .map(|(name, manifest)| (*name, manifest))
             .collect();
-        Index::new(&manifests).encode()
+        ImageIndex::new(&manifests).encode()
     }
 }
 
-impl Drop for Sealed {
+impl Drop for SealedBundle {
     fn drop(&mut self) {
         remove(self.folder.take());
     }

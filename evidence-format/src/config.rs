@@ -6,16 +6,16 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::{self, DecodeError};
-use crate::coverage::{Coverage, Window};
+use crate::coverage::{Coverage, TimeWindow};
 use crate::digest::Digest;
 use crate::id::{IncidentId, ItemName};
 use crate::item::FinishedItem;
 use crate::limits::{
     CONFIG_BYTES_MAX, GAP_EXAMPLES_MAX, ITEM_BYTES_MAX, ITEMS_MAX, JSON_INTEGER_MAX,
 };
-use crate::plan::Plan;
+use crate::plan::SealedPlan;
 use crate::time::Timestamp;
-use crate::tree::Root;
+use crate::tree::TreeRoot;
 
 /// The version of the format that this crate writes and reads.
 pub const VERSION: u64 = 1;
@@ -26,7 +26,7 @@ const OFFSET_MILLISECONDS_MAX: i64 = JSON_INTEGER_MAX as i64;
 /// What a bundle holds and how it was captured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Config {
+pub struct BundleConfig {
     /// Always [`VERSION`].
     pub version: u64,
     /// The incident that the capture belongs to.
@@ -35,23 +35,23 @@ pub struct Config {
     /// deadline had cut off. `None` in the first bundle itself.
     pub supplements: Option<Digest>,
     /// The requested window; `None` if only the present state was requested.
-    pub window: Option<Window>,
+    pub window: Option<TimeWindow>,
     /// What the capture set out to do.
-    pub plan: Plan,
+    pub plan: SealedPlan,
     /// The program that captured.
-    pub collector: Collector,
+    pub collector: CollectorInfo,
     /// Clock readings in order, at least one at the beginning and one at the end of the capture.
     pub clock: Vec<ClockReading>,
     /// Digest of the blob that holds the disclosure key, from which the leaf salts follow.
     pub disclosure_key: Digest,
     /// The items in the order in which they were started.
-    pub items: Vec<Item>,
+    pub items: Vec<ItemEntry>,
 }
 
 /// The program that captured, and where it ran.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Collector {
+pub struct CollectorInfo {
     /// Name of the program.
     pub name: String,
     /// Version of the program.
@@ -86,7 +86,7 @@ pub struct ClockReading {
 /// An item of the bundle, as the config describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Item {
+pub struct ItemEntry {
     /// Name of the item, unique in the bundle.
     pub name: ItemName,
     /// Digest of the layer blob, which holds the compressed bytes.
@@ -98,9 +98,9 @@ pub struct Item {
     /// Number of record segments.
     pub records: u64,
     /// Root of the record tree.
-    pub root: Root,
+    pub root: TreeRoot,
     /// Where the item comes from.
-    pub source: Source,
+    pub source: ItemSource,
     /// How much of the requested data the item holds.
     pub coverage: Coverage,
     /// What was removed before anything was hashed.
@@ -110,7 +110,7 @@ pub struct Item {
 /// Where an item comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Source {
+pub struct ItemSource {
     /// Who provided the data: `host`, `files`, `aws`.
     pub provider: String,
     /// The interface used: `procfs`, `cloudtrail:LookupEvents`.
@@ -169,7 +169,7 @@ pub enum ConfigError {
     Inconsistent(&'static str),
 }
 
-impl Config {
+impl BundleConfig {
     /// Encodes the config canonically.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -257,12 +257,12 @@ impl Config {
     }
 }
 
-impl Item {
+impl ItemEntry {
     /// The config's description of an item that has been written.
     #[must_use]
     pub fn new(
         finished: &FinishedItem,
-        source: Source,
+        source: ItemSource,
         coverage: Coverage,
         redactions: Vec<Redaction>,
     ) -> Self {
@@ -272,7 +272,7 @@ impl Item {
             segments: finished.segments,
             bytes: finished.bytes,
             records: finished.records,
-            root: Root(finished.root),
+            root: TreeRoot(finished.root),
             source,
             coverage,
             redactions,

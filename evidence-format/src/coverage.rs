@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 /// A span of time that includes `from` and excludes `until`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Window {
+pub struct TimeWindow {
     /// First moment inside the window.
     pub from: Timestamp,
     /// First moment after the window.
@@ -20,9 +20,9 @@ pub struct Window {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Coverage {
     /// The requested window; `None` where the source only knows its present state.
-    pub asked: Option<Window>,
+    pub asked: Option<TimeWindow>,
     /// The window that the source could cover; differs from `asked` by its retention or its lag.
-    pub effective: Option<Window>,
+    pub effective: Option<TimeWindow>,
     /// Requests answered, or objects opened (files, folders).
     pub pages: u64,
     /// Requests sent, including failed and repeated ones; 0 for sources that open objects instead
@@ -40,7 +40,7 @@ pub struct Coverage {
     /// Events that were delivered more than once; the duplicates are kept.
     pub duplicates: u64,
     /// Why the capture of this item ended.
-    pub ended: Ended,
+    pub ended: EndReason,
     /// What is missing; empty only if nothing is.
     pub gaps: Vec<Gap>,
     /// More may arrive at the source until then; `None` where nothing arrives late.
@@ -50,7 +50,7 @@ pub struct Coverage {
 /// Why the capture of an item ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Ended {
+pub enum EndReason {
     /// Everything that the source had was requested; a paged source returned no further page token.
     Complete,
     /// The deadline was reached first.
@@ -170,7 +170,7 @@ impl Coverage {
             first: None,
             last: None,
             duplicates: 0,
-            ended: Ended::Complete,
+            ended: EndReason::Complete,
             gaps: Vec::new(),
             provisional_until: None,
         }
@@ -207,7 +207,7 @@ impl Coverage {
     /// True if nothing is missing.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.gaps.is_empty() && self.ended == Ended::Complete
+        self.gaps.is_empty() && self.ended == EndReason::Complete
     }
 
     /// Number of missing objects over all gaps; [`u64::MAX`] if a hostile config claims more.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::{self, DecodeError};
-use crate::config::Config;
+use crate::config::BundleConfig;
 use crate::digest::Digest;
 use crate::limits::{INDEX_BYTES_MAX, MANIFEST_BYTES_MAX, MANIFESTS_MAX, OCI_LAYOUT_BYTES_MAX};
 
@@ -135,7 +135,11 @@ impl Manifest {
     /// The manifest of a bundle, whose layers are the disclosure key and, for each item, its
     /// segment list and its layer. `sizes` returns the size of a blob.
     #[must_use]
-    pub fn of_bundle(config: &Config, config_blob: &[u8], sizes: &dyn Fn(&Digest) -> u64) -> Self {
+    pub fn of_bundle(
+        config: &BundleConfig,
+        config_blob: &[u8],
+        sizes: &dyn Fn(&Digest) -> u64,
+    ) -> Self {
         let descriptor = |media_type, digest: &Digest, title: &str| {
             Descriptor::new(media_type, *digest, sizes(digest)).annotated(TITLE, title)
         };
@@ -223,7 +227,7 @@ impl Manifest {
 /// `index.json`, which lists the manifests. Mutable and untrusted: any OCI tool may rewrite it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Index {
+pub struct ImageIndex {
     /// The manifests, each with a [`REF_NAME`].
     pub manifests: Vec<Descriptor>,
     /// [`INDEX`], or `None`: some tools leave it out.
@@ -244,7 +248,7 @@ pub enum ManifestError {
     Invalid(&'static str),
 }
 
-impl Index {
+impl ImageIndex {
     /// The index of a bundle and its referrers, each with its name.
     #[must_use]
     pub fn new(manifests: &[(&str, &Manifest)]) -> Self {

@@ -8,17 +8,17 @@ use crate::id::ItemName;
 /// §2.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Plan {
+pub struct SealedPlan {
     /// Seconds after which the capture seals what it has; `None` means no deadline.
     pub deadline_seconds: Option<u64>,
     /// Each step must have an item of its name in the bundle, if only to state its gap.
-    pub steps: Vec<Step>,
+    pub steps: Vec<SealedStep>,
 }
 
 /// One step of a plan, which produces one item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Step {
+pub struct SealedStep {
     /// The item that the step produces.
     pub item: ItemName,
     /// What the step captures, described for people.

@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::id::{IncidentId, StreamId};
 use crate::limits::PAE_BYTES_MAX;
 use crate::time::Timestamp;
-use crate::tree::Root;
+use crate::tree::TreeRoot;
 
 /// `_type` of in-toto Statements (in-toto/attestation, spec v1).
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -21,28 +21,28 @@ pub struct Statement {
     /// The bundle's id.
     pub bundle: Digest,
     /// What the statement says about the bundle.
-    pub predicate: Predicate,
+    pub predicate: CapturePredicate,
 }
 
 /// The content of a statement. Small on purpose: the config, which the bundle's id covers,
 /// describes what was captured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Predicate {
+pub struct CapturePredicate {
     /// The incident, the same as in the config.
     pub incident: IncidentId,
     /// The signer's role.
-    pub role: Role,
+    pub role: SignerRole,
     /// Time of signing by the signer's own clock: a claim, not a proof.
     pub signed_at: Timestamp,
     /// The bundle's position in its signer's stream.
-    pub stream: Stream,
+    pub stream: StreamLink,
 }
 
 /// In which role somebody signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Role {
+pub enum SignerRole {
     /// Captured the evidence.
     Collector,
 }
@@ -51,7 +51,7 @@ pub enum Role {
 /// a visible hole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Stream {
+pub struct StreamLink {
     /// Id of the stream.
     pub id: StreamId,
     /// Id of the previous bundle; `None` for the first.
@@ -65,7 +65,7 @@ pub struct Stream {
 struct InTotoDocument {
     #[serde(rename = "_type")]
     kind: String,
-    predicate: Predicate,
+    predicate: CapturePredicate,
     predicate_type: String,
     subject: [StatementSubject; 1],
 }
@@ -80,7 +80,7 @@ struct StatementSubject {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SubjectDigest {
-    sha256: Root,
+    sha256: TreeRoot,
 }
 
 /// A statement was rejected.
@@ -107,7 +107,7 @@ impl Statement {
             predicate_type: CAPTURE.to_owned(),
             subject: [StatementSubject {
                 digest: SubjectDigest {
-                    sha256: Root(self.bundle),
+                    sha256: TreeRoot(self.bundle),
                 },
                 name: SUBJECT_NAME.to_owned(),
             }],

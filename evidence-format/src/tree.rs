@@ -6,7 +6,7 @@
 //! node   = SHA-256(0x01 || left || right)              shape: RFC 6962 §2.1
 //! ```
 //! Without K, nobody can test a guess of a segment against its leaf's hash. The tree is built from
-//! [`Range`]s, which cover consecutive leaves and can be merged, so that each worker hashes the
+//! [`LeafRange`]s, which cover consecutive leaves and can be merged, so that each worker hashes the
 //! leaves of its own frame.
 
 use std::fmt;
@@ -49,15 +49,15 @@ impl DisclosureKey {
 /// The root of a record tree. Text form: 64 lowercase hex digits without `sha256:`, since it is not
 /// the digest of a blob.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Root(pub Digest);
+pub struct TreeRoot(pub Digest);
 
-impl fmt::Display for Root {
+impl fmt::Display for TreeRoot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.hex())
     }
 }
 
-impl FromStr for Root {
+impl FromStr for TreeRoot {
     type Err = ParseDigestError;
 
     fn from_str(text: &str) -> Result<Self, ParseDigestError> {
@@ -65,12 +65,12 @@ impl FromStr for Root {
     }
 }
 
-crate::serde_as_text!(Root);
+crate::serde_as_text!(TreeRoot);
 
 /// Hashes the leaves of one item. HMAC is implemented here so that two salts can be computed at a
 /// time.
 #[derive(Clone)]
-pub struct LeafKey {
+pub struct LeafHasher {
     /// State of HMAC's inner hash after the key's block and the whole blocks of the prefix that all
     /// leaves share.
     inner: HashPrefix,
@@ -80,7 +80,7 @@ pub struct LeafKey {
     outer: HashPrefix,
 }
 
-impl LeafKey {
+impl LeafHasher {
     /// For the item `name` of the bundle whose disclosure key is `key`.
     #[must_use]
     pub fn new(key: &DisclosureKey, name: &ItemName) -> Self {
@@ -110,7 +110,7 @@ impl LeafKey {
 
     /// Adds the leaves of these whole segments to `range`. They are numbered from `first`, which
     /// must follow the range's last leaf.
-    pub(crate) fn push_leaves(&self, first: u64, segments: &[&[u8]], range: &mut Range) {
+    pub(crate) fn push_leaves(&self, first: u64, segments: &[&[u8]], range: &mut LeafRange) {
         let (mut heads, mut leaves) =
             ([LeafHead::default(); GROUP_LEAVES], [[0; 32]; GROUP_LEAVES]);
         for (first, segments) in (first..)
@@ -175,7 +175,7 @@ fn hmac_block(key: &DisclosureKey, pad: u8) -> [u8; BLOCK_BYTES] {
 /// The hashes of consecutive leaves, folded into the largest complete subtrees: at most two for
 /// each level of the tree, however many leaves there are.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
-pub struct Range {
+pub struct LeafRange {
     subtrees: Vec<Subtree>,
 }
 
@@ -187,7 +187,7 @@ struct Subtree {
     hash: Digest,
 }
 
-impl Range {
+impl LeafRange {
     /// A range of no leaves.
     #[must_use]
     pub fn new() -> Self {
@@ -303,7 +303,7 @@ mod tests {
         let leaves: Vec<Digest> = (0..70_u64).map(|i| Digest::of(&i.to_be_bytes())).collect();
         for n in 0..=leaves.len() {
             for cut in [0, n / 3, n / 2, n.saturating_sub(1), n] {
-                let (mut left, mut right) = (Range::new(), Range::new());
+                let (mut left, mut right) = (LeafRange::new(), LeafRange::new());
                 for (i, leaf) in leaves[..n].iter().enumerate() {
                     let side = if i < cut { &mut left } else { &mut right };
                     side.push(i as u64, *leaf);
@@ -337,12 +337,12 @@ mod tests {
                 );
                 Digest::of(&[&[0], &salt.finalize().into_bytes()[..16], *segment].concat())
             };
-            let mut expected = Range::new();
+            let mut expected = LeafRange::new();
             for (i, segment) in (first..).zip(&segments) {
                 expected.push(i, leaf((i, segment)));
             }
-            let mut range = Range::new();
-            LeafKey::new(&key, &name).push_leaves(first, &segments, &mut range);
+            let mut range = LeafRange::new();
+            LeafHasher::new(&key, &name).push_leaves(first, &segments, &mut range);
             assert_eq!(range, expected);
         }
     }
@@ -353,7 +353,7 @@ mod tests {
         let leaves = [(&k1, "a", 0), (&k1, "a", 1), (&k1, "b", 0), (&k2, "a", 0)].map(
             |(key, item, index)| {
                 let name: ItemName = item.parse().expect("a valid name");
-                LeafKey::new(key, &name).start(index).finish()
+                LeafHasher::new(key, &name).start(index).finish()
             },
         );
         for (i, a) in leaves.iter().enumerate() {

@@ -9,13 +9,13 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use evidence_format::container::Files;
-use evidence_format::container::layout::Folder;
-use evidence_format::container::tar::Reader;
+use evidence_format::container::BundleFiles;
+use evidence_format::container::layout::BundleFolder;
+use evidence_format::container::tar::TarReader;
 use evidence_format::digest::Digest;
-use evidence_format::item::Workers;
+use evidence_format::item::WorkerPool;
 use evidence_format::keyring::PublicKey;
-use evidence_format::verify::{Code, Finding, Report, Trust, verify};
+use evidence_format::verify::{FaultCode, Finding, TrustPolicy, VerificationReport, verify};
 use serde::Deserialize;
 
 /// Guards against an empty folder.
@@ -74,19 +74,19 @@ fn read_all() -> BTreeMap<String, TestVector> {
 }
 
 impl TestVector {
-    fn trust(&self) -> Trust {
+    fn trust(&self) -> TrustPolicy {
         let key = |name: &String| {
             let pem =
                 fs::read_to_string(folder().join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
             PublicKey::from_pem(&pem).expect("a public key")
         };
-        Trust {
+        TrustPolicy {
             keys: self.trust.keys.iter().map(key).collect(),
             bundle: self.trust.bundle,
         }
     }
 
-    fn check(&self, name: &str, files: &mut dyn Files, workers: &mut Workers) {
+    fn check(&self, name: &str, files: &mut dyn BundleFiles, workers: &mut WorkerPool) {
         let report = verify(files, &self.trust(), workers);
         assert_eq!(
             ExpectedFindings::of(&report),
@@ -95,7 +95,7 @@ impl TestVector {
             self.rule,
             report.json()
         );
-        assert_eq!(report.exit() as u8, self.exit, "{name}: exit code");
+        assert_eq!(report.verdict() as u8, self.exit, "{name}: exit code");
     }
 
     fn codes(&self) -> impl Iterator<Item = &str> {
@@ -113,7 +113,7 @@ impl TestVector {
 }
 
 impl ExpectedFindings {
-    fn of(report: &Report) -> Self {
+    fn of(report: &VerificationReport) -> Self {
         Self {
             integrity: text(&report.integrity),
             signer: text(&report.signer),
@@ -157,18 +157,22 @@ fn every_vector_gets_its_findings() {
         VECTORS_MIN <= vectors.len(),
         "a missing folder must not pass"
     );
-    let mut workers = Workers::unpack(NonZeroUsize::MIN);
+    let mut workers = WorkerPool::for_reading(NonZeroUsize::MIN);
     for (name, vector) in &vectors {
         let Ok(tar) = fs::read(folder().join(format!("{name}.tar"))) else {
-            vector.check(name, &mut Folder::new(&folder().join(name)), &mut workers);
+            vector.check(
+                name,
+                &mut BundleFolder::new(&folder().join(name)),
+                &mut workers,
+            );
             continue;
         };
-        vector.check(name, &mut Reader::new(&tar[..]), &mut workers);
+        vector.check(name, &mut TarReader::new(&tar[..]), &mut workers);
         if !vector.rule.starts_with("SPEC §3.4") {
             let unpacked = tempfile::tempdir().expect("a scratch folder");
             unpack(&tar, unpacked.path());
             let name = format!("{name} as a folder");
-            vector.check(&name, &mut Folder::new(unpacked.path()), &mut workers);
+            vector.check(&name, &mut BundleFolder::new(unpacked.path()), &mut workers);
         }
     }
 }
@@ -177,9 +181,9 @@ fn every_vector_gets_its_findings() {
 fn every_code_is_expected_by_a_vector() {
     let vectors = read_all();
     let expected: BTreeSet<&str> = vectors.values().flat_map(TestVector::codes).collect();
-    let all: BTreeSet<&str> = Code::ALL
+    let all: BTreeSet<&str> = FaultCode::ALL
         .iter()
-        .filter(|&&code| code != Code::Unreadable)
+        .filter(|&&code| code != FaultCode::Unreadable)
         .map(|code| code.as_str())
         .collect(); // no vector can make its file unreadable
     assert_eq!(expected, all);

@@ -6,21 +6,21 @@ use std::io::{self, BufReader};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use evidence_format::config::{Config, Item};
+use evidence_format::config::{BundleConfig, ItemEntry};
 use evidence_format::container::tar;
 use evidence_format::id::ItemName;
-use evidence_format::item::{Piece, Visit, Workers};
+use evidence_format::item::{PieceVisitor, SegmentPiece, WorkerPool};
 use evidence_format::keyring::PublicKey;
-use evidence_format::segment::Kind;
-use evidence_format::statement::Stream;
-use evidence_format::verify::{Trust, verify_and_view};
+use evidence_format::segment::SegmentKind;
+use evidence_format::statement::StreamLink;
+use evidence_format::verify::{TrustPolicy, verify_and_view};
 
 /// A sound bundle.
 pub struct Holding {
     /// What it says of itself.
-    pub config: Config,
+    pub config: BundleConfig,
     /// Where it stands among the bundles of its key.
-    pub stream: Stream,
+    pub stream: StreamLink,
     /// The records of each item, in order.
     pub records: BTreeMap<ItemName, Vec<Vec<u8>>>,
 }
@@ -33,17 +33,17 @@ impl Holding {
     #[must_use]
     pub fn open(path: &Path, public_key: &Path) -> Self {
         let pem = fs::read_to_string(public_key).expect("the public key");
-        let trust = Trust {
+        let trust = TrustPolicy {
             keys: vec![PublicKey::from_pem(&pem).expect("a key")],
             bundle: None,
         };
-        let mut files = tar::Reader::new(BufReader::new(File::open(path).expect("the bundle")));
+        let mut files = tar::TarReader::new(BufReader::new(File::open(path).expect("the bundle")));
         let mut records: BTreeMap<ItemName, Vec<Vec<u8>>> = BTreeMap::new();
         let (sender, read) = std::sync::mpsc::channel();
         let report = verify_and_view(
             &mut files,
             &trust,
-            &mut Workers::unpack(NonZeroUsize::MIN),
+            &mut WorkerPool::for_reading(NonZeroUsize::MIN),
             &mut |item| {
                 records.insert(item.name.clone(), Vec::new());
                 Some(Box::new(Reader {
@@ -69,7 +69,7 @@ impl Holding {
     /// The events of CloudTrail in all items, in their order.
     #[must_use]
     pub fn cloud_events(&self) -> Vec<CloudEvent> {
-        let of_item = |item: &Item| {
+        let of_item = |item: &ItemEntry| {
             (0..)
                 .zip(&self.records[&item.name])
                 .filter_map(|(record, bytes)| CloudEvent::read(item, record, bytes))
@@ -93,7 +93,7 @@ pub struct CloudEvent {
 
 impl CloudEvent {
     /// `None` if the record is something else, such as the head of an answer.
-    fn read(item: &Item, record: u64, bytes: &[u8]) -> Option<Self> {
+    fn read(item: &ItemEntry, record: u64, bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.trim_ascii();
         let event: serde_json::Value =
             serde_json::from_slice(bytes.strip_suffix(b",").unwrap_or(bytes)).ok()?;
@@ -114,9 +114,9 @@ struct Reader {
     send: std::sync::mpsc::Sender<(ItemName, Vec<u8>)>,
 }
 
-impl Visit for Reader {
-    fn piece(&mut self, piece: Piece, bytes: &[u8]) -> io::Result<()> {
-        if piece.kind == Kind::Glue {
+impl PieceVisitor for Reader {
+    fn piece(&mut self, piece: SegmentPiece, bytes: &[u8]) -> io::Result<()> {
+        if piece.kind == SegmentKind::Glue {
             return Ok(());
         }
         self.bytes.extend_from_slice(bytes);

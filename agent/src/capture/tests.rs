@@ -10,16 +10,16 @@ use std::process::{Child, Command};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
-use evidence_format::bundle::Facts;
-use evidence_format::config::{Collector, Config, Item};
-use evidence_format::container::layout::Folder;
-use evidence_format::coverage::{Ended, GapReason};
+use evidence_format::bundle::BundleMetadata;
+use evidence_format::config::{BundleConfig, CollectorInfo, ItemEntry};
+use evidence_format::container::layout::BundleFolder;
+use evidence_format::coverage::{EndReason, GapReason};
 use evidence_format::digest::Digest;
-use evidence_format::item::{Pack, Piece, Visit, Workers};
+use evidence_format::item::{CompressionPool, PieceVisitor, SegmentPiece, WorkerPool};
 use evidence_format::keyring::SecretKey;
-use evidence_format::statement::{Predicate, Role, Stream};
-use evidence_format::verify::{Finding, Trust, verify_and_view};
-use evidence_format::warc::{Fields, Visitor, Walker, path_of_file_uri};
+use evidence_format::statement::{CapturePredicate, SignerRole, StreamLink};
+use evidence_format::verify::{Finding, TrustPolicy, verify_and_view};
+use evidence_format::warc::{RecordVisitor, WarcFields, WarcParser, path_of_file_uri};
 use tempfile::TempDir;
 
 use super::*;
@@ -27,7 +27,7 @@ use super::*;
 /// A record as an auditor finds it.
 #[derive(Debug, Clone)]
 struct Record {
-    fields: Fields,
+    fields: WarcFields,
     block: Vec<u8>,
 }
 
@@ -46,8 +46,8 @@ impl Record {
 #[derive(Default)]
 struct Records(Vec<Record>);
 
-impl Visitor for Records {
-    fn header(&mut self, fields: &Fields) {
+impl RecordVisitor for Records {
+    fn header(&mut self, fields: &WarcFields) {
         self.0.push(Record {
             fields: fields.clone(),
             block: Vec::new(),
@@ -66,13 +66,13 @@ impl Visitor for Records {
 /// Cuts one item's bytes into records, and leaves them where the test finds them.
 struct Collect {
     name: String,
-    walker: Walker,
+    walker: WarcParser,
     records: Records,
     all: Arc<Mutex<BTreeMap<String, Vec<Record>>>>,
 }
 
-impl Visit for Collect {
-    fn piece(&mut self, _: Piece, bytes: &[u8]) -> io::Result<()> {
+impl PieceVisitor for Collect {
+    fn piece(&mut self, _: SegmentPiece, bytes: &[u8]) -> io::Result<()> {
         self.walker
             .push(bytes, &mut self.records)
             .map_err(io::Error::other)?;
@@ -86,12 +86,12 @@ impl Visit for Collect {
 
 /// A bundle that was sealed, verified, and read back.
 struct Taken {
-    config: Config,
+    config: BundleConfig,
     records: BTreeMap<String, Vec<Record>>,
 }
 
 impl Taken {
-    fn item(&self, probe: &str) -> &Item {
+    fn item(&self, probe: &str) -> &ItemEntry {
         let name = format!("host-{probe}");
         self.config
             .items
@@ -180,8 +180,9 @@ fn take_until(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Taken {
     let folder = TempDir::new().expect("a folder");
-    let pack = Pack::new(NonZeroUsize::MIN, 256 * 1024);
-    let mut draft = Draft::create(&folder.path().join("draft"), &[7; 32], pack).expect("a draft");
+    let pack = CompressionPool::new(NonZeroUsize::MIN, 256 * 1024);
+    let mut draft =
+        DraftBundle::create(&folder.path().join("draft"), &[7; 32], pack).expect("a draft");
     let plan = plan(options).expect("known probes");
     run(
         &mut draft,
@@ -203,19 +204,19 @@ fn take_until(
 
 fn read_back(bundle: &Path) -> Taken {
     let records = Arc::new(Mutex::new(BTreeMap::new()));
-    let mut workers = Workers::unpack(NonZeroUsize::MIN);
-    let mut viewer = |item: &Item| -> Option<Box<dyn Visit>> {
+    let mut workers = WorkerPool::for_reading(NonZeroUsize::MIN);
+    let mut viewer = |item: &ItemEntry| -> Option<Box<dyn PieceVisitor>> {
         let name = item.name.to_string();
         Some(Box::new(Collect {
             name,
-            walker: Walker::new(),
+            walker: WarcParser::new(),
             records: Records::default(),
             all: Arc::clone(&records),
         }))
     };
     let report = verify_and_view(
-        &mut Folder::new(bundle),
-        &Trust::default(),
+        &mut BundleFolder::new(bundle),
+        &TrustPolicy::default(),
         &mut workers,
         &mut viewer,
     );
@@ -231,8 +232,8 @@ fn read_back(bundle: &Path) -> Taken {
     }
 }
 
-fn facts(plan: Plan) -> Facts {
-    let collector = Collector {
+fn facts(plan: SealedPlan) -> BundleMetadata {
+    let collector = CollectorInfo {
         name: "exhibit-agent".to_owned(),
         version: "0".to_owned(),
         commit: None,
@@ -243,7 +244,7 @@ fn facts(plan: Plan) -> Facts {
         identity: "test".to_owned(),
     };
     let incident = "INC-1".parse().expect("an id");
-    Facts {
+    BundleMetadata {
         incident,
         supplements: None,
         window: None,
@@ -253,16 +254,16 @@ fn facts(plan: Plan) -> Facts {
     }
 }
 
-fn predicate() -> Predicate {
-    let stream = Stream {
+fn predicate() -> CapturePredicate {
+    let stream = StreamLink {
         id: "0".repeat(32).parse().expect("an id"),
         prev: None,
         seq: 0,
     };
     let signed_at = "2026-11-23T13:40:17Z".parse().expect("a time");
-    Predicate {
+    CapturePredicate {
         incident: "INC-1".parse().expect("an id"),
-        role: Role::Collector,
+        role: SignerRole::Collector,
         signed_at,
         stream,
     }
@@ -446,7 +447,7 @@ fn what_does_not_fit_the_item_is_counted_oldest_first() {
             vec!["/var/log/old".to_owned(), "/var/log/older".to_owned()]
         )
     );
-    assert_eq!(taken.item("logs").coverage.ended, Ended::Limit);
+    assert_eq!(taken.item("logs").coverage.ended, EndReason::Limit);
 }
 
 #[test]
@@ -596,7 +597,7 @@ fn after_the_deadline_every_step_still_has_its_item() {
     let taken = take_with(&options, |manner| manner);
     assert_eq!(taken.config.planned_but_absent().count(), 0);
     for item in &taken.config.items {
-        assert_eq!(item.coverage.ended, Ended::Deadline, "{}", item.name);
+        assert_eq!(item.coverage.ended, EndReason::Deadline, "{}", item.name);
         assert!(item.coverage.missing() > 0, "{}", item.name);
     }
 }
@@ -621,8 +622,8 @@ fn a_person_can_stop_it_and_is_told_how_far_it_is() {
             (2, "host-logs".to_owned())
         ]
     );
-    assert_eq!(taken.item("processes").coverage.ended, Ended::Complete);
-    assert_eq!(taken.item("logs").coverage.ended, Ended::Cancelled);
+    assert_eq!(taken.item("processes").coverage.ended, EndReason::Complete);
+    assert_eq!(taken.item("logs").coverage.ended, EndReason::Cancelled);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use agent::os::lower_priority;
 use anyhow::Result;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use evidence_format::item::Pack;
+use evidence_format::item::CompressionPool;
 use platform::terminal::{Line, duration, size};
 
 use super::Target;
@@ -75,7 +75,10 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
     let interrupt = Interrupt::listen()?;
     let options = arguments.options();
     let plan = capture::plan(&options)?;
-    let mut work = Work::begin(&arguments.target, Pack::new(NonZeroUsize::MIN, FRAME_BYTES))?;
+    let mut work = Work::begin(
+        &arguments.target,
+        CompressionPool::new(NonZeroUsize::MIN, FRAME_BYTES),
+    )?;
     {
         let mut line = Line::new(arguments.target.quiet);
         let mut progress = |now: Progress<'_>| line.draw(|| describe(&now));

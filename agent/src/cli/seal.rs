@@ -7,7 +7,7 @@ use std::thread;
 use agent::files::{self, Watch};
 use anyhow::Result;
 use clap::Args;
-use evidence_format::item::Pack;
+use evidence_format::item::CompressionPool;
 use evidence_format::limits::FRAME_BYTES_MAX;
 use platform::terminal::{Line, size};
 
@@ -41,7 +41,7 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
     let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let mut work = Work::begin(
         &arguments.target,
-        Pack::new(threads, FRAME_BYTES_MAX as usize),
+        CompressionPool::new(threads, FRAME_BYTES_MAX as usize),
     )?;
     {
         let mut line = Line::new(arguments.target.quiet);

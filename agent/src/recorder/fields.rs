@@ -1,7 +1,7 @@
 //! The header fields of a record that are our own.
 
 use evidence_format::coverage::GapReason;
-use evidence_format::warc::Truncated;
+use evidence_format::warc::TruncationReason;
 use rustix::io::Errno;
 
 use crate::read::{Begin, End, Request, What};
@@ -52,7 +52,7 @@ impl Fields {
     }
 
     /// How it ended; says whether the block is not the whole.
-    pub(super) fn outcome(&mut self, end: End, gap: Option<GapReason>) -> Option<Truncated> {
+    pub(super) fn outcome(&mut self, end: End, gap: Option<GapReason>) -> Option<TruncationReason> {
         if let End::Failed(errno) = end {
             self.add("Exhibit-Errno", &errno_text(errno));
         }
@@ -61,11 +61,11 @@ impl Fields {
         }
         match end {
             End::Cut(GapReason::Deadline | GapReason::Cancelled) | End::Hung => {
-                Some(Truncated::Time)
+                Some(TruncationReason::Time)
             }
-            End::Cut(_) => Some(Truncated::Length),
+            End::Cut(_) => Some(TruncationReason::Length),
             End::Shrank | End::Failed(_) | End::Special | End::Crashed => {
-                Some(Truncated::Unspecified)
+                Some(TruncationReason::Unspecified)
             }
             End::Whole { .. } | End::Repeated => None,
         }

@@ -18,10 +18,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evidence_format::bundle::{BundleError, DraftItem};
-use evidence_format::config::{Redaction, Source};
-use evidence_format::coverage::{Coverage, Ended, GapReason};
+use evidence_format::config::{ItemSource, Redaction};
+use evidence_format::coverage::{Coverage, EndReason, GapReason};
 use evidence_format::limits::GAP_EXAMPLES_MAX;
-use evidence_format::warc::{Header, RecordType, Truncated, file_uri};
+use evidence_format::warc::{RecordType, TruncationReason, WarcHeader, file_uri};
 use rustix::io::Errno;
 
 use crate::read::{Begin, End, Event, Expect, Next, Reader, Request, What};
@@ -92,7 +92,7 @@ impl<'a> Recorder<'a> {
             "exhibit-agent",
             env!("CARGO_PKG_VERSION")
         );
-        let header = Header {
+        let header = WarcHeader {
             kind: RecordType::Warcinfo,
             target_uri: None,
             date: crate::read::now(),
@@ -184,7 +184,7 @@ impl<'a> Recorder<'a> {
         if count > GAP_EXAMPLES_MAX as u64 {
             return Ok(());
         }
-        let header = Header {
+        let header = WarcHeader {
             kind: RecordType::Metadata,
             target_uri: Some(&file_uri(path)),
             date: crate::read::now(),
@@ -196,7 +196,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// Waits for everything asked, and ends the item.
-    pub(crate) fn finish(mut self, source: Source) -> Result<(), BundleError> {
+    pub(crate) fn finish(mut self, source: ItemSource) -> Result<(), BundleError> {
         self.receive(0)?;
         self.tell(true);
         let count = |(what, count): (&'static str, u64)| Redaction {
@@ -212,7 +212,7 @@ impl<'a> Recorder<'a> {
         self.reader.abandon();
         self.open = Open::default();
         self.looked_at = None;
-        self.coverage.ended = Ended::Failed;
+        self.coverage.ended = EndReason::Failed;
         self.missing(GapReason::Crashed, probe.as_bytes())
     }
 
@@ -250,9 +250,9 @@ impl<'a> Recorder<'a> {
     fn stop(&mut self, reason: GapReason) -> Result<(), BundleError> {
         self.stopped = Some(reason);
         self.coverage.ended = if reason == GapReason::Cancelled {
-            Ended::Cancelled
+            EndReason::Cancelled
         } else {
-            Ended::Deadline
+            EndReason::Deadline
         };
         let mut unanswered = self.reader.abandon().into_iter();
         if let Some(first) = unanswered.next_if_begun(&self.open) {
@@ -309,7 +309,7 @@ impl<'a> Recorder<'a> {
             &request,
             &uri,
             begin.at,
-            cut.then_some(Truncated::Length),
+            cut.then_some(TruncationReason::Length),
             &pairs,
         );
         let (records, gaps) = (self.item.records(), self.coverage.missing());
@@ -375,7 +375,7 @@ impl<'a> Recorder<'a> {
         }
         if gap == Some(GapReason::OverBudget) {
             self.stopped = self.stopped.or(gap);
-            self.coverage.ended = Ended::Limit;
+            self.coverage.ended = EndReason::Limit;
         }
         self.open.clear();
         Ok(())
@@ -444,16 +444,16 @@ fn header<'h>(
     request: &'h Request,
     uri: &'h str,
     date: evidence_format::time::Timestamp,
-    truncated: Option<Truncated>,
+    truncated: Option<TruncationReason>,
     fields: &'h [(&'h str, &'h str)],
-) -> Header<'h> {
+) -> WarcHeader<'h> {
     let derived = matches!(request.what, What::Executable | What::Namespaces(_));
     let kind = if derived {
         RecordType::Metadata
     } else {
         RecordType::Resource
     };
-    Header {
+    WarcHeader {
         kind,
         target_uri: Some(uri),
         date,

@@ -14,12 +14,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use agent::files::{self, FilesError, Target, Watch};
-use evidence_format::bundle::Draft;
+use evidence_format::bundle::DraftBundle;
 use evidence_format::coverage::Coverage;
 use evidence_format::digest::{Digest, Hasher};
 use evidence_format::id::IncidentId;
-use evidence_format::item::Pack;
-use evidence_format::plan::Plan;
+use evidence_format::item::CompressionPool;
+use evidence_format::plan::SealedPlan;
 use serde::{Deserialize, Serialize};
 use tokio::task::{JoinError, spawn_blocking};
 
@@ -173,8 +173,8 @@ impl Attachment {
 
 /// An attachment in its draft.
 struct Drafted {
-    draft: Draft,
-    plan: Plan,
+    draft: DraftBundle,
+    plan: SealedPlan,
     attachment: Attachment,
     gaps: u64,
 }
@@ -236,7 +236,7 @@ impl Pipeline {
 
     async fn seal_attachment(
         &self,
-        draft: Draft,
+        draft: DraftBundle,
         context: BundleContext,
         attachment: &Attachment,
     ) -> Result<BundleRow, AttachError> {
@@ -406,7 +406,7 @@ fn target(path: &Path) -> Result<Target, AttachError> {
 fn draft_file(
     scratch: &Scratch,
     target: &Target,
-    plan: Plan,
+    plan: SealedPlan,
     name: Line,
     by: Name,
     meter: &ProgressCounter,
@@ -414,8 +414,12 @@ fn draft_file(
     let seed = platform::random().map_err(AttachError::Random)?;
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let create = || {
-        Draft::create(&scratch.draft(), &seed, Pack::new(threads, FRAME_BYTES))
-            .map_err(FilesError::from)
+        DraftBundle::create(
+            &scratch.draft(),
+            &seed,
+            CompressionPool::new(threads, FRAME_BYTES),
+        )
+        .map_err(FilesError::from)
     };
     let mut draft = create()?;
     let (mut hasher, mut bytes) = (Hasher::new(), 0);

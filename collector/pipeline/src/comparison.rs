@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use evidence_format::coverage::Ended;
+use evidence_format::coverage::EndReason;
 use evidence_format::time::Timestamp;
 
 use super::numbers::Number;
@@ -113,10 +113,10 @@ impl Pipeline {
             let went_on = before.iter().any(|later| Some(later.pass.pass) == next);
             for step in self.parts.ledger.steps_ended(&row.pass).await? {
                 let ended = serde_json::from_str(&step.outcome)
-                    .map_or(Ended::Failed, |outcome: Outcome| outcome.ended);
+                    .map_or(EndReason::Failed, |outcome: Outcome| outcome.ended);
                 let is_whole = match ended {
-                    Ended::Complete => true,
-                    Ended::Deadline | Ended::Throttled => went_on,
+                    EndReason::Complete => true,
+                    EndReason::Deadline | EndReason::Throttled => went_on,
                     _ => false,
                 };
                 if !is_whole {

@@ -1,6 +1,6 @@
 //! The incident's journal, as the pipeline reads and writes it.
 
-use evidence_format::config::Config;
+use evidence_format::config::BundleConfig;
 use evidence_format::coverage::bounded;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
@@ -140,7 +140,7 @@ impl Pipeline {
 }
 
 /// The entry of a sealed bundle.
-pub(super) fn of_bundle(row: &BundleRow, config: &Config) -> Vec<NewEntry> {
+pub(super) fn of_bundle(row: &BundleRow, config: &BundleConfig) -> Vec<NewEntry> {
     let summary = Summary::of(config);
     let sealed = IncidentEvent::EvidenceSealed {
         bundle: row.id,

@@ -1,9 +1,9 @@
 //! Stages 2 to 7 on one page: plan, capture, sign, publish, timeline, and what follows.
 //!
-//! The unit of work is a pass: one source, asked once. It is a row of the ledger, and whoever leases
-//! it [walks](walk) it from the stage where it is to its end; doing it again after a crash is the
-//! same code as doing it first. One bundle comes of a pass, so a slow source holds nobody up: this
-//! machine is sealed while a cloud account is still being read.
+//! The unit of work is a pass: one source, asked once. It is a row of the ledger, and whoever
+//! leases it [walks](walk) it from the stage where it is to its end; doing it again after a crash
+//! is the same code as doing it first. One bundle comes of a pass, so a slow source holds nobody
+//! up: this machine is sealed while a cloud account is still being read.
 
 mod attach;
 pub mod capture;
@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent::key::KeyFile;
-use evidence_format::coverage::Window;
+use evidence_format::coverage::TimeWindow;
 use evidence_format::id::IncidentId;
 use evidence_format::keyring::PublicKey;
 use evidence_format::time::Timestamp;
@@ -256,11 +256,11 @@ fn queue_of(source: &dyn Source) -> Queue {
 }
 
 /// From the first moment that any step was asked for to the last.
-fn widest(pass: &Pass) -> Option<Window> {
+fn widest(pass: &Pass) -> Option<TimeWindow> {
     pass.steps
         .iter()
         .filter_map(|step| step.asked)
-        .reduce(|a, b| Window {
+        .reduce(|a, b| TimeWindow {
             from: a.from.min(b.from),
             until: a.until.max(b.until),
         })

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evidence_format::coverage::Window;
+use evidence_format::coverage::TimeWindow;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use futures::FutureExt as _;
@@ -30,12 +30,12 @@ pub type SourcesReadiness = Vec<(&'static dyn Source, Readiness)>;
 pub struct ReadinessCache {
     at: Instant,
     incident: Option<IncidentId>,
-    window: Option<Window>,
+    window: Option<TimeWindow>,
     looks: Arc<SourcesReadiness>,
 }
 
 impl ReadinessCache {
-    fn is_good_for(&self, incident: Option<&IncidentId>, window: Option<Window>) -> bool {
+    fn is_good_for(&self, incident: Option<&IncidentId>, window: Option<TimeWindow>) -> bool {
         let apart =
             |a: Timestamp, b: Timestamp| a.unix_nanoseconds().abs_diff(b.unix_nanoseconds());
         let is_same = match (self.window, window) {
@@ -138,10 +138,10 @@ impl Pipeline {
 
     /// The window of a play that ends now.
     #[must_use]
-    pub fn window_of(&self, play: &Play) -> Option<Window> {
+    pub fn window_of(&self, play: &Play) -> Option<TimeWindow> {
         let now = clock::now();
         let from = now.unix_nanoseconds() - i128::from(play.window_hours) * 3_600_000_000_000;
-        Some(Window {
+        Some(TimeWindow {
             from: Timestamp::from_unix_nanoseconds(from)?,
             until: now,
         })
@@ -153,7 +153,7 @@ impl Pipeline {
     pub async fn look_around(
         &self,
         incident: Option<&IncidentId>,
-        window: Option<Window>,
+        window: Option<TimeWindow>,
     ) -> Arc<SourcesReadiness> {
         let mut last = self.readiness.lock().await;
         if let Some(known) = last
@@ -180,7 +180,7 @@ impl Pipeline {
         &self,
         source: &'static dyn Source,
         incident: Option<IncidentId>,
-        estimate: Option<Window>,
+        estimate: Option<TimeWindow>,
     ) -> Readiness {
         let (config, wire) = (Arc::clone(&self.parts.config), Arc::clone(&self.parts.wire));
         let look = ReadinessProbe {
@@ -209,7 +209,7 @@ mod tests {
             Timestamp::from_unix_nanoseconds(i128::from(seconds) * 1_000_000_000).expect("a time")
         };
         let window = |from, until| {
-            Some(Window {
+            Some(TimeWindow {
                 from: at(from),
                 until: at(until),
             })

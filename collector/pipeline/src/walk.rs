@@ -18,7 +18,7 @@ use crate::capture::{self, Task};
 use crate::seal::{BundleContext, Published, Signed, StoredBundle};
 use crate::timeline;
 use domain::plan::{Pass, Plan};
-use evidence_format::bundle::Draft;
+use evidence_format::bundle::DraftBundle;
 use platform::clock;
 use sources::Source;
 use store::ledger::{PassKey, PassRow, PassStage};
@@ -43,7 +43,7 @@ enum Stage {
 
 /// A draft with all that a source gave, and what its bundle says beside it.
 struct Captured {
-    draft: Draft,
+    draft: DraftBundle,
     context: BundleContext,
 }
 
@@ -89,7 +89,8 @@ impl Pipeline {
             // what is stored of a captured pass is packed again
             PassStage::Waiting | PassStage::Captured => Stage::Waiting,
             // it may have been published by a process that could not say so any more; a bundle that
-            // another store has signed is for that store to publish or abort, and may duplicate ours
+            // another store has signed is for that store to publish or abort, and may duplicate
+            // ours
             PassStage::Signed | PassStage::Published => match self.published(&row.key).await? {
                 Some(published) => Stage::Published(published),
                 None => Stage::Waiting,
@@ -156,8 +157,8 @@ impl Pipeline {
         })
     }
 
-    /// `Captured → Signed → Published`, in a task of its own: dropped while it publishes, its bundle
-    /// could come into the store after its place in the stream was given to another.
+    /// `Captured → Signed → Published`, in a task of its own: dropped while it publishes, its
+    /// bundle could come into the store after its place in the stream was given to another.
     async fn seal(&self, work: &Work, captured: Captured) -> Result<Published, PipelineError> {
         let (pipeline, row) = (self.clone(), Arc::clone(&work.row));
         let sealing = async move {
@@ -182,8 +183,8 @@ impl Pipeline {
         Ok(published)
     }
 
-    /// `Published → Derived`: the timeline, what follows, what asking again has shown. Doing it again
-    /// changes nothing.
+    /// `Published → Derived`: the timeline, what follows, what asking again has shown. Doing it
+    /// again changes nothing.
     async fn derive(&self, work: &Work, published: &Published) -> Result<Stage, PipelineError> {
         let (row, key) = (&work.row, &work.row.key);
         // what follows is done for the first bundle of a pass, also if whoever sealed it has died

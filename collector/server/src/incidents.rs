@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use evidence_format::coverage::Window;
+use evidence_format::coverage::TimeWindow;
 use evidence_format::id::IncidentId;
 use evidence_format::limits::JSON_INTEGER_MAX;
 use evidence_format::time::Timestamp;
@@ -327,7 +327,7 @@ impl Capture {
     pub fn ask_within(self, deadline_seconds: u64) -> Result<CaptureRequest, Problem> {
         let window = match (self.from, self.until) {
             (None, None) => None,
-            (Some(from), Some(until)) if from < until => Some(Window { from, until }),
+            (Some(from), Some(until)) if from < until => Some(TimeWindow { from, until }),
             (Some(_), Some(_)) => {
                 return Err(Problem::new(
                     Code::Invalid,

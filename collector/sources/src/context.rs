@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use evidence_format::coverage::{Ended, GapReason};
+use evidence_format::coverage::{EndReason, GapReason};
 use evidence_format::id::IncidentId;
 
 use super::Incomplete;
@@ -71,8 +71,8 @@ impl Context {
         let bytes = warc.len() as u64;
         self.tape.keep(warc, cursor).await.map_err(|error| {
             let (ended, reason) = match error {
-                PageSinkError::Refused(_) => (Ended::Deadline, GapReason::Deadline),
-                PageSinkError::Failed(_) => (Ended::Failed, GapReason::Crashed),
+                PageSinkError::Refused(_) => (EndReason::Deadline, GapReason::Deadline),
+                PageSinkError::Failed(_) => (EndReason::Failed, GapReason::Crashed),
             };
             Incomplete {
                 ended,
@@ -85,7 +85,7 @@ impl Context {
         if self.meter.bytes.load(Ordering::Relaxed) > self.bytes_max {
             let what = format!("more than the plan's {} bytes", self.bytes_max);
             return Err(Incomplete {
-                ended: Ended::Limit,
+                ended: EndReason::Limit,
                 reason: GapReason::OverBudget,
                 what,
             });

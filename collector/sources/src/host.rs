@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use agent::capture::{self, Options, Probe, Progress};
 use async_trait::async_trait;
-use evidence_format::bundle::{BundleError, Draft};
+use evidence_format::bundle::{BundleError, DraftBundle};
 
 use super::{CaptureMode, LocalContext, LocalSource, ReadinessProbe, Source, not_configured};
 use domain::plan::{Estimate, Lifetime, Offer, Readiness, State, Step, Target};
@@ -82,7 +82,7 @@ impl Source for Host {
 impl LocalSource for Host {
     fn capture(
         &self,
-        draft: &mut Draft,
+        draft: &mut DraftBundle,
         steps: &[Step],
         told: &LocalContext<'_>,
     ) -> Result<(), BundleError> {

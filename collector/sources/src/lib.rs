@@ -18,8 +18,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use evidence_format::bundle::{BundleError, Draft};
-use evidence_format::coverage::{Ended, GapReason, Window};
+use evidence_format::bundle::{BundleError, DraftBundle};
+use evidence_format::coverage::{EndReason, GapReason, TimeWindow};
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use futures::stream::{FuturesOrdered, StreamExt as _};
@@ -95,7 +95,7 @@ pub trait LocalSource: Send + Sync {
     /// The draft cannot be written. What cannot be read is no error.
     fn capture(
         &self,
-        draft: &mut Draft,
+        draft: &mut DraftBundle,
         steps: &[Step],
         told: &LocalContext<'_>,
     ) -> Result<(), BundleError>;
@@ -136,14 +136,14 @@ pub struct ReadinessProbe {
     pub wire: Arc<Transport>,
     /// It may spend a request for each target to estimate how much this window holds, and whether
     /// it may be asked.
-    pub estimate: Option<Window>,
+    pub estimate: Option<TimeWindow>,
 }
 
 /// Why a step did not come to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Incomplete {
     /// As the step's coverage says it.
-    pub ended: Ended,
+    pub ended: EndReason,
     /// What is missing, and why.
     pub reason: GapReason,
     /// In words: what was asked, what came.
@@ -157,17 +157,17 @@ impl Incomplete {
     pub fn of_call(error: &CallError, asked: &str) -> Self {
         match error {
             CallError::Stopped { throttled: true } => Self {
-                ended: Ended::Throttled,
+                ended: EndReason::Throttled,
                 reason: GapReason::RateLimited,
                 what: format!("{asked}: the limit left no time"),
             },
             CallError::Stopped { throttled: false } => Self {
-                ended: Ended::Deadline,
+                ended: EndReason::Deadline,
                 reason: GapReason::Deadline,
                 what: asked.to_owned(),
             },
             CallError::GaveUp { reason, .. } => Self {
-                ended: Ended::Failed,
+                ended: EndReason::Failed,
                 reason: *reason,
                 what: format!("{asked}: {error}"),
             },

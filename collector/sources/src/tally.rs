@@ -9,7 +9,7 @@ use evidence_format::config::{Redaction, SourceClock};
 use evidence_format::coverage::Coverage;
 use evidence_format::digest::Digest;
 use evidence_format::time::Timestamp;
-use evidence_format::warc::{self, Fields};
+use evidence_format::warc::{self, WarcFields};
 
 use super::RemoteSource;
 use super::recorder::RetryDecision;
@@ -44,7 +44,7 @@ impl CoverageCounter {
         }
     }
 
-    fn record(&mut self, source: &dyn RemoteSource, fields: &Fields, block: &[u8]) {
+    fn record(&mut self, source: &dyn RemoteSource, fields: &WarcFields, block: &[u8]) {
         for (what, count) in fields.get(REMOVED_FIELD).into_iter().flat_map(removed) {
             *self.removed.entry(what.to_owned()).or_default() += count;
         }
@@ -62,7 +62,7 @@ impl CoverageCounter {
     fn response(
         &mut self,
         source: &dyn RemoteSource,
-        fields: &Fields,
+        fields: &WarcFields,
         at: Option<Timestamp>,
         block: &[u8],
     ) {

@@ -7,15 +7,17 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use clap::Args;
-use evidence_format::config::Item;
-use evidence_format::container::layout::Folder;
-use evidence_format::container::{Files, tar};
+use evidence_format::config::ItemEntry;
+use evidence_format::container::layout::BundleFolder;
+use evidence_format::container::{BundleFiles, tar};
 use evidence_format::digest::Digest;
 use evidence_format::id::ItemName;
-use evidence_format::item::{Piece, Visit, Workers};
+use evidence_format::item::{PieceVisitor, SegmentPiece, WorkerPool};
 use evidence_format::keyring::PublicKey;
 use evidence_format::limits::KEY_FILE_BYTES_MAX;
-use evidence_format::verify::{self, Code, Finding, Report, Trust, Viewer};
+use evidence_format::verify::{
+    self, FaultCode, Finding, ItemViewer, TrustPolicy, VerificationReport,
+};
 
 use crate::error::AuditError;
 use crate::verdict;
@@ -48,8 +50,8 @@ enum BundleLocation {
 /// A bundle, and the keys to verify it with.
 pub(crate) struct AuditedBundle {
     origin: BundleLocation,
-    trust: Trust,
-    workers: Workers,
+    trust: TrustPolicy,
+    workers: WorkerPool,
 }
 
 impl AuditedBundle {
@@ -61,7 +63,7 @@ impl AuditedBundle {
             .iter()
             .map(|path| read_key(path))
             .collect::<Result<_, _>>()?;
-        let trust = Trust {
+        let trust = TrustPolicy {
             keys,
             bundle: args.expected,
         };
@@ -69,7 +71,7 @@ impl AuditedBundle {
         Ok(Self {
             origin,
             trust,
-            workers: Workers::unpack(threads),
+            workers: WorkerPool::for_reading(threads),
         })
     }
 
@@ -93,15 +95,15 @@ impl AuditedBundle {
     }
 
     /// Verifies the bundle.
-    pub(crate) fn verify(&mut self) -> Result<Report, AuditError> {
+    pub(crate) fn verify(&mut self) -> Result<VerificationReport, AuditError> {
         self.verify_and_view(&mut |_| None)
     }
 
     /// Verifies the bundle and passes its items to `viewer` while nothing is verified yet.
     pub(crate) fn verify_and_view(
         &mut self,
-        viewer: &mut Viewer<'_>,
-    ) -> Result<Report, AuditError> {
+        viewer: &mut ItemViewer<'_>,
+    ) -> Result<VerificationReport, AuditError> {
         let mut files = self.origin.open()?;
         Ok(verify::verify_and_view(
             files.as_mut(),
@@ -113,7 +115,7 @@ impl AuditedBundle {
 
     /// Verifies the bundle, and returns the report only if its content may be shown. If the signer
     /// was not checked, a note on standard error says so.
-    pub(crate) fn verify_to_show(&mut self) -> Result<Report, AuditError> {
+    pub(crate) fn verify_to_show(&mut self) -> Result<VerificationReport, AuditError> {
         let report = self.verify()?;
         verdict::allow_showing(&report)?;
         Ok(report)
@@ -123,9 +125,9 @@ impl AuditedBundle {
     /// `first`, the report of the first verification.
     pub(crate) fn show(
         &mut self,
-        first: &Report,
+        first: &VerificationReport,
         name: &ItemName,
-        visit: &mut dyn Visit,
+        visit: &mut dyn PieceVisitor,
     ) -> Result<(), AuditError> {
         let mut visit = Some(visit);
         let second = self.verify_and_view(&mut |item| {
@@ -135,10 +137,12 @@ impl AuditedBundle {
         })?;
         match &second.integrity {
             Finding::Ok(_) if second.bundle == first.bundle => Ok(()),
-            Finding::Failed(fault) if fault.code == Code::Unreadable => Err(AuditError::Stopped {
-                object: fault.object.clone(),
-                detail: fault.detail.clone(),
-            }),
+            Finding::Failed(fault) if fault.code == FaultCode::Unreadable => {
+                Err(AuditError::Stopped {
+                    object: fault.object.clone(),
+                    detail: fault.detail.clone(),
+                })
+            }
             Finding::Ok(_) | Finding::Failed(_) | Finding::NotChecked(_) => {
                 Err(AuditError::Changed)
             }
@@ -147,17 +151,19 @@ impl AuditedBundle {
 }
 
 impl BundleLocation {
-    fn open(&self) -> Result<Box<dyn Files>, AuditError> {
+    fn open(&self) -> Result<Box<dyn BundleFiles>, AuditError> {
         Ok(match self {
-            Self::Folder(path) => Box::new(Folder::new(path)),
+            Self::Folder(path) => Box::new(BundleFolder::new(path)),
             Self::Tar(path) => {
                 let file = File::open(path).map_err(|cause| AuditError::Read {
                     path: path.clone(),
                     cause,
                 })?;
-                Box::new(tar::Reader::new(BufReader::with_capacity(READ_BYTES, file)))
+                Box::new(tar::TarReader::new(BufReader::with_capacity(
+                    READ_BYTES, file,
+                )))
             }
-            Self::StandardInput => Box::new(tar::Reader::new(BufReader::with_capacity(
+            Self::StandardInput => Box::new(tar::TarReader::new(BufReader::with_capacity(
                 READ_BYTES,
                 io::stdin().lock(),
             ))),
@@ -166,10 +172,10 @@ impl BundleLocation {
 }
 
 /// Lets a verification own a visitor that its caller keeps.
-struct BorrowedVisitor<'v>(&'v mut dyn Visit);
+struct BorrowedVisitor<'v>(&'v mut dyn PieceVisitor);
 
-impl Visit for BorrowedVisitor<'_> {
-    fn piece(&mut self, piece: Piece, bytes: &[u8]) -> io::Result<()> {
+impl PieceVisitor for BorrowedVisitor<'_> {
+    fn piece(&mut self, piece: SegmentPiece, bytes: &[u8]) -> io::Result<()> {
         self.0.piece(piece, bytes)
     }
 }
@@ -213,7 +219,10 @@ fn read_key(path: &Path) -> Result<PublicKey, AuditError> {
 }
 
 /// Finds the item `name` of a verified bundle.
-pub(crate) fn item_of<'r>(report: &'r Report, name: &ItemName) -> Result<&'r Item, AuditError> {
+pub(crate) fn item_of<'r>(
+    report: &'r VerificationReport,
+    name: &ItemName,
+) -> Result<&'r ItemEntry, AuditError> {
     let mut items = report.config.iter().flat_map(|config| &config.items);
     items.find(|item| item.name == *name).ok_or_else(|| {
         AuditError::Usage(format!(

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use evidence_format::id::ItemName;
-use evidence_format::item::{Piece, Visit};
+use evidence_format::item::{PieceVisitor, SegmentPiece};
 
 use crate::bundle::{AuditedBundle, BundleArgs, item_of};
 use crate::error::AuditError;
@@ -37,8 +37,8 @@ pub(crate) fn run(args: &CatArgs) -> Result<ExitCode, AuditError> {
 
 struct StdoutCopy(output::StdoutStream);
 
-impl Visit for StdoutCopy {
-    fn piece(&mut self, _: Piece, bytes: &[u8]) -> io::Result<()> {
+impl PieceVisitor for StdoutCopy {
+    fn piece(&mut self, _: SegmentPiece, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all(bytes)
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use evidence_format::verify::Exit;
+use evidence_format::verify::Verdict;
 
 /// Exit code for wrong usage, the same as clap's own.
 pub(crate) const USAGE: u8 = 2;
@@ -38,7 +38,7 @@ pub(crate) enum AuditError {
     Stopped { object: String, detail: String },
     /// A finding failed. The findings have been printed already.
     #[error("bundle is not verified, so none of its content is shown")]
-    NotVerified(Exit),
+    NotVerified(Verdict),
     /// The bundle passed verification, but not the second reading.
     #[error("the bundle changed while it was shown: do not use the output")]
     Changed,
@@ -49,9 +49,11 @@ impl AuditError {
     pub(crate) fn exit(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Key { .. } => USAGE,
-            Self::Read { .. } | Self::Write { .. } | Self::Stopped { .. } => Exit::Undecided as u8,
+            Self::Read { .. } | Self::Write { .. } | Self::Stopped { .. } => {
+                Verdict::Undecided as u8
+            }
             Self::NotVerified(exit) => *exit as u8,
-            Self::Changed => Exit::Invalid as u8,
+            Self::Changed => Verdict::Invalid as u8,
         }
     }
 }

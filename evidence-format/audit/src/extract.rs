@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use evidence_format::config::Item;
-use evidence_format::item::{Piece, Visit};
-use evidence_format::warc::{Fields, Visitor, Walker};
+use evidence_format::config::ItemEntry;
+use evidence_format::item::{PieceVisitor, SegmentPiece};
+use evidence_format::warc::{RecordVisitor, WarcFields, WarcParser};
 
 use crate::bundle::{AuditedBundle, BundleArgs};
 use crate::error::AuditError;
@@ -176,10 +176,10 @@ fn create_file(path: &Path) -> io::Result<BufWriter<File>> {
 
 fn visitor<'t>(
     root: &Path,
-    item: &Item,
+    item: &ItemEntry,
     warc: bool,
     tally: &'t RefCell<ExtractionSummary>,
-) -> io::Result<Box<dyn Visit + 't>> {
+) -> io::Result<Box<dyn PieceVisitor + 't>> {
     if warc {
         let file = create_file(&root.join(format!("{}.warc", item.name)))?;
         tally.borrow_mut().files += 1;
@@ -198,7 +198,7 @@ fn visitor<'t>(
         tally,
     };
     Ok(Box::new(BlockExtractor {
-        walker: Walker::new(),
+        walker: WarcParser::new(),
         files,
     }))
 }
@@ -212,8 +212,8 @@ struct WarcFileWriter<'t> {
     tally: &'t RefCell<ExtractionSummary>,
 }
 
-impl Visit for WarcFileWriter<'_> {
-    fn piece(&mut self, _: Piece, bytes: &[u8]) -> io::Result<()> {
+impl PieceVisitor for WarcFileWriter<'_> {
+    fn piece(&mut self, _: SegmentPiece, bytes: &[u8]) -> io::Result<()> {
         self.left = self.left.saturating_sub(bytes.len() as u64);
         let written = self.file.write_all(bytes);
         let written = if self.left == 0 {
@@ -228,12 +228,12 @@ impl Visit for WarcFileWriter<'_> {
 
 /// Writes the blocks of an item as files.
 struct BlockExtractor<'t> {
-    walker: Walker,
+    walker: WarcParser,
     files: BlockFiles<'t>,
 }
 
-impl Visit for BlockExtractor<'_> {
-    fn piece(&mut self, _: Piece, bytes: &[u8]) -> io::Result<()> {
+impl PieceVisitor for BlockExtractor<'_> {
+    fn piece(&mut self, _: SegmentPiece, bytes: &[u8]) -> io::Result<()> {
         // A malformed item also fails verification, which reports it better.
         self.walker
             .push(bytes, &mut self.files)
@@ -264,7 +264,7 @@ struct BlockFiles<'t> {
 }
 
 impl BlockFiles<'_> {
-    fn begin(&mut self, fields: &Fields) -> io::Result<()> {
+    fn begin(&mut self, fields: &WarcFields) -> io::Result<()> {
         let mut tally = self.tally.borrow_mut();
         if is_gap(fields) {
             tally.gaps += 1;
@@ -330,8 +330,8 @@ impl BlockFiles<'_> {
     }
 }
 
-impl Visitor for BlockFiles<'_> {
-    fn header(&mut self, fields: &Fields) {
+impl RecordVisitor for BlockFiles<'_> {
+    fn header(&mut self, fields: &WarcFields) {
         self.attempt(|files| files.begin(fields));
     }
 
@@ -346,7 +346,7 @@ impl Visitor for BlockFiles<'_> {
 }
 
 /// True for a record that only states that something could not be captured.
-fn is_gap(fields: &Fields) -> bool {
+fn is_gap(fields: &WarcFields) -> bool {
     // A truncated record with content is a partial file, not a gap.
     let missing = ["Exhibit-Errno", "Exhibit-Gap", "WARC-Truncated"]
         .iter()
@@ -356,7 +356,7 @@ fn is_gap(fields: &Fields) -> bool {
 
 /// Path of a record's block below its item's folder: the original path of a resource, otherwise the
 /// record's number.
-fn target(fields: &Fields, number: u64) -> Vec<String> {
+fn target(fields: &WarcFields, number: u64) -> Vec<String> {
     let kind = fields.get("WARC-Type").unwrap_or("");
     let original = fields
         .get("WARC-Target-URI")

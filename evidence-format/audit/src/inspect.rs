@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
-use evidence_format::config::{Collector, Config, Item, SourceClock};
-use evidence_format::coverage::Window;
-use evidence_format::plan::Step;
+use evidence_format::config::{BundleConfig, CollectorInfo, ItemEntry, SourceClock};
+use evidence_format::coverage::TimeWindow;
+use evidence_format::plan::SealedStep;
 use evidence_format::safe::safe;
-use evidence_format::verify::Report;
+use evidence_format::verify::VerificationReport;
 
 use crate::bundle::{AuditedBundle, BundleArgs};
 use crate::error::AuditError;
@@ -25,10 +25,10 @@ pub(crate) struct InspectArgs {
 pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, AuditError> {
     let report = AuditedBundle::new(&args.bundle)?.verify()?;
     output::print(&text(&report))?;
-    Ok(ExitCode::from(report.exit() as u8))
+    Ok(ExitCode::from(report.verdict() as u8))
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &VerificationReport) -> String {
     let mut text = summary::head(report);
     if let Some(config) = &report.config {
         push_config(&mut text, config);
@@ -36,7 +36,7 @@ fn text(report: &Report) -> String {
     text
 }
 
-fn push_config(text: &mut String, config: &Config) {
+fn push_config(text: &mut String, config: &BundleConfig) {
     if let Some(first) = &config.supplements {
         row(text, "supplements", &first.to_string());
     }
@@ -74,7 +74,7 @@ fn push_config(text: &mut String, config: &Config) {
     }
 }
 
-fn push_collector(text: &mut String, collector: &Collector) {
+fn push_collector(text: &mut String, collector: &CollectorInfo) {
     let commit = collector
         .commit
         .as_ref()
@@ -99,7 +99,7 @@ fn push_collector(text: &mut String, collector: &Collector) {
     row(text, "ran as", &safe(&collector.identity));
 }
 
-fn plan_step(step: &Step) -> String {
+fn plan_step(step: &SealedStep) -> String {
     let mut text = safe(&step.what);
     for (what, bytes_max) in [
         ("per object", step.object_bytes_max),
@@ -112,7 +112,7 @@ fn plan_step(step: &Step) -> String {
     text
 }
 
-fn push_item(text: &mut String, item: &Item) {
+fn push_item(text: &mut String, item: &ItemEntry) {
     let _ = writeln!(
         text,
         "  {}: {} records, {} bytes",
@@ -154,7 +154,7 @@ fn source_clock(clock: &SourceClock) -> String {
     )
 }
 
-fn coverage(item: &Item) -> String {
+fn coverage(item: &ItemEntry) -> String {
     let coverage = &item.coverage;
     let mut text = format!(
         "{} objects or pages read, ended: {}",
@@ -194,6 +194,6 @@ fn coverage(item: &Item) -> String {
     text
 }
 
-fn window(window: &Window) -> String {
+fn window(window: &TimeWindow) -> String {
     format!("from {} to {} (exclusive)", window.from, window.until)
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use evidence_format::config::Item;
+use evidence_format::config::ItemEntry;
 use evidence_format::safe::safe;
 
 use crate::bundle::{AuditedBundle, BundleArgs};
@@ -27,6 +27,6 @@ pub(crate) fn run(args: &ItemsArgs) -> Result<ExitCode, AuditError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn source(item: &Item) -> String {
+fn source(item: &ItemEntry) -> String {
     format!("{} {}", safe(&item.source.provider), safe(&item.source.api))
 }

@@ -5,12 +5,12 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
-use evidence_format::config::Item;
+use evidence_format::config::ItemEntry;
 use evidence_format::id::ItemName;
-use evidence_format::item::{Piece, Visit};
+use evidence_format::item::{PieceVisitor, SegmentPiece};
 use evidence_format::safe::{safe, safe_bytes, safe_json};
-use evidence_format::segment::Kind;
-use evidence_format::warc::{Fields, Visitor, Walker};
+use evidence_format::segment::SegmentKind;
+use evidence_format::warc::{RecordVisitor, WarcFields, WarcParser};
 use serde_json::json;
 
 use crate::bundle::{AuditedBundle, BundleArgs, item_of};
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &RecordsArgs) -> Result<ExitCode, AuditError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn check_number(number: Option<u64>, item: &Item) -> Result<(), AuditError> {
+fn check_number(number: Option<u64>, item: &ItemEntry) -> Result<(), AuditError> {
     match number {
         Some(number) if number >= item.records => {
             let text = format!(
@@ -89,9 +89,9 @@ struct RecordBytesWriter {
     number: u64,
 }
 
-impl Visit for RecordBytesWriter {
-    fn piece(&mut self, piece: Piece, bytes: &[u8]) -> io::Result<()> {
-        if piece.kind == Kind::Record {
+impl PieceVisitor for RecordBytesWriter {
+    fn piece(&mut self, piece: SegmentPiece, bytes: &[u8]) -> io::Result<()> {
+        if piece.kind == SegmentKind::Record {
             if self.only.is_none_or(|only| only == self.number) {
                 self.out.write_all(bytes)?;
             }
@@ -105,7 +105,7 @@ impl Visit for RecordBytesWriter {
 struct RecordLister {
     out: output::StdoutStream,
     line: fn(&RecordLine) -> String,
-    walker: Walker,
+    walker: WarcParser,
     uri: UriTracker,
     /// Bytes of the item that have been read.
     bytes: u64,
@@ -132,8 +132,8 @@ struct RecordLine {
 #[derive(Default)]
 struct UriTracker(String);
 
-impl Visitor for UriTracker {
-    fn header(&mut self, fields: &Fields) {
+impl RecordVisitor for UriTracker {
+    fn header(&mut self, fields: &WarcFields) {
         fields
             .get("WARC-Target-URI")
             .unwrap_or("")
@@ -145,7 +145,11 @@ impl Visitor for UriTracker {
 
 impl RecordLister {
     fn new(line: fn(&RecordLine) -> String) -> Self {
-        let (walker, uri, row) = (Walker::new(), UriTracker::default(), RecordLine::default());
+        let (walker, uri, row) = (
+            WarcParser::new(),
+            UriTracker::default(),
+            RecordLine::default(),
+        );
         Self {
             out: output::StdoutStream::new(),
             line,
@@ -172,9 +176,9 @@ impl RecordLister {
     }
 }
 
-impl Visit for RecordLister {
-    fn piece(&mut self, piece: Piece, bytes: &[u8]) -> io::Result<()> {
-        let is_record = piece.kind == Kind::Record;
+impl PieceVisitor for RecordLister {
+    fn piece(&mut self, piece: SegmentPiece, bytes: &[u8]) -> io::Result<()> {
+        let is_record = piece.kind == SegmentKind::Record;
         if is_record && piece.starts {
             // Before the parser reads the piece: the record belongs to the header before it.
             self.begin_record();

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use evidence_format::config::Item;
-use evidence_format::coverage::{Ended, Gap};
+use evidence_format::config::ItemEntry;
+use evidence_format::coverage::{EndReason, Gap};
 use evidence_format::safe::safe;
 use evidence_format::statement::Statement;
-use evidence_format::verify::{Finding, Report};
+use evidence_format::verify::{Finding, VerificationReport};
 use serde::Serialize;
 
 use crate::verdict;
@@ -15,7 +15,7 @@ use crate::verdict;
 const EXAMPLES_SHOWN: usize = 3;
 
 /// The verdict, and a heading with the signer's statement.
-pub(crate) fn head(report: &Report) -> String {
+pub(crate) fn head(report: &VerificationReport) -> String {
     let (verdict, signature) = (verdict::text(report), signature(report));
     if signature.is_empty() {
         verdict
@@ -25,7 +25,7 @@ pub(crate) fn head(report: &Report) -> String {
 }
 
 /// Signer, incident, time of signing, and position in the stream.
-fn signature(report: &Report) -> String {
+fn signature(report: &VerificationReport) -> String {
     let mut text = String::new();
     if let Finding::Ok(proof) = &report.signer {
         row(
@@ -68,7 +68,7 @@ fn stream(claim: &Statement) -> String {
 }
 
 /// A table of the items: name, records, bytes, missing objects, and the text that `more` returns.
-pub(crate) fn table(items: &[Item], more: fn(&Item) -> String) -> String {
+pub(crate) fn table(items: &[ItemEntry], more: fn(&ItemEntry) -> String) -> String {
     let width = items
         .iter()
         .map(|item| item.name.as_str().len())
@@ -93,12 +93,12 @@ pub(crate) fn table(items: &[Item], more: fn(&Item) -> String) -> String {
 }
 
 /// The gaps of each item, by reason, with examples; empty if there are none.
-pub(crate) fn gaps(items: &[Item]) -> String {
+pub(crate) fn gaps(items: &[ItemEntry]) -> String {
     let mut text = String::new();
     // An item can end early without a gap, so completeness decides and not the number of gaps.
     for item in items.iter().filter(|item| !item.coverage.is_complete()) {
         let ended = match item.coverage.ended {
-            Ended::Complete => String::new(),
+            EndReason::Complete => String::new(),
             early => format!(" (ended early: {})", word(&early)),
         };
         let _ = writeln!(text, "  {}{ended}", item.name);

@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 
 use evidence_format::safe::safe;
-use evidence_format::verify::{Exit, Finding, Report};
+use evidence_format::verify::{Finding, Verdict, VerificationReport};
 
 use crate::error::AuditError;
 use crate::output;
 
 /// The verdict, the bundle's id, and a line for each finding.
-pub(crate) fn text(report: &Report) -> String {
-    let mut text = format!("{}\n", in_words(report.exit()));
+pub(crate) fn text(report: &VerificationReport) -> String {
+    let mut text = format!("{}\n", in_words(report.verdict()));
     let id = report.bundle.map_or(
         "unknown, since no bundle manifest was read".to_owned(),
         |id| id.to_string(),
@@ -43,21 +43,23 @@ fn finding<P>(finding: &Finding<P>) -> String {
     }
 }
 
-fn in_words(exit: Exit) -> &'static str {
+fn in_words(exit: Verdict) -> &'static str {
     match exit {
-        Exit::Holds => "OK: the bundle is unchanged, signed by a key that you gave, and complete",
-        Exit::Incomplete => {
+        Verdict::Holds => {
+            "OK: the bundle is unchanged, signed by a key that you gave, and complete"
+        }
+        Verdict::Incomplete => {
             "SOUND BUT INCOMPLETE: the bundle is unchanged and signed by a key that you gave, but states gaps"
         }
-        Exit::Undecided => {
+        Verdict::Undecided => {
             "UNDECIDED: there is not enough information to decide whether to trust the bundle"
         }
-        Exit::Invalid => "INVALID: do not trust this bundle",
+        Verdict::Invalid => "INVALID: do not trust this bundle",
     }
 }
 
 /// The heading above the bundle's own statements, which says how far to believe them.
-pub(crate) fn heading(report: &Report) -> &'static str {
+pub(crate) fn heading(report: &VerificationReport) -> &'static str {
     match (&report.integrity, &report.signer) {
         (Finding::Ok(_), Finding::Ok(_)) => {
             "Stated by the bundle, and vouched for by the key below:"
@@ -73,7 +75,7 @@ pub(crate) fn heading(report: &Report) -> &'static str {
 
 /// Allows showing content if every byte was checked and, if keys were given, one of them has signed
 /// the bundle.
-pub(crate) fn allow_showing(report: &Report) -> Result<(), AuditError> {
+pub(crate) fn allow_showing(report: &VerificationReport) -> Result<(), AuditError> {
     match (&report.integrity, &report.signer) {
         (Finding::Ok(_), Finding::Ok(_)) => Ok(()),
         (Finding::Ok(_), Finding::NotChecked(_)) => {
@@ -83,7 +85,7 @@ pub(crate) fn allow_showing(report: &Report) -> Result<(), AuditError> {
         (Finding::Ok(_), Finding::Failed(_)) | (Finding::Failed(_) | Finding::NotChecked(_), _) => {
             // The findings go to standard error: standard output is reserved for content.
             output::note(text(report).trim_end());
-            Err(AuditError::NotVerified(report.exit()))
+            Err(AuditError::NotVerified(report.verdict()))
         }
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use evidence_format::safe::safe_json;
-use evidence_format::verify::Report;
+use evidence_format::verify::VerificationReport;
 
 use crate::bundle::{AuditedBundle, BundleArgs};
 use crate::error::AuditError;
@@ -28,10 +28,10 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, AuditError> {
         text(&report)
     };
     output::print(&answer)?;
-    Ok(ExitCode::from(report.exit() as u8))
+    Ok(ExitCode::from(report.verdict() as u8))
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &VerificationReport) -> String {
     let mut text = summary::head(report);
     if let Some(config) = &report.config {
         text += &format!("\n{}", summary::table(&config.items, |_| String::new()));

@@ -13,7 +13,7 @@ use bundle::{BundleFixture, EVENTS, key, predicate, tree};
 use evidence_format::canonical;
 use evidence_format::digest::Digest;
 use evidence_format::keyring::Signer as _;
-use evidence_format::manifest::{Descriptor, EMPTY_BLOB, Index, MANIFEST, Manifest};
+use evidence_format::manifest::{Descriptor, EMPTY_BLOB, ImageIndex, MANIFEST, Manifest};
 use evidence_format::signature::Attestation;
 use evidence_format::statement::Statement;
 use serde_json::Value;
@@ -375,7 +375,7 @@ fn attestation_of_a_stranger_does_not_hide_the_signers() {
         }
         manifest
     });
-    let index = Index::new(&[
+    let index = ImageIndex::new(&[
         ("bundle", &bundle),
         ("attestation", &attestations[0]),
         ("attestation", &attestations[1]),

@@ -7,9 +7,9 @@
 use std::num::NonZeroUsize;
 
 use data_encoding::BASE64;
-use evidence_format::container::{blob_name, tar::Writer};
+use evidence_format::container::{blob_name, tar::TarWriter};
 use evidence_format::digest::Digest;
-use evidence_format::item::{Workers, read_item};
+use evidence_format::item::{WorkerPool, read_item};
 use evidence_format::keyring::Signer;
 use evidence_format::signature::pae;
 use evidence_format::tree::DisclosureKey;
@@ -115,7 +115,7 @@ fn fill(part: &[u8], values: &[(String, String)]) -> Vec<u8> {
 fn item_values(number: &str, key: &[u8], layer: &[u8], list: &[u8]) -> Vec<(String, String)> {
     let name = format!("item{number}").parse().expect("a valid name");
     let key = DisclosureKey::new(key.try_into().unwrap_or_default());
-    let mut workers = Workers::unpack(NonZeroUsize::MIN);
+    let mut workers = WorkerPool::for_reading(NonZeroUsize::MIN);
     let contents = read_item(
         &name,
         &key,
@@ -208,7 +208,7 @@ fn write_tar(blobs: &[(&str, Vec<u8>)]) -> Vec<u8> {
             .find(|(n, _)| *n == name)
             .map_or(&[][..], |(_, blob)| blob)
     };
-    let mut tar = Writer::new(Vec::new());
+    let mut tar = TarWriter::new(Vec::new());
     let mut file = |name: &str, content: &[u8]| {
         tar.file(name, content.len() as u64, content)
             .expect("in memory")

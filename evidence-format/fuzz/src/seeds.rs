@@ -4,24 +4,25 @@
 use std::num::NonZeroUsize;
 
 use evidence_format::config::{
-    ClockReading, Collector, Config, Item, Redaction, Source, SourceClock, VERSION,
+    BundleConfig, ClockReading, CollectorInfo, ItemEntry, ItemSource, Redaction, SourceClock,
+    VERSION,
 };
 use evidence_format::container::OCI_LAYOUT_CONTENT;
-use evidence_format::coverage::{Coverage, GapReason, Window};
+use evidence_format::coverage::{Coverage, GapReason, TimeWindow};
 use evidence_format::digest::Digest;
 use evidence_format::id::ItemName;
-use evidence_format::item::{FinishedItem, ItemWriter, Pack};
+use evidence_format::item::{CompressionPool, FinishedItem, ItemWriter};
 use evidence_format::keyring::{SecretKey, Signer};
 use evidence_format::manifest::{
-    ATTESTATION_REF, BUNDLE_REF, Descriptor, EMPTY_BLOB, Index, MANIFEST, Manifest,
+    ATTESTATION_REF, BUNDLE_REF, Descriptor, EMPTY_BLOB, ImageIndex, MANIFEST, Manifest,
 };
-use evidence_format::plan::{Plan, Step};
-use evidence_format::segment::{Kind, Segment, list::ListWriter};
+use evidence_format::plan::{SealedPlan, SealedStep};
+use evidence_format::segment::{Segment, SegmentKind, list::SegmentListWriter};
 use evidence_format::signature::Attestation;
-use evidence_format::statement::{Predicate, Role, Statement, Stream};
+use evidence_format::statement::{CapturePredicate, SignerRole, Statement, StreamLink};
 use evidence_format::time::Timestamp;
 use evidence_format::tree::DisclosureKey;
-use evidence_format::warc::{Header, RecordIds, RecordType, Truncated, write_record};
+use evidence_format::warc::{RecordIds, RecordType, TruncationReason, WarcHeader, write_record};
 
 use crate::parts;
 
@@ -46,15 +47,18 @@ fn time() -> Timestamp {
 }
 
 /// Writes an item with a record for each body; returns it with its layer and its segment list.
-pub(crate) fn item_of(bodies: &[&[u8]], pack: &mut Pack) -> (FinishedItem, Vec<u8>, Vec<u8>) {
+pub(crate) fn item_of(
+    bodies: &[&[u8]],
+    pack: &mut CompressionPool,
+) -> (FinishedItem, Vec<u8>, Vec<u8>) {
     item(pack, &mut |writer| {
         for body in bodies {
-            let header = Header {
+            let header = WarcHeader {
                 kind: RecordType::Resource,
                 target_uri: Some("file:///var/log/a%20b"),
                 date: time(),
                 content_type: "text/plain",
-                truncated: Some(Truncated::Length),
+                truncated: Some(TruncationReason::Length),
                 fields: &[("Exhibit-Size", "12345"), ("Exhibit-Errno", "13 EACCES")],
             };
             writer.record(&header, body).expect("in memory");
@@ -63,7 +67,10 @@ pub(crate) fn item_of(bodies: &[&[u8]], pack: &mut Pack) -> (FinishedItem, Vec<u
 }
 
 /// Writes an item with the complete records `staged`.
-pub(crate) fn item_of_staged(staged: &[u8], pack: &mut Pack) -> (FinishedItem, Vec<u8>, Vec<u8>) {
+pub(crate) fn item_of_staged(
+    staged: &[u8],
+    pack: &mut CompressionPool,
+) -> (FinishedItem, Vec<u8>, Vec<u8>) {
     item(pack, &mut |writer| {
         writer.append(staged).expect("whole records")
     })
@@ -74,7 +81,7 @@ pub(crate) fn staged(block: &[u8]) -> Vec<u8> {
     let (mut staged, mut ids) = (Vec::new(), RecordIds::new([2; 8]));
     for kind in [RecordType::Request, RecordType::Response] {
         let uri = Some("https://api.example.com/");
-        let header = Header {
+        let header = WarcHeader {
             kind,
             target_uri: uri,
             date: time(),
@@ -88,7 +95,7 @@ pub(crate) fn staged(block: &[u8]) -> Vec<u8> {
 }
 
 fn item(
-    pack: &mut Pack,
+    pack: &mut CompressionPool,
     write: &mut dyn FnMut(&mut SeedWriter<'_>),
 ) -> (FinishedItem, Vec<u8>, Vec<u8>) {
     let blobs = (Vec::new(), Vec::new());
@@ -105,7 +112,7 @@ fn small_item() -> (FinishedItem, Vec<u8>, Vec<u8>) {
         b"",
         b"one line\nand another\n",
     ];
-    item_of(bodies, &mut Pack::new(NonZeroUsize::MIN, 4096))
+    item_of(bodies, &mut CompressionPool::new(NonZeroUsize::MIN, 4096))
 }
 
 /// Logs as providers write them, and bodies that only look like them.
@@ -145,10 +152,10 @@ pub(crate) fn oci_layout() -> Vec<Vec<u8>> {
     ]
 }
 
-fn a_config() -> Config {
+fn a_config() -> BundleConfig {
     let (item, ..) = small_item();
     let mut coverage = Coverage::new();
-    coverage.asked = Some(Window {
+    coverage.asked = Some(TimeWindow {
         from: time(),
         until: time(),
     });
@@ -161,7 +168,7 @@ fn a_config() -> Config {
         1 << 40,
         1 << 52,
     );
-    let source = Source {
+    let source = ItemSource {
         provider: "host".to_owned(),
         api: "procfs".to_owned(),
         account: None,
@@ -177,14 +184,14 @@ fn a_config() -> Config {
         what: "values".to_owned(),
         count: 3,
     }];
-    let first = Item::new(&item, source.clone(), coverage, redactions);
-    let second = Item {
+    let first = ItemEntry::new(&item, source.clone(), coverage, redactions);
+    let second = ItemEntry {
         name: "item1".parse().expect("a valid name"),
         layer: Digest::of(b"layer1"),
         segments: Digest::of(b"segments1"),
-        ..Item::new(
+        ..ItemEntry::new(
             &item,
-            Source {
+            ItemSource {
                 clock: None,
                 ..source
             },
@@ -192,22 +199,22 @@ fn a_config() -> Config {
             Vec::new(),
         )
     };
-    let step = |item: &Item| Step {
+    let step = |item: &ItemEntry| SealedStep {
         item: item.name.clone(),
         what: "x".to_owned(),
         object_bytes_max: Some(9),
         item_bytes_max: None,
     };
-    Config {
+    BundleConfig {
         version: VERSION,
         incident: "INC-1".parse().expect("a valid id"),
         supplements: Some(Digest::of(b"first")),
         window: None,
-        plan: Plan {
+        plan: SealedPlan {
             deadline_seconds: Some(60),
             steps: vec![step(&first), step(&second)],
         },
-        collector: Collector {
+        collector: CollectorInfo {
             name: "exhibit-agent".to_owned(),
             version: "0.1.0".to_owned(),
             commit: None,
@@ -229,10 +236,10 @@ fn a_config() -> Config {
 
 pub(crate) fn config() -> Vec<Vec<u8>> {
     let full = a_config();
-    let bare = Config {
+    let bare = BundleConfig {
         supplements: None,
         items: Vec::new(),
-        plan: Plan {
+        plan: SealedPlan {
             steps: Vec::new(),
             ..full.plan.clone()
         },
@@ -255,22 +262,22 @@ pub(crate) fn manifest() -> Vec<Vec<u8>> {
 
 pub(crate) fn index() -> Vec<Vec<u8>> {
     let (bundle, attestation) = manifests();
-    let index = Index::new(&[(BUNDLE_REF, &bundle), (ATTESTATION_REF, &attestation)]).encode();
+    let index = ImageIndex::new(&[(BUNDLE_REF, &bundle), (ATTESTATION_REF, &attestation)]).encode();
     let other_order = br#"{"schemaVersion":2,"manifests":[]}"#.to_vec();
     vec![index, other_order]
 }
 
 fn a_statement(seq: u64) -> Statement {
-    let stream = Stream {
+    let stream = StreamLink {
         id: "00112233445566778899aabbccddeeff"
             .parse()
             .expect("a valid id"),
         prev: (seq > 0).then(|| Digest::of(b"before")),
         seq,
     };
-    let predicate = Predicate {
+    let predicate = CapturePredicate {
         incident: "INC-1".parse().expect("a valid id"),
-        role: Role::Collector,
+        role: SignerRole::Collector,
         signed_at: time(),
         stream,
     };
@@ -313,9 +320,9 @@ pub(crate) fn warc_header() -> Vec<Vec<u8>> {
 
 pub(crate) fn segment_list() -> Vec<Vec<u8>> {
     let lens = [1, 63, 64, 8191, 8192, 1 << 40];
-    let mut writer = ListWriter::new(Vec::new()).expect("memory");
+    let mut writer = SegmentListWriter::new(Vec::new()).expect("memory");
     for len in lens {
-        for kind in [Kind::Glue, Kind::Record] {
+        for kind in [SegmentKind::Glue, SegmentKind::Record] {
             writer.push(Segment { kind, len }).expect("in memory");
         }
     }
@@ -340,8 +347,8 @@ pub(crate) fn layer() -> Vec<Vec<u8>> {
     let (_, small, _) = small_item();
     let bodies = bodies();
     let bodies: Vec<&[u8]> = bodies.iter().map(Vec::as_slice).collect();
-    let (_, large, _) = item_of(&bodies, &mut Pack::new(NonZeroUsize::MIN, 4096));
-    let (_, empty, _) = item_of(&[], &mut Pack::new(NonZeroUsize::MIN, 4096));
+    let (_, large, _) = item_of(&bodies, &mut CompressionPool::new(NonZeroUsize::MIN, 4096));
+    let (_, empty, _) = item_of(&[], &mut CompressionPool::new(NonZeroUsize::MIN, 4096));
     vec![small, large, empty]
 }
 
@@ -441,7 +448,7 @@ fn with_tokens(manifest: &Manifest, blobs: &[(&Descriptor, &str)]) -> String {
     text
 }
 
-fn bundle_template(config: &Config) -> String {
+fn bundle_template(config: &BundleConfig) -> String {
     let bundle = Manifest::of_bundle(config, &config.encode(), &|_| 100);
     let names = [
         "config",
@@ -467,7 +474,7 @@ fn attestation_template() -> String {
 
 fn index_template() -> String {
     let (bundle, attestation) = manifests();
-    let index = Index::new(&[(BUNDLE_REF, &bundle), (ATTESTATION_REF, &attestation)]);
+    let index = ImageIndex::new(&[(BUNDLE_REF, &bundle), (ATTESTATION_REF, &attestation)]);
     let mut text = String::from_utf8(index.encode()).expect("JSON is UTF-8");
     for (entry, name) in index.manifests.iter().zip(["bundle", "attestation"]) {
         text = text.replacen(&entry.digest.to_string(), &format!("@{name}@"), 1);

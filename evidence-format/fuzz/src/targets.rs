@@ -5,22 +5,24 @@ use std::io::{self, Read};
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
-use evidence_format::config::Config;
-use evidence_format::container::{Files, tar::Reader, tar::Writer};
+use evidence_format::config::BundleConfig;
+use evidence_format::container::{BundleFiles, tar::TarReader, tar::TarWriter};
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, ItemName, KeyId, StreamId};
-use evidence_format::item::{FinishedItem, Pack, Piece, Visit, Workers, read_item};
+use evidence_format::item::{
+    CompressionPool, FinishedItem, PieceVisitor, SegmentPiece, WorkerPool, read_item,
+};
 use evidence_format::keyring::{PublicKey, SecretKey, Signer};
-use evidence_format::manifest::{Index, Manifest, check_oci_layout};
-use evidence_format::segment::list::{ListReader, ListWriter};
-use evidence_format::segment::{Kind, SNIFF_BYTES, Segment, Segmenter};
+use evidence_format::manifest::{ImageIndex, Manifest, check_oci_layout};
+use evidence_format::segment::list::{SegmentListReader, SegmentListWriter};
+use evidence_format::segment::{SNIFF_BYTES, Segment, SegmentKind, Segmenter};
 use evidence_format::signature::Attestation;
 use evidence_format::statement::Statement;
 use evidence_format::time::Timestamp;
-use evidence_format::tree::Root;
-use evidence_format::verify::{Exit, Finding, Trust, verify};
+use evidence_format::tree::TreeRoot;
+use evidence_format::verify::{Finding, TrustPolicy, Verdict, verify};
 use evidence_format::warc::{
-    Fields, Visitor, WalkError, Walker, file_uri, path_of_file_uri, records,
+    RecordVisitor, WarcError, WarcFields, WarcParser, file_uri, path_of_file_uri, records,
 };
 
 use crate::parts;
@@ -36,10 +38,10 @@ pub(crate) fn oci_layout(bytes: &[u8]) -> bool {
 
 /// Members may stand in any order, so the documents are compared rather than the bytes.
 pub(crate) fn index(bytes: &[u8]) -> bool {
-    let Ok(index) = Index::decode(bytes) else {
+    let Ok(index) = ImageIndex::decode(bytes) else {
         return false;
     };
-    let again = Index::decode(&index.encode()).expect("own output");
+    let again = ImageIndex::decode(&index.encode()).expect("own output");
     assert_eq!(again, index);
     true
 }
@@ -53,7 +55,7 @@ pub(crate) fn manifest(bytes: &[u8]) -> bool {
 }
 
 pub(crate) fn config(bytes: &[u8]) -> bool {
-    let Ok(config) = Config::decode(bytes) else {
+    let Ok(config) = BundleConfig::decode(bytes) else {
         return false;
     };
     assert_same(&config.encode(), bytes);
@@ -92,7 +94,7 @@ pub(crate) fn attestation(bytes: &[u8]) -> bool {
 }
 
 pub(crate) fn warc_header(bytes: &[u8]) -> bool {
-    let Ok(fields) = Fields::parse(bytes) else {
+    let Ok(fields) = WarcFields::parse(bytes) else {
         return false;
     };
     assert_same(&fields.to_bytes(), bytes);
@@ -103,8 +105,8 @@ pub(crate) fn warc_header(bytes: &[u8]) -> bool {
 #[derive(Default, PartialEq, Eq, Debug)]
 struct RewrittenWarc(Vec<u8>);
 
-impl Visitor for RewrittenWarc {
-    fn header(&mut self, fields: &Fields) {
+impl RecordVisitor for RewrittenWarc {
+    fn header(&mut self, fields: &WarcFields) {
         self.0.extend(fields.to_bytes());
     }
     fn block(&mut self, bytes: &[u8]) {
@@ -115,8 +117,8 @@ impl Visitor for RewrittenWarc {
     }
 }
 
-fn walk(bytes: &[u8], step: usize) -> Result<Vec<u8>, WalkError> {
-    let (mut walker, mut rewritten) = (Walker::new(), RewrittenWarc::default());
+fn walk(bytes: &[u8], step: usize) -> Result<Vec<u8>, WarcError> {
+    let (mut walker, mut rewritten) = (WarcParser::new(), RewrittenWarc::default());
     for part in bytes.chunks(step) {
         walker.push(part, &mut rewritten)?;
     }
@@ -136,7 +138,7 @@ pub(crate) fn warc(bytes: &[u8]) -> bool {
     );
     whole.is_ok_and(|rewritten| {
         assert_same(&rewritten, bytes);
-        let item = seeds::item_of_staged(bytes, &mut Pack::new(NonZeroUsize::MIN, 4096));
+        let item = seeds::item_of_staged(bytes, &mut CompressionPool::new(NonZeroUsize::MIN, 4096));
         assert_same(&reads_back(&item), bytes);
         true
     })
@@ -144,7 +146,7 @@ pub(crate) fn warc(bytes: &[u8]) -> bool {
 
 /// `None` if the list is refused; stops after [`SEGMENTS_MAX`].
 fn read_list(blob: &[u8]) -> Option<Vec<Segment>> {
-    let mut reader = ListReader::new(blob).ok()?;
+    let mut reader = SegmentListReader::new(blob).ok()?;
     let mut segments = Vec::new();
     while segments.len() < SEGMENTS_MAX {
         let Some(segment) = reader.next_segment().ok()? else {
@@ -156,7 +158,7 @@ fn read_list(blob: &[u8]) -> Option<Vec<Segment>> {
 }
 
 fn write_list(segments: &[Segment]) -> Vec<u8> {
-    let mut writer = ListWriter::new(Vec::new()).expect("memory");
+    let mut writer = SegmentListWriter::new(Vec::new()).expect("memory");
     for segment in segments {
         writer.push(*segment).expect("in memory");
     }
@@ -201,8 +203,8 @@ struct SeenBytes {
     bytes: Vec<u8>,
 }
 
-impl Visit for SeenBytes {
-    fn piece(&mut self, piece: Piece, bytes: &[u8]) -> io::Result<()> {
+impl PieceVisitor for SeenBytes {
+    fn piece(&mut self, piece: SegmentPiece, bytes: &[u8]) -> io::Result<()> {
         assert_eq!(piece.len as usize, bytes.len());
         self.bytes.extend(bytes);
         Ok(())
@@ -215,7 +217,7 @@ pub(crate) fn layer(bytes: &[u8]) -> bool {
     let decoder = zstd::stream::read::Decoder::new(bytes).expect("memory");
     let sound = decoder.take(BYTES_MAX).read_to_end(&mut expected).is_ok();
     let segments: &[_] = &[Segment {
-        kind: Kind::Record,
+        kind: SegmentKind::Record,
         len: expected.len() as u64,
     }];
     let list = write_list(if expected.is_empty() { &[] } else { segments });
@@ -239,7 +241,7 @@ pub(crate) fn layer(bytes: &[u8]) -> bool {
 
 /// Any body becomes an item that can be read again and has the same root.
 pub(crate) fn item(body: &[u8]) -> bool {
-    let mut pack = Pack::new(NonZeroUsize::MIN, 4096);
+    let mut pack = CompressionPool::new(NonZeroUsize::MIN, 4096);
     reads_back(&seeds::item_of(&[body, body], &mut pack));
     let staged = seeds::staged(body);
     assert_same(
@@ -286,7 +288,7 @@ pub(crate) fn segmenter(body: &[u8]) -> bool {
     true
 }
 
-fn segments(body: &[u8], step: usize) -> Vec<(Kind, u64)> {
+fn segments(body: &[u8], step: usize) -> Vec<(SegmentKind, u64)> {
     let mut found = Vec::new();
     let mut segmenter = Segmenter::sniff(&body[..body.len().min(SNIFF_BYTES)]);
     for part in body.chunks(step) {
@@ -340,7 +342,7 @@ pub(crate) fn texts(bytes: &[u8]) -> bool {
     let accepted = [
         path.is_some(),
         one_spelling::<Digest>(text),
-        one_spelling::<Root>(text),
+        one_spelling::<TreeRoot>(text),
         one_spelling::<Timestamp>(text),
         one_spelling::<IncidentId>(text),
         one_spelling::<ItemName>(text),
@@ -367,7 +369,7 @@ pub(crate) fn tar(bytes: &[u8]) -> bool {
 }
 
 fn rewrite_tar(bytes: &[u8]) -> Option<Vec<u8>> {
-    let (mut reader, mut writer) = (Reader::new(bytes), Writer::new(Vec::new()));
+    let (mut reader, mut writer) = (TarReader::new(bytes), TarWriter::new(Vec::new()));
     let mut at = 0;
     while let Some(name) = name_at(bytes, at) {
         let file = reader.open(name).ok()??;
@@ -395,11 +397,11 @@ fn name_at(bytes: &[u8], at: usize) -> Option<&str> {
 
 /// A whole bundle as a tar.
 pub(crate) fn bundle(bytes: &[u8]) -> bool {
-    let trust = Trust {
+    let trust = TrustPolicy {
         keys: vec![seeds::secret_key().public_key().clone()],
         bundle: None,
     };
-    let report = verify(&mut Reader::new(bytes), &trust, &mut workers());
+    let report = verify(&mut TarReader::new(bytes), &trust, &mut workers());
     let json = report.json().to_string();
     assert!(
         json.len() < 64 * (bytes.len() + 1024),
@@ -411,7 +413,7 @@ pub(crate) fn bundle(bytes: &[u8]) -> bool {
         report.is_vouched_for()
     );
     // A verdict of ok without a trusted signature would be the worst possible bug.
-    assert!(report.exit() != Exit::Holds || report.is_vouched_for());
+    assert!(report.verdict() != Verdict::Holds || report.is_vouched_for());
     assert!(
         !accepted || tar(bytes),
         "an accepted tar is encoded to the same bytes"
@@ -424,8 +426,8 @@ pub(crate) fn bundle_parts(bytes: &[u8]) -> bool {
     bundle(&parts::assemble(&parts::split(bytes)))
 }
 
-fn workers() -> Workers {
-    Workers::unpack(NonZeroUsize::MIN)
+fn workers() -> WorkerPool {
+    WorkerPool::for_reading(NonZeroUsize::MIN)
 }
 
 #[track_caller]

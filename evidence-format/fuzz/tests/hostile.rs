@@ -4,23 +4,23 @@
 use std::num::NonZeroUsize;
 
 use evidence_format::container::OCI_LAYOUT_CONTENT;
-use evidence_format::container::{blob_name, tar::Reader, tar::Writer};
+use evidence_format::container::{blob_name, tar::TarReader, tar::TarWriter};
 use evidence_format::digest::Digest;
-use evidence_format::item::Workers;
+use evidence_format::item::WorkerPool;
 use evidence_format::manifest::{Descriptor, MANIFEST};
-use evidence_format::verify::{Code, Finding, Report, Trust, verify};
+use evidence_format::verify::{FaultCode, Finding, TrustPolicy, VerificationReport, verify};
 use fuzz::{TARGETS, parts};
 
-fn check(tar: &[u8]) -> Report {
+fn check(tar: &[u8]) -> VerificationReport {
     verify(
-        &mut Reader::new(tar),
-        &Trust::default(),
-        &mut Workers::unpack(NonZeroUsize::MIN),
+        &mut TarReader::new(tar),
+        &TrustPolicy::default(),
+        &mut WorkerPool::for_reading(NonZeroUsize::MIN),
     )
 }
 
 /// Verifies the valid bundle after `edits` to its parts; returns the code of an integrity fault.
-fn integrity(edits: &[(&str, &dyn Fn(String) -> String)]) -> Result<Report, Code> {
+fn integrity(edits: &[(&str, &dyn Fn(String) -> String)]) -> Result<VerificationReport, FaultCode> {
     let seeds = TARGETS
         .iter()
         .find(|target| target.name == "bundle_parts")
@@ -63,7 +63,7 @@ fn items_may_share_a_segment_list() {
 #[test]
 fn rejects_a_segment_list_that_is_the_disclosure_key() {
     let report = integrity(&[("config", &|config| config.replace("@segments1@", "@key@"))]);
-    assert_eq!(report.err(), Some(Code::Config));
+    assert_eq!(report.err(), Some(FaultCode::Config));
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn attestation_has_exactly_one_blob() {
         (r#""schemaVersion":2"#, r#""schemaVersion":3"#),
     ] {
         let report = integrity(&[("attestation", &|manifest| manifest.replace(from, to))]);
-        assert_eq!(report.err(), Some(Code::Manifest), "{from} -> {to}");
+        assert_eq!(report.err(), Some(FaultCode::Manifest), "{from} -> {to}");
     }
 }
 
@@ -115,7 +115,7 @@ fn all_manifests_share_one_limit() {
         entry(&entries[1])
     )
     .into_bytes();
-    let mut tar = Writer::new(Vec::new());
+    let mut tar = TarWriter::new(Vec::new());
     let names = [
         "oci-layout".to_owned(),
         "index.json".to_owned(),
@@ -134,7 +134,7 @@ fn all_manifests_share_one_limit() {
     let fault = report.integrity.fault().expect("18 MiB of manifests");
     assert_eq!(
         (fault.code, &fault.object),
-        (Code::BlobSize, &blob_name(&entries[1].digest))
+        (FaultCode::BlobSize, &blob_name(&entries[1].digest))
     );
     assert_eq!(entries[0].digest, Digest::of(&manifests[0]));
 }

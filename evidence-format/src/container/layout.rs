@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::{
-    BLOBS, ContainerError, Files, INDEX, OCI_LAYOUT, OCI_LAYOUT_CONTENT, OpenFile, blob_name,
+    BLOBS, BundleFiles, ContainerError, INDEX, OCI_LAYOUT, OCI_LAYOUT_CONTENT, OpenFile, blob_name,
 };
 use crate::digest::Digest;
 
@@ -14,12 +14,12 @@ use crate::digest::Digest;
 pub const UNFINISHED: &str = "UNFINISHED";
 
 /// Reads a bundle from a folder. Links are never followed.
-pub struct Folder {
+pub struct BundleFolder {
     path: PathBuf,
     opened: BTreeSet<String>,
 }
 
-impl Folder {
+impl BundleFolder {
     /// For the bundle in `path`; does not access the file system yet.
     #[must_use]
     pub fn new(path: &Path) -> Self {
@@ -75,7 +75,7 @@ impl Folder {
     }
 }
 
-impl Files for Folder {
+impl BundleFiles for BundleFolder {
     fn open(&mut self, name: &str) -> Result<Option<OpenFile<'_>>, ContainerError> {
         let failed = |cause| ContainerError::Read {
             name: name.to_owned(),

@@ -62,7 +62,7 @@ pub enum ContainerError {
 
 /// Gives a verifier access to the files of a bundle. Each file is opened once, in the format's
 /// order.
-pub trait Files {
+pub trait BundleFiles {
     /// Opens a file; `None` if it does not exist or, in a stream, is not the next one.
     ///
     /// # Errors

@@ -7,7 +7,7 @@
 
 use std::io::{self, Read, Write};
 
-use super::{ContainerError, Files, OpenFile};
+use super::{BundleFiles, ContainerError, OpenFile};
 use crate::limits::TAR_NAME_BYTES_MAX;
 
 const BLOCK_BYTES: usize = 512;
@@ -20,9 +20,9 @@ const PAX_BYTES_MAX: u64 = 64;
 type TarBlock = [u8; BLOCK_BYTES];
 
 /// Writes the files of a bundle as a tar.
-pub struct Writer<W: Write>(W);
+pub struct TarWriter<W: Write>(W);
 
-impl<W: Write> Writer<W> {
+impl<W: Write> TarWriter<W> {
     /// Writes to `inner`, beginning with the first entry.
     pub fn new(inner: W) -> Self {
         Self(inner)
@@ -55,7 +55,7 @@ impl<W: Write> Writer<W> {
 }
 
 /// Reads the files of a bundle from a tar, in one pass.
-pub struct Reader<R: Read> {
+pub struct TarReader<R: Read> {
     inner: R,
     /// Unread bytes of the open file.
     left: u64,
@@ -66,7 +66,7 @@ pub struct Reader<R: Read> {
     ended: bool,
 }
 
-impl<R: Read> Reader<R> {
+impl<R: Read> TarReader<R> {
     /// Reads from `inner`, beginning with the first entry.
     pub fn new(inner: R) -> Self {
         Self {
@@ -157,7 +157,7 @@ impl<R: Read> Reader<R> {
     }
 }
 
-impl<R: Read> Files for Reader<R> {
+impl<R: Read> BundleFiles for TarReader<R> {
     fn open(&mut self, name: &str) -> Result<Option<OpenFile<'_>>, ContainerError> {
         if self.peek()?.is_none_or(|(next, _)| next != name) {
             return Ok(None);
@@ -184,7 +184,7 @@ impl<R: Read> Files for Reader<R> {
 }
 
 /// The content of the open file.
-struct EntryContent<'r, R: Read>(&'r mut Reader<R>);
+struct EntryContent<'r, R: Read>(&'r mut TarReader<R>);
 
 impl<R: Read> Read for EntryContent<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -293,7 +293,7 @@ mod tests {
     use super::*;
 
     fn two_files() -> Vec<u8> {
-        let mut writer = Writer::new(Vec::new());
+        let mut writer = TarWriter::new(Vec::new());
         writer
             .file("oci-layout", 3, &b"abc"[..])
             .expect("in memory");
@@ -304,7 +304,7 @@ mod tests {
     }
 
     fn read(tar: &[u8]) -> Result<Vec<Vec<u8>>, ContainerError> {
-        let (mut reader, mut contents) = (Reader::new(tar), Vec::new());
+        let (mut reader, mut contents) = (TarReader::new(tar), Vec::new());
         for name in ["oci-layout", "index.json"] {
             let mut content = Vec::new();
             if let Some(mut file) = reader.open(name)? {
@@ -344,7 +344,7 @@ mod tests {
     #[test]
     fn files_of_8_gib_and_more_have_a_pax_header() {
         let size = PAX_SIZE_MIN + 5;
-        let mut reader = Reader::new(
+        let mut reader = TarReader::new(
             io::Cursor::new(entry_header("blobs/sha256/ab", size)).chain(io::repeat(7)),
         );
         let file = reader
@@ -360,11 +360,11 @@ mod tests {
         ]
         .concat();
         assert!(
-            Reader::new(&small[..]).open("a").is_err(),
+            TarReader::new(&small[..]).open("a").is_err(),
             "a pax size that ustar can state"
         );
         let mut reader =
-            Reader::new(io::Cursor::new(entry_header("a", u64::MAX)).chain(io::empty()));
+            TarReader::new(io::Cursor::new(entry_header("a", u64::MAX)).chain(io::empty()));
         assert!(
             reader.open("a").is_ok_and(|file| file.is_some()),
             "the largest size"

@@ -13,7 +13,7 @@ use std::io::{self, Read};
 
 use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound};
 
-use crate::digest::{Hasher, Hashing};
+use crate::digest::{Hasher, HashingStream};
 use crate::limits::{FRAME_BYTES_MAX, FRAME_PACKED_BYTES_MAX, FRAMES_MAX};
 
 /// The window covers a whole frame. On 1 GB of CloudTrail this takes level 1 from 78.1 to 77.0 MB
@@ -295,7 +295,7 @@ impl<R: Read> FrameReader<R> {
         let size_ok = le(self.take(packed, 4)?) == content_bytes(self.frames);
         // All parts are read before they are compared, so that a fault does not leave the reader in
         // the middle of the table.
-        let mut entries = Hashing::new(
+        let mut entries = HashingStream::new(
             self.layer
                 .by_ref()
                 .take(self.frames * SEEK_TABLE_ENTRY_BYTES),

@@ -111,13 +111,13 @@ impl Hasher {
 }
 
 /// Counts and hashes the bytes that are written to (or read from) `inner`.
-pub struct Hashing<T> {
+pub struct HashingStream<T> {
     inner: T,
     hasher: Hasher,
     bytes: u64,
 }
 
-impl<T> Hashing<T> {
+impl<T> HashingStream<T> {
     /// Wraps `inner`; no bytes are counted yet.
     pub fn new(inner: T) -> Self {
         Self {
@@ -143,7 +143,7 @@ impl<T> Hashing<T> {
     }
 }
 
-impl<R: Read> Read for Hashing<R> {
+impl<R: Read> Read for HashingStream<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buffer)?;
         self.passed(&buffer[..n]);
@@ -151,7 +151,7 @@ impl<R: Read> Read for Hashing<R> {
     }
 }
 
-impl<W: Write> Write for Hashing<W> {
+impl<W: Write> Write for HashingStream<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let n = self.inner.write(bytes)?;
         self.passed(&bytes[..n]);

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use memchr::memmem;
 
-use super::Stop;
+use super::StopError;
 use crate::segment::{SNIFF_BYTES, Segmenter};
 
 /// Longest head of an HTTP response that is separated from its body, in bytes including the empty
@@ -16,7 +16,7 @@ const HTTP_HEAD_END: &[u8] = b"\r\n\r\n";
 
 /// How much of a streamed block was read.
 #[derive(Debug)]
-pub struct Streamed {
+pub struct StreamedBlock {
     /// Bytes that the reader delivered. If they are fewer than announced, zero bytes stand in for
     /// the rest, and the caller states the gap.
     pub kept: u64,
@@ -61,7 +61,7 @@ pub(super) struct BlockReader<'r> {
     /// Bytes of the block that are still to be taken.
     left: u64,
     ended: bool,
-    streamed: Streamed,
+    streamed: StreamedBlock,
     /// Bytes read ahead; those from `ahead_at` on are still to be taken.
     ahead: Vec<u8>,
     ahead_at: usize,
@@ -71,7 +71,7 @@ impl<'r> BlockReader<'r> {
     /// Reads the next `bytes` bytes of `reader`; `memory` is reused.
     pub(super) fn new(reader: &'r mut dyn Read, bytes: u64, mut memory: Vec<u8>) -> Self {
         memory.clear();
-        let streamed = Streamed {
+        let streamed = StreamedBlock {
             kept: 0,
             error: None,
         };
@@ -90,13 +90,13 @@ impl<'r> BlockReader<'r> {
         self.left
     }
 
-    /// True if the reader returned [`Stop`].
+    /// True if the reader returned [`StopError`].
     pub(super) fn is_stopped(&self) -> bool {
         self.streamed
             .error
             .as_ref()
             .and_then(io::Error::get_ref)
-            .is_some_and(|error| error.is::<Stop>())
+            .is_some_and(|error| error.is::<StopError>())
     }
 
     /// Length of the HTTP response's head at the beginning of the block; 0 if its end is missing or
@@ -156,7 +156,7 @@ impl<'r> BlockReader<'r> {
     }
 
     /// Returns how much was read, and the memory for reuse.
-    pub(super) fn finish(self) -> (Streamed, Vec<u8>) {
+    pub(super) fn finish(self) -> (StreamedBlock, Vec<u8>) {
         (self.streamed, self.ahead)
     }
 
@@ -182,7 +182,7 @@ impl<'r> BlockReader<'r> {
 fn read(
     reader: &mut dyn Read,
     ended: &mut bool,
-    streamed: &mut Streamed,
+    streamed: &mut StreamedBlock,
     buffer: &mut [u8],
 ) -> usize {
     while !*ended {

@@ -10,14 +10,14 @@ mod read;
 mod workers;
 mod write;
 
-pub use block::Streamed;
-pub use read::{Contents, ItemError, Piece, Visit, read_item};
-pub use workers::{Pack, Workers};
-pub use write::{FinishedItem, ItemWriter, Stop, WriteItemError};
+pub use block::StreamedBlock;
+pub use read::{ItemContents, ItemError, PieceVisitor, SegmentPiece, read_item};
+pub use workers::{CompressionPool, WorkerPool};
+pub use write::{FinishedItem, ItemWriter, StopError, WriteItemError};
 
 use crate::container::zstd::FrameError;
 use crate::digest::{Digest, Hasher};
-use crate::tree::{LeafKey, Range};
+use crate::tree::{LeafHasher, LeafRange};
 
 /// One frame on its way between the ordering thread and a worker.
 #[derive(Default)]
@@ -28,12 +28,12 @@ pub(crate) struct FrameChunk {
     /// The compressed frame.
     packed: Vec<u8>,
     /// How the plaintext is cut; the lengths add up to `plain_bytes`.
-    pieces: Vec<Piece>,
+    pieces: Vec<SegmentPiece>,
     /// Index of the leaf that the first piece belongs to.
     first_leaf: u64,
-    key: Option<LeafKey>,
+    key: Option<LeafHasher>,
     /// Leaves of the segments that lie wholly inside this chunk.
-    leaves: Range,
+    leaves: LeafRange,
     outcome: Option<FrameError>,
 }
 
@@ -71,16 +71,16 @@ impl FrameChunk {
 
 /// Joins the leaves of chunks in order, and hashes the segments that span several chunks.
 struct LeafCollector {
-    key: LeafKey,
-    tree: Range,
+    key: LeafHasher,
+    tree: LeafRange,
     open: Option<Hasher>,
 }
 
 impl LeafCollector {
-    fn new(key: LeafKey) -> Self {
+    fn new(key: LeafHasher) -> Self {
         Self {
             key,
-            tree: Range::new(),
+            tree: LeafRange::new(),
             open: None,
         }
     }

@@ -2,15 +2,15 @@
 
 use std::io::{self, Read};
 
-use super::{FrameChunk, LeafCollector, Workers};
+use super::{FrameChunk, LeafCollector, WorkerPool};
 use crate::container::zstd::{FrameError, FrameReader};
 use crate::digest::Digest;
 use crate::id::ItemName;
 use crate::limits::FRAME_SEGMENTS_MAX;
-use crate::segment::list::{ListError, ListReader};
-use crate::segment::{Kind, Segment};
-use crate::tree::{DisclosureKey, LeafKey};
-use crate::warc::{WalkError, Walker};
+use crate::segment::list::{SegmentListError, SegmentListReader};
+use crate::segment::{Segment, SegmentKind};
+use crate::tree::{DisclosureKey, LeafHasher};
+use crate::warc::{WarcError, WarcParser};
 
 /// The blobs of an item are malformed or contradict each other.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +20,7 @@ pub enum ItemError {
     Frame(#[from] FrameError),
     /// The segment list is malformed.
     #[error("invalid segment list")]
-    List(#[from] ListError),
+    List(#[from] SegmentListError),
     /// Layer and segment list disagree about the item's length.
     #[error("segment list and layer differ in length")]
     Lengths,
@@ -35,7 +35,7 @@ pub enum ItemError {
     TooManySegments,
     /// The content is not WARC of the form that the format prescribes.
     #[error(transparent)]
-    Warc(#[from] WalkError),
+    Warc(#[from] WarcError),
     /// The visitor failed to process the content.
     #[error("cannot process the content of the item")]
     Visit(#[source] io::Error),
@@ -43,11 +43,11 @@ pub enum ItemError {
 
 /// The part of a segment that lies in one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub struct SegmentPiece {
     /// Length in bytes.
     pub len: u32,
     /// Kind of the segment.
-    pub kind: Kind,
+    pub kind: SegmentKind,
     /// True for the first piece of a segment.
     pub starts: bool,
     /// True for the last piece of a segment.
@@ -56,7 +56,7 @@ pub struct Piece {
 
 /// Totals of an item, computed while reading all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Contents {
+pub struct ItemContents {
     /// Plaintext bytes.
     pub bytes: u64,
     /// Number of record segments.
@@ -66,19 +66,19 @@ pub struct Contents {
 }
 
 /// Receives the bytes of an item in order, piece by piece. They are **not verified** until
-/// [`read_item`] has returned and its caller has compared [`Contents`] and the digests of the blobs
-/// with the config.
-pub trait Visit {
+/// [`read_item`] has returned and its caller has compared [`ItemContents`] and the digests of the
+/// blobs with the config.
+pub trait PieceVisitor {
     /// Processes the next piece and its bytes.
     ///
     /// # Errors
     /// The visitor cannot process the bytes; reading stops.
-    fn piece(&mut self, piece: Piece, bytes: &[u8]) -> io::Result<()>;
+    fn piece(&mut self, piece: SegmentPiece, bytes: &[u8]) -> io::Result<()>;
 }
 
 /// Ignores the bytes, for callers that only check the item.
-impl Visit for () {
-    fn piece(&mut self, _: Piece, _: &[u8]) -> io::Result<()> {
+impl PieceVisitor for () {
+    fn piece(&mut self, _: SegmentPiece, _: &[u8]) -> io::Result<()> {
         Ok(())
     }
 }
@@ -92,21 +92,21 @@ pub fn read_item(
     key: &DisclosureKey,
     (layer, list): (impl Read, impl Read),
     bytes_max: u64,
-    workers: &mut Workers,
-    visit: &mut dyn Visit,
-) -> Result<Contents, ItemError> {
+    workers: &mut WorkerPool,
+    visit: &mut dyn PieceVisitor,
+) -> Result<ItemContents, ItemError> {
     // A reading that failed may have left chunks with the workers.
     workers.recall();
-    let key = LeafKey::new(key, name);
+    let key = LeafHasher::new(key, name);
     let mut input = ChunkSource {
         frames: FrameReader::new(layer),
-        cuts: FrameCutter::new(ListReader::new(list)?),
+        cuts: FrameCutter::new(SegmentListReader::new(list)?),
         key: key.clone(),
         bytes_max,
     };
     let mut output = ChunkSink {
         leaves: LeafCollector::new(key),
-        walker: Walker::new(),
+        walker: WarcParser::new(),
         bytes: 0,
         records: 0,
         visit,
@@ -116,7 +116,7 @@ pub fn read_item(
     workers.recall();
     outcome?;
     output.walker.finish()?;
-    Ok(Contents {
+    Ok(ItemContents {
         bytes: output.bytes,
         records: output.records,
         root: output.leaves.root(),
@@ -126,7 +126,7 @@ pub fn read_item(
 fn pump<L: Read, S: Read>(
     input: &mut ChunkSource<L, S>,
     output: &mut ChunkSink<'_>,
-    workers: &mut Workers,
+    workers: &mut WorkerPool,
 ) -> Result<(), ItemError> {
     loop {
         let mut chunk = workers.idle();
@@ -143,7 +143,7 @@ fn pump<L: Read, S: Read>(
     Ok(())
 }
 
-fn collect(output: &mut ChunkSink<'_>, workers: &mut Workers) -> Result<bool, ItemError> {
+fn collect(output: &mut ChunkSink<'_>, workers: &mut WorkerPool) -> Result<bool, ItemError> {
     let Some(chunk) = workers.next() else {
         return Ok(false);
     };
@@ -156,7 +156,7 @@ fn collect(output: &mut ChunkSink<'_>, workers: &mut Workers) -> Result<bool, It
 struct ChunkSource<L: Read, S: Read> {
     frames: FrameReader<L>,
     cuts: FrameCutter<S>,
-    key: LeafKey,
+    key: LeafHasher,
     bytes_max: u64,
 }
 
@@ -187,7 +187,7 @@ impl<L: Read, S: Read> ChunkSource<L, S> {
 
 /// Cuts frames into pieces as the segment list says.
 struct FrameCutter<R: Read> {
-    list: ListReader<R>,
+    list: SegmentListReader<R>,
     /// The segment that continues in the next frame, with the length of its rest.
     open: Option<Segment>,
     /// Index of the leaf that the next piece belongs to.
@@ -196,7 +196,7 @@ struct FrameCutter<R: Read> {
 }
 
 impl<R: Read> FrameCutter<R> {
-    fn new(list: ListReader<R>) -> Self {
+    fn new(list: SegmentListReader<R>) -> Self {
         Self {
             list,
             open: None,
@@ -205,7 +205,7 @@ impl<R: Read> FrameCutter<R> {
         }
     }
 
-    fn cut(&mut self, plain_bytes: u64, pieces: &mut Vec<Piece>) -> Result<(), ItemError> {
+    fn cut(&mut self, plain_bytes: u64, pieces: &mut Vec<SegmentPiece>) -> Result<(), ItemError> {
         pieces.clear();
         self.bytes += plain_bytes;
         let mut left = plain_bytes;
@@ -220,7 +220,7 @@ impl<R: Read> FrameCutter<R> {
             };
             let len = segment.len.min(left);
             let ends = len == segment.len;
-            pieces.push(Piece {
+            pieces.push(SegmentPiece {
                 len: len as u32,
                 kind: segment.kind,
                 starts,
@@ -239,7 +239,7 @@ impl<R: Read> FrameCutter<R> {
         Ok(())
     }
 
-    fn at_end(&mut self) -> Result<bool, ListError> {
+    fn at_end(&mut self) -> Result<bool, SegmentListError> {
         Ok(self.open.is_none() && self.list.next_segment()?.is_none())
     }
 }
@@ -247,10 +247,10 @@ impl<R: Read> FrameCutter<R> {
 /// Computes the totals of an item from its chunks, and passes the bytes to the visitor.
 struct ChunkSink<'v> {
     leaves: LeafCollector,
-    walker: Walker,
+    walker: WarcParser,
     bytes: u64,
     records: u64,
-    visit: &'v mut dyn Visit,
+    visit: &'v mut dyn PieceVisitor,
 }
 
 impl ChunkSink<'_> {
@@ -268,7 +268,7 @@ impl ChunkSink<'_> {
         let mut rest = chunk.plain();
         for piece in &chunk.pieces {
             let (bytes, behind) = rest.split_at(piece.len as usize);
-            self.records += u64::from(piece.ends && piece.kind == Kind::Record);
+            self.records += u64::from(piece.ends && piece.kind == SegmentKind::Record);
             self.visit.piece(*piece, bytes).map_err(ItemError::Visit)?;
             rest = behind;
         }

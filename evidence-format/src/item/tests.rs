@@ -5,9 +5,9 @@ use std::num::NonZeroUsize;
 
 use super::*;
 use crate::id::ItemName;
-use crate::segment::Kind;
+use crate::segment::SegmentKind;
 use crate::tree::DisclosureKey;
-use crate::warc::{Header, RecordIds, RecordType, write_record};
+use crate::warc::{RecordIds, RecordType, WarcHeader, write_record};
 
 const PAGE: &str = r#"{"Records":[{"id":1},{"id":2}],"next":null}"#;
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n";
@@ -22,10 +22,10 @@ struct SeenItem {
     open: Vec<u8>,
 }
 
-impl Visit for SeenItem {
-    fn piece(&mut self, piece: Piece, bytes: &[u8]) -> io::Result<()> {
+impl PieceVisitor for SeenItem {
+    fn piece(&mut self, piece: SegmentPiece, bytes: &[u8]) -> io::Result<()> {
         self.all.extend(bytes);
-        if piece.kind == Kind::Record {
+        if piece.kind == SegmentKind::Record {
             self.open.extend(bytes);
             if piece.ends {
                 self.records
@@ -39,14 +39,17 @@ impl Visit for SeenItem {
 /// Writes an item in frames of 4 KiB and reads it back.
 fn item(write: impl FnOnce(&mut TestWriter<'_>)) -> SeenItem {
     let (name, key): (ItemName, _) = ("x".parse().expect("a name"), DisclosureKey::new([0; 32]));
-    let mut pack = Pack::new(NonZeroUsize::MIN, 4096);
+    let mut pack = CompressionPool::new(NonZeroUsize::MIN, 4096);
     let blobs = (Vec::new(), Vec::new());
     let mut writer =
         ItemWriter::start(&mut pack, name.clone(), &key, RecordIds::new([0; 8]), blobs)
             .expect("memory");
     write(&mut writer);
     let (item, layer, list) = writer.finish(&[0; 32]).expect("memory");
-    let (mut seen, mut workers) = (SeenItem::default(), Workers::unpack(NonZeroUsize::MIN));
+    let (mut seen, mut workers) = (
+        SeenItem::default(),
+        WorkerPool::for_reading(NonZeroUsize::MIN),
+    );
     let contents = read_item(
         &name,
         &key,
@@ -59,9 +62,9 @@ fn item(write: impl FnOnce(&mut TestWriter<'_>)) -> SeenItem {
     seen
 }
 
-fn header(kind: RecordType, content_type: &str) -> Header<'_> {
+fn header(kind: RecordType, content_type: &str) -> WarcHeader<'_> {
     let date = "2026-11-23T13:40:17Z".parse().expect("a time");
-    Header {
+    WarcHeader {
         kind,
         target_uri: Some("https://api.example.com/"),
         date,

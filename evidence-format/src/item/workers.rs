@@ -17,12 +17,12 @@ const WAITING_CHUNKS: usize = 2;
 
 /// Workers that compress, and the size of the frames that they make. Kept from item to item, so
 /// that their memory is reused.
-pub struct Pack {
-    pub(super) workers: Workers,
+pub struct CompressionPool {
+    pub(super) workers: WorkerPool,
     pub(super) frame_bytes: usize,
 }
 
-impl Pack {
+impl CompressionPool {
     /// Starts the threads. `frame_bytes` is the most plaintext in one frame, from 4 KiB to
     /// [`FRAME_BYTES_MAX`]. Memory is at most about `(threads + 3) × 2 × frame_bytes`, and half of
     /// that for data that compresses well.
@@ -36,7 +36,7 @@ impl Pack {
             "frame_bytes out of range"
         );
         Self {
-            workers: Workers::start(threads, WorkerTask::Pack),
+            workers: WorkerPool::start(threads, WorkerTask::Pack),
             frame_bytes,
         }
     }
@@ -49,7 +49,7 @@ pub(crate) enum WorkerTask {
 }
 
 /// Threads that work on chunks and return each of them once, in the order given.
-pub struct Workers {
+pub struct WorkerPool {
     jobs: Option<Sender<(u64, FrameChunk)>>,
     done: Receiver<(u64, FrameChunk)>,
     /// Chunks in order, from the next one to return; `None` is still at a worker.
@@ -62,10 +62,10 @@ pub struct Workers {
     threads: Vec<thread::JoinHandle<()>>,
 }
 
-impl Workers {
+impl WorkerPool {
     /// Starts threads that decompress.
     #[must_use]
-    pub fn unpack(threads: NonZeroUsize) -> Self {
+    pub fn for_reading(threads: NonZeroUsize) -> Self {
         Self::start(threads, WorkerTask::Unpack)
     }
 
@@ -134,7 +134,7 @@ impl Workers {
     }
 }
 
-impl Drop for Workers {
+impl Drop for WorkerPool {
     fn drop(&mut self) {
         self.jobs = None; // ends the workers' queue
         for thread in self.threads.drain(..) {

@@ -2,16 +2,16 @@
 
 use std::io::{self, Read, Write};
 
-use super::block::{BlockReader, CutPolicy, Streamed};
-use super::{FrameChunk, LeafCollector, Pack, Piece};
+use super::block::{BlockReader, CutPolicy, StreamedBlock};
+use super::{CompressionPool, FrameChunk, LeafCollector, SegmentPiece};
 use crate::container::zstd::{FrameError, SeekTable, trailer};
-use crate::digest::{Digest, Hashing};
+use crate::digest::{Digest, HashingStream};
 use crate::id::ItemName;
 use crate::limits::FRAME_SEGMENTS_MAX;
-use crate::segment::list::ListWriter;
-use crate::segment::{Kind, Segment, Segmenter};
-use crate::tree::{DisclosureKey, LeafKey};
-use crate::warc::{Header, HeaderTooLarge, RECORD_END, RecordIds, WalkError, records};
+use crate::segment::list::SegmentListWriter;
+use crate::segment::{Segment, SegmentKind, Segmenter};
+use crate::tree::{DisclosureKey, LeafHasher};
+use crate::warc::{HeaderTooLarge, RECORD_END, RecordIds, WarcError, WarcHeader, records};
 
 /// Bytes passed to the segmenter at once: they stay in the processor's cache, and bound the number
 /// of segments of one step.
@@ -40,7 +40,7 @@ pub enum WriteItemError {
         #[source]
         cause: FrameError,
     },
-    /// The reader of a block returned [`Stop`].
+    /// The reader of a block returned [`StopError`].
     #[error("capture of item {item} was stopped")]
     Stopped {
         /// The item.
@@ -62,7 +62,7 @@ pub enum WriteItemError {
         item: ItemName,
         /// What is wrong with the bytes.
         #[source]
-        cause: WalkError,
+        cause: WarcError,
     },
 }
 
@@ -71,7 +71,7 @@ pub enum WriteItemError {
 /// which takes minutes for a disk image.
 #[derive(Debug, thiserror::Error)]
 #[error("stopped")]
-pub struct Stop;
+pub struct StopError;
 
 /// A finished item, with everything that the config states about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,12 +97,12 @@ pub struct FinishedItem {
 /// Writes an item: the layer blob to `L`, the segment-list blob to `S`.
 pub struct ItemWriter<'p, L: Write, S: Write> {
     name: ItemName,
-    pack: &'p mut Pack,
+    pack: &'p mut CompressionPool,
     ids: RecordIds,
-    key: LeafKey,
+    key: LeafHasher,
     leaves: LeafCollector,
-    layer: Hashing<L>,
-    list: ListWriter<Hashing<S>>,
+    layer: HashingStream<L>,
+    list: SegmentListWriter<HashingStream<S>>,
     frames: SeekTable,
     bytes: u64,
     records: u64,
@@ -132,14 +132,14 @@ struct ChunkCutter {
 impl ChunkCutter {
     /// Takes a segment that has ended. Glue is held back because more may follow, and two adjoining
     /// glue segments would cost two leaves.
-    fn take(&mut self, kind: Kind, len: u64) {
+    fn take(&mut self, kind: SegmentKind, len: u64) {
         // Glue of which a part was already sent in another chunk cannot be merged any more.
-        if kind == Kind::Glue && self.sent == 0 {
+        if kind == SegmentKind::Glue && self.sent == 0 {
             self.glue_open += len;
             return;
         }
         self.end_glue();
-        let piece = Piece {
+        let piece = SegmentPiece {
             len: (len - self.sent) as u32,
             kind,
             starts: self.sent == 0,
@@ -152,23 +152,23 @@ impl ChunkCutter {
     fn end_glue(&mut self) {
         let len = std::mem::take(&mut self.glue_open);
         if len > 0 {
-            let piece = Piece {
+            let piece = SegmentPiece {
                 len: len as u32,
-                kind: Kind::Glue,
+                kind: SegmentKind::Glue,
                 starts: true,
                 ends: true,
             };
             self.push(
                 piece,
                 Segment {
-                    kind: Kind::Glue,
+                    kind: SegmentKind::Glue,
                     len,
                 },
             );
         }
     }
 
-    fn push(&mut self, piece: Piece, segment: Segment) {
+    fn push(&mut self, piece: SegmentPiece, segment: Segment) {
         self.cut += piece.len as usize;
         self.chunk.pieces.push(piece);
         self.list.push(segment);
@@ -184,9 +184,9 @@ impl ChunkCutter {
         let len = self.uncut();
         if len > 0 {
             // Glue that is still open is ended before, so an open segment is a record.
-            let piece = Piece {
+            let piece = SegmentPiece {
                 len: len as u32,
-                kind: Kind::Record,
+                kind: SegmentKind::Record,
                 starts: self.sent == 0,
                 ends: false,
             };
@@ -203,18 +203,19 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
     /// # Errors
     /// zstd cannot allocate memory for the segment list.
     pub fn start(
-        pack: &'p mut Pack,
+        pack: &'p mut CompressionPool,
         name: ItemName,
         key: &DisclosureKey,
         ids: RecordIds,
         blobs: (L, S),
     ) -> Result<Self, WriteItemError> {
-        let key = LeafKey::new(key, &name);
-        let list =
-            ListWriter::new(Hashing::new(blobs.1)).map_err(|cause| WriteItemError::Write {
+        let key = LeafHasher::new(key, &name);
+        let list = SegmentListWriter::new(HashingStream::new(blobs.1)).map_err(|cause| {
+            WriteItemError::Write {
                 item: name.clone(),
                 cause,
-            })?;
+            }
+        })?;
         // An item that was dropped unfinished may have left chunks with the workers.
         pack.workers.recall();
         let chunk = fresh(pack);
@@ -224,7 +225,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
             key,
             pack,
             ids,
-            layer: Hashing::new(blobs.0),
+            layer: HashingStream::new(blobs.0),
             list,
             frames: SeekTable::default(),
             bytes: 0,
@@ -259,7 +260,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
     ///
     /// # Errors
     /// See [`WriteItemError`]; the item is unusable then.
-    pub fn record(&mut self, header: &Header<'_>, block: &[u8]) -> Result<(), WriteItemError> {
+    pub fn record(&mut self, header: &WarcHeader<'_>, block: &[u8]) -> Result<(), WriteItemError> {
         self.record_stream(header, block.len() as u64, &mut &block[..])
             .map(drop)
     }
@@ -268,13 +269,13 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
     ///
     /// # Errors
     /// See [`WriteItemError`]; the item is unusable then. An error of `block` itself is not an
-    /// error here, but reported in [`Streamed`].
+    /// error here, but reported in [`StreamedBlock`].
     pub fn record_stream(
         &mut self,
-        header: &Header<'_>,
+        header: &WarcHeader<'_>,
         block_bytes: u64,
         block: &mut dyn Read,
-    ) -> Result<Streamed, WriteItemError> {
+    ) -> Result<StreamedBlock, WriteItemError> {
         let mut text = std::mem::take(&mut self.header);
         text.clear();
         let id = header.write(&mut self.ids, block_bytes, &mut text);
@@ -354,7 +355,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
         policy: CutPolicy,
         bytes: u64,
         reader: &mut dyn Read,
-    ) -> Result<Streamed, WriteItemError> {
+    ) -> Result<StreamedBlock, WriteItemError> {
         let mut block = BlockReader::new(reader, bytes, std::mem::take(&mut self.ahead));
         let mut segmenter = match policy {
             CutPolicy::Glue => Segmenter::glue(),
@@ -513,7 +514,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
 
     fn list_segments(&mut self) -> Result<(), WriteItemError> {
         for segment in self.cut.list.drain(..) {
-            self.records += u64::from(segment.kind == Kind::Record);
+            self.records += u64::from(segment.kind == SegmentKind::Record);
             self.list
                 .push(segment)
                 .map_err(|cause| WriteItemError::Write {
@@ -526,7 +527,7 @@ impl<'p, L: Write, S: Write> ItemWriter<'p, L, S> {
 }
 
 /// An empty chunk with room for one frame.
-fn fresh(pack: &mut Pack) -> FrameChunk {
+fn fresh(pack: &mut CompressionPool) -> FrameChunk {
     let mut chunk = pack.workers.idle();
     chunk.plain.resize(pack.frame_bytes, 0);
     chunk.pieces.clear();

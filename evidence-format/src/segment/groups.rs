@@ -3,7 +3,7 @@
 
 use memchr::memchr;
 
-use super::{Cut, Kind};
+use super::{SegmentKind, SegmentSink};
 
 /// Smallest group of lines, in bytes. A leaf of the record tree costs a salt and two hashes, too
 /// much for a single line of 100 bytes.
@@ -38,18 +38,18 @@ impl GroupSegmenter {
         open: 0,
     };
 
-    pub(super) fn push(&mut self, mut bytes: &[u8], cut: &mut Cut<'_>) {
+    pub(super) fn push(&mut self, mut bytes: &[u8], cut: &mut SegmentSink<'_>) {
         while let Some(end) = self.end_in(bytes) {
-            cut(Kind::Record, (self.open + end) as u64);
+            cut(SegmentKind::Record, (self.open + end) as u64);
             self.open = 0;
             bytes = &bytes[end..];
         }
         self.open += bytes.len();
     }
 
-    pub(super) fn finish(self, cut: &mut Cut<'_>) {
+    pub(super) fn finish(self, cut: &mut SegmentSink<'_>) {
         if self.open > 0 {
-            cut(Kind::Record, self.open as u64);
+            cut(SegmentKind::Record, self.open as u64);
         }
     }
 

@@ -28,7 +28,7 @@ use std::ops::Range;
 
 use super::bits::{BLOCK_BYTES, BlockMarks, StringTracker};
 use super::pages::{self, LOOK_BACK_BYTES};
-use super::{Cut, Kind};
+use super::{SegmentKind, SegmentSink};
 
 /// The bytes from index `at` of a push are not JSON. Those before it have been processed and cut.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ pub(super) struct JsonSegmenter {
 #[derive(Clone, Copy, Debug)]
 enum JsonPosition {
     /// Between documents: after a document that is one record, or in glue.
-    Between(Kind),
+    Between(SegmentKind),
     /// In a document that began here and has no element so far: it may become a record. The uncut
     /// bytes before it are glue.
     Undecided { document: u64 },
@@ -107,7 +107,7 @@ impl Default for JsonSegmenter {
         JsonSegmenter {
             next: 0,
             uncut: 0,
-            place: JsonPosition::Between(Kind::Glue),
+            place: JsonPosition::Between(SegmentKind::Glue),
             depth: 0,
             floor: 1,
             in_list: false,
@@ -123,7 +123,11 @@ impl JsonSegmenter {
     /// # Errors
     /// [`NotJsonError`] if the rest is not JSON; everything before it has been cut, and nothing
     /// more may be pushed.
-    pub(super) fn push(&mut self, bytes: &[u8], cut: &mut Cut<'_>) -> Result<(), NotJsonError> {
+    pub(super) fn push(
+        &mut self,
+        bytes: &[u8],
+        cut: &mut SegmentSink<'_>,
+    ) -> Result<(), NotJsonError> {
         let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
         for (i, block) in blocks.iter().enumerate() {
             let start = i * BLOCK_BYTES;
@@ -144,15 +148,15 @@ impl JsonSegmenter {
 
     /// Cuts bytes that may turn out to be of another kind than those after them, so that all uncut
     /// bytes belong to one segment.
-    pub(super) fn commit(&mut self, cut: &mut Cut<'_>) {
+    pub(super) fn commit(&mut self, cut: &mut SegmentSink<'_>) {
         match self.place {
             JsonPosition::Undecided { document } => {
-                self.cut_to(Kind::Glue, document, cut);
+                self.cut_to(SegmentKind::Glue, document, cut);
                 self.place = JsonPosition::Whole; // elements that still come stay inside the record
                 (self.in_list, self.floor) = (false, 1);
             }
             JsonPosition::AfterElement { element, .. } => {
-                self.cut_to(Kind::Record, element, cut);
+                self.cut_to(SegmentKind::Record, element, cut);
                 self.place = JsonPosition::Frame;
             }
             JsonPosition::Between(_)
@@ -163,7 +167,7 @@ impl JsonSegmenter {
     }
 
     /// Ends the stream, and cuts the rest.
-    pub(super) fn finish(mut self, cut: &mut Cut<'_>) {
+    pub(super) fn finish(mut self, cut: &mut SegmentSink<'_>) {
         self.settle(self.next, cut);
     }
 
@@ -174,7 +178,7 @@ impl JsonSegmenter {
         &mut self,
         marks: &BlockMarks,
         piece: &PushSpan<'_>,
-        cut: &mut Cut<'_>,
+        cut: &mut SegmentSink<'_>,
     ) -> Result<(), NotJsonError> {
         let strings = self.strings.of(marks, piece.span.len());
         if marks.newlines & strings != 0 {
@@ -191,7 +195,7 @@ impl JsonSegmenter {
         marks: &BlockMarks,
         mut strings: u64,
         piece: &PushSpan<'_>,
-        cut: &mut Cut<'_>,
+        cut: &mut SegmentSink<'_>,
     ) -> Result<(), NotJsonError> {
         let PushSpan { bytes, ref span } = *piece;
         let mut start = 0;
@@ -220,7 +224,7 @@ impl JsonSegmenter {
         opens: u64,
         closes: u64,
         piece: &PushSpan<'_>,
-        cut: &mut Cut<'_>,
+        cut: &mut SegmentSink<'_>,
     ) -> Result<(), NotJsonError> {
         if self.depth > self.floor {
             if opens | closes == 0 {
@@ -246,7 +250,7 @@ impl JsonSegmenter {
         &mut self,
         mut brackets: u64,
         piece: &PushSpan<'_>,
-        cut: &mut Cut<'_>,
+        cut: &mut SegmentSink<'_>,
     ) -> Result<(), NotJsonError> {
         let PushSpan { bytes, ref span } = *piece;
         self.skip_blanks(bytes, span.clone(), cut)?;
@@ -269,7 +273,7 @@ impl JsonSegmenter {
         &mut self,
         bytes: &[u8],
         span: Range<usize>,
-        cut: &mut Cut<'_>,
+        cut: &mut SegmentSink<'_>,
     ) -> Result<(), NotJsonError> {
         match self.place {
             JsonPosition::Between(_) => return self.skip_to_document(bytes, span, cut),
@@ -288,7 +292,7 @@ impl JsonSegmenter {
         &mut self,
         bytes: &[u8],
         span: Range<usize>,
-        cut: &mut Cut<'_>,
+        cut: &mut SegmentSink<'_>,
     ) -> Result<(), NotJsonError> {
         let first = span
             .into_iter()
@@ -302,14 +306,20 @@ impl JsonSegmenter {
         }
     }
 
-    fn skip_to_element(&mut self, element: u64, mut comma: bool, bytes: &[u8], cut: &mut Cut<'_>) {
+    fn skip_to_element(
+        &mut self,
+        element: u64,
+        mut comma: bool,
+        bytes: &[u8],
+        cut: &mut SegmentSink<'_>,
+    ) {
         for &byte in bytes {
             match byte {
                 b',' if !comma => comma = true,
                 _ if is_open(byte) => return,
                 _ if is_blank(byte) => {}
                 _ => {
-                    self.cut_to(Kind::Record, element, cut);
+                    self.cut_to(SegmentKind::Record, element, cut);
                     self.place = JsonPosition::Frame;
                     return;
                 }
@@ -319,7 +329,7 @@ impl JsonSegmenter {
     }
 
     /// Processes an opening bracket at index `at` of the push.
-    fn open(&mut self, bytes: &[u8], at: usize, cut: &mut Cut<'_>) {
+    fn open(&mut self, bytes: &[u8], at: usize, cut: &mut SegmentSink<'_>) {
         if self.depth == 0 {
             self.begin_document(bytes[at], at, cut);
         } else if self.depth == self.floor {
@@ -338,7 +348,7 @@ impl JsonSegmenter {
     }
 
     /// Processes a closing bracket at index `at` of the push.
-    fn close(&mut self, at: usize, cut: &mut Cut<'_>) {
+    fn close(&mut self, at: usize, cut: &mut SegmentSink<'_>) {
         self.depth -= 1; // at depth 0 a closing bracket is rejected before it gets here
         if self.depth == 0 {
             // The white space after the document decides nothing any more: it belongs to the same
@@ -355,61 +365,61 @@ impl JsonSegmenter {
         }
     }
 
-    fn begin_document(&mut self, bracket: u8, at: usize, cut: &mut Cut<'_>) {
+    fn begin_document(&mut self, bracket: u8, at: usize, cut: &mut SegmentSink<'_>) {
         let document = self.next + at as u64;
-        if let JsonPosition::Between(Kind::Record) = self.place {
-            self.cut_to(Kind::Record, document, cut);
+        if let JsonPosition::Between(SegmentKind::Record) = self.place {
+            self.cut_to(SegmentKind::Record, document, cut);
         }
         self.place = JsonPosition::Undecided { document };
         (self.in_list, self.floor) = (bracket == b'[', 1);
     }
 
-    fn begin_element(&mut self, at: usize, cut: &mut Cut<'_>) {
+    fn begin_element(&mut self, at: usize, cut: &mut SegmentSink<'_>) {
         let before = match self.place {
             // Only a comma and white space since the last element: they go with it.
-            JsonPosition::AfterElement { .. } => Kind::Record,
+            JsonPosition::AfterElement { .. } => SegmentKind::Record,
             JsonPosition::Between(_)
             | JsonPosition::Undecided { .. }
             | JsonPosition::Whole
             | JsonPosition::Element
-            | JsonPosition::Frame => Kind::Glue,
+            | JsonPosition::Frame => SegmentKind::Glue,
         };
         self.cut_to(before, self.next + at as u64, cut);
         self.place = JsonPosition::Element;
     }
 
     /// Gives up the current document at the end of a line, so that the next one may begin.
-    fn break_off(&mut self, cut: &mut Cut<'_>) {
+    fn break_off(&mut self, cut: &mut SegmentSink<'_>) {
         self.place = JsonPosition::Between(self.decide(cut));
         self.depth = 0;
         self.strings.flip();
     }
 
     /// Cuts everything before the offset `end`.
-    fn settle(&mut self, end: u64, cut: &mut Cut<'_>) {
+    fn settle(&mut self, end: u64, cut: &mut SegmentSink<'_>) {
         let kind = self.decide(cut);
         self.cut_to(kind, end, cut);
     }
 
     /// At the end of a document, returns the kind of the uncut bytes, after cutting those before
     /// them that are of another kind.
-    fn decide(&mut self, cut: &mut Cut<'_>) -> Kind {
+    fn decide(&mut self, cut: &mut SegmentSink<'_>) -> SegmentKind {
         match self.place {
             JsonPosition::Between(kind) => kind,
             JsonPosition::Undecided { document } => {
-                self.cut_to(Kind::Glue, document, cut);
-                Kind::Record
+                self.cut_to(SegmentKind::Glue, document, cut);
+                SegmentKind::Record
             }
-            JsonPosition::Whole | JsonPosition::Element => Kind::Record,
+            JsonPosition::Whole | JsonPosition::Element => SegmentKind::Record,
             JsonPosition::AfterElement { element, .. } => {
-                self.cut_to(Kind::Record, element, cut);
-                Kind::Glue
+                self.cut_to(SegmentKind::Record, element, cut);
+                SegmentKind::Glue
             }
-            JsonPosition::Frame => Kind::Glue,
+            JsonPosition::Frame => SegmentKind::Glue,
         }
     }
 
-    fn cut_to(&mut self, kind: Kind, end: u64, cut: &mut Cut<'_>) {
+    fn cut_to(&mut self, kind: SegmentKind, end: u64, cut: &mut SegmentSink<'_>) {
         if self.uncut < end {
             cut(kind, end - self.uncut);
             self.uncut = end;

@@ -9,7 +9,7 @@ use std::io::{self, BufReader, Chain, Cursor, Read, Write};
 
 use zstd::stream::{read::Decoder, write::Encoder};
 
-use super::{Kind, Segment};
+use super::{Segment, SegmentKind};
 use crate::limits::{ITEM_BYTES_MAX, SEGMENT_LIST_WINDOW_LOG_MAX};
 
 /// Compression level. Lists are small, and level 3 saves a tenth.
@@ -23,7 +23,7 @@ const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 
 /// A segment list was rejected.
 #[derive(Debug, thiserror::Error)]
-pub enum ListError {
+pub enum SegmentListError {
     /// The list cannot be read or decompressed.
     #[error("cannot read the segment list")]
     Read(#[source] io::Error),
@@ -33,9 +33,9 @@ pub enum ListError {
 }
 
 /// Writes a segment list.
-pub struct ListWriter<W: Write>(Encoder<'static, W>);
+pub struct SegmentListWriter<W: Write>(Encoder<'static, W>);
 
-impl<W: Write> ListWriter<W> {
+impl<W: Write> SegmentListWriter<W> {
     /// Starts an empty list.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl<W: Write> ListWriter<W> {
 }
 
 fn encode(segment: Segment, bytes: &mut [u8; 10]) -> &[u8] {
-    let mut rest = segment.len << 1 | u64::from(segment.kind == Kind::Record);
+    let mut rest = segment.len << 1 | u64::from(segment.kind == SegmentKind::Record);
     for i in 0..bytes.len() {
         bytes[i] = (rest & 0x7f) as u8;
         rest >>= 7;
@@ -78,36 +78,38 @@ fn encode(segment: Segment, bytes: &mut [u8; 10]) -> &[u8] {
 }
 
 /// Reads a segment list, in constant memory.
-pub struct ListReader<R: Read>(BufReader<Decoder<'static, BufReader<WithMagic<R>>>>);
+pub struct SegmentListReader<R: Read>(BufReader<Decoder<'static, BufReader<WithMagic<R>>>>);
 
 /// The blob, preceded by its first four bytes, which were read to check them.
 type WithMagic<R> = Chain<Cursor<[u8; 4]>, R>;
 
-impl<R: Read> ListReader<R> {
+impl<R: Read> SegmentListReader<R> {
     /// Starts at the first segment.
     ///
     /// # Errors
     /// The blob is not a zstd frame, or zstd cannot allocate memory.
-    pub fn new(mut inner: R) -> Result<Self, ListError> {
+    pub fn new(mut inner: R) -> Result<Self, SegmentListError> {
         let mut magic = [0; 4];
-        inner.read_exact(&mut magic).map_err(ListError::Read)?;
+        inner
+            .read_exact(&mut magic)
+            .map_err(SegmentListError::Read)?;
         if magic != MAGIC {
-            return Err(ListError::Malformed("not a zstd frame"));
+            return Err(SegmentListError::Malformed("not a zstd frame"));
         }
         let mut decoder = Decoder::new(Cursor::new(magic).chain(inner))
-            .map_err(ListError::Read)?
+            .map_err(SegmentListError::Read)?
             .single_frame();
         decoder
             .window_log_max(SEGMENT_LIST_WINDOW_LOG_MAX)
-            .map_err(ListError::Read)?;
+            .map_err(SegmentListError::Read)?;
         Ok(Self(BufReader::new(decoder)))
     }
 
     /// Reads the next segment; `None` at the end of the list, if nothing follows it.
     ///
     /// # Errors
-    /// See [`ListError`].
-    pub fn next_segment(&mut self) -> Result<Option<Segment>, ListError> {
+    /// See [`SegmentListError`].
+    pub fn next_segment(&mut self) -> Result<Option<Segment>, SegmentListError> {
         let mut number = 0_u64;
         // Ten groups of seven bits hold 64 bits, of which the tenth has one.
         for shift in (0..70).step_by(7) {
@@ -115,12 +117,12 @@ impl<R: Read> ListReader<R> {
                 return if shift == 0 {
                     self.end()
                 } else {
-                    Err(ListError::Malformed("ends inside a number"))
+                    Err(SegmentListError::Malformed("ends inside a number"))
                 };
             };
             let group = u64::from(byte & 0x7f);
             if shift == 63 && group > 1 {
-                return Err(ListError::Malformed("number above 64 bits"));
+                return Err(SegmentListError::Malformed("number above 64 bits"));
             }
             number |= group << shift;
             if byte & 0x80 == 0 {
@@ -129,48 +131,50 @@ impl<R: Read> ListReader<R> {
                 return if shortest {
                     segment(number).map(Some)
                 } else {
-                    Err(ListError::Malformed("number is not in its shortest form"))
+                    Err(SegmentListError::Malformed(
+                        "number is not in its shortest form",
+                    ))
                 };
             }
         }
-        Err(ListError::Malformed("number above 64 bits"))
+        Err(SegmentListError::Malformed("number above 64 bits"))
     }
 
-    fn byte(&mut self) -> Result<Option<u8>, ListError> {
+    fn byte(&mut self) -> Result<Option<u8>, SegmentListError> {
         let mut byte = [0];
-        let n = self.0.read(&mut byte).map_err(ListError::Read)?;
+        let n = self.0.read(&mut byte).map_err(SegmentListError::Read)?;
         Ok((n == 1).then_some(byte[0]))
     }
 
-    fn end(&mut self) -> Result<Option<Segment>, ListError> {
+    fn end(&mut self) -> Result<Option<Segment>, SegmentListError> {
         // The decoder stops after its frame; the reader below it sees what follows.
         let trailing = self
             .0
             .get_mut()
             .get_mut()
             .read(&mut [0])
-            .map_err(ListError::Read)?;
+            .map_err(SegmentListError::Read)?;
         if trailing == 0 {
             Ok(None)
         } else {
-            Err(ListError::Malformed("bytes after its zstd frame"))
+            Err(SegmentListError::Malformed("bytes after its zstd frame"))
         }
     }
 }
 
-fn segment(number: u64) -> Result<Segment, ListError> {
+fn segment(number: u64) -> Result<Segment, SegmentListError> {
     let (len, kind) = (
         number >> 1,
         if number & 1 == 1 {
-            Kind::Record
+            SegmentKind::Record
         } else {
-            Kind::Glue
+            SegmentKind::Glue
         },
     );
     match len {
-        0 => Err(ListError::Malformed("segment has no bytes")),
+        0 => Err(SegmentListError::Malformed("segment has no bytes")),
         1..=ITEM_BYTES_MAX => Ok(Segment { kind, len }),
-        _ => Err(ListError::Malformed(
+        _ => Err(SegmentListError::Malformed(
             "segment is longer than the longest item",
         )),
     }
@@ -180,9 +184,9 @@ fn segment(number: u64) -> Result<Segment, ListError> {
 mod tests {
     use super::*;
 
-    fn read(plain: &[u8]) -> Result<Vec<Segment>, ListError> {
+    fn read(plain: &[u8]) -> Result<Vec<Segment>, SegmentListError> {
         let packed = zstd::encode_all(plain, 3).expect("in memory");
-        let mut reader = ListReader::new(&packed[..])?;
+        let mut reader = SegmentListReader::new(&packed[..])?;
         let mut segments = Vec::new();
         while let Some(segment) = reader.next_segment()? {
             segments.push(segment);
@@ -195,9 +199,11 @@ mod tests {
         let lens = [1, 63, 64, 127, 128, 8191, 8192, 1 << 40];
         let segments: Vec<Segment> = lens
             .iter()
-            .flat_map(|&len| [Kind::Glue, Kind::Record].map(|kind| Segment { kind, len }))
+            .flat_map(|&len| {
+                [SegmentKind::Glue, SegmentKind::Record].map(|kind| Segment { kind, len })
+            })
             .collect();
-        let mut writer = ListWriter::new(Vec::new()).expect("memory");
+        let mut writer = SegmentListWriter::new(Vec::new()).expect("memory");
         for s in &segments {
             writer.push(*s).expect("in memory");
         }
@@ -228,11 +234,11 @@ mod tests {
         .concat();
         let skippable = [0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 7];
         for bad in [&skippable[..], b""] {
-            let refused = ListReader::new(bad).is_err()
-                || ListReader::new(bad).is_ok_and(|mut list| list.next_segment().is_err());
+            let refused = SegmentListReader::new(bad).is_err()
+                || SegmentListReader::new(bad).is_ok_and(|mut list| list.next_segment().is_err());
             assert!(refused, "{bad:?}: no frame, or one that holds nothing");
         }
-        let mut reader = ListReader::new(&packed[..]).expect("memory");
+        let mut reader = SegmentListReader::new(&packed[..]).expect("memory");
         assert!(reader.next_segment().expect("one record").is_some());
         assert!(reader.next_segment().is_err(), "trailing byte");
     }

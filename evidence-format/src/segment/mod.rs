@@ -25,7 +25,7 @@ pub const SNIFF_BYTES: usize = 4096;
 
 /// Whether a segment is evidence by itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum SegmentKind {
     /// Bytes that have a meaning on their own, with the separator that follows them.
     Record,
     /// Bytes between records: the rest of a page, with its page token and counts.
@@ -36,13 +36,13 @@ pub enum Kind {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Segment {
     /// Kind of the segment.
-    pub kind: Kind,
+    pub kind: SegmentKind,
     /// Length in bytes, never 0.
     pub len: u64,
 }
 
 /// Receives each complete segment: its kind, and its length in bytes, never 0.
-pub type Cut<'a> = dyn FnMut(Kind, u64) + 'a;
+pub type SegmentSink<'a> = dyn FnMut(SegmentKind, u64) + 'a;
 
 /// Cuts one body, pushed in parts of any size, in constant memory.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl Segmenter {
     }
 
     /// Processes the next bytes of the body, and cuts the segments that they complete.
-    pub fn push(&mut self, bytes: &[u8], cut: &mut Cut<'_>) {
+    pub fn push(&mut self, bytes: &[u8], cut: &mut SegmentSink<'_>) {
         match &mut self.0 {
             SegmenterMode::Groups(groups) => groups.push(bytes, cut),
             SegmenterMode::Glue(length) => *length += bytes.len() as u64,
@@ -98,7 +98,7 @@ impl Segmenter {
     /// Makes the bytes that are pushed but not cut yet belong to a single segment, whatever
     /// follows. For a writer that cannot buffer them any longer: a document or array of megabytes
     /// without an element so far becomes one record.
-    pub fn commit(&mut self, cut: &mut Cut<'_>) {
+    pub fn commit(&mut self, cut: &mut SegmentSink<'_>) {
         match &mut self.0 {
             SegmenterMode::Json(json) => json.commit(cut),
             SegmenterMode::Groups(_) | SegmenterMode::Glue(_) => {}
@@ -106,12 +106,12 @@ impl Segmenter {
     }
 
     /// Ends the body, and cuts the rest of it.
-    pub fn finish(self, cut: &mut Cut<'_>) {
+    pub fn finish(self, cut: &mut SegmentSink<'_>) {
         match self.0 {
             SegmenterMode::Json(json) => json.finish(cut),
             SegmenterMode::Groups(groups) => groups.finish(cut),
             SegmenterMode::Glue(0) => {}
-            SegmenterMode::Glue(length) => cut(Kind::Glue, length),
+            SegmenterMode::Glue(length) => cut(SegmentKind::Glue, length),
         }
     }
 }

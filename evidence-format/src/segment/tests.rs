@@ -6,7 +6,7 @@ use proptest::sample::select;
 use super::*;
 
 /// The segments of the concatenated `pieces`, pushed one by one.
-fn segments(pieces: &[&[u8]]) -> Vec<(Kind, u64)> {
+fn segments(pieces: &[&[u8]]) -> Vec<(SegmentKind, u64)> {
     let body = pieces.concat();
     let mut segments = Vec::new();
     let mut segmenter = Segmenter::sniff(&body);
@@ -21,14 +21,14 @@ fn segments(pieces: &[&[u8]]) -> Vec<(Kind, u64)> {
 /// separated by `|`.
 pub(super) fn show(body: &str) -> String {
     let mut shown = String::new();
-    let (mut rest, mut last) = (body, Kind::Record);
+    let (mut rest, mut last) = (body, SegmentKind::Record);
     for (kind, length) in segments(&[body.as_bytes()]) {
         let (segment, behind) =
             rest.split_at(usize::try_from(length).expect("a test's body is small"));
         match kind {
-            Kind::Record => shown.extend(["<", segment, ">"]),
-            Kind::Glue if last == Kind::Glue => shown.extend(["|", segment]),
-            Kind::Glue => shown.push_str(segment),
+            SegmentKind::Record => shown.extend(["<", segment, ">"]),
+            SegmentKind::Glue if last == SegmentKind::Glue => shown.extend(["|", segment]),
+            SegmentKind::Glue => shown.push_str(segment),
         }
         (rest, last) = (behind, kind);
     }
@@ -136,7 +136,7 @@ fn check(body: &[u8], at: &[prop::sample::Index]) -> Result<(), TestCaseError> {
     prop_assert!(
         !whole
             .windows(2)
-            .any(|pair| pair[0].0 == Kind::Glue && pair[1].0 == Kind::Glue)
+            .any(|pair| pair[0].0 == SegmentKind::Glue && pair[1].0 == SegmentKind::Glue)
     );
     prop_assert_eq!(&segments(&chop(body, at)), &whole);
     let bytes: Vec<&[u8]> = body.chunks(1).collect();

@@ -6,17 +6,21 @@ use serde::Serialize;
 
 /// Why a finding failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Fault {
+pub struct BundleFault {
     /// The rule that is broken.
-    pub code: Code,
+    pub code: FaultCode,
     /// What breaks the rule: a file, an item.
     pub object: String,
     /// How it breaks the rule, for people. May quote the bundle, so escape it before display.
     pub detail: String,
 }
 
-impl Fault {
-    pub(crate) fn new(code: Code, object: impl fmt::Display, detail: impl fmt::Display) -> Self {
+impl BundleFault {
+    pub(crate) fn new(
+        code: FaultCode,
+        object: impl fmt::Display,
+        detail: impl fmt::Display,
+    ) -> Self {
         Self {
             code,
             object: object.to_string(),
@@ -26,7 +30,7 @@ impl Fault {
 
     /// A fault whose detail is `error` and its chain of causes.
     pub(crate) fn caused(
-        code: Code,
+        code: FaultCode,
         object: impl fmt::Display,
         error: &dyn std::error::Error,
     ) -> Self {
@@ -40,9 +44,9 @@ macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
         /// Code of a broken rule, as in SPEC.md and in reports.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Code { $($(#[$doc])* $name,)* }
+        pub enum FaultCode { $($(#[$doc])* $name,)* }
 
-        impl Code {
+        impl FaultCode {
             /// Every code.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
@@ -118,13 +122,13 @@ codes! {
     PlanItems = "plan-items",
 }
 
-impl fmt::Display for Code {
+impl fmt::Display for FaultCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-impl Serialize for Code {
+impl Serialize for FaultCode {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }

@@ -7,43 +7,49 @@ mod fault;
 mod report;
 mod trust;
 
-pub use fault::{Code, Fault};
-pub use report::{CompletenessChecked, Exit, Finding, IntegrityChecked, NotYet, Report};
-pub use trust::Trust;
+pub use fault::{BundleFault, FaultCode};
+pub use report::{
+    CompletenessChecked, Finding, IntegrityChecked, UnavailableProof, Verdict, VerificationReport,
+};
+pub use trust::TrustPolicy;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::rc::Rc;
 
-use crate::config::{Config, ConfigError, Item};
-use crate::container::{ContainerError, Files, INDEX, OCI_LAYOUT, blob_name};
-use crate::digest::{Digest, Hashing};
-use crate::item::{ItemError, Visit, Workers, read_item};
+use crate::config::{BundleConfig, ConfigError, ItemEntry};
+use crate::container::{BundleFiles, ContainerError, INDEX, OCI_LAYOUT, blob_name};
+use crate::digest::{Digest, HashingStream};
+use crate::item::{ItemError, PieceVisitor, WorkerPool, read_item};
 use crate::limits::{
     CONFIG_BYTES_MAX, INDEX_BYTES_MAX, MANIFEST_BYTES_MAX, OCI_LAYOUT_BYTES_MAX,
     SEGMENT_LIST_BYTES_MAX, SIGSTORE_BUNDLE_BYTES_MAX,
 };
-use crate::manifest::{self, BUNDLE, Descriptor, Index, Manifest, SIGSTORE_BUNDLE};
+use crate::manifest::{self, BUNDLE, Descriptor, ImageIndex, Manifest, SIGSTORE_BUNDLE};
 use crate::signature::{Attestation, SignatureChecked};
 use crate::statement::Statement;
-use crate::tree::{DisclosureKey, Root};
+use crate::tree::{DisclosureKey, TreeRoot};
 
 /// Chooses a visitor for the bytes of an item while they are read. They are not verified until the
 /// report says so.
-pub type Viewer<'v> = dyn FnMut(&Item) -> Option<Box<dyn Visit + 'v>> + 'v;
+pub type ItemViewer<'v> = dyn FnMut(&ItemEntry) -> Option<Box<dyn PieceVisitor + 'v>> + 'v;
 
 /// Verifies a bundle.
-pub fn verify(files: &mut dyn Files, trust: &Trust, workers: &mut Workers) -> Report {
+pub fn verify(
+    files: &mut dyn BundleFiles,
+    trust: &TrustPolicy,
+    workers: &mut WorkerPool,
+) -> VerificationReport {
     verify_and_view(files, trust, workers, &mut |_| None)
 }
 
 /// Verifies a bundle, and passes the bytes of its items to the visitors that `viewer` chooses.
 pub fn verify_and_view(
-    files: &mut dyn Files,
-    trust: &Trust,
-    workers: &mut Workers,
-    viewer: &mut Viewer<'_>,
-) -> Report {
+    files: &mut dyn BundleFiles,
+    trust: &TrustPolicy,
+    workers: &mut WorkerPool,
+    viewer: &mut ItemViewer<'_>,
+) -> VerificationReport {
     // Integrity is decided by reading everything; the other findings follow from what was read, so
     // they are reported even if reading stopped early.
     let mut reading = BundleReader {
@@ -59,7 +65,7 @@ pub fn verify_and_view(
     let found = reading.found;
     let signer = signer(&found, trust, &integrity);
     let completeness = completeness(found.config.as_ref(), &integrity);
-    Report {
+    VerificationReport {
         bundle: found.bundle.as_ref().map(|d| d.digest),
         integrity,
         time: Finding::NotChecked(
@@ -82,12 +88,12 @@ pub fn verify_and_view(
 struct BundleContents {
     bundle: Option<Descriptor>,
     attestations: Vec<Attestation>,
-    config: Option<Config>,
+    config: Option<BundleConfig>,
 }
 
 struct BundleReader<'a> {
-    files: &'a mut dyn Files,
-    workers: &'a mut Workers,
+    files: &'a mut dyn BundleFiles,
+    workers: &'a mut WorkerPool,
     found: BundleContents,
     lists: SegmentListCache,
 }
@@ -102,7 +108,11 @@ struct SegmentListCache {
 
 impl BundleReader<'_> {
     /// Makes all checks of SPEC.md, "Verification", in its order.
-    fn read_all(&mut self, trust: &Trust, viewer: &mut Viewer<'_>) -> Result<(), Fault> {
+    fn read_all(
+        &mut self,
+        trust: &TrustPolicy,
+        viewer: &mut ItemViewer<'_>,
+    ) -> Result<(), BundleFault> {
         // A tar can only be read forwards: the order of these steps is the order of its files.
         let manifests = self.read_manifests()?;
         let bundle = self.choose_bundle(&manifests, trust)?;
@@ -118,11 +128,11 @@ impl BundleReader<'_> {
     /// Reads what the config refers to: the disclosure key and the items.
     fn read_captured(
         &mut self,
-        config: &Config,
+        config: &BundleConfig,
         config_blob: &[u8],
         bundle: &Manifest,
-        viewer: &mut Viewer<'_>,
-    ) -> Result<(), Fault> {
+        viewer: &mut ItemViewer<'_>,
+    ) -> Result<(), BundleFault> {
         let sizes: BTreeMap<_, _> = bundle
             .layers
             .iter()
@@ -135,8 +145,8 @@ impl BundleReader<'_> {
         }) != *bundle
         {
             let object = blob_name(&bundle.config.digest);
-            return Err(Fault::new(
-                Code::ManifestConfig,
+            return Err(BundleFault::new(
+                FaultCode::ManifestConfig,
                 object,
                 "the manifest does not follow from the config",
             ));
@@ -158,12 +168,13 @@ impl BundleReader<'_> {
         items_read
     }
 
-    fn read_manifests(&mut self) -> Result<Vec<Manifest>, Fault> {
-        let layout = self.read_file(OCI_LAYOUT, OCI_LAYOUT_BYTES_MAX, Code::OciLayout)?;
+    fn read_manifests(&mut self) -> Result<Vec<Manifest>, BundleFault> {
+        let layout = self.read_file(OCI_LAYOUT, OCI_LAYOUT_BYTES_MAX, FaultCode::OciLayout)?;
         manifest::check_oci_layout(&layout)
-            .map_err(|e| Fault::caused(Code::OciLayout, OCI_LAYOUT, &e))?;
-        let index = self.read_file(INDEX, INDEX_BYTES_MAX, Code::Index)?;
-        let index = Index::decode(&index).map_err(|e| Fault::caused(Code::Index, INDEX, &e))?;
+            .map_err(|e| BundleFault::caused(FaultCode::OciLayout, OCI_LAYOUT, &e))?;
+        let index = self.read_file(INDEX, INDEX_BYTES_MAX, FaultCode::Index)?;
+        let index = ImageIndex::decode(&index)
+            .map_err(|e| BundleFault::caused(FaultCode::Index, INDEX, &e))?;
         let mut manifests = Vec::new();
         // One limit for all manifests: 64 of the largest size would be 1 GiB.
         let mut bytes_left = MANIFEST_BYTES_MAX;
@@ -171,11 +182,11 @@ impl BundleReader<'_> {
             let blob = self.read_blob(entry, bytes_left)?;
             bytes_left -= blob.len() as u64;
             let name = blob_name(&entry.digest);
-            let manifest =
-                Manifest::decode(&blob).map_err(|e| Fault::caused(Code::Manifest, &name, &e))?;
-            if !Index::entry_matches(entry, &manifest) {
-                return Err(Fault::new(
-                    Code::Index,
+            let manifest = Manifest::decode(&blob)
+                .map_err(|e| BundleFault::caused(FaultCode::Manifest, &name, &e))?;
+            if !ImageIndex::entry_matches(entry, &manifest) {
+                return Err(BundleFault::new(
+                    FaultCode::Index,
                     INDEX,
                     format!("contradicts {name}"),
                 ));
@@ -193,14 +204,14 @@ impl BundleReader<'_> {
     fn choose_bundle<'m>(
         &self,
         manifests: &'m [Manifest],
-        trust: &Trust,
-    ) -> Result<&'m Manifest, Fault> {
+        trust: &TrustPolicy,
+    ) -> Result<&'m Manifest, BundleFault> {
         let mut bundles = manifests.iter().filter(|m| m.artifact_type == BUNDLE);
         let (Some(bundle), None, Some(found)) =
             (bundles.next(), bundles.next(), &self.found.bundle)
         else {
-            return Err(Fault::new(
-                Code::BundleCount,
+            return Err(BundleFault::new(
+                FaultCode::BundleCount,
                 INDEX,
                 "must list exactly one bundle manifest",
             ));
@@ -209,8 +220,8 @@ impl BundleReader<'_> {
             .bundle
             .is_some_and(|expected| expected != found.digest)
         {
-            return Err(Fault::new(
-                Code::OtherBundle,
+            return Err(BundleFault::new(
+                FaultCode::OtherBundle,
                 found.digest,
                 "is not the expected bundle",
             ));
@@ -221,15 +232,15 @@ impl BundleReader<'_> {
         taken.extend(bundle.blobs().map(|blob| blob.digest));
         for other in manifests.iter().filter(|m| m.artifact_type != BUNDLE) {
             if other.subject.as_ref() != Some(found) {
-                return Err(Fault::new(
-                    Code::Referrer,
+                return Err(BundleFault::new(
+                    FaultCode::Referrer,
                     &other.artifact_type,
                     "refers to something other than the bundle",
                 ));
             }
             if other.blobs().any(|blob| taken.contains(&blob.digest)) {
-                return Err(Fault::new(
-                    Code::Referrer,
+                return Err(BundleFault::new(
+                    FaultCode::Referrer,
                     &other.artifact_type,
                     "lists a manifest or a blob of the bundle as its own",
                 ));
@@ -240,7 +251,7 @@ impl BundleReader<'_> {
 
     /// Reads the blobs of the referrers, each once even if several list it. Attestations are
     /// decoded; of other blobs only the digest is checked.
-    fn read_referrers(&mut self, manifests: &[Manifest]) -> Result<(), Fault> {
+    fn read_referrers(&mut self, manifests: &[Manifest]) -> Result<(), BundleFault> {
         // The same blob may be listed by several referrers, but a tar holds it once, so it is read
         // at its first mention and later mentions only have to agree about its size.
         let attestations = manifests
@@ -268,34 +279,35 @@ impl BundleReader<'_> {
         Ok(())
     }
 
-    fn read_attestation(&mut self, descriptor: &Descriptor) -> Result<(), Fault> {
+    fn read_attestation(&mut self, descriptor: &Descriptor) -> Result<(), BundleFault> {
         let blob = self.read_blob(descriptor, SIGSTORE_BUNDLE_BYTES_MAX)?;
         let decoded = Attestation::decode(&blob);
-        let decoded = decoded
-            .map_err(|e| Fault::caused(Code::Attestation, blob_name(&descriptor.digest), &e))?;
+        let decoded = decoded.map_err(|e| {
+            BundleFault::caused(FaultCode::Attestation, blob_name(&descriptor.digest), &e)
+        })?;
         self.found.attestations.push(decoded);
         Ok(())
     }
 
-    fn read_config(&mut self, bundle: &Manifest) -> Result<(Config, Vec<u8>), Fault> {
+    fn read_config(&mut self, bundle: &Manifest) -> Result<(BundleConfig, Vec<u8>), BundleFault> {
         let blob = self.read_blob(&bundle.config, CONFIG_BYTES_MAX)?;
         let object = blob_name(&bundle.config.digest);
-        let config = Config::decode(&blob).map_err(|e| {
+        let config = BundleConfig::decode(&blob).map_err(|e| {
             // An unknown version is not a fault of the bundle's author.
             let code = if matches!(e, ConfigError::Version { .. }) {
-                Code::Version
+                FaultCode::Version
             } else {
-                Code::Config
+                FaultCode::Config
             };
-            Fault::caused(code, &object, &e)
+            BundleFault::caused(code, &object, &e)
         })?;
         Ok((config, blob))
     }
 
-    fn read_key(&mut self, descriptor: &Descriptor) -> Result<DisclosureKey, Fault> {
+    fn read_key(&mut self, descriptor: &Descriptor) -> Result<DisclosureKey, BundleFault> {
         let fault = || {
-            Fault::new(
-                Code::DisclosureKey,
+            BundleFault::new(
+                FaultCode::DisclosureKey,
                 blob_name(&descriptor.digest),
                 "does not have 32 bytes",
             )
@@ -309,15 +321,15 @@ impl BundleReader<'_> {
 
     fn read_item(
         &mut self,
-        item: &Item,
+        item: &ItemEntry,
         [segments, descriptor]: &[Descriptor; 2],
         key: &DisclosureKey,
-        viewer: &mut Viewer<'_>,
-    ) -> Result<(), Fault> {
+        viewer: &mut ItemViewer<'_>,
+    ) -> Result<(), BundleFault> {
         let list = self.read_list(segments)?;
         let mut file = open_blob(self.files, descriptor)?;
-        let mut layer = Hashing::new(&mut file);
-        let mut nobody: Box<dyn Visit> = Box::new(());
+        let mut layer = HashingStream::new(&mut file);
+        let mut nobody: Box<dyn PieceVisitor> = Box::new(());
         let mut visit = viewer(item);
         let visit = visit.as_mut().unwrap_or(&mut nobody).as_mut();
         let contents = read_item(
@@ -332,15 +344,15 @@ impl BundleReader<'_> {
         check_digest(layer, descriptor)?;
         let contents = contents.map_err(|e| item_fault(item, &e))?;
         if (contents.bytes, contents.records) != (item.bytes, item.records) {
-            return Err(Fault::new(
-                Code::ItemSize,
+            return Err(BundleFault::new(
+                FaultCode::ItemSize,
                 &item.name,
                 "has not as many bytes or records as the config states",
             ));
         }
-        if Root(contents.root) != item.root {
-            return Err(Fault::new(
-                Code::ItemRoot,
+        if TreeRoot(contents.root) != item.root {
+            return Err(BundleFault::new(
+                FaultCode::ItemRoot,
                 &item.name,
                 "its record tree does not have the root that the config states",
             ));
@@ -350,7 +362,7 @@ impl BundleReader<'_> {
 
     /// Reads the segment list of the next item. Lists that are kept for later items count against
     /// its limit, so that memory stays bounded.
-    fn read_list(&mut self, descriptor: &Descriptor) -> Result<Rc<Vec<u8>>, Fault> {
+    fn read_list(&mut self, descriptor: &Descriptor) -> Result<Rc<Vec<u8>>, BundleFault> {
         let uses = self.lists.uses.entry(descriptor.digest).or_default();
         *uses = uses.saturating_sub(1);
         let needed_later = *uses > 0;
@@ -367,14 +379,19 @@ impl BundleReader<'_> {
         Ok(list)
     }
 
-    fn read_file(&mut self, name: &str, bytes_max: u64, code: Code) -> Result<Vec<u8>, Fault> {
+    fn read_file(
+        &mut self,
+        name: &str,
+        bytes_max: u64,
+        code: FaultCode,
+    ) -> Result<Vec<u8>, BundleFault> {
         let file = self.files.open(name).map_err(container_fault)?;
         let file = file.ok_or_else(|| {
-            Fault::new(code, name, "is missing: not a bundle, or an incomplete one")
+            BundleFault::new(code, name, "is missing: not a bundle, or an incomplete one")
         })?;
         // The stated size is checked before anything is read into memory.
         if file.size > bytes_max {
-            return Err(Fault::new(
+            return Err(BundleFault::new(
                 code,
                 name,
                 format!("has {} bytes, limit is {bytes_max}", file.size),
@@ -389,16 +406,20 @@ impl BundleReader<'_> {
     }
 
     /// Reads a blob of at most `bytes_max` bytes and checks its digest.
-    fn read_blob(&mut self, descriptor: &Descriptor, bytes_max: u64) -> Result<Vec<u8>, Fault> {
+    fn read_blob(
+        &mut self,
+        descriptor: &Descriptor,
+        bytes_max: u64,
+    ) -> Result<Vec<u8>, BundleFault> {
         let name = blob_name(&descriptor.digest);
         if descriptor.size > bytes_max {
-            return Err(Fault::new(
-                Code::BlobSize,
+            return Err(BundleFault::new(
+                FaultCode::BlobSize,
                 name,
                 format!("has {} bytes, limit is {bytes_max}", descriptor.size),
             ));
         }
-        let mut file = Hashing::new(open_blob(self.files, descriptor)?);
+        let mut file = HashingStream::new(open_blob(self.files, descriptor)?);
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)
             .map_err(|e| read_fault(&name, &e))?;
@@ -407,56 +428,65 @@ impl BundleReader<'_> {
     }
 
     /// Reads a blob of any size to check its digest.
-    fn check_blob(&mut self, descriptor: &Descriptor) -> Result<(), Fault> {
-        check_digest(Hashing::new(open_blob(self.files, descriptor)?), descriptor)
+    fn check_blob(&mut self, descriptor: &Descriptor) -> Result<(), BundleFault> {
+        check_digest(
+            HashingStream::new(open_blob(self.files, descriptor)?),
+            descriptor,
+        )
     }
 }
 
 /// The first fault, except that a fault of the bundle counts more than one of the machine.
-fn first_fault(before: Result<(), Fault>, now: Result<(), Fault>) -> Result<(), Fault> {
+fn first_fault(
+    before: Result<(), BundleFault>,
+    now: Result<(), BundleFault>,
+) -> Result<(), BundleFault> {
     match (&before, &now) {
-        (Err(first), Err(_)) if first.code == Code::Unreadable => now,
+        (Err(first), Err(_)) if first.code == FaultCode::Unreadable => now,
         _ => before.and(now),
     }
 }
 
 fn open_blob<'f>(
-    files: &'f mut dyn Files,
+    files: &'f mut dyn BundleFiles,
     descriptor: &Descriptor,
-) -> Result<impl Read + 'f, Fault> {
+) -> Result<impl Read + 'f, BundleFault> {
     let name = blob_name(&descriptor.digest);
     let file = files.open(&name).map_err(container_fault)?;
-    let file = file.ok_or_else(|| Fault::new(Code::BlobMissing, &name, "is missing"))?;
+    let file = file.ok_or_else(|| BundleFault::new(FaultCode::BlobMissing, &name, "is missing"))?;
     if file.size != descriptor.size {
         return Err(size_fault(descriptor, file.size));
     }
     Ok(file.content)
 }
 
-fn size_fault(descriptor: &Descriptor, bytes: u64) -> Fault {
+fn size_fault(descriptor: &Descriptor, bytes: u64) -> BundleFault {
     let detail = format!(
         "has {bytes} bytes, its descriptor states {}",
         descriptor.size
     );
-    Fault::new(Code::BlobSize, blob_name(&descriptor.digest), detail)
+    BundleFault::new(FaultCode::BlobSize, blob_name(&descriptor.digest), detail)
 }
 
 /// Reads the rest of a blob, and compares the digest of all of it.
-fn check_digest<R: Read>(mut blob: Hashing<R>, descriptor: &Descriptor) -> Result<(), Fault> {
+fn check_digest<R: Read>(
+    mut blob: HashingStream<R>,
+    descriptor: &Descriptor,
+) -> Result<(), BundleFault> {
     let name = blob_name(&descriptor.digest);
     // A reader of the content may stop early; the digest covers all bytes.
     io::copy(&mut blob, &mut io::sink()).map_err(|e| read_fault(&name, &e))?;
     let (_, digest, bytes) = blob.finish();
     if bytes != descriptor.size {
-        return Err(Fault::new(
-            Code::BlobSize,
+        return Err(BundleFault::new(
+            FaultCode::BlobSize,
             name,
             format!("ends after {bytes} of {} bytes", descriptor.size),
         ));
     }
     if digest != descriptor.digest {
-        return Err(Fault::new(
-            Code::BlobDigest,
+        return Err(BundleFault::new(
+            FaultCode::BlobDigest,
             name,
             format!("has the digest {digest}"),
         ));
@@ -465,43 +495,43 @@ fn check_digest<R: Read>(mut blob: Hashing<R>, descriptor: &Descriptor) -> Resul
 }
 
 /// A file that ends early is a fault of the tar; any other error is one of the machine.
-fn read_fault(name: &str, error: &io::Error) -> Fault {
+fn read_fault(name: &str, error: &io::Error) -> BundleFault {
     let code = if error.kind() == io::ErrorKind::UnexpectedEof {
-        Code::Tar
+        FaultCode::Tar
     } else {
-        Code::Unreadable
+        FaultCode::Unreadable
     };
-    Fault::caused(code, name, error)
+    BundleFault::caused(code, name, error)
 }
 
-fn container_fault(error: ContainerError) -> Fault {
+fn container_fault(error: ContainerError) -> BundleFault {
     let (code, object) = match &error {
-        ContainerError::Read { name, .. } => (Code::Unreadable, name.clone()),
-        ContainerError::Unfinished => (Code::Unfinished, OCI_LAYOUT.to_owned()),
-        ContainerError::Unexpected { name } => (Code::UnexpectedFile, name.clone()),
-        ContainerError::NotAFile { name } => (Code::NotAFile, name.clone()),
-        ContainerError::Tar(_) => (Code::Tar, "the tar".to_owned()),
+        ContainerError::Read { name, .. } => (FaultCode::Unreadable, name.clone()),
+        ContainerError::Unfinished => (FaultCode::Unfinished, OCI_LAYOUT.to_owned()),
+        ContainerError::Unexpected { name } => (FaultCode::UnexpectedFile, name.clone()),
+        ContainerError::NotAFile { name } => (FaultCode::NotAFile, name.clone()),
+        ContainerError::Tar(_) => (FaultCode::Tar, "the tar".to_owned()),
     };
-    Fault::caused(code, object, &error)
+    BundleFault::caused(code, object, &error)
 }
 
-fn item_fault(item: &Item, error: &ItemError) -> Fault {
+fn item_fault(item: &ItemEntry, error: &ItemError) -> BundleFault {
     let code = match error {
         ItemError::Frame(crate::container::FrameError::Read(_)) | ItemError::Visit(_) => {
-            Code::Unreadable
+            FaultCode::Unreadable
         }
-        ItemError::Frame(_) => Code::Frames,
-        ItemError::List(_) | ItemError::TooManySegments => Code::SegmentList,
-        ItemError::Lengths | ItemError::Longer { .. } => Code::ItemSize,
-        ItemError::Warc(_) => Code::Warc,
+        ItemError::Frame(_) => FaultCode::Frames,
+        ItemError::List(_) | ItemError::TooManySegments => FaultCode::SegmentList,
+        ItemError::Lengths | ItemError::Longer { .. } => FaultCode::ItemSize,
+        ItemError::Warc(_) => FaultCode::Warc,
     };
-    Fault::caused(code, &item.name, error)
+    BundleFault::caused(code, &item.name, error)
 }
 
 /// Looks for an attestation by any of the auditor's keys.
 fn signer(
     found: &BundleContents,
-    trust: &Trust,
+    trust: &TrustPolicy,
     integrity: &Finding<IntegrityChecked>,
 ) -> Finding<SignatureChecked> {
     let Some(bundle) = &found.bundle else {
@@ -509,8 +539,8 @@ fn signer(
     };
     if found.attestations.is_empty() {
         return match integrity {
-            Finding::Ok(_) => Finding::Failed(Fault::new(
-                Code::Unsigned,
+            Finding::Ok(_) => Finding::Failed(BundleFault::new(
+                FaultCode::Unsigned,
                 bundle.digest,
                 "has no signature",
             )),
@@ -524,8 +554,8 @@ fn signer(
     }
     // Every attestation is tried with every key: one good signature is enough. If there is none, a
     // fault in something that a trusted key did sign says more than "other signer".
-    let mut fault = Fault::new(
-        Code::OtherSigner,
+    let mut fault = BundleFault::new(
+        FaultCode::OtherSigner,
         bundle.digest,
         "is not signed by any of the given keys",
     );
@@ -540,7 +570,7 @@ fn signer(
                 Ok(()) => return Finding::Ok(checked),
                 Err(other) => fault = other,
             },
-            Err(error) => fault = Fault::caused(Code::Statement, bundle.digest, &error),
+            Err(error) => fault = BundleFault::caused(FaultCode::Statement, bundle.digest, &error),
         }
     }
     Finding::Failed(fault)
@@ -563,11 +593,11 @@ fn about_this_bundle(
     checked: &SignatureChecked,
     found: &BundleContents,
     bundle: &Descriptor,
-) -> Result<(), Fault> {
+) -> Result<(), BundleFault> {
     let statement = checked.statement();
     if statement.bundle != bundle.digest {
-        return Err(Fault::new(
-            Code::StatementSubject,
+        return Err(BundleFault::new(
+            FaultCode::StatementSubject,
             bundle.digest,
             "the signed statement is about another bundle",
         ));
@@ -578,8 +608,8 @@ fn about_this_bundle(
         .as_ref()
         .is_some_and(|config| config.incident != statement.predicate.incident)
     {
-        return Err(Fault::new(
-            Code::StatementSubject,
+        return Err(BundleFault::new(
+            FaultCode::StatementSubject,
             bundle.digest,
             "the signed statement is about another incident",
         ));
@@ -588,7 +618,7 @@ fn about_this_bundle(
 }
 
 fn completeness(
-    config: Option<&Config>,
+    config: Option<&BundleConfig>,
     integrity: &Finding<IntegrityChecked>,
 ) -> Finding<CompletenessChecked> {
     let (Some(config), Finding::Ok(_)) = (config, integrity) else {
@@ -596,8 +626,8 @@ fn completeness(
     };
     // A missing item is worse than a gap inside an item, which is at least stated.
     if let Some(step) = config.planned_but_absent().next() {
-        return Finding::Failed(Fault::new(
-            Code::PlanItems,
+        return Finding::Failed(BundleFault::new(
+            FaultCode::PlanItems,
             step,
             "is planned, but not among the items",
         ));
@@ -616,7 +646,7 @@ fn completeness(
             missing.len(),
             config.items.len()
         );
-        return Finding::Failed(Fault::new(Code::Gaps, &first.name, detail));
+        return Finding::Failed(BundleFault::new(FaultCode::Gaps, &first.name, detail));
     }
     Finding::Ok(CompletenessChecked(()))
 }

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::fault::{Code, Fault};
-use crate::config::Config;
+use super::fault::{BundleFault, FaultCode};
+use crate::config::BundleConfig;
 use crate::digest::Digest;
 use crate::signature::SignatureChecked;
 use crate::statement::Statement;
@@ -15,7 +15,7 @@ pub enum Finding<Proof> {
     /// Checked and passed.
     Ok(Proof),
     /// Checked and failed.
-    Failed(Fault),
+    Failed(BundleFault),
     /// Not checked, and why.
     NotChecked(&'static str),
 }
@@ -33,7 +33,7 @@ impl<P> Finding<P> {
 
     /// The fault, if the check failed.
     #[must_use]
-    pub fn fault(&self) -> Option<&Fault> {
+    pub fn fault(&self) -> Option<&BundleFault> {
         match self {
             Self::Failed(fault) => Some(fault),
             Self::Ok(_) | Self::NotChecked(_) => None,
@@ -62,11 +62,11 @@ pub struct CompletenessChecked(pub(super) ());
 /// Proof of a check that this version cannot make. The type has no values, so such a finding is
 /// never `ok`.
 #[derive(Debug, Clone)]
-pub enum NotYet {}
+pub enum UnavailableProof {}
 
 /// Everything that an auditor knows after reading a bundle to its end.
 #[derive(Debug, Clone)]
-pub struct Report {
+pub struct VerificationReport {
     /// The bundle's id, if its manifest was read.
     pub bundle: Option<Digest>,
     /// All bytes are covered by the id and unchanged, and the rules of the format hold.
@@ -74,14 +74,14 @@ pub struct Report {
     /// One of the auditor's keys has signed this bundle.
     pub signer: Finding<SignatureChecked>,
     /// An independent party confirms the time of signing.
-    pub time: Finding<NotYet>,
+    pub time: Finding<UnavailableProof>,
     /// The bundle is recorded in a public log.
-    pub log: Finding<NotYet>,
+    pub log: Finding<UnavailableProof>,
     /// Nothing of what the plan promises is missing.
     pub completeness: Finding<CompletenessChecked>,
     /// What the bundle states about itself. Unchanged since sealing if `integrity` is ok, vouched
     /// for if `signer` is ok too; otherwise only a claim.
-    pub config: Option<Config>,
+    pub config: Option<BundleConfig>,
     /// The signed statement: by a trusted key if `signer` is ok; otherwise that of the first
     /// attestation, **no matter who signed it**.
     pub claim: Option<Statement>,
@@ -89,7 +89,7 @@ pub struct Report {
 
 /// Exit codes of a verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Exit {
+pub enum Verdict {
     /// Integrity, signer and completeness are ok.
     Holds = 0,
     /// Tampered or invalid.
@@ -100,11 +100,11 @@ pub enum Exit {
     Incomplete = 4,
 }
 
-impl Report {
+impl VerificationReport {
     /// The verdict for scripts. Integrity, signer and completeness decide; `time` and `log` do not
     /// count as long as no bundle can have them.
     #[must_use]
-    pub fn exit(&self) -> Exit {
+    pub fn verdict(&self) -> Verdict {
         // A fault of the bundle decides even if the rest could not be read. A fault of the machine
         // (`Unreadable`) says nothing about the bundle.
         let faults = [self.integrity.fault(), self.signer.fault()];
@@ -112,15 +112,15 @@ impl Report {
             _ if faults
                 .iter()
                 .flatten()
-                .any(|fault| fault.code != Code::Unreadable) =>
+                .any(|fault| fault.code != FaultCode::Unreadable) =>
             {
-                Exit::Invalid
+                Verdict::Invalid
             }
-            (Finding::Ok(_), Finding::Ok(_), Finding::Ok(_)) => Exit::Holds,
-            (Finding::Ok(_), Finding::Ok(_), Finding::Failed(_)) => Exit::Incomplete,
+            (Finding::Ok(_), Finding::Ok(_), Finding::Ok(_)) => Verdict::Holds,
+            (Finding::Ok(_), Finding::Ok(_), Finding::Failed(_)) => Verdict::Incomplete,
             (Finding::Ok(_), Finding::Ok(_), Finding::NotChecked(_))
             | (Finding::Failed(_) | Finding::NotChecked(_), _, _)
-            | (_, Finding::Failed(_) | Finding::NotChecked(_), _) => Exit::Undecided,
+            | (_, Finding::Failed(_) | Finding::NotChecked(_), _) => Verdict::Undecided,
         }
     }
 
@@ -154,7 +154,7 @@ impl Report {
             "signedAtClaimed": self.claim.as_ref().map(|claim| claim.predicate.signed_at),
             "stream": self.claim.as_ref().map(|claim| &claim.predicate.stream),
             "items": items.collect::<Vec<_>>(),
-            "exit": self.exit() as u8,
+            "exit": self.verdict() as u8,
         })
     }
 }

@@ -6,7 +6,7 @@ use crate::keyring::PublicKey;
 /// What the auditor trusts and expects. It is trusted entirely: anybody who controls it controls
 /// the verdict.
 #[derive(Debug, Clone, Default)]
-pub struct Trust {
+pub struct TrustPolicy {
     /// Keys of trusted signers; a signature by any of them counts. If empty, the signer is not
     /// checked.
     pub keys: Vec<PublicKey>,

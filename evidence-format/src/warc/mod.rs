@@ -8,11 +8,11 @@ mod read;
 mod records;
 mod write;
 
-pub use read::{Fields, Visitor, WalkError, Walker};
-pub use records::{Record, Records, records};
+pub use read::{RecordVisitor, WarcError, WarcFields, WarcParser};
+pub use records::{WarcRecord, WarcRecords, records};
 pub use write::{
-    Header, HeaderTooLarge, RecordId, RecordIds, RecordType, Truncated, file_uri, path_of_file_uri,
-    write_record, write_record_of,
+    HeaderTooLarge, RecordId, RecordIds, RecordType, TruncationReason, WarcHeader, file_uri,
+    path_of_file_uri, write_record, write_record_parts,
 };
 
 /// First line of every record.

@@ -11,7 +11,7 @@ pub(super) const CUT: &str = "item ends inside a record";
 
 /// An item is not WARC of the form that the format prescribes.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
-pub enum WalkError {
+pub enum WarcError {
     /// The bytes are damaged or hostile.
     #[error("malformed WARC at byte {at}: {what}")]
     Malformed {
@@ -24,9 +24,9 @@ pub enum WalkError {
 
 /// The header fields of a record, in order. Names are compared case-insensitively.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fields(Vec<(String, String)>);
+pub struct WarcFields(Vec<(String, String)>);
 
-impl Fields {
+impl WarcFields {
     /// Parses a header block, including its version line and the empty line that ends it.
     ///
     /// # Errors
@@ -105,10 +105,10 @@ fn parse_field(line: &str) -> Result<(String, String), &'static str> {
     }
 }
 
-/// Receives what a [`Walker`] finds, in order.
-pub trait Visitor {
+/// Receives what a [`WarcParser`] finds, in order.
+pub trait RecordVisitor {
     /// A record begins.
-    fn header(&mut self, fields: &Fields);
+    fn header(&mut self, fields: &WarcFields);
     /// The next bytes of the record's block.
     fn block(&mut self, bytes: &[u8]);
     /// The record is complete.
@@ -116,15 +116,15 @@ pub trait Visitor {
 }
 
 /// Ignores the records, for callers that only check that they are well formed.
-impl Visitor for () {
-    fn header(&mut self, _: &Fields) {}
+impl RecordVisitor for () {
+    fn header(&mut self, _: &WarcFields) {}
     fn block(&mut self, _: &[u8]) {}
     fn end(&mut self) {}
 }
 
 /// Parses the records of an item incrementally.
 #[derive(Debug, Default)]
-pub struct Walker {
+pub struct WarcParser {
     /// Offset of the next byte.
     at: u64,
     /// Offset of the open record.
@@ -145,7 +145,7 @@ impl Default for ParserState {
     }
 }
 
-impl Walker {
+impl WarcParser {
     /// Starts at the first record.
     #[must_use]
     pub fn new() -> Self {
@@ -156,11 +156,15 @@ impl Walker {
     ///
     /// # Errors
     /// The bytes are not WARC; the parser is unusable then.
-    pub fn push(&mut self, mut bytes: &[u8], visitor: &mut dyn Visitor) -> Result<(), WalkError> {
+    pub fn push(
+        &mut self,
+        mut bytes: &[u8],
+        visitor: &mut dyn RecordVisitor,
+    ) -> Result<(), WarcError> {
         while !bytes.is_empty() {
             let taken = self
                 .step(bytes, visitor)
-                .map_err(|what| WalkError::Malformed {
+                .map_err(|what| WarcError::Malformed {
                     at: self.record_at,
                     what,
                 })?;
@@ -178,11 +182,11 @@ impl Walker {
     ///
     /// # Errors
     /// The item ends inside a record.
-    pub fn finish(&self) -> Result<(), WalkError> {
+    pub fn finish(&self) -> Result<(), WarcError> {
         match &self.state {
             ParserState::Header(seen) if seen.is_empty() => Ok(()),
             ParserState::Header(_) | ParserState::Block { .. } | ParserState::End { .. } => {
-                Err(WalkError::Malformed {
+                Err(WarcError::Malformed {
                     at: self.record_at,
                     what: CUT,
                 })
@@ -191,13 +195,17 @@ impl Walker {
     }
 
     /// Parses some of `bytes` and returns how many.
-    fn step(&mut self, bytes: &[u8], visitor: &mut dyn Visitor) -> Result<usize, &'static str> {
+    fn step(
+        &mut self,
+        bytes: &[u8],
+        visitor: &mut dyn RecordVisitor,
+    ) -> Result<usize, &'static str> {
         match &mut self.state {
             ParserState::Header(seen) => {
                 let Some(taken) = take_header(seen, bytes)? else {
                     return Ok(bytes.len());
                 };
-                let fields = Fields::parse(seen)?;
+                let fields = WarcFields::parse(seen)?;
                 visitor.header(&fields);
                 self.state = ParserState::Block {
                     left: fields.block_bytes()?,
@@ -264,8 +272,8 @@ mod tests {
     #[derive(Default)]
     struct CollectedBlocks(Vec<Vec<u8>>);
 
-    impl Visitor for CollectedBlocks {
-        fn header(&mut self, _: &Fields) {
+    impl RecordVisitor for CollectedBlocks {
+        fn header(&mut self, _: &WarcFields) {
             self.0.push(Vec::new());
         }
         fn block(&mut self, bytes: &[u8]) {
@@ -277,8 +285,8 @@ mod tests {
         fn end(&mut self) {}
     }
 
-    fn walk(bytes: &[u8], step: usize) -> Result<Vec<Vec<u8>>, WalkError> {
-        let (mut walker, mut blocks) = (Walker::new(), CollectedBlocks::default());
+    fn walk(bytes: &[u8], step: usize) -> Result<Vec<Vec<u8>>, WarcError> {
+        let (mut walker, mut blocks) = (WarcParser::new(), CollectedBlocks::default());
         for part in bytes.chunks(step) {
             walker.push(part, &mut blocks)?;
         }
@@ -329,7 +337,7 @@ mod tests {
     fn error_names_the_offset_of_its_record_however_the_bytes_are_split() {
         let item = [RECORD, &RECORD.replace("Length: 5", "Length: 6")].concat();
         for step in 1..=item.len() {
-            let WalkError::Malformed { at, .. } =
+            let WarcError::Malformed { at, .. } =
                 walk(item.as_bytes(), step).expect_err("the second record is too short");
             assert_eq!(at, RECORD.len() as u64, "in steps of {step}");
         }
@@ -345,14 +353,14 @@ mod tests {
             .replace("WARC-Type", &format!("{many}WARC-Type"));
         let before = std::time::Instant::now();
         for _ in 0..20 {
-            assert!(Fields::parse(header.as_bytes()).is_ok());
+            assert!(WarcFields::parse(header.as_bytes()).is_ok());
         }
         assert!(
             before.elapsed().as_secs() < 10,
             "comparing all fields with all takes a minute unoptimised"
         );
         assert!(
-            Fields::parse(header.replace("1f3: ", "1F4: ").as_bytes()).is_err(),
+            WarcFields::parse(header.replace("1f3: ", "1F4: ").as_bytes()).is_err(),
             "twice"
         );
     }
@@ -365,7 +373,7 @@ mod tests {
             .expect("a header")
             .as_bytes();
         assert_eq!(
-            Fields::parse(header).expect("well formed").to_bytes(),
+            WarcFields::parse(header).expect("well formed").to_bytes(),
             header
         );
     }

@@ -2,38 +2,38 @@
 
 use memchr::memmem;
 
-use super::read::{Fields, WalkError};
+use super::read::{WarcError, WarcFields};
 use super::{RECORD_END, read};
 use crate::limits::WARC_HEADER_BYTES_MAX;
 
 /// A complete record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record<'w> {
+pub struct WarcRecord<'w> {
     /// The parsed header fields.
-    pub fields: Fields,
+    pub fields: WarcFields,
     /// The header block as written, from the version line to the empty line.
     pub header: &'w [u8],
     /// The block.
     pub block: &'w [u8],
 }
 
-/// Iterates over the records of `warc`. Accepts exactly what a [`Walker`](super::Walker) accepts,
-/// and ends after the first error.
+/// Iterates over the records of `warc`. Accepts exactly what a [`WarcParser`](super::WarcParser)
+/// accepts, and ends after the first error.
 #[must_use]
-pub fn records(warc: &[u8]) -> Records<'_> {
-    Records { rest: warc, at: 0 }
+pub fn records(warc: &[u8]) -> WarcRecords<'_> {
+    WarcRecords { rest: warc, at: 0 }
 }
 
 /// The iterator that [`records`] returns.
 #[derive(Debug, Clone)]
-pub struct Records<'w> {
+pub struct WarcRecords<'w> {
     rest: &'w [u8],
     /// Offset of `rest`.
     at: u64,
 }
 
-impl<'w> Iterator for Records<'w> {
-    type Item = Result<Record<'w>, WalkError>;
+impl<'w> Iterator for WarcRecords<'w> {
+    type Item = Result<WarcRecord<'w>, WarcError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
@@ -41,7 +41,7 @@ impl<'w> Iterator for Records<'w> {
         }
         let (record, rest) = match split(self.rest) {
             Ok((record, rest)) => (Ok(record), rest),
-            Err(what) => (Err(WalkError::Malformed { at: self.at, what }), &[][..]),
+            Err(what) => (Err(WarcError::Malformed { at: self.at, what }), &[][..]),
         };
         self.at += (self.rest.len() - rest.len()) as u64;
         self.rest = rest;
@@ -50,7 +50,7 @@ impl<'w> Iterator for Records<'w> {
 }
 
 /// Splits off the first record.
-fn split(warc: &[u8]) -> Result<(Record<'_>, &[u8]), &'static str> {
+fn split(warc: &[u8]) -> Result<(WarcRecord<'_>, &[u8]), &'static str> {
     let begin = &warc[..warc.len().min(WARC_HEADER_BYTES_MAX as usize)];
     let header_bytes = match memmem::find(begin, RECORD_END) {
         Some(at) => at + RECORD_END.len(),
@@ -58,12 +58,12 @@ fn split(warc: &[u8]) -> Result<(Record<'_>, &[u8]), &'static str> {
         None => return Err(read::CUT),
     };
     let (header, rest) = warc.split_at(header_bytes);
-    let fields = Fields::parse(header)?;
+    let fields = WarcFields::parse(header)?;
     let block_bytes = usize::try_from(fields.block_bytes()?).map_err(|_| read::CUT)?;
     let (block, rest) = rest.split_at_checked(block_bytes).ok_or(read::CUT)?;
     if let Some(rest) = rest.strip_prefix(RECORD_END) {
         return Ok((
-            Record {
+            WarcRecord {
                 fields,
                 header,
                 block,
@@ -80,7 +80,7 @@ fn split(warc: &[u8]) -> Result<(Record<'_>, &[u8]), &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Header, RecordIds, RecordType, Walker, write_record};
+    use super::super::{RecordIds, RecordType, WarcHeader, WarcParser, write_record};
     use super::*;
 
     fn staged() -> Vec<u8> {
@@ -89,7 +89,7 @@ mod tests {
             (RecordType::Request, &b"GET / HTTP/1.1\r\n\r\n"[..]),
             (RecordType::Response, b""),
         ] {
-            let header = Header {
+            let header = WarcHeader {
                 kind,
                 target_uri: Some("https://api.example.com/"),
                 date: "2026-11-23T13:40:17.25Z".parse().expect("a time"),
@@ -131,7 +131,7 @@ mod tests {
     fn in_memory_and_incremental_parser_agree() {
         let staged = staged();
         let agree = |warc: &[u8]| {
-            let mut walker = Walker::new();
+            let mut walker = WarcParser::new();
             let walked = walker.push(warc, &mut ()).and_then(|()| walker.finish());
             let found = records(warc).collect::<Result<Vec<_>, _>>().map(drop);
             assert_eq!(found, walked, "{}", warc.escape_ascii());

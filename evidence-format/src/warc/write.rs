@@ -35,9 +35,9 @@ impl RecordType {
     }
 }
 
-/// Why a block is incomplete (ISO 28500 §5.13, `WARC-Truncated`).
+/// Why a block is incomplete (ISO 28500 §5.13, `WARC-TruncationReason`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Truncated {
+pub enum TruncationReason {
     /// A size limit.
     Length,
     /// A time limit.
@@ -48,7 +48,7 @@ pub enum Truncated {
     Unspecified,
 }
 
-impl Truncated {
+impl TruncationReason {
     fn as_str(self) -> &'static str {
         match self {
             Self::Length => "length",
@@ -113,7 +113,7 @@ impl fmt::Display for RecordId {
 
 /// The header of a record to write. Control characters in values are percent-encoded.
 #[derive(Clone, Debug)]
-pub struct Header<'a> {
+pub struct WarcHeader<'a> {
     /// `WARC-Type`.
     pub kind: RecordType,
     /// `WARC-Target-URI`; `None` for `warcinfo`.
@@ -122,13 +122,13 @@ pub struct Header<'a> {
     pub date: Timestamp,
     /// `Content-Type` of the block.
     pub content_type: &'a str,
-    /// `WARC-Truncated`.
-    pub truncated: Option<Truncated>,
+    /// `WARC-TruncationReason`.
+    pub truncated: Option<TruncationReason>,
     /// Further fields, such as `Exhibit-Errno`; names consist of `A-Z a-z 0-9 -`.
     pub fields: &'a [(&'a str, &'a str)],
 }
 
-impl Header<'_> {
+impl WarcHeader<'_> {
     /// Appends the header for a block of `block_bytes` bytes to `out`, which must be empty.
     pub(crate) fn write(
         &self,
@@ -175,11 +175,11 @@ pub struct HeaderTooLarge {
 /// See [`HeaderTooLarge`]; nothing is appended.
 pub fn write_record(
     out: &mut Vec<u8>,
-    header: &Header<'_>,
+    header: &WarcHeader<'_>,
     ids: &mut RecordIds,
     block: &[u8],
 ) -> Result<RecordId, HeaderTooLarge> {
-    write_record_of(out, header, ids, &[block])
+    write_record_parts(out, header, ids, &[block])
 }
 
 /// Like [`write_record`], for a block in several parts, such as the head and the body of a message,
@@ -187,9 +187,9 @@ pub fn write_record(
 ///
 /// # Errors
 /// See [`HeaderTooLarge`]; nothing is appended.
-pub fn write_record_of(
+pub fn write_record_parts(
     out: &mut Vec<u8>,
-    header: &Header<'_>,
+    header: &WarcHeader<'_>,
     ids: &mut RecordIds,
     block: &[&[u8]],
 ) -> Result<RecordId, HeaderTooLarge> {
@@ -267,12 +267,12 @@ mod tests {
 
     #[test]
     fn writes_headers_as_iso_28500_defines_them() {
-        let header = Header {
+        let header = WarcHeader {
             kind: RecordType::Resource,
             target_uri: Some("file:///etc/passwd"),
             date: "2026-11-23T13:40:17.25Z".parse().expect("a time"),
             content_type: "text/plain",
-            truncated: Some(Truncated::Length),
+            truncated: Some(TruncationReason::Length),
             fields: &[("Exhibit-Errno", "13\r\nX: EACCES")],
         };
         let mut out = String::new();
@@ -295,7 +295,7 @@ mod tests {
         let uri = "x".repeat(70_000);
         let date = "2026-11-23T13:40:17Z".parse().expect("a time");
         let kind = RecordType::Resource;
-        let header = Header {
+        let header = WarcHeader {
             kind,
             target_uri: Some(&uri),
             date,

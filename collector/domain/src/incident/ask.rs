@@ -1,6 +1,6 @@
 //! What is asked to be captured.
 
-use evidence_format::coverage::Window;
+use evidence_format::coverage::TimeWindow;
 use serde::{Deserialize, Serialize};
 
 use super::names::SourceName;
@@ -10,7 +10,7 @@ use super::names::SourceName;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CaptureRequest {
     /// Of which time; `None` is the play's window before the declaration.
-    pub window: Option<Window>,
+    pub window: Option<TimeWindow>,
     /// From which sources; empty is those of the play.
     pub sources: Vec<SourceName>,
     /// From which accounts; empty is all.

@@ -4,7 +4,7 @@
 //! Entries are stored as JSON and never rewritten: variants and fields are added, not renamed or
 //! removed.
 
-use evidence_format::coverage::Window;
+use evidence_format::coverage::TimeWindow;
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, ItemName};
 use evidence_format::time::Timestamp;
@@ -215,7 +215,7 @@ pub enum IncidentEvent {
     /// What is to be captured was decided.
     #[serde(rename = "capture.planned")]
     CapturePlanned {
-        window: Option<Window>,
+        window: Option<TimeWindow>,
         passes: u64,
         steps: u64,
         left_out: u64,

@@ -22,7 +22,7 @@ mod samples;
 
 use std::collections::BTreeMap;
 
-use evidence_format::coverage::Window;
+use evidence_format::coverage::TimeWindow;
 use evidence_format::id::IncidentId;
 use evidence_format::limits::{ITEMS_MAX, JSON_INTEGER_MAX};
 use evidence_format::time::Timestamp;
@@ -65,7 +65,7 @@ pub struct Scope {
     /// Not these.
     pub except: Vec<SourceName>,
     /// The window; `None` is the play's hours back from the declaration, until now.
-    pub window: Option<Window>,
+    pub window: Option<TimeWindow>,
     /// What to ask for in particular. It adds narrow steps, which come first, and never replaces a
     /// step that takes all.
     pub pivots: Vec<Pivot>,
@@ -168,9 +168,9 @@ fn writable(budget: Budget) -> Budget {
     }
 }
 
-fn window_of(ask: &Ask<'_>) -> Result<Window, PlanError> {
+fn window_of(ask: &Ask<'_>) -> Result<TimeWindow, PlanError> {
     let hours = u64::from(ask.play.window_hours);
-    let default = || Window {
+    let default = || TimeWindow {
         from: window::earlier(ask.declared, hours * 3600),
         until: ask.now,
     };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evidence_format::coverage::{Ended, Window};
+use evidence_format::coverage::{EndReason, TimeWindow};
 use evidence_format::id::ItemName;
 use evidence_format::time::Timestamp;
 
@@ -26,7 +26,7 @@ pub struct Outcome {
     /// The step's item.
     pub item: ItemName,
     /// Why it ended.
-    pub ended: Ended,
+    pub ended: EndReason,
     /// Where it stopped, in the source's own words; `None` if it must begin anew.
     pub cursor: Option<String>,
 }
@@ -69,8 +69,8 @@ pub fn settle_passes(
 }
 
 fn settled(step: &Step, settle: Settle, at: Timestamp) -> Step {
-    let look_back = |asked: Window| match settle.look_back_seconds {
-        Some(seconds) => Window {
+    let look_back = |asked: TimeWindow| match settle.look_back_seconds {
+        Some(seconds) => TimeWindow {
             from: asked.from.max(earlier(asked.until, seconds)),
             until: asked.until,
         },
@@ -117,13 +117,13 @@ pub fn continuation(
     })
 }
 
-fn was_cut(ended: Ended) -> bool {
-    matches!(ended, Ended::Deadline | Ended::Throttled)
+fn was_cut(ended: EndReason) -> bool {
+    matches!(ended, EndReason::Deadline | EndReason::Throttled)
 }
 
 /// `step` asked once more at `at`. What it costs was estimated for all of the first question, and
 /// holds no longer.
-fn again(step: &Step, asked: Option<Window>, cursor: Option<String>, at: Timestamp) -> Step {
+fn again(step: &Step, asked: Option<TimeWindow>, cursor: Option<String>, at: Timestamp) -> Step {
     let clipped = asked.map(|asked| clip(asked, step.lifetime, at));
     let expired = clipped
         .as_ref()

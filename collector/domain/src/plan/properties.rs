@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use evidence_format::coverage::Window;
+use evidence_format::coverage::TimeWindow;
 use evidence_format::time::Timestamp;
 use proptest::prelude::*;
 
@@ -57,7 +57,7 @@ fn scope() -> impl Strategy<Value = Scope> {
             time("2026-11-23T13:41:17Z").unix_nanoseconds() - i128::from(h) * 3_600_000_000_000
         };
         let time = |h| Timestamp::from_unix_nanoseconds(hour(h)).expect("a time");
-        hours.map(|(length, back)| Window {
+        hours.map(|(length, back)| TimeWindow {
             from: time(back + length),
             until: time(back - 1),
         })

@@ -3,7 +3,7 @@
 //!
 //! Its JSON is read again after a restart: fields are added, not renamed or removed.
 
-use evidence_format::coverage::Window;
+use evidence_format::coverage::TimeWindow;
 use evidence_format::id::{IncidentId, ItemName};
 use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ pub struct Plan {
     /// When this was planned.
     pub planned: Timestamp,
     /// What was asked for of sources that have a past.
-    pub window: Window,
+    pub window: TimeWindow,
     /// When a pass seals what it has.
     pub deadline: Timestamp,
     /// How much may be taken.
@@ -73,10 +73,10 @@ pub struct Step {
     /// What of it in particular; `None` is all.
     pub pivot: Option<Pivot>,
     /// The window asked for; `None` if there is no past to ask for.
-    pub asked: Option<Window>,
+    pub asked: Option<TimeWindow>,
     /// What of that the source can still have by what it publishes; `None` if nothing, or if
     /// `asked` is.
-    pub effective: Option<Window>,
+    pub effective: Option<TimeWindow>,
     /// Why `effective` is less than `asked`.
     pub clipped: Option<String>,
     /// How long it lives at the source.
@@ -192,14 +192,14 @@ impl Plan {
 impl Pass {
     /// What is sealed beside the items of this pass.
     #[must_use]
-    pub fn sealed(&self, deadline_seconds: Option<u64>) -> evidence_format::plan::Plan {
-        let step = |step: &Step| evidence_format::plan::Step {
+    pub fn sealed(&self, deadline_seconds: Option<u64>) -> evidence_format::plan::SealedPlan {
+        let step = |step: &Step| evidence_format::plan::SealedStep {
             item: step.item.clone(),
             what: step.what.clone(),
             object_bytes_max: Some(step.limits.object_bytes_max),
             item_bytes_max: Some(step.limits.item_bytes_max),
         };
-        evidence_format::plan::Plan {
+        evidence_format::plan::SealedPlan {
             deadline_seconds,
             steps: self.steps.iter().map(step).collect(),
         }

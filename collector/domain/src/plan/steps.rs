@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use evidence_format::coverage::Window;
+use evidence_format::coverage::TimeWindow;
 use evidence_format::id::ItemName;
 use evidence_format::limits::JSON_INTEGER_MAX;
 
@@ -17,7 +17,7 @@ use crate::incident::SourceName;
 /// The steps, in their order.
 pub(super) fn steps(
     questions: &[Question<'_>],
-    window: Window,
+    window: TimeWindow,
     ask: &Ask<'_>,
 ) -> Vec<(SourceName, Step)> {
     let names = names(questions);
@@ -45,7 +45,7 @@ pub(super) fn steps(
     steps
 }
 
-fn step(question: &Question<'_>, item: ItemName, window: Window, ask: &Ask<'_>) -> Step {
+fn step(question: &Question<'_>, item: ItemName, window: TimeWindow, ask: &Ask<'_>) -> Step {
     let (offer, estimate) = (question.place.offer, question.place.estimate);
     let asked = (!matches!(offer.lifetime, Lifetime::State(_))).then_some(window);
     let clipped = asked.map(|asked| clip(asked, offer.lifetime, ask.now));

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use evidence_format::coverage::Window;
+use evidence_format::coverage::TimeWindow;
 use evidence_format::safe::safe;
 use evidence_format::time::Timestamp;
 
@@ -59,7 +59,7 @@ fn head(plan: &Plan) -> String {
         plan.passes.len(),
         plan.steps().count() - plan.left_out().count(),
     );
-    let Window { from, until } = plan.window;
+    let TimeWindow { from, until } = plan.window;
     let mut text = format!(
         "plan for {}, play {}: {steps} steps in {sources} passes\n",
         plan.incident, plan.play
@@ -103,7 +103,7 @@ fn row(plan: &Plan, number: u64, pass: &Pass, step: &Step) -> [String; 7] {
 
 /// `now`, `3 d`, or `1 h of 3 d`.
 fn window(step: &Step) -> String {
-    let length = |window: Window| span(seconds_between(window.from, window.until));
+    let length = |window: TimeWindow| span(seconds_between(window.from, window.until));
     match (step.asked, step.effective) {
         (None, _) => "now".to_owned(),
         (Some(asked), Some(effective)) if effective == asked => length(asked),

@@ -1,4 +1,4 @@
-use evidence_format::coverage::Ended;
+use evidence_format::coverage::EndReason;
 
 use super::samples::*;
 use super::*;
@@ -165,7 +165,7 @@ fn a_window_without_time_is_refused() {
         ("2026-11-23T13:00:00Z", "2026-11-22T13:00:00Z"),
         ("2026-11-24T13:00:00Z", "2026-11-25T13:00:00Z"),
     ] {
-        ask.scope.window = Some(Window {
+        ask.scope.window = Some(TimeWindow {
             from: time(from),
             until: time(until),
         });
@@ -174,7 +174,7 @@ fn a_window_without_time_is_refused() {
             "{from} {until}"
         );
     }
-    ask.scope.window = Some(Window {
+    ask.scope.window = Some(TimeWindow {
         from: time("2026-11-20T00:00:00Z"),
         until: time("2026-11-21T00:00:00Z"),
     });
@@ -380,7 +380,7 @@ fn what_arrives_late_is_asked_again() {
     let [near, whole] = [&due[0].pass.steps, &due[1].pass.steps];
     assert_eq!(items(near), items(&first.steps));
     assert!(near.iter().all(|step| step.asked
-        == Some(Window {
+        == Some(TimeWindow {
             from: time("2026-11-23T12:41:17Z"),
             until
         })));
@@ -424,7 +424,11 @@ fn what_a_deadline_cut_goes_on_where_it_stopped() {
     let play = play();
     let planned = plan(&ask(&play), &offers()).expect("a plan");
     let first = pass(&planned, "aws_cloudtrail");
-    let ends = [Ended::Complete, Ended::Deadline, Ended::Forbidden];
+    let ends = [
+        EndReason::Complete,
+        EndReason::Deadline,
+        EndReason::Forbidden,
+    ];
     let outcomes: Vec<Outcome> = first.steps[..3]
         .iter()
         .zip(ends)
@@ -449,7 +453,7 @@ fn what_a_deadline_cut_goes_on_where_it_stopped() {
     assert_eq!(cursors, [Some("page 7"), None], "the last had not begun");
     let done = |step: &Step| Outcome {
         item: step.item.clone(),
-        ended: Ended::Complete,
+        ended: EndReason::Complete,
         cursor: None,
     };
     let outcomes: Vec<Outcome> = rest.steps.iter().map(done).collect();
@@ -457,7 +461,7 @@ fn what_a_deadline_cut_goes_on_where_it_stopped() {
     let mut spent = first.clone();
     spent.steps[3].left_out = Some(LeftOut::Bytes);
     let throttled = Outcome {
-        ended: Ended::Throttled,
+        ended: EndReason::Throttled,
         ..outcomes[0].clone()
     };
     let left = continuation(&spent, &[throttled], now, 6).expect("three steps are left");

@@ -1,6 +1,6 @@
 //! Windows of time: what is asked, what of it a source can still have, and when that dies.
 
-use evidence_format::coverage::Window;
+use evidence_format::coverage::TimeWindow;
 use evidence_format::time::Timestamp;
 
 use super::offer::Lifetime;
@@ -35,7 +35,7 @@ pub(super) fn seconds_between(from: Timestamp, until: Timestamp) -> u64 {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Clipped {
     /// `None` if nothing.
-    pub(super) effective: Option<Window>,
+    pub(super) effective: Option<TimeWindow>,
     /// Why it is less than was asked; `None` if it is not.
     pub(super) why: Option<String>,
     /// When the oldest of it dies; `None` if it does not.
@@ -43,9 +43,9 @@ pub(super) struct Clipped {
 }
 
 /// Clips `asked` to what has happened by `now` and is not deleted yet.
-pub(super) fn clip(asked: Window, lifetime: Lifetime, now: Timestamp) -> Clipped {
+pub(super) fn clip(asked: TimeWindow, lifetime: Lifetime, now: Timestamp) -> Clipped {
     let oldest = lifetime.oldest(now).filter(|oldest| *oldest > asked.from);
-    let window = Window {
+    let window = TimeWindow {
         from: oldest.unwrap_or(asked.from),
         until: asked.until.min(now),
     };
@@ -93,14 +93,14 @@ mod tests {
     #[test]
     fn a_window_is_clipped_to_what_is_left() {
         let now = time("2026-11-23T12:00:00Z");
-        let asked = Window {
+        let asked = TimeWindow {
             from: time("2026-11-23T10:00:00Z"),
             until: now,
         };
         let clipped = clip(asked, Lifetime::Seconds(3600), now);
         assert_eq!(
             clipped.effective,
-            Some(Window {
+            Some(TimeWindow {
                 from: time("2026-11-23T11:00:00Z"),
                 until: now
             })
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn what_is_deleted_or_has_not_happened_is_said_to_be() {
         let now = time("2026-11-23T12:00:00Z");
-        let old = Window {
+        let old = TimeWindow {
             from: time("2026-11-20T10:00:00Z"),
             until: time("2026-11-20T11:00:00Z"),
         };
@@ -135,7 +135,7 @@ mod tests {
             (clipped.effective, clipped.why.as_deref()),
             (None, Some("nothing is left of it: kept for 1 d"))
         );
-        let coming = Window {
+        let coming = TimeWindow {
             from: now,
             until: time("2026-11-23T13:00:00Z"),
         };
@@ -143,12 +143,12 @@ mod tests {
             clip(coming, Lifetime::Forever, now).why.as_deref(),
             Some("has not happened yet")
         );
-        let half = Window {
+        let half = TimeWindow {
             from: time("2026-11-23T11:00:00Z"),
             until: time("2026-11-23T13:00:00Z"),
         };
         let clipped = clip(half, Lifetime::Forever, now);
-        assert_eq!(clipped.effective, Some(Window { until: now, ..half }));
+        assert_eq!(clipped.effective, Some(TimeWindow { until: now, ..half }));
         assert_eq!(
             clipped.why.as_deref(),
             Some("after 2026-11-23T12:00:00Z nothing has happened yet")

@@ -1,5 +1,5 @@
-//! Stage 3: from a pass of a source to a [`Draft`]. It cannot fail for what a source does: that
-//! becomes gaps.
+//! Stage 3: from a pass of a source to a [`DraftBundle`]. It cannot fail for what a source does:
+//! that becomes gaps.
 //!
 //! What a server answers is durable in the store, page by page, before the next page is asked for
 //! ([`tape`]); a restart goes on behind the last page ([`steps`]). Once all steps have ended, their
@@ -15,7 +15,7 @@ mod tape;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use evidence_format::bundle::{BundleError, Draft};
+use evidence_format::bundle::{BundleError, DraftBundle};
 use evidence_format::id::IncidentId;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -71,7 +71,7 @@ pub struct Task<'t> {
 /// A draft with all its items, and how each step ended.
 pub struct Captured {
     /// The draft.
-    pub draft: Draft,
+    pub draft: DraftBundle,
     /// The steps' outcomes, in the order of the pass. Local sources have none: what they lack
     /// stands in the items.
     pub outcomes: Vec<Outcome>,

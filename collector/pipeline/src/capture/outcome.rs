@@ -1,7 +1,7 @@
 //! How a step ended. Journaled as JSON, since a restart may have to pack what an earlier process
 //! captured.
 
-use evidence_format::coverage::{Coverage, Ended, GapReason};
+use evidence_format::coverage::{Coverage, EndReason, GapReason};
 use serde::{Deserialize, Serialize};
 
 use domain::plan::{LeftOut, Step};
@@ -12,7 +12,7 @@ use sources::Incomplete;
 #[serde(deny_unknown_fields)]
 pub struct Outcome {
     /// In one word.
-    pub ended: Ended,
+    pub ended: EndReason,
     /// What is missing.
     pub gaps: Vec<StepGap>,
     /// Where the next pass can go on; `None` if there is nothing to go on with.
@@ -33,7 +33,7 @@ impl Outcome {
     /// The source came to the step's end.
     pub(super) fn complete() -> Self {
         Self {
-            ended: Ended::Complete,
+            ended: EndReason::Complete,
             gaps: Vec::new(),
             cursor: None,
         }
@@ -41,7 +41,7 @@ impl Outcome {
 
     /// The source did not. What time cut off can go on; what failed would fail again.
     pub(super) fn halted(halt: Incomplete, cursor: Option<String>) -> Self {
-        let goes_on = matches!(halt.ended, Ended::Deadline | Ended::Throttled);
+        let goes_on = matches!(halt.ended, EndReason::Deadline | EndReason::Throttled);
         let gaps = vec![StepGap {
             reason: halt.reason,
             what: halt.what,
@@ -57,8 +57,8 @@ impl Outcome {
     /// The plan has it, to say that it is not taken.
     pub(super) fn left_out(why: LeftOut) -> Self {
         let (ended, reason) = match why {
-            LeftOut::Bytes | LeftOut::Requests => (Ended::Limit, GapReason::OverBudget),
-            LeftOut::Expired => (Ended::Complete, GapReason::Retention),
+            LeftOut::Bytes | LeftOut::Requests => (EndReason::Limit, GapReason::OverBudget),
+            LeftOut::Expired => (EndReason::Complete, GapReason::Retention),
         };
         Self {
             ended,
@@ -77,7 +77,7 @@ impl Outcome {
             what: format!("the capture of {} crashed", step.item),
         };
         Self {
-            ended: Ended::Failed,
+            ended: EndReason::Failed,
             gaps: vec![gap],
             cursor: None,
         }

@@ -8,10 +8,10 @@ use std::sync::{Arc, atomic::Ordering};
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
-use evidence_format::bundle::{BundleError, Draft};
-use evidence_format::config::Source as Origin;
+use evidence_format::bundle::{BundleError, DraftBundle};
+use evidence_format::config::ItemSource as Origin;
 use evidence_format::coverage::{Coverage, GapReason};
-use evidence_format::item::Pack;
+use evidence_format::item::CompressionPool;
 use evidence_format::time::Timestamp;
 use futures::stream::{self, StreamExt as _};
 use tokio::sync::mpsc;
@@ -46,7 +46,7 @@ pub(super) async fn pages(
     task: &Task<'_>,
     source: &'static dyn RemoteSource,
     outcomes: &[Outcome],
-) -> Result<Draft, CaptureError> {
+) -> Result<DraftBundle, CaptureError> {
     let mut draft = new_draft(parts, task).await?;
     let preface = task.preface.clone();
     draft = spawn_blocking(move || preface.write(&mut draft).map(|()| draft)).await??;
@@ -103,7 +103,11 @@ struct Filling {
 
 impl Filling {
     /// Packs the pages that are received. Compresses and hashes: not for an asynchronous task.
-    fn fill(self, draft: &mut Draft, mut pages: mpsc::Receiver<Stored>) -> Result<(), BundleError> {
+    fn fill(
+        self,
+        draft: &mut DraftBundle,
+        mut pages: mpsc::Receiver<Stored>,
+    ) -> Result<(), BundleError> {
         let mut item = draft.item(&self.step.item)?;
         let (mut tally, mut coverage) = (CoverageCounter::default(), Coverage::new());
         while let Some((page, warc)) = pages.blocking_recv() {
@@ -152,7 +156,7 @@ pub(super) async fn local(
     parts: &Parts,
     task: &Task<'_>,
     source: &'static dyn LocalSource,
-) -> Result<Draft, CaptureError> {
+) -> Result<DraftBundle, CaptureError> {
     let mut draft = new_draft(parts, task).await?;
     let (preface, steps, meter) = (
         task.preface.clone(),
@@ -194,7 +198,7 @@ impl Drop for StopWhenDropped {
 }
 
 /// An empty draft. What earlier attempts at this pass have left is removed.
-async fn new_draft(parts: &Parts, task: &Task<'_>) -> Result<Draft, CaptureError> {
+async fn new_draft(parts: &Parts, task: &Task<'_>) -> Result<DraftBundle, CaptureError> {
     let name = format!(
         "{}-{}-{}-",
         task.key.incident, task.key.source, task.key.pass
@@ -217,10 +221,10 @@ async fn new_draft(parts: &Parts, task: &Task<'_>) -> Result<Draft, CaptureError
     let seed = platform::random().map_err(CaptureError::Random)?;
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let folder = parts.work.join(format!("{name}{random}.unfinished"));
-    Ok(Draft::create(
+    Ok(DraftBundle::create(
         &folder,
         &seed,
-        Pack::new(threads, FRAME_BYTES),
+        CompressionPool::new(threads, FRAME_BYTES),
     )?)
 }
 

@@ -1,9 +1,9 @@
 //! The first item of every bundle: under whose authority it was captured, and what was planned.
 
-use evidence_format::bundle::{BundleError, Draft};
-use evidence_format::config::Source;
+use evidence_format::bundle::{BundleError, DraftBundle};
+use evidence_format::config::ItemSource;
 use evidence_format::coverage::Coverage;
-use evidence_format::warc::{Header, RecordType};
+use evidence_format::warc::{RecordType, WarcHeader};
 
 use platform::clock;
 
@@ -24,7 +24,7 @@ pub struct IncidentContext {
 
 impl IncidentContext {
     /// Writes the item.
-    pub(super) fn write(&self, draft: &mut Draft) -> Result<(), BundleError> {
+    pub(super) fn write(&self, draft: &mut DraftBundle) -> Result<(), BundleError> {
         let name = ITEM.parse().expect("a valid name");
         let mut item = draft.item(&name)?;
         let records = [
@@ -33,7 +33,7 @@ impl IncidentContext {
             ("urn:exhibit:pass", "application/json", &self.pass),
         ];
         for (uri, content_type, block) in records {
-            let header = Header {
+            let header = WarcHeader {
                 kind: RecordType::Resource,
                 target_uri: Some(uri),
                 date: clock::now(),
@@ -43,7 +43,7 @@ impl IncidentContext {
             };
             item.record(&header, block.as_bytes())?;
         }
-        let source = Source {
+        let source = ItemSource {
             provider: "exhibit".to_owned(),
             api: "journal".to_owned(),
             account: None,

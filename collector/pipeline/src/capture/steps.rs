@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use evidence_format::coverage::{Ended, GapReason};
+use evidence_format::coverage::{EndReason, GapReason};
 use futures::FutureExt as _;
 use tokio::sync::Mutex;
 use tokio::time::{sleep_until, timeout};
@@ -162,7 +162,7 @@ async fn finish<T>(
 ) -> Result<Result<(), Incomplete>, T> {
     stop.cancel();
     let hung = || Incomplete {
-        ended: Ended::Deadline,
+        ended: EndReason::Deadline,
         reason: GapReason::Hung,
         what: "did not stop when it was told to".to_owned(),
     };
@@ -173,9 +173,9 @@ async fn finish<T>(
 
 /// A stop looks the same to a source whoever wanted it. Here it is known.
 fn by_whom(halt: Incomplete, task: &Task<'_>) -> Incomplete {
-    if halt.ended == Ended::Deadline && task.stop.is_cancelled() {
+    if halt.ended == EndReason::Deadline && task.stop.is_cancelled() {
         return Incomplete {
-            ended: Ended::Cancelled,
+            ended: EndReason::Cancelled,
             reason: GapReason::Cancelled,
             ..halt
         };

@@ -1,9 +1,9 @@
-//! Stages 4 to 6: from a [`Draft`] to a bundle that is signed, published and in the ledger.
+//! Stages 4 to 6: from a [`DraftBundle`] to a bundle that is signed, published and in the ledger.
 //!
 //! Three writes, and the machine may stop between any two: the bundle is prepared in the ledger,
-//! published in the blob store, committed in the ledger. Whoever takes up the pass again looks for a
-//! preparation first: a bundle that is there is committed after it was verified, one that is not is
-//! aborted, and its draft made again. So there are never two signed bundles at one place of the
+//! published in the blob store, committed in the ledger. Whoever takes up the pass again looks for
+//! a preparation first: a bundle that is there is committed after it was verified, one that is not
+//! is aborted, and its draft made again. So there are never two signed bundles at one place of the
 //! stream. In a bucket, a few bytes take the name of what was aborted ([`Blobs::stays_absent`]).
 
 mod stored;
@@ -14,14 +14,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use agent::key::KeyFile;
-use evidence_format::bundle::{BundleError, Draft, Facts};
-use evidence_format::config::{ClockReading, Collector, Config};
-use evidence_format::coverage::Window;
+use evidence_format::bundle::{BundleError, BundleMetadata, DraftBundle};
+use evidence_format::config::{BundleConfig, ClockReading, CollectorInfo};
+use evidence_format::coverage::TimeWindow;
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, KeyId};
 use evidence_format::keyring::PublicKey;
-use evidence_format::plan::Plan;
-use evidence_format::statement::{Predicate, Role, Statement, Stream};
+use evidence_format::plan::SealedPlan;
+use evidence_format::statement::{CapturePredicate, SignerRole, Statement, StreamLink};
 use evidence_format::time::Timestamp;
 use tokio::task::spawn_blocking;
 
@@ -56,9 +56,9 @@ pub struct BundleContext {
     /// The incident.
     pub incident: IncidentId,
     /// The window asked for.
-    pub window: Option<Window>,
+    pub window: Option<TimeWindow>,
     /// What was planned.
-    pub plan: Plan,
+    pub plan: SealedPlan,
     /// The bundle that this one supplements.
     pub supplements: Option<Digest>,
     /// The clocks when the capture began.
@@ -110,7 +110,7 @@ pub enum SealError {
 /// A bundle that is signed and prepared, and not published yet.
 pub(crate) struct Signed {
     row: BundleRow,
-    config: Config,
+    config: BundleConfig,
     /// On this machine.
     tar: PathBuf,
     /// Nobody else may seal before it is committed.
@@ -123,7 +123,7 @@ pub struct Published {
     /// As the ledger has it.
     pub row: BundleRow,
     /// What it holds.
-    pub config: Config,
+    pub config: BundleConfig,
 }
 
 impl Sealer<'_> {
@@ -135,7 +135,7 @@ impl Sealer<'_> {
         &self,
         lock: SealLock,
         (key, token): (&PassKey, u64),
-        draft: Draft,
+        draft: DraftBundle,
         context: BundleContext,
     ) -> Result<Signed, SealError> {
         let key_id = self.key.public().id();
@@ -148,17 +148,17 @@ impl Sealer<'_> {
             supplements,
             began,
         } = context;
-        let predicate = Predicate {
+        let predicate = CapturePredicate {
             incident: incident.clone(),
-            role: Role::Collector,
+            role: SignerRole::Collector,
             signed_at: sealed_at,
-            stream: Stream {
+            stream: StreamLink {
                 id: place.stream.clone(),
                 prev: place.prev,
                 seq: place.seq,
             },
         };
-        let facts = Facts {
+        let facts = BundleMetadata {
             incident,
             window,
             plan,
@@ -192,7 +192,7 @@ impl Sealer<'_> {
     pub(crate) async fn publish(
         &self,
         signed: Signed,
-        entries: impl Fn(&BundleRow, &Config) -> Vec<NewEntry>,
+        entries: impl Fn(&BundleRow, &BundleConfig) -> Vec<NewEntry>,
     ) -> Result<Published, SealError> {
         let Signed {
             row,
@@ -221,7 +221,7 @@ impl Sealer<'_> {
     pub(crate) async fn recover(
         &self,
         pending: Pending,
-        entries: impl Fn(&BundleRow, &Config) -> Vec<NewEntry>,
+        entries: impl Fn(&BundleRow, &BundleConfig) -> Vec<NewEntry>,
     ) -> Result<Option<Published>, SealError> {
         if self.blobs.stays_absent(&pending.object_key).await? {
             self.ledger.abort(&pending).await?;
@@ -270,7 +270,7 @@ impl Sealer<'_> {
         bundle: Digest,
         object_key: &str,
         key: PublicKey,
-    ) -> Result<(Config, Statement), SealError> {
+    ) -> Result<(BundleConfig, Statement), SealError> {
         let stored = StoredBundle::open(self.blobs, object_key, self.work).await?;
         let report = spawn_blocking(move || stored.verify(&key, &mut |_| None)).await??;
         let is_sound = report.is_vouched_for() && report.bundle == Some(bundle);
@@ -288,7 +288,7 @@ impl Sealer<'_> {
                 self.key.public().clone(),
             )
             .await?;
-        let Stream { id, prev, seq } = claim.predicate.stream;
+        let StreamLink { id, prev, seq } = claim.predicate.stream;
         let place = StreamPosition {
             stream: id,
             seq,
@@ -320,7 +320,7 @@ fn row(
     place: StreamPosition,
     sealed_at: Timestamp,
     bytes: u64,
-    config: &Config,
+    config: &BundleConfig,
 ) -> BundleRow {
     let coverage = Summary::of(config);
     BundleRow {
@@ -338,8 +338,8 @@ fn row(
 
 /// This program, as bundles name it.
 #[must_use]
-pub fn collector() -> Collector {
-    Collector {
+pub fn collector() -> CollectorInfo {
+    CollectorInfo {
         name: NAME.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ..agent::identity::collector()

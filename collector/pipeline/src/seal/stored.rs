@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use evidence_format::container::tar;
-use evidence_format::item::Workers;
+use evidence_format::item::WorkerPool;
 use evidence_format::keyring::PublicKey;
-use evidence_format::verify::{Report, Trust, Viewer, verify_and_view};
+use evidence_format::verify::{ItemViewer, TrustPolicy, VerificationReport, verify_and_view};
 
 use super::SealError;
 use store::blobs::Blobs;
@@ -58,14 +58,18 @@ impl StoredBundle {
     ///
     /// # Errors
     /// The file cannot be read. A bundle that is not sound is no error, but a report.
-    pub fn verify(&self, key: &PublicKey, viewer: &mut Viewer<'_>) -> Result<Report, SealError> {
+    pub fn verify(
+        &self,
+        key: &PublicKey,
+        viewer: &mut ItemViewer<'_>,
+    ) -> Result<VerificationReport, SealError> {
         let failed = |cause: io::Error| SealError::File {
             path: self.path.clone(),
             cause,
         };
         (&self.file).rewind().map_err(failed)?;
-        let mut files = tar::Reader::new(BufReader::new(&self.file));
-        let trust = Trust {
+        let mut files = tar::TarReader::new(BufReader::new(&self.file));
+        let trust = TrustPolicy {
             keys: vec![key.clone()],
             bundle: None,
         };
@@ -73,7 +77,7 @@ impl StoredBundle {
         Ok(verify_and_view(
             &mut files,
             &trust,
-            &mut Workers::unpack(threads),
+            &mut WorkerPool::for_reading(threads),
             viewer,
         ))
     }

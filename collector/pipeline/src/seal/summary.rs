@@ -1,7 +1,7 @@
 //! What a bundle covers, in a few numbers: for lists, without opening the bundle.
 
-use evidence_format::config::Config;
-use evidence_format::coverage::Ended;
+use evidence_format::config::BundleConfig;
+use evidence_format::coverage::EndReason;
 use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,7 @@ pub struct Summary {
     /// True if nothing that was planned is missing.
     pub complete: bool,
     /// The first reason for which an item ended early.
-    pub ended: Ended,
+    pub ended: EndReason,
     /// Until then, more may arrive at a source.
     pub provisional_until: Option<Timestamp>,
 }
@@ -39,14 +39,14 @@ impl Summary {
             events: 0,
             missing: 0,
             complete: false,
-            ended: Ended::Failed,
+            ended: EndReason::Failed,
             provisional_until: None,
         })
     }
 
     /// Adds up.
     #[must_use]
-    pub fn of(config: &Config) -> Self {
+    pub fn of(config: &BundleConfig) -> Self {
         let items = || config.items.iter();
         let coverages = || items().map(|item| &item.coverage);
         let sum = |numbers: &mut dyn Iterator<Item = u64>| numbers.fold(0, u64::saturating_add);
@@ -59,8 +59,8 @@ impl Summary {
             complete: config.is_complete(),
             ended: coverages()
                 .map(|coverage| coverage.ended)
-                .find(|ended| *ended != Ended::Complete)
-                .unwrap_or(Ended::Complete),
+                .find(|ended| *ended != EndReason::Complete)
+                .unwrap_or(EndReason::Complete),
             provisional_until: coverages()
                 .filter_map(|coverage| coverage.provisional_until)
                 .max(),

@@ -2,12 +2,12 @@
 
 use std::io;
 
-use evidence_format::config::Item;
+use evidence_format::config::ItemEntry;
 use evidence_format::id::ItemName;
-use evidence_format::item::{Piece, Visit};
+use evidence_format::item::{PieceVisitor, SegmentPiece};
 use evidence_format::keyring::PublicKey;
-use evidence_format::segment::Kind;
-use evidence_format::verify::Report;
+use evidence_format::segment::SegmentKind;
+use evidence_format::verify::VerificationReport;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
@@ -47,13 +47,13 @@ pub async fn derive(
     row: &BundleRow,
     stored: StoredBundle,
     key: &PublicKey,
-) -> Result<Report, DeriveError> {
+) -> Result<VerificationReport, DeriveError> {
     let (send, mut receive) = mpsc::channel::<Vec<Fact>>(BATCHES_WAITING_MAX);
     let key = key.clone();
     let reading = spawn_blocking(move || {
         stored.verify(&key, &mut |item| {
             let source = paged(item)?;
-            Some(Box::new(Reader::new(source, item, send.clone())) as Box<dyn Visit>)
+            Some(Box::new(Reader::new(source, item, send.clone())) as Box<dyn PieceVisitor>)
         })
     });
     while let Some(facts) = receive.recv().await {
@@ -63,7 +63,7 @@ pub async fn derive(
 }
 
 /// The source of an item, where its records are events.
-fn paged(item: &Item) -> Option<&'static dyn RemoteSource> {
+fn paged(item: &ItemEntry) -> Option<&'static dyn RemoteSource> {
     let source = sources::ALL.iter().find(|source| {
         source
             .offers()
@@ -89,7 +89,11 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(source: &'static dyn RemoteSource, item: &Item, send: mpsc::Sender<Vec<Fact>>) -> Self {
+    fn new(
+        source: &'static dyn RemoteSource,
+        item: &ItemEntry,
+        send: mpsc::Sender<Vec<Fact>>,
+    ) -> Self {
         Self {
             source,
             item: item.name.clone(),
@@ -134,9 +138,9 @@ impl Reader {
     }
 }
 
-impl Visit for Reader {
-    fn piece(&mut self, piece: Piece, bytes: &[u8]) -> io::Result<()> {
-        if piece.kind == Kind::Glue {
+impl PieceVisitor for Reader {
+    fn piece(&mut self, piece: SegmentPiece, bytes: &[u8]) -> io::Result<()> {
+        if piece.kind == SegmentKind::Glue {
             return Ok(());
         }
         let room = RECORD_BYTES_MAX - self.bytes.len();

@@ -6,7 +6,7 @@ use aws_sdk_cloudtrail::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_cloudtrail::operation::lookup_events::LookupEventsError;
 use aws_sdk_cloudtrail::primitives::DateTime;
 use aws_sdk_cloudtrail::types::{LookupAttribute, LookupAttributeKey};
-use evidence_format::coverage::{Ended, GapReason};
+use evidence_format::coverage::{EndReason, GapReason};
 use tokio::sync::Mutex;
 
 use super::access::Access;
@@ -228,7 +228,7 @@ fn after(slice: Slice, token: Option<String>, oldest: Option<i64>) -> Result<Sli
         let what =
             format!("{LOOKUP}: gave the token that it was asked with, which would never end");
         return Err(Incomplete {
-            ended: Ended::Failed,
+            ended: EndReason::Failed,
             reason: GapReason::Malformed,
             what,
         });
@@ -254,7 +254,7 @@ fn halt<E: std::error::Error + 'static>(asked: &str, error: &E, code: Option<&st
     }
     let (ended, reason) = match code {
         Some(code) if code.starts_with("AccessDenied") || code == "UnauthorizedOperation" => {
-            (Ended::Forbidden, GapReason::PermissionDenied)
+            (EndReason::Forbidden, GapReason::PermissionDenied)
         }
         Some(
             "ExpiredTokenException"
@@ -266,9 +266,9 @@ fn halt<E: std::error::Error + 'static>(asked: &str, error: &E, code: Option<&st
             | "SignatureDoesNotMatch"
             | "IncompleteSignature"
             | "MissingAuthenticationToken",
-        ) => (Ended::Failed, GapReason::Unauthenticated),
-        Some(_) => (Ended::Failed, GapReason::Refused),
-        None => (Ended::Failed, GapReason::Malformed),
+        ) => (EndReason::Failed, GapReason::Unauthenticated),
+        Some(_) => (EndReason::Failed, GapReason::Refused),
+        None => (EndReason::Failed, GapReason::Malformed),
     };
     Incomplete {
         ended,
@@ -290,7 +290,7 @@ fn attribute(pivot: &Pivot) -> Result<LookupAttribute, Incomplete> {
         _ => {
             let what = format!("{LOOKUP} cannot search for {pivot}");
             return Err(Incomplete {
-                ended: Ended::Failed,
+                ended: EndReason::Failed,
                 reason: GapReason::Unsupported,
                 what,
             });
@@ -301,7 +301,7 @@ fn attribute(pivot: &Pivot) -> Result<LookupAttribute, Incomplete> {
         .attribute_value(pivot.value())
         .build();
     built.map_err(|cause| Incomplete {
-        ended: Ended::Failed,
+        ended: EndReason::Failed,
         reason: GapReason::Crashed,
         what: cause.to_string(),
     })

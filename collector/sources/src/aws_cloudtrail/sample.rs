@@ -4,7 +4,7 @@
 use aws_sdk_cloudtrail::Client;
 use aws_sdk_cloudtrail::config::{Builder, Region};
 use aws_sdk_cloudtrail::primitives::DateTime;
-use evidence_format::coverage::Window;
+use evidence_format::coverage::TimeWindow;
 use futures::future::join_all;
 
 use super::access::Access;
@@ -14,7 +14,7 @@ use crate::ReadinessProbe;
 use domain::plan::{Readiness, Target};
 
 /// Estimates each target of `readiness`. What refuses becomes a problem of it.
-pub(super) async fn estimate(readiness: &mut Readiness, window: Window, cx: &ReadinessProbe) {
+pub(super) async fn estimate(readiness: &mut Readiness, window: TimeWindow, cx: &ReadinessProbe) {
     let samples = readiness.targets.iter().map(|estimate| async {
         let sampled = tokio::time::timeout(LOOK_MAX, sample(&estimate.target, window, cx)).await;
         sampled.unwrap_or_else(|_| Err("no answer to cloudtrail:LookupEvents".to_owned()))
@@ -31,7 +31,7 @@ pub(super) async fn estimate(readiness: &mut Readiness, window: Window, cx: &Rea
     }
 }
 
-async fn sample(target: &Target, window: Window, cx: &ReadinessProbe) -> Result<u64, String> {
+async fn sample(target: &Target, window: TimeWindow, cx: &ReadinessProbe) -> Result<u64, String> {
     let way = Access::parse(target.access.as_deref().unwrap_or_default());
     let config = way.open(&cx.wire, cx.incident.as_ref()).await;
     let region = Region::new(target.region.clone().unwrap_or_default());

@@ -5,7 +5,7 @@
 //! requests a second that are allowed. Several chains, each over its own part of the window, use up
 //! what is allowed whatever the latency.
 
-use evidence_format::coverage::Window;
+use evidence_format::coverage::TimeWindow;
 use serde::{Deserialize, Serialize};
 
 /// Chains beside each other. 2 requests a second, each of which takes up to 4 s, is 8 under way.
@@ -65,7 +65,7 @@ impl Slice {
 
 impl Cursor {
     /// The whole of `window`, which has not been asked for yet.
-    pub(super) fn new(window: &Window) -> Self {
+    pub(super) fn new(window: &TimeWindow) -> Self {
         let second = |nanoseconds: i128| {
             i64::try_from(nanoseconds.div_euclid(1_000_000_000)).unwrap_or(i64::MAX)
         };
@@ -127,9 +127,9 @@ mod tests {
 
     use super::*;
 
-    fn window(from: i128, until: i128) -> Window {
+    fn window(from: i128, until: i128) -> TimeWindow {
         let time = |ms: i128| Timestamp::from_unix_nanoseconds(ms * 1_000_000).expect("in range");
-        Window {
+        TimeWindow {
             from: time(from),
             until: time(until),
         }

@@ -21,7 +21,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use evidence_format::coverage::GapReason;
-use evidence_format::warc::{RecordIds, Truncated};
+use evidence_format::warc::{RecordIds, TruncationReason};
 use http::{Request, Response};
 use tokio_util::sync::CancellationToken;
 
@@ -216,7 +216,7 @@ impl Recorder {
             return RetryDecision::Transient(GapReason::Unreachable);
         };
         match answer.cut {
-            Some(Truncated::Length) => RetryDecision::Hopeless(GapReason::TooLarge),
+            Some(TruncationReason::Length) => RetryDecision::Hopeless(GapReason::TooLarge),
             Some(_) => RetryDecision::Transient(GapReason::Malformed),
             None => (self.manner.judge)(answer.status, &answer.headers, &answer.body)
                 .unwrap_or_else(|| retry::by_status(answer.status, &answer.headers)),
@@ -264,7 +264,9 @@ fn answer(
         }
         (RetryDecision::Transient(reason) | RetryDecision::Hopeless(reason), answer) => {
             let what = answer.map_or(exchange.failure, |answer| match answer.cut {
-                Some(Truncated::Length) => format!("answer is longer than {BODY_BYTES_MAX} bytes"),
+                Some(TruncationReason::Length) => {
+                    format!("answer is longer than {BODY_BYTES_MAX} bytes")
+                }
                 Some(_) => "answer was cut off".to_owned(),
                 None => format!("answered with {}", answer.status),
             });

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use evidence_format::digest::Digest;
-use evidence_format::warc::{self, Header, RecordId, RecordIds, RecordType};
+use evidence_format::warc::{self, RecordId, RecordIds, RecordType, WarcHeader};
 use http::{HeaderMap, Request, Version};
 
 use super::redact::{self, Removed, Secrets};
@@ -52,7 +52,7 @@ pub(super) fn exchange(
     let (attempt, removed) = (notes.attempt.to_string(), list(&removed));
     let mut fields = vec![("Exhibit-Attempt", attempt.as_str())];
     fields.extend(removed.as_deref().map(|removed| (REMOVED_FIELD, removed)));
-    let header = Header {
+    let header = WarcHeader {
         kind: RecordType::Request,
         target_uri: Some(uri),
         date: exchange.began,
@@ -101,7 +101,7 @@ fn response(
             .map(|certificate| ("Exhibit-Tls-Peer-Sha256", certificate)),
     );
     fields.extend(removed.as_deref().map(|removed| (REMOVED_FIELD, removed)));
-    let header = Header {
+    let header = WarcHeader {
         kind: RecordType::Response,
         target_uri: Some(uri),
         date: answer.at,
@@ -121,7 +121,7 @@ fn failure(
     common: &[(&str, &str)],
     secrets: &Secrets,
 ) {
-    let header = Header {
+    let header = WarcHeader {
         kind: RecordType::Metadata,
         target_uri: Some(uri),
         date: clock::now(),
@@ -137,8 +137,13 @@ fn failure(
     );
 }
 
-fn write(out: &mut Vec<u8>, header: &Header<'_>, ids: &mut RecordIds, block: &[&[u8]]) -> RecordId {
-    warc::write_record_of(out, header, ids, block)
+fn write(
+    out: &mut Vec<u8>,
+    header: &WarcHeader<'_>,
+    ids: &mut RecordIds,
+    block: &[&[u8]],
+) -> RecordId {
+    warc::write_record_parts(out, header, ids, block)
         .expect("the URI is bounded, and all other fields are short")
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use evidence_format::digest::Digest;
 use evidence_format::time::Timestamp;
-use evidence_format::warc::Truncated;
+use evidence_format::warc::TruncationReason;
 use http::{HeaderMap, Request, StatusCode, Version};
 use reqwest::redirect;
 use reqwest::tls::TlsInfo;
@@ -113,11 +113,11 @@ impl Transport {
                     let room = usize::try_from(body_bytes_max).unwrap_or(usize::MAX) - body.len();
                     body.add(chunk.slice(..chunk.len().min(room)));
                     if chunk.len() > room {
-                        break Some(Truncated::Length);
+                        break Some(TruncationReason::Length);
                     }
                 }
-                Ok(Err(_)) => break Some(Truncated::Disconnect),
-                Err(_) => break Some(Truncated::Time),
+                Ok(Err(_)) => break Some(TruncationReason::Disconnect),
+                Err(_) => break Some(TruncationReason::Time),
             }
         };
         answer.body = body.whole();
@@ -184,7 +184,7 @@ pub(super) struct Answer {
     pub(super) certificate: Option<Digest>,
     pub(super) body: Bytes,
     /// Why the body is not whole.
-    pub(super) cut: Option<Truncated>,
+    pub(super) cut: Option<TruncationReason>,
 }
 
 impl Exchange {

@@ -6,8 +6,8 @@ use std::num::NonZeroUsize;
 use bytes::{Buf as _, Bytes};
 use evidence_format::container::tar;
 use evidence_format::digest::Digest;
-use evidence_format::item::Workers;
-use evidence_format::verify::{Finding, Trust, verify};
+use evidence_format::item::WorkerPool;
+use evidence_format::verify::{Finding, TrustPolicy, verify};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -32,13 +32,13 @@ impl Checking {
                 receive,
                 piece: Bytes::new(),
             };
-            let mut files = tar::Reader::new(BufReader::with_capacity(READ_BYTES, pieces));
-            let trust = Trust {
+            let mut files = tar::TarReader::new(BufReader::with_capacity(READ_BYTES, pieces));
+            let trust = TrustPolicy {
                 keys: Vec::new(),
                 bundle: Some(bundle),
             };
             let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-            let report = verify(&mut files, &trust, &mut Workers::unpack(threads));
+            let report = verify(&mut files, &trust, &mut WorkerPool::for_reading(threads));
             match report.integrity {
                 Finding::Ok(_) => Ok(()),
                 Finding::Failed(fault) => Err(format!("{}: {}", fault.object, fault.detail)),

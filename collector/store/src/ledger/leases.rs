@@ -11,8 +11,8 @@ use super::journal::exists;
 use super::passes::{NewPass, Queue, for_pass, insert_pass, pass_row};
 use super::worker::WorkerName;
 use super::{Ledger, LedgerError, PassKey, PassRow};
-use crate::database::{Earlier, Engine};
 use crate::database::rows::{all, execute, first, get, nanoseconds, number, time};
+use crate::database::{Earlier, Engine};
 
 /// Failures after which nobody waits for what follows a published bundle: the pauses between them
 /// are minutes by then, and what never succeeds must not keep anybody waiting.

@@ -4,17 +4,17 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use evidence_format::bundle::{Draft, DraftItem, Facts, Sealed};
-use evidence_format::config::{ClockReading, Collector, Redaction, Source, SourceClock};
+use evidence_format::bundle::{BundleMetadata, DraftBundle, DraftItem, SealedBundle};
+use evidence_format::config::{ClockReading, CollectorInfo, ItemSource, Redaction, SourceClock};
 use evidence_format::coverage::{Coverage, GapReason};
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, StreamId};
-use evidence_format::item::Pack;
+use evidence_format::item::CompressionPool;
 use evidence_format::keyring::{SecretKey, Signer as _};
-use evidence_format::plan::{Plan, Step};
-use evidence_format::statement::{Predicate, Role, Stream};
+use evidence_format::plan::{SealedPlan, SealedStep};
+use evidence_format::statement::{CapturePredicate, SignerRole, StreamLink};
 use evidence_format::time::Timestamp;
-use evidence_format::warc::{Header, RecordType, Truncated, file_uri};
+use evidence_format::warc::{RecordType, TruncationReason, WarcHeader, file_uri};
 
 /// Escape sequences in both forms, a bidirectional override, line breaks.
 pub(crate) const HOSTILE: &str = "x\u{1b}[2J\u{9b}31m\u{202e}\u{2066}\r\nforged: ok";
@@ -69,9 +69,9 @@ impl BundleFixture {
         (tar, folder)
     }
 
-    fn seal(&self, gaps: bool) -> Sealed {
-        let pack = Pack::new(NonZeroUsize::MIN, 256 * 1024);
-        let mut draft = Draft::create(&self.path("draft"), &[7; 32], pack).expect("scratch");
+    fn seal(&self, gaps: bool) -> SealedBundle {
+        let pack = CompressionPool::new(NonZeroUsize::MIN, 256 * 1024);
+        let mut draft = DraftBundle::create(&self.path("draft"), &[7; 32], pack).expect("scratch");
         add(&mut draft, "files", gaps, files);
         add(&mut draft, "trail", false, trail);
         add(&mut draft, "noise", false, noise);
@@ -85,12 +85,12 @@ pub(crate) fn key(name: &str) -> SecretKey {
     SecretKey::from_random(&[name.len() as u8; 32])
 }
 
-pub(crate) fn predicate(seq: u64) -> Predicate {
-    Predicate {
+pub(crate) fn predicate(seq: u64) -> CapturePredicate {
+    CapturePredicate {
         incident: incident(),
-        role: Role::Collector,
+        role: SignerRole::Collector,
         signed_at: time(),
-        stream: Stream {
+        stream: StreamLink {
             id: StreamId::from_random([9; 16]),
             prev: Some(Digest::of(b"before")),
             seq,
@@ -98,7 +98,7 @@ pub(crate) fn predicate(seq: u64) -> Predicate {
     }
 }
 
-fn add(draft: &mut Draft, name: &str, gaps: bool, fill: fn(&mut DraftItem<'_>)) {
+fn add(draft: &mut DraftBundle, name: &str, gaps: bool, fill: fn(&mut DraftItem<'_>)) {
     let mut item = draft.item(&name.parse().expect("a name")).expect("scratch");
     fill(&mut item);
     let mut coverage = Coverage::new();
@@ -106,7 +106,7 @@ fn add(draft: &mut Draft, name: &str, gaps: bool, fill: fn(&mut DraftItem<'_>)) 
         coverage.gap(GapReason::PermissionDenied, HOSTILE, 0, 10);
     }
     let text = || HOSTILE.to_owned();
-    let source = Source {
+    let source = ItemSource {
         provider: text(),
         api: text(),
         account: None,
@@ -165,8 +165,8 @@ fn files(item: &mut DraftItem<'_>) {
         &[("Exhibit-Errno", "13 EACCES")],
         b"",
     );
-    let cut = Header {
-        truncated: Some(Truncated::Length),
+    let cut = WarcHeader {
+        truncated: Some(TruncationReason::Length),
         ..header(RecordType::Resource, Some("file:///var/log"), &[])
     };
     item.record(&cut, b"the beginning of").expect("scratch");
@@ -207,8 +207,8 @@ fn header<'a>(
     kind: RecordType,
     target_uri: Option<&'a str>,
     fields: &'a [(&'a str, &'a str)],
-) -> Header<'a> {
-    Header {
+) -> WarcHeader<'a> {
+    WarcHeader {
         kind,
         target_uri,
         date: time(),
@@ -218,9 +218,9 @@ fn header<'a>(
     }
 }
 
-fn facts() -> Facts {
+fn facts() -> BundleMetadata {
     let text = || HOSTILE.to_owned();
-    let collector = Collector {
+    let collector = CollectorInfo {
         name: text(),
         version: text(),
         commit: Some(text()),
@@ -230,17 +230,17 @@ fn facts() -> Facts {
         boot: Some(text()),
         identity: text(),
     };
-    let step = Step {
+    let step = SealedStep {
         item: "files".parse().expect("a name"),
         what: text(),
         object_bytes_max: Some(1),
         item_bytes_max: None,
     };
-    Facts {
+    BundleMetadata {
         incident: incident(),
         supplements: Some(Digest::of(b"first")),
         window: None,
-        plan: Plan {
+        plan: SealedPlan {
             deadline_seconds: None,
             steps: vec![step],
         },

@@ -5,14 +5,14 @@ use std::fs;
 use std::num::NonZeroUsize;
 
 use anyhow::{Context, ensure};
-use evidence_format::bundle::{Draft, DraftItem, Facts};
-use evidence_format::config::Source;
+use evidence_format::bundle::{BundleMetadata, DraftBundle, DraftItem};
+use evidence_format::config::ItemSource;
 use evidence_format::coverage::Coverage;
 use evidence_format::id::StreamId;
-use evidence_format::item::Pack;
-use evidence_format::segment::Kind::{Glue, Record};
-use evidence_format::statement::{Predicate, Role, Stream};
-use evidence_format::warc::{Header, RecordIds, RecordType, write_record};
+use evidence_format::item::CompressionPool;
+use evidence_format::segment::SegmentKind::{Glue, Record};
+use evidence_format::statement::{CapturePredicate, SignerRole, StreamLink};
+use evidence_format::warc::{RecordIds, RecordType, WarcHeader, write_record};
 use serde_json::{Value, json};
 
 use super::items::{TestItem, source_clock, warc_header};
@@ -80,7 +80,7 @@ fn written_by_the_library() -> anyhow::Result<Vec<TestVector>> {
 type ItemFill<'f> = dyn Fn(&mut DraftItem<'_>) -> anyhow::Result<()> + 'f;
 
 fn resource(item: &mut DraftItem<'_>, uri: &str, block: &str) -> anyhow::Result<()> {
-    let header = Header {
+    let header = WarcHeader {
         target_uri: Some(uri),
         ..header(RecordType::Resource, "text/plain", &[])
     };
@@ -122,10 +122,10 @@ fn header<'a>(
     kind: RecordType,
     content_type: &'a str,
     fields: &'a [(&'a str, &'a str)],
-) -> Header<'a> {
+) -> WarcHeader<'a> {
     let date = "2026-11-23T13:40:17.25Z".parse().expect("a time");
     let target_uri = Some("https://cloudtrail.eu-west-1.amazonaws.com/");
-    Header {
+    WarcHeader {
         kind,
         target_uri,
         date,
@@ -138,12 +138,12 @@ fn header<'a>(
 fn draft(items: &[(&str, &ItemFill<'_>)]) -> anyhow::Result<VectorContainer> {
     let folder = tempfile::tempdir()?;
     let date = "2026-11-23T13:40:17.25Z".parse()?;
-    let pack = Pack::new(NonZeroUsize::MIN, 64 * 1024);
-    let mut draft = Draft::create(&folder.path().join("draft"), &[0x5e; 32], pack)?;
+    let pack = CompressionPool::new(NonZeroUsize::MIN, 64 * 1024);
+    let mut draft = DraftBundle::create(&folder.path().join("draft"), &[0x5e; 32], pack)?;
     for (name, fill) in items {
         let mut item = draft.item(&name.parse()?)?;
         fill(&mut item)?;
-        let source = Source {
+        let source = ItemSource {
             provider: "files".to_owned(),
             api: "open".to_owned(),
             account: None,
@@ -154,7 +154,7 @@ fn draft(items: &[(&str, &ItemFill<'_>)]) -> anyhow::Result<VectorContainer> {
         item.finish(source, Coverage::new(), Vec::new())?;
     }
     let config = BundleParts::empty().config;
-    let facts = Facts {
+    let facts = BundleMetadata {
         incident: "INC-1".parse()?,
         supplements: None,
         window: None,
@@ -162,14 +162,14 @@ fn draft(items: &[(&str, &ItemFill<'_>)]) -> anyhow::Result<VectorContainer> {
         collector: serde_json::from_value(config["collector"].clone())?,
         clock: serde_json::from_value(config["clock"].clone())?,
     };
-    let stream = Stream {
+    let stream = StreamLink {
         id: StreamId::from_random([7; 16]),
         prev: None,
         seq: 0,
     };
-    let predicate = Predicate {
+    let predicate = CapturePredicate {
         incident: "INC-1".parse()?,
-        role: Role::Collector,
+        role: SignerRole::Collector,
         signed_at: date,
         stream,
     };

@@ -1,8 +1,8 @@
 //! Items: their bytes, their segments, and the two blobs that hold them.
 
 use evidence_format::digest::Digest;
-use evidence_format::segment::Kind::{self, Glue, Record};
-use evidence_format::tree::{DisclosureKey, LeafKey, Range};
+use evidence_format::segment::SegmentKind::{self, Glue, Record};
+use evidence_format::tree::{DisclosureKey, LeafHasher, LeafRange};
 use serde_json::{Value, json};
 
 use super::layers;
@@ -11,14 +11,14 @@ pub(crate) struct TestItem {
     pub(crate) name: String,
     pub(crate) plain: Vec<u8>,
     /// Kinds and lengths in bytes, which add up to the length of `plain`.
-    pub(crate) segments: Vec<(Kind, u64)>,
+    pub(crate) segments: Vec<(SegmentKind, u64)>,
     pub(crate) layer: Vec<u8>,
     pub(crate) list: Vec<u8>,
 }
 
 impl TestItem {
     /// An item in one frame.
-    pub(crate) fn new(name: &str, plain: Vec<u8>, segments: Vec<(Kind, u64)>) -> Self {
+    pub(crate) fn new(name: &str, plain: Vec<u8>, segments: Vec<(SegmentKind, u64)>) -> Self {
         let (layer, list) = (layers::layer(&[&plain]), layers::list(&segments));
         Self {
             name: name.to_owned(),
@@ -101,14 +101,14 @@ impl TestItem {
 
     fn root(&self, key: &[u8]) -> Digest {
         let key = DisclosureKey::new(key.try_into().unwrap_or([0; 32]));
-        let leaves = LeafKey::new(
+        let leaves = LeafHasher::new(
             &key,
             &self
                 .name
                 .parse()
                 .expect("names in vectors' items are valid"),
         );
-        let (mut range, mut rest) = (Range::new(), &self.plain[..]);
+        let (mut range, mut rest) = (LeafRange::new(), &self.plain[..]);
         for (i, (_, len)) in (0..).zip(&self.segments) {
             let (segment, behind) = rest.split_at(*len as usize);
             let mut leaf = leaves.start(i);

@@ -1,7 +1,7 @@
 //! The zstd encoding of items, written by hand (RFC 8878). Blocks are stored or repeat one byte, so
 //! that the result does not depend on the version of a compressor.
 
-use evidence_format::segment::Kind;
+use evidence_format::segment::SegmentKind;
 
 /// Shortest run of one byte that gets a block of its own.
 const RUN_BYTES_MIN: usize = 64;
@@ -107,8 +107,8 @@ pub(crate) fn layer_of(frames: &[(Vec<u8>, usize)]) -> Vec<u8> {
 }
 
 /// The number that encodes a segment.
-pub(crate) fn number(kind: Kind, len: u64) -> u64 {
-    len * 2 + u64::from(kind == Kind::Record)
+pub(crate) fn number(kind: SegmentKind, len: u64) -> u64 {
+    len * 2 + u64::from(kind == SegmentKind::Record)
 }
 
 pub(crate) fn leb128(mut number: u64) -> Vec<u8> {
@@ -122,11 +122,11 @@ pub(crate) fn leb128(mut number: u64) -> Vec<u8> {
 }
 
 /// A valid segment list.
-pub(crate) fn list(segments: &[(Kind, u64)]) -> Vec<u8> {
+pub(crate) fn list(segments: &[(SegmentKind, u64)]) -> Vec<u8> {
     frame(&list_content(segments))
 }
 
-pub(crate) fn list_content(segments: &[(Kind, u64)]) -> Vec<u8> {
+pub(crate) fn list_content(segments: &[(SegmentKind, u64)]) -> Vec<u8> {
     segments
         .iter()
         .flat_map(|(kind, len)| leb128(number(*kind, *len)))

@@ -1,6 +1,6 @@
 //! Segment lists, and the lengths that must agree.
 
-use evidence_format::segment::Kind::{Glue, Record};
+use evidence_format::segment::SegmentKind::{Glue, Record};
 use serde_json::json;
 
 use super::items::TestItem;

@@ -36,22 +36,35 @@ async fn leases_of_the_dead_are_freed_at_once(url: &str) {
     let ours = add_pass(&ledger, "INC-1", 1).await;
     let worker = WorkerName::current();
     let request = lease_request(&worker, LEASE);
-    let leased = ledger.lease_next(&request).await.expect("a database").expect("it is due");
+    let leased = ledger
+        .lease_next(&request)
+        .await
+        .expect("a database")
+        .expect("it is due");
     assert_eq!(leased.key, ours, "the other is leased");
     for is_dead in [false, true] {
         if is_dead {
             child.0.kill().expect("it lives");
             child.0.wait().expect("it was killed");
         }
-        ledger.free_leases_of_the_dead(&worker).await.expect("a database");
+        ledger
+            .free_leases_of_the_dead(&worker)
+            .await
+            .expect("a database");
         let leased = ledger.lease_next(&request).await.expect("a database");
         let leased = leased.map(|row| (row.key, row.fencing_token));
         let expected = is_dead.then(|| (theirs.clone(), 2));
         assert_eq!(leased, expected, "as long as it lives, it is left its pass");
     }
-    let is_held = ledger.renew_lease(&ours, 1, LEASE).await.expect("a database");
+    let is_held = ledger
+        .renew_lease(&ours, 1, LEASE)
+        .await
+        .expect("a database");
     assert!(is_held, "our own leases stay");
-    let is_held = ledger.renew_lease(&theirs, 1, LEASE).await.expect("a database");
+    let is_held = ledger
+        .renew_lease(&theirs, 1, LEASE)
+        .await
+        .expect("a database");
     assert!(!is_held, "the dead one's token is worth nothing");
 }
 

@@ -33,7 +33,10 @@ async fn what_full_disk_refused_is_written_once_there_is_room() {
         );
     }
     fs::remove_file(ballast).expect("it is there");
-    journal.append_at(1, &large, &[]).await.expect("there is room");
+    journal
+        .append_at(1, &large, &[])
+        .await
+        .expect("there is room");
     let written = journal.entries_after(1).await.expect("a database");
     assert_eq!(written.len(), 64);
     ledger.close().await;

@@ -75,7 +75,10 @@ pub(super) async fn journal_keeps_entries_in_order(ledger: Ledger) {
         .map(|(seq, new)| (seq, new.at, new.by, new.event))
         .collect();
     assert_eq!(found, written);
-    assert_eq!(journal.entries_after(2).await.expect("a database"), rows[2..]);
+    assert_eq!(
+        journal.entries_after(2).await.expect("a database"),
+        rows[2..]
+    );
     assert_eq!(journal.entries_after(4).await.expect("a database"), []);
     assert_eq!(journal.incident().await.expect("good entries").seq, 4);
 
@@ -126,7 +129,10 @@ pub(super) async fn same_key_declares_one_incident(ledger: Ledger) {
         );
     }
     assert_eq!(
-        ledger.declared_by_key("webhook 3").await.expect("a database"),
+        ledger
+            .declared_by_key("webhook 3")
+            .await
+            .expect("a database"),
         None,
         "a refused declaration is not remembered"
     );
@@ -248,7 +254,9 @@ pub(super) async fn decision_is_made_again_on_changed_incident(ledger: Ledger) {
                         to: Name::escaped(&format!("{}+", seen.name.as_str())),
                     }])
                 };
-                journal.decide(&Name::escaped("Ann"), || at(7), decide).await
+                journal
+                    .decide(&Name::escaped("Ann"), || at(7), decide)
+                    .await
             })
         })
         .collect();
@@ -269,7 +277,10 @@ pub(super) async fn refused_decision_changes_nothing(ledger: Ledger) {
     let refused = journal
         .decide(&Name::escaped("Ann"), || at(7), |_, _| Err(refusal()))
         .await;
-    assert!(matches!(refused, Err(LedgerError::Refused(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(LedgerError::Refused(_))),
+        "{refused:?}"
+    );
     assert_eq!(journal.entries().await.expect("a database").len(), 1);
 }
 
@@ -321,7 +332,10 @@ fn refusal() -> CommandError {
 pub(super) async fn refused_declaration_draws_no_number(ledger: Ledger) {
     for key in [None, Some("webhook 1")] {
         let refused = ledger.declare(&next("INC-"), key, |_| Err(refusal())).await;
-        assert!(matches!(refused, Err(LedgerError::Refused(_))), "{refused:?}");
+        assert!(
+            matches!(refused, Err(LedgerError::Refused(_))),
+            "{refused:?}"
+        );
     }
     assert_eq!(all_overviews(&ledger).await, []);
     let first = try_declare(&ledger, next("INC-"), Some("webhook 1")).await;
@@ -341,10 +355,15 @@ pub(super) async fn declaration_adds_its_passes(ledger: Ledger) {
     let declared = ledger.declare(&next("INC-"), Some("key"), open).await;
     let id = declared.expect("a database").incident;
     let states = |rows: Vec<crate::ledger::PassRow>| {
-        rows.iter().map(|row| (row.key.pass, row.state())).collect::<Vec<_>>()
+        rows.iter()
+            .map(|row| (row.key.pass, row.state()))
+            .collect::<Vec<_>>()
     };
     let waiting = [(0, PassState::Waiting), (1, PassState::Waiting)];
-    assert_eq!(states(ledger.passes(&id).await.expect("a database")), waiting);
+    assert_eq!(
+        states(ledger.passes(&id).await.expect("a database")),
+        waiting
+    );
     let entries = ledger.journal(&id).entries().await.expect("a database");
     assert_eq!(entries.len(), 2);
     assert_eq!(all_overviews(&ledger).await[0].last_seq, 2);
@@ -385,7 +404,10 @@ pub(super) async fn overviews_are_listed_newest_first(ledger: Ledger) {
     let contained = status_change(Status::Investigating, Status::Contained);
     for name in ["INC-1", "INC-2"] {
         let journal = ledger.journal(&incident(name));
-        journal.append(std::slice::from_ref(&contained)).await.expect("declared");
+        journal
+            .append(std::slice::from_ref(&contained))
+            .await
+            .expect("declared");
     }
     let listed = async |status, after: Option<&str>, limit| {
         let wanted = OverviewQuery {
@@ -405,7 +427,10 @@ pub(super) async fn overviews_are_listed_newest_first(ledger: Ledger) {
     assert_eq!(listed(contained, None, 1).await, "INC-2");
     assert_eq!(listed(contained, Some("INC-2"), 9).await, "INC-1");
     assert_eq!(listed(contained, Some("INC-4"), 9).await, "INC-1");
-    assert_eq!(listed(Some(Status::Investigating), None, 9).await, "INC-4 INC-3");
+    assert_eq!(
+        listed(Some(Status::Investigating), None, 9).await,
+        "INC-4 INC-3"
+    );
     assert_eq!(listed(Some(Status::Closed), None, 9).await, "");
     let wanted = OverviewQuery {
         after: Some(incident("INC-9")),
@@ -464,7 +489,9 @@ fn any_event(seen: &domain::incident::Incident, random: u64) -> IncidentEvent {
             records: random % 1000,
             gaps: random % 3,
             complete: random.is_multiple_of(2),
-            provisional_until: random.is_multiple_of(4).then(|| at(9000 + pass.cast_signed())),
+            provisional_until: random
+                .is_multiple_of(4)
+                .then(|| at(9000 + pass.cast_signed())),
             doubles: None,
             is_copy: false,
         },
@@ -487,7 +514,9 @@ pub(super) async fn overview_is_what_its_journal_makes(ledger: Ledger) {
         let mut seen = journal.incident().await.expect("good entries");
         for _ in 0..=round % 3 {
             // Knuth's generator
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             let new = NewEntry {
                 at: at(round),
                 event: any_event(&seen, random >> 33),
@@ -531,7 +560,10 @@ pub(super) async fn overview_of_another_version_is_rebuilt(ledger: Ledger) {
         assert_eq!(all_overviews(&ledger).await, expected, "{garbage}");
     }
     run_sql(&ledger, "UPDATE incidents SET overview = 'garbage'").await;
-    journal.append(&[entry("on garbage")]).await.expect("it is declared");
+    journal
+        .append(&[entry("on garbage")])
+        .await
+        .expect("it is declared");
     assert_eq!(all_overviews(&ledger).await[0].last_seq, 2);
 }
 
@@ -540,11 +572,16 @@ pub(super) async fn overview_of_another_version_is_rebuilt(ledger: Ledger) {
 pub(super) async fn overview_is_never_left_behind_its_journal(ledger: Ledger) {
     let id = declare(&ledger, "INC-1").await;
     let journal = ledger.journal(&id);
-    let newer = "UPDATE incidents SET overview = REPLACE(overview, '{\"id\"', '{\"newer\":1,\"id\"')";
+    let newer =
+        "UPDATE incidents SET overview = REPLACE(overview, '{\"id\"', '{\"newer\":1,\"id\"')";
     run_sql(&ledger, newer).await;
     let contained = status_change(Status::Investigating, Status::Contained);
     journal.append(&[contained]).await.expect("it is declared");
-    run_sql(&ledger, "UPDATE incidents SET overview = REPLACE(overview, '\"newer\":1,', '')").await;
+    run_sql(
+        &ledger,
+        "UPDATE incidents SET overview = REPLACE(overview, '\"newer\":1,', '')",
+    )
+    .await;
     let wanted = OverviewQuery {
         status: Some(Status::Contained),
         limit: 9,
@@ -552,7 +589,13 @@ pub(super) async fn overview_is_never_left_behind_its_journal(ledger: Ledger) {
     };
     let listed = ledger.overviews(&wanted).await.expect("a database");
     assert_eq!(ids(&listed), ["INC-1"], "lists by status find it");
-    assert_eq!((listed[0].status, listed[0].last_seq), (Status::Contained, 2));
-    journal.append(&[entry("goes on")]).await.expect("nothing is in the way");
+    assert_eq!(
+        (listed[0].status, listed[0].last_seq),
+        (Status::Contained, 2)
+    );
+    journal
+        .append(&[entry("goes on")])
+        .await
+        .expect("nothing is in the way");
     assert_eq!(all_overviews(&ledger).await[0].last_seq, 3);
 }

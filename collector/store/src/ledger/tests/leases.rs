@@ -12,9 +12,7 @@ use crate::ledger::{
     Backlog, LeaseRequest, Ledger, LedgerError, NewPass, PassKey, PassRow, PassStage, Queue,
     WorkerName,
 };
-use crate::testing::{
-    add_bundle, add_pass, at, declare, incident, lease, lease_request, new_pass,
-};
+use crate::testing::{add_bundle, add_pass, at, declare, incident, lease, lease_request, new_pass};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -35,7 +33,9 @@ async fn lease_at(ledger: &Ledger, queue: Queue, seconds: i64) -> Option<PassRow
 async fn lease_for(ledger: &Ledger, lease: Duration) -> Option<(u32, u64)> {
     let worker = WorkerName::current();
     let leased = ledger.lease_next(&lease_request(&worker, lease)).await;
-    leased.expect("a database").map(|row| (row.key.pass, row.fencing_token))
+    leased
+        .expect("a database")
+        .map(|row| (row.key.pass, row.fencing_token))
 }
 
 /// Adds a pass of a queue that is due so many seconds after [`at`]'s zero.
@@ -45,7 +45,11 @@ async fn add_due(ledger: &Ledger, pass: u32, queue: Queue, seconds: i64) -> Pass
         due_at: at(seconds),
         ..new_pass("INC-1", pass)
     };
-    if !ledger.has_incident(&new.key.incident).await.expect("a database") {
+    if !ledger
+        .has_incident(&new.key.incident)
+        .await
+        .expect("a database")
+    {
         declare(ledger, "INC-1").await;
     }
     assert!(ledger.add_pass(&new).await.expect("a declared incident"));
@@ -53,7 +57,11 @@ async fn add_due(ledger: &Ledger, pass: u32, queue: Queue, seconds: i64) -> Pass
 }
 
 async fn row(ledger: &Ledger, key: &PassKey) -> PassRow {
-    ledger.pass(key).await.expect("a database").expect("it was added")
+    ledger
+        .pass(key)
+        .await
+        .expect("a database")
+        .expect("it was added")
 }
 
 pub(super) async fn each_pass_is_leased_by_one_worker(ledger: Ledger) {
@@ -91,11 +99,15 @@ pub(super) async fn pass_due_later_is_not_leased(ledger: Ledger) {
     assert_eq!(lease_at(&ledger, Queue::Remote, 99).await, None);
     assert_eq!(row(&ledger, &key).await.fencing_token, 0);
     assert_eq!(row(&ledger, &key).await.began_at, None);
-    let leased = lease_at(&ledger, Queue::Remote, 100).await.expect("it is due");
+    let leased = lease_at(&ledger, Queue::Remote, 100)
+        .await
+        .expect("it is due");
     assert_eq!((&leased.key, leased.began_at), (&key, Some(at(100))));
     assert_eq!(leased, row(&ledger, &key).await);
     ledger.release_lease(&key, 1).await.expect("a database");
-    let again = lease_at(&ledger, Queue::Remote, 200).await.expect("it is due");
+    let again = lease_at(&ledger, Queue::Remote, 200)
+        .await
+        .expect("it is due");
     assert_eq!(again.began_at, Some(at(100)), "when it was leased first");
 }
 
@@ -118,7 +130,11 @@ pub(super) async fn ended_lease_frees_its_pass(ledger: Ledger) {
     assert!(!ledger.renew_lease(&key, 1, HOUR).await.expect("a database"));
     ledger.release_lease(&key, 1).await.expect("a database");
     ledger.postpone(&key, 1, at(0)).await.expect("a database");
-    assert_eq!(lease_for(&ledger, HOUR).await, None, "it stays with whoever has it");
+    assert_eq!(
+        lease_for(&ledger, HOUR).await,
+        None,
+        "it stays with whoever has it"
+    );
     assert_eq!(row(&ledger, &key).await.failures, 0);
 }
 
@@ -127,11 +143,19 @@ pub(super) async fn renewed_lease_does_not_end(ledger: Ledger) {
     assert_eq!(lease_for(&ledger, SHORT).await, Some((0, 1)));
     for _ in 0..4 {
         sleep(SHORT / 2).await;
-        assert!(ledger.renew_lease(&key, 1, SHORT).await.expect("a database"));
+        assert!(
+            ledger
+                .renew_lease(&key, 1, SHORT)
+                .await
+                .expect("a database")
+        );
         assert_eq!(lease_for(&ledger, HOUR).await, None);
     }
     sleep(SHORT + Duration::from_millis(100)).await;
-    let is_ours = ledger.renew_lease(&key, 1, SHORT).await.expect("a database");
+    let is_ours = ledger
+        .renew_lease(&key, 1, SHORT)
+        .await
+        .expect("a database");
     assert!(is_ours, "it has ended, and nobody has taken it");
     assert_eq!(lease_for(&ledger, HOUR).await, None);
 }
@@ -155,7 +179,11 @@ pub(super) async fn released_lease_is_not_renewed(ledger: Ledger) {
     ledger.postpone(&key, 2, at(0)).await.expect("a database");
     assert!(!ledger.renew_lease(&key, 2, HOUR).await.expect("a database"));
     ledger.postpone(&key, 2, at(0)).await.expect("a database");
-    assert_eq!(row(&ledger, &key).await.failures, 1, "one failure of one lease");
+    assert_eq!(
+        row(&ledger, &key).await.failures,
+        1,
+        "one failure of one lease"
+    );
     assert_eq!(lease_for(&ledger, HOUR).await, Some((0, 3)));
 }
 
@@ -164,9 +192,17 @@ pub(super) async fn postponed_pass_waits_until_retry(ledger: Ledger) {
     for failures in 1..4_u64 {
         let seconds = 100 * failures.cast_signed();
         assert_eq!(lease_at(&ledger, Queue::Remote, seconds - 1).await, None);
-        let leased = lease_at(&ledger, Queue::Remote, seconds).await.expect("it is due");
-        assert_eq!((leased.fencing_token, leased.failures), (failures, failures - 1));
-        ledger.postpone(&key, failures, at(seconds + 100)).await.expect("a database");
+        let leased = lease_at(&ledger, Queue::Remote, seconds)
+            .await
+            .expect("it is due");
+        assert_eq!(
+            (leased.fencing_token, leased.failures),
+            (failures, failures - 1)
+        );
+        ledger
+            .postpone(&key, failures, at(seconds + 100))
+            .await
+            .expect("a database");
         assert_eq!(row(&ledger, &key).await.failures, failures);
     }
 }
@@ -174,18 +210,29 @@ pub(super) async fn postponed_pass_waits_until_retry(ledger: Ledger) {
 pub(super) async fn new_stage_forgets_failures(ledger: Ledger) {
     let key = add_pass(&ledger, "INC-1", 0).await;
     let token = lease(&ledger, &key).await;
-    ledger.postpone(&key, token, at(10)).await.expect("a database");
+    ledger
+        .postpone(&key, token, at(10))
+        .await
+        .expect("a database");
     let token = lease(&ledger, &key).await;
-    ledger.set_captured(&key, token).await.expect("it has the lease");
+    ledger
+        .set_captured(&key, token)
+        .await
+        .expect("it has the lease");
     ledger.release_lease(&key, token).await.expect("a database");
-    let leased = lease_at(&ledger, Queue::Remote, 5).await.expect("it waits for no retry");
+    let leased = lease_at(&ledger, Queue::Remote, 5)
+        .await
+        .expect("it waits for no retry");
     assert_eq!((leased.failures, leased.stage), (0, PassStage::Captured));
 }
 
 pub(super) async fn only_begun_leaves_what_nobody_began(ledger: Ledger) {
     let begun = add_due(&ledger, 0, Queue::Remote, 50).await;
     let token = lease(&ledger, &begun).await;
-    ledger.release_lease(&begun, token).await.expect("a database");
+    ledger
+        .release_lease(&begun, token)
+        .await
+        .expect("a database");
     add_due(&ledger, 1, Queue::Remote, 0).await;
     let worker = WorkerName::current();
     let request = LeaseRequest {
@@ -213,12 +260,22 @@ pub(super) async fn queues_do_not_see_each_others_passes(ledger: Ledger) {
 pub(super) async fn done_passes_are_not_leased(ledger: Ledger) {
     let failed = add_pass(&ledger, "INC-1", 0).await;
     let token = lease(&ledger, &failed).await;
-    ledger.set_failed(&failed, token).await.expect("it has the lease");
-    ledger.release_lease(&failed, token).await.expect("a database");
+    ledger
+        .set_failed(&failed, token)
+        .await
+        .expect("it has the lease");
+    ledger
+        .release_lease(&failed, token)
+        .await
+        .expect("a database");
     assert_eq!(lease_for(&ledger, HOUR).await, None);
     let sealed = add_pass(&ledger, "INC-1", 1).await;
     add_bundle(&ledger, &sealed).await;
-    assert_eq!(lease_for(&ledger, HOUR).await, Some((1, 1)), "what follows is to be done");
+    assert_eq!(
+        lease_for(&ledger, HOUR).await,
+        Some((1, 1)),
+        "what follows is to be done"
+    );
     ledger.set_derived(&sealed).await.expect("a database");
     assert_eq!(lease_for(&ledger, HOUR).await, None);
 }
@@ -231,27 +288,46 @@ pub(super) async fn captured_pass_is_added_with_its_lease(ledger: Ledger) {
         ..new_pass("INC-1", 0)
     };
     let unknown = ledger.add_captured(&new, &worker, HOUR).await;
-    assert!(matches!(unknown, Err(LedgerError::UnknownIncident(_))), "{unknown:?}");
+    assert!(
+        matches!(unknown, Err(LedgerError::UnknownIncident(_))),
+        "{unknown:?}"
+    );
     declare(&ledger, "INC-1").await;
-    let token = ledger.add_captured(&new, &worker, HOUR).await.expect("a database");
+    let token = ledger
+        .add_captured(&new, &worker, HOUR)
+        .await
+        .expect("a database");
     assert_eq!(token, Some(1));
     let found = row(&ledger, &new.key).await;
     assert_eq!(
         (found.stage, found.fencing_token, found.began_at),
         (PassStage::Captured, 1, Some(at(7)))
     );
-    let again = ledger.add_captured(&new, &worker, HOUR).await.expect("a database");
+    let again = ledger
+        .add_captured(&new, &worker, HOUR)
+        .await
+        .expect("a database");
     assert_eq!(again, None, "there is one already");
     assert_eq!(lease_at(&ledger, Queue::Attached, 99).await, None);
-    assert!(ledger.renew_lease(&new.key, 1, HOUR).await.expect("a database"));
+    assert!(
+        ledger
+            .renew_lease(&new.key, 1, HOUR)
+            .await
+            .expect("a database")
+    );
     ledger.release_lease(&new.key, 1).await.expect("a database");
-    let leased = lease_at(&ledger, Queue::Attached, 99).await.expect("it is free");
+    let leased = lease_at(&ledger, Queue::Attached, 99)
+        .await
+        .expect("it is free");
     assert_eq!(leased.fencing_token, 2);
 }
 
 pub(super) async fn busy_is_what_is_leased_or_due(ledger: Ledger) {
     let busy = async |seconds, only_begun| {
-        ledger.is_busy(at(seconds), only_begun).await.expect("a database")
+        ledger
+            .is_busy(at(seconds), only_begun)
+            .await
+            .expect("a database")
     };
     let both = async |seconds| (busy(seconds, false).await, busy(seconds, true).await);
     add_due(&ledger, 9, Queue::Attached, 0).await;
@@ -259,39 +335,69 @@ pub(super) async fn busy_is_what_is_leased_or_due(ledger: Ledger) {
     let key = add_due(&ledger, 0, Queue::Local, 100).await;
     assert_eq!(both(99).await, (false, false), "it is due later");
     assert_eq!(both(100).await, (true, false), "nobody has begun it");
-    let leased = lease_at(&ledger, Queue::Local, 100).await.expect("it is due");
+    let leased = lease_at(&ledger, Queue::Local, 100)
+        .await
+        .expect("it is due");
     assert_eq!(both(100).await, (true, true), "it is leased");
-    ledger.postpone(&key, leased.fencing_token, at(200)).await.expect("a database");
+    ledger
+        .postpone(&key, leased.fencing_token, at(200))
+        .await
+        .expect("a database");
     assert_eq!(both(199).await, (false, false), "it is tried again later");
     assert_eq!(both(200).await, (true, true), "it is to be resumed");
-    let leased = lease_at(&ledger, Queue::Local, 200).await.expect("it is due");
+    let leased = lease_at(&ledger, Queue::Local, 200)
+        .await
+        .expect("it is due");
     assert_eq!(both(200).await, (true, true), "it is leased");
-    ledger.set_failed(&key, leased.fencing_token).await.expect("it has the lease");
+    ledger
+        .set_failed(&key, leased.fencing_token)
+        .await
+        .expect("it has the lease");
     assert_eq!(both(500).await, (false, false), "it is done");
 }
 
 pub(super) async fn under_way_is_what_is_due_and_not_done(ledger: Ledger) {
     let id = incident("INC-1");
     let under_way = async |seconds| {
-        ledger.is_under_way(&id, at(seconds)).await.expect("a database")
+        ledger
+            .is_under_way(&id, at(seconds))
+            .await
+            .expect("a database")
     };
     add_due(&ledger, 9, Queue::Attached, 0).await;
     add_pass(&ledger, "INC-2", 0).await;
-    assert!(!under_way(500).await, "neither attachments nor other incidents count");
+    assert!(
+        !under_way(500).await,
+        "neither attachments nor other incidents count"
+    );
     let other = add_due(&ledger, 1, Queue::Remote, 1000).await;
     let key = add_due(&ledger, 0, Queue::Local, 100).await;
     assert!(!under_way(99).await, "it is due later");
     assert!(under_way(100).await);
-    let leased = lease_at(&ledger, Queue::Local, 100).await.expect("it is due");
+    let leased = lease_at(&ledger, Queue::Local, 100)
+        .await
+        .expect("it is due");
     assert_eq!(leased.key, key);
     ledger.postpone(&key, 1, at(300)).await.expect("a database");
     assert!(under_way(100).await, "it is tried again");
     add_bundle(&ledger, &key).await;
-    assert!(under_way(100).await, "what follows its bundle is to be done");
+    assert!(
+        under_way(100).await,
+        "what follows its bundle is to be done"
+    );
     for failures in 1..=8_u64 {
-        let leased = lease_at(&ledger, Queue::Local, 500).await.expect("it is due");
-        ledger.postpone(&key, leased.fencing_token, at(100)).await.expect("a database");
-        assert_eq!(under_way(500).await, failures <= 7, "after {failures} failures");
+        let leased = lease_at(&ledger, Queue::Local, 500)
+            .await
+            .expect("it is due");
+        ledger
+            .postpone(&key, leased.fencing_token, at(100))
+            .await
+            .expect("a database");
+        assert_eq!(
+            under_way(500).await,
+            failures <= 7,
+            "after {failures} failures"
+        );
     }
     ledger.set_derived(&key).await.expect("a database");
     assert!(!under_way(500).await, "it is done");
@@ -312,9 +418,14 @@ pub(super) async fn next_due_is_what_nobody_has_begun(ledger: Ledger) {
     assert_eq!(next().await, Some(at(200)));
     let begun = add_due(&ledger, 3, Queue::Remote, 100).await;
     assert_eq!(next().await, Some(at(100)));
-    lease_at(&ledger, Queue::Remote, 100).await.expect("it is due");
+    lease_at(&ledger, Queue::Remote, 100)
+        .await
+        .expect("it is due");
     assert_eq!(next().await, Some(at(200)), "somebody has begun it");
-    ledger.postpone(&begun, 1, at(150)).await.expect("a database");
+    ledger
+        .postpone(&begun, 1, at(150))
+        .await
+        .expect("a database");
     assert_eq!(next().await, Some(at(200)), "somebody had begun it");
 }
 
@@ -329,15 +440,27 @@ pub(super) async fn backlog_counts_what_is_not_done(ledger: Ledger) {
     }
     let key = add_due(&ledger, 3, Queue::Local, 1000).await;
     assert_eq!(counted().await, (4, 0));
-    lease_at(&ledger, Queue::Remote, 0).await.expect("it is due");
+    lease_at(&ledger, Queue::Remote, 0)
+        .await
+        .expect("it is due");
     assert_eq!(counted().await, (3, 1));
     let sealed = PassKey { pass: 0, ..key };
     add_bundle(&ledger, &sealed).await;
     assert_eq!(counted().await, (3, 1), "what follows is to be done");
     ledger.set_derived(&sealed).await.expect("a database");
     assert_eq!(counted().await, (3, 0));
-    assert_eq!(lease_at(&ledger, Queue::Local, 0).await.expect("it is due").key.pass, 1);
-    ledger.release_lease(&PassKey { pass: 1, ..sealed }, 1).await.expect("a database");
+    assert_eq!(
+        lease_at(&ledger, Queue::Local, 0)
+            .await
+            .expect("it is due")
+            .key
+            .pass,
+        1
+    );
+    ledger
+        .release_lease(&PassKey { pass: 1, ..sealed }, 1)
+        .await
+        .expect("a database");
     assert_eq!(counted().await, (3, 0));
 }
 
@@ -350,19 +473,28 @@ pub(super) async fn lease_lasts_by_the_clock_of_the_database(ledger: Ledger) {
     };
     let select = &format!("SELECT leased_until - {clock} AS rest FROM passes");
     let rest = async || {
-        let rest = ledger.db.read::<_, LedgerError, _>("look", |mut db| async move {
-            let select = query(AssertSqlSafe(select.clone()));
-            first(&mut db, select, |row| get::<i64>(row, "rest")).await
-        });
+        let rest = ledger
+            .db
+            .read::<_, LedgerError, _>("look", |mut db| async move {
+                let select = query(AssertSqlSafe(select.clone()));
+                first(&mut db, select, |row| get::<i64>(row, "rest")).await
+            });
         rest.await.expect("good SQL").expect("a pass")
     };
     for (seconds, token) in [(-900_000_000, 1), (900_000_000, 2)] {
-        let leased = lease_at(&ledger, Queue::Remote, seconds).await.expect("it is due");
+        let leased = lease_at(&ledger, Queue::Remote, seconds)
+            .await
+            .expect("it is due");
         assert_eq!(leased.fencing_token, token);
         assert!((3_500_000..=3_600_000).contains(&rest().await));
         assert_eq!(lease_at(&ledger, Queue::Remote, 2_000_000_000).await, None);
         let two_hours = HOUR * 2;
-        assert!(ledger.renew_lease(&key, token, two_hours).await.expect("a database"));
+        assert!(
+            ledger
+                .renew_lease(&key, token, two_hours)
+                .await
+                .expect("a database")
+        );
         assert!((7_100_000..=7_200_000).contains(&rest().await));
         ledger.release_lease(&key, token).await.expect("a database");
     }

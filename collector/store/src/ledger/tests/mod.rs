@@ -89,10 +89,12 @@ const CASES: &[Case<Ledger>] = &[
 
 /// Changes the database behind the ledger's back.
 async fn run_sql(ledger: &Ledger, sql: &'static str) {
-    let done = ledger.db.write::<_, LedgerError, _>("run SQL of a test", |mut db, _| async move {
-        execute(&mut db, query(sql)).await?;
-        Ok((db, ()))
-    });
+    let done = ledger
+        .db
+        .write::<_, LedgerError, _>("run SQL of a test", |mut db, _| async move {
+            execute(&mut db, query(sql)).await?;
+            Ok((db, ()))
+        });
     done.await.expect("good SQL");
 }
 

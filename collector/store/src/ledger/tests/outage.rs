@@ -110,19 +110,64 @@ async fn commit_whose_answer_is_lost_is_made_once() {
     let given = |name| NewIncidentId::Given(incident(name));
     let next = || NewIncidentId::Next("N-".to_owned());
     for (id, key, name, is_new, why) in [
-        (given("INC-1"), Some("key"), "INC-1", true, "it was this call that declared it"),
-        (given("INC-1"), Some("key"), "INC-1", false, "it was the call before"),
-        (given("INC-9"), Some("key"), "INC-1", false, "its key was known"),
-        (given("INC-2"), None, "INC-2", true, "it knows what it has declared by its name"),
-        (next(), None, "N-001", true, "it knows what it has declared by its number"),
+        (
+            given("INC-1"),
+            Some("key"),
+            "INC-1",
+            true,
+            "it was this call that declared it",
+        ),
+        (
+            given("INC-1"),
+            Some("key"),
+            "INC-1",
+            false,
+            "it was the call before",
+        ),
+        (
+            given("INC-9"),
+            Some("key"),
+            "INC-1",
+            false,
+            "its key was known",
+        ),
+        (
+            given("INC-2"),
+            None,
+            "INC-2",
+            true,
+            "it knows what it has declared by its name",
+        ),
+        (
+            next(),
+            None,
+            "N-001",
+            true,
+            "it knows what it has declared by its number",
+        ),
         (next(), None, "N-002", true, "no number is lost"),
-        (next(), Some("other"), "N-003", true, "it was this call that declared it"),
-        (next(), Some("other"), "N-003", false, "it was the call before"),
+        (
+            next(),
+            Some("other"),
+            "N-003",
+            true,
+            "it was this call that declared it",
+        ),
+        (
+            next(),
+            Some("other"),
+            "N-003",
+            false,
+            "it was the call before",
+        ),
     ] {
         let declared = declare(id, key).await.expect("it asks again");
         assert_eq!(declared, (name.to_owned(), is_new), "{why}");
     }
-    let wanted = OverviewQuery { limit: 100, ..OverviewQuery::default() };
+    let wanted = OverviewQuery {
+        limit: 100,
+        ..OverviewQuery::default()
+    };
     let listed = ledger.overviews(&wanted).await.expect("a database");
     let listed: Vec<_> = listed.iter().map(|one| one.id.as_str()).collect();
     assert_eq!(listed, ["N-003", "N-002", "N-001", "INC-2", "INC-1"]);
@@ -134,7 +179,10 @@ async fn commit_whose_answer_is_lost_is_made_once() {
     let count = async || journal.entries().await.expect("a database").len();
     proxy.plan(&lost);
     let two = [entry("a"), entry("b")];
-    journal.append_at(1, &two, &[]).await.expect("it asks again");
+    journal
+        .append_at(1, &two, &[])
+        .await
+        .expect("it asks again");
     assert_eq!(count().await, 3);
     proxy.plan(&lost);
     let two = [entry("c"), entry("d")];
@@ -176,8 +224,15 @@ async fn lease_call_whose_answer_is_lost_counts_once() {
     let key = add_pass(&ledger, "INC-1", 0).await;
     let token = lease(&ledger, &key).await;
     proxy.plan(&lost);
-    ledger.postpone(&key, token, at(5)).await.expect("it asks again");
-    let row = ledger.pass(&key).await.expect("a database").expect("it was added");
+    ledger
+        .postpone(&key, token, at(5))
+        .await
+        .expect("it asks again");
+    let row = ledger
+        .pass(&key)
+        .await
+        .expect("a database")
+        .expect("it was added");
     assert_eq!(row.failures, 1);
 
     let worker = WorkerName::current();
@@ -220,7 +275,10 @@ async fn lease_waits_for_the_database() {
     sleep(Duration::from_secs(2)).await;
     assert!(!renewal.is_finished() && !next.is_finished());
     postgres.start_server();
-    let is_ours = renewal.await.expect("no panic").expect("the database is back");
+    let is_ours = renewal
+        .await
+        .expect("no panic")
+        .expect("the database is back");
     assert!(is_ours, "nobody has taken it meanwhile");
     let next = next.await.expect("no panic").expect("the database is back");
     assert_eq!(next, None);
@@ -255,7 +313,11 @@ async fn outage_is_said_when_patience_ends() {
     );
     postgres.start_server();
     assert_eq!(
-        ledger.journal(&id).entries_after(1).await.expect("a database"),
+        ledger
+            .journal(&id)
+            .entries_after(1)
+            .await
+            .expect("a database"),
         [],
         "what has failed has changed nothing"
     );

@@ -8,13 +8,19 @@ use crate::testing::sqlite;
 
 /// The statements in the source of `function`, as SQLite gets them.
 fn statements(source: &str, function: &str) -> Vec<String> {
-    let begin = source.find(&format!("fn {function}(")).expect("there is such a function");
+    let begin = source
+        .find(&format!("fn {function}("))
+        .expect("there is such a function");
     let body = &source[begin..];
     let body = &body[..body.find("\n    }\n").expect("it ends")];
     let quoted = body.split('"').skip(1).step_by(2);
     let sql = quoted.filter(|text| text.starts_with("SELECT ") || text.starts_with("UPDATE "));
-    sql.map(|text| text.replace("{now}", "7").replace("{skip}", "").replace("{}", "7"))
-        .collect()
+    sql.map(|text| {
+        text.replace("{now}", "7")
+            .replace("{skip}", "")
+            .replace("{}", "7")
+    })
+    .collect()
 }
 
 #[tokio::test]
@@ -26,7 +32,11 @@ async fn frequent_lookups_use_their_indexes() {
         (leases, "is_busy", &["passes_to_do"]),
         (leases, "next_due", &["passes_to_do"]),
         (leases, "backlog", &["passes_to_do"]),
-        (leases, "free_leases_of_the_dead", &["passes_leased", "passes_leased"]),
+        (
+            leases,
+            "free_leases_of_the_dead",
+            &["passes_leased", "passes_leased"],
+        ),
         (
             journal,
             "overviews",
@@ -34,13 +44,19 @@ async fn frequent_lookups_use_their_indexes() {
         ),
     ] {
         let statements = statements(source, function);
-        assert_eq!(statements.len(), indexes.len(), "{function}: {statements:?}");
+        assert_eq!(
+            statements.len(),
+            indexes.len(),
+            "{function}: {statements:?}"
+        );
         for (statement, index) in statements.iter().zip(indexes) {
             let explain = &format!("EXPLAIN QUERY PLAN {statement}");
-            let plan = ledger.db.read::<_, LedgerError, _>("explain", |mut db| async move {
-                let explain = query(AssertSqlSafe(explain.clone()));
-                all(&mut db, explain, |row| get::<String>(row, "detail")).await
-            });
+            let plan = ledger
+                .db
+                .read::<_, LedgerError, _>("explain", |mut db| async move {
+                    let explain = query(AssertSqlSafe(explain.clone()));
+                    all(&mut db, explain, |row| get::<String>(row, "detail")).await
+                });
             let plan = plan.await.expect("good SQL");
             let uses = |step: &String| step.split(' ').any(|word| word == *index);
             assert!(plan.iter().any(uses), "{function}: {plan:?}");

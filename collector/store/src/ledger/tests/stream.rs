@@ -9,7 +9,9 @@ use crate::ledger::{
     BundleRow, Ledger, LedgerError, NewStream, PassKey, PassStage, PassState, StreamPosition,
     WorkerName,
 };
-use crate::testing::{add_bundle, add_pass, bundle_row, entry, key_id, lease, lease_request, stream, stream_id};
+use crate::testing::{
+    add_bundle, add_pass, bundle_row, entry, key_id, lease, lease_request, stream, stream_id,
+};
 
 pub(super) async fn stream_has_one_bundle_at_each_place(ledger: Ledger) {
     assert!(matches!(
@@ -84,10 +86,7 @@ pub(super) async fn only_one_bundle_of_a_stream_is_pending(ledger: Ledger) {
         .prepare(&first.pending(), 0)
         .await
         .expect("nothing is pending");
-    ledger
-        .prepare(&first.pending(), 0)
-        .await
-        .expect("the same");
+    ledger.prepare(&first.pending(), 0).await.expect("the same");
     assert_eq!(
         ledger.pending(&key_id()).await.expect("a database"),
         Some(first.pending())
@@ -100,10 +99,7 @@ pub(super) async fn only_one_bundle_of_a_stream_is_pending(ledger: Ledger) {
         ledger.commit(&second, |_| Vec::new()).await,
         Err(LedgerError::NotPrepared(_))
     ));
-    ledger
-        .abort(&second.pending())
-        .await
-        .expect("a database");
+    ledger.abort(&second.pending()).await.expect("a database");
     assert!(
         ledger
             .pending(&key_id())
@@ -112,10 +108,7 @@ pub(super) async fn only_one_bundle_of_a_stream_is_pending(ledger: Ledger) {
             .is_some(),
         "another bundle's preparation stays"
     );
-    ledger
-        .abort(&first.pending())
-        .await
-        .expect("a database");
+    ledger.abort(&first.pending()).await.expect("a database");
     assert_eq!(ledger.pending(&key_id()).await.expect("a database"), None);
     ledger
         .prepare(&second.pending(), 0)
@@ -142,7 +135,9 @@ pub(super) async fn commit_is_all_or_nothing(ledger: Ledger) {
         Err(LedgerError::NotPrepared(_))
     ));
     assert_eq!(
-        ledger.journal(&key.incident).entries()
+        ledger
+            .journal(&key.incident)
+            .entries()
             .await
             .expect("a database")
             .len(),
@@ -163,7 +158,9 @@ pub(super) async fn commit_is_all_or_nothing(ledger: Ledger) {
             .await
             .expect("it was prepared");
         assert_eq!(
-            ledger.journal(&key.incident).entries()
+            ledger
+                .journal(&key.incident)
+                .entries()
                 .await
                 .expect("a database")
                 .len(),
@@ -385,7 +382,11 @@ pub(super) async fn second_bundle_of_a_pass_says_what_it_duplicates(ledger: Ledg
             [sealed.clone(), committed]
         );
     }
-    let said = ledger.journal(&key.incident).entries_after(2).await.expect("a database");
+    let said = ledger
+        .journal(&key.incident)
+        .entries_after(2)
+        .await
+        .expect("a database");
     assert_eq!(
         said.iter().map(|row| &row.change).collect::<Vec<_>>(),
         [&entry(&format!("duplicates {:?}", Some(sealed.id))).event]
@@ -431,19 +432,38 @@ pub(super) async fn aborted_bundle_is_sealed_again(ledger: Ledger) {
     let key = add_pass(&ledger, "INC-1", 0).await;
     let row = bundle_row(&ledger, &key).await;
     let token = lease(&ledger, &key).await;
-    ledger.set_captured(&key, token).await.expect("it has the lease");
+    ledger
+        .set_captured(&key, token)
+        .await
+        .expect("it has the lease");
     for _ in 0..2 {
-        ledger.prepare(&row.pending(), token).await.expect("nothing is pending");
+        ledger
+            .prepare(&row.pending(), token)
+            .await
+            .expect("nothing is pending");
         assert_eq!(stage(&ledger, &key).await, PassStage::Signed);
         for _ in 0..2 {
             ledger.abort(&row.pending()).await.expect("again is fine");
             assert_eq!(stage(&ledger, &key).await, PassStage::Captured);
         }
     }
-    ledger.prepare(&row.pending(), token).await.expect("nothing is pending");
-    ledger.commit(&row, |_| vec![entry("sealed")]).await.expect("it was prepared");
-    ledger.abort(&row.pending()).await.expect("one that was committed is fine");
-    assert_eq!(stage(&ledger, &key).await, PassStage::Published, "it stays committed");
+    ledger
+        .prepare(&row.pending(), token)
+        .await
+        .expect("nothing is pending");
+    ledger
+        .commit(&row, |_| vec![entry("sealed")])
+        .await
+        .expect("it was prepared");
+    ledger
+        .abort(&row.pending())
+        .await
+        .expect("one that was committed is fine");
+    assert_eq!(
+        stage(&ledger, &key).await,
+        PassStage::Published,
+        "it stays committed"
+    );
     let bundles = ledger.bundles(&key.incident).await.expect("a database");
     assert_eq!(bundles, [row]);
 }
