@@ -404,7 +404,7 @@ mod tests {
 
     #[test]
     fn keys_come_from_where_nobody_is_on_the_way() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        sources::crypto::install_provider();
         for good in [
             "https://login.example.com",
             "https://login.example.com/realms/x",
@@ -430,7 +430,7 @@ mod tests {
 
     #[test]
     fn of_several_roles_the_one_that_may_most_counts() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        sources::crypto::install_provider();
         let oidc = Oidc::new(config("https://login.example.com")).expect("a good issuer");
         let role = |groups: Value| oidc.role(&BTreeMap::from([("groups".to_owned(), groups)]));
         assert_eq!(

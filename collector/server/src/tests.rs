@@ -92,7 +92,7 @@ impl Scratch {
     }
 
     async fn configured(sections: &str) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        sources::crypto::install_provider();
         let folder = tempfile::tempdir().expect("a folder");
         let mut config = PipelineConfig::default();
         config.sources.aws_cloudtrail.enabled = false; // nothing of the test leaves this machine

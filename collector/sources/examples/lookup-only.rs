@@ -76,7 +76,7 @@ async fn pages(config: &SdkConfig, region: String, from: i64, until: i64) -> Res
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    sources::crypto::install_provider();
     let mut arguments = std::env::args().skip(1);
     let mut number = || {
         arguments

@@ -9,6 +9,7 @@
 pub mod aws_cloudtrail;
 pub mod config;
 pub mod context;
+pub mod crypto;
 pub mod host;
 pub mod recorder;
 pub mod tally;

@@ -144,7 +144,7 @@ pub fn run() -> Result<()> {
     let Cli { global, command } = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
     let telemetry = log(&command);
     // kube's, reqwest's and the AWS SDK's TLS all take this one
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    ::sources::crypto::install_provider();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if !matches!(command, Command::Serve(_)) {
         // what computes has threads of its own, and each hop to another one costs as much as

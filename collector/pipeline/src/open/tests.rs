@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// An incident whose evidence is this machine, and the pass that nobody has begun.
 async fn scratch() -> (Pipeline, PassKey, TempDir) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    sources::crypto::install_provider();
     let folder = tempfile::tempdir().expect("a folder");
     let mut config = PipelineConfig::default();
     config.sources.aws_cloudtrail.enabled = false; // nothing of the test leaves this machine

@@ -59,7 +59,7 @@ fn http(status: &str, headers: &str, body: &str) -> Vec<u8> {
 }
 
 fn recorder() -> Recorder {
-    let _ = rustls::crypto::ring::default_provider().install_default(); // another test may have been first
+    crate::crypto::install_provider();
     let mut wire = Transport::new().expect("a client");
     wire.patience = (Duration::from_secs(2), Duration::from_millis(300));
     let limit = Limit {
