@@ -148,7 +148,7 @@ def sdk_alone(_: Store) -> list:
 
 def steady(command: Callable[[Store], list], seconds: int, faults: list) -> tuple[int, float, float, list[float]]:
     """Pages served to `command` in the long run, wall and processor seconds meanwhile, and MiB resident at its begin, each minute, and its end."""
-    store = Store("[capture]\nsettle_after_seconds = []\n[sources.aws_cloudtrail]\nregions = " + json.dumps(REGIONS) + "\n")
+    store = Store("[capture]\nsettle-after-seconds = []\n[sources.aws_cloudtrail]\nregions = " + json.dumps(REGIONS) + "\n")
     events = str(2 * 2 * 50 * (seconds + 20) * len(REGIONS))  # twice what the limit lets through, so that it never runs dry
     server = Replay("--events", events, "--regions", ",".join(f"{region}=1" for region in REGIONS), *faults)
     environment = {"PATH": os.environ["PATH"], "HOME": str(store.folder), "AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": "us-east-1"}
@@ -177,7 +177,7 @@ def usage_of(pid: int) -> tuple[float, float]:
 def million(events: int = 1_000_000) -> None:
     regions = ",".join(f"{region}=1" for region in REGIONS)
     server = Replay("--events", str(events), "--regions", regions, "--limit", "0")
-    config = "[capture]\nsettle_after_seconds = []\n[sources.aws_cloudtrail]\nrequests_per_second = 1000\nregions = "
+    config = "[capture]\nsettle-after-seconds = []\n[sources.aws_cloudtrail]\nrequests-per-second = 1000\nregions = "
     store = Store(config + json.dumps(REGIONS) + "\n")
     receipt, wall, usage = capture(store, server, "--deadline", "2h")
     coverage, truth = store.coverage(receipt), server.truth()

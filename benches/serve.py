@@ -29,7 +29,7 @@ TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "re
 KEY = b"0123456789abcdef0123456789abcdef"
 CONFIG = f"""
 [capture]
-settle_after_seconds = []
+settle-after-seconds = []
 [sources.aws_cloudtrail]
 enabled = false
 [hooks.standard]

@@ -290,7 +290,7 @@ fn a_collector_killed_at_any_write_goes_on_where_it_was() {
     loop {
         let store = scratch();
         let fast =
-            "[sources.aws_cloudtrail]\nrequests_per_second = 1000\nregions = ['us-east-1']\n";
+            "[sources.aws_cloudtrail]\nrequests-per-second = 1000\nregions = ['us-east-1']\n";
         fs::write(store.path().join("exhibit.toml"), fast).expect("own folder");
         if !capture_killed_at(n, &server, store.path()) {
             break;

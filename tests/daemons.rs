@@ -84,8 +84,8 @@ impl Shared {
 fn in_bucket(address: SocketAddr) -> String {
     format!(
         "[blobs]\nlocation = \"s3://{BUCKET}\"\nlock = {{ retention = {{ mode = \"governance\", days = 1 }} }}\n[blobs.s3]\n\
-         endpoint = \"http://{address}\"\nregion = \"us-east-1\"\naccess_key_id = \"{COLLECTOR}\"\nsecret_access_key = \"{SECRET}\"\n\
-         request_seconds_max = 2\n"
+         endpoint = \"http://{address}\"\nregion = \"us-east-1\"\naccess-key-id = \"{COLLECTOR}\"\nsecret-access-key = \"{SECRET}\"\n\
+         request-seconds-max = 2\n"
     )
 }
 
@@ -107,7 +107,7 @@ impl<'s> Daemon<'s> {
             starts: 0,
         };
         let config = format!(
-            "database = \"{}\"\n{blobs}[capture]\nlease_seconds = {}\n[sources.aws_cloudtrail]\nrequests_per_second = {REQUESTS_PER_SECOND}\n",
+            "database = \"{}\"\n{blobs}[capture]\nlease-seconds = {}\n[sources.aws_cloudtrail]\nrequests-per-second = {REQUESTS_PER_SECOND}\n",
             shared.database,
             LEASE.as_secs()
         );

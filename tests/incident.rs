@@ -135,7 +135,7 @@ fn events(count: u64) -> Synthetic {
 fn fast(store: &Path) {
     std::fs::write(
         store.join("exhibit.toml"),
-        "[sources.aws_cloudtrail]\nrequests_per_second = 1000\n",
+        "[sources.aws_cloudtrail]\nrequests-per-second = 1000\n",
     )
     .expect("own folder");
 }
@@ -305,7 +305,7 @@ fn roles_are_entered_under_the_incidents_name() {
         ..Config::new(corpus)
     });
     let roles = format!(
-        "[sources.aws_cloudtrail]\nrequests_per_second = 1000\nroles = ['arn:aws:iam::{other}:role/evidence']\n"
+        "[sources.aws_cloudtrail]\nrequests-per-second = 1000\nroles = ['arn:aws:iam::{other}:role/evidence']\n"
     );
     std::fs::write(incident.path().join("exhibit.toml"), roles).expect("own folder");
     let receipt = incident.capture(ACCOUNT, &["--incident", "INC-77"]);
@@ -360,7 +360,7 @@ fn a_deadline_seals_what_is_there_and_a_supplement_has_the_rest() {
     });
     std::fs::write(
         incident.path().join("exhibit.toml"),
-        "[sources.aws_cloudtrail]\nrequests_per_second = 20\n",
+        "[sources.aws_cloudtrail]\nrequests-per-second = 20\n",
     )
     .expect("own folder");
     let receipt = incident.capture(ACCOUNT, &["--deadline", "2s"]);
@@ -473,7 +473,7 @@ fn an_interrupt_seals_what_is_there() {
     });
     std::fs::write(
         incident.path().join("exhibit.toml"),
-        "[sources.aws_cloudtrail]\nrequests_per_second = 4\n",
+        "[sources.aws_cloudtrail]\nrequests-per-second = 4\n",
     )
     .expect("own folder");
     let mut capture = incident.exhibit(ACCOUNT, &CAPTURE);
@@ -559,7 +559,7 @@ fn asking_again_finds_what_came_late_and_what_is_gone() {
         limit: None,
         ..Config::new(events(300))
     });
-    let settle = "[capture]\nsettle_after_seconds = [6, 7, 8]\n[sources.aws_cloudtrail]\nrequests_per_second = 1000\n";
+    let settle = "[capture]\nsettle-after-seconds = [6, 7, 8]\n[sources.aws_cloudtrail]\nrequests-per-second = 1000\n";
     std::fs::write(incident.path().join("exhibit.toml"), settle).expect("own folder");
     let receipt = incident.capture(ACCOUNT, &[]);
     let id = receipt["incident"].as_str().expect("an id").to_owned();
@@ -616,7 +616,7 @@ fn a_bundle_has_the_events_that_another_client_gets_from_another_service() {
     let made = boto3(&["make", &emulator.url, "240"]);
     let (start, end) = made.trim().split_once(' ').expect("two numbers");
     let store = scratch();
-    let config = "[sources.aws_cloudtrail]\nregions = ['us-east-1']\nrequests_per_second = 1000\n"; // it has no ListRegions
+    let config = "[sources.aws_cloudtrail]\nregions = ['us-east-1']\nrequests-per-second = 1000\n"; // it has no ListRegions
     std::fs::write(store.path().join("exhibit.toml"), config).expect("own folder");
     let time = |second: i64| {
         jiff::Timestamp::from_second(second)

@@ -715,7 +715,7 @@ fn what_another_process_captures_is_seen_to_go_on() {
     let (store, home) = (scratch(), scratch());
     fs::write(
         store.path().join("exhibit.toml"),
-        "[sources.aws_cloudtrail]\nrequests_per_second = 4\n",
+        "[sources.aws_cloudtrail]\nrequests-per-second = 4\n",
     )
     .expect("own folder");
     let (token, key) = (token(store.path(), "owner"), aws.account_key(ACCOUNT));

@@ -231,7 +231,7 @@ fn slow() -> (TempDir, Server) {
     });
     std::fs::write(
         store.path().join("exhibit.toml"),
-        "[sources.aws_cloudtrail]\nrequests_per_second = 4\n",
+        "[sources.aws_cloudtrail]\nrequests-per-second = 4\n",
     )
     .expect("own folder");
     (store, server)

@@ -104,12 +104,12 @@ impl<'s> Incident<'s> {
             Blobs::Folder => String::new(),
             Blobs::Bucket(_, name, address) => format!(
                 "[blobs]\nlocation = \"s3://{name}/{PREFIX}\"\nlock = {{ retention = {{ mode = \"governance\", days = 1 }} }}\n\
-                 [blobs.s3]\nendpoint = \"http://{address}\"\nregion = \"us-east-1\"\naccess_key_id = \"{COLLECTOR}\"\n\
-                 secret_access_key = \"{SECRET}\"\nrequest_seconds_max = 2\n"
+                 [blobs.s3]\nendpoint = \"http://{address}\"\nregion = \"us-east-1\"\naccess-key-id = \"{COLLECTOR}\"\n\
+                 secret-access-key = \"{SECRET}\"\nrequest-seconds-max = 2\n"
             ),
         };
         let source =
-            format!("[sources.aws_cloudtrail]\nrequests_per_second = {requests_per_second}\n");
+            format!("[sources.aws_cloudtrail]\nrequests-per-second = {requests_per_second}\n");
         fs::write(
             self.path().join("exhibit.toml"),
             database + &blobs + &source,

@@ -22,7 +22,7 @@ const SECRET_FILE_BYTES_MAX: usize = 4096;
 
 /// The whole file. Trusted: whoever edits it decides what evidence is taken and where it is kept.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Config {
     /// Where incidents, journals and timelines are: `sqlite:///path` or `postgres://…`. Absent:
     /// SQLite in the store's folder.
@@ -221,12 +221,12 @@ mod tests {
         }
         for key in [
             "secrets",
-            "secret_files",
+            "secret-files",
             "username",
-            "token_header",
-            "signature_header",
-            "timestamp_header",
-            "least_severity",
+            "token-header",
+            "signature-header",
+            "timestamp-header",
+            "least-severity",
         ] {
             assert!(text.contains(key), "{key} is not in the example");
         }
@@ -239,7 +239,7 @@ mod tests {
         let file = folder.path().join("pagerduty");
         fs::write(&file, format!("{second}\n")).expect("own folder");
         let section = format!(
-            "[hooks.pagerduty]\nsecrets = [{first:?}]\nsecret_files = [{file:?}]\nseverity = {{ urgent = 1 }}\n"
+            "[hooks.pagerduty]\nsecrets = [{first:?}]\nsecret-files = [{file:?}]\nseverity = {{ urgent = 1 }}\n"
         );
         let config = read(&section).expect("a configuration");
         let hooks = config.hooks().expect("secrets");
@@ -276,19 +276,19 @@ mod tests {
         for (section, said) in [
             (
                 "[hooks.pagerduty]",
-                "[hooks.pagerduty] needs secrets or secret_files",
+                "[hooks.pagerduty] needs secrets or secret-files",
             ),
             (
                 "[hooks.slack]\nsecrets = ['x']\nusername = 'a'",
                 "[hooks.slack] cannot have username",
             ),
             (
-                "[hooks.grafana]\nsecrets = ['x']\ntimestamp_header = 'a'",
-                "[hooks.grafana] cannot have timestamp_header",
+                "[hooks.grafana]\nsecrets = ['x']\ntimestamp-header = 'a'",
+                "[hooks.grafana] cannot have timestamp-header",
             ),
             (
-                "[hooks.opsgenie]\nsecrets = ['x']\ntoken_header = 'a b'",
-                "[hooks.opsgenie] token_header is not a header's name",
+                "[hooks.opsgenie]\nsecrets = ['x']\ntoken-header = 'a b'",
+                "[hooks.opsgenie] token-header is not a header's name",
             ),
         ] {
             assert_eq!(chain(&read(section).expect_err(section)), said);

@@ -29,7 +29,7 @@ pub struct PipelineConfig {
 
 /// `[capture]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct CaptureConfig {
     /// Seconds after which what is there is sealed; the rest goes on into a supplement.
     pub deadline_seconds: u64,

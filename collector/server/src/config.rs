@@ -9,7 +9,7 @@ use store::ledger::TokenRole;
 
 /// `[serve]`: the API of `exhibit serve`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ServeConfig {
     /// Where it listens. Beyond this machine only with TLS.
     pub listen: SocketAddr,
@@ -31,7 +31,7 @@ pub struct ServeConfig {
 
 /// `[serve.tls]`. Trusted: whoever holds the key can read what is said, tokens among it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct TlsConfig {
     /// The certificate and those above it, as PEM.
     pub certificate: PathBuf,
@@ -42,7 +42,7 @@ pub struct TlsConfig {
 /// `[serve.oidc]`. Trusted: whoever edits it, or holds the issuer's keys, can give himself every
 /// role in it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct OidcConfig {
     /// The issuer's URL, exactly as its tokens have it.
     pub issuer: String,

@@ -4,9 +4,10 @@ use serde::Deserialize;
 
 /// `[sources]`. Trusted: whoever edits it decides what evidence is taken, and as whom.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SourcesConfig {
     /// `[sources.aws_cloudtrail]`.
+    #[serde(rename = "aws_cloudtrail")] // sources keep the name that evidence has for them
     pub aws_cloudtrail: AwsConfig,
     /// `[sources.host]`.
     pub host: HostConfig,
@@ -14,7 +15,7 @@ pub struct SourcesConfig {
 
 /// `[sources.aws_cloudtrail]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct AwsConfig {
     /// False: it is not asked.
     pub enabled: bool,
@@ -42,7 +43,7 @@ impl Default for AwsConfig {
 
 /// `[sources.host]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct HostConfig {
     /// False: the collector's own machine is not captured.
     pub enabled: bool,

@@ -29,7 +29,7 @@ const OTHERS: u32 = 0o077;
 
 /// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ClientConfig {
     /// The profile of commands that name neither a store, nor a server, nor a profile. Absent: they
     /// use the store of this machine.
@@ -40,7 +40,7 @@ pub struct ClientConfig {
 
 /// `[profiles.NAME]`: a server, and as whom it is asked. The token is in one of four places.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Profile {
     /// Its URL.
     pub server: String,
@@ -129,7 +129,7 @@ pub enum ClientConfigError {
     },
     /// The token is in no place, or in several.
     #[error(
-        "profile {name} has {count} of token, token_file, token_command and token_variable: give one, or `exhibit login`"
+        "profile {name} has {count} of token, token-file, token-command and token-variable: give one, or `exhibit login`"
     )]
     Places {
         /// The profile.
@@ -338,11 +338,11 @@ mod tests {
         let all = text.replace("\n# ", "\n"); // keys that are commented out
         for key in [
             "token",
-            "token_file",
-            "token_command",
-            "token_variable",
+            "token-file",
+            "token-command",
+            "token-variable",
             "ca",
-            "insecure_http",
+            "insecure-http",
             "server",
             "default",
         ] {
@@ -384,7 +384,7 @@ mod tests {
         .expect_err("unknown")
         .to_string();
         assert!(
-            error.contains("line 3") && error.ends_with("(did you mean \"token_file\"?)"),
+            error.contains("line 3") && error.ends_with("(did you mean \"token-file\"?)"),
             "{error}"
         );
         let error = read(
@@ -421,9 +421,9 @@ mod tests {
         assert_eq!(of("").expect("nothing is said"), None);
         for (keys, expected) in [
             ("token = 'exh_here'".to_owned(), "exh_here"),
-            (format!("token_file = {file:?}"), "exh_file"),
+            (format!("token-file = {file:?}"), "exh_file"),
             (
-                "token_command = ['echo', 'exh_command']".to_owned(),
+                "token-command = ['echo', 'exh_command']".to_owned(),
                 "exh_command",
             ),
         ] {
@@ -432,22 +432,22 @@ mod tests {
                 expected
             );
         }
-        let error = of("token = 'exh_here'\ntoken_file = '/x'")
+        let error = of("token = 'exh_here'\ntoken-file = '/x'")
             .expect_err("two")
             .to_string();
         assert!(
-            error.starts_with("profile a has 2 of token, token_file,"),
+            error.starts_with("profile a has 2 of token, token-file,"),
             "{error}"
         );
         for (keys, said) in [
             (
-                "token_variable = 'EXHIBIT_NO_SUCH_VARIABLE'",
+                "token-variable = 'EXHIBIT_NO_SUCH_VARIABLE'",
                 "the variable EXHIBIT_NO_SUCH_VARIABLE",
             ),
-            ("token_file = '/nonexistent'", "the file /nonexistent"),
-            ("token_command = ['false']", "the command false"),
-            ("token_command = []", "the command "),
-            ("token_command = ['true']", "the command true"),
+            ("token-file = '/nonexistent'", "the file /nonexistent"),
+            ("token-command = ['false']", "the command false"),
+            ("token-command = []", "the command "),
+            ("token-command = ['true']", "the command true"),
         ] {
             assert_eq!(
                 of(keys).expect_err("none").to_string(),

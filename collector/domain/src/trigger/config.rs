@@ -18,7 +18,7 @@ pub const SECRETS_MAX: usize = 16;
 
 /// `[hooks]`. Trusted: whoever edits it decides who may declare incidents.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct HooksConfig {
     /// `[hooks.alertmanager]`.
     pub alertmanager: Option<HookConfig>,
@@ -41,7 +41,7 @@ pub struct HooksConfig {
 /// `[hooks.VENDOR]`. Whoever holds one of its secrets can declare incidents and write notes into
 /// them, and nothing else: neither read evidence nor close an incident.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct HookConfig {
     /// What the vendor signs with, or sends as its token or password. Several during a rotation:
     /// each of them is good.
@@ -92,7 +92,7 @@ impl Default for HookConfig {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HookFault {
     /// Anybody could declare incidents.
-    #[error("[hooks.{section}] needs secrets or secret_files")]
+    #[error("[hooks.{section}] needs secrets or secret-files")]
     NoSecret {
         /// The section.
         section: &'static str,
@@ -216,17 +216,17 @@ impl HookConfig {
                 takes_tokens && !signed && self.token_header.is_none(),
             ),
             (
-                "token_header",
+                "token-header",
                 &self.token_header,
                 vendor == Vendor::Opsgenie,
             ),
             (
-                "signature_header",
+                "signature-header",
                 &self.signature_header,
                 vendor == Vendor::Grafana,
             ),
             (
-                "timestamp_header",
+                "timestamp-header",
                 &self.timestamp_header,
                 vendor == Vendor::Grafana && signed,
             ),
@@ -236,7 +236,7 @@ impl HookConfig {
             if !good {
                 return Err(HookFault::Key { section, key });
             }
-            if key.ends_with("_header") && http::HeaderName::from_bytes(value.as_bytes()).is_err() {
+            if key.ends_with("-header") && http::HeaderName::from_bytes(value.as_bytes()).is_err() {
                 return Err(HookFault::Header { section, key });
             }
         }

@@ -43,9 +43,9 @@ pub(super) static HOOKS: LazyLock<HooksConfig> = LazyLock::new(|| {
 fn keys(vendor: Vendor) -> &'static str {
     match vendor {
         Vendor::Grafana => {
-            "signature_header = \"X-Grafana-Alerting-Signature\"\ntimestamp_header = \"X-Grafana-Alerting-Timestamp\""
+            "signature-header = \"X-Grafana-Alerting-Signature\"\ntimestamp-header = \"X-Grafana-Alerting-Timestamp\""
         }
-        Vendor::Opsgenie => "token_header = \"X-Exhibit-Token\"",
+        Vendor::Opsgenie => "token-header = \"X-Exhibit-Token\"",
         Vendor::Alertmanager => "username = \"alertmanager\"",
         _ => "",
     }

@@ -16,7 +16,7 @@ const SERVICE: &str = "exhibit";
 
 /// `[telemetry]`. Trusted: whoever edits it learns who does what when, and no content.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct TelemetryConfig {
     /// The receiver: `http://127.0.0.1:4318`. Absent: no traces are sent, unless
     /// `OTEL_EXPORTER_OTLP_ENDPOINT` says where.

@@ -419,7 +419,7 @@ async fn an_attachment_comes_back_as_a_bundle_also_in_parts() {
 
 #[tokio::test]
 async fn an_attachment_that_is_cut_off_is_not_sealed() {
-    let scratch = Scratch::configured("[serve]\nattachment_bytes_max = 10\n").await;
+    let scratch = Scratch::configured("[serve]\nattachment-bytes-max = 10\n").await;
     let owner = scratch.token(TokenRole::Owner).await;
     let id = scratch.declare(&owner).await;
     let send = async |body: Body| {
@@ -692,7 +692,7 @@ async fn tokens_are_made_listed_and_revoked() {
 
 #[tokio::test]
 async fn what_is_wrong_with_a_request_is_a_problem() {
-    let scratch = Scratch::configured("[serve]\nbody_bytes_max = 1000\n").await;
+    let scratch = Scratch::configured("[serve]\nbody-bytes-max = 1000\n").await;
     let owner = scratch.token(TokenRole::Owner).await;
     assert_eq!(
         scratch.get(&owner, "/v1/incident").await.code(),

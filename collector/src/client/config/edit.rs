@@ -132,7 +132,7 @@ fn section(name: &ProfileName, profile: &Profile) -> String {
             .as_ref()
             .map(|token| ("token", quoted(token.secret()))),
     );
-    keys.extend(token_file.as_ref().map(|file| ("token_file", path(file))));
+    keys.extend(token_file.as_ref().map(|file| ("token-file", path(file))));
     let array = |words: &Vec<String>| {
         format!(
             "[{}]",
@@ -146,15 +146,15 @@ fn section(name: &ProfileName, profile: &Profile) -> String {
     keys.extend(
         token_command
             .as_ref()
-            .map(|command| ("token_command", array(command))),
+            .map(|command| ("token-command", array(command))),
     );
     keys.extend(
         token_variable
             .as_ref()
-            .map(|variable| ("token_variable", quoted(variable))),
+            .map(|variable| ("token-variable", quoted(variable))),
     );
     keys.extend(ca.as_ref().map(|ca| ("ca", path(ca))));
-    keys.extend(insecure_http.then(|| ("insecure_http", "true".to_owned())));
+    keys.extend(insecure_http.then(|| ("insecure-http", "true".to_owned())));
     let keys: String = keys
         .into_iter()
         .map(|(key, value)| format!("{key} = {value}\n"))
@@ -174,7 +174,7 @@ mod tests {
 
     use super::*;
 
-    const OLD: &str = "# mine\ndefault = 'a'\n\n[profiles.a]\nserver = 'https://a' # there\ntoken = 'exh_a'\n\n# the other\n[profiles.b]\nserver = 'https://b'\ntoken_file = '/b'\n";
+    const OLD: &str = "# mine\ndefault = 'a'\n\n[profiles.a]\nserver = 'https://a' # there\ntoken = 'exh_a'\n\n# the other\n[profiles.b]\nserver = 'https://b'\ntoken-file = '/b'\n";
 
     struct Scratch(tempfile::TempDir);
 
@@ -259,7 +259,7 @@ mod tests {
         ClientConfig::remove(&scratch.path(), &name("a")).expect("own file");
         assert_eq!(
             scratch.text().trim(),
-            "# mine\n\n\n# the other\n[profiles.b]\nserver = 'https://b'\ntoken_file = '/b'"
+            "# mine\n\n\n# the other\n[profiles.b]\nserver = 'https://b'\ntoken-file = '/b'"
         );
         let gone = ClientConfig::remove(&scratch.path(), &name("a"))
             .expect_err("it is gone")

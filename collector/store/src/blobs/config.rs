@@ -9,7 +9,7 @@ use serde::Deserialize;
 /// Where objects are kept. Trusted: whoever edits it decides where evidence goes, and for how long
 /// it stays.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct BlobsConfig {
     /// An absolute path, or `s3://bucket` or `s3://bucket/prefix`. A bucket should have lifecycle
     /// rules that abort unfinished uploads after a day, for a collector that is killed leaves them;
@@ -38,7 +38,7 @@ impl BlobsConfig {
 
 /// `[blobs.s3]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct S3Config {
     /// The URL of the service, without the bucket; absent, AWS's own for the region.
     pub endpoint: Option<String>,
@@ -57,7 +57,7 @@ pub struct S3Config {
 
 /// `[blobs.lock]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LockConfig {
     /// For how long.
     pub retention: Option<RetentionConfig>,
@@ -68,7 +68,7 @@ pub struct LockConfig {
 
 /// `[blobs.lock.retention]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RetentionConfig {
     /// Against whom.
     pub mode: LockMode,
@@ -78,7 +78,7 @@ pub struct RetentionConfig {
 
 /// Against whom a lock holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum LockMode {
     /// All but those who have `s3:BypassGovernanceRetention`.
     Governance,
