@@ -21,6 +21,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["manifest"],
             &["signature"],
             &["bundle", "verify"],
+            &["schema"],
         ],
     ),
     (
@@ -34,7 +35,10 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["cli"],
         ],
     ),
-    ("collector/domain", &[&["incident"], &["plan", "trigger"]]),
+    (
+        "collector/domain",
+        &[&["incident"], &["plan", "trigger"], &["schema"]],
+    ),
     ("collector", &[&["config"], &["app"], &["client"], &["cli"]]),
 ];
 
@@ -45,6 +49,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("agent/platform", &["evidence-format"]),
     ("agent", &["evidence-format", "platform"]),
     ("collector/domain", &["evidence-format"]),
+    ("collector/api", &["evidence-format", "domain"]),
     (
         "collector/store",
         &["evidence-format", "platform", "domain"],
@@ -70,6 +75,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
             "evidence-format",
             "platform",
             "domain",
+            "api",
             "store",
             "sources",
             "pipeline",
@@ -85,6 +91,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
             "store",
             "sources",
             "pipeline",
+            "api",
             "server",
         ],
     ),
