@@ -21,6 +21,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["manifest"],
             &["signature"],
             &["bundle", "verify"],
+            &["schema"],
         ],
     ),
     (
@@ -46,7 +47,10 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
             &["cli"],
         ],
     ),
-    ("collector/domain", &[&["incident"], &["plan", "trigger"]]),
+    (
+        "collector/domain",
+        &[&["incident"], &["plan", "trigger"], &["schema"]],
+    ),
     ("collector", &[&["config"], &["app"], &["client"], &["cli"]]),
 ];
 
@@ -58,6 +62,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("agent/platform", &["evidence-format"]),
     ("agent", &["evidence-format", "platform"]),
     ("collector/domain", &["evidence-format"]),
+    ("collector/api", &["evidence-format", "domain"]),
     (
         "collector/store",
         &["evidence-format", "platform", "domain"],
@@ -83,6 +88,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
             "evidence-format",
             "platform",
             "domain",
+            "api",
             "store",
             "sources",
             "pipeline",
@@ -98,6 +104,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
             "store",
             "sources",
             "pipeline",
+            "api",
             "server",
         ],
     ),

@@ -19,6 +19,8 @@ pub mod limits;
 pub mod manifest;
 pub mod plan;
 pub mod safe;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod segment;
 pub mod signature;
 pub mod statement;

@@ -5,4 +5,5 @@
 
 pub mod incident;
 pub mod plan;
+mod schema;
 pub mod trigger;

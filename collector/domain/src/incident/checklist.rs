@@ -21,7 +21,20 @@ pub const FIRST_MINUTES: u64 = 15;
 pub const REVIEW_BUSINESS_DAYS: u32 = 5;
 
 /// Which list a step is on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
+#[schema(as = ChecklistName)]
 #[serde(rename_all = "kebab-case")]
 pub enum List {
     /// What is done first in every incident.
@@ -54,7 +67,8 @@ impl List {
 }
 
 /// A step as the play has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ChecklistStep)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Step {
     /// Unique among all plays that can meet in one incident.
@@ -67,7 +81,7 @@ pub struct Step {
 }
 
 /// How far a step is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepState {
     /// Nobody has begun.
@@ -103,7 +117,8 @@ impl StepState {
 }
 
 /// What is recorded of a step.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = StepProgress)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Progress {
     /// How far it is.
@@ -234,7 +249,8 @@ impl fmt::Display for StepState {
 }
 
 /// How a closure item was answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ClosureAnswer)]
 #[serde(rename_all = "camelCase")]
 pub struct Answered {
     /// True if it was waived, false if it was given.
@@ -248,7 +264,7 @@ pub struct Answered {
 }
 
 /// Something to be done so that it does not happen again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CorrectiveAction {
     /// From 1, in the order in which they were added.

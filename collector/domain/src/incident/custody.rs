@@ -7,7 +7,8 @@ use evidence_format::id::ItemName;
 use serde::{Deserialize, Serialize};
 
 /// Points into a bundle.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = EvidencePointer)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Evidence {
     /// The bundle's id.
@@ -19,7 +20,20 @@ pub struct Evidence {
 }
 
 /// Why a source is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
+#[schema(as = PlanPassKind)]
 #[serde(rename_all = "kebab-case")]
 pub enum PassKind {
     /// For the first time.

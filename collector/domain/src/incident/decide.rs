@@ -28,7 +28,7 @@ const NUMBERED_MAX: usize = 1000;
 const PIVOTS_MAX: usize = 64;
 
 /// What somebody wants.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(
     tag = "wish",
     rename_all = "kebab-case",

@@ -115,7 +115,9 @@ pub struct Incident {
 }
 
 /// The evidence of an incident in numbers.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub struct EvidenceCount {
     /// Bundles sealed, attachments among them.

@@ -12,7 +12,7 @@ use super::text::{Line, Name, Prose};
 pub const SYSTEMS_MAX: usize = 256;
 
 /// The runbook's initial report. What nobody said stays `None`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Report {
     /// Who reported.
@@ -47,7 +47,7 @@ impl Report {
 }
 
 /// An answer that may not be known yet.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Answer {
     /// It is, or may be.
@@ -60,7 +60,7 @@ pub enum Answer {
 }
 
 /// Whether customer data, production availability or privileged access may be affected.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Affects {
     /// Customer data.

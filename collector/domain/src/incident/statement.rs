@@ -9,7 +9,19 @@ use super::text::{Line, Name};
 
 /// What a statement is about: the runbook's parts of an external update, and the rest of the
 /// investigation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Topic {
     /// What happened.
@@ -21,7 +33,7 @@ pub enum Topic {
 }
 
 /// Whether a statement may be told as a fact.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
     /// Known, not guessed.
@@ -33,7 +45,7 @@ pub enum Standing {
 }
 
 /// One statement.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Statement {
     /// From 1, in the order in which they were made.
@@ -47,7 +59,7 @@ pub struct Statement {
 }
 
 /// What somebody does about the incident now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CurrentAction {
     /// From 1, in the order in which they were begun.

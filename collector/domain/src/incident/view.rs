@@ -23,7 +23,8 @@ use super::{EvidenceCount, Incident};
 const MINUTE: i128 = 60_000_000_000;
 
 /// The incident at one time. Fields are added, never renamed or removed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = IncidentView)]
 #[serde(rename_all = "camelCase")]
 pub struct View {
     /// Its id.
@@ -88,7 +89,7 @@ pub struct View {
 }
 
 /// A role, and who has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RoleView {
     /// Which.
@@ -102,7 +103,7 @@ pub struct RoleView {
 }
 
 /// How the first 15 minutes go.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FirstMinutes {
     /// Steps done, or not applicable.
@@ -116,7 +117,8 @@ pub struct FirstMinutes {
 }
 
 /// A list and how far it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Checklist)]
 #[serde(rename_all = "camelCase")]
 pub struct ListView {
     /// Which.
@@ -130,7 +132,7 @@ pub struct ListView {
 }
 
 /// A step and how far it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StepView {
     /// What is to be done.
@@ -140,7 +142,8 @@ pub struct StepView {
 }
 
 /// The closure checklist.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Closure)]
 #[serde(rename_all = "camelCase")]
 pub struct ClosureView {
     /// True if the incident may be closed.
@@ -156,7 +159,7 @@ pub struct ClosureView {
 }
 
 /// An item of the closure checklist.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClosureItemView {
     /// Which.

@@ -38,7 +38,7 @@ pub struct Offer {
 }
 
 /// How long evidence lives at its source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Lifetime {
     /// It is state: there is no past to ask for, and it is gone when it changes. The seconds are
@@ -74,7 +74,19 @@ pub struct Quota {
 }
 
 /// One place to ask: an account in a region, an organisation, a cluster, a host.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Target {
     /// Account, tenant or organisation.
@@ -116,7 +128,10 @@ pub struct Readiness {
 }
 
 /// Whether a source can be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[schema(as = SourceState)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// It answers, and lets us read.

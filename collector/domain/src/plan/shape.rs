@@ -12,7 +12,7 @@ use super::offer::{Lifetime, Target};
 use crate::incident::{PassKind, Pivot, PivotKind, PlayName, SourceName};
 
 /// What will be captured, what will not, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Plan {
     /// For which incident.
@@ -42,7 +42,8 @@ pub struct Plan {
 }
 
 /// One source, asked once: it makes one bundle.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = PlanPass)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Pass {
     /// Which.
@@ -56,7 +57,8 @@ pub struct Pass {
 }
 
 /// One question to a source: it makes one item, if only to say why that is empty.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = PlanStep)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Step {
     /// The item that it makes. Unique in its pass, and the same in later passes of the same
@@ -100,7 +102,8 @@ pub struct Step {
 }
 
 /// How much one step may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = StepLimits)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Limits {
     /// Bytes of one object.
@@ -112,7 +115,7 @@ pub struct Limits {
 }
 
 /// Why a step is not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LeftOut {
     /// The budget's bytes were spent on what is more volatile.
@@ -124,7 +127,7 @@ pub enum LeftOut {
 }
 
 /// How much may be taken in all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Budget {
     /// Bytes of all steps, before compression.
@@ -138,7 +141,10 @@ pub struct Budget {
 }
 
 /// A source, or one offer of it, that is not asked.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[schema(as = UnavailableSource)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Unavailable {
     /// Which.
@@ -152,7 +158,10 @@ pub struct Unavailable {
 }
 
 /// Why a source is not asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[schema(as = UnavailableReason)]
 #[serde(rename_all = "kebab-case")]
 pub enum Why {
     /// The play names it, and this program does not have it.
@@ -168,7 +177,10 @@ pub enum Why {
 }
 
 /// Something to know.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[schema(as = PlanNotice)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Notice {
     /// About which source; `None` is the whole plan.

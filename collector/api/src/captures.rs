@@ -1,0 +1,203 @@
+//! Captures: what to capture, and the state of each pass.
+
+use std::fmt;
+
+use evidence_format::coverage::TimeWindow;
+use evidence_format::id::IncidentId;
+use evidence_format::limits::JSON_INTEGER_MAX;
+use evidence_format::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use domain::incident::{CaptureRequest, SourceName};
+
+/// What to capture. The incident's play decides what is omitted.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CaptureOptions {
+    /// Start of the window; needs `until`.
+    #[serde(default)]
+    pub from: Option<Timestamp>,
+    /// End of the window, exclusive; needs `from`.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
+    /// Only these sources.
+    #[serde(default)]
+    pub sources: Vec<SourceName>,
+    /// Only these accounts.
+    #[serde(default)]
+    pub accounts: Vec<String>,
+    /// Only these regions.
+    #[serde(default)]
+    pub regions: Vec<String>,
+    /// Seconds after which the evidence captured so far is sealed. The rest follows as a
+    /// supplement.
+    #[serde(default)]
+    #[schema(maximum = 9_007_199_254_740_991_u64)]
+    pub deadline_seconds: Option<u64>,
+}
+
+/// The options contradict each other or are out of range.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum CaptureOptionsError {
+    #[error("a window needs both `from` and `until`")]
+    HalfWindow,
+    #[error("the window's `from` must be before its `until`")]
+    EmptyWindow,
+    #[error("deadlineSeconds is {seconds}, limit is {JSON_INTEGER_MAX}")]
+    Deadline { seconds: u64 },
+}
+
+impl CaptureOptions {
+    /// The request to the pipeline. `deadline_seconds` applies if the options have none.
+    ///
+    /// # Errors
+    /// See [`CaptureOptionsError`].
+    pub fn into_request(
+        self,
+        deadline_seconds: u64,
+    ) -> Result<CaptureRequest, CaptureOptionsError> {
+        let window = match (self.from, self.until) {
+            (None, None) => None,
+            (Some(from), Some(until)) if from < until => Some(TimeWindow { from, until }),
+            (Some(_), Some(_)) => return Err(CaptureOptionsError::EmptyWindow),
+            (Some(_), None) | (None, Some(_)) => return Err(CaptureOptionsError::HalfWindow),
+        };
+        let seconds = self.deadline_seconds.unwrap_or(deadline_seconds);
+        // The plan is sealed as JSON, whose integers end here.
+        if seconds > JSON_INTEGER_MAX {
+            return Err(CaptureOptionsError::Deadline { seconds });
+        }
+        Ok(CaptureRequest {
+            window,
+            sources: self.sources,
+            accounts: self.accounts,
+            regions: self.regions,
+            deadline_seconds: seconds,
+        })
+    }
+}
+
+/// The collector has accepted a request to capture, or to stop captures.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct CaptureAccepted {
+    pub incident: IncidentId,
+}
+
+/// One capture of one source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CapturePass {
+    /// The source, or `attached`.
+    #[schema(value_type = SourceName)]
+    pub source: String,
+    pub pass: u32,
+    pub kind: CaptureKind,
+    pub state: CaptureState,
+    pub due_at: Timestamp,
+    /// Why it produced no bundle; absent unless it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// Why there is a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CaptureKind {
+    /// The incident was declared.
+    First,
+    /// The rest of a pass that reached its deadline or budget.
+    Continuation,
+    /// A later look at a source that delivers late.
+    Settle,
+    /// Somebody asked for it.
+    Again,
+}
+
+/// The state of a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CaptureState {
+    /// Not due, or not started.
+    Waiting,
+    /// Pages are being fetched.
+    Capturing,
+    /// Its bundle is committed.
+    Sealed,
+    /// It ended without a bundle.
+    Failed,
+}
+
+impl CaptureKind {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Continuation => "continuation",
+            Self::Settle => "settle",
+            Self::Again => "again",
+        }
+    }
+}
+
+impl CaptureState {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Capturing => "capturing",
+            Self::Sealed => "sealed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for CaptureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Display for CaptureState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rejects_half_and_empty_windows() {
+        let time = |text: &str| Some(text.parse().expect("a time"));
+        let (early, late) = (time("2026-11-23T13:00:00Z"), time("2026-11-23T14:00:00Z"));
+        let ask = |from, until| {
+            CaptureOptions {
+                from,
+                until,
+                ..CaptureOptions::default()
+            }
+            .into_request(60)
+        };
+        assert!(ask(early, late).expect("a window").window.is_some());
+        assert!(ask(None, None).expect("the play's").window.is_none());
+        assert_eq!(ask(early, None), Err(CaptureOptionsError::HalfWindow));
+        assert_eq!(ask(None, late), Err(CaptureOptionsError::HalfWindow));
+        assert_eq!(ask(late, early), Err(CaptureOptionsError::EmptyWindow));
+        assert_eq!(ask(early, early), Err(CaptureOptionsError::EmptyWindow));
+    }
+
+    #[test]
+    fn rejects_deadline_that_no_plan_can_hold() {
+        let options = CaptureOptions {
+            deadline_seconds: Some(JSON_INTEGER_MAX + 1),
+            ..CaptureOptions::default()
+        };
+        let error = options.into_request(60).expect_err("too large");
+        assert_eq!(
+            error.to_string(),
+            "deadlineSeconds is 9007199254740992, limit is 9007199254740991"
+        );
+    }
+}

@@ -1,0 +1,247 @@
+//! Incidents: declare, list, read, change and close them.
+
+use std::collections::BTreeMap;
+
+use evidence_format::id::IncidentId;
+use evidence_format::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::captures::{CaptureOptions, CapturePass};
+use crate::lenient::{self, LenientReport, LenientSeverity, RoleAssignments};
+use domain::incident::view::View;
+use domain::incident::{
+    Affects, Answer, Command, EvidenceCount, Incident, IncidentEvent, Line, Name, Pivot, PlayName,
+    Prose, Report, Role, Severity, Status,
+};
+
+/// A request to declare an incident.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeclareRequest {
+    pub title: Name,
+    /// 1 to 4, or `SEV-1` to `SEV-4`.
+    #[serde(deserialize_with = "lenient::severity")]
+    #[schema(value_type = LenientSeverity)]
+    pub severity: Severity,
+    /// Default: `general`.
+    #[serde(default)]
+    pub play: Option<PlayName>,
+    /// Default: a generated id.
+    #[serde(default)]
+    pub id: Option<IncidentId>,
+    /// When the incident started.
+    #[serde(default)]
+    pub started: Option<Timestamp>,
+    /// The initial report; a string alone is its current evidence.
+    #[serde(default, deserialize_with = "lenient::report")]
+    #[schema(value_type = LenientReport)]
+    pub report: Report,
+    /// What may be affected.
+    #[serde(default, deserialize_with = "lenient::object")]
+    pub affects: Affects,
+    /// What to look for in particular, such as `user=mallory`.
+    #[serde(default)]
+    pub pivots: Vec<Pivot>,
+    /// What to capture. Default: what the play says; `null` captures nothing.
+    #[serde(
+        default = "play_defaults",
+        deserialize_with = "lenient::object_or_null"
+    )]
+    pub capture: Option<CaptureOptions>,
+}
+
+fn play_defaults() -> Option<CaptureOptions> {
+    Some(CaptureOptions::default())
+}
+
+/// Changes to an incident, applied together or not at all. What is omitted stays unchanged.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IncidentPatch {
+    #[serde(default)]
+    pub title: Option<Name>,
+    /// Needs `reason`.
+    #[serde(default, deserialize_with = "lenient::some_severity")]
+    #[schema(value_type = LenientSeverity, required = false)]
+    pub severity: Option<Severity>,
+    /// A step back needs `reason`.
+    #[serde(default)]
+    pub status: Option<Status>,
+    /// Why the severity, the status or the play changes.
+    #[serde(default)]
+    pub reason: Option<Line>,
+    /// When the incident started.
+    #[serde(default)]
+    pub started: Option<Timestamp>,
+    /// Needs `reason`.
+    #[serde(default)]
+    pub play: Option<PlayName>,
+    /// Who has each role; `null` unassigns a role.
+    #[serde(default)]
+    #[schema(value_type = RoleAssignments, required = false)]
+    pub roles: BTreeMap<Role, Option<Name>>,
+    /// Replaces the given members of the initial report.
+    #[serde(default, deserialize_with = "lenient::object_or_null")]
+    pub report: Option<Report>,
+    /// Replaces the given answers.
+    #[serde(default, deserialize_with = "lenient::object_or_null")]
+    pub affects: Option<AffectsPatch>,
+    /// Adds these pivots.
+    #[serde(default)]
+    pub pivots: Vec<Pivot>,
+    /// When the next update is due; `null` for none.
+    #[serde(default, deserialize_with = "lenient::null_or_value")]
+    #[schema(value_type = Option<Timestamp>)]
+    pub next_update: Option<Option<Timestamp>>,
+    /// Further commands, such as statements and actions.
+    #[serde(default)]
+    pub commands: Vec<Command>,
+}
+
+/// Answers to what may be affected.
+#[derive(Debug, Default, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AffectsPatch {
+    #[serde(default)]
+    pub customer_data: Option<Answer>,
+    #[serde(default)]
+    pub production_availability: Option<Answer>,
+    #[serde(default)]
+    pub privileged_access: Option<Answer>,
+}
+
+impl AffectsPatch {
+    /// `affects` with the answers of this patch.
+    #[must_use]
+    pub fn apply(self, affects: Affects) -> Affects {
+        Affects {
+            customer_data: self.customer_data.unwrap_or(affects.customer_data),
+            production_availability: self
+                .production_availability
+                .unwrap_or(affects.production_availability),
+            privileged_access: self.privileged_access.unwrap_or(affects.privileged_access),
+        }
+    }
+}
+
+/// A request to close an incident.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CloseRequest {
+    pub reason: Option<Line>,
+}
+
+/// A note for the journal.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoteRequest {
+    pub text: Prose,
+}
+
+/// An incident in a list.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IncidentListItem {
+    pub id: IncidentId,
+    pub name: Name,
+    pub severity: Severity,
+    pub status: Status,
+    pub declared_at: Timestamp,
+    pub declared_by: Name,
+    pub play: PlayName,
+    pub evidence: EvidenceCount,
+}
+
+impl From<Incident> for IncidentListItem {
+    fn from(incident: Incident) -> Self {
+        let Incident {
+            id,
+            name,
+            severity,
+            status,
+            declared_at,
+            declared_by,
+            play,
+            evidence,
+            ..
+        } = incident;
+        Self {
+            id,
+            name,
+            severity,
+            status,
+            declared_at,
+            declared_by,
+            play,
+            evidence,
+        }
+    }
+}
+
+/// One page of incidents, the last declared first.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct IncidentPage {
+    pub incidents: Vec<IncidentListItem>,
+    /// The `cursor` of the next page; absent on the last page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<IncidentId>,
+}
+
+/// The answer to a declaration.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct DeclareResponse {
+    pub id: IncidentId,
+    /// False if the same declaration was made before.
+    pub new: bool,
+}
+
+/// An incident with its captures.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Incident)]
+#[serde(rename_all = "camelCase")]
+pub struct IncidentDetails {
+    pub id: IncidentId,
+    #[serde(flatten)]
+    pub view: View,
+    pub passes: Vec<CapturePass>,
+    /// True while one of its captures is running or due.
+    pub under_way: bool,
+}
+
+/// The part of an incident that its declarer may see without permission to read incidents.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IncidentSummary {
+    pub id: IncidentId,
+    pub severity: Severity,
+    pub status: Status,
+    pub declared_at: Timestamp,
+    pub evidence: EvidenceCount,
+    pub passes: Vec<CapturePass>,
+    /// True while one of its captures is running or due.
+    pub under_way: bool,
+}
+
+/// The answer to commands: the events that they caused, and the incident afterwards.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ChangeResponse {
+    pub changes: Vec<EventSummary>,
+    pub incident: View,
+}
+
+/// An event of an incident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EventSummary {
+    pub kind: String,
+    pub summary: String,
+}
+
+impl From<&IncidentEvent> for EventSummary {
+    fn from(event: &IncidentEvent) -> Self {
+        Self {
+            kind: event.kind().to_owned(),
+            summary: event.summary(),
+        }
+    }
+}

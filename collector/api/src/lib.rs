@@ -1,0 +1,37 @@
+//! The requests, answers and problem codes of the HTTP API, with their OpenAPI schemas.
+//!
+//! All JSON is camelCase. Answers gain members over time; a member is never renamed or removed, so
+//! a client ignores members that it does not know. Requests reject unknown members.
+
+pub mod bundles;
+pub mod captures;
+pub mod checklists;
+pub mod events;
+pub mod incidents;
+mod lenient;
+pub mod plays;
+pub mod problem;
+pub mod sources;
+pub mod timeline;
+pub mod tokens;
+pub mod webhooks;
+
+pub use bundles::{AttachmentReceipt, BundleCoverage, BundleList, BundleSummary};
+pub use captures::{
+    CaptureAccepted, CaptureKind, CaptureOptions, CaptureOptionsError, CapturePass, CaptureState,
+};
+pub use checklists::{ChecklistPatch, Checklists};
+pub use events::{CaptureProgress, StreamEvent};
+pub use incidents::{
+    AffectsPatch, ChangeResponse, CloseRequest, DeclareRequest, DeclareResponse, EventSummary,
+    IncidentDetails, IncidentListItem, IncidentPage, IncidentPatch, IncidentSummary, NoteRequest,
+};
+pub use plays::{PlayDetails, PlayList};
+pub use problem::{ProblemCode, ProblemDocument};
+pub use sources::{SourceList, SourceStatus};
+pub use timeline::{TimelinePage, TimelineRow};
+pub use tokens::{
+    CallerInfo, CreatedToken, ParseTokenIdError, ParseTokenRoleError, TokenId, TokenInfo,
+    TokenLabel, TokenList, TokenRequest, TokenRole,
+};
+pub use webhooks::{SlackReply, WebhookOutcome, WebhookReceipt};

@@ -1,0 +1,160 @@
+//! Problems: why a request failed (RFC 9457), with stable codes.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The media type of a [`ProblemDocument`].
+pub const PROBLEM_JSON: &str = "application/problem+json";
+/// The prefix of every problem's `type`. It is a name, and no address.
+const TYPE_PREFIX: &str = "urn:exhibit:problem:";
+
+/// Why a request failed. Clients decide by it, so a code may be added, but never renamed or reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProblemCode {
+    Unauthenticated,
+    Forbidden,
+    NotFound,
+    MethodNotAllowed,
+    Timeout,
+    Conflict,
+    Refused,
+    NotReadyToClose,
+    TooLarge,
+    UnsupportedMediaType,
+    RangeNotSatisfiable,
+    Malformed,
+    Invalid,
+    Unavailable,
+    Internal,
+}
+
+impl ProblemCode {
+    pub const ALL: [Self; 15] = [
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::Timeout,
+        Self::Conflict,
+        Self::Refused,
+        Self::NotReadyToClose,
+        Self::TooLarge,
+        Self::UnsupportedMediaType,
+        Self::RangeNotSatisfiable,
+        Self::Malformed,
+        Self::Invalid,
+        Self::Unavailable,
+        Self::Internal,
+    ];
+
+    /// The HTTP status.
+    #[must_use]
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::Malformed => 400,
+            Self::Unauthenticated => 401,
+            Self::Forbidden => 403,
+            Self::NotFound => 404,
+            Self::MethodNotAllowed => 405,
+            Self::Timeout => 408,
+            Self::Conflict | Self::Refused | Self::NotReadyToClose => 409,
+            Self::TooLarge => 413,
+            Self::UnsupportedMediaType => 415,
+            Self::RangeNotSatisfiable => 416,
+            Self::Invalid => 422,
+            Self::Internal => 500,
+            Self::Unavailable => 503,
+        }
+    }
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not-found",
+            Self::MethodNotAllowed => "method-not-allowed",
+            Self::Timeout => "timeout",
+            Self::Conflict => "conflict",
+            Self::Refused => "refused",
+            Self::NotReadyToClose => "not-ready-to-close",
+            Self::TooLarge => "too-large",
+            Self::UnsupportedMediaType => "unsupported-media-type",
+            Self::RangeNotSatisfiable => "range-not-satisfiable",
+            Self::Malformed => "malformed",
+            Self::Invalid => "invalid",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// What the code means.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Unauthenticated => "a valid token is required",
+            Self::Forbidden => "the token does not permit this",
+            Self::NotFound => "not found, or not visible to this token",
+            Self::MethodNotAllowed => "this path does not support the method",
+            Self::Timeout => "the request did not arrive in time",
+            Self::Conflict => "the name is already in use",
+            Self::Refused => "the incident's state does not permit this",
+            Self::NotReadyToClose => "the closure checklist is incomplete",
+            Self::TooLarge => "the body is too large",
+            Self::UnsupportedMediaType => "the body has an unsupported media type",
+            Self::RangeNotSatisfiable => "the range lies outside the bundle",
+            Self::Malformed => "the request cannot be parsed",
+            Self::Invalid => "the request is well-formed but a value is not allowed",
+            Self::Unavailable => "the collector cannot do this now",
+            Self::Internal => "the collector failed",
+        }
+    }
+}
+
+/// The body of an answer that is an error. Members are added, never renamed or removed.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemDocument {
+    /// The code as a URN.
+    pub r#type: String,
+    /// What the code means.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What was wrong with this request, and what to do.
+    pub detail: String,
+    /// Stable, for programs.
+    pub code: ProblemCode,
+    /// What the incident needs before it can be closed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
+}
+
+impl ProblemDocument {
+    #[must_use]
+    pub fn new(code: ProblemCode, detail: String, missing: Vec<String>) -> Self {
+        Self {
+            r#type: format!("{TYPE_PREFIX}{}", code.as_str()),
+            title: code.title().to_owned(),
+            status: code.status(),
+            detail,
+            code,
+            missing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problem_codes_are_written_as_they_are_named() {
+        for code in ProblemCode::ALL {
+            let written = serde_json::to_value(code).expect("JSON");
+            assert_eq!(written, code.as_str());
+            assert!((400..600).contains(&code.status()), "{code:?}");
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Sources of evidence, and whether each of them is ready.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use domain::plan::{State as SourceState, Target};
+
+/// The result of a readiness check of one source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceStatus {
+    pub source: String,
+    /// Its description.
+    pub what: String,
+    pub state: SourceState,
+    /// The accounts and regions that would be asked.
+    pub targets: Vec<Target>,
+    /// What is missing, and which permission to grant.
+    pub problems: Vec<String>,
+    /// The shortest published retention of its data; `null` if there is none.
+    pub retention_seconds: Option<u64>,
+    /// True if it has no history: a capture takes its current state.
+    pub is_state: bool,
+    /// Length of the play's window.
+    pub window_seconds: u64,
+}
+
+/// All sources.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct SourceList {
+    pub sources: Vec<SourceStatus>,
+}

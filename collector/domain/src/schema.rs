@@ -1,0 +1,161 @@
+//! OpenAPI schemas of the domain's texts and words, beside the derived ones of its documents.
+//!
+//! A schema leaves open what it cannot express: people's texts are trimmed, and their limits are
+//! in bytes.
+
+use std::borrow::Cow;
+
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::incident::{
+    ClosureItem, Day, LINE_BYTES_MAX, NAME_BYTES_MAX, PROSE_BYTES_MAX, Pivot, PivotKind, PlayName,
+    Role, Severity, SourceName, Status, StepId, Text,
+};
+
+fn string() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String)
+}
+
+fn pattern(pattern: &str, description: &str) -> RefOr<Schema> {
+    string()
+        .pattern(Some(pattern))
+        .description(Some(description))
+        .into()
+}
+
+fn words<T: ToString>(words: impl IntoIterator<Item = T>, description: &str) -> RefOr<Schema> {
+    let words: Vec<String> = words.into_iter().map(|word| word.to_string()).collect();
+    string()
+        .enum_values(Some(words))
+        .description(Some(description))
+        .into()
+}
+
+impl<const BYTES_MAX: usize, const LINES: bool> PartialSchema for Text<BYTES_MAX, LINES> {
+    fn schema() -> RefOr<Schema> {
+        let form = if LINES { "Text" } else { "One line of text" };
+        let description = format!(
+            "{form}: at most {BYTES_MAX} bytes of UTF-8, without control or invisible characters"
+        );
+        // A character has at least one byte, so the limit in bytes is also one in characters.
+        string()
+            .min_length(Some(1))
+            .max_length(Some(BYTES_MAX))
+            .description(Some(description))
+            .into()
+    }
+}
+
+impl<const BYTES_MAX: usize, const LINES: bool> ToSchema for Text<BYTES_MAX, LINES> {
+    fn name() -> Cow<'static, str> {
+        match (BYTES_MAX, LINES) {
+            (NAME_BYTES_MAX, false) => "Name".into(),
+            (LINE_BYTES_MAX, false) => "Line".into(),
+            (PROSE_BYTES_MAX, true) => "Prose".into(),
+            (bytes_max, false) => format!("Line{bytes_max}").into(),
+            (bytes_max, true) => format!("Prose{bytes_max}").into(),
+        }
+    }
+}
+
+impl PartialSchema for Severity {
+    fn schema() -> RefOr<Schema> {
+        words(Self::ALL, "How bad an incident is; SEV-1 is worst")
+    }
+}
+
+impl ToSchema for Severity {}
+
+impl PartialSchema for Status {
+    fn schema() -> RefOr<Schema> {
+        words(Self::ALL, "How far the response is")
+    }
+}
+
+impl ToSchema for Status {}
+
+impl PartialSchema for Role {
+    fn schema() -> RefOr<Schema> {
+        words(Self::ALL, "What a person is responsible for in an incident")
+    }
+}
+
+impl ToSchema for Role {
+    fn name() -> Cow<'static, str> {
+        "IncidentRole".into()
+    }
+}
+
+impl PartialSchema for ClosureItem {
+    fn schema() -> RefOr<Schema> {
+        words(Self::ALL, "An item of the closure checklist")
+    }
+}
+
+impl ToSchema for ClosureItem {}
+
+impl PartialSchema for PivotKind {
+    fn schema() -> RefOr<Schema> {
+        words(Self::ALL, "What a pivot identifies")
+    }
+}
+
+impl ToSchema for PivotKind {}
+
+impl PartialSchema for Pivot {
+    fn schema() -> RefOr<Schema> {
+        let kinds = PivotKind::ALL.map(PivotKind::as_str).join("|");
+        pattern(
+            &format!("^({kinds})=.+$"),
+            "What to look for in particular, such as user=mallory; never a secret itself",
+        )
+    }
+}
+
+impl ToSchema for Pivot {}
+
+impl PartialSchema for PlayName {
+    fn schema() -> RefOr<Schema> {
+        pattern(
+            "^[a-z][a-z0-9-]{0,31}$",
+            "The name of a play, such as leaked-secret",
+        )
+    }
+}
+
+impl ToSchema for PlayName {}
+
+impl PartialSchema for SourceName {
+    fn schema() -> RefOr<Schema> {
+        pattern(
+            "^[a-z][a-z0-9_]{0,31}$",
+            "The name of a source, such as aws_cloudtrail",
+        )
+    }
+}
+
+impl ToSchema for SourceName {}
+
+impl PartialSchema for StepId {
+    fn schema() -> RefOr<Schema> {
+        pattern(
+            "^[a-z][a-z0-9-]{0,31}$",
+            "The id of a checklist step, such as first-15-1",
+        )
+    }
+}
+
+impl ToSchema for StepId {}
+
+impl PartialSchema for Day {
+    fn schema() -> RefOr<Schema> {
+        string()
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Date)))
+            .description(Some("A day in UTC, such as 2026-11-23"))
+            .into()
+    }
+}
+
+impl ToSchema for Day {}
