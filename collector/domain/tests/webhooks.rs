@@ -89,7 +89,7 @@ fn signed(vendor: Vendor, body: &str) -> Result<Received, WebhookError> {
 /// where there is none.
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn bodies() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpora");
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora");
     let folder = std::env::var_os("EXHIBIT_CORPORA")
         .map_or_else(beside, PathBuf::from)
         .join("webhooks");
@@ -376,7 +376,9 @@ const LIBRARIES: [Library; 3] = [
 ];
 
 fn interop(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(name)
 }
 
 fn python() -> Command {

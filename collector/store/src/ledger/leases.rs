@@ -1,6 +1,7 @@
 //! Who works on which pass, and until when. [`super::passes`] says what a lease protects.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use evidence_format::id::IncidentId;
@@ -79,7 +80,10 @@ impl Ledger {
                     .bind(nanoseconds(request.now))
                     .bind(request.queue.as_str())
                     .bind(i64::from(request.only_begun));
-                async move { Ok(first(&mut db, update, pass_row).await?) }
+                async move {
+                    // to its end: a commit that fails does so after its row was answered
+                    Ok(all(&mut db, update, pass_row).await?.pop())
+                }
             })
             .await
     }
@@ -101,6 +105,7 @@ impl Ledger {
             WHERE incident = $3 AND source = $4 AND pass = $5",
             self.clock()
         );
+        let was_inserted = &AtomicBool::new(false);
         self.db
             .write("add the pass", |mut db, earlier| async move {
                 if !exists(&mut db, &new.key.incident).await? {
@@ -114,9 +119,12 @@ impl Ledger {
                         &new.key,
                     );
                     let ours = first(&mut db, select.bind(worker.as_str()), |_| Ok(())).await?;
-                    let is_ours = earlier == Earlier::Unknown && ours.is_some();
+                    let was_tried =
+                        earlier == Earlier::Unknown && was_inserted.load(Ordering::Relaxed);
+                    let is_ours = was_tried && ours.is_some();
                     return Ok((db, is_ours.then_some(1)));
                 }
+                was_inserted.store(true, Ordering::Relaxed);
                 let update = query(AssertSqlSafe(update.clone()))
                     .bind(worker.as_str())
                     .bind(milliseconds(lease))

@@ -41,7 +41,7 @@ fn put_under_strace(folder: &Path, arguments: &[&str]) -> Option<ExitStatus> {
         .arg(std::env::current_exe().expect("a program"));
     command.args([
         "--exact",
-        "store::blobs::tests::crash::this_program_puts_an_object",
+        "blobs::tests::crash::this_program_puts_an_object",
     ]);
     match command.env(WRITER_FOLDER, folder).output() {
         Ok(output) => Some(output.status),
