@@ -4,10 +4,10 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::atomic::AtomicBool;
 
-use agent::capture::{Options, capture, plan};
+use agent::capture::{CaptureOptions, capture, plan};
 use criterion::{Criterion, criterion_group, criterion_main};
-use evidence_format::bundle::DraftBundle;
-use evidence_format::item::CompressionPool;
+use evidence_format::bundle::Draft;
+use evidence_format::item::Pack;
 
 const PROCESSES: usize = 500;
 
@@ -34,9 +34,9 @@ impl Drop for Crowd {
     }
 }
 
-fn take(pack_bytes: usize, folder: &Path, options: &Options) -> u64 {
-    let pack = CompressionPool::new(std::num::NonZeroUsize::MIN, pack_bytes);
-    let mut draft = DraftBundle::create(&folder.join("draft"), &[7; 32], pack).expect("a draft");
+fn take(pack_bytes: usize, folder: &Path, options: &CaptureOptions) -> u64 {
+    let pack = Pack::new(std::num::NonZeroUsize::MIN, pack_bytes);
+    let mut draft = Draft::create(&folder.join("draft"), &[7; 32], pack).expect("a draft");
     let plan = plan(options).expect("known probes");
     capture(
         &mut draft,
@@ -53,9 +53,9 @@ fn processes(c: &mut Criterion) {
     let _crowd = Crowd::start();
     let folder = tempfile::tempdir().expect("a folder");
     for probe in ["processes", "sockets"] {
-        let options = Options {
+        let options = CaptureOptions {
             only: vec![probe.to_owned()],
-            ..Options::default()
+            ..CaptureOptions::default()
         };
         c.bench_function(&format!("{probe}/{PROCESSES}"), |b| {
             b.iter(|| take(256 * 1024, folder.path(), &options))

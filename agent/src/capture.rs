@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use evidence_format::bundle::{BundleError, DraftBundle};
-use evidence_format::config::ItemSource;
-use evidence_format::plan::{SealedPlan, SealedStep};
+use evidence_format::bundle::{BundleError, Draft};
+use evidence_format::config::Source;
+use evidence_format::plan::{Plan, Step};
 
 use crate::probes;
 pub use crate::probes::Probe;
-use crate::read::{Manner, Reader};
-pub use crate::recorder::Progress;
-use crate::recorder::{Recorder, Watch, Wishes};
+use crate::read::{Reader, ReaderOptions};
+pub use crate::recorder::CaptureProgress;
+use crate::recorder::{CaptureControl, ProbeOptions, ProbeRecorder};
 
 /// Longest that one object may make no progress: far above a slow disk's wait, far below a person's
 /// patience.
@@ -23,7 +23,7 @@ const ENTRIES_MAX: u64 = 20_000;
 
 /// What a capture takes, and how much.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct CaptureOptions {
     /// The host's root folder. `/`, or where a container has it mounted; `/proc`, `/sys` and all
     /// else is looked for below it.
     pub root: PathBuf,
@@ -40,7 +40,7 @@ pub struct Options {
     pub item_bytes_max: u64,
 }
 
-impl Default for Options {
+impl Default for CaptureOptions {
     /// A minute, and what a disk writes in that time: 64 MiB of an object, 512 MiB of a probe.
     fn default() -> Self {
         Self {
@@ -74,7 +74,7 @@ pub fn probes() -> impl Iterator<Item = &'static Probe> {
 ///
 /// # Errors
 /// [`UnknownProbe`].
-pub fn plan(options: &Options) -> Result<SealedPlan, UnknownProbe> {
+pub fn plan(options: &CaptureOptions) -> Result<Plan, UnknownProbe> {
     let is_known = |name: &&String| probes::ALL.iter().any(|probe| probe.name == **name);
     if let Some(name) = options.only.iter().find(|name| !is_known(name)) {
         return Err(UnknownProbe {
@@ -85,14 +85,14 @@ pub fn plan(options: &Options) -> Result<SealedPlan, UnknownProbe> {
     let chosen = |probe: &&Probe| {
         options.only.is_empty() || options.only.iter().any(|name| name == probe.name)
     };
-    let step = |probe: &Probe| SealedStep {
+    let step = |probe: &Probe| Step {
         item: probe.item(),
         what: probe.what.to_owned(),
         object_bytes_max: Some(options.object_bytes_max),
         item_bytes_max: Some(options.item_bytes_max),
     };
     let steps = probes::ALL.iter().filter(chosen).map(step).collect();
-    Ok(SealedPlan {
+    Ok(Plan {
         deadline_seconds: Some(options.deadline.as_secs()),
         steps,
     })
@@ -108,17 +108,24 @@ pub fn plan(options: &Options) -> Result<SealedPlan, UnknownProbe> {
 /// # Errors
 /// The draft cannot be written. What cannot be read is no error.
 pub fn capture(
-    draft: &mut DraftBundle,
-    plan: &SealedPlan,
-    options: &Options,
+    draft: &mut Draft,
+    plan: &Plan,
+    options: &CaptureOptions,
     cancelled: &AtomicBool,
-    progress: &mut dyn FnMut(Progress<'_>),
+    progress: &mut dyn FnMut(CaptureProgress<'_>),
 ) -> Result<(), BundleError> {
-    run(draft, plan, options, manner(options), cancelled, progress)
+    run(
+        draft,
+        plan,
+        options,
+        reader_options(options),
+        cancelled,
+        progress,
+    )
 }
 
-fn manner(options: &Options) -> Manner {
-    Manner {
+fn reader_options(options: &CaptureOptions) -> ReaderOptions {
+    ReaderOptions {
         root: options.root.clone(),
         patience: PATIENCE,
         object_bytes_max: options.object_bytes_max,
@@ -128,48 +135,48 @@ fn manner(options: &Options) -> Manner {
 }
 
 fn run(
-    draft: &mut DraftBundle,
-    plan: &SealedPlan,
-    options: &Options,
-    manner: Manner,
+    draft: &mut Draft,
+    plan: &Plan,
+    options: &CaptureOptions,
+    reader_options: ReaderOptions,
     cancelled: &AtomicBool,
-    progress: &mut dyn FnMut(Progress<'_>),
+    progress: &mut dyn FnMut(CaptureProgress<'_>),
 ) -> Result<(), BundleError> {
     let begin = Instant::now();
-    let wishes = Wishes {
+    let probe_options = ProbeOptions {
         environment_values: options.environment_values,
-        entries_max: manner.entries_max,
+        entries_max: reader_options.entries_max,
     };
-    let mut reader = Reader::start(manner);
+    let mut reader = Reader::start(reader_options);
     for (index, step) in plan.steps.iter().enumerate() {
         let Some(probe) = probes::ALL.iter().find(|probe| probe.item() == step.item) else {
             continue;
         };
-        let watch = Watch {
+        let control = CaptureControl {
             progress,
             cancelled,
             deadline: begin.checked_add(options.deadline),
             step: index + 1,
             steps: plan.steps.len(),
             item: step.item.as_str(),
-            told: begin,
+            last_report: begin,
         };
         reader.begin_item(step.item_bytes_max.unwrap_or(u64::MAX));
         let item = draft.item(&step.item)?;
-        let recorder = Recorder::start(item, &mut reader, watch, wishes, probe.what)?;
-        take(probe, recorder)?;
+        let recorder = ProbeRecorder::start(item, &mut reader, control, probe_options, probe.what)?;
+        run_probe(probe, recorder)?;
     }
     Ok(())
 }
 
 /// Runs one probe. Its panic is a gap, as long as the item is whole; the other probes go on.
-fn take(probe: &Probe, mut recorder: Recorder<'_>) -> Result<(), BundleError> {
+fn run_probe(probe: &Probe, mut recorder: ProbeRecorder<'_>) -> Result<(), BundleError> {
     let outcome = catch_unwind(AssertUnwindSafe(|| (probe.take)(&mut recorder)));
     match outcome {
         Ok(taken) => taken?,
         Err(_) => recorder.crash(probe.name)?,
     }
-    recorder.finish(ItemSource {
+    recorder.finish(Source {
         provider: "host".to_owned(),
         api: probe.api.to_owned(),
         account: None,

@@ -23,7 +23,7 @@ use std::time::Duration;
 use evidence_format::canonical::{self, DecodeError};
 use evidence_format::digest::Digest;
 use evidence_format::id::{KeyId, StreamId};
-use evidence_format::statement::StreamLink;
+use evidence_format::statement::Stream;
 use evidence_format::warc::{file_uri, path_of_file_uri};
 use serde::{Deserialize, Serialize};
 
@@ -75,7 +75,7 @@ pub enum StreamError {
 /// What the file says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct State {
+struct StreamState {
     id: StreamId,
     /// The key that the stream belongs to; a key of another name in the same place begins a new
     /// stream.
@@ -84,26 +84,26 @@ struct State {
     seq: u64,
     /// The bundle before it.
     prev: Option<Digest>,
-    pending: Option<Pending>,
+    pending: Option<PendingBundle>,
 }
 
 /// A bundle that was about to be published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Pending {
+struct PendingBundle {
     bundle: Digest,
     /// Where to, as a `file://` URI: JSON has no other way for paths of any bytes.
     path: String,
 }
 
-impl State {
+impl StreamState {
     fn count(&mut self, bundle: Digest) {
         self.seq += 1;
         self.prev = Some(bundle);
     }
 
     /// Settles what a process left open that was stopped between announcing and counting.
-    fn settle(&mut self, exists: &dyn Fn(&Path) -> bool) {
+    fn recover_pending(&mut self, exists: &dyn Fn(&Path) -> bool) {
         let Some(pending) = self.pending.take() else {
             return;
         };
@@ -140,13 +140,13 @@ impl StreamFile {
     ///
     /// # Errors
     /// See [`StreamError`].
-    pub fn take_turn(&self, stop: &AtomicBool) -> Result<Turn<'_>, StreamError> {
+    pub fn acquire_seal_lock(&self, stop: &AtomicBool) -> Result<SealLock<'_>, StreamError> {
         let lock = self.lock(stop)?;
         let random = platform::random().map_err(|cause| StreamError::Read {
             path: self.path.clone(),
             cause,
         })?;
-        let fresh = State {
+        let fresh = StreamState {
             id: StreamId::from_random(random),
             key: self.key,
             seq: 0,
@@ -157,8 +157,8 @@ impl StreamFile {
             .read()?
             .filter(|state| state.key == self.key)
             .unwrap_or(fresh);
-        state.settle(&|path| path.symlink_metadata().is_ok());
-        Ok(Turn {
+        state.recover_pending(&|path| path.symlink_metadata().is_ok());
+        Ok(SealLock {
             file: self,
             state,
             _lock: lock,
@@ -192,7 +192,7 @@ impl StreamFile {
         }
     }
 
-    fn read(&self) -> Result<Option<State>, StreamError> {
+    fn read(&self) -> Result<Option<StreamState>, StreamError> {
         let failed = |cause| StreamError::Read {
             path: self.path.clone(),
             cause,
@@ -213,7 +213,7 @@ impl StreamFile {
         })
     }
 
-    fn write(&self, state: &State) -> Result<(), StreamError> {
+    fn write(&self, state: &StreamState) -> Result<(), StreamError> {
         let written = durable::replace(&self.path, &canonical::encode(state), 0o600);
         written.map_err(|cause| StreamError::Write {
             path: self.path.clone(),
@@ -223,17 +223,17 @@ impl StreamFile {
 }
 
 /// The right to publish the next bundle of a stream. Dropped, nothing has happened.
-pub struct Turn<'f> {
+pub struct SealLock<'f> {
     file: &'f StreamFile,
-    state: State,
+    state: StreamState,
     _lock: File,
 }
 
-impl<'f> Turn<'f> {
+impl<'f> SealLock<'f> {
     /// The bundle's place in the stream.
     #[must_use]
-    pub fn place(&self) -> StreamLink {
-        StreamLink {
+    pub fn position(&self) -> Stream {
+        Stream {
             id: self.state.id.clone(),
             prev: self.state.prev,
             seq: self.state.seq,
@@ -245,32 +245,36 @@ impl<'f> Turn<'f> {
     ///
     /// # Errors
     /// See [`StreamError`].
-    pub fn announce(mut self, bundle: Digest, path: &Path) -> Result<Announced<'f>, StreamError> {
-        self.state.pending = Some(Pending {
+    pub fn prepare(
+        mut self,
+        bundle: Digest,
+        path: &Path,
+    ) -> Result<PreparedBundle<'f>, StreamError> {
+        self.state.pending = Some(PendingBundle {
             bundle,
             path: file_uri(path.as_os_str().as_bytes()),
         });
         self.file.write(&self.state)?;
-        Ok(Announced(self))
+        Ok(PreparedBundle(self))
     }
 }
 
 /// A bundle's announcement. Dropped without [`Self::commit`], the next turn finds out what became
 /// of the bundle.
-pub struct Announced<'f>(Turn<'f>);
+pub struct PreparedBundle<'f>(SealLock<'f>);
 
-impl Announced<'_> {
+impl PreparedBundle<'_> {
     /// Counts the bundle, which is published. Durable when this returns.
     ///
     /// # Errors
     /// See [`StreamError`]; the next turn then counts it.
     pub fn commit(self) -> Result<(), StreamError> {
-        let Turn {
+        let SealLock {
             file,
             mut state,
             _lock,
         } = self.0;
-        state.settle(&|_| true);
+        state.recover_pending(&|_| true);
         file.write(&state)
     }
 }
@@ -292,13 +296,13 @@ mod tests {
             .expect("a state that can be read")
     }
 
-    fn turn(stream: &StreamFile) -> Turn<'_> {
-        stream.take_turn(&GO).expect("nobody else")
+    fn turn(stream: &StreamFile) -> SealLock<'_> {
+        stream.acquire_seal_lock(&GO).expect("nobody else")
     }
 
     /// The next place, whose turn is given back at once.
-    fn place(stream: &StreamFile) -> StreamLink {
-        turn(stream).place()
+    fn position(stream: &StreamFile) -> Stream {
+        turn(stream).position()
     }
 
     #[test]
@@ -308,9 +312,9 @@ mod tests {
         let mut expected = (0, None);
         for bundle in [Digest::of(b"a"), Digest::of(b"b"), Digest::of(b"c")] {
             let turn = turn(&stream);
-            assert_eq!((turn.place().seq, turn.place().prev), expected);
-            turn.announce(bundle, &folder.path().join("bundle"))
-                .and_then(Announced::commit)
+            assert_eq!((turn.position().seq, turn.position().prev), expected);
+            turn.prepare(bundle, &folder.path().join("bundle"))
+                .and_then(PreparedBundle::commit)
                 .expect("own folder");
             expected = (expected.0 + 1, Some(bundle));
         }
@@ -325,13 +329,13 @@ mod tests {
         );
         drop(
             turn(&stream)
-                .announce(Digest::of(b"a"), &bundle)
+                .prepare(Digest::of(b"a"), &bundle)
                 .expect("own folder"),
         );
-        assert_eq!(place(&stream).seq, 0);
+        assert_eq!(position(&stream).seq, 0);
         fs::write(&bundle, "").expect("own folder");
-        let place = place(&stream);
-        assert_eq!((place.seq, place.prev), (1, Some(Digest::of(b"a"))));
+        let position = position(&stream);
+        assert_eq!((position.seq, position.prev), (1, Some(Digest::of(b"a"))));
     }
 
     #[test]
@@ -339,11 +343,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (one, two) = (stream(folder.path(), 1), stream(folder.path(), 2));
         turn(&one)
-            .announce(Digest::of(b"a"), Path::new("/"))
-            .and_then(Announced::commit)
+            .prepare(Digest::of(b"a"), Path::new("/"))
+            .and_then(PreparedBundle::commit)
             .expect("own folder");
-        assert_eq!((place(&one).seq, place(&two).seq), (1, 0));
-        assert_ne!(place(&one).id, place(&two).id);
+        assert_eq!((position(&one).seq, position(&two).seq), (1, 0));
+        assert_ne!(position(&one).id, position(&two).id);
     }
 
     #[test]
@@ -352,7 +356,7 @@ mod tests {
         let stream = stream(folder.path(), 1);
         let held = turn(&stream);
         assert!(matches!(
-            stream.take_turn(&AtomicBool::new(true)),
+            stream.acquire_seal_lock(&AtomicBool::new(true)),
             Err(StreamError::Interrupted)
         ));
         drop(held);

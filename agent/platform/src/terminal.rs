@@ -14,13 +14,13 @@ const LINE_CHARS_MAX: usize = 79;
 
 /// One line on standard error that says how far the work is. Dropped, it is gone from the terminal.
 #[derive(Debug)]
-pub struct Line {
+pub struct ProgressLine {
     /// False if nobody looks at it.
     shown: bool,
     drawn: Option<Instant>,
 }
 
-impl Line {
+impl ProgressLine {
     /// Shown if standard error is a terminal, and unless `quiet`.
     #[must_use]
     pub fn new(quiet: bool) -> Self {
@@ -39,7 +39,7 @@ impl Line {
         }
     }
 
-    /// Makes room for what is written beside it. The next [`Line::draw`] draws.
+    /// Makes room for what is written beside it. The next [`ProgressLine::draw`] draws.
     pub fn clear(&mut self) {
         if self.drawn.take().is_some() {
             let _ = write!(io::stderr(), "\r\x1b[K");
@@ -47,7 +47,7 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for ProgressLine {
     fn drop(&mut self) {
         self.clear();
     }

@@ -154,30 +154,33 @@ impl Root {
         symlink(target, self.path(path)).expect("a link");
     }
 
-    fn options(&self, only: &[&str]) -> Options {
+    fn options(&self, only: &[&str]) -> CaptureOptions {
         let only = only.iter().map(|&name| name.to_owned()).collect();
-        Options {
+        CaptureOptions {
             root: self.0.path().to_owned(),
             only,
-            ..Options::default()
+            ..CaptureOptions::default()
         }
     }
 
     fn take(&self, only: &[&str]) -> Taken {
-        take_with(&self.options(only), |manner| manner)
+        take_with(&self.options(only), |reader| reader)
     }
 }
 
-fn take_with(options: &Options, change: impl FnOnce(Manner) -> Manner) -> Taken {
+fn take_with(
+    options: &CaptureOptions,
+    change: impl FnOnce(ReaderOptions) -> ReaderOptions,
+) -> Taken {
     take_until(options, change, &AtomicBool::new(false), &mut |_| {})
 }
 
 /// Captures, seals, publishes, verifies, and reads back.
 fn take_until(
-    options: &Options,
-    change: impl FnOnce(Manner) -> Manner,
+    options: &CaptureOptions,
+    change: impl FnOnce(ReaderOptions) -> ReaderOptions,
     cancelled: &AtomicBool,
-    progress: &mut dyn FnMut(Progress<'_>),
+    progress: &mut dyn FnMut(CaptureProgress<'_>),
 ) -> Taken {
     let folder = TempDir::new().expect("a folder");
     let pack = CompressionPool::new(NonZeroUsize::MIN, 256 * 1024);
@@ -188,7 +191,7 @@ fn take_until(
         &mut draft,
         &plan,
         options,
-        change(manner(options)),
+        change(reader_options(options)),
         cancelled,
         progress,
     )
@@ -271,9 +274,9 @@ fn predicate() -> CapturePredicate {
 
 #[test]
 fn a_plan_is_in_order_of_volatility_and_refuses_what_it_does_not_know() {
-    let options = Options {
+    let options = CaptureOptions {
         only: vec!["logs".to_owned(), "sockets".to_owned()],
-        ..Options::default()
+        ..CaptureOptions::default()
     };
     let items: Vec<_> = plan(&options)
         .expect("known")
@@ -282,9 +285,9 @@ fn a_plan_is_in_order_of_volatility_and_refuses_what_it_does_not_know() {
         .map(|step| step.item.to_string())
         .collect();
     assert_eq!(items, ["host-sockets", "host-logs"]);
-    let unknown = plan(&Options {
+    let unknown = plan(&CaptureOptions {
         only: vec!["memory".to_owned()],
-        ..Options::default()
+        ..CaptureOptions::default()
     })
     .expect_err("unknown");
     assert!(
@@ -336,11 +339,11 @@ fn a_process_is_taken_exactly_and_its_environment_by_name() {
         (1, vec!["/proc/1".to_owned()])
     );
 
-    let with_values = Options {
+    let with_values = CaptureOptions {
         environment_values: true,
         ..root.options(&["processes"])
     };
-    let taken = take_with(&with_values, |manner| manner);
+    let taken = take_with(&with_values, |reader| reader);
     assert_eq!(
         taken.record("processes", "/proc/1/environ", "").block,
         b"PATH=/bin\0TOKEN=hunter2\0"
@@ -387,11 +390,11 @@ fn a_file_carries_its_facts_and_of_a_long_log_the_end_is_kept() {
         fs::Permissions::from_mode(0o640),
     )
     .expect("our file");
-    let options = Options {
+    let options = CaptureOptions {
         object_bytes_max: 1_000_000,
         ..root.options(&["logs"])
     };
-    let taken = take_with(&options, |manner| manner);
+    let taken = take_with(&options, |reader| reader);
     let short = taken.record("logs", "/var/log/short", "");
     assert_eq!(
         (short.get("Exhibit-Mode"), short.get("Exhibit-Size")),
@@ -432,11 +435,11 @@ fn what_does_not_fit_the_item_is_counted_oldest_first() {
             .expect("ours");
     }
     let listing = 500; // at most, of three entries
-    let options = Options {
+    let options = CaptureOptions {
         item_bytes_max: 1500 + listing,
         ..root.options(&["logs"])
     };
-    let taken = take_with(&options, |manner| manner);
+    let taken = take_with(&options, |reader| reader);
     assert_eq!(taken.record("logs", "/var/log/new", "").block.len(), 1000);
     let cut = taken.record("logs", "/var/log/old", "");
     assert!(cut.block.len() < 1000 && cut.get("Exhibit-Gap") == "over_budget");
@@ -565,10 +568,10 @@ fn a_hanging_file_does_not_stall_the_rest() {
     }
     let begin = Instant::now();
     let patience = Duration::from_millis(200);
-    let taken = take_with(&root.options(&["logs"]), |manner| Manner {
+    let taken = take_with(&root.options(&["logs"]), |reader| ReaderOptions {
         before: hang,
         patience,
-        ..manner
+        ..reader
     });
     assert!(
         begin.elapsed() < Duration::from_secs(5),
@@ -590,11 +593,11 @@ fn a_hanging_file_does_not_stall_the_rest() {
 fn after_the_deadline_every_step_still_has_its_item() {
     let root = Root::new();
     root.file("var/log/x", "x");
-    let options = Options {
+    let options = CaptureOptions {
         deadline: Duration::ZERO,
         ..root.options(&[])
     };
-    let taken = take_with(&options, |manner| manner);
+    let taken = take_with(&options, |reader| reader);
     assert_eq!(taken.config.planned_but_absent().count(), 0);
     for item in &taken.config.items {
         assert_eq!(item.coverage.ended, EndReason::Deadline, "{}", item.name);
@@ -609,7 +612,7 @@ fn a_person_can_stop_it_and_is_told_how_far_it_is() {
     let cancelled = AtomicBool::new(false);
     let mut told = Vec::new();
     let options = root.options(&["processes", "logs"]);
-    let taken = take_until(&options, |manner| manner, &cancelled, &mut |progress| {
+    let taken = take_until(&options, |reader| reader, &cancelled, &mut |progress| {
         assert_eq!(progress.steps, 2);
         told.push((progress.step, progress.item.to_owned()));
         cancelled.store(progress.step == 2, Ordering::Relaxed);
@@ -632,9 +635,9 @@ fn a_folder_of_too_many_names_is_bounded() {
     for i in 0..50 {
         root.file(&format!("var/log/{i}"), "");
     }
-    let taken = take_with(&root.options(&["logs"]), |manner| Manner {
+    let taken = take_with(&root.options(&["logs"]), |reader| ReaderOptions {
         entries_max: 20,
-        ..manner
+        ..reader
     });
     assert_eq!(taken.gap("logs", GapReason::TooLarge).1[0], "/var/log");
     assert_eq!(
@@ -657,11 +660,11 @@ fn a_sparse_file_of_any_size_costs_its_limit() {
         .expect("our file");
     file.set_len(1 << 40).expect("a sparse file");
     file.write_all_at(b"x", 7).expect("our file");
-    let options = Options {
+    let options = CaptureOptions {
         object_bytes_max: 300_000,
         ..root.options(&["sessions"])
     };
-    let taken = take_with(&options, |manner| manner);
+    let taken = take_with(&options, |reader| reader);
     let record = taken.record("sessions", "/var/log/lastlog", "");
     assert_eq!((record.block.len(), record.block[7]), (300_000, b'x'));
     assert_eq!(
@@ -691,11 +694,11 @@ fn on_this_machine_a_deleted_executable_is_hashed() {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("our file");
     let running = Running(Command::new(&program).arg("600").spawn().expect("it runs"));
     fs::remove_file(&program).expect("our file");
-    let options = Options {
+    let options = CaptureOptions {
         only: vec!["processes".to_owned()],
-        ..Options::default()
+        ..CaptureOptions::default()
     };
-    let taken = take_with(&options, |manner| manner);
+    let taken = take_with(&options, |reader| reader);
     let path = format!("/proc/{}/exe", running.0.id());
     assert!(
         taken

@@ -10,24 +10,24 @@ use agent::key::KeyFile;
 use agent::stream::StreamFile;
 use anyhow::{Context, Result};
 use data_encoding::HEXLOWER;
-use evidence_format::bundle::{BundleMetadata, DraftBundle, SealedBundle};
+use evidence_format::bundle::{Draft, Facts, Sealed};
 use evidence_format::config::ClockReading;
 use evidence_format::id::IncidentId;
-use evidence_format::item::CompressionPool;
-use evidence_format::plan::SealedPlan;
-use evidence_format::statement::{CapturePredicate, SignerRole};
+use evidence_format::item::Pack;
+use evidence_format::plan::Plan;
+use evidence_format::statement::{Predicate, Role};
 use rustix::fs::Mode;
 
-use super::print::Published;
-use super::{Target, interrupt};
+use super::print::PublishedBundle;
+use super::{OutputArguments, interrupt};
 
 /// Hex digits of a bundle's id in its file name: enough to tell bundles apart, and not taken for
 /// the whole id.
 const NAME_DIGITS: usize = 12;
 
 /// A bundle under way, and where it goes.
-pub(super) struct Work {
-    pub(super) draft: DraftBundle,
+pub(super) struct BundleInProgress {
+    pub(super) draft: Draft,
     /// The draft's folder.
     pub(super) folder: PathBuf,
     incident: IncidentId,
@@ -37,9 +37,9 @@ pub(super) struct Work {
     begin: ClockReading,
 }
 
-impl Work {
+impl BundleInProgress {
     /// Opens the key and begins a draft. What can be wrong shows here, before anything is captured.
-    pub(super) fn begin(target: &Target, pack: CompressionPool) -> Result<Self> {
+    pub(super) fn begin(target: &OutputArguments, pack: Pack) -> Result<Self> {
         // Evidence holds what its sources keep from others, so others get neither bundle nor draft.
         rustix::process::umask(Mode::RWXG | Mode::RWXO);
         let key = target.key.open()?;
@@ -55,7 +55,7 @@ impl Work {
             target.incident,
             begin.utc.compact()
         ));
-        let draft = DraftBundle::create(&folder, &platform::random()?, pack)?;
+        let draft = Draft::create(&folder, &platform::random()?, pack)?;
         Ok(Self {
             draft,
             folder,
@@ -69,19 +69,19 @@ impl Work {
 
     /// Signs the draft and publishes it beside its folder. `stop` is looked at until publishing
     /// begins: that ends with a whole bundle or with none, and soon.
-    pub(super) fn finish(self, plan: SealedPlan, stop: &AtomicBool) -> Result<Published> {
+    pub(super) fn finish(self, plan: Plan, stop: &AtomicBool) -> Result<PublishedBundle> {
         let end = platform::clock::reading("end");
-        let turn = self.stream.take_turn(stop)?;
-        let predicate = CapturePredicate {
+        let lock = self.stream.acquire_seal_lock(stop)?;
+        let predicate = Predicate {
             incident: self.incident.clone(),
-            role: SignerRole::Collector,
+            role: Role::Collector,
             signed_at: end.utc,
-            stream: turn.place(),
+            stream: lock.position(),
         };
         let name = format!("{}-{}", self.incident, self.begin.utc.compact());
         let clock = vec![self.begin, end];
         let (incident, collector) = (self.incident, identity::collector());
-        let facts = BundleMetadata {
+        let facts = Facts {
             incident,
             supplements: None,
             window: None,
@@ -92,7 +92,7 @@ impl Work {
         let sealed = self.draft.seal(facts, predicate, self.key.signer())?;
         interrupt::check(stop)?;
 
-        let published = Published {
+        let published = PublishedBundle {
             path: self
                 .folder
                 .with_file_name(file_name(&name, &sealed, self.as_folder)),
@@ -101,22 +101,22 @@ impl Work {
             public_key: self.key.public_path(),
             config: sealed.config().clone(),
         };
-        let announced = turn.announce(published.id, &published.path)?;
+        let prepared = lock.prepare(published.id, &published.path)?;
         publish(sealed, &published.path, self.as_folder)?;
         // The bundle is there. If it cannot be counted now, the next turn finds its announcement
         // and counts it.
-        let _ = announced.commit();
+        let _ = prepared.commit();
         Ok(published)
     }
 }
 
-fn file_name(name: &str, sealed: &SealedBundle, as_folder: bool) -> OsString {
+fn file_name(name: &str, sealed: &Sealed, as_folder: bool) -> OsString {
     let id = sealed.id().hex();
     let extension = if as_folder { "" } else { ".tar" };
     format!("{name}-{}{extension}", &id[..NAME_DIGITS]).into()
 }
 
-fn publish(sealed: SealedBundle, path: &Path, as_folder: bool) -> Result<()> {
+fn publish(sealed: Sealed, path: &Path, as_folder: bool) -> Result<()> {
     if as_folder {
         sealed.publish_folder(path)?;
     } else {

@@ -4,17 +4,17 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use agent::capture::{self, Options, Progress};
+use agent::capture::{self, CaptureOptions, CaptureProgress};
 use agent::os::lower_priority;
 use anyhow::Result;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use evidence_format::item::CompressionPool;
-use platform::terminal::{Line, duration, size};
+use evidence_format::item::Pack;
+use platform::terminal::{ProgressLine, duration, size};
 
-use super::Target;
-use super::bundle::Work;
-use super::interrupt::Interrupt;
+use super::OutputArguments;
+use super::bundle::BundleInProgress;
+use super::interrupt::InterruptFlags;
 use super::print;
 
 /// Plaintext in one frame. A capture shares its machine with what it examines: one thread and small
@@ -35,9 +35,9 @@ Examples:
   exhibit-agent capture --incident INC-1 --out evidence --only sockets --only processes
   exhibit-agent capture --incident INC-1 --out evidence --json | jq -r .id
   docker run --pid host -v /:/host:ro … exhibit-agent capture --root /host --incident INC-1 --out /evidence")]
-pub(super) struct Arguments {
+pub(super) struct CaptureArguments {
     #[command(flatten)]
-    target: Target,
+    target: OutputArguments,
     /// Take this only; may be repeated (`exhibit-agent probes` lists them)
     #[arg(long, value_name = "PROBE", value_parser = PossibleValuesParser::new(capture::probes().map(|probe| probe.name)),
         hide_possible_values = true)]
@@ -56,32 +56,30 @@ pub(super) struct Arguments {
     no_nice: bool,
 }
 
-impl Arguments {
-    fn options(&self) -> Options {
-        Options {
+impl CaptureArguments {
+    fn options(&self) -> CaptureOptions {
+        CaptureOptions {
             root: self.root.clone(),
             only: self.only.clone(),
             deadline: self.deadline,
             environment_values: self.environment_values,
-            ..Options::default()
+            ..CaptureOptions::default()
         }
     }
 }
 
-pub(super) fn run(arguments: Arguments) -> Result<()> {
+pub(super) fn run(arguments: CaptureArguments) -> Result<()> {
     if !arguments.no_nice {
         lower_priority(); // before the first thread, so that all inherit it
     }
-    let interrupt = Interrupt::listen()?;
+    let interrupt = InterruptFlags::listen()?;
     let options = arguments.options();
     let plan = capture::plan(&options)?;
-    let mut work = Work::begin(
-        &arguments.target,
-        CompressionPool::new(NonZeroUsize::MIN, FRAME_BYTES),
-    )?;
+    let mut work =
+        BundleInProgress::begin(&arguments.target, Pack::new(NonZeroUsize::MIN, FRAME_BYTES))?;
     {
-        let mut line = Line::new(arguments.target.quiet);
-        let mut progress = |now: Progress<'_>| line.draw(|| describe(&now));
+        let mut line = ProgressLine::new(arguments.target.quiet);
+        let mut progress = |now: CaptureProgress<'_>| line.draw(|| describe(&now));
         capture::capture(
             &mut work.draft,
             &plan,
@@ -94,8 +92,8 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
     print::show(&published, &arguments.target)
 }
 
-fn describe(now: &Progress<'_>) -> String {
-    let Progress {
+fn describe(now: &CaptureProgress<'_>) -> String {
+    let CaptureProgress {
         step,
         steps,
         item,

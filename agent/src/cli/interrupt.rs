@@ -11,16 +11,16 @@ use signal_hook::iterator::Signals;
 /// A person stopped the work, and nothing is left of it.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
-pub(super) struct Interrupted;
+pub(super) struct Interruption;
 
 /// What a person asked for by Ctrl-C, or a service manager by SIGTERM.
 #[derive(Debug, Default)]
-pub(super) struct Interrupt {
+pub(super) struct InterruptFlags {
     once: AtomicBool,
     again: AtomicBool,
 }
 
-impl Interrupt {
+impl InterruptFlags {
     /// From now on, signals set these flags and end nothing by themselves.
     pub(super) fn listen() -> io::Result<Arc<Self>> {
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
@@ -50,9 +50,9 @@ impl Interrupt {
 }
 
 /// An error if `flag` is set.
-pub(super) fn check(flag: &AtomicBool) -> Result<(), Interrupted> {
+pub(super) fn check(flag: &AtomicBool) -> Result<(), Interruption> {
     if flag.load(Ordering::Relaxed) {
-        Err(Interrupted)
+        Err(Interruption)
     } else {
         Ok(())
     }
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn the_second_signal_asks_for_more_than_the_first() {
-        let interrupt = Interrupt::default();
+        let interrupt = InterruptFlags::default();
         assert!(check(interrupt.once()).is_ok());
         interrupt.signal();
         assert!(check(interrupt.once()).is_err() && check(interrupt.again()).is_ok());

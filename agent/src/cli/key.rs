@@ -20,20 +20,20 @@ use super::print::path_text;
 Example:
   exhibit-agent key
   openssl pkey -pubin -in agent.pub.pem -outform DER | sha256sum    # the same fingerprint")]
-pub(super) struct Arguments {
+pub(super) struct KeyArguments {
     #[command(flatten)]
-    key: Choice,
+    key: KeySelection,
 }
 
 #[derive(Args)]
-pub(super) struct Choice {
+pub(super) struct KeySelection {
     /// Key file to sign with, made if absent [default: /var/lib/exhibit/agent.key for root, else
     /// $XDG_STATE_HOME/exhibit/agent.key]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 }
 
-impl Choice {
+impl KeySelection {
     /// Opens the key, or makes it, and then says so.
     pub(super) fn open(&self) -> Result<KeyFile> {
         let path = match &self.key {
@@ -49,13 +49,13 @@ impl Choice {
         };
         let key = KeyFile::open_or_create(&path::absolute(path)?)?;
         if key.is_new() {
-            announce(&key);
+            print_fingerprint(&key);
         }
         Ok(key)
     }
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<()> {
+pub(super) fn run(arguments: &KeyArguments) -> Result<()> {
     let key = arguments.key.open()?;
     super::out(&format!(
         "{}  {}\n",
@@ -65,7 +65,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// On standard error, whatever was asked to be quiet: it is said once in a key's life.
-fn announce(key: &KeyFile) {
+fn print_fingerprint(key: &KeyFile) {
     let _ = writeln!(
         io::stderr(),
         "made a new signing key; publish its fingerprint outside of this machine, so that others can tell it from a forger's:\n  {}",

@@ -32,22 +32,22 @@ Exit codes:
 #[command(name = "exhibit-agent", version, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: AgentCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
-    Capture(capture::Arguments),
-    Seal(seal::Arguments),
+enum AgentCommand {
+    Capture(capture::CaptureArguments),
+    Seal(seal::SealArguments),
     Probes(reference::ProbesArguments),
-    Key(key::Arguments),
+    Key(key::KeyArguments),
     Completions(reference::CompletionsArguments),
     Man(reference::ManArguments),
 }
 
 /// What both ways to a bundle ask for.
 #[derive(Args)]
-struct Target {
+struct OutputArguments {
     /// The incident's short name, such as INC-2026-042
     #[arg(long, value_name = "NAME")]
     incident: IncidentId,
@@ -58,7 +58,7 @@ struct Target {
     #[arg(long)]
     dir: bool,
     #[command(flatten)]
-    key: key::Choice,
+    key: key::KeySelection,
     /// Print one line of JSON about the bundle, and no summary
     #[arg(long)]
     json: bool,
@@ -70,18 +70,18 @@ struct Target {
 /// Does what the command line asks.
 pub(crate) fn run() -> Result<()> {
     match Cli::parse().command {
-        Command::Capture(arguments) => capture::run(arguments),
-        Command::Seal(arguments) => seal::run(arguments),
-        Command::Probes(arguments) => reference::probes(&arguments),
-        Command::Key(arguments) => key::run(&arguments),
-        Command::Completions(arguments) => reference::completions(&arguments),
-        Command::Man(arguments) => reference::man(&arguments),
+        AgentCommand::Capture(arguments) => capture::run(arguments),
+        AgentCommand::Seal(arguments) => seal::run(arguments),
+        AgentCommand::Probes(arguments) => reference::probes(&arguments),
+        AgentCommand::Key(arguments) => key::run(&arguments),
+        AgentCommand::Completions(arguments) => reference::completions(&arguments),
+        AgentCommand::Man(arguments) => reference::man(&arguments),
     }
 }
 
 /// True if `error` says that a person stopped the work.
 pub(crate) fn is_interruption(error: &anyhow::Error) -> bool {
-    error.is::<interrupt::Interrupted>()
+    error.is::<interrupt::Interruption>()
         || matches!(error.downcast_ref(), Some(files::FilesError::Interrupted))
         || matches!(error.downcast_ref(), Some(stream::StreamError::Interrupted))
 }

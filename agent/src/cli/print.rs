@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use evidence_format::config::{BundleConfig, ItemEntry};
+use evidence_format::config::{Config, Item};
 use evidence_format::coverage::{Gap, GapReason};
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, KeyId};
@@ -17,7 +17,7 @@ use evidence_format::safe::safe;
 use platform::terminal::size;
 use serde::Serialize;
 
-use super::{Target, out};
+use super::{OutputArguments, out};
 
 /// Examples of one kind of gap in a summary; all of them stand in the bundle.
 const EXAMPLES_MAX: usize = 3;
@@ -25,19 +25,19 @@ const EXAMPLES_MAX: usize = 3;
 const EXAMPLE_CHARS_MAX: usize = 60;
 
 /// A bundle that was published.
-pub(super) struct Published {
+pub(super) struct PublishedBundle {
     /// Where it is, absolute.
     pub(super) path: PathBuf,
     pub(super) id: Digest,
     pub(super) key_id: KeyId,
     /// The public key's file, absolute.
     pub(super) public_key: PathBuf,
-    pub(super) config: BundleConfig,
+    pub(super) config: Config,
 }
 
 /// What `--json` prints. Fields are added, never renamed or removed.
 #[derive(Serialize)]
-struct Receipt<'a> {
+struct BundleReceipt<'a> {
     bundle: String,
     id: Digest,
     incident: &'a IncidentId,
@@ -50,10 +50,10 @@ struct Receipt<'a> {
 }
 
 /// Tells of a bundle in the way that `target` asks for.
-pub(super) fn show(published: &Published, target: &Target) -> Result<()> {
+pub(super) fn show(published: &PublishedBundle, target: &OutputArguments) -> Result<()> {
     match target {
-        Target { json: true, .. } => out(&receipt(published)),
-        Target { quiet: true, .. } => Ok(()),
+        OutputArguments { json: true, .. } => out(&receipt(published)),
+        OutputArguments { quiet: true, .. } => Ok(()),
         _ => out(&summary(published)),
     }
     .with_context(|| {
@@ -65,9 +65,9 @@ pub(super) fn show(published: &Published, target: &Target) -> Result<()> {
 }
 
 /// The receipt: one line of JSON.
-fn receipt(published: &Published) -> String {
+fn receipt(published: &PublishedBundle) -> String {
     let items = &published.config.items;
-    let receipt = Receipt {
+    let receipt = BundleReceipt {
         bundle: path_text(&published.path),
         id: published.id,
         incident: &published.config.incident,
@@ -82,8 +82,8 @@ fn receipt(published: &Published) -> String {
 }
 
 /// The summary: what is there, what is not and why, and how to check it.
-fn summary(published: &Published) -> String {
-    let BundleConfig {
+fn summary(published: &PublishedBundle) -> String {
+    let Config {
         incident,
         collector,
         items,
@@ -106,7 +106,7 @@ fn summary(published: &Published) -> String {
     text
 }
 
-fn write_items(text: &mut String, items: &[ItemEntry]) {
+fn write_items(text: &mut String, items: &[Item]) {
     let width = items
         .iter()
         .map(|item| item.name.as_str().len())
@@ -123,7 +123,7 @@ fn write_items(text: &mut String, items: &[ItemEntry]) {
 }
 
 /// Gaps of all items, by reason.
-fn write_gaps(text: &mut String, items: &[ItemEntry]) {
+fn write_gaps(text: &mut String, items: &[Item]) {
     let mut by_reason: BTreeMap<GapReason, Vec<&Gap>> = BTreeMap::new();
     for gap in items.iter().flat_map(|item| &item.coverage.gaps) {
         by_reason.entry(gap.reason).or_default().push(gap);

@@ -4,16 +4,16 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use agent::files::{self, Watch};
+use agent::files::{self, SealControl};
 use anyhow::Result;
 use clap::Args;
 use evidence_format::item::CompressionPool;
 use evidence_format::limits::FRAME_BYTES_MAX;
-use platform::terminal::{Line, size};
+use platform::terminal::{ProgressLine, size};
 
-use super::Target;
-use super::bundle::Work;
-use super::interrupt::Interrupt;
+use super::OutputArguments;
+use super::bundle::BundleInProgress;
+use super::interrupt::InterruptFlags;
 use super::print;
 
 /// Seals files as they are: a screenshot, a ticket's export, a folder of logs
@@ -27,35 +27,35 @@ use super::print;
 Examples:
   exhibit-agent seal login.png ticket-4711.json --incident INC-1 --out evidence
   exhibit-agent seal /var/log/nginx --incident INC-1 --out evidence --json | jq -r .id")]
-pub(super) struct Arguments {
+pub(super) struct SealArguments {
     /// Files and folders
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
     #[command(flatten)]
-    target: Target,
+    target: OutputArguments,
 }
 
-pub(super) fn run(arguments: Arguments) -> Result<()> {
-    let interrupt = Interrupt::listen()?;
+pub(super) fn run(arguments: SealArguments) -> Result<()> {
+    let interrupt = InterruptFlags::listen()?;
     let targets = files::targets(&arguments.paths)?;
     let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let mut work = Work::begin(
+    let mut work = BundleInProgress::begin(
         &arguments.target,
         CompressionPool::new(threads, FRAME_BYTES_MAX as usize),
     )?;
     {
-        let mut line = Line::new(arguments.target.quiet);
+        let mut line = ProgressLine::new(arguments.target.quiet);
         let mut bytes = 0;
         let mut progress = |path: &Path, read: &[u8]| {
             bytes += read.len() as u64;
             line.draw(|| format!("sealing {:>10}  {}", size(bytes), print::path_text(path)));
         };
-        let mut watch = Watch {
+        let mut control = SealControl {
             stop: interrupt.once(),
             skip: &work.folder,
             progress: &mut progress,
         };
-        files::seal(&mut work.draft, &targets, &mut watch)?;
+        files::seal(&mut work.draft, &targets, &mut control)?;
     }
     let published = work.finish(files::plan(&targets), interrupt.once())?;
     print::show(&published, &arguments.target)

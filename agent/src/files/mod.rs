@@ -5,7 +5,7 @@
 //! opening a device may do anything; what could not be read becomes a gap, with a record that says
 //! so.
 
-mod kind;
+mod media_type;
 mod name;
 mod record;
 mod walk;
@@ -17,19 +17,19 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use evidence_format::bundle::{BundleError, DraftBundle};
-use evidence_format::config::ItemSource;
+use evidence_format::bundle::{BundleError, Draft};
+use evidence_format::config::Source;
 use evidence_format::coverage::bounded;
 use evidence_format::id::ItemName;
 use evidence_format::limits::ITEMS_MAX;
-use evidence_format::plan::{SealedPlan, SealedStep};
+use evidence_format::plan::{Plan, Step};
 use evidence_format::warc::file_uri;
 use rustix::fs::OFlags;
 
 use crate::identity;
-use name::Names;
-use record::Recorder;
-use walk::Walk;
+use name::ItemNames;
+use record::FileRecorder;
+use walk::FileWalk;
 
 /// Files could not be sealed.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +72,7 @@ pub enum FilesError {
 
 /// A file or folder to seal, and the item that it becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+pub struct FileTarget {
     /// Name of the item.
     pub item: ItemName,
     /// Absolute, without links: the file that is read, whatever name it was given by.
@@ -80,7 +80,7 @@ pub struct Target {
 }
 
 /// Who watches the sealing from outside.
-pub struct Watch<'a> {
+pub struct SealControl<'a> {
     /// Set to stop.
     pub stop: &'a AtomicBool,
     /// A folder that is left out: the draft, which may lie inside a folder that is sealed.
@@ -90,7 +90,7 @@ pub struct Watch<'a> {
     pub progress: &'a mut dyn FnMut(&Path, &[u8]),
 }
 
-impl Watch<'_> {
+impl SealControl<'_> {
     fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
@@ -101,15 +101,15 @@ impl Watch<'_> {
 /// # Errors
 /// One of `paths` cannot be sealed: then none should be, since whoever named it must hear of it
 /// first.
-pub fn targets(paths: &[PathBuf]) -> Result<Vec<Target>, FilesError> {
+pub fn targets(paths: &[PathBuf]) -> Result<Vec<FileTarget>, FilesError> {
     if paths.len() > ITEMS_MAX {
         return Err(FilesError::TooMany { found: paths.len() });
     }
-    let mut names = Names::default();
+    let mut names = ItemNames::default();
     paths.iter().map(|path| target(path, &mut names)).collect()
 }
 
-fn target(path: &Path, names: &mut Names) -> Result<Target, FilesError> {
+fn target(path: &Path, names: &mut ItemNames) -> Result<FileTarget, FilesError> {
     if path == Path::new("-") {
         return Err(FilesError::StandardInput);
     }
@@ -128,7 +128,7 @@ fn target(path: &Path, names: &mut Names) -> Result<Target, FilesError> {
             path: path.to_owned(),
         });
     }
-    Ok(Target {
+    Ok(FileTarget {
         item: names.give(&real),
         path: real,
     })
@@ -136,14 +136,14 @@ fn target(path: &Path, names: &mut Names) -> Result<Target, FilesError> {
 
 /// What is going to be sealed.
 #[must_use]
-pub fn plan(targets: &[Target]) -> SealedPlan {
-    let step = |target: &Target| SealedStep {
+pub fn plan(targets: &[FileTarget]) -> Plan {
+    let step = |target: &FileTarget| Step {
         item: target.item.clone(),
         what: bounded(&file_uri(target.path.as_os_str().as_bytes())),
         object_bytes_max: None,
         item_bytes_max: None,
     };
-    SealedPlan {
+    Plan {
         deadline_seconds: None,
         steps: targets.iter().map(step).collect(),
     }
@@ -155,11 +155,11 @@ pub fn plan(targets: &[Target]) -> SealedPlan {
 /// See [`FilesError`]; the draft is then of no use. A file that cannot be read is no error but a
 /// gap.
 pub fn seal(
-    draft: &mut DraftBundle,
-    targets: &[Target],
-    watch: &mut Watch<'_>,
+    draft: &mut Draft,
+    targets: &[FileTarget],
+    control: &mut SealControl<'_>,
 ) -> Result<(), FilesError> {
-    let source = ItemSource {
+    let source = Source {
         provider: "files".to_owned(),
         api: "seal".to_owned(),
         account: None,
@@ -168,8 +168,8 @@ pub fn seal(
         clock: None,
     };
     for target in targets {
-        let walk = Walk::new(target.path.clone(), watch.skip);
-        let mut recorder = Recorder::start(draft, target, watch)?;
+        let walk = FileWalk::new(target.path.clone(), control.skip);
+        let mut recorder = FileRecorder::start(draft, target, control)?;
         for entry in walk {
             recorder.entry(&entry)?;
         }

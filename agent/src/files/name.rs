@@ -11,9 +11,9 @@ const STEM_BYTES_MAX: usize = 100;
 
 /// Names given so far.
 #[derive(Default)]
-pub(super) struct Names(BTreeSet<ItemName>);
+pub(super) struct ItemNames(BTreeSet<ItemName>);
 
-impl Names {
+impl ItemNames {
     /// A name for the item of `path`, unlike all names before: `shot.png`, then `shot.png-2`.
     pub(super) fn give(&mut self, path: &Path) -> ItemName {
         let stem = stem(path);
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn names_are_of_the_allowed_letters_and_unique() {
-        let mut names = Names::default();
+        let mut names = ItemNames::default();
         let long = "x".repeat(255);
         let given = [
             "/a/Shot 1.PNG",

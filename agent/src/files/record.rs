@@ -5,19 +5,19 @@ use std::io::{self, Chain, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use evidence_format::bundle::{DraftBundle, DraftItem};
-use evidence_format::config::ItemSource;
+use evidence_format::bundle::{Draft, DraftItem};
+use evidence_format::config::Source;
 use evidence_format::coverage::{Coverage, GapReason};
-use evidence_format::item::{StopError, StreamedBlock};
+use evidence_format::item::{Stop, Streamed};
 use evidence_format::time::Timestamp;
-use evidence_format::warc::{RecordType, TruncationReason, WarcHeader, file_uri};
+use evidence_format::warc::{Header, RecordType, Truncated, file_uri};
 use rustix::fs::{Advice, fadvise};
 use rustix::io::Errno;
 
-use super::walk::Entry;
-use super::{FilesError, Target, Watch, kind, open};
+use super::walk::WalkEntry;
+use super::{FileTarget, FilesError, SealControl, media_type, open};
 use crate::identity;
-use crate::read::Facts;
+use crate::read::FileFacts;
 use crate::recorder::errno_text;
 
 /// Files up to here are read before their record begins, so that the record has the length that was
@@ -28,15 +28,15 @@ const WHOLE_BYTES_MAX: u64 = 1024 * 1024;
 const WARC_FIELDS: &str = "application/warc-fields";
 
 /// What a record's header says.
-struct About<'p> {
+struct RecordDescription<'p> {
     path: &'p Path,
     date: Timestamp,
     content_type: &'static str,
-    truncated: Option<TruncationReason>,
+    truncated: Option<Truncated>,
     fields: Vec<(&'static str, String)>,
 }
 
-impl<'p> About<'p> {
+impl<'p> RecordDescription<'p> {
     fn new(path: &'p Path, content_type: &'static str) -> Self {
         Self {
             path,
@@ -49,12 +49,12 @@ impl<'p> About<'p> {
 
     /// Adds what the file system says of the file, in the same fields as probes do.
     fn with(mut self, metadata: &Metadata) -> Self {
-        self.fields.extend(Facts::from(metadata).fields());
+        self.fields.extend(FileFacts::from(metadata).fields());
         self
     }
 
     /// Hands the header of a record of this kind to `write`.
-    fn header<R>(&self, kind: RecordType, write: impl FnOnce(&WarcHeader<'_>) -> R) -> R {
+    fn header<R>(&self, kind: RecordType, write: impl FnOnce(&Header<'_>) -> R) -> R {
         let uri = file_uri(self.path.as_os_str().as_bytes());
         let fields: Vec<_> = self
             .fields
@@ -67,7 +67,7 @@ impl<'p> About<'p> {
             truncated,
             ..
         } = *self;
-        write(&WarcHeader {
+        write(&Header {
             kind,
             target_uri: Some(&uri),
             date,
@@ -79,20 +79,20 @@ impl<'p> About<'p> {
 }
 
 /// Writes the records of one item.
-pub(super) struct Recorder<'a, 'd, 'w> {
+pub(super) struct FileRecorder<'a, 'd, 'w> {
     item: DraftItem<'d>,
     coverage: Coverage,
-    watch: &'a mut Watch<'w>,
+    control: &'a mut SealControl<'w>,
     /// The beginning of the file under way; kept for its memory.
     head: Vec<u8>,
 }
 
-impl<'a, 'd, 'w> Recorder<'a, 'd, 'w> {
+impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
     /// Begins the item of `target`.
     pub(super) fn start(
-        draft: &'d mut DraftBundle,
-        target: &Target,
-        watch: &'a mut Watch<'w>,
+        draft: &'d mut Draft,
+        target: &FileTarget,
+        control: &'a mut SealControl<'w>,
     ) -> Result<Self, FilesError> {
         let mut item = draft.item(&target.item)?;
         let about = format!(
@@ -101,7 +101,7 @@ impl<'a, 'd, 'w> Recorder<'a, 'd, 'w> {
             env!("CARGO_PKG_VERSION"),
             file_uri(target.path.as_os_str().as_bytes())
         );
-        let header = WarcHeader {
+        let header = Header {
             kind: RecordType::Warcinfo,
             target_uri: None,
             date: platform::clock::now(),
@@ -113,14 +113,14 @@ impl<'a, 'd, 'w> Recorder<'a, 'd, 'w> {
         Ok(Self {
             item,
             coverage: Coverage::new(),
-            watch,
+            control,
             head: Vec::new(),
         })
     }
 
     /// Writes what the walk found.
-    pub(super) fn entry(&mut self, entry: &Entry) -> Result<(), FilesError> {
-        if self.watch.is_stopped() {
+    pub(super) fn entry(&mut self, entry: &WalkEntry) -> Result<(), FilesError> {
+        if self.control.is_stopped() {
             return Err(FilesError::Interrupted);
         }
         self.coverage.pages += 1;
@@ -130,19 +130,19 @@ impl<'a, 'd, 'w> Recorder<'a, 'd, 'w> {
             Ok(metadata) if metadata.is_symlink() => self.link(path, metadata),
             Ok(metadata) => self.missing(
                 GapReason::SpecialFile,
-                About::new(path, kind::UNKNOWN).with(metadata),
+                RecordDescription::new(path, media_type::UNKNOWN).with(metadata),
             ),
             Err(e) => self.failed(path, e),
         }
     }
 
     /// Ends the item.
-    pub(super) fn finish(self, source: ItemSource) -> Result<(), FilesError> {
+    pub(super) fn finish(self, source: Source) -> Result<(), FilesError> {
         Ok(self.item.finish(source, self.coverage, Vec::new())?)
     }
 
     fn file(&mut self, path: &Path) -> Result<(), FilesError> {
-        let about = About::new(path, kind::of(path));
+        let about = RecordDescription::new(path, media_type::of(path));
         let (file, metadata) = match open(path) {
             Ok(opened) => opened,
             Err(e) => return self.failed(path, &e),
@@ -161,32 +161,37 @@ impl<'a, 'd, 'w> Recorder<'a, 'd, 'w> {
     }
 
     /// A file that `head` has altogether.
-    fn whole(&mut self, about: &About<'_>) -> Result<(), FilesError> {
+    fn whole(&mut self, about: &RecordDescription<'_>) -> Result<(), FilesError> {
         about.header(RecordType::Resource, |header| {
             self.item.record(header, &self.head)
         })?;
-        (self.watch.progress)(about.path, &self.head);
+        (self.control.progress)(about.path, &self.head);
         Ok(())
     }
 
     /// A file that goes on behind `head`. Its length is `promised` when it was opened; what it grew
     /// by since is not taken.
-    fn long(&mut self, mut about: About<'_>, file: File, promised: u64) -> Result<(), FilesError> {
+    fn long(
+        &mut self,
+        mut about: RecordDescription<'_>,
+        file: File,
+        promised: u64,
+    ) -> Result<(), FilesError> {
         let bytes = promised.max(WHOLE_BYTES_MAX);
         if promised < WHOLE_BYTES_MAX {
             // A long file of /proc, which does not say how long. Capturing those is work for a
             // probe.
-            about.truncated = Some(TruncationReason::Length);
+            about.truncated = Some(Truncated::Length);
             self.gap(GapReason::TooLarge, about.path, bytes, 0);
         }
-        let mut content = Content {
+        let mut content = LongFileContent {
             bytes: self.head.chain(file),
             path: about.path,
-            watch: &mut *self.watch,
+            control: &mut *self.control,
         };
-        let write = |header: &WarcHeader<'_>| self.item.record_stream(header, bytes, &mut content);
+        let write = |header: &Header<'_>| self.item.record_stream(header, bytes, &mut content);
         let streamed = about.header(RecordType::Resource, write);
-        if self.watch.is_stopped() {
+        if self.control.is_stopped() {
             return Err(FilesError::Interrupted); // whatever else failed by it
         }
         let streamed = streamed?;
@@ -203,7 +208,7 @@ impl<'a, 'd, 'w> Recorder<'a, 'd, 'w> {
         &mut self,
         path: &Path,
         bytes: u64,
-        streamed: &StreamedBlock,
+        streamed: &Streamed,
     ) -> Result<(), FilesError> {
         let reason = if streamed.error.is_some() {
             GapReason::ReadFailed
@@ -211,7 +216,7 @@ impl<'a, 'd, 'w> Recorder<'a, 'd, 'w> {
             GapReason::Shrank
         };
         self.gap(reason, path, streamed.kept, bytes - streamed.kept);
-        let mut about = About::new(path, WARC_FIELDS);
+        let mut about = RecordDescription::new(path, WARC_FIELDS);
         about
             .fields
             .push(("Exhibit-Gap", reason.as_str().to_owned()));
@@ -226,7 +231,7 @@ impl<'a, 'd, 'w> Recorder<'a, 'd, 'w> {
 
     /// A link is kept as its text.
     fn link(&mut self, path: &Path, metadata: &Metadata) -> Result<(), FilesError> {
-        let mut about = About::new(path, kind::UNKNOWN).with(metadata);
+        let mut about = RecordDescription::new(path, media_type::UNKNOWN).with(metadata);
         about.fields.push(("Exhibit-Kind", "link".to_owned()));
         match fs::read_link(path) {
             Ok(to) => {
@@ -240,7 +245,7 @@ impl<'a, 'd, 'w> Recorder<'a, 'd, 'w> {
     }
 
     fn failed(&mut self, path: &Path, error: &io::Error) -> Result<(), FilesError> {
-        let mut about = About::new(path, kind::UNKNOWN);
+        let mut about = RecordDescription::new(path, media_type::UNKNOWN);
         about
             .fields
             .extend(Errno::from_io_error(error).map(|errno| ("Exhibit-Errno", errno_text(errno))));
@@ -248,9 +253,13 @@ impl<'a, 'd, 'w> Recorder<'a, 'd, 'w> {
     }
 
     /// Writes an empty record in the place of what is missing.
-    fn missing(&mut self, reason: GapReason, mut about: About<'_>) -> Result<(), FilesError> {
+    fn missing(
+        &mut self,
+        reason: GapReason,
+        mut about: RecordDescription<'_>,
+    ) -> Result<(), FilesError> {
         self.gap(reason, about.path, 0, 0);
-        about.truncated = Some(TruncationReason::Unspecified);
+        about.truncated = Some(Truncated::Unspecified);
         about
             .fields
             .push(("Exhibit-Gap", reason.as_str().to_owned()));
@@ -264,19 +273,19 @@ impl<'a, 'd, 'w> Recorder<'a, 'd, 'w> {
 }
 
 /// A long file's bytes on their way into the item.
-struct Content<'a, 'w> {
+struct LongFileContent<'a, 'w> {
     bytes: Chain<&'a [u8], File>,
     path: &'a Path,
-    watch: &'a mut Watch<'w>,
+    control: &'a mut SealControl<'w>,
 }
 
-impl Read for Content<'_, '_> {
+impl Read for LongFileContent<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.watch.is_stopped() {
-            return Err(io::Error::other(StopError));
+        if self.control.is_stopped() {
+            return Err(io::Error::other(Stop));
         }
         let n = self.bytes.read(buffer)?;
-        (self.watch.progress)(self.path, &buffer[..n]);
+        (self.control.progress)(self.path, &buffer[..n]);
         Ok(n)
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Something found: its own metadata, never that of what a link points to.
-pub(super) struct Entry {
+pub(super) struct WalkEntry {
     pub(super) path: PathBuf,
     /// An error also stands for a folder that could not be listed.
     pub(super) metadata: io::Result<Metadata>,
@@ -13,13 +13,13 @@ pub(super) struct Entry {
 
 /// Everything below a path that is no folder, depth first, by name within each folder; a file is
 /// found alone. Links are not followed. Memory is that of the names in the folders on the way.
-pub(super) struct Walk {
+pub(super) struct FileWalk {
     /// The next one is the last.
     ahead: Vec<PathBuf>,
     skip: PathBuf,
 }
 
-impl Walk {
+impl FileWalk {
     /// Of `path`, without the folder `skip`.
     pub(super) fn new(path: PathBuf, skip: &Path) -> Self {
         Self {
@@ -38,10 +38,10 @@ impl Walk {
     }
 }
 
-impl Iterator for Walk {
-    type Item = Entry;
+impl Iterator for FileWalk {
+    type Item = WalkEntry;
 
-    fn next(&mut self) -> Option<Entry> {
+    fn next(&mut self) -> Option<WalkEntry> {
         loop {
             let path = self.ahead.pop()?;
             let mut metadata = fs::symlink_metadata(&path);
@@ -54,7 +54,7 @@ impl Iterator for Walk {
                     Err(e) => metadata = Err(e),
                 }
             }
-            return Some(Entry { path, metadata });
+            return Some(WalkEntry { path, metadata });
         }
     }
 }
@@ -72,12 +72,12 @@ mod tests {
             fs::write(root.join(name), name).expect("own folder");
         }
         std::os::unix::fs::symlink(root, root.join("b/loop")).expect("own folder");
-        let found: Vec<_> = Walk::new(root.to_owned(), &root.join("draft"))
+        let found: Vec<_> = FileWalk::new(root.to_owned(), &root.join("draft"))
             .map(|entry| entry.path)
             .collect();
         let expected = ["a.txt", "b/10", "b/2", "b/loop", "c/d/e"].map(|name| root.join(name));
         assert_eq!(found, expected);
-        let alone: Vec<_> = Walk::new(root.join("a.txt"), root)
+        let alone: Vec<_> = FileWalk::new(root.join("a.txt"), root)
             .map(|entry| entry.path)
             .collect();
         assert_eq!(alone, [root.join("a.txt")]);
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn what_is_gone_is_found_with_its_error() {
-        let mut walk = Walk::new("/nowhere/at/all".into(), Path::new("/"));
+        let mut walk = FileWalk::new("/nowhere/at/all".into(), Path::new("/"));
         assert!(walk.next().is_some_and(|entry| entry.metadata.is_err()));
         assert!(walk.next().is_none());
     }

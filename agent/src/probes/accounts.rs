@@ -3,9 +3,9 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{DAY, Home, Probe, homes, take_files, take_folders};
-use crate::read::{Keep, Redact, Request, What};
-use crate::recorder::{Recorder, join};
+use super::{DAY, HomeFolder, Probe, homes, take_files, take_folders};
+use crate::read::{KeptPart, ReadMethod, ReadRequest, RedactionRule};
+use crate::recorder::{ProbeRecorder, join};
 
 pub(super) const USERS: Probe = Probe {
     name: "users",
@@ -67,22 +67,22 @@ const SERVER_FOLDER: &str = "/etc/ssh/sshd_config.d";
 /// Patterns taken from the server's configuration: real ones have one or two.
 const PATTERNS_MAX: usize = 16;
 
-fn users(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+fn users(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     for path in ACCOUNTS {
-        recorder.take(Request {
+        recorder.take(ReadRequest {
             content_type: "text/plain",
-            ..Request::bytes(*path, What::Redacted(Redact::Accounts))
+            ..ReadRequest::bytes(*path, ReadMethod::Redacted(RedactionRule::Accounts))
         })?;
     }
     take_files(recorder, IDS)
 }
 
-fn privileges(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+fn privileges(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     take_files(recorder, RULES)?;
     take_folders(recorder, RULE_FOLDERS)
 }
 
-fn authorized_keys(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+fn authorized_keys(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     let mut patterns = Vec::new();
     let included = recorder.walk(super::tree(SERVER_FOLDER, 0), |path, _| {
         path.ends_with(b".conf")
@@ -90,14 +90,14 @@ fn authorized_keys(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
     for path in std::iter::once(SERVER.as_bytes().to_vec())
         .chain(included.into_iter().map(|found| found.path))
     {
-        let request = Request {
+        let request = ReadRequest {
             content_type: "text/plain",
-            ..Request::file(path, Keep::Begin)
+            ..ReadRequest::file(path, KeptPart::Start)
         };
         patterns.extend(key_patterns(&recorder.fetch(request)?));
     }
     patterns.truncate(PATTERNS_MAX);
-    for Home {
+    for HomeFolder {
         path: home,
         user: name,
     } in homes(recorder)?
@@ -111,9 +111,9 @@ fn authorized_keys(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
         paths.sort();
         paths.dedup();
         for path in paths {
-            recorder.take(Request {
+            recorder.take(ReadRequest {
                 content_type: "text/plain",
-                ..Request::file(path, Keep::Begin)
+                ..ReadRequest::file(path, KeptPart::Start)
             })?;
         }
     }

@@ -8,8 +8,8 @@
 use evidence_format::bundle::BundleError;
 
 use super::{HOUR, Probe, processes, tree};
-use crate::read::{Keep, Redact, Request, What};
-use crate::recorder::{Recorder, name_of};
+use crate::read::{KeptPart, ReadMethod, ReadRequest, RedactionRule};
+use crate::recorder::{ProbeRecorder, name_of};
 
 pub(super) const PROBE: Probe = Probe {
     name: "containers",
@@ -50,9 +50,9 @@ const NAMES: &[&[u8]] = &[
     b"/var/lib/containerd",
 ];
 
-fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+fn take(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     for process in processes(recorder)? {
-        recorder.take(Request::kernel(format!("/proc/{process}/cgroup")).listed())?;
+        recorder.take(ReadRequest::kernel(format!("/proc/{process}/cgroup")).listed())?;
     }
     for (folder, depth_max) in STATE {
         let files = recorder.walk(tree(folder, *depth_max), |path, _| {
@@ -67,23 +67,23 @@ fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
         .try_for_each(|folder| recorder.list(folder).map(drop))
 }
 
-fn take_state(recorder: &mut Recorder<'_>, path: Vec<u8>) -> Result<(), BundleError> {
+fn take_state(recorder: &mut ProbeRecorder<'_>, path: Vec<u8>) -> Result<(), BundleError> {
     let json = is_json(&path);
-    let request = Request::file(path, Keep::Begin).listed();
+    let request = ReadRequest::file(path, KeptPart::Start).listed();
     if !json {
-        return recorder.take(Request {
+        return recorder.take(ReadRequest {
             content_type: "text/plain",
             ..request
         });
     }
-    let values = recorder.wishes().environment_values;
-    let what = if values {
-        request.what
+    let values = recorder.options().environment_values;
+    let method = if values {
+        request.method
     } else {
-        What::Redacted(Redact::JsonEnvironment)
+        ReadMethod::Redacted(RedactionRule::JsonEnvironment)
     };
-    recorder.take(Request {
-        what,
+    recorder.take(ReadRequest {
+        method,
         content_type: "application/json",
         ..request
     })

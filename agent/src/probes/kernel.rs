@@ -3,8 +3,8 @@
 use evidence_format::bundle::BundleError;
 
 use super::{Probe, take_files, take_kernel};
-use crate::read::{Request, What};
-use crate::recorder::{Entry, Recorder, Tree};
+use crate::read::{ReadMethod, ReadRequest};
+use crate::recorder::{FolderEntry, ProbeRecorder, Subtree};
 
 pub(super) const PROBE: Probe = Probe {
     name: "kernel",
@@ -48,11 +48,11 @@ const SYSCTL_DEPTH_MAX: usize = 8;
 /// Readable by anybody at all; others trigger something when written, and have nothing to read.
 const READABLE: u32 = 0o444;
 
-fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+fn take(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     recorder.take(
-        Request {
+        ReadRequest {
             content_type: "text/plain",
-            ..Request::bytes("/dev/kmsg", What::Ring)
+            ..ReadRequest::bytes("/dev/kmsg", ReadMethod::Ring)
         }
         .required(),
     )?;
@@ -61,7 +61,7 @@ fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
     take_kernel(recorder, "/sys/kernel/security", SECURITY)?;
     take_files(recorder, RELEASE)?;
     let settings = recorder.walk(
-        Tree {
+        Subtree {
             top: SYSCTL,
             depth_max: SYSCTL_DEPTH_MAX,
             record: false,
@@ -70,10 +70,10 @@ fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
     )?;
     settings
         .into_iter()
-        .try_for_each(|setting| recorder.take(Request::kernel(setting.path)))
+        .try_for_each(|setting| recorder.take(ReadRequest::kernel(setting.path)))
 }
 
-fn is_setting(path: &[u8], entry: &Entry<'_>) -> bool {
+fn is_setting(path: &[u8], entry: &FolderEntry<'_>) -> bool {
     let never = SYSCTL_NEVER
         .iter()
         .any(|never| path.ends_with(never.as_bytes()) || path.starts_with(never.as_bytes()));

@@ -3,9 +3,9 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{DAY, Home, Probe, homes, tree};
-use crate::read::{Keep, Request};
-use crate::recorder::{Recorder, join, name_of};
+use super::{DAY, HomeFolder, Probe, homes, tree};
+use crate::read::{KeptPart, ReadRequest};
+use crate::recorder::{ProbeRecorder, join, name_of};
 
 pub(super) const HISTORIES: Probe = Probe {
     name: "histories",
@@ -65,17 +65,23 @@ const TAKEN_ELSEWHERE: &[&str] = &[
 ];
 const JOURNALS: &[&str] = &["/run/log/journal", "/var/log/journal"];
 
-fn histories(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
-    for Home { path: home, .. } in homes(recorder)? {
+fn histories(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
+    for HomeFolder { path: home, .. } in homes(recorder)? {
         for name in DEEPER {
-            recorder.take(Request::file(join(&home, name.as_bytes()), Keep::End))?;
+            recorder.take(ReadRequest::file(
+                join(&home, name.as_bytes()),
+                KeptPart::End,
+            ))?;
         }
         let system = home == b"/" || NO_HOMES.iter().any(|folder| home.starts_with(folder));
         if system {
-            recorder.take(Request::file(join(&home, b".bash_history"), Keep::End))?;
+            recorder.take(ReadRequest::file(
+                join(&home, b".bash_history"),
+                KeptPart::End,
+            ))?;
         } else if let Ok(home) = std::str::from_utf8(&home) {
             let found = recorder.walk(tree(home, 0), |path, _| is_history(path))?;
-            recorder.take_newest_first(found, Keep::End)?;
+            recorder.take_newest_first(found, KeptPart::End)?;
         }
     }
     Ok(())
@@ -88,25 +94,25 @@ fn is_history(path: &[u8]) -> bool {
         || name.first() == Some(&b'.') && name.windows(7).any(|part| part == b"history")
 }
 
-fn logs(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+fn logs(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     let is_log = |path: &[u8]| {
         !TAKEN_ELSEWHERE
             .iter()
             .any(|taken| path.starts_with(taken.as_bytes()))
     };
     let found = recorder.walk(tree(LOG_FOLDER, LOG_DEPTH_MAX), |path, _| is_log(path))?;
-    recorder.take_newest_first(found, Keep::End)
+    recorder.take_newest_first(found, KeptPart::End)
 }
 
 /// Of a journal file the beginning is kept, not the end: its header and first hash table are what a
 /// reader starts from.
-fn journal(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+fn journal(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     let is_journal = |path: &[u8]| path.ends_with(b".journal") || path.ends_with(b".journal~");
     let mut found = Vec::new();
     for folder in JOURNALS {
         found.extend(recorder.walk(tree(folder, 1), |path, _| is_journal(path))?);
     }
-    recorder.take_newest_first(found, Keep::Begin)
+    recorder.take_newest_first(found, KeptPart::Start)
 }
 
 #[cfg(test)]

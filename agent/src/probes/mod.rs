@@ -1,6 +1,6 @@
 //! What is taken of a host: one file for each probe, and the list of them.
 //!
-//! A probe is a function that asks a [`Recorder`] for objects, in its order, and makes one item. It
+//! A probe is a function that asks a [`ProbeRecorder`] for objects, in its order, and makes one item. It
 //! runs no program, writes nothing, and opens nothing that has a side effect. A new probe is a
 //! file, and two lines here.
 //!
@@ -26,8 +26,8 @@ use evidence_format::bundle::BundleError;
 use evidence_format::coverage::GapReason;
 use evidence_format::id::ItemName;
 
-use crate::read::{Keep, Redact, Request, What};
-use crate::recorder::{Listing, Recorder, Tree, join};
+use crate::read::{KeptPart, ReadMethod, ReadRequest, RedactionRule};
+use crate::recorder::{FolderListing, ProbeRecorder, Subtree, join};
 
 /// Takes one kind of thing.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub struct Probe {
     /// publishes. Probes are sorted by it.
     pub lasts_seconds: u64,
     /// Takes it.
-    pub take: fn(&mut Recorder<'_>) -> Result<(), BundleError>,
+    pub take: fn(&mut ProbeRecorder<'_>) -> Result<(), BundleError>,
 }
 
 /// All probes, most volatile first (RFC 3227 §2.1): what lives in memory, then what programs write,
@@ -88,7 +88,7 @@ impl Probe {
 
 /// Where a person's files are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Home {
+struct HomeFolder {
     /// The folder.
     path: Vec<u8>,
     /// Whose it is.
@@ -96,7 +96,7 @@ struct Home {
 }
 
 /// The host's processes, whose listing is recorded.
-fn processes(recorder: &mut Recorder<'_>) -> Result<Vec<String>, BundleError> {
+fn processes(recorder: &mut ProbeRecorder<'_>) -> Result<Vec<String>, BundleError> {
     let listing = recorder.names_required(b"/proc")?;
     let processes: Vec<String> = listing.processes().map(str::to_owned).collect();
     if !processes.is_empty() && !processes.iter().any(|process| process == "1") {
@@ -111,11 +111,11 @@ fn processes(recorder: &mut Recorder<'_>) -> Result<Vec<String>, BundleError> {
 /// the namespaces of others apart: those of our own processes and, since its tables can be read
 /// even so, process 1.
 fn one_process_each(
-    recorder: &mut Recorder<'_>,
+    recorder: &mut ProbeRecorder<'_>,
     kind: &'static str,
 ) -> Result<Vec<String>, BundleError> {
-    let request = Request::bytes("/proc", What::Namespaces(kind)).required();
-    let listing = Listing::from(recorder.fetch(request)?);
+    let request = ReadRequest::bytes("/proc", ReadMethod::Namespaces(kind)).required();
+    let listing = FolderListing::from(recorder.fetch(request)?);
     let mut processes: Vec<String> = listing
         .processes()
         .filter(|process| *process != "1")
@@ -130,19 +130,23 @@ fn one_process_each(
 }
 
 /// The homes that passwd names, and those in `/home` of accounts that a directory service keeps.
-fn homes(recorder: &mut Recorder<'_>) -> Result<Vec<Home>, BundleError> {
-    let passwd = recorder
-        .fetch(Request::bytes("/etc/passwd", What::Redacted(Redact::Accounts)).unrecorded())?;
-    let in_home = Listing::from(recorder.fetch(Request::bytes("/home", What::Names).unrecorded())?);
-    let mut homes: Vec<Home> = passwd
+fn homes(recorder: &mut ProbeRecorder<'_>) -> Result<Vec<HomeFolder>, BundleError> {
+    let passwd = recorder.fetch(
+        ReadRequest::bytes("/etc/passwd", ReadMethod::Redacted(RedactionRule::Accounts))
+            .unrecorded(),
+    )?;
+    let in_home = FolderListing::from(
+        recorder.fetch(ReadRequest::bytes("/home", ReadMethod::Names).unrecorded())?,
+    );
+    let mut homes: Vec<HomeFolder> = passwd
         .split(|&b| b == b'\n')
         .filter_map(home_of_line)
         .collect();
-    homes.push(Home {
+    homes.push(HomeFolder {
         path: b"/root".to_vec(),
         user: b"root".to_vec(),
     });
-    homes.extend(in_home.entries().map(|entry| Home {
+    homes.extend(in_home.entries().map(|entry| HomeFolder {
         path: join(b"/home", entry.name),
         user: entry.name.to_vec(),
     }));
@@ -156,44 +160,44 @@ fn homes(recorder: &mut Recorder<'_>) -> Result<Vec<Home>, BundleError> {
 }
 
 /// What a line of passwd says (passwd(5)).
-fn home_of_line(line: &[u8]) -> Option<Home> {
+fn home_of_line(line: &[u8]) -> Option<HomeFolder> {
     let mut fields = line.split(|&b| b == b':');
     let user = fields.next()?.to_vec();
     let path = fields.nth(4)?.to_vec();
-    path.starts_with(b"/").then_some(Home { path, user })
+    path.starts_with(b"/").then_some(HomeFolder { path, user })
 }
 
 /// Takes short files of text, where they exist.
-fn take_files(recorder: &mut Recorder<'_>, paths: &[&str]) -> Result<(), BundleError> {
+fn take_files(recorder: &mut ProbeRecorder<'_>, paths: &[&str]) -> Result<(), BundleError> {
     paths.iter().try_for_each(|path| {
-        recorder.take(Request {
+        recorder.take(ReadRequest {
             content_type: "text/plain",
-            ..Request::file(*path, Keep::Begin)
+            ..ReadRequest::file(*path, KeptPart::Start)
         })
     })
 }
 
 /// Takes kernel files, where they exist.
 fn take_kernel(
-    recorder: &mut Recorder<'_>,
+    recorder: &mut ProbeRecorder<'_>,
     folder: &str,
     names: &[&str],
 ) -> Result<(), BundleError> {
     names
         .iter()
-        .try_for_each(|name| recorder.take(Request::kernel(format!("{folder}/{name}"))))
+        .try_for_each(|name| recorder.take(ReadRequest::kernel(format!("{folder}/{name}"))))
 }
 
 /// Takes everything in the folders, and in those directly below them.
-fn take_folders(recorder: &mut Recorder<'_>, folders: &[&str]) -> Result<(), BundleError> {
+fn take_folders(recorder: &mut ProbeRecorder<'_>, folders: &[&str]) -> Result<(), BundleError> {
     folders
         .iter()
         .try_for_each(|folder| recorder.take_tree(folder, 1, |_| true))
 }
 
 /// A tree whose listings are evidence.
-fn tree(top: &str, depth_max: usize) -> Tree<'_> {
-    Tree {
+fn tree(top: &str, depth_max: usize) -> Subtree<'_> {
+    Subtree {
         top,
         depth_max,
         record: true,
@@ -202,8 +206,10 @@ fn tree(top: &str, depth_max: usize) -> Tree<'_> {
 
 /// True where `path` is no link to another folder: distributions link `/lib` and `/bin` into
 /// `/usr`.
-fn is_own(recorder: &mut Recorder<'_>, path: &str) -> Result<bool, BundleError> {
-    Ok(recorder.fetch(Request::link(path).unrecorded())?.is_empty())
+fn is_own(recorder: &mut ProbeRecorder<'_>, path: &str) -> Result<bool, BundleError> {
+    Ok(recorder
+        .fetch(ReadRequest::link(path).unrecorded())?
+        .is_empty())
 }
 
 #[cfg(test)]
@@ -230,7 +236,7 @@ mod tests {
     fn homes_are_absolute() {
         assert_eq!(
             home_of_line(b"a:x:0:0:g:/home/a:/bin/sh"),
-            Some(Home {
+            Some(HomeFolder {
                 path: b"/home/a".to_vec(),
                 user: b"a".to_vec()
             })

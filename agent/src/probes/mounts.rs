@@ -3,7 +3,7 @@
 use evidence_format::bundle::BundleError;
 
 use super::{Probe, one_process_each, take_files, take_kernel};
-use crate::recorder::Recorder;
+use crate::recorder::ProbeRecorder;
 
 pub(super) const PROBE: Probe = Probe {
     name: "mounts",
@@ -13,7 +13,7 @@ pub(super) const PROBE: Probe = Probe {
     take,
 };
 
-fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+fn take(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     for process in one_process_each(recorder, "mnt")? {
         take_kernel(recorder, &format!("/proc/{process}"), &["mountinfo"])?;
     }

@@ -3,7 +3,7 @@
 use evidence_format::bundle::BundleError;
 
 use super::{Probe, one_process_each, take_kernel};
-use crate::recorder::Recorder;
+use crate::recorder::ProbeRecorder;
 
 pub(super) const PROBE: Probe = Probe {
     name: "namespaces",
@@ -27,7 +27,7 @@ const KINDS: &[(&str, &[&str])] = &[
 /// Where tools keep network namespaces alive that no process is in.
 const NAMED: &[&str] = &["/run/netns", "/run/docker/netns"];
 
-fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+fn take(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     for (kind, files) in KINDS {
         for process in one_process_each(recorder, kind)? {
             take_kernel(recorder, &format!("/proc/{process}"), files)?;

@@ -6,7 +6,7 @@
 use evidence_format::bundle::BundleError;
 
 use super::{Probe, one_process_each, take_files, take_kernel};
-use crate::recorder::Recorder;
+use crate::recorder::ProbeRecorder;
 
 pub(super) const PROBE: Probe = Probe {
     name: "network",
@@ -64,7 +64,7 @@ const CONFIGURATION: &[&str] = &[
     "/etc/hosts.deny",
 ];
 
-fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+fn take(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     for process in one_process_each(recorder, "net")? {
         take_kernel(recorder, &format!("/proc/{process}/net"), TABLES)?;
     }

@@ -3,8 +3,8 @@
 use evidence_format::bundle::BundleError;
 
 use super::{DAY, Probe, is_own, take_files};
-use crate::read::{Keep, Request};
-use crate::recorder::{Recorder, name_of};
+use crate::read::{KeptPart, ReadRequest};
+use crate::recorder::{ProbeRecorder, name_of};
 
 pub(super) const PROBE: Probe = Probe {
     name: "packages",
@@ -32,7 +32,7 @@ const RPM_FILES: &[&str] = &[
 const PACMAN: &str = "/var/lib/pacman/local";
 const SNAPS: &[u8] = b"/var/lib/snapd/snaps";
 
-fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+fn take(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     take_files(recorder, TEXTS)?;
     take_files(recorder, APK)?;
     if is_own(recorder, "/lib")? {
@@ -41,7 +41,10 @@ fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
     for folder in RPM_FOLDERS {
         if is_own(recorder, folder)? {
             for name in RPM_FILES {
-                recorder.take(Request::file(format!("{folder}/{name}"), Keep::Begin))?;
+                recorder.take(ReadRequest::file(
+                    format!("{folder}/{name}"),
+                    KeptPart::Start,
+                ))?;
             }
         }
     }

@@ -3,8 +3,8 @@
 use evidence_format::bundle::BundleError;
 
 use super::{Probe, processes};
-use crate::read::{Redact, Request, What};
-use crate::recorder::Recorder;
+use crate::read::{ReadMethod, ReadRequest, RedactionRule};
+use crate::recorder::ProbeRecorder;
 
 pub(super) const PROBE: Probe = Probe {
     name: "processes",
@@ -25,11 +25,11 @@ const TEXTS_MAYBE: &[&str] = &["maps", "loginuid", "sessionid", "attr/current"];
 const LINKS: &[&str] = &["exe", "cwd", "root"];
 const LINK_FOLDERS: &[&str] = &["fd", "ns"];
 
-fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
-    let environment = if recorder.wishes().environment_values {
-        What::Kernel
+fn take(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
+    let environment = if recorder.options().environment_values {
+        ReadMethod::Kernel
     } else {
-        What::Redacted(Redact::Environment)
+        ReadMethod::Redacted(RedactionRule::Environment)
     };
     processes(recorder)?
         .iter()
@@ -39,27 +39,27 @@ fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
 /// All of one process before the next: its folder stays open meanwhile, so that a number given away
 /// again mixes nothing up.
 fn take_process(
-    recorder: &mut Recorder<'_>,
+    recorder: &mut ProbeRecorder<'_>,
     process: &str,
-    environment: What,
+    environment: ReadMethod,
 ) -> Result<(), BundleError> {
     let path = |name: &str| format!("/proc/{process}/{name}");
-    recorder.take(Request::bytes(path("cmdline"), What::Kernel).listed())?;
+    recorder.take(ReadRequest::bytes(path("cmdline"), ReadMethod::Kernel).listed())?;
     for name in TEXTS {
-        recorder.take(Request::kernel(path(name)).listed())?;
+        recorder.take(ReadRequest::kernel(path(name)).listed())?;
     }
     for name in TEXTS_MAYBE {
-        recorder.take(Request::kernel(path(name)))?;
+        recorder.take(ReadRequest::kernel(path(name)))?;
     }
     for name in LINKS {
-        recorder.take(Request::link(path(name)))?;
+        recorder.take(ReadRequest::link(path(name)))?;
     }
     for name in LINK_FOLDERS {
-        recorder.take(Request::bytes(path(name), What::Links("")).listed())?;
+        recorder.take(ReadRequest::bytes(path(name), ReadMethod::Links("")).listed())?;
     }
-    recorder.take(Request::bytes(path("environ"), environment))?;
-    recorder.take(Request {
+    recorder.take(ReadRequest::bytes(path("environ"), environment))?;
+    recorder.take(ReadRequest {
         content_type: "application/warc-fields",
-        ..Request::bytes(path("exe"), What::Executable)
+        ..ReadRequest::bytes(path("exe"), ReadMethod::Executable)
     })
 }

@@ -2,8 +2,8 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{DAY, Home, Probe, homes, is_own, take_files, take_folders};
-use crate::recorder::{Recorder, join, name_of};
+use super::{DAY, HomeFolder, Probe, homes, is_own, take_files, take_folders};
+use crate::recorder::{ProbeRecorder, join, name_of};
 
 pub(super) const PROBE: Probe = Probe {
     name: "scheduled",
@@ -61,7 +61,7 @@ const SUFFIXES: &[&str] = &[
     ".preset",
 ];
 
-fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+fn take(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     take_files(recorder, FILES)?;
     take_folders(recorder, FOLDERS)?;
     for folder in UNITS {
@@ -70,7 +70,7 @@ fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
     if is_own(recorder, "/lib")? {
         recorder.take_tree(UNITS_BESIDE_USR, 2, is_unit)?;
     }
-    for Home { path: home, .. } in homes(recorder)? {
+    for HomeFolder { path: home, .. } in homes(recorder)? {
         let folder = join(&home, b".config/systemd/user");
         if let Ok(folder) = std::str::from_utf8(&folder) {
             recorder.take_tree(folder, 2, is_unit)?;

@@ -3,8 +3,8 @@
 use evidence_format::bundle::BundleError;
 
 use super::{HOUR, Probe, take_folders};
-use crate::read::{Keep, Request};
-use crate::recorder::Recorder;
+use crate::read::{KeptPart, ReadRequest};
+use crate::recorder::ProbeRecorder;
 
 pub(super) const PROBE: Probe = Probe {
     name: "sessions",
@@ -38,11 +38,11 @@ const FOLDERS: &[&str] = &[
     "/run/sshd.sessions",
 ];
 
-fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+fn take(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     ROWS.iter()
-        .try_for_each(|path| recorder.take(Request::file(*path, Keep::End)))?;
+        .try_for_each(|path| recorder.take(ReadRequest::file(*path, KeptPart::End)))?;
     TABLES
         .iter()
-        .try_for_each(|path| recorder.take(Request::file(*path, Keep::Begin)))?;
+        .try_for_each(|path| recorder.take(ReadRequest::file(*path, KeptPart::Start)))?;
     take_folders(recorder, FOLDERS)
 }

@@ -3,8 +3,8 @@
 use evidence_format::bundle::BundleError;
 
 use super::{Probe, one_process_each, processes, take_kernel};
-use crate::read::{Request, What};
-use crate::recorder::Recorder;
+use crate::read::{ReadMethod, ReadRequest};
+use crate::recorder::ProbeRecorder;
 
 pub(super) const PROBE: Probe = Probe {
     name: "sockets",
@@ -38,13 +38,14 @@ const TABLES: &[&str] = &[
 
 /// Tables first: a connection lives shorter than the process that holds it. A table's inode number
 /// is in the `socket:[…]` links of the process.
-fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+fn take(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     for process in one_process_each(recorder, "net")? {
         take_kernel(recorder, &format!("/proc/{process}/net"), TABLES)?;
     }
     for process in processes(recorder)? {
         recorder.take(
-            Request::bytes(format!("/proc/{process}/fd"), What::Links("socket:[")).listed(),
+            ReadRequest::bytes(format!("/proc/{process}/fd"), ReadMethod::Links("socket:["))
+                .listed(),
         )?;
     }
     Ok(())

@@ -3,9 +3,9 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{DAY, Home, Probe, homes, take_files, take_folders};
-use crate::read::{Keep, Request};
-use crate::recorder::{Recorder, join};
+use super::{DAY, HomeFolder, Probe, homes, take_files, take_folders};
+use crate::read::{KeptPart, ReadRequest};
+use crate::recorder::{ProbeRecorder, join};
 
 pub(super) const PROBE: Probe = Probe {
     name: "startup",
@@ -65,13 +65,13 @@ const LOGIN: &[&str] = &[
     ".xinitrc",
 ];
 
-fn take(recorder: &mut Recorder<'_>) -> Result<(), BundleError> {
+fn take(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     take_files(recorder, FILES)?;
     take_folders(recorder, FOLDERS)?;
-    for Home { path: home, .. } in homes(recorder)? {
+    for HomeFolder { path: home, .. } in homes(recorder)? {
         for name in LOGIN {
-            let request = Request::file(join(&home, name.as_bytes()), Keep::Begin);
-            recorder.take(Request {
+            let request = ReadRequest::file(join(&home, name.as_bytes()), KeptPart::Start);
+            recorder.take(ReadRequest {
                 content_type: "text/plain",
                 ..request
             })?;

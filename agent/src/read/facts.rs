@@ -10,7 +10,7 @@ use rustix::fs::{FileType, Statx, StatxTimestamp, major, minor};
 /// Kept beside an ordinary file's bytes, since an intruder who sets a file's times forgets some of
 /// them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Facts {
+pub struct FileFacts {
     /// Type and permissions, as in `st_mode`.
     pub mode: u32,
     /// Owner.
@@ -24,19 +24,19 @@ pub struct Facts {
     /// Inode number.
     pub inode: u64,
     /// Last change of the content.
-    pub modified: Time,
+    pub modified: FileTime,
     /// Last change of the content or of any of these facts; cannot be set by programs.
-    pub changed: Time,
+    pub changed: FileTime,
     /// When the inode was made; `None` where the file system does not know.
-    pub born: Option<Time>,
+    pub born: Option<FileTime>,
 }
 
 /// A file's time: seconds and nanoseconds since 1970. Wider than [`Timestamp`], since anything can
 /// be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Time(pub i64, pub u32);
+pub struct FileTime(pub i64, pub u32);
 
-impl fmt::Display for Time {
+impl fmt::Display for FileTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanoseconds = i128::from(self.0) * 1_000_000_000 + i128::from(self.1);
         match Timestamp::from_unix_nanoseconds(nanoseconds) {
@@ -46,13 +46,13 @@ impl fmt::Display for Time {
     }
 }
 
-impl From<StatxTimestamp> for Time {
+impl From<StatxTimestamp> for FileTime {
     fn from(time: StatxTimestamp) -> Self {
         Self(time.tv_sec, time.tv_nsec)
     }
 }
 
-impl From<&Statx> for Facts {
+impl From<&Statx> for FileFacts {
     fn from(stat: &Statx) -> Self {
         let has_born = stat.stx_mask & rustix::fs::StatxFlags::BTIME.bits() != 0;
         Self {
@@ -71,9 +71,9 @@ impl From<&Statx> for Facts {
 
 /// What a caller has looked up already; without the time of birth, which is not in it for every
 /// file system.
-impl From<&Metadata> for Facts {
+impl From<&Metadata> for FileFacts {
     fn from(metadata: &Metadata) -> Self {
-        let time = |seconds, nanoseconds: i64| Time(seconds, nanoseconds as u32); // the kernel's are below 10^9
+        let time = |seconds, nanoseconds: i64| FileTime(seconds, nanoseconds as u32); // the kernel's are below 10^9
         Self {
             mode: metadata.mode(),
             uid: metadata.uid(),
@@ -88,7 +88,7 @@ impl From<&Metadata> for Facts {
     }
 }
 
-impl Facts {
+impl FileFacts {
     /// What it is.
     #[must_use]
     pub fn kind(&self) -> FileType {
@@ -101,7 +101,7 @@ impl Facts {
         self.kind() == FileType::RegularFile
     }
 
-    /// Appends the one-line form of a [`What::Listing`](super::What::Listing):
+    /// Appends the one-line form of a [`ReadMethod::Listing`](super::What::Listing):
     /// `mode uid gid size major:minor inode modified changed`.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let mut line = String::with_capacity(128);
@@ -146,14 +146,18 @@ mod tests {
     #[test]
     fn any_time_that_a_file_system_holds_has_a_text() {
         assert_eq!(
-            Time(1_795_441_217, 250_000_000).to_string(),
+            FileTime(1_795_441_217, 250_000_000).to_string(),
             "2026-11-23T13:40:17.25Z"
         );
         assert_eq!(
-            Time(i64::MAX, 1).to_string(),
+            FileTime(i64::MAX, 1).to_string(),
             "@9223372036854775807.000000001"
         );
-        assert!(Time(i64::MIN, 999_999_999).to_string().starts_with("@-"));
+        assert!(
+            FileTime(i64::MIN, 999_999_999)
+                .to_string()
+                .starts_with("@-")
+        );
     }
 
     #[test]
@@ -169,10 +173,10 @@ mod tests {
         )
         .expect("it is there");
         assert_eq!(
-            Facts::from(&metadata),
-            Facts {
+            FileFacts::from(&metadata),
+            FileFacts {
                 born: None,
-                ..Facts::from(&stat)
+                ..FileFacts::from(&stat)
             }
         );
     }

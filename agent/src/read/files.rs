@@ -8,11 +8,13 @@ use evidence_format::digest::{Digest, Hasher};
 use rustix::fs::{FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
-use super::facts::{Facts, Time};
-use super::helper::{Out, Stop};
-use super::redact::{Filter, Redact};
-use super::root::{Finder, Place, READ, Root, facts_at, facts_of};
-use super::{End, Keep, Manner, READ_BYTES, Request, WAITING_BYTES_MAX, What};
+use super::facts::{FileFacts, FileTime};
+use super::redact::{RedactionFilter, RedactionRule};
+use super::root::{CaptureRoot, ObjectFinder, ObjectHandle, READ_FLAGS, facts_at, facts_of};
+use super::worker::{ObjectSink, ReadStop};
+use super::{
+    KeptPart, READ_BYTES, ReadMethod, ReadOutcome, ReadRequest, ReaderOptions, WAITING_BYTES_MAX,
+};
 
 /// First read of a kernel file: most are smaller, and some handlers allocate what is asked for
 /// (/proc/sys).
@@ -33,11 +35,11 @@ const EXECUTABLE_BYTES_MAX: u64 = 1 << 30;
 const DIGESTS_MAX: usize = 16 * 1024;
 
 /// An executable that has not changed.
-type Version = ((u32, u32), u64, Time, Time, u64);
+type Version = ((u32, u32), u64, FileTime, FileTime, u64);
 
 /// Answers requests below a root.
-pub(super) struct Host {
-    finder: Finder,
+pub(super) struct FileReader {
+    finder: ObjectFinder,
     entries_max: u64,
     buffer: Vec<u8>,
     /// What a filter has let through.
@@ -48,11 +50,11 @@ pub(super) struct Host {
     item: u64,
 }
 
-impl Host {
-    pub(super) fn new(root: Root, manner: Manner) -> Self {
+impl FileReader {
+    pub(super) fn new(root: CaptureRoot, options: ReaderOptions) -> Self {
         Self {
-            finder: Finder::new(root),
-            entries_max: manner.entries_max,
+            finder: ObjectFinder::new(root),
+            entries_max: options.entries_max,
             buffer: vec![0; READ_BYTES],
             filtered: Vec::new(),
             digests: HashMap::new(),
@@ -65,35 +67,35 @@ impl Host {
     pub(super) fn answer(
         &mut self,
         item: u64,
-        request: &Request,
-        out: &mut Out<'_>,
-    ) -> Result<u64, Stop> {
+        request: &ReadRequest,
+        out: &mut ObjectSink<'_>,
+    ) -> Result<u64, ReadStop> {
         if self.item != item {
             self.item = item;
             self.seen.clear();
         }
         if out.left() == 0 {
-            return Err(Stop::Ended(End::Cut(out.cut)));
+            return Err(ReadStop::Ended(ReadOutcome::Cut(out.cut)));
         }
         out.touch(&request.path)?;
         let path = &request.path;
-        match request.what {
-            What::Kernel => self.kernel(path, out)?,
-            What::Redacted(redact) => return self.redacted(path, redact, out),
-            What::File(keep) => self.file(path, keep, true, out)?,
-            What::Linked(keep) => self.file(path, keep, false, out)?,
-            What::Link => self.link(path, out)?,
-            What::Links(only) => self.links(path, only.as_bytes(), out)?,
-            What::Names => self.names(path, out)?,
-            What::Listing => self.listing(path, out)?,
-            What::Executable => self.executable(path, out)?,
-            What::Namespaces(kind) => self.namespaces(path, kind, out)?,
-            What::Ring => self.ring(path, out)?,
+        match request.method {
+            ReadMethod::Kernel => self.kernel(path, out)?,
+            ReadMethod::Redacted(redact) => return self.redacted(path, redact, out),
+            ReadMethod::File(keep) => self.file(path, keep, true, out)?,
+            ReadMethod::Linked(keep) => self.file(path, keep, false, out)?,
+            ReadMethod::Link => self.link(path, out)?,
+            ReadMethod::Links(only) => self.links(path, only.as_bytes(), out)?,
+            ReadMethod::Names => self.names(path, out)?,
+            ReadMethod::Listing => self.listing(path, out)?,
+            ReadMethod::Executable => self.executable(path, out)?,
+            ReadMethod::Namespaces(kind) => self.namespaces(path, kind, out)?,
+            ReadMethod::Ring => self.ring(path, out)?,
         }
         Ok(0)
     }
 
-    fn kernel(&mut self, path: &[u8], out: &mut Out<'_>) -> Result<(), Stop> {
+    fn kernel(&mut self, path: &[u8], out: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
         let file = self.open_kernel(path)?;
         out.begin(None, 0, None);
         let mut want = FIRST_READ_BYTES;
@@ -107,14 +109,19 @@ impl Host {
         }
     }
 
-    fn redacted(&mut self, path: &[u8], redact: Redact, out: &mut Out<'_>) -> Result<u64, Stop> {
-        let kernels = self.finder.open_kernels(path, OFlags::empty());
+    fn redacted(
+        &mut self,
+        path: &[u8],
+        redact: RedactionRule,
+        out: &mut ObjectSink<'_>,
+    ) -> Result<u64, ReadStop> {
+        let kernels = self.finder.open_in_procfs(path, OFlags::empty());
         let (file, facts) = match kernels {
             Some(file) => (file, None),
             None => self.open(path).map(|(file, facts)| (file, Some(facts)))?,
         };
         out.begin(facts, 0, None);
-        let mut filter = Filter::new(redact);
+        let mut filter = RedactionFilter::new(redact);
         loop {
             let got = read(&file, &mut self.buffer[..FIRST_READ_BYTES])?;
             self.filtered.clear();
@@ -133,16 +140,16 @@ impl Host {
     fn file(
         &mut self,
         path: &[u8],
-        keep: Keep,
+        keep: KeptPart,
         again: bool,
-        out: &mut Out<'_>,
-    ) -> Result<(), Stop> {
+        out: &mut ObjectSink<'_>,
+    ) -> Result<(), ReadStop> {
         let (file, facts) = self.open(path)?;
         if !self.seen.insert((facts.device, facts.inode)) && !again {
-            return Err(Stop::Ended(End::Repeated));
+            return Err(ReadStop::Ended(ReadOutcome::Repeated));
         }
         let kept = facts.size.min(out.left());
-        let from = if keep == Keep::End {
+        let from = if keep == KeptPart::End {
             facts.size - kept
         } else {
             0
@@ -168,19 +175,24 @@ impl Host {
             out.bytes(&self.buffer[..got])?;
         }
         match () {
-            () if at - from < kept => Err(Stop::Ended(End::Shrank)),
-            () if kept < facts.size => Err(Stop::Ended(End::Cut(out.cut))),
+            () if at - from < kept => Err(ReadStop::Ended(ReadOutcome::Shrank)),
+            () if kept < facts.size => Err(ReadStop::Ended(ReadOutcome::Cut(out.cut))),
             () => Ok(()),
         }
     }
 
-    fn link(&mut self, path: &[u8], out: &mut Out<'_>) -> Result<(), Stop> {
+    fn link(&mut self, path: &[u8], out: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
         out.begin(None, 0, None);
         let target = self.finder.read_link(path)?;
         out.bytes(&target)
     }
 
-    fn links(&mut self, path: &[u8], only: &[u8], out: &mut Out<'_>) -> Result<(), Stop> {
+    fn links(
+        &mut self,
+        path: &[u8],
+        only: &[u8],
+        out: &mut ObjectSink<'_>,
+    ) -> Result<(), ReadStop> {
         let folder = self.open_folder(path)?;
         out.begin(None, 0, None);
         let mut target = Vec::new();
@@ -203,7 +215,7 @@ impl Host {
         denied.map_or(Ok(()), |errno| Err(errno.into()))
     }
 
-    fn names(&mut self, path: &[u8], out: &mut Out<'_>) -> Result<(), Stop> {
+    fn names(&mut self, path: &[u8], out: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
         let folder = self.open_folder(path)?;
         out.begin(None, 0, None);
         self.entries(&folder, out, |name, kind, line, out| {
@@ -212,7 +224,7 @@ impl Host {
         })
     }
 
-    fn listing(&mut self, path: &[u8], out: &mut Out<'_>) -> Result<(), Stop> {
+    fn listing(&mut self, path: &[u8], out: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
         let folder = self.open_folder(path)?;
         out.begin(Some(facts_of(&folder)?), 0, None);
         let mut facts_text = Vec::new();
@@ -232,9 +244,9 @@ impl Host {
     fn entries(
         &mut self,
         folder: &OwnedFd,
-        out: &mut Out<'_>,
-        mut take: impl FnMut(&[u8], FileType, &mut Vec<u8>, &mut Out<'_>) -> Result<(), Stop>,
-    ) -> Result<(), Stop> {
+        out: &mut ObjectSink<'_>,
+        mut take: impl FnMut(&[u8], FileType, &mut Vec<u8>, &mut ObjectSink<'_>) -> Result<(), ReadStop>,
+    ) -> Result<(), ReadStop> {
         let mut buffer = [MaybeUninit::uninit(); NAMES_BYTES];
         let mut names = RawDir::new(folder, &mut buffer);
         let mut count = 0;
@@ -245,7 +257,7 @@ impl Host {
                 continue;
             }
             if count == self.entries_max {
-                return Err(Stop::Ended(End::Cut(
+                return Err(ReadStop::Ended(ReadOutcome::Cut(
                     evidence_format::coverage::GapReason::TooLarge,
                 )));
             }
@@ -260,11 +272,11 @@ impl Host {
     }
 
     /// Writes `sha256: …` and `bytes: …`, the form of `application/warc-fields`.
-    fn executable(&mut self, path: &[u8], out: &mut Out<'_>) -> Result<(), Stop> {
+    fn executable(&mut self, path: &[u8], out: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
         let (file, facts) = self.open_executable(path, out)?;
         if facts.size > EXECUTABLE_BYTES_MAX {
             out.begin(Some(facts), 0, None);
-            return Err(Stop::Ended(End::Cut(
+            return Err(ReadStop::Ended(ReadOutcome::Cut(
                 evidence_format::coverage::GapReason::TooLarge,
             )));
         }
@@ -292,29 +304,29 @@ impl Host {
     fn open_executable(
         &mut self,
         path: &[u8],
-        out: &mut Out<'_>,
-    ) -> Result<(OwnedFd, Facts), Stop> {
+        out: &mut ObjectSink<'_>,
+    ) -> Result<(OwnedFd, FileFacts), ReadStop> {
         let target = self.finder.read_link(path)?;
         out.touch(&target)?; // from here on, a dead mount can hold us
         if !self.finder.is_procfs(path) {
             return self.open(path);
         }
-        let Place { folder, name, .. } = self.finder.find(path)?;
+        let ObjectHandle { folder, name, .. } = self.finder.find(path)?;
         let file = rustix::fs::openat(
             &*folder,
             &name,
-            READ.difference(OFlags::NOFOLLOW),
+            READ_FLAGS.difference(OFlags::NOFOLLOW),
             Mode::empty(),
         )?;
         let facts = facts_of(&file)?;
         if facts.is_regular() {
             Ok((file, facts))
         } else {
-            Err(Stop::Ended(End::Special))
+            Err(ReadStop::Ended(ReadOutcome::Special))
         }
     }
 
-    fn digest(&mut self, file: &OwnedFd, out: &mut Out<'_>) -> Result<Digest, Stop> {
+    fn digest(&mut self, file: &OwnedFd, out: &mut ObjectSink<'_>) -> Result<Digest, ReadStop> {
         let mut hasher = Hasher::new();
         let mut at = 0;
         loop {
@@ -323,7 +335,7 @@ impl Host {
                 return Ok(hasher.finish());
             }
             if at >= EXECUTABLE_BYTES_MAX {
-                return Err(Stop::Ended(End::Cut(
+                return Err(ReadStop::Ended(ReadOutcome::Cut(
                     evidence_format::coverage::GapReason::TooLarge,
                 )));
             }
@@ -333,7 +345,12 @@ impl Host {
         }
     }
 
-    fn namespaces(&mut self, path: &[u8], kind: &str, out: &mut Out<'_>) -> Result<(), Stop> {
+    fn namespaces(
+        &mut self,
+        path: &[u8],
+        kind: &str,
+        out: &mut ObjectSink<'_>,
+    ) -> Result<(), ReadStop> {
         let folder = self.open_folder(path)?;
         out.begin(None, 0, None);
         let mut seen = HashSet::new();
@@ -360,8 +377,8 @@ impl Host {
         denied.map_or(Ok(()), |errno| Err(errno.into()))
     }
 
-    fn ring(&mut self, path: &[u8], out: &mut Out<'_>) -> Result<(), Stop> {
-        let Place {
+    fn ring(&mut self, path: &[u8], out: &mut ObjectSink<'_>) -> Result<(), ReadStop> {
+        let ObjectHandle {
             folder,
             name,
             facts,
@@ -375,9 +392,9 @@ impl Host {
             rustix::fs::minor(stat.st_rdev),
         );
         if facts.kind() != FileType::CharacterDevice || device != KMSG_DEVICE {
-            return Err(Stop::Ended(End::Special));
+            return Err(ReadStop::Ended(ReadOutcome::Special));
         }
-        let file = rustix::fs::openat(&*folder, &name, READ, Mode::empty())?;
+        let file = rustix::fs::openat(&*folder, &name, READ_FLAGS, Mode::empty())?;
         out.begin(None, 0, None);
         loop {
             match read(&file, &mut self.buffer[..RING_READ_BYTES]) {
@@ -391,40 +408,40 @@ impl Host {
 
     /// Opens a regular file. Looked at before, so that nothing else is opened, and after, in case
     /// it was replaced in between.
-    fn open(&mut self, path: &[u8]) -> Result<(OwnedFd, Facts), Stop> {
-        let Place {
+    fn open(&mut self, path: &[u8]) -> Result<(OwnedFd, FileFacts), ReadStop> {
+        let ObjectHandle {
             folder,
             name,
             facts,
         } = self.finder.follow(path)?;
         if !facts.is_regular() {
-            return Err(Stop::Ended(End::Special));
+            return Err(ReadStop::Ended(ReadOutcome::Special));
         }
-        let file = rustix::fs::openat(&*folder, &name, READ, Mode::empty())?;
+        let file = rustix::fs::openat(&*folder, &name, READ_FLAGS, Mode::empty())?;
         let facts = facts_of(&file)?;
         if facts.is_regular() {
             Ok((file, facts))
         } else {
-            Err(Stop::Ended(End::Special))
+            Err(ReadStop::Ended(ReadOutcome::Special))
         }
     }
 
-    fn open_kernel(&mut self, path: &[u8]) -> Result<OwnedFd, Stop> {
-        match self.finder.open_kernels(path, OFlags::empty()) {
+    fn open_kernel(&mut self, path: &[u8]) -> Result<OwnedFd, ReadStop> {
+        match self.finder.open_in_procfs(path, OFlags::empty()) {
             Some(file) => Ok(file),
             None => self.open(path).map(|(file, _)| file), // says why, too
         }
     }
 
-    fn open_folder(&mut self, path: &[u8]) -> Result<OwnedFd, Stop> {
-        if let Some(folder) = self.finder.open_kernels(path, OFlags::DIRECTORY) {
+    fn open_folder(&mut self, path: &[u8]) -> Result<OwnedFd, ReadStop> {
+        if let Some(folder) = self.finder.open_in_procfs(path, OFlags::DIRECTORY) {
             return Ok(folder);
         }
-        let Place { folder, name, .. } = self.finder.follow(path)?;
+        let ObjectHandle { folder, name, .. } = self.finder.follow(path)?;
         Ok(rustix::fs::openat(
             &*folder,
             &name,
-            READ | OFlags::DIRECTORY,
+            READ_FLAGS | OFlags::DIRECTORY,
             Mode::empty(),
         )?)
     }

@@ -1,6 +1,6 @@
 //! Reading files of a host that may hang, lie, or vanish meanwhile.
 //!
-//! A second thread does all the reading ([`helper`]), the capturing thread watches it: who does not
+//! A second thread does all the reading ([`worker`]), the capturing thread watches it: who does not
 //! come back from a file in time (a dead NFS mount) is abandoned with it and replaced, and the
 //! capture goes on with the next request. Requests are queued and answers come in batches, so that
 //! thousands of small files cost no thread switch each.
@@ -10,10 +10,10 @@
 
 mod facts;
 mod files;
-mod helper;
 mod redact;
 mod request;
 mod root;
+mod worker;
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -22,11 +22,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub use facts::{Facts, Time};
-pub(crate) use helper::now;
-pub use redact::Redact;
-pub(crate) use request::{Begin, End, Event};
-pub use request::{Expect, Keep, Request, What};
+pub use facts::{FileFacts, FileTime};
+pub use redact::RedactionRule;
+pub use request::{KeptPart, Presence, ReadMethod, ReadRequest};
+pub(crate) use request::{ObjectStart, ReadEvent, ReadOutcome};
+pub(crate) use worker::now;
 
 /// Bytes read and not fetched yet, at which the helper waits.
 pub(crate) const WAITING_BYTES_MAX: usize = 256 * 1024;
@@ -40,7 +40,7 @@ const STACK_BYTES: usize = 128 * 1024;
 
 /// How to read, the same for every request.
 #[derive(Debug, Clone)]
-pub(crate) struct Manner {
+pub(crate) struct ReaderOptions {
     /// The host's root.
     pub root: PathBuf,
     /// How long one object may make no progress.
@@ -55,9 +55,9 @@ pub(crate) struct Manner {
 
 /// What the reader has to say.
 #[derive(Debug)]
-pub(crate) enum Next {
+pub(crate) enum ReaderPoll {
     /// The next part of the answer to the oldest request.
-    Event(Event),
+    Event(ReadEvent),
     /// Everything asked is answered.
     Idle,
     /// Nothing yet; look after the other things.
@@ -66,51 +66,51 @@ pub(crate) enum Next {
 
 /// The watching side; see the module.
 pub(crate) struct Reader {
-    manner: Manner,
-    shared: Arc<Shared>,
+    options: ReaderOptions,
+    shared: Arc<ReadQueue>,
     /// Not answered yet, oldest first.
-    pending: VecDeque<Arc<Request>>,
-    events: VecDeque<Event>,
+    pending: VecDeque<Arc<ReadRequest>>,
+    events: VecDeque<ReadEvent>,
     bytes: Vec<u8>,
     /// What hung; nothing there is touched again.
-    hung: Vec<Vec<u8>>,
+    hung_paths: Vec<Vec<u8>>,
 }
 
 /// What both threads see.
-struct Shared {
-    state: Mutex<State>,
+struct ReadQueue {
+    state: Mutex<QueueState>,
     /// Signalled when there is something new for either side.
     changed: Condvar,
 }
 
-struct State {
-    requests: VecDeque<Arc<Request>>,
-    events: VecDeque<Event>,
+struct QueueState {
+    requests: VecDeque<Arc<ReadRequest>>,
+    events: VecDeque<ReadEvent>,
     bytes: Vec<u8>,
     /// Which item the requests are for, by number.
     item: u64,
     /// Bytes that the item may still take.
     item_bytes_left: u64,
     /// What is being read, and when that last made progress; `None` while the helper waits for us.
-    busy: Option<Busy>,
+    busy: Option<ReadInProgress>,
     /// The helper ends at its next step.
     abandoned: bool,
 }
 
-struct Busy {
+struct ReadInProgress {
     since: Instant,
     /// The path that was touched last: behind a link, its target.
     path: Vec<u8>,
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl ReadQueue {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner) // each change of the state is whole in itself
     }
 
-    fn new(requests: VecDeque<Arc<Request>>, item: u64, item_bytes_left: u64) -> Self {
+    fn new(requests: VecDeque<Arc<ReadRequest>>, item: u64, item_bytes_left: u64) -> Self {
         let (events, bytes) = (VecDeque::new(), Vec::new());
-        let state = State {
+        let state = QueueState {
             requests,
             events,
             bytes,
@@ -127,16 +127,16 @@ impl Shared {
 }
 
 impl Reader {
-    pub(crate) fn start(manner: Manner) -> Self {
-        let shared = Arc::new(Shared::new(VecDeque::new(), 0, u64::MAX));
+    pub(crate) fn start(options: ReaderOptions) -> Self {
+        let shared = Arc::new(ReadQueue::new(VecDeque::new(), 0, u64::MAX));
         let (pending, events) = (VecDeque::new(), VecDeque::new());
         let reader = Self {
-            manner,
+            options,
             shared,
             pending,
             events,
             bytes: Vec::new(),
-            hung: Vec::new(),
+            hung_paths: Vec::new(),
         };
         reader.spawn();
         reader
@@ -156,12 +156,12 @@ impl Reader {
     }
 
     /// The request that is being answered.
-    pub(crate) fn current(&self) -> Option<&Arc<Request>> {
+    pub(crate) fn current(&self) -> Option<&Arc<ReadRequest>> {
         self.pending.front()
     }
 
     /// Queues a request.
-    pub(crate) fn ask(&mut self, request: Request) {
+    pub(crate) fn ask(&mut self, request: ReadRequest) {
         let request = Arc::new(request);
         self.pending.push_back(Arc::clone(&request));
         let mut state = self.shared.lock();
@@ -171,31 +171,31 @@ impl Reader {
         }
     }
 
-    /// The bytes of the last [`Event::Bytes`].
+    /// The bytes of the last [`ReadEvent::Bytes`].
     pub(crate) fn bytes(&self, range: Range<usize>) -> &[u8] {
         &self.bytes[range]
     }
 
-    /// Ends the request that is being answered: call it after its [`Event::End`].
-    pub(crate) fn done(&mut self) -> Option<Arc<Request>> {
+    /// Ends the request that is being answered: call it after its [`ReadEvent::ReadOutcome`].
+    pub(crate) fn done(&mut self) -> Option<Arc<ReadRequest>> {
         self.pending.pop_front()
     }
 
     /// The next event, waiting at most `wait` for it.
-    pub(crate) fn next(&mut self, wait: Duration) -> Next {
+    pub(crate) fn next(&mut self, wait: Duration) -> ReaderPoll {
         if self.events.is_empty() && !self.pending.is_empty() {
             self.fetch(wait);
         }
         match self.events.pop_front() {
-            Some(event) => Next::Event(event),
-            None if self.pending.is_empty() => Next::Idle,
-            None => Next::Waiting,
+            Some(event) => ReaderPoll::Event(event),
+            None if self.pending.is_empty() => ReaderPoll::Idle,
+            None => ReaderPoll::Waiting,
         }
     }
 
     /// Gives up everything that was asked and has no answer; says what it was.
-    pub(crate) fn abandon(&mut self) -> Vec<Arc<Request>> {
-        self.replace_helper(VecDeque::new());
+    pub(crate) fn abandon(&mut self) -> Vec<Arc<ReadRequest>> {
+        self.replace_worker(VecDeque::new());
         self.events.clear();
         self.pending.drain(..).collect()
     }
@@ -217,41 +217,41 @@ impl Reader {
             shared.changed.notify_all();
         } else if let Some(busy) = state
             .busy
-            .take_if(|busy| busy.since.elapsed() > self.manner.patience)
+            .take_if(|busy| busy.since.elapsed() > self.options.patience)
         {
             let rest = std::mem::take(&mut state.requests);
             drop(state);
-            self.hung.push(danger_zone(busy.path));
-            self.replace_helper(rest);
-            self.events.push_back(Event::End(End::Hung));
+            self.hung_paths.push(hung_prefix(busy.path));
+            self.replace_worker(rest);
+            self.events.push_back(ReadEvent::End(ReadOutcome::Hung));
         }
     }
 
-    fn replace_helper(&mut self, requests: VecDeque<Arc<Request>>) {
+    fn replace_worker(&mut self, requests: VecDeque<Arc<ReadRequest>>) {
         let (item, left) = {
             let mut state = self.shared.lock();
             state.abandoned = true;
             (state.item, state.item_bytes_left)
         };
         self.shared.changed.notify_all();
-        self.shared = Arc::new(Shared::new(requests, item, left));
+        self.shared = Arc::new(ReadQueue::new(requests, item, left));
         self.spawn();
     }
 
     fn spawn(&self) {
-        let (shared, manner, hung) = (
+        let (shared, options, hung_paths) = (
             Arc::clone(&self.shared),
-            self.manner.clone(),
-            self.hung.clone(),
+            self.options.clone(),
+            self.hung_paths.clone(),
         );
         let builder = thread::Builder::new()
             .name("reader".to_owned())
             .stack_size(STACK_BYTES);
-        let started = builder.spawn(move || helper::serve(&shared, manner, hung));
+        let started = builder.spawn(move || worker::serve(&shared, options, hung_paths));
         if started.is_err() {
             // No thread, no reading: its requests end as hung after their time, and say so in the
             // evidence.
-            self.shared.lock().busy = Some(Busy {
+            self.shared.lock().busy = Some(ReadInProgress {
                 since: Instant::now(),
                 path: Vec::new(),
             });
@@ -268,7 +268,7 @@ impl Drop for Reader {
 
 /// Where not to go again after `path` hung: its folder, most likely a dead mount. A kernel file
 /// hangs alone (a process whose memory is locked), and its neighbours answer.
-fn danger_zone(path: Vec<u8>) -> Vec<u8> {
+fn hung_prefix(path: Vec<u8>) -> Vec<u8> {
     if path.starts_with(b"/proc/") || path.starts_with(b"/sys/") {
         return path;
     }

@@ -5,7 +5,7 @@
 
 /// What is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Redact {
+pub enum RedactionRule {
     /// From `/proc/PID/environ`: all but the names. A piece without `=` is no variable (a process
     /// may write anything there) and goes away whole.
     Environment,
@@ -16,7 +16,7 @@ pub enum Redact {
     JsonEnvironment,
 }
 
-impl Redact {
+impl RedactionRule {
     /// For people, in the bundle's config.
     #[must_use]
     pub fn what(self) -> &'static str {
@@ -34,19 +34,19 @@ const HASH_REMOVED: &[u8] = b"[removed]";
 /// no name.
 const NAME_BYTES_MAX: usize = 4096;
 
-/// A [`Redact`] under way.
+/// A [`RedactionRule`] under way.
 #[derive(Debug)]
-pub(crate) struct Filter {
-    kind: Redact,
+pub(crate) struct RedactionFilter {
+    kind: RedactionRule,
     held: Vec<u8>,
-    place: Place,
+    place: FilterState,
     /// Things removed.
     pub count: u64,
 }
 
 /// Where in its input a filter stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum FilterState {
     /// Environment: in a name. Accounts: in the first field.
     Name,
     /// Environment: in a value.
@@ -56,12 +56,12 @@ enum Place {
     /// Accounts: behind the second field.
     Rest,
     /// JSON.
-    Json(Json),
+    Json(JsonState),
 }
 
 /// Where in a JSON text the filter stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Json {
+enum JsonState {
     /// Between tokens; `named` if the last was the text `env`, `ready` if a colon followed it.
     Outside { named: bool, ready: bool },
     /// In a text.
@@ -72,14 +72,14 @@ enum Json {
     Variable { value: bool, escaped: bool },
 }
 
-impl Filter {
-    pub(super) fn new(kind: Redact) -> Self {
+impl RedactionFilter {
+    pub(super) fn new(kind: RedactionRule) -> Self {
         let place = match kind {
-            Redact::JsonEnvironment => Place::Json(Json::Outside {
+            RedactionRule::JsonEnvironment => FilterState::Json(JsonState::Outside {
                 named: false,
                 ready: false,
             }),
-            Redact::Environment | Redact::Accounts => Place::Name,
+            RedactionRule::Environment | RedactionRule::Accounts => FilterState::Name,
         };
         Self {
             kind,
@@ -93,9 +93,9 @@ impl Filter {
     pub(super) fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         for &b in bytes {
             match self.kind {
-                Redact::Environment => self.environment(b, out),
-                Redact::Accounts => self.accounts(b, out),
-                Redact::JsonEnvironment => self.json(b, out),
+                RedactionRule::Environment => self.environment(b, out),
+                RedactionRule::Accounts => self.accounts(b, out),
+                RedactionRule::JsonEnvironment => self.json(b, out),
             }
         }
     }
@@ -103,10 +103,10 @@ impl Filter {
     /// The input has ended.
     pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
         match self.place {
-            Place::Name if self.kind == Redact::Environment => {
+            FilterState::Name if self.kind == RedactionRule::Environment => {
                 self.count += u64::from(!self.held.is_empty())
             }
-            Place::Password => self.end_password(out),
+            FilterState::Password => self.end_password(out),
             _ => {}
         }
         self.held.clear();
@@ -114,35 +114,39 @@ impl Filter {
 
     fn environment(&mut self, b: u8, out: &mut Vec<u8>) {
         match (self.place, b) {
-            (Place::Name, b'=') => {
+            (FilterState::Name, b'=') => {
                 out.append(&mut self.held);
                 out.push(0);
                 self.count += 1;
-                self.place = Place::Value;
+                self.place = FilterState::Value;
             }
-            (Place::Name, 0) => {
+            (FilterState::Name, 0) => {
                 self.count += u64::from(!self.held.is_empty());
                 self.held.clear();
             }
-            (Place::Name, _) if self.held.len() < NAME_BYTES_MAX => self.held.push(b),
-            (Place::Name, _) => {
+            (FilterState::Name, _) if self.held.len() < NAME_BYTES_MAX => self.held.push(b),
+            (FilterState::Name, _) => {
                 self.held.clear();
                 self.count += 1;
-                self.place = Place::Value;
+                self.place = FilterState::Value;
             }
-            (_, 0) => self.place = Place::Name,
+            (_, 0) => self.place = FilterState::Name,
             _ => {}
         }
     }
 
     fn accounts(&mut self, b: u8, out: &mut Vec<u8>) {
         match (self.place, b) {
-            (Place::Password, b':' | b'\n') => {
+            (FilterState::Password, b':' | b'\n') => {
                 self.end_password(out);
-                self.place = if b == b'\n' { Place::Name } else { Place::Rest };
+                self.place = if b == b'\n' {
+                    FilterState::Name
+                } else {
+                    FilterState::Rest
+                };
                 out.push(b);
             }
-            (Place::Password, _) => {
+            (FilterState::Password, _) => {
                 if self.held.len() < NAME_BYTES_MAX {
                     self.held.push(b);
                 }
@@ -150,8 +154,8 @@ impl Filter {
             (place, _) => {
                 out.push(b);
                 self.place = match (place, b) {
-                    (_, b'\n') => Place::Name,
-                    (Place::Name, b':') => Place::Password,
+                    (_, b'\n') => FilterState::Name,
+                    (FilterState::Name, b':') => FilterState::Password,
                     _ => place,
                 };
             }
@@ -171,64 +175,64 @@ impl Filter {
     }
 
     fn json(&mut self, b: u8, out: &mut Vec<u8>) {
-        let Place::Json(place) = self.place else {
+        let FilterState::Json(place) = self.place else {
             return;
         };
         let next = match place {
-            Json::Outside { named, ready } => self.json_outside(b, named, ready),
-            Json::Text { escaped: false } if b == b'"' => {
+            JsonState::Outside { named, ready } => self.json_outside(b, named, ready),
+            JsonState::Text { escaped: false } if b == b'"' => {
                 let named = self.held.eq_ignore_ascii_case(b"env");
                 self.held.clear();
-                Json::Outside {
+                JsonState::Outside {
                     named,
                     ready: false,
                 }
             }
-            Json::Text { escaped } => {
+            JsonState::Text { escaped } => {
                 if self.held.len() < 4 {
                     self.held.push(b); // enough to tell `env` from anything else
                 }
-                Json::Text {
+                JsonState::Text {
                     escaped: !escaped && b == b'\\',
                 }
             }
-            Json::Array if b == b'"' => Json::Variable {
+            JsonState::Array if b == b'"' => JsonState::Variable {
                 value: false,
                 escaped: false,
             },
-            Json::Array if b == b']' => Json::Outside {
+            JsonState::Array if b == b']' => JsonState::Outside {
                 named: false,
                 ready: false,
             },
-            Json::Array => Json::Array,
-            Json::Variable { escaped: false, .. } if b == b'"' => Json::Array,
-            Json::Variable { value, escaped } => {
+            JsonState::Array => JsonState::Array,
+            JsonState::Variable { escaped: false, .. } if b == b'"' => JsonState::Array,
+            JsonState::Variable { value, escaped } => {
                 let begins = !value && b == b'=';
                 self.count += u64::from(begins);
-                Json::Variable {
+                JsonState::Variable {
                     value: value || begins,
                     escaped: !escaped && b == b'\\',
                 }
             }
         };
         let inside_value =
-            matches!(place, Json::Variable { value: true, .. }) && next != Json::Array;
+            matches!(place, JsonState::Variable { value: true, .. }) && next != JsonState::Array;
         if !inside_value {
             out.push(b);
         }
-        self.place = Place::Json(next);
+        self.place = FilterState::Json(next);
     }
 
-    fn json_outside(&mut self, b: u8, named: bool, ready: bool) -> Json {
+    fn json_outside(&mut self, b: u8, named: bool, ready: bool) -> JsonState {
         match b {
-            b'"' => Json::Text { escaped: false },
-            b':' if named => Json::Outside {
+            b'"' => JsonState::Text { escaped: false },
+            b':' if named => JsonState::Outside {
                 named: false,
                 ready: true,
             },
-            b'[' if ready => Json::Array,
-            b' ' | b'\t' | b'\r' | b'\n' => Json::Outside { named, ready },
-            _ => Json::Outside {
+            b'[' if ready => JsonState::Array,
+            b' ' | b'\t' | b'\r' | b'\n' => JsonState::Outside { named, ready },
+            _ => JsonState::Outside {
                 named: false,
                 ready: false,
             },
@@ -241,9 +245,9 @@ mod tests {
     use super::*;
 
     /// The output and the count, which must not depend on how the input is cut.
-    fn filter(kind: Redact, input: &[u8]) -> (Vec<u8>, u64) {
+    fn filter(kind: RedactionRule, input: &[u8]) -> (Vec<u8>, u64) {
         let run = |step: usize| {
-            let (mut filter, mut out) = (Filter::new(kind), Vec::new());
+            let (mut filter, mut out) = (RedactionFilter::new(kind), Vec::new());
             for part in input.chunks(step) {
                 filter.push(part, &mut out);
             }
@@ -260,19 +264,19 @@ mod tests {
     #[test]
     fn only_the_names_of_variables_stay() {
         let (out, count) = filter(
-            Redact::Environment,
+            RedactionRule::Environment,
             b"PATH=/bin\0TOKEN=a=b\n\0junk\0\0EMPTY=\0tail of a secret",
         );
         assert_eq!(out, b"PATH\0TOKEN\0EMPTY\0");
         assert_eq!(count, 5);
-        let (out, _) = filter(Redact::Environment, &[b'x'; 10_000]);
+        let (out, _) = filter(RedactionRule::Environment, &[b'x'; 10_000]);
         assert_eq!(out, b"");
     }
 
     #[test]
     fn a_hash_in_passwd_is_removed_and_anything_else_stays() {
         let passwd = b"root:x:0:0:root:/root:/bin/sh\nold:$6$salt$hash:1:1::/:/bin/sh\n+nis\nno:*:1\nlast:ab01FAX.bQRSU";
-        let (out, count) = filter(Redact::Accounts, passwd);
+        let (out, count) = filter(RedactionRule::Accounts, passwd);
         let expected = b"root:x:0:0:root:/root:/bin/sh\nold:[removed]:1:1::/:/bin/sh\n+nis\nno:*:1\nlast:[removed]";
         assert_eq!((out.as_slice(), count), (&expected[..], 2));
     }
@@ -281,7 +285,7 @@ mod tests {
     fn values_in_a_containers_configuration_are_removed() {
         let json =
             br#"{"Config":{"Env" : ["A=secret \" \\","B=","PATH"],"Cmd":["x=1"]},"env":["C=x]"],"environ":["D=1"],"k":"env"}"#;
-        let (out, count) = filter(Redact::JsonEnvironment, json);
+        let (out, count) = filter(RedactionRule::JsonEnvironment, json);
         let expected = br#"{"Config":{"Env" : ["A=","B=","PATH"],"Cmd":["x=1"]},"env":["C="],"environ":["D=1"],"k":"env"}"#;
         assert_eq!(
             (String::from_utf8_lossy(&out), count),

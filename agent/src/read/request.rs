@@ -6,18 +6,18 @@ use evidence_format::coverage::GapReason;
 use evidence_format::time::Timestamp;
 use rustix::io::Errno;
 
-use super::facts::Facts;
-use super::redact::Redact;
+use super::facts::FileFacts;
+use super::redact::RedactionRule;
 
 /// One object to read.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub struct ReadRequest {
     /// Absolute path as on the host: without the root's own path.
     pub path: Vec<u8>,
     /// How to read it.
-    pub what: What,
+    pub method: ReadMethod,
     /// What its absence means.
-    pub expect: Expect,
+    pub presence: Presence,
     /// `Content-Type` of its record.
     pub content_type: &'static str,
     /// False if the bytes are only looked at to know what to read next.
@@ -26,23 +26,23 @@ pub struct Request {
 
 /// How to read an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
+pub enum ReadMethod {
     /// A file that the kernel makes up while it is read, so that its length is not known before.
     Kernel,
     /// A file from which something is removed while it is read.
-    Redacted(Redact),
+    Redacted(RedactionRule),
     /// An ordinary file.
-    File(Keep),
+    File(KeptPart),
     /// An ordinary file found through a symbolic link; left out if this step has read the same file
     /// before.
-    Linked(Keep),
+    Linked(KeptPart),
     /// A symbolic link's target.
     Link,
     /// The symbolic links of a folder whose targets begin so.
     Links(&'static str),
     /// The names in a folder.
     Names,
-    /// The names in a folder, each with its [`Facts`].
+    /// The names in a folder, each with its [`FileFacts`].
     Listing,
     /// SHA-256 of the file behind `/proc/PID/exe`, deleted or not.
     Executable,
@@ -54,35 +54,35 @@ pub enum What {
 
 /// Which part of a file is kept where not all of it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
+pub enum KeptPart {
     /// Its beginning.
-    Begin,
+    Start,
     /// Its end: logs are written there.
     End,
 }
 
 /// What the absence of an object means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expect {
+pub enum Presence {
     /// Nothing: not every distribution, or kernel, has it.
-    Maybe,
+    Optional,
     /// Nothing: it was found through a link that has its own record, and that leads nowhere, or to
     /// no file (units are masked by a link to `/dev/null`).
-    Behind,
+    LinkTarget,
     /// It was listed and has vanished.
     Listed,
     /// Every system should have it.
     Required,
 }
 
-impl Request {
+impl ReadRequest {
     /// A kernel file in text form, which not every system has.
     #[must_use]
     pub fn kernel(path: impl Into<Vec<u8>>) -> Self {
         Self {
             path: path.into(),
-            what: What::Kernel,
-            expect: Expect::Maybe,
+            method: ReadMethod::Kernel,
+            presence: Presence::Optional,
             content_type: "text/plain",
             record: true,
         }
@@ -90,9 +90,9 @@ impl Request {
 
     /// An ordinary file, which not every system has.
     #[must_use]
-    pub fn file(path: impl Into<Vec<u8>>, keep: Keep) -> Self {
+    pub fn file(path: impl Into<Vec<u8>>, keep: KeptPart) -> Self {
         Self {
-            what: What::File(keep),
+            method: ReadMethod::File(keep),
             content_type: "application/octet-stream",
             ..Self::kernel(path)
         }
@@ -102,16 +102,16 @@ impl Request {
     #[must_use]
     pub fn link(path: impl Into<Vec<u8>>) -> Self {
         Self {
-            what: What::Link,
+            method: ReadMethod::Link,
             ..Self::kernel(path)
         }
     }
 
     /// Anything else that is no text.
     #[must_use]
-    pub fn bytes(path: impl Into<Vec<u8>>, what: What) -> Self {
+    pub fn bytes(path: impl Into<Vec<u8>>, method: ReadMethod) -> Self {
         Self {
-            what,
+            method,
             content_type: "application/octet-stream",
             ..Self::kernel(path)
         }
@@ -121,7 +121,7 @@ impl Request {
     #[must_use]
     pub fn listed(self) -> Self {
         Self {
-            expect: Expect::Listed,
+            presence: Presence::Listed,
             ..self
         }
     }
@@ -130,7 +130,7 @@ impl Request {
     #[must_use]
     pub fn required(self) -> Self {
         Self {
-            expect: Expect::Required,
+            presence: Presence::Required,
             ..self
         }
     }
@@ -147,22 +147,22 @@ impl Request {
 
 /// Part of an answer: at most one begin, bytes, and always one end.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub(crate) enum ReadEvent {
     /// The object is open.
-    Begin(Begin),
+    Start(ObjectStart),
     /// Its next bytes lie there in the reader's buffer.
     Bytes(Range<usize>),
     /// It is done.
-    End(End),
+    End(ReadOutcome),
 }
 
-/// See [`Event`].
+/// See [`ReadEvent`].
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Begin {
+pub(crate) struct ObjectStart {
     /// When reading began.
     pub at: Timestamp,
     /// What the file system says of an ordinary file.
-    pub facts: Option<Facts>,
+    pub facts: Option<FileFacts>,
     /// How many bytes will come, where that is known and too much to wait for: the file goes
     /// through in a stream.
     pub announced: Option<u64>,
@@ -174,7 +174,7 @@ pub(crate) struct Begin {
 
 /// What became of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum ReadOutcome {
     /// All of it was read; this many things were removed.
     Whole { redacted: u64 },
     /// Only as much as a limit allows.

@@ -2,7 +2,7 @@
 //!
 //! Nothing outside is ever reached, whatever links a hostile root holds: `..` and absolute links
 //! stop at the root. Folders are opened by openat2(2) with `RESOLVE_IN_ROOT`. Where the kernel
-//! (before 5.6) or a container's filter (ENOSYS, EPERM) has no such call, [`Root::folder_by_hand`]
+//! (before 5.6) or a container's filter (ENOSYS, EPERM) has no such call, [`CaptureRoot::walk_to_folder`]
 //! walks the path one name at a time and follows no link but by itself.
 
 use std::cell::Cell;
@@ -15,67 +15,67 @@ use std::rc::Rc;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
-use super::facts::Facts;
+use super::facts::FileFacts;
 
 /// Links followed on the way to one object: as many as Linux does (path_resolution(7)).
 const LINKS_MAX: usize = 40;
 /// A path taken by hand goes no deeper: bounds the open folders that `..` goes back to.
 const DEPTH_MAX: usize = 256;
-const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const FOLDER_FLAGS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 /// Opening never waits for a FIFO's other side, never takes a terminal, never follows a link that
 /// replaced the file.
-pub(super) const READ: OFlags = OFlags::RDONLY
+pub(super) const READ_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC)
     .union(OFlags::NOFOLLOW);
 
 /// See the module.
-pub(super) struct Root {
+pub(super) struct CaptureRoot {
     top: Rc<OwnedFd>,
-    by_hand: Cell<bool>,
+    without_openat2: Cell<bool>,
 }
 
 /// An object: its name in an open folder. It stays the same object if folders above it are renamed;
 /// a process's stays that process, and ends with it, even if its number is given away again.
-pub(super) struct Place {
+pub(super) struct ObjectHandle {
     pub folder: Rc<OwnedFd>,
     pub name: Vec<u8>,
-    pub facts: Facts,
+    pub facts: FileFacts,
 }
 
-impl Root {
+impl CaptureRoot {
     pub(super) fn open(path: &Path) -> Result<Self, Errno> {
-        let top = rustix::fs::openat(rustix::fs::CWD, path, FOLDER, Mode::empty())?;
+        let top = rustix::fs::openat(rustix::fs::CWD, path, FOLDER_FLAGS, Mode::empty())?;
         Ok(Self {
             top: Rc::new(top),
-            by_hand: Cell::new(false),
+            without_openat2: Cell::new(false),
         })
     }
 
     /// Opens the folder at `path`, following links inside the root.
     pub(super) fn folder(&self, path: &[u8]) -> Result<Rc<OwnedFd>, Errno> {
-        if self.by_hand.get() {
-            return self.folder_by_hand(path);
+        if self.without_openat2.get() {
+            return self.walk_to_folder(path);
         }
         let path_in = if path.is_empty() { b"/" } else { path };
         match rustix::fs::openat2(
             &*self.top,
             path_in,
-            FOLDER,
+            FOLDER_FLAGS,
             Mode::empty(),
             ResolveFlags::IN_ROOT,
         ) {
             Ok(folder) => Ok(Rc::new(folder)),
             Err(Errno::NOSYS | Errno::PERM) => {
-                self.by_hand.set(true);
-                self.folder_by_hand(path)
+                self.without_openat2.set(true);
+                self.walk_to_folder(path)
             }
             Err(errno) => Err(errno),
         }
     }
 
-    fn folder_by_hand(&self, path: &[u8]) -> Result<Rc<OwnedFd>, Errno> {
+    fn walk_to_folder(&self, path: &[u8]) -> Result<Rc<OwnedFd>, Errno> {
         let mut above = vec![Rc::clone(&self.top)];
         let mut names: VecDeque<Vec<u8>> = names_of(path).collect();
         let mut links = 0;
@@ -98,7 +98,7 @@ impl Root {
                 above.push(Rc::new(rustix::fs::openat(
                     &*here,
                     &name,
-                    FOLDER | OFlags::NOFOLLOW,
+                    FOLDER_FLAGS | OFlags::NOFOLLOW,
                     Mode::empty(),
                 )?));
             }
@@ -112,16 +112,16 @@ impl Root {
 
 /// What a path's last name is, in `folder`; a link is not followed, and an automount point not
 /// mounted.
-pub(super) fn facts_at(folder: impl AsFd, name: &[u8]) -> Result<Facts, Errno> {
+pub(super) fn facts_at(folder: impl AsFd, name: &[u8]) -> Result<FileFacts, Errno> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
     let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
-    rustix::fs::statx(folder, name, flags, mask).map(|stat| Facts::from(&stat))
+    rustix::fs::statx(folder, name, flags, mask).map(|stat| FileFacts::from(&stat))
 }
 
 /// What an open file is.
-pub(super) fn facts_of(file: impl AsFd) -> Result<Facts, Errno> {
+pub(super) fn facts_of(file: impl AsFd) -> Result<FileFacts, Errno> {
     let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
-    rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, mask).map(|stat| Facts::from(&stat))
+    rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, mask).map(|stat| FileFacts::from(&stat))
 }
 
 /// The folder's path and the name in it.
@@ -141,30 +141,30 @@ fn names_of(path: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
 
 /// Finds objects below a root, and remembers the last folder: many requests in a row ask for files
 /// of one.
-pub(super) struct Finder {
-    root: Root,
-    last: Option<Last>,
+pub(super) struct ObjectFinder {
+    root: CaptureRoot,
+    last: Option<CachedFolder>,
 }
 
-/// See [`Finder`].
-struct Last {
+/// See [`ObjectFinder`].
+struct CachedFolder {
     path: Vec<u8>,
     folder: Rc<OwnedFd>,
     is_procfs: bool,
 }
 
-impl Finder {
-    pub(super) fn new(root: Root) -> Self {
+impl ObjectFinder {
+    pub(super) fn new(root: CaptureRoot) -> Self {
         Self { root, last: None }
     }
 
     /// The object at `path`, which may be a link.
-    pub(super) fn find(&mut self, path: &[u8]) -> Result<Place, Errno> {
+    pub(super) fn find(&mut self, path: &[u8]) -> Result<ObjectHandle, Errno> {
         let (folder_path, name) = split(path);
         let folder = self.folder(folder_path)?;
         let name = if name.is_empty() { b"." } else { name };
         let facts = facts_at(&*folder, name)?;
-        Ok(Place {
+        Ok(ObjectHandle {
             folder,
             name: name.to_vec(),
             facts,
@@ -172,7 +172,7 @@ impl Finder {
     }
 
     /// The object that `path` leads to, which is no link.
-    pub(super) fn follow(&mut self, path: &[u8]) -> Result<Place, Errno> {
+    pub(super) fn follow(&mut self, path: &[u8]) -> Result<ObjectHandle, Errno> {
         let mut path = path.to_vec();
         for _ in 0..LINKS_MAX {
             let place = self.find(&path)?;
@@ -203,15 +203,16 @@ impl Finder {
     /// Opens `path` if it is the kernel's own: in a folder of procfs, no link, and nothing mounted
     /// over it. Then it is not looked at before, since procfs has only files and folders there,
     /// which saves half the time of reading a small one.
-    pub(super) fn open_kernels(&mut self, path: &[u8], flags: OFlags) -> Option<OwnedFd> {
-        if self.root.by_hand.get() {
+    pub(super) fn open_in_procfs(&mut self, path: &[u8], flags: OFlags) -> Option<OwnedFd> {
+        if self.root.without_openat2.get() {
             return None;
         }
         let (folder_path, name) = split(path);
         let last = self.last(folder_path).ok()?;
         let stay = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-        let open =
-            || rustix::fs::openat2(&*last.folder, name, READ | flags, Mode::empty(), stay).ok();
+        let open = || {
+            rustix::fs::openat2(&*last.folder, name, READ_FLAGS | flags, Mode::empty(), stay).ok()
+        };
         last.is_procfs.then(open).flatten()
     }
 
@@ -224,14 +225,14 @@ impl Finder {
         self.last(path).map(|last| Rc::clone(&last.folder))
     }
 
-    fn last(&mut self, path: &[u8]) -> Result<&Last, Errno> {
+    fn last(&mut self, path: &[u8]) -> Result<&CachedFolder, Errno> {
         let last = match self.last.take() {
             Some(last) if last.path == path => last,
             _ => {
                 let folder = self.root.folder(path)?;
                 let is_procfs =
                     rustix::fs::fstatfs(&*folder).is_ok_and(|stat| stat.f_type == PROC_SUPER_MAGIC);
-                Last {
+                CachedFolder {
                     path: path.to_vec(),
                     folder,
                     is_procfs,
@@ -263,10 +264,10 @@ mod tests {
         link("loop", "var/loop");
         link("/etc/hostname", "var/outside");
         link("../etc/a/passwd", "var/file");
-        for by_hand in [false, true] {
-            let opened = Root::open(root.path()).expect("the root");
-            opened.by_hand.set(by_hand);
-            let mut finder = Finder::new(opened);
+        for without_openat2 in [false, true] {
+            let opened = CaptureRoot::open(root.path()).expect("the root");
+            opened.without_openat2.set(without_openat2);
+            let mut finder = ObjectFinder::new(opened);
             for path in [
                 "/etc/a/passwd",
                 "/var/absolute/passwd",
@@ -277,7 +278,7 @@ mod tests {
                 assert_eq!(
                     finder.follow(path.as_bytes()).map(|place| place.facts.size),
                     Ok(6),
-                    "{path} {by_hand}"
+                    "{path} {without_openat2}"
                 );
             }
             assert_eq!(finder.follow(b"/var/loop").err(), Some(Errno::LOOP));

@@ -1,10 +1,10 @@
 //! The header fields of a record that are our own.
 
 use evidence_format::coverage::GapReason;
-use evidence_format::warc::TruncationReason;
+use evidence_format::warc::Truncated;
 use rustix::io::Errno;
 
-use crate::read::{Begin, End, Request, What};
+use crate::read::{ObjectStart, ReadMethod, ReadOutcome, ReadRequest};
 
 /// Names that people know errors by (errno(3)); other errors have their number only.
 const ERRNO_NAMES: &[(Errno, &str)] = &[
@@ -31,14 +31,14 @@ const ERRNO_NAMES: &[(Errno, &str)] = &[
 ];
 
 /// Own fields, in their order.
-pub(super) struct Fields(Vec<(&'static str, String)>);
+pub(super) struct RecordFields(Vec<(&'static str, String)>);
 
-impl Fields {
+impl RecordFields {
     /// What is known of an object before it is known how it ended. `written` bytes of it stand in
     /// earlier records.
-    pub(super) fn of(request: &Request, begin: Option<&Begin>, written: u64) -> Self {
+    pub(super) fn of(request: &ReadRequest, begin: Option<&ObjectStart>, written: u64) -> Self {
         let mut fields = Self(Vec::new());
-        if let Some(kind) = kind(request.what) {
+        if let Some(kind) = kind(request.method) {
             fields.add("Exhibit-Kind", kind);
         }
         if let Some(facts) = begin.and_then(|begin| begin.facts) {
@@ -52,22 +52,27 @@ impl Fields {
     }
 
     /// How it ended; says whether the block is not the whole.
-    pub(super) fn outcome(&mut self, end: End, gap: Option<GapReason>) -> Option<TruncationReason> {
-        if let End::Failed(errno) = end {
+    pub(super) fn outcome(
+        &mut self,
+        end: ReadOutcome,
+        gap: Option<GapReason>,
+    ) -> Option<Truncated> {
+        if let ReadOutcome::Failed(errno) = end {
             self.add("Exhibit-Errno", &errno_text(errno));
         }
         if let Some(reason) = gap {
             self.add("Exhibit-Gap", reason.as_str());
         }
         match end {
-            End::Cut(GapReason::Deadline | GapReason::Cancelled) | End::Hung => {
-                Some(TruncationReason::Time)
+            ReadOutcome::Cut(GapReason::Deadline | GapReason::Cancelled) | ReadOutcome::Hung => {
+                Some(Truncated::Time)
             }
-            End::Cut(_) => Some(TruncationReason::Length),
-            End::Shrank | End::Failed(_) | End::Special | End::Crashed => {
-                Some(TruncationReason::Unspecified)
-            }
-            End::Whole { .. } | End::Repeated => None,
+            ReadOutcome::Cut(_) => Some(Truncated::Length),
+            ReadOutcome::Shrank
+            | ReadOutcome::Failed(_)
+            | ReadOutcome::Special
+            | ReadOutcome::Crashed => Some(Truncated::Unspecified),
+            ReadOutcome::Whole { .. } | ReadOutcome::Repeated => None,
         }
     }
 
@@ -83,14 +88,18 @@ impl Fields {
     }
 }
 
-fn kind(what: What) -> Option<&'static str> {
-    match what {
-        What::Link => Some("link"),
-        What::Links(_) => Some("links"),
-        What::Names | What::Listing => Some("directory"),
-        What::Executable => Some("executable"),
-        What::Namespaces(_) => Some("namespaces"),
-        What::Kernel | What::Redacted(_) | What::File(_) | What::Linked(_) | What::Ring => None,
+fn kind(method: ReadMethod) -> Option<&'static str> {
+    match method {
+        ReadMethod::Link => Some("link"),
+        ReadMethod::Links(_) => Some("links"),
+        ReadMethod::Names | ReadMethod::Listing => Some("directory"),
+        ReadMethod::Executable => Some("executable"),
+        ReadMethod::Namespaces(_) => Some("namespaces"),
+        ReadMethod::Kernel
+        | ReadMethod::Redacted(_)
+        | ReadMethod::File(_)
+        | ReadMethod::Linked(_)
+        | ReadMethod::Ring => None,
     }
 }
 

@@ -7,9 +7,9 @@
 //! the coverage counts it), `Exhibit-Offset` and `Exhibit-Continued` where an object of unknown
 //! length takes several records, and the facts of ordinary files.
 
+mod control;
 mod fields;
 mod tree;
-mod watch;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -18,48 +18,50 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evidence_format::bundle::{BundleError, DraftItem};
-use evidence_format::config::{ItemSource, Redaction};
-use evidence_format::coverage::{Coverage, EndReason, GapReason};
+use evidence_format::config::{Redaction, Source};
+use evidence_format::coverage::{Coverage, Ended, GapReason};
 use evidence_format::limits::GAP_EXAMPLES_MAX;
-use evidence_format::warc::{RecordType, TruncationReason, WarcHeader, file_uri};
+use evidence_format::warc::{Header, RecordType, Truncated, file_uri};
 use rustix::io::Errno;
 
-use crate::read::{Begin, End, Event, Expect, Next, Reader, Request, What};
-use fields::Fields;
+use crate::read::{
+    ObjectStart, Presence, ReadEvent, ReadMethod, ReadOutcome, ReadRequest, Reader, ReaderPoll,
+};
+pub(crate) use control::CaptureControl;
+pub use control::CaptureProgress;
+use fields::RecordFields;
 pub(crate) use fields::errno_text;
-pub use tree::{Entry, Found, Listing, Tree, join, name_of};
-pub use watch::Progress;
-pub(crate) use watch::Watch;
+pub use tree::{FolderEntry, FolderListing, FoundFile, Subtree, join, name_of};
 
 /// How often the deadline is looked at while nothing comes.
 const TICK: Duration = Duration::from_millis(50);
 /// Requests asked ahead, so that the reading thread never waits for the writing one.
-const AHEAD_MAX: usize = 512;
+const REQUESTS_AHEAD_MAX: usize = 512;
 /// Bytes of an object of unknown length in one record: what is held in memory until it is written.
 pub const PART_BYTES_MAX: usize = 256 * 1024;
 /// Bytes that a probe looks at itself (a folder's names, the accounts).
-const LOOKED_AT_BYTES_MAX: usize = 4 * 1024 * 1024;
+const FETCHED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// An item under way; see the module.
-pub struct Recorder<'a> {
+pub struct ProbeRecorder<'a> {
     item: DraftItem<'a>,
     reader: &'a mut Reader,
-    watch: Watch<'a>,
+    control: CaptureControl<'a>,
     coverage: Coverage,
     redactions: BTreeMap<&'static str, u64>,
-    open: Open,
+    open: ObjectInProgress,
     /// Copies what comes, for a probe that looks at it.
-    looked_at: Option<Vec<u8>>,
+    fetched: Option<Vec<u8>>,
     /// The process that was found ended last: one gap, however many of its files are asked for.
     ended_process: Vec<u8>,
     /// Why nothing more is taken.
     stopped: Option<GapReason>,
-    options: Wishes,
+    options: ProbeOptions,
 }
 
 /// What probes ask of the options.
 #[derive(Debug, Clone, Copy)]
-pub struct Wishes {
+pub struct ProbeOptions {
     /// Keep the values of processes' environment variables.
     pub environment_values: bool,
     /// Entries of one tree that are looked at.
@@ -68,8 +70,8 @@ pub struct Wishes {
 
 /// The object that is being received.
 #[derive(Default)]
-struct Open {
-    begin: Option<Begin>,
+struct ObjectInProgress {
+    begin: Option<ObjectStart>,
     /// Not written yet.
     bytes: Vec<u8>,
     /// Bytes in the records already written.
@@ -78,13 +80,13 @@ struct Open {
     streamed: bool,
 }
 
-impl<'a> Recorder<'a> {
+impl<'a> ProbeRecorder<'a> {
     /// Starts with the record that says what the item is.
     pub(crate) fn start(
         mut item: DraftItem<'a>,
         reader: &'a mut Reader,
-        watch: Watch<'a>,
-        options: Wishes,
+        control: CaptureControl<'a>,
+        options: ProbeOptions,
         what: &str,
     ) -> Result<Self, BundleError> {
         let block = format!(
@@ -92,7 +94,7 @@ impl<'a> Recorder<'a> {
             "exhibit-agent",
             env!("CARGO_PKG_VERSION")
         );
-        let header = WarcHeader {
+        let header = Header {
             kind: RecordType::Warcinfo,
             target_uri: None,
             date: crate::read::now(),
@@ -104,22 +106,22 @@ impl<'a> Recorder<'a> {
         let mut recorder = Self {
             item,
             reader,
-            watch,
+            control,
             coverage: Coverage::new(),
             redactions: BTreeMap::new(),
-            open: Open::default(),
-            looked_at: None,
+            open: ObjectInProgress::default(),
+            fetched: None,
             ended_process: Vec::new(),
             stopped: None,
             options,
         };
-        recorder.tell(true);
+        recorder.report_progress(true);
         Ok(recorder)
     }
 
     /// What the options say.
     #[must_use]
-    pub fn wishes(&self) -> Wishes {
+    pub fn options(&self) -> ProbeOptions {
         self.options
     }
 
@@ -135,14 +137,14 @@ impl<'a> Recorder<'a> {
     ///
     /// # Errors
     /// The draft cannot be written.
-    pub fn take(&mut self, request: Request) -> Result<(), BundleError> {
-        self.look_at_clock()?;
+    pub fn take(&mut self, request: ReadRequest) -> Result<(), BundleError> {
+        self.check_stop()?;
         if self.is_stopped() {
             return self.skip(&request.path);
         }
         self.reader.ask(request);
-        if self.reader.pending() >= AHEAD_MAX {
-            self.receive(AHEAD_MAX / 2)
+        if self.reader.pending() >= REQUESTS_AHEAD_MAX {
+            self.receive(REQUESTS_AHEAD_MAX / 2)
         } else {
             Ok(())
         }
@@ -153,11 +155,11 @@ impl<'a> Recorder<'a> {
     ///
     /// # Errors
     /// The draft cannot be written.
-    pub fn fetch(&mut self, request: Request) -> Result<Vec<u8>, BundleError> {
+    pub fn fetch(&mut self, request: ReadRequest) -> Result<Vec<u8>, BundleError> {
         self.receive(0)?;
-        self.looked_at = Some(Vec::new());
+        self.fetched = Some(Vec::new());
         let taken = self.take(request).and_then(|()| self.receive(0));
-        let bytes = self.looked_at.take().unwrap_or_default();
+        let bytes = self.fetched.take().unwrap_or_default();
         taken.map(|()| bytes)
     }
 
@@ -184,7 +186,7 @@ impl<'a> Recorder<'a> {
         if count > GAP_EXAMPLES_MAX as u64 {
             return Ok(());
         }
-        let header = WarcHeader {
+        let header = Header {
             kind: RecordType::Metadata,
             target_uri: Some(&file_uri(path)),
             date: crate::read::now(),
@@ -196,9 +198,9 @@ impl<'a> Recorder<'a> {
     }
 
     /// Waits for everything asked, and ends the item.
-    pub(crate) fn finish(mut self, source: ItemSource) -> Result<(), BundleError> {
+    pub(crate) fn finish(mut self, source: Source) -> Result<(), BundleError> {
         self.receive(0)?;
-        self.tell(true);
+        self.report_progress(true);
         let count = |(what, count): (&'static str, u64)| Redaction {
             what: what.to_owned(),
             count,
@@ -210,9 +212,9 @@ impl<'a> Recorder<'a> {
     /// The item's probe failed by its own fault.
     pub(crate) fn crash(&mut self, probe: &str) -> Result<(), BundleError> {
         self.reader.abandon();
-        self.open = Open::default();
-        self.looked_at = None;
-        self.coverage.ended = EndReason::Failed;
+        self.open = ObjectInProgress::default();
+        self.fetched = None;
+        self.coverage.ended = Ended::Failed;
         self.missing(GapReason::Crashed, probe.as_bytes())
     }
 
@@ -220,24 +222,24 @@ impl<'a> Recorder<'a> {
     fn receive(&mut self, pending_max: usize) -> Result<(), BundleError> {
         while self.reader.pending() > pending_max {
             match self.reader.next(TICK) {
-                Next::Event(event) => self.event(event)?,
-                Next::Waiting => self.look_at_clock()?,
-                Next::Idle => break,
+                ReaderPoll::Event(event) => self.event(event)?,
+                ReaderPoll::Waiting => self.check_stop()?,
+                ReaderPoll::Idle => break,
             }
         }
         Ok(())
     }
 
-    fn look_at_clock(&mut self) -> Result<(), BundleError> {
-        self.tell(false);
-        match self.watch.stop() {
+    fn check_stop(&mut self) -> Result<(), BundleError> {
+        self.report_progress(false);
+        match self.control.stop() {
             Some(reason) if self.stopped.is_none() => self.stop(reason),
             _ => Ok(()),
         }
     }
 
-    fn tell(&mut self, always: bool) {
-        self.watch.tell(
+    fn report_progress(&mut self, always: bool) {
+        self.control.report_progress(
             always,
             self.item.records(),
             self.item.bytes(),
@@ -250,13 +252,13 @@ impl<'a> Recorder<'a> {
     fn stop(&mut self, reason: GapReason) -> Result<(), BundleError> {
         self.stopped = Some(reason);
         self.coverage.ended = if reason == GapReason::Cancelled {
-            EndReason::Cancelled
+            Ended::Cancelled
         } else {
-            EndReason::Deadline
+            Ended::Deadline
         };
         let mut unanswered = self.reader.abandon().into_iter();
         if let Some(first) = unanswered.next_if_begun(&self.open) {
-            self.end(&first, End::Cut(reason))?;
+            self.end(&first, ReadOutcome::Cut(reason))?;
         }
         for request in unanswered {
             self.missing(reason, &request.path)?;
@@ -264,15 +266,15 @@ impl<'a> Recorder<'a> {
         Ok(())
     }
 
-    fn event(&mut self, event: Event) -> Result<(), BundleError> {
+    fn event(&mut self, event: ReadEvent) -> Result<(), BundleError> {
         match event {
-            Event::Begin(begin) if begin.announced.is_some() => self.stream(begin),
-            Event::Begin(begin) => {
+            ReadEvent::Start(begin) if begin.announced.is_some() => self.stream(begin),
+            ReadEvent::Start(begin) => {
                 self.open.begin = Some(begin);
                 Ok(())
             }
-            Event::Bytes(range) => self.bytes(range),
-            Event::End(end) => {
+            ReadEvent::Bytes(range) => self.bytes(range),
+            ReadEvent::End(end) => {
                 let request = self.reader.done();
                 request.map_or(Ok(()), |request| self.end(&request, end))
             }
@@ -281,8 +283,8 @@ impl<'a> Recorder<'a> {
 
     fn bytes(&mut self, range: Range<usize>) -> Result<(), BundleError> {
         let bytes = self.reader.bytes(range);
-        if let Some(copy) = &mut self.looked_at {
-            let room = LOOKED_AT_BYTES_MAX - copy.len();
+        if let Some(copy) = &mut self.fetched {
+            let room = FETCHED_BYTES_MAX - copy.len();
             copy.extend_from_slice(&bytes[..bytes.len().min(room)]);
         }
         self.open.bytes.extend_from_slice(bytes);
@@ -294,13 +296,13 @@ impl<'a> Recorder<'a> {
     }
 
     /// A long file, whose length is known: its bytes go from the reader to the item without a stop.
-    fn stream(&mut self, begin: Begin) -> Result<(), BundleError> {
+    fn stream(&mut self, begin: ObjectStart) -> Result<(), BundleError> {
         let Some(request) = self.reader.current().cloned() else {
             return Ok(());
         };
         let announced = begin.announced.unwrap_or(0);
         let cut = begin.facts.is_some_and(|facts| facts.size > announced);
-        let mut fields = Fields::of(&request, Some(&begin), 0);
+        let mut fields = RecordFields::of(&request, Some(&begin), 0);
         if cut {
             fields.add("Exhibit-Gap", begin.limit.as_str());
         }
@@ -309,14 +311,14 @@ impl<'a> Recorder<'a> {
             &request,
             &uri,
             begin.at,
-            cut.then_some(TruncationReason::Length),
+            cut.then_some(Truncated::Length),
             &pairs,
         );
         let (records, gaps) = (self.item.records(), self.coverage.missing());
         let base = (records, self.item.bytes(), gaps);
-        let mut pieces = Pieces {
+        let mut pieces = LongFileReader {
             reader: self.reader,
-            watch: &mut self.watch,
+            control: &mut self.control,
             base,
             got: 0,
             rest: 0..0,
@@ -324,7 +326,7 @@ impl<'a> Recorder<'a> {
         };
         self.item.record_stream(&header, announced, &mut pieces)?;
         let (got, end) = (pieces.got, pieces.end);
-        self.open = Open {
+        self.open = ObjectInProgress {
             begin: Some(begin),
             bytes: Vec::new(),
             written: got,
@@ -332,29 +334,29 @@ impl<'a> Recorder<'a> {
         };
         match end {
             None => Ok(()), // its end is the next event
-            Some(Early::End(end)) => self.event(Event::End(end)),
-            Some(Early::Stopped(reason)) => self.stop(reason),
+            Some(EarlyEnd::Outcome(end)) => self.event(ReadEvent::End(end)),
+            Some(EarlyEnd::Stopped(reason)) => self.stop(reason),
         }
     }
 
     /// An object is done: its last record, and its gap.
-    fn end(&mut self, request: &Arc<Request>, end: End) -> Result<(), BundleError> {
+    fn end(&mut self, request: &Arc<ReadRequest>, end: ReadOutcome) -> Result<(), BundleError> {
         if let (
-            End::Whole {
+            ReadOutcome::Whole {
                 redacted: redacted @ 1..,
             },
-            What::Redacted(redact),
+            ReadMethod::Redacted(redact),
             true,
-        ) = (end, request.what, request.record)
+        ) = (end, request.method, request.record)
         {
             *self.redactions.entry(redact.what()).or_default() += redacted;
         }
         self.coverage.pages += u64::from(self.open.begin.is_some());
         let kept = self.open.written + self.open.bytes.len() as u64;
         let gap = gap_of(end, request);
-        let neutral = gap.is_none() && !matches!(end, End::Whole { .. });
+        let neutral = gap.is_none() && !matches!(end, ReadOutcome::Whole { .. });
         let nothing_chosen =
-            kept == 0 && matches!(request.what, What::Links(only) if !only.is_empty());
+            kept == 0 && matches!(request.method, ReadMethod::Links(only) if !only.is_empty());
         let unwanted = neutral || gap.is_none() && (nothing_chosen || self.open.streamed);
         let over_budget = gap == Some(GapReason::OverBudget) && self.open.begin.is_none();
         if over_budget {
@@ -375,16 +377,20 @@ impl<'a> Recorder<'a> {
         }
         if gap == Some(GapReason::OverBudget) {
             self.stopped = self.stopped.or(gap);
-            self.coverage.ended = EndReason::Limit;
+            self.coverage.ended = Ended::Limit;
         }
         self.open.clear();
         Ok(())
     }
 
     /// Writes what came since the last record; `None` if more will come.
-    fn write(&mut self, request: &Request, end: Option<End>) -> Result<(), BundleError> {
+    fn write(
+        &mut self,
+        request: &ReadRequest,
+        end: Option<ReadOutcome>,
+    ) -> Result<(), BundleError> {
         let begin = self.open.begin;
-        let mut fields = Fields::of(request, begin.as_ref(), self.open.written);
+        let mut fields = RecordFields::of(request, begin.as_ref(), self.open.written);
         let mut truncated = None;
         match end {
             None => fields.add("Exhibit-Continued", "true"),
@@ -419,7 +425,7 @@ impl<'a> Recorder<'a> {
     }
 }
 
-impl Open {
+impl ObjectInProgress {
     /// Ready for the next object; keeps its memory.
     fn clear(&mut self) {
         self.begin = None;
@@ -436,24 +442,27 @@ fn process_of(path: &[u8]) -> Option<&[u8]> {
     (digits > 0).then(|| &path[..b"/proc/".len() + digits])
 }
 
-fn is_file(request: &Request) -> bool {
-    matches!(request.what, What::File(_) | What::Linked(_))
+fn is_file(request: &ReadRequest) -> bool {
+    matches!(request.method, ReadMethod::File(_) | ReadMethod::Linked(_))
 }
 
 fn header<'h>(
-    request: &'h Request,
+    request: &'h ReadRequest,
     uri: &'h str,
     date: evidence_format::time::Timestamp,
-    truncated: Option<TruncationReason>,
+    truncated: Option<Truncated>,
     fields: &'h [(&'h str, &'h str)],
-) -> WarcHeader<'h> {
-    let derived = matches!(request.what, What::Executable | What::Namespaces(_));
+) -> Header<'h> {
+    let derived = matches!(
+        request.method,
+        ReadMethod::Executable | ReadMethod::Namespaces(_)
+    );
     let kind = if derived {
         RecordType::Metadata
     } else {
         RecordType::Resource
     };
-    WarcHeader {
+    Header {
         kind,
         target_uri: Some(uri),
         date,
@@ -464,62 +473,66 @@ fn header<'h>(
 }
 
 /// What is missing when `request` ended so; `None` if nothing is.
-fn gap_of(end: End, request: &Request) -> Option<GapReason> {
+fn gap_of(end: ReadOutcome, request: &ReadRequest) -> Option<GapReason> {
     match end {
-        End::Whole { .. } | End::Repeated => None,
-        End::Cut(reason) => Some(reason),
-        End::Special => (request.expect != Expect::Behind).then_some(GapReason::SpecialFile),
-        End::Shrank => Some(GapReason::Shrank),
-        End::Hung => Some(GapReason::Hung),
-        End::Crashed => Some(GapReason::Crashed),
-        End::Failed(errno) => gap_of_errno(errno, request.expect),
+        ReadOutcome::Whole { .. } | ReadOutcome::Repeated => None,
+        ReadOutcome::Cut(reason) => Some(reason),
+        ReadOutcome::Special => {
+            (request.presence != Presence::LinkTarget).then_some(GapReason::SpecialFile)
+        }
+        ReadOutcome::Shrank => Some(GapReason::Shrank),
+        ReadOutcome::Hung => Some(GapReason::Hung),
+        ReadOutcome::Crashed => Some(GapReason::Crashed),
+        ReadOutcome::Failed(errno) => gap_of_errno(errno, request.presence),
     }
 }
 
-fn gap_of_errno(errno: Errno, expect: Expect) -> Option<GapReason> {
-    match (errno, expect) {
+fn gap_of_errno(errno: Errno, presence: Presence) -> Option<GapReason> {
+    match (errno, presence) {
         (Errno::ACCESS | Errno::PERM, _) => Some(GapReason::PermissionDenied),
-        (Errno::NOENT | Errno::NOTDIR | Errno::SRCH, Expect::Listed) => Some(GapReason::Vanished),
-        (Errno::NOENT | Errno::NOTDIR | Errno::SRCH, Expect::Required) => {
+        (Errno::NOENT | Errno::NOTDIR | Errno::SRCH, Presence::Listed) => Some(GapReason::Vanished),
+        (Errno::NOENT | Errno::NOTDIR | Errno::SRCH, Presence::Required) => {
             Some(GapReason::Unsupported)
         }
-        (Errno::NOENT | Errno::NOTDIR | Errno::SRCH, Expect::Maybe | Expect::Behind) => None,
-        (Errno::LOOP, Expect::Behind) => None,
-        (Errno::INVAL | Errno::OPNOTSUPP | Errno::NODEV | Errno::NXIO, Expect::Maybe) => None, // a feature is switched off
+        (Errno::NOENT | Errno::NOTDIR | Errno::SRCH, Presence::Optional | Presence::LinkTarget) => {
+            None
+        }
+        (Errno::LOOP, Presence::LinkTarget) => None,
+        (Errno::INVAL | Errno::OPNOTSUPP | Errno::NODEV | Errno::NXIO, Presence::Optional) => None, // a feature is switched off
         _ => Some(GapReason::ReadFailed),
     }
 }
 
 /// The first unanswered request, if part of its answer is here.
 trait NextIfBegun {
-    fn next_if_begun(&mut self, open: &Open) -> Option<Arc<Request>>;
+    fn next_if_begun(&mut self, open: &ObjectInProgress) -> Option<Arc<ReadRequest>>;
 }
 
-impl NextIfBegun for std::vec::IntoIter<Arc<Request>> {
-    fn next_if_begun(&mut self, open: &Open) -> Option<Arc<Request>> {
+impl NextIfBegun for std::vec::IntoIter<Arc<ReadRequest>> {
+    fn next_if_begun(&mut self, open: &ObjectInProgress) -> Option<Arc<ReadRequest>> {
         open.begin.and_then(|_| self.next())
     }
 }
 
 /// The bytes of a long file as they come from the reader.
-struct Pieces<'p, 'w> {
+struct LongFileReader<'p, 'w> {
     reader: &'p mut Reader,
-    watch: &'p mut Watch<'w>,
+    control: &'p mut CaptureControl<'w>,
     /// Records, bytes and gaps of the item before this file.
     base: (u64, u64, u64),
     got: u64,
     rest: Range<usize>,
-    end: Option<Early>,
+    end: Option<EarlyEnd>,
 }
 
 /// Why a long file ended before all that was announced had come.
 #[derive(Clone, Copy)]
-enum Early {
-    End(End),
+enum EarlyEnd {
+    Outcome(ReadOutcome),
     Stopped(GapReason),
 }
 
-impl Read for Pieces<'_, '_> {
+impl Read for LongFileReader<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.rest.is_empty() && self.end.is_none() {
             self.wait();
@@ -533,23 +546,24 @@ impl Read for Pieces<'_, '_> {
     }
 }
 
-impl Pieces<'_, '_> {
+impl LongFileReader<'_, '_> {
     fn wait(&mut self) {
         match self.reader.next(TICK) {
-            Next::Event(Event::Bytes(range)) => self.rest = range,
-            Next::Event(Event::End(end)) => self.end = Some(Early::End(end)),
-            Next::Event(Event::Begin(_)) => {}
-            Next::Idle => self.end = Some(Early::End(End::Crashed)),
-            Next::Waiting => {}
+            ReaderPoll::Event(ReadEvent::Bytes(range)) => self.rest = range,
+            ReaderPoll::Event(ReadEvent::End(end)) => self.end = Some(EarlyEnd::Outcome(end)),
+            ReaderPoll::Event(ReadEvent::Start(_)) => {}
+            ReaderPoll::Idle => self.end = Some(EarlyEnd::Outcome(ReadOutcome::Crashed)),
+            ReaderPoll::Waiting => {}
         }
         let (records, bytes, gaps) = self.base;
-        self.watch.tell(false, records, bytes + self.got, gaps);
+        self.control
+            .report_progress(false, records, bytes + self.got, gaps);
         if let Some(reason) = self
-            .watch
+            .control
             .stop()
             .filter(|_| self.end.is_none() && self.rest.is_empty())
         {
-            self.end = Some(Early::Stopped(reason));
+            self.end = Some(EarlyEnd::Stopped(reason));
         }
     }
 }

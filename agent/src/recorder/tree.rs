@@ -6,16 +6,16 @@ use evidence_format::bundle::BundleError;
 use evidence_format::coverage::GapReason;
 use rustix::fs::FileType;
 
-use super::Recorder;
-use crate::read::{Expect, Keep, Request, What};
+use super::ProbeRecorder;
+use crate::read::{KeptPart, Presence, ReadMethod, ReadRequest};
 
 /// A folder's entries as read: `name NUL facts NUL` or `name NUL type NUL`, repeated.
 #[derive(Debug, Default)]
-pub struct Listing(Vec<u8>);
+pub struct FolderListing(Vec<u8>);
 
 /// A name in a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry<'l> {
+pub struct FolderEntry<'l> {
     /// The name: any bytes but NUL and `/`.
     pub name: &'l [u8],
     /// Its type, or its facts.
@@ -25,7 +25,7 @@ pub struct Entry<'l> {
 /// A part of the file system: the folder `top` and what is below it, entered `depth_max` times,
 /// never through links.
 #[derive(Debug, Clone, Copy)]
-pub struct Tree<'t> {
+pub struct Subtree<'t> {
     /// Where it begins.
     pub top: &'t str,
     /// How far down it goes; 0 is the folder alone.
@@ -36,7 +36,7 @@ pub struct Tree<'t> {
 
 /// A file found in a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundFile {
     /// Where.
     pub path: Vec<u8>,
     /// It is a link, perhaps to a file.
@@ -46,19 +46,19 @@ pub struct Found {
 }
 
 /// From a folder's bytes as read.
-impl From<Vec<u8>> for Listing {
+impl From<Vec<u8>> for FolderListing {
     fn from(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
 }
 
-impl Listing {
+impl FolderListing {
     /// The entries, in the folder's order.
-    pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+    pub fn entries(&self) -> impl Iterator<Item = FolderEntry<'_>> {
         let mut parts = self.0.split(|&b| b == 0);
         std::iter::from_fn(move || {
             let (name, about) = (parts.next()?, parts.next()?);
-            Some(Entry {
+            Some(FolderEntry {
                 name,
                 about: std::str::from_utf8(about).unwrap_or(""),
             })
@@ -74,7 +74,7 @@ impl Listing {
     }
 }
 
-impl Entry<'_> {
+impl FolderEntry<'_> {
     fn fact(&self, index: usize) -> &str {
         self.about.split(' ').nth(index).unwrap_or("")
     }
@@ -104,31 +104,32 @@ pub fn name_of(path: &[u8]) -> &[u8] {
     path.rsplit(|&b| b == b'/').next().unwrap_or(path)
 }
 
-impl Recorder<'_> {
+impl ProbeRecorder<'_> {
     /// The names in a folder, which are recorded.
     ///
     /// # Errors
     /// The draft cannot be written.
-    pub fn names(&mut self, folder: &[u8]) -> Result<Listing, BundleError> {
-        self.fetch(Request::bytes(folder, What::Names)).map(Listing)
+    pub fn names(&mut self, folder: &[u8]) -> Result<FolderListing, BundleError> {
+        self.fetch(ReadRequest::bytes(folder, ReadMethod::Names))
+            .map(FolderListing)
     }
 
     /// The names in a folder that every system has.
     ///
     /// # Errors
     /// The draft cannot be written.
-    pub fn names_required(&mut self, folder: &[u8]) -> Result<Listing, BundleError> {
-        self.fetch(Request::bytes(folder, What::Names).required())
-            .map(Listing)
+    pub fn names_required(&mut self, folder: &[u8]) -> Result<FolderListing, BundleError> {
+        self.fetch(ReadRequest::bytes(folder, ReadMethod::Names).required())
+            .map(FolderListing)
     }
 
     /// The names in a folder with their facts, which are recorded.
     ///
     /// # Errors
     /// The draft cannot be written.
-    pub fn list(&mut self, folder: &[u8]) -> Result<Listing, BundleError> {
-        self.fetch(Request::bytes(folder, What::Listing))
-            .map(Listing)
+    pub fn list(&mut self, folder: &[u8]) -> Result<FolderListing, BundleError> {
+        self.fetch(ReadRequest::bytes(folder, ReadMethod::Listing))
+            .map(FolderListing)
     }
 
     /// The files and links of a tree for which `wanted` says yes. Stops, with a gap, at the most
@@ -138,22 +139,22 @@ impl Recorder<'_> {
     /// The draft cannot be written.
     pub fn walk(
         &mut self,
-        tree: Tree<'_>,
-        wanted: impl Fn(&[u8], &Entry<'_>) -> bool,
-    ) -> Result<Vec<Found>, BundleError> {
+        tree: Subtree<'_>,
+        wanted: impl Fn(&[u8], &FolderEntry<'_>) -> bool,
+    ) -> Result<Vec<FoundFile>, BundleError> {
         let mut found = Vec::new();
         let mut folders = VecDeque::from([(tree.top.as_bytes().to_vec(), 0)]);
-        let mut entries_left = self.wishes().entries_max;
+        let mut entries_left = self.options().entries_max;
         while let Some((folder, depth)) = folders.pop_front() {
             if self.is_stopped() {
                 self.skip(&folder)?;
                 break;
             }
-            let request = Request {
+            let request = ReadRequest {
                 record: tree.record,
-                ..Request::bytes(folder.clone(), What::Listing)
+                ..ReadRequest::bytes(folder.clone(), ReadMethod::Listing)
             };
-            let listing = self.fetch(request).map(Listing)?;
+            let listing = self.fetch(request).map(FolderListing)?;
             for entry in listing.entries() {
                 if entries_left == 0 {
                     self.missing(GapReason::TooLarge, tree.top.as_bytes())?;
@@ -169,7 +170,7 @@ impl Recorder<'_> {
                 } else if wanted(&path, &entry) {
                     let (is_link, modified) =
                         (kind == Some(FileType::Symlink), entry.fact(6).to_owned());
-                    found.push(Found {
+                    found.push(FoundFile {
                         path,
                         is_link,
                         modified,
@@ -191,14 +192,14 @@ impl Recorder<'_> {
         wanted: impl Fn(&[u8]) -> bool,
     ) -> Result<(), BundleError> {
         let found = self.walk(
-            Tree {
+            Subtree {
                 top,
                 depth_max,
                 record: true,
             },
             |path, _| wanted(path),
         )?;
-        self.take_newest_first(found, Keep::Begin)
+        self.take_newest_first(found, KeptPart::Start)
     }
 
     /// Takes files of a tree, the one changed last first: what does not fit a limit is the oldest.
@@ -208,21 +209,21 @@ impl Recorder<'_> {
     /// The draft cannot be written.
     pub fn take_newest_first(
         &mut self,
-        mut files: Vec<Found>,
-        keep: Keep,
+        mut files: Vec<FoundFile>,
+        keep: KeptPart,
     ) -> Result<(), BundleError> {
         files.sort_by(|a, b| {
             (a.is_link, &b.modified, &a.path).cmp(&(b.is_link, &a.modified, &b.path))
         });
         for file in files {
             if !file.is_link {
-                self.take(Request::file(file.path, keep).listed())?;
+                self.take(ReadRequest::file(file.path, keep).listed())?;
                 continue;
             }
-            self.take(Request::link(file.path.clone()).listed())?;
-            let behind = Request {
-                expect: Expect::Behind,
-                ..Request::bytes(file.path, What::Linked(keep))
+            self.take(ReadRequest::link(file.path.clone()).listed())?;
+            let behind = ReadRequest {
+                presence: Presence::LinkTarget,
+                ..ReadRequest::bytes(file.path, ReadMethod::Linked(keep))
             };
             self.take(behind)?;
         }

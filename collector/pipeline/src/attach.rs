@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use agent::files::{self, FilesError, Target, Watch};
+use agent::files::{self, FileTarget, FilesError, SealControl};
 use evidence_format::bundle::DraftBundle;
 use evidence_format::coverage::Coverage;
 use evidence_format::digest::{Digest, Hasher};
@@ -391,7 +391,7 @@ fn draft(scratch: &Scratch, attaching: AttachRequest) -> Result<Drafted, AttachE
     }
 }
 
-fn target(path: &Path) -> Result<Target, AttachError> {
+fn target(path: &Path) -> Result<FileTarget, AttachError> {
     if path.is_dir() {
         return Err(AttachError::Folder {
             path: path.to_owned(),
@@ -405,7 +405,7 @@ fn target(path: &Path) -> Result<Target, AttachError> {
 
 fn draft_file(
     scratch: &Scratch,
-    target: &Target,
+    target: &FileTarget,
     plan: SealedPlan,
     name: Line,
     by: Name,
@@ -429,7 +429,7 @@ fn draft_file(
         meter.bytes.store(bytes, Ordering::Relaxed);
     };
     let never = AtomicBool::new(false);
-    let mut watch = Watch {
+    let mut watch = SealControl {
         stop: &never,
         skip: &scratch.draft(),
         progress: &mut progress,

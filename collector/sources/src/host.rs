@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use agent::capture::{self, Options, Probe, Progress};
+use agent::capture::{self, CaptureOptions, CaptureProgress, Probe};
 use async_trait::async_trait;
 use evidence_format::bundle::{BundleError, DraftBundle};
 
@@ -87,17 +87,17 @@ impl LocalSource for Host {
         told: &LocalContext<'_>,
     ) -> Result<(), BundleError> {
         let is_asked = |probe: &Probe| steps.iter().any(|step| step.item == probe.item());
-        let options = Options {
+        let options = CaptureOptions {
             only: capture::probes()
                 .filter(|probe| is_asked(probe))
                 .map(|probe| probe.name.to_owned())
                 .collect(),
             deadline: told.deadline,
             environment_values: told.config.host.environment_values,
-            ..Options::default()
+            ..CaptureOptions::default()
         };
         let plan = capture::plan(&options).expect("they are names of probes");
-        let mut progress = |now: Progress<'_>| told.meter.set(now.step as u64, now.bytes);
+        let mut progress = |now: CaptureProgress<'_>| told.meter.set(now.step as u64, now.bytes);
         capture::capture(draft, &plan, &options, told.stop, &mut progress)
     }
 }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
-use platform::terminal::{Line as Progress, size};
+use platform::terminal::{ProgressLine as Progress, size};
 
 use super::place::{AttachRequest, Attached};
 use super::{Global, input, known, out, out_json};

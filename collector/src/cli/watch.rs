@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 use evidence_format::id::IncidentId;
-use platform::terminal::Line;
+use platform::terminal::ProgressLine;
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -76,7 +76,7 @@ async fn watch(
     arguments: &Arguments,
 ) -> Result<()> {
     let (mut progress, mut events) = (
-        Line::new(global.quiet || global.json),
+        ProgressLine::new(global.quiet || global.json),
         place.follow(id, arguments.after),
     );
     let mut look = interval(LOOK_EVERY);

@@ -8,7 +8,7 @@ use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use platform::durable;
-use platform::terminal::Line as ProgressLine;
+use platform::terminal::ProgressLine;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::{

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
-use platform::terminal::{Line as ProgressLine, size};
+use platform::terminal::{ProgressLine, size};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval};

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use evidence_format::coverage::GapReason;
 
 /// How often a long step tells how far it is.
-const TELL_EVERY: Duration = Duration::from_millis(100);
+const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How far a capture is.
 #[derive(Debug, Clone, Copy)]
-pub struct Progress<'a> {
+pub struct CaptureProgress<'a> {
     /// The step, counted from 1.
     pub step: usize,
     /// Steps in the plan.
@@ -26,17 +26,17 @@ pub struct Progress<'a> {
 }
 
 /// See the module.
-pub(crate) struct Watch<'a> {
-    pub progress: &'a mut dyn FnMut(Progress<'_>),
+pub(crate) struct CaptureControl<'a> {
+    pub progress: &'a mut dyn FnMut(CaptureProgress<'_>),
     pub cancelled: &'a AtomicBool,
     pub deadline: Option<Instant>,
     pub step: usize,
     pub steps: usize,
     pub item: &'a str,
-    pub told: Instant,
+    pub last_report: Instant,
 }
 
-impl Watch<'_> {
+impl CaptureControl<'_> {
     /// Why the capture must stop; `None` while it may go on.
     pub(crate) fn stop(&self) -> Option<GapReason> {
         if self.cancelled.load(Ordering::Relaxed) {
@@ -48,13 +48,13 @@ impl Watch<'_> {
     }
 
     /// Tells how far the item is, not too often unless `always`.
-    pub(crate) fn tell(&mut self, always: bool, records: u64, bytes: u64, gaps: u64) {
-        if always || self.told.elapsed() >= TELL_EVERY {
-            self.told = Instant::now();
+    pub(crate) fn report_progress(&mut self, always: bool, records: u64, bytes: u64, gaps: u64) {
+        if always || self.last_report.elapsed() >= REPORT_INTERVAL {
+            self.last_report = Instant::now();
             let Self {
                 step, steps, item, ..
             } = *self;
-            (self.progress)(Progress {
+            (self.progress)(CaptureProgress {
                 step,
                 steps,
                 item,

@@ -11,54 +11,55 @@ use evidence_format::coverage::GapReason;
 use evidence_format::time::Timestamp;
 use rustix::io::Errno;
 
-use super::files::Host;
-use super::root::Root;
+use super::files::FileReader;
+use super::root::CaptureRoot;
 use super::{
-    BATCH_EVENTS, Begin, Busy, End, Event, Facts, Manner, Request, Shared, State, WAITING_BYTES_MAX,
+    BATCH_EVENTS, FileFacts, ObjectStart, QueueState, ReadEvent, ReadInProgress, ReadOutcome,
+    ReadQueue, ReadRequest, ReaderOptions, WAITING_BYTES_MAX,
 };
 
 /// Answers requests until nobody wants them any more.
-pub(super) fn serve(shared: &Shared, manner: Manner, hung: Vec<Vec<u8>>) {
-    let object_bytes_max = manner.object_bytes_max;
-    let before = manner.before;
-    let mut host = Root::open(&manner.root).map(|root| Host::new(root, manner));
+pub(super) fn serve(shared: &ReadQueue, options: ReaderOptions, hung_paths: Vec<Vec<u8>>) {
+    let object_bytes_max = options.object_bytes_max;
+    let before = options.before;
+    let mut host = CaptureRoot::open(&options.root).map(|root| FileReader::new(root, options));
     while let Some((request, item, item_bytes_left)) = next_request(shared) {
         let cut = if item_bytes_left < object_bytes_max {
             GapReason::OverBudget
         } else {
             GapReason::TooLarge
         };
-        let mut out = Out {
+        let mut out = ObjectSink {
             shared,
-            hung: &hung,
+            hung_paths: &hung_paths,
             before,
             left: object_bytes_max.min(item_bytes_left),
             cut,
         };
         let answered = catch_unwind(AssertUnwindSafe(|| match &mut host {
             Ok(host) => host.answer(item, &request, &mut out),
-            Err(errno) => Err(Stop::Failed(*errno)),
+            Err(errno) => Err(ReadStop::Failed(*errno)),
         }));
         let end = match answered {
-            Ok(Ok(redacted)) => End::Whole { redacted },
-            Ok(Err(Stop::Failed(errno))) => End::Failed(errno),
-            Ok(Err(Stop::Ended(end))) => end,
-            Ok(Err(Stop::Abandoned)) => return,
-            Err(_) => End::Crashed,
+            Ok(Ok(redacted)) => ReadOutcome::Whole { redacted },
+            Ok(Err(ReadStop::Failed(errno))) => ReadOutcome::Failed(errno),
+            Ok(Err(ReadStop::Ended(end))) => end,
+            Ok(Err(ReadStop::Abandoned)) => return,
+            Err(_) => ReadOutcome::Crashed,
         };
         let mut state = shared.lock();
         state.busy = None;
-        state.events.push_back(Event::End(end));
+        state.events.push_back(ReadEvent::End(end));
         if state.requests.is_empty() || state.events.len() >= BATCH_EVENTS {
             shared.changed.notify_all();
         }
     }
 }
 
-fn next_request(shared: &Shared) -> Option<(Arc<Request>, u64, u64)> {
+fn next_request(shared: &ReadQueue) -> Option<(Arc<ReadRequest>, u64, u64)> {
     let mut state = wait_while(shared, |state| state.requests.is_empty())?;
     let request = state.requests.pop_front()?;
-    state.busy = Some(Busy {
+    state.busy = Some(ReadInProgress {
         since: Instant::now(),
         path: request.path.clone(),
     });
@@ -67,9 +68,9 @@ fn next_request(shared: &Shared) -> Option<(Arc<Request>, u64, u64)> {
 
 /// Waits; `None` once abandoned.
 fn wait_while(
-    shared: &Shared,
-    condition: impl Fn(&State) -> bool,
-) -> Option<std::sync::MutexGuard<'_, State>> {
+    shared: &ReadQueue,
+    condition: impl Fn(&QueueState) -> bool,
+) -> Option<std::sync::MutexGuard<'_, QueueState>> {
     let state = shared.lock();
     let wait = shared
         .changed
@@ -80,25 +81,25 @@ fn wait_while(
 
 /// Why an answer ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(super) enum ReadStop {
     /// The system said so.
     Failed(Errno),
     /// For another reason.
-    Ended(End),
+    Ended(ReadOutcome),
     /// Nobody waits for it any more.
     Abandoned,
 }
 
-impl From<Errno> for Stop {
+impl From<Errno> for ReadStop {
     fn from(errno: Errno) -> Self {
         Self::Failed(errno)
     }
 }
 
 /// Takes what is read of one object.
-pub(super) struct Out<'s> {
-    shared: &'s Shared,
-    hung: &'s [Vec<u8>],
+pub(super) struct ObjectSink<'s> {
+    shared: &'s ReadQueue,
+    hung_paths: &'s [Vec<u8>],
     before: fn(&Path),
     /// Bytes that may still be kept.
     left: u64,
@@ -106,19 +107,19 @@ pub(super) struct Out<'s> {
     pub cut: GapReason,
 }
 
-impl Out<'_> {
+impl ObjectSink<'_> {
     /// Bytes that may still be kept.
     pub(super) fn left(&self) -> u64 {
         self.left
     }
 
     /// Announces that `path`, on a disk that may hang, is touched next.
-    pub(super) fn touch(&mut self, path: &[u8]) -> Result<(), Stop> {
+    pub(super) fn touch(&mut self, path: &[u8]) -> Result<(), ReadStop> {
         let hangs = |zone: &Vec<u8>| {
             path.starts_with(zone) && matches!(path.get(zone.len()), None | Some(b'/'))
         };
-        if self.hung.iter().any(hangs) {
-            return Err(Stop::Ended(End::Hung));
+        if self.hung_paths.iter().any(hangs) {
+            return Err(ReadStop::Ended(ReadOutcome::Hung));
         }
         self.beat(Some(path))?;
         (self.before)(Path::new(std::ffi::OsStr::from_bytes(path)));
@@ -126,11 +127,11 @@ impl Out<'_> {
     }
 
     /// Says that there was progress, though no bytes to keep.
-    pub(super) fn progress(&mut self) -> Result<(), Stop> {
+    pub(super) fn progress(&mut self) -> Result<(), ReadStop> {
         self.beat(None)
     }
 
-    fn beat(&mut self, path: Option<&[u8]>) -> Result<(), Stop> {
+    fn beat(&mut self, path: Option<&[u8]>) -> Result<(), ReadStop> {
         let mut state = self.shared.lock();
         if let Some(busy) = &mut state.busy {
             busy.since = Instant::now();
@@ -142,58 +143,61 @@ impl Out<'_> {
             }
         }
         if state.abandoned {
-            Err(Stop::Abandoned)
+            Err(ReadStop::Abandoned)
         } else {
             Ok(())
         }
     }
 
     /// The object is open.
-    pub(super) fn begin(&mut self, facts: Option<Facts>, from: u64, announced: Option<u64>) {
-        self.shared.lock().events.push_back(Event::Begin(Begin {
-            at: now(),
-            facts,
-            announced,
-            from,
-            limit: self.cut,
-        }));
+    pub(super) fn begin(&mut self, facts: Option<FileFacts>, from: u64, announced: Option<u64>) {
+        self.shared
+            .lock()
+            .events
+            .push_back(ReadEvent::Start(ObjectStart {
+                at: now(),
+                facts,
+                announced,
+                from,
+                limit: self.cut,
+            }));
     }
 
     /// The object's next bytes. What is above the limit is dropped, and ends the answer.
-    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<(), ReadStop> {
         let kept = &bytes[..bytes
             .len()
             .min(usize::try_from(self.left).unwrap_or(usize::MAX))];
         self.left -= kept.len() as u64;
         self.hand_over(kept)?;
         if kept.len() < bytes.len() {
-            Err(Stop::Ended(End::Cut(self.cut)))
+            Err(ReadStop::Ended(ReadOutcome::Cut(self.cut)))
         } else {
             Ok(())
         }
     }
 
-    fn hand_over(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+    fn hand_over(&mut self, bytes: &[u8]) -> Result<(), ReadStop> {
         let mut state = self.shared.lock();
         if state.bytes.len() + bytes.len() > WAITING_BYTES_MAX && !state.bytes.is_empty() {
             let busy = state.busy.take(); // waiting for the other side is no hanging
             self.shared.changed.notify_all();
             drop(state);
-            state =
-                wait_while(self.shared, |state| !state.bytes.is_empty()).ok_or(Stop::Abandoned)?;
+            state = wait_while(self.shared, |state| !state.bytes.is_empty())
+                .ok_or(ReadStop::Abandoned)?;
             state.busy = busy;
         }
         if state.abandoned {
-            return Err(Stop::Abandoned);
+            return Err(ReadStop::Abandoned);
         }
         let from = state.bytes.len();
         state.bytes.extend_from_slice(bytes);
         state.item_bytes_left = state.item_bytes_left.saturating_sub(bytes.len() as u64);
         match state.events.back_mut() {
-            Some(Event::Bytes(range)) if range.end == from => range.end += bytes.len(),
+            Some(ReadEvent::Bytes(range)) if range.end == from => range.end += bytes.len(),
             _ => state
                 .events
-                .push_back(Event::Bytes(from..from + bytes.len())),
+                .push_back(ReadEvent::Bytes(from..from + bytes.len())),
         }
         if let Some(busy) = &mut state.busy {
             busy.since = Instant::now();
