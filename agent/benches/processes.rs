@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 
 use agent::capture::{CaptureOptions, capture, plan};
 use criterion::{Criterion, criterion_group, criterion_main};
-use evidence_format::bundle::Draft;
-use evidence_format::item::Pack;
+use evidence_format::bundle::DraftBundle;
+use evidence_format::item::CompressionPool;
 
 const PROCESSES: usize = 500;
 
@@ -35,8 +35,8 @@ impl Drop for Crowd {
 }
 
 fn take(pack_bytes: usize, folder: &Path, options: &CaptureOptions) -> u64 {
-    let pack = Pack::new(std::num::NonZeroUsize::MIN, pack_bytes);
-    let mut draft = Draft::create(&folder.join("draft"), &[7; 32], pack).expect("a draft");
+    let pack = CompressionPool::new(std::num::NonZeroUsize::MIN, pack_bytes);
+    let mut draft = DraftBundle::create(&folder.join("draft"), &[7; 32], pack).expect("a draft");
     let plan = plan(options).expect("known probes");
     capture(
         &mut draft,

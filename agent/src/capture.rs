@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use evidence_format::bundle::{BundleError, Draft};
-use evidence_format::config::Source;
-use evidence_format::plan::{Plan, Step};
+use evidence_format::bundle::{BundleError, DraftBundle};
+use evidence_format::config::ItemSource;
+use evidence_format::plan::{SealedPlan, SealedStep};
 
 use crate::probes;
 pub use crate::probes::Probe;
@@ -74,7 +74,7 @@ pub fn probes() -> impl Iterator<Item = &'static Probe> {
 ///
 /// # Errors
 /// [`UnknownProbe`].
-pub fn plan(options: &CaptureOptions) -> Result<Plan, UnknownProbe> {
+pub fn plan(options: &CaptureOptions) -> Result<SealedPlan, UnknownProbe> {
     let is_known = |name: &&String| probes::ALL.iter().any(|probe| probe.name == **name);
     if let Some(name) = options.only.iter().find(|name| !is_known(name)) {
         return Err(UnknownProbe {
@@ -85,14 +85,14 @@ pub fn plan(options: &CaptureOptions) -> Result<Plan, UnknownProbe> {
     let chosen = |probe: &&Probe| {
         options.only.is_empty() || options.only.iter().any(|name| name == probe.name)
     };
-    let step = |probe: &Probe| Step {
+    let step = |probe: &Probe| SealedStep {
         item: probe.item(),
         what: probe.what.to_owned(),
         object_bytes_max: Some(options.object_bytes_max),
         item_bytes_max: Some(options.item_bytes_max),
     };
     let steps = probes::ALL.iter().filter(chosen).map(step).collect();
-    Ok(Plan {
+    Ok(SealedPlan {
         deadline_seconds: Some(options.deadline.as_secs()),
         steps,
     })
@@ -108,8 +108,8 @@ pub fn plan(options: &CaptureOptions) -> Result<Plan, UnknownProbe> {
 /// # Errors
 /// The draft cannot be written. What cannot be read is no error.
 pub fn capture(
-    draft: &mut Draft,
-    plan: &Plan,
+    draft: &mut DraftBundle,
+    plan: &SealedPlan,
     options: &CaptureOptions,
     cancelled: &AtomicBool,
     progress: &mut dyn FnMut(CaptureProgress<'_>),
@@ -135,8 +135,8 @@ fn reader_options(options: &CaptureOptions) -> ReaderOptions {
 }
 
 fn run(
-    draft: &mut Draft,
-    plan: &Plan,
+    draft: &mut DraftBundle,
+    plan: &SealedPlan,
     options: &CaptureOptions,
     reader_options: ReaderOptions,
     cancelled: &AtomicBool,
@@ -176,7 +176,7 @@ fn run_probe(probe: &Probe, mut recorder: ProbeRecorder<'_>) -> Result<(), Bundl
         Ok(taken) => taken?,
         Err(_) => recorder.crash(probe.name)?,
     }
-    recorder.finish(Source {
+    recorder.finish(ItemSource {
         provider: "host".to_owned(),
         api: probe.api.to_owned(),
         account: None,

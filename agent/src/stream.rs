@@ -23,7 +23,7 @@ use std::time::Duration;
 use evidence_format::canonical::{self, DecodeError};
 use evidence_format::digest::Digest;
 use evidence_format::id::{KeyId, StreamId};
-use evidence_format::statement::Stream;
+use evidence_format::statement::StreamLink;
 use evidence_format::warc::{file_uri, path_of_file_uri};
 use serde::{Deserialize, Serialize};
 
@@ -232,8 +232,8 @@ pub struct SealLock<'f> {
 impl<'f> SealLock<'f> {
     /// The bundle's place in the stream.
     #[must_use]
-    pub fn position(&self) -> Stream {
-        Stream {
+    pub fn position(&self) -> StreamLink {
+        StreamLink {
             id: self.state.id.clone(),
             prev: self.state.prev,
             seq: self.state.seq,
@@ -301,7 +301,7 @@ mod tests {
     }
 
     /// The next place, whose turn is given back at once.
-    fn position(stream: &StreamFile) -> Stream {
+    fn position(stream: &StreamFile) -> StreamLink {
         turn(stream).position()
     }
 

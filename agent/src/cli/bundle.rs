@@ -10,12 +10,12 @@ use agent::key::KeyFile;
 use agent::stream::StreamFile;
 use anyhow::{Context, Result};
 use data_encoding::HEXLOWER;
-use evidence_format::bundle::{Draft, Facts, Sealed};
+use evidence_format::bundle::{BundleMetadata, DraftBundle, SealedBundle};
 use evidence_format::config::ClockReading;
 use evidence_format::id::IncidentId;
-use evidence_format::item::Pack;
-use evidence_format::plan::Plan;
-use evidence_format::statement::{Predicate, Role};
+use evidence_format::item::CompressionPool;
+use evidence_format::plan::SealedPlan;
+use evidence_format::statement::{CapturePredicate, SignerRole};
 use rustix::fs::Mode;
 
 use super::print::PublishedBundle;
@@ -27,7 +27,7 @@ const NAME_DIGITS: usize = 12;
 
 /// A bundle under way, and where it goes.
 pub(super) struct BundleInProgress {
-    pub(super) draft: Draft,
+    pub(super) draft: DraftBundle,
     /// The draft's folder.
     pub(super) folder: PathBuf,
     incident: IncidentId,
@@ -39,7 +39,7 @@ pub(super) struct BundleInProgress {
 
 impl BundleInProgress {
     /// Opens the key and begins a draft. What can be wrong shows here, before anything is captured.
-    pub(super) fn begin(target: &OutputArguments, pack: Pack) -> Result<Self> {
+    pub(super) fn begin(target: &OutputArguments, pack: CompressionPool) -> Result<Self> {
         // Evidence holds what its sources keep from others, so others get neither bundle nor draft.
         rustix::process::umask(Mode::RWXG | Mode::RWXO);
         let key = target.key.open()?;
@@ -55,7 +55,7 @@ impl BundleInProgress {
             target.incident,
             begin.utc.compact()
         ));
-        let draft = Draft::create(&folder, &platform::random()?, pack)?;
+        let draft = DraftBundle::create(&folder, &platform::random()?, pack)?;
         Ok(Self {
             draft,
             folder,
@@ -69,19 +69,19 @@ impl BundleInProgress {
 
     /// Signs the draft and publishes it beside its folder. `stop` is looked at until publishing
     /// begins: that ends with a whole bundle or with none, and soon.
-    pub(super) fn finish(self, plan: Plan, stop: &AtomicBool) -> Result<PublishedBundle> {
+    pub(super) fn finish(self, plan: SealedPlan, stop: &AtomicBool) -> Result<PublishedBundle> {
         let end = platform::clock::reading("end");
         let lock = self.stream.acquire_seal_lock(stop)?;
-        let predicate = Predicate {
+        let predicate = CapturePredicate {
             incident: self.incident.clone(),
-            role: Role::Collector,
+            role: SignerRole::Collector,
             signed_at: end.utc,
             stream: lock.position(),
         };
         let name = format!("{}-{}", self.incident, self.begin.utc.compact());
         let clock = vec![self.begin, end];
         let (incident, collector) = (self.incident, identity::collector());
-        let facts = Facts {
+        let facts = BundleMetadata {
             incident,
             supplements: None,
             window: None,
@@ -110,13 +110,13 @@ impl BundleInProgress {
     }
 }
 
-fn file_name(name: &str, sealed: &Sealed, as_folder: bool) -> OsString {
+fn file_name(name: &str, sealed: &SealedBundle, as_folder: bool) -> OsString {
     let id = sealed.id().hex();
     let extension = if as_folder { "" } else { ".tar" };
     format!("{name}-{}{extension}", &id[..NAME_DIGITS]).into()
 }
 
-fn publish(sealed: Sealed, path: &Path, as_folder: bool) -> Result<()> {
+fn publish(sealed: SealedBundle, path: &Path, as_folder: bool) -> Result<()> {
     if as_folder {
         sealed.publish_folder(path)?;
     } else {

@@ -9,7 +9,7 @@ use agent::os::lower_priority;
 use anyhow::Result;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use evidence_format::item::Pack;
+use evidence_format::item::CompressionPool;
 use platform::terminal::{ProgressLine, duration, size};
 
 use super::OutputArguments;
@@ -75,8 +75,10 @@ pub(super) fn run(arguments: CaptureArguments) -> Result<()> {
     let interrupt = InterruptFlags::listen()?;
     let options = arguments.options();
     let plan = capture::plan(&options)?;
-    let mut work =
-        BundleInProgress::begin(&arguments.target, Pack::new(NonZeroUsize::MIN, FRAME_BYTES))?;
+    let mut work = BundleInProgress::begin(
+        &arguments.target,
+        CompressionPool::new(NonZeroUsize::MIN, FRAME_BYTES),
+    )?;
     {
         let mut line = ProgressLine::new(arguments.target.quiet);
         let mut progress = |now: CaptureProgress<'_>| line.draw(|| describe(&now));

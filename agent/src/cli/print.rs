@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use evidence_format::config::{Config, Item};
+use evidence_format::config::{BundleConfig, ItemEntry};
 use evidence_format::coverage::{Gap, GapReason};
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, KeyId};
@@ -32,7 +32,7 @@ pub(super) struct PublishedBundle {
     pub(super) key_id: KeyId,
     /// The public key's file, absolute.
     pub(super) public_key: PathBuf,
-    pub(super) config: Config,
+    pub(super) config: BundleConfig,
 }
 
 /// What `--json` prints. Fields are added, never renamed or removed.
@@ -83,7 +83,7 @@ fn receipt(published: &PublishedBundle) -> String {
 
 /// The summary: what is there, what is not and why, and how to check it.
 fn summary(published: &PublishedBundle) -> String {
-    let Config {
+    let BundleConfig {
         incident,
         collector,
         items,
@@ -106,7 +106,7 @@ fn summary(published: &PublishedBundle) -> String {
     text
 }
 
-fn write_items(text: &mut String, items: &[Item]) {
+fn write_items(text: &mut String, items: &[ItemEntry]) {
     let width = items
         .iter()
         .map(|item| item.name.as_str().len())
@@ -123,7 +123,7 @@ fn write_items(text: &mut String, items: &[Item]) {
 }
 
 /// Gaps of all items, by reason.
-fn write_gaps(text: &mut String, items: &[Item]) {
+fn write_gaps(text: &mut String, items: &[ItemEntry]) {
     let mut by_reason: BTreeMap<GapReason, Vec<&Gap>> = BTreeMap::new();
     for gap in items.iter().flat_map(|item| &item.coverage.gaps) {
         by_reason.entry(gap.reason).or_default().push(gap);

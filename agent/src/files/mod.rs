@@ -17,12 +17,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use evidence_format::bundle::{BundleError, Draft};
-use evidence_format::config::Source;
+use evidence_format::bundle::{BundleError, DraftBundle};
+use evidence_format::config::ItemSource;
 use evidence_format::coverage::bounded;
 use evidence_format::id::ItemName;
 use evidence_format::limits::ITEMS_MAX;
-use evidence_format::plan::{Plan, Step};
+use evidence_format::plan::{SealedPlan, SealedStep};
 use evidence_format::warc::file_uri;
 use rustix::fs::OFlags;
 
@@ -136,14 +136,14 @@ fn target(path: &Path, names: &mut ItemNames) -> Result<FileTarget, FilesError> 
 
 /// What is going to be sealed.
 #[must_use]
-pub fn plan(targets: &[FileTarget]) -> Plan {
-    let step = |target: &FileTarget| Step {
+pub fn plan(targets: &[FileTarget]) -> SealedPlan {
+    let step = |target: &FileTarget| SealedStep {
         item: target.item.clone(),
         what: bounded(&file_uri(target.path.as_os_str().as_bytes())),
         object_bytes_max: None,
         item_bytes_max: None,
     };
-    Plan {
+    SealedPlan {
         deadline_seconds: None,
         steps: targets.iter().map(step).collect(),
     }
@@ -155,11 +155,11 @@ pub fn plan(targets: &[FileTarget]) -> Plan {
 /// See [`FilesError`]; the draft is then of no use. A file that cannot be read is no error but a
 /// gap.
 pub fn seal(
-    draft: &mut Draft,
+    draft: &mut DraftBundle,
     targets: &[FileTarget],
     control: &mut SealControl<'_>,
 ) -> Result<(), FilesError> {
-    let source = Source {
+    let source = ItemSource {
         provider: "files".to_owned(),
         api: "seal".to_owned(),
         account: None,

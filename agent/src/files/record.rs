@@ -5,12 +5,12 @@ use std::io::{self, Chain, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use evidence_format::bundle::{Draft, DraftItem};
-use evidence_format::config::Source;
+use evidence_format::bundle::{DraftBundle, DraftItem};
+use evidence_format::config::ItemSource;
 use evidence_format::coverage::{Coverage, GapReason};
-use evidence_format::item::{Stop, Streamed};
+use evidence_format::item::{StopError, StreamedBlock};
 use evidence_format::time::Timestamp;
-use evidence_format::warc::{Header, RecordType, Truncated, file_uri};
+use evidence_format::warc::{RecordType, TruncationReason, WarcHeader, file_uri};
 use rustix::fs::{Advice, fadvise};
 use rustix::io::Errno;
 
@@ -32,7 +32,7 @@ struct RecordDescription<'p> {
     path: &'p Path,
     date: Timestamp,
     content_type: &'static str,
-    truncated: Option<Truncated>,
+    truncated: Option<TruncationReason>,
     fields: Vec<(&'static str, String)>,
 }
 
@@ -54,7 +54,7 @@ impl<'p> RecordDescription<'p> {
     }
 
     /// Hands the header of a record of this kind to `write`.
-    fn header<R>(&self, kind: RecordType, write: impl FnOnce(&Header<'_>) -> R) -> R {
+    fn header<R>(&self, kind: RecordType, write: impl FnOnce(&WarcHeader<'_>) -> R) -> R {
         let uri = file_uri(self.path.as_os_str().as_bytes());
         let fields: Vec<_> = self
             .fields
@@ -67,7 +67,7 @@ impl<'p> RecordDescription<'p> {
             truncated,
             ..
         } = *self;
-        write(&Header {
+        write(&WarcHeader {
             kind,
             target_uri: Some(&uri),
             date,
@@ -90,7 +90,7 @@ pub(super) struct FileRecorder<'a, 'd, 'w> {
 impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
     /// Begins the item of `target`.
     pub(super) fn start(
-        draft: &'d mut Draft,
+        draft: &'d mut DraftBundle,
         target: &FileTarget,
         control: &'a mut SealControl<'w>,
     ) -> Result<Self, FilesError> {
@@ -101,7 +101,7 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
             env!("CARGO_PKG_VERSION"),
             file_uri(target.path.as_os_str().as_bytes())
         );
-        let header = Header {
+        let header = WarcHeader {
             kind: RecordType::Warcinfo,
             target_uri: None,
             date: platform::clock::now(),
@@ -137,7 +137,7 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
     }
 
     /// Ends the item.
-    pub(super) fn finish(self, source: Source) -> Result<(), FilesError> {
+    pub(super) fn finish(self, source: ItemSource) -> Result<(), FilesError> {
         Ok(self.item.finish(source, self.coverage, Vec::new())?)
     }
 
@@ -181,7 +181,7 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
         if promised < WHOLE_BYTES_MAX {
             // A long file of /proc, which does not say how long. Capturing those is work for a
             // probe.
-            about.truncated = Some(Truncated::Length);
+            about.truncated = Some(TruncationReason::Length);
             self.gap(GapReason::TooLarge, about.path, bytes, 0);
         }
         let mut content = LongFileContent {
@@ -189,7 +189,7 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
             path: about.path,
             control: &mut *self.control,
         };
-        let write = |header: &Header<'_>| self.item.record_stream(header, bytes, &mut content);
+        let write = |header: &WarcHeader<'_>| self.item.record_stream(header, bytes, &mut content);
         let streamed = about.header(RecordType::Resource, write);
         if self.control.is_stopped() {
             return Err(FilesError::Interrupted); // whatever else failed by it
@@ -208,7 +208,7 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
         &mut self,
         path: &Path,
         bytes: u64,
-        streamed: &Streamed,
+        streamed: &StreamedBlock,
     ) -> Result<(), FilesError> {
         let reason = if streamed.error.is_some() {
             GapReason::ReadFailed
@@ -259,7 +259,7 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
         mut about: RecordDescription<'_>,
     ) -> Result<(), FilesError> {
         self.gap(reason, about.path, 0, 0);
-        about.truncated = Some(Truncated::Unspecified);
+        about.truncated = Some(TruncationReason::Unspecified);
         about
             .fields
             .push(("Exhibit-Gap", reason.as_str().to_owned()));
@@ -282,7 +282,7 @@ struct LongFileContent<'a, 'w> {
 impl Read for LongFileContent<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.control.is_stopped() {
-            return Err(io::Error::other(Stop));
+            return Err(io::Error::other(StopError));
         }
         let n = self.bytes.read(buffer)?;
         (self.control.progress)(self.path, &buffer[..n]);

@@ -1,7 +1,7 @@
 //! The header fields of a record that are our own.
 
 use evidence_format::coverage::GapReason;
-use evidence_format::warc::Truncated;
+use evidence_format::warc::TruncationReason;
 use rustix::io::Errno;
 
 use crate::read::{ObjectStart, ReadMethod, ReadOutcome, ReadRequest};
@@ -56,7 +56,7 @@ impl RecordFields {
         &mut self,
         end: ReadOutcome,
         gap: Option<GapReason>,
-    ) -> Option<Truncated> {
+    ) -> Option<TruncationReason> {
         if let ReadOutcome::Failed(errno) = end {
             self.add("Exhibit-Errno", &errno_text(errno));
         }
@@ -65,13 +65,13 @@ impl RecordFields {
         }
         match end {
             ReadOutcome::Cut(GapReason::Deadline | GapReason::Cancelled) | ReadOutcome::Hung => {
-                Some(Truncated::Time)
+                Some(TruncationReason::Time)
             }
-            ReadOutcome::Cut(_) => Some(Truncated::Length),
+            ReadOutcome::Cut(_) => Some(TruncationReason::Length),
             ReadOutcome::Shrank
             | ReadOutcome::Failed(_)
             | ReadOutcome::Special
-            | ReadOutcome::Crashed => Some(Truncated::Unspecified),
+            | ReadOutcome::Crashed => Some(TruncationReason::Unspecified),
             ReadOutcome::Whole { .. } | ReadOutcome::Repeated => None,
         }
     }

@@ -18,10 +18,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evidence_format::bundle::{BundleError, DraftItem};
-use evidence_format::config::{Redaction, Source};
-use evidence_format::coverage::{Coverage, Ended, GapReason};
+use evidence_format::config::{ItemSource, Redaction};
+use evidence_format::coverage::{Coverage, EndReason, GapReason};
 use evidence_format::limits::GAP_EXAMPLES_MAX;
-use evidence_format::warc::{Header, RecordType, Truncated, file_uri};
+use evidence_format::warc::{RecordType, TruncationReason, WarcHeader, file_uri};
 use rustix::io::Errno;
 
 use crate::read::{
@@ -94,7 +94,7 @@ impl<'a> ProbeRecorder<'a> {
             "exhibit-agent",
             env!("CARGO_PKG_VERSION")
         );
-        let header = Header {
+        let header = WarcHeader {
             kind: RecordType::Warcinfo,
             target_uri: None,
             date: crate::read::now(),
@@ -186,7 +186,7 @@ impl<'a> ProbeRecorder<'a> {
         if count > GAP_EXAMPLES_MAX as u64 {
             return Ok(());
         }
-        let header = Header {
+        let header = WarcHeader {
             kind: RecordType::Metadata,
             target_uri: Some(&file_uri(path)),
             date: crate::read::now(),
@@ -198,7 +198,7 @@ impl<'a> ProbeRecorder<'a> {
     }
 
     /// Waits for everything asked, and ends the item.
-    pub(crate) fn finish(mut self, source: Source) -> Result<(), BundleError> {
+    pub(crate) fn finish(mut self, source: ItemSource) -> Result<(), BundleError> {
         self.receive(0)?;
         self.report_progress(true);
         let count = |(what, count): (&'static str, u64)| Redaction {
@@ -214,7 +214,7 @@ impl<'a> ProbeRecorder<'a> {
         self.reader.abandon();
         self.open = ObjectInProgress::default();
         self.fetched = None;
-        self.coverage.ended = Ended::Failed;
+        self.coverage.ended = EndReason::Failed;
         self.missing(GapReason::Crashed, probe.as_bytes())
     }
 
@@ -252,9 +252,9 @@ impl<'a> ProbeRecorder<'a> {
     fn stop(&mut self, reason: GapReason) -> Result<(), BundleError> {
         self.stopped = Some(reason);
         self.coverage.ended = if reason == GapReason::Cancelled {
-            Ended::Cancelled
+            EndReason::Cancelled
         } else {
-            Ended::Deadline
+            EndReason::Deadline
         };
         let mut unanswered = self.reader.abandon().into_iter();
         if let Some(first) = unanswered.next_if_begun(&self.open) {
@@ -311,7 +311,7 @@ impl<'a> ProbeRecorder<'a> {
             &request,
             &uri,
             begin.at,
-            cut.then_some(Truncated::Length),
+            cut.then_some(TruncationReason::Length),
             &pairs,
         );
         let (records, gaps) = (self.item.records(), self.coverage.missing());
@@ -377,7 +377,7 @@ impl<'a> ProbeRecorder<'a> {
         }
         if gap == Some(GapReason::OverBudget) {
             self.stopped = self.stopped.or(gap);
-            self.coverage.ended = Ended::Limit;
+            self.coverage.ended = EndReason::Limit;
         }
         self.open.clear();
         Ok(())
@@ -450,9 +450,9 @@ fn header<'h>(
     request: &'h ReadRequest,
     uri: &'h str,
     date: evidence_format::time::Timestamp,
-    truncated: Option<Truncated>,
+    truncated: Option<TruncationReason>,
     fields: &'h [(&'h str, &'h str)],
-) -> Header<'h> {
+) -> WarcHeader<'h> {
     let derived = matches!(
         request.method,
         ReadMethod::Executable | ReadMethod::Namespaces(_)
@@ -462,7 +462,7 @@ fn header<'h>(
     } else {
         RecordType::Resource
     };
-    Header {
+    WarcHeader {
         kind,
         target_uri: Some(uri),
         date,
