@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use domain::incident::meant_key;
-use domain::trigger::{HookFault, HooksConfig, Secret, Vendor};
+use domain::incident::suggested_key;
+use domain::trigger::{HookConfigError, HookSecret, HooksConfig, Vendor};
 use pipeline::{CaptureConfig, PipelineConfig};
 use server::config::ServeConfig;
 use server::telemetry::TelemetryConfig;
@@ -65,7 +65,7 @@ pub enum ConfigError {
     },
     /// Webhooks cannot be received as it says.
     #[error("webhooks are not configured well")]
-    Hooks(#[from] HookFault),
+    Hooks(#[from] HookConfigError),
     /// A secret is longer than any.
     #[error("{} has {bytes} bytes, limit for a secret is {SECRET_FILE_BYTES_MAX}", path.display())]
     SecretTooLong {
@@ -129,7 +129,7 @@ impl Config {
 }
 
 /// The secret in a file.
-fn secret(path: &Path) -> Result<Secret, ConfigError> {
+fn secret(path: &Path) -> Result<HookSecret, ConfigError> {
     let text = fs::read_to_string(path).map_err(|cause| ConfigError::Read {
         path: path.to_owned(),
         cause,
@@ -140,14 +140,14 @@ fn secret(path: &Path) -> Result<Secret, ConfigError> {
             bytes: text.len(),
         });
     }
-    Ok(Secret::new(&text))
+    Ok(HookSecret::new(&text))
 }
 
 /// toml's message lists all keys that it knows; the nearest to what was written stands in front.
 fn explain(error: &toml::de::Error) -> String {
     let text = error.to_string();
     let text = text.trim_end();
-    meant_key(error.message()).map_or_else(
+    suggested_key(error.message()).map_or_else(
         || text.to_owned(),
         |near| format!("{text}\nDid you mean `{near}`?"),
     )
@@ -244,7 +244,10 @@ mod tests {
         let config = read(&section).expect("a configuration");
         let hooks = config.hooks().expect("secrets");
         let hook = hooks.of(Vendor::PagerDuty).expect("configured");
-        assert_eq!(hook.secrets, [Secret::new(first), Secret::new(second)]);
+        assert_eq!(
+            hook.secrets,
+            [HookSecret::new(first), HookSecret::new(second)]
+        );
         let shown = format!("{config:?} {hooks:?}");
         assert!(
             !shown.contains("0123456789") && shown.contains("(secret)"),

@@ -4,7 +4,7 @@ use evidence_format::id::IncidentId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use domain::incident::view::{ClosureView, ListView};
+use domain::incident::view::{ChecklistView, ClosureView};
 use domain::incident::{Command, CorrectiveAction};
 
 /// All checklists of an incident.
@@ -12,7 +12,7 @@ use domain::incident::{Command, CorrectiveAction};
 #[serde(rename_all = "camelCase")]
 pub struct Checklists {
     pub incident: IncidentId,
-    pub checklists: Vec<ListView>,
+    pub checklists: Vec<ChecklistView>,
     pub closure: ClosureView,
     pub corrective_actions: Vec<CorrectiveAction>,
 }

@@ -9,10 +9,10 @@ use utoipa::ToSchema;
 
 use crate::captures::{CaptureOptions, CapturePass};
 use crate::lenient::{self, LenientReport, LenientSeverity, RoleAssignments};
-use domain::incident::view::View;
+use domain::incident::view::IncidentView;
 use domain::incident::{
-    Affects, Answer, Command, EvidenceCount, Incident, IncidentEvent, Line, Name, Pivot, PlayName,
-    Prose, Report, Role, Severity, Status,
+    Command, EvidenceCount, ImpactAnswer, Incident, IncidentEvent, IncidentRole, IncidentStatus,
+    InitialReport, Line, Name, Pivot, PlayName, PotentialImpact, Prose, Severity,
 };
 
 /// A request to declare an incident.
@@ -36,10 +36,10 @@ pub struct DeclareRequest {
     /// The initial report; a string alone is its current evidence.
     #[serde(default, deserialize_with = "lenient::report")]
     #[schema(value_type = LenientReport)]
-    pub report: Report,
+    pub report: InitialReport,
     /// What may be affected.
     #[serde(default, deserialize_with = "lenient::object")]
-    pub affects: Affects,
+    pub affects: PotentialImpact,
     /// What to look for in particular, such as `user=mallory`.
     #[serde(default)]
     pub pivots: Vec<Pivot>,
@@ -67,7 +67,7 @@ pub struct IncidentPatch {
     pub severity: Option<Severity>,
     /// A step back needs `reason`.
     #[serde(default)]
-    pub status: Option<Status>,
+    pub status: Option<IncidentStatus>,
     /// Why the severity, the status or the play changes.
     #[serde(default)]
     pub reason: Option<Line>,
@@ -80,10 +80,10 @@ pub struct IncidentPatch {
     /// Who has each role; `null` unassigns a role.
     #[serde(default)]
     #[schema(value_type = RoleAssignments, required = false)]
-    pub roles: BTreeMap<Role, Option<Name>>,
+    pub roles: BTreeMap<IncidentRole, Option<Name>>,
     /// Replaces the given members of the initial report.
     #[serde(default, deserialize_with = "lenient::object_or_null")]
-    pub report: Option<Report>,
+    pub report: Option<InitialReport>,
     /// Replaces the given answers.
     #[serde(default, deserialize_with = "lenient::object_or_null")]
     pub affects: Option<AffectsPatch>,
@@ -104,18 +104,18 @@ pub struct IncidentPatch {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AffectsPatch {
     #[serde(default)]
-    pub customer_data: Option<Answer>,
+    pub customer_data: Option<ImpactAnswer>,
     #[serde(default)]
-    pub production_availability: Option<Answer>,
+    pub production_availability: Option<ImpactAnswer>,
     #[serde(default)]
-    pub privileged_access: Option<Answer>,
+    pub privileged_access: Option<ImpactAnswer>,
 }
 
 impl AffectsPatch {
     /// `affects` with the answers of this patch.
     #[must_use]
-    pub fn apply(self, affects: Affects) -> Affects {
-        Affects {
+    pub fn apply(self, affects: PotentialImpact) -> PotentialImpact {
+        PotentialImpact {
             customer_data: self.customer_data.unwrap_or(affects.customer_data),
             production_availability: self
                 .production_availability
@@ -146,7 +146,7 @@ pub struct IncidentListItem {
     pub id: IncidentId,
     pub name: Name,
     pub severity: Severity,
-    pub status: Status,
+    pub status: IncidentStatus,
     pub declared_at: Timestamp,
     pub declared_by: Name,
     pub play: PlayName,
@@ -203,7 +203,7 @@ pub struct DeclareResponse {
 pub struct IncidentDetails {
     pub id: IncidentId,
     #[serde(flatten)]
-    pub view: View,
+    pub view: IncidentView,
     pub passes: Vec<CapturePass>,
     /// True while one of its captures is running or due.
     pub under_way: bool,
@@ -215,7 +215,7 @@ pub struct IncidentDetails {
 pub struct IncidentSummary {
     pub id: IncidentId,
     pub severity: Severity,
-    pub status: Status,
+    pub status: IncidentStatus,
     pub declared_at: Timestamp,
     pub evidence: EvidenceCount,
     pub passes: Vec<CapturePass>,
@@ -227,7 +227,7 @@ pub struct IncidentSummary {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ChangeResponse {
     pub changes: Vec<EventSummary>,
-    pub incident: View,
+    pub incident: IncidentView,
 }
 
 /// An event of an incident.

@@ -11,7 +11,7 @@ use utoipa::openapi::schema::{AdditionalProperties, Object, ObjectBuilder, OneOf
 use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use domain::incident::{Name, Prose, Report, Role, Severity};
+use domain::incident::{IncidentRole, InitialReport, Name, Prose, Severity};
 
 type NamedSchemas = Vec<(String, RefOr<Schema>)>;
 
@@ -40,7 +40,7 @@ pub(crate) struct LenientReport;
 impl PartialSchema for LenientReport {
     fn schema() -> RefOr<Schema> {
         OneOfBuilder::new()
-            .item(reference::<Report>())
+            .item(reference::<InitialReport>())
             .item(reference::<Prose>())
             .into()
     }
@@ -48,7 +48,7 @@ impl PartialSchema for LenientReport {
 
 impl ToSchema for LenientReport {
     fn schemas(schemas: &mut NamedSchemas) {
-        add::<Report>(schemas);
+        add::<InitialReport>(schemas);
         add::<Prose>(schemas);
     }
 }
@@ -59,7 +59,7 @@ pub(crate) struct RoleAssignments;
 impl PartialSchema for RoleAssignments {
     fn schema() -> RefOr<Schema> {
         let mut object = ObjectBuilder::new().schema_type(Type::Object);
-        for role in Role::ALL {
+        for role in IncidentRole::ALL {
             let name_or_null = OneOfBuilder::new()
                 .item(Object::with_type(Type::Null))
                 .item(reference::<Name>());
@@ -119,25 +119,27 @@ pub(crate) fn some_severity<'de, D: Deserializer<'de>>(
 
 /// Reads a report: a form sends the runbook's five points, and a script sends a text, which is the
 /// current evidence.
-pub(crate) fn report<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Report, D::Error> {
+pub(crate) fn report<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<InitialReport, D::Error> {
     struct Read;
     impl<'de> Visitor<'de> for Read {
-        type Value = Report;
+        type Value = InitialReport;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a report: an object such as {\"reportedBy\": \"scanner\"}, or a text")
         }
 
-        fn visit_str<E: Error>(self, text: &str) -> Result<Report, E> {
+        fn visit_str<E: Error>(self, text: &str) -> Result<InitialReport, E> {
             let current_evidence = Some(text.parse().map_err(E::custom)?);
-            Ok(Report {
+            Ok(InitialReport {
                 current_evidence,
-                ..Report::default()
+                ..InitialReport::default()
             })
         }
 
-        fn visit_map<M: MapAccess<'de>>(self, members: M) -> Result<Report, M::Error> {
-            Report::deserialize(MapAccessDeserializer::new(members))
+        fn visit_map<M: MapAccess<'de>>(self, members: M) -> Result<InitialReport, M::Error> {
+            InitialReport::deserialize(MapAccessDeserializer::new(members))
         }
     }
     deserializer.deserialize_any(Read)
@@ -208,22 +210,22 @@ mod tests {
     #[test]
     fn rejects_array_as_object() {
         assert_eq!(
-            object_or_null::<Report, _>(json!(null)).expect("nothing"),
+            object_or_null::<InitialReport, _>(json!(null)).expect("nothing"),
             None
         );
         assert!(
-            object_or_null::<Report, _>(json!({}))
+            object_or_null::<InitialReport, _>(json!({}))
                 .expect("an object")
                 .is_some()
         );
-        assert!(object::<Report, _>(json!({})).is_ok());
+        assert!(object::<InitialReport, _>(json!({})).is_ok());
         for bad in [json!([]), json!(["Eve", null]), json!("Eve"), json!(1)] {
-            let error = object_or_null::<Report, _>(bad)
+            let error = object_or_null::<InitialReport, _>(bad)
                 .expect_err("no object")
                 .to_string();
             assert!(error.contains("expected an object"), "{error}");
         }
-        assert!(object::<Report, _>(json!(null)).is_err());
+        assert!(object::<InitialReport, _>(json!(null)).is_err());
     }
 
     #[test]

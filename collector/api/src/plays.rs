@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use domain::incident::{Line, PivotKind, PlayName, SourceName, Step};
+use domain::incident::{ChecklistStep, Line, PivotKind, PlayName, SourceName};
 
 /// A play.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -20,7 +20,7 @@ pub struct PlayDetails {
     /// The kinds of pivots that narrow its questions.
     pub pivots: Vec<PivotKind>,
     /// Its checklist steps, including those of every incident.
-    pub steps: Vec<Step>,
+    pub steps: Vec<ChecklistStep>,
 }
 
 /// All plays, by name.

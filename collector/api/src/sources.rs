@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use domain::plan::{State as SourceState, Target};
+use domain::plan::{CaptureTarget, ReadinessState as SourceState};
 
 /// The result of a readiness check of one source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -14,7 +14,7 @@ pub struct SourceStatus {
     pub what: String,
     pub state: SourceState,
     /// The accounts and regions that would be asked.
-    pub targets: Vec<Target>,
+    pub targets: Vec<CaptureTarget>,
     /// What is missing, and which permission to grant.
     pub problems: Vec<String>,
     /// The shortest published retention of its data; `null` if there is none.

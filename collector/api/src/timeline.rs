@@ -4,7 +4,7 @@ use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use domain::incident::Evidence;
+use domain::incident::EvidenceRef;
 
 /// One row of a timeline. Attackers may have written its texts: escape them before display.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -18,7 +18,7 @@ pub struct TimelineRow {
     pub by: Option<String>,
     /// The evidence that shows it, or that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub evidence: Option<Evidence>,
+    pub evidence: Option<EvidenceRef>,
 }
 
 /// One page of a timeline.

@@ -11,7 +11,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use domain::incident::{Name, Text};
+use domain::incident::{BoundedText, Name};
 
 /// Bytes of a label. With the token's id behind it, it still fits into a [`Name`] of the journal.
 pub const LABEL_BYTES_MAX: usize = 64;
@@ -20,7 +20,7 @@ const ID_DIGITS: usize = 16;
 const SHOWN_CHARS_MAX: usize = 80;
 
 /// Describes a token's owner.
-pub type TokenLabel = Text<LABEL_BYTES_MAX, false>;
+pub type TokenLabel = BoundedText<LABEL_BYTES_MAX, false>;
 
 /// A token's id, which is no secret: 16 hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

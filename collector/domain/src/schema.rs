@@ -10,8 +10,8 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::incident::{
-    ClosureItem, Day, LINE_BYTES_MAX, NAME_BYTES_MAX, PROSE_BYTES_MAX, Pivot, PivotKind, PlayName,
-    Role, Severity, SourceName, Status, StepId, Text,
+    BoundedText, ClosureItem, Day, IncidentRole, IncidentStatus, LINE_BYTES_MAX, NAME_BYTES_MAX,
+    PROSE_BYTES_MAX, Pivot, PivotKind, PlayName, Severity, SourceName, StepId,
 };
 
 fn string() -> ObjectBuilder {
@@ -33,9 +33,13 @@ fn words<T: ToString>(words: impl IntoIterator<Item = T>, description: &str) -> 
         .into()
 }
 
-impl<const BYTES_MAX: usize, const LINES: bool> PartialSchema for Text<BYTES_MAX, LINES> {
+impl<const BYTES_MAX: usize, const LINES: bool> PartialSchema for BoundedText<BYTES_MAX, LINES> {
     fn schema() -> RefOr<Schema> {
-        let form = if LINES { "Text" } else { "One line of text" };
+        let form = if LINES {
+            "BoundedText"
+        } else {
+            "One line of text"
+        };
         let description = format!(
             "{form}: at most {BYTES_MAX} bytes of UTF-8, without control or invisible characters"
         );
@@ -48,7 +52,7 @@ impl<const BYTES_MAX: usize, const LINES: bool> PartialSchema for Text<BYTES_MAX
     }
 }
 
-impl<const BYTES_MAX: usize, const LINES: bool> ToSchema for Text<BYTES_MAX, LINES> {
+impl<const BYTES_MAX: usize, const LINES: bool> ToSchema for BoundedText<BYTES_MAX, LINES> {
     fn name() -> Cow<'static, str> {
         match (BYTES_MAX, LINES) {
             (NAME_BYTES_MAX, false) => "Name".into(),
@@ -68,21 +72,21 @@ impl PartialSchema for Severity {
 
 impl ToSchema for Severity {}
 
-impl PartialSchema for Status {
+impl PartialSchema for IncidentStatus {
     fn schema() -> RefOr<Schema> {
         words(Self::ALL, "How far the response is")
     }
 }
 
-impl ToSchema for Status {}
+impl ToSchema for IncidentStatus {}
 
-impl PartialSchema for Role {
+impl PartialSchema for IncidentRole {
     fn schema() -> RefOr<Schema> {
         words(Self::ALL, "What a person is responsible for in an incident")
     }
 }
 
-impl ToSchema for Role {
+impl ToSchema for IncidentRole {
     fn name() -> Cow<'static, str> {
         "IncidentRole".into()
     }

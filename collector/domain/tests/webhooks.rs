@@ -8,7 +8,9 @@ use std::time::SystemTime;
 
 use data_encoding::{BASE64, HEXLOWER};
 use domain::incident::{Name, Plays, Severity};
-use domain::trigger::{Delivery, HooksConfig, Received, Vendor, WebhookError, receive};
+use domain::trigger::{
+    HooksConfig, Vendor, WebhookDelivery, WebhookError, WebhookOutcome, receive,
+};
 use evidence_format::time::Timestamp;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -35,14 +37,14 @@ fn now() -> Timestamp {
     Timestamp::try_from(SystemTime::now()).expect("a time after 1970")
 }
 
-fn delivered(vendor: Vendor, headers: &Value, body: &str) -> Result<Received, WebhookError> {
+fn delivered(vendor: Vendor, headers: &Value, body: &str) -> Result<WebhookOutcome, WebhookError> {
     let headers: HeaderMap = headers
         .as_object()
         .expect("an object")
         .iter()
         .map(header)
         .collect();
-    let delivery = Delivery {
+    let delivery = WebhookDelivery {
         headers: &headers,
         body: body.as_bytes(),
         received: now(),
@@ -59,7 +61,7 @@ fn header((name, value): (&String, &Value)) -> (HeaderName, HeaderValue) {
 }
 
 /// A body with the headers that the vendor would send, here by our own HMAC.
-fn signed(vendor: Vendor, body: &str) -> Result<Received, WebhookError> {
+fn signed(vendor: Vendor, body: &str) -> Result<WebhookOutcome, WebhookError> {
     let mac = |key: &[u8], text: &str| {
         let mut mac =
             <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes keys of any length");
@@ -133,7 +135,7 @@ fn bodies_of(folder: &Path, vendor: Vendor) -> Vec<(String, String)> {
     bodies
 }
 
-fn received(folder: &Path, vendor: Vendor, name: &str) -> Received {
+fn received(folder: &Path, vendor: Vendor, name: &str) -> WebhookOutcome {
     let bodies = bodies_of(folder, vendor);
     let body = bodies
         .iter()
@@ -142,12 +144,12 @@ fn received(folder: &Path, vendor: Vendor, name: &str) -> Received {
     signed(vendor, &body.1).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 
-fn kind(received: &Received) -> &'static str {
+fn kind(received: &WebhookOutcome) -> &'static str {
     match received {
-        Received::Declare(_) => "declare",
-        Received::Update(_) => "update",
-        Received::Ignored { .. } => "ignored",
-        Received::Response(_) => "answer",
+        WebhookOutcome::Declare(_) => "declare",
+        WebhookOutcome::Update(_) => "update",
+        WebhookOutcome::Ignored { .. } => "ignored",
+        WebhookOutcome::Response(_) => "answer",
     }
 }
 
@@ -217,10 +219,10 @@ fn each_example_of_incident_io_is_what_it_says() {
         };
         webhooks += 1;
         match outcome.unwrap_or_else(|e| panic!("{name}: {e}")) {
-            Received::Declare(_) => declared.push(event.to_owned()),
-            Received::Update(_) => updated.push(event.to_owned()),
-            Received::Ignored { .. } => {}
-            Received::Response(_) => panic!("{name}: nobody reads an answer"),
+            WebhookOutcome::Declare(_) => declared.push(event.to_owned()),
+            WebhookOutcome::Update(_) => updated.push(event.to_owned()),
+            WebhookOutcome::Ignored { .. } => {}
+            WebhookOutcome::Response(_) => panic!("{name}: nobody reads an answer"),
         }
     }
     assert_eq!(webhooks, 26);
@@ -237,7 +239,8 @@ fn each_example_of_incident_io_is_what_it_says() {
 #[test]
 fn a_pagerduty_incident_is_declared_with_what_it_says() {
     let Some(folder) = bodies() else { return };
-    let Received::Declare(trigger) = received(&folder, Vendor::PagerDuty, "triggered_v3") else {
+    let WebhookOutcome::Declare(trigger) = received(&folder, Vendor::PagerDuty, "triggered_v3")
+    else {
         panic!("no declaration")
     };
     assert_eq!(trigger.key, "pagerduty:PFQZPSY");
@@ -265,13 +268,15 @@ fn a_pagerduty_incident_is_declared_with_what_it_says() {
         trigger.trigger.as_str(),
         "PagerDuty webhook incident.triggered"
     );
-    let Received::Update(update) = received(&folder, Vendor::PagerDuty, "annotated_v3") else {
+    let WebhookOutcome::Update(update) = received(&folder, Vendor::PagerDuty, "annotated_v3")
+    else {
         panic!("no update")
     };
     assert_eq!(update.key, "pagerduty:Q3B15VLMF3ASBD");
     let note = "PagerDuty: annotated by Harsh Santwani\nRunning KILL on long-running queries from the reporting-service.";
     assert_eq!(update.note.as_str(), note);
-    let Received::Update(update) = received(&folder, Vendor::PagerDuty, "priority_updated_v3")
+    let WebhookOutcome::Update(update) =
+        received(&folder, Vendor::PagerDuty, "priority_updated_v3")
     else {
         panic!("no update")
     };
@@ -285,7 +290,7 @@ fn a_pagerduty_incident_is_declared_with_what_it_says() {
 #[test]
 fn an_opsgenie_alert_keeps_its_numbers() {
     let Some(folder) = bodies() else { return };
-    let Received::Declare(trigger) = received(&folder, Vendor::Opsgenie, "create") else {
+    let WebhookOutcome::Declare(trigger) = received(&folder, Vendor::Opsgenie, "create") else {
         panic!("no declaration")
     };
     assert_eq!(trigger.key, "opsgenie:ec03dad6-62c8-4c94-b38b-d88f398e900f");
@@ -303,7 +308,7 @@ fn an_opsgenie_alert_keeps_its_numbers() {
 #[test]
 fn what_alertmanager_resolves_is_what_it_declared() {
     let Some(folder) = bodies() else { return };
-    let Received::Declare(trigger) = received(&folder, Vendor::Alertmanager, "alert") else {
+    let WebhookOutcome::Declare(trigger) = received(&folder, Vendor::Alertmanager, "alert") else {
         panic!("no declaration")
     };
     assert_eq!(
@@ -323,7 +328,8 @@ fn what_alertmanager_resolves_is_what_it_declared() {
             .collect::<Vec<_>>(),
         ["andromeda"]
     );
-    let Received::Update(update) = received(&folder, Vendor::Alertmanager, "single_alert") else {
+    let WebhookOutcome::Update(update) = received(&folder, Vendor::Alertmanager, "single_alert")
+    else {
         panic!("no update")
     };
     assert_eq!(update.key, trigger.key);
@@ -333,7 +339,7 @@ fn what_alertmanager_resolves_is_what_it_declared() {
 fn an_update_of_incident_io_declares_what_is_not_yet_known() {
     let Some(folder) = bodies() else { return };
     let name = "x-webhooks/public_incident.incident_updated_v2";
-    let Received::Update(update) = received(&folder, Vendor::IncidentIo, name) else {
+    let WebhookOutcome::Update(update) = received(&folder, Vendor::IncidentIo, name) else {
         panic!("no update")
     };
     assert_eq!(update.key, "incidentio:01FDAG4SAP5TYPT98WGR2N7W91");

@@ -10,8 +10,8 @@ use super::numbers::Number;
 use super::{Pipeline, PipelineError, widest};
 use crate::capture::Outcome;
 use crate::seal::Published;
-use domain::incident::{Evidence, FindingKind, IncidentEvent, Line};
-use domain::plan::Pass;
+use domain::incident::{EvidenceRef, FindingKind, IncidentEvent, Line};
+use domain::plan::CapturePass;
 use store::ledger::{BundleRow, FactRow, PassKind, PassRow};
 
 /// Events of one kind of finding in one item that the journal names; all of them are counted.
@@ -23,7 +23,7 @@ impl Pipeline {
     pub(super) async fn compare_with_earlier(
         &self,
         row: &PassRow,
-        pass: &Pass,
+        pass: &CapturePass,
         published: &Published,
     ) -> Result<(), PipelineError> {
         let key = &row.key;
@@ -50,7 +50,7 @@ impl Pipeline {
                     "{}, pass {}: {count} events {what}",
                     item.name, key.pass
                 )),
-                evidence: Some(Evidence {
+                evidence: Some(EvidenceRef {
                     bundle: published.row.id,
                     item: Some(item.name.clone()),
                     record: None,
@@ -130,7 +130,7 @@ impl Pipeline {
 
 fn finding(kind: FindingKind, row: &FactRow) -> IncidentEvent {
     let fact = &row.fact;
-    let evidence = Evidence {
+    let evidence = EvidenceRef {
         bundle: row.bundle,
         item: Some(fact.item.clone()),
         record: Some(fact.record),
@@ -144,7 +144,7 @@ fn finding(kind: FindingKind, row: &FactRow) -> IncidentEvent {
 }
 
 /// The time that the pass asked for, to whole seconds inside: at its ends a source may round.
-fn compared(pass: &Pass) -> Option<RangeInclusive<Timestamp>> {
+fn compared(pass: &CapturePass) -> Option<RangeInclusive<Timestamp>> {
     const SECOND: i128 = 1_000_000_000;
     let window = widest(pass)?;
     let from = Timestamp::from_unix_nanoseconds(window.from.unix_nanoseconds() + SECOND)?;

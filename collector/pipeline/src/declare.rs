@@ -11,7 +11,7 @@ use domain::incident::{
     self, CaptureRequest, Command, CommandError, Declaration, Incident, IncidentEvent, Name, Pivot,
     Play, PlayName, SourceName,
 };
-use domain::plan::{Ask, Budget, Scope};
+use domain::plan::{CaptureBudget, PlanRequest, PlanScope};
 use platform::clock;
 use store::ledger::{LedgerError, NewIncident, NewIncidentId, NewPass, PassKey, PassKind};
 
@@ -220,7 +220,7 @@ impl Pipeline {
             regions,
             deadline_seconds,
         } = ask;
-        let scope = Scope {
+        let scope = PlanScope {
             only: sources,
             except: Vec::new(),
             window,
@@ -233,7 +233,7 @@ impl Pipeline {
             object_bytes_max,
             ..
         } = self.capture;
-        let budget = Budget {
+        let budget = CaptureBudget {
             bytes_max,
             requests_max: None,
             deadline_seconds,
@@ -254,13 +254,13 @@ pub(super) struct Asked {
     incident: IncidentId,
     declared: Timestamp,
     play: Play,
-    scope: Scope,
-    budget: Budget,
+    scope: PlanScope,
+    budget: CaptureBudget,
 }
 
 impl Asked {
-    pub(super) fn for_planner(&self) -> Ask<'_> {
-        Ask {
+    pub(super) fn for_planner(&self) -> PlanRequest<'_> {
+        PlanRequest {
             incident: self.incident.clone(),
             declared: self.declared,
             now: clock::now(),

@@ -11,7 +11,7 @@ use crate::seal::{NAME, Summary};
 use domain::incident::{
     Incident, IncidentEvent, JournalEntry, Line, Name, PassKind as Kind, SourceName,
 };
-use domain::plan::{Pass, Plan};
+use domain::plan::{CapturePass, CapturePlan};
 use platform::chain;
 use platform::clock;
 use sources::{self, CaptureMode};
@@ -91,7 +91,7 @@ impl Pipeline {
     pub(super) async fn journal_plan(
         &self,
         key: &PassKey,
-        plan: &Plan,
+        plan: &CapturePlan,
     ) -> Result<(), PipelineError> {
         let steps = || plan.passes.iter().flat_map(|pass| &pass.steps);
         let planned = IncidentEvent::CapturePlanned {
@@ -125,8 +125,8 @@ impl Pipeline {
     pub(super) async fn preface(
         &self,
         row: &PassRow,
-        plan: &Plan,
-        pass: &Pass,
+        plan: &CapturePlan,
+        pass: &CapturePass,
     ) -> Result<IncidentContext, PipelineError> {
         let entries = self.entries(&row.key.incident).await?;
         let line =

@@ -9,7 +9,7 @@ use super::numbers::Number;
 use super::{Pipeline, PipelineError, queue_of};
 use crate::capture::Outcome;
 use crate::seal::Published;
-use domain::plan::{self, Pass, Plan};
+use domain::plan::{self, CapturePass, CapturePlan};
 use platform::clock;
 use sources::{CaptureMode, Source};
 use store::ledger::{EndedStep, NewPass, PassKey, PassKind, PassRow};
@@ -20,7 +20,7 @@ impl Pipeline {
         &self,
         row: &PassRow,
         source: &'static dyn Source,
-        plan: &Plan,
+        plan: &CapturePlan,
         published: &Published,
     ) -> Result<(), PipelineError> {
         let number = Number::of(row.key.pass);
@@ -85,12 +85,12 @@ impl Pipeline {
     }
 
     /// How the steps of a pass ended.
-    async fn outcomes(&self, row: &PassRow) -> Result<Vec<plan::Outcome>, PipelineError> {
+    async fn outcomes(&self, row: &PassRow) -> Result<Vec<plan::StepOutcome>, PipelineError> {
         let ended = self.parts.ledger.steps_ended(&row.key).await?;
         let read = |step: &EndedStep| {
             let outcome: Outcome = serde_json::from_str(&step.outcome).ok()?;
             let cursor = outcome.cursor.filter(|cursor| !cursor.is_empty());
-            Some(plan::Outcome {
+            Some(plan::StepOutcome {
                 item: step.step.parse().ok()?,
                 ended: outcome.ended,
                 cursor,
@@ -99,12 +99,17 @@ impl Pipeline {
         Ok(ended.iter().filter_map(read).collect())
     }
 
-    async fn schedule(&self, new: NewPass, plan: &Plan, pass: Pass) -> Result<(), PipelineError> {
-        let pass = Pass {
+    async fn schedule(
+        &self,
+        new: NewPass,
+        plan: &CapturePlan,
+        pass: CapturePass,
+    ) -> Result<(), PipelineError> {
+        let pass = CapturePass {
             number: new.key.pass.into(),
             ..pass
         };
-        let plan = Plan {
+        let plan = CapturePlan {
             passes: vec![pass],
             ..plan.clone()
         };

@@ -43,7 +43,7 @@ use crate::in_flight::InFlight;
 use crate::seal::{SealError, Sealer};
 use crate::timeline::DeriveError;
 use domain::incident::{Plays, UnknownPlay};
-use domain::plan::{Pass, PlanError};
+use domain::plan::{CapturePass, PlanError};
 use platform::clock;
 use sources::{CaptureMode, Source};
 use store::blobs::BlobError;
@@ -256,7 +256,7 @@ fn queue_of(source: &dyn Source) -> Queue {
 }
 
 /// From the first moment that any step was asked for to the last.
-fn widest(pass: &Pass) -> Option<TimeWindow> {
+fn widest(pass: &CapturePass) -> Option<TimeWindow> {
     pass.steps
         .iter()
         .filter_map(|step| step.asked)

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::{Pipeline, PipelineError};
 use domain::incident::{CaptureRequest, Pivot, Play, PlayName};
-use domain::plan::{self, Offer, Pass, Plan, Readiness, State};
+use domain::plan::{self, CapturePass, CapturePlan, Offer, Readiness, ReadinessState};
 use platform::clock;
 use sources::{self, ReadinessProbe, Source};
 use store::ledger::PassRow;
@@ -50,7 +50,7 @@ impl ReadinessCache {
     }
 }
 
-pub(super) fn encode(plan: &Plan) -> String {
+pub(super) fn encode(plan: &CapturePlan) -> String {
     serde_json::to_string(plan).expect("numbers and texts are JSON")
 }
 
@@ -72,7 +72,7 @@ impl Pipeline {
         &self,
         row: &PassRow,
         source: &'static dyn Source,
-    ) -> Result<Option<(Plan, Pass)>, PipelineError> {
+    ) -> Result<Option<(CapturePlan, CapturePass)>, PipelineError> {
         let plan = match &row.plan {
             Some(json) => {
                 serde_json::from_str(json).map_err(|cause| PipelineError::Unreadable {
@@ -96,7 +96,7 @@ impl Pipeline {
         &self,
         row: &PassRow,
         source: &'static dyn Source,
-    ) -> Result<Plan, PipelineError> {
+    ) -> Result<CapturePlan, PipelineError> {
         let key = &row.key;
         let readiness = self.look(source, Some(key.incident.clone()), None).await;
         let asked = self.asked(key).await?;
@@ -121,7 +121,7 @@ impl Pipeline {
         play: &PlayName,
         pivots: Vec<Pivot>,
         ask: CaptureRequest,
-    ) -> Result<Plan, PipelineError> {
+    ) -> Result<CapturePlan, PipelineError> {
         let play = self.plays.get(play)?;
         let window = ask.window.or_else(|| self.window_of(play));
         let looks = self.look_around(incident, window).await;
@@ -192,7 +192,7 @@ impl Pipeline {
         let looked = AssertUnwindSafe(source.look(&look)).catch_unwind().await;
         looked.unwrap_or_else(|_| Readiness {
             source: source.name().parse().expect("names of sources are names"),
-            state: State::Unavailable,
+            state: ReadinessState::Unavailable,
             targets: Vec::new(),
             problems: vec!["looking at it crashed, which is this program's fault".to_owned()],
         })

@@ -17,7 +17,7 @@ use super::{ATTACHED, Pipeline, PipelineError, events, widest};
 use crate::capture::{self, Task};
 use crate::seal::{BundleContext, Published, Signed, StoredBundle};
 use crate::timeline;
-use domain::plan::{Pass, Plan};
+use domain::plan::{CapturePass, CapturePlan};
 use evidence_format::bundle::DraftBundle;
 use platform::clock;
 use sources::Source;
@@ -28,8 +28,8 @@ use store::ledger::{PassKey, PassRow, PassStage};
 struct Work {
     row: Arc<PassRow>,
     source: &'static dyn Source,
-    plan: Arc<Plan>,
-    pass: Arc<Pass>,
+    plan: Arc<CapturePlan>,
+    pass: Arc<CapturePass>,
 }
 
 /// Where a pass stands.
@@ -210,7 +210,7 @@ impl Pipeline {
 
 /// When a pass has to be over: the plan's seconds after its first lease, which a restart does not
 /// move.
-fn deadline(plan: &Plan, began_at: Timestamp) -> Instant {
+fn deadline(plan: &CapturePlan, began_at: Timestamp) -> Instant {
     let since = clock::now().unix_nanoseconds() - began_at.unix_nanoseconds();
     let since = Duration::from_nanos(u64::try_from(since.max(0)).unwrap_or(u64::MAX));
     Instant::now() + Duration::from_secs(plan.budget.deadline_seconds).saturating_sub(since)

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::Api;
 use super::error::{Code, Problem};
-use domain::incident::{meant, nearest};
+use domain::incident::{did_you_mean, nearest};
 
 /// How long a small body may take to arrive: it fits into one round trip.
 const BODY_SECONDS_MAX: u64 = 30;
@@ -131,7 +131,7 @@ fn explain(message: &str) -> String {
         {
             format!(
                 "{message}{}",
-                meant(nearest(unknown, known.iter().copied()))
+                did_you_mean(nearest(unknown, known.iter().copied()))
             )
         }
         _ => message.to_owned(),

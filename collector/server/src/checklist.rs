@@ -13,7 +13,7 @@ use super::error::{Code, Problem};
 use super::incidents::{Changed, grant};
 use super::shapes::texts::IncidentIdText;
 use super::shapes::{ClosureShape, CorrectiveActionShape, ListShape, WishShape};
-use domain::incident::view::{ClosureView, ListView, View};
+use domain::incident::view::{ChecklistView, ClosureView, IncidentView};
 use domain::incident::{Command, CorrectiveAction, Incident};
 use platform::clock;
 
@@ -25,7 +25,7 @@ pub(super) struct Lists {
     #[schema(value_type = IncidentIdText)]
     incident: IncidentId,
     #[schema(value_type = Vec<ListShape>)]
-    checklists: Vec<ListView>,
+    checklists: Vec<ChecklistView>,
     #[schema(value_type = ClosureShape)]
     closure: ClosureView,
     #[schema(value_type = Vec<CorrectiveActionShape>)]
@@ -45,13 +45,13 @@ pub(super) struct Patch {
 
 /// `GET /v1/incidents/{id}/checklist`.
 pub(super) async fn read(Extension(incident): Extension<Incident>) -> Json<Lists> {
-    let View {
+    let IncidentView {
         incident,
         checklists,
         closure,
         corrective_actions,
         ..
-    } = View::of(&incident, clock::now());
+    } = IncidentView::of(&incident, clock::now());
     Json(Lists {
         incident,
         checklists,
@@ -83,9 +83,9 @@ fn is_of_checklists(wish: &Command) -> bool {
     matches!(
         wish,
         Command::ChangeStep { .. }
-            | Command::GiveClosure { .. }
-            | Command::WaiveClosure { .. }
-            | Command::WithdrawClosure { .. }
+            | Command::CompleteClosureItem { .. }
+            | Command::WaiveClosureItem { .. }
+            | Command::ReopenClosureItem { .. }
             | Command::AddCorrectiveAction { .. }
             | Command::AssignCorrectiveAction { .. }
             | Command::FinishCorrectiveAction { .. }

@@ -51,7 +51,7 @@ pub struct Progress {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Happened {
     /// An entry of the journal, and its number.
-    JournalEntry { seq: u64, row: Box<Row> },
+    Entry { seq: u64, row: Box<Row> },
     /// What runs now, all of it.
     Progress(Vec<Progress>),
 }
@@ -160,7 +160,7 @@ impl Watching {
             .await?
         {
             self.seq = entry.seq;
-            happened.push(Happened::JournalEntry {
+            happened.push(Happened::Entry {
                 seq: entry.seq,
                 row: Box::new(Row::of_entry(entry)),
             });
@@ -233,7 +233,7 @@ impl Watching {
 
 fn event(happened: &Happened) -> Event {
     match happened {
-        Happened::JournalEntry { seq, row } => Event::default()
+        Happened::Entry { seq, row } => Event::default()
             .event("entry")
             .id(seq.to_string())
             .data(json(row)),

@@ -29,7 +29,7 @@ use super::query::Query;
 use super::shapes::CoverageShape;
 use super::shapes::texts::{DigestText, IncidentIdText, LineText, Time};
 use domain::incident::{Incident, IncidentEvent, Line};
-use domain::plan::Plan;
+use domain::plan::CapturePlan;
 use pipeline::seal::Summary;
 use pipeline::{AttachRequest, Attached, Content, Pipeline, PipelineError};
 use platform::progress::ProgressCounter;
@@ -103,7 +103,7 @@ pub(crate) async fn plan(
     State(api): State<Api>,
     Extension(incident): Extension<Incident>,
     mut query: Query,
-) -> Result<Json<Plan>, Problem> {
+) -> Result<Json<CapturePlan>, Problem> {
     let capture = asked(&mut query)?;
     query.done()?;
     let ask = capture.ask(&api)?;

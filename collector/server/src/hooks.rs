@@ -21,7 +21,8 @@ use super::incidents::{Capture, unnumbered};
 use super::shapes::texts::IncidentIdText;
 use domain::incident::Command;
 use domain::trigger::{
-    self, BODY_BYTES_MAX, Delivery, Received, Trigger, Update, Vendor, WebhookError,
+    self, BODY_BYTES_MAX, IncidentTrigger, IncidentUpdate, Vendor, WebhookDelivery, WebhookError,
+    WebhookOutcome,
 };
 use pipeline::{DeclareError, DeclareRequest};
 use platform::clock;
@@ -78,22 +79,22 @@ pub(super) async fn receive(
     };
     let vendor = vendor
         .ok()
-        .and_then(|Path(vendor)| trigger::find(&vendor))
+        .and_then(|Path(vendor)| trigger::vendor_named(&vendor))
         .filter(|vendor| api.hooks().of(*vendor).is_some())
         .ok_or_else(unknown)?;
     Span::current().record("caller", vendor.name());
     let (parts, body) = request.into_parts();
     let body = whole(body, BODY_BYTES_MAX as u64).await?;
-    let delivery = Delivery {
+    let delivery = WebhookDelivery {
         headers: &parts.headers,
         body: &body,
         received: clock::now(),
     };
     let outcome = match trigger::receive(vendor, api.hooks(), &api.pipeline().plays, &delivery)? {
-        Received::Declare(trigger) => declare(&api, *trigger).await?,
-        Received::Update(update) => change(&api, vendor, *update).await?,
-        Received::Ignored { why } => Outcome::Ignored(why),
-        Received::Response(answer) => return Ok(shown(answer)),
+        WebhookOutcome::Declare(trigger) => declare(&api, *trigger).await?,
+        WebhookOutcome::Update(update) => change(&api, vendor, *update).await?,
+        WebhookOutcome::Ignored { why } => Outcome::Ignored(why),
+        WebhookOutcome::Response(answer) => return Ok(shown(answer)),
     };
     if let Some(answer) = vendor.reply(&in_words(&outcome)) {
         return Ok(shown(answer));
@@ -107,7 +108,7 @@ pub(super) async fn receive(
 }
 
 /// Declares what a vendor declares, and captures what its play says.
-async fn declare(api: &Api, trigger: Trigger) -> Result<Outcome, Problem> {
+async fn declare(api: &Api, trigger: IncidentTrigger) -> Result<Outcome, Problem> {
     let idempotency_key = Some(trigger.key.clone());
     let by = trigger.by.clone();
     let declaration = trigger.declaration(unnumbered());
@@ -132,7 +133,7 @@ async fn declare(api: &Api, trigger: Trigger) -> Result<Outcome, Problem> {
 
 /// Writes down what a vendor says about an incident that it has declared, once for each delivery
 /// that has an id.
-async fn change(api: &Api, vendor: Vendor, update: Update) -> Result<Outcome, Problem> {
+async fn change(api: &Api, vendor: Vendor, update: IncidentUpdate) -> Result<Outcome, Problem> {
     let delivery = update
         .delivery
         .as_ref()
@@ -155,7 +156,7 @@ async fn change(api: &Api, vendor: Vendor, update: Update) -> Result<Outcome, Pr
             note(
                 api,
                 &id,
-                Update {
+                IncidentUpdate {
                     otherwise,
                     ..update
                 },
@@ -170,7 +171,7 @@ async fn change(api: &Api, vendor: Vendor, update: Update) -> Result<Outcome, Pr
     Ok(outcome)
 }
 
-async fn note(api: &Api, id: &IncidentId, update: Update) -> Result<(), Problem> {
+async fn note(api: &Api, id: &IncidentId, update: IncidentUpdate) -> Result<(), Problem> {
     let wishes = update.wishes(api.pipeline().incident(id).await?.severity);
     match api.pipeline().apply(id, &update.by, &wishes).await {
         // a closed incident keeps its severity, and what was said about it is noted

@@ -28,11 +28,11 @@ use super::shapes::texts::{
 use super::shapes::{
     AffectsShape, EvidenceCountShape, ReportShape, ReportWanted, RolesWanted, ViewShape, WishShape,
 };
-use domain::incident::view::View;
+use domain::incident::view::IncidentView;
 use domain::incident::{
-    Affects, Answer, CaptureRequest, Command, Declaration, EvidenceCount, Incident, IncidentEvent,
-    IncidentOverview, Line, Name, Pivot, PlayName, Prose, Report, Role, Severity, SourceName,
-    Status, brief,
+    CaptureRequest, Command, Declaration, EvidenceCount, ImpactAnswer, Incident, IncidentEvent,
+    IncidentOverview, IncidentRole, IncidentStatus, InitialReport, Line, Name, Pivot, PlayName,
+    PotentialImpact, Prose, Severity, SourceName, brief,
 };
 use pipeline::{DeclareRequest, Pipeline, PipelineError};
 use platform::clock;
@@ -72,11 +72,11 @@ pub(crate) struct Declare {
     /// The initial report; a text alone is its current evidence.
     #[serde(default, deserialize_with = "loose::report")]
     #[schema(value_type = ReportWanted)]
-    report: Report,
+    report: InitialReport,
     /// What may be affected.
     #[serde(default, deserialize_with = "loose::object")]
     #[schema(value_type = AffectsShape)]
-    affects: Affects,
+    affects: PotentialImpact,
     /// What to look for in particular, such as `user=mallory`.
     #[serde(default)]
     #[schema(value_type = Vec<PivotText>)]
@@ -130,7 +130,7 @@ pub(crate) struct Patch {
     /// How far the response is. Back needs a reason.
     #[serde(default)]
     #[schema(value_type = Option<StatusText>)]
-    status: Option<Status>,
+    status: Option<IncidentStatus>,
     /// Why the severity, the status or the play changes.
     #[serde(default)]
     #[schema(value_type = Option<LineText>)]
@@ -146,11 +146,11 @@ pub(crate) struct Patch {
     /// Who has which role; `null` is nobody.
     #[serde(default)]
     #[schema(value_type = RolesWanted, required = false)]
-    roles: BTreeMap<Role, Option<Name>>,
+    roles: BTreeMap<IncidentRole, Option<Name>>,
     /// Members that are given take the place of those of the initial report.
     #[serde(default, deserialize_with = "loose::object_if_any")]
     #[schema(value_type = Option<ReportShape>)]
-    report: Option<Report>,
+    report: Option<InitialReport>,
     /// Answers that are given take the place of those that were.
     #[serde(default, deserialize_with = "loose::object_if_any")]
     affects: Option<AffectsPatch>,
@@ -178,13 +178,13 @@ pub(crate) struct Patch {
 pub(crate) struct AffectsPatch {
     #[serde(default)]
     #[schema(value_type = Option<AnswerText>)]
-    customer_data: Option<Answer>,
+    customer_data: Option<ImpactAnswer>,
     #[serde(default)]
     #[schema(value_type = Option<AnswerText>)]
-    production_availability: Option<Answer>,
+    production_availability: Option<ImpactAnswer>,
     #[serde(default)]
     #[schema(value_type = Option<AnswerText>)]
-    privileged_access: Option<Answer>,
+    privileged_access: Option<ImpactAnswer>,
 }
 
 /// Why it is closed, where it needs saying.
@@ -217,7 +217,7 @@ pub struct Listed {
     #[schema(value_type = SeverityText)]
     pub severity: Severity,
     #[schema(value_type = StatusText)]
-    pub status: Status,
+    pub status: IncidentStatus,
     #[schema(value_type = Time)]
     pub declared_at: Timestamp,
     #[schema(value_type = NameText)]
@@ -257,7 +257,7 @@ pub struct Full {
     pub id: IncidentId,
     #[serde(flatten)]
     #[schema(value_type = ViewShape)]
-    pub view: View,
+    pub view: IncidentView,
     pub passes: Vec<Pass>,
     /// True while a capture of it runs, or is due.
     pub under_way: bool,
@@ -272,7 +272,7 @@ pub(crate) struct Glance {
     #[schema(value_type = SeverityText)]
     severity: Severity,
     #[schema(value_type = StatusText)]
-    status: Status,
+    status: IncidentStatus,
     #[schema(value_type = Time)]
     declared_at: Timestamp,
     #[schema(value_type = EvidenceCountShape)]
@@ -287,7 +287,7 @@ pub(crate) struct Glance {
 pub struct Changed {
     pub changes: Vec<ChangeView>,
     #[schema(value_type = ViewShape)]
-    incident: View,
+    incident: IncidentView,
 }
 
 /// A change.
@@ -456,7 +456,7 @@ pub(crate) async fn list(
     mut query: Query,
 ) -> Result<Json<Page>, Problem> {
     let (status, cursor) = (
-        query.one::<Status>("status")?,
+        query.one::<IncidentStatus>("status")?,
         query.one::<IncidentId>("cursor")?,
     );
     let limit = query
@@ -543,7 +543,7 @@ pub(crate) async fn read(
     } = full(api.pipeline(), &incident).await?;
     if caller.role == TokenRole::Automation {
         passes.iter_mut().for_each(|pass| pass.why = None); // it may quote a source
-        let View {
+        let IncidentView {
             severity,
             status,
             declared_at,
@@ -575,7 +575,10 @@ pub(crate) async fn read(
 /// # Errors
 /// The store failed.
 pub async fn full(pipeline: &Pipeline, incident: &Incident) -> Result<Full, PipelineError> {
-    let (id, view) = (incident.id.clone(), View::of(incident, clock::now()));
+    let (id, view) = (
+        incident.id.clone(),
+        IncidentView::of(incident, clock::now()),
+    );
     Ok(Full {
         view,
         passes: passes(pipeline, &id).await?,
@@ -622,7 +625,7 @@ pub(crate) async fn grant(
         ));
     }
     let changes = api.pipeline().apply(id, &caller.name, wishes).await?;
-    let incident = View::of(&api.pipeline().incident(id).await?, clock::now());
+    let incident = IncidentView::of(&api.pipeline().incident(id).await?, clock::now());
     Ok(Json(Changed {
         changes: changes.iter().map(ChangeView::of).collect(),
         incident,
@@ -681,7 +684,7 @@ fn wishes(patch: Patch, incident: &Incident) -> Result<Vec<Command>, Problem> {
     all.extend(report.map(|report| Command::ChangeReport {
         to: completed(report, incident.report.clone()),
     }));
-    all.extend(affects.map(|affects| Command::ChangeAffects {
+    all.extend(affects.map(|affects| Command::ChangePotentialImpact {
         to: affects.over(incident.affects),
     }));
     all.extend(pivots.into_iter().map(|pivot| Command::AddPivot { pivot }));
@@ -694,13 +697,13 @@ fn wishes(patch: Patch, incident: &Incident) -> Result<Vec<Command>, Problem> {
     }
 }
 
-fn completed(given: Report, was: Report) -> Report {
+fn completed(given: InitialReport, was: InitialReport) -> InitialReport {
     let affected_systems = if given.affected_systems.is_empty() {
         was.affected_systems
     } else {
         given.affected_systems
     };
-    Report {
+    InitialReport {
         reported_by: given.reported_by.or(was.reported_by),
         reported_at: given.reported_at.or(was.reported_at),
         affected_systems,
@@ -710,8 +713,8 @@ fn completed(given: Report, was: Report) -> Report {
 }
 
 impl AffectsPatch {
-    fn over(self, was: Affects) -> Affects {
-        Affects {
+    fn over(self, was: PotentialImpact) -> PotentialImpact {
+        PotentialImpact {
             customer_data: self.customer_data.unwrap_or(was.customer_data),
             production_availability: self
                 .production_availability
@@ -733,7 +736,7 @@ pub(crate) async fn close(
         &caller,
         &incident.id,
         &[Command::ChangeStatus {
-            to: Status::Closed,
+            to: IncidentStatus::Closed,
             reason: close.reason,
         }],
     )

@@ -7,7 +7,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use domain::incident::{Report, Severity};
+use domain::incident::{InitialReport, Severity};
 
 /// Programs write severities as numbers, and people as in the runbook.
 pub(super) fn severity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Severity, D::Error> {
@@ -42,25 +42,27 @@ pub(super) fn severity_if_any<'de, D: Deserializer<'de>>(
 
 /// A form sends the runbook's five points, and a script what it knows: that is the current
 /// evidence.
-pub(super) fn report<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Report, D::Error> {
+pub(super) fn report<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<InitialReport, D::Error> {
     struct Read;
     impl<'de> Visitor<'de> for Read {
-        type Value = Report;
+        type Value = InitialReport;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a report: an object such as {\"reportedBy\": \"scanner\"}, or a text")
         }
 
-        fn visit_str<E: Error>(self, text: &str) -> Result<Report, E> {
+        fn visit_str<E: Error>(self, text: &str) -> Result<InitialReport, E> {
             let current_evidence = Some(text.parse().map_err(E::custom)?);
-            Ok(Report {
+            Ok(InitialReport {
                 current_evidence,
-                ..Report::default()
+                ..InitialReport::default()
             })
         }
 
-        fn visit_map<M: MapAccess<'de>>(self, members: M) -> Result<Report, M::Error> {
-            Report::deserialize(MapAccessDeserializer::new(members))
+        fn visit_map<M: MapAccess<'de>>(self, members: M) -> Result<InitialReport, M::Error> {
+            InitialReport::deserialize(MapAccessDeserializer::new(members))
         }
     }
     deserializer.deserialize_any(Read)
@@ -132,22 +134,22 @@ mod tests {
     #[test]
     fn an_object_is_no_list() {
         assert_eq!(
-            object_if_any::<Report, _>(json!(null)).expect("nothing"),
+            object_if_any::<InitialReport, _>(json!(null)).expect("nothing"),
             None
         );
         assert!(
-            object_if_any::<Report, _>(json!({}))
+            object_if_any::<InitialReport, _>(json!({}))
                 .expect("an object")
                 .is_some()
         );
-        assert!(object::<Report, _>(json!({})).is_ok());
+        assert!(object::<InitialReport, _>(json!({})).is_ok());
         for bad in [json!([]), json!(["Eve", null]), json!("Eve"), json!(1)] {
-            let error = object_if_any::<Report, _>(bad)
+            let error = object_if_any::<InitialReport, _>(bad)
                 .expect_err("no object")
                 .to_string();
             assert!(error.contains("expected an object"), "{error}");
         }
-        assert!(object::<Report, _>(json!(null)).is_err());
+        assert!(object::<InitialReport, _>(json!(null)).is_err());
     }
 
     #[test]

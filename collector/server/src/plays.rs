@@ -12,7 +12,7 @@ use super::body::Json;
 use super::error::Problem;
 use super::query::Query;
 use super::shapes::StepShape;
-use domain::incident::{Line, PivotKind, Plays, SourceName, Step};
+use domain::incident::{ChecklistStep, Line, PivotKind, Plays, SourceName};
 
 /// The media type of PEM that is in use: for keys none is registered.
 pub(crate) const PEM: &str = "application/x-pem-file";
@@ -39,7 +39,7 @@ pub struct PlayView {
     pub pivots: Vec<PivotKind>,
     /// With the steps that every incident has.
     #[schema(value_type = Vec<StepShape>)]
-    pub steps: Vec<Step>,
+    pub steps: Vec<ChecklistStep>,
 }
 
 /// All plays, by name.

@@ -9,7 +9,7 @@ use http::request::Parts;
 use url::form_urlencoded;
 
 use super::error::{Code, Problem};
-use domain::incident::{meant, nearest};
+use domain::incident::{did_you_mean, nearest};
 
 /// The parameters of a request that nobody has asked for yet.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl Query {
         let Some((unknown, _)) = self.left.first() else {
             return Ok(());
         };
-        let near = meant(nearest(unknown, self.known.iter().copied()));
+        let near = did_you_mean(nearest(unknown, self.known.iter().copied()));
         let known = if self.known.is_empty() {
             "none is taken".to_owned()
         } else {

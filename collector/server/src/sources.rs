@@ -12,7 +12,9 @@ use super::evidence::asked;
 use super::query::Query;
 use super::shapes::TargetShape;
 use domain::incident::{Play, PlayName};
-use domain::plan::{Lifetime, Plan, Readiness, State as Ready, Target};
+use domain::plan::{
+    CapturePlan, CaptureTarget, EvidenceLifetime, Readiness, ReadinessState as Ready,
+};
 use pipeline::Pipeline;
 use sources::Source;
 
@@ -29,7 +31,7 @@ pub struct SourceView {
     pub state: Ready,
     /// Where it would be asked.
     #[schema(value_type = Vec<TargetShape>)]
-    pub targets: Vec<Target>,
+    pub targets: Vec<CaptureTarget>,
     /// What is missing, and what to grant.
     pub problems: Vec<String>,
     /// How long what dies first lives at the source; `null` if none of it does by a published rule.
@@ -80,7 +82,7 @@ fn view(source: &'static dyn Source, readiness: Readiness, play: &Play) -> Sourc
         is_state: source
             .offers()
             .iter()
-            .all(|offer| matches!(offer.lifetime, Lifetime::State(_))),
+            .all(|offer| matches!(offer.lifetime, EvidenceLifetime::State(_))),
         window_seconds: u64::from(play.window_hours) * 3600,
     }
 }
@@ -107,7 +109,10 @@ pub(crate) async fn check(State(api): State<Api>, mut query: Query) -> Result<Js
 }
 
 /// `GET /v1/plan`.
-pub(crate) async fn plan(State(api): State<Api>, mut query: Query) -> Result<Json<Plan>, Problem> {
+pub(crate) async fn plan(
+    State(api): State<Api>,
+    mut query: Query,
+) -> Result<Json<CapturePlan>, Problem> {
     let (play, pivots) = (play_or_general(query.one("play")?), query.many("pivot")?);
     let capture = asked(&mut query)?;
     query.done()?;

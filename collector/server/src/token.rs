@@ -10,7 +10,7 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use subtle::ConstantTimeEq as _;
 
-use domain::incident::{Name, Text};
+use domain::incident::{BoundedText, Name};
 use platform::clock;
 use store::ledger::{Ledger, LedgerError, TokenId, TokenRole, TokenRow};
 
@@ -28,7 +28,7 @@ pub const VALID_MAX: Duration = Duration::from_secs(366 * DAY_SECONDS);
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
 /// Whose a token is, for people.
-pub type Label = Text<LABEL_BYTES_MAX, false>;
+pub type Label = BoundedText<LABEL_BYTES_MAX, false>;
 
 /// A token with its secret. Whoever has it may do what its role may.
 pub struct Secret {

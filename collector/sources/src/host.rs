@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use evidence_format::bundle::{BundleError, DraftBundle};
 
 use super::{CaptureMode, LocalContext, LocalSource, ReadinessProbe, Source, not_configured};
-use domain::plan::{Estimate, Lifetime, Offer, Readiness, State, Step, Target};
+use domain::plan::{
+    CaptureStep, CaptureTarget, EvidenceLifetime, Offer, Readiness, ReadinessState, TargetEstimate,
+};
 
 /// The source.
 pub static SOURCE: Host = Host;
@@ -28,7 +30,7 @@ fn offer(probe: &'static Probe) -> Offer {
         item: String::leak(probe.item().to_string()), // once in a process
         api: probe.api,
         what: probe.what,
-        lifetime: Lifetime::State(probe.lasts_seconds),
+        lifetime: EvidenceLifetime::State(probe.lasts_seconds),
         citation: "https://www.rfc-editor.org/rfc/rfc3227#section-2.1",
         arrives_late_seconds: None,
         settles: &[],
@@ -62,13 +64,13 @@ impl Source for Host {
         } else {
             vec!["not root: what other users' processes have open is hidden".to_owned()]
         };
-        let targets = vec![Estimate {
-            target: Target::default(),
+        let targets = vec![TargetEstimate {
+            target: CaptureTarget::default(),
             requests: None,
         }];
         Readiness {
             source: NAME.parse().expect("a name"),
-            state: State::Ready,
+            state: ReadinessState::Ready,
             targets,
             problems,
         }
@@ -83,7 +85,7 @@ impl LocalSource for Host {
     fn capture(
         &self,
         draft: &mut DraftBundle,
-        steps: &[Step],
+        steps: &[CaptureStep],
         told: &LocalContext<'_>,
     ) -> Result<(), BundleError> {
         let is_asked = |probe: &Probe| steps.iter().any(|step| step.item == probe.item());

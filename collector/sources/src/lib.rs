@@ -27,7 +27,7 @@ use futures::stream::{FuturesOrdered, StreamExt as _};
 
 use config::SourcesConfig;
 use context::Context;
-use domain::plan::{Offer, Readiness, State, Step};
+use domain::plan::{CaptureStep, Offer, Readiness, ReadinessState};
 use platform::progress::ProgressCounter;
 use recorder::{CallError, Transport};
 
@@ -78,7 +78,7 @@ pub trait RemoteSource: Send + Sync {
     ///
     /// # Errors
     /// [`Incomplete`], if it did not come to the step's end: a gap to seal, not an error to log.
-    async fn capture(&self, step: &Step, cx: &Context) -> Result<(), Incomplete>;
+    async fn capture(&self, step: &CaptureStep, cx: &Context) -> Result<(), Incomplete>;
 
     /// Tells `each` of every event in the body of one answer, in its order: its time and its id.
     /// Pure. False if the body is no page of events, but says who we are, or why not.
@@ -97,7 +97,7 @@ pub trait LocalSource: Send + Sync {
     fn capture(
         &self,
         draft: &mut DraftBundle,
-        steps: &[Step],
+        steps: &[CaptureStep],
         told: &LocalContext<'_>,
     ) -> Result<(), BundleError>;
 }
@@ -187,7 +187,7 @@ pub async fn all_at_once<F: Future>(work: impl IntoIterator<Item = F>) -> Vec<F:
 
 /// The offer that `step` takes; `None` where another version of this program planned it.
 #[must_use]
-pub fn offer_of(source: &dyn Source, step: &Step) -> Option<&'static Offer> {
+pub fn offer_of(source: &dyn Source, step: &CaptureStep) -> Option<&'static Offer> {
     source
         .offers()
         .iter()
@@ -199,7 +199,7 @@ fn not_configured(source: &dyn Source, why: &str) -> Readiness {
     let source = source.name().parse().expect("names of sources are names");
     Readiness {
         source,
-        state: State::NotConfigured,
+        state: ReadinessState::NotConfigured,
         targets: Vec::new(),
         problems: vec![why.to_owned()],
     }

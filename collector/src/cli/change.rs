@@ -10,10 +10,10 @@ use evidence_format::time::Timestamp;
 use super::declare::reported_at;
 use super::times::{moment, moment_ahead};
 use super::{Global, known, tell};
-use domain::incident::view::View;
+use domain::incident::view::IncidentView;
 use domain::incident::{
-    Affects, Answer, Command, Line, Name, Pivot, PlayName, Prose, Report, Role, Severity, Standing,
-    Status, Topic,
+    Command, ImpactAnswer, IncidentRole, IncidentStatus, InitialReport, Line, Name, Pivot,
+    PlayName, PotentialImpact, Prose, Severity, StatementStanding, StatementTopic,
 };
 
 /// Changes what is known of an incident, or who does what about it
@@ -47,7 +47,7 @@ struct Wanted {
     sev: Option<Severity>,
     /// How far the response is: investigating (again: with a --reason), contained, recovering
     #[arg(long)]
-    status: Option<Status>,
+    status: Option<IncidentStatus>,
     /// When it started
     #[arg(long, value_name = "TIME", value_parser = moment)]
     started: Option<Timestamp>,
@@ -96,13 +96,13 @@ struct ReportArguments {
 struct AffectsArguments {
     /// Customer data: yes, no, unknown
     #[arg(long, value_name = "ANSWER")]
-    customer_data: Option<Answer>,
+    customer_data: Option<ImpactAnswer>,
     /// Production availability
     #[arg(long, value_name = "ANSWER")]
-    availability: Option<Answer>,
+    availability: Option<ImpactAnswer>,
     /// Privileged access
     #[arg(long, value_name = "ANSWER")]
-    privileged_access: Option<Answer>,
+    privileged_access: Option<ImpactAnswer>,
 }
 
 /// What updates say.
@@ -151,7 +151,7 @@ struct With {
     owner: Option<Name>,
     /// What --hypothesis is about: impact, what-happened, customer-action
     #[arg(long, value_name = "TOPIC", requires = "hypothesis", value_parser = topic, default_value = "impact")]
-    about: Topic,
+    about: StatementTopic,
     /// What came of what is --done
     #[arg(long, value_name = "TEXT", requires = "done")]
     outcome: Option<Line>,
@@ -160,7 +160,7 @@ struct With {
 /// A role and who has it.
 #[derive(Clone, PartialEq)]
 struct RoleGiven {
-    role: Role,
+    role: IncidentRole,
     to: Option<Name>,
 }
 
@@ -199,11 +199,11 @@ impl FromStr for NextUpdate {
     }
 }
 
-fn topic(text: &str) -> Result<Topic, String> {
+fn topic(text: &str) -> Result<StatementTopic, String> {
     match text {
-        "impact" => Ok(Topic::Impact),
-        "what-happened" => Ok(Topic::WhatHappened),
-        "customer-action" => Ok(Topic::CustomerAction),
+        "impact" => Ok(StatementTopic::Impact),
+        "what-happened" => Ok(StatementTopic::WhatHappened),
+        "customer-action" => Ok(StatementTopic::CustomerAction),
         _ => Err("expected impact, what-happened or customer-action".to_owned()),
     }
 }
@@ -228,7 +228,12 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
 
 impl Wanted {
     /// In this order: what is closed has to be opened before anything else of it changes.
-    fn wishes(self, incident: &View, reported_at: Option<Timestamp>, with: &With) -> Vec<Command> {
+    fn wishes(
+        self,
+        incident: &IncidentView,
+        reported_at: Option<Timestamp>,
+        with: &With,
+    ) -> Vec<Command> {
         let reason = || with.reason.clone();
         let given = |what: &str| {
             reason().unwrap_or_else(|| unreachable!("the command line asks for a reason of {what}"))
@@ -256,7 +261,7 @@ impl Wanted {
         wishes.push(Command::ChangeReport {
             to: self.report.over(&incident.report, reported_at),
         });
-        wishes.push(Command::ChangeAffects {
+        wishes.push(Command::ChangePotentialImpact {
             to: self.affects.over(incident.affects),
         });
         wishes.extend(
@@ -271,14 +276,14 @@ impl Wanted {
 
 impl ReportArguments {
     /// The report that there is, with what is new.
-    fn over(self, report: &Report, reported_at: Option<Timestamp>) -> Report {
+    fn over(self, report: &InitialReport, reported_at: Option<Timestamp>) -> InitialReport {
         let mut affected_systems = report.affected_systems.clone();
         affected_systems.extend(
             self.affected
                 .into_iter()
                 .filter(|system| !report.affected_systems.contains(system)),
         );
-        Report {
+        InitialReport {
             reported_by: self.reported_by.or_else(|| report.reported_by.clone()),
             reported_at: self.reported_at.or(report.reported_at).or(reported_at), // as when an incident is declared
             affected_systems,
@@ -291,8 +296,8 @@ impl ReportArguments {
 }
 
 impl AffectsArguments {
-    fn over(&self, affects: Affects) -> Affects {
-        Affects {
+    fn over(&self, affects: PotentialImpact) -> PotentialImpact {
+        PotentialImpact {
             customer_data: self.customer_data.unwrap_or(affects.customer_data),
             production_availability: self.availability.unwrap_or(affects.production_availability),
             privileged_access: self.privileged_access.unwrap_or(affects.privileged_access),
@@ -304,7 +309,7 @@ impl Updates {
     fn wishes(self, with: &With) -> Vec<Command> {
         let reason = || with.reason.clone();
         let state = |topic, standing| {
-            move |text| Command::State {
+            move |text| Command::AddStatement {
                 topic,
                 standing,
                 text,
@@ -318,33 +323,39 @@ impl Updates {
             }
         };
         let mut wishes = Vec::new();
-        wishes.extend(
-            self.happened
-                .into_iter()
-                .map(state(Topic::WhatHappened, Standing::Confirmed)),
-        );
+        wishes.extend(self.happened.into_iter().map(state(
+            StatementTopic::WhatHappened,
+            StatementStanding::Confirmed,
+        )));
         wishes.extend(
             self.impact
                 .into_iter()
-                .map(state(Topic::Impact, Standing::Confirmed)),
+                .map(state(StatementTopic::Impact, StatementStanding::Confirmed)),
         );
-        wishes.extend(
-            self.advice
-                .into_iter()
-                .map(state(Topic::CustomerAction, Standing::Confirmed)),
-        );
+        wishes.extend(self.advice.into_iter().map(state(
+            StatementTopic::CustomerAction,
+            StatementStanding::Confirmed,
+        )));
         wishes.extend(
             self.hypothesis
                 .into_iter()
-                .map(state(with.about, Standing::Hypothesis)),
+                .map(state(with.about, StatementStanding::Hypothesis)),
         );
-        wishes.extend(self.confirm.into_iter().map(stand(Standing::Confirmed)));
-        wishes.extend(self.withdraw.into_iter().map(stand(Standing::Withdrawn)));
+        wishes.extend(
+            self.confirm
+                .into_iter()
+                .map(stand(StatementStanding::Confirmed)),
+        );
+        wishes.extend(
+            self.withdraw
+                .into_iter()
+                .map(stand(StatementStanding::Withdrawn)),
+        );
         wishes.extend(self.done.into_iter().map(|id| Command::EndAction {
             id,
             outcome: with.outcome.clone(),
         }));
-        wishes.extend(self.doing.map(|text| Command::BeginAction {
+        wishes.extend(self.doing.map(|text| Command::StartAction {
             text,
             owner: with.owner.clone(),
         }));

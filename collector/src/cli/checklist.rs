@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args};
 use evidence_format::id::IncidentId;
 
 use super::{Global, incident_or_only, out, out_json, tell};
-use domain::incident::view::{ClosureItemView, ListView, StepView, View};
+use domain::incident::view::{ChecklistView, ClosureItemView, IncidentView, StepView};
 use domain::incident::{
     ClosureItem, Command, CorrectiveAction, Day, Line, Name, StepId, StepState,
 };
@@ -121,16 +121,16 @@ impl Arguments {
                 owner,
                 note,
             },
-            (_, Some(item), ..) => Command::GiveClosure {
+            (_, Some(item), ..) => Command::CompleteClosureItem {
                 item,
                 note: note_of(note)?,
             },
-            (_, _, Some(item), _) => Command::WaiveClosure {
+            (_, _, Some(item), _) => Command::WaiveClosureItem {
                 item,
                 reason: reason_of(reason)?,
                 by: by_whom,
             },
-            (_, _, _, Some(item)) => Command::WithdrawClosure {
+            (_, _, _, Some(item)) => Command::ReopenClosureItem {
                 item,
                 reason: reason_of(reason)?,
             },
@@ -145,7 +145,7 @@ impl Arguments {
 }
 
 /// All lists for people. Texts in it were parsed, and hold no control characters.
-fn lists(view: &View) -> String {
+fn lists(view: &IncidentView) -> String {
     let mut text = format!(
         "{} {} ({}, {})\n",
         view.incident, view.name, view.severity, view.status
@@ -186,7 +186,7 @@ fn lists(view: &View) -> String {
     text
 }
 
-fn list_text(list: &ListView) -> String {
+fn list_text(list: &ChecklistView) -> String {
     let width = list
         .steps
         .iter()

@@ -5,7 +5,7 @@ use clap::Args;
 use evidence_format::id::IncidentId;
 
 use super::{Global, known, out, out_json, tell};
-use domain::incident::view::{ClosureItemView, View};
+use domain::incident::view::{ClosureItemView, IncidentView};
 use domain::incident::{ClosureItem, Line};
 
 /// Closes an incident, if its closure checklist is done
@@ -35,7 +35,7 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     }
 }
 
-fn refuse(global: &Global, view: &View) -> Result<()> {
+fn refuse(global: &Global, view: &IncidentView) -> Result<()> {
     let (id, missing) = (&view.incident, &view.closure.missing);
     if global.json {
         out_json(&serde_json::json!({"incident": id, "changes": [], "missing": missing}))?;
@@ -56,7 +56,7 @@ fn refuse(global: &Global, view: &View) -> Result<()> {
     )
 }
 
-fn remedy(view: &View) -> String {
+fn remedy(view: &IncidentView) -> String {
     let (id, items) = (&view.incident, &view.closure.items);
     let mut text = String::new();
     if let Some(item) = items

@@ -12,7 +12,8 @@ use super::place::{DeclareRequest, Place};
 use super::times::moment;
 use super::{Global, out, out_json};
 use domain::incident::{
-    Affects, Answer, Line, Name, Pivot, PlayName, Prose, Report, Severity, SourceName,
+    ImpactAnswer, InitialReport, Line, Name, Pivot, PlayName, PotentialImpact, Prose, Severity,
+    SourceName,
 };
 use server::answers::{Capture, Declared};
 
@@ -58,13 +59,13 @@ pub(super) struct IncidentArguments {
     evidence: Option<Prose>,
     /// Customer data may be affected: yes, no, unknown
     #[arg(long, value_name = "ANSWER", default_value = "unknown")]
-    customer_data: Answer,
+    customer_data: ImpactAnswer,
     /// Production availability may be affected
     #[arg(long, value_name = "ANSWER", default_value = "unknown")]
-    availability: Answer,
+    availability: ImpactAnswer,
     /// Privileged access may be affected
     #[arg(long, value_name = "ANSWER", default_value = "unknown")]
-    privileged_access: Answer,
+    privileged_access: ImpactAnswer,
     /// What to look for in particular, such as access-key=AKIA… or user=alice; may be repeated
     #[arg(long, value_name = "KIND=VALUE")]
     pivot: Vec<Pivot>,
@@ -108,14 +109,14 @@ impl IncidentArguments {
         capture: Option<Capture>,
     ) -> Result<DeclareRequest> {
         let reported_at = reported_at(place, self.reported_by.as_ref()).await?;
-        let report = Report {
+        let report = InitialReport {
             reported_by: self.reported_by,
             reported_at,
             affected_systems: self.affected,
             suspected_impact: self.impact,
             current_evidence: self.evidence,
         };
-        let affects = Affects {
+        let affects = PotentialImpact {
             customer_data: self.customer_data,
             production_availability: self.availability,
             privileged_access: self.privileged_access,

@@ -43,7 +43,7 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 use self::output::{input, out, out_json, tell};
 use self::place::Place;
 use crate::client::config::ProfileName;
-use domain::incident::{Name, Status, nearest};
+use domain::incident::{IncidentStatus, Name, nearest};
 use server::answers::Listed;
 use server::telemetry::Telemetry;
 
@@ -113,7 +113,7 @@ enum Command {
     Capture(capture::Arguments),
     Declare(declare::Arguments),
     Status(status::Arguments),
-    IncidentEvent(Box<change::Arguments>),
+    Change(Box<change::Arguments>),
     Checklist(Box<checklist::Arguments>),
     Note(note::Arguments),
     Attach(attach::Arguments),
@@ -202,7 +202,7 @@ async fn dispatch(global: &Global, command: Command, telemetry: &Telemetry) -> R
         Command::Capture(arguments) => capture::run(global, arguments).await,
         Command::Declare(arguments) => declare::run(global, arguments).await,
         Command::Status(arguments) => status::run(global, &arguments).await,
-        Command::IncidentEvent(arguments) => change::run(global, *arguments).await,
+        Command::Change(arguments) => change::run(global, *arguments).await,
         Command::Checklist(arguments) => checklist::run(global, *arguments).await,
         Command::Note(arguments) => note::run(global, &arguments).await,
         Command::Attach(arguments) => attach::run(global, &arguments).await,
@@ -233,7 +233,7 @@ async fn incident_or_only(place: &dyn Place, given: Option<&IncidentId>) -> Resu
         return Ok(id.clone());
     }
     let mut open = place.incidents().await?;
-    open.retain(|incident| incident.status != Status::Closed);
+    open.retain(|incident| incident.status != IncidentStatus::Closed);
     match (open.pop(), open.len()) {
         (Some(only), 0) => Ok(only.id),
         (None, _) => bail!(

@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use super::table::table;
 use super::{Global, out, out_json};
-use domain::incident::{Line, List, PivotKind, PlayName, SourceName, Step, UnknownPlay};
+use domain::incident::{
+    Checklist, ChecklistStep, Line, PivotKind, PlayName, SourceName, UnknownPlay,
+};
 use domain::plan::span;
 use server::answers::PlayView;
 
@@ -31,7 +33,7 @@ struct Shown<'a> {
     sources: &'a [SourceName],
     pivots: &'a [PivotKind],
     /// With the steps that every incident has.
-    steps: &'a [Step],
+    steps: &'a [ChecklistStep],
 }
 
 pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
@@ -114,7 +116,7 @@ fn full(play: &PlayView) -> String {
             text.push_str(&format!("{what:<20} {value}\n"));
         }
     }
-    for list in List::ALL {
+    for list in Checklist::ALL {
         let steps: Vec<_> = play.steps.iter().filter(|step| step.list == list).collect();
         let width = steps
             .iter()

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Global, out, out_json};
 use domain::incident::PlayName;
-use domain::plan::{State, Target, span};
+use domain::plan::{CaptureTarget, ReadinessState, span};
 use server::answers::SourceView;
 
 /// Tells about the sources of evidence
@@ -36,8 +36,8 @@ struct CheckArguments {
 #[derive(Serialize)]
 struct Checked<'a> {
     source: &'a str,
-    state: State,
-    targets: &'a [Target],
+    state: ReadinessState,
+    targets: &'a [CaptureTarget],
     problems: &'a [String],
     retention_seconds: Option<u64>,
     window_seconds: u64,
@@ -89,12 +89,12 @@ fn lines(view: &SourceView) -> String {
         window_seconds,
     } = view;
     let state = match state {
-        State::Ready => "ready",
-        State::NotConfigured => "not configured",
-        State::Unavailable => "not available now",
+        ReadinessState::Ready => "ready",
+        ReadinessState::NotConfigured => "not configured",
+        ReadinessState::Unavailable => "not available now",
     };
     let mut text = format!("{source:<20} {state}, {} targets: {what}\n", targets.len());
-    let named = |target: &Target| {
+    let named = |target: &CaptureTarget| {
         Some(format!(
             "account {} as {}",
             target.account.as_ref()?,

@@ -11,8 +11,8 @@ use super::place::Place;
 use super::table::table;
 use super::times::{seconds, shortened};
 use super::{Global, known, out, out_json};
-use domain::incident::Standing;
-use domain::incident::view::View;
+use domain::incident::StatementStanding;
+use domain::incident::view::IncidentView;
 use pipeline::ATTACHED;
 use platform::clock;
 use server::answers::{Full, Listed, Pass};
@@ -140,7 +140,7 @@ fn more(id: &IncidentId) -> String {
 }
 
 /// The incident for people. Names and texts in it were parsed, and hold no control characters.
-fn full(view: &View) -> String {
+fn full(view: &IncidentView) -> String {
     let mut text = format!("{} {}\n\n", view.incident, view.name);
     for (what, value) in facts(view).into_iter().chain(who(view)) {
         text.push_str(&format!("{what:<20} {value}\n"));
@@ -148,7 +148,7 @@ fn full(view: &View) -> String {
     let statements: Vec<_> = view
         .statements
         .iter()
-        .filter(|said| said.standing != Standing::Withdrawn)
+        .filter(|said| said.standing != StatementStanding::Withdrawn)
         .collect();
     if !statements.is_empty() {
         text.push_str("\nstatements\n");
@@ -172,7 +172,7 @@ fn full(view: &View) -> String {
     text
 }
 
-fn facts(view: &View) -> Vec<(&'static str, String)> {
+fn facts(view: &IncidentView) -> Vec<(&'static str, String)> {
     let due = view
         .response_due
         .map(|day| format!(", by {day}"))
@@ -232,7 +232,7 @@ fn facts(view: &View) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn who(view: &View) -> Vec<(&'static str, String)> {
+fn who(view: &IncidentView) -> Vec<(&'static str, String)> {
     let mut lines: Vec<_> = view
         .roles
         .iter()
@@ -275,7 +275,7 @@ fn who(view: &View) -> Vec<(&'static str, String)> {
     lines
 }
 
-fn report(view: &View) -> String {
+fn report(view: &IncidentView) -> String {
     let report = &view.report;
     let mut said = Vec::new();
     said.extend(report.reported_by.as_ref().map(|by| format!("by {by}")));

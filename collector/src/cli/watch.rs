@@ -47,7 +47,7 @@ pub(super) struct Arguments {
 #[serde(tag = "event", rename_all = "kebab-case")]
 enum Shown<'a> {
     /// An entry of the journal.
-    JournalEntry {
+    Entry {
         seq: u64,
         #[serde(flatten)]
         row: &'a Row,
@@ -87,9 +87,9 @@ async fn watch(
         tokio::select! {
             biased; // all that is there is shown before it is over
             happened = events.next() => match happened? {
-                Happened::JournalEntry { seq, row } => {
+                Happened::Entry { seq, row } => {
                     progress.clear();
-                    if global.json { out_json(&Shown::JournalEntry { seq, row: &row })? } else { out(&line(&row))? }
+                    if global.json { out_json(&Shown::Entry { seq, row: &row })? } else { out(&line(&row))? }
                     is_over = false;
                     look.reset_after(LOOK_SOON);
                 }

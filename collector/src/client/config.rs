@@ -16,7 +16,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer};
 
 use super::{Token, TokenError};
-use domain::incident::{listed, meant, meant_key, nearest};
+use domain::incident::{comma_separated, did_you_mean, nearest, suggested_key};
 
 /// Name of the file, in the folder `exhibit` of the user's configuration.
 const FILE: &str = "exhibit/client.toml";
@@ -118,7 +118,7 @@ pub enum ClientConfigError {
         message: String,
     },
     /// No profile is called so.
-    #[error("there is no profile {name}{}; {}", meant(nearest.as_deref()), there_are(known))]
+    #[error("there is no profile {name}{}; {}", did_you_mean(nearest.as_deref()), there_are(known))]
     Unknown {
         /// What was asked for.
         name: ProfileName,
@@ -169,7 +169,7 @@ fn there_are(known: &[ProfileName]) -> String {
     if known.is_empty() {
         "make it with `exhibit login`".to_owned()
     } else {
-        format!("there are: {}", listed(known))
+        format!("there are: {}", comma_separated(known))
     }
 }
 
@@ -278,7 +278,7 @@ fn explain(text: &str, error: &toml::de::Error) -> String {
     let line = line
         .map(|line| format!("line {line}: "))
         .unwrap_or_default();
-    let near = meant_key(error.message())
+    let near = suggested_key(error.message())
         .map(|near| format!(" (did you mean {near:?}?)"))
         .unwrap_or_default();
     format!("{line}{}{near}", error.message().trim_end())

@@ -108,7 +108,7 @@ impl Events {
                     .parse()
                     .map_err(|_| self.client.unreadable("an entry without a number"))?;
                 self.seq = seq;
-                Ok(Some(Happened::JournalEntry {
+                Ok(Some(Happened::Entry {
                     seq,
                     row: Box::new(self.data(&message)?),
                 }))

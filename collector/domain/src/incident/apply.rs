@@ -3,10 +3,10 @@
 
 use evidence_format::time::Timestamp;
 
-use super::checklist::{Answered, CorrectiveAction};
+use super::checklist::{ClosureAnswer, CorrectiveAction};
 use super::entry::{Declaration, IncidentEvent, JournalEntry};
-use super::severity::Status;
-use super::statement::{CurrentAction, Statement};
+use super::severity::IncidentStatus;
+use super::statement::{CurrentAction, UpdateStatement};
 use super::{EvidenceCount, Incident};
 
 /// Entries do not make an incident.
@@ -84,7 +84,7 @@ impl Incident {
             id: d.incident.clone(),
             name: d.name.clone(),
             severity: d.severity,
-            status: Status::Investigating,
+            status: IncidentStatus::Investigating,
             declared_at: first.at,
             declared_by: first.by.clone(),
             trigger: d.trigger.clone(),
@@ -174,7 +174,9 @@ impl Incident {
                 };
             }
             IncidentEvent::ReportChanged { from, to } => replace(&mut self.report, &from, *to)?,
-            IncidentEvent::AffectsChanged { from, to } => replace(&mut self.affects, &from, to)?,
+            IncidentEvent::PotentialImpactChanged { from, to } => {
+                replace(&mut self.affects, &from, to)?
+            }
             IncidentEvent::PivotAdded { pivot } => self.pivots.push(pivot),
             IncidentEvent::NextUpdateSet { from, to } => replace(&mut self.next_update, &from, to)?,
             _ => return Ok(false),
@@ -184,13 +186,13 @@ impl Incident {
 
     fn apply_status(
         &mut self,
-        from: Status,
-        to: Status,
+        from: IncidentStatus,
+        to: IncidentStatus,
         at: Timestamp,
     ) -> Result<(), &'static str> {
         replace(&mut self.status, &from, to)?;
-        self.closed_at = (to == Status::Closed).then_some(at);
-        if from == Status::Closed {
+        self.closed_at = (to == IncidentStatus::Closed).then_some(at);
+        if from == IncidentStatus::Closed {
             // What was answered so that it could be closed did not hold: each item must be answered
             // anew.
             self.closure.clear();
@@ -212,11 +214,11 @@ impl Incident {
                 }
                 self.progress.insert(step, to);
             }
-            IncidentEvent::ClosureGiven { item, note } => {
+            IncidentEvent::ClosureItemCompleted { item, note } => {
                 let by = entry.by.clone();
                 self.closure.insert(
                     item,
-                    Answered {
+                    ClosureAnswer {
                         waived: false,
                         note,
                         by,
@@ -224,10 +226,10 @@ impl Incident {
                     },
                 );
             }
-            IncidentEvent::ClosureWaived { item, reason, by } => {
+            IncidentEvent::ClosureItemWaived { item, reason, by } => {
                 self.closure.insert(
                     item,
-                    Answered {
+                    ClosureAnswer {
                         waived: true,
                         note: reason,
                         by,
@@ -235,7 +237,7 @@ impl Incident {
                     },
                 );
             }
-            IncidentEvent::ClosureWithdrawn { item, .. } => {
+            IncidentEvent::ClosureItemReopened { item, .. } => {
                 self.closure.remove(&item).ok_or("the item had no answer")?;
             }
             _ => return self.apply_numbered(change, entry),
@@ -279,14 +281,14 @@ impl Incident {
             IncidentEvent::CorrectiveActionDone { id, .. } => {
                 numbered(&mut self.corrective_actions, id)?.done = Some(entry.at)
             }
-            IncidentEvent::Stated {
+            IncidentEvent::StatementAdded {
                 id,
                 topic,
                 standing,
                 text,
             } => {
                 follows(id, self.statements.len())?;
-                self.statements.push(Statement {
+                self.statements.push(UpdateStatement {
                     id,
                     topic,
                     standing,
@@ -296,7 +298,7 @@ impl Incident {
             IncidentEvent::StandingChanged { id, from, to, .. } => {
                 replace(&mut numbered(&mut self.statements, id)?.standing, &from, to)?;
             }
-            IncidentEvent::ActionBegun { id, text, owner } => {
+            IncidentEvent::ActionStarted { id, text, owner } => {
                 follows(id, self.actions.len())?;
                 self.actions.push(CurrentAction {
                     id,
@@ -368,7 +370,7 @@ mod tests {
     use evidence_format::digest::Digest;
 
     use super::super::samples::{self, entry, line, name};
-    use super::super::severity::{Role, Severity};
+    use super::super::severity::{IncidentRole, Severity};
     use super::*;
 
     #[test]
@@ -376,10 +378,10 @@ mod tests {
         let incident = Incident::replay(&samples::entries()).expect("good entries");
         assert_eq!(
             (incident.severity, incident.status),
-            (Severity::Sev1, Status::Contained)
+            (Severity::Sev1, IncidentStatus::Contained)
         );
         assert_eq!(
-            incident.roles.get(&Role::IncidentCommander),
+            incident.roles.get(&IncidentRole::IncidentCommander),
             Some(&name("Ann"))
         );
         assert_eq!(
@@ -490,7 +492,7 @@ mod tests {
         );
         for wrong in [
             IncidentEvent::RoleAssigned {
-                role: Role::TechnicalLead,
+                role: IncidentRole::TechnicalLead,
                 from: Some(name("Eve")),
                 to: None,
             },
@@ -502,7 +504,7 @@ mod tests {
                 id: 0,
                 outcome: None,
             },
-            IncidentEvent::ActionBegun {
+            IncidentEvent::ActionStarted {
                 id: 9,
                 text: line("x"),
                 owner: None,
@@ -526,11 +528,17 @@ mod tests {
             reason: Some(line("because")),
         };
         incident
-            .apply(&entry(33, status(Status::Contained, Status::Closed)))
+            .apply(&entry(
+                33,
+                status(IncidentStatus::Contained, IncidentStatus::Closed),
+            ))
             .expect("applied");
         assert_eq!(incident.closed_at, Some(entry(33, samples::note()).at));
         incident
-            .apply(&entry(34, status(Status::Closed, Status::Investigating)))
+            .apply(&entry(
+                34,
+                status(IncidentStatus::Closed, IncidentStatus::Investigating),
+            ))
             .expect("applied");
         assert_eq!((incident.closed_at, incident.closure.len()), (None, 0));
         assert_eq!(incident.opened_at, entry(34, samples::note()).at);

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use evidence_format::time::Timestamp;
 
 use super::Incident;
-use super::report::Answer;
-use super::severity::Role;
-use super::statement::{Standing, Topic};
+use super::report::ImpactAnswer;
+use super::severity::IncidentRole;
+use super::statement::{StatementStanding, StatementTopic};
 use super::text::or;
 
 /// What stands where nobody has said anything.
@@ -39,7 +39,7 @@ pub fn internal(incident: &Incident) -> String {
         Some(started) => format!("{started} (UTC)"),
         None => format!("{NOT_SET}; declared {} (UTC)", incident.declared_at),
     };
-    let commander = incident.roles.get(&Role::IncidentCommander);
+    let commander = incident.roles.get(&IncidentRole::IncidentCommander);
     let next_update = incident.next_update.map(|at| format!("{at} (UTC)"));
     let fields = [
         ("Incident", format!("{} ({})", incident.name, incident.id)),
@@ -59,7 +59,11 @@ pub fn internal(incident: &Incident) -> String {
 
 /// What is confirmed, and nothing else.
 fn known_impact(incident: &Incident) -> String {
-    let confirmed = statements(incident, Standing::Confirmed, Some(Topic::Impact));
+    let confirmed = statements(
+        incident,
+        StatementStanding::Confirmed,
+        Some(StatementTopic::Impact),
+    );
     if confirmed.is_empty() {
         "nothing confirmed".to_owned()
     } else {
@@ -89,28 +93,36 @@ pub fn external(incident: &Incident) -> String {
         incident.id
     );
     for (title, topic, none) in [
-        ("What happened", Topic::WhatHappened, "nothing is confirmed"),
         (
-            "Data or services affected",
-            Topic::Impact,
+            "What happened",
+            StatementTopic::WhatHappened,
             "nothing is confirmed",
         ),
-        ("What customers should do", Topic::CustomerAction, NOT_SET),
+        (
+            "Data or services affected",
+            StatementTopic::Impact,
+            "nothing is confirmed",
+        ),
+        (
+            "What customers should do",
+            StatementTopic::CustomerAction,
+            NOT_SET,
+        ),
     ] {
         write_part(
             &mut text,
             title,
-            &statements(incident, Standing::Confirmed, Some(topic)),
+            &statements(incident, StatementStanding::Confirmed, Some(topic)),
             none,
         );
     }
     text.push_str("\nInvestigation hypotheses (not confirmed)\n");
-    let mut hypotheses = statements(incident, Standing::Hypothesis, None);
+    let mut hypotheses = statements(incident, StatementStanding::Hypothesis, None);
     let may_be = incident
         .affects
         .answers()
         .into_iter()
-        .filter(|(_, answer)| *answer == Answer::Yes);
+        .filter(|(_, answer)| *answer == ImpactAnswer::Yes);
     hypotheses.extend(may_be.map(|(what, _)| format!("{} may be affected.", capitalised(what))));
     write_lines(&mut text, &hypotheses, "none recorded");
     let next_update = incident.next_update.map(|at| format!("{at} (UTC)"));
@@ -131,7 +143,11 @@ fn write_lines(text: &mut String, lines: &[String], none: &str) {
 }
 
 /// Statements of a standing, on one topic or on all.
-fn statements(incident: &Incident, standing: Standing, topic: Option<Topic>) -> Vec<String> {
+fn statements(
+    incident: &Incident,
+    standing: StatementStanding,
+    topic: Option<StatementTopic>,
+) -> Vec<String> {
     let wanted = incident
         .statements
         .iter()
@@ -150,11 +166,16 @@ fn capitalised(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::samples::{self, line, name};
-    use super::super::{CurrentAction, Statement};
+    use super::super::{CurrentAction, UpdateStatement};
     use super::*;
 
-    fn stated(id: u64, topic: Topic, standing: Standing, text: &str) -> Statement {
-        Statement {
+    fn stated(
+        id: u64,
+        topic: StatementTopic,
+        standing: StatementStanding,
+        text: &str,
+    ) -> UpdateStatement {
+        UpdateStatement {
             id,
             topic,
             standing,
@@ -166,9 +187,11 @@ mod tests {
         let mut incident = samples::incident();
         incident.started = Some("2026-11-20T08:00:00Z".parse().expect("a time"));
         incident.next_update = Some("2026-11-23T15:00:00Z".parse().expect("a time"));
-        incident.affects.customer_data = Answer::Yes;
-        incident.affects.privileged_access = Answer::No;
-        incident.roles.insert(Role::IncidentCommander, name("Ann"));
+        incident.affects.customer_data = ImpactAnswer::Yes;
+        incident.affects.privileged_access = ImpactAnswer::No;
+        incident
+            .roles
+            .insert(IncidentRole::IncidentCommander, name("Ann"));
         let action = |id, text, owner: Option<&str>, ended| CurrentAction {
             id,
             text: line(text),
@@ -183,33 +206,38 @@ mod tests {
         incident.statements = vec![
             stated(
                 1,
-                Topic::WhatHappened,
-                Standing::Confirmed,
+                StatementTopic::WhatHappened,
+                StatementStanding::Confirmed,
                 "A deploy key was published.",
             ),
             stated(
                 2,
-                Topic::Impact,
-                Standing::Confirmed,
+                StatementTopic::Impact,
+                StatementStanding::Confirmed,
                 "Builds of 20 November were readable.",
             ),
-            stated(3, Topic::Impact, Standing::Confirmed, "Build logs too."),
+            stated(
+                3,
+                StatementTopic::Impact,
+                StatementStanding::Confirmed,
+                "Build logs too.",
+            ),
             stated(
                 4,
-                Topic::Impact,
-                Standing::Hypothesis,
+                StatementTopic::Impact,
+                StatementStanding::Hypothesis,
                 "Artifacts may have been replaced.",
             ),
             stated(
                 5,
-                Topic::WhatHappened,
-                Standing::Withdrawn,
+                StatementTopic::WhatHappened,
+                StatementStanding::Withdrawn,
                 "An insider did it.",
             ),
             stated(
                 6,
-                Topic::CustomerAction,
-                Standing::Confirmed,
+                StatementTopic::CustomerAction,
+                StatementStanding::Confirmed,
                 "Rotate tokens made before 21 November.",
             ),
         ];

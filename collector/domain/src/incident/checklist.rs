@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::calendar::Day;
 use super::names::StepId;
-use super::nearest::{listed, meant, nearest};
+use super::nearest::{comma_separated, did_you_mean, nearest};
 use super::text::{Line, Name};
 
 /// Minutes of the first of the lists.
@@ -36,7 +36,7 @@ pub const REVIEW_BUSINESS_DAYS: u32 = 5;
 )]
 #[schema(as = ChecklistName)]
 #[serde(rename_all = "kebab-case")]
-pub enum List {
+pub enum Checklist {
     /// What is done first in every incident.
     #[serde(rename = "first-15-minutes")]
     FirstFifteenMinutes,
@@ -47,7 +47,7 @@ pub enum List {
     Response,
 }
 
-impl List {
+impl Checklist {
     /// All, in their order.
     pub const ALL: [Self; 3] = [
         Self::FirstFifteenMinutes,
@@ -70,12 +70,12 @@ impl List {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = ChecklistStep)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Step {
+pub struct ChecklistStep {
     /// Unique among all plays that can meet in one incident.
     pub id: StepId,
     /// Its list.
     #[serde(default)]
-    pub list: List,
+    pub list: Checklist,
     /// What is to be done.
     pub text: Line,
 }
@@ -120,7 +120,7 @@ impl StepState {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = StepProgress)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Progress {
+pub struct StepProgress {
     /// How far it is.
     pub state: StepState,
     /// Who does it.
@@ -198,7 +198,7 @@ impl ClosureItem {
 
 /// There is no such closure item or state of a step.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{text:?} is not a {what}{}; there are: {}", meant(*nearest), listed(known))]
+#[error("{text:?} is not a {what}{}; there are: {}", did_you_mean(*nearest), comma_separated(known))]
 pub struct ParseChecklistError {
     what: &'static str,
     text: String,
@@ -252,7 +252,7 @@ impl fmt::Display for StepState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = ClosureAnswer)]
 #[serde(rename_all = "camelCase")]
-pub struct Answered {
+pub struct ClosureAnswer {
     /// True if it was waived, false if it was given.
     pub waived: bool,
     /// What was done, or why it was waived.
@@ -307,7 +307,10 @@ mod tests {
 
     #[test]
     fn a_steps_unknown_field_is_refused() {
-        assert!(serde_json::from_str::<Step>(r#"{"id":"a-1","text":"x"}"#).is_ok());
-        assert!(serde_json::from_str::<Step>(r#"{"id":"a-1","text":"x","owner":"y"}"#).is_err());
+        assert!(serde_json::from_str::<ChecklistStep>(r#"{"id":"a-1","text":"x"}"#).is_ok());
+        assert!(
+            serde_json::from_str::<ChecklistStep>(r#"{"id":"a-1","text":"x","owner":"y"}"#)
+                .is_err()
+        );
     }
 }

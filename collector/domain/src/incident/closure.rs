@@ -8,7 +8,7 @@ use super::checklist::{ClosureItem, REVIEW_BUSINESS_DAYS};
 
 /// One thing that stands between an incident and its closure.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Missing {
+pub enum ClosureBlocker {
     /// An item of the closure checklist has no answer.
     Item(ClosureItem),
     /// A corrective action has no owner.
@@ -23,7 +23,7 @@ pub enum Missing {
     },
 }
 
-impl fmt::Display for Missing {
+impl fmt::Display for ClosureBlocker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Item(item) => write!(f, "{item}: {}", item.text().trim_end_matches('.')),
@@ -59,11 +59,11 @@ impl Incident {
     /// An owner and a date of each corrective action are asked for unless that item is waived: then
     /// somebody answers for it by name.
     #[must_use]
-    pub fn missing_to_close(&self) -> Vec<Missing> {
+    pub fn missing_to_close(&self) -> Vec<ClosureBlocker> {
         let mut missing = Vec::new();
         for item in ClosureItem::ALL {
             if self.closure_asks_for(item) && !self.closure.contains_key(&item) {
-                missing.push(Missing::Item(item));
+                missing.push(ClosureBlocker::Item(item));
             }
         }
         if self
@@ -78,13 +78,13 @@ impl Incident {
                 action
                     .owner
                     .is_none()
-                    .then_some(Missing::Owner { action: action.id }),
+                    .then_some(ClosureBlocker::Owner { action: action.id }),
             );
             missing.extend(
                 action
                     .due
                     .is_none()
-                    .then_some(Missing::Due { action: action.id }),
+                    .then_some(ClosureBlocker::Due { action: action.id }),
             );
         }
         missing
@@ -94,11 +94,11 @@ impl Incident {
 #[cfg(test)]
 mod tests {
     use super::super::samples::{self, line, name};
-    use super::super::{Answered, CorrectiveAction, Severity};
+    use super::super::{ClosureAnswer, CorrectiveAction, Severity};
     use super::*;
 
-    fn answered(waived: bool) -> Answered {
-        Answered {
+    fn answered(waived: bool) -> ClosureAnswer {
+        ClosureAnswer {
             waived,
             note: line("so"),
             by: name("Ann"),
@@ -143,7 +143,10 @@ mod tests {
         incident.corrective_actions.push(action);
         assert_eq!(
             incident.missing_to_close(),
-            [Missing::Owner { action: 1 }, Missing::Due { action: 1 }]
+            [
+                ClosureBlocker::Owner { action: 1 },
+                ClosureBlocker::Due { action: 1 }
+            ]
         );
         incident
             .closure

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = EvidencePointer)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Evidence {
+pub struct EvidenceRef {
     /// The bundle's id.
     pub bundle: Digest,
     /// The item in it; `None` is the whole bundle.
@@ -102,7 +102,7 @@ impl FindingKind {
 /// What a verification said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Verified {
+pub enum VerificationOutcome {
     /// All that was asked holds.
     Sound,
     /// Sound, but something is missing that was planned.
@@ -125,7 +125,7 @@ impl fmt::Display for FindingKind {
     }
 }
 
-impl fmt::Display for Verified {
+impl fmt::Display for VerificationOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Sound => "sound",

@@ -9,16 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use super::Incident;
 use super::calendar::Day;
-use super::checklist::{ClosureItem, Progress, StepState};
-use super::closure::Missing;
+use super::checklist::{ClosureItem, StepProgress, StepState};
+use super::closure::ClosureBlocker;
 use super::entry::{Declaration, IncidentEvent};
 use super::names::{PlayName, StepId};
-use super::nearest::{listed, meant, nearest};
+use super::nearest::{comma_separated, did_you_mean, nearest};
 use super::pivot::Pivot;
 use super::plays::{Plays, UnknownPlay};
-use super::report::{Affects, Report, SYSTEMS_MAX};
-use super::severity::{Role, Severity, Status};
-use super::statement::{Standing, Topic};
+use super::report::{InitialReport, PotentialImpact, SYSTEMS_MAX};
+use super::severity::{IncidentRole, IncidentStatus, Severity};
+use super::statement::{StatementStanding, StatementTopic};
 use super::text::{Line, Name, Prose};
 
 /// Statements, actions, or corrective actions of one incident: above that, something writes them in
@@ -45,17 +45,23 @@ pub enum Command {
     /// Raise or lower its severity.
     ChangeSeverity { to: Severity, reason: Line },
     /// Go on, go back, close or reopen. Back needs a reason.
-    ChangeStatus { to: Status, reason: Option<Line> },
+    ChangeStatus {
+        to: IncidentStatus,
+        reason: Option<Line>,
+    },
     /// Say when it started.
     SetStarted { to: Timestamp },
     /// Respond by another play.
     ChangePlay { to: PlayName, reason: Line },
     /// Give a role to somebody, or to nobody.
-    AssignRole { role: Role, to: Option<Name> },
+    AssignRole {
+        role: IncidentRole,
+        to: Option<Name>,
+    },
     /// Complete or correct the initial report.
-    ChangeReport { to: Report },
+    ChangeReport { to: InitialReport },
     /// Say what may be affected.
-    ChangeAffects { to: Affects },
+    ChangePotentialImpact { to: PotentialImpact },
     /// Ask for evidence about one more thing.
     AddPivot { pivot: Pivot },
     /// Go on with a step of a checklist; `None` leaves as it is.
@@ -66,15 +72,15 @@ pub enum Command {
         note: Option<Line>,
     },
     /// Fulfil an item of the closure checklist.
-    GiveClosure { item: ClosureItem, note: Line },
+    CompleteClosureItem { item: ClosureItem, note: Line },
     /// Waive it; `None` is by the one who wishes.
-    WaiveClosure {
+    WaiveClosureItem {
         item: ClosureItem,
         reason: Line,
         by: Option<Name>,
     },
     /// Take either back.
-    WithdrawClosure { item: ClosureItem, reason: Line },
+    ReopenClosureItem { item: ClosureItem, reason: Line },
     /// Add a corrective action.
     AddCorrectiveAction {
         what: Line,
@@ -90,19 +96,19 @@ pub enum Command {
     /// Say that it is done.
     FinishCorrectiveAction { id: u64, note: Option<Line> },
     /// State something for updates.
-    State {
-        topic: Topic,
-        standing: Standing,
+    AddStatement {
+        topic: StatementTopic,
+        standing: StatementStanding,
         text: Line,
     },
     /// Confirm a statement, put it in doubt, or withdraw it.
     ChangeStanding {
         id: u64,
-        to: Standing,
+        to: StatementStanding,
         reason: Option<Line>,
     },
     /// Begin to do something.
-    BeginAction { text: Line, owner: Option<Name> },
+    StartAction { text: Line, owner: Option<Name> },
     /// End it.
     EndAction { id: u64, outcome: Option<Line> },
     /// Say when the next update is due, or that none is.
@@ -115,12 +121,12 @@ pub enum Command {
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum CommandError {
     /// The status does not go there from here.
-    #[error("status cannot go from {from} to {to}; it can go to: {}", listed(from.next()))]
+    #[error("status cannot go from {from} to {to}; it can go to: {}", comma_separated(from.next()))]
     Transition {
         /// From here.
-        from: Status,
+        from: IncidentStatus,
         /// There.
-        to: Status,
+        to: IncidentStatus,
     },
     /// Without a reason nobody will understand it later.
     #[error("{what} needs a reason")]
@@ -135,7 +141,7 @@ pub enum CommandError {
     )]
     NotReadyToClose {
         /// All that is missing.
-        missing: Vec<Missing>,
+        missing: Vec<ClosureBlocker>,
     },
     /// It was closed on what this would change.
     #[error("incident is closed: {what} cannot change unless it is reopened")]
@@ -144,7 +150,7 @@ pub enum CommandError {
         what: &'static str,
     },
     /// No step has this id.
-    #[error("no step of this incident is called {step}{}", meant(nearest.as_ref().map(StepId::as_str)))]
+    #[error("no step of this incident is called {step}{}", did_you_mean(nearest.as_ref().map(StepId::as_str)))]
     UnknownStep {
         /// What was given.
         step: StepId,
@@ -197,7 +203,7 @@ pub enum CommandError {
 }
 
 /// Each on a line of its own.
-fn lines(missing: &[Missing]) -> String {
+fn lines(missing: &[ClosureBlocker]) -> String {
     missing
         .iter()
         .map(|missing| format!("\n  {missing}"))
@@ -274,8 +280,8 @@ impl Incident {
                     to: Box::new(to),
                 }))
             }
-            Command::ChangeAffects { to } => Ok(change(self.affects != to, || {
-                IncidentEvent::AffectsChanged {
+            Command::ChangePotentialImpact { to } => Ok(change(self.affects != to, || {
+                IncidentEvent::PotentialImpactChanged {
                     from: self.affects,
                     to,
                 }
@@ -292,14 +298,14 @@ impl Incident {
                 owner,
                 note,
             } => self.decide_step(step, state, owner, note),
-            Command::GiveClosure { .. }
-            | Command::WaiveClosure { .. }
-            | Command::WithdrawClosure { .. } => self.decide_closure(wish, by),
+            Command::CompleteClosureItem { .. }
+            | Command::WaiveClosureItem { .. }
+            | Command::ReopenClosureItem { .. } => self.decide_closure(wish, by),
             _ => self.decide_work(wish, now),
         }
     }
 
-    fn decide_status(&self, to: Status, reason: Option<Line>) -> Decision {
+    fn decide_status(&self, to: IncidentStatus, reason: Option<Line>) -> Decision {
         let from = self.status;
         if from == to {
             return Ok(Vec::new());
@@ -307,8 +313,8 @@ impl Incident {
         if !from.next().contains(&to) {
             return Err(CommandError::Transition { from, to });
         }
-        if to == Status::Investigating && reason.is_none() {
-            let what = if from == Status::Closed {
+        if to == IncidentStatus::Investigating && reason.is_none() {
+            let what = if from == IncidentStatus::Closed {
                 "reopening"
             } else {
                 "going back to Investigating"
@@ -316,7 +322,7 @@ impl Incident {
             return Err(CommandError::ReasonMissing { what });
         }
         let missing = self.missing_to_close();
-        if to == Status::Closed && !missing.is_empty() {
+        if to == IncidentStatus::Closed && !missing.is_empty() {
             return Err(CommandError::NotReadyToClose { missing });
         }
         Ok(vec![IncidentEvent::StatusChanged { from, to, reason }])
@@ -354,7 +360,7 @@ impl Incident {
                 what: "a step that does not apply",
             });
         }
-        let to = Progress {
+        let to = StepProgress {
             state,
             owner: owner.or(from.owner.clone()),
             note: note.or(from.note.clone()),
@@ -369,21 +375,23 @@ impl Incident {
     fn decide_closure(&self, wish: Command, by: &Name) -> Decision {
         self.open("closure checklist")?;
         Ok(vec![match wish {
-            Command::GiveClosure { item, note } => IncidentEvent::ClosureGiven { item, note },
-            Command::WaiveClosure {
+            Command::CompleteClosureItem { item, note } => {
+                IncidentEvent::ClosureItemCompleted { item, note }
+            }
+            Command::WaiveClosureItem {
                 item,
                 reason,
                 by: who,
-            } => IncidentEvent::ClosureWaived {
+            } => IncidentEvent::ClosureItemWaived {
                 item,
                 reason,
                 by: who.unwrap_or_else(|| by.clone()),
             },
-            Command::WithdrawClosure { item, .. } if !self.closure.contains_key(&item) => {
+            Command::ReopenClosureItem { item, .. } if !self.closure.contains_key(&item) => {
                 return Err(CommandError::NotAnswered { item });
             }
-            Command::WithdrawClosure { item, reason } => {
-                IncidentEvent::ClosureWithdrawn { item, reason }
+            Command::ReopenClosureItem { item, reason } => {
+                IncidentEvent::ClosureItemReopened { item, reason }
             }
             _ => return Ok(Vec::new()),
         }])
@@ -392,13 +400,13 @@ impl Incident {
     /// Decides on what is done and said about the incident, which goes on after it is closed.
     fn decide_work(&self, wish: Command, now: Timestamp) -> Decision {
         match wish {
-            Command::State {
+            Command::AddStatement {
                 topic,
                 standing,
                 text,
             } => {
                 let id = next_number("statements", self.statements.len())?;
-                Ok(vec![IncidentEvent::Stated {
+                Ok(vec![IncidentEvent::StatementAdded {
                     id,
                     topic,
                     standing,
@@ -406,9 +414,9 @@ impl Incident {
                 }])
             }
             Command::ChangeStanding { id, to, reason } => self.decide_standing(id, to, reason),
-            Command::BeginAction { text, owner } => {
+            Command::StartAction { text, owner } => {
                 let id = next_number("actions", self.actions.len())?;
-                Ok(vec![IncidentEvent::ActionBegun { id, text, owner }])
+                Ok(vec![IncidentEvent::ActionStarted { id, text, owner }])
             }
             Command::EndAction { id, outcome } => {
                 let action = numbered("action", &self.actions, id)?;
@@ -436,9 +444,9 @@ impl Incident {
         }
     }
 
-    fn decide_standing(&self, id: u64, to: Standing, reason: Option<Line>) -> Decision {
+    fn decide_standing(&self, id: u64, to: StatementStanding, reason: Option<Line>) -> Decision {
         let from = numbered("statement", &self.statements, id)?.standing;
-        if from == Standing::Confirmed && from != to && reason.is_none() {
+        if from == StatementStanding::Confirmed && from != to && reason.is_none() {
             return Err(CommandError::ReasonMissing {
                 what: "taking back a confirmed statement",
             });
@@ -490,7 +498,7 @@ impl Incident {
     }
 
     fn open(&self, what: &'static str) -> Result<(), CommandError> {
-        if self.status == Status::Closed {
+        if self.status == IncidentStatus::Closed {
             Err(CommandError::Closed { what })
         } else {
             Ok(())
@@ -503,7 +511,7 @@ fn change(changed: bool, make: impl FnOnce() -> IncidentEvent) -> Vec<IncidentEv
     if changed { vec![make()] } else { Vec::new() }
 }
 
-fn check_report(report: &Report, now: Timestamp) -> Result<(), CommandError> {
+fn check_report(report: &InitialReport, now: Timestamp) -> Result<(), CommandError> {
     not_future("report", report.reported_at, now)?;
     at_most(
         "affected systems",

@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use super::ask::CaptureRequest;
 use super::calendar::Day;
-use super::checklist::{ClosureItem, Progress, Step};
-use super::custody::{Evidence, FindingKind, PassKind, Verified};
+use super::checklist::{ChecklistStep, ClosureItem, StepProgress};
+use super::custody::{EvidenceRef, FindingKind, PassKind, VerificationOutcome};
 use super::names::{PlayName, SourceName, StepId};
 use super::pivot::Pivot;
-use super::report::{Affects, Report};
-use super::severity::{Role, Severity, Status};
-use super::statement::{Standing, Topic};
+use super::report::{InitialReport, PotentialImpact};
+use super::severity::{IncidentRole, IncidentStatus, Severity};
+use super::statement::{StatementStanding, StatementTopic};
 use super::text::{Line, Name, Prose};
 
 /// Who changed what, and when.
@@ -49,15 +49,15 @@ pub struct Declaration {
     pub play: PlayName,
     /// The steps of all its lists, as they were that day: a play edited later does not change what
     /// was asked then.
-    pub checklist: Vec<Step>,
+    pub checklist: Vec<ChecklistStep>,
     /// When it started, which is usually before it was declared; `None` if nobody said.
     pub started: Option<Timestamp>,
     /// The initial report.
     #[serde(default)]
-    pub report: Report,
+    pub report: InitialReport,
     /// What may be affected.
     #[serde(default)]
-    pub affects: Affects,
+    pub affects: PotentialImpact,
     /// What evidence is asked for in particular.
     #[serde(default)]
     pub pivots: Vec<Pivot>,
@@ -89,8 +89,8 @@ pub enum IncidentEvent {
     /// The response went on, or back. Back to Investigating has a reason.
     #[serde(rename = "incident.status")]
     StatusChanged {
-        from: Status,
-        to: Status,
+        from: IncidentStatus,
+        to: IncidentStatus,
         reason: Option<Line>,
     },
     /// It started at another time than thought.
@@ -104,22 +104,28 @@ pub enum IncidentEvent {
     PlayChanged {
         from: PlayName,
         to: PlayName,
-        checklist: Vec<Step>,
+        checklist: Vec<ChecklistStep>,
         reason: Line,
     },
     /// A role went to somebody; `None` is nobody.
     #[serde(rename = "incident.role")]
     RoleAssigned {
-        role: Role,
+        role: IncidentRole,
         from: Option<Name>,
         to: Option<Name>,
     },
     /// The initial report was completed or corrected.
     #[serde(rename = "incident.report")]
-    ReportChanged { from: Box<Report>, to: Box<Report> },
+    ReportChanged {
+        from: Box<InitialReport>,
+        to: Box<InitialReport>,
+    },
     /// More or less may be affected than thought.
     #[serde(rename = "incident.affects")]
-    AffectsChanged { from: Affects, to: Affects },
+    PotentialImpactChanged {
+        from: PotentialImpact,
+        to: PotentialImpact,
+    },
     /// Evidence is asked for about one more thing.
     #[serde(rename = "incident.pivot")]
     PivotAdded { pivot: Pivot },
@@ -127,22 +133,22 @@ pub enum IncidentEvent {
     #[serde(rename = "checklist.step")]
     StepChanged {
         step: StepId,
-        from: Progress,
-        to: Progress,
+        from: StepProgress,
+        to: StepProgress,
     },
     /// An item of the closure checklist is fulfilled.
     #[serde(rename = "closure.given")]
-    ClosureGiven { item: ClosureItem, note: Line },
+    ClosureItemCompleted { item: ClosureItem, note: Line },
     /// An item of the closure checklist was waived by the person who answers for that.
     #[serde(rename = "closure.waived")]
-    ClosureWaived {
+    ClosureItemWaived {
         item: ClosureItem,
         reason: Line,
         by: Name,
     },
     /// An answer to the closure checklist no longer holds.
     #[serde(rename = "closure.withdrawn")]
-    ClosureWithdrawn { item: ClosureItem, reason: Line },
+    ClosureItemReopened { item: ClosureItem, reason: Line },
     /// Something is to be done so that it does not happen again.
     #[serde(rename = "corrective.added")]
     CorrectiveActionAdded {
@@ -165,23 +171,23 @@ pub enum IncidentEvent {
     CorrectiveActionDone { id: u64, note: Option<Line> },
     /// A statement for updates.
     #[serde(rename = "update.stated")]
-    Stated {
+    StatementAdded {
         id: u64,
-        topic: Topic,
-        standing: Standing,
+        topic: StatementTopic,
+        standing: StatementStanding,
         text: Line,
     },
     /// A statement was confirmed, put in doubt, or withdrawn.
     #[serde(rename = "update.standing")]
     StandingChanged {
         id: u64,
-        from: Standing,
-        to: Standing,
+        from: StatementStanding,
+        to: StatementStanding,
         reason: Option<Line>,
     },
     /// Somebody does something about it.
     #[serde(rename = "update.action")]
-    ActionBegun {
+    ActionStarted {
         id: u64,
         text: Line,
         owner: Option<Name>,
@@ -264,13 +270,16 @@ pub enum IncidentEvent {
     EvidenceExported { bundle: Digest, to: Line },
     /// Evidence was checked.
     #[serde(rename = "evidence.verified")]
-    EvidenceVerified { bundle: Digest, result: Verified },
+    EvidenceVerified {
+        bundle: Digest,
+        result: VerificationOutcome,
+    },
     /// The evidence shows something about itself.
     #[serde(rename = "finding")]
     Finding {
         kind: FindingKind,
         text: Line,
-        evidence: Option<Evidence>,
+        evidence: Option<EvidenceRef>,
     },
 }
 
@@ -290,9 +299,9 @@ impl JournalEntry {
 
     /// The evidence that it is about.
     #[must_use]
-    pub fn evidence(&self) -> Option<Evidence> {
+    pub fn evidence(&self) -> Option<EvidenceRef> {
         let whole = |bundle: &Digest| {
-            Some(Evidence {
+            Some(EvidenceRef {
                 bundle: *bundle,
                 item: None,
                 record: None,
@@ -300,7 +309,7 @@ impl JournalEntry {
         };
         match &self.change {
             IncidentEvent::Finding { evidence, .. } => evidence.clone(),
-            IncidentEvent::EvidenceRead { bundle, item } => Some(Evidence {
+            IncidentEvent::EvidenceRead { bundle, item } => Some(EvidenceRef {
                 bundle: *bundle,
                 item: item.clone(),
                 record: None,
@@ -333,18 +342,18 @@ impl IncidentEvent {
             Self::PlayChanged { .. } => "incident.play",
             Self::RoleAssigned { .. } => "incident.role",
             Self::ReportChanged { .. } => "incident.report",
-            Self::AffectsChanged { .. } => "incident.affects",
+            Self::PotentialImpactChanged { .. } => "incident.affects",
             Self::PivotAdded { .. } => "incident.pivot",
             Self::StepChanged { .. } => "checklist.step",
-            Self::ClosureGiven { .. } => "closure.given",
-            Self::ClosureWaived { .. } => "closure.waived",
-            Self::ClosureWithdrawn { .. } => "closure.withdrawn",
+            Self::ClosureItemCompleted { .. } => "closure.given",
+            Self::ClosureItemWaived { .. } => "closure.waived",
+            Self::ClosureItemReopened { .. } => "closure.withdrawn",
             Self::CorrectiveActionAdded { .. } => "corrective.added",
             Self::CorrectiveActionAssigned { .. } => "corrective.assigned",
             Self::CorrectiveActionDone { .. } => "corrective.done",
-            Self::Stated { .. } => "update.stated",
+            Self::StatementAdded { .. } => "update.stated",
             Self::StandingChanged { .. } => "update.standing",
-            Self::ActionBegun { .. } => "update.action",
+            Self::ActionStarted { .. } => "update.action",
             Self::ActionEnded { .. } => "update.action-ended",
             Self::NextUpdateSet { .. } => "update.next",
             Self::Note { .. } => "note",

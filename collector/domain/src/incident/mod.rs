@@ -39,24 +39,26 @@ pub use apply::ReplayError;
 pub use ask::CaptureRequest;
 pub use calendar::{Day, ParseDayError};
 pub use checklist::{
-    Answered, ClosureItem, CorrectiveAction, FIRST_MINUTES, List, ParseChecklistError, Progress,
-    REVIEW_BUSINESS_DAYS, Step, StepState,
+    Checklist, ChecklistStep, ClosureAnswer, ClosureItem, CorrectiveAction, FIRST_MINUTES,
+    ParseChecklistError, REVIEW_BUSINESS_DAYS, StepProgress, StepState,
 };
-pub use closure::Missing;
-pub use custody::{Evidence, FindingKind, PassKind, Verified};
+pub use closure::ClosureBlocker;
+pub use custody::{EvidenceRef, FindingKind, PassKind, VerificationOutcome};
 pub use decide::{Command, CommandError, declare};
 pub use entry::{Declaration, IncidentEvent, JournalEntry};
 pub use names::{ParseNameError, PlayName, SourceName, StepId};
-pub use nearest::{listed, meant, meant_key, nearest};
+pub use nearest::{comma_separated, did_you_mean, nearest, suggested_key};
 pub use overview::IncidentOverview;
 pub use pivot::{PIVOT_BYTES_MAX, ParsePivotError, Pivot, PivotKind};
 pub use play::{PLAY_BYTES_MAX, PLAYS_MAX, Play, PlayError, STEPS_MAX, WINDOW_HOURS_MAX};
 pub use plays::{Plays, UnknownPlay};
-pub use report::{Affects, Answer, ParseAnswerError, Report, SYSTEMS_MAX};
-pub use severity::{ParseWordError, Role, Severity, Status};
-pub use statement::{CurrentAction, Standing, Statement, Topic};
+pub use report::{
+    ImpactAnswer, InitialReport, ParseImpactAnswerError, PotentialImpact, SYSTEMS_MAX,
+};
+pub use severity::{IncidentRole, IncidentStatus, ParseKeywordError, Severity};
+pub use statement::{CurrentAction, StatementStanding, StatementTopic, UpdateStatement};
 pub use text::{
-    LINE_BYTES_MAX, Line, NAME_BYTES_MAX, Name, PROSE_BYTES_MAX, Prose, Text, TextError,
+    BoundedText, LINE_BYTES_MAX, Line, NAME_BYTES_MAX, Name, PROSE_BYTES_MAX, Prose, TextError,
 };
 
 /// What is known of an incident after its last entry. Made by [`Incident::replay`].
@@ -69,7 +71,7 @@ pub struct Incident {
     /// How bad it is.
     pub severity: Severity,
     /// How far the response is.
-    pub status: Status,
+    pub status: IncidentStatus,
     /// When it was declared.
     pub declared_at: Timestamp,
     /// By whom.
@@ -85,23 +87,23 @@ pub struct Incident {
     /// How it is responded to.
     pub play: PlayName,
     /// The initial report.
-    pub report: Report,
+    pub report: InitialReport,
     /// What may be affected.
-    pub affects: Affects,
+    pub affects: PotentialImpact,
     /// What evidence is asked for in particular, in the order in which it was named.
     pub pivots: Vec<Pivot>,
     /// Who answers for what. A role without an entry is not assigned.
-    pub roles: BTreeMap<Role, Name>,
+    pub roles: BTreeMap<IncidentRole, Name>,
     /// The steps of all its lists, in order.
-    pub checklist: Vec<Step>,
+    pub checklist: Vec<ChecklistStep>,
     /// What is recorded of steps. A step without an entry is open.
-    pub progress: BTreeMap<StepId, Progress>,
+    pub progress: BTreeMap<StepId, StepProgress>,
     /// The closure checklist's answers.
-    pub closure: BTreeMap<ClosureItem, Answered>,
+    pub closure: BTreeMap<ClosureItem, ClosureAnswer>,
     /// What is to be done so that it does not happen again.
     pub corrective_actions: Vec<CorrectiveAction>,
     /// What is said about it.
-    pub statements: Vec<Statement>,
+    pub statements: Vec<UpdateStatement>,
     /// What is and was done about it.
     pub actions: Vec<CurrentAction>,
     /// When the next update is due; `None` if nobody said.
@@ -137,9 +139,9 @@ pub struct EvidenceCount {
 }
 
 impl Incident {
-    /// What is recorded of a step; nothing yet is [`Progress::default`].
+    /// What is recorded of a step; nothing yet is [`StepProgress::default`].
     #[must_use]
-    pub fn progress_of(&self, step: &StepId) -> Progress {
+    pub fn progress_of(&self, step: &StepId) -> StepProgress {
         self.progress.get(step).cloned().unwrap_or_default()
     }
 

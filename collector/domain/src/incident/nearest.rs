@@ -22,14 +22,14 @@ pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
 }
 
 /// `, did you mean "x"?` as part of an error, or nothing.
-pub fn meant(nearest: Option<&str>) -> String {
+pub fn did_you_mean(nearest: Option<&str>) -> String {
     nearest
         .map(|name| format!(" (did you mean {name:?}?)"))
         .unwrap_or_default()
 }
 
 /// What there is, as part of an error.
-pub fn listed<T: Display>(known: &[T]) -> String {
+pub fn comma_separated<T: Display>(known: &[T]) -> String {
     known
         .iter()
         .map(ToString::to_string)
@@ -39,7 +39,7 @@ pub fn listed<T: Display>(known: &[T]) -> String {
 
 /// The known key that is nearest to the unknown one which a message of toml's is about.
 #[must_use]
-pub fn meant_key(message: &str) -> Option<&str> {
+pub fn suggested_key(message: &str) -> Option<&str> {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let (unknown, known) = quoted
         .split_first()

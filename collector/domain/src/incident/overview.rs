@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::apply::ReplayError;
 use super::entry::{IncidentEvent, JournalEntry};
 use super::names::PlayName;
-use super::severity::{Severity, Status};
+use super::severity::{IncidentStatus, Severity};
 use super::text::Name;
 use super::{EvidenceCount, Incident};
 
@@ -22,7 +22,7 @@ pub struct IncidentOverview {
     pub id: IncidentId,
     pub name: Name,
     pub severity: Severity,
-    pub status: Status,
+    pub status: IncidentStatus,
     pub declared_at: Timestamp,
     pub declared_by: Name,
     pub play: PlayName,

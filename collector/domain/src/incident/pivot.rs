@@ -6,7 +6,7 @@ use std::str::FromStr;
 use evidence_format::safe::safe;
 use evidence_format::serde_as_text;
 
-use super::nearest::{listed, meant, nearest};
+use super::nearest::{comma_separated, did_you_mean, nearest};
 
 /// Bytes of a pivot's value: an ARN of an assumed role has up to about 230.
 pub const PIVOT_BYTES_MAX: usize = 512;
@@ -50,7 +50,7 @@ pub enum ParsePivotError {
         text: String,
     },
     /// No pivot of this kind.
-    #[error("no pivot is of kind {kind:?}{}; there are: {}", meant(*nearest), listed(&PivotKind::ALL))]
+    #[error("no pivot is of kind {kind:?}{}; there are: {}", did_you_mean(*nearest), comma_separated(&PivotKind::ALL))]
     UnknownKind {
         /// What was given.
         kind: String,

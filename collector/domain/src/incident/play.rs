@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::checklist::Step;
+use super::checklist::ChecklistStep;
 use super::names::{PlayName, SourceName};
-use super::nearest::{listed, meant, nearest};
+use super::nearest::{comma_separated, did_you_mean, nearest};
 use super::pivot::PivotKind;
 use super::text::Line;
 
@@ -36,7 +36,7 @@ pub struct Play {
     /// What it helps to know: kinds of things that its evidence is asked for.
     pub pivots: Vec<PivotKind>,
     /// What is to be done.
-    pub steps: Vec<Step>,
+    pub steps: Vec<ChecklistStep>,
 }
 
 /// A play cannot be read.
@@ -62,7 +62,7 @@ pub enum PlayError {
         max: u64,
     },
     /// A key that plays do not have.
-    #[error("{file}:{line}: no key is called {key:?}{}; there are: {}", meant(*nearest), listed(known))]
+    #[error("{file}:{line}: no key is called {key:?}{}; there are: {}", did_you_mean(*nearest), comma_separated(known))]
     UnknownKey {
         /// The file.
         file: String,
@@ -96,7 +96,7 @@ struct PlayFile {
     window_hours: toml::Spanned<u32>,
     #[serde(default)]
     pivots: Vec<PivotKind>,
-    steps: Vec<toml::Spanned<Step>>,
+    steps: Vec<toml::Spanned<ChecklistStep>>,
 }
 
 const KEYS: &[&str] = &["title", "sources", "window-hours", "pivots", "steps"];

@@ -7,9 +7,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::checklist::{List, Step};
+use super::checklist::{Checklist, ChecklistStep};
 use super::names::{ParseNameError, PlayName};
-use super::nearest::{listed, meant, nearest};
+use super::nearest::{comma_separated, did_you_mean, nearest};
 use super::play::{PLAY_BYTES_MAX, PLAYS_MAX, Play, PlayError};
 
 /// The play whose first 15 minutes and investigation checklist are part of every incident.
@@ -30,7 +30,7 @@ pub struct Plays(BTreeMap<PlayName, Play>);
 
 /// There is no such play.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
-#[error("no play is called {name}{}; there are: {}", meant(nearest.as_ref().map(PlayName::as_str)), listed(known))]
+#[error("no play is called {name}{}; there are: {}", did_you_mean(nearest.as_ref().map(PlayName::as_str)), comma_separated(known))]
 pub struct UnknownPlay {
     /// What was asked for.
     pub name: PlayName,
@@ -114,7 +114,7 @@ impl Plays {
     /// What an incident of this play asks to do: the first 15 minutes and the investigation of the
     /// general play, then its own.
     #[must_use]
-    pub fn checklist(&self, play: &Play) -> Vec<Step> {
+    pub fn checklist(&self, play: &Play) -> Vec<ChecklistStep> {
         let general = self
             .0
             .iter()
@@ -124,8 +124,8 @@ impl Plays {
             .into_iter()
             .filter(|general| general.name != play.name)
             .flat_map(|general| &general.steps);
-        let mut steps: Vec<Step> = common
-            .filter(|step| step.list != List::Response)
+        let mut steps: Vec<ChecklistStep> = common
+            .filter(|step| step.list != Checklist::Response)
             .chain(&play.steps)
             .cloned()
             .collect();
@@ -240,7 +240,10 @@ mod tests {
             let steps = plays.checklist(play);
             let count = |list| steps.iter().filter(|step| step.list == list).count();
             assert_eq!(
-                (count(List::FirstFifteenMinutes), count(List::Investigation)),
+                (
+                    count(Checklist::FirstFifteenMinutes),
+                    count(Checklist::Investigation)
+                ),
                 (6, 7),
                 "{}",
                 play.name

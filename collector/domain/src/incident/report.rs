@@ -14,7 +14,7 @@ pub const SYSTEMS_MAX: usize = 256;
 /// The runbook's initial report. What nobody said stays `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Report {
+pub struct InitialReport {
     /// Who reported.
     pub reported_by: Option<Name>,
     /// When.
@@ -28,7 +28,7 @@ pub struct Report {
     pub current_evidence: Option<Prose>,
 }
 
-impl Report {
+impl InitialReport {
     /// What of the runbook's five points is not said.
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
@@ -49,7 +49,7 @@ impl Report {
 /// An answer that may not be known yet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Answer {
+pub enum ImpactAnswer {
     /// It is, or may be.
     Yes,
     /// It is not.
@@ -62,22 +62,22 @@ pub enum Answer {
 /// Whether customer data, production availability or privileged access may be affected.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Affects {
+pub struct PotentialImpact {
     /// Customer data.
     #[serde(default)]
-    pub customer_data: Answer,
+    pub customer_data: ImpactAnswer,
     /// Production availability.
     #[serde(default)]
-    pub production_availability: Answer,
+    pub production_availability: ImpactAnswer,
     /// Privileged access.
     #[serde(default)]
-    pub privileged_access: Answer,
+    pub privileged_access: ImpactAnswer,
 }
 
-impl Affects {
+impl PotentialImpact {
     /// Each question with its answer, in the runbook's order.
     #[must_use]
-    pub fn answers(&self) -> [(&'static str, Answer); 3] {
+    pub fn answers(&self) -> [(&'static str, ImpactAnswer); 3] {
         [
             ("customer data", self.customer_data),
             ("production availability", self.production_availability),
@@ -86,7 +86,7 @@ impl Affects {
     }
 }
 
-impl Answer {
+impl ImpactAnswer {
     /// As it is written.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -101,26 +101,26 @@ impl Answer {
 /// The text is neither yes, no nor unknown.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("the answer is yes, no or unknown")]
-pub struct ParseAnswerError;
+pub struct ParseImpactAnswerError;
 
-impl FromStr for Answer {
-    type Err = ParseAnswerError;
+impl FromStr for ImpactAnswer {
+    type Err = ParseImpactAnswerError;
 
-    fn from_str(text: &str) -> Result<Self, ParseAnswerError> {
+    fn from_str(text: &str) -> Result<Self, ParseImpactAnswerError> {
         [Self::Yes, Self::No, Self::Unknown]
             .into_iter()
             .find(|answer| answer.as_str() == text)
-            .ok_or(ParseAnswerError)
+            .ok_or(ParseImpactAnswerError)
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for ImpactAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
 }
 
-impl fmt::Display for Affects {
+impl fmt::Display for PotentialImpact {
     /// `customer data unknown, production availability no, privileged access yes`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let answers: Vec<String> = self
@@ -138,9 +138,9 @@ mod tests {
 
     #[test]
     fn a_report_says_what_it_lacks() {
-        let report = Report {
+        let report = InitialReport {
             reported_by: Some("Ann".parse().expect("a name")),
-            ..Report::default()
+            ..InitialReport::default()
         };
         assert_eq!(
             report.missing(),
@@ -152,19 +152,20 @@ mod tests {
             ]
         );
         assert!(
-            serde_json::from_str::<Report>(r#"{"reportedBy":"Ann","reporter":"Ann"}"#).is_err(),
+            serde_json::from_str::<InitialReport>(r#"{"reportedBy":"Ann","reporter":"Ann"}"#)
+                .is_err(),
             "unknown field"
         );
     }
 
     #[test]
     fn what_nobody_said_is_unknown() {
-        let affects: Affects =
+        let affects: PotentialImpact =
             serde_json::from_str(r#"{"customerData":"yes"}"#).expect("an answer");
         assert_eq!(
             affects.to_string(),
             "customer data yes, production availability unknown, privileged access unknown"
         );
-        assert!("maybe".parse::<Answer>().is_err());
+        assert!("maybe".parse::<ImpactAnswer>().is_err());
     }
 }

@@ -44,8 +44,8 @@ pub(super) fn declaration() -> Declaration {
         play: "leaked-secret".parse().expect("a play"),
         checklist: Vec::new(),
         started: None,
-        report: Report::default(),
-        affects: Affects::default(),
+        report: InitialReport::default(),
+        affects: PotentialImpact::default(),
         pivots: vec!["access-key=AKIAIOSFODNN7EXAMPLE".parse().expect("a pivot")],
         trigger: Some(line("webhook of PagerDuty")),
     }
@@ -74,15 +74,15 @@ pub(super) fn entries() -> Vec<JournalEntry> {
 }
 
 fn facts() -> Vec<IncidentEvent> {
-    let report = Report {
+    let report = InitialReport {
         reported_by: Some(name("Bob")),
-        ..Report::default()
+        ..InitialReport::default()
     };
-    let affects = Affects {
-        customer_data: Answer::Yes,
-        ..Affects::default()
+    let affects = PotentialImpact {
+        customer_data: ImpactAnswer::Yes,
+        ..PotentialImpact::default()
     };
-    let doing = Progress {
+    let doing = StepProgress {
         state: StepState::Doing,
         owner: Some(name("Bob")),
         note: None,
@@ -103,8 +103,8 @@ fn facts() -> Vec<IncidentEvent> {
             reason: line("it was used"),
         },
         IncidentEvent::StatusChanged {
-            from: Status::Investigating,
-            to: Status::Contained,
+            from: IncidentStatus::Investigating,
+            to: IncidentStatus::Contained,
             reason: None,
         },
         IncidentEvent::StartedChanged {
@@ -118,7 +118,7 @@ fn facts() -> Vec<IncidentEvent> {
             reason: line("it is a CI token"),
         },
         IncidentEvent::RoleAssigned {
-            role: Role::IncidentCommander,
+            role: IncidentRole::IncidentCommander,
             from: None,
             to: Some(name("Ann")),
         },
@@ -126,8 +126,8 @@ fn facts() -> Vec<IncidentEvent> {
             from: Box::default(),
             to: Box::new(report),
         },
-        IncidentEvent::AffectsChanged {
-            from: Affects::default(),
+        IncidentEvent::PotentialImpactChanged {
+            from: PotentialImpact::default(),
             to: affects,
         },
         IncidentEvent::PivotAdded {
@@ -135,18 +135,18 @@ fn facts() -> Vec<IncidentEvent> {
         },
         IncidentEvent::StepChanged {
             step: "ci-token-1".parse().expect("a step"),
-            from: Progress::default(),
+            from: StepProgress::default(),
             to: doing,
         },
-        IncidentEvent::ClosureGiven {
+        IncidentEvent::ClosureItemCompleted {
             item,
             note: root_cause,
         },
-        IncidentEvent::ClosureWithdrawn {
+        IncidentEvent::ClosureItemReopened {
             item,
             reason: line("the fork was not it"),
         },
-        IncidentEvent::ClosureWaived {
+        IncidentEvent::ClosureItemWaived {
             item: ClosureItem::Artifacts,
             reason: line("none was built"),
             by: name("Carol"),
@@ -175,19 +175,19 @@ fn work() -> Vec<IncidentEvent> {
             id: 1,
             note: Some(line("rule 12")),
         },
-        IncidentEvent::Stated {
+        IncidentEvent::StatementAdded {
             id: 1,
-            topic: Topic::WhatHappened,
-            standing: Standing::Hypothesis,
+            topic: StatementTopic::WhatHappened,
+            standing: StatementStanding::Hypothesis,
             text: line("A deploy key was published."),
         },
         IncidentEvent::StandingChanged {
             id: 1,
-            from: Standing::Hypothesis,
-            to: Standing::Confirmed,
+            from: StatementStanding::Hypothesis,
+            to: StatementStanding::Confirmed,
             reason: None,
         },
-        IncidentEvent::ActionBegun {
+        IncidentEvent::ActionStarted {
             id: 1,
             text: line("rotate the key"),
             owner: Some(name("Bob")),
@@ -253,12 +253,12 @@ fn custody() -> Vec<IncidentEvent> {
         },
         IncidentEvent::EvidenceVerified {
             bundle,
-            result: Verified::Incomplete,
+            result: VerificationOutcome::Incomplete,
         },
         IncidentEvent::Finding {
             kind: FindingKind::Late,
             text: line("3 events came after the first pass"),
-            evidence: Some(Evidence {
+            evidence: Some(EvidenceRef {
                 bundle,
                 item,
                 record: Some(17),

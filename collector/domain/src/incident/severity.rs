@@ -21,7 +21,7 @@ pub enum Severity {
 
 /// How far the response is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Status {
+pub enum IncidentStatus {
     /// What happened, and how far it reaches, is being found out.
     Investigating,
     /// The actor can do no more.
@@ -34,7 +34,7 @@ pub enum Status {
 
 /// What a person answers for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
+pub enum IncidentRole {
     /// Owns severity, timeline, decisions, and handoffs.
     IncidentCommander,
     /// Coordinates investigation, containment, eradication, and recovery.
@@ -50,13 +50,13 @@ pub enum Role {
 /// A text is none of the few that there are.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{text:?} is not a {what}; there are: {known}")]
-pub struct ParseWordError {
+pub struct ParseKeywordError {
     what: &'static str,
     known: String,
     text: String,
 }
 
-impl ParseWordError {
+impl ParseKeywordError {
     fn new(what: &'static str, known: &[&str], text: &str) -> Self {
         Self {
             what,
@@ -126,9 +126,9 @@ impl Severity {
 }
 
 impl FromStr for Severity {
-    type Err = ParseWordError;
+    type Err = ParseKeywordError;
 
-    fn from_str(text: &str) -> Result<Self, ParseWordError> {
+    fn from_str(text: &str) -> Result<Self, ParseKeywordError> {
         let lower = text.trim().to_ascii_lowercase();
         let digit = lower.strip_prefix("sev").map_or(lower.as_str(), |rest| {
             rest.strip_prefix('-').unwrap_or(rest)
@@ -139,11 +139,11 @@ impl FromStr for Severity {
             .find(|(_, d)| *d == digit);
         known
             .map(|(s, _)| s)
-            .ok_or_else(|| ParseWordError::new("severity", &Self::ALL.map(Self::as_str), text))
+            .ok_or_else(|| ParseKeywordError::new("severity", &Self::ALL.map(Self::as_str), text))
     }
 }
 
-impl Status {
+impl IncidentStatus {
     /// All, in the order of a response.
     pub const ALL: [Self; 4] = [
         Self::Investigating,
@@ -177,18 +177,18 @@ impl Status {
     }
 }
 
-impl FromStr for Status {
-    type Err = ParseWordError;
+impl FromStr for IncidentStatus {
+    type Err = ParseKeywordError;
 
-    fn from_str(text: &str) -> Result<Self, ParseWordError> {
+    fn from_str(text: &str) -> Result<Self, ParseKeywordError> {
         let known = Self::ALL
             .into_iter()
             .find(|status| status.as_str().eq_ignore_ascii_case(text.trim()));
-        known.ok_or_else(|| ParseWordError::new("status", &Self::ALL.map(Self::as_str), text))
+        known.ok_or_else(|| ParseKeywordError::new("status", &Self::ALL.map(Self::as_str), text))
     }
 }
 
-impl Role {
+impl IncidentRole {
     /// All, as the runbook lists them.
     pub const ALL: [Self; 5] = [
         Self::IncidentCommander,
@@ -241,16 +241,16 @@ impl Role {
     }
 }
 
-impl FromStr for Role {
-    type Err = ParseWordError;
+impl FromStr for IncidentRole {
+    type Err = ParseKeywordError;
 
     /// Reads `incident-commander`, `Incident commander`, and `commander` alone.
-    fn from_str(text: &str) -> Result<Self, ParseWordError> {
+    fn from_str(text: &str) -> Result<Self, ParseKeywordError> {
         let word = text.trim().to_ascii_lowercase().replace([' ', '_'], "-");
         let known = Self::ALL
             .into_iter()
             .find(|role| role.as_str() == word || (word == "commander" && *role == Self::ALL[0]));
-        known.ok_or_else(|| ParseWordError::new("role", &Self::ALL.map(Self::as_str), text))
+        known.ok_or_else(|| ParseKeywordError::new("role", &Self::ALL.map(Self::as_str), text))
     }
 }
 
@@ -260,21 +260,21 @@ impl fmt::Display for Severity {
     }
 }
 
-impl fmt::Display for Status {
+impl fmt::Display for IncidentStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
 }
 
-impl fmt::Display for Role {
+impl fmt::Display for IncidentRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
 }
 
 serde_as_text!(Severity);
-serde_as_text!(Status);
-serde_as_text!(Role);
+serde_as_text!(IncidentStatus);
+serde_as_text!(IncidentRole);
 
 #[cfg(test)]
 mod tests {
@@ -305,22 +305,26 @@ mod tests {
                 .iter()
                 .all(|s| s.to_string().parse() == Ok(*s))
         );
-        assert!(Status::ALL.iter().all(|s| s.to_string().parse() == Ok(*s)));
         assert!(
-            Role::ALL
+            IncidentStatus::ALL
+                .iter()
+                .all(|s| s.to_string().parse() == Ok(*s))
+        );
+        assert!(
+            IncidentRole::ALL
                 .iter()
                 .all(|r| r.to_string().parse() == Ok(*r) && r.title().parse() == Ok(*r))
         );
-        assert_eq!("commander".parse(), Ok(Role::IncidentCommander));
+        assert_eq!("commander".parse(), Ok(IncidentRole::IncidentCommander));
     }
 
     #[test]
     fn a_status_goes_forward_or_back_to_investigating() {
-        for from in Status::ALL {
-            for to in Status::ALL {
+        for from in IncidentStatus::ALL {
+            for to in IncidentStatus::ALL {
                 let expected = match (from, to) {
-                    (Status::Closed, to) => to == Status::Investigating,
-                    (from, Status::Investigating) => from != Status::Investigating,
+                    (IncidentStatus::Closed, to) => to == IncidentStatus::Investigating,
+                    (from, IncidentStatus::Investigating) => from != IncidentStatus::Investigating,
                     (from, to) => to > from,
                 };
                 assert_eq!(from.next().contains(&to), expected, "{from} to {to}");

@@ -23,7 +23,7 @@ use super::text::{Line, Name};
     utoipa::ToSchema,
 )]
 #[serde(rename_all = "kebab-case")]
-pub enum Topic {
+pub enum StatementTopic {
     /// What happened.
     WhatHappened,
     /// Which data or services were affected: the known impact.
@@ -35,7 +35,7 @@ pub enum Topic {
 /// Whether a statement may be told as a fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Standing {
+pub enum StatementStanding {
     /// Known, not guessed.
     Confirmed,
     /// A hypothesis of the investigation.
@@ -47,13 +47,13 @@ pub enum Standing {
 /// One statement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Statement {
+pub struct UpdateStatement {
     /// From 1, in the order in which they were made.
     pub id: u64,
     /// What it is about.
-    pub topic: Topic,
+    pub topic: StatementTopic,
     /// Whether it is known.
-    pub standing: Standing,
+    pub standing: StatementStanding,
     /// What it says.
     pub text: Line,
 }
@@ -72,7 +72,7 @@ pub struct CurrentAction {
     pub ended: bool,
 }
 
-impl fmt::Display for Topic {
+impl fmt::Display for StatementTopic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::WhatHappened => "what happened",
@@ -82,7 +82,7 @@ impl fmt::Display for Topic {
     }
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for StatementStanding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Confirmed => "confirmed",

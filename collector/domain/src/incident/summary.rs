@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use evidence_format::safe::safe;
 
-use super::checklist::Progress;
+use super::checklist::StepProgress;
 use super::entry::IncidentEvent;
 use super::names::SourceName;
 use super::text::or;
@@ -47,7 +47,7 @@ pub(super) fn of(change: &IncidentEvent) -> String {
         IncidentEvent::ReportChanged { to, .. } => {
             format!("initial report changed{}", lacking(&to.missing()))
         }
-        IncidentEvent::AffectsChanged { from, to } => {
+        IncidentEvent::PotentialImpactChanged { from, to } => {
             let answers = from
                 .answers()
                 .into_iter()
@@ -62,11 +62,13 @@ pub(super) fn of(change: &IncidentEvent) -> String {
             format!("evidence asked for about {}", safe(&pivot.to_string()))
         }
         IncidentEvent::StepChanged { step, from, to } => step_changed(step.as_str(), from, to),
-        IncidentEvent::ClosureGiven { item, note } => format!("closure item {item} given: {note}"),
-        IncidentEvent::ClosureWaived { item, reason, by } => {
+        IncidentEvent::ClosureItemCompleted { item, note } => {
+            format!("closure item {item} given: {note}")
+        }
+        IncidentEvent::ClosureItemWaived { item, reason, by } => {
             format!("closure item {item} waived by {by}: {reason}")
         }
-        IncidentEvent::ClosureWithdrawn { item, reason } => {
+        IncidentEvent::ClosureItemReopened { item, reason } => {
             format!("closure item {item} withdrawn: {reason}")
         }
         _ => of_work(change),
@@ -104,7 +106,7 @@ fn of_work(change: &IncidentEvent) -> String {
         IncidentEvent::CorrectiveActionDone { id, note } => {
             format!("corrective action {id} done{}", because(note.as_ref()))
         }
-        IncidentEvent::Stated {
+        IncidentEvent::StatementAdded {
             id,
             topic,
             standing,
@@ -121,7 +123,7 @@ fn of_work(change: &IncidentEvent) -> String {
                 because(reason.as_ref())
             )
         }
-        IncidentEvent::ActionBegun { id, text, owner } => format!(
+        IncidentEvent::ActionStarted { id, text, owner } => format!(
             "action {id}, owner {}: {text}",
             or(owner.as_ref(), "not set")
         ),
@@ -230,7 +232,7 @@ fn of_custody(change: &IncidentEvent) -> String {
     }
 }
 
-fn step_changed(step: &str, from: &Progress, to: &Progress) -> String {
+fn step_changed(step: &str, from: &StepProgress, to: &StepProgress) -> String {
     let state = if from.state == to.state {
         to.state.to_string()
     } else {

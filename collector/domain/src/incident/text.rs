@@ -23,14 +23,14 @@ const SHOWN_BYTES_MAX: usize = 60;
 /// A text of 1 to `BYTES_MAX` bytes without blanks at its ends and without unsafe characters; line
 /// ends only if `LINES`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Text<const BYTES_MAX: usize, const LINES: bool>(String);
+pub struct BoundedText<const BYTES_MAX: usize, const LINES: bool>(String);
 
 /// Names a person, a system or an incident.
-pub type Name = Text<NAME_BYTES_MAX, false>;
+pub type Name = BoundedText<NAME_BYTES_MAX, false>;
 /// One line: a reason, an action, an impact.
-pub type Line = Text<LINE_BYTES_MAX, false>;
+pub type Line = BoundedText<LINE_BYTES_MAX, false>;
 /// Some lines: a note.
-pub type Prose = Text<PROSE_BYTES_MAX, true>;
+pub type Prose = BoundedText<PROSE_BYTES_MAX, true>;
 
 /// A text was refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub enum TextError {
     },
 }
 
-impl<const BYTES_MAX: usize, const LINES: bool> Text<BYTES_MAX, LINES> {
+impl<const BYTES_MAX: usize, const LINES: bool> BoundedText<BYTES_MAX, LINES> {
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -90,7 +90,7 @@ impl<const BYTES_MAX: usize, const LINES: bool> Text<BYTES_MAX, LINES> {
     }
 }
 
-impl<const BYTES_MAX: usize, const LINES: bool> FromStr for Text<BYTES_MAX, LINES> {
+impl<const BYTES_MAX: usize, const LINES: bool> FromStr for BoundedText<BYTES_MAX, LINES> {
     type Err = TextError;
 
     fn from_str(text: &str) -> Result<Self, TextError> {
@@ -123,25 +123,27 @@ fn beginning(text: &str) -> String {
     safe(&text[..text.floor_char_boundary(SHOWN_BYTES_MAX)])
 }
 
-impl<const BYTES_MAX: usize, const LINES: bool> fmt::Display for Text<BYTES_MAX, LINES> {
+impl<const BYTES_MAX: usize, const LINES: bool> fmt::Display for BoundedText<BYTES_MAX, LINES> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl<const BYTES_MAX: usize, const LINES: bool> fmt::Debug for Text<BYTES_MAX, LINES> {
+impl<const BYTES_MAX: usize, const LINES: bool> fmt::Debug for BoundedText<BYTES_MAX, LINES> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
     }
 }
 
-impl<const BYTES_MAX: usize, const LINES: bool> Serialize for Text<BYTES_MAX, LINES> {
+impl<const BYTES_MAX: usize, const LINES: bool> Serialize for BoundedText<BYTES_MAX, LINES> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)
     }
 }
 
-impl<'de, const BYTES_MAX: usize, const LINES: bool> Deserialize<'de> for Text<BYTES_MAX, LINES> {
+impl<'de, const BYTES_MAX: usize, const LINES: bool> Deserialize<'de>
+    for BoundedText<BYTES_MAX, LINES>
+{
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)

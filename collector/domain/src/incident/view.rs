@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::calendar::Day;
 use super::checklist::{
-    Answered, ClosureItem, CorrectiveAction, FIRST_MINUTES, List, Progress, Step,
+    Checklist, ChecklistStep, ClosureAnswer, ClosureItem, CorrectiveAction, FIRST_MINUTES,
+    StepProgress,
 };
 use super::names::PlayName;
 use super::pivot::Pivot;
-use super::report::{Affects, Report};
-use super::severity::{Role, Severity, Status};
-use super::statement::{CurrentAction, Statement};
+use super::report::{InitialReport, PotentialImpact};
+use super::severity::{IncidentRole, IncidentStatus, Severity};
+use super::statement::{CurrentAction, UpdateStatement};
 use super::text::{Line, Name};
 use super::{EvidenceCount, Incident};
 
@@ -26,7 +27,7 @@ const MINUTE: i128 = 60_000_000_000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = IncidentView)]
 #[serde(rename_all = "camelCase")]
-pub struct View {
+pub struct IncidentView {
     /// Its id.
     pub incident: IncidentId,
     /// Its short name.
@@ -41,9 +42,9 @@ pub struct View {
     /// `None` where the runbook names no day.
     pub response_due: Option<Day>,
     /// How far the response is.
-    pub status: Status,
+    pub status: IncidentStatus,
     /// Where it may go from here.
-    pub next_statuses: Cow<'static, [Status]>,
+    pub next_statuses: Cow<'static, [IncidentStatus]>,
     /// When it started.
     pub started: Option<Timestamp>,
     /// When it was declared.
@@ -57,11 +58,11 @@ pub struct View {
     /// What evidence is asked for in particular.
     pub pivots: Vec<Pivot>,
     /// What may be affected.
-    pub affects: Affects,
+    pub affects: PotentialImpact,
     /// What set it off.
     pub trigger: Option<Line>,
     /// The initial report.
-    pub report: Report,
+    pub report: InitialReport,
     /// What the initial report does not say.
     pub report_missing: Vec<Cow<'static, str>>,
     /// All roles.
@@ -69,13 +70,13 @@ pub struct View {
     /// The first list, which has a time.
     pub first_minutes: FirstMinutes,
     /// The lists.
-    pub checklists: Vec<ListView>,
+    pub checklists: Vec<ChecklistView>,
     /// The closure checklist.
     pub closure: ClosureView,
     /// What is to be done so that it does not happen again.
     pub corrective_actions: Vec<CorrectiveAction>,
     /// What is said about it.
-    pub statements: Vec<Statement>,
+    pub statements: Vec<UpdateStatement>,
     /// What is done about it now.
     pub actions: Vec<CurrentAction>,
     /// When the next update is due.
@@ -93,7 +94,7 @@ pub struct View {
 #[serde(rename_all = "camelCase")]
 pub struct RoleView {
     /// Which.
-    pub role: Role,
+    pub role: IncidentRole,
     /// The runbook's words for it.
     pub title: Cow<'static, str>,
     /// The runbook's responsibility.
@@ -120,9 +121,9 @@ pub struct FirstMinutes {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Checklist)]
 #[serde(rename_all = "camelCase")]
-pub struct ListView {
+pub struct ChecklistView {
     /// Which.
-    pub list: List,
+    pub list: Checklist,
     /// For people.
     pub title: Cow<'static, str>,
     /// Steps done, or not applicable.
@@ -136,9 +137,9 @@ pub struct ListView {
 #[serde(rename_all = "camelCase")]
 pub struct StepView {
     /// What is to be done.
-    pub step: Step,
+    pub step: ChecklistStep,
     /// What is recorded of it.
-    pub progress: Progress,
+    pub progress: StepProgress,
 }
 
 /// The closure checklist.
@@ -169,10 +170,10 @@ pub struct ClosureItemView {
     /// False if the severity does not ask for it.
     pub required: bool,
     /// The answer; `None` is none yet.
-    pub answered: Option<Answered>,
+    pub answered: Option<ClosureAnswer>,
 }
 
-impl View {
+impl IncidentView {
     /// The incident at `now`.
     #[must_use]
     pub fn of(incident: &Incident, now: Timestamp) -> Self {
@@ -202,7 +203,7 @@ impl View {
                 .collect(),
             roles: roles(incident),
             first_minutes: first_minutes(incident, now),
-            checklists: List::ALL
+            checklists: Checklist::ALL
                 .into_iter()
                 .map(|list| list_view(incident, list))
                 .filter(|l| !l.steps.is_empty())
@@ -224,7 +225,7 @@ impl View {
     }
 
     /// Roles that nobody has.
-    pub fn roles_missing(&self) -> impl Iterator<Item = Role> {
+    pub fn roles_missing(&self) -> impl Iterator<Item = IncidentRole> {
         self.roles
             .iter()
             .filter(|role| role.holder.is_none())
@@ -242,17 +243,17 @@ fn response_due(incident: &Incident) -> Option<Day> {
 }
 
 fn roles(incident: &Incident) -> Vec<RoleView> {
-    let view = |role: Role| RoleView {
+    let view = |role: IncidentRole| RoleView {
         role,
         title: role.title().into(),
         responsibility: role.responsibility().into(),
         holder: incident.roles.get(&role).cloned(),
     };
-    Role::ALL.into_iter().map(view).collect()
+    IncidentRole::ALL.into_iter().map(view).collect()
 }
 
 fn first_minutes(incident: &Incident, now: Timestamp) -> FirstMinutes {
-    let list = list_view(incident, List::FirstFifteenMinutes);
+    let list = list_view(incident, Checklist::FirstFifteenMinutes);
     let until = incident.declared_at.unix_nanoseconds() + i128::from(FIRST_MINUTES) * MINUTE;
     FirstMinutes {
         settled: list.settled,
@@ -262,9 +263,9 @@ fn first_minutes(incident: &Incident, now: Timestamp) -> FirstMinutes {
     }
 }
 
-fn list_view(incident: &Incident, list: List) -> ListView {
+fn list_view(incident: &Incident, list: Checklist) -> ChecklistView {
     let own = incident.checklist.iter().filter(|step| step.list == list);
-    let view = |step: &Step| StepView {
+    let view = |step: &ChecklistStep| StepView {
         step: step.clone(),
         progress: incident.progress_of(&step.id),
     };
@@ -273,7 +274,7 @@ fn list_view(incident: &Incident, list: List) -> ListView {
         .iter()
         .filter(|step| step.progress.state.is_settled())
         .count() as u64;
-    ListView {
+    ChecklistView {
         list,
         title: list.title().into(),
         settled,
@@ -316,7 +317,7 @@ mod tests {
 
     #[test]
     fn the_view_says_what_is_missing() {
-        let view = View::of(&samples::incident(), time("2026-11-23T13:43:17.5Z"));
+        let view = IncidentView::of(&samples::incident(), time("2026-11-23T13:43:17.5Z"));
         assert_eq!(view.roles_missing().count(), 5);
         assert_eq!(view.report_missing.len(), 5);
         assert_eq!(
@@ -354,14 +355,14 @@ mod tests {
         ] {
             incident.progress.insert(
                 step.parse().expect("a step"),
-                Progress {
+                StepProgress {
                     state,
                     owner: None,
                     note: None,
                 },
             );
         }
-        let doing = Progress {
+        let doing = StepProgress {
             state: StepState::Doing,
             owner: Some(name("Bob")),
             note: None,
@@ -369,7 +370,7 @@ mod tests {
         incident
             .progress
             .insert("first-15-6".parse().expect("a step"), doing);
-        let view = View::of(&incident, time("2026-11-23T14:40:17Z"));
+        let view = IncidentView::of(&incident, time("2026-11-23T14:40:17Z"));
         assert_eq!(
             (view.first_minutes.settled, view.first_minutes.minutes_left),
             (2, 0)
@@ -390,7 +391,7 @@ mod tests {
             (Severity::Sev4, None, None),
         ] {
             incident.severity = severity;
-            let view = View::of(&incident, time("2026-11-23T14:40:17Z"));
+            let view = IncidentView::of(&incident, time("2026-11-23T14:40:17Z"));
             assert_eq!(
                 view.response_due.map(|day| day.to_string()).as_deref(),
                 due,
@@ -410,12 +411,13 @@ mod tests {
     #[test]
     fn a_review_is_late_if_its_day_passed_before_it() {
         let mut incident = samples::incident();
-        let late =
-            |incident: &Incident, now: &str| View::of(incident, time(now)).closure.review_late;
+        let late = |incident: &Incident, now: &str| {
+            IncidentView::of(incident, time(now)).closure.review_late
+        };
         assert!(!late(&incident, "2026-11-30T23:59:59Z"));
         assert!(late(&incident, "2026-12-01T00:00:00Z"));
         let at = time("2026-11-30T12:00:00Z");
-        let answered = Answered {
+        let answered = ClosureAnswer {
             waived: false,
             note: line("held"),
             by: name("Ann"),
@@ -432,16 +434,16 @@ mod tests {
     fn an_update_is_overdue_after_its_time() {
         let mut incident = samples::incident();
         incident.next_update = Some(time("2026-11-23T15:00:00Z"));
-        assert!(!View::of(&incident, time("2026-11-23T15:00:00Z")).update_overdue);
-        assert!(View::of(&incident, time("2026-11-23T15:00:01Z")).update_overdue);
+        assert!(!IncidentView::of(&incident, time("2026-11-23T15:00:00Z")).update_overdue);
+        assert!(IncidentView::of(&incident, time("2026-11-23T15:00:01Z")).update_overdue);
     }
 
     #[test]
     fn json_has_the_runbooks_words_and_reads_back() {
-        let view = View::of(&samples::incident(), time("2026-11-23T13:40:17Z"));
+        let view = IncidentView::of(&samples::incident(), time("2026-11-23T13:40:17Z"));
         let json = serde_json::to_value(&view).expect("JSON");
         assert_eq!(
-            serde_json::from_value::<View>(json.clone()).expect("its own JSON"),
+            serde_json::from_value::<IncidentView>(json.clone()).expect("its own JSON"),
             view
         );
         assert_eq!(json["severity"], "SEV-2");

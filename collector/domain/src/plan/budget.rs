@@ -1,7 +1,7 @@
 //! Who gets how much of the budget: in the plan's order, so that what is most volatile is served
 //! first.
 
-use super::shape::{Budget, LeftOut, Limits, Step};
+use super::shape::{CaptureBudget, CaptureStep, LeftOutReason, StepLimits};
 use crate::incident::SourceName;
 
 /// A step may take so many times what was expected: estimates come from small samples.
@@ -13,14 +13,14 @@ const UNKNOWN_BYTES_MIN: u64 = 1 << 20;
 const UNKNOWN_REQUESTS_MIN: u64 = 2;
 
 /// What is left of one resource.
-struct Pot {
+struct ResourcePool {
     left: u64,
     unknown_min: u64,
     /// Steps of unknown need that were served, and share what remains in the end.
     unknown: u64,
 }
 
-impl Pot {
+impl ResourcePool {
     fn need(&self, expected: Option<u64>) -> u64 {
         expected.map_or(self.unknown_min, |expected| {
             expected.saturating_mul(SLACK).max(1)
@@ -43,14 +43,14 @@ impl Pot {
 /// Gives each step its limits, or leaves it out. Together the limits stay within `budget`: what a
 /// step is expected to need is doubled, and steps of which nothing is known share what remains. A
 /// step that does not fit leaves room for smaller ones after it.
-pub(super) fn allot(steps: &mut [(SourceName, Step)], budget: &Budget) {
-    let mut bytes = Pot {
+pub(super) fn allot(steps: &mut [(SourceName, CaptureStep)], budget: &CaptureBudget) {
+    let mut bytes = ResourcePool {
         left: budget.bytes_max,
         unknown_min: UNKNOWN_BYTES_MIN,
         unknown: 0,
     };
     let requests_max = budget.requests_max;
-    let mut requests = Pot {
+    let mut requests = ResourcePool {
         left: requests_max.unwrap_or(u64::MAX),
         unknown_min: UNKNOWN_REQUESTS_MIN,
         unknown: 0,
@@ -64,7 +64,7 @@ pub(super) fn allot(steps: &mut [(SourceName, Step)], budget: &Budget) {
         }
     }
     for (_, step) in steps.iter_mut().filter(|(_, step)| step.left_out.is_none()) {
-        let Limits {
+        let StepLimits {
             item_bytes_max,
             requests_max,
             object_bytes_max,
@@ -84,12 +84,16 @@ pub(super) fn allot(steps: &mut [(SourceName, Step)], budget: &Budget) {
     }
 }
 
-fn left_out(step: &Step, bytes: &Pot, requests: &Pot) -> Option<LeftOut> {
+fn left_out(
+    step: &CaptureStep,
+    bytes: &ResourcePool,
+    requests: &ResourcePool,
+) -> Option<LeftOutReason> {
     if step.asked.is_some() && step.effective.is_none() {
-        return Some(LeftOut::Expired);
+        return Some(LeftOutReason::Expired);
     }
     if bytes.need(step.bytes_expected) > bytes.left {
-        return Some(LeftOut::Bytes);
+        return Some(LeftOutReason::Bytes);
     }
-    (requests.need(step.requests_expected) > requests.left).then_some(LeftOut::Requests)
+    (requests.need(step.requests_expected) > requests.left).then_some(LeftOutReason::Requests)
 }

@@ -2,45 +2,45 @@
 
 use std::collections::BTreeSet;
 
-use super::offer::{Estimate, Offer, Readiness, State};
-use super::shape::{Notice, Unavailable, Why};
-use super::{Ask, PlanError, STEPS_MAX};
+use super::offer::{Offer, Readiness, ReadinessState, TargetEstimate};
+use super::shape::{PlanNotice, UnavailableReason, UnavailableSource};
+use super::{PlanError, PlanRequest, STEPS_MAX};
 use crate::incident::{Pivot, SourceName, nearest};
 
 /// A place to ask.
 #[derive(Clone)]
-pub(super) struct Place<'a> {
+pub(super) struct Candidate<'a> {
     pub(super) source: &'a SourceName,
     pub(super) offer: &'a Offer,
-    pub(super) estimate: &'a Estimate,
+    pub(super) estimate: &'a TargetEstimate,
 }
 
 /// What is asked there.
-pub(super) struct Question<'a> {
-    pub(super) place: Place<'a>,
+pub(super) struct StepQuestion<'a> {
+    pub(super) place: Candidate<'a>,
     pub(super) pivot: Option<Pivot>,
 }
 
-pub(super) struct Chosen<'a> {
-    pub(super) places: Vec<Place<'a>>,
-    pub(super) unavailable: Vec<Unavailable>,
-    pub(super) notices: Vec<Notice>,
+pub(super) struct Selection<'a> {
+    pub(super) places: Vec<Candidate<'a>>,
+    pub(super) unavailable: Vec<UnavailableSource>,
+    pub(super) notices: Vec<PlanNotice>,
 }
 
 /// Chooses the places to ask, by the play, the scope, and what is ready.
 pub(super) fn choose<'a>(
-    ask: &Ask<'_>,
+    ask: &PlanRequest<'_>,
     offers: &'a [(&'a Offer, Readiness)],
-) -> Result<Chosen<'a>, PlanError> {
+) -> Result<Selection<'a>, PlanError> {
     check_names(ask, offers)?;
     let named: BTreeSet<&SourceName> = ask.play.sources.iter().chain(&ask.scope.only).collect();
-    let mut chosen = Chosen {
+    let mut chosen = Selection {
         places: Vec::new(),
         unavailable: Vec::new(),
         notices: Vec::new(),
     };
     for source in named {
-        let unavailable = |why| Unavailable {
+        let unavailable = |why| UnavailableSource {
             source: source.clone(),
             api: None,
             why,
@@ -52,9 +52,13 @@ pub(super) fn choose<'a>(
             .collect();
         let wanted = ask.scope.only.is_empty() || ask.scope.only.contains(source);
         if !wanted || ask.scope.except.contains(source) {
-            chosen.unavailable.push(unavailable(Why::Scope));
+            chosen
+                .unavailable
+                .push(unavailable(UnavailableReason::Scope));
         } else if own.is_empty() {
-            chosen.unavailable.push(unavailable(Why::NotInThisVersion));
+            chosen
+                .unavailable
+                .push(unavailable(UnavailableReason::NotInThisVersion));
         } else {
             own.into_iter()
                 .for_each(|(offer, ready)| chosen.add(offer, ready));
@@ -73,30 +77,30 @@ pub(super) fn choose<'a>(
     Ok(chosen)
 }
 
-impl<'a> Chosen<'a> {
+impl<'a> Selection<'a> {
     fn add(&mut self, offer: &'a Offer, ready: &'a Readiness) {
         let source = &ready.source;
         let why = match ready.state {
-            State::Ready if !ready.targets.is_empty() => {
-                let notice = |text: &String| Notice {
+            ReadinessState::Ready if !ready.targets.is_empty() => {
+                let notice = |text: &String| PlanNotice {
                     source: Some(source.clone()),
                     text: text.clone(),
                 };
                 self.notices.extend(ready.problems.iter().map(notice));
                 self.places
-                    .extend(ready.targets.iter().map(|estimate| Place {
+                    .extend(ready.targets.iter().map(|estimate| Candidate {
                         source,
                         offer,
                         estimate,
                     }));
                 return;
             }
-            State::Ready => Why::NoTargets,
-            State::NotConfigured => Why::NotConfigured,
-            State::Unavailable => Why::Unavailable,
+            ReadinessState::Ready => UnavailableReason::NoTargets,
+            ReadinessState::NotConfigured => UnavailableReason::NotConfigured,
+            ReadinessState::Unavailable => UnavailableReason::Unavailable,
         };
         let api = Some(offer.api.to_owned());
-        self.unavailable.push(Unavailable {
+        self.unavailable.push(UnavailableSource {
             source: source.clone(),
             api,
             why,
@@ -106,7 +110,7 @@ impl<'a> Chosen<'a> {
 }
 
 /// The scope must name what there is: a misspelled `--except` would take what was not to be taken.
-fn check_names(ask: &Ask<'_>, offers: &[(&Offer, Readiness)]) -> Result<(), PlanError> {
+fn check_names(ask: &PlanRequest<'_>, offers: &[(&Offer, Readiness)]) -> Result<(), PlanError> {
     let offered = offers.iter().map(|(_, ready)| &ready.source);
     let known: BTreeSet<&SourceName> = ask.play.sources.iter().chain(offered).collect();
     let Some(name) = super::sorted(&[ask.scope.only.clone(), ask.scope.except.clone()].concat())
@@ -128,12 +132,12 @@ fn check_names(ask: &Ask<'_>, offers: &[(&Offer, Readiness)]) -> Result<(), Plan
 /// of AWS says nothing about a host. What a filter leaves out is said, and so is a filter that fits
 /// nothing: then more is captured than was wanted, never less.
 fn narrow<'a>(
-    chosen: &mut Chosen<'a>,
+    chosen: &mut Selection<'a>,
     what: &str,
     filter: &[String],
-    value: impl for<'p> Fn(&'p Place<'a>) -> Option<&'p str>,
+    value: impl for<'p> Fn(&'p Candidate<'a>) -> Option<&'p str>,
 ) {
-    let fits = |place: &Place<'a>| {
+    let fits = |place: &Candidate<'a>| {
         value(place).is_some_and(|value| filter.iter().any(|wanted| wanted == value))
     };
     let narrowed: BTreeSet<SourceName> = chosen
@@ -149,11 +153,11 @@ fn narrow<'a>(
             .any(|place| value(place) == Some(wanted.as_str()))
         {
             let text = format!("no target is of {what} {wanted}: it narrows nothing");
-            chosen.notices.push(Notice { source: None, text });
+            chosen.notices.push(PlanNotice { source: None, text });
         }
     }
     for source in narrowed {
-        let own = |place: &&Place<'a>| *place.source == source;
+        let own = |place: &&Candidate<'a>| *place.source == source;
         let all = chosen.places.iter().filter(own).count();
         let kept = chosen
             .places
@@ -163,7 +167,7 @@ fn narrow<'a>(
             .count();
         if kept < all {
             let text = format!("asked at {kept} of {all} places: the scope names the {what}");
-            chosen.notices.push(Notice {
+            chosen.notices.push(PlanNotice {
                 source: Some(source.clone()),
                 text,
             });
@@ -177,10 +181,10 @@ fn narrow<'a>(
 /// Every place with each pivot that its offer can filter by, and without. In an order of their own,
 /// each once.
 pub(super) fn questions<'a>(
-    places: &[Place<'a>],
+    places: &[Candidate<'a>],
     pivots: &[Pivot],
-) -> Result<Vec<Question<'a>>, PlanError> {
-    let able = |place: &Place<'a>| {
+) -> Result<Vec<StepQuestion<'a>>, PlanError> {
+    let able = |place: &Candidate<'a>| {
         pivots
             .iter()
             .filter(|pivot| place.offer.pivots.contains(&pivot.kind()))
@@ -196,7 +200,7 @@ pub(super) fn questions<'a>(
             .iter()
             .filter(|pivot| place.offer.pivots.contains(&pivot.kind()));
         for pivot in able.cloned().map(Some).chain([None]) {
-            questions.push(Question {
+            questions.push(StepQuestion {
                 place: place.clone(),
                 pivot,
             });
@@ -212,9 +216,17 @@ pub(super) fn questions<'a>(
     Ok(questions)
 }
 
-impl Question<'_> {
+impl StepQuestion<'_> {
     /// What makes it the same question.
-    fn identity(&self) -> (&SourceName, &str, &str, &super::Target, &Option<Pivot>) {
+    fn identity(
+        &self,
+    ) -> (
+        &SourceName,
+        &str,
+        &str,
+        &super::CaptureTarget,
+        &Option<Pivot>,
+    ) {
         (
             self.place.source,
             self.place.offer.item,

@@ -2,7 +2,7 @@
 //! Pure.
 //!
 //! A plan depends on nothing but what it is made of, and on no order in that. It leaves nothing out
-//! in silence: every source of the play is in it, as steps or as [`Unavailable`]; every target of a
+//! in silence: every source of the play is in it, as steps or as [`UnavailableSource`]; every target of a
 //! source that is ready has its step, if only to become a gap.
 
 mod budget;
@@ -27,11 +27,19 @@ use evidence_format::id::IncidentId;
 use evidence_format::limits::{ITEMS_MAX, JSON_INTEGER_MAX};
 use evidence_format::time::Timestamp;
 
-use crate::incident::{PassKind, Pivot, PivotKind, Play, SourceName, listed, meant};
+use crate::incident::{
+    PassKind, Pivot, PivotKind, Play, SourceName, comma_separated, did_you_mean,
+};
 
-pub use offer::{Estimate, Lifetime, Offer, Quota, Readiness, Settle, State, Target};
-pub use passes::{Due, Outcome, continuation, settle_passes};
-pub use shape::{Budget, LeftOut, Limits, Notice, Pass, Plan, Step, Unavailable, Why};
+pub use offer::{
+    CaptureTarget, EvidenceLifetime, Offer, Readiness, ReadinessState, RequestQuota, SettleRule,
+    TargetEstimate,
+};
+pub use passes::{ScheduledPass, StepOutcome, continuation, settle_passes};
+pub use shape::{
+    CaptureBudget, CapturePass, CapturePlan, CaptureStep, LeftOutReason, PlanNotice, StepLimits,
+    UnavailableReason, UnavailableSource,
+};
 pub use table::{span, table};
 
 /// Steps of one plan: 500 accounts in 28 regions with 6 pivots. Above that nobody can mean it, and
@@ -40,7 +48,7 @@ pub const STEPS_MAX: usize = 100_000;
 
 /// What a plan is made from, apart from the sources.
 #[derive(Debug, Clone)]
-pub struct Ask<'a> {
+pub struct PlanRequest<'a> {
     /// The incident.
     pub incident: IncidentId,
     /// When it was declared.
@@ -50,16 +58,16 @@ pub struct Ask<'a> {
     /// How it is responded to.
     pub play: &'a Play,
     /// What of that is wanted.
-    pub scope: Scope,
+    pub scope: PlanScope,
     /// How much may be taken.
-    pub budget: Budget,
+    pub budget: CaptureBudget,
     /// The number of the first pass: 1, or one more than the last that this incident has.
     pub first_number: u64,
 }
 
 /// What of a play is wanted. The default is all of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Scope {
+pub struct PlanScope {
     /// These sources and no others, whether the play names them or not. Empty is the play's.
     pub only: Vec<SourceName>,
     /// Not these.
@@ -79,7 +87,7 @@ pub struct Scope {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PlanError {
     /// The scope names a source that neither the program nor the play has.
-    #[error("no source is called {name}{}; there are: {}", meant(nearest.as_ref().map(SourceName::as_str)), listed(known))]
+    #[error("no source is called {name}{}; there are: {}", did_you_mean(nearest.as_ref().map(SourceName::as_str)), comma_separated(known))]
     UnknownSource {
         /// What was given.
         name: SourceName,
@@ -113,12 +121,15 @@ pub enum PlanError {
 /// all, fewer requests before more).
 ///
 /// Expected bytes and requests stay within `ask.budget`. A step that does not fit stays in the plan
-/// as [`LeftOut`], and becomes a gap.
+/// as [`LeftOutReason`], and becomes a gap.
 ///
 /// # Errors
 /// See [`PlanError`].
-pub fn plan(ask: &Ask<'_>, offers: &[(&Offer, Readiness)]) -> Result<Plan, PlanError> {
-    let ask = &Ask {
+pub fn plan(
+    ask: &PlanRequest<'_>,
+    offers: &[(&Offer, Readiness)],
+) -> Result<CapturePlan, PlanError> {
+    let ask = &PlanRequest {
         budget: writable(ask.budget),
         ..ask.clone()
     };
@@ -134,7 +145,7 @@ pub fn plan(ask: &Ask<'_>, offers: &[(&Offer, Readiness)]) -> Result<Plan, PlanE
             .any(|place| place.offer.pivots.contains(&kind))
     };
     let wanted = sorted(&ask.play.pivots).into_iter();
-    Ok(Plan {
+    Ok(CapturePlan {
         incident: ask.incident.clone(),
         play: ask.play.name.clone(),
         declared: ask.declared,
@@ -157,8 +168,8 @@ pub fn plan(ask: &Ask<'_>, offers: &[(&Offer, Readiness)]) -> Result<Plan, PlanE
 
 /// `budget` in numbers that a sealed document can hold, which are still more than there is to
 /// capture.
-fn writable(budget: Budget) -> Budget {
-    Budget {
+fn writable(budget: CaptureBudget) -> CaptureBudget {
+    CaptureBudget {
         bytes_max: budget.bytes_max.min(JSON_INTEGER_MAX),
         requests_max: budget
             .requests_max
@@ -168,7 +179,7 @@ fn writable(budget: Budget) -> Budget {
     }
 }
 
-fn window_of(ask: &Ask<'_>) -> Result<TimeWindow, PlanError> {
+fn window_of(ask: &PlanRequest<'_>) -> Result<TimeWindow, PlanError> {
     let hours = u64::from(ask.play.window_hours);
     let default = || TimeWindow {
         from: window::earlier(ask.declared, hours * 3600),
@@ -187,9 +198,9 @@ fn window_of(ask: &Ask<'_>) -> Result<TimeWindow, PlanError> {
 
 /// One pass for each source, in the order of its most volatile step. A bundle holds [`ITEMS_MAX`]
 /// items: what is more makes more passes.
-fn passes_of(steps: Vec<(SourceName, Step)>, first_number: u64) -> Vec<Pass> {
+fn passes_of(steps: Vec<(SourceName, CaptureStep)>, first_number: u64) -> Vec<CapturePass> {
     let mut order: Vec<SourceName> = Vec::new();
-    let mut by_source: BTreeMap<SourceName, Vec<Step>> = BTreeMap::new();
+    let mut by_source: BTreeMap<SourceName, Vec<CaptureStep>> = BTreeMap::new();
     for (source, step) in steps {
         if !by_source.contains_key(&source) {
             order.push(source.clone());
@@ -200,7 +211,7 @@ fn passes_of(steps: Vec<(SourceName, Step)>, first_number: u64) -> Vec<Pass> {
     for source in order {
         let steps = by_source.remove(&source).unwrap_or_default();
         for (number, steps) in (first_number..).zip(steps.chunks(ITEMS_MAX)) {
-            passes.push(Pass {
+            passes.push(CapturePass {
                 source: source.clone(),
                 number,
                 kind: PassKind::First,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use evidence_format::digest::Digest;
 use evidence_format::id::ItemName;
 
-use super::choose::Question;
+use super::choose::StepQuestion;
 
 /// Bytes of an offer's and of a target's part of an item's name: with a pivot's 20, a digest's 9
 /// and a number's 7 they stay under the 128 of an item.
@@ -16,7 +16,7 @@ const DIGEST_DIGITS: usize = 8;
 /// The names of the items, each once. A name from which something was replaced or cut, and names
 /// that would meet, end in a digest of the whole question, so that they depend on nothing else;
 /// whoever names a target cannot take another's name.
-pub(super) fn names(questions: &[Question<'_>]) -> Vec<ItemName> {
+pub(super) fn names(questions: &[StepQuestion<'_>]) -> Vec<ItemName> {
     let plain: Vec<(String, bool)> = questions.iter().map(plain).collect();
     let mut count: BTreeMap<&str, usize> = BTreeMap::new();
     for (name, _) in plain.iter().filter(|(_, exact)| *exact) {
@@ -46,7 +46,7 @@ pub(super) fn names(questions: &[Question<'_>]) -> Vec<ItemName> {
 }
 
 /// A name made of the question's parts, and whether it says them exactly.
-fn plain(question: &Question<'_>) -> (String, bool) {
+fn plain(question: &StepQuestion<'_>) -> (String, bool) {
     let target = question.place.estimate.target.name.as_deref();
     let mut exact = true;
     let mut name = String::new();
@@ -88,7 +88,7 @@ fn written(part: &str) -> String {
     text.trim_matches(['.', '_', '-']).to_owned()
 }
 
-fn identity(question: &Question<'_>) -> String {
+fn identity(question: &StepQuestion<'_>) -> String {
     let (offer, target) = (question.place.offer, &question.place.estimate.target);
     format!(
         "{:?}",

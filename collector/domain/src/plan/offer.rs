@@ -21,16 +21,16 @@ pub struct Offer {
     /// What it is, for people.
     pub what: &'static str,
     /// How long it lives at the source.
-    pub lifetime: Lifetime,
+    pub lifetime: EvidenceLifetime,
     /// Who says so: the address of the provider's page.
     pub citation: &'static str,
     /// How long after it happened it may still appear, as published; `None` if nobody says, or it
     /// cannot be late.
     pub arrives_late_seconds: Option<u64>,
     /// When it is worth asking again for what came late.
-    pub settles: &'static [Settle],
+    pub settles: &'static [SettleRule],
     /// How fast it may be asked; `None` if nobody says.
-    pub quota: Option<Quota>,
+    pub quota: Option<RequestQuota>,
     /// Kinds of pivots that the source itself can filter by.
     pub pivots: &'static [PivotKind],
     /// Bytes of a full page, as seen; `None` if unknown. For estimates.
@@ -40,7 +40,7 @@ pub struct Offer {
 /// How long evidence lives at its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub enum Lifetime {
+pub enum EvidenceLifetime {
     /// It is state: there is no past to ask for, and it is gone when it changes. The seconds are
     /// the order of magnitude for which such a thing stays as it is (a socket 1, a process 60, a
     /// role 86,400): nobody publishes them, and they only serve to sort by.
@@ -55,7 +55,7 @@ pub enum Lifetime {
 
 /// One more look at a source, for what came late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settle {
+pub struct SettleRule {
     /// After the pass before was sealed.
     pub after_seconds: u64,
     /// How much of the window's end is asked for again; `None` is all of it.
@@ -64,7 +64,7 @@ pub struct Settle {
 
 /// How fast a source may be asked, as published. The provider's answers may say otherwise later.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Quota {
+pub struct RequestQuota {
     /// Requests per second, in the long run.
     pub per_second: f64,
     /// Requests at once.
@@ -88,7 +88,7 @@ pub struct Quota {
     utoipa::ToSchema,
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Target {
+pub struct CaptureTarget {
     /// Account, tenant or organisation.
     pub account: Option<String>,
     /// Region.
@@ -106,9 +106,9 @@ pub struct Target {
 
 /// A target and what it is expected to cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Estimate {
+pub struct TargetEstimate {
     /// Where.
-    pub target: Target,
+    pub target: CaptureTarget,
     /// Requests for the whole window, estimated from a sample; `None` if nothing was sampled.
     pub requests: Option<u64>,
 }
@@ -119,9 +119,9 @@ pub struct Readiness {
     /// The source, as in the offer.
     pub source: SourceName,
     /// Whether it can be asked.
-    pub state: State,
-    /// Where. Only what is [`State::Ready`] has targets.
-    pub targets: Vec<Estimate>,
+    pub state: ReadinessState,
+    /// Where. Only what is [`ReadinessState::Ready`] has targets.
+    pub targets: Vec<TargetEstimate>,
     /// What is missing, and what to grant. A ready source can have problems too: one account of
     /// many that cannot be entered.
     pub problems: Vec<String>,
@@ -133,7 +133,7 @@ pub struct Readiness {
 )]
 #[schema(as = SourceState)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum ReadinessState {
     /// It answers, and lets us read.
     Ready,
     /// Nobody has configured it.
@@ -142,7 +142,7 @@ pub enum State {
     Unavailable,
 }
 
-impl Lifetime {
+impl EvidenceLifetime {
     /// Seconds, for sorting: the shorter the more volatile.
     #[must_use]
     pub fn seconds(self) -> u64 {
@@ -171,7 +171,7 @@ impl Lifetime {
     }
 }
 
-impl Quota {
+impl RequestQuota {
     /// Seconds that so many requests take at the least; `None` if the quota is none.
     #[must_use]
     pub fn seconds_for(&self, requests: u64) -> Option<u64> {
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn time_at_quota_is_what_arithmetic_says() {
-        let lookup_events = Quota {
+        let lookup_events = RequestQuota {
             per_second: 2.0,
             burst: 2,
             records_per_page: 50,
@@ -196,7 +196,7 @@ mod tests {
             [0, 2, 3, 20_000].map(|n| lookup_events.seconds_for(n)),
             [Some(0), Some(0), Some(1), Some(9999)]
         );
-        let audit_log = Quota {
+        let audit_log = RequestQuota {
             per_second: 1750.0 / 3600.0,
             burst: 0,
             records_per_page: 100,
@@ -204,7 +204,7 @@ mod tests {
         assert_eq!(audit_log.seconds_for(1750), Some(3600));
         for per_second in [0.0, -1.0, f64::NAN] {
             assert_eq!(
-                Quota {
+                RequestQuota {
                     per_second,
                     ..audit_log
                 }

@@ -6,23 +6,23 @@ use evidence_format::coverage::{EndReason, TimeWindow};
 use evidence_format::id::ItemName;
 use evidence_format::time::Timestamp;
 
-use super::offer::{Offer, Settle};
-use super::shape::{LeftOut, Pass, Step};
+use super::offer::{Offer, SettleRule};
+use super::shape::{CapturePass, CaptureStep, LeftOutReason};
 use super::window::{clip, earlier, later};
 use crate::incident::PassKind;
 
 /// A pass, and when to begin it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Due {
+pub struct ScheduledPass {
     /// The pass.
-    pub pass: Pass,
+    pub pass: CapturePass,
     /// When.
     pub at: Timestamp,
 }
 
 /// How a step ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
+pub struct StepOutcome {
     /// The step's item.
     pub item: ItemName,
     /// Why it ended.
@@ -36,17 +36,17 @@ pub struct Outcome {
 /// that were left out are not asked again.
 #[must_use]
 pub fn settle_passes(
-    first: &Pass,
+    first: &CapturePass,
     offers: &[Offer],
     sealed_at: Timestamp,
     next_number: u64,
-) -> Vec<Due> {
-    let own = |step: &Step| {
+) -> Vec<ScheduledPass> {
+    let own = |step: &CaptureStep| {
         offers
             .iter()
             .find(|offer| first.source.as_str() == offer.source && offer.item == step.offer)
     };
-    let mut due: BTreeMap<u64, Vec<Step>> = BTreeMap::new();
+    let mut due: BTreeMap<u64, Vec<CaptureStep>> = BTreeMap::new();
     for step in first.steps.iter().filter(|step| step.left_out.is_none()) {
         for settle in own(step).map(|offer| offer.settles).unwrap_or_default() {
             due.entry(settle.after_seconds).or_default().push(settled(
@@ -56,8 +56,8 @@ pub fn settle_passes(
             ));
         }
     }
-    let pass = |(number, (after, steps)): (u64, (u64, Vec<Step>))| Due {
-        pass: Pass {
+    let pass = |(number, (after, steps)): (u64, (u64, Vec<CaptureStep>))| ScheduledPass {
+        pass: CapturePass {
             source: first.source.clone(),
             number,
             kind: PassKind::Settle,
@@ -68,7 +68,7 @@ pub fn settle_passes(
     (next_number..).zip(due).map(pass).collect()
 }
 
-fn settled(step: &Step, settle: Settle, at: Timestamp) -> Step {
+fn settled(step: &CaptureStep, settle: SettleRule, at: Timestamp) -> CaptureStep {
     let look_back = |asked: TimeWindow| match settle.look_back_seconds {
         Some(seconds) => TimeWindow {
             from: asked.from.max(earlier(asked.until, seconds)),
@@ -83,12 +83,12 @@ fn settled(step: &Step, settle: Settle, at: Timestamp) -> Step {
 /// it stopped, and those that had not begun. `None` if there is no such step.
 #[must_use]
 pub fn continuation(
-    pass: &Pass,
-    outcomes: &[Outcome],
+    pass: &CapturePass,
+    outcomes: &[StepOutcome],
     now: Timestamp,
     number: u64,
-) -> Option<Pass> {
-    let ended: BTreeMap<&ItemName, &Outcome> = outcomes
+) -> Option<CapturePass> {
+    let ended: BTreeMap<&ItemName, &StepOutcome> = outcomes
         .iter()
         .map(|outcome| (&outcome.item, outcome))
         .collect();
@@ -101,7 +101,7 @@ pub fn continuation(
         .steps
         .iter()
         .filter(|step| step.left_out.is_none() && !finished.contains(&step.item));
-    let steps: Vec<Step> = rest
+    let steps: Vec<CaptureStep> = rest
         .map(|step| {
             let cursor = ended
                 .get(&step.item)
@@ -109,7 +109,7 @@ pub fn continuation(
             again(step, step.asked, cursor.clone(), now)
         })
         .collect();
-    (!steps.is_empty()).then(|| Pass {
+    (!steps.is_empty()).then(|| CapturePass {
         source: pass.source.clone(),
         number,
         kind: PassKind::Continuation,
@@ -123,12 +123,17 @@ fn was_cut(ended: EndReason) -> bool {
 
 /// `step` asked once more at `at`. What it costs was estimated for all of the first question, and
 /// holds no longer.
-fn again(step: &Step, asked: Option<TimeWindow>, cursor: Option<String>, at: Timestamp) -> Step {
+fn again(
+    step: &CaptureStep,
+    asked: Option<TimeWindow>,
+    cursor: Option<String>,
+    at: Timestamp,
+) -> CaptureStep {
     let clipped = asked.map(|asked| clip(asked, step.lifetime, at));
     let expired = clipped
         .as_ref()
         .is_some_and(|clipped| clipped.effective.is_none());
-    Step {
+    CaptureStep {
         asked,
         effective: clipped.as_ref().and_then(|clipped| clipped.effective),
         expires: clipped.as_ref().and_then(|clipped| clipped.expires),
@@ -137,7 +142,7 @@ fn again(step: &Step, asked: Option<TimeWindow>, cursor: Option<String>, at: Tim
         bytes_expected: None,
         seconds_expected: None,
         cursor,
-        left_out: expired.then_some(LeftOut::Expired),
+        left_out: expired.then_some(LeftOutReason::Expired),
         ..step.clone()
     }
 }

@@ -11,10 +11,10 @@ use super::*;
 
 const OFFERS: [&Offer; 5] = [&SOCKETS, &PACKAGES, &EVENTS, &CLOUDTRAIL, &OKTA];
 
-fn targets() -> impl Strategy<Value = Vec<Estimate>> {
+fn targets() -> impl Strategy<Value = Vec<TargetEstimate>> {
     let name = prop_oneof![Just(None), "[a-cA-C ./]{0,3}".prop_map(Some)];
     let place = (name, prop::option::of("[12]"), prop::option::of("[ew]"));
-    let target = place.prop_map(|(name, account, region)| Target {
+    let target = place.prop_map(|(name, account, region)| CaptureTarget {
         name,
         account,
         region,
@@ -23,13 +23,13 @@ fn targets() -> impl Strategy<Value = Vec<Estimate>> {
     });
     let requests = prop::option::of(0..50_000_u64);
     prop::collection::vec(
-        (target, requests).prop_map(|(target, requests)| Estimate { target, requests }),
+        (target, requests).prop_map(|(target, requests)| TargetEstimate { target, requests }),
         0..6,
     )
 }
 
 fn readiness() -> impl Strategy<Value = Vec<(&'static Offer, Readiness)>> {
-    let state = prop_oneof![4 => Just(State::Ready), 1 => Just(State::NotConfigured), 1 => Just(State::Unavailable)];
+    let state = prop_oneof![4 => Just(ReadinessState::Ready), 1 => Just(ReadinessState::NotConfigured), 1 => Just(ReadinessState::Unavailable)];
     let one = (
         0..OFFERS.len(),
         state,
@@ -50,7 +50,7 @@ fn readiness() -> impl Strategy<Value = Vec<(&'static Offer, Readiness)>> {
     prop::collection::vec(one, 0..8)
 }
 
-fn scope() -> impl Strategy<Value = Scope> {
+fn scope() -> impl Strategy<Value = PlanScope> {
     let hours = prop::option::of((1..5_000_i64, 0..4_000_i64));
     let window = hours.prop_map(|hours| {
         let hour = |h: i64| {
@@ -73,16 +73,16 @@ fn scope() -> impl Strategy<Value = Scope> {
         0..5,
     );
     let filter = || prop::collection::vec("[12ew]", 0..2);
-    (window, pivots, filter(), filter()).prop_map(|(window, pivots, accounts, regions)| Scope {
+    (window, pivots, filter(), filter()).prop_map(|(window, pivots, accounts, regions)| PlanScope {
         window,
         pivots: pivots.into_iter().map(pivot).collect(),
         accounts,
         regions,
-        ..Scope::default()
+        ..PlanScope::default()
     })
 }
 
-fn budget() -> impl Strategy<Value = Budget> {
+fn budget() -> impl Strategy<Value = CaptureBudget> {
     (
         0..1_u64 << 34,
         prop::option::of(0..100_000_u64),
@@ -90,7 +90,7 @@ fn budget() -> impl Strategy<Value = Budget> {
         0..1_u64 << 30,
     )
         .prop_map(
-            |(bytes_max, requests_max, deadline_seconds, object_bytes_max)| Budget {
+            |(bytes_max, requests_max, deadline_seconds, object_bytes_max)| CaptureBudget {
                 bytes_max,
                 requests_max,
                 deadline_seconds,
@@ -117,7 +117,7 @@ proptest! {
     #[test]
     fn a_plan_depends_on_no_order(offers in readiness(), scope in scope(), budget in budget(), seed: u64) {
         let play = play();
-        let first = plan(&Ask { scope: scope.clone(), budget, ..ask(&play) }, &offers).expect("a plan");
+        let first = plan(&PlanRequest { scope: scope.clone(), budget, ..ask(&play) }, &offers).expect("a plan");
         let mut turned = play.clone();
         turned.sources.reverse();
         turned.pivots.reverse();
@@ -125,19 +125,19 @@ proptest! {
         scope.pivots.reverse();
         scope.accounts.reverse();
         scope.regions.reverse();
-        let second = plan(&Ask { scope, budget, ..ask(&turned) }, &shuffled(&offers, seed)).expect("a plan");
+        let second = plan(&PlanRequest { scope, budget, ..ask(&turned) }, &shuffled(&offers, seed)).expect("a plan");
         prop_assert_eq!(first, second);
     }
 
     #[test]
     fn windows_only_shrink(offers in readiness(), scope in scope(), budget in budget()) {
         let play = play();
-        let ask = Ask { scope, budget, ..ask(&play) };
+        let ask = PlanRequest { scope, budget, ..ask(&play) };
         let plan = plan(&ask, &offers).expect("a plan");
         for step in plan.steps() {
             prop_assert!(step.asked.is_none_or(|asked| asked == plan.window));
             let Some(effective) = step.effective else {
-                prop_assert!(step.asked.is_none() || step.left_out == Some(LeftOut::Expired) && step.clipped.is_some());
+                prop_assert!(step.asked.is_none() || step.left_out == Some(LeftOutReason::Expired) && step.clipped.is_some());
                 continue;
             };
             let asked = step.asked.expect("a part of nothing");
@@ -150,16 +150,16 @@ proptest! {
     #[test]
     fn nothing_is_dropped_in_silence(offers in readiness(), scope in scope(), budget in budget()) {
         let play = play();
-        let scope = Scope { accounts: Vec::new(), regions: Vec::new(), ..scope };
-        let plan = plan(&Ask { scope, budget, ..ask(&play) }, &offers).expect("a plan");
+        let scope = PlanScope { accounts: Vec::new(), regions: Vec::new(), ..scope };
+        let plan = plan(&PlanRequest { scope, budget, ..ask(&play) }, &offers).expect("a plan");
         for (offer, ready) in &offers {
-            for estimate in ready.targets.iter().filter(|_| ready.state == State::Ready) {
+            for estimate in ready.targets.iter().filter(|_| ready.state == ReadinessState::Ready) {
                 let own = plan.passes.iter().filter(|pass| pass.source.as_str() == offer.source).flat_map(|pass| &pass.steps);
                 let mut whole = own.filter(|step| step.offer == offer.item && step.target == estimate.target);
                 prop_assert!(whole.any(|step| step.pivot.is_none()), "{} {:?} is not in the plan", offer.api, estimate.target);
             }
             let said = plan.unavailable.iter().any(|u| u.source == ready.source && u.api.as_deref() == Some(offer.api));
-            prop_assert!(ready.state == State::Ready && !ready.targets.is_empty() || said);
+            prop_assert!(ready.state == ReadinessState::Ready && !ready.targets.is_empty() || said);
         }
         let planned: BTreeSet<&SourceName> = plan.passes.iter().map(|pass| &pass.source).collect();
         let named: BTreeSet<&SourceName> = plan.unavailable.iter().map(|unavailable| &unavailable.source).collect();
@@ -171,7 +171,7 @@ proptest! {
         offers in readiness(), scope in scope(), budget in budget()
     ) {
         let play = play();
-        let plan = plan(&Ask { scope, budget, ..ask(&play) }, &offers).expect("a plan");
+        let plan = plan(&PlanRequest { scope, budget, ..ask(&play) }, &offers).expect("a plan");
         for pass in &plan.passes {
             prop_assert!(pass.steps.is_sorted_by_key(|step| step.lifetime.seconds()));
         }

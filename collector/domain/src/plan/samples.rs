@@ -10,7 +10,7 @@ pub(super) static SOCKETS: Offer = Offer {
     item: "host-sockets",
     api: "procfs",
     what: "network connections and who holds them",
-    lifetime: Lifetime::State(1),
+    lifetime: EvidenceLifetime::State(1),
     citation: "proc(5)",
     arrives_late_seconds: None,
     settles: &[],
@@ -22,7 +22,7 @@ pub(super) static SOCKETS: Offer = Offer {
 pub(super) static PACKAGES: Offer = Offer {
     item: "host-packages",
     what: "packages",
-    lifetime: Lifetime::State(86_400),
+    lifetime: EvidenceLifetime::State(86_400),
     ..SOCKETS
 };
 
@@ -31,14 +31,14 @@ pub(super) static EVENTS: Offer = Offer {
     item: "kubernetes-events",
     api: "k8s:events",
     what: "events",
-    lifetime: Lifetime::Seconds(3600),
+    lifetime: EvidenceLifetime::Seconds(3600),
     citation: "https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/ (--event-ttl)",
     arrives_late_seconds: None,
-    settles: &[Settle {
+    settles: &[SettleRule {
         after_seconds: 900,
         look_back_seconds: None,
     }],
-    quota: Some(Quota {
+    quota: Some(RequestQuota {
         per_second: 10.0,
         burst: 20,
         records_per_page: 500,
@@ -52,20 +52,20 @@ pub(super) static CLOUDTRAIL: Offer = Offer {
     item: "aws_cloudtrail",
     api: "cloudtrail:LookupEvents",
     what: "management events",
-    lifetime: Lifetime::Days(90),
+    lifetime: EvidenceLifetime::Days(90),
     citation: "https://docs.aws.amazon.com/awscloudtrail/latest/userguide/view-cloudtrail-events.html",
     arrives_late_seconds: Some(900),
     settles: &[
-        Settle {
+        SettleRule {
             after_seconds: 900,
             look_back_seconds: Some(3600),
         },
-        Settle {
+        SettleRule {
             after_seconds: 86_400,
             look_back_seconds: None,
         },
     ],
-    quota: Some(Quota {
+    quota: Some(RequestQuota {
         per_second: 2.0,
         burst: 2,
         records_per_page: 50,
@@ -95,33 +95,33 @@ pub(super) fn pivot(text: &str) -> Pivot {
     text.parse().expect("a pivot")
 }
 
-pub(super) fn estimate(name: Option<&str>, requests: Option<u64>) -> Estimate {
-    Estimate {
-        target: Target {
+pub(super) fn estimate(name: Option<&str>, requests: Option<u64>) -> TargetEstimate {
+    TargetEstimate {
+        target: CaptureTarget {
             name: name.map(str::to_owned),
-            ..Target::default()
+            ..CaptureTarget::default()
         },
         requests,
     }
 }
 
 /// An account of AWS in a region.
-pub(super) fn region(account: &str, region: &str, requests: Option<u64>) -> Estimate {
+pub(super) fn region(account: &str, region: &str, requests: Option<u64>) -> TargetEstimate {
     let name = Some(format!("{account}-{region}"));
-    let target = Target {
+    let target = CaptureTarget {
         account: Some(account.to_owned()),
         region: Some(region.to_owned()),
         identity: None,
         access: None,
         name,
     };
-    Estimate { target, requests }
+    TargetEstimate { target, requests }
 }
 
-pub(super) fn ready(source: &str, targets: Vec<Estimate>) -> Readiness {
+pub(super) fn ready(source: &str, targets: Vec<TargetEstimate>) -> Readiness {
     Readiness {
         source: self::source(source),
-        state: State::Ready,
+        state: ReadinessState::Ready,
         targets,
         problems: Vec::new(),
     }
@@ -135,7 +135,7 @@ pub(super) fn offers() -> Vec<(&'static Offer, Readiness)> {
         .push("namespace \u{1b}[1mvault: events: list is forbidden".to_owned());
     let okta = Readiness {
         source: source("okta"),
-        state: State::Unavailable,
+        state: ReadinessState::Unavailable,
         targets: Vec::new(),
         problems: vec!["grant okta.logs.read".to_owned()],
     };
@@ -168,17 +168,17 @@ pub(super) fn play() -> Play {
     }
 }
 
-pub(super) fn ask(play: &Play) -> Ask<'_> {
-    Ask {
+pub(super) fn ask(play: &Play) -> PlanRequest<'_> {
+    PlanRequest {
         incident: "INC-2026-042".parse().expect("an id"),
         declared: time("2026-11-23T13:40:17Z"),
         now: time("2026-11-23T13:41:17Z"),
         play,
-        scope: Scope {
+        scope: PlanScope {
             pivots: vec![pivot("access-key=AKIAIOSFODNN7EXAMPLE")],
-            ..Scope::default()
+            ..PlanScope::default()
         },
-        budget: Budget {
+        budget: CaptureBudget {
             bytes_max: 8 << 30,
             requests_max: None,
             deadline_seconds: 900,

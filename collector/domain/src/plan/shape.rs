@@ -8,13 +8,13 @@ use evidence_format::id::{IncidentId, ItemName};
 use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::offer::{Lifetime, Target};
+use super::offer::{CaptureTarget, EvidenceLifetime};
 use crate::incident::{PassKind, Pivot, PivotKind, PlayName, SourceName};
 
 /// What will be captured, what will not, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Plan {
+pub struct CapturePlan {
     /// For which incident.
     pub incident: IncidentId,
     /// By which play.
@@ -28,13 +28,13 @@ pub struct Plan {
     /// When a pass seals what it has.
     pub deadline: Timestamp,
     /// How much may be taken.
-    pub budget: Budget,
+    pub budget: CaptureBudget,
     /// What is asked, most volatile first. All passes run at once.
-    pub passes: Vec<Pass>,
+    pub passes: Vec<CapturePass>,
     /// Sources that are not asked.
-    pub unavailable: Vec<Unavailable>,
+    pub unavailable: Vec<UnavailableSource>,
     /// What else whoever reads this must know.
-    pub notices: Vec<Notice>,
+    pub notices: Vec<PlanNotice>,
     /// Pivots that no source here can filter by: they narrow nothing.
     pub pivots_unused: Vec<Pivot>,
     /// Kinds of pivots that would help, and were not given.
@@ -45,7 +45,7 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = PlanPass)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Pass {
+pub struct CapturePass {
     /// Which.
     pub source: SourceName,
     /// From 1; each pass of a source in an incident has its own.
@@ -53,14 +53,14 @@ pub struct Pass {
     /// Why.
     pub kind: PassKind,
     /// What, in order. Never empty.
-    pub steps: Vec<Step>,
+    pub steps: Vec<CaptureStep>,
 }
 
 /// One question to a source: it makes one item, if only to say why that is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = PlanStep)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Step {
+pub struct CaptureStep {
     /// The item that it makes. Unique in its pass, and the same in later passes of the same
     /// question.
     pub item: ItemName,
@@ -69,7 +69,7 @@ pub struct Step {
     /// By which interface.
     pub api: String,
     /// Where.
-    pub target: Target,
+    pub target: CaptureTarget,
     /// What it takes, for people.
     pub what: String,
     /// What of it in particular; `None` is all.
@@ -82,7 +82,7 @@ pub struct Step {
     /// Why `effective` is less than `asked`.
     pub clipped: Option<String>,
     /// How long it lives at the source.
-    pub lifetime: Lifetime,
+    pub lifetime: EvidenceLifetime,
     /// Who says so.
     pub citation: String,
     /// When the oldest of it dies; `None` if nobody deletes it, or nobody knows when.
@@ -94,18 +94,18 @@ pub struct Step {
     /// Seconds that the requests take at the published quota; `None` if either is unknown.
     pub seconds_expected: Option<u64>,
     /// How much it may take.
-    pub limits: Limits,
+    pub limits: StepLimits,
     /// Where an earlier pass stopped, in the source's own words; `None` is from the beginning.
     pub cursor: Option<String>,
     /// Why it is not taken and becomes a gap; `None` if it is taken.
-    pub left_out: Option<LeftOut>,
+    pub left_out: Option<LeftOutReason>,
 }
 
 /// How much one step may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = StepLimits)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Limits {
+pub struct StepLimits {
     /// Bytes of one object.
     pub object_bytes_max: u64,
     /// Bytes of all, before compression.
@@ -117,7 +117,7 @@ pub struct Limits {
 /// Why a step is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum LeftOut {
+pub enum LeftOutReason {
     /// The budget's bytes were spent on what is more volatile.
     Bytes,
     /// The budget's requests were.
@@ -129,7 +129,7 @@ pub enum LeftOut {
 /// How much may be taken in all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Budget {
+pub struct CaptureBudget {
     /// Bytes of all steps, before compression.
     pub bytes_max: u64,
     /// Requests of all steps; `None` is no limit.
@@ -146,13 +146,13 @@ pub struct Budget {
 )]
 #[schema(as = UnavailableSource)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Unavailable {
+pub struct UnavailableSource {
     /// Which.
     pub source: SourceName,
     /// By which interface; `None` is the whole source.
     pub api: Option<String>,
     /// Why.
-    pub why: Why,
+    pub why: UnavailableReason,
     /// What to do about it, as the source says.
     pub problems: Vec<String>,
 }
@@ -163,7 +163,7 @@ pub struct Unavailable {
 )]
 #[schema(as = UnavailableReason)]
 #[serde(rename_all = "kebab-case")]
-pub enum Why {
+pub enum UnavailableReason {
     /// The play names it, and this program does not have it.
     NotInThisVersion,
     /// Nobody has configured it.
@@ -182,30 +182,30 @@ pub enum Why {
 )]
 #[schema(as = PlanNotice)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Notice {
+pub struct PlanNotice {
     /// About which source; `None` is the whole plan.
     pub source: Option<SourceName>,
     /// What.
     pub text: String,
 }
 
-impl Plan {
+impl CapturePlan {
     /// All steps, in order.
-    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+    pub fn steps(&self) -> impl Iterator<Item = &CaptureStep> {
         self.passes.iter().flat_map(|pass| &pass.steps)
     }
 
     /// Steps that are not taken and become gaps.
-    pub fn left_out(&self) -> impl Iterator<Item = &Step> {
+    pub fn left_out(&self) -> impl Iterator<Item = &CaptureStep> {
         self.steps().filter(|step| step.left_out.is_some())
     }
 }
 
-impl Pass {
+impl CapturePass {
     /// What is sealed beside the items of this pass.
     #[must_use]
     pub fn sealed(&self, deadline_seconds: Option<u64>) -> evidence_format::plan::SealedPlan {
-        let step = |step: &Step| evidence_format::plan::SealedStep {
+        let step = |step: &CaptureStep| evidence_format::plan::SealedStep {
             item: step.item.clone(),
             what: step.what.clone(),
             object_bytes_max: Some(step.limits.object_bytes_max),
@@ -218,7 +218,7 @@ impl Pass {
     }
 }
 
-impl Why {
+impl UnavailableReason {
     /// For people.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -232,7 +232,7 @@ impl Why {
     }
 }
 
-impl LeftOut {
+impl LeftOutReason {
     /// For people.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -6,28 +6,28 @@ use evidence_format::coverage::TimeWindow;
 use evidence_format::id::ItemName;
 use evidence_format::limits::JSON_INTEGER_MAX;
 
-use super::Ask;
-use super::choose::Question;
+use super::PlanRequest;
+use super::choose::StepQuestion;
 use super::name::names;
-use super::offer::Lifetime;
-use super::shape::{Limits, Step};
+use super::offer::EvidenceLifetime;
+use super::shape::{CaptureStep, StepLimits};
 use super::window::clip;
 use crate::incident::SourceName;
 
 /// The steps, in their order.
 pub(super) fn steps(
-    questions: &[Question<'_>],
+    questions: &[StepQuestion<'_>],
     window: TimeWindow,
-    ask: &Ask<'_>,
-) -> Vec<(SourceName, Step)> {
+    ask: &PlanRequest<'_>,
+) -> Vec<(SourceName, CaptureStep)> {
     let names = names(questions);
-    let step = |(question, item): (&Question<'_>, ItemName)| {
+    let step = |(question, item): (&StepQuestion<'_>, ItemName)| {
         (
             question.place.source.clone(),
             step(question, item, window, ask),
         )
     };
-    let mut steps: Vec<(SourceName, Step)> = questions.iter().zip(names).map(step).collect();
+    let mut steps: Vec<(SourceName, CaptureStep)> = questions.iter().zip(names).map(step).collect();
     steps.sort_by_cached_key(|(source, step)| {
         let cheap = (
             Reverse(step.pivot.is_some()),
@@ -45,16 +45,21 @@ pub(super) fn steps(
     steps
 }
 
-fn step(question: &Question<'_>, item: ItemName, window: TimeWindow, ask: &Ask<'_>) -> Step {
+fn step(
+    question: &StepQuestion<'_>,
+    item: ItemName,
+    window: TimeWindow,
+    ask: &PlanRequest<'_>,
+) -> CaptureStep {
     let (offer, estimate) = (question.place.offer, question.place.estimate);
-    let asked = (!matches!(offer.lifetime, Lifetime::State(_))).then_some(window);
+    let asked = (!matches!(offer.lifetime, EvidenceLifetime::State(_))).then_some(window);
     let clipped = asked.map(|asked| clip(asked, offer.lifetime, ask.now));
     let whole = question.pivot.is_none();
     let requests_expected = estimate
         .requests
         .filter(|_| whole)
         .map(|requests| requests.min(JSON_INTEGER_MAX)); // the sample was of everything
-    Step {
+    CaptureStep {
         item,
         offer: offer.item.to_owned(),
         api: offer.api.to_owned(),
@@ -77,7 +82,7 @@ fn step(question: &Question<'_>, item: ItemName, window: TimeWindow, ask: &Ask<'
                     .min(JSON_INTEGER_MAX),
             )
         }),
-        limits: Limits {
+        limits: StepLimits {
             object_bytes_max: ask.budget.object_bytes_max,
             item_bytes_max: 0,
             requests_max: None,

@@ -6,8 +6,8 @@ use evidence_format::coverage::TimeWindow;
 use evidence_format::safe::safe;
 use evidence_format::time::Timestamp;
 
-use super::offer::Lifetime;
-use super::shape::{Pass, Plan, Step, Unavailable};
+use super::offer::EvidenceLifetime;
+use super::shape::{CapturePass, CapturePlan, CaptureStep, UnavailableSource};
 use super::window::{later, seconds_between};
 
 /// `seconds` in the one unit that says most, rounded down: a countdown must not promise more than
@@ -26,7 +26,7 @@ pub fn span(seconds: u64) -> String {
 
 /// The plan as a table, for a terminal.
 #[must_use]
-pub fn table(plan: &Plan) -> String {
+pub fn table(plan: &CapturePlan) -> String {
     let mut text = head(plan);
     let taken = plan
         .passes
@@ -54,7 +54,7 @@ pub fn table(plan: &Plan) -> String {
     text
 }
 
-fn head(plan: &Plan) -> String {
+fn head(plan: &CapturePlan) -> String {
     let (sources, steps) = (
         plan.passes.len(),
         plan.steps().count() - plan.left_out().count(),
@@ -78,7 +78,7 @@ fn head(plan: &Plan) -> String {
     text
 }
 
-fn row(plan: &Plan, number: u64, pass: &Pass, step: &Step) -> [String; 7] {
+fn row(plan: &CapturePlan, number: u64, pass: &CapturePass, step: &CaptureStep) -> [String; 7] {
     let unknown = || "?".to_owned();
     let late = |seconds: &u64| {
         if *seconds > plan.budget.deadline_seconds {
@@ -102,7 +102,7 @@ fn row(plan: &Plan, number: u64, pass: &Pass, step: &Step) -> [String; 7] {
 }
 
 /// `now`, `3 d`, or `1 h of 3 d`.
-fn window(step: &Step) -> String {
+fn window(step: &CaptureStep) -> String {
     let length = |window: TimeWindow| span(seconds_between(window.from, window.until));
     match (step.asked, step.effective) {
         (None, _) => "now".to_owned(),
@@ -112,18 +112,18 @@ fn window(step: &Step) -> String {
     }
 }
 
-fn dies(step: &Step, now: Timestamp) -> String {
+fn dies(step: &CaptureStep, now: Timestamp) -> String {
     match (step.expires, step.lifetime) {
         (Some(expires), lifetime) if expires <= now => all_gone(step, lifetime, now),
         (Some(expires), _) => span(seconds_between(now, expires)),
-        (None, Lifetime::State(_)) => "any moment".to_owned(),
+        (None, EvidenceLifetime::State(_)) => "any moment".to_owned(),
         (None, _) => "not by itself".to_owned(),
     }
 }
 
 /// Of what is older than its lifetime, some is lost already and more is every moment: then the end
 /// counts.
-fn all_gone(step: &Step, lifetime: Lifetime, now: Timestamp) -> String {
+fn all_gone(step: &CaptureStep, lifetime: EvidenceLifetime, now: Timestamp) -> String {
     let gone = step
         .effective
         .zip(lifetime.retention_seconds())
@@ -134,8 +134,8 @@ fn all_gone(step: &Step, lifetime: Lifetime, now: Timestamp) -> String {
     )
 }
 
-fn write_left_out(text: &mut String, steps: &[(&Pass, &Step)]) {
-    let line = |(pass, step): &(&Pass, &Step)| {
+fn write_left_out(text: &mut String, steps: &[(&CapturePass, &CaptureStep)]) {
+    let line = |(pass, step): &(&CapturePass, &CaptureStep)| {
         let why = step.left_out.map_or("", |left_out| left_out.as_str());
         let clipped = step
             .clipped
@@ -151,8 +151,8 @@ fn write_left_out(text: &mut String, steps: &[(&Pass, &Step)]) {
     write_list(text, "left out, and sealed as gaps", steps.iter().map(line));
 }
 
-fn unavailable(unavailable: &Unavailable) -> String {
-    let Unavailable {
+fn unavailable(unavailable: &UnavailableSource) -> String {
+    let UnavailableSource {
         source,
         api,
         why,
@@ -171,7 +171,7 @@ fn unavailable(unavailable: &Unavailable) -> String {
     format!("{source}{api} {}{problems}", why.as_str())
 }
 
-fn notices(plan: &Plan) -> impl Iterator<Item = String> {
+fn notices(plan: &CapturePlan) -> impl Iterator<Item = String> {
     let notices = plan.notices.iter().map(|notice| match &notice.source {
         Some(source) => format!("{source}: {}", safe(&notice.text)),
         None => safe(&notice.text),

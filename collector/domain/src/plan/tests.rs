@@ -3,18 +3,18 @@ use evidence_format::coverage::EndReason;
 use super::samples::*;
 use super::*;
 
-fn items(steps: &[Step]) -> Vec<&str> {
+fn items(steps: &[CaptureStep]) -> Vec<&str> {
     steps.iter().map(|step| step.item.as_str()).collect()
 }
 
-fn passes(plan: &Plan) -> Vec<(&str, Vec<&str>)> {
+fn passes(plan: &CapturePlan) -> Vec<(&str, Vec<&str>)> {
     plan.passes
         .iter()
         .map(|pass| (pass.source.as_str(), items(&pass.steps)))
         .collect()
 }
 
-fn pass<'p>(plan: &'p Plan, name: &str) -> &'p Pass {
+fn pass<'p>(plan: &'p CapturePlan, name: &str) -> &'p CapturePass {
     plan.passes
         .iter()
         .find(|pass| pass.source.as_str() == name)
@@ -43,7 +43,7 @@ fn the_most_volatile_comes_first_then_the_cheapest() {
     assert_eq!(plan.deadline, time("2026-11-23T13:56:17Z"));
     let json = serde_json::to_string(&plan).expect("JSON");
     assert_eq!(
-        serde_json::from_str::<Plan>(&json).expect("it reads back"),
+        serde_json::from_str::<CapturePlan>(&json).expect("it reads back"),
         plan
     );
 }
@@ -67,7 +67,7 @@ fn a_source_that_is_not_asked_is_named_with_its_reason() {
     let play = play();
     let mut offers = offers();
     offers[4].1.targets.clear();
-    offers[3].1.state = State::NotConfigured;
+    offers[3].1.state = ReadinessState::NotConfigured;
     let mut ask = ask(&play);
     ask.scope.except = vec![source("aws_cloudtrail")];
     let plan = plan(&ask, &offers).expect("a plan");
@@ -79,11 +79,11 @@ fn a_source_that_is_not_asked_is_named_with_its_reason() {
     assert_eq!(
         why,
         [
-            ("aws_cloudtrail", Why::Scope),
-            ("entra", Why::NotInThisVersion),
-            ("host", Why::NoTargets),
-            ("kubernetes", Why::NotConfigured),
-            ("okta", Why::Unavailable),
+            ("aws_cloudtrail", UnavailableReason::Scope),
+            ("entra", UnavailableReason::NotInThisVersion),
+            ("host", UnavailableReason::NoTargets),
+            ("kubernetes", UnavailableReason::NotConfigured),
+            ("okta", UnavailableReason::Unavailable),
         ]
     );
     assert_eq!(plan.unavailable[4].problems, ["grant okta.logs.read"]);
@@ -103,11 +103,11 @@ fn the_scope_may_name_a_source_outside_the_play_but_none_that_there_is_not() {
     );
     assert_eq!(
         (planned.unavailable.len(), planned.unavailable[0].why),
-        (1, Why::Scope)
+        (1, UnavailableReason::Scope)
     );
-    ask.scope = Scope {
+    ask.scope = PlanScope {
         except: vec![source("kuberntes")],
-        ..Scope::default()
+        ..PlanScope::default()
     };
     let refused = plan(&ask, &offers()).expect_err("misspelled").to_string();
     let expected = "no source is called kuberntes (did you mean \"kubernetes\"?); there are: aws_cloudtrail, host, kubernetes, okta";
@@ -118,9 +118,9 @@ fn the_scope_may_name_a_source_outside_the_play_but_none_that_there_is_not() {
 fn filters_narrow_the_sources_that_have_such_a_place() {
     let play = play();
     let mut ask = ask(&play);
-    ask.scope = Scope {
+    ask.scope = PlanScope {
         regions: vec!["eu-west-1".to_owned()],
-        ..Scope::default()
+        ..PlanScope::default()
     };
     let planned = plan(&ask, &offers()).expect("a plan");
     assert_eq!(
@@ -138,9 +138,9 @@ fn filters_narrow_the_sources_that_have_such_a_place() {
             .iter()
             .any(|n| n.text == "asked at 1 of 2 places: the scope names the region")
     );
-    ask.scope = Scope {
+    ask.scope = PlanScope {
         accounts: vec!["999".to_owned()],
-        ..Scope::default()
+        ..PlanScope::default()
     };
     let planned = plan(&ask, &offers()).expect("a plan");
     assert_eq!(
@@ -182,7 +182,7 @@ fn a_window_without_time_is_refused() {
     let events = &pass(&planned, "kubernetes").steps[0];
     assert_eq!(
         (events.left_out, events.effective),
-        (Some(LeftOut::Expired), None)
+        (Some(LeftOutReason::Expired), None)
     );
     assert_eq!(
         events.clipped.as_deref(),
@@ -194,7 +194,7 @@ fn a_window_without_time_is_refused() {
 fn the_budget_serves_the_most_volatile_first_and_names_the_rest() {
     let play = play();
     let mut ask = ask(&play);
-    ask.scope = Scope::default();
+    ask.scope = PlanScope::default();
     ask.budget.bytes_max = 100 << 20;
     let planned = plan(&ask, &offers()).expect("a plan");
     let left_out: Vec<_> = planned
@@ -205,11 +205,11 @@ fn the_budget_serves_the_most_volatile_first_and_names_the_rest() {
         left_out,
         [(
             "aws_cloudtrail-111122223333-us-east-1",
-            Some(LeftOut::Bytes)
+            Some(LeftOutReason::Bytes)
         )],
         "1.5 GB are expected there"
     );
-    let taken: Vec<&Step> = planned
+    let taken: Vec<&CaptureStep> = planned
         .steps()
         .filter(|step| step.left_out.is_none())
         .collect();
@@ -225,7 +225,7 @@ fn the_budget_serves_the_most_volatile_first_and_names_the_rest() {
             .iter()
             .all(|step| step.limits.object_bytes_max <= step.limits.item_bytes_max)
     );
-    ask.budget = Budget {
+    ask.budget = CaptureBudget {
         bytes_max: 1 << 40,
         requests_max: Some(100),
         ..ask.budget
@@ -235,7 +235,7 @@ fn the_budget_serves_the_most_volatile_first_and_names_the_rest() {
         .left_out()
         .map(|step| (step.item.as_str(), step.left_out))
         .collect();
-    let requests = Some(LeftOut::Requests);
+    let requests = Some(LeftOutReason::Requests);
     assert_eq!(
         left_out,
         [
@@ -332,7 +332,7 @@ fn more_items_than_a_bundle_holds_make_more_passes() {
         .map(|n| estimate(Some(&format!("c{n}")), None))
         .collect();
     let plan = plan(
-        &Ask {
+        &PlanRequest {
             first_number: 7,
             ..ask(&play)
         },
@@ -414,7 +414,7 @@ fn what_arrives_late_is_asked_again() {
     );
     assert_eq!(
         late[0].pass.steps[0].left_out,
-        Some(LeftOut::Expired),
+        Some(LeftOutReason::Expired),
         "what a late settle pass asks for is deleted"
     );
 }
@@ -429,10 +429,10 @@ fn what_a_deadline_cut_goes_on_where_it_stopped() {
         EndReason::Deadline,
         EndReason::Forbidden,
     ];
-    let outcomes: Vec<Outcome> = first.steps[..3]
+    let outcomes: Vec<StepOutcome> = first.steps[..3]
         .iter()
         .zip(ends)
-        .map(|(step, ended)| Outcome {
+        .map(|(step, ended)| StepOutcome {
             item: step.item.clone(),
             ended,
             cursor: Some("page 7".to_owned()),
@@ -451,16 +451,16 @@ fn what_a_deadline_cut_goes_on_where_it_stopped() {
         .map(|step| step.cursor.as_deref())
         .collect();
     assert_eq!(cursors, [Some("page 7"), None], "the last had not begun");
-    let done = |step: &Step| Outcome {
+    let done = |step: &CaptureStep| StepOutcome {
         item: step.item.clone(),
         ended: EndReason::Complete,
         cursor: None,
     };
-    let outcomes: Vec<Outcome> = rest.steps.iter().map(done).collect();
+    let outcomes: Vec<StepOutcome> = rest.steps.iter().map(done).collect();
     assert_eq!(continuation(&rest, &outcomes, now, 6), None);
     let mut spent = first.clone();
-    spent.steps[3].left_out = Some(LeftOut::Bytes);
-    let throttled = Outcome {
+    spent.steps[3].left_out = Some(LeftOutReason::Bytes);
+    let throttled = StepOutcome {
         ended: EndReason::Throttled,
         ..outcomes[0].clone()
     };
@@ -491,7 +491,7 @@ fn largest(json: &serde_json::Value) -> u64 {
 fn a_budget_without_end_can_still_be_sealed() {
     let play = play();
     let mut ask = ask(&play);
-    ask.budget = Budget {
+    ask.budget = CaptureBudget {
         bytes_max: u64::MAX,
         requests_max: Some(u64::MAX),
         deadline_seconds: u64::MAX,

@@ -3,7 +3,7 @@
 use evidence_format::coverage::TimeWindow;
 use evidence_format::time::Timestamp;
 
-use super::offer::Lifetime;
+use super::offer::EvidenceLifetime;
 use super::table::span;
 
 const NANOSECONDS: i128 = 1_000_000_000;
@@ -33,7 +33,7 @@ pub(super) fn seconds_between(from: Timestamp, until: Timestamp) -> u64 {
 
 /// What of a window a source can still have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Clipped {
+pub(super) struct ClippedWindow {
     /// `None` if nothing.
     pub(super) effective: Option<TimeWindow>,
     /// Why it is less than was asked; `None` if it is not.
@@ -43,7 +43,7 @@ pub(super) struct Clipped {
 }
 
 /// Clips `asked` to what has happened by `now` and is not deleted yet.
-pub(super) fn clip(asked: TimeWindow, lifetime: Lifetime, now: Timestamp) -> Clipped {
+pub(super) fn clip(asked: TimeWindow, lifetime: EvidenceLifetime, now: Timestamp) -> ClippedWindow {
     let oldest = lifetime.oldest(now).filter(|oldest| *oldest > asked.from);
     let window = TimeWindow {
         from: oldest.unwrap_or(asked.from),
@@ -56,7 +56,7 @@ pub(super) fn clip(asked: TimeWindow, lifetime: Lifetime, now: Timestamp) -> Cli
         } else {
             format!("nothing is left of it: kept for {kept}")
         };
-        return Clipped {
+        return ClippedWindow {
             effective: None,
             why: Some(why),
             expires: None,
@@ -75,7 +75,7 @@ pub(super) fn clip(asked: TimeWindow, lifetime: Lifetime, now: Timestamp) -> Cli
     let expires = lifetime
         .retention_seconds()
         .map(|seconds| later(window.from, seconds));
-    Clipped {
+    ClippedWindow {
         effective: Some(window),
         why: (!why.is_empty()).then(|| why.join("; ")),
         expires,
@@ -97,7 +97,7 @@ mod tests {
             from: time("2026-11-23T10:00:00Z"),
             until: now,
         };
-        let clipped = clip(asked, Lifetime::Seconds(3600), now);
+        let clipped = clip(asked, EvidenceLifetime::Seconds(3600), now);
         assert_eq!(
             clipped.effective,
             Some(TimeWindow {
@@ -110,12 +110,12 @@ mod tests {
             Some("kept for 1 h: before 2026-11-23T11:00:00Z nothing is left")
         );
         assert_eq!(clipped.expires, Some(now), "the oldest dies now");
-        let clipped = clip(asked, Lifetime::Days(1), now);
+        let clipped = clip(asked, EvidenceLifetime::Days(1), now);
         assert_eq!((clipped.effective, clipped.why), (Some(asked), None));
         assert_eq!(clipped.expires, Some(time("2026-11-24T10:00:00Z")));
         assert_eq!(
-            clip(asked, Lifetime::Forever, now),
-            Clipped {
+            clip(asked, EvidenceLifetime::Forever, now),
+            ClippedWindow {
                 effective: Some(asked),
                 why: None,
                 expires: None
@@ -130,7 +130,7 @@ mod tests {
             from: time("2026-11-20T10:00:00Z"),
             until: time("2026-11-20T11:00:00Z"),
         };
-        let clipped = clip(old, Lifetime::Days(1), now);
+        let clipped = clip(old, EvidenceLifetime::Days(1), now);
         assert_eq!(
             (clipped.effective, clipped.why.as_deref()),
             (None, Some("nothing is left of it: kept for 1 d"))
@@ -140,14 +140,14 @@ mod tests {
             until: time("2026-11-23T13:00:00Z"),
         };
         assert_eq!(
-            clip(coming, Lifetime::Forever, now).why.as_deref(),
+            clip(coming, EvidenceLifetime::Forever, now).why.as_deref(),
             Some("has not happened yet")
         );
         let half = TimeWindow {
             from: time("2026-11-23T11:00:00Z"),
             until: time("2026-11-23T13:00:00Z"),
         };
-        let clipped = clip(half, Lifetime::Forever, now);
+        let clipped = clip(half, EvidenceLifetime::Forever, now);
         assert_eq!(clipped.effective, Some(TimeWindow { until: now, ..half }));
         assert_eq!(
             clipped.why.as_deref(),

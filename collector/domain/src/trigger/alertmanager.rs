@@ -6,13 +6,16 @@
 //! still fires is sent again after `repeat_interval`, as the same incident.
 
 use super::check::authorized;
-use super::read::{Node, json};
-use super::{Delivery, Hook, Received, WebhookError, alerts};
+use super::read::{JsonNode, json};
+use super::{HookContext, WebhookDelivery, WebhookError, WebhookOutcome, alerts};
 
-pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, WebhookError> {
+pub(super) fn receive(
+    hook: &HookContext<'_>,
+    delivery: &WebhookDelivery<'_>,
+) -> Result<WebhookOutcome, WebhookError> {
     authorized(hook.config, delivery.headers)?;
     let body = json(delivery.body)?;
-    let group = Node(&body);
+    let group = JsonNode(&body);
     if group.text("/version") != Some("4") {
         return Err(WebhookError::Malformed {
             missing: "version 4 of the message",

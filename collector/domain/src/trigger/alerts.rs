@@ -6,15 +6,18 @@
 
 use serde_json::Value;
 
-use super::read::{Event, IncidentFields, Node, PIVOTS_MAX, time};
-use super::{Hook, Received, WebhookError};
+use super::read::{IncidentFields, JsonNode, PIVOTS_MAX, VendorEvent, time};
+use super::{HookContext, WebhookError, WebhookOutcome};
 use crate::incident::{Line, Pivot};
 
 /// Alerts of a group that the evidence lists; all of them are in the vendor's own records.
 const LISTED_MAX: usize = 32;
 
 /// What comes of a group.
-pub(super) fn receive(hook: &Hook<'_>, group: Node<'_>) -> Result<Received, WebhookError> {
+pub(super) fn receive(
+    hook: &HookContext<'_>,
+    group: JsonNode<'_>,
+) -> Result<WebhookOutcome, WebhookError> {
     let key = group.needed("/groupKey", "group key")?;
     let status = group.needed("/status", "status")?;
     let first = group
@@ -25,7 +28,7 @@ pub(super) fn receive(hook: &Hook<'_>, group: Node<'_>) -> Result<Received, Webh
         missing: "alert with a start",
     })?;
     let began = first.to_string();
-    let event = Event {
+    let event = VendorEvent {
         id: &[key, &began],
         delivery: None,
         kind: status,
@@ -34,29 +37,32 @@ pub(super) fn receive(hook: &Hook<'_>, group: Node<'_>) -> Result<Received, Webh
         "firing" => {
             let mut told = told(hook, group);
             told.started = Some(first);
-            Ok(Received::Declare(hook.trigger(&event, told)))
+            Ok(WebhookOutcome::Declare(hook.trigger(&event, told)))
         }
         "resolved" => {
             let what = title(group).unwrap_or("group of alerts");
-            Ok(Received::Update(Box::new(
+            Ok(WebhookOutcome::Update(Box::new(
                 hook.update(&event, &format!("resolved: {what}")),
             )))
         }
-        _ => Ok(Received::Ignored {
+        _ => Ok(WebhookOutcome::Ignored {
             why: "neither firing nor resolved",
         }),
     }
 }
 
-fn title<'g>(group: Node<'g>) -> Option<&'g str> {
-    let first = group.list("/alerts").next().unwrap_or(Node(&Value::Null));
+fn title<'g>(group: JsonNode<'g>) -> Option<&'g str> {
+    let first = group
+        .list("/alerts")
+        .next()
+        .unwrap_or(JsonNode(&Value::Null));
     let common = group.first(&["/commonAnnotations/summary", "/commonLabels/alertname"]);
     common
         .or_else(|| first.first(&["/annotations/summary", "/labels/alertname"]))
         .or_else(|| group.text("/title"))
 }
 
-fn told<'g>(hook: &Hook<'_>, group: Node<'g>) -> IncidentFields<'g> {
+fn told<'g>(hook: &HookContext<'_>, group: JsonNode<'g>) -> IncidentFields<'g> {
     let firing = || {
         group
             .list("/alerts")
@@ -104,7 +110,7 @@ fn told<'g>(hook: &Hook<'_>, group: Node<'g>) -> IncidentFields<'g> {
 }
 
 /// An alert on one line.
-fn line(alert: Node<'_>) -> String {
+fn line(alert: JsonNode<'_>) -> String {
     let name = alert.text("/labels/alertname").unwrap_or("alert");
     let since = alert.text("/startsAt").unwrap_or("unknown");
     let what = alert
@@ -122,7 +128,7 @@ fn line(alert: Node<'_>) -> String {
 
 /// The pod of an alert, by the labels that Prometheus' Kubernetes discovery and kube-state-metrics
 /// give.
-fn workload(alert: Node<'_>) -> Option<Pivot> {
+fn workload(alert: JsonNode<'_>) -> Option<Pivot> {
     let (namespace, pod) = (alert.text("/labels/namespace")?, alert.text("/labels/pod")?);
     format!("workload={namespace}/pod/{pod}").parse().ok()
 }
@@ -132,7 +138,7 @@ mod tests {
     use serde_json::json;
 
     use super::super::samples::signed;
-    use super::super::{Trigger, Vendor};
+    use super::super::{IncidentTrigger, Vendor};
     use super::*;
     use crate::incident::Severity;
 
@@ -141,13 +147,13 @@ mod tests {
             "labels": {"alertname": name, "severity": severity, "namespace": "shop", "pod": format!("{name}-0"), "instance": "10.0.0.1:80"}})
     }
 
-    fn of(key: &str, status: &str, alerts: &[Value]) -> Result<Received, WebhookError> {
+    fn of(key: &str, status: &str, alerts: &[Value]) -> Result<WebhookOutcome, WebhookError> {
         let group = json!({"version": "4", "groupKey": key, "status": status, "alerts": alerts, "commonLabels": {}, "commonAnnotations": {}});
         signed(Vendor::Alertmanager, group.to_string().as_bytes()).receive()
     }
 
-    fn declared(key: &str, alerts: &[Value]) -> Box<Trigger> {
-        let Ok(Received::Declare(trigger)) = of(key, "firing", alerts) else {
+    fn declared(key: &str, alerts: &[Value]) -> Box<IncidentTrigger> {
+        let Ok(WebhookOutcome::Declare(trigger)) = of(key, "firing", alerts) else {
             panic!("no declaration")
         };
         trigger
@@ -190,7 +196,7 @@ mod tests {
             "it fires anew"
         );
         let over = alert("Slow", "warning", "resolved", "2026-11-23T13:00:00Z");
-        let Ok(Received::Update(update)) = of("{}:{a}", "resolved", &[over]) else {
+        let Ok(WebhookOutcome::Update(update)) = of("{}:{a}", "resolved", &[over]) else {
             panic!("no update")
         };
         assert_eq!(

@@ -12,15 +12,15 @@ use http::HeaderMap;
 use serde_json::Value;
 
 use super::check::{authorized, header_text};
-use super::read::{Event, Node, json};
-use super::{Delivery, Hook, Received, WebhookError, generic};
+use super::read::{JsonNode, VendorEvent, json};
+use super::{HookContext, WebhookDelivery, WebhookError, WebhookOutcome, generic};
 
 /// The only version that there is.
 const VERSION: &str = "1.0";
 const STRUCTURED: &str = "application/cloudevents+json";
 
 /// An event, whichever mode it came in.
-struct Envelope {
+struct CloudEvent {
     version: Option<String>,
     id: Option<String>,
     source: Option<String>,
@@ -30,7 +30,10 @@ struct Envelope {
     data: Value,
 }
 
-pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, WebhookError> {
+pub(super) fn receive(
+    hook: &HookContext<'_>,
+    delivery: &WebhookDelivery<'_>,
+) -> Result<WebhookOutcome, WebhookError> {
     authorized(hook.config, delivery.headers)?;
     let content_type = header_text(delivery.headers, "content-type").unwrap_or_default();
     let media_type = content_type
@@ -63,13 +66,13 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
         needed(envelope.source, "source")?,
     );
     let kind = needed(envelope.kind, "type")?;
-    let mut told = generic::told(hook, Node(&envelope.data), envelope.time.as_deref())?;
+    let mut told = generic::told(hook, JsonNode(&envelope.data), envelope.time.as_deref())?;
     told.title = told.title.or(Some(&kind));
     told.severity = told.severity.or(envelope.severity);
     told.evidence
         .push(format!("CloudEvents event {id} of {source}").replace(['\n', '\r'], " "));
-    Ok(Received::Declare(hook.trigger(
-        &Event {
+    Ok(WebhookOutcome::Declare(hook.trigger(
+        &VendorEvent {
             id: &[&source, &id],
             delivery: Some(&id),
             kind: &kind,
@@ -78,8 +81,8 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
     )))
 }
 
-fn structured(event: &Value) -> Result<Envelope, WebhookError> {
-    let text = |pointer| Node(event).text(pointer).map(str::to_owned);
+fn structured(event: &Value) -> Result<CloudEvent, WebhookError> {
+    let text = |pointer| JsonNode(event).text(pointer).map(str::to_owned);
     let decoded = text("/data_base64")
         .map(|data| BASE64.decode(data.as_bytes()))
         .transpose();
@@ -90,7 +93,7 @@ fn structured(event: &Value) -> Result<Envelope, WebhookError> {
         || event.get("data").cloned(),
         |bytes| serde_json::from_slice(&bytes).ok(),
     );
-    Ok(Envelope {
+    Ok(CloudEvent {
         version: text("/specversion"),
         id: text("/id"),
         source: text("/source"),
@@ -101,10 +104,10 @@ fn structured(event: &Value) -> Result<Envelope, WebhookError> {
     })
 }
 
-fn binary(delivery: &Delivery<'_>, media_type: &str) -> Result<Envelope, WebhookError> {
+fn binary(delivery: &WebhookDelivery<'_>, media_type: &str) -> Result<CloudEvent, WebhookError> {
     let attribute = |name: &str| attribute(delivery.headers, name);
     let is_json = media_type == "application/json" || media_type.ends_with("+json");
-    Ok(Envelope {
+    Ok(CloudEvent {
         version: attribute("specversion"),
         id: attribute("id"),
         source: attribute("source"),
@@ -140,10 +143,10 @@ fn attribute(headers: &HeaderMap, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::super::samples::{HOOKS, SECRET, receive};
-    use super::super::{Trigger, Vendor};
+    use super::super::{IncidentTrigger, Vendor};
     use super::*;
 
-    fn of(more: &[(&str, &str)], body: &[u8]) -> Result<Received, WebhookError> {
+    fn of(more: &[(&str, &str)], body: &[u8]) -> Result<WebhookOutcome, WebhookError> {
         let token = format!("Bearer {SECRET}");
         receive(
             Vendor::CloudEvents,
@@ -153,9 +156,9 @@ mod tests {
         )
     }
 
-    fn declared(more: &[(&str, &str)], body: &[u8]) -> Box<Trigger> {
+    fn declared(more: &[(&str, &str)], body: &[u8]) -> Box<IncidentTrigger> {
         let outcome = of(more, body);
-        let Ok(Received::Declare(trigger)) = outcome else {
+        let Ok(WebhookOutcome::Declare(trigger)) = outcome else {
             panic!("{outcome:?}")
         };
         trigger

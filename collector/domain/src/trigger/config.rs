@@ -45,7 +45,7 @@ pub struct HooksConfig {
 pub struct HookConfig {
     /// What the vendor signs with, or sends as its token or password. Several during a rotation:
     /// each of them is good.
-    pub secrets: Vec<Secret>,
+    pub secrets: Vec<HookSecret>,
     /// Files with one secret each, such as those of a Kubernetes Secret. Whoever writes them holds
     /// a secret.
     pub secret_files: Vec<PathBuf>,
@@ -62,11 +62,11 @@ pub struct HookConfig {
     /// The play of its incidents.
     pub play: PlayName,
     /// What its words for severities mean, in addition to or in place of those that are known.
-    pub severity: BTreeMap<String, Level>,
+    pub severity: BTreeMap<String, ConfiguredSeverity>,
     /// What a word means that is not known, and none at all.
-    pub default_severity: Level,
+    pub default_severity: ConfiguredSeverity,
     /// What is less severe than this declares nothing.
-    pub least_severity: Level,
+    pub least_severity: ConfiguredSeverity,
 }
 
 impl Default for HookConfig {
@@ -82,15 +82,15 @@ impl Default for HookConfig {
             timestamp_header: None,
             play: "general".parse().expect("a built-in play"),
             severity: BTreeMap::new(),
-            default_severity: Level(Severity::Sev2),
-            least_severity: Level(Severity::Sev4),
+            default_severity: ConfiguredSeverity(Severity::Sev2),
+            least_severity: ConfiguredSeverity(Severity::Sev4),
         }
     }
 }
 
 /// A section cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HookFault {
+pub enum HookConfigError {
     /// Anybody could declare incidents.
     #[error("[hooks.{section}] needs secrets or secret-files")]
     NoSecret {
@@ -166,13 +166,13 @@ impl HooksConfig {
     /// Looks for keys that a vendor has no use for, and for secrets that are named but not held.
     ///
     /// # Errors
-    /// See [`HookFault`].
-    pub fn check_keys(&self) -> Result<(), HookFault> {
+    /// See [`HookConfigError`].
+    pub fn check_keys(&self) -> Result<(), HookConfigError> {
         self.each(|vendor, hook| {
             hook.check_keys(vendor)?;
             let none = hook.secrets.is_empty() && hook.secret_files.is_empty();
             if none {
-                Err(HookFault::NoSecret {
+                Err(HookConfigError::NoSecret {
                     section: vendor.name(),
                 })
             } else {
@@ -184,15 +184,15 @@ impl HooksConfig {
     /// Looks at the secrets themselves, once those of files are there too.
     ///
     /// # Errors
-    /// See [`HookFault`].
-    pub fn check_secrets(&self) -> Result<(), HookFault> {
+    /// See [`HookConfigError`].
+    pub fn check_secrets(&self) -> Result<(), HookConfigError> {
         self.each(|vendor, hook| hook.check_secrets(vendor))
     }
 
     fn each(
         &self,
-        check: impl Fn(Vendor, &HookConfig) -> Result<(), HookFault>,
-    ) -> Result<(), HookFault> {
+        check: impl Fn(Vendor, &HookConfig) -> Result<(), HookConfigError>,
+    ) -> Result<(), HookConfigError> {
         Vendor::ALL
             .into_iter()
             .filter_map(|vendor| Some((vendor, self.of(vendor)?)))
@@ -202,7 +202,7 @@ impl HooksConfig {
 
 impl HookConfig {
     /// Which of the keys that not all vendors have are good for `vendor`.
-    fn check_keys(&self, vendor: Vendor) -> Result<(), HookFault> {
+    fn check_keys(&self, vendor: Vendor) -> Result<(), HookConfigError> {
         let section = vendor.name();
         let takes_tokens = matches!(
             vendor,
@@ -234,22 +234,22 @@ impl HookConfig {
         for (key, value, good) in keys {
             let Some(value) = value else { continue };
             if !good {
-                return Err(HookFault::Key { section, key });
+                return Err(HookConfigError::Key { section, key });
             }
             if key.ends_with("-header") && http::HeaderName::from_bytes(value.as_bytes()).is_err() {
-                return Err(HookFault::Header { section, key });
+                return Err(HookConfigError::Header { section, key });
             }
         }
         Ok(())
     }
 
-    fn check_secrets(&self, vendor: Vendor) -> Result<(), HookFault> {
+    fn check_secrets(&self, vendor: Vendor) -> Result<(), HookConfigError> {
         let section = vendor.name();
         if self.secrets.is_empty() {
-            return Err(HookFault::NoSecret { section });
+            return Err(HookConfigError::NoSecret { section });
         }
         if self.secrets.len() > SECRETS_MAX {
-            return Err(HookFault::TooMany {
+            return Err(HookConfigError::TooMany {
                 section,
                 secrets: self.secrets.len(),
             });
@@ -266,7 +266,7 @@ impl HookConfig {
                 _ => (secret.0.len() >= SECRET_BYTES_MIN, "at least 16 bytes long"),
             };
             if !good {
-                return Err(HookFault::Secret {
+                return Err(HookConfigError::Secret {
                     section,
                     number,
                     expected,
@@ -279,9 +279,9 @@ impl HookConfig {
 
 /// What only the vendor and we know. It is never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct HookSecret(String);
 
-impl Secret {
+impl HookSecret {
     /// A secret as it stands in a file, without the line's end.
     #[must_use]
     pub fn new(text: &str) -> Self {
@@ -294,13 +294,13 @@ impl Secret {
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for HookSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(secret)")
     }
 }
 
-impl<'de> Deserialize<'de> for Secret {
+impl<'de> Deserialize<'de> for HookSecret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // An error of serde would repeat what was there in place of a text.
         let text = String::deserialize(deserializer)
@@ -311,29 +311,29 @@ impl<'de> Deserialize<'de> for Secret {
 
 /// A severity as the configuration says it: `2`, or `"SEV-2"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Level(pub Severity);
+pub struct ConfiguredSeverity(pub Severity);
 
-impl<'de> Deserialize<'de> for Level {
+impl<'de> Deserialize<'de> for ConfiguredSeverity {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Read;
         impl Visitor<'_> for Read {
-            type Value = Level;
+            type Value = ConfiguredSeverity;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a severity: 1 to 4, or a text such as SEV-2")
             }
 
-            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Level, E> {
+            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<ConfiguredSeverity, E> {
                 number
                     .to_string()
                     .parse()
-                    .map(Level)
+                    .map(ConfiguredSeverity)
                     .map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
             }
 
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Level, E> {
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<ConfiguredSeverity, E> {
                 text.parse()
-                    .map(Level)
+                    .map(ConfiguredSeverity)
                     .map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
             }
         }

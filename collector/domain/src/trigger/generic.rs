@@ -6,14 +6,14 @@
 
 use serde_json::Value;
 
-use super::read::{IncidentFields, Node, PIVOTS_MAX, time};
-use super::{Hook, WebhookError};
+use super::read::{IncidentFields, JsonNode, PIVOTS_MAX, time};
+use super::{HookContext, WebhookError};
 use crate::incident::{Line, Name, Pivot, PlayName};
 
 /// What is known of an incident from `data`; `at` is the time of the event.
 pub(super) fn told<'e>(
-    hook: &Hook<'_>,
-    data: Node<'e>,
+    hook: &HookContext<'_>,
+    data: JsonNode<'e>,
     at: Option<&str>,
 ) -> Result<IncidentFields<'e>, WebhookError> {
     Ok(IncidentFields {
@@ -42,13 +42,13 @@ pub(super) fn told<'e>(
 }
 
 /// The word for how bad it is.
-pub(super) fn severity(data: Node<'_>) -> Option<String> {
+pub(super) fn severity(data: JsonNode<'_>) -> Option<String> {
     ["/severity", "/priority", "/urgency", "/level"]
         .iter()
         .find_map(|pointer| data.word(pointer))
 }
 
-fn evidence(data: Node<'_>) -> impl Iterator<Item = String> {
+fn evidence(data: JsonNode<'_>) -> impl Iterator<Item = String> {
     ["/description", "/details", "/url", "/link"]
         .into_iter()
         .filter_map(move |pointer| data.text(pointer))
@@ -56,7 +56,7 @@ fn evidence(data: Node<'_>) -> impl Iterator<Item = String> {
 }
 
 /// A play that there is.
-pub(super) fn play(hook: &Hook<'_>, text: &str) -> Result<PlayName, WebhookError> {
+pub(super) fn play(hook: &HookContext<'_>, text: &str) -> Result<PlayName, WebhookError> {
     let name: PlayName = text.parse().map_err(wrong)?;
     hook.plays.get(&name).map_err(wrong)?;
     Ok(name)

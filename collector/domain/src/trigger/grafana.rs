@@ -7,29 +7,36 @@
 //! code's own is `X-Grafana-Alert-Signature`, the documents' is `X-Grafana-Alerting-Signature`.
 
 use super::check::{authorized, fresh, from_hex, header_text, signed};
-use super::read::{Node, json};
-use super::{Delivery, Hook, Received, Secret, WebhookError, alerts};
+use super::read::{JsonNode, json};
+use super::{HookContext, HookSecret, WebhookDelivery, WebhookError, WebhookOutcome, alerts};
 
-pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, WebhookError> {
+pub(super) fn receive(
+    hook: &HookContext<'_>,
+    delivery: &WebhookDelivery<'_>,
+) -> Result<WebhookOutcome, WebhookError> {
     match &hook.config.signature_header {
         Some(name) => verify(hook, name, delivery)?,
         None => authorized(hook.config, delivery.headers)?,
     }
     let body = json(delivery.body)?;
-    let group = Node(&body);
+    let group = JsonNode(&body);
     let label = |name| group.text(&format!("/commonLabels/{name}"));
     if label("alertname") == Some("TestAlert") && label("instance") == Some("Grafana") {
-        return Ok(Received::Ignored {
+        return Ok(WebhookOutcome::Ignored {
             why: "test of the contact point",
         });
     }
     alerts::receive(hook, group)
 }
 
-fn verify(hook: &Hook<'_>, name: &str, delivery: &Delivery<'_>) -> Result<(), WebhookError> {
+fn verify(
+    hook: &HookContext<'_>,
+    name: &str,
+    delivery: &WebhookDelivery<'_>,
+) -> Result<(), WebhookError> {
     let of = |name| header_text(delivery.headers, name).ok_or(WebhookError::NotAuthentic);
     let signature = from_hex(of(name)?).ok_or(WebhookError::NotAuthentic)?;
-    let keys: Vec<&str> = hook.config.secrets.iter().map(Secret::expose).collect();
+    let keys: Vec<&str> = hook.config.secrets.iter().map(HookSecret::expose).collect();
     let Some(timestamp) = &hook.config.timestamp_header else {
         return signed(&keys, &[delivery.body], &[signature]);
     };
@@ -89,7 +96,7 @@ mod tests {
         let both = hooks(|_| {});
         assert!(matches!(
             of(&both, &[(signature, &with), (timestamp, RECEIVED_SECONDS)]),
-            Ok(Received::Declare(_))
+            Ok(WebhookOutcome::Declare(_))
         ));
         for bad in [
             &[(signature, with.as_str())][..],
@@ -101,7 +108,7 @@ mod tests {
         let plain = hooks(|hook| hook.timestamp_header = None);
         assert!(matches!(
             of(&plain, &[(signature, &without)]),
-            Ok(Received::Declare(_))
+            Ok(WebhookOutcome::Declare(_))
         ));
         assert_eq!(
             of(&plain, &[(signature, &with), (timestamp, RECEIVED_SECONDS)]),
@@ -138,7 +145,7 @@ mod tests {
             (&token, format!("bearer  {SECRET}")),
             (&user, right.clone()),
         ] {
-            let Ok(Received::Declare(trigger)) = of(hooks, &good) else {
+            let Ok(WebhookOutcome::Declare(trigger)) = of(hooks, &good) else {
                 panic!("{good}")
             };
             assert_eq!(
@@ -192,7 +199,7 @@ mod tests {
         );
         assert_eq!(
             outcome,
-            Ok(Received::Ignored {
+            Ok(WebhookOutcome::Ignored {
                 why: "test of the contact point"
             })
         );

@@ -201,7 +201,7 @@ fn nothing_is_accepted_but_the_bytes_that_were_signed() {
     for vendor in Vendor::ALL {
         let good = signed(vendor, &body(vendor));
         assert!(
-            matches!(good.receive(), Ok(Received::Declare(_))),
+            matches!(good.receive(), Ok(WebhookOutcome::Declare(_))),
             "{vendor}: {:?}",
             good.receive()
         );
@@ -281,8 +281,8 @@ fn replaced(body: &str, at: &[(Index, String)], form: bool) -> Vec<u8> {
     body.into_bytes()
 }
 
-fn texts(received: Received) -> Vec<String> {
-    let of_trigger = |trigger: Trigger| {
+fn texts(received: WebhookOutcome) -> Vec<String> {
+    let of_trigger = |trigger: IncidentTrigger| {
         let report = trigger.report;
         let mut all = vec![
             trigger.key,
@@ -305,8 +305,8 @@ fn texts(received: Received) -> Vec<String> {
         all
     };
     match received {
-        Received::Declare(trigger) => of_trigger(*trigger),
-        Received::Update(update) => {
+        WebhookOutcome::Declare(trigger) => of_trigger(*trigger),
+        WebhookOutcome::Update(update) => {
             let mut all = vec![update.key, update.by.to_string()];
             all.extend(update.delivery.map(|text| text.to_string()));
             all.extend(update.note.as_str().lines().map(str::to_owned));
@@ -318,7 +318,7 @@ fn texts(received: Received) -> Vec<String> {
             );
             all
         }
-        Received::Ignored { .. } | Received::Response(_) => Vec::new(),
+        WebhookOutcome::Ignored { .. } | WebhookOutcome::Response(_) => Vec::new(),
     }
 }
 
@@ -348,7 +348,7 @@ fn no_text_that_comes_of_a_signed_body_holds_control_characters() {
         };
         let outcome = signed(vendor, hostile.as_bytes()).receive();
         assert!(
-            matches!(outcome, Ok(Received::Declare(_))),
+            matches!(outcome, Ok(WebhookOutcome::Declare(_))),
             "{vendor}: hostile texts are escaped, and no reason to refuse: {outcome:?}"
         );
     }
@@ -366,7 +366,7 @@ fn what_was_signed_too_long_ago_or_too_far_ahead_is_stale() {
         let at = |seconds: String| signed_at(vendor, &body(vendor), &seconds).receive();
         for good in [now - REPLAY_SECONDS_MAX, now, now + REPLAY_SECONDS_MAX] {
             assert!(
-                matches!(at(good.to_string()), Ok(Received::Declare(_))),
+                matches!(at(good.to_string()), Ok(WebhookOutcome::Declare(_))),
                 "{vendor} at {good}"
             );
         }
@@ -435,7 +435,7 @@ fn a_refusal_says_nothing_of_secrets() {
 #[test]
 fn a_vendor_without_a_section_is_not_there() {
     for vendor in Vendor::ALL {
-        assert_eq!(find(vendor.name()), Some(vendor));
+        assert_eq!(vendor_named(vendor.name()), Some(vendor));
         let refused = samples::receive(vendor, &HooksConfig::default(), &[], b"{}")
             .expect_err("not configured");
         assert_eq!(
@@ -443,5 +443,5 @@ fn a_vendor_without_a_section_is_not_there() {
             (404, WebhookError::NotConfigured { vendor })
         );
     }
-    assert_eq!(find("PagerDuty"), None);
+    assert_eq!(vendor_named("PagerDuty"), None);
 }

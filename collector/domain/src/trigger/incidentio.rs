@@ -5,23 +5,26 @@
 //! only the id. incident.io says that events may come out of order, so that an update declares what
 //! is not yet known.
 
-use super::read::{Event, IncidentFields, Node, json, time};
+use super::read::{IncidentFields, JsonNode, VendorEvent, json, time};
 use super::standard::verify;
-use super::{Delivery, Hook, Received, Update, WebhookError};
+use super::{HookContext, IncidentUpdate, WebhookDelivery, WebhookError, WebhookOutcome};
 use crate::incident::Name;
 
-pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, WebhookError> {
+pub(super) fn receive(
+    hook: &HookContext<'_>,
+    delivery: &WebhookDelivery<'_>,
+) -> Result<WebhookOutcome, WebhookError> {
     let message = verify(&hook.config.secrets, delivery)?;
     let body = json(delivery.body)?;
-    let kind = Node(&body).needed("/event_type", "event type")?;
-    let said = Node(&body).member(kind);
+    let kind = JsonNode(&body).needed("/event_type", "event type")?;
+    let said = JsonNode(&body).member(kind);
     match kind {
         "public_incident.incident_created_v2" | "private_incident.incident_created_v2" => {
             let id = said.needed("/id", "incident id")?;
             Ok(declares(said).map_or_else(
                 || {
-                    Received::Declare(hook.trigger(
-                        &Event {
+                    WebhookOutcome::Declare(hook.trigger(
+                        &VendorEvent {
                             id: &[id],
                             delivery: Some(message),
                             kind,
@@ -29,7 +32,7 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
                         told(said),
                     ))
                 },
-                |why| Received::Ignored { why },
+                |why| WebhookOutcome::Ignored { why },
             ))
         }
         "public_incident.incident_updated_v2" => updated(
@@ -46,30 +49,30 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
             said.at("/incident"),
             said.text("/message"),
         ),
-        _ => Ok(Received::Ignored {
+        _ => Ok(WebhookOutcome::Ignored {
             why: "event about something else than an incident",
         }),
     }
 }
 
 /// Why an incident is none, if so. `mode` is one of standard, retrospective, test and tutorial.
-fn declares(incident: Node<'_>) -> Option<&'static str> {
+fn declares(incident: JsonNode<'_>) -> Option<&'static str> {
     matches!(incident.text("/mode"), Some("test" | "tutorial"))
         .then_some("test or tutorial of incident.io")
 }
 
 fn updated(
-    hook: &Hook<'_>,
+    hook: &HookContext<'_>,
     message: &str,
     kind: &str,
-    incident: Node<'_>,
+    incident: JsonNode<'_>,
     wrote: Option<&str>,
-) -> Result<Received, WebhookError> {
+) -> Result<WebhookOutcome, WebhookError> {
     let id = incident.needed("/id", "incident id")?;
     if let Some(why) = declares(incident) {
-        return Ok(Received::Ignored { why });
+        return Ok(WebhookOutcome::Ignored { why });
     }
-    let event = Event {
+    let event = VendorEvent {
         id: &[id],
         delivery: Some(message),
         kind,
@@ -94,14 +97,14 @@ fn updated(
         incident.text("/incident_status/category"),
         Some("closed" | "canceled" | "declined" | "merged")
     );
-    Ok(Received::Update(Box::new(Update {
+    Ok(WebhookOutcome::Update(Box::new(IncidentUpdate {
         severity,
         otherwise: (!over).then_some(trigger),
         ..update
     })))
 }
 
-fn told(incident: Node<'_>) -> IncidentFields<'_> {
+fn told(incident: JsonNode<'_>) -> IncidentFields<'_> {
     let started = incident.list("/incident_timestamp_values").find(|value| {
         value
             .text("/incident_timestamp/name")

@@ -32,11 +32,13 @@ use evidence_format::time::Timestamp;
 use http::{HeaderMap, StatusCode};
 
 use crate::incident::{
-    Affects, Command, Declaration, Line, Name, Pivot, PlayName, Plays, Prose, Report, Severity,
+    Command, Declaration, InitialReport, Line, Name, Pivot, PlayName, Plays, PotentialImpact,
+    Prose, Severity,
 };
 
 pub use config::{
-    HookConfig, HookFault, HooksConfig, Level, SECRET_BYTES_MIN, SECRETS_MAX, Secret,
+    ConfiguredSeverity, HookConfig, HookConfigError, HookSecret, HooksConfig, SECRET_BYTES_MIN,
+    SECRETS_MAX,
 };
 
 /// Bytes of a body, to be refused before it is read whole. Vendors' events have some kilobytes; a
@@ -48,7 +50,7 @@ pub const REPLAY_SECONDS_MAX: u64 = 5 * 60;
 
 /// A webhook as it came: header names in lower case, the body's exact bytes.
 #[derive(Clone, Copy)]
-pub struct Delivery<'d> {
+pub struct WebhookDelivery<'d> {
     /// All headers, also those that came twice.
     pub headers: &'d HeaderMap,
     /// What was sent, byte for byte: signatures are over these.
@@ -80,11 +82,11 @@ pub enum Vendor {
 
 /// What came of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Received {
+pub enum WebhookOutcome {
     /// Declares an incident, or is one that was declared before.
-    Declare(Box<Trigger>),
+    Declare(Box<IncidentTrigger>),
     /// Says more about an incident.
-    Update(Box<Update>),
+    Update(Box<IncidentUpdate>),
     /// Declares nothing: a test, an acknowledgement.
     Ignored {
         /// Why.
@@ -97,7 +99,7 @@ pub enum Received {
 
 /// A declaration, as far as the vendor makes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trigger {
+pub struct IncidentTrigger {
     /// The vendor and its id of the incident: the same key twice is the same incident.
     pub key: String,
     /// The vendor's id of the event, which stays the same when it is sent again.
@@ -111,7 +113,7 @@ pub struct Trigger {
     /// How it is responded to. It exists.
     pub play: PlayName,
     /// The initial report. No time in it is later than the delivery.
-    pub report: Report,
+    pub report: InitialReport,
     /// What evidence is asked for in particular, at most [`PIVOTS_MAX`](read::PIVOTS_MAX).
     pub pivots: Vec<Pivot>,
     /// When it started; never later than the delivery.
@@ -122,8 +124,8 @@ pub struct Trigger {
 
 /// More about an incident. It never closes one: that is for people, who have the closure checklist.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Update {
-    /// Of the incident, as in [`Trigger`].
+pub struct IncidentUpdate {
+    /// Of the incident, as in [`IncidentTrigger`].
     pub key: String,
     /// The vendor's id of the event, which stays the same when it is sent again.
     pub delivery: Option<Name>,
@@ -135,7 +137,7 @@ pub struct Update {
     pub severity: Option<Severity>,
     /// To be declared if no incident has the key: it has become bad enough only now, or its first
     /// event was never delivered.
-    pub otherwise: Option<Box<Trigger>>,
+    pub otherwise: Option<Box<IncidentTrigger>>,
 }
 
 /// The whole answer to a delivery, where the vendor shows it to somebody.
@@ -259,7 +261,7 @@ impl fmt::Display for Vendor {
 
 /// The vendor of a path segment.
 #[must_use]
-pub fn find(name: &str) -> Option<Vendor> {
+pub fn vendor_named(name: &str) -> Option<Vendor> {
     Vendor::ALL.into_iter().find(|vendor| vendor.name() == name)
 }
 
@@ -271,8 +273,8 @@ pub fn receive(
     vendor: Vendor,
     hooks: &HooksConfig,
     plays: &Plays,
-    delivery: &Delivery<'_>,
-) -> Result<Received, WebhookError> {
+    delivery: &WebhookDelivery<'_>,
+) -> Result<WebhookOutcome, WebhookError> {
     let config = hooks
         .of(vendor)
         .ok_or(WebhookError::NotConfigured { vendor })?;
@@ -281,7 +283,7 @@ pub fn receive(
             bytes: delivery.body.len(),
         });
     }
-    let hook = Hook {
+    let hook = HookContext {
         vendor,
         config,
         plays,
@@ -301,31 +303,31 @@ pub fn receive(
 }
 
 /// What all vendors are received with.
-struct Hook<'h> {
+struct HookContext<'h> {
     vendor: Vendor,
     config: &'h HookConfig,
     plays: &'h Plays,
     received: Timestamp,
 }
 
-impl Hook<'_> {
+impl HookContext<'_> {
     /// Leaves out what is less severe than what declares.
-    fn only_bad_enough(&self, received: Received) -> Received {
-        let enough = |trigger: &Trigger| trigger.severity <= self.config.least_severity.0;
+    fn only_bad_enough(&self, received: WebhookOutcome) -> WebhookOutcome {
+        let enough = |trigger: &IncidentTrigger| trigger.severity <= self.config.least_severity.0;
         match received {
-            Received::Declare(trigger) if !enough(&trigger) => Received::Ignored {
+            WebhookOutcome::Declare(trigger) if !enough(&trigger) => WebhookOutcome::Ignored {
                 why: "less severe than what declares",
             },
-            Received::Update(mut update) => {
+            WebhookOutcome::Update(mut update) => {
                 update.otherwise = update.otherwise.filter(|trigger| enough(trigger));
-                Received::Update(update)
+                WebhookOutcome::Update(update)
             }
             other => other,
         }
     }
 }
 
-impl Trigger {
+impl IncidentTrigger {
     /// The declaration of `incident` that it is.
     #[must_use]
     pub fn declaration(self, incident: IncidentId) -> Declaration {
@@ -337,14 +339,14 @@ impl Trigger {
             checklist: Vec::new(),
             started: self.started,
             report: self.report,
-            affects: Affects::default(),
+            affects: PotentialImpact::default(),
             pivots: self.pivots,
             trigger: Some(self.trigger),
         }
     }
 }
 
-impl Update {
+impl IncidentUpdate {
     /// What it wishes of an incident that is of severity `current` now. A severity is raised; that
     /// the vendor holds it to be less bad is only noted, since a vendor's priority is about service
     /// and not about evidence.

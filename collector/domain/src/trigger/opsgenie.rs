@@ -8,11 +8,14 @@
 use evidence_format::time::Timestamp;
 
 use super::check::{authorized, header, is_secret};
-use super::read::{Event, IncidentFields, Node, json};
-use super::{Delivery, Hook, Received, Update, WebhookError};
+use super::read::{IncidentFields, JsonNode, VendorEvent, json};
+use super::{HookContext, IncidentUpdate, WebhookDelivery, WebhookError, WebhookOutcome};
 use crate::incident::Name;
 
-pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, WebhookError> {
+pub(super) fn receive(
+    hook: &HookContext<'_>,
+    delivery: &WebhookDelivery<'_>,
+) -> Result<WebhookOutcome, WebhookError> {
     match &hook.config.token_header {
         Some(name) => is_secret(
             hook.config,
@@ -21,7 +24,7 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
         None => authorized(hook.config, delivery.headers)?,
     }
     let body = json(delivery.body)?;
-    let whole = Node(&body);
+    let whole = JsonNode(&body);
     let action = whole.needed("/action", "action")?;
     let alert = whole.at("/alert");
     let id = alert.needed("/alertId", "alert id")?;
@@ -32,32 +35,32 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
         .0
         .as_u64()
         .map(|at| format!("{action} {at}"));
-    let event = Event {
+    let event = VendorEvent {
         id: &[id],
         delivery: at.as_deref(),
         kind: action,
     };
     match action {
-        "Create" => Ok(Received::Declare(hook.trigger(&event, told(whole)))),
+        "Create" => Ok(WebhookOutcome::Declare(hook.trigger(&event, told(whole)))),
         "UpdatePriority" => {
             let trigger = hook.trigger(&event, told(whole));
             let update = hook.update(&event, &said(action, alert));
-            Ok(Received::Update(Box::new(Update {
+            Ok(WebhookOutcome::Update(Box::new(IncidentUpdate {
                 severity: Some(trigger.severity),
                 otherwise: Some(trigger),
                 ..update
             })))
         }
         "AddNote" | "Close" | "Delete" | "Escalate" | "UpdateMessage" | "UpdateDescription" => Ok(
-            Received::Update(Box::new(hook.update(&event, &said(action, alert)))),
+            WebhookOutcome::Update(Box::new(hook.update(&event, &said(action, alert)))),
         ),
-        _ => Ok(Received::Ignored {
+        _ => Ok(WebhookOutcome::Ignored {
             why: "action of Opsgenie's own bookkeeping",
         }),
     }
 }
 
-fn said(action: &str, alert: Node<'_>) -> String {
+fn said(action: &str, alert: JsonNode<'_>) -> String {
     let by = alert
         .text("/username")
         .map(|by| format!(" by {by}"))
@@ -79,7 +82,7 @@ fn said(action: &str, alert: Node<'_>) -> String {
     )
 }
 
-fn told(whole: Node<'_>) -> IncidentFields<'_> {
+fn told(whole: JsonNode<'_>) -> IncidentFields<'_> {
     let alert = whole.at("/alert");
     let created = alert
         .at("/createdAt")
@@ -128,7 +131,7 @@ mod tests {
     fn the_token_stands_in_the_header_that_the_operator_named() {
         let body = br#"{"action":"Create","alert":{"alertId":"a","message":"m","priority":"P4"}}"#;
         let of = |named: &[(&str, &str)]| receive(Vendor::Opsgenie, &HOOKS, named, body);
-        let Ok(Received::Declare(trigger)) = of(&[("x-exhibit-token", SECRET)]) else {
+        let Ok(WebhookOutcome::Declare(trigger)) = of(&[("x-exhibit-token", SECRET)]) else {
             panic!("no declaration")
         };
         assert_eq!(
@@ -150,7 +153,7 @@ mod tests {
     #[test]
     fn a_priority_that_is_raised_raises_the_severity_and_no_lower_one_lowers_it() {
         let body = br#"{"action":"UpdatePriority","alert":{"alertId":"a","message":"m","oldPriority":"P3","priority":"P1","username":"ann"}}"#;
-        let Ok(Received::Update(update)) = signed(Vendor::Opsgenie, body).receive() else {
+        let Ok(WebhookOutcome::Update(update)) = signed(Vendor::Opsgenie, body).receive() else {
             panic!("no update")
         };
         assert_eq!(
@@ -163,7 +166,7 @@ mod tests {
             "a note and the severity"
         );
         assert_eq!(update.wishes(Severity::Sev1).len(), 1);
-        let lower = Update {
+        let lower = IncidentUpdate {
             severity: Some(Severity::Sev4),
             ..*update
         };

@@ -8,21 +8,26 @@
 //! status updates).
 
 use super::check::{from_hex, header_text, signed};
-use super::read::{Event, IncidentFields, Node, json, time};
-use super::{Delivery, Hook, Received, Secret, Update, WebhookError};
+use super::read::{IncidentFields, JsonNode, VendorEvent, json, time};
+use super::{
+    HookContext, HookSecret, IncidentUpdate, WebhookDelivery, WebhookError, WebhookOutcome,
+};
 
-pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, WebhookError> {
+pub(super) fn receive(
+    hook: &HookContext<'_>,
+    delivery: &WebhookDelivery<'_>,
+) -> Result<WebhookOutcome, WebhookError> {
     verify(&hook.config.secrets, delivery)?;
     let body = json(delivery.body)?;
-    let event = Node(&body).at("/event");
+    let event = JsonNode(&body).at("/event");
     let kind = event.needed("/event_type", "event type")?;
     match kind {
-        "pagey.ping" => Ok(Received::Ignored {
+        "pagey.ping" => Ok(WebhookOutcome::Ignored {
             why: "test of the subscription",
         }),
         "incident.triggered" => {
             let (id, trigger) = (event.needed("/data/id", "incident id")?, told(event));
-            Ok(Received::Declare(
+            Ok(WebhookOutcome::Declare(
                 hook.trigger(&of(event, kind, &[id]), trigger),
             ))
         }
@@ -39,7 +44,7 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
             update.severity = (kind == "incident.priority_updated").then_some(trigger.severity);
             let otherwise = matches!(kind, "incident.priority_updated" | "incident.reopened")
                 .then_some(trigger);
-            Ok(Received::Update(Box::new(Update {
+            Ok(WebhookOutcome::Update(Box::new(IncidentUpdate {
                 otherwise,
                 ..update
             })))
@@ -48,25 +53,25 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
         "incident.annotated" | "incident.status_update_published" => {
             noted(hook, event, kind, "/data/incident/id")
         }
-        _ => Ok(Received::Ignored {
+        _ => Ok(WebhookOutcome::Ignored {
             why: "event of PagerDuty's own bookkeeping",
         }),
     }
 }
 
-fn verify(secrets: &[Secret], delivery: &Delivery<'_>) -> Result<(), WebhookError> {
+fn verify(secrets: &[HookSecret], delivery: &WebhookDelivery<'_>) -> Result<(), WebhookError> {
     let text =
         header_text(delivery.headers, "x-pagerduty-signature").ok_or(WebhookError::NotAuthentic)?;
     let signatures: Vec<_> = text
         .split(',')
         .filter_map(|one| from_hex(one.trim().strip_prefix("v1=")?))
         .collect();
-    let keys: Vec<&str> = secrets.iter().map(Secret::expose).collect();
+    let keys: Vec<&str> = secrets.iter().map(HookSecret::expose).collect();
     signed(&keys, &[delivery.body], &signatures)
 }
 
-fn of<'e>(event: Node<'e>, kind: &'e str, id: &'e [&'e str]) -> Event<'e> {
-    Event {
+fn of<'e>(event: JsonNode<'e>, kind: &'e str, id: &'e [&'e str]) -> VendorEvent<'e> {
+    VendorEvent {
         id,
         delivery: event.text("/id"),
         kind,
@@ -75,19 +80,19 @@ fn of<'e>(event: Node<'e>, kind: &'e str, id: &'e [&'e str]) -> Event<'e> {
 
 /// A note on the incident whose id is at `pointer`.
 fn noted(
-    hook: &Hook<'_>,
-    event: Node<'_>,
+    hook: &HookContext<'_>,
+    event: JsonNode<'_>,
     kind: &str,
     pointer: &str,
-) -> Result<Received, WebhookError> {
+) -> Result<WebhookOutcome, WebhookError> {
     let id = event.needed(pointer, "incident id")?;
-    Ok(Received::Update(Box::new(
+    Ok(WebhookOutcome::Update(Box::new(
         hook.update(&of(event, kind, &[id]), &said(event, kind)),
     )))
 }
 
 /// What an event says, in one line and what somebody wrote.
-fn said(event: Node<'_>, kind: &str) -> String {
+fn said(event: JsonNode<'_>, kind: &str) -> String {
     let happened = kind.trim_start_matches("incident.").replace('_', " ");
     let priority = event
         .text("/data/priority/summary")
@@ -110,7 +115,7 @@ fn said(event: Node<'_>, kind: &str) -> String {
     format!("{happened}{to}{by}{wrote}")
 }
 
-fn told(event: Node<'_>) -> IncidentFields<'_> {
+fn told(event: JsonNode<'_>) -> IncidentFields<'_> {
     IncidentFields {
         title: event.text("/data/title"),
         severity: event
@@ -145,11 +150,11 @@ mod tests {
     fn hooks() -> HooksConfig {
         let mut hooks = HOOKS.clone();
         hooks.of_mut(Vendor::PagerDuty).expect("a sample").secrets =
-            vec![Secret::new(&"0".repeat(64)), Secret::new(SECRET)];
+            vec![HookSecret::new(&"0".repeat(64)), HookSecret::new(SECRET)];
         hooks
     }
 
-    fn with(signature: &str, body: &str) -> Result<Received, WebhookError> {
+    fn with(signature: &str, body: &str) -> Result<WebhookOutcome, WebhookError> {
         receive(
             Vendor::PagerDuty,
             &hooks(),
@@ -165,7 +170,7 @@ mod tests {
             format!("{WRONG},{RIGHT}"),
             format!("v2=00,{RIGHT}, {WRONG}"),
         ] {
-            let Ok(Received::Update(update)) = with(&good, BODY) else {
+            let Ok(WebhookOutcome::Update(update)) = with(&good, BODY) else {
                 panic!("{good}")
             };
             assert_eq!(
@@ -225,7 +230,7 @@ mod tests {
         .receive();
         assert_eq!(
             ping,
-            Ok(Received::Ignored {
+            Ok(WebhookOutcome::Ignored {
                 why: "test of the subscription"
             })
         );

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use evidence_format::time::Timestamp;
 use serde_json::Value;
 
-use super::{Hook, Trigger, Update, WebhookError, key};
-use crate::incident::{Line, Name, Pivot, PlayName, Prose, Report, Severity};
+use super::{HookContext, IncidentTrigger, IncidentUpdate, WebhookError, key};
+use crate::incident::{InitialReport, Line, Name, Pivot, PlayName, Prose, Severity};
 
 /// Systems that one trigger names: more is a statement about everything.
 const SYSTEMS_MAX: usize = 32;
@@ -49,7 +49,7 @@ const WORDS: [(&str, Severity); 25] = [
 
 /// A JSON document, or a part of one.
 #[derive(Clone, Copy)]
-pub(super) struct Node<'v>(pub(super) &'v Value);
+pub(super) struct JsonNode<'v>(pub(super) &'v Value);
 
 /// Parses a body, which has been found authentic. Depth and numbers have serde_json's limits.
 pub(super) fn json(body: &[u8]) -> Result<Value, WebhookError> {
@@ -61,15 +61,15 @@ pub(super) fn json(body: &[u8]) -> Result<Value, WebhookError> {
         })
 }
 
-impl<'v> Node<'v> {
+impl<'v> JsonNode<'v> {
     /// The part at an RFC 6901 pointer; what is absent is null.
-    pub(super) fn at(self, pointer: &str) -> Node<'v> {
-        Node(self.0.pointer(pointer).unwrap_or(&Value::Null))
+    pub(super) fn at(self, pointer: &str) -> JsonNode<'v> {
+        JsonNode(self.0.pointer(pointer).unwrap_or(&Value::Null))
     }
 
     /// The member of a name, which may have dots and slashes.
-    pub(super) fn member(self, name: &str) -> Node<'v> {
-        Node(self.0.get(name).unwrap_or(&Value::Null))
+    pub(super) fn member(self, name: &str) -> JsonNode<'v> {
+        JsonNode(self.0.get(name).unwrap_or(&Value::Null))
     }
 
     /// A text there that is more than blanks.
@@ -99,13 +99,13 @@ impl<'v> Node<'v> {
     }
 
     /// The elements of a list there.
-    pub(super) fn list(self, pointer: &str) -> impl Iterator<Item = Node<'v>> {
+    pub(super) fn list(self, pointer: &str) -> impl Iterator<Item = JsonNode<'v>> {
         self.at(pointer)
             .0
             .as_array()
             .into_iter()
             .flatten()
-            .map(Node)
+            .map(JsonNode)
     }
 
     /// A text that there must be.
@@ -127,7 +127,7 @@ pub(super) fn time(text: &str) -> Option<Timestamp> {
 }
 
 /// What of a trigger the vendor's event says; the rest is the same for all.
-pub(super) struct Event<'e> {
+pub(super) struct VendorEvent<'e> {
     /// The vendor's id of the incident, in its parts.
     pub(super) id: &'e [&'e str],
     /// The vendor's id of the event.
@@ -151,7 +151,7 @@ pub(super) struct IncidentFields<'e> {
     pub(super) pivots: Vec<Pivot>,
 }
 
-impl Hook<'_> {
+impl HookContext<'_> {
     /// The severity that a word means.
     pub(super) fn severity(&self, word: Option<&str>) -> Severity {
         word.and_then(|word| self.known_severity(word))
@@ -189,21 +189,25 @@ impl Hook<'_> {
     }
 
     /// The declaration of what was told.
-    pub(super) fn trigger(&self, event: &Event<'_>, told: IncidentFields<'_>) -> Box<Trigger> {
+    pub(super) fn trigger(
+        &self,
+        event: &VendorEvent<'_>,
+        told: IncidentFields<'_>,
+    ) -> Box<IncidentTrigger> {
         let mut seen = BTreeSet::new();
         let unique = told
             .systems
             .into_iter()
             .filter(|system| seen.insert(system.clone()));
         let evidence = told.evidence.join("\n");
-        let report = Report {
+        let report = InitialReport {
             reported_by: told.reported_by.or_else(|| Some(self.by())),
             reported_at: self.not_future(told.reported_at).or(Some(self.received)),
             affected_systems: unique.take(SYSTEMS_MAX).collect(),
             suspected_impact: told.impact,
             current_evidence: (!evidence.is_empty()).then(|| Prose::escaped(beginning(&evidence))),
         };
-        Box::new(Trigger {
+        Box::new(IncidentTrigger {
             key: key::key(self.vendor, event.id),
             delivery: event.delivery.map(Name::escaped),
             by: self.by(),
@@ -222,8 +226,8 @@ impl Hook<'_> {
     }
 
     /// A note on the incident.
-    pub(super) fn update(&self, event: &Event<'_>, note: &str) -> Update {
-        Update {
+    pub(super) fn update(&self, event: &VendorEvent<'_>, note: &str) -> IncidentUpdate {
+        IncidentUpdate {
             key: key::key(self.vendor, event.id),
             delivery: event.delivery.map(Name::escaped),
             by: self.by(),
@@ -244,7 +248,7 @@ pub(super) fn beginning(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::super::samples::{HOOKS, RECEIVED, hook};
-    use super::super::{Level, Vendor};
+    use super::super::{ConfiguredSeverity, Vendor};
     use super::*;
 
     #[test]
@@ -266,8 +270,8 @@ mod tests {
         );
         config
             .severity
-            .insert("p1".to_owned(), Level(Severity::Sev3));
-        config.default_severity = Level(Severity::Sev4);
+            .insert("p1".to_owned(), ConfiguredSeverity(Severity::Sev3));
+        config.default_severity = ConfiguredSeverity(Severity::Sev4);
         assert_eq!(
             (of(&config, Some("P1")), of(&config, Some("catastrophe"))),
             (Severity::Sev3, Severity::Sev4)
@@ -311,7 +315,7 @@ mod tests {
             ..IncidentFields::default()
         };
         let trigger = hook(Vendor::PagerDuty, config).trigger(
-            &Event {
+            &VendorEvent {
                 id: &["a"],
                 delivery: None,
                 kind: "x",

@@ -60,8 +60,8 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    pub(super) fn receive(&self) -> Result<Received, WebhookError> {
-        let delivery = Delivery {
+    pub(super) fn receive(&self) -> Result<WebhookOutcome, WebhookError> {
+        let delivery = WebhookDelivery {
             headers: &self.headers,
             body: &self.body,
             received: *RECEIVED,
@@ -70,8 +70,8 @@ impl Sample {
     }
 }
 
-pub(super) fn hook(vendor: Vendor, config: &HookConfig) -> Hook<'_> {
-    Hook {
+pub(super) fn hook(vendor: Vendor, config: &HookConfig) -> HookContext<'_> {
+    HookContext {
         vendor,
         config,
         plays: &PLAYS,
@@ -93,13 +93,13 @@ pub(super) fn receive(
     hooks: &HooksConfig,
     named: &[(&str, &str)],
     body: &[u8],
-) -> Result<Received, WebhookError> {
+) -> Result<WebhookOutcome, WebhookError> {
     let headers = headers(named);
     super::receive(
         vendor,
         hooks,
         &PLAYS,
-        &Delivery {
+        &WebhookDelivery {
             headers: &headers,
             body,
             received: *RECEIVED,

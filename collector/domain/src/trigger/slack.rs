@@ -13,14 +13,20 @@ use serde_json::json;
 use url::form_urlencoded;
 
 use super::check::{fresh, from_hex, header_text, signed};
-use super::read::{Event, IncidentFields, Node, PIVOTS_MAX};
-use super::{Delivery, Hook, Received, Secret, Trigger, WebhookError, WebhookResponse};
+use super::read::{IncidentFields, JsonNode, PIVOTS_MAX, VendorEvent};
+use super::{
+    HookContext, HookSecret, IncidentTrigger, WebhookDelivery, WebhookError, WebhookOutcome,
+    WebhookResponse,
+};
 use crate::incident::{Name, Pivot, PivotKind, PlayName, Severity};
 
 const HELP: &str = "Declare an incident with its severity, its play if it is known, and its name:\n\
     `sev2 leaked-secret Deploy key in a public gist access-key=AKIA…`";
 
-pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, WebhookError> {
+pub(super) fn receive(
+    hook: &HookContext<'_>,
+    delivery: &WebhookDelivery<'_>,
+) -> Result<WebhookOutcome, WebhookError> {
     verify(&hook.config.secrets, delivery)?;
     if delivery.body.starts_with(b"{") {
         return handshake(delivery);
@@ -32,7 +38,7 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
             .filter(|value| !value.is_empty())
     };
     if field("ssl_check") == Some("1") {
-        return Ok(Received::Ignored {
+        return Ok(WebhookOutcome::Ignored {
             why: "Slack looks at the certificate",
         });
     }
@@ -42,7 +48,7 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
     })?;
     let typed = match typed(hook, &unescaped(field("text").unwrap_or_default())) {
         Ok(typed) => typed,
-        Err(help) => return Ok(Received::Response(reply(&help))),
+        Err(help) => return Ok(WebhookOutcome::Response(reply(&help))),
     };
     let who = Name::escaped(
         field("user_name")
@@ -63,27 +69,27 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
     };
     let kind = field("command").unwrap_or("command");
     let trigger = hook.trigger(
-        &Event {
+        &VendorEvent {
             id: &[team, command],
             delivery: Some(command),
             kind,
         },
         told,
     );
-    Ok(Received::Declare(Box::new(Trigger {
+    Ok(WebhookOutcome::Declare(Box::new(IncidentTrigger {
         by: Name::escaped(&format!("{who} (Slack)")),
         ..*trigger
     })))
 }
 
-fn verify(secrets: &[Secret], delivery: &Delivery<'_>) -> Result<(), WebhookError> {
+fn verify(secrets: &[HookSecret], delivery: &WebhookDelivery<'_>) -> Result<(), WebhookError> {
     let of = |name| header_text(delivery.headers, name).ok_or(WebhookError::NotAuthentic);
     let (time, text) = (of("x-slack-request-timestamp")?, of("x-slack-signature")?);
     let signature = text
         .strip_prefix("v0=")
         .and_then(from_hex)
         .ok_or(WebhookError::NotAuthentic)?;
-    let keys: Vec<&str> = secrets.iter().map(Secret::expose).collect();
+    let keys: Vec<&str> = secrets.iter().map(HookSecret::expose).collect();
     signed(
         &keys,
         &[b"v0:", time.as_bytes(), b":", delivery.body],
@@ -94,17 +100,17 @@ fn verify(secrets: &[Secret], delivery: &Delivery<'_>) -> Result<(), WebhookErro
 
 /// What Slack's Events API asks when a URL is given to it:
 /// <https://docs.slack.dev/reference/events/url_verification>.
-fn handshake(delivery: &Delivery<'_>) -> Result<Received, WebhookError> {
+fn handshake(delivery: &WebhookDelivery<'_>) -> Result<WebhookOutcome, WebhookError> {
     let body = super::read::json(delivery.body)?;
-    let challenge = Node(&body)
+    let challenge = JsonNode(&body)
         .text("/challenge")
-        .filter(|_| Node(&body).text("/type") == Some("url_verification"));
+        .filter(|_| JsonNode(&body).text("/type") == Some("url_verification"));
     let body = challenge
         .ok_or(WebhookError::Malformed {
             missing: "slash command",
         })?
         .to_owned();
-    Ok(Received::Response(WebhookResponse {
+    Ok(WebhookOutcome::Response(WebhookResponse {
         content_type: "text/plain; charset=utf-8",
         body,
     }))
@@ -131,7 +137,7 @@ fn unescaped(text: &str) -> String {
         .replace("&amp;", "&")
 }
 
-struct Typed {
+struct SlashCommand {
     severity: Option<Severity>,
     play: Option<PlayName>,
     title: String,
@@ -139,7 +145,7 @@ struct Typed {
 }
 
 /// Reads a command, or says what to type instead.
-fn typed(hook: &Hook<'_>, text: &str) -> Result<Typed, String> {
+fn typed(hook: &HookContext<'_>, text: &str) -> Result<SlashCommand, String> {
     let mut words = text.split_whitespace().peekable();
     let severity =
         words.next_if(|word| word.to_ascii_lowercase().starts_with("sev") || word.len() == 1);
@@ -163,7 +169,7 @@ fn typed(hook: &Hook<'_>, text: &str) -> Result<Typed, String> {
             pivots.len()
         ));
     }
-    Ok(Typed {
+    Ok(SlashCommand {
         severity,
         play,
         title,
@@ -173,7 +179,7 @@ fn typed(hook: &Hook<'_>, text: &str) -> Result<Typed, String> {
 
 /// The play that a word names. A word with a hyphen that is nearly a play's name is a misspelling,
 /// and no title.
-fn play(hook: &Hook<'_>, word: &str) -> Result<Option<PlayName>, String> {
+fn play(hook: &HookContext<'_>, word: &str) -> Result<Option<PlayName>, String> {
     let Ok(name) = word.parse::<PlayName>() else {
         return Ok(None);
     };
@@ -200,7 +206,7 @@ mod tests {
     #[test]
     fn the_published_vector_is_right() {
         let body = b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c";
-        let secrets = [Secret::new("8f742231b10e8888abcd99yyyzzz85a5")];
+        let secrets = [HookSecret::new("8f742231b10e8888abcd99yyyzzz85a5")];
         let headers = headers(&[
             ("x-slack-request-timestamp", "1531420618"),
             (
@@ -214,7 +220,7 @@ mod tests {
                     .expect("a time");
             verify(
                 &secrets,
-                &Delivery {
+                &WebhookDelivery {
                     headers: &headers,
                     body,
                     received,
@@ -228,7 +234,7 @@ mod tests {
         );
     }
 
-    fn command(text: &str) -> Result<Received, WebhookError> {
+    fn command(text: &str) -> Result<WebhookOutcome, WebhookError> {
         let text: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
         let body = format!(
             "team_id=T1&trigger_id=1.2.3&user_name=ann&channel_name=sec&command=%2Fincident&text={text}"
@@ -238,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_command_declares_what_was_typed() {
-        let Ok(Received::Declare(trigger)) = command(
+        let Ok(WebhookOutcome::Declare(trigger)) = command(
             "sev2 leaked-secret Deploy key in a public gist  access-key=AKIAIOSFODNN7EXAMPLE",
         ) else {
             panic!("no declaration")
@@ -252,7 +258,7 @@ mod tests {
             (Severity::Sev2, "ann (Slack)")
         );
         assert_eq!(trigger.pivots.len(), 1);
-        let Ok(Received::Declare(trigger)) = command("deploy &lt;key&gt; a=b &amp; c") else {
+        let Ok(WebhookOutcome::Declare(trigger)) = command("deploy &lt;key&gt; a=b &amp; c") else {
             panic!("no declaration")
         };
         assert_eq!(
@@ -275,7 +281,7 @@ mod tests {
                 "looks like a secret itself",
             ),
         ] {
-            let Ok(Received::Response(answer)) = command(text) else {
+            let Ok(WebhookOutcome::Response(answer)) = command(text) else {
                 panic!("{text}: no answer")
             };
             assert!(
@@ -290,7 +296,7 @@ mod tests {
     #[test]
     fn handshakes_are_answered_only_if_they_are_authentic() {
         let body = br#"{"token":"Jhj5dZrVaK7ZwHHjRyZWjbDl","challenge":"3eZbrw1aB","type":"url_verification"}"#;
-        let Ok(Received::Response(answer)) = signed(Vendor::Slack, body).receive() else {
+        let Ok(WebhookOutcome::Response(answer)) = signed(Vendor::Slack, body).receive() else {
             panic!("no answer")
         };
         assert_eq!(answer.body, "3eZbrw1aB");
@@ -301,7 +307,7 @@ mod tests {
         let check = signed(Vendor::Slack, b"ssl_check=1&token=x").receive();
         assert_eq!(
             check,
-            Ok(Received::Ignored {
+            Ok(WebhookOutcome::Ignored {
                 why: "Slack looks at the certificate"
             })
         );

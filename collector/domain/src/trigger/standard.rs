@@ -7,24 +7,29 @@
 //! passed over, as the specification asks.
 
 use super::check::{fresh, header_text, signed};
-use super::read::{Event, Node, json};
-use super::{Delivery, Hook, Received, Secret, Update, WebhookError, generic};
+use super::read::{JsonNode, VendorEvent, json};
+use super::{
+    HookContext, HookSecret, IncidentUpdate, WebhookDelivery, WebhookError, WebhookOutcome, generic,
+};
 use data_encoding::BASE64;
 
 /// What a key's base64 begins with.
 const SECRET_PREFIX: &str = "whsec_";
 
-pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Received, WebhookError> {
+pub(super) fn receive(
+    hook: &HookContext<'_>,
+    delivery: &WebhookDelivery<'_>,
+) -> Result<WebhookOutcome, WebhookError> {
     let message = verify(&hook.config.secrets, delivery)?;
     let body = json(delivery.body)?;
-    let whole = Node(&body);
+    let whole = JsonNode(&body);
     let kind = whole.needed("/type", "type")?;
     let data = whole.at("/data");
     let data = if data.0.is_object() { data } else { whole }; // the specification lets data be squashed into the top level
     let told = generic::told(hook, data, whole.text("/timestamp"))?;
     let incident = data.first(&["/incident_id", "/id"]);
     let id = &[incident.unwrap_or(message)];
-    let event = Event {
+    let event = VendorEvent {
         id,
         delivery: Some(message),
         kind,
@@ -35,12 +40,12 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
         "acknowledged" | "canceled" | "cancelled" | "closed" | "deleted" | "resolved"
     );
     if incident.is_none() && (ends || verb == "updated") {
-        return Ok(Received::Ignored {
+        return Ok(WebhookOutcome::Ignored {
             why: "update of an incident without an id",
         });
     }
     if !ends && verb != "updated" {
-        return Ok(Received::Declare(hook.trigger(&event, told)));
+        return Ok(WebhookOutcome::Declare(hook.trigger(&event, told)));
     }
     let title = told
         .title
@@ -54,7 +59,7 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
         .is_some()
         .then_some(trigger.severity);
     let otherwise = (!ends).then_some(trigger);
-    Ok(Received::Update(Box::new(Update {
+    Ok(WebhookOutcome::Update(Box::new(IncidentUpdate {
         severity,
         otherwise,
         ..update
@@ -63,8 +68,8 @@ pub(super) fn receive(hook: &Hook<'_>, delivery: &Delivery<'_>) -> Result<Receiv
 
 /// Checks the signature, then the time. The message's id.
 pub(super) fn verify<'d>(
-    secrets: &[Secret],
-    delivery: &Delivery<'d>,
+    secrets: &[HookSecret],
+    delivery: &WebhookDelivery<'d>,
 ) -> Result<&'d str, WebhookError> {
     let of = |name| header_text(delivery.headers, name).ok_or(WebhookError::NotAuthentic);
     let (id, time, text) = (
@@ -90,7 +95,7 @@ pub(super) fn verify<'d>(
 }
 
 /// The key that a secret is.
-pub(super) fn signing_key(secret: &Secret) -> Option<Vec<u8>> {
+pub(super) fn signing_key(secret: &HookSecret) -> Option<Vec<u8>> {
     let text = secret.expose();
     BASE64
         .decode(text.strip_prefix(SECRET_PREFIX).unwrap_or(text).as_bytes())
@@ -126,7 +131,7 @@ mod tests {
                 .expect("a time");
         verify(
             secrets,
-            &Delivery {
+            &WebhookDelivery {
                 headers: &headers(named),
                 body,
                 received,
@@ -200,7 +205,7 @@ mod tests {
     fn events_of_other_senders_are_read_by_the_specifications_members() {
         let of =
             |body: &str| super::super::samples::signed(Vendor::Standard, body.as_bytes()).receive();
-        let Ok(Received::Declare(trigger)) = of(
+        let Ok(WebhookOutcome::Declare(trigger)) = of(
             r#"{"type":"leak.found","data":{"id":"L1","title":"Key in a gist","severity":"high","play":"leaked-secret","pivots":["access-key=AKIAIOSFODNN7EXAMPLE"],"systems":["ci"]}}"#,
         ) else {
             panic!("no declaration")
@@ -213,14 +218,14 @@ mod tests {
             trigger.pivots[0].to_string(),
             "access-key=AKIAIOSFODNN7EXAMPLE"
         );
-        let Ok(Received::Update(update)) = of(r#"{"type":"leak.resolved","id":"L1"}"#) else {
+        let Ok(WebhookOutcome::Update(update)) = of(r#"{"type":"leak.resolved","id":"L1"}"#) else {
             panic!("no update")
         };
         assert_eq!(
             (update.key.as_str(), update.otherwise),
             ("standard:L1", None)
         );
-        let Ok(Received::Update(update)) =
+        let Ok(WebhookOutcome::Update(update)) =
             of(r#"{"type":"leak.updated","data":{"id":"L1","severity":"critical"}}"#)
         else {
             panic!("no update")

@@ -20,7 +20,7 @@ use evidence_format::id::IncidentId;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use domain::plan::Pass;
+use domain::plan::CapturePass;
 use platform::progress::ProgressCounter;
 use sources::config::SourcesConfig;
 use sources::recorder::Transport;
@@ -55,7 +55,7 @@ pub struct Task<'t> {
     /// The fencing token of the lease under which it is captured.
     pub token: u64,
     /// What to capture.
-    pub pass: &'t Pass,
+    pub pass: &'t CapturePass,
     /// From whom.
     pub source: &'static dyn Source,
     /// What the bundle says before all evidence.

@@ -4,7 +4,7 @@
 use evidence_format::coverage::{Coverage, EndReason, GapReason};
 use serde::{Deserialize, Serialize};
 
-use domain::plan::{LeftOut, Step};
+use domain::plan::{CaptureStep, LeftOutReason};
 use sources::Incomplete;
 
 /// How a step ended.
@@ -55,10 +55,12 @@ impl Outcome {
     }
 
     /// The plan has it, to say that it is not taken.
-    pub(super) fn left_out(why: LeftOut) -> Self {
+    pub(super) fn left_out(why: LeftOutReason) -> Self {
         let (ended, reason) = match why {
-            LeftOut::Bytes | LeftOut::Requests => (EndReason::Limit, GapReason::OverBudget),
-            LeftOut::Expired => (EndReason::Complete, GapReason::Retention),
+            LeftOutReason::Bytes | LeftOutReason::Requests => {
+                (EndReason::Limit, GapReason::OverBudget)
+            }
+            LeftOutReason::Expired => (EndReason::Complete, GapReason::Retention),
         };
         Self {
             ended,
@@ -71,7 +73,7 @@ impl Outcome {
     }
 
     /// The source's own code failed.
-    pub(super) fn crashed(step: &Step) -> Self {
+    pub(super) fn crashed(step: &CaptureStep) -> Self {
         let gap = StepGap {
             reason: GapReason::Crashed,
             what: format!("the capture of {} crashed", step.item),

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use super::{CaptureError, Outcome, Parts, Task};
-use domain::plan::Step;
+use domain::plan::CaptureStep;
 use platform::clock;
 use sources::tally::CoverageCounter;
 use sources::{self, LocalSource, RemoteSource, Source};
@@ -70,7 +70,7 @@ pub(super) async fn pages(
 async fn send_pages(
     parts: &Parts,
     key: &PassKey,
-    step: &Step,
+    step: &CaptureStep,
     send: mpsc::Sender<Stored>,
 ) -> Result<(), CaptureError> {
     let mut next = 0;
@@ -95,7 +95,7 @@ async fn send_pages(
 
 /// One step's item, as it is going to be packed.
 struct Filling {
-    step: Step,
+    step: CaptureStep,
     outcome: Outcome,
     of: &'static dyn Source,
     paged: &'static dyn RemoteSource,
@@ -239,7 +239,7 @@ async fn read(blobs: &Blobs, page: &PageRow) -> Result<Vec<u8>, BoxError> {
 }
 
 /// What was asked and what could be answered, and until when more may arrive.
-fn windows(step: &Step, late: Option<Duration>, coverage: &mut Coverage) {
+fn windows(step: &CaptureStep, late: Option<Duration>, coverage: &mut Coverage) {
     coverage.asked = step.asked;
     coverage.effective = step.effective;
     if let (Some(asked), effective) = (step.asked, step.effective)

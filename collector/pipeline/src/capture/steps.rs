@@ -14,7 +14,7 @@ use tracing::{Instrument as _, info, info_span};
 
 use super::tape::{self, StepTape};
 use super::{CaptureError, Outcome, Parts, Task};
-use domain::plan::Step;
+use domain::plan::CaptureStep;
 use platform::progress::ProgressCounter;
 use sources::context::Context;
 use sources::recorder::{Limit, Rate, Recorder, RequestPolicy};
@@ -48,7 +48,7 @@ async fn run_one(
     parts: &Parts,
     task: &Task<'_>,
     source: &'static dyn RemoteSource,
-    step: &Step,
+    step: &CaptureStep,
 ) -> Result<Outcome, CaptureError> {
     let outcome = match step.left_out {
         Some(why) => Outcome::left_out(why),
@@ -66,7 +66,7 @@ async fn capture(
     parts: &Parts,
     task: &Task<'_>,
     source: &'static dyn RemoteSource,
-    step: &Step,
+    step: &CaptureStep,
 ) -> Result<Outcome, CaptureError> {
     let last = parts.ledger.last_page(task.key, step.item.as_str()).await?;
     let stop = task.stop.child_token();
@@ -128,7 +128,7 @@ async fn capture(
 async fn until_stopped(
     parts: &Parts,
     source: &'static dyn RemoteSource,
-    step: &Step,
+    step: &CaptureStep,
     cx: &Context,
     task: &Task<'_>,
     stop: &tokio_util::sync::CancellationToken,
@@ -184,7 +184,7 @@ fn by_whom(halt: Incomplete, task: &Task<'_>) -> Incomplete {
 }
 
 /// For requests whose source names no limit.
-fn any_manner(task: &Task<'_>, step: &Step) -> RequestPolicy {
+fn any_manner(task: &Task<'_>, step: &CaptureStep) -> RequestPolicy {
     let endpoint = sources::offer_of(task.source, step).map_or("", |offer| offer.api);
     let limit = Limit {
         provider: task.source.name(),

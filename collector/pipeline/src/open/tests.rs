@@ -7,7 +7,9 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{DeclareError, DeclareRequest, Pipeline, PipelineConfig, Until};
-use domain::incident::{Affects, CaptureRequest, Declaration, Name, Report, Severity};
+use domain::incident::{
+    CaptureRequest, Declaration, InitialReport, Name, PotentialImpact, Severity,
+};
 use store::ledger::{BundleRow, OverviewQuery, PassKey, PassStage};
 
 /// Longest that anything here may take.
@@ -53,8 +55,8 @@ fn request(id: Option<&str>, key: u32) -> DeclareRequest {
         play: "general".parse().expect("a play"),
         checklist: vec![],
         started: None,
-        report: Report::default(),
-        affects: Affects::default(),
+        report: InitialReport::default(),
+        affects: PotentialImpact::default(),
         pivots: vec![],
         trigger: None,
     };

@@ -8,7 +8,7 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use domain::incident::{Evidence, JournalEntry};
+use domain::incident::{EvidenceRef, JournalEntry};
 use store::ledger::{FactCursor, FactFilter, FactRow, Ledger, LedgerError};
 
 /// Facts that are read at once.
@@ -41,7 +41,7 @@ pub struct Row {
     pub by: Option<String>,
     /// What says so, or what it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub evidence: Option<Evidence>,
+    pub evidence: Option<EvidenceRef>,
 }
 
 /// Reads a timeline from its beginning.
@@ -143,7 +143,7 @@ impl Row {
 
     /// The line of a fact.
     pub(super) fn of_fact(row: FactRow) -> Self {
-        let evidence = Evidence {
+        let evidence = EvidenceRef {
             bundle: row.bundle,
             item: Some(row.fact.item),
             record: Some(row.fact.record),

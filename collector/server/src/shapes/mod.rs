@@ -15,11 +15,11 @@ pub(super) use view::{ClosureShape, CorrectiveActionShape, ListShape, ViewShape}
 pub(super) use wish::WishShape;
 
 use self::texts::{AnswerText, DigestText, ItemText, LineText, NameText, ProseText, Time, or_null};
-use domain::incident::Role;
+use domain::incident::IncidentRole;
 
 /// The initial report. What nobody said is `null`.
 #[derive(ToSchema)]
-#[schema(as = Report, rename_all = "camelCase")]
+#[schema(as = InitialReport, rename_all = "camelCase")]
 #[expect(dead_code, reason = "only its shape is of interest")]
 pub(super) struct ReportShape {
     reported_by: Option<NameText>,
@@ -55,10 +55,10 @@ pub(super) struct RolesWanted;
 impl PartialSchema for RolesWanted {
     fn schema() -> RefOr<Schema> {
         let object = ObjectBuilder::new().schema_type(Type::Object);
-        let with = |object: ObjectBuilder, role: Role| {
+        let with = |object: ObjectBuilder, role: IncidentRole| {
             object.property(role.as_str(), or_null(by_name::<NameText>()))
         };
-        Role::ALL
+        IncidentRole::ALL
             .into_iter()
             .fold(object, with)
             .additional_properties(Some(AdditionalProperties::FreeForm(false)))
@@ -88,7 +88,7 @@ fn by_name<T: ToSchema>() -> RefOr<Schema> {
 
 /// What may be affected.
 #[derive(ToSchema)]
-#[schema(as = Affects, rename_all = "camelCase")]
+#[schema(as = PotentialImpact, rename_all = "camelCase")]
 #[expect(dead_code, reason = "only its shape is of interest")]
 pub(super) struct AffectsShape {
     #[schema(required = false)]
@@ -170,7 +170,7 @@ pub(super) struct StepShape {
 
 /// One place where a source is asked.
 #[derive(ToSchema)]
-#[schema(as = Target, rename_all = "camelCase")]
+#[schema(as = CaptureTarget, rename_all = "camelCase")]
 #[expect(dead_code, reason = "only its shape is of interest")]
 pub(super) struct TargetShape {
     /// Account, tenant or organisation.
@@ -205,10 +205,10 @@ mod tests {
 
     use super::*;
     use domain::incident::{
-        Affects, Declaration, Evidence, EvidenceCount, Incident, IncidentEvent, JournalEntry, Name,
-        Plays, Report, Severity, declare,
+        Declaration, EvidenceCount, EvidenceRef, Incident, IncidentEvent, InitialReport,
+        JournalEntry, Name, Plays, PotentialImpact, Severity, declare,
     };
-    use domain::plan::Target;
+    use domain::plan::CaptureTarget;
     use pipeline::seal::Summary;
     use pipeline::timeline::Row;
     use platform::clock;
@@ -240,8 +240,8 @@ mod tests {
             play: "general".parse().expect("a play"),
             checklist: Vec::new(),
             started: None,
-            report: Report::default(),
-            affects: Affects::default(),
+            report: InitialReport::default(),
+            affects: PotentialImpact::default(),
             pivots: Vec::new(),
             trigger: None,
         };
@@ -258,13 +258,13 @@ mod tests {
 
     #[test]
     fn shapes_are_those_of_what_is_written() {
-        assert_shape::<ReportShape>(&Report::default());
-        assert_shape::<AffectsShape>(&Affects::default());
+        assert_shape::<ReportShape>(&InitialReport::default());
+        assert_shape::<AffectsShape>(&PotentialImpact::default());
         assert_shape::<EvidenceCountShape>(&EvidenceCount::default());
-        assert_shape::<TargetShape>(&Target::default());
+        assert_shape::<TargetShape>(&CaptureTarget::default());
         assert_shape::<StepShape>(&Plays::built_in().iter().flat_map(|play| &play.steps).next());
         assert_shape::<CoverageShape>(&Summary::read(""));
-        let evidence = Evidence {
+        let evidence = EvidenceRef {
             bundle: Digest::of(b""),
             item: None,
             record: None,

@@ -1,5 +1,5 @@
 //! What a capture would take, as `GET /v1/incidents/{id}/plan` answers it: the shape of
-//! [`domain::plan::Plan`].
+//! [`domain::plan::CapturePlan`].
 
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
@@ -13,7 +13,7 @@ use super::texts::{
 
 /// What would be captured, what would not, and why.
 #[derive(ToSchema)]
-#[schema(as = Plan, rename_all = "camelCase")]
+#[schema(as = CapturePlan, rename_all = "camelCase")]
 #[expect(dead_code, reason = "only its shape is of interest")]
 pub(crate) struct PlanShape {
     incident: IncidentIdText,
@@ -183,9 +183,9 @@ mod tests {
 
     use super::super::tests::assert_shape;
     use super::*;
-    use domain::plan::{Lifetime, Plan};
+    use domain::plan::{CapturePlan, EvidenceLifetime};
 
-    fn plan() -> Plan {
+    fn plan() -> CapturePlan {
         let (time, until) = ("2026-11-23T13:40:17Z", "2026-11-23T14:40:17Z");
         let step = json!({
             "item": "host", "offer": "host", "api": "host", "target": {"account": null, "region": null, "identity": null, "name": null},
@@ -222,10 +222,10 @@ mod tests {
         let schema = serde_json::to_value(LifetimeShape::schema()).expect("JSON");
         let shapes = schema["oneOf"].as_array().expect("four");
         let written = [
-            Lifetime::Forever,
-            Lifetime::State(1),
-            Lifetime::Seconds(1),
-            Lifetime::Days(1),
+            EvidenceLifetime::Forever,
+            EvidenceLifetime::State(1),
+            EvidenceLifetime::Seconds(1),
+            EvidenceLifetime::Days(1),
         ];
         assert_eq!(shapes.len(), written.len());
         for (shape, lifetime) in shapes.iter().zip(written) {

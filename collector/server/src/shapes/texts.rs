@@ -12,7 +12,8 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::token::LABEL_BYTES_MAX;
 use domain::incident::{
-    ClosureItem, LINE_BYTES_MAX, NAME_BYTES_MAX, PROSE_BYTES_MAX, PivotKind, Role, Severity, Status,
+    ClosureItem, IncidentRole, IncidentStatus, LINE_BYTES_MAX, NAME_BYTES_MAX, PROSE_BYTES_MAX,
+    PivotKind, Severity,
 };
 use store::ledger::{PassKind, PassState, TokenRole};
 
@@ -44,11 +45,11 @@ texts! {
     /// The same, as it may be asked for.
     SeverityWanted: severity_wanted();
     /// How far its response is.
-    StatusText: word(Status::ALL);
+    StatusText: word(IncidentStatus::ALL);
     /// What whoever holds a token may do.
     RoleText: word(TokenRole::all());
     /// What a person answers for in an incident.
-    IncidentRoleText: word(Role::ALL);
+    IncidentRoleText: word(IncidentRole::ALL);
     /// Whether something is affected.
     AnswerText: word(["yes", "no", "unknown"]);
     /// How far a step of a checklist is.
@@ -196,8 +197,10 @@ pub(super) mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use domain::incident::{Answer, List, PassKind as Planned, Standing, StepState, Topic};
-    use domain::plan::{LeftOut, Why};
+    use domain::incident::{
+        Checklist, ImpactAnswer, PassKind as Planned, StatementStanding, StatementTopic, StepState,
+    };
+    use domain::plan::{LeftOutReason, UnavailableReason};
 
     /// What serde says that there is, when it is given what there is not.
     pub(crate) fn known<T: DeserializeOwned>(wrong: Value) -> Vec<String> {
@@ -226,13 +229,16 @@ pub(super) mod tests {
 
     #[test]
     fn words_are_those_that_are_read() {
-        assert_eq!(words::<AnswerText>(), known::<Answer>(json!("?")));
-        assert_eq!(words::<TopicText>(), known::<Topic>(json!("?")));
-        assert_eq!(words::<StandingText>(), known::<Standing>(json!("?")));
+        assert_eq!(words::<AnswerText>(), known::<ImpactAnswer>(json!("?")));
+        assert_eq!(words::<TopicText>(), known::<StatementTopic>(json!("?")));
+        assert_eq!(
+            words::<StandingText>(),
+            known::<StatementStanding>(json!("?"))
+        );
         assert_eq!(words::<StepStateText>(), known::<StepState>(json!("?")));
         assert_eq!(words::<PassKindText>(), known::<Planned>(json!("?")));
-        assert_eq!(words::<WhyText>(), known::<Why>(json!("?")));
-        assert_eq!(words::<LeftOutText>(), known::<LeftOut>(json!("?")));
-        assert_eq!(words::<ListText>(), known::<List>(json!("?")));
+        assert_eq!(words::<WhyText>(), known::<UnavailableReason>(json!("?")));
+        assert_eq!(words::<LeftOutText>(), known::<LeftOutReason>(json!("?")));
+        assert_eq!(words::<ListText>(), known::<Checklist>(json!("?")));
     }
 }

@@ -1,4 +1,4 @@
-//! The incident at a glance: the shape of [`domain::incident::view::View`].
+//! The incident at a glance: the shape of [`domain::incident::view::IncidentView`].
 
 use utoipa::ToSchema;
 
@@ -157,7 +157,7 @@ pub(crate) struct ClosureItemShape {
 
 /// How a closure item was answered.
 #[derive(ToSchema)]
-#[schema(as = Answered)]
+#[schema(as = ClosureAnswer)]
 #[expect(dead_code, reason = "only its shape is of interest")]
 pub(crate) struct AnsweredShape {
     /// True if it was waived, false if it was given.
@@ -184,7 +184,7 @@ pub(crate) struct CorrectiveActionShape {
 
 /// Something said for updates.
 #[derive(ToSchema)]
-#[schema(as = Statement)]
+#[schema(as = UpdateStatement)]
 #[expect(dead_code, reason = "only its shape is of interest")]
 pub(crate) struct StatementShape {
     /// From 1, in the order in which they were made.
@@ -211,13 +211,16 @@ pub(crate) struct ActionShape {
 mod tests {
     use super::super::tests::{assert_shape, incident};
     use super::*;
-    use domain::incident::view::View;
-    use domain::incident::{Answered, CorrectiveAction, CurrentAction, Standing, Statement, Topic};
+    use domain::incident::view::IncidentView;
+    use domain::incident::{
+        ClosureAnswer, CorrectiveAction, CurrentAction, StatementStanding, StatementTopic,
+        UpdateStatement,
+    };
     use platform::clock;
 
     #[test]
     fn shapes_of_views_are_those_of_what_is_written() {
-        let view = View::of(&incident(), clock::now());
+        let view = IncidentView::of(&incident(), clock::now());
         assert_shape::<ViewShape>(&view);
         assert_shape::<RoleShape>(&view.roles[0]);
         assert_shape::<FirstMinutesShape>(&view.first_minutes);
@@ -235,7 +238,7 @@ mod tests {
             || "x".parse().expect("a line"),
             || "x".parse().expect("a name"),
         );
-        assert_shape::<AnsweredShape>(&Answered {
+        assert_shape::<AnsweredShape>(&ClosureAnswer {
             waived: false,
             note: line(),
             by: name(),
@@ -248,8 +251,8 @@ mod tests {
             due: None,
             done: None,
         });
-        let (topic, standing) = (Topic::Impact, Standing::Hypothesis);
-        assert_shape::<StatementShape>(&Statement {
+        let (topic, standing) = (StatementTopic::Impact, StatementStanding::Hypothesis);
+        assert_shape::<StatementShape>(&UpdateStatement {
             id: 1,
             topic,
             standing,

@@ -17,7 +17,7 @@ use crate::all_at_once;
 use crate::context::Context;
 use crate::recorder::{CallError, Limit, Rate, Recorder, RequestPolicy};
 use domain::incident::{Pivot, PivotKind};
-use domain::plan::Step;
+use domain::plan::CaptureStep;
 
 /// Times that a page is asked for with fresh credentials, or again because what came could not be
 /// read.
@@ -33,7 +33,7 @@ struct Work<'a> {
     cursor: Mutex<Cursor>,
 }
 
-pub(super) async fn capture(step: &Step, cx: &Context) -> Result<(), Incomplete> {
+pub(super) async fn capture(step: &CaptureStep, cx: &Context) -> Result<(), Incomplete> {
     let Some(window) = step.effective else {
         return Ok(());
     };

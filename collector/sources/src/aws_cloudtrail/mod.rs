@@ -28,7 +28,10 @@ use super::recorder::{Limit, Rate, RequestPolicy, RetryDecision};
 use super::{CaptureMode, Event, Incomplete, ReadinessProbe, RemoteSource, Source, not_configured};
 use access::Access;
 use domain::incident::PivotKind;
-use domain::plan::{Estimate, Lifetime, Offer, Quota, Readiness, Settle, State, Step, Target};
+use domain::plan::{
+    CaptureStep, CaptureTarget, EvidenceLifetime, Offer, Readiness, ReadinessState, RequestQuota,
+    SettleRule, TargetEstimate,
+};
 use evidence_format::time::Timestamp;
 
 /// The source.
@@ -51,26 +54,26 @@ static OFFER: Offer = Offer {
     item: "aws_cloudtrail",
     api: "cloudtrail:LookupEvents",
     what: "management events of the cloud account",
-    lifetime: Lifetime::Days(90),
+    lifetime: EvidenceLifetime::Days(90),
     citation: "https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html",
     // "CloudTrail typically delivers logs within an average of about 5 minutes of an API call. This
     // time is not guaranteed."
     arrives_late_seconds: Some(15 * 60),
     settles: &[
-        Settle {
+        SettleRule {
             after_seconds: 15 * 60,
             look_back_seconds: Some(HOUR),
         },
-        Settle {
+        SettleRule {
             after_seconds: HOUR,
             look_back_seconds: Some(3 * HOUR),
         },
-        Settle {
+        SettleRule {
             after_seconds: DAY,
             look_back_seconds: None,
         },
     ],
-    quota: Some(Quota {
+    quota: Some(RequestQuota {
         per_second: 2.0,
         burst: 1,
         records_per_page: 50,
@@ -182,7 +185,7 @@ impl Source for AwsCloudTrail {
 
 #[async_trait]
 impl RemoteSource for AwsCloudTrail {
-    async fn capture(&self, step: &Step, cx: &Context) -> Result<(), Incomplete> {
+    async fn capture(&self, step: &CaptureStep, cx: &Context) -> Result<(), Incomplete> {
         ask::capture(step, cx).await
     }
 
@@ -288,7 +291,7 @@ fn readiness(looks: Vec<(Access, Result<Account, String>)>) -> Readiness {
         }
     }
     let targets = accounts.into_values().flat_map(|(way, account)| {
-        let target = move |region: String| Target {
+        let target = move |region: String| CaptureTarget {
             name: Some(format!("{}-{region}", account.id)),
             account: Some(account.id.clone()),
             region: Some(region),
@@ -302,16 +305,16 @@ fn readiness(looks: Vec<(Access, Result<Account, String>)>) -> Readiness {
             .map(target)
             .collect::<Vec<_>>()
     });
-    let targets: Vec<Estimate> = targets
-        .map(|target| Estimate {
+    let targets: Vec<TargetEstimate> = targets
+        .map(|target| TargetEstimate {
             target,
             requests: None,
         })
         .collect();
     let state = if targets.is_empty() {
-        State::NotConfigured
+        ReadinessState::NotConfigured
     } else {
-        State::Ready
+        ReadinessState::Ready
     };
     Readiness {
         source: OFFER.source.parse().expect("a name"),

@@ -11,7 +11,7 @@ use super::access::Access;
 use super::slices::Cursor;
 use super::{LOOK_MAX, explain};
 use crate::ReadinessProbe;
-use domain::plan::{Readiness, Target};
+use domain::plan::{CaptureTarget, Readiness};
 
 /// Estimates each target of `readiness`. What refuses becomes a problem of it.
 pub(super) async fn estimate(readiness: &mut Readiness, window: TimeWindow, cx: &ReadinessProbe) {
@@ -31,7 +31,11 @@ pub(super) async fn estimate(readiness: &mut Readiness, window: TimeWindow, cx: 
     }
 }
 
-async fn sample(target: &Target, window: TimeWindow, cx: &ReadinessProbe) -> Result<u64, String> {
+async fn sample(
+    target: &CaptureTarget,
+    window: TimeWindow,
+    cx: &ReadinessProbe,
+) -> Result<u64, String> {
     let way = Access::parse(target.access.as_deref().unwrap_or_default());
     let config = way.open(&cx.wire, cx.incident.as_ref()).await;
     let region = Region::new(target.region.clone().unwrap_or_default());

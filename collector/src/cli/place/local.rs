@@ -16,10 +16,10 @@ use super::{
 };
 use crate::app::App;
 use domain::incident::{
-    Command, CommandError, Declaration, Incident, IncidentEvent, Line, Name, PlayName, Status,
-    brief,
+    Command, CommandError, Declaration, Incident, IncidentEvent, IncidentStatus, Line, Name,
+    PlayName, brief,
 };
-use domain::plan::Plan;
+use domain::plan::CapturePlan;
 use pipeline::timeline::{Filter, Read, Row};
 use pipeline::{self, DeclareError, PipelineError, Until};
 use platform::clock;
@@ -181,7 +181,7 @@ impl Place for Local {
         reason: Option<Line>,
     ) -> Result<Option<Vec<ChangeView>>> {
         let wish = Command::ChangeStatus {
-            to: Status::Closed,
+            to: IncidentStatus::Closed,
             reason,
         };
         match self.app.pipeline.apply(id, &self.by, &[wish]).await {
@@ -306,7 +306,7 @@ impl Place for Local {
         Ok(path)
     }
 
-    async fn plan(&self, of: &Planning, capture: Capture) -> Result<Plan> {
+    async fn plan(&self, of: &Planning, capture: Capture) -> Result<CapturePlan> {
         let ask = capture.ask_within(self.app.config.capture.deadline_seconds)?;
         let (id, play, pivots) = match of {
             Planning::Incident(id) => {

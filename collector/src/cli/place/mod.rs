@@ -18,8 +18,10 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use serde::Serialize;
 
-use domain::incident::{Affects, Command, Line, Name, Pivot, PlayName, Report, Severity};
-use domain::plan::Plan;
+use domain::incident::{
+    Command, InitialReport, Line, Name, Pivot, PlayName, PotentialImpact, Severity,
+};
+use domain::plan::CapturePlan;
 use pipeline::Content;
 use pipeline::timeline::{Filter, Row};
 use platform::progress::ProgressCounter;
@@ -116,7 +118,7 @@ pub(super) trait Place: Send + Sync {
     async fn key_of(&self, bundle: &Digest, to: &Path) -> Result<PathBuf>;
 
     /// What a capture would take.
-    async fn plan(&self, of: &Planning, capture: Capture) -> Result<Plan>;
+    async fn plan(&self, of: &Planning, capture: Capture) -> Result<CapturePlan>;
 
     async fn plays(&self) -> Result<Vec<PlayView>>;
 
@@ -150,8 +152,8 @@ pub(super) struct DeclareRequest {
     pub(super) severity: Severity,
     pub(super) play: PlayName,
     pub(super) started: Option<Timestamp>,
-    pub(super) report: Report,
-    pub(super) affects: Affects,
+    pub(super) report: InitialReport,
+    pub(super) affects: PotentialImpact,
     pub(super) pivots: Vec<Pivot>,
     /// What is captured at once; `None` is nothing.
     pub(super) capture: Option<Capture>,

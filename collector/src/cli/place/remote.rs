@@ -26,7 +26,7 @@ use crate::client::keys::{Before, folder};
 use crate::client::upload::Sending;
 use crate::client::{Call, Client, ClientError};
 use domain::incident::{Command, Line, Name, PlayName};
-use domain::plan::Plan;
+use domain::plan::CapturePlan;
 use pipeline::timeline::{Filter, Row};
 use pipeline::{AttachError, Content};
 use platform::progress::ProgressCounter;
@@ -230,7 +230,7 @@ impl Place for Remote {
                 }
                 happened = events.next(), if is_listening => match happened {
                     Ok(Happened::Progress(progress)) => line.draw(|| describe(&progress)),
-                    Ok(Happened::JournalEntry { .. }) => look.reset_after(LOOK_SOON),
+                    Ok(Happened::Entry { .. }) => look.reset_after(LOOK_SOON),
                     Err(error) if error.code() == Some("forbidden") => is_listening = false,
                     Err(error) => return Err(error.into()),
                 },
@@ -378,7 +378,7 @@ impl Place for Remote {
             .await
     }
 
-    async fn plan(&self, of: &Planning, capture: Capture) -> Result<Plan> {
+    async fn plan(&self, of: &Planning, capture: Capture) -> Result<CapturePlan> {
         let call = match of {
             Planning::Incident(id) => Call::get(path(id, "/plan")),
             Planning::Play(play, pivots) => Call::get("v1/plan")

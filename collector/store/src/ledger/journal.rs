@@ -11,7 +11,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use domain::incident::{
-    CommandError, Incident, IncidentEvent, IncidentOverview, JournalEntry, Name, Status,
+    CommandError, Incident, IncidentEvent, IncidentOverview, IncidentStatus, JournalEntry, Name,
 };
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
@@ -66,7 +66,7 @@ pub struct Declared {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OverviewQuery {
     /// Only incidents of this status.
-    pub status: Option<Status>,
+    pub status: Option<IncidentStatus>,
     /// Only those that come after this incident in the list.
     pub after: Option<IncidentId>,
     /// At most so many.

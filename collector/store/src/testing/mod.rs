@@ -4,7 +4,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use domain::incident::{Affects, Declaration, IncidentEvent, Name, Prose, Report, Severity};
+use domain::incident::{
+    Declaration, IncidentEvent, InitialReport, Name, PotentialImpact, Prose, Severity,
+};
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, KeyId, StreamId};
 use evidence_format::time::Timestamp;
@@ -101,8 +103,8 @@ pub fn declaration(id: &IncidentId, declared_at: Timestamp) -> NewEntry {
         play: "general".parse().expect("a play"),
         checklist: Vec::new(),
         started: None,
-        report: Report::default(),
-        affects: Affects::default(),
+        report: InitialReport::default(),
+        affects: PotentialImpact::default(),
         pivots: Vec::new(),
         trigger: None,
     };

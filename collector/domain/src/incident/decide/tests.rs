@@ -30,7 +30,7 @@ fn refused(incident: &Incident, wish: Command) -> String {
         .to_string()
 }
 
-fn status(to: Status, reason: Option<&str>) -> Command {
+fn status(to: IncidentStatus, reason: Option<&str>) -> Command {
     Command::ChangeStatus {
         to,
         reason: reason.map(line),
@@ -49,7 +49,7 @@ fn wishes() -> Vec<Command> {
             to: Severity::Sev1,
             reason: line("it was used"),
         },
-        status(Status::Contained, None),
+        status(IncidentStatus::Contained, None),
         Command::SetStarted {
             to: time("2026-11-20T08:00:00Z"),
         },
@@ -58,19 +58,19 @@ fn wishes() -> Vec<Command> {
             reason: line("it is a CI token"),
         },
         Command::AssignRole {
-            role: Role::TechnicalLead,
+            role: IncidentRole::TechnicalLead,
             to: Some(name("Bob")),
         },
         Command::ChangeReport {
-            to: Report {
+            to: InitialReport {
                 reported_by: Some(name("Bob")),
-                ..Report::default()
+                ..InitialReport::default()
             },
         },
-        Command::ChangeAffects {
-            to: Affects {
-                customer_data: super::super::Answer::No,
-                ..Affects::default()
+        Command::ChangePotentialImpact {
+            to: PotentialImpact {
+                customer_data: super::super::ImpactAnswer::No,
+                ..PotentialImpact::default()
             },
         },
         Command::AddPivot {
@@ -93,17 +93,17 @@ fn wishes() -> Vec<Command> {
             due,
         },
         Command::FinishCorrectiveAction { id: 1, note: None },
-        Command::State {
-            topic: Topic::Impact,
-            standing: Standing::Hypothesis,
+        Command::AddStatement {
+            topic: StatementTopic::Impact,
+            standing: StatementStanding::Hypothesis,
             text: line("builds"),
         },
         Command::ChangeStanding {
             id: 1,
-            to: Standing::Confirmed,
+            to: StatementStanding::Confirmed,
             reason: None,
         },
-        Command::BeginAction {
+        Command::StartAction {
             text: line("rotate"),
             owner: None,
         },
@@ -126,8 +126,8 @@ fn a_wish_becomes_one_entry_and_the_same_wish_again_none() {
         if !matches!(
             wish,
             Command::AddCorrectiveAction { .. }
-                | Command::State { .. }
-                | Command::BeginAction { .. }
+                | Command::AddStatement { .. }
+                | Command::StartAction { .. }
         ) {
             assert_eq!(go(&mut incident, wish.clone()), [""; 0], "{wish:?} again");
         }
@@ -159,7 +159,7 @@ fn closing_says_all_that_is_missing() {
     {
         go(
             &mut incident,
-            Command::GiveClosure {
+            Command::CompleteClosureItem {
                 item,
                 note: line("so"),
             },
@@ -171,8 +171,11 @@ incident cannot be closed yet, missing:
   corrective action 1 has no owner
   corrective action 1 has no due date
 give each with a note, or waive it with a reason";
-    assert_eq!(refused(&incident, status(Status::Closed, None)), expected);
-    let waive = Command::WaiveClosure {
+    assert_eq!(
+        refused(&incident, status(IncidentStatus::Closed, None)),
+        expected
+    );
+    let waive = Command::WaiveClosureItem {
         item: ClosureItem::AttackPath,
         reason: line("decommissioned"),
         by: Some(name("Carol")),
@@ -196,7 +199,7 @@ give each with a note, or waive it with a reason";
         },
     );
     assert_eq!(
-        go(&mut incident, status(Status::Closed, None)),
+        go(&mut incident, status(IncidentStatus::Closed, None)),
         ["incident.status"]
     );
     assert_eq!(incident.closed_at, Some(now()));
@@ -208,7 +211,7 @@ fn a_closed_incident_keeps_what_it_was_closed_on() {
     ClosureItem::ALL.into_iter().for_each(|item| {
         go(
             &mut incident,
-            Command::WaiveClosure {
+            Command::WaiveClosureItem {
                 item,
                 reason: line("false alarm"),
                 by: None,
@@ -216,7 +219,7 @@ fn a_closed_incident_keeps_what_it_was_closed_on() {
         );
     });
     assert_eq!(incident.closure[&ClosureItem::Review].by, name("Ann"));
-    go(&mut incident, status(Status::Closed, None));
+    go(&mut incident, status(IncidentStatus::Closed, None));
     let item = ClosureItem::RootCause;
     for wish in [
         Command::ChangeSeverity {
@@ -233,11 +236,11 @@ fn a_closed_incident_keeps_what_it_was_closed_on() {
             owner: None,
             note: None,
         },
-        Command::WithdrawClosure {
+        Command::ReopenClosureItem {
             item,
             reason: line("x"),
         },
-        Command::GiveClosure {
+        Command::CompleteClosureItem {
             item,
             note: line("x"),
         },
@@ -254,19 +257,19 @@ fn a_closed_incident_keeps_what_it_was_closed_on() {
         ["note"]
     );
     assert_eq!(
-        refused(&incident, status(Status::Contained, None)),
+        refused(&incident, status(IncidentStatus::Contained, None)),
         "status cannot go from Closed to Contained; it can go to: Investigating"
     );
     assert_eq!(
-        refused(&incident, status(Status::Investigating, None)),
+        refused(&incident, status(IncidentStatus::Investigating, None)),
         "reopening needs a reason"
     );
     go(
         &mut incident,
-        status(Status::Investigating, Some("used again")),
+        status(IncidentStatus::Investigating, Some("used again")),
     );
     assert!(
-        refused(&incident, status(Status::Closed, None)).contains("root-cause"),
+        refused(&incident, status(IncidentStatus::Closed, None)).contains("root-cause"),
         "every item is asked for anew"
     );
 }
@@ -274,22 +277,22 @@ fn a_closed_incident_keeps_what_it_was_closed_on() {
 #[test]
 fn going_back_and_taking_back_need_reasons() {
     let mut incident = samples::incident();
-    go(&mut incident, status(Status::Recovering, None));
+    go(&mut incident, status(IncidentStatus::Recovering, None));
     assert_eq!(
-        refused(&incident, status(Status::Investigating, None)),
+        refused(&incident, status(IncidentStatus::Investigating, None)),
         "going back to Investigating needs a reason"
     );
     go(
         &mut incident,
-        Command::State {
-            topic: Topic::Impact,
-            standing: Standing::Confirmed,
+        Command::AddStatement {
+            topic: StatementTopic::Impact,
+            standing: StatementStanding::Confirmed,
             text: line("builds"),
         },
     );
     let withdraw = |reason| Command::ChangeStanding {
         id: 1,
-        to: Standing::Withdrawn,
+        to: StatementStanding::Withdrawn,
         reason,
     };
     assert_eq!(
@@ -315,7 +318,7 @@ fn going_back_and_taking_back_need_reasons() {
         go(&mut incident, skip(Some(line("nothing runs")))),
         ["checklist.step"]
     );
-    let withdraw = Command::WithdrawClosure {
+    let withdraw = Command::ReopenClosureItem {
         item: ClosureItem::Review,
         reason: line("x"),
     };
@@ -373,9 +376,9 @@ fn times_that_cannot_be_are_refused() {
         refused(&incident, Command::SetStarted { to: later }),
         "start 2026-11-23T14:00:01Z is in the future"
     );
-    let report = Report {
+    let report = InitialReport {
         reported_at: Some(later),
-        ..Report::default()
+        ..InitialReport::default()
     };
     assert_eq!(
         refused(&incident, Command::ChangeReport { to: report }),
@@ -401,9 +404,9 @@ fn times_that_cannot_be_are_refused() {
 fn there_is_a_limit_to_everything() {
     let mut incident = samples::incident();
     let systems = vec![name("db"); SYSTEMS_MAX + 1];
-    let report = Report {
+    let report = InitialReport {
         affected_systems: systems,
-        ..Report::default()
+        ..InitialReport::default()
     };
     assert_eq!(
         refused(&incident, Command::ChangeReport { to: report }),

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use domain::incident::{
-    CommandError, IncidentEvent, IncidentOverview, Line, Name, PassKind, Severity, SourceName,
-    Status,
+    CommandError, IncidentEvent, IncidentOverview, IncidentStatus, Line, Name, PassKind, Severity,
+    SourceName,
 };
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
@@ -381,7 +381,7 @@ async fn declare_at(ledger: &Ledger, name: &str, declared_at: Timestamp) -> Inci
     declared.expect("a free name").incident
 }
 
-fn status_change(from: Status, to: Status) -> NewEntry {
+fn status_change(from: IncidentStatus, to: IncidentStatus) -> NewEntry {
     NewEntry {
         at: at(50),
         event: IncidentEvent::StatusChanged {
@@ -401,7 +401,7 @@ pub(super) async fn overviews_are_listed_newest_first(ledger: Ledger) {
         ids(&all_overviews(&ledger).await),
         ["INC-2", "INC-4", "INC-1", "INC-3"]
     );
-    let contained = status_change(Status::Investigating, Status::Contained);
+    let contained = status_change(IncidentStatus::Investigating, IncidentStatus::Contained);
     for name in ["INC-1", "INC-2"] {
         let journal = ledger.journal(&incident(name));
         journal
@@ -418,7 +418,7 @@ pub(super) async fn overviews_are_listed_newest_first(ledger: Ledger) {
         let overviews = ledger.overviews(&wanted).await.expect("a database");
         ids(&overviews).join(" ")
     };
-    let contained = Some(Status::Contained);
+    let contained = Some(IncidentStatus::Contained);
     assert_eq!(listed(None, None, 2).await, "INC-2 INC-4");
     assert_eq!(listed(None, Some("INC-4"), 2).await, "INC-1 INC-3");
     assert_eq!(listed(None, Some("INC-3"), 2).await, "");
@@ -428,10 +428,10 @@ pub(super) async fn overviews_are_listed_newest_first(ledger: Ledger) {
     assert_eq!(listed(contained, Some("INC-2"), 9).await, "INC-1");
     assert_eq!(listed(contained, Some("INC-4"), 9).await, "INC-1");
     assert_eq!(
-        listed(Some(Status::Investigating), None, 9).await,
+        listed(Some(IncidentStatus::Investigating), None, 9).await,
         "INC-4 INC-3"
     );
-    assert_eq!(listed(Some(Status::Closed), None, 9).await, "");
+    assert_eq!(listed(Some(IncidentStatus::Closed), None, 9).await, "");
     let wanted = OverviewQuery {
         after: Some(incident("INC-9")),
         limit: 9,
@@ -462,8 +462,11 @@ fn any_event(seen: &domain::incident::Incident, random: u64) -> IncidentEvent {
         },
         2 => IncidentEvent::StatusChanged {
             from,
-            to: [Status::Contained, Status::Closed, Status::Investigating]
-                [(random / 9 % 3) as usize],
+            to: [
+                IncidentStatus::Contained,
+                IncidentStatus::Closed,
+                IncidentStatus::Investigating,
+            ][(random / 9 % 3) as usize],
             reason: Some(line()),
         },
         3 => IncidentEvent::PlayChanged {
@@ -575,7 +578,7 @@ pub(super) async fn overview_is_never_left_behind_its_journal(ledger: Ledger) {
     let newer =
         "UPDATE incidents SET overview = REPLACE(overview, '{\"id\"', '{\"newer\":1,\"id\"')";
     run_sql(&ledger, newer).await;
-    let contained = status_change(Status::Investigating, Status::Contained);
+    let contained = status_change(IncidentStatus::Investigating, IncidentStatus::Contained);
     journal.append(&[contained]).await.expect("it is declared");
     run_sql(
         &ledger,
@@ -583,7 +586,7 @@ pub(super) async fn overview_is_never_left_behind_its_journal(ledger: Ledger) {
     )
     .await;
     let wanted = OverviewQuery {
-        status: Some(Status::Contained),
+        status: Some(IncidentStatus::Contained),
         limit: 9,
         ..OverviewQuery::default()
     };
@@ -591,7 +594,7 @@ pub(super) async fn overview_is_never_left_behind_its_journal(ledger: Ledger) {
     assert_eq!(ids(&listed), ["INC-1"], "lists by status find it");
     assert_eq!(
         (listed[0].status, listed[0].last_seq),
-        (Status::Contained, 2)
+        (IncidentStatus::Contained, 2)
     );
     journal
         .append(&[entry("goes on")])
