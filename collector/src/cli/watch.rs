@@ -47,7 +47,7 @@ pub(super) struct Arguments {
 #[serde(tag = "event", rename_all = "kebab-case")]
 enum Shown<'a> {
     /// An entry of the journal.
-    JournalEntry {
+    Entry {
         seq: u64,
         #[serde(flatten)]
         row: &'a Row,
@@ -89,7 +89,7 @@ async fn watch(
             happened = events.next() => match happened? {
                 Happened::JournalEntry { seq, row } => {
                     progress.clear();
-                    if global.json { out_json(&Shown::JournalEntry { seq, row: &row })? } else { out(&line(&row))? }
+                    if global.json { out_json(&Shown::Entry { seq, row: &row })? } else { out(&line(&row))? }
                     is_over = false;
                     look.reset_after(LOOK_SOON);
                 }
