@@ -9,8 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Global, out, out_json};
-use crate::app::App;
+use super::{GlobalOptions, print, print_json};
+use crate::app::OpenStore;
 use server::telemetry::{Destination, Telemetry};
 use server::{Api, Listener};
 use store::jobs::Until;
@@ -28,7 +28,7 @@ Examples:
   curl -H 'Authorization: Bearer exh_…' -H 'Content-Type: application/json' \\
     -d '{\"title\": \"Leaked key\", \"severity\": 2, \"play\": \"leaked-secret\"}' \\
     http://127.0.0.1:8080/v1/incidents")]
-pub(super) struct Arguments {
+pub(super) struct ServeArgs {
     /// Where to listen; port 0 is any that is free [default: 127.0.0.1:8080, or the
     /// configuration's]
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -42,8 +42,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(
-    global: &Global,
-    arguments: &Arguments,
+    global: &GlobalOptions,
+    arguments: &ServeArgs,
     telemetry: &Telemetry,
 ) -> Result<()> {
     let drain = told_to_stop().context("cannot wait for signals")?;
@@ -65,9 +65,9 @@ pub(super) async fn run(
     let url = listener.url();
     info!(%url, version = env!("CARGO_PKG_VERSION"), "listening");
     if global.json {
-        out_json(&serde_json::json!({"listening": url}))?;
+        print_json(&serde_json::json!({"listening": url}))?;
     } else if !global.quiet {
-        out(&format!("listening on {url}\n"))?;
+        print(&format!("listening on {url}\n"))?;
     }
     let router = Api::new(app.pipeline.clone(), config, hooks, drain.clone())?.router();
     let (worked, ()) = tokio::join!(work(&app, &drain), listener.serve(router, drain.clone()));
@@ -78,7 +78,7 @@ pub(super) async fn run(
 }
 
 /// Does all jobs that are due until it is to stop. If it cannot any more, the API stops too.
-async fn work(app: &App, drain: &CancellationToken) -> Result<()> {
+async fn work(app: &OpenStore, drain: &CancellationToken) -> Result<()> {
     let working = async {
         app.pipeline
             .take_up()

@@ -15,7 +15,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{Token, TokenError};
+use super::{BearerToken, BearerTokenError};
 use domain::incident::{listed, meant, meant_key, nearest};
 
 /// Name of the file, in the folder `exhibit` of the user's configuration.
@@ -46,7 +46,7 @@ pub struct Profile {
     pub server: String,
     /// The token.
     #[serde(default, deserialize_with = "token")]
-    pub token: Option<Token>,
+    pub token: Option<BearerToken>,
     /// A file that has it.
     #[serde(default)]
     pub token_file: Option<PathBuf>,
@@ -73,7 +73,7 @@ evidence_format::serde_as_text!(ProfileName);
 /// The text is no name of a profile.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("{0:?} is no name of a profile: 1 to {NAME_BYTES_MAX} letters, digits, - and _")]
-pub struct ParseProfileError(String);
+pub struct ProfileNameError(String);
 
 /// The file, or a profile in it, cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -144,7 +144,7 @@ pub enum ClientConfigError {
         place: String,
         /// Why.
         #[source]
-        cause: TokenError,
+        cause: BearerTokenError,
     },
     /// There is nothing in that place.
     #[error("cannot take the token from {place}")]
@@ -174,7 +174,7 @@ fn there_are(known: &[ProfileName]) -> String {
 }
 
 /// serde's error would quote a token that is none.
-fn token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Token>, D::Error> {
+fn token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BearerToken>, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map(Some).map_err(serde::de::Error::custom)
 }
@@ -291,13 +291,13 @@ impl ProfileName {
 }
 
 impl FromStr for ProfileName {
-    type Err = ParseProfileError;
+    type Err = ProfileNameError;
 
-    fn from_str(text: &str) -> Result<Self, ParseProfileError> {
+    fn from_str(text: &str) -> Result<Self, ProfileNameError> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
         match (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(plain) {
             true => Ok(Self(text.to_owned())),
-            false => Err(ParseProfileError(
+            false => Err(ProfileNameError(
                 text.chars().take(NAME_BYTES_MAX).collect(),
             )),
         }

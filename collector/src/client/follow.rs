@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use self::parse::{Message, Parser};
-use super::{Call, Client, ClientError};
+use super::{ApiCall, ApiClient, ClientError};
 use server::answers::Happened;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -25,8 +25,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 const AWAY_MAX: Duration = Duration::from_secs(300);
 
 /// The events of an incident as they come.
-pub(crate) struct Events {
-    client: Client,
+pub(crate) struct EventSubscription {
+    client: ApiClient,
     incident: IncidentId,
     /// The number of the last entry that was told.
     seq: u64,
@@ -36,9 +36,9 @@ pub(crate) struct Events {
     pause: Duration,
 }
 
-impl Events {
+impl EventSubscription {
     /// The events of `incident` behind its entry `seq`; 0 is all.
-    pub(crate) fn new(client: Client, incident: IncidentId, seq: u64) -> Self {
+    pub(crate) fn new(client: ApiClient, incident: IncidentId, seq: u64) -> Self {
         Self {
             client,
             incident,
@@ -75,7 +75,7 @@ impl Events {
     async fn attempt(&mut self) -> Result<Option<Happened>, ClientError> {
         let Some((response, parser)) = &mut self.stream else {
             let path = format!("v1/incidents/{}/events", self.incident);
-            let call = Call::get(path)
+            let call = ApiCall::get(path)
                 .accept("text/event-stream")
                 .header(LAST_EVENT_ID, HeaderValue::from(self.seq));
             self.stream = Some((self.client.send(&call).await?, Parser::default()));

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
-use super::{Client, ClientError};
+use super::{ApiClient, ClientError};
 use domain::incident::Line;
 use platform::progress::ProgressCounter;
 use server::answers::Receipt;
@@ -31,7 +31,7 @@ const STALLED_MAX: Duration = Duration::from_secs(15 * 60);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What is sent.
-pub(crate) struct Sending {
+pub(crate) struct Upload {
     pub(crate) content: Box<dyn Read + Send>,
     /// Its bytes, where they are known: then a server can refuse before it is sent, and a file that
     /// became shorter is no file.
@@ -50,13 +50,13 @@ pub(crate) enum UploadError {
     Read(#[source] io::Error),
     /// The server does not take it.
     #[error(transparent)]
-    Server(#[from] ClientError),
+    ServerUrl(#[from] ClientError),
 }
 
 /// A piece, its end, or why there is none.
 type Piece = io::Result<Bytes>;
 
-impl Client {
+impl ApiClient {
     /// Attaches to an incident what is read. It is sent once: nobody knows whether it can be read a
     /// second time.
     ///
@@ -66,9 +66,9 @@ impl Client {
     pub(crate) async fn attach(
         &self,
         incident: &IncidentId,
-        sending: Sending,
+        sending: Upload,
     ) -> Result<Receipt, UploadError> {
-        let Sending {
+        let Upload {
             content,
             bytes,
             name,

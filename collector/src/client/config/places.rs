@@ -7,14 +7,14 @@ use std::process::{Command, Stdio};
 
 use super::super::token::TOKEN_BYTES_MAX;
 use super::{ClientConfigError, Profile, ProfileName};
-use crate::client::Token;
+use crate::client::BearerToken;
 
 impl Profile {
     /// The token, from wherever it is; `None` if the profile says nothing of it.
     ///
     /// # Errors
     /// It is in several places, or not where it is said to be.
-    pub fn token(&self, name: &ProfileName) -> Result<Option<Token>, ClientConfigError> {
+    pub fn token(&self, name: &ProfileName) -> Result<Option<BearerToken>, ClientConfigError> {
         let Self {
             token,
             token_file,
@@ -53,7 +53,7 @@ impl Profile {
     }
 }
 
-fn of_text(place: String, text: io::Result<String>) -> Result<Token, ClientConfigError> {
+fn of_text(place: String, text: io::Result<String>) -> Result<BearerToken, ClientConfigError> {
     match text {
         Ok(text) => text
             .parse()

@@ -17,13 +17,13 @@ const PIECES_WAITING_MAX: usize = 16;
 const READ_BYTES: usize = 256 * 1024;
 
 /// A check under way. Dropped, it is given up.
-pub(super) struct Checking {
+pub(super) struct BundleChecker {
     send: mpsc::Sender<Bytes>,
     /// What is wrong, if anything is.
     report: JoinHandle<Result<(), String>>,
 }
 
-impl Checking {
+impl BundleChecker {
     /// Expects the bytes of `bundle`.
     pub(super) fn begin(bundle: Digest) -> Self {
         let (send, receive) = mpsc::channel(PIECES_WAITING_MAX);

@@ -1,4 +1,4 @@
-//! Server-sent events as text (HTML Living Standard §9.2.6), of what our servers send of it.
+//! ServerUrl-sent events as text (HTML Living Standard §9.2.6), of what our servers send of it.
 
 use std::collections::VecDeque;
 
