@@ -40,7 +40,7 @@ pub struct ClientConfig {
 
 /// `[profiles.NAME]`: a server, and as whom it is asked. The token is in one of four places.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Profile {
     /// Its URL.
     pub server: String,
@@ -111,7 +111,7 @@ pub enum ClientConfigError {
     },
     /// It says what it may not.
     #[error("{}: {message}", path.display())]
-    Content {
+    Invalid {
         /// The file.
         path: PathBuf,
         /// What, and where; with the nearest known key, if one is near.
@@ -119,7 +119,7 @@ pub enum ClientConfigError {
     },
     /// No profile is called so.
     #[error("there is no profile {name}{}; {}", meant(nearest.as_deref()), there_are(known))]
-    Unknown {
+    UnknownProfile {
         /// What was asked for.
         name: ProfileName,
         /// What was probably meant.
@@ -129,9 +129,9 @@ pub enum ClientConfigError {
     },
     /// The token is in no place, or in several.
     #[error(
-        "profile {name} has {count} of token, token_file, token_command and token_variable: give one, or `exhibit login`"
+        "profile {name} has {count} of token, token-file, token-command and token-variable: give one, or `exhibit login`"
     )]
-    Places {
+    AmbiguousToken {
         /// The profile.
         name: ProfileName,
         /// In how many.
@@ -139,7 +139,7 @@ pub enum ClientConfigError {
     },
     /// What is in that place is no token.
     #[error("cannot take the token from {place}")]
-    Token {
+    InvalidToken {
         /// Where.
         place: String,
         /// Why.
@@ -148,20 +148,12 @@ pub enum ClientConfigError {
     },
     /// There is nothing in that place.
     #[error("cannot take the token from {place}")]
-    Place {
+    UnreadableToken {
         /// Where.
         place: String,
         /// Why.
         #[source]
         cause: io::Error,
-    },
-    /// It is written so that this program cannot change it without losing something.
-    #[error("cannot change {} and keep all that is in it: write [profiles.{name}] into it by hand", path.display())]
-    Edit {
-        /// The file.
-        path: PathBuf,
-        /// The profile.
-        name: ProfileName,
     },
 }
 
@@ -207,12 +199,12 @@ impl ClientConfig {
     /// The profile of a name.
     ///
     /// # Errors
-    /// [`ClientConfigError::Unknown`].
+    /// [`ClientConfigError::UnknownProfile`].
     pub fn profile(&self, name: &ProfileName) -> Result<&Profile, ClientConfigError> {
         self.profiles.get(name).ok_or_else(|| {
             let near = nearest(&name.0, self.profiles.keys().map(|known| known.0.as_str()))
                 .map(str::to_owned);
-            ClientConfigError::Unknown {
+            ClientConfigError::UnknownProfile {
                 name: name.clone(),
                 nearest: near,
                 known: self.profiles.keys().cloned().collect(),
@@ -245,7 +237,7 @@ fn read_text(path: &Path) -> Result<Option<String>, ClientConfigError> {
         .map_err(failed)?;
     if text.len() as u64 > FILE_BYTES_MAX {
         let message = format!("it has more than {FILE_BYTES_MAX} bytes");
-        return Err(ClientConfigError::Content {
+        return Err(ClientConfigError::Invalid {
             path: path.to_owned(),
             message,
         });
@@ -254,7 +246,7 @@ fn read_text(path: &Path) -> Result<Option<String>, ClientConfigError> {
 }
 
 fn parse(path: &Path, text: &str) -> Result<ClientConfig, ClientConfigError> {
-    let wrong = |message| ClientConfigError::Content {
+    let wrong = |message| ClientConfigError::Invalid {
         path: path.to_owned(),
         message,
     };
@@ -338,11 +330,11 @@ mod tests {
         let all = text.replace("\n# ", "\n"); // keys that are commented out
         for key in [
             "token",
-            "token_file",
-            "token_command",
-            "token_variable",
+            "token-file",
+            "token-command",
+            "token-variable",
             "ca",
-            "insecure_http",
+            "insecure-http",
             "server",
             "default",
         ] {
@@ -378,13 +370,13 @@ mod tests {
     #[test]
     fn an_unknown_key_or_profile_is_named_with_the_nearest() {
         let error = read(
-            "[profiles.a]\nserver = 'https://x'\ntoken_fil = 'x'\n",
+            "[profiles.a]\nserver = 'https://x'\ntoken-fil = 'x'\n",
             0o600,
         )
         .expect_err("unknown")
         .to_string();
         assert!(
-            error.contains("line 3") && error.ends_with("(did you mean \"token_file\"?)"),
+            error.contains("line 3") && error.ends_with("(did you mean \"token-file\"?)"),
             "{error}"
         );
         let error = read(
@@ -421,9 +413,9 @@ mod tests {
         assert_eq!(of("").expect("nothing is said"), None);
         for (keys, expected) in [
             ("token = 'exh_here'".to_owned(), "exh_here"),
-            (format!("token_file = {file:?}"), "exh_file"),
+            (format!("token-file = {file:?}"), "exh_file"),
             (
-                "token_command = ['echo', 'exh_command']".to_owned(),
+                "token-command = ['echo', 'exh_command']".to_owned(),
                 "exh_command",
             ),
         ] {
@@ -432,22 +424,22 @@ mod tests {
                 expected
             );
         }
-        let error = of("token = 'exh_here'\ntoken_file = '/x'")
+        let error = of("token = 'exh_here'\ntoken-file = '/x'")
             .expect_err("two")
             .to_string();
         assert!(
-            error.starts_with("profile a has 2 of token, token_file,"),
+            error.starts_with("profile a has 2 of token, token-file,"),
             "{error}"
         );
         for (keys, said) in [
             (
-                "token_variable = 'EXHIBIT_NO_SUCH_VARIABLE'",
+                "token-variable = 'EXHIBIT_NO_SUCH_VARIABLE'",
                 "the variable EXHIBIT_NO_SUCH_VARIABLE",
             ),
-            ("token_file = '/nonexistent'", "the file /nonexistent"),
-            ("token_command = ['false']", "the command false"),
-            ("token_command = []", "the command "),
-            ("token_command = ['true']", "the command true"),
+            ("token-file = '/nonexistent'", "the file /nonexistent"),
+            ("token-command = ['false']", "the command false"),
+            ("token-command = []", "the command "),
+            ("token-command = ['true']", "the command true"),
         ] {
             assert_eq!(
                 of(keys).expect_err("none").to_string(),

@@ -44,7 +44,7 @@ impl Profile {
                     token_variable.is_some(),
                 ];
                 let count = places.into_iter().filter(|is_given| *is_given).count();
-                Err(ClientConfigError::Places {
+                Err(ClientConfigError::AmbiguousToken {
                     name: name.clone(),
                     count,
                 })
@@ -57,8 +57,8 @@ fn of_text(place: String, text: io::Result<String>) -> Result<BearerToken, Clien
     match text {
         Ok(text) => text
             .parse()
-            .map_err(|cause| ClientConfigError::Token { place, cause }),
-        Err(cause) => Err(ClientConfigError::Place { place, cause }),
+            .map_err(|cause| ClientConfigError::InvalidToken { place, cause }),
+        Err(cause) => Err(ClientConfigError::UnreadableToken { place, cause }),
     }
 }
 
