@@ -5,34 +5,34 @@ use std::path::Path;
 use pipeline::{OpenError, Pipeline};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{CollectorConfig, CollectorConfigError};
 
 /// An open store.
-pub struct App {
+pub struct OpenStore {
     /// What works on it.
     pub pipeline: Pipeline,
     /// Its configuration.
-    pub config: Config,
+    pub config: CollectorConfig,
 }
 
 /// The store cannot be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum AppError {
+pub enum OpenStoreError {
     /// Its `exhibit.toml` cannot be used.
     #[error("the configuration is wrong")]
-    Config(#[from] ConfigError),
+    CollectorConfig(#[from] CollectorConfigError),
     /// Its folder, database or blobs cannot be used.
     #[error(transparent)]
     Store(#[from] OpenError),
 }
 
-impl App {
+impl OpenStore {
     /// Opens the store in `folder`; creates it if it is absent.
     ///
     /// # Errors
-    /// See [`AppError`].
-    pub async fn open(folder: &Path, stop: CancellationToken) -> Result<Self, AppError> {
-        let config = Config::read(folder)?;
+    /// See [`OpenStoreError`].
+    pub async fn open(folder: &Path, stop: CancellationToken) -> Result<Self, OpenStoreError> {
+        let config = CollectorConfig::read(folder)?;
         let pipeline = Pipeline::open(folder, &config.pipeline(), stop).await?;
         Ok(Self { pipeline, config })
     }

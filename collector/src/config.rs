@@ -23,7 +23,7 @@ const SECRET_FILE_BYTES_MAX: usize = 4096;
 /// The whole file. Trusted: whoever edits it decides what evidence is taken and where it is kept.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Config {
+pub struct CollectorConfig {
     /// Where incidents, journals and timelines are: `sqlite:///path` or `postgres://…`. Absent:
     /// SQLite in the store's folder.
     pub database: Option<String>,
@@ -45,7 +45,7 @@ pub struct Config {
 
 /// The file cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
+pub enum CollectorConfigError {
     /// It cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
@@ -76,7 +76,7 @@ pub enum ConfigError {
     },
 }
 
-impl Config {
+impl CollectorConfig {
     /// What the pipeline needs of it.
     #[must_use]
     pub fn pipeline(&self) -> PipelineConfig {
@@ -92,18 +92,19 @@ impl Config {
     /// Reads the file of `store`; without one, everything has its default.
     ///
     /// # Errors
-    /// See [`ConfigError`].
-    pub fn read(store: &Path) -> Result<Self, ConfigError> {
+    /// See [`CollectorConfigError`].
+    pub fn read(store: &Path) -> Result<Self, CollectorConfigError> {
         let path = store.join(FILE);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(cause) => return Err(ConfigError::Read { path, cause }),
+            Err(cause) => return Err(CollectorConfigError::Read { path, cause }),
         };
-        let config: Self = toml::from_str(&text).map_err(|error| ConfigError::Content {
-            message: explain(&error),
-            path,
-        })?;
+        let config: Self =
+            toml::from_str(&text).map_err(|error| CollectorConfigError::Content {
+                message: explain(&error),
+                path,
+            })?;
         config.hooks.check_keys()?;
         Ok(config)
     }
@@ -113,7 +114,7 @@ impl Config {
     ///
     /// # Errors
     /// A file cannot be read, or what is in it is no secret.
-    pub fn hooks(&self) -> Result<HooksConfig, ConfigError> {
+    pub fn hooks(&self) -> Result<HooksConfig, CollectorConfigError> {
         let mut hooks = self.hooks.clone();
         for vendor in Vendor::ALL {
             let Some(hook) = hooks.of_mut(vendor) else {
@@ -129,13 +130,13 @@ impl Config {
 }
 
 /// The secret in a file.
-fn secret(path: &Path) -> Result<HookSecret, ConfigError> {
-    let text = fs::read_to_string(path).map_err(|cause| ConfigError::Read {
+fn secret(path: &Path) -> Result<HookSecret, CollectorConfigError> {
+    let text = fs::read_to_string(path).map_err(|cause| CollectorConfigError::Read {
         path: path.to_owned(),
         cause,
     })?;
     if text.len() > SECRET_FILE_BYTES_MAX {
-        return Err(ConfigError::SecretTooLong {
+        return Err(CollectorConfigError::SecretTooLong {
             path: path.to_owned(),
             bytes: text.len(),
         });
@@ -158,26 +159,29 @@ mod tests {
     use super::*;
     use domain::trigger::HookConfig;
 
-    fn read(text: &str) -> Result<Config, ConfigError> {
+    fn read(text: &str) -> Result<CollectorConfig, CollectorConfigError> {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join(FILE), text).expect("own folder");
-        Config::read(folder.path())
+        CollectorConfig::read(folder.path())
     }
 
     #[test]
     fn nothing_need_be_said() {
         assert_eq!(
-            Config::read(Path::new("/nonexistent")).expect("defaults"),
-            Config::default()
+            CollectorConfig::read(Path::new("/nonexistent")).expect("defaults"),
+            CollectorConfig::default()
         );
-        assert_eq!(read("").expect("defaults"), Config::default());
+        assert_eq!(read("").expect("defaults"), CollectorConfig::default());
     }
 
     #[test]
     fn the_example_says_every_default() {
         let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/exhibit.toml");
         let text = fs::read_to_string(example).expect("the example");
-        assert_eq!(read(&text).expect("as documented"), Config::default());
+        assert_eq!(
+            read(&text).expect("as documented"),
+            CollectorConfig::default()
+        );
     }
 
     #[test]
@@ -257,7 +261,7 @@ mod tests {
         fs::write(&file, "x".repeat(SECRET_FILE_BYTES_MAX + 1)).expect("own folder");
         assert!(matches!(
             config.hooks(),
-            Err(ConfigError::SecretTooLong { .. })
+            Err(CollectorConfigError::SecretTooLong { .. })
         ));
         fs::write(&file, "short").expect("own folder");
         assert_eq!(
@@ -265,10 +269,13 @@ mod tests {
             "[hooks.pagerduty] secret 2 is not at least 16 bytes long"
         );
         fs::remove_file(&file).expect("own folder");
-        assert!(matches!(config.hooks(), Err(ConfigError::Read { .. })));
+        assert!(matches!(
+            config.hooks(),
+            Err(CollectorConfigError::Read { .. })
+        ));
     }
 
-    fn chain(error: &ConfigError) -> String {
+    fn chain(error: &CollectorConfigError) -> String {
         std::error::Error::source(error)
             .map(ToString::to_string)
             .unwrap_or_default()

@@ -14,8 +14,8 @@ use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
 use platform::terminal::{ProgressLine as Progress, size};
 
-use super::place::{AttachRequest, Attached};
-use super::{Global, input, known, out, out_json};
+use super::backend::{AttachRequest, AttachmentReceipt};
+use super::{GlobalOptions, print, print_json, require_incident, standard_input};
 use domain::incident::Line;
 use pipeline::Content;
 use platform::progress::ProgressCounter;
@@ -35,7 +35,7 @@ Examples:
   exhibit attach INC-2026-042 login.png
   history | exhibit attach INC-2026-042 - --name shell-history.txt
   tar -c mails | exhibit attach INC-2026-042 - --name mails.tar")]
-pub(super) struct Arguments {
+pub(super) struct AttachArgs {
     /// The incident
     incident: IncidentId,
     /// The file, or - for standard input
@@ -45,9 +45,9 @@ pub(super) struct Arguments {
     name: Option<Line>,
 }
 
-pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
-    let place = global.place().await?;
-    known(&*place, &arguments.incident).await?;
+pub(super) async fn run(global: &GlobalOptions, arguments: &AttachArgs) -> Result<()> {
+    let backend = global.backend().await?;
+    require_incident(&*backend, &arguments.incident).await?;
     let (content, name) = open(&arguments.file)
         .with_context(|| format!("cannot open {}", arguments.file.display()))?;
     let meter = Arc::new(ProgressCounter::default());
@@ -57,7 +57,7 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
         meter: Arc::clone(&meter),
     };
     let progress = tokio::spawn(draw(meter, global.quiet));
-    let attached = place.attach(&arguments.incident, attaching).await;
+    let attached = backend.attach(&arguments.incident, attaching).await;
     progress.abort();
     let _ = progress.await; // the line is gone from the terminal
     let what = if arguments.file == Path::new("-") {
@@ -65,19 +65,20 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     } else {
         arguments.file.to_string_lossy()
     };
-    let Attached { receipt, gaps } = attached.with_context(|| format!("cannot attach {what}"))?;
-    let (bundle, key) = (place.locate(&receipt.id).await?, place.key().await?);
+    let AttachmentReceipt { receipt, gaps } =
+        attached.with_context(|| format!("cannot attach {what}"))?;
+    let (bundle, key) = (backend.locate(&receipt.id).await?, backend.key().await?);
     if global.json {
-        return out_json(&json(&receipt, gaps, &bundle, &key));
+        return print_json(&json(&receipt, gaps, &bundle, &key));
     }
-    out(&summary(&receipt, gaps, &bundle, &key))
+    print(&summary(&receipt, gaps, &bundle, &key))
 }
 
 /// What to read, and its name where it has none of its own.
 fn open(path: &Path) -> io::Result<(Content, Option<Line>)> {
     if path == Path::new("-") {
         return Ok((
-            Content::Stream(Box::new(input())),
+            Content::Stream(Box::new(standard_input())),
             Some(Line::escaped(STANDARD_INPUT)),
         ));
     }

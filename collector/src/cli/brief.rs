@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use evidence_format::id::IncidentId;
 
-use super::{Global, incident_or_only, out, out_json};
+use super::{GlobalOptions, incident_or_only_open, print, print_json};
 
 /// Prints an update in the runbook's form: what is known, and what is not
 ///
@@ -15,7 +15,7 @@ use super::{Global, incident_or_only, out, out_json};
 Examples:
   exhibit brief
   exhibit brief INC-2026-042 --external > draft.txt")]
-pub(super) struct Arguments {
+pub(super) struct BriefArgs {
     /// The incident; the only open one if there is just one
     incident: Option<IncidentId>,
     /// For outside: confirmed facts apart from hypotheses, and no name of ours
@@ -23,12 +23,12 @@ pub(super) struct Arguments {
     external: bool,
 }
 
-pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
-    let place = global.place().await?;
-    let id = incident_or_only(&*place, arguments.incident.as_ref()).await?;
-    let text = place.brief(&id, arguments.external).await?;
+pub(super) async fn run(global: &GlobalOptions, arguments: &BriefArgs) -> Result<()> {
+    let backend = global.backend().await?;
+    let id = incident_or_only_open(&*backend, arguments.incident.as_ref()).await?;
+    let text = backend.brief(&id, arguments.external).await?;
     if !global.json {
-        return out(&text);
+        return print(&text);
     }
-    out_json(&serde_json::json!({"incident": id, "external": arguments.external, "text": text}))
+    print_json(&serde_json::json!({"incident": id, "external": arguments.external, "text": text}))
 }

@@ -9,14 +9,14 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use serde::Serialize;
 
-use super::capture::table_of;
-use super::{Global, incident_or_only, out, out_json};
+use super::capture::bundles_table;
+use super::{GlobalOptions, incident_or_only_open, print, print_json};
 use pipeline::seal::Summary;
 use server::answers::Bundle;
 
 /// Lists the bundles of an incident
 #[derive(Args)]
-pub(super) struct Arguments {
+pub(super) struct BundlesArgs {
     /// The incident; the only open one if there is just one
     incident: Option<IncidentId>,
 }
@@ -29,7 +29,7 @@ pub(super) struct Arguments {
 #[command(after_help = "\
 Example:
   exhibit fetch sha256:3f2a --out /mnt/usb/bundle.tar")]
-pub(super) struct FetchArguments {
+pub(super) struct FetchArgs {
     /// The bundle's id, or enough of its beginning
     bundle: String,
     /// The new file [default: the id and .tar, in this folder]
@@ -39,7 +39,7 @@ pub(super) struct FetchArguments {
 
 /// What `--json` prints for each bundle. Fields are added, never renamed or removed.
 #[derive(Serialize)]
-struct Listed<'a> {
+struct BundleOutput<'a> {
     id: Digest,
     bundle: String,
     incident: &'a IncidentId,
@@ -54,24 +54,24 @@ struct Listed<'a> {
     doubles: Option<Digest>,
 }
 
-pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
-    let place = global.place().await?;
-    let incident = incident_or_only(&*place, arguments.incident.as_ref()).await?;
-    let bundles = place.bundles(&incident).await?;
+pub(super) async fn run(global: &GlobalOptions, arguments: &BundlesArgs) -> Result<()> {
+    let backend = global.backend().await?;
+    let incident = incident_or_only_open(&*backend, arguments.incident.as_ref()).await?;
+    let bundles = backend.bundles(&incident).await?;
     if !global.json {
-        return out(&if bundles.is_empty() {
+        return print(&if bundles.is_empty() {
             "nothing is captured or attached yet\n".to_owned()
         } else {
-            table_of(&bundles)
+            bundles_table(&bundles)
         });
     }
     for bundle in &bundles {
-        out_json(&listed(bundle, place.locate(&bundle.id).await?))?;
+        print_json(&bundle_output(bundle, backend.locate(&bundle.id).await?))?;
     }
     Ok(())
 }
 
-fn listed(bundle: &Bundle, place: String) -> Listed<'_> {
+fn bundle_output(bundle: &Bundle, location: String) -> BundleOutput<'_> {
     let Bundle {
         id,
         incident,
@@ -84,9 +84,9 @@ fn listed(bundle: &Bundle, place: String) -> Listed<'_> {
         doubles,
     } = bundle;
     let (name, sealed_at) = (name.as_deref(), *sealed_at);
-    Listed {
+    BundleOutput {
         id: *id,
-        bundle: place,
+        bundle: location,
         incident,
         source,
         pass: *pass,
@@ -98,16 +98,16 @@ fn listed(bundle: &Bundle, place: String) -> Listed<'_> {
     }
 }
 
-pub(super) async fn fetch(global: &Global, arguments: &FetchArguments) -> Result<()> {
-    let place = global.place().await?;
-    let (id, to) = place
+pub(super) async fn fetch(global: &GlobalOptions, arguments: &FetchArgs) -> Result<()> {
+    let backend = global.backend().await?;
+    let (id, to) = backend
         .fetch(&arguments.bundle, arguments.out.as_deref(), global.quiet)
         .await?;
-    let key = place.key_of(&id, &to).await?;
+    let key = backend.key_of(&id, &to).await?;
     if global.json {
-        return out_json(&serde_json::json!({"bundle": to, "id": id, "public_key": key}));
+        return print_json(&serde_json::json!({"bundle": to, "id": id, "public_key": key}));
     }
-    out(&format!(
+    print(&format!(
         "{id}\n\nverify with\n  exhibit-audit verify {} --key {}\n",
         to.display(),
         key.display()

@@ -8,11 +8,11 @@ use evidence_format::safe::safe;
 use platform::terminal::size;
 use serde::Serialize;
 
-use super::declare::{CaptureArguments, IncidentArguments};
-use super::place::Place;
-use super::table::table;
-use super::times::seconds;
-use super::{Global, known, out, out_json};
+use super::backend::Backend;
+use super::declare::{CaptureOptions, IncidentOptions};
+use super::table::format_table;
+use super::times::to_whole_seconds;
+use super::{GlobalOptions, print, print_json, require_incident};
 use server::answers::Bundle;
 
 /// Characters of an id in tables: `sha256:` and 12 digits.
@@ -21,7 +21,7 @@ const SHORT_CHARS: usize = 19;
 /// Declares an incident, captures its evidence, signs it, and puts it on the timeline
 ///
 /// With nothing configured it captures this machine and every AWS account whose credentials it
-/// finds. Each source makes a bundle of its own as soon as it is through. Ctrl-C seals what is
+/// finds. Visitor source makes a bundle of its own as soon as it is through. Ctrl-C seals what is
 /// there by then; a second Ctrl-C gives up at once, and `exhibit settle` goes on later. A server
 /// goes on by itself: there, Ctrl-C ends looking on, and `exhibit stop` the capture.
 #[derive(Args)]
@@ -30,82 +30,87 @@ Examples:
   exhibit capture --title 'Suspicious admin' --sev 1 --play cloud-admin --pivot user=mallory
   exhibit capture --title 'Leaked key' --sev 2 --play leaked-secret --last 3d --json | jq -r '.bundles[].bundle'
   exhibit capture --incident INC-2026-042 --source aws_cloudtrail --region eu-west-1")]
-pub(super) struct Arguments {
+pub(super) struct CaptureArgs {
     #[command(flatten)]
-    incident: IncidentArguments,
+    incident: IncidentOptions,
     #[command(flatten)]
-    capture: CaptureArguments,
+    capture: CaptureOptions,
 }
 
 /// What `--json` prints. Fields are added, never renamed or removed.
 #[derive(Serialize)]
-struct Receipt<'a> {
+struct CaptureOutput<'a> {
     incident: &'a IncidentId,
-    bundles: Vec<ReceiptBundle>,
+    bundles: Vec<BundleReceipt>,
     public_key: String,
     gaps: u64,
 }
 
 #[derive(Serialize)]
-struct ReceiptBundle {
+struct BundleReceipt {
     bundle: String,
     id: evidence_format::digest::Digest,
     source: String,
     complete: bool,
 }
 
-pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
-    let place = global.place_to_work().await?;
-    let capture = arguments.capture.wanted(&*place).await?;
+pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Result<()> {
+    let backend = global.interruptible_backend().await?;
+    let capture = arguments.capture.wanted(&*backend).await?;
     let incident = match &arguments.incident {
-        IncidentArguments {
+        IncidentOptions {
             incident: Some(id),
             title: None,
             ..
         } => {
-            known(&*place, id).await?;
-            place.capture(id, capture).await?;
+            require_incident(&*backend, id).await?;
+            backend.capture(id, capture).await?;
             id.clone()
         }
         _ => {
-            place
-                .declare(arguments.incident.declaring(&*place, Some(capture)).await?)
+            backend
+                .declare(
+                    arguments
+                        .incident
+                        .declaring(&*backend, Some(capture))
+                        .await?,
+                )
                 .await?
                 .id
         }
     };
     if !global.quiet && !global.json {
-        out(&format!("{incident} declared\n"))?;
+        print(&format!("{incident} declared\n"))?;
     }
-    place.finish(&incident, global.quiet).await?;
-    let Some(bundles) = place.bundles_if_seen(&incident).await? else {
+    backend.finish(&incident, global.quiet).await?;
+    let Some(bundles) = backend.bundles_if_seen(&incident).await? else {
         return unseen(global, &incident);
     };
-    let receipt = receipt(&*place, &incident, &bundles).await?;
+    let receipt = receipt(&*backend, &incident, &bundles).await?;
     if global.json {
-        out_json(&receipt)
+        print_json(&receipt)
     } else {
-        out(&summary(&receipt, &bundles))
+        print(&summary(&receipt, &bundles))
     }
 }
 
 async fn receipt<'a>(
-    place: &dyn Place,
+    backend: &dyn Backend,
     incident: &'a IncidentId,
     bundles: &[Bundle],
-) -> Result<Receipt<'a>> {
+) -> Result<CaptureOutput<'a>> {
     let mut listed = Vec::new();
     for bundle in bundles {
-        listed.push(ReceiptBundle {
-            bundle: place.locate(&bundle.id).await?,
+        listed.push(BundleReceipt {
+            bundle: backend.locate(&bundle.id).await?,
             id: bundle.id,
             source: bundle.source.clone(),
             complete: bundle.coverage.complete,
         });
     }
     let gaps = bundles.iter().map(|bundle| bundle.coverage.missing).sum();
-    let public_key = place.key().await?.to_string_lossy().into_owned();
-    Ok(Receipt {
+    let public_key = backend.key().await?.to_string_lossy().into_owned();
+    Ok(CaptureOutput {
         incident,
         bundles: listed,
         public_key,
@@ -114,19 +119,19 @@ async fn receipt<'a>(
 }
 
 /// What whoever may declare and not see is told.
-fn unseen(global: &Global, incident: &IncidentId) -> Result<()> {
+fn unseen(global: &GlobalOptions, incident: &IncidentId) -> Result<()> {
     if global.json {
-        return out_json(
+        return print_json(
             &serde_json::json!({"incident": incident, "bundles": [], "public_key": null, "gaps": null}),
         );
     }
-    out(&format!(
+    print(&format!(
         "\ncaptures of {incident} are over; this token may not list their bundles\n"
     ))
 }
 
-fn summary(receipt: &Receipt<'_>, bundles: &[Bundle]) -> String {
-    let Receipt {
+fn summary(receipt: &CaptureOutput<'_>, bundles: &[Bundle]) -> String {
+    let CaptureOutput {
         incident,
         public_key,
         ..
@@ -134,9 +139,9 @@ fn summary(receipt: &Receipt<'_>, bundles: &[Bundle]) -> String {
     if bundles.is_empty() {
         return format!("\nnothing was captured: see `exhibit timeline {incident}` for why\n");
     }
-    let mut text = format!("\n{}\nverify with\n", table_of(bundles));
-    let is_file = |place: &str| place.starts_with('/');
-    for ReceiptBundle { bundle, id, .. } in &receipt.bundles {
+    let mut text = format!("\n{}\nverify with\n", bundles_table(bundles));
+    let is_file = |location: &str| location.starts_with('/');
+    for BundleReceipt { bundle, id, .. } in &receipt.bundles {
         if is_file(bundle) {
             text.push_str(&format!(
                 "  exhibit-audit verify {} --key {}\n",
@@ -152,7 +157,7 @@ fn summary(receipt: &Receipt<'_>, bundles: &[Bundle]) -> String {
 }
 
 /// Bundles as a table; attachments by their names.
-pub(super) fn table_of(bundles: &[Bundle]) -> String {
+pub(super) fn bundles_table(bundles: &[Bundle]) -> String {
     let row = |bundle: &Bundle| {
         let Bundle {
             id,
@@ -171,11 +176,11 @@ pub(super) fn table_of(bundles: &[Bundle]) -> String {
         };
         let until = coverage
             .provisional_until
-            .map(|until| seconds(until).to_string())
+            .map(|until| to_whole_seconds(until).to_string())
             .unwrap_or_default();
         [
             id.to_string().chars().take(SHORT_CHARS).collect(),
-            seconds(*sealed_at).to_string(),
+            to_whole_seconds(*sealed_at).to_string(),
             name.as_ref().map_or_else(
                 || safe(source),
                 |name| format!("{} {}", safe(source), safe(name)),
@@ -189,7 +194,7 @@ pub(super) fn table_of(bundles: &[Bundle]) -> String {
         ]
     };
     let rows: Vec<_> = bundles.iter().map(row).collect();
-    table(
+    format_table(
         [
             "bundle",
             "sealed",

@@ -8,8 +8,8 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 
 use super::declare::reported_at;
-use super::times::{moment, moment_ahead};
-use super::{Global, known, tell};
+use super::times::{parse_future_time, parse_time};
+use super::{GlobalOptions, print_changes, require_incident};
 use domain::incident::view::IncidentView;
 use domain::incident::{
     Command, ImpactAnswer, IncidentRole, IncidentStatus, InitialReport, Line, Name, Pivot,
@@ -27,18 +27,18 @@ Examples:
   exhibit change INC-2026-042 --status contained --next-update 1h --doing 'Rotate the key' --owner bob
   exhibit change INC-2026-042 --hypothesis 'Artifacts may have been replaced'
   exhibit change INC-2026-042 --confirm 2 --done 1")]
-pub(super) struct Arguments {
+pub(super) struct ChangeArgs {
     /// The incident
     incident: IncidentId,
     #[command(flatten)]
-    wanted: Wanted,
+    wanted: ChangeOptions,
     #[command(flatten)]
-    with: With,
+    details: ChangeDetails,
 }
 
 /// What is to be changed.
 #[derive(Args, Clone, Default, PartialEq)]
-struct Wanted {
+struct ChangeOptions {
     /// Its short name
     #[arg(long, value_name = "TEXT")]
     title: Option<Name>,
@@ -49,7 +49,7 @@ struct Wanted {
     #[arg(long)]
     status: Option<IncidentStatus>,
     /// When it started
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     started: Option<Timestamp>,
     /// By which play it is responded to, with a --reason
     #[arg(long, value_name = "NAME", requires = "reason")]
@@ -57,27 +57,27 @@ struct Wanted {
     /// Who has a role: commander, technical-lead, communications-lead, evidence-owner,
     /// business-owner; `ROLE=` is nobody; may be repeated
     #[arg(long, value_name = "ROLE=NAME")]
-    role: Vec<RoleGiven>,
+    role: Vec<RoleAssignment>,
     /// What to look for in particular, such as access-key=AKIA… or user=alice; may be repeated
     #[arg(long, value_name = "KIND=VALUE")]
     pivot: Vec<Pivot>,
     #[command(flatten)]
-    report: ReportArguments,
+    report: ReportOptions,
     #[command(flatten)]
-    affects: AffectsArguments,
+    affects: AffectsOptions,
     #[command(flatten)]
-    updates: Updates,
+    updates: UpdateOptions,
 }
 
 /// The initial report.
 #[derive(Args, Clone, Default, PartialEq)]
 #[command(next_help_heading = "Initial report")]
-struct ReportArguments {
+struct ReportOptions {
     /// Who reported it
     #[arg(long, value_name = "NAME")]
     reported_by: Option<Name>,
     /// When it was reported
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     reported_at: Option<Timestamp>,
     /// One more affected system; may be repeated
     #[arg(long, value_name = "NAME")]
@@ -93,7 +93,7 @@ struct ReportArguments {
 /// What may be affected.
 #[derive(Args, Clone, Default, PartialEq)]
 #[command(next_help_heading = "What may be affected")]
-struct AffectsArguments {
+struct AffectsOptions {
     /// Customer data: yes, no, unknown
     #[arg(long, value_name = "ANSWER")]
     customer_data: Option<ImpactAnswer>,
@@ -108,7 +108,7 @@ struct AffectsArguments {
 /// What updates say.
 #[derive(Args, Clone, Default, PartialEq)]
 #[command(next_help_heading = "What updates say")]
-struct Updates {
+struct UpdateOptions {
     /// A confirmed fact: which data or services are affected
     #[arg(long, value_name = "TEXT")]
     impact: Vec<Line>,
@@ -136,13 +136,13 @@ struct Updates {
     done: Vec<u64>,
     /// When the next update is due: a time, or from now on, such as 30m; none
     #[arg(long, value_name = "TIME")]
-    next_update: Option<NextUpdate>,
+    next_update: Option<NextUpdateTime>,
 }
 
 /// What says more about a change.
 #[derive(Args, Clone)]
 #[command(next_help_heading = "More about these")]
-struct With {
+struct ChangeDetails {
     /// Why
     #[arg(long, value_name = "TEXT")]
     reason: Option<Line>,
@@ -159,16 +159,16 @@ struct With {
 
 /// A role and who has it.
 #[derive(Clone, PartialEq)]
-struct RoleGiven {
+struct RoleAssignment {
     role: IncidentRole,
     to: Option<Name>,
 }
 
 /// When the next update is due.
 #[derive(Clone, Copy, PartialEq)]
-struct NextUpdate(Option<Timestamp>);
+struct NextUpdateTime(Option<Timestamp>);
 
-impl FromStr for RoleGiven {
+impl FromStr for RoleAssignment {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
@@ -187,14 +187,14 @@ impl FromStr for RoleGiven {
     }
 }
 
-impl FromStr for NextUpdate {
+impl FromStr for NextUpdateTime {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text == "none" {
             Ok(Self(None))
         } else {
-            moment_ahead(text).map(|at| Self(Some(at)))
+            parse_future_time(text).map(|at| Self(Some(at)))
         }
     }
 }
@@ -208,33 +208,33 @@ fn topic(text: &str) -> Result<StatementTopic, String> {
     }
 }
 
-pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
-    let Arguments {
+pub(super) async fn run(global: &GlobalOptions, arguments: ChangeArgs) -> Result<()> {
+    let ChangeArgs {
         incident: id,
         wanted,
-        with,
+        details,
     } = arguments;
-    if wanted == Wanted::default() {
+    if wanted == ChangeOptions::default() {
         bail!(
             "say what to change, such as --role commander=alice: `exhibit change --help` tells all that can be"
         )
     }
-    let place = global.place().await?;
-    known(&*place, &id).await?;
-    let reported_at = reported_at(&*place, wanted.report.reported_by.as_ref()).await?;
-    let wishes = wanted.wishes(&place.incident(&id).await?.view, reported_at, &with);
-    tell(global, &id, &place.apply(&id, &wishes).await?)
+    let backend = global.backend().await?;
+    require_incident(&*backend, &id).await?;
+    let reported_at = reported_at(&*backend, wanted.report.reported_by.as_ref()).await?;
+    let wishes = wanted.wishes(&backend.incident(&id).await?.view, reported_at, &details);
+    print_changes(global, &id, &backend.apply(&id, &wishes).await?)
 }
 
-impl Wanted {
+impl ChangeOptions {
     /// In this order: what is closed has to be opened before anything else of it changes.
     fn wishes(
         self,
         incident: &IncidentView,
         reported_at: Option<Timestamp>,
-        with: &With,
+        details: &ChangeDetails,
     ) -> Vec<Command> {
-        let reason = || with.reason.clone();
+        let reason = || details.reason.clone();
         let given = |what: &str| {
             reason().unwrap_or_else(|| unreachable!("the command line asks for a reason of {what}"))
         };
@@ -256,7 +256,7 @@ impl Wanted {
         wishes.extend(
             self.role
                 .into_iter()
-                .map(|RoleGiven { role, to }| Command::AssignRole { role, to }),
+                .map(|RoleAssignment { role, to }| Command::AssignRole { role, to }),
         );
         wishes.push(Command::ChangeReport {
             to: self.report.over(&incident.report, reported_at),
@@ -269,12 +269,12 @@ impl Wanted {
                 .into_iter()
                 .map(|pivot| Command::AddPivot { pivot }),
         );
-        wishes.extend(self.updates.wishes(with));
+        wishes.extend(self.updates.wishes(details));
         wishes
     }
 }
 
-impl ReportArguments {
+impl ReportOptions {
     /// The report that there is, with what is new.
     fn over(self, report: &InitialReport, reported_at: Option<Timestamp>) -> InitialReport {
         let mut affected_systems = report.affected_systems.clone();
@@ -295,7 +295,7 @@ impl ReportArguments {
     }
 }
 
-impl AffectsArguments {
+impl AffectsOptions {
     fn over(&self, affects: PotentialImpact) -> PotentialImpact {
         PotentialImpact {
             customer_data: self.customer_data.unwrap_or(affects.customer_data),
@@ -305,9 +305,9 @@ impl AffectsArguments {
     }
 }
 
-impl Updates {
-    fn wishes(self, with: &With) -> Vec<Command> {
-        let reason = || with.reason.clone();
+impl UpdateOptions {
+    fn wishes(self, details: &ChangeDetails) -> Vec<Command> {
+        let reason = || details.reason.clone();
         let state = |topic, standing| {
             move |text| Command::AddStatement {
                 topic,
@@ -339,7 +339,7 @@ impl Updates {
         wishes.extend(
             self.hypothesis
                 .into_iter()
-                .map(state(with.about, StatementStanding::Hypothesis)),
+                .map(state(details.about, StatementStanding::Hypothesis)),
         );
         wishes.extend(
             self.confirm
@@ -353,15 +353,15 @@ impl Updates {
         );
         wishes.extend(self.done.into_iter().map(|id| Command::EndAction {
             id,
-            outcome: with.outcome.clone(),
+            outcome: details.outcome.clone(),
         }));
         wishes.extend(self.doing.map(|text| Command::StartAction {
             text,
-            owner: with.owner.clone(),
+            owner: details.owner.clone(),
         }));
         wishes.extend(
             self.next_update
-                .map(|NextUpdate(to)| Command::SetNextUpdate { to }),
+                .map(|NextUpdateTime(to)| Command::SetNextUpdate { to }),
         );
         wishes
     }

@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use clap::{ArgGroup, Args};
 use evidence_format::id::IncidentId;
 
-use super::{Global, incident_or_only, out, out_json, tell};
+use super::{GlobalOptions, incident_or_only_open, print, print_changes, print_json};
 use domain::incident::view::{ChecklistView, ClosureItemView, IncidentView, StepView};
 use domain::incident::{
     ClosureItem, Command, CorrectiveAction, Day, Line, Name, StepId, StepState,
@@ -26,7 +26,7 @@ Examples:
   exhibit checklist INC-2026-042 --waive notifications --reason 'No customer is affected' --by-whom 'Carol, legal'
   exhibit checklist INC-2026-042 --action 'Scan repositories for keys' --owner bob --due 2026-12-18"
 )]
-pub(super) struct Arguments {
+pub(super) struct ChecklistArgs {
     /// The incident; the only open one if there is just one
     incident: Option<IncidentId>,
     /// A step, by its id
@@ -69,17 +69,17 @@ pub(super) struct Arguments {
     due: Option<Day>,
 }
 
-pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
-    let place = global.place().await?;
-    let id = incident_or_only(&*place, arguments.incident.as_ref()).await?;
+pub(super) async fn run(global: &GlobalOptions, arguments: ChecklistArgs) -> Result<()> {
+    let backend = global.backend().await?;
+    let id = incident_or_only_open(&*backend, arguments.incident.as_ref()).await?;
     if let Some(wish) = arguments.wish()? {
-        return tell(global, &id, &place.apply(&id, &[wish]).await?);
+        return print_changes(global, &id, &backend.apply(&id, &[wish]).await?);
     }
-    let view = place.incident(&id).await?.view;
+    let view = backend.incident(&id).await?.view;
     if !global.json {
-        return out(&lists(&view));
+        return print(&lists(&view));
     }
-    out_json(&serde_json::json!({
+    print_json(&serde_json::json!({
         "incident": view.incident,
         "checklists": view.checklists,
         "closure": view.closure,
@@ -87,7 +87,7 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
     }))
 }
 
-impl Arguments {
+impl ChecklistArgs {
     /// What is wished for; `None` is to be shown the lists.
     fn wish(self) -> Result<Option<Command>> {
         let Self {

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use evidence_format::id::IncidentId;
 
-use super::{Global, known, out, out_json, tell};
+use super::{GlobalOptions, print, print_changes, print_json, require_incident};
 use domain::incident::view::{ClosureItemView, IncidentView};
 use domain::incident::{ClosureItem, Line};
 
@@ -17,7 +17,7 @@ use domain::incident::{ClosureItem, Line};
 Examples:
   exhibit close INC-2026-042
   exhibit change INC-2026-042 --status investigating --reason 'The key was used again'")]
-pub(super) struct Arguments {
+pub(super) struct CloseArgs {
     /// The incident
     incident: IncidentId,
     /// Why, where it needs saying
@@ -25,26 +25,26 @@ pub(super) struct Arguments {
     reason: Option<Line>,
 }
 
-pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
-    let place = global.place().await?;
+pub(super) async fn run(global: &GlobalOptions, arguments: &CloseArgs) -> Result<()> {
+    let backend = global.backend().await?;
     let id = &arguments.incident;
-    known(&*place, id).await?;
-    match place.close(id, arguments.reason.clone()).await? {
-        Some(changes) => tell(global, id, &changes),
-        None => refuse(global, &place.incident(id).await?.view),
+    require_incident(&*backend, id).await?;
+    match backend.close(id, arguments.reason.clone()).await? {
+        Some(changes) => print_changes(global, id, &changes),
+        None => refuse(global, &backend.incident(id).await?.view),
     }
 }
 
-fn refuse(global: &Global, view: &IncidentView) -> Result<()> {
+fn refuse(global: &GlobalOptions, view: &IncidentView) -> Result<()> {
     let (id, missing) = (&view.incident, &view.closure.missing);
     if global.json {
-        out_json(&serde_json::json!({"incident": id, "changes": [], "missing": missing}))?;
+        print_json(&serde_json::json!({"incident": id, "changes": [], "missing": missing}))?;
     } else {
         let lines: String = missing
             .iter()
             .map(|missing| format!("  {missing}\n"))
             .collect();
-        out(&format!(
+        print(&format!(
             "missing before {id} can be closed:\n{lines}\n{}",
             remedy(view)
         ))?;

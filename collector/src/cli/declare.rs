@@ -8,9 +8,9 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use platform::terminal::duration;
 
-use super::place::{DeclareRequest, Place};
-use super::times::moment;
-use super::{Global, out, out_json};
+use super::backend::{Backend, DeclareRequest};
+use super::times::parse_time;
+use super::{GlobalOptions, print, print_json};
 use domain::incident::{
     ImpactAnswer, InitialReport, Line, Name, Pivot, PlayName, PotentialImpact, Prose, Severity,
     SourceName,
@@ -22,14 +22,14 @@ use server::answers::{Capture, Declared};
 #[command(after_help = "\
 Example:
   exhibit declare --title 'Leaked deploy key' --sev 2 --play leaked-secret --pivot access-key=AKIAIOSFODNN7EXAMPLE")]
-pub(super) struct Arguments {
+pub(super) struct DeclareArgs {
     #[command(flatten)]
-    incident: IncidentArguments,
+    incident: IncidentOptions,
 }
 
 /// What is known of an incident when it is declared.
 #[derive(Args, Clone)]
-pub(super) struct IncidentArguments {
+pub(super) struct IncidentOptions {
     /// The incident's short name, for people
     #[arg(long, value_name = "TEXT", required_unless_present = "incident")]
     pub(super) title: Option<Name>,
@@ -43,7 +43,7 @@ pub(super) struct IncidentArguments {
     #[arg(long, value_name = "ID")]
     pub(super) incident: Option<IncidentId>,
     /// When it started
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     started: Option<Timestamp>,
     /// Who reported it
     #[arg(long, value_name = "NAME")]
@@ -76,7 +76,7 @@ pub(super) struct IncidentArguments {
 
 /// What is to be captured.
 #[derive(Args, Clone)]
-pub(super) struct CaptureArguments {
+pub(super) struct CaptureOptions {
     /// This source and no other; may be repeated [default: those of the play]
     #[arg(long, value_name = "NAME")]
     source: Vec<SourceName>,
@@ -90,10 +90,10 @@ pub(super) struct CaptureArguments {
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with_all = ["from", "until"])]
     last: Option<Duration>,
     /// What happened from then: 2026-11-23T13:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = moment, requires = "until")]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, requires = "until")]
     from: Option<Timestamp>,
     /// What happened before then
-    #[arg(long, value_name = "TIME", value_parser = moment, requires = "from")]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, requires = "from")]
     until: Option<Timestamp>,
     /// Seal what there is after this long, and go on into a supplement [default: 15m, or the
     /// configuration's]
@@ -101,14 +101,14 @@ pub(super) struct CaptureArguments {
     deadline: Option<Duration>,
 }
 
-impl IncidentArguments {
+impl IncidentOptions {
     /// The declaration, and what is to be captured at once.
     pub(super) async fn declaring(
         self,
-        place: &dyn Place,
+        backend: &dyn Backend,
         capture: Option<Capture>,
     ) -> Result<DeclareRequest> {
-        let reported_at = reported_at(place, self.reported_by.as_ref()).await?;
+        let reported_at = reported_at(backend, self.reported_by.as_ref()).await?;
         let report = InitialReport {
             reported_by: self.reported_by,
             reported_at,
@@ -136,13 +136,13 @@ impl IncidentArguments {
     }
 }
 
-impl CaptureArguments {
+impl CaptureOptions {
     /// What is asked for.
-    pub(super) async fn wanted(&self, place: &dyn Place) -> Result<Capture> {
+    pub(super) async fn wanted(&self, backend: &dyn Backend) -> Result<Capture> {
         let (from, until) = match self.last {
             None => (self.from, self.until),
             Some(last) => {
-                let until = place.now().await?;
+                let until = backend.now().await?;
                 let from =
                     until.unix_nanoseconds() - i128::try_from(last.as_nanos()).unwrap_or(i128::MAX);
                 (
@@ -166,26 +166,29 @@ impl CaptureArguments {
 }
 
 /// When whoever is named here reported it, if nobody says: now.
-pub(super) async fn reported_at(place: &dyn Place, by: Option<&Name>) -> Result<Option<Timestamp>> {
+pub(super) async fn reported_at(
+    backend: &dyn Backend,
+    by: Option<&Name>,
+) -> Result<Option<Timestamp>> {
     match by {
-        Some(_) => place.now().await.map(Some),
+        Some(_) => backend.now().await.map(Some),
         None => Ok(None),
     }
 }
 
-pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
-    let place = global.place().await?;
-    let declaring = arguments.incident.declaring(&*place, None).await?;
-    let Declared { id: incident, new } = place.declare(declaring).await?;
+pub(super) async fn run(global: &GlobalOptions, arguments: DeclareArgs) -> Result<()> {
+    let backend = global.backend().await?;
+    let declaring = arguments.incident.declaring(&*backend, None).await?;
+    let Declared { id: incident, new } = backend.declare(declaring).await?;
     if global.json {
-        return out_json(&serde_json::json!({"incident": incident, "new": new}));
+        return print_json(&serde_json::json!({"incident": incident, "new": new}));
     }
     let word = if new {
         "declared"
     } else {
         "was declared before"
     };
-    out(&format!(
+    print(&format!(
         "{incident} {word}\n\ncapture evidence with\n  exhibit capture --incident {incident}\n"
     ))
 }

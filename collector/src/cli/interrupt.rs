@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) const INTERRUPTED: i32 = 130;
 
 /// A token that the first Ctrl-C, or a service manager's SIGTERM, cancels.
-pub(super) fn token() -> io::Result<CancellationToken> {
+pub(super) fn seal_on_interrupt() -> io::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let token = stop.clone();
     let (mut interrupt, mut terminate) = (
@@ -38,7 +38,7 @@ pub(super) fn token() -> io::Result<CancellationToken> {
 }
 
 /// A token that Ctrl-C cancels, for who only looks on.
-pub(super) fn looking_on() -> io::Result<CancellationToken> {
+pub(super) fn cancel_on_interrupt() -> io::Result<CancellationToken> {
     let looking = CancellationToken::new();
     let token = looking.clone();
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -11,12 +11,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use super::backend::{Backend as _, RemoteBackend, config_path};
 use super::interrupt::INTERRUPTED;
-use super::place::{Place as _, Remote, config_path};
-use super::times::seconds;
-use super::{Global, out, out_json};
+use super::times::to_whole_seconds;
+use super::{GlobalOptions, print, print_json};
 use crate::client::config::{ClientConfig, Profile, ProfileName};
-use crate::client::{Call, Client, Server, Token};
+use crate::client::{ApiCall, ApiClient, BearerToken, ServerUrl};
 use server::answers::Who;
 
 /// Bytes of standard input that are looked at for a token.
@@ -24,7 +24,7 @@ const INPUT_BYTES_MAX: u64 = 64 * 1024;
 
 /// Stores a token for a server in client.toml, once the server has taken it
 ///
-/// The token is read from standard input, where no list of processes and no history of a shell has
+/// The token is read from standard standard_input, where no list of processes and no history of a shell has
 /// it. The first profile that is stored is the default. The key that the server signs with is
 /// remembered: if it is another one later, commands say so.
 #[derive(Args)]
@@ -32,7 +32,7 @@ const INPUT_BYTES_MAX: u64 = 64 * 1024;
 Examples:
   exhibit login https://exhibit.example.com --profile production
   pass show exhibit | exhibit login https://exhibit.example.com --profile production --ca /etc/exhibit/ca.pem")]
-pub(super) struct Arguments {
+pub(super) struct LoginArgs {
     /// The server's URL
     #[arg(value_name = "SERVER")]
     url: String,
@@ -42,9 +42,9 @@ pub(super) struct Arguments {
 ///
 /// Its token is still good: `exhibit token revoke`, by who may, makes it worth nothing.
 #[derive(Args)]
-pub(super) struct LogoutArguments {}
+pub(super) struct LogoutArgs {}
 
-pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
+pub(super) async fn run(global: &GlobalOptions, arguments: &LoginArgs) -> Result<()> {
     if global.store.is_some() || global.server.is_some() {
         bail!("a login is for the server that it names: leave --store and --server out")
     }
@@ -52,10 +52,10 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
         .profile
         .clone()
         .unwrap_or_else(|| "default".parse().expect("a name"));
-    let server = Server::parse(&arguments.url, global.insecure_http)?;
+    let server = ServerUrl::parse(&arguments.url, global.insecure_http)?;
     let path = config_path()?;
     ClientConfig::read(&path)?; // what is wrong with it shows before anybody types a token
-    let token: Token = read()
+    let token: BearerToken = read()
         .await?
         .parse()
         .context("cannot use what standard input has")?;
@@ -65,10 +65,10 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
         .map(std::fs::canonicalize)
         .transpose()
         .context("cannot use the CA certificate")?;
-    let client = Client::new(server.clone(), token.clone(), ca.as_deref())?;
-    let who: Who = client.json(&Call::get("v1/whoami")).await?;
+    let client = ApiClient::new(server.clone(), token.clone(), ca.as_deref())?;
+    let who: Who = client.json(&ApiCall::get("v1/whoami")).await?;
     let quiet = global.quiet || global.json;
-    let key = Remote {
+    let key = RemoteBackend {
         client,
         by: global.by(),
         quiet,
@@ -88,14 +88,14 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     ClientConfig::add(&path, &name, &profile)?;
     if global.json {
         let server = server.to_string();
-        return out_json(
+        return print_json(
             &serde_json::json!({"profile": name, "server": server, "caller": who, "public_key": key}),
         );
     }
-    out(&summary(&name, &server, &who))
+    print(&summary(&name, &server, &who))
 }
 
-fn summary(name: &ProfileName, server: &Server, who: &Who) -> String {
+fn summary(name: &ProfileName, server: &ServerUrl, who: &Who) -> String {
     let incident = who
         .incident
         .as_ref()
@@ -104,11 +104,11 @@ fn summary(name: &ProfileName, server: &Server, who: &Who) -> String {
         "{server} takes the token: {}, {} of {incident}, until {}\n\nuse it with\n  exhibit status --profile {name}\n",
         safe(who.name.as_str()),
         who.role,
-        seconds(who.expires)
+        to_whole_seconds(who.expires)
     )
 }
 
-pub(super) fn logout(global: &Global) -> Result<()> {
+pub(super) fn logout(global: &GlobalOptions) -> Result<()> {
     let path = config_path()?;
     let name = match &global.profile {
         Some(name) => name.clone(),
@@ -118,9 +118,9 @@ pub(super) fn logout(global: &Global) -> Result<()> {
     };
     ClientConfig::remove(&path, &name)?;
     if global.json {
-        return out_json(&serde_json::json!({"profile": name}));
+        return print_json(&serde_json::json!({"profile": name}));
     }
-    out(&format!(
+    print(&format!(
         "profile {name} is gone; its token is still good: `exhibit token revoke` makes it worth nothing\n"
     ))
 }
@@ -137,7 +137,7 @@ async fn read() -> Result<String> {
         return Ok(text);
     }
     let _ = write!(io::stderr(), "token: ");
-    let hidden = Hidden::begin().context(failed)?;
+    let hidden = HiddenInput::begin().context(failed)?;
     // Ctrl-C would leave the terminal as it is; from here on it is for this task
     let (mut interrupt, shown) = (
         signal(SignalKind::interrupt()).context(failed)?,
@@ -145,7 +145,7 @@ async fn read() -> Result<String> {
     );
     tokio::spawn(async move {
         interrupt.recv().await;
-        drop(Hidden(shown));
+        drop(HiddenInput(shown));
         let _ = writeln!(io::stderr());
         process::exit(INTERRUPTED);
     });
@@ -156,9 +156,9 @@ async fn read() -> Result<String> {
 }
 
 /// A terminal that does not show what is typed, until this, which it was before, is dropped.
-struct Hidden(Termios);
+struct HiddenInput(Termios);
 
-impl Hidden {
+impl HiddenInput {
     fn begin() -> io::Result<Self> {
         let shown = tcgetattr(io::stdin())?;
         let mut hidden = shown.clone();
@@ -168,7 +168,7 @@ impl Hidden {
     }
 }
 
-impl Drop for Hidden {
+impl Drop for HiddenInput {
     fn drop(&mut self) {
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
     }

@@ -1,6 +1,7 @@
 //! The command line: one file for each thing that can be asked.
 
 mod attach;
+mod backend;
 mod brief;
 mod bundles;
 mod capture;
@@ -12,7 +13,6 @@ mod interrupt;
 mod login;
 mod note;
 mod output;
-mod place;
 mod plan;
 mod plays;
 mod reference;
@@ -40,8 +40,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
-use self::output::{input, out, out_json, tell};
-use self::place::Place;
+use self::backend::Backend;
+use self::output::{print, print_changes, print_json, standard_input};
 use crate::client::config::ProfileName;
 use domain::incident::{IncidentStatus, Name, nearest};
 use server::answers::Listed;
@@ -71,15 +71,15 @@ Environment:
 #[command(name = "exhibit", version, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
     #[command(flatten)]
-    global: Global,
+    global: GlobalOptions,
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 /// What every command knows.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Options of every command")]
-pub(crate) struct Global {
+pub(crate) struct GlobalOptions {
     /// Folder of incidents and evidence; made if absent [default: /var/lib/exhibit/store, or
     /// ~/.local/state/exhibit/store]
     #[arg(long, value_name = "DIR", global = true)]
@@ -109,31 +109,31 @@ pub(crate) struct Global {
 }
 
 #[derive(Subcommand)]
-enum Command {
-    Capture(capture::Arguments),
-    Declare(declare::Arguments),
-    Status(status::Arguments),
-    Change(Box<change::Arguments>),
-    Checklist(Box<checklist::Arguments>),
-    Note(note::Arguments),
-    Attach(attach::Arguments),
-    Brief(brief::Arguments),
-    Timeline(timeline::Arguments),
-    Watch(watch::Arguments),
-    Stop(stop::Arguments),
-    Bundles(bundles::Arguments),
-    Fetch(bundles::FetchArguments),
-    Close(close::Arguments),
-    Settle(settle::Arguments),
-    Plan(plan::Arguments),
-    Plays(plays::Arguments),
-    Sources(sources::Arguments),
-    Serve(serve::Arguments),
-    Token(token::Arguments),
-    Login(login::Arguments),
-    Logout(login::LogoutArguments),
-    Completions(reference::CompletionsArguments),
-    Man(reference::ManArguments),
+enum CliCommand {
+    Capture(capture::CaptureArgs),
+    Declare(declare::DeclareArgs),
+    Status(status::StatusArgs),
+    Change(Box<change::ChangeArgs>),
+    Checklist(Box<checklist::ChecklistArgs>),
+    Note(note::NoteArgs),
+    Attach(attach::AttachArgs),
+    Brief(brief::BriefArgs),
+    Timeline(timeline::TimelineArgs),
+    Watch(watch::WatchArgs),
+    Stop(stop::StopArgs),
+    Bundles(bundles::BundlesArgs),
+    Fetch(bundles::FetchArgs),
+    Close(close::CloseArgs),
+    Settle(settle::SettleArgs),
+    Plan(plan::PlanArgs),
+    Plays(plays::PlaysArgs),
+    Sources(sources::SourcesArgs),
+    Serve(serve::ServeArgs),
+    Token(token::TokenArgs),
+    Login(login::LoginArgs),
+    Logout(login::LogoutArgs),
+    Completions(reference::CompletionsArgs),
+    Man(reference::ManArgs),
 }
 
 /// Does what the command line asks.
@@ -144,9 +144,9 @@ pub fn run() -> Result<()> {
     let Cli { global, command } = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
     let telemetry = log(&command);
     // kube's, reqwest's and the AWS SDK's TLS all take this one
-    ::sources::crypto::install_provider();
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if !matches!(command, Command::Serve(_)) {
+    if !matches!(command, CliCommand::Serve(_)) {
         // what computes has threads of its own, and each hop to another one costs as much as
         // keeping a tenth of a page
         runtime.worker_threads(1);
@@ -159,9 +159,9 @@ pub fn run() -> Result<()> {
 
 /// Logs to standard error: what is wrong, and of a service also what it does, which may be sent as
 /// traces too.
-fn log(command: &Command) -> Telemetry {
+fn log(command: &CliCommand) -> Telemetry {
     let (default, json, spans) = match command {
-        Command::Serve(arguments) => (
+        CliCommand::Serve(arguments) => (
             "warn,collector=info,aws_config=error",
             arguments.log_json,
             LevelFilter::INFO,
@@ -197,42 +197,49 @@ fn refuse(error: &clap::Error) -> ! {
     process::exit(error.exit_code())
 }
 
-async fn dispatch(global: &Global, command: Command, telemetry: &Telemetry) -> Result<()> {
+async fn dispatch(
+    global: &GlobalOptions,
+    command: CliCommand,
+    telemetry: &Telemetry,
+) -> Result<()> {
     match command {
-        Command::Capture(arguments) => capture::run(global, arguments).await,
-        Command::Declare(arguments) => declare::run(global, arguments).await,
-        Command::Status(arguments) => status::run(global, &arguments).await,
-        Command::Change(arguments) => change::run(global, *arguments).await,
-        Command::Checklist(arguments) => checklist::run(global, *arguments).await,
-        Command::Note(arguments) => note::run(global, &arguments).await,
-        Command::Attach(arguments) => attach::run(global, &arguments).await,
-        Command::Brief(arguments) => brief::run(global, &arguments).await,
-        Command::Timeline(arguments) => timeline::run(global, arguments).await,
-        Command::Watch(arguments) => watch::run(global, &arguments).await,
-        Command::Stop(arguments) => stop::run(global, &arguments).await,
-        Command::Bundles(arguments) => bundles::run(global, &arguments).await,
-        Command::Fetch(arguments) => bundles::fetch(global, &arguments).await,
-        Command::Close(arguments) => close::run(global, &arguments).await,
-        Command::Settle(arguments) => settle::run(global, &arguments).await,
-        Command::Plan(arguments) => plan::run(global, &arguments).await,
-        Command::Plays(arguments) => plays::run(global, &arguments).await,
-        Command::Sources(arguments) => sources::run(global, &arguments).await,
-        Command::Serve(arguments) => serve::run(global, &arguments, telemetry).await,
-        Command::Token(arguments) => token::run(global, arguments).await,
-        Command::Login(arguments) => login::run(global, &arguments).await,
-        Command::Logout(_) => login::logout(global),
-        Command::Completions(arguments) => reference::completions(&arguments),
-        Command::Man(arguments) => reference::man(&arguments),
+        CliCommand::Capture(arguments) => capture::run(global, arguments).await,
+        CliCommand::Declare(arguments) => declare::run(global, arguments).await,
+        CliCommand::Status(arguments) => status::run(global, &arguments).await,
+        CliCommand::Change(arguments) => change::run(global, *arguments).await,
+        CliCommand::Checklist(arguments) => checklist::run(global, *arguments).await,
+        CliCommand::Note(arguments) => note::run(global, &arguments).await,
+        CliCommand::Attach(arguments) => attach::run(global, &arguments).await,
+        CliCommand::Brief(arguments) => brief::run(global, &arguments).await,
+        CliCommand::Timeline(arguments) => timeline::run(global, arguments).await,
+        CliCommand::Watch(arguments) => watch::run(global, &arguments).await,
+        CliCommand::Stop(arguments) => stop::run(global, &arguments).await,
+        CliCommand::Bundles(arguments) => bundles::run(global, &arguments).await,
+        CliCommand::Fetch(arguments) => bundles::fetch(global, &arguments).await,
+        CliCommand::Close(arguments) => close::run(global, &arguments).await,
+        CliCommand::Settle(arguments) => settle::run(global, &arguments).await,
+        CliCommand::Plan(arguments) => plan::run(global, &arguments).await,
+        CliCommand::Plays(arguments) => plays::run(global, &arguments).await,
+        CliCommand::Sources(arguments) => sources::run(global, &arguments).await,
+        CliCommand::Serve(arguments) => serve::run(global, &arguments, telemetry).await,
+        CliCommand::Token(arguments) => token::run(global, arguments).await,
+        CliCommand::Login(arguments) => login::run(global, &arguments).await,
+        CliCommand::Logout(_) => login::logout(global),
+        CliCommand::Completions(arguments) => reference::completions(&arguments),
+        CliCommand::Man(arguments) => reference::man(&arguments),
     }
 }
 
 /// The incident meant by a command: the one that is named, or the only open one.
-async fn incident_or_only(place: &dyn Place, given: Option<&IncidentId>) -> Result<IncidentId> {
+async fn incident_or_only_open(
+    backend: &dyn Backend,
+    given: Option<&IncidentId>,
+) -> Result<IncidentId> {
     if let Some(id) = given {
-        known(place, id).await?;
+        require_incident(backend, id).await?;
         return Ok(id.clone());
     }
-    let mut open = place.incidents().await?;
+    let mut open = backend.incidents().await?;
     open.retain(|incident| incident.status != IncidentStatus::Closed);
     match (open.pop(), open.len()) {
         (Some(only), 0) => Ok(only.id),
@@ -247,11 +254,11 @@ async fn incident_or_only(place: &dyn Place, given: Option<&IncidentId>) -> Resu
 }
 
 /// An error if there is no such incident, with the one that was probably meant.
-async fn known(place: &dyn Place, id: &IncidentId) -> Result<()> {
-    if place.has(id).await? {
+async fn require_incident(backend: &dyn Backend, id: &IncidentId) -> Result<()> {
+    if backend.has(id).await? {
         return Ok(());
     }
-    let all = place.incidents().await.unwrap_or_default(); // not everybody may list them
+    let all = backend.incidents().await.unwrap_or_default(); // not everybody may list them
     let meant = nearest(
         id.as_str(),
         all.iter().map(|incident: &Listed| incident.id.as_str()),

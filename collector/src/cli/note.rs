@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use evidence_format::id::IncidentId;
 
-use super::{Global, input, known, tell};
+use super::{GlobalOptions, print_changes, require_incident, standard_input};
 use domain::incident::{Command, PROSE_BYTES_MAX, Prose};
 
 /// Writes something down on an incident's timeline
@@ -15,7 +15,7 @@ use domain::incident::{Command, PROSE_BYTES_MAX, Prose};
 Examples:
   exhibit note INC-2026-042 'Key AKIA… was last used on Friday, says Bob'
   kubectl get events | exhibit note INC-2026-042 -")]
-pub(super) struct Arguments {
+pub(super) struct NoteArgs {
     /// The incident
     incident: IncidentId,
     /// The words, or - for standard input
@@ -23,9 +23,9 @@ pub(super) struct Arguments {
     text: Vec<String>,
 }
 
-pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
-    let place = global.place().await?;
-    known(&*place, &arguments.incident).await?;
+pub(super) async fn run(global: &GlobalOptions, arguments: &NoteArgs) -> Result<()> {
+    let backend = global.backend().await?;
+    require_incident(&*backend, &arguments.incident).await?;
     let text = match arguments.text.as_slice() {
         [dash] if dash == "-" => read()?,
         words => words.join(" "),
@@ -37,10 +37,10 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
         )
     };
     let text: Prose = text.parse().with_context(hint)?;
-    tell(
+    print_changes(
         global,
         &arguments.incident,
-        &place
+        &backend
             .apply(&arguments.incident, &[Command::Note { text }])
             .await?,
     )
@@ -48,7 +48,7 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
 
 fn read() -> Result<String> {
     let mut bytes = Vec::new();
-    input()
+    standard_input()
         .take(PROSE_BYTES_MAX as u64 + 1)
         .read_to_end(&mut bytes)
         .context("cannot read standard input")?;

@@ -8,30 +8,34 @@ use evidence_format::id::IncidentId;
 use evidence_format::safe::{is_unsafe, safe, safe_json};
 use serde::Serialize;
 
-use super::Global;
-use super::times::shortened;
+use super::GlobalOptions;
+use super::times::shorten_times;
 use server::answers::ChangeView;
 
 /// Says what was changed.
-pub(super) fn tell(global: &Global, incident: &IncidentId, changes: &[ChangeView]) -> Result<()> {
+pub(super) fn print_changes(
+    global: &GlobalOptions,
+    incident: &IncidentId,
+    changes: &[ChangeView],
+) -> Result<()> {
     if global.json {
-        return out_json(&serde_json::json!({"incident": incident, "changes": changes}));
+        return print_json(&serde_json::json!({"incident": incident, "changes": changes}));
     }
     if global.quiet {
         return Ok(());
     }
     if changes.is_empty() {
-        return out(&format!(
+        return print(&format!(
             "{incident}: nothing to change, it is so already\n"
         ));
     }
     changes
         .iter()
-        .try_for_each(|change| out(&format!("{incident}: {}\n", shortened(&change.summary))))
+        .try_for_each(|change| print(&format!("{incident}: {}\n", shorten_times(&change.summary))))
 }
 
 /// Standard input; somebody who sits before it is told so.
-pub(super) fn input() -> impl Read + Send {
+pub(super) fn standard_input() -> impl Read + Send {
     if io::stdin().is_terminal() {
         let _ = writeln!(
             io::stderr(),
@@ -43,7 +47,7 @@ pub(super) fn input() -> impl Read + Send {
 
 /// Writes text for people to standard output, and nothing that a terminal obeys, wherever it comes
 /// from. A reader that went away is an error: it did not get what it asked for.
-pub(super) fn out(text: &str) -> Result<()> {
+pub(super) fn print(text: &str) -> Result<()> {
     write(&shown(text))
 }
 
@@ -71,7 +75,7 @@ fn shown(text: &str) -> Cow<'_, str> {
 }
 
 /// Writes one line of JSON, in which what a terminal might obey stands as JSON's own escapes.
-pub(super) fn out_json(value: &impl Serialize) -> Result<()> {
+pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
     let json = serde_json::to_string(value).context("cannot write JSON")?;
     if json.chars().any(is_unsafe) {
         return write(

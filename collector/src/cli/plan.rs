@@ -4,22 +4,22 @@ use anyhow::Result;
 use clap::Args;
 use evidence_format::id::IncidentId;
 
-use super::declare::CaptureArguments;
-use super::place::Planning;
-use super::times::shortened;
-use super::{Global, known, out, out_json};
+use super::backend::PlanTarget;
+use super::declare::CaptureOptions;
+use super::times::shorten_times;
+use super::{GlobalOptions, print, print_json, require_incident};
 use domain::incident::{Pivot, PlayName};
 use domain::plan;
 
 /// Shows what a capture would take: order, windows, requests and time at quota, countdown to loss
 ///
-/// Each source is looked at, and asked for one page where it is paged, to estimate how much there
+/// Visitor source is looked at, and asked for one page where it is paged, to estimate how much there
 /// is. Nothing is kept.
 #[derive(Args)]
 #[command(after_help = "\
 Example:
   exhibit plan --play cloud-admin --last 7d --pivot user=mallory")]
-pub(super) struct Arguments {
+pub(super) struct PlanArgs {
     /// For an incident that was declared: with its play and pivots
     incident: Option<IncidentId>,
     /// The play, where there is no incident yet
@@ -34,24 +34,24 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "KIND=VALUE", conflicts_with = "incident")]
     pivot: Vec<Pivot>,
     #[command(flatten)]
-    capture: CaptureArguments,
+    capture: CaptureOptions,
 }
 
-pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
-    let place = global.place().await?;
+pub(super) async fn run(global: &GlobalOptions, arguments: &PlanArgs) -> Result<()> {
+    let backend = global.backend().await?;
     let of = match &arguments.incident {
         Some(id) => {
-            known(&*place, id).await?;
-            Planning::Incident(id.clone())
+            require_incident(&*backend, id).await?;
+            PlanTarget::Incident(id.clone())
         }
-        None => Planning::Play(arguments.play.clone(), arguments.pivot.clone()),
+        None => PlanTarget::Play(arguments.play.clone(), arguments.pivot.clone()),
     };
-    let plan = place
-        .plan(&of, arguments.capture.wanted(&*place).await?)
+    let plan = backend
+        .plan(&of, arguments.capture.wanted(&*backend).await?)
         .await?;
     if global.json {
-        out_json(&plan)
+        print_json(&plan)
     } else {
-        out(&shortened(&plan::table(&plan)))
+        print(&shorten_times(&plan::table(&plan)))
     }
 }

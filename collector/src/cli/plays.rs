@@ -5,8 +5,8 @@ use clap::Args;
 use evidence_format::safe::safe;
 use serde::Serialize;
 
-use super::table::table;
-use super::{Global, out, out_json};
+use super::table::format_table;
+use super::{GlobalOptions, print, print_json};
 use domain::incident::{
     Checklist, ChecklistStep, Line, PivotKind, PlayName, SourceName, UnknownPlay,
 };
@@ -19,14 +19,14 @@ use server::answers::PlayView;
 Examples:
   exhibit plays
   exhibit plays leaked-secret")]
-pub(super) struct Arguments {
+pub(super) struct PlaysArgs {
     /// The play; all of them if none is named
     name: Option<PlayName>,
 }
 
 /// What `--json` prints for each play. Fields are added, never renamed or removed.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct PlayOutput<'a> {
     name: &'a PlayName,
     title: &'a Line,
     window_hours: u32,
@@ -36,17 +36,17 @@ struct Shown<'a> {
     steps: &'a [ChecklistStep],
 }
 
-pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
-    let plays = global.place().await?.plays().await?;
+pub(super) async fn run(global: &GlobalOptions, arguments: &PlaysArgs) -> Result<()> {
+    let plays = global.backend().await?.plays().await?;
     match &arguments.name {
-        Some(name) if global.json => out_json(&json(find(&plays, name)?)),
-        Some(name) => out(&full(find(&plays, name)?)),
-        None if global.json => plays.iter().try_for_each(|play| out_json(&json(play))),
+        Some(name) if global.json => print_json(&json(find(&plays, name)?)),
+        Some(name) => print(&full(find(&plays, name)?)),
+        None if global.json => plays.iter().try_for_each(|play| print_json(&json(play))),
         None => {
             let rows: Vec<_> = plays.iter().map(row).collect();
-            out(&format!(
+            print(&format!(
                 "{}\nsee one with\n  exhibit plays NAME\n",
-                table(["play", "window", "sources", "title"], &rows)
+                format_table(["play", "window", "sources", "title"], &rows)
             ))
         }
     }
@@ -59,7 +59,7 @@ fn find<'p>(plays: &'p [PlayView], name: &PlayName) -> Result<&'p PlayView, Unkn
     })
 }
 
-fn json(play: &PlayView) -> Shown<'_> {
+fn json(play: &PlayView) -> PlayOutput<'_> {
     let PlayView {
         name,
         title,
@@ -69,7 +69,7 @@ fn json(play: &PlayView) -> Shown<'_> {
         steps,
         ..
     } = play;
-    Shown {
+    PlayOutput {
         name,
         title,
         window_hours: *window_hours,

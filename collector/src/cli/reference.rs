@@ -15,7 +15,7 @@ use super::Cli;
 #[command(after_help = "\
 Example:
   exhibit completions bash > /etc/bash_completion.d/exhibit")]
-pub(super) struct CompletionsArguments {
+pub(super) struct CompletionsArgs {
     /// The shell
     shell: Shell,
 }
@@ -26,13 +26,13 @@ pub(super) struct CompletionsArguments {
 Examples:
   exhibit man | man -l -
   exhibit man --out /usr/local/share/man/man1")]
-pub(super) struct ManArguments {
+pub(super) struct ManArgs {
     /// Folder for the pages of all commands; made if absent
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
-pub(super) fn completions(arguments: &CompletionsArguments) -> Result<()> {
+pub(super) fn completions(arguments: &CompletionsArgs) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(
         arguments.shell,
@@ -43,7 +43,7 @@ pub(super) fn completions(arguments: &CompletionsArguments) -> Result<()> {
     Ok(io::stdout().write_all(&script)?)
 }
 
-pub(super) fn man(arguments: &ManArguments) -> Result<()> {
+pub(super) fn man(arguments: &ManArgs) -> Result<()> {
     match &arguments.out {
         None => Ok(clap_mangen::Man::new(Cli::command()).render(&mut io::stdout())?),
         Some(folder) => {

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Global, out, out_json};
+use super::{GlobalOptions, print, print_json};
 use pipeline::Until;
 use server::telemetry::{Destination, Telemetry};
 use server::{Api, Listener};
@@ -27,7 +27,7 @@ Examples:
   curl -H 'Authorization: Bearer exh_…' -H 'Content-Type: application/json' \\
     -d '{\"title\": \"Leaked key\", \"severity\": 2, \"play\": \"leaked-secret\"}' \\
     http://127.0.0.1:8080/v1/incidents")]
-pub(super) struct Arguments {
+pub(super) struct ServeArgs {
     /// Where to listen; port 0 is any that is free [default: 127.0.0.1:8080, or the
     /// configuration's]
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -41,8 +41,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(
-    global: &Global,
-    arguments: &Arguments,
+    global: &GlobalOptions,
+    arguments: &ServeArgs,
     telemetry: &Telemetry,
 ) -> Result<()> {
     let drain = told_to_stop().context("cannot wait for signals")?;
@@ -64,9 +64,9 @@ pub(super) async fn run(
     let url = listener.url();
     info!(%url, version = env!("CARGO_PKG_VERSION"), "listening");
     if global.json {
-        out_json(&serde_json::json!({"listening": url}))?;
+        print_json(&serde_json::json!({"listening": url}))?;
     } else if !global.quiet {
-        out(&format!("listening on {url}\n"))?;
+        print(&format!("listening on {url}\n"))?;
     }
     let router = Api::new(app.pipeline.clone(), config, hooks, drain.clone())?.router();
     let work = app.pipeline.work(Until::Cancelled(drain.clone()));

@@ -3,22 +3,22 @@
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::times::seconds;
-use super::{Global, interrupt, out, out_json};
+use super::times::to_whole_seconds;
+use super::{GlobalOptions, interrupt, print, print_json};
 
 /// Does what is due: sources that are asked again for what came late, and captures that were cut
 /// off
 #[derive(Args)]
-pub(super) struct Arguments {}
+pub(super) struct SettleArgs {}
 
-pub(super) async fn run(global: &Global, _: &Arguments) -> Result<()> {
+pub(super) async fn run(global: &GlobalOptions, _: &SettleArgs) -> Result<()> {
     if let Some(server) = global.remote()? {
         bail!(
             "{} does what is due by itself: `exhibit status INCIDENT` says when, `exhibit watch` looks on; to settle a store of this machine, name it with --store",
             server.client.server()
         )
     }
-    let local = global.local(interrupt::token()?).await?;
+    let local = global.local(interrupt::seal_on_interrupt()?).await?;
     let app = &local.app;
     let ledger = &app.pipeline.parts.ledger;
     let before = ledger.last_bundle_number().await?;
@@ -27,11 +27,11 @@ pub(super) async fn run(global: &Global, _: &Arguments) -> Result<()> {
     let next = app.pipeline.next_due().await?;
     if global.json {
         let ids: Vec<_> = sealed.iter().map(|row| row.id).collect();
-        return out_json(&serde_json::json!({"bundles": ids, "next_due": next}));
+        return print_json(&serde_json::json!({"bundles": ids, "next_due": next}));
     }
     let next = next.map_or_else(
         || "nothing is due later".to_owned(),
-        |next| format!("the next is due at {}", seconds(next)),
+        |next| format!("the next is due at {}", to_whole_seconds(next)),
     );
-    out(&format!("{} bundles sealed; {next}\n", sealed.len()))
+    print(&format!("{} bundles sealed; {next}\n", sealed.len()))
 }

@@ -7,26 +7,26 @@ use clap::{Args, Subcommand};
 use evidence_format::safe::safe;
 use serde::Serialize;
 
-use super::{Global, out, out_json};
+use super::{GlobalOptions, print, print_json};
 use domain::incident::PlayName;
 use domain::plan::{CaptureTarget, ReadinessState, span};
 use server::answers::SourceView;
 
 /// Tells about the sources of evidence
 #[derive(Args)]
-pub(super) struct Arguments {
+pub(super) struct SourcesArgs {
     #[command(subcommand)]
-    command: Command,
+    command: SourcesCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum SourcesCommand {
     /// Tries each source, read-only: whether it would work now, and what to grant if not
-    Check(CheckArguments),
+    Check(CheckSourcesArgs),
 }
 
 #[derive(Args)]
-struct CheckArguments {
+struct CheckSourcesArgs {
     /// Hold each source's retention against the window of this play
     #[arg(long, value_name = "NAME", default_value = "general")]
     play: PlayName,
@@ -34,7 +34,7 @@ struct CheckArguments {
 
 /// What `--json` prints for each source. Fields are added, never renamed or removed.
 #[derive(Serialize)]
-struct Checked<'a> {
+struct SourceOutput<'a> {
     source: &'a str,
     state: ReadinessState,
     targets: &'a [CaptureTarget],
@@ -43,20 +43,20 @@ struct Checked<'a> {
     window_seconds: u64,
 }
 
-pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
-    let Command::Check(arguments) = &arguments.command;
-    let (place, json) = (global.place().await?, global.json);
+pub(super) async fn run(global: &GlobalOptions, arguments: &SourcesArgs) -> Result<()> {
+    let SourcesCommand::Check(arguments) = &arguments.command;
+    let (backend, json) = (global.backend().await?, global.json);
     let mut each = |source: SourceView| {
         if json {
-            out_json(&checked(&source))
+            print_json(&checked(&source))
         } else {
-            out(&lines(&source))
+            print(&lines(&source))
         }
     };
-    place.sources(&arguments.play, &mut each).await
+    backend.sources(&arguments.play, &mut each).await
 }
 
-fn checked(source: &SourceView) -> Checked<'_> {
+fn checked(source: &SourceView) -> SourceOutput<'_> {
     let SourceView {
         source,
         state,
@@ -67,7 +67,7 @@ fn checked(source: &SourceView) -> Checked<'_> {
         ..
     } = source;
     let (retention_seconds, window_seconds) = (*retention_seconds, *window_seconds);
-    Checked {
+    SourceOutput {
         source,
         state: *state,
         targets,

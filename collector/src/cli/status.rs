@@ -7,10 +7,10 @@ use evidence_format::safe::safe;
 use evidence_format::time::Timestamp;
 use serde::Serialize;
 
-use super::place::Place;
-use super::table::table;
-use super::times::{seconds, shortened};
-use super::{Global, known, out, out_json};
+use super::backend::Backend;
+use super::table::format_table;
+use super::times::{shorten_times, to_whole_seconds};
+use super::{GlobalOptions, print, print_json, require_incident};
 use domain::incident::StatementStanding;
 use domain::incident::view::IncidentView;
 use pipeline::ATTACHED;
@@ -20,14 +20,14 @@ use store::ledger::PassState;
 
 /// Shows what is known of an incident and its evidence, or lists all incidents
 #[derive(Args)]
-pub(super) struct Arguments {
+pub(super) struct StatusArgs {
     /// The incident; all of them if none is named
     incident: Option<IncidentId>,
 }
 
 /// A pass for programs.
 #[derive(Serialize)]
-struct PassView<'a> {
+struct PassOutput<'a> {
     source: &'a str,
     pass: u32,
     kind: &'a str,
@@ -35,51 +35,51 @@ struct PassView<'a> {
     due_at: Timestamp,
 }
 
-pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
-    let place = global.place().await?;
+pub(super) async fn run(global: &GlobalOptions, arguments: &StatusArgs) -> Result<()> {
+    let backend = global.backend().await?;
     let Some(id) = &arguments.incident else {
-        return list(global, &*place).await;
+        return list(global, &*backend).await;
     };
-    known(&*place, id).await?;
-    let Full { view, passes, .. } = place.incident(id).await?;
+    require_incident(&*backend, id).await?;
+    let Full { view, passes, .. } = backend.incident(id).await?;
     if global.json {
-        let passes: Vec<_> = passes.iter().map(pass_view).collect();
+        let passes: Vec<_> = passes.iter().map(pass_output).collect();
         let mut json = serde_json::to_value(&view)?;
         json["passes"] = serde_json::to_value(&passes)?;
-        return out_json(&json);
+        return print_json(&json);
     }
-    out(&format!(
+    print(&format!(
         "{}{}{}",
         full(&view),
-        passes_table(&passes, place.due()),
+        passes_table(&passes, backend.due()),
         more(id)
     ))
 }
 
-async fn list(global: &Global, place: &dyn Place) -> Result<()> {
-    let incidents = place.incidents().await?;
+async fn list(global: &GlobalOptions, backend: &dyn Backend) -> Result<()> {
+    let incidents = backend.incidents().await?;
     if global.json {
         for incident in &incidents {
-            out_json(&place.incident(&incident.id).await?.view)?;
+            print_json(&backend.incident(&incident.id).await?.view)?;
         }
         return Ok(());
     }
     if incidents.is_empty() {
-        return out("no incident has been declared\n");
+        return print("no incident has been declared\n");
     }
     let row = |incident: &Listed| {
         [
             incident.id.to_string(),
             incident.severity.to_string(),
             incident.status.to_string(),
-            seconds(incident.declared_at).to_string(),
+            to_whole_seconds(incident.declared_at).to_string(),
             incident.evidence.bundles.to_string(),
             incident.evidence.gaps.to_string(),
             safe(incident.name.as_str()),
         ]
     };
     let rows: Vec<_> = incidents.iter().map(row).collect();
-    out(&table(
+    print(&format_table(
         [
             "incident", "severity", "status", "declared", "bundles", "gaps", "name",
         ],
@@ -87,7 +87,7 @@ async fn list(global: &Global, place: &dyn Place) -> Result<()> {
     ))
 }
 
-fn pass_view(pass: &Pass) -> PassView<'_> {
+fn pass_output(pass: &Pass) -> PassOutput<'_> {
     let Pass {
         source,
         pass,
@@ -96,7 +96,7 @@ fn pass_view(pass: &Pass) -> PassView<'_> {
         due_at,
         ..
     } = pass;
-    PassView {
+    PassOutput {
         source,
         pass: *pass,
         kind,
@@ -111,10 +111,10 @@ fn passes_table(passes: &[Pass], due_now: &str) -> String {
     let is_shown = |pass: &&Pass| pass.source != ATTACHED || !is(pass, PassState::Sealed);
     let row = |pass: &Pass| {
         let due = match &pass.why {
-            Some(why) => shortened(why),
+            Some(why) => shorten_times(why),
             None if !is(pass, PassState::Waiting) => String::new(),
             None if pass.due_at <= clock::now() => due_now.to_owned(),
-            None => seconds(pass.due_at).to_string(),
+            None => to_whole_seconds(pass.due_at).to_string(),
         };
         [
             safe(&pass.source),
@@ -129,7 +129,7 @@ fn passes_table(passes: &[Pass], due_now: &str) -> String {
         return String::new();
     }
     "\n".to_owned()
-        + &table(
+        + &format_table(
             ["source", "pass", "kind", "state", "due, or why not"],
             &rows,
         )
@@ -184,12 +184,12 @@ fn facts(view: &IncidentView) -> Vec<(&'static str, String)> {
         .collect();
     let closed = view
         .closed_at
-        .map(|at| format!(" at {}", seconds(at)))
+        .map(|at| format!(" at {}", to_whole_seconds(at)))
         .unwrap_or_default();
     let evidence = &view.evidence;
     let more = evidence
         .provisional_until
-        .map(|until| format!("; more may come until {}", seconds(until)))
+        .map(|until| format!("; more may come until {}", to_whole_seconds(until)))
         .unwrap_or_default();
     vec![
         (
@@ -198,10 +198,14 @@ fn facts(view: &IncidentView) -> Vec<(&'static str, String)> {
         ),
         ("response", format!("{}{due}", view.response_target)),
         ("status", format!("{}{closed}", view.status)),
-        ("started", or_not_set(view.started.map(seconds))),
+        ("started", or_not_set(view.started.map(to_whole_seconds))),
         (
             "declared",
-            format!("{} by {}", seconds(view.declared_at), view.declared_by),
+            format!(
+                "{} by {}",
+                to_whole_seconds(view.declared_at),
+                view.declared_by
+            ),
         ),
         ("play", view.play.to_string()),
         (
@@ -225,7 +229,7 @@ fn facts(view: &IncidentView) -> Vec<(&'static str, String)> {
             "next update",
             format!(
                 "{}{}",
-                or_not_set(view.next_update.map(seconds)),
+                or_not_set(view.next_update.map(to_whole_seconds)),
                 if view.update_overdue { ", overdue" } else { "" }
             ),
         ),
@@ -279,7 +283,11 @@ fn report(view: &IncidentView) -> String {
     let report = &view.report;
     let mut said = Vec::new();
     said.extend(report.reported_by.as_ref().map(|by| format!("by {by}")));
-    said.extend(report.reported_at.map(|at| format!("at {}", seconds(at))));
+    said.extend(
+        report
+            .reported_at
+            .map(|at| format!("at {}", to_whole_seconds(at))),
+    );
     if !report.affected_systems.is_empty() {
         let systems: Vec<_> = report
             .affected_systems

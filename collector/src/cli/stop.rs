@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use evidence_format::id::IncidentId;
 
-use super::{Global, known, out, out_json};
+use super::{GlobalOptions, print, print_json, require_incident};
 
 /// Ends the captures of an incident, and seals what is there
 ///
@@ -14,22 +14,22 @@ use super::{Global, known, out, out_json};
 #[command(after_help = "\
 Example:
   exhibit stop INC-2026-042")]
-pub(super) struct Arguments {
+pub(super) struct StopArgs {
     /// The incident
     incident: IncidentId,
 }
 
-pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
-    let (place, id) = (global.place().await?, &arguments.incident);
-    known(&*place, id).await?;
-    place.stop(id).await?;
+pub(super) async fn run(global: &GlobalOptions, arguments: &StopArgs) -> Result<()> {
+    let (backend, id) = (global.backend().await?, &arguments.incident);
+    require_incident(&*backend, id).await?;
+    backend.stop(id).await?;
     if global.json {
-        return out_json(&serde_json::json!({"incident": id}));
+        return print_json(&serde_json::json!({"incident": id}));
     }
     if global.quiet {
         Ok(())
     } else {
-        out(&format!(
+        print(&format!(
             "{id}: captures end, and what is there is sealed\n"
         ))
     }

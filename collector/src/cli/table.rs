@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// Rows under titles, each column as wide as its widest cell. Cells must be safe to show.
-pub(super) fn table<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -> String {
+pub(super) fn format_table<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells
@@ -34,6 +34,9 @@ mod tests {
             ["1".to_owned(), "a".to_owned()],
             ["100".to_owned(), String::new()],
         ];
-        assert_eq!(table(["n", "name"], &rows), "n    name\n1    a\n100\n");
+        assert_eq!(
+            format_table(["n", "name"], &rows),
+            "n    name\n1    a\n100\n"
+        );
     }
 }

@@ -6,8 +6,8 @@ use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
 use evidence_format::time::Timestamp;
 
-use super::times::{milliseconds, moment, shortened};
-use super::{Global, incident_or_only, out, out_json};
+use super::times::{format_milliseconds, parse_time, shorten_times};
+use super::{GlobalOptions, incident_or_only_open, print, print_json};
 use pipeline::timeline::{Filter, Row};
 
 /// Shows an incident's timeline: its journal, and every event that its evidence tells of
@@ -16,14 +16,14 @@ use pipeline::timeline::{Filter, Row};
 Examples:
   exhibit timeline INC-2026-042 --kind incident --kind evidence
   exhibit timeline INC-2026-042 --kind aws.ConsoleLogin --json | jq -r .summary")]
-pub(super) struct Arguments {
+pub(super) struct TimelineArgs {
     /// The incident; the only open one if there is just one
     incident: Option<IncidentId>,
     /// From then: 2026-11-23T13:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     from: Option<Timestamp>,
-    /// Before then
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    /// KeyHistory then
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     until: Option<Timestamp>,
     /// Only kinds that begin so, such as aws. or finding; may be repeated
     #[arg(long, value_name = "KIND")]
@@ -33,16 +33,16 @@ pub(super) struct Arguments {
     contains: Option<String>,
 }
 
-pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
-    let place = global.place().await?;
-    let Arguments {
+pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Result<()> {
+    let backend = global.backend().await?;
+    let TimelineArgs {
         incident,
         from,
         until,
         kind,
         contains,
     } = arguments;
-    let incident = incident_or_only(&*place, incident.as_ref()).await?;
+    let incident = incident_or_only_open(&*backend, incident.as_ref()).await?;
     let filter = Filter {
         from,
         until,
@@ -50,12 +50,12 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
         contains,
     };
     let json = global.json;
-    place
+    backend
         .timeline(&incident, filter, &mut |row| {
             if json {
-                out_json(&row)
+                print_json(&row)
             } else {
-                out(&line(&row))
+                print(&line(&row))
             }
         })
         .await
@@ -65,7 +65,7 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
 pub(super) fn line(row: &Row) -> String {
     let own = row.by.is_some(); // what evidence says is shown as it is
     let summary = if own {
-        shortened(&row.summary)
+        shorten_times(&row.summary)
     } else {
         row.summary.clone()
     };
@@ -76,7 +76,7 @@ pub(super) fn line(row: &Row) -> String {
         .unwrap_or_default();
     format!(
         "{}  {:<22}  {}{by}\n",
-        milliseconds(row.time),
+        format_milliseconds(row.time),
         safe(&row.kind),
         safe(&summary)
     )

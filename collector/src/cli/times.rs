@@ -11,22 +11,22 @@ const MILLISECOND: i128 = 1_000_000;
 const DIGITS: usize = 3;
 
 /// `time` to the second: `2026-11-23T13:40:17Z`.
-pub(super) fn seconds(time: Timestamp) -> Timestamp {
+pub(super) fn to_whole_seconds(time: Timestamp) -> Timestamp {
     let whole = time.unix_nanoseconds().div_euclid(SECOND) * SECOND;
     Timestamp::from_unix_nanoseconds(whole).unwrap_or(time)
 }
 
 /// `time` to the millisecond, always as wide: `2026-11-23T13:40:17.250Z`.
-pub(super) fn milliseconds(time: Timestamp) -> String {
+pub(super) fn format_milliseconds(time: Timestamp) -> String {
     let millisecond = time.unix_nanoseconds().rem_euclid(SECOND) / MILLISECOND;
     format!(
         "{}.{millisecond:03}Z",
-        seconds(time).to_string().trim_end_matches('Z')
+        to_whole_seconds(time).to_string().trim_end_matches('Z')
     )
 }
 
 /// `text` with the times that our own entries write into it cut to the millisecond.
-pub(super) fn shortened(text: &str) -> String {
+pub(super) fn shorten_times(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('Z') {
@@ -46,7 +46,7 @@ pub(super) fn shortened(text: &str) -> String {
 }
 
 /// Reads a time with its zone: `2026-11-23T13:00:00Z`, `2026-11-23 14:00+01:00`.
-pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
+pub(super) fn parse_time(text: &str) -> Result<Timestamp, String> {
     let full = text.trim().replacen(' ', "T", 1);
     let time = full
         .parse::<jiff::Timestamp>()
@@ -58,16 +58,17 @@ pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
     })
 }
 
-/// Reads a time that is going to be: as [`moment`] does, or from now on, such as `30m`.
-pub(super) fn moment_ahead(text: &str) -> Result<Timestamp, String> {
+/// Reads a time that is going to be: as [`parse_time`] does, or from now on, such as `30m`.
+pub(super) fn parse_future_time(text: &str) -> Result<Timestamp, String> {
     let Ok(from_now) = platform::terminal::duration(text) else {
-        return moment(text).map_err(|error| format!("{error}, or how long from now, such as 30m"));
+        return parse_time(text)
+            .map_err(|error| format!("{error}, or how long from now, such as 30m"));
     };
     let nanoseconds = i128::try_from(from_now.as_nanos()).unwrap_or(i128::MAX);
     let at = Timestamp::from_unix_nanoseconds(
         clock::now().unix_nanoseconds().saturating_add(nanoseconds),
     );
-    at.map(seconds)
+    at.map(to_whole_seconds)
         .ok_or_else(|| "that is too far ahead".to_owned())
 }
 
@@ -82,19 +83,19 @@ mod tests {
     #[test]
     fn people_see_no_nanoseconds() {
         assert_eq!(
-            milliseconds(time("2026-11-23T13:40:17Z")),
+            format_milliseconds(time("2026-11-23T13:40:17Z")),
             "2026-11-23T13:40:17.000Z"
         );
         assert_eq!(
-            milliseconds(time("2026-11-23T13:40:17.2509Z")),
+            format_milliseconds(time("2026-11-23T13:40:17.2509Z")),
             "2026-11-23T13:40:17.250Z"
         );
         assert_eq!(
-            milliseconds(time("1969-12-31T23:59:59.999999999Z")),
+            format_milliseconds(time("1969-12-31T23:59:59.999999999Z")),
             "1969-12-31T23:59:59.999Z"
         );
         assert_eq!(
-            seconds(time("1969-12-31T23:59:59.9Z")),
+            to_whole_seconds(time("1969-12-31T23:59:59.9Z")),
             time("1969-12-31T23:59:59Z")
         );
     }
@@ -120,7 +121,7 @@ mod tests {
             ),
             ("", ""),
         ] {
-            assert_eq!(shortened(text), expected);
+            assert_eq!(shorten_times(text), expected);
         }
     }
 
@@ -133,12 +134,12 @@ mod tests {
             "2026-11-23T14:00:00+01:00",
             " 2026-11-23 08:00-05:00",
         ] {
-            assert_eq!(moment(good), Ok(full), "{good}");
+            assert_eq!(parse_time(good), Ok(full), "{good}");
         }
         for bad in ["2026-11-23T13:00:00", "13:00", "yesterday", ""] {
-            assert!(moment(bad).is_err(), "{bad}");
+            assert!(parse_time(bad).is_err(), "{bad}");
         }
-        assert!(moment_ahead("30m").expect("a time") > clock::now());
-        assert_eq!(moment_ahead("2026-11-23T13:00:00Z"), Ok(full));
+        assert!(parse_future_time("30m").expect("a time") > clock::now());
+        assert_eq!(parse_future_time("2026-11-23T13:00:00Z"), Ok(full));
     }
 }

@@ -8,10 +8,10 @@ use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
 use platform::terminal::duration;
 
-use super::place::TokenWanted;
-use super::table::table;
-use super::times::seconds;
-use super::{Global, known, out, out_json};
+use super::backend::TokenRequest;
+use super::table::format_table;
+use super::times::to_whole_seconds;
+use super::{GlobalOptions, print, print_json, require_incident};
 use platform::clock;
 use server::answers::{Created, Token};
 use server::token::Label;
@@ -19,16 +19,16 @@ use store::ledger::{TokenId, TokenRole};
 
 /// Makes, lists and revokes tokens for the API of `exhibit serve`
 #[derive(Args)]
-pub(super) struct Arguments {
+pub(super) struct TokenArgs {
     #[command(subcommand)]
     command: TokenCommand,
 }
 
 #[derive(Subcommand)]
 enum TokenCommand {
-    Create(CreateArguments),
-    List(ListArguments),
-    Revoke(RevokeArguments),
+    Create(CreateTokenArgs),
+    List(ListTokensArgs),
+    Revoke(RevokeTokenArgs),
 }
 
 /// Makes a token, and prints it this once
@@ -44,7 +44,7 @@ Roles:
 Examples:
   exhibit token create --role automation --label pagerduty
   exhibit token create --role auditor --incident INC-2026-042 --expires 30d --json | jq -r .token")]
-struct CreateArguments {
+struct CreateTokenArgs {
     /// What its holder may do
     #[arg(long, value_name = "ROLE")]
     role: TokenRole,
@@ -61,16 +61,16 @@ struct CreateArguments {
 
 /// Lists all tokens, without their secrets
 #[derive(Args)]
-struct ListArguments {}
+struct ListTokensArgs {}
 
 /// Makes a token worth nothing, at once and for good
 #[derive(Args)]
-struct RevokeArguments {
+struct RevokeTokenArgs {
     /// Its id, as `exhibit token list` shows it
     id: TokenId,
 }
 
-pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
+pub(super) async fn run(global: &GlobalOptions, arguments: TokenArgs) -> Result<()> {
     match arguments.command {
         TokenCommand::Create(arguments) => create(global, arguments).await,
         TokenCommand::List(_) => list(global).await,
@@ -78,20 +78,20 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> Result<()> {
     }
 }
 
-async fn create(global: &Global, arguments: CreateArguments) -> Result<()> {
-    let place = global.place().await?;
-    let CreateArguments {
+async fn create(global: &GlobalOptions, arguments: CreateTokenArgs) -> Result<()> {
+    let backend = global.backend().await?;
+    let CreateTokenArgs {
         role,
         incident,
         expires: valid,
         label,
     } = arguments;
     if let Some(incident) = &incident {
-        known(&*place, incident).await?;
+        require_incident(&*backend, incident).await?;
     }
-    let label = label.unwrap_or_else(|| Label::escaped(place.by().as_str()));
-    let created = place
-        .issue(TokenWanted {
+    let label = label.unwrap_or_else(|| Label::escaped(backend.by().as_str()));
+    let created = backend
+        .issue(TokenRequest {
             role,
             label,
             incident,
@@ -99,7 +99,7 @@ async fn create(global: &Global, arguments: CreateArguments) -> Result<()> {
         })
         .await?;
     if global.json {
-        return out_json(&created);
+        return print_json(&created);
     }
     let Created {
         token,
@@ -107,20 +107,20 @@ async fn create(global: &Global, arguments: CreateArguments) -> Result<()> {
             id, label, expires, ..
         },
     } = created;
-    let until = seconds(expires);
-    out(&format!(
+    let until = to_whole_seconds(expires);
+    print(&format!(
         "{token}\n\nid       {id}\nrole     {role}\nlabel    {}\nexpires  {until}\n\nit is not shown again; revoke it with\n  exhibit token revoke {id}\n",
         safe(&label)
     ))
 }
 
-async fn list(global: &Global) -> Result<()> {
-    let tokens = global.place().await?.tokens().await?;
+async fn list(global: &GlobalOptions) -> Result<()> {
+    let tokens = global.backend().await?.tokens().await?;
     if global.json {
-        return tokens.iter().try_for_each(out_json);
+        return tokens.iter().try_for_each(print_json);
     }
     if tokens.is_empty() {
-        return out("there is no token: make one with `exhibit token create`\n");
+        return print("there is no token: make one with `exhibit token create`\n");
     }
     let row = |token: &Token| {
         let Token {
@@ -133,9 +133,9 @@ async fn list(global: &Global) -> Result<()> {
             revoked,
         } = token;
         let state = match revoked {
-            Some(at) => format!("revoked at {}", seconds(*at)),
-            None if clock::now() < *expires => format!("good until {}", seconds(*expires)),
-            None => format!("expired at {}", seconds(*expires)),
+            Some(at) => format!("revoked at {}", to_whole_seconds(*at)),
+            None if clock::now() < *expires => format!("good until {}", to_whole_seconds(*expires)),
+            None => format!("expired at {}", to_whole_seconds(*expires)),
         };
         let incident = incident
             .as_ref()
@@ -144,26 +144,26 @@ async fn list(global: &Global) -> Result<()> {
             id.to_string(),
             role.to_string(),
             incident,
-            seconds(*created).to_string(),
+            to_whole_seconds(*created).to_string(),
             state,
             safe(label),
         ]
     };
     let rows: Vec<_> = tokens.iter().map(row).collect();
-    out(&table(
+    print(&format_table(
         ["id", "role", "incident", "made", "state", "label"],
         &rows,
     ))
 }
 
-async fn revoke(global: &Global, arguments: &RevokeArguments) -> Result<()> {
-    let revoked = global.place().await?.revoke(&arguments.id).await?;
+async fn revoke(global: &GlobalOptions, arguments: &RevokeTokenArgs) -> Result<()> {
+    let revoked = global.backend().await?.revoke(&arguments.id).await?;
     if global.json {
-        return out_json(&serde_json::json!({"id": arguments.id, "revoked": revoked}));
+        return print_json(&serde_json::json!({"id": arguments.id, "revoked": revoked}));
     }
-    out(&format!(
+    print(&format!(
         "{} is worth nothing since {}\n",
         arguments.id,
-        seconds(revoked)
+        to_whole_seconds(revoked)
     ))
 }

@@ -10,10 +10,10 @@ use platform::terminal::ProgressLine;
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::backend::{Backend, describe};
 use super::interrupt::{self, INTERRUPTED};
-use super::place::{Place, describe};
 use super::timeline::line;
-use super::{Global, incident_or_only, out, out_json};
+use super::{GlobalOptions, incident_or_only_open, print, print_json};
 use pipeline::timeline::Row;
 use server::answers::{Happened, Progress};
 
@@ -31,7 +31,7 @@ const LOOK_LAST: Duration = Duration::from_secs(1);
 Examples:
   exhibit watch
   exhibit watch INC-2026-042 --follow --after 17 --json | jq -r 'select(.event == \"entry\").summary'")]
-pub(super) struct Arguments {
+pub(super) struct WatchArgs {
     /// The incident; the only open one if there is just one
     incident: Option<IncidentId>,
     /// Go on when captures are over, until Ctrl-C
@@ -45,7 +45,7 @@ pub(super) struct Arguments {
 /// What `--json` prints, one a line. Fields are added, never renamed or removed.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
-enum Shown<'a> {
+enum WatchOutput<'a> {
     /// An entry of the journal.
     Entry {
         seq: u64,
@@ -56,13 +56,13 @@ enum Shown<'a> {
     Progress { captures: &'a [Progress] },
 }
 
-pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
-    let place = global.place().await?;
-    let id = incident_or_only(&*place, arguments.incident.as_ref()).await?;
-    let looking = interrupt::looking_on()?;
+pub(super) async fn run(global: &GlobalOptions, arguments: &WatchArgs) -> Result<()> {
+    let backend = global.backend().await?;
+    let id = incident_or_only_open(&*backend, arguments.incident.as_ref()).await?;
+    let interrupted = interrupt::cancel_on_interrupt()?;
     tokio::select! {
-        watched = watch(global, &*place, &id, arguments) => watched,
-        () = looking.cancelled() => {
+        watched = watch(global, &*backend, &id, arguments) => watched,
+        () = interrupted.cancelled() => {
             let _ = writeln!(io::stderr(), "\rexhibit: no longer looking on; captures go on");
             std::process::exit(INTERRUPTED)
         }
@@ -70,18 +70,18 @@ pub(super) async fn run(global: &Global, arguments: &Arguments) -> Result<()> {
 }
 
 async fn watch(
-    global: &Global,
-    place: &dyn Place,
+    global: &GlobalOptions,
+    backend: &dyn Backend,
     id: &IncidentId,
-    arguments: &Arguments,
+    arguments: &WatchArgs,
 ) -> Result<()> {
     let (mut progress, mut events) = (
         ProgressLine::new(global.quiet || global.json),
-        place.follow(id, arguments.after),
+        backend.follow(id, arguments.after),
     );
-    let mut look = interval(LOOK_EVERY);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    look.reset(); // what has happened already is shown first
+    let mut poll = interval(LOOK_EVERY);
+    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    poll.reset(); // what has happened already is shown first
     let mut is_over = false;
     loop {
         tokio::select! {
@@ -89,20 +89,20 @@ async fn watch(
             happened = events.next() => match happened? {
                 Happened::Entry { seq, row } => {
                     progress.clear();
-                    if global.json { out_json(&Shown::Entry { seq, row: &row })? } else { out(&line(&row))? }
+                    if global.json { print_json(&WatchOutput::Entry { seq, row: &row })? } else { print(&line(&row))? }
                     is_over = false;
-                    look.reset_after(LOOK_SOON);
+                    poll.reset_after(LOOK_SOON);
                 }
-                Happened::Progress(captures) if global.json => out_json(&Shown::Progress { captures: &captures })?,
+                Happened::Progress(captures) if global.json => print_json(&WatchOutput::Progress { captures: &captures })?,
                 Happened::Progress(captures) => progress.draw(|| describe(&captures)),
             },
-            _ = look.tick(), if !arguments.follow => {
+            _ = poll.tick(), if !arguments.follow => {
                 if is_over {
                     return Ok(());
                 }
-                is_over = !place.is_under_way(id).await?;
+                is_over = !backend.is_under_way(id).await?;
                 if is_over {
-                    look.reset_after(LOOK_LAST); // what came meanwhile is on its way
+                    poll.reset_after(LOOK_LAST); // what came meanwhile is on its way
                 }
             }
         }

@@ -15,7 +15,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{Token, TokenError};
+use super::{BearerToken, BearerTokenError};
 use domain::incident::{comma_separated, did_you_mean, nearest, suggested_key};
 
 /// Name of the file, in the folder `exhibit` of the user's configuration.
@@ -46,7 +46,7 @@ pub struct Profile {
     pub server: String,
     /// The token.
     #[serde(default, deserialize_with = "token")]
-    pub token: Option<Token>,
+    pub token: Option<BearerToken>,
     /// A file that has it.
     #[serde(default)]
     pub token_file: Option<PathBuf>,
@@ -73,7 +73,7 @@ evidence_format::serde_as_text!(ProfileName);
 /// The text is no name of a profile.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("{0:?} is no name of a profile: 1 to {NAME_BYTES_MAX} letters, digits, - and _")]
-pub struct ParseProfileError(String);
+pub struct ProfileNameError(String);
 
 /// The file, or a profile in it, cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -111,7 +111,7 @@ pub enum ClientConfigError {
     },
     /// It says what it may not.
     #[error("{}: {message}", path.display())]
-    Content {
+    Invalid {
         /// The file.
         path: PathBuf,
         /// What, and where; with the nearest known key, if one is near.
@@ -119,7 +119,7 @@ pub enum ClientConfigError {
     },
     /// No profile is called so.
     #[error("there is no profile {name}{}; {}", did_you_mean(nearest.as_deref()), there_are(known))]
-    Unknown {
+    UnknownProfile {
         /// What was asked for.
         name: ProfileName,
         /// What was probably meant.
@@ -131,7 +131,7 @@ pub enum ClientConfigError {
     #[error(
         "profile {name} has {count} of token, token-file, token-command and token-variable: give one, or `exhibit login`"
     )]
-    Places {
+    AmbiguousToken {
         /// The profile.
         name: ProfileName,
         /// In how many.
@@ -139,29 +139,21 @@ pub enum ClientConfigError {
     },
     /// What is in that place is no token.
     #[error("cannot take the token from {place}")]
-    Token {
+    InvalidToken {
         /// Where.
         place: String,
         /// Why.
         #[source]
-        cause: TokenError,
+        cause: BearerTokenError,
     },
     /// There is nothing in that place.
     #[error("cannot take the token from {place}")]
-    Place {
+    UnreadableToken {
         /// Where.
         place: String,
         /// Why.
         #[source]
         cause: io::Error,
-    },
-    /// It is written so that this program cannot change it without losing something.
-    #[error("cannot change {} and keep all that is in it: write [profiles.{name}] into it by hand", path.display())]
-    Edit {
-        /// The file.
-        path: PathBuf,
-        /// The profile.
-        name: ProfileName,
     },
 }
 
@@ -174,7 +166,7 @@ fn there_are(known: &[ProfileName]) -> String {
 }
 
 /// serde's error would quote a token that is none.
-fn token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Token>, D::Error> {
+fn token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BearerToken>, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map(Some).map_err(serde::de::Error::custom)
 }
@@ -207,12 +199,12 @@ impl ClientConfig {
     /// The profile of a name.
     ///
     /// # Errors
-    /// [`ClientConfigError::Unknown`].
+    /// [`ClientConfigError::UnknownProfile`].
     pub fn profile(&self, name: &ProfileName) -> Result<&Profile, ClientConfigError> {
         self.profiles.get(name).ok_or_else(|| {
             let near = nearest(&name.0, self.profiles.keys().map(|known| known.0.as_str()))
                 .map(str::to_owned);
-            ClientConfigError::Unknown {
+            ClientConfigError::UnknownProfile {
                 name: name.clone(),
                 nearest: near,
                 known: self.profiles.keys().cloned().collect(),
@@ -245,7 +237,7 @@ fn read_text(path: &Path) -> Result<Option<String>, ClientConfigError> {
         .map_err(failed)?;
     if text.len() as u64 > FILE_BYTES_MAX {
         let message = format!("it has more than {FILE_BYTES_MAX} bytes");
-        return Err(ClientConfigError::Content {
+        return Err(ClientConfigError::Invalid {
             path: path.to_owned(),
             message,
         });
@@ -254,7 +246,7 @@ fn read_text(path: &Path) -> Result<Option<String>, ClientConfigError> {
 }
 
 fn parse(path: &Path, text: &str) -> Result<ClientConfig, ClientConfigError> {
-    let wrong = |message| ClientConfigError::Content {
+    let wrong = |message| ClientConfigError::Invalid {
         path: path.to_owned(),
         message,
     };
@@ -291,13 +283,13 @@ impl ProfileName {
 }
 
 impl FromStr for ProfileName {
-    type Err = ParseProfileError;
+    type Err = ProfileNameError;
 
-    fn from_str(text: &str) -> Result<Self, ParseProfileError> {
+    fn from_str(text: &str) -> Result<Self, ProfileNameError> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
         match (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(plain) {
             true => Ok(Self(text.to_owned())),
-            false => Err(ParseProfileError(
+            false => Err(ProfileNameError(
                 text.chars().take(NAME_BYTES_MAX).collect(),
             )),
         }
@@ -378,7 +370,7 @@ mod tests {
     #[test]
     fn an_unknown_key_or_profile_is_named_with_the_nearest() {
         let error = read(
-            "[profiles.a]\nserver = 'https://x'\ntoken_fil = 'x'\n",
+            "[profiles.a]\nserver = 'https://x'\ntoken-fil = 'x'\n",
             0o600,
         )
         .expect_err("unknown")

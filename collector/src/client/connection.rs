@@ -17,8 +17,8 @@ use serde::de::DeserializeOwned;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use super::error::{ClientError, Problem};
-use super::{Server, Token};
+use super::error::{ClientError, ProblemDetails};
+use super::{BearerToken, ServerUrl};
 
 /// Longest wait for a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -44,15 +44,15 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// A server, and as whom it is asked. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Client {
+pub(crate) struct ApiClient {
     http: reqwest::Client,
-    pub(super) server: Server,
-    token: Token,
+    pub(super) server: ServerUrl,
+    token: BearerToken,
 }
 
 /// A request.
 #[derive(Debug, Clone)]
-pub(crate) struct Call {
+pub(crate) struct ApiCall {
     method: Method,
     path: String,
     query: Vec<(&'static str, String)>,
@@ -62,7 +62,7 @@ pub(crate) struct Call {
     is_repeatable: bool,
 }
 
-impl Call {
+impl ApiCall {
     fn new(method: Method, path: impl Into<String>) -> Self {
         let is_repeatable = matches!(method, Method::GET | Method::DELETE);
         let (query, headers) = (Vec::new(), HeaderMap::new());
@@ -133,15 +133,15 @@ impl Call {
     }
 }
 
-impl Client {
+impl ApiClient {
     /// A client of `server`, which is trusted if `ca` has signed its certificate, or without one,
     /// if a CA of the system has.
     ///
     /// # Errors
     /// The CA's file cannot be used, or the system has no CA certificates.
     pub(crate) fn new(
-        server: Server,
-        token: Token,
+        server: ServerUrl,
+        token: BearerToken,
         ca: Option<&Path>,
     ) -> Result<Self, ClientError> {
         let mut builder = reqwest::Client::builder()
@@ -164,7 +164,7 @@ impl Client {
     }
 
     /// Which server it is.
-    pub(crate) fn server(&self) -> &Server {
+    pub(crate) fn server(&self) -> &ServerUrl {
         &self.server
     }
 
@@ -177,7 +177,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub(crate) async fn json<T: DeserializeOwned>(&self, call: &Call) -> Result<T, ClientError> {
+    pub(crate) async fn json<T: DeserializeOwned>(&self, call: &ApiCall) -> Result<T, ClientError> {
         let response = self.send(call).await?;
         self.parsed(response).await
     }
@@ -195,7 +195,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub(crate) async fn text(&self, call: &Call) -> Result<String, ClientError> {
+    pub(crate) async fn text(&self, call: &ApiCall) -> Result<String, ClientError> {
         let response = self.send(call).await?;
         String::from_utf8(self.read(response, ANSWER_BYTES_MAX).await?)
             .map_err(|_| self.unreadable("no UTF-8"))
@@ -207,7 +207,7 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub(crate) async fn now(&self) -> Result<Timestamp, ClientError> {
-        let response = self.send(&Call::get("v1/whoami")).await?;
+        let response = self.send(&ApiCall::get("v1/whoami")).await?;
         let date = response
             .headers()
             .get(DATE)
@@ -222,7 +222,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub(crate) async fn done(&self, call: &Call) -> Result<(), ClientError> {
+    pub(crate) async fn done(&self, call: &ApiCall) -> Result<(), ClientError> {
         let response = self.send(call).await?;
         self.read(response, ANSWER_BYTES_MAX).await.map(drop)
     }
@@ -234,7 +234,7 @@ impl Client {
     /// See [`ClientError`], and those of `each`.
     pub(crate) async fn lines<E: From<ClientError>>(
         &self,
-        call: &Call,
+        call: &ApiCall,
         mut each: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut response = self.send(call).await?;
@@ -265,7 +265,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub(crate) async fn send(&self, call: &Call) -> Result<Response, ClientError> {
+    pub(crate) async fn send(&self, call: &ApiCall) -> Result<Response, ClientError> {
         let mut pause = PAUSE;
         for attempt in 1.. {
             let (error, asked) = match self.once(call).await {
@@ -287,7 +287,7 @@ impl Client {
         unreachable!("the last attempt returns")
     }
 
-    async fn once(&self, call: &Call) -> Result<Response, ClientError> {
+    async fn once(&self, call: &ApiCall) -> Result<Response, ClientError> {
         let mut request = self
             .request(call.method.clone(), &call.path, &call.query)
             .headers(call.headers.clone());
@@ -369,16 +369,16 @@ impl Client {
             .read(response, PROBLEM_BYTES_MAX)
             .await
             .unwrap_or_default();
-        match serde_json::from_slice::<Problem>(&body) {
+        match serde_json::from_slice::<ProblemDetails>(&body) {
             Ok(problem) => ClientError::Refused { server, problem },
             Err(_) if is_away(status) => {
                 let detail = format!("{status}, says what stands before it: try again");
                 ClientError::Refused {
                     server,
-                    problem: Problem {
+                    problem: ProblemDetails {
                         code: "unavailable".to_owned(),
                         detail,
-                        ..Problem::default()
+                        ..ProblemDetails::default()
                     },
                 }
             }
@@ -444,9 +444,9 @@ mod tests {
 
     #[test]
     fn only_what_may_be_done_twice_is_sent_again() {
-        let declare = || Call::post("v1/incidents", &serde_json::json!({}));
-        assert!(Call::get("x").is_repeatable && Call::delete("x").is_repeatable);
-        assert!(!declare().is_repeatable && !Call::patch("x", &()).is_repeatable);
+        let declare = || ApiCall::post("v1/incidents", &serde_json::json!({}));
+        assert!(ApiCall::get("x").is_repeatable && ApiCall::delete("x").is_repeatable);
+        assert!(!declare().is_repeatable && !ApiCall::patch("x", &()).is_repeatable);
         assert!(declare().idempotency_key("k").expect("a key").is_repeatable);
         assert!(declare().idempotency_key("a\nb").is_none());
     }

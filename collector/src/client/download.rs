@@ -19,8 +19,8 @@ use rustix::process::geteuid;
 use tokio::time::sleep;
 use tracing::debug;
 
-use self::checking::Checking;
-use super::{Call, Client, ClientError};
+use self::checking::BundleChecker;
+use super::{ApiCall, ApiClient, ClientError};
 use platform::progress::ProgressCounter;
 
 /// Connections in a row that bring nothing new before a download is given up, and the pause between
@@ -31,8 +31,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const READ_BYTES: usize = 256 * 1024;
 
 /// A download under way.
-struct Download<'d> {
-    client: &'d Client,
+struct BundleDownload<'d> {
+    client: &'d ApiClient,
     bundle: Digest,
     to: &'d Path,
     /// Where the bytes are until all are there.
@@ -40,11 +40,11 @@ struct Download<'d> {
     file: File,
     /// Bytes there.
     have: u64,
-    checking: Checking,
+    checking: BundleChecker,
     meter: &'d ProgressCounter,
 }
 
-impl Client {
+impl ApiClient {
     /// Downloads a bundle into the new file `to`, and goes on where an earlier download of it into
     /// this file was cut off. What is in the file then is the bundle, whole; signatures are not
     /// checked. Durable when this returns. Bytes are counted by `meter`.
@@ -76,8 +76,8 @@ impl Client {
             }
             Err(TryLockError::Error(cause)) => return Err(failed(&unfinished)(cause)),
         }
-        let checking = Checking::begin(bundle);
-        let mut download = Download {
+        let checking = BundleChecker::begin(bundle);
+        let mut download = BundleDownload {
             client: self,
             bundle,
             to,
@@ -115,7 +115,7 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-impl Download<'_> {
+impl BundleDownload<'_> {
     fn failed(&self, cause: io::Error) -> ClientError {
         ClientError::File {
             path: self.unfinished.clone(),
@@ -152,7 +152,7 @@ impl Download<'_> {
     fn begin_anew(&mut self) -> Result<(), ClientError> {
         self.file.set_len(0).map_err(|cause| self.failed(cause))?;
         self.have = 0;
-        self.checking = Checking::begin(self.bundle);
+        self.checking = BundleChecker::begin(self.bundle);
         Ok(())
     }
 
@@ -175,7 +175,7 @@ impl Download<'_> {
 
     /// Over one connection, to the last byte.
     async fn connect(&mut self) -> Result<(), ClientError> {
-        let mut call = Call::get(format!("v1/bundles/{}", self.bundle)).long();
+        let mut call = ApiCall::get(format!("v1/bundles/{}", self.bundle)).long();
         if self.have > 0 {
             let header =
                 |text: String| HeaderValue::from_str(&text).expect("digits and ids are plain");

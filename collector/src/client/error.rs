@@ -63,7 +63,7 @@ pub enum ClientError {
         /// Which.
         server: String,
         /// Why.
-        problem: Problem,
+        problem: ProblemDetails,
     },
     /// It is somewhere else, where the token must not go by itself.
     #[error(
@@ -145,7 +145,7 @@ pub enum ClientError {
 
 /// Why a server does not do what it is asked (RFC 9457). What it does not know of yet is ignored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-pub struct Problem {
+pub struct ProblemDetails {
     /// Stays the same for the same reason.
     pub code: String,
     /// What was wrong, and what to do.
@@ -158,7 +158,7 @@ pub struct Problem {
 
 impl ClientError {
     /// What came of sending a request to `server`.
-    pub(super) fn of_sending(server: &super::Server, cause: reqwest::Error) -> Self {
+    pub(super) fn of_sending(server: &super::ServerUrl, cause: reqwest::Error) -> Self {
         let (server, cause) = (server.to_string(), cause.without_url());
         match cause {
             cause if is_certificate(&cause) => Self::Certificate { server, cause },

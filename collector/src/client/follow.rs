@@ -1,67 +1,81 @@
-//! Looking on while a capture goes on: a stream of server-sent events, begun anew behind the last
-//! one where it breaks.
+//! Follows an incident while it is captured: a stream of server-sent events that is opened again
+//! after the last received journal entry whenever the connection breaks.
 
-mod parse;
-
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use eventsource_stream::{Event, EventStreamError, Eventsource as _};
 use evidence_format::id::IncidentId;
+use futures::stream::{Stream, StreamExt as _, try_unfold};
 use reqwest::Response;
 use reqwest::header::{HeaderName, HeaderValue};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use self::parse::{Message, Parser};
-use super::{Call, Client, ClientError};
+use super::{ApiCall, ApiClient, ClientError};
 use server::answers::Happened;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// First pause before a stream is begun anew, which doubles, and the longest.
+/// Pause before the first reconnection; it doubles with each further one up to the maximum.
 const PAUSE: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
-/// How long a server may be away before nobody waits for it any more: an upgrade and a restart take
-/// less.
+/// How long the server may be unreachable before the subscription fails. An upgrade and a restart
+/// take less.
 const AWAY_MAX: Duration = Duration::from_secs(300);
+/// Bytes of one event: a journal entry has a few KiB.
+const EVENT_BYTES_MAX: usize = 1 << 20;
 
-/// The events of an incident as they come.
-pub(crate) struct Events {
-    client: Client,
+type EventReader = Pin<Box<dyn Stream<Item = Result<Event, EventStreamError<ClientError>>> + Send>>;
+
+/// The events of an incident as they happen.
+pub(crate) struct EventSubscription {
+    client: ApiClient,
     incident: IncidentId,
-    /// The number of the last entry that was told.
+    /// Sequence number of the last received journal entry.
     seq: u64,
-    stream: Option<(Response, Parser)>,
-    /// When the stream was last heard, and the pause before the next attempt.
-    heard: Instant,
+    events: Option<EventReader>,
+    /// True if bytes arrived since the connection was opened, be they only a keep-alive comment.
+    has_received: Arc<AtomicBool>,
+    /// When the server was last known to be reachable, and the pause before the next attempt.
+    reachable_at: Instant,
     pause: Duration,
 }
 
-impl Events {
-    /// The events of `incident` behind its entry `seq`; 0 is all.
-    pub(crate) fn new(client: Client, incident: IncidentId, seq: u64) -> Self {
+impl EventSubscription {
+    /// The events of `incident` after its journal entry `seq`; 0 is all.
+    pub(crate) fn new(client: ApiClient, incident: IncidentId, seq: u64) -> Self {
         Self {
             client,
             incident,
             seq,
-            stream: None,
-            heard: Instant::now(),
+            events: None,
+            has_received: Arc::default(),
+            reachable_at: Instant::now(),
             pause: PAUSE,
         }
     }
 
-    /// The next event, however often the connection breaks meanwhile. It may be dropped and called
-    /// again.
+    /// The next event, however often the connection breaks before it arrives. Cancel-safe: the
+    /// future may be dropped and `next` called again.
     ///
     /// # Errors
-    /// The server refuses, or is away for too long.
+    /// The server refuses the request, or is unreachable for too long.
     pub(crate) async fn next(&mut self) -> Result<Happened, ClientError> {
         loop {
             match self.attempt().await {
                 Ok(Some(event)) => return Ok(event),
                 Ok(None) => {}
-                Err(error) if error.may_pass() && self.heard.elapsed() < AWAY_MAX => {
-                    debug!(%error, "the stream of events broke");
-                    self.stream = None;
+                Err(error) if error.may_pass() => {
+                    self.events = None;
+                    self.note_reachable();
+                    if self.reachable_at.elapsed() >= AWAY_MAX {
+                        return Err(error);
+                    }
+                    debug!(%error, "event stream broke, reconnecting");
                     let pause = self.pause;
                     self.pause = (pause * 2).min(PAUSE_MAX);
                     sleep(pause).await;
@@ -71,55 +85,159 @@ impl Events {
         }
     }
 
-    /// An event, if there is one by now.
-    async fn attempt(&mut self) -> Result<Option<Happened>, ClientError> {
-        let Some((response, parser)) = &mut self.stream else {
-            let path = format!("v1/incidents/{}/events", self.incident);
-            let call = Call::get(path)
-                .accept("text/event-stream")
-                .header(LAST_EVENT_ID, HeaderValue::from(self.seq));
-            self.stream = Some((self.client.send(&call).await?, Parser::default()));
-            return Ok(None);
-        };
-        if let Some(message) = parser.pop() {
-            return self.event(message);
+    /// A connection that delivered anything was alive until now: longer silences end it.
+    fn note_reachable(&mut self) {
+        if self.has_received.swap(false, Ordering::Relaxed) {
+            (self.reachable_at, self.pause) = (Instant::now(), PAUSE);
         }
-        match self.client.chunk(response).await? {
-            Some(bytes) => {
-                parser
-                    .push(&bytes)
-                    .map_err(|error| self.client.unreadable(&error.to_string()))?;
-                (self.heard, self.pause) = (Instant::now(), PAUSE);
-            }
-            None => {
-                self.stream = None; // the server stops, or begins anew
-                sleep(self.pause).await;
-            }
-        }
-        Ok(None)
     }
 
-    /// What a message says; `None` for what this version does not know.
-    fn event(&mut self, message: Message) -> Result<Option<Happened>, ClientError> {
-        match message.event.as_str() {
+    /// Opens the stream, or reads one event of it. `None`: call again.
+    async fn attempt(&mut self) -> Result<Option<Happened>, ClientError> {
+        let Some(events) = &mut self.events else {
+            let path = format!("v1/incidents/{}/events", self.incident);
+            let call = ApiCall::get(path)
+                .accept("text/event-stream")
+                .header(LAST_EVENT_ID, HeaderValue::from(self.seq));
+            let response = self.client.send(&call).await?;
+            self.events = Some(self.read_events(response));
+            return Ok(None);
+        };
+        match events.next().await {
+            Some(Ok(event)) => self.parse_event(&event),
+            Some(Err(EventStreamError::Transport(error))) => Err(error),
+            Some(Err(EventStreamError::Utf8(error))) => {
+                Err(self.client.unreadable(&error.to_string()))
+            }
+            Some(Err(EventStreamError::Parser(error))) => {
+                Err(self.client.unreadable(&error.to_string()))
+            }
+            None => {
+                // The server is stopping or restarting.
+                self.events = None;
+                self.note_reachable();
+                sleep(self.pause).await;
+                Ok(None)
+            }
+        }
+    }
+
+    fn read_events(&self, response: Response) -> EventReader {
+        let has_received = Arc::clone(&self.has_received);
+        let chunks = try_unfold(
+            (self.client.clone(), response),
+            |(client, mut response)| async move {
+                let chunk = client.chunk(&mut response).await?;
+                Ok(chunk.map(|chunk| (chunk, (client, response))))
+            },
+        )
+        .inspect(move |chunk| {
+            if chunk.is_ok() {
+                has_received.store(true, Ordering::Relaxed);
+            }
+        });
+        let client = self.client.clone();
+        let too_long = move || client.unreadable(&format!("event exceeds {EVENT_BYTES_MAX} bytes"));
+        Box::pin(limit_events(chunks, too_long).eventsource())
+    }
+
+    /// What an event says; `None` for an event type that this version does not know.
+    fn parse_event(&mut self, event: &Event) -> Result<Option<Happened>, ClientError> {
+        match event.event.as_str() {
             "entry" => {
-                let seq = message
+                let seq = event
                     .id
                     .parse()
-                    .map_err(|_| self.client.unreadable("an entry without a number"))?;
+                    .map_err(|_| self.client.unreadable("journal entry without a number"))?;
+                let row = Box::new(self.parse_data(event)?);
                 self.seq = seq;
-                Ok(Some(Happened::Entry {
-                    seq,
-                    row: Box::new(self.data(&message)?),
-                }))
+                Ok(Some(Happened::Entry { seq, row }))
             }
-            "progress" => Ok(Some(Happened::Progress(self.data(&message)?))),
+            "progress" => Ok(Some(Happened::Progress(self.parse_data(event)?))),
             _ => Ok(None),
         }
     }
 
-    fn data<T: DeserializeOwned>(&self, message: &Message) -> Result<T, ClientError> {
-        serde_json::from_str(&message.data)
+    fn parse_data<T: DeserializeOwned>(&self, event: &Event) -> Result<T, ClientError> {
+        serde_json::from_str(&event.data)
             .map_err(|error| self.client.unreadable(&error.to_string()))
+    }
+}
+
+/// Fails with `too_long` once more than [`EVENT_BYTES_MAX`] arrive without a blank line, which ends
+/// an event: the parser itself has no limit.
+fn limit_events<E>(
+    chunks: impl Stream<Item = Result<Bytes, E>>,
+    too_long: impl Fn() -> E,
+) -> impl Stream<Item = Result<Bytes, E>> {
+    let mut unfinished_bytes = 0;
+    chunks.map(move |chunk| {
+        let chunk = chunk?;
+        // Our servers end lines with LF. A blank line that two chunks share goes unnoticed, and
+        // the next one resets the count.
+        unfinished_bytes = match chunk.windows(2).rposition(|pair| pair == b"\n\n") {
+            Some(at) => chunk.len() - at - 2,
+            None => unfinished_bytes + chunk.len(),
+        };
+        if unfinished_bytes > EVENT_BYTES_MAX {
+            Err(too_long())
+        } else {
+            Ok(chunk)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream::iter;
+
+    use super::*;
+
+    const STREAM: &str = ": hello\n\nevent: entry\nid: 3\ndata: {\"a\": 1}\n\nevent:progress\r\ndata:[\r\ndata: ]\r\n\r\nretry: 5\n\ndata\n\nevent: cut";
+
+    async fn read(chunks: impl IntoIterator<Item = &[u8]>) -> Vec<Result<[String; 3], String>> {
+        let chunks = chunks
+            .into_iter()
+            .map(|chunk| Ok(Bytes::copy_from_slice(chunk)));
+        let chunks = iter(chunks.collect::<Vec<_>>());
+        limit_events(chunks, || "too long")
+            .eventsource()
+            .map(|event| match event {
+                Ok(Event {
+                    event, id, data, ..
+                }) => Ok([event, id, data]),
+                Err(error) => Err(error.to_string()),
+            })
+            .collect()
+            .await
+    }
+
+    #[tokio::test]
+    async fn events_do_not_depend_on_where_chunks_are_cut() {
+        let event = |event: &str, id: &str, data: &str| Ok([event, id, data].map(str::to_owned));
+        let expected = [
+            event("entry", "3", "{\"a\": 1}"),
+            event("progress", "3", "[\n]"),
+            event("message", "3", ""),
+        ];
+        for size in 1..STREAM.len() {
+            let events = read(STREAM.as_bytes().chunks(size)).await;
+            assert_eq!(events, expected, "in chunks of {size}");
+        }
+    }
+
+    #[tokio::test]
+    async fn rejects_event_over_the_limit() {
+        let line = vec![b'x'; EVENT_BYTES_MAX];
+        assert_eq!(read([line.as_slice()]).await, []);
+        assert_eq!(read([line.as_slice(), b"x"]).await.len(), 1, "in one line");
+        let lines = b"data: 0123456789\n".repeat(EVENT_BYTES_MAX / 10 + 1);
+        let events = read(lines.chunks(4096)).await;
+        assert!(matches!(events.first(), Some(Err(_))), "in many lines");
+        let events = b"data: 0123456789\n\n".repeat(EVENT_BYTES_MAX / 10 + 1);
+        assert!(
+            read(events.chunks(4096)).await.iter().all(Result::is_ok),
+            "the limit is for each event"
+        );
     }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use evidence_format::keyring::PublicKey;
 use platform::durable;
 
-use super::{Call, Client, ClientError};
+use super::{ApiCall, ApiClient, ClientError};
 
 /// The folder, in that of a user's state.
 const FOLDER: &str = "exhibit/keys";
@@ -23,24 +23,24 @@ const NAME_DIGITS: usize = 16;
 
 /// A server's key, in a file of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct KnownKey {
+pub(crate) struct ServerKey {
     /// For `exhibit-audit --key`.
     pub(crate) path: PathBuf,
     /// Its fingerprint, as the key's file has it too.
     pub(crate) fingerprint: String,
     /// What was known of the server before.
-    pub(crate) before: Before,
+    pub(crate) before: KeyHistory,
 }
 
 /// What was known of a server's key before it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Before {
+pub(crate) enum KeyHistory {
     /// Nothing.
-    Nothing,
+    FirstSeen,
     /// This key.
-    Same,
+    Unchanged,
     /// Another key, and not this one.
-    Other,
+    Changed,
 }
 
 /// Where keys of servers are, given the values of `XDG_STATE_HOME` and `HOME`.
@@ -58,12 +58,16 @@ pub(crate) fn folder(
     Ok(state.ok_or(ClientError::NoHome)?.join(FOLDER))
 }
 
-impl Client {
+impl ApiClient {
     /// The key that the server answers `call` with, kept below `folder`.
     ///
     /// # Errors
     /// The server does not tell it, or it cannot be kept.
-    pub(crate) async fn key(&self, call: &Call, folder: &Path) -> Result<KnownKey, ClientError> {
+    pub(crate) async fn key(
+        &self,
+        call: &ApiCall,
+        folder: &Path,
+    ) -> Result<ServerKey, ClientError> {
         let pem = self.text(call).await?;
         let key = PublicKey::from_pem(&pem).map_err(|cause| ClientError::Key {
             server: self.server.to_string(),
@@ -77,7 +81,7 @@ impl Client {
     }
 }
 
-fn keep(folder: &Path, key: &PublicKey) -> std::io::Result<KnownKey> {
+fn keep(folder: &Path, key: &PublicKey) -> std::io::Result<ServerKey> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -86,16 +90,16 @@ fn keep(folder: &Path, key: &PublicKey) -> std::io::Result<KnownKey> {
     let path = folder.join(format!("{}{END}", &fingerprint[..NAME_DIGITS]));
     let is_key = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().ends_with(END);
     let before = if fs::read(&path).is_ok_and(|there| there == pem.as_bytes()) {
-        Before::Same
+        KeyHistory::Unchanged
     } else if fs::read_dir(folder)?.flatten().any(|entry| is_key(&entry)) {
-        Before::Other
+        KeyHistory::Changed
     } else {
-        Before::Nothing
+        KeyHistory::FirstSeen
     };
-    if before != Before::Same {
+    if before != KeyHistory::Unchanged {
         durable::replace(&path, pem.as_bytes(), 0o644)?;
     }
-    Ok(KnownKey {
+    Ok(ServerKey {
         path,
         fingerprint,
         before,
@@ -121,18 +125,18 @@ mod tests {
                 first.before,
                 fs::read_to_string(&first.path).expect("own file")
             ),
-            (Before::Nothing, key(1).to_pem())
+            (KeyHistory::FirstSeen, key(1).to_pem())
         );
         assert_eq!(
             keep(&folder, &key(1)).expect("own folder").before,
-            Before::Same
+            KeyHistory::Unchanged
         );
         let other = keep(&folder, &key(2)).expect("own folder");
-        assert_eq!(other.before, Before::Other);
+        assert_eq!(other.before, KeyHistory::Changed);
         assert_ne!(other.path, first.path);
         assert_eq!(
             keep(&folder, &key(1)).expect("own folder").before,
-            Before::Same,
+            KeyHistory::Unchanged,
             "it is still known"
         );
     }

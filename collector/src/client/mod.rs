@@ -20,7 +20,7 @@ mod server;
 mod token;
 pub(crate) mod upload;
 
-pub(crate) use connection::{Call, Client};
+pub(crate) use connection::{ApiCall, ApiClient};
 pub use error::ClientError;
-pub use server::{Server, ServerError};
-pub use token::{Token, TokenError};
+pub use server::{ServerUrl, ServerUrlError};
+pub use token::{BearerToken, BearerTokenError};

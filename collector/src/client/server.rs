@@ -6,11 +6,11 @@ use url::{Host, Url};
 
 /// The address of a server that a token may be sent to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server(Url);
+pub struct ServerUrl(Url);
 
 /// The text is no address that a token may be sent to.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
-pub enum ServerError {
+pub enum ServerUrlError {
     /// It is no URL.
     #[error("{text:?} is no URL of a server: expected one such as https://exhibit.example.com")]
     NoUrl {
@@ -33,14 +33,14 @@ pub enum ServerError {
     },
 }
 
-impl Server {
+impl ServerUrl {
     /// Reads an address. Without TLS only on this machine, unless `insecure` says that it need not
     /// be.
     ///
     /// # Errors
-    /// See [`ServerError`].
-    pub fn parse(text: &str, insecure: bool) -> Result<Self, ServerError> {
-        let no_url = || ServerError::NoUrl {
+    /// See [`ServerUrlError`].
+    pub fn parse(text: &str, insecure: bool) -> Result<Self, ServerUrlError> {
+        let no_url = || ServerUrlError::NoUrl {
             text: text.chars().take(200).collect(),
         };
         let mut url = Url::parse(text.trim()).map_err(|_| no_url())?;
@@ -56,14 +56,14 @@ impl Server {
             ("fragment", url.fragment().is_some()),
         ];
         if let Some((what, _)) = too_much.into_iter().find(|(_, has)| *has) {
-            return Err(ServerError::TooMuch { what });
+            return Err(ServerUrlError::TooMuch { what });
         }
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path())); // so that paths are added and not replaced
         }
         let server = Self(url);
         if server.0.scheme() == "http" && !server.is_this_machine() && !insecure {
-            return Err(ServerError::Plain {
+            return Err(ServerUrlError::Plain {
                 host: server.0.host_str().unwrap_or_default().to_owned(),
             });
         }
@@ -105,7 +105,7 @@ impl Server {
     }
 }
 
-impl fmt::Display for Server {
+impl fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.as_str().trim_end_matches('/'))
     }
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<String, String> {
-        Server::parse(text, false)
+        ServerUrl::parse(text, false)
             .map(|server| server.url("v1/whoami").to_string())
             .map_err(|error| error.to_string())
     }
@@ -144,7 +144,7 @@ mod tests {
                 parse(plain).is_err_and(|text| text.contains("--insecure-http")),
                 "{plain}"
             );
-            assert!(Server::parse(plain, true).is_ok(), "{plain}");
+            assert!(ServerUrl::parse(plain, true).is_ok(), "{plain}");
         }
     }
 
@@ -174,7 +174,7 @@ mod tests {
         ] {
             assert!(parse(bad).is_err_and(|text| text.contains(what)), "{bad}");
         }
-        let server = Server::parse("http://[::1]:8080", false).expect("a server");
+        let server = ServerUrl::parse("http://[::1]:8080", false).expect("a server");
         assert_eq!(
             (server.file_name().as_str(), server.to_string().as_str()),
             ("___1__8080", "http://[::1]:8080")

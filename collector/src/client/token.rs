@@ -10,11 +10,11 @@ pub(super) const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
 /// A token as text: a secret, which nothing shows. Whoever has it may do what its role may.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
+pub struct BearerToken(String);
 
 /// The text is no token. It is not repeated: it may be one, with a slip of the hand.
 #[derive(Debug, Clone, Copy, thiserror::Error, PartialEq, Eq)]
-pub enum TokenError {
+pub enum BearerTokenError {
     /// Nothing, or nothing but blanks.
     #[error("the token is empty")]
     Empty,
@@ -31,7 +31,7 @@ pub enum TokenError {
     Characters,
 }
 
-impl Token {
+impl BearerToken {
     /// The value of the header `Authorization` (RFC 6750 §2.1), which is not logged.
     pub(super) fn header(&self) -> HeaderValue {
         let mut value =
@@ -46,21 +46,21 @@ impl Token {
     }
 }
 
-impl FromStr for Token {
-    type Err = TokenError;
+impl FromStr for BearerToken {
+    type Err = BearerTokenError;
 
-    fn from_str(text: &str) -> Result<Self, TokenError> {
+    fn from_str(text: &str) -> Result<Self, BearerTokenError> {
         let text = text.trim();
         match text.len() {
-            0 => Err(TokenError::Empty),
-            bytes if bytes > TOKEN_BYTES_MAX => Err(TokenError::TooLong { bytes }),
-            _ if !text.bytes().all(|b| b.is_ascii_graphic()) => Err(TokenError::Characters),
+            0 => Err(BearerTokenError::Empty),
+            bytes if bytes > TOKEN_BYTES_MAX => Err(BearerTokenError::TooLong { bytes }),
+            _ if !text.bytes().all(|b| b.is_ascii_graphic()) => Err(BearerTokenError::Characters),
             _ => Ok(Self(text.to_owned())),
         }
     }
 }
 
-impl fmt::Debug for Token {
+impl fmt::Debug for BearerToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(token)")
     }
@@ -72,20 +72,26 @@ mod tests {
 
     #[test]
     fn a_token_is_one_word_and_never_shown() {
-        let token: Token = " exh_0011_secret\n".parse().expect("a token");
+        let token: BearerToken = " exh_0011_secret\n".parse().expect("a token");
         assert_eq!(
             token.header().to_str().expect("ASCII"),
             "Bearer exh_0011_secret"
         );
         assert!(token.header().is_sensitive());
         assert!(!format!("{token:?} {:?}", token.header()).contains("secret"));
-        assert_eq!("\n".parse::<Token>(), Err(TokenError::Empty));
-        assert_eq!("exh_1 exh_2".parse::<Token>(), Err(TokenError::Characters));
-        assert_eq!("é".parse::<Token>(), Err(TokenError::Characters));
+        assert_eq!("\n".parse::<BearerToken>(), Err(BearerTokenError::Empty));
+        assert_eq!(
+            "exh_1 exh_2".parse::<BearerToken>(),
+            Err(BearerTokenError::Characters)
+        );
+        assert_eq!(
+            "é".parse::<BearerToken>(),
+            Err(BearerTokenError::Characters)
+        );
         let long = "x".repeat(TOKEN_BYTES_MAX + 1);
         assert!(matches!(
-            long.parse::<Token>(),
-            Err(TokenError::TooLong { .. })
+            long.parse::<BearerToken>(),
+            Err(BearerTokenError::TooLong { .. })
         ));
     }
 }

@@ -1,29 +1,29 @@
 //! What is attached: read once, and sent as it is read.
 
 use std::io::{self, Read};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use evidence_format::id::IncidentId;
-use http_body::{Body, Frame, SizeHint};
+use futures::stream::poll_fn;
+use http_body::Frame;
+use http_body_util::StreamBody;
 use reqwest::Method;
 use reqwest::header::CONTENT_LENGTH;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
-use super::{Client, ClientError};
+use super::{ApiClient, ClientError};
 use domain::incident::Line;
 use platform::progress::ProgressCounter;
 use server::answers::Receipt;
 
 /// Bytes read at once, and pieces that wait for the network: some MiB together.
 const READ_BYTES: usize = 128 * 1024;
-const PIECES_WAITING_MAX: usize = 16;
+const CHUNKS_MAX: usize = 16;
 /// Longest time in which nothing goes on: sealing some GiB and moving them into a bucket takes
 /// minutes behind the last byte.
 const STALLED_MAX: Duration = Duration::from_secs(15 * 60);
@@ -31,7 +31,7 @@ const STALLED_MAX: Duration = Duration::from_secs(15 * 60);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What is sent.
-pub(crate) struct Sending {
+pub(crate) struct Upload {
     pub(crate) content: Box<dyn Read + Send>,
     /// Its bytes, where they are known: then a server can refuse before it is sent, and a file that
     /// became shorter is no file.
@@ -50,13 +50,10 @@ pub(crate) enum UploadError {
     Read(#[source] io::Error),
     /// The server does not take it.
     #[error(transparent)]
-    Server(#[from] ClientError),
+    ServerUrl(#[from] ClientError),
 }
 
-/// A piece, its end, or why there is none.
-type Piece = io::Result<Bytes>;
-
-impl Client {
+impl ApiClient {
     /// Attaches to an incident what is read. It is sent once: nobody knows whether it can be read a
     /// second time.
     ///
@@ -66,15 +63,15 @@ impl Client {
     pub(crate) async fn attach(
         &self,
         incident: &IncidentId,
-        sending: Sending,
+        sending: Upload,
     ) -> Result<Receipt, UploadError> {
-        let Sending {
+        let Upload {
             content,
             bytes,
             name,
             meter,
         } = sending;
-        let (send, receive) = mpsc::channel(PIECES_WAITING_MAX);
+        let (send, mut receive) = mpsc::channel(CHUNKS_MAX);
         let counted = Arc::clone(&meter);
         let read = spawn_blocking(move || pump(content, bytes, &send, &counted));
         let path = format!("v1/incidents/{incident}/attachments");
@@ -82,7 +79,8 @@ impl Client {
         if let Some(bytes) = bytes {
             request = request.header(CONTENT_LENGTH, bytes);
         }
-        let request = request.body(reqwest::Body::wrap(Pieces { receive, bytes }));
+        let frames = poll_fn(move |cx| receive.poll_recv(cx).map_ok(Frame::data));
+        let request = request.body(reqwest::Body::wrap(StreamBody::new(frames)));
         let response = tokio::select! {
             sent = request.send() => match sent {
                 Ok(response) => response,
@@ -109,7 +107,7 @@ impl Client {
 fn pump(
     mut content: Box<dyn Read + Send>,
     bytes: Option<u64>,
-    send: &mpsc::Sender<Piece>,
+    send: &mpsc::Sender<io::Result<Bytes>>,
     meter: &ProgressCounter,
 ) -> io::Result<()> {
     let mut read = 0;
@@ -149,30 +147,5 @@ async fn stalled(meter: &ProgressCounter) {
         if now != bytes {
             (bytes, since) = (now, Instant::now());
         }
-    }
-}
-
-/// The body of a request, as it is read.
-struct Pieces {
-    receive: mpsc::Receiver<Piece>,
-    bytes: Option<u64>,
-}
-
-impl Body for Pieces {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        self.receive
-            .poll_recv(cx)
-            .map(|piece| piece.map(|piece| piece.map(Frame::data)))
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.bytes
-            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

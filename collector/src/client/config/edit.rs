@@ -1,121 +1,84 @@
-//! Profiles written into `client.toml` and taken out of it, whose other lines, with their comments,
-//! stay as somebody wrote them.
+//! Adds and removes profiles in `client.toml`. Everything else in the file stays as its author
+//! wrote it, comments and order included.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use platform::durable;
-use toml::Value;
+use toml_edit::{Array, DocumentMut, Item, Table, TableLike, value};
 
 use super::{ClientConfig, ClientConfigError, Profile, ProfileName, parse, read_text};
 
-/// Permissions of the file: its owner's.
+/// Permissions of the file: only its owner may read it.
 const MODE: u32 = 0o600;
 
 impl ClientConfig {
-    /// Writes a profile into the file, in the place of one of the same name; the first one becomes
-    /// the default. Durable when this returns, and whole or not there whenever the machine stops.
+    /// Writes a profile to the file and replaces one of the same name. The first profile becomes
+    /// the default. Durable when this returns; a crash leaves the old file or the new one.
     ///
     /// # Errors
-    /// See [`ClientConfigError`]; the file is then as it was.
-    pub fn add(
+    /// See [`ClientConfigError`]; the file is then unchanged.
+    pub(crate) fn add(
         path: &Path,
         name: &ProfileName,
         profile: &Profile,
     ) -> Result<(), ClientConfigError> {
-        let text = read_text(path)?.unwrap_or_default();
-        let mut wanted = parse(path, &text)?;
-        let mut new = without(&text, name);
-        if wanted.profiles.is_empty() && wanted.default.is_none() {
-            new.insert_str(0, &format!("default = {}\n", quoted(name.as_str())));
-            wanted.default = Some(name.clone());
+        let (config, mut document) = read_document(path)?;
+        if config.profiles.is_empty() && config.default.is_none() {
+            document["default"] = value(name.as_str());
         }
-        new.push_str(&section(name, profile));
-        wanted.profiles.insert(name.clone(), profile.clone());
-        replace(path, &new, &wanted, name)
+        // An explicit `[profiles]` header would stand in the file with nothing below it.
+        let mut parent = Table::new();
+        parent.set_implicit(true);
+        let profiles = document.entry("profiles").or_insert(Item::Table(parent));
+        let section = as_table(profiles)
+            .entry(name.as_str())
+            .or_insert(Item::Table(Table::new()));
+        fill(as_table(section), profile);
+        write(path, &document.to_string())
     }
 
-    /// Takes a profile out of the file. If it was the default, there is none then.
+    /// Removes a profile from the file. If it was the default, no default is left.
     ///
     /// # Errors
-    /// See [`ClientConfigError`]; the file is then as it was.
-    pub fn remove(path: &Path, name: &ProfileName) -> Result<(), ClientConfigError> {
-        let text = read_text(path)?.unwrap_or_default();
-        let mut wanted = parse(path, &text)?;
-        wanted.profile(name)?;
-        wanted.profiles.remove(name);
-        let mut new = without(&text, name);
-        if wanted.default.as_ref() == Some(name) {
-            let is_default = |line: &&str| {
-                line.split('=')
-                    .next()
-                    .is_some_and(|key| key.trim() == "default")
-            };
-            let (top, tables) = new.split_at(new.find('[').unwrap_or(new.len()));
-            new = top
-                .split_inclusive('\n')
-                .filter(|line| !is_default(line))
-                .collect::<String>()
-                + tables;
-            wanted.default = None;
+    /// See [`ClientConfigError`]; the file is then unchanged.
+    pub(crate) fn remove(path: &Path, name: &ProfileName) -> Result<(), ClientConfigError> {
+        let (config, mut document) = read_document(path)?;
+        config.profile(name)?;
+        as_table(&mut document["profiles"]).remove(name.as_str());
+        let mut comment = String::new();
+        if config.default.as_ref() == Some(name)
+            && let Some((key, _)) = document.as_table_mut().remove_entry("default")
+        {
+            // The comment above the key may be about the whole file.
+            let above = key.leaf_decor().prefix().and_then(|prefix| prefix.as_str());
+            comment.push_str(above.unwrap_or_default());
         }
-        replace(path, &new, &wanted, name)
+        write(path, &format!("{comment}{document}"))
     }
 }
 
-/// Writes `text`, if it says what is wanted and nothing else.
-fn replace(
-    path: &Path,
-    text: &str,
-    wanted: &ClientConfig,
-    name: &ProfileName,
-) -> Result<(), ClientConfigError> {
-    if parse(path, text).ok().as_ref() != Some(wanted) {
-        return Err(ClientConfigError::Edit {
+/// The file as its values, which are then known to be valid, and as its text.
+fn read_document(path: &Path) -> Result<(ClientConfig, DocumentMut), ClientConfigError> {
+    let text = read_text(path)?.unwrap_or_default();
+    let config = parse(path, &text)?;
+    let document = text
+        .parse::<DocumentMut>()
+        .map_err(|error| ClientConfigError::Invalid {
             path: path.to_owned(),
-            name: name.clone(),
-        });
-    }
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    let written = made.and_then(|()| durable::replace(path, text.as_bytes(), MODE));
-    written.map_err(|cause| ClientConfigError::Write {
-        path: path.to_owned(),
-        cause,
-    })
+            message: error.message().to_owned(), // without the line, which may have a token
+        })?;
+    Ok((config, document))
 }
 
-/// `text` without the section of a profile. Comments and empty lines at its end belong to what
-/// comes after it.
-fn without(text: &str, name: &ProfileName) -> String {
-    let header = format!("[profiles.{name}]");
-    let lines: Vec<&str> = text.split_inclusive('\n').collect();
-    let Some(begin) = lines.iter().position(|line| line.trim() == header) else {
-        return text.to_owned();
-    };
-    let behind = lines[begin + 1..]
-        .iter()
-        .position(|line| line.trim_start().starts_with('['));
-    let next = behind.map_or(lines.len(), |behind| begin + 1 + behind);
-    let is_between = |line: &&str| matches!(line.trim_start().chars().next(), None | Some('#'));
-    let kept = if behind.is_some() {
-        lines[begin + 1..next]
-            .iter()
-            .rev()
-            .take_while(|line| is_between(line))
-            .count()
-    } else {
-        0
-    };
-    lines[..begin]
-        .iter()
-        .chain(&lines[next - kept..])
-        .copied()
-        .collect()
+fn as_table(item: &mut Item) -> &mut dyn TableLike {
+    item.as_table_like_mut()
+        .expect("the configuration was parsed, and this is a table in it")
 }
 
-fn section(name: &ProfileName, profile: &Profile) -> String {
+/// Replaces the keys of a profile; its place in the file stays.
+fn fill(section: &mut dyn TableLike, profile: &Profile) {
     let Profile {
         server,
         token,
@@ -125,45 +88,40 @@ fn section(name: &ProfileName, profile: &Profile) -> String {
         ca,
         insecure_http,
     } = profile;
-    let path = |path: &std::path::PathBuf| quoted(&path.to_string_lossy());
-    let mut keys = vec![("server", quoted(server))];
-    keys.extend(
-        token
-            .as_ref()
-            .map(|token| ("token", quoted(token.secret()))),
-    );
-    keys.extend(token_file.as_ref().map(|file| ("token-file", path(file))));
-    let array = |words: &Vec<String>| {
-        format!(
-            "[{}]",
-            words
-                .iter()
-                .map(|word| quoted(word))
-                .collect::<Vec<_>>()
-                .join(", ")
-        )
-    };
-    keys.extend(
-        token_command
-            .as_ref()
-            .map(|command| ("token-command", array(command))),
-    );
-    keys.extend(
-        token_variable
-            .as_ref()
-            .map(|variable| ("token-variable", quoted(variable))),
-    );
-    keys.extend(ca.as_ref().map(|ca| ("ca", path(ca))));
-    keys.extend(insecure_http.then(|| ("insecure-http", "true".to_owned())));
-    let keys: String = keys
-        .into_iter()
-        .map(|(key, value)| format!("{key} = {value}\n"))
-        .collect();
-    format!("\n[profiles.{name}]\n{keys}")
+    section.clear();
+    let mut set = |key: &str, item: Item| drop(section.insert(key, item));
+    set("server", value(server));
+    if let Some(token) = token {
+        set("token", value(token.secret()));
+    }
+    if let Some(path) = token_file {
+        set("token-file", value(path.to_string_lossy().as_ref()));
+    }
+    if let Some(words) = token_command {
+        set("token-command", value(Array::from_iter(words)));
+    }
+    if let Some(variable) = token_variable {
+        set("token-variable", value(variable));
+    }
+    if let Some(path) = ca {
+        set("ca", value(path.to_string_lossy().as_ref()));
+    }
+    if *insecure_http {
+        set("insecure-http", value(true));
+    }
 }
 
-fn quoted(text: &str) -> String {
-    Value::String(text.to_owned()).to_string()
+fn write(path: &Path, text: &str) -> Result<(), ClientConfigError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .and_then(|()| durable::replace(path, text.as_bytes(), MODE))
+        .map_err(|cause| ClientConfigError::Write {
+            path: path.to_owned(),
+            cause,
+        })
 }
 
 #[cfg(test)]
@@ -214,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_profile_makes_the_file_and_is_the_default() {
+    fn first_profile_creates_a_private_file_and_becomes_default() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("deep/exhibit/client.toml");
         ClientConfig::add(&path, &name("a"), &profile("https://a", "exh_a")).expect("own folder");
@@ -238,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_wrote_stays() {
+    fn keeps_comments_and_other_profiles() {
         let scratch = Scratch::new(OLD);
         ClientConfig::add(
             &scratch.path(),
@@ -246,20 +204,14 @@ mod tests {
             &profile("https://new", "exh_new"),
         )
         .expect("own file");
-        let text = scratch.text();
-        assert!(
-            text.starts_with("# mine\ndefault = 'a'\n\n\n# the other\n[profiles.b]\n"),
-            "{text}"
-        );
-        assert!(
-            !text.contains("exh_a")
-                && text.contains("[profiles.a]\nserver = \"https://new\"\ntoken = \"exh_new\"\n"),
-            "{text}"
+        assert_eq!(
+            scratch.text(),
+            "# mine\ndefault = 'a'\n\n[profiles.a]\nserver = \"https://new\"\ntoken = \"exh_new\"\nca = '/ca \"1\".pem'\ninsecure-http = true\n\n# the other\n[profiles.b]\nserver = 'https://b'\ntoken-file = '/b'\n"
         );
         ClientConfig::remove(&scratch.path(), &name("a")).expect("own file");
         assert_eq!(
-            scratch.text().trim(),
-            "# mine\n\n\n# the other\n[profiles.b]\nserver = 'https://b'\ntoken-file = '/b'"
+            scratch.text(),
+            "# mine\n\n# the other\n[profiles.b]\nserver = 'https://b'\ntoken-file = '/b'\n"
         );
         let gone = ClientConfig::remove(&scratch.path(), &name("a"))
             .expect_err("it is gone")
@@ -271,18 +223,22 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_changed_without_a_loss_is_left_as_it_is() {
-        let inline = "profiles = { a = { server = 'https://a', token = 'exh_a' } }\n";
-        let scratch = Scratch::new(inline);
-        let refused = ClientConfig::add(
-            &scratch.path(),
-            &name("a"),
-            &profile("https://new", "exh_new"),
+    fn edits_profiles_in_an_inline_table() {
+        let scratch = Scratch::new("profiles = { a = { server = 'https://a' } } # all\n");
+        let (a, b) = (
+            profile("https://new", "exh_a"),
+            profile("https://b", "exh_b"),
         );
-        assert!(
-            matches!(refused, Err(ClientConfigError::Edit { .. })),
-            "{refused:?}"
+        ClientConfig::add(&scratch.path(), &name("a"), &a).expect("own file");
+        ClientConfig::add(&scratch.path(), &name("b"), &b).expect("own file");
+        let config = ClientConfig::read(&scratch.path()).expect("what was written");
+        assert_eq!(
+            (&config.profiles[&name("a")], &config.profiles[&name("b")]),
+            (&a, &b)
         );
-        assert_eq!(scratch.text(), inline);
+        assert!(scratch.text().ends_with(" # all\n"), "{}", scratch.text());
+        ClientConfig::remove(&scratch.path(), &name("a")).expect("own file");
+        let config = ClientConfig::read(&scratch.path()).expect("what was written");
+        assert_eq!(config.profiles.keys().collect::<Vec<_>>(), [&name("b")]);
     }
 }

@@ -7,14 +7,14 @@ use std::process::{Command, Stdio};
 
 use super::super::token::TOKEN_BYTES_MAX;
 use super::{ClientConfigError, Profile, ProfileName};
-use crate::client::Token;
+use crate::client::BearerToken;
 
 impl Profile {
     /// The token, from wherever it is; `None` if the profile says nothing of it.
     ///
     /// # Errors
     /// It is in several places, or not where it is said to be.
-    pub fn token(&self, name: &ProfileName) -> Result<Option<Token>, ClientConfigError> {
+    pub fn token(&self, name: &ProfileName) -> Result<Option<BearerToken>, ClientConfigError> {
         let Self {
             token,
             token_file,
@@ -44,7 +44,7 @@ impl Profile {
                     token_variable.is_some(),
                 ];
                 let count = places.into_iter().filter(|is_given| *is_given).count();
-                Err(ClientConfigError::Places {
+                Err(ClientConfigError::AmbiguousToken {
                     name: name.clone(),
                     count,
                 })
@@ -53,12 +53,12 @@ impl Profile {
     }
 }
 
-fn of_text(place: String, text: io::Result<String>) -> Result<Token, ClientConfigError> {
+fn of_text(place: String, text: io::Result<String>) -> Result<BearerToken, ClientConfigError> {
     match text {
         Ok(text) => text
             .parse()
-            .map_err(|cause| ClientConfigError::Token { place, cause }),
-        Err(cause) => Err(ClientConfigError::Place { place, cause }),
+            .map_err(|cause| ClientConfigError::InvalidToken { place, cause }),
+        Err(cause) => Err(ClientConfigError::UnreadableToken { place, cause }),
     }
 }
 

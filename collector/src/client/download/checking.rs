@@ -1,38 +1,40 @@
-//! The check of a bundle whose bytes are still arriving.
+//! Verifies a bundle while its bytes arrive.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader};
 use std::num::NonZeroUsize;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use evidence_format::container::tar;
 use evidence_format::digest::Digest;
 use evidence_format::item::WorkerPool;
 use evidence_format::verify::{Finding, TrustPolicy, verify};
+use futures::stream::poll_fn;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
+use tokio_util::io::{StreamReader, SyncIoBridge};
 
-/// Pieces that wait for the check: some hundred KiB.
-const PIECES_WAITING_MAX: usize = 16;
-/// Bytes that the check reads at once.
+/// Received chunks that wait for the verifier: a few hundred KiB.
+const CHUNKS_MAX: usize = 16;
+/// Bytes that the verifier reads at once.
 const READ_BYTES: usize = 256 * 1024;
 
-/// A check under way. Dropped, it is given up.
-pub(super) struct Checking {
+/// A verification in progress. Dropping it cancels the verification.
+pub(super) struct BundleChecker {
     send: mpsc::Sender<Bytes>,
-    /// What is wrong, if anything is.
+    /// The fault, if there is one.
     report: JoinHandle<Result<(), String>>,
 }
 
-impl Checking {
-    /// Expects the bytes of `bundle`.
+impl BundleChecker {
+    /// Starts to verify that the bytes to come are `bundle`.
     pub(super) fn begin(bundle: Digest) -> Self {
-        let (send, receive) = mpsc::channel(PIECES_WAITING_MAX);
+        let (send, mut receive) = mpsc::channel(CHUNKS_MAX);
+        let chunks =
+            poll_fn(move |cx| receive.poll_recv(cx).map(|chunk| chunk.map(io::Result::Ok)));
+        // The verifier reads and computes without `await`, so it has a thread of its own.
+        let reader = SyncIoBridge::new(StreamReader::new(chunks));
         let report = spawn_blocking(move || {
-            let pieces = Pieces {
-                receive,
-                piece: Bytes::new(),
-            };
-            let mut files = tar::TarReader::new(BufReader::with_capacity(READ_BYTES, pieces));
+            let mut files = tar::TarReader::new(BufReader::with_capacity(READ_BYTES, reader));
             let trust = TrustPolicy {
                 keys: Vec::new(),
                 bundle: Some(bundle),
@@ -48,36 +50,16 @@ impl Checking {
         Self { send, report }
     }
 
-    /// Takes the next bytes. False if it is clear already that they are not those of the bundle.
-    pub(super) async fn feed(&self, piece: Bytes) -> bool {
-        self.send.send(piece).await.is_ok()
+    /// Takes the next bytes. False if the verifier has already found a fault and reads no more.
+    pub(super) async fn feed(&self, chunk: Bytes) -> bool {
+        self.send.send(chunk).await.is_ok()
     }
 
-    /// Ends the bytes. What is wrong with them, if anything is.
+    /// Takes the end of the bytes, and returns the fault if there is one.
     pub(super) async fn end(self) -> Result<(), String> {
         drop(self.send);
         self.report
             .await
-            .unwrap_or_else(|_| Err("its check crashed, which is this program's fault".to_owned()))
-    }
-}
-
-/// The bytes as they arrive, for whoever reads them and may wait.
-struct Pieces {
-    receive: mpsc::Receiver<Bytes>,
-    piece: Bytes,
-}
-
-impl Read for Pieces {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.piece.is_empty() {
-            match self.receive.blocking_recv() {
-                Some(piece) => self.piece = piece,
-                None => return Ok(0),
-            }
-        }
-        let n = buffer.len().min(self.piece.len());
-        self.piece.copy_to_slice(&mut buffer[..n]);
-        Ok(n)
+            .unwrap_or_else(|_| Err("the verifier crashed: this is a bug in exhibit".to_owned()))
     }
 }

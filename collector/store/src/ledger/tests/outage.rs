@@ -171,9 +171,14 @@ async fn commit_whose_answer_is_lost_is_made_once() {
     let listed = ledger.overviews(&wanted).await.expect("a database");
     let listed: Vec<_> = listed.iter().map(|one| one.id.as_str()).collect();
     assert_eq!(listed, ["N-003", "N-002", "N-001", "INC-2", "INC-1"]);
-    let taken = declare(given("INC-1"), None).await;
-    let is_known = matches!(&taken, Ok((_, true)) | Err(LedgerError::IncidentExists(_)));
-    assert!(is_known, "{taken:?}");
+    assert_eq!(proxy.left(), [], "each fault has happened");
+    let taken = ledger
+        .declare(&given("INC-1"), None, |id| Ok(new_incident(id)))
+        .await;
+    assert!(
+        matches!(taken, Err(LedgerError::IncidentExists(_))),
+        "another call's incident is not taken for ours: {taken:?}"
+    );
 
     let journal = ledger.journal(&incident("INC-1"));
     let count = async || journal.entries().await.expect("a database").len();

@@ -19,12 +19,13 @@ use tokio_util::sync::CancellationToken;
 use super::super::attach;
 use super::super::interrupt::INTERRUPTED;
 use super::{
-    AttachRequest, Attached, DeclareRequest, Each, Follow, Place, Planning, TokenWanted, describe,
+    AttachRequest, AttachmentReceipt, Backend, DeclareRequest, EventFeed, PlanTarget, TokenRequest,
+    Visitor, describe,
 };
-use crate::client::follow::Events;
-use crate::client::keys::{Before, folder};
-use crate::client::upload::Sending;
-use crate::client::{Call, Client, ClientError};
+use crate::client::follow::EventSubscription;
+use crate::client::keys::{KeyHistory, folder};
+use crate::client::upload::Upload;
+use crate::client::{ApiCall, ApiClient, ClientError};
 use domain::incident::{Command, Line, Name, PlayName};
 use domain::plan::CapturePlan;
 use pipeline::timeline::{Filter, Row};
@@ -49,8 +50,8 @@ const AWAY_MAX: Duration = Duration::from_secs(300);
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 
 /// A server, and who types.
-pub(crate) struct Remote {
-    pub(crate) client: Client,
+pub(crate) struct RemoteBackend {
+    pub(crate) client: ApiClient,
     /// For what names him by default: journals have the holder of the token.
     pub(crate) by: Name,
     pub(crate) quiet: bool,
@@ -61,7 +62,7 @@ pub(crate) struct Remote {
 /// Of an incident, what everybody may see who may see it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct UnderWay {
+struct CaptureStatus {
     under_way: bool,
 }
 
@@ -69,18 +70,18 @@ fn path(id: &IncidentId, rest: &str) -> String {
     format!("v1/incidents/{id}{rest}")
 }
 
-impl Remote {
+impl RemoteBackend {
     /// The key that the server answers `call` with, kept on this machine.
-    async fn known_key(&self, call: &Call) -> Result<PathBuf> {
+    async fn known_key(&self, call: &ApiCall) -> Result<PathBuf> {
         let variable = |name| std::env::var_os(name).map(PathBuf::from);
         let key = self
             .client
             .key(call, &folder(variable("XDG_STATE_HOME"), variable("HOME"))?)
             .await?;
         match key.before {
-            Before::Same => {}
-            Before::Nothing => self.note(&format!("this server signs with the key {}", key.fingerprint)),
-            Before::Other => self.note(&format!(
+            KeyHistory::Unchanged => {}
+            KeyHistory::FirstSeen => self.note(&format!("this server signs with the key {}", key.fingerprint)),
+            KeyHistory::Changed => self.note(&format!(
                 "this server signs with the key {}, and did so with another one before: ask its operator whether that is right",
                 key.fingerprint
             )),
@@ -92,7 +93,7 @@ impl Remote {
     async fn pages(&self) -> Result<Vec<Listed>, ClientError> {
         let (mut incidents, mut cursor) = (Vec::new(), None);
         loop {
-            let call = Call::get("v1/incidents")
+            let call = ApiCall::get("v1/incidents")
                 .query("limit", [PAGE])
                 .query("cursor", cursor);
             let page: Page = self.client.json(&call).await?;
@@ -151,7 +152,7 @@ impl Remote {
 }
 
 #[async_trait]
-impl Place for Remote {
+impl Backend for RemoteBackend {
     async fn now(&self) -> Result<Timestamp> {
         Ok(self.client.now().await?)
     }
@@ -165,7 +166,11 @@ impl Place for Remote {
     }
 
     async fn has(&self, id: &IncidentId) -> Result<bool> {
-        match self.client.json::<UnderWay>(&Call::get(path(id, ""))).await {
+        match self
+            .client
+            .json::<CaptureStatus>(&ApiCall::get(path(id, "")))
+            .await
+        {
             Ok(_) => Ok(true),
             Err(error) if error.code() == Some("not-found") => Ok(false),
             Err(error) => Err(error.into()),
@@ -173,11 +178,11 @@ impl Place for Remote {
     }
 
     async fn incident(&self, id: &IncidentId) -> Result<Full> {
-        Ok(self.client.json(&Call::get(path(id, ""))).await?)
+        Ok(self.client.json(&ApiCall::get(path(id, ""))).await?)
     }
 
     async fn is_under_way(&self, id: &IncidentId) -> Result<bool> {
-        let UnderWay { under_way } = self.client.json(&Call::get(path(id, ""))).await?;
+        let CaptureStatus { under_way } = self.client.json(&ApiCall::get(path(id, ""))).await?;
         Ok(under_way)
     }
 
@@ -188,7 +193,7 @@ impl Place for Remote {
             None => data_encoding::HEXLOWER
                 .encode(&platform::random::<16>().map_err(ClientError::Random)?),
         };
-        let call = Call::post("v1/incidents", &declaring).idempotency_key(&key);
+        let call = ApiCall::post("v1/incidents", &declaring).idempotency_key(&key);
         Ok(self
             .client
             .json(&call.context("an idempotency key has visible ASCII characters")?)
@@ -198,14 +203,14 @@ impl Place for Remote {
     async fn capture(&self, id: &IncidentId, capture: Capture) -> Result<()> {
         Ok(self
             .client
-            .done(&Call::post(path(id, "/captures"), &capture))
+            .done(&ApiCall::post(path(id, "/captures"), &capture))
             .await?)
     }
 
     async fn stop(&self, id: &IncidentId) -> Result<()> {
         Ok(self
             .client
-            .done(&Call::delete(path(id, "/captures")))
+            .done(&ApiCall::delete(path(id, "/captures")))
             .await?)
     }
 
@@ -213,7 +218,7 @@ impl Place for Remote {
     async fn finish(&self, id: &IncidentId, quiet: bool) -> Result<()> {
         let (mut line, mut events) = (
             ProgressLine::new(quiet),
-            Events::new(self.client.clone(), id.clone(), 0),
+            EventSubscription::new(self.client.clone(), id.clone(), 0),
         );
         let (mut is_listening, mut heard) = (true, Instant::now());
         let mut look = interval(LOOK_EVERY);
@@ -234,8 +239,8 @@ impl Place for Remote {
                     Err(error) if error.code() == Some("forbidden") => is_listening = false,
                     Err(error) => return Err(error.into()),
                 },
-                _ = look.tick() => match self.client.json::<UnderWay>(&Call::get(path(id, ""))).await {
-                    Ok(UnderWay { under_way: false }) => return Ok(()),
+                _ = look.tick() => match self.client.json::<CaptureStatus>(&ApiCall::get(path(id, ""))).await {
+                    Ok(CaptureStatus { under_way: false }) => return Ok(()),
                     Ok(_) => heard = Instant::now(),
                     Err(error) if error.may_pass() && heard.elapsed() < AWAY_MAX => {}
                     Err(error) => return Err(error.into()),
@@ -247,7 +252,7 @@ impl Place for Remote {
     async fn apply(&self, id: &IncidentId, wishes: &[Command]) -> Result<Vec<ChangeView>> {
         let changed: Changed = self
             .client
-            .json(&Call::patch(path(id, ""), &json!({"wishes": wishes})))
+            .json(&ApiCall::patch(path(id, ""), &json!({"wishes": wishes})))
             .await?;
         Ok(changed.changes)
     }
@@ -257,7 +262,7 @@ impl Place for Remote {
         id: &IncidentId,
         reason: Option<Line>,
     ) -> Result<Option<Vec<ChangeView>>> {
-        let call = Call::post(path(id, "/close"), &json!({"reason": reason}));
+        let call = ApiCall::post(path(id, "/close"), &json!({"reason": reason}));
         match self.client.json::<Changed>(&call).await {
             Ok(changed) => Ok(Some(changed.changes)),
             Err(error) if error.code() == Some("not-ready-to-close") => Ok(None),
@@ -265,7 +270,7 @@ impl Place for Remote {
         }
     }
 
-    async fn attach(&self, id: &IncidentId, attaching: AttachRequest) -> Result<Attached> {
+    async fn attach(&self, id: &IncidentId, attaching: AttachRequest) -> Result<AttachmentReceipt> {
         let AttachRequest {
             content,
             name,
@@ -276,21 +281,21 @@ impl Place for Remote {
                 let (content, bytes) = attachable(&path)?;
                 let of_file =
                     || Line::escaped(&path.file_name().unwrap_or_default().to_string_lossy());
-                Sending {
+                Upload {
                     content,
                     bytes,
                     name: name.unwrap_or_else(of_file),
                     meter,
                 }
             }
-            Content::Stream(content) => Sending {
+            Content::Stream(content) => Upload {
                 content,
                 bytes: None,
                 name: name.unwrap_or_else(|| Line::escaped(attach::STANDARD_INPUT)),
                 meter,
             },
         };
-        Ok(Attached {
+        Ok(AttachmentReceipt {
             receipt: self.client.attach(id, sending).await?,
             gaps: 0,
         })
@@ -300,18 +305,23 @@ impl Place for Remote {
         let audience = if external { "external" } else { "internal" };
         Ok(self
             .client
-            .text(&Call::get(path(id, "/brief")).query("audience", [audience]))
+            .text(&ApiCall::get(path(id, "/brief")).query("audience", [audience]))
             .await?)
     }
 
-    async fn timeline(&self, id: &IncidentId, filter: Filter, each: Each<'_, Row>) -> Result<()> {
+    async fn timeline(
+        &self,
+        id: &IncidentId,
+        filter: Filter,
+        each: Visitor<'_, Row>,
+    ) -> Result<()> {
         let Filter {
             from,
             until,
             kinds,
             contains,
         } = filter;
-        let call = Call::get(path(id, "/timeline"))
+        let call = ApiCall::get(path(id, "/timeline"))
             .query("from", from)
             .query("until", until);
         let call = call
@@ -324,19 +334,22 @@ impl Place for Remote {
         self.client.lines(&call, taken).await
     }
 
-    fn follow(&self, id: &IncidentId, seq: u64) -> Box<dyn Follow> {
-        Box::new(Events::new(self.client.clone(), id.clone(), seq))
+    fn follow(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed> {
+        Box::new(EventSubscription::new(self.client.clone(), id.clone(), seq))
     }
 
     async fn bundles(&self, id: &IncidentId) -> Result<Vec<Bundle>> {
-        let Bundles { bundles } = self.client.json(&Call::get(path(id, "/bundles"))).await?;
+        let Bundles { bundles } = self
+            .client
+            .json(&ApiCall::get(path(id, "/bundles")))
+            .await?;
         Ok(bundles)
     }
 
     async fn bundles_if_seen(&self, id: &IncidentId) -> Result<Option<Vec<Bundle>>> {
         match self
             .client
-            .json::<Bundles>(&Call::get(path(id, "/bundles")))
+            .json::<Bundles>(&ApiCall::get(path(id, "/bundles")))
             .await
         {
             Ok(Bundles { bundles }) => Ok(Some(bundles)),
@@ -370,18 +383,18 @@ impl Place for Remote {
     }
 
     async fn key(&self) -> Result<PathBuf> {
-        self.known_key(&Call::get("v1/key")).await
+        self.known_key(&ApiCall::get("v1/key")).await
     }
 
     async fn key_of(&self, bundle: &Digest, _to: &Path) -> Result<PathBuf> {
-        self.known_key(&Call::get(format!("v1/bundles/{bundle}/key")))
+        self.known_key(&ApiCall::get(format!("v1/bundles/{bundle}/key")))
             .await
     }
 
-    async fn plan(&self, of: &Planning, capture: Capture) -> Result<CapturePlan> {
+    async fn plan(&self, of: &PlanTarget, capture: Capture) -> Result<CapturePlan> {
         let call = match of {
-            Planning::Incident(id) => Call::get(path(id, "/plan")),
-            Planning::Play(play, pivots) => Call::get("v1/plan")
+            PlanTarget::Incident(id) => ApiCall::get(path(id, "/plan")),
+            PlanTarget::Play(play, pivots) => ApiCall::get("v1/plan")
                 .query("play", [play])
                 .query("pivot", pivots),
         };
@@ -405,38 +418,41 @@ impl Place for Remote {
     }
 
     async fn plays(&self) -> Result<Vec<PlayView>> {
-        let Plays { plays } = self.client.json(&Call::get("v1/plays")).await?;
+        let Plays { plays } = self.client.json(&ApiCall::get("v1/plays")).await?;
         Ok(plays)
     }
 
-    async fn sources(&self, play: &PlayName, each: Each<'_, SourceView>) -> Result<()> {
+    async fn sources(&self, play: &PlayName, each: Visitor<'_, SourceView>) -> Result<()> {
         let Sources { sources } = self
             .client
-            .json(&Call::get("v1/sources").query("play", [play]).long())
+            .json(&ApiCall::get("v1/sources").query("play", [play]).long())
             .await?;
         sources.into_iter().try_for_each(each)
     }
 
-    async fn issue(&self, wanted: TokenWanted) -> Result<Created> {
-        let TokenWanted {
+    async fn issue(&self, wanted: TokenRequest) -> Result<Created> {
+        let TokenRequest {
             role,
             label,
             incident,
             valid,
         } = wanted;
         let wanted = json!({"role": role, "label": label, "incident": incident, "validSeconds": valid.as_secs()});
-        Ok(self.client.json(&Call::post("v1/tokens", &wanted)).await?)
+        Ok(self
+            .client
+            .json(&ApiCall::post("v1/tokens", &wanted))
+            .await?)
     }
 
     async fn tokens(&self) -> Result<Vec<Token>> {
-        let Tokens { tokens } = self.client.json(&Call::get("v1/tokens")).await?;
+        let Tokens { tokens } = self.client.json(&ApiCall::get("v1/tokens")).await?;
         Ok(tokens)
     }
 
     async fn revoke(&self, id: &TokenId) -> Result<Timestamp> {
         match self
             .client
-            .done(&Call::delete(format!("v1/tokens/{id}")))
+            .done(&ApiCall::delete(format!("v1/tokens/{id}")))
             .await
         {
             Err(error) if error.code() == Some("not-found") => {
@@ -460,7 +476,7 @@ impl Place for Remote {
 }
 
 #[async_trait]
-impl Follow for Events {
+impl EventFeed for EventSubscription {
     async fn next(&mut self) -> Result<Happened> {
         Ok(Self::next(self).await?)
     }

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use tokio_util::sync::CancellationToken;
 
-use super::super::{Global, interrupt};
-use super::{Choice, Given, Local, Place, Remote};
-use crate::app::App;
+use super::super::{GlobalOptions, interrupt};
+use super::{Backend, BackendArguments, BackendChoice, LocalBackend, RemoteBackend};
+use crate::app::OpenStore;
 use crate::client::config::{self, ClientConfig, Profile, ProfileName};
-use crate::client::{Client, Server, Token};
+use crate::client::{ApiClient, BearerToken, ServerUrl};
 use domain::incident::Name;
 
-impl Global {
+impl GlobalOptions {
     /// Where the incidents are.
-    pub(in crate::cli) async fn place(&self) -> Result<Box<dyn Place>> {
+    pub(in crate::cli) async fn backend(&self) -> Result<Box<dyn Backend>> {
         Ok(match self.remote()? {
             Some(remote) => Box::new(remote),
             None => Box::new(self.local(CancellationToken::new()).await?),
@@ -23,38 +23,38 @@ impl Global {
 
     /// Where the incidents are, for work that Ctrl-C ends. A server's goes on by itself: there it
     /// ends looking on.
-    pub(in crate::cli) async fn place_to_work(&self) -> Result<Box<dyn Place>> {
+    pub(in crate::cli) async fn interruptible_backend(&self) -> Result<Box<dyn Backend>> {
         Ok(match self.remote()? {
-            Some(remote) => Box::new(Remote {
-                looking: interrupt::looking_on()?,
+            Some(remote) => Box::new(RemoteBackend {
+                looking: interrupt::cancel_on_interrupt()?,
                 ..remote
             }),
-            None => Box::new(self.local(interrupt::token()?).await?),
+            None => Box::new(self.local(interrupt::seal_on_interrupt()?).await?),
         })
     }
 
     /// What the command line, the environment and the configuration say of a server; `None` if they
     /// mean a store.
-    pub(crate) fn remote(&self) -> Result<Option<Remote>> {
+    pub(crate) fn remote(&self) -> Result<Option<RemoteBackend>> {
         let Self {
             store,
             server,
             profile,
             ..
         } = self;
-        let given = Given {
+        let given = BackendArguments {
             store: store.clone(),
             server: server.clone(),
             profile: profile.clone(),
         };
-        let client = match Choice::of(given, Given::of_environment()?)? {
-            Choice::Store(_) => return Ok(None),
-            Choice::Server(url) => self.client_of(&url)?,
-            Choice::Profile(name) => {
+        let client = match BackendChoice::of(given, BackendArguments::of_environment()?)? {
+            BackendChoice::Store(_) => return Ok(None),
+            BackendChoice::Server(url) => self.client_of(&url)?,
+            BackendChoice::Profile(name) => {
                 let config = ClientConfig::read(&config_path()?)?;
                 self.client_of_profile(&name, config.profile(&name)?)?
             }
-            Choice::Default => {
+            BackendChoice::Default => {
                 let Ok(path) = config_path() else {
                     return Ok(None);
                 };
@@ -70,7 +70,7 @@ impl Global {
                 "--by is for a store of this machine: a server enters the holder of the token into the journal"
             )
         }
-        Ok(Some(Remote {
+        Ok(Some(RemoteBackend {
             client,
             by: self.by(),
             quiet: self.quiet,
@@ -80,16 +80,16 @@ impl Global {
 
     /// A client of a server by its URL: with the token of the environment, or else that of the
     /// profile for this server.
-    fn client_of(&self, url: &str) -> Result<Client> {
-        let server = Server::parse(url, self.insecure_http)?;
+    fn client_of(&self, url: &str) -> Result<ApiClient> {
+        let server = ServerUrl::parse(url, self.insecure_http)?;
         if let Some(token) = token_of_environment()? {
-            return Ok(Client::new(server, token, self.ca.as_deref())?);
+            return Ok(ApiClient::new(server, token, self.ca.as_deref())?);
         }
         let config = config_path().map_or(Ok(ClientConfig::default()), |path| {
             ClientConfig::read(&path)
         })?;
         let is_same = |profile: &Profile| {
-            Server::parse(&profile.server, true).is_ok_and(|other| other == server)
+            ServerUrl::parse(&profile.server, true).is_ok_and(|other| other == server)
         };
         let Some((name, profile)) = config.profiles.iter().find(|(_, profile)| is_same(profile))
         else {
@@ -100,8 +100,8 @@ impl Global {
         self.client_of_profile(name, profile)
     }
 
-    fn client_of_profile(&self, name: &ProfileName, profile: &Profile) -> Result<Client> {
-        let server = Server::parse(&profile.server, self.insecure_http || profile.insecure_http)
+    fn client_of_profile(&self, name: &ProfileName, profile: &Profile) -> Result<ApiClient> {
+        let server = ServerUrl::parse(&profile.server, self.insecure_http || profile.insecure_http)
             .with_context(|| format!("cannot use profile {name}"))?;
         let token = match profile.token(name)? {
             Some(token) => token,
@@ -109,7 +109,7 @@ impl Global {
                 format!("there is no token for {server}: store one with `exhibit login {server} --profile {name}`, or set EXHIBIT_TOKEN")
             })?,
         };
-        Ok(Client::new(
+        Ok(ApiClient::new(
             server,
             token,
             self.ca.as_deref().or(profile.ca.as_deref()),
@@ -117,27 +117,31 @@ impl Global {
     }
 
     /// The store of this machine, for what only works there: `what`.
-    pub(crate) async fn only_local(&self, what: &str) -> Result<App> {
+    pub(crate) async fn only_local(&self, what: &str) -> Result<OpenStore> {
         if self.server.is_some() || self.profile.is_some() {
             bail!("{what}: leave --server and --profile out")
         }
         self.open_until(CancellationToken::new()).await
     }
 
-    pub(crate) async fn local(&self, stop: CancellationToken) -> Result<Local> {
-        Ok(Local {
+    pub(crate) async fn local(&self, stop: CancellationToken) -> Result<LocalBackend> {
+        Ok(LocalBackend {
             app: self.open_until(stop).await?,
             by: self.by(),
         })
     }
 
     /// Opens the store for work that `stop` ends.
-    pub(crate) async fn open_until(&self, stop: CancellationToken) -> Result<App> {
-        let folder = match self.store.clone().or(Given::of_environment()?.store) {
+    pub(crate) async fn open_until(&self, stop: CancellationToken) -> Result<OpenStore> {
+        let folder = match self
+            .store
+            .clone()
+            .or(BackendArguments::of_environment()?.store)
+        {
             Some(folder) => folder,
             None => default_store()?,
         };
-        App::open(&folder, stop)
+        OpenStore::open(&folder, stop)
             .await
             .with_context(|| format!("cannot open the store {}", folder.display()))
     }
@@ -162,7 +166,7 @@ pub(crate) fn config_path() -> Result<PathBuf> {
     Ok(config::path(variable("XDG_CONFIG_HOME"), variable("HOME"))?)
 }
 
-fn token_of_environment() -> Result<Option<Token>> {
+fn token_of_environment() -> Result<Option<BearerToken>> {
     let text = std::env::var("EXHIBIT_TOKEN")
         .ok()
         .filter(|text| !text.is_empty());

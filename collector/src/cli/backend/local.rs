@@ -12,9 +12,10 @@ use platform::terminal::ProgressLine;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::{
-    AttachRequest, Attached, DeclareRequest, Each, Follow, Place, Planning, TokenWanted, describe,
+    AttachRequest, AttachmentReceipt, Backend, DeclareRequest, EventFeed, PlanTarget, TokenRequest,
+    Visitor, describe,
 };
-use crate::app::App;
+use crate::app::OpenStore;
 use domain::incident::{
     Command, CommandError, Declaration, Incident, IncidentEvent, IncidentStatus, Line, Name,
     PlayName, brief,
@@ -38,12 +39,12 @@ const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
 const FOLLOW_EVERY: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// A store that is open, and who types.
-pub(crate) struct Local {
-    pub(crate) app: App,
+pub(crate) struct LocalBackend {
+    pub(crate) app: OpenStore,
     pub(crate) by: Name,
 }
 
-impl Local {
+impl LocalBackend {
     /// Works on everything that is due, of all incidents, and shows how far it is.
     pub(crate) async fn work_until_idle(&self, quiet: bool) {
         self.with_progress(quiet, self.app.pipeline.work(Until::Idle))
@@ -61,7 +62,7 @@ impl Local {
         }
     }
 
-    async fn known(&self, id: &IncidentId) -> Result<Incident> {
+    async fn find_incident(&self, id: &IncidentId) -> Result<Incident> {
         Ok(self.app.pipeline.incident(id).await?)
     }
 
@@ -86,7 +87,7 @@ impl Local {
 }
 
 #[async_trait]
-impl Place for Local {
+impl Backend for LocalBackend {
     async fn now(&self) -> Result<Timestamp> {
         Ok(clock::now())
     }
@@ -109,7 +110,7 @@ impl Place for Local {
     }
 
     async fn incident(&self, id: &IncidentId) -> Result<Full> {
-        Ok(answers::full(&self.app.pipeline, &self.known(id).await?).await?)
+        Ok(answers::full(&self.app.pipeline, &self.find_incident(id).await?).await?)
     }
 
     async fn is_under_way(&self, id: &IncidentId) -> Result<bool> {
@@ -145,14 +146,14 @@ impl Place for Local {
             pivots,
             trigger: Some(Line::escaped("command line")),
         };
-        let wish = pipeline::DeclareRequest {
+        let request = pipeline::DeclareRequest {
             id,
             declaration,
             by: self.by.clone(),
             capture,
             idempotency_key,
         };
-        let (id, new) = self.app.pipeline.declare(wish).await?;
+        let (id, new) = self.app.pipeline.declare(request).await?;
         Ok(Declared { id, new })
     }
 
@@ -191,7 +192,7 @@ impl Place for Local {
         }
     }
 
-    async fn attach(&self, id: &IncidentId, attaching: AttachRequest) -> Result<Attached> {
+    async fn attach(&self, id: &IncidentId, attaching: AttachRequest) -> Result<AttachmentReceipt> {
         let AttachRequest {
             content,
             name,
@@ -213,7 +214,7 @@ impl Place for Local {
             sha256,
             gaps,
         } = self.app.pipeline.attach(attaching).await?;
-        Ok(Attached {
+        Ok(AttachmentReceipt {
             receipt: Receipt {
                 incident: bundle.pass.incident,
                 id: bundle.id,
@@ -226,7 +227,7 @@ impl Place for Local {
     }
 
     async fn brief(&self, id: &IncidentId, external: bool) -> Result<String> {
-        let incident = brief::to_the_second(self.known(id).await?);
+        let incident = brief::to_the_second(self.find_incident(id).await?);
         Ok(if external {
             brief::external(&incident)
         } else {
@@ -234,7 +235,12 @@ impl Place for Local {
         })
     }
 
-    async fn timeline(&self, id: &IncidentId, filter: Filter, each: Each<'_, Row>) -> Result<()> {
+    async fn timeline(
+        &self,
+        id: &IncidentId,
+        filter: Filter,
+        each: Visitor<'_, Row>,
+    ) -> Result<()> {
         let entries = self.app.pipeline.entries(id).await?;
         let mut read = Read::new(&self.app.pipeline.parts.ledger, id, entries, filter);
         while let Some(row) = read.next().await? {
@@ -243,11 +249,11 @@ impl Place for Local {
         Ok(())
     }
 
-    fn follow(&self, id: &IncidentId, seq: u64) -> Box<dyn Follow> {
+    fn follow(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed> {
         let mut look = interval(FOLLOW_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let watching = Watching::new(self.app.pipeline.clone(), id.clone(), seq);
-        Box::new(Following {
+        Box::new(LocalEventFeed {
             watching,
             look,
             waiting: Vec::new().into_iter(),
@@ -306,14 +312,14 @@ impl Place for Local {
         Ok(path)
     }
 
-    async fn plan(&self, of: &Planning, capture: Capture) -> Result<CapturePlan> {
+    async fn plan(&self, of: &PlanTarget, capture: Capture) -> Result<CapturePlan> {
         let ask = capture.ask_within(self.app.config.capture.deadline_seconds)?;
         let (id, play, pivots) = match of {
-            Planning::Incident(id) => {
-                let incident = self.known(id).await?;
+            PlanTarget::Incident(id) => {
+                let incident = self.find_incident(id).await?;
                 (Some(id), incident.play, incident.pivots)
             }
-            Planning::Play(play, pivots) => (None, play.clone(), pivots.clone()),
+            PlanTarget::Play(play, pivots) => (None, play.clone(), pivots.clone()),
         };
         Ok(self.app.pipeline.preview(id, &play, pivots, ask).await?)
     }
@@ -322,7 +328,7 @@ impl Place for Local {
         Ok(answers::plays(&self.app.pipeline.plays))
     }
 
-    async fn sources(&self, play: &PlayName, each: Each<'_, SourceView>) -> Result<()> {
+    async fn sources(&self, play: &PlayName, each: Visitor<'_, SourceView>) -> Result<()> {
         let play = self.app.pipeline.plays.get(play)?;
         for source in sources::ALL {
             each(answers::look(&self.app.pipeline, *source, play).await)?;
@@ -330,8 +336,8 @@ impl Place for Local {
         Ok(())
     }
 
-    async fn issue(&self, wanted: TokenWanted) -> Result<Created> {
-        let TokenWanted {
+    async fn issue(&self, wanted: TokenRequest) -> Result<Created> {
+        let TokenRequest {
             role,
             label,
             incident,
@@ -384,14 +390,14 @@ impl Place for Local {
 }
 
 /// What this process, or another one, does on the store.
-struct Following {
+struct LocalEventFeed {
     watching: Watching,
     look: Interval,
     waiting: std::vec::IntoIter<Happened>,
 }
 
 #[async_trait]
-impl Follow for Following {
+impl EventFeed for LocalEventFeed {
     async fn next(&mut self) -> Result<Happened> {
         loop {
             if let Some(happened) = self.waiting.next() {

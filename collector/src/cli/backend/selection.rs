@@ -9,7 +9,7 @@ use crate::client::config::ProfileName;
 
 /// What somebody has said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Given {
+pub(crate) struct BackendArguments {
     pub(crate) store: Option<PathBuf>,
     pub(crate) server: Option<String>,
     pub(crate) profile: Option<ProfileName>,
@@ -17,7 +17,7 @@ pub(crate) struct Given {
 
 /// What that means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Choice {
+pub(crate) enum BackendChoice {
     Store(PathBuf),
     Server(String),
     Profile(ProfileName),
@@ -25,7 +25,7 @@ pub(crate) enum Choice {
     Default,
 }
 
-impl Given {
+impl BackendArguments {
     /// What the environment says.
     ///
     /// # Errors
@@ -42,7 +42,7 @@ impl Given {
         })
     }
 
-    fn only(self, names: [&str; 3]) -> Result<Option<Choice>> {
+    fn only(self, names: [&str; 3]) -> Result<Option<BackendChoice>> {
         let Self {
             store,
             server,
@@ -62,18 +62,21 @@ impl Given {
             )
         }
         Ok(store
-            .map(Choice::Store)
-            .or(server.map(Choice::Server))
-            .or(profile.map(Choice::Profile)))
+            .map(BackendChoice::Store)
+            .or(server.map(BackendChoice::Server))
+            .or(profile.map(BackendChoice::Profile)))
     }
 }
 
-impl Choice {
+impl BackendChoice {
     /// Of what the command line and the environment say.
     ///
     /// # Errors
     /// One of them names two places.
-    pub(crate) fn of(command_line: Given, environment: Given) -> Result<Self> {
+    pub(crate) fn of(
+        command_line: BackendArguments,
+        environment: BackendArguments,
+    ) -> Result<Self> {
         if let Some(choice) = command_line.only(["--store", "--server", "--profile"])? {
             return Ok(choice);
         }
@@ -86,55 +89,61 @@ impl Choice {
 mod tests {
     use super::*;
 
-    fn store() -> Given {
-        Given {
+    fn store() -> BackendArguments {
+        BackendArguments {
             store: Some("/s".into()),
-            ..Given::default()
+            ..BackendArguments::default()
         }
     }
 
-    fn server() -> Given {
-        Given {
+    fn server() -> BackendArguments {
+        BackendArguments {
             server: Some("https://x".to_owned()),
-            ..Given::default()
+            ..BackendArguments::default()
         }
     }
 
     #[test]
     fn the_command_line_goes_before_the_environment() {
-        let of = |line, environment| Choice::of(line, environment).expect("one place");
-        assert_eq!(of(Given::default(), Given::default()), Choice::Default);
-        assert_eq!(of(Given::default(), store()), Choice::Store("/s".into()));
+        let of = |line, environment| BackendChoice::of(line, environment).expect("one place");
+        assert_eq!(
+            of(BackendArguments::default(), BackendArguments::default()),
+            BackendChoice::Default
+        );
+        assert_eq!(
+            of(BackendArguments::default(), store()),
+            BackendChoice::Store("/s".into())
+        );
         assert_eq!(
             of(server(), store()),
-            Choice::Server("https://x".to_owned())
+            BackendChoice::Server("https://x".to_owned())
         );
         assert_eq!(
             of(
                 store(),
-                Given {
+                BackendArguments {
                     store: None,
                     ..server()
                 }
             ),
-            Choice::Store("/s".into())
+            BackendChoice::Store("/s".into())
         );
     }
 
     #[test]
     fn two_places_at_once_are_none() {
-        let both = Given {
+        let both = BackendArguments {
             store: store().store,
             ..server()
         };
-        let error = Choice::of(both.clone(), Given::default())
+        let error = BackendChoice::of(both.clone(), BackendArguments::default())
             .expect_err("two")
             .to_string();
         assert!(
             error.starts_with("--store and --server are given at once"),
             "{error}"
         );
-        let error = Choice::of(Given::default(), both.clone())
+        let error = BackendChoice::of(BackendArguments::default(), both.clone())
             .expect_err("two")
             .to_string();
         assert!(
@@ -142,7 +151,7 @@ mod tests {
             "{error}"
         );
         assert!(
-            Choice::of(store(), both).is_ok(),
+            BackendChoice::of(store(), both).is_ok(),
             "the command line has said which"
         );
     }

@@ -1,11 +1,11 @@
-//! Where the incidents are: a store of this machine, or a server. Commands ask a [`Place`] and show
+//! Where the incidents are: a store of this machine, or a server. Commands ask a [`Backend`] and show
 //! what it says; what they show is the same wherever it comes from, since both speak in what the
 //! API answers.
 
-mod choose;
 mod local;
 mod open;
 mod remote;
+mod selection;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,17 +32,17 @@ use server::answers::{
 use server::token::Label;
 use store::ledger::{TokenId, TokenRole};
 
-use choose::{Choice, Given};
-use local::Local;
+use local::LocalBackend;
 pub(super) use open::config_path;
-pub(super) use remote::Remote;
+pub(super) use remote::RemoteBackend;
+use selection::{BackendArguments, BackendChoice};
 
 /// Takes one after the other.
-pub(super) type Each<'e, T> = &'e mut (dyn FnMut(T) -> Result<()> + Send);
+pub(super) type Visitor<'v, T> = &'v mut (dyn FnMut(T) -> Result<()> + Send);
 
 /// Where the incidents are.
 #[async_trait]
-pub(super) trait Place: Send + Sync {
+pub(super) trait Backend: Send + Sync {
     /// Its clock, which is never ahead of what it takes for now.
     async fn now(&self) -> Result<Timestamp>;
 
@@ -80,16 +80,17 @@ pub(super) trait Place: Send + Sync {
     async fn close(&self, id: &IncidentId, reason: Option<Line>)
     -> Result<Option<Vec<ChangeView>>>;
 
-    async fn attach(&self, id: &IncidentId, attaching: AttachRequest) -> Result<Attached>;
+    async fn attach(&self, id: &IncidentId, attaching: AttachRequest) -> Result<AttachmentReceipt>;
 
     /// An update in the runbook's form.
     async fn brief(&self, id: &IncidentId, external: bool) -> Result<String>;
 
     /// The timeline, line by line.
-    async fn timeline(&self, id: &IncidentId, filter: Filter, each: Each<'_, Row>) -> Result<()>;
+    async fn timeline(&self, id: &IncidentId, filter: Filter, each: Visitor<'_, Row>)
+    -> Result<()>;
 
     /// What happens behind the journal's entry `seq`, as it happens.
-    fn follow(&self, id: &IncidentId, seq: u64) -> Box<dyn Follow>;
+    fn follow(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed>;
 
     async fn bundles(&self, id: &IncidentId) -> Result<Vec<Bundle>>;
 
@@ -118,14 +119,14 @@ pub(super) trait Place: Send + Sync {
     async fn key_of(&self, bundle: &Digest, to: &Path) -> Result<PathBuf>;
 
     /// What a capture would take.
-    async fn plan(&self, of: &Planning, capture: Capture) -> Result<CapturePlan>;
+    async fn plan(&self, of: &PlanTarget, capture: Capture) -> Result<CapturePlan>;
 
     async fn plays(&self) -> Result<Vec<PlayView>>;
 
     /// What would work now, source by source.
-    async fn sources(&self, play: &PlayName, each: Each<'_, SourceView>) -> Result<()>;
+    async fn sources(&self, play: &PlayName, each: Visitor<'_, SourceView>) -> Result<()>;
 
-    async fn issue(&self, wanted: TokenWanted) -> Result<Created>;
+    async fn issue(&self, wanted: TokenRequest) -> Result<Created>;
 
     async fn tokens(&self) -> Result<Vec<Token>>;
 
@@ -138,7 +139,7 @@ pub(super) trait Place: Send + Sync {
 
 /// What happens, as it happens.
 #[async_trait]
-pub(super) trait Follow: Send {
+pub(super) trait EventFeed: Send {
     /// The next; it may be dropped and called again.
     async fn next(&mut self) -> Result<Happened>;
 }
@@ -172,14 +173,14 @@ pub(super) struct AttachRequest {
 }
 
 /// What was attached.
-pub(super) struct Attached {
+pub(super) struct AttachmentReceipt {
     pub(super) receipt: Receipt,
     /// What its bundle states to be missing.
     pub(super) gaps: u64,
 }
 
 /// What a plan is for.
-pub(super) enum Planning {
+pub(super) enum PlanTarget {
     /// An incident that was declared.
     Incident(IncidentId),
     /// One that is not.
@@ -187,7 +188,7 @@ pub(super) enum Planning {
 }
 
 /// A token to be made.
-pub(super) struct TokenWanted {
+pub(super) struct TokenRequest {
     pub(super) role: TokenRole,
     pub(super) label: Label,
     pub(super) incident: Option<IncidentId>,
