@@ -115,7 +115,7 @@ const WISHES: &[(&str, &str, &[Member])] = &[
     ),
     (
         "waive-closure",
-        "Waive it; whoever wishes answers for that, if nobody is named",
+        "Waive it; without a name, the caller is responsible",
         &[
             needs("item", by_name::<ClosureItemText>),
             needs("reason", by_name::<LineText>),

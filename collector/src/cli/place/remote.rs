@@ -247,7 +247,7 @@ impl Place for Remote {
     async fn grant(&self, id: &IncidentId, wishes: &[Command]) -> Result<Vec<ChangeView>> {
         let changed: Changed = self
             .client
-            .json(&Call::patch(path(id, ""), &json!({"wishes": wishes})))
+            .json(&Call::patch(path(id, ""), &json!({"commands": wishes})))
             .await?;
         Ok(changed.changes)
     }
