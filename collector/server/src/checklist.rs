@@ -32,15 +32,15 @@ pub(super) struct Lists {
     corrective_actions: Vec<CorrectiveAction>,
 }
 
-/// What is to be done with them: all of it or nothing.
+/// Commands on the checklists, applied together or not at all.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = ChecklistPatch)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Patch {
-    /// Such as `{"wish": "change-step", "step": "first-15-1", "state": "done", "note":
+    /// Such as `{"type": "change-step", "step": "first-15-1", "state": "done", "note":
     /// "#inc-042"}`.
     #[schema(value_type = Vec<WishShape>)]
-    wishes: Vec<Command>,
+    commands: Vec<Command>,
 }
 
 /// `GET /v1/incidents/{id}/checklist`.
@@ -67,21 +67,21 @@ pub(super) async fn change(
     Extension(incident): Extension<Incident>,
     Json(patch): Json<Patch>,
 ) -> Result<Json<Changed>, Problem> {
-    if patch.wishes.is_empty() {
+    if patch.commands.is_empty() {
         return Err(Problem::new(Code::Invalid, "nothing is to be changed"));
     }
-    if !patch.wishes.iter().all(is_of_checklists) {
+    if !patch.commands.iter().all(is_of_checklists) {
         return Err(Problem::new(
             Code::Invalid,
-            "that is no wish about checklists: it is one of the incident itself",
+            "not a command on checklists: send it to the incident itself",
         ));
     }
-    grant(&api, &caller, &incident.id, &patch.wishes).await
+    grant(&api, &caller, &incident.id, &patch.commands).await
 }
 
-fn is_of_checklists(wish: &Command) -> bool {
+fn is_of_checklists(command: &Command) -> bool {
     matches!(
-        wish,
+        command,
         Command::ChangeStep { .. }
             | Command::CompleteClosureItem { .. }
             | Command::WaiveClosureItem { .. }

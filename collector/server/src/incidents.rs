@@ -43,8 +43,8 @@ const PAGE: u32 = 50;
 const PAGE_MAX: u32 = 200;
 /// Bytes of an `Idempotency-Key`: those that are common have 36.
 const KEY_BYTES_MAX: usize = 256;
-/// Wishes in one request: more come from a loop.
-pub(crate) const WISHES_MAX: usize = 100;
+/// Commands in one request: more come from a loop.
+pub(crate) const COMMANDS_MAX: usize = 100;
 
 /// An incident to be declared.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -166,10 +166,10 @@ pub(crate) struct Patch {
     )]
     #[schema(value_type = Option<Time>)]
     next_update: Option<Option<Timestamp>>,
-    /// What else is wished for, such as statements for updates and actions.
+    /// Further commands, such as statements and actions.
     #[serde(default)]
     #[schema(value_type = Vec<WishShape>)]
-    wishes: Vec<Command>,
+    commands: Vec<Command>,
 }
 
 /// What may be affected.
@@ -594,37 +594,40 @@ pub(crate) async fn change(
     Extension(incident): Extension<Incident>,
     Json(patch): Json<Patch>,
 ) -> Result<Json<Changed>, Problem> {
-    let wishes = wishes(patch, &incident)?;
-    grant(&api, &caller, &incident.id, &wishes).await
+    let commands = commands(patch, &incident)?;
+    grant(&api, &caller, &incident.id, &commands).await
 }
 
-/// Grants what a caller wishes, if his role may decide it.
+/// Applies commands, if the role of the caller permits them.
 pub(crate) async fn grant(
     api: &Api,
     caller: &Caller,
     id: &IncidentId,
-    wishes: &[Command],
+    commands: &[Command],
 ) -> Result<Json<Changed>, Problem> {
-    let decides = |wish: &Command| {
+    let decides = |command: &Command| {
         matches!(
-            wish,
+            command,
             Command::ChangeSeverity { .. } | Command::ChangeStatus { .. }
         )
     };
-    if wishes.iter().any(decides) && !DECIDERS.contains(&caller.role) {
+    if commands.iter().any(decides) && !DECIDERS.contains(&caller.role) {
         let detail = format!(
             "a token with the role {} may not change severity and status",
             caller.role
         );
         return Err(Problem::new(Code::Forbidden, detail));
     }
-    if wishes.len() > WISHES_MAX {
+    if commands.len() > COMMANDS_MAX {
         return Err(Problem::new(
             Code::Invalid,
-            format!("that are more than {WISHES_MAX} wishes at once"),
+            format!(
+                "too many commands in one request: {}, limit is {COMMANDS_MAX}",
+                commands.len()
+            ),
         ));
     }
-    let changes = api.pipeline().apply(id, &caller.name, wishes).await?;
+    let changes = api.pipeline().apply(id, &caller.name, commands).await?;
     let incident = IncidentView::of(&api.pipeline().incident(id).await?, clock::now());
     Ok(Json(Changed {
         changes: changes.iter().map(ChangeView::of).collect(),
@@ -632,8 +635,8 @@ pub(crate) async fn grant(
     }))
 }
 
-/// What a patch wishes for, in the order of its members.
-fn wishes(patch: Patch, incident: &Incident) -> Result<Vec<Command>, Problem> {
+/// The commands of a patch, in the order of its members.
+fn commands(patch: Patch, incident: &Incident) -> Result<Vec<Command>, Problem> {
     let Patch {
         title,
         severity,
@@ -646,7 +649,7 @@ fn wishes(patch: Patch, incident: &Incident) -> Result<Vec<Command>, Problem> {
         affects,
         pivots,
         next_update,
-        mut wishes,
+        mut commands,
     } = patch;
     let because = |what: &str| {
         let missing = || {
@@ -689,7 +692,7 @@ fn wishes(patch: Patch, incident: &Incident) -> Result<Vec<Command>, Problem> {
     }));
     all.extend(pivots.into_iter().map(|pivot| Command::AddPivot { pivot }));
     all.extend(next_update.map(|to| Command::SetNextUpdate { to }));
-    all.append(&mut wishes);
+    all.append(&mut commands);
     if all.is_empty() {
         Err(Problem::new(Code::Invalid, "nothing is to be changed"))
     } else {

@@ -122,11 +122,11 @@ const fn param(name: &'static str, kind: Kind, about: &'static str) -> Param {
     Param { name, kind, about }
 }
 
-const CURSOR: &str = "Where the page begins: `next` of the one before";
+const CURSOR: &str = "The `next` of the previous page";
 const LIMIT: Param = param(
     "limit",
     ONE_COUNT,
-    "How much is on a page; there is a most, and one at least",
+    "The number of items on a page; values out of range are clamped",
 );
 const ONE_TEXT: Kind = Kind::One(text);
 const ONE_COUNT: Kind = Kind::One(count);
@@ -135,27 +135,27 @@ const ONE_TIME: Kind = Kind::One(Time::schema);
 const LOCATION: Param = param("Location", ONE_TEXT, "Where the incident is");
 const ETAG: Param = param("ETag", ONE_TEXT, "The bundle's id: it never changes");
 const CAPTURE: [Param; 6] = [
-    param("from", ONE_TIME, "What happened from then"),
-    param("until", ONE_TIME, "What happened before then"),
+    param("from", ONE_TIME, "Start of the window"),
+    param("until", ONE_TIME, "End of the window, exclusive"),
     param(
         "source",
         Kind::Many(SourceText::schema),
-        "This source and no other; may be repeated",
+        "Only this source; may be repeated",
     ),
     param(
         "account",
         Kind::Many(text),
-        "This account and no other; may be repeated",
+        "Only this account; may be repeated",
     ),
     param(
         "region",
         Kind::Many(text),
-        "This region and no other; may be repeated",
+        "Only this region; may be repeated",
     ),
     param(
         "deadlineSeconds",
         ONE_COUNT,
-        "Seconds after which what is there is sealed",
+        "Seconds after which the evidence captured so far is sealed",
     ),
 ];
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -166,20 +166,20 @@ fn audience() -> RefOr<Schema> {
 
 /// The table.
 pub(super) static ROUTES: &[Route] = &[
-    Route::new(Method::GET, "/healthz", &[], ResourceScope::Itself, "Whether the process runs", || get(health::alive))
+    Route::new(Method::GET, "/healthz", &[], ResourceScope::Itself, "Reports that the process runs", || get(health::alive))
         .gives(&[(200, Gives::Text(TEXT))]),
-    Route::new(Method::GET, "/readyz", &[], ResourceScope::Itself, "Whether the database and the blob store answer", || {
+    Route::new(Method::GET, "/readyz", &[], ResourceScope::Itself, "Reports whether the database and the blob store respond", || {
         get(health::ready)
     })
     .gives(&[(200, Gives::Text(TEXT)), (503, Gives::Text(TEXT))]),
-    Route::new(Method::GET, "/metrics", &[], ResourceScope::Itself, "Numbers for Prometheus", || get(metrics::read))
+    Route::new(Method::GET, "/metrics", &[], ResourceScope::Itself, "Metrics for Prometheus", || get(metrics::read))
         .gives(&[(200, Gives::Bytes("application/openmetrics-text"))]),
     Route::new(
         Method::POST,
         "/v1/hooks/{vendor}",
         &[],
         ResourceScope::Itself,
-        "Takes a vendor's webhook, which it verifies as the vendor says",
+        "Receives a vendor's webhook, verified by the vendor's own scheme",
         || post(hooks::receive),
     )
     .takes(Takes::Bytes)
@@ -191,15 +191,15 @@ pub(super) static ROUTES: &[Route] = &[
     ]),
     Route::new(Method::GET, "/v1/openapi.json", &[], ResourceScope::Itself, "This description", || get(openapi::read))
         .gives(&[(200, Gives::Bytes("application/json"))]),
-    Route::new(Method::GET, "/v1/whoami", EVERYBODY, ResourceScope::Itself, "Whose the token is, and what it may do", || {
+    Route::new(Method::GET, "/v1/whoami", EVERYBODY, ResourceScope::Itself, "Returns the caller of the token, with its role", || {
         get(tokens::whoami)
     })
     .gives(&[(200, Gives::Json(shape::<tokens::Who>))]),
-    Route::new(Method::GET, "/v1/key", EVERYBODY, ResourceScope::Itself, "The public half of the key that it signs with, as PEM", || {
+    Route::new(Method::GET, "/v1/key", EVERYBODY, ResourceScope::Itself, "Returns the public key of the collector, as PEM", || {
         get(plays::key)
     })
     .gives(&[(200, Gives::Bytes(plays::PEM))]),
-    Route::new(Method::GET, "/v1/plays", EVERYBODY, ResourceScope::Itself, "How incidents are responded to", || get(plays::list))
+    Route::new(Method::GET, "/v1/plays", EVERYBODY, ResourceScope::Itself, "Lists the plays", || get(plays::list))
         .gives(&[(200, Gives::Json(shape::<plays::List>))]),
     Route::new(
         Method::GET,
@@ -211,7 +211,7 @@ pub(super) static ROUTES: &[Route] = &[
     )
     .query(&[param("play", ONE_PLAY, "Hold each source's retention against the window of this play")])
     .gives(&[(200, Gives::Json(shape::<sources::List>))]),
-    Route::new(Method::GET, "/v1/plan", READERS, ResourceScope::All, "What a capture would take, where there is no incident yet", || {
+    Route::new(Method::GET, "/v1/plan", READERS, ResourceScope::All, "Plans a capture without an incident", || {
         get(sources::plan)
     })
     .query(&[
@@ -225,7 +225,7 @@ pub(super) static ROUTES: &[Route] = &[
         CAPTURE[5],
     ])
     .gives(&[(200, Gives::Json(shape::<PlanShape>))]),
-    Route::new(Method::GET, "/v1/incidents", READERS, ResourceScope::Itself, "Incidents, the last declared first", || {
+    Route::new(Method::GET, "/v1/incidents", READERS, ResourceScope::Itself, "Lists incidents, the last declared first", || {
         get(incidents::list)
     })
     .query(&[
@@ -251,7 +251,7 @@ pub(super) static ROUTES: &[Route] = &[
         "/v1/incidents/{id}",
         EVERYBODY,
         ResourceScope::Incident,
-        "All that is known of an incident; for automation, how far its own is",
+        "Returns an incident; automation gets a summary of those that it declared",
         || get(incidents::read),
     )
     .gives(&[(200, Gives::Json(shape::<incidents::Full>)), (200, Gives::Json(shape::<incidents::Glance>))]),
@@ -260,7 +260,7 @@ pub(super) static ROUTES: &[Route] = &[
         "/v1/incidents/{id}",
         WRITERS,
         ResourceScope::Incident,
-        "Changes what is known of an incident: all that is asked for, or nothing",
+        "Changes an incident atomically",
         || patch(incidents::change),
     )
     .takes(Takes::Json(shape::<incidents::Patch>))
@@ -270,17 +270,17 @@ pub(super) static ROUTES: &[Route] = &[
         "/v1/incidents/{id}/close",
         DECIDERS,
         ResourceScope::Incident,
-        "Closes an incident, if its closure checklist is done",
+        "Closes an incident if its closure checklist is complete",
         || post(incidents::close),
     )
     .takes(Takes::Json(shape::<incidents::Close>))
     .gives(&[(200, Gives::Json(shape::<incidents::Changed>))]),
-    Route::new(Method::GET, "/v1/incidents/{id}/brief", READERS, ResourceScope::Incident, "An update in the runbook's form", || {
+    Route::new(Method::GET, "/v1/incidents/{id}/brief", READERS, ResourceScope::Incident, "Returns a status update in the runbook's form", || {
         get(incidents::brief)
     })
     .query(&[param("audience", Kind::One(audience), "`external` is without names, and facts apart from hypotheses")])
     .gives(&[(200, Gives::Text(TEXT))]),
-    Route::new(Method::POST, "/v1/incidents/{id}/notes", WRITERS, ResourceScope::Incident, "Writes something down", || {
+    Route::new(Method::POST, "/v1/incidents/{id}/notes", WRITERS, ResourceScope::Incident, "Adds a note to the journal", || {
         post(incidents::note)
     })
     .takes(Takes::Json(shape::<incidents::Note>))
@@ -290,7 +290,7 @@ pub(super) static ROUTES: &[Route] = &[
         "/v1/incidents/{id}/checklist",
         READERS,
         ResourceScope::Incident,
-        "The checklists, and how far they are",
+        "Returns the checklists with their progress",
         || get(checklist::read),
     )
     .gives(&[(200, Gives::Json(shape::<checklist::Lists>))]),
@@ -299,17 +299,17 @@ pub(super) static ROUTES: &[Route] = &[
         "/v1/incidents/{id}/checklist",
         WRITERS,
         ResourceScope::Incident,
-        "Goes on with the checklists: all that is asked for, or nothing",
+        "Updates checklist steps atomically",
         || patch(checklist::change),
     )
     .takes(Takes::Json(shape::<checklist::Patch>))
     .gives(&[(200, Gives::Json(shape::<incidents::Changed>))]),
-    Route::new(Method::GET, "/v1/incidents/{id}/plan", READERS, ResourceScope::Incident, "What a capture would take", || {
+    Route::new(Method::GET, "/v1/incidents/{id}/plan", READERS, ResourceScope::Incident, "Plans a capture", || {
         get(evidence::plan)
     })
     .query(&CAPTURE)
     .gives(&[(200, Gives::Json(shape::<PlanShape>))]),
-    Route::new(Method::POST, "/v1/incidents/{id}/captures", WRITERS, ResourceScope::Incident, "Captures once more", || {
+    Route::new(Method::POST, "/v1/incidents/{id}/captures", WRITERS, ResourceScope::Incident, "Starts another capture", || {
         post(evidence::capture)
     })
     .takes(Takes::Json(shape::<incidents::Capture>))
@@ -319,7 +319,7 @@ pub(super) static ROUTES: &[Route] = &[
         "/v1/incidents/{id}/captures",
         WRITERS,
         ResourceScope::Incident,
-        "Ends all captures that were asked for, and seals what is there",
+        "Stops all captures and seals what they have",
         || delete(evidence::stop),
     )
     .gives(&[(202, Gives::Json(shape::<evidence::Accepted>))]),
@@ -328,13 +328,13 @@ pub(super) static ROUTES: &[Route] = &[
         "/v1/incidents/{id}/attachments",
         WRITERS,
         ResourceScope::Incident,
-        "Seals a file, which is the body, into a bundle of its own",
+        "Seals the body into a bundle of its own",
         || post(evidence::attach),
     )
     .query(&[param("name", Kind::One(LineText::schema), "What it is called on the timeline")])
     .takes(Takes::Bytes)
     .gives(&[(201, Gives::Json(shape::<evidence::Receipt>))]),
-    Route::new(Method::GET, "/v1/incidents/{id}/bundles", READERS, ResourceScope::Incident, "The bundles of an incident", || {
+    Route::new(Method::GET, "/v1/incidents/{id}/bundles", READERS, ResourceScope::Incident, "Lists the bundles of an incident", || {
         get(evidence::bundles)
     })
     .gives(&[(200, Gives::Json(shape::<evidence::List>))]),
@@ -360,12 +360,12 @@ pub(super) static ROUTES: &[Route] = &[
         "/v1/incidents/{id}/events",
         READERS,
         ResourceScope::Incident,
-        "The journal as it grows, and how far captures are; `Last-Event-ID` goes on behind it",
+        "Streams journal entries and the progress of captures; resumes after `Last-Event-ID`",
         || get(events::follow),
     )
     .sends(&[param("Last-Event-ID", ONE_COUNT, "The number of the last entry that the client has")])
     .gives(&[(200, Gives::Bytes("text/event-stream"))]),
-    Route::new(Method::GET, "/v1/bundles/{id}", READERS, ResourceScope::Bundle, "A bundle's bytes, also in ranges", || {
+    Route::new(Method::GET, "/v1/bundles/{id}", READERS, ResourceScope::Bundle, "Downloads a bundle; supports ranges", || {
         get(download::bundle)
     })
     .sends(&[
@@ -384,12 +384,12 @@ pub(super) static ROUTES: &[Route] = &[
         || get(download::key),
     )
     .gives(&[(200, Gives::Bytes(plays::PEM))]),
-    Route::new(Method::GET, "/v1/tokens", ADMINS, ResourceScope::All, "All tokens, without their secrets", || get(tokens::list))
+    Route::new(Method::GET, "/v1/tokens", ADMINS, ResourceScope::All, "Lists tokens without their secrets", || get(tokens::list))
         .gives(&[(200, Gives::Json(shape::<tokens::List>))]),
-    Route::new(Method::POST, "/v1/tokens", ADMINS, ResourceScope::All, "Makes a token, and tells it this once", || post(tokens::create))
+    Route::new(Method::POST, "/v1/tokens", ADMINS, ResourceScope::All, "Creates a token; the secret is shown only once", || post(tokens::create))
         .takes(Takes::Json(shape::<tokens::Create>))
         .gives(&[(201, Gives::Json(shape::<tokens::Created>))]),
-    Route::new(Method::DELETE, "/v1/tokens/{id}", ADMINS, ResourceScope::All, "Makes a token worth nothing", || delete(tokens::revoke))
+    Route::new(Method::DELETE, "/v1/tokens/{id}", ADMINS, ResourceScope::All, "Revokes a token", || delete(tokens::revoke))
         .gives(&[(204, Gives::Nothing)]),
 ];
 

@@ -115,7 +115,7 @@ const WISHES: &[(&str, &str, &[Member])] = &[
     ),
     (
         "waive-closure",
-        "Waive it; whoever wishes answers for that, if nobody is named",
+        "Waive it; without a name, the caller is responsible",
         &[
             needs("item", by_name::<ClosureItemText>),
             needs("reason", by_name::<LineText>),
@@ -217,7 +217,7 @@ fn wish(name: &str, about: &str, members: &[Member]) -> Schema {
     let object = ObjectBuilder::new()
         .schema_type(Type::Object)
         .description(Some(about));
-    let object = object.property("wish", word([name])).required("wish");
+    let object = object.property("type", word([name])).required("type");
     let object = members.iter().fold(object, |object, member| {
         let schema = (member.schema)();
         if member.is_needed {
@@ -272,13 +272,13 @@ mod tests {
     fn wishes_are_those_that_are_read() {
         let mut names: Vec<&str> = WISHES.iter().map(|(name, ..)| *name).collect();
         names.sort_unstable();
-        assert_eq!(names, known::<Command>(json!({"wish": "?"})));
+        assert_eq!(names, known::<Command>(json!({"type": "?"})));
         for (name, _, members) in WISHES {
             let mut described: Vec<&str> = members.iter().map(|member| member.name).collect();
             described.sort_unstable();
             assert_eq!(
                 described,
-                known::<Command>(json!({"wish": name, "?": 1})),
+                known::<Command>(json!({"type": name, "?": 1})),
                 "{name}"
             );
         }
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn what_a_wish_needs_is_missed_where_it_is_not() {
         for (name, _, members) in WISHES {
-            let said = serde_json::from_value::<Command>(json!({"wish": name}))
+            let said = serde_json::from_value::<Command>(json!({"type": name}))
                 .err()
                 .map(|error| error.to_string());
             let needed = members

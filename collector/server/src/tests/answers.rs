@@ -171,7 +171,7 @@ async fn what_is_known_is_changed_all_at_once_or_not_at_all() {
         "title": "Leaked CI key", "severity": "1", "reason": "it was used", "started": "2026-11-20T08:00:00Z",
         "roles": {"Incident commander": "alice"}, "report": {"suspectedImpact": "builds"},
         "affects": {"privilegedAccess": "yes"}, "pivots": ["user=mallory"], "nextUpdate": "2099-01-01T12:00:00Z",
-        "wishes": [{"wish": "state", "topic": "impact", "standing": "confirmed", "text": "Builds were readable"}],
+        "commands": [{"type": "state", "topic": "impact", "standing": "confirmed", "text": "Builds were readable"}],
     });
     let mut patch = patch;
     patch["roles"] = serde_json::json!({scratch.get(&token, &path).await.json()["roles"][0]["role"].as_str().expect("a role"): "alice"});
@@ -232,7 +232,7 @@ async fn an_incident_is_worked_on_and_closed() {
             .status,
         201
     );
-    let step = serde_json::json!({"wishes": [{"wish": "change-step", "step": "first-15-1", "state": "done", "owner": null, "note": "#inc"}]});
+    let step = serde_json::json!({"commands": [{"type": "change-step", "step": "first-15-1", "state": "done", "owner": null, "note": "#inc"}]});
     assert_eq!(
         scratch
             .patch(&token, &format!("{path}/checklist"), step)
@@ -245,7 +245,7 @@ async fn an_incident_is_worked_on_and_closed() {
         .await
         .json();
     assert_eq!(lists["checklists"][0]["settled"], 1, "{lists}");
-    let other = serde_json::json!({"wishes": [{"wish": "rename", "to": "x"}]});
+    let other = serde_json::json!({"commands": [{"type": "rename", "to": "x"}]});
     assert_eq!(
         scratch
             .patch(&token, &format!("{path}/checklist"), other)
@@ -271,14 +271,14 @@ async fn an_incident_is_worked_on_and_closed() {
         .expect("items")
         .iter()
         .filter(|item| item["required"] == true);
-    let waive = |item: &Value| serde_json::json!({"wish": "waive-closure", "item": item["item"], "reason": "a drill", "by": null});
+    let waive = |item: &Value| serde_json::json!({"type": "waive-closure", "item": item["item"], "reason": "a drill", "by": null});
     let wishes: Vec<_> = items.map(waive).collect();
     assert_eq!(
         scratch
             .patch(
                 &token,
                 &format!("{path}/checklist"),
-                serde_json::json!({"wishes": wishes})
+                serde_json::json!({"commands": wishes})
             )
             .await
             .status,

@@ -319,7 +319,7 @@ async fn an_owner_does_not_decide() {
     let decisions = [
         serde_json::json!({"severity": 1, "reason": "it was used"}),
         serde_json::json!({"title": "x", "status": "Contained"}),
-        serde_json::json!({"wishes": [{"wish": "change-status", "to": "Contained", "reason": null}]}),
+        serde_json::json!({"commands": [{"type": "change-status", "to": "Contained", "reason": null}]}),
     ];
     for decision in &decisions {
         assert_eq!(

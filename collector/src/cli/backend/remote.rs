@@ -252,7 +252,7 @@ impl Backend for RemoteBackend {
     async fn apply(&self, id: &IncidentId, wishes: &[Command]) -> Result<Vec<ChangeView>> {
         let changed: Changed = self
             .client
-            .json(&ApiCall::patch(path(id, ""), &json!({"wishes": wishes})))
+            .json(&ApiCall::patch(path(id, ""), &json!({"commands": wishes})))
             .await?;
         Ok(changed.changes)
     }

@@ -449,7 +449,7 @@ fn wishes_are_read_from_json_strictly() {
         );
     }
     let wish: Command =
-        serde_json::from_str(r#"{"wish":"change-severity","to":"SEV-1","reason":"it was used"}"#)
+        serde_json::from_str(r#"{"type":"change-severity","to":"SEV-1","reason":"it was used"}"#)
             .expect("a wish");
     assert_eq!(
         wish,
@@ -459,11 +459,11 @@ fn wishes_are_read_from_json_strictly() {
         }
     );
     for bad in [
-        r#"{"wish":"change-severity","to":"SEV-1"}"#,
-        r#"{"wish":"change-severity","to":"SEV-9","reason":"x"}"#,
-        r#"{"wish":"change-severity","to":"SEV-1","reason":"x","force":true}"#,
-        r#"{"wish":"rename","to":"a\u001b[2Jb"}"#,
-        r#"{"wish":"delete"}"#,
+        r#"{"type":"change-severity","to":"SEV-1"}"#,
+        r#"{"type":"change-severity","to":"SEV-9","reason":"x"}"#,
+        r#"{"type":"change-severity","to":"SEV-1","reason":"x","force":true}"#,
+        r#"{"type":"rename","to":"a\u001b[2Jb"}"#,
+        r#"{"type":"delete"}"#,
     ] {
         assert!(serde_json::from_str::<Command>(bad).is_err(), "{bad}");
     }
