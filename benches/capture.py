@@ -27,7 +27,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "dist"
 ACCOUNT = "111122223333"
 # The regions that every account has enabled from the start.
 REGIONS = """ap-northeast-1 ap-northeast-2 ap-northeast-3 ap-south-1 ap-southeast-1 ap-southeast-2 ca-central-1 eu-central-1 eu-north-1
@@ -237,7 +237,7 @@ if __name__ == "__main__":
     what = {"first-byte": first_byte, "quota": quota, "page": page, "million": million}.get(sys.argv[1] if len(sys.argv) > 1 else "")
     if what is None:
         sys.exit(__doc__)
-    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet"], cwd=ROOT, check=True)
+    subprocess.run(["cargo", "build", "--profile", "dist", "--locked", "--quiet"], cwd=ROOT, check=True)
     examples = ["--example", "replay-cloudtrail", "--example", "lookup-only"]
-    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "--workspace", *examples], cwd=ROOT, check=True)
+    subprocess.run(["cargo", "build", "--profile", "dist", "--locked", "--quiet", "--workspace", *examples], cwd=ROOT, check=True)
     what(*map(int, sys.argv[2:]))

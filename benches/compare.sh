@@ -11,8 +11,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 input=$(realpath "$1")
 runs=${2:-5}
-cargo build --release --locked --quiet
-agent=$PWD/target/release/exhibit-agent audit=$PWD/target/release/exhibit-audit
+cargo build --profile dist --locked --quiet
+agent=$PWD/target/dist/exhibit-agent audit=$PWD/target/dist/exhibit-audit
 work=$(mktemp -d "${TMPDIR:-/tmp}/exhibit-compare.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cd "$work"

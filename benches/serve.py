@@ -25,7 +25,7 @@ import time
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "dist"
 KEY = b"0123456789abcdef0123456789abcdef"
 CONFIG = f"""
 [capture]
@@ -166,6 +166,6 @@ if __name__ == "__main__":
     what = {"at-once": at_once, "storm": storm, "first-byte": first_byte}.get(sys.argv[1] if len(sys.argv) > 1 else "")
     if what is None:
         sys.exit(__doc__)
-    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "--workspace", "--example", "load"], cwd=ROOT, check=True)
-    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet"], cwd=ROOT, check=True)
+    subprocess.run(["cargo", "build", "--profile", "dist", "--locked", "--quiet", "--workspace", "--example", "load"], cwd=ROOT, check=True)
+    subprocess.run(["cargo", "build", "--profile", "dist", "--locked", "--quiet"], cwd=ROOT, check=True)
     what(*map(int, sys.argv[2:]))
