@@ -117,7 +117,12 @@ impl Pipeline {
                 let is_whole = match ended {
                     EndReason::Complete => true,
                     EndReason::Deadline | EndReason::Throttled => went_on,
-                    _ => false,
+                    EndReason::Limit
+                    | EndReason::Forbidden
+                    | EndReason::NotFound
+                    | EndReason::Gone
+                    | EndReason::Cancelled
+                    | EndReason::Failed => false,
                 };
                 if !is_whole {
                     cut.insert(step.step);

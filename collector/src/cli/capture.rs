@@ -9,7 +9,7 @@ use platform::terminal::size;
 use serde::Serialize;
 
 use super::backend::Backend;
-use super::declare::{CaptureOptions, IncidentOptions};
+use super::declare::{CaptureFlags, IncidentOptions};
 use super::table::format_table;
 use super::times::to_whole_seconds;
 use super::{GlobalOptions, print, print_json, require_incident};
@@ -34,7 +34,7 @@ pub(super) struct CaptureArgs {
     #[command(flatten)]
     incident: IncidentOptions,
     #[command(flatten)]
-    capture: CaptureOptions,
+    capture: CaptureFlags,
 }
 
 /// What `--json` prints. Fields are added, never renamed or removed.

@@ -8,7 +8,7 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use platform::terminal::duration;
 
-use super::backend::{Backend, DeclareRequest};
+use super::backend::{Backend, NewDeclaration};
 use super::times::parse_time;
 use super::{GlobalOptions, print, print_json};
 use domain::incident::{
@@ -76,7 +76,7 @@ pub(super) struct IncidentOptions {
 
 /// What is to be captured.
 #[derive(Args, Clone)]
-pub(super) struct CaptureOptions {
+pub(super) struct CaptureFlags {
     /// This source and no other; may be repeated [default: those of the play]
     #[arg(long, value_name = "NAME")]
     source: Vec<SourceName>,
@@ -107,7 +107,7 @@ impl IncidentOptions {
         self,
         backend: &dyn Backend,
         capture: Option<Capture>,
-    ) -> Result<DeclareRequest> {
+    ) -> Result<NewDeclaration> {
         let reported_at = reported_at(backend, self.reported_by.as_ref()).await?;
         let report = InitialReport {
             reported_by: self.reported_by,
@@ -121,7 +121,7 @@ impl IncidentOptions {
             production_availability: self.availability,
             privileged_access: self.privileged_access,
         };
-        Ok(DeclareRequest {
+        Ok(NewDeclaration {
             id: self.incident,
             title: self.title.context("an incident needs a --title")?,
             severity: self.sev.context("an incident needs a --sev")?,
@@ -136,7 +136,7 @@ impl IncidentOptions {
     }
 }
 
-impl CaptureOptions {
+impl CaptureFlags {
     /// What is asked for.
     pub(super) async fn wanted(&self, backend: &dyn Backend) -> Result<Capture> {
         let (from, until) = match self.last {

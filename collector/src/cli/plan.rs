@@ -5,7 +5,7 @@ use clap::Args;
 use evidence_format::id::IncidentId;
 
 use super::backend::PlanTarget;
-use super::declare::CaptureOptions;
+use super::declare::CaptureFlags;
 use super::times::shorten_times;
 use super::{GlobalOptions, print, print_json, require_incident};
 use domain::incident::{Pivot, PlayName};
@@ -34,7 +34,7 @@ pub(super) struct PlanArgs {
     #[arg(long, value_name = "KIND=VALUE", conflicts_with = "incident")]
     pivot: Vec<Pivot>,
     #[command(flatten)]
-    capture: CaptureOptions,
+    capture: CaptureFlags,
 }
 
 pub(super) async fn run(global: &GlobalOptions, arguments: &PlanArgs) -> Result<()> {

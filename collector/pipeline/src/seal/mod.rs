@@ -6,6 +6,7 @@
 //! is aborted, and its draft made again. So there are never two signed bundles at one place of the
 //! stream. In a bucket, a few bytes take the name of what was aborted ([`Blobs::stays_absent`]).
 
+mod lock;
 mod stored;
 mod summary;
 
@@ -25,12 +26,11 @@ use evidence_format::statement::{CapturePredicate, SignerRole, Statement, Stream
 use evidence_format::time::Timestamp;
 use tokio::task::spawn_blocking;
 
-use crate::seal_lock::SealLock;
-
 use platform::clock;
 use store::blobs::{BlobError, Blobs, Kind};
 use store::ledger::{BundleRow, Ledger, LedgerError, NewEntry, PassKey, Pending, StreamPosition};
 
+pub(crate) use lock::{SealLock, SealLockError};
 pub use stored::StoredBundle;
 pub use summary::Summary;
 

@@ -86,7 +86,7 @@ const WISHES: &[(&str, &str, &[Member])] = &[
         &[needs("to", by_name::<ReportShape>)],
     ),
     (
-        "change-affects",
+        "change-potential-impact",
         "Say what may be affected",
         &[needs("to", by_name::<AffectsShape>)],
     ),
@@ -106,7 +106,7 @@ const WISHES: &[(&str, &str, &[Member])] = &[
         ],
     ),
     (
-        "give-closure",
+        "complete-closure-item",
         "Fulfil an item of the closure checklist",
         &[
             needs("item", by_name::<ClosureItemText>),
@@ -114,7 +114,7 @@ const WISHES: &[(&str, &str, &[Member])] = &[
         ],
     ),
     (
-        "waive-closure",
+        "waive-closure-item",
         "Waive it; without a name, the caller is responsible",
         &[
             needs("item", by_name::<ClosureItemText>),
@@ -123,7 +123,7 @@ const WISHES: &[(&str, &str, &[Member])] = &[
         ],
     ),
     (
-        "withdraw-closure",
+        "reopen-closure-item",
         "Take either back",
         &[
             needs("item", by_name::<ClosureItemText>),
@@ -154,7 +154,7 @@ const WISHES: &[(&str, &str, &[Member])] = &[
         &[needs("id", count), may("note", by_name::<LineText>)],
     ),
     (
-        "state",
+        "add-statement",
         "State something for updates",
         &[
             needs("topic", by_name::<TopicText>),
@@ -172,7 +172,7 @@ const WISHES: &[(&str, &str, &[Member])] = &[
         ],
     ),
     (
-        "begin-action",
+        "start-action",
         "Begin to do something",
         &[
             needs("text", by_name::<LineText>),

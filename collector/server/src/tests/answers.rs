@@ -171,7 +171,7 @@ async fn what_is_known_is_changed_all_at_once_or_not_at_all() {
         "title": "Leaked CI key", "severity": "1", "reason": "it was used", "started": "2026-11-20T08:00:00Z",
         "roles": {"Incident commander": "alice"}, "report": {"suspectedImpact": "builds"},
         "affects": {"privilegedAccess": "yes"}, "pivots": ["user=mallory"], "nextUpdate": "2099-01-01T12:00:00Z",
-        "commands": [{"type": "state", "topic": "impact", "standing": "confirmed", "text": "Builds were readable"}],
+        "commands": [{"type": "add-statement", "topic": "impact", "standing": "confirmed", "text": "Builds were readable"}],
     });
     let mut patch = patch;
     patch["roles"] = serde_json::json!({scratch.get(&token, &path).await.json()["roles"][0]["role"].as_str().expect("a role"): "alice"});
@@ -271,7 +271,7 @@ async fn an_incident_is_worked_on_and_closed() {
         .expect("items")
         .iter()
         .filter(|item| item["required"] == true);
-    let waive = |item: &Value| serde_json::json!({"type": "waive-closure", "item": item["item"], "reason": "a drill", "by": null});
+    let waive = |item: &Value| serde_json::json!({"type": "waive-closure-item", "item": item["item"], "reason": "a drill", "by": null});
     let wishes: Vec<_> = items.map(waive).collect();
     assert_eq!(
         scratch

@@ -51,7 +51,7 @@ impl Intercept for ResponseTrimmer {
 
 /// An answer of LookupEvents (CloudTrail API Reference), as far as it is read.
 #[derive(Deserialize)]
-struct Answer {
+struct TrimmedResponse {
     #[serde(rename = "Events", default)]
     events: Vec<Event>,
     #[serde(rename = "NextToken")]
@@ -77,7 +77,7 @@ fn skimmed(body: &[u8]) -> Option<(Vec<u8>, Option<i64>)> {
     let text = str::from_utf8(body)
         .ok()
         .filter(|text| text.trim_ascii_start().starts_with('{'))?; // what is skipped is not checked
-    let Answer { events, token } = serde_json::from_str(text).ok()?;
+    let TrimmedResponse { events, token } = serde_json::from_str(text).ok()?;
     let oldest = events
         .iter()
         .filter_map(|event| event.time)

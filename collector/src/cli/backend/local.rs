@@ -12,7 +12,7 @@ use platform::terminal::ProgressLine;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::{
-    AttachRequest, AttachmentReceipt, Backend, DeclareRequest, EventFeed, PlanTarget, TokenRequest,
+    AttachRequest, AttachmentReceipt, Backend, EventFeed, NewDeclaration, PlanTarget, TokenRequest,
     Visitor, describe,
 };
 use crate::app::OpenStore;
@@ -117,8 +117,8 @@ impl Backend for LocalBackend {
         Ok(self.app.pipeline.is_under_way(id).await?)
     }
 
-    async fn declare(&self, declaring: DeclareRequest) -> Result<Declared> {
-        let DeclareRequest {
+    async fn declare(&self, declaring: NewDeclaration) -> Result<Declared> {
+        let NewDeclaration {
             id,
             title,
             severity,

@@ -61,7 +61,7 @@ pub(super) trait Backend: Send + Sync {
     /// True while a capture of it runs, or is due.
     async fn is_under_way(&self, id: &IncidentId) -> Result<bool>;
 
-    async fn declare(&self, declaring: DeclareRequest) -> Result<Declared>;
+    async fn declare(&self, declaring: NewDeclaration) -> Result<Declared>;
 
     /// Captures once more.
     async fn capture(&self, id: &IncidentId, capture: Capture) -> Result<()>;
@@ -146,7 +146,7 @@ pub(super) trait EventFeed: Send {
 
 /// An incident to be declared, as the API takes it.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct DeclareRequest {
+pub(super) struct NewDeclaration {
     /// One is drawn if there is none.
     pub(super) id: Option<IncidentId>,
     pub(super) title: Name,

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::attach;
 use super::super::interrupt::INTERRUPTED;
 use super::{
-    AttachRequest, AttachmentReceipt, Backend, DeclareRequest, EventFeed, PlanTarget, TokenRequest,
+    AttachRequest, AttachmentReceipt, Backend, EventFeed, NewDeclaration, PlanTarget, TokenRequest,
     Visitor, describe,
 };
 use crate::client::follow::EventSubscription;
@@ -187,7 +187,7 @@ impl Backend for RemoteBackend {
     }
 
     /// Sent again where its answer is lost, under a key by which the server knows it again.
-    async fn declare(&self, declaring: DeclareRequest) -> Result<Declared> {
+    async fn declare(&self, declaring: NewDeclaration) -> Result<Declared> {
         let key = match &declaring.idempotency_key {
             Some(key) => key.clone(),
             None => data_encoding::HEXLOWER

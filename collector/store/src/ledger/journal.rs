@@ -502,9 +502,11 @@ async fn forget_overview(
     incident: &IncidentId,
     entries: &[NewEntry],
 ) -> Result<(), Failure> {
-    let status = entries.iter().rev().find_map(|entry| match &entry.event {
-        IncidentEvent::StatusChanged { to, .. } => Some(to.as_str()),
-        _ => None,
+    let status = entries.iter().rev().find_map(|entry| {
+        let IncidentEvent::StatusChanged { to, .. } = &entry.event else {
+            return None;
+        };
+        Some(to.as_str())
     });
     let update = "UPDATE incidents SET overview = '', status = COALESCE($2, status) WHERE id = $1";
     execute(db, query(update).bind(incident.as_str()).bind(status)).await?;

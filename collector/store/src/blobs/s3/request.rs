@@ -42,7 +42,7 @@ pub(super) struct Request<'s> {
 }
 
 /// What the bucket says.
-pub(super) struct Answer {
+pub(super) struct S3Response {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     body: Bytes,
@@ -98,7 +98,7 @@ impl Request<'_> {
 
     /// Sends it until there is an answer that says something: not an error of the server, not a
     /// request to slow down.
-    pub(super) async fn send(self, attempt: &'static str) -> Result<Answer, BlobError> {
+    pub(super) async fn send(self, attempt: &'static str) -> Result<S3Response, BlobError> {
         let begun = Instant::now();
         let mut pause = Duration::from_millis(PAUSE_MILLISECONDS_MIN);
         loop {
@@ -133,7 +133,7 @@ impl Request<'_> {
         }
     }
 
-    async fn send_once(&self) -> Result<Answer, object_store::Error> {
+    async fn send_once(&self) -> Result<S3Response, object_store::Error> {
         let generic =
             |source: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic {
                 store: "S3",
@@ -172,7 +172,7 @@ impl Request<'_> {
             .map_err(|error| generic(error.into()))?;
         let (parts, body) = response.into_parts();
         let body = body.bytes().await.map_err(|error| generic(error.into()))?;
-        Ok(Answer {
+        Ok(S3Response {
             status: parts.status,
             headers: parts.headers,
             body,
@@ -180,7 +180,7 @@ impl Request<'_> {
     }
 }
 
-impl Answer {
+impl S3Response {
     /// The answer as text: these requests are answered with little XML.
     pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn an_error_after_200_is_a_failure_that_passes() {
-        let answer = |status, body: &'static str| Answer {
+        let answer = |status, body: &'static str| S3Response {
             status,
             headers: HeaderMap::new(),
             body: body.into(),

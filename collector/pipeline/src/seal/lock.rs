@@ -2,16 +2,14 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tracing::warn;
 
-use super::{Pipeline, PipelineError, events};
 use store::blocking;
-use store::ledger::NewEntry;
 
 /// Name of the lock in the folder for what is under way.
 const LOCK: &str = "sealing.lock";
@@ -25,44 +23,40 @@ const LOOKS_QUIET_MAX: u32 = 3000;
 
 /// The right to seal the next bundle of the store's key. Dropped, it is given back, also by a
 /// process that is killed.
-pub(super) struct SealLock {
+pub(crate) struct SealLock {
     _in_process: OwnedMutexGuard<()>,
     _across_processes: File,
 }
 
-impl Pipeline {
-    /// Waits until nobody else seals with this store's key, in this process or another one of this
-    /// machine. A bundle that is pending then was left by a dead process: it is committed if it was
-    /// published, else aborted.
-    pub(super) async fn acquire_seal_lock(&self) -> Result<SealLock, PipelineError> {
-        let lock = SealLock {
-            _in_process: Arc::clone(&self.sealing).lock_owned().await,
-            _across_processes: lock_file(&self.parts.work).await?,
+/// The folder that is locked could not be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use {}", path.display())]
+pub(crate) struct SealLockError {
+    /// The file or folder.
+    pub(crate) path: PathBuf,
+    /// Why.
+    #[source]
+    pub(crate) cause: io::Error,
+}
+
+impl SealLock {
+    /// Waits until nobody else seals, in this process (`in_process`) or another one of this machine
+    /// with the same `work` folder. What a dead process left there is removed.
+    pub(crate) async fn acquire(
+        in_process: &Arc<Mutex<()>>,
+        work: &Path,
+    ) -> Result<Self, SealLockError> {
+        let lock = Self {
+            _in_process: Arc::clone(in_process).lock_owned().await,
+            _across_processes: lock_file(work).await?,
         };
-        let work = self.parts.work.clone();
-        let removed = blocking(move || remove_tars(&work)).await;
-        removed.map_err(|cause| PipelineError::Work {
-            path: self.parts.work.clone(),
+        let folder = work.to_owned();
+        let removed = blocking(move || remove_tars(&folder)).await;
+        removed.map_err(|cause| SealLockError {
+            path: work.to_owned(),
             cause,
         })?;
-        self.recover_pending().await?;
         Ok(lock)
-    }
-
-    async fn recover_pending(&self) -> Result<(), PipelineError> {
-        let key = self.key.public().id();
-        let Some(pending) = self.parts.ledger.pending(&key).await? else {
-            return Ok(());
-        };
-        let attachment = self.attachment(&pending.pass).await?;
-        let entries = |row: &_, config: &_| -> Vec<NewEntry> {
-            match &attachment {
-                Some(attachment) => attachment.clone().entries(row),
-                None => events::of_bundle(row, config),
-            }
-        };
-        self.sealer().recover(pending, entries).await?;
-        Ok(())
     }
 }
 
@@ -78,9 +72,9 @@ fn remove_tars(work: &Path) -> io::Result<()> {
     Ok(())
 }
 
-async fn lock_file(work: &Path) -> Result<File, PipelineError> {
+async fn lock_file(work: &Path) -> Result<File, SealLockError> {
     let path = work.join(LOCK);
-    let failed = |cause: io::Error| PipelineError::Work {
+    let failed = |cause: io::Error| SealLockError {
         path: path.clone(),
         cause,
     };

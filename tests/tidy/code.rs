@@ -1,0 +1,73 @@
+//! Rules for single files: where `unsafe` is, how long a file is, why a dependency is there.
+
+use tests::root;
+
+use crate::source::{files_below, read, relative, text_of};
+
+/// Where `unsafe` may stand: system calls, and the processor's SHA unit.
+const UNSAFE: &[&str] = &["agent/src/os/", "evidence-format/src/digest/lanes.rs"];
+
+/// Lines of a file, past which some piece wants a file of its own.
+const FILE_LINES_MAX: usize = 800;
+
+/// Files that are still longer, and how long they may be.
+const ALLOWED: &[(&str, usize)] = &[
+    ("collector/server/src/tests/answers.rs", 1100),
+    ("tests/cli.rs", 1150),
+    ("tests/remote.rs", 1350),
+    ("tests/replay.rs", 1200),
+];
+
+#[test]
+fn unsafe_stands_only_where_it_may() {
+    for file in files_below(&root(), "rs") {
+        let name = relative(&file);
+        let text = text_of(&file);
+        let found = text.lines().any(|line| {
+            let code = line.split("//").next().unwrap_or("");
+            ["unsafe {", "unsafe fn", "unsafe impl"]
+                .iter()
+                .any(|word| code.contains(word))
+                && !code.contains('"')
+        });
+        assert!(
+            !found || UNSAFE.iter().any(|place| name.starts_with(place)),
+            "{name} has unsafe code"
+        );
+    }
+}
+
+#[test]
+fn files_are_short_enough_to_read() {
+    for file in files_below(&root(), "rs") {
+        let (name, lines) = (relative(&file), text_of(&file).lines().count());
+        let allowed = ALLOWED.iter().find(|(file, _)| *file == name);
+        let lines_max = allowed.map_or(FILE_LINES_MAX, |(_, lines)| *lines);
+        assert!(
+            lines <= lines_max,
+            "{name} has {lines} lines, limit is {lines_max}"
+        );
+    }
+}
+
+#[test]
+fn every_dependency_has_its_reason() {
+    let manifest = read("Cargo.toml");
+    let section = manifest
+        .split("[workspace.dependencies]")
+        .nth(1)
+        .expect("dependencies")
+        .split("\n[")
+        .next()
+        .unwrap_or("");
+    for line in section
+        .lines()
+        .filter(|line| line.contains(" = ") && !line.contains("path = "))
+    {
+        assert!(
+            line.split_once(" # ")
+                .is_some_and(|(_, reason)| reason.len() > 10),
+            "no reason: {line}"
+        );
+    }
+}
