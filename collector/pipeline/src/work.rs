@@ -83,7 +83,11 @@ impl Pipeline {
         let given_back = match result {
             Ok(()) => self.parts.ledger.release_lease(&key, token).await,
             // another worker has the pass; what this one had in hand is dropped
-            Err(error) if error.is_lease_lost() => return,
+            Err(error) if error.is_lease_lost() => {
+                let (incident, source, pass) = (&key.incident, &key.source, key.pass);
+                warn!(%incident, %source, pass, "lease lost: this process was silent for longer than its lease");
+                return;
+            }
             Err(error) => {
                 let error_text = platform::chain(&error);
                 let (incident, source, pass) = (&key.incident, &key.source, key.pass);
