@@ -33,7 +33,7 @@ pub struct CollectorConfig {
     pub plays: Option<PathBuf>,
     /// `[capture]`.
     pub capture: CaptureConfig,
-    /// `[hooks]`. Secrets that are in files are not yet there: see [`Config::hooks`].
+    /// `[hooks]`. Secrets that are in files are not yet there: see [`CollectorConfig::hooks`].
     pub hooks: HooksConfig,
     /// `[sources]`.
     pub sources: SourcesConfig,
