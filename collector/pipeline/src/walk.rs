@@ -49,7 +49,7 @@ struct Captured {
 
 impl Pipeline {
     /// Walks a leased pass to its end.
-    #[instrument(skip_all, fields(incident = %row.key.incident, source = %row.key.source, pass = row.key.pass))]
+    #[instrument(name = "run_pass", skip_all, fields(incident = %row.key.incident, source = %row.key.source, pass = row.key.pass))]
     pub(super) async fn walk(&self, row: PassRow) -> Result<(), PipelineError> {
         if row.key.source == ATTACHED {
             return self.tidy_up_attachment(&row).await;

@@ -63,7 +63,7 @@ Environment:
   EXHIBIT_SERVER   URL of a server, instead of --server
   EXHIBIT_PROFILE  a profile of client.toml, instead of --profile
   EXHIBIT_TOKEN    the token for --server, or for a profile that has none
-  EXHIBIT_LOG      what to log, such as info or collector=debug";
+  EXHIBIT_LOG      what to log, such as info or pipeline=debug";
 
 /// Captures volatile evidence when an incident is declared, signs it, and keeps the incident's
 /// timeline.
@@ -143,8 +143,8 @@ enum CliCommand {
 pub fn run() -> Result<()> {
     let Cli { global, command } = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
     let telemetry = log(&command);
-    // kube's, reqwest's and the AWS SDK's TLS all take this one
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    // kube's, reqwest's and the AWS SDK's TLS all take this one, and so do tokens
+    ::sources::crypto::install_provider();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if !matches!(command, CliCommand::Serve(_)) {
         // what computes has threads of its own, and each hop to another one costs as much as
@@ -157,16 +157,27 @@ pub fn run() -> Result<()> {
     done
 }
 
+/// Our crates that log, as targets of logs and traces.
+const CRATES: [&str; 6] = [
+    "collector",
+    "server",
+    "pipeline",
+    "store",
+    "sources",
+    "agent",
+];
+
 /// Logs to standard error: what is wrong, and of a service also what it does, which may be sent as
 /// traces too.
 fn log(command: &CliCommand) -> Telemetry {
+    let quiet = "warn,aws_config=error".to_owned();
     let (default, json, spans) = match command {
-        CliCommand::Serve(arguments) => (
-            "warn,collector=info,aws_config=error",
-            arguments.log_json,
-            LevelFilter::INFO,
-        ),
-        _ => ("warn,aws_config=error", false, LevelFilter::OFF), // nobody takes them, and each costs something
+        CliCommand::Serve(arguments) => {
+            let ours = CRATES.map(|name| format!(",{name}=info")).concat();
+            (quiet + &ours, arguments.log_json, LevelFilter::INFO)
+        }
+        // nobody takes spans of other commands, and each costs something
+        _ => (quiet, false, LevelFilter::OFF),
     };
     let filter = EnvFilter::try_from_env("EXHIBIT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
@@ -176,7 +187,7 @@ fn log(command: &CliCommand) -> Telemetry {
         lines.with_filter(filter).boxed()
     };
     let telemetry = Telemetry::default();
-    let ours = Targets::new().with_target("collector", spans);
+    let ours = Targets::new().with_targets(CRATES.map(|name| (name, spans)));
     tracing_subscriber::registry()
         .with(lines)
         .with(telemetry.spans().with_filter(ours))
