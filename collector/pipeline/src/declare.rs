@@ -119,8 +119,7 @@ impl Pipeline {
     ) -> Result<(), DeclareError> {
         let journal = self.parts.ledger.journal(id);
         loop {
-            let entries = self.entries(id).await?;
-            let incident = self.incident(id).await?;
+            let (incident, entries) = self.load(id).await?;
             let now = clock::now();
             let sources = self.sources_of(&incident.play, &wanted);
             let number = asks(&entries).len();
@@ -129,7 +128,7 @@ impl Pipeline {
             };
             let new = [written(&asked, by, now)];
             let passes = new_passes(id, &sources, number, now);
-            match journal.append_at(entries.len() as u64, &new, &passes).await {
+            match journal.append_at(incident.seq, &new, &passes).await {
                 Err(LedgerError::Contended { .. }) => {} // its number may be another one now
                 appended => {
                     appended?;
@@ -190,10 +189,9 @@ impl Pipeline {
 
     /// What the planner is asked about `source`, for one of its passes.
     pub(super) async fn asked(&self, key: &PassKey) -> Result<Asked, PipelineError> {
-        let incident = self.incident(&key.incident).await?;
+        let (incident, entries) = self.load(&key.incident).await?;
         let unknown = || PipelineError::NotAsked(key.incident.clone());
-        let asks = asks(&self.entries(&key.incident).await?);
-        let (ask, declared) = asks
+        let (ask, declared) = asks(&entries)
             .into_iter()
             .nth(Number::of(key.pass).ask as usize)
             .ok_or_else(unknown)?;

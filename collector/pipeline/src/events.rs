@@ -23,7 +23,15 @@ impl Pipeline {
     /// # Errors
     /// See [`PipelineError`].
     pub async fn incident(&self, id: &IncidentId) -> Result<Incident, PipelineError> {
-        match self.parts.ledger.journal(id).incident().await {
+        Ok(self.load(id).await?.0)
+    }
+
+    /// The same, with the journal that it follows from.
+    pub(super) async fn load(
+        &self,
+        id: &IncidentId,
+    ) -> Result<(Incident, Vec<JournalEntry>), PipelineError> {
+        match self.parts.ledger.journal(id).load().await {
             Err(LedgerError::UnknownIncident(id)) => Err(PipelineError::UnknownIncident(id)),
             found => Ok(found?),
         }

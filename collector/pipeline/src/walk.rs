@@ -56,7 +56,9 @@ impl Pipeline {
         }
         let source = sources::find(&row.key.source)
             .ok_or_else(|| PipelineError::UnknownSource(row.key.source.clone()))?;
-        if row.stage == PassStage::Waiting && self.is_stopped(&row.key).await? {
+        // one that somebody had begun before has something to seal
+        let is_first_lease = row.fencing_token == 1;
+        if is_first_lease && self.is_stopped(&row.key).await? {
             return Ok(self
                 .parts
                 .ledger

@@ -10,7 +10,10 @@ use crate::{DeclareError, DeclareRequest, Pipeline, PipelineConfig, Until};
 use domain::incident::{
     CaptureRequest, Declaration, InitialReport, Name, PotentialImpact, Severity,
 };
-use store::ledger::{BundleRow, OverviewQuery, PassKey, PassStage};
+use platform::clock;
+use store::ledger::{
+    BundleRow, LeaseRequest, OverviewQuery, PassKey, PassStage, Queue, WorkerName,
+};
 
 /// Longest that anything here may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -190,4 +193,36 @@ async fn sealing_goes_on_when_its_job_is_dropped() {
     assert_eq!(bundles.len(), 1);
     let row = pipeline.parts.ledger.pass(&pass).await.expect("a database");
     assert_eq!(row.expect("it was added").stage, PassStage::Derived);
+}
+
+/// What was captured before somebody stopped it is sealed, also if its worker died meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_pass_that_was_begun_is_sealed_by_the_next_worker() {
+    let (pipeline, pass, _folder) = scratch().await;
+    let ledger = &pipeline.parts.ledger;
+    let dead = LeaseRequest {
+        worker: &WorkerName::current(),
+        queue: Queue::Local,
+        now: clock::now(),
+        lease: Duration::from_secs(3600),
+        only_begun: false,
+    };
+    let row = ledger
+        .lease_next(&dead)
+        .await
+        .expect("a database")
+        .expect("it is due");
+    ledger
+        .release_lease(&pass, row.fencing_token)
+        .await
+        .expect("a database");
+    let by = Name::escaped("Ann");
+    pipeline
+        .stop_captures(&pass.incident, &by)
+        .await
+        .expect("a database");
+    timeout(PATIENCE, pipeline.work(Until::Idle))
+        .await
+        .expect("it ends");
+    assert_eq!(bundles(&pipeline, &pass).await.len(), 1);
 }

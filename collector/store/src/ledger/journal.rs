@@ -275,14 +275,23 @@ impl Journal {
     /// [`LedgerError::UnknownIncident`], [`LedgerError::Inconsistent`], and failures of the
     /// database.
     pub async fn incident(&self) -> Result<Incident, LedgerError> {
+        Ok(self.load().await?.0)
+    }
+
+    /// The incident, and the entries that it follows from.
+    ///
+    /// # Errors
+    /// As for [`Journal::incident`].
+    pub async fn load(&self) -> Result<(Incident, Vec<JournalEntry>), LedgerError> {
         let entries = self.entries().await?;
         if entries.is_empty() {
             return Err(LedgerError::UnknownIncident(self.incident.clone()));
         }
-        Incident::replay(&entries).map_err(|cause| LedgerError::Inconsistent {
+        let incident = Incident::replay(&entries).map_err(|cause| LedgerError::Inconsistent {
             incident: self.incident.clone(),
             cause,
-        })
+        })?;
+        Ok((incident, entries))
     }
 
     /// All entries, in order; none if there is no such incident.
