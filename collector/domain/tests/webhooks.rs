@@ -47,7 +47,7 @@ fn delivered(vendor: Vendor, headers: &Value, body: &str) -> Result<WebhookOutco
     let delivery = WebhookDelivery {
         headers: &headers,
         body: body.as_bytes(),
-        received: now(),
+        received_at: now(),
     };
     receive(vendor, &hooks(), &Plays::built_in(), &delivery)
 }

@@ -88,7 +88,7 @@ pub(super) async fn receive(
     let delivery = WebhookDelivery {
         headers: &parts.headers,
         body: &body,
-        received: clock::now(),
+        received_at: clock::now(),
     };
     let outcome = match trigger::receive(vendor, api.hooks(), &api.pipeline().plays, &delivery)? {
         WebhookOutcome::Declare(trigger) => declare(&api, *trigger).await?,

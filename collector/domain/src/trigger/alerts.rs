@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use super::read::{IncidentFields, JsonNode, PIVOTS_MAX, VendorEvent, time};
+use super::payload::{IncidentFields, JsonNode, PIVOTS_MAX, VendorEvent, parse_time};
 use super::{HookContext, WebhookError, WebhookOutcome};
 use crate::incident::{Line, Pivot};
 
@@ -18,11 +18,11 @@ pub(super) fn receive(
     hook: &HookContext<'_>,
     group: JsonNode<'_>,
 ) -> Result<WebhookOutcome, WebhookError> {
-    let key = group.needed("/groupKey", "group key")?;
-    let status = group.needed("/status", "status")?;
+    let key = group.required_text("/groupKey", "group key")?;
+    let status = group.required_text("/status", "status")?;
     let first = group
         .list("/alerts")
-        .filter_map(|alert| alert.text("/startsAt").and_then(time))
+        .filter_map(|alert| alert.text("/startsAt").and_then(parse_time))
         .min();
     let first = first.ok_or(WebhookError::Malformed {
         missing: "alert with a start",
@@ -35,9 +35,9 @@ pub(super) fn receive(
     };
     match status {
         "firing" => {
-            let mut told = told(hook, group);
-            told.started = Some(first);
-            Ok(WebhookOutcome::Declare(hook.trigger(&event, told)))
+            let mut fields = incident_fields(hook, group);
+            fields.started = Some(first);
+            Ok(WebhookOutcome::Declare(hook.trigger(&event, fields)))
         }
         "resolved" => {
             let what = title(group).unwrap_or("group of alerts");
@@ -56,19 +56,20 @@ fn title<'g>(group: JsonNode<'g>) -> Option<&'g str> {
         .list("/alerts")
         .next()
         .unwrap_or(JsonNode(&Value::Null));
-    let common = group.first(&["/commonAnnotations/summary", "/commonLabels/alertname"]);
+    let common = group.first_text(&["/commonAnnotations/summary", "/commonLabels/alertname"]);
     common
-        .or_else(|| first.first(&["/annotations/summary", "/labels/alertname"]))
+        .or_else(|| first.first_text(&["/annotations/summary", "/labels/alertname"]))
         .or_else(|| group.text("/title"))
 }
 
-fn told<'g>(hook: &HookContext<'_>, group: JsonNode<'g>) -> IncidentFields<'g> {
+fn incident_fields<'g>(hook: &HookContext<'_>, group: JsonNode<'g>) -> IncidentFields<'g> {
     let firing = || {
         group
             .list("/alerts")
             .filter(|alert| alert.text("/status") != Some("resolved"))
     };
-    let of_each = hook.worst(firing().filter_map(|alert| alert.word("/labels/severity")));
+    let of_each =
+        hook.worst_severity(firing().filter_map(|alert| alert.text_or_number("/labels/severity")));
     let systems = firing().flat_map(|alert| {
         [
             "/labels/instance",
@@ -94,7 +95,7 @@ fn told<'g>(hook: &HookContext<'_>, group: JsonNode<'g>) -> IncidentFields<'g> {
     pivots.truncate(PIVOTS_MAX);
     IncidentFields {
         title: title(group),
-        severity: group.word("/commonLabels/severity").or(of_each),
+        severity: group.text_or_number("/commonLabels/severity").or(of_each),
         systems: systems.collect(),
         impact: group
             .text("/commonAnnotations/description")
@@ -114,7 +115,7 @@ fn line(alert: JsonNode<'_>) -> String {
     let name = alert.text("/labels/alertname").unwrap_or("alert");
     let since = alert.text("/startsAt").unwrap_or("unknown");
     let what = alert
-        .first(&["/annotations/description", "/annotations/summary"])
+        .first_text(&["/annotations/description", "/annotations/summary"])
         .map(|what| format!(": {what}"));
     let from = alert.text("/generatorURL").map(|url| format!(" ({url})"));
     format!(

@@ -11,8 +11,8 @@ use data_encoding::BASE64;
 use http::HeaderMap;
 use serde_json::Value;
 
-use super::check::{authorized, header_text};
-use super::read::{JsonNode, VendorEvent, json};
+use super::authenticity::{check_authorization, header_text};
+use super::payload::{JsonNode, VendorEvent, parse_object};
 use super::{HookContext, WebhookDelivery, WebhookError, WebhookOutcome, generic};
 
 /// The only version that there is.
@@ -34,7 +34,7 @@ pub(super) fn receive(
     hook: &HookContext<'_>,
     delivery: &WebhookDelivery<'_>,
 ) -> Result<WebhookOutcome, WebhookError> {
-    authorized(hook.config, delivery.headers)?;
+    check_authorization(hook.config, delivery.headers)?;
     let content_type = header_text(delivery.headers, "content-type").unwrap_or_default();
     let media_type = content_type
         .split(';')
@@ -43,7 +43,7 @@ pub(super) fn receive(
         .trim()
         .to_ascii_lowercase();
     let envelope = match media_type.as_str() {
-        STRUCTURED => structured(&json(delivery.body)?)?,
+        STRUCTURED => structured(&parse_object(delivery.body)?)?,
         other if other.starts_with("application/cloudevents") => {
             return Err(WebhookError::Malformed {
                 missing: "event in JSON, one at a time",
@@ -56,20 +56,22 @@ pub(super) fn receive(
             missing: "specversion 1.0",
         });
     }
-    let needed = |value: Option<String>, missing| {
+    let required = |value: Option<String>, missing| {
         value
             .filter(|text| !text.is_empty())
             .ok_or(WebhookError::Malformed { missing })
     };
     let (id, source) = (
-        needed(envelope.id, "id")?,
-        needed(envelope.source, "source")?,
+        required(envelope.id, "id")?,
+        required(envelope.source, "source")?,
     );
-    let kind = needed(envelope.kind, "type")?;
-    let mut told = generic::told(hook, JsonNode(&envelope.data), envelope.time.as_deref())?;
-    told.title = told.title.or(Some(&kind));
-    told.severity = told.severity.or(envelope.severity);
-    told.evidence
+    let kind = required(envelope.kind, "type")?;
+    let mut fields =
+        generic::incident_fields(hook, JsonNode(&envelope.data), envelope.time.as_deref())?;
+    fields.title = fields.title.or(Some(&kind));
+    fields.severity = fields.severity.or(envelope.severity);
+    fields
+        .evidence
         .push(format!("CloudEvents event {id} of {source}").replace(['\n', '\r'], " "));
     Ok(WebhookOutcome::Declare(hook.trigger(
         &VendorEvent {
@@ -77,7 +79,7 @@ pub(super) fn receive(
             delivery: Some(&id),
             kind: &kind,
         },
-        told,
+        fields,
     )))
 }
 
@@ -115,7 +117,7 @@ fn binary(delivery: &WebhookDelivery<'_>, media_type: &str) -> Result<CloudEvent
         time: attribute("time"),
         severity: attribute("severity"),
         data: if is_json && !delivery.body.is_empty() {
-            json(delivery.body)?
+            parse_object(delivery.body)?
         } else {
             Value::Null
         },

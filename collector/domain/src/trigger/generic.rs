@@ -6,30 +6,30 @@
 
 use serde_json::Value;
 
-use super::read::{IncidentFields, JsonNode, PIVOTS_MAX, time};
+use super::payload::{IncidentFields, JsonNode, PIVOTS_MAX, parse_time};
 use super::{HookContext, WebhookError};
 use crate::incident::{Line, Name, Pivot, PlayName};
 
 /// What is known of an incident from `data`; `at` is the time of the event.
-pub(super) fn told<'e>(
+pub(super) fn incident_fields<'e>(
     hook: &HookContext<'_>,
     data: JsonNode<'e>,
     at: Option<&str>,
 ) -> Result<IncidentFields<'e>, WebhookError> {
     Ok(IncidentFields {
-        title: data.first(&["/title", "/name", "/summary", "/message", "/subject"]),
+        title: data.first_text(&["/title", "/name", "/summary", "/message", "/subject"]),
         severity: severity(data),
         play: data
             .text("/play")
             .map(|text| play(hook, text))
             .transpose()?,
         reported_by: data
-            .first(&["/reported_by", "/reportedBy", "/reporter", "/user"])
+            .first_text(&["/reported_by", "/reportedBy", "/reporter", "/user"])
             .map(Name::escaped),
-        reported_at: at.and_then(time),
+        reported_at: at.and_then(parse_time),
         started: data
-            .first(&["/started", "/started_at", "/startedAt"])
-            .and_then(time),
+            .first_text(&["/started", "/started_at", "/startedAt"])
+            .and_then(parse_time),
         systems: data
             .list("/systems")
             .filter_map(|system| system.0.as_str())
@@ -45,7 +45,7 @@ pub(super) fn told<'e>(
 pub(super) fn severity(data: JsonNode<'_>) -> Option<String> {
     ["/severity", "/priority", "/urgency", "/level"]
         .iter()
-        .find_map(|pointer| data.word(pointer))
+        .find_map(|pointer| data.text_or_number(pointer))
 }
 
 fn evidence(data: JsonNode<'_>) -> impl Iterator<Item = String> {

@@ -6,8 +6,10 @@
 //! body (grafana/alerting, `http/hmac.go`). The names of both headers are the operator's: that
 //! code's own is `X-Grafana-Alert-Signature`, the documents' is `X-Grafana-Alerting-Signature`.
 
-use super::check::{authorized, fresh, from_hex, header_text, signed};
-use super::read::{JsonNode, json};
+use super::authenticity::{
+    check_authorization, check_signature, check_timestamp, from_hex, header_text,
+};
+use super::payload::{JsonNode, parse_object};
 use super::{HookContext, HookSecret, WebhookDelivery, WebhookError, WebhookOutcome, alerts};
 
 pub(super) fn receive(
@@ -16,9 +18,9 @@ pub(super) fn receive(
 ) -> Result<WebhookOutcome, WebhookError> {
     match &hook.config.signature_header {
         Some(name) => verify(hook, name, delivery)?,
-        None => authorized(hook.config, delivery.headers)?,
+        None => check_authorization(hook.config, delivery.headers)?,
     }
-    let body = json(delivery.body)?;
+    let body = parse_object(delivery.body)?;
     let group = JsonNode(&body);
     let label = |name| group.text(&format!("/commonLabels/{name}"));
     if label("alertname") == Some("TestAlert") && label("instance") == Some("Grafana") {
@@ -38,11 +40,11 @@ fn verify(
     let signature = from_hex(of(name)?).ok_or(WebhookError::NotAuthentic)?;
     let keys: Vec<&str> = hook.config.secrets.iter().map(HookSecret::expose).collect();
     let Some(timestamp) = &hook.config.timestamp_header else {
-        return signed(&keys, &[delivery.body], &[signature]);
+        return check_signature(&keys, &[delivery.body], &[signature]);
     };
     let time = of(timestamp)?;
-    signed(&keys, &[time.as_bytes(), b":", delivery.body], &[signature])?;
-    fresh(time, delivery.received)
+    check_signature(&keys, &[time.as_bytes(), b":", delivery.body], &[signature])?;
+    check_timestamp(time, delivery.received_at)
 }
 
 #[cfg(test)]
@@ -64,7 +66,7 @@ mod tests {
     fn mac(parts: &[&[u8]]) -> String {
         use hmac::Mac;
         data_encoding::HEXLOWER.encode(
-            &super::super::check::mac(SECRET.as_bytes(), parts)
+            &super::super::authenticity::mac(SECRET.as_bytes(), parts)
                 .finalize()
                 .into_bytes(),
         )

@@ -7,7 +7,7 @@
 
 mod alertmanager;
 mod alerts;
-mod check;
+mod authenticity;
 mod cloudevents;
 mod config;
 mod generic;
@@ -16,7 +16,7 @@ mod incidentio;
 mod key;
 mod opsgenie;
 mod pagerduty;
-mod read;
+mod payload;
 mod slack;
 mod standard;
 
@@ -56,7 +56,7 @@ pub struct WebhookDelivery<'d> {
     /// What was sent, byte for byte: signatures are over these.
     pub body: &'d [u8],
     /// When it came.
-    pub received: Timestamp,
+    pub received_at: Timestamp,
 }
 
 /// Who sends webhooks.
@@ -114,7 +114,7 @@ pub struct IncidentTrigger {
     pub play: PlayName,
     /// The initial report. No time in it is later than the delivery.
     pub report: InitialReport,
-    /// What evidence is asked for in particular, at most [`PIVOTS_MAX`](read::PIVOTS_MAX).
+    /// What evidence is asked for in particular, at most [`PIVOTS_MAX`](payload::PIVOTS_MAX).
     pub pivots: Vec<Pivot>,
     /// When it started; never later than the delivery.
     pub started: Option<Timestamp>,
@@ -287,9 +287,9 @@ pub fn receive(
         vendor,
         config,
         plays,
-        received: delivery.received,
+        received_at: delivery.received_at,
     };
-    let received = match vendor {
+    let outcome = match vendor {
         Vendor::Alertmanager => alertmanager::receive(&hook, delivery),
         Vendor::CloudEvents => cloudevents::receive(&hook, delivery),
         Vendor::Grafana => grafana::receive(&hook, delivery),
@@ -299,7 +299,7 @@ pub fn receive(
         Vendor::Slack => slack::receive(&hook, delivery),
         Vendor::Standard => standard::receive(&hook, delivery),
     }?;
-    Ok(hook.only_bad_enough(received))
+    Ok(hook.apply_severity_threshold(outcome))
 }
 
 /// What all vendors are received with.
@@ -307,14 +307,14 @@ struct HookContext<'h> {
     vendor: Vendor,
     config: &'h HookConfig,
     plays: &'h Plays,
-    received: Timestamp,
+    received_at: Timestamp,
 }
 
 impl HookContext<'_> {
     /// Leaves out what is less severe than what declares.
-    fn only_bad_enough(&self, received: WebhookOutcome) -> WebhookOutcome {
+    fn apply_severity_threshold(&self, outcome: WebhookOutcome) -> WebhookOutcome {
         let enough = |trigger: &IncidentTrigger| trigger.severity <= self.config.least_severity.0;
-        match received {
+        match outcome {
             WebhookOutcome::Declare(trigger) if !enough(&trigger) => WebhookOutcome::Ignored {
                 why: "less severe than what declares",
             },

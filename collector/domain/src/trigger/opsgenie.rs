@@ -7,8 +7,8 @@
 
 use evidence_format::time::Timestamp;
 
-use super::check::{authorized, header, is_secret};
-use super::read::{IncidentFields, JsonNode, VendorEvent, json};
+use super::authenticity::{check_authorization, check_token, header};
+use super::payload::{IncidentFields, JsonNode, VendorEvent, parse_object};
 use super::{HookContext, IncidentUpdate, WebhookDelivery, WebhookError, WebhookOutcome};
 use crate::incident::Name;
 
@@ -17,17 +17,17 @@ pub(super) fn receive(
     delivery: &WebhookDelivery<'_>,
 ) -> Result<WebhookOutcome, WebhookError> {
     match &hook.config.token_header {
-        Some(name) => is_secret(
+        Some(name) => check_token(
             hook.config,
             header(delivery.headers, name).ok_or(WebhookError::NotAuthentic)?,
         )?,
-        None => authorized(hook.config, delivery.headers)?,
+        None => check_authorization(hook.config, delivery.headers)?,
     }
-    let body = json(delivery.body)?;
+    let body = parse_object(delivery.body)?;
     let whole = JsonNode(&body);
-    let action = whole.needed("/action", "action")?;
+    let action = whole.required_text("/action", "action")?;
     let alert = whole.at("/alert");
-    let id = alert.needed("/alertId", "alert id")?;
+    let id = alert.required_text("/alertId", "alert id")?;
     // Events have no id: of one alert, an action at one nanosecond is one event, also when it is
     // sent again.
     let at = alert
@@ -41,10 +41,12 @@ pub(super) fn receive(
         kind: action,
     };
     match action {
-        "Create" => Ok(WebhookOutcome::Declare(hook.trigger(&event, told(whole)))),
+        "Create" => Ok(WebhookOutcome::Declare(
+            hook.trigger(&event, incident_fields(whole)),
+        )),
         "UpdatePriority" => {
-            let trigger = hook.trigger(&event, told(whole));
-            let update = hook.update(&event, &said(action, alert));
+            let trigger = hook.trigger(&event, incident_fields(whole));
+            let update = hook.update(&event, &note_text(action, alert));
             Ok(WebhookOutcome::Update(Box::new(IncidentUpdate {
                 severity: Some(trigger.severity),
                 otherwise: Some(trigger),
@@ -52,7 +54,7 @@ pub(super) fn receive(
             })))
         }
         "AddNote" | "Close" | "Delete" | "Escalate" | "UpdateMessage" | "UpdateDescription" => Ok(
-            WebhookOutcome::Update(Box::new(hook.update(&event, &said(action, alert)))),
+            WebhookOutcome::Update(Box::new(hook.update(&event, &note_text(action, alert)))),
         ),
         _ => Ok(WebhookOutcome::Ignored {
             why: "action of Opsgenie's own bookkeeping",
@@ -60,13 +62,13 @@ pub(super) fn receive(
     }
 }
 
-fn said(action: &str, alert: JsonNode<'_>) -> String {
+fn note_text(action: &str, alert: JsonNode<'_>) -> String {
     let by = alert
         .text("/username")
         .map(|by| format!(" by {by}"))
         .unwrap_or_default();
     let to = alert
-        .word("/priority")
+        .text_or_number("/priority")
         .filter(|_| action == "UpdatePriority")
         .map(|to| format!(" to {to}"))
         .unwrap_or_default();
@@ -82,7 +84,7 @@ fn said(action: &str, alert: JsonNode<'_>) -> String {
     )
 }
 
-fn told(whole: JsonNode<'_>) -> IncidentFields<'_> {
+fn incident_fields(whole: JsonNode<'_>) -> IncidentFields<'_> {
     let alert = whole.at("/alert");
     let created = alert
         .at("/createdAt")
@@ -100,14 +102,16 @@ fn told(whole: JsonNode<'_>) -> IncidentFields<'_> {
         .map(|number| format!("Opsgenie alert #{number}"));
     IncidentFields {
         title: alert.text("/message"),
-        severity: alert.word("/priority").map(|word| {
+        severity: alert.text_or_number("/priority").map(|word| {
             if word.starts_with(|c: char| c.is_ascii_digit()) {
                 format!("P{word}")
             } else {
                 word
             }
         }),
-        reported_by: alert.first(&["/username", "/source"]).map(Name::escaped),
+        reported_by: alert
+            .first_text(&["/username", "/source"])
+            .map(Name::escaped),
         reported_at: created,
         started: created,
         systems: alert.name("/entity").into_iter().collect(),

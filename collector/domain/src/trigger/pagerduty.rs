@@ -7,8 +7,8 @@
 //! Events: `docs/webhooks/03-Webhook-Payload.md` (there, `data` has another shape for notes and
 //! status updates).
 
-use super::check::{from_hex, header_text, signed};
-use super::read::{IncidentFields, JsonNode, VendorEvent, json, time};
+use super::authenticity::{check_signature, from_hex, header_text};
+use super::payload::{IncidentFields, JsonNode, VendorEvent, parse_object, parse_time};
 use super::{
     HookContext, HookSecret, IncidentUpdate, WebhookDelivery, WebhookError, WebhookOutcome,
 };
@@ -18,15 +18,18 @@ pub(super) fn receive(
     delivery: &WebhookDelivery<'_>,
 ) -> Result<WebhookOutcome, WebhookError> {
     verify(&hook.config.secrets, delivery)?;
-    let body = json(delivery.body)?;
+    let body = parse_object(delivery.body)?;
     let event = JsonNode(&body).at("/event");
-    let kind = event.needed("/event_type", "event type")?;
+    let kind = event.required_text("/event_type", "event type")?;
     match kind {
         "pagey.ping" => Ok(WebhookOutcome::Ignored {
             why: "test of the subscription",
         }),
         "incident.triggered" => {
-            let (id, trigger) = (event.needed("/data/id", "incident id")?, told(event));
+            let (id, trigger) = (
+                event.required_text("/data/id", "incident id")?,
+                incident_fields(event),
+            );
             Ok(WebhookOutcome::Declare(
                 hook.trigger(&of(event, kind, &[id]), trigger),
             ))
@@ -35,11 +38,11 @@ pub(super) fn receive(
         | "incident.reopened"
         | "incident.escalated"
         | "incident.service_updated" => {
-            let id = [event.needed("/data/id", "incident id")?];
+            let id = [event.required_text("/data/id", "incident id")?];
             let named = of(event, kind, &id);
             let (trigger, mut update) = (
-                hook.trigger(&named, told(event)),
-                hook.update(&named, &said(event, kind)),
+                hook.trigger(&named, incident_fields(event)),
+                hook.update(&named, &note_text(event, kind)),
             );
             update.severity = (kind == "incident.priority_updated").then_some(trigger.severity);
             let otherwise = matches!(kind, "incident.priority_updated" | "incident.reopened")
@@ -67,7 +70,7 @@ fn verify(secrets: &[HookSecret], delivery: &WebhookDelivery<'_>) -> Result<(), 
         .filter_map(|one| from_hex(one.trim().strip_prefix("v1=")?))
         .collect();
     let keys: Vec<&str> = secrets.iter().map(HookSecret::expose).collect();
-    signed(&keys, &[delivery.body], &signatures)
+    check_signature(&keys, &[delivery.body], &signatures)
 }
 
 fn of<'e>(event: JsonNode<'e>, kind: &'e str, id: &'e [&'e str]) -> VendorEvent<'e> {
@@ -85,14 +88,14 @@ fn noted(
     kind: &str,
     pointer: &str,
 ) -> Result<WebhookOutcome, WebhookError> {
-    let id = event.needed(pointer, "incident id")?;
+    let id = event.required_text(pointer, "incident id")?;
     Ok(WebhookOutcome::Update(Box::new(
-        hook.update(&of(event, kind, &[id]), &said(event, kind)),
+        hook.update(&of(event, kind, &[id]), &note_text(event, kind)),
     )))
 }
 
 /// What an event says, in one line and what somebody wrote.
-fn said(event: JsonNode<'_>, kind: &str) -> String {
+fn note_text(event: JsonNode<'_>, kind: &str) -> String {
     let happened = kind.trim_start_matches("incident.").replace('_', " ");
     let priority = event
         .text("/data/priority/summary")
@@ -109,21 +112,21 @@ fn said(event: JsonNode<'_>, kind: &str) -> String {
         .map(|by| format!(" by {by}"))
         .unwrap_or_default();
     let wrote = event
-        .first(&["/data/content", "/data/message"])
+        .first_text(&["/data/content", "/data/message"])
         .map(|wrote| format!("\n{wrote}"))
         .unwrap_or_default();
     format!("{happened}{to}{by}{wrote}")
 }
 
-fn told(event: JsonNode<'_>) -> IncidentFields<'_> {
+fn incident_fields(event: JsonNode<'_>) -> IncidentFields<'_> {
     IncidentFields {
         title: event.text("/data/title"),
         severity: event
-            .word("/data/priority/summary")
-            .or_else(|| event.word("/data/urgency")),
+            .text_or_number("/data/priority/summary")
+            .or_else(|| event.text_or_number("/data/urgency")),
         reported_by: event.name("/agent/summary"),
-        reported_at: event.text("/occurred_at").and_then(time),
-        started: event.text("/data/created_at").and_then(time),
+        reported_at: event.text("/occurred_at").and_then(parse_time),
+        started: event.text("/data/created_at").and_then(parse_time),
         systems: event.name("/data/service/summary").into_iter().collect(),
         evidence: event
             .text("/data/html_url")

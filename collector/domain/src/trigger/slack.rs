@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use url::form_urlencoded;
 
-use super::check::{fresh, from_hex, header_text, signed};
-use super::read::{IncidentFields, JsonNode, PIVOTS_MAX, VendorEvent};
+use super::authenticity::{check_signature, check_timestamp, from_hex, header_text};
+use super::payload::{IncidentFields, JsonNode, PIVOTS_MAX, VendorEvent};
 use super::{
     HookContext, HookSecret, IncidentTrigger, WebhookDelivery, WebhookError, WebhookOutcome,
     WebhookResponse,
@@ -57,12 +57,12 @@ pub(super) fn receive(
     );
     let place =
         field("channel_name").map(|channel| format!("declared in Slack channel #{channel}"));
-    let told = IncidentFields {
+    let fields = IncidentFields {
         title: Some(&typed.title),
         severity: typed.severity.map(|severity| severity.to_string()),
         play: typed.play,
         reported_by: Some(who.clone()),
-        reported_at: Some(delivery.received),
+        reported_at: Some(delivery.received_at),
         evidence: place.into_iter().collect(),
         pivots: typed.pivots,
         ..IncidentFields::default()
@@ -74,7 +74,7 @@ pub(super) fn receive(
             delivery: Some(command),
             kind,
         },
-        told,
+        fields,
     );
     Ok(WebhookOutcome::Declare(Box::new(IncidentTrigger {
         by: Name::escaped(&format!("{who} (Slack)")),
@@ -90,18 +90,18 @@ fn verify(secrets: &[HookSecret], delivery: &WebhookDelivery<'_>) -> Result<(), 
         .and_then(from_hex)
         .ok_or(WebhookError::NotAuthentic)?;
     let keys: Vec<&str> = secrets.iter().map(HookSecret::expose).collect();
-    signed(
+    check_signature(
         &keys,
         &[b"v0:", time.as_bytes(), b":", delivery.body],
         &[signature],
     )?;
-    fresh(time, delivery.received)
+    check_timestamp(time, delivery.received_at)
 }
 
 /// What Slack's Events API asks when a URL is given to it:
 /// <https://docs.slack.dev/reference/events/url_verification>.
 fn handshake(delivery: &WebhookDelivery<'_>) -> Result<WebhookOutcome, WebhookError> {
-    let body = super::read::json(delivery.body)?;
+    let body = super::payload::parse_object(delivery.body)?;
     let challenge = JsonNode(&body)
         .text("/challenge")
         .filter(|_| JsonNode(&body).text("/type") == Some("url_verification"));
@@ -215,7 +215,7 @@ mod tests {
             ),
         ]);
         let at = |seconds: i128| {
-            let received =
+            let received_at =
                 evidence_format::time::Timestamp::from_unix_nanoseconds(seconds * 1_000_000_000)
                     .expect("a time");
             verify(
@@ -223,7 +223,7 @@ mod tests {
                 &WebhookDelivery {
                     headers: &headers,
                     body,
-                    received,
+                    received_at,
                 },
             )
         };

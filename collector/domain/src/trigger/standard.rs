@@ -6,8 +6,8 @@
 //! `whsec_` and the base64 of the key. Its `v1a` is asymmetric, which no sender here uses: it is
 //! passed over, as the specification asks.
 
-use super::check::{fresh, header_text, signed};
-use super::read::{JsonNode, VendorEvent, json};
+use super::authenticity::{check_signature, check_timestamp, header_text};
+use super::payload::{JsonNode, VendorEvent, parse_object};
 use super::{
     HookContext, HookSecret, IncidentUpdate, WebhookDelivery, WebhookError, WebhookOutcome, generic,
 };
@@ -21,13 +21,13 @@ pub(super) fn receive(
     delivery: &WebhookDelivery<'_>,
 ) -> Result<WebhookOutcome, WebhookError> {
     let message = verify(&hook.config.secrets, delivery)?;
-    let body = json(delivery.body)?;
+    let body = parse_object(delivery.body)?;
     let whole = JsonNode(&body);
-    let kind = whole.needed("/type", "type")?;
+    let kind = whole.required_text("/type", "type")?;
     let data = whole.at("/data");
     let data = if data.0.is_object() { data } else { whole }; // the specification lets data be squashed into the top level
-    let told = generic::told(hook, data, whole.text("/timestamp"))?;
-    let incident = data.first(&["/incident_id", "/id"]);
+    let fields = generic::incident_fields(hook, data, whole.text("/timestamp"))?;
+    let incident = data.first_text(&["/incident_id", "/id"]);
     let id = &[incident.unwrap_or(message)];
     let event = VendorEvent {
         id,
@@ -45,15 +45,15 @@ pub(super) fn receive(
         });
     }
     if !ends && verb != "updated" {
-        return Ok(WebhookOutcome::Declare(hook.trigger(&event, told)));
+        return Ok(WebhookOutcome::Declare(hook.trigger(&event, fields)));
     }
-    let title = told
+    let title = fields
         .title
         .map(|title| format!(": {title}"))
         .unwrap_or_default();
     let (update, trigger) = (
         hook.update(&event, &format!("{kind}{title}")),
-        hook.trigger(&event, told),
+        hook.trigger(&event, fields),
     );
     let severity = generic::severity(data)
         .is_some()
@@ -85,12 +85,12 @@ pub(super) fn verify<'d>(
         .filter_map(|one| BASE64.decode(one.strip_prefix("v1,")?.as_bytes()).ok())
         .collect();
     let keys: Vec<Vec<u8>> = secrets.iter().filter_map(signing_key).collect();
-    signed(
+    check_signature(
         &keys,
         &[id.as_bytes(), b".", time.as_bytes(), b".", delivery.body],
         &signatures,
     )?;
-    fresh(time, delivery.received)?;
+    check_timestamp(time, delivery.received_at)?;
     Ok(id)
 }
 
@@ -126,7 +126,7 @@ mod tests {
         seconds: i128,
     ) -> Result<String, WebhookError> {
         let secrets = &HOOKS.of(Vendor::Standard).expect("a sample").secrets;
-        let received =
+        let received_at =
             evidence_format::time::Timestamp::from_unix_nanoseconds(seconds * 1_000_000_000)
                 .expect("a time");
         verify(
@@ -134,7 +134,7 @@ mod tests {
             &WebhookDelivery {
                 headers: &headers(named),
                 body,
-                received,
+                received_at,
             },
         )
         .map(str::to_owned)

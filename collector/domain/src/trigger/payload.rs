@@ -19,7 +19,7 @@ const TEXT_CHARS_MAX: usize = 16 * 1024;
 /// What vendors call severities, unless the configuration says otherwise: PagerDuty's and
 /// Opsgenie's priorities and PagerDuty's urgency, incident.io's first severities, Prometheus' usual
 /// label, syslog's words. `SEV-2` and `2` are read too.
-const WORDS: [(&str, Severity); 25] = [
+const SEVERITY_WORDS: [(&str, Severity); 25] = [
     ("p1", Severity::Sev1),
     ("p2", Severity::Sev2),
     ("p3", Severity::Sev3),
@@ -52,7 +52,7 @@ const WORDS: [(&str, Severity); 25] = [
 pub(super) struct JsonNode<'v>(pub(super) &'v Value);
 
 /// Parses a body, which has been found authentic. Depth and numbers have serde_json's limits.
-pub(super) fn json(body: &[u8]) -> Result<Value, WebhookError> {
+pub(super) fn parse_object(body: &[u8]) -> Result<Value, WebhookError> {
     serde_json::from_slice(body)
         .ok()
         .filter(Value::is_object)
@@ -82,13 +82,13 @@ impl<'v> JsonNode<'v> {
     }
 
     /// The first of some texts.
-    pub(super) fn first(self, pointers: &[&str]) -> Option<&'v str> {
+    pub(super) fn first_text(self, pointers: &[&str]) -> Option<&'v str> {
         pointers.iter().find_map(|pointer| self.text(pointer))
     }
 
     /// A text or a whole number there, as a text: some vendors send `"P3"`, or 3, for the same
     /// thing.
-    pub(super) fn word(self, pointer: &str) -> Option<String> {
+    pub(super) fn text_or_number(self, pointer: &str) -> Option<String> {
         let number = self.at(pointer).0.as_u64().map(|number| number.to_string());
         self.text(pointer).map(str::to_owned).or(number)
     }
@@ -109,7 +109,7 @@ impl<'v> JsonNode<'v> {
     }
 
     /// A text that there must be.
-    pub(super) fn needed(
+    pub(super) fn required_text(
         self,
         pointer: &str,
         missing: &'static str,
@@ -120,7 +120,7 @@ impl<'v> JsonNode<'v> {
 }
 
 /// A time of RFC 3339 with its zone. The year 1 is what Go programs write for none.
-pub(super) fn time(text: &str) -> Option<Timestamp> {
+pub(super) fn parse_time(text: &str) -> Option<Timestamp> {
     let time =
         Timestamp::from_unix_nanoseconds(text.parse::<jiff::Timestamp>().ok()?.as_nanosecond())?;
     (!time.to_string().starts_with("0001-")).then_some(time)
@@ -166,7 +166,7 @@ impl HookContext<'_> {
             .find(|(known, _)| known.eq_ignore_ascii_case(word))
             .map(|(_, level)| level.0);
         let usual = || {
-            WORDS
+            SEVERITY_WORDS
                 .iter()
                 .find(|(known, _)| known.eq_ignore_ascii_case(word))
                 .map(|(_, severity)| *severity)
@@ -175,16 +175,16 @@ impl HookContext<'_> {
     }
 
     /// The worst of the severities that some words mean.
-    pub(super) fn worst(&self, words: impl Iterator<Item = String>) -> Option<String> {
+    pub(super) fn worst_severity(&self, words: impl Iterator<Item = String>) -> Option<String> {
         words.min_by_key(|word| self.severity(Some(word)))
     }
 
     /// A time that is not later than the delivery: the vendor's clock may be ahead of ours.
     fn not_future(&self, time: Option<Timestamp>) -> Option<Timestamp> {
-        time.map(|time| time.min(self.received))
+        time.map(|time| time.min(self.received_at))
     }
 
-    fn by(&self) -> Name {
+    fn author(&self) -> Name {
         Name::escaped(self.vendor.title())
     }
 
@@ -192,35 +192,37 @@ impl HookContext<'_> {
     pub(super) fn trigger(
         &self,
         event: &VendorEvent<'_>,
-        told: IncidentFields<'_>,
+        fields: IncidentFields<'_>,
     ) -> Box<IncidentTrigger> {
         let mut seen = BTreeSet::new();
-        let unique = told
+        let unique = fields
             .systems
             .into_iter()
             .filter(|system| seen.insert(system.clone()));
-        let evidence = told.evidence.join("\n");
+        let evidence = fields.evidence.join("\n");
         let report = InitialReport {
-            reported_by: told.reported_by.or_else(|| Some(self.by())),
-            reported_at: self.not_future(told.reported_at).or(Some(self.received)),
+            reported_by: fields.reported_by.or_else(|| Some(self.author())),
+            reported_at: self
+                .not_future(fields.reported_at)
+                .or(Some(self.received_at)),
             affected_systems: unique.take(SYSTEMS_MAX).collect(),
-            suspected_impact: told.impact,
-            current_evidence: (!evidence.is_empty()).then(|| Prose::escaped(beginning(&evidence))),
+            suspected_impact: fields.impact,
+            current_evidence: (!evidence.is_empty()).then(|| Prose::escaped(truncated(&evidence))),
         };
         Box::new(IncidentTrigger {
             key: key::key(self.vendor, event.id),
             delivery: event.delivery.map(Name::escaped),
-            by: self.by(),
-            title: Name::escaped(beginning(told.title.unwrap_or("untitled"))),
-            severity: self.severity(told.severity.as_deref()),
-            play: told.play.unwrap_or_else(|| self.config.play.clone()),
+            by: self.author(),
+            title: Name::escaped(truncated(fields.title.unwrap_or("untitled"))),
+            severity: self.severity(fields.severity.as_deref()),
+            play: fields.play.unwrap_or_else(|| self.config.play.clone()),
             report,
-            pivots: told.pivots,
-            started: self.not_future(told.started),
+            pivots: fields.pivots,
+            started: self.not_future(fields.started),
             trigger: Line::escaped(&format!(
                 "{} webhook {}",
                 self.vendor,
-                beginning(event.kind)
+                truncated(event.kind)
             )),
         })
     }
@@ -230,8 +232,8 @@ impl HookContext<'_> {
         IncidentUpdate {
             key: key::key(self.vendor, event.id),
             delivery: event.delivery.map(Name::escaped),
-            by: self.by(),
-            note: Prose::escaped(&format!("{}: {}", self.vendor, beginning(note))),
+            by: self.author(),
+            note: Prose::escaped(&format!("{}: {}", self.vendor, truncated(note))),
             severity: None,
             otherwise: None,
         }
@@ -239,7 +241,7 @@ impl HookContext<'_> {
 }
 
 /// As much of a text as is looked at.
-pub(super) fn beginning(text: &str) -> &str {
+pub(super) fn truncated(text: &str) -> &str {
     text.char_indices()
         .nth(TEXT_CHARS_MAX)
         .map_or(text, |(end, _)| &text[..end])
@@ -276,20 +278,24 @@ mod tests {
             (of(&config, Some("P1")), of(&config, Some("catastrophe"))),
             (Severity::Sev3, Severity::Sev4)
         );
-        let words: BTreeSet<_> = WORDS.iter().map(|(word, _)| word).collect();
-        assert_eq!(words.len(), WORDS.len(), "no word means two things");
+        let words: BTreeSet<_> = SEVERITY_WORDS.iter().map(|(word, _)| word).collect();
+        assert_eq!(
+            words.len(),
+            SEVERITY_WORDS.len(),
+            "no word means two things"
+        );
     }
 
     #[test]
     fn a_time_has_a_zone_and_the_year_one_is_none() {
         assert_eq!(
-            time("2020-02-06T00:17:58.432911368Z")
+            parse_time("2020-02-06T00:17:58.432911368Z")
                 .map(|t| t.to_string())
                 .as_deref(),
             Some("2020-02-06T00:17:58.432911368Z")
         );
         assert_eq!(
-            time("2020-02-06T01:17:58.250+01:00")
+            parse_time("2020-02-06T01:17:58.250+01:00")
                 .map(|t| t.to_string())
                 .as_deref(),
             Some("2020-02-06T00:17:58.25Z")
@@ -301,15 +307,15 @@ mod tests {
             "",
             "9999-12-31T23:59:59Z",
         ] {
-            assert_eq!(time(none), None, "{none}");
+            assert_eq!(parse_time(none), None, "{none}");
         }
     }
 
     #[test]
     fn a_vendors_clock_that_is_ahead_puts_nothing_into_the_future() {
         let config = HOOKS.of(Vendor::PagerDuty).expect("a sample");
-        let later = time("2199-01-01T00:00:00Z");
-        let told = IncidentFields {
+        let later = parse_time("2199-01-01T00:00:00Z");
+        let fields = IncidentFields {
             reported_at: later,
             started: later,
             ..IncidentFields::default()
@@ -320,7 +326,7 @@ mod tests {
                 delivery: None,
                 kind: "x",
             },
-            told,
+            fields,
         );
         assert_eq!(
             (trigger.started, trigger.report.reported_at),

@@ -43,7 +43,7 @@ pub(super) fn mac(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
 
 /// That one of `signatures` is the HMAC-SHA256 of `parts` by one of `keys`. All are compared,
 /// whichever is right.
-pub(super) fn signed<K: AsRef<[u8]>>(
+pub(super) fn check_signature<K: AsRef<[u8]>>(
     keys: &[K],
     parts: &[&[u8]],
     signatures: &[Vec<u8>],
@@ -58,7 +58,7 @@ pub(super) fn signed<K: AsRef<[u8]>>(
             right |= expected.as_slice().ct_eq(signature);
         }
     }
-    authentic(right)
+    require(right)
 }
 
 /// The bytes of a signature in hexadecimal digits, such as `v1=` has it.
@@ -68,7 +68,10 @@ pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
 
 /// That `time`, which is signed, is now. It is asked after the signature: only who is authentic
 /// learns how wrong a clock is.
-pub(super) fn fresh(unix_seconds: &str, received: Timestamp) -> Result<(), WebhookError> {
+pub(super) fn check_timestamp(
+    unix_seconds: &str,
+    received_at: Timestamp,
+) -> Result<(), WebhookError> {
     let is_number = !unix_seconds.is_empty() && unix_seconds.bytes().all(|b| b.is_ascii_digit());
     let sent: u64 =
         unix_seconds
@@ -78,7 +81,7 @@ pub(super) fn fresh(unix_seconds: &str, received: Timestamp) -> Result<(), Webho
             .ok_or(WebhookError::Malformed {
                 missing: "time in seconds",
             })?;
-    let now = u64::try_from(received.unix_nanoseconds() / 1_000_000_000).unwrap_or(0);
+    let now = u64::try_from(received_at.unix_nanoseconds() / 1_000_000_000).unwrap_or(0);
     let seconds = now.abs_diff(sent);
     if seconds > REPLAY_SECONDS_MAX {
         Err(WebhookError::Stale { seconds })
@@ -88,7 +91,10 @@ pub(super) fn fresh(unix_seconds: &str, received: Timestamp) -> Result<(), Webho
 }
 
 /// That a delivery has one of the secrets: as a bearer token, or as the password of `username`.
-pub(super) fn authorized(config: &HookConfig, headers: &HeaderMap) -> Result<(), WebhookError> {
+pub(super) fn check_authorization(
+    config: &HookConfig,
+    headers: &HeaderMap,
+) -> Result<(), WebhookError> {
     let given = header(headers, "authorization").ok_or(WebhookError::NotAuthentic)?;
     let blank = given
         .iter()
@@ -96,7 +102,7 @@ pub(super) fn authorized(config: &HookConfig, headers: &HeaderMap) -> Result<(),
         .ok_or(WebhookError::NotAuthentic)?;
     let (scheme, rest) = (&given[..blank], given[blank..].trim_ascii());
     match &config.username {
-        None if scheme.eq_ignore_ascii_case(b"bearer") => is_secret(config, rest),
+        None if scheme.eq_ignore_ascii_case(b"bearer") => check_token(config, rest),
         Some(username) if scheme.eq_ignore_ascii_case(b"basic") => {
             let pair = BASE64
                 .decode(rest)
@@ -106,25 +112,25 @@ pub(super) fn authorized(config: &HookConfig, headers: &HeaderMap) -> Result<(),
                 .position(|b| *b == b':')
                 .ok_or(WebhookError::NotAuthentic)?; // RFC 7617 §2: a user has no colon
             let user = pair[..colon].ct_eq(username.as_bytes());
-            authentic(user & equals_one(config, &pair[colon + 1..]))
+            require(user & matches_any_secret(config, &pair[colon + 1..]))
         }
         _ => Err(WebhookError::NotAuthentic),
     }
 }
 
 /// That `given` is one of the secrets.
-pub(super) fn is_secret(config: &HookConfig, given: &[u8]) -> Result<(), WebhookError> {
-    authentic(equals_one(config, given))
+pub(super) fn check_token(config: &HookConfig, given: &[u8]) -> Result<(), WebhookError> {
+    require(matches_any_secret(config, given))
 }
 
-fn equals_one(config: &HookConfig, given: &[u8]) -> Choice {
+fn matches_any_secret(config: &HookConfig, given: &[u8]) -> Choice {
     let none = Choice::from(0);
     config.secrets.iter().fold(none, |right, secret| {
         right | secret.expose().as_bytes().ct_eq(given)
     })
 }
 
-fn authentic(right: Choice) -> Result<(), WebhookError> {
+fn require(right: Choice) -> Result<(), WebhookError> {
     if bool::from(right) {
         Ok(())
     } else {
@@ -163,15 +169,15 @@ mod tests {
             expected
         );
         assert_eq!(
-            signed(&["wrong", "Jefe"], &parts, &[vec![], expected.clone()]),
+            check_signature(&["wrong", "Jefe"], &parts, &[vec![], expected.clone()]),
             Ok(())
         );
         assert_eq!(
-            signed(&["wrong"], &parts, &[expected]),
+            check_signature(&["wrong"], &parts, &[expected]),
             Err(WebhookError::NotAuthentic)
         );
         assert_eq!(
-            signed::<&str>(&[], &parts, &[]),
+            check_signature::<&str>(&[], &parts, &[]),
             Err(WebhookError::NotAuthentic),
             "no secret is no way in"
         );
