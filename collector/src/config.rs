@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use domain::incident::suggested_key;
+use domain::spelling::suggested_key;
 use domain::trigger::{HookConfigError, HookSecret, HooksConfig, Vendor};
 use pipeline::{CaptureConfig, PipelineConfig};
 use server::config::ServeConfig;
@@ -117,7 +117,7 @@ impl CollectorConfig {
     pub fn hooks(&self) -> Result<HooksConfig, CollectorConfigError> {
         let mut hooks = self.hooks.clone();
         for vendor in Vendor::ALL {
-            let Some(hook) = hooks.of_mut(vendor) else {
+            let Some(hook) = hooks.section_mut(vendor) else {
                 continue;
             };
             for path in std::mem::take(&mut hook.secret_files) {
@@ -215,7 +215,7 @@ mod tests {
         for vendor in Vendor::ALL {
             let hook = config
                 .hooks
-                .of(vendor)
+                .section(vendor)
                 .unwrap_or_else(|| panic!("{vendor} is not in the example"));
             assert_eq!(
                 (hook.play.as_str(), hook.default_severity),
@@ -247,7 +247,7 @@ mod tests {
         );
         let config = read(&section).expect("a configuration");
         let hooks = config.hooks().expect("secrets");
-        let hook = hooks.of(Vendor::PagerDuty).expect("configured");
+        let hook = hooks.section(Vendor::PagerDuty).expect("configured");
         assert_eq!(
             hook.secrets,
             [HookSecret::new(first), HookSecret::new(second)]

@@ -281,7 +281,7 @@ fn a_pagerduty_incident_is_declared_with_what_it_says() {
         panic!("no update")
     };
     assert_eq!(
-        (update.severity, update.otherwise.is_some()),
+        (update.severity, update.declare_if_unknown.is_some()),
         (Some(Severity::Sev2), true)
     );
 }
@@ -345,7 +345,7 @@ fn an_update_of_incident_io_declares_what_is_not_yet_known() {
     assert_eq!(update.key, "incidentio:01FDAG4SAP5TYPT98WGR2N7W91");
     let text = "incident.io: INC-123 updated, status Closed, severity Minor\nWe're working on a fix, hoping to ship in the next 30 minutes";
     assert_eq!(update.note.as_str(), text);
-    let trigger = update.otherwise.expect("it is not over");
+    let trigger = update.declare_if_unknown.expect("it is not over");
     assert_eq!(
         (trigger.title.as_str(), trigger.severity),
         ("Our database is sad", Severity::Sev3)

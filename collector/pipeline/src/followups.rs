@@ -70,7 +70,7 @@ impl Pipeline {
             for (settle, due) in
                 (1..).zip(plan::settle_passes(pass, source.offers(), plan.declared, 1))
             {
-                let due_at = self.settle_time(settle, plan.declared, due.at);
+                let due_at = self.settle_time(settle, plan.declared, due.due_at);
                 if let Some(number) = number.settle(settle) {
                     self.schedule(
                         new(number, PassKind::Settle, due_at, Some(first)),

@@ -149,7 +149,9 @@ impl Pipeline {
         let context = BundleContext {
             incident: key.incident.clone(),
             window: widest(&work.pass),
-            plan: work.pass.sealed(Some(work.plan.budget.deadline_seconds)),
+            plan: work
+                .pass
+                .sealed_plan(Some(work.plan.budget.deadline_seconds)),
             supplements: row.supplements,
             began,
         };

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::Api;
 use super::error::{Code, Problem};
-use domain::incident::{did_you_mean, nearest};
+use domain::spelling::{did_you_mean, nearest};
 
 /// How long a small body may take to arrive: it fits into one round trip.
 const BODY_SECONDS_MAX: u64 = 30;

@@ -79,8 +79,8 @@ pub(super) async fn receive(
     };
     let vendor = vendor
         .ok()
-        .and_then(|Path(vendor)| trigger::vendor_named(&vendor))
-        .filter(|vendor| api.hooks().of(*vendor).is_some())
+        .and_then(|Path(vendor)| Vendor::from_name(&vendor))
+        .filter(|vendor| api.hooks().section(*vendor).is_some())
         .ok_or_else(unknown)?;
     Span::current().record("caller", vendor.name());
     let (parts, body) = request.into_parts();
@@ -93,7 +93,7 @@ pub(super) async fn receive(
     let outcome = match trigger::receive(vendor, api.hooks(), &api.pipeline().plays, &delivery)? {
         WebhookOutcome::Declare(trigger) => declare(&api, *trigger).await?,
         WebhookOutcome::Update(update) => change(&api, vendor, *update).await?,
-        WebhookOutcome::Ignored { why } => Outcome::Ignored(why),
+        WebhookOutcome::Ignored { reason } => Outcome::Ignored(reason),
         WebhookOutcome::Response(answer) => return Ok(shown(answer)),
     };
     if let Some(answer) = vendor.reply(&in_words(&outcome)) {
@@ -139,14 +139,14 @@ async fn change(api: &Api, vendor: Vendor, update: IncidentUpdate) -> Result<Out
         .as_ref()
         .map(|delivery| format!("{} delivery {delivery}", vendor.name()));
     let known = api.ledger().declared_by_key(&update.key).await?;
-    let outcome = match (known, update.otherwise) {
+    let outcome = match (known, update.declare_if_unknown) {
         (None, None) => {
             return Ok(Outcome::Ignored(
                 "about an incident that was not declared here",
             ));
         }
         (None, Some(trigger)) => declare(api, *trigger).await?,
-        (Some(id), otherwise) => {
+        (Some(id), declare_if_unknown) => {
             Span::current().record("incident", id.as_str());
             if let Some(delivery) = &delivery
                 && api.ledger().declared_by_key(delivery).await?.is_some()
@@ -157,7 +157,7 @@ async fn change(api: &Api, vendor: Vendor, update: IncidentUpdate) -> Result<Out
                 api,
                 &id,
                 IncidentUpdate {
-                    otherwise,
+                    declare_if_unknown,
                     ..update
                 },
             )
@@ -172,7 +172,7 @@ async fn change(api: &Api, vendor: Vendor, update: IncidentUpdate) -> Result<Out
 }
 
 async fn note(api: &Api, id: &IncidentId, update: IncidentUpdate) -> Result<(), Problem> {
-    let wishes = update.wishes(api.pipeline().incident(id).await?.severity);
+    let wishes = update.commands(api.pipeline().incident(id).await?.severity);
     match api.pipeline().apply(id, &update.by, &wishes).await {
         // a closed incident keeps its severity, and what was said about it is noted
         Err(DeclareError::Refused(_)) => {
@@ -220,7 +220,7 @@ impl From<WebhookError> for Problem {
             WebhookError::NotAuthentic | WebhookError::Stale { .. } => Code::Unauthenticated,
             WebhookError::TooLarge { .. } => Code::TooLarge,
             WebhookError::Malformed { .. } => Code::Malformed,
-            WebhookError::Wrong { .. } => Code::Invalid,
+            WebhookError::InvalidValue { .. } => Code::Invalid,
         };
         Self::new(code, refused.to_string())
     }

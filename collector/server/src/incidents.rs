@@ -770,7 +770,7 @@ pub(crate) async fn brief(
 ) -> Result<Response, Problem> {
     let audience = query.one::<String>("audience")?;
     query.done()?;
-    let incident = brief::to_the_second(incident);
+    let incident = brief::truncate_to_seconds(incident);
     let text = match audience.as_deref().unwrap_or("internal") {
         "internal" => brief::internal(&incident),
         "external" => brief::external(&incident),

@@ -9,7 +9,7 @@ use http::request::Parts;
 use url::form_urlencoded;
 
 use super::error::{Code, Problem};
-use domain::incident::{did_you_mean, nearest};
+use domain::spelling::{did_you_mean, nearest};
 
 /// The parameters of a request that nobody has asked for yet.
 #[derive(Debug)]

@@ -43,7 +43,8 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 use self::backend::Backend;
 use self::output::{print, print_changes, print_json, standard_input};
 use crate::client::config::ProfileName;
-use domain::incident::{IncidentStatus, Name, nearest};
+use domain::incident::{IncidentStatus, Name};
+use domain::spelling::nearest;
 use server::answers::Listed;
 use server::telemetry::Telemetry;
 

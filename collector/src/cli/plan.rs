@@ -52,6 +52,6 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &PlanArgs) -> Result<
     if global.json {
         print_json(&plan)
     } else {
-        print(&shorten_times(&plan::table(&plan)))
+        print(&shorten_times(&plan::render_table(&plan)))
     }
 }

@@ -10,7 +10,7 @@ use super::{GlobalOptions, print, print_json};
 use domain::incident::{
     Checklist, ChecklistStep, Line, PivotKind, PlayName, SourceName, UnknownPlay,
 };
-use domain::plan::span;
+use domain::plan::format_duration;
 use server::answers::PlayView;
 
 /// Lists the plays, or shows one: its steps, and the sources that it captures
@@ -55,7 +55,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &PlaysArgs) -> Result
 fn find<'p>(plays: &'p [PlayView], name: &PlayName) -> Result<&'p PlayView, UnknownPlay> {
     plays.iter().find(|play| play.name == *name).ok_or_else(|| {
         let known: Vec<PlayName> = plays.iter().map(|play| play.name.clone()).collect();
-        UnknownPlay::among(name, known)
+        UnknownPlay::new(name, known)
     })
 }
 
@@ -81,7 +81,7 @@ fn json(play: &PlayView) -> PlayOutput<'_> {
 
 fn row(play: &PlayView) -> [String; 4] {
     let here = play.sources.len() - play.absent.len();
-    let window = span(u64::from(play.window_hours) * 3600);
+    let window = format_duration(u64::from(play.window_hours) * 3600);
     [
         play.name.to_string(),
         window,
@@ -105,7 +105,7 @@ fn full(play: &PlayView) -> String {
     };
     let pivots: Vec<_> = play.pivots.iter().map(ToString::to_string).collect();
     let mut text = format!("{}: {}\n\n", play.name, safe(play.title.as_str()));
-    let window = span(u64::from(play.window_hours) * 3600);
+    let window = format_duration(u64::from(play.window_hours) * 3600);
     for (what, value) in [
         ("looks back", window),
         ("captures", names(here)),

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{GlobalOptions, print, print_json};
 use domain::incident::PlayName;
-use domain::plan::{CaptureTarget, ReadinessState, span};
+use domain::plan::{CaptureTarget, ReadinessState, format_duration};
 use server::answers::SourceView;
 
 /// Tells about the sources of evidence
@@ -111,14 +111,14 @@ fn lines(view: &SourceView) -> String {
             text.push_str(&format!(
                 "{:<20}   kept {}, but the play asks for {}\n",
                 "",
-                span(*kept),
-                span(*window_seconds)
+                format_duration(*kept),
+                format_duration(*window_seconds)
             ));
         }
         (_, kept) => text.push_str(&format!(
             "{:<20}   kept {}\n",
             "",
-            kept.map_or_else(|| "until deleted".to_owned(), span)
+            kept.map_or_else(|| "until deleted".to_owned(), format_duration)
         )),
     }
     text

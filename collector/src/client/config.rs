@@ -16,7 +16,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer};
 
 use super::{BearerToken, BearerTokenError};
-use domain::incident::{comma_separated, did_you_mean, nearest, suggested_key};
+use domain::spelling::{comma_separated, did_you_mean, nearest, suggested_key};
 
 /// Name of the file, in the folder `exhibit` of the user's configuration.
 const FILE: &str = "exhibit/client.toml";

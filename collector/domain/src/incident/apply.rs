@@ -209,7 +209,7 @@ impl Incident {
     ) -> Result<bool, &'static str> {
         match change.clone() {
             IncidentEvent::StepChanged { step, from, to } => {
-                if self.progress_of(&step) != from {
+                if self.step_progress(&step) != from {
                     return Err("how far the step was");
                 }
                 self.progress.insert(step, to);

@@ -19,7 +19,7 @@ const SECOND: i128 = 1_000_000_000;
 
 /// The incident as an update tells of it: people see no fractions of seconds.
 #[must_use]
-pub fn to_the_second(incident: Incident) -> Incident {
+pub fn truncate_to_seconds(incident: Incident) -> Incident {
     let seconds = |time: Timestamp| {
         let whole = time.unix_nanoseconds().div_euclid(SECOND) * SECOND;
         Timestamp::from_unix_nanoseconds(whole).unwrap_or(time)

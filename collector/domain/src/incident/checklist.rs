@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::calendar::Day;
 use super::names::StepId;
-use super::nearest::{comma_separated, did_you_mean, nearest};
 use super::text::{Line, Name};
+use crate::spelling::{comma_separated, did_you_mean, nearest};
 
 /// Minutes of the first of the lists.
 pub const FIRST_MINUTES: u64 = 15;

@@ -10,14 +10,14 @@ use super::checklist::{ClosureItem, REVIEW_BUSINESS_DAYS};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClosureBlocker {
     /// An item of the closure checklist has no answer.
-    Item(ClosureItem),
+    UnansweredItem(ClosureItem),
     /// A corrective action has no owner.
-    Owner {
+    ActionWithoutOwner {
         /// Its number.
         action: u64,
     },
     /// A corrective action has no date.
-    Due {
+    ActionWithoutDueDate {
         /// Its number.
         action: u64,
     },
@@ -26,9 +26,15 @@ pub enum ClosureBlocker {
 impl fmt::Display for ClosureBlocker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Item(item) => write!(f, "{item}: {}", item.text().trim_end_matches('.')),
-            Self::Owner { action } => write!(f, "corrective action {action} has no owner"),
-            Self::Due { action } => write!(f, "corrective action {action} has no due date"),
+            Self::UnansweredItem(item) => {
+                write!(f, "{item}: {}", item.text().trim_end_matches('.'))
+            }
+            Self::ActionWithoutOwner { action } => {
+                write!(f, "corrective action {action} has no owner")
+            }
+            Self::ActionWithoutDueDate { action } => {
+                write!(f, "corrective action {action} has no due date")
+            }
         }
     }
 }
@@ -36,8 +42,8 @@ impl fmt::Display for ClosureBlocker {
 impl Incident {
     /// False where the runbook does not ask for an item: the review of a SEV-3 or SEV-4.
     #[must_use]
-    pub fn closure_asks_for(&self, item: ClosureItem) -> bool {
-        item != ClosureItem::Review || self.severity.needs_review()
+    pub fn requires_closure_item(&self, item: ClosureItem) -> bool {
+        item != ClosureItem::Review || self.severity.requires_review()
     }
 
     /// The day on which the post-incident review is due; `None` for SEV-3 and SEV-4.
@@ -50,7 +56,7 @@ impl Incident {
     #[must_use]
     pub fn review_due(&self) -> Option<Day> {
         self.severity
-            .needs_review()
+            .requires_review()
             .then(|| Day::of(self.opened_at).plus_business_days(REVIEW_BUSINESS_DAYS))
     }
 
@@ -59,11 +65,11 @@ impl Incident {
     /// An owner and a date of each corrective action are asked for unless that item is waived: then
     /// somebody answers for it by name.
     #[must_use]
-    pub fn missing_to_close(&self) -> Vec<ClosureBlocker> {
+    pub fn closure_blockers(&self) -> Vec<ClosureBlocker> {
         let mut missing = Vec::new();
         for item in ClosureItem::ALL {
-            if self.closure_asks_for(item) && !self.closure.contains_key(&item) {
-                missing.push(ClosureBlocker::Item(item));
+            if self.requires_closure_item(item) && !self.closure.contains_key(&item) {
+                missing.push(ClosureBlocker::UnansweredItem(item));
             }
         }
         if self
@@ -78,13 +84,13 @@ impl Incident {
                 action
                     .owner
                     .is_none()
-                    .then_some(ClosureBlocker::Owner { action: action.id }),
+                    .then_some(ClosureBlocker::ActionWithoutOwner { action: action.id }),
             );
             missing.extend(
                 action
                     .due
                     .is_none()
-                    .then_some(ClosureBlocker::Due { action: action.id }),
+                    .then_some(ClosureBlocker::ActionWithoutDueDate { action: action.id }),
             );
         }
         missing
@@ -116,14 +122,14 @@ mod tests {
             (Severity::Sev4, 7),
         ] {
             incident.severity = severity;
-            assert_eq!(incident.missing_to_close().len(), count, "{severity}");
+            assert_eq!(incident.closure_blockers().len(), count, "{severity}");
             assert_eq!(incident.review_due().is_some(), count == 8, "{severity}");
         }
         incident.closure = ClosureItem::ALL
             .into_iter()
             .map(|item| (item, answered(false)))
             .collect();
-        assert_eq!(incident.missing_to_close(), []);
+        assert_eq!(incident.closure_blockers(), []);
     }
 
     #[test]
@@ -142,16 +148,16 @@ mod tests {
         };
         incident.corrective_actions.push(action);
         assert_eq!(
-            incident.missing_to_close(),
+            incident.closure_blockers(),
             [
-                ClosureBlocker::Owner { action: 1 },
-                ClosureBlocker::Due { action: 1 }
+                ClosureBlocker::ActionWithoutOwner { action: 1 },
+                ClosureBlocker::ActionWithoutDueDate { action: 1 }
             ]
         );
         incident
             .closure
             .insert(ClosureItem::CorrectiveActions, answered(true));
-        assert_eq!(incident.missing_to_close(), []);
+        assert_eq!(incident.closure_blockers(), []);
     }
 
     #[test]

@@ -13,13 +13,13 @@ use super::checklist::{ClosureItem, StepProgress, StepState};
 use super::closure::ClosureBlocker;
 use super::entry::{Declaration, IncidentEvent};
 use super::names::{PlayName, StepId};
-use super::nearest::{comma_separated, did_you_mean, nearest};
 use super::pivot::Pivot;
 use super::plays::{Plays, UnknownPlay};
 use super::report::{InitialReport, PotentialImpact, SYSTEMS_MAX};
 use super::severity::{IncidentRole, IncidentStatus, Severity};
 use super::statement::{StatementStanding, StatementTopic};
 use super::text::{Line, Name, Prose};
+use crate::spelling::{comma_separated, did_you_mean, nearest};
 
 /// Statements, actions, or corrective actions of one incident: above that, something writes them in
 /// a loop.
@@ -121,7 +121,7 @@ pub enum Command {
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum CommandError {
     /// The status does not go there from here.
-    #[error("status cannot go from {from} to {to}; it can go to: {}", comma_separated(from.next()))]
+    #[error("status cannot go from {from} to {to}; it can go to: {}", comma_separated(from.allowed_next()))]
     Transition {
         /// From here.
         from: IncidentStatus,
@@ -310,7 +310,7 @@ impl Incident {
         if from == to {
             return Ok(Vec::new());
         }
-        if !from.next().contains(&to) {
+        if !from.allowed_next().contains(&to) {
             return Err(CommandError::Transition { from, to });
         }
         if to == IncidentStatus::Investigating && reason.is_none() {
@@ -321,7 +321,7 @@ impl Incident {
             };
             return Err(CommandError::ReasonMissing { what });
         }
-        let missing = self.missing_to_close();
+        let missing = self.closure_blockers();
         if to == IncidentStatus::Closed && !missing.is_empty() {
             return Err(CommandError::NotReadyToClose { missing });
         }
@@ -353,7 +353,7 @@ impl Incident {
             let nearest = nearest(step.as_str(), known).and_then(|id| id.parse().ok());
             return Err(CommandError::UnknownStep { step, nearest });
         }
-        let from = self.progress_of(&step);
+        let from = self.step_progress(&step);
         let state = state.unwrap_or(from.state);
         if state == StepState::NotApplicable && from.state != state && note.is_none() {
             return Err(CommandError::ReasonMissing {

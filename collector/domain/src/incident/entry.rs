@@ -10,8 +10,8 @@ use evidence_format::id::{IncidentId, ItemName};
 use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::ask::CaptureRequest;
 use super::calendar::Day;
+use super::capture_request::CaptureRequest;
 use super::checklist::{ChecklistStep, ClosureItem, StepProgress};
 use super::custody::{EvidenceRef, FindingKind, PassKind, VerificationOutcome};
 use super::names::{PlayName, SourceName, StepId};

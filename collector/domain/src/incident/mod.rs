@@ -6,16 +6,15 @@
 //! ledger appends the changes as entries. All of it is pure: the time comes in as a value.
 
 mod apply;
-mod ask;
 pub mod brief;
 mod calendar;
+mod capture_request;
 mod checklist;
 mod closure;
 mod custody;
 mod decide;
 mod entry;
 mod names;
-mod nearest;
 mod overview;
 mod pivot;
 mod play;
@@ -36,8 +35,8 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 
 pub use apply::ReplayError;
-pub use ask::CaptureRequest;
 pub use calendar::{Day, ParseDayError};
+pub use capture_request::CaptureRequest;
 pub use checklist::{
     Checklist, ChecklistStep, ClosureAnswer, ClosureItem, CorrectiveAction, FIRST_MINUTES,
     ParseChecklistError, REVIEW_BUSINESS_DAYS, StepProgress, StepState,
@@ -47,7 +46,6 @@ pub use custody::{EvidenceRef, FindingKind, PassKind, VerificationOutcome};
 pub use decide::{Command, CommandError, declare};
 pub use entry::{Declaration, IncidentEvent, JournalEntry};
 pub use names::{ParseNameError, PlayName, SourceName, StepId};
-pub use nearest::{comma_separated, did_you_mean, nearest, suggested_key};
 pub use overview::IncidentOverview;
 pub use pivot::{PIVOT_BYTES_MAX, ParsePivotError, Pivot, PivotKind};
 pub use play::{PLAY_BYTES_MAX, PLAYS_MAX, Play, PlayError, STEPS_MAX, WINDOW_HOURS_MAX};
@@ -141,7 +139,7 @@ pub struct EvidenceCount {
 impl Incident {
     /// What is recorded of a step; nothing yet is [`StepProgress::default`].
     #[must_use]
-    pub fn progress_of(&self, step: &StepId) -> StepProgress {
+    pub fn step_progress(&self, step: &StepId) -> StepProgress {
         self.progress.get(step).cloned().unwrap_or_default()
     }
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use evidence_format::safe::safe;
 use evidence_format::serde_as_text;
 
-use super::nearest::{comma_separated, did_you_mean, nearest};
+use crate::spelling::{comma_separated, did_you_mean, nearest};
 
 /// Bytes of a pivot's value: an ARN of an assumed role has up to about 230.
 pub const PIVOT_BYTES_MAX: usize = 512;

@@ -9,9 +9,9 @@ use serde::Deserialize;
 
 use super::checklist::ChecklistStep;
 use super::names::{PlayName, SourceName};
-use super::nearest::{comma_separated, did_you_mean, nearest};
 use super::pivot::PivotKind;
 use super::text::Line;
+use crate::spelling::{comma_separated, did_you_mean, nearest};
 
 /// Bytes of one play's file: ours have 3 KiB.
 pub const PLAY_BYTES_MAX: u64 = 64 * 1024;

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use super::checklist::{Checklist, ChecklistStep};
 use super::names::{ParseNameError, PlayName};
-use super::nearest::{comma_separated, did_you_mean, nearest};
 use super::play::{PLAY_BYTES_MAX, PLAYS_MAX, Play, PlayError};
+use crate::spelling::{comma_separated, did_you_mean, nearest};
 
 /// The play whose first 15 minutes and investigation checklist are part of every incident.
 const GENERAL: &str = "general";
@@ -43,7 +43,7 @@ pub struct UnknownPlay {
 impl UnknownPlay {
     /// None of `known` is called `name`.
     #[must_use]
-    pub fn among(name: &PlayName, known: Vec<PlayName>) -> Self {
+    pub fn new(name: &PlayName, known: Vec<PlayName>) -> Self {
         let nearest =
             nearest(name.as_str(), known.iter().map(PlayName::as_str)).and_then(|n| n.parse().ok());
         Self {
@@ -103,7 +103,7 @@ impl Plays {
     pub fn get(&self, name: &PlayName) -> Result<&Play, UnknownPlay> {
         self.0
             .get(name)
-            .ok_or_else(|| UnknownPlay::among(name, self.0.keys().cloned().collect()))
+            .ok_or_else(|| UnknownPlay::new(name, self.0.keys().cloned().collect()))
     }
 
     /// All of them, by name.

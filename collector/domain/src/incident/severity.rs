@@ -120,7 +120,7 @@ impl Severity {
 
     /// True if the runbook asks for a post-incident review within five business days.
     #[must_use]
-    pub fn needs_review(self) -> bool {
+    pub fn requires_review(self) -> bool {
         matches!(self, Self::Sev1 | Self::Sev2)
     }
 }
@@ -167,7 +167,7 @@ impl IncidentStatus {
     /// have to claim on the timeline that something was contained. Back only to Investigating, and
     /// then with a reason.
     #[must_use]
-    pub fn next(self) -> &'static [Self] {
+    pub fn allowed_next(self) -> &'static [Self] {
         match self {
             Self::Investigating => &[Self::Contained, Self::Recovering, Self::Closed],
             Self::Contained => &[Self::Recovering, Self::Closed, Self::Investigating],
@@ -327,7 +327,11 @@ mod tests {
                     (from, IncidentStatus::Investigating) => from != IncidentStatus::Investigating,
                     (from, to) => to > from,
                 };
-                assert_eq!(from.next().contains(&to), expected, "{from} to {to}");
+                assert_eq!(
+                    from.allowed_next().contains(&to),
+                    expected,
+                    "{from} to {to}"
+                );
             }
         }
     }

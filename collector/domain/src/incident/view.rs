@@ -185,7 +185,7 @@ impl IncidentView {
             response_target: incident.severity.response_target().into(),
             response_due: response_due(incident),
             status: incident.status,
-            next_statuses: incident.status.next().into(),
+            next_statuses: incident.status.allowed_next().into(),
             started: incident.started,
             declared_at: incident.declared_at,
             declared_by: incident.declared_by.clone(),
@@ -267,7 +267,7 @@ fn list_view(incident: &Incident, list: Checklist) -> ChecklistView {
     let own = incident.checklist.iter().filter(|step| step.list == list);
     let view = |step: &ChecklistStep| StepView {
         step: step.clone(),
-        progress: incident.progress_of(&step.id),
+        progress: incident.step_progress(&step.id),
     };
     let steps: Vec<StepView> = own.map(view).collect();
     let settled = steps
@@ -286,10 +286,10 @@ fn closure(incident: &Incident, now: Timestamp) -> ClosureView {
     let view = |item: ClosureItem| ClosureItemView {
         item,
         text: item.text().into(),
-        required: incident.closure_asks_for(item),
+        required: incident.requires_closure_item(item),
         answered: incident.closure.get(&item).cloned(),
     };
-    let missing = incident.missing_to_close();
+    let missing = incident.closure_blockers();
     let reviewed = incident
         .closure
         .get(&ClosureItem::Review)

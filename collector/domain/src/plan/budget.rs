@@ -1,7 +1,7 @@
 //! Who gets how much of the budget: in the plan's order, so that what is most volatile is served
 //! first.
 
-use super::shape::{CaptureBudget, CaptureStep, LeftOutReason, StepLimits};
+use super::capture_plan::{CaptureBudget, CaptureStep, LeftOutReason, StepLimits};
 use crate::incident::SourceName;
 
 /// A step may take so many times what was expected: estimates come from small samples.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use super::capture_plan::{PlanNotice, UnavailableReason, UnavailableSource};
 use super::offer::{Offer, Readiness, ReadinessState, TargetEstimate};
-use super::shape::{PlanNotice, UnavailableReason, UnavailableSource};
 use super::{PlanError, PlanRequest, STEPS_MAX};
-use crate::incident::{Pivot, SourceName, nearest};
+use crate::incident::{Pivot, SourceName};
+use crate::spelling::nearest;
 
 /// A place to ask.
 #[derive(Clone)]

@@ -6,11 +6,11 @@
 //! source that is ready has its step, if only to become a gap.
 
 mod budget;
+mod capture_plan;
 mod choose;
-mod name;
+mod item_names;
 mod offer;
 mod passes;
-mod shape;
 mod steps;
 mod table;
 mod window;
@@ -27,20 +27,19 @@ use evidence_format::id::IncidentId;
 use evidence_format::limits::{ITEMS_MAX, JSON_INTEGER_MAX};
 use evidence_format::time::Timestamp;
 
-use crate::incident::{
-    PassKind, Pivot, PivotKind, Play, SourceName, comma_separated, did_you_mean,
-};
+use crate::incident::{PassKind, Pivot, PivotKind, Play, SourceName};
+use crate::spelling::{comma_separated, did_you_mean};
 
+pub use capture_plan::{
+    CaptureBudget, CapturePass, CapturePlan, CaptureStep, LeftOutReason, PlanNotice, StepLimits,
+    UnavailableReason, UnavailableSource,
+};
 pub use offer::{
     CaptureTarget, EvidenceLifetime, Offer, Readiness, ReadinessState, RequestQuota, SettleRule,
     TargetEstimate,
 };
 pub use passes::{ScheduledPass, StepOutcome, continuation, settle_passes};
-pub use shape::{
-    CaptureBudget, CapturePass, CapturePlan, CaptureStep, LeftOutReason, PlanNotice, StepLimits,
-    UnavailableReason, UnavailableSource,
-};
-pub use table::{span, table};
+pub use table::{format_duration, render_table};
 
 /// Steps of one plan: 500 accounts in 28 regions with 6 pivots. Above that nobody can mean it, and
 /// a plan no longer fits into memory well.

@@ -6,8 +6,8 @@ use evidence_format::coverage::{EndReason, TimeWindow};
 use evidence_format::id::ItemName;
 use evidence_format::time::Timestamp;
 
+use super::capture_plan::{CapturePass, CaptureStep, LeftOutReason};
 use super::offer::{Offer, SettleRule};
-use super::shape::{CapturePass, CaptureStep, LeftOutReason};
 use super::window::{clip, earlier, later};
 use crate::incident::PassKind;
 
@@ -17,7 +17,7 @@ pub struct ScheduledPass {
     /// The pass.
     pub pass: CapturePass,
     /// When.
-    pub at: Timestamp,
+    pub due_at: Timestamp,
 }
 
 /// How a step ended.
@@ -63,7 +63,7 @@ pub fn settle_passes(
             kind: PassKind::Settle,
             steps,
         },
-        at: later(sealed_at, after),
+        due_at: later(sealed_at, after),
     };
     (next_number..).zip(due).map(pass).collect()
 }

@@ -7,10 +7,10 @@ use evidence_format::id::ItemName;
 use evidence_format::limits::JSON_INTEGER_MAX;
 
 use super::PlanRequest;
+use super::capture_plan::{CaptureStep, StepLimits};
 use super::choose::StepQuestion;
-use super::name::names;
+use super::item_names::item_names;
 use super::offer::EvidenceLifetime;
-use super::shape::{CaptureStep, StepLimits};
 use super::window::clip;
 use crate::incident::SourceName;
 
@@ -20,7 +20,7 @@ pub(super) fn steps(
     window: TimeWindow,
     ask: &PlanRequest<'_>,
 ) -> Vec<(SourceName, CaptureStep)> {
-    let names = names(questions);
+    let names = item_names(questions);
     let step = |(question, item): (&StepQuestion<'_>, ItemName)| {
         (
             question.place.source.clone(),

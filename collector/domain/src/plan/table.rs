@@ -6,14 +6,14 @@ use evidence_format::coverage::TimeWindow;
 use evidence_format::safe::safe;
 use evidence_format::time::Timestamp;
 
+use super::capture_plan::{CapturePass, CapturePlan, CaptureStep, UnavailableSource};
 use super::offer::EvidenceLifetime;
-use super::shape::{CapturePass, CapturePlan, CaptureStep, UnavailableSource};
 use super::window::{later, seconds_between};
 
 /// `seconds` in the one unit that says most, rounded down: a countdown must not promise more than
 /// there is.
 #[must_use]
-pub fn span(seconds: u64) -> String {
+pub fn format_duration(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3600 => format!("{} m", seconds / 60),
@@ -26,7 +26,7 @@ pub fn span(seconds: u64) -> String {
 
 /// The plan as a table, for a terminal.
 #[must_use]
-pub fn table(plan: &CapturePlan) -> String {
+pub fn render_table(plan: &CapturePlan) -> String {
     let mut text = head(plan);
     let taken = plan
         .passes
@@ -67,13 +67,13 @@ fn head(plan: &CapturePlan) -> String {
     let _ = writeln!(
         text,
         "window   {from} to {until} ({})",
-        span(seconds_between(from, until))
+        format_duration(seconds_between(from, until))
     );
     let _ = writeln!(
         text,
         "deadline {} (in {})\n",
         plan.deadline,
-        span(seconds_between(plan.planned, plan.deadline))
+        format_duration(seconds_between(plan.planned, plan.deadline))
     );
     text
 }
@@ -95,7 +95,7 @@ fn row(plan: &CapturePlan, number: u64, pass: &CapturePass, step: &CaptureStep) 
         step.requests_expected
             .map_or_else(unknown, |requests| requests.to_string()),
         step.seconds_expected.map_or_else(unknown, |seconds| {
-            format!("{}{}", span(seconds), late(&seconds))
+            format!("{}{}", format_duration(seconds), late(&seconds))
         }),
         dies(step, plan.planned),
     ]
@@ -103,7 +103,7 @@ fn row(plan: &CapturePlan, number: u64, pass: &CapturePass, step: &CaptureStep) 
 
 /// `now`, `3 d`, or `1 h of 3 d`.
 fn window(step: &CaptureStep) -> String {
-    let length = |window: TimeWindow| span(seconds_between(window.from, window.until));
+    let length = |window: TimeWindow| format_duration(seconds_between(window.from, window.until));
     match (step.asked, step.effective) {
         (None, _) => "now".to_owned(),
         (Some(asked), Some(effective)) if effective == asked => length(asked),
@@ -115,7 +115,7 @@ fn window(step: &CaptureStep) -> String {
 fn dies(step: &CaptureStep, now: Timestamp) -> String {
     match (step.expires, step.lifetime) {
         (Some(expires), lifetime) if expires <= now => all_gone(step, lifetime, now),
-        (Some(expires), _) => span(seconds_between(now, expires)),
+        (Some(expires), _) => format_duration(seconds_between(now, expires)),
         (None, EvidenceLifetime::State(_)) => "any moment".to_owned(),
         (None, _) => "not by itself".to_owned(),
     }
@@ -130,7 +130,12 @@ fn all_gone(step: &CaptureStep, lifetime: EvidenceLifetime, now: Timestamp) -> S
         .map(|(effective, seconds)| later(effective.until, seconds));
     gone.map_or_else(
         || "now".to_owned(),
-        |gone| format!("now, all in {}", span(seconds_between(now, gone))),
+        |gone| {
+            format!(
+                "now, all in {}",
+                format_duration(seconds_between(now, gone))
+            )
+        },
     )
 }
 

@@ -57,7 +57,7 @@ fn the_table_says_it_to_people() {
     ask.scope.regions = vec!["us-east-1".to_owned(), "us-east-9".to_owned()];
     ask.scope.except = vec![];
     assert_eq!(
-        table(&plan(&ask, &offers()).expect("a plan")),
+        render_table(&plan(&ask, &offers()).expect("a plan")),
         include_str!("samples/table.txt")
     );
 }
@@ -313,7 +313,7 @@ fn what_is_sealed_has_every_step() {
     let play = play();
     let planned = plan(&ask(&play), &offers()).expect("a plan");
     let host = pass(&planned, "host");
-    let sealed = host.sealed(Some(900));
+    let sealed = host.sealed_plan(Some(900));
     assert_eq!(sealed.steps.len(), 2);
     assert_eq!(
         (&sealed.steps[0].item, sealed.deadline_seconds),
@@ -366,7 +366,7 @@ fn what_arrives_late_is_asked_again() {
     let due = settle_passes(first, &[CLOUDTRAIL, EVENTS], sealed_at, 2);
     let times: Vec<_> = due
         .iter()
-        .map(|due| (due.pass.number, due.pass.kind, due.at))
+        .map(|due| (due.pass.number, due.pass.kind, due.due_at))
         .collect();
     let expected = [
         (2, time("2026-11-23T14:15:00Z")),

@@ -4,7 +4,7 @@ use evidence_format::coverage::TimeWindow;
 use evidence_format::time::Timestamp;
 
 use super::offer::EvidenceLifetime;
-use super::table::span;
+use super::table::format_duration;
 
 const NANOSECONDS: i128 = 1_000_000_000;
 
@@ -49,7 +49,7 @@ pub(super) fn clip(asked: TimeWindow, lifetime: EvidenceLifetime, now: Timestamp
         from: oldest.unwrap_or(asked.from),
         until: asked.until.min(now),
     };
-    let kept = span(lifetime.retention_seconds().unwrap_or(0));
+    let kept = format_duration(lifetime.retention_seconds().unwrap_or(0));
     if window.from >= window.until {
         let why = if asked.from >= now {
             "has not happened yet".to_owned()

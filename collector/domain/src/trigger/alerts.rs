@@ -46,7 +46,7 @@ pub(super) fn receive(
             )))
         }
         _ => Ok(WebhookOutcome::Ignored {
-            why: "neither firing nor resolved",
+            reason: "neither firing nor resolved",
         }),
     }
 }

@@ -136,7 +136,7 @@ pub enum HookConfigError {
 impl HooksConfig {
     /// The section of a vendor, if there is one.
     #[must_use]
-    pub fn of(&self, vendor: Vendor) -> Option<&HookConfig> {
+    pub fn section(&self, vendor: Vendor) -> Option<&HookConfig> {
         match vendor {
             Vendor::Alertmanager => self.alertmanager.as_ref(),
             Vendor::CloudEvents => self.cloudevents.as_ref(),
@@ -150,7 +150,7 @@ impl HooksConfig {
     }
 
     /// The same, to put into it what its files hold.
-    pub fn of_mut(&mut self, vendor: Vendor) -> Option<&mut HookConfig> {
+    pub fn section_mut(&mut self, vendor: Vendor) -> Option<&mut HookConfig> {
         match vendor {
             Vendor::Alertmanager => self.alertmanager.as_mut(),
             Vendor::CloudEvents => self.cloudevents.as_mut(),
@@ -195,7 +195,7 @@ impl HooksConfig {
     ) -> Result<(), HookConfigError> {
         Vendor::ALL
             .into_iter()
-            .filter_map(|vendor| Some((vendor, self.of(vendor)?)))
+            .filter_map(|vendor| Some((vendor, self.section(vendor)?)))
             .try_for_each(|(v, hook)| check(v, hook))
     }
 }

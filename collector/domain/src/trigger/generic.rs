@@ -80,8 +80,8 @@ fn pivots<'e>(texts: impl Iterator<Item = &'e Value>) -> Result<Vec<Pivot>, Webh
     Ok(pivots)
 }
 
-fn wrong(why: impl ToString) -> WebhookError {
-    WebhookError::Wrong {
-        why: Line::escaped(&why.to_string()),
+fn wrong(reason: impl ToString) -> WebhookError {
+    WebhookError::InvalidValue {
+        reason: Line::escaped(&reason.to_string()),
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn receive(
     let label = |name| group.text(&format!("/commonLabels/{name}"));
     if label("alertname") == Some("TestAlert") && label("instance") == Some("Grafana") {
         return Ok(WebhookOutcome::Ignored {
-            why: "test of the contact point",
+            reason: "test of the contact point",
         });
     }
     alerts::receive(hook, group)
@@ -59,7 +59,7 @@ mod tests {
 
     fn hooks(change: impl Fn(&mut HookConfig)) -> HooksConfig {
         let mut hooks = HOOKS.clone();
-        change(hooks.of_mut(Vendor::Grafana).expect("a sample"));
+        change(hooks.section_mut(Vendor::Grafana).expect("a sample"));
         hooks
     }
 
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(
             outcome,
             Ok(WebhookOutcome::Ignored {
-                why: "test of the contact point"
+                reason: "test of the contact point"
             })
         );
     }

@@ -312,7 +312,7 @@ fn texts(received: WebhookOutcome) -> Vec<String> {
             all.extend(update.note.as_str().lines().map(str::to_owned));
             all.extend(
                 update
-                    .otherwise
+                    .declare_if_unknown
                     .map(|trigger| of_trigger(*trigger))
                     .unwrap_or_default(),
             );
@@ -435,7 +435,7 @@ fn a_refusal_says_nothing_of_secrets() {
 #[test]
 fn a_vendor_without_a_section_is_not_there() {
     for vendor in Vendor::ALL {
-        assert_eq!(vendor_named(vendor.name()), Some(vendor));
+        assert_eq!(Vendor::from_name(vendor.name()), Some(vendor));
         let refused = samples::receive(vendor, &HooksConfig::default(), &[], b"{}")
             .expect_err("not configured");
         assert_eq!(
@@ -443,5 +443,5 @@ fn a_vendor_without_a_section_is_not_there() {
             (404, WebhookError::NotConfigured { vendor })
         );
     }
-    assert_eq!(vendor_named("PagerDuty"), None);
+    assert_eq!(Vendor::from_name("PagerDuty"), None);
 }

@@ -32,7 +32,7 @@ pub(super) fn receive(
                         incident_fields(payload),
                     ))
                 },
-                |why| WebhookOutcome::Ignored { why },
+                |reason| WebhookOutcome::Ignored { reason },
             ))
         }
         "public_incident.incident_updated_v2" => updated(
@@ -50,7 +50,7 @@ pub(super) fn receive(
             payload.text("/message"),
         ),
         _ => Ok(WebhookOutcome::Ignored {
-            why: "event about something else than an incident",
+            reason: "event about something else than an incident",
         }),
     }
 }
@@ -69,8 +69,8 @@ fn updated(
     wrote: Option<&str>,
 ) -> Result<WebhookOutcome, WebhookError> {
     let id = incident.required_text("/id", "incident id")?;
-    if let Some(why) = declares(incident) {
-        return Ok(WebhookOutcome::Ignored { why });
+    if let Some(reason) = declares(incident) {
+        return Ok(WebhookOutcome::Ignored { reason });
     }
     let event = VendorEvent {
         id: &[id],
@@ -99,7 +99,7 @@ fn updated(
     );
     Ok(WebhookOutcome::Update(Box::new(IncidentUpdate {
         severity,
-        otherwise: (!over).then_some(trigger),
+        declare_if_unknown: (!over).then_some(trigger),
         ..update
     })))
 }

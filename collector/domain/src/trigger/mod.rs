@@ -90,7 +90,7 @@ pub enum WebhookOutcome {
     /// Declares nothing: a test, an acknowledgement.
     Ignored {
         /// Why.
-        why: &'static str,
+        reason: &'static str,
     },
     /// Wants this answer with status 200 and nothing else: a handshake, or help for the person who
     /// typed a command.
@@ -137,7 +137,7 @@ pub struct IncidentUpdate {
     pub severity: Option<Severity>,
     /// To be declared if no incident has the key: it has become bad enough only now, or its first
     /// event was never delivered.
-    pub otherwise: Option<Box<IncidentTrigger>>,
+    pub declare_if_unknown: Option<Box<IncidentTrigger>>,
 }
 
 /// The whole answer to a delivery, where the vendor shows it to somebody.
@@ -181,10 +181,10 @@ pub enum WebhookError {
         missing: &'static str,
     },
     /// It is authentic, but asks for what there is not.
-    #[error("webhook is refused: {why}")]
-    Wrong {
+    #[error("webhook is refused: {reason}")]
+    InvalidValue {
         /// What is wrong, for the sender.
-        why: Line,
+        reason: Line,
     },
 }
 
@@ -197,7 +197,7 @@ impl WebhookError {
             Self::NotAuthentic | Self::Stale { .. } => StatusCode::UNAUTHORIZED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Malformed { .. } => StatusCode::BAD_REQUEST,
-            Self::Wrong { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::InvalidValue { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         }
     }
 }
@@ -230,6 +230,12 @@ impl Vendor {
         }
     }
 
+    /// The vendor of a path segment.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|vendor| vendor.name() == name)
+    }
+
     /// As the vendor writes itself.
     #[must_use]
     pub fn title(self) -> &'static str {
@@ -259,12 +265,6 @@ impl fmt::Display for Vendor {
     }
 }
 
-/// The vendor of a path segment.
-#[must_use]
-pub fn vendor_named(name: &str) -> Option<Vendor> {
-    Vendor::ALL.into_iter().find(|vendor| vendor.name() == name)
-}
-
 /// Verifies a delivery, reads it, and says what comes of it.
 ///
 /// # Errors
@@ -276,7 +276,7 @@ pub fn receive(
     delivery: &WebhookDelivery<'_>,
 ) -> Result<WebhookOutcome, WebhookError> {
     let config = hooks
-        .of(vendor)
+        .section(vendor)
         .ok_or(WebhookError::NotConfigured { vendor })?;
     if delivery.body.len() > BODY_BYTES_MAX {
         return Err(WebhookError::TooLarge {
@@ -316,10 +316,11 @@ impl HookContext<'_> {
         let enough = |trigger: &IncidentTrigger| trigger.severity <= self.config.least_severity.0;
         match outcome {
             WebhookOutcome::Declare(trigger) if !enough(&trigger) => WebhookOutcome::Ignored {
-                why: "less severe than what declares",
+                reason: "less severe than what declares",
             },
             WebhookOutcome::Update(mut update) => {
-                update.otherwise = update.otherwise.filter(|trigger| enough(trigger));
+                update.declare_if_unknown =
+                    update.declare_if_unknown.filter(|trigger| enough(trigger));
                 WebhookOutcome::Update(update)
             }
             other => other,
@@ -351,7 +352,7 @@ impl IncidentUpdate {
     /// the vendor holds it to be less bad is only noted, since a vendor's priority is about service
     /// and not about evidence.
     #[must_use]
-    pub fn wishes(&self, current: Severity) -> Vec<Command> {
+    pub fn commands(&self, current: Severity) -> Vec<Command> {
         let worse = self.severity.filter(|severity| *severity < current);
         let reason = Line::escaped(self.note.as_str().lines().next().unwrap_or_default());
         let raise = worse.map(|to| Command::ChangeSeverity { to, reason });

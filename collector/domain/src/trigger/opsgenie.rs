@@ -49,7 +49,7 @@ pub(super) fn receive(
             let update = hook.update(&event, &note_text(action, alert));
             Ok(WebhookOutcome::Update(Box::new(IncidentUpdate {
                 severity: Some(trigger.severity),
-                otherwise: Some(trigger),
+                declare_if_unknown: Some(trigger),
                 ..update
             })))
         }
@@ -57,7 +57,7 @@ pub(super) fn receive(
             WebhookOutcome::Update(Box::new(hook.update(&event, &note_text(action, alert)))),
         ),
         _ => Ok(WebhookOutcome::Ignored {
-            why: "action of Opsgenie's own bookkeeping",
+            reason: "action of Opsgenie's own bookkeeping",
         }),
     }
 }
@@ -165,15 +165,15 @@ mod tests {
             "Opsgenie: UpdatePriority to P1 by ann"
         );
         assert_eq!(
-            update.wishes(Severity::Sev3).len(),
+            update.commands(Severity::Sev3).len(),
             2,
             "a note and the severity"
         );
-        assert_eq!(update.wishes(Severity::Sev1).len(), 1);
+        assert_eq!(update.commands(Severity::Sev1).len(), 1);
         let lower = IncidentUpdate {
             severity: Some(Severity::Sev4),
             ..*update
         };
-        assert_eq!(lower.wishes(Severity::Sev3).len(), 1);
+        assert_eq!(lower.commands(Severity::Sev3).len(), 1);
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn receive(
     let kind = event.required_text("/event_type", "event type")?;
     match kind {
         "pagey.ping" => Ok(WebhookOutcome::Ignored {
-            why: "test of the subscription",
+            reason: "test of the subscription",
         }),
         "incident.triggered" => {
             let (id, trigger) = (
@@ -45,10 +45,11 @@ pub(super) fn receive(
                 hook.update(&named, &note_text(event, kind)),
             );
             update.severity = (kind == "incident.priority_updated").then_some(trigger.severity);
-            let otherwise = matches!(kind, "incident.priority_updated" | "incident.reopened")
-                .then_some(trigger);
+            let declare_if_unknown =
+                matches!(kind, "incident.priority_updated" | "incident.reopened")
+                    .then_some(trigger);
             Ok(WebhookOutcome::Update(Box::new(IncidentUpdate {
-                otherwise,
+                declare_if_unknown,
                 ..update
             })))
         }
@@ -57,7 +58,7 @@ pub(super) fn receive(
             noted(hook, event, kind, "/data/incident/id")
         }
         _ => Ok(WebhookOutcome::Ignored {
-            why: "event of PagerDuty's own bookkeeping",
+            reason: "event of PagerDuty's own bookkeeping",
         }),
     }
 }
@@ -152,8 +153,10 @@ mod tests {
 
     fn hooks() -> HooksConfig {
         let mut hooks = HOOKS.clone();
-        hooks.of_mut(Vendor::PagerDuty).expect("a sample").secrets =
-            vec![HookSecret::new(&"0".repeat(64)), HookSecret::new(SECRET)];
+        hooks
+            .section_mut(Vendor::PagerDuty)
+            .expect("a sample")
+            .secrets = vec![HookSecret::new(&"0".repeat(64)), HookSecret::new(SECRET)];
         hooks
     }
 
@@ -184,10 +187,16 @@ mod tests {
                 update.note.as_str(),
                 "PagerDuty: priority updated to P1 by Tenex Engineer"
             );
-            let otherwise = update.otherwise.expect("it is bad enough");
-            assert_eq!(otherwise.title.as_str(), "A little bump in the road");
+            let declare_if_unknown = update.declare_if_unknown.expect("it is bad enough");
             assert_eq!(
-                otherwise.delivery.expect("the event's id").as_str(),
+                declare_if_unknown.title.as_str(),
+                "A little bump in the road"
+            );
+            assert_eq!(
+                declare_if_unknown
+                    .delivery
+                    .expect("the event's id")
+                    .as_str(),
                 "01BWDWL3NYY7LUFPZCC28QUCMK"
             );
         }
@@ -234,7 +243,7 @@ mod tests {
         assert_eq!(
             ping,
             Ok(WebhookOutcome::Ignored {
-                why: "test of the subscription"
+                reason: "test of the subscription"
             })
         );
     }

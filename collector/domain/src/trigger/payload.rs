@@ -16,7 +16,7 @@ pub(super) const PIVOTS_MAX: usize = 16;
 /// Characters of a text of a vendor that are looked at; a [`Prose`] has no room for more.
 const TEXT_CHARS_MAX: usize = 16 * 1024;
 
-/// What vendors call severities, unless the configuration says otherwise: PagerDuty's and
+/// What vendors call severities, unless the configuration says declare_if_unknown: PagerDuty's and
 /// Opsgenie's priorities and PagerDuty's urgency, incident.io's first severities, Prometheus' usual
 /// label, syslog's words. `SEV-2` and `2` are read too.
 const SEVERITY_WORDS: [(&str, Severity); 25] = [
@@ -235,7 +235,7 @@ impl HookContext<'_> {
             by: self.author(),
             note: Prose::escaped(&format!("{}: {}", self.vendor, truncated(note))),
             severity: None,
-            otherwise: None,
+            declare_if_unknown: None,
         }
     }
 }
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn words_of_vendors_are_severities_and_the_configuration_has_the_last_word() {
-        let mut config = HOOKS.of(Vendor::PagerDuty).expect("a sample").clone();
+        let mut config = HOOKS.section(Vendor::PagerDuty).expect("a sample").clone();
         let of = |config: &_, word: Option<&str>| hook(Vendor::PagerDuty, config).severity(word);
         for (word, severity) in [
             ("P1", Severity::Sev1),
@@ -313,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_vendors_clock_that_is_ahead_puts_nothing_into_the_future() {
-        let config = HOOKS.of(Vendor::PagerDuty).expect("a sample");
+        let config = HOOKS.section(Vendor::PagerDuty).expect("a sample");
         let later = parse_time("2199-01-01T00:00:00Z");
         let fields = IncidentFields {
             reported_at: later,

@@ -39,7 +39,7 @@ pub(super) fn receive(
     };
     if field("ssl_check") == Some("1") {
         return Ok(WebhookOutcome::Ignored {
-            why: "Slack looks at the certificate",
+            reason: "Slack looks at the certificate",
         });
     }
     let (team, command) = (field("team_id"), field("trigger_id"));
@@ -308,7 +308,7 @@ mod tests {
         assert_eq!(
             check,
             Ok(WebhookOutcome::Ignored {
-                why: "Slack looks at the certificate"
+                reason: "Slack looks at the certificate"
             })
         );
         assert_eq!(

@@ -41,7 +41,7 @@ pub(super) fn receive(
     );
     if incident.is_none() && (ends || verb == "updated") {
         return Ok(WebhookOutcome::Ignored {
-            why: "update of an incident without an id",
+            reason: "update of an incident without an id",
         });
     }
     if !ends && verb != "updated" {
@@ -58,10 +58,10 @@ pub(super) fn receive(
     let severity = generic::severity(data)
         .is_some()
         .then_some(trigger.severity);
-    let otherwise = (!ends).then_some(trigger);
+    let declare_if_unknown = (!ends).then_some(trigger);
     Ok(WebhookOutcome::Update(Box::new(IncidentUpdate {
         severity,
-        otherwise,
+        declare_if_unknown,
         ..update
     })))
 }
@@ -125,7 +125,7 @@ mod tests {
         body: &[u8],
         seconds: i128,
     ) -> Result<String, WebhookError> {
-        let secrets = &HOOKS.of(Vendor::Standard).expect("a sample").secrets;
+        let secrets = &HOOKS.section(Vendor::Standard).expect("a sample").secrets;
         let received_at =
             evidence_format::time::Timestamp::from_unix_nanoseconds(seconds * 1_000_000_000)
                 .expect("a time");
@@ -222,7 +222,7 @@ mod tests {
             panic!("no update")
         };
         assert_eq!(
-            (update.key.as_str(), update.otherwise),
+            (update.key.as_str(), update.declare_if_unknown),
             ("standard:L1", None)
         );
         let Ok(WebhookOutcome::Update(update)) =
@@ -230,7 +230,7 @@ mod tests {
         else {
             panic!("no update")
         };
-        assert!(update.severity.is_some() && update.otherwise.is_some());
+        assert!(update.severity.is_some() && update.declare_if_unknown.is_some());
         for (bad, said) in [
             (
                 r#"{"type":"a","data":{"play":"leaked-secrets"}}"#,

@@ -227,7 +227,7 @@ impl Backend for LocalBackend {
     }
 
     async fn brief(&self, id: &IncidentId, external: bool) -> Result<String> {
-        let incident = brief::to_the_second(self.find_incident(id).await?);
+        let incident = brief::truncate_to_seconds(self.find_incident(id).await?);
         Ok(if external {
             brief::external(&incident)
         } else {

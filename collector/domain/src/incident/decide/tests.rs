@@ -136,7 +136,7 @@ fn a_wish_becomes_one_entry_and_the_same_wish_again_none() {
     assert_eq!(incident.checklist.len(), 6 + 7 + 5);
     assert_eq!(
         incident
-            .progress_of(&"first-15-1".parse().expect("a step"))
+            .step_progress(&"first-15-1".parse().expect("a step"))
             .state,
         StepState::Done
     );

@@ -204,7 +204,7 @@ impl CapturePlan {
 impl CapturePass {
     /// What is sealed beside the items of this pass.
     #[must_use]
-    pub fn sealed(&self, deadline_seconds: Option<u64>) -> evidence_format::plan::SealedPlan {
+    pub fn sealed_plan(&self, deadline_seconds: Option<u64>) -> evidence_format::plan::SealedPlan {
         let step = |step: &CaptureStep| evidence_format::plan::SealedStep {
             item: step.item.clone(),
             what: step.what.clone(),

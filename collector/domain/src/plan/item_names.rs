@@ -16,7 +16,7 @@ const DIGEST_DIGITS: usize = 8;
 /// The names of the items, each once. A name from which something was replaced or cut, and names
 /// that would meet, end in a digest of the whole question, so that they depend on nothing else;
 /// whoever names a target cannot take another's name.
-pub(super) fn names(questions: &[StepQuestion<'_>]) -> Vec<ItemName> {
+pub(super) fn item_names(questions: &[StepQuestion<'_>]) -> Vec<ItemName> {
     let plain: Vec<(String, bool)> = questions.iter().map(plain).collect();
     let mut count: BTreeMap<&str, usize> = BTreeMap::new();
     for (name, _) in plain.iter().filter(|(_, exact)| *exact) {
