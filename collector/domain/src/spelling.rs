@@ -11,7 +11,7 @@ const WORD_CHARS_MAX: usize = 64;
 /// The known name that `word` is probably a misspelling of.
 pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let word: String = word.chars().take(WORD_CHARS_MAX).collect();
-    // Of a short word, three edits would leave nothing: `s3` must not suggest `okta`.
+    // At most half of a short word may differ: otherwise `git` would suggest `s3`.
     let edits_max = EDITS_MAX.min(word.chars().count().div_ceil(2));
     known
         .into_iter()

@@ -16,6 +16,7 @@ mod in_flight;
 mod numbers;
 mod open;
 mod planning;
+mod play_files;
 mod progress;
 mod recovery;
 mod scratch;
@@ -54,6 +55,7 @@ pub use config::{CaptureConfig, PipelineConfig};
 pub use declare::{DeclareError, DeclareRequest};
 pub use open::OpenError;
 pub use planning::{ReadinessCache, SourcesReadiness};
+pub use play_files::PlayFilesError;
 pub use progress::{PassProgress, ProgressBoard};
 pub use work::Until;
 

@@ -20,8 +20,9 @@ use tokio_util::sync::CancellationToken;
 use crate::capture::Parts;
 use crate::config::PipelineConfig;
 use crate::in_flight::InFlight;
+use crate::play_files::{PlayFilesError, read_plays};
 use crate::{Pipeline, ProgressBoard};
-use domain::incident::{PlayError, Plays};
+use domain::incident::Plays;
 use sources::recorder::{Transport, TransportError};
 use store::blobs::{BlobError, Blobs, BlobsConfig};
 use store::ledger::{Ledger, LedgerError, NewStream, WorkerName};
@@ -49,7 +50,7 @@ pub enum OpenError {
     },
     /// A play is wrong.
     #[error("a play is wrong")]
-    Play(#[from] PlayError),
+    Play(#[from] PlayFilesError),
     /// The signing key.
     #[error(transparent)]
     Key(#[from] KeyFileError),
@@ -109,7 +110,7 @@ impl Pipeline {
             work: folder.join(WORK),
         };
         let plays = match &config.plays {
-            Some(plays) => Plays::load(&folder.join(plays))?,
+            Some(plays) => read_plays(&folder.join(plays))?,
             None => Plays::built_in(),
         };
         begin_stream(&parts.ledger, &key, &folder).await?;

@@ -48,8 +48,8 @@ pub use entry::{Declaration, IncidentEvent, JournalEntry};
 pub use names::{ParseNameError, PlayName, SourceName, StepId};
 pub use overview::IncidentOverview;
 pub use pivot::{PIVOT_BYTES_MAX, ParsePivotError, Pivot, PivotKind};
-pub use play::{PLAY_BYTES_MAX, PLAYS_MAX, Play, PlayError, STEPS_MAX, WINDOW_HOURS_MAX};
-pub use plays::{Plays, UnknownPlay};
+pub use play::{PLAY_BYTES_MAX, Play, PlayError};
+pub use plays::{PlayFile, Plays, UnknownPlay};
 pub use report::{
     ImpactAnswer, InitialReport, ParseImpactAnswerError, PotentialImpact, SYSTEMS_MAX,
 };

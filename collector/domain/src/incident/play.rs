@@ -2,8 +2,6 @@
 //! Data, not code.
 
 use std::collections::BTreeSet;
-use std::io;
-use std::path::PathBuf;
 
 use serde::Deserialize;
 
@@ -15,12 +13,10 @@ use crate::spelling::{comma_separated, did_you_mean, nearest};
 
 /// Bytes of one play's file: ours have 3 KiB.
 pub const PLAY_BYTES_MAX: u64 = 64 * 1024;
-/// Plays of one folder: more than anybody can choose from under stress.
-pub const PLAYS_MAX: usize = 100;
 /// Steps of one play: they are copied into each incident.
-pub const STEPS_MAX: usize = 100;
+const STEPS_MAX: usize = 100;
 /// Longest window of a play: ten years, above any retention of a source.
-pub const WINDOW_HOURS_MAX: u32 = 10 * 366 * 24;
+const WINDOW_HOURS_MAX: u32 = 10 * 366 * 24;
 
 /// How one kind of incident is responded to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,19 +38,9 @@ pub struct Play {
 /// A play cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum PlayError {
-    /// The folder or a file in it cannot be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        cause: io::Error,
-    },
     /// More of something than there may be.
     #[error("{file} has more than {max} {what}")]
     TooMuch {
-        /// The file or folder.
         file: String,
         /// Of what.
         what: &'static str,
@@ -87,10 +73,9 @@ pub enum PlayError {
     },
 }
 
-/// A play's file.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct PlayFile {
+struct PlayToml {
     title: Line,
     sources: Vec<SourceName>,
     window_hours: toml::Spanned<u32>,
@@ -108,6 +93,13 @@ impl Play {
     /// # Errors
     /// It is not TOML, has a key that plays do not have, or a value is not what it should be.
     pub fn parse(name: &PlayName, file: &str, text: &str) -> Result<Self, PlayError> {
+        if text.len() as u64 > PLAY_BYTES_MAX {
+            return Err(PlayError::TooMuch {
+                file: file.to_owned(),
+                what: "bytes",
+                max: PLAY_BYTES_MAX,
+            });
+        }
         let invalid = |at: usize, message: String| PlayError::Invalid {
             file: file.to_owned(),
             line: line_of(text, at),
@@ -121,7 +113,7 @@ impl Play {
         };
         let table = toml::de::DeTable::parse(text).map_err(from_toml)?;
         check_keys(file, text, table.get_ref())?;
-        let play: PlayFile = toml::from_str(text).map_err(from_toml)?;
+        let play: PlayToml = toml::from_str(text).map_err(from_toml)?;
         if !(1..=WINDOW_HOURS_MAX).contains(play.window_hours.get_ref()) {
             return Err(invalid(
                 play.window_hours.span().start,

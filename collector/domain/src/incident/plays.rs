@@ -3,13 +3,10 @@
 //! evidence is taken.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
 
 use super::checklist::{Checklist, ChecklistStep};
 use super::names::{ParseNameError, PlayName};
-use super::play::{PLAY_BYTES_MAX, PLAYS_MAX, Play, PlayError};
+use super::play::{Play, PlayError};
 use crate::spelling::{comma_separated, did_you_mean, nearest};
 
 /// The play whose first 15 minutes and investigation checklist are part of every incident.
@@ -24,7 +21,17 @@ const BUILT_IN: [(&str, &str); 4] = [
     ("cloud-admin", include_str!("../../plays/cloud-admin.toml")),
 ];
 
-/// All plays that there are.
+/// The text of a play, and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlayFile {
+    /// The path, for error messages.
+    pub path: String,
+    /// The file's name without its extension, which becomes the play's name.
+    pub stem: String,
+    pub text: String,
+}
+
+/// All plays, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plays(BTreeMap<PlayName, Play>);
 
@@ -67,32 +74,29 @@ impl Plays {
         Self(BUILT_IN.into_iter().map(play).collect())
     }
 
-    /// The built-in plays, and those of a folder's `*.toml` over them.
+    /// The built-in plays and the operator's, which replace those of the same name.
     ///
     /// # Errors
-    /// The folder, a file or a play cannot be read. A play that is wrong is never left out in
-    /// silence.
-    pub fn load(folder: &Path) -> Result<Self, PlayError> {
+    /// A file is no play, or a step's id would not be unique in an incident. A wrong play is never
+    /// left out silently.
+    pub fn with_files(files: &[PlayFile]) -> Result<Self, PlayError> {
         let mut plays = Self::built_in();
-        for path in files(folder)? {
-            let file = path.display().to_string();
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-            let invalid = |message: String| PlayError::Invalid {
-                file: file.clone(),
-                line: 1,
-                message,
-            };
-            let name: PlayName = stem
-                .parse()
-                .map_err(|e: ParseNameError| invalid(e.to_string()))?;
-            plays.insert(Play::parse(&name, &file, &read(&path)?)?);
+        for file in files {
+            let name: PlayName =
+                file.stem
+                    .parse()
+                    .map_err(|e: ParseNameError| PlayError::Invalid {
+                        file: file.path.clone(),
+                        line: 1,
+                        message: e.to_string(),
+                    })?;
+            plays.insert(Play::parse(&name, &file.path, &file.text)?);
         }
         plays.check()?;
         Ok(plays)
     }
 
-    /// Adds a play, or replaces the one of its name.
-    pub fn insert(&mut self, play: Play) {
+    fn insert(&mut self, play: Play) {
         self.0.insert(play.name.clone(), play);
     }
 
@@ -157,52 +161,6 @@ impl Plays {
     }
 }
 
-/// The folder's plays, by name, so that errors do not depend on the disk.
-fn files(folder: &Path) -> Result<Vec<PathBuf>, PlayError> {
-    let failed = |cause| PlayError::Read {
-        path: folder.to_owned(),
-        cause,
-    };
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "toml")
-        {
-            files.push(path);
-        }
-        if files.len() > PLAYS_MAX {
-            let file = folder.display().to_string();
-            return Err(PlayError::TooMuch {
-                file,
-                what: "plays",
-                max: PLAYS_MAX as u64,
-            });
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
-fn read(path: &Path) -> Result<String, PlayError> {
-    let mut text = String::new();
-    let read =
-        File::open(path).and_then(|file| file.take(PLAY_BYTES_MAX + 1).read_to_string(&mut text));
-    match read {
-        Ok(bytes) if bytes as u64 > PLAY_BYTES_MAX => Err(PlayError::TooMuch {
-            file: path.display().to_string(),
-            what: "bytes",
-            max: PLAY_BYTES_MAX,
-        }),
-        Ok(_) => Ok(text),
-        Err(cause) => Err(PlayError::Read {
-            path: path.to_owned(),
-            cause,
-        }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::play::PLAY_BYTES_MAX;
@@ -256,66 +214,57 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_folder_replaces_and_adds() {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("ours.toml"), GOOD).expect("written");
-        std::fs::write(folder.path().join("ci-token.toml"), GOOD).expect("written");
-        std::fs::write(folder.path().join("readme.md"), "no play").expect("written");
-        let plays = Plays::load(folder.path()).expect("good plays");
-        assert_eq!(
-            plays
-                .iter()
-                .map(|play| play.name.as_str())
-                .collect::<Vec<_>>(),
-            {
-                [
-                    "ci-token",
-                    "cloud-admin",
-                    "general",
-                    "leaked-secret",
-                    "ours",
-                ]
-            }
-        );
-        assert_eq!(
-            plays
-                .get(&name("ci-token"))
-                .expect("it is there")
-                .title
-                .as_str(),
-            "Ours"
-        );
-        let refused = plays
-            .get(&name("leaked-secrets"))
-            .expect_err("misspelled")
-            .to_string();
-        assert!(refused.starts_with("no play is called leaked-secrets (did you mean \"leaked-secret\"?); there are: ci-token,"));
-        assert!(matches!(
-            Plays::load(&folder.path().join("none")),
-            Err(PlayError::Read { .. })
-        ));
+    fn file(stem: &str, text: &str) -> PlayFile {
+        PlayFile {
+            path: format!("{stem}.toml"),
+            stem: stem.to_owned(),
+            text: text.to_owned(),
+        }
     }
 
     #[test]
-    fn a_folder_of_wrong_plays_is_refused() {
-        for (file, text, part) in [
-            ("Ours.toml", GOOD.to_owned(), "is not a play"),
+    fn files_add_plays_and_replace_built_in_ones() {
+        let plays =
+            Plays::with_files(&[file("ci-token", GOOD), file("ours", GOOD)]).expect("good plays");
+        let names: Vec<_> = plays.iter().map(|play| play.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "ci-token",
+                "cloud-admin",
+                "general",
+                "leaked-secret",
+                "ours"
+            ]
+        );
+        let replaced = plays.get(&name("ci-token")).expect("it is there");
+        assert_eq!(replaced.title.as_str(), "Ours");
+        let error = plays
+            .get(&name("leaked-secrets"))
+            .expect_err("misspelled")
+            .to_string();
+        assert!(error.starts_with("no play is called leaked-secrets (did you mean \"leaked-secret\"?); there are: ci-token,"));
+    }
+
+    #[test]
+    fn rejects_wrong_files() {
+        for (stem, text, part) in [
+            ("Ours", GOOD.to_owned(), "is not a play"),
             (
-                "ours.toml",
+                "ours",
                 GOOD.replace("ours-1", "first-15-1"),
                 "stands in play general too",
             ),
             (
-                "ours.toml",
+                "ours",
                 "#".repeat(PLAY_BYTES_MAX as usize + 1),
                 "more than 65536 bytes",
             ),
         ] {
-            let folder = tempfile::tempdir().expect("a folder");
-            std::fs::write(folder.path().join(file), text).expect("written");
-            let refused = Plays::load(folder.path()).expect_err(part).to_string();
-            assert!(refused.contains(part), "{refused}");
+            let error = Plays::with_files(&[file(stem, &text)])
+                .expect_err(part)
+                .to_string();
+            assert!(error.contains(part), "{error}");
         }
     }
 }
