@@ -8,6 +8,7 @@
 mod budget;
 mod capture_plan;
 mod choose;
+mod duration;
 mod item_names;
 mod offer;
 mod passes;
@@ -34,12 +35,13 @@ pub use capture_plan::{
     CaptureBudget, CapturePass, CapturePlan, CaptureStep, LeftOutReason, PlanNotice, StepLimits,
     UnavailableReason, UnavailableSource,
 };
+pub use duration::format_duration;
 pub use offer::{
     CaptureTarget, EvidenceLifetime, Offer, Readiness, ReadinessState, RequestQuota, SettleRule,
     TargetEstimate,
 };
 pub use passes::{ScheduledPass, StepOutcome, continuation, settle_passes};
-pub use table::{format_duration, render_table};
+pub use table::render_table;
 
 /// Steps of one plan: 500 accounts in 28 regions with 6 pivots. Above that nobody can mean it, and
 /// a plan no longer fits into memory well.
@@ -150,7 +152,7 @@ pub fn plan(
         declared: ask.declared,
         planned: ask.now,
         window,
-        deadline: window::later(ask.now, ask.budget.deadline_seconds),
+        deadline: duration::later(ask.now, ask.budget.deadline_seconds),
         budget: ask.budget,
         passes: passes_of(steps, ask.first_number),
         unavailable: chosen.unavailable,
@@ -181,7 +183,7 @@ fn writable(budget: CaptureBudget) -> CaptureBudget {
 fn window_of(ask: &PlanRequest<'_>) -> Result<TimeWindow, PlanError> {
     let hours = u64::from(ask.play.window_hours);
     let default = || TimeWindow {
-        from: window::earlier(ask.declared, hours * 3600),
+        from: duration::earlier(ask.declared, hours * 3600),
         until: ask.now,
     };
     let window = ask.scope.window.unwrap_or_else(default);

@@ -167,7 +167,7 @@ impl EvidenceLifetime {
     #[must_use]
     pub fn oldest(self, now: Timestamp) -> Option<Timestamp> {
         self.retention_seconds()
-            .map(|seconds| super::window::earlier(now, seconds))
+            .map(|seconds| super::duration::earlier(now, seconds))
     }
 }
 

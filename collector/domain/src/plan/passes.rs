@@ -7,8 +7,9 @@ use evidence_format::id::ItemName;
 use evidence_format::time::Timestamp;
 
 use super::capture_plan::{CapturePass, CaptureStep, LeftOutReason};
+use super::duration::{earlier, later};
 use super::offer::{Offer, SettleRule};
-use super::window::{clip, earlier, later};
+use super::window::clip;
 use crate::incident::PassKind;
 
 /// A pass, and when to begin it.

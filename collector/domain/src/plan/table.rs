@@ -7,22 +7,8 @@ use evidence_format::safe::safe;
 use evidence_format::time::Timestamp;
 
 use super::capture_plan::{CapturePass, CapturePlan, CaptureStep, UnavailableSource};
+use super::duration::{format_duration, later, seconds_between};
 use super::offer::EvidenceLifetime;
-use super::window::{later, seconds_between};
-
-/// `seconds` in the one unit that says most, rounded down: a countdown must not promise more than
-/// there is.
-#[must_use]
-pub fn format_duration(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} m", seconds / 60),
-        _ if seconds < 2 * 86_400 && !seconds.is_multiple_of(86_400) => {
-            format!("{} h", seconds / 3600)
-        }
-        _ => format!("{} d", seconds / 86_400),
-    }
-}
 
 /// The plan as a table, for a terminal.
 #[must_use]

@@ -3,33 +3,8 @@
 use evidence_format::coverage::TimeWindow;
 use evidence_format::time::Timestamp;
 
+use super::duration::{format_duration, later};
 use super::offer::EvidenceLifetime;
-use super::table::format_duration;
-
-const NANOSECONDS: i128 = 1_000_000_000;
-
-/// `seconds` before `time`; the first moment that there is, if that is before it.
-pub(super) fn earlier(time: Timestamp, seconds: u64) -> Timestamp {
-    let first = "0001-01-01T00:00:00Z"
-        .parse()
-        .expect("the first moment is a time");
-    Timestamp::from_unix_nanoseconds(time.unix_nanoseconds() - i128::from(seconds) * NANOSECONDS)
-        .unwrap_or(first)
-}
-
-/// `seconds` after `time`; the last whole second that there is, if that is after it.
-pub(super) fn later(time: Timestamp, seconds: u64) -> Timestamp {
-    let last = "9998-12-31T23:59:59Z"
-        .parse()
-        .expect("the last second is a time");
-    Timestamp::from_unix_nanoseconds(time.unix_nanoseconds() + i128::from(seconds) * NANOSECONDS)
-        .unwrap_or(last)
-}
-
-/// Whole seconds from `from` to `until`; 0 if that is before it.
-pub(super) fn seconds_between(from: Timestamp, until: Timestamp) -> u64 {
-    u64::try_from((until.unix_nanoseconds() - from.unix_nanoseconds()) / NANOSECONDS).unwrap_or(0)
-}
 
 /// What of a window a source can still have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,13 +128,5 @@ mod tests {
             clipped.why.as_deref(),
             Some("after 2026-11-23T12:00:00Z nothing has happened yet")
         );
-    }
-
-    #[test]
-    fn times_stop_at_the_ends_of_time() {
-        let now = time("2026-11-23T12:00:00Z");
-        assert_eq!(earlier(now, u64::MAX), time("0001-01-01T00:00:00Z"));
-        assert_eq!(later(now, u64::MAX), time("9998-12-31T23:59:59Z"));
-        assert_eq!(seconds_between(now, earlier(now, 5)), 0);
     }
 }

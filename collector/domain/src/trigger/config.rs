@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use serde::de::{Error as _, Unexpected, Visitor};
+use serde::de::{Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::Vendor;
-use super::standard;
+use super::secret::HookSecret;
 use crate::incident::{PlayName, Severity};
 
 /// Bytes of a secret: 128 bits, below which it can be guessed. Vendors' own have 32 and more.
-pub const SECRET_BYTES_MIN: usize = 16;
+const SECRET_BYTES_MIN: usize = 16;
 /// Secrets of one vendor: each is tried on each delivery, and a rotation has two at once.
-pub const SECRETS_MAX: usize = 16;
+const SECRETS_MAX: usize = 16;
 
 /// `[hooks]`. Trusted: whoever edits it decides who may declare incidents.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -257,13 +257,21 @@ impl HookConfig {
         for (number, secret) in (1..).zip(&self.secrets) {
             let (good, expected) = match vendor {
                 Vendor::IncidentIo | Vendor::Standard => {
-                    let key = standard::signing_key(secret);
+                    let key = secret.signing_key();
                     (
                         key.is_some_and(|key| key.len() >= SECRET_BYTES_MIN),
                         "whsec_ and the base64 of at least 16 bytes",
                     )
                 }
-                _ => (secret.0.len() >= SECRET_BYTES_MIN, "at least 16 bytes long"),
+                Vendor::Alertmanager
+                | Vendor::CloudEvents
+                | Vendor::Grafana
+                | Vendor::Opsgenie
+                | Vendor::PagerDuty
+                | Vendor::Slack => (
+                    secret.expose().len() >= SECRET_BYTES_MIN,
+                    "at least 16 bytes long",
+                ),
             };
             if !good {
                 return Err(HookConfigError::Secret {
@@ -274,38 +282,6 @@ impl HookConfig {
             }
         }
         Ok(())
-    }
-}
-
-/// What only the vendor and we know. It is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct HookSecret(String);
-
-impl HookSecret {
-    /// A secret as it stands in a file, without the line's end.
-    #[must_use]
-    pub fn new(text: &str) -> Self {
-        Self(text.trim().to_owned())
-    }
-
-    /// The secret itself.
-    pub(super) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for HookSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(secret)")
-    }
-}
-
-impl<'de> Deserialize<'de> for HookSecret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // An error of serde would repeat what was there in place of a text.
-        let text = String::deserialize(deserializer)
-            .map_err(|_| D::Error::custom("a secret is a text"))?;
-        Ok(Self::new(&text))
     }
 }
 

@@ -17,6 +17,7 @@ mod key;
 mod opsgenie;
 mod pagerduty;
 mod payload;
+mod secret;
 mod slack;
 mod standard;
 
@@ -36,10 +37,8 @@ use crate::incident::{
     Prose, Severity,
 };
 
-pub use config::{
-    ConfiguredSeverity, HookConfig, HookConfigError, HookSecret, HooksConfig, SECRET_BYTES_MIN,
-    SECRETS_MAX,
-};
+pub use config::{ConfiguredSeverity, HookConfig, HookConfigError, HooksConfig};
+pub use secret::HookSecret;
 
 /// Bytes of a body, to be refused before it is read whole. Vendors' events have some kilobytes; a
 /// group of 1,000 alerts fits.
@@ -315,7 +314,7 @@ impl HookContext<'_> {
     fn apply_severity_threshold(&self, outcome: WebhookOutcome) -> WebhookOutcome {
         let enough = |trigger: &IncidentTrigger| trigger.severity <= self.config.least_severity.0;
         match outcome {
-            WebhookOutcome::Declare(trigger) if !enough(&trigger) => WebhookOutcome::Ignored {
+            WebhookOutcome::Declare(ref trigger) if !enough(trigger) => WebhookOutcome::Ignored {
                 reason: "less severe than what declares",
             },
             WebhookOutcome::Update(mut update) => {
@@ -323,7 +322,9 @@ impl HookContext<'_> {
                     update.declare_if_unknown.filter(|trigger| enough(trigger));
                 WebhookOutcome::Update(update)
             }
-            other => other,
+            WebhookOutcome::Declare(_)
+            | WebhookOutcome::Ignored { .. }
+            | WebhookOutcome::Response(_) => outcome,
         }
     }
 }

@@ -13,9 +13,6 @@ use super::{
 };
 use data_encoding::BASE64;
 
-/// What a key's base64 begins with.
-const SECRET_PREFIX: &str = "whsec_";
-
 pub(super) fn receive(
     hook: &HookContext<'_>,
     delivery: &WebhookDelivery<'_>,
@@ -84,7 +81,7 @@ pub(super) fn verify<'d>(
         .split(' ')
         .filter_map(|one| BASE64.decode(one.strip_prefix("v1,")?.as_bytes()).ok())
         .collect();
-    let keys: Vec<Vec<u8>> = secrets.iter().filter_map(signing_key).collect();
+    let keys: Vec<Vec<u8>> = secrets.iter().filter_map(HookSecret::signing_key).collect();
     check_signature(
         &keys,
         &[id.as_bytes(), b".", time.as_bytes(), b".", delivery.body],
@@ -92,14 +89,6 @@ pub(super) fn verify<'d>(
     )?;
     check_timestamp(time, delivery.received_at)?;
     Ok(id)
-}
-
-/// The key that a secret is.
-pub(super) fn signing_key(secret: &HookSecret) -> Option<Vec<u8>> {
-    let text = secret.expose();
-    BASE64
-        .decode(text.strip_prefix(SECRET_PREFIX).unwrap_or(text).as_bytes())
-        .ok()
 }
 
 #[cfg(test)]
