@@ -18,11 +18,6 @@ const ALLOWED: &[(&str, usize, &str)] = &[
         "the reader of files and its worker name one another",
     ),
     (
-        "collector/domain/src",
-        9,
-        "entries and their summary; the parts of a plan; the configuration of webhooks",
-    ),
-    (
         "collector/server/src",
         11,
         "the table of routes names all handlers, which name its roles",

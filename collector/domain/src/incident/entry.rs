@@ -291,45 +291,54 @@ impl JournalEntry {
         self.change.kind()
     }
 
-    /// One line for people: no control characters, no line ends.
-    #[must_use]
-    pub fn summary(&self) -> String {
-        self.change.summary()
-    }
-
     /// The evidence that it is about.
     #[must_use]
     pub fn evidence(&self) -> Option<EvidenceRef> {
-        let whole = |bundle: &Digest| {
-            Some(EvidenceRef {
-                bundle: *bundle,
-                item: None,
-                record: None,
-            })
-        };
-        match &self.change {
-            IncidentEvent::Finding { evidence, .. } => evidence.clone(),
-            IncidentEvent::EvidenceRead { bundle, item } => Some(EvidenceRef {
-                bundle: *bundle,
-                item: item.clone(),
-                record: None,
-            }),
+        let (bundle, item) = match &self.change {
+            IncidentEvent::Finding { evidence, .. } => return evidence.clone(),
+            IncidentEvent::EvidenceRead { bundle, item } => (bundle, item.clone()),
             IncidentEvent::Attached { bundle, .. }
             | IncidentEvent::EvidenceSealed { bundle, .. }
             | IncidentEvent::EvidenceExported { bundle, .. }
-            | IncidentEvent::EvidenceVerified { bundle, .. } => whole(bundle),
-            _ => None,
-        }
+            | IncidentEvent::EvidenceVerified { bundle, .. } => (bundle, None),
+            IncidentEvent::Declared(_)
+            | IncidentEvent::Renamed { .. }
+            | IncidentEvent::SeverityChanged { .. }
+            | IncidentEvent::StatusChanged { .. }
+            | IncidentEvent::StartedChanged { .. }
+            | IncidentEvent::PlayChanged { .. }
+            | IncidentEvent::RoleAssigned { .. }
+            | IncidentEvent::ReportChanged { .. }
+            | IncidentEvent::PotentialImpactChanged { .. }
+            | IncidentEvent::PivotAdded { .. }
+            | IncidentEvent::StepChanged { .. }
+            | IncidentEvent::ClosureItemCompleted { .. }
+            | IncidentEvent::ClosureItemWaived { .. }
+            | IncidentEvent::ClosureItemReopened { .. }
+            | IncidentEvent::CorrectiveActionAdded { .. }
+            | IncidentEvent::CorrectiveActionAssigned { .. }
+            | IncidentEvent::CorrectiveActionDone { .. }
+            | IncidentEvent::StatementAdded { .. }
+            | IncidentEvent::StandingChanged { .. }
+            | IncidentEvent::ActionStarted { .. }
+            | IncidentEvent::ActionEnded { .. }
+            | IncidentEvent::NextUpdateSet { .. }
+            | IncidentEvent::Note { .. }
+            | IncidentEvent::CaptureAsked { .. }
+            | IncidentEvent::CaptureStopped {}
+            | IncidentEvent::CapturePlanned { .. }
+            | IncidentEvent::CaptureStarted { .. }
+            | IncidentEvent::CaptureFailed { .. } => return None,
+        };
+        Some(EvidenceRef {
+            bundle: *bundle,
+            item,
+            record: None,
+        })
     }
 }
 
 impl IncidentEvent {
-    /// See [`JournalEntry::summary`].
-    #[must_use]
-    pub fn summary(&self) -> String {
-        super::summary::of(self)
-    }
-
     /// See [`JournalEntry::kind`].
     #[must_use]
     pub fn kind(&self) -> &'static str {

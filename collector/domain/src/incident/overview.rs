@@ -66,7 +66,37 @@ impl IncidentOverview {
             IncidentEvent::SeverityChanged { to, .. } => self.severity = *to,
             IncidentEvent::StatusChanged { to, .. } => self.status = *to,
             IncidentEvent::PlayChanged { to, .. } => self.play = to.clone(),
-            other => self.evidence.count(other),
+            // A list shows nothing of these.
+            IncidentEvent::Declared(_)
+            | IncidentEvent::StartedChanged { .. }
+            | IncidentEvent::RoleAssigned { .. }
+            | IncidentEvent::ReportChanged { .. }
+            | IncidentEvent::PotentialImpactChanged { .. }
+            | IncidentEvent::PivotAdded { .. }
+            | IncidentEvent::StepChanged { .. }
+            | IncidentEvent::ClosureItemCompleted { .. }
+            | IncidentEvent::ClosureItemWaived { .. }
+            | IncidentEvent::ClosureItemReopened { .. }
+            | IncidentEvent::CorrectiveActionAdded { .. }
+            | IncidentEvent::CorrectiveActionAssigned { .. }
+            | IncidentEvent::CorrectiveActionDone { .. }
+            | IncidentEvent::StatementAdded { .. }
+            | IncidentEvent::StandingChanged { .. }
+            | IncidentEvent::ActionStarted { .. }
+            | IncidentEvent::ActionEnded { .. }
+            | IncidentEvent::NextUpdateSet { .. }
+            | IncidentEvent::Note { .. } => {}
+            IncidentEvent::Attached { .. }
+            | IncidentEvent::CaptureAsked { .. }
+            | IncidentEvent::CaptureStopped {}
+            | IncidentEvent::CapturePlanned { .. }
+            | IncidentEvent::CaptureStarted { .. }
+            | IncidentEvent::CaptureFailed { .. }
+            | IncidentEvent::EvidenceSealed { .. }
+            | IncidentEvent::EvidenceRead { .. }
+            | IncidentEvent::EvidenceExported { .. }
+            | IncidentEvent::EvidenceVerified { .. }
+            | IncidentEvent::Finding { .. } => self.evidence.count(&entry.change),
         }
         (self.last_seq, self.last_entry_at) = (entry.seq, entry.at);
         Ok(())
