@@ -1,5 +1,5 @@
-//! From entries to an incident. Every entry says what was before; one that contradicts what went
-//! before it is refused, since then entries are missing, doubled or altered.
+//! Replays a journal into an incident. An event states the values that it replaces; if they differ
+//! from the incident's, entries are missing, duplicated or altered, and the replay fails.
 
 use evidence_format::time::Timestamp;
 
@@ -11,48 +11,34 @@ use super::statement::{CurrentAction, UpdateStatement};
 use super::text::{Line, Name};
 use super::{EvidenceCount, Incident};
 
-/// Entries do not make an incident.
+/// A journal cannot be replayed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ReplayError {
-    /// There are none.
     #[error("incident has no entries")]
     Empty,
-    /// It does not begin with its declaration.
     #[error("incident begins with {found}, not with its declaration")]
     NotDeclared {
         /// The first entry's kind.
         found: &'static str,
     },
-    /// It is declared again.
     #[error("entry {seq} declares the incident for the second time")]
-    DeclaredTwice {
-        /// The entry.
-        seq: u64,
-    },
-    /// An entry is missing or doubled.
+    DeclaredTwice { seq: u64 },
     #[error(
         "entry {found} stands where entry {expected} should: entries are missing, doubled or reordered"
     )]
-    Sequence {
-        /// The number that should be.
-        expected: u64,
-        /// The number that is.
-        found: u64,
-    },
-    /// An entry says that something was otherwise than the entries before it say.
+    Sequence { expected: u64, found: u64 },
+    /// An event states another old value than the incident has.
     #[error("entry {seq} ({kind}) contradicts the entries before it: {what}")]
     Contradicts {
-        /// The entry.
         seq: u64,
-        /// Its kind.
         kind: &'static str,
-        /// In what.
+        /// What differs.
         what: &'static str,
     },
 }
 
 impl Incident {
-    /// What follows from all entries of an incident, in their order.
+    /// Replays all entries of an incident, in order.
     ///
     /// # Errors
     /// See [`ReplayError`].
@@ -111,11 +97,10 @@ impl Incident {
         }
     }
 
-    /// Adds one entry.
+    /// Applies the next entry.
     ///
     /// # Errors
-    /// It does not follow on the last one, or contradicts those before it; then nothing has
-    /// changed.
+    /// The entry is not the next one, or contradicts earlier ones. Then the incident is unchanged.
     pub fn apply(&mut self, entry: &JournalEntry) -> Result<(), ReplayError> {
         if entry.seq != self.seq + 1 {
             return Err(ReplayError::Sequence {
@@ -407,7 +392,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_make_an_incident() {
+    fn replay_applies_every_entry() {
         let incident = Incident::replay(&samples::entries()).expect("good entries");
         assert_eq!(
             (incident.severity, incident.status),
@@ -432,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_bundle_of_a_pass_counts_unless_it_is_of_the_same_pages() {
+    fn second_bundle_of_pass_counts_unless_it_has_same_pages() {
         let first = samples::changes()
             .into_iter()
             .find(|change| matches!(change, IncidentEvent::EvidenceSealed { .. }));
@@ -487,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn no_entry_can_be_left_out_doubled_or_swapped() {
+    fn rejects_missing_duplicated_and_swapped_entries() {
         let good = samples::entries();
         assert_eq!(Incident::replay(&[]), Err(ReplayError::Empty));
         for index in 0..good.len() - 1 {
@@ -507,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_contradicts_changes_nothing() {
+    fn contradicting_entry_changes_nothing() {
         let mut incident = Incident::replay(&samples::entries()).expect("good entries");
         let before = incident.clone();
         let wrong = IncidentEvent::SeverityChanged {
@@ -552,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn reopening_asks_for_every_closure_item_anew() {
+    fn reopening_withdraws_every_closure_answer() {
         let mut incident = Incident::replay(&samples::entries()).expect("good entries");
         assert!(!incident.closure.is_empty());
         let status = |from, to| IncidentEvent::StatusChanged {

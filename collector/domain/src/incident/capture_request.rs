@@ -1,22 +1,22 @@
-//! What is asked to be captured.
+//! A request to capture evidence.
 
 use evidence_format::coverage::TimeWindow;
 use serde::{Deserialize, Serialize};
 
 use super::names::SourceName;
 
-/// What is asked to be captured. What it leaves open, the play says.
+/// A request to capture evidence. The play decides what the request leaves open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CaptureRequest {
-    /// Of which time; `None` is the play's window before the declaration.
+    /// The time to cover; `None` is the play's window before the declaration.
     pub window: Option<TimeWindow>,
-    /// From which sources; empty is those of the play.
+    /// The sources to capture; empty means those of the play.
     pub sources: Vec<SourceName>,
-    /// From which accounts; empty is all.
+    /// Limits the capture to these accounts; empty means all.
     pub accounts: Vec<String>,
-    /// From which regions; empty is all.
+    /// Limits the capture to these regions; empty means all.
     pub regions: Vec<String>,
-    /// Seconds after which what is there is sealed, and the rest goes on into a supplement.
+    /// Seconds after which a pass seals what it has; a later pass captures the rest.
     pub deadline_seconds: u64,
 }

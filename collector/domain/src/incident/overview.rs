@@ -2,7 +2,7 @@
 //!
 //! The store writes an overview in the transaction that appends journal entries, so a list never
 //! replays journals. An overview holds nothing that its incident does not: a row that is missing or
-//! does not parse can be built again from the journal.
+//! does not parse can be rebuilt from the journal.
 
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
@@ -50,10 +50,10 @@ impl IncidentOverview {
         }
     }
 
-    /// Includes one more entry: what [`Incident::apply`] makes of it, without the whole journal.
+    /// Includes the next entry, with the same result as [`Incident::apply`] but without the journal.
     ///
     /// # Errors
-    /// It does not follow on the last one; then nothing has changed.
+    /// The entry is not the next one. Then the overview is unchanged.
     pub fn apply(&mut self, entry: &JournalEntry) -> Result<(), ReplayError> {
         if entry.seq != self.last_seq + 1 {
             return Err(ReplayError::Sequence {

@@ -1,6 +1,5 @@
-//! All plays: four built in, in the runbook's words. A folder of the operator's own adds more, or
-//! replaces one by a file of the same name. That folder is trusted: whoever writes it decides what
-//! evidence is taken.
+//! All plays: four built-in ones, in the runbook's words, and the operator's, which are trusted:
+//! whoever writes them decides what evidence is taken.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +8,7 @@ use super::names::{ParseNameError, PlayName};
 use super::play::{Play, PlayError};
 use crate::spelling::{comma_separated, did_you_mean, nearest};
 
-/// The play whose first 15 minutes and investigation checklist are part of every incident.
+/// The play whose first 15 minutes and investigation checklist every incident has.
 const GENERAL: &str = "general";
 const BUILT_IN: [(&str, &str); 4] = [
     ("general", include_str!("../../plays/general.toml")),
@@ -35,20 +34,18 @@ pub struct PlayFile {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plays(BTreeMap<PlayName, Play>);
 
-/// There is no such play.
+/// No play has this name.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("no play is called {name}{}; there are: {}", did_you_mean(nearest.as_ref().map(PlayName::as_str)), comma_separated(known))]
 pub struct UnknownPlay {
-    /// What was asked for.
     pub name: PlayName,
-    /// What was probably meant.
+    /// The play that was probably meant.
     pub nearest: Option<PlayName>,
-    /// What there is.
     pub known: Vec<PlayName>,
 }
 
 impl UnknownPlay {
-    /// None of `known` is called `name`.
+    /// Finds the nearest of the `known` plays.
     #[must_use]
     pub fn new(name: &PlayName, known: Vec<PlayName>) -> Self {
         let nearest =
@@ -62,16 +59,16 @@ impl UnknownPlay {
 }
 
 impl Plays {
-    /// Those of the runbook.
+    /// The runbook's plays.
     #[must_use]
     pub fn built_in() -> Self {
-        let play = |(name, text): (&str, &str)| {
+        let plays = BUILT_IN.into_iter().map(|(name, text)| {
             let name: PlayName = name.parse().expect("the built-in names are names");
             let play = Play::parse(&name, &format!("plays/{name}.toml"), text)
                 .expect("tests read the built-in plays");
             (name, play)
-        };
-        Self(BUILT_IN.into_iter().map(play).collect())
+        });
+        Self(plays.collect())
     }
 
     /// The built-in plays and the operator's, which replace those of the same name.
@@ -100,23 +97,23 @@ impl Plays {
         self.0.insert(play.name.clone(), play);
     }
 
-    /// The play of a name.
+    /// Finds a play by name.
     ///
     /// # Errors
-    /// There is none.
+    /// No play has this name.
     pub fn get(&self, name: &PlayName) -> Result<&Play, UnknownPlay> {
         self.0
             .get(name)
             .ok_or_else(|| UnknownPlay::new(name, self.0.keys().cloned().collect()))
     }
 
-    /// All of them, by name.
+    /// All plays, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = &Play> {
         self.0.values()
     }
 
-    /// What an incident of this play asks to do: the first 15 minutes and the investigation of the
-    /// general play, then its own.
+    /// The steps of an incident with this play: the first 15 minutes and the investigation of the
+    /// general play, then the play's own.
     #[must_use]
     pub fn checklist(&self, play: &Play) -> Vec<ChecklistStep> {
         let general = self
@@ -133,11 +130,11 @@ impl Plays {
             .chain(&play.steps)
             .cloned()
             .collect();
-        steps.sort_by_key(|step| step.list); // stable: inside a list the order is the plays'
+        steps.sort_by_key(|step| step.list); // stable, so each list keeps the plays' order
         steps
     }
 
-    /// Steps that meet in one incident must have ids of their own.
+    /// Checks that step ids are unique within the checklist of every play.
     fn check(&self) -> Result<(), PlayError> {
         for play in self.iter() {
             let mut ids = BTreeSet::new();
@@ -172,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_plays_say_what_the_runbook_says() {
+    fn built_in_plays_have_runbooks_words() {
         let plays = Plays::built_in();
         let steps = |name: &str| {
             plays.0[&self::name(name)]
@@ -192,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn every_incident_has_the_first_15_minutes() {
+    fn every_checklist_begins_with_first_15_minutes() {
         let plays = Plays::built_in();
         for play in plays.iter() {
             let steps = plays.checklist(play);
