@@ -1,10 +1,11 @@
-//! The plan as a value: it is written before anything is asked, never changed afterwards, and
-//! sealed beside what it produced.
+//! The plan as a value. It is written before the capture, never changed afterwards, and sealed with
+//! the evidence.
 //!
-//! Its JSON is read again after a restart: fields are added, not renamed or removed.
+//! Its JSON is read again after a restart, so fields are only added, never renamed or removed.
 
 use evidence_format::coverage::TimeWindow;
 use evidence_format::id::{IncidentId, ItemName};
+use evidence_format::plan::{SealedPlan, SealedStep};
 use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -15,102 +16,95 @@ use crate::incident::{PassKind, Pivot, PivotKind, PlayName, SourceName};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CapturePlan {
-    /// For which incident.
     pub incident: IncidentId,
-    /// By which play.
     pub play: PlayName,
     /// When the incident was declared.
     pub declared: Timestamp,
-    /// When this was planned.
+    /// When the plan was made.
     pub planned: Timestamp,
-    /// What was asked for of sources that have a past.
+    /// The window to cover, at sources that have a past.
     pub window: TimeWindow,
-    /// When a pass seals what it has.
+    /// When each pass seals what it has.
     pub deadline: Timestamp,
-    /// How much may be taken.
     pub budget: CaptureBudget,
-    /// What is asked, most volatile first. All passes run at once.
+    /// Most volatile first. All passes run concurrently.
     pub passes: Vec<CapturePass>,
-    /// Sources that are not asked.
+    /// Sources that are not captured.
     pub unavailable: Vec<UnavailableSource>,
-    /// What else whoever reads this must know.
+    /// Remarks for the reader.
     pub notices: Vec<PlanNotice>,
-    /// Pivots that no source here can filter by: they narrow nothing.
+    /// Pivots by which no source here can filter: they have no effect.
     pub pivots_unused: Vec<Pivot>,
-    /// Kinds of pivots that would help, and were not given.
+    /// Kinds of pivots that would help but were not given.
     pub pivots_wanted: Vec<PivotKind>,
 }
 
-/// One source, asked once: it makes one bundle.
+/// One capture of one source, which makes one bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = PlanPass)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CapturePass {
-    /// Which.
     pub source: SourceName,
-    /// From 1; each pass of a source in an incident has its own.
+    /// From 1, unique among the passes of a source in an incident.
     pub number: u64,
-    /// Why.
     pub kind: PassKind,
-    /// What, in order. Never empty.
+    /// In order. Never empty.
     pub steps: Vec<CaptureStep>,
 }
 
-/// One question to a source: it makes one item, if only to say why that is empty.
+/// One question to a source, which makes one item, if only one that records a gap.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = PlanStep)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CaptureStep {
-    /// The item that it makes. Unique in its pass, and the same in later passes of the same
-    /// question.
+    /// The item that the step makes. Unique in its pass; later passes with the same question use the
+    /// same name.
     pub item: ItemName,
-    /// Which of the source's offers: its `item`, which no other offer has.
+    /// The offer that the step takes: its unique `item`.
     pub offer: String,
-    /// By which interface.
+    /// The API that is called.
     pub api: String,
-    /// Where.
     pub target: CaptureTarget,
-    /// What it takes, for people.
+    /// What the step captures, in words.
     pub what: String,
-    /// What of it in particular; `None` is all.
+    /// Limits the step to what matches; `None` takes all.
     pub pivot: Option<Pivot>,
-    /// The window asked for; `None` if there is no past to ask for.
+    /// The window to cover; `None` for state, which has no past.
     pub asked: Option<TimeWindow>,
-    /// What of that the source can still have by what it publishes; `None` if nothing, or if
-    /// `asked` is.
+    /// The part of `asked` that the source still has, by its published retention; `None` if
+    /// nothing is left, and for state.
     pub effective: Option<TimeWindow>,
-    /// Why `effective` is less than `asked`.
+    /// Why `effective` is shorter than `asked`.
     pub clipped: Option<String>,
-    /// How long it lives at the source.
+    /// How long the source keeps the evidence.
     pub lifetime: EvidenceLifetime,
-    /// Who says so.
+    /// The address of the page that publishes the lifetime.
     pub citation: String,
-    /// When the oldest of it dies; `None` if nobody deletes it, or nobody knows when.
+    /// When the source deletes the oldest part; `None` if it never does, or if unknown.
     pub expires: Option<Timestamp>,
-    /// Requests that it will take; `None` if nothing was sampled.
+    /// `None` if nothing was sampled.
     pub requests_expected: Option<u64>,
-    /// Bytes that these answer with; `None` if either is unknown.
+    /// Bytes of the responses; `None` if unknown.
     pub bytes_expected: Option<u64>,
-    /// Seconds that the requests take at the published quota; `None` if either is unknown.
+    /// Seconds that the requests take at the published quota; `None` if unknown.
     pub seconds_expected: Option<u64>,
-    /// How much it may take.
     pub limits: StepLimits,
-    /// Where an earlier pass stopped, in the source's own words; `None` is from the beginning.
+    /// Where an earlier pass stopped, in the source's own format; `None` starts at the beginning.
     pub cursor: Option<String>,
-    /// Why it is not taken and becomes a gap; `None` if it is taken.
+    /// Why the step is not taken and becomes a gap; `None` if it is taken.
     pub left_out: Option<LeftOutReason>,
 }
 
-/// How much one step may take.
+/// Limits of one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = StepLimits)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StepLimits {
     /// Bytes of one object.
     pub object_bytes_max: u64,
-    /// Bytes of all, before compression.
+    /// Bytes of the whole item, before compression.
     pub item_bytes_max: u64,
-    /// Requests; `None` is no limit.
+    /// `None` is no limit.
     pub requests_max: Option<u64>,
 }
 
@@ -118,15 +112,15 @@ pub struct StepLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LeftOutReason {
-    /// The budget's bytes were spent on what is more volatile.
+    /// More volatile steps used up the budget's bytes.
     Bytes,
-    /// The budget's requests were.
+    /// More volatile steps used up the budget's requests.
     Requests,
-    /// By what the source publishes, nothing of the window is left.
+    /// By its published retention, the source has nothing left of the window.
     Expired,
 }
 
-/// How much may be taken in all.
+/// Limits of the whole capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CaptureBudget {
@@ -140,52 +134,49 @@ pub struct CaptureBudget {
     pub object_bytes_max: u64,
 }
 
-/// A source, or one offer of it, that is not asked.
+/// A source, or one of its offers, that is not captured.
 #[derive(
     Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
 )]
 #[schema(as = UnavailableSource)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UnavailableSource {
-    /// Which.
     pub source: SourceName,
-    /// By which interface; `None` is the whole source.
+    /// The API of the offer; `None` is the whole source.
     pub api: Option<String>,
-    /// Why.
     pub why: UnavailableReason,
-    /// What to do about it, as the source says.
+    /// What is missing, in the source's words.
     pub problems: Vec<String>,
 }
 
-/// Why a source is not asked.
+/// Why a source is not captured.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
 )]
 #[schema(as = UnavailableReason)]
 #[serde(rename_all = "kebab-case")]
 pub enum UnavailableReason {
-    /// The play names it, and this program does not have it.
+    /// The play names a source that this version lacks.
     NotInThisVersion,
-    /// Nobody has configured it.
+    /// The source is not configured.
     NotConfigured,
-    /// It does not answer, or does not let us read.
+    /// The source does not respond, or denies read access.
     Unavailable,
-    /// It has nothing that could be asked.
+    /// The source has no targets.
     NoTargets,
-    /// The scope leaves it out.
+    /// The scope leaves the source out.
     Scope,
 }
 
-/// Something to know.
+/// A remark on the plan.
 #[derive(
     Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
 )]
 #[schema(as = PlanNotice)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PlanNotice {
-    /// About which source; `None` is the whole plan.
+    /// `None` if the remark is about the whole plan.
     pub source: Option<SourceName>,
-    /// What.
     pub text: String,
 }
 
@@ -195,31 +186,30 @@ impl CapturePlan {
         self.passes.iter().flat_map(|pass| &pass.steps)
     }
 
-    /// Steps that are not taken and become gaps.
+    /// The steps that are not taken and become gaps.
     pub fn left_out(&self) -> impl Iterator<Item = &CaptureStep> {
         self.steps().filter(|step| step.left_out.is_some())
     }
 }
 
 impl CapturePass {
-    /// What is sealed beside the items of this pass.
+    /// The form in which the plan is sealed with the items of this pass.
     #[must_use]
-    pub fn sealed_plan(&self, deadline_seconds: Option<u64>) -> evidence_format::plan::SealedPlan {
-        let step = |step: &CaptureStep| evidence_format::plan::SealedStep {
+    pub fn sealed_plan(&self, deadline_seconds: Option<u64>) -> SealedPlan {
+        let steps = self.steps.iter().map(|step| SealedStep {
             item: step.item.clone(),
             what: step.what.clone(),
             object_bytes_max: Some(step.limits.object_bytes_max),
             item_bytes_max: Some(step.limits.item_bytes_max),
-        };
-        evidence_format::plan::SealedPlan {
+        });
+        SealedPlan {
             deadline_seconds,
-            steps: self.steps.iter().map(step).collect(),
+            steps: steps.collect(),
         }
     }
 }
 
 impl UnavailableReason {
-    /// For people.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -233,7 +223,6 @@ impl UnavailableReason {
 }
 
 impl LeftOutReason {
-    /// For people.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -2,33 +2,33 @@
 
 use evidence_format::time::Timestamp;
 
-const NANOSECONDS: i128 = 1_000_000_000;
+const NANOSECONDS_PER_SECOND: i128 = 1_000_000_000;
 
-/// `seconds` before `time`; the first moment that there is, if that is before it.
+/// `seconds` before `time`, but at least the first representable time.
 pub(super) fn earlier(time: Timestamp, seconds: u64) -> Timestamp {
-    let first = "0001-01-01T00:00:00Z"
-        .parse()
-        .expect("the first moment is a time");
-    Timestamp::from_unix_nanoseconds(time.unix_nanoseconds() - i128::from(seconds) * NANOSECONDS)
-        .unwrap_or(first)
+    let first = "0001-01-01T00:00:00Z".parse().expect("a valid time");
+    Timestamp::from_unix_nanoseconds(
+        time.unix_nanoseconds() - i128::from(seconds) * NANOSECONDS_PER_SECOND,
+    )
+    .unwrap_or(first)
 }
 
-/// `seconds` after `time`; the last whole second that there is, if that is after it.
+/// `seconds` after `time`, but at most the last representable second.
 pub(super) fn later(time: Timestamp, seconds: u64) -> Timestamp {
-    let last = "9998-12-31T23:59:59Z"
-        .parse()
-        .expect("the last second is a time");
-    Timestamp::from_unix_nanoseconds(time.unix_nanoseconds() + i128::from(seconds) * NANOSECONDS)
-        .unwrap_or(last)
+    let last = "9998-12-31T23:59:59Z".parse().expect("a valid time");
+    Timestamp::from_unix_nanoseconds(
+        time.unix_nanoseconds() + i128::from(seconds) * NANOSECONDS_PER_SECOND,
+    )
+    .unwrap_or(last)
 }
 
-/// Whole seconds from `from` to `until`; 0 if that is before it.
+/// Whole seconds from `from` to `until`; 0 if `until` is earlier.
 pub(super) fn seconds_between(from: Timestamp, until: Timestamp) -> u64 {
-    u64::try_from((until.unix_nanoseconds() - from.unix_nanoseconds()) / NANOSECONDS).unwrap_or(0)
+    u64::try_from((until.unix_nanoseconds() - from.unix_nanoseconds()) / NANOSECONDS_PER_SECOND)
+        .unwrap_or(0)
 }
 
-/// `seconds` in the one unit that says most, rounded down: a countdown must not promise more than
-/// there is.
+/// Formats `seconds` in one unit, rounded down: a countdown must not promise more time than is left.
 #[must_use]
 pub fn format_duration(seconds: u64) -> String {
     match seconds {
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn times_stop_at_the_ends_of_time() {
+    fn results_stop_at_first_and_last_time() {
         let now = time("2026-11-23T12:00:00Z");
         assert_eq!(earlier(now, u64::MAX), time("0001-01-01T00:00:00Z"));
         assert_eq!(later(now, u64::MAX), time("9998-12-31T23:59:59Z"));

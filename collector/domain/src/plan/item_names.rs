@@ -1,4 +1,4 @@
-//! Names of items: from what offers and targets are called, and distinct whatever that is.
+//! Names of items: readable, made of the names of offer and target, and always distinct.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,32 +7,34 @@ use evidence_format::id::ItemName;
 
 use super::choose::StepQuestion;
 
-/// Bytes of an offer's and of a target's part of an item's name: with a pivot's 20, a digest's 9
-/// and a number's 7 they stay under the 128 of an item.
+/// Bytes of the offer's and of the target's part of an item name. With 20 for a pivot, 9 for a digest
+/// and 7 for a number, a name stays below the 128 that the format allows.
 const PART_BYTES_MAX: usize = 44;
-/// Hex digits by which names are told apart. Where they meet even so, a number follows.
+/// Hex digits of a digest in a name. If two names collide even so, a number follows.
 const DIGEST_DIGITS: usize = 8;
 
-/// The names of the items, each once. A name from which something was replaced or cut, and names
-/// that would meet, end in a digest of the whole question, so that they depend on nothing else;
-/// whoever names a target cannot take another's name.
+/// A distinct item name for each question.
+///
+/// A name in which something was replaced or cut, and names that would collide, end in a digest of
+/// the whole question. So a name depends on its question only, and whoever names a target cannot take
+/// the name of another one.
 pub(super) fn item_names(questions: &[StepQuestion<'_>]) -> Vec<ItemName> {
-    let plain: Vec<(String, bool)> = questions.iter().map(plain).collect();
+    let readable: Vec<(String, bool)> = questions.iter().map(readable_name).collect();
     let mut count: BTreeMap<&str, usize> = BTreeMap::new();
-    for (name, _) in plain.iter().filter(|(_, exact)| *exact) {
+    for (name, _) in readable.iter().filter(|(_, exact)| *exact) {
         *count.entry(name).or_default() += 1;
     }
     let mut used = BTreeSet::new();
     let mut names = Vec::with_capacity(questions.len());
-    for ((name, exact), question) in plain.iter().zip(questions) {
-        let clear = *exact && count.get(name.as_str()) == Some(&1);
-        let told = if clear {
+    for ((name, exact), question) in readable.iter().zip(questions) {
+        let is_unique = *exact && count.get(name.as_str()) == Some(&1);
+        let base = if is_unique {
             name.clone()
         } else {
             format!("{name}-{}", digest(&identity(question)))
         };
-        let numbered = (2..).map(|number| format!("{told}-{number}"));
-        let free = [told.clone()]
+        let numbered = (2..).map(|number| format!("{base}-{number}"));
+        let free = [base.clone()]
             .into_iter()
             .chain(numbered)
             .find(|name| used.insert(name.clone()));
@@ -45,22 +47,22 @@ pub(super) fn item_names(questions: &[StepQuestion<'_>]) -> Vec<ItemName> {
     names
 }
 
-/// A name made of the question's parts, and whether it says them exactly.
-fn plain(question: &StepQuestion<'_>) -> (String, bool) {
-    let target = question.place.estimate.target.name.as_deref();
+/// A name made of the question's parts, and whether it contains them unchanged.
+fn readable_name(question: &StepQuestion<'_>) -> (String, bool) {
+    let target = question.candidate.estimate.target.name.as_deref();
     let mut exact = true;
     let mut name = String::new();
-    for part in [Some(question.place.offer.item), target]
+    for part in [Some(question.candidate.offer.item), target]
         .into_iter()
         .flatten()
     {
-        let written = written(part);
-        exact &= written == part;
-        if !written.is_empty() {
+        let clean = sanitized(part);
+        exact &= clean == part;
+        if !clean.is_empty() {
             name = if name.is_empty() {
-                written
+                clean
             } else {
-                format!("{name}-{written}")
+                format!("{name}-{clean}")
             };
         }
     }
@@ -77,8 +79,8 @@ fn plain(question: &StepQuestion<'_>) -> (String, bool) {
     )
 }
 
-/// `part` in the characters of item names.
-fn written(part: &str) -> String {
+/// Replaces what item names may not contain, and cuts.
+fn sanitized(part: &str) -> String {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
     let lower = part
         .chars()
@@ -89,11 +91,14 @@ fn written(part: &str) -> String {
 }
 
 fn identity(question: &StepQuestion<'_>) -> String {
-    let (offer, target) = (question.place.offer, &question.place.estimate.target);
+    let (offer, target) = (
+        question.candidate.offer,
+        &question.candidate.estimate.target,
+    );
     format!(
         "{:?}",
         (
-            question.place.source.as_str(),
+            question.candidate.source.as_str(),
             offer.item,
             offer.api,
             target,

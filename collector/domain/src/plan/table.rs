@@ -1,4 +1,4 @@
-//! The plan for people: what is asked in which order, what it costs, and how soon it is lost.
+//! The plan as a table for people: steps in order, their cost, and how soon their evidence is lost.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use super::capture_plan::{CapturePass, CapturePlan, CaptureStep, UnavailableSour
 use super::duration::{format_duration, later, seconds_between};
 use super::offer::EvidenceLifetime;
 
-/// The plan as a table, for a terminal.
+/// The plan as a table for a terminal.
 #[must_use]
 pub fn render_table(plan: &CapturePlan) -> String {
     let mut text = head(plan);
@@ -66,13 +66,6 @@ fn head(plan: &CapturePlan) -> String {
 
 fn row(plan: &CapturePlan, number: u64, pass: &CapturePass, step: &CaptureStep) -> [String; 7] {
     let unknown = || "?".to_owned();
-    let late = |seconds: &u64| {
-        if *seconds > plan.budget.deadline_seconds {
-            ", after deadline"
-        } else {
-            ""
-        }
-    };
     [
         number.to_string(),
         pass.source.to_string(),
@@ -81,9 +74,14 @@ fn row(plan: &CapturePlan, number: u64, pass: &CapturePass, step: &CaptureStep) 
         step.requests_expected
             .map_or_else(unknown, |requests| requests.to_string()),
         step.seconds_expected.map_or_else(unknown, |seconds| {
-            format!("{}{}", format_duration(seconds), late(&seconds))
+            let late = if seconds > plan.budget.deadline_seconds {
+                ", after deadline"
+            } else {
+                ""
+            };
+            format!("{}{late}", format_duration(seconds))
         }),
-        dies(step, plan.planned),
+        expiry(step, plan.planned),
     ]
 }
 
@@ -98,7 +96,7 @@ fn window(step: &CaptureStep) -> String {
     }
 }
 
-fn dies(step: &CaptureStep, now: Timestamp) -> String {
+fn expiry(step: &CaptureStep, now: Timestamp) -> String {
     match (step.expires, step.lifetime) {
         (Some(expires), lifetime) if expires <= now => all_gone(step, lifetime, now),
         (Some(expires), _) => format_duration(seconds_between(now, expires)),
@@ -107,8 +105,8 @@ fn dies(step: &CaptureStep, now: Timestamp) -> String {
     }
 }
 
-/// Of what is older than its lifetime, some is lost already and more is every moment: then the end
-/// counts.
+/// If the oldest part has expired, more is lost every moment; then the time counts at which all of it
+/// is gone.
 fn all_gone(step: &CaptureStep, lifetime: EvidenceLifetime, now: Timestamp) -> String {
     let gone = step
         .effective
@@ -191,7 +189,7 @@ fn write_list(text: &mut String, title: &str, lines: impl Iterator<Item = String
     }
 }
 
-/// Columns with two blanks between; numbers of steps and requests stand to the right.
+/// Columns with two spaces between them. Numbers of steps and requests are right-aligned.
 fn write_columns(text: &mut String, rows: &[[String; 7]]) {
     let width = |column: usize| {
         rows.iter()

@@ -1,4 +1,4 @@
-//! Windows of time: what is asked, what of it a source can still have, and when that dies.
+//! Clips a requested window to what a source still has.
 
 use evidence_format::coverage::TimeWindow;
 use evidence_format::time::Timestamp;
@@ -6,18 +6,18 @@ use evidence_format::time::Timestamp;
 use super::duration::{format_duration, later};
 use super::offer::EvidenceLifetime;
 
-/// What of a window a source can still have.
+/// The part of a window that a source still has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ClippedWindow {
-    /// `None` if nothing.
+    /// `None` if nothing is left.
     pub(super) effective: Option<TimeWindow>,
-    /// Why it is less than was asked; `None` if it is not.
+    /// Why it is shorter than the requested window; `None` if it is not.
     pub(super) why: Option<String>,
-    /// When the oldest of it dies; `None` if it does not.
+    /// When the source deletes the oldest part; `None` if it never does.
     pub(super) expires: Option<Timestamp>,
 }
 
-/// Clips `asked` to what has happened by `now` and is not deleted yet.
+/// Clips `asked` to what has happened by `now` and is not yet deleted.
 pub(super) fn clip(asked: TimeWindow, lifetime: EvidenceLifetime, now: Timestamp) -> ClippedWindow {
     let oldest = lifetime.oldest(now).filter(|oldest| *oldest > asked.from);
     let window = TimeWindow {
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_clipped_to_what_is_left() {
+    fn clips_window_to_retention() {
         let now = time("2026-11-23T12:00:00Z");
         let asked = TimeWindow {
             from: time("2026-11-23T10:00:00Z"),
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_deleted_or_has_not_happened_is_said_to_be() {
+    fn says_why_window_is_shorter_or_empty() {
         let now = time("2026-11-23T12:00:00Z");
         let old = TimeWindow {
             from: time("2026-11-20T10:00:00Z"),

@@ -1,5 +1,4 @@
-//! Whether a delivery is authentic: HMACs, tokens and times, compared without saying by their
-//! duration how much was right.
+//! Authenticates deliveries: HMAC signatures, tokens and signed times, compared in constant time.
 
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 use evidence_format::time::Timestamp;
@@ -10,12 +9,11 @@ use subtle::{Choice, ConstantTimeEq};
 
 use super::{HookConfig, REPLAY_SECONDS_MAX, WebhookError};
 
-/// Signatures that one delivery carries: a rotation of secrets has two, and each is compared with
-/// each secret.
+/// Signatures of one delivery. A rotation needs two; each is compared with each secret.
 const SIGNATURES_MAX: usize = 16;
 
-/// The one value of a header. A header that came twice has none: what one reader takes another
-/// overlooks.
+/// The value of a header; `None` if the header is repeated, since readers differ in which one they
+/// take.
 pub(super) fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
     let mut values = headers.get_all(name).iter();
     values
@@ -24,7 +22,7 @@ pub(super) fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]>
         .map(http::HeaderValue::as_bytes)
 }
 
-/// The same, as a text of visible ASCII.
+/// Like [`header`], as text of printable ASCII.
 pub(super) fn header_text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     std::str::from_utf8(header(headers, name)?)
         .ok()
@@ -41,8 +39,8 @@ pub(super) fn mac(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
     mac
 }
 
-/// That one of `signatures` is the HMAC-SHA256 of `parts` by one of `keys`. All are compared,
-/// whichever is right.
+/// Checks that one of `signatures` is the HMAC-SHA256 of `parts` under one of `keys`. Compares all
+/// pairs, so that the duration does not tell which one matched.
 pub(super) fn check_signature<K: AsRef<[u8]>>(
     keys: &[K],
     parts: &[&[u8]],
@@ -51,27 +49,28 @@ pub(super) fn check_signature<K: AsRef<[u8]>>(
     if signatures.len() > SIGNATURES_MAX {
         return Err(WebhookError::NotAuthentic);
     }
-    let mut right = Choice::from(0);
+    let mut matched = Choice::from(0);
     for key in keys {
         let expected = mac(key.as_ref(), parts).finalize().into_bytes();
         for signature in signatures {
-            right |= expected.as_slice().ct_eq(signature);
+            matched |= expected.as_slice().ct_eq(signature);
         }
     }
-    require(right)
+    require(matched)
 }
 
-/// The bytes of a signature in hexadecimal digits, such as `v1=` has it.
+/// Decodes a signature in hexadecimal digits of either case.
 pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
     HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()
 }
 
-/// That `time`, which is signed, is now. It is asked after the signature: only who is authentic
-/// learns how wrong a clock is.
+/// Checks that the signed time is recent. Call it after [`check_signature`]: only an authentic sender
+/// may learn how far the clocks differ.
 pub(super) fn check_timestamp(
     unix_seconds: &str,
     received_at: Timestamp,
 ) -> Result<(), WebhookError> {
+    // `parse` alone would accept `+1`.
     let is_number = !unix_seconds.is_empty() && unix_seconds.bytes().all(|b| b.is_ascii_digit());
     let sent: u64 =
         unix_seconds
@@ -90,7 +89,7 @@ pub(super) fn check_timestamp(
     }
 }
 
-/// That a delivery has one of the secrets: as a bearer token, or as the password of `username`.
+/// Checks that a delivery has one of the secrets, as bearer token or as the password of `username`.
 pub(super) fn check_authorization(
     config: &HookConfig,
     headers: &HeaderMap,
@@ -100,12 +99,12 @@ pub(super) fn check_authorization(
         .iter()
         .position(|b| *b == b' ')
         .ok_or(WebhookError::NotAuthentic)?;
-    let (scheme, rest) = (&given[..blank], given[blank..].trim_ascii());
+    let (scheme, credentials) = (&given[..blank], given[blank..].trim_ascii());
     match &config.username {
-        None if scheme.eq_ignore_ascii_case(b"bearer") => check_token(config, rest),
+        None if scheme.eq_ignore_ascii_case(b"bearer") => check_token(config, credentials),
         Some(username) if scheme.eq_ignore_ascii_case(b"basic") => {
             let pair = BASE64
-                .decode(rest)
+                .decode(credentials)
                 .map_err(|_| WebhookError::NotAuthentic)?;
             let colon = pair
                 .iter()
@@ -118,20 +117,20 @@ pub(super) fn check_authorization(
     }
 }
 
-/// That `given` is one of the secrets.
+/// Checks that `given` is one of the secrets.
 pub(super) fn check_token(config: &HookConfig, given: &[u8]) -> Result<(), WebhookError> {
     require(matches_any_secret(config, given))
 }
 
 fn matches_any_secret(config: &HookConfig, given: &[u8]) -> Choice {
     let none = Choice::from(0);
-    config.secrets.iter().fold(none, |right, secret| {
-        right | secret.expose().as_bytes().ct_eq(given)
+    config.secrets.iter().fold(none, |matched, secret| {
+        matched | secret.expose().as_bytes().ct_eq(given)
     })
 }
 
-fn require(right: Choice) -> Result<(), WebhookError> {
-    if bool::from(right) {
+fn require(matched: Choice) -> Result<(), WebhookError> {
+    if bool::from(matched) {
         Ok(())
     } else {
         Err(WebhookError::NotAuthentic)
@@ -144,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_that_came_twice_has_no_value() {
+    fn repeated_header_has_no_value() {
         let mut headers = headers(&[("x-token", "a"), ("x-bytes", "b\tc")]);
         assert_eq!(header_text(&headers, "X-Token"), Some("a"));
         assert_eq!(
@@ -160,7 +159,7 @@ mod tests {
 
     /// RFC 4231 §4.3.
     #[test]
-    fn the_mac_is_hmac_sha256() {
+    fn signature_is_hmac_sha256() {
         let expected = from_hex("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843")
             .expect("hex");
         let parts: [&[u8]; 2] = [b"what do ya want ", b"for nothing?"];
@@ -179,7 +178,7 @@ mod tests {
         assert_eq!(
             check_signature::<&str>(&[], &parts, &[]),
             Err(WebhookError::NotAuthentic),
-            "no secret is no way in"
+            "without a secret, nothing is authentic"
         );
     }
 }
