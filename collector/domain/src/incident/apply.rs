@@ -24,7 +24,7 @@ pub enum ReplayError {
     #[error("entry {seq} declares the incident for the second time")]
     DeclaredTwice { seq: u64 },
     #[error(
-        "entry {found} stands where entry {expected} should: entries are missing, doubled or reordered"
+        "expected entry {expected}, found entry {found}: entries are missing, duplicated or reordered"
     )]
     Sequence { expected: u64, found: u64 },
     /// An event states another old value than the incident has.

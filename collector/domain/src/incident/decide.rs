@@ -161,7 +161,7 @@ pub enum CommandError {
     #[error("{what} {at} is in the future")]
     Future { what: &'static str, at: Timestamp },
     /// A limit on the number of something.
-    #[error("incident has {max} {what}, which is the most")]
+    #[error("too many {what}: an incident has at most {max}")]
     TooMany { what: &'static str, max: usize },
     #[error(transparent)]
     Play(#[from] UnknownPlay),

@@ -125,7 +125,7 @@ impl Play {
         {
             return Err(invalid(
                 step.span().start,
-                format!("step {} stands here for the second time", step.get_ref().id),
+                format!("step id {} is used twice", step.get_ref().id),
             ));
         }
         Ok(Self {
@@ -239,7 +239,7 @@ pub(super) mod tests {
             parse(&twice)
                 .expect_err("twice")
                 .to_string()
-                .starts_with("ours.toml:7: step ours-1 stands")
+                .starts_with("ours.toml:7: step id ours-1 is used twice")
         );
     }
 }

@@ -144,7 +144,7 @@ impl Plays {
                 .find(|step| !ids.insert(step.id.clone()))
             {
                 let message = format!(
-                    "step {} of play {} stands in play {GENERAL} too",
+                    "step id {} of play {} is used in play {GENERAL} too",
                     step.id, play.name
                 );
                 return Err(PlayError::Invalid {
@@ -250,7 +250,7 @@ mod tests {
             (
                 "ours",
                 GOOD.replace("ours-1", "first-15-1"),
-                "stands in play general too",
+                "is used in play general too",
             ),
             (
                 "ours",

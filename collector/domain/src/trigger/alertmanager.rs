@@ -2,8 +2,8 @@
 //! <https://prometheus.io/docs/alerting/latest/configuration/#webhook_config>, version 4 of its
 //! message.
 //!
-//! It signs nothing; `http_config` gives it a bearer token or a user and a password. A group that
-//! still fires is sent again after `repeat_interval`, as the same incident.
+//! Alertmanager does not sign; `http_config` gives it a bearer token, or a user and a password. It
+//! sends a group that still fires again after `repeat_interval`, as the same incident.
 
 use super::authenticity::check_authorization;
 use super::payload::{JsonNode, parse_object};

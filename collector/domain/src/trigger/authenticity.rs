@@ -29,6 +29,14 @@ pub(super) fn header_text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h 
         .filter(|text| text.bytes().all(|b| (b' '..=b'~').contains(&b)))
 }
 
+/// Like [`header_text`], for a header that authenticates the delivery.
+pub(super) fn required_header<'h>(
+    headers: &'h HeaderMap,
+    name: &str,
+) -> Result<&'h str, WebhookError> {
+    header_text(headers, name).ok_or(WebhookError::NotAuthentic)
+}
+
 /// HMAC-SHA256 of `parts`, one after the other.
 pub(super) fn mac(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
     let mut mac =

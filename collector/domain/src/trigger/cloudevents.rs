@@ -1,11 +1,11 @@
 //! CloudEvents 1.0 over HTTP:
 //! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md>.
 //!
-//! Structured mode: the body is the event (`application/cloudevents+json`). Binary mode: the
-//! attributes are headers `ce-…`, the body is the data. Batches are not taken. `source` and `id`
-//! together are the event's identity (spec §3.1), so each event is an incident, and the same event
-//! again is the same. Nothing is signed: the sender has a bearer token, or a user and a password,
-//! as the HTTP 1.1 Web Hooks specification of CloudEvents asks (§3.1).
+//! In structured mode the body is the event (`application/cloudevents+json`). In binary mode the
+//! attributes are headers `ce-…`, and the body is the data. Batches are rejected. `source` and `id`
+//! together identify an event (spec §3.1), so each event is an incident, and a repeated event is the
+//! same one. Nothing is signed: the sender has a bearer token, or a user and a password, as the HTTP
+//! 1.1 Web Hooks specification of CloudEvents demands (§3.1).
 
 use data_encoding::BASE64;
 use http::HeaderMap;
@@ -15,11 +15,10 @@ use super::authenticity::{check_authorization, header_text};
 use super::payload::{JsonNode, VendorEvent, parse_object};
 use super::{HookContext, WebhookDelivery, WebhookError, WebhookOutcome, generic};
 
-/// The only version that there is.
 const VERSION: &str = "1.0";
 const STRUCTURED: &str = "application/cloudevents+json";
 
-/// An event, whichever mode it came in.
+/// An event from either mode.
 struct CloudEvent {
     version: Option<String>,
     id: Option<String>,
@@ -124,8 +123,8 @@ fn binary(delivery: &WebhookDelivery<'_>, media_type: &str) -> Result<CloudEvent
     })
 }
 
-/// An attribute's header. What is not visible ASCII in it is percent-encoded (HTTP protocol binding
-/// §3.1.3.2).
+/// Decodes an attribute from its header, which percent-encodes all but printable ASCII (HTTP protocol
+/// binding §3.1.3.2).
 fn attribute(headers: &HeaderMap, name: &str) -> Option<String> {
     let text = header_text(headers, &format!("ce-{name}"))?
         .trim()
@@ -176,7 +175,7 @@ mod tests {
 
     /// The HTTP protocol binding's examples (§3.1.4 and §3.2.3) are one event in both modes.
     #[test]
-    fn both_modes_are_the_same_event() {
+    fn both_modes_give_same_event() {
         let json = ("content-type", "application/json; charset=utf-8");
         let binary = declared(&[&BINARY[..], &[json]].concat(), br#"{"title":"t"}"#);
         let structured = declared(
@@ -218,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_of_this_version_is_refused() {
+    fn rejects_incomplete_events_other_versions_and_batches() {
         for (without, _) in &BINARY[..4] {
             let some: Vec<_> = BINARY
                 .into_iter()

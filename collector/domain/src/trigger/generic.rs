@@ -1,8 +1,8 @@
-//! Events of senders that have no documents of their own: what members mean.
+//! Reads events of senders whose format is not documented.
 //!
-//! Titles, severities and times are found under the usual names. `play`, `pivots` (texts such as
-//! `access-key=AKIA…`), `systems`, `impact` and `started` are ours: who writes a sender for us uses
-//! them, and what is wrong in them is refused, never left out in silence.
+//! Titles, severities and times are taken from members with the usual names. `play`, `pivots` (texts
+//! such as `access-key=AKIA…`), `systems`, `impact` and `started` are for senders written for Exhibit:
+//! a wrong play or pivot is an error, never dropped silently.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use super::payload::{IncidentFields, JsonNode, PIVOTS_MAX, parse_time};
 use super::{HookContext, WebhookError};
 use crate::incident::{Line, Name, Pivot, PlayName};
 
-/// What is known of an incident from `data`; `at` is the time of the event.
+/// What `data` says about an incident; `at` is the time of the event.
 pub(super) fn incident_fields<'e>(
     hook: &HookContext<'_>,
     data: JsonNode<'e>,
@@ -41,7 +41,7 @@ pub(super) fn incident_fields<'e>(
     })
 }
 
-/// The word for how bad it is.
+/// The sender's word for the severity.
 pub(super) fn severity(data: JsonNode<'_>) -> Option<String> {
     ["/severity", "/priority", "/urgency", "/level"]
         .iter()
@@ -55,24 +55,22 @@ fn evidence(data: JsonNode<'_>) -> impl Iterator<Item = String> {
         .map(str::to_owned)
 }
 
-/// A play that there is.
+/// Parses the name of an existing play.
 pub(super) fn play(hook: &HookContext<'_>, text: &str) -> Result<PlayName, WebhookError> {
-    let name: PlayName = text.parse().map_err(wrong)?;
-    hook.plays.get(&name).map_err(wrong)?;
+    let name: PlayName = text.parse().map_err(invalid_value)?;
+    hook.plays.get(&name).map_err(invalid_value)?;
     Ok(name)
 }
 
 fn pivots<'e>(texts: impl Iterator<Item = &'e Value>) -> Result<Vec<Pivot>, WebhookError> {
-    let read = |value: &Value| {
-        value
-            .as_str()
-            .unwrap_or_default()
-            .parse::<Pivot>()
-            .map_err(wrong)
-    };
-    let pivots = texts.map(read).collect::<Result<Vec<_>, _>>()?;
+    let pivots = texts
+        .map(|value| {
+            let text = value.as_str().unwrap_or_default();
+            text.parse::<Pivot>().map_err(invalid_value)
+        })
+        .collect::<Result<Vec<_>, _>>()?;
     if pivots.len() > PIVOTS_MAX {
-        return Err(wrong(format!(
+        return Err(invalid_value(format!(
             "it has {} pivots, limit is {PIVOTS_MAX}",
             pivots.len()
         )));
@@ -80,7 +78,7 @@ fn pivots<'e>(texts: impl Iterator<Item = &'e Value>) -> Result<Vec<Pivot>, Webh
     Ok(pivots)
 }
 
-fn wrong(reason: impl ToString) -> WebhookError {
+fn invalid_value(reason: impl ToString) -> WebhookError {
     WebhookError::InvalidValue {
         reason: Line::escaped(&reason.to_string()),
     }

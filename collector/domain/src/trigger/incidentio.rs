@@ -1,8 +1,8 @@
 //! incident.io: <https://docs.incident.io/api-reference/webhooks>. Its webhooks are Standard
 //! Webhooks, sent by Svix.
 //!
-//! An event's body stands in a member that is called as the event. Of private incidents there is
-//! only the id. incident.io says that events may come out of order, so that an update declares what
+//! The payload is in a member with the name of the event. Of a private incident it has only the id.
+//! incident.io documents that events may arrive out of order, so an update declares an incident that
 //! is not yet known.
 
 use super::payload::{IncidentFields, JsonNode, VendorEvent, parse_object, parse_time};
@@ -21,7 +21,7 @@ pub(super) fn receive(
     match kind {
         "public_incident.incident_created_v2" | "private_incident.incident_created_v2" => {
             let id = payload.required_text("/id", "incident id")?;
-            Ok(declares(payload).map_or_else(
+            Ok(reason_to_ignore(payload).map_or_else(
                 || {
                     WebhookOutcome::Declare(hook.trigger(
                         &VendorEvent {
@@ -50,13 +50,13 @@ pub(super) fn receive(
             payload.text("/message"),
         ),
         _ => Ok(WebhookOutcome::Ignored {
-            reason: "event about something else than an incident",
+            reason: "the event is not about an incident",
         }),
     }
 }
 
-/// Why an incident is none, if so. `mode` is one of standard, retrospective, test and tutorial.
-fn declares(incident: JsonNode<'_>) -> Option<&'static str> {
+/// Why an incident is not a real one. `mode` is one of standard, retrospective, test and tutorial.
+fn reason_to_ignore(incident: JsonNode<'_>) -> Option<&'static str> {
     matches!(incident.text("/mode"), Some("test" | "tutorial"))
         .then_some("test or tutorial of incident.io")
 }
@@ -69,7 +69,7 @@ fn updated(
     wrote: Option<&str>,
 ) -> Result<WebhookOutcome, WebhookError> {
     let id = incident.required_text("/id", "incident id")?;
-    if let Some(reason) = declares(incident) {
+    if let Some(reason) = reason_to_ignore(incident) {
         return Ok(WebhookOutcome::Ignored { reason });
     }
     let event = VendorEvent {
@@ -93,13 +93,13 @@ fn updated(
     );
     let trigger = hook.trigger(&event, incident_fields(incident));
     let severity = incident.text("/severity/name").map(|_| trigger.severity);
-    let over = matches!(
+    let has_ended = matches!(
         incident.text("/incident_status/category"),
         Some("closed" | "canceled" | "declined" | "merged")
     );
     Ok(WebhookOutcome::Update(Box::new(IncidentUpdate {
         severity,
-        declare_if_unknown: (!over).then_some(trigger),
+        declare_if_unknown: (!has_ended).then_some(trigger),
         ..update
     })))
 }

@@ -159,7 +159,7 @@ pub enum WebhookError {
         missing: &'static str,
     },
     /// Authentic and well-formed, but a value is not allowed, such as an unknown play.
-    #[error("webhook is refused: {reason}")]
+    #[error("webhook is rejected: {reason}")]
     InvalidValue { reason: Line },
 }
 
@@ -293,7 +293,7 @@ impl HookContext<'_> {
         match outcome {
             WebhookOutcome::Declare(ref trigger) if !is_severe_enough(trigger) => {
                 WebhookOutcome::Ignored {
-                    reason: "less severe than what declares",
+                    reason: "less severe than the configured least severity",
                 }
             }
             WebhookOutcome::Update(mut update) => {

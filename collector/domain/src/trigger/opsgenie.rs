@@ -28,8 +28,7 @@ pub(super) fn receive(
     let action = whole.required_text("/action", "action")?;
     let alert = whole.at("/alert");
     let id = alert.required_text("/alertId", "alert id")?;
-    // Events have no id: of one alert, an action at one nanosecond is one event, also when it is
-    // sent again.
+    // Events have no id. The action and its time in nanoseconds identify one, also in a retry.
     let at = alert
         .at("/updatedAt")
         .0
@@ -57,7 +56,7 @@ pub(super) fn receive(
             WebhookOutcome::Update(Box::new(hook.update(&event, &note_text(action, alert)))),
         ),
         _ => Ok(WebhookOutcome::Ignored {
-            reason: "action of Opsgenie's own bookkeeping",
+            reason: "an action that concerns only Opsgenie",
         }),
     }
 }
@@ -132,7 +131,7 @@ mod tests {
     use crate::incident::Severity;
 
     #[test]
-    fn the_token_stands_in_the_header_that_the_operator_named() {
+    fn token_is_read_from_configured_header_only() {
         let body = br#"{"action":"Create","alert":{"alertId":"a","message":"m","priority":"P4"}}"#;
         let of = |named: &[(&str, &str)]| receive(Vendor::Opsgenie, &HOOKS, named, body);
         let Ok(WebhookOutcome::Declare(trigger)) = of(&[("x-exhibit-token", SECRET)]) else {
@@ -155,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_priority_that_is_raised_raises_the_severity_and_no_lower_one_lowers_it() {
+    fn priority_raises_severity_but_never_lowers_it() {
         let body = br#"{"action":"UpdatePriority","alert":{"alertId":"a","message":"m","oldPriority":"P3","priority":"P1","username":"ann"}}"#;
         let Ok(WebhookOutcome::Update(update)) = signed(Vendor::Opsgenie, body).receive() else {
             panic!("no update")

@@ -1,13 +1,13 @@
 //! PagerDuty, version 3 of its webhooks.
 //!
 //! Signatures: PagerDuty/developer-docs, `docs/webhooks/04-Signatures.md`. `X-PagerDuty-Signature`
-//! has `v1=` and the HMAC-SHA256 of the body in hexadecimal, several with commas between them while
-//! a secret is rotated; one that is right is enough. No time is signed, so that a delivery can be
-//! sent again by whoever saw it: it declares the same incident, since the key is the incident's.
-//! Events: `docs/webhooks/03-Webhook-Payload.md` (there, `data` has another shape for notes and
-//! status updates).
+//! holds `v1=` and the HMAC-SHA256 of the body in hexadecimal; during a rotation of secrets, several
+//! with commas between them, of which one must match. No time is signed, so whoever saw a delivery
+//! can replay it. A replay is harmless: it has the key of the same incident.
+//! Events: `docs/webhooks/03-Webhook-Payload.md`, where `data` has another form for notes and status
+//! updates.
 
-use super::authenticity::{check_signature, from_hex, header_text};
+use super::authenticity::{check_signature, from_hex, required_header};
 use super::payload::{IncidentFields, JsonNode, VendorEvent, parse_object, parse_time};
 use super::{
     HookContext, HookSecret, IncidentUpdate, WebhookDelivery, WebhookError, WebhookOutcome,
@@ -31,7 +31,7 @@ pub(super) fn receive(
                 incident_fields(event),
             );
             Ok(WebhookOutcome::Declare(
-                hook.trigger(&of(event, kind, &[id]), trigger),
+                hook.trigger(&vendor_event(event, kind, &[id]), trigger),
             ))
         }
         "incident.priority_updated"
@@ -39,7 +39,7 @@ pub(super) fn receive(
         | "incident.escalated"
         | "incident.service_updated" => {
             let id = [event.required_text("/data/id", "incident id")?];
-            let named = of(event, kind, &id);
+            let named = vendor_event(event, kind, &id);
             let (trigger, mut update) = (
                 hook.trigger(&named, incident_fields(event)),
                 hook.update(&named, &note_text(event, kind)),
@@ -53,20 +53,18 @@ pub(super) fn receive(
                 ..update
             })))
         }
-        "incident.resolved" => noted(hook, event, kind, "/data/id"),
+        "incident.resolved" => note(hook, event, kind, "/data/id"),
         "incident.annotated" | "incident.status_update_published" => {
-            noted(hook, event, kind, "/data/incident/id")
+            note(hook, event, kind, "/data/incident/id")
         }
         _ => Ok(WebhookOutcome::Ignored {
-            reason: "event of PagerDuty's own bookkeeping",
+            reason: "an event that concerns only PagerDuty",
         }),
     }
 }
 
 fn verify(secrets: &[HookSecret], delivery: &WebhookDelivery<'_>) -> Result<(), WebhookError> {
-    let text =
-        header_text(delivery.headers, "x-pagerduty-signature").ok_or(WebhookError::NotAuthentic)?;
-    let signatures: Vec<_> = text
+    let signatures: Vec<_> = required_header(delivery.headers, "x-pagerduty-signature")?
         .split(',')
         .filter_map(|one| from_hex(one.trim().strip_prefix("v1=")?))
         .collect();
@@ -74,7 +72,7 @@ fn verify(secrets: &[HookSecret], delivery: &WebhookDelivery<'_>) -> Result<(), 
     check_signature(&keys, &[delivery.body], &signatures)
 }
 
-fn of<'e>(event: JsonNode<'e>, kind: &'e str, id: &'e [&'e str]) -> VendorEvent<'e> {
+fn vendor_event<'e>(event: JsonNode<'e>, kind: &'e str, id: &'e [&'e str]) -> VendorEvent<'e> {
     VendorEvent {
         id,
         delivery: event.text("/id"),
@@ -82,20 +80,21 @@ fn of<'e>(event: JsonNode<'e>, kind: &'e str, id: &'e [&'e str]) -> VendorEvent<
     }
 }
 
-/// A note on the incident whose id is at `pointer`.
-fn noted(
+/// An update that adds a note to the incident whose id is at `pointer`.
+fn note(
     hook: &HookContext<'_>,
     event: JsonNode<'_>,
     kind: &str,
     pointer: &str,
 ) -> Result<WebhookOutcome, WebhookError> {
     let id = event.required_text(pointer, "incident id")?;
-    Ok(WebhookOutcome::Update(Box::new(
-        hook.update(&of(event, kind, &[id]), &note_text(event, kind)),
-    )))
+    Ok(WebhookOutcome::Update(Box::new(hook.update(
+        &vendor_event(event, kind, &[id]),
+        &note_text(event, kind),
+    ))))
 }
 
-/// What an event says, in one line and what somebody wrote.
+/// The event in one line, then the text that a person wrote, if any.
 fn note_text(event: JsonNode<'_>, kind: &str) -> String {
     let happened = kind.trim_start_matches("incident.").replace('_', " ");
     let priority = event
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn one_right_signature_is_enough() {
+    fn accepts_one_matching_signature_of_several() {
         for good in [
             RIGHT.to_owned(),
             format!("{WRONG},{RIGHT}"),
@@ -187,7 +186,7 @@ mod tests {
                 update.note.as_str(),
                 "PagerDuty: priority updated to P1 by Tenex Engineer"
             );
-            let declare_if_unknown = update.declare_if_unknown.expect("it is bad enough");
+            let declare_if_unknown = update.declare_if_unknown.expect("it is severe enough");
             assert_eq!(
                 declare_if_unknown.title.as_str(),
                 "A little bump in the road"
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_authentic_but_no_event_is_refused_as_that() {
+    fn authentic_body_without_event_is_malformed() {
         for body in [
             "",
             "[]",

@@ -1,5 +1,5 @@
-//! What bodies say: JSON whose members may be absent or of any type, and words and times of
-//! vendors.
+//! Reads vendors' JSON, in which any member may be absent or of any type, and makes declarations and
+//! updates of it.
 
 use std::collections::BTreeSet;
 
@@ -9,16 +9,16 @@ use serde_json::Value;
 use super::{HookContext, IncidentTrigger, IncidentUpdate, WebhookError, key};
 use crate::incident::{InitialReport, Line, Name, Pivot, PlayName, Prose, Severity};
 
-/// Systems that one trigger names: more is a statement about everything.
+/// Affected systems that a declaration takes from a delivery; more say nothing specific.
 const SYSTEMS_MAX: usize = 32;
-/// Pivots of one trigger: each is asked of each target of each source that can.
+/// Pivots of one delivery: each adds a step for every target of every source that can filter by it.
 pub(super) const PIVOTS_MAX: usize = 16;
-/// Characters of a text of a vendor that are looked at; a [`Prose`] has no room for more.
+/// Characters of a vendor's text that are processed. A [`Prose`] has no room for more.
 const TEXT_CHARS_MAX: usize = 16 * 1024;
 
-/// What vendors call severities, unless the configuration says declare_if_unknown: PagerDuty's and
-/// Opsgenie's priorities and PagerDuty's urgency, incident.io's first severities, Prometheus' usual
-/// label, syslog's words. `SEV-2` and `2` are read too.
+/// Vendors' words for severities, which the configuration can override: priorities of PagerDuty and
+/// Opsgenie, PagerDuty's urgency, incident.io's default severities, the usual Prometheus label, and
+/// syslog's levels. `SEV-2` and `2` are understood too.
 const SEVERITY_WORDS: [(&str, Severity); 25] = [
     ("p1", Severity::Sev1),
     ("p2", Severity::Sev2),
@@ -47,11 +47,11 @@ const SEVERITY_WORDS: [(&str, Severity); 25] = [
     ("ok", Severity::Sev4),
 ];
 
-/// A JSON document, or a part of one.
+/// A value in a JSON document.
 #[derive(Clone, Copy)]
 pub(super) struct JsonNode<'v>(pub(super) &'v Value);
 
-/// Parses a body, which has been found authentic. Depth and numbers have serde_json's limits.
+/// Parses the body of an authentic delivery. serde_json limits its depth.
 pub(super) fn parse_object(body: &[u8]) -> Result<Value, WebhookError> {
     serde_json::from_slice(body)
         .ok()
@@ -62,17 +62,17 @@ pub(super) fn parse_object(body: &[u8]) -> Result<Value, WebhookError> {
 }
 
 impl<'v> JsonNode<'v> {
-    /// The part at an RFC 6901 pointer; what is absent is null.
+    /// The value at an RFC 6901 pointer; null if absent.
     pub(super) fn at(self, pointer: &str) -> JsonNode<'v> {
         JsonNode(self.0.pointer(pointer).unwrap_or(&Value::Null))
     }
 
-    /// The member of a name, which may have dots and slashes.
+    /// The member `name`, which may contain slashes; null if absent.
     pub(super) fn member(self, name: &str) -> JsonNode<'v> {
         JsonNode(self.0.get(name).unwrap_or(&Value::Null))
     }
 
-    /// A text there that is more than blanks.
+    /// The trimmed text at `pointer`, if it is not empty.
     pub(super) fn text(self, pointer: &str) -> Option<&'v str> {
         self.at(pointer)
             .0
@@ -81,24 +81,23 @@ impl<'v> JsonNode<'v> {
             .filter(|text| !text.is_empty())
     }
 
-    /// The first of some texts.
+    /// The first text that one of the pointers leads to.
     pub(super) fn first_text(self, pointers: &[&str]) -> Option<&'v str> {
         pointers.iter().find_map(|pointer| self.text(pointer))
     }
 
-    /// A text or a whole number there, as a text: some vendors send `"P3"`, or 3, for the same
-    /// thing.
+    /// The text or whole number at `pointer`, as text: some vendors send `"P3"` or `3` for the same
+    /// priority.
     pub(super) fn text_or_number(self, pointer: &str) -> Option<String> {
         let number = self.at(pointer).0.as_u64().map(|number| number.to_string());
         self.text(pointer).map(str::to_owned).or(number)
     }
 
-    /// A name there.
     pub(super) fn name(self, pointer: &str) -> Option<Name> {
         self.text(pointer).map(Name::escaped)
     }
 
-    /// The elements of a list there.
+    /// The elements of the list at `pointer`; none if it is no list.
     pub(super) fn list(self, pointer: &str) -> impl Iterator<Item = JsonNode<'v>> {
         self.at(pointer)
             .0
@@ -108,7 +107,7 @@ impl<'v> JsonNode<'v> {
             .map(JsonNode)
     }
 
-    /// A text that there must be.
+    /// The text at `pointer`, or an error that names what is missing.
     pub(super) fn required_text(
         self,
         pointer: &str,
@@ -119,24 +118,24 @@ impl<'v> JsonNode<'v> {
     }
 }
 
-/// A time of RFC 3339 with its zone. The year 1 is what Go programs write for none.
+/// Parses an RFC 3339 time with a zone. Go programs write the year 1 for no time.
 pub(super) fn parse_time(text: &str) -> Option<Timestamp> {
     let time =
         Timestamp::from_unix_nanoseconds(text.parse::<jiff::Timestamp>().ok()?.as_nanosecond())?;
     (!time.to_string().starts_with("0001-")).then_some(time)
 }
 
-/// What of a trigger the vendor's event says; the rest is the same for all.
+/// The identity of a vendor's event.
 pub(super) struct VendorEvent<'e> {
-    /// The vendor's id of the incident, in its parts.
+    /// The vendor's id of the incident, which may have several parts.
     pub(super) id: &'e [&'e str],
     /// The vendor's id of the event.
     pub(super) delivery: Option<&'e str>,
-    /// What kind of event it is.
+    /// The vendor's name for the kind of event.
     pub(super) kind: &'e str,
 }
 
-/// What is known of an incident from a vendor's event.
+/// What a vendor's event says about an incident.
 #[derive(Default)]
 pub(super) struct IncidentFields<'e> {
     pub(super) title: Option<&'e str>,
@@ -152,35 +151,37 @@ pub(super) struct IncidentFields<'e> {
 }
 
 impl HookContext<'_> {
-    /// The severity that a word means.
+    /// The severity that a vendor's word means, or the configured default.
     pub(super) fn severity(&self, word: Option<&str>) -> Severity {
         word.and_then(|word| self.known_severity(word))
             .unwrap_or(self.config.default_severity.0)
     }
 
     fn known_severity(&self, word: &str) -> Option<Severity> {
-        let ours = self
+        let configured = self
             .config
             .severity
             .iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(word))
             .map(|(_, level)| level.0);
-        let usual = || {
-            SEVERITY_WORDS
-                .iter()
-                .find(|(known, _)| known.eq_ignore_ascii_case(word))
-                .map(|(_, severity)| *severity)
-        };
-        ours.or_else(usual).or_else(|| word.parse().ok())
+        if configured.is_some() {
+            return configured;
+        }
+        SEVERITY_WORDS
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(word))
+            .map(|(_, severity)| *severity)
+            .or_else(|| word.parse().ok())
     }
 
-    /// The worst of the severities that some words mean.
+    /// The word that means the worst severity.
     pub(super) fn worst_severity(&self, words: impl Iterator<Item = String>) -> Option<String> {
         words.min_by_key(|word| self.severity(Some(word)))
     }
 
-    /// A time that is not later than the delivery: the vendor's clock may be ahead of ours.
-    fn not_future(&self, time: Option<Timestamp>) -> Option<Timestamp> {
+    /// Caps a time at the delivery's: the vendor's clock may be ahead, and an incident rejects times
+    /// in the future.
+    fn cap_at_receipt(&self, time: Option<Timestamp>) -> Option<Timestamp> {
         time.map(|time| time.min(self.received_at))
     }
 
@@ -188,7 +189,7 @@ impl HookContext<'_> {
         Name::escaped(self.vendor.title())
     }
 
-    /// The declaration of what was told.
+    /// The declaration that an event makes.
     pub(super) fn trigger(
         &self,
         event: &VendorEvent<'_>,
@@ -203,7 +204,7 @@ impl HookContext<'_> {
         let report = InitialReport {
             reported_by: fields.reported_by.or_else(|| Some(self.author())),
             reported_at: self
-                .not_future(fields.reported_at)
+                .cap_at_receipt(fields.reported_at)
                 .or(Some(self.received_at)),
             affected_systems: unique.take(SYSTEMS_MAX).collect(),
             suspected_impact: fields.impact,
@@ -218,7 +219,7 @@ impl HookContext<'_> {
             play: fields.play.unwrap_or_else(|| self.config.play.clone()),
             report,
             pivots: fields.pivots,
-            started: self.not_future(fields.started),
+            started: self.cap_at_receipt(fields.started),
             trigger: Line::escaped(&format!(
                 "{} webhook {}",
                 self.vendor,
@@ -227,7 +228,7 @@ impl HookContext<'_> {
         })
     }
 
-    /// A note on the incident.
+    /// An update that only adds a note.
     pub(super) fn update(&self, event: &VendorEvent<'_>, note: &str) -> IncidentUpdate {
         IncidentUpdate {
             key: key::key(self.vendor, event.id),
@@ -240,7 +241,7 @@ impl HookContext<'_> {
     }
 }
 
-/// As much of a text as is looked at.
+/// The first [`TEXT_CHARS_MAX`] characters.
 pub(super) fn truncated(text: &str) -> &str {
     text.char_indices()
         .nth(TEXT_CHARS_MAX)
@@ -254,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_of_vendors_are_severities_and_the_configuration_has_the_last_word() {
+    fn configuration_overrides_known_severity_words() {
         let mut config = HOOKS.section(Vendor::PagerDuty).expect("a sample").clone();
         let of = |config: &_, word: Option<&str>| hook(Vendor::PagerDuty, config).severity(word);
         for (word, severity) in [
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_has_a_zone_and_the_year_one_is_none() {
+    fn rejects_times_without_zone_and_of_year_one() {
         assert_eq!(
             parse_time("2020-02-06T00:17:58.432911368Z")
                 .map(|t| t.to_string())
@@ -312,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vendors_clock_that_is_ahead_puts_nothing_into_the_future() {
+    fn future_times_of_vendor_are_capped() {
         let config = HOOKS.section(Vendor::PagerDuty).expect("a sample");
         let later = parse_time("2199-01-01T00:00:00Z");
         let fields = IncidentFields {

@@ -410,7 +410,7 @@ fn there_is_a_limit_to_everything() {
     };
     assert_eq!(
         refused(&incident, Command::ChangeReport { to: report }),
-        "incident has 256 affected systems, which is the most"
+        "too many affected systems: an incident has at most 256"
     );
     for number in 1..PIVOTS_MAX {
         go(
@@ -423,7 +423,7 @@ fn there_is_a_limit_to_everything() {
     let pivot = "user=more".parse().expect("a pivot");
     assert_eq!(
         refused(&incident, Command::AddPivot { pivot }),
-        "incident has 64 pivots, which is the most"
+        "too many pivots: an incident has at most 64"
     );
     let mut declaration = samples::declaration();
     declaration.started = Some(now());
