@@ -1,8 +1,8 @@
 //! Webhooks, incidents and capture plans, as pure functions: no clock, network, files or async. The
 //! caller passes the time and the texts.
 //!
-//! [`trigger`] turns a webhook into a declaration, [`incident`] decides what happens to an incident,
-//! [`plan`] decides what is captured for it.
+//! [`trigger`] turns a webhook into a declaration, [`incident`] decides what happens to an
+//! incident, [`plan`] decides what is captured for it.
 
 pub mod incident;
 pub mod plan;

@@ -34,8 +34,8 @@ impl Day {
         !matches!(self.0.weekday(), Weekday::Saturday | Weekday::Sunday)
     }
 
-    /// The `count`-th business day after this day. For 0, this day if it is a business day, else the
-    /// next one. Stops at the last day of the year 9999.
+    /// The `count`-th business day after this day. For 0, this day if it is a business day, else
+    /// the next one. Stops at the last day of the year 9999.
     #[must_use]
     pub fn plus_business_days(self, count: u32) -> Self {
         let mut day = self;

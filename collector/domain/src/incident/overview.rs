@@ -50,7 +50,8 @@ impl IncidentOverview {
         }
     }
 
-    /// Includes the next entry, with the same result as [`Incident::apply`] but without the journal.
+    /// Includes the next entry, with the same result as [`Incident::apply`] but without the
+    /// journal.
     ///
     /// # Errors
     /// The entry is not the next one. Then the overview is unchanged.

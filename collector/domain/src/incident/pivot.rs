@@ -72,8 +72,8 @@ pub enum ParsePivotError {
     },
 }
 
-/// Prefixes of secrets that people paste: tokens of GitHub, GitLab and Slack, private keys, JSON Web
-/// Tokens.
+/// Prefixes of secrets that people paste: tokens of GitHub, GitLab and Slack, private keys, JSON
+/// Web Tokens.
 const SECRET_PREFIXES: [&str; 11] = [
     "ghp_",
     "gho_",

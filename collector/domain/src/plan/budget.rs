@@ -38,9 +38,9 @@ impl ResourcePool {
     }
 }
 
-/// Gives each step its limits, or leaves it out. The sum of the limits stays within `budget`: a step
-/// gets twice what it is expected to need, and steps of unknown need share what is left. A step that
-/// does not fit leaves room for smaller ones after it.
+/// Gives each step its limits, or leaves it out. The sum of the limits stays within `budget`: a
+/// step gets twice what it is expected to need, and steps of unknown need share what is left. A
+/// step that does not fit leaves room for smaller ones after it.
 pub(super) fn allot(steps: &mut [(SourceName, CaptureStep)], budget: &CaptureBudget) {
     let mut bytes = ResourcePool {
         left: budget.bytes_max,

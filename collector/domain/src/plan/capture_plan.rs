@@ -57,8 +57,8 @@ pub struct CapturePass {
 #[schema(as = PlanStep)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CaptureStep {
-    /// The item that the step makes. Unique in its pass; later passes with the same question use the
-    /// same name.
+    /// The item that the step makes. Unique in its pass; later passes with the same question use
+    /// the same name.
     pub item: ItemName,
     /// The offer that the step takes: its unique `item`.
     pub offer: String,

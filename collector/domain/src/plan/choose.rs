@@ -139,9 +139,9 @@ fn check_names(request: &PlanRequest<'_>, offers: &[(&Offer, Readiness)]) -> Res
     })
 }
 
-/// Keeps the candidates whose `value` is in `filter`, at each source that has at least one of them: a
-/// region of AWS says nothing about a host. Notices tell what was left out, and which filter matched
-/// nothing; such a filter captures more than was wanted, never less.
+/// Keeps the candidates whose `value` is in `filter`, at each source that has at least one of them:
+/// a region of AWS says nothing about a host. Notices tell what was left out, and which filter
+/// matched nothing; such a filter captures more than was wanted, never less.
 fn narrow<'a>(
     chosen: &mut Selection<'a>,
     what: &str,

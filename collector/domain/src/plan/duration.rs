@@ -28,7 +28,8 @@ pub(super) fn seconds_between(from: Timestamp, until: Timestamp) -> u64 {
         .unwrap_or(0)
 }
 
-/// Formats `seconds` in one unit, rounded down: a countdown must not promise more time than is left.
+/// Formats `seconds` in one unit, rounded down: a countdown must not promise more time than is
+/// left.
 #[must_use]
 pub fn format_duration(seconds: u64) -> String {
     match seconds {

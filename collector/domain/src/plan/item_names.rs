@@ -7,8 +7,8 @@ use evidence_format::id::ItemName;
 
 use super::choose::StepQuestion;
 
-/// Bytes of the offer's and of the target's part of an item name. With 20 for a pivot, 9 for a digest
-/// and 7 for a number, a name stays below the 128 that the format allows.
+/// Bytes of the offer's and of the target's part of an item name. With 20 for a pivot, 9 for a
+/// digest and 7 for a number, a name stays below the 128 that the format allows.
 const PART_BYTES_MAX: usize = 44;
 /// Hex digits of a digest in a name. If two names collide even so, a number follows.
 const DIGEST_DIGITS: usize = 8;
@@ -16,8 +16,8 @@ const DIGEST_DIGITS: usize = 8;
 /// A distinct item name for each question.
 ///
 /// A name in which something was replaced or cut, and names that would collide, end in a digest of
-/// the whole question. So a name depends on its question only, and whoever names a target cannot take
-/// the name of another one.
+/// the whole question. So a name depends on its question only, and whoever names a target cannot
+/// take the name of another one.
 pub(super) fn item_names(questions: &[StepQuestion<'_>]) -> Vec<ItemName> {
     let readable: Vec<(String, bool)> = questions.iter().map(readable_name).collect();
     let mut count: BTreeMap<&str, usize> = BTreeMap::new();

@@ -101,9 +101,9 @@ pub enum PlanError {
     TooManySteps { steps: usize },
 }
 
-/// Plans a capture. The most volatile evidence comes first (RFC 3227 §2.1): what its source keeps for
-/// the shortest time, then what expires soonest, then the cheapest (a pivot's step before the one
-/// that takes all, fewer requests before more).
+/// Plans a capture. The most volatile evidence comes first (RFC 3227 §2.1): what its source keeps
+/// for the shortest time, then what expires soonest, then the cheapest (a pivot's step before the
+/// one that takes all, fewer requests before more).
 ///
 /// Expected bytes and requests stay within `request.budget`. A step that does not fit stays in the
 /// plan with a [`LeftOutReason`], and becomes a gap.

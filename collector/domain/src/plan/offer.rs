@@ -1,5 +1,5 @@
-//! What a source declares about itself: the evidence it offers, how long that lives, and whether the
-//! source is ready.
+//! What a source declares about itself: the evidence it offers, how long that lives, and whether
+//! the source is ready.
 
 use evidence_format::limits::JSON_INTEGER_MAX;
 use evidence_format::time::Timestamp;
@@ -41,8 +41,8 @@ pub struct Offer {
 #[serde(rename_all = "camelCase")]
 pub enum EvidenceLifetime {
     /// State, which has no past and is lost when it changes. The seconds are the order of magnitude
-    /// for which it stays the same (a socket 1, a process 60, a role 86,400). Nobody publishes them;
-    /// they only serve for sorting.
+    /// for which it stays the same (a socket 1, a process 60, a role 86,400). Nobody publishes
+    /// them; they only serve for sorting.
     State(u64),
     /// Deleted this many seconds after it happened.
     Seconds(u64),

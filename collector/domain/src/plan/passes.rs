@@ -76,8 +76,8 @@ fn settled(step: &CaptureStep, settle: SettleRule, at: Timestamp) -> CaptureStep
     repeat(step, asked, None, at)
 }
 
-/// The rest of a pass: the steps that its deadline or the source's rate limit cut off, each from where
-/// it stopped, and the steps that had not begun. `None` if all steps finished.
+/// The rest of a pass: the steps that its deadline or the source's rate limit cut off, each from
+/// where it stopped, and the steps that had not begun. `None` if all steps finished.
 #[must_use]
 pub fn continuation(
     pass: &CapturePass,
@@ -118,7 +118,8 @@ fn was_cut(ended: EndReason) -> bool {
     matches!(ended, EndReason::Deadline | EndReason::Throttled)
 }
 
-/// The step, asked again at `at`. The estimates are dropped: they were for the whole first question.
+/// The step, asked again at `at`. The estimates are dropped: they were for the whole first
+/// question.
 fn repeat(
     step: &CaptureStep,
     asked: Option<TimeWindow>,

@@ -105,8 +105,8 @@ fn expiry(step: &CaptureStep, now: Timestamp) -> String {
     }
 }
 
-/// If the oldest part has expired, more is lost every moment; then the time counts at which all of it
-/// is gone.
+/// If the oldest part has expired, more is lost every moment; then the time counts at which all of
+/// it is gone.
 fn all_gone(step: &CaptureStep, lifetime: EvidenceLifetime, now: Timestamp) -> String {
     let gone = step
         .effective

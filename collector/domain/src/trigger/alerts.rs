@@ -1,8 +1,8 @@
 //! Groups of alerts, in the format of Alertmanager, which Grafana has adopted.
 //!
 //! An incident is identified by its group and the time at which the group's first alert fired. The
-//! alerts of a group change while it fires: if the first one is resolved and leaves the group before
-//! the others do, the rest counts as another incident.
+//! alerts of a group change while it fires: if the first one is resolved and leaves the group
+//! before the others do, the rest counts as another incident.
 
 use serde_json::Value;
 
@@ -128,7 +128,8 @@ fn line(alert: JsonNode<'_>) -> String {
     .replace(['\n', '\r'], " ")
 }
 
-/// The pod of an alert, by the labels of Prometheus' Kubernetes discovery and of kube-state-metrics.
+/// The pod of an alert, by the labels of Prometheus' Kubernetes discovery and of
+/// kube-state-metrics.
 fn workload(alert: JsonNode<'_>) -> Option<Pivot> {
     let (namespace, pod) = (alert.text("/labels/namespace")?, alert.text("/labels/pod")?);
     format!("workload={namespace}/pod/{pod}").parse().ok()

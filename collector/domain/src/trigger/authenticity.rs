@@ -72,8 +72,8 @@ pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
     HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()
 }
 
-/// Checks that the signed time is recent. Call it after [`check_signature`]: only an authentic sender
-/// may learn how far the clocks differ.
+/// Checks that the signed time is recent. Call it after [`check_signature`]: only an authentic
+/// sender may learn how far the clocks differ.
 pub(super) fn check_timestamp(
     unix_seconds: &str,
     received_at: Timestamp,

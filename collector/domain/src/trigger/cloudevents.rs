@@ -3,9 +3,9 @@
 //!
 //! In structured mode the body is the event (`application/cloudevents+json`). In binary mode the
 //! attributes are headers `ce-…`, and the body is the data. Batches are rejected. `source` and `id`
-//! together identify an event (spec §3.1), so each event is an incident, and a repeated event is the
-//! same one. Nothing is signed: the sender has a bearer token, or a user and a password, as the HTTP
-//! 1.1 Web Hooks specification of CloudEvents demands (§3.1).
+//! together identify an event (spec §3.1), so each event is an incident, and a repeated event is
+//! the same one. Nothing is signed: the sender has a bearer token, or a user and a password, as the
+//! HTTP 1.1 Web Hooks specification of CloudEvents demands (§3.1).
 
 use data_encoding::BASE64;
 use http::HeaderMap;
@@ -123,8 +123,8 @@ fn binary(delivery: &WebhookDelivery<'_>, media_type: &str) -> Result<CloudEvent
     })
 }
 
-/// Decodes an attribute from its header, which percent-encodes all but printable ASCII (HTTP protocol
-/// binding §3.1.3.2).
+/// Decodes an attribute from its header, which percent-encodes all but printable ASCII (HTTP
+/// protocol binding §3.1.3.2).
 fn attribute(headers: &HeaderMap, name: &str) -> Option<String> {
     let text = header_text(headers, &format!("ce-{name}"))?
         .trim()

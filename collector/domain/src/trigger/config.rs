@@ -38,8 +38,8 @@ pub struct HooksConfig {
     pub standard: Option<HookConfig>,
 }
 
-/// `[hooks.VENDOR]`. Whoever holds one of its secrets can declare incidents, and add notes and raise
-/// the severity of those; they can neither read evidence nor close an incident.
+/// `[hooks.VENDOR]`. Whoever holds one of its secrets can declare incidents, and add notes and
+/// raise the severity of those; they can neither read evidence nor close an incident.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct HookConfig {
@@ -49,8 +49,8 @@ pub struct HookConfig {
     /// Files with one secret each, such as those of a Kubernetes Secret. Whoever can write to them
     /// can choose a secret.
     pub secret_files: Vec<PathBuf>,
-    /// The user of basic authentication (RFC 7617). Absent: the secret is a bearer token (RFC 6750).
-    /// Only for vendors that do not sign.
+    /// The user of basic authentication (RFC 7617). Absent: the secret is a bearer token (RFC
+    /// 6750). Only for vendors that do not sign.
     pub username: Option<String>,
     /// A header that holds just the secret, in place of `Authorization`. Opsgenie only.
     pub token_header: Option<String>,

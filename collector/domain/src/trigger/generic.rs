@@ -1,8 +1,8 @@
 //! Reads events of senders whose format is not documented.
 //!
-//! Titles, severities and times are taken from members with the usual names. `play`, `pivots` (texts
-//! such as `access-key=AKIA…`), `systems`, `impact` and `started` are for senders written for Exhibit:
-//! a wrong play or pivot is an error, never dropped silently.
+//! Titles, severities and times are taken from members with the usual names. `play`, `pivots`
+//! (texts such as `access-key=AKIA…`), `systems`, `impact` and `started` are for senders written
+//! for Exhibit: a wrong play or pivot is an error, never dropped silently.
 
 use serde_json::Value;
 

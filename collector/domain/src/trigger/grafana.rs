@@ -1,10 +1,11 @@
 //! Grafana alerting:
 //! <https://grafana.com/docs/grafana/latest/alerting/configure-notifications/manage-contact-points/integrations/webhook-notifier/>.
 //!
-//! The contact point sends a bearer token, a user and a password, or an HMAC-SHA256 in hexadecimal of
-//! the body. If a header for the time is configured, the HMAC is of the time in seconds, a colon, and
-//! the body (grafana/alerting, `http/hmac.go`). The operator names both headers, since Grafana's code
-//! (`X-Grafana-Alert-Signature`) and documents (`X-Grafana-Alerting-Signature`) differ.
+//! The contact point sends a bearer token, a user and a password, or an HMAC-SHA256 in hexadecimal
+//! of the body. If a header for the time is configured, the HMAC is of the time in seconds, a
+//! colon, and the body (grafana/alerting, `http/hmac.go`). The operator names both headers, since
+//! Grafana's code (`X-Grafana-Alert-Signature`) and documents (`X-Grafana-Alerting-Signature`)
+//! differ.
 
 use super::authenticity::{
     check_authorization, check_signature, check_timestamp, from_hex, required_header,

@@ -2,8 +2,8 @@
 //! Webhooks, sent by Svix.
 //!
 //! The payload is in a member with the name of the event. Of a private incident it has only the id.
-//! incident.io documents that events may arrive out of order, so an update declares an incident that
-//! is not yet known.
+//! incident.io documents that events may arrive out of order, so an update declares an incident
+//! that is not yet known.
 
 use super::payload::{IncidentFields, JsonNode, VendorEvent, parse_object, parse_time};
 use super::standard::verify;

@@ -9,8 +9,8 @@ const PLAIN_BYTES_MAX: usize = 128;
 /// Marks a digest in place of an id.
 const DIGEST: &str = "sha256:";
 
-/// Makes a key such as `pagerduty:PQ1K5C8`. An id that is long, has several parts or unusual characters
-/// is replaced by its SHA-256. Keys are equal only if the ids are.
+/// Makes a key such as `pagerduty:PQ1K5C8`. An id that is long, has several parts or unusual
+/// characters is replaced by its SHA-256. Keys are equal only if the ids are.
 pub(super) fn key(vendor: Vendor, parts: &[&str]) -> String {
     match parts {
         [id] if is_plain(id) => format!("{}:{id}", vendor.name()),

@@ -41,8 +41,8 @@ pub use secret::HookSecret;
 
 /// Bytes of a body. Vendors' events have a few kilobytes, and a group of 1,000 alerts fits.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
-/// Seconds between a signed time and the time of receipt, in either direction. Slack's documents and
-/// the Standard Webhooks libraries say five minutes.
+/// Seconds between a signed time and the time of receipt, in either direction. Slack's documents
+/// and the Standard Webhooks libraries say five minutes.
 pub const REPLAY_SECONDS_MAX: u64 = 5 * 60;
 
 /// A request from a vendor.
@@ -123,8 +123,8 @@ pub struct IncidentUpdate {
     pub note: Prose,
     /// The severity by the vendor, if the event is about that.
     pub severity: Option<Severity>,
-    /// Declares the incident if none has the key: it has become severe enough only now, or its first
-    /// event was never delivered.
+    /// Declares the incident if none has the key: it has become severe enough only now, or its
+    /// first event was never delivered.
     pub declare_if_unknown: Option<Box<IncidentTrigger>>,
 }
 
@@ -135,8 +135,8 @@ pub struct WebhookResponse {
     pub body: String,
 }
 
-/// A delivery was rejected. The texts are for the sender: they reveal nothing about secrets, or about
-/// which part of a signature was wrong.
+/// A delivery was rejected. The texts are for the sender: they reveal nothing about secrets, or
+/// about which part of a signature was wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookError {
     #[error("no webhook of {vendor} is configured")]

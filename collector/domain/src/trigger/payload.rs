@@ -1,5 +1,5 @@
-//! Reads vendors' JSON, in which any member may be absent or of any type, and makes declarations and
-//! updates of it.
+//! Reads vendors' JSON, in which any member may be absent or of any type, and makes declarations
+//! and updates of it.
 
 use std::collections::BTreeSet;
 
@@ -179,8 +179,8 @@ impl HookContext<'_> {
         words.min_by_key(|word| self.severity(Some(word)))
     }
 
-    /// Caps a time at the delivery's: the vendor's clock may be ahead, and an incident rejects times
-    /// in the future.
+    /// Caps a time at the delivery's: the vendor's clock may be ahead, and an incident rejects
+    /// times in the future.
     fn cap_at_receipt(&self, time: Option<Timestamp>) -> Option<Timestamp> {
         time.map(|time| time.min(self.received_at))
     }

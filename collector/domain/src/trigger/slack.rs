@@ -3,8 +3,9 @@
 //! Signatures: <https://docs.slack.dev/authentication/verifying-requests-from-slack>:
 //! `X-Slack-Signature` holds `v0=` and the HMAC-SHA256 in hexadecimal of `v0:`,
 //! `X-Slack-Request-Timestamp`, `:` and the body, no older than five minutes. Commands:
-//! <https://docs.slack.dev/interactivity/implementing-slash-commands>. The person who typed the command
-//! sees the response only if its status is 200, so a wrong command gets help instead of an error.
+//! <https://docs.slack.dev/interactivity/implementing-slash-commands>. The person who typed the
+//! command sees the response only if its status is 200, so a wrong command gets help instead of an
+//! error.
 
 use std::collections::BTreeMap;
 
@@ -175,8 +176,8 @@ fn parse_command(hook: &HookContext<'_>, text: &str) -> Result<SlashCommand, Str
     })
 }
 
-/// The play that a word names, if any. A word with a hyphen that is close to a play's name is an error,
-/// not part of the title.
+/// The play that a word names, if any. A word with a hyphen that is close to a play's name is an
+/// error, not part of the title.
 fn play(hook: &HookContext<'_>, word: &str) -> Result<Option<PlayName>, String> {
     let Ok(name) = word.parse::<PlayName>() else {
         return Ok(None);

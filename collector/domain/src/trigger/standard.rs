@@ -2,9 +2,9 @@
 //!
 //! <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>:
 //! `webhook-signature` holds `v1,` and the base64 of the HMAC-SHA256 of
-//! `{webhook-id}.{webhook-timestamp}.{body}`, possibly several with spaces between them. The secret is
-//! `whsec_` and the base64 of the key. Asymmetric signatures (`v1a`), which no sender here uses, are
-//! skipped, as the specification demands.
+//! `{webhook-id}.{webhook-timestamp}.{body}`, possibly several with spaces between them. The secret
+//! is `whsec_` and the base64 of the key. Asymmetric signatures (`v1a`), which no sender here uses,
+//! are skipped, as the specification demands.
 
 use super::authenticity::{check_signature, check_timestamp, required_header};
 use super::payload::{JsonNode, VendorEvent, parse_object};
