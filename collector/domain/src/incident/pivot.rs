@@ -149,10 +149,11 @@ impl FromStr for Pivot {
     type Err = ParsePivotError;
 
     fn from_str(text: &str) -> Result<Self, ParsePivotError> {
-        let no_value = || ParsePivotError::NoValue {
-            text: safe(&text.chars().take(80).collect::<String>()),
-        };
-        let (kind, value) = text.split_once('=').ok_or_else(no_value)?;
+        let (kind, value) = text
+            .split_once('=')
+            .ok_or_else(|| ParsePivotError::NoValue {
+                text: safe(&text.chars().take(80).collect::<String>()),
+            })?;
         let (kind, value) = (kind.trim().parse::<PivotKind>()?, value.trim());
         if let Some(prefix) = SECRET_PREFIXES
             .into_iter()

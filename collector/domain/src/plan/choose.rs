@@ -92,11 +92,11 @@ impl<'a> Selection<'a> {
         let source = &ready.source;
         let why = match ready.state {
             ReadinessState::Ready if !ready.targets.is_empty() => {
-                let notice = |text: &String| PlanNotice {
-                    source: Some(source.clone()),
-                    text: text.clone(),
-                };
-                self.notices.extend(ready.problems.iter().map(notice));
+                self.notices
+                    .extend(ready.problems.iter().map(|text| PlanNotice {
+                        source: Some(source.clone()),
+                        text: text.clone(),
+                    }));
                 self.candidates
                     .extend(ready.targets.iter().map(|estimate| Candidate {
                         source,

@@ -81,11 +81,13 @@ fn readable_name(question: &StepQuestion<'_>) -> (String, bool) {
 
 /// Replaces what item names may not contain, and cuts.
 fn sanitized(part: &str) -> String {
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
     let lower = part
         .chars()
         .map(|c| c.to_ascii_lowercase())
-        .map(|c| if allowed(c) { c } else { '-' });
+        .map(|c| match c {
+            'a'..='z' | '0'..='9' | '.' | '_' | '-' => c,
+            _ => '-',
+        });
     let text: String = lower.take(PART_BYTES_MAX).collect();
     text.trim_matches(['.', '_', '-']).to_owned()
 }

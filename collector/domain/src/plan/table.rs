@@ -191,13 +191,12 @@ fn write_list(text: &mut String, title: &str, lines: impl Iterator<Item = String
 
 /// Columns with two spaces between them. Numbers of steps and requests are right-aligned.
 fn write_columns(text: &mut String, rows: &[[String; 7]]) {
-    let width = |column: usize| {
+    let widths: [usize; 7] = std::array::from_fn(|column| {
         rows.iter()
             .map(|row| row[column].chars().count())
             .max()
             .unwrap_or(0)
-    };
-    let widths: [usize; 7] = std::array::from_fn(width);
+    });
     for row in rows {
         let mut line = String::new();
         for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
