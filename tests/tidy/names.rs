@@ -13,7 +13,7 @@ const ALLOWED: &[(&str, usize)] = &[
     ("BoxError", 3),
     ("Cli", 3),
     ("List", 4),
-    ("Listed", 4),
+    ("Listed", 3),
     ("Page", 5),
 ];
 

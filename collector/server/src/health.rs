@@ -32,7 +32,7 @@ pub(super) async fn ready(State(api): State<Api>) -> Result<&'static str, (Statu
         let _ = database.map(|answer| answer.map_err(|error| Problem::internal(&error))); // the log has why
         return Err(unready("the database does not answer"));
     }
-    let blobs = timeout(limit, api.pipeline().parts.blobs.answers()).await;
+    let blobs = timeout(limit, api.pipeline().parts.blobs.ping()).await;
     if !matches!(blobs, Ok(Ok(()))) {
         let _ = blobs.map(|answer| answer.map_err(|error| Problem::internal(&error)));
         return Err(unready("the blob store does not answer"));

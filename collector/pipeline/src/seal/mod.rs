@@ -4,7 +4,7 @@
 //! published in the blob store, committed in the ledger. Whoever takes up the pass again looks for
 //! a preparation first: a bundle that is there is committed after it was verified, one that is not
 //! is aborted, and its draft made again. So there are never two signed bundles at one place of the
-//! stream. In a bucket, a few bytes take the name of what was aborted ([`Blobs::stays_absent`]).
+//! stream. In a bucket, a few bytes take the name of what was aborted ([`Blobs::ensure_absent`]).
 
 mod lock;
 mod stored;
@@ -27,7 +27,7 @@ use evidence_format::time::Timestamp;
 use tokio::task::spawn_blocking;
 
 use platform::clock;
-use store::blobs::{BlobError, Blobs, Kind};
+use store::blobs::{BlobError, BlobKind, Blobs};
 use store::ledger::{BundleRow, Ledger, LedgerError, NewEntry, PassKey, Pending, StreamPosition};
 
 pub(crate) use lock::{SealLock, SealLockError};
@@ -201,7 +201,7 @@ impl Sealer<'_> {
             lock,
         } = signed;
         self.blobs
-            .put_file(&row.object_key, &tar, Kind::Sealed)
+            .put_file(&row.object_key, &tar, BlobKind::Sealed)
             .await?;
         let row = self
             .ledger
@@ -223,7 +223,7 @@ impl Sealer<'_> {
         pending: Pending,
         entries: impl Fn(&BundleRow, &BundleConfig) -> Vec<NewEntry>,
     ) -> Result<Option<Published>, SealError> {
-        if self.blobs.stays_absent(&pending.object_key).await? {
+        if self.blobs.ensure_absent(&pending.object_key).await? {
             self.ledger.abort(&pending).await?;
             return Ok(None);
         }

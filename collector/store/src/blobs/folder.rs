@@ -32,21 +32,21 @@ const DURABLE_MAX: usize = 10_000;
 
 /// A folder of objects.
 #[derive(Clone, Debug)]
-pub(super) struct Folder {
+pub(super) struct BlobFolder {
     root: PathBuf,
     /// Folders that this process has synced up to the root. Nobody removes one.
-    durable: Arc<Mutex<HashSet<PathBuf>>>,
+    synced: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 /// What becomes an object.
-pub(super) trait Content {
+pub(super) trait ObjectContent {
     /// Writes all of it.
     fn write_to(&self, file: &File) -> io::Result<()>;
     /// A reader from its begin.
     fn open(&self) -> io::Result<Box<dyn Read + '_>>;
 }
 
-impl Content for [u8] {
+impl ObjectContent for [u8] {
     fn write_to(&self, mut file: &File) -> io::Result<()> {
         file.write_all(self)
     }
@@ -56,7 +56,7 @@ impl Content for [u8] {
     }
 }
 
-impl Content for File {
+impl ObjectContent for File {
     fn write_to(&self, mut file: &File) -> io::Result<()> {
         (&mut &*self).rewind()?;
         io::copy(&mut &*self, &mut file).map(drop) // inside the kernel where it can
@@ -68,7 +68,7 @@ impl Content for File {
     }
 }
 
-impl Folder {
+impl BlobFolder {
     /// Opens the folder at `root`, made if absent, and removes what processes that were killed have
     /// left unfinished.
     pub(super) fn open(root: &Path) -> Result<Self, BlobError> {
@@ -85,9 +85,9 @@ impl Folder {
         let root = root.canonicalize().map_err(fail)?;
         let folder = Self {
             root,
-            durable: Arc::default(),
+            synced: Arc::default(),
         };
-        folder.sweep().map_err(fail)?;
+        folder.remove_unfinished().map_err(fail)?;
         Ok(folder)
     }
 
@@ -105,7 +105,7 @@ impl Folder {
     pub(super) fn put(
         &self,
         key: &str,
-        content: &(impl Content + ?Sized),
+        content: &(impl ObjectContent + ?Sized),
     ) -> Result<(), BlobError> {
         let path = self.path(key);
         let fail = |cause: io::Error| BlobError::of_io("write", key, cause);
@@ -127,7 +127,7 @@ impl Folder {
     /// may not have come to sync.
     fn sync_name(&self, path: &Path) -> io::Result<()> {
         let folder = path.parent().unwrap_or(&self.root);
-        let durable = || self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        let durable = || self.synced.lock().unwrap_or_else(PoisonError::into_inner);
         if durable().contains(folder) {
             return File::open(folder)?.sync_all();
         }
@@ -141,8 +141,8 @@ impl Folder {
     }
 
     /// Writes the whole of an object and gives it its name; false if somebody else came first.
-    fn publish(&self, path: &Path, content: &(impl Content + ?Sized)) -> io::Result<bool> {
-        let unfinished = Unfinished::create(&self.root)?;
+    fn publish(&self, path: &Path, content: &(impl ObjectContent + ?Sized)) -> io::Result<bool> {
+        let unfinished = UnfinishedFile::create(&self.root)?;
         content.write_to(&unfinished.file)?;
         unfinished.file.sync_all()?;
         let linked = match fs::hard_link(&unfinished.path, path) {
@@ -183,7 +183,7 @@ impl Folder {
 
     /// Removes unfinished files that nobody holds: a lock on a file ends with the process that has
     /// it.
-    fn sweep(&self) -> io::Result<()> {
+    fn remove_unfinished(&self) -> io::Result<()> {
         for entry in fs::read_dir(self.root.join(UNFINISHED))? {
             let path = entry?.path();
             match File::open(&path) {
@@ -197,13 +197,13 @@ impl Folder {
 }
 
 /// A file that is not an object yet. Dropped, its name here is gone.
-struct Unfinished {
+struct UnfinishedFile {
     path: PathBuf,
     /// Locked: another process that starts now leaves it alone.
     file: File,
 }
 
-impl Unfinished {
+impl UnfinishedFile {
     fn create(root: &Path) -> io::Result<Self> {
         loop {
             let path = root.join(UNFINISHED).join(random_name()?);
@@ -220,7 +220,7 @@ impl Unfinished {
     }
 }
 
-impl Drop for Unfinished {
+impl Drop for UnfinishedFile {
     fn drop(&mut self) {
         drop(fs::remove_file(&self.path)); // else the next start removes it
     }
@@ -232,7 +232,7 @@ fn random_name() -> io::Result<String> {
     Ok(HEXLOWER.encode(&name))
 }
 
-fn is_same(path: &Path, content: &(impl Content + ?Sized)) -> io::Result<bool> {
+fn is_same(path: &Path, content: &(impl ObjectContent + ?Sized)) -> io::Result<bool> {
     let (mut there, mut ours) = (File::open(path)?, content.open()?);
     let (mut a, mut b) = (vec![0; COMPARE_BYTES], vec![0; COMPARE_BYTES]);
     loop {

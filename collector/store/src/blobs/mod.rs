@@ -24,17 +24,17 @@ use std::sync::Arc;
 
 use super::blocking;
 use bytes::Bytes;
-use folder::Folder;
+use folder::BlobFolder;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
-use s3::{S3, Source};
+use s3::{S3Bucket, UploadSource};
 use tokio::io::AsyncWriteExt;
 
 /// What stands where a bundle was announced, and its writer died before it was published.
-const WITHDRAWN: &[u8] = b"withdrawn before it was published: this is no bundle\n";
+const TOMBSTONE: &[u8] = b"withdrawn before it was published: this is no bundle\n";
 
 /// The most bytes that [`Blobs::get`] reads at once: staged pages are far smaller, bundles are read
 /// as streams.
@@ -47,20 +47,20 @@ const KEY_BYTES_MAX: usize = 512;
 /// The blob store. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Blobs {
-    place: Place,
+    backend: BlobBackend,
     /// Reads from there.
     reader: Arc<dyn ObjectStore>,
 }
 
 #[derive(Clone, Debug)]
-enum Place {
-    Folder(Folder),
-    S3(S3),
+enum BlobBackend {
+    Folder(BlobFolder),
+    S3(S3Bucket),
 }
 
 /// What an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum BlobKind {
     /// Data at work, removed later.
     Staged,
     /// A sealed bundle, to stay: it is locked as the configuration says.
@@ -69,7 +69,7 @@ pub enum Kind {
 
 /// An object's name and size.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub struct BlobListItem {
     /// The name.
     pub key: String,
     /// The size.
@@ -77,7 +77,7 @@ pub struct Listed {
 }
 
 /// An object being read.
-pub struct Reading {
+pub struct BlobReader {
     /// How many bytes it has.
     pub bytes: u64,
     /// The bytes.
@@ -92,10 +92,10 @@ impl Blobs {
     /// [`BlobError::Config`] and [`BlobError::OpenFolder`].
     pub async fn open(config: &BlobsConfig) -> Result<Self, BlobError> {
         if config.location.starts_with("s3://") {
-            let s3 = S3::open(config)?;
+            let s3 = S3Bucket::open(config)?;
             return Ok(Self {
                 reader: s3.reader(),
-                place: Place::S3(s3),
+                backend: BlobBackend::S3(s3),
             });
         }
         let root = PathBuf::from(&config.location);
@@ -110,7 +110,7 @@ impl Blobs {
                 "a folder cannot be locked as blobs.lock asks for, only a bucket".to_owned(),
             ));
         }
-        let folder = blocking(move || Folder::open(&root)).await?;
+        let folder = blocking(move || BlobFolder::open(&root)).await?;
         let reader =
             LocalFileSystem::new_with_prefix(folder.root()).map_err(|cause| BlobError::Store {
                 attempt: "open",
@@ -118,7 +118,7 @@ impl Blobs {
                 cause,
             })?;
         Ok(Self {
-            place: Place::Folder(folder),
+            backend: BlobBackend::Folder(folder),
             reader: Arc::new(reader),
         })
     }
@@ -130,12 +130,12 @@ impl Blobs {
     /// [`BlobError::NoObjectLock`], [`BlobError::Overwrites`], [`BlobError::Refused`] where a right
     /// is missing, and failures of the store.
     pub async fn check(&self) -> Result<(), BlobError> {
-        match &self.place {
-            Place::Folder(folder) => {
+        match &self.backend {
+            BlobBackend::Folder(folder) => {
                 let folder = folder.clone();
                 blocking(move || folder.check()).await
             }
-            Place::S3(s3) => s3.check().await,
+            BlobBackend::S3(s3) => s3.check().await,
         }
     }
 
@@ -147,12 +147,15 @@ impl Blobs {
     /// store.
     pub async fn put(&self, key: &str, bytes: Bytes) -> Result<(), BlobError> {
         let path = object_path(key)?;
-        match &self.place {
-            Place::Folder(folder) => {
+        match &self.backend {
+            BlobBackend::Folder(folder) => {
                 let folder = folder.clone();
                 blocking(move || folder.put(path.as_ref(), bytes.as_ref())).await
             }
-            Place::S3(s3) => s3.put(key, &Source::Bytes(bytes), Kind::Staged).await,
+            BlobBackend::S3(s3) => {
+                s3.put(key, &UploadSource::Bytes(bytes), BlobKind::Staged)
+                    .await
+            }
         }
     }
 
@@ -163,23 +166,23 @@ impl Blobs {
     /// # Errors
     /// As for [`Blobs::put`]; [`BlobError::ReadFile`]; [`BlobError::NotLocked`] and
     /// [`BlobError::Refused`] if it could not be locked.
-    pub async fn put_file(&self, key: &str, file: &Path, kind: Kind) -> Result<(), BlobError> {
+    pub async fn put_file(&self, key: &str, file: &Path, kind: BlobKind) -> Result<(), BlobError> {
         let path = object_path(key)?;
         let fail = |cause| BlobError::ReadFile {
             path: file.to_owned(),
             cause,
         };
         let content = File::open(file).map_err(fail)?;
-        match &self.place {
-            Place::Folder(folder) => {
+        match &self.backend {
+            BlobBackend::Folder(folder) => {
                 let folder = folder.clone();
                 blocking(move || folder.put(path.as_ref(), &content)).await
             }
-            Place::S3(s3) => {
+            BlobBackend::S3(s3) => {
                 let bytes = content.metadata().map_err(fail)?.len();
                 s3.put(
                     key,
-                    &Source::File {
+                    &UploadSource::File {
                         path: file.to_owned(),
                         file: Arc::new(content),
                         bytes,
@@ -212,7 +215,7 @@ impl Blobs {
     ///
     /// # Errors
     /// [`BlobError::NotFound`], and failures of the store.
-    pub async fn open_read(&self, key: &str) -> Result<Reading, BlobError> {
+    pub async fn open_read(&self, key: &str) -> Result<BlobReader, BlobError> {
         let object = self
             .reader
             .get(&object_path(key)?)
@@ -224,14 +227,14 @@ impl Blobs {
             .into_stream()
             .map_err(move |cause| BlobError::of_store("read", &key, cause))
             .boxed();
-        Ok(Reading { bytes, chunks })
+        Ok(BlobReader { bytes, chunks })
     }
 
     /// The bytes `range` of the object `key`, piece by piece; there is at least one.
     ///
     /// # Errors
     /// [`BlobError::NotFound`], and failures of the store.
-    pub async fn open_range(&self, key: &str, range: Range<u64>) -> Result<Reading, BlobError> {
+    pub async fn open_range(&self, key: &str, range: Range<u64>) -> Result<BlobReader, BlobError> {
         let options = GetOptions {
             range: Some(GetRange::Bounded(range)),
             ..GetOptions::default()
@@ -244,15 +247,15 @@ impl Blobs {
             .into_stream()
             .map_err(move |cause| BlobError::of_store("read", &key, cause))
             .boxed();
-        Ok(Reading { bytes, chunks })
+        Ok(BlobReader { bytes, chunks })
     }
 
     /// Asks the store for something, whatever it is. For those who look whether it answers.
     ///
     /// # Errors
     /// Failures of the store.
-    pub async fn answers(&self) -> Result<(), BlobError> {
-        if let Place::Folder(folder) = &self.place {
+    pub async fn ping(&self) -> Result<(), BlobError> {
+        if let BlobBackend::Folder(folder) = &self.backend {
             let (root, location) = (folder.root().to_owned(), self.locate(""));
             let looked = blocking(move || std::fs::read_dir(root)).await;
             return looked.map(|_| ()).map_err(|cause| BlobError::OpenFolder {
@@ -260,7 +263,7 @@ impl Blobs {
                 cause,
             });
         }
-        self.exists("answers").await.map(|_| ())
+        self.exists("ping").await.map(|_| ())
     }
 
     /// True if there is an object `key`.
@@ -281,14 +284,14 @@ impl Blobs {
     ///
     /// # Errors
     /// Failures of the store.
-    pub async fn stays_absent(&self, key: &str) -> Result<bool, BlobError> {
-        match &self.place {
-            Place::Folder(_) => Ok(!self.exists(key).await?),
-            Place::S3(s3) => match s3
+    pub async fn ensure_absent(&self, key: &str) -> Result<bool, BlobError> {
+        match &self.backend {
+            BlobBackend::Folder(_) => Ok(!self.exists(key).await?),
+            BlobBackend::S3(s3) => match s3
                 .put(
                     key,
-                    &Source::Bytes(Bytes::from_static(WITHDRAWN)),
-                    Kind::Staged,
+                    &UploadSource::Bytes(Bytes::from_static(TOMBSTONE)),
+                    BlobKind::Staged,
                 )
                 .await
             {
@@ -342,9 +345,9 @@ impl Blobs {
     /// The file of an object, where the store is a folder of this machine.
     #[must_use]
     pub fn local_path(&self, key: &str) -> Option<PathBuf> {
-        match &self.place {
-            Place::Folder(folder) => Some(folder.path(key)),
-            Place::S3(_) => None,
+        match &self.backend {
+            BlobBackend::Folder(folder) => Some(folder.path(key)),
+            BlobBackend::S3(_) => None,
         }
     }
 
@@ -353,7 +356,7 @@ impl Blobs {
     ///
     /// # Errors
     /// Failures of the store.
-    pub async fn list(&self, prefix: &str) -> Result<Vec<Listed>, BlobError> {
+    pub async fn list(&self, prefix: &str) -> Result<Vec<BlobListItem>, BlobError> {
         let fail = |cause| BlobError::of_store("list", prefix, cause);
         let path = if prefix.is_empty() {
             ObjectPath::default()
@@ -366,11 +369,11 @@ impl Blobs {
             .try_collect()
             .await
             .map_err(fail)?;
-        let found = found.into_iter().map(|meta| Listed {
+        let found = found.into_iter().map(|meta| BlobListItem {
             key: meta.location.into(),
             bytes: meta.size,
         });
-        let mut listed: Vec<_> = found.filter(|listed| !is_own(&listed.key)).collect();
+        let mut listed: Vec<_> = found.filter(|listed| !is_reserved(&listed.key)).collect();
         listed.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(listed)
     }
@@ -382,21 +385,21 @@ impl Blobs {
     /// Failures of the store.
     pub async fn delete(&self, key: &str) -> Result<(), BlobError> {
         let path = object_path(key)?;
-        match &self.place {
-            Place::Folder(folder) => {
+        match &self.backend {
+            BlobBackend::Folder(folder) => {
                 let folder = folder.clone();
                 blocking(move || folder.delete(path.as_ref())).await
             }
-            Place::S3(s3) => s3.delete(key).await,
+            BlobBackend::S3(s3) => s3.delete(key).await,
         }
     }
 
     /// Where the object `key` is, for people: the absolute path of its file, or its `s3://` URL.
     #[must_use]
     pub fn locate(&self, key: &str) -> String {
-        match &self.place {
-            Place::Folder(folder) => folder.path(key).display().to_string(),
-            Place::S3(s3) => s3.locate(key),
+        match &self.backend {
+            BlobBackend::Folder(folder) => folder.path(key).display().to_string(),
+            BlobBackend::S3(s3) => s3.locate(key),
         }
     }
 }
@@ -404,7 +407,7 @@ impl Blobs {
 fn object_path(key: &str) -> Result<ObjectPath, BlobError> {
     let path = ObjectPath::parse(key)
         .ok()
-        .filter(|_| is_key(key) && !is_own(key));
+        .filter(|_| is_key(key) && !is_reserved(key));
     path.ok_or_else(|| BlobError::Key {
         key: key.chars().take(200).collect(),
     })
@@ -422,7 +425,7 @@ fn is_key(text: &str) -> bool {
 }
 
 /// The store's own names.
-fn is_own(key: &str) -> bool {
+fn is_reserved(key: &str) -> bool {
     matches!(
         key.split('/').next(),
         Some(folder::UNFINISHED | s3::CHECK_FOLDER)

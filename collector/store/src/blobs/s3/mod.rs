@@ -22,15 +22,15 @@ use object_store::{ClientOptions, ObjectStore, RetryConfig, StaticCredentialProv
 use tracing::warn;
 
 use super::config::{BlobsConfig, LockConfig, S3Config};
-use super::{BlobError, Kind};
+use super::{BlobError, BlobKind};
 use crate::database::OUTAGE_SECONDS_MAX;
-use request::Signer;
-pub(super) use upload::Source;
+use request::S3Client;
+pub(super) use upload::UploadSource;
 
 /// How long one request may take, a part of an upload included.
 const REQUEST_SECONDS_MAX: u32 = 30;
 
-/// The object by which [`S3::check`] sees whether the bucket overwrites. It stays: where versions
+/// The object by which [`S3Bucket::check`] sees whether the bucket overwrites. It stays: where versions
 /// are kept, removing one leaves two.
 const CHECK: &str = ".check/no-overwrite";
 
@@ -39,15 +39,15 @@ pub(super) const CHECK_FOLDER: &str = ".check";
 
 /// A bucket, or what is below a prefix in it.
 #[derive(Clone, Debug)]
-pub(super) struct S3 {
+pub(super) struct S3Bucket {
     bucket: String,
     prefix: ObjectPath,
     store: AmazonS3,
-    signer: Arc<Signer>,
+    client: Arc<S3Client>,
     lock: Option<LockConfig>,
 }
 
-impl S3 {
+impl S3Bucket {
     pub(super) fn open(config: &BlobsConfig) -> Result<Self, BlobError> {
         let place = config
             .location
@@ -78,7 +78,7 @@ impl S3 {
         let options = ClientOptions::new()
             .with_timeout(Duration::from_secs(seconds.into()))
             .with_allow_http(endpoint.starts_with("http://"));
-        let client = ReqwestConnector::default()
+        let http = ReqwestConnector::default()
             .connect(&options)
             .map_err(fail)?;
         let store = builder
@@ -86,18 +86,12 @@ impl S3 {
             .with_client_options(options)
             .build()
             .map_err(fail)?;
-        let signer = Signer::new(
-            client,
-            store.credentials().clone(),
-            region,
-            &endpoint,
-            bucket,
-        );
+        let client = S3Client::new(http, store.credentials().clone(), region, &endpoint, bucket);
         Ok(Self {
             bucket: bucket.to_owned(),
             prefix: ObjectPath::from(prefix),
             store,
-            signer: Arc::new(signer),
+            client: Arc::new(client),
             lock: config.lock.clone(),
         })
     }
@@ -112,14 +106,14 @@ impl S3 {
     pub(super) async fn put(
         &self,
         key: &str,
-        source: &Source,
-        kind: Kind,
+        source: &UploadSource,
+        kind: BlobKind,
     ) -> Result<(), BlobError> {
         let lock = self
             .lock
             .as_ref()
-            .filter(|_| kind == Kind::Sealed)
-            .map(lock::Lock::from_now)
+            .filter(|_| kind == BlobKind::Sealed)
+            .map(lock::ObjectLock::from_now)
             .transpose()?;
         upload::create(self, key, source, lock.as_ref()).await?;
         match lock {
@@ -130,14 +124,14 @@ impl S3 {
 
     pub(super) async fn delete(&self, key: &str) -> Result<(), BlobError> {
         // object_store does not ask again where a removal is not answered
-        let answer = self
-            .signer
+        let response = self
+            .client
             .request(Method::DELETE, Some(&self.path(key)))
             .send("delete")
             .await?;
-        match answer.status {
+        match response.status {
             StatusCode::OK | StatusCode::NO_CONTENT | StatusCode::NOT_FOUND => Ok(()),
-            _ => Err(answer.refusal("delete", key)),
+            _ => Err(response.refusal("delete", key)),
         }
     }
 
@@ -147,17 +141,17 @@ impl S3 {
 
     /// Makes sure that the bucket does what is expected of it.
     pub(super) async fn check(&self) -> Result<(), BlobError> {
-        let probe = Source::Bytes(bytes::Bytes::from_static(
+        let probe = UploadSource::Bytes(bytes::Bytes::from_static(
             b"An object that is here already is not overwritten.\n",
         ));
         upload::create(self, CHECK, &probe, None).await?;
         let again = self
-            .signer
+            .client
             .request(Method::PUT, Some(&self.path(CHECK)))
             .header("if-none-match", "*")
             .body("other bytes");
-        let answer = again.send("check").await?;
-        if answer.status != StatusCode::PRECONDITION_FAILED {
+        let response = again.send("check").await?;
+        if response.status != StatusCode::PRECONDITION_FAILED {
             return Err(BlobError::Overwrites {
                 bucket: self.bucket.clone(),
             });
@@ -169,15 +163,15 @@ impl S3 {
     }
 
     async fn check_lock(&self) -> Result<(), BlobError> {
-        let answer = self
-            .signer
+        let response = self
+            .client
             .request(Method::GET, None)
             .query("object-lock", "")
             .send("check")
             .await?;
-        match answer.status {
+        match response.status {
             StatusCode::OK
-                if answer
+                if response
                     .text()
                     .contains("<ObjectLockEnabled>Enabled</ObjectLockEnabled>") =>
             {
@@ -186,7 +180,7 @@ impl S3 {
             StatusCode::OK | StatusCode::NOT_FOUND => Err(BlobError::NoObjectLock {
                 bucket: self.bucket.clone(),
             }),
-            _ => Err(answer.refusal("read the lock configuration of", &self.bucket)),
+            _ => Err(response.refusal("read the lock configuration of", &self.bucket)),
         }
     }
 

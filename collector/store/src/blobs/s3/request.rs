@@ -23,7 +23,7 @@ const REFUSAL_CHARS_MAX: usize = 300;
 
 /// Asks one bucket, in our name.
 #[derive(Debug)]
-pub(super) struct Signer {
+pub(super) struct S3Client {
     client: HttpClient,
     credentials: AwsCredentialProvider,
     region: String,
@@ -32,8 +32,8 @@ pub(super) struct Signer {
 }
 
 /// A request to be sent.
-pub(super) struct Request<'s> {
-    signer: &'s Signer,
+pub(super) struct S3Request<'s> {
+    client: &'s S3Client,
     method: Method,
     key: String,
     query: String,
@@ -48,7 +48,7 @@ pub(super) struct S3Response {
     body: Bytes,
 }
 
-impl Signer {
+impl S3Client {
     pub(super) fn new(
         client: HttpClient,
         credentials: AwsCredentialProvider,
@@ -65,10 +65,10 @@ impl Signer {
     }
 
     /// A request about the object at `path`, or about the bucket.
-    pub(super) fn request(&self, method: Method, path: Option<&ObjectPath>) -> Request<'_> {
+    pub(super) fn request(&self, method: Method, path: Option<&ObjectPath>) -> S3Request<'_> {
         let key = path.map(ToString::to_string).unwrap_or_default();
-        Request {
-            signer: self,
+        S3Request {
+            client: self,
             method,
             key,
             query: String::new(),
@@ -78,7 +78,7 @@ impl Signer {
     }
 }
 
-impl Request<'_> {
+impl S3Request<'_> {
     pub(super) fn query(mut self, name: &str, value: &str) -> Self {
         let separator = if self.query.is_empty() { '?' } else { '&' };
         self.query = format!("{}{separator}{name}={}", self.query, percent_encoded(value));
@@ -104,13 +104,13 @@ impl Request<'_> {
         loop {
             let outcome = self.send_once().await;
             let is_final = match &outcome {
-                Ok(answer) => !answer.is_passing(),
+                Ok(response) => !response.is_passing(),
                 Err(_) => false,
             };
             if is_final || begun.elapsed() > Duration::from_secs(OUTAGE_SECONDS_MAX) {
                 return match outcome {
-                    Ok(answer) if is_final => Ok(answer),
-                    Ok(answer) => Err(answer.refusal(attempt, &self.key)),
+                    Ok(response) if is_final => Ok(response),
+                    Ok(response) => Err(response.refusal(attempt, &self.key)),
                     Err(cause) => Err(BlobError::Store {
                         attempt,
                         key: self.key.clone(),
@@ -120,7 +120,7 @@ impl Request<'_> {
             }
             let problem = outcome.map_or_else(
                 |error| error.to_string(),
-                |answer| answer.status.to_string(),
+                |response| response.status.to_string(),
             );
             warn!(
                 attempt,
@@ -139,11 +139,11 @@ impl Request<'_> {
                 store: "S3",
                 source,
             };
-        let credential = self.signer.credentials.get_credential().await?;
+        let credential = self.client.credentials.get_credential().await?;
         let separator = if self.key.is_empty() { "" } else { "/" };
         let url = format!(
             "{}{separator}{}{}",
-            self.signer.url,
+            self.client.url,
             percent_encoded_path(&self.key),
             self.query
         );
@@ -162,10 +162,10 @@ impl Request<'_> {
                 .headers_mut()
                 .insert("x-amz-checksum-sha256", checksum);
         }
-        AwsAuthorizer::new(&credential, "s3", &self.signer.region)
+        AwsAuthorizer::new(&credential, "s3", &self.client.region)
             .try_authorize(&mut request, None)?;
         let response = self
-            .signer
+            .client
             .client
             .execute(request)
             .await
@@ -252,12 +252,12 @@ mod tests {
 
     #[test]
     fn an_error_after_200_is_a_failure_that_passes() {
-        let answer = |status, body: &'static str| S3Response {
+        let response = |status, body: &'static str| S3Response {
             status,
             headers: HeaderMap::new(),
             body: body.into(),
         };
-        let late = answer(
+        let late = response(
             StatusCode::OK,
             "  <Error><Code>InternalError</Code><Message>Try again.</Message></Error>",
         );
@@ -266,12 +266,12 @@ mod tests {
             late.refusal("finish", "k").to_string(),
             "cannot finish object k: the store answers 200 InternalError: Try again."
         );
-        assert!(answer(StatusCode::SERVICE_UNAVAILABLE, "").is_passing());
+        assert!(response(StatusCode::SERVICE_UNAVAILABLE, "").is_passing());
         for (status, body) in [
             (StatusCode::OK, "<UploadId>1</UploadId>"),
             (StatusCode::FORBIDDEN, "<Error></Error>"),
         ] {
-            assert!(!answer(status, body).is_passing());
+            assert!(!response(status, body).is_passing());
         }
     }
 

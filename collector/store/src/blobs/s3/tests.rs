@@ -12,11 +12,11 @@ use tests::seaweed::{ADMIN, COLLECTOR, SECRET, Seaweed};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::S3;
+use super::S3Bucket;
 use crate::blobs::tests::{file, keeps_to_every_case, pattern};
 use crate::blobs::{
-    BlobError, Blobs, BlobsConfig, Kind, LockConfig, LockMode, Place, RetentionConfig, S3Config,
-    Secret,
+    BlobBackend, BlobError, BlobKind, Blobs, BlobsConfig, LockConfig, LockMode, RetentionConfig,
+    S3Config, Secret,
 };
 
 fn config(address: SocketAddr, bucket: &str, who: &str) -> BlobsConfig {
@@ -40,10 +40,10 @@ async fn open(config: &BlobsConfig) -> Blobs {
     Blobs::open(config).await.expect("a sound configuration")
 }
 
-fn s3(blobs: &Blobs) -> &S3 {
-    match &blobs.place {
-        Place::S3(s3) => s3,
-        Place::Folder(_) => panic!("it is a bucket"),
+fn s3(blobs: &Blobs) -> &S3Bucket {
+    match &blobs.backend {
+        BlobBackend::S3(s3) => s3,
+        BlobBackend::Folder(_) => panic!("it is a bucket"),
     }
 }
 
@@ -101,11 +101,11 @@ async fn a_sealed_bundle_cannot_be_removed() {
         ] {
             let key = format!("{name}/{size}");
             blobs
-                .put_file(&key, &file(&folder, &bytes), Kind::Sealed)
+                .put_file(&key, &file(&folder, &bytes), BlobKind::Sealed)
                 .await
                 .expect("it is new");
             blobs
-                .put_file(&key, &file(&folder, &bytes), Kind::Sealed)
+                .put_file(&key, &file(&folder, &bytes), BlobKind::Sealed)
                 .await
                 .expect("the same again");
             let until = retained_until(&blobs, &key).await.expect("it is locked");
@@ -142,7 +142,7 @@ async fn an_object_that_is_there_without_its_lock_is_locked() {
     let bundle = file(&folder, b"bundle");
     let plain = open(&config(seaweed.address, "locked", COLLECTOR)).await;
     plain
-        .put_file("bundle", &bundle, Kind::Sealed)
+        .put_file("bundle", &bundle, BlobKind::Sealed)
         .await
         .expect("it is new");
     assert_eq!(retained_until(&plain, "bundle").await, None);
@@ -155,7 +155,7 @@ async fn an_object_that_is_there_without_its_lock_is_locked() {
         })
         .await;
         blobs
-            .put_file("bundle", &bundle, Kind::Sealed)
+            .put_file("bundle", &bundle, BlobKind::Sealed)
             .await
             .expect("the same bytes");
         let until = retained_until(&blobs, "bundle").await;
@@ -284,7 +284,7 @@ async fn failures_that_pass_are_waited_for() {
             let key = format!("large{number}{request}");
             proxy.plan(&[fault(large_requests(request))]);
             blobs
-                .put_file(&key, &file(&folder, &large), Kind::Sealed)
+                .put_file(&key, &file(&folder, &large), BlobKind::Sealed)
                 .await
                 .expect("it asks again");
             assert_eq!(proxy.left(), [], "{key}");
@@ -316,13 +316,13 @@ async fn removes_version(blobs: &Blobs, key: &str) -> bool {
         .version
         .expect("the bucket keeps versions");
     let request = s3
-        .signer
+        .client
         .request(Method::DELETE, Some(&s3.path(key)))
         .query("versionId", &version);
-    let answer = request.send("remove").await.expect("a store");
-    match answer.status {
+    let response = request.send("remove").await.expect("a store");
+    match response.status {
         StatusCode::NO_CONTENT => true,
         StatusCode::FORBIDDEN => false,
-        _ => panic!("{} {}", answer.status, answer.text()),
+        _ => panic!("{} {}", response.status, response.text()),
     }
 }

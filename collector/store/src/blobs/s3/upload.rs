@@ -11,8 +11,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use http::{Method, StatusCode};
 use object_store::ObjectStoreExt;
 
-use super::lock::Lock;
-use super::{S3, warn};
+use super::lock::ObjectLock;
+use super::{S3Bucket, warn};
 use crate::blobs::BlobError;
 use crate::blocking;
 
@@ -30,7 +30,7 @@ const PARTS_AT_ONCE: usize = 4;
 const CONFLICTS_MAX: usize = 10;
 
 /// What becomes an object.
-pub(crate) enum Source {
+pub(crate) enum UploadSource {
     Bytes(Bytes),
     File {
         path: PathBuf,
@@ -39,7 +39,7 @@ pub(crate) enum Source {
     },
 }
 
-impl Source {
+impl UploadSource {
     fn len(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
@@ -72,10 +72,10 @@ impl Source {
 
 /// Creates the object `key`, or finds it with the same bytes.
 pub(super) async fn create(
-    s3: &S3,
+    s3: &S3Bucket,
     key: &str,
-    source: &Source,
-    lock: Option<&Lock>,
+    source: &UploadSource,
+    lock: Option<&ObjectLock>,
 ) -> Result<(), BlobError> {
     for _ in 0..CONFLICTS_MAX {
         let is_created = match source.len() {
@@ -103,52 +103,52 @@ pub(super) async fn create(
 
 /// False if there is such an object, or there may be.
 async fn create_at_once(
-    s3: &S3,
+    s3: &S3Bucket,
     key: &str,
-    source: &Source,
-    lock: Option<&Lock>,
+    source: &UploadSource,
+    lock: Option<&ObjectLock>,
 ) -> Result<bool, BlobError> {
     let mut request = s3
-        .signer
+        .client
         .request(Method::PUT, Some(&s3.path(key)))
         .header("if-none-match", "*");
     if let Some(lock) = lock {
         request = lock.on(request);
     }
-    let answer = request
+    let response = request
         .body(source.read(0, source.len()).await?)
         .send("write")
         .await?;
-    match answer.status {
+    match response.status {
         StatusCode::OK => Ok(true),
         StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT => Ok(false),
-        _ => Err(answer.refusal("write", key)),
+        _ => Err(response.refusal("write", key)),
     }
 }
 
 /// False if there is such an object, or there may be.
 async fn create_in_parts(
-    s3: &S3,
+    s3: &S3Bucket,
     key: &str,
-    source: &Source,
-    lock: Option<&Lock>,
+    source: &UploadSource,
+    lock: Option<&ObjectLock>,
 ) -> Result<bool, BlobError> {
     let mut request = s3
-        .signer
+        .client
         .request(Method::POST, Some(&s3.path(key)))
         .query("uploads", "");
     request = request.header("x-amz-checksum-algorithm", "SHA256");
     if let Some(lock) = lock {
         request = lock.on(request);
     }
-    let answer = request.send("begin to write").await?;
-    let upload = answer
+    let response = request.send("begin to write").await?;
+    let upload = response
         .element("UploadId")
-        .filter(|_| answer.status == StatusCode::OK);
-    let upload = Upload {
+        .filter(|_| response.status == StatusCode::OK);
+    let upload = MultipartUpload {
         s3,
         key,
-        id: &upload.ok_or_else(|| answer.refusal("begin to write", key))?,
+        id: &upload.ok_or_else(|| response.refusal("begin to write", key))?,
     };
     let created = upload.finish(source).await;
     if !matches!(created, Ok(true)) {
@@ -158,14 +158,14 @@ async fn create_in_parts(
 }
 
 /// An upload that has begun.
-struct Upload<'u> {
-    s3: &'u S3,
+struct MultipartUpload<'u> {
+    s3: &'u S3Bucket,
     key: &'u str,
     id: &'u str,
 }
 
-impl Upload<'_> {
-    async fn finish(&self, source: &Source) -> Result<bool, BlobError> {
+impl MultipartUpload<'_> {
+    async fn finish(&self, source: &UploadSource) -> Result<bool, BlobError> {
         let part_bytes = part_bytes(source.len());
         let parts = (0..source.len().div_ceil(part_bytes))
             .map(|number| self.put_part(source, number, part_bytes));
@@ -179,28 +179,28 @@ impl Upload<'_> {
         );
         let request = self
             .s3
-            .signer
+            .client
             .request(Method::POST, Some(&self.s3.path(self.key)))
             .query("uploadId", self.id);
-        let answer = request
+        let response = request
             .header("if-none-match", "*")
             .body(list)
             .send("finish to write")
             .await?;
-        match answer.status {
+        match response.status {
             StatusCode::OK => Ok(true),
             // Gone is also an upload that was finished, if the answer to that was lost.
             StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT | StatusCode::NOT_FOUND => {
                 Ok(false)
             }
-            _ => Err(answer.refusal("finish to write", self.key)),
+            _ => Err(response.refusal("finish to write", self.key)),
         }
     }
 
     /// Uploads one part, and returns its line in the list of all.
     async fn put_part(
         &self,
-        source: &Source,
+        source: &UploadSource,
         number: u64,
         part_bytes: u64,
     ) -> Result<String, BlobError> {
@@ -213,18 +213,18 @@ impl Upload<'_> {
         let number = number + 1;
         let request = self
             .s3
-            .signer
+            .client
             .request(Method::PUT, Some(&self.s3.path(self.key)));
         let request = request
             .query("partNumber", &number.to_string())
             .query("uploadId", self.id);
-        let answer = request.body(body).send("write a part of").await?;
-        let etag = answer
+        let response = request.body(body).send("write a part of").await?;
+        let etag = response
             .headers
             .get("etag")
             .and_then(|etag| etag.to_str().ok())
-            .filter(|_| answer.status == StatusCode::OK);
-        let etag = etag.ok_or_else(|| answer.refusal("write a part of", self.key))?;
+            .filter(|_| response.status == StatusCode::OK);
+        let etag = etag.ok_or_else(|| response.refusal("write a part of", self.key))?;
         Ok(format!(
             "<Part><ChecksumSHA256>{checksum}</ChecksumSHA256><ETag>{etag}</ETag><PartNumber>{number}</PartNumber></Part>"
         ))
@@ -234,7 +234,7 @@ impl Upload<'_> {
     async fn abort(&self) {
         let request = self
             .s3
-            .signer
+            .client
             .request(Method::DELETE, Some(&self.s3.path(self.key)))
             .query("uploadId", self.id);
         if let Err(error) = request.send("give up").await {
@@ -252,7 +252,7 @@ fn part_bytes(bytes: u64) -> u64 {
         .next_multiple_of(1024 * 1024)
 }
 
-async fn is_same(s3: &S3, key: &str, source: &Source) -> Result<bool, BlobError> {
+async fn is_same(s3: &S3Bucket, key: &str, source: &UploadSource) -> Result<bool, BlobError> {
     let fail = |cause| BlobError::of_store("compare", key, cause);
     let object = s3.store.get(&s3.path(key)).await.map_err(fail)?;
     if object.meta.size != source.len() {

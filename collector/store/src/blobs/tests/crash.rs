@@ -6,7 +6,7 @@ use std::process::{Command, ExitStatus};
 
 use tests::skipped;
 
-use super::{Kind, file, pattern};
+use super::{BlobKind, file, pattern};
 use crate::blobs::BlobError;
 use crate::blobs::tests::folder::open;
 
@@ -27,7 +27,7 @@ async fn this_program_puts_an_object() {
         .await
         .expect("own folder");
     blobs
-        .put_file(KEY, &Path::new(&folder).join("file"), Kind::Sealed)
+        .put_file(KEY, &Path::new(&folder).join("file"), BlobKind::Sealed)
         .await
         .expect("it is new, or the same");
 }

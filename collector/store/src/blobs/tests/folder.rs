@@ -7,7 +7,7 @@ use std::path::Path;
 use bytes::Bytes;
 use tests::disk::SmallDisk;
 
-use super::{BlobError, Blobs, Kind, file, keeps_to_every_case, pattern};
+use super::{BlobError, BlobKind, Blobs, file, keeps_to_every_case, pattern};
 use crate::blobs::{BlobsConfig, S3Config};
 
 pub(super) async fn open(folder: &Path) -> Result<Blobs, BlobError> {
@@ -110,7 +110,7 @@ async fn a_full_disk_is_said_and_leaves_nothing() {
     fs::write(&big, pattern(3_000_000)).expect("the other disk has room");
     for refused in [
         blobs.put("large", pattern(3_000_000)).await,
-        blobs.put_file("large", &big, Kind::Sealed).await,
+        blobs.put_file("large", &big, BlobKind::Sealed).await,
     ] {
         assert!(
             matches!(refused, Err(BlobError::StorageFull { .. })),
