@@ -7,7 +7,7 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AnyPool, AssertSqlSafe, ConnectOptions, Connection, Executor, SqlSafeStr};
 use url::Url;
 
-use super::{Database, DatabaseError, Engine, Failure, OUTAGE_SECONDS_MAX};
+use super::{Database, DatabaseEngine, DatabaseError, OUTAGE_SECONDS_MAX, TransactionError};
 
 /// Connections of one process to a PostgreSQL, for each of reading and writing.
 const CONNECTIONS_MAX: u32 = 8;
@@ -49,9 +49,9 @@ impl Database {
         sqlx::any::install_default_drivers();
         let parsed = Url::parse(url).map_err(|_| DatabaseError::Url(without_password(url)))?;
         let (engine, writers_max, write, read) = match parsed.scheme() {
-            "sqlite" => (Engine::Sqlite, 1, SQLITE_SETTINGS, SQLITE_SETTINGS),
+            "sqlite" => (DatabaseEngine::Sqlite, 1, SQLITE_SETTINGS, SQLITE_SETTINGS),
             "postgres" | "postgresql" => (
-                Engine::Postgres,
+                DatabaseEngine::Postgres,
                 CONNECTIONS_MAX,
                 POSTGRES_WRITER_SETTINGS,
                 POSTGRES_READER_SETTINGS,
@@ -96,13 +96,13 @@ impl Database {
     ) -> Result<(), DatabaseError> {
         let migrator = &migrator(self.engine, table, migrations);
         self.write("bring the tables up to date", |mut db, _| async move {
-            if self.engine == Engine::Postgres {
+            if self.engine == DatabaseEngine::Postgres {
                 db.execute(MIGRATIONS_LOCK).await?;
             }
             let migrated = migrator.run_direct(None, &mut *db, false).await;
             migrated.map_err(|error| match error {
-                MigrateError::Execute(cause) => Failure::Database(cause),
-                error => Failure::Refused(DatabaseError::Migrate(Box::new(error))),
+                MigrateError::Execute(cause) => TransactionError::Database(cause),
+                error => TransactionError::Rejected(DatabaseError::Migrate(Box::new(error))),
             })?;
             Ok((db, ()))
         })
@@ -117,14 +117,14 @@ impl Database {
 }
 
 fn migrator(
-    engine: Engine,
+    engine: DatabaseEngine,
     table: &'static str,
     migrations: &[(&'static str, &'static str)],
 ) -> Migrator {
     let migrations = (1..).zip(migrations).map(|(version, (name, sql))| {
         let sql = match engine {
-            Engine::Sqlite => (*sql).to_owned(),
-            Engine::Postgres => sql.replace(" TEXT", " TEXT COLLATE \"C\""), // else it orders by the locale of its database
+            DatabaseEngine::Sqlite => (*sql).to_owned(),
+            DatabaseEngine::Postgres => sql.replace(" TEXT", " TEXT COLLATE \"C\""), // else it orders by the locale of its database
         };
         Migration::new(
             version,
@@ -151,7 +151,7 @@ pub(crate) async fn is_usable<C: Connection>(connection: &mut C) -> Result<bool,
 }
 
 fn pool(
-    engine: Engine,
+    engine: DatabaseEngine,
     mut url: Url,
     connections_max: u32,
     settings: &'static str,
@@ -161,13 +161,13 @@ fn pool(
         .acquire_timeout(Duration::from_secs(ACQUIRE_SECONDS_MAX))
         .after_connect(move |connection, _| {
             Box::pin(async move {
-                if engine == Engine::Postgres {
+                if engine == DatabaseEngine::Postgres {
                     connection.execute(IDLE_LIMIT).await?;
                 }
                 connection.execute(settings).await.map(drop)
             })
         });
-    if engine == Engine::Sqlite {
+    if engine == DatabaseEngine::Sqlite {
         if !url.query_pairs().any(|(name, _)| name == "mode") {
             url.query_pairs_mut().append_pair("mode", "rwc");
         }

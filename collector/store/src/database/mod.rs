@@ -16,7 +16,7 @@ pub(super) mod rows;
 
 pub use error::DatabaseError;
 pub use retry::OUTAGE_SECONDS_MAX;
-pub(super) use retry::{Earlier, Failure};
+pub(super) use retry::{EarlierAttempts, TransactionError};
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use sqlx::AnyPool;
 /// Connections to a database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Database {
-    engine: Engine,
+    engine: DatabaseEngine,
     /// For transactions that change something. On SQLite this is one connection, so that writers of
     /// this process queue up fairly.
     writers: AnyPool,
@@ -36,13 +36,13 @@ pub(super) struct Database {
 
 /// Which database it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Engine {
+pub(super) enum DatabaseEngine {
     Sqlite,
     Postgres,
 }
 
 impl Database {
-    pub(super) fn engine(&self) -> Engine {
+    pub(super) fn engine(&self) -> DatabaseEngine {
         self.engine
     }
 

@@ -9,7 +9,7 @@ use sqlx::{Any, Transaction};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
-use super::{Database, DatabaseError, Engine};
+use super::{Database, DatabaseEngine, DatabaseError};
 
 /// How long one call waits for a database that is away: longer than a failover or an upgrade of a
 /// PostgreSQL takes, shorter than the patience of whoever called.
@@ -24,14 +24,14 @@ const PAUSE_MILLISECONDS_MIN: u64 = 5;
 const PAUSE_MILLISECONDS_MAX: u64 = 1000;
 
 /// Why a transaction did not come to its end.
-pub(crate) enum Failure<E> {
+pub(crate) enum TransactionError<E> {
     /// The database failed: perhaps try again.
     Database(sqlx::Error),
     /// It is not to be.
-    Refused(E),
+    Rejected(E),
 }
 
-impl<E> From<sqlx::Error> for Failure<E> {
+impl<E> From<sqlx::Error> for TransactionError<E> {
     fn from(cause: sqlx::Error) -> Self {
         Self::Database(cause)
     }
@@ -39,7 +39,7 @@ impl<E> From<sqlx::Error> for Failure<E> {
 
 /// What is known of the earlier attempts at a transaction.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Earlier {
+pub(crate) enum EarlierAttempts {
     /// There were none, or they have changed nothing.
     Nothing,
     /// The answer to a commit was lost: what is there already may be ours.
@@ -58,46 +58,48 @@ impl Database {
     pub(crate) async fn write<T, E, F>(
         &self,
         attempt: &'static str,
-        work: impl Fn(Tx, Earlier) -> F,
+        work: impl Fn(Tx, EarlierAttempts) -> F,
     ) -> Result<T, E>
     where
         E: From<DatabaseError>,
-        F: Future<Output = Result<(Tx, T), Failure<E>>>,
+        F: Future<Output = Result<(Tx, T), TransactionError<E>>>,
     {
-        let mut retry = Retry::begin(attempt, self.patience);
+        let mut retry = RetryState::begin(attempt, self.patience);
         loop {
             match timeout(
                 Duration::from_secs(ATTEMPT_SECONDS_MAX),
-                self.transact(&work, &mut retry.earlier),
+                self.run_transaction(&work, &mut retry.earlier),
             )
             .await
             {
                 Ok(Ok(value)) => return Ok(value),
                 Ok(Err(failure)) => retry.pause(failure).await?,
                 Err(_) => {
-                    retry.earlier = Earlier::Unknown;
-                    retry.pause(Failure::Database(no_answer())).await?;
+                    retry.earlier = EarlierAttempts::Unknown;
+                    retry
+                        .pause(TransactionError::Database(response_timeout()))
+                        .await?;
                 }
             }
         }
     }
 
-    async fn transact<T, E, F>(
+    async fn run_transaction<T, E, F>(
         &self,
-        work: impl Fn(Tx, Earlier) -> F,
-        earlier: &mut Earlier,
-    ) -> Result<T, Failure<E>>
+        work: impl Fn(Tx, EarlierAttempts) -> F,
+        earlier: &mut EarlierAttempts,
+    ) -> Result<T, TransactionError<E>>
     where
-        F: Future<Output = Result<(Tx, T), Failure<E>>>,
+        F: Future<Output = Result<(Tx, T), TransactionError<E>>>,
     {
         let begin = match self.engine {
-            Engine::Sqlite => "BEGIN IMMEDIATE", // a lock taken later could not be waited for
-            Engine::Postgres => "BEGIN ISOLATION LEVEL SERIALIZABLE",
+            DatabaseEngine::Sqlite => "BEGIN IMMEDIATE", // a lock taken later could not be waited for
+            DatabaseEngine::Postgres => "BEGIN ISOLATION LEVEL SERIALIZABLE",
         };
         let (transaction, value) = work(self.writers.begin_with(begin).await?, *earlier).await?;
         transaction.commit().await.inspect_err(|cause| {
-            if fault_of(cause) == Fault::Gone {
-                *earlier = Earlier::Unknown;
+            if classify(cause) == DatabaseFault::Gone {
+                *earlier = EarlierAttempts::Unknown;
             }
         })?;
         Ok(value)
@@ -113,7 +115,7 @@ impl Database {
         E: From<DatabaseError>,
         F: Future<Output = Result<T, sqlx::Error>>,
     {
-        self.again(attempt, || async {
+        self.retry(attempt, || async {
             work(self.readers.acquire().await?).await
         })
         .await
@@ -132,16 +134,16 @@ impl Database {
     ) -> Result<T, E>
     where
         E: From<DatabaseError>,
-        F: Future<Output = Result<T, Failure<E>>>,
+        F: Future<Output = Result<T, TransactionError<E>>>,
     {
-        self.until_done(attempt, || async {
+        self.retry_until_done(attempt, || async {
             work(self.writers.acquire().await?).await
         })
         .await
     }
 
     /// Runs `work`, which may run twice; again if the database was away or in conflict.
-    pub(crate) async fn again<T, E, F>(
+    pub(crate) async fn retry<T, E, F>(
         &self,
         attempt: &'static str,
         work: impl Fn() -> F,
@@ -150,23 +152,27 @@ impl Database {
         E: From<DatabaseError>,
         F: Future<Output = Result<T, sqlx::Error>>,
     {
-        self.until_done(attempt, || async {
-            work().await.map_err(Failure::Database)
+        self.retry_until_done(attempt, || async {
+            work().await.map_err(TransactionError::Database)
         })
         .await
     }
 
     /// Runs `work`, which may run twice, until it is done or refused, or patience ends.
-    async fn until_done<T, E, F>(&self, attempt: &'static str, work: impl Fn() -> F) -> Result<T, E>
+    async fn retry_until_done<T, E, F>(
+        &self,
+        attempt: &'static str,
+        work: impl Fn() -> F,
+    ) -> Result<T, E>
     where
         E: From<DatabaseError>,
-        F: Future<Output = Result<T, Failure<E>>>,
+        F: Future<Output = Result<T, TransactionError<E>>>,
     {
-        let mut retry = Retry::begin(attempt, self.patience);
+        let mut retry = RetryState::begin(attempt, self.patience);
         loop {
             match timeout(Duration::from_secs(ATTEMPT_SECONDS_MAX), work())
                 .await
-                .unwrap_or_else(|_| Err(no_answer().into()))
+                .unwrap_or_else(|_| Err(response_timeout().into()))
             {
                 Ok(value) => return Ok(value),
                 Err(failure) => retry.pause(failure).await?,
@@ -175,7 +181,7 @@ impl Database {
     }
 }
 
-fn no_answer() -> sqlx::Error {
+fn response_timeout() -> sqlx::Error {
     sqlx::Error::Io(io::Error::new(
         io::ErrorKind::TimedOut,
         "the database does not answer",
@@ -183,22 +189,22 @@ fn no_answer() -> sqlx::Error {
 }
 
 /// Attempts at the same thing, up to a deadline.
-struct Retry {
+struct RetryState {
     attempt: &'static str,
     begun: Instant,
     patience: Duration,
     pause: Duration,
-    earlier: Earlier,
+    earlier: EarlierAttempts,
 }
 
-impl Retry {
+impl RetryState {
     fn begin(attempt: &'static str, patience: Duration) -> Self {
         Self {
             attempt,
             begun: Instant::now(),
             patience,
             pause: Duration::from_millis(PAUSE_MILLISECONDS_MIN),
-            earlier: Earlier::Nothing,
+            earlier: EarlierAttempts::Nothing,
         }
     }
 
@@ -206,16 +212,21 @@ impl Retry {
     ///
     /// # Errors
     /// What cannot be mended by waiting, and any failure once the patience is at its end.
-    async fn pause<E: From<DatabaseError>>(&mut self, failure: Failure<E>) -> Result<(), E> {
+    async fn pause<E: From<DatabaseError>>(
+        &mut self,
+        failure: TransactionError<E>,
+    ) -> Result<(), E> {
         let attempt = self.attempt;
         let cause = match failure {
-            Failure::Refused(error) => return Err(error),
-            Failure::Database(cause) => cause,
+            TransactionError::Rejected(error) => return Err(error),
+            TransactionError::Database(cause) => cause,
         };
-        match fault_of(&cause) {
-            Fault::Full => return Err(DatabaseError::StorageFull { attempt, cause }.into()),
-            Fault::Other => return Err(DatabaseError::Statement { attempt, cause }.into()),
-            Fault::Gone | Fault::Conflict if self.begun.elapsed() > self.patience_with(&cause) => {
+        match classify(&cause) {
+            DatabaseFault::Full => return Err(DatabaseError::StorageFull { attempt, cause }.into()),
+            DatabaseFault::Other => return Err(DatabaseError::Statement { attempt, cause }.into()),
+            DatabaseFault::Gone | DatabaseFault::Conflict
+                if self.begun.elapsed() > self.patience_for(&cause) =>
+            {
                 return Err(DatabaseError::Outage {
                     attempt,
                     seconds: self.begun.elapsed().as_secs(),
@@ -223,8 +234,8 @@ impl Retry {
                 }
                 .into());
             }
-            Fault::Gone => warn!(attempt, %cause, "the database is away, trying again"),
-            Fault::Conflict => {}
+            DatabaseFault::Gone => warn!(attempt, %cause, "the database is away, trying again"),
+            DatabaseFault::Conflict => {}
         }
         sleep(self.pause.mul_f64(jitter())).await;
         self.pause = (self.pause * 2).min(Duration::from_millis(PAUSE_MILLISECONDS_MAX));
@@ -232,11 +243,11 @@ impl Retry {
     }
 }
 
-impl Retry {
+impl RetryState {
     /// Whoever cannot wait for a database that is away can wait for others who use it.
-    fn patience_with(&self, cause: &sqlx::Error) -> Duration {
-        match fault_of(cause) {
-            Fault::Conflict => self.patience.max(Duration::from_secs(OUTAGE_SECONDS_MAX)),
+    fn patience_for(&self, cause: &sqlx::Error) -> Duration {
+        match classify(cause) {
+            DatabaseFault::Conflict => self.patience.max(Duration::from_secs(OUTAGE_SECONDS_MAX)),
             _ => self.patience,
         }
     }
@@ -253,7 +264,7 @@ fn jitter() -> f64 {
 
 /// What a database's error means for whoever waits.
 #[derive(Debug, PartialEq, Eq)]
-enum Fault {
+enum DatabaseFault {
     /// The connection is lost; what was under way may or may not have been done.
     Gone,
     /// Others were in the way; nothing was done.
@@ -264,33 +275,33 @@ enum Fault {
     Other,
 }
 
-fn fault_of(error: &sqlx::Error) -> Fault {
+fn classify(error: &sqlx::Error) -> DatabaseFault {
     match error {
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::PoolTimedOut
-        | sqlx::Error::WorkerCrashed => Fault::Gone,
-        sqlx::Error::Protocol(_) => Fault::Gone, // an answer cut off in its middle
-        sqlx::Error::Database(error) => fault_of_code(&error.code().unwrap_or_default()),
-        _ => Fault::Other,
+        | sqlx::Error::WorkerCrashed => DatabaseFault::Gone,
+        sqlx::Error::Protocol(_) => DatabaseFault::Gone, // an answer cut off in its middle
+        sqlx::Error::Database(error) => classify_code(&error.code().unwrap_or_default()),
+        _ => DatabaseFault::Other,
     }
 }
 
 /// SQLSTATE codes have five characters (PostgreSQL, appendix A); SQLite's extended result codes are
 /// decimal numbers of which the low byte is the kind (<https://sqlite.org/rescode.html>).
-fn fault_of_code(code: &str) -> Fault {
+fn classify_code(code: &str) -> DatabaseFault {
     match code {
-        "40001" | "40P01" | "55P03" => Fault::Conflict, // serialization, deadlock, lock not available
-        "23505" => Fault::Conflict, // two have inserted the same at once (PostgreSQL, 13.5): whoever is second sees it next time
-        "53100" => Fault::Full,
-        "53300" | "57P01" | "57P02" | "57P03" => Fault::Gone, // too many connections; shut down, crashed, starting up
-        "25P03" | "57P05" => Fault::Gone, // idle for too long in a transaction, or outside of one
-        _ if code.len() == 5 && code.starts_with("08") => Fault::Gone, // connection exceptions
-        _ if code.len() == 5 => Fault::Other,
+        "40001" | "40P01" | "55P03" => DatabaseFault::Conflict, // serialization, deadlock, lock not available
+        "23505" => DatabaseFault::Conflict, // two have inserted the same at once (PostgreSQL, 13.5): whoever is second sees it next time
+        "53100" => DatabaseFault::Full,
+        "53300" | "57P01" | "57P02" | "57P03" => DatabaseFault::Gone, // too many connections; shut down, crashed, starting up
+        "25P03" | "57P05" => DatabaseFault::Gone, // idle for too long in a transaction, or outside of one
+        _ if code.len() == 5 && code.starts_with("08") => DatabaseFault::Gone, // connection exceptions
+        _ if code.len() == 5 => DatabaseFault::Other,
         _ => match code.parse::<u32>().map(|number| number & 0xff) {
-            Ok(5 | 6) => Fault::Conflict, // SQLITE_BUSY, SQLITE_LOCKED
-            Ok(13) => Fault::Full,        // SQLITE_FULL
-            _ => Fault::Other,
+            Ok(5 | 6) => DatabaseFault::Conflict, // SQLITE_BUSY, SQLITE_LOCKED
+            Ok(13) => DatabaseFault::Full,        // SQLITE_FULL
+            _ => DatabaseFault::Other,
         },
     }
 }
@@ -302,22 +313,22 @@ mod tests {
     #[test]
     fn codes_of_both_databases_are_told_apart() {
         for (code, fault) in [
-            ("40001", Fault::Conflict),
-            ("53100", Fault::Full),
-            ("57P01", Fault::Gone),
-            ("25P03", Fault::Gone),
-            ("08006", Fault::Gone),
-            ("23505", Fault::Conflict),
-            ("23503", Fault::Other),
-            ("22021", Fault::Other), // its low byte is SQLITE_BUSY
-            ("5", Fault::Conflict),
-            ("517", Fault::Conflict),
-            ("261", Fault::Conflict),
-            ("13", Fault::Full),
-            ("1555", Fault::Other),
-            ("", Fault::Other),
+            ("40001", DatabaseFault::Conflict),
+            ("53100", DatabaseFault::Full),
+            ("57P01", DatabaseFault::Gone),
+            ("25P03", DatabaseFault::Gone),
+            ("08006", DatabaseFault::Gone),
+            ("23505", DatabaseFault::Conflict),
+            ("23503", DatabaseFault::Other),
+            ("22021", DatabaseFault::Other), // its low byte is SQLITE_BUSY
+            ("5", DatabaseFault::Conflict),
+            ("517", DatabaseFault::Conflict),
+            ("261", DatabaseFault::Conflict),
+            ("13", DatabaseFault::Full),
+            ("1555", DatabaseFault::Other),
+            ("", DatabaseFault::Other),
         ] {
-            assert_eq!(fault_of_code(code), fault, "{code:?}");
+            assert_eq!(classify_code(code), fault, "{code:?}");
         }
     }
 }

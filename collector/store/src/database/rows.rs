@@ -17,7 +17,7 @@ pub(crate) async fn execute(db: &mut AnyConnection, query: Query<'_>) -> Result<
 }
 
 /// The first row, if there is one.
-pub(crate) async fn first<T>(
+pub(crate) async fn fetch_first<T>(
     db: &mut AnyConnection,
     query: Query<'_>,
     read: fn(&AnyRow) -> Result<T, sqlx::Error>,
@@ -31,7 +31,7 @@ pub(crate) async fn first<T>(
 }
 
 /// All rows, in order.
-pub(crate) async fn all<T>(
+pub(crate) async fn fetch_all<T>(
     db: &mut AnyConnection,
     query: Query<'_>,
     read: fn(&AnyRow) -> Result<T, sqlx::Error>,
@@ -60,7 +60,7 @@ pub(crate) fn digest(row: &AnyRow, column: &'static str) -> Result<Digest, sqlx:
 }
 
 /// A digest in hex, or nothing.
-pub(crate) fn digest_if_any(
+pub(crate) fn optional_digest(
     row: &AnyRow,
     column: &'static str,
 ) -> Result<Option<Digest>, sqlx::Error> {
@@ -86,7 +86,7 @@ pub(crate) fn time(row: &AnyRow, column: &'static str) -> Result<Timestamp, sqlx
 }
 
 /// A time, or nothing.
-pub(crate) fn time_if_any(
+pub(crate) fn optional_time(
     row: &AnyRow,
     column: &'static str,
 ) -> Result<Option<Timestamp>, sqlx::Error> {
@@ -110,7 +110,7 @@ pub(crate) fn bad_value(column: &'static str, value: impl Display) -> sqlx::Erro
 
 /// A number as the databases have it. Nothing that is counted here comes near 2^63: sequence
 /// numbers begin at 0, and sizes are of objects that were stored.
-pub(crate) fn signed(number: u64) -> i64 {
+pub(crate) fn to_i64(number: u64) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
 

@@ -10,7 +10,8 @@ use super::journal::draw;
 use super::passes::{for_pass, pass_key};
 use super::{Ledger, LedgerError, PassKey, Pending, StreamPosition};
 use crate::database::rows::{
-    all, digest, digest_if_any, execute, first, get, nanoseconds, number, parsed, signed, time,
+    digest, execute, fetch_all, fetch_first, get, nanoseconds, number, optional_digest, parsed,
+    time, to_i64,
 };
 
 /// A sealed bundle.
@@ -60,7 +61,7 @@ impl Ledger {
         self.db
             .read("list the bundles", |mut db| async move {
                 let select = "SELECT * FROM bundles WHERE incident = $1 ORDER BY number";
-                all(&mut db, query(select).bind(incident.as_str()), bundle_row).await
+                fetch_all(&mut db, query(select).bind(incident.as_str()), bundle_row).await
             })
             .await
     }
@@ -73,7 +74,7 @@ impl Ledger {
         self.db
             .read("list the last bundles", |mut db| async move {
                 let select = "SELECT * FROM bundles WHERE number > $1 ORDER BY number";
-                all(&mut db, query(select).bind(signed(number)), bundle_row).await
+                fetch_all(&mut db, query(select).bind(to_i64(number)), bundle_row).await
             })
             .await
     }
@@ -86,7 +87,8 @@ impl Ledger {
         self.db
             .read("find the last bundle", |mut db| async move {
                 let select = "SELECT COALESCE(MAX(number), 0) AS number FROM bundles";
-                let number = first(&mut db, query(select), |row| number(row, "number")).await?;
+                let number =
+                    fetch_first(&mut db, query(select), |row| number(row, "number")).await?;
                 Ok(number.unwrap_or(0))
             })
             .await
@@ -110,7 +112,7 @@ impl Ledger {
         let mut found = self
             .db
             .read::<_, LedgerError, _>("find the bundle", |mut db| async move {
-                all(
+                fetch_all(
                     &mut db,
                     query(select).bind(hex).bind(past_all.as_str()),
                     bundle_row,
@@ -129,7 +131,7 @@ pub(super) async fn find_bundle(
     db: &mut AnyConnection,
     id: &Digest,
 ) -> Result<Option<BundleRow>, sqlx::Error> {
-    first(
+    fetch_first(
         db,
         query("SELECT * FROM bundles WHERE id = $1").bind(id.hex()),
         bundle_row,
@@ -143,7 +145,7 @@ pub(super) async fn bundle_of(
     pass: &PassKey,
 ) -> Result<Option<BundleRow>, sqlx::Error> {
     let select = "SELECT * FROM bundles WHERE incident = $1 AND source = $2 AND pass = $3 AND duplicate_of IS NULL";
-    first(db, for_pass(select, pass), bundle_row).await
+    fetch_first(db, for_pass(select, pass), bundle_row).await
 }
 
 pub(super) async fn insert_bundle(
@@ -161,12 +163,12 @@ pub(super) async fn insert_bundle(
     let place = &bundle.place;
     let insert = insert
         .bind(place.stream.as_str())
-        .bind(signed(place.seq))
+        .bind(to_i64(place.seq))
         .bind(place.prev.map(|prev| prev.hex()));
     let insert = insert
         .bind(nanoseconds(bundle.sealed_at))
         .bind(bundle.object_key.as_str())
-        .bind(signed(bundle.bytes));
+        .bind(to_i64(bundle.bytes));
     let insert = insert.bind(bundle.coverage.as_str());
     execute(
         db,
@@ -180,7 +182,7 @@ fn bundle_row(row: &AnyRow) -> Result<BundleRow, sqlx::Error> {
     let place = StreamPosition {
         stream: parsed(row, "stream")?,
         seq: number(row, "seq")?,
-        prev: digest_if_any(row, "prev")?,
+        prev: optional_digest(row, "prev")?,
     };
     Ok(BundleRow {
         id: digest(row, "id")?,
@@ -191,6 +193,6 @@ fn bundle_row(row: &AnyRow) -> Result<BundleRow, sqlx::Error> {
         object_key: get(row, "object_key")?,
         bytes: number(row, "bytes")?,
         coverage: get(row, "coverage")?,
-        duplicate_of: digest_if_any(row, "duplicate_of")?,
+        duplicate_of: optional_digest(row, "duplicate_of")?,
     })
 }

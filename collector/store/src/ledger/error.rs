@@ -4,7 +4,7 @@ use domain::incident::{CommandError, ReplayError};
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, KeyId};
 
-use super::{Failure, PassKey, Pending, TokenId};
+use super::{PassKey, Pending, TokenId, TransactionError};
 use crate::database::DatabaseError;
 
 /// A call to the ledger failed. Nothing of what it was to change has changed.
@@ -124,14 +124,14 @@ pub enum LedgerError {
     Database(#[from] DatabaseError),
 }
 
-impl From<LedgerError> for Failure {
+impl From<LedgerError> for TransactionError {
     fn from(error: LedgerError) -> Self {
-        Self::Refused(error)
+        Self::Rejected(error)
     }
 }
 
-impl From<CommandError> for Failure {
+impl From<CommandError> for TransactionError {
     fn from(error: CommandError) -> Self {
-        Self::Refused(error.into())
+        Self::Rejected(error.into())
     }
 }

@@ -20,9 +20,11 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
 use super::passes::insert_pass;
-use super::{Failure, Ledger, LedgerError, NewPass};
-use crate::database::Earlier;
-use crate::database::rows::{all, execute, first, get, nanoseconds, number, parsed, signed, time};
+use super::{Ledger, LedgerError, NewPass, TransactionError};
+use crate::database::EarlierAttempts;
+use crate::database::rows::{
+    execute, fetch_all, fetch_first, get, nanoseconds, number, parsed, time, to_i64,
+};
 
 /// What is to be written into a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,7 +114,9 @@ impl Ledger {
         self.db
             .write("declare the incident", |mut db, earlier| async move {
                 // a commit whose answer was lost may have made it
-                let last_tried = lock(tried).clone().filter(|_| earlier == Earlier::Unknown);
+                let last_tried = lock(tried)
+                    .clone()
+                    .filter(|_| earlier == EarlierAttempts::Unknown);
                 let ours = match last_tried {
                     Some(id) if is_declared_as(&mut db, &id, &open(&id)?).await? => Some(id),
                     Some(_) | None => None,
@@ -199,7 +203,7 @@ impl Ledger {
         self.db
             .read("look for the incident", |mut db| async move {
                 let select = "SELECT 1 AS one FROM incidents WHERE id = $1";
-                let found = first(&mut db, query(select).bind(incident.as_str()), |_| Ok(()));
+                let found = fetch_first(&mut db, query(select).bind(incident.as_str()), |_| Ok(()));
                 Ok(found.await?.is_some())
             })
             .await
@@ -234,12 +238,12 @@ impl Ledger {
                         ORDER BY declared_at DESC, id DESC LIMIT $3",
                     ),
                 };
-                let select = select.bind(declared_at).bind(id).bind(signed(wanted.limit));
+                let select = select.bind(declared_at).bind(id).bind(to_i64(wanted.limit));
                 let select = match wanted.status {
                     None => select,
                     Some(status) => select.bind(status.as_str()),
                 };
-                all(&mut db, select, |row| {
+                fetch_all(&mut db, select, |row| {
                     Ok((parsed(row, "id")?, get(row, "overview")?))
                 })
                 .await
@@ -261,7 +265,7 @@ impl Ledger {
             .read::<_, LedgerError, _>("find the incident", |mut db| async move {
                 let select = "SELECT declared_at FROM incidents WHERE id = $1";
                 let select = query(select).bind(incident.as_str());
-                first(&mut db, select, |row| get(row, "declared_at")).await
+                fetch_first(&mut db, select, |row| get(row, "declared_at")).await
             })
             .await?;
         declared_at.ok_or_else(|| LedgerError::UnknownIncident(incident.clone()))
@@ -325,7 +329,7 @@ impl Journal {
             .db
             .write("append to the journal", |mut db, earlier| async move {
                 // a commit whose answer was lost may have appended them
-                let is_ours = earlier == Earlier::Unknown
+                let is_ours = earlier == EarlierAttempts::Unknown
                     && ends_with(&mut db, &self.incident, entries).await?;
                 if !is_ours {
                     append_at_end(&mut db, &self.incident, entries).await?;
@@ -364,7 +368,7 @@ impl Journal {
                     .iter()
                     .zip(entries)
                     .all(|(row, new)| is_same(row, new));
-                if earlier == Earlier::Unknown && after.len() == entries.len() && is_ours {
+                if earlier == EarlierAttempts::Unknown && after.len() == entries.len() && is_ours {
                     return Ok((db, ()));
                 }
                 Err(LedgerError::Contended {
@@ -441,7 +445,7 @@ async fn begin_journal(
     db: &mut AnyConnection,
     incident: &IncidentId,
     entries: &[NewEntry],
-) -> Result<(), Failure> {
+) -> Result<(), TransactionError> {
     let (first, rest) = entries
         .split_first()
         .expect("a journal begins with a declaration");
@@ -472,13 +476,13 @@ pub(super) async fn append_at_end(
     db: &mut AnyConnection,
     incident: &IncidentId,
     entries: &[NewEntry],
-) -> Result<(), Failure> {
+) -> Result<(), TransactionError> {
     let update = "UPDATE incidents SET entries = entries + $2 WHERE id = $1
         RETURNING entries, overview";
     let update = query(update)
         .bind(incident.as_str())
-        .bind(signed(entries.len() as u64));
-    let found = first(db, update, |row| {
+        .bind(to_i64(entries.len() as u64));
+    let found = fetch_first(db, update, |row| {
         Ok((number(row, "entries")?, get::<String>(row, "overview")?))
     });
     let (count, overview): (u64, String) = found
@@ -510,7 +514,7 @@ async fn forget_overview(
     db: &mut AnyConnection,
     incident: &IncidentId,
     entries: &[NewEntry],
-) -> Result<(), Failure> {
+) -> Result<(), TransactionError> {
     let status = entries.iter().rev().find_map(|entry| {
         let IncidentEvent::StatusChanged { to, .. } = &entry.event else {
             return None;
@@ -533,7 +537,7 @@ async fn insert_entry(
     let body = serde_json::to_string(&entry.event).expect("an event is JSON");
     let insert = query(insert)
         .bind(incident.as_str())
-        .bind(signed(seq))
+        .bind(to_i64(seq))
         .bind(nanoseconds(entry.at))
         .bind(entry.by.as_str())
         .bind(body);
@@ -573,7 +577,7 @@ async fn ends_with(
     db: &mut AnyConnection,
     incident: &IncidentId,
     entries: &[NewEntry],
-) -> Result<bool, Failure> {
+) -> Result<bool, TransactionError> {
     let count = count_entries(db, incident).await?;
     let added = entries.len() as u64;
     let last = entries_from(db, incident, count.saturating_sub(added), added).await?;
@@ -598,7 +602,10 @@ async fn is_declared_as(
 }
 
 /// The id of an incident to be declared, which is free.
-async fn free_id(db: &mut AnyConnection, id: &NewIncidentId) -> Result<IncidentId, Failure> {
+async fn free_id(
+    db: &mut AnyConnection,
+    id: &NewIncidentId,
+) -> Result<IncidentId, TransactionError> {
     match id {
         NewIncidentId::Given(id) if exists(db, id).await? => {
             Err(LedgerError::IncidentExists(id.clone()).into())
@@ -618,7 +625,7 @@ async fn free_id(db: &mut AnyConnection, id: &NewIncidentId) -> Result<IncidentI
 
 pub(super) async fn exists(db: &mut AnyConnection, id: &IncidentId) -> Result<bool, sqlx::Error> {
     let select = query("SELECT 1 AS one FROM incidents WHERE id = $1").bind(id.as_str());
-    Ok(first(db, select, |_| Ok(())).await?.is_some())
+    Ok(fetch_first(db, select, |_| Ok(())).await?.is_some())
 }
 
 /// The next number of this name, from 1.
@@ -631,9 +638,9 @@ pub(super) async fn draw(db: &mut AnyConnection, name: &str) -> Result<i64, sqlx
 pub(super) async fn count_entries(
     db: &mut AnyConnection,
     incident: &IncidentId,
-) -> Result<u64, Failure> {
+) -> Result<u64, TransactionError> {
     let select = "SELECT entries FROM incidents WHERE id = $1";
-    let count = first(db, query(select).bind(incident.as_str()), |row| {
+    let count = fetch_first(db, query(select).bind(incident.as_str()), |row| {
         number(row, "entries")
     })
     .await?;
@@ -648,7 +655,7 @@ async fn declared_by(
         return Ok(None);
     };
     let select = "SELECT incident FROM declarations WHERE key_digest = $1";
-    first(db, query(select).bind(key), |row| parsed(row, "incident")).await
+    fetch_first(db, query(select).bind(key), |row| parsed(row, "incident")).await
 }
 
 async fn entries_from(
@@ -661,9 +668,9 @@ async fn entries_from(
         WHERE incident = $1 AND seq >= $2 ORDER BY seq LIMIT $3";
     let select = query(select)
         .bind(incident.as_str())
-        .bind(signed(from))
-        .bind(signed(limit));
-    all(db, select, entry_row).await
+        .bind(to_i64(from))
+        .bind(to_i64(limit));
+    fetch_all(db, select, entry_row).await
 }
 
 fn entry_row(row: &AnyRow) -> Result<JournalEntry, sqlx::Error> {

@@ -12,8 +12,8 @@ use super::journal::exists;
 use super::passes::{NewPass, Queue, for_pass, insert_pass, pass_row};
 use super::worker::WorkerName;
 use super::{Ledger, LedgerError, PassKey, PassRow};
-use crate::database::rows::{all, execute, first, get, nanoseconds, number, time};
-use crate::database::{Earlier, Engine};
+use crate::database::rows::{execute, fetch_all, fetch_first, get, nanoseconds, number, time};
+use crate::database::{DatabaseEngine, EarlierAttempts};
 
 /// Failures after which nobody waits for what follows a published bundle: the pauses between them
 /// are minutes by then, and what never succeeds must not keep anybody waiting.
@@ -57,8 +57,8 @@ impl Ledger {
     ) -> Result<Option<PassRow>, LedgerError> {
         let now = self.clock();
         let skip = match self.db.engine() {
-            Engine::Sqlite => "", // its writers take turns
-            Engine::Postgres => "FOR UPDATE SKIP LOCKED",
+            DatabaseEngine::Sqlite => "", // its writers take turns
+            DatabaseEngine::Postgres => "FOR UPDATE SKIP LOCKED",
         };
         let update = format!(
             "UPDATE passes SET worker = $1, leased_until = {now} + $2,
@@ -82,7 +82,7 @@ impl Ledger {
                     .bind(i64::from(request.only_begun));
                 async move {
                     // to its end: a commit that fails does so after its row was answered
-                    Ok(all(&mut db, update, pass_row).await?.pop())
+                    Ok(fetch_all(&mut db, update, pass_row).await?.pop())
                 }
             })
             .await
@@ -118,9 +118,10 @@ impl Ledger {
                         AND pass = $3 AND worker = $4 AND fencing_token = 1",
                         &new.key,
                     );
-                    let ours = first(&mut db, select.bind(worker.as_str()), |_| Ok(())).await?;
+                    let ours =
+                        fetch_first(&mut db, select.bind(worker.as_str()), |_| Ok(())).await?;
                     let was_tried =
-                        earlier == Earlier::Unknown && was_inserted.load(Ordering::Relaxed);
+                        earlier == EarlierAttempts::Unknown && was_inserted.load(Ordering::Relaxed);
                     let is_ours = was_tried && ours.is_some();
                     return Ok((db, is_ours.then_some(1)));
                 }
@@ -221,7 +222,7 @@ impl Ledger {
             .db
             .read::<_, LedgerError, _>("list the workers", |mut db| async move {
                 let select = "SELECT DISTINCT worker FROM passes WHERE worker IS NOT NULL";
-                let workers = all(&mut db, query(select), |row| get(row, "worker")).await?;
+                let workers = fetch_all(&mut db, query(select), |row| get(row, "worker")).await?;
                 Ok(workers.into_iter().collect())
             })
             .await?;
@@ -257,7 +258,7 @@ impl Ledger {
                 let select = query(AssertSqlSafe(select.clone()))
                     .bind(nanoseconds(now))
                     .bind(i64::from(only_begun));
-                async move { Ok(first(&mut db, select, |_| Ok(())).await?.is_some()) }
+                async move { Ok(fetch_first(&mut db, select, |_| Ok(())).await?.is_some()) }
             })
             .await
     }
@@ -285,7 +286,7 @@ impl Ledger {
                         .bind(incident.as_str())
                         .bind(nanoseconds(now))
                         .bind(FAILURES_AWAITED_MAX.cast_signed());
-                    Ok(first(&mut db, select, |_| Ok(())).await?.is_some())
+                    Ok(fetch_first(&mut db, select, |_| Ok(())).await?.is_some())
                 },
             )
             .await
@@ -304,7 +305,7 @@ impl Ledger {
                 let mut next = None;
                 for queue in [Queue::Remote, Queue::Local] {
                     let select = query(select).bind(queue.as_str());
-                    let due = first(&mut db, select, |row| time(row, "due_at")).await?;
+                    let due = fetch_first(&mut db, select, |row| time(row, "due_at")).await?;
                     next = due.into_iter().chain(next).min();
                 }
                 Ok(next)
@@ -328,7 +329,7 @@ impl Ledger {
             .read("count the backlog", |mut db| {
                 let select = query(AssertSqlSafe(select.clone()));
                 async move {
-                    let counted = first(&mut db, select, |row| {
+                    let counted = fetch_first(&mut db, select, |row| {
                         let (open, leased): (u64, u64) =
                             (number(row, "open")?, number(row, "leased")?);
                         Ok(Backlog {
@@ -346,8 +347,10 @@ impl Ledger {
     /// it, as SQL.
     fn clock(&self) -> &'static str {
         match self.db.engine() {
-            Engine::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
-            Engine::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+            DatabaseEngine::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+            DatabaseEngine::Postgres => {
+                "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
+            }
         }
     }
 }

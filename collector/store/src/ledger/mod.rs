@@ -39,7 +39,7 @@ use std::time::Duration;
 use super::database::Database;
 
 /// What a transaction of the ledger fails with.
-type Failure = super::database::Failure<LedgerError>;
+type TransactionError = super::database::TransactionError<LedgerError>;
 
 /// The tables, as one set of SQL for both databases.
 const MIGRATIONS: &[(&str, &str)] = &[

@@ -7,8 +7,8 @@ use sqlx::{AnyConnection, query};
 
 use super::passes::{for_pass, refused};
 use super::{Ledger, LedgerError, PassKey};
-use crate::database::Failure;
-use crate::database::rows::{all, execute, first, get, number, signed};
+use crate::database::TransactionError;
+use crate::database::rows::{execute, fetch_all, fetch_first, get, number, to_i64};
 
 /// One answer of a provider, durable in the blob store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,11 +67,11 @@ impl Ledger {
                 WHERE incident = $1 AND source = $2 AND pass = $3 AND fencing_token = $9 AND NOT EXISTS (
                     SELECT 1 FROM steps WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4)
                 ON CONFLICT DO NOTHING";
-                let insert = for_pass(insert, key).bind(page.step.as_str()).bind(signed(page.seq)).bind(page.object_key.as_str());
-                let insert = insert.bind(signed(page.bytes)).bind(page.cursor.as_deref()).bind(signed(token));
+                let insert = for_pass(insert, key).bind(page.step.as_str()).bind(to_i64(page.seq)).bind(page.object_key.as_str());
+                let insert = insert.bind(to_i64(page.bytes)).bind(page.cursor.as_deref()).bind(to_i64(token));
                 let added = execute(&mut db, insert).await?;
                 if added == 0 && !is_there(&mut db, key, page).await? {
-                    return Err(Failure::Refused(why_not_added(&mut db, key, token, page).await?));
+                    return Err(TransactionError::Rejected(why_not_added(&mut db, key, token, page).await?));
                 }
                 Ok(())
             })
@@ -93,8 +93,8 @@ impl Ledger {
             .read("list the pages", |mut db| async move {
                 let select = "SELECT * FROM pages WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4 AND seq >= $5
                 ORDER BY seq LIMIT $6";
-                let select = for_pass(select, key).bind(step).bind(signed(seq));
-                all(&mut db, select.bind(signed(limit)), page_row).await
+                let select = for_pass(select, key).bind(step).bind(to_i64(seq));
+                fetch_all(&mut db, select.bind(to_i64(limit)), page_row).await
             })
             .await
     }
@@ -109,7 +109,7 @@ impl Ledger {
                 // of a sum of BIGINT, PostgreSQL makes a NUMERIC
                 let select = "SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes FROM pages
                 WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4";
-                let sum = first(&mut db, for_pass(select, key).bind(step), |row| {
+                let sum = fetch_first(&mut db, for_pass(select, key).bind(step), |row| {
                     number(row, "bytes")
                 })
                 .await?;
@@ -127,7 +127,7 @@ impl Ledger {
             .read("count the pages", |mut db| async move {
                 let select = "SELECT source, pass, COUNT(*) AS pages, CAST(SUM(bytes) AS BIGINT) AS bytes FROM pages
                 WHERE incident = $1 GROUP BY source, pass ORDER BY source, pass";
-                all(&mut db, query(select).bind(incident.as_str()), |row| {
+                fetch_all(&mut db, query(select).bind(incident.as_str()), |row| {
                     let (pages, bytes) = (number(row, "pages")?, number(row, "bytes")?);
                     Ok(Fetched { source: get(row, "source")?, pass: number(row, "pass")?, pages, bytes })
                 })
@@ -165,7 +165,7 @@ impl Ledger {
             .read("read the last page", |mut db| async move {
                 let select = "SELECT * FROM pages WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4
                 ORDER BY seq DESC LIMIT 1";
-                first(&mut db, for_pass(select, key).bind(step), page_row).await
+                fetch_first(&mut db, for_pass(select, key).bind(step), page_row).await
             })
             .await
     }
@@ -211,7 +211,7 @@ impl Ledger {
         self.db
             .read("list the ended steps", |mut db| async move {
                 let select = "SELECT step, outcome FROM steps WHERE incident = $1 AND source = $2 AND pass = $3 ORDER BY step";
-                all(&mut db, for_pass(select, key), |row| {
+                fetch_all(&mut db, for_pass(select, key), |row| {
                     Ok(EndedStep { step: get(row, "step")?, outcome: get(row, "outcome")? })
                 })
                 .await
@@ -258,11 +258,11 @@ async fn find_page(
     page: &PageRow,
 ) -> Result<Option<PageRow>, sqlx::Error> {
     let select = "SELECT * FROM pages WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4 AND seq = $5";
-    first(
+    fetch_first(
         db,
         for_pass(select, key)
             .bind(page.step.as_str())
-            .bind(signed(page.seq)),
+            .bind(to_i64(page.seq)),
         page_row,
     )
     .await
@@ -275,7 +275,7 @@ async fn outcome_of(
 ) -> Result<Option<String>, sqlx::Error> {
     let select =
         "SELECT outcome FROM steps WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4";
-    first(db, for_pass(select, key).bind(step), |row| {
+    fetch_first(db, for_pass(select, key).bind(step), |row| {
         get(row, "outcome")
     })
     .await

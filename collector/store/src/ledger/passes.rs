@@ -35,10 +35,10 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
 use super::journal::exists;
-use super::{Failure, Ledger, LedgerError};
+use super::{Ledger, LedgerError, TransactionError};
 use crate::database::rows::{
-    Query, all, bad_value, digest_if_any, execute, first, get, nanoseconds, number, parsed, time,
-    time_if_any,
+    Query, bad_value, execute, fetch_all, fetch_first, get, nanoseconds, number, optional_digest,
+    optional_time, parsed, time,
 };
 
 /// Names a pass.
@@ -293,7 +293,7 @@ impl Ledger {
         self.db
             .read("list the passes", |mut db| async move {
                 let select = "SELECT * FROM passes WHERE incident = $1 ORDER BY source, pass";
-                all(&mut db, query(select).bind(incident.as_str()), pass_row).await
+                fetch_all(&mut db, query(select).bind(incident.as_str()), pass_row).await
             })
             .await
     }
@@ -426,7 +426,7 @@ pub(super) async fn enter_stage(
     db: &mut AnyConnection,
     key: &PassKey,
     stage: PassStage,
-) -> Result<(), Failure> {
+) -> Result<(), TransactionError> {
     let update = "UPDATE passes SET stage = $4, failures = 0, retry_at = NULL
         WHERE incident = $1 AND source = $2 AND pass = $3";
     match execute(db, for_pass(update, key).bind(stage.as_str())).await? {
@@ -440,7 +440,7 @@ pub(super) async fn find_pass(
     key: &PassKey,
 ) -> Result<Option<PassRow>, sqlx::Error> {
     let select = "SELECT * FROM passes WHERE incident = $1 AND source = $2 AND pass = $3";
-    first(db, for_pass(select, key), pass_row).await
+    fetch_first(db, for_pass(select, key), pass_row).await
 }
 
 pub(super) fn pass_row(row: &AnyRow) -> Result<PassRow, sqlx::Error> {
@@ -448,11 +448,11 @@ pub(super) fn pass_row(row: &AnyRow) -> Result<PassRow, sqlx::Error> {
         key: pass_key(row)?,
         kind: value_of(row, "kind", &PassKind::ALL)?,
         due_at: time(row, "due_at")?,
-        supplements: digest_if_any(row, "supplements")?,
+        supplements: optional_digest(row, "supplements")?,
         stage: value_of(row, "stage", &PassStage::ALL)?,
         fencing_token: number(row, "fencing_token")?,
         failures: number(row, "failures")?,
-        began_at: time_if_any(row, "began_at")?,
+        began_at: optional_time(row, "began_at")?,
         plan: get(row, "plan")?,
     })
 }

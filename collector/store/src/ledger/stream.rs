@@ -23,7 +23,9 @@ use super::bundles::{bundle_of, find_bundle, insert_bundle};
 use super::journal::append_at_end;
 use super::passes::{PassStage, enter_stage, find_pass, for_pass, pass_key, refused};
 use super::{BundleRow, Ledger, LedgerError, NewEntry, PassKey};
-use crate::database::rows::{digest, digest_if_any, execute, first, get, number, parsed, signed};
+use crate::database::rows::{
+    digest, execute, fetch_first, get, number, optional_digest, parsed, to_i64,
+};
 
 /// Where the next bundle of a stream goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +81,7 @@ impl Ledger {
                 let insert = query(insert).bind(key.as_str()).bind(new.id.as_str()).bind(new.store.as_str());
                 execute(&mut db, insert.bind(new.public_key.as_str())).await?;
                 let select = query("SELECT store FROM streams WHERE key_id = $1").bind(key.as_str());
-                match first(&mut db, select, |row| get::<String>(row, "store")).await? {
+                match fetch_first(&mut db, select, |row| get::<String>(row, "store")).await? {
                     Some(store) if store == new.store => Ok((db, ())),
                     _ => Err(LedgerError::ForeignKey(new.key_id).into()),
                 }
@@ -98,7 +100,7 @@ impl Ledger {
             .read("read the public key", |mut db| async move {
                 let select =
                     query("SELECT public_key FROM streams WHERE key_id = $1").bind(key.as_str());
-                first(&mut db, select, |row| get(row, "public_key")).await
+                fetch_first(&mut db, select, |row| get(row, "public_key")).await
             })
             .await
     }
@@ -156,7 +158,7 @@ impl Ledger {
                     VALUES ($1, $2, $3, $4, $5, $6, $7)";
                 let insert = for_pass(insert, &pending.pass)
                     .bind(key.as_str())
-                    .bind(signed(pending.seq))
+                    .bind(to_i64(pending.seq))
                     .bind(pending.bundle.hex())
                     .bind(pending.object_key.as_str());
                 execute(&mut db, insert).await?;
@@ -250,18 +252,18 @@ async fn next_place(
     key: &str,
 ) -> Result<Option<StreamPosition>, sqlx::Error> {
     let select = "SELECT id, next_seq, prev FROM streams WHERE key_id = $1";
-    first(db, query(select).bind(key), |row| {
+    fetch_first(db, query(select).bind(key), |row| {
         Ok(StreamPosition {
             stream: parsed(row, "id")?,
             seq: number(row, "next_seq")?,
-            prev: digest_if_any(row, "prev")?,
+            prev: optional_digest(row, "prev")?,
         })
     })
     .await
 }
 
 async fn find_pending(db: &mut AnyConnection, key: &str) -> Result<Option<Pending>, sqlx::Error> {
-    first(
+    fetch_first(
         db,
         query("SELECT * FROM pending WHERE key_id = $1").bind(key),
         pending_row,

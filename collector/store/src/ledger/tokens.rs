@@ -13,7 +13,7 @@ use sqlx::{AnyConnection, query};
 use super::journal::count_entries;
 use super::{Ledger, LedgerError};
 use crate::database::rows::{
-    all, bad_value, digest, execute, first, get, nanoseconds, parsed, time,
+    bad_value, digest, execute, fetch_all, fetch_first, get, nanoseconds, parsed, time,
 };
 
 /// Hex digits of a [`TokenId`]: 64 bits, so that nobody draws one twice.
@@ -213,7 +213,7 @@ impl Ledger {
         let select = "SELECT * FROM tokens ORDER BY created_at DESC, id";
         self.db
             .read("list the tokens", |mut db| async move {
-                all(&mut db, query(select), token_row).await
+                fetch_all(&mut db, query(select), token_row).await
             })
             .await
     }
@@ -248,7 +248,7 @@ impl Ledger {
 }
 
 async fn find_token(db: &mut AnyConnection, id: &TokenId) -> Result<Option<TokenRow>, sqlx::Error> {
-    first(
+    fetch_first(
         db,
         query("SELECT * FROM tokens WHERE id = $1").bind(id.as_str()),
         token_row,

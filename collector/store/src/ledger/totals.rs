@@ -4,7 +4,7 @@ use sqlx::query;
 
 use super::passes::value_of;
 use super::{Ledger, LedgerError, PassStage, PassState};
-use crate::database::rows::{all, first, get, number};
+use crate::database::rows::{fetch_all, fetch_first, get, number};
 
 /// Sums over all incidents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,13 +28,13 @@ impl Ledger {
         self.db
             .read("count everything", |mut db| async move {
                 let count = query("SELECT COUNT(*) AS count FROM incidents");
-                let incidents = first(&mut db, count, |row| number(row, "count"))
+                let incidents = fetch_first(&mut db, count, |row| number(row, "count"))
                     .await?
                     .unwrap_or(0);
                 // a sum of BIGINT is NUMERIC on PostgreSQL
                 let sum =
                     query("SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes FROM bundles");
-                let bytes = first(&mut db, sum, |row| number(row, "bytes"))
+                let bytes = fetch_first(&mut db, sum, |row| number(row, "bytes"))
                     .await?
                     .unwrap_or(0);
                 let select = query(
@@ -42,13 +42,13 @@ impl Ledger {
                         COUNT(*) AS count FROM passes
                     GROUP BY stage, CASE WHEN fencing_token > 0 THEN 1 ELSE 0 END",
                 );
-                let counted: Vec<(PassState, u64)> = all(&mut db, select, |row| {
+                let counted: Vec<(PassState, u64)> = fetch_all(&mut db, select, |row| {
                     let stage = value_of(row, "stage", &PassStage::ALL)?;
                     let was_begun = get::<i64>(row, "begun")? == 1;
                     Ok((stage.state(was_begun), number(row, "count")?))
                 })
                 .await?;
-                let coverages = all(
+                let coverages = fetch_all(
                     &mut db,
                     query("SELECT coverage FROM bundles ORDER BY number"),
                     |row| get(row, "coverage"),

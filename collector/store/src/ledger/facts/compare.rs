@@ -9,7 +9,7 @@ use evidence_format::time::Timestamp;
 use sqlx::{AnyConnection, query};
 
 use super::{FactRow, PAGE_FACTS_MAX, fact_row};
-use crate::database::rows::{Query, all, first, get, nanoseconds, signed};
+use crate::database::rows::{Query, fetch_all, fetch_first, get, nanoseconds, to_i64};
 use crate::ledger::{BundleRow, Ledger, LedgerError, PassKey};
 
 /// The difference between a bundle and those before it, by event ids. Records without one are not
@@ -83,7 +83,7 @@ impl Ledger {
             .db
             .read("find the bundle", |mut db| async move {
                 let select = query("SELECT number FROM bundles WHERE id = $1").bind(bundle.hex());
-                first(&mut db, select, |row| get(row, "number")).await
+                fetch_first(&mut db, select, |row| get(row, "number")).await
             })
             .await;
         found?.ok_or(LedgerError::UnknownBundle(*bundle))
@@ -102,8 +102,8 @@ struct Difference<'k> {
 
 impl Difference<'_> {
     async fn find(&self, db: &mut AnyConnection) -> Result<(Vec<FactRow>, u64), sqlx::Error> {
-        let limit = signed(self.limit.min(PAGE_FACTS_MAX).into());
-        let rows = all(db, self.bind(ROWS).bind(limit), fact_row).await?;
+        let limit = to_i64(self.limit.min(PAGE_FACTS_MAX).into());
+        let rows = fetch_all(db, self.bind(ROWS).bind(limit), fact_row).await?;
         let count = self.bind(COUNT).fetch_one(db).await?;
         Ok((rows, get::<i64>(&count, "events")?.unsigned_abs()))
     }

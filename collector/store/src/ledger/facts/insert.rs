@@ -7,8 +7,8 @@ use evidence_format::digest::Digest;
 use sqlx::{AnyConnection, AssertSqlSafe, query};
 
 use super::Fact;
-use crate::database::Engine;
-use crate::database::rows::{execute, first, get, nanoseconds, signed};
+use crate::database::DatabaseEngine;
+use crate::database::rows::{execute, fetch_first, get, nanoseconds, to_i64};
 use crate::ledger::{Ledger, LedgerError};
 
 /// Rows of one transaction: others may write in between.
@@ -33,7 +33,7 @@ impl Ledger {
                 .write("add to the timeline", |mut db, _| async move {
                     let select = query("SELECT number, incident FROM bundles WHERE id = $1")
                         .bind(bundle.hex());
-                    let found = first(&mut db, select, |row| {
+                    let found = fetch_first(&mut db, select, |row| {
                         Ok((get::<i64>(row, "number")?, get::<String>(row, "incident")?))
                     })
                     .await?;
@@ -50,10 +50,10 @@ impl Ledger {
 }
 
 /// Rows of one statement; each has 6 parameters.
-fn statement_rows_max(engine: Engine) -> usize {
+fn statement_rows_max(engine: DatabaseEngine) -> usize {
     match engine {
-        Engine::Sqlite => 30, // finds each parameter by going through the names of those before it
-        Engine::Postgres => 1000, // waits for an answer to each statement, and takes 65 535 parameters
+        DatabaseEngine::Sqlite => 30, // finds each parameter by going through the names of those before it
+        DatabaseEngine::Postgres => 1000, // waits for an answer to each statement, and takes 65 535 parameters
     }
 }
 
@@ -68,7 +68,7 @@ async fn insert(
     for fact in facts {
         insert = insert
             .bind(fact.item.as_str())
-            .bind(signed(fact.record))
+            .bind(to_i64(fact.record))
             .bind(nanoseconds(fact.time));
         insert = insert.bind(kept(&fact.kind, KIND_BYTES_MAX).into_owned());
         insert = insert.bind(kept(&fact.summary, SUMMARY_BYTES_MAX).into_owned());

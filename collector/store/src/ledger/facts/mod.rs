@@ -16,7 +16,7 @@ use sqlx::any::AnyRow;
 use sqlx::query;
 
 use super::{Ledger, LedgerError, PassKey};
-use crate::database::rows::{all, digest, get, nanoseconds, number, parsed, signed, time};
+use crate::database::rows::{digest, fetch_all, get, nanoseconds, number, parsed, time, to_i64};
 
 /// The most facts on one page.
 const PAGE_FACTS_MAX: u32 = 10_000;
@@ -133,8 +133,8 @@ impl Ledger {
                     .bind(format!("{}\u{10ffff}", filter.kind_prefix));
                 let select = select
                     .bind(like_pattern(&filter.contains))
-                    .bind(signed(limit as u64 + 1));
-                let mut facts = all(&mut db, select, fact_row).await?;
+                    .bind(to_i64(limit as u64 + 1));
+                let mut facts = fetch_all(&mut db, select, fact_row).await?;
                 let is_more = facts.len() > limit;
                 facts.truncate(limit);
                 let next = facts.last().filter(|_| is_more).map(FactCursor::after);
@@ -198,7 +198,7 @@ impl FactCursor {
             nanoseconds: nanoseconds(row.fact.time),
             bundle_number: row.bundle_number,
             item: row.fact.item.to_string(),
-            record: signed(row.fact.record),
+            record: to_i64(row.fact.record),
         }
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, query};
 use tokio::time::sleep;
 
-use crate::database::Engine;
-use crate::database::rows::{first, get};
+use crate::database::DatabaseEngine;
+use crate::database::rows::{fetch_first, get};
 use crate::ledger::{
     Backlog, LeaseRequest, Ledger, LedgerError, NewPass, PassKey, PassRow, PassStage, Queue,
     WorkerName,
@@ -468,8 +468,8 @@ pub(super) async fn backlog_counts_what_is_not_done(ledger: Ledger) {
 pub(super) async fn lease_lasts_by_the_clock_of_the_database(ledger: Ledger) {
     let key = add_due(&ledger, 0, Queue::Remote, -1_000_000_000).await;
     let clock = match ledger.db.engine() {
-        Engine::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
-        Engine::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+        DatabaseEngine::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+        DatabaseEngine::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
     };
     let select = &format!("SELECT leased_until - {clock} AS rest FROM passes");
     let rest = async || {
@@ -477,7 +477,7 @@ pub(super) async fn lease_lasts_by_the_clock_of_the_database(ledger: Ledger) {
             .db
             .read::<_, LedgerError, _>("look", |mut db| async move {
                 let select = query(AssertSqlSafe(select.clone()));
-                first(&mut db, select, |row| get::<i64>(row, "rest")).await
+                fetch_first(&mut db, select, |row| get::<i64>(row, "rest")).await
             });
         rest.await.expect("good SQL").expect("a pass")
     };

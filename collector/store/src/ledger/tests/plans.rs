@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, query};
 
-use crate::database::rows::{all, get};
+use crate::database::rows::{fetch_all, get};
 use crate::ledger::LedgerError;
 use crate::testing::sqlite;
 
@@ -55,7 +55,7 @@ async fn frequent_lookups_use_their_indexes() {
                 .db
                 .read::<_, LedgerError, _>("explain", |mut db| async move {
                     let explain = query(AssertSqlSafe(explain.clone()));
-                    all(&mut db, explain, |row| get::<String>(row, "detail")).await
+                    fetch_all(&mut db, explain, |row| get::<String>(row, "detail")).await
                 });
             let plan = plan.await.expect("good SQL");
             let uses = |step: &String| step.split(' ').any(|word| word == *index);
