@@ -30,7 +30,7 @@ use crate::seal::BundleContext;
 use domain::incident::{IncidentEvent, Line, Name};
 use platform::clock;
 use platform::progress::ProgressCounter;
-use store::ledger::{BundleRow, NewEntry, NewPass, PassKey, PassKind, PassRow, Queue};
+use store::ledger::{BundleRow, NewJournalEntry, NewPass, PassKey, PassKind, PassQueue, PassRow};
 
 /// Source of the passes of attachments. Sealed into the ledger: never renamed, and no source is
 /// called so.
@@ -151,7 +151,7 @@ pub(super) struct Attachment {
 
 impl Attachment {
     /// What the journal says of it.
-    pub(super) fn entries(self, row: &BundleRow) -> Vec<NewEntry> {
+    pub(super) fn entries(self, row: &BundleRow) -> Vec<NewJournalEntry> {
         let Self {
             name,
             bytes,
@@ -287,7 +287,7 @@ impl Pipeline {
             let new = NewPass {
                 key: key.clone(),
                 kind: PassKind::Again,
-                queue: Queue::Attached,
+                queue: PassQueue::Attached,
                 due_at: clock::now(),
                 plan: Some(plan.clone()),
                 supplements: None,

@@ -42,7 +42,7 @@ impl Pipeline {
             let found = self
                 .parts
                 .ledger
-                .compare(&published.row, &item.name, window.clone(), NAMED_MAX)
+                .compare_bundle(&published.row, &item.name, window.clone(), NAMED_MAX)
                 .await?;
             let summary = |kind, count: u64, what: &str| IncidentEvent::Finding {
                 kind,
@@ -71,15 +71,15 @@ impl Pipeline {
                 );
             }
             // what this pass itself could not ask for is not gone
-            if found.gone_count > 0 && item.coverage.is_complete() {
+            if found.missing_count > 0 && item.coverage.is_complete() {
                 changes.push(summary(
                     FindingKind::Gone,
-                    found.gone_count,
+                    found.missing_count,
                     "that were captured before are not there any more",
                 ));
                 changes.extend(
                     found
-                        .gone
+                        .missing
                         .iter()
                         .map(|fact| finding(FindingKind::Gone, fact)),
                 );
@@ -111,7 +111,7 @@ impl Pipeline {
         for row in &before {
             let next = Number::of(row.pass.pass).continuation();
             let went_on = before.iter().any(|later| Some(later.pass.pass) == next);
-            for step in self.parts.ledger.steps_ended(&row.pass).await? {
+            for step in self.parts.ledger.ended_steps(&row.pass).await? {
                 let ended = serde_json::from_str(&step.outcome)
                     .map_or(EndReason::Failed, |outcome: Outcome| outcome.ended);
                 let is_whole = match ended {

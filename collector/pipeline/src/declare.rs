@@ -60,7 +60,7 @@ impl Pipeline {
             None => None,
         };
         if let Some(key) = key
-            && let Some(known) = self.parts.ledger.declared_by_key(key).await?
+            && let Some(known) = self.parts.ledger.incident_by_key(key).await?
         {
             return Ok((known, false));
         }

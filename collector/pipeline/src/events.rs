@@ -15,7 +15,7 @@ use domain::plan::{CapturePass, CapturePlan};
 use platform::chain;
 use platform::clock;
 use sources::{self, CaptureMode};
-use store::ledger::{BundleRow, LedgerError, NewEntry, PassKey, PassKind, PassRow};
+use store::ledger::{BundleRow, LedgerError, NewJournalEntry, PassKey, PassKind, PassRow};
 
 impl Pipeline {
     /// What is known of an incident.
@@ -148,7 +148,7 @@ impl Pipeline {
 }
 
 /// The entry of a sealed bundle.
-pub(super) fn of_bundle(row: &BundleRow, config: &BundleConfig) -> Vec<NewEntry> {
+pub(super) fn of_bundle(row: &BundleRow, config: &BundleConfig) -> Vec<NewJournalEntry> {
     let summary = Summary::of(config);
     let sealed = IncidentEvent::EvidenceSealed {
         bundle: row.id,
@@ -171,12 +171,12 @@ fn is_of_pages(pass: &PassKey) -> bool {
 }
 
 /// An entry by this program, now.
-fn own(event: &IncidentEvent) -> NewEntry {
+fn own(event: &IncidentEvent) -> NewJournalEntry {
     written(event, &Name::escaped(NAME), clock::now())
 }
 
-pub(super) fn written(event: &IncidentEvent, by: &Name, at: Timestamp) -> NewEntry {
-    NewEntry {
+pub(super) fn written(event: &IncidentEvent, by: &Name, at: Timestamp) -> NewJournalEntry {
+    NewJournalEntry {
         at,
         by: by.clone(),
         event: event.clone(),

@@ -86,7 +86,7 @@ impl Pipeline {
 
     /// How the steps of a pass ended.
     async fn outcomes(&self, row: &PassRow) -> Result<Vec<plan::StepOutcome>, PipelineError> {
-        let ended = self.parts.ledger.steps_ended(&row.key).await?;
+        let ended = self.parts.ledger.ended_steps(&row.key).await?;
         let read = |step: &EndedStep| {
             let outcome: Outcome = serde_json::from_str(&step.outcome).ok()?;
             let cursor = outcome.cursor.filter(|cursor| !cursor.is_empty());

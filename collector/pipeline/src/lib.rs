@@ -47,7 +47,7 @@ use domain::plan::{CapturePass, PlanError};
 use platform::clock;
 use sources::{CaptureMode, Source};
 use store::blobs::BlobError;
-use store::ledger::{BundleRow, LedgerError, Queue, WorkerName};
+use store::ledger::{BundleRow, LedgerError, PassQueue, WorkerName};
 
 pub use attach::{ATTACHED, AttachError, AttachRequest, Attached, Content};
 pub use config::{CaptureConfig, PipelineConfig};
@@ -248,10 +248,10 @@ impl PipelineError {
 }
 
 /// Whose workers capture `source`.
-fn queue_of(source: &dyn Source) -> Queue {
+fn queue_of(source: &dyn Source) -> PassQueue {
     match source.capture_mode() {
-        CaptureMode::Remote(_) => Queue::Remote,
-        CaptureMode::Local(_) => Queue::Local,
+        CaptureMode::Remote(_) => PassQueue::Remote,
+        CaptureMode::Local(_) => PassQueue::Local,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Pipeline, PipelineError, events};
 use crate::seal::{SealLock, SealLockError};
-use store::ledger::NewEntry;
+use store::ledger::NewJournalEntry;
 
 impl Pipeline {
     /// Waits for the right to seal with this store's key. A bundle that is pending then was left by a
@@ -21,7 +21,7 @@ impl Pipeline {
             return Ok(());
         };
         let attachment = self.attachment(&pending.pass).await?;
-        let entries = |row: &_, config: &_| -> Vec<NewEntry> {
+        let entries = |row: &_, config: &_| -> Vec<NewJournalEntry> {
             match &attachment {
                 Some(attachment) => attachment.clone().entries(row),
                 None => events::of_bundle(row, config),

@@ -37,7 +37,7 @@ impl Pipeline {
         self.record(id, by, IncidentEvent::CaptureStopped {})
             .await?;
         // unless somebody has begun it meanwhile
-        Ok(self.parts.ledger.give_up_waiting(id).await?)
+        Ok(self.parts.ledger.cancel_waiting_passes(id).await?)
     }
 
     /// True if a pass is of an ask that was stopped.

@@ -19,7 +19,7 @@ use tracing::warn;
 
 use super::{Pipeline, PipelineError};
 use platform::clock;
-use store::ledger::{LeaseRequest, LedgerError, PassKey, PassRow, Queue};
+use store::ledger::{LeaseRequest, LedgerError, PassKey, PassQueue, PassRow};
 
 /// Passes that ask servers at once.
 const REMOTE_MAX: usize = 16;
@@ -53,7 +53,7 @@ pub enum Until {
 struct Workers<'p> {
     pipeline: &'p Pipeline,
     tasks: JoinSet<()>,
-    leased: HashMap<Id, (Queue, PassKey, u64)>,
+    leased: HashMap<Id, (PassQueue, PassKey, u64)>,
 }
 
 impl Pipeline {
@@ -174,7 +174,7 @@ impl Workers<'_> {
 
     /// Leases passes of every queue that has places left.
     async fn lease_all(&mut self) {
-        for queue in Queue::ALL {
+        for queue in PassQueue::ALL {
             while self.working_on(queue) < places(queue) {
                 match self.lease(queue).await {
                     Ok(Some(row)) => self.spawn(queue, row),
@@ -192,7 +192,7 @@ impl Workers<'_> {
         }
     }
 
-    async fn lease(&self, queue: Queue) -> Result<Option<PassRow>, LedgerError> {
+    async fn lease(&self, queue: PassQueue) -> Result<Option<PassRow>, LedgerError> {
         let pipeline = self.pipeline;
         let request = LeaseRequest {
             worker: &pipeline.worker,
@@ -205,7 +205,7 @@ impl Workers<'_> {
         pipeline.parts.ledger.lease_next(&request).await
     }
 
-    fn spawn(&mut self, queue: Queue, row: PassRow) {
+    fn spawn(&mut self, queue: PassQueue, row: PassRow) {
         let (key, token) = (row.key.clone(), row.fencing_token);
         let task = self.tasks.spawn(self.pipeline.clone().work_on(row));
         self.leased.insert(task.id(), (queue, key, token));
@@ -216,7 +216,7 @@ impl Workers<'_> {
         self.leased.remove(&id);
     }
 
-    fn working_on(&self, queue: Queue) -> usize {
+    fn working_on(&self, queue: PassQueue) -> usize {
         let of_queue = self.leased.values().filter(|(other, ..)| *other == queue);
         of_queue.count()
     }
@@ -244,7 +244,7 @@ impl Workers<'_> {
     /// Processes of this machine that have ended hold nobody up until their leases end.
     async fn free_the_dead(&self) {
         let ledger = &self.pipeline.parts.ledger;
-        if let Err(error) = ledger.free_leases_of_the_dead(&self.pipeline.worker).await {
+        if let Err(error) = ledger.release_dead_leases(&self.pipeline.worker).await {
             warn!(
                 error = platform::chain(&error),
                 "cannot look for leases of processes that have ended"
@@ -276,14 +276,14 @@ impl Workers<'_> {
 }
 
 /// How many passes of `queue` this process works on at once.
-fn places(queue: Queue) -> usize {
+fn places(queue: PassQueue) -> usize {
     match queue {
-        Queue::Remote => REMOTE_MAX,
-        Queue::Local => {
+        PassQueue::Remote => REMOTE_MAX,
+        PassQueue::Local => {
             let processors = thread::available_parallelism().map_or(1, NonZero::get);
             (processors / PROCESSORS_EACH).max(1)
         }
-        Queue::Attached => 1, // it only tidies up
+        PassQueue::Attached => 1, // it only tidies up
     }
 }
 

@@ -103,7 +103,7 @@ async fn authenticate(api: &Api, headers: &HeaderMap) -> Result<Caller, Problem>
     let secret: Secret = text.parse().map_err(|_| Problem::unauthenticated())?;
     let row = api.ledger().token(secret.id()).await?;
     let row = row
-        .filter(|row| secret.is_of(row) && row.is_good(clock::now()))
+        .filter(|row| secret.is_of(row) && row.is_valid(clock::now()))
         .ok_or_else(Problem::unauthenticated)?;
     Ok(Caller {
         name: name_of(&row),

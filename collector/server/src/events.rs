@@ -213,7 +213,12 @@ impl Watching {
         if others.is_empty() {
             return Ok(Vec::new());
         }
-        let fetched = self.pipeline.parts.ledger.fetched(&self.incident).await?;
+        let fetched = self
+            .pipeline
+            .parts
+            .ledger
+            .staged_pages(&self.incident)
+            .await?;
         let progress = others.into_iter().map(|row| {
             let PassKey { source, pass, .. } = row.key;
             let kept = fetched

@@ -27,7 +27,7 @@ pub(super) async fn ready(State(api): State<Api>) -> Result<&'static str, (Statu
         return Err(unready("draining"));
     }
     let limit = std::time::Duration::from_secs(ANSWER_SECONDS_MAX);
-    let database = timeout(limit, api.ledger().answers()).await;
+    let database = timeout(limit, api.ledger().ping()).await;
     if !matches!(database, Ok(Ok(()))) {
         let _ = database.map(|answer| answer.map_err(|error| Problem::internal(&error))); // the log has why
         return Err(unready("the database does not answer"));

@@ -138,7 +138,7 @@ async fn change(api: &Api, vendor: Vendor, update: IncidentUpdate) -> Result<Out
         .delivery
         .as_ref()
         .map(|delivery| format!("{} delivery {delivery}", vendor.name()));
-    let known = api.ledger().declared_by_key(&update.key).await?;
+    let known = api.ledger().incident_by_key(&update.key).await?;
     let outcome = match (known, update.otherwise) {
         (None, None) => {
             return Ok(Outcome::Ignored(
@@ -149,7 +149,7 @@ async fn change(api: &Api, vendor: Vendor, update: IncidentUpdate) -> Result<Out
         (Some(id), otherwise) => {
             Span::current().record("incident", id.as_str());
             if let Some(delivery) = &delivery
-                && api.ledger().declared_by_key(delivery).await?.is_some()
+                && api.ledger().incident_by_key(delivery).await?.is_some()
             {
                 return Ok(Outcome::Known(id));
             }
@@ -166,7 +166,7 @@ async fn change(api: &Api, vendor: Vendor, update: IncidentUpdate) -> Result<Out
         }
     };
     if let (Some(delivery), Outcome::Declared(id) | Outcome::Updated(id)) = (&delivery, &outcome) {
-        api.ledger().remember(delivery, id).await?; // after it is written: sent again, it is rather told twice than lost
+        api.ledger().remember_key(delivery, id).await?; // after it is written: sent again, it is rather told twice than lost
     }
     Ok(outcome)
 }

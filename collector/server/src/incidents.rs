@@ -373,7 +373,7 @@ pub(crate) async fn declare(
 ) -> Result<Response, Problem> {
     let idempotency_key = idempotency_key(&headers, &caller)?;
     if let Some(key) = &idempotency_key
-        && let Some(id) = api.ledger().declared_by_key(key).await?
+        && let Some(id) = api.ledger().incident_by_key(key).await?
     {
         return Ok(declared(id, false)); // whatever else the request says
     }

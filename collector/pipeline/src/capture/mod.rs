@@ -105,7 +105,7 @@ pub async fn forget_pages(parts: &Parts, key: &PassKey) -> Result<(), CaptureErr
     for page in parts.blobs.list(&tape::folder(key)).await? {
         parts.blobs.delete(&page.key).await?;
     }
-    Ok(parts.ledger.forget_pages(key).await?)
+    Ok(parts.ledger.delete_pages(key).await?)
 }
 
 /// Captures a pass. Called again after a crash, it goes on where the first call was.

@@ -29,7 +29,7 @@ pub(super) async fn run(
     task: &Task<'_>,
     source: &'static dyn RemoteSource,
 ) -> Result<Vec<Outcome>, CaptureError> {
-    let ended = parts.ledger.steps_ended(task.key).await?;
+    let ended = parts.ledger.ended_steps(task.key).await?;
     let steps = task.pass.steps.iter().map(|step| {
         let known = ended.iter().find(|ended| ended.step == step.item.as_str());
         let known = known.and_then(|ended| serde_json::from_str(&ended.outcome).ok());

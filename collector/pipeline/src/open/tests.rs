@@ -12,7 +12,7 @@ use domain::incident::{
 };
 use platform::clock;
 use store::ledger::{
-    BundleRow, LeaseRequest, OverviewQuery, PassKey, PassStage, Queue, WorkerName,
+    BundleRow, LeaseRequest, OverviewQuery, PassKey, PassQueue, PassStage, WorkerName,
 };
 
 /// Longest that anything here may take.
@@ -202,7 +202,7 @@ async fn stopped_pass_that_was_begun_is_sealed_by_the_next_worker() {
     let ledger = &pipeline.parts.ledger;
     let dead = LeaseRequest {
         worker: &WorkerName::current(),
-        queue: Queue::Local,
+        queue: PassQueue::Local,
         now: clock::now(),
         lease: Duration::from_secs(3600),
         only_begun: false,

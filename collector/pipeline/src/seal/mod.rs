@@ -28,7 +28,9 @@ use tokio::task::spawn_blocking;
 
 use platform::clock;
 use store::blobs::{BlobError, BlobKind, Blobs};
-use store::ledger::{BundleRow, Ledger, LedgerError, NewEntry, PassKey, Pending, StreamPosition};
+use store::ledger::{
+    BundleRow, Ledger, LedgerError, NewJournalEntry, PassKey, PendingBundle, StreamPosition,
+};
 
 pub(crate) use lock::{SealLock, SealLockError};
 pub use stored::StoredBundle;
@@ -139,7 +141,7 @@ impl Sealer<'_> {
         context: BundleContext,
     ) -> Result<Signed, SealError> {
         let key_id = self.key.public().id();
-        let place = self.ledger.take_place(&key_id).await?;
+        let place = self.ledger.next_position(&key_id).await?;
         let sealed_at = clock::now();
         let BundleContext {
             incident,
@@ -192,7 +194,7 @@ impl Sealer<'_> {
     pub(crate) async fn publish(
         &self,
         signed: Signed,
-        entries: impl Fn(&BundleRow, &BundleConfig) -> Vec<NewEntry>,
+        entries: impl Fn(&BundleRow, &BundleConfig) -> Vec<NewJournalEntry>,
     ) -> Result<Published, SealError> {
         let Signed {
             row,
@@ -220,8 +222,8 @@ impl Sealer<'_> {
     /// See [`SealError`].
     pub(crate) async fn recover(
         &self,
-        pending: Pending,
-        entries: impl Fn(&BundleRow, &BundleConfig) -> Vec<NewEntry>,
+        pending: PendingBundle,
+        entries: impl Fn(&BundleRow, &BundleConfig) -> Vec<NewJournalEntry>,
     ) -> Result<Option<Published>, SealError> {
         if self.blobs.ensure_absent(&pending.object_key).await? {
             self.ledger.abort(&pending).await?;
@@ -280,7 +282,7 @@ impl Sealer<'_> {
         }
     }
 
-    async fn read_back(&self, pending: Pending) -> Result<Published, SealError> {
+    async fn read_back(&self, pending: PendingBundle) -> Result<Published, SealError> {
         let (config, claim) = self
             .verified(
                 pending.bundle,
@@ -327,7 +329,7 @@ fn row(
         id,
         pass: pass.clone(),
         key_id,
-        place,
+        position: place,
         sealed_at,
         object_key: object_key(&id),
         bytes,

@@ -6,9 +6,9 @@ use evidence_format::time::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
-use super::journal::draw;
-use super::passes::{for_pass, pass_key};
-use super::{Ledger, LedgerError, PassKey, Pending, StreamPosition};
+use super::journal::draw_number;
+use super::passes::{pass_key, pass_query};
+use super::{Ledger, LedgerError, PassKey, PendingBundle, StreamPosition};
 use crate::database::rows::{
     digest, execute, fetch_all, fetch_first, get, nanoseconds, number, optional_digest, parsed,
     time, to_i64,
@@ -24,7 +24,7 @@ pub struct BundleRow {
     /// The key that has signed it.
     pub key_id: KeyId,
     /// Where it stands in the key's stream.
-    pub place: StreamPosition,
+    pub position: StreamPosition,
     /// When it was sealed, by its own statement.
     pub sealed_at: Timestamp,
     /// Where it is in the blob store.
@@ -41,10 +41,10 @@ pub struct BundleRow {
 impl BundleRow {
     /// What has to be prepared before this bundle is published.
     #[must_use]
-    pub fn pending(&self) -> Pending {
-        Pending {
+    pub fn pending(&self) -> PendingBundle {
+        PendingBundle {
             key_id: self.key_id,
-            seq: self.place.seq,
+            seq: self.position.seq,
             bundle: self.id,
             pass: self.pass.clone(),
             object_key: self.object_key.clone(),
@@ -140,31 +140,31 @@ pub(super) async fn find_bundle(
 }
 
 /// The first bundle of a pass.
-pub(super) async fn bundle_of(
+pub(super) async fn first_bundle_of_pass(
     db: &mut AnyConnection,
     pass: &PassKey,
 ) -> Result<Option<BundleRow>, sqlx::Error> {
     let select = "SELECT * FROM bundles WHERE incident = $1 AND source = $2 AND pass = $3 AND duplicate_of IS NULL";
-    fetch_first(db, for_pass(select, pass), bundle_row).await
+    fetch_first(db, pass_query(select, pass), bundle_row).await
 }
 
 pub(super) async fn insert_bundle(
     db: &mut AnyConnection,
     bundle: &BundleRow,
 ) -> Result<(), sqlx::Error> {
-    let number = draw(db, "bundle").await?;
+    let number = draw_number(db, "bundle").await?;
     let insert =
         "INSERT INTO bundles (incident, source, pass, number, id, key_id, stream, seq, prev, sealed_at, object_key, bytes,
         coverage, duplicate_of) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
-    let insert = for_pass(insert, &bundle.pass)
+    let insert = pass_query(insert, &bundle.pass)
         .bind(number)
         .bind(bundle.id.hex())
         .bind(bundle.key_id.to_string());
-    let place = &bundle.place;
+    let position = &bundle.position;
     let insert = insert
-        .bind(place.stream.as_str())
-        .bind(to_i64(place.seq))
-        .bind(place.prev.map(|prev| prev.hex()));
+        .bind(position.stream.as_str())
+        .bind(to_i64(position.seq))
+        .bind(position.prev.map(|prev| prev.hex()));
     let insert = insert
         .bind(nanoseconds(bundle.sealed_at))
         .bind(bundle.object_key.as_str())
@@ -179,7 +179,7 @@ pub(super) async fn insert_bundle(
 }
 
 fn bundle_row(row: &AnyRow) -> Result<BundleRow, sqlx::Error> {
-    let place = StreamPosition {
+    let position = StreamPosition {
         stream: parsed(row, "stream")?,
         seq: number(row, "seq")?,
         prev: optional_digest(row, "prev")?,
@@ -188,7 +188,7 @@ fn bundle_row(row: &AnyRow) -> Result<BundleRow, sqlx::Error> {
         id: digest(row, "id")?,
         pass: pass_key(row)?,
         key_id: parsed(row, "key_id")?,
-        place,
+        position,
         sealed_at: time(row, "sealed_at")?,
         object_key: get(row, "object_key")?,
         bytes: number(row, "bytes")?,

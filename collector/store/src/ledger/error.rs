@@ -4,7 +4,7 @@ use domain::incident::{CommandError, ReplayError};
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, KeyId};
 
-use super::{PassKey, Pending, TokenId, TransactionError};
+use super::{PassKey, PendingBundle, TokenId, TransactionError};
 use crate::database::DatabaseError;
 
 /// A call to the ledger failed. Nothing of what it was to change has changed.
@@ -25,7 +25,7 @@ pub enum LedgerError {
     Refused(#[from] CommandError),
     /// What the journal says contradicts itself.
     #[error("the journal of {incident} is not one that this program wrote")]
-    Inconsistent {
+    InvalidJournal {
         /// The incident.
         incident: IncidentId,
         /// Where.
@@ -37,7 +37,7 @@ pub enum LedgerError {
     IncidentExists(IncidentId),
     /// Not every text can begin an incident's name.
     #[error("no incident id can begin with {0:?}")]
-    IncidentPrefix(String),
+    InvalidPrefix(String),
     /// Nobody has declared it.
     #[error("there is no incident {0}")]
     UnknownIncident(IncidentId),
@@ -87,12 +87,12 @@ pub enum LedgerError {
     /// A bundle of this stream is between preparation and commit: wait for it, or finish it as
     /// [`super::Ledger::prepare`] says.
     #[error("bundle {} of the same stream is prepared and not committed", .0.bundle)]
-    Busy(Box<Pending>),
+    StreamBusy(Box<PendingBundle>),
     /// The stream has moved on since its place was taken: take the next place and seal again.
     #[error(
         "the stream of key {key_id} is at {found}, not at {expected}: another bundle has been committed"
     )]
-    Moved {
+    StreamMoved {
         /// The key.
         key_id: KeyId,
         /// The place that the caller has sealed for.
@@ -111,7 +111,7 @@ pub enum LedgerError {
         "key {0} signs for another store already, as a copy of its file has come there or here: move collector.key away from one \
          of them, and a key of its own is made"
     )]
-    ForeignKey(KeyId),
+    KeyOfOtherStore(KeyId),
     /// Its id is random, so somebody has chosen it.
     #[error("there is another token {0} already")]
     TokenExists(TokenId),

@@ -28,7 +28,7 @@ use crate::database::rows::{
 
 /// What is to be written into a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewEntry {
+pub struct NewJournalEntry {
     /// When it happened.
     pub at: Timestamp,
     /// Who did it: a person, an automation, the collector.
@@ -50,14 +50,14 @@ pub enum NewIncidentId {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewIncident {
     /// The first entries of its journal; the first of them declares it.
-    pub entries: Vec<NewEntry>,
+    pub entries: Vec<NewJournalEntry>,
     /// What is to be captured.
     pub passes: Vec<NewPass>,
 }
 
 /// The answer to a declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Declared {
+pub struct DeclaredIncident {
     /// The incident.
     pub incident: IncidentId,
     /// False if the same declaration was made before.
@@ -100,14 +100,14 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Refused`] if `open` refuses, [`LedgerError::IncidentExists`] if another
-    /// declaration has taken the given name, [`LedgerError::IncidentPrefix`], and failures of the
+    /// declaration has taken the given name, [`LedgerError::InvalidPrefix`], and failures of the
     /// database.
     pub async fn declare(
         &self,
         id: &NewIncidentId,
         key: Option<&str>,
         open: impl Fn(&IncidentId) -> Result<NewIncident, CommandError>,
-    ) -> Result<Declared, LedgerError> {
+    ) -> Result<DeclaredIncident, LedgerError> {
         let key_digest = key.map(|key| Digest::of(key.as_bytes()).hex());
         let (key_digest, open) = (key_digest.as_deref(), &open);
         let tried = &Mutex::new(None);
@@ -118,14 +118,14 @@ impl Ledger {
                     .clone()
                     .filter(|_| earlier == EarlierAttempts::Unknown);
                 let ours = match last_tried {
-                    Some(id) if is_declared_as(&mut db, &id, &open(&id)?).await? => Some(id),
+                    Some(id) if begins_with(&mut db, &id, &open(&id)?).await? => Some(id),
                     Some(_) | None => None,
                 };
-                if let Some(known) = declared_by(&mut db, key_digest).await? {
+                if let Some(known) = incident_of_key(&mut db, key_digest).await? {
                     let is_new = ours.as_ref() == Some(&known);
                     return Ok((
                         db,
-                        Declared {
+                        DeclaredIncident {
                             is_new,
                             incident: known,
                         },
@@ -134,7 +134,7 @@ impl Ledger {
                 if let Some(incident) = ours {
                     return Ok((
                         db,
-                        Declared {
+                        DeclaredIncident {
                             is_new: true,
                             incident,
                         },
@@ -153,7 +153,7 @@ impl Ledger {
                 }
                 Ok((
                     db,
-                    Declared {
+                    DeclaredIncident {
                         is_new: true,
                         incident: id,
                     },
@@ -166,12 +166,12 @@ impl Ledger {
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn declared_by_key(&self, key: &str) -> Result<Option<IncidentId>, LedgerError> {
+    pub async fn incident_by_key(&self, key: &str) -> Result<Option<IncidentId>, LedgerError> {
         let digest = Digest::of(key.as_bytes()).hex();
         let digest = Some(digest.as_str());
         self.db
             .read("look for a declaration", |mut db| async move {
-                declared_by(&mut db, digest).await
+                incident_of_key(&mut db, digest).await
             })
             .await
     }
@@ -181,7 +181,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::UnknownIncident`], and failures of the database.
-    pub async fn remember(&self, key: &str, incident: &IncidentId) -> Result<(), LedgerError> {
+    pub async fn remember_key(&self, key: &str, incident: &IncidentId) -> Result<(), LedgerError> {
         let digest = &Digest::of(key.as_bytes()).hex();
         self.db
             .write("remember a message", |mut db, _| async move {
@@ -276,7 +276,7 @@ impl Journal {
     /// What is known of the incident after its last entry.
     ///
     /// # Errors
-    /// [`LedgerError::UnknownIncident`], [`LedgerError::Inconsistent`], and failures of the
+    /// [`LedgerError::UnknownIncident`], [`LedgerError::InvalidJournal`], and failures of the
     /// database.
     pub async fn incident(&self) -> Result<Incident, LedgerError> {
         Ok(self.load().await?.0)
@@ -291,7 +291,7 @@ impl Journal {
         if entries.is_empty() {
             return Err(LedgerError::UnknownIncident(self.incident.clone()));
         }
-        let incident = Incident::replay(&entries).map_err(|cause| LedgerError::Inconsistent {
+        let incident = Incident::replay(&entries).map_err(|cause| LedgerError::InvalidJournal {
             incident: self.incident.clone(),
             cause,
         })?;
@@ -324,13 +324,13 @@ impl Journal {
     ///
     /// # Errors
     /// [`LedgerError::UnknownIncident`], and failures of the database.
-    pub async fn append(&self, entries: &[NewEntry]) -> Result<(), LedgerError> {
+    pub async fn append(&self, entries: &[NewJournalEntry]) -> Result<(), LedgerError> {
         self.ledger
             .db
             .write("append to the journal", |mut db, earlier| async move {
                 // a commit whose answer was lost may have appended them
                 let is_ours = earlier == EarlierAttempts::Unknown
-                    && ends_with(&mut db, &self.incident, entries).await?;
+                    && journal_ends_with(&mut db, &self.incident, entries).await?;
                 if !is_ours {
                     append_at_end(&mut db, &self.incident, entries).await?;
                 }
@@ -348,7 +348,7 @@ impl Journal {
     pub async fn append_at(
         &self,
         expected: u64,
-        entries: &[NewEntry],
+        entries: &[NewJournalEntry],
         passes: &[NewPass],
     ) -> Result<(), LedgerError> {
         let incident = &self.incident;
@@ -367,7 +367,7 @@ impl Journal {
                 let is_ours = after
                     .iter()
                     .zip(entries)
-                    .all(|(row, new)| is_same(row, new));
+                    .all(|(row, new)| is_same_entry(row, new));
                 if earlier == EarlierAttempts::Unknown && after.len() == entries.len() && is_ours {
                     return Ok((db, ()));
                 }
@@ -398,7 +398,7 @@ impl Journal {
             let events = decide(&incident, at)?;
             let entries: Vec<_> = events
                 .iter()
-                .map(|event| NewEntry {
+                .map(|event| NewJournalEntry {
                     at,
                     by: by.clone(),
                     event: event.clone(),
@@ -432,7 +432,7 @@ impl Journal {
     }
 
     fn overview_of(&self, entries: &[JournalEntry]) -> Result<IncidentOverview, LedgerError> {
-        let incident = Incident::replay(entries).map_err(|cause| LedgerError::Inconsistent {
+        let incident = Incident::replay(entries).map_err(|cause| LedgerError::InvalidJournal {
             incident: self.incident.clone(),
             cause,
         })?;
@@ -444,13 +444,13 @@ impl Journal {
 async fn begin_journal(
     db: &mut AnyConnection,
     incident: &IncidentId,
-    entries: &[NewEntry],
+    entries: &[NewJournalEntry],
 ) -> Result<(), TransactionError> {
     let (first, rest) = entries
         .split_first()
         .expect("a journal begins with a declaration");
     let declared =
-        Incident::replay([&first.numbered(1)]).map_err(|cause| LedgerError::Inconsistent {
+        Incident::replay([&first.numbered(1)]).map_err(|cause| LedgerError::InvalidJournal {
             incident: incident.clone(),
             cause,
         })?;
@@ -461,7 +461,7 @@ async fn begin_journal(
         .bind(incident.as_str())
         .bind(nanoseconds(first.at))
         .bind(overview.status.as_str())
-        .bind(encode(&overview));
+        .bind(overview_json(&overview));
     execute(db, insert).await?;
     insert_entry(db, incident, 0, first).await?;
     if rest.is_empty() {
@@ -475,7 +475,7 @@ async fn begin_journal(
 pub(super) async fn append_at_end(
     db: &mut AnyConnection,
     incident: &IncidentId,
-    entries: &[NewEntry],
+    entries: &[NewJournalEntry],
 ) -> Result<(), TransactionError> {
     let update = "UPDATE incidents SET entries = entries + $2 WHERE id = $1
         RETURNING entries, overview";
@@ -494,12 +494,12 @@ pub(super) async fn append_at_end(
     }
     let overview = serde_json::from_str::<IncidentOverview>(&overview).ok();
     let Some(mut overview) = overview.filter(|overview| overview.last_seq == before) else {
-        return forget_overview(db, incident, entries).await;
+        return clear_overview(db, incident, entries).await;
     };
     for (entry, seq) in entries.iter().zip(before + 1..) {
         overview
             .apply(&entry.numbered(seq))
-            .map_err(|cause| LedgerError::Inconsistent {
+            .map_err(|cause| LedgerError::InvalidJournal {
                 incident: incident.clone(),
                 cause,
             })?;
@@ -510,10 +510,10 @@ pub(super) async fn append_at_end(
 
 /// Empties an overview that another version wrote, so that every version rebuilds it when it lists
 /// it: left as it is, it would be of an earlier journal. Only what lists select by is kept.
-async fn forget_overview(
+async fn clear_overview(
     db: &mut AnyConnection,
     incident: &IncidentId,
-    entries: &[NewEntry],
+    entries: &[NewJournalEntry],
 ) -> Result<(), TransactionError> {
     let status = entries.iter().rev().find_map(|entry| {
         let IncidentEvent::StatusChanged { to, .. } = &entry.event else {
@@ -530,7 +530,7 @@ async fn insert_entry(
     db: &mut AnyConnection,
     incident: &IncidentId,
     seq: u64,
-    entry: &NewEntry,
+    entry: &NewJournalEntry,
 ) -> Result<(), sqlx::Error> {
     let insert = "INSERT INTO entries (incident, seq, entered_at, entered_by, body)
         VALUES ($1, $2, $3, $4, $5)";
@@ -552,15 +552,15 @@ async fn write_overview(
     let update = query(update)
         .bind(overview.id.as_str())
         .bind(overview.status.as_str())
-        .bind(encode(overview));
+        .bind(overview_json(overview));
     execute(db, update).await.map(|_| ())
 }
 
-fn encode(overview: &IncidentOverview) -> String {
+fn overview_json(overview: &IncidentOverview) -> String {
     serde_json::to_string(overview).expect("an overview is JSON")
 }
 
-impl NewEntry {
+impl NewJournalEntry {
     fn numbered(&self, seq: u64) -> JournalEntry {
         JournalEntry {
             seq,
@@ -573,24 +573,28 @@ impl NewEntry {
 
 /// True if the last entries of a journal are these. Somebody else may have appended after them, and
 /// then they are appended again; no entry is lost.
-async fn ends_with(
+async fn journal_ends_with(
     db: &mut AnyConnection,
     incident: &IncidentId,
-    entries: &[NewEntry],
+    entries: &[NewJournalEntry],
 ) -> Result<bool, TransactionError> {
     let count = count_entries(db, incident).await?;
     let added = entries.len() as u64;
     let last = entries_from(db, incident, count.saturating_sub(added), added).await?;
-    Ok(last.len() == entries.len() && last.iter().zip(entries).all(|(row, new)| is_same(row, new)))
+    Ok(last.len() == entries.len()
+        && last
+            .iter()
+            .zip(entries)
+            .all(|(row, new)| is_same_entry(row, new)))
 }
 
 /// True if an entry of the ledger is what `new` becomes there.
-fn is_same(row: &JournalEntry, new: &NewEntry) -> bool {
+fn is_same_entry(row: &JournalEntry, new: &NewJournalEntry) -> bool {
     // the ledger may round a time that lies far away
     nanoseconds(row.at) == nanoseconds(new.at) && row.by == new.by && row.change == new.event
 }
 
-async fn is_declared_as(
+async fn begins_with(
     db: &mut AnyConnection,
     id: &IncidentId,
     new: &NewIncident,
@@ -598,7 +602,7 @@ async fn is_declared_as(
     let first = entries_from(db, id, 0, 1).await?.pop();
     Ok(first
         .zip(new.entries.first())
-        .is_some_and(|(row, new)| is_same(&row, new)))
+        .is_some_and(|(row, new)| is_same_entry(&row, new)))
 }
 
 /// The id of an incident to be declared, which is free.
@@ -607,29 +611,32 @@ async fn free_id(
     id: &NewIncidentId,
 ) -> Result<IncidentId, TransactionError> {
     match id {
-        NewIncidentId::Given(id) if exists(db, id).await? => {
+        NewIncidentId::Given(id) if incident_exists(db, id).await? => {
             Err(LedgerError::IncidentExists(id.clone()).into())
         }
         NewIncidentId::Given(id) => Ok(id.clone()),
         NewIncidentId::Next(prefix) => loop {
-            let drawn = draw(db, &format!("incident {prefix}")).await?;
-            let refused = |_| LedgerError::IncidentPrefix(prefix.chars().take(80).collect());
+            let drawn = draw_number(db, &format!("incident {prefix}")).await?;
+            let refused = |_| LedgerError::InvalidPrefix(prefix.chars().take(80).collect());
             let id: IncidentId = format!("{prefix}{drawn:03}").parse().map_err(refused)?;
             // somebody may have given an incident the name that this number makes
-            if !exists(db, &id).await? {
+            if !incident_exists(db, &id).await? {
                 return Ok(id);
             }
         },
     }
 }
 
-pub(super) async fn exists(db: &mut AnyConnection, id: &IncidentId) -> Result<bool, sqlx::Error> {
+pub(super) async fn incident_exists(
+    db: &mut AnyConnection,
+    id: &IncidentId,
+) -> Result<bool, sqlx::Error> {
     let select = query("SELECT 1 AS one FROM incidents WHERE id = $1").bind(id.as_str());
     Ok(fetch_first(db, select, |_| Ok(())).await?.is_some())
 }
 
 /// The next number of this name, from 1.
-pub(super) async fn draw(db: &mut AnyConnection, name: &str) -> Result<i64, sqlx::Error> {
+pub(super) async fn draw_number(db: &mut AnyConnection, name: &str) -> Result<i64, sqlx::Error> {
     let upsert = "INSERT INTO numbers (name, last) VALUES ($1, 1)
         ON CONFLICT (name) DO UPDATE SET last = numbers.last + 1 RETURNING last";
     get(&query(upsert).bind(name).fetch_one(db).await?, "last")
@@ -647,7 +654,7 @@ pub(super) async fn count_entries(
     count.ok_or_else(|| LedgerError::UnknownIncident(incident.clone()).into())
 }
 
-async fn declared_by(
+async fn incident_of_key(
     db: &mut AnyConnection,
     key_digest: Option<&str>,
 ) -> Result<Option<IncidentId>, sqlx::Error> {

@@ -8,8 +8,8 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use sqlx::{AssertSqlSafe, query};
 
-use super::journal::exists;
-use super::passes::{NewPass, Queue, for_pass, insert_pass, pass_row};
+use super::journal::incident_exists;
+use super::passes::{NewPass, PassQueue, insert_pass, pass_query, pass_row};
 use super::worker::WorkerName;
 use super::{Ledger, LedgerError, PassKey, PassRow};
 use crate::database::rows::{execute, fetch_all, fetch_first, get, nanoseconds, number, time};
@@ -25,7 +25,7 @@ pub struct LeaseRequest<'r> {
     /// Whose lease it will be.
     pub worker: &'r WorkerName,
     /// From which queue.
-    pub queue: Queue,
+    pub queue: PassQueue,
     /// The host's time: passes that are due later are left.
     pub now: Timestamp,
     /// After so long without [`Ledger::renew_lease`] the pass is free for others.
@@ -108,12 +108,12 @@ impl Ledger {
         let was_inserted = &AtomicBool::new(false);
         self.db
             .write("add the pass", |mut db, earlier| async move {
-                if !exists(&mut db, &new.key.incident).await? {
+                if !incident_exists(&mut db, &new.key.incident).await? {
                     return Err(LedgerError::UnknownIncident(new.key.incident.clone()).into());
                 }
                 if !insert_pass(&mut db, new).await? {
                     // a commit whose answer was lost may have added it
-                    let select = for_pass(
+                    let select = pass_query(
                         "SELECT 1 AS one FROM passes WHERE incident = $1 AND source = $2
                         AND pass = $3 AND worker = $4 AND fencing_token = 1",
                         &new.key,
@@ -177,7 +177,7 @@ impl Ledger {
             WHERE incident = $1 AND source = $2 AND pass = $3 AND fencing_token = $4";
         self.db
             .write_once("release the lease", |mut db| {
-                let update = for_pass(update, key).bind(token.cast_signed());
+                let update = pass_query(update, key).bind(token.cast_signed());
                 async move {
                     execute(&mut db, update).await?;
                     Ok(())
@@ -203,7 +203,7 @@ impl Ledger {
                     failures = failures + 1, retry_at = $5
                     WHERE incident = $1 AND source = $2 AND pass = $3 AND fencing_token = $4
                     AND worker IS NOT NULL";
-                let update = for_pass(update, key)
+                let update = pass_query(update, key)
                     .bind(token.cast_signed())
                     .bind(nanoseconds(retry_at));
                 execute(&mut db, update).await?;
@@ -217,7 +217,7 @@ impl Ledger {
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn free_leases_of_the_dead(&self, own: &WorkerName) -> Result<(), LedgerError> {
+    pub async fn release_dead_leases(&self, own: &WorkerName) -> Result<(), LedgerError> {
         let workers: BTreeSet<String> = self
             .db
             .read::<_, LedgerError, _>("list the workers", |mut db| async move {
@@ -226,7 +226,7 @@ impl Ledger {
                 Ok(workers.into_iter().collect())
             })
             .await?;
-        for dead in workers.iter().filter(|worker| own.knows_as_dead(worker)) {
+        for dead in workers.iter().filter(|worker| own.is_known_dead(worker)) {
             let update = "UPDATE passes SET worker = NULL, leased_until = NULL WHERE worker = $1";
             self.db
                 .write_once::<_, LedgerError, _>("free leases of the dead", |mut db| async move {
@@ -303,7 +303,7 @@ impl Ledger {
                     WHERE queue = $1 AND stage IN ('waiting', 'captured', 'signed', 'published')
                     AND stage = 'waiting' AND fencing_token = 0 ORDER BY due_at LIMIT 1";
                 let mut next = None;
-                for queue in [Queue::Remote, Queue::Local] {
+                for queue in [PassQueue::Remote, PassQueue::Local] {
                     let select = query(select).bind(queue.as_str());
                     let due = fetch_first(&mut db, select, |row| time(row, "due_at")).await?;
                     next = due.into_iter().chain(next).min();

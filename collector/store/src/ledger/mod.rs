@@ -24,14 +24,18 @@ mod worker;
 
 pub use bundles::BundleRow;
 pub use error::LedgerError;
-pub use facts::{Comparison, Fact, FactCursor, FactFilter, FactPage, FactRow, ParseCursorError};
-pub use journal::{Declared, Journal, NewEntry, NewIncident, NewIncidentId, OverviewQuery};
+pub use facts::{
+    BundleComparison, Fact, FactCursor, FactFilter, FactPage, FactRow, ParseFactCursorError,
+};
+pub use journal::{
+    DeclaredIncident, Journal, NewIncident, NewIncidentId, NewJournalEntry, OverviewQuery,
+};
 pub use leases::{Backlog, LeaseRequest};
-pub use pages::{EndedStep, Fetched, PageRow};
-pub use passes::{NewPass, PassKey, PassKind, PassRow, PassStage, PassState, Queue};
-pub use stream::{NewStream, Pending, StreamPosition};
+pub use pages::{EndedStep, PageRow, StagedPages};
+pub use passes::{NewPass, PassKey, PassKind, PassQueue, PassRow, PassStage, PassState};
+pub use stream::{NewStream, PendingBundle, StreamPosition};
 pub use tokens::{ParseTokenError, TokenId, TokenRole, TokenRow};
-pub use totals::Totals;
+pub use totals::LedgerTotals;
 pub use worker::WorkerName;
 
 use std::time::Duration;
@@ -84,7 +88,7 @@ impl Ledger {
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn answers(&self) -> Result<(), LedgerError> {
+    pub async fn ping(&self) -> Result<(), LedgerError> {
         self.db
             .read("ask the database for nothing", |mut db| async move {
                 sqlx::query("SELECT 1").execute(&mut *db).await.map(|_| ())

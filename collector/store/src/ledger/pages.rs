@@ -5,7 +5,7 @@ use evidence_format::id::IncidentId;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
-use super::passes::{for_pass, refused};
+use super::passes::{pass_query, refused};
 use super::{Ledger, LedgerError, PassKey};
 use crate::database::TransactionError;
 use crate::database::rows::{execute, fetch_all, fetch_first, get, number, to_i64};
@@ -36,7 +36,7 @@ pub struct EndedStep {
 
 /// What a pass has fetched, and not sealed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fetched {
+pub struct StagedPages {
     /// Its source.
     pub source: String,
     /// Its number.
@@ -67,7 +67,7 @@ impl Ledger {
                 WHERE incident = $1 AND source = $2 AND pass = $3 AND fencing_token = $9 AND NOT EXISTS (
                     SELECT 1 FROM steps WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4)
                 ON CONFLICT DO NOTHING";
-                let insert = for_pass(insert, key).bind(page.step.as_str()).bind(to_i64(page.seq)).bind(page.object_key.as_str());
+                let insert = pass_query(insert, key).bind(page.step.as_str()).bind(to_i64(page.seq)).bind(page.object_key.as_str());
                 let insert = insert.bind(to_i64(page.bytes)).bind(page.cursor.as_deref()).bind(to_i64(token));
                 let added = execute(&mut db, insert).await?;
                 if added == 0 && !is_there(&mut db, key, page).await? {
@@ -93,7 +93,7 @@ impl Ledger {
             .read("list the pages", |mut db| async move {
                 let select = "SELECT * FROM pages WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4 AND seq >= $5
                 ORDER BY seq LIMIT $6";
-                let select = for_pass(select, key).bind(step).bind(to_i64(seq));
+                let select = pass_query(select, key).bind(step).bind(to_i64(seq));
                 fetch_all(&mut db, select.bind(to_i64(limit)), page_row).await
             })
             .await
@@ -109,7 +109,7 @@ impl Ledger {
                 // of a sum of BIGINT, PostgreSQL makes a NUMERIC
                 let select = "SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes FROM pages
                 WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4";
-                let sum = fetch_first(&mut db, for_pass(select, key).bind(step), |row| {
+                let sum = fetch_first(&mut db, pass_query(select, key).bind(step), |row| {
                     number(row, "bytes")
                 })
                 .await?;
@@ -122,14 +122,17 @@ impl Ledger {
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn fetched(&self, incident: &IncidentId) -> Result<Vec<Fetched>, LedgerError> {
+    pub async fn staged_pages(
+        &self,
+        incident: &IncidentId,
+    ) -> Result<Vec<StagedPages>, LedgerError> {
         self.db
             .read("count the pages", |mut db| async move {
                 let select = "SELECT source, pass, COUNT(*) AS pages, CAST(SUM(bytes) AS BIGINT) AS bytes FROM pages
                 WHERE incident = $1 GROUP BY source, pass ORDER BY source, pass";
                 fetch_all(&mut db, query(select).bind(incident.as_str()), |row| {
                     let (pages, bytes) = (number(row, "pages")?, number(row, "bytes")?);
-                    Ok(Fetched { source: get(row, "source")?, pass: number(row, "pass")?, pages, bytes })
+                    Ok(StagedPages { source: get(row, "source")?, pass: number(row, "pass")?, pages, bytes })
                 })
                 .await
             })
@@ -141,12 +144,12 @@ impl Ledger {
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn forget_pages(&self, key: &PassKey) -> Result<(), LedgerError> {
+    pub async fn delete_pages(&self, key: &PassKey) -> Result<(), LedgerError> {
         self.db
             .write("forget the pages", |mut db, _| async move {
                 let delete = "DELETE FROM pages WHERE incident = $1 AND source = $2 AND pass = $3
                 AND EXISTS (SELECT 1 FROM bundles WHERE incident = $1 AND source = $2 AND pass = $3)";
-                execute(&mut db, for_pass(delete, key)).await?;
+                execute(&mut db, pass_query(delete, key)).await?;
                 Ok((db, ()))
             })
             .await
@@ -165,7 +168,7 @@ impl Ledger {
             .read("read the last page", |mut db| async move {
                 let select = "SELECT * FROM pages WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4
                 ORDER BY seq DESC LIMIT 1";
-                fetch_first(&mut db, for_pass(select, key).bind(step), page_row).await
+                fetch_first(&mut db, pass_query(select, key).bind(step), page_row).await
             })
             .await
     }
@@ -197,7 +200,7 @@ impl Ledger {
                     None => {}
                 }
                 let insert = "INSERT INTO steps (incident, source, pass, step, outcome) VALUES ($1, $2, $3, $4, $5)";
-                execute(&mut db, for_pass(insert, key).bind(step).bind(outcome)).await?;
+                execute(&mut db, pass_query(insert, key).bind(step).bind(outcome)).await?;
                 Ok((db, ()))
             })
             .await
@@ -207,11 +210,11 @@ impl Ledger {
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn steps_ended(&self, key: &PassKey) -> Result<Vec<EndedStep>, LedgerError> {
+    pub async fn ended_steps(&self, key: &PassKey) -> Result<Vec<EndedStep>, LedgerError> {
         self.db
             .read("list the ended steps", |mut db| async move {
                 let select = "SELECT step, outcome FROM steps WHERE incident = $1 AND source = $2 AND pass = $3 ORDER BY step";
-                fetch_all(&mut db, for_pass(select, key), |row| {
+                fetch_all(&mut db, pass_query(select, key), |row| {
                     Ok(EndedStep { step: get(row, "step")?, outcome: get(row, "outcome")? })
                 })
                 .await
@@ -260,7 +263,7 @@ async fn find_page(
     let select = "SELECT * FROM pages WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4 AND seq = $5";
     fetch_first(
         db,
-        for_pass(select, key)
+        pass_query(select, key)
             .bind(page.step.as_str())
             .bind(to_i64(page.seq)),
         page_row,
@@ -275,7 +278,7 @@ async fn outcome_of(
 ) -> Result<Option<String>, sqlx::Error> {
     let select =
         "SELECT outcome FROM steps WHERE incident = $1 AND source = $2 AND pass = $3 AND step = $4";
-    fetch_first(db, for_pass(select, key).bind(step), |row| {
+    fetch_first(db, pass_query(select, key).bind(step), |row| {
         get(row, "outcome")
     })
     .await

@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
-use super::journal::exists;
+use super::journal::incident_exists;
 use super::{Ledger, LedgerError, TransactionError};
 use crate::database::rows::{
     Query, bad_value, execute, fetch_all, fetch_first, get, nanoseconds, number, optional_digest,
@@ -74,7 +74,7 @@ pub enum PassKind {
 
 /// Which workers may lease a pass. Passes of one queue never wait for those of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Queue {
+pub enum PassQueue {
     /// Asks a server, and waits most of its time.
     Remote,
     /// Reads this machine, and computes all of its time.
@@ -129,7 +129,7 @@ impl PassKind {
     }
 }
 
-impl Queue {
+impl PassQueue {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Remote, Self::Local, Self::Attached];
 
@@ -216,7 +216,7 @@ pub struct NewPass {
     /// Why there is one.
     pub kind: PassKind,
     /// Who may lease it.
-    pub queue: Queue,
+    pub queue: PassQueue,
     /// Not before this time.
     pub due_at: Timestamp,
     /// What it is going to capture, as JSON, if that is known already.
@@ -264,7 +264,7 @@ impl Ledger {
     pub async fn add_pass(&self, new: &NewPass) -> Result<bool, LedgerError> {
         self.db
             .write("add the pass", |mut db, _| async move {
-                if !exists(&mut db, &new.key.incident).await? {
+                if !incident_exists(&mut db, &new.key.incident).await? {
                     return Err(LedgerError::UnknownIncident(new.key.incident.clone()).into());
                 }
                 let is_new = insert_pass(&mut db, new).await?;
@@ -308,7 +308,7 @@ impl Ledger {
             .write("set the plan", |mut db, _| async move {
                 let update = "UPDATE passes SET plan = $4
                     WHERE incident = $1 AND source = $2 AND pass = $3 AND plan IS NULL";
-                if execute(&mut db, for_pass(update, key).bind(plan)).await? == 1 {
+                if execute(&mut db, pass_query(update, key).bind(plan)).await? == 1 {
                     return Ok((db, ()));
                 }
                 match find_pass(&mut db, key).await? {
@@ -364,7 +364,7 @@ impl Ledger {
                 let update = "UPDATE passes
                     SET stage = 'derived', worker = NULL, leased_until = NULL
                     WHERE incident = $1 AND source = $2 AND pass = $3 AND stage = 'published'";
-                execute(&mut db, for_pass(update, key)).await?;
+                execute(&mut db, pass_query(update, key)).await?;
                 Ok((db, ()))
             })
             .await
@@ -374,7 +374,7 @@ impl Ledger {
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn give_up_waiting(&self, incident: &IncidentId) -> Result<(), LedgerError> {
+    pub async fn cancel_waiting_passes(&self, incident: &IncidentId) -> Result<(), LedgerError> {
         self.db
             .write("give up what waits", |mut db, _| async move {
                 let update = "UPDATE passes SET stage = 'failed'
@@ -388,7 +388,7 @@ impl Ledger {
 }
 
 /// A statement whose first three parameters are the key of a pass.
-pub(super) fn for_pass<'q>(sql: &'static str, key: &'q PassKey) -> Query<'q> {
+pub(super) fn pass_query<'q>(sql: &'static str, key: &'q PassKey) -> Query<'q> {
     query(sql)
         .bind(key.incident.as_str())
         .bind(key.source.as_str())
@@ -412,7 +412,7 @@ pub(super) async fn insert_pass(
     let insert = "INSERT INTO passes (incident, source, pass, kind, queue, stage, due_at, failures,
             fencing_token, plan, supplements)
         VALUES ($1, $2, $3, $4, $5, 'waiting', $6, 0, 0, $7, $8) ON CONFLICT DO NOTHING";
-    let insert = for_pass(insert, &new.key)
+    let insert = pass_query(insert, &new.key)
         .bind(new.kind.as_str())
         .bind(new.queue.as_str())
         .bind(nanoseconds(new.due_at))
@@ -429,7 +429,7 @@ pub(super) async fn enter_stage(
 ) -> Result<(), TransactionError> {
     let update = "UPDATE passes SET stage = $4, failures = 0, retry_at = NULL
         WHERE incident = $1 AND source = $2 AND pass = $3";
-    match execute(db, for_pass(update, key).bind(stage.as_str())).await? {
+    match execute(db, pass_query(update, key).bind(stage.as_str())).await? {
         1 => Ok(()),
         _ => Err(LedgerError::UnknownPass(Box::new(key.clone())).into()),
     }
@@ -440,16 +440,16 @@ pub(super) async fn find_pass(
     key: &PassKey,
 ) -> Result<Option<PassRow>, sqlx::Error> {
     let select = "SELECT * FROM passes WHERE incident = $1 AND source = $2 AND pass = $3";
-    fetch_first(db, for_pass(select, key), pass_row).await
+    fetch_first(db, pass_query(select, key), pass_row).await
 }
 
 pub(super) fn pass_row(row: &AnyRow) -> Result<PassRow, sqlx::Error> {
     Ok(PassRow {
         key: pass_key(row)?,
-        kind: value_of(row, "kind", &PassKind::ALL)?,
+        kind: enum_column(row, "kind", &PassKind::ALL)?,
         due_at: time(row, "due_at")?,
         supplements: optional_digest(row, "supplements")?,
-        stage: value_of(row, "stage", &PassStage::ALL)?,
+        stage: enum_column(row, "stage", &PassStage::ALL)?,
         fencing_token: number(row, "fencing_token")?,
         failures: number(row, "failures")?,
         began_at: optional_time(row, "began_at")?,
@@ -476,7 +476,7 @@ pub(super) async fn refused(
     })
 }
 
-pub(super) fn value_of<T: Copy>(
+pub(super) fn enum_column<T: Copy>(
     row: &AnyRow,
     column: &'static str,
     words: &[(T, &str)],

@@ -19,10 +19,10 @@ use evidence_format::id::{KeyId, StreamId};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
-use super::bundles::{bundle_of, find_bundle, insert_bundle};
+use super::bundles::{find_bundle, first_bundle_of_pass, insert_bundle};
 use super::journal::append_at_end;
-use super::passes::{PassStage, enter_stage, find_pass, for_pass, pass_key, refused};
-use super::{BundleRow, Ledger, LedgerError, NewEntry, PassKey};
+use super::passes::{PassStage, enter_stage, find_pass, pass_key, pass_query, refused};
+use super::{BundleRow, Ledger, LedgerError, NewJournalEntry, PassKey};
 use crate::database::rows::{
     digest, execute, fetch_first, get, number, optional_digest, parsed, to_i64,
 };
@@ -53,7 +53,7 @@ pub struct NewStream {
 
 /// A bundle that is going to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pending {
+pub struct PendingBundle {
     /// The key that has signed it.
     pub key_id: KeyId,
     /// Its number in the stream.
@@ -70,7 +70,7 @@ impl Ledger {
     /// Begins the stream of a key, unless its store has begun it before.
     ///
     /// # Errors
-    /// [`LedgerError::ForeignKey`] if another store signs with the key, and failures of the
+    /// [`LedgerError::KeyOfOtherStore`] if another store signs with the key, and failures of the
     /// database.
     pub async fn begin_stream(&self, new: &NewStream) -> Result<(), LedgerError> {
         let key = &new.key_id.to_string();
@@ -83,7 +83,7 @@ impl Ledger {
                 let select = query("SELECT store FROM streams WHERE key_id = $1").bind(key.as_str());
                 match fetch_first(&mut db, select, |row| get::<String>(row, "store")).await? {
                     Some(store) if store == new.store => Ok((db, ())),
-                    _ => Err(LedgerError::ForeignKey(new.key_id).into()),
+                    _ => Err(LedgerError::KeyOfOtherStore(new.key_id).into()),
                 }
             })
             .await
@@ -110,7 +110,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::UnknownStream`] if it was not begun, and failures of the database.
-    pub async fn take_place(&self, key_id: &KeyId) -> Result<StreamPosition, LedgerError> {
+    pub async fn next_position(&self, key_id: &KeyId) -> Result<StreamPosition, LedgerError> {
         let key = &key_id.to_string();
         let place = self
             .db
@@ -124,20 +124,20 @@ impl Ledger {
     /// Says, for the holder of a pass's lease, that its bundle is signed and about to be published.
     /// Only one bundle of a stream is between this and its commit. The same one again is fine.
     ///
-    /// [`LedgerError::Busy`] names the other one. Whoever holds the lock of that stream's store
+    /// [`LedgerError::StreamBusy`] names the other one. Whoever holds the lock of that stream's store
     /// finishes it: [`Ledger::commit`] if the object is in the blob store, [`Ledger::abort`] if not.
     ///
     /// # Errors
     /// [`LedgerError::LeaseLost`] or [`LedgerError::PassIsSealed`] if another worker has, or had, the
-    /// pass, [`LedgerError::Busy`], [`LedgerError::Moved`] if the place is no longer the next one,
+    /// pass, [`LedgerError::StreamBusy`], [`LedgerError::StreamMoved`] if the place is no longer the next one,
     /// [`LedgerError::UnknownPass`], and failures of the database.
-    pub async fn prepare(&self, pending: &Pending, token: u64) -> Result<(), LedgerError> {
+    pub async fn prepare(&self, pending: &PendingBundle, token: u64) -> Result<(), LedgerError> {
         let key = &pending.key_id.to_string();
         self.db
             .write("prepare the bundle", |mut db, _| async move {
                 match find_pending(&mut db, key).await? {
                     Some(same) if same == *pending => return Ok((db, ())),
-                    Some(other) => return Err(LedgerError::Busy(Box::new(other)).into()),
+                    Some(other) => return Err(LedgerError::StreamBusy(Box::new(other)).into()),
                     None => {}
                 }
                 if let Some(refusal) = refused(&mut db, &pending.pass, token).await? {
@@ -146,7 +146,7 @@ impl Ledger {
                 let found = next_place(&mut db, key).await?.map_or(0, |place| place.seq);
                 if found != pending.seq {
                     let (key_id, expected) = (pending.key_id, pending.seq);
-                    return Err(LedgerError::Moved {
+                    return Err(LedgerError::StreamMoved {
                         key_id,
                         expected,
                         found,
@@ -156,7 +156,7 @@ impl Ledger {
                 let insert =
                     "INSERT INTO pending (incident, source, pass, key_id, seq, bundle, object_key)
                     VALUES ($1, $2, $3, $4, $5, $6, $7)";
-                let insert = for_pass(insert, &pending.pass)
+                let insert = pass_query(insert, &pending.pass)
                     .bind(key.as_str())
                     .bind(to_i64(pending.seq))
                     .bind(pending.bundle.hex())
@@ -172,7 +172,7 @@ impl Ledger {
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn pending(&self, key_id: &KeyId) -> Result<Option<Pending>, LedgerError> {
+    pub async fn pending(&self, key_id: &KeyId) -> Result<Option<PendingBundle>, LedgerError> {
         let key = &key_id.to_string();
         self.db
             .read("read the pending bundle", |mut db| async move {
@@ -186,7 +186,7 @@ impl Ledger {
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn abort(&self, pending: &Pending) -> Result<(), LedgerError> {
+    pub async fn abort(&self, pending: &PendingBundle) -> Result<(), LedgerError> {
         let key = &pending.key_id.to_string();
         self.db
             .write("abort the pending bundle", |mut db, _| async move {
@@ -212,7 +212,7 @@ impl Ledger {
     pub async fn commit(
         &self,
         bundle: &BundleRow,
-        entries: impl Fn(&BundleRow) -> Vec<NewEntry>,
+        entries: impl Fn(&BundleRow) -> Vec<NewJournalEntry>,
     ) -> Result<BundleRow, LedgerError> {
         let (key, entries) = (&bundle.key_id.to_string(), &entries);
         self.db
@@ -222,10 +222,10 @@ impl Ledger {
                 }
                 let pending = find_pending(&mut db, key).await?;
                 let next = next_place(&mut db, key).await?;
-                if pending != Some(bundle.pending()) || next.as_ref() != Some(&bundle.place) {
+                if pending != Some(bundle.pending()) || next.as_ref() != Some(&bundle.position) {
                     return Err(LedgerError::NotPrepared(bundle.id).into());
                 }
-                let first = bundle_of(&mut db, &bundle.pass).await?;
+                let first = first_bundle_of_pass(&mut db, &bundle.pass).await?;
                 let bundle = BundleRow {
                     duplicate_of: first.map(|first| first.id),
                     ..bundle.clone()
@@ -262,7 +262,10 @@ async fn next_place(
     .await
 }
 
-async fn find_pending(db: &mut AnyConnection, key: &str) -> Result<Option<Pending>, sqlx::Error> {
+async fn find_pending(
+    db: &mut AnyConnection,
+    key: &str,
+) -> Result<Option<PendingBundle>, sqlx::Error> {
     fetch_first(
         db,
         query("SELECT * FROM pending WHERE key_id = $1").bind(key),
@@ -285,8 +288,8 @@ async fn clear_pending(
     .await
 }
 
-fn pending_row(row: &AnyRow) -> Result<Pending, sqlx::Error> {
-    Ok(Pending {
+fn pending_row(row: &AnyRow) -> Result<PendingBundle, sqlx::Error> {
+    Ok(PendingBundle {
         key_id: parsed(row, "key_id")?,
         seq: number(row, "seq")?,
         bundle: digest(row, "bundle")?,

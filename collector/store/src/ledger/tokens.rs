@@ -160,7 +160,7 @@ serde_as_text!(TokenRole);
 impl TokenRow {
     /// False if it expired or was revoked.
     #[must_use]
-    pub fn is_good(&self, now: Timestamp) -> bool {
+    pub fn is_valid(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && now < self.expires_at
     }
 }

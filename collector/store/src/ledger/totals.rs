@@ -2,13 +2,13 @@
 
 use sqlx::query;
 
-use super::passes::value_of;
+use super::passes::enum_column;
 use super::{Ledger, LedgerError, PassStage, PassState};
 use crate::database::rows::{fetch_all, fetch_first, get, number};
 
 /// Sums over all incidents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
+pub struct LedgerTotals {
     /// Incidents declared.
     pub incidents: u64,
     /// Passes by how far they are, each state once.
@@ -24,7 +24,7 @@ impl Ledger {
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn totals(&self) -> Result<Totals, LedgerError> {
+    pub async fn totals(&self) -> Result<LedgerTotals, LedgerError> {
         self.db
             .read("count everything", |mut db| async move {
                 let count = query("SELECT COUNT(*) AS count FROM incidents");
@@ -43,7 +43,7 @@ impl Ledger {
                     GROUP BY stage, CASE WHEN fencing_token > 0 THEN 1 ELSE 0 END",
                 );
                 let counted: Vec<(PassState, u64)> = fetch_all(&mut db, select, |row| {
-                    let stage = value_of(row, "stage", &PassStage::ALL)?;
+                    let stage = enum_column(row, "stage", &PassStage::ALL)?;
                     let was_begun = get::<i64>(row, "begun")? == 1;
                     Ok((stage.state(was_begun), number(row, "count")?))
                 })
@@ -59,7 +59,7 @@ impl Ledger {
                     (state, counts.map(|(_, count)| count).sum())
                 };
                 let passes = PassState::ALL.map(count_of).to_vec();
-                Ok(Totals {
+                Ok(LedgerTotals {
                     incidents,
                     passes,
                     bytes,

@@ -25,14 +25,16 @@ impl WorkerName {
 
     /// True if `worker` was a process of this machine that has ended. False if it runs, or if
     /// nobody here can tell.
-    pub(super) fn knows_as_dead(&self, worker: &str) -> bool {
-        let (Some((own_place, _)), Some((place, process))) = (split(&self.0), split(worker)) else {
+    pub(super) fn is_known_dead(&self, worker: &str) -> bool {
+        let (Some((own_place, _)), Some((place, process))) =
+            (split_name(&self.0), split_name(worker))
+        else {
             return false;
         };
         let Some((pid, started)) = process.split_once(':') else {
             return false;
         };
-        place == own_place && start_of(pid).as_deref() != Some(started)
+        place == own_place && start_time_of(pid).as_deref() != Some(started)
     }
 }
 
@@ -46,7 +48,7 @@ fn own_name() -> Option<String> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let namespace = fs::read_link("/proc/self/ns/pid").ok()?;
     let pid = std::process::id().to_string();
-    let started = start_of(&pid)?;
+    let started = start_time_of(&pid)?;
     Some(format!(
         "{} {}/{pid}:{started}",
         boot.trim(),
@@ -60,12 +62,12 @@ fn random_name() -> String {
 }
 
 /// The machine and namespace, and the process there.
-fn split(name: &str) -> Option<(&str, &str)> {
+fn split_name(name: &str) -> Option<(&str, &str)> {
     name.rsplit_once('/')
 }
 
 /// When the process was started, in ticks since boot; `None` if it does not run any more.
-fn start_of(pid: &str) -> Option<String> {
+fn start_time_of(pid: &str) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // the name of the program is in parentheses and may hold any character
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
@@ -84,20 +86,20 @@ mod tests {
     #[test]
     fn an_ended_process_is_known_as_dead_and_a_running_one_is_not() {
         let own = WorkerName::current();
-        assert!(!own.knows_as_dead(own.as_str()));
+        assert!(!own.is_known_dead(own.as_str()));
         let mut child = Command::new("sleep").arg("60").spawn().expect("a program");
         let pid = child.id().to_string();
-        let (place, _) = split(own.as_str()).expect("a name from /proc");
-        let started = start_of(&pid).expect("it runs");
+        let (place, _) = split_name(own.as_str()).expect("a name from /proc");
+        let started = start_time_of(&pid).expect("it runs");
         let name = format!("{place}/{pid}:{started}");
-        assert!(!own.knows_as_dead(&name));
+        assert!(!own.is_known_dead(&name));
         assert!(
-            own.knows_as_dead(&format!("{place}/{pid}:1")),
+            own.is_known_dead(&format!("{place}/{pid}:1")),
             "an earlier process of the same id"
         );
         child.kill().expect("our own child");
         child.wait().expect("our own child");
-        assert!(own.knows_as_dead(&name));
+        assert!(own.is_known_dead(&name));
     }
 
     #[test]
@@ -110,8 +112,8 @@ mod tests {
             "no slash",
             "/",
         ] {
-            assert!(!own.knows_as_dead(other), "{other:?}");
+            assert!(!own.is_known_dead(other), "{other:?}");
         }
-        assert!(!WorkerName("unknown 00".to_owned()).knows_as_dead("unknown 00"));
+        assert!(!WorkerName("unknown 00".to_owned()).is_known_dead("unknown 00"));
     }
 }

@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use tests::postgres::Postgres;
 
 use crate::ledger::{
-    BundleRow, LeaseRequest, Ledger, NewEntry, NewIncident, NewIncidentId, NewPass, NewStream,
-    PassKey, PassKind, Queue, WorkerName,
+    BundleRow, LeaseRequest, Ledger, NewIncident, NewIncidentId, NewJournalEntry, NewPass,
+    NewStream, PassKey, PassKind, PassQueue, WorkerName,
 };
 
 /// One thing that must hold of every database, with its name.
@@ -80,14 +80,14 @@ pub fn incident(name: &str) -> IncidentId {
 }
 
 /// A note of this text.
-pub fn entry(text: &str) -> NewEntry {
+pub fn entry(text: &str) -> NewJournalEntry {
     entry_of(IncidentEvent::Note {
         text: Prose::escaped(text),
     })
 }
 
-fn entry_of(event: IncidentEvent) -> NewEntry {
-    NewEntry {
+fn entry_of(event: IncidentEvent) -> NewJournalEntry {
+    NewJournalEntry {
         at: at(0),
         by: Name::escaped("tester"),
         event,
@@ -95,7 +95,7 @@ fn entry_of(event: IncidentEvent) -> NewEntry {
 }
 
 /// The first entry of an incident that was declared at `declared_at`.
-pub fn declaration(id: &IncidentId, declared_at: Timestamp) -> NewEntry {
+pub fn declaration(id: &IncidentId, declared_at: Timestamp) -> NewJournalEntry {
     let declaration = Declaration {
         incident: id.clone(),
         name: Name::escaped("Leaked key"),
@@ -108,7 +108,7 @@ pub fn declaration(id: &IncidentId, declared_at: Timestamp) -> NewEntry {
         pivots: Vec::new(),
         trigger: None,
     };
-    NewEntry {
+    NewJournalEntry {
         at: declared_at,
         ..entry_of(IncidentEvent::Declared(Box::new(declaration)))
     }
@@ -159,7 +159,7 @@ pub fn new_pass(name: &str, pass: u32) -> NewPass {
             pass,
         },
         kind: PassKind::First,
-        queue: Queue::Remote,
+        queue: PassQueue::Remote,
         due_at: at(0),
         plan: None,
         supplements: None,
@@ -181,7 +181,7 @@ pub async fn add_pass(ledger: &Ledger, name: &str, pass: u32) -> PassKey {
 pub fn lease_request(worker: &WorkerName, lease: Duration) -> LeaseRequest<'_> {
     LeaseRequest {
         worker,
-        queue: Queue::Remote,
+        queue: PassQueue::Remote,
         now: at(1_000_000),
         lease,
         only_begun: false,
@@ -233,13 +233,13 @@ pub async fn bundle_row(ledger: &Ledger, pass: &PassKey) -> BundleRow {
         .begin_stream(&stream(&key_id(), "store"))
         .await
         .expect("it is ours");
-    let place = ledger.take_place(&key_id()).await.expect("it was begun");
-    let id = Digest::of(format!("{pass} {}", place.seq).as_bytes());
+    let position = ledger.next_position(&key_id()).await.expect("it was begun");
+    let id = Digest::of(format!("{pass} {}", position.seq).as_bytes());
     BundleRow {
         id,
         pass: pass.clone(),
         key_id: key_id(),
-        place,
+        position,
         sealed_at: at(60),
         object_key: format!("bundles/{}.exhibit", id.hex()),
         bytes: 1000,

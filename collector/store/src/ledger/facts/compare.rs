@@ -15,16 +15,16 @@ use crate::ledger::{BundleRow, Ledger, LedgerError, PassKey};
 /// The difference between a bundle and those before it, by event ids. Records without one are not
 /// compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Comparison {
+pub struct BundleComparison {
     /// Records of the bundle whose event no earlier one has, by time; not more than asked for.
     pub late: Vec<FactRow>,
     /// How many such events there are.
     pub late_count: u64,
     /// Records of earlier bundles, of the window, whose event it does not have, by time; not more
     /// than asked for.
-    pub gone: Vec<FactRow>,
+    pub missing: Vec<FactRow>,
     /// How many such events there are.
-    pub gone_count: u64,
+    pub missing_count: u64,
 }
 
 impl Ledger {
@@ -35,13 +35,13 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::UnknownBundle`], and failures of the database.
-    pub async fn compare(
+    pub async fn compare_bundle(
         &self,
         bundle: &BundleRow,
         item: &ItemName,
         window: RangeInclusive<Timestamp>,
         limit: u32,
-    ) -> Result<Comparison, LedgerError> {
+    ) -> Result<BundleComparison, LedgerError> {
         let key = &bundle.pass;
         let number = self.number_of(&bundle.id).await?;
         let (this, earlier) = (number..=number, 0..=number - 1);
@@ -54,7 +54,7 @@ impl Ledger {
             window: i64::MIN..=i64::MAX,
             limit,
         };
-        let gone = &Difference {
+        let missing = &Difference {
             key,
             item,
             of: earlier,
@@ -65,12 +65,12 @@ impl Ledger {
         self.db
             .read("compare the passes", |mut db| async move {
                 let (late, late_count) = late.find(&mut db).await?;
-                let (gone, gone_count) = gone.find(&mut db).await?;
-                Ok(Comparison {
+                let (missing, missing_count) = missing.find(&mut db).await?;
+                Ok(BundleComparison {
                     late,
                     late_count,
-                    gone,
-                    gone_count,
+                    missing,
+                    missing_count,
                 })
             })
             .await

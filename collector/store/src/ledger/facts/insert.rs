@@ -70,9 +70,9 @@ async fn insert(
             .bind(fact.item.as_str())
             .bind(to_i64(fact.record))
             .bind(nanoseconds(fact.time));
-        insert = insert.bind(kept(&fact.kind, KIND_BYTES_MAX).into_owned());
-        insert = insert.bind(kept(&fact.summary, SUMMARY_BYTES_MAX).into_owned());
-        insert = insert.bind(fact.event_id.as_deref().map(kept_event_id));
+        insert = insert.bind(truncated(&fact.kind, KIND_BYTES_MAX).into_owned());
+        insert = insert.bind(truncated(&fact.summary, SUMMARY_BYTES_MAX).into_owned());
+        insert = insert.bind(fact.event_id.as_deref().map(event_id_column));
     }
     execute(db, insert).await.map(drop)
 }
@@ -99,7 +99,7 @@ fn insert_statement(rows: usize) -> String {
 }
 
 /// As much of a text as a timeline shows, without NUL, which PostgreSQL does not store.
-fn kept(text: &str, bytes_max: usize) -> Cow<'_, str> {
+fn truncated(text: &str, bytes_max: usize) -> Cow<'_, str> {
     let text = &text[..text.floor_char_boundary(bytes_max)];
     if text.contains('\0') {
         text.replace('\0', "\u{fffd}").into()
@@ -108,7 +108,7 @@ fn kept(text: &str, bytes_max: usize) -> Cow<'_, str> {
     }
 }
 
-fn kept_event_id(id: &str) -> String {
+fn event_id_column(id: &str) -> String {
     if id.len() > EVENT_ID_BYTES_MAX || id.contains('\0') {
         Digest::of(id.as_bytes()).to_string()
     } else {
@@ -122,9 +122,9 @@ mod tests {
 
     #[test]
     fn texts_are_cut_between_characters() {
-        assert_eq!(kept("aé", 2), "a");
-        assert_eq!(kept("a\0b", 9), "a\u{fffd}b");
-        assert_eq!(kept("aé", 3), "aé");
+        assert_eq!(truncated("aé", 2), "a");
+        assert_eq!(truncated("a\0b", 9), "a\u{fffd}b");
+        assert_eq!(truncated("aé", 3), "aé");
     }
 
     #[test]

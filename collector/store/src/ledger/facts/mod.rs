@@ -4,7 +4,7 @@
 mod compare;
 mod insert;
 
-pub use compare::Comparison;
+pub use compare::BundleComparison;
 
 use std::fmt;
 use std::str::FromStr;
@@ -89,7 +89,7 @@ pub struct FactCursor {
 /// The text is no place in a timeline.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0:?} is no place in a timeline")]
-pub struct ParseCursorError(String);
+pub struct ParseFactCursorError(String);
 
 impl Ledger {
     /// The rows of `incident` that `filter` lets through, after `after`, by time, then in the order
@@ -214,9 +214,9 @@ impl fmt::Display for FactCursor {
 }
 
 impl FromStr for FactCursor {
-    type Err = ParseCursorError;
+    type Err = ParseFactCursorError;
 
-    fn from_str(text: &str) -> Result<Self, ParseCursorError> {
+    fn from_str(text: &str) -> Result<Self, ParseFactCursorError> {
         let parse = || {
             let mut parts = text.splitn(4, '_');
             let mut number = || parts.next()?.parse().ok();
@@ -229,7 +229,7 @@ impl FromStr for FactCursor {
                 record,
             })
         };
-        parse().ok_or_else(|| ParseCursorError(text.chars().take(80).collect()))
+        parse().ok_or_else(|| ParseFactCursorError(text.chars().take(80).collect()))
     }
 }
 

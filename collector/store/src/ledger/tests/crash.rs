@@ -48,7 +48,7 @@ async fn leases_of_the_dead_are_freed_at_once(url: &str) {
             child.0.wait().expect("it was killed");
         }
         ledger
-            .free_leases_of_the_dead(&worker)
+            .release_dead_leases(&worker)
             .await
             .expect("a database");
         let leased = ledger.lease_next(&request).await.expect("a database");

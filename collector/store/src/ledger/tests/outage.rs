@@ -11,9 +11,9 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::database::DatabaseError;
-use crate::ledger::journal::draw;
+use crate::ledger::journal::draw_number;
 use crate::ledger::{
-    Ledger, LedgerError, NewIncidentId, NewPass, OverviewQuery, Queue, WorkerName,
+    Ledger, LedgerError, NewIncidentId, NewPass, OverviewQuery, PassQueue, WorkerName,
 };
 use crate::testing::{
     add_bundle, add_pass, at, bundle_row, declare, entry, incident, key_id, lease, lease_request,
@@ -209,7 +209,7 @@ async fn commit_whose_answer_is_lost_is_made_once() {
     assert_eq!(ledger.pending(&key_id()).await.expect("a database"), None);
     ledger.set_derived(&pass).await.expect("a database");
     let second = add_bundle(&ledger, &add_pass(&ledger, "INC-1", 1).await).await;
-    assert_eq!(second.place.seq, 1);
+    assert_eq!(second.position.seq, 1);
     assert_eq!(proxy.left(), [], "each fault has happened");
 }
 
@@ -242,7 +242,7 @@ async fn lease_call_whose_answer_is_lost_counts_once() {
 
     let worker = WorkerName::current();
     let attached = NewPass {
-        queue: Queue::Attached,
+        queue: PassQueue::Attached,
         ..new_pass("INC-1", 1)
     };
     for expected in [Some(1), None] {
@@ -347,7 +347,7 @@ async fn transaction_that_stands_still_holds_nobody_up_for_long() {
                     let (locked, is_second) =
                         (locked.clone(), is_locked.swap(true, Ordering::SeqCst));
                     async move {
-                        let number = draw(&mut db, "incident INC-").await?;
+                        let number = draw_number(&mut db, "incident INC-").await?;
                         locked.notify_one();
                         sleep(if is_second {
                             Duration::ZERO

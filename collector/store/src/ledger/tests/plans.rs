@@ -34,7 +34,7 @@ async fn frequent_lookups_use_their_indexes() {
         (leases, "backlog", &["passes_to_do"]),
         (
             leases,
-            "free_leases_of_the_dead",
+            "release_dead_leases",
             &["passes_leased", "passes_leased"],
         ),
         (

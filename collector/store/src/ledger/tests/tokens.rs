@@ -70,7 +70,7 @@ pub(super) async fn token_is_kept_as_it_was_made(ledger: Ledger) {
 pub(super) async fn token_is_good_until_it_expires_or_is_revoked(ledger: Ledger) {
     let token = token(1, 0);
     ledger.add_token(&token).await.expect("a database");
-    assert!(token.is_good(at(99)) && !token.is_good(at(100)));
+    assert!(token.is_valid(at(99)) && !token.is_valid(at(100)));
     assert_eq!(
         ledger
             .revoke_token(&token.id, at(50))
@@ -91,7 +91,7 @@ pub(super) async fn token_is_good_until_it_expires_or_is_revoked(ledger: Ledger)
         .await
         .expect("a database")
         .expect("it stays in the list");
-    assert!(!revoked.is_good(at(51)));
+    assert!(!revoked.is_valid(at(51)));
     assert_eq!(
         revoked,
         TokenRow {
