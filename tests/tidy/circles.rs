@@ -28,11 +28,6 @@ const ALLOWED: &[(&str, usize, &str)] = &[
         "the table of routes names all handlers, which name its roles",
     ),
     (
-        "collector/store/src",
-        6,
-        "the error of the ledger names the types of all its tables",
-    ),
-    (
         "evidence-format/src",
         2,
         "blocks of an item and their writer",

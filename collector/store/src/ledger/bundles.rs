@@ -1,14 +1,14 @@
 //! Bundles that are sealed, published and committed.
 
 use evidence_format::digest::Digest;
-use evidence_format::id::{IncidentId, KeyId};
+use evidence_format::id::{IncidentId, KeyId, StreamId};
 use evidence_format::time::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
-use super::journal::draw_number;
+use super::numbers::draw_number;
 use super::passes::{pass_key, pass_query};
-use super::{Ledger, LedgerError, PassKey, PendingBundle, StreamPosition};
+use super::{Ledger, LedgerError, PassKey};
 use crate::database::rows::{
     digest, execute, fetch_all, fetch_first, get, nanoseconds, number, optional_digest, parsed,
     time, to_i64,
@@ -36,6 +36,32 @@ pub struct BundleRow {
     /// The bundle of the same pass that was committed before: two workers had the pass, and both
     /// had come too far to withdraw.
     pub duplicate_of: Option<Digest>,
+}
+
+/// Where the next bundle of a stream goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamPosition {
+    /// The stream.
+    pub stream: StreamId,
+    /// Number in the stream, from 0.
+    pub seq: u64,
+    /// The bundle before; `None` for the first.
+    pub prev: Option<Digest>,
+}
+
+/// A bundle that is going to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingBundle {
+    /// The key that has signed it.
+    pub key_id: KeyId,
+    /// Its number in the stream.
+    pub seq: u64,
+    /// Its id.
+    pub bundle: Digest,
+    /// The pass that it is of.
+    pub pass: PassKey,
+    /// Where it will be in the blob store.
+    pub object_key: String,
 }
 
 impl BundleRow {

@@ -4,7 +4,7 @@ use domain::incident::{CommandError, ReplayError};
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, KeyId};
 
-use super::{PassKey, PendingBundle, TokenId, TransactionError};
+use super::{PassKey, TokenId, TransactionError};
 use crate::database::DatabaseError;
 
 /// A call to the ledger failed. Nothing of what it was to change has changed.
@@ -86,8 +86,8 @@ pub enum LedgerError {
     },
     /// A bundle of this stream is between preparation and commit: wait for it, or finish it as
     /// [`super::Ledger::prepare`] says.
-    #[error("bundle {} of the same stream is prepared and not committed", .0.bundle)]
-    StreamBusy(Box<PendingBundle>),
+    #[error("bundle {0} of the same stream is prepared and not committed")]
+    StreamBusy(Digest),
     /// The stream has moved on since its place was taken: take the next place and seal again.
     #[error(
         "the stream of key {key_id} is at {found}, not at {expected}: another bundle has been committed"

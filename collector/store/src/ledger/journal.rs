@@ -19,6 +19,8 @@ use evidence_format::time::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
+use super::incidents::{count_entries, incident_exists};
+use super::numbers::draw_number;
 use super::passes::insert_pass;
 use super::{Ledger, LedgerError, NewPass, TransactionError};
 use crate::database::EarlierAttempts;
@@ -625,33 +627,6 @@ async fn free_id(
             }
         },
     }
-}
-
-pub(super) async fn incident_exists(
-    db: &mut AnyConnection,
-    id: &IncidentId,
-) -> Result<bool, sqlx::Error> {
-    let select = query("SELECT 1 AS one FROM incidents WHERE id = $1").bind(id.as_str());
-    Ok(fetch_first(db, select, |_| Ok(())).await?.is_some())
-}
-
-/// The next number of this name, from 1.
-pub(super) async fn draw_number(db: &mut AnyConnection, name: &str) -> Result<i64, sqlx::Error> {
-    let upsert = "INSERT INTO numbers (name, last) VALUES ($1, 1)
-        ON CONFLICT (name) DO UPDATE SET last = numbers.last + 1 RETURNING last";
-    get(&query(upsert).bind(name).fetch_one(db).await?, "last")
-}
-
-pub(super) async fn count_entries(
-    db: &mut AnyConnection,
-    incident: &IncidentId,
-) -> Result<u64, TransactionError> {
-    let select = "SELECT entries FROM incidents WHERE id = $1";
-    let count = fetch_first(db, query(select).bind(incident.as_str()), |row| {
-        number(row, "entries")
-    })
-    .await?;
-    count.ok_or_else(|| LedgerError::UnknownIncident(incident.clone()).into())
 }
 
 async fn incident_of_key(

@@ -8,7 +8,7 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use sqlx::{AssertSqlSafe, query};
 
-use super::journal::incident_exists;
+use super::incidents::incident_exists;
 use super::passes::{NewPass, PassQueue, insert_pass, pass_query, pass_row};
 use super::worker::WorkerName;
 use super::{Ledger, LedgerError, PassKey, PassRow};

@@ -11,8 +11,10 @@
 mod bundles;
 mod error;
 mod facts;
+mod incidents;
 mod journal;
 mod leases;
+mod numbers;
 mod pages;
 mod passes;
 mod stream;
@@ -22,7 +24,7 @@ mod tokens;
 mod totals;
 mod worker;
 
-pub use bundles::BundleRow;
+pub use bundles::{BundleRow, PendingBundle, StreamPosition};
 pub use error::LedgerError;
 pub use facts::{
     BundleComparison, Fact, FactCursor, FactFilter, FactPage, FactRow, ParseFactCursorError,
@@ -33,7 +35,7 @@ pub use journal::{
 pub use leases::{Backlog, LeaseRequest};
 pub use pages::{EndedStep, PageRow, StagedPages};
 pub use passes::{NewPass, PassKey, PassKind, PassQueue, PassRow, PassStage, PassState};
-pub use stream::{NewStream, PendingBundle, StreamPosition};
+pub use stream::NewStream;
 pub use tokens::{ParseTokenError, TokenId, TokenRole, TokenRow};
 pub use totals::LedgerTotals;
 pub use worker::WorkerName;

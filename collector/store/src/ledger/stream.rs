@@ -22,21 +22,10 @@ use sqlx::{AnyConnection, query};
 use super::bundles::{find_bundle, first_bundle_of_pass, insert_bundle};
 use super::journal::append_at_end;
 use super::passes::{PassStage, enter_stage, find_pass, pass_key, pass_query, refused};
-use super::{BundleRow, Ledger, LedgerError, NewJournalEntry, PassKey};
+use super::{BundleRow, Ledger, LedgerError, NewJournalEntry, PendingBundle, StreamPosition};
 use crate::database::rows::{
     digest, execute, fetch_first, get, number, optional_digest, parsed, to_i64,
 };
-
-/// Where the next bundle of a stream goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StreamPosition {
-    /// The stream.
-    pub stream: StreamId,
-    /// Number in the stream, from 0.
-    pub seq: u64,
-    /// The bundle before; `None` for the first.
-    pub prev: Option<Digest>,
-}
 
 /// A signing key, and whose it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,21 +38,6 @@ pub struct NewStream {
     pub store: String,
     /// What its stream is called if it begins now.
     pub id: StreamId,
-}
-
-/// A bundle that is going to be published.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PendingBundle {
-    /// The key that has signed it.
-    pub key_id: KeyId,
-    /// Its number in the stream.
-    pub seq: u64,
-    /// Its id.
-    pub bundle: Digest,
-    /// The pass that it is of.
-    pub pass: PassKey,
-    /// Where it will be in the blob store.
-    pub object_key: String,
 }
 
 impl Ledger {
@@ -137,7 +111,7 @@ impl Ledger {
             .write("prepare the bundle", |mut db, _| async move {
                 match find_pending(&mut db, key).await? {
                     Some(same) if same == *pending => return Ok((db, ())),
-                    Some(other) => return Err(LedgerError::StreamBusy(Box::new(other)).into()),
+                    Some(other) => return Err(LedgerError::StreamBusy(other.bundle).into()),
                     None => {}
                 }
                 if let Some(refusal) = refused(&mut db, &pending.pass, token).await? {

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::database::DatabaseError;
-use crate::ledger::journal::draw_number;
+use crate::ledger::numbers::draw_number;
 use crate::ledger::{
     Ledger, LedgerError, NewIncidentId, NewPass, OverviewQuery, PassQueue, WorkerName,
 };

@@ -92,7 +92,7 @@ pub(super) async fn only_one_bundle_of_a_stream_is_pending(ledger: Ledger) {
         Some(first.pending())
     );
     match ledger.prepare(&second.pending(), 0).await {
-        Err(LedgerError::StreamBusy(pending)) => assert_eq!(*pending, first.pending()),
+        Err(LedgerError::StreamBusy(pending)) => assert_eq!(pending, first.id),
         other => panic!("{other:?}"),
     }
     assert!(matches!(
