@@ -21,7 +21,6 @@ const ALLOWED: &[(&str, usize)] = &[
     ("collector/sources/src/aws_cloudtrail/ask.rs", 1),
     ("collector/src/cli/mod.rs", 1),
     ("collector/src/client/error.rs", 1),
-    ("collector/store/src/database/retry.rs", 1),
 ];
 
 /// Sees matches in which another arm begins with `Enum::Variant` or `Self::Variant`; not those over

@@ -1,4 +1,4 @@
-//! Transactions that outlive a database's short absence.
+//! Transactions that are retried through a short outage of the database.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -11,23 +11,23 @@ use tracing::warn;
 
 use super::{Database, DatabaseEngine, DatabaseError};
 
-/// How long one call waits for a database that is away: longer than a failover or an upgrade of a
-/// PostgreSQL takes, shorter than the patience of whoever called.
-pub const OUTAGE_SECONDS_MAX: u64 = 120;
+/// How long one call keeps retrying: longer than a failover or upgrade of PostgreSQL takes, shorter
+/// than callers are willing to wait.
+pub(crate) const OUTAGE_SECONDS_MAX: u64 = 120;
 
 /// How long one attempt may take before its connection counts as dead. The longest transaction, a
 /// batch of facts, takes seconds.
 const ATTEMPT_SECONDS_MAX: u64 = 60;
 
-/// Pauses between attempts double from the one to the other.
+/// The pause before the second attempt. It doubles with each further attempt.
 const PAUSE_MILLISECONDS_MIN: u64 = 5;
 const PAUSE_MILLISECONDS_MAX: u64 = 1000;
 
-/// Why a transaction did not come to its end.
+/// Why a transaction was not committed.
 pub(crate) enum TransactionError<E> {
-    /// The database failed: perhaps try again.
+    /// The database failed; a retry may succeed.
     Database(sqlx::Error),
-    /// It is not to be.
+    /// The caller's own rules reject the change; a retry is pointless.
     Rejected(E),
 }
 
@@ -40,21 +40,21 @@ impl<E> From<sqlx::Error> for TransactionError<E> {
 /// What is known of the earlier attempts at a transaction.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EarlierAttempts {
-    /// There were none, or they have changed nothing.
-    Nothing,
-    /// The answer to a commit was lost: what is there already may be ours.
+    /// None was made, or all were rolled back.
+    RolledBack,
+    /// The response to a commit was lost: an earlier attempt may have been committed.
     Unknown,
 }
 
-/// A transaction under way. Dropped, it is rolled back.
+/// An open transaction. Dropping it rolls it back.
 pub(crate) type Tx = Transaction<'static, Any>;
 
 impl Database {
-    /// Runs `work` in a serializable transaction, and commits the transaction that it hands back;
-    /// all again from the start if the database was away or in conflict.
+    /// Runs `work` in a serializable transaction and commits the transaction that it returns. If the
+    /// database is unreachable or reports a conflict, `work` runs again in a new transaction.
     ///
-    /// If the answer to a commit is lost, `work` runs again and is told so: it must then take what
-    /// it finds for its own.
+    /// If the response to a commit is lost, the next run gets [`EarlierAttempts::Unknown`]: `work`
+    /// must then accept the changes that it finds as its own.
     pub(crate) async fn write<T, E, F>(
         &self,
         attempt: &'static str,
@@ -73,8 +73,9 @@ impl Database {
             .await
             {
                 Ok(Ok(value)) => return Ok(value),
-                Ok(Err(failure)) => retry.pause(failure).await?,
+                Ok(Err(error)) => retry.pause(error).await?,
                 Err(_) => {
+                    // The time may have run out during the commit.
                     retry.earlier = EarlierAttempts::Unknown;
                     retry
                         .pause(TransactionError::Database(response_timeout()))
@@ -93,19 +94,21 @@ impl Database {
         F: Future<Output = Result<(Tx, T), TransactionError<E>>>,
     {
         let begin = match self.engine {
-            DatabaseEngine::Sqlite => "BEGIN IMMEDIATE", // a lock taken later could not be waited for
+            // Takes the write lock now. SQLite does not wait for a lock that a transaction asks for
+            // after it has read: it fails at once.
+            DatabaseEngine::Sqlite => "BEGIN IMMEDIATE",
             DatabaseEngine::Postgres => "BEGIN ISOLATION LEVEL SERIALIZABLE",
         };
         let (transaction, value) = work(self.writers.begin_with(begin).await?, *earlier).await?;
         transaction.commit().await.inspect_err(|cause| {
-            if classify(cause) == DatabaseFault::Gone {
+            if classify(cause) == DatabaseFault::Unreachable {
                 *earlier = EarlierAttempts::Unknown;
             }
         })?;
         Ok(value)
     }
 
-    /// Runs `work`, which changes nothing; again if the database was away.
+    /// Runs `work`, which only reads, and retries it while the database is unreachable.
     pub(crate) async fn read<T, E, F>(
         &self,
         attempt: &'static str,
@@ -116,17 +119,17 @@ impl Database {
         F: Future<Output = Result<T, sqlx::Error>>,
     {
         self.retry(attempt, || async {
-            work(self.readers.acquire().await?).await
+            Ok(work(self.readers.acquire().await?).await?)
         })
         .await
     }
 
-    /// Runs `work`, whose one statement changes something and is its own transaction; again if the
-    /// database was away or in conflict. So `work` may run twice, and must then take what it finds
-    /// for its own.
+    /// Runs `work`, which writes with a single statement that is its own transaction. If the
+    /// database is unreachable or reports a conflict, `work` runs again, and must then accept the
+    /// changes that it finds as its own.
     ///
-    /// Two of three round trips to the database are saved against [`Self::write`]: for what is done
-    /// at every page.
+    /// This saves two of the three round trips of [`Self::write`], for calls that are made for every
+    /// page.
     pub(crate) async fn write_once<T, E, F>(
         &self,
         attempt: &'static str,
@@ -136,34 +139,14 @@ impl Database {
         E: From<DatabaseError>,
         F: Future<Output = Result<T, TransactionError<E>>>,
     {
-        self.retry_until_done(attempt, || async {
+        self.retry(attempt, || async {
             work(self.writers.acquire().await?).await
         })
         .await
     }
 
-    /// Runs `work`, which may run twice; again if the database was away or in conflict.
-    pub(crate) async fn retry<T, E, F>(
-        &self,
-        attempt: &'static str,
-        work: impl Fn() -> F,
-    ) -> Result<T, E>
-    where
-        E: From<DatabaseError>,
-        F: Future<Output = Result<T, sqlx::Error>>,
-    {
-        self.retry_until_done(attempt, || async {
-            work().await.map_err(TransactionError::Database)
-        })
-        .await
-    }
-
-    /// Runs `work`, which may run twice, until it is done or refused, or patience ends.
-    async fn retry_until_done<T, E, F>(
-        &self,
-        attempt: &'static str,
-        work: impl Fn() -> F,
-    ) -> Result<T, E>
+    /// Runs `work` until it succeeds, is rejected, or the retries run out of time.
+    async fn retry<T, E, F>(&self, attempt: &'static str, work: impl Fn() -> F) -> Result<T, E>
     where
         E: From<DatabaseError>,
         F: Future<Output = Result<T, TransactionError<E>>>,
@@ -175,7 +158,7 @@ impl Database {
                 .unwrap_or_else(|_| Err(response_timeout().into()))
             {
                 Ok(value) => return Ok(value),
-                Err(failure) => retry.pause(failure).await?,
+                Err(error) => retry.pause(error).await?,
             }
         }
     }
@@ -184,11 +167,11 @@ impl Database {
 fn response_timeout() -> sqlx::Error {
     sqlx::Error::Io(io::Error::new(
         io::ErrorKind::TimedOut,
-        "the database does not answer",
+        "the database does not respond",
     ))
 }
 
-/// Attempts at the same thing, up to a deadline.
+/// The attempts of one call, up to a deadline.
 struct RetryState {
     attempt: &'static str,
     begun: Instant,
@@ -204,38 +187,43 @@ impl RetryState {
             begun: Instant::now(),
             patience,
             pause: Duration::from_millis(PAUSE_MILLISECONDS_MIN),
-            earlier: EarlierAttempts::Nothing,
+            earlier: EarlierAttempts::RolledBack,
         }
     }
 
-    /// Waits a little, longer each time.
+    /// Waits before the next attempt, longer each time.
     ///
     /// # Errors
-    /// What cannot be mended by waiting, and any failure once the patience is at its end.
-    async fn pause<E: From<DatabaseError>>(
-        &mut self,
-        failure: TransactionError<E>,
-    ) -> Result<(), E> {
+    /// An error that waiting cannot mend, and any error once the deadline has passed.
+    async fn pause<E: From<DatabaseError>>(&mut self, error: TransactionError<E>) -> Result<(), E> {
         let attempt = self.attempt;
-        let cause = match failure {
+        let cause = match error {
             TransactionError::Rejected(error) => return Err(error),
             TransactionError::Database(cause) => cause,
         };
-        match classify(&cause) {
-            DatabaseFault::Full => return Err(DatabaseError::StorageFull { attempt, cause }.into()),
-            DatabaseFault::Other => return Err(DatabaseError::Statement { attempt, cause }.into()),
-            DatabaseFault::Gone | DatabaseFault::Conflict
-                if self.begun.elapsed() > self.patience_for(&cause) =>
-            {
-                return Err(DatabaseError::Outage {
-                    attempt,
-                    seconds: self.begun.elapsed().as_secs(),
-                    cause,
-                }
-                .into());
+        let fault = classify(&cause);
+        let patience = match fault {
+            DatabaseFault::DiskFull => {
+                return Err(DatabaseError::StorageFull { attempt, cause }.into());
             }
-            DatabaseFault::Gone => warn!(attempt, %cause, "the database is away, trying again"),
-            DatabaseFault::Conflict => {}
+            DatabaseFault::Permanent => {
+                return Err(DatabaseError::Statement { attempt, cause }.into());
+            }
+            DatabaseFault::Unreachable => self.patience,
+            // A conflict is no outage. Even a caller that does not wait for an unreachable database
+            // waits for other transactions.
+            DatabaseFault::Conflict => self.patience.max(Duration::from_secs(OUTAGE_SECONDS_MAX)),
+        };
+        if self.begun.elapsed() > patience {
+            return Err(DatabaseError::Outage {
+                attempt,
+                seconds: self.begun.elapsed().as_secs(),
+                cause,
+            }
+            .into());
+        }
+        if fault == DatabaseFault::Unreachable {
+            warn!(attempt, %cause, "the database is unreachable, trying again");
         }
         sleep(self.pause.mul_f64(jitter())).await;
         self.pause = (self.pause * 2).min(Duration::from_millis(PAUSE_MILLISECONDS_MAX));
@@ -243,17 +231,7 @@ impl RetryState {
     }
 }
 
-impl RetryState {
-    /// Whoever cannot wait for a database that is away can wait for others who use it.
-    fn patience_for(&self, cause: &sqlx::Error) -> Duration {
-        match classify(cause) {
-            DatabaseFault::Conflict => self.patience.max(Duration::from_secs(OUTAGE_SECONDS_MAX)),
-            _ => self.patience,
-        }
-    }
-}
-
-/// From 0.5 to 1, so that writers in conflict do not meet again.
+/// From 0.5 to 1, so that transactions in conflict do not collide again.
 #[expect(
     clippy::cast_precision_loss,
     reason = "any number in the range will do"
@@ -262,17 +240,17 @@ fn jitter() -> f64 {
     0.5 + 0.5 * (RandomState::new().hash_one(0) as f64 / u64::MAX as f64)
 }
 
-/// What a database's error means for whoever waits.
+/// What a database's error means for a retry.
 #[derive(Debug, PartialEq, Eq)]
 enum DatabaseFault {
-    /// The connection is lost; what was under way may or may not have been done.
-    Gone,
-    /// Others were in the way; nothing was done.
+    /// The connection is lost. The statement or commit in progress may have succeeded.
+    Unreachable,
+    /// Another transaction was in the way; ours was rolled back.
     Conflict,
-    /// There is no room left; nothing was done.
-    Full,
-    /// Waiting does not help.
-    Other,
+    /// The disk is full; the transaction was rolled back.
+    DiskFull,
+    /// A retry would fail again.
+    Permanent,
 }
 
 fn classify(error: &sqlx::Error) -> DatabaseFault {
@@ -280,28 +258,34 @@ fn classify(error: &sqlx::Error) -> DatabaseFault {
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::PoolTimedOut
-        | sqlx::Error::WorkerCrashed => DatabaseFault::Gone,
-        sqlx::Error::Protocol(_) => DatabaseFault::Gone, // an answer cut off in its middle
+        | sqlx::Error::WorkerCrashed => DatabaseFault::Unreachable,
+        sqlx::Error::Protocol(_) => DatabaseFault::Unreachable, // a response cut off in its middle
         sqlx::Error::Database(error) => classify_code(&error.code().unwrap_or_default()),
-        _ => DatabaseFault::Other,
+        _ => DatabaseFault::Permanent,
     }
 }
 
-/// SQLSTATE codes have five characters (PostgreSQL, appendix A); SQLite's extended result codes are
-/// decimal numbers of which the low byte is the kind (<https://sqlite.org/rescode.html>).
+/// SQLSTATE codes have five characters (PostgreSQL, appendix A). SQLite's extended result codes are
+/// decimal numbers whose low byte is the primary code (<https://sqlite.org/rescode.html>).
 fn classify_code(code: &str) -> DatabaseFault {
     match code {
-        "40001" | "40P01" | "55P03" => DatabaseFault::Conflict, // serialization, deadlock, lock not available
-        "23505" => DatabaseFault::Conflict, // two have inserted the same at once (PostgreSQL, 13.5): whoever is second sees it next time
-        "53100" => DatabaseFault::Full,
-        "53300" | "57P01" | "57P02" | "57P03" => DatabaseFault::Gone, // too many connections; shut down, crashed, starting up
-        "25P03" | "57P05" => DatabaseFault::Gone, // idle for too long in a transaction, or outside of one
-        _ if code.len() == 5 && code.starts_with("08") => DatabaseFault::Gone, // connection exceptions
-        _ if code.len() == 5 => DatabaseFault::Other,
+        // serialization failure, deadlock, lock not available
+        "40001" | "40P01" | "55P03" => DatabaseFault::Conflict,
+        // Unique violation: two transactions have inserted the same key at once (PostgreSQL, 13.5).
+        // The second one sees the row when it retries.
+        "23505" => DatabaseFault::Conflict,
+        "53100" => DatabaseFault::DiskFull,
+        // too many connections; server shut down, crashed, starting up
+        "53300" | "57P01" | "57P02" | "57P03" => DatabaseFault::Unreachable,
+        // idle for too long, inside and outside a transaction
+        "25P03" | "57P05" => DatabaseFault::Unreachable,
+        // class 08: connection exceptions
+        _ if code.len() == 5 && code.starts_with("08") => DatabaseFault::Unreachable,
+        _ if code.len() == 5 => DatabaseFault::Permanent,
         _ => match code.parse::<u32>().map(|number| number & 0xff) {
             Ok(5 | 6) => DatabaseFault::Conflict, // SQLITE_BUSY, SQLITE_LOCKED
-            Ok(13) => DatabaseFault::Full,        // SQLITE_FULL
-            _ => DatabaseFault::Other,
+            Ok(13) => DatabaseFault::DiskFull,    // SQLITE_FULL
+            _ => DatabaseFault::Permanent,
         },
     }
 }
@@ -311,22 +295,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_of_both_databases_are_told_apart() {
+    fn classifies_codes_of_both_databases() {
         for (code, fault) in [
             ("40001", DatabaseFault::Conflict),
-            ("53100", DatabaseFault::Full),
-            ("57P01", DatabaseFault::Gone),
-            ("25P03", DatabaseFault::Gone),
-            ("08006", DatabaseFault::Gone),
+            ("53100", DatabaseFault::DiskFull),
+            ("57P01", DatabaseFault::Unreachable),
+            ("25P03", DatabaseFault::Unreachable),
+            ("08006", DatabaseFault::Unreachable),
             ("23505", DatabaseFault::Conflict),
-            ("23503", DatabaseFault::Other),
-            ("22021", DatabaseFault::Other), // its low byte is SQLITE_BUSY
+            ("23503", DatabaseFault::Permanent),
+            ("22021", DatabaseFault::Permanent), // its low byte is SQLITE_BUSY
             ("5", DatabaseFault::Conflict),
             ("517", DatabaseFault::Conflict),
             ("261", DatabaseFault::Conflict),
-            ("13", DatabaseFault::Full),
-            ("1555", DatabaseFault::Other),
-            ("", DatabaseFault::Other),
+            ("13", DatabaseFault::DiskFull),
+            ("1555", DatabaseFault::Permanent),
+            ("", DatabaseFault::Permanent),
         ] {
             assert_eq!(classify_code(code), fault, "{code:?}");
         }

@@ -1,4 +1,4 @@
-//! The row of an incident, as far as other tables ask for it.
+//! Questions about incidents that several tables ask.
 
 use evidence_format::id::IncidentId;
 use sqlx::{AnyConnection, query};
@@ -14,6 +14,19 @@ pub(super) async fn incident_exists(
     Ok(fetch_first(db, select, |_| Ok(())).await?.is_some())
 }
 
+/// Rejects an id that was not declared.
+pub(super) async fn check_incident(
+    db: &mut AnyConnection,
+    id: &IncidentId,
+) -> Result<(), TransactionError> {
+    if incident_exists(db, id).await? {
+        Ok(())
+    } else {
+        Err(LedgerError::UnknownIncident(id.clone()).into())
+    }
+}
+
+/// The number of entries in the incident's journal.
 pub(super) async fn count_entries(
     db: &mut AnyConnection,
     incident: &IncidentId,

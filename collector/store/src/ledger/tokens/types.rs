@@ -1,4 +1,4 @@
-//! What the ledger knows of a token: its id, its role, its row.
+//! API tokens: id, role, row.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,72 +8,60 @@ use evidence_format::id::IncidentId;
 use evidence_format::serde_as_text;
 use evidence_format::time::Timestamp;
 
-/// Hex digits of a [`TokenId`]: 64 bits, so that nobody draws one twice.
+/// Hex digits of a [`TokenId`]: 64 random bits, so that no two tokens get the same one.
 const ID_DIGITS: usize = 16;
 
-/// Names a token, and is no secret. 16 hex digits.
+/// Names a token; not secret. Text form: 16 lowercase hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenId(String);
 
-/// What whoever holds a token may do.
+/// What the holder of a token may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TokenRole {
-    /// Declares incidents, and sees how far those are that it has declared.
+    /// Declares incidents, and reads the progress of those that it has declared.
     Automation,
-    /// Everything about incidents and their evidence, but not how bad they are and that they are
-    /// over.
+    /// Works on incidents and their evidence, except for severity, status and closing.
     Owner,
-    /// What an owner may, and severity, status and closing.
+    /// An owner who may also change severity and status, and close incidents.
     Commander,
-    /// Reads and downloads.
+    /// Only reads and downloads.
     Auditor,
-    /// Everything, tokens among it.
+    /// May do everything, including the management of tokens.
     Admin,
 }
 
-/// A token as the ledger has it.
+/// A token as the ledger stores it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenRow {
-    /// Its id.
     pub id: TokenId,
-    /// The digest of its secret.
     pub secret_digest: Digest,
-    /// What it may do.
     pub role: TokenRole,
-    /// Whose it is, for people.
+    /// Tells people whose token it is.
     pub label: String,
-    /// The only incident that it may see; `None` is all.
+    /// The only incident that it may see; `None` for all.
     pub incident: Option<IncidentId>,
-    /// When it was made.
     pub created_at: Timestamp,
-    /// From then on it is worth nothing.
+    /// The token is invalid from this time on.
     pub expires_at: Timestamp,
-    /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
 }
 
-/// The text is no id of a token, or no role.
+/// The text is not a token id, or not a role.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ParseTokenError {
-    /// It is no id.
-    #[error("{0:?} is no id of a token: 16 digits of 0-9 a-f")]
+    #[error("{0:?} is not a token id: expected 16 digits of 0-9 a-f")]
     Id(String),
-    /// It is no role.
-    #[error("{text:?} is no role; there are: {}", TokenRole::ALL.map(|(_, word)| word).join(", "))]
-    Role {
-        /// What it is.
-        text: String,
-    },
+    #[error("{text:?} is not a role; there are: {}", TokenRole::ALL.map(|(_, name)| name).join(", "))]
+    Role { text: String },
 }
 
 impl TokenId {
-    /// Hex digits of 8 random bytes.
+    /// Makes the id of a new token from random bytes.
     #[must_use]
     pub fn from_random(bytes: [u8; ID_DIGITS / 2]) -> Self {
         Self(data_encoding::HEXLOWER.encode(&bytes))
     }
 
-    /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -109,20 +97,19 @@ impl TokenRole {
         (Self::Admin, "admin"),
     ];
 
-    /// All.
     #[must_use]
     pub fn all() -> [Self; 5] {
         Self::ALL.map(|(role, _)| role)
     }
 
-    /// The word for it, in the ledger and in APIs.
+    /// Its name in the ledger and in APIs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         Self::ALL
             .into_iter()
             .find(|(other, _)| *other == self)
-            .map(|(_, word)| word)
-            .expect("every value has its word")
+            .map(|(_, name)| name)
+            .expect("every role has its name")
     }
 }
 
@@ -132,7 +119,7 @@ impl FromStr for TokenRole {
     fn from_str(text: &str) -> Result<Self, ParseTokenError> {
         let known = Self::ALL
             .into_iter()
-            .find(|(_, word)| *word == text)
+            .find(|(_, name)| *name == text)
             .map(|(role, _)| role);
         known.ok_or_else(|| ParseTokenError::Role {
             text: text.chars().take(80).collect(),
@@ -150,7 +137,7 @@ serde_as_text!(TokenId);
 serde_as_text!(TokenRole);
 
 impl TokenRow {
-    /// False if it expired or was revoked.
+    /// False if it has expired or was revoked.
     #[must_use]
     pub fn is_valid(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && now < self.expires_at
@@ -162,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_and_roles_are_their_texts() {
+    fn ids_and_roles_parse_from_their_texts() {
         let id = TokenId::from_random([0xab; 8]);
         assert_eq!(id.to_string().parse(), Ok(id));
         for bad in [
@@ -179,11 +166,11 @@ mod tests {
         }
         let error = "root"
             .parse::<TokenRole>()
-            .expect_err("no role")
+            .expect_err("not a role")
             .to_string();
         assert_eq!(
             error,
-            r#""root" is no role; there are: automation, owner, commander, auditor, admin"#
+            r#""root" is not a role; there are: automation, owner, commander, auditor, admin"#
         );
     }
 }
