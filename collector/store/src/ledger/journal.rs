@@ -1,17 +1,19 @@
-//! Incidents and their journals: load, decide on what a journal says, append.
+//! Incidents and their journals: read a journal, decide on the incident, append.
 //!
-//! There are two ways to write. What follows from nothing but itself, such as the start of a
-//! capture, is appended [at the end](Journal::append). What was decided on the incident, such as a
-//! change of its severity, is appended [where it was decided](Journal::append_at), and refused if
-//! somebody else appended first; [`Journal::decide`] then decides again.
+//! There are two ways to append. An event that stands on its own, such as the start of a capture,
+//! goes [to the end](Journal::append), wherever that is. An event that was decided on the state of
+//! the incident, such as a change of its severity, names the length of the journal that it was
+//! [decided on](Journal::append_at), and is rejected if another writer appended first;
+//! [`Journal::decide`] then decides again.
 //!
-//! Each write also writes the incident's overview, which lists show. It holds nothing that the
-//! journal does not, and [`Journal::rebuild_overview`] makes it again.
+//! Each append also updates the incident's overview, which lists show. The overview is a projection
+//! of the journal; [`Journal::rebuild_overview`] makes it again.
 
 use std::sync::{Mutex, PoisonError};
 
 use domain::incident::{
     CommandError, Incident, IncidentEvent, IncidentOverview, IncidentStatus, JournalEntry, Name,
+    ReplayError,
 };
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
@@ -19,7 +21,7 @@ use evidence_format::time::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
-use super::incidents::{count_entries, incident_exists};
+use super::incidents::{check_incident, count_entries, incident_exists};
 use super::numbers::draw_number;
 use super::passes::insert_pass;
 use super::{Ledger, LedgerError, NewPass, TransactionError};
@@ -28,52 +30,47 @@ use crate::database::rows::{
     execute, fetch_all, fetch_first, get, nanoseconds, number, parsed, time, to_i64,
 };
 
-/// What is to be written into a journal.
+/// An entry to be appended to a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewJournalEntry {
-    /// When it happened.
     pub at: Timestamp,
-    /// Who did it: a person, an automation, the collector.
+    /// The acting person, automation or collector.
     pub by: Name,
-    /// What happened.
     pub event: IncidentEvent,
 }
 
-/// What a new incident is called.
+/// How a new incident gets its id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NewIncidentId {
-    /// As its declaration says.
+    /// The declaration gives it.
     Given(IncidentId),
-    /// The next free number after this text: `INC-2026-` becomes `INC-2026-001`.
+    /// This prefix and the next free number: `INC-2026-` becomes `INC-2026-001`.
     Next(String),
 }
 
-/// What an incident begins with.
+/// The first entries and passes of an incident.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewIncident {
-    /// The first entries of its journal; the first of them declares it.
+    /// The beginning of the journal. The first entry is the declaration.
     pub entries: Vec<NewJournalEntry>,
-    /// What is to be captured.
     pub passes: Vec<NewPass>,
 }
 
-/// The answer to a declaration.
+/// The result of a declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeclaredIncident {
-    /// The incident.
     pub incident: IncidentId,
-    /// False if the same declaration was made before.
+    /// False if an earlier declaration used the same key.
     pub is_new: bool,
 }
 
-/// Which part of the list of incidents is wanted.
+/// Filter and page of a list of incidents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OverviewQuery {
-    /// Only incidents of this status.
+    /// Only incidents with this status.
     pub status: Option<IncidentStatus>,
-    /// Only those that come after this incident in the list.
+    /// Only incidents that follow this one in the list.
     pub after: Option<IncidentId>,
-    /// At most so many.
     pub limit: u64,
 }
 
@@ -85,7 +82,7 @@ pub struct Journal {
 }
 
 impl Ledger {
-    /// The journal of `incident`, whether there is one or not.
+    /// The journal of `incident`, which may not exist yet.
     #[must_use]
     pub fn journal(&self, incident: &IncidentId) -> Journal {
         Journal {
@@ -94,15 +91,16 @@ impl Ledger {
         }
     }
 
-    /// Declares an incident with its passes, in one transaction. The same `key` twice is the same
-    /// incident, whatever the other arguments are. A number is drawn only for an incident that is
-    /// declared: one that is known or refused uses none.
+    /// Declares an incident and adds its passes, in one transaction. `key` makes the call
+    /// idempotent: a second call with the same key returns the same incident, whatever its other
+    /// arguments are. Only a new incident draws a number; a known or rejected one does not.
     ///
-    /// `open` is called with the id, perhaps more than once, and must then answer the same.
+    /// `open` gets the id and returns the first entries and passes. It may be called more than
+    /// once, and must then return the same.
     ///
     /// # Errors
     /// [`LedgerError::Refused`] if `open` refuses, [`LedgerError::IncidentExists`] if another
-    /// declaration has taken the given name, [`LedgerError::InvalidPrefix`], and failures of the
+    /// declaration has used the given id, [`LedgerError::InvalidPrefix`], and failures of the
     /// database.
     pub async fn declare(
         &self,
@@ -112,59 +110,45 @@ impl Ledger {
     ) -> Result<DeclaredIncident, LedgerError> {
         let key_digest = key.map(|key| Digest::of(key.as_bytes()).hex());
         let (key_digest, open) = (key_digest.as_deref(), &open);
-        let tried = &Mutex::new(None);
+        let last_tried = &Mutex::new(None);
         self.db
             .write("declare the incident", |mut db, earlier| async move {
-                // a commit whose answer was lost may have made it
-                let last_tried = lock(tried)
+                // An earlier attempt may have declared it, and only the response to its commit was
+                // lost. The id that it tried, and its declaration, tell its incident from others.
+                let tried = lock(last_tried)
                     .clone()
                     .filter(|_| earlier == EarlierAttempts::Unknown);
-                let ours = match last_tried {
+                let ours = match tried {
                     Some(id) if begins_with(&mut db, &id, &open(&id)?).await? => Some(id),
                     Some(_) | None => None,
                 };
                 if let Some(known) = incident_of_key(&mut db, key_digest).await? {
-                    let is_new = ours.as_ref() == Some(&known);
-                    return Ok((
-                        db,
-                        DeclaredIncident {
-                            is_new,
-                            incident: known,
-                        },
-                    ));
+                    let declared = DeclaredIncident {
+                        is_new: ours.as_ref() == Some(&known),
+                        incident: known,
+                    };
+                    return Ok((db, declared));
                 }
-                if let Some(incident) = ours {
-                    return Ok((
-                        db,
-                        DeclaredIncident {
-                            is_new: true,
-                            incident,
-                        },
-                    ));
-                }
-                let id = free_id(&mut db, id).await?;
-                let NewIncident { entries, passes } = open(&id)?;
-                *lock(tried) = Some(id.clone());
-                begin_journal(&mut db, &id, &entries).await?;
-                for pass in &passes {
-                    insert_pass(&mut db, pass).await?;
-                }
-                if let Some(key) = key_digest {
-                    let insert = "INSERT INTO declarations (key_digest, incident) VALUES ($1, $2)";
-                    execute(&mut db, query(insert).bind(key).bind(id.as_str())).await?;
-                }
-                Ok((
-                    db,
-                    DeclaredIncident {
-                        is_new: true,
-                        incident: id,
-                    },
-                ))
+                let incident = match ours {
+                    Some(id) => id,
+                    None => {
+                        let id = free_id(&mut db, id).await?;
+                        let new = open(&id)?;
+                        *lock(last_tried) = Some(id.clone());
+                        insert_incident(&mut db, &id, &new, key_digest).await?;
+                        id
+                    }
+                };
+                let declared = DeclaredIncident {
+                    is_new: true,
+                    incident,
+                };
+                Ok((db, declared))
             })
             .await
     }
 
-    /// The incident that was declared with this key, or that the key was remembered for.
+    /// The incident that was declared with this key, or that the key was linked to.
     ///
     /// # Errors
     /// Failures of the database.
@@ -172,22 +156,22 @@ impl Ledger {
         let digest = Digest::of(key.as_bytes()).hex();
         let digest = Some(digest.as_str());
         self.db
-            .read("look for a declaration", |mut db| async move {
+            .read("find the declaration", |mut db| async move {
                 incident_of_key(&mut db, digest).await
             })
             .await
     }
 
-    /// Remembers `incident` by one more key, such as that of a message about it. The first one that
-    /// a key is remembered for stays.
+    /// Links one more key to `incident`, such as that of a message about it. A key that is already
+    /// linked stays with its incident.
     ///
     /// # Errors
     /// [`LedgerError::UnknownIncident`], and failures of the database.
     pub async fn remember_key(&self, key: &str, incident: &IncidentId) -> Result<(), LedgerError> {
         let digest = &Digest::of(key.as_bytes()).hex();
         self.db
-            .write("remember a message", |mut db, _| async move {
-                count_entries(&mut db, incident).await?;
+            .write("remember the key", |mut db, _| async move {
+                check_incident(&mut db, incident).await?;
                 let insert = "INSERT INTO declarations (key_digest, incident) VALUES ($1, $2)
                     ON CONFLICT (key_digest) DO NOTHING";
                 let insert = query(insert).bind(digest.as_str()).bind(incident.as_str());
@@ -197,39 +181,38 @@ impl Ledger {
             .await
     }
 
-    /// True if such an incident was declared.
+    /// True if `incident` was declared.
     ///
     /// # Errors
     /// Failures of the database.
     pub async fn has_incident(&self, incident: &IncidentId) -> Result<bool, LedgerError> {
         self.db
-            .read("look for the incident", |mut db| async move {
-                let select = "SELECT 1 AS one FROM incidents WHERE id = $1";
-                let found = fetch_first(&mut db, query(select).bind(incident.as_str()), |_| Ok(()));
-                Ok(found.await?.is_some())
+            .read("find the incident", |mut db| async move {
+                incident_exists(&mut db, incident).await
             })
             .await
     }
 
-    /// Incidents as lists show them, the last declared first.
+    /// Overviews of incidents, the last declared first.
     ///
     /// # Errors
-    /// [`LedgerError::UnknownIncident`] if there is no incident `after`, and failures of the
+    /// [`LedgerError::UnknownIncident`] if `filter.after` does not exist, and failures of the
     /// database.
     pub async fn overviews(
         &self,
-        wanted: &OverviewQuery,
+        filter: &OverviewQuery,
     ) -> Result<Vec<IncidentOverview>, LedgerError> {
-        let after = match &wanted.after {
+        let after = match &filter.after {
             Some(id) => Some((self.declared_at(id).await?, id)),
             None => None,
         };
+        // The first page begins before the newest incident; no id sorts after U+10FFFF.
         let (declared_at, id) =
             after.map_or((i64::MAX, "\u{10ffff}"), |(at, id)| (at, id.as_str()));
         let rows: Vec<(IncidentId, String)> = self
             .db
             .read::<_, LedgerError, _>("list the incidents", |mut db| async move {
-                let select = match wanted.status {
+                let select = match filter.status {
                     None => query(
                         "SELECT id, overview FROM incidents WHERE (declared_at, id) < ($1, $2)
                         ORDER BY declared_at DESC, id DESC LIMIT $3",
@@ -240,8 +223,8 @@ impl Ledger {
                         ORDER BY declared_at DESC, id DESC LIMIT $3",
                     ),
                 };
-                let select = select.bind(declared_at).bind(id).bind(to_i64(wanted.limit));
-                let select = match wanted.status {
+                let select = select.bind(declared_at).bind(id).bind(to_i64(filter.limit));
+                let select = match filter.status {
                     None => select,
                     Some(status) => select.bind(status.as_str()),
                 };
@@ -255,7 +238,8 @@ impl Ledger {
         for (id, json) in rows {
             overviews.push(match serde_json::from_str(&json) {
                 Ok(overview) => overview,
-                Err(_) => self.journal(&id).rebuild_overview().await?, // another version wrote it
+                // Another version of this program has written it, or emptied it.
+                Err(_) => self.journal(&id).rebuild_overview().await?,
             });
         }
         Ok(overviews)
@@ -275,7 +259,7 @@ impl Ledger {
 }
 
 impl Journal {
-    /// What is known of the incident after its last entry.
+    /// The incident after its last entry.
     ///
     /// # Errors
     /// [`LedgerError::UnknownIncident`], [`LedgerError::InvalidJournal`], and failures of the
@@ -284,7 +268,7 @@ impl Journal {
         Ok(self.load().await?.0)
     }
 
-    /// The incident, and the entries that it follows from.
+    /// The incident, and the entries that it was computed from.
     ///
     /// # Errors
     /// As for [`Journal::incident`].
@@ -293,14 +277,12 @@ impl Journal {
         if entries.is_empty() {
             return Err(LedgerError::UnknownIncident(self.incident.clone()));
         }
-        let incident = Incident::replay(&entries).map_err(|cause| LedgerError::InvalidJournal {
-            incident: self.incident.clone(),
-            cause,
-        })?;
+        let incident =
+            Incident::replay(&entries).map_err(|cause| invalid_journal(&self.incident, cause))?;
         Ok((incident, entries))
     }
 
-    /// All entries, in order; none if there is no such incident.
+    /// All entries, in order; none if the incident does not exist.
     ///
     /// # Errors
     /// Failures of the database.
@@ -322,7 +304,7 @@ impl Journal {
             .await
     }
 
-    /// Appends entries that follow from nothing but themselves, wherever the journal ends.
+    /// Appends entries that do not depend on the state of the incident.
     ///
     /// # Errors
     /// [`LedgerError::UnknownIncident`], and failures of the database.
@@ -330,7 +312,7 @@ impl Journal {
         self.ledger
             .db
             .write("append to the journal", |mut db, earlier| async move {
-                // a commit whose answer was lost may have appended them
+                // An earlier attempt may have appended them, and only the response was lost.
                 let is_ours = earlier == EarlierAttempts::Unknown
                     && journal_ends_with(&mut db, &self.incident, entries).await?;
                 if !is_ours {
@@ -341,12 +323,12 @@ impl Journal {
             .await
     }
 
-    /// Appends entries that were decided on a journal of `expected` entries, and adds the passes that
-    /// they ask for.
+    /// Appends entries that were decided on a journal of `expected` entries, and adds the passes
+    /// that they schedule.
     ///
     /// # Errors
-    /// [`LedgerError::Contended`] if somebody else appended first, [`LedgerError::UnknownIncident`],
-    /// and failures of the database.
+    /// [`LedgerError::Contended`] if another writer appended first,
+    /// [`LedgerError::UnknownIncident`], and failures of the database.
     pub async fn append_at(
         &self,
         expected: u64,
@@ -365,6 +347,8 @@ impl Journal {
                     }
                     return Ok((db, ()));
                 }
+                // The journal is longer than expected. Either another writer was first, or an
+                // earlier attempt has appended these entries, and only the response was lost.
                 let after = entries_from(&mut db, incident, expected, entries.len() as u64).await?;
                 let is_ours = after
                     .iter()
@@ -383,8 +367,9 @@ impl Journal {
             .await
     }
 
-    /// Lets `decide` look at the incident and say what happens, and appends that; again if somebody
-    /// else appended meanwhile. What was appended, and the incident that it was decided on.
+    /// Appends the events that `decide` returns for the incident as it is. If another writer
+    /// appends in between, `decide` is called again on the changed incident. Returns the appended
+    /// events.
     ///
     /// # Errors
     /// [`LedgerError::Refused`] if `decide` refuses, and those of [`Journal::incident`].
@@ -407,14 +392,14 @@ impl Journal {
                 })
                 .collect();
             match self.append_at(incident.seq, &entries, &[]).await {
-                // it was decided on an incident that has changed since
+                // Another writer was first: decide again on what the incident is now.
                 Err(LedgerError::Contended { .. }) => {}
                 appended => return appended.map(|()| events),
             }
         }
     }
 
-    /// Makes the incident's overview again from its journal.
+    /// Computes the incident's overview from its journal, and stores it.
     ///
     /// # Errors
     /// As for [`Journal::incident`].
@@ -434,15 +419,31 @@ impl Journal {
     }
 
     fn overview_of(&self, entries: &[JournalEntry]) -> Result<IncidentOverview, LedgerError> {
-        let incident = Incident::replay(entries).map_err(|cause| LedgerError::InvalidJournal {
-            incident: self.incident.clone(),
-            cause,
-        })?;
+        let incident =
+            Incident::replay(entries).map_err(|cause| invalid_journal(&self.incident, cause))?;
         Ok(IncidentOverview::of(&incident))
     }
 }
 
-/// Begins the journal of a new incident.
+/// Inserts a new incident with its first entries, its passes, and the key of its declaration.
+async fn insert_incident(
+    db: &mut AnyConnection,
+    id: &IncidentId,
+    new: &NewIncident,
+    key_digest: Option<&str>,
+) -> Result<(), TransactionError> {
+    begin_journal(db, id, &new.entries).await?;
+    for pass in &new.passes {
+        insert_pass(db, pass).await?;
+    }
+    if let Some(key) = key_digest {
+        let insert = "INSERT INTO declarations (key_digest, incident) VALUES ($1, $2)";
+        execute(db, query(insert).bind(key).bind(id.as_str())).await?;
+    }
+    Ok(())
+}
+
+/// Inserts an incident and its first entries.
 async fn begin_journal(
     db: &mut AnyConnection,
     incident: &IncidentId,
@@ -452,10 +453,7 @@ async fn begin_journal(
         .split_first()
         .expect("a journal begins with a declaration");
     let declared =
-        Incident::replay([&first.numbered(1)]).map_err(|cause| LedgerError::InvalidJournal {
-            incident: incident.clone(),
-            cause,
-        })?;
+        Incident::replay([&first.numbered(1)]).map_err(|cause| invalid_journal(incident, cause))?;
     let overview = IncidentOverview::of(&declared);
     let insert = "INSERT INTO incidents (id, declared_at, entries, status, overview)
         VALUES ($1, $2, 1, $3, $4)";
@@ -472,8 +470,8 @@ async fn begin_journal(
     append_at_end(db, incident, rest).await
 }
 
-/// Appends wherever the journal ends. The count is raised first: of several at once, the database
-/// then tells all but one to try again, before any of them has inserted.
+/// Appends entries to the end of the journal. Raises the count first: of several concurrent
+/// writers, the database then makes all but one retry before they have inserted anything.
 pub(super) async fn append_at_end(
     db: &mut AnyConnection,
     incident: &IncidentId,
@@ -494,6 +492,7 @@ pub(super) async fn append_at_end(
     for (entry, seq) in entries.iter().zip(before..) {
         insert_entry(db, incident, seq, entry).await?;
     }
+    // Only an overview that this version can read, and that covers the whole journal, is updated.
     let overview = serde_json::from_str::<IncidentOverview>(&overview).ok();
     let Some(mut overview) = overview.filter(|overview| overview.last_seq == before) else {
         return clear_overview(db, incident, entries).await;
@@ -501,17 +500,15 @@ pub(super) async fn append_at_end(
     for (entry, seq) in entries.iter().zip(before + 1..) {
         overview
             .apply(&entry.numbered(seq))
-            .map_err(|cause| LedgerError::InvalidJournal {
-                incident: incident.clone(),
-                cause,
-            })?;
+            .map_err(|cause| invalid_journal(incident, cause))?;
     }
     write_overview(db, &overview).await?;
     Ok(())
 }
 
-/// Empties an overview that another version wrote, so that every version rebuilds it when it lists
-/// it: left as it is, it would be of an earlier journal. Only what lists select by is kept.
+/// Empties an overview that another version of this program has written: this version cannot update
+/// it, and unchanged it would be out of date. The next version that lists it rebuilds it. The
+/// status column must stay current, because lists filter by it.
 async fn clear_overview(
     db: &mut AnyConnection,
     incident: &IncidentId,
@@ -573,8 +570,8 @@ impl NewJournalEntry {
     }
 }
 
-/// True if the last entries of a journal are these. Somebody else may have appended after them, and
-/// then they are appended again; no entry is lost.
+/// True if the journal ends with these entries. If another writer has appended after them, the
+/// answer is false and they are appended twice: a repeated entry is better than a lost one.
 async fn journal_ends_with(
     db: &mut AnyConnection,
     incident: &IncidentId,
@@ -590,12 +587,13 @@ async fn journal_ends_with(
             .all(|(row, new)| is_same_entry(row, new)))
 }
 
-/// True if an entry of the ledger is what `new` becomes there.
+/// True if `row` is the entry that `new` became in the ledger.
 fn is_same_entry(row: &JournalEntry, new: &NewJournalEntry) -> bool {
-    // the ledger may round a time that lies far away
+    // The ledger clamps times that do not fit, so compare them as it stores them.
     nanoseconds(row.at) == nanoseconds(new.at) && row.by == new.by && row.change == new.event
 }
 
+/// True if the journal of `id` begins with the declaration of `new`.
 async fn begins_with(
     db: &mut AnyConnection,
     id: &IncidentId,
@@ -607,7 +605,7 @@ async fn begins_with(
         .is_some_and(|(row, new)| is_same_entry(&row, new)))
 }
 
-/// The id of an incident to be declared, which is free.
+/// Chooses the id of a new incident: the given one if it is free, or the next free number.
 async fn free_id(
     db: &mut AnyConnection,
     id: &NewIncidentId,
@@ -619,9 +617,10 @@ async fn free_id(
         NewIncidentId::Given(id) => Ok(id.clone()),
         NewIncidentId::Next(prefix) => loop {
             let drawn = draw_number(db, &format!("incident {prefix}")).await?;
-            let refused = |_| LedgerError::InvalidPrefix(prefix.chars().take(80).collect());
-            let id: IncidentId = format!("{prefix}{drawn:03}").parse().map_err(refused)?;
-            // somebody may have given an incident the name that this number makes
+            let id: IncidentId = format!("{prefix}{drawn:03}")
+                .parse()
+                .map_err(|_| LedgerError::InvalidPrefix(prefix.chars().take(80).collect()))?;
+            // An earlier declaration may have been given the id that this number makes.
             if !incident_exists(db, &id).await? {
                 return Ok(id);
             }
@@ -656,17 +655,24 @@ async fn entries_from(
 }
 
 fn entry_row(row: &AnyRow) -> Result<JournalEntry, sqlx::Error> {
-    let (seq, body): (u64, &str) = (number(row, "seq")?, get(row, "body")?);
+    let body: &str = get(row, "body")?;
     let change = serde_json::from_str(body).map_err(|cause| sqlx::Error::ColumnDecode {
         index: "body".to_owned(),
-        source: format!("this version cannot read it: {cause}").into(),
+        source: format!("this version cannot read the entry: {cause}").into(),
     })?;
     Ok(JournalEntry {
-        seq: seq + 1,
+        seq: number::<u64>(row, "seq")? + 1, // the column counts from 0
         at: time(row, "entered_at")?,
         by: Name::escaped(get(row, "entered_by")?),
         change,
     })
+}
+
+fn invalid_journal(incident: &IncidentId, cause: ReplayError) -> LedgerError {
+    LedgerError::InvalidJournal {
+        incident: incident.clone(),
+        cause,
+    }
 }
 
 fn lock<T>(value: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

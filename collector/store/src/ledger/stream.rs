@@ -1,18 +1,18 @@
-//! Streams: each signing key's bundles in a row, each naming the one before.
+//! Streams: the bundles of each signing key in sequence, each naming the previous one.
 //!
-//! A bundle is signed for the next place and prepared here, then published in the blob store, then
-//! committed. After a crash the preparation says where to look: a bundle that was published is
-//! committed, one that was not is aborted and sealed again. So a stream has neither a hole nor two
-//! bundles at one place.
+//! A bundle is signed for the next position and prepared here, then published in the blob store,
+//! then committed here. After a crash, the prepared row says where to look: a bundle that was
+//! published is committed; one that was not is aborted, and its pass is sealed again. So a stream
+//! has neither a gap nor two bundles with one sequence number.
 //!
-//! A key belongs to one store, where one process at a time seals; with another store that has the
-//! same key, each would take the other's preparation for that of a dead process. So that store is
-//! refused when it is opened.
+//! A key belongs to one store, where one process at a time seals. If another store had a copy of
+//! the key, each would take the other's prepared bundle for that of a dead process, so a store with
+//! a copied key is rejected when it is opened.
 //!
-//! Two workers may have had one pass ([`super::passes`]), with two keys. Only the holder of the last
-//! lease may prepare. But one that had prepared before, and was then held up, publishes when it
-//! wakes, and its place in its stream is used: that bundle is committed like any other, and says
-//! which one it duplicates.
+//! Two workers with two keys may have worked on one pass ([`super::passes`]). Only the holder of
+//! the last lease may prepare. But a worker that had prepared before, and was then held up,
+//! publishes when it wakes, and its stream has no other bundle for that position: this bundle is
+//! committed like any other, and names the one that it duplicates.
 
 use evidence_format::digest::Digest;
 use evidence_format::id::{KeyId, StreamId};
@@ -21,27 +21,26 @@ use sqlx::{AnyConnection, query};
 
 use super::bundles::{find_bundle, first_bundle_of_pass, insert_bundle};
 use super::journal::append_at_end;
-use super::passes::{PassStage, enter_stage, find_pass, pass_key, pass_query, refused};
+use super::passes::{PassStage, check_lease, enter_stage, find_pass, pass_key, pass_query};
 use super::{BundleRow, Ledger, LedgerError, NewJournalEntry, PendingBundle, StreamPosition};
 use crate::database::rows::{
     digest, execute, fetch_first, get, number, optional_digest, parsed, to_i64,
 };
 
-/// A signing key, and whose it is.
+/// A signing key and its owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewStream {
-    /// The key.
     pub key_id: KeyId,
-    /// Its public half, as PEM: by it, others that share the ledger check its bundles.
+    /// The public key as PEM. Other stores that share the ledger verify its bundles with it.
     pub public_key: String,
-    /// The one store that signs with it.
+    /// The only store that may sign with the key.
     pub store: String,
-    /// What its stream is called if it begins now.
+    /// Id of the stream, if this call begins it.
     pub id: StreamId,
 }
 
 impl Ledger {
-    /// Begins the stream of a key, unless its store has begun it before.
+    /// Begins the stream of a key. Idempotent for the same store.
     ///
     /// # Errors
     /// [`LedgerError::KeyOfOtherStore`] if another store signs with the key, and failures of the
@@ -50,11 +49,17 @@ impl Ledger {
         let key = &new.key_id.to_string();
         self.db
             .write("begin the stream of the key", |mut db, _| async move {
-                let insert = "INSERT INTO streams (key_id, id, store, public_key, next_seq) VALUES ($1, $2, $3, $4, 0)
-                ON CONFLICT (key_id) DO NOTHING";
-                let insert = query(insert).bind(key.as_str()).bind(new.id.as_str()).bind(new.store.as_str());
-                execute(&mut db, insert.bind(new.public_key.as_str())).await?;
-                let select = query("SELECT store FROM streams WHERE key_id = $1").bind(key.as_str());
+                let insert = "INSERT INTO streams (key_id, id, store, public_key, next_seq)
+                    VALUES ($1, $2, $3, $4, 0) ON CONFLICT (key_id) DO NOTHING";
+                let insert = query(insert)
+                    .bind(key.as_str())
+                    .bind(new.id.as_str())
+                    .bind(new.store.as_str())
+                    .bind(new.public_key.as_str());
+                execute(&mut db, insert).await?;
+                // The row that exists now, ours or not, says which store owns the key.
+                let select =
+                    query("SELECT store FROM streams WHERE key_id = $1").bind(key.as_str());
                 match fetch_first(&mut db, select, |row| get::<String>(row, "store")).await? {
                     Some(store) if store == new.store => Ok((db, ())),
                     _ => Err(LedgerError::KeyOfOtherStore(new.key_id).into()),
@@ -63,8 +68,7 @@ impl Ledger {
             .await
     }
 
-    /// The public half of a key that signs into this ledger, as PEM; `None` if no stream of it was
-    /// begun.
+    /// The public key of a stream, as PEM; `None` if no stream of `key_id` was begun.
     ///
     /// # Errors
     /// Failures of the database.
@@ -79,32 +83,35 @@ impl Ledger {
             .await
     }
 
-    /// The next place in the stream of `key_id`. Taking a place reserves nothing: whoever announces
-    /// first has it.
+    /// The next position in the stream of `key_id`. Reading it reserves nothing: the first bundle
+    /// that is prepared gets it.
     ///
     /// # Errors
-    /// [`LedgerError::UnknownStream`] if it was not begun, and failures of the database.
+    /// [`LedgerError::UnknownStream`] if the stream was not begun, and failures of the database.
     pub async fn next_position(&self, key_id: &KeyId) -> Result<StreamPosition, LedgerError> {
         let key = &key_id.to_string();
-        let place = self
+        let position = self
             .db
-            .read::<_, LedgerError, _>("take a place in the stream", |mut db| async move {
-                next_place(&mut db, key).await
-            })
+            .read::<_, LedgerError, _>(
+                "read the next position of the stream",
+                |mut db| async move { find_next_position(&mut db, key).await },
+            )
             .await?;
-        place.ok_or(LedgerError::UnknownStream(*key_id))
+        position.ok_or(LedgerError::UnknownStream(*key_id))
     }
 
-    /// Says, for the holder of a pass's lease, that its bundle is signed and about to be published.
-    /// Only one bundle of a stream is between this and its commit. The same one again is fine.
+    /// Records, for the holder of a pass's lease, that its bundle is signed and about to be
+    /// published. A stream has at most one bundle between prepare and commit. Idempotent.
     ///
-    /// [`LedgerError::StreamBusy`] names the other one. Whoever holds the lock of that stream's store
-    /// finishes it: [`Ledger::commit`] if the object is in the blob store, [`Ledger::abort`] if not.
+    /// [`LedgerError::StreamBusy`] names that other bundle. The process that holds the seal lock of
+    /// the stream's store must finish it: [`Ledger::commit`] if the object is in the blob store,
+    /// [`Ledger::abort`] if not.
     ///
     /// # Errors
-    /// [`LedgerError::LeaseLost`] or [`LedgerError::PassIsSealed`] if another worker has, or had, the
-    /// pass, [`LedgerError::StreamBusy`], [`LedgerError::StreamMoved`] if the place is no longer the next one,
-    /// [`LedgerError::UnknownPass`], and failures of the database.
+    /// [`LedgerError::LeaseLost`] or [`LedgerError::PassIsSealed`] if another worker has the pass,
+    /// or had it, [`LedgerError::StreamBusy`], [`LedgerError::StreamMoved`] if the bundle's
+    /// position is no longer the next one, [`LedgerError::UnknownPass`], and failures of the
+    /// database.
     pub async fn prepare(&self, pending: &PendingBundle, token: u64) -> Result<(), LedgerError> {
         let key = &pending.key_id.to_string();
         self.db
@@ -114,18 +121,17 @@ impl Ledger {
                     Some(other) => return Err(LedgerError::StreamBusy(other.bundle).into()),
                     None => {}
                 }
-                if let Some(refusal) = refused(&mut db, &pending.pass, token).await? {
-                    return Err(refusal.into());
-                }
-                let found = next_place(&mut db, key).await?.map_or(0, |place| place.seq);
+                check_lease(&mut db, &pending.pass, token).await?;
+                let found = find_next_position(&mut db, key)
+                    .await?
+                    .map_or(0, |position| position.seq);
                 if found != pending.seq {
-                    let (key_id, expected) = (pending.key_id, pending.seq);
-                    return Err(LedgerError::StreamMoved {
-                        key_id,
-                        expected,
+                    let moved = LedgerError::StreamMoved {
+                        key_id: pending.key_id,
+                        expected: pending.seq,
                         found,
-                    }
-                    .into());
+                    };
+                    return Err(moved.into());
                 }
                 let insert =
                     "INSERT INTO pending (incident, source, pass, key_id, seq, bundle, object_key)
@@ -142,7 +148,7 @@ impl Ledger {
             .await
     }
 
-    /// The bundle of this key that is prepared and not committed.
+    /// The bundle of the key's stream that is prepared and not committed.
     ///
     /// # Errors
     /// Failures of the database.
@@ -155,8 +161,9 @@ impl Ledger {
             .await
     }
 
-    /// Withdraws a bundle that was prepared and not published: its pass is to be sealed again. See
-    /// [`Ledger::prepare`] for who may do so. One that was aborted or committed already is fine.
+    /// Withdraws a bundle that was prepared and not published: its pass must be sealed again. See
+    /// [`Ledger::prepare`] for who may do so. Changes nothing if the bundle was already aborted or
+    /// committed.
     ///
     /// # Errors
     /// Failures of the database.
@@ -164,6 +171,7 @@ impl Ledger {
         let key = &pending.key_id.to_string();
         self.db
             .write("abort the pending bundle", |mut db, _| async move {
+                // Another worker may have sealed the pass since: then it keeps its stage.
                 let is_signed = find_pass(&mut db, &pending.pass)
                     .await?
                     .is_some_and(|row| row.stage == PassStage::Signed);
@@ -175,14 +183,14 @@ impl Ledger {
             .await
     }
 
-    /// Takes a published bundle into the ledger: it is listed, its stream moves on, its pass is
-    /// published, what `entries` says of it is at the end of the incident's journal, and nothing is
-    /// pending any more; all of it or nothing. The same bundle again is fine. The bundle as it was
-    /// committed: if its pass has one already, it says so.
+    /// Commits a published bundle: adds its row, advances its stream, marks its pass as published,
+    /// appends `entries` to the incident's journal, and clears the pending row; all of it or
+    /// nothing. Idempotent. Returns the bundle as committed: if its pass already has a bundle,
+    /// `duplicate_of` is set.
     ///
     /// # Errors
-    /// [`LedgerError::NotPrepared`] if it was not, or other values were; and failures of the
-    /// database.
+    /// [`LedgerError::NotPrepared`] if the bundle was not prepared, or was prepared with other
+    /// values; and failures of the database.
     pub async fn commit(
         &self,
         bundle: &BundleRow,
@@ -195,7 +203,7 @@ impl Ledger {
                     return Ok((db, committed));
                 }
                 let pending = find_pending(&mut db, key).await?;
-                let next = next_place(&mut db, key).await?;
+                let next = find_next_position(&mut db, key).await?;
                 if pending != Some(bundle.pending()) || next.as_ref() != Some(&bundle.position) {
                     return Err(LedgerError::NotPrepared(bundle.id).into());
                 }
@@ -209,7 +217,7 @@ impl Ledger {
                     "UPDATE streams SET next_seq = next_seq + 1, prev = $2 WHERE key_id = $1";
                 let update = query(update).bind(key.as_str()).bind(bundle.id.hex());
                 execute(&mut db, update).await?;
-                // what follows a pass is done for its first bundle
+                // A duplicate leaves the pass alone: its first bundle has moved it on.
                 if bundle.duplicate_of.is_none() {
                     enter_stage(&mut db, &bundle.pass, PassStage::Published).await?;
                 }
@@ -221,7 +229,7 @@ impl Ledger {
     }
 }
 
-async fn next_place(
+async fn find_next_position(
     db: &mut AnyConnection,
     key: &str,
 ) -> Result<Option<StreamPosition>, sqlx::Error> {
@@ -240,12 +248,8 @@ async fn find_pending(
     db: &mut AnyConnection,
     key: &str,
 ) -> Result<Option<PendingBundle>, sqlx::Error> {
-    fetch_first(
-        db,
-        query("SELECT * FROM pending WHERE key_id = $1").bind(key),
-        pending_row,
-    )
-    .await
+    let select = query("SELECT * FROM pending WHERE key_id = $1").bind(key);
+    fetch_first(db, select, pending_row).await
 }
 
 async fn clear_pending(
@@ -253,13 +257,10 @@ async fn clear_pending(
     key: &str,
     bundle: &Digest,
 ) -> Result<u64, sqlx::Error> {
-    execute(
-        db,
-        query("DELETE FROM pending WHERE key_id = $1 AND bundle = $2")
-            .bind(key)
-            .bind(bundle.hex()),
-    )
-    .await
+    let delete = query("DELETE FROM pending WHERE key_id = $1 AND bundle = $2")
+        .bind(key)
+        .bind(bundle.hex());
+    execute(db, delete).await
 }
 
 fn pending_row(row: &AnyRow) -> Result<PendingBundle, sqlx::Error> {

@@ -1,29 +1,31 @@
-//! Passes: one capture of one source for one incident. A row says what is to be done, how far it
-//! is, and who does it now; there is no queue beside it.
+//! Passes: one capture of one source for one incident. A row holds the work to be done, its
+//! progress, and its current worker; there is no separate queue.
 //!
-//! **Stages.** `waiting` → `captured` → `signed` → `published` → `derived`, or `failed`. Each is
-//! written in the transaction that makes it true, so whoever leases a pass next starts from there.
+//! **Stages.** `waiting` → `captured` → `signed` → `published` → `derived`, or `failed`. Each stage
+//! is written in the transaction that completes it, so the next worker to lease the pass resumes
+//! from there.
 //!
-//! **Leases.** A worker leases a due pass with one statement ([`Ledger::lease_next`]), and renews
-//! the lease while it works. Each lease raises the pass's `fencing_token`, and every write that only
-//! the holder may make names the token of its lease. A worker that is held up for longer than its
-//! lease (stopped, swapped out, cut off from the database) does not know that another one has the
-//! pass. Where the two meet:
+//! **Leases.** A worker leases a due pass with one statement ([`Ledger::lease_next`]) and renews
+//! the lease while it works. Each lease raises the pass's `fencing_token`, and every write that
+//! only the holder may make names the token of its lease. A worker that is held up for longer than
+//! its lease (suspended, swapped out, cut off from the database) does not notice that another
+//! worker has leased the pass. Where the two meet:
 //!
-//! * *The first one stores a page, or ends a step:* refused. The second one repeats the request and
-//!   resumes after the last stored page; the journal has a start for each of them.
-//! * *Its page was on the way to the database when the second one looked for the last page:* it
-//!   stays. The second one stores its own after it; events of both are counted as duplicates.
-//! * *It has captured everything, and signs:* [`Ledger::prepare`] is refused, before anything is
+//! * *The first one stores a page, or ends a step:* rejected. The second one repeats the request
+//!   and resumes after the last stored page; the journal has a start for each of them.
+//! * *Its page was on the way to the database when the second one read the last page:* the page
+//!   stays, and the second one stores its own after it. Events that both pages have are counted as
+//!   duplicates.
+//! * *It has captured everything, and signs:* [`Ledger::prepare`] is rejected, before anything is
 //!   published.
-//! * *It had prepared, and publishes when it wakes:* its place in its stream is used, so its bundle
-//!   is committed too, and the ledger and the journal say which bundle it duplicates
+//! * *It had prepared, and publishes when it wakes:* its position in its stream is used, so its
+//!   bundle is committed too, and the ledger and the journal record which bundle it duplicates
 //!   ([`Ledger::commit`]).
-//! * *It is past its commit:* the second one finds the bundle and derives the timeline; so may the
-//!   first. All of that can be done twice.
+//! * *It is past its commit:* the second one finds the bundle and derives the timeline; the first
+//!   one may do the same. All of that is idempotent.
 //!
-//! What decides is the order of transactions in the database. Leases are judged by the database's
-//! clock. Due times are judged by the clock of the host that asks.
+//! The order of transactions in the database decides. Leases expire by the database's clock. Due
+//! times follow the clock of the host that asks for a lease.
 
 mod types;
 
@@ -33,7 +35,7 @@ use evidence_format::id::IncidentId;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, query};
 
-use super::incidents::incident_exists;
+use super::incidents::check_incident;
 use super::{Ledger, LedgerError, TransactionError};
 use crate::database::rows::{
     Query, bad_value, execute, fetch_all, fetch_first, get, nanoseconds, number, optional_digest,
@@ -41,24 +43,20 @@ use crate::database::rows::{
 };
 
 impl Ledger {
-    /// Adds a pass, waiting. True if it is new; one of the same key stays as it is.
+    /// Adds a waiting pass. Returns false, and changes nothing, if a pass has its key already.
     ///
     /// # Errors
     /// [`LedgerError::UnknownIncident`], and failures of the database.
     pub async fn add_pass(&self, new: &NewPass) -> Result<bool, LedgerError> {
         self.db
             .write("add the pass", |mut db, _| async move {
-                if !incident_exists(&mut db, &new.key.incident).await? {
-                    return Err(LedgerError::UnknownIncident(new.key.incident.clone()).into());
-                }
+                check_incident(&mut db, &new.key.incident).await?;
                 let is_new = insert_pass(&mut db, new).await?;
                 Ok((db, is_new))
             })
             .await
     }
 
-    /// The pass of this key.
-    ///
     /// # Errors
     /// Failures of the database.
     pub async fn pass(&self, key: &PassKey) -> Result<Option<PassRow>, LedgerError> {
@@ -82,11 +80,11 @@ impl Ledger {
             .await
     }
 
-    /// Says once what the pass is going to capture. The same plan again is fine.
+    /// Sets the capture plan of a pass, once. Idempotent for the same plan.
     ///
     /// # Errors
-    /// [`LedgerError::PlanIsSet`] if it has another plan, [`LedgerError::UnknownPass`], and failures
-    /// of the database.
+    /// [`LedgerError::PlanIsSet`] if it has another plan, [`LedgerError::UnknownPass`], and
+    /// failures of the database.
     pub async fn set_plan(&self, key: &PassKey, plan: &str) -> Result<(), LedgerError> {
         self.db
             .write("set the plan", |mut db, _| async move {
@@ -95,6 +93,7 @@ impl Ledger {
                 if execute(&mut db, pass_query(update, key).bind(plan)).await? == 1 {
                     return Ok((db, ()));
                 }
+                // Why not? The plan may be set, perhaps by an earlier attempt of this call.
                 match find_pass(&mut db, key).await? {
                     Some(row) if row.plan.as_deref() == Some(plan) => Ok((db, ())),
                     Some(_) => Err(LedgerError::PlanIsSet(Box::new(key.clone())).into()),
@@ -104,7 +103,7 @@ impl Ledger {
             .await
     }
 
-    /// Says, for the holder of a lease, that all of the pass is captured. Again is fine.
+    /// Marks a pass as captured, for the holder of its lease. Idempotent.
     ///
     /// # Errors
     /// [`LedgerError::LeaseLost`], [`LedgerError::PassIsSealed`], [`LedgerError::UnknownPass`], and
@@ -113,7 +112,7 @@ impl Ledger {
         self.set_stage(key, token, PassStage::Captured).await
     }
 
-    /// Says, for the holder of a lease, that the pass is given up without a bundle.
+    /// Abandons a pass without a bundle, for the holder of its lease.
     ///
     /// # Errors
     /// As for [`Ledger::set_captured`].
@@ -128,17 +127,16 @@ impl Ledger {
         stage: PassStage,
     ) -> Result<(), LedgerError> {
         self.db
-            .write("write how far the pass is", |mut db, _| async move {
-                if let Some(refusal) = refused(&mut db, key, token).await? {
-                    return Err(refusal.into());
-                }
+            .write("update the stage of the pass", |mut db, _| async move {
+                check_lease(&mut db, key, token).await?;
                 enter_stage(&mut db, key, stage).await?;
                 Ok((db, ()))
             })
             .await
     }
 
-    /// Says that nothing is left to do for a pass whose bundle is committed, whoever did it.
+    /// Marks a published pass as done. Needs no lease: whoever derives the timeline of a committed
+    /// bundle gets the same result.
     ///
     /// # Errors
     /// Failures of the database.
@@ -154,13 +152,14 @@ impl Ledger {
             .await
     }
 
-    /// Gives up all passes of `incident` that nobody has begun, but attachments.
+    /// Cancels all passes of `incident` that no worker has begun, except attachments.
     ///
     /// # Errors
     /// Failures of the database.
     pub async fn cancel_waiting_passes(&self, incident: &IncidentId) -> Result<(), LedgerError> {
         self.db
-            .write("give up what waits", |mut db, _| async move {
+            .write("cancel the waiting passes", |mut db, _| async move {
+                // A pass that was ever leased has a token above 0: its worker may still seal it.
                 let update = "UPDATE passes SET stage = 'failed'
                     WHERE incident = $1 AND stage = 'waiting' AND fencing_token = 0
                     AND queue <> 'attached'";
@@ -179,7 +178,7 @@ pub(super) fn pass_query<'q>(sql: &'static str, key: &'q PassKey) -> Query<'q> {
         .bind(i64::from(key.pass))
 }
 
-/// The key of a pass, from the three columns that have it everywhere.
+/// Reads the key of a pass. Its three columns have the same names in every table.
 pub(super) fn pass_key(row: &AnyRow) -> Result<PassKey, sqlx::Error> {
     Ok(PassKey {
         incident: parsed(row, "incident")?,
@@ -188,7 +187,7 @@ pub(super) fn pass_key(row: &AnyRow) -> Result<PassKey, sqlx::Error> {
     })
 }
 
-/// Adds a pass. True if there was none of its key.
+/// Adds a pass. Returns false if a pass has its key already.
 pub(super) async fn insert_pass(
     db: &mut AnyConnection,
     new: &NewPass,
@@ -205,12 +204,13 @@ pub(super) async fn insert_pass(
     Ok(execute(db, insert).await? == 1)
 }
 
-/// Moves a pass to `stage`. Whoever checks that it may comes before.
+/// Moves a pass to `stage`. The caller has checked the lease.
 pub(super) async fn enter_stage(
     db: &mut AnyConnection,
     key: &PassKey,
     stage: PassStage,
 ) -> Result<(), TransactionError> {
+    // Progress resets the backoff: failures count within one stage.
     let update = "UPDATE passes SET stage = $4, failures = 0, retry_at = NULL
         WHERE incident = $1 AND source = $2 AND pass = $3";
     match execute(db, pass_query(update, key).bind(stage.as_str())).await? {
@@ -241,34 +241,36 @@ pub(super) fn pass_row(row: &AnyRow) -> Result<PassRow, sqlx::Error> {
     })
 }
 
-/// Why the holder of `token` may not write about the pass; `None` if it may.
-pub(super) async fn refused(
+/// Rejects a write by any worker but the holder of the last lease, and any write to a sealed pass.
+pub(super) async fn check_lease(
     db: &mut AnyConnection,
     key: &PassKey,
     token: u64,
-) -> Result<Option<LedgerError>, sqlx::Error> {
-    let pass = || Box::new(key.clone());
-    Ok(match find_pass(db, key).await? {
-        None => Some(LedgerError::UnknownPass(pass())),
-        Some(row) if row.stage.has_bundle() => Some(LedgerError::PassIsSealed(pass())),
-        Some(row) if row.fencing_token != token => Some(LedgerError::LeaseLost {
-            pass: pass(),
+) -> Result<(), TransactionError> {
+    let pass = Box::new(key.clone());
+    let error = match find_pass(db, key).await? {
+        None => LedgerError::UnknownPass(pass),
+        Some(row) if row.stage.has_bundle() => LedgerError::PassIsSealed(pass),
+        Some(row) if row.fencing_token != token => LedgerError::LeaseLost {
+            pass,
             token,
             last: row.fencing_token,
-        }),
-        Some(_) => None,
-    })
+        },
+        Some(_) => return Ok(()),
+    };
+    Err(error.into())
 }
 
+/// Reads a column that holds the name of an enum's value.
 pub(super) fn enum_column<T: Copy>(
     row: &AnyRow,
     column: &'static str,
-    words: &[(T, &str)],
+    names: &[(T, &str)],
 ) -> Result<T, sqlx::Error> {
     let text: &str = get(row, column)?;
-    words
+    names
         .iter()
-        .find(|(_, word)| *word == text)
+        .find(|(_, name)| *name == text)
         .map(|(value, _)| *value)
         .ok_or_else(|| bad_value(column, text))
 }

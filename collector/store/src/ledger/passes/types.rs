@@ -1,4 +1,4 @@
-//! What the ledger knows of a pass: its key, its stage, its row.
+//! Passes: key, kind, queue, stage, row.
 
 use std::fmt;
 
@@ -11,11 +11,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PassKey {
-    /// The incident.
     pub incident: IncidentId,
-    /// The source's name.
     pub source: String,
-    /// Its number among the passes of this incident and source, from 0.
+    /// Number of the pass among those of this incident and source, from 0.
     pub pass: u32,
 }
 
@@ -25,58 +23,59 @@ impl fmt::Display for PassKey {
     }
 }
 
-/// Why there is a pass.
+/// Why a pass was scheduled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PassKind {
     /// The incident was declared.
     First,
-    /// The pass before could not take all within its budget.
+    /// The budget of the previous pass did not suffice for everything.
     Continuation,
-    /// The source delivers late: what has come since.
+    /// The source delivers some records late: this pass captures those.
     Settle,
-    /// Somebody asked for it.
+    /// Somebody requested another capture.
     Again,
 }
 
-/// Which workers may lease a pass. Passes of one queue never wait for those of another.
+/// Which workers may lease a pass. The queues never wait for one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PassQueue {
-    /// Asks a server, and waits most of its time.
+    /// Requests data from a server: mostly waits.
     Remote,
-    /// Reads this machine, and computes all of its time.
+    /// Reads this machine: mostly computes.
     Local,
-    /// Whoever attaches something does all of it; a worker leases it only once that process is
-    /// gone.
+    /// Attachments. The attaching process does all of the work itself; a worker leases the pass
+    /// only after that process has died.
     Attached,
 }
 
-/// How far the work on a pass is. The next stage begins where this one ends.
+/// Progress of a pass. Each stage names the work that is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PassStage {
-    /// It is not due, nobody has leased it, or its source is being asked.
+    /// Nothing yet: not due, not leased, or being captured.
     Waiting,
-    /// All that its source is asked for is stored.
+    /// All data of the pass is stored.
     Captured,
-    /// Its bundle is signed and prepared, and may have been published.
+    /// The bundle is signed and prepared, and may have been published.
     Signed,
-    /// Its bundle is in the blob store and in the ledger.
+    /// The bundle is in the blob store and in the ledger.
     Published,
-    /// The timeline has what its bundle says, and what follows it is scheduled. Nothing is left.
+    /// The timeline has the facts of the bundle, and follow-up passes are scheduled. Nothing is
+    /// left.
     Derived,
-    /// It was given up without a bundle.
+    /// Abandoned without a bundle.
     Failed,
 }
 
-/// How far a pass is, for people and APIs.
+/// Progress of a pass, for people and APIs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PassState {
-    /// It is not due, or nobody has begun it.
+    /// Not due, or no worker has begun it.
     Waiting,
-    /// Somebody captures or seals it, or is to resume that.
+    /// A worker captures or seals it, or is going to resume that.
     Capturing,
-    /// Its bundle is committed.
+    /// The bundle is committed.
     Sealed,
-    /// It was given up without a bundle.
+    /// Abandoned without a bundle.
     Failed,
 }
 
@@ -88,15 +87,14 @@ impl PassKind {
         (Self::Again, "again"),
     ];
 
-    /// The word for it, in the ledger and in APIs.
+    /// Its name in the ledger and in APIs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        word(self, &Self::ALL)
+        name_of(self, &Self::ALL)
     }
 }
 
 impl PassQueue {
-    /// All of them.
     pub const ALL: [Self; 3] = [Self::Remote, Self::Local, Self::Attached];
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -119,10 +117,10 @@ impl PassStage {
     ];
 
     pub(crate) fn as_str(self) -> &'static str {
-        word(self, &Self::ALL)
+        name_of(self, &Self::ALL)
     }
 
-    /// True if its bundle is committed.
+    /// True if the bundle is committed.
     #[must_use]
     pub fn has_bundle(self) -> bool {
         match self {
@@ -131,7 +129,7 @@ impl PassStage {
         }
     }
 
-    /// True if nothing is left to do.
+    /// True if no work is left.
     #[must_use]
     pub fn is_done(self) -> bool {
         match self {
@@ -151,10 +149,10 @@ impl PassStage {
 }
 
 impl PassState {
-    /// All of them, in the order in which a pass has them.
+    /// In the order in which a pass goes through them.
     pub const ALL: [Self; 4] = [Self::Waiting, Self::Capturing, Self::Sealed, Self::Failed];
 
-    /// The word for it, in APIs.
+    /// Its name in APIs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -166,56 +164,49 @@ impl PassState {
     }
 }
 
-fn word<T: PartialEq>(value: T, words: &[(T, &'static str)]) -> &'static str {
-    words
+fn name_of<T: PartialEq>(value: T, names: &[(T, &'static str)]) -> &'static str {
+    names
         .iter()
         .find(|(other, _)| *other == value)
-        .map(|(_, word)| *word)
-        .expect("every value has its word")
+        .map(|(_, name)| *name)
+        .expect("every value has its name")
 }
 
-/// A pass to be made.
+/// A pass to be added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewPass {
-    /// Its name.
     pub key: PassKey,
-    /// Why there is one.
     pub kind: PassKind,
-    /// Who may lease it.
     pub queue: PassQueue,
-    /// Not before this time.
+    /// Not leased before this time.
     pub due_at: Timestamp,
-    /// What it is going to capture, as JSON, if that is known already.
+    /// The capture plan as JSON, if it is already known.
     pub plan: Option<String>,
-    /// The bundle that its own will be a supplement to.
+    /// The bundle that the bundle of this pass supplements.
     pub supplements: Option<Digest>,
 }
 
-/// A pass as it stands.
+/// A pass as the ledger stores it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PassRow {
-    /// Its name.
     pub key: PassKey,
-    /// Why there is one.
     pub kind: PassKind,
-    /// Not before this time.
+    /// Not leased before this time.
     pub due_at: Timestamp,
-    /// The bundle that its own will be a supplement to.
+    /// The bundle that the bundle of this pass supplements.
     pub supplements: Option<Digest>,
-    /// How far it is.
     pub stage: PassStage,
-    /// How often it was leased. Whoever leased it last has this number.
+    /// Number of leases so far: the token of the current or last one.
     pub fencing_token: u64,
-    /// How often work on it has failed since it last came to a new stage.
+    /// Failures since the pass reached its stage.
     pub failures: u64,
-    /// When it was leased first.
+    /// Time of the first lease.
     pub began_at: Option<Timestamp>,
-    /// What it is going to capture, as JSON; never changes once it is set.
+    /// The capture plan as JSON. Never changes once it is set.
     pub plan: Option<String>,
 }
 
 impl PassRow {
-    /// How far it is, for people.
     #[must_use]
     pub fn state(&self) -> PassState {
         self.stage.state(self.fencing_token > 0)
