@@ -1,5 +1,5 @@
-//! S3 Object Lock: until a day, nobody removes the object (governance: but those with a special
-//! right).
+//! S3 Object Lock: nobody can remove the object before a date (in governance mode: nobody without a
+//! special right).
 
 use std::time::{Duration, SystemTime};
 
@@ -10,17 +10,16 @@ use super::request::S3Request;
 use crate::blobs::BlobError;
 use crate::blobs::config::{LockConfig, LockMode};
 
-/// A lock that ends so little earlier need not be made longer: the same object is put again when an
-/// answer was lost.
+/// How much earlier than wanted an existing lock may end. A retry computes a slightly later end
+/// than the first attempt, and need not extend its lock.
 const TOLERANCE: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
-/// What an object is to be locked by.
+/// The lock that an object must have.
 pub(super) struct ObjectLock {
     retention: Option<ObjectRetention>,
     legal_hold: bool,
 }
 
-/// Until when, and against whom.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct ObjectRetention {
     mode: LockMode,
@@ -31,16 +30,8 @@ impl ObjectLock {
     /// The lock of an object that is created now.
     pub(super) fn from_now(config: &LockConfig) -> Result<Self, BlobError> {
         let retention = config.retention.map(|retention| {
-            let time =
-                SystemTime::now() + Duration::from_secs(86_400 * u64::from(retention.days.get()));
-            let seconds = time
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs());
-            let until = i64::try_from(seconds)
-                .ok()
-                .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-            let until = until.ok_or_else(|| {
-                BlobError::Config("blobs.lock.retention.days is too long".to_owned())
+            let until = end_of_retention(retention.days.get()).ok_or_else(|| {
+                BlobError::Config("blobs.lock.retention.days is too large".to_owned())
             })?;
             Ok(ObjectRetention {
                 mode: retention.mode,
@@ -53,8 +44,8 @@ impl ObjectLock {
         })
     }
 
-    /// Has the request that creates an object lock it.
-    pub(super) fn on<'r>(&self, mut request: S3Request<'r>) -> S3Request<'r> {
+    /// Adds the lock to a request that creates an object.
+    pub(super) fn add_to<'r>(&self, mut request: S3Request<'r>) -> S3Request<'r> {
         if let Some(retention) = &self.retention {
             request = request.header("x-amz-object-lock-mode", retention.mode.as_str());
             request = request.header(
@@ -68,8 +59,8 @@ impl ObjectLock {
         request
     }
 
-    /// Asks whether the object is locked, and locks it if not: it may have been created without,
-    /// and not every store heeds the headers.
+    /// Makes sure that an existing object is locked: it may have been created without the lock, and
+    /// not every store honours the headers of [`Self::add_to`].
     pub(super) async fn ensure(&self, s3: &S3Bucket, key: &str) -> Result<(), BlobError> {
         if let Some(wanted) = self.retention {
             self.ensure_retention(s3, key, wanted).await?;
@@ -91,6 +82,7 @@ impl ObjectLock {
             Some(found) if found.mode >= wanted.mode && found.until + TOLERANCE >= wanted.until => {
                 return Ok(());
             }
+            // S3 rejects a request that shortens or weakens a lock, so keep what is stricter.
             Some(found) => ObjectRetention {
                 mode: found.mode.max(wanted.mode),
                 until: found.until.max(wanted.until),
@@ -109,8 +101,9 @@ impl ObjectLock {
             .body(body);
         let response = request.send("lock").await?;
         if response.status != StatusCode::OK {
-            return Err(response.refusal("lock", key));
+            return Err(response.rejection("lock", key));
         }
+        // Do not take the store's word for it: read the lock back.
         match retention_of(s3, key).await? {
             Some(found) if found == wanted => Ok(()),
             _ => Err(BlobError::NotLocked {
@@ -131,7 +124,7 @@ impl ObjectLock {
             .body(body);
         let response = request.send("lock").await?;
         if response.status != StatusCode::OK {
-            return Err(response.refusal("lock", key));
+            return Err(response.rejection("lock", key));
         }
         if has_legal_hold(s3, key).await? {
             Ok(())
@@ -141,6 +134,15 @@ impl ObjectLock {
             })
         }
     }
+}
+
+/// `days` from now, in whole seconds: S3 does not store fractions. `None` if that is out of range.
+fn end_of_retention(days: u32) -> Option<jiff::Timestamp> {
+    let end = SystemTime::now() + Duration::from_secs(86_400 * u64::from(days));
+    let seconds = end
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    jiff::Timestamp::from_second(i64::try_from(seconds).ok()?).ok()
 }
 
 pub(super) async fn retention_of(
@@ -155,8 +157,8 @@ pub(super) async fn retention_of(
         .await?;
     match response.status {
         StatusCode::OK => {}
-        StatusCode::NOT_FOUND => return Ok(None), // it has none
-        _ => return Err(response.refusal("read the lock of", key)),
+        StatusCode::NOT_FOUND => return Ok(None), // the object has no retention
+        _ => return Err(response.rejection("read the lock of", key)),
     }
     let mode = response
         .element("Mode")
@@ -179,6 +181,6 @@ async fn has_legal_hold(s3: &S3Bucket, key: &str) -> Result<bool, BlobError> {
     match response.status {
         StatusCode::OK => Ok(response.element("Status").as_deref() == Some("ON")),
         StatusCode::NOT_FOUND => Ok(false),
-        _ => Err(response.refusal("read the lock of", key)),
+        _ => Err(response.rejection("read the lock of", key)),
     }
 }

@@ -1,4 +1,4 @@
-//! Signed requests to one bucket, sent again until they are answered.
+//! Signed requests to one bucket, retried through a short outage.
 
 use std::time::Duration;
 
@@ -14,24 +14,23 @@ use tokio::time::{Instant, sleep};
 use super::{OUTAGE_SECONDS_MAX, warn};
 use crate::blobs::BlobError;
 
-/// Pauses between attempts double from the one to the other.
+/// The pause before the second attempt. It doubles with each further attempt.
 const PAUSE_MILLISECONDS_MIN: u64 = 100;
 const PAUSE_MILLISECONDS_MAX: u64 = 5000;
 
-/// The most of an answer's text that goes into an error.
+/// Longest part of a response that goes into an error text.
 const REFUSAL_CHARS_MAX: usize = 300;
 
-/// Asks one bucket, in our name.
+/// Sends requests to one bucket, signed with the credentials of the collector.
 #[derive(Debug)]
 pub(super) struct S3Client {
     client: HttpClient,
     credentials: AwsCredentialProvider,
     region: String,
-    /// Without a slash at its end.
+    /// URL of the bucket, without a slash at its end.
     url: String,
 }
 
-/// A request to be sent.
 pub(super) struct S3Request<'s> {
     client: &'s S3Client,
     method: Method,
@@ -41,7 +40,6 @@ pub(super) struct S3Request<'s> {
     body: Bytes,
 }
 
-/// What the bucket says.
 pub(super) struct S3Response {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
@@ -64,7 +62,7 @@ impl S3Client {
         }
     }
 
-    /// A request about the object at `path`, or about the bucket.
+    /// Begins a request for the object at `path`, or for the bucket.
     pub(super) fn request(&self, method: Method, path: Option<&ObjectPath>) -> S3Request<'_> {
         let key = path.map(ToString::to_string).unwrap_or_default();
         S3Request {
@@ -86,7 +84,7 @@ impl S3Request<'_> {
     }
 
     pub(super) fn header(mut self, name: &'static str, value: &str) -> Self {
-        let value = HeaderValue::from_str(value).expect("what we send has no control characters");
+        let value = HeaderValue::from_str(value).expect("our values have no control characters");
         self.headers.insert(HeaderName::from_static(name), value);
         self
     }
@@ -96,32 +94,30 @@ impl S3Request<'_> {
         self
     }
 
-    /// Sends it until there is an answer that says something: not an error of the server, not a
-    /// request to slow down.
+    /// Sends the request, and retries it after network errors, server errors and requests to slow
+    /// down. Any other response, a rejection included, is returned.
     pub(super) async fn send(self, attempt: &'static str) -> Result<S3Response, BlobError> {
         let begun = Instant::now();
         let mut pause = Duration::from_millis(PAUSE_MILLISECONDS_MIN);
         loop {
-            let outcome = self.send_once().await;
-            let is_final = match &outcome {
-                Ok(response) => !response.is_passing(),
-                Err(_) => false,
-            };
-            if is_final || begun.elapsed() > Duration::from_secs(OUTAGE_SECONDS_MAX) {
-                return match outcome {
-                    Ok(response) if is_final => Ok(response),
-                    Ok(response) => Err(response.refusal(attempt, &self.key)),
-                    Err(cause) => Err(BlobError::Store {
+            let (problem, error) = match self.send_once().await {
+                Ok(response) if !response.is_transient() => return Ok(response),
+                Ok(response) => (
+                    response.status.to_string(),
+                    response.rejection(attempt, &self.key),
+                ),
+                Err(cause) => (
+                    cause.to_string(),
+                    BlobError::Store {
                         attempt,
                         key: self.key.clone(),
                         cause,
-                    }),
-                };
+                    },
+                ),
+            };
+            if begun.elapsed() > Duration::from_secs(OUTAGE_SECONDS_MAX) {
+                return Err(error);
             }
-            let problem = outcome.map_or_else(
-                |error| error.to_string(),
-                |response| response.status.to_string(),
-            );
             warn!(
                 attempt,
                 key = self.key,
@@ -154,8 +150,8 @@ impl S3Request<'_> {
             .map_err(|error: http::uri::InvalidUri| generic(error.into()))?;
         *request.headers_mut() = self.headers.clone();
         if self.method == Method::PUT {
-            // S3 wants a checksum of what concerns a lock, and of all uploads into a bucket that
-            // locks by itself.
+            // S3 requires a checksum for requests that set a lock, and for all uploads to a bucket
+            // with a default lock.
             let checksum = BASE64.encode(Digest::of(&self.body).as_bytes());
             let checksum = HeaderValue::from_str(&checksum).expect("base64 is ASCII");
             request
@@ -181,12 +177,12 @@ impl S3Request<'_> {
 }
 
 impl S3Response {
-    /// The answer as text: these requests are answered with little XML.
+    /// The body as text: responses to these requests are short XML documents.
     pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The text of the first element of this name.
+    /// The text of the first XML element with this name.
     pub(super) fn element(&self, name: &str) -> Option<String> {
         let text = self.text();
         let (_, after) = text.split_once(&format!("<{name}>"))?;
@@ -194,31 +190,31 @@ impl S3Response {
         Some(value.to_owned())
     }
 
-    /// A failure of the server that passes. S3 may answer a completion with 200, and then with an
-    /// error after all.
-    fn is_passing(&self) -> bool {
+    /// True if a retry may succeed. S3 may respond to the completion of an upload with status 200
+    /// and report an error in the body.
+    fn is_transient(&self) -> bool {
         let is_late_error = self.status == StatusCode::OK && self.text().contains("<Error>");
         self.status.is_server_error()
             || self.status == StatusCode::TOO_MANY_REQUESTS
             || is_late_error
     }
 
-    /// It says no.
-    pub(super) fn refusal(&self, attempt: &'static str, key: &str) -> BlobError {
-        let said = match (self.element("Code"), self.element("Message")) {
+    /// The error for a response that rejects the request.
+    pub(super) fn rejection(&self, attempt: &'static str, key: &str) -> BlobError {
+        let text = match (self.element("Code"), self.element("Message")) {
             (Some(code), Some(message)) => format!("{code}: {message}"),
             _ => self.text(),
         };
-        let said = said
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(REFUSAL_CHARS_MAX)
-            .collect();
         BlobError::Refused {
             attempt,
             key: key.to_owned(),
             status: self.status.as_u16(),
-            said,
+            // The text comes from the network and ends up in terminals and logs.
+            message: text
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(REFUSAL_CHARS_MAX)
+                .collect(),
         }
     }
 }
@@ -230,7 +226,7 @@ fn percent_encoded_path(key: &str) -> String {
         .join("/")
 }
 
-/// As AWS's signature wants it: all but the unreserved characters of RFC 3986.
+/// Encodes everything but the unreserved characters of RFC 3986, as AWS's signature requires.
 fn percent_encoded(text: &str) -> String {
     use std::fmt::Write;
 
@@ -240,7 +236,7 @@ fn percent_encoded(text: &str) -> String {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
                 encoded.push(char::from(byte))
             }
-            _ => write!(encoded, "%{byte:02X}").expect("a string takes all"),
+            _ => write!(encoded, "%{byte:02X}").expect("writing to a string cannot fail"),
         }
     }
     encoded
@@ -251,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_after_200_is_a_failure_that_passes() {
+    fn retries_an_error_after_status_200() {
         let response = |status, body: &'static str| S3Response {
             status,
             headers: HeaderMap::new(),
@@ -261,22 +257,22 @@ mod tests {
             StatusCode::OK,
             "  <Error><Code>InternalError</Code><Message>Try again.</Message></Error>",
         );
-        assert!(late.is_passing());
+        assert!(late.is_transient());
         assert_eq!(
-            late.refusal("finish", "k").to_string(),
+            late.rejection("finish", "k").to_string(),
             "cannot finish object k: the store answers 200 InternalError: Try again."
         );
-        assert!(response(StatusCode::SERVICE_UNAVAILABLE, "").is_passing());
+        assert!(response(StatusCode::SERVICE_UNAVAILABLE, "").is_transient());
         for (status, body) in [
             (StatusCode::OK, "<UploadId>1</UploadId>"),
             (StatusCode::FORBIDDEN, "<Error></Error>"),
         ] {
-            assert!(!response(status, body).is_passing());
+            assert!(!response(status, body).is_transient());
         }
     }
 
     #[test]
-    fn paths_are_encoded_as_signatures_want_it() {
+    fn encodes_paths_as_signatures_require() {
         assert_eq!(percent_encoded_path("a/b=c d/é~"), "a/b%3Dc%20d/%C3%A9~");
     }
 }

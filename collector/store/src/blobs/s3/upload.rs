@@ -1,4 +1,5 @@
-//! Creating objects: in one request, or in parts whose completion is the one that counts.
+//! Creates objects: in one request, or as a multipart upload, which becomes an object when it is
+//! completed.
 
 use std::fs::File;
 use std::io;
@@ -16,20 +17,19 @@ use super::{S3Bucket, warn};
 use crate::blobs::BlobError;
 use crate::blocking;
 
-/// What is larger is uploaded in parts. S3 wants 5 MiB for each part but the last.
+/// Larger objects are uploaded in parts. S3 requires at least 5 MiB for each part but the last.
 const PART_BYTES_MIN: u64 = 8 * 1024 * 1024;
 
-/// S3 takes 10 000 parts.
+/// S3 accepts up to 10 000 parts.
 const PARTS_MAX: u64 = 10_000;
 
-/// Parts under way at once: so much memory an upload takes.
+/// Parts that are uploaded concurrently. An upload holds that many parts in memory.
 const PARTS_AT_ONCE: usize = 4;
 
-/// How often it is tried again when somebody else creates, or removes, the same object at the same
-/// time.
+/// Attempts when another process creates or removes the same object at the same time.
 const CONFLICTS_MAX: usize = 10;
 
-/// What becomes an object.
+/// The content of a new object.
 pub(crate) enum UploadSource {
     Bytes(Bytes),
     File {
@@ -47,21 +47,17 @@ impl UploadSource {
         }
     }
 
-    /// The bytes from `begin` to before `end`.
+    /// Reads the bytes from `begin` up to, but not including, `end`.
     async fn read(&self, begin: u64, end: u64) -> Result<Bytes, BlobError> {
         match self {
             Self::Bytes(bytes) => {
-                let place = |at: u64| usize::try_from(at).expect("it is in memory");
-                Ok(bytes.slice(place(begin)..place(end)))
+                let index = |at: u64| usize::try_from(at).expect("the bytes are in memory");
+                Ok(bytes.slice(index(begin)..index(end)))
             }
             Self::File { path, file, .. } => {
                 let file = file.clone();
-                let read = move || -> io::Result<Bytes> {
-                    let mut part = vec![0; usize::try_from(end - begin).map_err(io::Error::other)?];
-                    file.read_exact_at(&mut part, begin)?;
-                    Ok(part.into())
-                };
-                blocking(read).await.map_err(|cause| BlobError::ReadFile {
+                let part = blocking(move || read_part(&file, begin, end)).await;
+                part.map_err(|cause| BlobError::ReadFile {
                     path: path.clone(),
                     cause,
                 })
@@ -70,7 +66,13 @@ impl UploadSource {
     }
 }
 
-/// Creates the object `key`, or finds it with the same bytes.
+fn read_part(file: &File, begin: u64, end: u64) -> io::Result<Bytes> {
+    let mut part = vec![0; usize::try_from(end - begin).map_err(io::Error::other)?];
+    file.read_exact_at(&mut part, begin)?;
+    Ok(part.into())
+}
+
+/// Creates the object `key`, unless it already exists with the same bytes.
 pub(super) async fn create(
     s3: &S3Bucket,
     key: &str,
@@ -86,13 +88,15 @@ pub(super) async fn create(
             return Ok(());
         }
         match is_same(s3, key, source).await {
-            Ok(true) => return Ok(()), // also if the first answer to our own request was lost
+            // Perhaps our own, if the response to an earlier attempt was lost.
+            Ok(true) => return Ok(()),
             Ok(false) => {
                 return Err(BlobError::Exists {
                     key: key.to_owned(),
                 });
             }
-            Err(BlobError::NotFound { .. }) => {} // it is being created, or was removed meanwhile
+            // Another process is still creating it, or has removed it: try again.
+            Err(BlobError::NotFound { .. }) => {}
             Err(error) => return Err(error),
         }
     }
@@ -101,7 +105,7 @@ pub(super) async fn create(
     })
 }
 
-/// False if there is such an object, or there may be.
+/// Returns false if the object exists, or may exist.
 async fn create_at_once(
     s3: &S3Bucket,
     key: &str,
@@ -113,7 +117,7 @@ async fn create_at_once(
         .request(Method::PUT, Some(&s3.path(key)))
         .header("if-none-match", "*");
     if let Some(lock) = lock {
-        request = lock.on(request);
+        request = lock.add_to(request);
     }
     let response = request
         .body(source.read(0, source.len()).await?)
@@ -122,11 +126,11 @@ async fn create_at_once(
     match response.status {
         StatusCode::OK => Ok(true),
         StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT => Ok(false),
-        _ => Err(response.refusal("write", key)),
+        _ => Err(response.rejection("write", key)),
     }
 }
 
-/// False if there is such an object, or there may be.
+/// Returns false if the object exists, or may exist.
 async fn create_in_parts(
     s3: &S3Bucket,
     key: &str,
@@ -139,7 +143,7 @@ async fn create_in_parts(
         .query("uploads", "");
     request = request.header("x-amz-checksum-algorithm", "SHA256");
     if let Some(lock) = lock {
-        request = lock.on(request);
+        request = lock.add_to(request);
     }
     let response = request.send("begin to write").await?;
     let upload = response
@@ -148,7 +152,7 @@ async fn create_in_parts(
     let upload = MultipartUpload {
         s3,
         key,
-        id: &upload.ok_or_else(|| response.refusal("begin to write", key))?,
+        id: &upload.ok_or_else(|| response.rejection("begin to write", key))?,
     };
     let created = upload.finish(source).await;
     if !matches!(created, Ok(true)) {
@@ -157,7 +161,7 @@ async fn create_in_parts(
     created
 }
 
-/// An upload that has begun.
+/// A multipart upload in progress.
 struct MultipartUpload<'u> {
     s3: &'u S3Bucket,
     key: &'u str,
@@ -189,15 +193,15 @@ impl MultipartUpload<'_> {
             .await?;
         match response.status {
             StatusCode::OK => Ok(true),
-            // Gone is also an upload that was finished, if the answer to that was lost.
+            // S3 also forgets an upload that is completed: an earlier attempt may have succeeded.
             StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT | StatusCode::NOT_FOUND => {
                 Ok(false)
             }
-            _ => Err(response.refusal("finish to write", self.key)),
+            _ => Err(response.rejection("finish to write", self.key)),
         }
     }
 
-    /// Uploads one part, and returns its line in the list of all.
+    /// Uploads one part, and returns its element for the request that completes the upload.
     async fn put_part(
         &self,
         source: &UploadSource,
@@ -224,13 +228,14 @@ impl MultipartUpload<'_> {
             .get("etag")
             .and_then(|etag| etag.to_str().ok())
             .filter(|_| response.status == StatusCode::OK);
-        let etag = etag.ok_or_else(|| response.refusal("write a part of", self.key))?;
+        let etag = etag.ok_or_else(|| response.rejection("write a part of", self.key))?;
         Ok(format!(
             "<Part><ChecksumSHA256>{checksum}</ChecksumSHA256><ETag>{etag}</ETag><PartNumber>{number}</PartNumber></Part>"
         ))
     }
 
-    /// Frees what the parts take. What is not freed, a lifecycle rule of the bucket should.
+    /// Releases the storage of the parts. If this fails, a lifecycle rule of the bucket should do
+    /// it.
     async fn abort(&self) {
         let request = self
             .s3
@@ -238,13 +243,13 @@ impl MultipartUpload<'_> {
             .request(Method::DELETE, Some(&self.s3.path(self.key)))
             .query("uploadId", self.id);
         if let Err(error) = request.send("give up").await {
-            warn!(key = self.key, %error, "an unfinished upload stays in the bucket");
+            warn!(key = self.key, %error, "cannot abort an upload: its parts stay in the bucket");
         }
     }
 }
 
-/// Whole megabytes, at least [`PART_BYTES_MIN`], so many that no more than [`PARTS_MAX`] are
-/// needed.
+/// Size of the parts of an object: whole megabytes, at least [`PART_BYTES_MIN`], and large enough
+/// that [`PARTS_MAX`] parts suffice.
 fn part_bytes(bytes: u64) -> u64 {
     bytes
         .div_ceil(PARTS_MAX)
@@ -252,6 +257,7 @@ fn part_bytes(bytes: u64) -> u64 {
         .next_multiple_of(1024 * 1024)
 }
 
+/// True if the object `key` has this content. Reads it in full: an ETag is no digest of the bytes.
 async fn is_same(s3: &S3Bucket, key: &str, source: &UploadSource) -> Result<bool, BlobError> {
     let fail = |cause| BlobError::of_store("compare", key, cause);
     let object = s3.store.get(&s3.path(key)).await.map_err(fail)?;
@@ -275,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_neither_too_small_nor_too_many() {
+    fn part_size_keeps_within_the_limits_of_s3() {
         for bytes in [
             1,
             8 << 20,
