@@ -1,4 +1,4 @@
-//! What the tests of the stores share: fresh databases, and values to put into them.
+//! For tests of this crate and of the crates above: fresh databases, and sample values.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,13 +18,13 @@ use crate::ledger::{
     NewStream, PassKey, PassKind, PassQueue, WorkerName,
 };
 
-/// One thing that must hold of every database, with its name.
+/// A test that every database must pass, with its name.
 pub type Case<T> = (
     &'static str,
     fn(T) -> Pin<Box<dyn Future<Output = ()> + Send>>,
 );
 
-/// Runs every case on what `open` makes of a fresh SQLite.
+/// Runs every case on a fresh SQLite database, opened with `open`.
 pub async fn on_sqlite<T>(cases: &[Case<T>], open: impl AsyncFn(String) -> T) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |number: usize| folder.path().join(format!("{number}.db"));
@@ -34,7 +34,7 @@ pub async fn on_sqlite<T>(cases: &[Case<T>], open: impl AsyncFn(String) -> T) {
     .await;
 }
 
-/// Runs every case on what `open` makes of a fresh database of a PostgreSQL, where it is installed.
+/// Runs every case on a fresh PostgreSQL database, opened with `open`, if PostgreSQL is installed.
 pub async fn on_postgres<T>(cases: &[Case<T>], open: impl AsyncFn(String) -> T) {
     let Some(postgres) = Postgres::start() else {
         return;
@@ -45,7 +45,7 @@ pub async fn on_postgres<T>(cases: &[Case<T>], open: impl AsyncFn(String) -> T) 
     .await;
 }
 
-/// Runs the cases at the same time: some of them mostly wait.
+/// Runs the cases concurrently, since some of them mostly wait.
 async fn run_all<T>(cases: &[Case<T>], open: impl AsyncFn(usize) -> T) {
     let mut running = Vec::new();
     for (number, (name, case)) in cases.iter().enumerate() {
@@ -56,7 +56,7 @@ async fn run_all<T>(cases: &[Case<T>], open: impl AsyncFn(usize) -> T) {
     }
 }
 
-/// A fresh SQLite, gone when the folder is dropped.
+/// A fresh SQLite database, deleted when the folder is dropped.
 pub async fn sqlite() -> (Ledger, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let ledger = Ledger::open(&sqlite_url(&folder))
@@ -69,7 +69,7 @@ pub fn sqlite_url(folder: &TempDir) -> String {
     format!("sqlite://{}", folder.path().join("exhibit.db").display())
 }
 
-/// Seconds after 2026-01-01.
+/// The time so many seconds after 2026-01-01T00:00:00Z.
 pub fn at(seconds: i64) -> Timestamp {
     Timestamp::from_unix_nanoseconds((1_767_225_600 + i128::from(seconds)) * 1_000_000_000)
         .expect("a time of our century")
@@ -79,7 +79,7 @@ pub fn incident(name: &str) -> IncidentId {
     name.parse().expect("an incident id")
 }
 
-/// A note of this text.
+/// A note with this text.
 pub fn entry(text: &str) -> NewJournalEntry {
     entry_of(IncidentEvent::Note {
         text: Prose::escaped(text),
@@ -94,7 +94,7 @@ fn entry_of(event: IncidentEvent) -> NewJournalEntry {
     }
 }
 
-/// The first entry of an incident that was declared at `declared_at`.
+/// The entry that declares the incident at `declared_at`.
 pub fn declaration(id: &IncidentId, declared_at: Timestamp) -> NewJournalEntry {
     let declaration = Declaration {
         incident: id.clone(),
@@ -114,7 +114,7 @@ pub fn declaration(id: &IncidentId, declared_at: Timestamp) -> NewJournalEntry {
     }
 }
 
-/// An incident that begins with nothing but its declaration.
+/// A new incident with only its declaration.
 pub fn new_incident(id: &IncidentId) -> NewIncident {
     NewIncident {
         entries: vec![declaration(id, at(0))],
@@ -130,7 +130,7 @@ pub fn stream_id() -> StreamId {
     StreamId::from_random([7; 16])
 }
 
-/// The stream of a key that `store` signs with.
+/// The stream of a key that `store` owns.
 pub fn stream(key_id: &KeyId, store: &str) -> NewStream {
     NewStream {
         key_id: *key_id,
@@ -140,7 +140,7 @@ pub fn stream(key_id: &KeyId, store: &str) -> NewStream {
     }
 }
 
-/// Declares an incident of this name.
+/// Declares an incident with this id.
 pub async fn declare(ledger: &Ledger, name: &str) -> IncidentId {
     let id = NewIncidentId::Given(incident(name));
     ledger
@@ -166,7 +166,7 @@ pub fn new_pass(name: &str, pass: u32) -> NewPass {
     }
 }
 
-/// Adds a pass of source `okta` and declares its incident if need be.
+/// Adds a pass of source `okta`, and declares its incident if it is new.
 pub async fn add_pass(ledger: &Ledger, name: &str, pass: u32) -> PassKey {
     let has_incident = ledger.has_incident(&incident(name)).await;
     if !has_incident.expect("a database") {
@@ -177,7 +177,7 @@ pub async fn add_pass(ledger: &Ledger, name: &str, pass: u32) -> PassKey {
     new.key
 }
 
-/// A lease, `lease` long, of any pass that is due.
+/// A request for any due pass, for the duration `lease`.
 pub fn lease_request(worker: &WorkerName, lease: Duration) -> LeaseRequest<'_> {
     LeaseRequest {
         worker,
@@ -188,7 +188,8 @@ pub fn lease_request(worker: &WorkerName, lease: Duration) -> LeaseRequest<'_> {
     }
 }
 
-/// Leases the pass that is due next for an hour, also if somebody has leased it; its fencing token.
+/// Leases the next due pass for an hour, after releasing the lease of any worker. Returns the
+/// fencing token.
 pub async fn lease(ledger: &Ledger, key: &PassKey) -> u64 {
     let row = ledger
         .pass(key)
@@ -208,7 +209,7 @@ pub async fn lease(ledger: &Ledger, key: &PassKey) -> u64 {
     leased.fencing_token
 }
 
-/// Prepares and commits a bundle for `pass`, at the next place.
+/// Prepares and commits a bundle of `pass` at the next position.
 pub async fn add_bundle(ledger: &Ledger, pass: &PassKey) -> BundleRow {
     let row = bundle_row(ledger, pass).await;
     let token = ledger
@@ -227,7 +228,7 @@ pub async fn add_bundle(ledger: &Ledger, pass: &PassKey) -> BundleRow {
         .expect("it was prepared")
 }
 
-/// A bundle for `pass`, at the next place.
+/// A bundle of `pass` at the next position.
 pub async fn bundle_row(ledger: &Ledger, pass: &PassKey) -> BundleRow {
     ledger
         .begin_stream(&stream(&key_id(), "store"))

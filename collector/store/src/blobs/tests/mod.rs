@@ -1,4 +1,4 @@
-//! What must hold of the blob store, wherever it is.
+//! Tests of the blob store. Both backends must pass the cases below.
 
 mod crash;
 mod folder;
@@ -10,13 +10,13 @@ use tempfile::TempDir;
 use super::{BlobError, BlobKind, BlobListItem, Blobs};
 
 /// Runs every case on a store that is empty below `prefix`.
-pub(super) async fn keeps_to_every_case(blobs: &Blobs, prefix: &str) {
+pub(super) async fn passes_every_case(blobs: &Blobs, prefix: &str) {
     an_object_is_read_as_it_was_put(blobs, &format!("{prefix}/a")).await;
     an_object_is_never_overwritten(blobs, &format!("{prefix}/b")).await;
     objects_are_listed_by_folder(blobs, &format!("{prefix}/c")).await;
-    of_many_writers_one_wins(blobs, &format!("{prefix}/d")).await;
+    one_of_many_writers_wins(blobs, &format!("{prefix}/d")).await;
     withdrawn_name_takes_no_late_writer(blobs, &format!("{prefix}/e")).await;
-    what_is_no_name_is_refused(blobs).await;
+    invalid_keys_are_rejected(blobs).await;
 }
 
 async fn an_object_is_read_as_it_was_put(blobs: &Blobs, prefix: &str) {
@@ -176,7 +176,7 @@ async fn withdrawn_name_takes_no_late_writer(blobs: &Blobs, prefix: &str) {
     }
 }
 
-async fn of_many_writers_one_wins(blobs: &Blobs, prefix: &str) {
+async fn one_of_many_writers_wins(blobs: &Blobs, prefix: &str) {
     let key = format!("{prefix}/key");
     let writers: Vec<_> = (0..8)
         .map(|n: u8| {
@@ -202,7 +202,7 @@ async fn of_many_writers_one_wins(blobs: &Blobs, prefix: &str) {
     assert_eq!(won[0], won[1]);
 }
 
-async fn what_is_no_name_is_refused(blobs: &Blobs) {
+async fn invalid_keys_are_rejected(blobs: &Blobs) {
     for key in [
         "",
         "/",
@@ -227,7 +227,7 @@ async fn what_is_no_name_is_refused(blobs: &Blobs) {
     }
 }
 
-/// Bytes that no two blocks have in common.
+/// Test content without repeated blocks.
 pub(super) fn pattern(bytes: usize) -> Bytes {
     (0..bytes)
         .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)

@@ -181,7 +181,7 @@ pub(super) async fn timeline_is_filtered(ledger: Ledger) {
     }
 }
 
-pub(super) async fn hostile_texts_are_kept_within_bounds(ledger: Ledger) {
+pub(super) async fn hostile_texts_are_truncated(ledger: Ledger) {
     let bundle = add_bundle(&ledger, &add_pass(&ledger, "INC-1", 0).await).await;
     let long = "\u{1f4a3}".repeat(100_000);
     let times =
@@ -213,7 +213,7 @@ pub(super) async fn hostile_texts_are_kept_within_bounds(ledger: Ledger) {
     }
 }
 
-pub(super) async fn passes_are_compared_by_events(ledger: Ledger) {
+pub(super) async fn bundles_are_compared_by_event_ids(ledger: Ledger) {
     let mut bundles = Vec::new();
     let found: [&[(u64, i64, &str)]; 3] = [
         &[(0, 10, "a"), (1, 11, "b"), (2, 500, "old")],

@@ -447,7 +447,7 @@ pub(super) async fn overviews_are_listed_newest_first(ledger: Ledger) {
     );
 }
 
-/// An event that may follow on the incident as it is, chosen by `random`.
+/// An event that the incident allows in its present state, chosen by `random`.
 fn any_event(seen: &domain::incident::Incident, random: u64) -> IncidentEvent {
     let line = || Line::escaped("why");
     let source = || "okta".parse::<SourceName>().expect("a source");
@@ -511,7 +511,7 @@ fn any_event(seen: &domain::incident::Incident, random: u64) -> IncidentEvent {
     }
 }
 
-pub(super) async fn overview_is_what_its_journal_makes(ledger: Ledger) {
+pub(super) async fn overview_matches_its_journal(ledger: Ledger) {
     let id = declare(&ledger, "INC-1").await;
     let journal = ledger.journal(&id);
     let mut random = 42_u64;
@@ -519,7 +519,7 @@ pub(super) async fn overview_is_what_its_journal_makes(ledger: Ledger) {
         let mut events = Vec::new();
         let mut seen = journal.incident().await.expect("good entries");
         for _ in 0..=round % 3 {
-            // Knuth's generator
+            // Knuth's linear congruential generator (MMIX)
             random = random
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);
@@ -575,7 +575,7 @@ pub(super) async fn overview_of_another_version_is_rebuilt(ledger: Ledger) {
 
 /// A newer version has written a row with one more field, and reads it again once this version has
 /// appended.
-pub(super) async fn overview_is_never_left_behind_its_journal(ledger: Ledger) {
+pub(super) async fn overview_of_newer_version_never_goes_stale(ledger: Ledger) {
     let id = declare(&ledger, "INC-1").await;
     let journal = ledger.journal(&id);
     let newer =

@@ -1,4 +1,4 @@
-//! Who works on which pass, and until when.
+//! Leases.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::testing::{add_bundle, add_pass, at, declare, incident, lease, lease_r
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Long enough for what a test does meanwhile.
+/// A lease that ends during the test, but not between two statements of it.
 const SHORT: Duration = Duration::from_secs(2);
 
-/// Leases the next pass of a queue, for those who are asked at `seconds`.
+/// Leases the next pass of a queue, `seconds` after the zero of [`at`].
 async fn lease_at(ledger: &Ledger, queue: PassQueue, seconds: i64) -> Option<PassRow> {
     let worker = WorkerName::current();
     let request = LeaseRequest {
@@ -38,7 +38,7 @@ async fn lease_for(ledger: &Ledger, lease: Duration) -> Option<(u32, u64)> {
         .map(|row| (row.key.pass, row.fencing_token))
 }
 
-/// Adds a pass of a queue that is due so many seconds after [`at`]'s zero.
+/// Adds a pass that is due `seconds` after the zero of [`at`].
 async fn add_due(ledger: &Ledger, pass: u32, queue: PassQueue, seconds: i64) -> PassKey {
     let new = NewPass {
         queue,
@@ -87,7 +87,7 @@ pub(super) async fn each_pass_is_leased_by_one_worker(ledger: Ledger) {
             *leased.entry(pass).or_insert(0) += 1;
         }
     }
-    // a worker that sees nothing to do while others lease may end early; nothing is left in the end
+    // A worker may find nothing while others hold locks, and end early: lease what is left.
     while let Some((pass, _)) = lease_for(&ledger, HOUR).await {
         *leased.entry(pass).or_insert(0) += 1;
     }
@@ -169,7 +169,7 @@ pub(super) async fn released_lease_is_free_at_once(ledger: Ledger) {
     assert_eq!(row(&ledger, &key).await.failures, 0);
 }
 
-/// A renewal that was on its way when the work ended.
+/// A renewal arrives after the release.
 pub(super) async fn released_lease_is_not_renewed(ledger: Ledger) {
     let key = add_pass(&ledger, "INC-1", 0).await;
     assert_eq!(lease_for(&ledger, HOUR).await, Some((0, 1)));
@@ -210,7 +210,7 @@ pub(super) async fn postponed_pass_waits_until_retry(ledger: Ledger) {
     }
 }
 
-pub(super) async fn new_stage_forgets_failures(ledger: Ledger) {
+pub(super) async fn new_stage_resets_failures(ledger: Ledger) {
     let key = add_pass(&ledger, "INC-1", 0).await;
     let token = lease(&ledger, &key).await;
     ledger
@@ -229,7 +229,7 @@ pub(super) async fn new_stage_forgets_failures(ledger: Ledger) {
     assert_eq!((leased.failures, leased.stage), (0, PassStage::Captured));
 }
 
-pub(super) async fn only_begun_leaves_what_nobody_began(ledger: Ledger) {
+pub(super) async fn only_begun_skips_other_passes(ledger: Ledger) {
     let begun = add_due(&ledger, 0, PassQueue::Remote, 50).await;
     let token = lease(&ledger, &begun).await;
     ledger
@@ -325,7 +325,7 @@ pub(super) async fn captured_pass_is_added_with_its_lease(ledger: Ledger) {
     assert_eq!(leased.fencing_token, 2);
 }
 
-pub(super) async fn busy_is_what_is_leased_or_due(ledger: Ledger) {
+pub(super) async fn is_busy_while_a_pass_is_leased_or_due(ledger: Ledger) {
     let busy = async |seconds, only_begun| {
         ledger
             .is_busy(at(seconds), only_begun)
@@ -359,7 +359,7 @@ pub(super) async fn busy_is_what_is_leased_or_due(ledger: Ledger) {
     assert_eq!(both(500).await, (false, false), "it is done");
 }
 
-pub(super) async fn under_way_is_what_is_due_and_not_done(ledger: Ledger) {
+pub(super) async fn is_under_way_while_a_due_pass_is_not_done(ledger: Ledger) {
     let id = incident("INC-1");
     let under_way = async |seconds| {
         ledger
@@ -410,7 +410,7 @@ pub(super) async fn under_way_is_what_is_due_and_not_done(ledger: Ledger) {
     assert!(!under_way(1000).await);
 }
 
-pub(super) async fn next_due_is_what_nobody_has_begun(ledger: Ledger) {
+pub(super) async fn next_due_skips_begun_passes(ledger: Ledger) {
     let next = async || ledger.next_due().await.expect("a database");
     assert_eq!(next().await, None);
     add_due(&ledger, 0, PassQueue::Attached, 1).await;
@@ -432,7 +432,7 @@ pub(super) async fn next_due_is_what_nobody_has_begun(ledger: Ledger) {
     assert_eq!(next().await, Some(at(200)), "somebody had begun it");
 }
 
-pub(super) async fn backlog_counts_what_is_not_done(ledger: Ledger) {
+pub(super) async fn backlog_counts_passes_that_are_not_done(ledger: Ledger) {
     let counted = async || {
         let Backlog { waiting, leased } = ledger.backlog().await.expect("a database");
         (waiting, leased)
@@ -467,7 +467,7 @@ pub(super) async fn backlog_counts_what_is_not_done(ledger: Ledger) {
     assert_eq!(counted().await, (3, 0));
 }
 
-/// The worker's host has a clock that is far from the database's.
+/// The clock of the worker's host is far off.
 pub(super) async fn lease_lasts_by_the_clock_of_the_database(ledger: Ledger) {
     let key = add_due(&ledger, 0, PassQueue::Remote, -1_000_000_000).await;
     let clock = match ledger.db.engine() {

@@ -1,4 +1,4 @@
-//! A database that is away for some seconds, or whose answers are lost.
+//! The database is unreachable for some seconds, or its responses are lost.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ async fn append_waits_for_the_database() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn appends_go_through_crashes_exactly_once() {
+async fn appends_survive_crashes_exactly_once() {
     let Some(mut postgres) = Postgres::start() else {
         return;
     };
@@ -90,7 +90,7 @@ async fn appends_go_through_crashes_exactly_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn commit_whose_answer_is_lost_is_made_once() {
+async fn commit_with_lost_response_is_made_once() {
     let Some(postgres) = Postgres::start() else {
         return;
     };
@@ -214,7 +214,7 @@ async fn commit_whose_answer_is_lost_is_made_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lease_call_whose_answer_is_lost_counts_once() {
+async fn lease_call_with_lost_response_counts_once() {
     let Some(postgres) = Postgres::start() else {
         return;
     };
@@ -290,7 +290,7 @@ async fn lease_waits_for_the_database() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn outage_is_said_when_patience_ends() {
+async fn reports_outage_when_retries_run_out() {
     let Some(mut postgres) = Postgres::start() else {
         return;
     };
@@ -328,9 +328,9 @@ async fn outage_is_said_when_patience_ends() {
     );
 }
 
-/// As if its process were frozen between two statements.
+/// Sleeps between two statements, like a suspended process.
 #[tokio::test(flavor = "multi_thread")]
-async fn transaction_that_stands_still_holds_nobody_up_for_long() {
+async fn suspended_transaction_does_not_block_others() {
     let Some(postgres) = Postgres::start() else {
         return;
     };

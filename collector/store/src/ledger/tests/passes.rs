@@ -153,8 +153,8 @@ pub(super) async fn only_a_commit_seals_a_pass(ledger: Ledger) {
     ));
 }
 
-/// A person stops what waits, and somebody has begun one of it meanwhile.
-pub(super) async fn only_what_waits_is_given_up(ledger: Ledger) {
+/// A person stops an incident while a worker begins one of its passes.
+pub(super) async fn only_waiting_passes_are_cancelled(ledger: Ledger) {
     let begun = add_pass(&ledger, "INC-1", 0).await;
     lease(&ledger, &begun).await;
     let waiting = add_pass(&ledger, "INC-1", 1).await;
@@ -290,7 +290,7 @@ pub(super) async fn ended_step_takes_no_page(ledger: Ledger) {
     ));
 }
 
-/// A worker that does not know that another one has its pass.
+/// A worker has lost its lease and does not know it.
 pub(super) async fn lost_lease_writes_nothing(ledger: Ledger) {
     let key = add_pass(&ledger, "INC-1", 0).await;
     let (first, second) = (lease(&ledger, &key).await, lease(&ledger, &key).await);

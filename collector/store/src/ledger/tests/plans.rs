@@ -1,4 +1,4 @@
-//! How SQLite looks things up: what is done every moment never reads a whole table.
+//! Query plans of SQLite: statements that run all the time never read a whole table.
 
 use sqlx::{AssertSqlSafe, query};
 
@@ -6,7 +6,7 @@ use crate::database::rows::{fetch_all, get};
 use crate::ledger::LedgerError;
 use crate::testing::sqlite;
 
-/// The statements in the source of `function`, as SQLite gets them.
+/// The SQL statements in the source of `function`, with placeholders filled in as for SQLite.
 fn statements(source: &str, function: &str) -> Vec<String> {
     let begin = source
         .find(&format!("fn {function}("))

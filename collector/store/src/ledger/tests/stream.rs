@@ -1,4 +1,4 @@
-//! Places in the stream, preparations, commits.
+//! Stream positions, prepare, commit, abort.
 
 use std::time::Duration;
 
@@ -182,7 +182,7 @@ pub(super) async fn commit_is_all_or_nothing(ledger: Ledger) {
     }
 }
 
-pub(super) async fn bundle_is_found_by_its_beginning(ledger: Ledger) {
+pub(super) async fn bundle_is_found_by_prefix_of_its_id(ledger: Ledger) {
     let mut rows = Vec::new();
     for pass in 0..20 {
         rows.push(add_bundle(&ledger, &add_pass(&ledger, "INC-1", pass).await).await);
@@ -232,7 +232,7 @@ pub(super) async fn bundle_is_found_by_its_beginning(ledger: Ledger) {
     ));
 }
 
-pub(super) async fn many_seal_in_one_stream(ledger: Ledger) {
+pub(super) async fn concurrent_workers_seal_in_one_stream(ledger: Ledger) {
     let mut workers = Vec::new();
     for pass in 0..6 {
         let key = add_pass(&ledger, "INC-1", pass).await;
@@ -315,8 +315,7 @@ pub(super) async fn key_signs_for_one_store(ledger: Ledger) {
     );
 }
 
-/// A worker that was held up between preparing and publishing, while another has captured and
-/// sealed the same pass.
+/// A worker is held up between prepare and publish, while another captures and seals the same pass.
 pub(super) async fn second_bundle_of_a_pass_says_what_it_duplicates(ledger: Ledger) {
     let key = add_pass(&ledger, "INC-1", 0).await;
     let late = bundle_row(&ledger, &key).await;
@@ -349,7 +348,7 @@ pub(super) async fn second_bundle_of_a_pass_says_what_it_duplicates(ledger: Ledg
         .await
         .expect("it was prepared");
     assert_eq!(sealed.duplicate_of, None);
-    // whoever comes to it now has nothing to add
+    // The pass is sealed: no further bundle can be prepared.
     let position = ledger.next_position(&other).await.expect("it was begun");
     let again = BundleRow {
         id: Digest::of(b"again"),

@@ -18,7 +18,7 @@ fn token(number: u8, created_at: i64) -> TokenRow {
     }
 }
 
-pub(super) async fn token_is_kept_as_it_was_made(ledger: Ledger) {
+pub(super) async fn token_is_stored_unchanged(ledger: Ledger) {
     let id = declare(&ledger, "INC-1").await;
     let first = token(1, 0);
     let scoped = TokenRow {
@@ -67,7 +67,7 @@ pub(super) async fn token_is_kept_as_it_was_made(ledger: Ledger) {
     assert_eq!(ledger.token(&lost.id).await.expect("a database"), None);
 }
 
-pub(super) async fn token_is_good_until_it_expires_or_is_revoked(ledger: Ledger) {
+pub(super) async fn token_is_valid_until_it_expires_or_is_revoked(ledger: Ledger) {
     let token = token(1, 0);
     ledger.add_token(&token).await.expect("a database");
     assert!(token.is_valid(at(99)) && !token.is_valid(at(100)));

@@ -1,9 +1,9 @@
-//! How much there is.
+//! Totals.
 
 use crate::ledger::{Ledger, LedgerTotals, PassState};
 use crate::testing::{add_bundle, add_pass};
 
-pub(super) async fn everything_is_counted(ledger: Ledger) {
+pub(super) async fn totals_count_everything(ledger: Ledger) {
     let none = [
         PassState::Waiting,
         PassState::Capturing,
