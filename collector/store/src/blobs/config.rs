@@ -104,8 +104,8 @@ impl LockMode {
 pub struct Secret(String);
 
 impl Secret {
-    #[must_use]
-    pub fn new(text: &str) -> Self {
+    #[cfg(test)]
+    pub(super) fn new(text: &str) -> Self {
         Self(text.to_owned())
     }
 

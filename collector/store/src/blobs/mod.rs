@@ -227,7 +227,7 @@ impl Blobs {
     ///
     /// # Errors
     /// [`BlobError::NotFound`], and failures of the store.
-    pub async fn open_read(&self, key: &str) -> Result<BlobReader, BlobError> {
+    async fn open_read(&self, key: &str) -> Result<BlobReader, BlobError> {
         let object = self
             .reader
             .get(&object_path(key)?)

@@ -403,7 +403,7 @@ impl Journal {
     ///
     /// # Errors
     /// As for [`Journal::incident`].
-    pub async fn rebuild_overview(&self) -> Result<IncidentOverview, LedgerError> {
+    pub(crate) async fn rebuild_overview(&self) -> Result<IncidentOverview, LedgerError> {
         self.ledger
             .db
             .write("rebuild the overview", |mut db, _| async move {

@@ -1,7 +1,5 @@
 //! For tests of this crate and of the crates above: fresh databases, and sample values.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::time::Duration;
 
 use domain::incident::{
@@ -11,50 +9,11 @@ use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, KeyId, StreamId};
 use evidence_format::time::Timestamp;
 use tempfile::TempDir;
-use tests::postgres::Postgres;
 
 use crate::ledger::{
     BundleRow, LeaseRequest, Ledger, NewIncident, NewIncidentId, NewJournalEntry, NewPass,
     NewStream, PassKey, PassKind, PassQueue, WorkerName,
 };
-
-/// A test that every database must pass, with its name.
-pub type Case<T> = (
-    &'static str,
-    fn(T) -> Pin<Box<dyn Future<Output = ()> + Send>>,
-);
-
-/// Runs every case on a fresh SQLite database, opened with `open`.
-pub async fn on_sqlite<T>(cases: &[Case<T>], open: impl AsyncFn(String) -> T) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = |number: usize| folder.path().join(format!("{number}.db"));
-    run_all(cases, async |number| {
-        open(format!("sqlite://{}", path(number).display())).await
-    })
-    .await;
-}
-
-/// Runs every case on a fresh PostgreSQL database, opened with `open`, if PostgreSQL is installed.
-pub async fn on_postgres<T>(cases: &[Case<T>], open: impl AsyncFn(String) -> T) {
-    let Some(postgres) = Postgres::start() else {
-        return;
-    };
-    run_all(cases, async |number| {
-        open(postgres.create(&number.to_string())).await
-    })
-    .await;
-}
-
-/// Runs the cases concurrently, since some of them mostly wait.
-async fn run_all<T>(cases: &[Case<T>], open: impl AsyncFn(usize) -> T) {
-    let mut running = Vec::new();
-    for (number, (name, case)) in cases.iter().enumerate() {
-        running.push((name, tokio::spawn(case(open(number).await))));
-    }
-    for (name, case) in running {
-        case.await.unwrap_or_else(|e| panic!("{name}: {e}"));
-    }
-}
 
 /// A fresh SQLite database, deleted when the folder is dropped.
 pub async fn sqlite() -> (Ledger, TempDir) {
@@ -65,7 +24,7 @@ pub async fn sqlite() -> (Ledger, TempDir) {
     (ledger, folder)
 }
 
-pub fn sqlite_url(folder: &TempDir) -> String {
+pub(crate) fn sqlite_url(folder: &TempDir) -> String {
     format!("sqlite://{}", folder.path().join("exhibit.db").display())
 }
 
@@ -126,7 +85,7 @@ pub fn key_id() -> KeyId {
     KeyId::of_spki(b"key")
 }
 
-pub fn stream_id() -> StreamId {
+pub(crate) fn stream_id() -> StreamId {
     StreamId::from_random([7; 16])
 }
 
@@ -178,7 +137,7 @@ pub async fn add_pass(ledger: &Ledger, name: &str, pass: u32) -> PassKey {
 }
 
 /// A request for any due pass, for the duration `lease`.
-pub fn lease_request(worker: &WorkerName, lease: Duration) -> LeaseRequest<'_> {
+pub(crate) fn lease_request(worker: &WorkerName, lease: Duration) -> LeaseRequest<'_> {
     LeaseRequest {
         worker,
         queue: PassQueue::Remote,
@@ -229,7 +188,7 @@ pub async fn add_bundle(ledger: &Ledger, pass: &PassKey) -> BundleRow {
 }
 
 /// A bundle of `pass` at the next position.
-pub async fn bundle_row(ledger: &Ledger, pass: &PassKey) -> BundleRow {
+pub(crate) async fn bundle_row(ledger: &Ledger, pass: &PassKey) -> BundleRow {
     ledger
         .begin_stream(&stream(&key_id(), "store"))
         .await

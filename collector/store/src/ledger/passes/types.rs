@@ -121,20 +121,10 @@ impl PassStage {
     }
 
     /// True if the bundle is committed.
-    #[must_use]
-    pub fn has_bundle(self) -> bool {
+    pub(crate) fn has_bundle(self) -> bool {
         match self {
             Self::Published | Self::Derived => true,
             Self::Waiting | Self::Captured | Self::Signed | Self::Failed => false,
-        }
-    }
-
-    /// True if no work is left.
-    #[must_use]
-    pub fn is_done(self) -> bool {
-        match self {
-            Self::Derived | Self::Failed => true,
-            Self::Waiting | Self::Captured | Self::Signed | Self::Published => false,
         }
     }
 

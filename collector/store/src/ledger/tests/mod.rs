@@ -12,11 +12,21 @@ mod stream;
 mod tokens;
 mod totals;
 
+use std::future::Future;
+use std::pin::Pin;
+
 use sqlx::query;
+use tests::postgres::Postgres;
 
 use crate::database::rows::execute;
 use crate::ledger::{Ledger, LedgerError};
-use crate::testing::{Case, on_postgres, on_sqlite, sqlite, sqlite_url};
+use crate::testing::{sqlite, sqlite_url};
+
+/// A test that every database must pass, with its name.
+type Case = (
+    &'static str,
+    fn(Ledger) -> Pin<Box<dyn Future<Output = ()> + Send>>,
+);
 
 /// A case, named after its function.
 macro_rules! case {
@@ -26,7 +36,7 @@ macro_rules! case {
 }
 
 /// Cases that must pass on every database. Each gets a fresh ledger.
-const CASES: &[Case<Ledger>] = &[
+const CASES: &[Case] = &[
     case!(journal::journal_keeps_entries_in_order),
     case!(journal::same_key_declares_one_incident),
     case!(journal::same_key_at_once_draws_one_number),
@@ -100,18 +110,33 @@ async fn run_sql(ledger: &Ledger, sql: &'static str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_passes_every_case() {
-    on_sqlite(CASES, async |url| {
-        Ledger::open(&url).await.expect("a fresh database")
+    let folder = tempfile::tempdir().expect("a folder");
+    run_cases(|number| {
+        let path = folder.path().join(format!("{number}.db"));
+        format!("sqlite://{}", path.display())
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_passes_every_case() {
-    on_postgres(CASES, async |url| {
-        Ledger::open(&url).await.expect("a fresh database")
-    })
-    .await;
+    if let Some(postgres) = Postgres::start() {
+        run_cases(|number| postgres.create(&number.to_string())).await;
+    }
+}
+
+/// Runs each case on a fresh database, whose URL `create` returns. The cases run concurrently, since
+/// some of them mostly wait.
+async fn run_cases(create: impl Fn(usize) -> String) {
+    let mut running = Vec::new();
+    for (number, (name, case)) in CASES.iter().enumerate() {
+        let ledger = Ledger::open(&create(number)).await;
+        let ledger = ledger.expect("a fresh database");
+        running.push((name, tokio::spawn(case(ledger))));
+    }
+    for (name, case) in running {
+        case.await.unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

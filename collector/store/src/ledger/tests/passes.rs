@@ -142,7 +142,7 @@ pub(super) async fn only_a_commit_seals_a_pass(ledger: Ledger) {
         Err(LedgerError::PassIsSealed(_))
     ));
     ledger.set_derived(&key).await.expect("a database");
-    assert!(row().await.stage.is_done());
+    assert_eq!(row().await.stage, PassStage::Derived);
     let unknown = PassKey {
         source: "entra".to_owned(),
         ..key
