@@ -213,6 +213,7 @@ impl Blobs {
     pub async fn get(&self, key: &str) -> Result<Bytes, BlobError> {
         let fail = |cause| BlobError::of_store("read", key, cause);
         let object = self.reader.get(&object_path(key)?).await.map_err(fail)?;
+        // The size is known before the body is read.
         if object.meta.size > GET_BYTES_MAX {
             return Err(BlobError::TooLarge {
                 key: key.to_owned(),
@@ -256,6 +257,7 @@ impl Blobs {
     /// Failures of the store.
     pub async fn ping(&self) -> Result<(), BlobError> {
         if let BlobBackend::Folder(folder) = &self.backend {
+            // Looking for an absent file would also succeed if the whole folder had disappeared.
             let (root, location) = (folder.root().to_owned(), self.locate(""));
             let listing = blocking(move || std::fs::read_dir(root)).await;
             return listing.map(|_| ()).map_err(|cause| BlobError::OpenFolder {
@@ -286,6 +288,7 @@ impl Blobs {
     /// Failures of the store.
     pub async fn ensure_absent(&self, key: &str) -> Result<bool, BlobError> {
         match &self.backend {
+            // A dead process of this machine has no request on the way.
             BlobBackend::Folder(_) => Ok(!self.exists(key).await?),
             BlobBackend::S3(s3) => match s3
                 .put(
@@ -356,7 +359,6 @@ impl Blobs {
     /// # Errors
     /// Failures of the store.
     pub async fn list(&self, prefix: &str) -> Result<Vec<BlobListItem>, BlobError> {
-        let fail = |cause| BlobError::of_store("list", prefix, cause);
         let path = if prefix.is_empty() {
             ObjectPath::default()
         } else {
@@ -367,7 +369,8 @@ impl Blobs {
             .list(Some(&path))
             .try_collect()
             .await
-            .map_err(fail)?;
+            .map_err(|cause| BlobError::of_store("list", prefix, cause))?;
+        // The store's own files are no objects, and backends list in different orders.
         let mut items: Vec<_> = found
             .into_iter()
             .map(|meta| BlobListItem {
@@ -418,13 +421,13 @@ fn object_path(key: &str) -> Result<ObjectPath, BlobError> {
 
 /// True for names that need no escaping in a file system, in S3 and in URLs.
 fn is_key(text: &str) -> bool {
-    let is_part = |part: &str| {
-        !matches!(part, "" | "." | "..")
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"._-=".contains(&b))
-    };
-    text.len() <= KEY_BYTES_MAX && text.split('/').all(is_part)
+    text.len() <= KEY_BYTES_MAX
+        && text.split('/').all(|part| {
+            !matches!(part, "" | "." | "..")
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"._-=".contains(&b))
+        })
 }
 
 /// True for names that the store uses itself.

@@ -210,7 +210,7 @@ impl RetryState {
                 return Err(DatabaseError::Statement { attempt, cause }.into());
             }
             DatabaseFault::Unreachable => self.patience,
-            // A conflict is no outage. Even a caller that does not wait for an unreachable database
+            // A conflict is not an outage. Even a caller that does not wait for an unreachable database
             // waits for other transactions.
             DatabaseFault::Conflict => self.patience.max(Duration::from_secs(OUTAGE_SECONDS_MAX)),
         };

@@ -168,6 +168,7 @@ pub(super) async fn insert_bundle(
     db: &mut AnyConnection,
     bundle: &BundleRow,
 ) -> Result<(), sqlx::Error> {
+    // Drawn in the transaction of the commit, so numbers follow the order of commits.
     let number = draw_number(db, "bundle").await?;
     let insert =
         "INSERT INTO bundles (incident, source, pass, number, id, key_id, stream, seq, prev,

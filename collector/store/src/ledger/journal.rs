@@ -452,6 +452,7 @@ async fn begin_journal(
     let (first, rest) = entries
         .split_first()
         .expect("a journal begins with a declaration");
+    // The overview is computed from the declaration alone; the other entries update it below.
     let declared =
         Incident::replay([&first.numbered(1)]).map_err(|cause| invalid_journal(incident, cause))?;
     let overview = IncidentOverview::of(&declared);

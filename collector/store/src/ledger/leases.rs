@@ -62,6 +62,8 @@ impl Ledger {
             // conflict.
             DatabaseEngine::Postgres => "FOR UPDATE SKIP LOCKED",
         };
+        // Due times are compared with the clock of the host, leases with that of the database. A
+        // pass with a token above 0 was begun before.
         let update = format!(
             "UPDATE passes SET worker = $1, leased_until = {now} + $2,
                 fencing_token = fencing_token + 1, began_at = COALESCE(began_at, $3)
@@ -150,6 +152,8 @@ impl Ledger {
         token: u64,
         lease: Duration,
     ) -> Result<bool, LedgerError> {
+        // An expired lease may be renewed while its token is the last one, but a released lease
+        // must not: a late renewal would hold a pass on which nobody works.
         let update = format!(
             "UPDATE passes SET leased_until = {} + $1
             WHERE incident = $2 AND source = $3 AND pass = $4 AND fencing_token = $5
@@ -200,6 +204,7 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         self.db
             .write("postpone the pass", |mut db, _| async move {
+                // Only a held lease can fail, so a repeated call does not count again.
                 let update = "UPDATE passes SET worker = NULL, leased_until = NULL,
                     failures = failures + 1, retry_at = $5
                     WHERE incident = $1 AND source = $2 AND pass = $3 AND fencing_token = $4

@@ -122,6 +122,8 @@ impl Ledger {
                     None => {}
                 }
                 check_lease(&mut db, &pending.pass, token).await?;
+                // The bundle names its position and predecessor in its signature, so it is useless
+                // at any other position.
                 let found = find_next_position(&mut db, key)
                     .await?
                     .map_or(0, |position| position.seq);
@@ -202,6 +204,7 @@ impl Ledger {
                 if let Some(committed) = find_bundle(&mut db, &bundle.id).await? {
                     return Ok((db, committed));
                 }
+                // Only the bundle that was prepared may take the position, with the same values.
                 let pending = find_pending(&mut db, key).await?;
                 let next = find_next_position(&mut db, key).await?;
                 if pending != Some(bundle.pending()) || next.as_ref() != Some(&bundle.position) {

@@ -147,6 +147,7 @@ impl S3Bucket {
             b"An object that is here already is not overwritten.\n",
         ));
         upload::create(self, CHECK, &probe, None).await?;
+        // A service that ignores the condition would overwrite the object and report success.
         let overwrite = self
             .client
             .request(Method::PUT, Some(&self.path(CHECK)))

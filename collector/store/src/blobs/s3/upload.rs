@@ -155,6 +155,7 @@ async fn create_in_parts(
         id: &upload.ok_or_else(|| response.rejection("begin to write", key))?,
     };
     let created = upload.finish(source).await;
+    // Otherwise the parts stay, and cost money, until a lifecycle rule removes them.
     if !matches!(created, Ok(true)) {
         upload.abort().await;
     }
@@ -173,6 +174,7 @@ impl MultipartUpload<'_> {
         let part_bytes = part_bytes(source.len());
         let parts = (0..source.len().div_ceil(part_bytes))
             .map(|number| self.put_part(source, number, part_bytes));
+        // `buffered` keeps the order, which the list of parts needs.
         let parts: Vec<String> = stream::iter(parts)
             .buffered(PARTS_AT_ONCE)
             .try_collect()
@@ -214,7 +216,7 @@ impl MultipartUpload<'_> {
             .await?;
         let checksum =
             data_encoding::BASE64.encode(evidence_format::digest::Digest::of(&body).as_bytes());
-        let number = number + 1;
+        let number = number + 1; // S3 counts parts from 1
         let request = self
             .s3
             .client
@@ -257,7 +259,7 @@ fn part_bytes(bytes: u64) -> u64 {
         .next_multiple_of(1024 * 1024)
 }
 
-/// True if the object `key` has this content. Reads it in full: an ETag is no digest of the bytes.
+/// True if the object `key` has this content. Reads it in full: an ETag is not always a digest.
 async fn is_same(s3: &S3Bucket, key: &str, source: &UploadSource) -> Result<bool, BlobError> {
     let fail = |cause| BlobError::of_store("compare", key, cause);
     let object = s3.store.get(&s3.path(key)).await.map_err(fail)?;

@@ -135,8 +135,8 @@ impl Ledger {
             .await
     }
 
-    /// Marks a published pass as done. Needs no lease: whoever derives the timeline of a committed
-    /// bundle gets the same result.
+    /// Marks a published pass as done. Needs no lease: every worker derives the same timeline from a
+    /// committed bundle.
     ///
     /// # Errors
     /// Failures of the database.
@@ -195,6 +195,7 @@ pub(super) async fn insert_pass(
     let insert = "INSERT INTO passes (incident, source, pass, kind, queue, stage, due_at, failures,
             fencing_token, plan, supplements)
         VALUES ($1, $2, $3, $4, $5, 'waiting', $6, 0, 0, $7, $8) ON CONFLICT DO NOTHING";
+    // A pass that exists stays as it is, even if `new` differs: it may be in progress.
     let insert = pass_query(insert, &new.key)
         .bind(new.kind.as_str())
         .bind(new.queue.as_str())
