@@ -17,7 +17,7 @@ use super::{CaptureError, Outcome, Parts, Task};
 use domain::plan::CaptureStep;
 use platform::progress::ProgressCounter;
 use sources::context::Context;
-use sources::recorder::{Limit, Rate, Recorder, RequestPolicy};
+use sources::recorder::{QuotaKey, Recorder, RequestPolicy, RequestRate};
 use sources::{self, Incomplete, RemoteSource};
 
 /// How long a step that is told to stop may take to store what it has in hand.
@@ -97,7 +97,7 @@ async fn capture(
         config: Arc::clone(&parts.config),
         recorder: Recorder::new(
             Arc::clone(&parts.wire),
-            any_manner(task, step),
+            default_policy(task, step),
             seed,
             stop.clone(),
         ),
@@ -184,20 +184,20 @@ fn by_whom(halt: Incomplete, task: &Task<'_>) -> Incomplete {
 }
 
 /// For requests whose source names no limit.
-fn any_manner(task: &Task<'_>, step: &CaptureStep) -> RequestPolicy {
+fn default_policy(task: &Task<'_>, step: &CaptureStep) -> RequestPolicy {
     let endpoint = sources::offer_of(task.source, step).map_or("", |offer| offer.api);
-    let limit = Limit {
+    let quota = QuotaKey {
         provider: task.source.name(),
         account: String::new(),
         region: String::new(),
         endpoint,
     };
     RequestPolicy {
-        limit,
-        rate: Rate {
+        quota,
+        rate: RequestRate {
             per_second: 10.0,
             burst: 10,
         },
-        judge: |_, _, _| None,
+        classify: |_, _, _| None,
     }
 }

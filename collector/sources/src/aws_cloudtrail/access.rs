@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{QUICK, RequestPolicy};
 use crate::config::AwsConfig;
-use crate::recorder::{Limit, Recorder, Secrets, Transport};
+use crate::recorder::{QuotaKey, Recorder, Secrets, Transport};
 
 /// Where requests go that belong to no region, unless the environment names one: it is enabled in
 /// every account.
@@ -162,7 +162,7 @@ fn session_name(incident: Option<&IncidentId>) -> String {
 
 /// A recorder whose roll nobody keeps.
 pub(super) fn unrecorded(wire: &Arc<Transport>) -> Recorder {
-    let limit = Limit {
+    let quota = QuotaKey {
         provider: "aws",
         account: String::new(),
         region: String::new(),
@@ -171,7 +171,7 @@ pub(super) fn unrecorded(wire: &Arc<Transport>) -> Recorder {
     Recorder::new(
         Arc::clone(wire),
         RequestPolicy {
-            limit,
+            quota,
             ..QUICK.clone()
         },
         [0; 8],

@@ -12,10 +12,10 @@ use tokio::sync::Mutex;
 use super::access::Access;
 use super::skim::ResponseTrimmer;
 use super::slices::{Cursor, Slice};
-use super::{Incomplete, QUICK, judge};
+use super::{Incomplete, QUICK, classify};
 use crate::all_at_once;
 use crate::context::Context;
-use crate::recorder::{CallError, Limit, Rate, Recorder, RequestPolicy};
+use crate::recorder::{CallError, QuotaKey, Recorder, RequestPolicy, RequestRate};
 use domain::incident::{Pivot, PivotKind};
 use domain::plan::CaptureStep;
 
@@ -49,27 +49,28 @@ pub(super) async fn capture(step: &CaptureStep, cx: &Context) -> Result<(), Inco
                 .unwrap_or_else(|| Cursor::new(&window)),
         ),
     };
-    let manner = RequestPolicy {
-        limit: Limit {
+    let policy = RequestPolicy {
+        quota: QuotaKey {
             provider: "aws",
             account: step.target.account.clone().unwrap_or_default(),
             region: work.region.to_string(),
             endpoint: LOOKUP,
         },
-        rate: Rate {
+        rate: RequestRate {
             per_second: f64::from(cx.config.aws_cloudtrail.requests_per_second),
             burst: 1,
         },
-        judge,
+        classify,
     };
-    let recorder = cx.recorder.under(manner);
+    let recorder = cx.recorder.with_policy(policy);
     identify(&work, &recorder).await?;
     first_page(&work, &recorder).await?;
     let slices = work.cursor.lock().await.slices.len();
     // a chain that breaks costs only its own slice
-    let chains =
-        all_at_once((0..slices).map(|index| chain_of_pages(&work, recorder.beside(seed()), index)))
-            .await;
+    let chains = all_at_once(
+        (0..slices).map(|index| chain_of_pages(&work, recorder.with_own_buffer(seed()), index)),
+    )
+    .await;
     chains.into_iter().collect()
 }
 
@@ -77,10 +78,10 @@ pub(super) async fn capture(step: &CaptureStep, cx: &Context) -> Result<(), Inco
 async fn identify(work: &Work<'_>, recorder: &Recorder) -> Result<(), Incomplete> {
     let config = work
         .access
-        .open(recorder.wire(), Some(&work.cx.incident))
+        .open(recorder.transport(), Some(&work.cx.incident))
         .await;
     let config = aws_sdk_sts::config::Builder::from(&config)
-        .http_client(recorder.under(QUICK.clone()))
+        .http_client(recorder.with_policy(QUICK.clone()))
         .build();
     let asked = aws_sdk_sts::Client::from_conf(config)
         .get_caller_identity()
@@ -239,7 +240,7 @@ fn after(slice: Slice, token: Option<String>, oldest: Option<i64>) -> Result<Sli
 async fn client(work: &Work<'_>, recorder: &Recorder) -> Client {
     let config = work
         .access
-        .open(recorder.wire(), Some(&work.cx.incident))
+        .open(recorder.transport(), Some(&work.cx.incident))
         .await;
     let config = Builder::from(&config)
         .region(work.region.clone())

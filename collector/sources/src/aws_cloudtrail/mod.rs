@@ -24,7 +24,7 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::timeout;
 
 use super::context::Context;
-use super::recorder::{Limit, Rate, RequestPolicy, RetryDecision};
+use super::recorder::{QuotaKey, RequestPolicy, RequestRate, RetryDecision};
 use super::{CaptureMode, Event, Incomplete, ReadinessProbe, RemoteSource, Source, not_configured};
 use access::Access;
 use domain::incident::PivotKind;
@@ -112,22 +112,22 @@ const REGIONS_BY_DEFAULT: &[&str] = &[
 
 /// For calls that are few: STS, Account Management.
 static QUICK: std::sync::LazyLock<RequestPolicy> = std::sync::LazyLock::new(|| RequestPolicy {
-    limit: Limit {
+    quota: QuotaKey {
         provider: "aws",
         account: String::new(),
         region: String::new(),
         endpoint: "sts",
     },
-    rate: Rate {
+    rate: RequestRate {
         per_second: 20.0,
         burst: 20,
     },
-    judge,
+    classify,
 });
 
 /// AWS says that a limit is used up with status 400 or 503 and a code in the body (AWS SDKs'
 /// "standard" retry mode).
-fn judge(status: StatusCode, _: &HeaderMap, body: &[u8]) -> Option<RetryDecision> {
+fn classify(status: StatusCode, _: &HeaderMap, body: &[u8]) -> Option<RetryDecision> {
     const WORDS: &[&[u8]] = &[
         b"Throttling", // ThrottlingException, Throttling
         b"RequestLimitExceeded",

@@ -25,8 +25,8 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 impl Recorder {
     /// Under kube (`kube::Client::new`) and octocrab (`OctocrabBuilder::with_service`).
     #[must_use]
-    pub fn service(&self) -> Service {
-        Service(self.clone())
+    pub fn service(&self) -> RecorderService {
+        RecorderService(self.clone())
     }
 
     /// Sends a request that was built with reqwest.
@@ -49,9 +49,9 @@ impl Recorder {
 
 /// The recorder as a tower service for requests with any body.
 #[derive(Clone, Debug)]
-pub struct Service(Recorder);
+pub struct RecorderService(Recorder);
 
-impl<B> tower::Service<Request<B>> for Service
+impl<B> tower::Service<Request<B>> for RecorderService
 where
     B: http_body::Body + Send + 'static,
     B::Data: Send,

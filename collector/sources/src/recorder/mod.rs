@@ -2,8 +2,8 @@
 //! and keeps within limits.
 //!
 //! A source decides what to ask next, and nothing else. Each exchange, failed and repeated ones
-//! included, becomes WARC records in the recorder's roll the moment it ends, with credentials taken
-//! out; [`super::context::Context::keep`] then makes the roll durable. The recorder obeys the
+//! included, becomes WARC records in the recorder's buffer the moment it ends, with credentials taken
+//! out; [`super::context::Context::keep`] then makes the buffer durable. The recorder obeys the
 //! provider's limits ([`quota`]), repeats what may heal ([`retry`]) and measures nothing that is
 //! not in the records: what a step's coverage says is read from them again when it is sealed.
 
@@ -14,7 +14,7 @@ pub(super) mod render;
 mod retry;
 #[cfg(test)]
 mod tests;
-mod wire;
+mod transport;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -25,13 +25,13 @@ use evidence_format::warc::{RecordIds, TruncationReason};
 use http::{Request, Response};
 use tokio_util::sync::CancellationToken;
 
-pub use clients::Service;
-pub use quota::{Limit, Quotas, Rate};
+pub use clients::RecorderService;
+pub use quota::{QuotaKey, Quotas, RequestRate};
 pub use redact::Secrets;
 pub use retry::{ResponseClassifier, RetryDecision};
-pub use wire::{Transport, TransportError};
+pub use transport::{Transport, TransportError};
 
-use wire::Exchange;
+use transport::HttpExchange;
 
 /// Bytes of one answer that are taken: 50 CloudTrail events of 256 KiB, which is the most that each
 /// may have, and room.
@@ -41,11 +41,11 @@ const BODY_BYTES_MAX: u64 = 16 << 20;
 #[derive(Clone, Debug)]
 pub struct RequestPolicy {
     /// The limit that they count against.
-    pub limit: Limit,
+    pub quota: QuotaKey,
     /// What it allows.
-    pub rate: Rate,
+    pub rate: RequestRate,
     /// The provider's own words for its limits.
-    pub judge: ResponseClassifier,
+    pub classify: ResponseClassifier,
 }
 
 /// Why a client got no answer.
@@ -94,12 +94,12 @@ pub(super) struct RecordBuffer {
     ids: RecordIds,
 }
 
-/// Sends requests and records them. Cheap to clone; all clones share one roll.
+/// Sends requests and records them. Cheap to clone; all clones share one buffer.
 #[derive(Clone)]
 pub struct Recorder {
-    wire: Arc<Transport>,
-    manner: Arc<RequestPolicy>,
-    roll: Arc<Mutex<RecordBuffer>>,
+    transport: Arc<Transport>,
+    policy: Arc<RequestPolicy>,
+    buffer: Arc<Mutex<RecordBuffer>>,
     stop: CancellationToken,
 }
 
@@ -107,37 +107,37 @@ impl Recorder {
     /// For one step. `seed` is random and used for nothing else: the records' ids come from it.
     #[must_use]
     pub fn new(
-        wire: Arc<Transport>,
-        manner: RequestPolicy,
+        transport: Arc<Transport>,
+        policy: RequestPolicy,
         seed: [u8; 8],
         stop: CancellationToken,
     ) -> Self {
-        let roll = RecordBuffer {
+        let buffer = RecordBuffer {
             warc: Vec::new(),
             ids: RecordIds::new(seed),
         };
         Self {
-            wire,
-            manner: Arc::new(manner),
-            roll: Arc::new(Mutex::new(roll)),
+            transport,
+            policy: Arc::new(policy),
+            buffer: Arc::new(Mutex::new(buffer)),
             stop,
         }
     }
 
-    /// The same roll, for requests of another kind.
+    /// The same buffer, for requests of another kind.
     #[must_use]
-    pub fn under(&self, manner: RequestPolicy) -> Self {
+    pub fn with_policy(&self, policy: RequestPolicy) -> Self {
         Self {
-            manner: Arc::new(manner),
+            policy: Arc::new(policy),
             ..self.clone()
         }
     }
 
-    /// A roll of its own, for a part of the step that goes on beside others.
+    /// A buffer of its own, for a part of the step that goes on beside others.
     #[must_use]
-    pub fn beside(&self, seed: [u8; 8]) -> Self {
+    pub fn with_own_buffer(&self, seed: [u8; 8]) -> Self {
         Self {
-            roll: Arc::new(Mutex::new(RecordBuffer {
+            buffer: Arc::new(Mutex::new(RecordBuffer {
                 warc: Vec::new(),
                 ids: RecordIds::new(seed),
             })),
@@ -147,8 +147,8 @@ impl Recorder {
 
     /// What all recorders share.
     #[must_use]
-    pub fn wire(&self) -> &Arc<Transport> {
-        &self.wire
+    pub fn transport(&self) -> &Arc<Transport> {
+        &self.transport
     }
 
     /// Sends `request` until it is answered, and records each attempt.
@@ -157,22 +157,22 @@ impl Recorder {
     /// See [`CallError`]. An answer that refuses is no error: the client reads it.
     pub async fn call(&self, request: Request<Bytes>) -> Result<Response<Bytes>, CallError> {
         let bucket = self
-            .wire
+            .transport
             .quotas
-            .bucket(&self.manner.limit, self.manner.rate);
+            .bucket(&self.policy.quota, self.policy.rate);
         let mut throttled = false;
         for attempt in 1.. {
-            self.or_stop(bucket.take())
+            self.until_stopped(bucket.take())
                 .await
                 .ok_or(CallError::Stopped { throttled })?;
-            let began = Exchange::new();
+            let began = HttpExchange::new();
             let exchange = self
-                .or_stop(self.wire.exchange(&request, BODY_BYTES_MAX))
+                .until_stopped(self.transport.exchange(&request, BODY_BYTES_MAX))
                 .await;
             let stopped = exchange.is_none();
             let exchange = exchange
                 .unwrap_or_else(|| began.failed("stopped before an answer came".to_owned()));
-            let verdict = self.judge(&exchange);
+            let verdict = self.classify(&exchange);
             self.record(
                 &request,
                 &exchange,
@@ -194,7 +194,7 @@ impl Recorder {
             if throttled {
                 bucket.pause(wait); // the limit is everybody's: all who share it wait
             } else {
-                self.or_stop(tokio::time::sleep(wait))
+                self.until_stopped(tokio::time::sleep(wait))
                     .await
                     .ok_or(CallError::Stopped { throttled })?;
             }
@@ -204,54 +204,61 @@ impl Recorder {
 
     /// Takes what has been recorded since the last time.
     pub(super) fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut self.roll().warc)
+        std::mem::take(&mut self.buffer().warc)
     }
 
-    async fn or_stop<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    async fn until_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         self.stop.run_until_cancelled(work).await
     }
 
-    fn judge(&self, exchange: &Exchange) -> RetryDecision {
+    fn classify(&self, exchange: &HttpExchange) -> RetryDecision {
         let Some(answer) = &exchange.answer else {
             return RetryDecision::Transient(GapReason::Unreachable);
         };
         match answer.cut {
-            Some(TruncationReason::Length) => RetryDecision::Hopeless(GapReason::TooLarge),
+            Some(TruncationReason::Length) => RetryDecision::Permanent(GapReason::TooLarge),
             Some(_) => RetryDecision::Transient(GapReason::Malformed),
-            None => (self.manner.judge)(answer.status, &answer.headers, &answer.body)
-                .unwrap_or_else(|| retry::by_status(answer.status, &answer.headers)),
+            None => (self.policy.classify)(answer.status, &answer.headers, &answer.body)
+                .unwrap_or_else(|| retry::classify_by_status(answer.status, &answer.headers)),
         }
     }
 
     fn record(
         &self,
         request: &Request<Bytes>,
-        exchange: &Exchange,
+        exchange: &HttpExchange,
         attempt: u32,
         outcome: &'static str,
     ) {
-        let mut roll = self.roll();
-        let RecordBuffer { warc, ids } = &mut *roll;
-        let notes = render::Notes { attempt, outcome };
-        render::exchange(warc, ids, request, exchange, &notes, &self.wire.secrets);
+        let mut buffer = self.buffer();
+        let RecordBuffer { warc, ids } = &mut *buffer;
+        let notes = render::AttemptInfo { attempt, outcome };
+        render::exchange(
+            warc,
+            ids,
+            request,
+            exchange,
+            &notes,
+            &self.transport.secrets,
+        );
     }
 
-    fn roll(&self) -> MutexGuard<'_, RecordBuffer> {
-        self.roll.lock().unwrap_or_else(PoisonError::into_inner)
+    fn buffer(&self) -> MutexGuard<'_, RecordBuffer> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl std::fmt::Debug for Recorder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Recorder")
-            .field("limit", &self.manner.limit)
+            .field("limit", &self.policy.quota)
             .finish_non_exhaustive()
     }
 }
 
 /// What the client gets.
 fn answer(
-    exchange: Exchange,
+    exchange: HttpExchange,
     verdict: RetryDecision,
     attempts: u32,
 ) -> Result<Response<Bytes>, CallError> {
@@ -262,7 +269,7 @@ fn answer(
             *response.headers_mut() = answer.headers;
             Ok(response)
         }
-        (RetryDecision::Transient(reason) | RetryDecision::Hopeless(reason), answer) => {
+        (RetryDecision::Transient(reason) | RetryDecision::Permanent(reason), answer) => {
             let what = answer.map_or(exchange.failure, |answer| match answer.cut {
                 Some(TruncationReason::Length) => {
                     format!("answer is longer than {BODY_BYTES_MAX} bytes")

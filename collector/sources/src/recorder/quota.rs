@@ -17,7 +17,7 @@ const EPOCH_SECONDS_MIN: u64 = 1_000_000_000;
 
 /// What one limit counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Limit {
+pub struct QuotaKey {
     /// Provider: `aws`.
     pub provider: &'static str,
     /// Account, tenant, or whatever the limit is for.
@@ -30,7 +30,7 @@ pub struct Limit {
 
 /// Requests that a provider allows.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rate {
+pub struct RequestRate {
     /// Requests a second, above 0.
     pub per_second: f64,
     /// Requests at once after a pause, at least 1.
@@ -39,16 +39,16 @@ pub struct Rate {
 
 /// The buckets of a process.
 #[derive(Debug, Default)]
-pub struct Quotas(Mutex<HashMap<Limit, Arc<Bucket>>>);
+pub struct Quotas(Mutex<HashMap<QuotaKey, Arc<TokenBucket>>>);
 
 impl Quotas {
     /// The bucket for `limit`; made with `rate` where it is new.
-    pub fn bucket(&self, limit: &Limit, rate: Rate) -> Arc<Bucket> {
+    pub fn bucket(&self, key: &QuotaKey, rate: RequestRate) -> Arc<TokenBucket> {
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(
             buckets
-                .entry(limit.clone())
-                .or_insert_with(|| Arc::new(Bucket::new(rate))),
+                .entry(key.clone())
+                .or_insert_with(|| Arc::new(TokenBucket::new(rate))),
         )
     }
 }
@@ -56,29 +56,29 @@ impl Quotas {
 /// A token bucket, kept as the moment at which it is full again (the generic cell rate algorithm,
 /// ITU-T I.371).
 #[derive(Debug)]
-pub struct Bucket {
+pub struct TokenBucket {
     interval: Duration,
     /// How far ahead of its pace the bucket may run.
     tolerance: Duration,
-    state: Mutex<State>,
+    state: Mutex<TokenBucketState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct TokenBucketState {
     /// When the bucket is full again.
     full: Instant,
     /// Until then the provider wants no request.
     paused: Instant,
 }
 
-impl Bucket {
-    fn new(rate: Rate) -> Self {
+impl TokenBucket {
+    fn new(rate: RequestRate) -> Self {
         let interval = Duration::from_secs_f64(1.0 / rate.per_second.max(1e-6));
         let now = Instant::now();
         Self {
             interval,
             tolerance: interval * rate.burst.saturating_sub(1),
-            state: Mutex::new(State {
+            state: Mutex::new(TokenBucketState {
                 full: now,
                 paused: now,
             }),
@@ -125,7 +125,7 @@ impl Bucket {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TokenBucketState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -190,7 +190,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn requests_keep_the_pace() {
-        let bucket = Bucket::new(Rate {
+        let bucket = TokenBucket::new(RequestRate {
             per_second: 2.0,
             burst: 1,
         });
@@ -203,7 +203,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_is_allowed_after_a_rest() {
-        let bucket = Bucket::new(Rate {
+        let bucket = TokenBucket::new(RequestRate {
             per_second: 1.0,
             burst: 3,
         });
@@ -216,7 +216,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_pause_holds_those_that_already_wait() {
-        let bucket = Arc::new(Bucket::new(Rate {
+        let bucket = Arc::new(TokenBucket::new(RequestRate {
             per_second: 2.0,
             burst: 1,
         }));

@@ -71,7 +71,7 @@ const PARAMETERS: &[&str] = &[
 const URL_HEADERS: &[&str] = &["location", "content-location", "referer", "link"];
 
 /// What has been removed, and how often, by the words that the bundle's config uses for it.
-pub(crate) type Removed = BTreeMap<String, u64>;
+pub(crate) type RemovalCounts = BTreeMap<String, u64>;
 
 /// Our own credentials, all of them, in each form in which they could stand in an exchange. Shared:
 /// a credential that is obtained in mid-capture is unknown to nobody.
@@ -97,7 +97,7 @@ impl Secrets {
 
     /// `bytes` with asterisks in the place of each secret: as many, so that a stated length stays
     /// true.
-    pub(super) fn mask<'b>(&self, bytes: &'b [u8], removed: &mut Removed) -> Cow<'b, [u8]> {
+    pub(super) fn mask<'b>(&self, bytes: &'b [u8], removed: &mut RemovalCounts) -> Cow<'b, [u8]> {
         let mut masked = Cow::Borrowed(bytes);
         for secret in self.0.read().unwrap_or_else(PoisonError::into_inner).iter() {
             let places: Vec<usize> = secret.find_iter(&masked).collect();
@@ -116,14 +116,14 @@ impl std::fmt::Debug for Secrets {
     }
 }
 
-fn count(removed: &mut Removed, what: &str, times: u64) {
+fn count(removed: &mut RemovalCounts, what: &str, times: u64) {
     if times > 0 {
         *removed.entry(what.to_owned()).or_default() += times;
     }
 }
 
 /// The value of header field `name` (in lower case) as it may be written.
-pub(super) fn header<'v>(name: &str, value: &'v str, removed: &mut Removed) -> Cow<'v, str> {
+pub(super) fn header<'v>(name: &str, value: &'v str, removed: &mut RemovalCounts) -> Cow<'v, str> {
     if HEADERS.contains(&name) {
         count(removed, &format!("values of header field {name}"), 1);
         return Cow::Borrowed(REMOVED);
@@ -143,7 +143,7 @@ pub(super) fn header<'v>(name: &str, value: &'v str, removed: &mut Removed) -> C
 
 /// A URL, or its path and query, without the values of parameters that are credentials, and without
 /// a user's password.
-pub(super) fn target<'t>(text: &'t str, removed: &mut Removed) -> Cow<'t, str> {
+pub(super) fn target<'t>(text: &'t str, removed: &mut RemovalCounts) -> Cow<'t, str> {
     let text = without_userinfo(text, removed);
     let Some((path, query)) = text.split_once('?') else {
         return text;
@@ -161,7 +161,7 @@ pub(super) fn target<'t>(text: &'t str, removed: &mut Removed) -> Cow<'t, str> {
     Cow::Owned(format!("{path}?{}{fragment}", parameters.join("&")))
 }
 
-fn parameter_without_value(parameter: &str, removed: &mut Removed) -> String {
+fn parameter_without_value(parameter: &str, removed: &mut RemovalCounts) -> String {
     let name = parameter.split('=').next().unwrap_or_default();
     let decoded: String = url::form_urlencoded::parse(name.as_bytes())
         .map(|(name, _)| name.to_ascii_lowercase())
@@ -173,7 +173,7 @@ fn parameter_without_value(parameter: &str, removed: &mut Removed) -> String {
     format!("{name}={REMOVED}")
 }
 
-fn without_userinfo<'t>(text: &'t str, removed: &mut Removed) -> Cow<'t, str> {
+fn without_userinfo<'t>(text: &'t str, removed: &mut RemovalCounts) -> Cow<'t, str> {
     let has_userinfo = |url: &Url| !url.username().is_empty() || url.password().is_some();
     match Url::parse(text) {
         Ok(mut url) if has_userinfo(&url) => {
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     fn scrubbed(text: &str) -> String {
-        target(text, &mut Removed::new()).into_owned()
+        target(text, &mut RemovalCounts::new()).into_owned()
     }
 
     #[test]
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn links_are_several_urls() {
-        let mut removed = Removed::new();
+        let mut removed = RemovalCounts::new();
         let value =
             "<https://h/a?after=1&token=t>; rel=\"next\", <https://h/b?sig=s>; rel=\"self\"";
         let kept = "<https://h/a?after=1&token=removed>; rel=\"next\", <https://h/b?sig=removed>; rel=\"self\"";
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn own_secrets_go_in_every_form() {
-        let (secrets, mut removed) = (Secrets::default(), Removed::new());
+        let (secrets, mut removed) = (Secrets::default(), RemovalCounts::new());
         secrets.add("p/a+ss\"word");
         secrets.add("short");
         let body = br#"a=p/a+ss"word b=p%2Fa%2Bss%22word c=p/a+ss\"word short"#;

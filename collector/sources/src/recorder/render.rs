@@ -12,8 +12,8 @@ use evidence_format::digest::Digest;
 use evidence_format::warc::{self, RecordId, RecordIds, RecordType, WarcHeader};
 use http::{HeaderMap, Request, Version};
 
-use super::redact::{self, Removed, Secrets};
-use super::wire::{Answer, Exchange};
+use super::redact::{self, RemovalCounts, Secrets};
+use super::transport::{HttpExchange, ReceivedResponse};
 use platform::clock;
 
 /// Bytes of a URL that stand in a record's header.
@@ -24,7 +24,7 @@ pub(crate) const REMOVED_FIELD: &str = "Exhibit-Removed";
 pub(crate) const OUTCOME_FIELD: &str = "Exhibit-Outcome";
 
 /// What is written beside the exchange itself.
-pub(super) struct Notes {
+pub(super) struct AttemptInfo {
     /// 1 for the first time that this was asked.
     pub(super) attempt: u32,
     /// See [`super::RetryDecision::as_str`].
@@ -36,11 +36,11 @@ pub(super) fn exchange(
     out: &mut Vec<u8>,
     ids: &mut RecordIds,
     request: &Request<Bytes>,
-    exchange: &Exchange,
-    notes: &Notes,
+    exchange: &HttpExchange,
+    notes: &AttemptInfo,
     secrets: &Secrets,
 ) {
-    let mut removed = Removed::new();
+    let mut removed = RemovalCounts::new();
     let uri = masked(
         &redact::target(&request.uri().to_string(), &mut removed),
         secrets,
@@ -75,11 +75,11 @@ fn response(
     out: &mut Vec<u8>,
     ids: &mut RecordIds,
     uri: &str,
-    answer: &Answer,
+    answer: &ReceivedResponse,
     common: &[(&str, &str)],
     secrets: &Secrets,
 ) {
-    let mut removed = Removed::new();
+    let mut removed = RemovalCounts::new();
     let start = format!(
         "HTTP/1.1 {} {}",
         answer.status.as_u16(),
@@ -133,7 +133,7 @@ fn failure(
         out,
         &header,
         ids,
-        &[masked(why, secrets, &mut Removed::new()).as_bytes()],
+        &[masked(why, secrets, &mut RemovalCounts::new()).as_bytes()],
     );
 }
 
@@ -151,7 +151,7 @@ fn write(
 fn request_block<'r>(
     request: &'r Request<Bytes>,
     secrets: &Secrets,
-    removed: &mut Removed,
+    removed: &mut RemovalCounts,
 ) -> (Vec<u8>, Cow<'r, [u8]>) {
     let target = request
         .uri()
@@ -178,7 +178,7 @@ fn message_head(
     start: &str,
     headers: &HeaderMap,
     secrets: &Secrets,
-    removed: &mut Removed,
+    removed: &mut RemovalCounts,
 ) -> Vec<u8> {
     let mut head = format!("{}\r\n", start.trim_end());
     for (name, value) in headers {
@@ -193,12 +193,12 @@ fn message_head(
     secrets.mask(head.as_bytes(), removed).into_owned()
 }
 
-fn masked(text: &str, secrets: &Secrets, removed: &mut Removed) -> String {
+fn masked(text: &str, secrets: &Secrets, removed: &mut RemovalCounts) -> String {
     String::from_utf8_lossy(&secrets.mask(text.as_bytes(), removed)).into_owned()
 }
 
 /// `values of header field authorization=1; own credentials=2`.
-fn list(removed: &Removed) -> Option<String> {
+fn list(removed: &RemovalCounts) -> Option<String> {
     let pieces: Vec<String> = removed
         .iter()
         .map(|(what, count)| format!("{what}={count}"))

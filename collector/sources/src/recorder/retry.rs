@@ -23,7 +23,7 @@ pub enum RetryDecision {
     /// Failed in passing.
     Transient(GapReason),
     /// Will not be better the next time.
-    Hopeless(GapReason),
+    Permanent(GapReason),
 }
 
 impl RetryDecision {
@@ -34,16 +34,16 @@ impl RetryDecision {
             Self::Answered => "answered",
             Self::Throttled => "throttled",
             Self::Transient(_) => "failed-in-passing",
-            Self::Hopeless(_) => "failed",
+            Self::Permanent(_) => "failed",
         }
     }
 }
 
-/// Judges an answer by a provider's own rules; what they do not know is left to [`by_status`].
+/// Judges an answer by a provider's own rules; what they do not know is left to [`classify_by_status`].
 pub type ResponseClassifier = fn(StatusCode, &HeaderMap, &[u8]) -> Option<RetryDecision>;
 
 /// Judges an answer by what HTTP says.
-pub(super) fn by_status(status: StatusCode, headers: &HeaderMap) -> RetryDecision {
+pub(super) fn classify_by_status(status: StatusCode, headers: &HeaderMap) -> RetryDecision {
     let is_told_to_wait = headers.contains_key(http::header::RETRY_AFTER);
     match status.as_u16() {
         429 => RetryDecision::Throttled,
@@ -64,7 +64,7 @@ pub(super) fn wait(
     jitter: f64,
 ) -> Option<Duration> {
     match verdict {
-        RetryDecision::Answered | RetryDecision::Hopeless(_) => None,
+        RetryDecision::Answered | RetryDecision::Permanent(_) => None,
         RetryDecision::Transient(_) if attempt >= TRANSIENT_ATTEMPTS_MAX => None,
         RetryDecision::Throttled | RetryDecision::Transient(_) => {
             let bound = BACKOFF_FIRST
@@ -84,7 +84,7 @@ mod tests {
         let transient = RetryDecision::Transient(GapReason::Unreachable);
         assert_eq!(wait(RetryDecision::Answered, 1, None, 0.5), None);
         assert_eq!(
-            wait(RetryDecision::Hopeless(GapReason::TooLarge), 1, None, 0.5),
+            wait(RetryDecision::Permanent(GapReason::TooLarge), 1, None, 0.5),
             None
         );
         assert_eq!(
@@ -116,11 +116,11 @@ mod tests {
     fn a_refusal_with_a_time_to_come_back_is_a_limit() {
         let mut headers = HeaderMap::new();
         assert_eq!(
-            by_status(StatusCode::FORBIDDEN, &headers),
+            classify_by_status(StatusCode::FORBIDDEN, &headers),
             RetryDecision::Answered
         );
         assert_eq!(
-            by_status(StatusCode::SERVICE_UNAVAILABLE, &headers),
+            classify_by_status(StatusCode::SERVICE_UNAVAILABLE, &headers),
             RetryDecision::Transient(GapReason::Refused)
         );
         headers.insert(
@@ -128,15 +128,15 @@ mod tests {
             http::HeaderValue::from_static("1"),
         );
         assert_eq!(
-            by_status(StatusCode::FORBIDDEN, &headers),
+            classify_by_status(StatusCode::FORBIDDEN, &headers),
             RetryDecision::Throttled
         );
         assert_eq!(
-            by_status(StatusCode::SERVICE_UNAVAILABLE, &headers),
+            classify_by_status(StatusCode::SERVICE_UNAVAILABLE, &headers),
             RetryDecision::Throttled
         );
         assert_eq!(
-            by_status(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new()),
+            classify_by_status(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new()),
             RetryDecision::Throttled
         );
     }

@@ -60,23 +60,28 @@ fn http(status: &str, headers: &str, body: &str) -> Vec<u8> {
 
 fn recorder() -> Recorder {
     crate::crypto::install_provider();
-    let mut wire = Transport::new().expect("a client");
-    wire.patience = (Duration::from_secs(2), Duration::from_millis(300));
-    let limit = Limit {
+    let mut transport = Transport::new().expect("a client");
+    transport.patience = (Duration::from_secs(2), Duration::from_millis(300));
+    let quota = QuotaKey {
         provider: "test",
         account: String::new(),
         region: String::new(),
         endpoint: "x",
     };
-    let manner = RequestPolicy {
-        limit,
-        rate: Rate {
+    let policy = RequestPolicy {
+        quota,
+        rate: RequestRate {
             per_second: 1000.0,
             burst: 100,
         },
-        judge: |_, _, _| None,
+        classify: |_, _, _| None,
     };
-    Recorder::new(Arc::new(wire), manner, [7; 8], CancellationToken::new())
+    Recorder::new(
+        Arc::new(transport),
+        policy,
+        [7; 8],
+        CancellationToken::new(),
+    )
 }
 
 /// What was recorded: type, outcome, and block of each record.
@@ -402,7 +407,7 @@ proptest! {
         let mut headers = http::HeaderMap::new();
         headers.insert("set-cookie", theirs.parse().expect("a value"));
         headers.insert("location", format!("https://h/?sig={theirs}").parse().expect("a value"));
-        let answer = wire::Answer {
+        let answer = transport::ReceivedResponse {
             at: platform::clock::now(),
             status: http::StatusCode::OK,
             version: http::Version::HTTP_11,
@@ -413,9 +418,9 @@ proptest! {
             cut: None,
         };
         let failed = (at == 5).then(|| format!("cannot reach {own}"));
-        let exchange = Exchange { began: platform::clock::now(), answer: failed.is_none().then_some(answer), failure: failed.unwrap_or_default() };
+        let exchange = HttpExchange { began: platform::clock::now(), answer: failed.is_none().then_some(answer), failure: failed.unwrap_or_default() };
         let (mut out, mut ids) = (Vec::new(), RecordIds::new([1; 8]));
-        let notes = render::Notes { attempt: 1, outcome: "answered" };
+        let notes = render::AttemptInfo { attempt: 1, outcome: "answered" };
         render::exchange(&mut out, &mut ids, &request, &exchange, &notes, &secrets);
         let text = String::from_utf8(out).expect("text");
         prop_assert!(!text.contains(&own), "{text}");

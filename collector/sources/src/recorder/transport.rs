@@ -63,8 +63,12 @@ impl Transport {
     }
 
     /// Sends `request` once, and takes up to `body_bytes_max` of the answer's body.
-    pub(super) async fn exchange(&self, request: &Request<Bytes>, body_bytes_max: u64) -> Exchange {
-        let mut exchange = Exchange::new();
+    pub(super) async fn exchange(
+        &self,
+        request: &Request<Bytes>,
+        body_bytes_max: u64,
+    ) -> HttpExchange {
+        let mut exchange = HttpExchange::new();
         let request = match reqwest::Request::try_from(request.clone()) {
             Ok(request) => request,
             Err(cause) => return exchange.failed(platform::chain(&cause)),
@@ -81,13 +85,13 @@ impl Transport {
         exchange
     }
 
-    async fn read(&self, mut response: reqwest::Response, body_bytes_max: u64) -> Answer {
+    async fn read(&self, mut response: reqwest::Response, body_bytes_max: u64) -> ReceivedResponse {
         let certificate = response
             .extensions()
             .get::<TlsInfo>()
             .and_then(TlsInfo::peer_certificate)
             .map(Digest::of);
-        let mut answer = Answer {
+        let mut answer = ReceivedResponse {
             at: clock::now(),
             status: response.status(),
             version: response.version(),
@@ -102,9 +106,9 @@ impl Transport {
             .unwrap_or(0)
             .min(body_bytes_max)
             .min(CAPACITY_BYTES_MAX);
-        let mut body = Body {
+        let mut body = BodyBuffer {
             announced: usize::try_from(announced).unwrap_or(0),
-            ..Body::default()
+            ..BodyBuffer::default()
         };
         answer.cut = loop {
             match timeout(self.patience.1, response.chunk()).await {
@@ -127,14 +131,14 @@ impl Transport {
 
 /// A body that is coming in. One that comes in one chunk is not copied.
 #[derive(Default)]
-struct Body {
+struct BodyBuffer {
     announced: usize,
     first: Bytes,
     /// All of it, once there is a second chunk.
     all: BytesMut,
 }
 
-impl Body {
+impl BodyBuffer {
     fn len(&self) -> usize {
         self.first.len() + self.all.len()
     }
@@ -163,17 +167,17 @@ impl Body {
 
 /// One request, and what came of it.
 #[derive(Debug)]
-pub(super) struct Exchange {
+pub(super) struct HttpExchange {
     /// When the request was sent.
     pub(super) began: Timestamp,
-    pub(super) answer: Option<Answer>,
+    pub(super) answer: Option<ReceivedResponse>,
     /// Why there is no answer.
     pub(super) failure: String,
 }
 
 /// What the server sent.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ReceivedResponse {
     /// When its head was there.
     pub(super) at: Timestamp,
     pub(super) status: StatusCode,
@@ -187,7 +191,7 @@ pub(super) struct Answer {
     pub(super) cut: Option<TruncationReason>,
 }
 
-impl Exchange {
+impl HttpExchange {
     pub(super) fn new() -> Self {
         Self {
             began: clock::now(),
@@ -209,9 +213,9 @@ mod tests {
     #[test]
     fn a_body_is_its_chunks() {
         let gathered = |chunks: &[&'static str]| {
-            let mut body = Body {
+            let mut body = BodyBuffer {
                 announced: 3,
-                ..Body::default()
+                ..BodyBuffer::default()
             };
             chunks
                 .iter()
