@@ -186,10 +186,12 @@ impl Pipeline {
         let look = ReadinessProbe {
             incident,
             config,
-            wire,
+            transport: wire,
             estimate,
         };
-        let looked = AssertUnwindSafe(source.look(&look)).catch_unwind().await;
+        let looked = AssertUnwindSafe(source.check_readiness(&look))
+            .catch_unwind()
+            .await;
         looked.unwrap_or_else(|_| Readiness {
             source: source.name().parse().expect("names of sources are names"),
             state: ReadinessState::Unavailable,

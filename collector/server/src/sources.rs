@@ -67,7 +67,7 @@ fn view(source: &'static dyn Source, readiness: Readiness, play: &Play) -> Sourc
     } = readiness;
     SourceView {
         source: name.to_string(),
-        what: source.what().to_owned(),
+        what: source.description().to_owned(),
         state,
         targets: targets
             .into_iter()

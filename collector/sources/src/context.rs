@@ -22,7 +22,7 @@ pub trait PageSink: Send + Sync {
     ///
     /// # Errors
     /// Nothing of this call is kept.
-    async fn keep(&self, warc: Bytes, cursor: Option<&str>) -> Result<(), PageSinkError>;
+    async fn persist(&self, warc: Bytes, cursor: Option<&str>) -> Result<(), PageSinkError>;
 }
 
 /// A page is not kept.
@@ -37,7 +37,7 @@ pub enum PageSinkError {
 }
 
 /// What a source has in hand while it captures a step.
-pub struct Context {
+pub struct CaptureContext {
     /// The incident: sessions and user agents carry its name, so that our own calls can be told
     /// from others'.
     pub incident: IncidentId,
@@ -45,31 +45,35 @@ pub struct Context {
     pub config: Arc<SourcesConfig>,
     /// Under the source's clients.
     pub recorder: Recorder,
-    /// Where an earlier run of this step stopped; what [`Self::keep`] was given last.
+    /// Where an earlier run of this step stopped; what [`Self::persist`] was given last.
     pub cursor: Option<String>,
     /// Bytes before compression at which the step stops.
     pub bytes_max: u64,
     /// What this step has taken.
-    pub meter: Arc<ProgressCounter>,
+    pub progress: Arc<ProgressCounter>,
     /// What all steps of the pass have taken.
-    pub all: Arc<ProgressCounter>,
+    pub pass_progress: Arc<ProgressCounter>,
     /// Where it goes.
-    pub tape: Arc<dyn PageSink>,
+    pub sink: Arc<dyn PageSink>,
 }
 
-impl Context {
+impl CaptureContext {
     /// Makes durable what `recorder` has recorded since the last time, together with the place
     /// where a restart goes on.
     ///
     /// # Errors
     /// [`Incomplete`]: the store took no more, or the step has reached its limit.
-    pub async fn keep(&self, recorder: &Recorder, cursor: Option<&str>) -> Result<(), Incomplete> {
+    pub async fn persist(
+        &self,
+        recorder: &Recorder,
+        cursor: Option<&str>,
+    ) -> Result<(), Incomplete> {
         let warc = Bytes::from(recorder.take());
         if warc.is_empty() {
             return Ok(());
         }
         let bytes = warc.len() as u64;
-        self.tape.keep(warc, cursor).await.map_err(|error| {
+        self.sink.persist(warc, cursor).await.map_err(|error| {
             let (ended, reason) = match error {
                 PageSinkError::Refused(_) => (EndReason::Deadline, GapReason::Deadline),
                 PageSinkError::Failed(_) => (EndReason::Failed, GapReason::Crashed),
@@ -80,9 +84,9 @@ impl Context {
                 what: chain(&error),
             }
         })?;
-        self.meter.add_page(bytes);
-        self.all.add_page(bytes);
-        if self.meter.bytes.load(Ordering::Relaxed) > self.bytes_max {
+        self.progress.add_page(bytes);
+        self.pass_progress.add_page(bytes);
+        if self.progress.bytes.load(Ordering::Relaxed) > self.bytes_max {
             let what = format!("more than the plan's {} bytes", self.bytes_max);
             return Err(Incomplete {
                 ended: EndReason::Limit,

@@ -12,11 +12,11 @@ use domain::plan::{
 };
 
 /// The source.
-pub static SOURCE: Host = Host;
+pub static SOURCE: HostSource = HostSource;
 
 /// See the module.
 #[derive(Debug)]
-pub struct Host;
+pub struct HostSource;
 
 /// Name of the source, and of each item before the probe's.
 const NAME: &str = "host";
@@ -41,12 +41,12 @@ fn offer(probe: &'static Probe) -> Offer {
 }
 
 #[async_trait]
-impl Source for Host {
+impl Source for HostSource {
     fn name(&self) -> &'static str {
         NAME
     }
 
-    fn what(&self) -> &'static str {
+    fn description(&self) -> &'static str {
         "volatile state of the collector's own machine"
     }
 
@@ -54,7 +54,7 @@ impl Source for Host {
         &OFFERS
     }
 
-    async fn look(&self, cx: &ReadinessProbe) -> Readiness {
+    async fn check_readiness(&self, cx: &ReadinessProbe) -> Readiness {
         if !cx.config.host.enabled {
             return not_configured(self, "switched off in the configuration");
         }
@@ -81,7 +81,7 @@ impl Source for Host {
     }
 }
 
-impl LocalSource for Host {
+impl LocalSource for HostSource {
     fn capture(
         &self,
         draft: &mut DraftBundle,
@@ -99,7 +99,7 @@ impl LocalSource for Host {
             ..CaptureOptions::default()
         };
         let plan = capture::plan(&options).expect("they are names of probes");
-        let mut progress = |now: CaptureProgress<'_>| told.meter.set(now.step as u64, now.bytes);
+        let mut progress = |now: CaptureProgress<'_>| told.progress.set(now.step as u64, now.bytes);
         capture::capture(draft, &plan, &options, told.stop, &mut progress)
     }
 }

@@ -9,10 +9,10 @@
 pub mod aws_cloudtrail;
 pub mod config;
 pub mod context;
+pub mod coverage;
 pub mod crypto;
 pub mod host;
 pub mod recorder;
-pub mod tally;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -26,7 +26,7 @@ use evidence_format::time::Timestamp;
 use futures::stream::{FuturesOrdered, StreamExt as _};
 
 use config::SourcesConfig;
-use context::Context;
+use context::CaptureContext;
 use domain::plan::{CaptureStep, Offer, Readiness, ReadinessState};
 use platform::progress::ProgressCounter;
 use recorder::{CallError, Transport};
@@ -48,14 +48,14 @@ pub trait Source: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// What it is, for people.
-    fn what(&self) -> &'static str;
+    fn description(&self) -> &'static str;
 
     /// What can be captured and how fast each of it vanishes. The planner orders steps by it.
     fn offers(&self) -> &'static [Offer];
 
     /// Finds out what can be asked now, as whom, and what is missing for it. Asks read-only
     /// questions, and few.
-    async fn look(&self, cx: &ReadinessProbe) -> Readiness;
+    async fn check_readiness(&self, cx: &ReadinessProbe) -> Readiness;
 
     /// How it captures.
     fn capture_mode(&self) -> CaptureMode<'_>;
@@ -73,19 +73,23 @@ pub enum CaptureMode<'s> {
 /// A source that answers in pages.
 #[async_trait]
 pub trait RemoteSource: Send + Sync {
-    /// Captures `step`: asks through the recorder in `cx`, and calls [`Context::keep`] after each
+    /// Captures `step`: asks through the recorder in `cx`, and calls [`CaptureContext::persist`] after each
     /// page. An empty answer is `Ok`.
     ///
     /// # Errors
     /// [`Incomplete`], if it did not come to the step's end: a gap to seal, not an error to log.
-    async fn capture(&self, step: &CaptureStep, cx: &Context) -> Result<(), Incomplete>;
+    async fn capture(&self, step: &CaptureStep, cx: &CaptureContext) -> Result<(), Incomplete>;
 
     /// Tells `each` of every event in the body of one answer, in its order: its time and its id.
     /// Pure. False if the body is no page of events, but says who we are, or why not.
-    fn page(&self, body: &[u8], each: &mut dyn FnMut(Option<Timestamp>, Option<&str>)) -> bool;
+    fn for_each_event(
+        &self,
+        body: &[u8],
+        each: &mut dyn FnMut(Option<Timestamp>, Option<&str>),
+    ) -> bool;
 
     /// What one record says. Pure. `None` where a record is no event.
-    fn event(&self, record: &[u8]) -> Option<Event>;
+    fn parse_event(&self, record: &[u8]) -> Option<ProviderEvent>;
 }
 
 /// A source on this machine.
@@ -111,12 +115,12 @@ pub struct LocalContext<'t> {
     /// The same, once it is true.
     pub stop: &'t AtomicBool,
     /// What has been taken, for whoever watches.
-    pub meter: &'t ProgressCounter,
+    pub progress: &'t ProgressCounter,
 }
 
 /// Something that happened, as one record of evidence tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
+pub struct ProviderEvent {
     /// When, by the source.
     pub time: Timestamp,
     /// What: `aws.ConsoleLogin`.
@@ -134,7 +138,7 @@ pub struct ReadinessProbe {
     /// What is configured.
     pub config: Arc<SourcesConfig>,
     /// What requests go over.
-    pub wire: Arc<Transport>,
+    pub transport: Arc<Transport>,
     /// It may spend a request for each target to estimate how much this window holds, and whether
     /// it may be asked.
     pub estimate: Option<TimeWindow>,
@@ -155,7 +159,7 @@ impl Incomplete {
     /// What the recorder's error means for a step. Whether a stop was the deadline's or a person's,
     /// the stage knows.
     #[must_use]
-    pub fn of_call(error: &CallError, asked: &str) -> Self {
+    pub fn from_call_error(error: &CallError, asked: &str) -> Self {
         match error {
             CallError::Stopped { throttled: true } => Self {
                 ended: EndReason::Throttled,
@@ -178,7 +182,9 @@ impl Incomplete {
 
 /// Runs all of `work` at once, as `join_all` does; but what wakes one wakes no other. Of a hundred
 /// chains that wait for pages, each page would else have all others looked at.
-pub async fn all_at_once<F: Future>(work: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+pub async fn join_all_independently<F: Future>(
+    work: impl IntoIterator<Item = F>,
+) -> Vec<F::Output> {
     work.into_iter()
         .collect::<FuturesOrdered<F>>()
         .collect()

@@ -20,7 +20,7 @@ use tokio::task::spawn_blocking;
 use super::{CaptureError, Outcome, Parts, Task};
 use domain::plan::CaptureStep;
 use platform::clock;
-use sources::tally::CoverageCounter;
+use sources::coverage::CoverageCounter;
 use sources::{self, LocalSource, RemoteSource, Source};
 use store::blobs::Blobs;
 use store::blocking;
@@ -174,7 +174,7 @@ pub(super) async fn local(
             config: &config,
             deadline,
             stop: &watched,
-            meter: &meter,
+            progress: &meter,
         };
         source.capture(&mut draft, &steps, &told)?;
         Ok::<_, BundleError>(draft)

@@ -12,11 +12,11 @@ use tokio::sync::Mutex;
 use tokio::time::{sleep_until, timeout};
 use tracing::{Instrument as _, info, info_span};
 
-use super::tape::{self, StepTape};
+use super::tape::{self, StepPageSink};
 use super::{CaptureError, Outcome, Parts, Task};
 use domain::plan::CaptureStep;
 use platform::progress::ProgressCounter;
-use sources::context::Context;
+use sources::context::CaptureContext;
 use sources::recorder::{QuotaKey, Recorder, RequestPolicy, RequestRate};
 use sources::{self, Incomplete, RemoteSource};
 
@@ -40,7 +40,10 @@ pub(super) async fn run(
             }
         }
     });
-    sources::all_at_once(steps).await.into_iter().collect()
+    sources::join_all_independently(steps)
+        .await
+        .into_iter()
+        .collect()
 }
 
 /// Runs one step to its end, the deadline's or a person's, and journals which.
@@ -82,7 +85,7 @@ async fn capture(
     let cursor = last
         .and_then(|page| page.cursor)
         .or_else(|| step.cursor.clone());
-    let tape = StepTape {
+    let tape = StepPageSink {
         ledger: parts.ledger.clone(),
         blobs: parts.blobs.clone(),
         key: task.key.clone(),
@@ -92,7 +95,7 @@ async fn capture(
         stop: stop.clone(),
     };
     let seed = platform::random().map_err(CaptureError::Random)?;
-    let cx = Context {
+    let cx = CaptureContext {
         incident: task.incident.clone(),
         config: Arc::clone(&parts.config),
         recorder: Recorder::new(
@@ -103,9 +106,9 @@ async fn capture(
         ),
         cursor: cursor.clone().filter(|cursor| !cursor.is_empty()),
         bytes_max: step.limits.item_bytes_max,
-        meter: Arc::clone(&meter),
-        all: Arc::clone(task.meter),
-        tape: Arc::new(tape),
+        progress: Arc::clone(&meter),
+        pass_progress: Arc::clone(task.meter),
+        sink: Arc::new(tape),
     };
     let span = info_span!("step", incident = %task.incident, step = %step.item);
     let halted = until_stopped(parts, source, step, &cx, task, &stop)
@@ -129,7 +132,7 @@ async fn until_stopped(
     parts: &Parts,
     source: &'static dyn RemoteSource,
     step: &CaptureStep,
-    cx: &Context,
+    cx: &CaptureContext,
     task: &Task<'_>,
     stop: &tokio_util::sync::CancellationToken,
 ) -> Result<(), Option<Incomplete>> {
@@ -142,7 +145,7 @@ async fn until_stopped(
             .flatten()
             .and_then(|page| page.cursor)
             .or_else(|| cx.cursor.clone());
-        let kept = cx.keep(&cx.recorder, reached.as_deref()).await;
+        let kept = cx.persist(&cx.recorder, reached.as_deref()).await;
         captured.and(kept)
     };
     let work = AssertUnwindSafe(work).catch_unwind();

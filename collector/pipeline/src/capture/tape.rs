@@ -29,7 +29,7 @@ const RETRY_EVERY: Duration = Duration::from_secs(2);
 pub(super) const STAGING: &str = "staging";
 
 /// The tape of one step.
-pub(super) struct StepTape {
+pub(super) struct StepPageSink {
     pub(super) ledger: Ledger,
     pub(super) blobs: Blobs,
     pub(super) key: PassKey,
@@ -42,7 +42,7 @@ pub(super) struct StepTape {
     pub(super) stop: CancellationToken,
 }
 
-impl StepTape {
+impl StepPageSink {
     /// A page whose row was lost in a crash is asked for again, and is never the same: its name is
     /// drawn anew.
     fn name(&self, seq: u64) -> io::Result<String> {
@@ -85,8 +85,8 @@ pub(super) fn folder(key: &PassKey) -> String {
 }
 
 #[async_trait]
-impl PageSink for StepTape {
-    async fn keep(&self, warc: Bytes, cursor: Option<&str>) -> Result<(), PageSinkError> {
+impl PageSink for StepPageSink {
+    async fn persist(&self, warc: Bytes, cursor: Option<&str>) -> Result<(), PageSinkError> {
         let mut next = self.next.lock().await; // pages of a step are in the order of their cursors
         let failed = |cause: io::Error| PageSinkError::Failed(cause.into());
         let (seq, compressor) = &mut *next;
@@ -137,7 +137,7 @@ mod tests {
     use store::blobs::BlobsConfig;
     use store::testing::{add_pass, lease, sqlite};
 
-    async fn kept(tape: &StepTape) -> Vec<(u64, Option<String>)> {
+    async fn kept(tape: &StepPageSink) -> Vec<(u64, Option<String>)> {
         let pages = tape
             .ledger
             .pages(&tape.key, &tape.step, 0, 10)
@@ -156,7 +156,7 @@ mod tests {
             .await
             .expect("a folder");
         let key = add_pass(&ledger, "INC-1", 0).await;
-        let tape = |token, stop: &CancellationToken| StepTape {
+        let tape = |token, stop: &CancellationToken| StepPageSink {
             ledger: ledger.clone(),
             blobs: blobs.clone(),
             key: key.clone(),
@@ -168,17 +168,17 @@ mod tests {
         let (stop, page) = (CancellationToken::new(), Bytes::from_static(b"page"));
         let first = tape(lease(&ledger, &key).await, &stop);
         first
-            .keep(page.clone(), Some("1"))
+            .persist(page.clone(), Some("1"))
             .await
             .expect("it has the pass");
         // the second attempt looked for the last page before that one came in
         let second = tape(lease(&ledger, &key).await, &stop);
         second
-            .keep(page.clone(), Some("1 again"))
+            .persist(page.clone(), Some("1 again"))
             .await
             .expect("it has the pass now");
         second
-            .keep(page.clone(), Some("2"))
+            .persist(page.clone(), Some("2"))
             .await
             .expect("it has the pass now");
         let all = [
@@ -188,7 +188,7 @@ mod tests {
         ];
         assert_eq!(kept(&second).await, all);
         let refused = first
-            .keep(page, Some("2"))
+            .persist(page, Some("2"))
             .await
             .expect_err("it was overtaken");
         assert!(matches!(refused, PageSinkError::Failed(_)), "{refused:?}");

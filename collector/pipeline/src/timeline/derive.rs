@@ -105,8 +105,8 @@ impl Reader {
     }
 
     fn end_record(&mut self) -> io::Result<()> {
-        if let Some(event) = self.source.event(&self.bytes) {
-            let sources::Event {
+        if let Some(event) = self.source.parse_event(&self.bytes) {
+            let sources::ProviderEvent {
                 time,
                 kind,
                 summary,

@@ -20,13 +20,13 @@ use aws_types::os_shim_internal::{Env, Fs};
 use evidence_format::id::IncidentId;
 use tokio_util::sync::CancellationToken;
 
-use super::{QUICK, RequestPolicy};
+use super::{AUXILIARY_POLICY, RequestPolicy};
 use crate::config::AwsConfig;
 use crate::recorder::{QuotaKey, Recorder, Secrets, Transport};
 
 /// Where requests go that belong to no region, unless the environment names one: it is enabled in
 /// every account.
-const REGION: &str = "us-east-1";
+const FALLBACK_REGION: &str = "us-east-1";
 /// What an assumed role may do, whatever its own policies allow: look.
 const SESSION_POLICY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["cloudtrail:LookupEvents","account:ListRegions"],"Resource":"*"}]}"#;
 /// Shortest and longest session name (AWS STS API Reference, AssumeRole).
@@ -34,7 +34,7 @@ const SESSION_CHARS: std::ops::RangeInclusive<usize> = 2..=64;
 
 /// A way into an account, in the words that a plan carries: `default`, `profile:NAME`, `role:ARN`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Access {
+pub(super) enum AccountAccess {
     /// What every AWS tool would use here: environment, web identity, container or instance.
     Default,
     /// A profile of the shared configuration.
@@ -43,7 +43,7 @@ pub(super) enum Access {
     Role(String),
 }
 
-impl Access {
+impl AccountAccess {
     pub(super) fn parse(text: &str) -> Self {
         match text.split_once(':') {
             Some(("profile", name)) => Self::Profile(name.to_owned()),
@@ -91,7 +91,7 @@ impl Access {
         wire: &Arc<Transport>,
         incident: Option<&IncidentId>,
     ) -> SdkConfig {
-        let unrecorded = unrecorded(wire);
+        let unrecorded = discarding_recorder(wire);
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(unrecorded.clone())
             .retry_config(RetryConfig::disabled()) // the recorder repeats, and records that it does
@@ -113,20 +113,24 @@ impl Access {
                 .build();
             loader = loader
                 .profile_name(name)
-                .credentials_provider(Telling::new(provider, &wire.secrets));
+                .credentials_provider(SecretRegistrar::new(provider, &wire.secrets));
         }
         let mut config = loader.load().await;
         if config.region().is_none() {
             config = config
                 .into_builder()
-                .region(Region::from_static(REGION))
+                .region(Region::from_static(FALLBACK_REGION))
                 .build();
         }
         let Some(provider) = config.credentials_provider() else {
             return config;
         };
-        let telling = SharedCredentialsProvider::new(Telling::new(provider, &wire.secrets));
-        config = config.into_builder().credentials_provider(telling).build();
+        let registrar =
+            SharedCredentialsProvider::new(SecretRegistrar::new(provider, &wire.secrets));
+        config = config
+            .into_builder()
+            .credentials_provider(registrar)
+            .build();
         match self {
             Self::Role(arn) => assume(arn, config, wire, incident).await,
             _ => config,
@@ -146,8 +150,11 @@ async fn assume(
         .configure(&config)
         .build()
         .await;
-    let telling = SharedCredentialsProvider::new(Telling::new(provider, &wire.secrets));
-    config.into_builder().credentials_provider(telling).build()
+    let registrar = SharedCredentialsProvider::new(SecretRegistrar::new(provider, &wire.secrets));
+    config
+        .into_builder()
+        .credentials_provider(registrar)
+        .build()
 }
 
 /// The incident's name, so that the account's owner sees in his own log on whose behalf we came.
@@ -161,7 +168,7 @@ fn session_name(incident: Option<&IncidentId>) -> String {
 }
 
 /// A recorder whose roll nobody keeps.
-pub(super) fn unrecorded(wire: &Arc<Transport>) -> Recorder {
+pub(super) fn discarding_recorder(wire: &Arc<Transport>) -> Recorder {
     let quota = QuotaKey {
         provider: "aws",
         account: String::new(),
@@ -172,7 +179,7 @@ pub(super) fn unrecorded(wire: &Arc<Transport>) -> Recorder {
         Arc::clone(wire),
         RequestPolicy {
             quota,
-            ..QUICK.clone()
+            ..AUXILIARY_POLICY.clone()
         },
         [0; 8],
         CancellationToken::new(),
@@ -181,12 +188,12 @@ pub(super) fn unrecorded(wire: &Arc<Transport>) -> Recorder {
 
 /// Tells of each secret that passes.
 #[derive(Debug)]
-struct Telling<P> {
+struct SecretRegistrar<P> {
     provider: Arc<P>,
     secrets: Secrets,
 }
 
-impl<P> Telling<P> {
+impl<P> SecretRegistrar<P> {
     fn new(provider: P, secrets: &Secrets) -> Self {
         Self {
             provider: Arc::new(provider),
@@ -195,7 +202,7 @@ impl<P> Telling<P> {
     }
 }
 
-impl<P: ProvideCredentials> ProvideCredentials for Telling<P> {
+impl<P: ProvideCredentials> ProvideCredentials for SecretRegistrar<P> {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
         Self: 'a,
@@ -219,11 +226,11 @@ mod tests {
     #[test]
     fn ways_are_read_as_they_are_written() {
         for way in [
-            Access::Default,
-            Access::Profile("a:b".to_owned()),
-            Access::Role("arn:aws:iam::1:role/x".to_owned()),
+            AccountAccess::Default,
+            AccountAccess::Profile("a:b".to_owned()),
+            AccountAccess::Role("arn:aws:iam::1:role/x".to_owned()),
         ] {
-            assert_eq!(Access::parse(&way.text()), way);
+            assert_eq!(AccountAccess::parse(&way.text()), way);
         }
     }
 

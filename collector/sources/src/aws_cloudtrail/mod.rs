@@ -2,15 +2,15 @@
 //! of every account.
 //!
 //! Each region of each account is one step, asked at its own limit. The window is cut into
-//! [`slices`]; the SDK drives the paging, and sees of an answer no more than that takes ([`skim`]):
+//! [`slices`]; the SDK drives the paging, and sees of an answer no more than that takes ([`trimmer`]):
 //! its models know fewer fields than the answer has.
 
 mod access;
-mod ask;
+mod capture;
+mod estimate;
 mod parse;
-mod sample;
-mod skim;
 mod slices;
+mod trimmer;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,10 +23,12 @@ use futures::future::join_all;
 use http::{HeaderMap, StatusCode};
 use tokio::time::timeout;
 
-use super::context::Context;
+use super::context::CaptureContext;
 use super::recorder::{QuotaKey, RequestPolicy, RequestRate, RetryDecision};
-use super::{CaptureMode, Event, Incomplete, ReadinessProbe, RemoteSource, Source, not_configured};
-use access::Access;
+use super::{
+    CaptureMode, Incomplete, ProviderEvent, ReadinessProbe, RemoteSource, Source, not_configured,
+};
+use access::AccountAccess;
 use domain::incident::PivotKind;
 use domain::plan::{
     CaptureStep, CaptureTarget, EvidenceLifetime, Offer, Readiness, ReadinessState, RequestQuota,
@@ -45,7 +47,7 @@ const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
 /// Longest look into one account: an instance without credentials waits some seconds for a metadata
 /// service.
-const LOOK_MAX: Duration = Duration::from_secs(5);
+const READINESS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Facts from "Quotas in AWS CloudTrail" and the CloudTrail API Reference, LookupEvents (read
 /// 2026-11).
@@ -90,7 +92,7 @@ static OFFER: Offer = Offer {
 /// Regions that every account has enabled from the start ("Specify which AWS Regions your account
 /// can use", AWS Account Management Reference Guide); asked where the account does not let us list
 /// its own.
-const REGIONS_BY_DEFAULT: &[&str] = &[
+const DEFAULT_REGIONS: &[&str] = &[
     "ap-northeast-1",
     "ap-northeast-2",
     "ap-northeast-3",
@@ -111,19 +113,20 @@ const REGIONS_BY_DEFAULT: &[&str] = &[
 ];
 
 /// For calls that are few: STS, Account Management.
-static QUICK: std::sync::LazyLock<RequestPolicy> = std::sync::LazyLock::new(|| RequestPolicy {
-    quota: QuotaKey {
-        provider: "aws",
-        account: String::new(),
-        region: String::new(),
-        endpoint: "sts",
-    },
-    rate: RequestRate {
-        per_second: 20.0,
-        burst: 20,
-    },
-    classify,
-});
+static AUXILIARY_POLICY: std::sync::LazyLock<RequestPolicy> =
+    std::sync::LazyLock::new(|| RequestPolicy {
+        quota: QuotaKey {
+            provider: "aws",
+            account: String::new(),
+            region: String::new(),
+            endpoint: "sts",
+        },
+        rate: RequestRate {
+            per_second: 20.0,
+            burst: 20,
+        },
+        classify,
+    });
 
 /// AWS says that a limit is used up with status 400 or 503 and a code in the body (AWS SDKs'
 /// "standard" retry mode).
@@ -150,7 +153,7 @@ impl Source for AwsCloudTrail {
         OFFER.source
     }
 
-    fn what(&self) -> &'static str {
+    fn description(&self) -> &'static str {
         OFFER.what
     }
 
@@ -158,22 +161,26 @@ impl Source for AwsCloudTrail {
         std::slice::from_ref(&OFFER)
     }
 
-    async fn look(&self, cx: &ReadinessProbe) -> Readiness {
+    async fn check_readiness(&self, cx: &ReadinessProbe) -> Readiness {
         let config = &cx.config.aws_cloudtrail;
         if !config.enabled {
             return not_configured(self, "switched off in the configuration");
         }
-        let ways = Access::all(config).await;
+        let ways = AccountAccess::all(config).await;
         let looks = join_all(ways.into_iter().map(|way| async move {
-            let looked = timeout(LOOK_MAX, look_into(&way, cx)).await;
-            let looked = looked
-                .unwrap_or_else(|_| Err(format!("no answer within {} s", LOOK_MAX.as_secs())));
+            let looked = timeout(READINESS_TIMEOUT, inspect_account(&way, cx)).await;
+            let looked = looked.unwrap_or_else(|_| {
+                Err(format!(
+                    "no answer within {} s",
+                    READINESS_TIMEOUT.as_secs()
+                ))
+            });
             (way, looked)
         }))
         .await;
         let mut readiness = readiness(looks);
         if let Some(window) = cx.estimate {
-            sample::estimate(&mut readiness, window, cx).await;
+            estimate::estimate(&mut readiness, window, cx).await;
         }
         readiness
     }
@@ -185,21 +192,25 @@ impl Source for AwsCloudTrail {
 
 #[async_trait]
 impl RemoteSource for AwsCloudTrail {
-    async fn capture(&self, step: &CaptureStep, cx: &Context) -> Result<(), Incomplete> {
-        ask::capture(step, cx).await
+    async fn capture(&self, step: &CaptureStep, cx: &CaptureContext) -> Result<(), Incomplete> {
+        capture::capture(step, cx).await
     }
 
-    fn page(&self, body: &[u8], each: &mut dyn FnMut(Option<Timestamp>, Option<&str>)) -> bool {
-        parse::page(body, each)
+    fn for_each_event(
+        &self,
+        body: &[u8],
+        each: &mut dyn FnMut(Option<Timestamp>, Option<&str>),
+    ) -> bool {
+        parse::for_each_event(body, each)
     }
 
-    fn event(&self, record: &[u8]) -> Option<Event> {
-        parse::event(record)
+    fn parse_event(&self, record: &[u8]) -> Option<ProviderEvent> {
+        parse::parse_event(record)
     }
 }
 
 /// One account, seen through one way in.
-struct Account {
+struct DiscoveredAccount {
     id: String,
     identity: String,
     regions: Vec<String>,
@@ -207,8 +218,11 @@ struct Account {
 }
 
 /// Asks who we are, and which regions there are.
-async fn look_into(way: &Access, cx: &ReadinessProbe) -> Result<Account, String> {
-    let config = way.open(&cx.wire, cx.incident.as_ref()).await;
+async fn inspect_account(
+    way: &AccountAccess,
+    cx: &ReadinessProbe,
+) -> Result<DiscoveredAccount, String> {
+    let config = way.open(&cx.transport, cx.incident.as_ref()).await;
     let provider = config.credentials_provider().ok_or("no credentials")?;
     let found =
         aws_credential_types::provider::ProvideCredentials::provide_credentials(&provider).await;
@@ -224,11 +238,11 @@ async fn look_into(way: &Access, cx: &ReadinessProbe) -> Result<Account, String>
         Some(regions) => regions.clone(),
         None => regions(&config).await.unwrap_or_else(|why| {
             problems.push(format!("{why}: the 17 regions that are enabled by default are asked; grant account:ListRegions"));
-            REGIONS_BY_DEFAULT.iter().map(|&region| region.to_owned()).collect()
+            DEFAULT_REGIONS.iter().map(|&region| region.to_owned()).collect()
         }),
     };
     let text = |text: Option<&str>| text.unwrap_or("unknown").to_owned();
-    Ok(Account {
+    Ok(DiscoveredAccount {
         id: text(caller.account()),
         identity: text(caller.arn()),
         regions,
@@ -270,7 +284,7 @@ where
 
 /// One target for each region of each account. An account that is reached in several ways is asked
 /// through the first.
-fn readiness(looks: Vec<(Access, Result<Account, String>)>) -> Readiness {
+fn readiness(looks: Vec<(AccountAccess, Result<DiscoveredAccount, String>)>) -> Readiness {
     let (mut accounts, mut problems) = (BTreeMap::new(), Vec::new());
     for (way, looked) in looks {
         match looked {
@@ -284,7 +298,7 @@ fn readiness(looks: Vec<(Access, Result<Account, String>)>) -> Readiness {
                 accounts.insert(account.id.clone(), (way, account));
             }
             Ok(_) => {}
-            Err(why) if way == Access::Default => {
+            Err(why) if way == AccountAccess::Default => {
                 problems.push(format!("default credentials: {why}"))
             }
             Err(why) => problems.push(format!("{}: {why}", way.text())),

@@ -7,14 +7,14 @@ use evidence_format::time::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::Event;
+use crate::ProviderEvent;
 
 /// Characters of one part of a summary.
 const PART_CHARS_MAX: usize = 120;
 
 /// The answer of LookupEvents, as far as it is looked at.
 #[derive(Deserialize)]
-struct Page<'a> {
+struct LookupEventsPage<'a> {
     #[serde(borrow, rename = "Events")]
     events: Vec<&'a RawValue>,
 }
@@ -22,7 +22,7 @@ struct Page<'a> {
 /// An element of `Events` (CloudTrail API Reference, `Event`).
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Element<'a> {
+struct EventHeader<'a> {
     #[serde(borrow)]
     event_id: Option<Cow<'a, str>>,
     event_time: Option<f64>,
@@ -31,7 +31,7 @@ struct Element<'a> {
 /// The same, with what a summary needs.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Whole {
+struct LookupEvent {
     event_id: Option<String>,
     event_time: Option<f64>,
     event_name: Option<String>,
@@ -44,18 +44,18 @@ struct Whole {
 /// needs it.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
-struct Inner {
+struct CloudTrailRecord {
     aws_region: Option<String>,
     #[serde(rename = "sourceIPAddress")]
     source_ip_address: Option<String>,
     error_code: Option<String>,
-    user_identity: Identity,
-    response_elements: Option<ConsoleLogin>,
+    user_identity: UserIdentity,
+    response_elements: Option<ResponseElements>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Identity {
+struct UserIdentity {
     arn: Option<String>,
     #[serde(rename = "invokedBy")]
     invoked_by: Option<String>,
@@ -63,19 +63,22 @@ struct Identity {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct ConsoleLogin {
+struct ResponseElements {
     /// A failed login has no `errorCode`; its outcome stands here.
     #[serde(rename = "ConsoleLogin")]
     console_login: Option<String>,
 }
 
 /// Tells `each` of every event's id and time; false if `body` is no page.
-pub(super) fn page(body: &[u8], each: &mut dyn FnMut(Option<Timestamp>, Option<&str>)) -> bool {
-    let Ok(page) = serde_json::from_slice::<Page<'_>>(body) else {
+pub(super) fn for_each_event(
+    body: &[u8],
+    each: &mut dyn FnMut(Option<Timestamp>, Option<&str>),
+) -> bool {
+    let Ok(page) = serde_json::from_slice::<LookupEventsPage<'_>>(body) else {
         return false;
     };
     for event in page.events {
-        match serde_json::from_str::<Element<'_>>(event.get()) {
+        match serde_json::from_str::<EventHeader<'_>>(event.get()) {
             Ok(element) => each(
                 element.event_time.and_then(time),
                 element.event_id.as_deref(),
@@ -87,49 +90,50 @@ pub(super) fn page(body: &[u8], each: &mut dyn FnMut(Option<Timestamp>, Option<&
 }
 
 /// What one element of `Events` says, with or without the comma behind it.
-pub(super) fn event(record: &[u8]) -> Option<Event> {
+pub(super) fn parse_event(record: &[u8]) -> Option<ProviderEvent> {
     let record = record.trim_ascii();
-    let whole: Whole = serde_json::from_slice(record.strip_suffix(b",").unwrap_or(record)).ok()?;
-    let inner = whole
+    let event: LookupEvent =
+        serde_json::from_slice(record.strip_suffix(b",").unwrap_or(record)).ok()?;
+    let record = event
         .cloud_trail_event
         .as_deref()
         .and_then(|text| serde_json::from_str(text).ok());
-    let inner: Inner = inner.unwrap_or_default();
-    let name = whole.event_name?;
-    Some(Event {
-        time: whole.event_time.and_then(time)?,
-        kind: format!("aws.{}", part(&name)),
-        summary: summary(&name, whole.username.as_deref(), &inner),
-        id: whole.event_id,
+    let record: CloudTrailRecord = record.unwrap_or_default();
+    let name = event.event_name?;
+    Some(ProviderEvent {
+        time: event.event_time.and_then(time)?,
+        kind: format!("aws.{}", truncated(&name)),
+        summary: summary(&name, event.username.as_deref(), &record),
+        id: event.event_id,
     })
 }
 
-fn summary(name: &str, user: Option<&str>, inner: &Inner) -> String {
-    let identity = &inner.user_identity;
+fn summary(name: &str, user: Option<&str>, record: &CloudTrailRecord) -> String {
+    let identity = &record.user_identity;
     let who = user
         .or(identity.arn.as_deref())
         .or(identity.invoked_by.as_deref())
         .unwrap_or("an unnamed identity");
-    let mut text = format!("{} by {}", part(name), part(who));
+    let mut text = format!("{} by {}", truncated(name), truncated(who));
     for (word, value) in [
-        ("from", &inner.source_ip_address),
-        ("in", &inner.aws_region),
+        ("from", &record.source_ip_address),
+        ("in", &record.aws_region),
     ] {
         if let Some(value) = value {
-            text.push_str(&format!(" {word} {}", part(value)));
+            text.push_str(&format!(" {word} {}", truncated(value)));
         }
     }
-    let login = inner
+    let login = record
         .response_elements
         .as_ref()
         .and_then(|elements| elements.console_login.as_ref());
-    if let Some(outcome) = inner.error_code.as_ref().or(login) {
-        text.push_str(&format!(": {}", part(outcome)));
+    if let Some(outcome) = record.error_code.as_ref().or(login) {
+        text.push_str(&format!(": {}", truncated(outcome)));
     }
     text
 }
 
-fn part(text: &str) -> String {
+fn truncated(text: &str) -> String {
     text.chars().take(PART_CHARS_MAX).collect()
 }
 
@@ -148,7 +152,7 @@ mod tests {
 
     #[test]
     fn an_event_is_a_line_for_people() {
-        let event = event(format!("{LOGIN},").as_bytes()).expect("an event");
+        let event = parse_event(format!("{LOGIN},").as_bytes()).expect("an event");
         assert_eq!(
             event.summary,
             "ConsoleLogin by mallory from 203.0.113.7 in us-east-1: Failure"
@@ -164,7 +168,7 @@ mod tests {
     fn what_is_missing_or_odd_costs_no_event() {
         let odd = r#"{"EventName":"X","EventTime":0,"CloudTrailEvent":"not JSON"}"#;
         assert_eq!(
-            event(odd.as_bytes()).expect("an event").summary,
+            parse_event(odd.as_bytes()).expect("an event").summary,
             "X by an unnamed identity"
         );
         for bad in [
@@ -174,7 +178,7 @@ mod tests {
             r#"{"EventName":"X"}"#,
             r#"{"EventName":"X","EventTime":1e300}"#,
         ] {
-            assert_eq!(event(bad.as_bytes()), None, "{bad}");
+            assert_eq!(parse_event(bad.as_bytes()), None, "{bad}");
         }
     }
 
@@ -182,13 +186,16 @@ mod tests {
     fn a_page_tells_of_each_event() {
         let body = format!(r#"{{"Events":[{LOGIN},{{"EventId":7}},{LOGIN}],"NextToken":"n"}}"#);
         let mut seen = Vec::new();
-        assert!(page(body.as_bytes(), &mut |time, id| seen
+        assert!(for_each_event(body.as_bytes(), &mut |time, id| seen
             .push((time.is_some(), id.map(str::to_owned)))));
         let login = (true, Some("e-1".to_owned()));
         assert_eq!(seen, [login.clone(), (false, None), login]);
         let mut none = |_: Option<Timestamp>, _: Option<&str>| panic!("no event");
-        assert!(page(br#"{"Events":[]}"#, &mut none));
-        assert!(!page(br#"{"__type":"AccessDeniedException"}"#, &mut none));
-        assert!(!page(br#"{"Events":["#, &mut none));
+        assert!(for_each_event(br#"{"Events":[]}"#, &mut none));
+        assert!(!for_each_event(
+            br#"{"__type":"AccessDeniedException"}"#,
+            &mut none
+        ));
+        assert!(!for_each_event(br#"{"Events":["#, &mut none));
     }
 }

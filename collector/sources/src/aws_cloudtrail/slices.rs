@@ -17,7 +17,7 @@ const SLICE_PAGES_MIN: i64 = 4;
 /// contents", `eventTime`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Slice {
+pub(super) struct TimeSlice {
     /// First second inside.
     pub(super) from: i64,
     /// Last second inside, as it is asked for: a token belongs to its question.
@@ -34,14 +34,14 @@ pub(super) struct Slice {
 /// Where a step stands: what a restart goes on from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Cursor {
-    pub(super) slices: Vec<Slice>,
+pub(super) struct SliceCursor {
+    pub(super) slices: Vec<TimeSlice>,
 }
 
-impl Slice {
+impl TimeSlice {
     /// The slice whose next page begins at `token`, after a page whose oldest event was of second
     /// `oldest`.
-    pub(super) fn behind(self, token: &str, oldest: Option<i64>) -> Self {
+    pub(super) fn advanced_to(self, token: &str, oldest: Option<i64>) -> Self {
         let reached = oldest.into_iter().chain(self.reached).min();
         Self {
             token: Some(token.to_owned()),
@@ -63,7 +63,7 @@ impl Slice {
     }
 }
 
-impl Cursor {
+impl SliceCursor {
     /// The whole of `window`, which has not been asked for yet.
     pub(super) fn new(window: &TimeWindow) -> Self {
         let second = |nanoseconds: i128| {
@@ -74,7 +74,7 @@ impl Cursor {
             second(window.until.unix_nanoseconds() - 1),
         );
         Self {
-            slices: vec![Slice {
+            slices: vec![TimeSlice {
                 from,
                 last,
                 reached: None,
@@ -96,7 +96,7 @@ impl Cursor {
     /// Divides what is left behind the first page, which ended with an event of `oldest`, if that
     /// promises to be faster. The second of `oldest` is asked for again: the page may have ended in
     /// the middle of it.
-    pub(super) fn divide(&mut self, oldest: i64) {
+    pub(super) fn split_remaining(&mut self, oldest: i64) {
         let [only] = self.slices.as_slice() else {
             return;
         };
@@ -109,7 +109,7 @@ impl Cursor {
             return;
         }
         let border = |i: i64| only.from + (left + 1) * i / count;
-        let slice = |i| Slice {
+        let slice = |i| TimeSlice {
             from: border(i),
             last: border(i + 1) - 1,
             reached: None,
@@ -135,24 +135,24 @@ mod tests {
         }
     }
 
-    fn after_first_page(from: i64, last: i64, oldest: i64) -> Cursor {
-        let slice = Slice {
+    fn after_first_page(from: i64, last: i64, oldest: i64) -> SliceCursor {
+        let slice = TimeSlice {
             from,
             last,
             reached: None,
             token: Some("t".to_owned()),
             done: false,
         };
-        let mut cursor = Cursor {
+        let mut cursor = SliceCursor {
             slices: vec![slice],
         };
-        cursor.divide(oldest);
+        cursor.split_remaining(oldest);
         cursor
     }
 
     #[test]
     fn a_window_is_whole_seconds() {
-        let slice = |w| Cursor::new(&w).slices.remove(0);
+        let slice = |w| SliceCursor::new(&w).slices.remove(0);
         assert_eq!(
             (
                 slice(window(1000, 3000)).from,
@@ -181,8 +181,8 @@ mod tests {
     #[test]
     fn a_cursor_is_read_as_it_was_written() {
         let cursor = after_first_page(0, 86_400, 86_300);
-        assert_eq!(Cursor::decode(&cursor.encode()), Some(cursor));
-        assert_eq!(Cursor::decode("{}"), None);
+        assert_eq!(SliceCursor::decode(&cursor.encode()), Some(cursor));
+        assert_eq!(SliceCursor::decode("{}"), None);
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 //!
 //! A source decides what to ask next, and nothing else. Each exchange, failed and repeated ones
 //! included, becomes WARC records in the recorder's buffer the moment it ends, with credentials taken
-//! out; [`super::context::Context::keep`] then makes the buffer durable. The recorder obeys the
+//! out; [`super::context::CaptureContext::persist`] then makes the buffer durable. The recorder obeys the
 //! provider's limits ([`quota`]), repeats what may heal ([`retry`]) and measures nothing that is
 //! not in the records: what a step's coverage says is read from them again when it is sealed.
 

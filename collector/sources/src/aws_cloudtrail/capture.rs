@@ -9,12 +9,12 @@ use aws_sdk_cloudtrail::types::{LookupAttribute, LookupAttributeKey};
 use evidence_format::coverage::{EndReason, GapReason};
 use tokio::sync::Mutex;
 
-use super::access::Access;
-use super::skim::ResponseTrimmer;
-use super::slices::{Cursor, Slice};
-use super::{Incomplete, QUICK, classify};
-use crate::all_at_once;
-use crate::context::Context;
+use super::access::AccountAccess;
+use super::slices::{SliceCursor, TimeSlice};
+use super::trimmer::ResponseTrimmer;
+use super::{AUXILIARY_POLICY, Incomplete, classify};
+use crate::context::CaptureContext;
+use crate::join_all_independently;
 use crate::recorder::{CallError, QuotaKey, Recorder, RequestPolicy, RequestRate};
 use domain::incident::{Pivot, PivotKind};
 use domain::plan::CaptureStep;
@@ -25,35 +25,35 @@ const TRIES_MAX: u32 = 3;
 const LOOKUP: &str = "cloudtrail:LookupEvents";
 
 /// What the slices of a step share.
-struct Work<'a> {
-    cx: &'a Context,
-    access: Access,
+struct StepCapture<'a> {
+    cx: &'a CaptureContext,
+    access: AccountAccess,
     region: Region,
     attribute: Option<LookupAttribute>,
-    cursor: Mutex<Cursor>,
+    cursor: Mutex<SliceCursor>,
 }
 
-pub(super) async fn capture(step: &CaptureStep, cx: &Context) -> Result<(), Incomplete> {
+pub(super) async fn capture(step: &CaptureStep, cx: &CaptureContext) -> Result<(), Incomplete> {
     let Some(window) = step.effective else {
         return Ok(());
     };
-    let work = Work {
+    let shared = StepCapture {
         cx,
-        access: Access::parse(step.target.access.as_deref().unwrap_or_default()),
+        access: AccountAccess::parse(step.target.access.as_deref().unwrap_or_default()),
         region: Region::new(step.target.region.clone().unwrap_or_default()),
         attribute: step.pivot.as_ref().map(attribute).transpose()?,
         cursor: Mutex::new(
             cx.cursor
                 .as_deref()
-                .and_then(Cursor::decode)
-                .unwrap_or_else(|| Cursor::new(&window)),
+                .and_then(SliceCursor::decode)
+                .unwrap_or_else(|| SliceCursor::new(&window)),
         ),
     };
     let policy = RequestPolicy {
         quota: QuotaKey {
             provider: "aws",
             account: step.target.account.clone().unwrap_or_default(),
-            region: work.region.to_string(),
+            region: shared.region.to_string(),
             endpoint: LOOKUP,
         },
         rate: RequestRate {
@@ -63,25 +63,25 @@ pub(super) async fn capture(step: &CaptureStep, cx: &Context) -> Result<(), Inco
         classify,
     };
     let recorder = cx.recorder.with_policy(policy);
-    identify(&work, &recorder).await?;
-    first_page(&work, &recorder).await?;
-    let slices = work.cursor.lock().await.slices.len();
+    identify(&shared, &recorder).await?;
+    first_page(&shared, &recorder).await?;
+    let slices = shared.cursor.lock().await.slices.len();
     // a chain that breaks costs only its own slice
-    let chains = all_at_once(
-        (0..slices).map(|index| chain_of_pages(&work, recorder.with_own_buffer(seed()), index)),
+    let chains = join_all_independently(
+        (0..slices).map(|index| page_slice(&shared, recorder.with_own_buffer(seed()), index)),
     )
     .await;
     chains.into_iter().collect()
 }
 
 /// Records as whom this step asks.
-async fn identify(work: &Work<'_>, recorder: &Recorder) -> Result<(), Incomplete> {
-    let config = work
+async fn identify(shared: &StepCapture<'_>, recorder: &Recorder) -> Result<(), Incomplete> {
+    let config = shared
         .access
-        .open(recorder.transport(), Some(&work.cx.incident))
+        .open(recorder.transport(), Some(&shared.cx.incident))
         .await;
     let config = aws_sdk_sts::config::Builder::from(&config)
-        .http_client(recorder.with_policy(QUICK.clone()))
+        .http_client(recorder.with_policy(AUXILIARY_POLICY.clone()))
         .build();
     let asked = aws_sdk_sts::Client::from_conf(config)
         .get_caller_identity()
@@ -89,38 +89,38 @@ async fn identify(work: &Work<'_>, recorder: &Recorder) -> Result<(), Incomplete
         .await;
     asked
         .map(drop)
-        .map_err(|error| halt("sts:GetCallerIdentity", &error, error.code()))
+        .map_err(|error| incomplete("sts:GetCallerIdentity", &error, error.code()))
 }
 
 /// Takes the first page, and decides by it how to go on.
-async fn first_page(work: &Work<'_>, recorder: &Recorder) -> Result<(), Incomplete> {
+async fn first_page(shared: &StepCapture<'_>, recorder: &Recorder) -> Result<(), Incomplete> {
     let first = {
-        let cursor = work.cursor.lock().await;
+        let cursor = shared.cursor.lock().await;
         cursor.slices.len() == 1 && cursor.slices[0].token.is_none() && !cursor.slices[0].done
     };
     if !first {
         return Ok(());
     }
-    let mut asker = Pager::new(work, recorder.clone()).await;
-    let oldest = asker.page(0).await?;
-    let mut cursor = work.cursor.lock().await;
+    let mut pager = Pager::new(shared, recorder.clone()).await;
+    let oldest = pager.next_page(0).await?;
+    let mut cursor = shared.cursor.lock().await;
     if let Some(oldest) = oldest {
-        cursor.divide(oldest);
+        cursor.split_remaining(oldest);
     }
     Ok(())
 }
 
-async fn chain_of_pages(
-    work: &Work<'_>,
+async fn page_slice(
+    shared: &StepCapture<'_>,
     recorder: Recorder,
     index: usize,
 ) -> Result<(), Incomplete> {
-    let mut asker = Pager::new(work, recorder).await;
-    while !work.cursor.lock().await.slices[index].done {
-        if let Err(halt) = asker.page(index).await {
-            let cursor = work.cursor.lock().await.encode();
-            work.cx.keep(&asker.recorder, Some(&cursor)).await?; // what was tried is evidence too
-            return Err(halt);
+    let mut pager = Pager::new(shared, recorder).await;
+    while !shared.cursor.lock().await.slices[index].done {
+        if let Err(incomplete) = pager.next_page(index).await {
+            let cursor = shared.cursor.lock().await.encode();
+            shared.cx.persist(&pager.recorder, Some(&cursor)).await?; // what was tried is evidence too
+            return Err(incomplete);
         }
     }
     Ok(())
@@ -128,16 +128,16 @@ async fn chain_of_pages(
 
 /// One chain of pages: its client, and what it has tried.
 struct Pager<'w, 'a> {
-    work: &'w Work<'a>,
+    shared: &'w StepCapture<'a>,
     recorder: Recorder,
     client: Client,
 }
 
 impl<'w, 'a> Pager<'w, 'a> {
-    async fn new(work: &'w Work<'a>, recorder: Recorder) -> Self {
-        let client = client(work, &recorder).await;
+    async fn new(shared: &'w StepCapture<'a>, recorder: Recorder) -> Self {
+        let client = client(shared, &recorder).await;
         Self {
-            work,
+            shared,
             recorder,
             client,
         }
@@ -145,22 +145,22 @@ impl<'w, 'a> Pager<'w, 'a> {
 
     /// Takes the next page of slice `index` and makes it durable. The second of its oldest event,
     /// if it has any.
-    async fn page(&mut self, index: usize) -> Result<Option<i64>, Incomplete> {
-        let slice = self.work.cursor.lock().await.slices[index].clone();
-        let (Page { token, oldest }, slice) = self.ask(slice).await?;
+    async fn next_page(&mut self, index: usize) -> Result<Option<i64>, Incomplete> {
+        let slice = self.shared.cursor.lock().await.slices[index].clone();
+        let (PageInfo { token, oldest }, slice) = self.fetch(slice).await?;
         let next = after(slice, token, oldest)?;
-        let mut cursor = self.work.cursor.lock().await;
+        let mut cursor = self.shared.cursor.lock().await;
         cursor.slices[index] = next;
-        self.work
+        self.shared
             .cx
-            .keep(&self.recorder, Some(&cursor.encode()))
+            .persist(&self.recorder, Some(&cursor.encode()))
             .await?;
         Ok(oldest)
     }
 
     /// Asks until there is a page, or nothing helps. A token that AWS has forgotten is given up:
     /// the slice then begins with the second that it had reached, whose events come twice.
-    async fn ask(&mut self, mut slice: Slice) -> Result<(Page, Slice), Incomplete> {
+    async fn fetch(&mut self, mut slice: TimeSlice) -> Result<(PageInfo, TimeSlice), Incomplete> {
         let mut tries = 0;
         loop {
             let error = match self.send(&slice).await {
@@ -170,19 +170,23 @@ impl<'w, 'a> Pager<'w, 'a> {
             tries += 1;
             let code = error.code();
             match code {
-                _ if tries >= TRIES_MAX => return Err(halt(LOOKUP, &error, code)),
+                _ if tries >= TRIES_MAX => return Err(incomplete(LOOKUP, &error, code)),
                 Some("ExpiredTokenException" | "ExpiredToken" | "RequestExpired") => {
-                    self.client = client(self.work, &self.recorder).await;
+                    self.client = client(self.shared, &self.recorder).await;
                 }
                 Some("InvalidNextTokenException") => slice = slice.without_token(),
                 None if CallError::find(&error).is_none() => {} // unreadable
-                _ => return Err(halt(LOOKUP, &error, code)),
+                _ => return Err(incomplete(LOOKUP, &error, code)),
             }
         }
     }
 
-    async fn send(&self, slice: &Slice) -> Result<Page, SdkError<LookupEventsError>> {
-        let attributes = self.work.attribute.clone().map(|attribute| vec![attribute]);
+    async fn send(&self, slice: &TimeSlice) -> Result<PageInfo, SdkError<LookupEventsError>> {
+        let attributes = self
+            .shared
+            .attribute
+            .clone()
+            .map(|attribute| vec![attribute]);
         let request = self
             .client
             .lookup_events()
@@ -190,11 +194,15 @@ impl<'w, 'a> Pager<'w, 'a> {
         let request = request
             .start_time(DateTime::from_secs(slice.from))
             .end_time(DateTime::from_secs(slice.last));
-        let (request, skim) = (
+        let (request, trimmer) = (
             request.max_results(50).set_next_token(slice.token.clone()),
             ResponseTrimmer::default(),
         );
-        let answer = request.customize().interceptor(skim.clone()).send().await?;
+        let answer = request
+            .customize()
+            .interceptor(trimmer.clone())
+            .send()
+            .await?;
         // events are left in what could not be skimmed
         let left = answer
             .events()
@@ -202,24 +210,28 @@ impl<'w, 'a> Pager<'w, 'a> {
             .filter_map(|event| event.event_time())
             .map(DateTime::secs)
             .min();
-        Ok(Page {
-            oldest: skim.oldest().or(left),
+        Ok(PageInfo {
+            oldest: trimmer.oldest().or(left),
             token: answer.next_token,
         })
     }
 }
 
 /// What an answer says about how to go on.
-struct Page {
+struct PageInfo {
     token: Option<String>,
     /// The second of its oldest event, if it has any.
     oldest: Option<i64>,
 }
 
 /// The slice behind a page that gave `token`.
-fn after(slice: Slice, token: Option<String>, oldest: Option<i64>) -> Result<Slice, Incomplete> {
+fn after(
+    slice: TimeSlice,
+    token: Option<String>,
+    oldest: Option<i64>,
+) -> Result<TimeSlice, Incomplete> {
     let Some(token) = token else {
-        return Ok(Slice {
+        return Ok(TimeSlice {
             token: None,
             done: true,
             ..slice
@@ -234,24 +246,28 @@ fn after(slice: Slice, token: Option<String>, oldest: Option<i64>) -> Result<Sli
             what,
         });
     }
-    Ok(slice.behind(&token, oldest))
+    Ok(slice.advanced_to(&token, oldest))
 }
 
-async fn client(work: &Work<'_>, recorder: &Recorder) -> Client {
-    let config = work
+async fn client(shared: &StepCapture<'_>, recorder: &Recorder) -> Client {
+    let config = shared
         .access
-        .open(recorder.transport(), Some(&work.cx.incident))
+        .open(recorder.transport(), Some(&shared.cx.incident))
         .await;
     let config = Builder::from(&config)
-        .region(work.region.clone())
+        .region(shared.region.clone())
         .http_client(recorder.clone());
     Client::from_conf(config.build())
 }
 
 /// What a failed call means for the step.
-fn halt<E: std::error::Error + 'static>(asked: &str, error: &E, code: Option<&str>) -> Incomplete {
+fn incomplete<E: std::error::Error + 'static>(
+    asked: &str,
+    error: &E,
+    code: Option<&str>,
+) -> Incomplete {
     if let Some(call) = CallError::find(error) {
-        return Incomplete::of_call(call, asked);
+        return Incomplete::from_call_error(call, asked);
     }
     let (ended, reason) = match code {
         Some(code) if code.starts_with("AccessDenied") || code == "UnauthorizedOperation" => {

@@ -27,7 +27,7 @@ impl ResponseTrimmer {
 
 impl Intercept for ResponseTrimmer {
     fn name(&self) -> &'static str {
-        "Skim"
+        "ResponseTrimmer"
     }
 
     fn modify_before_deserialization(
@@ -40,7 +40,7 @@ impl Intercept for ResponseTrimmer {
         if !response.status().is_success() {
             return Ok(());
         }
-        let Some((rest, oldest)) = response.body().bytes().and_then(skimmed) else {
+        let Some((rest, oldest)) = response.body().bytes().and_then(trim) else {
             return Ok(());
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = oldest;
@@ -51,15 +51,15 @@ impl Intercept for ResponseTrimmer {
 
 /// An answer of LookupEvents (CloudTrail API Reference), as far as it is read.
 #[derive(Deserialize)]
-struct TrimmedResponse {
+struct LookupResponse {
     #[serde(rename = "Events", default)]
-    events: Vec<Event>,
+    events: Vec<EventTime>,
     #[serde(rename = "NextToken")]
     token: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Event {
+struct EventTime {
     /// Seconds since 1970.
     #[serde(rename = "EventTime")]
     time: Option<f64>,
@@ -67,23 +67,23 @@ struct Event {
 
 /// The answer without its events.
 #[derive(Serialize)]
-struct Rest {
+struct TrimmedResponse {
     #[serde(rename = "NextToken", skip_serializing_if = "Option::is_none")]
     token: Option<String>,
 }
 
 /// The body without its events, and the second of the oldest of them.
-fn skimmed(body: &[u8]) -> Option<(Vec<u8>, Option<i64>)> {
+fn trim(body: &[u8]) -> Option<(Vec<u8>, Option<i64>)> {
     let text = str::from_utf8(body)
         .ok()
         .filter(|text| text.trim_ascii_start().starts_with('{'))?; // what is skipped is not checked
-    let TrimmedResponse { events, token } = serde_json::from_str(text).ok()?;
+    let LookupResponse { events, token } = serde_json::from_str(text).ok()?;
     let oldest = events
         .iter()
         .filter_map(|event| event.time)
         .map(|time| time.floor() as i64)
         .min();
-    Some((serde_json::to_vec(&Rest { token }).ok()?, oldest))
+    Some((serde_json::to_vec(&TrimmedResponse { token }).ok()?, oldest))
 }
 
 #[cfg(test)]
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     fn of(body: &str) -> Option<(String, Option<i64>)> {
-        let (rest, oldest) = skimmed(body.as_bytes())?;
+        let (rest, oldest) = trim(body.as_bytes())?;
         Some((String::from_utf8(rest).expect("JSON"), oldest))
     }
 
@@ -128,6 +128,6 @@ mod tests {
         ] {
             assert_eq!(of(bad), None, "{bad}");
         }
-        assert_eq!(skimmed(b"{\"Events\":[{\"Username\":\"\xff\"}]}"), None);
+        assert_eq!(trim(b"{\"Events\":[{\"Username\":\"\xff\"}]}"), None);
     }
 }

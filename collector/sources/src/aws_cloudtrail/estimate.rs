@@ -7,16 +7,17 @@ use aws_sdk_cloudtrail::primitives::DateTime;
 use evidence_format::coverage::TimeWindow;
 use futures::future::join_all;
 
-use super::access::Access;
-use super::slices::Cursor;
-use super::{LOOK_MAX, explain};
+use super::access::AccountAccess;
+use super::slices::SliceCursor;
+use super::{READINESS_TIMEOUT, explain};
 use crate::ReadinessProbe;
 use domain::plan::{CaptureTarget, Readiness};
 
 /// Estimates each target of `readiness`. What refuses becomes a problem of it.
 pub(super) async fn estimate(readiness: &mut Readiness, window: TimeWindow, cx: &ReadinessProbe) {
     let samples = readiness.targets.iter().map(|estimate| async {
-        let sampled = tokio::time::timeout(LOOK_MAX, sample(&estimate.target, window, cx)).await;
+        let sampled =
+            tokio::time::timeout(READINESS_TIMEOUT, sample(&estimate.target, window, cx)).await;
         sampled.unwrap_or_else(|_| Err("no answer to cloudtrail:LookupEvents".to_owned()))
     });
     let samples = join_all(samples).await;
@@ -36,11 +37,11 @@ async fn sample(
     window: TimeWindow,
     cx: &ReadinessProbe,
 ) -> Result<u64, String> {
-    let way = Access::parse(target.access.as_deref().unwrap_or_default());
-    let config = way.open(&cx.wire, cx.incident.as_ref()).await;
+    let way = AccountAccess::parse(target.access.as_deref().unwrap_or_default());
+    let config = way.open(&cx.transport, cx.incident.as_ref()).await;
     let region = Region::new(target.region.clone().unwrap_or_default());
     let client = Client::from_conf(Builder::from(&config).region(region).build());
-    let slice = Cursor::new(&window).slices.remove(0);
+    let slice = SliceCursor::new(&window).slices.remove(0);
     let request = client
         .lookup_events()
         .start_time(DateTime::from_secs(slice.from))

@@ -74,7 +74,7 @@ impl CoverageCounter {
             self.compare_clocks(asked, at, theirs);
         }
         if fields.get(OUTCOME_FIELD) == Some(RetryDecision::Answered.as_str()) {
-            let is_page = source.page(body, &mut |time, id| self.event(time, id));
+            let is_page = source.for_each_event(body, &mut |time, id| self.event(time, id));
             self.pages += u64::from(is_page);
         }
     }
