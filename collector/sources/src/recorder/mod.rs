@@ -1,11 +1,10 @@
-//! The recorder sits under every client: it sends what they ask, writes what came over the wire,
-//! and keeps within limits.
+//! The HTTP client of all sources: sends requests, records every exchange, and obeys rate limits.
 //!
-//! A source decides what to ask next, and nothing else. Each exchange, failed and repeated ones
-//! included, becomes WARC records in the recorder's buffer the moment it ends, with credentials taken
-//! out; [`super::context::CaptureContext::persist`] then makes the buffer durable. The recorder obeys the
-//! provider's limits ([`quota`]), repeats what may heal ([`retry`]) and measures nothing that is
-//! not in the records: what a step's coverage says is read from them again when it is sealed.
+//! Each exchange, including failed and repeated ones, becomes WARC records in the recorder's buffer
+//! as soon as it ends, with credentials removed; [`super::context::CaptureContext::persist`] makes
+//! them durable. The recorder keeps within the provider's limits ([`quota`]) and repeats requests
+//! that failed for a transient reason ([`retry`]). It counts nothing: a step's coverage is counted
+//! from the records when they are sealed.
 
 mod clients;
 mod quota;
@@ -26,56 +25,55 @@ use http::{Request, Response};
 use tokio_util::sync::CancellationToken;
 
 pub use clients::RecorderService;
-pub use quota::{QuotaKey, Quotas, RequestRate};
-pub use redact::Secrets;
+pub use quota::{QuotaKey, RequestRate};
+pub(crate) use redact::Secrets;
 pub use retry::{ResponseClassifier, RetryDecision};
 pub use transport::{Transport, TransportError};
 
 use transport::HttpExchange;
 
-/// Bytes of one answer that are taken: 50 CloudTrail events of 256 KiB, which is the most that each
-/// may have, and room.
+/// Longest body of a response that is accepted. A page of CloudTrail has at most 50 events of 256
+/// KiB, which is 12.5 MiB.
 const BODY_BYTES_MAX: u64 = 16 << 20;
 
-/// Under which limit requests are sent, and how their answers are judged.
+/// How requests of one kind are paced, and how their responses are classified.
 #[derive(Clone, Debug)]
 pub struct RequestPolicy {
-    /// The limit that they count against.
+    /// The quota that the requests count against.
     pub quota: QuotaKey,
-    /// What it allows.
+    /// Its initial rate.
     pub rate: RequestRate,
-    /// The provider's own words for its limits.
+    /// Recognises the provider's own ways to say that a limit is exceeded.
     pub classify: ResponseClassifier,
 }
 
-/// Why a client got no answer.
+/// Why a request has no usable response.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// The step's time is over, or a person stopped it.
+    /// The step was stopped: its deadline passed, or a person stopped the pass.
     #[error("stopped")]
     Stopped {
-        /// True if the provider's limit was used up at that time.
+        /// True if the request was waiting for the provider's rate limit.
         throttled: bool,
     },
-    /// It did not heal.
-    #[error("{what} ({attempts} attempts)")]
+    /// The recorder does not try again.
+    #[error("{detail} ({attempts} attempts)")]
     GaveUp {
-        /// What became of it.
+        /// For the gap.
         reason: GapReason,
-        /// In words.
-        what: String,
-        /// How often it was asked.
+        /// What the last attempt failed with.
+        detail: String,
         attempts: u32,
     },
 }
 
 impl CallError {
-    /// Finds this error inside of a client's own.
+    /// Finds this error among the causes of a client library's error.
     #[must_use]
-    pub fn find<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Self> {
+    pub(crate) fn find<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Self> {
         let mut cause = Some(error);
         while let Some(error) = cause {
-            // clients wrap what comes from below in a box of their own
+            // some clients share their cause in an `Arc`, which hides its type
             let found = error
                 .downcast_ref()
                 .or_else(|| error.downcast_ref::<Arc<Self>>().map(AsRef::as_ref));
@@ -88,13 +86,22 @@ impl CallError {
     }
 }
 
-/// What has been recorded and not been kept yet.
-pub(super) struct RecordBuffer {
+/// Records that are not persisted yet.
+struct RecordBuffer {
     warc: Vec<u8>,
     ids: RecordIds,
 }
 
-/// Sends requests and records them. Cheap to clone; all clones share one buffer.
+impl RecordBuffer {
+    fn new(seed: [u8; 8]) -> Self {
+        Self {
+            warc: Vec::new(),
+            ids: RecordIds::new(seed),
+        }
+    }
+}
+
+/// Sends requests and records them. Cheap to clone; clones share one buffer.
 #[derive(Clone)]
 pub struct Recorder {
     transport: Arc<Transport>,
@@ -104,7 +111,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// For one step. `seed` is random and used for nothing else: the records' ids come from it.
+    /// A recorder for one step. Record ids are derived from `seed`, which must be random and must
+    /// not be used twice. Once `stop` is cancelled, all calls fail.
     #[must_use]
     pub fn new(
         transport: Arc<Transport>,
@@ -112,49 +120,43 @@ impl Recorder {
         seed: [u8; 8],
         stop: CancellationToken,
     ) -> Self {
-        let buffer = RecordBuffer {
-            warc: Vec::new(),
-            ids: RecordIds::new(seed),
-        };
         Self {
             transport,
             policy: Arc::new(policy),
-            buffer: Arc::new(Mutex::new(buffer)),
+            buffer: Arc::new(Mutex::new(RecordBuffer::new(seed))),
             stop,
         }
     }
 
-    /// The same buffer, for requests of another kind.
+    /// The same recorder and buffer, for requests under another policy.
     #[must_use]
-    pub fn with_policy(&self, policy: RequestPolicy) -> Self {
+    pub(crate) fn with_policy(&self, policy: RequestPolicy) -> Self {
         Self {
             policy: Arc::new(policy),
             ..self.clone()
         }
     }
 
-    /// A buffer of its own, for a part of the step that goes on beside others.
+    /// The same recorder with a separate buffer, for a part of the step that is persisted
+    /// independently of other parts. For `seed` see [`Self::new`].
     #[must_use]
-    pub fn with_own_buffer(&self, seed: [u8; 8]) -> Self {
+    pub(crate) fn with_own_buffer(&self, seed: [u8; 8]) -> Self {
         Self {
-            buffer: Arc::new(Mutex::new(RecordBuffer {
-                warc: Vec::new(),
-                ids: RecordIds::new(seed),
-            })),
+            buffer: Arc::new(Mutex::new(RecordBuffer::new(seed))),
             ..self.clone()
         }
     }
 
-    /// What all recorders share.
     #[must_use]
-    pub fn transport(&self) -> &Arc<Transport> {
+    pub(crate) fn transport(&self) -> &Arc<Transport> {
         &self.transport
     }
 
     /// Sends `request` until it is answered, and records each attempt.
     ///
     /// # Errors
-    /// See [`CallError`]. An answer that refuses is no error: the client reads it.
+    /// See [`CallError`]. A response with an error status that no retry would change, such as 403,
+    /// is returned: the client library reads it.
     pub async fn call(&self, request: Request<Bytes>) -> Result<Response<Bytes>, CallError> {
         let bucket = self
             .transport
@@ -162,48 +164,52 @@ impl Recorder {
             .bucket(&self.policy.quota, self.policy.rate);
         let mut throttled = false;
         for attempt in 1.. {
-            self.until_stopped(bucket.take())
+            self.until_stopped(bucket.acquire())
                 .await
                 .ok_or(CallError::Stopped { throttled })?;
-            let began = HttpExchange::new();
-            let exchange = self
+            // A request that is stopped on its way may have reached the provider, so it is recorded
+            // as well.
+            let begun = HttpExchange::begin();
+            let sent = self
                 .until_stopped(self.transport.exchange(&request, BODY_BYTES_MAX))
                 .await;
-            let stopped = exchange.is_none();
-            let exchange = exchange
-                .unwrap_or_else(|| began.failed("stopped before an answer came".to_owned()));
-            let verdict = self.classify(&exchange);
-            self.record(
-                &request,
-                &exchange,
-                attempt,
-                if stopped { "stopped" } else { verdict.as_str() },
-            );
+            let stopped = sent.is_none();
+            let exchange =
+                sent.unwrap_or_else(|| begun.failed("stopped before a response came".to_owned()));
+            let decision = self.classify(&exchange);
+            let outcome = if stopped {
+                "stopped"
+            } else {
+                decision.as_str()
+            };
+            self.record(&request, &exchange, attempt, outcome);
             if stopped {
                 return Err(CallError::Stopped { throttled });
             }
-            let headers = exchange.answer.as_ref().map(|answer| &answer.headers);
+            let headers = exchange.response.as_ref().map(|response| &response.headers);
             if let Some(headers) = headers {
-                bucket.learn(headers, SystemTime::now());
+                bucket.observe_headers(headers, SystemTime::now());
             }
-            let asked = headers.and_then(|headers| quota::retry_after(headers, SystemTime::now()));
-            let Some(wait) = retry::wait(verdict, attempt, asked, jitter()) else {
-                return answer(exchange, verdict, attempt);
+            let requested_wait =
+                headers.and_then(|headers| quota::retry_after(headers, SystemTime::now()));
+            let Some(delay) = retry::delay(decision, attempt, requested_wait, jitter()) else {
+                return into_result(exchange, decision, attempt);
             };
-            throttled = verdict == RetryDecision::Throttled;
+            throttled = decision == RetryDecision::Throttled;
             if throttled {
-                bucket.pause(wait); // the limit is everybody's: all who share it wait
+                // The limit holds for all requests of this quota, so all of them wait, in `acquire`.
+                bucket.pause(delay);
             } else {
-                self.until_stopped(tokio::time::sleep(wait))
+                self.until_stopped(tokio::time::sleep(delay))
                     .await
                     .ok_or(CallError::Stopped { throttled })?;
             }
         }
-        unreachable!("attempts do not end by themselves")
+        unreachable!("the loop over attempts has no end")
     }
 
-    /// Takes what has been recorded since the last time.
-    pub(super) fn take(&self) -> Vec<u8> {
+    /// Takes the records that were buffered since the last call.
+    pub(super) fn take_buffered(&self) -> Vec<u8> {
         std::mem::take(&mut self.buffer().warc)
     }
 
@@ -212,14 +218,19 @@ impl Recorder {
     }
 
     fn classify(&self, exchange: &HttpExchange) -> RetryDecision {
-        let Some(answer) = &exchange.answer else {
+        let Some(response) = &exchange.response else {
             return RetryDecision::Transient(GapReason::Unreachable);
         };
-        match answer.cut {
+        match response.truncated {
+            // it would be as long the next time
             Some(TruncationReason::Length) => RetryDecision::Permanent(GapReason::TooLarge),
-            Some(_) => RetryDecision::Transient(GapReason::Malformed),
-            None => (self.policy.classify)(answer.status, &answer.headers, &answer.body)
-                .unwrap_or_else(|| retry::classify_by_status(answer.status, &answer.headers)),
+            Some(
+                TruncationReason::Time
+                | TruncationReason::Disconnect
+                | TruncationReason::Unspecified,
+            ) => RetryDecision::Transient(GapReason::Malformed),
+            None => (self.policy.classify)(response.status, &response.headers, &response.body)
+                .unwrap_or_else(|| retry::classify_by_status(response.status, &response.headers)),
         }
     }
 
@@ -232,15 +243,9 @@ impl Recorder {
     ) {
         let mut buffer = self.buffer();
         let RecordBuffer { warc, ids } = &mut *buffer;
-        let notes = render::AttemptInfo { attempt, outcome };
-        render::exchange(
-            warc,
-            ids,
-            request,
-            exchange,
-            &notes,
-            &self.transport.secrets,
-        );
+        let attempt = render::AttemptInfo { attempt, outcome };
+        let secrets = &self.transport.secrets;
+        render::write_exchange(warc, ids, request, exchange, &attempt, secrets);
     }
 
     fn buffer(&self) -> MutexGuard<'_, RecordBuffer> {
@@ -251,45 +256,48 @@ impl Recorder {
 impl std::fmt::Debug for Recorder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Recorder")
-            .field("limit", &self.policy.quota)
+            .field("quota", &self.policy.quota)
             .finish_non_exhaustive()
     }
 }
 
-/// What the client gets.
-fn answer(
+/// What the client library gets of an exchange that is not repeated.
+fn into_result(
     exchange: HttpExchange,
-    verdict: RetryDecision,
+    decision: RetryDecision,
     attempts: u32,
 ) -> Result<Response<Bytes>, CallError> {
-    match (verdict, exchange.answer) {
-        (RetryDecision::Answered, Some(answer)) => {
-            let mut response = Response::new(answer.body);
-            *response.status_mut() = answer.status;
-            *response.headers_mut() = answer.headers;
+    match (decision, exchange.response) {
+        (RetryDecision::Answered, Some(received)) => {
+            let mut response = Response::new(received.body);
+            *response.status_mut() = received.status;
+            *response.headers_mut() = received.headers;
             Ok(response)
         }
-        (RetryDecision::Transient(reason) | RetryDecision::Permanent(reason), answer) => {
-            let what = answer.map_or(exchange.failure, |answer| match answer.cut {
+        (RetryDecision::Transient(reason) | RetryDecision::Permanent(reason), received) => {
+            let detail = received.map_or(exchange.failure, |received| match received.truncated {
                 Some(TruncationReason::Length) => {
-                    format!("answer is longer than {BODY_BYTES_MAX} bytes")
+                    format!("the response is longer than {BODY_BYTES_MAX} bytes")
                 }
-                Some(_) => "answer was cut off".to_owned(),
-                None => format!("answered with {}", answer.status),
+                Some(
+                    TruncationReason::Time
+                    | TruncationReason::Disconnect
+                    | TruncationReason::Unspecified,
+                ) => "the response was cut off".to_owned(),
+                None => format!("answered with {}", received.status),
             });
             Err(CallError::GaveUp {
                 reason,
-                what,
+                detail,
                 attempts,
             })
         }
-        (RetryDecision::Throttled | RetryDecision::Answered, _) => {
-            unreachable!("throttled is asked again, answered has an answer")
-        }
+        (RetryDecision::Throttled, _) => unreachable!("a throttled request is always repeated"),
+        (RetryDecision::Answered, None) => unreachable!("only a response counts as answered"),
     }
 }
 
-/// Random in [0, 1). Without randomness, waits are merely not spread.
+/// Random in [0, 1). If the system has no randomness, waits are merely not spread.
 fn jitter() -> f64 {
     let bytes = platform::random::<4>().unwrap_or([128; 4]);
     f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)

@@ -1,4 +1,4 @@
-//! The wire: one HTTP client for the whole process, and what came back over it.
+//! The process's HTTP client, and what one exchange with a server consists of.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,106 +16,123 @@ use super::quota::Quotas;
 use super::redact::Secrets;
 use platform::clock;
 
-/// Longest wait for a connection.
-const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// Longest wait for an answer's first byte: CloudTrail was seen to take 35 s.
-const ANSWER_MAX: Duration = Duration::from_secs(60);
-/// Longest silence within an answer. There is no limit on the whole: large answers take their time.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// CloudTrail was seen to take 35 s.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// There is no limit on the whole body: large ones take their time.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Most memory that is taken on a server's word alone: usual pages have some hundred kilobytes.
+/// Most memory that is allocated because of a `Content-Length`, which a server can make up. Usual
+/// pages have some hundred kilobytes.
 const CAPACITY_BYTES_MAX: u64 = 1 << 20;
 
-/// What all recorders of a process share.
+/// What all recorders of a process share: the HTTP client, the quotas and our secrets.
 #[derive(Debug)]
 pub struct Transport {
     client: reqwest::Client,
-    /// The buckets of all limits.
-    pub quotas: Quotas,
-    /// Our own credentials, which never reach an item.
-    pub secrets: Secrets,
-    /// Longest wait for an answer's first byte, and longest silence within it.
-    pub(super) patience: (Duration, Duration),
+    pub(super) quotas: Quotas,
+    /// Our own credentials, which are removed from all records.
+    pub(crate) secrets: Secrets,
+    pub(super) timeouts: ResponseTimeouts,
 }
 
-/// The HTTP client could not be made.
+/// How long a server may stay silent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ResponseTimeouts {
+    /// From the request to the response's head.
+    pub(super) head: Duration,
+    /// Between two chunks of the body.
+    pub(super) idle: Duration,
+}
+
+/// The HTTP client cannot be built.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up HTTPS: are the system's CA certificates installed?")]
 pub struct TransportError(#[from] reqwest::Error);
 
 impl Transport {
-    /// Sets up the client. A provider of cryptography for rustls must have been installed.
+    /// Builds the client. [`crate::crypto::install_provider`] must have been called.
     ///
     /// # Errors
     /// The system has no CA certificates.
     pub fn new() -> Result<Self, TransportError> {
         let client = reqwest::Client::builder()
-            .redirect(redirect::Policy::none()) // each request is one exchange, and a redirect is an answer
-            .connect_timeout(CONNECT_MAX)
+            // a redirect is a response that must be recorded, so reqwest must not follow it
+            .redirect(redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
             .tls_info(true)
             .build()?;
         Ok(Self {
             client,
             quotas: Quotas::default(),
             secrets: Secrets::default(),
-            patience: (ANSWER_MAX, SILENCE_MAX),
+            timeouts: ResponseTimeouts {
+                head: HEAD_TIMEOUT,
+                idle: IDLE_TIMEOUT,
+            },
         })
     }
 
-    /// Sends `request` once, and takes up to `body_bytes_max` of the answer's body.
+    /// Sends `request` once, and reads at most `body_bytes_max` of the response's body.
     pub(super) async fn exchange(
         &self,
         request: &Request<Bytes>,
         body_bytes_max: u64,
     ) -> HttpExchange {
-        let mut exchange = HttpExchange::new();
+        let mut exchange = HttpExchange::begin();
         let request = match reqwest::Request::try_from(request.clone()) {
             Ok(request) => request,
             Err(cause) => return exchange.failed(platform::chain(&cause)),
         };
-        let response = match timeout(self.patience.0, self.client.execute(request)).await {
+        let head_timeout = self.timeouts.head;
+        let response = match timeout(head_timeout, self.client.execute(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(cause)) => return exchange.failed(platform::chain(&cause)),
             Err(_) => {
-                return exchange
-                    .failed(format!("no answer within {} s", self.patience.0.as_secs()));
+                let seconds = head_timeout.as_secs();
+                return exchange.failed(format!("no response within {seconds} s"));
             }
         };
-        exchange.answer = Some(self.read(response, body_bytes_max).await);
+        exchange.response = Some(self.receive(response, body_bytes_max).await);
         exchange
     }
 
-    async fn read(&self, mut response: reqwest::Response, body_bytes_max: u64) -> ReceivedResponse {
+    async fn receive(
+        &self,
+        mut response: reqwest::Response,
+        body_bytes_max: u64,
+    ) -> ReceivedResponse {
         let certificate = response
             .extensions()
             .get::<TlsInfo>()
             .and_then(TlsInfo::peer_certificate)
             .map(Digest::of);
-        let mut answer = ReceivedResponse {
-            at: clock::now(),
+        let mut received = ReceivedResponse {
+            received_at: clock::now(),
             status: response.status(),
             version: response.version(),
             headers: response.headers().clone(),
             peer: response.remote_addr(),
             certificate,
             body: Bytes::new(),
-            cut: None,
+            truncated: None,
         };
-        let announced = response
+        let capacity = response
             .content_length()
             .unwrap_or(0)
             .min(body_bytes_max)
             .min(CAPACITY_BYTES_MAX);
         let mut body = BodyBuffer {
-            announced: usize::try_from(announced).unwrap_or(0),
+            capacity: usize::try_from(capacity).unwrap_or(0),
             ..BodyBuffer::default()
         };
-        answer.cut = loop {
-            match timeout(self.patience.1, response.chunk()).await {
+        // a body that breaks off is kept as far as it came, marked with the reason
+        received.truncated = loop {
+            match timeout(self.timeouts.idle, response.chunk()).await {
                 Ok(Ok(None)) => break None,
                 Ok(Ok(Some(chunk))) => {
                     let room = usize::try_from(body_bytes_max).unwrap_or(usize::MAX) - body.len();
-                    body.add(chunk.slice(..chunk.len().min(room)));
+                    body.push(chunk.slice(..chunk.len().min(room)));
                     if chunk.len() > room {
                         break Some(TruncationReason::Length);
                     }
@@ -124,17 +141,19 @@ impl Transport {
                 Err(_) => break Some(TruncationReason::Time),
             }
         };
-        answer.body = body.whole();
-        answer
+        received.body = body.into_bytes();
+        received
     }
 }
 
-/// A body that is coming in. One that comes in one chunk is not copied.
+/// Collects a body. One that arrives in a single chunk is not copied.
 #[derive(Default)]
 struct BodyBuffer {
-    announced: usize,
+    /// What to allocate at the second chunk.
+    capacity: usize,
+    /// The only chunk so far; empty once there are more.
     first: Bytes,
-    /// All of it, once there is a second chunk.
+    /// All chunks, once there is more than one.
     all: BytesMut,
 }
 
@@ -143,20 +162,20 @@ impl BodyBuffer {
         self.first.len() + self.all.len()
     }
 
-    fn add(&mut self, chunk: Bytes) {
+    fn push(&mut self, chunk: Bytes) {
         if self.len() == 0 {
             self.first = chunk;
             return;
         }
         if self.all.is_empty() {
-            self.all
-                .reserve(self.announced.max(self.first.len() + chunk.len()));
+            let bytes = self.first.len() + chunk.len();
+            self.all.reserve(self.capacity.max(bytes));
             self.all.extend_from_slice(&std::mem::take(&mut self.first));
         }
         self.all.extend_from_slice(&chunk);
     }
 
-    fn whole(self) -> Bytes {
+    fn into_bytes(self) -> Bytes {
         if self.all.is_empty() {
             self.first
         } else {
@@ -165,21 +184,20 @@ impl BodyBuffer {
     }
 }
 
-/// One request, and what came of it.
+/// One request sent once, and its response if there was one.
 #[derive(Debug)]
 pub(super) struct HttpExchange {
-    /// When the request was sent.
-    pub(super) began: Timestamp,
-    pub(super) answer: Option<ReceivedResponse>,
-    /// Why there is no answer.
+    pub(super) sent_at: Timestamp,
+    pub(super) response: Option<ReceivedResponse>,
+    /// Why there is no response; empty if there is one.
     pub(super) failure: String,
 }
 
-/// What the server sent.
+/// A response as it was received.
 #[derive(Debug)]
 pub(super) struct ReceivedResponse {
-    /// When its head was there.
-    pub(super) at: Timestamp,
+    /// When its head was received.
+    pub(super) received_at: Timestamp,
     pub(super) status: StatusCode,
     pub(super) version: Version,
     pub(super) headers: HeaderMap,
@@ -187,21 +205,22 @@ pub(super) struct ReceivedResponse {
     /// SHA-256 of the server's certificate in DER.
     pub(super) certificate: Option<Digest>,
     pub(super) body: Bytes,
-    /// Why the body is not whole.
-    pub(super) cut: Option<TruncationReason>,
+    /// Why the body is incomplete; `None` if it is complete.
+    pub(super) truncated: Option<TruncationReason>,
 }
 
 impl HttpExchange {
-    pub(super) fn new() -> Self {
+    /// An exchange whose request is sent now.
+    pub(super) fn begin() -> Self {
         Self {
-            began: clock::now(),
-            answer: None,
+            sent_at: clock::now(),
+            response: None,
             failure: String::new(),
         }
     }
 
-    pub(super) fn failed(mut self, why: String) -> Self {
-        self.failure = why;
+    pub(super) fn failed(mut self, failure: String) -> Self {
+        self.failure = failure;
         self
     }
 }
@@ -210,23 +229,24 @@ impl HttpExchange {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_body_is_its_chunks() {
-        let gathered = |chunks: &[&'static str]| {
-            let mut body = BodyBuffer {
-                announced: 3,
-                ..BodyBuffer::default()
-            };
-            chunks
-                .iter()
-                .for_each(|chunk| body.add(Bytes::from_static(chunk.as_bytes())));
-            assert_eq!(body.len(), chunks.concat().len());
-            body.whole()
+    fn collect(chunks: &[&'static str]) -> Bytes {
+        let mut body = BodyBuffer {
+            capacity: 3,
+            ..BodyBuffer::default()
         };
+        for chunk in chunks {
+            body.push(Bytes::from_static(chunk.as_bytes()));
+        }
+        assert_eq!(body.len(), chunks.concat().len());
+        body.into_bytes()
+    }
+
+    #[test]
+    fn body_is_all_chunks_and_single_chunk_is_not_copied() {
         for chunks in [&[][..], &["ab"], &["", "ab"], &["ab", "", "cd", "e"]] {
-            assert_eq!(gathered(chunks), chunks.concat(), "{chunks:?}");
+            assert_eq!(collect(chunks), chunks.concat(), "{chunks:?}");
         }
         let only = "ab";
-        assert_eq!(gathered(&[only]).as_ptr(), only.as_ptr(), "not copied");
+        assert_eq!(collect(&[only]).as_ptr(), only.as_ptr(), "not copied");
     }
 }
