@@ -148,7 +148,8 @@ impl CoverageCounter {
 /// The header field `Date`, in seconds since 1970.
 fn date_header_seconds(head: &[u8]) -> Option<i128> {
     let head = std::str::from_utf8(head).ok()?;
-    let value = head.lines().find_map(|line| line.strip_prefix("date: "))?; // as the recorder writes it
+    // the recorder writes names in lower case
+    let value = head.lines().find_map(|line| line.strip_prefix("date: "))?;
     let since_epoch = httpdate::parse_http_date(value)
         .ok()?
         .duration_since(std::time::UNIX_EPOCH)

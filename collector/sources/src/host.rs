@@ -58,7 +58,8 @@ impl Source for HostSource {
         if !cx.config.host.enabled {
             return not_configured(self, "switched off in the configuration");
         }
-        // without root most probes still work, so the source is ready, but says what will be missing
+        // without root most probes still work, so the source is ready, but says what will be
+        // missing
         let problems = if rustix::process::geteuid().is_root() {
             vec![]
         } else {

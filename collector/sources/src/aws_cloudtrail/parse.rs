@@ -1,5 +1,5 @@
-//! Reads what CloudTrail answered. Pure. It drives nothing that becomes evidence: the bytes are
-//! kept as they came.
+//! Reads events from CloudTrail's responses. Pure. Evidence does not depend on it: the bytes are
+//! kept as they were received.
 
 use std::borrow::Cow;
 
@@ -9,17 +9,17 @@ use serde_json::value::RawValue;
 
 use crate::ProviderEvent;
 
-/// Characters of one part of a summary.
-const PART_CHARS_MAX: usize = 120;
+/// Longest name in a summary. Whoever makes a request chooses some of them.
+const NAME_CHARS_MAX: usize = 120;
 
-/// The answer of LookupEvents, as far as it is looked at.
+/// A response of LookupEvents, as far as it is read.
 #[derive(Deserialize)]
 struct LookupEventsPage<'a> {
     #[serde(borrow, rename = "Events")]
     events: Vec<&'a RawValue>,
 }
 
-/// An element of `Events` (CloudTrail API Reference, `Event`).
+/// What coverage needs of an element of `Events` (CloudTrail API Reference, `Event`).
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct EventHeader<'a> {
@@ -28,7 +28,7 @@ struct EventHeader<'a> {
     event_time: Option<f64>,
 }
 
-/// The same, with what a summary needs.
+/// What a summary needs of an element of `Events`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct LookupEvent {
@@ -36,12 +36,11 @@ struct LookupEvent {
     event_time: Option<f64>,
     event_name: Option<String>,
     username: Option<String>,
-    /// The event as CloudTrail delivers it to S3: JSON in a text.
+    /// The event as CloudTrail delivers it to S3: JSON in a string.
     cloud_trail_event: Option<String>,
 }
 
-/// The event itself (CloudTrail User Guide, "CloudTrail record contents"), as far as a summary
-/// needs it.
+/// What a summary needs of the event itself (CloudTrail User Guide, "CloudTrail record contents").
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct CloudTrailRecord {
@@ -64,79 +63,82 @@ struct UserIdentity {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct ResponseElements {
-    /// A failed login has no `errorCode`; its outcome stands here.
+    /// `Success` or `Failure`: a failed login has no `errorCode`.
     #[serde(rename = "ConsoleLogin")]
     console_login: Option<String>,
 }
 
-/// Tells `each` of every event's id and time; false if `body` is no page.
+/// Calls `visit` with the time and id of every event; false if `body` is not a page.
 pub(super) fn for_each_event(
     body: &[u8],
-    each: &mut dyn FnMut(Option<Timestamp>, Option<&str>),
+    visit: &mut dyn FnMut(Option<Timestamp>, Option<&str>),
 ) -> bool {
     let Ok(page) = serde_json::from_slice::<LookupEventsPage<'_>>(body) else {
         return false;
     };
     for event in page.events {
         match serde_json::from_str::<EventHeader<'_>>(event.get()) {
-            Ok(element) => each(
+            Ok(element) => visit(
                 element.event_time.and_then(time),
                 element.event_id.as_deref(),
             ),
-            Err(_) => each(None, None),
+            Err(_) => visit(None, None), // still an event, which coverage must count
         }
     }
     true
 }
 
-/// What one element of `Events` says, with or without the comma behind it.
+/// Reads one element of `Events`, with or without the comma after it.
 pub(super) fn parse_event(record: &[u8]) -> Option<ProviderEvent> {
     let record = record.trim_ascii();
-    let event: LookupEvent =
-        serde_json::from_slice(record.strip_suffix(b",").unwrap_or(record)).ok()?;
-    let record = event
+    let element = record.strip_suffix(b",").unwrap_or(record);
+    let event: LookupEvent = serde_json::from_slice(element).ok()?;
+    // an event whose inner JSON is missing or unreadable still has a name and a time
+    let details: CloudTrailRecord = event
         .cloud_trail_event
         .as_deref()
-        .and_then(|text| serde_json::from_str(text).ok());
-    let record: CloudTrailRecord = record.unwrap_or_default();
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
     let name = event.event_name?;
     Some(ProviderEvent {
         time: event.event_time.and_then(time)?,
         kind: format!("aws.{}", truncated(&name)),
-        summary: summary(&name, event.username.as_deref(), &record),
+        summary: summary(&name, event.username.as_deref(), &details),
         id: event.event_id,
     })
 }
 
-fn summary(name: &str, user: Option<&str>, record: &CloudTrailRecord) -> String {
-    let identity = &record.user_identity;
-    let who = user
+/// Such as `ConsoleLogin by mallory from 203.0.113.7 in us-east-1: Failure`.
+fn summary(name: &str, user: Option<&str>, details: &CloudTrailRecord) -> String {
+    let identity = &details.user_identity;
+    let actor = user
         .or(identity.arn.as_deref())
         .or(identity.invoked_by.as_deref())
         .unwrap_or("an unnamed identity");
-    let mut text = format!("{} by {}", truncated(name), truncated(who));
-    for (word, value) in [
-        ("from", &record.source_ip_address),
-        ("in", &record.aws_region),
+    let mut text = format!("{} by {}", truncated(name), truncated(actor));
+    for (preposition, value) in [
+        ("from", &details.source_ip_address),
+        ("in", &details.aws_region),
     ] {
         if let Some(value) = value {
-            text.push_str(&format!(" {word} {}", truncated(value)));
+            text.push_str(&format!(" {preposition} {}", truncated(value)));
         }
     }
-    let login = record
+    let login_outcome = details
         .response_elements
         .as_ref()
         .and_then(|elements| elements.console_login.as_ref());
-    if let Some(outcome) = record.error_code.as_ref().or(login) {
+    if let Some(outcome) = details.error_code.as_ref().or(login_outcome) {
         text.push_str(&format!(": {}", truncated(outcome)));
     }
     text
 }
 
 fn truncated(text: &str) -> String {
-    text.chars().take(PART_CHARS_MAX).collect()
+    text.chars().take(NAME_CHARS_MAX).collect()
 }
 
+/// Seconds since 1970, as CloudTrail gives them; `None` far outside of our calendar.
 fn time(seconds: f64) -> Option<Timestamp> {
     let milliseconds = (seconds * 1000.0).round();
     (milliseconds.abs() < 1e15)
@@ -151,7 +153,7 @@ mod tests {
         "CloudTrailEvent":"{\"awsRegion\":\"us-east-1\",\"sourceIPAddress\":\"203.0.113.7\",\"responseElements\":{\"ConsoleLogin\":\"Failure\"}}"}"#;
 
     #[test]
-    fn an_event_is_a_line_for_people() {
+    fn summarises_event_in_one_line() {
         let event = parse_event(format!("{LOGIN},").as_bytes()).expect("an event");
         assert_eq!(
             event.summary,
@@ -165,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_odd_costs_no_event() {
+    fn tolerates_missing_and_odd_fields() {
         let odd = r#"{"EventName":"X","EventTime":0,"CloudTrailEvent":"not JSON"}"#;
         assert_eq!(
             parse_event(odd.as_bytes()).expect("an event").summary,
@@ -183,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_tells_of_each_event() {
+    fn visits_each_event_of_page() {
         let body = format!(r#"{{"Events":[{LOGIN},{{"EventId":7}},{LOGIN}],"NextToken":"n"}}"#);
         let mut seen = Vec::new();
         assert!(for_each_event(body.as_bytes(), &mut |time, id| seen

@@ -1,8 +1,9 @@
-//! What the next question needs of an answer: its token, and how far back it goes.
+//! Trims a response to what paging needs, before the SDK parses it: the token of the next page, and
+//! the time of the oldest event.
 //!
-//! The SDK would copy each of 50 events into a dozen texts that nobody reads, which costs as much
-//! as all else that is done for a page. So it gets an answer without them; what was recorded is the
-//! whole one. What cannot be read here it gets as it came, for it knows best what is wrong with it.
+//! The SDK would copy each of 50 events into a dozen strings that nobody reads, which costs as much
+//! as everything else that is done for a page. The recorder, below the SDK, has the whole response.
+//! A response that cannot be read here goes to the SDK untouched: its error says what is wrong.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,12 +15,12 @@ use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
 use serde::{Deserialize, Serialize};
 
-/// Sits between the wire and the SDK for one request. Clones share what was seen.
+/// Trims the response to one request. Clones share the time of its oldest event.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ResponseTrimmer(Arc<Mutex<Option<i64>>>);
 
 impl ResponseTrimmer {
-    /// The second of the oldest event of the answer, if it has any.
+    /// The second of the response's oldest event; `None` if it has no events, or was not trimmed.
     pub(super) fn oldest(&self) -> Option<i64> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -40,16 +41,16 @@ impl Intercept for ResponseTrimmer {
         if !response.status().is_success() {
             return Ok(());
         }
-        let Some((rest, oldest)) = response.body().bytes().and_then(trim) else {
+        let Some((trimmed, oldest)) = response.body().bytes().and_then(trim) else {
             return Ok(());
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = oldest;
-        *response.body_mut() = SdkBody::from(rest);
+        *response.body_mut() = SdkBody::from(trimmed);
         Ok(())
     }
 }
 
-/// An answer of LookupEvents (CloudTrail API Reference), as far as it is read.
+/// A response of LookupEvents (CloudTrail API Reference), as far as it is read.
 #[derive(Deserialize)]
 struct LookupResponse {
     #[serde(rename = "Events", default)]
@@ -65,18 +66,20 @@ struct EventTime {
     time: Option<f64>,
 }
 
-/// The answer without its events.
+/// A response without its events.
 #[derive(Serialize)]
 struct TrimmedResponse {
     #[serde(rename = "NextToken", skip_serializing_if = "Option::is_none")]
     token: Option<String>,
 }
 
-/// The body without its events, and the second of the oldest of them.
+/// The body without its events, and the second of the oldest one.
 fn trim(body: &[u8]) -> Option<(Vec<u8>, Option<i64>)> {
+    // checked here, since serde checks neither: it would read an array as a struct, and it skips
+    // strings that it does not need
     let text = str::from_utf8(body)
         .ok()
-        .filter(|text| text.trim_ascii_start().starts_with('{'))?; // what is skipped is not checked
+        .filter(|text| text.trim_ascii_start().starts_with('{'))?;
     let LookupResponse { events, token } = serde_json::from_str(text).ok()?;
     let oldest = events
         .iter()
@@ -90,34 +93,34 @@ fn trim(body: &[u8]) -> Option<(Vec<u8>, Option<i64>)> {
 mod tests {
     use super::*;
 
-    fn of(body: &str) -> Option<(String, Option<i64>)> {
-        let (rest, oldest) = trim(body.as_bytes())?;
-        Some((String::from_utf8(rest).expect("JSON"), oldest))
+    fn trimmed(body: &str) -> Option<(String, Option<i64>)> {
+        let (trimmed, oldest) = trim(body.as_bytes())?;
+        Some((String::from_utf8(trimmed).expect("JSON"), oldest))
     }
 
     #[test]
-    fn the_token_and_the_oldest_second_are_left() {
+    fn keeps_token_and_oldest_second() {
         let body = r#"{"Events":[{"EventTime":1.6274824925E9,"CloudTrailEvent":"{\"NextToken\":\"no\"}"},{"EventTime":1627482491},{}],
             "NextToken":"a\"b/+=="}"#;
         assert_eq!(
-            of(body),
+            trimmed(body),
             Some((
                 r#"{"NextToken":"a\"b/+=="}"#.to_owned(),
                 Some(1_627_482_491)
             ))
         );
         assert_eq!(
-            of(r#"{"Events":[],"NextToken":null}"#),
+            trimmed(r#"{"Events":[],"NextToken":null}"#),
             Some(("{}".to_owned(), None))
         );
         assert_eq!(
-            of(r#"{"Events":[{"EventTime":-0.5}]}"#),
+            trimmed(r#"{"Events":[{"EventTime":-0.5}]}"#),
             Some(("{}".to_owned(), Some(-1)))
         );
     }
 
     #[test]
-    fn what_is_no_answer_is_for_the_sdk() {
+    fn leaves_unreadable_response_to_sdk() {
         for bad in [
             r#"{"Events":["#,
             r#"{"Events":[{"EventTime":"2021"}]}"#,
@@ -126,7 +129,7 @@ mod tests {
             "[[],null]",
             "",
         ] {
-            assert_eq!(of(bad), None, "{bad}");
+            assert_eq!(trimmed(bad), None, "{bad}");
         }
         assert_eq!(trim(b"{\"Events\":[{\"Username\":\"\xff\"}]}"), None);
     }

@@ -1,7 +1,7 @@
 //! Adapters that let client libraries send their requests through the recorder.
 //!
-//! kube and octocrab accept any tower service, the AWS SDK an HTTP client of its own kind; a reqwest
-//! request is handed over as a value.
+//! kube and octocrab accept any tower service, the AWS SDK an HTTP client of its own kind; a
+//! reqwest request is handed over as a value.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -197,7 +197,8 @@ impl Recorder {
             };
             throttled = decision == RetryDecision::Throttled;
             if throttled {
-                // The limit holds for all requests of this quota, so all of them wait, in `acquire`.
+                // The limit holds for all requests of this quota, so all of them wait, in
+                // `acquire`.
                 bucket.pause(delay);
             } else {
                 self.until_stopped(tokio::time::sleep(delay))

@@ -134,8 +134,8 @@ impl TokenBucket {
 }
 
 /// How long until the limit resets, if the headers say that no requests remain. Okta
-/// (`X-Rate-Limit-*`) and GitHub (`X-RateLimit-*`) give a time, draft-ietf-httpapi-ratelimit-headers
-/// (`RateLimit-*`) a duration.
+/// (`X-Rate-Limit-*`) and GitHub (`X-RateLimit-*`) give a time,
+/// draft-ietf-httpapi-ratelimit-headers (`RateLimit-*`) a duration.
 fn time_until_reset(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
     ["x-rate-limit", "x-ratelimit", "ratelimit"]
