@@ -244,10 +244,14 @@ async fn inspect_account(
         Some(regions) => regions.clone(),
         None => enabled_regions(&config).await.unwrap_or_else(|error| {
             problems.push(format!(
-                "{error}: only the {} regions that are enabled by default are captured; grant {LIST_REGIONS}",
+                "{error}: only the {} regions that are enabled by default are captured; \
+                 grant {LIST_REGIONS}",
                 DEFAULT_REGIONS.len()
             ));
-            DEFAULT_REGIONS.iter().map(|&region| region.to_owned()).collect()
+            DEFAULT_REGIONS
+                .iter()
+                .map(|&region| region.to_owned())
+                .collect()
         }),
     };
     Ok(DiscoveredAccount {

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 /// At 2 requests per second, each of which takes up to 4 s, 8 are in flight.
 const SLICES_MAX: i64 = 8;
-/// Pages of a slice, estimated. A smaller slice is not worth the requests that overlap with its
-/// neighbours.
+/// Estimated pages below which a slice is not worth the extra request that its last, partly filled
+/// page costs.
 const SLICE_PAGES_MIN: i64 = 4;
 
 /// A part of the window, in whole seconds since 1970 (CloudTrail's resolution: "CloudTrail record
