@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::random;
+use crate::random_hex;
 
 /// Puts a file with `content` in the place of `path`. Durable when this returns.
 ///
@@ -17,6 +17,27 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     sync_folder_of(path)
 }
 
+/// Creates `path` with `content` unless it exists: then false, and it is unchanged. Durable when
+/// this returns, whoever created it. Of processes that do this at once, one creates the file, and
+/// none ever reads a part of it.
+///
+/// # Errors
+/// The folder cannot be written, or its file system has no hard links.
+pub fn create_new(path: &Path, content: &[u8], mode: u32) -> io::Result<bool> {
+    let unfinished = write_beside(path, content, mode)?;
+    // Unlike a rename, a link fails if the name is taken; unlike O_EXCL on the name itself, it
+    // shows the file only once it is whole.
+    let linked = fs::hard_link(&unfinished, path);
+    fs::remove_file(&unfinished)?;
+    let is_new = match linked {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+        Err(error) => return Err(error),
+    };
+    sync_folder_of(path)?;
+    Ok(is_new)
+}
+
 /// Writes a new file in the folder of `path`, and names it. Its content is durable, its name is
 /// not.
 ///
@@ -24,10 +45,7 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 /// The folder cannot be written; the file is gone.
 pub fn write_beside(path: &Path, content: &[u8], mode: u32) -> io::Result<PathBuf> {
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(
-        ".{:016x}.unfinished",
-        u64::from_le_bytes(random()?)
-    ));
+    name.push(format!(".{}.unfinished", random_hex::<8>()?));
     let unfinished = PathBuf::from(name);
     let mut file = OpenOptions::new()
         .write(true)
@@ -73,6 +91,17 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).expect("own file"), content);
         }
         assert_eq!(fs::metadata(&path).expect("own file").mode() & 0o777, 0o640);
+        assert_eq!(fs::read_dir(folder.path()).expect("own folder").count(), 1);
+    }
+
+    #[test]
+    fn creates_a_file_once_and_never_overwrites_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("store.id");
+        assert!(create_new(&path, b"one", 0o600).expect("own folder"));
+        assert!(!create_new(&path, b"two", 0o644).expect("own folder"));
+        assert_eq!(fs::read_to_string(&path).expect("own file"), "one");
+        assert_eq!(fs::metadata(&path).expect("own file").mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).expect("own folder").count(), 1);
     }
 

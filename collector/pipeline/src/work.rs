@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{Pipeline, PipelineError};
+use platform::backoff::Backoff;
 use platform::clock;
 use store::ledger::{LeaseRequest, LedgerError, PassKey, PassRow, Queue};
 
@@ -31,13 +32,11 @@ const PROCESSORS_EACH: usize = 2;
 const POLL: Duration = Duration::from_secs(1);
 /// How often it is asked whether all is done: often once a pass has ended, then ever more seldom,
 /// for what other processes do.
-const IDLE_POLL_MIN: Duration = Duration::from_millis(20);
-const IDLE_POLL_MAX: Duration = Duration::from_millis(500);
+const IDLE_POLL: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
 /// A lease is renewed so often before it ends.
 const RENEWALS: u32 = 4;
-/// Pauses before a pass that failed is tried again double from the one to the other.
-const PAUSE_SECONDS_MIN: u64 = 1;
-const PAUSE_SECONDS_MAX: u64 = 300;
+/// Waits before a pass that failed is tried again.
+const FAILURE_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
 
 /// When [`Pipeline::work`] returns.
 #[derive(Clone, Debug)]
@@ -93,7 +92,7 @@ impl Pipeline {
                 let (incident, source, pass) = (&key.incident, &key.source, key.pass);
                 warn!(%incident, %source, pass, error = error_text, "pass failed");
                 self.journal_failure(&key, &error).await;
-                let retry_at = after(clock::now(), pause(failures));
+                let retry_at = after(clock::now(), failure_delay(failures));
                 self.parts.ledger.postpone(&key, token, retry_at).await
             }
         };
@@ -128,7 +127,7 @@ impl Pipeline {
 impl Workers<'_> {
     async fn run_until_idle(&mut self) {
         let mut woken = self.pipeline.wake.subscribe();
-        let mut pause = IDLE_POLL_MIN;
+        let mut idle_polls = 0;
         self.free_the_dead().await;
         let mut freed = Instant::now();
         loop {
@@ -140,10 +139,10 @@ impl Workers<'_> {
             tokio::select! {
                 Some(ended) = self.tasks.join_next_with_id() => {
                     self.forget(ended);
-                    pause = IDLE_POLL_MIN;
+                    idle_polls = 0;
                 }
                 _ = woken.changed() => {}
-                () = sleep(pause) => pause = (pause * 2).min(IDLE_POLL_MAX),
+                () = sleep(IDLE_POLL.delay(idle_polls)) => idle_polls += 1,
             }
             if freed.elapsed() > self.pipeline.lease {
                 self.free_the_dead().await;
@@ -287,9 +286,8 @@ fn places(queue: Queue) -> usize {
     }
 }
 
-fn pause(failures: u64) -> Duration {
-    let doublings = u32::try_from(failures).unwrap_or(u32::MAX).min(16);
-    Duration::from_secs((PAUSE_SECONDS_MIN << doublings).min(PAUSE_SECONDS_MAX))
+fn failure_delay(failures: u64) -> Duration {
+    FAILURE_BACKOFF.delay(u32::try_from(failures).unwrap_or(u32::MAX))
 }
 
 /// `time` after `pause`; the same time where no later one can be written.
@@ -304,7 +302,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_five_minutes() {
-        let seconds = [0, 1, 2, 8, 9, u64::MAX].map(|failures| pause(failures).as_secs());
+        let seconds = [0, 1, 2, 8, 9, u64::MAX].map(|failures| failure_delay(failures).as_secs());
         assert_eq!(seconds, [1, 2, 4, 256, 300, 300]);
     }
 }

@@ -19,6 +19,8 @@ use tracing::debug;
 
 use super::error::{ClientError, ProblemDetails};
 use super::{BearerToken, ServerUrl};
+use platform::backoff::Backoff;
+use platform::random_fraction;
 
 /// Longest wait for a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -35,12 +37,11 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 const LINE_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a problem.
 const PROBLEM_BYTES_MAX: usize = 1 << 20;
-/// Times that a request is sent, and the first pause between two of them, which doubles: somebody
-/// waits.
+/// Times that a request is sent, and the waits between them: somebody waits.
 const ATTEMPTS_MAX: u32 = 4;
-const PAUSE: Duration = Duration::from_millis(250);
-/// Longest pause that a server may ask for with `Retry-After`.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(1));
+/// Longest wait that a server may ask for with `Retry-After`.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 
 /// A server, and as whom it is asked. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -266,7 +267,6 @@ impl ApiClient {
     /// # Errors
     /// See [`ClientError`].
     pub(crate) async fn send(&self, call: &ApiCall) -> Result<Response, ClientError> {
-        let mut pause = PAUSE;
         for attempt in 1.. {
             let (error, asked) = match self.once(call).await {
                 Ok(response) if response.status().is_success() => return Ok(response),
@@ -281,8 +281,11 @@ impl ApiClient {
                 return Err(error);
             }
             debug!(attempt, path = call.path, "asked once more");
-            sleep(asked.unwrap_or(pause).min(PAUSE_MAX)).await;
-            pause *= 2;
+            sleep(asked.map_or_else(
+                || BACKOFF.equal_jitter(attempt - 1, random_fraction()),
+                |asked| asked.min(RETRY_AFTER_MAX),
+            ))
+            .await;
         }
         unreachable!("the last attempt returns")
     }

@@ -21,12 +21,14 @@ use tracing::debug;
 
 use self::checking::BundleChecker;
 use super::{ApiCall, ApiClient, ClientError};
+use platform::backoff::Backoff;
 use platform::progress::ProgressCounter;
+use platform::random_fraction;
 
-/// Connections in a row that bring nothing new before a download is given up, and the pause between
-/// two.
+/// Connections in a row that bring nothing new before a download is given up, and the waits between
+/// them: together about 4 s.
 const FRUITLESS_MAX: u32 = 5;
-const PAUSE: Duration = Duration::from_secs(1);
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(2));
 /// Bytes read at once from what is there already.
 const READ_BYTES: usize = 256 * 1024;
 
@@ -169,7 +171,8 @@ impl BundleDownload<'_> {
                 return Err(error);
             }
             debug!(%error, have = self.have, "a download broke, and goes on");
-            sleep(PAUSE).await;
+            let retry = fruitless.saturating_sub(1);
+            sleep(BACKOFF.equal_jitter(retry, random_fraction())).await;
         }
     }
 

@@ -17,12 +17,13 @@ use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::{ApiCall, ApiClient, ClientError};
+use platform::backoff::Backoff;
+use platform::random_fraction;
 use server::answers::Happened;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// Pause before the first reconnection; it doubles with each further one up to the maximum.
-const PAUSE: Duration = Duration::from_millis(500);
-const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Waits before reconnections.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
 /// How long the server may be unreachable before the subscription fails. An upgrade and a restart
 /// take less.
 const AWAY_MAX: Duration = Duration::from_secs(300);
@@ -40,9 +41,9 @@ pub(crate) struct EventSubscription {
     events: Option<EventReader>,
     /// True if bytes arrived since the connection was opened, be they only a keep-alive comment.
     has_received: Arc<AtomicBool>,
-    /// When the server was last known to be reachable, and the pause before the next attempt.
+    /// When the server was last known to be reachable, and the failed attempts since.
     reachable_at: Instant,
-    pause: Duration,
+    failures: u32,
 }
 
 impl EventSubscription {
@@ -55,7 +56,7 @@ impl EventSubscription {
             events: None,
             has_received: Arc::default(),
             reachable_at: Instant::now(),
-            pause: PAUSE,
+            failures: 0,
         }
     }
 
@@ -76,19 +77,23 @@ impl EventSubscription {
                         return Err(error);
                     }
                     debug!(%error, "event stream broke, reconnecting");
-                    let pause = self.pause;
-                    self.pause = (pause * 2).min(PAUSE_MAX);
-                    sleep(pause).await;
+                    let wait = self.backoff();
+                    self.failures += 1;
+                    sleep(wait).await;
                 }
                 Err(error) => return Err(error),
             }
         }
     }
 
+    fn backoff(&self) -> Duration {
+        BACKOFF.equal_jitter(self.failures, random_fraction())
+    }
+
     /// A connection that delivered anything was alive until now: longer silences end it.
     fn note_reachable(&mut self) {
         if self.has_received.swap(false, Ordering::Relaxed) {
-            (self.reachable_at, self.pause) = (Instant::now(), PAUSE);
+            (self.reachable_at, self.failures) = (Instant::now(), 0);
         }
     }
 
@@ -116,7 +121,7 @@ impl EventSubscription {
                 // The server is stopping or restarting.
                 self.events = None;
                 self.note_reachable();
-                sleep(self.pause).await;
+                sleep(self.backoff()).await;
                 Ok(None)
             }
         }

@@ -31,6 +31,7 @@ pub use redact::Secrets;
 pub use retry::{ResponseClassifier, RetryDecision};
 pub use wire::{Transport, TransportError};
 
+use platform::random_fraction;
 use wire::Exchange;
 
 /// Bytes of one answer that are taken: 50 CloudTrail events of 256 KiB, which is the most that each
@@ -187,7 +188,7 @@ impl Recorder {
                 bucket.learn(headers, SystemTime::now());
             }
             let asked = headers.and_then(|headers| quota::retry_after(headers, SystemTime::now()));
-            let Some(wait) = retry::wait(verdict, attempt, asked, jitter()) else {
+            let Some(wait) = retry::wait(verdict, attempt, asked, random_fraction()) else {
                 return answer(exchange, verdict, attempt);
             };
             throttled = verdict == RetryDecision::Throttled;
@@ -280,10 +281,4 @@ fn answer(
             unreachable!("throttled is asked again, answered has an answer")
         }
     }
-}
-
-/// Random in [0, 1). Without randomness, waits are merely not spread.
-fn jitter() -> f64 {
-    let bytes = platform::random::<4>().unwrap_or([128; 4]);
-    f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
 }

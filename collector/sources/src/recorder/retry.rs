@@ -5,13 +5,13 @@ use std::time::Duration;
 use evidence_format::coverage::GapReason;
 use http::{HeaderMap, StatusCode};
 
-/// Requests that failed in passing are repeated this often: with [`BACKOFF_MAX`] it takes about two
+use platform::backoff::Backoff;
+
+/// Requests that failed in passing are repeated this often: with [`BACKOFF`] it takes about two
 /// minutes.
 const TRANSIENT_ATTEMPTS_MAX: u32 = 8;
-/// Bound of the first wait.
-const BACKOFF_FIRST: Duration = Duration::from_millis(500);
-/// Bound of each later wait.
-const BACKOFF_MAX: Duration = Duration::from_secs(20);
+/// Waits between attempts.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(20));
 
 /// What an exchange has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,24 +53,19 @@ pub(super) fn by_status(status: StatusCode, headers: &HeaderMap) -> RetryDecisio
     }
 }
 
-/// How long to wait before attempt `attempt + 1`, if there is to be one. `jitter` is random in [0,
-/// 1): "full jitter" (AWS Architecture Blog, "Exponential Backoff And Jitter"), so that many who
-/// failed together do not come back together. What the provider itself asked for is waited for in
-/// full.
+/// How long to wait before attempt `attempt + 1`, if there is to be one: what the provider asked
+/// for in full, and a backoff with full jitter by `random`, which is in [0, 1).
 pub(super) fn wait(
     verdict: RetryDecision,
     attempt: u32,
     asked: Option<Duration>,
-    jitter: f64,
+    random: f64,
 ) -> Option<Duration> {
     match verdict {
         RetryDecision::Answered | RetryDecision::Hopeless(_) => None,
         RetryDecision::Transient(_) if attempt >= TRANSIENT_ATTEMPTS_MAX => None,
         RetryDecision::Throttled | RetryDecision::Transient(_) => {
-            let bound = BACKOFF_FIRST
-                .saturating_mul(1 << (attempt - 1).min(16))
-                .min(BACKOFF_MAX);
-            Some(asked.unwrap_or_default() + bound.mul_f64(jitter))
+            Some(asked.unwrap_or_default() + BACKOFF.full_jitter(attempt - 1, random))
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Transactions that outlive a database's short absence.
 
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::time::Duration;
 
@@ -10,6 +9,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 use super::{Database, DatabaseError, Engine};
+use platform::backoff::Backoff;
+use platform::random_fraction;
 
 /// How long one call waits for a database that is away: longer than a failover or an upgrade of a
 /// PostgreSQL takes, shorter than the patience of whoever called.
@@ -19,9 +20,8 @@ pub const OUTAGE_SECONDS_MAX: u64 = 120;
 /// batch of facts, takes seconds.
 const ATTEMPT_SECONDS_MAX: u64 = 60;
 
-/// Pauses between attempts double from the one to the other.
-const PAUSE_MILLISECONDS_MIN: u64 = 5;
-const PAUSE_MILLISECONDS_MAX: u64 = 1000;
+/// Waits between attempts: a conflict is over within milliseconds, an outage is not.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(5), Duration::from_secs(1));
 
 /// Why a transaction did not come to its end.
 pub(crate) enum Failure<E> {
@@ -187,7 +187,7 @@ struct Retry {
     attempt: &'static str,
     begun: Instant,
     patience: Duration,
-    pause: Duration,
+    retries: u32,
     earlier: Earlier,
 }
 
@@ -197,7 +197,7 @@ impl Retry {
             attempt,
             begun: Instant::now(),
             patience,
-            pause: Duration::from_millis(PAUSE_MILLISECONDS_MIN),
+            retries: 0,
             earlier: Earlier::Nothing,
         }
     }
@@ -226,8 +226,9 @@ impl Retry {
             Fault::Gone => warn!(attempt, %cause, "the database is away, trying again"),
             Fault::Conflict => {}
         }
-        sleep(self.pause.mul_f64(jitter())).await;
-        self.pause = (self.pause * 2).min(Duration::from_millis(PAUSE_MILLISECONDS_MAX));
+        // with jitter, so that writers in conflict do not meet again
+        sleep(BACKOFF.equal_jitter(self.retries, random_fraction())).await;
+        self.retries += 1;
         Ok(())
     }
 }
@@ -240,15 +241,6 @@ impl Retry {
             _ => self.patience,
         }
     }
-}
-
-/// From 0.5 to 1, so that writers in conflict do not meet again.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "any number in the range will do"
-)]
-fn jitter() -> f64 {
-    0.5 + 0.5 * (RandomState::new().hash_one(0) as f64 / u64::MAX as f64)
 }
 
 /// What a database's error means for whoever waits.

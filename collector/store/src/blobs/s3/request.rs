@@ -13,10 +13,11 @@ use tokio::time::{Instant, sleep};
 
 use super::{OUTAGE_SECONDS_MAX, warn};
 use crate::blobs::BlobError;
+use platform::backoff::Backoff;
+use platform::random_fraction;
 
-/// Pauses between attempts double from the one to the other.
-const PAUSE_MILLISECONDS_MIN: u64 = 100;
-const PAUSE_MILLISECONDS_MAX: u64 = 5000;
+/// Waits between attempts.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
 /// The most of an answer's text that goes into an error.
 const REFUSAL_CHARS_MAX: usize = 300;
@@ -100,8 +101,7 @@ impl Request<'_> {
     /// request to slow down.
     pub(super) async fn send(self, attempt: &'static str) -> Result<S3Response, BlobError> {
         let begun = Instant::now();
-        let mut pause = Duration::from_millis(PAUSE_MILLISECONDS_MIN);
-        loop {
+        for retry in 0.. {
             let outcome = self.send_once().await;
             let is_final = match &outcome {
                 Ok(answer) => !answer.is_passing(),
@@ -128,9 +128,9 @@ impl Request<'_> {
                 problem,
                 "the object store failed, trying again"
             );
-            sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_millis(PAUSE_MILLISECONDS_MAX));
+            sleep(BACKOFF.equal_jitter(retry, random_fraction())).await;
         }
+        unreachable!("the outage limit ends the loop")
     }
 
     async fn send_once(&self) -> Result<S3Response, object_store::Error> {
