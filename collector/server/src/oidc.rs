@@ -21,12 +21,13 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::{debug, warn};
-use url::{Host, Url};
+use url::Url;
 
 use super::auth::Caller;
 use crate::config::OidcConfig;
 use domain::incident::Name;
 use platform::chain;
+use platform::loopback::is_loopback_host;
 use store::ledger::TokenRole;
 
 /// How long keys are used before they are asked for again: what the issuer withdraws is worth
@@ -336,12 +337,11 @@ impl Oidc {
 
 /// HTTPS; or this machine, where nobody is on the way.
 fn is_safe(url: &Url) -> bool {
-    let is_here = match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+    match url.scheme() {
+        "https" => url.has_host(),
+        "http" => url.host_str().is_some_and(is_loopback_host),
         _ => false,
-    };
-    url.scheme() == "https" && url.host().is_some() || url.scheme() == "http" && is_here
+    }
 }
 
 /// The one algorithm that a key is good for here; `None` for keys of other kinds, secrets of an
@@ -409,6 +409,7 @@ mod tests {
             "https://login.example.com",
             "https://login.example.com/realms/x",
             "http://127.0.0.1:8080",
+            "http://localhost:8080",
             "http://[::1]/",
         ] {
             assert!(Oidc::new(config(good)).is_ok(), "{good}");

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use url::{Host, Url};
+use platform::loopback::is_loopback_host;
+use url::Url;
 
 /// The address of a server that a token may be sent to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,14 +71,9 @@ impl ServerUrl {
         Ok(server)
     }
 
-    /// True if what is sent there does not leave this machine (RFC 6761 §6.3 for the name).
+    /// True if what is sent there does not leave this machine.
     pub(super) fn is_this_machine(&self) -> bool {
-        match self.0.host() {
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-            None => false,
-        }
+        self.0.host_str().is_some_and(is_loopback_host)
     }
 
     /// True if nothing is encrypted on the way.
