@@ -9,15 +9,17 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
+use futures::stream::try_unfold;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_util::io::{StreamReader, SyncIoBridge};
 use utoipa::ToSchema;
 
 use super::Api;
@@ -237,11 +239,7 @@ pub(crate) async fn attach(
     let (send, receive) = mpsc::channel(PIECES_WAITING_MAX);
     let attaching = AttachRequest {
         incident: incident.id,
-        content: Content::Stream(Box::new(Pieces {
-            receive,
-            piece: Bytes::new(),
-            is_over: false,
-        })),
+        content: Content::Stream(Box::new(body_reader(receive))),
         name,
         content_type,
         by: caller.name,
@@ -328,30 +326,15 @@ async fn pump(mut body: Body, send: &mpsc::Sender<Piece>, bytes_max: u64, idle: 
     }
 }
 
-/// The body, for whoever reads it and may wait. It ends only where the client has ended it.
-struct Pieces {
-    receive: mpsc::Receiver<Piece>,
-    piece: Bytes,
-    is_over: bool,
-}
-
-impl Read for Pieces {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.piece.is_empty() && !self.is_over {
-            match self
-                .receive
-                .blocking_recv()
-                .unwrap_or_else(|| Err(cut_off()))
-            {
-                Ok(Some(piece)) => self.piece = piece,
-                Ok(None) => self.is_over = true,
-                Err(problem) => return Err(io::Error::other(problem)),
-            }
-        }
-        let n = buffer.len().min(self.piece.len());
-        self.piece.copy_to_slice(&mut buffer[..n]);
-        Ok(n)
-    }
+/// The body for a blocking thread. It ends only where the client has ended it.
+fn body_reader(receive: mpsc::Receiver<Piece>) -> impl Read + Send {
+    let pieces = try_unfold(receive, |mut receive| async move {
+        // a channel that closes before the last piece is a client that went away
+        let piece = receive.recv().await.unwrap_or_else(|| Err(cut_off()));
+        let piece = piece.map_err(io::Error::other)?;
+        Ok::<_, io::Error>(piece.map(|bytes| (bytes, receive)))
+    });
+    SyncIoBridge::new(StreamReader::new(Box::pin(pieces)))
 }
 
 /// A value of a header that names a file, without anything that a client might obey.
@@ -364,29 +347,23 @@ pub(crate) fn disposition(file: &str) -> HeaderValue {
 mod tests {
     use super::*;
 
-    fn pieces(sent: Vec<Piece>) -> Pieces {
+    async fn read(sent: Vec<Piece>) -> io::Result<String> {
         let (send, receive) = mpsc::channel(8);
         sent.into_iter()
             .for_each(|piece| send.try_send(piece).expect("there is room"));
-        Pieces {
-            receive,
-            piece: Bytes::new(),
-            is_over: false,
-        }
+        drop(send);
+        let reader = body_reader(receive);
+        let text = tokio::task::spawn_blocking(|| io::read_to_string(reader));
+        text.await.expect("the reader does not panic")
     }
 
-    #[test]
-    fn a_body_ends_only_where_its_client_ends_it() {
+    #[tokio::test]
+    async fn a_body_ends_only_where_its_client_ends_it() {
         let data = |text: &'static str| Ok(Some(Bytes::from(text)));
-        let mut text = String::new();
-        pieces(vec![data("one"), data(""), data("two"), Ok(None)])
-            .read_to_string(&mut text)
-            .expect("it ended");
-        assert_eq!(text, "onetwo");
+        let whole = vec![data("one"), data(""), data("two"), Ok(None)];
+        assert_eq!(read(whole).await.expect("it ended"), "onetwo");
         for cut in [vec![data("one")], vec![], vec![data("one"), Err(cut_off())]] {
-            pieces(cut)
-                .read_to_end(&mut Vec::new())
-                .expect_err("nobody ended it");
+            read(cut).await.expect_err("nobody ended it");
         }
     }
 
