@@ -83,10 +83,15 @@ impl KeyFile {
     /// # Errors
     /// See [`KeyFileError`].
     pub fn open_or_create(path: &Path) -> Result<Self, KeyFileError> {
-        let is_new = !path.try_exists().map_err(|cause| KeyFileError::Read {
+        let exists = path.try_exists().map_err(|cause| KeyFileError::Read {
             path: path.to_owned(),
             cause,
-        })? && create(path)?;
+        })?;
+        let is_new = !exists
+            && create(path).map_err(|cause| KeyFileError::Write {
+                path: path.to_owned(),
+                cause,
+            })?;
         let key = Self {
             path: path.to_owned(),
             secret: read(path)?,
@@ -158,31 +163,14 @@ pub fn default_path(
     Ok(state.ok_or(KeyFileError::NoHome)?.join(USER_KEY))
 }
 
-/// Makes a key, unless another process was faster: then false. A key that is there is never
-/// replaced.
-fn create(path: &Path) -> Result<bool, KeyFileError> {
-    let make = || {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(durable::folder_of(path))?;
-        let secret = SecretKey::from_random(&platform::random()?);
-        let unfinished = durable::write_beside(path, secret.to_pem().as_bytes(), 0o600)?;
-        // Unlike a rename, a link fails if the name is taken, and unlike O_EXCL on the name itself
-        // nobody reads half a key.
-        let linked = fs::hard_link(&unfinished, path);
-        fs::remove_file(&unfinished)?;
-        match linked {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            linked => linked
-                .and_then(|()| durable::sync_folder_of(path))
-                .map(|()| true),
-        }
-    };
-    make().map_err(|cause| KeyFileError::Write {
-        path: path.to_owned(),
-        cause,
-    })
+/// Creates a key unless there is one, which is never replaced: then false.
+fn create(path: &Path) -> io::Result<bool> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(durable::folder_of(path))?;
+    let secret = SecretKey::from_random(&platform::random()?);
+    durable::create_new(path, secret.to_pem().as_bytes(), 0o600)
 }
 
 fn read(path: &Path) -> Result<SecretKey, KeyFileError> {

@@ -9,7 +9,6 @@ use agent::identity;
 use agent::key::KeyFile;
 use agent::stream::StreamFile;
 use anyhow::{Context, Result};
-use data_encoding::HEXLOWER;
 use evidence_format::bundle::{BundleMetadata, DraftBundle, SealedBundle};
 use evidence_format::config::ClockReading;
 use evidence_format::id::IncidentId;
@@ -49,7 +48,7 @@ impl BundleInProgress {
         fs::create_dir_all(&out)
             .with_context(|| format!("cannot make folder {}", out.display()))?;
         let out = fs::canonicalize(out)?; // as a walk over it would see it
-        let random = HEXLOWER.encode(&platform::random::<8>()?);
+        let random = platform::random_hex::<8>()?;
         let folder = out.join(format!(
             "{}-{}-{random}.unfinished",
             target.incident,

@@ -3,15 +3,14 @@
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write as _};
+use std::fs::{self, DirBuilder};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use agent::key::{KeyFile, KeyFileError};
-use data_encoding::HEXLOWER;
 use evidence_format::id::StreamId;
 use rustix::fs::Mode;
 use tokio::sync::watch;
@@ -22,6 +21,7 @@ use crate::config::PipelineConfig;
 use crate::in_flight::InFlight;
 use crate::{Pipeline, ProgressBoard};
 use domain::incident::{PlayError, Plays};
+use platform::durable;
 use sources::recorder::{Transport, TransportError};
 use store::blobs::{BlobError, Blobs, BlobsConfig};
 use store::ledger::{Ledger, LedgerError, NewStream, WorkerName};
@@ -154,19 +154,8 @@ async fn begin_stream(ledger: &Ledger, key: &KeyFile, folder: &Path) -> Result<(
 /// What tells this store from others: drawn at random when it is made, and never copied with a key.
 fn store_id(path: &Path) -> io::Result<String> {
     if !path.try_exists()? {
-        let unfinished = path.with_extension(HEXLOWER.encode(&platform::random::<8>()?));
-        let mut file = File::create_new(&unfinished)?;
-        file.write_all(HEXLOWER.encode(&platform::random::<16>()?).as_bytes())
-            .and_then(|()| file.sync_all())?;
-        let linked = fs::hard_link(&unfinished, path); // whole, or another process has made one meanwhile
-        fs::remove_file(&unfinished)?;
-        linked.or_else(|cause| {
-            if cause.kind() == io::ErrorKind::AlreadyExists {
-                Ok(())
-            } else {
-                Err(cause)
-            }
-        })?;
+        // of processes that open a new store at once, one creates the id and all read it
+        durable::create_new(path, platform::random_hex::<16>()?.as_bytes(), 0o644)?;
     }
     fs::read_to_string(path)
 }

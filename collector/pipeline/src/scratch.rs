@@ -5,7 +5,6 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use data_encoding::HEXLOWER;
 use tracing::warn;
 
 use super::PipelineError;
@@ -38,7 +37,7 @@ impl Scratch {
             .and_then(|()| bury(work))
             .map_err(failed)?;
         loop {
-            let random = HEXLOWER.encode(&platform::random::<8>().map_err(failed)?);
+            let random = platform::random_hex::<8>().map_err(failed)?;
             let folder = work.join(format!("{PREFIX}{random}"));
             fs::create_dir(&folder).map_err(failed)?;
             match locked(&folder) {

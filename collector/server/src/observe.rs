@@ -8,7 +8,6 @@ use std::time::Instant;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use data_encoding::HEXLOWER;
 use futures::FutureExt as _;
 use http::{HeaderName, HeaderValue, Method, header};
 use tracing::{Instrument as _, field, info, info_span};
@@ -24,7 +23,7 @@ const NO_ROUTE: &str = "none";
 /// Runs a request inside a span of its own.
 pub(super) async fn observe(State(api): State<Api>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
-    let Ok(id) = platform::random::<8>().map(|bytes| HEXLOWER.encode(&bytes)) else {
+    let Ok(id) = platform::random_hex::<8>() else {
         return Problem::internal(&io::Error::other("the system has no randomness"))
             .into_response();
     };

@@ -7,7 +7,6 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, atomic::Ordering};
 use std::time::Duration;
 
-use data_encoding::HEXLOWER;
 use evidence_format::bundle::{BundleError, DraftBundle};
 use evidence_format::config::ItemSource as Origin;
 use evidence_format::coverage::{Coverage, GapReason};
@@ -217,7 +216,7 @@ async fn new_draft(parts: &Parts, task: &Task<'_>) -> Result<DraftBundle, Captur
         path: parts.work.clone(),
         cause,
     })?;
-    let random = HEXLOWER.encode(&platform::random::<8>().map_err(CaptureError::Random)?);
+    let random = platform::random_hex::<8>().map_err(CaptureError::Random)?;
     let seed = platform::random().map_err(CaptureError::Random)?;
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let folder = parts.work.join(format!("{name}{random}.unfinished"));

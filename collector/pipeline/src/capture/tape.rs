@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use data_encoding::HEXLOWER;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -46,7 +45,7 @@ impl StepTape {
     /// A page whose row was lost in a crash is asked for again, and is never the same: its name is
     /// drawn anew.
     fn name(&self, seq: u64) -> io::Result<String> {
-        let random = HEXLOWER.encode(&platform::random::<8>()?);
+        let random = platform::random_hex::<8>()?;
         Ok(format!(
             "{}{}/{seq:08}-{random}.warc.zst",
             folder(&self.key),

@@ -5,7 +5,6 @@ use std::io::{self, BufReader, Seek};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use data_encoding::HEXLOWER;
 use evidence_format::container::tar;
 use evidence_format::item::WorkerPool;
 use evidence_format::keyring::PublicKey;
@@ -38,7 +37,7 @@ impl StoredBundle {
             path: work.to_owned(),
             cause,
         };
-        let random = HEXLOWER.encode(&platform::random::<8>().map_err(failed)?);
+        let random = platform::random_hex::<8>().map_err(failed)?;
         let path = work.join(format!("{random}.copy"));
         let file = File::options()
             .read(true)

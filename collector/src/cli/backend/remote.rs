@@ -190,8 +190,7 @@ impl Backend for RemoteBackend {
     async fn declare(&self, declaring: NewDeclaration) -> Result<Declared> {
         let key = match &declaring.idempotency_key {
             Some(key) => key.clone(),
-            None => data_encoding::HEXLOWER
-                .encode(&platform::random::<16>().map_err(ClientError::Random)?),
+            None => platform::random_hex::<16>().map_err(ClientError::Random)?,
         };
         let call = ApiCall::post("v1/incidents", &declaring).idempotency_key(&key);
         Ok(self

@@ -14,9 +14,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use data_encoding::HEXLOWER;
-
 use super::BlobError;
+use platform::random_hex;
 
 /// Where objects are until they are whole. No key begins so.
 pub(super) const UNFINISHED: &str = ".unfinished";
@@ -175,7 +174,7 @@ impl Folder {
         // its own name: another process that opens the folder now does the same
         let key = format!(
             "{UNFINISHED}/check-{}",
-            random_name().map_err(|cause| BlobError::of_io("write", UNFINISHED, cause))?
+            random_hex::<16>().map_err(|cause| BlobError::of_io("write", UNFINISHED, cause))?
         );
         self.put(&key, b"".as_slice())?;
         self.delete(&key)
@@ -206,7 +205,7 @@ struct Unfinished {
 impl Unfinished {
     fn create(root: &Path) -> io::Result<Self> {
         loop {
-            let path = root.join(UNFINISHED).join(random_name()?);
+            let path = root.join(UNFINISHED).join(random_hex::<16>()?);
             let file = OpenOptions::new()
                 .write(true)
                 .create_new(true)
@@ -224,12 +223,6 @@ impl Drop for Unfinished {
     fn drop(&mut self) {
         drop(fs::remove_file(&self.path)); // else the next start removes it
     }
-}
-
-fn random_name() -> io::Result<String> {
-    let mut name = [0; 16];
-    getrandom::fill(&mut name)?;
-    Ok(HEXLOWER.encode(&name))
 }
 
 fn is_same(path: &Path, content: &(impl Content + ?Sized)) -> io::Result<bool> {

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::fs;
 
-use data_encoding::HEXLOWER;
-
 /// A process, as long as it runs: the machine's boot, the namespace of its process ids, its id
 /// there, and when it was started (proc(5)). Ids are used again, but not with the same start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +53,8 @@ fn own_name() -> Option<String> {
 }
 
 fn random_name() -> String {
-    let random = platform::random::<16>().expect("every system has randomness");
-    format!("unknown {}", HEXLOWER.encode(&random))
+    let random = platform::random_hex::<16>().expect("every system has randomness");
+    format!("unknown {random}")
 }
 
 /// The machine and namespace, and the process there.
