@@ -130,7 +130,7 @@ fn reader_options(options: &CaptureOptions) -> ReaderOptions {
         patience: PATIENCE,
         object_bytes_max: options.object_bytes_max,
         entries_max: ENTRIES_MAX,
-        before: |_: &Path| {},
+        before_touch: |_: &Path| {},
     }
 }
 
@@ -171,7 +171,7 @@ fn run(
 
 /// Runs one probe. Its panic is a gap, as long as the item is whole; the other probes go on.
 fn run_probe(probe: &Probe, mut recorder: ProbeRecorder<'_>) -> Result<(), BundleError> {
-    let outcome = catch_unwind(AssertUnwindSafe(|| (probe.take)(&mut recorder)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| (probe.run)(&mut recorder)));
     match outcome {
         Ok(taken) => taken?,
         Err(_) => recorder.crash(probe.name)?,

@@ -97,7 +97,7 @@ struct PendingBundle {
 }
 
 impl StreamState {
-    fn count(&mut self, bundle: Digest) {
+    fn advance(&mut self, bundle: Digest) {
         self.seq += 1;
         self.prev = Some(bundle);
     }
@@ -109,7 +109,7 @@ impl StreamState {
         };
         let path = path_of_file_uri(&pending.path).unwrap_or_default();
         if exists(Path::new(OsStr::from_bytes(&path))) {
-            self.count(pending.bundle);
+            self.advance(pending.bundle);
         }
     }
 }
@@ -296,13 +296,13 @@ mod tests {
             .expect("a state that can be read")
     }
 
-    fn turn(stream: &StreamFile) -> SealLock<'_> {
+    fn acquire(stream: &StreamFile) -> SealLock<'_> {
         stream.acquire_seal_lock(&GO).expect("nobody else")
     }
 
     /// The next place, whose turn is given back at once.
     fn position(stream: &StreamFile) -> StreamLink {
-        turn(stream).position()
+        acquire(stream).position()
     }
 
     #[test]
@@ -311,9 +311,9 @@ mod tests {
         let stream = stream(folder.path(), 1);
         let mut expected = (0, None);
         for bundle in [Digest::of(b"a"), Digest::of(b"b"), Digest::of(b"c")] {
-            let turn = turn(&stream);
-            assert_eq!((turn.position().seq, turn.position().prev), expected);
-            turn.prepare(bundle, &folder.path().join("bundle"))
+            let lock = acquire(&stream);
+            assert_eq!((lock.position().seq, lock.position().prev), expected);
+            lock.prepare(bundle, &folder.path().join("bundle"))
                 .and_then(PreparedBundle::commit)
                 .expect("own folder");
             expected = (expected.0 + 1, Some(bundle));
@@ -328,7 +328,7 @@ mod tests {
             folder.path().join("bundle\n\u{fffd}"),
         );
         drop(
-            turn(&stream)
+            acquire(&stream)
                 .prepare(Digest::of(b"a"), &bundle)
                 .expect("own folder"),
         );
@@ -342,7 +342,7 @@ mod tests {
     fn another_key_begins_another_stream() {
         let folder = tempfile::tempdir().expect("a folder");
         let (one, two) = (stream(folder.path(), 1), stream(folder.path(), 2));
-        turn(&one)
+        acquire(&one)
             .prepare(Digest::of(b"a"), Path::new("/"))
             .and_then(PreparedBundle::commit)
             .expect("own folder");
@@ -354,13 +354,13 @@ mod tests {
     fn turns_wait_for_each_other_until_stopped() {
         let folder = tempfile::tempdir().expect("a folder");
         let stream = stream(folder.path(), 1);
-        let held = turn(&stream);
+        let held = acquire(&stream);
         assert!(matches!(
             stream.acquire_seal_lock(&AtomicBool::new(true)),
             Err(StreamError::Interrupted)
         ));
         drop(held);
-        turn(&stream);
+        acquire(&stream);
     }
 
     #[test]

@@ -569,7 +569,7 @@ fn a_hanging_file_does_not_stall_the_rest() {
     let begin = Instant::now();
     let patience = Duration::from_millis(200);
     let taken = take_with(&root.options(&["logs"]), |reader| ReaderOptions {
-        before: hang,
+        before_touch: hang,
         patience,
         ..reader
     });

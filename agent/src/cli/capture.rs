@@ -86,12 +86,12 @@ pub(super) fn run(arguments: CaptureArguments) -> Result<()> {
             &mut work.draft,
             &plan,
             &options,
-            interrupt.once(),
+            interrupt.first(),
             &mut progress,
         )?;
     }
-    let published = work.finish(plan, interrupt.again())?;
-    print::show(&published, &arguments.target)
+    let published = work.finish(plan, interrupt.second())?;
+    print::print_published(&published, &arguments.target)
 }
 
 fn describe(now: &CaptureProgress<'_>) -> String {

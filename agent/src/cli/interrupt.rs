@@ -16,8 +16,8 @@ pub(super) struct Interruption;
 /// What a person asked for by Ctrl-C, or a service manager by SIGTERM.
 #[derive(Debug, Default)]
 pub(super) struct InterruptFlags {
-    once: AtomicBool,
-    again: AtomicBool,
+    first: AtomicBool,
+    second: AtomicBool,
 }
 
 impl InterruptFlags {
@@ -33,18 +33,18 @@ impl InterruptFlags {
     }
 
     /// Set by the first signal.
-    pub(super) fn once(&self) -> &AtomicBool {
-        &self.once
+    pub(super) fn first(&self) -> &AtomicBool {
+        &self.first
     }
 
     /// Set by the second signal.
-    pub(super) fn again(&self) -> &AtomicBool {
-        &self.again
+    pub(super) fn second(&self) -> &AtomicBool {
+        &self.second
     }
 
     fn signal(&self) {
-        if self.once.swap(true, Ordering::Relaxed) {
-            self.again.store(true, Ordering::Relaxed);
+        if self.first.swap(true, Ordering::Relaxed) {
+            self.second.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -65,10 +65,10 @@ mod tests {
     #[test]
     fn the_second_signal_asks_for_more_than_the_first() {
         let interrupt = InterruptFlags::default();
-        assert!(check(interrupt.once()).is_ok());
+        assert!(check(interrupt.first()).is_ok());
         interrupt.signal();
-        assert!(check(interrupt.once()).is_err() && check(interrupt.again()).is_ok());
+        assert!(check(interrupt.first()).is_err() && check(interrupt.second()).is_ok());
         interrupt.signal();
-        assert!(check(interrupt.again()).is_err());
+        assert!(check(interrupt.second()).is_err());
     }
 }

@@ -50,7 +50,7 @@ struct BundleReceipt<'a> {
 }
 
 /// Tells of a bundle in the way that `target` asks for.
-pub(super) fn show(published: &PublishedBundle, target: &OutputArguments) -> Result<()> {
+pub(super) fn print_published(published: &PublishedBundle, target: &OutputArguments) -> Result<()> {
     match target {
         OutputArguments { json: true, .. } => out(&receipt(published)),
         OutputArguments { quiet: true, .. } => Ok(()),

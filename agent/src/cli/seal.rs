@@ -51,12 +51,12 @@ pub(super) fn run(arguments: SealArguments) -> Result<()> {
             line.draw(|| format!("sealing {:>10}  {}", size(bytes), print::path_text(path)));
         };
         let mut control = SealControl {
-            stop: interrupt.once(),
+            stop: interrupt.first(),
             skip: &work.folder,
             progress: &mut progress,
         };
         files::seal(&mut work.draft, &targets, &mut control)?;
     }
-    let published = work.finish(files::plan(&targets), interrupt.once())?;
-    print::show(&published, &arguments.target)
+    let published = work.finish(files::plan(&targets), interrupt.first())?;
+    print::print_published(&published, &arguments.target)
 }

@@ -171,7 +171,7 @@ pub fn seal(
         let walk = FileWalk::new(target.path.clone(), control.skip);
         let mut recorder = FileRecorder::start(draft, target, control)?;
         for entry in walk {
-            recorder.entry(&entry)?;
+            recorder.record_entry(&entry)?;
         }
         recorder.finish(source.clone())?;
     }

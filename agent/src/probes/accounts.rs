@@ -3,7 +3,7 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{DAY, HomeFolder, Probe, homes, take_files, take_folders};
+use super::{DAY, HomeFolder, Probe, homes, request_files, request_folders};
 use crate::read::{KeptPart, ReadMethod, ReadRequest, RedactionRule};
 use crate::recorder::{ProbeRecorder, join};
 
@@ -11,24 +11,24 @@ pub(super) const USERS: Probe = Probe {
     name: "users",
     what: "users and groups, without password hashes",
     api: "file",
-    lasts_seconds: DAY,
-    take: users,
+    lifetime_seconds: DAY,
+    run: users,
 };
 
 pub(super) const PRIVILEGES: Probe = Probe {
     name: "privileges",
     what: "who may become whom: sudo, doas, polkit and PAM rules",
     api: "file",
-    lasts_seconds: 2 * DAY,
-    take: privileges,
+    lifetime_seconds: 2 * DAY,
+    run: privileges,
 };
 
 pub(super) const AUTHORIZED_KEYS: Probe = Probe {
     name: "authorized-keys",
     what: "SSH server configuration and the public keys that may log in",
     api: "file",
-    lasts_seconds: 3 * DAY,
-    take: authorized_keys,
+    lifetime_seconds: 3 * DAY,
+    run: authorized_keys,
 };
 
 const ACCOUNTS: &[&str] = &["/etc/passwd", "/etc/group", "/etc/passwd-", "/etc/group-"];
@@ -69,17 +69,17 @@ const PATTERNS_MAX: usize = 16;
 
 fn users(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     for path in ACCOUNTS {
-        recorder.take(ReadRequest {
+        recorder.request(ReadRequest {
             content_type: "text/plain",
             ..ReadRequest::bytes(*path, ReadMethod::Redacted(RedactionRule::Accounts))
         })?;
     }
-    take_files(recorder, IDS)
+    request_files(recorder, IDS)
 }
 
 fn privileges(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
-    take_files(recorder, RULES)?;
-    take_folders(recorder, RULE_FOLDERS)
+    request_files(recorder, RULES)?;
+    request_folders(recorder, RULE_FOLDERS)
 }
 
 fn authorized_keys(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
@@ -111,7 +111,7 @@ fn authorized_keys(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> 
         paths.sort();
         paths.dedup();
         for path in paths {
-            recorder.take(ReadRequest {
+            recorder.request(ReadRequest {
                 content_type: "text/plain",
                 ..ReadRequest::file(path, KeptPart::Start)
             })?;

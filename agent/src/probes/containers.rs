@@ -15,8 +15,8 @@ pub(super) const PROBE: Probe = Probe {
     name: "containers",
     what: "containers: control groups of processes, state of docker, containerd, CRI-O, podman, LXC, machined; pods by name",
     api: "file",
-    lasts_seconds: 2 * HOUR,
-    take,
+    lifetime_seconds: 2 * HOUR,
+    run,
 };
 
 /// State folders of engines, and how deep the interesting files lie.
@@ -50,28 +50,28 @@ const NAMES: &[&[u8]] = &[
     b"/var/lib/containerd",
 ];
 
-fn take(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
+fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     for process in processes(recorder)? {
-        recorder.take(ReadRequest::kernel(format!("/proc/{process}/cgroup")).listed())?;
+        recorder.request(ReadRequest::kernel(format!("/proc/{process}/cgroup")).listed())?;
     }
     for (folder, depth_max) in STATE {
         let files = recorder.walk(tree(folder, *depth_max), |path, _| {
-            is_json(path) || is_wanted(path)
+            is_json(path) || is_listed_name(path)
         })?;
         files
             .into_iter()
-            .try_for_each(|file| take_state(recorder, file.path))?;
+            .try_for_each(|file| request_state(recorder, file.path))?;
     }
     NAMES
         .iter()
         .try_for_each(|folder| recorder.list(folder).map(drop))
 }
 
-fn take_state(recorder: &mut ProbeRecorder<'_>, path: Vec<u8>) -> Result<(), BundleError> {
+fn request_state(recorder: &mut ProbeRecorder<'_>, path: Vec<u8>) -> Result<(), BundleError> {
     let json = is_json(&path);
     let request = ReadRequest::file(path, KeptPart::Start).listed();
     if !json {
-        return recorder.take(ReadRequest {
+        return recorder.request(ReadRequest {
             content_type: "text/plain",
             ..request
         });
@@ -82,7 +82,7 @@ fn take_state(recorder: &mut ProbeRecorder<'_>, path: Vec<u8>) -> Result<(), Bun
     } else {
         ReadMethod::Redacted(RedactionRule::JsonEnvironment)
     };
-    recorder.take(ReadRequest {
+    recorder.request(ReadRequest {
         method,
         content_type: "application/json",
         ..request
@@ -93,6 +93,6 @@ fn is_json(path: &[u8]) -> bool {
     path.ends_with(b".json")
 }
 
-fn is_wanted(path: &[u8]) -> bool {
+fn is_listed_name(path: &[u8]) -> bool {
     FILES.iter().any(|name| name_of(path) == name.as_bytes())
 }

@@ -41,9 +41,9 @@ pub struct Probe {
     pub api: &'static str,
     /// For how many seconds such a thing stays as it is: the order of magnitude, which nobody
     /// publishes. Probes are sorted by it.
-    pub lasts_seconds: u64,
+    pub lifetime_seconds: u64,
     /// Takes it.
-    pub take: fn(&mut ProbeRecorder<'_>) -> Result<(), BundleError>,
+    pub run: fn(&mut ProbeRecorder<'_>) -> Result<(), BundleError>,
 }
 
 /// All probes, most volatile first (RFC 3227 §2.1): what lives in memory, then what programs write,
@@ -102,7 +102,7 @@ fn processes(recorder: &mut ProbeRecorder<'_>) -> Result<Vec<String>, BundleErro
     if !processes.is_empty() && !processes.iter().any(|process| process == "1") {
         // Every process namespace has a process 1: where it is not listed, procfs hides others'
         // processes (hidepid).
-        recorder.missing(GapReason::PermissionDenied, b"/proc/1")?;
+        recorder.record_gap(GapReason::PermissionDenied, b"/proc/1")?;
     }
     Ok(processes)
 }
@@ -110,7 +110,7 @@ fn processes(recorder: &mut ProbeRecorder<'_>) -> Result<Vec<String>, BundleErro
 /// One process of each namespace of a kind, process 1 first. As an ordinary user, who cannot tell
 /// the namespaces of others apart: those of our own processes and, since its tables can be read
 /// even so, process 1.
-fn one_process_each(
+fn one_process_per_namespace(
     recorder: &mut ProbeRecorder<'_>,
     kind: &'static str,
 ) -> Result<Vec<String>, BundleError> {
@@ -124,7 +124,7 @@ fn one_process_each(
     processes.insert(0, "1".to_owned());
     if processes.len() > NAMESPACES_MAX {
         processes.truncate(NAMESPACES_MAX);
-        recorder.missing(GapReason::TooLarge, format!("/proc/*/ns/{kind}").as_bytes())?;
+        recorder.record_gap(GapReason::TooLarge, format!("/proc/*/ns/{kind}").as_bytes())?;
     }
     Ok(processes)
 }
@@ -154,7 +154,7 @@ fn homes(recorder: &mut ProbeRecorder<'_>) -> Result<Vec<HomeFolder>, BundleErro
     homes.dedup_by(|a, b| a.path == b.path);
     if homes.len() > HOMES_MAX {
         homes.truncate(HOMES_MAX);
-        recorder.missing(GapReason::TooLarge, b"/home")?;
+        recorder.record_gap(GapReason::TooLarge, b"/home")?;
     }
     Ok(homes)
 }
@@ -168,9 +168,9 @@ fn home_of_line(line: &[u8]) -> Option<HomeFolder> {
 }
 
 /// Takes short files of text, where they exist.
-fn take_files(recorder: &mut ProbeRecorder<'_>, paths: &[&str]) -> Result<(), BundleError> {
+fn request_files(recorder: &mut ProbeRecorder<'_>, paths: &[&str]) -> Result<(), BundleError> {
     paths.iter().try_for_each(|path| {
-        recorder.take(ReadRequest {
+        recorder.request(ReadRequest {
             content_type: "text/plain",
             ..ReadRequest::file(*path, KeptPart::Start)
         })
@@ -178,21 +178,21 @@ fn take_files(recorder: &mut ProbeRecorder<'_>, paths: &[&str]) -> Result<(), Bu
 }
 
 /// Takes kernel files, where they exist.
-fn take_kernel(
+fn request_kernel_files(
     recorder: &mut ProbeRecorder<'_>,
     folder: &str,
     names: &[&str],
 ) -> Result<(), BundleError> {
     names
         .iter()
-        .try_for_each(|name| recorder.take(ReadRequest::kernel(format!("{folder}/{name}"))))
+        .try_for_each(|name| recorder.request(ReadRequest::kernel(format!("{folder}/{name}"))))
 }
 
 /// Takes everything in the folders, and in those directly below them.
-fn take_folders(recorder: &mut ProbeRecorder<'_>, folders: &[&str]) -> Result<(), BundleError> {
+fn request_folders(recorder: &mut ProbeRecorder<'_>, folders: &[&str]) -> Result<(), BundleError> {
     folders
         .iter()
-        .try_for_each(|folder| recorder.take_tree(folder, 1, |_| true))
+        .try_for_each(|folder| recorder.request_tree(folder, 1, |_| true))
 }
 
 /// A tree whose listings are evidence.
@@ -206,7 +206,7 @@ fn tree(top: &str, depth_max: usize) -> Subtree<'_> {
 
 /// True where `path` is no link to another folder: distributions link `/lib` and `/bin` into
 /// `/usr`.
-fn is_own(recorder: &mut ProbeRecorder<'_>, path: &str) -> Result<bool, BundleError> {
+fn is_not_a_link(recorder: &mut ProbeRecorder<'_>, path: &str) -> Result<bool, BundleError> {
     Ok(recorder
         .fetch(ReadRequest::link(path).unrecorded())?
         .is_empty())
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn the_most_volatile_comes_first() {
         assert!(
-            ALL.is_sorted_by(|a, b| a.lasts_seconds < b.lasts_seconds),
+            ALL.is_sorted_by(|a, b| a.lifetime_seconds < b.lifetime_seconds),
             "each has a place of its own"
         );
     }

@@ -2,15 +2,15 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{Probe, one_process_each, take_kernel};
+use super::{Probe, one_process_per_namespace, request_kernel_files};
 use crate::recorder::ProbeRecorder;
 
 pub(super) const PROBE: Probe = Probe {
     name: "namespaces",
     what: "namespaces of every kind with one process of each, users mapped into user namespaces, named network namespaces",
     api: "procfs",
-    lasts_seconds: 1800,
-    take,
+    lifetime_seconds: 1800,
+    run,
 };
 
 /// As under `/proc/PID/ns` (namespaces(7)), with the files that describe a namespace of that kind.
@@ -27,10 +27,10 @@ const KINDS: &[(&str, &[&str])] = &[
 /// Where tools keep network namespaces alive that no process is in.
 const NAMED: &[&str] = &["/run/netns", "/run/docker/netns"];
 
-fn take(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
+fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     for (kind, files) in KINDS {
-        for process in one_process_each(recorder, kind)? {
-            take_kernel(recorder, &format!("/proc/{process}"), files)?;
+        for process in one_process_per_namespace(recorder, kind)? {
+            request_kernel_files(recorder, &format!("/proc/{process}"), files)?;
         }
     }
     NAMED

@@ -2,7 +2,7 @@
 
 use evidence_format::bundle::BundleError;
 
-use super::{Probe, one_process_each, processes, take_kernel};
+use super::{Probe, one_process_per_namespace, processes, request_kernel_files};
 use crate::read::{ReadMethod, ReadRequest};
 use crate::recorder::ProbeRecorder;
 
@@ -10,8 +10,8 @@ pub(super) const PROBE: Probe = Probe {
     name: "sockets",
     what: "sockets of every network namespace, with the processes that hold them",
     api: "procfs",
-    lasts_seconds: 1,
-    take,
+    lifetime_seconds: 1,
+    run,
 };
 
 /// Below `/proc/PID/net`. Which are there depends on the kernel's modules.
@@ -38,12 +38,12 @@ const TABLES: &[&str] = &[
 
 /// Tables first: a connection lives shorter than the process that holds it. A table's inode number
 /// is in the `socket:[…]` links of the process.
-fn take(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
-    for process in one_process_each(recorder, "net")? {
-        take_kernel(recorder, &format!("/proc/{process}/net"), TABLES)?;
+fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
+    for process in one_process_per_namespace(recorder, "net")? {
+        request_kernel_files(recorder, &format!("/proc/{process}/net"), TABLES)?;
     }
     for process in processes(recorder)? {
-        recorder.take(
+        recorder.request(
             ReadRequest::bytes(format!("/proc/{process}/fd"), ReadMethod::Links("socket:["))
                 .listed(),
         )?;

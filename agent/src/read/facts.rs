@@ -1,4 +1,4 @@
-//! What a file system says of an object.
+//! What the file system states about an object.
 
 use std::fmt::{self, Write as _};
 use std::fs::Metadata;
@@ -7,32 +7,29 @@ use std::os::unix::fs::MetadataExt as _;
 use evidence_format::time::Timestamp;
 use rustix::fs::{FileType, Statx, StatxTimestamp, major, minor};
 
-/// Kept beside an ordinary file's bytes, since an intruder who sets a file's times forgets some of
-/// them.
+/// Metadata of a file, recorded with its bytes: an intruder who changes a file's times often forgets
+/// some of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileFacts {
     /// Type and permissions, as in `st_mode`.
     pub mode: u32,
-    /// Owner.
     pub uid: u32,
-    /// Group.
     pub gid: u32,
     /// Bytes.
     pub size: u64,
-    /// Device, as major and minor number.
+    /// Major and minor number.
     pub device: (u32, u32),
-    /// Inode number.
     pub inode: u64,
-    /// Last change of the content.
+    /// `mtime`: last change of the content.
     pub modified: FileTime,
-    /// Last change of the content or of any of these facts; cannot be set by programs.
+    /// `ctime`: last change of content or metadata; programs cannot set it.
     pub changed: FileTime,
-    /// When the inode was made; `None` where the file system does not know.
+    /// When the inode was created; `None` where the file system does not know.
     pub born: Option<FileTime>,
 }
 
-/// A file's time: seconds and nanoseconds since 1970. Wider than [`Timestamp`], since anything can
-/// be set.
+/// A file's time: seconds and nanoseconds since 1970. Wider than [`Timestamp`], since a program can
+/// set any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileTime(pub i64, pub u32);
 
@@ -69,8 +66,8 @@ impl From<&Statx> for FileFacts {
     }
 }
 
-/// What a caller has looked up already; without the time of birth, which is not in it for every
-/// file system.
+/// From a lookup that the caller has made already. Without the time of birth, which [`Metadata`] does
+/// not have for every file system.
 impl From<&Metadata> for FileFacts {
     fn from(metadata: &Metadata) -> Self {
         let time = |seconds, nanoseconds: i64| FileTime(seconds, nanoseconds as u32); // the kernel's are below 10^9
@@ -89,7 +86,6 @@ impl From<&Metadata> for FileFacts {
 }
 
 impl FileFacts {
-    /// What it is.
     #[must_use]
     pub fn kind(&self) -> FileType {
         FileType::from_raw_mode(self.mode)
@@ -101,7 +97,7 @@ impl FileFacts {
         self.kind() == FileType::RegularFile
     }
 
-    /// Appends the one-line form of a [`ReadMethod::Listing`](super::What::Listing):
+    /// Appends the one-line form of a [`ReadMethod::Listing`](super::ReadMethod::Listing):
     /// `mode uid gid size major:minor inode modified changed`.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let mut line = String::with_capacity(128);
@@ -118,7 +114,7 @@ impl FileFacts {
         out.extend_from_slice(line.as_bytes());
     }
 
-    /// The header fields that carry the facts.
+    /// The facts as header fields of a record.
     pub(crate) fn fields(&self) -> Vec<(&'static str, String)> {
         let mut fields = vec![
             ("Exhibit-Size", self.size.to_string()),

@@ -44,7 +44,7 @@ impl RecordFields {
         if let Some(facts) = begin.and_then(|begin| begin.facts) {
             fields.0.extend(facts.fields());
         }
-        let offset = begin.map_or(0, |begin| begin.from) + written;
+        let offset = begin.map_or(0, |begin| begin.offset) + written;
         if offset > 0 {
             fields.add("Exhibit-Offset", &offset.to_string());
         }

@@ -97,7 +97,7 @@ impl<'a> ProbeRecorder<'a> {
         let header = WarcHeader {
             kind: RecordType::Warcinfo,
             target_uri: None,
-            date: crate::read::now(),
+            date: platform::clock::now(),
             content_type: "application/warc-fields",
             truncated: None,
             fields: &[],
@@ -137,12 +137,12 @@ impl<'a> ProbeRecorder<'a> {
     ///
     /// # Errors
     /// The draft cannot be written.
-    pub fn take(&mut self, request: ReadRequest) -> Result<(), BundleError> {
+    pub fn request(&mut self, request: ReadRequest) -> Result<(), BundleError> {
         self.check_stop()?;
         if self.is_stopped() {
             return self.skip(&request.path);
         }
-        self.reader.ask(request);
+        self.reader.request(request);
         if self.reader.pending() >= REQUESTS_AHEAD_MAX {
             self.receive(REQUESTS_AHEAD_MAX / 2)
         } else {
@@ -158,7 +158,7 @@ impl<'a> ProbeRecorder<'a> {
     pub fn fetch(&mut self, request: ReadRequest) -> Result<Vec<u8>, BundleError> {
         self.receive(0)?;
         self.fetched = Some(Vec::new());
-        let taken = self.take(request).and_then(|()| self.receive(0));
+        let taken = self.request(request).and_then(|()| self.receive(0));
         let bytes = self.fetched.take().unwrap_or_default();
         taken.map(|()| bytes)
     }
@@ -168,15 +168,15 @@ impl<'a> ProbeRecorder<'a> {
     /// # Errors
     /// The draft cannot be written.
     pub fn skip(&mut self, path: &[u8]) -> Result<(), BundleError> {
-        self.missing(self.stopped.unwrap_or(GapReason::Crashed), path)
+        self.record_gap(self.stopped.unwrap_or(GapReason::Crashed), path)
     }
 
     /// Counts `path` as missing, with a record if it is among the examples.
     ///
     /// # Errors
     /// The draft cannot be written.
-    pub fn missing(&mut self, reason: GapReason, path: &[u8]) -> Result<(), BundleError> {
-        self.gap(reason, path, 0, 0);
+    pub fn record_gap(&mut self, reason: GapReason, path: &[u8]) -> Result<(), BundleError> {
+        self.count_gap(reason, path, 0, 0);
         let count = self
             .coverage
             .gaps
@@ -189,7 +189,7 @@ impl<'a> ProbeRecorder<'a> {
         let header = WarcHeader {
             kind: RecordType::Metadata,
             target_uri: Some(&file_uri(path)),
-            date: crate::read::now(),
+            date: platform::clock::now(),
             content_type: "application/warc-fields",
             truncated: None,
             fields: &[("Exhibit-Gap", reason.as_str())],
@@ -215,14 +215,14 @@ impl<'a> ProbeRecorder<'a> {
         self.open = ObjectInProgress::default();
         self.fetched = None;
         self.coverage.ended = EndReason::Failed;
-        self.missing(GapReason::Crashed, probe.as_bytes())
+        self.record_gap(GapReason::Crashed, probe.as_bytes())
     }
 
     /// Handles what comes until at most `pending_max` requests have no answer.
     fn receive(&mut self, pending_max: usize) -> Result<(), BundleError> {
         while self.reader.pending() > pending_max {
             match self.reader.next(TICK) {
-                ReaderPoll::Event(event) => self.event(event)?,
+                ReaderPoll::Event(event) => self.handle_event(event)?,
                 ReaderPoll::Waiting => self.check_stop()?,
                 ReaderPoll::Idle => break,
             }
@@ -258,25 +258,25 @@ impl<'a> ProbeRecorder<'a> {
         };
         let mut unanswered = self.reader.abandon().into_iter();
         if let Some(first) = unanswered.next_if_begun(&self.open) {
-            self.end(&first, ReadOutcome::Cut(reason))?;
+            self.finish_object(&first, ReadOutcome::Cut(reason))?;
         }
         for request in unanswered {
-            self.missing(reason, &request.path)?;
+            self.record_gap(reason, &request.path)?;
         }
         Ok(())
     }
 
-    fn event(&mut self, event: ReadEvent) -> Result<(), BundleError> {
+    fn handle_event(&mut self, event: ReadEvent) -> Result<(), BundleError> {
         match event {
-            ReadEvent::Start(begin) if begin.announced.is_some() => self.stream(begin),
+            ReadEvent::Start(begin) if begin.stream_bytes.is_some() => self.stream(begin),
             ReadEvent::Start(begin) => {
                 self.open.begin = Some(begin);
                 Ok(())
             }
             ReadEvent::Bytes(range) => self.bytes(range),
             ReadEvent::End(end) => {
-                let request = self.reader.done();
-                request.map_or(Ok(()), |request| self.end(&request, end))
+                let request = self.reader.pop_request();
+                request.map_or(Ok(()), |request| self.finish_object(&request, end))
             }
         }
     }
@@ -292,7 +292,7 @@ impl<'a> ProbeRecorder<'a> {
             return Ok(());
         }
         let request = self.reader.current().cloned();
-        request.map_or(Ok(()), |request| self.write(&request, None))
+        request.map_or(Ok(()), |request| self.write_record(&request, None))
     }
 
     /// A long file, whose length is known: its bytes go from the reader to the item without a stop.
@@ -300,8 +300,8 @@ impl<'a> ProbeRecorder<'a> {
         let Some(request) = self.reader.current().cloned() else {
             return Ok(());
         };
-        let announced = begin.announced.unwrap_or(0);
-        let cut = begin.facts.is_some_and(|facts| facts.size > announced);
+        let stream_bytes = begin.stream_bytes.unwrap_or(0);
+        let cut = begin.facts.is_some_and(|facts| facts.size > stream_bytes);
         let mut fields = RecordFields::of(&request, Some(&begin), 0);
         if cut {
             fields.add("Exhibit-Gap", begin.limit.as_str());
@@ -324,7 +324,8 @@ impl<'a> ProbeRecorder<'a> {
             rest: 0..0,
             end: None,
         };
-        self.item.record_stream(&header, announced, &mut pieces)?;
+        self.item
+            .record_stream(&header, stream_bytes, &mut pieces)?;
         let (got, end) = (pieces.got, pieces.end);
         self.open = ObjectInProgress {
             begin: Some(begin),
@@ -334,13 +335,17 @@ impl<'a> ProbeRecorder<'a> {
         };
         match end {
             None => Ok(()), // its end is the next event
-            Some(EarlyEnd::Outcome(end)) => self.event(ReadEvent::End(end)),
+            Some(EarlyEnd::Outcome(end)) => self.handle_event(ReadEvent::End(end)),
             Some(EarlyEnd::Stopped(reason)) => self.stop(reason),
         }
     }
 
     /// An object is done: its last record, and its gap.
-    fn end(&mut self, request: &Arc<ReadRequest>, end: ReadOutcome) -> Result<(), BundleError> {
+    fn finish_object(
+        &mut self,
+        request: &Arc<ReadRequest>,
+        end: ReadOutcome,
+    ) -> Result<(), BundleError> {
         if let (
             ReadOutcome::Whole {
                 redacted: redacted @ 1..,
@@ -360,10 +365,10 @@ impl<'a> ProbeRecorder<'a> {
         let unwanted = neutral || gap.is_none() && (nothing_chosen || self.open.streamed);
         let over_budget = gap == Some(GapReason::OverBudget) && self.open.begin.is_none();
         if over_budget {
-            self.missing(GapReason::OverBudget, &request.path)?;
+            self.record_gap(GapReason::OverBudget, &request.path)?;
         } else {
             if request.record && !unwanted {
-                self.write(request, Some(end))?;
+                self.write_record(request, Some(end))?;
             }
             if let Some(reason) = gap {
                 let size = self
@@ -372,7 +377,7 @@ impl<'a> ProbeRecorder<'a> {
                     .and_then(|begin| begin.facts)
                     .filter(|_| is_file(request))
                     .map_or(kept, |f| f.size);
-                self.gap(reason, &request.path, kept, size.saturating_sub(kept));
+                self.count_gap(reason, &request.path, kept, size.saturating_sub(kept));
             }
         }
         if gap == Some(GapReason::OverBudget) {
@@ -384,7 +389,7 @@ impl<'a> ProbeRecorder<'a> {
     }
 
     /// Writes what came since the last record; `None` if more will come.
-    fn write(
+    fn write_record(
         &mut self,
         request: &ReadRequest,
         end: Option<ReadOutcome>,
@@ -398,7 +403,7 @@ impl<'a> ProbeRecorder<'a> {
                 truncated = fields.outcome(end, gap_of(end, request));
             }
         }
-        let date = begin.map_or_else(crate::read::now, |begin| begin.at);
+        let date = begin.map_or_else(platform::clock::now, |begin| begin.at);
         let (uri, pairs) = (file_uri(&request.path), fields.pairs());
         let mut header = header(request, &uri, date, truncated, &pairs);
         if self.open.streamed {
@@ -411,7 +416,7 @@ impl<'a> ProbeRecorder<'a> {
         Ok(())
     }
 
-    fn gap(&mut self, reason: GapReason, path: &[u8], kept: u64, lost: u64) {
+    fn count_gap(&mut self, reason: GapReason, path: &[u8], kept: u64, lost: u64) {
         let text = String::from_utf8_lossy(path);
         match process_of(path).filter(|_| reason == GapReason::Vanished) {
             Some(process) if process == self.ended_process => {}
@@ -525,7 +530,7 @@ struct LongFileReader<'p, 'w> {
     end: Option<EarlyEnd>,
 }
 
-/// Why a long file ended before all that was announced had come.
+/// Why a long file ended before all that was stream_bytes had come.
 #[derive(Clone, Copy)]
 enum EarlyEnd {
     Outcome(ReadOutcome),

@@ -19,7 +19,7 @@ pub struct FolderEntry<'l> {
     /// The name: any bytes but NUL and `/`.
     pub name: &'l [u8],
     /// Its type, or its facts.
-    about: &'l str,
+    detail: &'l str,
 }
 
 /// A part of the file system: the folder `top` and what is below it, entered `depth_max` times,
@@ -57,10 +57,10 @@ impl FolderListing {
     pub fn entries(&self) -> impl Iterator<Item = FolderEntry<'_>> {
         let mut parts = self.0.split(|&b| b == 0);
         std::iter::from_fn(move || {
-            let (name, about) = (parts.next()?, parts.next()?);
+            let (name, detail) = (parts.next()?, parts.next()?);
             Some(FolderEntry {
                 name,
-                about: std::str::from_utf8(about).unwrap_or(""),
+                detail: std::str::from_utf8(detail).unwrap_or(""),
             })
         })
     }
@@ -76,7 +76,7 @@ impl FolderListing {
 
 impl FolderEntry<'_> {
     fn fact(&self, index: usize) -> &str {
-        self.about.split(' ').nth(index).unwrap_or("")
+        self.detail.split(' ').nth(index).unwrap_or("")
     }
 
     /// What it is; `None` if that could not be found out. Only with facts.
@@ -157,7 +157,7 @@ impl ProbeRecorder<'_> {
             let listing = self.fetch(request).map(FolderListing)?;
             for entry in listing.entries() {
                 if entries_left == 0 {
-                    self.missing(GapReason::TooLarge, tree.top.as_bytes())?;
+                    self.record_gap(GapReason::TooLarge, tree.top.as_bytes())?;
                     return Ok(found);
                 }
                 entries_left -= 1;
@@ -185,7 +185,7 @@ impl ProbeRecorder<'_> {
     ///
     /// # Errors
     /// The draft cannot be written.
-    pub fn take_tree(
+    pub fn request_tree(
         &mut self,
         top: &str,
         depth_max: usize,
@@ -199,7 +199,7 @@ impl ProbeRecorder<'_> {
             },
             |path, _| wanted(path),
         )?;
-        self.take_newest_first(found, KeptPart::Start)
+        self.request_newest_first(found, KeptPart::Start)
     }
 
     /// Takes files of a tree, the one changed last first: what does not fit a limit is the oldest.
@@ -207,7 +207,7 @@ impl ProbeRecorder<'_> {
     ///
     /// # Errors
     /// The draft cannot be written.
-    pub fn take_newest_first(
+    pub fn request_newest_first(
         &mut self,
         mut files: Vec<FoundFile>,
         keep: KeptPart,
@@ -217,15 +217,15 @@ impl ProbeRecorder<'_> {
         });
         for file in files {
             if !file.is_link {
-                self.take(ReadRequest::file(file.path, keep).listed())?;
+                self.request(ReadRequest::file(file.path, keep).listed())?;
                 continue;
             }
-            self.take(ReadRequest::link(file.path.clone()).listed())?;
+            self.request(ReadRequest::link(file.path.clone()).listed())?;
             let behind = ReadRequest {
                 presence: Presence::LinkTarget,
                 ..ReadRequest::bytes(file.path, ReadMethod::Linked(keep))
             };
-            self.take(behind)?;
+            self.request(behind)?;
         }
         Ok(())
     }

@@ -30,7 +30,7 @@ fn offer(probe: &'static Probe) -> Offer {
         item: String::leak(probe.item().to_string()), // once in a process
         api: probe.api,
         what: probe.what,
-        lifetime: EvidenceLifetime::State(probe.lasts_seconds),
+        lifetime: EvidenceLifetime::State(probe.lifetime_seconds),
         citation: "https://www.rfc-editor.org/rfc/rfc3227#section-2.1",
         arrives_late_seconds: None,
         settles: &[],
