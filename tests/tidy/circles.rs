@@ -27,11 +27,6 @@ const ALLOWED: &[(&str, usize, &str)] = &[
         6,
         "the error of the ledger names the types of all its tables",
     ),
-    (
-        "evidence-format/src",
-        2,
-        "blocks of an item and their writer",
-    ),
 ];
 
 /// Re-exports that lead to further re-exports: more of them than any crate has in a row.
