@@ -112,7 +112,7 @@ pub fn agent(folder: &Path, arguments: &[&str]) -> Bundle {
         |member: &str| PathBuf::from(receipt[member].as_str().expect("a receipt names its paths"));
     Bundle {
         path: path("bundle"),
-        public_key: path("public_key"),
+        public_key: path("publicKey"),
         receipt,
     }
 }
