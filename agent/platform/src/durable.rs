@@ -1,4 +1,4 @@
-//! Files that are whole or not there, whenever the machine stops.
+//! Files that are complete or absent, whenever the machine stops.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use crate::random_hex;
 
-/// Puts a file with `content` in the place of `path`. Durable when this returns.
+/// Replaces `path` by a file with `content`. Durable when this returns.
 ///
 /// # Errors
-/// The folder cannot be written; what was in `path` is still there.
+/// The folder cannot be written; `path` is unchanged.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let unfinished = write_beside(path, content, mode)?;
     fs::rename(&unfinished, path).inspect_err(|_| drop(fs::remove_file(&unfinished)))?;
@@ -38,11 +38,11 @@ pub fn create_new(path: &Path, content: &[u8], mode: u32) -> io::Result<bool> {
     Ok(is_new)
 }
 
-/// Writes a new file in the folder of `path`, and names it. Its content is durable, its name is
-/// not.
+/// Writes a new file in the folder of `path`, and returns its path. Its content is durable, its
+/// name is not.
 ///
 /// # Errors
-/// The folder cannot be written; the file is gone.
+/// The folder cannot be written; no file is left.
 pub fn write_beside(path: &Path, content: &[u8], mode: u32) -> io::Result<PathBuf> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}.unfinished", random_hex::<8>()?));
@@ -53,7 +53,7 @@ pub fn write_beside(path: &Path, content: &[u8], mode: u32) -> io::Result<PathBu
         .mode(mode)
         .open(&unfinished)?;
     let written = file
-        .set_permissions(Permissions::from_mode(mode)) // whatever the umask
+        .set_permissions(Permissions::from_mode(mode)) // the umask may have removed some bits
         .and_then(|()| file.write_all(content))
         .and_then(|()| file.sync_all());
     written.inspect_err(|_| drop(fs::remove_file(&unfinished)))?;
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_replaced_and_nothing_else_is_left() {
+    fn replaces_a_file_and_leaves_nothing_else() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("state");
         for content in ["one", "two"] {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_alone_is_in_the_working_folder() {
+    fn folder_of_a_bare_name_is_the_working_folder() {
         assert_eq!(folder_of(Path::new("agent.key")), Path::new("."));
         assert_eq!(folder_of(Path::new("/k/agent.key")), Path::new("/k"));
     }

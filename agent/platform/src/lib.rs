@@ -1,5 +1,5 @@
-//! What every program of ours needs from the machine that it runs on, below agent and collector:
-//! randomness, the [`clock`], [`durable`] files, the [`terminal`], [`progress`], [`backoff`], which
+//! What all our programs need from the machine they run on, below agent and collector: randomness,
+//! the [`clock`], [`durable`] files, the [`terminal`], [`progress`], [`backoff`], which
 //! hosts are [`loopback`], and a chain of errors in one line.
 
 pub mod backoff;
