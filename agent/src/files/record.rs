@@ -1,4 +1,4 @@
-//! One file as one record.
+//! Writes each file as one record.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Chain, Read};
@@ -20,14 +20,14 @@ use crate::identity;
 use crate::read::FileFacts;
 use crate::recorder::errno_text;
 
-/// Files up to here are read before their record begins, so that the record has the length that was
-/// read and not the one that was reported_bytes: files of `/proc` promise 0 bytes, those of `/sys` a
-/// page.
+/// Files up to this size are read before their record begins, so that the record has the length
+/// that was read and not the one that was reported: files in `/proc` report 0 bytes, those in
+/// `/sys` a page.
 const WHOLE_BYTES_MAX: u64 = 1024 * 1024;
 
 const WARC_FIELDS: &str = "application/warc-fields";
 
-/// What a record's header says.
+/// The header of a record, before its kind is known.
 struct RecordDescription<'p> {
     path: &'p Path,
     date: Timestamp,
@@ -47,13 +47,13 @@ impl<'p> RecordDescription<'p> {
         }
     }
 
-    /// Adds what the file system says of the file, in the same fields as probes do.
+    /// Adds the facts of the file, in the same fields as probes do.
     fn with(mut self, metadata: &Metadata) -> Self {
         self.fields.extend(FileFacts::from(metadata).fields());
         self
     }
 
-    /// Hands the header of a record of this kind to `write`.
+    /// Calls `write` with the header of a record of this kind.
     fn header<R>(&self, kind: RecordType, write: impl FnOnce(&WarcHeader<'_>) -> R) -> R {
         let uri = file_uri(self.path.as_os_str().as_bytes());
         let fields: Vec<_> = self
@@ -83,12 +83,12 @@ pub(super) struct FileRecorder<'a, 'd, 'w> {
     item: DraftItem<'d>,
     coverage: Coverage,
     control: &'a mut SealControl<'w>,
-    /// The beginning of the file under way; kept for its memory.
+    /// The start of the current file; reused, to keep its memory.
     head: Vec<u8>,
 }
 
 impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
-    /// Begins the item of `target`.
+    /// Starts the item of `target` with a record that describes it.
     pub(super) fn start(
         draft: &'d mut DraftBundle,
         target: &FileTarget,
@@ -118,7 +118,6 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
         })
     }
 
-    /// Writes what the walk found.
     pub(super) fn record_entry(&mut self, entry: &WalkEntry) -> Result<(), FilesError> {
         if self.control.is_stopped() {
             return Err(FilesError::Interrupted);
@@ -149,9 +148,9 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
         };
         let description = description.with(&metadata);
         if !metadata.is_file() {
-            return self.record_gap(GapReason::SpecialFile, description); // changed since the walk saw it
+            return self.record_gap(GapReason::SpecialFile, description); // replaced since the walk
         }
-        let _ = fadvise(&file, 0, None, Advice::Sequential); // advice: a file system that takes none is as good
+        let _ = fadvise(&file, 0, None, Advice::Sequential); // only a hint: without it reading is correct too
         self.head.clear();
         match (&file).take(WHOLE_BYTES_MAX).read_to_end(&mut self.head) {
             Err(e) => self.record_failure(path, &e),
@@ -160,7 +159,7 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
         }
     }
 
-    /// A file that `head` has altogether.
+    /// A file that fits into `head`.
     fn record_whole(&mut self, description: &RecordDescription<'_>) -> Result<(), FilesError> {
         description.header(RecordType::Resource, |header| {
             self.item.record(header, &self.head)
@@ -169,8 +168,8 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
         Ok(())
     }
 
-    /// A file that goes on behind `head`. Its length is `reported_bytes` when it was opened; what it grew
-    /// by since is not taken.
+    /// A file that is longer than `head`. It reported `reported_bytes` when it was opened; what it
+    /// has grown by since is not recorded.
     fn record_long(
         &mut self,
         mut description: RecordDescription<'_>,
@@ -179,8 +178,7 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
     ) -> Result<(), FilesError> {
         let bytes = reported_bytes.max(WHOLE_BYTES_MAX);
         if reported_bytes < WHOLE_BYTES_MAX {
-            // A long file of /proc, which does not say how long. Capturing those is work for a
-            // probe.
+            // A long file that reports no size, as in /proc. Probes are the way to capture these.
             description.truncated = Some(TruncationReason::Length);
             self.count_gap(GapReason::TooLarge, description.path, bytes, 0);
         }
@@ -192,7 +190,7 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
         let write = |header: &WarcHeader<'_>| self.item.record_stream(header, bytes, &mut content);
         let streamed = description.header(RecordType::Resource, write);
         if self.control.is_stopped() {
-            return Err(FilesError::Interrupted); // whatever else failed by it
+            return Err(FilesError::Interrupted); // rather than the error that the stop has caused
         }
         let streamed = streamed?;
         if streamed.kept < bytes {
@@ -202,8 +200,8 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
         }
     }
 
-    /// States that a record holds zero bytes where its file gave none, which was not known when the
-    /// record began.
+    /// Writes a record that the one before ends in zero bytes which are not the file's: the file
+    /// delivered less than it reported, and the record's length was already written.
     fn record_shortfall(
         &mut self,
         path: &Path,
@@ -229,7 +227,7 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
         })?)
     }
 
-    /// A link is kept as its text.
+    /// Keeps a link as the text of its target.
     fn record_link(&mut self, path: &Path, metadata: &Metadata) -> Result<(), FilesError> {
         let mut description = RecordDescription::new(path, media_type::UNKNOWN).with(metadata);
         description.fields.push(("Exhibit-Kind", "link".to_owned()));
@@ -252,7 +250,7 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
         self.record_gap(reason(error), description)
     }
 
-    /// Writes an empty record in the place of what is missing.
+    /// Writes an empty record for a missing file.
     fn record_gap(
         &mut self,
         reason: GapReason,
@@ -272,7 +270,7 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
     }
 }
 
-/// A long file's bytes on their way into the item.
+/// A long file's bytes, with progress and stop.
 struct LongFileContent<'a, 'w> {
     bytes: Chain<&'a [u8], File>,
     path: &'a Path,
@@ -294,7 +292,7 @@ fn reason(error: &io::Error) -> GapReason {
     match Errno::from_io_error(error) {
         Some(Errno::ACCESS | Errno::PERM) => GapReason::PermissionDenied,
         Some(Errno::NOENT | Errno::NOTDIR | Errno::STALE) => GapReason::Vanished,
-        Some(Errno::NXIO | Errno::LOOP) => GapReason::SpecialFile, // became a socket or a link since the walk saw it
+        Some(Errno::NXIO | Errno::LOOP) => GapReason::SpecialFile, // a socket or a link has replaced it since the walk
         _ => GapReason::ReadFailed,
     }
 }

@@ -1,9 +1,8 @@
-//! Containers, as seen through control groups and the state folders of the engines; no engine is
-//! asked.
+//! Containers: control groups and the state folders of the engines. No engine is queried.
 //!
-//! Configurations hold the environment of the container, and with it passwords: the values are
-//! removed unless they are asked for. A copy of the environment in another form (an annotation that
-//! quotes a whole manifest) is not recognised.
+//! Configurations hold the environment of the container, often with passwords: the values are
+//! removed unless the options ask for them. A copy of the environment in another form (an
+//! annotation that quotes a whole manifest) is not recognised.
 
 use evidence_format::bundle::BundleError;
 
@@ -19,7 +18,7 @@ pub(super) const PROBE: Probe = Probe {
     run,
 };
 
-/// State folders of engines, and how deep the interesting files lie.
+/// State folders of engines, and the depth of the interesting files.
 const STATE: &[(&str, usize)] = &[
     ("/run/containerd", 4),
     ("/run/runc", 2),
@@ -32,7 +31,8 @@ const STATE: &[(&str, usize)] = &[
     ("/var/lib/containers/storage/overlay-containers", 3),
     ("/var/lib/lxc", 1),
 ];
-/// What is taken of them; container logs are not, the logs probe finds them through `/var/log`.
+/// Files captured besides JSON. Container logs are not among them: the logs probe finds them
+/// through `/var/log`.
 const FILES: &[&str] = &[
     "hostname",
     "hosts",
@@ -41,7 +41,7 @@ const FILES: &[&str] = &[
     "pidfile",
     "config",
 ];
-/// Names only: what lies in them are secrets (tokens, volumes) or images.
+/// Listed only: their files are secrets (tokens, volumes) or images.
 const NAMES: &[&[u8]] = &[
     b"/var/lib/kubelet/pods",
     b"/etc/kubernetes/manifests",

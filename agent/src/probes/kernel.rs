@@ -37,15 +37,14 @@ const SECURITY: &[&str] = &["lsm", "lockdown", "apparmor/profiles"];
 const RELEASE: &[&str] = &["/etc/os-release", "/etc/machine-id", "/etc/hostname"];
 
 const SYSCTL: &str = "/proc/sys";
-/// Not read: a key, a number made anew by each read, and a mount point whose reading can mount a
-/// file system.
+/// Not read: a key, a number that each read generates, and a mount point which reading may mount.
 const SYSCTL_EXCLUDED: &[&str] = &[
     "/stable_secret",
     "/proc/sys/kernel/random/uuid",
     "/proc/sys/fs/binfmt_misc",
 ];
 const SYSCTL_DEPTH_MAX: usize = 8;
-/// Readable by anybody at all; others trigger something when written, and have nothing to read.
+/// Readable by somebody. The others are triggers that can only be written.
 const READABLE: u32 = 0o444;
 
 fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
@@ -57,7 +56,7 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
         .required(),
     )?;
     request_kernel_files(recorder, "/proc", FILES)?;
-    recorder.names(b"/sys/module")?; // a module that hides from /proc/modules often forgets this folder
+    recorder.names(b"/sys/module")?; // a rootkit that hides from /proc/modules often forgets this folder
     request_kernel_files(recorder, "/sys/kernel/security", SECURITY)?;
     request_files(recorder, RELEASE)?;
     let settings = recorder.walk(
@@ -74,8 +73,8 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
 }
 
 fn is_setting(path: &[u8], entry: &FolderEntry<'_>) -> bool {
-    let never = SYSCTL_EXCLUDED
-        .iter()
-        .any(|never| path.ends_with(never.as_bytes()) || path.starts_with(never.as_bytes()));
-    !never && entry.mode().is_some_and(|mode| mode & READABLE != 0)
+    let is_excluded = SYSCTL_EXCLUDED.iter().any(|path_part| {
+        path.ends_with(path_part.as_bytes()) || path.starts_with(path_part.as_bytes())
+    });
+    !is_excluded && entry.mode().is_some_and(|mode| mode & READABLE != 0)
 }

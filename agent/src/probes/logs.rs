@@ -1,5 +1,5 @@
-//! What programs and people left in writing: logs, the systemd journal, shell histories. The newest
-//! first, and of each log its end, so that what does not fit the limits is the oldest.
+//! Logs, the systemd journal, shell histories: the newest file first, and of each log the end, so
+//! that what exceeds the limits is the oldest.
 
 use evidence_format::bundle::BundleError;
 
@@ -31,8 +31,7 @@ pub(super) const JOURNAL: Probe = Probe {
     run: journal,
 };
 
-/// Homes of system accounts, which are no homes; listing them would tell of the distribution, not
-/// of people.
+/// "Homes" of system accounts. Listing them would describe the distribution and not its users.
 const SYSTEM_FOLDERS: &[&[u8]] = &[
     b"/bin",
     b"/sbin",
@@ -44,18 +43,18 @@ const SYSTEM_FOLDERS: &[&[u8]] = &[
     b"/etc",
     b"/nonexistent",
 ];
-/// Deeper below a home than its own folder.
+/// Histories in subfolders of a home.
 const NESTED_HISTORIES: &[&str] = &[
     ".local/share/fish/fish_history",
     ".config/fish/fish_history",
     ".local/state/zsh/history",
 ];
-/// Histories whose names do not say so.
+/// Histories without `history` in their names.
 const OTHER_HISTORIES: &[&[u8]] = &[b".lesshst", b".viminfo", b".wget-hsts", b".dbshell"];
 
 const LOG_FOLDER: &str = "/var/log";
 const LOG_DEPTH_MAX: usize = 6;
-/// Below [`LOG_FOLDER`], and taken by other probes.
+/// Below [`LOG_FOLDER`], but captured by other probes.
 const TAKEN_ELSEWHERE: &[&str] = &[
     "/var/log/journal/",
     "/var/log/wtmp",
@@ -73,8 +72,9 @@ fn histories(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
                 KeptPart::End,
             ))?;
         }
-        let system = home == b"/" || SYSTEM_FOLDERS.iter().any(|folder| home.starts_with(folder));
-        if system {
+        let is_system_account =
+            home == b"/" || SYSTEM_FOLDERS.iter().any(|folder| home.starts_with(folder));
+        if is_system_account {
             recorder.request(ReadRequest::file(
                 join(&home, b".bash_history"),
                 KeptPart::End,
@@ -104,8 +104,8 @@ fn logs(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     recorder.request_newest_first(found, KeptPart::End)
 }
 
-/// Of a journal file the beginning is kept, not the end: its header and first hash table are what a
-/// reader starts from.
+/// Keeps the start of a journal file and not its end: reading one starts with its header and first
+/// hash table.
 fn journal(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     let is_journal = |path: &[u8]| path.ends_with(b".journal") || path.ends_with(b".journal~");
     let mut found = Vec::new();

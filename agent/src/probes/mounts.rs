@@ -1,4 +1,4 @@
-//! Mounts of every mount namespace, and what they are made from.
+//! Mounts of every mount namespace, and the devices and file systems behind them.
 
 use evidence_format::bundle::BundleError;
 

@@ -1,4 +1,4 @@
-//! Namespaces of all kinds: one process of each, and how user namespaces map users.
+//! Namespaces of all kinds with one process of each, and the user mapping of user namespaces.
 
 use evidence_format::bundle::BundleError;
 
@@ -13,7 +13,7 @@ pub(super) const PROBE: Probe = Probe {
     run,
 };
 
-/// As under `/proc/PID/ns` (namespaces(7)), with the files that describe a namespace of that kind.
+/// Kinds as in `/proc/PID/ns` (namespaces(7)), with the files that describe one of that kind.
 const KINDS: &[(&str, &[&str])] = &[
     ("cgroup", &[]),
     ("ipc", &[]),
@@ -24,7 +24,7 @@ const KINDS: &[(&str, &[&str])] = &[
     ("user", &["uid_map", "gid_map", "setgroups"]),
     ("uts", &[]),
 ];
-/// Where tools keep network namespaces alive that no process is in.
+/// Where tools keep network namespaces that have no process.
 const NAMED: &[&str] = &["/run/netns", "/run/docker/netns"];
 
 fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {

@@ -1,7 +1,6 @@
 //! Routes, neighbours, interfaces and connection tracking of every network namespace.
 //!
-//! IPv6 neighbours are not in procfs (only netlink has them), nor are nftables rules; neither is
-//! taken.
+//! IPv6 neighbours and nftables rules are not captured: only netlink has them, not procfs.
 
 use evidence_format::bundle::BundleError;
 
@@ -43,7 +42,7 @@ const TABLES: &[&str] = &[
     "xfrm_stat",
 ];
 
-/// Of `/sys/class/net/NAME`: those that can be read of every interface, up or down.
+/// In `/sys/class/net/NAME`: files that every interface has, up or down.
 const INTERFACE: &[&str] = &[
     "address",
     "flags",

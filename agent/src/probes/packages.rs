@@ -1,4 +1,4 @@
-//! Installed packages, from the package managers' own databases.
+//! Databases of the package managers.
 
 use evidence_format::bundle::BundleError;
 
@@ -19,7 +19,7 @@ const TEXTS: &[&str] = &[
     "/var/lib/dpkg/diversions",
     "/var/lib/dpkg/statoverride",
 ];
-/// apk's list, and where a distribution with `/lib` of its own has it.
+/// apk's list, and where it is if `/lib` is not a link into `/usr`.
 const APK: &[&str] = &["/usr/lib/apk/db/installed"];
 const APK_BESIDE_USR: &[&str] = &["/lib/apk/db/installed"];
 const RPM_FOLDERS: &[&str] = &["/var/lib/rpm", "/usr/lib/sysimage/rpm"];

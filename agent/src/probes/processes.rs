@@ -1,4 +1,4 @@
-//! Processes: what each is, runs, holds open and may do.
+//! Processes: identity, executable, open files, limits and permissions of each.
 
 use evidence_format::bundle::BundleError;
 
@@ -18,8 +18,8 @@ pub(super) const PROBE: Probe = Probe {
 /// Files that every process has. Capabilities and seccomp are in `status`.
 const TEXTS: &[&str] = &["status", "stat", "cgroup", "limits", "io"];
 /// Files of features that a kernel may lack (audit, security modules), and `maps`: since Linux 6.14
-/// opening it, as `environ`, fails with ESRCH where there is no memory, in kernel threads and
-/// zombies. That a process ended is told by the others.
+/// opening it, as `environ`, fails with ESRCH in kernel threads and zombies, which have no memory.
+/// Their absence is no gap; that a process has ended shows in the others.
 const OPTIONAL_TEXTS: &[&str] = &["maps", "loginuid", "sessionid", "attr/current"];
 /// Kernel threads and zombies have none of these.
 const LINKS: &[&str] = &["exe", "cwd", "root"];
@@ -36,8 +36,8 @@ fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
         .try_for_each(|process| request_process(recorder, process, environment))
 }
 
-/// All of one process before the next: its folder stays open meanwhile, so that a number given away
-/// again mixes nothing up.
+/// Requests everything about one process before the next. The reader keeps the process's folder
+/// open meanwhile, so that a reused number cannot mix up two processes.
 fn request_process(
     recorder: &mut ProbeRecorder<'_>,
     process: &str,

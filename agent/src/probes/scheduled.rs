@@ -1,4 +1,4 @@
-//! What runs at a time: cron, at, and systemd's timers with the units that they start.
+//! Scheduled jobs: cron, at, and systemd's timers with the units that they start.
 
 use evidence_format::bundle::BundleError;
 
@@ -32,8 +32,7 @@ const FOLDERS: &[&str] = &[
     "/etc/crontabs",
     "/var/spool/anacron",
 ];
-/// Where systemd looks (systemd.unit(5)); in `/run` and `/etc` first, where an intruder adds to
-/// them.
+/// Unit folders (systemd.unit(5)). First those in `/run` and `/etc`, where an intruder adds units.
 const UNITS: &[&str] = &[
     "/run/systemd/system",
     "/run/systemd/transient",
@@ -46,7 +45,7 @@ const UNITS: &[&str] = &[
     "/usr/lib/systemd/system",
     "/usr/lib/systemd/user",
 ];
-/// Linked into `/usr` on most systems, and then the same as above.
+/// Linked into `/usr` on most systems: then the same as in [`UNITS`].
 const UNITS_BESIDE_USR: &str = "/lib/systemd/system";
 const SUFFIXES: &[&str] = &[
     ".timer",

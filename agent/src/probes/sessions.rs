@@ -1,4 +1,4 @@
-//! Who is logged in, was, and tried to.
+//! Sessions, logins, and failed logins.
 
 use evidence_format::bundle::BundleError;
 
@@ -14,8 +14,7 @@ pub(super) const PROBE: Probe = Probe {
     run,
 };
 
-/// Rows of fixed size, appended at the end (utmp(5)); of the databases, the beginning is what can
-/// be read alone.
+/// Files of fixed-size rows, appended at the end (utmp(5)): the end is kept.
 const ROWS: &[&str] = &[
     "/run/utmp",
     "/var/log/wtmp",
@@ -23,7 +22,7 @@ const ROWS: &[&str] = &[
     "/var/log/btmp",
     "/var/log/btmp.1",
 ];
-/// `lastlog` and `faillog` are indexed by user number, and sparse.
+/// Sparse files indexed by user number, and databases: readable only from the start, which is kept.
 const TABLES: &[&str] = &[
     "/var/log/lastlog",
     "/var/log/faillog",

@@ -14,7 +14,7 @@ pub(super) const PROBE: Probe = Probe {
     run,
 };
 
-/// Below `/proc/PID/net`. Which are there depends on the kernel's modules.
+/// Below `/proc/PID/net`. Which exist depends on the kernel's modules.
 const TABLES: &[&str] = &[
     "tcp",
     "tcp6",
@@ -36,8 +36,8 @@ const TABLES: &[&str] = &[
     "sockstat6",
 ];
 
-/// Tables first: a connection lives shorter than the process that holds it. A table's inode number
-/// is in the `socket:[…]` links of the process.
+/// Tables first, since a connection lives shorter than the process that holds it. The `socket:[…]`
+/// links of a process have the inode numbers of the tables.
 fn run(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
     for process in one_process_per_namespace(recorder, "net")? {
         request_kernel_files(recorder, &format!("/proc/{process}/net"), TABLES)?;

@@ -1,5 +1,5 @@
-//! Where code is told to run at start, at login, or inside other programs: the places that
-//! intruders stay in.
+//! Code that runs at start, at login, or inside other programs: where intruders make themselves
+//! persistent.
 
 use evidence_format::bundle::BundleError;
 

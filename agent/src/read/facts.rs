@@ -7,8 +7,8 @@ use std::os::unix::fs::MetadataExt as _;
 use evidence_format::time::Timestamp;
 use rustix::fs::{FileType, Statx, StatxTimestamp, major, minor};
 
-/// Metadata of a file, recorded with its bytes: an intruder who changes a file's times often forgets
-/// some of them.
+/// Metadata of a file, recorded with its bytes: an intruder who changes a file's times often
+/// forgets some of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileFacts {
     /// Type and permissions, as in `st_mode`.
@@ -66,8 +66,8 @@ impl From<&Statx> for FileFacts {
     }
 }
 
-/// From a lookup that the caller has made already. Without the time of birth, which [`Metadata`] does
-/// not have for every file system.
+/// From a lookup that the caller has made already. Without the time of birth, which [`Metadata`]
+/// does not have for every file system.
 impl From<&Metadata> for FileFacts {
     fn from(metadata: &Metadata) -> Self {
         let time = |seconds, nanoseconds: i64| FileTime(seconds, nanoseconds as u32); // the kernel's are below 10^9
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_time_that_a_file_system_holds_has_a_text() {
+    fn every_file_time_has_a_text() {
         assert_eq!(
             FileTime(1_795_441_217, 250_000_000).to_string(),
             "2026-11-23T13:40:17.25Z"
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_to_look_a_file_up_give_the_same_facts() {
+    fn statx_and_metadata_give_the_same_facts() {
         let path = std::env::current_exe().expect("a test knows its own program");
         let metadata = std::fs::symlink_metadata(&path).expect("it is there");
         let flags = AtFlags::SYMLINK_NOFOLLOW;

@@ -11,8 +11,8 @@ pub enum RedactionRule {
     Environment,
     /// From `passwd` and `group`: a second field that may be a password's hash.
     Accounts,
-    /// From JSON: the values in any array of strings that is called `env`, in any case, as container
-    /// engines write them.
+    /// From JSON: the values in any array of strings that is called `env`, in any case, as
+    /// container engines write them.
     JsonEnvironment,
 }
 
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_names_of_variables_stay() {
+    fn keeps_only_names_of_environment_variables() {
         let (out, count) = filter(
             RedactionRule::Environment,
             b"PATH=/bin\0TOKEN=a=b\n\0junk\0\0EMPTY=\0tail of a secret",
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_in_passwd_is_removed_and_anything_else_stays() {
+    fn removes_only_hashes_from_passwd() {
         let passwd = b"root:x:0:0:root:/root:/bin/sh\nold:$6$salt$hash:1:1::/:/bin/sh\n+nis\nno:*:1\nlast:ab01FAX.bQRSU";
         let (out, count) = filter(RedactionRule::Accounts, passwd);
         let expected = b"root:x:0:0:root:/root:/bin/sh\nold:[removed]:1:1::/:/bin/sh\n+nis\nno:*:1\nlast:[removed]";
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn values_in_a_containers_configuration_are_removed() {
+    fn removes_environment_values_from_json() {
         let json =
             br#"{"Config":{"Env" : ["A=secret \" \\","B=","PATH"],"Cmd":["x=1"]},"env":["C=x]"],"environ":["D=1"],"k":"env"}"#;
         let (out, count) = filter(RedactionRule::JsonEnvironment, json);

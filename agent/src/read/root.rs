@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_stay_inside_the_root_both_ways_of_resolving() {
+    fn links_stay_inside_the_root_with_and_without_openat2() {
         let root = tempfile::tempdir().expect("a folder");
         let make = |path: &str| fs::create_dir_all(root.path().join(path)).expect("a folder");
         let link =

@@ -1,11 +1,11 @@
-//! Writes what the reader brings into an item, one record for each object, and what it does not
-//! bring into the coverage.
+//! Writes what the reader delivers into an item, one record for each object, and counts what it
+//! does not deliver in the coverage.
 //!
-//! A probe only says what it wants, in its order; whatever happens to an object ends as a record, a
-//! gap, or both. Nothing is logged. Own fields of a record: `Exhibit-Kind` (`link`, `links`,
-//! `directory`, `executable`, `namespaces`), `Exhibit-Errno`, `Exhibit-Gap` (the reason under which
-//! the coverage counts it), `Exhibit-Offset` and `Exhibit-Continued` where an object of unknown
-//! length takes several records, and the facts of ordinary files.
+//! A probe only requests objects, in its order; each ends as a record, a gap, or both. Nothing is
+//! logged instead. Our own header fields of a record: `Exhibit-Kind` (`link`, `links`, `directory`,
+//! `executable`, `namespaces`), `Exhibit-Errno`, `Exhibit-Gap` (the reason under which the coverage
+//! counts it), `Exhibit-Offset` and `Exhibit-Continued` where an object of unknown length takes
+//! several records, and the facts of ordinary files.
 
 mod control;
 mod fields;
@@ -33,16 +33,16 @@ use fields::RecordFields;
 pub(crate) use fields::errno_text;
 pub use tree::{FolderEntry, FolderListing, FoundFile, Subtree, join, name_of};
 
-/// How often the deadline is looked at while nothing comes.
+/// How often the deadline is checked while the reader delivers nothing.
 const TICK: Duration = Duration::from_millis(50);
-/// Requests asked ahead, so that the reading thread never waits for the writing one.
+/// Requests queued ahead, so that the reading thread never waits for the writing one.
 const REQUESTS_AHEAD_MAX: usize = 512;
-/// Bytes of an object of unknown length in one record: what is held in memory until it is written.
+/// Bytes of an object of unknown length in one record; they are held in memory until it is written.
 pub const PART_BYTES_MAX: usize = 256 * 1024;
-/// Bytes that a probe looks at itself (a folder's names, the accounts).
+/// Bytes of one object that [`ProbeRecorder::fetch`] returns (a folder's names, the accounts).
 const FETCHED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// An item under way; see the module.
+/// Records what one probe requests; see the module.
 pub struct ProbeRecorder<'a> {
     item: DraftItem<'a>,
     reader: &'a mut Reader,
@@ -50,25 +50,25 @@ pub struct ProbeRecorder<'a> {
     coverage: Coverage,
     redactions: BTreeMap<&'static str, u64>,
     open: ObjectInProgress,
-    /// Copies what comes, for a probe that looks at it.
+    /// A copy of the object's bytes, while [`Self::fetch`] waits for it.
     fetched: Option<Vec<u8>>,
-    /// The process that was found ended last: one gap, however many of its files are asked for.
+    /// The last process found to have ended: one gap, however many of its files were requested.
     ended_process: Vec<u8>,
-    /// Why nothing more is taken.
+    /// Why nothing more is recorded.
     stopped: Option<GapReason>,
     options: ProbeOptions,
 }
 
-/// What probes ask of the options.
+/// The options that probes read.
 #[derive(Debug, Clone, Copy)]
 pub struct ProbeOptions {
     /// Keep the values of processes' environment variables.
     pub environment_values: bool,
-    /// Entries of one tree that are looked at.
+    /// Entries of one tree that are visited.
     pub entries_max: u64,
 }
 
-/// The object that is being received.
+/// The object whose events are being received.
 #[derive(Default)]
 struct ObjectInProgress {
     begin: Option<ObjectStart>,
@@ -76,12 +76,12 @@ struct ObjectInProgress {
     bytes: Vec<u8>,
     /// Bytes in the records already written.
     written: u64,
-    /// It went through in a stream, and has its record.
+    /// Its record was streamed, and is complete.
     streamed: bool,
 }
 
 impl<'a> ProbeRecorder<'a> {
-    /// Starts with the record that says what the item is.
+    /// Starts the item with a record that describes it.
     pub(crate) fn start(
         mut item: DraftItem<'a>,
         reader: &'a mut Reader,
@@ -119,21 +119,20 @@ impl<'a> ProbeRecorder<'a> {
         Ok(recorder)
     }
 
-    /// What the options say.
     #[must_use]
     pub fn options(&self) -> ProbeOptions {
         self.options
     }
 
-    /// True if nothing more is taken: the deadline, a limit, or a person. A loop over many objects
-    /// ends then, after [`Self::skip`] for what it did not come to.
+    /// True once the deadline, a limit or a cancellation has stopped the item. A loop over many
+    /// objects should then end, after [`Self::skip`] for those that it did not reach.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stopped.is_some()
     }
 
-    /// Asks for an object. Its record is written when it comes, in the order in which objects are
-    /// asked for.
+    /// Requests an object. Its record is written when it was read; records have the order of the
+    /// requests.
     ///
     /// # Errors
     /// The draft cannot be written.
@@ -150,8 +149,7 @@ impl<'a> ProbeRecorder<'a> {
         }
     }
 
-    /// Asks for an object, waits for it, and returns its bytes as well (the first ones, if it is
-    /// very large).
+    /// Requests an object, waits for it, and returns its bytes too: of a very large one the first.
     ///
     /// # Errors
     /// The draft cannot be written.
@@ -163,7 +161,7 @@ impl<'a> ProbeRecorder<'a> {
         taken.map(|()| bytes)
     }
 
-    /// Counts `path` as missing for the reason that stopped the item.
+    /// Records `path` as missing for the reason that stopped the item.
     ///
     /// # Errors
     /// The draft cannot be written.
@@ -171,7 +169,7 @@ impl<'a> ProbeRecorder<'a> {
         self.record_gap(self.stopped.unwrap_or(GapReason::Crashed), path)
     }
 
-    /// Counts `path` as missing, with a record if it is among the examples.
+    /// Counts `path` as missing, and writes a record if it is among the examples.
     ///
     /// # Errors
     /// The draft cannot be written.
@@ -197,7 +195,7 @@ impl<'a> ProbeRecorder<'a> {
         self.item.record(&header, b"")
     }
 
-    /// Waits for everything asked, and ends the item.
+    /// Waits for all requests, and ends the item.
     pub(crate) fn finish(mut self, source: ItemSource) -> Result<(), BundleError> {
         self.receive(0)?;
         self.report_progress(true);
@@ -209,7 +207,7 @@ impl<'a> ProbeRecorder<'a> {
         self.item.finish(source, self.coverage, redactions)
     }
 
-    /// The item's probe failed by its own fault.
+    /// Ends the requests of a probe that panicked.
     pub(crate) fn crash(&mut self, probe: &str) -> Result<(), BundleError> {
         self.reader.abandon();
         self.open = ObjectInProgress::default();
@@ -218,7 +216,7 @@ impl<'a> ProbeRecorder<'a> {
         self.record_gap(GapReason::Crashed, probe.as_bytes())
     }
 
-    /// Handles what comes until at most `pending_max` requests have no answer.
+    /// Handles events until at most `pending_max` requests are left.
     fn receive(&mut self, pending_max: usize) -> Result<(), BundleError> {
         while self.reader.pending() > pending_max {
             match self.reader.next(TICK) {
@@ -234,7 +232,7 @@ impl<'a> ProbeRecorder<'a> {
         self.report_progress(false);
         match self.control.stop() {
             Some(reason) if self.stopped.is_none() => self.stop(reason),
-            _ => Ok(()),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -247,8 +245,7 @@ impl<'a> ProbeRecorder<'a> {
         );
     }
 
-    /// Gives up what is asked and not answered; of the object that is just coming, what is here is
-    /// kept.
+    /// Gives up all requests. Of the object that is being received, the bytes so far are kept.
     fn stop(&mut self, reason: GapReason) -> Result<(), BundleError> {
         self.stopped = Some(reason);
         self.coverage.ended = if reason == GapReason::Cancelled {
@@ -256,11 +253,13 @@ impl<'a> ProbeRecorder<'a> {
         } else {
             EndReason::Deadline
         };
-        let mut unanswered = self.reader.abandon().into_iter();
-        if let Some(first) = unanswered.next_if_begun(&self.open) {
-            self.finish_object(&first, ReadOutcome::Cut(reason))?;
+        let mut abandoned = self.reader.abandon().into_iter();
+        if self.open.begin.is_some()
+            && let Some(current) = abandoned.next()
+        {
+            self.finish_object(&current, ReadOutcome::Cut(reason))?;
         }
-        for request in unanswered {
+        for request in abandoned {
             self.record_gap(reason, &request.path)?;
         }
         Ok(())
@@ -268,12 +267,12 @@ impl<'a> ProbeRecorder<'a> {
 
     fn handle_event(&mut self, event: ReadEvent) -> Result<(), BundleError> {
         match event {
-            ReadEvent::Start(begin) if begin.stream_bytes.is_some() => self.stream(begin),
+            ReadEvent::Start(begin) if begin.stream_bytes.is_some() => self.stream_object(begin),
             ReadEvent::Start(begin) => {
                 self.open.begin = Some(begin);
                 Ok(())
             }
-            ReadEvent::Bytes(range) => self.bytes(range),
+            ReadEvent::Bytes(range) => self.receive_bytes(range),
             ReadEvent::End(end) => {
                 let request = self.reader.pop_request();
                 request.map_or(Ok(()), |request| self.finish_object(&request, end))
@@ -281,7 +280,7 @@ impl<'a> ProbeRecorder<'a> {
         }
     }
 
-    fn bytes(&mut self, range: Range<usize>) -> Result<(), BundleError> {
+    fn receive_bytes(&mut self, range: Range<usize>) -> Result<(), BundleError> {
         let bytes = self.reader.bytes(range);
         if let Some(copy) = &mut self.fetched {
             let room = FETCHED_BYTES_MAX - copy.len();
@@ -295,8 +294,9 @@ impl<'a> ProbeRecorder<'a> {
         request.map_or(Ok(()), |request| self.write_record(&request, None))
     }
 
-    /// A long file, whose length is known: its bytes go from the reader to the item without a stop.
-    fn stream(&mut self, begin: ObjectStart) -> Result<(), BundleError> {
+    /// Writes the record of a long file, whose length is known, while its bytes are read: they are
+    /// never in memory as a whole.
+    fn stream_object(&mut self, begin: ObjectStart) -> Result<(), BundleError> {
         let Some(request) = self.reader.current().cloned() else {
             return Ok(());
         };
@@ -316,7 +316,7 @@ impl<'a> ProbeRecorder<'a> {
         );
         let (records, gaps) = (self.item.records(), self.coverage.missing());
         let base = (records, self.item.bytes(), gaps);
-        let mut pieces = LongFileReader {
+        let mut content = LongFileReader {
             reader: self.reader,
             control: &mut self.control,
             base,
@@ -325,8 +325,8 @@ impl<'a> ProbeRecorder<'a> {
             end: None,
         };
         self.item
-            .record_stream(&header, stream_bytes, &mut pieces)?;
-        let (got, end) = (pieces.got, pieces.end);
+            .record_stream(&header, stream_bytes, &mut content)?;
+        let (got, end) = (content.got, content.end);
         self.open = ObjectInProgress {
             begin: Some(begin),
             bytes: Vec::new(),
@@ -334,13 +334,13 @@ impl<'a> ProbeRecorder<'a> {
             streamed: true,
         };
         match end {
-            None => Ok(()), // its end is the next event
+            None => Ok(()), // all bytes came: the object's end is the next event
             Some(EarlyEnd::Outcome(end)) => self.handle_event(ReadEvent::End(end)),
             Some(EarlyEnd::Stopped(reason)) => self.stop(reason),
         }
     }
 
-    /// An object is done: its last record, and its gap.
+    /// Writes the last record of an object, and counts its gap.
     fn finish_object(
         &mut self,
         request: &Arc<ReadRequest>,
@@ -359,15 +359,18 @@ impl<'a> ProbeRecorder<'a> {
         self.coverage.pages += u64::from(self.open.begin.is_some());
         let kept = self.open.written + self.open.bytes.len() as u64;
         let gap = gap_of(end, request);
-        let neutral = gap.is_none() && !matches!(end, ReadOutcome::Whole { .. });
-        let nothing_chosen =
-            kept == 0 && matches!(request.method, ReadMethod::Links(only) if !only.is_empty());
-        let unwanted = neutral || gap.is_none() && (nothing_chosen || self.open.streamed);
-        let over_budget = gap == Some(GapReason::OverBudget) && self.open.begin.is_none();
-        if over_budget {
+        // An absent optional object is neither a record nor a gap.
+        let is_absent = gap.is_none() && !matches!(end, ReadOutcome::Whole { .. });
+        // Most processes have no socket: a record that says so of each would be noise.
+        let is_empty_selection =
+            kept == 0 && matches!(request.method, ReadMethod::Links(prefix) if !prefix.is_empty());
+        let needs_no_record =
+            is_absent || gap.is_none() && (is_empty_selection || self.open.streamed);
+        let is_unopened = gap == Some(GapReason::OverBudget) && self.open.begin.is_none();
+        if is_unopened {
             self.record_gap(GapReason::OverBudget, &request.path)?;
         } else {
-            if request.record && !unwanted {
+            if request.record && !needs_no_record {
                 self.write_record(request, Some(end))?;
             }
             if let Some(reason) = gap {
@@ -388,7 +391,7 @@ impl<'a> ProbeRecorder<'a> {
         Ok(())
     }
 
-    /// Writes what came since the last record; `None` if more will come.
+    /// Writes the bytes received since the last record; `end` is `None` if more will come.
     fn write_record(
         &mut self,
         request: &ReadRequest,
@@ -407,7 +410,8 @@ impl<'a> ProbeRecorder<'a> {
         let (uri, pairs) = (file_uri(&request.path), fields.pairs());
         let mut header = header(request, &uri, date, truncated, &pairs);
         if self.open.streamed {
-            header.kind = RecordType::Metadata; // about the record before: what became of its block
+            // its bytes are in the record before, whose header was written before the outcome
+            header.kind = RecordType::Metadata;
             header.content_type = "application/warc-fields";
         }
         self.item.record(&header, &self.open.bytes)?;
@@ -477,7 +481,7 @@ fn header<'h>(
     }
 }
 
-/// What is missing when `request` ended so; `None` if nothing is.
+/// The gap that `end` leaves; `None` if nothing is missing.
 fn gap_of(end: ReadOutcome, request: &ReadRequest) -> Option<GapReason> {
     match end {
         ReadOutcome::Whole { .. } | ReadOutcome::Repeated => None,
@@ -503,23 +507,12 @@ fn gap_of_errno(errno: Errno, presence: Presence) -> Option<GapReason> {
             None
         }
         (Errno::LOOP, Presence::LinkTarget) => None,
-        (Errno::INVAL | Errno::OPNOTSUPP | Errno::NODEV | Errno::NXIO, Presence::Optional) => None, // a feature is switched off
+        (Errno::INVAL | Errno::OPNOTSUPP | Errno::NODEV | Errno::NXIO, Presence::Optional) => None, // the kernel's feature is disabled
         _ => Some(GapReason::ReadFailed),
     }
 }
 
-/// The first unanswered request, if part of its answer is here.
-trait NextIfBegun {
-    fn next_if_begun(&mut self, open: &ObjectInProgress) -> Option<Arc<ReadRequest>>;
-}
-
-impl NextIfBegun for std::vec::IntoIter<Arc<ReadRequest>> {
-    fn next_if_begun(&mut self, open: &ObjectInProgress) -> Option<Arc<ReadRequest>> {
-        open.begin.and_then(|_| self.next())
-    }
-}
-
-/// The bytes of a long file as they come from the reader.
+/// The bytes of a long file as the reader delivers them.
 struct LongFileReader<'p, 'w> {
     reader: &'p mut Reader,
     control: &'p mut CaptureControl<'w>,
@@ -530,7 +523,7 @@ struct LongFileReader<'p, 'w> {
     end: Option<EarlyEnd>,
 }
 
-/// Why a long file ended before all that was stream_bytes had come.
+/// Why a long file ended before all its bytes were read.
 #[derive(Clone, Copy)]
 enum EarlyEnd {
     Outcome(ReadOutcome),

@@ -1,4 +1,4 @@
-//! Folders: their names, and the files below them.
+//! Lists folders, and walks the trees below them.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,8 @@ use rustix::fs::FileType;
 use super::ProbeRecorder;
 use crate::read::{KeptPart, Presence, ReadMethod, ReadRequest};
 
-/// A folder's entries as read: `name NUL facts NUL` or `name NUL type NUL`, repeated.
+/// A folder's entries as the reader delivers them: `name NUL facts NUL` or `name NUL type NUL`,
+/// repeated.
 #[derive(Debug, Default)]
 pub struct FolderListing(Vec<u8>);
 
@@ -26,26 +27,22 @@ pub struct FolderEntry<'l> {
 /// never through links.
 #[derive(Debug, Clone, Copy)]
 pub struct Subtree<'t> {
-    /// Where it begins.
     pub top: &'t str,
-    /// How far down it goes; 0 is the folder alone.
+    /// 0 is the folder without its subfolders.
     pub depth_max: usize,
-    /// Whether the listings of its folders are evidence in themselves.
+    /// True if the listings of its folders are evidence themselves.
     pub record: bool,
 }
 
-/// A file found in a tree.
+/// A file or link found in a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundFile {
-    /// Where.
     pub path: Vec<u8>,
-    /// It is a link, perhaps to a file.
     pub is_link: bool,
-    /// When its content changed last, in text form.
+    /// When its content changed last, as text.
     modified: String,
 }
 
-/// From a folder's bytes as read.
 impl From<Vec<u8>> for FolderListing {
     fn from(bytes: Vec<u8>) -> Self {
         Self(bytes)
@@ -79,13 +76,13 @@ impl FolderEntry<'_> {
         self.detail.split(' ').nth(index).unwrap_or("")
     }
 
-    /// What it is; `None` if that could not be found out. Only with facts.
+    /// Its type; `None` if that is not known. Only in listings with facts.
     #[must_use]
     pub fn kind(&self) -> Option<FileType> {
         self.mode().map(FileType::from_raw_mode)
     }
 
-    /// Type and permissions. Only with facts.
+    /// Type and permissions. Only in listings with facts.
     #[must_use]
     pub fn mode(&self) -> Option<u32> {
         u32::from_str_radix(self.fact(0), 8).ok()
@@ -105,7 +102,7 @@ pub fn name_of(path: &[u8]) -> &[u8] {
 }
 
 impl ProbeRecorder<'_> {
-    /// The names in a folder, which are recorded.
+    /// Records the names in a folder, and returns them.
     ///
     /// # Errors
     /// The draft cannot be written.
@@ -114,7 +111,7 @@ impl ProbeRecorder<'_> {
             .map(FolderListing)
     }
 
-    /// The names in a folder that every system has.
+    /// As [`Self::names`], for a folder that every system has: its absence is a gap.
     ///
     /// # Errors
     /// The draft cannot be written.
@@ -123,7 +120,7 @@ impl ProbeRecorder<'_> {
             .map(FolderListing)
     }
 
-    /// The names in a folder with their facts, which are recorded.
+    /// Records the names in a folder with their facts, and returns them.
     ///
     /// # Errors
     /// The draft cannot be written.
@@ -132,8 +129,8 @@ impl ProbeRecorder<'_> {
             .map(FolderListing)
     }
 
-    /// The files and links of a tree for which `wanted` says yes. Stops, with a gap, at the most
-    /// entries that a tree may have.
+    /// The files and links in a tree that `wanted` accepts. Stops with a gap after
+    /// [`ProbeOptions::entries_max`](super::ProbeOptions::entries_max) entries.
     ///
     /// # Errors
     /// The draft cannot be written.
@@ -181,7 +178,7 @@ impl ProbeRecorder<'_> {
         Ok(found)
     }
 
-    /// Walks a tree and takes what is wanted of it, the file changed last first.
+    /// Walks a tree and requests the files that `wanted` accepts, newest first.
     ///
     /// # Errors
     /// The draft cannot be written.
@@ -202,8 +199,8 @@ impl ProbeRecorder<'_> {
         self.request_newest_first(found, KeptPart::Start)
     }
 
-    /// Takes files of a tree, the one changed last first: what does not fit a limit is the oldest.
-    /// Of a link, its target and then the file behind it, unless that was taken already.
+    /// Requests files of a tree, newest first, so that what exceeds a limit is the oldest. Of a
+    /// link, requests the target's path and then the file, unless the item has that file already.
     ///
     /// # Errors
     /// The draft cannot be written.
@@ -212,6 +209,7 @@ impl ProbeRecorder<'_> {
         mut files: Vec<FoundFile>,
         keep: KeptPart,
     ) -> Result<(), BundleError> {
+        // links last: their files are then recorded under their own names, if they are in the tree
         files.sort_by(|a, b| {
             (a.is_link, &b.modified, &a.path).cmp(&(b.is_link, &a.modified, &b.path))
         });
@@ -221,11 +219,11 @@ impl ProbeRecorder<'_> {
                 continue;
             }
             self.request(ReadRequest::link(file.path.clone()).listed())?;
-            let behind = ReadRequest {
+            let target = ReadRequest {
                 presence: Presence::LinkTarget,
                 ..ReadRequest::bytes(file.path, ReadMethod::Linked(keep))
             };
-            self.request(behind)?;
+            self.request(target)?;
         }
         Ok(())
     }
