@@ -229,8 +229,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("agent.key");
         let keys: Vec<_> = std::thread::scope(|scope| {
-            let make = || scope.spawn(|| KeyFile::open_or_create(&path).expect("a key"));
-            let threads: Vec<_> = (0..8).map(|_| make()).collect();
+            let threads: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| KeyFile::open_or_create(&path).expect("a key")))
+                .collect();
             threads
                 .into_iter()
                 .map(|thread| thread.join().expect("no panic"))

@@ -130,15 +130,15 @@ fn target(path: &Path, names: &mut ItemNames) -> Result<FileTarget, FilesError> 
 /// The plan that is sealed with `targets`.
 #[must_use]
 pub fn plan(targets: &[FileTarget]) -> SealedPlan {
-    let step = |target: &FileTarget| SealedStep {
+    let steps = targets.iter().map(|target| SealedStep {
         item: target.item.clone(),
         what: bounded(&file_uri(target.path.as_os_str().as_bytes())),
         object_bytes_max: None,
         item_bytes_max: None,
-    };
+    });
     SealedPlan {
         deadline_seconds: None,
-        steps: targets.iter().map(step).collect(),
+        steps: steps.collect(),
     }
 }
 

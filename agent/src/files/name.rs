@@ -32,19 +32,19 @@ impl ItemNames {
 /// The file's name, with only the characters that an item's name may have.
 fn stem(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let letter = |c: char| {
-        if c.is_ascii_alphanumeric() || "._-".contains(c) {
-            c.to_ascii_lowercase()
-        } else {
-            '-'
-        }
-    };
-    let mapped: String = name.chars().map(letter).collect();
-    let begun = mapped.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
-    if begun.is_empty() {
+    let mapped: String = name
+        .chars()
+        .map(|c| match c.to_ascii_lowercase() {
+            c @ ('a'..='z' | '0'..='9' | '.' | '_' | '-') => c,
+            _ => '-',
+        })
+        .collect();
+    // an item's name begins with a letter or a digit
+    let trimmed = mapped.trim_start_matches(['.', '_', '-']);
+    if trimmed.is_empty() {
         "files".to_owned()
     } else {
-        begun.chars().take(STEM_BYTES_MAX).collect()
+        trimmed.chars().take(STEM_BYTES_MAX).collect()
     }
 }
 

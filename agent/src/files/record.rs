@@ -187,8 +187,9 @@ impl<'a, 'd, 'w> FileRecorder<'a, 'd, 'w> {
             path: description.path,
             control: &mut *self.control,
         };
-        let write = |header: &WarcHeader<'_>| self.item.record_stream(header, bytes, &mut content);
-        let streamed = description.header(RecordType::Resource, write);
+        let streamed = description.header(RecordType::Resource, |header| {
+            self.item.record_stream(header, bytes, &mut content)
+        });
         if self.control.is_stopped() {
             return Err(FilesError::Interrupted); // rather than the error that the stop has caused
         }

@@ -55,7 +55,7 @@ const OTHER_HISTORIES: &[&[u8]] = &[b".lesshst", b".viminfo", b".wget-hsts", b".
 const LOG_FOLDER: &str = "/var/log";
 const LOG_DEPTH_MAX: usize = 6;
 /// Below [`LOG_FOLDER`], but captured by other probes.
-const TAKEN_ELSEWHERE: &[&str] = &[
+const OF_OTHER_PROBES: &[&str] = &[
     "/var/log/journal/",
     "/var/log/wtmp",
     "/var/log/btmp",
@@ -95,22 +95,22 @@ fn is_history(path: &[u8]) -> bool {
 }
 
 fn logs(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
-    let is_log = |path: &[u8]| {
-        !TAKEN_ELSEWHERE
+    let found = recorder.walk(tree(LOG_FOLDER, LOG_DEPTH_MAX), |path, _| {
+        !OF_OTHER_PROBES
             .iter()
-            .any(|taken| path.starts_with(taken.as_bytes()))
-    };
-    let found = recorder.walk(tree(LOG_FOLDER, LOG_DEPTH_MAX), |path, _| is_log(path))?;
+            .any(|prefix| path.starts_with(prefix.as_bytes()))
+    })?;
     recorder.request_newest_first(found, KeptPart::End)
 }
 
 /// Keeps the start of a journal file and not its end: reading one starts with its header and first
 /// hash table.
 fn journal(recorder: &mut ProbeRecorder<'_>) -> Result<(), BundleError> {
-    let is_journal = |path: &[u8]| path.ends_with(b".journal") || path.ends_with(b".journal~");
     let mut found = Vec::new();
     for folder in JOURNALS {
-        found.extend(recorder.walk(tree(folder, 1), |path, _| is_journal(path))?);
+        found.extend(recorder.walk(tree(folder, 1), |path, _| {
+            path.ends_with(b".journal") || path.ends_with(b".journal~")
+        })?);
     }
     recorder.request_newest_first(found, KeptPart::Start)
 }

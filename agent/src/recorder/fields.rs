@@ -35,15 +35,15 @@ pub(super) struct RecordFields(Vec<(&'static str, String)>);
 
 impl RecordFields {
     /// What is known about an object before its end. `written` bytes of it are in earlier records.
-    pub(super) fn of(request: &ReadRequest, begin: Option<&ObjectStart>, written: u64) -> Self {
+    pub(super) fn of(request: &ReadRequest, start: Option<&ObjectStart>, written: u64) -> Self {
         let mut fields = Self(Vec::new());
         if let Some(kind) = kind(request.method) {
             fields.add("Exhibit-Kind", kind);
         }
-        if let Some(facts) = begin.and_then(|begin| begin.facts) {
+        if let Some(facts) = start.and_then(|start| start.facts) {
             fields.0.extend(facts.fields());
         }
-        let offset = begin.map_or(0, |begin| begin.offset) + written;
+        let offset = start.map_or(0, |start| start.offset) + written;
         if offset > 0 {
             fields.add("Exhibit-Offset", &offset.to_string());
         }

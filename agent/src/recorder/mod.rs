@@ -71,7 +71,7 @@ pub struct ProbeOptions {
 /// The object whose events are being received.
 #[derive(Default)]
 struct ObjectInProgress {
-    begin: Option<ObjectStart>,
+    start: Option<ObjectStart>,
     /// Not written yet.
     bytes: Vec<u8>,
     /// Bytes in the records already written.
@@ -199,11 +199,14 @@ impl<'a> ProbeRecorder<'a> {
     pub(crate) fn finish(mut self, source: ItemSource) -> Result<(), BundleError> {
         self.receive(0)?;
         self.report_progress(true);
-        let count = |(what, count): (&'static str, u64)| Redaction {
-            what: what.to_owned(),
-            count,
-        };
-        let redactions = self.redactions.into_iter().map(count).collect();
+        let redactions = self
+            .redactions
+            .into_iter()
+            .map(|(what, count)| Redaction {
+                what: what.to_owned(),
+                count,
+            })
+            .collect();
         self.item.finish(source, self.coverage, redactions)
     }
 
@@ -254,7 +257,7 @@ impl<'a> ProbeRecorder<'a> {
             EndReason::Deadline
         };
         let mut abandoned = self.reader.abandon().into_iter();
-        if self.open.begin.is_some()
+        if self.open.start.is_some()
             && let Some(current) = abandoned.next()
         {
             self.finish_object(&current, ReadOutcome::Cut(reason))?;
@@ -267,9 +270,9 @@ impl<'a> ProbeRecorder<'a> {
 
     fn handle_event(&mut self, event: ReadEvent) -> Result<(), BundleError> {
         match event {
-            ReadEvent::Start(begin) if begin.stream_bytes.is_some() => self.stream_object(begin),
-            ReadEvent::Start(begin) => {
-                self.open.begin = Some(begin);
+            ReadEvent::Start(start) if start.stream_bytes.is_some() => self.stream_object(start),
+            ReadEvent::Start(start) => {
+                self.open.start = Some(start);
                 Ok(())
             }
             ReadEvent::Bytes(range) => self.receive_bytes(range),
@@ -296,21 +299,21 @@ impl<'a> ProbeRecorder<'a> {
 
     /// Writes the record of a long file, whose length is known, while its bytes are read: they are
     /// never in memory as a whole.
-    fn stream_object(&mut self, begin: ObjectStart) -> Result<(), BundleError> {
+    fn stream_object(&mut self, start: ObjectStart) -> Result<(), BundleError> {
         let Some(request) = self.reader.current().cloned() else {
             return Ok(());
         };
-        let stream_bytes = begin.stream_bytes.unwrap_or(0);
-        let cut = begin.facts.is_some_and(|facts| facts.size > stream_bytes);
-        let mut fields = RecordFields::of(&request, Some(&begin), 0);
+        let stream_bytes = start.stream_bytes.unwrap_or(0);
+        let cut = start.facts.is_some_and(|facts| facts.size > stream_bytes);
+        let mut fields = RecordFields::of(&request, Some(&start), 0);
         if cut {
-            fields.add("Exhibit-Gap", begin.limit.as_str());
+            fields.add("Exhibit-Gap", start.limit.as_str());
         }
         let (uri, pairs) = (file_uri(&request.path), fields.pairs());
         let header = header(
             &request,
             &uri,
-            begin.at,
+            start.at,
             cut.then_some(TruncationReason::Length),
             &pairs,
         );
@@ -328,7 +331,7 @@ impl<'a> ProbeRecorder<'a> {
             .record_stream(&header, stream_bytes, &mut content)?;
         let (got, end) = (content.got, content.end);
         self.open = ObjectInProgress {
-            begin: Some(begin),
+            start: Some(start),
             bytes: Vec::new(),
             written: got,
             streamed: true,
@@ -346,17 +349,14 @@ impl<'a> ProbeRecorder<'a> {
         request: &Arc<ReadRequest>,
         end: ReadOutcome,
     ) -> Result<(), BundleError> {
-        if let (
-            ReadOutcome::Whole {
-                redacted: redacted @ 1..,
-            },
-            ReadMethod::Redacted(redact),
-            true,
-        ) = (end, request.method, request.record)
+        if let ReadOutcome::Whole { redacted } = end
+            && let ReadMethod::Redacted(rule) = request.method
+            && request.record
+            && redacted > 0
         {
-            *self.redactions.entry(redact.what()).or_default() += redacted;
+            *self.redactions.entry(rule.what()).or_default() += redacted;
         }
-        self.coverage.pages += u64::from(self.open.begin.is_some());
+        self.coverage.pages += u64::from(self.open.start.is_some());
         let kept = self.open.written + self.open.bytes.len() as u64;
         let gap = gap_of(end, request);
         // An absent optional object is neither a record nor a gap.
@@ -366,7 +366,9 @@ impl<'a> ProbeRecorder<'a> {
             kept == 0 && matches!(request.method, ReadMethod::Links(prefix) if !prefix.is_empty());
         let needs_no_record =
             is_absent || gap.is_none() && (is_empty_selection || self.open.streamed);
-        let is_unopened = gap == Some(GapReason::OverBudget) && self.open.begin.is_none();
+        // The limit was used up before this object: it is one of many, so it gets a record only if it
+        // is among the examples.
+        let is_unopened = gap == Some(GapReason::OverBudget) && self.open.start.is_none();
         if is_unopened {
             self.record_gap(GapReason::OverBudget, &request.path)?;
         } else {
@@ -376,8 +378,8 @@ impl<'a> ProbeRecorder<'a> {
             if let Some(reason) = gap {
                 let size = self
                     .open
-                    .begin
-                    .and_then(|begin| begin.facts)
+                    .start
+                    .and_then(|start| start.facts)
                     .filter(|_| is_file(request))
                     .map_or(kept, |f| f.size);
                 self.count_gap(reason, &request.path, kept, size.saturating_sub(kept));
@@ -397,8 +399,8 @@ impl<'a> ProbeRecorder<'a> {
         request: &ReadRequest,
         end: Option<ReadOutcome>,
     ) -> Result<(), BundleError> {
-        let begin = self.open.begin;
-        let mut fields = RecordFields::of(request, begin.as_ref(), self.open.written);
+        let start = self.open.start;
+        let mut fields = RecordFields::of(request, start.as_ref(), self.open.written);
         let mut truncated = None;
         match end {
             None => fields.add("Exhibit-Continued", "true"),
@@ -406,7 +408,7 @@ impl<'a> ProbeRecorder<'a> {
                 truncated = fields.outcome(end, gap_of(end, request));
             }
         }
-        let date = begin.map_or_else(platform::clock::now, |begin| begin.at);
+        let date = start.map_or_else(platform::clock::now, |start| start.at);
         let (uri, pairs) = (file_uri(&request.path), fields.pairs());
         let mut header = header(request, &uri, date, truncated, &pairs);
         if self.open.streamed {
@@ -437,7 +439,7 @@ impl<'a> ProbeRecorder<'a> {
 impl ObjectInProgress {
     /// Ready for the next object; keeps its memory.
     fn clear(&mut self) {
-        self.begin = None;
+        self.start = None;
         self.bytes.clear();
         self.written = 0;
         self.streamed = false;

@@ -64,10 +64,9 @@ impl FolderListing {
 
     /// The process numbers in a listing of `/proc`.
     pub fn processes(&self) -> impl Iterator<Item = &str> {
-        let digits = |name: &&str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
         self.entries()
             .filter_map(|entry| std::str::from_utf8(entry.name).ok())
-            .filter(digits)
+            .filter(|name| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()))
     }
 }
 
