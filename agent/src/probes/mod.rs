@@ -43,12 +43,12 @@ pub struct Probe {
     /// sorted by it.
     pub lifetime_seconds: u64,
     /// Requests its objects.
-    pub run: fn(&mut ProbeRecorder<'_>) -> Result<(), BundleError>,
+    pub(crate) run: fn(&mut ProbeRecorder<'_>) -> Result<(), BundleError>,
 }
 
 /// All probes, most volatile first (RFC 3227 §2.1): state in memory, then what programs write, then
 /// what people write.
-pub static ALL: &[Probe] = &[
+pub(crate) static ALL: &[Probe] = &[
     sockets::PROBE,
     processes::PROBE,
     network::PROBE,

@@ -10,28 +10,28 @@ use rustix::fs::{FileType, Statx, StatxTimestamp, major, minor};
 /// Metadata of a file, recorded with its bytes: an intruder who changes a file's times often
 /// forgets some of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileFacts {
+pub(crate) struct FileFacts {
     /// Type and permissions, as in `st_mode`.
-    pub mode: u32,
-    pub uid: u32,
-    pub gid: u32,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
     /// Bytes.
-    pub size: u64,
+    pub(crate) size: u64,
     /// Major and minor number.
-    pub device: (u32, u32),
-    pub inode: u64,
+    pub(crate) device: (u32, u32),
+    pub(crate) inode: u64,
     /// `mtime`: last change of the content.
-    pub modified: FileTime,
+    pub(crate) modified: FileTime,
     /// `ctime`: last change of content or metadata; programs cannot set it.
-    pub changed: FileTime,
+    pub(crate) changed: FileTime,
     /// When the inode was created; `None` where the file system does not know.
-    pub born: Option<FileTime>,
+    pub(crate) born: Option<FileTime>,
 }
 
 /// A file's time: seconds and nanoseconds since 1970. Wider than [`Timestamp`], since a program can
 /// set any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FileTime(pub i64, pub u32);
+pub(crate) struct FileTime(pub i64, pub u32);
 
 impl fmt::Display for FileTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,14 +86,12 @@ impl From<&Metadata> for FileFacts {
 }
 
 impl FileFacts {
-    #[must_use]
-    pub fn kind(&self) -> FileType {
+    pub(crate) fn kind(&self) -> FileType {
         FileType::from_raw_mode(self.mode)
     }
 
     /// True if it may be opened and read without side effects.
-    #[must_use]
-    pub fn is_regular(&self) -> bool {
+    pub(crate) fn is_regular(&self) -> bool {
         self.kind() == FileType::RegularFile
     }
 

@@ -24,9 +24,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub use facts::{FileFacts, FileTime};
-pub use redact::RedactionRule;
-pub use request::{KeptPart, Presence, ReadMethod, ReadRequest};
+pub(crate) use facts::FileFacts;
+pub(crate) use redact::RedactionRule;
+pub(crate) use request::{KeptPart, Presence, ReadMethod, ReadRequest};
 pub(crate) use request::{ObjectStart, ReadEvent, ReadOutcome};
 
 /// Bytes read and not fetched yet, at which the reading thread waits.
@@ -43,15 +43,15 @@ const STACK_BYTES: usize = 128 * 1024;
 #[derive(Debug, Clone)]
 pub(crate) struct ReaderOptions {
     /// The host's root.
-    pub root: PathBuf,
+    pub(crate) root: PathBuf,
     /// How long one object may make no progress.
-    pub patience: Duration,
+    pub(crate) patience: Duration,
     /// Bytes kept of one object.
-    pub object_bytes_max: u64,
+    pub(crate) object_bytes_max: u64,
     /// Entries read of one folder.
-    pub entries_max: u64,
+    pub(crate) entries_max: u64,
     /// Called with each path before a system call that may hang: where tests make files hang.
-    pub before_touch: fn(&Path),
+    pub(crate) before_touch: fn(&Path),
 }
 
 /// What [`Reader::next`] found.

@@ -5,7 +5,7 @@
 
 /// What is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RedactionRule {
+pub(crate) enum RedactionRule {
     /// From `/proc/PID/environ`: everything but the names. A part without `=` is not a variable (a
     /// process may write anything there) and is removed whole.
     Environment,
@@ -18,8 +18,7 @@ pub enum RedactionRule {
 
 impl RedactionRule {
     /// For people, in the bundle's config.
-    #[must_use]
-    pub fn what(self) -> &'static str {
+    pub(crate) fn what(self) -> &'static str {
         match self {
             Self::Environment => "values of environment variables of processes",
             Self::Accounts => "password fields of passwd and group files",
@@ -42,7 +41,7 @@ pub(crate) struct RedactionFilter {
     held: Vec<u8>,
     state: FilterState,
     /// Secrets removed.
-    pub count: u64,
+    pub(crate) count: u64,
 }
 
 /// What the next byte belongs to.

@@ -11,21 +11,21 @@ use super::redact::RedactionRule;
 
 /// One object to read.
 #[derive(Debug, Clone)]
-pub struct ReadRequest {
+pub(crate) struct ReadRequest {
     /// Absolute path as on the host: without the root's own path.
-    pub path: Vec<u8>,
+    pub(crate) path: Vec<u8>,
     /// How to read it.
-    pub method: ReadMethod,
-    pub presence: Presence,
+    pub(crate) method: ReadMethod,
+    pub(crate) presence: Presence,
     /// `Content-Type` of its record.
-    pub content_type: &'static str,
+    pub(crate) content_type: &'static str,
     /// False if a probe needs the bytes only to know what to read next.
-    pub record: bool,
+    pub(crate) record: bool,
 }
 
 /// How to read an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReadMethod {
+pub(crate) enum ReadMethod {
     /// A file that the kernel generates while it is read: its length is not known before.
     Kernel,
     /// A file from which secrets are removed while it is read.
@@ -52,7 +52,7 @@ pub enum ReadMethod {
 
 /// Which part of a file to keep if a limit does not allow all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeptPart {
+pub(crate) enum KeptPart {
     Start,
     /// Logs grow at the end.
     End,
@@ -60,7 +60,7 @@ pub enum KeptPart {
 
 /// What the absence of an object means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Presence {
+pub(crate) enum Presence {
     /// Not a gap: not every distribution or kernel has it.
     Optional,
     /// Not a gap: the link has its own record, and may lead nowhere or to something that is not a
@@ -74,8 +74,7 @@ pub enum Presence {
 
 impl ReadRequest {
     /// A kernel file in text form, which not every system has.
-    #[must_use]
-    pub fn kernel(path: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn kernel(path: impl Into<Vec<u8>>) -> Self {
         Self {
             path: path.into(),
             method: ReadMethod::Kernel,
@@ -86,8 +85,7 @@ impl ReadRequest {
     }
 
     /// An ordinary file, which not every system has.
-    #[must_use]
-    pub fn file(path: impl Into<Vec<u8>>, keep: KeptPart) -> Self {
+    pub(crate) fn file(path: impl Into<Vec<u8>>, keep: KeptPart) -> Self {
         Self {
             method: ReadMethod::File(keep),
             content_type: "application/octet-stream",
@@ -96,8 +94,7 @@ impl ReadRequest {
     }
 
     /// A symbolic link's target.
-    #[must_use]
-    pub fn link(path: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn link(path: impl Into<Vec<u8>>) -> Self {
         Self {
             method: ReadMethod::Link,
             ..Self::kernel(path)
@@ -105,8 +102,7 @@ impl ReadRequest {
     }
 
     /// Anything else that is not text.
-    #[must_use]
-    pub fn bytes(path: impl Into<Vec<u8>>, method: ReadMethod) -> Self {
+    pub(crate) fn bytes(path: impl Into<Vec<u8>>, method: ReadMethod) -> Self {
         Self {
             method,
             content_type: "application/octet-stream",
@@ -115,8 +111,7 @@ impl ReadRequest {
     }
 
     /// With [`Presence::Listed`].
-    #[must_use]
-    pub fn listed(self) -> Self {
+    pub(crate) fn listed(self) -> Self {
         Self {
             presence: Presence::Listed,
             ..self
@@ -124,8 +119,7 @@ impl ReadRequest {
     }
 
     /// With [`Presence::Required`].
-    #[must_use]
-    pub fn required(self) -> Self {
+    pub(crate) fn required(self) -> Self {
         Self {
             presence: Presence::Required,
             ..self
@@ -133,8 +127,7 @@ impl ReadRequest {
     }
 
     /// Without a record in the item.
-    #[must_use]
-    pub fn unrecorded(self) -> Self {
+    pub(crate) fn unrecorded(self) -> Self {
         Self {
             record: false,
             ..self
@@ -155,15 +148,15 @@ pub(crate) enum ReadEvent {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ObjectStart {
     /// When reading began.
-    pub at: Timestamp,
+    pub(crate) at: Timestamp,
     /// What the file system says of an ordinary file.
-    pub facts: Option<FileFacts>,
+    pub(crate) facts: Option<FileFacts>,
     /// Of a long file, how many bytes will come: its record is streamed and begins with this length.
-    pub stream_bytes: Option<u64>,
+    pub(crate) stream_bytes: Option<u64>,
     /// Where in the file the bytes begin.
-    pub offset: u64,
+    pub(crate) offset: u64,
     /// The limit that applies where [`Self::stream_bytes`] is less than the file has.
-    pub limit: GapReason,
+    pub(crate) limit: GapReason,
 }
 
 /// What became of an object.

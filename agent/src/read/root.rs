@@ -39,9 +39,9 @@ pub(super) struct CaptureRoot {
 /// An object: its name in an open folder. It stays the same object if folders above it are renamed.
 /// One in `/proc/PID` stays with that process, even if another process gets the number.
 pub(super) struct ObjectHandle {
-    pub folder: Rc<OwnedFd>,
-    pub name: Vec<u8>,
-    pub facts: FileFacts,
+    pub(crate) folder: Rc<OwnedFd>,
+    pub(crate) name: Vec<u8>,
+    pub(crate) facts: FileFacts,
 }
 
 impl CaptureRoot {

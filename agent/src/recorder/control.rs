@@ -27,13 +27,13 @@ pub struct CaptureProgress<'a> {
 
 /// What stops one step, and who is told about its progress.
 pub(crate) struct CaptureControl<'a> {
-    pub progress: &'a mut dyn FnMut(CaptureProgress<'_>),
-    pub cancelled: &'a AtomicBool,
-    pub deadline: Option<Instant>,
-    pub step: usize,
-    pub steps: usize,
-    pub item: &'a str,
-    pub last_report: Instant,
+    pub(crate) progress: &'a mut dyn FnMut(CaptureProgress<'_>),
+    pub(crate) cancelled: &'a AtomicBool,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) step: usize,
+    pub(crate) steps: usize,
+    pub(crate) item: &'a str,
+    pub(crate) last_report: Instant,
 }
 
 impl CaptureControl<'_> {

@@ -31,19 +31,19 @@ pub(crate) use control::CaptureControl;
 pub use control::CaptureProgress;
 use fields::RecordFields;
 pub(crate) use fields::errno_text;
-pub use tree::{FolderEntry, FolderListing, FoundFile, Subtree, join, name_of};
+pub(crate) use tree::{FolderEntry, FolderListing, Subtree, join, name_of};
 
 /// How often the deadline is checked while the reader delivers nothing.
 const TICK: Duration = Duration::from_millis(50);
 /// Requests queued ahead, so that the reading thread never waits for the writing one.
 const REQUESTS_AHEAD_MAX: usize = 512;
 /// Bytes of an object of unknown length in one record; they are held in memory until it is written.
-pub const PART_BYTES_MAX: usize = 256 * 1024;
+pub(crate) const PART_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of one object that [`ProbeRecorder::fetch`] returns (a folder's names, the accounts).
 const FETCHED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Records what one probe requests; see the module.
-pub struct ProbeRecorder<'a> {
+pub(crate) struct ProbeRecorder<'a> {
     item: DraftItem<'a>,
     reader: &'a mut Reader,
     control: CaptureControl<'a>,
@@ -61,11 +61,11 @@ pub struct ProbeRecorder<'a> {
 
 /// The options that probes read.
 #[derive(Debug, Clone, Copy)]
-pub struct ProbeOptions {
+pub(crate) struct ProbeOptions {
     /// Keep the values of processes' environment variables.
-    pub environment_values: bool,
+    pub(crate) environment_values: bool,
     /// Entries of one tree that are visited.
-    pub entries_max: u64,
+    pub(crate) entries_max: u64,
 }
 
 /// The object whose events are being received.
@@ -119,24 +119,19 @@ impl<'a> ProbeRecorder<'a> {
         Ok(recorder)
     }
 
-    #[must_use]
-    pub fn options(&self) -> ProbeOptions {
+    pub(crate) fn options(&self) -> ProbeOptions {
         self.options
     }
 
     /// True once the deadline, a limit or a cancellation has stopped the item. A loop over many
     /// objects should then end, after [`Self::skip`] for those that it did not reach.
-    #[must_use]
-    pub fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.is_some()
     }
 
     /// Requests an object. Its record is written when it was read; records have the order of the
     /// requests.
-    ///
-    /// # Errors
-    /// The draft cannot be written.
-    pub fn request(&mut self, request: ReadRequest) -> Result<(), BundleError> {
+    pub(crate) fn request(&mut self, request: ReadRequest) -> Result<(), BundleError> {
         self.check_stop()?;
         if self.is_stopped() {
             return self.skip(&request.path);
@@ -150,10 +145,7 @@ impl<'a> ProbeRecorder<'a> {
     }
 
     /// Requests an object, waits for it, and returns its bytes too: of a very large one the first.
-    ///
-    /// # Errors
-    /// The draft cannot be written.
-    pub fn fetch(&mut self, request: ReadRequest) -> Result<Vec<u8>, BundleError> {
+    pub(crate) fn fetch(&mut self, request: ReadRequest) -> Result<Vec<u8>, BundleError> {
         self.receive(0)?;
         self.fetched = Some(Vec::new());
         let taken = self.request(request).and_then(|()| self.receive(0));
@@ -162,18 +154,12 @@ impl<'a> ProbeRecorder<'a> {
     }
 
     /// Records `path` as missing for the reason that stopped the item.
-    ///
-    /// # Errors
-    /// The draft cannot be written.
-    pub fn skip(&mut self, path: &[u8]) -> Result<(), BundleError> {
+    pub(crate) fn skip(&mut self, path: &[u8]) -> Result<(), BundleError> {
         self.record_gap(self.stopped.unwrap_or(GapReason::Crashed), path)
     }
 
     /// Counts `path` as missing, and writes a record if it is among the examples.
-    ///
-    /// # Errors
-    /// The draft cannot be written.
-    pub fn record_gap(&mut self, reason: GapReason, path: &[u8]) -> Result<(), BundleError> {
+    pub(crate) fn record_gap(&mut self, reason: GapReason, path: &[u8]) -> Result<(), BundleError> {
         self.count_gap(reason, path, 0, 0);
         let count = self
             .coverage

@@ -12,13 +12,13 @@ use crate::read::{KeptPart, Presence, ReadMethod, ReadRequest};
 /// A folder's entries as the reader delivers them: `name NUL facts NUL` or `name NUL type NUL`,
 /// repeated.
 #[derive(Debug, Default)]
-pub struct FolderListing(Vec<u8>);
+pub(crate) struct FolderListing(Vec<u8>);
 
 /// A name in a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FolderEntry<'l> {
+pub(crate) struct FolderEntry<'l> {
     /// The name: any bytes but NUL and `/`.
-    pub name: &'l [u8],
+    pub(crate) name: &'l [u8],
     /// Its type, or its facts.
     detail: &'l str,
 }
@@ -26,19 +26,19 @@ pub struct FolderEntry<'l> {
 /// A part of the file system: the folder `top` and what is below it, entered `depth_max` times,
 /// never through links.
 #[derive(Debug, Clone, Copy)]
-pub struct Subtree<'t> {
-    pub top: &'t str,
+pub(crate) struct Subtree<'t> {
+    pub(crate) top: &'t str,
     /// 0 is the folder without its subfolders.
-    pub depth_max: usize,
+    pub(crate) depth_max: usize,
     /// True if the listings of its folders are evidence themselves.
-    pub record: bool,
+    pub(crate) record: bool,
 }
 
 /// A file or link found in a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FoundFile {
-    pub path: Vec<u8>,
-    pub is_link: bool,
+pub(crate) struct FoundFile {
+    pub(crate) path: Vec<u8>,
+    pub(crate) is_link: bool,
     /// When its content changed last, as text.
     modified: String,
 }
@@ -51,7 +51,7 @@ impl From<Vec<u8>> for FolderListing {
 
 impl FolderListing {
     /// The entries, in the folder's order.
-    pub fn entries(&self) -> impl Iterator<Item = FolderEntry<'_>> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = FolderEntry<'_>> {
         let mut parts = self.0.split(|&b| b == 0);
         std::iter::from_fn(move || {
             let (name, detail) = (parts.next()?, parts.next()?);
@@ -63,7 +63,7 @@ impl FolderListing {
     }
 
     /// The process numbers in a listing of `/proc`.
-    pub fn processes(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn processes(&self) -> impl Iterator<Item = &str> {
         self.entries()
             .filter_map(|entry| std::str::from_utf8(entry.name).ok())
             .filter(|name| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()))
@@ -76,64 +76,48 @@ impl FolderEntry<'_> {
     }
 
     /// Its type; `None` if that is not known. Only in listings with facts.
-    #[must_use]
-    pub fn kind(&self) -> Option<FileType> {
+    pub(crate) fn kind(&self) -> Option<FileType> {
         self.mode().map(FileType::from_raw_mode)
     }
 
     /// Type and permissions. Only in listings with facts.
-    #[must_use]
-    pub fn mode(&self) -> Option<u32> {
+    pub(crate) fn mode(&self) -> Option<u32> {
         u32::from_str_radix(self.fact(0), 8).ok()
     }
 }
 
 /// `folder/name`.
-#[must_use]
-pub fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
+pub(crate) fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
     [folder.strip_suffix(b"/").unwrap_or(folder), b"/", name].concat()
 }
 
 /// The last name of a path.
-#[must_use]
-pub fn name_of(path: &[u8]) -> &[u8] {
+pub(crate) fn name_of(path: &[u8]) -> &[u8] {
     path.rsplit(|&b| b == b'/').next().unwrap_or(path)
 }
 
 impl ProbeRecorder<'_> {
     /// Records the names in a folder, and returns them.
-    ///
-    /// # Errors
-    /// The draft cannot be written.
-    pub fn names(&mut self, folder: &[u8]) -> Result<FolderListing, BundleError> {
+    pub(crate) fn names(&mut self, folder: &[u8]) -> Result<FolderListing, BundleError> {
         self.fetch(ReadRequest::bytes(folder, ReadMethod::Names))
             .map(FolderListing)
     }
 
     /// As [`Self::names`], for a folder that every system has: its absence is a gap.
-    ///
-    /// # Errors
-    /// The draft cannot be written.
-    pub fn names_required(&mut self, folder: &[u8]) -> Result<FolderListing, BundleError> {
+    pub(crate) fn names_required(&mut self, folder: &[u8]) -> Result<FolderListing, BundleError> {
         self.fetch(ReadRequest::bytes(folder, ReadMethod::Names).required())
             .map(FolderListing)
     }
 
     /// Records the names in a folder with their facts, and returns them.
-    ///
-    /// # Errors
-    /// The draft cannot be written.
-    pub fn list(&mut self, folder: &[u8]) -> Result<FolderListing, BundleError> {
+    pub(crate) fn list(&mut self, folder: &[u8]) -> Result<FolderListing, BundleError> {
         self.fetch(ReadRequest::bytes(folder, ReadMethod::Listing))
             .map(FolderListing)
     }
 
     /// The files and links in a tree that `wanted` accepts. Stops with a gap after
     /// [`ProbeOptions::entries_max`](super::ProbeOptions::entries_max) entries.
-    ///
-    /// # Errors
-    /// The draft cannot be written.
-    pub fn walk(
+    pub(crate) fn walk(
         &mut self,
         tree: Subtree<'_>,
         wanted: impl Fn(&[u8], &FolderEntry<'_>) -> bool,
@@ -178,10 +162,7 @@ impl ProbeRecorder<'_> {
     }
 
     /// Walks a tree and requests the files that `wanted` accepts, newest first.
-    ///
-    /// # Errors
-    /// The draft cannot be written.
-    pub fn request_tree(
+    pub(crate) fn request_tree(
         &mut self,
         top: &str,
         depth_max: usize,
@@ -200,10 +181,7 @@ impl ProbeRecorder<'_> {
 
     /// Requests files of a tree, newest first, so that what exceeds a limit is the oldest. Of a
     /// link, requests the target's path and then the file, unless the item has that file already.
-    ///
-    /// # Errors
-    /// The draft cannot be written.
-    pub fn request_newest_first(
+    pub(crate) fn request_newest_first(
         &mut self,
         mut files: Vec<FoundFile>,
         keep: KeptPart,
