@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Entries visited in one folder or tree: 20,000 names are about 3 MiB of memory.
 const ENTRIES_MAX: u64 = 20_000;
 
-/// What a capture takes, and how much.
+/// What a capture reads, and its limits.
 #[derive(Debug, Clone)]
 pub struct CaptureOptions {
     /// The host's root folder: `/`, or where a container has it mounted. All paths, also `/proc`
@@ -172,7 +172,7 @@ fn run(
 fn run_probe(probe: &Probe, mut recorder: ProbeRecorder<'_>) -> Result<(), BundleError> {
     let outcome = catch_unwind(AssertUnwindSafe(|| (probe.run)(&mut recorder)));
     match outcome {
-        Ok(taken) => taken?,
+        Ok(result) => result?,
         Err(_) => recorder.crash(probe.name)?,
     }
     recorder.finish(ItemSource {

@@ -1,4 +1,4 @@
-//! The clocks. Only shells read them; pure code takes the time as an argument.
+//! The clocks. Pure code does not read them: it takes the time as an argument.
 
 use std::time::SystemTime;
 

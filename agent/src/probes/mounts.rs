@@ -1,4 +1,4 @@
-//! Mounts of every mount namespace, and the devices and file systems behind them.
+//! Mounts of every mount namespace, and their devices and file systems.
 
 use evidence_format::bundle::BundleError;
 

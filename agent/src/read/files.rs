@@ -18,8 +18,8 @@ use super::{
     KeptPart, READ_BYTES, ReadMethod, ReadOutcome, ReadRequest, ReaderOptions, WAITING_BYTES_MAX,
 };
 
-/// First read of a kernel file: most are smaller, and some handlers allocate what is asked for
-/// (/proc/sys).
+/// First read of a kernel file: most are smaller, and some handlers (/proc/sys) allocate a buffer of
+/// the requested size.
 const FIRST_READ_BYTES: usize = 4096;
 /// Up to this size an ordinary file is read to its end, whatever size it reports. A longer one is
 /// streamed: its record begins with the reported size, before the bytes are read.

@@ -108,7 +108,7 @@ struct ReadInProgress {
 
 impl ReadQueue {
     fn lock(&self) -> MutexGuard<'_, QueueState> {
-        // a panic cannot leave half a change behind: each lock makes one that is whole in itself
+        // a poisoned lock is no reason to stop: nobody leaves the state half changed
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -268,7 +268,7 @@ impl Reader {
         let started = builder.spawn(move || worker::run(&queue, options, hung_paths));
         if started.is_err() {
             // Without a thread nothing is read: mark the queue as busy, so that each request ends
-            // as hung once the patience is over, which the evidence then says.
+            // as hung once the patience is over. The evidence shows that.
             self.queue.lock().busy = Some(ReadInProgress {
                 since: Instant::now(),
                 path: Vec::new(),

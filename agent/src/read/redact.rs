@@ -3,7 +3,7 @@
 //! Each filter works byte by byte and holds back at most one name or password field, however the
 //! input is cut.
 
-/// What is removed.
+/// Which secrets are removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RedactionRule {
     /// From `/proc/PID/environ`: everything but the names. A part without `=` is not a variable (a

@@ -149,7 +149,7 @@ pub(crate) enum ReadEvent {
 pub(crate) struct ObjectStart {
     /// When reading began.
     pub(crate) at: Timestamp,
-    /// What the file system says of an ordinary file.
+    /// Of an ordinary file.
     pub(crate) facts: Option<FileFacts>,
     /// Of a long file, how many bytes will come: its record is streamed and begins with this length.
     pub(crate) stream_bytes: Option<u64>,

@@ -148,9 +148,9 @@ impl<'a> ProbeRecorder<'a> {
     pub(crate) fn fetch(&mut self, request: ReadRequest) -> Result<Vec<u8>, BundleError> {
         self.receive(0)?;
         self.fetched = Some(Vec::new());
-        let taken = self.request(request).and_then(|()| self.receive(0));
+        let received = self.request(request).and_then(|()| self.receive(0));
         let bytes = self.fetched.take().unwrap_or_default();
-        taken.map(|()| bytes)
+        received.map(|()| bytes)
     }
 
     /// Records `path` as missing for the reason that stopped the item.

@@ -76,17 +76,17 @@ impl AuditedBundle {
     }
 
     /// For commands that show content. They verify the bundle first, so it must be readable twice.
-    pub(crate) fn readable_twice(args: &BundleArgs) -> Result<Self, AuditError> {
+    pub(crate) fn new_rereadable(args: &BundleArgs) -> Result<Self, AuditError> {
         let bundle = Self::new(args)?;
         // A FIFO or /dev/stdin is not a regular file and can be read only once.
-        let is_readable_twice = match &bundle.origin {
+        let is_rereadable = match &bundle.origin {
             BundleLocation::Folder(_) => true,
             BundleLocation::Tar(path) => {
                 fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
             }
             BundleLocation::StandardInput => false,
         };
-        if !is_readable_twice {
+        if !is_rereadable {
             let text = "this command needs the bundle in a folder or a file, since it verifies all of it before it shows anything; \
                         store the stream first";
             return Err(AuditError::Usage(text.to_owned()));

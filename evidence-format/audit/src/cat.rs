@@ -26,7 +26,7 @@ pub(crate) struct CatArgs {
 
 pub(crate) fn run(args: &CatArgs) -> Result<ExitCode, AuditError> {
     output::allow_raw(args.force)?;
-    let mut bundle = AuditedBundle::readable_twice(&args.bundle)?;
+    let mut bundle = AuditedBundle::new_rereadable(&args.bundle)?;
     let report = bundle.verify_to_show()?;
     item_of(&report, &args.item)?;
     let mut all = StdoutCopy(output::StdoutStream::new());

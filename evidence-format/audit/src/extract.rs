@@ -40,7 +40,7 @@ pub(crate) struct ExtractArgs {
 }
 
 pub(crate) fn run(args: &ExtractArgs) -> Result<ExitCode, AuditError> {
-    let mut bundle = AuditedBundle::readable_twice(&args.bundle)?;
+    let mut bundle = AuditedBundle::new_rereadable(&args.bundle)?;
     let unfinished = UnfinishedFolder::create(&args.to)?;
     // Shared by the visitors of all items, which the verification calls one after the other.
     let summary = RefCell::new(ExtractionSummary::default());

@@ -49,7 +49,7 @@ pub(crate) fn run(args: &RecordsArgs) -> Result<ExitCode, AuditError> {
     if raw {
         output::allow_raw(args.force)?;
     }
-    let mut bundle = AuditedBundle::readable_twice(&args.bundle)?;
+    let mut bundle = AuditedBundle::new_rereadable(&args.bundle)?;
     let report = bundle.verify_to_show()?;
     check_number(args.record, item_of(&report, &args.item)?)?;
     if raw {
