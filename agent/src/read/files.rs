@@ -88,7 +88,7 @@ impl FileReader {
             ReadMethod::File(keep) => self.read_file(path, keep, true, sink)?,
             ReadMethod::Linked(keep) => self.read_file(path, keep, false, sink)?,
             ReadMethod::Link => self.read_link(path, sink)?,
-            ReadMethod::Links(only) => self.read_links(path, only.as_bytes(), sink)?,
+            ReadMethod::Links(prefix) => self.read_links(path, prefix.as_bytes(), sink)?,
             ReadMethod::Names => self.read_names(path, sink)?,
             ReadMethod::Listing => self.read_listing(path, sink)?,
             ReadMethod::Executable => self.read_executable(path, sink)?,
@@ -198,7 +198,7 @@ impl FileReader {
     fn read_links(
         &mut self,
         path: &[u8],
-        only: &[u8],
+        prefix: &[u8],
         sink: &mut ObjectSink<'_>,
     ) -> Result<(), ReadStop> {
         let folder = self.open_folder(path)?;
@@ -215,10 +215,10 @@ impl FileReader {
                     return Ok(());
                 }
             }
-            if !target.starts_with(only) {
+            if !target.starts_with(prefix) {
                 return Ok(());
             }
-            pair(line, name, &target);
+            push_pair(line, name, &target);
             sink.bytes(line)
         })?;
         first_error.map_or(Ok(()), |errno| Err(errno.into()))
@@ -228,7 +228,7 @@ impl FileReader {
         let folder = self.open_folder(path)?;
         sink.start(None, 0, None);
         self.for_each_entry(&folder, sink, |name, kind, line, sink| {
-            pair(line, name, kind_name(kind).as_bytes());
+            push_pair(line, name, kind_name(kind).as_bytes());
             sink.bytes(line)
         })
     }
@@ -244,7 +244,7 @@ impl FileReader {
                 Err(errno) => facts_text
                     .extend_from_slice(format!("errno {}", errno.raw_os_error()).as_bytes()),
             }
-            pair(line, name, &facts_text);
+            push_pair(line, name, &facts_text);
             sink.bytes(line)
         })
     }
@@ -371,7 +371,7 @@ impl FileReader {
             match rustix::fs::readlinkat(&folder, &link, Vec::new()) {
                 Ok(target) if seen.contains(target.as_bytes()) => Ok(()),
                 Ok(target) => {
-                    pair(line, pid, target.as_bytes());
+                    push_pair(line, pid, target.as_bytes());
                     seen.insert(target.into_bytes());
                     sink.bytes(line)
                 }
@@ -456,7 +456,7 @@ impl FileReader {
 }
 
 /// Appends `first NUL second NUL` to an empty line.
-fn pair(line: &mut Vec<u8>, first: &[u8], second: &[u8]) {
+fn push_pair(line: &mut Vec<u8>, first: &[u8], second: &[u8]) {
     for part in [first, b"\0", second, b"\0"] {
         line.extend_from_slice(part);
     }
