@@ -34,7 +34,7 @@ use store::ledger::{BundleRow, NewEntry, NewPass, PassKey, PassKind, PassRow, Qu
 
 /// Source of the passes of attachments. Sealed into the ledger: never renamed, and no source is
 /// called so.
-pub const ATTACHED: &str = "attached";
+pub const ATTACHMENT_SOURCE: &str = "attached";
 
 /// Plaintext in one frame; with one thread's two frames or a few more, all the memory that an
 /// attachment of any size takes.
@@ -45,7 +45,7 @@ const READ_BYTES: usize = 128 * 1024;
 const FILE_NAME_BYTES_MAX: usize = 200;
 
 /// Where an attachment's bytes come from.
-pub enum Content {
+pub enum AttachmentContent {
     /// A file, by any path to it.
     File(PathBuf),
     /// A stream without a known length, and without a second reading.
@@ -57,7 +57,7 @@ pub struct AttachRequest {
     /// To which incident.
     pub incident: IncidentId,
     /// Its bytes.
-    pub content: Content,
+    pub content: AttachmentContent,
     /// Its name for people; `None` is the file's.
     pub name: Option<Line>,
     /// What whoever sent it says that it is; `None` if nobody does.
@@ -70,7 +70,7 @@ pub struct AttachRequest {
 
 /// What was attached.
 #[derive(Debug, Clone)]
-pub struct Attached {
+pub struct SealedAttachment {
     /// Its bundle.
     pub bundle: BundleRow,
     /// Its name for people.
@@ -184,7 +184,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// See [`AttachError`]; the journal then has nothing of it.
-    pub async fn attach(&self, attaching: AttachRequest) -> Result<Attached, AttachError> {
+    pub async fn attach(&self, attaching: AttachRequest) -> Result<SealedAttachment, AttachError> {
         self.incident(&attaching.incident).await?; // before anybody reads for an hour
         let incident = attaching.incident.clone();
         let began = clock::reading("begin");
@@ -214,7 +214,7 @@ impl Pipeline {
                             sha256,
                             ..
                         } = attachment;
-                        Attached {
+                        SealedAttachment {
                             bundle,
                             name,
                             bytes,
@@ -278,10 +278,12 @@ impl Pipeline {
         let plan = serde_json::to_string(attachment).expect("texts and numbers are JSON");
         loop {
             let passes = ledger.passes(incident).await?;
-            let own = passes.iter().filter(|row| row.key.source == ATTACHED);
+            let own = passes
+                .iter()
+                .filter(|row| row.key.source == ATTACHMENT_SOURCE);
             let key = PassKey {
                 incident: incident.clone(),
-                source: ATTACHED.to_owned(),
+                source: ATTACHMENT_SOURCE.to_owned(),
                 pass: own.map(|row| row.key.pass + 1).max().unwrap_or(0),
             };
             let new = NewPass {
@@ -317,7 +319,7 @@ impl Pipeline {
         &self,
         key: &PassKey,
     ) -> Result<Option<Attachment>, PipelineError> {
-        let row = if key.source == ATTACHED {
+        let row = if key.source == ATTACHMENT_SOURCE {
             self.parts.ledger.pass(key).await?
         } else {
             None
@@ -344,7 +346,7 @@ fn draft(scratch: &Scratch, attaching: AttachRequest) -> Result<Drafted, AttachE
         ..
     } = attaching;
     match content {
-        Content::File(path) => {
+        AttachmentContent::File(path) => {
             let target = target(&path)?;
             let name = name.unwrap_or_else(|| {
                 Line::escaped(
@@ -364,7 +366,7 @@ fn draft(scratch: &Scratch, attaching: AttachRequest) -> Result<Drafted, AttachE
                 &meter,
             )
         }
-        Content::Stream(mut stream) => {
+        AttachmentContent::Stream(mut stream) => {
             let name = name.unwrap_or_else(|| Line::escaped("stream"));
             let (path, bytes, sha256) = spool(scratch, &mut stream, &name, &meter)?;
             let target = target(&path)?;

@@ -8,8 +8,8 @@ use evidence_format::time::Timestamp;
 
 use super::numbers::Number;
 use super::{Pipeline, PipelineError, widest};
-use crate::capture::Outcome;
-use crate::seal::Published;
+use crate::capture::StepReport;
+use crate::seal::PublishedBundle;
 use domain::incident::{EvidenceRef, FindingKind, IncidentEvent, Line};
 use domain::plan::CapturePass;
 use store::ledger::{BundleRow, FactRow, PassKind, PassRow};
@@ -24,7 +24,7 @@ impl Pipeline {
         &self,
         row: &PassRow,
         pass: &CapturePass,
-        published: &Published,
+        published: &PublishedBundle,
     ) -> Result<(), PipelineError> {
         let key = &row.key;
         let (PassKind::Settle, Some(window)) = (row.kind, compared(pass)) else {
@@ -95,7 +95,10 @@ impl Pipeline {
 
     /// Items that some pass of this source before `sealed` did not take to their end, be it by a
     /// continuation.
-    async fn cut_before(&self, published: &Published) -> Result<BTreeSet<String>, PipelineError> {
+    async fn cut_before(
+        &self,
+        published: &PublishedBundle,
+    ) -> Result<BTreeSet<String>, PipelineError> {
         let all = self
             .parts
             .ledger
@@ -113,7 +116,7 @@ impl Pipeline {
             let went_on = before.iter().any(|later| Some(later.pass.pass) == next);
             for step in self.parts.ledger.steps_ended(&row.pass).await? {
                 let ended = serde_json::from_str(&step.outcome)
-                    .map_or(EndReason::Failed, |outcome: Outcome| outcome.ended);
+                    .map_or(EndReason::Failed, |outcome: StepReport| outcome.ended);
                 let is_whole = match ended {
                     EndReason::Complete => true,
                     EndReason::Deadline | EndReason::Throttled => went_on,

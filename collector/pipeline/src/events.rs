@@ -7,7 +7,7 @@ use evidence_format::time::Timestamp;
 
 use super::{Pipeline, PipelineError};
 use crate::capture::IncidentContext;
-use crate::seal::{NAME, Summary};
+use crate::seal::{CoverageSummary, PROGRAM_NAME};
 use domain::incident::{
     Incident, IncidentEvent, JournalEntry, Line, Name, PassKind as Kind, SourceName,
 };
@@ -149,7 +149,7 @@ impl Pipeline {
 
 /// The entry of a sealed bundle.
 pub(super) fn of_bundle(row: &BundleRow, config: &BundleConfig) -> Vec<NewEntry> {
-    let summary = Summary::of(config);
+    let summary = CoverageSummary::of(config);
     let sealed = IncidentEvent::EvidenceSealed {
         bundle: row.id,
         source: source_name(&row.pass),
@@ -172,7 +172,7 @@ fn is_of_pages(pass: &PassKey) -> bool {
 
 /// An entry by this program, now.
 fn own(event: &IncidentEvent) -> NewEntry {
-    written(event, &Name::escaped(NAME), clock::now())
+    written(event, &Name::escaped(PROGRAM_NAME), clock::now())
 }
 
 pub(super) fn written(event: &IncidentEvent, by: &Name, at: Timestamp) -> NewEntry {

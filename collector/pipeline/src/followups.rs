@@ -7,8 +7,8 @@ use evidence_format::time::Timestamp;
 
 use super::numbers::Number;
 use super::{Pipeline, PipelineError, queue_of};
-use crate::capture::Outcome;
-use crate::seal::Published;
+use crate::capture::StepReport;
+use crate::seal::PublishedBundle;
 use domain::plan::{self, CapturePass, CapturePlan};
 use platform::clock;
 use sources::{CaptureMode, Source};
@@ -21,7 +21,7 @@ impl Pipeline {
         row: &PassRow,
         source: &'static dyn Source,
         plan: &CapturePlan,
-        published: &Published,
+        published: &PublishedBundle,
     ) -> Result<(), PipelineError> {
         let number = Number::of(row.key.pass);
         let Some(pass) = plan.passes.first() else {
@@ -88,7 +88,7 @@ impl Pipeline {
     async fn outcomes(&self, row: &PassRow) -> Result<Vec<plan::StepOutcome>, PipelineError> {
         let ended = self.parts.ledger.steps_ended(&row.key).await?;
         let read = |step: &EndedStep| {
-            let outcome: Outcome = serde_json::from_str(&step.outcome).ok()?;
+            let outcome: StepReport = serde_json::from_str(&step.outcome).ok()?;
             let cursor = outcome.cursor.filter(|cursor| !cursor.is_empty());
             Some(plan::StepOutcome {
                 item: step.step.parse().ok()?,

@@ -38,7 +38,7 @@ use evidence_format::time::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::capture::{CaptureError, Parts};
+use crate::capture::{CaptureError, PipelineParts};
 use crate::in_flight::InFlight;
 use crate::seal::{SealError, Sealer};
 use crate::timeline::DeriveError;
@@ -49,19 +49,21 @@ use sources::{CaptureMode, Source};
 use store::blobs::BlobError;
 use store::ledger::{BundleRow, LedgerError, Queue, WorkerName};
 
-pub use attach::{ATTACHED, AttachError, AttachRequest, Attached, Content};
+pub use attach::{
+    ATTACHMENT_SOURCE, AttachError, AttachRequest, AttachmentContent, SealedAttachment,
+};
 pub use config::{CaptureConfig, PipelineConfig};
 pub use declare::{DeclareError, DeclareRequest};
 pub use open::OpenError;
 pub use planning::{ReadinessCache, SourcesReadiness};
 pub use progress::{PassProgress, ProgressBoard};
-pub use work::Until;
+pub use work::WorkUntil;
 
 /// Everything that a pass needs, from the first stage to the last.
 #[derive(Clone)]
 pub struct Pipeline {
     /// What captures share.
-    pub parts: Parts,
+    pub parts: PipelineParts,
     /// The collector's key.
     pub key: Arc<KeyFile>,
     /// How incidents are responded to.
@@ -170,7 +172,7 @@ impl Pipeline {
         look_every: Duration,
     ) -> Result<(), PipelineError> {
         loop {
-            self.work(Until::Idle).await;
+            self.work(WorkUntil::Idle).await;
             if self.stop.is_cancelled() || !self.is_under_way(incident).await? {
                 return Ok(());
             }

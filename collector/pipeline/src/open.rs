@@ -17,7 +17,7 @@ use rustix::fs::Mode;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::capture::Parts;
+use crate::capture::PipelineParts;
 use crate::config::PipelineConfig;
 use crate::in_flight::InFlight;
 use crate::{Pipeline, ProgressBoard};
@@ -101,7 +101,7 @@ impl Pipeline {
         if config.blobs.is_some() {
             blobs.check().await?; // what the place cannot do shows now, and not when the first bundle is sealed
         }
-        let parts = Parts {
+        let parts = PipelineParts {
             ledger: Ledger::open(&database).await?,
             blobs,
             wire: Arc::new(Transport::new()?),

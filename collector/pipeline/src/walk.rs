@@ -13,9 +13,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{Instrument as _, info, instrument};
 
-use super::{ATTACHED, Pipeline, PipelineError, events, widest};
-use crate::capture::{self, Task};
-use crate::seal::{BundleContext, Published, Signed, StoredBundle};
+use super::{ATTACHMENT_SOURCE, Pipeline, PipelineError, events, widest};
+use crate::capture::{self, CaptureTask};
+use crate::seal::{BundleContext, PublishedBundle, SignedBundle, StoredBundle};
 use crate::timeline;
 use domain::plan::{CapturePass, CapturePlan};
 use evidence_format::bundle::DraftBundle;
@@ -37,7 +37,7 @@ enum Stage {
     /// Its source is to be asked, perhaps from a stored cursor on.
     Waiting,
     Captured(Captured),
-    Published(Published),
+    Published(PublishedBundle),
     Derived,
 }
 
@@ -51,7 +51,7 @@ impl Pipeline {
     /// Walks a leased pass to its end.
     #[instrument(name = "run_pass", skip_all, fields(incident = %row.key.incident, source = %row.key.source, pass = row.key.pass))]
     pub(super) async fn walk(&self, row: PassRow) -> Result<(), PipelineError> {
-        if row.key.source == ATTACHED {
+        if row.key.source == ATTACHMENT_SOURCE {
             return self.tidy_up_attachment(&row).await;
         }
         let source = sources::find(&row.key.source)
@@ -105,7 +105,7 @@ impl Pipeline {
     pub(super) async fn published(
         &self,
         key: &PassKey,
-    ) -> Result<Option<Published>, PipelineError> {
+    ) -> Result<Option<PublishedBundle>, PipelineError> {
         drop(self.acquire_seal_lock().await?); // what was pending is committed now, or aborted
         let bundles = self.parts.ledger.bundles(&key.incident).await?;
         let first = bundles
@@ -130,7 +130,7 @@ impl Pipeline {
         let stop = self.stop.child_token();
         let mut watching = JoinSet::new(); // ends with this pass
         watching.spawn(self.clone().stop_when_told(key.clone(), stop.clone()));
-        let task = Task {
+        let task = CaptureTask {
             incident: &key.incident,
             key,
             token: row.fencing_token,
@@ -161,7 +161,11 @@ impl Pipeline {
 
     /// `Captured → Signed → Published`, in a task of its own: dropped while it publishes, its
     /// bundle could come into the store after its place in the stream was given to another.
-    async fn seal(&self, work: &Work, captured: Captured) -> Result<Published, PipelineError> {
+    async fn seal(
+        &self,
+        work: &Work,
+        captured: Captured,
+    ) -> Result<PublishedBundle, PipelineError> {
         let (pipeline, row) = (self.clone(), Arc::clone(&work.row));
         let sealing = async move {
             let signed = pipeline.sign(&row, captured).await?;
@@ -172,14 +176,14 @@ impl Pipeline {
         sealed.unwrap_or_else(|failed| resume_unwind(failed.into_panic())) // nobody aborts it
     }
 
-    async fn sign(&self, row: &PassRow, captured: Captured) -> Result<Signed, PipelineError> {
+    async fn sign(&self, row: &PassRow, captured: Captured) -> Result<SignedBundle, PipelineError> {
         let Captured { draft, context } = captured;
         let lock = self.acquire_seal_lock().await?;
         let lease = (&row.key, row.fencing_token);
         Ok(self.sealer().sign(lock, lease, draft, context).await?)
     }
 
-    async fn publish(&self, signed: Signed) -> Result<Published, PipelineError> {
+    async fn publish(&self, signed: SignedBundle) -> Result<PublishedBundle, PipelineError> {
         let published = self.sealer().publish(signed, events::of_bundle).await?;
         info!(bundle = %published.row.id, bytes = published.row.bytes, "sealed");
         Ok(published)
@@ -187,7 +191,11 @@ impl Pipeline {
 
     /// `Published → Derived`: the timeline, what follows, what asking again has shown. Doing it
     /// again changes nothing.
-    async fn derive(&self, work: &Work, published: &Published) -> Result<Stage, PipelineError> {
+    async fn derive(
+        &self,
+        work: &Work,
+        published: &PublishedBundle,
+    ) -> Result<Stage, PipelineError> {
         let (row, key) = (&work.row, &work.row.key);
         // what follows is done for the first bundle of a pass, also if whoever sealed it has died
         let first = match published.row.duplicate_of {

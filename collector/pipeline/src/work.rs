@@ -41,7 +41,7 @@ const PAUSE_SECONDS_MAX: u64 = 300;
 
 /// When [`Pipeline::work`] returns.
 #[derive(Clone, Debug)]
-pub enum Until {
+pub enum WorkUntil {
     /// No pass is due or leased, by whomever; passes that are due later may be left.
     Idle,
     /// Somebody asks for it. Passes that are worked on have half of a lease to end; what has not
@@ -59,15 +59,15 @@ struct Workers<'p> {
 impl Pipeline {
     /// Works on all passes that are due. What fails is journaled, and tried again later. While the
     /// database is away, it waits for it.
-    pub async fn work(&self, until: Until) {
+    pub async fn work(&self, until: WorkUntil) {
         let mut workers = Workers {
             pipeline: self,
             tasks: JoinSet::new(),
             leased: HashMap::new(),
         };
         match until {
-            Until::Idle => workers.run_until_idle().await,
-            Until::Cancelled(token) => workers.run_until_cancelled(&token).await,
+            WorkUntil::Idle => workers.run_until_idle().await,
+            WorkUntil::Cancelled(token) => workers.run_until_cancelled(&token).await,
         }
     }
 

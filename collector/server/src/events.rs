@@ -23,8 +23,8 @@ use super::Api;
 use super::error::{Code, Problem};
 use super::query::Query;
 use domain::incident::Incident;
-use pipeline::timeline::Row;
-use pipeline::{ATTACHED, PassProgress, Pipeline, PipelineError};
+use pipeline::timeline::TimelineRow;
+use pipeline::{ATTACHMENT_SOURCE, PassProgress, Pipeline, PipelineError};
 use platform::chain;
 use store::ledger::{PassKey, PassState};
 
@@ -51,7 +51,7 @@ pub struct Progress {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Happened {
     /// An entry of the journal, and its number.
-    Entry { seq: u64, row: Box<Row> },
+    Entry { seq: u64, row: Box<TimelineRow> },
     /// What runs now, all of it.
     Progress(Vec<Progress>),
 }
@@ -162,7 +162,7 @@ impl Watching {
             self.seq = entry.seq;
             happened.push(Happened::Entry {
                 seq: entry.seq,
-                row: Box::new(Row::of_entry(entry)),
+                row: Box::new(TimelineRow::of_entry(entry)),
             });
         }
         if !happened.is_empty() {
@@ -205,7 +205,9 @@ impl Watching {
     /// How far all captures are but these.
     async fn others(&self, own: &[Progress]) -> Result<Vec<Progress>, PipelineError> {
         let mut others = self.pipeline.parts.ledger.passes(&self.incident).await?;
-        others.retain(|row| row.state() == PassState::Capturing && row.key.source != ATTACHED);
+        others.retain(|row| {
+            row.state() == PassState::Capturing && row.key.source != ATTACHMENT_SOURCE
+        });
         others.retain(|row| {
             !own.iter()
                 .any(|own| own.source == row.key.source && own.pass == row.key.pass)

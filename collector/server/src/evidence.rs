@@ -30,8 +30,8 @@ use super::shapes::CoverageShape;
 use super::shapes::texts::{DigestText, IncidentIdText, LineText, Time};
 use domain::incident::{Incident, IncidentEvent, Line};
 use domain::plan::CapturePlan;
-use pipeline::seal::Summary;
-use pipeline::{AttachRequest, Attached, Content, Pipeline, PipelineError};
+use pipeline::seal::CoverageSummary;
+use pipeline::{AttachRequest, AttachmentContent, Pipeline, PipelineError, SealedAttachment};
 use platform::progress::ProgressCounter;
 use store::ledger::BundleRow;
 
@@ -58,7 +58,7 @@ pub struct Listed {
     /// Bytes of its tar.
     pub size: u64,
     #[schema(value_type = CoverageShape)]
-    pub coverage: Summary,
+    pub coverage: CoverageSummary,
     /// The bundle of the same pass that was sealed before, where two collectors had the pass. Both
     /// are of the same pages; of `host`, each is of its own collector's machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -194,7 +194,7 @@ pub async fn listed(pipeline: &Pipeline, id: &IncidentId) -> Result<Vec<Listed>,
     });
     let mut names: BTreeMap<Digest, String> = named.collect();
     let listed = |row: BundleRow| {
-        let (coverage, name) = (Summary::read(&row.coverage), names.remove(&row.id));
+        let (coverage, name) = (CoverageSummary::read(&row.coverage), names.remove(&row.id));
         let BundleRow {
             id,
             pass,
@@ -237,7 +237,7 @@ pub(crate) async fn attach(
     let (send, receive) = mpsc::channel(PIECES_WAITING_MAX);
     let attaching = AttachRequest {
         incident: incident.id,
-        content: Content::Stream(Box::new(Pieces {
+        content: AttachmentContent::Stream(Box::new(Pieces {
             receive,
             piece: Bytes::new(),
             is_over: false,
@@ -258,8 +258,8 @@ pub(crate) async fn attach(
     Ok((StatusCode::CREATED, Json(receipt(attached))).into_response())
 }
 
-fn receipt(attached: Attached) -> Receipt {
-    let Attached {
+fn receipt(attached: SealedAttachment) -> Receipt {
+    let SealedAttachment {
         bundle,
         name,
         bytes,

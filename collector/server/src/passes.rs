@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::shapes::texts::{PassListedText, PassStateText, SourceText, Time};
 use domain::incident::{IncidentEvent, JournalEntry};
-use pipeline::{ATTACHED, Pipeline, PipelineError};
+use pipeline::{ATTACHMENT_SOURCE, Pipeline, PipelineError};
 use store::ledger::{PassRow, PassState};
 
 /// A capture of one source.
@@ -64,7 +64,7 @@ fn pass(row: PassRow, entries: &[JournalEntry]) -> Pass {
 
 fn reason(row: &PassRow, entries: &[JournalEntry]) -> String {
     let key = &row.key;
-    if key.source == ATTACHED {
+    if key.source == ATTACHMENT_SOURCE {
         return "cut off: attach it again".to_owned();
     }
     let said = entries.iter().rev().find_map(|entry| match &entry.change {

@@ -18,7 +18,7 @@ use super::error::Problem;
 use super::query::Query;
 use super::shapes::RowShape;
 use domain::incident::Incident;
-use pipeline::timeline::{Cursor, Filter, Read, Row, page};
+use pipeline::timeline::{TimelineCursor, TimelineFilter, TimelineReader, TimelineRow, page};
 
 /// One JSON document a line (<https://github.com/ndjson/ndjson-spec>).
 const NDJSON: &str = "application/x-ndjson";
@@ -34,7 +34,7 @@ const BATCHES_WAITING_MAX: usize = 2;
 #[schema(as = TimelinePage)]
 pub(super) struct Page {
     #[schema(value_type = Vec<RowShape>)]
-    rows: Vec<Row>,
+    rows: Vec<TimelineRow>,
     /// What to give as `cursor` for the next page; absent behind the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
@@ -47,13 +47,16 @@ pub(super) async fn read(
     headers: HeaderMap,
     mut query: Query,
 ) -> Result<Response, Problem> {
-    let filter = Filter {
+    let filter = TimelineFilter {
         from: query.one::<Timestamp>("from")?,
         until: query.one::<Timestamp>("until")?,
         kinds: query.many("kind")?,
         contains: query.one("contains")?,
     };
-    let (cursor, limit) = (query.one::<Cursor>("cursor")?, query.one::<u32>("limit")?);
+    let (cursor, limit) = (
+        query.one::<TimelineCursor>("cursor")?,
+        query.one::<u32>("limit")?,
+    );
     query.done()?;
     let entries = api.pipeline().entries(&incident.id).await?;
     if cursor.is_none() && limit.is_none() && wants_lines(&headers) {
@@ -92,12 +95,12 @@ fn lines(
     api: &Api,
     incident: Incident,
     entries: Vec<domain::incident::JournalEntry>,
-    filter: Filter,
+    filter: TimelineFilter,
 ) -> Response {
     let (send, receive) = mpsc::channel::<Result<Bytes, Problem>>(BATCHES_WAITING_MAX);
     let ledger = api.ledger().clone();
     tokio::spawn(async move {
-        let mut read = Read::new(&ledger, &incident.id, entries, filter);
+        let mut read = TimelineReader::new(&ledger, &incident.id, entries, filter);
         let mut is_over = false;
         while !is_over {
             let mut batch = Vec::new();

@@ -17,7 +17,7 @@ use platform::terminal::{ProgressLine as Progress, size};
 use super::backend::{AttachRequest, AttachmentReceipt};
 use super::{GlobalOptions, print, print_json, require_incident, standard_input};
 use domain::incident::Line;
-use pipeline::Content;
+use pipeline::AttachmentContent;
 use platform::progress::ProgressCounter;
 use server::answers::Receipt;
 
@@ -75,21 +75,21 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &AttachArgs) -> Resul
 }
 
 /// What to read, and its name where it has none of its own.
-fn open(path: &Path) -> io::Result<(Content, Option<Line>)> {
+fn open(path: &Path) -> io::Result<(AttachmentContent, Option<Line>)> {
     if path == Path::new("-") {
         return Ok((
-            Content::Stream(Box::new(standard_input())),
+            AttachmentContent::Stream(Box::new(standard_input())),
             Some(Line::escaped(STANDARD_INPUT)),
         ));
     }
     // a shell's <(command) is a FIFO too
     if fs::metadata(path)?.file_type().is_fifo() {
         return Ok((
-            Content::Stream(Box::new(File::open(path)?)),
+            AttachmentContent::Stream(Box::new(File::open(path)?)),
             Some(Line::escaped(&path.to_string_lossy())),
         ));
     }
-    Ok((Content::File(path.to_owned()), None))
+    Ok((AttachmentContent::File(path.to_owned()), None))
 }
 
 async fn draw(meter: Arc<ProgressCounter>, quiet: bool) {

@@ -37,7 +37,7 @@ pub(super) fn completions(arguments: &CompletionsArgs) -> Result<()> {
     clap_complete::generate(
         arguments.shell,
         &mut Cli::command(),
-        pipeline::seal::NAME,
+        pipeline::seal::PROGRAM_NAME,
         &mut script,
     );
     Ok(io::stdout().write_all(&script)?)

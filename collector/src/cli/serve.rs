@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{GlobalOptions, print, print_json};
-use pipeline::Until;
+use pipeline::WorkUntil;
 use server::telemetry::{Destination, Telemetry};
 use server::{Api, Listener};
 
@@ -69,7 +69,7 @@ pub(super) async fn run(
         print(&format!("listening on {url}\n"))?;
     }
     let router = Api::new(app.pipeline.clone(), config, hooks, drain.clone())?.router();
-    let work = app.pipeline.work(Until::Cancelled(drain.clone()));
+    let work = app.pipeline.work(WorkUntil::Cancelled(drain.clone()));
     tokio::join!(work, listener.serve(router, drain.clone()));
     app.pipeline.parts.ledger.close().await;
     telemetry.end().await;

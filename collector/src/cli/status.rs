@@ -13,7 +13,7 @@ use super::times::{shorten_times, to_whole_seconds};
 use super::{GlobalOptions, print, print_json, require_incident};
 use domain::incident::StatementStanding;
 use domain::incident::view::IncidentView;
-use pipeline::ATTACHED;
+use pipeline::ATTACHMENT_SOURCE;
 use platform::clock;
 use server::answers::{Full, Listed, Pass};
 use store::ledger::PassState;
@@ -108,7 +108,7 @@ fn pass_output(pass: &Pass) -> PassOutput<'_> {
 /// Captures, and what of attachments did not come to be.
 fn passes_table(passes: &[Pass], due_now: &str) -> String {
     let is = |pass: &Pass, state: PassState| pass.state == state.as_str();
-    let is_shown = |pass: &&Pass| pass.source != ATTACHED || !is(pass, PassState::Sealed);
+    let is_shown = |pass: &&Pass| pass.source != ATTACHMENT_SOURCE || !is(pass, PassState::Sealed);
     let row = |pass: &Pass| {
         let due = match &pass.why {
             Some(why) => shorten_times(why),

@@ -8,7 +8,7 @@ use evidence_format::time::Timestamp;
 
 use super::times::{format_milliseconds, parse_time, shorten_times};
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
-use pipeline::timeline::{Filter, Row};
+use pipeline::timeline::{TimelineFilter, TimelineRow};
 
 /// Shows an incident's timeline: its journal, and every event that its evidence tells of
 #[derive(Args)]
@@ -43,7 +43,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
         contains,
     } = arguments;
     let incident = incident_or_only_open(&*backend, incident.as_ref()).await?;
-    let filter = Filter {
+    let filter = TimelineFilter {
         from,
         until,
         kinds: kind,
@@ -62,7 +62,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
 }
 
 /// A line for people.
-pub(super) fn line(row: &Row) -> String {
+pub(super) fn line(row: &TimelineRow) -> String {
     let own = row.by.is_some(); // what evidence says is shown as it is
     let summary = if own {
         shorten_times(&row.summary)

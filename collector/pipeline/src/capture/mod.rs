@@ -6,9 +6,9 @@
 //! pages are packed into the draft's items ([`pack`]), and what they cover is read from them. Local
 //! sources write into the draft directly. Either draft begins with the [`preface`].
 
-mod outcome;
 mod pack;
 mod preface;
+mod step_report;
 mod steps;
 mod tape;
 
@@ -28,12 +28,12 @@ use sources::{CaptureMode, Source};
 use store::blobs::{BlobError, Blobs};
 use store::ledger::{Ledger, LedgerError, PassKey};
 
-pub use outcome::{Outcome, StepGap};
 pub use preface::IncidentContext;
+pub use step_report::{StepGap, StepReport};
 
 /// What all captures of a process share.
 #[derive(Clone)]
-pub struct Parts {
+pub struct PipelineParts {
     /// The collector's memory.
     pub ledger: Ledger,
     /// Where pages and bundles are.
@@ -47,7 +47,7 @@ pub struct Parts {
 }
 
 /// One pass of one source, to be captured.
-pub struct Task<'t> {
+pub struct CaptureTask<'t> {
     /// The incident.
     pub incident: &'t IncidentId,
     /// The pass, as the ledger knows it.
@@ -74,7 +74,7 @@ pub struct Captured {
     pub draft: DraftBundle,
     /// The steps' outcomes, in the order of the pass. Local sources have none: what they lack
     /// stands in the items.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<StepReport>,
 }
 
 /// A draft could not be made.
@@ -101,7 +101,7 @@ pub enum CaptureError {
 ///
 /// # Errors
 /// The store failed. Called again, it goes on.
-pub async fn forget_pages(parts: &Parts, key: &PassKey) -> Result<(), CaptureError> {
+pub async fn forget_pages(parts: &PipelineParts, key: &PassKey) -> Result<(), CaptureError> {
     for page in parts.blobs.list(&tape::folder(key)).await? {
         parts.blobs.delete(&page.key).await?;
     }
@@ -113,7 +113,7 @@ pub async fn forget_pages(parts: &Parts, key: &PassKey) -> Result<(), CaptureErr
 /// # Errors
 /// See [`CaptureError`]: the machine failed. What was kept so far is kept, and the next call goes
 /// on.
-pub async fn run(parts: &Parts, task: &Task<'_>) -> Result<Captured, CaptureError> {
+pub async fn run(parts: &PipelineParts, task: &CaptureTask<'_>) -> Result<Captured, CaptureError> {
     match task.source.capture_mode() {
         CaptureMode::Remote(source) => {
             let outcomes = steps::run(parts, task, source).await?;

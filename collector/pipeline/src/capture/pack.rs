@@ -17,7 +17,7 @@ use futures::stream::{self, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::{CaptureError, Outcome, Parts, Task};
+use super::{CaptureError, CaptureTask, PipelineParts, StepReport};
 use domain::plan::CaptureStep;
 use platform::clock;
 use sources::tally::CoverageCounter;
@@ -42,10 +42,10 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Packs the pages of all steps into a new draft.
 pub(super) async fn pages(
-    parts: &Parts,
-    task: &Task<'_>,
+    parts: &PipelineParts,
+    task: &CaptureTask<'_>,
     source: &'static dyn RemoteSource,
-    outcomes: &[Outcome],
+    outcomes: &[StepReport],
 ) -> Result<DraftBundle, CaptureError> {
     let mut draft = new_draft(parts, task).await?;
     let preface = task.preface.clone();
@@ -68,7 +68,7 @@ pub(super) async fn pages(
 /// Reads all pages of `step` in their order. Whoever packs them may end early: then his error says
 /// why.
 async fn send_pages(
-    parts: &Parts,
+    parts: &PipelineParts,
     key: &PassKey,
     step: &CaptureStep,
     send: mpsc::Sender<Stored>,
@@ -96,7 +96,7 @@ async fn send_pages(
 /// One step's item, as it is going to be packed.
 struct Filling {
     step: CaptureStep,
-    outcome: Outcome,
+    outcome: StepReport,
     of: &'static dyn Source,
     paged: &'static dyn RemoteSource,
 }
@@ -153,8 +153,8 @@ impl Filling {
 
 /// Lets a local source fill a new draft.
 pub(super) async fn local(
-    parts: &Parts,
-    task: &Task<'_>,
+    parts: &PipelineParts,
+    task: &CaptureTask<'_>,
     source: &'static dyn LocalSource,
 ) -> Result<DraftBundle, CaptureError> {
     let mut draft = new_draft(parts, task).await?;
@@ -198,7 +198,10 @@ impl Drop for StopWhenDropped {
 }
 
 /// An empty draft. What earlier attempts at this pass have left is removed.
-async fn new_draft(parts: &Parts, task: &Task<'_>) -> Result<DraftBundle, CaptureError> {
+async fn new_draft(
+    parts: &PipelineParts,
+    task: &CaptureTask<'_>,
+) -> Result<DraftBundle, CaptureError> {
     let name = format!(
         "{}-{}-{}-",
         task.key.incident, task.key.source, task.key.pass

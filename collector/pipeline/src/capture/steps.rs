@@ -13,7 +13,7 @@ use tokio::time::{sleep_until, timeout};
 use tracing::{Instrument as _, info, info_span};
 
 use super::tape::{self, StepTape};
-use super::{CaptureError, Outcome, Parts, Task};
+use super::{CaptureError, CaptureTask, PipelineParts, StepReport};
 use domain::plan::CaptureStep;
 use platform::progress::ProgressCounter;
 use sources::context::Context;
@@ -25,10 +25,10 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Runs the steps that have not ended yet. The outcomes of all, in the order of the plan.
 pub(super) async fn run(
-    parts: &Parts,
-    task: &Task<'_>,
+    parts: &PipelineParts,
+    task: &CaptureTask<'_>,
     source: &'static dyn RemoteSource,
-) -> Result<Vec<Outcome>, CaptureError> {
+) -> Result<Vec<StepReport>, CaptureError> {
     let ended = parts.ledger.steps_ended(task.key).await?;
     let steps = task.pass.steps.iter().map(|step| {
         let known = ended.iter().find(|ended| ended.step == step.item.as_str());
@@ -45,13 +45,13 @@ pub(super) async fn run(
 
 /// Runs one step to its end, the deadline's or a person's, and journals which.
 async fn run_one(
-    parts: &Parts,
-    task: &Task<'_>,
+    parts: &PipelineParts,
+    task: &CaptureTask<'_>,
     source: &'static dyn RemoteSource,
     step: &CaptureStep,
-) -> Result<Outcome, CaptureError> {
+) -> Result<StepReport, CaptureError> {
     let outcome = match step.left_out {
-        Some(why) => Outcome::left_out(why),
+        Some(why) => StepReport::left_out(why),
         None => capture(parts, task, source, step).await?,
     };
     let json = serde_json::to_string(&outcome).expect("texts and words are JSON");
@@ -63,11 +63,11 @@ async fn run_one(
 }
 
 async fn capture(
-    parts: &Parts,
-    task: &Task<'_>,
+    parts: &PipelineParts,
+    task: &CaptureTask<'_>,
     source: &'static dyn RemoteSource,
     step: &CaptureStep,
-) -> Result<Outcome, CaptureError> {
+) -> Result<StepReport, CaptureError> {
     let last = parts.ledger.last_page(task.key, step.item.as_str()).await?;
     let stop = task.stop.child_token();
     let meter = Arc::new(ProgressCounter::default());
@@ -114,9 +114,9 @@ async fn capture(
     let last = parts.ledger.last_page(task.key, step.item.as_str()).await?;
     let reached = last.and_then(|page| page.cursor).or(cursor);
     let outcome = match halted {
-        Ok(()) => Outcome::complete(),
-        Err(None) => Outcome::crashed(step),
-        Err(Some(halt)) => Outcome::halted(by_whom(halt, task), reached),
+        Ok(()) => StepReport::complete(),
+        Err(None) => StepReport::crashed(step),
+        Err(Some(halt)) => StepReport::halted(by_whom(halt, task), reached),
     };
     span.in_scope(
         || info!(ended = ?outcome.ended, bytes = meter.bytes.load(Ordering::Relaxed), "step ended"),
@@ -126,11 +126,11 @@ async fn capture(
 
 /// Runs the source's own code. `Err(None)` if it panicked.
 async fn until_stopped(
-    parts: &Parts,
+    parts: &PipelineParts,
     source: &'static dyn RemoteSource,
     step: &CaptureStep,
     cx: &Context,
-    task: &Task<'_>,
+    task: &CaptureTask<'_>,
     stop: &tokio_util::sync::CancellationToken,
 ) -> Result<(), Option<Incomplete>> {
     let work = async {
@@ -172,7 +172,7 @@ async fn finish<T>(
 }
 
 /// A stop looks the same to a source whoever wanted it. Here it is known.
-fn by_whom(halt: Incomplete, task: &Task<'_>) -> Incomplete {
+fn by_whom(halt: Incomplete, task: &CaptureTask<'_>) -> Incomplete {
     if halt.ended == EndReason::Deadline && task.stop.is_cancelled() {
         return Incomplete {
             ended: EndReason::Cancelled,
@@ -184,7 +184,7 @@ fn by_whom(halt: Incomplete, task: &Task<'_>) -> Incomplete {
 }
 
 /// For requests whose source names no limit.
-fn any_manner(task: &Task<'_>, step: &CaptureStep) -> RequestPolicy {
+fn any_manner(task: &CaptureTask<'_>, step: &CaptureStep) -> RequestPolicy {
     let endpoint = sources::offer_of(task.source, step).map_or("", |offer| offer.api);
     let limit = Limit {
         provider: task.source.name(),

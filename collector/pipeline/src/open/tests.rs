@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::{DeclareError, DeclareRequest, Pipeline, PipelineConfig, Until};
+use crate::{DeclareError, DeclareRequest, Pipeline, PipelineConfig, WorkUntil};
 use domain::incident::{
     CaptureRequest, Declaration, InitialReport, Name, PotentialImpact, Severity,
 };
@@ -164,7 +164,7 @@ async fn sealing_goes_on_when_its_job_is_dropped() {
     let turn = pipeline.sealing.lock().await;
     let job = tokio::spawn({
         let pipeline = pipeline.clone();
-        async move { pipeline.work(Until::Idle).await }
+        async move { pipeline.work(WorkUntil::Idle).await }
     });
     let held_up = async {
         let state = async || {
@@ -188,7 +188,7 @@ async fn sealing_goes_on_when_its_job_is_dropped() {
     };
     timeout(PATIENCE, held_up).await.expect("it is sealed");
     // whoever has the job next finds the bundle, and makes no second one
-    pipeline.work(Until::Idle).await;
+    pipeline.work(WorkUntil::Idle).await;
     let bundles = bundles(&pipeline, &pass).await;
     assert_eq!(bundles.len(), 1);
     let row = pipeline.parts.ledger.pass(&pass).await.expect("a database");
@@ -221,7 +221,7 @@ async fn stopped_pass_that_was_begun_is_sealed_by_the_next_worker() {
         .stop_captures(&pass.incident, &by)
         .await
         .expect("a database");
-    timeout(PATIENCE, pipeline.work(Until::Idle))
+    timeout(PATIENCE, pipeline.work(WorkUntil::Idle))
         .await
         .expect("it ends");
     assert_eq!(bundles(&pipeline, &pass).await.len(), 1);

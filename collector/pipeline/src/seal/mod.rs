@@ -32,10 +32,10 @@ use store::ledger::{BundleRow, Ledger, LedgerError, NewEntry, PassKey, Pending, 
 
 pub(crate) use lock::{SealLock, SealLockError};
 pub use stored::StoredBundle;
-pub use summary::Summary;
+pub use summary::CoverageSummary;
 
 /// Name of this program in the bundles that it seals.
-pub const NAME: &str = "exhibit";
+pub const PROGRAM_NAME: &str = "exhibit";
 
 /// Where bundles are sealed, and by whom.
 #[derive(Clone, Copy)]
@@ -108,7 +108,7 @@ pub enum SealError {
 }
 
 /// A bundle that is signed and prepared, and not published yet.
-pub(crate) struct Signed {
+pub(crate) struct SignedBundle {
     row: BundleRow,
     config: BundleConfig,
     /// On this machine.
@@ -119,7 +119,7 @@ pub(crate) struct Signed {
 
 /// A bundle that is in the store and in the ledger, and its config.
 #[derive(Debug, Clone)]
-pub struct Published {
+pub struct PublishedBundle {
     /// As the ledger has it.
     pub row: BundleRow,
     /// What it holds.
@@ -137,7 +137,7 @@ impl Sealer<'_> {
         (key, token): (&PassKey, u64),
         draft: DraftBundle,
         context: BundleContext,
-    ) -> Result<Signed, SealError> {
+    ) -> Result<SignedBundle, SealError> {
         let key_id = self.key.public().id();
         let place = self.ledger.take_place(&key_id).await?;
         let sealed_at = clock::now();
@@ -177,7 +177,7 @@ impl Sealer<'_> {
         })?;
         let row = row(key, id, key_id, place, sealed_at, bytes.len(), &config);
         self.ledger.prepare(&row.pending(), token).await?;
-        Ok(Signed {
+        Ok(SignedBundle {
             row,
             config,
             tar,
@@ -191,10 +191,10 @@ impl Sealer<'_> {
     /// See [`SealError`]. Whoever has the lock next finds out whether it was published.
     pub(crate) async fn publish(
         &self,
-        signed: Signed,
+        signed: SignedBundle,
         entries: impl Fn(&BundleRow, &BundleConfig) -> Vec<NewEntry>,
-    ) -> Result<Published, SealError> {
-        let Signed {
+    ) -> Result<PublishedBundle, SealError> {
+        let SignedBundle {
             row,
             config,
             tar,
@@ -210,7 +210,7 @@ impl Sealer<'_> {
         // it is in the store; a copy that stays takes room and harms nobody
         let _ = spawn_blocking(move || fs::remove_file(&tar)).await;
         drop(lock);
-        Ok(Published { row, config })
+        Ok(PublishedBundle { row, config })
     }
 
     /// Settles what an earlier process left between preparation and commit. `Some` if there is a
@@ -222,27 +222,27 @@ impl Sealer<'_> {
         &self,
         pending: Pending,
         entries: impl Fn(&BundleRow, &BundleConfig) -> Vec<NewEntry>,
-    ) -> Result<Option<Published>, SealError> {
+    ) -> Result<Option<PublishedBundle>, SealError> {
         if self.blobs.stays_absent(&pending.object_key).await? {
             self.ledger.abort(&pending).await?;
             return Ok(None);
         }
-        let Published { row, config } = self.read_back(pending).await?;
+        let PublishedBundle { row, config } = self.read_back(pending).await?;
         let row = self
             .ledger
             .commit(&row, |row| entries(row, &config))
             .await?;
-        Ok(Some(Published { row, config }))
+        Ok(Some(PublishedBundle { row, config }))
     }
 
     /// What a bundle of the ledger holds, read from the bundle.
     ///
     /// # Errors
     /// See [`SealError`].
-    pub async fn reopen(&self, row: BundleRow) -> Result<Published, SealError> {
+    pub async fn reopen(&self, row: BundleRow) -> Result<PublishedBundle, SealError> {
         let key = self.public_key(&row).await?;
         let (config, _) = self.verified(row.id, &row.object_key, key).await?;
-        Ok(Published { row, config })
+        Ok(PublishedBundle { row, config })
     }
 
     /// What a bundle of the ledger is verified by: of one that another store has sealed, the ledger
@@ -280,7 +280,7 @@ impl Sealer<'_> {
         }
     }
 
-    async fn read_back(&self, pending: Pending) -> Result<Published, SealError> {
+    async fn read_back(&self, pending: Pending) -> Result<PublishedBundle, SealError> {
         let (config, claim) = self
             .verified(
                 pending.bundle,
@@ -304,7 +304,7 @@ impl Sealer<'_> {
             bytes,
             &config,
         );
-        Ok(Published { row, config })
+        Ok(PublishedBundle { row, config })
     }
 }
 
@@ -322,7 +322,7 @@ fn row(
     bytes: u64,
     config: &BundleConfig,
 ) -> BundleRow {
-    let coverage = Summary::of(config);
+    let coverage = CoverageSummary::of(config);
     BundleRow {
         id,
         pass: pass.clone(),
@@ -340,7 +340,7 @@ fn row(
 #[must_use]
 pub fn collector() -> CollectorInfo {
     CollectorInfo {
-        name: NAME.to_owned(),
+        name: PROGRAM_NAME.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ..agent::identity::collector()
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// A bundle's coverage, never better than that of its worst item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Summary {
+pub struct CoverageSummary {
     /// Items.
     pub items: u64,
     /// Records in all items.
@@ -27,7 +27,7 @@ pub struct Summary {
     pub provisional_until: Option<Timestamp>,
 }
 
-impl Summary {
+impl CoverageSummary {
     /// What the ledger keeps of a bundle. What another version wrote there, and this one cannot
     /// read, is stated as incomplete.
     #[must_use]

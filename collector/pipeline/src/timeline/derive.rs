@@ -53,7 +53,7 @@ pub async fn derive(
     let reading = spawn_blocking(move || {
         stored.verify(&key, &mut |item| {
             let source = paged(item)?;
-            Some(Box::new(Reader::new(source, item, send.clone())) as Box<dyn PieceVisitor>)
+            Some(Box::new(FactExtractor::new(source, item, send.clone())) as Box<dyn PieceVisitor>)
         })
     });
     while let Some(facts) = receive.recv().await {
@@ -77,7 +77,7 @@ fn paged(item: &ItemEntry) -> Option<&'static dyn RemoteSource> {
 }
 
 /// Puts records together and asks what they say.
-struct Reader {
+struct FactExtractor {
     source: &'static dyn RemoteSource,
     item: ItemName,
     /// Number of the record that is open or next.
@@ -88,7 +88,7 @@ struct Reader {
     send: mpsc::Sender<Vec<Fact>>,
 }
 
-impl Reader {
+impl FactExtractor {
     fn new(
         source: &'static dyn RemoteSource,
         item: &ItemEntry,
@@ -138,7 +138,7 @@ impl Reader {
     }
 }
 
-impl PieceVisitor for Reader {
+impl PieceVisitor for FactExtractor {
     fn piece(&mut self, piece: SegmentPiece, bytes: &[u8]) -> io::Result<()> {
         if piece.kind == SegmentKind::Glue {
             return Ok(());
@@ -154,7 +154,7 @@ impl PieceVisitor for Reader {
     }
 }
 
-impl Drop for Reader {
+impl Drop for FactExtractor {
     fn drop(&mut self) {
         let _ = self.flush(); // if nobody listens any more, the reading has failed and says so
     }

@@ -9,5 +9,5 @@ mod page;
 mod read;
 
 pub use derive::{DeriveError, derive};
-pub use page::{Cursor, Page, ParsePlaceError, page};
-pub use read::{Filter, Read, Row};
+pub use page::{ParseTimelineCursorError, TimelineCursor, TimelinePage, page};
+pub use read::{TimelineFilter, TimelineReader, TimelineRow};

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use evidence_format::id::IncidentId;
 
-use super::read::{Filter, Row};
+use super::read::{TimelineFilter, TimelineRow};
 use domain::incident::JournalEntry;
 use store::ledger::{FactCursor, FactFilter, Ledger, LedgerError};
 
@@ -14,7 +14,7 @@ const EMPTY_PAGES_MAX: usize = 20;
 
 /// A place in the timeline of an incident. It goes through APIs as text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cursor {
+pub struct TimelineCursor {
     /// Entries of the journal before it.
     seq: u64,
     /// The last fact before it.
@@ -24,15 +24,15 @@ pub struct Cursor {
 /// The text is no place in a timeline.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0:?} is no place in a timeline that an earlier page gave")]
-pub struct ParsePlaceError(String);
+pub struct ParseTimelineCursorError(String);
 
 /// A page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Page {
+pub struct TimelinePage {
     /// Lines, in order.
-    pub rows: Vec<Row>,
+    pub rows: Vec<TimelineRow>,
     /// Where the next page begins; `None` if there is no more.
-    pub next: Option<Cursor>,
+    pub next: Option<TimelineCursor>,
 }
 
 /// The lines of `incident`, whose journal is `entries`, behind `after`: up to `limit` facts, and
@@ -45,10 +45,10 @@ pub async fn page(
     ledger: &Ledger,
     incident: &IncidentId,
     entries: Vec<JournalEntry>,
-    filter: &Filter,
-    after: Option<&Cursor>,
+    filter: &TimelineFilter,
+    after: Option<&TimelineCursor>,
     limit: u32,
-) -> Result<Page, LedgerError> {
+) -> Result<TimelinePage, LedgerError> {
     let mut place = after.cloned().unwrap_or_default();
     let narrowed = narrowed(filter);
     let mut facts = Vec::new();
@@ -61,10 +61,10 @@ pub async fn page(
             .facts
             .into_iter()
             .filter(|row| filter.takes(row.fact.time, &row.fact.kind, &row.fact.summary));
-        facts.extend(taken.map(Row::of_fact));
+        facts.extend(taken.map(TimelineRow::of_fact));
         let Some(next) = page.next else {
             let rest = entries.into_iter().filter(|entry| entry.seq > place.seq);
-            return Ok(Page {
+            return Ok(TimelinePage {
                 rows: merged(rest, facts, filter),
                 next: None,
             });
@@ -80,20 +80,20 @@ pub async fn page(
                 .cloned()
                 .collect();
             place.seq += between.len() as u64;
-            return Ok(Page {
+            return Ok(TimelinePage {
                 rows: merged(between.into_iter(), facts, filter),
                 next: Some(place),
             });
         }
     }
-    Ok(Page {
+    Ok(TimelinePage {
         rows: Vec::new(),
         next: Some(place),
     })
 }
 
 /// What of a filter the database can do.
-fn narrowed(filter: &Filter) -> FactFilter {
+fn narrowed(filter: &TimelineFilter) -> FactFilter {
     let kind_prefix = match filter.kinds.as_slice() {
         [only] => only.clone(),
         _ => String::new(), // it takes one
@@ -112,27 +112,27 @@ fn narrowed(filter: &Filter) -> FactFilter {
     }
 }
 
-/// Entries before facts of the same time, as [`super::Read`] has them.
+/// Entries before facts of the same time, as [`super::TimelineReader`] has them.
 fn merged(
     entries: impl Iterator<Item = JournalEntry>,
-    facts: Vec<Row>,
-    filter: &Filter,
-) -> Vec<Row> {
+    facts: Vec<TimelineRow>,
+    filter: &TimelineFilter,
+) -> Vec<TimelineRow> {
     let mut entries = entries
         .filter(|entry| filter.takes(entry.at, entry.kind(), &entry.summary()))
         .peekable();
     let mut rows = Vec::new();
     for fact in facts {
         while let Some(entry) = entries.next_if(|entry| entry.at <= fact.time) {
-            rows.push(Row::of_entry(entry));
+            rows.push(TimelineRow::of_entry(entry));
         }
         rows.push(fact);
     }
-    rows.extend(entries.map(Row::of_entry));
+    rows.extend(entries.map(TimelineRow::of_entry));
     rows
 }
 
-impl fmt::Display for Cursor {
+impl fmt::Display for TimelineCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}~", self.seq)?;
         self.fact
@@ -141,10 +141,10 @@ impl fmt::Display for Cursor {
     }
 }
 
-impl FromStr for Cursor {
-    type Err = ParsePlaceError;
+impl FromStr for TimelineCursor {
+    type Err = ParseTimelineCursorError;
 
-    fn from_str(text: &str) -> Result<Self, ParsePlaceError> {
+    fn from_str(text: &str) -> Result<Self, ParseTimelineCursorError> {
         let parse = || {
             let (seq, fact) = text.split_once('~')?;
             let fact = if fact.is_empty() {
@@ -157,7 +157,7 @@ impl FromStr for Cursor {
                 fact,
             })
         };
-        parse().ok_or_else(|| ParsePlaceError(text.chars().take(80).collect()))
+        parse().ok_or_else(|| ParseTimelineCursorError(text.chars().take(80).collect()))
     }
 }
 
@@ -166,7 +166,7 @@ mod tests {
     use evidence_format::time::Timestamp;
 
     use super::*;
-    use crate::timeline::Read;
+    use crate::timeline::TimelineReader;
     use domain::incident::{IncidentEvent, Name};
     use store::ledger::{Fact, PassKey};
     use store::testing::{add_bundle, add_pass, at, sqlite};
@@ -223,9 +223,9 @@ mod tests {
         ledger: &Ledger,
         incident: &IncidentId,
         entries: &[JournalEntry],
-        filter: &Filter,
-    ) -> Vec<Row> {
-        let mut read = Read::new(ledger, incident, entries.to_vec(), filter.clone());
+        filter: &TimelineFilter,
+    ) -> Vec<TimelineRow> {
+        let mut read = TimelineReader::new(ledger, incident, entries.to_vec(), filter.clone());
         let mut rows = Vec::new();
         while let Some(row) = read.next().await.expect("a database") {
             rows.push(row);
@@ -238,27 +238,27 @@ mod tests {
         let (ledger, _folder) = sqlite().await;
         let (pass, entries) = sample(&ledger).await;
         let filters = [
-            Filter::default(),
-            Filter {
+            TimelineFilter::default(),
+            TimelineFilter {
                 kinds: vec!["aws.ConsoleLogin".to_owned()],
-                ..Filter::default()
+                ..TimelineFilter::default()
             },
-            Filter {
+            TimelineFilter {
                 kinds: vec!["aws.C".to_owned(), "note".to_owned()],
-                ..Filter::default()
+                ..TimelineFilter::default()
             },
-            Filter {
+            TimelineFilter {
                 from: Some(at(40)),
                 until: Some(at(100)),
-                ..Filter::default()
+                ..TimelineFilter::default()
             },
-            Filter {
+            TimelineFilter {
                 contains: Some("EVENT 1".to_owned()),
-                ..Filter::default()
+                ..TimelineFilter::default()
             },
-            Filter {
+            TimelineFilter {
                 contains: Some("é".to_owned()),
-                ..Filter::default()
+                ..TimelineFilter::default()
             },
         ];
         for filter in filters {
@@ -278,7 +278,11 @@ mod tests {
                     let page = page.expect("a database");
                     rows.extend(page.rows);
                     let Some(next) = page.next else { break };
-                    cursor = Some(next.to_string().parse::<Cursor>().expect("its own text"));
+                    cursor = Some(
+                        next.to_string()
+                            .parse::<TimelineCursor>()
+                            .expect("its own text"),
+                    );
                 }
                 assert_eq!(rows, whole, "{filter:?}, {limit} at once");
             }
@@ -288,8 +292,11 @@ mod tests {
     #[test]
     fn what_is_no_place_is_refused() {
         for bad in ["", "1", "~", "x~", "1~1_2", "-1~"] {
-            assert!(bad.parse::<Cursor>().is_err(), "{bad:?}");
+            assert!(bad.parse::<TimelineCursor>().is_err(), "{bad:?}");
         }
-        assert_eq!("7~".parse::<Cursor>().expect("a place").to_string(), "7~");
+        assert_eq!(
+            "7~".parse::<TimelineCursor>().expect("a place").to_string(),
+            "7~"
+        );
     }
 }

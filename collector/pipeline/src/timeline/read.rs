@@ -16,7 +16,7 @@ const PAGE: u32 = 2000;
 
 /// What of a timeline is wanted. The default is all of it.
 #[derive(Debug, Clone, Default)]
-pub struct Filter {
+pub struct TimelineFilter {
     /// From then.
     pub from: Option<Timestamp>,
     /// Before then.
@@ -29,7 +29,7 @@ pub struct Filter {
 
 /// One line of a timeline. Its texts are hostile. Fields are added, never renamed or removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Row {
+pub struct TimelineRow {
     /// When.
     pub time: Timestamp,
     /// What: `incident.declared`, `evidence.sealed`, `aws.ConsoleLogin`.
@@ -45,24 +45,24 @@ pub struct Row {
 }
 
 /// Reads a timeline from its beginning.
-pub struct Read<'l> {
+pub struct TimelineReader<'l> {
     ledger: &'l Ledger,
     incident: IncidentId,
-    filter: Filter,
+    filter: TimelineFilter,
     entries: std::iter::Peekable<vec::IntoIter<JournalEntry>>,
     facts: VecDeque<FactRow>,
     /// Where the next page of facts begins; `None` once there is none.
     next: Option<Option<FactCursor>>,
 }
 
-impl<'l> Read<'l> {
+impl<'l> TimelineReader<'l> {
     /// Of `incident`, whose journal is `entries`.
     #[must_use]
     pub fn new(
         ledger: &'l Ledger,
         incident: &IncidentId,
         mut entries: Vec<JournalEntry>,
-        filter: Filter,
+        filter: TimelineFilter,
     ) -> Self {
         entries.retain(|entry| filter.takes(entry.at, entry.kind(), &entry.summary()));
         let entries = entries.into_iter().peekable();
@@ -80,7 +80,7 @@ impl<'l> Read<'l> {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn next(&mut self) -> Result<Option<Row>, LedgerError> {
+    pub async fn next(&mut self) -> Result<Option<TimelineRow>, LedgerError> {
         while self.facts.is_empty() && self.next.is_some() {
             self.more().await?;
         }
@@ -89,9 +89,9 @@ impl<'l> Read<'l> {
             (entry, _) => entry.is_some(),
         };
         if entry_first {
-            return Ok(self.entries.next().map(Row::of_entry));
+            return Ok(self.entries.next().map(TimelineRow::of_entry));
         }
-        Ok(self.facts.pop_front().map(Row::of_fact))
+        Ok(self.facts.pop_front().map(TimelineRow::of_fact))
     }
 
     async fn more(&mut self) -> Result<(), LedgerError> {
@@ -114,7 +114,7 @@ impl<'l> Read<'l> {
     }
 }
 
-impl Filter {
+impl TimelineFilter {
     pub(super) fn takes(&self, time: Timestamp, kind: &str, summary: &str) -> bool {
         let in_time = self.from.is_none_or(|from| from <= time)
             && self.until.is_none_or(|until| time < until);
@@ -128,7 +128,7 @@ impl Filter {
     }
 }
 
-impl Row {
+impl TimelineRow {
     /// The line of an entry.
     #[must_use]
     pub fn of_entry(entry: JournalEntry) -> Self {

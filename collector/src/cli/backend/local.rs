@@ -21,8 +21,8 @@ use domain::incident::{
     PlayName, brief,
 };
 use domain::plan::CapturePlan;
-use pipeline::timeline::{Filter, Read, Row};
-use pipeline::{self, DeclareError, PipelineError, Until};
+use pipeline::timeline::{TimelineFilter, TimelineReader, TimelineRow};
+use pipeline::{self, DeclareError, PipelineError, WorkUntil};
 use platform::clock;
 use server::answers::{
     self, Bundle, Capture, ChangeView, Created, Declared, Full, Happened, Listed, PlayView,
@@ -47,7 +47,7 @@ pub(crate) struct LocalBackend {
 impl LocalBackend {
     /// Works on everything that is due, of all incidents, and shows how far it is.
     pub(crate) async fn work_until_idle(&self, quiet: bool) {
-        self.with_progress(quiet, self.app.pipeline.work(Until::Idle))
+        self.with_progress(quiet, self.app.pipeline.work(WorkUntil::Idle))
             .await;
     }
 
@@ -207,7 +207,7 @@ impl Backend for LocalBackend {
             by,
             meter,
         };
-        let pipeline::Attached {
+        let pipeline::SealedAttachment {
             bundle,
             name,
             bytes,
@@ -238,11 +238,11 @@ impl Backend for LocalBackend {
     async fn timeline(
         &self,
         id: &IncidentId,
-        filter: Filter,
-        each: Visitor<'_, Row>,
+        filter: TimelineFilter,
+        each: Visitor<'_, TimelineRow>,
     ) -> Result<()> {
         let entries = self.app.pipeline.entries(id).await?;
-        let mut read = Read::new(&self.app.pipeline.parts.ledger, id, entries, filter);
+        let mut read = TimelineReader::new(&self.app.pipeline.parts.ledger, id, entries, filter);
         while let Some(row) = read.next().await? {
             each(row)?;
         }

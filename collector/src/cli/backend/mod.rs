@@ -22,8 +22,8 @@ use domain::incident::{
     Command, InitialReport, Line, Name, Pivot, PlayName, PotentialImpact, Severity,
 };
 use domain::plan::CapturePlan;
-use pipeline::Content;
-use pipeline::timeline::{Filter, Row};
+use pipeline::AttachmentContent;
+use pipeline::timeline::{TimelineFilter, TimelineRow};
 use platform::progress::ProgressCounter;
 use server::answers::{
     Bundle, Capture, ChangeView, Created, Declared, Full, Happened, Listed, PlayView, Progress,
@@ -86,8 +86,12 @@ pub(super) trait Backend: Send + Sync {
     async fn brief(&self, id: &IncidentId, external: bool) -> Result<String>;
 
     /// The timeline, line by line.
-    async fn timeline(&self, id: &IncidentId, filter: Filter, each: Visitor<'_, Row>)
-    -> Result<()>;
+    async fn timeline(
+        &self,
+        id: &IncidentId,
+        filter: TimelineFilter,
+        each: Visitor<'_, TimelineRow>,
+    ) -> Result<()>;
 
     /// What happens behind the journal's entry `seq`, as it happens.
     fn follow(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed>;
@@ -165,7 +169,7 @@ pub(super) struct NewDeclaration {
 
 /// Something to be attached.
 pub(super) struct AttachRequest {
-    pub(super) content: Content,
+    pub(super) content: AttachmentContent,
     /// `None` is the file's.
     pub(super) name: Option<Line>,
     /// Told the bytes that are read.

@@ -28,8 +28,8 @@ use crate::client::upload::Upload;
 use crate::client::{ApiCall, ApiClient, ClientError};
 use domain::incident::{Command, Line, Name, PlayName};
 use domain::plan::CapturePlan;
-use pipeline::timeline::{Filter, Row};
-use pipeline::{AttachError, Content};
+use pipeline::timeline::{TimelineFilter, TimelineRow};
+use pipeline::{AttachError, AttachmentContent};
 use platform::progress::ProgressCounter;
 use server::answers::{
     Bundle, Bundles, Capture, ChangeView, Changed, Created, Declared, Full, Happened, Listed, Page,
@@ -277,7 +277,7 @@ impl Backend for RemoteBackend {
             meter,
         } = attaching;
         let sending = match content {
-            Content::File(path) => {
+            AttachmentContent::File(path) => {
                 let (content, bytes) = attachable(&path)?;
                 let of_file =
                     || Line::escaped(&path.file_name().unwrap_or_default().to_string_lossy());
@@ -288,7 +288,7 @@ impl Backend for RemoteBackend {
                     meter,
                 }
             }
-            Content::Stream(content) => Upload {
+            AttachmentContent::Stream(content) => Upload {
                 content,
                 bytes: None,
                 name: name.unwrap_or_else(|| Line::escaped(attach::STANDARD_INPUT)),
@@ -312,10 +312,10 @@ impl Backend for RemoteBackend {
     async fn timeline(
         &self,
         id: &IncidentId,
-        filter: Filter,
-        each: Visitor<'_, Row>,
+        filter: TimelineFilter,
+        each: Visitor<'_, TimelineRow>,
     ) -> Result<()> {
-        let Filter {
+        let TimelineFilter {
             from,
             until,
             kinds,

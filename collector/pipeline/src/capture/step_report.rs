@@ -10,7 +10,7 @@ use sources::Incomplete;
 /// How a step ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Outcome {
+pub struct StepReport {
     /// In one word.
     pub ended: EndReason,
     /// What is missing.
@@ -29,7 +29,7 @@ pub struct StepGap {
     pub what: String,
 }
 
-impl Outcome {
+impl StepReport {
     /// The source came to the step's end.
     pub(super) fn complete() -> Self {
         Self {
