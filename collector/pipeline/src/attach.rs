@@ -23,8 +23,8 @@ use evidence_format::plan::SealedPlan;
 use serde::{Deserialize, Serialize};
 use tokio::task::{JoinError, spawn_blocking};
 
-use super::events::written;
-use super::scratch::{INPUT, Scratch};
+use super::events::new_entry;
+use super::scratch::{INPUT, ScratchFolder};
 use super::{Pipeline, PipelineError};
 use crate::seal::BundleContext;
 use domain::incident::{IncidentEvent, Line, Name};
@@ -65,7 +65,7 @@ pub struct AttachRequest {
     /// Who attaches it.
     pub by: Name,
     /// Told the bytes that are read.
-    pub meter: Arc<ProgressCounter>,
+    pub progress: Arc<ProgressCounter>,
 }
 
 /// What was attached.
@@ -158,7 +158,7 @@ impl Attachment {
             sha256,
             by,
         } = self;
-        vec![written(
+        vec![new_entry(
             &IncidentEvent::Attached {
                 bundle: row.id,
                 name,
@@ -172,7 +172,7 @@ impl Attachment {
 }
 
 /// An attachment in its draft.
-struct Drafted {
+struct AttachmentDraft {
     draft: DraftBundle,
     plan: SealedPlan,
     attachment: Attachment,
@@ -188,10 +188,10 @@ impl Pipeline {
         self.incident(&attaching.incident).await?; // before anybody reads for an hour
         let incident = attaching.incident.clone();
         let began = clock::reading("begin");
-        let work = self.parts.work.clone();
+        let work = self.parts.work_folder.clone();
         let (scratch, drafted) = spawn_blocking(move || {
-            let scratch = Scratch::create(&work)?;
-            let drafted = draft(&scratch, attaching);
+            let scratch = ScratchFolder::create(&work)?;
+            let drafted = draft_attachment(&scratch, attaching);
             Ok::<_, AttachError>((scratch, drafted))
         })
         .await??;
@@ -225,7 +225,7 @@ impl Pipeline {
             }
             Err(error) => Err(error),
         };
-        attached.map_err(|cause| match scratch.keep_input() {
+        attached.map_err(|cause| match scratch.preserve_input() {
             Some(path) => AttachError::Kept {
                 path,
                 cause: Box::new(cause),
@@ -241,7 +241,9 @@ impl Pipeline {
         attachment: &Attachment,
     ) -> Result<BundleRow, AttachError> {
         let lock = self.acquire_seal_lock().await?;
-        let (key, token) = self.new_pass(&context.incident, attachment).await?;
+        let (key, token) = self
+            .add_attachment_pass(&context.incident, attachment)
+            .await?;
         let sealing = async {
             let sealer = self.sealer();
             let signed = sealer.sign(lock, (&key, token), draft, context).await?;
@@ -250,7 +252,7 @@ impl Pipeline {
         };
         let sealed = tokio::select! {
             sealed = sealing => sealed,
-            () = self.keep_lease(&key, token) => Err(PipelineError::LeaseLost),
+            () = self.renew_until_lost(&key, token) => Err(PipelineError::LeaseLost),
         };
         let published = match sealed {
             Ok(published) => published,
@@ -269,7 +271,7 @@ impl Pipeline {
     }
 
     /// The pass of an attachment, under the next number that is free, and its fencing token.
-    async fn new_pass(
+    async fn add_attachment_pass(
         &self,
         incident: &IncidentId,
         attachment: &Attachment,
@@ -303,7 +305,10 @@ impl Pipeline {
 
     /// Ends an attachment whose process is gone: what it had not published is given up, since its
     /// bytes are gone too.
-    pub(super) async fn tidy_up_attachment(&self, row: &PassRow) -> Result<(), PipelineError> {
+    pub(super) async fn end_abandoned_attachment(
+        &self,
+        row: &PassRow,
+    ) -> Result<(), PipelineError> {
         match self.published(&row.key).await? {
             Some(_) => self.parts.ledger.set_derived(&row.key).await?,
             None => {
@@ -336,13 +341,16 @@ impl Pipeline {
 }
 
 /// Reads what is to be attached into a draft.
-fn draft(scratch: &Scratch, attaching: AttachRequest) -> Result<Drafted, AttachError> {
+fn draft_attachment(
+    scratch: &ScratchFolder,
+    attaching: AttachRequest,
+) -> Result<AttachmentDraft, AttachError> {
     let AttachRequest {
         content,
         name,
         content_type,
         by,
-        meter,
+        progress,
         ..
     } = attaching;
     match content {
@@ -363,12 +371,12 @@ fn draft(scratch: &Scratch, attaching: AttachRequest) -> Result<Drafted, AttachE
                 files::plan(std::slice::from_ref(&target)),
                 name,
                 by,
-                &meter,
+                &progress,
             )
         }
         AttachmentContent::Stream(mut stream) => {
             let name = name.unwrap_or_else(|| Line::escaped("stream"));
-            let (path, bytes, sha256) = spool(scratch, &mut stream, &name, &meter)?;
+            let (path, bytes, sha256) = spool(scratch, &mut stream, &name, &progress)?;
             let target = target(&path)?;
             let mut plan = files::plan(std::slice::from_ref(&target));
             let kind = content_type
@@ -406,13 +414,13 @@ fn target(path: &Path) -> Result<FileTarget, AttachError> {
 }
 
 fn draft_file(
-    scratch: &Scratch,
+    scratch: &ScratchFolder,
     target: &FileTarget,
     plan: SealedPlan,
     name: Line,
     by: Name,
-    meter: &ProgressCounter,
-) -> Result<Drafted, AttachError> {
+    progress: &ProgressCounter,
+) -> Result<AttachmentDraft, AttachError> {
     let seed = platform::random().map_err(AttachError::Random)?;
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let create = || {
@@ -425,16 +433,16 @@ fn draft_file(
     };
     let mut draft = create()?;
     let (mut hasher, mut bytes) = (Hasher::new(), 0);
-    let mut progress = |_: &Path, read: &[u8]| {
+    let mut count = |_: &Path, read: &[u8]| {
         hasher.update(read);
         bytes += read.len() as u64;
-        meter.bytes.store(bytes, Ordering::Relaxed);
+        progress.bytes.store(bytes, Ordering::Relaxed);
     };
     let never = AtomicBool::new(false);
     let mut watch = SealControl {
         stop: &never,
         skip: &scratch.draft(),
-        progress: &mut progress,
+        progress: &mut count,
     };
     files::seal(&mut draft, std::slice::from_ref(target), &mut watch)?;
     let coverage = &draft.items()[0].coverage;
@@ -448,7 +456,7 @@ fn draft_file(
         }
         _ => {
             let gaps = Coverage::missing(coverage);
-            Ok(Drafted {
+            Ok(AttachmentDraft {
                 plan,
                 attachment: Attachment {
                     name,
@@ -469,14 +477,14 @@ fn draft_file(
 /// cannot be read again, so that its bytes are on the disk before anything else that may fail is
 /// tried with them.
 fn spool(
-    scratch: &Scratch,
+    scratch: &ScratchFolder,
     stream: &mut dyn Read,
     name: &Line,
-    meter: &ProgressCounter,
+    progress: &ProgressCounter,
 ) -> Result<(PathBuf, u64, Digest), AttachError> {
     let unfinished = scratch.path(INPUT);
     let failed = |cause| {
-        AttachError::Store(PipelineError::Work {
+        AttachError::Store(PipelineError::WorkFolder {
             path: unfinished.clone(),
             cause,
         })
@@ -497,7 +505,7 @@ fn spool(
         file.write_all(&buffer[..n]).map_err(failed)?;
         hasher.update(&buffer[..n]);
         bytes += n as u64;
-        meter.bytes.store(bytes, Ordering::Relaxed);
+        progress.bytes.store(bytes, Ordering::Relaxed);
     }
     let path = scratch.path(&file_name(name));
     file.sync_all()

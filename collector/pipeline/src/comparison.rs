@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 use evidence_format::coverage::EndReason;
 use evidence_format::time::Timestamp;
 
-use super::numbers::Number;
-use super::{Pipeline, PipelineError, widest};
+use super::pass_number::PassNumber;
+use super::{Pipeline, PipelineError, requested_window};
 use crate::capture::StepReport;
 use crate::seal::PublishedBundle;
 use domain::incident::{EvidenceRef, FindingKind, IncidentEvent, Line};
@@ -27,11 +27,11 @@ impl Pipeline {
         published: &PublishedBundle,
     ) -> Result<(), PipelineError> {
         let key = &row.key;
-        let (PassKind::Settle, Some(window)) = (row.kind, compared(pass)) else {
+        let (PassKind::Settle, Some(window)) = (row.kind, compared_window(pass)) else {
             return Ok(());
         };
-        let said = self.entries(&key.incident).await?;
-        let cut_before = self.cut_before(published).await?;
+        let journal = self.entries(&key.incident).await?;
+        let items_cut_short_before = self.items_cut_short_before(published).await?;
         let mut changes = Vec::new();
         for item in published
             .config
@@ -57,7 +57,7 @@ impl Pipeline {
                 }),
             };
             // what no earlier pass could ask for is not late
-            if found.late_count > 0 && !cut_before.contains(item.name.as_str()) {
+            if found.late_count > 0 && !items_cut_short_before.contains(item.name.as_str()) {
                 changes.push(summary(
                     FindingKind::Late,
                     found.late_count,
@@ -85,7 +85,7 @@ impl Pipeline {
                 );
             }
         }
-        changes.retain(|change| !said.iter().any(|entry| entry.change == *change)); // after a crash they may be there
+        changes.retain(|change| !journal.iter().any(|entry| entry.change == *change)); // after a crash they may be there
         if changes.is_empty() {
             Ok(())
         } else {
@@ -95,7 +95,7 @@ impl Pipeline {
 
     /// Items that some pass of this source before `sealed` did not take to their end, be it by a
     /// continuation.
-    async fn cut_before(
+    async fn items_cut_short_before(
         &self,
         published: &PublishedBundle,
     ) -> Result<BTreeSet<String>, PipelineError> {
@@ -112,7 +112,7 @@ impl Pipeline {
             .collect();
         let mut cut = BTreeSet::new();
         for row in &before {
-            let next = Number::of(row.pass.pass).continuation();
+            let next = PassNumber::of(row.pass.pass).continuation();
             let went_on = before.iter().any(|later| Some(later.pass.pass) == next);
             for step in self.parts.ledger.steps_ended(&row.pass).await? {
                 let ended = serde_json::from_str(&step.outcome)
@@ -152,9 +152,9 @@ fn finding(kind: FindingKind, row: &FactRow) -> IncidentEvent {
 }
 
 /// The time that the pass asked for, to whole seconds inside: at its ends a source may round.
-fn compared(pass: &CapturePass) -> Option<RangeInclusive<Timestamp>> {
+fn compared_window(pass: &CapturePass) -> Option<RangeInclusive<Timestamp>> {
     const SECOND: i128 = 1_000_000_000;
-    let window = widest(pass)?;
+    let window = requested_window(pass)?;
     let from = Timestamp::from_unix_nanoseconds(window.from.unix_nanoseconds() + SECOND)?;
     let until = Timestamp::from_unix_nanoseconds(window.until.unix_nanoseconds() - SECOND)?;
     (from <= until).then_some(from..=until)

@@ -3,8 +3,8 @@
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 
-use super::events::written;
-use super::numbers::Number;
+use super::events::new_entry;
+use super::pass_number::PassNumber;
 use super::{Pipeline, PipelineError, queue_of};
 use crate::config::CaptureConfig;
 use domain::incident::{
@@ -56,7 +56,7 @@ impl Pipeline {
         let now = clock::now();
         let key = request.idempotency_key.as_deref();
         let _lock = match key {
-            Some(key) => Some(self.declaring.lock(key).await),
+            Some(key) => Some(self.declaration_locks.lock(key).await),
             None => None,
         };
         if let Some(key) = key
@@ -100,7 +100,9 @@ impl Pipeline {
             });
             events.push(without_unknown(&sources));
         }
-        let entries = events.iter().map(|event| written(event, &request.by, now));
+        let entries = events
+            .iter()
+            .map(|event| new_entry(event, &request.by, now));
         Ok(NewIncident {
             entries: entries.collect(),
             passes,
@@ -122,11 +124,11 @@ impl Pipeline {
             let (incident, entries) = self.load(id).await?;
             let now = clock::now();
             let sources = self.sources_of(&incident.play, &wanted);
-            let number = asks(&entries).len();
+            let number = capture_requests(&entries).len();
             let asked = IncidentEvent::CaptureAsked {
                 ask: Box::new(wanted.clone()),
             };
-            let new = [written(&asked, by, now)];
+            let new = [new_entry(&asked, by, now)];
             let passes = new_passes(id, &sources, number, now);
             match journal.append_at(incident.seq, &new, &passes).await {
                 Err(LedgerError::Contended { .. }) => {} // its number may be another one now
@@ -188,29 +190,29 @@ impl Pipeline {
     }
 
     /// What the planner is asked about `source`, for one of its passes.
-    pub(super) async fn asked(&self, key: &PassKey) -> Result<Asked, PipelineError> {
+    pub(super) async fn plan_input(&self, key: &PassKey) -> Result<PlanInput, PipelineError> {
         let (incident, entries) = self.load(&key.incident).await?;
-        let unknown = || PipelineError::NotAsked(key.incident.clone());
-        let (ask, declared) = asks(&entries)
+        let unknown = || PipelineError::NotRequested(key.incident.clone());
+        let (ask, declared) = capture_requests(&entries)
             .into_iter()
-            .nth(Number::of(key.pass).ask as usize)
+            .nth(PassNumber::of(key.pass).request as usize)
             .ok_or_else(unknown)?;
         let play = self.plays.get(&incident.play)?.clone();
         let ask = CaptureRequest {
             sources: key.source.parse().into_iter().collect(),
             ..ask
         };
-        Ok(self.asked_of(incident.id, declared, play, incident.pivots, ask))
+        Ok(self.new_plan_input(incident.id, declared, play, incident.pivots, ask))
     }
 
-    pub(super) fn asked_of(
+    pub(super) fn new_plan_input(
         &self,
         incident: IncidentId,
         declared: Timestamp,
         play: Play,
         pivots: Vec<Pivot>,
         ask: CaptureRequest,
-    ) -> Asked {
+    ) -> PlanInput {
         let CaptureRequest {
             window,
             sources,
@@ -237,7 +239,7 @@ impl Pipeline {
             deadline_seconds,
             object_bytes_max,
         };
-        Asked {
+        PlanInput {
             incident,
             declared,
             play,
@@ -248,7 +250,7 @@ impl Pipeline {
 }
 
 /// What the planner is asked.
-pub(super) struct Asked {
+pub(super) struct PlanInput {
     incident: IncidentId,
     declared: Timestamp,
     play: Play,
@@ -256,8 +258,8 @@ pub(super) struct Asked {
     budget: CaptureBudget,
 }
 
-impl Asked {
-    pub(super) fn for_planner(&self) -> PlanRequest<'_> {
+impl PlanInput {
+    pub(super) fn as_request(&self) -> PlanRequest<'_> {
         PlanRequest {
             incident: self.incident.clone(),
             declared: self.declared,
@@ -271,7 +273,7 @@ impl Asked {
 }
 
 /// What was asked for, and when, in its order.
-fn asks(entries: &[incident::JournalEntry]) -> Vec<(CaptureRequest, Timestamp)> {
+fn capture_requests(entries: &[incident::JournalEntry]) -> Vec<(CaptureRequest, Timestamp)> {
     let ask = |entry: &incident::JournalEntry| match &entry.change {
         IncidentEvent::CaptureAsked { ask } => Some((ask.as_ref().clone(), entry.at)),
         _ => None,
@@ -286,7 +288,7 @@ fn new_passes(
     number: usize,
     due_at: Timestamp,
 ) -> Vec<NewPass> {
-    let Some(pass) = Number::of_ask(number) else {
+    let Some(pass) = PassNumber::of_request(number) else {
         return Vec::new();
     };
     let known = sources

@@ -67,7 +67,7 @@ impl Pipeline {
         by: &Name,
         event: IncidentEvent,
     ) -> Result<(), PipelineError> {
-        let entry = written(&event, by, clock::now());
+        let entry = new_entry(&event, by, clock::now());
         Ok(self.parts.ledger.journal(id).append(&[entry]).await?)
     }
 
@@ -77,7 +77,7 @@ impl Pipeline {
         id: &IncidentId,
         events: Vec<IncidentEvent>,
     ) -> Result<(), PipelineError> {
-        let entries: Vec<_> = events.iter().map(own).collect();
+        let entries: Vec<_> = events.iter().map(program_entry).collect();
         Ok(self.parts.ledger.journal(id).append(&entries).await?)
     }
 
@@ -130,7 +130,7 @@ impl Pipeline {
     }
 
     /// What the bundle of a pass says before all evidence.
-    pub(super) async fn preface(
+    pub(super) async fn incident_context(
         &self,
         row: &PassRow,
         plan: &CapturePlan,
@@ -148,7 +148,7 @@ impl Pipeline {
 }
 
 /// The entry of a sealed bundle.
-pub(super) fn of_bundle(row: &BundleRow, config: &BundleConfig) -> Vec<NewEntry> {
+pub(super) fn sealed_entries(row: &BundleRow, config: &BundleConfig) -> Vec<NewEntry> {
     let summary = CoverageSummary::of(config);
     let sealed = IncidentEvent::EvidenceSealed {
         bundle: row.id,
@@ -159,23 +159,23 @@ pub(super) fn of_bundle(row: &BundleRow, config: &BundleConfig) -> Vec<NewEntry>
         complete: summary.complete,
         provisional_until: summary.provisional_until,
         doubles: row.duplicate_of,
-        is_copy: row.duplicate_of.is_some() && is_of_pages(&row.pass),
+        is_copy: row.duplicate_of.is_some() && has_shared_pages(&row.pass),
     };
-    vec![own(&sealed)]
+    vec![program_entry(&sealed)]
 }
 
 /// True if all who capture the pass share its pages.
-fn is_of_pages(pass: &PassKey) -> bool {
+fn has_shared_pages(pass: &PassKey) -> bool {
     sources::find(&pass.source)
         .is_some_and(|source| matches!(source.capture_mode(), CaptureMode::Remote(_)))
 }
 
 /// An entry by this program, now.
-fn own(event: &IncidentEvent) -> NewEntry {
-    written(event, &Name::escaped(PROGRAM_NAME), clock::now())
+fn program_entry(event: &IncidentEvent) -> NewEntry {
+    new_entry(event, &Name::escaped(PROGRAM_NAME), clock::now())
 }
 
-pub(super) fn written(event: &IncidentEvent, by: &Name, at: Timestamp) -> NewEntry {
+pub(super) fn new_entry(event: &IncidentEvent, by: &Name, at: Timestamp) -> NewEntry {
     NewEntry {
         at,
         by: by.clone(),
@@ -198,6 +198,6 @@ mod tests {
             source: source.to_owned(),
             pass: 0,
         };
-        assert!(is_of_pages(&pass("aws_cloudtrail")) && !is_of_pages(&pass("host")));
+        assert!(has_shared_pages(&pass("aws_cloudtrail")) && !has_shared_pages(&pass("host")));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use evidence_format::time::Timestamp;
 
-use super::numbers::Number;
+use super::pass_number::PassNumber;
 use super::{Pipeline, PipelineError, queue_of};
 use crate::capture::StepReport;
 use crate::seal::PublishedBundle;
@@ -23,7 +23,7 @@ impl Pipeline {
         plan: &CapturePlan,
         published: &PublishedBundle,
     ) -> Result<(), PipelineError> {
-        let number = Number::of(row.key.pass);
+        let number = PassNumber::of(row.key.pass);
         let Some(pass) = plan.passes.first() else {
             return Ok(());
         };

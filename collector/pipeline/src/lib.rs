@@ -12,9 +12,9 @@ pub mod config;
 mod declare;
 mod events;
 mod followups;
-mod in_flight;
-mod numbers;
+mod keyed_locks;
 mod open;
+mod pass_number;
 mod planning;
 mod progress;
 mod recovery;
@@ -39,7 +39,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::capture::{CaptureError, PipelineParts};
-use crate::in_flight::InFlight;
+use crate::keyed_locks::KeyedLocks;
 use crate::seal::{SealError, Sealer};
 use crate::timeline::DeriveError;
 use domain::incident::{Plays, UnknownPlay};
@@ -84,9 +84,9 @@ pub struct Pipeline {
     /// Counts what this process has added to its work: its workers look at once.
     wake: Arc<watch::Sender<u64>>,
     /// Declarations that are being made.
-    declaring: InFlight,
+    declaration_locks: KeyedLocks,
     /// One bundle after the other: a stream has one next place.
-    sealing: Arc<tokio::sync::Mutex<()>>,
+    seal_mutex: Arc<tokio::sync::Mutex<()>>,
     /// What was last found out about sources, for those who only ask.
     readiness: Arc<tokio::sync::Mutex<Option<ReadinessCache>>>,
 }
@@ -122,7 +122,7 @@ pub enum PipelineError {
     Blobs(#[from] BlobError),
     /// The folder for what is under way.
     #[error("cannot use {}", path.display())]
-    Work {
+    WorkFolder {
         /// The file or folder.
         path: PathBuf,
         /// Why.
@@ -146,7 +146,7 @@ pub enum PipelineError {
     Crashed,
     /// Nobody asked for this pass.
     #[error("the journal of {0} asks for no such capture")]
-    NotAsked(IncidentId),
+    NotRequested(IncidentId),
     /// There is no such incident.
     #[error("there is no incident {0}: `exhibit status` lists them")]
     UnknownIncident(IncidentId),
@@ -166,17 +166,17 @@ impl Pipeline {
     ///
     /// # Errors
     /// See [`PipelineError`].
-    pub async fn finish(
+    pub async fn work_until_done(
         &self,
         incident: &IncidentId,
-        look_every: Duration,
+        poll_interval: Duration,
     ) -> Result<(), PipelineError> {
         loop {
             self.work(WorkUntil::Idle).await;
             if self.stop.is_cancelled() || !self.is_under_way(incident).await? {
                 return Ok(());
             }
-            tokio::time::sleep(look_every).await;
+            tokio::time::sleep(poll_interval).await;
         }
     }
 
@@ -214,7 +214,7 @@ impl Pipeline {
             key: &self.key,
             ledger: &self.parts.ledger,
             blobs: &self.parts.blobs,
-            work: &self.parts.work,
+            work_folder: &self.parts.work_folder,
         }
     }
 }
@@ -238,12 +238,12 @@ impl PipelineError {
             | Self::Derive(_)
             | Self::Unreadable { .. }
             | Self::Blobs(_)
-            | Self::Work { .. }
+            | Self::WorkFolder { .. }
             | Self::Plan(_)
             | Self::Play(_)
             | Self::UnknownSource(_)
             | Self::Crashed
-            | Self::NotAsked(_)
+            | Self::NotRequested(_)
             | Self::UnknownIncident(_) => false,
         }
     }
@@ -258,7 +258,7 @@ fn queue_of(source: &dyn Source) -> Queue {
 }
 
 /// From the first moment that any step was asked for to the last.
-fn widest(pass: &CapturePass) -> Option<TimeWindow> {
+fn requested_window(pass: &CapturePass) -> Option<TimeWindow> {
     pass.steps
         .iter()
         .filter_map(|step| step.asked)

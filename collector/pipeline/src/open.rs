@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::capture::PipelineParts;
 use crate::config::PipelineConfig;
-use crate::in_flight::InFlight;
+use crate::keyed_locks::KeyedLocks;
 use crate::{Pipeline, ProgressBoard};
 use domain::incident::{PlayError, Plays};
 use sources::recorder::{Transport, TransportError};
@@ -104,9 +104,9 @@ impl Pipeline {
         let parts = PipelineParts {
             ledger: Ledger::open(&database).await?,
             blobs,
-            wire: Arc::new(Transport::new()?),
+            transport: Arc::new(Transport::new()?),
             config: Arc::new(config.sources.clone()),
-            work: folder.join(WORK),
+            work_folder: folder.join(WORK),
         };
         let plays = match &config.plays {
             Some(plays) => Plays::load(&folder.join(plays))?,
@@ -122,12 +122,12 @@ impl Pipeline {
             progress: ProgressBoard::default(),
             settle_after: settle_after
                 .map(|after| after.iter().copied().map(Duration::from_secs).collect()),
-            sealing: Arc::default(),
+            seal_mutex: Arc::default(),
             readiness: Arc::default(),
             worker: Arc::new(WorkerName::current()),
             lease: Duration::from_secs(config.capture.lease_seconds.get().into()),
             wake: Arc::new(watch::channel(0).0),
-            declaring: InFlight::default(),
+            declaration_locks: KeyedLocks::default(),
             capture: config.capture.clone(),
         })
     }

@@ -19,7 +19,7 @@ use sources::{self, ReadinessProbe, Source};
 use store::ledger::PassRow;
 
 /// How long what was found out about sources is told to others who ask.
-const LOOK_GOOD_FOR: Duration = Duration::from_secs(20);
+const READINESS_VALID_FOR: Duration = Duration::from_secs(20);
 /// Windows that differ by no more, and by no more than a hundredth, are the same to a look.
 const WINDOWS_DIFFER_NANOSECONDS: u128 = 60_000_000_000;
 
@@ -31,11 +31,11 @@ pub struct ReadinessCache {
     at: Instant,
     incident: Option<IncidentId>,
     window: Option<TimeWindow>,
-    looks: Arc<SourcesReadiness>,
+    results: Arc<SourcesReadiness>,
 }
 
 impl ReadinessCache {
-    fn is_good_for(&self, incident: Option<&IncidentId>, window: Option<TimeWindow>) -> bool {
+    fn is_valid_for(&self, incident: Option<&IncidentId>, window: Option<TimeWindow>) -> bool {
         let apart =
             |a: Timestamp, b: Timestamp| a.unix_nanoseconds().abs_diff(b.unix_nanoseconds());
         let is_same = match (self.window, window) {
@@ -46,7 +46,7 @@ impl ReadinessCache {
             (a, b) => a.is_none() && b.is_none(),
         };
         // whom a look was as depends on the incident
-        is_same && self.incident.as_ref() == incident && self.at.elapsed() < LOOK_GOOD_FOR
+        is_same && self.incident.as_ref() == incident && self.at.elapsed() < READINESS_VALID_FOR
     }
 }
 
@@ -98,10 +98,12 @@ impl Pipeline {
         source: &'static dyn Source,
     ) -> Result<CapturePlan, PipelineError> {
         let key = &row.key;
-        let readiness = self.look(source, Some(key.incident.clone()), None).await;
-        let asked = self.asked(key).await?;
+        let readiness = self
+            .check_readiness(source, Some(key.incident.clone()), None)
+            .await;
+        let input = self.plan_input(key).await?;
         let mut plan = plan::plan(
-            &asked.for_planner(),
+            &input.as_request(),
             &each_offer(source, &readiness).collect::<Vec<_>>(),
         )?;
         plan.unavailable
@@ -124,16 +126,16 @@ impl Pipeline {
     ) -> Result<CapturePlan, PipelineError> {
         let play = self.plays.get(play)?;
         let window = ask.window.or_else(|| self.window_of(play));
-        let looks = self.look_around(incident, window).await;
-        let offers: Vec<_> = looks
+        let results = self.check_all_sources(incident, window).await;
+        let offers: Vec<_> = results
             .iter()
             .flat_map(|(source, readiness)| each_offer(*source, readiness))
             .collect();
         let id = incident
             .cloned()
             .unwrap_or_else(|| "not-declared".parse().expect("an id"));
-        let asked = self.asked_of(id, clock::now(), play.clone(), pivots, ask);
-        Ok(plan::plan(&asked.for_planner(), &offers)?)
+        let input = self.new_plan_input(id, clock::now(), play.clone(), pivots, ask);
+        Ok(plan::plan(&input.as_request(), &offers)?)
     }
 
     /// The window of a play that ends now.
@@ -149,8 +151,8 @@ impl Pipeline {
 
     /// Looks at all sources for somebody who only wants to know. That takes requests which captures
     /// could use: it happens once at a time, and what is found is good for all who ask within
-    /// [`LOOK_GOOD_FOR`].
-    pub async fn look_around(
+    /// [`READINESS_VALID_FOR`].
+    pub async fn check_all_sources(
         &self,
         incident: Option<&IncidentId>,
         window: Option<TimeWindow>,
@@ -158,39 +160,46 @@ impl Pipeline {
         let mut last = self.readiness.lock().await;
         if let Some(known) = last
             .as_ref()
-            .filter(|known| known.is_good_for(incident, window))
+            .filter(|known| known.is_valid_for(incident, window))
         {
-            return Arc::clone(&known.looks);
+            return Arc::clone(&known.results);
         }
-        let looks = sources::ALL
-            .iter()
-            .map(|source| async { (*source, self.look(*source, incident.cloned(), window).await) });
-        let looks = Arc::new(join_all(looks).await);
+        let results = sources::ALL.iter().map(|source| async {
+            (
+                *source,
+                self.check_readiness(*source, incident.cloned(), window)
+                    .await,
+            )
+        });
+        let results = Arc::new(join_all(results).await);
         *last = Some(ReadinessCache {
             at: Instant::now(),
             incident: incident.cloned(),
             window,
-            looks: Arc::clone(&looks),
+            results: Arc::clone(&results),
         });
-        looks
+        results
     }
 
     /// Looks at a source.
-    pub async fn look(
+    pub async fn check_readiness(
         &self,
         source: &'static dyn Source,
         incident: Option<IncidentId>,
         estimate: Option<TimeWindow>,
     ) -> Readiness {
-        let (config, wire) = (Arc::clone(&self.parts.config), Arc::clone(&self.parts.wire));
-        let look = ReadinessProbe {
+        let (config, transport) = (
+            Arc::clone(&self.parts.config),
+            Arc::clone(&self.parts.transport),
+        );
+        let probe = ReadinessProbe {
             incident,
             config,
-            wire,
+            wire: transport,
             estimate,
         };
-        let looked = AssertUnwindSafe(source.look(&look)).catch_unwind().await;
-        looked.unwrap_or_else(|_| Readiness {
+        let checked = AssertUnwindSafe(source.look(&probe)).catch_unwind().await;
+        checked.unwrap_or_else(|_| Readiness {
             source: source.name().parse().expect("names of sources are names"),
             state: ReadinessState::Unavailable,
             targets: Vec::new(),
@@ -215,15 +224,15 @@ mod tests {
             })
         };
         let id = |text: &str| text.parse::<IncidentId>().expect("an id");
-        let looks = Arc::new(Vec::new());
-        let look = ReadinessCache {
+        let results = Arc::new(Vec::new());
+        let cache = ReadinessCache {
             at: Instant::now(),
             incident: Some(id("INC-1")),
             window: window(0, 86400),
-            looks,
+            results,
         };
         let is_good =
-            |incident: Option<&str>, window| look.is_good_for(incident.map(id).as_ref(), window);
+            |incident: Option<&str>, window| cache.is_valid_for(incident.map(id).as_ref(), window);
         assert!(
             is_good(Some("INC-1"), window(20, 86420)),
             "it ends now, and now is later"
@@ -241,8 +250,10 @@ mod tests {
             at: Instant::now(),
             incident: None,
             window: window(0, 30),
-            looks: Arc::new(Vec::new()),
+            results: Arc::new(Vec::new()),
         };
-        assert!(short.is_good_for(None, window(0, 30)) && !short.is_good_for(None, window(30, 60)));
+        assert!(
+            short.is_valid_for(None, window(0, 30)) && !short.is_valid_for(None, window(30, 60))
+        );
     }
 }

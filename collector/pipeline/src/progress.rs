@@ -7,22 +7,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use platform::progress::ProgressCounter;
 use store::ledger::PassKey;
 
-/// The meters of the passes that run.
+/// The board of the passes that run.
 #[derive(Clone, Debug, Default)]
 pub struct ProgressBoard(Arc<Mutex<BTreeMap<PassKey, Arc<ProgressCounter>>>>);
 
-/// The meter of a pass, as long as that runs.
+/// The counter of a pass, as long as that runs.
 #[derive(Debug)]
 pub(super) struct ProgressGuard {
     /// What it has taken.
-    pub(super) meter: Arc<ProgressCounter>,
+    pub(super) counter: Arc<ProgressCounter>,
     key: PassKey,
-    meters: ProgressBoard,
+    board: ProgressBoard,
 }
 
 impl Drop for ProgressGuard {
     fn drop(&mut self) {
-        self.meters.all().remove(&self.key);
+        self.board.all().remove(&self.key);
     }
 }
 
@@ -41,23 +41,23 @@ pub struct PassProgress {
 
 impl ProgressBoard {
     pub(super) fn begin(&self, key: &PassKey) -> ProgressGuard {
-        let meter = Arc::new(ProgressCounter::default());
-        self.all().insert(key.clone(), Arc::clone(&meter));
+        let counter = Arc::new(ProgressCounter::default());
+        self.all().insert(key.clone(), Arc::clone(&counter));
         ProgressGuard {
-            meter,
+            counter,
             key: key.clone(),
-            meters: self.clone(),
+            board: self.clone(),
         }
     }
 
     /// All passes that run now.
     #[must_use]
-    pub fn watch(&self) -> Vec<PassProgress> {
-        let read = |(key, meter): (&PassKey, &Arc<ProgressCounter>)| PassProgress {
+    pub fn running(&self) -> Vec<PassProgress> {
+        let read = |(key, counter): (&PassKey, &Arc<ProgressCounter>)| PassProgress {
             pass: key.clone(),
             source: name(key),
-            pages: meter.pages.load(Ordering::Relaxed),
-            bytes: meter.bytes.load(Ordering::Relaxed),
+            pages: counter.pages.load(Ordering::Relaxed),
+            bytes: counter.bytes.load(Ordering::Relaxed),
         };
         self.all().iter().map(read).collect()
     }

@@ -8,9 +8,9 @@ impl Pipeline {
     /// Waits for the right to seal with this store's key. A bundle that is pending then was left by a
     /// dead process: it is committed if it was published, else aborted.
     pub(super) async fn acquire_seal_lock(&self) -> Result<SealLock, PipelineError> {
-        let lock = SealLock::acquire(&self.sealing, &self.parts.work)
+        let lock = SealLock::acquire(&self.seal_mutex, &self.parts.work_folder)
             .await
-            .map_err(|SealLockError { path, cause }| PipelineError::Work { path, cause })?;
+            .map_err(|SealLockError { path, cause }| PipelineError::WorkFolder { path, cause })?;
         self.recover_pending().await?;
         Ok(lock)
     }
@@ -24,7 +24,7 @@ impl Pipeline {
         let entries = |row: &_, config: &_| -> Vec<NewEntry> {
             match &attachment {
                 Some(attachment) => attachment.clone().entries(row),
-                None => events::of_bundle(row, config),
+                None => events::sealed_entries(row, config),
             }
         };
         self.sealer().recover(pending, entries).await?;

@@ -13,35 +13,35 @@ use super::PipelineError;
 /// How folders of living processes are called.
 const PREFIX: &str = "attaching-";
 /// How a folder is called whose input was read to its end, and never sealed.
-const KEPT_PREFIX: &str = "not-attached-";
+const PRESERVED_PREFIX: &str = "not-attached-";
 /// A stream's bytes before its end.
 pub(super) const INPUT: &str = "input.unfinished";
 /// The bundle's draft.
 const DRAFT: &str = "draft.unfinished";
 
 /// The folder, gone when dropped.
-pub(super) struct Scratch {
+pub(super) struct ScratchFolder {
     folder: PathBuf,
     /// Open and locked.
     lock: File,
 }
 
-impl Scratch {
+impl ScratchFolder {
     /// Makes one in `work`, and removes those of the dead; what of theirs cannot be read again is
     /// kept, and the log says where.
     pub(super) fn create(work: &Path) -> Result<Self, PipelineError> {
-        let failed = |cause| PipelineError::Work {
+        let failed = |cause| PipelineError::WorkFolder {
             path: work.to_owned(),
             cause,
         };
         fs::create_dir_all(work)
-            .and_then(|()| bury(work))
+            .and_then(|()| remove_dead(work))
             .map_err(failed)?;
         loop {
             let random = HEXLOWER.encode(&platform::random::<8>().map_err(failed)?);
             let folder = work.join(format!("{PREFIX}{random}"));
             fs::create_dir(&folder).map_err(failed)?;
-            match locked(&folder) {
+            match try_lock(&folder) {
                 Some(lock) => return Ok(Self { folder, lock }),
                 None => continue, // another process took it for a dead one's before it was locked
             }
@@ -64,32 +64,36 @@ impl Scratch {
     }
 
     /// Keeps a stream's bytes, if they were read to their end. Where they are then.
-    pub(super) fn keep_input(&self) -> Option<PathBuf> {
-        keep_input(&self.folder)
+    pub(super) fn preserve_input(&self) -> Option<PathBuf> {
+        preserve_input(&self.folder)
     }
 }
 
-impl Drop for Scratch {
+impl Drop for ScratchFolder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder); // what stays is removed by the next process
     }
 }
 
 /// The folder's lock, if nobody has it and the folder is still there.
-fn locked(folder: &Path) -> Option<File> {
+fn try_lock(folder: &Path) -> Option<File> {
     let lock = File::open(folder).ok()?;
     lock.try_lock().ok()?;
     folder.exists().then_some(lock)
 }
 
-fn bury(work: &Path) -> io::Result<()> {
+fn remove_dead(work: &Path) -> io::Result<()> {
     for entry in fs::read_dir(work)? {
         let folder = entry?.path();
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
-        let Some(_lock) = name.starts_with(PREFIX).then(|| locked(&folder)).flatten() else {
+        let Some(_lock) = name
+            .starts_with(PREFIX)
+            .then(|| try_lock(&folder))
+            .flatten()
+        else {
             continue;
         };
-        if let Some(kept) = keep_input(&folder) {
+        if let Some(kept) = preserve_input(&folder) {
             warn!(kept = %kept.display(), "a process died before it had attached this; attach it again");
         }
         let _ = fs::remove_dir_all(&folder); // what stays is removed by the next process
@@ -97,14 +101,14 @@ fn bury(work: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn keep_input(folder: &Path) -> Option<PathBuf> {
+fn preserve_input(folder: &Path) -> Option<PathBuf> {
     let entries = fs::read_dir(folder).ok()?.flatten();
     let mut files = entries
         .map(|entry| entry.path())
         .filter(|path| path.is_file());
     let input = files.find(|path| path.file_name().is_some_and(|name| name != INPUT))?;
     let name = folder.file_name()?.to_string_lossy();
-    let kept = folder.with_file_name(name.replacen(PREFIX, KEPT_PREFIX, 1));
+    let kept = folder.with_file_name(name.replacen(PREFIX, PRESERVED_PREFIX, 1));
     fs::create_dir(&kept).ok()?;
     let path = kept.join(input.file_name()?);
     fs::rename(&input, &path).ok()?;
@@ -118,13 +122,13 @@ mod tests {
     #[test]
     fn a_dead_process_leaves_nothing_but_what_cannot_be_read_again() {
         let work = tempfile::tempdir().expect("a folder");
-        let living = Scratch::create(work.path()).expect("own folder");
+        let living = ScratchFolder::create(work.path()).expect("own folder");
         fs::write(living.path(INPUT), "half").expect("own folder");
         for (folder, file) in [("attaching-1", INPUT), ("attaching-2", "ticket.json")] {
             fs::create_dir_all(work.path().join(folder).join(DRAFT)).expect("own folder");
             fs::write(work.path().join(folder).join(file), "bytes").expect("own folder");
         }
-        drop(Scratch::create(work.path()).expect("own folder"));
+        drop(ScratchFolder::create(work.path()).expect("own folder"));
         assert!(living.path(INPUT).exists());
         assert_eq!(
             fs::read(work.path().join("not-attached-2/ticket.json")).expect("it is kept"),
@@ -136,11 +140,11 @@ mod tests {
     #[test]
     fn what_was_not_sealed_is_kept_if_it_was_read_to_its_end() {
         let work = tempfile::tempdir().expect("a folder");
-        let scratch = Scratch::create(work.path()).expect("own folder");
+        let scratch = ScratchFolder::create(work.path()).expect("own folder");
         fs::write(scratch.path(INPUT), "half").expect("own folder");
-        assert_eq!(scratch.keep_input(), None);
+        assert_eq!(scratch.preserve_input(), None);
         fs::rename(scratch.path(INPUT), scratch.path("ticket.json")).expect("own folder");
-        let kept = scratch.keep_input().expect("whole");
+        let kept = scratch.preserve_input().expect("whole");
         drop(scratch);
         assert_eq!(fs::read(kept).expect("it is kept"), b"half");
     }

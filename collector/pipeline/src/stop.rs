@@ -9,20 +9,20 @@ use std::time::Duration;
 use evidence_format::id::IncidentId;
 use tokio_util::sync::CancellationToken;
 
-use super::numbers::Number;
+use super::pass_number::PassNumber;
 use super::{Pipeline, PipelineError};
 use domain::incident::{IncidentEvent, JournalEntry, Name};
 use store::ledger::PassKey;
 
 /// Between two looks at the journal while a pass runs.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Reads a journal for the wish to stop what one ask has begun.
-struct Watch {
+struct StopWatcher {
     /// The number of the ask.
-    ask: usize,
+    request: usize,
     /// Asks seen.
-    asks: usize,
+    requests: usize,
     /// Entries seen.
     seq: u64,
 }
@@ -42,40 +42,40 @@ impl Pipeline {
 
     /// True if a pass is of an ask that was stopped.
     pub(super) async fn is_stopped(&self, key: &PassKey) -> Result<bool, PipelineError> {
-        Ok(Watch::new(key).sees(&self.entries(&key.incident).await?))
+        Ok(StopWatcher::new(key).finds_stop_in(&self.entries(&key.incident).await?))
     }
 
     /// Cancels `stop` once somebody has stopped the ask that the pass is of.
-    pub(super) async fn stop_when_told(self, key: PassKey, stop: CancellationToken) {
-        let mut watch = Watch::new(&key);
+    pub(super) async fn cancel_when_stopped(self, key: PassKey, stop: CancellationToken) {
+        let mut watcher = StopWatcher::new(&key);
         loop {
             // what cannot be read now is read at the next look
-            if let Ok(entries) = self.entries_after(&key.incident, watch.seq).await
-                && watch.sees(&entries)
+            if let Ok(entries) = self.entries_after(&key.incident, watcher.seq).await
+                && watcher.finds_stop_in(&entries)
             {
                 return stop.cancel();
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 }
 
-impl Watch {
+impl StopWatcher {
     fn new(key: &PassKey) -> Self {
         Self {
-            ask: Number::of(key.pass).ask as usize,
-            asks: 0,
+            request: PassNumber::of(key.pass).request as usize,
+            requests: 0,
             seq: 0,
         }
     }
 
     /// True if one of these entries, which follow on those that were seen, stops the ask.
-    fn sees(&mut self, entries: &[JournalEntry]) -> bool {
+    fn finds_stop_in(&mut self, entries: &[JournalEntry]) -> bool {
         for entry in entries {
             self.seq = entry.seq;
             match &entry.change {
-                IncidentEvent::CaptureAsked { .. } => self.asks += 1,
-                IncidentEvent::CaptureStopped {} if self.asks > self.ask => return true,
+                IncidentEvent::CaptureAsked { .. } => self.requests += 1,
+                IncidentEvent::CaptureStopped {} if self.requests > self.request => return true,
                 _ => {}
             }
         }
@@ -130,10 +130,10 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_after_a_stop_is_captured() {
-        let key = |ask: usize| PassKey {
+        let key = |request: usize| PassKey {
             incident: "INC-1".parse().expect("an id"),
             source: "host".to_owned(),
-            pass: Number::of_ask(ask).expect("a small number"),
+            pass: PassNumber::of_request(request).expect("a small number"),
         };
         let stopped = entries(vec![
             asked(),
@@ -141,14 +141,14 @@ mod tests {
             IncidentEvent::CaptureStopped {},
             asked(),
         ]);
-        let is_stopped = |ask| Watch::new(&key(ask)).sees(&stopped);
+        let is_stopped = |request| StopWatcher::new(&key(request)).finds_stop_in(&stopped);
         assert_eq!(
             [is_stopped(0), is_stopped(1), is_stopped(2)],
             [true, true, false]
         );
-        let mut watch = Watch::new(&key(0));
+        let mut watcher = StopWatcher::new(&key(0));
         assert!(
-            !watch.sees(&stopped[..2]) && watch.sees(&stopped[2..]),
+            !watcher.finds_stop_in(&stopped[..2]) && watcher.finds_stop_in(&stopped[2..]),
             "also piece by piece"
         );
     }

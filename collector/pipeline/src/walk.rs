@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{Instrument as _, info, instrument};
 
-use super::{ATTACHMENT_SOURCE, Pipeline, PipelineError, events, widest};
+use super::{ATTACHMENT_SOURCE, Pipeline, PipelineError, events, requested_window};
 use crate::capture::{self, CaptureTask};
 use crate::seal::{BundleContext, PublishedBundle, SignedBundle, StoredBundle};
 use crate::timeline;
@@ -25,7 +25,7 @@ use store::ledger::{PassKey, PassRow, PassStage};
 
 /// A pass that this process has leased, and what it is to capture.
 #[derive(Clone)]
-struct Work {
+struct LeasedPass {
     row: Arc<PassRow>,
     source: &'static dyn Source,
     plan: Arc<CapturePlan>,
@@ -33,16 +33,16 @@ struct Work {
 }
 
 /// Where a pass stands.
-enum Stage {
+enum WalkState {
     /// Its source is to be asked, perhaps from a stored cursor on.
     Waiting,
-    Captured(Captured),
+    Captured(CapturedDraft),
     Published(PublishedBundle),
     Derived,
 }
 
 /// A draft with all that a source gave, and what its bundle says beside it.
-struct Captured {
+struct CapturedDraft {
     draft: DraftBundle,
     context: BundleContext,
 }
@@ -52,7 +52,7 @@ impl Pipeline {
     #[instrument(name = "run_pass", skip_all, fields(incident = %row.key.incident, source = %row.key.source, pass = row.key.pass))]
     pub(super) async fn walk(&self, row: PassRow) -> Result<(), PipelineError> {
         if row.key.source == ATTACHMENT_SOURCE {
-            return self.tidy_up_attachment(&row).await;
+            return self.end_abandoned_attachment(&row).await;
         }
         let source = sources::find(&row.key.source)
             .ok_or_else(|| PipelineError::UnknownSource(row.key.source.clone()))?;
@@ -68,36 +68,38 @@ impl Pipeline {
         let Some((plan, pass)) = self.planned(&row, source).await? else {
             return Ok(()); // its source has nothing to ask
         };
-        let work = Work {
+        let leased = LeasedPass {
             row: Arc::new(row),
             source,
             plan: Arc::new(plan),
             pass: Arc::new(pass),
         };
-        let mut stage = self.resume(&work.row).await?;
+        let mut stage = self.resume(&leased.row).await?;
         loop {
             stage = match stage {
-                Stage::Waiting => Stage::Captured(self.capture(&work).await?),
-                Stage::Captured(captured) => Stage::Published(self.seal(&work, captured).await?),
-                Stage::Published(published) => self.derive(&work, &published).await?,
-                Stage::Derived => return Ok(()),
+                WalkState::Waiting => WalkState::Captured(self.capture(&leased).await?),
+                WalkState::Captured(captured) => {
+                    WalkState::Published(self.seal(&leased, captured).await?)
+                }
+                WalkState::Published(published) => self.derive(&leased, &published).await?,
+                WalkState::Derived => return Ok(()),
             }
         }
     }
 
     /// Where a pass stands.
-    async fn resume(&self, row: &PassRow) -> Result<Stage, PipelineError> {
+    async fn resume(&self, row: &PassRow) -> Result<WalkState, PipelineError> {
         Ok(match row.stage {
             // what is stored of a captured pass is packed again
-            PassStage::Waiting | PassStage::Captured => Stage::Waiting,
+            PassStage::Waiting | PassStage::Captured => WalkState::Waiting,
             // it may have been published by a process that could not say so any more; a bundle that
             // another store has signed is for that store to publish or abort, and may duplicate
             // ours
             PassStage::Signed | PassStage::Published => match self.published(&row.key).await? {
-                Some(published) => Stage::Published(published),
-                None => Stage::Waiting,
+                Some(published) => WalkState::Published(published),
+                None => WalkState::Waiting,
             },
-            PassStage::Derived | PassStage::Failed => Stage::Derived,
+            PassStage::Derived | PassStage::Failed => WalkState::Derived,
         })
     }
 
@@ -118,28 +120,30 @@ impl Pipeline {
     }
 
     /// `Waiting → Captured`: asks the source for what is not stored yet, and packs all of it.
-    async fn capture(&self, work: &Work) -> Result<Captured, PipelineError> {
-        let (row, key) = (&work.row, &work.row.key);
+    async fn capture(&self, leased: &LeasedPass) -> Result<CapturedDraft, PipelineError> {
+        let (row, key) = (&leased.row, &leased.row.key);
         let mut began = clock::reading("begin");
         if row.fencing_token > 1 {
             began.event = format!("begin of attempt {}", row.fencing_token);
         }
         self.journal_start(row).await?;
-        let preface = self.preface(row, &work.plan, &work.pass).await?;
-        let progress = self.progress.begin(key);
+        let incident_context = self
+            .incident_context(row, &leased.plan, &leased.pass)
+            .await?;
+        let guard = self.progress.begin(key);
         let stop = self.stop.child_token();
         let mut watching = JoinSet::new(); // ends with this pass
-        watching.spawn(self.clone().stop_when_told(key.clone(), stop.clone()));
+        watching.spawn(self.clone().cancel_when_stopped(key.clone(), stop.clone()));
         let task = CaptureTask {
             incident: &key.incident,
             key,
             token: row.fencing_token,
-            pass: &work.pass,
-            source: work.source,
-            preface: &preface,
-            deadline: deadline(&work.plan, row.began_at.unwrap_or_else(clock::now)),
+            pass: &leased.pass,
+            source: leased.source,
+            incident_context: &incident_context,
+            deadline: deadline(&leased.plan, row.began_at.unwrap_or_else(clock::now)),
             stop: &stop,
-            meter: &progress.meter,
+            progress: &guard.counter,
         };
         let captured = capture::run(&self.parts, &task).await?;
         self.parts
@@ -148,12 +152,14 @@ impl Pipeline {
             .await?;
         let context = BundleContext {
             incident: key.incident.clone(),
-            window: widest(&work.pass),
-            plan: work.pass.sealed(Some(work.plan.budget.deadline_seconds)),
+            window: requested_window(&leased.pass),
+            plan: leased
+                .pass
+                .sealed(Some(leased.plan.budget.deadline_seconds)),
             supplements: row.supplements,
             began,
         };
-        Ok(Captured {
+        Ok(CapturedDraft {
             draft: captured.draft,
             context,
         })
@@ -163,10 +169,10 @@ impl Pipeline {
     /// bundle could come into the store after its place in the stream was given to another.
     async fn seal(
         &self,
-        work: &Work,
-        captured: Captured,
+        leased: &LeasedPass,
+        captured: CapturedDraft,
     ) -> Result<PublishedBundle, PipelineError> {
-        let (pipeline, row) = (self.clone(), Arc::clone(&work.row));
+        let (pipeline, row) = (self.clone(), Arc::clone(&leased.row));
         let sealing = async move {
             let signed = pipeline.sign(&row, captured).await?;
             // a log's proof will enter here: after the signature, before anybody can see the bundle
@@ -176,15 +182,22 @@ impl Pipeline {
         sealed.unwrap_or_else(|failed| resume_unwind(failed.into_panic())) // nobody aborts it
     }
 
-    async fn sign(&self, row: &PassRow, captured: Captured) -> Result<SignedBundle, PipelineError> {
-        let Captured { draft, context } = captured;
+    async fn sign(
+        &self,
+        row: &PassRow,
+        captured: CapturedDraft,
+    ) -> Result<SignedBundle, PipelineError> {
+        let CapturedDraft { draft, context } = captured;
         let lock = self.acquire_seal_lock().await?;
         let lease = (&row.key, row.fencing_token);
         Ok(self.sealer().sign(lock, lease, draft, context).await?)
     }
 
     async fn publish(&self, signed: SignedBundle) -> Result<PublishedBundle, PipelineError> {
-        let published = self.sealer().publish(signed, events::of_bundle).await?;
+        let published = self
+            .sealer()
+            .publish(signed, events::sealed_entries)
+            .await?;
         info!(bundle = %published.row.id, bytes = published.row.bytes, "sealed");
         Ok(published)
     }
@@ -193,28 +206,32 @@ impl Pipeline {
     /// again changes nothing.
     async fn derive(
         &self,
-        work: &Work,
+        leased: &LeasedPass,
         published: &PublishedBundle,
-    ) -> Result<Stage, PipelineError> {
-        let (row, key) = (&work.row, &work.row.key);
+    ) -> Result<WalkState, PipelineError> {
+        let (row, key) = (&leased.row, &leased.row.key);
         // what follows is done for the first bundle of a pass, also if whoever sealed it has died
         let first = match published.row.duplicate_of {
             Some(_) => self.published(key).await?,
             None => None,
         };
         let published = first.as_ref().unwrap_or(published);
-        self.schedule_followups(row, work.source, &work.plan, published)
+        self.schedule_followups(row, leased.source, &leased.plan, published)
             .await?;
         let bundle = &published.row;
-        let stored =
-            StoredBundle::open(&self.parts.blobs, &bundle.object_key, &self.parts.work).await?;
+        let stored = StoredBundle::open(
+            &self.parts.blobs,
+            &bundle.object_key,
+            &self.parts.work_folder,
+        )
+        .await?;
         let public_key = self.public_key(bundle).await?;
         timeline::derive(&self.parts.ledger, bundle, stored, &public_key).await?;
         capture::forget_pages(&self.parts, &bundle.pass).await?;
-        self.compare_with_earlier(row, &work.pass, published)
+        self.compare_with_earlier(row, &leased.pass, published)
             .await?;
         self.parts.ledger.set_derived(key).await?;
-        Ok(Stage::Derived)
+        Ok(WalkState::Derived)
     }
 }
 

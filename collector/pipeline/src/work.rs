@@ -1,4 +1,4 @@
-//! Workers: they lease what is due, walk it through its stages, and give it back.
+//! WorkerLoop: they lease what is due, walk it through its stages, and give it back.
 //!
 //! Each queue has places of its own. A pass that asks a server waits most of its time, and one that
 //! reads this machine computes all of it: when many incidents are declared at once, those that
@@ -28,7 +28,7 @@ const PROCESSORS_EACH: usize = 2;
 
 /// How often the database is asked for passes that have become due, or that other processes have
 /// added. What this process adds is leased at once.
-const POLL: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How often it is asked whether all is done: often once a pass has ended, then ever more seldom,
 /// for what other processes do.
 const IDLE_POLL_MIN: Duration = Duration::from_millis(20);
@@ -36,8 +36,8 @@ const IDLE_POLL_MAX: Duration = Duration::from_millis(500);
 /// A lease is renewed so often before it ends.
 const RENEWALS: u32 = 4;
 /// Pauses before a pass that failed is tried again double from the one to the other.
-const PAUSE_SECONDS_MIN: u64 = 1;
-const PAUSE_SECONDS_MAX: u64 = 300;
+const BACKOFF_SECONDS_MIN: u64 = 1;
+const BACKOFF_SECONDS_MAX: u64 = 300;
 
 /// When [`Pipeline::work`] returns.
 #[derive(Clone, Debug)]
@@ -50,7 +50,7 @@ pub enum WorkUntil {
 }
 
 /// The passes that one call of [`Pipeline::work`] works on.
-struct Workers<'p> {
+struct WorkerLoop<'p> {
     pipeline: &'p Pipeline,
     tasks: JoinSet<()>,
     leased: HashMap<Id, (Queue, PassKey, u64)>,
@@ -60,7 +60,7 @@ impl Pipeline {
     /// Works on all passes that are due. What fails is journaled, and tried again later. While the
     /// database is away, it waits for it.
     pub async fn work(&self, until: WorkUntil) {
-        let mut workers = Workers {
+        let mut workers = WorkerLoop {
             pipeline: self,
             tasks: JoinSet::new(),
             leased: HashMap::new(),
@@ -78,9 +78,9 @@ impl Pipeline {
         let walked = AssertUnwindSafe(self.walk(row)).catch_unwind();
         let result = tokio::select! {
             walked = walked => walked.unwrap_or(Err(PipelineError::Crashed)),
-            () = self.keep_lease(&key, token) => Err(PipelineError::LeaseLost),
+            () = self.renew_until_lost(&key, token) => Err(PipelineError::LeaseLost),
         };
-        let given_back = match result {
+        let released = match result {
             Ok(()) => self.parts.ledger.release_lease(&key, token).await,
             // another worker has the pass; what this one had in hand is dropped
             Err(error) if error.is_lease_lost() => {
@@ -93,11 +93,11 @@ impl Pipeline {
                 let (incident, source, pass) = (&key.incident, &key.source, key.pass);
                 warn!(%incident, %source, pass, error = error_text, "pass failed");
                 self.journal_failure(&key, &error).await;
-                let retry_at = after(clock::now(), pause(failures));
+                let retry_at = after(clock::now(), backoff(failures));
                 self.parts.ledger.postpone(&key, token, retry_at).await
             }
         };
-        if let Err(error) = given_back {
+        if let Err(error) = released {
             warn!(
                 error = platform::chain(&error),
                 "cannot give a lease back; it ends by itself"
@@ -106,7 +106,7 @@ impl Pipeline {
     }
 
     /// Renews a lease for as long as it is held. Returns when it is lost.
-    pub(super) async fn keep_lease(&self, key: &PassKey, token: u64) {
+    pub(super) async fn renew_until_lost(&self, key: &PassKey, token: u64) {
         loop {
             sleep(self.lease / RENEWALS).await;
             match self.parts.ledger.renew_lease(key, token, self.lease).await {
@@ -125,11 +125,11 @@ impl Pipeline {
     }
 }
 
-impl Workers<'_> {
+impl WorkerLoop<'_> {
     async fn run_until_idle(&mut self) {
         let mut woken = self.pipeline.wake.subscribe();
         let mut pause = IDLE_POLL_MIN;
-        self.free_the_dead().await;
+        self.free_leases_of_the_dead().await;
         let mut freed = Instant::now();
         loop {
             woken.borrow_and_update();
@@ -139,14 +139,14 @@ impl Workers<'_> {
             }
             tokio::select! {
                 Some(ended) = self.tasks.join_next_with_id() => {
-                    self.forget(ended);
+                    self.remove_ended(ended);
                     pause = IDLE_POLL_MIN;
                 }
                 _ = woken.changed() => {}
                 () = sleep(pause) => pause = (pause * 2).min(IDLE_POLL_MAX),
             }
             if freed.elapsed() > self.pipeline.lease {
-                self.free_the_dead().await;
+                self.free_leases_of_the_dead().await;
                 freed = Instant::now();
             }
         }
@@ -157,15 +157,15 @@ impl Workers<'_> {
         let mut freed = None::<Instant>;
         while !token.is_cancelled() {
             if freed.is_none_or(|freed| freed.elapsed() > self.pipeline.lease) {
-                self.free_the_dead().await;
+                self.free_leases_of_the_dead().await;
                 freed = Some(Instant::now());
             }
             woken.borrow_and_update();
             self.lease_all().await;
             tokio::select! {
-                Some(ended) = self.tasks.join_next_with_id() => self.forget(ended),
+                Some(ended) = self.tasks.join_next_with_id() => self.remove_ended(ended),
                 _ = woken.changed() => {}
-                () = sleep(POLL) => {}
+                () = sleep(POLL_INTERVAL) => {}
                 () = token.cancelled() => {}
             }
         }
@@ -175,7 +175,7 @@ impl Workers<'_> {
     /// Leases passes of every queue that has places left.
     async fn lease_all(&mut self) {
         for queue in Queue::ALL {
-            while self.working_on(queue) < places(queue) {
+            while self.running(queue) < slots(queue) {
                 match self.lease(queue).await {
                     Ok(Some(row)) => self.spawn(queue, row),
                     Ok(None) => break,
@@ -184,7 +184,7 @@ impl Workers<'_> {
                             error = platform::chain(&error),
                             "cannot ask the database for what is due"
                         );
-                        sleep(POLL).await;
+                        sleep(POLL_INTERVAL).await;
                         return;
                     }
                 }
@@ -211,12 +211,12 @@ impl Workers<'_> {
         self.leased.insert(task.id(), (queue, key, token));
     }
 
-    fn forget(&mut self, ended: Result<(Id, ()), tokio::task::JoinError>) {
+    fn remove_ended(&mut self, ended: Result<(Id, ()), tokio::task::JoinError>) {
         let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
         self.leased.remove(&id);
     }
 
-    fn working_on(&self, queue: Queue) -> usize {
+    fn running(&self, queue: Queue) -> usize {
         let of_queue = self.leased.values().filter(|(other, ..)| *other == queue);
         of_queue.count()
     }
@@ -242,7 +242,7 @@ impl Workers<'_> {
     }
 
     /// Processes of this machine that have ended hold nobody up until their leases end.
-    async fn free_the_dead(&self) {
+    async fn free_leases_of_the_dead(&self) {
         let ledger = &self.pipeline.parts.ledger;
         if let Err(error) = ledger.free_leases_of_the_dead(&self.pipeline.worker).await {
             warn!(
@@ -256,7 +256,7 @@ impl Workers<'_> {
     async fn drain(&mut self) {
         let ended = timeout(self.pipeline.lease / 2, async {
             while let Some(ended) = self.tasks.join_next_with_id().await {
-                self.forget(ended);
+                self.remove_ended(ended);
             }
         });
         if ended.await.is_ok() {
@@ -276,7 +276,7 @@ impl Workers<'_> {
 }
 
 /// How many passes of `queue` this process works on at once.
-fn places(queue: Queue) -> usize {
+fn slots(queue: Queue) -> usize {
     match queue {
         Queue::Remote => REMOTE_MAX,
         Queue::Local => {
@@ -287,9 +287,9 @@ fn places(queue: Queue) -> usize {
     }
 }
 
-fn pause(failures: u64) -> Duration {
+fn backoff(failures: u64) -> Duration {
     let doublings = u32::try_from(failures).unwrap_or(u32::MAX).min(16);
-    Duration::from_secs((PAUSE_SECONDS_MIN << doublings).min(PAUSE_SECONDS_MAX))
+    Duration::from_secs((BACKOFF_SECONDS_MIN << doublings).min(BACKOFF_SECONDS_MAX))
 }
 
 /// `time` after `pause`; the same time where no later one can be written.
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_five_minutes() {
-        let seconds = [0, 1, 2, 8, 9, u64::MAX].map(|failures| pause(failures).as_secs());
+        let seconds = [0, 1, 2, 8, 9, u64::MAX].map(|failures| backoff(failures).as_secs());
         assert_eq!(seconds, [1, 2, 4, 256, 300, 300]);
     }
 }

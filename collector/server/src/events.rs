@@ -181,7 +181,7 @@ impl Watching {
         let watched = self
             .pipeline
             .progress
-            .watch()
+            .running()
             .into_iter()
             .filter(|watched| watched.pass.incident == self.incident);
         let own: Vec<Progress> = watched.map(progress).collect();

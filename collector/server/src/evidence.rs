@@ -245,7 +245,7 @@ pub(crate) async fn attach(
         name,
         content_type,
         by: caller.name,
-        meter: Arc::new(ProgressCounter::default()),
+        progress: Arc::new(ProgressCounter::default()),
     };
     let pipeline = api.patient_pipeline().clone();
     let attached = tokio::spawn(async move { pipeline.attach(attaching).await });

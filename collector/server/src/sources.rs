@@ -53,7 +53,9 @@ pub struct List {
 pub async fn look(pipeline: &Pipeline, source: &'static dyn Source, play: &Play) -> SourceView {
     view(
         source,
-        pipeline.look(source, None, pipeline.window_of(play)).await,
+        pipeline
+            .check_readiness(source, None, pipeline.window_of(play))
+            .await,
         play,
     )
 }
@@ -99,7 +101,7 @@ pub(crate) async fn check(State(api): State<Api>, mut query: Query) -> Result<Js
     let play = api.pipeline().plays.get(&name)?;
     let looks = api
         .pipeline()
-        .look_around(None, api.pipeline().window_of(play))
+        .check_all_sources(None, api.pipeline().window_of(play))
         .await;
     let sources = looks
         .iter()

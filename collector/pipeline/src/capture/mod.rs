@@ -2,15 +2,15 @@
 //! that becomes gaps.
 //!
 //! What a server answers is durable in the store, page by page, before the next page is asked for
-//! ([`tape`]); a restart goes on behind the last page ([`steps`]). Once all steps have ended, their
+//! ([`page_sink`]); a restart goes on behind the last page ([`steps`]). Once all steps have ended, their
 //! pages are packed into the draft's items ([`pack`]), and what they cover is read from them. Local
-//! sources write into the draft directly. Either draft begins with the [`preface`].
+//! sources write into the draft directly. Either draft begins with the [`incident_context`].
 
+mod incident_context;
 mod pack;
-mod preface;
+mod page_sink;
 mod step_report;
 mod steps;
-mod tape;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use sources::{CaptureMode, Source};
 use store::blobs::{BlobError, Blobs};
 use store::ledger::{Ledger, LedgerError, PassKey};
 
-pub use preface::IncidentContext;
+pub use incident_context::IncidentContext;
 pub use step_report::{StepGap, StepReport};
 
 /// What all captures of a process share.
@@ -39,11 +39,11 @@ pub struct PipelineParts {
     /// Where pages and bundles are.
     pub blobs: Blobs,
     /// What requests go over.
-    pub wire: Arc<Transport>,
+    pub transport: Arc<Transport>,
     /// What is configured about sources.
     pub config: Arc<SourcesConfig>,
     /// A folder of this machine for drafts, in the file system of the blobs where that is a folder.
-    pub work: PathBuf,
+    pub work_folder: PathBuf,
 }
 
 /// One pass of one source, to be captured.
@@ -59,13 +59,13 @@ pub struct CaptureTask<'t> {
     /// From whom.
     pub source: &'static dyn Source,
     /// What the bundle says before all evidence.
-    pub preface: &'t IncidentContext,
+    pub incident_context: &'t IncidentContext,
     /// Then, what is there is sealed.
     pub deadline: Instant,
     /// A person's wish to stop: what is there is sealed.
     pub stop: &'t CancellationToken,
     /// What has been taken, for whoever watches.
-    pub meter: &'t Arc<ProgressCounter>,
+    pub progress: &'t Arc<ProgressCounter>,
 }
 
 /// A draft with all its items, and how each step ended.
@@ -102,7 +102,7 @@ pub enum CaptureError {
 /// # Errors
 /// The store failed. Called again, it goes on.
 pub async fn forget_pages(parts: &PipelineParts, key: &PassKey) -> Result<(), CaptureError> {
-    for page in parts.blobs.list(&tape::folder(key)).await? {
+    for page in parts.blobs.list(&page_sink::folder(key)).await? {
         parts.blobs.delete(&page.key).await?;
     }
     Ok(parts.ledger.forget_pages(key).await?)

@@ -37,7 +37,7 @@ const PAGES_LISTED: u64 = 256;
 const PAGES_READ_AT_ONCE: usize = 8;
 
 /// A stored page, or why it cannot be read.
-type Stored = (PageRow, Result<Vec<u8>, BoxError>);
+type StoredPage = (PageRow, Result<Vec<u8>, BoxError>);
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Packs the pages of all steps into a new draft.
@@ -48,17 +48,17 @@ pub(super) async fn pages(
     outcomes: &[StepReport],
 ) -> Result<DraftBundle, CaptureError> {
     let mut draft = new_draft(parts, task).await?;
-    let preface = task.preface.clone();
-    draft = spawn_blocking(move || preface.write(&mut draft).map(|()| draft)).await??;
+    let incident_context = task.incident_context.clone();
+    draft = spawn_blocking(move || incident_context.write(&mut draft).map(|()| draft)).await??;
     for (step, outcome) in task.pass.steps.iter().zip(outcomes) {
         let (send, receive) = mpsc::channel(PAGES_READ_AT_ONCE);
-        let filling = Filling {
+        let packer = ItemPacker {
             step: step.clone(),
             outcome: outcome.clone(),
             of: task.source,
-            paged: source,
+            remote: source,
         };
-        let item = spawn_blocking(move || filling.fill(&mut draft, receive).map(|()| draft));
+        let item = spawn_blocking(move || packer.pack(&mut draft, receive).map(|()| draft));
         send_pages(parts, task.key, step, send).await?;
         draft = item.await??;
     }
@@ -71,7 +71,7 @@ async fn send_pages(
     parts: &PipelineParts,
     key: &PassKey,
     step: &CaptureStep,
-    send: mpsc::Sender<Stored>,
+    send: mpsc::Sender<StoredPage>,
 ) -> Result<(), CaptureError> {
     let mut next = 0;
     loop {
@@ -94,26 +94,26 @@ async fn send_pages(
 }
 
 /// One step's item, as it is going to be packed.
-struct Filling {
+struct ItemPacker {
     step: CaptureStep,
     outcome: StepReport,
     of: &'static dyn Source,
-    paged: &'static dyn RemoteSource,
+    remote: &'static dyn RemoteSource,
 }
 
-impl Filling {
+impl ItemPacker {
     /// Packs the pages that are received. Compresses and hashes: not for an asynchronous task.
-    fn fill(
+    fn pack(
         self,
         draft: &mut DraftBundle,
-        mut pages: mpsc::Receiver<Stored>,
+        mut pages: mpsc::Receiver<StoredPage>,
     ) -> Result<(), BundleError> {
         let mut item = draft.item(&self.step.item)?;
-        let (mut tally, mut coverage) = (CoverageCounter::default(), Coverage::new());
+        let (mut counter, mut coverage) = (CoverageCounter::default(), Coverage::new());
         while let Some((page, warc)) = pages.blocking_recv() {
             match warc {
                 Ok(warc) => {
-                    tally.add(self.paged, &warc);
+                    counter.add(self.remote, &warc);
                     item.append(&warc)?;
                 }
                 Err(cause) => coverage.gap(
@@ -124,15 +124,15 @@ impl Filling {
                 ),
             }
         }
-        tally.fill(&mut coverage);
+        counter.fill(&mut coverage);
         self.outcome.fill(&mut coverage);
         let late =
             sources::offer_of(self.of, &self.step).and_then(|offer| offer.arrives_late_seconds);
-        windows(&self.step, late.map(Duration::from_secs), &mut coverage);
-        item.finish(self.origin(&tally), coverage, tally.redactions())
+        fill_windows(&self.step, late.map(Duration::from_secs), &mut coverage);
+        item.finish(self.origin(&counter), coverage, counter.redactions())
     }
 
-    fn origin(&self, tally: &CoverageCounter) -> Origin {
+    fn origin(&self, counter: &CoverageCounter) -> Origin {
         let target = self.step.target.clone();
         Origin {
             provider: self
@@ -146,7 +146,7 @@ impl Filling {
             account: target.account,
             region: target.region,
             identity: target.identity,
-            clock: tally.clock(),
+            clock: counter.clock(),
         }
     }
 }
@@ -158,10 +158,10 @@ pub(super) async fn local(
     source: &'static dyn LocalSource,
 ) -> Result<DraftBundle, CaptureError> {
     let mut draft = new_draft(parts, task).await?;
-    let (preface, steps, meter) = (
-        task.preface.clone(),
+    let (incident_context, steps, meter) = (
+        task.incident_context.clone(),
         task.pass.steps.clone(),
-        Arc::clone(task.meter),
+        Arc::clone(task.progress),
     );
     let deadline = task
         .deadline
@@ -169,7 +169,7 @@ pub(super) async fn local(
     let (config, stop) = (Arc::clone(&parts.config), Arc::new(AtomicBool::new(false)));
     let watched = Arc::clone(&stop);
     let work = spawn_blocking(move || {
-        preface.write(&mut draft)?;
+        incident_context.write(&mut draft)?;
         let told = sources::LocalContext {
             config: &config,
             deadline,
@@ -206,7 +206,7 @@ async fn new_draft(
         "{}-{}-{}-",
         task.key.incident, task.key.source, task.key.pass
     );
-    let (work, beginning) = (parts.work.clone(), name.clone());
+    let (work, beginning) = (parts.work_folder.clone(), name.clone());
     let removed = blocking(move || {
         fs::create_dir_all(&work)?;
         for entry in fs::read_dir(&work)?.flatten() {
@@ -217,13 +217,13 @@ async fn new_draft(
         Ok(())
     });
     removed.await.map_err(|cause| BundleError::Write {
-        path: parts.work.clone(),
+        path: parts.work_folder.clone(),
         cause,
     })?;
     let random = HEXLOWER.encode(&platform::random::<8>().map_err(CaptureError::Random)?);
     let seed = platform::random().map_err(CaptureError::Random)?;
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let folder = parts.work.join(format!("{name}{random}.unfinished"));
+    let folder = parts.work_folder.join(format!("{name}{random}.unfinished"));
     Ok(DraftBundle::create(
         &folder,
         &seed,
@@ -242,7 +242,7 @@ async fn read(blobs: &Blobs, page: &PageRow) -> Result<Vec<u8>, BoxError> {
 }
 
 /// What was asked and what could be answered, and until when more may arrive.
-fn windows(step: &CaptureStep, late: Option<Duration>, coverage: &mut Coverage) {
+fn fill_windows(step: &CaptureStep, late: Option<Duration>, coverage: &mut Coverage) {
     coverage.asked = step.asked;
     coverage.effective = step.effective;
     if let (Some(asked), effective) = (step.asked, step.effective)

@@ -40,15 +40,15 @@ impl StepReport {
     }
 
     /// The source did not. What time cut off can go on; what failed would fail again.
-    pub(super) fn halted(halt: Incomplete, cursor: Option<String>) -> Self {
-        let goes_on = matches!(halt.ended, EndReason::Deadline | EndReason::Throttled);
+    pub(super) fn incomplete(incomplete: Incomplete, cursor: Option<String>) -> Self {
+        let goes_on = matches!(incomplete.ended, EndReason::Deadline | EndReason::Throttled);
         let gaps = vec![StepGap {
-            reason: halt.reason,
-            what: halt.what,
+            reason: incomplete.reason,
+            what: incomplete.what,
         }];
         // an empty cursor is the beginning: nothing was captured, and all is still to be had
         Self {
-            ended: halt.ended,
+            ended: incomplete.ended,
             gaps,
             cursor: goes_on.then(|| cursor.unwrap_or_default()),
         }

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use tokio::time::{sleep_until, timeout};
 use tracing::{Instrument as _, info, info_span};
 
-use super::tape::{self, StepTape};
+use super::page_sink::{self, StepPageSink};
 use super::{CaptureError, CaptureTask, PipelineParts, StepReport};
 use domain::plan::CaptureStep;
 use platform::progress::ProgressCounter;
@@ -82,13 +82,13 @@ async fn capture(
     let cursor = last
         .and_then(|page| page.cursor)
         .or_else(|| step.cursor.clone());
-    let tape = StepTape {
+    let sink = StepPageSink {
         ledger: parts.ledger.clone(),
         blobs: parts.blobs.clone(),
         key: task.key.clone(),
         token: task.token,
         step: step.item.to_string(),
-        next: Mutex::new((next, tape::compressor())),
+        next: Mutex::new((next, page_sink::compressor())),
         stop: stop.clone(),
     };
     let seed = platform::random().map_err(CaptureError::Random)?;
@@ -96,27 +96,27 @@ async fn capture(
         incident: task.incident.clone(),
         config: Arc::clone(&parts.config),
         recorder: Recorder::new(
-            Arc::clone(&parts.wire),
-            any_manner(task, step),
+            Arc::clone(&parts.transport),
+            default_policy(task, step),
             seed,
             stop.clone(),
         ),
         cursor: cursor.clone().filter(|cursor| !cursor.is_empty()),
         bytes_max: step.limits.item_bytes_max,
         meter: Arc::clone(&meter),
-        all: Arc::clone(task.meter),
-        tape: Arc::new(tape),
+        all: Arc::clone(task.progress),
+        tape: Arc::new(sink),
     };
     let span = info_span!("step", incident = %task.incident, step = %step.item);
-    let halted = until_stopped(parts, source, step, &cx, task, &stop)
+    let result = until_stopped(parts, source, step, &cx, task, &stop)
         .instrument(span.clone())
         .await;
     let last = parts.ledger.last_page(task.key, step.item.as_str()).await?;
     let reached = last.and_then(|page| page.cursor).or(cursor);
-    let outcome = match halted {
+    let outcome = match result {
         Ok(()) => StepReport::complete(),
         Err(None) => StepReport::crashed(step),
-        Err(Some(halt)) => StepReport::halted(by_whom(halt, task), reached),
+        Err(Some(incomplete)) => StepReport::incomplete(attribute_stop(incomplete, task), reached),
     };
     span.in_scope(
         || info!(ended = ?outcome.ended, bytes = meter.bytes.load(Ordering::Relaxed), "step ended"),
@@ -172,19 +172,19 @@ async fn finish<T>(
 }
 
 /// A stop looks the same to a source whoever wanted it. Here it is known.
-fn by_whom(halt: Incomplete, task: &CaptureTask<'_>) -> Incomplete {
-    if halt.ended == EndReason::Deadline && task.stop.is_cancelled() {
+fn attribute_stop(incomplete: Incomplete, task: &CaptureTask<'_>) -> Incomplete {
+    if incomplete.ended == EndReason::Deadline && task.stop.is_cancelled() {
         return Incomplete {
             ended: EndReason::Cancelled,
             reason: GapReason::Cancelled,
-            ..halt
+            ..incomplete
         };
     }
-    halt
+    incomplete
 }
 
 /// For requests whose source names no limit.
-fn any_manner(task: &CaptureTask<'_>, step: &CaptureStep) -> RequestPolicy {
+fn default_policy(task: &CaptureTask<'_>, step: &CaptureStep) -> RequestPolicy {
     let endpoint = sources::offer_of(task.source, step).map_or("", |offer| offer.api);
     let limit = Limit {
         provider: task.source.name(),

@@ -161,7 +161,7 @@ async fn declaration_that_is_cut_off_has_all_its_passes_or_does_not_exist() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sealing_goes_on_when_its_job_is_dropped() {
     let (pipeline, pass, _folder) = scratch().await;
-    let turn = pipeline.sealing.lock().await;
+    let turn = pipeline.seal_mutex.lock().await;
     let job = tokio::spawn({
         let pipeline = pipeline.clone();
         async move { pipeline.work(WorkUntil::Idle).await }

@@ -17,9 +17,9 @@ const LOCK: &str = "sealing.lock";
 const TARS: [&str; 2] = [".tar", ".tar.unfinished"];
 /// Between two looks at a lock that another process holds: it holds it for as long as sealing
 /// takes.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Looks after which the log says that something is held up, once: a minute. Sealing takes seconds.
-const LOOKS_QUIET_MAX: u32 = 3000;
+const POLLS_BEFORE_WARNING: u32 = 3000;
 
 /// The right to seal the next bundle of the store's key. Dropped, it is given back, also by a
 /// process that is killed.
@@ -85,16 +85,16 @@ async fn lock_file(work: &Path) -> Result<File, SealLockError> {
         .truncate(false)
         .open(&path)
         .map_err(failed)?;
-    for looks in 0_u32.. {
+    for polls in 0_u32.. {
         match file.try_lock() {
             Ok(()) => break,
             Err(TryLockError::Error(cause)) => return Err(failed(cause)),
-            Err(TryLockError::WouldBlock) if looks == LOOKS_QUIET_MAX => {
+            Err(TryLockError::WouldBlock) if polls == POLLS_BEFORE_WARNING => {
                 warn!(lock = %path.display(), "another process seals with this store's key for long: if it is stopped, continue or kill it");
             }
             Err(TryLockError::WouldBlock) => {}
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     Ok(file)
 }

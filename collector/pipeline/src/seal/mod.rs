@@ -47,7 +47,7 @@ pub struct Sealer<'s> {
     /// Where bundles go.
     pub blobs: &'s Blobs,
     /// A folder of this machine, for the tar before it is published.
-    pub work: &'s Path,
+    pub work_folder: &'s Path,
 }
 
 /// What the bundle says besides its items.
@@ -168,7 +168,7 @@ impl Sealer<'_> {
         };
         let sealed = draft.seal(facts, predicate, self.key.signer())?;
         let (id, config) = (sealed.id(), sealed.config().clone());
-        let tar = self.work.join(format!("{}.tar", id.hex()));
+        let tar = self.work_folder.join(format!("{}.tar", id.hex()));
         let path = tar.clone();
         spawn_blocking(move || sealed.publish_tar(&path)).await??;
         let bytes = fs::metadata(&tar).map_err(|cause| SealError::File {
@@ -271,7 +271,7 @@ impl Sealer<'_> {
         object_key: &str,
         key: PublicKey,
     ) -> Result<(BundleConfig, Statement), SealError> {
-        let stored = StoredBundle::open(self.blobs, object_key, self.work).await?;
+        let stored = StoredBundle::open(self.blobs, object_key, self.work_folder).await?;
         let report = spawn_blocking(move || stored.verify(&key, &mut |_| None)).await??;
         let is_sound = report.is_vouched_for() && report.bundle == Some(bundle);
         match (is_sound, report.config, report.claim) {

@@ -52,7 +52,7 @@ pub async fn derive(
     let key = key.clone();
     let reading = spawn_blocking(move || {
         stored.verify(&key, &mut |item| {
-            let source = paged(item)?;
+            let source = remote_source_of(item)?;
             Some(Box::new(FactExtractor::new(source, item, send.clone())) as Box<dyn PieceVisitor>)
         })
     });
@@ -63,7 +63,7 @@ pub async fn derive(
 }
 
 /// The source of an item, where its records are events.
-fn paged(item: &ItemEntry) -> Option<&'static dyn RemoteSource> {
+fn remote_source_of(item: &ItemEntry) -> Option<&'static dyn RemoteSource> {
     let source = sources::ALL.iter().find(|source| {
         source
             .offers()

@@ -49,51 +49,51 @@ pub async fn page(
     after: Option<&TimelineCursor>,
     limit: u32,
 ) -> Result<TimelinePage, LedgerError> {
-    let mut place = after.cloned().unwrap_or_default();
-    let narrowed = narrowed(filter);
+    let mut position = after.cloned().unwrap_or_default();
+    let in_database = database_filter(filter);
     let mut facts = Vec::new();
     for _ in 0..EMPTY_PAGES_MAX {
         let page = ledger
-            .facts(incident, &narrowed, place.fact.as_ref(), limit)
+            .facts(incident, &in_database, position.fact.as_ref(), limit)
             .await?;
         let last = page.facts.last().map(|row| row.fact.time);
         let taken = page
             .facts
             .into_iter()
-            .filter(|row| filter.takes(row.fact.time, &row.fact.kind, &row.fact.summary));
+            .filter(|row| filter.matches(row.fact.time, &row.fact.kind, &row.fact.summary));
         facts.extend(taken.map(TimelineRow::of_fact));
         let Some(next) = page.next else {
-            let rest = entries.into_iter().filter(|entry| entry.seq > place.seq);
+            let rest = entries.into_iter().filter(|entry| entry.seq > position.seq);
             return Ok(TimelinePage {
-                rows: merged(rest, facts, filter),
+                rows: merge(rest, facts, filter),
                 next: None,
             });
         };
-        place.fact = Some(next);
+        position.fact = Some(next);
         if !facts.is_empty() {
             let until = last.expect("a page with a next one has facts");
-            let is_before = |entry: &JournalEntry| entry.seq > place.seq && entry.at <= until;
+            let is_before = |entry: &JournalEntry| entry.seq > position.seq && entry.at <= until;
             let between: Vec<_> = entries
                 .iter()
-                .filter(|entry| entry.seq > place.seq)
+                .filter(|entry| entry.seq > position.seq)
                 .take_while(|e| is_before(e))
                 .cloned()
                 .collect();
-            place.seq += between.len() as u64;
+            position.seq += between.len() as u64;
             return Ok(TimelinePage {
-                rows: merged(between.into_iter(), facts, filter),
-                next: Some(place),
+                rows: merge(between.into_iter(), facts, filter),
+                next: Some(position),
             });
         }
     }
     Ok(TimelinePage {
         rows: Vec::new(),
-        next: Some(place),
+        next: Some(position),
     })
 }
 
 /// What of a filter the database can do.
-fn narrowed(filter: &TimelineFilter) -> FactFilter {
+fn database_filter(filter: &TimelineFilter) -> FactFilter {
     let kind_prefix = match filter.kinds.as_slice() {
         [only] => only.clone(),
         _ => String::new(), // it takes one
@@ -113,13 +113,13 @@ fn narrowed(filter: &TimelineFilter) -> FactFilter {
 }
 
 /// Entries before facts of the same time, as [`super::TimelineReader`] has them.
-fn merged(
+fn merge(
     entries: impl Iterator<Item = JournalEntry>,
     facts: Vec<TimelineRow>,
     filter: &TimelineFilter,
 ) -> Vec<TimelineRow> {
     let mut entries = entries
-        .filter(|entry| filter.takes(entry.at, entry.kind(), &entry.summary()))
+        .filter(|entry| filter.matches(entry.at, entry.kind(), &entry.summary()))
         .peekable();
     let mut rows = Vec::new();
     for fact in facts {

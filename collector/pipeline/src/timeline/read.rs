@@ -64,7 +64,7 @@ impl<'l> TimelineReader<'l> {
         mut entries: Vec<JournalEntry>,
         filter: TimelineFilter,
     ) -> Self {
-        entries.retain(|entry| filter.takes(entry.at, entry.kind(), &entry.summary()));
+        entries.retain(|entry| filter.matches(entry.at, entry.kind(), &entry.summary()));
         let entries = entries.into_iter().peekable();
         Self {
             ledger,
@@ -108,14 +108,14 @@ impl<'l> TimelineReader<'l> {
         self.next = page.next.map(Some);
         self.facts.extend(page.facts.into_iter().filter(|row| {
             self.filter
-                .takes(row.fact.time, &row.fact.kind, &row.fact.summary)
+                .matches(row.fact.time, &row.fact.kind, &row.fact.summary)
         }));
         Ok(())
     }
 }
 
 impl TimelineFilter {
-    pub(super) fn takes(&self, time: Timestamp, kind: &str, summary: &str) -> bool {
+    pub(super) fn matches(&self, time: Timestamp, kind: &str, summary: &str) -> bool {
         let in_time = self.from.is_none_or(|from| from <= time)
             && self.until.is_none_or(|until| time < until);
         let of_kind = self.kinds.is_empty()

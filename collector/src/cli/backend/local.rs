@@ -75,7 +75,7 @@ impl LocalBackend {
 
     /// How far the captures of this process are.
     fn progress(&self) -> String {
-        let watched = self.app.pipeline.progress.watch().into_iter();
+        let watched = self.app.pipeline.progress.running().into_iter();
         let progress = |watched: pipeline::PassProgress| Progress {
             source: watched.pass.source,
             pass: watched.pass.pass,
@@ -167,7 +167,7 @@ impl Backend for LocalBackend {
     }
 
     async fn finish(&self, id: &IncidentId, quiet: bool) -> Result<()> {
-        let finished = self.app.pipeline.finish(id, LOOK_EVERY);
+        let finished = self.app.pipeline.work_until_done(id, LOOK_EVERY);
         Ok(self.with_progress(quiet, finished).await?)
     }
 
@@ -205,7 +205,7 @@ impl Backend for LocalBackend {
             name,
             content_type: None,
             by,
-            meter,
+            progress: meter,
         };
         let pipeline::SealedAttachment {
             bundle,

@@ -9,17 +9,17 @@ type Lock = Arc<tokio::sync::Mutex<()>>;
 
 /// A lock for each key that somebody works on now.
 #[derive(Clone, Default)]
-pub(super) struct InFlight(Arc<Mutex<HashMap<String, Lock>>>);
+pub(super) struct KeyedLocks(Arc<Mutex<HashMap<String, Lock>>>);
 
 /// The right to work on a key. Dropped, the next one has it.
 pub(super) struct KeyLock {
     key: String,
     /// Absent while it waits.
     guard: Option<OwnedMutexGuard<()>>,
-    all: InFlight,
+    all: KeyedLocks,
 }
 
-impl InFlight {
+impl KeyedLocks {
     /// Waits until nobody else works on `key`.
     pub(super) async fn lock(&self, key: &str) -> KeyLock {
         let lock = Arc::clone(self.locks().entry(key.to_owned()).or_default());
@@ -60,7 +60,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_at_a_time_works_on_a_key_and_nothing_is_left_behind() {
-        let (all, at_once) = (InFlight::default(), Arc::new(AtomicUsize::new(0)));
+        let (all, at_once) = (KeyedLocks::default(), Arc::new(AtomicUsize::new(0)));
         let other = all.lock("other").await;
         let tasks: Vec<_> = (0..8)
             .map(|_| {
@@ -82,7 +82,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_stops_waiting_leaves_no_lock() {
-        let all = InFlight::default();
+        let all = KeyedLocks::default();
         let held = all.lock("key").await;
         let waiting = tokio::spawn({
             let all = all.clone();

@@ -1,11 +1,11 @@
 //! The numbers of passes. The same pass always gets the same number, however often it is scheduled.
 
-/// Of one source in one incident: which ask for evidence it answers, which part of its steps, which
+/// Of one source in one incident: which request for evidence it answers, which part of its steps, which
 /// continuation, which settle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Number {
-    /// From 0: the ask at the declaration.
-    pub(super) ask: u32,
+pub(super) struct PassNumber {
+    /// From 0: the request at the declaration.
+    pub(super) request: u32,
     /// From 0: a plan of more steps than a bundle has items makes several.
     part: u32,
     /// From 0: the pass itself.
@@ -18,20 +18,20 @@ const SETTLES: u32 = 100;
 const CONTINUATIONS: u32 = 100 * SETTLES;
 const PARTS: u32 = 100 * CONTINUATIONS;
 
-impl Number {
+impl PassNumber {
     /// Reads a number.
     pub(super) fn of(pass: u32) -> Self {
         Self {
-            ask: pass / PARTS,
+            request: pass / PARTS,
             part: pass % PARTS / CONTINUATIONS,
             continuation: pass % CONTINUATIONS / SETTLES,
             settle: pass % SETTLES,
         }
     }
 
-    /// The first pass of an ask; `None` if there were too many.
-    pub(super) fn of_ask(ask: usize) -> Option<u32> {
-        u32::try_from(ask).ok()?.checked_mul(PARTS)
+    /// The first pass of an request; `None` if there were too many.
+    pub(super) fn of_request(request: usize) -> Option<u32> {
+        u32::try_from(request).ok()?.checked_mul(PARTS)
     }
 
     /// The number of part `part` of this pass's plan; `None` if there are too many.
@@ -55,7 +55,7 @@ impl Number {
 
     fn pass(self) -> Option<u32> {
         let fits = self.part < 100 && self.continuation < 100 && self.settle < 100;
-        let parts = self.ask.checked_mul(PARTS)?;
+        let parts = self.request.checked_mul(PARTS)?;
         fits.then_some(
             parts + self.part * CONTINUATIONS + self.continuation * SETTLES + self.settle,
         )
@@ -68,21 +68,21 @@ mod tests {
 
     #[test]
     fn numbers_never_meet() {
-        let first = Number::of(Number::of_ask(3).expect("few"));
-        let part = Number::of(first.part(7).expect("few"));
-        let continuation = Number::of(part.continuation().expect("few"));
+        let first = PassNumber::of(PassNumber::of_request(3).expect("few"));
+        let part = PassNumber::of(first.part(7).expect("few"));
+        let continuation = PassNumber::of(part.continuation().expect("few"));
         let settle = continuation.settle(2).expect("few");
         assert_eq!(settle, 3_070_102);
         assert_eq!(
-            Number::of(settle),
-            Number {
-                ask: 3,
+            PassNumber::of(settle),
+            PassNumber {
+                request: 3,
                 part: 7,
                 continuation: 1,
                 settle: 2
             }
         );
-        assert_eq!(Number::of(9900).continuation(), None);
+        assert_eq!(PassNumber::of(9900).continuation(), None);
         assert_eq!(first.part(100), None);
     }
 }

@@ -28,8 +28,8 @@ const RETRY_EVERY: Duration = Duration::from_secs(2);
 /// Folder of all pages that wait to be sealed.
 pub(super) const STAGING: &str = "staging";
 
-/// The tape of one step.
-pub(super) struct StepTape {
+/// The sink of one step.
+pub(super) struct StepPageSink {
     pub(super) ledger: Ledger,
     pub(super) blobs: Blobs,
     pub(super) key: PassKey,
@@ -42,7 +42,7 @@ pub(super) struct StepTape {
     pub(super) stop: CancellationToken,
 }
 
-impl StepTape {
+impl StepPageSink {
     /// A page whose row was lost in a crash is asked for again, and is never the same: its name is
     /// drawn anew.
     fn name(&self, seq: u64) -> io::Result<String> {
@@ -85,7 +85,7 @@ pub(super) fn folder(key: &PassKey) -> String {
 }
 
 #[async_trait]
-impl PageSink for StepTape {
+impl PageSink for StepPageSink {
     async fn keep(&self, warc: Bytes, cursor: Option<&str>) -> Result<(), PageSinkError> {
         let mut next = self.next.lock().await; // pages of a step are in the order of their cursors
         let failed = |cause: io::Error| PageSinkError::Failed(cause.into());
@@ -137,10 +137,10 @@ mod tests {
     use store::blobs::BlobsConfig;
     use store::testing::{add_pass, lease, sqlite};
 
-    async fn kept(tape: &StepTape) -> Vec<(u64, Option<String>)> {
-        let pages = tape
+    async fn kept(sink: &StepPageSink) -> Vec<(u64, Option<String>)> {
+        let pages = sink
             .ledger
-            .pages(&tape.key, &tape.step, 0, 10)
+            .pages(&sink.key, &sink.step, 0, 10)
             .await
             .expect("a database");
         pages
@@ -156,7 +156,7 @@ mod tests {
             .await
             .expect("a folder");
         let key = add_pass(&ledger, "INC-1", 0).await;
-        let tape = |token, stop: &CancellationToken| StepTape {
+        let sink = |token, stop: &CancellationToken| StepPageSink {
             ledger: ledger.clone(),
             blobs: blobs.clone(),
             key: key.clone(),
@@ -166,13 +166,13 @@ mod tests {
             stop: stop.clone(),
         };
         let (stop, page) = (CancellationToken::new(), Bytes::from_static(b"page"));
-        let first = tape(lease(&ledger, &key).await, &stop);
+        let first = sink(lease(&ledger, &key).await, &stop);
         first
             .keep(page.clone(), Some("1"))
             .await
             .expect("it has the pass");
         // the second attempt looked for the last page before that one came in
-        let second = tape(lease(&ledger, &key).await, &stop);
+        let second = sink(lease(&ledger, &key).await, &stop);
         second
             .keep(page.clone(), Some("1 again"))
             .await
