@@ -30,7 +30,7 @@ use crate::seal::BundleContext;
 use domain::incident::{IncidentEvent, Line, Name};
 use platform::clock;
 use platform::progress::ProgressCounter;
-use store::ledger::{BundleRow, NewEntry, NewPass, PassKey, PassKind, PassRow, Queue};
+use store::ledger::{BundleRow, NewEntry, NewPass, PassKey, PassKind, PassRow, PassStage, Queue};
 
 /// Source of the passes of attachments. Sealed into the ledger: never renamed, and no source is
 /// called so.
@@ -257,7 +257,7 @@ impl Pipeline {
         let published = match sealed {
             Ok(published) => published,
             // perhaps only the answer was lost
-            Err(error) => match self.published(&key).await {
+            Err(error) => match self.recovered_bundle(&key).await {
                 Ok(Some(published)) => published,
                 Ok(None) | Err(_) => {
                     let _ = self.parts.ledger.set_failed(&key, token).await; // else a worker does
@@ -309,12 +309,17 @@ impl Pipeline {
         &self,
         row: &PassRow,
     ) -> Result<(), PipelineError> {
-        match self.published(&row.key).await? {
-            Some(_) => self.parts.ledger.set_derived(&row.key).await?,
-            None => {
-                let ledger = &self.parts.ledger;
-                ledger.set_failed(&row.key, row.fencing_token).await?;
-            }
+        let ledger = &self.parts.ledger;
+        let is_published = match row.stage {
+            PassStage::Waiting | PassStage::Captured => false,
+            PassStage::Signed => self.recovered_bundle(&row.key).await?.is_some(),
+            PassStage::Published => true,
+            PassStage::Derived | PassStage::Failed => return Ok(()),
+        };
+        if is_published {
+            ledger.set_derived(&row.key).await?;
+        } else {
+            ledger.set_failed(&row.key, row.fencing_token).await?;
         }
         Ok(())
     }

@@ -92,10 +92,14 @@ impl Pipeline {
         Ok(match row.stage {
             // what is stored of a captured pass is packed again
             PassStage::Waiting | PassStage::Captured => WalkState::Waiting,
-            // it may have been published by a process that could not say so any more; a bundle that
-            // another store has signed is for that store to publish or abort, and may duplicate
-            // ours
-            PassStage::Signed | PassStage::Published => match self.published(&row.key).await? {
+            // A process that died may have published it and not said so. A bundle that another
+            // store has signed is for that store to publish or abort: we capture meanwhile, and the
+            // later of the two bundles becomes the duplicate.
+            PassStage::Signed => match self.recovered_bundle(&row.key).await? {
+                Some(published) => WalkState::Published(published),
+                None => WalkState::Waiting,
+            },
+            PassStage::Published => match self.published_bundle(&row.key).await? {
                 Some(published) => WalkState::Published(published),
                 None => WalkState::Waiting,
             },
@@ -103,12 +107,23 @@ impl Pipeline {
         })
     }
 
-    /// The bundle of a pass, also if it was published by a process that died before its commit.
-    pub(super) async fn published(
+    /// The bundle of a pass, also if a process died between its publication and its commit.
+    ///
+    /// Waits until nobody seals with this store's key: what is pending under that lock has been
+    /// left behind.
+    pub(super) async fn recovered_bundle(
         &self,
         key: &PassKey,
     ) -> Result<Option<PublishedBundle>, PipelineError> {
-        drop(self.acquire_seal_lock().await?); // what was pending is committed now, or aborted
+        drop(self.acquire_seal_lock().await?); // commits or aborts what was pending
+        self.published_bundle(key).await
+    }
+
+    /// The first bundle of a pass that the ledger has.
+    async fn published_bundle(
+        &self,
+        key: &PassKey,
+    ) -> Result<Option<PublishedBundle>, PipelineError> {
         let bundles = self.parts.ledger.bundles(&key.incident).await?;
         let first = bundles
             .into_iter()
@@ -212,7 +227,7 @@ impl Pipeline {
         let (row, key) = (&leased.row, &leased.row.key);
         // what follows is done for the first bundle of a pass, also if whoever sealed it has died
         let first = match published.row.duplicate_of {
-            Some(_) => self.published(key).await?,
+            Some(_) => self.published_bundle(key).await?,
             None => None,
         };
         let published = first.as_ref().unwrap_or(published);
