@@ -13,6 +13,7 @@ use domain::incident::{
 };
 use domain::plan::{CaptureBudget, PlanRequest, PlanScope};
 use platform::clock;
+use sources::Source;
 use store::ledger::{LedgerError, NewIncident, NewIncidentId, NewPass, PassKey, PassKind};
 
 /// An incident to be declared.
@@ -93,12 +94,19 @@ impl Pipeline {
             let IncidentEvent::Declared(declared) = &events[0] else {
                 unreachable!("that is what declaring decides")
             };
-            let sources = self.sources_of(&declared.play, wanted);
-            passes = new_passes(id, &sources, 0, now);
+            let (known, unknown) = self.split_known(self.sources_of(&declared.play, wanted));
+            passes = new_passes(id, &known, 0, now);
             events.push(IncidentEvent::CaptureAsked {
                 ask: Box::new(wanted.clone()),
             });
-            events.push(without_unknown(&sources));
+            // how much each source will be asked for, its own entry says once it is planned
+            events.push(IncidentEvent::CapturePlanned {
+                window: None,
+                passes: known.len() as u64,
+                steps: 0,
+                left_out: 0,
+                unavailable: unknown,
+            });
         }
         let entries = events
             .iter()
@@ -123,13 +131,13 @@ impl Pipeline {
         loop {
             let (incident, entries) = self.load(id).await?;
             let now = clock::now();
-            let sources = self.sources_of(&incident.play, &wanted);
+            let (known, _) = self.split_known(self.sources_of(&incident.play, &wanted));
             let number = capture_requests(&entries).len();
             let asked = IncidentEvent::CaptureAsked {
                 ask: Box::new(wanted.clone()),
             };
             let new = [new_entry(&asked, by, now)];
-            let passes = new_passes(id, &sources, number, now);
+            let passes = new_passes(id, &known, number, now);
             match journal.append_at(incident.seq, &new, &passes).await {
                 Err(LedgerError::Contended { .. }) => {} // its number may be another one now
                 appended => {
@@ -187,6 +195,18 @@ impl Pipeline {
             .get(play)
             .map(|play| play.sources.clone())
             .unwrap_or_default()
+    }
+
+    /// The sources of this version among `names`, and the other names.
+    fn split_known(&self, names: Vec<SourceName>) -> (Vec<&'static dyn Source>, Vec<SourceName>) {
+        let (mut known, mut unknown) = (Vec::new(), Vec::new());
+        for name in names {
+            match self.find_source(name.as_str()) {
+                Some(source) => known.push(source),
+                None => unknown.push(name),
+            }
+        }
+        (known, unknown)
     }
 
     /// What the planner is asked about `source`, for one of its passes.
@@ -281,52 +301,34 @@ fn capture_requests(entries: &[incident::JournalEntry]) -> Vec<(CaptureRequest, 
     entries.iter().filter_map(ask).collect()
 }
 
-/// The first passes of each source that this version has, for the ask of this number.
+/// The first pass of each of `sources`, for the capture request of this number.
 fn new_passes(
     incident: &IncidentId,
-    sources: &[SourceName],
+    sources: &[&'static dyn Source],
     number: usize,
     due_at: Timestamp,
 ) -> Vec<NewPass> {
     let Some(pass) = PassNumber::of_request(number) else {
         return Vec::new();
     };
-    let known = sources
-        .iter()
-        .filter_map(|name| sources::find(name.as_str()));
-    known
-        .map(|source| NewPass {
-            key: PassKey {
-                incident: incident.clone(),
-                source: source.name().to_owned(),
-                pass,
-            },
-            kind: if number == 0 {
-                PassKind::First
-            } else {
-                PassKind::Again
-            },
-            queue: queue_of(source),
-            due_at,
-            plan: None,
-            supplements: None,
-        })
-        .collect()
-}
-
-/// Says which of `sources` this version does not have.
-fn without_unknown(sources: &[SourceName]) -> IncidentEvent {
-    let (known, unknown): (Vec<_>, Vec<_>) = sources
-        .iter()
-        .cloned()
-        .partition(|name| sources::find(name.as_str()).is_some());
-    IncidentEvent::CapturePlanned {
-        window: None,
-        passes: known.len() as u64,
-        steps: 0,
-        left_out: 0,
-        unavailable: unknown,
-    }
+    let kind = if number == 0 {
+        PassKind::First
+    } else {
+        PassKind::Again
+    };
+    let new_pass = |source: &&'static dyn Source| NewPass {
+        key: PassKey {
+            incident: incident.clone(),
+            source: source.name().to_owned(),
+            pass,
+        },
+        kind,
+        queue: queue_of(*source),
+        due_at,
+        plan: None,
+        supplements: None,
+    };
+    sources.iter().map(new_pass).collect()
 }
 
 fn year(time: Timestamp) -> String {

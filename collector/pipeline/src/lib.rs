@@ -21,6 +21,8 @@ mod recovery;
 mod scratch;
 pub mod seal;
 mod stop;
+#[cfg(test)]
+mod tests;
 pub mod timeline;
 mod walk;
 mod work;
@@ -74,6 +76,8 @@ pub struct Pipeline {
     pub progress: ProgressBoard,
     /// What is configured about captures.
     pub capture: CaptureConfig,
+    /// Sources that passes may be of: all of this program's, except in tests.
+    sources: &'static [&'static dyn Source],
     /// When sources are asked again, where it is not when they say so themselves. Tests cannot wait
     /// a day.
     settle_after: Option<Vec<Duration>>,
@@ -207,6 +211,11 @@ impl Pipeline {
     /// Nobody who shares the ledger has sealed it; failures of the database.
     pub async fn public_key(&self, bundle: &BundleRow) -> Result<PublicKey, PipelineError> {
         Ok(self.sealer().public_key(bundle).await?)
+    }
+
+    fn find_source(&self, name: &str) -> Option<&'static dyn Source> {
+        let mut sources = self.sources.iter().copied();
+        sources.find(|source| source.name() == name)
     }
 
     fn sealer(&self) -> Sealer<'_> {

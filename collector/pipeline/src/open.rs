@@ -1,8 +1,5 @@
 //! From a store's folder to a pipeline: key, database, blobs, plays.
 
-#[cfg(test)]
-mod tests;
-
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt;
@@ -120,6 +117,7 @@ impl Pipeline {
             plays: Arc::new(plays),
             stop,
             progress: ProgressBoard::default(),
+            sources: sources::ALL,
             settle_after: settle_after
                 .map(|after| after.iter().copied().map(Duration::from_secs).collect()),
             seal_mutex: Arc::default(),

@@ -15,7 +15,7 @@ use super::{Pipeline, PipelineError};
 use domain::incident::{CaptureRequest, Pivot, Play, PlayName};
 use domain::plan::{self, CapturePass, CapturePlan, Offer, Readiness, ReadinessState};
 use platform::clock;
-use sources::{self, ReadinessProbe, Source};
+use sources::{ReadinessProbe, Source};
 use store::ledger::PassRow;
 
 /// How long what was found out about sources is told to others who ask.

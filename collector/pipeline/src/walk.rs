@@ -54,7 +54,8 @@ impl Pipeline {
         if row.key.source == ATTACHMENT_SOURCE {
             return self.end_abandoned_attachment(&row).await;
         }
-        let source = sources::find(&row.key.source)
+        let source = self
+            .find_source(&row.key.source)
             .ok_or_else(|| PipelineError::UnknownSource(row.key.source.clone()))?;
         // one that somebody had begun before has something to seal
         let is_first_lease = row.fencing_token == 1;

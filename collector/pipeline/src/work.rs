@@ -36,8 +36,8 @@ const IDLE_POLL_MAX: Duration = Duration::from_millis(500);
 /// A lease is renewed so often before it ends.
 const RENEWALS: u32 = 4;
 /// Pauses before a pass that failed is tried again double from the one to the other.
-const BACKOFF_SECONDS_MIN: u64 = 1;
-const BACKOFF_SECONDS_MAX: u64 = 300;
+const PAUSE_SECONDS_MIN: u64 = 1;
+const PAUSE_SECONDS_MAX: u64 = 300;
 
 /// When [`Pipeline::work`] returns.
 #[derive(Clone, Debug)]
@@ -93,7 +93,7 @@ impl Pipeline {
                 let (incident, source, pass) = (&key.incident, &key.source, key.pass);
                 warn!(%incident, %source, pass, error = error_text, "pass failed");
                 self.journal_failure(&key, &error).await;
-                let retry_at = after(clock::now(), backoff(failures));
+                let retry_at = after(clock::now(), pause(failures));
                 self.parts.ledger.postpone(&key, token, retry_at).await
             }
         };
@@ -276,7 +276,7 @@ impl WorkerLoop<'_> {
 }
 
 /// How many passes of `queue` this process works on at once.
-fn slots(queue: Queue) -> usize {
+pub(super) fn slots(queue: Queue) -> usize {
     match queue {
         Queue::Remote => REMOTE_MAX,
         Queue::Local => {
@@ -287,9 +287,9 @@ fn slots(queue: Queue) -> usize {
     }
 }
 
-fn backoff(failures: u64) -> Duration {
+fn pause(failures: u64) -> Duration {
     let doublings = u32::try_from(failures).unwrap_or(u32::MAX).min(16);
-    Duration::from_secs((BACKOFF_SECONDS_MIN << doublings).min(BACKOFF_SECONDS_MAX))
+    Duration::from_secs((PAUSE_SECONDS_MIN << doublings).min(PAUSE_SECONDS_MAX))
 }
 
 /// `time` after `pause`; the same time where no later one can be written.
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_five_minutes() {
-        let seconds = [0, 1, 2, 8, 9, u64::MAX].map(|failures| backoff(failures).as_secs());
+        let seconds = [0, 1, 2, 8, 9, u64::MAX].map(|failures| pause(failures).as_secs());
         assert_eq!(seconds, [1, 2, 4, 256, 300, 300]);
     }
 }
