@@ -8,8 +8,8 @@ use super::pass_number::PassNumber;
 use super::{Pipeline, PipelineError, queue_of};
 use crate::config::CaptureConfig;
 use domain::incident::{
-    self, CaptureRequest, Command, CommandError, Declaration, Incident, IncidentEvent, Name, Pivot,
-    Play, PlayName, SourceName,
+    self, CaptureRequest, Command, CommandError, DeclarationDraft, Incident, IncidentEvent, Name,
+    Pivot, Play, PlayName, SourceName,
 };
 use domain::plan::{CaptureBudget, PlanRequest, PlanScope};
 use platform::clock;
@@ -21,8 +21,8 @@ use store::ledger::{LedgerError, NewIncident, NewIncidentId, NewPass, PassKey, P
 pub struct DeclareRequest {
     /// Its id; the next number if there is none.
     pub id: Option<IncidentId>,
-    /// What is known of it. The id in it does not count.
-    pub declaration: Declaration,
+    /// What is known of it.
+    pub declaration: DeclarationDraft,
     /// Who declares it.
     pub by: Name,
     /// What is to be captured at once; `None` is nothing.
@@ -84,10 +84,7 @@ impl Pipeline {
         request: &DeclareRequest,
         now: Timestamp,
     ) -> Result<NewIncident, CommandError> {
-        let declaration = Declaration {
-            incident: id.clone(),
-            ..request.declaration.clone()
-        };
+        let declaration = request.declaration.clone().with_id(id.clone());
         let mut events = vec![incident::declare(declaration, &self.plays, now)?];
         let mut passes = Vec::new();
         if let Some(wanted) = &request.capture {

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use super::Api;
 use super::body::{Json, whole};
 use super::error::{Code, Problem};
-use super::incidents::{Capture, unnumbered};
+use super::incidents::Capture;
 use super::shapes::texts::IncidentIdText;
 use domain::incident::Command;
 use domain::trigger::{
@@ -111,7 +111,7 @@ pub(super) async fn receive(
 async fn declare(api: &Api, trigger: IncidentTrigger) -> Result<Outcome, Problem> {
     let idempotency_key = Some(trigger.key.clone());
     let by = trigger.by.clone();
-    let declaration = trigger.declaration(unnumbered());
+    let declaration = trigger.declaration();
     let capture = Some(Capture::default().ask(api)?);
     let (id, new) = api
         .pipeline()

@@ -30,9 +30,9 @@ use super::shapes::{
 };
 use domain::incident::view::IncidentView;
 use domain::incident::{
-    CaptureRequest, Command, Declaration, EvidenceCount, ImpactAnswer, Incident, IncidentEvent,
-    IncidentOverview, IncidentRole, IncidentStatus, InitialReport, Line, Name, Pivot, PlayName,
-    PotentialImpact, Prose, Severity, SourceName, brief,
+    CaptureRequest, Command, DeclarationDraft, EvidenceCount, ImpactAnswer, Incident,
+    IncidentEvent, IncidentOverview, IncidentRole, IncidentStatus, InitialReport, Line, Name,
+    Pivot, PlayName, PotentialImpact, Prose, Severity, SourceName, brief,
 };
 use pipeline::{DeclareRequest, Pipeline, PipelineError};
 use platform::clock;
@@ -381,14 +381,12 @@ pub(crate) async fn declare(
         .capture
         .map(|capture| capture.ask(&api))
         .transpose()?;
-    let declaration = Declaration {
-        incident: unnumbered(),
+    let declaration = DeclarationDraft {
         name: declare.title,
         severity: declare.severity,
         play: declare
             .play
             .unwrap_or_else(|| "general".parse().expect("a play that is built in")),
-        checklist: Vec::new(),
         started: declare.started,
         report: declare.report,
         affects: declare.affects,
@@ -404,12 +402,6 @@ pub(crate) async fn declare(
     };
     let (id, new) = api.pipeline().declare(declaring).await?;
     Ok(declared(id, new))
-}
-
-/// In place of the id of a declaration that has none yet.
-#[must_use]
-pub fn unnumbered() -> IncidentId {
-    "not-numbered".parse().expect("an id")
 }
 
 fn declared(id: IncidentId, new: bool) -> Response {

@@ -55,7 +55,7 @@ pub mod answers {
     pub use super::events::{Happened, Progress, Watching};
     pub use super::evidence::{List as Bundles, Listed as Bundle, Receipt, listed as bundles};
     pub use super::incidents::{
-        Capture, ChangeView, Changed, Declared, Full, Listed, Page, full, listed, unnumbered,
+        Capture, ChangeView, Changed, Declared, Full, Listed, Page, full, listed,
     };
     pub use super::passes::Pass;
     pub use super::plays::{List as Plays, PlayView, views as plays};

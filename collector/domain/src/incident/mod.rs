@@ -13,6 +13,7 @@ mod checklist;
 mod closure;
 mod custody;
 mod decide;
+mod draft;
 mod entry;
 mod names;
 mod nearest;
@@ -45,6 +46,7 @@ pub use checklist::{
 pub use closure::ClosureBlocker;
 pub use custody::{EvidenceRef, FindingKind, PassKind, VerificationOutcome};
 pub use decide::{Command, CommandError, declare};
+pub use draft::DeclarationDraft;
 pub use entry::{Declaration, IncidentEvent, JournalEntry};
 pub use names::{ParseNameError, PlayName, SourceName, StepId};
 pub use nearest::{comma_separated, did_you_mean, nearest, suggested_key};

@@ -27,12 +27,11 @@ mod samples;
 
 use std::fmt;
 
-use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use http::{HeaderMap, StatusCode};
 
 use crate::incident::{
-    Command, Declaration, InitialReport, Line, Name, Pivot, PlayName, Plays, PotentialImpact,
+    Command, DeclarationDraft, InitialReport, Line, Name, Pivot, PlayName, Plays, PotentialImpact,
     Prose, Severity,
 };
 
@@ -328,15 +327,13 @@ impl HookContext<'_> {
 }
 
 impl IncidentTrigger {
-    /// The declaration of `incident` that it is.
+    /// The declaration that it asks for.
     #[must_use]
-    pub fn declaration(self, incident: IncidentId) -> Declaration {
-        Declaration {
-            incident,
+    pub fn declaration(self) -> DeclarationDraft {
+        DeclarationDraft {
             name: self.title,
             severity: self.severity,
             play: self.play,
-            checklist: Vec::new(),
             started: self.started,
             report: self.report,
             affects: PotentialImpact::default(),

@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use crate::planning::encode;
 use crate::{DeclareRequest, Pipeline, PipelineConfig};
 use domain::incident::{
-    CaptureRequest, Declaration, InitialReport, Name, PassKind as PlannedKind, PotentialImpact,
-    Severity,
+    CaptureRequest, DeclarationDraft, InitialReport, Name, PassKind as PlannedKind,
+    PotentialImpact, Severity,
 };
 use domain::plan::{
     CaptureBudget, CapturePass, CapturePlan, CaptureStep, Offer, Readiness, ReadinessState,
@@ -57,12 +57,10 @@ fn request(id: Option<&str>, key: u32) -> DeclareRequest {
         regions: vec![],
         deadline_seconds: 600,
     };
-    let declaration = Declaration {
-        incident: "not-numbered".parse().expect("an id"),
+    let declaration = DeclarationDraft {
         name: Name::escaped("Leaked key"),
         severity: Severity::Sev2,
         play: "general".parse().expect("a play"),
-        checklist: vec![],
         started: None,
         report: InitialReport::default(),
         affects: PotentialImpact::default(),

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::app::OpenStore;
 use domain::incident::{
-    Command, CommandError, Declaration, Incident, IncidentEvent, IncidentStatus, Line, Name,
+    Command, CommandError, DeclarationDraft, Incident, IncidentEvent, IncidentStatus, Line, Name,
     PlayName, brief,
 };
 use domain::plan::CapturePlan;
@@ -134,12 +134,10 @@ impl Backend for LocalBackend {
         let capture = capture
             .map(|capture| capture.ask_within(deadline_seconds))
             .transpose()?;
-        let declaration = Declaration {
-            incident: answers::unnumbered(),
+        let declaration = DeclarationDraft {
             name: title,
             severity,
             play,
-            checklist: Vec::new(),
             started,
             report,
             affects,
