@@ -1,4 +1,4 @@
-//! Stage 1: from a declaration to an incident with its passes.
+//! Stage 1: declares an incident with its passes, and applies commands to it.
 
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
@@ -16,37 +16,36 @@ use platform::clock;
 use sources::Source;
 use store::ledger::{LedgerError, NewIncident, NewIncidentId, NewPass, PassKey, PassKind};
 
-/// An incident to be declared.
+/// A request to declare an incident.
 #[derive(Debug, Clone)]
 pub struct DeclareRequest {
-    /// Its id; the next number if there is none.
+    /// `None` draws the next number of the year.
     pub id: Option<IncidentId>,
-    /// What is known of it.
     pub declaration: DeclarationDraft,
-    /// Who declares it.
     pub by: Name,
-    /// What is to be captured at once; `None` is nothing.
+    /// What to capture at once.
     pub capture: Option<CaptureRequest>,
-    /// The same key twice is the same incident.
+    /// A second request with the same key returns the incident of the first.
     pub idempotency_key: Option<String>,
 }
 
-/// An incident could not be declared.
+/// An incident could not be declared or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum DeclareError {
-    /// What is wished for is refused.
+    /// The request is not allowed: the caller acts.
     #[error(transparent)]
     Refused(#[from] CommandError),
-    /// The store failed.
+    /// The store failed: the operator acts.
     #[error(transparent)]
     Store(#[from] PipelineError),
 }
 
 impl Pipeline {
-    /// Declares an incident with its passes: all of it or nothing, and durable when it returns. The
-    /// id, and whether it is new.
+    /// Declares an incident with its passes: all of it or nothing, durable when this returns.
+    /// Returns the id, and whether the incident is new.
     ///
-    /// Equal declarations that arrive together cost one write: the others wait for the first one.
+    /// Requests with the same idempotency key that arrive together cost one write: the others wait
+    /// for the first.
     ///
     /// # Errors
     /// See [`DeclareError`].
@@ -87,14 +86,12 @@ impl Pipeline {
         let declaration = request.declaration.clone().with_id(id.clone());
         let mut events = vec![incident::declare(declaration, &self.plays, now)?];
         let mut passes = Vec::new();
-        if let Some(wanted) = &request.capture {
-            let IncidentEvent::Declared(declared) = &events[0] else {
-                unreachable!("that is what declaring decides")
-            };
-            let (known, unknown) = self.split_known(self.sources_of(&declared.play, wanted));
+        if let Some(capture) = &request.capture {
+            let play = &request.declaration.play;
+            let (known, unknown) = self.split_known(self.sources_of(play, capture));
             passes = new_passes(id, &known, 0, now);
             events.push(IncidentEvent::CaptureAsked {
-                ask: Box::new(wanted.clone()),
+                ask: Box::new(capture.clone()),
             });
             // how much each source will be asked for, its own entry says once it is planned
             events.push(IncidentEvent::CapturePlanned {
@@ -114,29 +111,30 @@ impl Pipeline {
         })
     }
 
-    /// Asks for evidence once more. What is asked for and its passes are written at once.
+    /// Requests another capture. The request and its passes are written in one transaction.
     ///
     /// # Errors
     /// The store failed.
     pub async fn capture_again(
         &self,
         id: &IncidentId,
-        wanted: CaptureRequest,
+        request: CaptureRequest,
         by: &Name,
     ) -> Result<(), DeclareError> {
         let journal = self.parts.ledger.journal(id);
         loop {
             let (incident, entries) = self.load(id).await?;
             let now = clock::now();
-            let (known, _) = self.split_known(self.sources_of(&incident.play, &wanted));
+            let (known, _) = self.split_known(self.sources_of(&incident.play, &request));
             let number = capture_requests(&entries).len();
             let asked = IncidentEvent::CaptureAsked {
-                ask: Box::new(wanted.clone()),
+                ask: Box::new(request.clone()),
             };
             let new = [new_entry(&asked, by, now)];
             let passes = new_passes(id, &known, number, now);
             match journal.append_at(incident.seq, &new, &passes).await {
-                Err(LedgerError::Contended { .. }) => {} // its number may be another one now
+                // another request was written meanwhile: ours has another number now
+                Err(LedgerError::Contended { .. }) => {}
                 appended => {
                     appended?;
                     self.wake_workers();
@@ -146,8 +144,8 @@ impl Pipeline {
         }
     }
 
-    /// Applies commands in their order, each decided on what the one before has made of the incident:
-    /// all of them or none, in one transaction. What happens by them; nothing if all is so already.
+    /// Applies commands in order, each to the incident that the previous one left: all of them or
+    /// none, in one transaction. Returns the events; none if nothing changes.
     ///
     /// # Errors
     /// See [`DeclareError`].
@@ -168,25 +166,26 @@ impl Pipeline {
         mut incident: Incident,
         by: &Name,
         now: Timestamp,
-        wishes: &[Command],
+        commands: &[Command],
     ) -> Result<Vec<IncidentEvent>, CommandError> {
         let mut all = Vec::new();
-        for wish in wishes {
-            let changes = incident.decide(wish.clone(), &self.plays, by, now)?;
+        for command in commands {
+            let changes = incident.decide(command.clone(), &self.plays, by, now)?;
+            // the next command is decided on an incident that has these events
             for entry in incident.entries(changes.clone(), by, now) {
                 incident
                     .apply(&entry)
-                    .expect("what was decided on an incident follows on it");
+                    .expect("events that were decided on an incident apply to it");
             }
             all.extend(changes);
         }
         Ok(all)
     }
 
-    /// The sources of an ask: those that it names, else those of the play.
-    fn sources_of(&self, play: &PlayName, ask: &CaptureRequest) -> Vec<SourceName> {
-        if !ask.sources.is_empty() {
-            return ask.sources.clone();
+    /// The sources of a capture request: those that it names, else those of the play.
+    fn sources_of(&self, play: &PlayName, request: &CaptureRequest) -> Vec<SourceName> {
+        if !request.sources.is_empty() {
+            return request.sources.clone();
         }
         self.plays
             .get(play)
@@ -206,20 +205,19 @@ impl Pipeline {
         (known, unknown)
     }
 
-    /// What the planner is asked about `source`, for one of its passes.
+    /// The planner's input for a first pass: the capture request of its number, for its source.
     pub(super) async fn plan_input(&self, key: &PassKey) -> Result<PlanInput, PipelineError> {
         let (incident, entries) = self.load(&key.incident).await?;
-        let unknown = || PipelineError::NotRequested(key.incident.clone());
-        let (ask, declared) = capture_requests(&entries)
+        let (request, requested_at) = capture_requests(&entries)
             .into_iter()
             .nth(PassNumber::of(key.pass).request as usize)
-            .ok_or_else(unknown)?;
+            .ok_or_else(|| PipelineError::NotRequested(key.incident.clone()))?;
         let play = self.plays.get(&incident.play)?.clone();
-        let ask = CaptureRequest {
+        let request = CaptureRequest {
             sources: key.source.parse().into_iter().collect(),
-            ..ask
+            ..request
         };
-        Ok(self.new_plan_input(incident.id, declared, play, incident.pivots, ask))
+        Ok(self.new_plan_input(incident.id, requested_at, play, incident.pivots, request))
     }
 
     pub(super) fn new_plan_input(
@@ -228,7 +226,7 @@ impl Pipeline {
         declared: Timestamp,
         play: Play,
         pivots: Vec<Pivot>,
-        ask: CaptureRequest,
+        request: CaptureRequest,
     ) -> PlanInput {
         let CaptureRequest {
             window,
@@ -236,7 +234,7 @@ impl Pipeline {
             accounts,
             regions,
             deadline_seconds,
-        } = ask;
+        } = request;
         let scope = PlanScope {
             only: sources,
             except: Vec::new(),
@@ -266,7 +264,7 @@ impl Pipeline {
     }
 }
 
-/// What the planner is asked.
+/// Owns what a [`PlanRequest`] borrows.
 pub(super) struct PlanInput {
     incident: IncidentId,
     declared: Timestamp,
@@ -289,13 +287,15 @@ impl PlanInput {
     }
 }
 
-/// What was asked for, and when, in its order.
+/// The capture requests of a journal, in order, and when they were made.
 fn capture_requests(entries: &[incident::JournalEntry]) -> Vec<(CaptureRequest, Timestamp)> {
-    let ask = |entry: &incident::JournalEntry| match &entry.change {
-        IncidentEvent::CaptureAsked { ask } => Some((ask.as_ref().clone(), entry.at)),
-        _ => None,
-    };
-    entries.iter().filter_map(ask).collect()
+    let mut requests = Vec::new();
+    for entry in entries {
+        if let IncidentEvent::CaptureAsked { ask } = &entry.change {
+            requests.push((ask.as_ref().clone(), entry.at));
+        }
+    }
+    requests
 }
 
 /// The first pass of each of `sources`, for the capture request of this number.

@@ -1,5 +1,5 @@
-//! What follows a pass: the rest that its deadline cut off, and the times at which the source is
-//! asked again.
+//! Follow-ups of a pass: a continuation for what its deadline cut off, and settle passes for what
+//! its source delivers late.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use sources::{CaptureMode, Source};
 use store::ledger::{EndedStep, NewPass, PassKey, PassKind, PassRow};
 
 impl Pipeline {
-    /// Schedules what follows a pass. Doing it again changes nothing.
+    /// Schedules the follow-ups of a pass. Idempotent, since their numbers follow from its own.
     pub(super) async fn schedule_followups(
         &self,
         row: &PassRow,
@@ -42,6 +42,7 @@ impl Pipeline {
                 supplements,
             }
         };
+        // a plan with more steps than one bundle holds has several passes; this one did the first
         for (part, pass) in (1..).zip(plan.passes.iter().skip(1)) {
             if let Some(number) = number.part(part) {
                 self.schedule(
@@ -56,7 +57,7 @@ impl Pipeline {
             CaptureMode::Remote(_) => {
                 plan::continuation(pass, &self.outcomes(row).await?, clock::now(), 0)
             }
-            CaptureMode::Local(_) => None, // what this machine was then is over
+            CaptureMode::Local(_) => None, // the state of this machine is another one by now
         };
         if let (Some(rest), Some(number)) = (rest, number.continuation()) {
             self.schedule(
@@ -66,6 +67,7 @@ impl Pipeline {
             )
             .await?;
         }
+        // continuations and settle passes have none of their own: the first pass schedules all
         if matches!(row.kind, PassKind::First | PassKind::Again) {
             for (settle, due) in
                 (1..).zip(plan::settle_passes(pass, source.offers(), plan.declared, 1))
@@ -84,7 +86,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// How the steps of a pass ended.
+    /// How the steps of a pass ended, as the planner needs it.
     async fn outcomes(&self, row: &PassRow) -> Result<Vec<plan::StepOutcome>, PipelineError> {
         let ended = self.parts.ledger.steps_ended(&row.key).await?;
         let read = |step: &EndedStep| {

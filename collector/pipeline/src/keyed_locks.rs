@@ -1,4 +1,4 @@
-//! Equal work that is asked for at the same time is done once.
+//! Locks by key, so that equal requests that arrive together are handled one after the other.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,23 +7,23 @@ use tokio::sync::OwnedMutexGuard;
 
 type Lock = Arc<tokio::sync::Mutex<()>>;
 
-/// A lock for each key that somebody works on now.
+/// The locks of the keys that are in use.
 #[derive(Clone, Default)]
 pub(super) struct KeyedLocks(Arc<Mutex<HashMap<String, Lock>>>);
 
-/// The right to work on a key. Dropped, the next one has it.
+/// The lock of a key, released on drop.
 pub(super) struct KeyLock {
     key: String,
-    /// Absent while it waits.
+    /// `None` while it waits for the lock.
     guard: Option<OwnedMutexGuard<()>>,
     all: KeyedLocks,
 }
 
 impl KeyedLocks {
-    /// Waits until nobody else works on `key`.
+    /// Waits until nobody else holds the lock of `key`.
     pub(super) async fn lock(&self, key: &str) -> KeyLock {
         let lock = Arc::clone(self.locks().entry(key.to_owned()).or_default());
-        // made before it waits, so that whoever stops waiting leaves no lock in the map
+        // created before it waits, so that a caller that is cancelled leaves no lock in the map
         let mut key_lock = KeyLock {
             key: key.to_owned(),
             guard: None,
@@ -42,7 +42,7 @@ impl Drop for KeyLock {
     fn drop(&mut self) {
         let mut locks = self.all.locks();
         drop(self.guard.take());
-        // who waits has a clone of it, and nobody new can get one while the map is locked
+        // whoever waits has a clone of it, and nobody can clone it while the map is locked
         if locks
             .get(&self.key)
             .is_some_and(|lock| Arc::strong_count(lock) == 1)
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_at_a_time_works_on_a_key_and_nothing_is_left_behind() {
+    async fn key_is_held_by_one_at_a_time_and_then_removed() {
         let (all, at_once) = (KeyedLocks::default(), Arc::new(AtomicUsize::new(0)));
         let other = all.lock("other").await;
         let tasks: Vec<_> = (0..8)
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_stops_waiting_leaves_no_lock() {
+    async fn cancelled_wait_leaves_no_lock() {
         let all = KeyedLocks::default();
         let held = all.lock("key").await;
         let waiting = tokio::spawn({

@@ -1,4 +1,4 @@
-//! From a store's folder to a pipeline: key, database, blobs, plays.
+//! Opens a store's folder as a pipeline: key, database, blobs, plays.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
@@ -23,46 +23,36 @@ use sources::recorder::{Transport, TransportError};
 use store::blobs::{BlobError, Blobs, BlobsConfig};
 use store::ledger::{Ledger, LedgerError, NewStream, WorkerName};
 
-/// Name of the key in the store's folder.
+// Names in the store's folder.
 const KEY: &str = "collector.key";
-/// Name of the database in the store's folder.
 const DATABASE: &str = "exhibit.db";
-/// Name of the file in the store's folder that tells the store from others.
 const STORE_ID: &str = "store.id";
-/// Folder for drafts in the store's folder.
-const WORK: &str = "work";
+/// Holds drafts and other unfinished work.
+const WORK_FOLDER: &str = "work";
 
 /// The store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Its folder cannot be made.
-    #[error("cannot use {} as store", path.display())]
+    #[error("cannot use {} as the store", path.display())]
     Folder {
-        /// The folder.
         path: PathBuf,
-        /// Why.
         #[source]
         cause: io::Error,
     },
-    /// A play is wrong.
-    #[error("a play is wrong")]
+    #[error("cannot load the plays")]
     Play(#[from] PlayError),
-    /// The signing key.
     #[error(transparent)]
     Key(#[from] KeyFileError),
-    /// The database.
     #[error("cannot open the database")]
     Ledger(#[from] LedgerError),
-    /// Where bundles go.
-    #[error("cannot open the place for bundles")]
+    #[error("cannot open the blob store")]
     Blobs(#[from] BlobError),
-    /// HTTPS.
     #[error(transparent)]
     Transport(#[from] TransportError),
 }
 
 impl Pipeline {
-    /// Opens the store in `folder`, and makes what is not there yet.
+    /// Opens the store in `folder`, and creates what is missing of it.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -71,7 +61,7 @@ impl Pipeline {
         config: &PipelineConfig,
         stop: CancellationToken,
     ) -> Result<Self, OpenError> {
-        // Evidence holds what its sources keep from others, so others get nothing of it.
+        // Evidence is as confidential as its sources: other users of this machine get none of it.
         rustix::process::umask(Mode::RWXG | Mode::RWXO);
         let failed = |cause| OpenError::Folder {
             path: folder.to_owned(),
@@ -96,14 +86,15 @@ impl Pipeline {
         )
         .await?;
         if config.blobs.is_some() {
-            blobs.check().await?; // what the place cannot do shows now, and not when the first bundle is sealed
+            // a store that cannot do what we need fails now, and not when a bundle is published
+            blobs.check().await?;
         }
         let parts = PipelineParts {
             ledger: Ledger::open(&database).await?,
             blobs,
             transport: Arc::new(Transport::new()?),
             config: Arc::new(config.sources.clone()),
-            work_folder: folder.join(WORK),
+            work_folder: folder.join(WORK_FOLDER),
         };
         let plays = match &config.plays {
             Some(plays) => Plays::load(&folder.join(plays))?,
@@ -131,8 +122,10 @@ impl Pipeline {
     }
 }
 
-/// Says to the ledger which key this store signs with. A store that has a copy of another one's key
-/// is refused.
+/// Registers this store's key in the ledger, with the stream that the key signs.
+///
+/// A copy of a key in another store is rejected: two stores would sign different bundles with the
+/// same sequence number.
 async fn begin_stream(ledger: &Ledger, key: &KeyFile, folder: &Path) -> Result<(), OpenError> {
     let path = folder.join(STORE_ID);
     let failed = |cause| OpenError::Folder {
@@ -149,7 +142,8 @@ async fn begin_stream(ledger: &Ledger, key: &KeyFile, folder: &Path) -> Result<(
     Ok(ledger.begin_stream(&new).await?)
 }
 
-/// What tells this store from others: drawn at random when it is made, and never copied with a key.
+/// The random id of this store, created at the first opening. A copied key file does not bring it
+/// along, so it shows that the key is in another store now.
 fn store_id(path: &Path) -> io::Result<String> {
     if !path.try_exists()? {
         let unfinished = path.with_extension(HEXLOWER.encode(&platform::random::<8>()?));

@@ -1,25 +1,25 @@
-//! The numbers of passes. The same pass always gets the same number, however often it is scheduled.
+//! The numbers of passes. They follow from what a pass is, so scheduling it twice gives the same
+//! number and adds no second pass.
 
-/// Of one source in one incident: which request for evidence it answers, which part of its steps, which
-/// continuation, which settle.
+/// The number of a pass among those of one source in one incident, taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PassNumber {
-    /// From 0: the request at the declaration.
+    /// The capture request that it answers, from 0: the one of the declaration.
     pub(super) request: u32,
-    /// From 0: a plan of more steps than a bundle has items makes several.
+    /// From 0. A plan with more steps than a bundle may have items is split into parts.
     part: u32,
-    /// From 0: the pass itself.
+    /// From 1; 0 is the pass that may be continued.
     continuation: u32,
-    /// From 1; 0 is the pass itself.
+    /// From 1; 0 is the pass that is settled.
     settle: u32,
 }
 
+// In decimal, a number reads request, part, continuation, settle: 3_07_01_02.
 const SETTLES: u32 = 100;
 const CONTINUATIONS: u32 = 100 * SETTLES;
 const PARTS: u32 = 100 * CONTINUATIONS;
 
 impl PassNumber {
-    /// Reads a number.
     pub(super) fn of(pass: u32) -> Self {
         Self {
             request: pass / PARTS,
@@ -29,7 +29,7 @@ impl PassNumber {
         }
     }
 
-    /// The first pass of an request; `None` if there were too many.
+    /// The first pass of a capture request; `None` if there were too many requests.
     pub(super) fn of_request(request: usize) -> Option<u32> {
         u32::try_from(request).ok()?.checked_mul(PARTS)
     }
@@ -39,7 +39,7 @@ impl PassNumber {
         Self { part, ..self }.pass()
     }
 
-    /// The pass that goes on where this one's deadline came; `None` if it went on too often.
+    /// The pass that resumes this one after its deadline; `None` if there are too many.
     pub(super) fn continuation(self) -> Option<u32> {
         Self {
             continuation: self.continuation + 1,

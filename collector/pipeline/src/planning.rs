@@ -1,4 +1,4 @@
-//! Stage 2: what a pass is going to take.
+//! Stage 2: plans a pass; and checks whether sources are ready.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -18,16 +18,17 @@ use platform::clock;
 use sources::{ReadinessProbe, Source};
 use store::ledger::PassRow;
 
-/// How long what was found out about sources is told to others who ask.
+/// How long the result of a readiness check is reused.
 const READINESS_VALID_FOR: Duration = Duration::from_secs(20);
-/// Windows that differ by no more, and by no more than a hundredth, are the same to a look.
+/// Windows whose ends differ by at most this, and by at most a hundredth of their length, give the
+/// same estimate: most windows end now, and the next caller asks a few seconds later.
 const WINDOWS_DIFFER_NANOSECONDS: u128 = 60_000_000_000;
 
-/// What was found out about each source.
+/// The readiness of each source.
 pub type SourcesReadiness = Vec<(&'static dyn Source, Readiness)>;
 
-/// The last look around.
-pub struct ReadinessCache {
+/// The last readiness check of all sources, and what it was for.
+pub(crate) struct ReadinessCache {
     at: Instant,
     incident: Option<IncidentId>,
     window: Option<TimeWindow>,
@@ -45,7 +46,7 @@ impl ReadinessCache {
             }
             (a, b) => a.is_none() && b.is_none(),
         };
-        // whom a look was as depends on the incident
+        // which identity a source asks as may depend on the incident
         is_same && self.incident.as_ref() == incident && self.at.elapsed() < READINESS_VALID_FOR
     }
 }
@@ -54,7 +55,7 @@ pub(super) fn encode(plan: &CapturePlan) -> String {
     serde_json::to_string(plan).expect("numbers and texts are JSON")
 }
 
-/// What `source` offers, each with what was found out about it.
+/// The offers of `source`, each with the source's readiness.
 fn each_offer(
     source: &'static dyn Source,
     readiness: &Readiness,
@@ -66,8 +67,8 @@ fn each_offer(
 }
 
 impl Pipeline {
-    /// The plan of a pass: as it was set before, or made now. `None` if the source has nothing to
-    /// ask.
+    /// The plan of a pass: the stored one, or a new one, which is stored. If the source has nothing
+    /// to capture, the pass is given up, and this returns `None`.
     pub(super) async fn planned(
         &self,
         row: &PassRow,
@@ -106,14 +107,16 @@ impl Pipeline {
             &input.as_request(),
             &each_offer(source, &readiness).collect::<Vec<_>>(),
         )?;
+        // the other sources of the request have passes of their own
         plan.unavailable
-            .retain(|unavailable| unavailable.source.as_str() == source.name()); // others are other passes
+            .retain(|unavailable| unavailable.source.as_str() == source.name());
         self.parts.ledger.set_plan(key, &encode(&plan)).await?;
         self.journal_plan(key, &plan).await?;
         Ok(plan)
     }
 
-    /// The plan of a capture that nobody has asked for yet: of all sources at once.
+    /// Plans a capture of all sources without requesting it. `incident` may be one that is not
+    /// declared yet.
     ///
     /// # Errors
     /// See [`PipelineError`].
@@ -122,10 +125,10 @@ impl Pipeline {
         incident: Option<&IncidentId>,
         play: &PlayName,
         pivots: Vec<Pivot>,
-        ask: CaptureRequest,
+        request: CaptureRequest,
     ) -> Result<CapturePlan, PipelineError> {
         let play = self.plays.get(play)?;
-        let window = ask.window.or_else(|| self.window_of(play));
+        let window = request.window.or_else(|| self.window_of(play));
         let results = self.check_all_sources(incident, window).await;
         let offers: Vec<_> = results
             .iter()
@@ -134,11 +137,11 @@ impl Pipeline {
         let id = incident
             .cloned()
             .unwrap_or_else(|| "not-declared".parse().expect("an id"));
-        let input = self.new_plan_input(id, clock::now(), play.clone(), pivots, ask);
+        let input = self.new_plan_input(id, clock::now(), play.clone(), pivots, request);
         Ok(plan::plan(&input.as_request(), &offers)?)
     }
 
-    /// The window of a play that ends now.
+    /// The window of a play, ending now.
     #[must_use]
     pub fn window_of(&self, play: &Play) -> Option<TimeWindow> {
         let now = clock::now();
@@ -149,8 +152,8 @@ impl Pipeline {
         })
     }
 
-    /// Looks at all sources for somebody who only wants to know. That takes requests which captures
-    /// could use: it happens once at a time, and what is found is good for all who ask within
+    /// Checks the readiness of all sources, for callers that only want to know. A check takes requests
+    /// from the quota of captures: so only one runs at a time, and its result is reused for
     /// [`READINESS_VALID_FOR`].
     pub async fn check_all_sources(
         &self,
@@ -181,7 +184,7 @@ impl Pipeline {
         results
     }
 
-    /// Looks at a source.
+    /// Checks the readiness of one source.
     pub async fn check_readiness(
         &self,
         source: &'static dyn Source,
@@ -203,7 +206,7 @@ impl Pipeline {
             source: source.name().parse().expect("names of sources are names"),
             state: ReadinessState::Unavailable,
             targets: Vec::new(),
-            problems: vec!["looking at it crashed, which is this program's fault".to_owned()],
+            problems: vec!["its readiness check crashed: a bug of this program".to_owned()],
         })
     }
 }
@@ -213,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_look_is_good_for_the_same_question_alone() {
+    fn readiness_is_reused_only_for_the_same_incident_and_window() {
         let at = |seconds: i64| {
             Timestamp::from_unix_nanoseconds(i128::from(seconds) * 1_000_000_000).expect("a time")
         };

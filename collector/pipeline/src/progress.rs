@@ -1,4 +1,4 @@
-//! What is under way, for whoever watches.
+//! The progress of running passes, for the API and the command line.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -7,14 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use platform::progress::ProgressCounter;
 use store::ledger::PassKey;
 
-/// The board of the passes that run.
+/// The progress counters of the running passes of this process.
 #[derive(Clone, Debug, Default)]
 pub struct ProgressBoard(Arc<Mutex<BTreeMap<PassKey, Arc<ProgressCounter>>>>);
 
-/// The counter of a pass, as long as that runs.
+/// Keeps a running pass on the board until it is dropped.
 #[derive(Debug)]
 pub(super) struct ProgressGuard {
-    /// What it has taken.
     pub(super) counter: Arc<ProgressCounter>,
     key: PassKey,
     board: ProgressBoard,
@@ -26,14 +25,13 @@ impl Drop for ProgressGuard {
     }
 }
 
-/// A pass that runs, and what it has taken.
+/// How much a running pass has captured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PassProgress {
-    /// The pass.
     pub pass: PassKey,
-    /// Its source, and its number if it is not the first: for people.
+    /// For people: the source, and the number of the pass if it is not the first.
     pub source: String,
-    /// Pages, or probes.
+    /// Pages of a remote source, or probes of the host.
     pub pages: u64,
     /// Bytes before compression.
     pub bytes: u64,
@@ -50,7 +48,7 @@ impl ProgressBoard {
         }
     }
 
-    /// All passes that run now.
+    /// All passes that this process is capturing now.
     #[must_use]
     pub fn running(&self) -> Vec<PassProgress> {
         let read = |(key, counter): (&PassKey, &Arc<ProgressCounter>)| PassProgress {

@@ -1,8 +1,7 @@
-//! Stopping: captures that somebody has asked for and wants no more.
+//! Stops the captures of an incident.
 //!
-//! The wish stands in the journal, so that every process that works on the incident sees it, also
-//! one that starts later. It is about all that was asked for before it; who asks again captures
-//! again.
+//! The stop is an entry of the journal, so that every process which works on the incident sees it,
+//! also one that starts later. It concerns the capture requests before it; later ones are captured.
 
 use std::time::Duration;
 
@@ -14,42 +13,42 @@ use super::{Pipeline, PipelineError};
 use domain::incident::{IncidentEvent, JournalEntry, Name};
 use store::ledger::PassKey;
 
-/// Between two looks at the journal while a pass runs.
+/// How often the journal is read for a stop while a pass runs.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Reads a journal for the wish to stop what one ask has begun.
+/// Reads a journal for a stop of one capture request.
 struct StopWatcher {
-    /// The number of the ask.
+    /// The number of the capture request.
     request: usize,
-    /// Asks seen.
+    /// Capture requests read so far.
     requests: usize,
-    /// Entries seen.
+    /// The last entry read.
     seq: u64,
 }
 
 impl Pipeline {
-    /// Ends all captures that were asked for: those that run seal what is there, within a second,
-    /// and those that wait, later looks at the same sources too, are not begun.
+    /// Stops all captures that have been requested. Running passes stop within a second and seal what
+    /// they have; waiting ones, settle passes included, are given up.
     ///
     /// # Errors
     /// The store failed.
     pub async fn stop_captures(&self, id: &IncidentId, by: &Name) -> Result<(), PipelineError> {
         self.record(id, by, IncidentEvent::CaptureStopped {})
             .await?;
-        // unless somebody has begun it meanwhile
+        // a pass that is begun meanwhile reads the journal and stops by itself
         Ok(self.parts.ledger.give_up_waiting(id).await?)
     }
 
-    /// True if a pass is of an ask that was stopped.
+    /// True if the capture request of a pass was stopped.
     pub(super) async fn is_stopped(&self, key: &PassKey) -> Result<bool, PipelineError> {
         Ok(StopWatcher::new(key).finds_stop_in(&self.entries(&key.incident).await?))
     }
 
-    /// Cancels `stop` once somebody has stopped the ask that the pass is of.
+    /// Cancels `stop` once the capture request of the pass is stopped.
     pub(super) async fn cancel_when_stopped(self, key: PassKey, stop: CancellationToken) {
         let mut watcher = StopWatcher::new(&key);
         loop {
-            // what cannot be read now is read at the next look
+            // what cannot be read now is read the next time
             if let Ok(entries) = self.entries_after(&key.incident, watcher.seq).await
                 && watcher.finds_stop_in(&entries)
             {
@@ -69,14 +68,16 @@ impl StopWatcher {
         }
     }
 
-    /// True if one of these entries, which follow on those that were seen, stops the ask.
+    /// True if one of `entries`, which follow those read before, stops the capture request.
     fn finds_stop_in(&mut self, entries: &[JournalEntry]) -> bool {
         for entry in entries {
             self.seq = entry.seq;
-            match &entry.change {
-                IncidentEvent::CaptureAsked { .. } => self.requests += 1,
-                IncidentEvent::CaptureStopped {} if self.requests > self.request => return true,
-                _ => {}
+            if matches!(entry.change, IncidentEvent::CaptureAsked { .. }) {
+                self.requests += 1;
+            }
+            let is_stop = matches!(entry.change, IncidentEvent::CaptureStopped {});
+            if is_stop && self.requests > self.request {
+                return true;
             }
         }
         false
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wish_reads_back_from_the_journal() {
+    fn stop_event_is_read_back_from_json() {
         let json = serde_json::to_string(&IncidentEvent::CaptureStopped {}).expect("JSON");
         assert_eq!(json, r#"{"type":"capture.stopped"}"#);
         assert_eq!(
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_after_a_stop_is_captured() {
+    fn stop_does_not_concern_later_requests() {
         let key = |request: usize| PassKey {
             incident: "INC-1".parse().expect("an id"),
             source: "host".to_owned(),
@@ -149,7 +150,7 @@ mod tests {
         let mut watcher = StopWatcher::new(&key(0));
         assert!(
             !watcher.finds_stop_in(&stopped[..2]) && watcher.finds_stop_in(&stopped[2..]),
-            "also piece by piece"
+            "the request and its stop are read in two parts"
         );
     }
 }

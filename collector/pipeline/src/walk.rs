@@ -1,8 +1,9 @@
-//! From wherever a pass stands to its end: `Waiting → Captured → Signed → Published → Derived`.
+//! Walks a pass from its current stage to the last: `Waiting → Captured → Signed → Published →
+//! Derived`.
 //!
-//! Each service takes the value of one stage and gives that of the next; the ledger's row says the
-//! same in the transaction that makes it true. Recovery is the same loop: [`Pipeline::resume`] says
-//! where a pass stands, be it new or left by a process that died.
+//! Each function takes the value of one stage and returns that of the next; the ledger's row
+//! changes its stage in the transaction that makes it true. Recovery is the same loop:
+//! [`Pipeline::resume`] finds the stage of a pass, new or left by a process that died.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use platform::clock;
 use sources::Source;
 use store::ledger::{PassKey, PassRow, PassStage};
 
-/// A pass that this process has leased, and what it is to capture.
+/// A pass that this process has leased, with its plan.
 #[derive(Clone)]
 struct LeasedPass {
     row: Arc<PassRow>,
@@ -32,16 +33,16 @@ struct LeasedPass {
     pass: Arc<CapturePass>,
 }
 
-/// Where a pass stands.
+/// The stage of a pass, with what the next one needs.
 enum WalkState {
-    /// Its source is to be asked, perhaps from a stored cursor on.
+    /// Its source is to be asked, from a stored cursor if there is one.
     Waiting,
     Captured(CapturedDraft),
     Published(PublishedBundle),
     Derived,
 }
 
-/// A draft with all that a source gave, and what its bundle says beside it.
+/// A draft with all that was captured, and the context that is sealed with it.
 struct CapturedDraft {
     draft: DraftBundle,
     context: BundleContext,
@@ -57,7 +58,7 @@ impl Pipeline {
         let source = self
             .find_source(&row.key.source)
             .ok_or_else(|| PipelineError::UnknownSource(row.key.source.clone()))?;
-        // one that somebody had begun before has something to seal
+        // a pass that was begun before may have pages, which are sealed in spite of the stop
         let is_first_lease = row.fencing_token == 1;
         if is_first_lease && self.is_stopped(&row.key).await? {
             return Ok(self
@@ -67,7 +68,7 @@ impl Pipeline {
                 .await?);
         }
         let Some((plan, pass)) = self.planned(&row, source).await? else {
-            return Ok(()); // its source has nothing to ask
+            return Ok(()); // nothing to capture
         };
         let leased = LeasedPass {
             row: Arc::new(row),
@@ -88,10 +89,11 @@ impl Pipeline {
         }
     }
 
-    /// Where a pass stands.
+    /// Finds the stage from which a pass goes on.
     async fn resume(&self, row: &PassRow) -> Result<WalkState, PipelineError> {
         Ok(match row.stage {
-            // what is stored of a captured pass is packed again
+            // The draft of a captured pass died with its process. Its pages are stored: to capture
+            // again packs them and asks for nothing.
             PassStage::Waiting | PassStage::Captured => WalkState::Waiting,
             // A process that died may have published it and not said so. A bundle that another
             // store has signed is for that store to publish or abort: we capture meanwhile, and the
@@ -135,7 +137,7 @@ impl Pipeline {
         }
     }
 
-    /// `Waiting → Captured`: asks the source for what is not stored yet, and packs all of it.
+    /// `Waiting → Captured`: asks the source for what is not stored yet, and packs it all.
     async fn capture(&self, leased: &LeasedPass) -> Result<CapturedDraft, PipelineError> {
         let (row, key) = (&leased.row, &leased.row.key);
         let mut began = clock::reading("begin");
@@ -148,8 +150,8 @@ impl Pipeline {
             .await?;
         let guard = self.progress.begin(key);
         let stop = self.stop.child_token();
-        let mut watching = JoinSet::new(); // ends with this pass
-        watching.spawn(self.clone().cancel_when_stopped(key.clone(), stop.clone()));
+        let mut stop_watcher = JoinSet::new(); // aborts its task when it is dropped
+        stop_watcher.spawn(self.clone().cancel_when_stopped(key.clone(), stop.clone()));
         let task = CaptureTask {
             incident: &key.incident,
             key,
@@ -161,7 +163,7 @@ impl Pipeline {
             stop: &stop,
             progress: &guard.counter,
         };
-        let captured = capture::run(&self.parts, &task).await?;
+        let draft = capture::run(&self.parts, &task).await?;
         self.parts
             .ledger
             .set_captured(key, row.fencing_token)
@@ -175,14 +177,12 @@ impl Pipeline {
             supplements: row.supplements,
             began,
         };
-        Ok(CapturedDraft {
-            draft: captured.draft,
-            context,
-        })
+        Ok(CapturedDraft { draft, context })
     }
 
-    /// `Captured → Signed → Published`, in a task of its own: dropped while it publishes, its
-    /// bundle could come into the store after its place in the stream was given to another.
+    /// `Captured → Signed → Published`, in a task of its own, which outlives this future. Dropped
+    /// while it publishes, its bundle could appear in the store after another bundle had got its
+    /// sequence number.
     async fn seal(
         &self,
         leased: &LeasedPass,
@@ -191,11 +191,11 @@ impl Pipeline {
         let (pipeline, row) = (self.clone(), Arc::clone(&leased.row));
         let sealing = async move {
             let signed = pipeline.sign(&row, captured).await?;
-            // a log's proof will enter here: after the signature, before anybody can see the bundle
             pipeline.publish(signed).await
         };
         let sealed = tokio::spawn(sealing.in_current_span()).await;
-        sealed.unwrap_or_else(|failed| resume_unwind(failed.into_panic())) // nobody aborts it
+        // nobody aborts the task, so it can only have panicked
+        sealed.unwrap_or_else(|failed| resume_unwind(failed.into_panic()))
     }
 
     async fn sign(
@@ -218,15 +218,16 @@ impl Pipeline {
         Ok(published)
     }
 
-    /// `Published → Derived`: the timeline, what follows, what asking again has shown. Doing it
-    /// again changes nothing.
+    /// `Published → Derived`: schedules follow-ups, derives the timeline, and compares a settle
+    /// pass with earlier ones. Idempotent.
     async fn derive(
         &self,
         leased: &LeasedPass,
         published: &PublishedBundle,
     ) -> Result<WalkState, PipelineError> {
         let (row, key) = (&leased.row, &leased.row.key);
-        // what follows is done for the first bundle of a pass, also if whoever sealed it has died
+        // Follow-ups belong to the first bundle of a pass, also if the process that sealed it has
+        // died.
         let first = match published.row.duplicate_of {
             Some(_) => self.published_bundle(key).await?,
             None => None,
@@ -251,8 +252,8 @@ impl Pipeline {
     }
 }
 
-/// When a pass has to be over: the plan's seconds after its first lease, which a restart does not
-/// move.
+/// When a pass seals what it has: the plan's deadline, counted from the first lease, so that a
+/// restart does not extend it.
 fn deadline(plan: &CapturePlan, began_at: Timestamp) -> Instant {
     let since = clock::now().unix_nanoseconds() - began_at.unix_nanoseconds();
     let since = Duration::from_nanos(u64::try_from(since.max(0)).unwrap_or(u64::MAX));

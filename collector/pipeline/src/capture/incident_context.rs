@@ -1,4 +1,4 @@
-//! The first item of every bundle: under whose authority it was captured, and what was planned.
+//! The first item of every bundle: the incident that authorised the capture, and the plan.
 
 use evidence_format::bundle::{BundleError, DraftBundle};
 use evidence_format::config::ItemSource;
@@ -7,23 +7,22 @@ use evidence_format::warc::{RecordType, WarcHeader};
 
 use platform::clock;
 
-/// Name of the item. No source makes items of this name.
+/// Name of the item. No source has items of this name.
 const ITEM: &str = "incident";
 
-/// What a bundle says before all evidence.
+/// The incident and the plan, as they were when the capture began.
 #[derive(Debug, Clone)]
-pub struct IncidentContext {
-    /// The incident's journal so far, a JSON object a line: the declaration, roles, what was
-    /// captured before, each attempt.
-    pub journal: String,
-    /// The incident's plan, as JSON.
-    pub plan: String,
-    /// What this pass takes of it, as JSON.
-    pub pass: String,
+pub(crate) struct IncidentContext {
+    /// The incident's journal so far, one JSON object per line: the declaration, roles, earlier
+    /// captures, each attempt.
+    pub(crate) journal: String,
+    /// The plan, as JSON.
+    pub(crate) plan: String,
+    /// The pass of that plan which is captured, as JSON.
+    pub(crate) pass: String,
 }
 
 impl IncidentContext {
-    /// Writes the item.
     pub(super) fn write(&self, draft: &mut DraftBundle) -> Result<(), BundleError> {
         let name = ITEM.parse().expect("a valid name");
         let mut item = draft.item(&name)?;

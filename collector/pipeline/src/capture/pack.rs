@@ -1,4 +1,4 @@
-//! From stored pages, or from this machine, to a draft.
+//! Makes a draft: from the persisted pages of a remote source, or by running a local source.
 
 use std::fs;
 use std::io;
@@ -26,17 +26,15 @@ use store::blobs::Blobs;
 use store::blocking;
 use store::ledger::{PageRow, PassKey};
 
-/// Plaintext in one frame. Small enough that one record can be had without reading much else.
+/// Plaintext in one frame: small, so that reading one record decompresses little else.
 const FRAME_BYTES: usize = 256 * 1024;
 
-/// Pages whose places are read from the ledger at once, so that memory does not grow with the
-/// capture.
+/// Page rows that are read from the ledger at once, so that memory does not grow with the capture.
 const PAGES_LISTED: u64 = 256;
-/// Pages that are read from the store beside each other: each may be a request to a server far
-/// away.
+/// Pages that are read from the blob store concurrently: each may be a request to a distant server.
 const PAGES_READ_AT_ONCE: usize = 8;
 
-/// A stored page, or why it cannot be read.
+/// A persisted page, or why it cannot be read.
 type StoredPage = (PageRow, Result<Vec<u8>, BoxError>);
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -45,17 +43,17 @@ pub(super) async fn pages(
     parts: &PipelineParts,
     task: &CaptureTask<'_>,
     source: &'static dyn RemoteSource,
-    outcomes: &[StepReport],
+    reports: &[StepReport],
 ) -> Result<DraftBundle, CaptureError> {
     let mut draft = new_draft(parts, task).await?;
     let incident_context = task.incident_context.clone();
     draft = spawn_blocking(move || incident_context.write(&mut draft).map(|()| draft)).await??;
-    for (step, outcome) in task.pass.steps.iter().zip(outcomes) {
+    for (step, report) in task.pass.steps.iter().zip(reports) {
         let (send, receive) = mpsc::channel(PAGES_READ_AT_ONCE);
         let packer = ItemPacker {
             step: step.clone(),
-            outcome: outcome.clone(),
-            of: task.source,
+            report: report.clone(),
+            source: task.source,
             remote: source,
         };
         let item = spawn_blocking(move || packer.pack(&mut draft, receive).map(|()| draft));
@@ -65,8 +63,8 @@ pub(super) async fn pages(
     Ok(draft)
 }
 
-/// Reads all pages of `step` in their order. Whoever packs them may end early: then his error says
-/// why.
+/// Reads all pages of `step`, in their order. Ends early if the receiver does, which returns its
+/// error itself.
 async fn send_pages(
     parts: &PipelineParts,
     key: &PassKey,
@@ -93,16 +91,16 @@ async fn send_pages(
     }
 }
 
-/// One step's item, as it is going to be packed.
+/// Packs the pages of one step into its item.
 struct ItemPacker {
     step: CaptureStep,
-    outcome: StepReport,
-    of: &'static dyn Source,
+    report: StepReport,
+    source: &'static dyn Source,
     remote: &'static dyn RemoteSource,
 }
 
 impl ItemPacker {
-    /// Packs the pages that are received. Compresses and hashes: not for an asynchronous task.
+    /// Packs the pages that it receives. Compresses and hashes: only for a blocking task.
     fn pack(
         self,
         draft: &mut DraftBundle,
@@ -116,6 +114,7 @@ impl ItemPacker {
                     counter.add(self.remote, &warc);
                     item.append(&warc)?;
                 }
+                // the other pages are still evidence
                 Err(cause) => coverage.gap(
                     GapReason::ReadFailed,
                     &format!("stored page {}: {cause}", page.seq),
@@ -125,9 +124,9 @@ impl ItemPacker {
             }
         }
         counter.fill(&mut coverage);
-        self.outcome.fill(&mut coverage);
+        self.report.fill(&mut coverage);
         let late =
-            sources::offer_of(self.of, &self.step).and_then(|offer| offer.arrives_late_seconds);
+            sources::offer_of(self.source, &self.step).and_then(|offer| offer.arrives_late_seconds);
         fill_windows(&self.step, late.map(Duration::from_secs), &mut coverage);
         item.finish(self.origin(&counter), coverage, counter.redactions())
     }
@@ -136,7 +135,7 @@ impl ItemPacker {
         let target = self.step.target.clone();
         Origin {
             provider: self
-                .of
+                .source
                 .name()
                 .split('_')
                 .next()
@@ -151,14 +150,14 @@ impl ItemPacker {
     }
 }
 
-/// Lets a local source fill a new draft.
+/// Runs a local source, which fills a new draft.
 pub(super) async fn local(
     parts: &PipelineParts,
     task: &CaptureTask<'_>,
     source: &'static dyn LocalSource,
 ) -> Result<DraftBundle, CaptureError> {
     let mut draft = new_draft(parts, task).await?;
-    let (incident_context, steps, meter) = (
+    let (incident_context, steps, progress) = (
         task.incident_context.clone(),
         task.pass.steps.clone(),
         Arc::clone(task.progress),
@@ -167,37 +166,38 @@ pub(super) async fn local(
         .deadline
         .saturating_duration_since(tokio::time::Instant::now());
     let (config, stop) = (Arc::clone(&parts.config), Arc::new(AtomicBool::new(false)));
-    let watched = Arc::clone(&stop);
+    let source_stop = Arc::clone(&stop);
     let work = spawn_blocking(move || {
         incident_context.write(&mut draft)?;
-        let told = sources::LocalContext {
+        let context = sources::LocalContext {
             config: &config,
             deadline,
-            stop: &watched,
-            meter: &meter,
+            stop: &source_stop,
+            meter: &progress,
         };
-        source.capture(&mut draft, &steps, &told)?;
+        source.capture(&mut draft, &steps, &context)?;
         Ok::<_, BundleError>(draft)
     });
-    let dropped = StopWhenDropped(stop); // nobody wants it any more if this pass is dropped
+    // A blocking task cannot be aborted: if this pass is dropped, only the flag ends it.
+    let stop_on_drop = StopOnDrop(stop);
     tokio::pin!(work);
     tokio::select! {
         done = &mut work => return Ok(done??),
-        () = task.stop.cancelled() => drop(dropped),
+        () = task.stop.cancelled() => drop(stop_on_drop),
     }
     Ok(work.await??)
 }
 
-/// Tells a local source to stop.
-struct StopWhenDropped(Arc<AtomicBool>);
+/// Stops a local source when it is dropped.
+struct StopOnDrop(Arc<AtomicBool>);
 
-impl Drop for StopWhenDropped {
+impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// An empty draft. What earlier attempts at this pass have left is removed.
+/// Creates an empty draft, and removes those that earlier attempts at this pass have left.
 async fn new_draft(
     parts: &PipelineParts,
     task: &CaptureTask<'_>,
@@ -206,12 +206,13 @@ async fn new_draft(
         "{}-{}-{}-",
         task.key.incident, task.key.source, task.key.pass
     );
-    let (work, beginning) = (parts.work_folder.clone(), name.clone());
+    let (work_folder, prefix) = (parts.work_folder.clone(), name.clone());
     let removed = blocking(move || {
-        fs::create_dir_all(&work)?;
-        for entry in fs::read_dir(&work)?.flatten() {
-            if entry.file_name().to_string_lossy().starts_with(&beginning) {
-                let _ = fs::remove_dir_all(entry.path()); // what stays is marked as unfinished
+        fs::create_dir_all(&work_folder)?;
+        for entry in fs::read_dir(&work_folder)?.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&prefix) {
+                // only takes room if it stays: the new draft has another name
+                let _ = fs::remove_dir_all(entry.path());
             }
         }
         Ok(())
@@ -241,10 +242,11 @@ async fn read(blobs: &Blobs, page: &PageRow) -> Result<Vec<u8>, BoxError> {
     Ok(warc)
 }
 
-/// What was asked and what could be answered, and until when more may arrive.
+/// Fills in the requested and the effective window, and until when more may arrive.
 fn fill_windows(step: &CaptureStep, late: Option<Duration>, coverage: &mut Coverage) {
     coverage.asked = step.asked;
     coverage.effective = step.effective;
+    // what the source has already deleted is missing
     if let (Some(asked), effective) = (step.asked, step.effective)
         && effective.is_none_or(|effective| asked.from < effective.from)
     {

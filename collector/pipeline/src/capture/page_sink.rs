@@ -1,5 +1,4 @@
-//! Where a step's pages go: first into the blob store, then into the journal. Only what is in both
-//! is captured.
+//! Persists a step's pages: blob first, then its ledger row. A page counts only when both exist.
 
 use std::io;
 use std::time::Duration;
@@ -17,35 +16,34 @@ use sources::context::{PageSink, PageSinkError};
 use store::blobs::Blobs;
 use store::ledger::{Ledger, LedgerError, PageRow, PassKey};
 
-/// Compression of pages that wait to be sealed: hardly any, for they are compressed again.
+/// Fast, and hardly any compression: the pages are compressed again when they are packed.
 const LEVEL: i32 = -5;
-/// Its table has 2^12 places of 4 bytes, and stays in the first cache of a processor that does much
-/// else: what repeats in a page is mostly not far away.
+/// zstd's match table of 2^12 entries of 4 bytes stays in the L1 cache of a processor that does much
+/// else. What repeats in a page is mostly close by.
 const HASH_LOG: u32 = 12;
-/// Between two attempts to store a page. Storage that is full stays so until somebody makes room.
+/// Between two attempts to store a page: full storage stays full until somebody makes room.
 const RETRY_EVERY: Duration = Duration::from_secs(2);
 
 /// Folder of all pages that wait to be sealed.
-pub(super) const STAGING: &str = "staging";
+const STAGING: &str = "staging";
 
-/// The sink of one step.
+/// Persists the pages of one step, under one lease.
 pub(super) struct StepPageSink {
     pub(super) ledger: Ledger,
     pub(super) blobs: Blobs,
     pub(super) key: PassKey,
     pub(super) token: u64,
     pub(super) step: String,
-    /// Number of the next page, and what packs it: its tables are cleared for each page, and not
-    /// allocated.
+    /// Number of the next page, and the compressor, whose tables are reused for each page.
     pub(super) next: Mutex<(u64, Compressor<'static>)>,
-    /// Then, a page that cannot be stored is given up.
+    /// Once cancelled, a page that cannot be stored is given up.
     pub(super) stop: CancellationToken,
 }
 
 impl StepPageSink {
-    /// A page whose row was lost in a crash is asked for again, and is never the same: its name is
-    /// drawn anew.
-    fn name(&self, seq: u64) -> io::Result<String> {
+    /// A name that no other blob has. A page whose row was lost in a crash is fetched again and may
+    /// differ, so it must not take the name of its predecessor.
+    fn new_object_key(&self, seq: u64) -> io::Result<String> {
         let random = HEXLOWER.encode(&platform::random::<8>()?);
         Ok(format!(
             "{}{}/{seq:08}-{random}.warc.zst",
@@ -59,8 +57,7 @@ impl StepPageSink {
         Ok(self.ledger.add_page(&self.key, self.token, page).await?)
     }
 
-    /// The number of the next page, if the holder of an earlier lease has taken the one that was
-    /// thought to be.
+    /// Takes the next free number, where the holder of an earlier lease has used the expected one.
     async fn renumber(&self, page: &mut PageRow) -> Result<(), LedgerError> {
         let last = self.ledger.last_page(&self.key, &self.step).await?;
         page.seq = last.map_or(0, |last| last.seq + 1);
@@ -68,7 +65,7 @@ impl StepPageSink {
     }
 }
 
-/// What packs a step's pages.
+/// The compressor for a step's pages.
 pub(super) fn compressor() -> Compressor<'static> {
     let mut compressor = Compressor::new(LEVEL).expect("the level is one of zstd's");
     compressor
@@ -87,14 +84,15 @@ pub(super) fn folder(key: &PassKey) -> String {
 #[async_trait]
 impl PageSink for StepPageSink {
     async fn keep(&self, warc: Bytes, cursor: Option<&str>) -> Result<(), PageSinkError> {
-        let mut next = self.next.lock().await; // pages of a step are in the order of their cursors
+        // one page at a time: their numbers have to follow the order of their cursors
+        let mut next = self.next.lock().await;
         let failed = |cause: io::Error| PageSinkError::Failed(cause.into());
         let (seq, compressor) = &mut *next;
         let packed = Bytes::from(compressor.compress(&warc).map_err(failed)?);
         let mut page = PageRow {
             step: self.step.clone(),
             seq: *seq,
-            object_key: self.name(*seq).map_err(failed)?,
+            object_key: self.new_object_key(*seq).map_err(failed)?,
             bytes: warc.len() as u64,
             cursor: cursor.map(str::to_owned),
         };
@@ -107,19 +105,40 @@ impl PageSink for StepPageSink {
                     Ok(()) => continue,
                     Err(cause) => error = cause.into(),
                 },
-                // another worker has the step; the object goes with its folder, since an attempt at
-                // its row may be under way still
+                // Another worker has the step. The blob is left to the deletion of its folder: an
+                // attempt to add its row may still be under way.
                 Some(
                     LedgerError::LeaseLost { .. }
                     | LedgerError::PassIsSealed(_)
                     | LedgerError::StepHasEnded { .. }
                     | LedgerError::UnknownPass(_),
                 ) => return Err(PageSinkError::Failed(error)),
-                _ => {}
+                Some(
+                    LedgerError::Contended { .. }
+                    | LedgerError::Refused(_)
+                    | LedgerError::Inconsistent { .. }
+                    | LedgerError::IncidentExists(_)
+                    | LedgerError::IncidentPrefix(_)
+                    | LedgerError::UnknownIncident(_)
+                    | LedgerError::UnknownBundle(_)
+                    | LedgerError::AmbiguousBundle(_)
+                    | LedgerError::PlanIsSet(_)
+                    | LedgerError::Busy(_)
+                    | LedgerError::Moved { .. }
+                    | LedgerError::UnknownStream(_)
+                    | LedgerError::NotPrepared(_)
+                    | LedgerError::ForeignKey(_)
+                    | LedgerError::TokenExists(_)
+                    | LedgerError::UnknownToken(_)
+                    | LedgerError::Database(_),
+                )
+                | None => {}
             }
             if self.stop.is_cancelled() {
-                return Err(PageSinkError::Refused(error)); // there is no time left
+                return Err(PageSinkError::Refused(error));
             }
+            // The database or the blob store failed. The provider may not give the page again, so
+            // it is kept in memory until there is room for it.
             warn!(step = %self.step, error = %error, "cannot store a page, trying again");
             let _ = self
                 .stop
@@ -150,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn two_attempts_at_one_step_lose_no_page_and_mix_none() {
+    async fn overtaken_attempt_at_a_step_neither_overwrites_nor_adds_pages() {
         let (ledger, folder) = sqlite().await;
         let blobs = Blobs::open(&BlobsConfig::folder(folder.path()))
             .await
@@ -171,7 +190,7 @@ mod tests {
             .keep(page.clone(), Some("1"))
             .await
             .expect("it has the pass");
-        // the second attempt looked for the last page before that one came in
+        // the second attempt had looked for the last page before that one was added
         let second = sink(lease(&ledger, &key).await, &stop);
         second
             .keep(page.clone(), Some("1 again"))
@@ -193,7 +212,7 @@ mod tests {
             .expect_err("it was overtaken");
         assert!(matches!(refused, PageSinkError::Failed(_)), "{refused:?}");
         assert_eq!(kept(&second).await, all);
-        // it could be that a row of what was refused comes yet: it goes with the folder
+        // the blob of the refused page stays: an attempt to add its row could still be under way
         assert_eq!(
             blobs
                 .list(&super::folder(&key))

@@ -1,5 +1,5 @@
-//! How a step ended. Journaled as JSON, since a restart may have to pack what an earlier process
-//! captured.
+//! How a step ended. Stored as JSON in the ledger, since a restart may have to pack what an earlier
+//! process captured.
 
 use evidence_format::coverage::{Coverage, EndReason, GapReason};
 use serde::{Deserialize, Serialize};
@@ -7,30 +7,27 @@ use serde::{Deserialize, Serialize};
 use domain::plan::{CaptureStep, LeftOutReason};
 use sources::Incomplete;
 
-/// How a step ended.
+/// How a step ended, for its item's coverage and for the planner of a continuation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct StepReport {
-    /// In one word.
-    pub ended: EndReason,
-    /// What is missing.
-    pub gaps: Vec<StepGap>,
-    /// Where the next pass can go on; `None` if there is nothing to go on with.
-    pub cursor: Option<String>,
+pub(crate) struct StepReport {
+    pub(crate) ended: EndReason,
+    pub(crate) gaps: Vec<StepGap>,
+    /// Where a continuation resumes, empty for the beginning; `None` if none can help.
+    pub(crate) cursor: Option<String>,
 }
 
-/// A thing that is missing.
+/// Evidence that is missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct StepGap {
-    /// Why.
-    pub reason: GapReason,
-    /// What, and what was tried.
-    pub what: String,
+pub(crate) struct StepGap {
+    pub(crate) reason: GapReason,
+    /// What is missing, and what was tried.
+    pub(crate) what: String,
 }
 
 impl StepReport {
-    /// The source came to the step's end.
+    /// The source captured the whole step.
     pub(super) fn complete() -> Self {
         Self {
             ended: EndReason::Complete,
@@ -39,40 +36,41 @@ impl StepReport {
         }
     }
 
-    /// The source did not. What time cut off can go on; what failed would fail again.
+    /// The source stopped early, having reached `cursor`.
     pub(super) fn incomplete(incomplete: Incomplete, cursor: Option<String>) -> Self {
-        let goes_on = matches!(incomplete.ended, EndReason::Deadline | EndReason::Throttled);
+        // a continuation helps where time ran out; what failed would fail again
+        let can_continue = matches!(incomplete.ended, EndReason::Deadline | EndReason::Throttled);
         let gaps = vec![StepGap {
             reason: incomplete.reason,
             what: incomplete.what,
         }];
-        // an empty cursor is the beginning: nothing was captured, and all is still to be had
         Self {
             ended: incomplete.ended,
             gaps,
-            cursor: goes_on.then(|| cursor.unwrap_or_default()),
+            cursor: can_continue.then(|| cursor.unwrap_or_default()),
         }
     }
 
-    /// The plan has it, to say that it is not taken.
-    pub(super) fn left_out(why: LeftOutReason) -> Self {
-        let (ended, reason) = match why {
+    /// The plan left the step out.
+    pub(super) fn left_out(left_out: LeftOutReason) -> Self {
+        let (ended, reason) = match left_out {
             LeftOutReason::Bytes | LeftOutReason::Requests => {
                 (EndReason::Limit, GapReason::OverBudget)
             }
+            // nothing is left at the source, so the capture of it is complete
             LeftOutReason::Expired => (EndReason::Complete, GapReason::Retention),
         };
         Self {
             ended,
             gaps: vec![StepGap {
                 reason,
-                what: why.as_str().to_owned(),
+                what: left_out.as_str().to_owned(),
             }],
             cursor: None,
         }
     }
 
-    /// The source's own code failed.
+    /// The source's own code panicked.
     pub(super) fn crashed(step: &CaptureStep) -> Self {
         let gap = StepGap {
             reason: GapReason::Crashed,
@@ -85,7 +83,7 @@ impl StepReport {
         }
     }
 
-    /// Writes it into `coverage`.
+    /// Adds how the step ended, and its gaps, to `coverage`.
     pub(super) fn fill(&self, coverage: &mut Coverage) {
         coverage.ended = self.ended;
         for gap in &self.gaps {

@@ -1,5 +1,5 @@
-//! The steps of a pass, all at once. Each is alone: one that hangs, crashes or is fed without end
-//! costs only itself.
+//! Runs the steps of a pass concurrently. They are isolated: one that hangs, panics or never reaches
+//! its end affects no other.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -20,10 +20,17 @@ use sources::context::Context;
 use sources::recorder::{Limit, Rate, Recorder, RequestPolicy};
 use sources::{self, Incomplete, RemoteSource};
 
-/// How long a step that is told to stop may take to store what it has in hand.
+/// Time that a stopped step has to persist what it has received.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Runs the steps that have not ended yet. The outcomes of all, in the order of the plan.
+/// Why a step did not reach its end.
+enum StepError {
+    Incomplete(Incomplete),
+    /// A bug in the source's code.
+    Panicked,
+}
+
+/// Runs the steps that have not ended yet. Returns the reports of all, in the order of the plan.
 pub(super) async fn run(
     parts: &PipelineParts,
     task: &CaptureTask<'_>,
@@ -35,7 +42,7 @@ pub(super) async fn run(
         let known = known.and_then(|ended| serde_json::from_str(&ended.outcome).ok());
         async move {
             match known {
-                Some(outcome) => Ok(outcome),
+                Some(report) => Ok(report),
                 None => run_one(parts, task, source, step).await,
             }
         }
@@ -43,25 +50,26 @@ pub(super) async fn run(
     sources::all_at_once(steps).await.into_iter().collect()
 }
 
-/// Runs one step to its end, the deadline's or a person's, and journals which.
+/// Runs one step until it ends or is stopped, and records in the ledger how it ended.
 async fn run_one(
     parts: &PipelineParts,
     task: &CaptureTask<'_>,
     source: &'static dyn RemoteSource,
     step: &CaptureStep,
 ) -> Result<StepReport, CaptureError> {
-    let outcome = match step.left_out {
-        Some(why) => StepReport::left_out(why),
+    let report = match step.left_out {
+        Some(reason) => StepReport::left_out(reason),
         None => capture(parts, task, source, step).await?,
     };
-    let json = serde_json::to_string(&outcome).expect("texts and words are JSON");
+    let json = serde_json::to_string(&report).expect("texts and words are JSON");
     parts
         .ledger
         .end_step(task.key, task.token, step.item.as_str(), &json)
         .await?;
-    Ok(outcome)
+    Ok(report)
 }
 
+/// Captures a step after the last page that an earlier attempt has persisted.
 async fn capture(
     parts: &PipelineParts,
     task: &CaptureTask<'_>,
@@ -70,8 +78,9 @@ async fn capture(
 ) -> Result<StepReport, CaptureError> {
     let last = parts.ledger.last_page(task.key, step.item.as_str()).await?;
     let stop = task.stop.child_token();
-    let meter = Arc::new(ProgressCounter::default());
-    meter.bytes.store(
+    let progress = Arc::new(ProgressCounter::default());
+    // earlier attempts count against the step's limit
+    progress.bytes.store(
         parts
             .ledger
             .page_bytes(task.key, step.item.as_str())
@@ -101,41 +110,44 @@ async fn capture(
             seed,
             stop.clone(),
         ),
-        cursor: cursor.clone().filter(|cursor| !cursor.is_empty()),
+        cursor: cursor.clone().filter(|cursor| !cursor.is_empty()), // empty: from the beginning
         bytes_max: step.limits.item_bytes_max,
-        meter: Arc::clone(&meter),
+        meter: Arc::clone(&progress),
         all: Arc::clone(task.progress),
         tape: Arc::new(sink),
     };
     let span = info_span!("step", incident = %task.incident, step = %step.item);
-    let result = until_stopped(parts, source, step, &cx, task, &stop)
+    let result = run_source(parts, source, step, &cx, task, &stop)
         .instrument(span.clone())
         .await;
     let last = parts.ledger.last_page(task.key, step.item.as_str()).await?;
     let reached = last.and_then(|page| page.cursor).or(cursor);
-    let outcome = match result {
+    let report = match result {
         Ok(()) => StepReport::complete(),
-        Err(None) => StepReport::crashed(step),
-        Err(Some(incomplete)) => StepReport::incomplete(attribute_stop(incomplete, task), reached),
+        Err(StepError::Panicked) => StepReport::crashed(step),
+        Err(StepError::Incomplete(incomplete)) => {
+            StepReport::incomplete(attribute_stop(incomplete, task), reached)
+        }
     };
     span.in_scope(
-        || info!(ended = ?outcome.ended, bytes = meter.bytes.load(Ordering::Relaxed), "step ended"),
+        || info!(ended = ?report.ended, bytes = progress.bytes.load(Ordering::Relaxed), "step ended"),
     );
-    Ok(outcome)
+    Ok(report)
 }
 
-/// Runs the source's own code. `Err(None)` if it panicked.
-async fn until_stopped(
+/// Runs the source's own code until it ends, the deadline comes, or the pass is stopped.
+async fn run_source(
     parts: &PipelineParts,
     source: &'static dyn RemoteSource,
     step: &CaptureStep,
     cx: &Context,
     task: &CaptureTask<'_>,
     stop: &tokio_util::sync::CancellationToken,
-) -> Result<(), Option<Incomplete>> {
+) -> Result<(), StepError> {
     let work = async {
         let captured = source.capture(step, cx).await;
-        // a failed attempt that no page followed is evidence too, and moves nothing
+        // What was recorded after the last page, such as a failed request, is evidence too. It is
+        // persisted under that page's cursor, so that a restart repeats the request.
         let last = parts.ledger.last_page(task.key, step.item.as_str()).await;
         let reached = last
             .ok()
@@ -152,26 +164,27 @@ async fn until_stopped(
         () = sleep_until(task.deadline) => finish(&mut work, stop).await,
         () = task.stop.cancelled() => finish(&mut work, stop).await,
     };
-    captured.map_err(|_| None)?.map_err(Some)
+    captured
+        .map_err(|_| StepError::Panicked)?
+        .map_err(StepError::Incomplete)
 }
 
-/// Tells the step to stop, and waits a moment for what it has in hand.
+/// Stops the step, and gives it [`GRACE`] to persist what it has received.
 async fn finish<T>(
     work: &mut (impl Future<Output = Result<Result<(), Incomplete>, T>> + Unpin),
     stop: &tokio_util::sync::CancellationToken,
 ) -> Result<Result<(), Incomplete>, T> {
     stop.cancel();
-    let hung = || Incomplete {
-        ended: EndReason::Deadline,
-        reason: GapReason::Hung,
-        what: "did not stop when it was told to".to_owned(),
-    };
-    timeout(GRACE, work)
-        .await
-        .unwrap_or_else(|_| Ok(Err(hung())))
+    timeout(GRACE, work).await.unwrap_or_else(|_| {
+        Ok(Err(Incomplete {
+            ended: EndReason::Deadline,
+            reason: GapReason::Hung,
+            what: "did not stop when it was told to".to_owned(),
+        }))
+    })
 }
 
-/// A stop looks the same to a source whoever wanted it. Here it is known.
+/// Distinguishes a requested stop from the deadline, which look the same to a source.
 fn attribute_stop(incomplete: Incomplete, task: &CaptureTask<'_>) -> Incomplete {
     if incomplete.ended == EndReason::Deadline && task.stop.is_cancelled() {
         return Incomplete {
@@ -183,7 +196,7 @@ fn attribute_stop(incomplete: Incomplete, task: &CaptureTask<'_>) -> Incomplete 
     incomplete
 }
 
-/// For requests whose source names no limit.
+/// The policy for requests whose source sets none.
 fn default_policy(task: &CaptureTask<'_>, step: &CaptureStep) -> RequestPolicy {
     let endpoint = sources::offer_of(task.source, step).map_or("", |offer| offer.api);
     let limit = Limit {
