@@ -1,5 +1,6 @@
 //! The worker loop, and what it does with passes that others have begun.
 
+use std::fs;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{FakeSource, add_fake_pass, bundles, row, scratch};
+use crate::seal::{SealError, StoredBundle};
+use crate::timeline::{self, DeriveError};
 use crate::work::slots;
 use crate::{Pipeline, WorkUntil};
 use domain::incident::{IncidentEvent, Name};
@@ -297,4 +300,32 @@ async fn release_lease(pipeline: &Pipeline, pass: &PassKey) {
     let token = row(pipeline, pass).await.fencing_token;
     let released = pipeline.parts.ledger.release_lease(pass, token).await;
     released.expect("a database");
+}
+
+/// The pages of a pass are deleted once its facts are derived: not if its bundle is damaged.
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_bundle_gives_no_timeline() {
+    let (pipeline, pass, folder) = scratch().await;
+    timeout(PATIENCE, pipeline.work(WorkUntil::Idle))
+        .await
+        .expect("it ends");
+    let bundle = bundles(&pipeline, &pass).await.remove(0);
+    let path = folder.path().join(&bundle.object_key);
+    let mut tar = fs::read(&path).expect("a bundle in the store");
+    let middle = tar.len() / 2;
+    tar[middle] ^= 1;
+    fs::remove_file(&path).expect("own folder");
+    fs::write(&path, tar).expect("own folder");
+    let parts = &pipeline.parts;
+    let stored = StoredBundle::open(&parts.blobs, &bundle.object_key, &parts.work_folder)
+        .await
+        .expect("it is there");
+    let derived = timeline::derive(&parts.ledger, &bundle, stored, pipeline.key.public()).await;
+    assert!(
+        matches!(
+            derived,
+            Err(DeriveError::Stored(SealError::Unsound { bundle: id })) if id == bundle.id
+        ),
+        "{derived:?}"
+    );
 }
