@@ -12,8 +12,6 @@ const ALLOWED: &[(&str, usize)] = &[
     ("collector/domain/src/incident/entry.rs", 1),
     ("collector/domain/src/incident/summary.rs", 2),
     ("collector/domain/src/trigger/config.rs", 1),
-    ("collector/pipeline/src/declare.rs", 1),
-    ("collector/pipeline/src/stop.rs", 1),
     ("collector/server/src/error.rs", 2),
     ("collector/server/src/evidence.rs", 1),
     ("collector/server/src/passes.rs", 1),

@@ -18,8 +18,8 @@ use store::ledger::{BundleRow, FactRow, PassKind, PassRow};
 const NAMED_MAX: u32 = 20;
 
 impl Pipeline {
-    /// Compares a settle pass with earlier passes, item by item: what was refused for one region says
-    /// nothing about the others. Findings go into the journal.
+    /// Compares a settle pass with earlier passes, item by item: what was refused for one region
+    /// says nothing about the others. Findings go into the journal.
     pub(super) async fn compare_with_earlier(
         &self,
         row: &PassRow,
@@ -105,7 +105,7 @@ impl Pipeline {
             .ledger
             .bundles(&published.row.pass.incident)
             .await?;
-        // the ledger lists bundles in the order in which they were sealed
+        // the ledger lists bundles in the order of their commits
         let before: Vec<&BundleRow> = all
             .iter()
             .take_while(|row| row.id != published.row.id)

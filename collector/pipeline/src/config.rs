@@ -7,7 +7,8 @@ use serde::Deserialize;
 use sources::config::SourcesConfig;
 use store::blobs::BlobsConfig;
 
-/// Longer than a busy machine pauses, and short for those who wait for the evidence of a dead worker.
+/// Longer than a busy machine pauses, and short for those who wait for the evidence of a dead
+/// worker.
 const LEASE_SECONDS: NonZeroU32 = NonZeroU32::new(12).expect("it is not 0");
 
 /// How to open a store. Everything has a default.

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_never_meet() {
+    fn pass_number_reads_back_as_it_was_made() {
         let first = PassNumber::of(PassNumber::of_request(3).expect("few"));
         let part = PassNumber::of(first.part(7).expect("few"));
         let continuation = PassNumber::of(part.continuation().expect("few"));

@@ -136,7 +136,7 @@ impl Pipeline {
             .collect();
         let id = incident
             .cloned()
-            .unwrap_or_else(|| "not-declared".parse().expect("an id"));
+            .unwrap_or_else(|| "not-declared".parse().expect("an id")); // a plan names its incident
         let input = self.new_plan_input(id, clock::now(), play.clone(), pivots, request);
         Ok(plan::plan(&input.as_request(), &offers)?)
     }
@@ -152,9 +152,9 @@ impl Pipeline {
         })
     }
 
-    /// Checks the readiness of all sources, for callers that only want to know. A check takes requests
-    /// from the quota of captures: so only one runs at a time, and its result is reused for
-    /// [`READINESS_VALID_FOR`].
+    /// Checks the readiness of all sources, for callers that only want to know. A check takes
+    /// requests from the quota of captures: so only one runs at a time, and its result is reused
+    /// for [`READINESS_VALID_FOR`].
     pub async fn check_all_sources(
         &self,
         incident: Option<&IncidentId>,

@@ -63,7 +63,8 @@ impl ScratchFolder {
         self.lock.sync_all()
     }
 
-    /// Moves a stream's bytes out of the folder, if they were read to their end. Returns their path.
+    /// Moves a stream's bytes out of the folder, if they were read to their end. Returns their
+    /// path.
     pub(super) fn preserve_input(&self) -> Option<PathBuf> {
         preserve_input(&self.folder)
     }

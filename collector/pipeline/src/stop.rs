@@ -27,8 +27,8 @@ struct StopWatcher {
 }
 
 impl Pipeline {
-    /// Stops all captures that have been requested. Running passes stop within a second and seal what
-    /// they have; waiting ones, settle passes included, are given up.
+    /// Stops all captures that have been requested. Running passes stop within a second and seal
+    /// what they have; waiting ones, settle passes included, are given up.
     ///
     /// # Errors
     /// The store failed.

@@ -2,9 +2,9 @@
 //! error: it becomes gaps.
 //!
 //! Pages of a remote source are persisted one by one ([`page_sink`]), and a restart resumes after
-//! the last one ([`steps`]). Once all steps have ended, their pages are packed into the items of the
-//! draft, and what they cover is read from them ([`pack`]). A local source writes into the draft
-//! directly. Each draft begins with the [`incident_context`].
+//! the last one ([`steps`]). Once all steps have ended, their pages are packed into the items of
+//! the draft, and what they cover is read from them ([`pack`]). A local source writes into the
+//! draft directly. Each draft begins with the [`incident_context`].
 
 mod incident_context;
 mod pack;

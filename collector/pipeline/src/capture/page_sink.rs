@@ -18,8 +18,8 @@ use store::ledger::{Ledger, LedgerError, PageRow, PassKey};
 
 /// Fast, and hardly any compression: the pages are compressed again when they are packed.
 const LEVEL: i32 = -5;
-/// zstd's match table of 2^12 entries of 4 bytes stays in the L1 cache of a processor that does much
-/// else. What repeats in a page is mostly close by.
+/// zstd's match table of 2^12 entries of 4 bytes stays in the L1 cache of a processor that does
+/// much else. What repeats in a page is mostly close by.
 const HASH_LOG: u32 = 12;
 /// Between two attempts to store a page: full storage stays full until somebody makes room.
 const RETRY_EVERY: Duration = Duration::from_secs(2);

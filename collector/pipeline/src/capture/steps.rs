@@ -1,5 +1,5 @@
-//! Runs the steps of a pass concurrently. They are isolated: one that hangs, panics or never reaches
-//! its end affects no other.
+//! Runs the steps of a pass concurrently. They are isolated: one that hangs, panics or never
+//! reaches its end affects no other.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What a bundle covers, in a few numbers: for lists, without opening the bundle.
+//! The coverage of a bundle in a few numbers, for lists that do not open the bundle.
 
 use evidence_format::config::BundleConfig;
 use evidence_format::coverage::EndReason;
@@ -9,27 +9,26 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CoverageSummary {
-    /// Items.
     pub items: u64,
-    /// Records in all items.
+    /// Of all items.
     pub records: u64,
-    /// Bytes in all items, before compression.
+    /// Of all items, before compression.
     pub bytes: u64,
-    /// Events that sources delivered, duplicates included.
+    /// Events as delivered, duplicates included.
     pub events: u64,
-    /// Missing objects, over all items.
+    /// Objects that are missing from all items.
     pub missing: u64,
     /// True if nothing that was planned is missing.
     pub complete: bool,
-    /// The first reason for which an item ended early.
+    /// How the first incomplete item ended.
     pub ended: EndReason,
-    /// Until then, more may arrive at a source.
+    /// Until then, sources may still deliver more of the window.
     pub provisional_until: Option<Timestamp>,
 }
 
 impl CoverageSummary {
-    /// What the ledger keeps of a bundle. What another version wrote there, and this one cannot
-    /// read, is stated as incomplete.
+    /// Reads a summary from the ledger. One that this version cannot read, because another wrote
+    /// it, becomes an incomplete one.
     #[must_use]
     pub fn read(json: &str) -> Self {
         serde_json::from_str(json).unwrap_or(Self {
@@ -44,9 +43,9 @@ impl CoverageSummary {
         })
     }
 
-    /// Adds up.
+    /// Adds up the coverage of all items.
     #[must_use]
-    pub fn of(config: &BundleConfig) -> Self {
+    pub(crate) fn of(config: &BundleConfig) -> Self {
         let items = || config.items.iter();
         let coverages = || items().map(|item| &item.coverage);
         let sum = |numbers: &mut dyn Iterator<Item = u64>| numbers.fold(0, u64::saturating_add);

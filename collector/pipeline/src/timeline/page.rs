@@ -1,4 +1,4 @@
-//! A page of a timeline, for those who come back for the next one.
+//! Reads a timeline page by page, with a cursor that clients keep between requests.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,10 +9,10 @@ use super::read::{TimelineFilter, TimelineRow};
 use domain::incident::JournalEntry;
 use store::ledger::{FactCursor, FactFilter, Ledger, LedgerError};
 
-/// Pages of facts that are looked through for one that has any which the filter takes.
+/// Pages of facts that are read for one in which the filter matches any: a request must end.
 const EMPTY_PAGES_MAX: usize = 20;
 
-/// A place in the timeline of an incident. It goes through APIs as text.
+/// A position in the timeline of an incident. APIs pass it as text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TimelineCursor {
     /// Entries of the journal before it.
@@ -21,23 +21,23 @@ pub struct TimelineCursor {
     fact: Option<FactCursor>,
 }
 
-/// The text is no place in a timeline.
+/// The text is not a timeline cursor.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is no place in a timeline that an earlier page gave")]
+#[error("{0:?} is not a timeline cursor: use that of an earlier page")]
 pub struct ParseTimelineCursorError(String);
 
-/// A page.
+/// A page of a timeline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TimelinePage {
-    /// Lines, in order.
+    /// In the order of their times.
     pub rows: Vec<TimelineRow>,
-    /// Where the next page begins; `None` if there is no more.
+    /// Where the next page begins; `None` after the last.
     pub next: Option<TimelineCursor>,
 }
 
-/// The lines of `incident`, whose journal is `entries`, behind `after`: up to `limit` facts, and
-/// the journal's entries between them. A page may be empty and not the last, where the filter takes
-/// little.
+/// Reads the page of `incident` after the cursor `after`: up to `limit` facts, and the entries of
+/// its journal (`entries`) between them. A page that is not the last may be empty, if the filter
+/// matches little.
 ///
 /// # Errors
 /// The database failed.
@@ -72,11 +72,11 @@ pub async fn page(
         position.fact = Some(next);
         if !facts.is_empty() {
             let until = last.expect("a page with a next one has facts");
-            let is_before = |entry: &JournalEntry| entry.seq > position.seq && entry.at <= until;
+            // later entries belong between facts of the next page
             let between: Vec<_> = entries
                 .iter()
                 .filter(|entry| entry.seq > position.seq)
-                .take_while(|e| is_before(e))
+                .take_while(|entry| entry.at <= until)
                 .cloned()
                 .collect();
             position.seq += between.len() as u64;
@@ -92,17 +92,17 @@ pub async fn page(
     })
 }
 
-/// What of a filter the database can do.
+/// The part of a filter that the database applies.
 fn database_filter(filter: &TimelineFilter) -> FactFilter {
     let kind_prefix = match filter.kinds.as_slice() {
         [only] => only.clone(),
-        _ => String::new(), // it takes one
+        [] | [_, _, ..] => String::new(), // the database takes one prefix
     };
     let contains = filter
         .contains
         .clone()
         .filter(|text| text.is_ascii())
-        .unwrap_or_default(); // it knows A to Z
+        .unwrap_or_default(); // SQLite ignores the case of ASCII only
     FactFilter {
         from: filter.from,
         until: filter.until,
@@ -112,7 +112,7 @@ fn database_filter(filter: &TimelineFilter) -> FactFilter {
     }
 }
 
-/// Entries before facts of the same time, as [`super::TimelineReader`] has them.
+/// Merges by time; entries before facts of the same time, as in [`super::TimelineReader`].
 fn merge(
     entries: impl Iterator<Item = JournalEntry>,
     facts: Vec<TimelineRow>,
@@ -200,7 +200,7 @@ mod tests {
         }
     }
 
-    /// Facts at 0, 10, 20 … s and notes at 5, 35, 65 … s, of which the last is behind all facts.
+    /// Facts at 0, 10, 20 … s and notes at 5, 35, 65 … s, the last of which is after all facts.
     async fn sample(ledger: &Ledger) -> (PassKey, Vec<JournalEntry>) {
         let pass = add_pass(ledger, "INC-1", 0).await;
         let bundle = add_bundle(ledger, &pass).await;
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_place_is_refused() {
+    fn rejects_text_that_is_no_cursor() {
         for bad in ["", "1", "~", "x~", "1~1_2", "-1~"] {
             assert!(bad.parse::<TimelineCursor>().is_err(), "{bad:?}");
         }

@@ -1,5 +1,5 @@
-//! The timeline in one order: the journal's entries and the facts of all bundles, a page of facts
-//! in memory at a time.
+//! Reads a whole timeline in order: the journal's entries and the facts of all bundles, with one
+//! page of facts in memory.
 
 use std::collections::VecDeque;
 use std::vec;
@@ -12,34 +12,33 @@ use domain::incident::{EvidenceRef, JournalEntry};
 use store::ledger::{FactCursor, FactFilter, FactRow, Ledger, LedgerError};
 
 /// Facts that are read at once.
-const PAGE: u32 = 2000;
+const FACTS_PER_PAGE: u32 = 2000;
 
-/// What of a timeline is wanted. The default is all of it.
+/// Selects rows of a timeline; the default selects all.
 #[derive(Debug, Clone, Default)]
 pub struct TimelineFilter {
-    /// From then.
+    /// Included.
     pub from: Option<Timestamp>,
-    /// Before then.
+    /// Excluded.
     pub until: Option<Timestamp>,
-    /// Kinds that begin with one of these; empty is all.
+    /// Prefixes of kinds; empty selects all kinds.
     pub kinds: Vec<String>,
-    /// Whose summary contains this, whatever the case.
+    /// Text in the summary, in any case.
     pub contains: Option<String>,
 }
 
-/// One line of a timeline. Its texts are hostile. Fields are added, never renamed or removed.
+/// One row of a timeline: a journal entry or a fact. Its texts are hostile. Fields are added, never
+/// renamed or removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimelineRow {
-    /// When.
     pub time: Timestamp,
-    /// What: `incident.declared`, `evidence.sealed`, `aws.ConsoleLogin`.
+    /// `incident.declared`, `evidence.sealed`, `aws.ConsoleLogin`.
     pub kind: String,
-    /// In words.
     pub summary: String,
-    /// Who entered it; absent where a record says it.
+    /// The author of a journal entry; facts have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// What says so, or what it is about.
+    /// The record that a fact was read from, or the bundle that an entry is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<EvidenceRef>,
 }
@@ -51,12 +50,12 @@ pub struct TimelineReader<'l> {
     filter: TimelineFilter,
     entries: std::iter::Peekable<vec::IntoIter<JournalEntry>>,
     facts: VecDeque<FactRow>,
-    /// Where the next page of facts begins; `None` once there is none.
+    /// Where the next page of facts begins, `Some(None)` for the first; `None` after the last.
     next: Option<Option<FactCursor>>,
 }
 
 impl<'l> TimelineReader<'l> {
-    /// Of `incident`, whose journal is `entries`.
+    /// Reads the timeline of `incident`, whose journal is `entries`.
     #[must_use]
     pub fn new(
         ledger: &'l Ledger,
@@ -76,7 +75,7 @@ impl<'l> TimelineReader<'l> {
         }
     }
 
-    /// The next line; `None` behind the last.
+    /// The next row; `None` after the last.
     ///
     /// # Errors
     /// The database failed.
@@ -103,7 +102,7 @@ impl<'l> TimelineReader<'l> {
         let after = self.next.take().flatten();
         let page = self
             .ledger
-            .facts(&self.incident, &filter, after.as_ref(), PAGE)
+            .facts(&self.incident, &filter, after.as_ref(), FACTS_PER_PAGE)
             .await?;
         self.next = page.next.map(Some);
         self.facts.extend(page.facts.into_iter().filter(|row| {
@@ -129,7 +128,7 @@ impl TimelineFilter {
 }
 
 impl TimelineRow {
-    /// The line of an entry.
+    /// The row of a journal entry.
     #[must_use]
     pub fn of_entry(entry: JournalEntry) -> Self {
         Self {
@@ -141,7 +140,7 @@ impl TimelineRow {
         }
     }
 
-    /// The line of a fact.
+    /// The row of a fact.
     pub(super) fn of_fact(row: FactRow) -> Self {
         let evidence = EvidenceRef {
             bundle: row.bundle,
