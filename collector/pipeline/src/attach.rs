@@ -219,8 +219,9 @@ impl Pipeline {
         let sealing = async {
             let sealer = self.sealer();
             let signed = sealer.sign(lock, (&key, token), draft, context).await?;
-            let entries = |row: &BundleRow, _: &_| attachment.clone().entries(row);
-            Ok(sealer.publish(signed, entries).await?)
+            Ok(sealer
+                .publish(signed, |row, _| attachment.clone().entries(row))
+                .await?)
         };
         let sealed = tokio::select! {
             sealed = sealing => sealed,

@@ -313,19 +313,21 @@ fn new_passes(
     } else {
         PassKind::Again
     };
-    let new_pass = |source: &&'static dyn Source| NewPass {
-        key: PassKey {
-            incident: incident.clone(),
-            source: source.name().to_owned(),
-            pass,
-        },
-        kind,
-        queue: queue_of(*source),
-        due_at,
-        plan: None,
-        supplements: None,
-    };
-    sources.iter().map(new_pass).collect()
+    sources
+        .iter()
+        .map(|source| NewPass {
+            key: PassKey {
+                incident: incident.clone(),
+                source: source.name().to_owned(),
+                pass,
+            },
+            kind,
+            queue: queue_of(*source),
+            due_at,
+            plan: None, // made by the worker, once the source has said what is ready
+            supplements: None,
+        })
+        .collect()
 }
 
 fn year(time: Timestamp) -> String {
@@ -337,7 +339,26 @@ impl From<LedgerError> for DeclareError {
         match error {
             LedgerError::Refused(refused) => Self::Refused(refused),
             LedgerError::UnknownIncident(id) => PipelineError::UnknownIncident(id).into(),
-            error => PipelineError::from(error).into(),
+            error @ (LedgerError::Contended { .. }
+            | LedgerError::Inconsistent { .. }
+            | LedgerError::IncidentExists(_)
+            | LedgerError::IncidentPrefix(_)
+            | LedgerError::UnknownPass(_)
+            | LedgerError::UnknownBundle(_)
+            | LedgerError::AmbiguousBundle(_)
+            | LedgerError::PlanIsSet(_)
+            | LedgerError::PassIsSealed(_)
+            | LedgerError::LeaseLost { .. }
+            | LedgerError::PageDiffers { .. }
+            | LedgerError::StepHasEnded { .. }
+            | LedgerError::Busy(_)
+            | LedgerError::Moved { .. }
+            | LedgerError::UnknownStream(_)
+            | LedgerError::NotPrepared(_)
+            | LedgerError::ForeignKey(_)
+            | LedgerError::TokenExists(_)
+            | LedgerError::UnknownToken(_)
+            | LedgerError::Database(_)) => PipelineError::from(error).into(),
         }
     }
 }

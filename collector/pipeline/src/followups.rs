@@ -89,16 +89,7 @@ impl Pipeline {
     /// How the steps of a pass ended, as the planner needs it.
     async fn outcomes(&self, row: &PassRow) -> Result<Vec<plan::StepOutcome>, PipelineError> {
         let ended = self.parts.ledger.steps_ended(&row.key).await?;
-        let read = |step: &EndedStep| {
-            let outcome: StepReport = serde_json::from_str(&step.outcome).ok()?;
-            let cursor = outcome.cursor.filter(|cursor| !cursor.is_empty());
-            Some(plan::StepOutcome {
-                item: step.step.parse().ok()?,
-                ended: outcome.ended,
-                cursor,
-            })
-        };
-        Ok(ended.iter().filter_map(read).collect())
+        Ok(ended.iter().filter_map(step_outcome).collect())
     }
 
     async fn schedule(
@@ -133,6 +124,17 @@ impl Pipeline {
             .and_then(|after| later(declared, *after))
             .unwrap_or(by_offer)
     }
+}
+
+/// `None` if another version of this program wrote what this one cannot read.
+fn step_outcome(step: &EndedStep) -> Option<plan::StepOutcome> {
+    let report: StepReport = serde_json::from_str(&step.outcome).ok()?;
+    let cursor = report.cursor.filter(|cursor| !cursor.is_empty());
+    Some(plan::StepOutcome {
+        item: step.step.parse().ok()?,
+        ended: report.ended,
+        cursor,
+    })
 }
 
 fn later(time: Timestamp, after: Duration) -> Option<Timestamp> {

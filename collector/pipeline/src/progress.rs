@@ -51,13 +51,15 @@ impl ProgressBoard {
     /// All passes that this process is capturing now.
     #[must_use]
     pub fn running(&self) -> Vec<PassProgress> {
-        let read = |(key, counter): (&PassKey, &Arc<ProgressCounter>)| PassProgress {
-            pass: key.clone(),
-            source: name(key),
-            pages: counter.pages.load(Ordering::Relaxed),
-            bytes: counter.bytes.load(Ordering::Relaxed),
-        };
-        self.all().iter().map(read).collect()
+        self.all()
+            .iter()
+            .map(|(key, counter)| PassProgress {
+                pass: key.clone(),
+                source: name(key),
+                pages: counter.pages.load(Ordering::Relaxed),
+                bytes: counter.bytes.load(Ordering::Relaxed),
+            })
+            .collect()
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<PassKey, Arc<ProgressCounter>>> {

@@ -2,7 +2,6 @@
 
 use super::{Pipeline, PipelineError, events};
 use crate::seal::{SealLock, SealLockError};
-use store::ledger::NewEntry;
 
 impl Pipeline {
     /// Waits for the lock under which this store's key may sign, and recovers first what a dead
@@ -21,13 +20,12 @@ impl Pipeline {
             return Ok(());
         };
         let attachment = self.attachment(&pending.pass).await?;
-        let entries = |row: &_, config: &_| -> Vec<NewEntry> {
-            match &attachment {
+        Ok(self
+            .sealer()
+            .recover(pending, |row, config| match &attachment {
                 Some(attachment) => attachment.clone().entries(row),
                 None => events::sealed_entries(row, config),
-            }
-        };
-        self.sealer().recover(pending, entries).await?;
-        Ok(())
+            })
+            .await?)
     }
 }

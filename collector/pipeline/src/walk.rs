@@ -102,6 +102,7 @@ impl Pipeline {
                 Some(published) => WalkState::Published(published),
                 None => WalkState::Waiting,
             },
+            // the commit that made it so has left nothing to recover
             PassStage::Published => match self.published_bundle(&row.key).await? {
                 Some(published) => WalkState::Published(published),
                 None => WalkState::Waiting,

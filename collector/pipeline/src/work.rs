@@ -29,8 +29,8 @@ const PROCESSORS_EACH: usize = 2;
 /// How often the ledger is polled for passes that have become due, or that other processes have
 /// added. Passes that this process adds are leased at once.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// How often it is asked whether all is done: often once a pass has ended, then ever more seldom,
-/// for what other processes do.
+/// How often the ledger is polled for the end of all work: soon after a pass has ended, then less
+/// and less, since only other processes can change the answer.
 const IDLE_POLL_MIN: Duration = Duration::from_millis(20);
 const IDLE_POLL_MAX: Duration = Duration::from_millis(500);
 /// How often a lease is renewed before it would end: a slow answer or two must not lose it.
@@ -53,6 +53,7 @@ pub enum WorkUntil {
 struct WorkerLoop<'p> {
     pipeline: &'p Pipeline,
     tasks: JoinSet<()>,
+    /// The lease of each task: queue, pass and fencing token.
     leased: HashMap<Id, (Queue, PassKey, u64)>,
 }
 

@@ -81,8 +81,9 @@ async fn send_pages(
             return Ok(());
         };
         next = last.seq + 1;
-        let read = |page: PageRow| async { (read(&parts.blobs, &page).await, page) };
-        let mut stored = stream::iter(pages).map(read).buffered(PAGES_READ_AT_ONCE);
+        let mut stored = stream::iter(pages)
+            .map(|page| async { (read(&parts.blobs, &page).await, page) })
+            .buffered(PAGES_READ_AT_ONCE);
         while let Some((warc, page)) = stored.next().await {
             if send.send((page, warc)).await.is_err() {
                 return Ok(());

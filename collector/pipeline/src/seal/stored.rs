@@ -1,7 +1,7 @@
 //! Opens a bundle of the blob store as a file of this machine, and verifies it.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Seek};
+use std::io::{BufReader, Seek};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -68,11 +68,10 @@ impl StoredBundle {
         key: &PublicKey,
         viewer: &mut ItemViewer<'_>,
     ) -> Result<VerificationReport, SealError> {
-        let failed = |cause: io::Error| SealError::File {
+        (&self.file).rewind().map_err(|cause| SealError::File {
             path: self.path.clone(),
             cause,
-        };
-        (&self.file).rewind().map_err(failed)?;
+        })?;
         let mut files = tar::TarReader::new(BufReader::new(&self.file));
         let trust = TrustPolicy {
             keys: vec![key.clone()],

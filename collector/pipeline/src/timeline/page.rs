@@ -145,19 +145,22 @@ impl FromStr for TimelineCursor {
     type Err = ParseTimelineCursorError;
 
     fn from_str(text: &str) -> Result<Self, ParseTimelineCursorError> {
-        let parse = || {
-            let (seq, fact) = text.split_once('~')?;
-            let fact = if fact.is_empty() {
-                None
-            } else {
-                Some(fact.parse().ok()?)
-            };
-            Some(Self {
-                seq: seq.parse().ok()?,
-                fact,
-            })
+        Self::parse(text).ok_or_else(|| ParseTimelineCursorError(text.chars().take(80).collect()))
+    }
+}
+
+impl TimelineCursor {
+    fn parse(text: &str) -> Option<Self> {
+        let (seq, fact) = text.split_once('~')?;
+        let fact = if fact.is_empty() {
+            None
+        } else {
+            Some(fact.parse().ok()?)
         };
-        parse().ok_or_else(|| ParseTimelineCursorError(text.chars().take(80).collect()))
+        Some(Self {
+            seq: seq.parse().ok()?,
+            fact,
+        })
     }
 }
 

@@ -122,8 +122,11 @@ impl TimelineFilter {
                 .kinds
                 .iter()
                 .any(|begin| kind.starts_with(begin.as_str()));
-        let contains = |text: &String| summary.to_lowercase().contains(&text.to_lowercase());
-        in_time && of_kind && self.contains.as_ref().is_none_or(contains)
+        let has_text = self
+            .contains
+            .as_ref()
+            .is_none_or(|text| summary.to_lowercase().contains(&text.to_lowercase()));
+        in_time && of_kind && has_text
     }
 }
 
