@@ -18,7 +18,7 @@ const START_MAX: Duration = Duration::from_secs(120);
 /// it is asked to, so it is not asked. `$0` is the scratch folder, which goes too.
 const KEEPER: &str = r#"trap '' INT TERM; "$@" > "$0/log" 2>&1 < /dev/null & pid=$!; read -r _; kill -KILL $pid; wait $pid; rm -rf "$0""#;
 
-/// A running LocalEmu. Its account is 000000000000 and any key is good; see `tests/replay.rs` for
+/// A running LocalEmu. Its account is 000000000000 and any key is good; see `tests/replay/recorded.rs` for
 /// where it is not like AWS.
 #[derive(Debug)]
 pub struct LocalEmu {

@@ -1,0 +1,183 @@
+//! Bundles over the network: fetched, resumed after a cut, rejected when changed on the way.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use tests::cut::{Cut, Network};
+use tests::{audit, run, run_ok};
+
+use crate::{Desk, both, json, lines, refused, text};
+
+/// Bytes of an attachment whose download is cut off: more than all buffers on its way.
+const LARGE_BYTES: usize = 24 << 20;
+
+impl Desk {
+    /// Attaches bytes that do not compress; the bundle's id.
+    fn attach_large(&self, id: &str) -> String {
+        let mut state = 1_u64;
+        let noise = std::iter::repeat_with(|| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            state.to_be_bytes()
+        });
+        let file = self.home.path().join("disk.img");
+        fs::write(
+            &file,
+            noise.take(LARGE_BYTES / 8).flatten().collect::<Vec<u8>>(),
+        )
+        .expect("own folder");
+        let receipt =
+            json(&mut self.remote(&["attach", id, file.to_str().expect("UTF-8"), "--json"]));
+        assert_eq!(
+            (receipt["name"].as_str(), receipt["bytes"].as_u64()),
+            (Some("disk.img"), Some(LARGE_BYTES as u64))
+        );
+        text(&receipt["id"])
+    }
+
+    /// What was downloaded, as the journal has it.
+    fn downloads(&self, id: &str) -> Vec<String> {
+        let rows =
+            lines(&mut self.local(&["timeline", id, "--kind", "evidence.exported", "--json"]));
+        rows.iter().map(|row| text(&row["summary"])).collect()
+    }
+}
+
+#[test]
+fn a_host_from_its_declaration_to_a_bundle_that_is_verified() {
+    let desk = Desk::new("owner");
+    let output = run(&mut desk.remote(&[
+        "capture", "--title", "Drill", "--sev", "4", "--source", "host", "--json",
+    ]));
+    assert!(output.status.success(), "{}", both(&output));
+    let receipt: Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("this server signs with the key"),
+        "{}",
+        both(&output)
+    );
+    let (id, bundle) = (
+        text(&receipt["bundles"][0]["id"]),
+        text(&receipt["bundles"][0]["bundle"]),
+    );
+    assert_eq!(bundle, format!("{}/v1/bundles/{id}", desk.url()));
+    assert!(
+        receipt["gaps"].is_u64() && text(&receipt["incident"]).starts_with("INC-"),
+        "{receipt}"
+    );
+    let key = PathBuf::from(text(&receipt["public_key"]));
+    assert_eq!(
+        fs::read(&key).expect("it is kept"),
+        fs::read(desk.key()).expect("own file")
+    );
+    // by the beginning of its id
+    let fetched = json(&mut desk.remote(&["fetch", &id[..20], "--out", "bundle.tar", "--json"]));
+    assert_eq!(
+        (text(&fetched["id"]), text(&fetched["public_key"])),
+        (id.clone(), text(&receipt["public_key"]))
+    );
+    let to = desk.home.path().join("bundle.tar");
+    assert!(matches!(audit(&to, &key), 0 | 4));
+    assert_eq!(fs::metadata(&to).expect("own file").mode() & 0o777, 0o600);
+    assert_eq!(desk.downloads(&text(&receipt["incident"])).len(), 1);
+    // a file that is there is not written over
+    let said = refused(&mut desk.remote(&["fetch", &id, "--out", "bundle.tar"]));
+    assert!(
+        said.contains("bundle.tar") && said.contains("exists"),
+        "{said}"
+    );
+    // what automation may see
+    let automation = json(&mut desk.remote_as(
+        "automation",
+        &[
+            "capture", "--title", "Alert", "--sev", "4", "--source", "host", "--json",
+        ],
+    ));
+    assert_eq!(automation["bundles"], json!([]));
+    let declared = text(&automation["incident"]);
+    let bundles = lines(&mut desk.remote(&["bundles", &declared, "--json"]));
+    assert_eq!(bundles.len(), 1, "it has waited until the capture was over");
+}
+
+#[test]
+fn a_download_goes_on_where_it_was_cut_off() {
+    let desk = Desk::new("owner");
+    let id = desk.declare();
+    let bundle = desk.attach_large(&id);
+    // cut off twice, and whole at the third time; one more connection is for the key
+    let cuts = [Cut::Behind(5 << 20), Cut::Behind(7 << 20), Cut::Never];
+    let network = Network::before(&desk.serve.address, &cuts);
+    let url = format!("http://{}", network.address);
+    run_ok(&mut desk.at(&url, &["fetch", &bundle, "--out", "one.tar"]));
+    assert_eq!(audit(&desk.home.path().join("one.tar"), &desk.key()), 0);
+    let downloads = desk.downloads(&id);
+    let parts: Vec<bool> = downloads
+        .iter()
+        .map(|summary| summary.contains(", bytes "))
+        .collect();
+    assert_eq!(parts, [false, true, true], "{downloads:?}");
+    assert!(network.connections() >= 3);
+    // cut off for ever: what has arrived is kept, and another process goes on behind it
+    let network = Network::before(&desk.serve.address, &[Cut::Behind(4 << 20), Cut::Behind(0)]);
+    let said = refused(&mut desk.at(
+        &format!("http://{}", network.address),
+        &["fetch", &bundle, "--out", "two.tar"],
+    ));
+    assert!(
+        said.contains("the same command goes on behind it"),
+        "{said}"
+    );
+    let to = desk.home.path().join("two.tar");
+    assert!(!to.exists());
+    let before = desk.downloads(&id).len();
+    run_ok(&mut desk.remote(&["fetch", &bundle, "--out", "two.tar"]));
+    assert_eq!(audit(&to, &desk.key()), 0);
+    let downloads = desk.downloads(&id);
+    assert!(
+        downloads.len() == before + 1 && downloads[before].contains(", bytes "),
+        "{downloads:?}"
+    );
+    assert_eq!(unfinished(&desk), Vec::<String>::new());
+}
+
+/// Files of downloads that are not over.
+fn unfinished(desk: &Desk) -> Vec<String> {
+    let names = fs::read_dir(desk.home.path())
+        .expect("own folder")
+        .map(|entry| entry.expect("readable").file_name());
+    names
+        .map(|name| name.to_string_lossy().into_owned())
+        .filter(|name| name.ends_with(".unfinished"))
+        .collect()
+}
+
+#[test]
+fn what_was_changed_on_the_way_is_not_kept() {
+    let desk = Desk::new("owner");
+    let id = desk.declare();
+    let bundle = desk.attach_large(&id);
+    let network = Network::before(&desk.serve.address, &[Cut::Changed(9 << 20)]);
+    let said = refused(&mut desk.at(
+        &format!("http://{}", network.address),
+        &["fetch", &bundle, "--out", "bundle.tar"],
+    ));
+    assert!(
+        said.contains(&format!("is not the bundle {bundle}, and is not kept")),
+        "{said}"
+    );
+    assert!(!desk.home.path().join("bundle.tar").exists());
+    assert_eq!(unfinished(&desk), Vec::<String>::new());
+    // nor what somebody else has left beside it
+    let name = format!(
+        ".bundle.tar.{}.unfinished",
+        &bundle["sha256:".len()..][..16]
+    );
+    fs::write(desk.home.path().join(&name), "something else").expect("own folder");
+    let said = refused(&mut desk.remote(&["fetch", &bundle, "--out", "bundle.tar"]));
+    assert!(said.contains("is not the bundle"), "{said}");
+    run_ok(&mut desk.remote(&["fetch", &bundle, "--out", "bundle.tar"]));
+    assert_eq!(audit(&desk.home.path().join("bundle.tar"), &desk.key()), 0);
+}

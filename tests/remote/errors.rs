@@ -1,0 +1,250 @@
+//! Errors of servers: lost answers, forbidden actions, unreachable and foreign servers, pauses.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+use tests::proxy::{Fault, Proxy};
+use tests::{run, run_ok};
+
+use crate::{Desk, both, exhibit, lines, refused, text};
+
+#[test]
+fn a_lost_answer_declares_nothing_twice() {
+    let desk = Desk::new("owner");
+    let proxy = Proxy::before(desk.serve.address.parse().expect("an address"));
+    proxy.plan(&[Fault::AnswerLost("POST /v1/incidents ")]);
+    let url = format!("http://{}", proxy.address);
+    run_ok(&mut desk.at(&url, &["declare", "--title", "Once", "--sev", "3"]));
+    assert_eq!(proxy.left(), []);
+    assert_eq!(lines(&mut desk.remote(&["status", "--json"])).len(), 1);
+    // a note has no such key: whether it was written is for people to look
+    let id = text(&lines(&mut desk.remote(&["status", "--json"]))[0]["incident"]);
+    proxy.plan(&[Fault::AnswerLost("PATCH /v1/incidents/")]);
+    let said = refused(&mut desk.at(&url, &["note", &id, "once"]));
+    assert!(
+        said.contains("look whether it was done before you try again"),
+        "{said}"
+    );
+    assert_eq!(
+        lines(&mut desk.remote(&["timeline", &id, "--kind", "note", "--json"])).len(),
+        1
+    );
+}
+
+#[test]
+fn a_role_that_may_not_is_told_so() {
+    let desk = Desk::new("owner");
+    let id = desk.declare();
+    for (role, arguments, said) in [
+        (
+            "auditor",
+            &["note", &id, "x"][..],
+            "refuses: a token with the role auditor may not do this",
+        ),
+        (
+            "auditor",
+            &["capture", "--incident", &id],
+            "refuses: a token with the role auditor may not do this",
+        ),
+        (
+            "automation",
+            &["status"],
+            "refuses: a token with the role automation may not do this",
+        ),
+        ("automation", &["status", &id], "there is no incident"),
+        (
+            "owner",
+            &["change", &id, "--sev", "1", "--reason", "x"],
+            "the role owner may not change severity and status",
+        ),
+        (
+            "owner",
+            &["close", &id],
+            "refuses: a token with the role owner may not do this",
+        ),
+        (
+            "commander",
+            &["token", "list"],
+            "refuses: a token with the role commander may not do this",
+        ),
+    ] {
+        let text = refused(&mut desk.remote_as(role, arguments));
+        assert!(text.contains(said), "{role} {arguments:?}: {text}");
+    }
+    let bad = format!("exh_{}_{}", "0".repeat(16), "A".repeat(43));
+    for (token, said) in [
+        (
+            bad.as_str(),
+            "does not take the token: it is wrong, expired or revoked; `exhibit login http://",
+        ),
+        ("two words", "the token has blanks"),
+        ("", "there is no token for http://"),
+    ] {
+        let text = refused(desk.remote(&["status"]).env("EXHIBIT_TOKEN", token));
+        assert!(text.contains(said), "{token:?}: {text}");
+        assert!(
+            token.is_empty() || !text.contains(token),
+            "a token is not shown: {text}"
+        );
+    }
+}
+
+#[test]
+fn what_makes_no_sense_on_a_server_says_what_to_do() {
+    let desk = Desk::new("owner");
+    let store = desk.store.path().to_str().expect("UTF-8");
+    for (arguments, said) in [
+        (
+            &["settle"][..],
+            "does what is due by itself: `exhibit status INCIDENT` says when",
+        ),
+        (
+            &["serve"],
+            "`exhibit serve` serves a store of this machine: leave --server and --profile out",
+        ),
+        (
+            &["status", "--by", "somebody"],
+            "--by is for a store of this machine",
+        ),
+        (
+            &["status", "--store", store],
+            "--store and --server are given at once",
+        ),
+        (
+            &["status", "--profile", "production"],
+            "--server and --profile are given at once",
+        ),
+        (
+            &["login", "http://127.0.0.1:1"],
+            "leave --store and --server out",
+        ),
+    ] {
+        let text = refused(&mut desk.remote(arguments));
+        assert!(text.contains(said), "{arguments:?}: {text}");
+    }
+    let both_set = run(exhibit(desk.home.path())
+        .arg("status")
+        .env("EXHIBIT_STORE", store)
+        .env("EXHIBIT_SERVER", desk.url()));
+    assert!(
+        both(&both_set).contains("EXHIBIT_STORE and EXHIBIT_SERVER are given at once"),
+        "{}",
+        both(&both_set)
+    );
+    // the command line goes before the environment
+    run_ok(
+        desk.local(&["status"])
+            .env("EXHIBIT_SERVER", "http://127.0.0.1:1"),
+    );
+    run_ok(desk.remote(&["status"]).env("EXHIBIT_STORE", "/nowhere"));
+}
+
+#[test]
+fn a_server_that_is_away_or_is_none_is_told_apart() {
+    let desk = Desk::new("owner");
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .expect("a free port")
+        .local_addr()
+        .expect("bound"); // closed again
+    let said = refused(&mut desk.at(&format!("http://{nobody}"), &["status"]));
+    assert!(
+        said.contains(&format!(
+            "cannot reach http://{nobody}: does `exhibit serve` run there"
+        )),
+        "{said}"
+    );
+    let said = refused(&mut desk.at("http://exhibit.example.com", &["status"]));
+    assert!(
+        said.contains("a token goes to exhibit.example.com over https:// alone"),
+        "{said}"
+    );
+    let said = refused(&mut desk.at("exhibit.example.com", &["status"]));
+    assert!(
+        said.contains("is no URL of a server: expected one such as https://"),
+        "{said}"
+    );
+
+    let elsewhere = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    elsewhere.set_nonblocking(true).expect("a socket");
+    let to = format!(
+        "http://{}/v1/incidents",
+        elsewhere.local_addr().expect("bound")
+    );
+    let redirect = answering(format!(
+        "HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n"
+    ));
+    let said = refused(&mut desk.at(&redirect, &["status"]));
+    assert!(
+        said.contains(&format!("sends on to {to}, where no token follows")),
+        "{said}"
+    );
+    assert!(elsewhere.accept().is_err(), "nobody has asked there");
+
+    let page = answering("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello".to_owned());
+    let said = refused(&mut desk.at(&page, &["status"]));
+    assert!(said.contains("is it an `exhibit serve`"), "{said}");
+    let hostile = json!({"incidents": [], "next": "\u{1b}[2J"}).to_string();
+    let hostile = answering(format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{hostile}",
+        hostile.len()
+    ));
+    let said = refused(&mut desk.at(&hostile, &["status"]));
+    assert!(!said.contains('\u{1b}'), "{said:?}");
+}
+
+/// A server that answers everything with the same, and its URL.
+fn answering(answer: String) -> String {
+    answering_in_turn(vec![answer])
+}
+
+/// A server that gives these answers one after the other, and the last for ever; and its URL.
+fn answering_in_turn(answers: Vec<String>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    thread::spawn(move || {
+        let turns = answers
+            .iter()
+            .chain(std::iter::repeat(answers.last().expect("an answer")));
+        for (mut stream, answer) in listener.incoming().flatten().zip(turns) {
+            let _ = stream.read(&mut [0; 8192]);
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    url
+}
+
+#[test]
+fn a_server_that_asks_for_a_pause_gets_it() {
+    let desk = Desk::new("owner");
+    let answer = |status: &str, headers: &str, body: &str| {
+        format!(
+            "HTTP/1.1 {status}\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let away = answer(
+        "503 Service Unavailable",
+        "retry-after: 2\r\n",
+        r#"{"code": "unavailable", "detail": "the database is away"}"#,
+    );
+    let incidents = answer("200 OK", "", r#"{"incidents": []}"#);
+    let begun = std::time::Instant::now();
+    let url = answering_in_turn(vec![away.clone(), incidents]);
+    assert_eq!(
+        run_ok(&mut desk.at(&url, &["status"])),
+        "no incident has been declared\n"
+    );
+    assert!(
+        begun.elapsed() >= Duration::from_secs(2),
+        "{:?}",
+        begun.elapsed()
+    );
+    // what is not known again is not sent again
+    let incident = answer("200 OK", "", r#"{"underWay": false}"#);
+    let url = answering_in_turn(vec![incident.clone(), away, incident]);
+    let said = refused(&mut desk.at(&url, &["note", "INC-1", "x"]));
+    assert!(said.contains("refuses: the database is away"), "{said}");
+}

@@ -1,0 +1,294 @@
+//! Profiles, certificates, signing keys and tokens.
+
+use std::fs::{self, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tests::api::token;
+use tests::{run, run_ok, scratch};
+
+use crate::{Desk, both, exhibit, json, lines, refused, text};
+
+/// A CA, and a certificate for this machine that it has signed.
+struct Authority {
+    ca: PathBuf,
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl Authority {
+    fn new(folder: &Path) -> Self {
+        fs::create_dir(folder).expect("own folder");
+        let openssl = |arguments: &[&str]| {
+            run_ok(
+                Command::new("openssl")
+                    .args(arguments)
+                    .current_dir(folder)
+                    .stderr(Stdio::null()),
+            );
+        };
+        let new_key = ["-newkey", "ed25519", "-nodes"];
+        openssl(
+            &[
+                &[
+                    "req", "-x509", "-subj", "/CN=CA", "-keyout", "ca.key", "-out", "ca.pem",
+                ],
+                &new_key[..],
+            ]
+            .concat(),
+        );
+        openssl(
+            &[
+                &[
+                    "req",
+                    "-subj",
+                    "/CN=localhost",
+                    "-keyout",
+                    "tls.key",
+                    "-out",
+                    "tls.csr",
+                ],
+                &new_key[..],
+            ]
+            .concat(),
+        );
+        fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1\n").expect("own folder");
+        let signed = [
+            "x509",
+            "-req",
+            "-in",
+            "tls.csr",
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+        ];
+        openssl(&[&signed[..], &["-extfile", "names", "-out", "tls.crt"]].concat());
+        Self {
+            ca: folder.join("ca.pem"),
+            certificate: folder.join("tls.crt"),
+            key: folder.join("tls.key"),
+        }
+    }
+}
+
+#[test]
+fn a_foreign_certificate_gets_no_token() {
+    let folder = scratch();
+    let (own, foreign) = (
+        Authority::new(&folder.path().join("own")),
+        Authority::new(&folder.path().join("foreign")),
+    );
+    let config = format!(
+        "[serve.tls]\ncertificate = '{}'\nkey = '{}'\n",
+        own.certificate.display(),
+        own.key.display()
+    );
+    let desk = Desk::configured("owner", &config);
+    let url = format!("https://{}", desk.serve.address);
+    let path = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+    let with = |ca: &Path| run(&mut desk.at(&url, &["status", "--ca", &path(ca)]));
+    assert!(with(&own.ca).status.success(), "{}", both(&with(&own.ca)));
+    let said = both(&with(&foreign.ca));
+    assert!(
+        said.contains("cannot trust the certificate of https://") && said.contains("--ca"),
+        "{said}"
+    );
+    let said = refused(&mut desk.at(&url, &["status"]));
+    assert!(
+        said.contains("cannot trust the certificate of https://")
+            || said.contains("CA certificates"),
+        "{said}"
+    );
+    let said = both(&with(&own.key));
+    assert!(said.contains("as CA certificate: expected PEM"), "{said}");
+    // in a profile
+    let mut login = exhibit(desk.home.path());
+    login.args(["login", &url, "--profile", "tls", "--ca", &path(&own.ca)]);
+    assert!(logged_in(&mut login, &desk.token).contains(" takes the token: "));
+    run_ok(exhibit(desk.home.path()).args(["status", "--profile", "tls"]));
+}
+
+/// Runs `exhibit login` with a token on its standard input.
+fn logged_in(command: &mut Command, token: &str) -> String {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    child
+        .stdin
+        .take()
+        .expect("it is piped")
+        .write_all(format!("{token}\n").as_bytes())
+        .expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    let text = both(&output);
+    assert!(!text.contains(token), "a token is not shown: {text}");
+    text
+}
+
+#[test]
+fn a_profile_is_logged_in_used_refused_and_logged_out() {
+    let desk = Desk::new("owner");
+    let file = desk.home.path().join(".config/exhibit/client.toml");
+    let as_user = |arguments: &[&str]| {
+        let mut command = exhibit(desk.home.path());
+        command.args(arguments);
+        command
+    };
+    // a token that the server does not take is not stored
+    let said = logged_in(
+        &mut as_user(&["login", &desk.url(), "--profile", "drill"]),
+        &format!("{}x", desk.token),
+    );
+    assert!(said.contains("does not take the token"), "{said}");
+    assert!(!file.exists());
+    let said = logged_in(
+        &mut as_user(&["login", &desk.url(), "--profile", "drill"]),
+        &desk.token,
+    );
+    assert!(
+        said.contains("owner of all incidents, until ")
+            && said.contains("this server signs with the key "),
+        "{said}"
+    );
+    assert_eq!(
+        fs::metadata(&file).expect("it is written").mode() & 0o777,
+        0o600
+    );
+    // the first is the default; its token is found for its URL too
+    let id = text(
+        &json(&mut as_user(&[
+            "declare", "--title", "t", "--sev", "4", "--json",
+        ]))["incident"],
+    );
+    for arguments in [
+        &["status", &id, "--profile", "drill"][..],
+        &["status", &id, "--server", &desk.url()],
+    ] {
+        assert!(run_ok(&mut as_user(arguments)).contains(&id));
+    }
+    assert!(run_ok(as_user(&["status", &id]).env("EXHIBIT_PROFILE", "drill")).contains(&id));
+    let said = refused(&mut as_user(&["status", "--profile", "dril"]));
+    assert!(
+        said.contains("there is no profile dril (did you mean \"drill\"?); there are: drill"),
+        "{said}"
+    );
+    // what others can read is refused
+    fs::set_permissions(&file, Permissions::from_mode(0o640)).expect("own file");
+    let said = refused(&mut as_user(&["status"]));
+    assert!(
+        said.contains("client.toml can be read by others (mode 0640): run chmod 600 on it"),
+        "{said}"
+    );
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("own file");
+    // a second token takes the place of the first
+    let auditor = token(desk.store.path(), "auditor");
+    let said = logged_in(
+        &mut as_user(&["login", &desk.url(), "--profile", "drill", "--json"]),
+        &auditor,
+    );
+    let told: Value = serde_json::from_str(said.lines().last().expect("a line")).expect("JSON");
+    assert_eq!(
+        (text(&told["profile"]), text(&told["caller"]["role"])),
+        ("drill".to_owned(), "auditor".to_owned())
+    );
+    let written = fs::read_to_string(&file).expect("own file");
+    assert!(
+        written.contains(&auditor) && !written.contains(&desk.token),
+        "{written}"
+    );
+    assert!(refused(&mut as_user(&["note", &id, "x"])).contains("the role auditor"));
+    // out again: then the store of this machine is meant
+    assert!(run_ok(&mut as_user(&["logout"])).contains("profile drill is gone"));
+    assert!(
+        !fs::read_to_string(&file)
+            .expect("own file")
+            .contains(&auditor)
+    );
+    assert!(refused(&mut as_user(&["logout"])).contains("there is no default profile"));
+}
+
+#[test]
+fn another_key_than_before_is_told() {
+    let (desk, other) = (Desk::new("owner"), Desk::new("owner"));
+    let id = desk.declare();
+    let attach = |arguments: &[&str]| both(&run(&mut desk.remote(arguments)));
+    assert!(attach(&["attach", &id, "/etc/hostname"]).contains("this server signs with the key"));
+    assert!(
+        !attach(&["attach", &id, "/etc/hostname"]).contains("signs with"),
+        "it is known"
+    );
+    // another collector takes over the address
+    let key = desk.home.path().join(".local/state/exhibit/keys");
+    let known = fs::read_dir(&key)
+        .expect("it is kept")
+        .next()
+        .expect("a server")
+        .expect("readable")
+        .path();
+    let renamed = known.with_file_name(other.serve.address.replace(':', "_"));
+    fs::rename(&known, &renamed).expect("own folder");
+    let mut command = exhibit(desk.home.path());
+    command
+        .args([
+            "--server",
+            &other.url(),
+            "attach",
+            &other.declare(),
+            "/etc/hostname",
+        ])
+        .env("EXHIBIT_TOKEN", &other.token);
+    let said = both(&run(&mut command));
+    assert!(
+        said.contains("and did so with another one before: ask its operator whether that is right"),
+        "{said}"
+    );
+    assert_eq!(fs::read_dir(&renamed).expect("own folder").count(), 2);
+}
+
+#[test]
+fn tokens_are_made_listed_and_revoked_by_a_server() {
+    let desk = Desk::new("admin");
+    let made = json(&mut desk.remote(&[
+        "token",
+        "create",
+        "--role",
+        "auditor",
+        "--label",
+        "laptop",
+        "--expires",
+        "1h",
+        "--json",
+    ]));
+    let (id, token) = (text(&made["id"]), text(&made["token"]));
+    assert_eq!(
+        (text(&made["role"]), text(&made["label"])),
+        ("auditor".to_owned(), "laptop".to_owned())
+    );
+    run_ok(desk.remote(&["status"]).env("EXHIBIT_TOKEN", &token));
+    let revoked = json(&mut desk.remote(&["token", "revoke", &id, "--json"]));
+    let listed = lines(&mut desk.remote(&["token", "list", "--json"]));
+    let row = listed
+        .iter()
+        .find(|row| row["id"] == id.as_str())
+        .expect("it is listed");
+    assert_eq!(row["revoked"], revoked["revoked"]);
+    assert!(
+        refused(desk.remote(&["status"]).env("EXHIBIT_TOKEN", &token))
+            .contains("does not take the token")
+    );
+    assert!(
+        refused(&mut desk.remote(&["token", "revoke", "0000000000000000"]))
+            .contains("there is no token 0000000000000000")
+    );
+    let said =
+        refused(&mut desk.remote(&["token", "create", "--role", "owner", "--incident", "INC-9"]));
+    assert!(said.contains("there is no incident INC-9"), "{said}");
+}

@@ -1,0 +1,347 @@
+//! `LookupEvents`: pages, filters, page tokens, retention.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tests::aws::{Config, Server, Synthetic};
+
+use crate::{ACCOUNT, Client, END, REGION, START, fast, ids};
+
+#[test]
+fn paging_to_the_end_gives_every_event_once_newest_first() {
+    let server = Server::start(fast(4000));
+    let pages = Client::new(&server, REGION).pages(&json!({}));
+    let served = ids(&pages);
+    assert_eq!(
+        served,
+        server.ids(ACCOUNT, REGION, START, END),
+        "all of them, in order"
+    );
+    assert_eq!((served.len(), pages.len()), (2000, 40));
+    let times: Vec<f64> = pages
+        .iter()
+        .flat_map(|p| p["Events"].as_array().expect("a list"))
+        .map(|e| e["EventTime"].as_f64().expect("a number"))
+        .collect();
+    assert!(times.is_sorted_by(|a, b| a >= b), "newest first");
+    let distinct = served.iter().collect::<BTreeSet<_>>().len();
+    assert!(distinct < served.len(), "some are served twice");
+    let truth = server.truth().place(ACCOUNT, REGION);
+    assert_eq!(
+        (truth.requests, truth.pages, truth.last_pages, truth.events),
+        (40, 40, 1, 2000)
+    );
+    assert_eq!(truth.distinct, distinct as u64);
+    assert_eq!(
+        (
+            truth.newest.expect("a time") as f64,
+            truth.oldest.expect("a time") as f64
+        ),
+        (times[0], times[1999])
+    );
+    let burst = times
+        .chunk_by(|a, b| a == b)
+        .map(<[f64]>::len)
+        .max()
+        .unwrap_or(0);
+    assert!(burst > 50, "more than a page in one second: {burst}");
+}
+
+#[test]
+fn events_are_as_the_service_writes_them() {
+    let server = Server::start(fast(4000));
+    let pages = Client::new(&server, REGION).pages(&json!({}));
+    let (mut bytes, mut count, mut unusual) = (0, 0, 0);
+    for event in pages
+        .iter()
+        .flat_map(|page| page["Events"].as_array().expect("a list"))
+    {
+        let text = event["CloudTrailEvent"].as_str().expect("a string");
+        let record: Value = serde_json::from_str(text).expect("of JSON");
+        (bytes, count) = (bytes + text.len(), count + 1);
+        assert_eq!(record["eventID"], event["EventId"]);
+        assert_eq!(record["eventName"], event["EventName"]);
+        assert_eq!(record["eventSource"], event["EventSource"]);
+        assert_eq!(record["awsRegion"], REGION);
+        assert_eq!(record["recipientAccountId"], ACCOUNT);
+        assert_eq!(
+            record["readOnly"].to_string(),
+            event["ReadOnly"].as_str().expect("text"),
+            "a flag, and a string"
+        );
+        assert_eq!(
+            record["userIdentity"]["accessKeyId"], event["AccessKeyId"],
+            "both absent for services"
+        );
+        assert_eq!(
+            event["Username"].is_null(),
+            record["userIdentity"]["type"] == "AWSService"
+        );
+        let time: jiff::Timestamp = record["eventTime"]
+            .as_str()
+            .expect("text")
+            .parse()
+            .expect("RFC 3339");
+        assert_eq!(
+            time.as_second() as f64,
+            event["EventTime"].as_f64().expect("a number")
+        );
+        unusual += usize::from(!text.is_ascii() || text.contains("<script>"));
+    }
+    assert!(
+        (1000..1500).contains(&(bytes / count)),
+        "{} bytes on average",
+        bytes / count
+    );
+    assert!(unusual > 0, "text that attackers write");
+}
+
+#[test]
+fn windows_are_inclusive_and_attributes_choose() {
+    let server = Server::start(fast(4000));
+    let mut client = Client::new(&server, REGION);
+    let pages = client.pages(&json!({}));
+    let all: Vec<&Value> = pages
+        .iter()
+        .flat_map(|page| page["Events"].as_array().expect("a list"))
+        .collect();
+    let (end, start) = (
+        all[700]["EventTime"].as_f64().expect("a number"),
+        all[900]["EventTime"].as_f64().expect("a number"),
+    );
+    let inside = all
+        .iter()
+        .filter(|event| (start..=end).contains(&event["EventTime"].as_f64().expect("a number")));
+    let expected: Vec<&str> = inside
+        .map(|event| event["EventId"].as_str().expect("text"))
+        .collect();
+    assert_eq!(
+        ids(&client.pages(&json!({ "StartTime": start, "EndTime": end }))),
+        expected
+    );
+    assert_eq!(
+        ids(&client.pages(&json!({ "StartTime": start, "EndTime": end, "MaxResults": 7 }))),
+        expected
+    );
+    let key = all
+        .iter()
+        .find_map(|event| event["AccessKeyId"].as_str())
+        .expect("a key");
+    for (name, value) in [
+        ("AccessKeyId", key),
+        ("EventId", all[77]["EventId"].as_str().expect("text")),
+        ("EventName", "ConsoleLogin"),
+        ("EventSource", "iam.amazonaws.com"),
+        ("ReadOnly", "false"),
+        ("Username", "user-07"),
+        ("ResourceType", "AWS::IAM::User"),
+        (
+            "ResourceName",
+            all.iter()
+                .find_map(|event| event["Resources"][0]["ResourceName"].as_str())
+                .expect("a name"),
+        ),
+    ] {
+        let has = |event: &&&Value| {
+            event[name] == value
+                || event["Resources"]
+                    .as_array()
+                    .expect("a list")
+                    .iter()
+                    .any(|r| r[name] == value)
+        };
+        let expected: Vec<&str> = all
+            .iter()
+            .filter(has)
+            .map(|event| event["EventId"].as_str().expect("text"))
+            .collect();
+        assert!(!expected.is_empty(), "{name}");
+        let attribute =
+            json!({ "LookupAttributes": [{ "AttributeKey": name, "AttributeValue": value }] });
+        assert_eq!(ids(&client.pages(&attribute)), expected, "{name}");
+    }
+    assert!(ids(&client.pages(&json!({ "EventCategory": "insight" }))).is_empty());
+}
+
+#[test]
+fn requests_that_the_service_refuses_are_refused() {
+    let server = Server::start(fast(1000));
+    let mut client = Client::new(&server, REGION);
+    let attribute = |key: &str| json!({ "AttributeKey": key, "AttributeValue": "x" });
+    for (input, code) in [
+        (
+            json!({ "StartTime": 2, "EndTime": 1 }),
+            "InvalidTimeRangeException",
+        ),
+        (json!({ "MaxResults": 51 }), "InvalidMaxResultsException"),
+        (json!({ "MaxResults": 0 }), "InvalidMaxResultsException"),
+        (
+            json!({ "EventCategory": "management" }),
+            "InvalidEventCategoryException",
+        ),
+        (
+            json!({ "LookupAttributes": [attribute("Colour")] }),
+            "InvalidLookupAttributesException",
+        ),
+        (
+            json!({ "LookupAttributes": [attribute("EventId"), attribute("EventName")] }),
+            "InvalidLookupAttributesException",
+        ),
+        (
+            json!({ "NextToken": "unknown" }),
+            "InvalidNextTokenException",
+        ),
+        (
+            json!({ "StartTime": "yesterday" }),
+            "SerializationException",
+        ),
+    ] {
+        let answer = client.lookup(&input);
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (400, code),
+            "{input}"
+        );
+    }
+    assert_eq!(
+        server.truth().place(ACCOUNT, REGION).refused["InvalidMaxResultsException"],
+        2
+    );
+}
+
+#[test]
+fn tokens_are_good_for_the_same_question_only() {
+    let server = Server::start(Config {
+        token_lifetime: Duration::from_millis(1000),
+        ..fast(1000)
+    });
+    let mut client = Client::new(&server, REGION);
+    let question = json!({ "StartTime": START, "EndTime": END });
+    let token = client.lookup(&question).json()["NextToken"].clone();
+    let mut with = |changes: &[(&str, Value)], region: &str| {
+        let mut question = question.clone();
+        question["NextToken"] = token.clone();
+        for (name, value) in changes {
+            question[name] = value.clone();
+        }
+        client.region = region.to_owned();
+        client.lookup(&question)
+    };
+    assert_eq!(with(&[], REGION).status, 200);
+    assert_eq!(with(&[], REGION).status, 200, "and again");
+    let attribute = json!([{ "AttributeKey": "ReadOnly", "AttributeValue": "true" }]);
+    for change in [
+        ("StartTime", json!(START + 1)),
+        ("EndTime", json!(END - 1)),
+        ("MaxResults", json!(10)),
+        ("LookupAttributes", attribute),
+    ] {
+        assert_eq!(with(&[change], REGION).code(), "InvalidNextTokenException");
+    }
+    assert_eq!(
+        with(&[], "eu-west-1").code(),
+        "InvalidNextTokenException",
+        "in another region"
+    );
+    std::thread::sleep(Duration::from_millis(1100));
+    assert_eq!(
+        with(&[], REGION).code(),
+        "InvalidNextTokenException",
+        "too late"
+    );
+}
+
+#[test]
+fn retention_is_ninety_days() {
+    let (day, newest) = (86_400, END);
+    let events = Synthetic::new(0)
+        .spread(1000, &[ACCOUNT], &[(REGION, 1)])
+        .window(newest - 100 * day, newest);
+    let server = Server::start(Config {
+        limit: None,
+        present: Some(newest),
+        ..Config::new(events)
+    });
+    let served =
+        ids(&Client::new(&server, REGION).pages(&json!({ "StartTime": newest - 100 * day })));
+    assert!(
+        (850..950).contains(&served.len()),
+        "{} of 1000",
+        served.len()
+    );
+    let oldest = server
+        .truth()
+        .place(ACCOUNT, REGION)
+        .oldest
+        .expect("a time");
+    assert!(
+        (89 * day..=90 * day).contains(&(newest - oldest)),
+        "{}",
+        newest - oldest
+    );
+}
+
+#[test]
+fn a_million_events_are_the_same_each_time_and_start_at_once() {
+    let begin = Instant::now();
+    let first = |seed| {
+        let server = Server::start(Config {
+            limit: None,
+            ..Config::new(Synthetic::new(1_000_000).seed(seed))
+        });
+        let mut client = Client::new(&server, "eu-west-1");
+        let window = json!({ "StartTime": START + 40_000, "EndTime": START + 40_100 });
+        client.lookup(&window).body
+    };
+    let without_token = |body: Vec<u8>| {
+        let body = String::from_utf8(body).expect("JSON");
+        body.split_once(r#","NextToken""#)
+            .expect("a token")
+            .0
+            .to_owned()
+    };
+    assert_eq!(without_token(first(1)), without_token(first(1)));
+    assert_ne!(without_token(first(1)), without_token(first(2)));
+    assert!(
+        begin.elapsed() < Duration::from_secs(2),
+        "nothing is made before it is asked for"
+    );
+}
+
+#[test]
+fn answers_have_an_id_a_date_and_a_type() {
+    let server = Server::start(Config {
+        clock_skew_seconds: -3600,
+        ..fast(1000)
+    });
+    let mut client = Client::new(&server, REGION);
+    for answer in [
+        client.lookup(&json!({})),
+        client.lookup(&json!({ "MaxResults": 99 })),
+    ] {
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/x-amz-json-1.1")
+        );
+        let date =
+            httpdate::parse_http_date(answer.header("date").expect("a date")).expect("of HTTP");
+        let behind = date.elapsed().expect("in the past").as_secs();
+        assert!((3598..3610).contains(&behind), "{behind}");
+    }
+    let seen = server.requests();
+    let answer = client.lookup(&json!({}));
+    assert_eq!(
+        answer.header("x-amzn-requestid"),
+        Some(server.requests()[2].request_id.as_str())
+    );
+    assert_ne!(seen[0].request_id, seen[1].request_id);
+    assert_eq!(
+        (seen[0].status, seen[1].status, seen[1].number),
+        (200, 400, 2)
+    );
+    assert_eq!(
+        seen[0].header("x-amz-target"),
+        Some("CloudTrail_20131101.LookupEvents")
+    );
+}

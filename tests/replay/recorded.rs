@@ -1,0 +1,142 @@
+//! Recorded events, and the same questions to LocalEmu.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tests::aws::{Config, Files, Region, Server};
+use tests::{LocalEmu, corpora, localemu, root, run_ok, scratch};
+
+use crate::{Client, REGION};
+
+/// Recorded events come as they were recorded, each as often as it was delivered.
+#[test]
+fn a_corpus_of_real_events_is_served_whole() {
+    let Some(corpora) = corpora() else { return };
+    let file = corpora.join("internal-only/aws/cloudtrail/sans504-s3-ransomware.files.jsonl.zst");
+    let account = "342082656213";
+    let server = Server::start(Config {
+        limit: None,
+        ..Config::new(Files::open(&file).expect("a corpus"))
+    });
+    let mut served = Vec::new();
+    for region in [
+        "us-west-1",
+        "us-east-1",
+        "ap-northeast-2",
+        "eu-central-1",
+        "us-east-2",
+    ] {
+        let mut client = Client::new(&server, region);
+        client.key = server.account_key(account);
+        for event in client
+            .pages(&json!({}))
+            .iter()
+            .flat_map(|page| page["Events"].as_array().expect("a list"))
+        {
+            served.push(event["CloudTrailEvent"].as_str().expect("text").to_owned());
+        }
+    }
+    let place = server.truth().place(account, "us-west-1");
+    assert_eq!(
+        (place.events, place.pages, place.last_pages),
+        (30_416, 609, 1)
+    );
+    assert_eq!(
+        server.truth().events(),
+        (30_469, 23_973),
+        "the other eight regions have one event each"
+    );
+    let text = String::from_utf8(
+        zstd::decode_all(std::fs::File::open(file).expect("a corpus")).expect("of zstd"),
+    )
+    .expect("JSON");
+    let files = text.lines().map(|line| {
+        line.strip_prefix(r#"{"Records":["#)
+            .and_then(|line| line.strip_suffix("]}"))
+            .expect("a file")
+    });
+    let begin = r#"{"eventVersion""#;
+    let recorded = files
+        .flat_map(|file| file.split(begin).skip(1))
+        .map(|rest| format!("{begin}{}", rest.trim_end_matches(',')));
+    let (mut recorded, served) = (
+        recorded.collect::<Vec<_>>(),
+        served.into_iter().collect::<BTreeSet<_>>(),
+    );
+    assert_eq!(recorded.len(), 30_477);
+    recorded.retain(|text| !served.contains(text));
+    assert_eq!(recorded.len(), 8, "byte for byte");
+}
+
+/// What boto3 gets from a server, asked about a window.
+fn semantics(url: &str, key: [&str; 2], window: &Value) -> Value {
+    let script = root().join("tests/interop/cloudtrail_semantics.py");
+    let mut python = Command::new(LocalEmu::python());
+    python
+        .arg("-B")
+        .arg(script)
+        .args(["ask", url])
+        .args(key)
+        .args([window["start"].to_string(), window["end"].to_string()]);
+    serde_json::from_str(&run_ok(&mut python)).expect("JSON")
+}
+
+/// The same records, asked for from LocalEmu, which made them, and from our server: two readings of
+/// the service's documents.
+#[test]
+fn an_emulator_of_other_people_answers_the_same() {
+    let Some(emulator) = localemu() else { return };
+    let work = scratch();
+    let corpus = work.path().join("corpus.jsonl");
+    let script = root().join("tests/interop/cloudtrail_semantics.py");
+    let mut record = Command::new(LocalEmu::python());
+    let recorded = run_ok(
+        record
+            .arg("-B")
+            .arg(script)
+            .args(["record", &emulator.url])
+            .arg(&corpus),
+    );
+    let window = serde_json::from_str(&recorded).expect("JSON");
+
+    let regions = vec![Region {
+        name: REGION.to_owned(),
+        status: "ENABLED_BY_DEFAULT",
+    }];
+    let server = Server::start(Config {
+        limit: None,
+        regions,
+        ..Config::new(Files::open(&corpus).expect("a corpus"))
+    });
+    let key = server.account_key("000000000000");
+    let mut theirs = semantics(&emulator.url, ["test", "test"], &window);
+    let mut ours = semantics(
+        &server.url(),
+        [&key.access_key_id, &key.secret_access_key],
+        &window,
+    );
+
+    // LocalEmu lets these pass, or has no such operation; the service does not (API reference of
+    // LookupEvents and ListRegions).
+    let wrong = json!({ "token of another question": null, "page too large": null, "page of nothing": null, "backwards": null, "unknown attribute": null });
+    assert_eq!(theirs["errors of the service alone"].take(), wrong);
+    assert_eq!(theirs["regions"].take(), "InternalFailure");
+    let right = json!({
+        "token of another question": "InvalidNextTokenException",
+        "page too large": "InvalidMaxResultsException",
+        "page of nothing": "InvalidMaxResultsException",
+        "backwards": "InvalidTimeRangeException",
+        "unknown attribute": "InvalidLookupAttributesException",
+    });
+    assert_eq!(ours["errors of the service alone"].take(), right);
+    assert!(ours["regions"].take().is_null());
+    assert_eq!(ours["events"].as_array().map(Vec::len), Some(101));
+    for (question, answer) in theirs.as_object().expect("questions") {
+        assert!(
+            &ours[question] == answer,
+            "{question}: {answer}, and ours: {}",
+            ours[question]
+        );
+    }
+}
