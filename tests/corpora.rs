@@ -30,7 +30,7 @@ fn files_below(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 #[test]
-fn every_file_comes_back_byte_for_byte() {
+fn extraction_returns_every_byte() {
     let Some(corpora) = corpora() else { return };
     let work = scratch();
     let bundle = agent(
@@ -112,7 +112,7 @@ fn records(source: &Path, part: &str) -> u64 {
 
 /// Counts are those of the corpora's README, but where it says why not.
 #[test]
-fn files_are_cut_into_the_records_that_they_have() {
+fn splits_each_corpus_into_its_documented_records() {
     let Some(corpora) = corpora() else { return };
     for (file, expected) in [
         (
@@ -170,7 +170,7 @@ fn records_of(document: &serde_json::Value) -> u64 {
 /// Support bundles of real clusters hold lists, pages and single objects; what is no JSON in them
 /// is left out here.
 #[test]
-fn the_objects_of_kubernetes_support_bundles_are_records() {
+fn splits_kubernetes_support_bundles_into_objects() {
     let Some(corpora) = corpora() else { return };
     // Of the objects, the corpora's README counts those in lists that name their kind; for the
     // second it counts YAML too.

@@ -100,7 +100,7 @@ fn kill_everywhere(arguments: &[&str]) {
 }
 
 #[test]
-fn a_seal_killed_at_any_write_leaves_nothing_that_looks_whole() {
+fn killed_seal_leaves_nothing_that_looks_complete() {
     if quick() {
         return;
     }
@@ -113,7 +113,7 @@ fn a_seal_killed_at_any_write_leaves_nothing_that_looks_whole() {
 }
 
 #[test]
-fn a_capture_killed_at_any_write_leaves_nothing_that_looks_whole() {
+fn killed_agent_capture_leaves_nothing_that_looks_complete() {
     if quick() {
         return;
     }
@@ -274,7 +274,7 @@ fn is_empty(folder: &Path) -> bool {
 }
 
 #[test]
-fn a_collector_killed_at_any_write_goes_on_where_it_was() {
+fn collector_killed_at_any_write_resumes() {
     if quick() {
         return;
     }

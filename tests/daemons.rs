@@ -487,7 +487,7 @@ fn seaweed() -> Option<Seaweed> {
 }
 
 #[test]
-fn three_daemons_on_s3_outlive_a_kill_a_pause_and_a_restart_of_the_database() {
+fn daemons_on_s3_survive_kill_suspension_and_database_restart() {
     let (Some(mut postgres), Some(seaweed)) = (postgres(), seaweed()) else {
         return;
     };
@@ -531,7 +531,7 @@ fn three_daemons_on_s3_outlive_a_kill_a_pause_and_a_restart_of_the_database() {
 /// The worst moment: a bundle is announced and signed, and its daemon is frozen before it is
 /// published.
 #[test]
-fn a_bundle_on_s3_that_comes_after_another_of_its_pass_is_kept_and_marked() {
+fn late_duplicate_bundle_on_s3_is_kept_and_marked() {
     let (Some(postgres), Some(seaweed)) = (postgres(), seaweed()) else {
         return;
     };
@@ -565,7 +565,7 @@ fn a_bundle_on_s3_that_comes_after_another_of_its_pass_is_kept_and_marked() {
 
 /// Two daemons with one key would make two bundles for one place of its stream.
 #[test]
-fn a_copied_key_is_refused() {
+fn rejects_copied_signing_key() {
     let Some(postgres) = postgres() else { return };
     let shared = Shared::new(&postgres);
     let (mut daemon, copy) = (Daemon::started(&shared, ""), Daemon::new(&shared, ""));
@@ -587,7 +587,7 @@ fn a_copied_key_is_refused() {
 }
 
 #[test]
-fn captures_go_on_through_a_rolling_upgrade_and_a_minute_without_the_database() {
+fn captures_survive_rolling_restart_and_database_outage() {
     let Some(mut postgres) = postgres() else {
         return;
     };

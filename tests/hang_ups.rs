@@ -84,7 +84,7 @@ fn repeat(serve: &Serve, path: &str, secret: &str, key: &str, body: &Value) -> S
 }
 
 #[test]
-fn no_incident_is_left_without_its_passes_and_its_bundle() {
+fn clients_that_hang_up_lose_no_incident_and_no_bundle() {
     let store = scratch();
     let owner = token(store.path(), "owner");
     let serve = Serve::start(&mut exhibit(store.path()));

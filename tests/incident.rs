@@ -162,7 +162,7 @@ fn assert_exact(incident: &Incident, config: &evidence_format::config::BundleCon
 }
 
 #[test]
-fn a_bundle_says_exactly_what_was_served() {
+fn coverage_matches_what_the_provider_served() {
     let incident = Incident::new(Config {
         limit: None,
         ..Config::new(events(20_000).duplicates_per_mille(5))
@@ -200,7 +200,7 @@ fn a_bundle_says_exactly_what_was_served() {
 }
 
 #[test]
-fn faults_cost_attempts_and_no_event() {
+fn provider_faults_lose_no_events() {
     let at = |fault, number| Rule::lookup(fault).region("us-east-1").at(number);
     let rules = vec![
         at(Fault::Throttle, 2),
@@ -251,7 +251,7 @@ fn faults_cost_attempts_and_no_event() {
 /// Providers change what they answer. What is not read to ask on may be anything: it is recorded,
 /// not understood.
 #[test]
-fn a_field_of_another_type_costs_nothing() {
+fn unexpected_field_type_loses_no_events() {
     let rules = vec![Rule::lookup(Fault::Retyped)];
     let incident = Incident::new(Config {
         limit: None,
@@ -273,7 +273,7 @@ fn a_field_of_another_type_costs_nothing() {
 }
 
 #[test]
-fn what_one_region_refuses_is_its_gap_alone() {
+fn refused_region_is_a_gap_of_that_region_only() {
     let rules = vec![
         Rule::lookup(Fault::AccessDenied).region("eu-west-1"),
         Rule::lookup(Fault::RegionDisabled).region("ap-southeast-2"),
@@ -294,7 +294,7 @@ fn what_one_region_refuses_is_its_gap_alone() {
 }
 
 #[test]
-fn roles_are_entered_under_the_incidents_name() {
+fn assumed_role_sessions_carry_the_incident_id() {
     let other = "444455556666";
     let (first, last) = yesterday();
     let corpus = Synthetic::new(0)
@@ -349,7 +349,7 @@ fn roles_are_entered_under_the_incidents_name() {
 }
 
 #[test]
-fn a_deadline_seals_what_is_there_and_a_supplement_has_the_rest() {
+fn deadline_seals_a_partial_bundle_and_supplements_complete_it() {
     let limit = Some(Limit {
         per_second: 20.0,
         burst: 2.0,
@@ -400,7 +400,7 @@ fn a_deadline_seals_what_is_there_and_a_supplement_has_the_rest() {
 /// Real events of an attack, as they were delivered: duplicates, thousands in one second, services
 /// without a name.
 #[test]
-fn a_bundle_has_every_event_of_a_real_corpus() {
+fn captures_every_event_of_a_real_corpus() {
     let Some(corpora) = corpora() else { return };
     let file = corpora.join("internal-only/aws/cloudtrail/sans504-s3-ransomware.files.jsonl.zst");
     let files = Files::open(&file)
@@ -462,7 +462,7 @@ fn a_bundle_has_every_event_of_a_real_corpus() {
 }
 
 #[test]
-fn an_interrupt_seals_what_is_there() {
+fn interrupt_seals_a_partial_bundle() {
     let limit = Some(Limit {
         per_second: 4.0,
         burst: 2.0,
@@ -506,7 +506,7 @@ fn an_interrupt_seals_what_is_there() {
 }
 
 #[test]
-fn the_timeline_points_at_the_records() {
+fn timeline_rows_reference_records_of_the_bundle() {
     let incident = Incident::new(Config {
         limit: None,
         ..Config::new(events(500))
@@ -552,7 +552,7 @@ fn the_timeline_points_at_the_records() {
 }
 
 #[test]
-fn asking_again_finds_what_came_late_and_what_is_gone() {
+fn settling_finds_late_and_missing_events() {
     // the second server has another corpus of the same day: all events of the first are gone, and
     // all of its own are late
     let mut incident = Incident::new(Config {
@@ -602,7 +602,7 @@ fn asking_again_finds_what_came_late_and_what_is_gone() {
 /// Somebody else's emulator of AWS records calls that were really made to it, and somebody else's
 /// client pages them.
 #[test]
-fn a_bundle_has_the_events_that_another_client_gets_from_another_service() {
+fn captures_the_events_that_boto3_gets_from_localemu() {
     let Some(emulator) = localemu() else { return };
     let boto3 = |arguments: &[&str]| {
         let script = root().join("tests/interop/cloudtrail_events.py");

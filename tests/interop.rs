@@ -41,7 +41,7 @@ fn auditors_procedure(bundle: &Path, public_key: &Path) -> std::process::Output 
 }
 
 #[test]
-fn an_auditor_needs_no_program_of_ours() {
+fn standard_tools_verify_a_bundle() {
     let work = scratch();
     for more in [&[][..], &["--dir"]] {
         let bundle = capture(work.path(), more);
@@ -59,7 +59,7 @@ fn an_auditor_needs_no_program_of_ours() {
 }
 
 #[test]
-fn an_auditor_sees_tampering_without_a_program_of_ours() {
+fn standard_tools_detect_tampering() {
     let (work, other) = (scratch(), scratch());
     let (bundle, other) = (
         capture(work.path(), &["--dir"]),
@@ -109,7 +109,7 @@ fn an_auditor_sees_tampering_without_a_program_of_ours() {
 }
 
 #[test]
-fn a_registry_keeps_every_digest() {
+fn registry_round_trip_keeps_every_digest() {
     if quick() {
         return;
     }
@@ -145,7 +145,7 @@ fn warcio_reads_every_item() {
 }
 
 #[test]
-fn other_peoples_verifiers_accept_the_signature_and_refuse_another_key() {
+fn third_party_verifiers_accept_our_key_and_reject_another() {
     if quick() {
         return;
     }
@@ -186,7 +186,7 @@ fn other_peoples_verifiers_accept_the_signature_and_refuse_another_key() {
 /// signing from a log or a timestamp authority, which a bundle of version 1 has not: that refusal
 /// is asserted, so that we learn when either side changes.
 #[test]
-fn sigstore_verify_accepts_the_signature_and_misses_a_timestamp() {
+fn sigstore_verify_accepts_the_signature_but_requires_a_timestamp() {
     let (work, other) = (scratch(), scratch());
     let (bundle, other) = (
         capture(work.path(), &["--dir"]),
@@ -242,7 +242,7 @@ fn sigstore_verify_accepts_the_signature_and_misses_a_timestamp() {
 /// `tests/interop/exhibit_verify.py`, written from SPEC.md alone, gives the findings of every
 /// vector.
 #[test]
-fn a_second_verifier_gives_every_vector_its_finding() {
+fn second_verifier_agrees_on_every_vector() {
     if quick() {
         return;
     }
@@ -258,7 +258,7 @@ fn a_second_verifier_gives_every_vector_its_finding() {
 
 /// ... and of a real capture.
 #[test]
-fn a_second_verifier_accepts_a_real_capture() {
+fn second_verifier_accepts_a_real_capture() {
     if quick() {
         return;
     }

@@ -44,7 +44,7 @@ fn interop(name: &str) -> PathBuf {
 }
 
 #[test]
-fn a_linter_finds_nothing_in_the_description() {
+fn linter_accepts_the_api_description() {
     let Some(redocly) = installed("node/node_modules/.bin/redocly") else {
         return;
     };
@@ -126,7 +126,7 @@ checks.positive_data_acceptance.enabled = false # what a vendor sends is the ven
 }
 
 #[test]
-fn a_fuzzer_finds_no_answer_that_is_not_described() {
+fn fuzzer_finds_no_undocumented_response() {
     let Some(schemathesis) = installed("venv/bin/schemathesis") else {
         return;
     };
@@ -309,7 +309,7 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 #[test]
-fn an_alertmanager_declares_one_incident_and_an_auditor_verifies_its_evidence() {
+fn alertmanager_declares_one_incident_with_verifiable_evidence() {
     let (store, work) = (scratch(), scratch());
     configure(
         store.path(),
@@ -410,7 +410,7 @@ fn with_issuer(store: &Path, issuer: &Issuer) -> Serve {
 }
 
 #[test]
-fn tokens_of_an_openid_provider_are_taken_by_their_roles() {
+fn accepts_openid_tokens_by_role() {
     let Some(issuer) = Issuer::start() else {
         return;
     };
@@ -472,7 +472,7 @@ fn tokens_of_an_openid_provider_are_taken_by_their_roles() {
 }
 
 #[test]
-fn tokens_that_no_openid_provider_gave_are_refused() {
+fn rejects_forged_openid_tokens() {
     let Some(issuer) = Issuer::start() else {
         return;
     };
@@ -564,7 +564,7 @@ fn rotel(folder: &Path) -> Option<(Peer, u16, PathBuf)> {
 }
 
 #[test]
-fn traces_reach_a_receiver_with_ids_and_without_content() {
+fn exports_traces_with_ids_but_no_content() {
     let (store, work) = (scratch(), scratch());
     let Some((mut rotel, port, log)) = rotel(work.path()) else {
         return;
@@ -617,7 +617,7 @@ fn traces_reach_a_receiver_with_ids_and_without_content() {
 }
 
 #[test]
-fn a_receiver_of_traces_that_never_answers_holds_nobody_up() {
+fn unresponsive_trace_receiver_delays_nothing() {
     let store = scratch();
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port"); // it takes connections, and says nothing
     let endpoint = format!("http://{}", silent.local_addr().expect("bound"));

@@ -74,7 +74,7 @@ fn verified(serve: &Serve, token: &str, store: &Path, bundle: &Value) -> i32 {
 }
 
 #[test]
-fn an_incident_by_the_api_alone() {
+fn api_declares_captures_and_serves_the_bundle() {
     let store = scratch();
     let (automation, auditor) = (
         token(store.path(), "automation"),
@@ -131,7 +131,7 @@ fn an_incident_by_the_api_alone() {
 }
 
 #[test]
-fn a_service_manager_ends_it_without_losing_a_request_or_a_job() {
+fn sigterm_loses_no_request_and_no_capture() {
     let store = scratch();
     let owner = token(store.path(), "owner");
     let mut serve = Serve::start(&mut exhibit(store.path()));
@@ -178,7 +178,7 @@ fn peak(serve: &Serve) -> u64 {
 }
 
 #[test]
-fn a_large_attachment_goes_in_and_out_without_being_held() {
+fn streams_large_attachment_in_constant_memory() {
     let store = scratch();
     let owner = token(store.path(), "owner");
     let serve = Serve::start(&mut exhibit(store.path()));
@@ -267,7 +267,7 @@ fn under_way(server: &Server) {
 }
 
 #[test]
-fn what_was_killed_goes_on_behind_its_last_page() {
+fn killed_daemon_resumes_after_the_last_persisted_page() {
     let (store, server) = slow();
     let owner = token(store.path(), "owner");
     let mut serve = Serve::start(&mut with_account(store.path(), &server));
@@ -291,7 +291,7 @@ fn what_was_killed_goes_on_behind_its_last_page() {
 }
 
 #[test]
-fn captures_that_are_stopped_seal_what_is_there() {
+fn stopped_captures_seal_partial_bundles() {
     let (store, server) = slow();
     let owner = token(store.path(), "owner");
     let serve = Serve::start(&mut with_account(store.path(), &server));
@@ -327,7 +327,7 @@ fn captures_that_are_stopped_seal_what_is_there() {
 }
 
 #[test]
-fn it_does_not_listen_where_others_could_read() {
+fn rejects_unsafe_or_unusable_listen_settings() {
     let store = scratch();
     let refused = |arguments: &[&str]| {
         let output = run(exhibit(store.path())
@@ -360,7 +360,7 @@ fn it_does_not_listen_where_others_could_read() {
 }
 
 #[test]
-fn it_speaks_tls_with_its_own_certificate() {
+fn serves_tls_with_the_configured_certificate() {
     let store = scratch();
     let (certificate, key) = (store.path().join("tls.crt"), store.path().join("tls.key"));
     let mut openssl = Command::new("openssl");
@@ -424,7 +424,7 @@ fn it_speaks_tls_with_its_own_certificate() {
 }
 
 #[test]
-fn its_log_is_json_with_ids_and_without_content() {
+fn json_log_has_ids_but_no_content() {
     let store = scratch();
     let owner = token(store.path(), "owner");
     let log = store.path().join("log");

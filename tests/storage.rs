@@ -506,7 +506,7 @@ fn seaweed() -> Option<Seaweed> {
 }
 
 #[test]
-fn an_incident_is_the_same_on_every_database_and_in_a_folder_or_s3() {
+fn bundles_are_the_same_on_every_database_in_a_folder_and_on_s3() {
     let (Some(postgres), Some(seaweed)) = (postgres(), seaweed()) else {
         return;
     };
@@ -527,7 +527,7 @@ fn an_incident_is_the_same_on_every_database_and_in_a_folder_or_s3() {
 }
 
 #[test]
-fn a_capture_outlives_a_minute_without_its_database() {
+fn capture_survives_a_minute_without_its_database() {
     let Some(mut postgres) = postgres() else {
         return;
     };
@@ -545,7 +545,7 @@ fn a_capture_outlives_a_minute_without_its_database() {
 }
 
 #[test]
-fn a_capture_outlives_an_s3_that_answers_nonsense_or_not_at_all() {
+fn capture_survives_s3_errors_and_timeouts() {
     let Some(seaweed) = seaweed() else { return };
     let undisturbed = undisturbed();
     let proxy = Proxy::before(seaweed.address);
@@ -574,7 +574,7 @@ fn a_capture_outlives_an_s3_that_answers_nonsense_or_not_at_all() {
 }
 
 #[test]
-fn a_full_disk_holds_a_capture_up_and_loses_nothing() {
+fn full_disk_delays_a_capture_and_loses_nothing() {
     let undisturbed = undisturbed();
     let incident = Incident::new(None, Blobs::Folder, SLOW);
     let Some(disk) = incident.on_a_small_disk() else {
@@ -598,7 +598,7 @@ fn a_full_disk_holds_a_capture_up_and_loses_nothing() {
 
 /// On SQLite the journal of the capture is on the full disk too, on PostgreSQL it is not.
 #[test]
-fn what_a_full_disk_cut_off_is_a_gap_that_is_sealed_once_there_is_room() {
+fn capture_killed_on_a_full_disk_is_sealed_with_a_gap_by_settle() {
     let undisturbed = undisturbed();
     let incident = Incident::new(None, Blobs::Folder, SLOW);
     let Some(disk) = incident.on_a_small_disk() else {
@@ -612,7 +612,7 @@ fn what_a_full_disk_cut_off_is_a_gap_that_is_sealed_once_there_is_room() {
 }
 
 #[test]
-fn what_a_full_disk_cut_off_is_sealed_by_the_capture_itself_once_there_is_room() {
+fn capture_on_a_full_disk_seals_a_gap_once_there_is_space() {
     let Some(postgres) = postgres() else { return };
     let undisturbed = undisturbed();
     let incident = Incident::new(Some(&postgres.create("exhibit")), Blobs::Folder, SLOW);
@@ -657,7 +657,7 @@ fn assert_is_gap_and_supplement(holdings: &[(String, Holding)]) {
 
 /// A database that refuses the rows of the timeline, until it is told not to.
 #[test]
-fn a_timeline_that_cannot_be_written_holds_up_the_capture_that_it_is_of() {
+fn failed_timeline_writes_delay_their_capture() {
     let Some(postgres) = postgres() else { return };
     let undisturbed = undisturbed();
     let incident = Incident::new(Some(&postgres.create("exhibit")), Blobs::Folder, SLOW);
@@ -673,7 +673,7 @@ fn a_timeline_that_cannot_be_written_holds_up_the_capture_that_it_is_of() {
 }
 
 #[test]
-fn a_collector_killed_in_its_middle_goes_on_on_postgres_and_s3() {
+fn collector_killed_midway_resumes_on_postgres_and_s3() {
     let (Some(postgres), Some(seaweed)) = (postgres(), seaweed()) else {
         return;
     };

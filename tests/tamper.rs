@@ -121,7 +121,7 @@ fn content_codes(name: &str) -> &'static [FaultCode] {
 }
 
 #[test]
-fn every_structural_edit_of_a_tar_is_found() {
+fn detects_every_structural_edit_of_a_tar() {
     let folder = scratch();
     let bundle = capture(folder.path(), &[]);
     let mut auditor = Auditor::new(&bundle);
@@ -223,7 +223,7 @@ fn every_structural_edit_of_a_tar_is_found() {
 }
 
 #[test]
-fn a_flip_at_any_of_2000_random_offsets_is_found() {
+fn detects_2000_random_bit_flips() {
     let folder = scratch();
     let bundle = capture(folder.path(), &[]);
     let mut auditor = Auditor::new(&bundle);
@@ -248,7 +248,7 @@ fn a_flip_at_any_of_2000_random_offsets_is_found() {
 }
 
 #[test]
-fn every_edit_of_a_folder_is_found() {
+fn detects_every_edit_of_a_folder() {
     let folder = scratch();
     let bundle = capture(folder.path(), &["--dir"]);
     let mut auditor = Auditor::new(&bundle);
@@ -337,7 +337,7 @@ fn every_edit_of_a_folder_is_found() {
 
 /// A sound bundle by an attacker's own key is not accepted for one of ours.
 #[test]
-fn another_signer_is_called_that() {
+fn reports_another_signer() {
     let (ours, theirs) = (scratch(), scratch());
     let (ours, theirs) = (capture(ours.path(), &[]), capture(theirs.path(), &[]));
     let report =

@@ -45,7 +45,7 @@ fn write_large(out: &mut dyn Write) {
 }
 
 #[test]
-fn what_is_large_is_attached_in_little_memory() {
+fn attaches_large_files_in_constant_memory() {
     let (store, source) = (Store::new(), scratch());
     let id = store.declare();
     let file = source.path().join("disk image.bin");
@@ -105,7 +105,7 @@ fn report(text: &str) {
 }
 
 #[test]
-fn what_cannot_be_attached_is_refused_with_what_to_do() {
+fn rejects_unattachable_files_with_a_remedy() {
     let (store, source) = (Store::new(), scratch());
     let id = store.declare();
     let refused = |path: &str| store.refused(1, &["attach", &id, path]);
@@ -147,7 +147,7 @@ fn what_cannot_be_attached_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn a_file_that_becomes_shorter_is_attached_with_a_gap() {
+fn shrinking_file_is_attached_with_a_gap() {
     let (store, source) = (Store::new(), scratch());
     let id = store.declare();
     let file = source.path().join("log");

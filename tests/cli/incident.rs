@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::{Store, text_of};
 
 #[test]
-fn an_incident_from_declaration_to_closure() {
+fn incident_from_declaration_to_closure() {
     let store = Store::new();
     // First 15 minutes, in the runbook's order.
     let id = store.declare();

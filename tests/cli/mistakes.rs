@@ -6,7 +6,7 @@ use std::process::Stdio;
 use crate::{Store, both};
 
 #[test]
-fn what_is_misspelled_is_told_what_was_probably_meant() {
+fn misspelled_arguments_get_suggestions() {
     let store = Store::new();
     let id = store.declare();
     let misspelled = id.replace("INC", "IMC");

@@ -11,7 +11,7 @@ use tests::{audit, run_ok, scratch};
 use crate::{Store, path_of, text_of};
 
 #[test]
-fn a_capture_ends_with_one_line_of_json() {
+fn capture_receipt_is_one_line_of_json() {
     let store = Store::new();
     let text = store.ok(&[
         "capture", "--title", "T", "--sev", "2", "--play", "general", "--json",
@@ -66,7 +66,7 @@ fn a_capture_ends_with_one_line_of_json() {
 }
 
 #[test]
-fn a_terminal_sees_no_escapes() {
+fn output_contains_no_terminal_escapes() {
     let store = Store::new();
     let id = store.declare();
     let hostile = "x\u{1b}]0;owned\u{7}\u{1b}[2J\u{202e}";
@@ -111,7 +111,7 @@ fn a_terminal_sees_no_escapes() {
 }
 
 #[test]
-fn shells_and_manuals_read_what_the_program_says_of_itself() -> io::Result<()> {
+fn completions_manuals_and_help_are_well_formed() -> io::Result<()> {
     let (store, folder) = (Store::new(), scratch());
     for shell in ["bash", "zsh", "fish"] {
         let script = folder.path().join(shell);

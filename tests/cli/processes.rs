@@ -12,7 +12,7 @@ use tests::{audit, quick};
 use crate::{Store, left_in, path_of, text_of};
 
 #[test]
-fn processes_that_write_at_once_lose_nothing() {
+fn concurrent_processes_lose_no_writes() {
     const EACH: usize = 12;
     let store = Store::new();
     let id = store.declare();
@@ -53,7 +53,7 @@ const WRITES: &str =
     "pwrite64,write,rename,renameat2,linkat,fsync,fdatasync,mkdir,unlink,rmdir,flock,ftruncate";
 
 #[test]
-fn an_attach_that_is_killed_is_acknowledged_whole_or_not_at_all() {
+fn killed_attach_is_recorded_completely_or_not_at_all() {
     if quick() {
         return;
     }

@@ -3,7 +3,7 @@
 use crate::{Store, text_of};
 
 #[test]
-fn tokens_are_made_listed_and_revoked() {
+fn creates_lists_and_revokes_tokens() {
     let store = Store::new();
     let id = store.declare();
     assert!(

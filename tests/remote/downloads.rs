@@ -47,7 +47,7 @@ impl Desk {
 }
 
 #[test]
-fn a_host_from_its_declaration_to_a_bundle_that_is_verified() {
+fn captures_the_host_and_fetches_a_verifiable_bundle() {
     let desk = Desk::new("owner");
     let output = run(&mut desk.remote(&[
         "capture", "--title", "Drill", "--sev", "4", "--source", "host", "--json",
@@ -103,7 +103,7 @@ fn a_host_from_its_declaration_to_a_bundle_that_is_verified() {
 }
 
 #[test]
-fn a_download_goes_on_where_it_was_cut_off() {
+fn interrupted_download_resumes() {
     let desk = Desk::new("owner");
     let id = desk.declare();
     let bundle = desk.attach_large(&id);
@@ -155,7 +155,7 @@ fn unfinished(desk: &Desk) -> Vec<String> {
 }
 
 #[test]
-fn what_was_changed_on_the_way_is_not_kept() {
+fn discards_download_that_was_changed_in_transit() {
     let desk = Desk::new("owner");
     let id = desk.declare();
     let bundle = desk.attach_large(&id);

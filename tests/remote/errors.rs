@@ -12,7 +12,7 @@ use tests::{run, run_ok};
 use crate::{Desk, both, exhibit, lines, refused, text};
 
 #[test]
-fn a_lost_answer_declares_nothing_twice() {
+fn lost_response_does_not_declare_twice() {
     let desk = Desk::new("owner");
     let proxy = Proxy::before(desk.serve.address.parse().expect("an address"));
     proxy.plan(&[Fault::AnswerLost("POST /v1/incidents ")]);
@@ -35,7 +35,7 @@ fn a_lost_answer_declares_nothing_twice() {
 }
 
 #[test]
-fn a_role_that_may_not_is_told_so() {
+fn forbidden_commands_name_the_role() {
     let desk = Desk::new("owner");
     let id = desk.declare();
     for (role, arguments, said) in [
@@ -93,7 +93,7 @@ fn a_role_that_may_not_is_told_so() {
 }
 
 #[test]
-fn what_makes_no_sense_on_a_server_says_what_to_do() {
+fn local_only_arguments_are_rejected_with_a_remedy() {
     let desk = Desk::new("owner");
     let store = desk.store.path().to_str().expect("UTF-8");
     for (arguments, said) in [
@@ -143,7 +143,7 @@ fn what_makes_no_sense_on_a_server_says_what_to_do() {
 }
 
 #[test]
-fn a_server_that_is_away_or_is_none_is_told_apart() {
+fn unreachable_and_foreign_servers_are_distinguished() {
     let desk = Desk::new("owner");
     let nobody = TcpListener::bind("127.0.0.1:0")
         .expect("a free port")
@@ -217,7 +217,7 @@ fn answering_in_turn(answers: Vec<String>) -> String {
 }
 
 #[test]
-fn a_server_that_asks_for_a_pause_gets_it() {
+fn honours_retry_after_but_never_repeats_a_note() {
     let desk = Desk::new("owner");
     let answer = |status: &str, headers: &str, body: &str| {
         format!(

@@ -77,7 +77,7 @@ impl Authority {
 }
 
 #[test]
-fn a_foreign_certificate_gets_no_token() {
+fn untrusted_certificate_receives_no_token() {
     let folder = scratch();
     let (own, foreign) = (
         Authority::new(&folder.path().join("own")),
@@ -134,7 +134,7 @@ fn logged_in(command: &mut Command, token: &str) -> String {
 }
 
 #[test]
-fn a_profile_is_logged_in_used_refused_and_logged_out() {
+fn profile_login_use_and_logout() {
     let desk = Desk::new("owner");
     let file = desk.home.path().join(".config/exhibit/client.toml");
     let as_user = |arguments: &[&str]| {
@@ -216,7 +216,7 @@ fn a_profile_is_logged_in_used_refused_and_logged_out() {
 }
 
 #[test]
-fn another_key_than_before_is_told() {
+fn warns_about_a_changed_signing_key() {
     let (desk, other) = (Desk::new("owner"), Desk::new("owner"));
     let id = desk.declare();
     let attach = |arguments: &[&str]| both(&run(&mut desk.remote(arguments)));
@@ -254,7 +254,7 @@ fn another_key_than_before_is_told() {
 }
 
 #[test]
-fn tokens_are_made_listed_and_revoked_by_a_server() {
+fn creates_lists_and_revokes_tokens() {
     let desk = Desk::new("admin");
     let made = json(&mut desk.remote(&[
         "token",

@@ -10,7 +10,7 @@ use tests::{run, run_ok, scratch};
 use crate::{Desk, both, exhibit, json, text};
 
 #[test]
-fn a_server_is_shown_as_a_store_is() {
+fn reads_match_a_local_store() {
     let desk = Desk::new("admin");
     let id = desk.declare();
     run_ok(&mut desk.remote(&["capture", "--incident", &id, "--source", "host"]));
@@ -110,7 +110,7 @@ fn without_places(said: &str, desk: &Desk) -> String {
 }
 
 #[test]
-fn what_is_asked_of_a_server_is_done_as_on_a_store() {
+fn writes_match_a_local_store() {
     let (served, home) = (Desk::new("commander"), scratch());
     let store = scratch();
     let local = |arguments: &[&str]| {

@@ -19,7 +19,7 @@ use crate::{Desk, exhibit, lines, text};
 const ACCOUNT: &str = "111122223333";
 
 #[test]
-fn looking_on_survives_cut_connections_and_misses_nothing() {
+fn watch_survives_cut_connections_and_misses_nothing() {
     let desk = Desk::new("owner");
     let id = desk.declare();
     // the first connection breaks some events behind the answer that there is such an incident
@@ -72,7 +72,7 @@ fn looking_on_survives_cut_connections_and_misses_nothing() {
 }
 
 #[test]
-fn what_another_process_captures_is_seen_to_go_on() {
+fn watch_follows_a_capture_of_another_process() {
     let limit = Some(Limit {
         per_second: 4.0,
         burst: 1.0,
@@ -141,7 +141,7 @@ fn what_another_process_captures_is_seen_to_go_on() {
 }
 
 #[test]
-fn ctrl_c_ends_looking_on_and_not_the_capture() {
+fn ctrl_c_stops_watching_but_not_the_capture() {
     let desk = Desk::new("owner");
     let mut command = desk.remote(&[
         "capture", "--title", "Drill", "--sev", "4", "--source", "host",

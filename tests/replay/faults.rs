@@ -30,7 +30,7 @@ fn pages(server: &Server) -> u64 {
 }
 
 #[test]
-fn scripted_refusals_are_the_services_own() {
+fn scripted_errors_use_the_services_codes() {
     for (fault, code) in [
         (Fault::Throttle, "ThrottlingException"),
         (Fault::ExpiredToken, "ExpiredTokenException"),
@@ -52,7 +52,7 @@ fn scripted_refusals_are_the_services_own() {
 }
 
 #[test]
-fn server_errors_say_when_to_come_again() {
+fn server_errors_carry_retry_after() {
     let (_server, answer) = struck(Fault::Status(500, None));
     let answer = answer.expect("an answer");
     assert_eq!((answer.status, answer.header("retry-after")), (500, None));
@@ -74,7 +74,7 @@ fn server_errors_say_when_to_come_again() {
 }
 
 #[test]
-fn connections_break() {
+fn scripted_faults_break_connections() {
     let (server, answer) = struck(Fault::Close);
     assert_eq!(
         answer.expect_err("no answer").kind(),
@@ -96,7 +96,7 @@ fn connections_break() {
 }
 
 #[test]
-fn a_body_cut_short_has_exactly_the_bytes_that_were_asked_for() {
+fn truncated_body_has_exactly_the_requested_bytes() {
     let server = Server::start(with(vec![
         Rule::lookup(Fault::Truncate(1000)),
         Rule::lookup(Fault::Throttle),
@@ -124,7 +124,7 @@ fn a_body_cut_short_has_exactly_the_bytes_that_were_asked_for() {
 }
 
 #[test]
-fn answers_never_come_or_come_slowly() {
+fn responses_hang_or_arrive_slowly() {
     let server = Server::start(with(vec![Rule::lookup(Fault::Hang)]));
     let mut client = Client::new(&server, REGION);
     client
@@ -156,7 +156,7 @@ fn answers_never_come_or_come_slowly() {
 }
 
 #[test]
-fn a_page_that_its_client_did_not_wait_for_was_not_served() {
+fn abandoned_page_does_not_count_as_served() {
     let server = Server::start(with(vec![
         Rule::lookup(Fault::Slow(
             Duration::from_secs(60),
@@ -195,7 +195,7 @@ fn a_page_that_its_client_did_not_wait_for_was_not_served() {
 }
 
 #[test]
-fn hostile_answers() {
+fn serves_hostile_responses() {
     let (server, answer) = struck(Fault::Malformed);
     let answer = answer.expect("an answer");
     assert_eq!((answer.status, pages(&server)), (200, 2));
@@ -243,7 +243,7 @@ fn hostile_answers() {
 }
 
 #[test]
-fn short_and_empty_pages_lose_nothing() {
+fn short_and_empty_pages_lose_no_events() {
     let rules = vec![
         Rule::lookup(Fault::Short(0)).every(3),
         Rule::lookup(Fault::Short(7)).every(2),
@@ -258,7 +258,7 @@ fn short_and_empty_pages_lose_nothing() {
 }
 
 #[test]
-fn faults_strike_other_operations_too_and_by_chance() {
+fn faults_apply_to_other_operations_and_at_random() {
     let denied = Rule::lookup(Fault::AccessDenied).on(Operation::AssumeRole);
     let failing = Rule::lookup(Fault::Status(500, None))
         .on(Operation::ListRegions)

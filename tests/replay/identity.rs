@@ -9,7 +9,7 @@ use tests::aws::{Config, Expiry, Server, Synthetic};
 use crate::{ACCOUNT, Client, REGION, fast};
 
 #[test]
-fn sts_says_who_asks_and_remembers_sessions() {
+fn sts_identifies_callers_and_records_sessions() {
     let events = Synthetic::new(0).spread(100, &[ACCOUNT, "444455556666"], &[(REGION, 1)]);
     let server = Server::start(Config {
         limit: None,
@@ -79,7 +79,7 @@ fn sts_says_who_asks_and_remembers_sessions() {
 }
 
 #[test]
-fn regions_are_listed_in_pages() {
+fn list_regions_is_paged() {
     let regions: Vec<(String, u64)> = (1..=12).map(|i| (format!("eu-test-{i}"), 1)).collect();
     let regions: Vec<(&str, u64)> = regions
         .iter()
@@ -120,7 +120,7 @@ fn regions_are_listed_in_pages() {
 }
 
 #[test]
-fn keys_of_sessions_expire() {
+fn session_keys_expire() {
     let sessions = Expiry {
         requests: Some(2),
         after: None,
@@ -174,7 +174,7 @@ fn keys_of_sessions_expire() {
 }
 
 #[test]
-fn the_truth_and_credentials_are_there_over_http() {
+fn serves_truth_and_credentials_over_http() {
     let server = Server::start(fast(1000));
     let mut client = Client::new(&server, REGION);
     client

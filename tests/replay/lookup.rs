@@ -9,7 +9,7 @@ use tests::aws::{Config, Server, Synthetic};
 use crate::{ACCOUNT, Client, END, REGION, START, fast, ids};
 
 #[test]
-fn paging_to_the_end_gives_every_event_once_newest_first() {
+fn paging_returns_all_events_newest_first() {
     let server = Server::start(fast(4000));
     let pages = Client::new(&server, REGION).pages(&json!({}));
     let served = ids(&pages);
@@ -49,7 +49,7 @@ fn paging_to_the_end_gives_every_event_once_newest_first() {
 }
 
 #[test]
-fn events_are_as_the_service_writes_them() {
+fn events_match_the_services_format() {
     let server = Server::start(fast(4000));
     let pages = Client::new(&server, REGION).pages(&json!({}));
     let (mut bytes, mut count, mut unusual) = (0, 0, 0);
@@ -98,7 +98,7 @@ fn events_are_as_the_service_writes_them() {
 }
 
 #[test]
-fn windows_are_inclusive_and_attributes_choose() {
+fn windows_are_inclusive_and_attributes_filter() {
     let server = Server::start(fast(4000));
     let mut client = Client::new(&server, REGION);
     let pages = client.pages(&json!({}));
@@ -165,7 +165,7 @@ fn windows_are_inclusive_and_attributes_choose() {
 }
 
 #[test]
-fn requests_that_the_service_refuses_are_refused() {
+fn rejects_requests_that_the_service_rejects() {
     let server = Server::start(fast(1000));
     let mut client = Client::new(&server, REGION);
     let attribute = |key: &str| json!({ "AttributeKey": key, "AttributeValue": "x" });
@@ -211,7 +211,7 @@ fn requests_that_the_service_refuses_are_refused() {
 }
 
 #[test]
-fn tokens_are_good_for_the_same_question_only() {
+fn page_tokens_are_bound_to_their_query() {
     let server = Server::start(Config {
         token_lifetime: Duration::from_millis(1000),
         ..fast(1000)
@@ -283,7 +283,7 @@ fn retention_is_ninety_days() {
 }
 
 #[test]
-fn a_million_events_are_the_same_each_time_and_start_at_once() {
+fn million_events_are_deterministic_and_generated_lazily() {
     let begin = Instant::now();
     let first = |seed| {
         let server = Server::start(Config {
@@ -310,7 +310,7 @@ fn a_million_events_are_the_same_each_time_and_start_at_once() {
 }
 
 #[test]
-fn answers_have_an_id_a_date_and_a_type() {
+fn responses_have_an_id_a_date_and_a_type() {
     let server = Server::start(Config {
         clock_skew_seconds: -3600,
         ..fast(1000)

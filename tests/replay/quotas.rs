@@ -8,7 +8,7 @@ use tests::aws::{Config, Limit, Server, Synthetic};
 use crate::{ACCOUNT, Answer, Client, REGION, fast};
 
 #[test]
-fn each_region_of_each_account_has_a_quota_of_its_own() {
+fn each_account_and_region_has_its_own_quota() {
     let regions = [(REGION, 1), ("eu-west-1", 1)];
     let events = Synthetic::new(0).spread(1000, &[ACCOUNT, "444455556666"], &regions);
     let server = Server::start(Config::new(events));
@@ -50,7 +50,7 @@ fn each_region_of_each_account_has_a_quota_of_its_own() {
 }
 
 #[test]
-fn a_quota_can_be_scaled() {
+fn quota_is_configurable() {
     let server = Server::start(Config {
         limit: Some(Limit {
             per_second: 200.0,

@@ -11,7 +11,7 @@ use crate::{Client, REGION};
 
 /// Recorded events come as they were recorded, each as often as it was delivered.
 #[test]
-fn a_corpus_of_real_events_is_served_whole() {
+fn serves_a_real_corpus_completely() {
     let Some(corpora) = corpora() else { return };
     let file = corpora.join("internal-only/aws/cloudtrail/sans504-s3-ransomware.files.jsonl.zst");
     let account = "342082656213";
@@ -85,7 +85,7 @@ fn semantics(url: &str, key: [&str; 2], window: &Value) -> Value {
 /// The same records, asked for from LocalEmu, which made them, and from our server: two readings of
 /// the service's documents.
 #[test]
-fn an_emulator_of_other_people_answers_the_same() {
+fn answers_match_localemu() {
     let Some(emulator) = localemu() else { return };
     let work = scratch();
     let corpus = work.path().join("corpus.jsonl");

@@ -45,7 +45,7 @@ const HOPS_MAX: usize = 8;
 type Graph<'f> = BTreeMap<&'f PathSegments, BTreeSet<&'f PathSegments>>;
 
 #[test]
-fn modules_form_no_circle() {
+fn modules_form_no_cycle() {
     let mut crates: BTreeMap<String, Vec<SourceFile>> = BTreeMap::new();
     for file in product_files() {
         crates

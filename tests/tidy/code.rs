@@ -14,7 +14,7 @@ const FILE_LINES_MAX: usize = 800;
 const ALLOWED: &[(&str, usize)] = &[("collector/server/src/tests/answers.rs", 1100)];
 
 #[test]
-fn unsafe_stands_only_where_it_may() {
+fn unsafe_code_only_in_allowed_files() {
     for file in files_below(&root(), "rs") {
         let name = relative(&file);
         let text = text_of(&file);
@@ -33,7 +33,7 @@ fn unsafe_stands_only_where_it_may() {
 }
 
 #[test]
-fn files_are_short_enough_to_read() {
+fn files_stay_below_the_line_limit() {
     for file in files_below(&root(), "rs") {
         let (name, lines) = (relative(&file), text_of(&file).lines().count());
         let allowed = ALLOWED.iter().find(|(file, _)| *file == name);
@@ -46,7 +46,7 @@ fn files_are_short_enough_to_read() {
 }
 
 #[test]
-fn every_dependency_has_its_reason() {
+fn every_dependency_states_its_reason() {
     let manifest = read("Cargo.toml");
     let section = manifest
         .split("[workspace.dependencies]")

@@ -91,7 +91,7 @@ fn finds_sentences_in_prose_and_cells() {
 }
 
 #[test]
-fn links_between_documents_lead_somewhere() {
+fn links_between_documents_resolve() {
     let mut checked = 0;
     for file in files_below(&root(), "md") {
         let text = text_of(&file);
@@ -118,7 +118,7 @@ fn links_between_documents_lead_somewhere() {
 
 /// SPEC.md's limits are the code's: a number that stands in both must be the same.
 #[test]
-fn the_specification_names_every_fault_code() {
+fn specification_names_every_fault_code() {
     let spec = read("evidence-format/SPEC.md");
     for code in evidence_format::verify::FaultCode::ALL {
         assert!(

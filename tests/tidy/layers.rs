@@ -146,7 +146,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
 const OUTSIDE: &[&str] = &["evidence-format/fuzz", "tests"];
 
 #[test]
-fn modules_use_only_their_own_layer_and_those_below() {
+fn modules_use_only_their_own_and_lower_layers() {
     for (package, layers) in LAYERS {
         let layer_of = |module: &str| layers.iter().position(|layer| layer.contains(&module));
         for file in files_of_package(package) {
@@ -173,7 +173,7 @@ fn modules_use_only_their_own_layer_and_those_below() {
 }
 
 #[test]
-fn pure_code_names_nothing_impure() {
+fn pure_code_uses_no_network_clock_or_files() {
     for (folder, names) in FORBIDDEN {
         let mut files = product_files();
         files.retain(|file| file.name.starts_with(folder));
@@ -186,7 +186,7 @@ fn pure_code_names_nothing_impure() {
 }
 
 #[test]
-fn every_package_has_its_place() {
+fn every_package_is_listed() {
     let manifest = read("Cargo.toml");
     let members = manifest
         .split_once("\nmembers = [")
@@ -203,7 +203,7 @@ fn every_package_has_its_place() {
 }
 
 #[test]
-fn packages_use_only_the_packages_below_them() {
+fn packages_depend_only_on_lower_packages() {
     let name_of = |package: &'static str| package.rsplit('/').next().expect("a path has an end");
     for (package, allowed) in PACKAGES {
         let used = dependencies(package);

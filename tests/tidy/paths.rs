@@ -127,7 +127,7 @@ fn tokens(code: &str) -> Vec<&str> {
 }
 
 #[test]
-fn writes_groups_out() {
+fn expands_use_groups() {
     let code = "use crate::{a, b::{self, C as D}};\nfn f() { super::g::<u8>(); crate::h!() }";
     let found: Vec<_> = module_paths(code)
         .into_iter()

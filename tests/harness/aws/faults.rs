@@ -339,7 +339,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules_are_read_as_they_are_documented() {
+    fn parses_documented_rules() {
         let rule = |text: &str| text.parse::<Rule>();
         let throttle = Rule::lookup(Fault::Throttle);
         assert_eq!(rule("*@/1=throttle"), Ok(throttle.clone()));
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn chance_is_the_same_for_the_same_seed_and_about_what_was_asked_for() {
+    fn chance_is_deterministic_and_near_its_rate() {
         let (rules, place) = (
             [Rule::lookup(Fault::Close).per_million(100_000)],
             Place::new("1", "eu-west-1"),

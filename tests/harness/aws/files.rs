@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn both_kinds_of_lines_are_read_and_bytes_are_kept() {
+    fn reads_both_kinds_of_lines_byte_for_byte() {
         let (a, b, c) = (
             record(1, "01", "eu-west-1"),
             record(2, "03", "eu-west-1"),

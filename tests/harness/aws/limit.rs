@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_at_once_and_then_two_a_second() {
+    fn allows_two_at_once_then_two_a_second() {
         let (limit, start) = (Limit::default(), Instant::now());
         let mut bucket = Bucket::new(limit, start);
         let answered = (0..100)
