@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use tests::aws::{Config, Server, Synthetic, yesterday, yesterday_options};
+use tests::aws::{Config, Server, SyntheticEvents, yesterday, yesterday_options};
 use tests::{audit, program, quick, run, run_ok, scratch};
 
 /// System calls that change what is on the disk: the kill comes before the n-th of them.
@@ -279,7 +279,7 @@ fn collector_killed_at_any_write_resumes() {
         return;
     }
     let (first, last) = yesterday();
-    let events = Synthetic::new(0)
+    let events = SyntheticEvents::new(0)
         .spread(180, &[ACCOUNT], &[("us-east-1", 1)])
         .window(first, last);
     let server = Server::start(Config {

@@ -13,12 +13,12 @@ use evidence_format::digest::Digest;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tests::api::{Serve, token};
-use tests::aws::{Config, Operation, Server, Synthetic, yesterday, yesterday_options};
+use tests::api::{ApiServer, token};
+use tests::aws::{Config, Operation, Server, SyntheticEvents, yesterday, yesterday_options};
 use tests::postgres::Postgres;
 use tests::proxy::{Fault, Proxy};
 use tests::seaweed::{COLLECTOR, SECRET, Seaweed};
-use tests::{Holding, audit, program, quick, run, run_ok, scratch};
+use tests::{BundleContent, audit, program, quick, run, run_ok, scratch};
 
 const ACCOUNT: &str = "111122223333";
 const REGIONS: [(&str, u64); 3] = [("us-east-1", 3), ("eu-west-1", 2), ("ap-southeast-2", 1)];
@@ -35,15 +35,15 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const BUCKET: &str = "evidence";
 
 /// What the daemons share, and the provider that they ask.
-struct Shared {
+struct SharedServices {
     database: String,
     server: Server,
 }
 
-impl Shared {
+impl SharedServices {
     fn new(postgres: &Postgres) -> Self {
         let (first, last) = yesterday();
-        let events = Synthetic::new(0)
+        let events = SyntheticEvents::new(0)
             .spread(EVENTS, &[ACCOUNT], &REGIONS)
             .window(first, last);
         Self {
@@ -58,7 +58,7 @@ impl Shared {
     fn pages_served(&self) -> u64 {
         REGIONS
             .iter()
-            .map(|(region, _)| self.server.truth().place(ACCOUNT, region).pages)
+            .map(|(region, _)| self.server.truth().counts(ACCOUNT, region).pages)
             .sum()
     }
 
@@ -91,15 +91,15 @@ fn in_bucket(address: SocketAddr) -> String {
 
 /// One daemon: its own store, hence its own key and its own stream of bundles.
 struct Daemon<'s> {
-    shared: &'s Shared,
+    shared: &'s SharedServices,
     store: TempDir,
-    serve: Option<Serve>,
+    serve: Option<ApiServer>,
     starts: usize,
 }
 
 impl<'s> Daemon<'s> {
     /// Not started yet; `blobs` says where bundles go.
-    fn new(shared: &'s Shared, blobs: &str) -> Self {
+    fn new(shared: &'s SharedServices, blobs: &str) -> Self {
         let daemon = Self {
             shared,
             store: scratch(),
@@ -115,7 +115,7 @@ impl<'s> Daemon<'s> {
         daemon
     }
 
-    fn started(shared: &'s Shared, blobs: &str) -> Self {
+    fn started(shared: &'s SharedServices, blobs: &str) -> Self {
         let mut daemon = Self::new(shared, blobs);
         daemon.start();
         daemon
@@ -158,10 +158,10 @@ impl<'s> Daemon<'s> {
         self.starts += 1;
         let log =
             File::create(self.path().join(format!("log-{}", self.starts))).expect("own folder");
-        self.serve = Some(Serve::start(self.exhibit().stderr(log)));
+        self.serve = Some(ApiServer::start(self.exhibit().stderr(log)));
     }
 
-    fn serve(&self) -> &Serve {
+    fn serve(&self) -> &ApiServer {
         self.serve.as_ref().expect("it is started")
     }
 
@@ -181,7 +181,7 @@ impl<'s> Daemon<'s> {
     fn end(&mut self) {
         let mut serve = self.serve.take().expect("it is started");
         serve.terminate();
-        assert_eq!(serve.ended(), 0, "{}", self.said());
+        assert_eq!(serve.wait_for_exit(), 0, "{}", self.said());
     }
 
     fn said(&self) -> String {
@@ -249,21 +249,21 @@ fn wait(what: &str, is_so: impl Fn() -> bool) {
 }
 
 /// A bundle, verified by the key of the daemon that has sealed it.
-struct Sealed {
+struct SealedBundle {
     id: String,
     key: PathBuf,
-    holding: Holding,
+    content: BundleContent,
     /// The names that the provider gave to the answers in it.
     answers: Vec<String>,
 }
 
 /// All bundles of the incidents.
-struct Evidence<'d> {
+struct IncidentEvidence<'d> {
     daemon: &'d Daemon<'d>,
-    bundles: BTreeMap<String, Vec<Sealed>>,
+    bundles: BTreeMap<String, Vec<SealedBundle>>,
 }
 
-impl<'d> Evidence<'d> {
+impl<'d> IncidentEvidence<'d> {
     /// Fetches all bundles by one daemon, and verifies each by the one key of `daemons` that
     /// vouches for it.
     fn of(daemon: &'d Daemon<'d>, daemons: &[&Daemon<'_>], incidents: &[String]) -> Self {
@@ -288,18 +288,18 @@ impl<'d> Evidence<'d> {
             let mut keys: Vec<PathBuf> = keys.filter(|key| audit(&to, key) == 0).collect();
             assert_eq!(keys.len(), 1, "{id} is vouched for by one of them");
             let key = keys.remove(0);
-            let holding = Holding::open(&to, &key);
-            let answers = holding
+            let content = BundleContent::open(&to, &key);
+            let answers = content
                 .config
                 .items
                 .iter()
                 .flat_map(|item| answers(&to, item.name.as_str()))
                 .collect();
             fs::remove_file(to).expect("own folder");
-            Sealed {
+            SealedBundle {
                 id,
                 key,
-                holding,
+                content,
                 answers,
             }
         };
@@ -321,11 +321,11 @@ impl<'d> Evidence<'d> {
     fn assert_whole(&self) {
         for (incident, bundles) in &self.bundles {
             self.assert_doubles(incident, bundles);
-            let Sealed {
-                holding, answers, ..
+            let SealedBundle {
+                content, answers, ..
             } = &bundles[0];
-            assert!(holding.config.is_complete(), "{incident}");
-            self.assert_events(incident, holding);
+            assert!(content.config.is_complete(), "{incident}");
+            self.assert_events(incident, content);
             let starts = self.kinds(incident, "capture.started");
             let (mut found, mut asked_again) = (0, 0);
             for id in self.daemon.shared.served(incident) {
@@ -335,7 +335,7 @@ impl<'d> Evidence<'d> {
                     more => panic!("{incident} has {id} {more} times"),
                 }
             }
-            let said: u64 = holding
+            let said: u64 = content
                 .config
                 .items
                 .iter()
@@ -349,7 +349,7 @@ impl<'d> Evidence<'d> {
                 asked_again == 0 || starts > 1,
                 "{incident}: {asked_again} pages are nowhere"
             );
-            let begun = &holding.config.clock.first().expect("a clock").event;
+            let begun = &content.config.clock.first().expect("a clock").event;
             assert_eq!(
                 begun.contains("attempt"),
                 starts > 1,
@@ -359,7 +359,7 @@ impl<'d> Evidence<'d> {
     }
 
     /// All bundles but the first are marked as its doubles, and have the same pages.
-    fn assert_doubles(&self, incident: &str, bundles: &[Sealed]) {
+    fn assert_doubles(&self, incident: &str, bundles: &[SealedBundle]) {
         let sealed = self
             .daemon
             .lines(&["timeline", incident, "--kind", "evidence.sealed"]);
@@ -386,10 +386,10 @@ impl<'d> Evidence<'d> {
     }
 
     /// All events of all regions, duplicates counted; and each of them stands on the timeline.
-    fn assert_events(&self, incident: &str, holding: &Holding) {
-        let events = holding.cloud_events();
+    fn assert_events(&self, incident: &str, content: &BundleContent) {
+        let events = content.cloud_events();
         for (region, _) in REGIONS {
-            let item = holding
+            let item = content
                 .config
                 .items
                 .iter()
@@ -427,17 +427,17 @@ impl<'d> Evidence<'d> {
 
     /// No stream has a hole or a fork. How many bundles each key has.
     fn assert_streams(&self) -> Vec<usize> {
-        let mut streams: BTreeMap<&Path, Vec<&Sealed>> = BTreeMap::new();
+        let mut streams: BTreeMap<&Path, Vec<&SealedBundle>> = BTreeMap::new();
         for bundle in self.bundles.values().flatten() {
             streams.entry(&bundle.key).or_default().push(bundle);
         }
         for (key, bundles) in &mut streams {
-            bundles.sort_by_key(|bundle| bundle.holding.stream.seq);
+            bundles.sort_by_key(|bundle| bundle.content.stream.seq);
             let mut prev: Option<Digest> = None;
             for (seq, bundle) in (0..).zip(bundles.iter()) {
-                let stream = &bundle.holding.stream;
+                let stream = &bundle.content.stream;
                 assert_eq!((stream.seq, stream.prev), (seq, prev), "{}", key.display());
-                assert_eq!(stream.id, bundles[0].holding.stream.id);
+                assert_eq!(stream.id, bundles[0].content.stream.id);
                 prev = Some(bundle.id.parse().expect("an id"));
             }
         }
@@ -491,7 +491,7 @@ fn daemons_on_s3_survive_kill_suspension_and_database_restart() {
     let (Some(mut postgres), Some(seaweed)) = (postgres(), seaweed()) else {
         return;
     };
-    let shared = Shared::new(&postgres);
+    let shared = SharedServices::new(&postgres);
     let mut daemons: Vec<Daemon> = (0..3)
         .map(|_| Daemon::started(&shared, &in_bucket(seaweed.address)))
         .collect();
@@ -516,7 +516,7 @@ fn daemons_on_s3_survive_kill_suspension_and_database_restart() {
     daemons[0].start();
     daemons[2].sealed(&owner, &incidents);
     let all: Vec<&Daemon> = daemons.iter().collect();
-    let evidence = Evidence::of(&daemons[2], &all, &incidents);
+    let evidence = IncidentEvidence::of(&daemons[2], &all, &incidents);
     evidence.assert_whole();
     evidence.assert_published(&seaweed);
     assert_eq!(evidence.assert_streams().iter().sum::<usize>(), INCIDENTS);
@@ -535,7 +535,7 @@ fn late_duplicate_bundle_on_s3_is_kept_and_marked() {
     let (Some(postgres), Some(seaweed)) = (postgres(), seaweed()) else {
         return;
     };
-    let shared = Shared::new(&postgres);
+    let shared = SharedServices::new(&postgres);
     let proxy = Proxy::before(seaweed.address);
     let mut late = Daemon::started(&shared, &in_bucket(proxy.address));
     let owner = token(late.path(), "owner");
@@ -556,7 +556,7 @@ fn late_duplicate_bundle_on_s3_is_kept_and_marked() {
     late.end();
 
     let incidents = [first.clone(), second];
-    let evidence = Evidence::of(&other, &[&late, &other], &incidents);
+    let evidence = IncidentEvidence::of(&other, &[&late, &other], &incidents);
     evidence.assert_published(&seaweed);
     assert_eq!(evidence.assert_streams().iter().sum::<usize>(), 3);
     assert_eq!(evidence.bundles[&first].len(), 2);
@@ -567,7 +567,7 @@ fn late_duplicate_bundle_on_s3_is_kept_and_marked() {
 #[test]
 fn rejects_copied_signing_key() {
     let Some(postgres) = postgres() else { return };
-    let shared = Shared::new(&postgres);
+    let shared = SharedServices::new(&postgres);
     let (mut daemon, copy) = (Daemon::started(&shared, ""), Daemon::new(&shared, ""));
     fs::copy(
         daemon.path().join("collector.key"),
@@ -591,7 +591,7 @@ fn captures_survive_rolling_restart_and_database_outage() {
     let Some(mut postgres) = postgres() else {
         return;
     };
-    let (shared, bundles) = (Shared::new(&postgres), scratch());
+    let (shared, bundles) = (SharedServices::new(&postgres), scratch());
     let blobs = format!("[blobs]\nlocation = \"{}\"\n", bundles.path().display());
     let mut daemons: Vec<Daemon> = (0..3).map(|_| Daemon::started(&shared, &blobs)).collect();
     let owner = token(daemons[0].path(), "owner");
@@ -637,7 +637,7 @@ fn captures_survive_rolling_restart_and_database_outage() {
     incidents.push(daemons[1].declare(&owner));
     daemons[0].sealed(&owner, &incidents);
     let all: Vec<&Daemon> = daemons.iter().collect();
-    let evidence = Evidence::of(&daemons[0], &all, &incidents);
+    let evidence = IncidentEvidence::of(&daemons[0], &all, &incidents);
     evidence.assert_whole();
     assert_eq!(
         evidence.assert_streams().iter().sum::<usize>(),

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::api::{Serve, token};
+use tests::api::{ApiServer, token};
 use tests::{program, scratch};
 
 /// Declarations over the API, and as many webhooks.
@@ -51,7 +51,7 @@ fn alert(number: u64) -> Value {
 
 /// Sends a request and hangs up after `pause`, whether or not it was answered.
 fn send_and_hang_up(
-    serve: &Serve,
+    serve: &ApiServer,
     path: &str,
     secret: &str,
     key: &str,
@@ -73,7 +73,7 @@ fn send_and_hang_up(
 }
 
 /// The same request until its end; the incident that it names.
-fn repeat(serve: &Serve, path: &str, secret: &str, key: &str, body: &Value) -> String {
+fn repeat(serve: &ApiServer, path: &str, secret: &str, key: &str, body: &Value) -> String {
     let head = format!(
         "POST {path} HTTP/1.1\r\nauthorization: Bearer {secret}\r\n\
          content-type: application/json\r\nidempotency-key: {key}\r\n"
@@ -87,7 +87,7 @@ fn repeat(serve: &Serve, path: &str, secret: &str, key: &str, body: &Value) -> S
 fn clients_that_hang_up_lose_no_incident_and_no_bundle() {
     let store = scratch();
     let owner = token(store.path(), "owner");
-    let serve = Serve::start(&mut exhibit(store.path()));
+    let serve = ApiServer::start(&mut exhibit(store.path()));
     let api = |number: u64| {
         (
             "/v1/incidents",

@@ -14,18 +14,20 @@ use evidence_format::verify::{TrustPolicy, verify};
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::aws::{
-    Config, Fault, Files, Limit, Operation, RetryAfter, Rule, Server, Synthetic, yesterday,
-    yesterday_options,
+    Config, Fault, FaultRule, Operation, RateLimit, RecordedEvents, RetryAfter, Server,
+    SyntheticEvents, yesterday, yesterday_options,
 };
-use tests::{Holding, LocalEmu, audit, corpora, localemu, program, root, run, run_ok, scratch};
+use tests::{
+    BundleContent, LocalEmu, audit, corpora, localemu, program, root, run, run_ok, scratch,
+};
 
 /// A store, and the server that its AWS credentials lead to.
-struct Incident {
+struct IncidentFixture {
     store: TempDir,
     server: Server,
 }
 
-impl Incident {
+impl IncidentFixture {
     fn new(config: Config) -> Self {
         let (store, server) = (scratch(), Server::start(config));
         Self { store, server }
@@ -125,9 +127,9 @@ fn coverage(config: &evidence_format::config::BundleConfig, region: &str) -> Cov
 const ACCOUNT: &str = "111122223333";
 const REGIONS: [(&str, u64); 3] = [("us-east-1", 70), ("eu-west-1", 25), ("ap-southeast-2", 5)];
 
-fn events(count: u64) -> Synthetic {
+fn events(count: u64) -> SyntheticEvents {
     let (first, last) = yesterday();
-    Synthetic::new(0)
+    SyntheticEvents::new(0)
         .spread(count, &[ACCOUNT], &REGIONS)
         .window(first, last)
 }
@@ -141,11 +143,11 @@ fn fast(store: &Path) {
 }
 
 /// The bundle says of each region exactly what the server says.
-fn assert_exact(incident: &Incident, config: &evidence_format::config::BundleConfig) {
+fn assert_exact(incident: &IncidentFixture, config: &evidence_format::config::BundleConfig) {
     for (region, _) in REGIONS {
         let (told, served) = (
             coverage(config, region),
-            incident.server.truth().place(ACCOUNT, region),
+            incident.server.truth().counts(ACCOUNT, region),
         );
         assert_eq!(
             (told.pages, told.events),
@@ -163,7 +165,7 @@ fn assert_exact(incident: &Incident, config: &evidence_format::config::BundleCon
 
 #[test]
 fn coverage_matches_what_the_provider_served() {
-    let incident = Incident::new(Config {
+    let incident = IncidentFixture::new(Config {
         limit: None,
         ..Config::new(events(20_000).duplicates_per_mille(5))
     });
@@ -201,7 +203,7 @@ fn coverage_matches_what_the_provider_served() {
 
 #[test]
 fn provider_faults_lose_no_events() {
-    let at = |fault, number| Rule::lookup(fault).region("us-east-1").at(number);
+    let at = |fault, number| FaultRule::lookup(fault).region("us-east-1").at(number);
     let rules = vec![
         at(Fault::Throttle, 2),
         at(Fault::Status(503, Some(RetryAfter::Seconds(1))), 5),
@@ -214,7 +216,7 @@ fn provider_faults_lose_no_events() {
         at(Fault::Trickle(4000, Duration::from_millis(5)), 19),
         at(Fault::InvalidToken, 21),
     ];
-    let incident = Incident::new(Config {
+    let incident = IncidentFixture::new(Config {
         limit: None,
         rules,
         ..Config::new(events(4000))
@@ -224,7 +226,7 @@ fn provider_faults_lose_no_events() {
     assert!(config.is_complete(), "{:?}", coverage(&config, "us-east-1"));
     let (told, served) = (
         coverage(&config, "us-east-1"),
-        incident.server.truth().place(ACCOUNT, "us-east-1"),
+        incident.server.truth().counts(ACCOUNT, "us-east-1"),
     );
     assert_eq!(
         told.attempts,
@@ -252,8 +254,8 @@ fn provider_faults_lose_no_events() {
 /// not understood.
 #[test]
 fn unexpected_field_type_loses_no_events() {
-    let rules = vec![Rule::lookup(Fault::Retyped)];
-    let incident = Incident::new(Config {
+    let rules = vec![FaultRule::lookup(Fault::Retyped)];
+    let incident = IncidentFixture::new(Config {
         limit: None,
         rules,
         ..Config::new(events(2000))
@@ -266,8 +268,8 @@ fn unexpected_field_type_loses_no_events() {
         incident
             .server
             .truth()
-            .place(ACCOUNT, "us-east-1")
-            .struck("retyped")
+            .counts(ACCOUNT, "us-east-1")
+            .fault_count("retyped")
             > 1
     );
 }
@@ -275,11 +277,13 @@ fn unexpected_field_type_loses_no_events() {
 #[test]
 fn refused_region_is_a_gap_of_that_region_only() {
     let rules = vec![
-        Rule::lookup(Fault::AccessDenied).region("eu-west-1"),
-        Rule::lookup(Fault::RegionDisabled).region("ap-southeast-2"),
-        Rule::lookup(Fault::EndlessToken).region("us-east-1").at(3),
+        FaultRule::lookup(Fault::AccessDenied).region("eu-west-1"),
+        FaultRule::lookup(Fault::RegionDisabled).region("ap-southeast-2"),
+        FaultRule::lookup(Fault::EndlessToken)
+            .region("us-east-1")
+            .at(3),
     ];
-    let incident = Incident::new(Config {
+    let incident = IncidentFixture::new(Config {
         limit: None,
         rules,
         ..Config::new(events(3000))
@@ -297,10 +301,10 @@ fn refused_region_is_a_gap_of_that_region_only() {
 fn assumed_role_sessions_carry_the_incident_id() {
     let other = "444455556666";
     let (first, last) = yesterday();
-    let corpus = Synthetic::new(0)
+    let corpus = SyntheticEvents::new(0)
         .spread(600, &[ACCOUNT, other], &[("us-east-1", 1)])
         .window(first, last);
-    let incident = Incident::new(Config {
+    let incident = IncidentFixture::new(Config {
         limit: None,
         ..Config::new(corpus)
     });
@@ -350,11 +354,11 @@ fn assumed_role_sessions_carry_the_incident_id() {
 
 #[test]
 fn deadline_seals_a_partial_bundle_and_supplements_complete_it() {
-    let limit = Some(Limit {
+    let limit = Some(RateLimit {
         per_second: 20.0,
         burst: 2.0,
     });
-    let incident = Incident::new(Config {
+    let incident = IncidentFixture::new(Config {
         limit,
         ..Config::new(events(6000))
     });
@@ -403,10 +407,10 @@ fn deadline_seals_a_partial_bundle_and_supplements_complete_it() {
 fn captures_every_event_of_a_real_corpus() {
     let Some(corpora) = corpora() else { return };
     let file = corpora.join("internal-only/aws/cloudtrail/sans504-s3-ransomware.files.jsonl.zst");
-    let files = Files::open(&file)
+    let files = RecordedEvents::open(&file)
         .expect("a corpus")
         .moved_to(yesterday().1); // else it is older than CloudTrail keeps
-    let incident = Incident::new(Config {
+    let incident = IncidentFixture::new(Config {
         limit: None,
         ..Config::new(files)
     });
@@ -433,7 +437,7 @@ fn captures_every_event_of_a_real_corpus() {
         let region = item.source.region.as_deref().expect("it has one");
         let (told, served) = (
             &item.coverage,
-            incident.server.truth().place(account, region),
+            incident.server.truth().counts(account, region),
         );
         assert_eq!(
             (told.pages, told.events),
@@ -463,11 +467,11 @@ fn captures_every_event_of_a_real_corpus() {
 
 #[test]
 fn interrupt_seals_a_partial_bundle() {
-    let limit = Some(Limit {
+    let limit = Some(RateLimit {
         per_second: 4.0,
         burst: 2.0,
     });
-    let incident = Incident::new(Config {
+    let incident = IncidentFixture::new(Config {
         limit,
         ..Config::new(events(4000))
     });
@@ -507,7 +511,7 @@ fn interrupt_seals_a_partial_bundle() {
 
 #[test]
 fn timeline_rows_reference_records_of_the_bundle() {
-    let incident = Incident::new(Config {
+    let incident = IncidentFixture::new(Config {
         limit: None,
         ..Config::new(events(500))
     });
@@ -555,7 +559,7 @@ fn timeline_rows_reference_records_of_the_bundle() {
 fn settling_finds_late_and_missing_events() {
     // the second server has another corpus of the same day: all events of the first are gone, and
     // all of its own are late
-    let mut incident = Incident::new(Config {
+    let mut incident = IncidentFixture::new(Config {
         limit: None,
         ..Config::new(events(300))
     });
@@ -663,7 +667,7 @@ fn captures_the_events_that_boto3_gets_from_localemu() {
         path(&receipt["public_key"]),
     );
     assert_eq!(audit(&bundle, &key), 0, "it is sound and complete");
-    let captured = Holding::open(&bundle, &key)
+    let captured = BundleContent::open(&bundle, &key)
         .cloud_events()
         .into_iter()
         .map(|event| event.id);

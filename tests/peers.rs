@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::api::{PATIENCE, Serve, token};
+use tests::api::{ApiServer, PATIENCE, token};
 use tests::issuer::Issuer;
-use tests::peer::{Peer, free_port, installed};
+use tests::peer::{PeerProcess, free_port, installed};
 use tests::{audit, program, quick, root, run, run_ok, scratch, skipped};
 
 /// The secret of Alertmanager's webhooks.
@@ -145,7 +145,7 @@ fn fuzzer_finds_no_undocumented_response() {
         store.path(),
         &format!("{sources}[hooks.alertmanager]\nsecrets = ['{admin}']\n"),
     );
-    let serve = Serve::start(&mut exhibit(store.path()));
+    let serve = ApiServer::start(&mut exhibit(store.path()));
     let declaration =
         json!({"title": "t", "severity": 4, "capture": null, "report": "seen by a scanner"});
     let incident = serve
@@ -239,7 +239,7 @@ fn fuzzer_finds_no_undocumented_response() {
 }
 
 /// An Alertmanager that calls `serve`.
-fn alertmanager(serve: &Serve, folder: &Path) -> Option<(Peer, u16)> {
+fn alertmanager(serve: &ApiServer, folder: &Path) -> Option<(PeerProcess, u16)> {
     if quick() {
         return None;
     }
@@ -266,7 +266,10 @@ fn alertmanager(serve: &Serve, folder: &Path) -> Option<(Peer, u16)> {
         format!("--web.listen-address=127.0.0.1:{port}"),
         "--cluster.listen-address=".to_owned(),
     ]);
-    Some((Peer::start(&mut command, port, &folder.join("log")), port))
+    Some((
+        PeerProcess::start(&mut command, port, &folder.join("log")),
+        port,
+    ))
 }
 
 /// Raises an alert, or ends it.
@@ -321,7 +324,7 @@ fn alertmanager_declares_one_incident_with_verifiable_evidence() {
     let log = store.path().join("log");
     let mut command = exhibit(store.path());
     command.stderr(fs::File::create(&log).expect("own folder"));
-    let serve = Serve::start_with(&mut command, &["--log-json"]);
+    let serve = ApiServer::start_with(&mut command, &["--log-json"]);
     let Some((_alertmanager, port)) = alertmanager(&serve, work.path()) else {
         return;
     };
@@ -397,7 +400,7 @@ fn now() -> u64 {
 }
 
 /// A daemon that takes the tokens of `issuer`, and the collector's own.
-fn with_issuer(store: &Path, issuer: &Issuer) -> Serve {
+fn with_issuer(store: &Path, issuer: &Issuer) -> ApiServer {
     let roles = "{ sec-oncall = 'owner', sec-leads = 'commander', audit = 'auditor' }";
     configure(
         store,
@@ -406,7 +409,7 @@ fn with_issuer(store: &Path, issuer: &Issuer) -> Serve {
             issuer.url
         ),
     );
-    Serve::start(&mut exhibit(store))
+    ApiServer::start(&mut exhibit(store))
 }
 
 #[test]
@@ -453,14 +456,14 @@ fn accepts_openid_tokens_by_role() {
     assert_eq!(view["declaredBy"], "responder (127.0.0.1)");
     // new keys are found, and what the old ones signed is worth nothing; it is asked once in 10 s
     // at most
-    issuer.tell("rotate");
+    issuer.control("rotate");
     until("new keys are not found", || {
         whoami(&issuer.token("responder")).status == 200
     });
     assert_eq!(whoami(&good).status, 401, "its key is withdrawn");
     // without it, keys that are known are good, and the collector's own tokens too
     let last = issuer.token("edwards");
-    issuer.tell("stop");
+    issuer.control("stop");
     assert_eq!(
         (
             whoami(&last).status,
@@ -539,7 +542,7 @@ fn rejects_forged_openid_tokens() {
 }
 
 /// A receiver of traces that writes down what it gets.
-fn rotel(folder: &Path) -> Option<(Peer, u16, PathBuf)> {
+fn rotel(folder: &Path) -> Option<(PeerProcess, u16, PathBuf)> {
     let site = "venv/lib/python3.11/site-packages/rotel/rotel-agent";
     let program = installed(site)?;
     let (http, grpc, log) = (free_port(), free_port(), folder.join("rotel.log"));
@@ -559,7 +562,7 @@ fn rotel(folder: &Path) -> Option<(Peer, u16, PathBuf)> {
         "--otlp-grpc-endpoint",
         &format!("127.0.0.1:{grpc}"),
     ]);
-    let peer = Peer::start(&mut command, http, &log);
+    let peer = PeerProcess::start(&mut command, http, &log);
     Some((peer, http, log))
 }
 
@@ -576,7 +579,7 @@ fn exports_traces_with_ids_but_no_content() {
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         format!("http://127.0.0.1:{port}"),
     );
-    let mut serve = Serve::start(&mut command);
+    let mut serve = ApiServer::start(&mut command);
     let declaration = json!({"title": "Secret of ours", "severity": 4, "report": "needle", "capture": {"sources": ["host"]}});
     let id = serve
         .call(&owner, "POST", "/v1/incidents", Some(&declaration))
@@ -595,7 +598,7 @@ fn exports_traces_with_ids_but_no_content() {
         None,
     );
     serve.terminate();
-    assert_eq!(serve.ended(), 0);
+    assert_eq!(serve.wait_for_exit(), 0);
     rotel.terminate();
     let text = fs::read_to_string(log).expect("own folder");
     for said in [
@@ -628,7 +631,7 @@ fn unresponsive_trace_receiver_delays_nothing() {
         ),
     );
     let owner = token(store.path(), "owner");
-    let mut serve = Serve::start(&mut exhibit(store.path()));
+    let mut serve = ApiServer::start(&mut exhibit(store.path()));
     let declaration = json!({"title": "t", "severity": 4, "capture": {"sources": ["host"]}});
     let id = serve
         .call(&owner, "POST", "/v1/incidents", Some(&declaration))
@@ -642,7 +645,7 @@ fn unresponsive_trace_receiver_delays_nothing() {
     silent.accept().expect("it was asked"); // so there was something to wait for
     let begun = Instant::now();
     serve.terminate();
-    assert_eq!(serve.ended(), 0);
+    assert_eq!(serve.wait_for_exit(), 0);
     assert!(
         begun.elapsed() < Duration::from_secs(15),
         "{:?}",

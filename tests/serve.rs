@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use evidence_format::digest::Digest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tests::api::{Serve, token};
-use tests::aws::{Config, Limit, Server, Synthetic, yesterday, yesterday_options};
+use tests::api::{ApiServer, token};
+use tests::aws::{Config, RateLimit, Server, SyntheticEvents, yesterday, yesterday_options};
 use tests::{audit, program, run, run_ok, scratch};
 
 /// Bytes of an attachment that is larger than all memory that the service may take.
@@ -34,7 +34,7 @@ fn exhibit(store: &Path) -> Command {
     command
 }
 
-fn declare(serve: &Serve, token: &str, declaration: &Value) -> String {
+fn declare(serve: &ApiServer, token: &str, declaration: &Value) -> String {
     let answer = serve.call(token, "POST", "/v1/incidents", Some(declaration));
     let id = answer.json()["id"]
         .as_str()
@@ -48,7 +48,7 @@ fn declare(serve: &Serve, token: &str, declaration: &Value) -> String {
 }
 
 /// Waits for the first bundle of an incident.
-fn bundle(serve: &Serve, token: &str, id: &str) -> Value {
+fn bundle(serve: &ApiServer, token: &str, id: &str) -> Value {
     let list = serve.wait(token, &format!("/v1/incidents/{id}/bundles"), |list| {
         list["bundles"][0].is_object()
     });
@@ -56,7 +56,7 @@ fn bundle(serve: &Serve, token: &str, id: &str) -> Value {
 }
 
 /// Downloads a bundle; what its auditor says.
-fn verified(serve: &Serve, token: &str, store: &Path, bundle: &Value) -> i32 {
+fn verified(serve: &ApiServer, token: &str, store: &Path, bundle: &Value) -> i32 {
     let answer = serve.call(
         token,
         "GET",
@@ -80,7 +80,7 @@ fn api_declares_captures_and_serves_the_bundle() {
         token(store.path(), "automation"),
         token(store.path(), "auditor"),
     );
-    let serve = Serve::start(&mut exhibit(store.path()));
+    let serve = ApiServer::start(&mut exhibit(store.path()));
     let report =
         json!({"reportedBy": "Eve", "affectedSystems": ["ci"], "suspectedImpact": "read access"});
     let declaration = json!({"title": "Leaked key", "severity": 2, "play": "leaked-secret", "report": report, "capture": {"sources": ["host"]}});
@@ -134,7 +134,7 @@ fn api_declares_captures_and_serves_the_bundle() {
 fn sigterm_loses_no_request_and_no_capture() {
     let store = scratch();
     let owner = token(store.path(), "owner");
-    let mut serve = Serve::start(&mut exhibit(store.path()));
+    let mut serve = ApiServer::start(&mut exhibit(store.path()));
     let id = declare(
         &serve,
         &owner,
@@ -158,13 +158,13 @@ fn sigterm_loses_no_request_and_no_capture() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
-    assert_eq!(serve.ended(), 0);
+    assert_eq!(serve.wait_for_exit(), 0);
     let bundles = run_ok(exhibit(store.path()).args(["bundles", &id, "--json"]));
     assert_eq!(bundles.lines().count(), 1, "{bundles}");
 }
 
 /// The most resident memory that a process has had, in KiB.
-fn peak(serve: &Serve) -> u64 {
+fn peak(serve: &ApiServer) -> u64 {
     let status =
         std::fs::read_to_string(format!("/proc/{}/status", serve.child.id())).expect("it runs");
     let line = status
@@ -181,7 +181,7 @@ fn peak(serve: &Serve) -> u64 {
 fn streams_large_attachment_in_constant_memory() {
     let store = scratch();
     let owner = token(store.path(), "owner");
-    let serve = Serve::start(&mut exhibit(store.path()));
+    let serve = ApiServer::start(&mut exhibit(store.path()));
     let id = declare(
         &serve,
         &owner,
@@ -217,12 +217,12 @@ fn streams_large_attachment_in_constant_memory() {
 /// A store whose AWS account has 40 pages at 4 a second.
 fn slow() -> (TempDir, Server) {
     let store = scratch();
-    let limit = Some(Limit {
+    let limit = Some(RateLimit {
         per_second: 4.0,
         burst: 1.0,
     });
     let (first, last) = yesterday();
-    let events = Synthetic::new(0)
+    let events = SyntheticEvents::new(0)
         .spread(2000, &[ACCOUNT], &[("us-east-1", 1)])
         .window(first, last);
     let server = Server::start(Config {
@@ -257,7 +257,7 @@ fn cloudtrail() -> Value {
 /// Waits until pages are coming in.
 fn under_way(server: &Server) {
     let begun = std::time::Instant::now();
-    while server.truth().place(ACCOUNT, "us-east-1").pages < 4 {
+    while server.truth().counts(ACCOUNT, "us-east-1").pages < 4 {
         assert!(
             begun.elapsed() < tests::api::PATIENCE,
             "nothing is captured"
@@ -270,12 +270,12 @@ fn under_way(server: &Server) {
 fn killed_daemon_resumes_after_the_last_persisted_page() {
     let (store, server) = slow();
     let owner = token(store.path(), "owner");
-    let mut serve = Serve::start(&mut with_account(store.path(), &server));
+    let mut serve = ApiServer::start(&mut with_account(store.path(), &server));
     let id = declare(&serve, &owner, &cloudtrail());
     under_way(&server);
     serve.child.kill().expect("our child");
     serve.child.wait().expect("our child");
-    let serve = Serve::start(&mut with_account(store.path(), &server));
+    let serve = ApiServer::start(&mut with_account(store.path(), &server));
     let bundle = bundle(&serve, &owner, &id);
     let events = bundle["coverage"]["events"].as_u64().expect("a number");
     assert!(
@@ -283,7 +283,7 @@ fn killed_daemon_resumes_after_the_last_persisted_page() {
         "all, and at most a page of them twice where it went on: {bundle}"
     );
     assert_eq!(verified(&serve, &owner, store.path(), &bundle), 0);
-    let asked = server.truth().place(ACCOUNT, "us-east-1").pages;
+    let asked = server.truth().counts(ACCOUNT, "us-east-1").pages;
     assert!(
         asked < 40 + 16,
         "it did not begin anew: {asked} pages were served, of which 40 are all"
@@ -294,7 +294,7 @@ fn killed_daemon_resumes_after_the_last_persisted_page() {
 fn stopped_captures_seal_partial_bundles() {
     let (store, server) = slow();
     let owner = token(store.path(), "owner");
-    let serve = Serve::start(&mut with_account(store.path(), &server));
+    let serve = ApiServer::start(&mut with_account(store.path(), &server));
     let id = declare(&serve, &owner, &cloudtrail());
     under_way(&server);
     assert_eq!(
@@ -322,7 +322,7 @@ fn stopped_captures_seal_partial_bundles() {
         })
     };
     serve.wait(&owner, &format!("/v1/incidents/{id}"), is_over);
-    let pages = server.truth().place(ACCOUNT, "us-east-1").pages;
+    let pages = server.truth().counts(ACCOUNT, "us-east-1").pages;
     assert!(pages < 40, "nothing more is asked: {pages}");
 }
 
@@ -389,7 +389,7 @@ fn serves_tls_with_the_configured_certificate() {
         key.display()
     );
     std::fs::write(store.path().join("exhibit.toml"), config).expect("own folder");
-    let serve = Serve::start(&mut exhibit(store.path()));
+    let serve = ApiServer::start(&mut exhibit(store.path()));
     let mut client = Command::new("openssl");
     client.args([
         "s_client",
@@ -430,7 +430,7 @@ fn json_log_has_ids_but_no_content() {
     let log = store.path().join("log");
     let mut command = exhibit(store.path());
     command.stderr(std::fs::File::create(&log).expect("own folder"));
-    let mut serve = Serve::start_with(&mut command, &["--log-json"]);
+    let mut serve = ApiServer::start_with(&mut command, &["--log-json"]);
     let id = declare(
         &serve,
         &owner,
@@ -443,7 +443,7 @@ fn json_log_has_ids_but_no_content() {
         None,
     );
     serve.terminate();
-    assert_eq!(serve.ended(), 0);
+    assert_eq!(serve.wait_for_exit(), 0);
     let text = std::fs::read_to_string(&log).expect("own folder");
     let lines: Vec<Value> = text
         .lines()

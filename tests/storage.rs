@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use evidence_format::coverage::{EndReason, GapReason};
 use serde_json::Value;
 use tempfile::TempDir;
-use tests::aws::{Config, Credentials, Server, Synthetic, yesterday};
+use tests::aws::{Config, Credentials, Server, SyntheticEvents, yesterday};
 use tests::disk::SmallDisk;
 use tests::postgres::Postgres;
 use tests::proxy::{Fault, Proxy};
 use tests::seaweed::{COLLECTOR, SECRET, Seaweed};
-use tests::{CloudEvent, Holding, audit, program, quick, run_ok, scratch};
+use tests::{BundleContent, CloudEvent, audit, program, quick, run_ok, scratch};
 
 const ACCOUNT: &str = "111122223333";
 const REGIONS: [(&str, u64); 3] = [("us-east-1", 70), ("eu-west-1", 25), ("ap-southeast-2", 5)];
@@ -37,13 +37,13 @@ const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Where bundles and pages go.
 #[derive(Clone, Copy)]
-enum Blobs<'s> {
+enum BundleStorage<'s> {
     Folder,
     /// A bucket with Object Lock, of this name, reached at this address.
     Bucket(&'s Seaweed, &'s str, SocketAddr),
 }
 
-impl<'s> Blobs<'s> {
+impl<'s> BundleStorage<'s> {
     /// A fresh bucket.
     fn bucket(seaweed: &'s Seaweed, name: &'s str) -> Self {
         seaweed.make_bucket(name, true);
@@ -60,23 +60,23 @@ impl<'s> Blobs<'s> {
 }
 
 /// An incident whose evidence is yesterday's CloudTrail of one account.
-struct Incident<'s> {
+struct IncidentFixture<'s> {
     store: TempDir,
     /// For what is not the store's.
     beside: TempDir,
     server: Server,
     /// As somebody has them who has logged in: with a session token, which belongs to no bucket.
     credentials: Credentials,
-    blobs: Blobs<'s>,
+    blobs: BundleStorage<'s>,
     /// First and last second.
     day: (i64, i64),
 }
 
-impl<'s> Incident<'s> {
+impl<'s> IncidentFixture<'s> {
     /// With `exhibit.toml` in its store.
-    fn new(database: Option<&str>, blobs: Blobs<'s>, requests_per_second: u32) -> Self {
+    fn new(database: Option<&str>, blobs: BundleStorage<'s>, requests_per_second: u32) -> Self {
         let day = yesterday();
-        let events = Synthetic::new(0)
+        let events = SyntheticEvents::new(0)
             .spread(EVENTS, &[ACCOUNT], &REGIONS)
             .window(day.0, day.1);
         let server = Server::start(Config {
@@ -101,8 +101,8 @@ impl<'s> Incident<'s> {
             .map(|url| format!("database = \"{url}\"\n"))
             .unwrap_or_default();
         let blobs = match self.blobs {
-            Blobs::Folder => String::new(),
-            Blobs::Bucket(_, name, address) => format!(
+            BundleStorage::Folder => String::new(),
+            BundleStorage::Bucket(_, name, address) => format!(
                 "[blobs]\nlocation = \"s3://{name}/{PREFIX}\"\nlock = {{ retention = {{ mode = \"governance\", days = 1 }} }}\n\
                  [blobs.s3]\nendpoint = \"http://{address}\"\nregion = \"us-east-1\"\naccess-key-id = \"{COLLECTOR}\"\n\
                  secret-access-key = \"{SECRET}\"\nrequest-seconds-max = 2\n"
@@ -161,7 +161,7 @@ impl<'s> Incident<'s> {
     }
 
     /// A capture that is under way, and writes what it has to say into a log.
-    fn start(&self, more: &[&str]) -> Capture {
+    fn start(&self, more: &[&str]) -> CaptureProcess {
         let time = |second| {
             jiff::Timestamp::from_second(second)
                 .expect("in range")
@@ -181,11 +181,11 @@ impl<'s> Incident<'s> {
         ];
         let mut command =
             self.exhibit(&[&capture[..], &["--from", &from, "--until", &until], more].concat());
-        Capture::start(&mut command, self.beside.path().join("log"))
+        CaptureProcess::start(&mut command, self.beside.path().join("log"))
     }
 
-    fn start_settling(&self) -> Capture {
-        Capture::start(
+    fn start_settling(&self) -> CaptureProcess {
+        CaptureProcess::start(
             &mut self.exhibit(&["settle"]),
             self.beside.path().join("log"),
         )
@@ -199,18 +199,18 @@ impl<'s> Incident<'s> {
     fn pages_served(&self) -> u64 {
         REGIONS
             .iter()
-            .map(|(region, _)| self.server.truth().place(ACCOUNT, region).pages)
+            .map(|(region, _)| self.server.truth().counts(ACCOUNT, region).pages)
             .sum()
     }
 
     /// Waits until the capture is in its middle.
-    fn wait_for_the_middle(&self, capture: &mut Capture) {
+    fn wait_for_the_middle(&self, capture: &mut CaptureProcess) {
         capture.wait_until(|_| self.pages_served() >= MIDDLE_PAGES);
     }
 
     /// A capture whose disk is full in its middle, and stays so beyond the deadline; and what the
     /// disk is full with.
-    fn cut_off_by(&self, disk: &SmallDisk) -> (Capture, PathBuf) {
+    fn cut_off_by(&self, disk: &SmallDisk) -> (CaptureProcess, PathBuf) {
         let begun = Instant::now();
         let mut capture = self.start(&["--deadline", "4s"]);
         self.wait_for_the_middle(&mut capture);
@@ -221,16 +221,16 @@ impl<'s> Incident<'s> {
     }
 
     /// All bundles, fetched and verified, in their order.
-    fn holdings(&self) -> Vec<(String, Holding)> {
+    fn bundles(&self) -> Vec<(String, BundleContent)> {
         let key = self.path().join("collector.pub.pem");
         let fetched = |bundle: &Value| {
             let id = bundle["id"].as_str().expect("an id").to_owned();
             let to = self.beside.path().join("fetched.tar");
             self.lines(&["fetch", &id, "--out", to.to_str().expect("UTF-8")]);
             assert!(matches!(audit(&to, &key), 0 | 4), "{id}");
-            let holding = Holding::open(&to, &key);
+            let content = BundleContent::open(&to, &key);
             fs::remove_file(to).expect("own folder");
-            (id, holding)
+            (id, content)
         };
         self.lines(&["bundles", "INC-1"])
             .iter()
@@ -239,28 +239,28 @@ impl<'s> Incident<'s> {
     }
 
     /// The incident tells what an undisturbed one tells, and the store is tidy.
-    fn assert_whole(&self, undisturbed: &Told) -> Vec<(String, Holding)> {
-        let holdings = self.holdings();
-        assert_eq!(self.told(&holdings), *undisturbed);
-        self.assert_journal(&holdings);
-        self.assert_timeline(&holdings);
-        self.assert_tidy(&holdings);
-        holdings
+    fn assert_whole(&self, undisturbed: &CountsByRegion) -> Vec<(String, BundleContent)> {
+        let bundles = self.bundles();
+        assert_eq!(self.told(&bundles), *undisturbed);
+        self.assert_journal(&bundles);
+        self.assert_timeline(&bundles);
+        self.assert_tidy(&bundles);
+        bundles
     }
 
     /// What all bundles say of each region, all of whose events they have; what comes twice is
     /// marked as such.
-    fn told(&self, holdings: &[(String, Holding)]) -> Told {
+    fn told(&self, bundles: &[(String, BundleContent)]) -> CountsByRegion {
         let told = |region: &str| {
             let (mut pages, mut events, mut ids) = (0, 0, BTreeSet::new());
-            for (_, holding) in holdings {
-                for item in holding
+            for (_, content) in bundles {
+                for item in content
                     .config
                     .items
                     .iter()
                     .filter(|item| item.source.region.as_deref() == Some(region))
                 {
-                    let found = holding
+                    let found = content
                         .cloud_events()
                         .into_iter()
                         .filter(|event| event.item == item.name);
@@ -295,7 +295,7 @@ impl<'s> Incident<'s> {
 
     /// The journal can be read, has one entry for each bundle in their order, and nothing is left
     /// to be done now.
-    fn assert_journal(&self, holdings: &[(String, Holding)]) {
+    fn assert_journal(&self, bundles: &[(String, BundleContent)]) {
         let status = self.lines(&["status", "INC-1"]).remove(0);
         let rows = self.lines(&["timeline", "INC-1"]);
         assert_eq!(
@@ -308,10 +308,7 @@ impl<'s> Incident<'s> {
         let sealed: Vec<&str> = sealed
             .filter_map(|row| row["evidence"]["bundle"].as_str())
             .collect();
-        assert_eq!(
-            sealed,
-            holdings.iter().map(|(id, _)| id).collect::<Vec<_>>()
-        );
+        assert_eq!(sealed, bundles.iter().map(|(id, _)| id).collect::<Vec<_>>());
         for pass in status["passes"].as_array().expect("a list") {
             let state = if pass["kind"] == "settle" {
                 "waiting"
@@ -328,16 +325,16 @@ impl<'s> Incident<'s> {
     }
 
     /// Each event of each bundle has one row, which points at its record.
-    fn assert_timeline(&self, holdings: &[(String, Holding)]) {
+    fn assert_timeline(&self, bundles: &[(String, BundleContent)]) {
         let mut expected = BTreeMap::new();
-        for (id, holding) in holdings {
+        for (id, content) in bundles {
             let row = |event: CloudEvent| {
                 (
                     (id.clone(), event.item.to_string(), event.record),
                     format!("aws.{}", event.name),
                 )
             };
-            expected.extend(holding.cloud_events().into_iter().map(row));
+            expected.extend(content.cloud_events().into_iter().map(row));
         }
         let place = |row: &Value| {
             let evidence = &row["evidence"];
@@ -360,24 +357,24 @@ impl<'s> Incident<'s> {
     }
 
     /// Nothing is left of what was under way, and what is sealed is locked.
-    fn assert_tidy(&self, holdings: &[(String, Holding)]) {
+    fn assert_tidy(&self, bundles: &[(String, BundleContent)]) {
         let below = |folder: &str| files_below(&self.path().join(folder));
         assert_eq!(below("work"), [self.path().join("work/sealing.lock")]);
         match self.blobs {
-            Blobs::Folder => {
-                assert_eq!(below("bundles").len(), holdings.len());
+            BundleStorage::Folder => {
+                assert_eq!(below("bundles").len(), bundles.len());
                 assert_eq!(
                     [below("staging"), below(".unfinished")].concat(),
                     Vec::<PathBuf>::new()
                 );
             }
-            Blobs::Bucket(seaweed, name, _) => {
+            BundleStorage::Bucket(seaweed, name, _) => {
                 assert_eq!(
                     seaweed.list(name, &format!("{PREFIX}/staging/")),
                     Vec::<String>::new()
                 );
                 let bundles = seaweed.list(name, &format!("{PREFIX}/bundles/"));
-                assert_eq!(bundles.len(), holdings.len());
+                assert_eq!(bundles.len(), bundles.len());
                 assert!(
                     bundles.iter().all(|bundle| seaweed.is_locked(name, bundle)),
                     "{bundles:?}"
@@ -388,14 +385,14 @@ impl<'s> Incident<'s> {
 }
 
 /// Pages and events of each region.
-type Told = BTreeMap<String, (u64, u64)>;
+type CountsByRegion = BTreeMap<String, (u64, u64)>;
 
 /// What a capture tells that nothing disturbs, on SQLite and a folder: exactly what the server has
 /// served.
-fn undisturbed() -> Told {
-    let incident = Incident::new(None, Blobs::Folder, FAST);
+fn undisturbed() -> CountsByRegion {
+    let incident = IncidentFixture::new(None, BundleStorage::Folder, FAST);
     incident.capture();
-    let served = |region: &str| incident.server.truth().place(ACCOUNT, region);
+    let served = |region: &str| incident.server.truth().counts(ACCOUNT, region);
     let told = REGIONS
         .iter()
         .map(|(region, _)| {
@@ -426,12 +423,12 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// `exhibit capture`, under way. Killed when dropped.
-struct Capture {
+struct CaptureProcess {
     child: Child,
     log: PathBuf,
 }
 
-impl Capture {
+impl CaptureProcess {
     fn start(command: &mut Command, log: PathBuf) -> Self {
         let child = command
             .stdout(Stdio::null())
@@ -488,7 +485,7 @@ impl Capture {
     }
 }
 
-impl Drop for Capture {
+impl Drop for CaptureProcess {
     fn drop(&mut self) {
         let _ = self.child.kill(); // it may have ended
         let _ = self.child.wait();
@@ -512,17 +509,17 @@ fn bundles_are_the_same_on_every_database_in_a_folder_and_on_s3() {
     };
     let undisturbed = undisturbed();
     for (database, blobs) in [
-        (Some(postgres.create("folder")), Blobs::Folder),
-        (None, Blobs::bucket(&seaweed, "sqlite")),
+        (Some(postgres.create("folder")), BundleStorage::Folder),
+        (None, BundleStorage::bucket(&seaweed, "sqlite")),
         (
             Some(postgres.create("bucket")),
-            Blobs::bucket(&seaweed, "postgres"),
+            BundleStorage::bucket(&seaweed, "postgres"),
         ),
     ] {
-        let incident = Incident::new(database.as_deref(), blobs, FAST);
+        let incident = IncidentFixture::new(database.as_deref(), blobs, FAST);
         incident.capture();
-        let holdings = incident.assert_whole(&undisturbed);
-        assert!(holdings.len() == 1 && holdings[0].1.config.is_complete());
+        let bundles = incident.assert_whole(&undisturbed);
+        assert!(bundles.len() == 1 && bundles[0].1.config.is_complete());
     }
 }
 
@@ -532,7 +529,11 @@ fn capture_survives_a_minute_without_its_database() {
         return;
     };
     let undisturbed = undisturbed();
-    let incident = Incident::new(Some(&postgres.create("exhibit")), Blobs::Folder, SLOW);
+    let incident = IncidentFixture::new(
+        Some(&postgres.create("exhibit")),
+        BundleStorage::Folder,
+        SLOW,
+    );
     let mut capture = incident.start(&[]);
     incident.wait_for_the_middle(&mut capture);
     postgres.stop_server();
@@ -540,8 +541,8 @@ fn capture_survives_a_minute_without_its_database() {
     capture.wait_until(|_| begun.elapsed() >= Duration::from_secs(60));
     postgres.start_server();
     capture.must_succeed();
-    let holdings = incident.assert_whole(&undisturbed);
-    assert!(holdings.len() == 1 && holdings[0].1.config.is_complete());
+    let bundles = incident.assert_whole(&undisturbed);
+    assert!(bundles.len() == 1 && bundles[0].1.config.is_complete());
 }
 
 #[test]
@@ -549,9 +550,9 @@ fn capture_survives_s3_errors_and_timeouts() {
     let Some(seaweed) = seaweed() else { return };
     let undisturbed = undisturbed();
     let proxy = Proxy::before(seaweed.address);
-    let incident = Incident::new(
+    let incident = IncidentFixture::new(
         None,
-        Blobs::bucket(&seaweed, "evidence").through(&proxy),
+        BundleStorage::bucket(&seaweed, "evidence").through(&proxy),
         SLOW,
     );
     let mut capture = incident.start(&[]);
@@ -569,14 +570,14 @@ fn capture_survives_s3_errors_and_timeouts() {
     }
     capture.must_succeed();
     assert_eq!(proxy.left(), [], "all of it has happened");
-    let holdings = incident.assert_whole(&undisturbed);
-    assert!(holdings.len() == 1 && holdings[0].1.config.is_complete());
+    let bundles = incident.assert_whole(&undisturbed);
+    assert!(bundles.len() == 1 && bundles[0].1.config.is_complete());
 }
 
 #[test]
 fn full_disk_delays_a_capture_and_loses_nothing() {
     let undisturbed = undisturbed();
-    let incident = Incident::new(None, Blobs::Folder, SLOW);
+    let incident = IncidentFixture::new(None, BundleStorage::Folder, SLOW);
     let Some(disk) = incident.on_a_small_disk() else {
         return;
     };
@@ -592,15 +593,15 @@ fn full_disk_delays_a_capture_and_loses_nothing() {
     capture.wait_until(|said| refusals(said) > 10);
     fs::remove_file(ballast).expect("it is there");
     capture.must_succeed();
-    let holdings = incident.assert_whole(&undisturbed);
-    assert!(holdings.len() == 1 && holdings[0].1.config.is_complete());
+    let bundles = incident.assert_whole(&undisturbed);
+    assert!(bundles.len() == 1 && bundles[0].1.config.is_complete());
 }
 
 /// On SQLite the journal of the capture is on the full disk too, on PostgreSQL it is not.
 #[test]
 fn capture_killed_on_a_full_disk_is_sealed_with_a_gap_by_settle() {
     let undisturbed = undisturbed();
-    let incident = Incident::new(None, Blobs::Folder, SLOW);
+    let incident = IncidentFixture::new(None, BundleStorage::Folder, SLOW);
     let Some(disk) = incident.on_a_small_disk() else {
         return;
     };
@@ -615,7 +616,11 @@ fn capture_killed_on_a_full_disk_is_sealed_with_a_gap_by_settle() {
 fn capture_on_a_full_disk_seals_a_gap_once_there_is_space() {
     let Some(postgres) = postgres() else { return };
     let undisturbed = undisturbed();
-    let incident = Incident::new(Some(&postgres.create("exhibit")), Blobs::Folder, SLOW);
+    let incident = IncidentFixture::new(
+        Some(&postgres.create("exhibit")),
+        BundleStorage::Folder,
+        SLOW,
+    );
     let Some(disk) = incident.on_a_small_disk() else {
         return;
     };
@@ -626,8 +631,8 @@ fn capture_on_a_full_disk_seals_a_gap_once_there_is_space() {
 }
 
 /// The first bundle says what the deadline has cut off, and supplements have it.
-fn assert_is_gap_and_supplement(holdings: &[(String, Holding)]) {
-    let (first, supplements) = holdings.split_first().expect("a bundle");
+fn assert_is_gap_and_supplement(bundles: &[(String, BundleContent)]) {
+    let (first, supplements) = bundles.split_first().expect("a bundle");
     let cut = first
         .1
         .config
@@ -660,7 +665,11 @@ fn assert_is_gap_and_supplement(holdings: &[(String, Holding)]) {
 fn failed_timeline_writes_delay_their_capture() {
     let Some(postgres) = postgres() else { return };
     let undisturbed = undisturbed();
-    let incident = Incident::new(Some(&postgres.create("exhibit")), Blobs::Folder, SLOW);
+    let incident = IncidentFixture::new(
+        Some(&postgres.create("exhibit")),
+        BundleStorage::Folder,
+        SLOW,
+    );
     let mut capture = incident.start(&[]);
     incident.wait_for_the_middle(&mut capture);
     let refuse = "CREATE FUNCTION refuse() RETURNS trigger AS 'BEGIN RAISE EXCEPTION ''no''; END' LANGUAGE plpgsql;
@@ -679,7 +688,11 @@ fn collector_killed_midway_resumes_on_postgres_and_s3() {
     };
     let undisturbed = undisturbed();
     let database = postgres.create("exhibit");
-    let incident = Incident::new(Some(&database), Blobs::bucket(&seaweed, "evidence"), SLOW);
+    let incident = IncidentFixture::new(
+        Some(&database),
+        BundleStorage::bucket(&seaweed, "evidence"),
+        SLOW,
+    );
     let mut capture = incident.start(&[]);
     incident.wait_for_the_middle(&mut capture);
     capture.kill();
@@ -693,8 +706,8 @@ fn collector_killed_midway_resumes_on_postgres_and_s3() {
     });
     settle.kill();
     incident.lines(&["settle"]);
-    let holdings = incident.assert_whole(&undisturbed);
-    assert!(holdings.len() == 1 && holdings[0].1.config.is_complete());
+    let bundles = incident.assert_whole(&undisturbed);
+    assert!(bundles.len() == 1 && bundles[0].1.config.is_complete());
     let all: u64 = undisturbed.values().map(|(pages, _)| pages).sum();
     assert!(
         incident.pages_served() < served + all,

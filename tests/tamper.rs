@@ -17,14 +17,14 @@ const BLOCK: usize = 512;
 const RANDOM_OFFSETS: usize = 2000;
 
 /// One file of the tar: its header block and its content, with padding.
-struct Entry {
+struct TarEntry {
     name: String,
     /// Offset of the header.
     at: usize,
     size: usize,
 }
 
-impl Entry {
+impl TarEntry {
     fn content(&self) -> std::ops::Range<usize> {
         self.at + BLOCK..self.at + BLOCK + self.size
     }
@@ -86,7 +86,7 @@ fn capture(folder: &Path, more: &[&str]) -> Bundle {
     agent(folder, &[&probes, more].concat())
 }
 
-fn entries(tar: &[u8]) -> Vec<Entry> {
+fn entries(tar: &[u8]) -> Vec<TarEntry> {
     let (mut entries, mut at) = (Vec::new(), 0);
     while tar[at] != 0 {
         let text = |range: std::ops::Range<usize>| {
@@ -95,7 +95,7 @@ fn entries(tar: &[u8]) -> Vec<Entry> {
                 .to_owned()
         };
         let size = usize::from_str_radix(&text(124..136), 8).expect("octal");
-        let entry = Entry {
+        let entry = TarEntry {
             name: text(0..100),
             at,
             size,

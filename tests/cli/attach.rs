@@ -11,7 +11,7 @@ use evidence_format::digest::{Digest, Hasher};
 use serde_json::Value;
 use tests::{audit, scratch};
 
-use crate::{Store, left_in, path_of, text_of};
+use crate::{TestStore, left_in, path_of, text_of};
 
 /// Bytes of an attachment that is larger than all memory that attaching may take.
 const LARGE_BYTES: u64 = 200 << 20;
@@ -46,7 +46,7 @@ fn write_large(out: &mut dyn Write) {
 
 #[test]
 fn attaches_large_files_in_constant_memory() {
-    let (store, source) = (Store::new(), scratch());
+    let (store, source) = (TestStore::new(), scratch());
     let id = store.declare();
     let file = source.path().join("disk image.bin");
     write_large(&mut File::create(&file).expect("own folder"));
@@ -106,9 +106,9 @@ fn report(text: &str) {
 
 #[test]
 fn rejects_unattachable_files_with_a_remedy() {
-    let (store, source) = (Store::new(), scratch());
+    let (store, source) = (TestStore::new(), scratch());
     let id = store.declare();
-    let refused = |path: &str| store.refused(1, &["attach", &id, path]);
+    let refused = |path: &str| store.fails(1, &["attach", &id, path]);
     assert!(
         refused("/nowhere/at/all")
             .contains("cannot open /nowhere/at/all: No such file or directory")
@@ -116,7 +116,7 @@ fn rejects_unattachable_files_with_a_remedy() {
     assert!(refused("/tmp").contains("is a folder: pack it and attach that"));
     assert!(refused("/dev/null").contains("is no file"));
     assert!(refused("/proc/self/mem").contains("nothing of /proc/"));
-    let refused = store.refused(1, &["attach", "INC-9", "/etc/hostname"]);
+    let refused = store.fails(1, &["attach", "INC-9", "/etc/hostname"]);
     assert!(
         refused.contains("there is no incident INC-9: ")
             && refused.contains("`exhibit status` lists them"),
@@ -148,7 +148,7 @@ fn rejects_unattachable_files_with_a_remedy() {
 
 #[test]
 fn shrinking_file_is_attached_with_a_gap() {
-    let (store, source) = (Store::new(), scratch());
+    let (store, source) = (TestStore::new(), scratch());
     let id = store.declare();
     let file = source.path().join("log");
     File::create(&file).expect("own folder");

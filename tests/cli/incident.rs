@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use crate::{Store, text_of};
+use crate::{TestStore, text_of};
 
 #[test]
 fn incident_from_declaration_to_closure() {
-    let store = Store::new();
+    let store = TestStore::new();
     // First 15 minutes, in the runbook's order.
     let id = store.declare();
     let do_ =
@@ -162,8 +162,8 @@ Next update: 2099-01-01T12:00:00Z (UTC)
 }
 
 /// Recovery and closure: refused for as long as anything is missing.
-fn close(store: &Store, id: &str) {
-    let refused = store.refused(1, &["close", id]);
+fn close(store: &TestStore, id: &str) {
+    let refused = store.fails(1, &["close", id]);
     let expected = format!(
         "\
 missing before {id} can be closed:
@@ -219,7 +219,7 @@ exhibit: {id} stays open: 8 things are missing
         "--owner",
         "bob",
     ]);
-    let refused = store.refused(1, &["close", id]);
+    let refused = store.fails(1, &["close", id]);
     assert!(
         refused.contains("corrective action 1 has no due date")
             && refused.contains("1 thing is missing"),
@@ -245,8 +245,8 @@ exhibit: {id} stays open: 8 things are missing
     );
 }
 
-fn reopen(store: &Store, id: &str) {
-    let refused = store.refused(1, &["change", id, "--status", "investigating"]);
+fn reopen(store: &TestStore, id: &str) {
+    let refused = store.fails(1, &["change", id, "--status", "investigating"]);
     assert!(refused.contains("reopening needs a reason"), "{refused}");
     // Of one call all or nothing: severity can change only because the same call reopens first.
     let again = [
@@ -263,7 +263,7 @@ fn reopen(store: &Store, id: &str) {
         store.json(&again)["changes"].as_array().map(Vec::len),
         Some(2)
     );
-    let nothing = store.refused(
+    let nothing = store.fails(
         1,
         &[
             "change",

@@ -19,9 +19,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tests::{audit, program, run, run_ok, scratch};
 
-struct Store(TempDir);
+struct TestStore(TempDir);
 
-impl Store {
+impl TestStore {
     fn new() -> Self {
         Self(scratch())
     }
@@ -63,9 +63,9 @@ impl Store {
     }
 
     /// What is said about a command that must fail with `code`.
-    fn refused(&self, code: i32, arguments: &[&str]) -> String {
+    fn fails(&self, code: i32, arguments: &[&str]) -> String {
         let output = run(&mut self.exhibit(arguments));
-        let text = both(&output);
+        let text = all_output(&output);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
         text
     }
@@ -103,7 +103,7 @@ impl Store {
             peak(&mut child)
         });
         let output = child.wait_with_output().expect("it ends");
-        assert!(output.status.success(), "{}", both(&output));
+        assert!(output.status.success(), "{}", all_output(&output));
         (
             serde_json::from_slice(&output.stdout).expect("a receipt"),
             watched,
@@ -131,7 +131,7 @@ impl Store {
     }
 }
 
-fn both(output: &Output) -> String {
+fn all_output(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 

@@ -3,11 +3,11 @@
 use std::io::Write;
 use std::process::Stdio;
 
-use crate::{Store, both};
+use crate::{TestStore, all_output};
 
 #[test]
 fn misspelled_arguments_get_suggestions() {
-    let store = Store::new();
+    let store = TestStore::new();
     let id = store.declare();
     let misspelled = id.replace("INC", "IMC");
     for (code, arguments, said) in [
@@ -87,7 +87,7 @@ fn misspelled_arguments_get_suggestions() {
             "a similar subcommand exists: 'timeline'".to_owned(),
         ),
     ] {
-        let text = store.refused(code, arguments);
+        let text = store.fails(code, arguments);
         assert!(text.contains(&said), "{arguments:?}: {text}");
     }
     let mut note = store.exhibit(&["note", &id, "-"]);
@@ -104,8 +104,8 @@ fn misspelled_arguments_get_suggestions() {
         .expect("it reads");
     let output = child.wait_with_output().expect("it ends");
     assert!(
-        both(&output).contains(&format!("is attached, with `exhibit attach {id} FILE`")),
+        all_output(&output).contains(&format!("is attached, with `exhibit attach {id} FILE`")),
         "{}",
-        both(&output)
+        all_output(&output)
     );
 }

@@ -8,11 +8,11 @@ use evidence_format::safe::is_unsafe;
 use serde_json::Value;
 use tests::{audit, run_ok, scratch};
 
-use crate::{Store, path_of, text_of};
+use crate::{TestStore, path_of, text_of};
 
 #[test]
 fn capture_receipt_is_one_line_of_json() {
-    let store = Store::new();
+    let store = TestStore::new();
     let text = store.ok(&[
         "capture", "--title", "T", "--sev", "2", "--play", "general", "--json",
     ]);
@@ -67,23 +67,23 @@ fn capture_receipt_is_one_line_of_json() {
 
 #[test]
 fn output_contains_no_terminal_escapes() {
-    let store = Store::new();
+    let store = TestStore::new();
     let id = store.declare();
     let hostile = "x\u{1b}]0;owned\u{7}\u{1b}[2J\u{202e}";
     let mut outputs = vec![
-        store.refused(2, &["declare", "--title", hostile, "--sev", "2"]),
-        store.refused(2, &["status", "--by", hostile]),
-        store.refused(2, &["declare", "--title", "x", "--sev", hostile]),
-        store.refused(
+        store.fails(2, &["declare", "--title", hostile, "--sev", "2"]),
+        store.fails(2, &["status", "--by", hostile]),
+        store.fails(2, &["declare", "--title", "x", "--sev", hostile]),
+        store.fails(
             2,
             &["change", &id, "--role", &format!("commander={hostile}")],
         ),
-        store.refused(2, &["checklist", &id, hostile]),
-        store.refused(2, &[hostile]),
-        store.refused(1, &["note", &id, hostile]),
-        store.refused(1, &["attach", &id, &format!("/{hostile}")]),
-        store.refused(1, &["fetch", hostile]),
-        store.refused(2, &["attach", &id, "/etc/hostname", "--name", hostile]),
+        store.fails(2, &["checklist", &id, hostile]),
+        store.fails(2, &[hostile]),
+        store.fails(1, &["note", &id, hostile]),
+        store.fails(1, &["attach", &id, &format!("/{hostile}")]),
+        store.fails(1, &["fetch", hostile]),
+        store.fails(2, &["attach", &id, "/etc/hostname", "--name", hostile]),
     ];
     assert!(
         outputs.iter().all(|text| text.contains(r"\u{1b}")),
@@ -112,7 +112,7 @@ fn output_contains_no_terminal_escapes() {
 
 #[test]
 fn completions_manuals_and_help_are_well_formed() -> io::Result<()> {
-    let (store, folder) = (Store::new(), scratch());
+    let (store, folder) = (TestStore::new(), scratch());
     for shell in ["bash", "zsh", "fish"] {
         let script = folder.path().join(shell);
         fs::write(&script, store.ok(&["completions", shell]))?;

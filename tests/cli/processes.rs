@@ -9,12 +9,12 @@ use std::thread;
 use serde_json::Value;
 use tests::{audit, quick};
 
-use crate::{Store, left_in, path_of, text_of};
+use crate::{TestStore, left_in, path_of, text_of};
 
 #[test]
 fn concurrent_processes_lose_no_writes() {
     const EACH: usize = 12;
-    let store = Store::new();
+    let store = TestStore::new();
     let id = store.declare();
     let note = |who: &str, n: usize| store.ok(&["note", &id, &format!("{who}-{n}"), "--by", who]);
     thread::scope(|scope| {
@@ -57,7 +57,7 @@ fn killed_attach_is_recorded_completely_or_not_at_all() {
     if quick() {
         return;
     }
-    let store = Store::new();
+    let store = TestStore::new();
     let id = store.declare();
     let (mut n, mut kills) = (1, 0);
     loop {

@@ -1,10 +1,10 @@
 //! API tokens, managed on the store.
 
-use crate::{Store, text_of};
+use crate::{TestStore, text_of};
 
 #[test]
 fn creates_lists_and_revokes_tokens() {
-    let store = Store::new();
+    let store = TestStore::new();
     let id = store.declare();
     assert!(
         store
@@ -85,7 +85,7 @@ fn creates_lists_and_revokes_tokens() {
             "there is no token 0123456789abcdef",
         ),
     ] {
-        let text = store.refused(code, arguments);
+        let text = store.fails(code, arguments);
         assert!(text.contains(said), "{arguments:?}: {text}");
     }
 }

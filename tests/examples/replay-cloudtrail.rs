@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tests::aws::{Config, Credentials, Expiry, Files, Limit, Rule, Server, Synthetic};
+use tests::aws::{
+    Config, Credentials, FaultRule, KeyExpiry, RateLimit, RecordedEvents, Server, SyntheticEvents,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 const USAGE: &str = "\
@@ -48,14 +50,14 @@ struct Corpus {
 }
 
 impl Corpus {
-    fn make(&self) -> Synthetic {
+    fn make(&self) -> SyntheticEvents {
         let accounts: Vec<&str> = self.accounts.iter().map(String::as_str).collect();
         let regions: Vec<(&str, u64)> = self
             .regions
             .iter()
             .map(|(name, weight)| (name.as_str(), *weight))
             .collect();
-        let made = Synthetic::new(0)
+        let made = SyntheticEvents::new(0)
             .spread(self.events, &accounts, &regions)
             .seed(self.seed);
         if let Some((start, end)) = self.window {
@@ -83,10 +85,10 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
         accounts: vec!["111122223333".to_owned()],
         regions,
     };
-    let (mut limit, mut sessions) = (Limit::default(), Expiry::default());
+    let (mut limit, mut sessions) = (RateLimit::default(), KeyExpiry::default());
     let mut config = Config {
         requests_kept_max: 0,
-        ..Config::new(Synthetic::new(0))
+        ..Config::new(SyntheticEvents::new(0))
     };
     let (mut recorded, mut credentials, mut seconds) = (None, None, None);
     while let Some(name) = arguments.next() {
@@ -96,8 +98,9 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
         let bad = |()| format!("{name} cannot be {value}");
         match name.as_str() {
             "--corpus" => {
-                recorded =
-                    Some(Files::open(Path::new(&value)).map_err(|e| format!("{value}: {e}"))?)
+                recorded = Some(
+                    RecordedEvents::open(Path::new(&value)).map_err(|e| format!("{value}: {e}"))?,
+                )
             }
             "--events" => corpus.events = number(&value).map_err(bad)?,
             "--seed" => corpus.seed = number(&value).map_err(bad)?,
@@ -113,7 +116,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
             }
             "--limit" => limit.per_second = number(&value).map_err(bad)?,
             "--burst" => limit.burst = number(&value).map_err(bad)?,
-            "--fault" => config.rules.push(value.parse::<Rule>()?),
+            "--fault" => config.rules.push(value.parse::<FaultRule>()?),
             "--session-requests" => sessions.requests = Some(number(&value).map_err(bad)?),
             "--session-seconds" => {
                 sessions.after = Some(Duration::from_secs(number(&value).map_err(bad)?))

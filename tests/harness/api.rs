@@ -15,7 +15,7 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// An answer.
 #[derive(Debug)]
-pub struct Answer {
+pub struct ApiResponse {
     /// The status.
     pub status: u16,
     /// The header's lines, names in lower case.
@@ -24,7 +24,7 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl ApiResponse {
     /// The value of a header.
     ///
     /// # Panics
@@ -49,14 +49,14 @@ impl Answer {
 }
 
 /// A running `exhibit serve`, killed when dropped.
-pub struct Serve {
+pub struct ApiServer {
     /// The process.
     pub child: Child,
     /// `127.0.0.1:PORT`.
     pub address: String,
 }
 
-impl Serve {
+impl ApiServer {
     /// Starts `command`, which is `exhibit … serve` on any port, and waits until it listens.
     ///
     /// # Panics
@@ -92,7 +92,7 @@ impl Serve {
     ///
     /// # Panics
     /// There is no answer.
-    pub fn send(&self, head: &str, body: &[u8]) -> Answer {
+    pub fn send(&self, head: &str, body: &[u8]) -> ApiResponse {
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         let head = format!(
@@ -111,7 +111,7 @@ impl Serve {
     ///
     /// # Panics
     /// There is no answer.
-    pub fn call(&self, token: &str, method: &str, path: &str, json: Option<&Value>) -> Answer {
+    pub fn call(&self, token: &str, method: &str, path: &str, json: Option<&Value>) -> ApiResponse {
         let body = json.map(ToString::to_string).unwrap_or_default();
         let head = format!(
             "{method} {path} HTTP/1.1\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n"
@@ -147,7 +147,7 @@ impl Serve {
     ///
     /// # Panics
     /// It does not end, or was killed.
-    pub fn ended(&mut self) -> i32 {
+    pub fn wait_for_exit(&mut self) -> i32 {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("our child") {
@@ -159,7 +159,7 @@ impl Serve {
     }
 }
 
-impl Drop for Serve {
+impl Drop for ApiServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -191,7 +191,7 @@ pub fn token(store: &Path, role: &str) -> String {
 }
 
 /// Reads an answer to its end: with a length, or in chunks.
-fn read(stream: TcpStream) -> Answer {
+fn read(stream: TcpStream) -> ApiResponse {
     let mut reader = BufReader::new(stream);
     let line = |reader: &mut BufReader<TcpStream>| {
         let mut line = String::new();
@@ -218,7 +218,7 @@ fn read(stream: TcpStream) -> Answer {
     let mut body = Vec::new();
     if !is_chunked {
         reader.read_to_end(&mut body).expect("an answer");
-        return Answer {
+        return ApiResponse {
             status,
             headers,
             body,
@@ -233,7 +233,7 @@ fn read(stream: TcpStream) -> Answer {
             .expect("a whole chunk");
         line(&mut reader);
         if size == 0 {
-            return Answer {
+            return ApiResponse {
                 status,
                 headers,
                 body,

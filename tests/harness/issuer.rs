@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::peer::{Peer, installed};
+use crate::peer::{PeerProcess, installed};
 use crate::root;
 
 /// A running provider.
@@ -15,7 +15,7 @@ use crate::root;
 pub struct Issuer {
     /// Its name, and where it is.
     pub url: String,
-    _node: Peer,
+    _node: PeerProcess,
 }
 
 impl Issuer {
@@ -32,7 +32,7 @@ impl Issuer {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        let mut node = Peer(command.spawn().expect("Node is there, as its packages are"));
+        let mut node = PeerProcess(command.spawn().expect("Node is there, as its packages are"));
         let mut url = String::new();
         BufReader::new(node.0.stdout.take().expect("it is piped"))
             .read_line(&mut url)
@@ -81,7 +81,7 @@ impl Issuer {
     ///
     /// # Panics
     /// There is no answer.
-    pub fn tell(&self, what: &str) {
+    pub fn control(&self, what: &str) {
         self.send("POST", &format!("/test/{what}"), "");
     }
 

@@ -16,7 +16,7 @@ const START_MAX: Duration = Duration::from_secs(120);
 /// Runs the rest of its arguments until its standard input ends, and then ends them by their
 /// process id: however a test ends, what it started goes with it. LocalEmu 1.3 may never end when
 /// it is asked to, so it is not asked. `$0` is the scratch folder, which goes too.
-const KEEPER: &str = r#"trap '' INT TERM; "$@" > "$0/log" 2>&1 < /dev/null & pid=$!; read -r _; kill -KILL $pid; wait $pid; rm -rf "$0""#;
+const WATCHDOG: &str = r#"trap '' INT TERM; "$@" > "$0/log" 2>&1 < /dev/null & pid=$!; read -r _; kill -KILL $pid; wait $pid; rm -rf "$0""#;
 
 /// A running LocalEmu. Its account is 000000000000 and any key is good; see `tests/replay/recorded.rs` for
 /// where it is not like AWS.
@@ -40,7 +40,7 @@ impl LocalEmu {
         let scratch = tempfile::tempdir().expect("a scratch folder").keep();
         let mut keeper = Command::new("bash");
         keeper
-            .args(["-c", KEEPER])
+            .args(["-c", WATCHDOG])
             .arg(&scratch)
             .arg(LocalEmu::python().with_file_name("localemu"));
         keeper.args([

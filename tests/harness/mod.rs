@@ -3,11 +3,11 @@
 
 pub mod api;
 pub mod aws;
-pub mod cut;
+mod content;
 pub mod disk;
-mod holding;
 pub mod issuer;
 mod localemu;
+pub mod network;
 pub mod peer;
 pub mod postgres;
 pub mod proxy;
@@ -18,7 +18,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-pub use holding::{CloudEvent, Holding};
+pub use content::{BundleContent, CloudEvent};
 pub use localemu::{LocalEmu, localemu};
 
 /// The repository.

@@ -14,9 +14,9 @@ const START_MAX: Duration = Duration::from_secs(60);
 
 /// A process that ends with the test.
 #[derive(Debug)]
-pub struct Peer(pub Child);
+pub struct PeerProcess(pub Child);
 
-impl Peer {
+impl PeerProcess {
     /// Starts `command`, which listens on `port` when this returns. What it says goes into `log`.
     ///
     /// # Panics
@@ -56,7 +56,7 @@ impl Peer {
     }
 }
 
-impl Drop for Peer {
+impl Drop for PeerProcess {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::peer::free_port;
 use crate::{root, skipped};
-use signed::encoded;
+use signed::percent_encode;
 
 /// How long it may take to start. Seen: 4 s.
 const START_MAX: Duration = Duration::from_secs(60);
@@ -156,7 +156,7 @@ impl Seaweed {
         let answer = self.ask(
             "GET",
             &format!("/{bucket}"),
-            &format!("list-type=2&prefix={}", encoded(prefix)),
+            &format!("list-type=2&prefix={}", percent_encode(prefix)),
             &[],
         );
         assert_eq!(answer.status, 200, "{answer:?}");
@@ -190,8 +190,8 @@ impl Seaweed {
         path: &str,
         query: &str,
         headers: &[(&str, &str)],
-    ) -> signed::Answer {
-        signed::ask(&signed::Request {
+    ) -> signed::S3Response {
+        signed::send(&signed::S3Request {
             address: self.address,
             key: (ADMIN, SECRET),
             method,

@@ -5,15 +5,15 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use tests::cut::{Cut, Network};
+use tests::network::{ConnectionFault, FaultyNetwork};
 use tests::{audit, run, run_ok};
 
-use crate::{Desk, both, json, lines, refused, text};
+use crate::{ServedStore, all_output, json, lines, refused, text};
 
 /// Bytes of an attachment whose download is cut off: more than all buffers on its way.
 const LARGE_BYTES: usize = 24 << 20;
 
-impl Desk {
+impl ServedStore {
     /// Attaches bytes that do not compress; the bundle's id.
     fn attach_large(&self, id: &str) -> String {
         let mut state = 1_u64;
@@ -48,22 +48,22 @@ impl Desk {
 
 #[test]
 fn captures_the_host_and_fetches_a_verifiable_bundle() {
-    let desk = Desk::new("owner");
-    let output = run(&mut desk.remote(&[
+    let served = ServedStore::new("owner");
+    let output = run(&mut served.remote(&[
         "capture", "--title", "Drill", "--sev", "4", "--source", "host", "--json",
     ]));
-    assert!(output.status.success(), "{}", both(&output));
+    assert!(output.status.success(), "{}", all_output(&output));
     let receipt: Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
     assert!(
         String::from_utf8_lossy(&output.stderr).contains("this server signs with the key"),
         "{}",
-        both(&output)
+        all_output(&output)
     );
     let (id, bundle) = (
         text(&receipt["bundles"][0]["id"]),
         text(&receipt["bundles"][0]["bundle"]),
     );
-    assert_eq!(bundle, format!("{}/v1/bundles/{id}", desk.url()));
+    assert_eq!(bundle, format!("{}/v1/bundles/{id}", served.url()));
     assert!(
         receipt["gaps"].is_u64() && text(&receipt["incident"]).starts_with("INC-"),
         "{receipt}"
@@ -71,26 +71,26 @@ fn captures_the_host_and_fetches_a_verifiable_bundle() {
     let key = PathBuf::from(text(&receipt["public_key"]));
     assert_eq!(
         fs::read(&key).expect("it is kept"),
-        fs::read(desk.key()).expect("own file")
+        fs::read(served.key()).expect("own file")
     );
     // by the beginning of its id
-    let fetched = json(&mut desk.remote(&["fetch", &id[..20], "--out", "bundle.tar", "--json"]));
+    let fetched = json(&mut served.remote(&["fetch", &id[..20], "--out", "bundle.tar", "--json"]));
     assert_eq!(
         (text(&fetched["id"]), text(&fetched["public_key"])),
         (id.clone(), text(&receipt["public_key"]))
     );
-    let to = desk.home.path().join("bundle.tar");
+    let to = served.home.path().join("bundle.tar");
     assert!(matches!(audit(&to, &key), 0 | 4));
     assert_eq!(fs::metadata(&to).expect("own file").mode() & 0o777, 0o600);
-    assert_eq!(desk.downloads(&text(&receipt["incident"])).len(), 1);
+    assert_eq!(served.downloads(&text(&receipt["incident"])).len(), 1);
     // a file that is there is not written over
-    let said = refused(&mut desk.remote(&["fetch", &id, "--out", "bundle.tar"]));
+    let said = refused(&mut served.remote(&["fetch", &id, "--out", "bundle.tar"]));
     assert!(
         said.contains("bundle.tar") && said.contains("exists"),
         "{said}"
     );
     // what automation may see
-    let automation = json(&mut desk.remote_as(
+    let automation = json(&mut served.remote_as(
         "automation",
         &[
             "capture", "--title", "Alert", "--sev", "4", "--source", "host", "--json",
@@ -98,22 +98,26 @@ fn captures_the_host_and_fetches_a_verifiable_bundle() {
     ));
     assert_eq!(automation["bundles"], json!([]));
     let declared = text(&automation["incident"]);
-    let bundles = lines(&mut desk.remote(&["bundles", &declared, "--json"]));
+    let bundles = lines(&mut served.remote(&["bundles", &declared, "--json"]));
     assert_eq!(bundles.len(), 1, "it has waited until the capture was over");
 }
 
 #[test]
 fn interrupted_download_resumes() {
-    let desk = Desk::new("owner");
-    let id = desk.declare();
-    let bundle = desk.attach_large(&id);
+    let served = ServedStore::new("owner");
+    let id = served.declare();
+    let bundle = served.attach_large(&id);
     // cut off twice, and whole at the third time; one more connection is for the key
-    let cuts = [Cut::Behind(5 << 20), Cut::Behind(7 << 20), Cut::Never];
-    let network = Network::before(&desk.serve.address, &cuts);
+    let cuts = [
+        ConnectionFault::CutAfter(5 << 20),
+        ConnectionFault::CutAfter(7 << 20),
+        ConnectionFault::Nothing,
+    ];
+    let network = FaultyNetwork::before(&served.serve.address, &cuts);
     let url = format!("http://{}", network.address);
-    run_ok(&mut desk.at(&url, &["fetch", &bundle, "--out", "one.tar"]));
-    assert_eq!(audit(&desk.home.path().join("one.tar"), &desk.key()), 0);
-    let downloads = desk.downloads(&id);
+    run_ok(&mut served.at(&url, &["fetch", &bundle, "--out", "one.tar"]));
+    assert_eq!(audit(&served.home.path().join("one.tar"), &served.key()), 0);
+    let downloads = served.downloads(&id);
     let parts: Vec<bool> = downloads
         .iter()
         .map(|summary| summary.contains(", bytes "))
@@ -121,8 +125,14 @@ fn interrupted_download_resumes() {
     assert_eq!(parts, [false, true, true], "{downloads:?}");
     assert!(network.connections() >= 3);
     // cut off for ever: what has arrived is kept, and another process goes on behind it
-    let network = Network::before(&desk.serve.address, &[Cut::Behind(4 << 20), Cut::Behind(0)]);
-    let said = refused(&mut desk.at(
+    let network = FaultyNetwork::before(
+        &served.serve.address,
+        &[
+            ConnectionFault::CutAfter(4 << 20),
+            ConnectionFault::CutAfter(0),
+        ],
+    );
+    let said = refused(&mut served.at(
         &format!("http://{}", network.address),
         &["fetch", &bundle, "--out", "two.tar"],
     ));
@@ -130,22 +140,22 @@ fn interrupted_download_resumes() {
         said.contains("the same command goes on behind it"),
         "{said}"
     );
-    let to = desk.home.path().join("two.tar");
+    let to = served.home.path().join("two.tar");
     assert!(!to.exists());
-    let before = desk.downloads(&id).len();
-    run_ok(&mut desk.remote(&["fetch", &bundle, "--out", "two.tar"]));
-    assert_eq!(audit(&to, &desk.key()), 0);
-    let downloads = desk.downloads(&id);
+    let before = served.downloads(&id).len();
+    run_ok(&mut served.remote(&["fetch", &bundle, "--out", "two.tar"]));
+    assert_eq!(audit(&to, &served.key()), 0);
+    let downloads = served.downloads(&id);
     assert!(
         downloads.len() == before + 1 && downloads[before].contains(", bytes "),
         "{downloads:?}"
     );
-    assert_eq!(unfinished(&desk), Vec::<String>::new());
+    assert_eq!(unfinished(&served), Vec::<String>::new());
 }
 
 /// Files of downloads that are not over.
-fn unfinished(desk: &Desk) -> Vec<String> {
-    let names = fs::read_dir(desk.home.path())
+fn unfinished(served: &ServedStore) -> Vec<String> {
+    let names = fs::read_dir(served.home.path())
         .expect("own folder")
         .map(|entry| entry.expect("readable").file_name());
     names
@@ -156,11 +166,14 @@ fn unfinished(desk: &Desk) -> Vec<String> {
 
 #[test]
 fn discards_download_that_was_changed_in_transit() {
-    let desk = Desk::new("owner");
-    let id = desk.declare();
-    let bundle = desk.attach_large(&id);
-    let network = Network::before(&desk.serve.address, &[Cut::Changed(9 << 20)]);
-    let said = refused(&mut desk.at(
+    let served = ServedStore::new("owner");
+    let id = served.declare();
+    let bundle = served.attach_large(&id);
+    let network = FaultyNetwork::before(
+        &served.serve.address,
+        &[ConnectionFault::CorruptByte(9 << 20)],
+    );
+    let said = refused(&mut served.at(
         &format!("http://{}", network.address),
         &["fetch", &bundle, "--out", "bundle.tar"],
     ));
@@ -168,16 +181,19 @@ fn discards_download_that_was_changed_in_transit() {
         said.contains(&format!("is not the bundle {bundle}, and is not kept")),
         "{said}"
     );
-    assert!(!desk.home.path().join("bundle.tar").exists());
-    assert_eq!(unfinished(&desk), Vec::<String>::new());
+    assert!(!served.home.path().join("bundle.tar").exists());
+    assert_eq!(unfinished(&served), Vec::<String>::new());
     // nor what somebody else has left beside it
     let name = format!(
         ".bundle.tar.{}.unfinished",
         &bundle["sha256:".len()..][..16]
     );
-    fs::write(desk.home.path().join(&name), "something else").expect("own folder");
-    let said = refused(&mut desk.remote(&["fetch", &bundle, "--out", "bundle.tar"]));
+    fs::write(served.home.path().join(&name), "something else").expect("own folder");
+    let said = refused(&mut served.remote(&["fetch", &bundle, "--out", "bundle.tar"]));
     assert!(said.contains("is not the bundle"), "{said}");
-    run_ok(&mut desk.remote(&["fetch", &bundle, "--out", "bundle.tar"]));
-    assert_eq!(audit(&desk.home.path().join("bundle.tar"), &desk.key()), 0);
+    run_ok(&mut served.remote(&["fetch", &bundle, "--out", "bundle.tar"]));
+    assert_eq!(
+        audit(&served.home.path().join("bundle.tar"), &served.key()),
+        0
+    );
 }

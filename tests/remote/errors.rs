@@ -9,35 +9,35 @@ use serde_json::json;
 use tests::proxy::{Fault, Proxy};
 use tests::{run, run_ok};
 
-use crate::{Desk, both, exhibit, lines, refused, text};
+use crate::{ServedStore, all_output, exhibit, lines, refused, text};
 
 #[test]
 fn lost_response_does_not_declare_twice() {
-    let desk = Desk::new("owner");
-    let proxy = Proxy::before(desk.serve.address.parse().expect("an address"));
+    let served = ServedStore::new("owner");
+    let proxy = Proxy::before(served.serve.address.parse().expect("an address"));
     proxy.plan(&[Fault::AnswerLost("POST /v1/incidents ")]);
     let url = format!("http://{}", proxy.address);
-    run_ok(&mut desk.at(&url, &["declare", "--title", "Once", "--sev", "3"]));
+    run_ok(&mut served.at(&url, &["declare", "--title", "Once", "--sev", "3"]));
     assert_eq!(proxy.left(), []);
-    assert_eq!(lines(&mut desk.remote(&["status", "--json"])).len(), 1);
+    assert_eq!(lines(&mut served.remote(&["status", "--json"])).len(), 1);
     // a note has no such key: whether it was written is for people to look
-    let id = text(&lines(&mut desk.remote(&["status", "--json"]))[0]["incident"]);
+    let id = text(&lines(&mut served.remote(&["status", "--json"]))[0]["incident"]);
     proxy.plan(&[Fault::AnswerLost("PATCH /v1/incidents/")]);
-    let said = refused(&mut desk.at(&url, &["note", &id, "once"]));
+    let said = refused(&mut served.at(&url, &["note", &id, "once"]));
     assert!(
         said.contains("look whether it was done before you try again"),
         "{said}"
     );
     assert_eq!(
-        lines(&mut desk.remote(&["timeline", &id, "--kind", "note", "--json"])).len(),
+        lines(&mut served.remote(&["timeline", &id, "--kind", "note", "--json"])).len(),
         1
     );
 }
 
 #[test]
 fn forbidden_commands_name_the_role() {
-    let desk = Desk::new("owner");
-    let id = desk.declare();
+    let served = ServedStore::new("owner");
+    let id = served.declare();
     for (role, arguments, said) in [
         (
             "auditor",
@@ -71,7 +71,7 @@ fn forbidden_commands_name_the_role() {
             "refuses: a token with the role commander may not do this",
         ),
     ] {
-        let text = refused(&mut desk.remote_as(role, arguments));
+        let text = refused(&mut served.remote_as(role, arguments));
         assert!(text.contains(said), "{role} {arguments:?}: {text}");
     }
     let bad = format!("exh_{}_{}", "0".repeat(16), "A".repeat(43));
@@ -83,7 +83,7 @@ fn forbidden_commands_name_the_role() {
         ("two words", "the token has blanks"),
         ("", "there is no token for http://"),
     ] {
-        let text = refused(desk.remote(&["status"]).env("EXHIBIT_TOKEN", token));
+        let text = refused(served.remote(&["status"]).env("EXHIBIT_TOKEN", token));
         assert!(text.contains(said), "{token:?}: {text}");
         assert!(
             token.is_empty() || !text.contains(token),
@@ -94,8 +94,8 @@ fn forbidden_commands_name_the_role() {
 
 #[test]
 fn local_only_arguments_are_rejected_with_a_remedy() {
-    let desk = Desk::new("owner");
-    let store = desk.store.path().to_str().expect("UTF-8");
+    let served = ServedStore::new("owner");
+    let store = served.store.path().to_str().expect("UTF-8");
     for (arguments, said) in [
         (
             &["settle"][..],
@@ -122,46 +122,47 @@ fn local_only_arguments_are_rejected_with_a_remedy() {
             "leave --store and --server out",
         ),
     ] {
-        let text = refused(&mut desk.remote(arguments));
+        let text = refused(&mut served.remote(arguments));
         assert!(text.contains(said), "{arguments:?}: {text}");
     }
-    let both_set = run(exhibit(desk.home.path())
+    let both_set = run(exhibit(served.home.path())
         .arg("status")
         .env("EXHIBIT_STORE", store)
-        .env("EXHIBIT_SERVER", desk.url()));
+        .env("EXHIBIT_SERVER", served.url()));
     assert!(
-        both(&both_set).contains("EXHIBIT_STORE and EXHIBIT_SERVER are given at once"),
+        all_output(&both_set).contains("EXHIBIT_STORE and EXHIBIT_SERVER are given at once"),
         "{}",
-        both(&both_set)
+        all_output(&both_set)
     );
     // the command line goes before the environment
     run_ok(
-        desk.local(&["status"])
+        served
+            .local(&["status"])
             .env("EXHIBIT_SERVER", "http://127.0.0.1:1"),
     );
-    run_ok(desk.remote(&["status"]).env("EXHIBIT_STORE", "/nowhere"));
+    run_ok(served.remote(&["status"]).env("EXHIBIT_STORE", "/nowhere"));
 }
 
 #[test]
 fn unreachable_and_foreign_servers_are_distinguished() {
-    let desk = Desk::new("owner");
+    let served = ServedStore::new("owner");
     let nobody = TcpListener::bind("127.0.0.1:0")
         .expect("a free port")
         .local_addr()
         .expect("bound"); // closed again
-    let said = refused(&mut desk.at(&format!("http://{nobody}"), &["status"]));
+    let said = refused(&mut served.at(&format!("http://{nobody}"), &["status"]));
     assert!(
         said.contains(&format!(
             "cannot reach http://{nobody}: does `exhibit serve` run there"
         )),
         "{said}"
     );
-    let said = refused(&mut desk.at("http://exhibit.example.com", &["status"]));
+    let said = refused(&mut served.at("http://exhibit.example.com", &["status"]));
     assert!(
         said.contains("a token goes to exhibit.example.com over https:// alone"),
         "{said}"
     );
-    let said = refused(&mut desk.at("exhibit.example.com", &["status"]));
+    let said = refused(&mut served.at("exhibit.example.com", &["status"]));
     assert!(
         said.contains("is no URL of a server: expected one such as https://"),
         "{said}"
@@ -176,7 +177,7 @@ fn unreachable_and_foreign_servers_are_distinguished() {
     let redirect = answering(format!(
         "HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n"
     ));
-    let said = refused(&mut desk.at(&redirect, &["status"]));
+    let said = refused(&mut served.at(&redirect, &["status"]));
     assert!(
         said.contains(&format!("sends on to {to}, where no token follows")),
         "{said}"
@@ -184,14 +185,14 @@ fn unreachable_and_foreign_servers_are_distinguished() {
     assert!(elsewhere.accept().is_err(), "nobody has asked there");
 
     let page = answering("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello".to_owned());
-    let said = refused(&mut desk.at(&page, &["status"]));
+    let said = refused(&mut served.at(&page, &["status"]));
     assert!(said.contains("is it an `exhibit serve`"), "{said}");
     let hostile = json!({"incidents": [], "next": "\u{1b}[2J"}).to_string();
     let hostile = answering(format!(
         "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{hostile}",
         hostile.len()
     ));
-    let said = refused(&mut desk.at(&hostile, &["status"]));
+    let said = refused(&mut served.at(&hostile, &["status"]));
     assert!(!said.contains('\u{1b}'), "{said:?}");
 }
 
@@ -218,7 +219,7 @@ fn answering_in_turn(answers: Vec<String>) -> String {
 
 #[test]
 fn honours_retry_after_but_never_repeats_a_note() {
-    let desk = Desk::new("owner");
+    let served = ServedStore::new("owner");
     let answer = |status: &str, headers: &str, body: &str| {
         format!(
             "HTTP/1.1 {status}\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n{body}",
@@ -234,7 +235,7 @@ fn honours_retry_after_but_never_repeats_a_note() {
     let begun = std::time::Instant::now();
     let url = answering_in_turn(vec![away.clone(), incidents]);
     assert_eq!(
-        run_ok(&mut desk.at(&url, &["status"])),
+        run_ok(&mut served.at(&url, &["status"])),
         "no incident has been declared\n"
     );
     assert!(
@@ -245,6 +246,6 @@ fn honours_retry_after_but_never_repeats_a_note() {
     // what is not known again is not sent again
     let incident = answer("200 OK", "", r#"{"underWay": false}"#);
     let url = answering_in_turn(vec![incident.clone(), away, incident]);
-    let said = refused(&mut desk.at(&url, &["note", "INC-1", "x"]));
+    let said = refused(&mut served.at(&url, &["note", "INC-1", "x"]));
     assert!(said.contains("refuses: the database is away"), "{said}");
 }

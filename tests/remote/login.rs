@@ -10,16 +10,16 @@ use serde_json::Value;
 use tests::api::token;
 use tests::{run, run_ok, scratch};
 
-use crate::{Desk, both, exhibit, json, lines, refused, text};
+use crate::{ServedStore, all_output, exhibit, json, lines, refused, text};
 
 /// A CA, and a certificate for this machine that it has signed.
-struct Authority {
+struct CertificateAuthority {
     ca: PathBuf,
     certificate: PathBuf,
     key: PathBuf,
 }
 
-impl Authority {
+impl CertificateAuthority {
     fn new(folder: &Path) -> Self {
         fs::create_dir(folder).expect("own folder");
         let openssl = |arguments: &[&str]| {
@@ -80,37 +80,41 @@ impl Authority {
 fn untrusted_certificate_receives_no_token() {
     let folder = scratch();
     let (own, foreign) = (
-        Authority::new(&folder.path().join("own")),
-        Authority::new(&folder.path().join("foreign")),
+        CertificateAuthority::new(&folder.path().join("own")),
+        CertificateAuthority::new(&folder.path().join("foreign")),
     );
     let config = format!(
         "[serve.tls]\ncertificate = '{}'\nkey = '{}'\n",
         own.certificate.display(),
         own.key.display()
     );
-    let desk = Desk::configured("owner", &config);
-    let url = format!("https://{}", desk.serve.address);
+    let served = ServedStore::configured("owner", &config);
+    let url = format!("https://{}", served.serve.address);
     let path = |path: &Path| path.to_str().expect("UTF-8").to_owned();
-    let with = |ca: &Path| run(&mut desk.at(&url, &["status", "--ca", &path(ca)]));
-    assert!(with(&own.ca).status.success(), "{}", both(&with(&own.ca)));
-    let said = both(&with(&foreign.ca));
+    let with = |ca: &Path| run(&mut served.at(&url, &["status", "--ca", &path(ca)]));
+    assert!(
+        with(&own.ca).status.success(),
+        "{}",
+        all_output(&with(&own.ca))
+    );
+    let said = all_output(&with(&foreign.ca));
     assert!(
         said.contains("cannot trust the certificate of https://") && said.contains("--ca"),
         "{said}"
     );
-    let said = refused(&mut desk.at(&url, &["status"]));
+    let said = refused(&mut served.at(&url, &["status"]));
     assert!(
         said.contains("cannot trust the certificate of https://")
             || said.contains("CA certificates"),
         "{said}"
     );
-    let said = both(&with(&own.key));
+    let said = all_output(&with(&own.key));
     assert!(said.contains("as CA certificate: expected PEM"), "{said}");
     // in a profile
-    let mut login = exhibit(desk.home.path());
+    let mut login = exhibit(served.home.path());
     login.args(["login", &url, "--profile", "tls", "--ca", &path(&own.ca)]);
-    assert!(logged_in(&mut login, &desk.token).contains(" takes the token: "));
-    run_ok(exhibit(desk.home.path()).args(["status", "--profile", "tls"]));
+    assert!(logged_in(&mut login, &served.token).contains(" takes the token: "));
+    run_ok(exhibit(served.home.path()).args(["status", "--profile", "tls"]));
 }
 
 /// Runs `exhibit login` with a token on its standard input.
@@ -128,30 +132,30 @@ fn logged_in(command: &mut Command, token: &str) -> String {
         .write_all(format!("{token}\n").as_bytes())
         .expect("it reads");
     let output = child.wait_with_output().expect("it ends");
-    let text = both(&output);
+    let text = all_output(&output);
     assert!(!text.contains(token), "a token is not shown: {text}");
     text
 }
 
 #[test]
 fn profile_login_use_and_logout() {
-    let desk = Desk::new("owner");
-    let file = desk.home.path().join(".config/exhibit/client.toml");
+    let served = ServedStore::new("owner");
+    let file = served.home.path().join(".config/exhibit/client.toml");
     let as_user = |arguments: &[&str]| {
-        let mut command = exhibit(desk.home.path());
+        let mut command = exhibit(served.home.path());
         command.args(arguments);
         command
     };
     // a token that the server does not take is not stored
     let said = logged_in(
-        &mut as_user(&["login", &desk.url(), "--profile", "drill"]),
-        &format!("{}x", desk.token),
+        &mut as_user(&["login", &served.url(), "--profile", "drill"]),
+        &format!("{}x", served.token),
     );
     assert!(said.contains("does not take the token"), "{said}");
     assert!(!file.exists());
     let said = logged_in(
-        &mut as_user(&["login", &desk.url(), "--profile", "drill"]),
-        &desk.token,
+        &mut as_user(&["login", &served.url(), "--profile", "drill"]),
+        &served.token,
     );
     assert!(
         said.contains("owner of all incidents, until ")
@@ -170,7 +174,7 @@ fn profile_login_use_and_logout() {
     );
     for arguments in [
         &["status", &id, "--profile", "drill"][..],
-        &["status", &id, "--server", &desk.url()],
+        &["status", &id, "--server", &served.url()],
     ] {
         assert!(run_ok(&mut as_user(arguments)).contains(&id));
     }
@@ -189,9 +193,9 @@ fn profile_login_use_and_logout() {
     );
     fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("own file");
     // a second token takes the place of the first
-    let auditor = token(desk.store.path(), "auditor");
+    let auditor = token(served.store.path(), "auditor");
     let said = logged_in(
-        &mut as_user(&["login", &desk.url(), "--profile", "drill", "--json"]),
+        &mut as_user(&["login", &served.url(), "--profile", "drill", "--json"]),
         &auditor,
     );
     let told: Value = serde_json::from_str(said.lines().last().expect("a line")).expect("JSON");
@@ -201,7 +205,7 @@ fn profile_login_use_and_logout() {
     );
     let written = fs::read_to_string(&file).expect("own file");
     assert!(
-        written.contains(&auditor) && !written.contains(&desk.token),
+        written.contains(&auditor) && !written.contains(&served.token),
         "{written}"
     );
     assert!(refused(&mut as_user(&["note", &id, "x"])).contains("the role auditor"));
@@ -217,16 +221,16 @@ fn profile_login_use_and_logout() {
 
 #[test]
 fn warns_about_a_changed_signing_key() {
-    let (desk, other) = (Desk::new("owner"), Desk::new("owner"));
-    let id = desk.declare();
-    let attach = |arguments: &[&str]| both(&run(&mut desk.remote(arguments)));
+    let (served, other) = (ServedStore::new("owner"), ServedStore::new("owner"));
+    let id = served.declare();
+    let attach = |arguments: &[&str]| all_output(&run(&mut served.remote(arguments)));
     assert!(attach(&["attach", &id, "/etc/hostname"]).contains("this server signs with the key"));
     assert!(
         !attach(&["attach", &id, "/etc/hostname"]).contains("signs with"),
         "it is known"
     );
     // another collector takes over the address
-    let key = desk.home.path().join(".local/state/exhibit/keys");
+    let key = served.home.path().join(".local/state/exhibit/keys");
     let known = fs::read_dir(&key)
         .expect("it is kept")
         .next()
@@ -235,7 +239,7 @@ fn warns_about_a_changed_signing_key() {
         .path();
     let renamed = known.with_file_name(other.serve.address.replace(':', "_"));
     fs::rename(&known, &renamed).expect("own folder");
-    let mut command = exhibit(desk.home.path());
+    let mut command = exhibit(served.home.path());
     command
         .args([
             "--server",
@@ -245,7 +249,7 @@ fn warns_about_a_changed_signing_key() {
             "/etc/hostname",
         ])
         .env("EXHIBIT_TOKEN", &other.token);
-    let said = both(&run(&mut command));
+    let said = all_output(&run(&mut command));
     assert!(
         said.contains("and did so with another one before: ask its operator whether that is right"),
         "{said}"
@@ -255,8 +259,8 @@ fn warns_about_a_changed_signing_key() {
 
 #[test]
 fn creates_lists_and_revokes_tokens() {
-    let desk = Desk::new("admin");
-    let made = json(&mut desk.remote(&[
+    let served = ServedStore::new("admin");
+    let made = json(&mut served.remote(&[
         "token",
         "create",
         "--role",
@@ -272,23 +276,23 @@ fn creates_lists_and_revokes_tokens() {
         (text(&made["role"]), text(&made["label"])),
         ("auditor".to_owned(), "laptop".to_owned())
     );
-    run_ok(desk.remote(&["status"]).env("EXHIBIT_TOKEN", &token));
-    let revoked = json(&mut desk.remote(&["token", "revoke", &id, "--json"]));
-    let listed = lines(&mut desk.remote(&["token", "list", "--json"]));
+    run_ok(served.remote(&["status"]).env("EXHIBIT_TOKEN", &token));
+    let revoked = json(&mut served.remote(&["token", "revoke", &id, "--json"]));
+    let listed = lines(&mut served.remote(&["token", "list", "--json"]));
     let row = listed
         .iter()
         .find(|row| row["id"] == id.as_str())
         .expect("it is listed");
     assert_eq!(row["revoked"], revoked["revoked"]);
     assert!(
-        refused(desk.remote(&["status"]).env("EXHIBIT_TOKEN", &token))
+        refused(served.remote(&["status"]).env("EXHIBIT_TOKEN", &token))
             .contains("does not take the token")
     );
     assert!(
-        refused(&mut desk.remote(&["token", "revoke", "0000000000000000"]))
+        refused(&mut served.remote(&["token", "revoke", "0000000000000000"]))
             .contains("there is no token 0000000000000000")
     );
     let said =
-        refused(&mut desk.remote(&["token", "create", "--role", "owner", "--incident", "INC-9"]));
+        refused(&mut served.remote(&["token", "create", "--role", "owner", "--incident", "INC-9"]));
     assert!(said.contains("there is no incident INC-9"), "{said}");
 }

@@ -13,7 +13,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tests::api::{Serve, token};
+use tests::api::{ApiServer, token};
 use tests::{program, run, run_ok, scratch};
 
 /// `exhibit` of a user with this home, without credentials for anything.
@@ -31,14 +31,14 @@ fn exhibit(home: &Path) -> Command {
 }
 
 /// A store that is served, and somebody who asks the server.
-struct Desk {
+struct ServedStore {
     store: TempDir,
     home: TempDir,
-    serve: Serve,
+    serve: ApiServer,
     token: String,
 }
 
-impl Desk {
+impl ServedStore {
     fn new(role: &str) -> Self {
         Self::configured(role, "")
     }
@@ -48,7 +48,7 @@ impl Desk {
         let config = format!("[sources.aws_cloudtrail]\nenabled = false\n{config}"); // nothing of a test leaves this machine
         fs::write(store.path().join("exhibit.toml"), config).expect("own folder");
         let token = token(store.path(), role);
-        let serve = Serve::start(
+        let serve = ApiServer::start(
             exhibit(home.path())
                 .arg("--store")
                 .arg(store.path())
@@ -135,7 +135,7 @@ fn text(value: &Value) -> String {
         .to_owned()
 }
 
-fn both(output: &Output) -> String {
+fn all_output(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
@@ -146,7 +146,7 @@ fn refused(command: &mut Command) -> String {
         output.status.code(),
         Some(1),
         "{command:?}: {}",
-        both(&output)
+        all_output(&output)
     );
-    both(&output)
+    all_output(&output)
 }

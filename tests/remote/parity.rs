@@ -7,16 +7,17 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tests::{run, run_ok, scratch};
 
-use crate::{Desk, both, exhibit, json, text};
+use crate::{ServedStore, all_output, exhibit, json, text};
 
 #[test]
 fn reads_match_a_local_store() {
-    let desk = Desk::new("admin");
-    let id = desk.declare();
-    run_ok(&mut desk.remote(&["capture", "--incident", &id, "--source", "host"]));
-    run_ok(&mut desk.remote(&["note", &id, "isolated the host"]));
+    let served = ServedStore::new("admin");
+    let id = served.declare();
+    run_ok(&mut served.remote(&["capture", "--incident", &id, "--source", "host"]));
+    run_ok(&mut served.remote(&["note", &id, "isolated the host"]));
     run_ok(
-        desk.remote(&["attach", &id, "/etc/hostname", "--name", "a screenshot"])
+        served
+            .remote(&["attach", &id, "/etc/hostname", "--name", "a screenshot"])
             .stdout(Stdio::null()),
     );
     let shown: &[&[&str]] = &[
@@ -46,11 +47,17 @@ fn reads_match_a_local_store() {
     for arguments in shown {
         for format in [&[][..], &["--json"]] {
             let with = |mut command: Command| run_ok(command.args(format));
-            let mut said = (with(desk.local(arguments)), with(desk.remote(arguments)));
+            let mut said = (
+                with(served.local(arguments)),
+                with(served.remote(arguments)),
+            );
             if said.0 != said.1 {
-                said = (with(desk.local(arguments)), with(desk.remote(arguments))); // a minute may have gone by
+                said = (
+                    with(served.local(arguments)),
+                    with(served.remote(arguments)),
+                ); // a minute may have gone by
             }
-            let of_place = |text: &str| without_places(text, &desk);
+            let of_place = |text: &str| without_places(text, &served);
             assert_eq!(
                 of_place(&said.0),
                 of_place(&said.1),
@@ -83,22 +90,25 @@ fn reads_match_a_local_store() {
             "user=mallory",
         ],
     ] {
-        let (local, remote) = (plan(desk.local(arguments)), plan(desk.remote(arguments)));
+        let (local, remote) = (
+            plan(served.local(arguments)),
+            plan(served.remote(arguments)),
+        );
         assert_eq!(local, remote, "{arguments:?}");
         assert!(!local.1.is_empty());
     }
 }
 
 /// What was said, where a bundle's place, which is another one for each, is left out.
-fn without_places(said: &str, desk: &Desk) -> String {
-    let folder = fs::canonicalize(desk.store.path())
+fn without_places(said: &str, served: &ServedStore) -> String {
+    let folder = fs::canonicalize(served.store.path())
         .expect("own folder")
         .join("bundles");
     let line = |line: &str| match serde_json::from_str::<Value>(line) {
         Ok(mut value) if value.get("bundle").is_some() => {
             let place = text(&value["bundle"]);
             assert!(
-                place.starts_with(&*folder.to_string_lossy()) || place.starts_with(&desk.url()),
+                place.starts_with(&*folder.to_string_lossy()) || place.starts_with(&served.url()),
                 "{place}"
             );
             value["bundle"] = Value::Null;
@@ -111,7 +121,7 @@ fn without_places(said: &str, desk: &Desk) -> String {
 
 #[test]
 fn writes_match_a_local_store() {
-    let (served, home) = (Desk::new("commander"), scratch());
+    let (served, home) = (ServedStore::new("commander"), scratch());
     let store = scratch();
     let local = |arguments: &[&str]| {
         let mut command = exhibit(home.path());
@@ -254,7 +264,7 @@ fn writes_match_a_local_store() {
             run(&mut served.remote(arguments)),
             run(&mut local(arguments)),
         );
-        assert_eq!(both(&there), both(&here), "{arguments:?}");
+        assert_eq!(all_output(&there), all_output(&here), "{arguments:?}");
         assert_eq!(
             (there.status.code(), here.status.code()),
             (Some(*code), Some(*code)),

@@ -9,30 +9,34 @@ use std::time::Duration;
 
 use evidence_format::digest::Digest;
 use serde_json::{Value, json};
-use tests::api::{PATIENCE, Serve, token};
-use tests::aws::{Config, Limit, Server, Synthetic, yesterday, yesterday_options};
-use tests::cut::{Cut, Network};
+use tests::api::{ApiServer, PATIENCE, token};
+use tests::aws::{Config, RateLimit, Server, SyntheticEvents, yesterday, yesterday_options};
+use tests::network::{ConnectionFault, FaultyNetwork};
 use tests::{run_ok, scratch};
 
-use crate::{Desk, exhibit, lines, text};
+use crate::{ServedStore, exhibit, lines, text};
 
 const ACCOUNT: &str = "111122223333";
 
 #[test]
 fn watch_survives_cut_connections_and_misses_nothing() {
-    let desk = Desk::new("owner");
-    let id = desk.declare();
+    let served = ServedStore::new("owner");
+    let id = served.declare();
     // the first connection breaks some events behind the answer that there is such an incident
-    let incident = desk
+    let incident = served
         .serve
-        .call(&desk.token, "GET", &format!("/v1/incidents/{id}"), None)
+        .call(&served.token, "GET", &format!("/v1/incidents/{id}"), None)
         .body
         .len() as u64;
-    let network = Network::before(
-        &desk.serve.address,
-        &[Cut::Behind(incident + 900), Cut::Behind(600), Cut::Never],
+    let network = FaultyNetwork::before(
+        &served.serve.address,
+        &[
+            ConnectionFault::CutAfter(incident + 900),
+            ConnectionFault::CutAfter(600),
+            ConnectionFault::Nothing,
+        ],
     );
-    let mut command = desk.at(
+    let mut command = served.at(
         &format!("http://{}", network.address),
         &["watch", &id, "--follow", "--json"],
     );
@@ -42,7 +46,7 @@ fn watch_survives_cut_connections_and_misses_nothing() {
         .spawn()
         .expect("it starts");
     for n in 0..8 {
-        run_ok(&mut desk.remote(&["note", &id, &format!("note {n}")]));
+        run_ok(&mut served.remote(&["note", &id, &format!("note {n}")]));
     }
     let mut seen = Vec::new();
     for line in BufReader::new(child.stdout.take().expect("it is piped")).lines() {
@@ -62,7 +66,7 @@ fn watch_survives_cut_connections_and_misses_nothing() {
         network.connections()
     );
     // on from where somebody was
-    let rest = lines(&mut desk.remote(&["watch", &id, "--after", "7", "--json"]));
+    let rest = lines(&mut served.remote(&["watch", &id, "--after", "7", "--json"]));
     assert_eq!(
         rest.iter()
             .map(|event| event["seq"].as_u64().expect("a number"))
@@ -73,12 +77,12 @@ fn watch_survives_cut_connections_and_misses_nothing() {
 
 #[test]
 fn watch_follows_a_capture_of_another_process() {
-    let limit = Some(Limit {
+    let limit = Some(RateLimit {
         per_second: 4.0,
         burst: 1.0,
     });
     let (first, last) = yesterday();
-    let events = Synthetic::new(0)
+    let events = SyntheticEvents::new(0)
         .spread(1000, &[ACCOUNT], &[("us-east-1", 1)])
         .window(first, last);
     let aws = Server::start(Config {
@@ -101,8 +105,8 @@ fn watch_follows_a_capture_of_another_process() {
     serve
         .env("AWS_ACCESS_KEY_ID", key.access_key_id)
         .env("AWS_SECRET_ACCESS_KEY", key.secret_access_key);
-    let serve = Serve::start(serve.stderr(Stdio::null()));
-    let desk = Desk {
+    let serve = ApiServer::start(serve.stderr(Stdio::null()));
+    let served = ServedStore {
         store,
         home,
         serve,
@@ -111,15 +115,15 @@ fn watch_follows_a_capture_of_another_process() {
 
     let declaration = json!({"title": "t", "severity": 1, "play": "cloud-admin", "capture": {
         "sources": ["aws_cloudtrail"], "from": yesterday_options()[1], "until": yesterday_options()[3]}});
-    let declared = desk
+    let declared = served
         .serve
-        .call(&desk.token, "POST", "/v1/incidents", Some(&declaration))
+        .call(&served.token, "POST", "/v1/incidents", Some(&declaration))
         .json();
     let id = text(&declared["id"]);
     thread::scope(|scope| {
         let looking = [
-            desk.local(&["watch", &id, "--json"]),
-            desk.remote(&["watch", &id, "--json"]),
+            served.local(&["watch", &id, "--json"]),
+            served.remote(&["watch", &id, "--json"]),
         ];
         for watched in looking.map(|mut command| scope.spawn(move || lines(&mut command))) {
             let events = watched.join().expect("no panic");
@@ -142,8 +146,8 @@ fn watch_follows_a_capture_of_another_process() {
 
 #[test]
 fn ctrl_c_stops_watching_but_not_the_capture() {
-    let desk = Desk::new("owner");
-    let mut command = desk.remote(&[
+    let served = ServedStore::new("owner");
+    let mut command = served.remote(&[
         "capture", "--title", "Drill", "--sev", "4", "--source", "host",
     ]);
     let mut child = command
@@ -177,11 +181,11 @@ fn ctrl_c_stops_watching_but_not_the_capture() {
         }
     }
     let begun = std::time::Instant::now();
-    while lines(&mut desk.remote(&["bundles", &id, "--json"])).is_empty() {
+    while lines(&mut served.remote(&["bundles", &id, "--json"])).is_empty() {
         assert!(begun.elapsed() < PATIENCE, "the capture did not go on");
         thread::sleep(Duration::from_millis(100));
     }
-    let ids: BTreeSet<_> = lines(&mut desk.remote(&["bundles", &id, "--json"]))
+    let ids: BTreeSet<_> = lines(&mut served.remote(&["bundles", &id, "--json"]))
         .iter()
         .map(|row| text(&row["id"]))
         .collect();

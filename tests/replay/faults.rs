@@ -4,17 +4,25 @@ use std::io::{ErrorKind, Read as _};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::aws::{Fault, Operation, RetryAfter, Rule, Server};
+use tests::aws::{Fault, FaultRule, Operation, RetryAfter, Server};
 
-use crate::{ACCOUNT, Answer, Client, END, REGION, START, ids, with};
+use crate::{ACCOUNT, AwsClient, AwsResponse, END, REGION, START, ids, with_rules};
 
 /// One request with a fault, and one without on a new connection.
-fn struck(fault: Fault) -> (Server, std::io::Result<Answer>) {
-    let server = Server::start(with(vec![Rule::lookup(fault).region(REGION).at(2)]));
-    assert_eq!(Client::new(&server, REGION).lookup(&json!({})).status, 200);
-    let answer = Client::new(&server, REGION).try_lookup(&json!({}));
-    assert_eq!(Client::new(&server, REGION).lookup(&json!({})).status, 200);
-    let truth = server.truth().place(ACCOUNT, REGION);
+fn run_with_fault(fault: Fault) -> (Server, std::io::Result<AwsResponse>) {
+    let server = Server::start(with_rules(vec![
+        FaultRule::lookup(fault).region(REGION).at(2),
+    ]));
+    assert_eq!(
+        AwsClient::new(&server, REGION).lookup(&json!({})).status,
+        200
+    );
+    let answer = AwsClient::new(&server, REGION).try_lookup(&json!({}));
+    assert_eq!(
+        AwsClient::new(&server, REGION).lookup(&json!({})).status,
+        200
+    );
+    let truth = server.truth().counts(ACCOUNT, REGION);
     let faults: Vec<_> = truth
         .faults
         .iter()
@@ -26,7 +34,7 @@ fn struck(fault: Fault) -> (Server, std::io::Result<Answer>) {
 }
 
 fn pages(server: &Server) -> u64 {
-    server.truth().place(ACCOUNT, REGION).pages
+    server.truth().counts(ACCOUNT, REGION).pages
 }
 
 #[test]
@@ -38,13 +46,13 @@ fn scripted_errors_use_the_services_codes() {
         (Fault::RegionDisabled, "UnrecognizedClientException"),
         (Fault::InvalidToken, "InvalidNextTokenException"),
     ] {
-        let (server, answer) = struck(fault);
+        let (server, answer) = run_with_fault(fault);
         let answer = answer.expect("an answer");
         assert_eq!((answer.status, answer.code().as_str()), (400, code));
         assert_eq!(
             (
                 pages(&server),
-                server.truth().place(ACCOUNT, REGION).throttled
+                server.truth().counts(ACCOUNT, REGION).throttled
             ),
             (2, 0)
         );
@@ -53,16 +61,16 @@ fn scripted_errors_use_the_services_codes() {
 
 #[test]
 fn server_errors_carry_retry_after() {
-    let (_server, answer) = struck(Fault::Status(500, None));
+    let (_server, answer) = run_with_fault(Fault::Status(500, None));
     let answer = answer.expect("an answer");
     assert_eq!((answer.status, answer.header("retry-after")), (500, None));
-    let (_server, answer) = struck(Fault::Status(503, Some(RetryAfter::Seconds(7))));
+    let (_server, answer) = run_with_fault(Fault::Status(503, Some(RetryAfter::Seconds(7))));
     let answer = answer.expect("an answer");
     assert_eq!(
         (answer.status, answer.header("retry-after")),
         (503, Some("7"))
     );
-    let (_server, answer) = struck(Fault::Status(503, Some(RetryAfter::Date(60))));
+    let (_server, answer) = run_with_fault(Fault::Status(503, Some(RetryAfter::Date(60))));
     let answer = answer.expect("an answer");
     let date =
         |name| httpdate::parse_http_date(answer.header(name).expect("a header")).expect("a date");
@@ -75,19 +83,19 @@ fn server_errors_carry_retry_after() {
 
 #[test]
 fn scripted_faults_break_connections() {
-    let (server, answer) = struck(Fault::Close);
+    let (server, answer) = run_with_fault(Fault::Close);
     assert_eq!(
         answer.expect_err("no answer").kind(),
         ErrorKind::UnexpectedEof
     );
     assert_eq!(pages(&server), 2);
-    let (server, answer) = struck(Fault::Reset);
+    let (server, answer) = run_with_fault(Fault::Reset);
     assert_eq!(
         answer.expect_err("no answer").kind(),
         ErrorKind::ConnectionReset
     );
     assert_eq!(pages(&server), 2);
-    let (server, answer) = struck(Fault::Truncate(1000));
+    let (server, answer) = run_with_fault(Fault::Truncate(1000));
     assert_eq!(
         answer.expect_err("no answer").kind(),
         ErrorKind::UnexpectedEof
@@ -97,11 +105,11 @@ fn scripted_faults_break_connections() {
 
 #[test]
 fn truncated_body_has_exactly_the_requested_bytes() {
-    let server = Server::start(with(vec![
-        Rule::lookup(Fault::Truncate(1000)),
-        Rule::lookup(Fault::Throttle),
+    let server = Server::start(with_rules(vec![
+        FaultRule::lookup(Fault::Truncate(1000)),
+        FaultRule::lookup(Fault::Throttle),
     ]));
-    let mut client = Client::new(&server, REGION);
+    let mut client = AwsClient::new(&server, REGION);
     client.send(
         (
             "cloudtrail",
@@ -125,8 +133,8 @@ fn truncated_body_has_exactly_the_requested_bytes() {
 
 #[test]
 fn responses_hang_or_arrive_slowly() {
-    let server = Server::start(with(vec![Rule::lookup(Fault::Hang)]));
-    let mut client = Client::new(&server, REGION);
+    let server = Server::start(with_rules(vec![FaultRule::lookup(Fault::Hang)]));
+    let mut client = AwsClient::new(&server, REGION);
     client
         .stream
         .set_read_timeout(Some(Duration::from_millis(300)))
@@ -135,14 +143,17 @@ fn responses_hang_or_arrive_slowly() {
         client.try_lookup(&json!({})).expect_err("no answer").kind(),
         ErrorKind::WouldBlock
     );
-    assert_eq!(server.truth().place(ACCOUNT, REGION).struck("hang"), 1);
+    assert_eq!(
+        server.truth().counts(ACCOUNT, REGION).fault_count("hang"),
+        1
+    );
 
     for fault in [
         Fault::Slow(Duration::from_millis(200), Duration::from_millis(400)),
         Fault::Trickle(10_000, Duration::from_millis(40)),
     ] {
         let begin = Instant::now();
-        let (server, answer) = struck(fault);
+        let (server, answer) = run_with_fault(fault);
         assert_eq!(
             answer.expect("an answer").json()["Events"]
                 .as_array()
@@ -157,16 +168,16 @@ fn responses_hang_or_arrive_slowly() {
 
 #[test]
 fn abandoned_page_does_not_count_as_served() {
-    let server = Server::start(with(vec![
-        Rule::lookup(Fault::Slow(
+    let server = Server::start(with_rules(vec![
+        FaultRule::lookup(Fault::Slow(
             Duration::from_secs(60),
             Duration::from_secs(60),
         ))
         .at(2),
     ]));
-    let mut client = Client::new(&server, REGION);
+    let mut client = AwsClient::new(&server, REGION);
     assert_eq!(client.lookup(&json!({ "MaxResults": 10 })).status, 200);
-    let before = server.truth().place(ACCOUNT, REGION);
+    let before = server.truth().counts(ACCOUNT, REGION);
     client
         .stream
         .set_read_timeout(Some(Duration::from_millis(100)))
@@ -178,7 +189,7 @@ fn abandoned_page_does_not_count_as_served() {
         assert!(begin.elapsed() < Duration::from_secs(10), "it is taken out");
         std::thread::yield_now();
     }
-    let after = server.truth().place(ACCOUNT, REGION);
+    let after = server.truth().counts(ACCOUNT, REGION);
     assert_eq!(
         (after.events, after.distinct, after.bytes),
         (before.events, before.distinct, before.bytes)
@@ -187,21 +198,24 @@ fn abandoned_page_does_not_count_as_served() {
         (after.newest, after.oldest, after.requests),
         (before.newest, before.oldest, 2)
     );
-    assert_eq!(Client::new(&server, REGION).lookup(&json!({})).status, 200);
+    assert_eq!(
+        AwsClient::new(&server, REGION).lookup(&json!({})).status,
+        200
+    );
     assert!(
-        server.truth().place(ACCOUNT, REGION).distinct >= 45,
+        server.truth().counts(ACCOUNT, REGION).distinct >= 45,
         "and can be served again"
     );
 }
 
 #[test]
 fn serves_hostile_responses() {
-    let (server, answer) = struck(Fault::Malformed);
+    let (server, answer) = run_with_fault(Fault::Malformed);
     let answer = answer.expect("an answer");
     assert_eq!((answer.status, pages(&server)), (200, 2));
     assert!(serde_json::from_slice::<Value>(&answer.body).is_err());
 
-    let (server, answer) = struck(Fault::Retyped);
+    let (server, answer) = run_with_fault(Fault::Retyped);
     let answer = answer.expect("an answer");
     let events = answer.json()["Events"].as_array().expect("a list").clone();
     assert_eq!((events.len(), pages(&server)), (50, 3));
@@ -210,7 +224,7 @@ fn serves_hostile_responses() {
             && events.iter().any(|event| event["ReadOnly"].is_number())
     );
 
-    let (server, answer) = struck(Fault::Blanks(3_000_000));
+    let (server, answer) = run_with_fault(Fault::Blanks(3_000_000));
     let answer = answer.expect("an answer");
     assert_eq!(
         (answer.status, answer.body.len(), pages(&server)),
@@ -218,8 +232,8 @@ fn serves_hostile_responses() {
     );
     assert!(answer.body.iter().all(|byte| *byte == b' '));
 
-    let server = Server::start(with(vec![Rule::lookup(Fault::EndlessToken)]));
-    let mut client = Client::new(&server, REGION);
+    let server = Server::start(with_rules(vec![FaultRule::lookup(Fault::EndlessToken)]));
+    let mut client = AwsClient::new(&server, REGION);
     let token = client.lookup(&json!({})).json()["NextToken"].clone();
     let question = json!({ "NextToken": token });
     let (second, third) = (
@@ -231,9 +245,9 @@ fn serves_hostile_responses() {
         (&token, &second),
         "for ever"
     );
-    let truth = server.truth().place(ACCOUNT, REGION);
+    let truth = server.truth().counts(ACCOUNT, REGION);
     assert_eq!(
-        (truth.pages, truth.events, truth.struck("endless")),
+        (truth.pages, truth.events, truth.fault_count("endless")),
         (3, 150, 2)
     );
     assert!(
@@ -245,11 +259,11 @@ fn serves_hostile_responses() {
 #[test]
 fn short_and_empty_pages_lose_no_events() {
     let rules = vec![
-        Rule::lookup(Fault::Short(0)).every(3),
-        Rule::lookup(Fault::Short(7)).every(2),
+        FaultRule::lookup(Fault::Short(0)).every(3),
+        FaultRule::lookup(Fault::Short(7)).every(2),
     ];
-    let server = Server::start(with(rules));
-    let pages = Client::new(&server, REGION).pages(&json!({}));
+    let server = Server::start(with_rules(rules));
+    let pages = AwsClient::new(&server, REGION).pages(&json!({}));
     assert!(
         pages[2]["Events"].as_array().expect("a list").is_empty()
             && !pages[2]["NextToken"].is_null()
@@ -259,13 +273,13 @@ fn short_and_empty_pages_lose_no_events() {
 
 #[test]
 fn faults_apply_to_other_operations_and_at_random() {
-    let denied = Rule::lookup(Fault::AccessDenied).on(Operation::AssumeRole);
-    let failing = Rule::lookup(Fault::Status(500, None))
+    let denied = FaultRule::lookup(Fault::AccessDenied).on(Operation::AssumeRole);
+    let failing = FaultRule::lookup(Fault::Status(500, None))
         .on(Operation::ListRegions)
         .at(1);
-    let chance = Rule::lookup(Fault::Throttle).per_million(500_000);
-    let server = Server::start(with(vec![denied, failing, chance]));
-    let mut client = Client::new(&server, REGION);
+    let chance = FaultRule::lookup(Fault::Throttle).per_million(500_000);
+    let server = Server::start(with_rules(vec![denied, failing, chance]));
+    let mut client = AwsClient::new(&server, REGION);
     let (status, error) = client
         .sts("Action=AssumeRole&RoleArn=arn:aws:iam::111122223333:role/r&RoleSessionName=INC-7");
     assert!(status == 403 && error.contains("AccessDenied"), "{error}");
@@ -281,7 +295,10 @@ fn faults_apply_to_other_operations_and_at_random() {
         .count();
     assert!((30..70).contains(&refused), "{refused}");
     assert_eq!(
-        server.truth().place(ACCOUNT, REGION).struck("throttle"),
+        server
+            .truth()
+            .counts(ACCOUNT, REGION)
+            .fault_count("throttle"),
         refused
     );
 }

@@ -4,18 +4,18 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use serde_json::json;
-use tests::aws::{Config, Expiry, Server, Synthetic};
+use tests::aws::{Config, KeyExpiry, Server, SyntheticEvents};
 
-use crate::{ACCOUNT, Client, REGION, fast};
+use crate::{ACCOUNT, AwsClient, REGION, without_limit};
 
 #[test]
 fn sts_identifies_callers_and_records_sessions() {
-    let events = Synthetic::new(0).spread(100, &[ACCOUNT, "444455556666"], &[(REGION, 1)]);
+    let events = SyntheticEvents::new(0).spread(100, &[ACCOUNT, "444455556666"], &[(REGION, 1)]);
     let server = Server::start(Config {
         limit: None,
         ..Config::new(events)
     });
-    let mut client = Client::new(&server, REGION);
+    let mut client = AwsClient::new(&server, REGION);
     let (status, who) = client.sts("Action=GetCallerIdentity&Version=2011-06-15");
     assert_eq!(status, 200);
     assert!(
@@ -56,7 +56,7 @@ fn sts_identifies_callers_and_records_sessions() {
         50
     );
     let truth = server.truth();
-    assert_eq!(truth.place("444455556666", REGION).pages, 1);
+    assert_eq!(truth.counts("444455556666", REGION).pages, 1);
     let sessions: Vec<_> = truth
         .sessions
         .iter()
@@ -87,9 +87,9 @@ fn list_regions_is_paged() {
         .collect();
     let server = Server::start(Config {
         limit: None,
-        ..Config::new(Synthetic::new(0).spread(120, &[ACCOUNT], &regions))
+        ..Config::new(SyntheticEvents::new(0).spread(120, &[ACCOUNT], &regions))
     });
-    let mut client = Client::new(&server, REGION);
+    let mut client = AwsClient::new(&server, REGION);
     let first = client.list_regions(&json!({})).json();
     assert_eq!(first["Regions"].as_array().expect("a list").len(), 10);
     let second = client
@@ -121,15 +121,15 @@ fn list_regions_is_paged() {
 
 #[test]
 fn session_keys_expire() {
-    let sessions = Expiry {
+    let sessions = KeyExpiry {
         requests: Some(2),
         after: None,
     };
     let server = Server::start(Config {
         sessions,
-        ..fast(1000)
+        ..without_limit(1000)
     });
-    let mut client = Client::new(&server, REGION);
+    let mut client = AwsClient::new(&server, REGION);
     client.key = server.session_key(ACCOUNT, "reader", "INC-7");
     assert_eq!(
         [
@@ -148,19 +148,19 @@ fn session_keys_expire() {
     client.key = server.session_key(ACCOUNT, "reader", "INC-7");
     assert_eq!(client.lookup(&json!({})).status, 200, "a new one");
     assert_eq!(
-        server.truth().place(ACCOUNT, REGION).refused["ExpiredTokenException"],
+        server.truth().counts(ACCOUNT, REGION).refused["ExpiredTokenException"],
         1
     );
 
-    let sessions = Expiry {
+    let sessions = KeyExpiry {
         requests: None,
         after: Some(Duration::from_millis(200)),
     };
     let server = Server::start(Config {
         sessions,
-        ..fast(1000)
+        ..without_limit(1000)
     });
-    let mut client = Client::new(&server, REGION);
+    let mut client = AwsClient::new(&server, REGION);
     client.key = server.session_key(ACCOUNT, "reader", "INC-7");
     assert_eq!(client.lookup(&json!({})).status, 200);
     std::thread::sleep(Duration::from_millis(250));
@@ -175,8 +175,8 @@ fn session_keys_expire() {
 
 #[test]
 fn serves_truth_and_credentials_over_http() {
-    let server = Server::start(fast(1000));
-    let mut client = Client::new(&server, REGION);
+    let server = Server::start(without_limit(1000));
+    let mut client = AwsClient::new(&server, REGION);
     client
         .stream
         .write_all(format!("GET /_credentials/{ACCOUNT} HTTP/1.1\r\n\r\n").as_bytes())

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::aws::{Config, Server, Synthetic};
+use tests::aws::{Config, Server, SyntheticEvents};
 
-use crate::{ACCOUNT, Client, END, REGION, START, fast, ids};
+use crate::{ACCOUNT, AwsClient, END, REGION, START, ids, without_limit};
 
 #[test]
 fn paging_returns_all_events_newest_first() {
-    let server = Server::start(fast(4000));
-    let pages = Client::new(&server, REGION).pages(&json!({}));
+    let server = Server::start(without_limit(4000));
+    let pages = AwsClient::new(&server, REGION).pages(&json!({}));
     let served = ids(&pages);
     assert_eq!(
         served,
@@ -27,7 +27,7 @@ fn paging_returns_all_events_newest_first() {
     assert!(times.is_sorted_by(|a, b| a >= b), "newest first");
     let distinct = served.iter().collect::<BTreeSet<_>>().len();
     assert!(distinct < served.len(), "some are served twice");
-    let truth = server.truth().place(ACCOUNT, REGION);
+    let truth = server.truth().counts(ACCOUNT, REGION);
     assert_eq!(
         (truth.requests, truth.pages, truth.last_pages, truth.events),
         (40, 40, 1, 2000)
@@ -50,8 +50,8 @@ fn paging_returns_all_events_newest_first() {
 
 #[test]
 fn events_match_the_services_format() {
-    let server = Server::start(fast(4000));
-    let pages = Client::new(&server, REGION).pages(&json!({}));
+    let server = Server::start(without_limit(4000));
+    let pages = AwsClient::new(&server, REGION).pages(&json!({}));
     let (mut bytes, mut count, mut unusual) = (0, 0, 0);
     for event in pages
         .iter()
@@ -99,8 +99,8 @@ fn events_match_the_services_format() {
 
 #[test]
 fn windows_are_inclusive_and_attributes_filter() {
-    let server = Server::start(fast(4000));
-    let mut client = Client::new(&server, REGION);
+    let server = Server::start(without_limit(4000));
+    let mut client = AwsClient::new(&server, REGION);
     let pages = client.pages(&json!({}));
     let all: Vec<&Value> = pages
         .iter()
@@ -166,8 +166,8 @@ fn windows_are_inclusive_and_attributes_filter() {
 
 #[test]
 fn rejects_requests_that_the_service_rejects() {
-    let server = Server::start(fast(1000));
-    let mut client = Client::new(&server, REGION);
+    let server = Server::start(without_limit(1000));
+    let mut client = AwsClient::new(&server, REGION);
     let attribute = |key: &str| json!({ "AttributeKey": key, "AttributeValue": "x" });
     for (input, code) in [
         (
@@ -205,7 +205,7 @@ fn rejects_requests_that_the_service_rejects() {
         );
     }
     assert_eq!(
-        server.truth().place(ACCOUNT, REGION).refused["InvalidMaxResultsException"],
+        server.truth().counts(ACCOUNT, REGION).refused["InvalidMaxResultsException"],
         2
     );
 }
@@ -214,9 +214,9 @@ fn rejects_requests_that_the_service_rejects() {
 fn page_tokens_are_bound_to_their_query() {
     let server = Server::start(Config {
         token_lifetime: Duration::from_millis(1000),
-        ..fast(1000)
+        ..without_limit(1000)
     });
-    let mut client = Client::new(&server, REGION);
+    let mut client = AwsClient::new(&server, REGION);
     let question = json!({ "StartTime": START, "EndTime": END });
     let token = client.lookup(&question).json()["NextToken"].clone();
     let mut with = |changes: &[(&str, Value)], region: &str| {
@@ -255,7 +255,7 @@ fn page_tokens_are_bound_to_their_query() {
 #[test]
 fn retention_is_ninety_days() {
     let (day, newest) = (86_400, END);
-    let events = Synthetic::new(0)
+    let events = SyntheticEvents::new(0)
         .spread(1000, &[ACCOUNT], &[(REGION, 1)])
         .window(newest - 100 * day, newest);
     let server = Server::start(Config {
@@ -264,7 +264,7 @@ fn retention_is_ninety_days() {
         ..Config::new(events)
     });
     let served =
-        ids(&Client::new(&server, REGION).pages(&json!({ "StartTime": newest - 100 * day })));
+        ids(&AwsClient::new(&server, REGION).pages(&json!({ "StartTime": newest - 100 * day })));
     assert!(
         (850..950).contains(&served.len()),
         "{} of 1000",
@@ -272,7 +272,7 @@ fn retention_is_ninety_days() {
     );
     let oldest = server
         .truth()
-        .place(ACCOUNT, REGION)
+        .counts(ACCOUNT, REGION)
         .oldest
         .expect("a time");
     assert!(
@@ -288,9 +288,9 @@ fn million_events_are_deterministic_and_generated_lazily() {
     let first = |seed| {
         let server = Server::start(Config {
             limit: None,
-            ..Config::new(Synthetic::new(1_000_000).seed(seed))
+            ..Config::new(SyntheticEvents::new(1_000_000).seed(seed))
         });
-        let mut client = Client::new(&server, "eu-west-1");
+        let mut client = AwsClient::new(&server, "eu-west-1");
         let window = json!({ "StartTime": START + 40_000, "EndTime": START + 40_100 });
         client.lookup(&window).body
     };
@@ -313,9 +313,9 @@ fn million_events_are_deterministic_and_generated_lazily() {
 fn responses_have_an_id_a_date_and_a_type() {
     let server = Server::start(Config {
         clock_skew_seconds: -3600,
-        ..fast(1000)
+        ..without_limit(1000)
     });
-    let mut client = Client::new(&server, REGION);
+    let mut client = AwsClient::new(&server, REGION);
     for answer in [
         client.lookup(&json!({})),
         client.lookup(&json!({ "MaxResults": 99 })),

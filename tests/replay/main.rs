@@ -12,7 +12,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::aws::{Config, Credentials, Rule, Server, Synthetic};
+use tests::aws::{Config, Credentials, FaultRule, Server, SyntheticEvents};
 
 const ACCOUNT: &str = "111122223333";
 const REGION: &str = "us-east-1";
@@ -20,7 +20,7 @@ const START: i64 = 1_788_220_800 - 86_400;
 const END: i64 = 1_788_220_800;
 
 /// A connection of a client that signs as the SDKs do, but for the signature itself.
-struct Client {
+struct AwsClient {
     stream: TcpStream,
     url: std::net::SocketAddr,
     key: Credentials,
@@ -28,13 +28,13 @@ struct Client {
 }
 
 #[derive(Debug)]
-struct Answer {
+struct AwsResponse {
     status: u16,
     head: String,
     body: Vec<u8>,
 }
 
-impl Answer {
+impl AwsResponse {
     fn header(&self, name: &str) -> Option<&str> {
         self.head
             .lines()
@@ -62,7 +62,7 @@ fn connect(server: &Server) -> TcpStream {
     stream
 }
 
-impl Client {
+impl AwsClient {
     fn new(server: &Server, region: &str) -> Self {
         Self {
             stream: connect(server),
@@ -89,7 +89,7 @@ impl Client {
             .expect("the server reads");
     }
 
-    fn receive(&mut self) -> std::io::Result<Answer> {
+    fn receive(&mut self) -> std::io::Result<AwsResponse> {
         let (mut head, mut byte) = (Vec::new(), [0]);
         while !head.ends_with(b"\r\n\r\n") {
             self.stream.read_exact(&mut byte)?;
@@ -101,7 +101,7 @@ impl Client {
             .nth(1)
             .and_then(|s| s.parse().ok())
             .expect("a status");
-        let mut answer = Answer {
+        let mut answer = AwsResponse {
             status,
             head,
             body: Vec::new(),
@@ -116,13 +116,13 @@ impl Client {
         self.stream.read_exact(&mut answer.body).map(|()| answer)
     }
 
-    fn try_lookup(&mut self, input: &Value) -> std::io::Result<Answer> {
+    fn try_lookup(&mut self, input: &Value) -> std::io::Result<AwsResponse> {
         let target = "content-type: application/x-amz-json-1.1\r\nx-amz-target: CloudTrail_20131101.LookupEvents";
         self.send(("cloudtrail", "/", target), &input.to_string());
         self.receive()
     }
 
-    fn lookup(&mut self, input: &Value) -> Answer {
+    fn lookup(&mut self, input: &Value) -> AwsResponse {
         self.try_lookup(input).expect("an answer")
     }
 
@@ -139,7 +139,7 @@ impl Client {
         (answer.status, String::from_utf8(answer.body).expect("XML"))
     }
 
-    fn list_regions(&mut self, input: &Value) -> Answer {
+    fn list_regions(&mut self, input: &Value) -> AwsResponse {
         self.send(
             ("account", "/listRegions", "content-type: application/json"),
             &input.to_string(),
@@ -171,16 +171,16 @@ fn ids(pages: &[Value]) -> Vec<String> {
         .collect()
 }
 
-fn fast(events: u64) -> Config {
+fn without_limit(events: u64) -> Config {
     Config {
         limit: None,
-        ..Config::new(Synthetic::new(events))
+        ..Config::new(SyntheticEvents::new(events))
     }
 }
 
-fn with(rules: Vec<Rule>) -> Config {
+fn with_rules(rules: Vec<FaultRule>) -> Config {
     Config {
         rules,
-        ..fast(1000)
+        ..without_limit(1000)
     }
 }

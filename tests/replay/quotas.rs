@@ -3,21 +3,21 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tests::aws::{Config, Limit, Server, Synthetic};
+use tests::aws::{Config, RateLimit, Server, SyntheticEvents};
 
-use crate::{ACCOUNT, Answer, Client, REGION, fast};
+use crate::{ACCOUNT, AwsClient, AwsResponse, REGION, without_limit};
 
 #[test]
 fn each_account_and_region_has_its_own_quota() {
     let regions = [(REGION, 1), ("eu-west-1", 1)];
-    let events = Synthetic::new(0).spread(1000, &[ACCOUNT, "444455556666"], &regions);
+    let events = SyntheticEvents::new(0).spread(1000, &[ACCOUNT, "444455556666"], &regions);
     let server = Server::start(Config::new(events));
     let (mut here, mut there) = (
-        Client::new(&server, REGION),
-        Client::new(&server, "eu-west-1"),
+        AwsClient::new(&server, REGION),
+        AwsClient::new(&server, "eu-west-1"),
     );
     let begin = Instant::now();
-    let answers: Vec<Answer> = (0..4)
+    let answers: Vec<AwsResponse> = (0..4)
         .map(|_| here.lookup(&json!({ "MaxResults": 1 })))
         .collect();
     assert!(
@@ -41,24 +41,24 @@ fn each_account_and_region_has_its_own_quota() {
     let truth = server.truth();
     assert_eq!(
         (
-            truth.place(ACCOUNT, REGION).throttled,
-            truth.place(ACCOUNT, REGION).pages
+            truth.counts(ACCOUNT, REGION).throttled,
+            truth.counts(ACCOUNT, REGION).pages
         ),
         (2, 3)
     );
-    assert_eq!(truth.place("444455556666", REGION).requests, 1);
+    assert_eq!(truth.counts("444455556666", REGION).requests, 1);
 }
 
 #[test]
 fn quota_is_configurable() {
     let server = Server::start(Config {
-        limit: Some(Limit {
+        limit: Some(RateLimit {
             per_second: 200.0,
             burst: 1.0,
         }),
-        ..fast(1000)
+        ..without_limit(1000)
     });
-    let mut client = Client::new(&server, REGION);
+    let mut client = AwsClient::new(&server, REGION);
     let begin = Instant::now();
     let mut answered = 0;
     while begin.elapsed() < Duration::from_millis(500) {

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use tests::aws::{Config, Files, Region, Server};
+use tests::aws::{Config, RecordedEvents, Region, Server};
 use tests::{LocalEmu, corpora, localemu, root, run_ok, scratch};
 
-use crate::{Client, REGION};
+use crate::{AwsClient, REGION};
 
 /// Recorded events come as they were recorded, each as often as it was delivered.
 #[test]
@@ -17,7 +17,7 @@ fn serves_a_real_corpus_completely() {
     let account = "342082656213";
     let server = Server::start(Config {
         limit: None,
-        ..Config::new(Files::open(&file).expect("a corpus"))
+        ..Config::new(RecordedEvents::open(&file).expect("a corpus"))
     });
     let mut served = Vec::new();
     for region in [
@@ -27,7 +27,7 @@ fn serves_a_real_corpus_completely() {
         "eu-central-1",
         "us-east-2",
     ] {
-        let mut client = Client::new(&server, region);
+        let mut client = AwsClient::new(&server, region);
         client.key = server.account_key(account);
         for event in client
             .pages(&json!({}))
@@ -37,7 +37,7 @@ fn serves_a_real_corpus_completely() {
             served.push(event["CloudTrailEvent"].as_str().expect("text").to_owned());
         }
     }
-    let place = server.truth().place(account, "us-west-1");
+    let place = server.truth().counts(account, "us-west-1");
     assert_eq!(
         (place.events, place.pages, place.last_pages),
         (30_416, 609, 1)
@@ -70,7 +70,7 @@ fn serves_a_real_corpus_completely() {
 }
 
 /// What boto3 gets from a server, asked about a window.
-fn semantics(url: &str, key: [&str; 2], window: &Value) -> Value {
+fn ask_with_boto3(url: &str, key: [&str; 2], window: &Value) -> Value {
     let script = root().join("tests/interop/cloudtrail_semantics.py");
     let mut python = Command::new(LocalEmu::python());
     python
@@ -107,11 +107,11 @@ fn answers_match_localemu() {
     let server = Server::start(Config {
         limit: None,
         regions,
-        ..Config::new(Files::open(&corpus).expect("a corpus"))
+        ..Config::new(RecordedEvents::open(&corpus).expect("a corpus"))
     });
     let key = server.account_key("000000000000");
-    let mut theirs = semantics(&emulator.url, ["test", "test"], &window);
-    let mut ours = semantics(
+    let mut theirs = ask_with_boto3(&emulator.url, ["test", "test"], &window);
+    let mut ours = ask_with_boto3(
         &server.url(),
         [&key.access_key_id, &key.secret_access_key],
         &window,

@@ -8,14 +8,14 @@ use serde::Serialize;
 
 /// Where events are looked up: limits, tokens and the truth are kept for each place.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub struct Place {
+pub struct AccountRegion {
     /// Twelve digits.
     pub account: String,
     /// Such as `us-east-1`.
     pub region: String,
 }
 
-impl Place {
+impl AccountRegion {
     /// A place by its names.
     #[must_use]
     pub fn new(account: &str, region: &str) -> Self {
@@ -26,15 +26,15 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for AccountRegion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.account, self.region)
     }
 }
 
-/// An event as LookupEvents lists it, without its time, which [`Events::time`] gives.
+/// An event as LookupEvents lists it, without its time, which [`EventCorpus::time`] gives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Event<'a> {
+pub struct LookupEvent<'a> {
     /// A UUID. Two positions with one id hold the same event, delivered twice.
     pub id: Cow<'a, str>,
     /// Such as `ConsoleLogin`.
@@ -53,22 +53,22 @@ pub struct Event<'a> {
     pub record: Vec<u8>,
 }
 
-impl Event<'_> {
+impl LookupEvent<'_> {
     /// True if LookupEvents lists the event for this attribute.
     #[must_use]
     pub fn has(&self, attribute: &Attribute) -> bool {
         let value = attribute.value.as_str();
         match attribute.key {
-            Key::EventId => self.id == value,
-            Key::EventName => self.name == value,
-            Key::EventSource => self.source == value,
-            Key::ReadOnly => self
+            AttributeKey::EventId => self.id == value,
+            AttributeKey::EventName => self.name == value,
+            AttributeKey::EventSource => self.source == value,
+            AttributeKey::ReadOnly => self
                 .read_only
                 .is_some_and(|read_only| value == if read_only { "true" } else { "false" }),
-            Key::AccessKeyId => self.access_key_id.as_deref() == Some(value),
-            Key::Username => self.username.as_deref() == Some(value),
-            Key::ResourceType => self.resources.iter().any(|(kind, _)| kind == value),
-            Key::ResourceName => self.resources.iter().any(|(_, name)| name == value),
+            AttributeKey::AccessKeyId => self.access_key_id.as_deref() == Some(value),
+            AttributeKey::Username => self.username.as_deref() == Some(value),
+            AttributeKey::ResourceType => self.resources.iter().any(|(kind, _)| kind == value),
+            AttributeKey::ResourceName => self.resources.iter().any(|(_, name)| name == value),
         }
     }
 }
@@ -77,7 +77,7 @@ impl Event<'_> {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Attribute {
     /// What is compared.
-    pub key: Key,
+    pub key: AttributeKey,
     /// With what, exactly.
     pub value: String,
 }
@@ -85,7 +85,7 @@ pub struct Attribute {
 /// What LookupEvents can look for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
 #[expect(missing_docs, reason = "the names are the service's own")]
-pub enum Key {
+pub enum AttributeKey {
     EventId,
     EventName,
     ReadOnly,
@@ -97,9 +97,9 @@ pub enum Key {
 }
 
 /// A corpus. Positions of a place run from 0, its newest event, and times never grow with them.
-pub trait Events: Send + Sync {
+pub trait EventCorpus: Send + Sync {
     /// Every place that has events. Other methods take a place by its index here.
-    fn places(&self) -> &[Place];
+    fn places(&self) -> &[AccountRegion];
 
     /// How many events a place has, duplicates counted.
     fn count(&self, place: usize) -> u64;
@@ -112,7 +112,7 @@ pub trait Events: Send + Sync {
     fn first(&self, place: usize, position: u64) -> u64;
 
     /// The event.
-    fn event(&self, place: usize, position: u64) -> Event<'_>;
+    fn event(&self, place: usize, position: u64) -> LookupEvent<'_>;
 
     /// True if the event has the attribute.
     fn has(&self, place: usize, position: u64, attribute: &Attribute) -> bool {
@@ -122,7 +122,7 @@ pub trait Events: Send + Sync {
 
 /// Positions of a place from the newest event at or before `end` to the oldest at or after `start`.
 pub(super) fn positions(
-    events: &dyn Events,
+    events: &dyn EventCorpus,
     place: usize,
     start: f64,
     end: f64,

@@ -4,7 +4,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::events::{Place, mix, mix_text};
+use super::events::{AccountRegion, mix, mix_text};
 
 /// What the server can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,7 +32,7 @@ impl Operation {
 /// Which requests something happens to. The first rule that fits a request is the one that is
 /// followed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Rule {
+pub struct FaultRule {
     /// Requests of this operation.
     pub operation: Operation,
     /// Of this account, or of any.
@@ -41,14 +41,14 @@ pub struct Rule {
     pub region: Option<String>,
     /// By their number among the requests of one operation in one place, from 1; refused ones
     /// count.
-    pub when: When,
+    pub when: RequestNumbers,
     /// What happens.
     pub fault: Fault,
 }
 
 /// Numbers of requests.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum When {
+pub enum RequestNumbers {
     /// From the first to the second, inclusive.
     Between(u64, u64),
     /// Every so many.
@@ -134,7 +134,7 @@ impl Fault {
     }
 }
 
-impl Rule {
+impl FaultRule {
     /// Something that happens to every lookup, until the other methods say to which.
     #[must_use]
     pub fn lookup(fault: Fault) -> Self {
@@ -142,7 +142,7 @@ impl Rule {
             operation: Operation::LookupEvents,
             account: None,
             region: None,
-            when: When::Every(1),
+            when: RequestNumbers::Every(1),
             fault,
         }
     }
@@ -181,7 +181,7 @@ impl Rule {
     #[must_use]
     pub fn between(self, first: u64, last: u64) -> Self {
         Self {
-            when: When::Between(first, last),
+            when: RequestNumbers::Between(first, last),
             ..self
         }
     }
@@ -190,7 +190,7 @@ impl Rule {
     #[must_use]
     pub fn every(self, number: u64) -> Self {
         Self {
-            when: When::Every(number),
+            when: RequestNumbers::Every(number),
             ..self
         }
     }
@@ -199,18 +199,18 @@ impl Rule {
     #[must_use]
     pub fn per_million(self, chance: u64) -> Self {
         Self {
-            when: When::Chance(chance),
+            when: RequestNumbers::Chance(chance),
             ..self
         }
     }
 
-    fn fits(&self, operation: Operation, place: &Place, number: u64, chance: u64) -> bool {
+    fn fits(&self, operation: Operation, place: &AccountRegion, number: u64, chance: u64) -> bool {
         let same =
             |ours: &Option<String>, theirs: &str| ours.as_ref().is_none_or(|ours| ours == theirs);
         let now = match self.when {
-            When::Between(first, last) => (first..=last).contains(&number),
-            When::Every(every) => number.is_multiple_of(every),
-            When::Chance(per_million) => chance % 1_000_000 < per_million,
+            RequestNumbers::Between(first, last) => (first..=last).contains(&number),
+            RequestNumbers::Every(every) => number.is_multiple_of(every),
+            RequestNumbers::Chance(per_million) => chance % 1_000_000 < per_million,
         };
         now && self.operation == operation
             && same(&self.account, &place.account)
@@ -219,11 +219,11 @@ impl Rule {
 }
 
 /// What happens to a request, if anything does.
-pub(super) fn struck(
-    rules: &[Rule],
+pub(super) fn fault_for(
+    rules: &[FaultRule],
     seed: u64,
     operation: Operation,
-    place: &Place,
+    place: &AccountRegion,
     number: u64,
 ) -> Option<Fault> {
     let base = mix_text(mix_text(seed, &place.account), &place.region);
@@ -241,7 +241,7 @@ pub(super) fn struck(
 /// `expired`, `denied`, `disabled`, `token`, `close`, `reset`, `truncate:BYTES`, `hang`,
 /// `trickle:BYTES:MS`, `slow:MS:MS`, `malformed`, `retyped`, `endless`, `short:EVENTS` or
 /// `blanks:BYTES`.
-impl FromStr for Rule {
+impl FromStr for FaultRule {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -262,7 +262,7 @@ impl FromStr for Rule {
     }
 }
 
-impl FromStr for When {
+impl FromStr for RequestNumbers {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
@@ -340,8 +340,8 @@ mod tests {
 
     #[test]
     fn parses_documented_rules() {
-        let rule = |text: &str| text.parse::<Rule>();
-        let throttle = Rule::lookup(Fault::Throttle);
+        let rule = |text: &str| text.parse::<FaultRule>();
+        let throttle = FaultRule::lookup(Fault::Throttle);
         assert_eq!(rule("*@/1=throttle"), Ok(throttle.clone()));
         assert_eq!(
             rule("1/eu-west-1@3-=throttle"),
@@ -353,10 +353,10 @@ mod tests {
         let date = Fault::Status(503, Some(RetryAfter::Date(2)));
         assert_eq!(
             rule("*@0.5%=503:date:2"),
-            Ok(Rule::lookup(date).per_million(5_000))
+            Ok(FaultRule::lookup(date).per_million(5_000))
         );
         let slow = Fault::Slow(Duration::from_millis(200), Duration::from_millis(4000));
-        assert_eq!(rule("*@3=slow:200:4000"), Ok(Rule::lookup(slow).at(3)));
+        assert_eq!(rule("*@3=slow:200:4000"), Ok(FaultRule::lookup(slow).at(3)));
         for bad in [
             "",
             "*@3",
@@ -373,12 +373,12 @@ mod tests {
     #[test]
     fn chance_is_deterministic_and_near_its_rate() {
         let (rules, place) = (
-            [Rule::lookup(Fault::Close).per_million(100_000)],
-            Place::new("1", "eu-west-1"),
+            [FaultRule::lookup(Fault::Close).per_million(100_000)],
+            AccountRegion::new("1", "eu-west-1"),
         );
         let hits = |seed| -> Vec<u64> {
             (1..=10_000)
-                .filter(|n| struck(&rules, seed, Operation::LookupEvents, &place, *n).is_some())
+                .filter(|n| fault_for(&rules, seed, Operation::LookupEvents, &place, *n).is_some())
                 .collect()
         };
         assert_eq!(hits(1), hits(1));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::service::{Delivery, Reply};
+use super::service::{Delivery, HttpReply};
 
 /// Bytes of a request's line and headers. The SDKs' are below 3 kB.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -16,7 +16,7 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// A request, whole.
-pub(super) struct Request {
+pub(super) struct HttpRequest {
     pub(super) method: String,
     pub(super) target: String,
     /// Names in lower case.
@@ -24,7 +24,7 @@ pub(super) struct Request {
     pub(super) body: Vec<u8>,
 }
 
-impl Request {
+impl HttpRequest {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -38,7 +38,7 @@ impl Request {
 pub(super) async fn read(
     stream: &mut TcpStream,
     rest: &mut Vec<u8>,
-) -> io::Result<Option<Request>> {
+) -> io::Result<Option<HttpRequest>> {
     let mut searched = 0;
     let head_end = loop {
         if let Some(at) = rest[searched..]
@@ -77,7 +77,7 @@ pub(super) async fn read(
     Ok(Some(request))
 }
 
-fn head(bytes: &[u8]) -> io::Result<Request> {
+fn head(bytes: &[u8]) -> io::Result<HttpRequest> {
     let text = std::str::from_utf8(bytes).map_err(|_| bad("a head that is not UTF-8"))?;
     let mut lines = text.trim_end().split("\r\n");
     let mut line = lines.next().unwrap_or_default().split(' ');
@@ -93,7 +93,7 @@ fn head(bytes: &[u8]) -> io::Result<Request> {
         .map(header)
         .collect::<Option<_>>()
         .ok_or_else(|| bad("a header without a colon"))?;
-    Ok(Request {
+    Ok(HttpRequest {
         method: method.to_owned(),
         target: target.to_owned(),
         headers,
@@ -107,7 +107,7 @@ fn bad(what: &'static str) -> io::Error {
 
 /// What becomes of the connection after an answer.
 #[derive(PartialEq)]
-pub(super) enum After {
+pub(super) enum AfterReply {
     /// It serves the next request.
     Stays,
     /// It ends: the answer was not one.
@@ -115,7 +115,7 @@ pub(super) enum After {
 }
 
 /// Sends an answer, or what is to come in its place.
-pub(super) async fn write(stream: &mut TcpStream, reply: &Reply) -> io::Result<After> {
+pub(super) async fn write(stream: &mut TcpStream, reply: &HttpReply) -> io::Result<AfterReply> {
     let length = if let Delivery::Blanks(bytes) = reply.delivery {
         bytes
     } else {
@@ -136,21 +136,21 @@ pub(super) async fn write(stream: &mut TcpStream, reply: &Reply) -> io::Result<A
             answer.extend_from_slice(&reply.body);
             stream.write_all(&answer).await?;
         }
-        Delivery::Close => return Ok(After::Ends),
+        Delivery::Close => return Ok(AfterReply::Ends),
         Delivery::Reset => {
             stream.set_zero_linger()?;
-            return Ok(After::Ends);
+            return Ok(AfterReply::Ends);
         }
         Delivery::Truncate(bytes) => {
             answer.extend_from_slice(
                 &reply.body[..reply.body.len().saturating_sub(1).min(bytes as usize)],
             );
             stream.write_all(&answer).await?;
-            return Ok(After::Ends);
+            return Ok(AfterReply::Ends);
         }
         Delivery::Hang => {
             while stream.read(&mut [0; 1024]).await? > 0 {}
-            return Ok(After::Ends);
+            return Ok(AfterReply::Ends);
         }
         Delivery::Trickle(bytes, pause) => {
             stream.write_all(&answer).await?;
@@ -172,7 +172,7 @@ pub(super) async fn write(stream: &mut TcpStream, reply: &Reply) -> io::Result<A
             }
         }
     }
-    Ok(After::Stays)
+    Ok(AfterReply::Stays)
 }
 
 /// Waits, but not for a client that has gone.

@@ -7,7 +7,7 @@ use super::events::mix;
 
 /// How long the keys of sessions live. Long-lived keys of an account never expire.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Expiry {
+pub struct KeyExpiry {
     /// After so many requests with the key, although its `Expiration` says an hour: a session that
     /// is revoked.
     pub requests: Option<u64>,
@@ -30,17 +30,17 @@ pub struct Credentials {
 
 /// What the server knows of a key.
 #[derive(Clone, Debug)]
-pub(super) struct Grant {
+pub(super) struct IssuedKey {
     pub(super) account: String,
     /// Role and session name, for a session.
     pub(super) session: Option<(String, String)>,
     token: Option<String>,
     requests: u64,
     since: Instant,
-    expiry: Expiry,
+    expiry: KeyExpiry,
 }
 
-impl Grant {
+impl IssuedKey {
     /// The caller's ARN.
     pub(super) fn arn(&self) -> String {
         let account = &self.account;
@@ -73,17 +73,17 @@ pub(super) fn role_id(role: &str) -> String {
 
 /// Every key that the server handed out.
 #[derive(Default)]
-pub(super) struct Keys {
-    grants: HashMap<String, Grant>,
+pub(super) struct IssuedKeys {
+    grants: HashMap<String, IssuedKey>,
     sessions: u64,
 }
 
-impl Keys {
+impl IssuedKeys {
     /// The key of an account itself: always the same.
     pub(super) fn of_account(&mut self, account: &str, now: Instant) -> Credentials {
         let access_key_id = format!("AKIATEST{account}");
-        let (token, expiry) = (None, Expiry::default());
-        let grant = Grant {
+        let (token, expiry) = (None, KeyExpiry::default());
+        let grant = IssuedKey {
             account: account.to_owned(),
             session: None,
             token,
@@ -108,13 +108,13 @@ impl Keys {
         account: &str,
         role: &str,
         name: &str,
-        (expiry, now): (Expiry, Instant),
+        (expiry, now): (KeyExpiry, Instant),
     ) -> Credentials {
         self.sessions += 1;
         let access_key_id = format!("ASIATEST{:012}", self.sessions);
         let number = mix(&[self.sessions, 20]);
         let token = format!("IQoJb3JpZ2luX2VjE{number:016x}{}", "A".repeat(300));
-        let grant = Grant {
+        let grant = IssuedKey {
             account: account.to_owned(),
             session: Some((role.to_owned(), name.to_owned())),
             token: Some(token.clone()),
@@ -142,7 +142,7 @@ impl Keys {
         access_key_id: &str,
         token: Option<&str>,
         now: Instant,
-    ) -> Option<(Grant, bool)> {
+    ) -> Option<(IssuedKey, bool)> {
         let grant = self
             .grants
             .get_mut(access_key_id)

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use data_encoding::BASE64;
 use serde::Deserialize;
 
-use super::events::{Attribute, Event, Events, Key, mix, mix_text, positions};
+use super::events::{Attribute, AttributeKey, EventCorpus, LookupEvent, mix, mix_text, positions};
 
 /// The service's own limit of a page.
 pub const PAGE_EVENTS_MAX: u64 = 50;
@@ -14,29 +14,29 @@ pub const PAGE_EVENTS_MAX: u64 = 50;
 const RETENTION_SECONDS: i64 = 90 * 86_400;
 
 /// An error of the service: its code and its message.
-pub(super) type Refusal = (&'static str, String);
+pub(super) type ServiceError = (&'static str, String);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Input {
+struct LookupInput {
     start_time: Option<f64>,
     end_time: Option<f64>,
     event_category: Option<String>,
     #[serde(default)]
-    lookup_attributes: Vec<InputAttribute>,
+    lookup_attributes: Vec<LookupAttribute>,
     max_results: Option<i64>,
     next_token: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct InputAttribute {
+struct LookupAttribute {
     attribute_key: String,
     attribute_value: String,
 }
 
 /// A request that the service would answer with a page.
-pub(super) struct Query {
+pub(super) struct LookupQuery {
     start: f64,
     end: f64,
     insights: bool,
@@ -47,10 +47,10 @@ pub(super) struct Query {
     parameters: u64,
 }
 
-impl Query {
+impl LookupQuery {
     /// Reads a request's body.
-    pub(super) fn parse(body: &[u8]) -> Result<Self, Refusal> {
-        let input: Input =
+    pub(super) fn parse(body: &[u8]) -> Result<Self, ServiceError> {
+        let input: LookupInput =
             serde_json::from_slice(body).map_err(|e| ("SerializationException", e.to_string()))?;
         let (start, end) = (
             input.start_time.unwrap_or(f64::MIN),
@@ -107,19 +107,19 @@ impl Query {
     }
 }
 
-fn attribute(mut given: Vec<InputAttribute>) -> Result<Option<Attribute>, Refusal> {
+fn attribute(mut given: Vec<LookupAttribute>) -> Result<Option<Attribute>, ServiceError> {
     let invalid = |message: String| Err(("InvalidLookupAttributesException", message));
     if given.len() > 1 {
         return invalid("You can specify only one lookup attribute.".to_owned());
     }
-    let Some(InputAttribute {
+    let Some(LookupAttribute {
         attribute_key,
         attribute_value,
     }) = given.pop()
     else {
         return Ok(None);
     };
-    match serde_json::from_value::<Key>(attribute_key.clone().into()) {
+    match serde_json::from_value::<AttributeKey>(attribute_key.clone().into()) {
         Ok(key) if !attribute_value.is_empty() => Ok(Some(Attribute {
             key,
             value: attribute_value,
@@ -130,14 +130,14 @@ fn attribute(mut given: Vec<InputAttribute>) -> Result<Option<Attribute>, Refusa
 }
 
 /// What tokens are made with, and how long they live.
-pub(super) struct Tokens {
+pub(super) struct PageTokens {
     /// Of the server, so that another server's tokens are unknown to it.
     pub(super) secret: u64,
     /// In milliseconds.
     pub(super) lifetime_ms: u64,
 }
 
-impl Tokens {
+impl PageTokens {
     /// A token says where the next page begins, and proves that we gave it, when and for which
     /// parameters.
     fn make(&self, position: u64, now_ms: u64, bound: u64) -> String {
@@ -156,7 +156,7 @@ impl Tokens {
         BASE64.encode(&bytes)
     }
 
-    fn read(&self, token: &str, now_ms: u64, bound: u64) -> Result<u64, Refusal> {
+    fn read(&self, token: &str, now_ms: u64, bound: u64) -> Result<u64, ServiceError> {
         let position = BASE64
             .decode(token.as_bytes())
             .ok()
@@ -176,7 +176,7 @@ impl Tokens {
 }
 
 /// A page of events.
-pub(super) struct Page {
+pub(super) struct LookupPage {
     /// The answer's body.
     pub(super) body: Vec<u8>,
     /// For each event, the first position that holds it.
@@ -189,7 +189,7 @@ pub(super) struct Page {
 
 /// How a page is to differ from what was asked for.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Twist {
+pub(super) struct PageFault {
     /// At most so many events, with a token for the rest: the service may do that.
     pub(super) short: Option<u64>,
     /// The token that the request came with is the answer's too, if it came with one.
@@ -197,9 +197,9 @@ pub(super) struct Twist {
 }
 
 /// What is served, to whom, and when it is.
-pub(super) struct Shelf<'a> {
+pub(super) struct LookupContext<'a> {
     /// The corpus.
-    pub(super) events: &'a dyn Events,
+    pub(super) events: &'a dyn EventCorpus,
     /// The place's index, if the corpus has it.
     pub(super) place: Option<usize>,
     /// Of the place's name.
@@ -212,18 +212,18 @@ pub(super) struct Shelf<'a> {
 
 /// The page that `query` asks for.
 pub(super) fn page(
-    shelf: &Shelf<'_>,
-    tokens: &Tokens,
-    query: &Query,
-    twist: Twist,
-) -> Result<Page, Refusal> {
+    shelf: &LookupContext<'_>,
+    tokens: &PageTokens,
+    query: &LookupQuery,
+    twist: PageFault,
+) -> Result<LookupPage, ServiceError> {
     let bound = mix(&[shelf.place_hash, query.parameters]);
     let from = query
         .token
         .as_ref()
         .map(|token| tokens.read(token, shelf.now_ms, bound))
         .transpose()?;
-    let mut page = Page {
+    let mut page = LookupPage {
         body: br#"{"Events":["#.to_vec(),
         firsts: Vec::new(),
         times: None,
@@ -260,8 +260,8 @@ pub(super) fn page(
     Ok(page)
 }
 
-impl Page {
-    fn push(&mut self, events: &dyn Events, place: usize, position: u64) {
+impl LookupPage {
+    fn push(&mut self, events: &dyn EventCorpus, place: usize, position: u64) {
         if !self.firsts.is_empty() {
             self.body.push(b',');
         }
@@ -274,7 +274,7 @@ impl Page {
 
 /// Members as the service writes them: flags as text, times with one decimal, nothing for what is
 /// unknown.
-fn write_event(body: &mut Vec<u8>, event: &Event<'_>, time: i64) {
+fn write_event(body: &mut Vec<u8>, event: &LookupEvent<'_>, time: i64) {
     let text = |body: &mut Vec<u8>, name: &str, value: &[u8]| {
         let _ = write!(body, r#""{name}":""#);
         escape(body, value);

@@ -1,16 +1,16 @@
 //! A stand-in for AWS: CloudTrail's LookupEvents, and what of STS and Account a client of it needs,
 //! on one loopback port.
 //!
-//! It serves a corpus of events ([`Synthetic`], [`Files`]) with the service's own limits, breaks
-//! down when a script says so ([`Rule`]), and knows exactly what it served ([`Truth`]). Region and
+//! It serves a corpus of events ([`SyntheticEvents`], [`RecordedEvents`]) with the service's own limits, breaks
+//! down when a script says so ([`FaultRule`]), and knows exactly what it served ([`GroundTruth`]). Region and
 //! account of a request are those of its signature, which is not checked otherwise. Wire shapes are
 //! those of the Rust SDK and of botocore.
 //!
 //! ```
-//! use tests::aws::{Config, Fault, Rule, Server, Synthetic};
+//! use tests::aws::{Config, Fault, FaultRule, Server, SyntheticEvents};
 //!
-//! let rules = vec![Rule::lookup(Fault::Throttle).region("eu-west-1").at(3)];
-//! let server = Server::start(Config { limit: None, rules, ..Config::new(Synthetic::new(1000)) });
+//! let rules = vec![FaultRule::lookup(Fault::Throttle).region("eu-west-1").at(3)];
+//! let server = Server::start(Config { limit: None, rules, ..Config::new(SyntheticEvents::new(1000)) });
 //! let key = server.account_key("111122223333");
 //! // ... point a client at `server.url()` with `key`, and then:
 //! assert_eq!(server.truth().place("111122223333", "eu-west-1").requests, 0);
@@ -18,15 +18,15 @@
 
 mod events;
 mod faults;
-mod files;
 mod http;
 mod identity;
-mod limit;
 mod lookup;
+mod protocols;
+mod rate_limit;
+mod recorded;
 mod service;
 mod synthetic;
 mod truth;
-mod wire;
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
@@ -37,25 +37,25 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-pub use events::{Attribute, Event, Events, Key, Place};
-pub use faults::{Fault, Operation, RetryAfter, Rule, When};
-pub use files::Files;
-pub use identity::{Credentials, Expiry};
-pub use limit::Limit;
+pub use events::{AccountRegion, Attribute, AttributeKey, EventCorpus, LookupEvent};
+pub use faults::{Fault, FaultRule, Operation, RequestNumbers, RetryAfter};
+pub use identity::{Credentials, KeyExpiry};
 pub use lookup::PAGE_EVENTS_MAX;
-pub use synthetic::Synthetic;
-pub use truth::{Seen, Served, Session, Struck, Truth};
+pub use rate_limit::RateLimit;
+pub use recorded::RecordedEvents;
+pub use synthetic::SyntheticEvents;
+pub use truth::{AssumedSession, GroundTruth, InjectedFault, RequestRecord, ServedCounts};
 
 use service::Service;
 
 /// What a server serves, and how.
 pub struct Config {
     /// The corpus.
-    pub events: Arc<dyn Events>,
+    pub events: Arc<dyn EventCorpus>,
     /// Quota of lookups for each place, or none. The service's own by default.
-    pub limit: Option<Limit>,
+    pub limit: Option<RateLimit>,
     /// What goes wrong. Nothing by default.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<FaultRule>,
     /// Of everything that a rule leaves to chance.
     pub seed: u64,
     /// How far the server's clock is ahead, in seconds.
@@ -66,7 +66,7 @@ pub struct Config {
     /// How long a `NextToken` is good for. An hour by default.
     pub token_lifetime: Duration,
     /// How long keys of sessions live.
-    pub sessions: Expiry,
+    pub sessions: KeyExpiry,
     /// What ListRegions lists, in order. By default the corpus's regions, us-east-1 and eu-north-1,
     /// which are enabled, and me-south-1, which is not.
     pub regions: Vec<Region>,
@@ -121,7 +121,7 @@ impl Region {
 impl Config {
     /// The service's own limits, and no faults.
     #[must_use]
-    pub fn new(events: impl Events + 'static) -> Self {
+    pub fn new(events: impl EventCorpus + 'static) -> Self {
         let names: BTreeSet<&str> = events
             .places()
             .iter()
@@ -140,13 +140,13 @@ impl Config {
             .collect();
         Self {
             events: Arc::new(events),
-            limit: Some(Limit::default()),
+            limit: Some(RateLimit::default()),
             rules: Vec::new(),
             seed: 1,
             clock_skew_seconds: 0,
             present: None,
             token_lifetime: Duration::from_secs(3600),
-            sessions: Expiry::default(),
+            sessions: KeyExpiry::default(),
             regions,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             requests_kept_max: 100_000,
@@ -221,14 +221,14 @@ impl Server {
 
     /// What was served so far.
     #[must_use]
-    pub fn truth(&self) -> Truth {
+    pub fn truth(&self) -> GroundTruth {
         self.service.truth()
     }
 
     /// Requests so far, in the order of their answers; those for `/_truth` and `/_credentials` are
     /// left out.
     #[must_use]
-    pub fn requests(&self) -> Vec<Seen> {
+    pub fn requests(&self) -> Vec<RequestRecord> {
         self.service.seen()
     }
 
@@ -237,7 +237,7 @@ impl Server {
     #[must_use]
     pub fn ids(&self, account: &str, region: &str, start: i64, end: i64) -> Vec<String> {
         let events = &*self.service.config.events;
-        let place = Place::new(account, region);
+        let place = AccountRegion::new(account, region);
         let Some(place) = events.places().iter().position(|other| *other == place) else {
             return Vec::new();
         };
@@ -276,7 +276,7 @@ async fn serve(mut stream: TcpStream, service: Arc<Service>) {
             .is_some_and(|value| value.eq_ignore_ascii_case("close"));
         let reply = service.answer(request);
         match http::write(&mut stream, &reply).await {
-            Ok(http::After::Stays) if !last => {}
+            Ok(http::AfterReply::Stays) if !last => {}
             Ok(_) => return,
             Err(_) => return service.undo(&reply),
         }

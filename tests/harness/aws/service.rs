@@ -11,28 +11,32 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Config;
-use super::events::{Place, mix, mix_text};
-use super::faults::{Fault, Operation, RetryAfter, struck};
-use super::http::Request;
-use super::identity::{Credentials, Grant, Keys, role_id};
-use super::limit::Bucket;
-use super::lookup::{Page, Query, Refusal, Shelf, Tokens, Twist, page};
+use super::events::{AccountRegion, mix, mix_text};
+use super::faults::{Fault, Operation, RetryAfter, fault_for};
+use super::http::HttpRequest;
+use super::identity::{Credentials, IssuedKey, IssuedKeys, role_id};
+use super::lookup::{
+    LookupContext, LookupPage, LookupQuery, PageFault, PageTokens, ServiceError, page,
+};
+use super::protocols::{content_type, operation_of, refuse, service_of, signature_scope, sts};
+use super::rate_limit::TokenBucket;
 use super::synthetic::uuid;
-use super::truth::{Added, Ledger, Seen, Session, Struck, Truth};
-use super::wire::{content_type, operation_of, refuse, scope, service_of, sts};
+use super::truth::{
+    AssumedSession, GroundTruth, InjectedFault, PageCounts, RequestRecord, ServedLedger,
+};
 
 /// Regions on a page of ListRegions at most, so that some ten regions have two pages. The service's
 /// own limit is 50.
 const REGIONS_PAGE_MAX: usize = 10;
 
 /// An answer, and how it is sent.
-pub(super) struct Reply {
+pub(super) struct HttpReply {
     pub(super) status: u16,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: Vec<u8>,
     pub(super) delivery: Delivery,
     /// The page that was counted as served.
-    counted: Option<(Place, Added)>,
+    counted: Option<(AccountRegion, PageCounts)>,
 }
 
 /// How an answer is sent.
@@ -71,43 +75,44 @@ impl Delivery {
 }
 
 #[derive(Default)]
-struct State {
-    keys: Keys,
+struct ServiceState {
+    keys: IssuedKeys,
     requests: BTreeMap<&'static str, u64>,
-    numbers: HashMap<(Operation, Place), u64>,
-    buckets: HashMap<Place, Bucket>,
-    ledgers: BTreeMap<Place, Ledger>,
-    sessions: Vec<Session>,
-    seen: Vec<Seen>,
+    numbers: HashMap<(Operation, AccountRegion), u64>,
+    buckets: HashMap<AccountRegion, TokenBucket>,
+    ledgers: BTreeMap<AccountRegion, ServedLedger>,
+    sessions: Vec<AssumedSession>,
+    seen: Vec<RequestRecord>,
 }
 
 /// The server without its connections.
 pub(super) struct Service {
     pub(super) config: Config,
-    tokens: Tokens,
-    places: HashMap<Place, usize>,
+    tokens: PageTokens,
+    places: HashMap<AccountRegion, usize>,
     accounts: HashSet<String>,
     present: i64,
     answers: AtomicU64,
-    state: Mutex<State>,
+    state: Mutex<ServiceState>,
 }
 
 /// A request whose key is known.
-struct Caller {
-    grant: Grant,
-    place: Place,
+struct IdentifiedRequest {
+    grant: IssuedKey,
+    place: AccountRegion,
     number: u64,
     fault: Option<Fault>,
-    refusal: Option<Refusal>,
+    refusal: Option<ServiceError>,
 }
 
 /// What an operation answers: a body, and for a lookup the page that it is.
-type Answer = Result<(Vec<u8>, Option<Page>), Refusal>;
+type OperationResult = Result<(Vec<u8>, Option<LookupPage>), ServiceError>;
 
 impl Service {
     pub(super) fn new(config: Config) -> Self {
         let events = &config.events;
-        let places: HashMap<Place, usize> = events.places().iter().cloned().zip(0..).collect();
+        let places: HashMap<AccountRegion, usize> =
+            events.places().iter().cloned().zip(0..).collect();
         let newest = places
             .values()
             .filter(|place| events.count(**place) > 0)
@@ -116,7 +121,7 @@ impl Service {
         let present = config.present.or(newest).unwrap_or_default();
         let accounts = places.keys().map(|place| place.account.clone()).collect();
         let secret = mix(&[config.seed, u64::from(std::process::id()), unix_ms()]);
-        let tokens = Tokens {
+        let tokens = PageTokens {
             secret,
             lifetime_ms: config.token_lifetime.as_millis() as u64,
         };
@@ -131,13 +136,13 @@ impl Service {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ServiceState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn truth(&self) -> Truth {
+    pub(super) fn truth(&self) -> GroundTruth {
         let state = self.state();
-        Truth {
+        GroundTruth {
             requests: state.requests.clone(),
             places: state
                 .ledgers
@@ -148,7 +153,7 @@ impl Service {
         }
     }
 
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub(super) fn seen(&self) -> Vec<RequestRecord> {
         self.state().seen.clone()
     }
 
@@ -163,7 +168,7 @@ impl Service {
     }
 
     /// Takes a page out of the truth: its client has gone.
-    pub(super) fn undo(&self, reply: &Reply) {
+    pub(super) fn undo(&self, reply: &HttpReply) {
         if let Some((place, added)) = &reply.counted
             && let Some(ledger) = self.state().ledgers.get_mut(place)
         {
@@ -172,13 +177,13 @@ impl Service {
     }
 
     /// Answers a request, and writes down what it was and what it got.
-    pub(super) fn answer(&self, request: Request) -> Reply {
+    pub(super) fn answer(&self, request: HttpRequest) -> HttpReply {
         let (at, now) = (SystemTime::now(), Instant::now());
         if let Some(body) = self.about_itself(&request) {
-            return Reply {
+            return HttpReply {
                 status: 200,
                 headers: vec![("content-type", "application/json".to_owned())],
-                ..Reply::of(body)
+                ..HttpReply::of(body)
             };
         }
         let operation = operation_of(&request);
@@ -220,7 +225,7 @@ impl Service {
         if let Some(fault) = fault
             && operation == Operation::LookupEvents
         {
-            let struck = Struck {
+            let struck = InjectedFault {
                 request: caller.number,
                 kind: fault.name(),
             };
@@ -243,13 +248,15 @@ impl Service {
     fn admit(
         &self,
         operation: Operation,
-        request: &Request,
-        seen: &mut Seen,
+        request: &HttpRequest,
+        seen: &mut RequestRecord,
         now: Instant,
-    ) -> Result<Caller, Refusal> {
+    ) -> Result<IdentifiedRequest, ServiceError> {
         let mut state = self.state();
         *state.requests.entry(operation.name()).or_default() += 1;
-        let Some((key, region, service)) = request.header("authorization").and_then(scope) else {
+        let Some((key, region, service)) =
+            request.header("authorization").and_then(signature_scope)
+        else {
             return Err((
                 "MissingAuthenticationTokenException",
                 "Missing Authentication Token".to_owned(),
@@ -260,12 +267,12 @@ impl Service {
             .keys
             .take(key, request.header("x-amz-security-token"), now);
         let (grant, expired) = taken.ok_or_else(unrecognized)?;
-        let place = Place::new(&grant.account, region);
+        let place = AccountRegion::new(&grant.account, region);
         let number = state.numbers.entry((operation, place.clone())).or_default();
         *number += 1;
         let number = *number;
         (seen.place, seen.number) = (Some(place.clone()), number);
-        let fault = struck(
+        let fault = fault_for(
             &self.config.rules,
             self.config.seed,
             operation,
@@ -294,7 +301,7 @@ impl Service {
         } else {
             (!in_quota).then(|| ("ThrottlingException", "Rate exceeded".to_owned()))
         };
-        Ok(Caller {
+        Ok(IdentifiedRequest {
             grant,
             place,
             number,
@@ -304,11 +311,11 @@ impl Service {
     }
 
     /// Counts a lookup; false if it is over the quota.
-    fn count(&self, state: &mut State, place: &Place, now: Instant) -> bool {
+    fn count(&self, state: &mut ServiceState, place: &AccountRegion, now: Instant) -> bool {
         state
             .ledgers
             .entry(place.clone())
-            .or_insert_with(|| Ledger::new(place.clone()))
+            .or_insert_with(|| ServedLedger::new(place.clone()))
             .served
             .requests += 1;
         let Some(limit) = self.config.limit else {
@@ -317,22 +324,22 @@ impl Service {
         state
             .buckets
             .entry(place.clone())
-            .or_insert_with(|| Bucket::new(limit, now))
+            .or_insert_with(|| TokenBucket::new(limit, now))
             .take(limit, now)
     }
 
     fn perform(
         &self,
         operation: Operation,
-        caller: &Caller,
-        request: &Request,
+        caller: &IdentifiedRequest,
+        request: &HttpRequest,
         fault: &mut Option<Fault>,
-    ) -> Answer {
+    ) -> OperationResult {
         match operation {
             Operation::LookupEvents => self.lookup(caller, request, fault),
             Operation::ListRegions => self.list_regions(request),
             Operation::GetCallerIdentity => {
-                let Grant { account, .. } = &caller.grant;
+                let IssuedKey { account, .. } = &caller.grant;
                 let (arn, id) = (caller.grant.arn(), caller.grant.user_id());
                 Ok((
                     sts(
@@ -348,12 +355,17 @@ impl Service {
         }
     }
 
-    fn lookup(&self, caller: &Caller, request: &Request, fault: &mut Option<Fault>) -> Answer {
-        let query = Query::parse(&request.body)?;
+    fn lookup(
+        &self,
+        caller: &IdentifiedRequest,
+        request: &HttpRequest,
+        fault: &mut Option<Fault>,
+    ) -> OperationResult {
+        let query = LookupQuery::parse(&request.body)?;
         if *fault == Some(Fault::EndlessToken) && query.token().is_none() {
             *fault = None; // a query's first page has no token to repeat
         }
-        let twist = Twist {
+        let twist = PageFault {
             short: if let Some(Fault::Short(events)) = fault {
                 Some(*events)
             } else {
@@ -361,7 +373,7 @@ impl Service {
             },
             same_token: *fault == Some(Fault::EndlessToken),
         };
-        let shelf = Shelf {
+        let shelf = LookupContext {
             events: &*self.config.events,
             place: self.places.get(&caller.place).copied(),
             place_hash: mix_text(mix_text(0, &caller.place.account), &caller.place.region),
@@ -372,7 +384,7 @@ impl Service {
         Ok((Vec::new(), Some(page)))
     }
 
-    fn list_regions(&self, request: &Request) -> Answer {
+    fn list_regions(&self, request: &HttpRequest) -> OperationResult {
         let input: Value = serde_json::from_slice(&request.body)
             .map_err(|e| ("ValidationException", format!("not a request: {e}")))?;
         let from = match input["NextToken"].as_str() {
@@ -405,7 +417,7 @@ impl Service {
         Ok((answer.to_string().into_bytes(), None))
     }
 
-    fn assume_role(&self, caller: &Caller, request: &Request) -> Answer {
+    fn assume_role(&self, caller: &IdentifiedRequest, request: &HttpRequest) -> OperationResult {
         let form: HashMap<_, _> = url::form_urlencoded::parse(&request.body)
             .into_owned()
             .collect();
@@ -431,7 +443,7 @@ impl Service {
         };
         let role = role.rsplit('/').next().unwrap_or(role);
         let key = self.session_key(account, role, &name);
-        self.state().sessions.push(Session {
+        self.state().sessions.push(AssumedSession {
             role_arn: role_arn.clone(),
             name: name.clone(),
             caller_arn: caller.grant.arn(),
@@ -461,10 +473,10 @@ impl Service {
     fn settle(
         &self,
         operation: Operation,
-        caller: &Caller,
-        answer: Answer,
+        caller: &IdentifiedRequest,
+        answer: OperationResult,
         strike: (Option<Fault>, Delivery),
-    ) -> Reply {
+    ) -> HttpReply {
         let (fault, delivery) = strike;
         let (body, page) = match answer {
             Ok((body, None)) => (body, None),
@@ -480,16 +492,16 @@ impl Service {
                         code => *ledger.served.refused.entry(code).or_default() += 1,
                     });
                 }
-                return Reply {
+                return HttpReply {
                     delivery,
                     ..refuse(operation, &refusal)
                 };
             }
         };
-        let mut reply = Reply {
+        let mut reply = HttpReply {
             delivery,
             counted: page.map(|added| (caller.place.clone(), added)),
-            ..Reply::of(body)
+            ..HttpReply::of(body)
         };
         if fault == Some(Fault::Malformed) {
             reply.body.truncate(reply.body.len() / 2);
@@ -508,16 +520,16 @@ impl Service {
         reply
     }
 
-    fn ledger<T>(&self, place: &Place, act: impl FnOnce(&mut Ledger) -> T) -> T {
+    fn ledger<T>(&self, place: &AccountRegion, act: impl FnOnce(&mut ServedLedger) -> T) -> T {
         act(self
             .state()
             .ledgers
             .entry(place.clone())
-            .or_insert_with(|| Ledger::new(place.clone())))
+            .or_insert_with(|| ServedLedger::new(place.clone())))
     }
 
     /// Adds what every answer has, and writes the request down.
-    fn finish(&self, mut reply: Reply, mut seen: Seen) -> Reply {
+    fn finish(&self, mut reply: HttpReply, mut seen: RequestRecord) -> HttpReply {
         reply
             .headers
             .push(("x-amzn-requestid", seen.request_id.clone()));
@@ -553,7 +565,7 @@ impl Service {
 
     /// `GET /_truth`, and `GET /_credentials/ACCOUNT` as `credential_process` and the container's
     /// endpoint give them.
-    fn about_itself(&self, request: &Request) -> Option<Vec<u8>> {
+    fn about_itself(&self, request: &HttpRequest) -> Option<Vec<u8>> {
         if request.method != "GET" {
             return None;
         }
@@ -577,7 +589,7 @@ impl Service {
     }
 }
 
-impl Reply {
+impl HttpReply {
     pub(super) fn of(body: Vec<u8>) -> Self {
         Self {
             status: 200,
@@ -591,12 +603,12 @@ impl Reply {
 
 /// What is written down of a request before anything is known of it.
 fn seen(
-    request: &Request,
+    request: &HttpRequest,
     operation: Option<Operation>,
     at: SystemTime,
     request_id: String,
-) -> Seen {
-    Seen {
+) -> RequestRecord {
+    RequestRecord {
         at,
         operation,
         place: None,
@@ -612,7 +624,7 @@ fn seen(
     }
 }
 
-fn unrecognized() -> Refusal {
+fn unrecognized() -> ServiceError {
     (
         "UnrecognizedClientException",
         "The security token included in the request is invalid.".to_owned(),
@@ -620,7 +632,7 @@ fn unrecognized() -> Refusal {
 }
 
 /// The refusal that a script asks for.
-fn scripted(fault: Fault, caller: &Caller) -> Option<Refusal> {
+fn scripted(fault: Fault, caller: &IdentifiedRequest) -> Option<ServiceError> {
     let refusal = match fault {
         Fault::Throttle => ("ThrottlingException", "Rate exceeded".to_owned()),
         Fault::ExpiredToken => (

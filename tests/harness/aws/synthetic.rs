@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::events::{Attribute, Event, Events, Place, mix, mix_text};
+use super::events::{AccountRegion, Attribute, EventCorpus, LookupEvent, mix, mix_text};
 
 /// Positions in a row of which some rows share one second: more than a page of LookupEvents.
 const BURST: u64 = 64;
@@ -26,17 +26,17 @@ const DUPLICATE_DISTANCE_MAX: u64 = 60;
 
 /// A generator of events.
 #[derive(Clone, Debug)]
-pub struct Synthetic {
+pub struct SyntheticEvents {
     seed: u64,
     start: i64,
     end: i64,
     duplicates_per_mille: u64,
-    places: Vec<Place>,
+    places: Vec<AccountRegion>,
     counts: Vec<u64>,
     actors: Vec<Vec<Actor>>,
 }
 
-impl Synthetic {
+impl SyntheticEvents {
     /// `events` events of one account in four regions of different size, in the day before
     /// 2026-09-01T00:00:00Z.
     #[must_use]
@@ -73,7 +73,7 @@ impl Synthetic {
         let places = accounts.iter().flat_map(|account| {
             regions
                 .iter()
-                .map(|(region, weight)| (Place::new(account, region), *weight))
+                .map(|(region, weight)| (AccountRegion::new(account, region), *weight))
         });
         (self.places, self.counts) = places
             .map(|(place, weight)| (place, events * weight / weights))
@@ -131,13 +131,13 @@ impl Synthetic {
     }
 
     /// All of the event but its record.
-    fn head(&self, place: usize, position: u64) -> (Event<'_>, Made<'_>) {
+    fn head(&self, place: usize, position: u64) -> (LookupEvent<'_>, Made<'_>) {
         let position = self.first(place, position);
         let number = self.number(place, position, 2);
         let kind = &KINDS[(number % KINDS.len() as u64) as usize];
         let actor = &self.actors[place][(mix(&[number, 3]) % ACTORS) as usize];
         let resource = format!("{}-{:06x}", kind.prefix, mix(&[number, 4]) % 4096);
-        let event = Event {
+        let event = LookupEvent {
             id: uuid(mix(&[number, 5]), mix(&[number, 6])).into(),
             name: kind.name.into(),
             source: kind.source.into(),
@@ -171,8 +171,8 @@ struct Made<'a> {
     resource: String,
 }
 
-impl Events for Synthetic {
-    fn places(&self) -> &[Place] {
+impl EventCorpus for SyntheticEvents {
+    fn places(&self) -> &[AccountRegion] {
         &self.places
     }
 
@@ -207,7 +207,7 @@ impl Events for Synthetic {
         original.filter(same).unwrap_or(position)
     }
 
-    fn event(&self, place: usize, position: u64) -> Event<'_> {
+    fn event(&self, place: usize, position: u64) -> LookupEvent<'_> {
         let (mut event, made) = self.head(place, position);
         event.record = record(
             &self.places[place],
@@ -472,14 +472,14 @@ const AGENTS: &[&str] = &[
     r"curl/8.5.0 Z\u00fcrich Zürich \u202e\u001b[31m",
 ];
 
-fn record(place: &Place, time: i64, id: &str, made: &Made<'_>) -> String {
+fn record(place: &AccountRegion, time: i64, id: &str, made: &Made<'_>) -> String {
     let Made {
         number,
         kind,
         actor,
         resource,
     } = made;
-    let Place { account, region } = place;
+    let AccountRegion { account, region } = place;
     let service = kind.source.split('.').next().unwrap_or_default();
     let seldom = mix(&[*number, 9]);
     let agent = AGENTS[if seldom.is_multiple_of(64) {

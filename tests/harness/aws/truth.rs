@@ -6,31 +6,31 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::events::Place;
+use super::events::AccountRegion;
 use super::faults::{Fault, Operation};
-use super::lookup::Page;
+use super::lookup::LookupPage;
 
 /// Everything that was served so far.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Truth {
+pub struct GroundTruth {
     /// Requests of each operation, of whatever account, refused ones too.
     pub requests: BTreeMap<&'static str, u64>,
     /// Lookups by place, of places that were asked for.
-    pub places: Vec<Served>,
+    pub places: Vec<ServedCounts>,
     /// Sessions that AssumeRole began, in order.
-    pub sessions: Vec<Session>,
+    pub sessions: Vec<AssumedSession>,
 }
 
-impl Truth {
+impl GroundTruth {
     /// What was served of a place.
     #[must_use]
-    pub fn place(&self, account: &str, region: &str) -> Served {
-        let place = Place::new(account, region);
+    pub fn counts(&self, account: &str, region: &str) -> ServedCounts {
+        let place = AccountRegion::new(account, region);
         self.places
             .iter()
             .find(|served| served.place == place)
             .cloned()
-            .unwrap_or_else(|| Served::new(place))
+            .unwrap_or_else(|| ServedCounts::new(place))
     }
 
     /// Events served, duplicates counted, and distinct ones, of all places.
@@ -49,10 +49,10 @@ impl Truth {
 /// A page counts as served whole once all of it was handed to the connection: no server knows more.
 /// A page whose client was seen to leave before is taken out again.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Served {
+pub struct ServedCounts {
     /// Where.
     #[serde(flatten)]
-    pub place: Place,
+    pub place: AccountRegion,
     /// Requests with a key of the account.
     pub requests: u64,
     /// Pages served whole.
@@ -75,11 +75,11 @@ pub struct Served {
     /// instead.
     pub refused: BTreeMap<&'static str, u64>,
     /// Every fault, in order.
-    pub faults: Vec<Struck>,
+    pub faults: Vec<InjectedFault>,
 }
 
-impl Served {
-    fn new(place: Place) -> Self {
+impl ServedCounts {
+    fn new(place: AccountRegion) -> Self {
         let (requests, pages, last_pages, events, distinct, bytes, throttled) = Default::default();
         let (newest, oldest, refused, faults) = Default::default();
         Self {
@@ -100,7 +100,7 @@ impl Served {
 
     /// How often this fault struck.
     #[must_use]
-    pub fn struck(&self, kind: &str) -> usize {
+    pub fn fault_count(&self, kind: &str) -> usize {
         self.faults
             .iter()
             .filter(|fault| fault.kind == kind)
@@ -110,7 +110,7 @@ impl Served {
 
 /// A fault that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Struck {
+pub struct InjectedFault {
     /// The request's number in its place, from 1.
     pub request: u64,
     /// [`Fault::name`].
@@ -119,7 +119,7 @@ pub struct Struck {
 
 /// A session that AssumeRole began.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Session {
+pub struct AssumedSession {
     /// The role.
     pub role_arn: String,
     /// What the caller called it.
@@ -134,13 +134,13 @@ pub struct Session {
 
 /// A request, as it came.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct RequestRecord {
     /// When it was read whole.
     pub at: SystemTime,
     /// What it asked for, if that is known.
     pub operation: Option<Operation>,
     /// Account and region, if the key is known.
-    pub place: Option<Place>,
+    pub place: Option<AccountRegion>,
     /// Its number among those of its operation in its place, from 1; 0 if the key is not known.
     pub number: u64,
     /// From its signature.
@@ -161,7 +161,7 @@ pub struct Seen {
     pub fault: Option<Fault>,
 }
 
-impl Seen {
+impl RequestRecord {
     /// The value of a header, by its name in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -172,15 +172,15 @@ impl Seen {
     }
 }
 
-/// [`Served`], with what is needed to count on.
-pub(super) struct Ledger {
-    pub(super) served: Served,
+/// [`ServedCounts`], with what is needed to count on.
+pub(super) struct ServedLedger {
+    pub(super) served: ServedCounts,
     /// A bit for each position, set if the event there was served.
     seen: Vec<u64>,
 }
 
 /// What a page added, to take it out again.
-pub(super) struct Added {
+pub(super) struct PageCounts {
     events: u64,
     last: bool,
     bytes: u64,
@@ -189,15 +189,15 @@ pub(super) struct Added {
     before: (u64, Option<i64>, Option<i64>),
 }
 
-impl Ledger {
-    pub(super) fn new(place: Place) -> Self {
+impl ServedLedger {
+    pub(super) fn new(place: AccountRegion) -> Self {
         Self {
-            served: Served::new(place),
+            served: ServedCounts::new(place),
             seen: Vec::new(),
         }
     }
 
-    pub(super) fn add(&mut self, page: &Page) -> Added {
+    pub(super) fn add(&mut self, page: &LookupPage) -> PageCounts {
         let served = &mut self.served;
         let before = (served.pages, served.newest, served.oldest);
         let new: Vec<u64> = page
@@ -206,7 +206,7 @@ impl Ledger {
             .copied()
             .filter(|first| mark(&mut self.seen, *first))
             .collect();
-        let added = Added {
+        let added = PageCounts {
             events: page.firsts.len() as u64,
             last: page.last,
             bytes: page.body.len() as u64,
@@ -227,7 +227,7 @@ impl Ledger {
 
     /// Takes out a page that its client did not wait for. Times are put back if no other page came
     /// between.
-    pub(super) fn take_out(&mut self, added: &Added) {
+    pub(super) fn take_out(&mut self, added: &PageCounts) {
         for first in &added.new {
             self.seen[(first / 64) as usize] &= !(1 << (first % 64));
         }

@@ -14,13 +14,13 @@ use sha2::Sha256;
 const REGION: &str = "us-east-1";
 
 /// A request without a body.
-pub(super) struct Request<'r> {
+pub(super) struct S3Request<'r> {
     pub(super) address: SocketAddr,
     /// The access key, and its secret.
     pub(super) key: (&'r str, &'r str),
     pub(super) method: &'r str,
     pub(super) path: &'r str,
-    /// By name, with each value [`encoded`].
+    /// By name, with each value [`percent_encode`].
     pub(super) query: &'r str,
     /// Names in lower case, that come before `x-amz-c` in their order.
     pub(super) headers: &'r [(&'r str, &'r str)],
@@ -28,13 +28,13 @@ pub(super) struct Request<'r> {
 
 /// What it says.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct S3Response {
     pub(super) status: u16,
     pub(super) body: String,
 }
 
 /// Sends it.
-pub(super) fn ask(request: &Request<'_>) -> io::Result<Answer> {
+pub(super) fn send(request: &S3Request<'_>) -> io::Result<S3Response> {
     let now = jiff::Timestamp::now()
         .strftime("%Y%m%dT%H%M%SZ")
         .to_string();
@@ -70,13 +70,13 @@ pub(super) fn ask(request: &Request<'_>) -> io::Result<Answer> {
     let (status, (_, body)) = status
         .zip(answer.split_once("\r\n\r\n"))
         .ok_or(io::ErrorKind::InvalidData)?;
-    Ok(Answer {
+    Ok(S3Response {
         status,
         body: body.to_owned(),
     })
 }
 
-fn authorization(request: &Request<'_>, headers: &[(&str, &str)], now: &str) -> String {
+fn authorization(request: &S3Request<'_>, headers: &[(&str, &str)], now: &str) -> String {
     let (access_key, secret) = request.key;
     let day = &now[..8];
     let names = headers
@@ -120,7 +120,7 @@ fn mac(key: &[u8], text: &str) -> Vec<u8> {
 }
 
 /// For a query: all but the unreserved characters of RFC 3986 in percent.
-pub(super) fn encoded(text: &str) -> String {
+pub(super) fn percent_encode(text: &str) -> String {
     let encoded = |byte: u8| match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
             char::from(byte).to_string()

@@ -8,14 +8,14 @@ use std::time::Instant;
 /// The default allows all that the sentence allows and nothing beside: two at once, and then one
 /// every half second.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limit {
+pub struct RateLimit {
     /// Requests a second.
     pub per_second: f64,
     /// Requests at once, at least one.
     pub burst: f64,
 }
 
-impl Default for Limit {
+impl Default for RateLimit {
     fn default() -> Self {
         Self {
             per_second: 2.0,
@@ -25,13 +25,13 @@ impl Default for Limit {
 }
 
 /// What is left of a quota.
-pub(super) struct Bucket {
+pub(super) struct TokenBucket {
     tokens: f64,
     at: Instant,
 }
 
-impl Bucket {
-    pub(super) fn new(limit: Limit, now: Instant) -> Self {
+impl TokenBucket {
+    pub(super) fn new(limit: RateLimit, now: Instant) -> Self {
         Self {
             tokens: limit.burst,
             at: now,
@@ -39,7 +39,7 @@ impl Bucket {
     }
 
     /// Takes one request from the quota, if there is one.
-    pub(super) fn take(&mut self, limit: Limit, now: Instant) -> bool {
+    pub(super) fn take(&mut self, limit: RateLimit, now: Instant) -> bool {
         let rested = now.saturating_duration_since(self.at).as_secs_f64();
         (self.tokens, self.at) = (
             (self.tokens + rested * limit.per_second).min(limit.burst),
@@ -61,8 +61,8 @@ mod tests {
 
     #[test]
     fn allows_two_at_once_then_two_a_second() {
-        let (limit, start) = (Limit::default(), Instant::now());
-        let mut bucket = Bucket::new(limit, start);
+        let (limit, start) = (RateLimit::default(), Instant::now());
+        let mut bucket = TokenBucket::new(limit, start);
         let answered = (0..100)
             .filter(|i| bucket.take(limit, start + Duration::from_millis(i * 100)))
             .count();

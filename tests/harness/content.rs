@@ -16,7 +16,7 @@ use evidence_format::statement::StreamLink;
 use evidence_format::verify::{TrustPolicy, verify_and_view};
 
 /// A sound bundle.
-pub struct Holding {
+pub struct BundleContent {
     /// What it says of itself.
     pub config: BundleConfig,
     /// Where it stands among the bundles of its key.
@@ -25,7 +25,7 @@ pub struct Holding {
     pub records: BTreeMap<ItemName, Vec<Vec<u8>>>,
 }
 
-impl Holding {
+impl BundleContent {
     /// Reads the bundle at `path`.
     ///
     /// # Panics

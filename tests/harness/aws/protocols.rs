@@ -4,11 +4,11 @@
 use serde_json::json;
 
 use super::faults::Operation;
-use super::http::Request;
-use super::lookup::Refusal;
-use super::service::Reply;
+use super::http::HttpRequest;
+use super::lookup::ServiceError;
+use super::service::HttpReply;
 
-pub(super) fn operation_of(request: &Request) -> Option<Operation> {
+pub(super) fn operation_of(request: &HttpRequest) -> Option<Operation> {
     if request.method != "POST" {
         return None;
     }
@@ -33,7 +33,7 @@ pub(super) fn operation_of(request: &Request) -> Option<Operation> {
 }
 
 /// Access key, region and service of a signature, version 4.
-pub(super) fn scope(authorization: &str) -> Option<(&str, &str, &str)> {
+pub(super) fn signature_scope(authorization: &str) -> Option<(&str, &str, &str)> {
     let credential = authorization
         .strip_prefix("AWS4-HMAC-SHA256 ")?
         .split("Credential=")
@@ -63,8 +63,8 @@ pub(super) fn content_type(operation: Operation) -> &'static str {
 }
 
 /// An error as the operation's protocol writes it.
-pub(super) fn refuse(operation: Operation, (code, message): &Refusal) -> Reply {
-    let mut reply = Reply::of(Vec::new());
+pub(super) fn refuse(operation: Operation, (code, message): &ServiceError) -> HttpReply {
+    let mut reply = HttpReply::of(Vec::new());
     match operation {
         Operation::LookupEvents => {
             reply.status = 400;

@@ -9,30 +9,30 @@ use std::thread;
 
 /// What happens to what the server sends over one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
+pub enum ConnectionFault {
     /// Nothing.
-    Never,
+    Nothing,
     /// It is cut off behind so many bytes.
-    Behind(u64),
+    CutAfter(u64),
     /// The byte at this place, its header counted, is another one.
-    Changed(u64),
+    CorruptByte(u64),
 }
 
 /// A network before a server, which does to the n-th connection what the n-th of its cuts says, and
 /// to later ones what the last does. It ends with the process.
-pub struct Network {
+pub struct FaultyNetwork {
     /// Where it listens.
     pub address: SocketAddr,
     connections: Arc<AtomicUsize>,
 }
 
-impl Network {
+impl FaultyNetwork {
     /// Before `server`.
     ///
     /// # Panics
     /// No port is free.
     #[must_use]
-    pub fn before(server: &str, cuts: &[Cut]) -> Self {
+    pub fn before(server: &str, cuts: &[ConnectionFault]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let (server, cuts, connections) = (
@@ -48,7 +48,7 @@ impl Network {
                     .get(number)
                     .or(cuts.last())
                     .copied()
-                    .unwrap_or(Cut::Never);
+                    .unwrap_or(ConnectionFault::Nothing);
                 let Ok(server) = TcpStream::connect(&server) else {
                     continue;
                 };
@@ -68,10 +68,10 @@ impl Network {
     }
 }
 
-fn connect(client: &TcpStream, server: &TcpStream, cut: Cut) {
+fn connect(client: &TcpStream, server: &TcpStream, cut: ConnectionFault) {
     thread::scope(|scope| {
         scope.spawn(|| {
-            copy(client, server, Cut::Never);
+            copy(client, server, ConnectionFault::Nothing);
             let _ = server.shutdown(Shutdown::Both);
         });
         copy(server, client, cut);
@@ -81,19 +81,19 @@ fn connect(client: &TcpStream, server: &TcpStream, cut: Cut) {
 }
 
 /// Hands on what comes, until the end or the cut.
-fn copy(mut from: &TcpStream, mut to: &TcpStream, cut: Cut) {
+fn copy(mut from: &TcpStream, mut to: &TcpStream, cut: ConnectionFault) {
     let (mut buffer, mut sent) = (vec![0; 16 * 1024], 0);
     while let Ok(n @ 1..) = from.read(&mut buffer) {
         let end = sent + n as u64;
         let left = match cut {
-            Cut::Behind(bytes) => usize::try_from(bytes.saturating_sub(sent))
+            ConnectionFault::CutAfter(bytes) => usize::try_from(bytes.saturating_sub(sent))
                 .unwrap_or(n)
                 .min(n),
-            Cut::Changed(at) if (sent..end).contains(&at) => {
+            ConnectionFault::CorruptByte(at) if (sent..end).contains(&at) => {
                 buffer[usize::try_from(at - sent).expect("within the buffer")] ^= 1;
                 n
             }
-            Cut::Changed(_) | Cut::Never => n,
+            ConnectionFault::CorruptByte(_) | ConnectionFault::Nothing => n,
         };
         if to.write_all(&buffer[..left]).is_err() || left < n {
             return;

@@ -56,13 +56,13 @@ fn modules_form_no_cycle() {
     let mut wrong = Vec::new();
     for (root, files) in &crates {
         let graph = graph(files);
-        let circles = circles(&graph);
+        let cycles = cycles(&graph);
         let allowed = ALLOWED.iter().find(|(name, ..)| name == root);
-        let count: usize = circles.iter().map(BTreeSet::len).sum();
+        let count: usize = cycles.iter().map(BTreeSet::len).sum();
         if count != allowed.map_or(0, |(_, count, _)| *count) {
             wrong.push(format!(
                 "{root}: {count} files in circles{}",
-                describe(&circles, &graph)
+                describe(&cycles, &graph)
             ));
         }
     }
@@ -145,23 +145,23 @@ fn leads_inside(target: &[String], modules: &BTreeMap<&PathSegments, &SourceFile
 }
 
 /// Groups of two or more modules that each reach one another.
-fn circles<'f>(graph: &Graph<'f>) -> Vec<BTreeSet<&'f PathSegments>> {
+fn cycles<'f>(graph: &Graph<'f>) -> Vec<BTreeSet<&'f PathSegments>> {
     let reached: Graph<'f> = graph
         .keys()
         .map(|from| (*from, reach(graph, from)))
         .collect();
-    let mut circles: Vec<BTreeSet<&PathSegments>> = Vec::new();
+    let mut cycles: Vec<BTreeSet<&PathSegments>> = Vec::new();
     for (from, targets) in &reached {
-        let circle: BTreeSet<_> = targets
+        let cycle: BTreeSet<_> = targets
             .iter()
             .filter(|target| reached[*target].contains(from))
             .copied()
             .collect();
-        if circle.len() > 1 && !circles.contains(&circle) {
-            circles.push(circle);
+        if cycle.len() > 1 && !cycles.contains(&cycle) {
+            cycles.push(cycle);
         }
     }
-    circles
+    cycles
 }
 
 fn reach<'f>(graph: &Graph<'f>, from: &PathSegments) -> BTreeSet<&'f PathSegments> {
@@ -176,14 +176,14 @@ fn reach<'f>(graph: &Graph<'f>, from: &PathSegments) -> BTreeSet<&'f PathSegment
 }
 
 /// Each circle with the arrows inside it, one a line.
-fn describe(circles: &[BTreeSet<&PathSegments>], graph: &Graph<'_>) -> String {
+fn describe(cycles: &[BTreeSet<&PathSegments>], graph: &Graph<'_>) -> String {
     let mut text = String::new();
     let name = |module: &PathSegments| format!("crate::{}", module.join("::"));
-    for circle in circles {
+    for cycle in cycles {
         text.push_str("\n  circle:");
-        for from in circle {
+        for from in cycle {
             let inside: Vec<_> = graph[from]
-                .intersection(circle)
+                .intersection(cycle)
                 .map(|target| name(target))
                 .collect();
             text.push_str(&format!("\n    {} uses {}", name(from), inside.join(", ")));

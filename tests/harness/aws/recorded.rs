@@ -15,12 +15,12 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::events::{Event, Events, Place};
+use super::events::{AccountRegion, EventCorpus, LookupEvent};
 
 /// A corpus in a file.
-pub struct Files {
+pub struct RecordedEvents {
     file: File,
-    places: Vec<Place>,
+    places: Vec<AccountRegion>,
     rows: Vec<Vec<Row>>,
 }
 
@@ -53,7 +53,7 @@ struct Id<'a> {
     recipient_account_id: Cow<'a, str>,
 }
 
-impl Files {
+impl RecordedEvents {
     /// Reads a corpus through and remembers where each event is. A file whose name ends in `.zst`
     /// is unpacked to a scratch file first.
     ///
@@ -66,7 +66,7 @@ impl Files {
             zstd::stream::copy_decode(packed, &file)?;
             file.rewind()?;
         }
-        let mut index: BTreeMap<Place, Vec<(Row, u128)>> = BTreeMap::new();
+        let mut index: BTreeMap<AccountRegion, Vec<(Row, u128)>> = BTreeMap::new();
         let (mut lines, mut line, mut offset) =
             (BufReader::with_capacity(1 << 20, &file), Vec::new(), 0);
         while lines.read_until(b'\n', &mut line)? > 0 {
@@ -83,7 +83,7 @@ impl Files {
                     bytes: record.len() as u32,
                     first: 0,
                 };
-                let place = Place::new(&id.recipient_account_id, &id.aws_region);
+                let place = AccountRegion::new(&id.recipient_account_id, &id.aws_region);
                 index
                     .entry(place)
                     .or_default()
@@ -101,7 +101,7 @@ impl Files {
     }
 }
 
-impl Files {
+impl RecordedEvents {
     /// The same corpus, as if its newest event had happened at `newest`, in seconds since 1970, and
     /// all others as long before it. The records stay as they were recorded.
     #[must_use]
@@ -159,8 +159,8 @@ fn uuid(text: &str) -> u128 {
     })
 }
 
-impl Events for Files {
-    fn places(&self) -> &[Place] {
+impl EventCorpus for RecordedEvents {
+    fn places(&self) -> &[AccountRegion] {
         &self.places
     }
 
@@ -176,7 +176,7 @@ impl Events for Files {
         self.rows[place][position as usize].first.into()
     }
 
-    fn event(&self, place: usize, position: u64) -> Event<'_> {
+    fn event(&self, place: usize, position: u64) -> LookupEvent<'_> {
         let row = &self.rows[place][position as usize];
         let mut record = vec![0; row.bytes as usize];
         self.file
@@ -222,7 +222,7 @@ struct Resource {
 }
 
 impl Record {
-    fn event(self, record: Vec<u8>) -> Event<'static> {
+    fn event(self, record: Vec<u8>) -> LookupEvent<'static> {
         let who = self.user_identity;
         let username = match who.kind.as_str() {
             "Root" => Some("root".to_owned()),
@@ -235,7 +235,7 @@ impl Record {
             .resources
             .into_iter()
             .filter_map(|resource| Some((resource.kind?.into(), resource.arn?.into())));
-        Event {
+        LookupEvent {
             id: self.event_id.into(),
             name: self.event_name.into(),
             source: self.event_source.into(),
@@ -272,12 +272,12 @@ mod tests {
         );
         let mut file = tempfile::NamedTempFile::new().expect("a scratch file");
         write!(file, "{{\"Records\": [{a}, {b}]}}\n\n{c}\n{a}").expect("room");
-        let files = Files::open(file.path()).expect("a corpus");
+        let files = RecordedEvents::open(file.path()).expect("a corpus");
         assert_eq!(
             files.places(),
             [
-                Place::new("111122223333", "eu-west-1"),
-                Place::new("111122223333", "us-east-1")
+                AccountRegion::new("111122223333", "eu-west-1"),
+                AccountRegion::new("111122223333", "us-east-1")
             ]
         );
         assert_eq!((files.count(0), files.count(1)), (3, 1));
