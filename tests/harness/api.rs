@@ -1,4 +1,5 @@
-//! A client of the API that knows nothing of our code: HTTP/1.1 by hand, one connection a request.
+//! A client of the API that shares no code with the product: hand-written HTTP/1.1, with one
+//! connection for each request.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -10,17 +11,14 @@ use serde_json::Value;
 
 use crate::{program, run, run_ok};
 
-/// How long anything may take that a test waits for.
+/// The longest that a test waits for anything.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// An answer.
 #[derive(Debug)]
 pub struct ApiResponse {
-    /// The status.
     pub status: u16,
-    /// The header's lines, names in lower case.
+    /// Names are in lower case.
     pub headers: Vec<(String, String)>,
-    /// The body.
     pub body: Vec<u8>,
 }
 
@@ -28,7 +26,7 @@ impl ApiResponse {
     /// The value of a header.
     ///
     /// # Panics
-    /// There is none.
+    /// If the response has no such header.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         let found = self.headers.iter().find(|(other, _)| other == name);
@@ -40,7 +38,7 @@ impl ApiResponse {
     /// The body as JSON.
     ///
     /// # Panics
-    /// It is none.
+    /// If the body is not JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
@@ -48,28 +46,28 @@ impl ApiResponse {
     }
 }
 
-/// A running `exhibit serve`, killed when dropped.
+/// A running `exhibit serve`, killed on drop.
 pub struct ApiServer {
-    /// The process.
     pub child: Child,
     /// `127.0.0.1:PORT`.
     pub address: String,
 }
 
 impl ApiServer {
-    /// Starts `command`, which is `exhibit … serve` on any port, and waits until it listens.
+    /// Starts `command`, which is `exhibit` with its global options, as a server on any free port.
+    /// Returns once it listens.
     ///
     /// # Panics
-    /// It does not.
+    /// If it does not listen.
     #[must_use]
     pub fn start(command: &mut Command) -> Self {
         Self::start_with(command, &[])
     }
 
-    /// The same, with more arguments.
+    /// Like [`start`](Self::start), with more arguments for `serve`.
     ///
     /// # Panics
-    /// It does not listen.
+    /// If it does not listen.
     #[must_use]
     pub fn start_with(command: &mut Command, arguments: &[&str]) -> Self {
         let command = command
@@ -79,7 +77,7 @@ impl ApiServer {
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("it is piped"))
             .read_line(&mut line)
-            .expect("it says where it listens");
+            .expect("`serve --json` prints its address");
         let said: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"));
         let url = said["listening"].as_str().expect("a URL").to_owned();
         Self {
@@ -88,10 +86,10 @@ impl ApiServer {
         }
     }
 
-    /// Sends a request, whose body `write` writes, and reads the answer to its end.
+    /// Sends a request and reads the whole response. `head` has the request line and headers.
     ///
     /// # Panics
-    /// There is no answer.
+    /// If there is no response.
     pub fn send(&self, head: &str, body: &[u8]) -> ApiResponse {
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
@@ -110,7 +108,7 @@ impl ApiServer {
     /// Calls the API.
     ///
     /// # Panics
-    /// There is no answer.
+    /// If there is no response.
     pub fn call(&self, token: &str, method: &str, path: &str, json: Option<&Value>) -> ApiResponse {
         let body = json.map(ToString::to_string).unwrap_or_default();
         let head = format!(
@@ -119,41 +117,44 @@ impl ApiServer {
         self.send(&head, body.as_bytes())
     }
 
-    /// Waits until `is_so` says so of what `path` answers.
+    /// Polls `path` until `is_expected` accepts the response, and returns it.
     ///
     /// # Panics
-    /// It does not within [`PATIENCE`].
-    pub fn wait(&self, token: &str, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    /// If that takes longer than [`PATIENCE`].
+    pub fn wait(&self, token: &str, path: &str, is_expected: impl Fn(&Value) -> bool) -> Value {
         let begun = Instant::now();
         loop {
             let json = self.call(token, "GET", path, None).json();
-            if is_so(&json) {
+            if is_expected(&json) {
                 return json;
             }
-            assert!(begun.elapsed() < PATIENCE, "it did not come to be: {json}");
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "timed out waiting for {path}; last response: {json}"
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
-    /// Asks it to stop, as a service manager does.
+    /// Sends SIGTERM, as a service manager does.
     ///
     /// # Panics
-    /// There is no such process.
+    /// If the process is gone.
     pub fn terminate(&self) {
         run_ok(Command::new("kill").args(["-TERM", &self.child.id().to_string()]));
     }
 
-    /// Waits until it has ended; its exit code.
+    /// Waits for the process to exit, and returns its exit code.
     ///
     /// # Panics
-    /// It does not end, or was killed.
+    /// If it does not exit, or was killed by a signal.
     pub fn wait_for_exit(&mut self) -> i32 {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("our child") {
-                return status.code().expect("it ends by itself");
+                return status.code().expect("no signal killed it");
             }
-            assert!(begun.elapsed() < PATIENCE, "it does not end");
+            assert!(begun.elapsed() < PATIENCE, "`exhibit serve` does not exit");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -166,10 +167,10 @@ impl Drop for ApiServer {
     }
 }
 
-/// A token of `role` for the API on `store`.
+/// Creates an API token with this role on `store`.
 ///
 /// # Panics
-/// None can be made.
+/// If `exhibit token create` fails.
 #[must_use]
 pub fn token(store: &Path, role: &str) -> String {
     let mut command = Command::new(program("exhibit"));
@@ -190,23 +191,18 @@ pub fn token(store: &Path, role: &str) -> String {
     line["token"].as_str().expect("a token").to_owned()
 }
 
-/// Reads an answer to its end: with a length, or in chunks.
+/// Reads a whole response, with or without chunked encoding.
 fn read(stream: TcpStream) -> ApiResponse {
     let mut reader = BufReader::new(stream);
-    let line = |reader: &mut BufReader<TcpStream>| {
-        let mut line = String::new();
-        reader.read_line(&mut line).expect("an answer");
-        line.trim_end().to_owned()
-    };
-    let first = line(&mut reader);
+    let first = read_line(&mut reader);
     let status = first
         .split(' ')
         .nth(1)
         .and_then(|status| status.parse().ok())
-        .unwrap_or_else(|| panic!("no answer: {first:?}"));
+        .unwrap_or_else(|| panic!("not an HTTP response: {first:?}"));
     let mut headers = Vec::new();
     loop {
-        let header = line(&mut reader);
+        let header = read_line(&mut reader);
         let Some((name, value)) = header.split_once(':') else {
             break;
         };
@@ -217,7 +213,7 @@ fn read(stream: TcpStream) -> ApiResponse {
         .any(|(name, value)| name == "transfer-encoding" && value == "chunked");
     let mut body = Vec::new();
     if !is_chunked {
-        reader.read_to_end(&mut body).expect("an answer");
+        reader.read_to_end(&mut body).expect("a response");
         return ApiResponse {
             status,
             headers,
@@ -225,13 +221,13 @@ fn read(stream: TcpStream) -> ApiResponse {
         };
     }
     loop {
-        let size = usize::from_str_radix(&line(&mut reader), 16).expect("a chunk");
+        let size = usize::from_str_radix(&read_line(&mut reader), 16).expect("a chunk");
         let begin = body.len();
         body.resize(begin + size, 0);
         reader
             .read_exact(&mut body[begin..])
             .expect("a whole chunk");
-        line(&mut reader);
+        read_line(&mut reader);
         if size == 0 {
             return ApiResponse {
                 status,
@@ -240,4 +236,10 @@ fn read(stream: TcpStream) -> ApiResponse {
             };
         }
     }
+}
+
+fn read_line(reader: &mut BufReader<TcpStream>) -> String {
+    let mut line = String::new();
+    reader.read_line(&mut line).expect("a response");
+    line.trim_end().to_owned()
 }

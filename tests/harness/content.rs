@@ -1,4 +1,4 @@
-//! What a bundle holds, verified and read from the bundle alone.
+//! The content of a bundle, verified and read from the bundle alone.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,21 +15,20 @@ use evidence_format::segment::SegmentKind;
 use evidence_format::statement::StreamLink;
 use evidence_format::verify::{TrustPolicy, verify_and_view};
 
-/// A sound bundle.
+/// The content of a valid bundle.
 pub struct BundleContent {
-    /// What it says of itself.
     pub config: BundleConfig,
-    /// Where it stands among the bundles of its key.
+    /// Its position in the stream of its key.
     pub stream: StreamLink,
     /// The records of each item, in order.
     pub records: BTreeMap<ItemName, Vec<Vec<u8>>>,
 }
 
 impl BundleContent {
-    /// Reads the bundle at `path`.
+    /// Verifies and reads the bundle at `path`.
     ///
     /// # Panics
-    /// It is not sound, or not vouched for by the key.
+    /// If the bundle is invalid, or not signed by this key.
     #[must_use]
     pub fn open(path: &Path, public_key: &Path) -> Self {
         let pem = fs::read_to_string(public_key).expect("the public key");
@@ -55,18 +54,25 @@ impl BundleContent {
         );
         drop(sender);
         for (item, record) in read {
-            records.get_mut(&item).expect("it was shown").push(record);
+            records
+                .get_mut(&item)
+                .expect("its item was announced first")
+                .push(record);
         }
         assert!(report.is_vouched_for(), "{report:?}");
-        let stream = report.claim.expect("it is vouched for").predicate.stream;
+        let stream = report
+            .claim
+            .expect("a verified bundle has a claim")
+            .predicate
+            .stream;
         Self {
-            config: report.config.expect("a sound bundle has one"),
+            config: report.config.expect("a verified bundle has a config"),
             stream,
             records,
         }
     }
 
-    /// The events of CloudTrail in all items, in their order.
+    /// The CloudTrail events of all items, in order.
     #[must_use]
     pub fn cloud_events(&self) -> Vec<CloudEvent> {
         let of_item = |item: &ItemEntry| {
@@ -79,11 +85,10 @@ impl BundleContent {
     }
 }
 
-/// An event of CloudTrail, as LookupEvents has it.
+/// A CloudTrail event, as LookupEvents lists it.
 pub struct CloudEvent {
-    /// The item that it is in.
     pub item: ItemName,
-    /// The number of its record there, from 0.
+    /// The number of its record in the item, from 0.
     pub record: u64,
     /// Its `EventId`.
     pub id: String,
@@ -92,7 +97,7 @@ pub struct CloudEvent {
 }
 
 impl CloudEvent {
-    /// `None` if the record is something else, such as the head of an answer.
+    /// `None` if the record is not an event, such as the head of a response.
     fn read(item: &ItemEntry, record: u64, bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.trim_ascii();
         let event: serde_json::Value =
@@ -107,7 +112,7 @@ impl CloudEvent {
     }
 }
 
-/// Puts the pieces of records together.
+/// Joins the pieces of each record.
 struct Reader {
     item: ItemName,
     bytes: Vec<u8>,

@@ -1,5 +1,5 @@
-//! A network that cuts connections off, or changes what is sent: between a client and a server,
-//! connection by connection.
+//! A faulty network between a client and a server: it cuts connections, or corrupts what the server
+//! sends.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -7,30 +7,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// What happens to what the server sends over one connection.
+/// The fault of one connection, in the direction from the server to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionFault {
-    /// Nothing.
     Nothing,
-    /// It is cut off behind so many bytes.
+    /// The connection is cut after this many bytes.
     CutAfter(u64),
-    /// The byte at this place, its header counted, is another one.
+    /// The byte at this offset is changed. The offset counts from the start of the response head.
     CorruptByte(u64),
 }
 
-/// A network before a server, which does to the n-th connection what the n-th of its cuts says, and
-/// to later ones what the last does. It ends with the process.
+/// A proxy that applies the n-th fault to the n-th connection, and the last fault to all later
+/// ones. It runs until the process exits.
 pub struct FaultyNetwork {
-    /// Where it listens.
     pub address: SocketAddr,
     connections: Arc<AtomicUsize>,
 }
 
 impl FaultyNetwork {
-    /// Before `server`.
+    /// Starts a proxy in front of `server`.
     ///
     /// # Panics
-    /// No port is free.
+    /// If no port is free.
     #[must_use]
     pub fn before(server: &str, cuts: &[ConnectionFault]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -61,7 +59,7 @@ impl FaultyNetwork {
         }
     }
 
-    /// How many connections there were.
+    /// The number of connections so far.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
@@ -80,7 +78,7 @@ fn connect(client: &TcpStream, server: &TcpStream, cut: ConnectionFault) {
     });
 }
 
-/// Hands on what comes, until the end or the cut.
+/// Forwards bytes until the connection ends or is cut.
 fn copy(mut from: &TcpStream, mut to: &TcpStream, cut: ConnectionFault) {
     let (mut buffer, mut sent) = (vec![0; 16 * 1024], 0);
     while let Ok(n @ 1..) = from.read(&mut buffer) {

@@ -1,4 +1,4 @@
-//! A proxy between a client and a server that does to them what networks do.
+//! A proxy between a client and a server that injects network faults into chosen requests.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -11,14 +11,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-/// What happens to the next request that contains a text.
+/// A fault of the next request that contains the given text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It arrives, and the connection is cut before the answer.
+    /// The server receives the request, and the connection is cut before the response.
     AnswerLost(&'static str),
-    /// It does not arrive, and is answered with 500.
+    /// The server does not receive the request; the proxy responds with 500.
     ServerError(&'static str),
-    /// It does not arrive, and is not answered.
+    /// The server does not receive the request, and there is no response.
     Silence(&'static str),
 }
 
@@ -29,7 +29,6 @@ type Faults = Arc<Mutex<Vec<Fault>>>;
 
 /// A proxy that runs until it is dropped.
 pub struct Proxy {
-    /// Where it listens.
     pub address: SocketAddr,
     faults: Faults,
     stop: Option<oneshot::Sender<()>>,
@@ -37,10 +36,10 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy before `server`, on a thread of its own; it accepts connections when this returns.
+    /// Starts a proxy in front of `server`. It accepts connections when this returns.
     ///
     /// # Panics
-    /// No port is free.
+    /// If no port is free.
     #[must_use]
     pub fn before(server: SocketAddr) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -70,10 +69,10 @@ impl Proxy {
         }
     }
 
-    /// Each of these happens once.
+    /// Adds faults, each of which happens once.
     ///
     /// # Panics
-    /// The proxy has panicked.
+    /// If the proxy has panicked.
     pub fn plan(&self, faults: &[Fault]) {
         self.faults
             .lock()
@@ -81,10 +80,10 @@ impl Proxy {
             .extend_from_slice(faults);
     }
 
-    /// What has not happened yet.
+    /// The faults that have not happened yet.
     ///
     /// # Panics
-    /// The proxy has panicked.
+    /// If the proxy has panicked.
     #[must_use]
     pub fn left(&self) -> Vec<Fault> {
         self.faults.lock().expect("no panic in between").clone()
@@ -95,7 +94,7 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join(); // a panic in there has been printed
+            let _ = thread.join(); // a panic of the thread has been printed
         }
     }
 }
@@ -121,12 +120,12 @@ async fn connect(mut client: TcpStream, server: SocketAddr, faults: Faults) {
     match fault {
         Some(Fault::ServerError(_)) => drop(answers.write_all(SERVER_ERROR).await),
         Some(Fault::Silence(_)) => sleep(Duration::from_secs(600)).await,
-        Some(Fault::AnswerLost(_)) => sleep(Duration::from_millis(300)).await, // the server has time to do it
+        Some(Fault::AnswerLost(_)) => sleep(Duration::from_millis(300)).await, // gives the server time to process it
         None => {}
     }
 }
 
-/// Hands requests on, up to one that a fault is planned for.
+/// Forwards requests up to the first one with a planned fault, and returns that fault.
 async fn forward(
     mut requests: ReadHalf<'_>,
     mut to_server: WriteHalf<'_>,

@@ -1,16 +1,16 @@
-//! Rules for single files: where `unsafe` is, how long a file is, why a dependency is there.
+//! Rules for single files: `unsafe` code, the length of files, and the reasons for dependencies.
 
 use tests::root;
 
 use crate::source::{files_below, read, relative, text_of};
 
-/// Where `unsafe` may stand: system calls, and the processor's SHA unit.
+/// Files that may have `unsafe` code: for system calls, and for the processor's SHA instructions.
 const UNSAFE: &[&str] = &["agent/src/os/", "evidence-format/src/digest/lanes.rs"];
 
-/// Lines of a file, past which some piece wants a file of its own.
+/// The most lines of a file. Split a longer one.
 const FILE_LINES_MAX: usize = 800;
 
-/// Files that are still longer, and how long they may be.
+/// Files that are still longer, and their limits.
 const ALLOWED: &[(&str, usize)] = &[("collector/server/src/tests/answers.rs", 1100)];
 
 #[test]
@@ -62,7 +62,7 @@ fn every_dependency_states_its_reason() {
         assert!(
             line.split_once(" # ")
                 .is_some_and(|(_, reason)| reason.len() > 10),
-            "no reason: {line}"
+            "dependency without a reason: {line}"
         );
     }
 }

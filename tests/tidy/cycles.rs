@@ -1,16 +1,16 @@
-//! No circle of modules: files that need one another can only be understood together.
+//! No cycles of modules: files that need one another can only be understood together.
 //!
-//! An arrow leads from a file to what it names by `crate::…`, `super::…` or `self::…`; a name that
-//! is re-exported leads to the file that defines it. What a module takes from its own children is
-//! no arrow, since a folder's front may hold its contents together. Names that come by `*`, by
-//! another crate or by a macro are not seen.
+//! The graph has an edge from a file to each module that it names by `crate::…`, `super::…` or
+//! `self::…`. A re-exported name leads to the file that defines it. A module may use its own
+//! children: a `mod.rs` holds the contents of its folder together. The test does not see names that
+//! come from `*`, from another crate or from a macro.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::paths::{PathSegments, absolute, module_paths, used_paths};
 use crate::source::{SourceFile, product_files};
 
-/// Crates that still have circles: how many files are in them, and why.
+/// Crates that still have cycles: the number of files in them, and why.
 const ALLOWED: &[(&str, usize, &str)] = &[
     (
         "agent/src",
@@ -39,7 +39,7 @@ const ALLOWED: &[(&str, usize, &str)] = &[
     ),
 ];
 
-/// Re-exports that lead to further re-exports: more of them than any crate has in a row.
+/// Limit of re-exports followed in a row, more than any crate has.
 const HOPS_MAX: usize = 8;
 
 type Graph<'f> = BTreeMap<&'f PathSegments, BTreeSet<&'f PathSegments>>;
@@ -61,7 +61,7 @@ fn modules_form_no_cycle() {
         let count: usize = cycles.iter().map(BTreeSet::len).sum();
         if count != allowed.map_or(0, |(_, count, _)| *count) {
             wrong.push(format!(
-                "{root}: {count} files in circles{}",
+                "{root}: {count} files in cycles{}",
                 describe(&cycles, &graph)
             ));
         }
@@ -97,13 +97,13 @@ fn graph(files: &[SourceFile]) -> Graph<'_> {
     graph
 }
 
-/// What a file takes by `use`, which others may take from it: the name, and where it leads.
+/// Names that a file imports, which other files may import from it, each with its target.
 fn exported(file: &SourceFile) -> Vec<(String, PathSegments)> {
     let used = used_paths(&file.code).into_iter().filter_map(|path| {
         let name = path.last().filter(|name| *name != "*")?.clone();
         let begins_here = !matches!(path[0].as_str(), "crate" | "self" | "super");
         let path = if begins_here {
-            [vec!["self".to_owned()], path].concat() // perhaps a child; else it leads nowhere
+            [vec!["self".to_owned()], path].concat() // a child module; for another crate, the path resolves to nothing
         } else {
             path
         };
@@ -129,7 +129,7 @@ fn defining_module<'f>(
             return Some(module);
         };
         match exports.get(&(module, name.clone())) {
-            // A child of that name, and not another crate's.
+            // Follow it if it is a module of this crate, not another crate of that name.
             Some(next) if *next != target && leads_inside(next, modules) => {
                 target = [next.as_slice(), &target[length + 1..]].concat();
             }
@@ -175,12 +175,12 @@ fn reach<'f>(graph: &Graph<'f>, from: &PathSegments) -> BTreeSet<&'f PathSegment
     reached
 }
 
-/// Each circle with the arrows inside it, one a line.
+/// Each cycle with the edges inside it, one on each line.
 fn describe(cycles: &[BTreeSet<&PathSegments>], graph: &Graph<'_>) -> String {
     let mut text = String::new();
     let name = |module: &PathSegments| format!("crate::{}", module.join("::"));
     for cycle in cycles {
-        text.push_str("\n  circle:");
+        text.push_str("\n  cycle:");
         for from in cycle {
             let inside: Vec<_> = graph[from]
                 .intersection(cycle)

@@ -3,8 +3,7 @@
 use crate::paths::{absolute, module_paths};
 use crate::source::{files_of_package, product_files, read};
 
-/// Modules of each package that has layers inside, lowest first. A module may use its own layer and
-/// those below.
+/// The layers inside each package, lowest first. A module may use its own layer and those below.
 const LAYERS: &[(&str, &[&[&str]])] = &[
     (
         "evidence-format",
@@ -50,8 +49,8 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
     ("collector", &[&["config"], &["app"], &["client"], &["cli"]]),
 ];
 
-/// Packages, lowest first, each with the packages of ours that it may use. The compiler holds what
-/// follows from it; this test holds that nobody adds an arrow without changing the picture.
+/// Our packages, lowest first, each with the packages that it may use. Cargo enforces what a
+/// manifest declares; this table makes a new dependency between packages a deliberate change.
 pub(crate) const PACKAGES: &[(&str, &[&str])] = &[
     ("evidence-format", &[]),
     ("evidence-format/audit", &["evidence-format"]),
@@ -106,7 +105,7 @@ pub(crate) const PACKAGES: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// External crates that only these packages may use: providers' SDKs, runtimes, databases.
+/// External crates that only certain packages may use: SDKs of providers, runtimes, databases.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("aws-", &["collector/sources"]),
     ("kube", &["collector/sources"]),
@@ -127,7 +126,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What pure packages may not even name.
+/// Names that must not occur in pure code.
 const FORBIDDEN: &[(&str, &[&str])] = &[
     (
         "collector/domain/src",
@@ -142,7 +141,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("collector/domain/src/trigger", &["std::fs"]),
 ];
 
-/// Packages that have no place in the order: what only tests.
+/// Packages outside the layers, which only test others.
 const OUTSIDE: &[&str] = &["evidence-format/fuzz", "tests"];
 
 #[test]
@@ -151,10 +150,10 @@ fn modules_use_only_their_own_and_lower_layers() {
         let layer_of = |module: &str| layers.iter().position(|layer| layer.contains(&module));
         for file in files_of_package(package) {
             let [module, ..] = &file.module[..] else {
-                continue; // the root names all of them
+                continue; // the crate root may name every module
             };
             if !file.crate_root.ends_with("/src") {
-                continue; // a program beside a library
+                continue; // a binary beside the library
             }
             let name = &file.name;
             let own = layer_of(module)
@@ -180,7 +179,7 @@ fn pure_code_uses_no_network_clock_or_files() {
         assert!(!files.is_empty(), "{folder} has no file");
         for file in files {
             let found = names.iter().find(|name| file.code.contains(**name));
-            assert_eq!(found, None, "{} names it", file.name);
+            assert_eq!(found, None, "{} must not name it", file.name);
         }
     }
 }
@@ -197,7 +196,7 @@ fn every_package_is_listed() {
         let is_known = PACKAGES.iter().any(|(package, _)| *package == member);
         assert!(
             is_known || OUTSIDE.contains(&member),
-            "{member} has no place in tests/tidy/layers.rs"
+            "{member} is missing in tests/tidy/layers.rs"
         );
     }
 }
@@ -232,7 +231,7 @@ fn external_crates_stay_in_their_package() {
     }
 }
 
-/// Names in a package's `[dependencies]`.
+/// The names in a package's `[dependencies]`.
 fn dependencies(package: &str) -> Vec<String> {
     let manifest = read(&format!("{package}/Cargo.toml"));
     let section = manifest

@@ -1,10 +1,11 @@
-//! No `_ =>` over an enum of ours: the compiler must find the place that a new variant needs.
+//! No `_ =>` arms in matches over our enums: a new variant must fail to compile where it is
+//! missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::source::{SourceFile, product_files};
 
-/// Files that still have such arms, and how many.
+/// Files that still have such arms, with their number.
 const ALLOWED: &[(&str, usize)] = &[
     ("agent/src/read/redact.rs", 1),
     ("collector/domain/src/incident/apply.rs", 4),
@@ -24,8 +25,8 @@ const ALLOWED: &[(&str, usize)] = &[
     ("collector/store/src/database/retry.rs", 1),
 ];
 
-/// Sees matches in which another arm begins with `Enum::Variant` or `Self::Variant`; not those over
-/// tuples, nor those whose variants are imported.
+/// Sees matches in which another arm begins with `Enum::Variant` or `Self::Variant`. It does not
+/// see matches over tuples or over imported variants.
 #[test]
 fn matches_over_our_enums_name_every_variant() {
     let files = product_files();
@@ -52,12 +53,12 @@ fn matches_over_our_enums_name_every_variant() {
     wrong.extend(gone.map(|name| format!("{name} is gone: delete it from ALLOWED")));
     assert!(
         wrong.is_empty(),
-        "write the variants out in place of `_`\n{}",
+        "replace `_` with the variants\n{}",
         wrong.join("\n")
     );
 }
 
-/// Arms with `_` in matches over one of `enums`: line and enum.
+/// Finds `_` arms in matches over one of `enums`: the line and the enum.
 fn wildcards(file: &SourceFile, enums: &BTreeSet<&str>) -> Vec<String> {
     let lines: Vec<&str> = file.code.lines().collect();
     let mut found = Vec::new();
@@ -90,7 +91,7 @@ fn indent_of(line: &str) -> usize {
     line.len() - line.trim_start().len()
 }
 
-/// `Enum` of an arm that begins with `path::Enum::Variant`.
+/// The `Enum` of an arm that begins with `path::Enum::Variant`.
 fn enum_of(arm: &str) -> Option<&str> {
     let pattern = arm.trim_start().trim_start_matches("| ");
     let end = pattern.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | ':')));
@@ -105,7 +106,7 @@ fn is_camel_case(name: &str) -> bool {
     name.starts_with(|c: char| c.is_uppercase()) && name.contains(|c: char| c.is_lowercase())
 }
 
-/// The type of the last `impl` above.
+/// The type of the nearest `impl` above.
 fn self_type<'l>(lines: &[&'l str]) -> Option<&'l str> {
     let line = lines.iter().rev().find(|line| line.starts_with("impl"))?;
     let end = line.trim_end_matches(" {");

@@ -1,4 +1,4 @@
-//! LookupEvents, without HTTP: which page a request asks for, and its bytes. Pure.
+//! LookupEvents without HTTP: computes the page for a request, as bytes. Pure.
 
 use std::io::Write as _;
 
@@ -7,13 +7,13 @@ use serde::Deserialize;
 
 use super::events::{Attribute, AttributeKey, EventCorpus, LookupEvent, mix, mix_text, positions};
 
-/// The service's own limit of a page.
+/// The service's limit for a page.
 pub const PAGE_EVENTS_MAX: u64 = 50;
 
 /// How long the service keeps events, in seconds: 90 days.
 const RETENTION_SECONDS: i64 = 90 * 86_400;
 
-/// An error of the service: its code and its message.
+/// An error of the service: its code and message.
 pub(super) type ServiceError = (&'static str, String);
 
 #[derive(Deserialize)]
@@ -35,7 +35,7 @@ struct LookupAttribute {
     attribute_value: String,
 }
 
-/// A request that the service would answer with a page.
+/// A valid request for a page.
 pub(super) struct LookupQuery {
     start: f64,
     end: f64,
@@ -43,12 +43,12 @@ pub(super) struct LookupQuery {
     attribute: Option<Attribute>,
     size: u64,
     token: Option<String>,
-    /// Of everything that a token is bound to, but its place.
+    /// A hash of everything that page tokens are bound to, except the place.
     parameters: u64,
 }
 
 impl LookupQuery {
-    /// Reads a request's body.
+    /// Parses a request's body.
     pub(super) fn parse(body: &[u8]) -> Result<Self, ServiceError> {
         let input: LookupInput =
             serde_json::from_slice(body).map_err(|e| ("SerializationException", e.to_string()))?;
@@ -101,7 +101,7 @@ impl LookupQuery {
         })
     }
 
-    /// The token that the request came with.
+    /// The page token in the request.
     pub(super) fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }
@@ -129,16 +129,15 @@ fn attribute(mut given: Vec<LookupAttribute>) -> Result<Option<Attribute>, Servi
     }
 }
 
-/// What tokens are made with, and how long they live.
+/// Creates and checks page tokens.
 pub(super) struct PageTokens {
-    /// Of the server, so that another server's tokens are unknown to it.
+    /// The server's secret, so that it rejects tokens of other servers.
     pub(super) secret: u64,
-    /// In milliseconds.
     pub(super) lifetime_ms: u64,
 }
 
 impl PageTokens {
-    /// A token says where the next page begins, and proves that we gave it, when and for which
+    /// Creates a token with the start of the next page and the time, authenticated for these
     /// parameters.
     fn make(&self, position: u64, now_ms: u64, bound: u64) -> String {
         let proof = mix(&[self.secret, position, now_ms, bound]);
@@ -177,40 +176,37 @@ impl PageTokens {
 
 /// A page of events.
 pub(super) struct LookupPage {
-    /// The answer's body.
+    /// The body of the reply.
     pub(super) body: Vec<u8>,
-    /// For each event, the first position that holds it.
+    /// The first position of each event.
     pub(super) firsts: Vec<u64>,
-    /// Times of the newest and the oldest event.
+    /// The times of the newest and the oldest event.
     pub(super) times: Option<(i64, i64)>,
     /// True if there is no next page.
     pub(super) last: bool,
 }
 
-/// How a page is to differ from what was asked for.
+/// Deviations of a page from the request.
 #[derive(Clone, Copy, Default)]
 pub(super) struct PageFault {
-    /// At most so many events, with a token for the rest: the service may do that.
+    /// At most this many events, with a token for the rest. The service may do this.
     pub(super) short: Option<u64>,
-    /// The token that the request came with is the answer's too, if it came with one.
+    /// The reply repeats the page token of the request, if there is one.
     pub(super) same_token: bool,
 }
 
-/// What is served, to whom, and when it is.
+/// The corpus, the place and the time of a lookup.
 pub(super) struct LookupContext<'a> {
-    /// The corpus.
     pub(super) events: &'a dyn EventCorpus,
-    /// The place's index, if the corpus has it.
+    /// The index of the place, if the corpus has it.
     pub(super) place: Option<usize>,
-    /// Of the place's name.
     pub(super) place_hash: u64,
-    /// From when retention is counted, in seconds since 1970.
+    /// The end of the retention period, in seconds since 1970.
     pub(super) present: i64,
-    /// By the server's clock.
     pub(super) now_ms: u64,
 }
 
-/// The page that `query` asks for.
+/// Computes the page for `query`.
 pub(super) fn page(
     shelf: &LookupContext<'_>,
     tokens: &PageTokens,
@@ -272,8 +268,8 @@ impl LookupPage {
     }
 }
 
-/// Members as the service writes them: flags as text, times with one decimal, nothing for what is
-/// unknown.
+/// Writes an event in the service's format: flags are strings, times have one decimal, and unknown
+/// members are absent.
 fn write_event(body: &mut Vec<u8>, event: &LookupEvent<'_>, time: i64) {
     let text = |body: &mut Vec<u8>, name: &str, value: &[u8]| {
         let _ = write!(body, r#""{name}":""#);
@@ -308,7 +304,7 @@ fn write_event(body: &mut Vec<u8>, event: &LookupEvent<'_>, time: i64) {
     body.push(b'}');
 }
 
-/// Text as the inside of a JSON string.
+/// Escapes text for a JSON string.
 fn escape(body: &mut Vec<u8>, text: &[u8]) {
     let mut from = 0;
     for (i, byte) in text.iter().enumerate() {

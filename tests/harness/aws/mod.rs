@@ -1,10 +1,10 @@
-//! A stand-in for AWS: CloudTrail's LookupEvents, and what of STS and Account a client of it needs,
-//! on one loopback port.
+//! A stand-in for AWS on one loopback port: CloudTrail's LookupEvents, and the operations of STS
+//! and Account that its clients need.
 //!
-//! It serves a corpus of events ([`SyntheticEvents`], [`RecordedEvents`]) with the service's own limits, breaks
-//! down when a script says so ([`FaultRule`]), and knows exactly what it served ([`GroundTruth`]). Region and
-//! account of a request are those of its signature, which is not checked otherwise. Wire shapes are
-//! those of the Rust SDK and of botocore.
+//! It serves a corpus of events ([`SyntheticEvents`], [`RecordedEvents`]) under the service's
+//! limits, injects scripted faults ([`FaultRule`]), and counts exactly what it has served
+//! ([`GroundTruth`]). It takes the region and account of a request from its signature, which it
+//! does not verify. Messages have the format of the Rust SDK and of botocore.
 //!
 //! ```
 //! use tests::aws::{Config, Fault, FaultRule, Server, SyntheticEvents};
@@ -12,7 +12,7 @@
 //! let rules = vec![FaultRule::lookup(Fault::Throttle).region("eu-west-1").at(3)];
 //! let server = Server::start(Config { limit: None, rules, ..Config::new(SyntheticEvents::new(1000)) });
 //! let key = server.account_key("111122223333");
-//! // ... point a client at `server.url()` with `key`, and then:
+//! // Point a client at `server.url()` with `key`, and then:
 //! assert_eq!(server.truth().place("111122223333", "eu-west-1").requests, 0);
 //! ```
 
@@ -48,36 +48,35 @@ pub use truth::{AssumedSession, GroundTruth, InjectedFault, RequestRecord, Serve
 
 use service::Service;
 
-/// What a server serves, and how.
+/// The configuration of a server.
 pub struct Config {
-    /// The corpus.
     pub events: Arc<dyn EventCorpus>,
-    /// Quota of lookups for each place, or none. The service's own by default.
+    /// The quota of lookups for each place; the service's own by default. `None` is no limit.
     pub limit: Option<RateLimit>,
-    /// What goes wrong. Nothing by default.
+    /// Scripted faults; none by default.
     pub rules: Vec<FaultRule>,
-    /// Of everything that a rule leaves to chance.
+    /// The seed of random faults.
     pub seed: u64,
-    /// How far the server's clock is ahead, in seconds.
+    /// How far the server's clock is ahead of the real time.
     pub clock_skew_seconds: i64,
-    /// From when the 90 days of retention are counted back, in seconds since 1970. By default the
-    /// corpus's newest event.
+    /// The end of the 90 days of retention, in seconds since 1970. By default, the time of the
+    /// newest event.
     pub present: Option<i64>,
-    /// How long a `NextToken` is good for. An hour by default.
+    /// How long a `NextToken` is valid; an hour by default.
     pub token_lifetime: Duration,
-    /// How long keys of sessions live.
+    /// When session keys expire.
     pub sessions: KeyExpiry,
-    /// What ListRegions lists, in order. By default the corpus's regions, us-east-1 and eu-north-1,
-    /// which are enabled, and me-south-1, which is not.
+    /// The regions of ListRegions, in order. By default, these are the corpus's regions, us-east-1
+    /// and eu-north-1, which are enabled, and me-south-1, which is not.
     pub regions: Vec<Region>,
-    /// Where to listen. By default a free port of 127.0.0.1.
+    /// The address to listen on; by default a free port of 127.0.0.1.
     pub address: SocketAddr,
-    /// How many requests are kept for [`Server::requests`]. 100,000 by default.
+    /// The most requests that are recorded for [`Server::requests`]; 100,000 by default.
     pub requests_kept_max: usize,
 }
 
-/// First and last second of the last whole day (UTC), in seconds since 1970: recent enough for
-/// every retention. The same for a whole test, also over midnight.
+/// The first and last second of yesterday (UTC), in seconds since 1970. It is within every
+/// retention period, and does not change during a test that runs past midnight.
 #[must_use]
 pub fn yesterday() -> (i64, i64) {
     static TODAY: LazyLock<i64> =
@@ -85,7 +84,7 @@ pub fn yesterday() -> (i64, i64) {
     (*TODAY - 86_400, *TODAY - 1)
 }
 
-/// The options by which `exhibit` asks for [`yesterday`].
+/// The options of `exhibit capture` for [`yesterday`].
 #[must_use]
 pub fn yesterday_options() -> [String; 4] {
     let (first, last) = yesterday();
@@ -107,8 +106,8 @@ pub fn yesterday_options() -> [String; 4] {
 pub struct Region {
     /// Such as `us-east-1`.
     pub name: String,
-    /// Such as `ENABLED_BY_DEFAULT` or `DISABLED`. Only in a region whose status begins with
-    /// `ENABLED` are keys known.
+    /// Such as `ENABLED_BY_DEFAULT` or `DISABLED`. Keys are only valid in regions whose status
+    /// begins with `ENABLED`.
     pub status: &'static str,
 }
 
@@ -119,7 +118,7 @@ impl Region {
 }
 
 impl Config {
-    /// The service's own limits, and no faults.
+    /// A configuration with the service's own limits, and no faults.
     #[must_use]
     pub fn new(events: impl EventCorpus + 'static) -> Self {
         let names: BTreeSet<&str> = events
@@ -154,7 +153,7 @@ impl Config {
     }
 }
 
-/// A server that runs until it is dropped.
+/// A running server, stopped on drop.
 pub struct Server {
     service: Arc<Service>,
     address: SocketAddr,
@@ -163,10 +162,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server on a thread of its own; it accepts connections when this returns.
+    /// Starts a server on its own thread. It accepts connections when this returns.
     ///
     /// # Panics
-    /// The address is taken.
+    /// If the address is in use.
     #[must_use]
     pub fn start(config: Config) -> Self {
         let listener = TcpListener::bind(config.address).expect("a free port");
@@ -195,13 +194,12 @@ impl Server {
         }
     }
 
-    /// What to give a client as its endpoint, for all three services.
+    /// The endpoint of all three services.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -213,27 +211,27 @@ impl Server {
         self.service.account_key(account)
     }
 
-    /// A new key for a session of a role, as AssumeRole would give it, for a file of credentials.
+    /// A new key for a session of a role, as from AssumeRole.
     #[must_use]
     pub fn session_key(&self, account: &str, role: &str, name: &str) -> Credentials {
         self.service.session_key(account, role, name)
     }
 
-    /// What was served so far.
+    /// Counts of everything served so far.
     #[must_use]
     pub fn truth(&self) -> GroundTruth {
         self.service.truth()
     }
 
-    /// Requests so far, in the order of their answers; those for `/_truth` and `/_credentials` are
-    /// left out.
+    /// The requests so far, in the order of their replies, without those for `/_truth` and
+    /// `/_credentials`.
     #[must_use]
     pub fn requests(&self) -> Vec<RequestRecord> {
         self.service.seen()
     }
 
-    /// What there is to serve of a place between two times, both inclusive, in seconds since 1970:
-    /// ids, newest first, with duplicates.
+    /// The event ids of a place between two times, both inclusive, in seconds since 1970: newest
+    /// first, with duplicates.
     #[must_use]
     pub fn ids(&self, account: &str, region: &str, start: i64, end: i64) -> Vec<String> {
         let events = &*self.service.config.events;
@@ -252,7 +250,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join(); // a panic in there has been printed
+            let _ = thread.join(); // a panic of the thread has been printed
         }
     }
 }
@@ -266,7 +264,7 @@ async fn accept(listener: TcpListener, service: Arc<Service>) {
     }
 }
 
-/// Serves one connection to its end. What is not HTTP ends it.
+/// Serves one connection until it is closed, or until it receives something that is not HTTP.
 async fn serve(mut stream: TcpStream, service: Arc<Service>) {
     let _ = stream.set_nodelay(true);
     let mut rest = Vec::new();
@@ -274,11 +272,11 @@ async fn serve(mut stream: TcpStream, service: Arc<Service>) {
         let last = request
             .header("connection")
             .is_some_and(|value| value.eq_ignore_ascii_case("close"));
-        let reply = service.answer(request);
+        let reply = service.handle(request);
         match http::write(&mut stream, &reply).await {
-            Ok(http::AfterReply::Stays) if !last => {}
+            Ok(http::AfterReply::KeepAlive) if !last => {}
             Ok(_) => return,
-            Err(_) => return service.undo(&reply),
+            Err(_) => return service.uncount(&reply),
         }
     }
 }

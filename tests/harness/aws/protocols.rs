@@ -1,4 +1,4 @@
-//! What the three protocols look like: AWS JSON 1.1 (CloudTrail), REST-JSON (Account) and Query
+//! The three protocols of the services: AWS JSON 1.1 (CloudTrail), REST-JSON (Account) and Query
 //! (STS), as the SDKs send and read them.
 
 use serde_json::json;
@@ -16,7 +16,7 @@ pub(super) fn operation_of(request: &HttpRequest) -> Option<Operation> {
         return Some(Operation::ListRegions);
     }
     if let Some(target) = request.header("x-amz-target") {
-        // the Rust SDK sends the short form, botocore the long one
+        // The Rust SDK sends the short form, botocore the long one.
         let target = target
             .strip_prefix("com.amazonaws.cloudtrail.v20131101.")
             .unwrap_or(target);
@@ -32,7 +32,7 @@ pub(super) fn operation_of(request: &HttpRequest) -> Option<Operation> {
     }
 }
 
-/// Access key, region and service of a signature, version 4.
+/// The access key, region and service of a version 4 signature.
 pub(super) fn signature_scope(authorization: &str) -> Option<(&str, &str, &str)> {
     let credential = authorization
         .strip_prefix("AWS4-HMAC-SHA256 ")?
@@ -62,8 +62,8 @@ pub(super) fn content_type(operation: Operation) -> &'static str {
     }
 }
 
-/// An error as the operation's protocol writes it.
-pub(super) fn refuse(operation: Operation, (code, message): &ServiceError) -> HttpReply {
+/// Formats an error in the operation's protocol.
+pub(super) fn error_reply(operation: Operation, (code, message): &ServiceError) -> HttpReply {
     let mut reply = HttpReply::of(Vec::new());
     match operation {
         Operation::LookupEvents => {
@@ -102,7 +102,7 @@ pub(super) fn refuse(operation: Operation, (code, message): &ServiceError) -> Ht
     reply
 }
 
-pub(super) fn sts(operation: Operation, result: &str) -> Vec<u8> {
+pub(super) fn sts_response(operation: Operation, result: &str) -> Vec<u8> {
     let name = operation.name();
     format!(r#"<{name}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><{name}Result>{result}</{name}Result></{name}Response>"#)
         .into_bytes()

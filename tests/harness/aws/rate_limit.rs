@@ -1,17 +1,15 @@
-//! How many requests the service answers in a second.
+//! The service's request quota.
 
 use std::time::Instant;
 
-/// A quota: so many requests a second, and so many at once after a rest.
+/// A quota of requests per second, with a burst.
 ///
-/// The service's documents say "limited to two per second, per account, per Region", and no more.
-/// The default allows all that the sentence allows and nothing beside: two at once, and then one
-/// every half second.
+/// The service's documentation says only "limited to two per second, per account, per Region". The
+/// default follows it exactly: two requests at once, and then one every half second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RateLimit {
-    /// Requests a second.
     pub per_second: f64,
-    /// Requests at once, at least one.
+    /// Requests that are allowed at once, at least one.
     pub burst: f64,
 }
 
@@ -24,7 +22,7 @@ impl Default for RateLimit {
     }
 }
 
-/// What is left of a quota.
+/// The remaining quota of a place.
 pub(super) struct TokenBucket {
     tokens: f64,
     at: Instant,
@@ -38,7 +36,7 @@ impl TokenBucket {
         }
     }
 
-    /// Takes one request from the quota, if there is one.
+    /// Takes one request from the quota; false if it is used up.
     pub(super) fn take(&mut self, limit: RateLimit, now: Instant) -> bool {
         let rested = now.saturating_duration_since(self.at).as_secs_f64();
         (self.tokens, self.at) = (

@@ -1,8 +1,8 @@
-//! Recorded events: a file with one event a line, or one file that CloudTrail delivered a line
+//! Recorded events. Each line of the file is an event, or a file as CloudTrail delivers it
 //! (`{"Records":[…]}`).
 //!
-//! The records' own bytes are served, whatever their order or spelling. Memory holds 24 bytes an
-//! event: the file is read on demand.
+//! The server returns the bytes of each record as they were recorded. It keeps 24 bytes per event
+//! in memory, and reads the file on demand.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -32,14 +32,14 @@ struct Row {
     first: u32,
 }
 
-/// A line, if CloudTrail delivered it as a file.
+/// A line with a delivered file; without `Records`, the line is an event.
 #[derive(Deserialize)]
 struct Delivered<'a> {
     #[serde(borrow, rename = "Records")]
     records: Option<Vec<&'a RawValue>>,
 }
 
-/// What the index needs of a record.
+/// The members of a record that the index needs.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Id<'a> {
@@ -54,11 +54,10 @@ struct Id<'a> {
 }
 
 impl RecordedEvents {
-    /// Reads a corpus through and remembers where each event is. A file whose name ends in `.zst`
-    /// is unpacked to a scratch file first.
+    /// Reads a corpus and indexes its events. A `.zst` file is unpacked to a scratch file first.
     ///
     /// # Errors
-    /// The file cannot be read, or a line of it is no event.
+    /// If the file cannot be read, or if a line is not an event.
     pub fn open(path: &Path) -> io::Result<Self> {
         let mut file = File::open(path)?;
         if path.extension().is_some_and(|extension| extension == "zst") {
@@ -102,8 +101,8 @@ impl RecordedEvents {
 }
 
 impl RecordedEvents {
-    /// The same corpus, as if its newest event had happened at `newest`, in seconds since 1970, and
-    /// all others as long before it. The records stay as they were recorded.
+    /// Shifts all event times so that the newest is `newest`, in seconds since 1970. The records
+    /// stay as they were recorded.
     #[must_use]
     pub fn moved_to(mut self, newest: i64) -> Self {
         let last = self
@@ -121,13 +120,13 @@ impl RecordedEvents {
     }
 }
 
-/// Where each record of a line begins, and its bytes.
+/// The offset and bytes of each record in a line.
 fn records(line: &[u8]) -> serde_json::Result<Vec<(usize, &[u8])>> {
     let text = line.trim_ascii_end();
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    let place = |record: &[u8]| record.as_ptr().addr() - line.as_ptr().addr();
+    let offset = |record: &[u8]| record.as_ptr().addr() - line.as_ptr().addr();
     let Delivered { records } = serde_json::from_slice(text)?;
     let Some(records) = records else {
         return Ok(vec![(0, text)]);
@@ -135,11 +134,11 @@ fn records(line: &[u8]) -> serde_json::Result<Vec<(usize, &[u8])>> {
     Ok(records
         .into_iter()
         .map(|record| record.get().as_bytes())
-        .map(|record| (place(record), record))
+        .map(|record| (offset(record), record))
         .collect())
 }
 
-/// Events of one second stay in the file's order, which is not that of anything.
+/// Events of the same second stay in the order of the file, which is arbitrary.
 fn newest_first(mut rows: Vec<(Row, u128)>) -> Vec<Row> {
     rows.sort_by_key(|(row, _)| std::cmp::Reverse(row.time));
     let mut firsts = HashMap::new();
@@ -151,7 +150,7 @@ fn newest_first(mut rows: Vec<(Row, u128)>) -> Vec<Row> {
     .collect()
 }
 
-/// Any text as a number; ids that are UUIDs keep all that tells them apart.
+/// Packs an id into a number. It is unique for UUIDs, and a hash of any other text.
 fn uuid(text: &str) -> u128 {
     let digits = text.bytes().filter(|byte| *byte != b'-');
     digits.fold(0_u128, |number, byte| {
@@ -181,14 +180,13 @@ impl EventCorpus for RecordedEvents {
         let mut record = vec![0; row.bytes as usize];
         self.file
             .read_exact_at(&mut record, row.offset)
-            .expect("the corpus is still there");
-        let listed: Record =
-            serde_json::from_slice(&record).expect("it could be read when it was opened");
+            .expect("the corpus can still be read");
+        let listed: Record = serde_json::from_slice(&record).expect("`open` has parsed it");
         listed.event(record)
     }
 }
 
-/// What LookupEvents lists of a record.
+/// The members of a record that LookupEvents lists.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Record {

@@ -1,5 +1,5 @@
-//! From a request to an answer: which operation, by whom, what strikes it, what the quota says, and
-//! what is written down of it.
+//! From a request to a reply: identifies the operation and the caller, applies faults and quotas,
+//! and records the request.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
@@ -18,28 +18,29 @@ use super::identity::{Credentials, IssuedKey, IssuedKeys, role_id};
 use super::lookup::{
     LookupContext, LookupPage, LookupQuery, PageFault, PageTokens, ServiceError, page,
 };
-use super::protocols::{content_type, operation_of, refuse, service_of, signature_scope, sts};
+use super::protocols::{
+    content_type, error_reply, operation_of, service_of, signature_scope, sts_response,
+};
 use super::rate_limit::TokenBucket;
 use super::synthetic::uuid;
 use super::truth::{
     AssumedSession, GroundTruth, InjectedFault, PageCounts, RequestRecord, ServedLedger,
 };
 
-/// Regions on a page of ListRegions at most, so that some ten regions have two pages. The service's
-/// own limit is 50.
+/// The most regions on a page of ListRegions. The service's limit is 50; with 10, a test needs
+/// fewer regions for a second page.
 const REGIONS_PAGE_MAX: usize = 10;
 
-/// An answer, and how it is sent.
+/// A reply, and how it is delivered.
 pub(super) struct HttpReply {
     pub(super) status: u16,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: Vec<u8>,
     pub(super) delivery: Delivery,
-    /// The page that was counted as served.
+    /// What the page has added to the counts.
     counted: Option<(AccountRegion, PageCounts)>,
 }
 
-/// How an answer is sent.
 #[derive(Clone, Copy)]
 pub(super) enum Delivery {
     Whole,
@@ -65,7 +66,17 @@ impl Delivery {
                 Self::After(from + Duration::from_millis(chance % (range_ms + 1)))
             }
             Fault::Blanks(bytes) => Self::Blanks(bytes),
-            _ => Self::Whole,
+            // Errors, and faults of the page itself.
+            Fault::Throttle
+            | Fault::Status(..)
+            | Fault::ExpiredToken
+            | Fault::AccessDenied
+            | Fault::RegionDisabled
+            | Fault::InvalidToken
+            | Fault::Malformed
+            | Fault::Retyped
+            | Fault::EndlessToken
+            | Fault::Short(_) => Self::Whole,
         }
     }
 
@@ -85,27 +96,27 @@ struct ServiceState {
     seen: Vec<RequestRecord>,
 }
 
-/// The server without its connections.
+/// The server, without its connections.
 pub(super) struct Service {
     pub(super) config: Config,
     tokens: PageTokens,
     places: HashMap<AccountRegion, usize>,
     accounts: HashSet<String>,
     present: i64,
-    answers: AtomicU64,
+    replies: AtomicU64,
     state: Mutex<ServiceState>,
 }
 
-/// A request whose key is known.
+/// A request with a known key.
 struct IdentifiedRequest {
     grant: IssuedKey,
     place: AccountRegion,
     number: u64,
     fault: Option<Fault>,
-    refusal: Option<ServiceError>,
+    error: Option<ServiceError>,
 }
 
-/// What an operation answers: a body, and for a lookup the page that it is.
+/// The body of an operation's reply, or the page of a lookup.
 type OperationResult = Result<(Vec<u8>, Option<LookupPage>), ServiceError>;
 
 impl Service {
@@ -131,7 +142,7 @@ impl Service {
             places,
             accounts,
             present,
-            answers: AtomicU64::new(0),
+            replies: AtomicU64::new(0),
             state: Mutex::default(),
         }
     }
@@ -167,8 +178,8 @@ impl Service {
             .of_session(account, role, name, (self.config.sessions, Instant::now()))
     }
 
-    /// Takes a page out of the truth: its client has gone.
-    pub(super) fn undo(&self, reply: &HttpReply) {
+    /// Removes a page from the counts, because its client has closed the connection.
+    pub(super) fn uncount(&self, reply: &HttpReply) {
         if let Some((place, added)) = &reply.counted
             && let Some(ledger) = self.state().ledgers.get_mut(place)
         {
@@ -176,10 +187,10 @@ impl Service {
         }
     }
 
-    /// Answers a request, and writes down what it was and what it got.
-    pub(super) fn answer(&self, request: HttpRequest) -> HttpReply {
+    /// Replies to a request, and records it.
+    pub(super) fn handle(&self, request: HttpRequest) -> HttpReply {
         let (at, now) = (SystemTime::now(), Instant::now());
-        if let Some(body) = self.about_itself(&request) {
+        if let Some(body) = self.control_endpoint(&request) {
             return HttpReply {
                 status: 200,
                 headers: vec![("content-type", "application/json".to_owned())],
@@ -189,15 +200,15 @@ impl Service {
         let operation = operation_of(&request);
         let mut seen = seen(&request, operation, at, self.request_id());
         let Some(operation) = operation else {
-            let refusal = (
+            let error = (
                 "UnknownOperationException",
-                "The operation is not one of this server's.".to_owned(),
+                "This server does not have the operation.".to_owned(),
             );
-            return self.finish(refuse(Operation::LookupEvents, &refusal), seen);
+            return self.finish(error_reply(Operation::LookupEvents, &error), seen);
         };
-        let caller = match self.admit(operation, &request, &mut seen, now) {
+        let caller = match self.identify(operation, &request, &mut seen, now) {
             Ok(caller) => caller,
-            Err(refusal) => return self.finish(refuse(operation, &refusal), seen),
+            Err(error) => return self.finish(error_reply(operation, &error), seen),
         };
         let chance = mix(&[
             self.config.seed,
@@ -206,15 +217,15 @@ impl Service {
             30,
         ]);
         let mut fault = caller.fault;
-        let mut reply = if let Some(refusal) = fault.and_then(|fault| scripted(fault, &caller)) {
-            refuse(operation, &refusal)
+        let mut reply = if let Some(error) = fault.and_then(|fault| scripted(fault, &caller)) {
+            error_reply(operation, &error)
         } else {
-            let answer = caller.refusal.clone().map_or_else(
+            let result = caller.error.clone().map_or_else(
                 || self.perform(operation, &caller, &request, &mut fault),
                 Err,
             );
             let delivery = fault.map_or(Delivery::Whole, |fault| Delivery::of(fault, chance));
-            self.settle(operation, &caller, answer, (fault, delivery))
+            self.reply(operation, &caller, result, (fault, delivery))
         };
         if let Some(Fault::Status(status, retry_after)) = fault {
             reply.status = status;
@@ -235,17 +246,18 @@ impl Service {
         self.finish(reply, seen)
     }
 
-    /// An id for the next answer, never given before.
+    /// A unique id for the next reply.
     fn request_id(&self) -> String {
-        let count = self.answers.fetch_add(1, Ordering::Relaxed);
+        let count = self.replies.fetch_add(1, Ordering::Relaxed);
         uuid(
             mix(&[self.tokens.secret, count]),
             mix(&[self.tokens.secret, count, 1]),
         )
     }
 
-    /// Who asks, where, the how-manieth time, and what stands against it.
-    fn admit(
+    /// Identifies the caller and place of a request, counts it, and finds the fault or error that
+    /// it gets.
+    fn identify(
         &self,
         operation: Operation,
         request: &HttpRequest,
@@ -265,7 +277,7 @@ impl Service {
         seen.access_key_id = Some(key.to_owned());
         let taken = state
             .keys
-            .take(key, request.header("x-amz-security-token"), now);
+            .use_key(key, request.header("x-amz-security-token"), now);
         let (grant, expired) = taken.ok_or_else(unrecognized)?;
         let place = AccountRegion::new(&grant.account, region);
         let number = state.numbers.entry((operation, place.clone())).or_default();
@@ -280,7 +292,7 @@ impl Service {
             number,
         );
         let in_quota = operation != Operation::LookupEvents || self.count(&mut state, &place, now);
-        let refusal = if expired {
+        let error = if expired {
             Some((
                 "ExpiredTokenException",
                 "The security token included in the request is expired".to_owned(),
@@ -306,11 +318,11 @@ impl Service {
             place,
             number,
             fault,
-            refusal,
+            error,
         })
     }
 
-    /// Counts a lookup; false if it is over the quota.
+    /// Counts a lookup; false if it exceeds the quota.
     fn count(&self, state: &mut ServiceState, place: &AccountRegion, now: Instant) -> bool {
         state
             .ledgers
@@ -342,7 +354,7 @@ impl Service {
                 let IssuedKey { account, .. } = &caller.grant;
                 let (arn, id) = (caller.grant.arn(), caller.grant.user_id());
                 Ok((
-                    sts(
+                    sts_response(
                         operation,
                         &format!(
                             "<Arn>{arn}</Arn><UserId>{id}</UserId><Account>{account}</Account>"
@@ -363,7 +375,7 @@ impl Service {
     ) -> OperationResult {
         let query = LookupQuery::parse(&request.body)?;
         if *fault == Some(Fault::EndlessToken) && query.token().is_none() {
-            *fault = None; // a query's first page has no token to repeat
+            *fault = None; // the first page of a query has no token to repeat
         }
         let twist = PageFault {
             short: if let Some(Fault::Short(events)) = fault {
@@ -410,11 +422,11 @@ impl Service {
             .iter()
             .map(|r| json!({ "RegionName": r.name, "RegionOptStatus": r.status }))
             .collect();
-        let mut answer = json!({ "Regions": regions });
+        let mut page_json = json!({ "Regions": regions });
         if from + page.len() < wanted.len() {
-            answer["NextToken"] = format!("regions-from-{}", from + page.len()).into();
+            page_json["NextToken"] = format!("regions-from-{}", from + page.len()).into();
         }
-        Ok((answer.to_string().into_bytes(), None))
+        Ok((page_json.to_string().into_bytes(), None))
     }
 
     fn assume_role(&self, caller: &IdentifiedRequest, request: &HttpRequest) -> OperationResult {
@@ -466,35 +478,34 @@ impl Service {
                 asked_seconds.filter(|_| self.config.sessions.after.is_none())
             ),
         );
-        Ok((sts(Operation::AssumeRole, &text), None))
+        Ok((sts_response(Operation::AssumeRole, &text), None))
     }
 
-    /// Makes an operation's answer a reply, and counts it.
-    fn settle(
+    /// Makes a reply of an operation's result, and counts its page.
+    fn reply(
         &self,
         operation: Operation,
         caller: &IdentifiedRequest,
-        answer: OperationResult,
-        strike: (Option<Fault>, Delivery),
+        result: OperationResult,
+        (fault, delivery): (Option<Fault>, Delivery),
     ) -> HttpReply {
-        let (fault, delivery) = strike;
-        let (body, page) = match answer {
+        let (body, page) = match result {
             Ok((body, None)) => (body, None),
             Ok((_, Some(mut page))) => {
                 let whole = delivery.is_whole() && fault != Some(Fault::Malformed);
                 let added = whole.then(|| self.ledger(&caller.place, |ledger| ledger.add(&page)));
                 (std::mem::take(&mut page.body), added)
             }
-            Err(refusal) => {
+            Err(error) => {
                 if operation == Operation::LookupEvents {
-                    self.ledger(&caller.place, |ledger| match refusal.0 {
+                    self.ledger(&caller.place, |ledger| match error.0 {
                         "ThrottlingException" => ledger.served.throttled += 1,
                         code => *ledger.served.refused.entry(code).or_default() += 1,
                     });
                 }
                 return HttpReply {
                     delivery,
-                    ..refuse(operation, &refusal)
+                    ..error_reply(operation, &error)
                 };
             }
         };
@@ -509,7 +520,7 @@ impl Service {
         }
         if fault == Some(Fault::Retyped) {
             let body = String::from_utf8(reply.body).expect("JSON");
-            let body = body.replace(r#""ReadOnly":"true""#, r#""ReadOnly":111111"#); // as long as it was
+            let body = body.replace(r#""ReadOnly":"true""#, r#""ReadOnly":111111"#); // keeps the body's length
             reply.body = body
                 .replace(r#""ReadOnly":"false""#, r#""ReadOnly":0.00000"#)
                 .into_bytes();
@@ -528,7 +539,7 @@ impl Service {
             .or_insert_with(|| ServedLedger::new(place.clone())))
     }
 
-    /// Adds what every answer has, and writes the request down.
+    /// Adds the headers of every reply, and records the request.
     fn finish(&self, mut reply: HttpReply, mut seen: RequestRecord) -> HttpReply {
         reply
             .headers
@@ -544,7 +555,7 @@ impl Service {
         reply
     }
 
-    /// What the server's clock says, with its skew.
+    /// The time by the server's clock.
     fn clock(&self) -> SystemTime {
         let skew = Duration::from_secs(self.config.clock_skew_seconds.unsigned_abs());
         if self.config.clock_skew_seconds < 0 {
@@ -563,9 +574,9 @@ impl Service {
         }
     }
 
-    /// `GET /_truth`, and `GET /_credentials/ACCOUNT` as `credential_process` and the container's
-    /// endpoint give them.
-    fn about_itself(&self, request: &HttpRequest) -> Option<Vec<u8>> {
+    /// Answers `GET /_truth`, and `GET /_credentials/ACCOUNT` in the format of `credential_process`
+    /// and of the container endpoint.
+    fn control_endpoint(&self, request: &HttpRequest) -> Option<Vec<u8>> {
         if request.method != "GET" {
             return None;
         }
@@ -577,7 +588,7 @@ impl Service {
             .strip_prefix("/_credentials/")
             .filter(|account| self.accounts.contains(*account))?;
         let key = self.session_key(account, "replay", "credentials");
-        let answer = json!({
+        let credentials = json!({
             "Version": 1,
             "AccessKeyId": key.access_key_id,
             "SecretAccessKey": key.secret_access_key,
@@ -585,7 +596,7 @@ impl Service {
             "Token": key.session_token,
             "Expiration": expiration(&key, None),
         });
-        Some(answer.to_string().into_bytes())
+        Some(credentials.to_string().into_bytes())
     }
 }
 
@@ -601,7 +612,7 @@ impl HttpReply {
     }
 }
 
-/// What is written down of a request before anything is known of it.
+/// The record of a request before it is processed.
 fn seen(
     request: &HttpRequest,
     operation: Option<Operation>,
@@ -631,9 +642,9 @@ fn unrecognized() -> ServiceError {
     )
 }
 
-/// The refusal that a script asks for.
+/// The error of a scripted fault, if it has one.
 fn scripted(fault: Fault, caller: &IdentifiedRequest) -> Option<ServiceError> {
-    let refusal = match fault {
+    let error = match fault {
         Fault::Throttle => ("ThrottlingException", "Rate exceeded".to_owned()),
         Fault::ExpiredToken => (
             "ExpiredTokenException",
@@ -653,12 +664,22 @@ fn scripted(fault: Fault, caller: &IdentifiedRequest) -> Option<ServiceError> {
             "InternalFailure",
             "The request processing has failed because of an unknown error.".to_owned(),
         ),
-        _ => return None,
+        Fault::Close
+        | Fault::Reset
+        | Fault::Truncate(_)
+        | Fault::Hang
+        | Fault::Trickle(..)
+        | Fault::Slow(..)
+        | Fault::Malformed
+        | Fault::Retyped
+        | Fault::EndlessToken
+        | Fault::Short(_)
+        | Fault::Blanks(_) => return None,
     };
-    Some(refusal)
+    Some(error)
 }
 
-/// When a session's key expires, RFC 3339.
+/// The expiration of a session's key, RFC 3339.
 fn expiration(key: &Credentials, seconds: Option<u64>) -> String {
     let seconds = seconds.or(key.lifetime_seconds).unwrap_or_default();
     let at = (unix_ms() / 1000 + seconds) as i64;
