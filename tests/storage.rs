@@ -1,6 +1,6 @@
-//! Whole incidents on every kind of store, and on stores that fail in the middle: away, full,
-//! killed, or answering nonsense. Whatever happens, what is told in the end is what an undisturbed
-//! capture of the same events tells.
+//! Whole incidents on every kind of store, and on stores that fail during a capture: unreachable,
+//! full, killed, or returning errors. The result is always that of an undisturbed capture of the
+//! same events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -23,34 +23,34 @@ const ACCOUNT: &str = "111122223333";
 const REGIONS: [(&str, u64); 3] = [("us-east-1", 70), ("eu-west-1", 25), ("ap-southeast-2", 5)];
 const EVENTS: u64 = 4000;
 const PREFIX: &str = "some/prefix";
-/// Requests a second for each region at which a capture of these events takes seconds: time to
-/// break what it stands on.
+/// Requests per second for each region. A capture then takes seconds, long enough to break its
+/// store.
 const SLOW: u32 = 8;
-/// No limit.
+/// Requests per second without an effective limit.
 const FAST: u32 = 1000;
-/// Pages after which a slow capture is in its middle.
+/// The number of pages after which a test breaks something.
 const MIDDLE_PAGES: u64 = 15;
-/// A disk that has room for all of it, and is soon filled.
+/// The size of a disk that has space for the capture, and that is quick to fill.
 const DISK_BYTES: u64 = 128 << 20;
-/// How long anything may take before the test gives up: twice what is ever waited for.
+/// The longest that a test waits for anything: twice the longest expected wait.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// Where bundles and pages go.
+/// Where bundles and pages are stored.
 #[derive(Clone, Copy)]
 enum BundleStorage<'s> {
     Folder,
-    /// A bucket with Object Lock, of this name, reached at this address.
+    /// A bucket with Object Lock, its name, and the address to reach it.
     Bucket(&'s Seaweed, &'s str, SocketAddr),
 }
 
 impl<'s> BundleStorage<'s> {
-    /// A fresh bucket.
+    /// Creates a bucket.
     fn bucket(seaweed: &'s Seaweed, name: &'s str) -> Self {
         seaweed.make_bucket(name, true);
         Self::Bucket(seaweed, name, seaweed.address)
     }
 
-    /// The same, reached through a proxy.
+    /// The same bucket, reached through a proxy.
     fn through(self, proxy: &Proxy) -> Self {
         match self {
             Self::Folder => Self::Folder,
@@ -59,21 +59,20 @@ impl<'s> BundleStorage<'s> {
     }
 }
 
-/// An incident whose evidence is yesterday's CloudTrail of one account.
+/// An incident whose evidence is one account's CloudTrail of yesterday.
 struct IncidentFixture<'s> {
     store: TempDir,
-    /// For what is not the store's.
-    beside: TempDir,
+    /// For files outside the store.
+    scratch_folder: TempDir,
     server: Server,
-    /// As somebody has them who has logged in: with a session token, which belongs to no bucket.
+    /// Session credentials, as after a login. They must not be used for the bucket.
     credentials: Credentials,
     blobs: BundleStorage<'s>,
-    /// First and last second.
+    /// The first and last second of the events.
     day: (i64, i64),
 }
 
 impl<'s> IncidentFixture<'s> {
-    /// With `exhibit.toml` in its store.
     fn new(database: Option<&str>, blobs: BundleStorage<'s>, requests_per_second: u32) -> Self {
         let day = yesterday();
         let events = SyntheticEvents::new(0)
@@ -86,7 +85,7 @@ impl<'s> IncidentFixture<'s> {
         let credentials = server.session_key(ACCOUNT, "reader", "tester");
         let incident = Self {
             store: scratch(),
-            beside: scratch(),
+            scratch_folder: scratch(),
             server,
             credentials,
             blobs,
@@ -114,22 +113,24 @@ impl<'s> IncidentFixture<'s> {
             self.path().join("exhibit.toml"),
             database + &blobs + &source,
         )
-        .expect("own folder");
+        .expect("the scratch folder is writable");
     }
 
     fn path(&self) -> &Path {
         self.store.path()
     }
 
-    /// Puts the store on a disk of its own, which is unmounted before the store is removed.
+    /// Moves the store to its own small disk, which must be dropped before the store.
     fn on_a_small_disk(&self) -> Option<SmallDisk> {
-        let config = fs::read(self.path().join("exhibit.toml")).expect("own folder");
+        let config =
+            fs::read(self.path().join("exhibit.toml")).expect("the scratch folder is writable");
         let disk = SmallDisk::mount(self.path(), DISK_BYTES)?;
-        fs::write(self.path().join("exhibit.toml"), config).expect("own folder");
+        fs::write(self.path().join("exhibit.toml"), config)
+            .expect("the scratch folder is writable");
         Some(disk)
     }
 
-    /// `exhibit` on this store, with credentials for the account and for nothing else.
+    /// `exhibit` on this store, with credentials only for the account.
     fn exhibit(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("exhibit"));
         command
@@ -140,7 +141,7 @@ impl<'s> IncidentFixture<'s> {
             .env_clear();
         command
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", self.beside.path());
+            .env("HOME", self.scratch_folder.path());
         command
             .env("AWS_ENDPOINT_URL", self.server.url())
             .env("AWS_REGION", "us-east-1");
@@ -160,7 +161,7 @@ impl<'s> IncidentFixture<'s> {
             .collect()
     }
 
-    /// A capture that is under way, and writes what it has to say into a log.
+    /// Starts a capture. Its messages go to a log file.
     fn start(&self, more: &[&str]) -> CaptureProcess {
         let time = |second| {
             jiff::Timestamp::from_second(second)
@@ -181,17 +182,17 @@ impl<'s> IncidentFixture<'s> {
         ];
         let mut command =
             self.exhibit(&[&capture[..], &["--from", &from, "--until", &until], more].concat());
-        CaptureProcess::start(&mut command, self.beside.path().join("log"))
+        CaptureProcess::start(&mut command, self.scratch_folder.path().join("log"))
     }
 
     fn start_settling(&self) -> CaptureProcess {
         CaptureProcess::start(
             &mut self.exhibit(&["settle"]),
-            self.beside.path().join("log"),
+            self.scratch_folder.path().join("log"),
         )
     }
 
-    /// A capture that is undisturbed.
+    /// Runs an undisturbed capture.
     fn capture(&self) {
         self.start(&[]).must_succeed();
     }
@@ -203,33 +204,33 @@ impl<'s> IncidentFixture<'s> {
             .sum()
     }
 
-    /// Waits until the capture is in its middle.
+    /// Waits until the capture has fetched [`MIDDLE_PAGES`].
     fn wait_for_the_middle(&self, capture: &mut CaptureProcess) {
         capture.wait_until(|_| self.pages_served() >= MIDDLE_PAGES);
     }
 
-    /// A capture whose disk is full in its middle, and stays so beyond the deadline; and what the
-    /// disk is full with.
+    /// Starts a capture, and fills the disk until after the deadline. Returns the capture, and the
+    /// file that fills the disk.
     fn cut_off_by(&self, disk: &SmallDisk) -> (CaptureProcess, PathBuf) {
         let begun = Instant::now();
         let mut capture = self.start(&["--deadline", "4s"]);
         self.wait_for_the_middle(&mut capture);
         let ballast = disk.fill();
-        let over = Duration::from_secs(4 + 10); // and what a step may take to stop
+        let over = Duration::from_secs(4 + 10); // the deadline, and the time that a step needs to stop
         capture.wait_until(|said| said.contains("no room left") && begun.elapsed() > over);
         (capture, ballast)
     }
 
-    /// All bundles, fetched and verified, in their order.
+    /// Fetches and verifies all bundles, in order.
     fn bundles(&self) -> Vec<(String, BundleContent)> {
         let key = self.path().join("collector.pub.pem");
         let fetched = |bundle: &Value| {
             let id = bundle["id"].as_str().expect("an id").to_owned();
-            let to = self.beside.path().join("fetched.tar");
+            let to = self.scratch_folder.path().join("fetched.tar");
             self.lines(&["fetch", &id, "--out", to.to_str().expect("UTF-8")]);
             assert!(matches!(audit(&to, &key), 0 | 4), "{id}");
             let content = BundleContent::open(&to, &key);
-            fs::remove_file(to).expect("own folder");
+            fs::remove_file(to).expect("the scratch folder is writable");
             (id, content)
         };
         self.lines(&["bundles", "INC-1"])
@@ -238,19 +239,19 @@ impl<'s> IncidentFixture<'s> {
             .collect()
     }
 
-    /// The incident tells what an undisturbed one tells, and the store is tidy.
-    fn assert_whole(&self, undisturbed: &CountsByRegion) -> Vec<(String, BundleContent)> {
+    /// Asserts that the incident has the counts of an undisturbed one, and that the store is clean.
+    fn assert_complete(&self, undisturbed: &CountsByRegion) -> Vec<(String, BundleContent)> {
         let bundles = self.bundles();
-        assert_eq!(self.told(&bundles), *undisturbed);
+        assert_eq!(self.counts_in(&bundles), *undisturbed);
         self.assert_journal(&bundles);
         self.assert_timeline(&bundles);
         self.assert_tidy(&bundles);
         bundles
     }
 
-    /// What all bundles say of each region, all of whose events they have; what comes twice is
-    /// marked as such.
-    fn told(&self, bundles: &[(String, BundleContent)]) -> CountsByRegion {
+    /// The counts of all bundles by region. Asserts that they have all events, and that duplicates
+    /// are counted correctly.
+    fn counts_in(&self, bundles: &[(String, BundleContent)]) -> CountsByRegion {
         let told = |region: &str| {
             let (mut pages, mut events, mut ids) = (0, 0, BTreeSet::new());
             for (_, content) in bundles {
@@ -279,7 +280,7 @@ impl<'s> IncidentFixture<'s> {
             }
             let served: BTreeSet<String> = self
                 .server
-                .ids(ACCOUNT, region, 0, i64::MAX)
+                .event_ids(ACCOUNT, region, 0, i64::MAX)
                 .into_iter()
                 .collect();
             assert!(
@@ -293,8 +294,7 @@ impl<'s> IncidentFixture<'s> {
         REGIONS.iter().map(|(region, _)| told(region)).collect()
     }
 
-    /// The journal can be read, has one entry for each bundle in their order, and nothing is left
-    /// to be done now.
+    /// Asserts that the journal has one entry for each bundle, in order, and that no pass is due.
     fn assert_journal(&self, bundles: &[(String, BundleContent)]) {
         let status = self.lines(&["status", "INC-1"]).remove(0);
         let rows = self.lines(&["timeline", "INC-1"]);
@@ -324,7 +324,7 @@ impl<'s> IncidentFixture<'s> {
         );
     }
 
-    /// Each event of each bundle has one row, which points at its record.
+    /// Asserts that each event of each bundle has one row, which references its record.
     fn assert_timeline(&self, bundles: &[(String, BundleContent)]) {
         let mut expected = BTreeMap::new();
         for (id, content) in bundles {
@@ -356,7 +356,7 @@ impl<'s> IncidentFixture<'s> {
         }
     }
 
-    /// Nothing is left of what was under way, and what is sealed is locked.
+    /// Asserts that no temporary files are left, and that sealed bundles are locked.
     fn assert_tidy(&self, bundles: &[(String, BundleContent)]) {
         let below = |folder: &str| files_below(&self.path().join(folder));
         assert_eq!(below("work"), [self.path().join("work/sealing.lock")]);
@@ -384,12 +384,11 @@ impl<'s> IncidentFixture<'s> {
     }
 }
 
-/// Pages and events of each region.
+/// The numbers of pages and events of each region.
 type CountsByRegion = BTreeMap<String, (u64, u64)>;
 
-/// What a capture tells that nothing disturbs, on SQLite and a folder: exactly what the server has
-/// served.
-fn undisturbed() -> CountsByRegion {
+/// The counts of an undisturbed capture on SQLite and a folder: exactly what the server has served.
+fn undisturbed_counts() -> CountsByRegion {
     let incident = IncidentFixture::new(None, BundleStorage::Folder, FAST);
     incident.capture();
     let served = |region: &str| incident.server.truth().counts(ACCOUNT, region);
@@ -402,7 +401,7 @@ fn undisturbed() -> CountsByRegion {
             )
         })
         .collect();
-    incident.assert_whole(&told);
+    incident.assert_complete(&told);
     told
 }
 
@@ -422,7 +421,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// `exhibit capture`, under way. Killed when dropped.
+/// A running `exhibit capture`, killed on drop.
 struct CaptureProcess {
     child: Child,
     log: PathBuf,
@@ -432,68 +431,66 @@ impl CaptureProcess {
     fn start(command: &mut Command, log: PathBuf) -> Self {
         let child = command
             .stdout(Stdio::null())
-            .stderr(File::create(&log).expect("own folder"))
+            .stderr(File::create(&log).expect("the scratch folder is writable"))
             .spawn()
-            .expect("a program");
+            .expect("the program starts");
         Self { child, log }
     }
 
-    /// Waits until something is so, of which the capture's log may tell; the capture goes on
-    /// meanwhile.
-    fn wait_until(&mut self, is_so: impl Fn(&str) -> bool) {
+    /// Waits until `is_true` accepts the capture's log. The capture must not exit before.
+    fn wait_until(&mut self, is_true: impl Fn(&str) -> bool) {
         let begun = Instant::now();
-        while !is_so(&self.said()) {
-            let ended = self.child.try_wait().expect("our child");
+        while !is_true(&self.log()) {
+            let ended = self.child.try_wait().expect("a child process");
             assert!(
                 ended.is_none(),
-                "it has ended too early: {ended:?}\n{}",
-                self.said()
+                "the capture has exited too early: {ended:?}\n{}",
+                self.log()
             );
             assert!(
                 begun.elapsed() < PATIENCE,
-                "nothing happens: {}",
-                self.said()
+                "timed out; the log is: {}",
+                self.log()
             );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// Waits for its end.
+    /// Waits for its successful exit.
     fn must_succeed(mut self) {
         let begun = Instant::now();
         loop {
-            match self.child.try_wait().expect("our child") {
-                Some(status) => return assert!(status.success(), "{status}\n{}", self.said()),
+            match self.child.try_wait().expect("a child process") {
+                Some(status) => return assert!(status.success(), "{status}\n{}", self.log()),
                 None => assert!(
                     begun.elapsed() < PATIENCE,
-                    "it does not end: {}",
-                    self.said()
+                    "the capture does not exit: {}",
+                    self.log()
                 ),
             }
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
-    /// As `kill -9` does.
+    /// Sends SIGKILL.
     fn kill(mut self) {
-        self.child.kill().expect("it lives");
-        self.child.wait().expect("our child");
+        self.child.kill().expect("it is running");
+        self.child.wait().expect("a child process");
     }
 
-    fn said(&self) -> String {
+    fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
 
 impl Drop for CaptureProcess {
     fn drop(&mut self) {
-        let _ = self.child.kill(); // it may have ended
+        let _ = self.child.kill(); // it may have exited
         let _ = self.child.wait();
     }
 }
 
-/// The other people's programs that these tests need; where they are not, it was printed that the
-/// test is skipped.
+/// Starts PostgreSQL. `None` if the test is skipped, which is printed.
 fn postgres() -> Option<Postgres> {
     if quick() { None } else { Postgres::start() }
 }
@@ -507,7 +504,7 @@ fn bundles_are_the_same_on_every_database_in_a_folder_and_on_s3() {
     let (Some(postgres), Some(seaweed)) = (postgres(), seaweed()) else {
         return;
     };
-    let undisturbed = undisturbed();
+    let undisturbed = undisturbed_counts();
     for (database, blobs) in [
         (Some(postgres.create("folder")), BundleStorage::Folder),
         (None, BundleStorage::bucket(&seaweed, "sqlite")),
@@ -518,7 +515,7 @@ fn bundles_are_the_same_on_every_database_in_a_folder_and_on_s3() {
     ] {
         let incident = IncidentFixture::new(database.as_deref(), blobs, FAST);
         incident.capture();
-        let bundles = incident.assert_whole(&undisturbed);
+        let bundles = incident.assert_complete(&undisturbed);
         assert!(bundles.len() == 1 && bundles[0].1.config.is_complete());
     }
 }
@@ -528,7 +525,7 @@ fn capture_survives_a_minute_without_its_database() {
     let Some(mut postgres) = postgres() else {
         return;
     };
-    let undisturbed = undisturbed();
+    let undisturbed = undisturbed_counts();
     let incident = IncidentFixture::new(
         Some(&postgres.create("exhibit")),
         BundleStorage::Folder,
@@ -541,14 +538,14 @@ fn capture_survives_a_minute_without_its_database() {
     capture.wait_until(|_| begun.elapsed() >= Duration::from_secs(60));
     postgres.start_server();
     capture.must_succeed();
-    let bundles = incident.assert_whole(&undisturbed);
+    let bundles = incident.assert_complete(&undisturbed);
     assert!(bundles.len() == 1 && bundles[0].1.config.is_complete());
 }
 
 #[test]
 fn capture_survives_s3_errors_and_timeouts() {
     let Some(seaweed) = seaweed() else { return };
-    let undisturbed = undisturbed();
+    let undisturbed = undisturbed_counts();
     let proxy = Proxy::before(seaweed.address);
     let incident = IncidentFixture::new(
         None,
@@ -561,7 +558,7 @@ fn capture_survives_s3_errors_and_timeouts() {
         "PUT /evidence/some/prefix/staging/",
         "GET /evidence/some/prefix/staging/",
         "PUT /evidence/some/prefix/bundles/",
-        "GET /evidence/some/prefix/bundles/", // its lock, and then itself
+        "GET /evidence/some/prefix/bundles/", // its lock, and then the bundle
         "GET /evidence?",
         "DELETE /evidence/some/prefix/staging/",
     ];
@@ -569,14 +566,14 @@ fn capture_survives_s3_errors_and_timeouts() {
         proxy.plan(&requests.map(fault));
     }
     capture.must_succeed();
-    assert_eq!(proxy.left(), [], "all of it has happened");
-    let bundles = incident.assert_whole(&undisturbed);
+    assert_eq!(proxy.left(), [], "every fault has happened");
+    let bundles = incident.assert_complete(&undisturbed);
     assert!(bundles.len() == 1 && bundles[0].1.config.is_complete());
 }
 
 #[test]
 fn full_disk_delays_a_capture_and_loses_nothing() {
-    let undisturbed = undisturbed();
+    let undisturbed = undisturbed_counts();
     let incident = IncidentFixture::new(None, BundleStorage::Folder, SLOW);
     let Some(disk) = incident.on_a_small_disk() else {
         return;
@@ -584,38 +581,38 @@ fn full_disk_delays_a_capture_and_loses_nothing() {
     let mut capture = incident.start(&[]);
     incident.wait_for_the_middle(&mut capture);
     let ballast = disk.fill();
-    // pages first, then the journal and the queue: all of them find it full, and more than once
+    // Writes of pages, of the journal and of the queue all fail, and more than once.
     let refusals = |said: &str| {
         said.lines()
             .filter(|line| line.contains("no room left") || line.contains("is full"))
             .count()
     };
     capture.wait_until(|said| refusals(said) > 10);
-    fs::remove_file(ballast).expect("it is there");
+    fs::remove_file(ballast).expect("the ballast exists");
     capture.must_succeed();
-    let bundles = incident.assert_whole(&undisturbed);
+    let bundles = incident.assert_complete(&undisturbed);
     assert!(bundles.len() == 1 && bundles[0].1.config.is_complete());
 }
 
-/// On SQLite the journal of the capture is on the full disk too, on PostgreSQL it is not.
+/// With SQLite, the journal is on the full disk too; with PostgreSQL it is not.
 #[test]
 fn capture_killed_on_a_full_disk_is_sealed_with_a_gap_by_settle() {
-    let undisturbed = undisturbed();
+    let undisturbed = undisturbed_counts();
     let incident = IncidentFixture::new(None, BundleStorage::Folder, SLOW);
     let Some(disk) = incident.on_a_small_disk() else {
         return;
     };
     let (capture, ballast) = incident.cut_off_by(&disk);
     capture.kill();
-    fs::remove_file(ballast).expect("it is there");
+    fs::remove_file(ballast).expect("the ballast exists");
     incident.lines(&["settle"]);
-    assert_is_gap_and_supplement(&incident.assert_whole(&undisturbed));
+    assert_is_gap_and_supplement(&incident.assert_complete(&undisturbed));
 }
 
 #[test]
 fn capture_on_a_full_disk_seals_a_gap_once_there_is_space() {
     let Some(postgres) = postgres() else { return };
-    let undisturbed = undisturbed();
+    let undisturbed = undisturbed_counts();
     let incident = IncidentFixture::new(
         Some(&postgres.create("exhibit")),
         BundleStorage::Folder,
@@ -625,12 +622,12 @@ fn capture_on_a_full_disk_seals_a_gap_once_there_is_space() {
         return;
     };
     let (capture, ballast) = incident.cut_off_by(&disk);
-    fs::remove_file(ballast).expect("it is there");
+    fs::remove_file(ballast).expect("the ballast exists");
     capture.must_succeed();
-    assert_is_gap_and_supplement(&incident.assert_whole(&undisturbed));
+    assert_is_gap_and_supplement(&incident.assert_complete(&undisturbed));
 }
 
-/// The first bundle says what the deadline has cut off, and supplements have it.
+/// Asserts that the first bundle has a gap for the deadline, and that supplements fill it.
 fn assert_is_gap_and_supplement(bundles: &[(String, BundleContent)]) {
     let (first, supplements) = bundles.split_first().expect("a bundle");
     let cut = first
@@ -660,11 +657,11 @@ fn assert_is_gap_and_supplement(bundles: &[(String, BundleContent)]) {
     }
 }
 
-/// A database that refuses the rows of the timeline, until it is told not to.
+/// The database rejects rows of the timeline for a while.
 #[test]
 fn failed_timeline_writes_delay_their_capture() {
     let Some(postgres) = postgres() else { return };
-    let undisturbed = undisturbed();
+    let undisturbed = undisturbed_counts();
     let incident = IncidentFixture::new(
         Some(&postgres.create("exhibit")),
         BundleStorage::Folder,
@@ -678,7 +675,7 @@ fn failed_timeline_writes_delay_their_capture() {
     capture.wait_until(|said| said.contains("pass failed"));
     postgres.run_sql("exhibit", "DROP TRIGGER refuse ON facts");
     capture.must_succeed();
-    incident.assert_whole(&undisturbed);
+    incident.assert_complete(&undisturbed);
 }
 
 #[test]
@@ -686,7 +683,7 @@ fn collector_killed_midway_resumes_on_postgres_and_s3() {
     let (Some(postgres), Some(seaweed)) = (postgres(), seaweed()) else {
         return;
     };
-    let undisturbed = undisturbed();
+    let undisturbed = undisturbed_counts();
     let database = postgres.create("exhibit");
     let incident = IncidentFixture::new(
         Some(&database),
@@ -697,7 +694,7 @@ fn collector_killed_midway_resumes_on_postgres_and_s3() {
     incident.wait_for_the_middle(&mut capture);
     capture.kill();
     let served = incident.pages_served();
-    // and once more, as soon as there is a bundle
+    // Kill it once more, as soon as there is a bundle.
     let mut settle = incident.start_settling();
     settle.wait_until(|_| {
         !seaweed
@@ -706,11 +703,11 @@ fn collector_killed_midway_resumes_on_postgres_and_s3() {
     });
     settle.kill();
     incident.lines(&["settle"]);
-    let bundles = incident.assert_whole(&undisturbed);
+    let bundles = incident.assert_complete(&undisturbed);
     assert!(bundles.len() == 1 && bundles[0].1.config.is_complete());
     let all: u64 = undisturbed.values().map(|(pages, _)| pages).sum();
     assert!(
         incident.pages_served() < served + all,
-        "it went on, and did not begin again"
+        "the capture started again instead of resuming"
     );
 }

@@ -1,4 +1,4 @@
-//! An attacker who edits a real bundle: each edit is found, and called what it is.
+//! An attacker edits a real bundle: each edit is detected and gets the right fault code.
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -16,10 +16,10 @@ use tests::{Bundle, agent, scratch};
 const BLOCK: usize = 512;
 const RANDOM_OFFSETS: usize = 2000;
 
-/// One file of the tar: its header block and its content, with padding.
+/// A file in the tar: its header block, its content and padding.
 struct TarEntry {
     name: String,
-    /// Offset of the header.
+    /// The offset of the header.
     at: usize,
     size: usize,
 }
@@ -70,15 +70,15 @@ fn code(report: &VerificationReport) -> Option<FaultCode> {
 }
 
 fn assert_found(report: &VerificationReport, expected: &[FaultCode], edit: &str) {
-    let found = code(report).unwrap_or_else(|| panic!("{edit}: not found"));
+    let found = code(report).unwrap_or_else(|| panic!("{edit}: not detected"));
     assert!(
         expected.contains(&found),
-        "{edit}: called {found}, expected one of {expected:?}"
+        "{edit}: reported as {found}, expected one of {expected:?}"
     );
     assert_eq!(report.verdict(), Verdict::Invalid, "{edit}");
 }
 
-/// A host capture: several items, some of them small.
+/// A host capture with several items, some of them small.
 fn capture(folder: &Path, more: &[&str]) -> Bundle {
     let probes = [
         "capture", "--only", "sockets", "--only", "mounts", "--only", "kernel", "--only", "users",
@@ -107,7 +107,7 @@ fn entries(tar: &[u8]) -> Vec<TarEntry> {
     entries
 }
 
-/// What a change of this file's content is called.
+/// The fault codes for a change of this file's content.
 fn content_codes(name: &str) -> &'static [FaultCode] {
     match name {
         "oci-layout" => &[FaultCode::OciLayout],
@@ -128,7 +128,7 @@ fn detects_every_structural_edit_of_a_tar() {
     let whole = fs::read(&bundle.path).expect("the receipt names the bundle");
     assert!(
         auditor.tar(&whole).is_vouched_for(),
-        "the bundle itself is sound"
+        "the unmodified bundle is valid"
     );
     let all = entries(&whole);
     assert!(
@@ -214,7 +214,7 @@ fn detects_every_structural_edit_of_a_tar() {
     for (edit, bad) in [
         ("one end block", whole[..whole.len() - BLOCK].to_vec()),
         ("no end block", whole[..whole.len() - 2 * BLOCK].to_vec()),
-        ("a byte behind the end", [&whole[..], &[0]].concat()),
+        ("a byte after the end", [&whole[..], &[0]].concat()),
         ("a byte in front", [&[0], &whole[..]].concat()),
         ("nothing", Vec::new()),
     ] {
@@ -228,7 +228,7 @@ fn detects_2000_random_bit_flips() {
     let bundle = capture(folder.path(), &[]);
     let mut auditor = Auditor::new(&bundle);
     let mut tar = fs::read(&bundle.path).expect("the receipt names the bundle");
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64; // fixed, so that a failure can be seen again
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64; // fixed, so that a failure can be reproduced
     for _ in 0..RANDOM_OFFSETS {
         random ^= random << 13;
         random ^= random >> 7;
@@ -254,7 +254,7 @@ fn detects_every_edit_of_a_folder() {
     let mut auditor = Auditor::new(&bundle);
     assert!(
         auditor.folder(&bundle.path).is_vouched_for(),
-        "the bundle itself is sound"
+        "the unmodified bundle is valid"
     );
     let blobs = bundle.path.join("blobs/sha256");
     let mut names = vec!["oci-layout".to_owned(), "index.json".to_owned()];
@@ -268,7 +268,7 @@ fn detects_every_edit_of_a_folder() {
         let path = bundle.path.join(name);
         let content = fs::read(&path).expect("a file of the bundle");
         let aside = folder.path().join("aside");
-        fs::rename(&path, &aside).expect("a folder of ours");
+        fs::rename(&path, &aside).expect("the scratch folder is writable");
         let is_blob = name.starts_with("blobs/");
         let missing = if is_blob {
             &[FaultCode::BlobMissing][..]
@@ -280,7 +280,7 @@ fn detects_every_edit_of_a_folder() {
             missing,
             &format!("{name} deleted"),
         );
-        std::os::unix::fs::symlink(&aside, &path).expect("a folder of ours");
+        std::os::unix::fs::symlink(&aside, &path).expect("the scratch folder is writable");
         assert_found(
             &auditor.folder(&bundle.path),
             &[FaultCode::NotAFile],
@@ -290,7 +290,7 @@ fn detects_every_edit_of_a_folder() {
 
         let mut flipped = content.clone();
         flipped[content.len() / 2] ^= 1;
-        fs::write(&path, &flipped).expect("a folder of ours");
+        fs::write(&path, &flipped).expect("the scratch folder is writable");
         assert_found(
             &auditor.folder(&bundle.path),
             content_codes(name),
@@ -301,19 +301,19 @@ fn detects_every_edit_of_a_folder() {
         } else {
             content_codes(name)
         };
-        fs::write(&path, &content[..content.len() - 1]).expect("a folder of ours");
+        fs::write(&path, &content[..content.len() - 1]).expect("the scratch folder is writable");
         assert_found(
             &auditor.folder(&bundle.path),
             sizes,
             &format!("{name} shortened"),
         );
-        fs::write(&path, [&content[..], b"x"].concat()).expect("a folder of ours");
+        fs::write(&path, [&content[..], b"x"].concat()).expect("the scratch folder is writable");
         assert_found(
             &auditor.folder(&bundle.path),
             sizes,
             &format!("{name} made longer"),
         );
-        fs::rename(&aside, &path).expect("a folder of ours");
+        fs::rename(&aside, &path).expect("the scratch folder is writable");
     }
     for extra in [
         "x",
@@ -321,7 +321,7 @@ fn detects_every_edit_of_a_folder() {
         &format!("blobs/sha256/{}", "0".repeat(64)),
         "UNFINISHED",
     ] {
-        fs::write(bundle.path.join(extra), b"x").expect("a folder of ours");
+        fs::write(bundle.path.join(extra), b"x").expect("the scratch folder is writable");
         assert_found(
             &auditor.folder(&bundle.path),
             &[FaultCode::UnexpectedFile],
@@ -335,7 +335,7 @@ fn detects_every_edit_of_a_folder() {
     );
 }
 
-/// A sound bundle by an attacker's own key is not accepted for one of ours.
+/// A valid bundle that was signed with an attacker's own key is not accepted as ours.
 #[test]
 fn reports_another_signer() {
     let (ours, theirs) = (scratch(), scratch());

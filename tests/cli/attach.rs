@@ -11,37 +11,39 @@ use evidence_format::digest::{Digest, Hasher};
 use serde_json::Value;
 use tests::{audit, scratch};
 
-use crate::{TestStore, left_in, path_of, text_of};
+use crate::{TestStore, path_of, text_of, work_files};
 
-/// Bytes of an attachment that is larger than all memory that attaching may take.
+/// The size of an attachment that is larger than the memory limit.
 const LARGE_BYTES: u64 = 200 << 20;
-/// Resident memory up to which attaching is flat: an idle `exhibit` of a debug build takes half of
-/// it.
+/// The memory limit of attaching. An idle debug build of `exhibit` needs half of it.
 const RESIDENT_KIB_MAX: u64 = 100 * 1024;
 
 fn digest_of(file: &Path) -> Digest {
     let (mut file, mut hasher, mut buffer) = (
-        File::open(file).expect("own file"),
+        File::open(file).expect("the scratch file is accessible"),
         Hasher::new(),
         vec![0; 1 << 20],
     );
     loop {
-        match file.read(&mut buffer).expect("own file") {
+        match file
+            .read(&mut buffer)
+            .expect("the scratch file is accessible")
+        {
             0 => return hasher.finish(),
             n => hasher.update(&buffer[..n]),
         }
     }
 }
 
-/// Zeros, with a counter in each KiB.
+/// Writes zeros, with a counter in each KiB.
 fn write_large(out: &mut dyn Write) {
     let mut out = BufWriter::with_capacity(1 << 20, out);
     for number in 0..LARGE_BYTES / 1024 {
         let mut block = [0; 1024];
         block[..8].copy_from_slice(&number.to_be_bytes());
-        out.write_all(&block).expect("the reader reads");
+        out.write_all(&block).expect("the reader is open");
     }
-    out.flush().expect("the reader reads");
+    out.flush().expect("the reader is open");
 }
 
 #[test]
@@ -49,7 +51,7 @@ fn attaches_large_files_in_constant_memory() {
     let (store, source) = (TestStore::new(), scratch());
     let id = store.declare();
     let file = source.path().join("disk image.bin");
-    write_large(&mut File::create(&file).expect("own folder"));
+    write_large(&mut File::create(&file).expect("the scratch folder is writable"));
     let sha256 = digest_of(&file);
     let name = file.to_str().expect("UTF-8");
     for arguments in [&[&id, name][..], &[&id, "-", "--name", "memory.bin"]] {
@@ -59,13 +61,13 @@ fn attaches_large_files_in_constant_memory() {
                 write_large(stdin)
             }
         });
-        let told = (
+        let attached = (
             receipt["sha256"].as_str(),
             receipt["bytes"].as_u64(),
             receipt["gaps"].as_u64(),
         );
         assert_eq!(
-            told,
+            attached,
             (
                 Some(sha256.to_string().as_str()),
                 Some(LARGE_BYTES),
@@ -93,13 +95,10 @@ fn attaches_large_files_in_constant_memory() {
         );
     }
     assert!(text_of(&attached[0]["summary"]).starts_with("attached disk image.bin ("));
-    assert_eq!(left_in(store.path()), ["sealing.lock"]);
+    assert_eq!(work_files(store.path()), ["sealing.lock"]);
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "a number that somebody may want to know"
-)]
+#[expect(clippy::print_stderr, reason = "shows the measured memory")]
 fn report(text: &str) {
     eprintln!("{text}");
 }
@@ -130,14 +129,14 @@ fn rejects_unattachable_files_with_a_remedy() {
     );
 
     let empty = source.path().join("empty");
-    File::create(&empty).expect("own folder");
+    File::create(&empty).expect("the scratch folder is writable");
     let (receipt, _) = store.attach(&[&id, empty.to_str().expect("UTF-8")], |_| {});
     assert_eq!(
         (receipt["bytes"].as_u64(), receipt["sha256"].as_str()),
         (Some(0), Some(&*Digest::of(b"").to_string()))
     );
     let (receipt, _) = store.attach(&[&id, "-", "--name", "../../a/b.json"], |stdin| {
-        stdin.write_all(b"{}").expect("read")
+        stdin.write_all(b"{}").expect("the program reads")
     });
     assert_eq!(receipt["name"], "../../a/b.json");
     assert_eq!(
@@ -151,18 +150,27 @@ fn shrinking_file_is_attached_with_a_gap() {
     let (store, source) = (TestStore::new(), scratch());
     let id = store.declare();
     let file = source.path().join("log");
-    File::create(&file).expect("own folder");
-    // It may be cut too late, when it has been read: then longer ones are tried.
+    File::create(&file).expect("the scratch folder is writable");
+    // If the file is truncated too late, after it was read, a larger one is tried.
     for size in [32 << 20, LARGE_BYTES, 8 * LARGE_BYTES] {
-        let open = File::options().write(true).open(&file).expect("own file");
-        open.set_len(size).expect("own file");
+        let open = File::options()
+            .write(true)
+            .open(&file)
+            .expect("the scratch file is accessible");
+        open.set_len(size).expect("the scratch file is accessible");
         let mut command = store.exhibit(&["attach", &id, file.to_str().expect("UTF-8"), "--json"]);
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
-        while child.try_wait().expect("our child").is_none() && !is_reading(store.path()) {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        while child.try_wait().expect("a child process").is_none()
+            && !has_begun_reading(store.path())
+        {
             thread::sleep(Duration::from_millis(1));
         }
-        open.set_len(2 << 20).expect("own file");
-        let output = child.wait_with_output().expect("it ends");
+        open.set_len(2 << 20)
+            .expect("the scratch file is accessible");
+        let output = child.wait_with_output().expect("the program exits");
         let receipt: Value = serde_json::from_slice(&output.stdout).expect("a receipt");
         if receipt["gaps"] == 0 {
             continue;
@@ -173,11 +181,11 @@ fn shrinking_file_is_attached_with_a_gap() {
         assert_eq!(audit(&bundle, &key), 4, "sound but incomplete");
         return;
     }
-    panic!("no file was cut while it was read");
+    panic!("no file was truncated while it was being read");
 }
 
-/// True if something of the file `log` is in the draft of its attachment.
-fn is_reading(store: &Path) -> bool {
+/// True if the draft has a part of the file `log`.
+fn has_begun_reading(store: &Path) -> bool {
     let Ok(folders) = fs::read_dir(store.join("work")) else {
         return false;
     };

@@ -7,9 +7,9 @@ use crate::{TestStore, text_of};
 #[test]
 fn incident_from_declaration_to_closure() {
     let store = TestStore::new();
-    // First 15 minutes, in the runbook's order.
+    // The first 15 minutes, in the order of the runbook.
     let id = store.declare();
-    let do_ =
+    let on_incident =
         |arguments: &[&str]| store.ok(&[&arguments[..1], &[id.as_str()], &arguments[1..]].concat());
     let brief = "\
 Incident: Leaked deploy key (INC)
@@ -21,14 +21,14 @@ Known impact: Builds of 20 November were readable
 Current actions: bob: Rotate the deploy key
 Next update: 2099-01-01T12:00:00Z (UTC)
 ";
-    do_(&[
+    on_incident(&[
         "change",
         "--role",
         "commander=alice",
         "--role",
         "technical-lead=bob",
     ]);
-    do_(&[
+    on_incident(&[
         "checklist",
         "first-15-1",
         "--state",
@@ -38,7 +38,7 @@ Next update: 2099-01-01T12:00:00Z (UTC)
         "--note",
         "#inc-042",
     ]);
-    do_(&[
+    on_incident(&[
         "change",
         "--reported-by",
         "Eve",
@@ -49,15 +49,15 @@ Next update: 2099-01-01T12:00:00Z (UTC)
         "--suspected-impact",
         "read access",
     ]);
-    do_(&[
+    on_incident(&[
         "change",
         "--evidence",
         "an alert",
         "--started",
         "2026-11-20 09:00+01:00",
     ]);
-    do_(&["checklist", "first-15-2", "--state", "done"]);
-    do_(&[
+    on_incident(&["checklist", "first-15-2", "--state", "done"]);
+    on_incident(&[
         "change",
         "--customer-data",
         "unknown",
@@ -66,17 +66,17 @@ Next update: 2099-01-01T12:00:00Z (UTC)
         "--privileged-access",
         "yes",
     ]);
-    do_(&["checklist", "first-15-3", "--state", "done"]);
-    do_(&["note", "Deployments", "are", "frozen"]);
-    do_(&["checklist", "first-15-4", "--state", "done"]);
+    on_incident(&["checklist", "first-15-3", "--state", "done"]);
+    on_incident(&["note", "Deployments", "are", "frozen"]);
+    on_incident(&["checklist", "first-15-4", "--state", "done"]);
     let capture = store.json(&["capture", "--incident", &id, "--source", "host"]);
     assert_eq!(
         capture["bundles"].as_array().map(Vec::len),
         Some(1),
         "{capture}"
     );
-    do_(&["checklist", "first-15-5", "--state", "done"]);
-    do_(&[
+    on_incident(&["checklist", "first-15-5", "--state", "done"]);
+    on_incident(&[
         "change",
         "--doing",
         "Rotate the deploy key",
@@ -85,17 +85,17 @@ Next update: 2099-01-01T12:00:00Z (UTC)
         "--next-update",
         "2099-01-01T12:00:00Z",
     ]);
-    do_(&["checklist", "first-15-6", "--state", "done"]);
-    // Investigation, updates.
-    do_(&[
+    on_incident(&["checklist", "first-15-6", "--state", "done"]);
+    // Investigation and updates.
+    on_incident(&[
         "change",
         "--hypothesis",
         "Builds of 20 November were readable",
         "--hypothesis",
         "Artifacts were replaced",
     ]);
-    assert!(do_(&["brief"]).contains("Known impact: nothing confirmed\n"));
-    do_(&[
+    assert!(on_incident(&["brief"]).contains("Known impact: nothing confirmed\n"));
+    on_incident(&[
         "change",
         "--confirm",
         "1",
@@ -105,7 +105,7 @@ Next update: 2099-01-01T12:00:00Z (UTC)
         "Rotate your tokens",
     ]);
     let exact = |text: String| text.replace(&id, "INC");
-    assert_eq!(exact(do_(&["brief"])), brief);
+    assert_eq!(exact(on_incident(&["brief"])), brief);
     assert_eq!(exact(text_of(&store.json(&["brief", &id])["text"])), brief);
     let external = "\
 Security incident INC: draft of an external update
@@ -127,12 +127,12 @@ Investigation hypotheses (not confirmed)
 
 Next update: 2099-01-01T12:00:00Z (UTC)
 ";
-    assert_eq!(exact(do_(&["brief", "--external"])), external);
+    assert_eq!(exact(on_incident(&["brief", "--external"])), external);
     for step in (1..=7)
         .map(|n| format!("investigation-{n}"))
         .chain((1..=6).map(|n| format!("leaked-secret-{n}")))
     {
-        do_(&["checklist", &step, "--state", "done"]);
+        on_incident(&["checklist", &step, "--state", "done"]);
     }
     let lists = store.json(&["checklist", &id]);
     let open = |list: &Value| {
@@ -147,8 +147,8 @@ Next update: 2099-01-01T12:00:00Z (UTC)
             .all(|list| open(list) == 0),
         "{lists}"
     );
-    do_(&["change", "--status", "contained"]);
-    do_(&[
+    on_incident(&["change", "--status", "contained"]);
+    on_incident(&[
         "change",
         "--status",
         "recovering",
@@ -161,7 +161,7 @@ Next update: 2099-01-01T12:00:00Z (UTC)
     reopen(&store, &id);
 }
 
-/// Recovery and closure: refused for as long as anything is missing.
+/// Recovery and closure: `close` fails while anything is missing.
 fn close(store: &TestStore, id: &str) {
     let refused = store.fails(1, &["close", id]);
     let expected = format!(
@@ -248,7 +248,8 @@ exhibit: {id} stays open: 8 things are missing
 fn reopen(store: &TestStore, id: &str) {
     let refused = store.fails(1, &["change", id, "--status", "investigating"]);
     assert!(refused.contains("reopening needs a reason"), "{refused}");
-    // Of one call all or nothing: severity can change only because the same call reopens first.
+    // A call is atomic: the severity can change only because the same call reopens the incident
+    // first.
     let again = [
         "change",
         id,

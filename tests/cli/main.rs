@@ -1,5 +1,5 @@
-//! `exhibit` by the command line alone: a whole incident in the runbook's order, and what people
-//! and attackers type.
+//! The command line of `exhibit` on a local store: a whole incident, attachments, mistakes and
+//! hostile input.
 
 mod attach;
 mod incident;
@@ -30,7 +30,7 @@ impl TestStore {
         self.0.path()
     }
 
-    /// `exhibit` on this store, of a user called tester, without credentials for anything.
+    /// `exhibit` on this store, run by the user "tester" without any credentials.
     fn exhibit(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("exhibit"));
         command
@@ -62,7 +62,7 @@ impl TestStore {
             .collect()
     }
 
-    /// What is said about a command that must fail with `code`.
+    /// Runs a command that must fail with this exit code, and returns its output.
     fn fails(&self, code: i32, arguments: &[&str]) -> String {
         let output = run(&mut self.exhibit(arguments));
         let text = all_output(&output);
@@ -83,8 +83,8 @@ impl TestStore {
         text_of(&declared["incident"])
     }
 
-    /// Runs `attach` with what `write` puts into its standard input; the receipt, and the most
-    /// memory that it had, in KiB.
+    /// Runs `attach` with the standard input from `write`. Returns the receipt and the peak memory
+    /// in KiB.
     fn attach(
         &self,
         arguments: &[&str],
@@ -96,21 +96,21 @@ impl TestStore {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = child.spawn().expect("it starts");
-        let mut stdin = child.stdin.take().expect("it is piped");
-        let watched = thread::scope(|scope| {
+        let mut child = child.spawn().expect("the program starts");
+        let mut stdin = child.stdin.take().expect("the stream is piped");
+        let peak_kib = thread::scope(|scope| {
             scope.spawn(move || write(&mut stdin));
-            peak(&mut child)
+            peak_memory_kib(&mut child)
         });
-        let output = child.wait_with_output().expect("it ends");
+        let output = child.wait_with_output().expect("the program exits");
         assert!(output.status.success(), "{}", all_output(&output));
         (
             serde_json::from_slice(&output.stdout).expect("a receipt"),
-            watched,
+            peak_kib,
         )
     }
 
-    /// The bytes that an attachment's bundle holds, as its auditor gets them, and their digest.
+    /// Verifies an attachment's bundle and extracts it. Returns the file and its scratch folder.
     fn extracted(&self, receipt: &Value) -> (PathBuf, TempDir) {
         let (bundle, key) = (path_of(&receipt["bundle"]), path_of(&receipt["public_key"]));
         assert_eq!(audit(&bundle, &key), 0, "{receipt}");
@@ -138,7 +138,7 @@ fn all_output(output: &Output) -> String {
 fn text_of(value: &Value) -> String {
     value
         .as_str()
-        .unwrap_or_else(|| panic!("{value} is no text"))
+        .unwrap_or_else(|| panic!("{value} is not a string"))
         .to_owned()
 }
 
@@ -148,8 +148,8 @@ fn path_of(value: &Value) -> PathBuf {
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder).expect("own folder") {
-        let path = entry.expect("own folder").path();
+    for entry in fs::read_dir(folder).expect("the scratch folder is writable") {
+        let path = entry.expect("the scratch folder is writable").path();
         if path.is_dir() {
             files.extend(files_below(&path))
         } else {
@@ -159,11 +159,11 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The most resident memory of a child, in KiB, watched until it ends: the kernel keeps the
-/// maximum, so that looking seldom misses nothing but the last moment.
-fn peak(child: &mut Child) -> u64 {
+/// Waits for a child to exit, and returns its peak resident memory in KiB. The kernel keeps the
+/// maximum, so polling misses at most the last moments.
+fn peak_memory_kib(child: &mut Child) -> u64 {
     let mut peak = 0;
-    while child.try_wait().expect("our child").is_none() {
+    while child.try_wait().expect("a child process").is_none() {
         let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
@@ -173,8 +173,8 @@ fn peak(child: &mut Child) -> u64 {
     peak
 }
 
-/// What is in the folder for what is under way.
-fn left_in(store: &Path) -> Vec<String> {
+/// The names of the files in the store's work folder, sorted.
+fn work_files(store: &Path) -> Vec<String> {
     let entries = fs::read_dir(store.join("work")).expect("the store's folder");
     let mut names: Vec<_> = entries
         .map(|entry| {

@@ -95,14 +95,14 @@ fn misspelled_arguments_get_suggestions() {
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("it starts");
+        .expect("the program starts");
     child
         .stdin
         .as_ref()
-        .expect("piped")
+        .expect("the stream is piped")
         .write_all(&[b'x'; 20_000])
-        .expect("it reads");
-    let output = child.wait_with_output().expect("it ends");
+        .expect("the peer reads");
+    let output = child.wait_with_output().expect("the program exits");
     assert!(
         all_output(&output).contains(&format!("is attached, with `exhibit attach {id} FILE`")),
         "{}",

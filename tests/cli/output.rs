@@ -91,7 +91,7 @@ fn output_contains_no_terminal_escapes() {
     );
     let source = scratch();
     let file = source.path().join(hostile);
-    fs::write(&file, "content").expect("own folder");
+    fs::write(&file, "content").expect("the scratch folder is writable");
     outputs.push(store.ok(&["attach", &id, file.to_str().expect("UTF-8")]));
     store.ok(&["note", &id, "two\nlines"]);
     for arguments in [

@@ -9,7 +9,7 @@ use std::thread;
 use serde_json::Value;
 use tests::{audit, quick};
 
-use crate::{TestStore, left_in, path_of, text_of};
+use crate::{TestStore, path_of, text_of, work_files};
 
 #[test]
 fn concurrent_processes_lose_no_writes() {
@@ -44,11 +44,11 @@ fn concurrent_processes_lose_no_writes() {
         .iter()
         .filter(|row| row["kind"] == "capture.failed")
         .collect();
-    assert!(failed.is_empty(), "sealing takes turns: {failed:?}");
+    assert!(failed.is_empty(), "concurrent sealing failed: {failed:?}");
     assert_eq!(store.lines(&["bundles", &id]).len(), 3);
 }
 
-/// System calls that change what is on the disk: the kill comes before the n-th of them.
+/// System calls that write to disk. The process is killed before the n-th of them.
 const WRITES: &str =
     "pwrite64,write,rename,renameat2,linkat,fsync,fdatasync,mkdir,unlink,rmdir,flock,ftruncate";
 
@@ -90,13 +90,17 @@ fn killed_attach_is_recorded_completely_or_not_at_all() {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("it starts");
+            .expect("the program starts");
         let _ = child
             .stdin
             .as_ref()
-            .expect("piped")
-            .write_all(b"bytes of a ticket\n"); // it may be dead already
-        let killed = !child.wait_with_output().expect("it ends").status.success();
+            .expect("the stream is piped")
+            .write_all(b"bytes of a ticket\n"); // it may already be killed
+        let killed = !child
+            .wait_with_output()
+            .expect("the program exits")
+            .status
+            .success();
         let (attached, bundles) = (
             store.lines(&["timeline", &id, "--kind", "evidence.attached"]),
             store.lines(&["bundles", &id]),
@@ -117,9 +121,9 @@ fn killed_attach_is_recorded_completely_or_not_at_all() {
     }
     assert!(
         kills > 20,
-        "only {kills} kills: nothing was killed, or nothing was written"
+        "only {kills} kills: does strace still inject them?"
     );
-    store.ok(&["settle"]); // gives up what was begun, and does not wait for the dead
+    store.ok(&["settle"]); // marks interrupted attachments as failed, without waiting for their processes
     let status = store.json(&["status", &id]);
     let states: BTreeSet<_> = status["passes"]
         .as_array()
@@ -130,10 +134,10 @@ fn killed_attach_is_recorded_completely_or_not_at_all() {
     assert_eq!(
         states,
         ["failed", "sealed"].map(str::to_owned).into(),
-        "some were killed between their pass and its end"
+        "both states must occur: some kills came while a pass was running"
     );
     let (last, _) = store.attach(&[&id, "-", "--name", "last"], |stdin| {
-        stdin.write_all(b"last").expect("it reads")
+        stdin.write_all(b"last").expect("the peer reads")
     });
     let key = path_of(&last["public_key"]);
     let bundles = store.lines(&["bundles", &id]);
@@ -149,9 +153,9 @@ fn killed_attach_is_recorded_completely_or_not_at_all() {
     assert_eq!(
         published,
         bundles.len(),
-        "no bundle is signed and not in the ledger"
+        "every published bundle is in the ledger"
     );
-    let left = left_in(store.path());
+    let left = work_files(store.path());
     assert!(
         left.iter().all(|name| name == "sealing.lock"
             || name.starts_with("not-attached-")

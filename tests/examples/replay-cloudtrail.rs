@@ -228,7 +228,7 @@ fn main() -> ExitCode {
     });
     println!(
         "{}",
-        serde_json::to_string_pretty(&server.truth()).expect("a truth is JSON")
+        serde_json::to_string_pretty(&server.truth()).expect("counts serialise to JSON")
     );
     ExitCode::SUCCESS
 }

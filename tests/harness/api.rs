@@ -73,9 +73,12 @@ impl ApiServer {
         let command = command
             .args(["serve", "--listen", "127.0.0.1:0", "--json"])
             .args(arguments);
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
         let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("it is piped"))
+        BufReader::new(child.stdout.take().expect("the stream is piped"))
             .read_line(&mut line)
             .expect("`serve --json` prints its address");
         let said: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"));
@@ -91,7 +94,7 @@ impl ApiServer {
     /// # Panics
     /// If there is no response.
     pub fn send(&self, head: &str, body: &[u8]) -> ApiResponse {
-        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        let mut stream = TcpStream::connect(&self.address).expect("the server listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         let head = format!(
             "{head}host: {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
@@ -101,7 +104,7 @@ impl ApiServer {
         stream
             .write_all(head.as_bytes())
             .and_then(|()| stream.write_all(body))
-            .expect("it reads");
+            .expect("the peer reads");
         read(stream)
     }
 
@@ -151,7 +154,7 @@ impl ApiServer {
     pub fn wait_for_exit(&mut self) -> i32 {
         let begun = Instant::now();
         loop {
-            if let Some(status) = self.child.try_wait().expect("our child") {
+            if let Some(status) = self.child.try_wait().expect("a child process") {
                 return status.code().expect("no signal killed it");
             }
             assert!(begun.elapsed() < PATIENCE, "`exhibit serve` does not exit");

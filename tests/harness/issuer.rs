@@ -38,7 +38,7 @@ impl Issuer {
                 .expect("Node is installed with its packages"),
         );
         let mut url = String::new();
-        BufReader::new(node.0.stdout.take().expect("it is piped"))
+        BufReader::new(node.0.stdout.take().expect("the stream is piped"))
             .read_line(&mut url)
             .expect("it prints its URL");
         assert!(
@@ -94,7 +94,7 @@ impl Issuer {
 
     fn send(&self, method: &str, path: &str, form: &str) -> String {
         let address = self.url.trim_start_matches("http://");
-        let mut stream = TcpStream::connect(address).expect("it listens");
+        let mut stream = TcpStream::connect(address).expect("the server listens");
         let kind = "application/x-www-form-urlencoded";
         let head = format!(
             "{method} {path} HTTP/1.0\r\nhost: {address}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
@@ -103,12 +103,12 @@ impl Issuer {
         stream
             .write_all(head.as_bytes())
             .and_then(|()| stream.write_all(form.as_bytes()))
-            .expect("it reads");
+            .expect("the peer reads");
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
+        stream.read_to_string(&mut answer).expect("a response");
         answer
             .split_once("\r\n\r\n")
-            .expect("an answer")
+            .expect("a response")
             .1
             .to_owned()
     }

@@ -71,7 +71,7 @@ impl LocalEmu {
             .expect("bash")
             .stdin
             .take()
-            .expect("it is piped");
+            .expect("the stream is piped");
         let started = Self {
             url: format!("http://{address}"),
             _stdin: stdin,

@@ -32,7 +32,7 @@ impl FaultyNetwork {
     #[must_use]
     pub fn before(server: &str, cuts: &[ConnectionFault]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
+        let address = listener.local_addr().expect("the socket is bound");
         let (server, cuts, connections) = (
             server.to_owned(),
             cuts.to_vec(),

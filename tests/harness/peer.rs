@@ -22,7 +22,7 @@ impl PeerProcess {
     /// If it does not listen.
     #[must_use]
     pub fn start(command: &mut Command, port: u16, log: &Path) -> Self {
-        let file = std::fs::File::create(log).expect("own folder");
+        let file = std::fs::File::create(log).expect("the scratch folder is writable");
         let output = file.try_clone().expect("a file");
         let child = command
             .stdin(Stdio::null())
@@ -33,8 +33,8 @@ impl PeerProcess {
         let mut peer = Self(child);
         let begun = Instant::now();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            let is_over =
-                peer.0.try_wait().expect("our child").is_some() || begun.elapsed() > START_MAX;
+            let is_over = peer.0.try_wait().expect("a child process").is_some()
+                || begun.elapsed() > START_MAX;
             assert!(
                 !is_over,
                 "{command:?} does not listen: {}",
@@ -51,7 +51,7 @@ impl PeerProcess {
     /// If the process is gone.
     pub fn terminate(&mut self) {
         crate::run_ok(Command::new("kill").args(["-TERM", &self.0.id().to_string()]));
-        self.0.wait().expect("our child");
+        self.0.wait().expect("a child process");
     }
 }
 

@@ -62,7 +62,7 @@ impl Postgres {
             .arg("-D")
             .arg(postgres.data())
             .output()
-            .expect("it is a program");
+            .expect("the program starts");
         assert!(
             output.status.success(),
             "initdb: {}",
@@ -127,13 +127,14 @@ impl Postgres {
             "-c",
             "unix_socket_directories=",
         ]);
-        let log = fs::File::create(self.folder.path().join("log")).expect("own folder");
+        let log = fs::File::create(self.folder.path().join("log"))
+            .expect("the scratch folder is writable");
         self.server = Some(
             server
                 .stdout(Stdio::null())
                 .stderr(log)
                 .spawn()
-                .expect("it is a program"),
+                .expect("the program starts"),
         );
         let begun = Instant::now();
         while !self.try_sql("postgres", "SELECT 1") {
@@ -165,8 +166,8 @@ impl Postgres {
     fn signal(&mut self, signal: Signal) {
         if let Some(mut server) = self.server.take() {
             let pid = Pid::from_child(&server);
-            kill_process(pid, signal).expect("it is our child");
-            server.wait().expect("it is our child");
+            kill_process(pid, signal).expect("a child process");
+            server.wait().expect("a child process");
         }
     }
 

@@ -43,8 +43,8 @@ impl Proxy {
     #[must_use]
     pub fn before(server: SocketAddr) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
-        listener.set_nonblocking(true).expect("a socket of ours");
+        let address = listener.local_addr().expect("the socket is bound");
+        listener.set_nonblocking(true).expect("a local socket");
         let faults = Faults::default();
         let planned = Arc::clone(&faults);
         let (stop, stopped) = oneshot::channel();
@@ -54,7 +54,7 @@ impl Proxy {
                 .build()
                 .expect("a runtime");
             runtime.block_on(async {
-                let listener = TcpListener::from_std(listener).expect("a socket of ours");
+                let listener = TcpListener::from_std(listener).expect("a local socket");
                 tokio::select! {
                     () = accept(listener, server, planned) => {}
                     _ = stopped => {}
@@ -76,7 +76,7 @@ impl Proxy {
     pub fn plan(&self, faults: &[Fault]) {
         self.faults
             .lock()
-            .expect("no panic in between")
+            .expect("the lock is not poisoned")
             .extend_from_slice(faults);
     }
 
@@ -86,7 +86,10 @@ impl Proxy {
     /// If the proxy has panicked.
     #[must_use]
     pub fn left(&self) -> Vec<Fault> {
-        self.faults.lock().expect("no panic in between").clone()
+        self.faults
+            .lock()
+            .expect("the lock is not poisoned")
+            .clone()
     }
 }
 
@@ -149,7 +152,7 @@ async fn forward(
 }
 
 fn take_fault(request: &[u8], faults: &Faults) -> Option<Fault> {
-    let mut faults = faults.lock().expect("no panic in between");
+    let mut faults = faults.lock().expect("the lock is not poisoned");
     let is_in = |text: &str| {
         request
             .windows(text.len())

@@ -67,7 +67,7 @@ impl Seaweed {
     fn try_start(program: &Path) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let config = folder.path().join("s3.json");
-        fs::write(&config, identities()).expect("own folder");
+        fs::write(&config, identities()).expect("the scratch folder is writable");
         let mut weed = Command::new(program);
         weed.args([
             "-logtostderr=true",
@@ -96,12 +96,13 @@ impl Seaweed {
         for (port, flag) in ports.iter().zip(flags) {
             weed.arg(format!("-{flag}={port}"));
         }
-        let log = fs::File::create(folder.path().join("log")).expect("own folder");
+        let log =
+            fs::File::create(folder.path().join("log")).expect("the scratch folder is writable");
         let server = weed
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .expect("it is a program");
+            .expect("the program starts");
         let mut seaweed = Self {
             address: SocketAddr::from(([127, 0, 0, 1], ports[6])),
             _folder: folder,
@@ -112,7 +113,7 @@ impl Seaweed {
             if seaweed
                 .server
                 .try_wait()
-                .expect("it is our child")
+                .expect("a child process")
                 .is_some()
             {
                 return None;

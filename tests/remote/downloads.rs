@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use tests::network::{ConnectionFault, FaultyNetwork};
 use tests::{audit, run, run_ok};
 
-use crate::{ServedStore, all_output, json, lines, refused, text};
+use crate::{ServedStore, all_output, fails, json, lines, text};
 
-/// Bytes of an attachment whose download is cut off: more than all buffers on its way.
+/// The size of an attachment whose download is cut. It exceeds all buffers on the way.
 const LARGE_BYTES: usize = 24 << 20;
 
 impl ServedStore {
-    /// Attaches bytes that do not compress; the bundle's id.
+    /// Attaches incompressible bytes, and returns the bundle's id.
     fn attach_large(&self, id: &str) -> String {
         let mut state = 1_u64;
         let noise = std::iter::repeat_with(|| {
@@ -28,7 +28,7 @@ impl ServedStore {
             &file,
             noise.take(LARGE_BYTES / 8).flatten().collect::<Vec<u8>>(),
         )
-        .expect("own folder");
+        .expect("the scratch folder is writable");
         let receipt =
             json(&mut self.remote(&["attach", id, file.to_str().expect("UTF-8"), "--json"]));
         assert_eq!(
@@ -38,7 +38,7 @@ impl ServedStore {
         text(&receipt["id"])
     }
 
-    /// What was downloaded, as the journal has it.
+    /// The summaries of all downloads in the journal.
     fn downloads(&self, id: &str) -> Vec<String> {
         let rows =
             lines(&mut self.local(&["timeline", id, "--kind", "evidence.exported", "--json"]));
@@ -70,10 +70,10 @@ fn captures_the_host_and_fetches_a_verifiable_bundle() {
     );
     let key = PathBuf::from(text(&receipt["public_key"]));
     assert_eq!(
-        fs::read(&key).expect("it is kept"),
-        fs::read(served.key()).expect("own file")
+        fs::read(&key).expect("the client stores the key"),
+        fs::read(served.key()).expect("the scratch file is accessible")
     );
-    // by the beginning of its id
+    // Fetch it by a prefix of its id.
     let fetched = json(&mut served.remote(&["fetch", &id[..20], "--out", "bundle.tar", "--json"]));
     assert_eq!(
         (text(&fetched["id"]), text(&fetched["public_key"])),
@@ -81,15 +81,21 @@ fn captures_the_host_and_fetches_a_verifiable_bundle() {
     );
     let to = served.home.path().join("bundle.tar");
     assert!(matches!(audit(&to, &key), 0 | 4));
-    assert_eq!(fs::metadata(&to).expect("own file").mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(&to)
+            .expect("the scratch file is accessible")
+            .mode()
+            & 0o777,
+        0o600
+    );
     assert_eq!(served.downloads(&text(&receipt["incident"])).len(), 1);
-    // a file that is there is not written over
-    let said = refused(&mut served.remote(&["fetch", &id, "--out", "bundle.tar"]));
+    // An existing file is not overwritten.
+    let said = fails(&mut served.remote(&["fetch", &id, "--out", "bundle.tar"]));
     assert!(
         said.contains("bundle.tar") && said.contains("exists"),
         "{said}"
     );
-    // what automation may see
+    // A token for automation may declare, but not see bundles.
     let automation = json(&mut served.remote_as(
         "automation",
         &[
@@ -99,7 +105,11 @@ fn captures_the_host_and_fetches_a_verifiable_bundle() {
     assert_eq!(automation["bundles"], json!([]));
     let declared = text(&automation["incident"]);
     let bundles = lines(&mut served.remote(&["bundles", &declared, "--json"]));
-    assert_eq!(bundles.len(), 1, "it has waited until the capture was over");
+    assert_eq!(
+        bundles.len(),
+        1,
+        "the command waits until the capture is sealed"
+    );
 }
 
 #[test]
@@ -107,7 +117,7 @@ fn interrupted_download_resumes() {
     let served = ServedStore::new("owner");
     let id = served.declare();
     let bundle = served.attach_large(&id);
-    // cut off twice, and whole at the third time; one more connection is for the key
+    // The third attempt succeeds. One more connection is for the public key.
     let cuts = [
         ConnectionFault::CutAfter(5 << 20),
         ConnectionFault::CutAfter(7 << 20),
@@ -124,7 +134,7 @@ fn interrupted_download_resumes() {
         .collect();
     assert_eq!(parts, [false, true, true], "{downloads:?}");
     assert!(network.connections() >= 3);
-    // cut off for ever: what has arrived is kept, and another process goes on behind it
+    // Every connection is cut: the received part is kept, and another process resumes after it.
     let network = FaultyNetwork::before(
         &served.serve.address,
         &[
@@ -132,7 +142,7 @@ fn interrupted_download_resumes() {
             ConnectionFault::CutAfter(0),
         ],
     );
-    let said = refused(&mut served.at(
+    let said = fails(&mut served.at(
         &format!("http://{}", network.address),
         &["fetch", &bundle, "--out", "two.tar"],
     ));
@@ -150,13 +160,13 @@ fn interrupted_download_resumes() {
         downloads.len() == before + 1 && downloads[before].contains(", bytes "),
         "{downloads:?}"
     );
-    assert_eq!(unfinished(&served), Vec::<String>::new());
+    assert_eq!(partial_downloads(&served), Vec::<String>::new());
 }
 
-/// Files of downloads that are not over.
-fn unfinished(served: &ServedStore) -> Vec<String> {
+/// The names of partial downloads.
+fn partial_downloads(served: &ServedStore) -> Vec<String> {
     let names = fs::read_dir(served.home.path())
-        .expect("own folder")
+        .expect("the scratch folder is writable")
         .map(|entry| entry.expect("readable").file_name());
     names
         .map(|name| name.to_string_lossy().into_owned())
@@ -173,7 +183,7 @@ fn discards_download_that_was_changed_in_transit() {
         &served.serve.address,
         &[ConnectionFault::CorruptByte(9 << 20)],
     );
-    let said = refused(&mut served.at(
+    let said = fails(&mut served.at(
         &format!("http://{}", network.address),
         &["fetch", &bundle, "--out", "bundle.tar"],
     ));
@@ -182,14 +192,15 @@ fn discards_download_that_was_changed_in_transit() {
         "{said}"
     );
     assert!(!served.home.path().join("bundle.tar").exists());
-    assert_eq!(unfinished(&served), Vec::<String>::new());
-    // nor what somebody else has left beside it
+    assert_eq!(partial_downloads(&served), Vec::<String>::new());
+    // A partial file with other content is discarded too.
     let name = format!(
         ".bundle.tar.{}.unfinished",
         &bundle["sha256:".len()..][..16]
     );
-    fs::write(served.home.path().join(&name), "something else").expect("own folder");
-    let said = refused(&mut served.remote(&["fetch", &bundle, "--out", "bundle.tar"]));
+    fs::write(served.home.path().join(&name), "something else")
+        .expect("the scratch folder is writable");
+    let said = fails(&mut served.remote(&["fetch", &bundle, "--out", "bundle.tar"]));
     assert!(said.contains("is not the bundle"), "{said}");
     run_ok(&mut served.remote(&["fetch", &bundle, "--out", "bundle.tar"]));
     assert_eq!(

@@ -9,7 +9,7 @@ use serde_json::json;
 use tests::proxy::{Fault, Proxy};
 use tests::{run, run_ok};
 
-use crate::{ServedStore, all_output, exhibit, lines, refused, text};
+use crate::{ServedStore, all_output, exhibit, fails, lines, text};
 
 #[test]
 fn lost_response_does_not_declare_twice() {
@@ -20,10 +20,10 @@ fn lost_response_does_not_declare_twice() {
     run_ok(&mut served.at(&url, &["declare", "--title", "Once", "--sev", "3"]));
     assert_eq!(proxy.left(), []);
     assert_eq!(lines(&mut served.remote(&["status", "--json"])).len(), 1);
-    // a note has no such key: whether it was written is for people to look
+    // A note has no idempotency key, so the client does not repeat it and says so.
     let id = text(&lines(&mut served.remote(&["status", "--json"]))[0]["incident"]);
     proxy.plan(&[Fault::AnswerLost("PATCH /v1/incidents/")]);
-    let said = refused(&mut served.at(&url, &["note", &id, "once"]));
+    let said = fails(&mut served.at(&url, &["note", &id, "once"]));
     assert!(
         said.contains("look whether it was done before you try again"),
         "{said}"
@@ -71,7 +71,7 @@ fn forbidden_commands_name_the_role() {
             "refuses: a token with the role commander may not do this",
         ),
     ] {
-        let text = refused(&mut served.remote_as(role, arguments));
+        let text = fails(&mut served.remote_as(role, arguments));
         assert!(text.contains(said), "{role} {arguments:?}: {text}");
     }
     let bad = format!("exh_{}_{}", "0".repeat(16), "A".repeat(43));
@@ -83,11 +83,11 @@ fn forbidden_commands_name_the_role() {
         ("two words", "the token has blanks"),
         ("", "there is no token for http://"),
     ] {
-        let text = refused(served.remote(&["status"]).env("EXHIBIT_TOKEN", token));
+        let text = fails(served.remote(&["status"]).env("EXHIBIT_TOKEN", token));
         assert!(text.contains(said), "{token:?}: {text}");
         assert!(
             token.is_empty() || !text.contains(token),
-            "a token is not shown: {text}"
+            "the output shows the token: {text}"
         );
     }
 }
@@ -122,7 +122,7 @@ fn local_only_arguments_are_rejected_with_a_remedy() {
             "leave --store and --server out",
         ),
     ] {
-        let text = refused(&mut served.remote(arguments));
+        let text = fails(&mut served.remote(arguments));
         assert!(text.contains(said), "{arguments:?}: {text}");
     }
     let both_set = run(exhibit(served.home.path())
@@ -134,7 +134,7 @@ fn local_only_arguments_are_rejected_with_a_remedy() {
         "{}",
         all_output(&both_set)
     );
-    // the command line goes before the environment
+    // Options take precedence over environment variables.
     run_ok(
         served
             .local(&["status"])
@@ -149,20 +149,20 @@ fn unreachable_and_foreign_servers_are_distinguished() {
     let nobody = TcpListener::bind("127.0.0.1:0")
         .expect("a free port")
         .local_addr()
-        .expect("bound"); // closed again
-    let said = refused(&mut served.at(&format!("http://{nobody}"), &["status"]));
+        .expect("the socket is bound"); // closed again at once
+    let said = fails(&mut served.at(&format!("http://{nobody}"), &["status"]));
     assert!(
         said.contains(&format!(
             "cannot reach http://{nobody}: does `exhibit serve` run there"
         )),
         "{said}"
     );
-    let said = refused(&mut served.at("http://exhibit.example.com", &["status"]));
+    let said = fails(&mut served.at("http://exhibit.example.com", &["status"]));
     assert!(
         said.contains("a token goes to exhibit.example.com over https:// alone"),
         "{said}"
     );
-    let said = refused(&mut served.at("exhibit.example.com", &["status"]));
+    let said = fails(&mut served.at("exhibit.example.com", &["status"]));
     assert!(
         said.contains("is no URL of a server: expected one such as https://"),
         "{said}"
@@ -172,43 +172,50 @@ fn unreachable_and_foreign_servers_are_distinguished() {
     elsewhere.set_nonblocking(true).expect("a socket");
     let to = format!(
         "http://{}/v1/incidents",
-        elsewhere.local_addr().expect("bound")
+        elsewhere.local_addr().expect("the socket is bound")
     );
-    let redirect = answering(format!(
+    let redirect = respond_always(format!(
         "HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n"
     ));
-    let said = refused(&mut served.at(&redirect, &["status"]));
+    let said = fails(&mut served.at(&redirect, &["status"]));
     assert!(
         said.contains(&format!("sends on to {to}, where no token follows")),
         "{said}"
     );
-    assert!(elsewhere.accept().is_err(), "nobody has asked there");
+    assert!(
+        elsewhere.accept().is_err(),
+        "the client followed the redirect"
+    );
 
-    let page = answering("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello".to_owned());
-    let said = refused(&mut served.at(&page, &["status"]));
+    let page = respond_always("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello".to_owned());
+    let said = fails(&mut served.at(&page, &["status"]));
     assert!(said.contains("is it an `exhibit serve`"), "{said}");
     let hostile = json!({"incidents": [], "next": "\u{1b}[2J"}).to_string();
-    let hostile = answering(format!(
+    let hostile = respond_always(format!(
         "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{hostile}",
         hostile.len()
     ));
-    let said = refused(&mut served.at(&hostile, &["status"]));
+    let said = fails(&mut served.at(&hostile, &["status"]));
     assert!(!said.contains('\u{1b}'), "{said:?}");
 }
 
-/// A server that answers everything with the same, and its URL.
-fn answering(answer: String) -> String {
-    answering_in_turn(vec![answer])
+/// Starts a server that always sends the same response, and returns its URL.
+fn respond_always(answer: String) -> String {
+    respond_in_turn(vec![answer])
 }
 
-/// A server that gives these answers one after the other, and the last for ever; and its URL.
-fn answering_in_turn(answers: Vec<String>) -> String {
+/// Starts a server that sends these responses in turn, and then repeats the last one. Returns its
+/// URL.
+fn respond_in_turn(answers: Vec<String>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let url = format!(
+        "http://{}",
+        listener.local_addr().expect("the socket is bound")
+    );
     thread::spawn(move || {
         let turns = answers
             .iter()
-            .chain(std::iter::repeat(answers.last().expect("an answer")));
+            .chain(std::iter::repeat(answers.last().expect("a response")));
         for (mut stream, answer) in listener.incoming().flatten().zip(turns) {
             let _ = stream.read(&mut [0; 8192]);
             let _ = stream.write_all(answer.as_bytes());
@@ -233,7 +240,7 @@ fn honours_retry_after_but_never_repeats_a_note() {
     );
     let incidents = answer("200 OK", "", r#"{"incidents": []}"#);
     let begun = std::time::Instant::now();
-    let url = answering_in_turn(vec![away.clone(), incidents]);
+    let url = respond_in_turn(vec![away.clone(), incidents]);
     assert_eq!(
         run_ok(&mut served.at(&url, &["status"])),
         "no incident has been declared\n"
@@ -243,9 +250,9 @@ fn honours_retry_after_but_never_repeats_a_note() {
         "{:?}",
         begun.elapsed()
     );
-    // what is not known again is not sent again
+    // A request without an idempotency key is not repeated.
     let incident = answer("200 OK", "", r#"{"underWay": false}"#);
-    let url = answering_in_turn(vec![incident.clone(), away, incident]);
-    let said = refused(&mut served.at(&url, &["note", "INC-1", "x"]));
+    let url = respond_in_turn(vec![incident.clone(), away, incident]);
+    let said = fails(&mut served.at(&url, &["note", "INC-1", "x"]));
     assert!(said.contains("refuses: the database is away"), "{said}");
 }

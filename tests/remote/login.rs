@@ -10,9 +10,9 @@ use serde_json::Value;
 use tests::api::token;
 use tests::{run, run_ok, scratch};
 
-use crate::{ServedStore, all_output, exhibit, json, lines, refused, text};
+use crate::{ServedStore, all_output, exhibit, fails, json, lines, text};
 
-/// A CA, and a certificate for this machine that it has signed.
+/// A CA, and a certificate for this machine that the CA has signed.
 struct CertificateAuthority {
     ca: PathBuf,
     certificate: PathBuf,
@@ -21,7 +21,7 @@ struct CertificateAuthority {
 
 impl CertificateAuthority {
     fn new(folder: &Path) -> Self {
-        fs::create_dir(folder).expect("own folder");
+        fs::create_dir(folder).expect("the scratch folder is writable");
         let openssl = |arguments: &[&str]| {
             run_ok(
                 Command::new("openssl")
@@ -55,7 +55,8 @@ impl CertificateAuthority {
             ]
             .concat(),
         );
-        fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1\n").expect("own folder");
+        fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1\n")
+            .expect("the scratch folder is writable");
         let signed = [
             "x509",
             "-req",
@@ -102,7 +103,7 @@ fn untrusted_certificate_receives_no_token() {
         said.contains("cannot trust the certificate of https://") && said.contains("--ca"),
         "{said}"
     );
-    let said = refused(&mut served.at(&url, &["status"]));
+    let said = fails(&mut served.at(&url, &["status"]));
     assert!(
         said.contains("cannot trust the certificate of https://")
             || said.contains("CA certificates"),
@@ -110,30 +111,30 @@ fn untrusted_certificate_receives_no_token() {
     );
     let said = all_output(&with(&own.key));
     assert!(said.contains("as CA certificate: expected PEM"), "{said}");
-    // in a profile
+    // The same with a profile.
     let mut login = exhibit(served.home.path());
     login.args(["login", &url, "--profile", "tls", "--ca", &path(&own.ca)]);
-    assert!(logged_in(&mut login, &served.token).contains(" takes the token: "));
+    assert!(log_in(&mut login, &served.token).contains(" takes the token: "));
     run_ok(exhibit(served.home.path()).args(["status", "--profile", "tls"]));
 }
 
 /// Runs `exhibit login` with a token on its standard input.
-fn logged_in(command: &mut Command, token: &str) -> String {
+fn log_in(command: &mut Command, token: &str) -> String {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("it starts");
+        .expect("the program starts");
     child
         .stdin
         .take()
-        .expect("it is piped")
+        .expect("the stream is piped")
         .write_all(format!("{token}\n").as_bytes())
-        .expect("it reads");
-    let output = child.wait_with_output().expect("it ends");
+        .expect("the peer reads");
+    let output = child.wait_with_output().expect("the program exits");
     let text = all_output(&output);
-    assert!(!text.contains(token), "a token is not shown: {text}");
+    assert!(!text.contains(token), "the output shows the token: {text}");
     text
 }
 
@@ -146,14 +147,14 @@ fn profile_login_use_and_logout() {
         command.args(arguments);
         command
     };
-    // a token that the server does not take is not stored
-    let said = logged_in(
+    // A token that the server rejects is not stored.
+    let said = log_in(
         &mut as_user(&["login", &served.url(), "--profile", "drill"]),
         &format!("{}x", served.token),
     );
     assert!(said.contains("does not take the token"), "{said}");
     assert!(!file.exists());
-    let said = logged_in(
+    let said = log_in(
         &mut as_user(&["login", &served.url(), "--profile", "drill"]),
         &served.token,
     );
@@ -166,7 +167,7 @@ fn profile_login_use_and_logout() {
         fs::metadata(&file).expect("it is written").mode() & 0o777,
         0o600
     );
-    // the first is the default; its token is found for its URL too
+    // The first profile is the default. Its token is also used for its URL.
     let id = text(
         &json(&mut as_user(&[
             "declare", "--title", "t", "--sev", "4", "--json",
@@ -179,22 +180,24 @@ fn profile_login_use_and_logout() {
         assert!(run_ok(&mut as_user(arguments)).contains(&id));
     }
     assert!(run_ok(as_user(&["status", &id]).env("EXHIBIT_PROFILE", "drill")).contains(&id));
-    let said = refused(&mut as_user(&["status", "--profile", "dril"]));
+    let said = fails(&mut as_user(&["status", "--profile", "dril"]));
     assert!(
         said.contains("there is no profile dril (did you mean \"drill\"?); there are: drill"),
         "{said}"
     );
-    // what others can read is refused
-    fs::set_permissions(&file, Permissions::from_mode(0o640)).expect("own file");
-    let said = refused(&mut as_user(&["status"]));
+    // A file that other users can read is rejected.
+    fs::set_permissions(&file, Permissions::from_mode(0o640))
+        .expect("the scratch file is accessible");
+    let said = fails(&mut as_user(&["status"]));
     assert!(
         said.contains("client.toml can be read by others (mode 0640): run chmod 600 on it"),
         "{said}"
     );
-    fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("own file");
-    // a second token takes the place of the first
+    fs::set_permissions(&file, Permissions::from_mode(0o600))
+        .expect("the scratch file is accessible");
+    // A second token replaces the first.
     let auditor = token(served.store.path(), "auditor");
-    let said = logged_in(
+    let said = log_in(
         &mut as_user(&["login", &served.url(), "--profile", "drill", "--json"]),
         &auditor,
     );
@@ -203,20 +206,20 @@ fn profile_login_use_and_logout() {
         (text(&told["profile"]), text(&told["caller"]["role"])),
         ("drill".to_owned(), "auditor".to_owned())
     );
-    let written = fs::read_to_string(&file).expect("own file");
+    let written = fs::read_to_string(&file).expect("the scratch file is accessible");
     assert!(
         written.contains(&auditor) && !written.contains(&served.token),
         "{written}"
     );
-    assert!(refused(&mut as_user(&["note", &id, "x"])).contains("the role auditor"));
-    // out again: then the store of this machine is meant
+    assert!(fails(&mut as_user(&["note", &id, "x"])).contains("the role auditor"));
+    // After logout there is no default profile.
     assert!(run_ok(&mut as_user(&["logout"])).contains("profile drill is gone"));
     assert!(
         !fs::read_to_string(&file)
-            .expect("own file")
+            .expect("the scratch file is accessible")
             .contains(&auditor)
     );
-    assert!(refused(&mut as_user(&["logout"])).contains("there is no default profile"));
+    assert!(fails(&mut as_user(&["logout"])).contains("there is no default profile"));
 }
 
 #[test]
@@ -227,18 +230,18 @@ fn warns_about_a_changed_signing_key() {
     assert!(attach(&["attach", &id, "/etc/hostname"]).contains("this server signs with the key"));
     assert!(
         !attach(&["attach", &id, "/etc/hostname"]).contains("signs with"),
-        "it is known"
+        "a known key is not announced again"
     );
-    // another collector takes over the address
+    // Another collector takes over the address.
     let key = served.home.path().join(".local/state/exhibit/keys");
     let known = fs::read_dir(&key)
-        .expect("it is kept")
+        .expect("the client stores keys")
         .next()
         .expect("a server")
         .expect("readable")
         .path();
     let renamed = known.with_file_name(other.serve.address.replace(':', "_"));
-    fs::rename(&known, &renamed).expect("own folder");
+    fs::rename(&known, &renamed).expect("the scratch folder is writable");
     let mut command = exhibit(served.home.path());
     command
         .args([
@@ -254,7 +257,12 @@ fn warns_about_a_changed_signing_key() {
         said.contains("and did so with another one before: ask its operator whether that is right"),
         "{said}"
     );
-    assert_eq!(fs::read_dir(&renamed).expect("own folder").count(), 2);
+    assert_eq!(
+        fs::read_dir(&renamed)
+            .expect("the scratch folder is writable")
+            .count(),
+        2
+    );
 }
 
 #[test]
@@ -285,14 +293,14 @@ fn creates_lists_and_revokes_tokens() {
         .expect("it is listed");
     assert_eq!(row["revoked"], revoked["revoked"]);
     assert!(
-        refused(served.remote(&["status"]).env("EXHIBIT_TOKEN", &token))
+        fails(served.remote(&["status"]).env("EXHIBIT_TOKEN", &token))
             .contains("does not take the token")
     );
     assert!(
-        refused(&mut served.remote(&["token", "revoke", "0000000000000000"]))
+        fails(&mut served.remote(&["token", "revoke", "0000000000000000"]))
             .contains("there is no token 0000000000000000")
     );
     let said =
-        refused(&mut served.remote(&["token", "create", "--role", "owner", "--incident", "INC-9"]));
+        fails(&mut served.remote(&["token", "create", "--role", "owner", "--incident", "INC-9"]));
     assert!(said.contains("there is no incident INC-9"), "{said}");
 }

@@ -1,5 +1,5 @@
-//! `exhibit` against a server: the same commands with the same answers as on a store, over networks
-//! and under tokens that do what they do.
+//! `exhibit` as a client of a server: the same commands and output as on a store, over faulty
+//! networks and with limited tokens.
 
 mod downloads;
 mod errors;
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tests::api::{ApiServer, token};
 use tests::{program, run, run_ok, scratch};
 
-/// `exhibit` of a user with this home, without credentials for anything.
+/// `exhibit`, run by a user with this home folder and without any credentials.
 fn exhibit(home: &Path) -> Command {
     let mut command = Command::new(program("exhibit"));
     command
@@ -30,7 +30,7 @@ fn exhibit(home: &Path) -> Command {
     command
 }
 
-/// A store that is served, and somebody who asks the server.
+/// A store with a server, and a user of the server.
 struct ServedStore {
     store: TempDir,
     home: TempDir,
@@ -45,8 +45,9 @@ impl ServedStore {
 
     fn configured(role: &str, config: &str) -> Self {
         let (store, home) = (scratch(), scratch());
-        let config = format!("[sources.aws_cloudtrail]\nenabled = false\n{config}"); // nothing of a test leaves this machine
-        fs::write(store.path().join("exhibit.toml"), config).expect("own folder");
+        let config = format!("[sources.aws_cloudtrail]\nenabled = false\n{config}"); // no test may contact AWS
+        fs::write(store.path().join("exhibit.toml"), config)
+            .expect("the scratch folder is writable");
         let token = token(store.path(), role);
         let serve = ApiServer::start(
             exhibit(home.path())
@@ -66,7 +67,7 @@ impl ServedStore {
         format!("http://{}", self.serve.address)
     }
 
-    /// On the store, beside the server.
+    /// `exhibit` on the store itself, beside the server.
     fn local(&self, arguments: &[&str]) -> Command {
         let mut command = exhibit(self.home.path());
         command
@@ -76,7 +77,7 @@ impl ServedStore {
         command
     }
 
-    /// On the server at `url`.
+    /// `exhibit` on the server at `url`.
     fn at(&self, url: &str, arguments: &[&str]) -> Command {
         let mut command = exhibit(self.home.path());
         command
@@ -110,7 +111,7 @@ impl ServedStore {
         text(&json(&mut command)["incident"])
     }
 
-    /// The file of the collector's public key.
+    /// The collector's public key file.
     fn key(&self) -> PathBuf {
         self.store.path().join("collector.pub.pem")
     }
@@ -131,7 +132,7 @@ fn lines(command: &mut Command) -> Vec<Value> {
 fn text(value: &Value) -> String {
     value
         .as_str()
-        .unwrap_or_else(|| panic!("{value} is no text"))
+        .unwrap_or_else(|| panic!("{value} is not a string"))
         .to_owned()
 }
 
@@ -139,8 +140,8 @@ fn all_output(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// What is said of a command that must fail.
-fn refused(command: &mut Command) -> String {
+/// Runs a command that must fail with exit code 1, and returns its output.
+fn fails(command: &mut Command) -> String {
     let output = run(command);
     assert_eq!(
         output.status.code(),

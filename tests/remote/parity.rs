@@ -55,15 +55,15 @@ fn reads_match_a_local_store() {
                 said = (
                     with(served.local(arguments)),
                     with(served.remote(arguments)),
-                ); // a minute may have gone by
+                ); // the output has minutes, and one may have passed in between
             }
-            let of_place = |text: &str| without_places(text, &served);
+            let without_locations_of = |text: &str| without_locations(text, &served);
             assert_eq!(
-                of_place(&said.0),
-                of_place(&said.1),
+                without_locations_of(&said.0),
+                without_locations_of(&said.1),
                 "{arguments:?} {format:?}"
             );
-            assert!(!said.0.is_empty(), "{arguments:?} says nothing");
+            assert!(!said.0.is_empty(), "{arguments:?} prints nothing");
         }
     }
     let plan = |mut command: Command| {
@@ -99,10 +99,10 @@ fn reads_match_a_local_store() {
     }
 }
 
-/// What was said, where a bundle's place, which is another one for each, is left out.
-fn without_places(said: &str, served: &ServedStore) -> String {
+/// The output without the locations of bundles, which differ between store and server.
+fn without_locations(said: &str, served: &ServedStore) -> String {
     let folder = fs::canonicalize(served.store.path())
-        .expect("own folder")
+        .expect("the scratch folder is writable")
         .join("bundles");
     let line = |line: &str| match serde_json::from_str::<Value>(line) {
         Ok(mut value) if value.get("bundle").is_some() => {
@@ -280,21 +280,22 @@ fn writes_match_a_local_store() {
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .spawn()
-                .expect("it starts");
+                .expect("the program starts");
             child
                 .stdin
                 .take()
-                .expect("it is piped")
+                .expect("the stream is piped")
                 .write_all(b"some bytes")
-                .expect("it reads");
-            let receipt: Value =
-                serde_json::from_slice(&child.wait_with_output().expect("it ends").stdout)
-                    .expect("a receipt");
+                .expect("the peer reads");
+            let receipt: Value = serde_json::from_slice(
+                &child.wait_with_output().expect("the program exits").stdout,
+            )
+            .expect("a receipt");
             ["incident", "name", "bytes", "sha256", "gaps"].map(|member| receipt[member].clone())
         };
         assert_eq!(piped(served.remote(arguments)), piped(local(arguments)));
     }
-    // who did it is another one, and what set it off; all else that is known is the same
+    // Everything is equal except times, the acting user and the trigger.
     let known = |mut command: Command| {
         let mut view = json(&mut command);
         for member in [

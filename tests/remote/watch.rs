@@ -22,7 +22,7 @@ const ACCOUNT: &str = "111122223333";
 fn watch_survives_cut_connections_and_misses_nothing() {
     let served = ServedStore::new("owner");
     let id = served.declare();
-    // the first connection breaks some events behind the answer that there is such an incident
+    // The first connection breaks some events after the response with the incident.
     let incident = served
         .serve
         .call(&served.token, "GET", &format!("/v1/incidents/{id}"), None)
@@ -44,12 +44,12 @@ fn watch_survives_cut_connections_and_misses_nothing() {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .expect("it starts");
+        .expect("the program starts");
     for n in 0..8 {
         run_ok(&mut served.remote(&["note", &id, &format!("note {n}")]));
     }
     let mut seen = Vec::new();
-    for line in BufReader::new(child.stdout.take().expect("it is piped")).lines() {
+    for line in BufReader::new(child.stdout.take().expect("the stream is piped")).lines() {
         let event: Value = serde_json::from_str(&line.expect("text")).expect("JSON");
         assert_eq!(event["event"], "entry", "{event}");
         seen.push(event["seq"].as_u64().expect("a number"));
@@ -58,14 +58,18 @@ fn watch_survives_cut_connections_and_misses_nothing() {
         }
     }
     run_ok(Command::new("kill").args(["-INT", &child.id().to_string()]));
-    assert_eq!(child.wait().expect("it ends").code(), Some(130));
-    assert_eq!(seen, (1..=9).collect::<Vec<u64>>(), "each entry once");
+    assert_eq!(child.wait().expect("the program exits").code(), Some(130));
+    assert_eq!(
+        seen,
+        (1..=9).collect::<Vec<u64>>(),
+        "each entry is printed once"
+    );
     assert!(
         network.connections() >= 3,
         "{} connections",
         network.connections()
     );
-    // on from where somebody was
+    // Watching can resume after a given entry.
     let rest = lines(&mut served.remote(&["watch", &id, "--after", "7", "--json"]));
     assert_eq!(
         rest.iter()
@@ -94,7 +98,7 @@ fn watch_follows_a_capture_of_another_process() {
         store.path().join("exhibit.toml"),
         "[sources.aws_cloudtrail]\nrequests-per-second = 4\n",
     )
-    .expect("own folder");
+    .expect("the scratch folder is writable");
     let (token, key) = (token(store.path(), "owner"), aws.account_key(ACCOUNT));
     let mut serve = exhibit(home.path());
     serve
@@ -131,14 +135,14 @@ fn watch_follows_a_capture_of_another_process() {
                 .iter()
                 .filter_map(|event| event["captures"][0]["pages"].as_u64());
             let pages: BTreeSet<u64> = pages.collect();
-            assert!(pages.len() >= 3, "it is seen to go on: {pages:?}");
+            assert!(pages.len() >= 3, "no progress is shown: {pages:?}");
             let kinds: Vec<_> = events
                 .iter()
                 .filter_map(|event| event["kind"].as_str())
                 .collect();
             assert!(
                 kinds.contains(&"incident.declared") && kinds.contains(&"evidence.sealed"),
-                "to its end: {kinds:?}"
+                "the watch must reach the sealed bundle: {kinds:?}"
             );
         }
     });
@@ -154,23 +158,23 @@ fn ctrl_c_stops_watching_but_not_the_capture() {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("it starts");
+        .expect("the program starts");
     let mut declared = String::new();
-    let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut stdout = BufReader::new(child.stdout.take().expect("the stream is piped"));
     stdout
         .read_line(&mut declared)
-        .expect("it says what it has declared");
+        .expect("it prints the incident");
     let id = declared.split(' ').next().expect("an id").to_owned();
     run_ok(Command::new("kill").args(["-INT", &child.id().to_string()]));
     let mut said = String::new();
     child
         .stderr
         .take()
-        .expect("it is piped")
+        .expect("the stream is piped")
         .read_to_string(&mut said)
         .expect("text");
-    let code = child.wait().expect("it ends").code();
-    // it may have been over by then
+    let code = child.wait().expect("the program exits").code();
+    // The capture may already have finished.
     if code != Some(0) {
         assert_eq!(code, Some(130));
         for way in [
@@ -182,7 +186,7 @@ fn ctrl_c_stops_watching_but_not_the_capture() {
     }
     let begun = std::time::Instant::now();
     while lines(&mut served.remote(&["bundles", &id, "--json"])).is_empty() {
-        assert!(begun.elapsed() < PATIENCE, "the capture did not go on");
+        assert!(begun.elapsed() < PATIENCE, "the capture did not continue");
         thread::sleep(Duration::from_millis(100));
     }
     let ids: BTreeSet<_> = lines(&mut served.remote(&["bundles", &id, "--json"]))

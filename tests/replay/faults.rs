@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tests::aws::{Fault, FaultRule, Operation, RetryAfter, Server};
 
-use crate::{ACCOUNT, AwsClient, AwsResponse, END, REGION, START, ids, with_rules};
+use crate::{ACCOUNT, AwsClient, AwsResponse, END, REGION, START, event_ids, with_rules};
 
-/// One request with a fault, and one without on a new connection.
+/// Sends three requests on separate connections. The second one gets the fault; returns its result.
 fn run_with_fault(fault: Fault) -> (Server, std::io::Result<AwsResponse>) {
     let server = Server::start(with_rules(vec![
         FaultRule::lookup(fault).region(REGION).at(2),
@@ -26,7 +26,7 @@ fn run_with_fault(fault: Fault) -> (Server, std::io::Result<AwsResponse>) {
     let faults: Vec<_> = truth
         .faults
         .iter()
-        .map(|struck| (struck.request, struck.kind))
+        .map(|fault| (fault.request, fault.kind))
         .collect();
     assert_eq!(faults, [(2, fault.name())]);
     assert_eq!(server.requests()[1].fault, Some(fault));
@@ -47,7 +47,7 @@ fn scripted_errors_use_the_services_codes() {
         (Fault::InvalidToken, "InvalidNextTokenException"),
     ] {
         let (server, answer) = run_with_fault(fault);
-        let answer = answer.expect("an answer");
+        let answer = answer.expect("a response");
         assert_eq!((answer.status, answer.code().as_str()), (400, code));
         assert_eq!(
             (
@@ -62,16 +62,16 @@ fn scripted_errors_use_the_services_codes() {
 #[test]
 fn server_errors_carry_retry_after() {
     let (_server, answer) = run_with_fault(Fault::Status(500, None));
-    let answer = answer.expect("an answer");
+    let answer = answer.expect("a response");
     assert_eq!((answer.status, answer.header("retry-after")), (500, None));
     let (_server, answer) = run_with_fault(Fault::Status(503, Some(RetryAfter::Seconds(7))));
-    let answer = answer.expect("an answer");
+    let answer = answer.expect("a response");
     assert_eq!(
         (answer.status, answer.header("retry-after")),
         (503, Some("7"))
     );
     let (_server, answer) = run_with_fault(Fault::Status(503, Some(RetryAfter::Date(60))));
-    let answer = answer.expect("an answer");
+    let answer = answer.expect("a response");
     let date =
         |name| httpdate::parse_http_date(answer.header(name).expect("a header")).expect("a date");
     let after = date("retry-after")
@@ -124,11 +124,7 @@ fn truncated_body_has_exactly_the_requested_bytes() {
         .windows(4)
         .position(|window| window == b"\r\n\r\n")
         .expect("a head");
-    assert_eq!(
-        all.len() - at - 4,
-        1000,
-        "the first rule that fits is followed"
-    );
+    assert_eq!(all.len() - at - 4, 1000, "the first matching rule applies");
 }
 
 #[test]
@@ -155,14 +151,14 @@ fn responses_hang_or_arrive_slowly() {
         let begin = Instant::now();
         let (server, answer) = run_with_fault(fault);
         assert_eq!(
-            answer.expect("an answer").json()["Events"]
+            answer.expect("a response").json()["Events"]
                 .as_array()
                 .expect("a list")
                 .len(),
             50
         );
         assert!(begin.elapsed() >= Duration::from_millis(200));
-        assert_eq!(pages(&server), 3, "whole in the end");
+        assert_eq!(pages(&server), 3, "the page counts as served");
     }
 }
 
@@ -186,7 +182,10 @@ fn abandoned_page_does_not_count_as_served() {
     drop(client);
     let begin = Instant::now();
     while pages(&server) == 2 {
-        assert!(begin.elapsed() < Duration::from_secs(10), "it is taken out");
+        assert!(
+            begin.elapsed() < Duration::from_secs(10),
+            "the page is removed from the counts"
+        );
         std::thread::yield_now();
     }
     let after = server.truth().counts(ACCOUNT, REGION);
@@ -204,19 +203,19 @@ fn abandoned_page_does_not_count_as_served() {
     );
     assert!(
         server.truth().counts(ACCOUNT, REGION).distinct >= 45,
-        "and can be served again"
+        "the events can be served again"
     );
 }
 
 #[test]
 fn serves_hostile_responses() {
     let (server, answer) = run_with_fault(Fault::Malformed);
-    let answer = answer.expect("an answer");
+    let answer = answer.expect("a response");
     assert_eq!((answer.status, pages(&server)), (200, 2));
     assert!(serde_json::from_slice::<Value>(&answer.body).is_err());
 
     let (server, answer) = run_with_fault(Fault::Retyped);
-    let answer = answer.expect("an answer");
+    let answer = answer.expect("a response");
     let events = answer.json()["Events"].as_array().expect("a list").clone();
     assert_eq!((events.len(), pages(&server)), (50, 3));
     assert!(
@@ -225,7 +224,7 @@ fn serves_hostile_responses() {
     );
 
     let (server, answer) = run_with_fault(Fault::Blanks(3_000_000));
-    let answer = answer.expect("an answer");
+    let answer = answer.expect("a response");
     assert_eq!(
         (answer.status, answer.body.len(), pages(&server)),
         (200, 3_000_000, 2)
@@ -243,7 +242,7 @@ fn serves_hostile_responses() {
     assert_eq!(
         (&second["NextToken"], &third),
         (&token, &second),
-        "for ever"
+        "paging never ends"
     );
     let truth = server.truth().counts(ACCOUNT, REGION);
     assert_eq!(
@@ -268,7 +267,10 @@ fn short_and_empty_pages_lose_no_events() {
         pages[2]["Events"].as_array().expect("a list").is_empty()
             && !pages[2]["NextToken"].is_null()
     );
-    assert_eq!(ids(&pages), server.ids(ACCOUNT, REGION, START, END));
+    assert_eq!(
+        event_ids(&pages),
+        server.event_ids(ACCOUNT, REGION, START, END)
+    );
 }
 
 #[test]

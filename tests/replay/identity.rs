@@ -39,7 +39,7 @@ fn sts_identifies_callers_and_records_sessions() {
     assert_eq!(
         client.lookup(&json!({})).code(),
         "UnrecognizedClientException",
-        "a session needs its token"
+        "a session key needs its token"
     );
     client.key.session_token = Some(between("SessionToken"));
     assert!(
@@ -111,7 +111,7 @@ fn list_regions_is_paged() {
     assert_eq!(
         client.list_regions(&json!({})).status,
         403,
-        "keys are not known there"
+        "keys are invalid in a disabled region"
     );
     assert_eq!(
         client.lookup(&json!({})).code(),
@@ -146,7 +146,7 @@ fn session_keys_expire() {
             .contains("<Code>ExpiredToken</Code>")
     );
     client.key = server.session_key(ACCOUNT, "reader", "INC-7");
-    assert_eq!(client.lookup(&json!({})).status, 200, "a new one");
+    assert_eq!(client.lookup(&json!({})).status, 200, "a new key");
     assert_eq!(
         server.truth().counts(ACCOUNT, REGION).refused["ExpiredTokenException"],
         1
@@ -169,7 +169,7 @@ fn session_keys_expire() {
     assert_eq!(
         client.lookup(&json!({})).status,
         200,
-        "an account's own key stays"
+        "an account's own key does not expire"
     );
 }
 
@@ -181,7 +181,7 @@ fn serves_truth_and_credentials_over_http() {
         .stream
         .write_all(format!("GET /_credentials/{ACCOUNT} HTTP/1.1\r\n\r\n").as_bytes())
         .expect("the server reads");
-    let credentials = client.receive().expect("an answer").json();
+    let credentials = client.receive().expect("a response").json();
     assert_eq!(credentials["Version"], 1);
     client.key.access_key_id = credentials["AccessKeyId"]
         .as_str()
@@ -198,9 +198,13 @@ fn serves_truth_and_credentials_over_http() {
         .stream
         .write_all(b"GET /_truth HTTP/1.1\r\n\r\n")
         .expect("the server reads");
-    let truth = client.receive().expect("an answer").json();
+    let truth = client.receive().expect("a response").json();
     assert_eq!(truth, serde_json::to_value(server.truth()).expect("JSON"));
     assert_eq!(truth["places"][0]["events"], 50);
     assert_eq!(truth["places"][0]["region"], REGION);
-    assert_eq!(server.requests().len(), 1, "such requests are not counted");
+    assert_eq!(
+        server.requests().len(),
+        1,
+        "control requests are not recorded"
+    );
 }

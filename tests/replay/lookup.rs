@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tests::aws::{Config, Server, SyntheticEvents};
 
-use crate::{ACCOUNT, AwsClient, END, REGION, START, ids, without_limit};
+use crate::{ACCOUNT, AwsClient, END, REGION, START, event_ids, without_limit};
 
 #[test]
 fn paging_returns_all_events_newest_first() {
     let server = Server::start(without_limit(4000));
     let pages = AwsClient::new(&server, REGION).pages(&json!({}));
-    let served = ids(&pages);
+    let served = event_ids(&pages);
     assert_eq!(
         served,
-        server.ids(ACCOUNT, REGION, START, END),
-        "all of them, in order"
+        server.event_ids(ACCOUNT, REGION, START, END),
+        "all events, in order"
     );
     assert_eq!((served.len(), pages.len()), (2000, 40));
     let times: Vec<f64> = pages
@@ -26,7 +26,7 @@ fn paging_returns_all_events_newest_first() {
         .collect();
     assert!(times.is_sorted_by(|a, b| a >= b), "newest first");
     let distinct = served.iter().collect::<BTreeSet<_>>().len();
-    assert!(distinct < served.len(), "some are served twice");
+    assert!(distinct < served.len(), "the corpus has duplicates");
     let truth = server.truth().counts(ACCOUNT, REGION);
     assert_eq!(
         (truth.requests, truth.pages, truth.last_pages, truth.events),
@@ -68,11 +68,11 @@ fn events_match_the_services_format() {
         assert_eq!(
             record["readOnly"].to_string(),
             event["ReadOnly"].as_str().expect("text"),
-            "a flag, and a string"
+            "the record has a boolean, the listing a string"
         );
         assert_eq!(
             record["userIdentity"]["accessKeyId"], event["AccessKeyId"],
-            "both absent for services"
+            "both are absent for services"
         );
         assert_eq!(
             event["Username"].is_null(),
@@ -94,7 +94,7 @@ fn events_match_the_services_format() {
         "{} bytes on average",
         bytes / count
     );
-    assert!(unusual > 0, "text that attackers write");
+    assert!(unusual > 0, "the corpus has hostile text");
 }
 
 #[test]
@@ -117,11 +117,11 @@ fn windows_are_inclusive_and_attributes_filter() {
         .map(|event| event["EventId"].as_str().expect("text"))
         .collect();
     assert_eq!(
-        ids(&client.pages(&json!({ "StartTime": start, "EndTime": end }))),
+        event_ids(&client.pages(&json!({ "StartTime": start, "EndTime": end }))),
         expected
     );
     assert_eq!(
-        ids(&client.pages(&json!({ "StartTime": start, "EndTime": end, "MaxResults": 7 }))),
+        event_ids(&client.pages(&json!({ "StartTime": start, "EndTime": end, "MaxResults": 7 }))),
         expected
     );
     let key = all
@@ -159,9 +159,9 @@ fn windows_are_inclusive_and_attributes_filter() {
         assert!(!expected.is_empty(), "{name}");
         let attribute =
             json!({ "LookupAttributes": [{ "AttributeKey": name, "AttributeValue": value }] });
-        assert_eq!(ids(&client.pages(&attribute)), expected, "{name}");
+        assert_eq!(event_ids(&client.pages(&attribute)), expected, "{name}");
     }
-    assert!(ids(&client.pages(&json!({ "EventCategory": "insight" }))).is_empty());
+    assert!(event_ids(&client.pages(&json!({ "EventCategory": "insight" }))).is_empty());
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn page_tokens_are_bound_to_their_query() {
         client.lookup(&question)
     };
     assert_eq!(with(&[], REGION).status, 200);
-    assert_eq!(with(&[], REGION).status, 200, "and again");
+    assert_eq!(with(&[], REGION).status, 200, "a token can be used again");
     let attribute = json!([{ "AttributeKey": "ReadOnly", "AttributeValue": "true" }]);
     for change in [
         ("StartTime", json!(START + 1)),
@@ -242,13 +242,13 @@ fn page_tokens_are_bound_to_their_query() {
     assert_eq!(
         with(&[], "eu-west-1").code(),
         "InvalidNextTokenException",
-        "in another region"
+        "the token is for another region"
     );
     std::thread::sleep(Duration::from_millis(1100));
     assert_eq!(
         with(&[], REGION).code(),
         "InvalidNextTokenException",
-        "too late"
+        "the token has expired"
     );
 }
 
@@ -263,8 +263,9 @@ fn retention_is_ninety_days() {
         present: Some(newest),
         ..Config::new(events)
     });
-    let served =
-        ids(&AwsClient::new(&server, REGION).pages(&json!({ "StartTime": newest - 100 * day })));
+    let served = event_ids(
+        &AwsClient::new(&server, REGION).pages(&json!({ "StartTime": newest - 100 * day })),
+    );
     assert!(
         (850..950).contains(&served.len()),
         "{} of 1000",
@@ -305,7 +306,7 @@ fn million_events_are_deterministic_and_generated_lazily() {
     assert_ne!(without_token(first(1)), without_token(first(2)));
     assert!(
         begin.elapsed() < Duration::from_secs(2),
-        "nothing is made before it is asked for"
+        "events are generated on demand"
     );
 }
 

@@ -1,5 +1,5 @@
-//! The stand-in for AWS keeps to the service's rules: asked over plain sockets, by the bytes that
-//! the SDKs send.
+//! The stand-in for AWS follows the service's rules. The tests send the same bytes as the SDKs,
+//! over plain sockets.
 
 mod faults;
 mod identity;
@@ -19,7 +19,7 @@ const REGION: &str = "us-east-1";
 const START: i64 = 1_788_220_800 - 86_400;
 const END: i64 = 1_788_220_800;
 
-/// A connection of a client that signs as the SDKs do, but for the signature itself.
+/// A client with one connection. It signs requests as the SDKs do, but with a dummy signature.
 struct AwsClient {
     stream: TcpStream,
     url: std::net::SocketAddr,
@@ -46,7 +46,7 @@ impl AwsResponse {
             .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&self.body)))
     }
 
-    /// The error's code, as AWS JSON has it.
+    /// The error code in AWS JSON.
     fn code(&self) -> String {
         assert_ne!(self.status, 200, "{}", self.head);
         self.json()["__type"].as_str().expect("a code").to_owned()
@@ -54,7 +54,7 @@ impl AwsResponse {
 }
 
 fn connect(server: &Server) -> TcpStream {
-    let stream = TcpStream::connect(server.address()).expect("it listens");
+    let stream = TcpStream::connect(server.address()).expect("the server listens");
     stream.set_nodelay(true).expect("a socket");
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
@@ -123,7 +123,7 @@ impl AwsClient {
     }
 
     fn lookup(&mut self, input: &Value) -> AwsResponse {
-        self.try_lookup(input).expect("an answer")
+        self.try_lookup(input).expect("a response")
     }
 
     fn sts(&mut self, form: &str) -> (u16, String) {
@@ -135,7 +135,7 @@ impl AwsClient {
             ),
             form,
         );
-        let answer = self.receive().expect("an answer");
+        let answer = self.receive().expect("a response");
         (answer.status, String::from_utf8(answer.body).expect("XML"))
     }
 
@@ -144,10 +144,10 @@ impl AwsClient {
             ("account", "/listRegions", "content-type: application/json"),
             &input.to_string(),
         );
-        self.receive().expect("an answer")
+        self.receive().expect("a response")
     }
 
-    /// All pages, to the last.
+    /// All pages of a query.
     fn pages(&mut self, input: &Value) -> Vec<Value> {
         let (mut input, mut pages) = (input.clone(), Vec::new());
         loop {
@@ -162,7 +162,7 @@ impl AwsClient {
     }
 }
 
-fn ids(pages: &[Value]) -> Vec<String> {
+fn event_ids(pages: &[Value]) -> Vec<String> {
     let events = pages
         .iter()
         .flat_map(|page| page["Events"].as_array().expect("a list"));

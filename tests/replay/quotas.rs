@@ -22,7 +22,7 @@ fn each_account_and_region_has_its_own_quota() {
         .collect();
     assert!(
         begin.elapsed() < Duration::from_millis(400),
-        "this machine is too slow to test with"
+        "this machine is too slow for the test"
     );
     assert_eq!(
         answers

@@ -9,7 +9,7 @@ use tests::{LocalEmu, corpora, localemu, root, run_ok, scratch};
 
 use crate::{AwsClient, REGION};
 
-/// Recorded events come as they were recorded, each as often as it was delivered.
+/// Every event is served with its recorded bytes, as often as it was delivered.
 #[test]
 fn serves_a_real_corpus_completely() {
     let Some(corpora) = corpora() else { return };
@@ -66,10 +66,14 @@ fn serves_a_real_corpus_completely() {
     );
     assert_eq!(recorded.len(), 30_477);
     recorded.retain(|text| !served.contains(text));
-    assert_eq!(recorded.len(), 8, "byte for byte");
+    assert_eq!(
+        recorded.len(),
+        8,
+        "only these differ from the recorded bytes"
+    );
 }
 
-/// What boto3 gets from a server, asked about a window.
+/// Queries a server with boto3 about a time window.
 fn ask_with_boto3(url: &str, key: [&str; 2], window: &Value) -> Value {
     let script = root().join("tests/interop/cloudtrail_semantics.py");
     let mut python = Command::new(LocalEmu::python());
@@ -82,8 +86,8 @@ fn ask_with_boto3(url: &str, key: [&str; 2], window: &Value) -> Value {
     serde_json::from_str(&run_ok(&mut python)).expect("JSON")
 }
 
-/// The same records, asked for from LocalEmu, which made them, and from our server: two readings of
-/// the service's documents.
+/// LocalEmu creates records. It and our server must give the same answers about them: two
+/// independent implementations of the service's documentation.
 #[test]
 fn answers_match_localemu() {
     let Some(emulator) = localemu() else { return };
@@ -117,8 +121,8 @@ fn answers_match_localemu() {
         &window,
     );
 
-    // LocalEmu lets these pass, or has no such operation; the service does not (API reference of
-    // LookupEvents and ListRegions).
+    // LocalEmu accepts these requests, or does not have the operation. The service rejects them
+    // (API reference of LookupEvents and ListRegions).
     let wrong = json!({ "token of another question": null, "page too large": null, "page of nothing": null, "backwards": null, "unknown attribute": null });
     assert_eq!(theirs["errors of the service alone"].take(), wrong);
     assert_eq!(theirs["regions"].take(), "InternalFailure");
@@ -132,7 +136,7 @@ fn answers_match_localemu() {
     assert_eq!(ours["errors of the service alone"].take(), right);
     assert!(ours["regions"].take().is_null());
     assert_eq!(ours["events"].as_array().map(Vec::len), Some(101));
-    for (question, answer) in theirs.as_object().expect("questions") {
+    for (question, answer) in theirs.as_object().expect("an object") {
         assert!(
             &ours[question] == answer,
             "{question}: {answer}, and ours: {}",

@@ -44,7 +44,9 @@ pub(crate) fn files_of_package(package: &str) -> Vec<SourceFile> {
 }
 
 fn source_file(file: &Path, folder: &Path) -> SourceFile {
-    let inside = file.strip_prefix(folder).expect("listed below it");
+    let inside = file
+        .strip_prefix(folder)
+        .expect("the file is below the folder");
     let mut module: Vec<String> = inside
         .with_extension("")
         .iter()
@@ -133,7 +135,7 @@ pub(crate) fn text_of(file: &Path) -> String {
 /// The path of `file` in the repository.
 pub(crate) fn relative(file: &Path) -> String {
     file.strip_prefix(root())
-        .expect("listed below it")
+        .expect("the file is below the folder")
         .to_string_lossy()
         .into_owned()
 }
@@ -144,7 +146,7 @@ pub(crate) fn files_below(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder)
-            .expect("a folder of ours")
+            .expect("the scratch folder is writable")
             .map(|entry| entry.expect("readable").path())
         {
             let name = entry.file_name().and_then(|n| n.to_str()).unwrap_or("");

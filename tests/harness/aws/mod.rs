@@ -169,8 +169,8 @@ impl Server {
     #[must_use]
     pub fn start(config: Config) -> Self {
         let listener = TcpListener::bind(config.address).expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
-        listener.set_nonblocking(true).expect("a socket of ours");
+        let address = listener.local_addr().expect("the socket is bound");
+        listener.set_nonblocking(true).expect("a local socket");
         let service = Arc::new(Service::new(config));
         let (stop, stopped) = oneshot::channel();
         let theirs = Arc::clone(&service);
@@ -233,7 +233,7 @@ impl Server {
     /// The event ids of a place between two times, both inclusive, in seconds since 1970: newest
     /// first, with duplicates.
     #[must_use]
-    pub fn ids(&self, account: &str, region: &str, start: i64, end: i64) -> Vec<String> {
+    pub fn event_ids(&self, account: &str, region: &str, start: i64, end: i64) -> Vec<String> {
         let events = &*self.service.config.events;
         let place = AccountRegion::new(account, region);
         let Some(place) = events.places().iter().position(|other| *other == place) else {
@@ -256,7 +256,7 @@ impl Drop for Server {
 }
 
 async fn accept(listener: TcpListener, service: Arc<Service>) {
-    let listener = tokio::net::TcpListener::from_std(listener).expect("a socket of ours");
+    let listener = tokio::net::TcpListener::from_std(listener).expect("a local socket");
     loop {
         if let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(serve(stream, Arc::clone(&service)));

@@ -269,7 +269,8 @@ mod tests {
             record(3, "02", "us-east-1"),
         );
         let mut file = tempfile::NamedTempFile::new().expect("a scratch file");
-        write!(file, "{{\"Records\": [{a}, {b}]}}\n\n{c}\n{a}").expect("room");
+        write!(file, "{{\"Records\": [{a}, {b}]}}\n\n{c}\n{a}")
+            .expect("the scratch file is writable");
         let files = RecordedEvents::open(file.path()).expect("a corpus");
         assert_eq!(
             files.places(),

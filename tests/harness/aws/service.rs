@@ -581,7 +581,9 @@ impl Service {
             return None;
         }
         if request.target == "/_truth" {
-            return Some(serde_json::to_vec_pretty(&self.truth()).expect("a truth is JSON"));
+            return Some(
+                serde_json::to_vec_pretty(&self.truth()).expect("counts serialise to JSON"),
+            );
         }
         let account = request
             .target
@@ -684,7 +686,7 @@ fn expiration(key: &Credentials, seconds: Option<u64>) -> String {
     let seconds = seconds.or(key.lifetime_seconds).unwrap_or_default();
     let at = (unix_ms() / 1000 + seconds) as i64;
     Timestamp::from_second(at)
-        .expect("a time of this century")
+        .expect("a time in range")
         .to_string()
 }
 
