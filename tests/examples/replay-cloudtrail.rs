@@ -1,7 +1,7 @@
-//! Runs the stand-in for AWS by itself, for benchmarks and for trying things out.
+//! Runs the stand-in for AWS as a program, for benchmarks and experiments.
 //!
-//! It prints how to point a client at it, serves until Ctrl-C or SIGTERM (or for `--seconds`), and
-//! then prints what it served, as JSON.
+//! It prints the environment variables that a client needs, serves until Ctrl-C, SIGTERM or the end of
+//! `--seconds`, and then prints what it has served, as JSON.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,24 +15,25 @@ use tokio::signal::unix::{SignalKind, signal};
 
 const USAGE: &str = "\
 replay-cloudtrail [OPTION VALUE]...
-  --corpus FILE         serve recorded events: JSON lines, .zst or not, of events or of files that CloudTrail delivered
-  --events N            without it, make up so many events (default 100000)
-  --seed N              another corpus, and other chances (default 1)
-  --window START,END    when they happened, in seconds since 1970, both inclusive
-  --accounts A,B        of these accounts (default 111122223333)
-  --regions R=W,R=W     in these regions, by weight
-  --limit PER_SECOND    quota of each account and region; 0 is none (default 2)
-  --burst N             requests at once after a rest (default 2)
-  --fault RULE          what goes wrong, as often as needed: [ACCOUNT/]REGION@WHEN=FAULT
-                        WHEN 3, 3-7, 3-, /10, 0.5%; FAULT throttle 500 503:2 503:date:2 expired denied disabled token close reset
-                        truncate:BYTES hang trickle:BYTES:MS slow:MS:MS malformed retyped endless short:EVENTS blanks:BYTES
-  --session-requests N  keys of sessions expire after so many requests
-  --session-seconds N   and after so long
+  --corpus FILE         serve recorded events: JSON lines with events or delivered files, optionally .zst
+  --events N            without --corpus, generate N events (default 100000)
+  --seed N              seed of generated events and random faults (default 1)
+  --window START,END    times of generated events, in seconds since 1970, both inclusive
+  --accounts A,B        accounts of generated events (default 111122223333)
+  --regions R=W,R=W     regions of generated events, by weight
+  --limit PER_SECOND    request quota of each account and region; 0 is no limit (default 2)
+  --burst N             requests that are allowed at once (default 2)
+  --fault RULE          inject faults: [ACCOUNT/]REGION@WHEN=FAULT; may be repeated
+                        WHEN: 3, 3-7, 3-, /10, 0.5%
+                        FAULT: throttle, 500, 503:2, 503:date:2, expired, denied, disabled, token, close, reset, hang,
+                        truncate:BYTES, trickle:BYTES:MS, slow:MS:MS, malformed, retyped, endless, short:EVENTS, blanks:BYTES
+  --session-requests N  expire session keys after N requests
+  --session-seconds N   expire session keys after N seconds
   --skew SECONDS        how far the server's clock is ahead
-  --present SECONDS     from when retention is counted back, in seconds since 1970
-  --credentials FILE    write the accounts' keys there, one profile each, as ~/.aws/credentials has them
-  --address IP:PORT     listen there (default 127.0.0.1, a free port)
-  --seconds N           end by itself after so long";
+  --present SECONDS     end of the retention period, in seconds since 1970
+  --credentials FILE    write the keys of the accounts to FILE, in the format of ~/.aws/credentials
+  --address IP:PORT     address to listen on (default 127.0.0.1 and a free port)
+  --seconds N           exit after N seconds";
 
 struct Options {
     credentials: Option<PathBuf>,
@@ -40,8 +41,8 @@ struct Options {
     config: Config,
 }
 
-/// Events to make up.
-struct Corpus {
+/// The events to generate.
+struct GeneratedCorpus {
     events: u64,
     seed: u64,
     window: Option<(i64, i64)>,
@@ -49,8 +50,8 @@ struct Corpus {
     regions: Vec<(String, u64)>,
 }
 
-impl Corpus {
-    fn make(&self) -> SyntheticEvents {
+impl GeneratedCorpus {
+    fn generate(&self) -> SyntheticEvents {
         let accounts: Vec<&str> = self.accounts.iter().map(String::as_str).collect();
         let regions: Vec<(&str, u64)> = self
             .regions
@@ -78,7 +79,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
     let regions = regions
         .map(|(name, weight)| (name.to_owned(), weight))
         .to_vec();
-    let mut corpus = Corpus {
+    let mut corpus = GeneratedCorpus {
         events: 100_000,
         seed: 1,
         window: None,
@@ -129,7 +130,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
             _ => return Err(format!("{name} is not an option")),
         }
     }
-    let served = recorded.map_or_else(|| Config::new(corpus.make()), Config::new);
+    let served = recorded.map_or_else(|| Config::new(corpus.generate()), Config::new);
     let limit = (limit.per_second > 0.0).then_some(limit);
     let config = Config {
         events: served.events,

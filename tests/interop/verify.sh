@@ -1,27 +1,27 @@
 #!/usr/bin/env bash
-# Checks an Exhibit bundle (a folder or a tar) against a public key, with none of Exhibit's programs.
+# Verifies an Exhibit bundle (a folder or a tar) with a public key, without Exhibit's programs.
 #
 #   verify.sh BUNDLE PUB.pem
 #
-# Needs bash, coreutils, awk, find, tar, jq, zstd and openssl 3. Exit code 0: everything below holds; 1: it does not, and standard error has the
-# reason. PUB.pem must come from somewhere else than the bundle: a bundle cannot vouch for itself.
-# Not checked here: the time of signing, the log, the stream's earlier bundles, and what the WARC records inside an item mean.
+# Needs bash, coreutils, awk, find, tar, jq, zstd and openssl 3. Exit code 0: all checks pass; 1: a check fails, and standard error has
+# the reason. Get PUB.pem from a source other than the bundle: a bundle cannot vouch for itself.
+# Not checked: the time of signing, the log, earlier bundles of the stream, and the meaning of the WARC records in an item.
 set -euo pipefail
 export LC_ALL=C # bytes, not letters: lengths are in bytes, and names print without escapes to the terminal
 
-leaves_max=100 # an item with more segments does not get its record tree recomputed: a shell takes some 20 ms for each
+leaves_max=100 # the record trees of larger items are not recomputed: a shell needs about 20 ms for each segment
 
 die() { printf 'verify.sh: %s\n' "$*" >&2; exit 1; }
 note() { printf 'verify.sh: note: %s\n' "$*" >&2; }
 # The SHA-256 of standard input, as 64 hex digits.
 sha256() { sha256sum | cut -c -64; }
-# Bytes on standard input to hex digits.
+# Converts standard input to hex digits.
 hex() { basenc --base16 -w0; }
-# Hex digits to bytes.
+# Converts hex digits to bytes.
 unhex() { printf %s "${1^^}" | basenc --base16 -d; }
-# One value of a JSON file: json FILE FILTER. Fails where the value is null or absent.
+# Prints a value of a JSON file: json FILE FILTER. Fails if the value is null or absent.
 json() { jq -er "$2" "$1" || die "no $2 in $1"; }
-# Whether a condition holds in a file that is one JSON value and nothing else: holds FILE CONDITION [jq options].
+# True if a file is a single JSON value that meets a condition: holds FILE CONDITION [jq options].
 holds() { jq -es "${@:3}" "length == 1 and (.[0] | ($2))" "$1" > /dev/null 2>&1; }
 # Canonical JSON (RFC 8785) only, so that no two programs can read two things into it: duplicate keys, a second value, stray blanks.
 canonical() { jq -cSj . "$1" 2> /dev/null | cmp -s - "$1" || die "$2 is not canonical JSON"; }
