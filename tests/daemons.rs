@@ -205,21 +205,18 @@ impl<'s> Daemon<'s> {
     /// Waits until the first pass of each incident is sealed and its settle passes are scheduled.
     fn wait_until_sealed(&self, token: &str, incidents: &[String]) {
         for incident in incidents {
-            let is_sealed = |pass: &Value| pass["pass"] == 0 && pass["state"] == "sealed";
-            let is_over = |view: &Value| {
+            let path = format!("/v1/incidents/{incident}");
+            wait(incident, || {
+                let view = self.serve().call(token, "GET", &path, None).json();
                 let passes = view["passes"]
                     .as_array()
                     .map(Vec::as_slice)
                     .unwrap_or_default();
-                passes.len() == 4 && passes.iter().any(is_sealed)
-            };
-            wait(incident, || {
-                is_over(
-                    &self
-                        .serve()
-                        .call(token, "GET", &format!("/v1/incidents/{incident}"), None)
-                        .json(),
-                )
+                // the first pass, and three that settle it
+                passes.len() == 4
+                    && passes
+                        .iter()
+                        .any(|pass| pass["pass"] == 0 && pass["state"] == "sealed")
             });
         }
     }
@@ -456,12 +453,11 @@ impl<'d> IncidentEvidence<'d> {
 
     /// Asserts that exactly the bundles in the ledger are published.
     fn assert_published(&self, seaweed: &Seaweed) {
-        let names = |id: &str| format!("bundles/{}.tar", id.trim_start_matches("sha256:"));
         let known: BTreeSet<String> = self
             .bundles
             .values()
             .flatten()
-            .map(|bundle| names(&bundle.id))
+            .map(|bundle| format!("bundles/{}.tar", bundle.id.trim_start_matches("sha256:")))
             .collect();
         assert_eq!(
             seaweed

@@ -319,13 +319,12 @@ fn stopped_captures_seal_partial_bundles() {
         "{bundle}"
     );
     assert_eq!(audit_downloaded(&serve, &owner, store.path(), &bundle), 4);
-    let is_over = |incident: &Value| {
+    serve.wait(&owner, &format!("/v1/incidents/{id}"), |incident| {
         let passes = incident["passes"].as_array().expect("passes");
         passes.iter().all(|pass| {
             pass["state"] == "failed" || pass["state"] == "sealed" || pass["kind"] == "settle"
         })
-    };
-    serve.wait(&owner, &format!("/v1/incidents/{id}"), is_over);
+    });
     let pages = server.truth().counts(ACCOUNT, "us-east-1").pages;
     assert!(
         pages < 40,

@@ -17,7 +17,7 @@ use tests::disk::SmallDisk;
 use tests::postgres::Postgres;
 use tests::proxy::{Fault, Proxy};
 use tests::seaweed::{COLLECTOR, SECRET, Seaweed};
-use tests::{BundleContent, CloudEvent, audit, program, quick, run_ok, scratch};
+use tests::{BundleContent, audit, program, quick, run_ok, scratch};
 
 const ACCOUNT: &str = "111122223333";
 const REGIONS: [(&str, u64); 3] = [("us-east-1", 70), ("eu-west-1", 25), ("ap-southeast-2", 5)];
@@ -252,7 +252,8 @@ impl<'s> IncidentFixture<'s> {
     /// The counts of all bundles by region. Asserts that they have all events, and that duplicates
     /// are counted correctly.
     fn counts_in(&self, bundles: &[(String, BundleContent)]) -> CountsByRegion {
-        let told = |region: &str| {
+        let mut counts = CountsByRegion::new();
+        for (region, _) in REGIONS {
             let (mut pages, mut events, mut ids) = (0, 0, BTreeSet::new());
             for (_, content) in bundles {
                 for item in content
@@ -289,9 +290,9 @@ impl<'s> IncidentFixture<'s> {
                 ids.len(),
                 served.len()
             );
-            (region.to_owned(), (pages, events))
-        };
-        REGIONS.iter().map(|(region, _)| told(region)).collect()
+            counts.insert(region.to_owned(), (pages, events));
+        }
+        counts
     }
 
     /// Asserts that the journal has one entry for each bundle, in order, and that no pass is due.
@@ -328,28 +329,21 @@ impl<'s> IncidentFixture<'s> {
     fn assert_timeline(&self, bundles: &[(String, BundleContent)]) {
         let mut expected = BTreeMap::new();
         for (id, content) in bundles {
-            let row = |event: CloudEvent| {
-                (
-                    (id.clone(), event.item.to_string(), event.record),
-                    format!("aws.{}", event.name),
-                )
-            };
-            expected.extend(content.cloud_events().into_iter().map(row));
+            for event in content.cloud_events() {
+                let reference = (id.clone(), event.item.to_string(), event.record);
+                expected.insert(reference, format!("aws.{}", event.name));
+            }
         }
-        let place = |row: &Value| {
-            let evidence = &row["evidence"];
-            let text = |name: &str| evidence[name].as_str().expect("a text").to_owned();
-            (
-                text("bundle"),
-                text("item"),
-                evidence["record"].as_u64().expect("a number"),
-            )
-        };
         let rows = self.lines(&["timeline", "INC-1", "--kind", "aws."]);
         assert_eq!(rows.len(), expected.len());
         for row in rows {
+            let evidence = &row["evidence"];
+            let text = |name: &str| evidence[name].as_str().expect("a text").to_owned();
+            let record = evidence["record"].as_u64().expect("a number");
             assert_eq!(
-                expected.remove(&place(&row)).as_deref(),
+                expected
+                    .remove(&(text("bundle"), text("item"), record))
+                    .as_deref(),
                 row["kind"].as_str(),
                 "{row}"
             );
@@ -582,12 +576,12 @@ fn full_disk_delays_a_capture_and_loses_nothing() {
     incident.wait_for_the_middle(&mut capture);
     let ballast = disk.fill();
     // Writes of pages, of the journal and of the queue all fail, and more than once.
-    let refusals = |said: &str| {
-        said.lines()
-            .filter(|line| line.contains("no room left") || line.contains("is full"))
-            .count()
-    };
-    capture.wait_until(|said| refusals(said) > 10);
+    capture.wait_until(|log| {
+        let failures = log
+            .lines()
+            .filter(|line| line.contains("no room left") || line.contains("is full"));
+        failures.count() > 10
+    });
     fs::remove_file(ballast).expect("the ballast exists");
     capture.must_succeed();
     let bundles = incident.assert_complete(&undisturbed);

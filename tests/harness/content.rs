@@ -75,13 +75,14 @@ impl BundleContent {
     /// The CloudTrail events of all items, in order.
     #[must_use]
     pub fn cloud_events(&self) -> Vec<CloudEvent> {
-        let of_item = |item: &ItemEntry| {
-            (0..)
-                .zip(&self.records[&item.name])
-                .filter_map(|(record, bytes)| CloudEvent::read(item, record, bytes))
-                .collect::<Vec<_>>()
-        };
-        self.config.items.iter().flat_map(of_item).collect()
+        let mut events = Vec::new();
+        for item in &self.config.items {
+            let records = (0..).zip(&self.records[&item.name]);
+            events.extend(
+                records.filter_map(|(record, bytes)| CloudEvent::read(item, record, bytes)),
+            );
+        }
+        events
     }
 }
 

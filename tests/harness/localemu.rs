@@ -1,6 +1,6 @@
 //! LocalEmu, a third-party emulator of AWS, for the operations that it emulates faithfully.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{ChildStdin, Command, Stdio};
@@ -77,7 +77,7 @@ impl LocalEmu {
             _stdin: stdin,
         };
         let begin = Instant::now();
-        while !answers(address) {
+        while !is_ready(address).unwrap_or(false) {
             let log = scratch.join("log");
             assert!(
                 begin.elapsed() < START_MAX,
@@ -90,17 +90,14 @@ impl LocalEmu {
     }
 }
 
-fn answers(address: SocketAddr) -> bool {
-    let ask = || {
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
-        let mut status = [0; 12];
-        stream
-            .read_exact(&mut status)
-            .map(|()| status.ends_with(b"200"))
-    };
-    ask().unwrap_or(false)
+/// True if it responds with status 200.
+fn is_ready(address: SocketAddr) -> io::Result<bool> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+    let mut status = [0; 12];
+    stream.read_exact(&mut status)?;
+    Ok(status.ends_with(b"200"))
 }
 
 /// LocalEmu, started once for this process. If it is not installed, prints that the test is

@@ -153,13 +153,11 @@ async fn forward(
 
 fn take_fault(request: &[u8], faults: &Faults) -> Option<Fault> {
     let mut faults = faults.lock().expect("the lock is not poisoned");
-    let is_in = |text: &str| {
+    let first = faults.iter().position(|fault| {
+        let (Fault::AnswerLost(text) | Fault::ServerError(text) | Fault::Silence(text)) = fault;
         request
             .windows(text.len())
             .any(|window| window == text.as_bytes())
-    };
-    let first = faults.iter().position(|fault| match fault {
-        Fault::AnswerLost(text) | Fault::ServerError(text) | Fault::Silence(text) => is_in(text),
     });
     first.map(|first| faults.remove(first))
 }

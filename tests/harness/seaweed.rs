@@ -118,7 +118,7 @@ impl Seaweed {
             {
                 return None;
             }
-            if seaweed.answers() {
+            if seaweed.is_ready().unwrap_or(false) {
                 return Some(seaweed);
             }
             std::thread::sleep(Duration::from_millis(100));
@@ -201,16 +201,13 @@ impl Seaweed {
     }
 
     /// True once all its components are connected: only then does it reject an unsigned request.
-    fn answers(&self) -> bool {
-        let ask = || -> io::Result<String> {
-            let mut stream = TcpStream::connect(self.address)?;
-            stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-            stream.write_all(b"GET / HTTP/1.1\r\nHost: s3\r\nConnection: close\r\n\r\n")?;
-            let mut answer = vec![0; 100];
-            let read = stream.read(&mut answer)?;
-            Ok(String::from_utf8_lossy(&answer[..read]).into_owned())
-        };
-        ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 403"))
+    fn is_ready(&self) -> io::Result<bool> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: s3\r\nConnection: close\r\n\r\n")?;
+        let mut response = vec![0; 100];
+        let read = stream.read(&mut response)?;
+        Ok(response[..read].starts_with(b"HTTP/1.1 403"))
     }
 }
 

@@ -143,17 +143,12 @@ fn windows_are_inclusive_and_attributes_filter() {
                 .expect("a name"),
         ),
     ] {
-        let has = |event: &&&Value| {
-            event[name] == value
-                || event["Resources"]
-                    .as_array()
-                    .expect("a list")
-                    .iter()
-                    .any(|r| r[name] == value)
-        };
         let expected: Vec<&str> = all
             .iter()
-            .filter(has)
+            .filter(|event| {
+                let mut resources = event["Resources"].as_array().expect("a list").iter();
+                event[name] == value || resources.any(|resource| resource[name] == value)
+            })
             .map(|event| event["EventId"].as_str().expect("text"))
             .collect();
         assert!(!expected.is_empty(), "{name}");

@@ -203,11 +203,10 @@ fn every_package_is_listed() {
 
 #[test]
 fn packages_depend_only_on_lower_packages() {
-    let name_of = |package: &'static str| package.rsplit('/').next().expect("a path has an end");
     for (package, allowed) in PACKAGES {
         let used = dependencies(package);
         for (other, _) in PACKAGES {
-            let other = name_of(other);
+            let other = other.rsplit('/').next().expect("a path has an end");
             assert!(
                 !used.iter().any(|name| name == other) || allowed.contains(&other),
                 "{package} must not depend on {other}"

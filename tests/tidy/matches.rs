@@ -48,8 +48,9 @@ fn matches_over_our_enums_name_every_variant() {
             ));
         }
     }
-    let exists = |name: &str| files.iter().any(|file| file.name == name);
-    let gone = allowed.keys().filter(|name| !exists(name));
+    let gone = allowed
+        .keys()
+        .filter(|name| files.iter().all(|file| file.name != **name));
     wrong.extend(gone.map(|name| format!("{name} is gone: delete it from ALLOWED")));
     assert!(
         wrong.is_empty(),
@@ -67,11 +68,10 @@ fn wildcards(file: &SourceFile, enums: &BTreeSet<&str>) -> Vec<String> {
             continue;
         }
         let indent = line.len() - line.trim_start().len();
-        let is_inside = |line: &&&str| line.trim().is_empty() || indent <= indent_of(line);
         let arms = lines[..at]
             .iter()
             .rev()
-            .take_while(is_inside)
+            .take_while(|line| line.trim().is_empty() || indent <= indent_of(line))
             .filter(|line| indent_of(line) == indent);
         let own = arms
             .filter_map(|arm| enum_of(arm))

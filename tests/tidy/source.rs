@@ -30,15 +30,12 @@ pub(crate) fn files_of_package(package: &str) -> Vec<SourceFile> {
     let folder = root().join(package).join("src");
     let files = files_below(&folder, "rs");
     let only_tests: BTreeSet<PathBuf> = files.iter().flat_map(|file| test_modules(file)).collect();
-    let is_test = |file: &PathBuf| {
-        let without_extension = file.with_extension("");
-        only_tests
-            .iter()
-            .any(|module| without_extension.starts_with(module))
-    };
     files
         .iter()
-        .filter(|file| !is_test(file))
+        .filter(|file| {
+            let stem = file.with_extension("");
+            !only_tests.iter().any(|module| stem.starts_with(module))
+        })
         .map(|file| source_file(file, &folder))
         .collect()
 }

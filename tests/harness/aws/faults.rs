@@ -222,11 +222,13 @@ pub(super) fn fault_for(
     number: u64,
 ) -> Option<Fault> {
     let base = mix_text(mix_text(seed, &place.account), &place.region);
-    let chance = |index: usize| mix(&[base, operation as u64, number, index as u64]);
-    let mut rules = rules.iter().enumerate();
-    rules
-        .find(|(index, rule)| rule.fits(operation, place, number, chance(*index)))
-        .map(|(_, rule)| rule.fault)
+    for (index, rule) in rules.iter().enumerate() {
+        let chance = mix(&[base, operation as u64, number, index as u64]);
+        if rule.fits(operation, place, number, chance) {
+            return Some(rule.fault);
+        }
+    }
+    None
 }
 
 /// Parses a rule for lookups: `[ACCOUNT/]REGION@WHEN=FAULT`.

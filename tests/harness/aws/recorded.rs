@@ -126,7 +126,6 @@ fn records(line: &[u8]) -> serde_json::Result<Vec<(usize, &[u8])>> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    let offset = |record: &[u8]| record.as_ptr().addr() - line.as_ptr().addr();
     let Delivered { records } = serde_json::from_slice(text)?;
     let Some(records) = records else {
         return Ok(vec![(0, text)]);
@@ -134,7 +133,7 @@ fn records(line: &[u8]) -> serde_json::Result<Vec<(usize, &[u8])>> {
     Ok(records
         .into_iter()
         .map(|record| record.get().as_bytes())
-        .map(|record| (offset(record), record))
+        .map(|record| (record.as_ptr().addr() - line.as_ptr().addr(), record))
         .collect())
 }
 

@@ -435,8 +435,11 @@ impl Service {
             .collect();
         let given = |name: &str| form.get(name).cloned().unwrap_or_default();
         let (role_arn, name) = (given("RoleArn"), given("RoleSessionName"));
-        let valid = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
-        if !(2..=64).contains(&name.len()) || !name.chars().all(valid) {
+        let is_valid = (2..=64).contains(&name.len())
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c));
+        if !is_valid {
             return Err((
                 "ValidationError",
                 "roleSessionName must have 2 to 64 of [\\w+=,.@-]".to_owned(),

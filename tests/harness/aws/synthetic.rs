@@ -196,14 +196,18 @@ impl EventCorpus for SyntheticEvents {
     }
 
     fn first(&self, place: usize, position: u64) -> u64 {
-        let original = self
-            .duplicate_distance(place, position)
-            .map(|distance| position - distance);
-        let same = |other: &u64| {
-            self.duplicate_distance(place, *other).is_none()
-                && self.time(place, *other) == self.time(place, position)
+        let Some(distance) = self.duplicate_distance(place, position) else {
+            return position;
         };
-        original.filter(same).unwrap_or(position)
+        let original = position - distance;
+        // A duplicate of a duplicate, or one of another second, would not be the same event.
+        if self.duplicate_distance(place, original).is_none()
+            && self.time(place, original) == self.time(place, position)
+        {
+            original
+        } else {
+            position
+        }
     }
 
     fn event(&self, place: usize, position: u64) -> LookupEvent<'_> {
