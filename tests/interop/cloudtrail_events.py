@@ -47,7 +47,7 @@ def make(url, count):
         for i in range(int(count)):
             calls[i % len(calls)](f"{run}-{i // len(calls)}")
         end = int(time.time()) + 1
-        time.sleep(3)  # whatever is asked from now on is behind the window, and so is what is made in another run
+        time.sleep(3)  # so that later calls, and those of another run, are outside the window
         if end - start < WINDOW_MAX and len(list(events(url, start, end))) == int(count):
             print(start, end)
             return

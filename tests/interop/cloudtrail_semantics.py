@@ -53,7 +53,7 @@ def record(url, corpus):
         iam.delete_user(UserName=f"user-{i}")
         sts.get_caller_identity()
     end = int(time.time())
-    time.sleep(2)  # lookups are recorded too: they are to be later than the window
+    time.sleep(2)  # lookups are recorded too, and must be outside the window
     wanted, lines = 1 + 60 + 20 + 20, []
     for page in pages(client(url, "cloudtrail"), StartTime=start, EndTime=end + 1):
         for event in page:

@@ -23,7 +23,7 @@ if ! cmp -s "$here/requirements.txt" "$prefix/venv/installed.txt"; then
   "$prefix/venv/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: --requirement "$here/requirements.txt"
   cp "$here/requirements.txt" "$prefix/venv/installed.txt"
 fi
-# LocalEmu needs Python 3.13, which Debian 12 has not: where there is none, the tests that use it say that they were skipped.
+# LocalEmu needs Python 3.13, which Debian 12 does not have. Without it, the tests that use LocalEmu are skipped.
 python=
 for candidate in python3.13 "$HOME"/.pyenv/versions/3.13.*/bin/python3.13; do
   if "$candidate" -c '' 2> /dev/null; then python=$candidate; break; fi

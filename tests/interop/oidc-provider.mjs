@@ -70,8 +70,8 @@ const base64 = (value) => Buffer.from(JSON.stringify(value)).toString('base64url
 async function sign(query) {
   const [alg, kid, claims] = [query.get('alg'), query.get('kid'), JSON.parse(query.get('claims'))];
   const header = { alg, kid, typ: 'at+jwt' };
-  if (alg === 'none') return `${base64(header)}.${base64(claims)}.`; // jose makes no such token with a key's name
-  // What a public key looks like to whoever takes it for a secret.
+  if (alg === 'none') return `${base64(header)}.${base64(claims)}.`; // jose cannot make such a token with a key id
+  // The public key as an HMAC secret, for verifiers that confuse the two.
   const pem = async (key) => new TextEncoder().encode(await jose.exportSPKI(key.publicKey));
   const key = alg === 'HS256' ? await pem(keys[`RS256-${generation}`]) : keys[`${alg}-${generation}`].privateKey;
   return new jose.SignJWT(claims).setProtectedHeader(header).sign(key);
@@ -97,4 +97,4 @@ server.listen(0, '127.0.0.1', async () => {
   await rotate();
   console.log(issuer);
 });
-process.stdin.on('end', () => process.exit()).resume(); // it ends with whoever has started it
+process.stdin.on('end', () => process.exit()).resume(); // exits with the process that has started it

@@ -31,14 +31,14 @@ for ((tries = 0; tries < 100; tries++)); do
 done
 [[ $tries -lt 100 ]] || die "the registry does not answer: $(tail -n 3 "$work/registry.log")"
 
-# skopeo copies one manifest at a time and leaves referrers behind, so the attestation travels under its own name.
+# skopeo copies single manifests without their referrers, so the attestation is copied under its own name.
 copy() { skopeo --insecure-policy copy --quiet --preserve-digests "$@"; }
 for name in bundle attestation; do
   copy --dest-tls-verify=false "oci:$bundle:$name" "docker://127.0.0.1:$port/exhibit:$name"
   copy --src-tls-verify=false "docker://127.0.0.1:$port/exhibit:$name" "oci:$work/back:$name"
 done
 
-# The name and digest of every manifest that an index lists.
+# Prints the name and digest of every manifest in an index.
 listed() { jq -r '.manifests[] | "\(.annotations["org.opencontainers.image.ref.name"]) \(.digest)"' "$1/index.json" | sort; }
 diff <(listed "$bundle") <(listed "$work/back") || die "the digests have changed"
 diff --recursive "$bundle/blobs" "$work/back/blobs" || die "the blobs have changed"

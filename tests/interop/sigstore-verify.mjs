@@ -28,11 +28,11 @@ const hint = createHash('sha256').update(der).digest('base64');
 const keys = { [hint]: { rawBytes: der } };
 const nothing = { mediaType: '', tlogs: [], ctlogs: [], certificateAuthorities: [], timestampAuthorities: [] };
 
-// No log and no timestamp are asked for: there is none inside.
+// A bundle of version 1 has no log entry and no timestamp, so none is required.
 const verifier = new Verifier(toTrustMaterial(nothing, keys), { tlogThreshold: 0, ctlogThreshold: 0, timestampThreshold: 0 });
 verifier.verify(toSignedEntity(bundle));
 
-// The verifier leaves the statement to its caller.
+// The verifier does not check the statement; its caller must.
 const statement = JSON.parse(bundle.content.dsseEnvelope.payload);
 assert.deepEqual(statement.subject.map((s) => `sha256:${s.digest.sha256}`), [named('bundle')]);
 console.log(`@sigstore/verify: ok, ${named('bundle')}`);
