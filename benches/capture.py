@@ -80,7 +80,7 @@ class Store:
         """Coverage by region, added up over all bundles, each verified."""
         regions: dict[str, dict] = {}
         for bundle in receipt["bundles"]:
-            verify = [TARGET / "exhibit-audit", "verify", bundle["bundle"], "--key", receipt["public_key"]]
+            verify = [TARGET / "exhibit-audit", "verify", bundle["bundle"], "--key", receipt["publicKey"]]
             assert subprocess.run(verify, stdout=subprocess.DEVNULL).returncode in (0, 4), bundle
             for item in config_of(bundle)["items"]:
                 region = item["source"].get("region")

@@ -114,7 +114,7 @@ impl Store {
 
     /// The bytes that an attachment's bundle holds, as its auditor gets them, and their digest.
     fn extracted(&self, receipt: &Value) -> (PathBuf, TempDir) {
-        let (bundle, key) = (path_of(&receipt["bundle"]), path_of(&receipt["public_key"]));
+        let (bundle, key) = (path_of(&receipt["bundle"]), path_of(&receipt["publicKey"]));
         assert_eq!(audit(&bundle, &key), 0, "{receipt}");
         let folder = scratch();
         let out = folder.path().join("out");
@@ -497,10 +497,7 @@ fn a_capture_ends_with_one_line_of_json() {
         "{receipt}"
     );
     assert!(matches!(
-        audit(
-            &path_of(&bundle["bundle"]),
-            &path_of(&receipt["public_key"])
-        ),
+        audit(&path_of(&bundle["bundle"]), &path_of(&receipt["publicKey"])),
         0 | 4
     ));
     let id = text_of(&receipt["incident"]);
@@ -679,7 +676,7 @@ fn a_file_that_becomes_shorter_is_attached_with_a_gap() {
         }
         let bytes = receipt["bytes"].as_u64().expect("a number");
         assert!(bytes < size, "{receipt}");
-        let (bundle, key) = (path_of(&receipt["bundle"]), path_of(&receipt["public_key"]));
+        let (bundle, key) = (path_of(&receipt["bundle"]), path_of(&receipt["publicKey"]));
         assert_eq!(audit(&bundle, &key), 4, "sound but incomplete");
         return;
     }
@@ -973,7 +970,7 @@ fn an_attach_that_is_killed_is_acknowledged_whole_or_not_at_all() {
     let (last, _) = store.attach(&[&id, "-", "--name", "last"], |stdin| {
         stdin.write_all(b"last").expect("it reads")
     });
-    let key = path_of(&last["public_key"]);
+    let key = path_of(&last["publicKey"]);
     let bundles = store.lines(&["bundles", &id]);
     assert_eq!(bundles.last().expect("the last").get("id"), last.get("id"));
     assert!(
@@ -1090,7 +1087,7 @@ fn tokens_are_made_listed_and_revoked() {
         .lines(&["token", "list"])
         .into_iter()
         .find(|line| line["id"] == token_id.as_str());
-    assert!(revoked.expect("it stays in the list")["revoked"].is_string());
+    assert!(revoked.expect("it stays in the list")["revokedAt"].is_string());
     assert!(store.ok(&["token", "list"]).contains("revoked at"));
     for (code, arguments, said) in [
         (2, &["token", "create"][..], "--role"),

@@ -277,7 +277,7 @@ impl<'d> Evidence<'d> {
             assert_eq!(
                 audit(
                     &to,
-                    Path::new(fetched["public_key"].as_str().expect("a path"))
+                    Path::new(fetched["publicKey"].as_str().expect("a path"))
                 ),
                 0,
                 "with the key that came with it"
@@ -358,7 +358,7 @@ impl<'d> Evidence<'d> {
         }
     }
 
-    /// All bundles but the first are marked as its doubles, and have the same pages.
+    /// All bundles but the first are marked as its duplicates, and have the same pages.
     fn assert_doubles(&self, incident: &str, bundles: &[Sealed]) {
         let sealed = self
             .daemon
@@ -366,10 +366,10 @@ impl<'d> Evidence<'d> {
         assert_eq!(sealed.len(), bundles.len(), "{sealed:?}");
         let listed = self.daemon.lines(&["bundles", incident]);
         assert!(
-            listed[0].get("doubles").is_none()
+            listed[0].get("duplicateOf").is_none()
                 && listed[1..]
                     .iter()
-                    .all(|row| row["doubles"] == bundles[0].id),
+                    .all(|row| row["duplicateOf"] == bundles[0].id),
             "{listed:?}"
         );
         for (row, bundle) in sealed.iter().zip(bundles).skip(1) {

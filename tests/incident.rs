@@ -92,7 +92,7 @@ const CAPTURE: [&str; 8] = [
 
 /// What a bundle says, verified with the store's key.
 fn config_of(receipt: &Value) -> evidence_format::config::BundleConfig {
-    let (bundle, key) = (&receipt["bundles"][0]["bundle"], &receipt["public_key"]);
+    let (bundle, key) = (&receipt["bundles"][0]["bundle"], &receipt["publicKey"]);
     let path = |value: &Value| std::path::PathBuf::from(value.as_str().expect("a path"));
     let pem = std::fs::read_to_string(path(key)).expect("the public key");
     let trust = TrustPolicy {
@@ -368,9 +368,8 @@ fn a_deadline_seals_what_is_there_and_a_supplement_has_the_rest() {
     assert!(bundles.len() > 1, "{receipt}");
     let mut distinct = BTreeMap::<String, u64>::new();
     for (number, bundle) in bundles.iter().enumerate() {
-        let config = config_of(
-            &serde_json::json!({"bundles": [bundle], "public_key": receipt["public_key"]}),
-        );
+        let config =
+            config_of(&serde_json::json!({"bundles": [bundle], "publicKey": receipt["publicKey"]}));
         assert_eq!(config.supplements.is_some(), number > 0);
         assert_eq!(
             config.supplements.map(|first| first.to_string()),
@@ -592,7 +591,7 @@ fn asking_again_finds_what_came_late_and_what_is_gone() {
     );
     let last = &bundles[3];
     let config =
-        config_of(&serde_json::json!({"bundles": [last], "public_key": receipt["public_key"]}));
+        config_of(&serde_json::json!({"bundles": [last], "publicKey": receipt["publicKey"]}));
     assert_eq!(
         config.supplements.map(|id| id.to_string()).as_deref(),
         receipt["bundles"][0]["id"].as_str()
@@ -660,7 +659,7 @@ fn a_bundle_has_the_events_that_another_client_gets_from_another_service() {
     let path = |value: &Value| std::path::PathBuf::from(value.as_str().expect("a path"));
     let (bundle, key) = (
         path(&receipt["bundles"][0]["bundle"]),
-        path(&receipt["public_key"]),
+        path(&receipt["publicKey"]),
     );
     assert_eq!(audit(&bundle, &key), 0, "it is sound and complete");
     let captured = Holding::open(&bundle, &key)

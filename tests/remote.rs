@@ -508,7 +508,7 @@ fn a_host_from_its_declaration_to_a_bundle_that_is_verified() {
         receipt["gaps"].is_u64() && text(&receipt["incident"]).starts_with("INC-"),
         "{receipt}"
     );
-    let key = PathBuf::from(text(&receipt["public_key"]));
+    let key = PathBuf::from(text(&receipt["publicKey"]));
     assert_eq!(
         fs::read(&key).expect("it is kept"),
         fs::read(desk.key()).expect("own file")
@@ -516,8 +516,8 @@ fn a_host_from_its_declaration_to_a_bundle_that_is_verified() {
     // by the beginning of its id
     let fetched = json(&mut desk.remote(&["fetch", &id[..20], "--out", "bundle.tar", "--json"]));
     assert_eq!(
-        (text(&fetched["id"]), text(&fetched["public_key"])),
-        (id.clone(), text(&receipt["public_key"]))
+        (text(&fetched["id"]), text(&fetched["publicKey"])),
+        (id.clone(), text(&receipt["publicKey"]))
     );
     let to = desk.home.path().join("bundle.tar");
     assert!(matches!(audit(&to, &key), 0 | 4));
@@ -1249,7 +1249,7 @@ fn tokens_are_made_listed_and_revoked_by_a_server() {
         .iter()
         .find(|row| row["id"] == id.as_str())
         .expect("it is listed");
-    assert_eq!(row["revoked"], revoked["revoked"]);
+    assert_eq!(row["revokedAt"], revoked["revokedAt"]);
     assert!(
         refused(desk.remote(&["status"]).env("EXHIBIT_TOKEN", &token))
             .contains("does not take the token")

@@ -184,7 +184,7 @@ pub fn token(store: &Path, role: &str) -> String {
     );
     let line: Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
     assert!(
-        line["id"].is_string() && line["role"] == role && line["expires"].is_string(),
+        line["id"].is_string() && line["role"] == role && line["expiresAt"].is_string(),
         "{line}"
     );
     line["token"].as_str().expect("a token").to_owned()

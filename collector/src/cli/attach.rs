@@ -19,7 +19,6 @@ use super::{GlobalOptions, print, print_json, require_incident, standard_input};
 use domain::incident::Line;
 use pipeline::Content;
 use platform::progress::ProgressCounter;
-use server::answers::Receipt;
 
 /// What standard input is called.
 pub(super) const STANDARD_INPUT: &str = "standard input";
@@ -101,8 +100,13 @@ async fn draw(meter: Arc<ProgressCounter>, quiet: bool) {
 }
 
 /// What `--json` prints. Fields are added, never renamed or removed.
-fn json(receipt: &Receipt, gaps: u64, bundle: &str, key: &Path) -> serde_json::Value {
-    let Receipt {
+fn json(
+    receipt: &api::AttachmentReceipt,
+    gaps: u64,
+    bundle: &str,
+    key: &Path,
+) -> serde_json::Value {
+    let api::AttachmentReceipt {
         incident,
         id,
         name,
@@ -117,12 +121,12 @@ fn json(receipt: &Receipt, gaps: u64, bundle: &str, key: &Path) -> serde_json::V
         "gaps": gaps,
         "id": id,
         "bundle": bundle,
-        "public_key": key,
+        "publicKey": key,
     })
 }
 
-fn summary(receipt: &Receipt, gaps: u64, bundle: &str, key: &Path) -> String {
-    let Receipt {
+fn summary(receipt: &api::AttachmentReceipt, gaps: u64, bundle: &str, key: &Path) -> String {
+    let api::AttachmentReceipt {
         incident,
         id,
         name,

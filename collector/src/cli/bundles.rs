@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use api::{BundleCoverage, BundleSummary};
 use clap::Args;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
@@ -11,8 +12,6 @@ use serde::Serialize;
 
 use super::capture::bundles_table;
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
-use pipeline::seal::Summary;
-use server::answers::Bundle;
 
 /// Lists the bundles of an incident
 #[derive(Args)]
@@ -39,6 +38,7 @@ pub(super) struct FetchArgs {
 
 /// What `--json` prints for each bundle. Fields are added, never renamed or removed.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct BundleOutput<'a> {
     id: Digest,
     bundle: String,
@@ -49,9 +49,9 @@ struct BundleOutput<'a> {
     name: Option<&'a str>,
     sealed_at: Timestamp,
     size: u64,
-    coverage: &'a Summary,
+    coverage: &'a BundleCoverage,
     #[serde(skip_serializing_if = "Option::is_none")]
-    doubles: Option<Digest>,
+    duplicate_of: Option<Digest>,
 }
 
 pub(super) async fn run(global: &GlobalOptions, arguments: &BundlesArgs) -> Result<()> {
@@ -71,8 +71,8 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &BundlesArgs) -> Resu
     Ok(())
 }
 
-fn bundle_output(bundle: &Bundle, location: String) -> BundleOutput<'_> {
-    let Bundle {
+fn bundle_output(bundle: &BundleSummary, location: String) -> BundleOutput<'_> {
+    let BundleSummary {
         id,
         incident,
         source,
@@ -81,7 +81,7 @@ fn bundle_output(bundle: &Bundle, location: String) -> BundleOutput<'_> {
         sealed_at,
         size,
         coverage,
-        doubles,
+        duplicate_of,
     } = bundle;
     let (name, sealed_at) = (name.as_deref(), *sealed_at);
     BundleOutput {
@@ -94,7 +94,7 @@ fn bundle_output(bundle: &Bundle, location: String) -> BundleOutput<'_> {
         sealed_at,
         size: *size,
         coverage,
-        doubles: *doubles,
+        duplicate_of: *duplicate_of,
     }
 }
 
@@ -105,7 +105,7 @@ pub(super) async fn fetch(global: &GlobalOptions, arguments: &FetchArgs) -> Resu
         .await?;
     let key = backend.key_of(&id, &to).await?;
     if global.json {
-        return print_json(&serde_json::json!({"bundle": to, "id": id, "public_key": key}));
+        return print_json(&serde_json::json!({"bundle": to, "id": id, "publicKey": key}));
     }
     print(&format!(
         "{id}\n\nverify with\n  exhibit-audit verify {} --key {}\n",

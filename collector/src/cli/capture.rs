@@ -2,6 +2,7 @@
 //! server does it.
 
 use anyhow::Result;
+use api::BundleSummary;
 use clap::Args;
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
@@ -13,7 +14,6 @@ use super::declare::{CaptureFlags, IncidentOptions};
 use super::table::format_table;
 use super::times::to_whole_seconds;
 use super::{GlobalOptions, print, print_json, require_incident};
-use server::answers::Bundle;
 
 /// Characters of an id in tables: `sha256:` and 12 digits.
 const SHORT_CHARS: usize = 19;
@@ -39,6 +39,7 @@ pub(super) struct CaptureArgs {
 
 /// What `--json` prints. Fields are added, never renamed or removed.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct CaptureOutput<'a> {
     incident: &'a IncidentId,
     bundles: Vec<BundleReceipt>,
@@ -97,7 +98,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Resul
 async fn receipt<'a>(
     backend: &dyn Backend,
     incident: &'a IncidentId,
-    bundles: &[Bundle],
+    bundles: &[BundleSummary],
 ) -> Result<CaptureOutput<'a>> {
     let mut listed = Vec::new();
     for bundle in bundles {
@@ -122,7 +123,7 @@ async fn receipt<'a>(
 fn unseen(global: &GlobalOptions, incident: &IncidentId) -> Result<()> {
     if global.json {
         return print_json(
-            &serde_json::json!({"incident": incident, "bundles": [], "public_key": null, "gaps": null}),
+            &serde_json::json!({"incident": incident, "bundles": [], "publicKey": null, "gaps": null}),
         );
     }
     print(&format!(
@@ -130,7 +131,7 @@ fn unseen(global: &GlobalOptions, incident: &IncidentId) -> Result<()> {
     ))
 }
 
-fn summary(receipt: &CaptureOutput<'_>, bundles: &[Bundle]) -> String {
+fn summary(receipt: &CaptureOutput<'_>, bundles: &[BundleSummary]) -> String {
     let CaptureOutput {
         incident,
         public_key,
@@ -157,9 +158,9 @@ fn summary(receipt: &CaptureOutput<'_>, bundles: &[Bundle]) -> String {
 }
 
 /// Bundles as a table; attachments by their names.
-pub(super) fn bundles_table(bundles: &[Bundle]) -> String {
-    let row = |bundle: &Bundle| {
-        let Bundle {
+pub(super) fn bundles_table(bundles: &[BundleSummary]) -> String {
+    let row = |bundle: &BundleSummary| {
+        let BundleSummary {
             id,
             source,
             pass,

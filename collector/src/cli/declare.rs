@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use api::{CaptureOptions, DeclareResponse};
 use clap::Args;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
@@ -15,7 +16,6 @@ use domain::incident::{
     ImpactAnswer, InitialReport, Line, Name, Pivot, PlayName, PotentialImpact, Prose, Severity,
     SourceName,
 };
-use server::answers::{Capture, Declared};
 
 /// Declares an incident without capturing anything yet
 #[derive(Args)]
@@ -106,7 +106,7 @@ impl IncidentOptions {
     pub(super) async fn declaring(
         self,
         backend: &dyn Backend,
-        capture: Option<Capture>,
+        capture: Option<CaptureOptions>,
     ) -> Result<NewDeclaration> {
         let reported_at = reported_at(backend, self.reported_by.as_ref()).await?;
         let report = InitialReport {
@@ -138,7 +138,7 @@ impl IncidentOptions {
 
 impl CaptureFlags {
     /// What is asked for.
-    pub(super) async fn wanted(&self, backend: &dyn Backend) -> Result<Capture> {
+    pub(super) async fn wanted(&self, backend: &dyn Backend) -> Result<CaptureOptions> {
         let (from, until) = match self.last {
             None => (self.from, self.until),
             Some(last) => {
@@ -154,7 +154,7 @@ impl CaptureFlags {
                 )
             }
         };
-        Ok(Capture {
+        Ok(CaptureOptions {
             from,
             until,
             sources: self.source.clone(),
@@ -179,7 +179,7 @@ pub(super) async fn reported_at(
 pub(super) async fn run(global: &GlobalOptions, arguments: DeclareArgs) -> Result<()> {
     let backend = global.backend().await?;
     let declaring = arguments.incident.declaring(&*backend, None).await?;
-    let Declared { id: incident, new } = backend.declare(declaring).await?;
+    let DeclareResponse { id: incident, new } = backend.declare(declaring).await?;
     if global.json {
         return print_json(&serde_json::json!({"incident": incident, "new": new}));
     }

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::process;
 
 use anyhow::{Context, Result, bail};
+use api::CallerInfo;
 use clap::Args;
 use evidence_format::safe::safe;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
@@ -17,7 +18,6 @@ use super::times::to_whole_seconds;
 use super::{GlobalOptions, print, print_json};
 use crate::client::config::{ClientConfig, Profile, ProfileName};
 use crate::client::{ApiCall, ApiClient, BearerToken, ServerUrl};
-use server::answers::Who;
 
 /// Bytes of standard input that are looked at for a token.
 const INPUT_BYTES_MAX: u64 = 64 * 1024;
@@ -66,7 +66,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &LoginArgs) -> Result
         .transpose()
         .context("cannot use the CA certificate")?;
     let client = ApiClient::new(server.clone(), token.clone(), ca.as_deref())?;
-    let who: Who = client.json(&ApiCall::get("v1/whoami")).await?;
+    let who: CallerInfo = client.json(&ApiCall::get("v1/whoami")).await?;
     let quiet = global.quiet || global.json;
     let key = RemoteBackend {
         client,
@@ -89,13 +89,13 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &LoginArgs) -> Result
     if global.json {
         let server = server.to_string();
         return print_json(
-            &serde_json::json!({"profile": name, "server": server, "caller": who, "public_key": key}),
+            &serde_json::json!({"profile": name, "server": server, "caller": who, "publicKey": key}),
         );
     }
     print(&summary(&name, &server, &who))
 }
 
-fn summary(name: &ProfileName, server: &ServerUrl, who: &Who) -> String {
+fn summary(name: &ProfileName, server: &ServerUrl, who: &CallerInfo) -> String {
     let incident = who
         .incident
         .as_ref()
@@ -104,7 +104,7 @@ fn summary(name: &ProfileName, server: &ServerUrl, who: &Who) -> String {
         "{server} takes the token: {}, {} of {incident}, until {}\n\nuse it with\n  exhibit status --profile {name}\n",
         safe(who.name.as_str()),
         who.role,
-        to_whole_seconds(who.expires)
+        to_whole_seconds(who.expires_at)
     )
 }
 

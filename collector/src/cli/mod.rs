@@ -32,6 +32,7 @@ use std::path::PathBuf;
 use std::process;
 
 use anyhow::{Context, Result, bail};
+use api::IncidentListItem;
 use clap::{Parser, Subcommand};
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
@@ -44,7 +45,6 @@ use self::backend::Backend;
 use self::output::{print, print_changes, print_json, standard_input};
 use crate::client::config::ProfileName;
 use domain::incident::{IncidentStatus, Name, nearest};
-use server::answers::Listed;
 use server::telemetry::Telemetry;
 
 const EXIT_CODES: &str = "\
@@ -272,7 +272,8 @@ async fn require_incident(backend: &dyn Backend, id: &IncidentId) -> Result<()> 
     let all = backend.incidents().await.unwrap_or_default(); // not everybody may list them
     let meant = nearest(
         id.as_str(),
-        all.iter().map(|incident: &Listed| incident.id.as_str()),
+        all.iter()
+            .map(|incident: &IncidentListItem| incident.id.as_str()),
     );
     let meant = meant
         .map(|near| format!("did you mean {near}? "))

@@ -4,19 +4,19 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal, Read, Write};
 
 use anyhow::{Context, Result};
+use api::EventSummary;
 use evidence_format::id::IncidentId;
 use evidence_format::safe::{is_unsafe, safe, safe_json};
 use serde::Serialize;
 
 use super::GlobalOptions;
 use super::times::shorten_times;
-use server::answers::ChangeView;
 
 /// Says what was changed.
 pub(super) fn print_changes(
     global: &GlobalOptions,
     incident: &IncidentId,
-    changes: &[ChangeView],
+    changes: &[EventSummary],
 ) -> Result<()> {
     if global.json {
         return print_json(&serde_json::json!({"incident": incident, "changes": changes}));

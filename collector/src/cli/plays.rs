@@ -1,6 +1,7 @@
 //! `exhibit plays`: how incidents are responded to.
 
 use anyhow::Result;
+use api::PlayDetails;
 use clap::Args;
 use evidence_format::safe::safe;
 use serde::Serialize;
@@ -11,7 +12,6 @@ use domain::incident::{
     Checklist, ChecklistStep, Line, PivotKind, PlayName, SourceName, UnknownPlay,
 };
 use domain::plan::span;
-use server::answers::PlayView;
 
 /// Lists the plays, or shows one: its steps, and the sources that it captures
 #[derive(Args)]
@@ -26,6 +26,7 @@ pub(super) struct PlaysArgs {
 
 /// What `--json` prints for each play. Fields are added, never renamed or removed.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct PlayOutput<'a> {
     name: &'a PlayName,
     title: &'a Line,
@@ -52,15 +53,15 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &PlaysArgs) -> Result
     }
 }
 
-fn find<'p>(plays: &'p [PlayView], name: &PlayName) -> Result<&'p PlayView, UnknownPlay> {
+fn find<'p>(plays: &'p [PlayDetails], name: &PlayName) -> Result<&'p PlayDetails, UnknownPlay> {
     plays.iter().find(|play| play.name == *name).ok_or_else(|| {
         let known: Vec<PlayName> = plays.iter().map(|play| play.name.clone()).collect();
         UnknownPlay::among(name, known)
     })
 }
 
-fn json(play: &PlayView) -> PlayOutput<'_> {
-    let PlayView {
+fn json(play: &PlayDetails) -> PlayOutput<'_> {
+    let PlayDetails {
         name,
         title,
         window_hours,
@@ -79,7 +80,7 @@ fn json(play: &PlayView) -> PlayOutput<'_> {
     }
 }
 
-fn row(play: &PlayView) -> [String; 4] {
+fn row(play: &PlayDetails) -> [String; 4] {
     let here = play.sources.len() - play.absent.len();
     let window = span(u64::from(play.window_hours) * 3600);
     [
@@ -90,7 +91,7 @@ fn row(play: &PlayView) -> [String; 4] {
     ]
 }
 
-fn full(play: &PlayView) -> String {
+fn full(play: &PlayDetails) -> String {
     let here = play
         .sources
         .iter()

@@ -27,7 +27,7 @@ pub(super) async fn run(global: &GlobalOptions, _: &SettleArgs) -> Result<()> {
     let next = app.pipeline.next_due().await?;
     if global.json {
         let ids: Vec<_> = sealed.iter().map(|row| row.id).collect();
-        return print_json(&serde_json::json!({"bundles": ids, "next_due": next}));
+        return print_json(&serde_json::json!({"bundles": ids, "nextDueAt": next}));
     }
     let next = next.map_or_else(
         || "nothing is due later".to_owned(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
+use api::SourceStatus;
 use clap::{Args, Subcommand};
 use evidence_format::safe::safe;
 use serde::Serialize;
@@ -10,7 +11,6 @@ use serde::Serialize;
 use super::{GlobalOptions, print, print_json};
 use domain::incident::PlayName;
 use domain::plan::{CaptureTarget, ReadinessState, span};
-use server::answers::SourceView;
 
 /// Tells about the sources of evidence
 #[derive(Args)]
@@ -34,6 +34,7 @@ struct CheckSourcesArgs {
 
 /// What `--json` prints for each source. Fields are added, never renamed or removed.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct SourceOutput<'a> {
     source: &'a str,
     state: ReadinessState,
@@ -46,7 +47,7 @@ struct SourceOutput<'a> {
 pub(super) async fn run(global: &GlobalOptions, arguments: &SourcesArgs) -> Result<()> {
     let SourcesCommand::Check(arguments) = &arguments.command;
     let (backend, json) = (global.backend().await?, global.json);
-    let mut each = |source: SourceView| {
+    let mut each = |source: SourceStatus| {
         if json {
             print_json(&checked(&source))
         } else {
@@ -56,8 +57,8 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &SourcesArgs) -> Resu
     backend.sources(&arguments.play, &mut each).await
 }
 
-fn checked(source: &SourceView) -> SourceOutput<'_> {
-    let SourceView {
+fn checked(source: &SourceStatus) -> SourceOutput<'_> {
+    let SourceStatus {
         source,
         state,
         targets,
@@ -77,8 +78,8 @@ fn checked(source: &SourceView) -> SourceOutput<'_> {
     }
 }
 
-fn lines(view: &SourceView) -> String {
-    let SourceView {
+fn lines(view: &SourceStatus) -> String {
+    let SourceStatus {
         source,
         what,
         state,

@@ -1,6 +1,7 @@
 //! `exhibit status`: one incident in full, or all in a list.
 
 use anyhow::Result;
+use api::{CaptureKind, CapturePass, CaptureState, IncidentDetails, IncidentListItem};
 use clap::Args;
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
@@ -15,8 +16,6 @@ use domain::incident::StatementStanding;
 use domain::incident::view::IncidentView;
 use pipeline::ATTACHED;
 use platform::clock;
-use server::answers::{Full, Listed, Pass};
-use store::ledger::PassState;
 
 /// Shows what is known of an incident and its evidence, or lists all incidents
 #[derive(Args)]
@@ -27,11 +26,12 @@ pub(super) struct StatusArgs {
 
 /// A pass for programs.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct PassOutput<'a> {
     source: &'a str,
     pass: u32,
-    kind: &'a str,
-    state: &'a str,
+    kind: CaptureKind,
+    state: CaptureState,
     due_at: Timestamp,
 }
 
@@ -41,7 +41,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &StatusArgs) -> Resul
         return list(global, &*backend).await;
     };
     require_incident(&*backend, id).await?;
-    let Full { view, passes, .. } = backend.incident(id).await?;
+    let IncidentDetails { view, passes, .. } = backend.incident(id).await?;
     if global.json {
         let passes: Vec<_> = passes.iter().map(pass_output).collect();
         let mut json = serde_json::to_value(&view)?;
@@ -67,7 +67,7 @@ async fn list(global: &GlobalOptions, backend: &dyn Backend) -> Result<()> {
     if incidents.is_empty() {
         return print("no incident has been declared\n");
     }
-    let row = |incident: &Listed| {
+    let row = |incident: &IncidentListItem| {
         [
             incident.id.to_string(),
             incident.severity.to_string(),
@@ -87,8 +87,8 @@ async fn list(global: &GlobalOptions, backend: &dyn Backend) -> Result<()> {
     ))
 }
 
-fn pass_output(pass: &Pass) -> PassOutput<'_> {
-    let Pass {
+fn pass_output(pass: &CapturePass) -> PassOutput<'_> {
+    let CapturePass {
         source,
         pass,
         kind,
@@ -99,28 +99,28 @@ fn pass_output(pass: &Pass) -> PassOutput<'_> {
     PassOutput {
         source,
         pass: *pass,
-        kind,
-        state,
+        kind: *kind,
+        state: *state,
         due_at: *due_at,
     }
 }
 
 /// Captures, and what of attachments did not come to be.
-fn passes_table(passes: &[Pass], due_now: &str) -> String {
-    let is = |pass: &Pass, state: PassState| pass.state == state.as_str();
-    let is_shown = |pass: &&Pass| pass.source != ATTACHED || !is(pass, PassState::Sealed);
-    let row = |pass: &Pass| {
+fn passes_table(passes: &[CapturePass], due_now: &str) -> String {
+    let is_shown =
+        |pass: &&CapturePass| pass.source != ATTACHED || pass.state != CaptureState::Sealed;
+    let row = |pass: &CapturePass| {
         let due = match &pass.why {
             Some(why) => shorten_times(why),
-            None if !is(pass, PassState::Waiting) => String::new(),
+            None if pass.state != CaptureState::Waiting => String::new(),
             None if pass.due_at <= clock::now() => due_now.to_owned(),
             None => to_whole_seconds(pass.due_at).to_string(),
         };
         [
             safe(&pass.source),
             pass.pass.to_string(),
-            safe(&pass.kind),
-            safe(&pass.state),
+            pass.kind.to_string(),
+            pass.state.to_string(),
             safe(&due),
         ]
     };

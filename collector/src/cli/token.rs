@@ -3,19 +3,16 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use api::{CreatedToken, TokenId, TokenInfo, TokenLabel, TokenRequest, TokenRole};
 use clap::{Args, Subcommand};
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
 use platform::terminal::duration;
 
-use super::backend::TokenRequest;
 use super::table::format_table;
 use super::times::to_whole_seconds;
 use super::{GlobalOptions, print, print_json, require_incident};
 use platform::clock;
-use server::answers::{Created, Token};
-use server::token::Label;
-use store::ledger::{TokenId, TokenRole};
 
 /// Makes, lists and revokes tokens for the API of `exhibit serve`
 #[derive(Args)]
@@ -56,7 +53,7 @@ struct CreateTokenArgs {
     expires: Duration,
     /// Whose it is, for journals [default: who makes it]
     #[arg(long, value_name = "TEXT")]
-    label: Option<Label>,
+    label: Option<TokenLabel>,
 }
 
 /// Lists all tokens, without their secrets
@@ -89,25 +86,26 @@ async fn create(global: &GlobalOptions, arguments: CreateTokenArgs) -> Result<()
     if let Some(incident) = &incident {
         require_incident(&*backend, incident).await?;
     }
-    let label = label.unwrap_or_else(|| Label::escaped(backend.by().as_str()));
+    let label = label.unwrap_or_else(|| TokenLabel::escaped(backend.by().as_str()));
     let created = backend
         .issue(TokenRequest {
             role,
             label,
             incident,
-            valid,
+            valid_seconds: Some(valid.as_secs()),
         })
         .await?;
     if global.json {
         return print_json(&created);
     }
-    let Created {
-        token,
-        row: Token {
-            id, label, expires, ..
-        },
-    } = created;
-    let until = to_whole_seconds(expires);
+    let CreatedToken { token, info } = created;
+    let TokenInfo {
+        id,
+        label,
+        expires_at,
+        ..
+    } = info;
+    let until = to_whole_seconds(expires_at);
     print(&format!(
         "{token}\n\nid       {id}\nrole     {role}\nlabel    {}\nexpires  {until}\n\nit is not shown again; revoke it with\n  exhibit token revoke {id}\n",
         safe(&label)
@@ -122,20 +120,22 @@ async fn list(global: &GlobalOptions) -> Result<()> {
     if tokens.is_empty() {
         return print("there is no token: make one with `exhibit token create`\n");
     }
-    let row = |token: &Token| {
-        let Token {
+    let row = |token: &TokenInfo| {
+        let TokenInfo {
             id,
             role,
             label,
             incident,
-            created,
-            expires,
-            revoked,
+            created_at,
+            expires_at,
+            revoked_at,
         } = token;
-        let state = match revoked {
+        let state = match revoked_at {
             Some(at) => format!("revoked at {}", to_whole_seconds(*at)),
-            None if clock::now() < *expires => format!("good until {}", to_whole_seconds(*expires)),
-            None => format!("expired at {}", to_whole_seconds(*expires)),
+            None if clock::now() < *expires_at => {
+                format!("good until {}", to_whole_seconds(*expires_at))
+            }
+            None => format!("expired at {}", to_whole_seconds(*expires_at)),
         };
         let incident = incident
             .as_ref()
@@ -144,7 +144,7 @@ async fn list(global: &GlobalOptions) -> Result<()> {
             id.to_string(),
             role.to_string(),
             incident,
-            to_whole_seconds(*created).to_string(),
+            to_whole_seconds(*created_at).to_string(),
             state,
             safe(label),
         ]
@@ -159,7 +159,7 @@ async fn list(global: &GlobalOptions) -> Result<()> {
 async fn revoke(global: &GlobalOptions, arguments: &RevokeTokenArgs) -> Result<()> {
     let revoked = global.backend().await?.revoke(&arguments.id).await?;
     if global.json {
-        return print_json(&serde_json::json!({"id": arguments.id, "revoked": revoked}));
+        return print_json(&serde_json::json!({"id": arguments.id, "revokedAt": revoked}));
     }
     print(&format!(
         "{} is worth nothing since {}\n",

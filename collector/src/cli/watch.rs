@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 use std::time::Duration;
 
 use anyhow::Result;
+use api::{CaptureProgress, StreamEvent, TimelineRow};
 use clap::Args;
 use evidence_format::id::IncidentId;
 use platform::terminal::ProgressLine;
@@ -14,8 +15,6 @@ use super::backend::{Backend, describe};
 use super::interrupt::{self, INTERRUPTED};
 use super::timeline::line;
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
-use pipeline::timeline::Row;
-use server::answers::{Happened, Progress};
 
 /// Between two looks whether captures are over, and how soon behind an event.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -50,10 +49,10 @@ enum WatchOutput<'a> {
     Entry {
         seq: u64,
         #[serde(flatten)]
-        row: &'a Row,
+        row: &'a TimelineRow,
     },
     /// All captures that run now, and how far they are.
-    Progress { captures: &'a [Progress] },
+    Progress { captures: &'a [CaptureProgress] },
 }
 
 pub(super) async fn run(global: &GlobalOptions, arguments: &WatchArgs) -> Result<()> {
@@ -87,14 +86,14 @@ async fn watch(
         tokio::select! {
             biased; // all that is there is shown before it is over
             happened = events.next() => match happened? {
-                Happened::Entry { seq, row } => {
+                StreamEvent::JournalEntry { seq, row } => {
                     progress.clear();
                     if global.json { print_json(&WatchOutput::Entry { seq, row: &row })? } else { print(&line(&row))? }
                     is_over = false;
                     poll.reset_after(LOOK_SOON);
                 }
-                Happened::Progress(captures) if global.json => print_json(&WatchOutput::Progress { captures: &captures })?,
-                Happened::Progress(captures) => progress.draw(|| describe(&captures)),
+                StreamEvent::Progress(captures) if global.json => print_json(&WatchOutput::Progress { captures: &captures })?,
+                StreamEvent::Progress(captures) => progress.draw(|| describe(&captures)),
             },
             _ = poll.tick(), if !arguments.follow => {
                 if is_over {

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::{ApiCall, ApiClient, ClientError};
-use server::answers::Happened;
+use api::StreamEvent;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Pause before the first reconnection; it doubles with each further one up to the maximum.
@@ -64,7 +64,7 @@ impl EventSubscription {
     ///
     /// # Errors
     /// The server refuses the request, or is unreachable for too long.
-    pub(crate) async fn next(&mut self) -> Result<Happened, ClientError> {
+    pub(crate) async fn next(&mut self) -> Result<StreamEvent, ClientError> {
         loop {
             match self.attempt().await {
                 Ok(Some(event)) => return Ok(event),
@@ -93,7 +93,7 @@ impl EventSubscription {
     }
 
     /// Opens the stream, or reads one event of it. `None`: call again.
-    async fn attempt(&mut self) -> Result<Option<Happened>, ClientError> {
+    async fn attempt(&mut self) -> Result<Option<StreamEvent>, ClientError> {
         let Some(events) = &mut self.events else {
             let path = format!("v1/incidents/{}/events", self.incident);
             let call = ApiCall::get(path)
@@ -142,7 +142,7 @@ impl EventSubscription {
     }
 
     /// What an event says; `None` for an event type that this version does not know.
-    fn parse_event(&mut self, event: &Event) -> Result<Option<Happened>, ClientError> {
+    fn parse_event(&mut self, event: &Event) -> Result<Option<StreamEvent>, ClientError> {
         match event.event.as_str() {
             "entry" => {
                 let seq = event
@@ -151,9 +151,9 @@ impl EventSubscription {
                     .map_err(|_| self.client.unreadable("journal entry without a number"))?;
                 let row = Box::new(self.parse_data(event)?);
                 self.seq = seq;
-                Ok(Some(Happened::Entry { seq, row }))
+                Ok(Some(StreamEvent::JournalEntry { seq, row }))
             }
-            "progress" => Ok(Some(Happened::Progress(self.parse_data(event)?))),
+            "progress" => Ok(Some(StreamEvent::Progress(self.parse_data(event)?))),
             _ => Ok(None),
         }
     }

@@ -17,9 +17,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use super::{ApiClient, ClientError};
+use api::AttachmentReceipt;
 use domain::incident::Line;
 use platform::progress::ProgressCounter;
-use server::answers::Receipt;
 
 /// Bytes read at once, and pieces that wait for the network: some MiB together.
 const READ_BYTES: usize = 128 * 1024;
@@ -64,7 +64,7 @@ impl ApiClient {
         &self,
         incident: &IncidentId,
         sending: Upload,
-    ) -> Result<Receipt, UploadError> {
+    ) -> Result<AttachmentReceipt, UploadError> {
         let Upload {
             content,
             bytes,

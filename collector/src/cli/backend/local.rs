@@ -1,8 +1,14 @@
 //! A store of this machine, on which this process works.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use api::{
+    BundleSummary, CaptureOptions, CreatedToken, DeclareResponse, EventSummary, IncidentDetails,
+    IncidentListItem, PlayDetails, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo,
+    TokenRequest,
+};
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
@@ -12,8 +18,8 @@ use platform::terminal::ProgressLine;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::{
-    AttachRequest, AttachmentReceipt, Backend, EventFeed, NewDeclaration, PlanTarget, TokenRequest,
-    Visitor, describe,
+    AttachRequest, AttachmentReceipt, Backend, EventFeed, NewDeclaration, PlanTarget, Visitor,
+    answers, describe,
 };
 use crate::app::OpenStore;
 use domain::incident::{
@@ -21,22 +27,19 @@ use domain::incident::{
     PlayName, brief,
 };
 use domain::plan::CapturePlan;
-use pipeline::timeline::{Filter, Read, Row};
+use pipeline::timeline::{Filter, Read};
 use pipeline::{self, DeclareError, PipelineError, Until};
 use platform::clock;
-use server::answers::{
-    self, Bundle, Capture, ChangeView, Created, Declared, Full, Happened, Listed, PlayView,
-    Progress, Receipt, SourceView, Token, Watching,
-};
-use server::token::{self, Wanted};
+use server::answers::Watching;
+use server::token::{self, VALID_BY_DEFAULT, Wanted};
 use sources;
-use store::ledger::{BundleRow, OverviewQuery, TokenId};
+use store::ledger::{BundleRow, OverviewQuery};
 
 /// Between two looks at what this process or another one does.
-const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Between two looks at what happens: people see it as at once.
-const FOLLOW_EVERY: std::time::Duration = std::time::Duration::from_millis(500);
+const FOLLOW_EVERY: Duration = Duration::from_millis(500);
 
 /// A store that is open, and who types.
 pub(crate) struct LocalBackend {
@@ -76,13 +79,7 @@ impl LocalBackend {
     /// How far the captures of this process are.
     fn progress(&self) -> String {
         let watched = self.app.pipeline.progress.watch().into_iter();
-        let progress = |watched: pipeline::PassProgress| Progress {
-            source: watched.pass.source,
-            pass: watched.pass.pass,
-            pages: watched.pages,
-            bytes: watched.bytes,
-        };
-        describe(&watched.map(progress).collect::<Vec<_>>())
+        describe(&watched.map(answers::progress).collect::<Vec<_>>())
     }
 }
 
@@ -96,28 +93,30 @@ impl Backend for LocalBackend {
         "now: run `exhibit settle`"
     }
 
-    async fn incidents(&self) -> Result<Vec<Listed>> {
+    async fn incidents(&self) -> Result<Vec<IncidentListItem>> {
         let all = OverviewQuery {
             limit: u64::MAX,
             ..OverviewQuery::default()
         };
         let overviews = self.app.pipeline.parts.ledger.overviews(&all).await?;
-        Ok(overviews.into_iter().map(answers::listed).collect())
+        Ok(overviews.into_iter().map(answers::list_item).collect())
     }
 
     async fn has(&self, id: &IncidentId) -> Result<bool> {
         Ok(self.app.pipeline.parts.ledger.has_incident(id).await?)
     }
 
-    async fn incident(&self, id: &IncidentId) -> Result<Full> {
-        Ok(answers::full(&self.app.pipeline, &self.find_incident(id).await?).await?)
+    async fn incident(&self, id: &IncidentId) -> Result<IncidentDetails> {
+        let incident = self.find_incident(id).await?;
+        let incident = server::answers::full(&self.app.pipeline, &incident).await?;
+        Ok(answers::details(incident))
     }
 
     async fn is_under_way(&self, id: &IncidentId) -> Result<bool> {
         Ok(self.app.pipeline.is_under_way(id).await?)
     }
 
-    async fn declare(&self, declaring: NewDeclaration) -> Result<Declared> {
+    async fn declare(&self, declaring: NewDeclaration) -> Result<DeclareResponse> {
         let NewDeclaration {
             id,
             title,
@@ -132,10 +131,10 @@ impl Backend for LocalBackend {
         } = declaring;
         let deadline_seconds = self.app.config.capture.deadline_seconds;
         let capture = capture
-            .map(|capture| capture.ask_within(deadline_seconds))
+            .map(|capture| capture.into_request(deadline_seconds))
             .transpose()?;
         let declaration = Declaration {
-            incident: answers::unnumbered(),
+            incident: server::answers::unnumbered(),
             name: title,
             severity,
             play,
@@ -154,11 +153,11 @@ impl Backend for LocalBackend {
             idempotency_key,
         };
         let (id, new) = self.app.pipeline.declare(request).await?;
-        Ok(Declared { id, new })
+        Ok(DeclareResponse { id, new })
     }
 
-    async fn capture(&self, id: &IncidentId, capture: Capture) -> Result<()> {
-        let ask = capture.ask_within(self.app.config.capture.deadline_seconds)?;
+    async fn capture(&self, id: &IncidentId, capture: CaptureOptions) -> Result<()> {
+        let ask = capture.into_request(self.app.config.capture.deadline_seconds)?;
         Ok(self.app.pipeline.capture_again(id, ask, &self.by).await?)
     }
 
@@ -171,22 +170,22 @@ impl Backend for LocalBackend {
         Ok(self.with_progress(quiet, finished).await?)
     }
 
-    async fn apply(&self, id: &IncidentId, wishes: &[Command]) -> Result<Vec<ChangeView>> {
+    async fn apply(&self, id: &IncidentId, wishes: &[Command]) -> Result<Vec<EventSummary>> {
         let changes = self.app.pipeline.apply(id, &self.by, wishes).await?;
-        Ok(changes.iter().map(ChangeView::of).collect())
+        Ok(answers::event_summaries(&changes))
     }
 
     async fn close(
         &self,
         id: &IncidentId,
         reason: Option<Line>,
-    ) -> Result<Option<Vec<ChangeView>>> {
+    ) -> Result<Option<Vec<EventSummary>>> {
         let wish = Command::ChangeStatus {
             to: IncidentStatus::Closed,
             reason,
         };
         match self.app.pipeline.apply(id, &self.by, &[wish]).await {
-            Ok(changes) => Ok(Some(changes.iter().map(ChangeView::of).collect())),
+            Ok(changes) => Ok(Some(answers::event_summaries(&changes))),
             Err(DeclareError::Refused(CommandError::NotReadyToClose { .. })) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -215,7 +214,7 @@ impl Backend for LocalBackend {
             gaps,
         } = self.app.pipeline.attach(attaching).await?;
         Ok(AttachmentReceipt {
-            receipt: Receipt {
+            receipt: api::AttachmentReceipt {
                 incident: bundle.pass.incident,
                 id: bundle.id,
                 name,
@@ -239,12 +238,12 @@ impl Backend for LocalBackend {
         &self,
         id: &IncidentId,
         filter: Filter,
-        each: Visitor<'_, Row>,
+        each: Visitor<'_, TimelineRow>,
     ) -> Result<()> {
         let entries = self.app.pipeline.entries(id).await?;
         let mut read = Read::new(&self.app.pipeline.parts.ledger, id, entries, filter);
         while let Some(row) = read.next().await? {
-            each(row)?;
+            each(answers::timeline_row(row))?;
         }
         Ok(())
     }
@@ -260,8 +259,9 @@ impl Backend for LocalBackend {
         })
     }
 
-    async fn bundles(&self, id: &IncidentId) -> Result<Vec<Bundle>> {
-        Ok(answers::bundles(&self.app.pipeline, id).await?)
+    async fn bundles(&self, id: &IncidentId) -> Result<Vec<BundleSummary>> {
+        let bundles = server::answers::bundles(&self.app.pipeline, id).await?;
+        Ok(bundles.into_iter().map(answers::bundle).collect())
     }
 
     async fn locate(&self, bundle: &Digest) -> Result<String> {
@@ -312,8 +312,8 @@ impl Backend for LocalBackend {
         Ok(path)
     }
 
-    async fn plan(&self, of: &PlanTarget, capture: Capture) -> Result<CapturePlan> {
-        let ask = capture.ask_within(self.app.config.capture.deadline_seconds)?;
+    async fn plan(&self, of: &PlanTarget, capture: CaptureOptions) -> Result<CapturePlan> {
+        let ask = capture.into_request(self.app.config.capture.deadline_seconds)?;
         let (id, play, pivots) = match of {
             PlanTarget::Incident(id) => {
                 let incident = self.find_incident(id).await?;
@@ -324,24 +324,26 @@ impl Backend for LocalBackend {
         Ok(self.app.pipeline.preview(id, &play, pivots, ask).await?)
     }
 
-    async fn plays(&self) -> Result<Vec<PlayView>> {
-        Ok(answers::plays(&self.app.pipeline.plays))
+    async fn plays(&self) -> Result<Vec<PlayDetails>> {
+        let plays = server::answers::plays(&self.app.pipeline.plays);
+        Ok(plays.into_iter().map(answers::play).collect())
     }
 
-    async fn sources(&self, play: &PlayName, each: Visitor<'_, SourceView>) -> Result<()> {
+    async fn sources(&self, play: &PlayName, each: Visitor<'_, SourceStatus>) -> Result<()> {
         let play = self.app.pipeline.plays.get(play)?;
         for source in sources::ALL {
-            each(answers::look(&self.app.pipeline, *source, play).await)?;
+            let status = server::answers::look(&self.app.pipeline, *source, play).await;
+            each(answers::source(status))?;
         }
         Ok(())
     }
 
-    async fn issue(&self, wanted: TokenRequest) -> Result<Created> {
+    async fn issue(&self, wanted: TokenRequest) -> Result<CreatedToken> {
         let TokenRequest {
             role,
             label,
             incident,
-            valid,
+            valid_seconds,
         } = wanted;
         if let Some(incident) = &incident
             && !self.has(incident).await?
@@ -349,19 +351,16 @@ impl Backend for LocalBackend {
             bail!(PipelineError::UnknownIncident(incident.clone()));
         }
         let wanted = Wanted {
-            role,
+            role: answers::ledger_role(role),
             label,
             incident,
-            valid,
+            valid: valid_seconds.map_or(VALID_BY_DEFAULT, Duration::from_secs),
         };
         let (row, secret) = token::issue(&self.app.pipeline.parts.ledger, wanted).await?;
-        Ok(Created {
-            token: secret.text(),
-            row: answers::token(row),
-        })
+        Ok(answers::created_token(row, &secret))
     }
 
-    async fn tokens(&self) -> Result<Vec<Token>> {
+    async fn tokens(&self) -> Result<Vec<TokenInfo>> {
         Ok(self
             .app
             .pipeline
@@ -380,7 +379,7 @@ impl Backend for LocalBackend {
             .pipeline
             .parts
             .ledger
-            .revoke_token(id, clock::now())
+            .revoke_token(&id.as_str().parse()?, clock::now())
             .await?)
     }
 
@@ -393,18 +392,25 @@ impl Backend for LocalBackend {
 struct LocalEventFeed {
     watching: Watching,
     look: Interval,
-    waiting: std::vec::IntoIter<Happened>,
+    waiting: std::vec::IntoIter<StreamEvent>,
 }
 
 #[async_trait]
 impl EventFeed for LocalEventFeed {
-    async fn next(&mut self) -> Result<Happened> {
+    async fn next(&mut self) -> Result<StreamEvent> {
         loop {
             if let Some(happened) = self.waiting.next() {
                 return Ok(happened);
             }
             self.look.tick().await;
-            self.waiting = self.watching.look().await?.into_iter();
+            self.waiting = self
+                .watching
+                .look()
+                .await?
+                .into_iter()
+                .map(answers::stream_event)
+                .collect::<Vec<_>>()
+                .into_iter();
         }
     }
 }

@@ -2,6 +2,7 @@
 //! what it says; what they show is the same wherever it comes from, since both speak in what the
 //! API answers.
 
+mod answers;
 mod local;
 mod open;
 mod remote;
@@ -9,9 +10,13 @@ mod selection;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Result;
+use api::{
+    BundleSummary, CaptureOptions, CaptureProgress, CreatedToken, DeclareResponse, EventSummary,
+    IncidentDetails, IncidentListItem, PlayDetails, SourceStatus, StreamEvent, TimelineRow,
+    TokenId, TokenInfo, TokenRequest,
+};
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
@@ -22,18 +27,11 @@ use domain::incident::{
     Command, InitialReport, Line, Name, Pivot, PlayName, PotentialImpact, Severity,
 };
 use domain::plan::CapturePlan;
-use pipeline::Content;
-use pipeline::timeline::{Filter, Row};
-use platform::progress::ProgressCounter;
-use server::answers::{
-    Bundle, Capture, ChangeView, Created, Declared, Full, Happened, Listed, PlayView, Progress,
-    Receipt, SourceView, Token,
-};
-use server::token::Label;
-use store::ledger::{TokenId, TokenRole};
-
 use local::LocalBackend;
 pub(super) use open::config_path;
+use pipeline::Content;
+use pipeline::timeline::Filter;
+use platform::progress::ProgressCounter;
 pub(super) use remote::RemoteBackend;
 use selection::{BackendArguments, BackendChoice};
 
@@ -50,21 +48,21 @@ pub(super) trait Backend: Send + Sync {
     fn due(&self) -> &'static str;
 
     /// All incidents that may be seen, the last declared first.
-    async fn incidents(&self) -> Result<Vec<Listed>>;
+    async fn incidents(&self) -> Result<Vec<IncidentListItem>>;
 
     /// True if there is such an incident, and it may be seen.
     async fn has(&self, id: &IncidentId) -> Result<bool>;
 
     /// All that is known of an incident.
-    async fn incident(&self, id: &IncidentId) -> Result<Full>;
+    async fn incident(&self, id: &IncidentId) -> Result<IncidentDetails>;
 
     /// True while a capture of it runs, or is due.
     async fn is_under_way(&self, id: &IncidentId) -> Result<bool>;
 
-    async fn declare(&self, declaring: NewDeclaration) -> Result<Declared>;
+    async fn declare(&self, declaring: NewDeclaration) -> Result<DeclareResponse>;
 
     /// Captures once more.
-    async fn capture(&self, id: &IncidentId, capture: Capture) -> Result<()>;
+    async fn capture(&self, id: &IncidentId, capture: CaptureOptions) -> Result<()>;
 
     /// Ends captures, and seals what is there.
     async fn stop(&self, id: &IncidentId) -> Result<()>;
@@ -74,11 +72,14 @@ pub(super) trait Backend: Send + Sync {
     async fn finish(&self, id: &IncidentId, quiet: bool) -> Result<()>;
 
     /// Grants wishes: all, or none.
-    async fn apply(&self, id: &IncidentId, wishes: &[Command]) -> Result<Vec<ChangeView>>;
+    async fn apply(&self, id: &IncidentId, wishes: &[Command]) -> Result<Vec<EventSummary>>;
 
     /// Closes an incident; `None` if its closure checklist is not done.
-    async fn close(&self, id: &IncidentId, reason: Option<Line>)
-    -> Result<Option<Vec<ChangeView>>>;
+    async fn close(
+        &self,
+        id: &IncidentId,
+        reason: Option<Line>,
+    ) -> Result<Option<Vec<EventSummary>>>;
 
     async fn attach(&self, id: &IncidentId, attaching: AttachRequest) -> Result<AttachmentReceipt>;
 
@@ -86,16 +87,20 @@ pub(super) trait Backend: Send + Sync {
     async fn brief(&self, id: &IncidentId, external: bool) -> Result<String>;
 
     /// The timeline, line by line.
-    async fn timeline(&self, id: &IncidentId, filter: Filter, each: Visitor<'_, Row>)
-    -> Result<()>;
+    async fn timeline(
+        &self,
+        id: &IncidentId,
+        filter: Filter,
+        each: Visitor<'_, TimelineRow>,
+    ) -> Result<()>;
 
     /// What happens behind the journal's entry `seq`, as it happens.
     fn follow(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed>;
 
-    async fn bundles(&self, id: &IncidentId) -> Result<Vec<Bundle>>;
+    async fn bundles(&self, id: &IncidentId) -> Result<Vec<BundleSummary>>;
 
     /// The same; `None` for whoever may declare and not see.
-    async fn bundles_if_seen(&self, id: &IncidentId) -> Result<Option<Vec<Bundle>>> {
+    async fn bundles_if_seen(&self, id: &IncidentId) -> Result<Option<Vec<BundleSummary>>> {
         self.bundles(id).await.map(Some)
     }
 
@@ -119,16 +124,16 @@ pub(super) trait Backend: Send + Sync {
     async fn key_of(&self, bundle: &Digest, to: &Path) -> Result<PathBuf>;
 
     /// What a capture would take.
-    async fn plan(&self, of: &PlanTarget, capture: Capture) -> Result<CapturePlan>;
+    async fn plan(&self, of: &PlanTarget, capture: CaptureOptions) -> Result<CapturePlan>;
 
-    async fn plays(&self) -> Result<Vec<PlayView>>;
+    async fn plays(&self) -> Result<Vec<PlayDetails>>;
 
     /// What would work now, source by source.
-    async fn sources(&self, play: &PlayName, each: Visitor<'_, SourceView>) -> Result<()>;
+    async fn sources(&self, play: &PlayName, each: Visitor<'_, SourceStatus>) -> Result<()>;
 
-    async fn issue(&self, wanted: TokenRequest) -> Result<Created>;
+    async fn issue(&self, wanted: TokenRequest) -> Result<CreatedToken>;
 
-    async fn tokens(&self) -> Result<Vec<Token>>;
+    async fn tokens(&self) -> Result<Vec<TokenInfo>>;
 
     /// Makes a token worth nothing; since when it is.
     async fn revoke(&self, id: &TokenId) -> Result<Timestamp>;
@@ -141,7 +146,7 @@ pub(super) trait Backend: Send + Sync {
 #[async_trait]
 pub(super) trait EventFeed: Send {
     /// The next; it may be dropped and called again.
-    async fn next(&mut self) -> Result<Happened>;
+    async fn next(&mut self) -> Result<StreamEvent>;
 }
 
 /// An incident to be declared, as the API takes it.
@@ -157,7 +162,7 @@ pub(super) struct NewDeclaration {
     pub(super) affects: PotentialImpact,
     pub(super) pivots: Vec<Pivot>,
     /// What is captured at once; `None` is nothing.
-    pub(super) capture: Option<Capture>,
+    pub(super) capture: Option<CaptureOptions>,
     /// The same key twice is the same incident.
     #[serde(skip)]
     pub(super) idempotency_key: Option<String>,
@@ -174,7 +179,7 @@ pub(super) struct AttachRequest {
 
 /// What was attached.
 pub(super) struct AttachmentReceipt {
-    pub(super) receipt: Receipt,
+    pub(super) receipt: api::AttachmentReceipt,
     /// What its bundle states to be missing.
     pub(super) gaps: u64,
 }
@@ -187,16 +192,8 @@ pub(super) enum PlanTarget {
     Play(PlayName, Vec<Pivot>),
 }
 
-/// A token to be made.
-pub(super) struct TokenRequest {
-    pub(super) role: TokenRole,
-    pub(super) label: Label,
-    pub(super) incident: Option<IncidentId>,
-    pub(super) valid: Duration,
-}
-
 /// What runs now, on one line.
-pub(super) fn describe(progress: &[Progress]) -> String {
+pub(super) fn describe(progress: &[CaptureProgress]) -> String {
     let pass = |pass: u32| {
         if pass == 0 {
             String::new()
@@ -204,7 +201,7 @@ pub(super) fn describe(progress: &[Progress]) -> String {
             format!(" (pass {pass})")
         }
     };
-    let text = |one: &Progress| {
+    let text = |one: &CaptureProgress| {
         format!(
             "{}{} {} {}",
             one.source,

@@ -6,6 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use api::{
+    BundleList, BundleSummary, CaptureOptions, ChangeResponse, CloseRequest, CreatedToken,
+    DeclareResponse, EventSummary, IncidentDetails, IncidentListItem, IncidentPage, PlayDetails,
+    PlayList, SourceList, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo, TokenList,
+    TokenRequest,
+};
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
@@ -19,8 +25,8 @@ use tokio_util::sync::CancellationToken;
 use super::super::attach;
 use super::super::interrupt::INTERRUPTED;
 use super::{
-    AttachRequest, AttachmentReceipt, Backend, EventFeed, NewDeclaration, PlanTarget, TokenRequest,
-    Visitor, describe,
+    AttachRequest, AttachmentReceipt, Backend, EventFeed, NewDeclaration, PlanTarget, Visitor,
+    describe,
 };
 use crate::client::follow::EventSubscription;
 use crate::client::keys::{KeyHistory, folder};
@@ -28,14 +34,9 @@ use crate::client::upload::Upload;
 use crate::client::{ApiCall, ApiClient, ClientError};
 use domain::incident::{Command, Line, Name, PlayName};
 use domain::plan::CapturePlan;
-use pipeline::timeline::{Filter, Row};
+use pipeline::timeline::Filter;
 use pipeline::{AttachError, Content};
 use platform::progress::ProgressCounter;
-use server::answers::{
-    Bundle, Bundles, Capture, ChangeView, Changed, Created, Declared, Full, Happened, Listed, Page,
-    PlayView, Plays, SourceView, Sources, Token, Tokens,
-};
-use store::ledger::TokenId;
 
 /// Incidents on one page: as many as there may be.
 const PAGE: u32 = 200;
@@ -90,13 +91,13 @@ impl RemoteBackend {
     }
 
     /// All incidents, page by page.
-    async fn pages(&self) -> Result<Vec<Listed>, ClientError> {
+    async fn pages(&self) -> Result<Vec<IncidentListItem>, ClientError> {
         let (mut incidents, mut cursor) = (Vec::new(), None);
         loop {
             let call = ApiCall::get("v1/incidents")
                 .query("limit", [PAGE])
                 .query("cursor", cursor);
-            let page: Page = self.client.json(&call).await?;
+            let page: IncidentPage = self.client.json(&call).await?;
             let is_empty = page.incidents.is_empty(); // then there is no end to be hoped for
             incidents.extend(page.incidents);
             cursor = Some(match page.next {
@@ -161,7 +162,7 @@ impl Backend for RemoteBackend {
         "now"
     }
 
-    async fn incidents(&self) -> Result<Vec<Listed>> {
+    async fn incidents(&self) -> Result<Vec<IncidentListItem>> {
         Ok(self.pages().await?)
     }
 
@@ -177,7 +178,7 @@ impl Backend for RemoteBackend {
         }
     }
 
-    async fn incident(&self, id: &IncidentId) -> Result<Full> {
+    async fn incident(&self, id: &IncidentId) -> Result<IncidentDetails> {
         Ok(self.client.json(&ApiCall::get(path(id, ""))).await?)
     }
 
@@ -187,7 +188,7 @@ impl Backend for RemoteBackend {
     }
 
     /// Sent again where its answer is lost, under a key by which the server knows it again.
-    async fn declare(&self, declaring: NewDeclaration) -> Result<Declared> {
+    async fn declare(&self, declaring: NewDeclaration) -> Result<DeclareResponse> {
         let key = match &declaring.idempotency_key {
             Some(key) => key.clone(),
             None => data_encoding::HEXLOWER
@@ -200,7 +201,7 @@ impl Backend for RemoteBackend {
             .await?)
     }
 
-    async fn capture(&self, id: &IncidentId, capture: Capture) -> Result<()> {
+    async fn capture(&self, id: &IncidentId, capture: CaptureOptions) -> Result<()> {
         Ok(self
             .client
             .done(&ApiCall::post(path(id, "/captures"), &capture))
@@ -234,8 +235,8 @@ impl Backend for RemoteBackend {
                     std::process::exit(INTERRUPTED)
                 }
                 happened = events.next(), if is_listening => match happened {
-                    Ok(Happened::Progress(progress)) => line.draw(|| describe(&progress)),
-                    Ok(Happened::Entry { .. }) => look.reset_after(LOOK_SOON),
+                    Ok(StreamEvent::Progress(progress)) => line.draw(|| describe(&progress)),
+                    Ok(StreamEvent::JournalEntry { .. }) => look.reset_after(LOOK_SOON),
                     Err(error) if error.code() == Some("forbidden") => is_listening = false,
                     Err(error) => return Err(error.into()),
                 },
@@ -249,8 +250,8 @@ impl Backend for RemoteBackend {
         }
     }
 
-    async fn apply(&self, id: &IncidentId, wishes: &[Command]) -> Result<Vec<ChangeView>> {
-        let changed: Changed = self
+    async fn apply(&self, id: &IncidentId, wishes: &[Command]) -> Result<Vec<EventSummary>> {
+        let changed: ChangeResponse = self
             .client
             .json(&ApiCall::patch(path(id, ""), &json!({"commands": wishes})))
             .await?;
@@ -261,9 +262,9 @@ impl Backend for RemoteBackend {
         &self,
         id: &IncidentId,
         reason: Option<Line>,
-    ) -> Result<Option<Vec<ChangeView>>> {
-        let call = ApiCall::post(path(id, "/close"), &json!({"reason": reason}));
-        match self.client.json::<Changed>(&call).await {
+    ) -> Result<Option<Vec<EventSummary>>> {
+        let call = ApiCall::post(path(id, "/close"), &CloseRequest { reason });
+        match self.client.json::<ChangeResponse>(&call).await {
             Ok(changed) => Ok(Some(changed.changes)),
             Err(error) if error.code() == Some("not-ready-to-close") => Ok(None),
             Err(error) => Err(error.into()),
@@ -313,7 +314,7 @@ impl Backend for RemoteBackend {
         &self,
         id: &IncidentId,
         filter: Filter,
-        each: Visitor<'_, Row>,
+        each: Visitor<'_, TimelineRow>,
     ) -> Result<()> {
         let Filter {
             from,
@@ -338,21 +339,21 @@ impl Backend for RemoteBackend {
         Box::new(EventSubscription::new(self.client.clone(), id.clone(), seq))
     }
 
-    async fn bundles(&self, id: &IncidentId) -> Result<Vec<Bundle>> {
-        let Bundles { bundles } = self
+    async fn bundles(&self, id: &IncidentId) -> Result<Vec<BundleSummary>> {
+        let BundleList { bundles } = self
             .client
             .json(&ApiCall::get(path(id, "/bundles")))
             .await?;
         Ok(bundles)
     }
 
-    async fn bundles_if_seen(&self, id: &IncidentId) -> Result<Option<Vec<Bundle>>> {
+    async fn bundles_if_seen(&self, id: &IncidentId) -> Result<Option<Vec<BundleSummary>>> {
         match self
             .client
-            .json::<Bundles>(&ApiCall::get(path(id, "/bundles")))
+            .json::<BundleList>(&ApiCall::get(path(id, "/bundles")))
             .await
         {
-            Ok(Bundles { bundles }) => Ok(Some(bundles)),
+            Ok(BundleList { bundles }) => Ok(Some(bundles)),
             Err(error) if error.code() == Some("forbidden") => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -391,14 +392,14 @@ impl Backend for RemoteBackend {
             .await
     }
 
-    async fn plan(&self, of: &PlanTarget, capture: Capture) -> Result<CapturePlan> {
+    async fn plan(&self, of: &PlanTarget, capture: CaptureOptions) -> Result<CapturePlan> {
         let call = match of {
             PlanTarget::Incident(id) => ApiCall::get(path(id, "/plan")),
             PlanTarget::Play(play, pivots) => ApiCall::get("v1/plan")
                 .query("play", [play])
                 .query("pivot", pivots),
         };
-        let Capture {
+        let CaptureOptions {
             from,
             until,
             sources,
@@ -417,35 +418,28 @@ impl Backend for RemoteBackend {
         Ok(self.client.json(&call.long()).await?)
     }
 
-    async fn plays(&self) -> Result<Vec<PlayView>> {
-        let Plays { plays } = self.client.json(&ApiCall::get("v1/plays")).await?;
+    async fn plays(&self) -> Result<Vec<PlayDetails>> {
+        let PlayList { plays } = self.client.json(&ApiCall::get("v1/plays")).await?;
         Ok(plays)
     }
 
-    async fn sources(&self, play: &PlayName, each: Visitor<'_, SourceView>) -> Result<()> {
-        let Sources { sources } = self
+    async fn sources(&self, play: &PlayName, each: Visitor<'_, SourceStatus>) -> Result<()> {
+        let SourceList { sources } = self
             .client
             .json(&ApiCall::get("v1/sources").query("play", [play]).long())
             .await?;
         sources.into_iter().try_for_each(each)
     }
 
-    async fn issue(&self, wanted: TokenRequest) -> Result<Created> {
-        let TokenRequest {
-            role,
-            label,
-            incident,
-            valid,
-        } = wanted;
-        let wanted = json!({"role": role, "label": label, "incident": incident, "validSeconds": valid.as_secs()});
+    async fn issue(&self, wanted: TokenRequest) -> Result<CreatedToken> {
         Ok(self
             .client
             .json(&ApiCall::post("v1/tokens", &wanted))
             .await?)
     }
 
-    async fn tokens(&self) -> Result<Vec<Token>> {
-        let Tokens { tokens } = self.client.json(&ApiCall::get("v1/tokens")).await?;
+    async fn tokens(&self) -> Result<Vec<TokenInfo>> {
+        let TokenList { tokens } = self.client.json(&ApiCall::get("v1/tokens")).await?;
         Ok(tokens)
     }
 
@@ -464,7 +458,7 @@ impl Backend for RemoteBackend {
         let revoked = tokens
             .into_iter()
             .find(|token| token.id == *id)
-            .and_then(|token| token.revoked);
+            .and_then(|token| token.revoked_at);
         revoked.with_context(|| {
             format!("the server says that {id} is revoked, and lists it as good: look into its log")
         })
@@ -477,7 +471,7 @@ impl Backend for RemoteBackend {
 
 #[async_trait]
 impl EventFeed for EventSubscription {
-    async fn next(&mut self) -> Result<Happened> {
+    async fn next(&mut self) -> Result<StreamEvent> {
         Ok(Self::next(self).await?)
     }
 }
