@@ -47,7 +47,7 @@ const LAYERS: &[(&str, &[&[&str]])] = &[
         "collector/domain",
         &[&["incident"], &["plan", "trigger"], &["schema"]],
     ),
-    ("collector", &[&["config"], &["app"], &["client"], &["cli"]]),
+    ("collector", &[&["config"], &["app"], &["cli"]]),
 ];
 
 /// Packages, lowest first, each with the packages of ours that it may use. The compiler holds what
@@ -91,6 +91,10 @@ pub(crate) const PACKAGES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "collector/client",
+        &["evidence-format", "platform", "domain", "api"],
+    ),
+    (
         "collector",
         &[
             "evidence-format",
@@ -102,6 +106,7 @@ pub(crate) const PACKAGES: &[(&str, &[&str])] = &[
             "pipeline",
             "api",
             "server",
+            "client",
         ],
     ),
 ];
@@ -121,6 +126,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "collector/sources",
             "collector/pipeline",
             "collector/server",
+            "collector/client",
             "collector",
             "tests",
         ],

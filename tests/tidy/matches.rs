@@ -20,7 +20,7 @@ const ALLOWED: &[(&str, usize)] = &[
     ("collector/sources/src/aws_cloudtrail/access.rs", 1),
     ("collector/sources/src/aws_cloudtrail/ask.rs", 1),
     ("collector/src/cli/mod.rs", 1),
-    ("collector/src/client/error.rs", 1),
+    ("collector/client/src/error.rs", 1),
     ("collector/store/src/database/retry.rs", 1),
 ];
 

@@ -16,8 +16,8 @@ use super::backend::{Backend as _, RemoteBackend, config_path};
 use super::interrupt::INTERRUPTED;
 use super::times::to_whole_seconds;
 use super::{GlobalOptions, print, print_json};
-use crate::client::config::{ClientConfig, Profile, ProfileName};
-use crate::client::{ApiCall, ApiClient, BearerToken, ServerUrl};
+use client::config::{ClientConfig, Profile, ProfileName};
+use client::{ApiCall, ApiClient, BearerToken, ServerUrl};
 
 /// Bytes of standard input that are looked at for a token.
 const INPUT_BYTES_MAX: u64 = 64 * 1024;

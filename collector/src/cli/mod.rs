@@ -43,7 +43,7 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 
 use self::backend::Backend;
 use self::output::{print, print_changes, print_json, standard_input};
-use crate::client::config::ProfileName;
+use client::config::ProfileName;
 use domain::incident::{IncidentStatus, Name, nearest};
 use server::telemetry::Telemetry;
 
@@ -158,9 +158,10 @@ pub fn run() -> Result<()> {
 }
 
 /// Our crates that log, as targets of logs and traces.
-const CRATES: [&str; 6] = [
+const CRATES: [&str; 7] = [
     "collector",
     "server",
+    "client",
     "pipeline",
     "store",
     "sources",

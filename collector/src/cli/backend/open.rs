@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use super::super::{GlobalOptions, interrupt};
 use super::{Backend, BackendArguments, BackendChoice, LocalBackend, RemoteBackend};
 use crate::app::OpenStore;
-use crate::client::config::{self, ClientConfig, Profile, ProfileName};
-use crate::client::{ApiClient, BearerToken, ServerUrl};
+use client::config::{self, ClientConfig, Profile, ProfileName};
+use client::{ApiClient, BearerToken, ServerUrl};
 use domain::incident::Name;
 
 impl GlobalOptions {

@@ -28,10 +28,10 @@ use super::{
     AttachRequest, AttachmentReceipt, Backend, EventFeed, NewDeclaration, PlanTarget, Visitor,
     describe,
 };
-use crate::client::follow::EventSubscription;
-use crate::client::keys::{KeyHistory, folder};
-use crate::client::upload::Upload;
-use crate::client::{ApiCall, ApiClient, ClientError};
+use client::EventSubscription;
+use client::Upload;
+use client::keys::{KeyHistory, folder};
+use client::{ApiCall, ApiClient, ClientError};
 use domain::incident::{Command, Line, Name, PlayName};
 use domain::plan::CapturePlan;
 use pipeline::timeline::Filter;

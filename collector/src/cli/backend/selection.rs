@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use crate::client::config::ProfileName;
+use client::config::ProfileName;
 
 /// What somebody has said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

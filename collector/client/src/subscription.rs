@@ -32,7 +32,7 @@ const EVENT_BYTES_MAX: usize = 1 << 20;
 type EventReader = Pin<Box<dyn Stream<Item = Result<Event, EventStreamError<ClientError>>> + Send>>;
 
 /// The events of an incident as they happen.
-pub(crate) struct EventSubscription {
+pub struct EventSubscription {
     client: ApiClient,
     incident: IncidentId,
     /// Sequence number of the last received journal entry.
@@ -47,7 +47,7 @@ pub(crate) struct EventSubscription {
 
 impl EventSubscription {
     /// The events of `incident` after its journal entry `seq`; 0 is all.
-    pub(crate) fn new(client: ApiClient, incident: IncidentId, seq: u64) -> Self {
+    pub fn new(client: ApiClient, incident: IncidentId, seq: u64) -> Self {
         Self {
             client,
             incident,
@@ -64,7 +64,7 @@ impl EventSubscription {
     ///
     /// # Errors
     /// The server refuses the request, or is unreachable for too long.
-    pub(crate) async fn next(&mut self) -> Result<StreamEvent, ClientError> {
+    pub async fn next(&mut self) -> Result<StreamEvent, ClientError> {
         loop {
             match self.attempt().await {
                 Ok(Some(event)) => return Ok(event),

@@ -31,20 +31,20 @@ const STALLED_MAX: Duration = Duration::from_secs(15 * 60);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What is sent.
-pub(crate) struct Upload {
-    pub(crate) content: Box<dyn Read + Send>,
+pub struct Upload {
+    pub content: Box<dyn Read + Send>,
     /// Its bytes, where they are known: then a server can refuse before it is sent, and a file that
     /// became shorter is no file.
-    pub(crate) bytes: Option<u64>,
+    pub bytes: Option<u64>,
     /// What it is called on the timeline.
-    pub(crate) name: Line,
+    pub name: Line,
     /// Told the bytes that are read.
-    pub(crate) meter: Arc<ProgressCounter>,
+    pub meter: Arc<ProgressCounter>,
 }
 
 /// Nothing was attached.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum UploadError {
+pub enum UploadError {
     /// It cannot be read to its end.
     #[error("cannot read what is to be attached, and nothing of it is")]
     Read(#[source] io::Error),
@@ -60,7 +60,7 @@ impl ApiClient {
     /// # Errors
     /// See [`UploadError`]. Where the connection broke behind the last byte, it may be attached all
     /// the same.
-    pub(crate) async fn attach(
+    pub async fn attach(
         &self,
         incident: &IncidentId,
         sending: Upload,

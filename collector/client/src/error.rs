@@ -183,7 +183,7 @@ impl ClientError {
     }
 
     /// True if it may be better the next time.
-    pub(crate) fn may_pass(&self) -> bool {
+    pub fn may_pass(&self) -> bool {
         matches!(
             self,
             Self::Away { .. } | Self::Broken { .. } | Self::Silent { .. }

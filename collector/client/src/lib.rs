@@ -1,7 +1,7 @@
 //! A collector that runs elsewhere, asked over its API.
 //!
 //! [`config`] says which servers there are and who asks them; [`connection`] sends a request, again
-//! where that is safe, and makes an answer or an error for people of what comes; [`follow`] looks
+//! where that is safe, and makes an answer or an error for people of what comes; [`subscription`] looks
 //! on while a capture goes on; [`download`] and [`upload`] move what is large; [`keys`] remembers
 //! with which key a server's bundles are signed.
 //!
@@ -11,16 +11,18 @@
 //! and whatever a redirect says.
 
 pub mod config;
-pub(crate) mod connection;
-pub(crate) mod download;
+mod connection;
+mod download;
 mod error;
-pub(crate) mod follow;
-pub(crate) mod keys;
-mod server;
+pub mod keys;
+mod server_url;
+mod subscription;
 mod token;
-pub(crate) mod upload;
+mod upload;
 
-pub(crate) use connection::{ApiCall, ApiClient};
+pub use connection::{ApiCall, ApiClient};
 pub use error::ClientError;
-pub use server::{ServerUrl, ServerUrlError};
+pub use server_url::{ServerUrl, ServerUrlError};
+pub use subscription::EventSubscription;
 pub use token::{BearerToken, BearerTokenError};
+pub use upload::{Upload, UploadError};

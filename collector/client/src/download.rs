@@ -1,7 +1,7 @@
 //! A bundle that comes over the network: on from where an earlier download was cut off, checked
 //! while it arrives, and under its name only when it is whole and what was asked for.
 
-mod checking;
+mod checker;
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -19,7 +19,7 @@ use rustix::process::geteuid;
 use tokio::time::sleep;
 use tracing::debug;
 
-use self::checking::BundleChecker;
+use self::checker::BundleChecker;
 use super::{ApiCall, ApiClient, ClientError};
 use platform::progress::ProgressCounter;
 
@@ -52,7 +52,7 @@ impl ApiClient {
     /// # Errors
     /// See [`ClientError`]. Where the connection broke, what has arrived is kept for the next
     /// attempt.
-    pub(crate) async fn download(
+    pub async fn download(
         &self,
         bundle: Digest,
         to: &Path,

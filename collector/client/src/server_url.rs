@@ -86,7 +86,7 @@ impl ServerUrl {
     }
 
     /// The URL of `path` there: `v1/whoami`.
-    pub(crate) fn url(&self, path: &str) -> Url {
+    pub fn url(&self, path: &str) -> Url {
         self.0.join(path).expect("paths of the API are paths")
     }
 

@@ -19,7 +19,7 @@ impl ClientConfig {
     ///
     /// # Errors
     /// See [`ClientConfigError`]; the file is then unchanged.
-    pub(crate) fn add(
+    pub fn add(
         path: &Path,
         name: &ProfileName,
         profile: &Profile,
@@ -43,7 +43,7 @@ impl ClientConfig {
     ///
     /// # Errors
     /// See [`ClientConfigError`]; the file is then unchanged.
-    pub(crate) fn remove(path: &Path, name: &ProfileName) -> Result<(), ClientConfigError> {
+    pub fn remove(path: &Path, name: &ProfileName) -> Result<(), ClientConfigError> {
         let (config, mut document) = read_document(path)?;
         config.profile(name)?;
         as_table(&mut document["profiles"]).remove(name.as_str());

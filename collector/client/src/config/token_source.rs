@@ -5,9 +5,9 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::super::token::TOKEN_BYTES_MAX;
 use super::{ClientConfigError, Profile, ProfileName};
-use crate::client::BearerToken;
+use crate::BearerToken;
+use crate::token::TOKEN_BYTES_MAX;
 
 impl Profile {
     /// The token, from wherever it is; `None` if the profile says nothing of it.

@@ -4,7 +4,7 @@
 //! its tokens may. So it is made readable by its owner alone, and refused if others can read it.
 
 mod edit;
-mod places;
+mod token_source;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn the_example_says_every_key() {
-        let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/client.toml");
+        let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/client.toml");
         let text = fs::read_to_string(example).expect("the example");
         let config = read(&text, 0o600).expect("as documented");
         assert_eq!(config.default, Some(name("production")));

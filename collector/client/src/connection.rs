@@ -26,7 +26,7 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// its database.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// The same where the server has to ask others first, such as a plan's sources.
-pub(crate) const LONG_ANSWER_MAX: Duration = Duration::from_secs(300);
+const LONG_ANSWER_MAX: Duration = Duration::from_secs(300);
 /// Longest silence within an answer: streams of events have a sign of life each 15 s.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Bytes of an answer that is read as a whole: 10,000 bundles have 5 MB.
@@ -44,7 +44,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// A server, and as whom it is asked. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct ApiClient {
+pub struct ApiClient {
     http: reqwest::Client,
     pub(super) server: ServerUrl,
     token: BearerToken,
@@ -52,7 +52,7 @@ pub(crate) struct ApiClient {
 
 /// A request.
 #[derive(Debug, Clone)]
-pub(crate) struct ApiCall {
+pub struct ApiCall {
     method: Method,
     path: String,
     query: Vec<(&'static str, String)>,
@@ -77,19 +77,19 @@ impl ApiCall {
         }
     }
 
-    pub(crate) fn get(path: impl Into<String>) -> Self {
+    pub fn get(path: impl Into<String>) -> Self {
         Self::new(Method::GET, path)
     }
 
-    pub(crate) fn delete(path: impl Into<String>) -> Self {
+    pub fn delete(path: impl Into<String>) -> Self {
         Self::new(Method::DELETE, path)
     }
 
-    pub(crate) fn post(path: impl Into<String>, json: &impl Serialize) -> Self {
+    pub fn post(path: impl Into<String>, json: &impl Serialize) -> Self {
         Self::new(Method::POST, path).json(json)
     }
 
-    pub(crate) fn patch(path: impl Into<String>, json: &impl Serialize) -> Self {
+    pub fn patch(path: impl Into<String>, json: &impl Serialize) -> Self {
         Self::new(Method::PATCH, path).json(json)
     }
 
@@ -100,7 +100,7 @@ impl ApiCall {
         self
     }
 
-    pub(crate) fn query(
+    pub fn query(
         mut self,
         name: &'static str,
         values: impl IntoIterator<Item = impl ToString>,
@@ -116,18 +116,18 @@ impl ApiCall {
     }
 
     /// `None` if no header can carry the key.
-    pub(crate) fn idempotency_key(mut self, key: &str) -> Option<Self> {
+    pub fn idempotency_key(mut self, key: &str) -> Option<Self> {
         self.headers
             .insert("idempotency-key", HeaderValue::from_str(key).ok()?);
         self.is_repeatable = true; // the server knows it again
         Some(self)
     }
 
-    pub(crate) fn accept(self, kind: &'static str) -> Self {
+    pub fn accept(self, kind: &'static str) -> Self {
         self.header(ACCEPT, HeaderValue::from_static(kind))
     }
 
-    pub(crate) fn long(mut self) -> Self {
+    pub fn long(mut self) -> Self {
         self.answer_max = LONG_ANSWER_MAX;
         self
     }
@@ -139,7 +139,7 @@ impl ApiClient {
     ///
     /// # Errors
     /// The CA's file cannot be used, or the system has no CA certificates.
-    pub(crate) fn new(
+    pub fn new(
         server: ServerUrl,
         token: BearerToken,
         ca: Option<&Path>,
@@ -164,12 +164,12 @@ impl ApiClient {
     }
 
     /// Which server it is.
-    pub(crate) fn server(&self) -> &ServerUrl {
+    pub fn server(&self) -> &ServerUrl {
         &self.server
     }
 
     /// The URL of a path there.
-    pub(crate) fn url(&self, path: &str) -> String {
+    pub fn url(&self, path: &str) -> String {
         self.server.url(path).to_string()
     }
 
@@ -177,7 +177,7 @@ impl ApiClient {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub(crate) async fn json<T: DeserializeOwned>(&self, call: &ApiCall) -> Result<T, ClientError> {
+    pub async fn json<T: DeserializeOwned>(&self, call: &ApiCall) -> Result<T, ClientError> {
         let response = self.send(call).await?;
         self.parsed(response).await
     }
@@ -195,7 +195,7 @@ impl ApiClient {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub(crate) async fn text(&self, call: &ApiCall) -> Result<String, ClientError> {
+    pub async fn text(&self, call: &ApiCall) -> Result<String, ClientError> {
         let response = self.send(call).await?;
         String::from_utf8(self.read(response, ANSWER_BYTES_MAX).await?)
             .map_err(|_| self.unreadable("no UTF-8"))
@@ -206,7 +206,7 @@ impl ApiClient {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub(crate) async fn now(&self) -> Result<Timestamp, ClientError> {
+    pub async fn now(&self) -> Result<Timestamp, ClientError> {
         let response = self.send(&ApiCall::get("v1/whoami")).await?;
         let date = response
             .headers()
@@ -222,7 +222,7 @@ impl ApiClient {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub(crate) async fn done(&self, call: &ApiCall) -> Result<(), ClientError> {
+    pub async fn done(&self, call: &ApiCall) -> Result<(), ClientError> {
         let response = self.send(call).await?;
         self.read(response, ANSWER_BYTES_MAX).await.map(drop)
     }
@@ -232,7 +232,7 @@ impl ApiClient {
     ///
     /// # Errors
     /// See [`ClientError`], and those of `each`.
-    pub(crate) async fn lines<E: From<ClientError>>(
+    pub async fn lines<E: From<ClientError>>(
         &self,
         call: &ApiCall,
         mut each: impl FnMut(&[u8]) -> Result<(), E>,
@@ -265,7 +265,7 @@ impl ApiClient {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub(crate) async fn send(&self, call: &ApiCall) -> Result<Response, ClientError> {
+    pub async fn send(&self, call: &ApiCall) -> Result<Response, ClientError> {
         let mut pause = PAUSE;
         for attempt in 1.. {
             let (error, asked) = match self.once(call).await {

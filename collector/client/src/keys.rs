@@ -23,18 +23,18 @@ const NAME_DIGITS: usize = 16;
 
 /// A server's key, in a file of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ServerKey {
+pub struct ServerKey {
     /// For `exhibit-audit --key`.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// Its fingerprint, as the key's file has it too.
-    pub(crate) fingerprint: String,
+    pub fingerprint: String,
     /// What was known of the server before.
-    pub(crate) before: KeyHistory,
+    pub before: KeyHistory,
 }
 
 /// What was known of a server's key before it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum KeyHistory {
+pub enum KeyHistory {
     /// Nothing.
     FirstSeen,
     /// This key.
@@ -47,10 +47,7 @@ pub(crate) enum KeyHistory {
 ///
 /// # Errors
 /// [`ClientError::NoHome`] if neither names an absolute path.
-pub(crate) fn folder(
-    state_home: Option<PathBuf>,
-    home: Option<PathBuf>,
-) -> Result<PathBuf, ClientError> {
+pub fn folder(state_home: Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBuf, ClientError> {
     let absolute = |path: &PathBuf| path.is_absolute();
     let state = state_home
         .filter(absolute)
@@ -63,11 +60,7 @@ impl ApiClient {
     ///
     /// # Errors
     /// The server does not tell it, or it cannot be kept.
-    pub(crate) async fn key(
-        &self,
-        call: &ApiCall,
-        folder: &Path,
-    ) -> Result<ServerKey, ClientError> {
+    pub async fn key(&self, call: &ApiCall, folder: &Path) -> Result<ServerKey, ClientError> {
         let pem = self.text(call).await?;
         let key = PublicKey::from_pem(&pem).map_err(|cause| ClientError::Key {
             server: self.server.to_string(),
