@@ -25,7 +25,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of a profile's name.
 const NAME_BYTES_MAX: usize = 64;
 /// Permissions beyond its owner's.
-const OTHERS: u32 = 0o077;
+const OTHERS_BITS: u32 = 0o077;
 
 /// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -45,7 +45,7 @@ pub struct Profile {
     /// Its URL.
     pub server: String,
     /// The token.
-    #[serde(default, deserialize_with = "token")]
+    #[serde(default, deserialize_with = "deserialize_token")]
     pub token: Option<BearerToken>,
     /// A file that has it.
     #[serde(default)]
@@ -118,7 +118,7 @@ pub enum ClientConfigError {
         message: String,
     },
     /// No profile is called so.
-    #[error("there is no profile {name}{}; {}", did_you_mean(nearest.as_deref()), there_are(known))]
+    #[error("there is no profile {name}{}; {}", did_you_mean(nearest.as_deref()), known_profiles(known))]
     UnknownProfile {
         /// What was asked for.
         name: ProfileName,
@@ -157,7 +157,7 @@ pub enum ClientConfigError {
     },
 }
 
-fn there_are(known: &[ProfileName]) -> String {
+fn known_profiles(known: &[ProfileName]) -> String {
     if known.is_empty() {
         "make it with `exhibit login`".to_owned()
     } else {
@@ -166,7 +166,9 @@ fn there_are(known: &[ProfileName]) -> String {
 }
 
 /// serde's error would quote a token that is none.
-fn token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BearerToken>, D::Error> {
+fn deserialize_token<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<BearerToken>, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map(Some).map_err(serde::de::Error::custom)
 }
@@ -176,7 +178,7 @@ fn token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BearerToke
 /// # Errors
 /// [`ClientConfigError::NoHome`] if neither names an absolute path (the XDG specification ignores
 /// others).
-pub fn path(
+pub fn file_path(
     config_home: Option<PathBuf>,
     home: Option<PathBuf>,
 ) -> Result<PathBuf, ClientConfigError> {
@@ -225,7 +227,7 @@ fn read_text(path: &Path) -> Result<Option<String>, ClientConfigError> {
         Err(cause) => return Err(failed(cause)),
     };
     let mode = file.metadata().map_err(failed)?.mode() & 0o7777;
-    if mode & OTHERS != 0 {
+    if mode & OTHERS_BITS != 0 {
         return Err(ClientConfigError::Exposed {
             path: path.to_owned(),
             mode,
@@ -481,7 +483,7 @@ mod tests {
     #[test]
     fn it_is_where_the_xdg_specification_says() {
         let of = |config: Option<&str>, home: Option<&str>| {
-            path(config.map(PathBuf::from), home.map(PathBuf::from)).ok()
+            file_path(config.map(PathBuf::from), home.map(PathBuf::from)).ok()
         };
         assert_eq!(
             of(Some("/c"), Some("/h")),

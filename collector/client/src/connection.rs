@@ -21,14 +21,14 @@ use super::error::{ClientError, ProblemDetails};
 use super::{BearerToken, ServerUrl};
 
 /// Longest wait for a connection.
-const CONNECT_MAX: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for an answer's first byte. What a server does for it are some reads and writes of
 /// its database.
-const ANSWER_MAX: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// The same where the server has to ask others first, such as a plan's sources.
-const LONG_ANSWER_MAX: Duration = Duration::from_secs(300);
+const SLOW_ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 /// Longest silence within an answer: streams of events have a sign of life each 15 s.
-pub(super) const SILENCE_MAX: Duration = Duration::from_secs(60);
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of an answer that is read as a whole: 10,000 bundles have 5 MB.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Bytes of one line of an answer that is read line by line.
@@ -58,7 +58,7 @@ pub struct ApiCall {
     query: Vec<(&'static str, String)>,
     headers: HeaderMap,
     body: Option<Vec<u8>>,
-    answer_max: Duration,
+    answer_timeout: Duration,
     is_repeatable: bool,
 }
 
@@ -72,7 +72,7 @@ impl ApiCall {
             query,
             headers,
             body: None,
-            answer_max: ANSWER_MAX,
+            answer_timeout: ANSWER_TIMEOUT,
             is_repeatable,
         }
     }
@@ -127,8 +127,8 @@ impl ApiCall {
         self.header(ACCEPT, HeaderValue::from_static(kind))
     }
 
-    pub fn long(mut self) -> Self {
-        self.answer_max = LONG_ANSWER_MAX;
+    pub fn slow(mut self) -> Self {
+        self.answer_timeout = SLOW_ANSWER_TIMEOUT;
         self
     }
 }
@@ -146,18 +146,18 @@ impl ApiClient {
     ) -> Result<Self, ClientError> {
         let mut builder = reqwest::Client::builder()
             .redirect(redirect::Policy::none()) // the token is for this server alone
-            .connect_timeout(CONNECT_MAX)
+            .connect_timeout(CONNECT_TIMEOUT)
             .user_agent(concat!("exhibit/", env!("CARGO_PKG_VERSION")));
         if let Some(ca) = ca {
-            builder = builder.tls_certs_only(certificates(ca)?);
-        } else if server.is_plain() {
+            builder = builder.tls_certs_only(read_ca_certificates(ca)?);
+        } else if server.is_plain_http() {
             builder = builder.tls_certs_only([]); // a machine without CA certificates can still ask itself
         }
         if server.is_this_machine() {
             builder = builder.no_proxy();
         }
         Ok(Self {
-            http: builder.build().map_err(ClientError::Setup)?,
+            http: builder.build().map_err(ClientError::TlsSetup)?,
             server,
             token,
         })
@@ -179,15 +179,15 @@ impl ApiClient {
     /// See [`ClientError`].
     pub async fn json<T: DeserializeOwned>(&self, call: &ApiCall) -> Result<T, ClientError> {
         let response = self.send(call).await?;
-        self.parsed(response).await
+        self.read_json(response).await
     }
 
     /// Reads an answer that is JSON.
-    pub(super) async fn parsed<T: DeserializeOwned>(
+    pub(super) async fn read_json<T: DeserializeOwned>(
         &self,
         response: Response,
     ) -> Result<T, ClientError> {
-        let body = self.read(response, ANSWER_BYTES_MAX).await?;
+        let body = self.read_body(response, ANSWER_BYTES_MAX).await?;
         serde_json::from_slice(&body).map_err(|error| self.unreadable(&error.to_string()))
     }
 
@@ -197,7 +197,7 @@ impl ApiClient {
     /// See [`ClientError`].
     pub async fn text(&self, call: &ApiCall) -> Result<String, ClientError> {
         let response = self.send(call).await?;
-        String::from_utf8(self.read(response, ANSWER_BYTES_MAX).await?)
+        String::from_utf8(self.read_body(response, ANSWER_BYTES_MAX).await?)
             .map_err(|_| self.unreadable("no UTF-8"))
     }
 
@@ -206,7 +206,7 @@ impl ApiClient {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn now(&self) -> Result<Timestamp, ClientError> {
+    pub async fn server_time(&self) -> Result<Timestamp, ClientError> {
         let response = self.send(&ApiCall::get("v1/whoami")).await?;
         let date = response
             .headers()
@@ -222,9 +222,9 @@ impl ApiClient {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn done(&self, call: &ApiCall) -> Result<(), ClientError> {
+    pub async fn execute(&self, call: &ApiCall) -> Result<(), ClientError> {
         let response = self.send(call).await?;
-        self.read(response, ANSWER_BYTES_MAX).await.map(drop)
+        self.read_body(response, ANSWER_BYTES_MAX).await.map(drop)
     }
 
     /// Sends a request, and hands on each line of the answer, which has no other limit than that of
@@ -268,15 +268,16 @@ impl ApiClient {
     pub async fn send(&self, call: &ApiCall) -> Result<Response, ClientError> {
         let mut pause = PAUSE;
         for attempt in 1.. {
-            let (error, asked) = match self.once(call).await {
+            let (error, asked) = match self.send_once(call).await {
                 Ok(response) if response.status().is_success() => return Ok(response),
                 Ok(response) => {
                     let asked = retry_after(response.headers());
-                    (self.refusal(response).await, asked)
+                    (self.read_error(response).await, asked)
                 }
                 Err(error) => (error, None),
             };
-            let may_again = error.never_arrived() || call.is_repeatable && error.may_pass();
+            let may_again =
+                error.never_reached_server() || call.is_repeatable && error.is_transient();
             if !may_again || attempt >= ATTEMPTS_MAX {
                 return Err(error);
             }
@@ -287,21 +288,21 @@ impl ApiClient {
         unreachable!("the last attempt returns")
     }
 
-    async fn once(&self, call: &ApiCall) -> Result<Response, ClientError> {
+    async fn send_once(&self, call: &ApiCall) -> Result<Response, ClientError> {
         let mut request = self
             .request(call.method.clone(), &call.path, &call.query)
             .headers(call.headers.clone());
         if let Some(body) = &call.body {
             request = request.body(body.clone());
         }
-        let silent = |_| ClientError::Silent {
+        let silent = |_| ClientError::NoAnswer {
             server: self.server.to_string(),
-            seconds: call.answer_max.as_secs(),
+            seconds: call.answer_timeout.as_secs(),
         };
-        let sent = timeout(call.answer_max, request.send())
+        let sent = timeout(call.answer_timeout, request.send())
             .await
             .map_err(silent)?;
-        sent.map_err(|cause| ClientError::of_sending(&self.server, cause))
+        sent.map_err(|cause| ClientError::from_send_error(&self.server, cause))
     }
 
     /// A request with the token.
@@ -326,20 +327,24 @@ impl ApiClient {
         response: &mut Response,
     ) -> Result<Option<bytes::Bytes>, ClientError> {
         let server = || self.server.to_string();
-        let silent = |_| ClientError::Silent {
+        let silent = |_| ClientError::NoAnswer {
             server: server(),
-            seconds: SILENCE_MAX.as_secs(),
+            seconds: IDLE_TIMEOUT.as_secs(),
         };
-        let chunk = timeout(SILENCE_MAX, response.chunk())
+        let chunk = timeout(IDLE_TIMEOUT, response.chunk())
             .await
             .map_err(silent)?;
-        chunk.map_err(|cause| ClientError::Broken {
+        chunk.map_err(|cause| ClientError::ConnectionLost {
             server: server(),
             cause: cause.without_url(),
         })
     }
 
-    async fn read(&self, mut response: Response, bytes_max: usize) -> Result<Vec<u8>, ClientError> {
+    async fn read_body(
+        &self,
+        mut response: Response,
+        bytes_max: usize,
+    ) -> Result<Vec<u8>, ClientError> {
         let mut body = BytesMut::new();
         while let Some(chunk) = self.chunk(&mut response).await? {
             if body.len() + chunk.len() > bytes_max {
@@ -351,7 +356,7 @@ impl ApiClient {
     }
 
     /// Why an answer is no success.
-    pub(super) async fn refusal(&self, response: Response) -> ClientError {
+    pub(super) async fn read_error(&self, response: Response) -> ClientError {
         let (server, status) = (self.server.to_string(), response.status());
         if status.is_redirection() {
             let to = response
@@ -366,12 +371,12 @@ impl ApiClient {
             return ClientError::Unauthenticated { server };
         }
         let body = self
-            .read(response, PROBLEM_BYTES_MAX)
+            .read_body(response, PROBLEM_BYTES_MAX)
             .await
             .unwrap_or_default();
         match serde_json::from_slice::<ProblemDetails>(&body) {
             Ok(problem) => ClientError::Refused { server, problem },
-            Err(_) if is_away(status) => {
+            Err(_) if is_gateway_error(status) => {
                 let detail = format!("{status}, says what stands before it: try again");
                 ClientError::Refused {
                     server,
@@ -387,7 +392,7 @@ impl ApiClient {
     }
 
     pub(super) fn unreadable(&self, what: &str) -> ClientError {
-        ClientError::Unreadable {
+        ClientError::UnreadableAnswer {
             server: self.server.to_string(),
             what: safe(what),
         }
@@ -395,7 +400,7 @@ impl ApiClient {
 }
 
 /// What a proxy says of a server that is away.
-fn is_away(status: StatusCode) -> bool {
+fn is_gateway_error(status: StatusCode) -> bool {
     matches!(
         status,
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
@@ -408,12 +413,12 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-fn certificates(path: &Path) -> Result<Vec<Certificate>, ClientError> {
+fn read_ca_certificates(path: &Path) -> Result<Vec<Certificate>, ClientError> {
     let pem = std::fs::read(path).map_err(|cause| ClientError::File {
         path: path.to_owned(),
         cause,
     })?;
-    let unfit = |cause| ClientError::Ca {
+    let unfit = |cause| ClientError::CaFile {
         path: path.to_owned(),
         cause,
     };

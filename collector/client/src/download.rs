@@ -36,18 +36,18 @@ struct BundleDownload<'d> {
     bundle: Digest,
     to: &'d Path,
     /// Where the bytes are until all are there.
-    unfinished: PathBuf,
+    partial: PathBuf,
     file: File,
     /// Bytes there.
-    have: u64,
-    checking: BundleChecker,
-    meter: &'d ProgressCounter,
+    received_bytes: u64,
+    checker: BundleChecker,
+    progress: &'d ProgressCounter,
 }
 
 impl ApiClient {
     /// Downloads a bundle into the new file `to`, and goes on where an earlier download of it into
     /// this file was cut off. What is in the file then is the bundle, whole; signatures are not
-    /// checked. Durable when this returns. Bytes are counted by `meter`.
+    /// checked. Durable when this returns. Bytes are counted by `progress`.
     ///
     /// # Errors
     /// See [`ClientError`]. Where the connection broke, what has arrived is kept for the next
@@ -56,7 +56,7 @@ impl ApiClient {
         &self,
         bundle: Digest,
         to: &Path,
-        meter: &ProgressCounter,
+        progress: &ProgressCounter,
     ) -> Result<(), ClientError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
@@ -65,37 +65,37 @@ impl ApiClient {
         if to.symlink_metadata().is_ok() {
             return Err(failed(to)(io::ErrorKind::AlreadyExists.into()));
         }
-        let unfinished = unfinished(to, &bundle);
-        let file = open(&unfinished).map_err(failed(&unfinished))?;
+        let partial = partial_path(to, &bundle);
+        let file = open_partial(&partial).map_err(failed(&partial))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(ClientError::Busy {
+                return Err(ClientError::DownloadRunning {
                     path: to.to_owned(),
                 });
             }
-            Err(TryLockError::Error(cause)) => return Err(failed(&unfinished)(cause)),
+            Err(TryLockError::Error(cause)) => return Err(failed(&partial)(cause)),
         }
-        let checking = BundleChecker::begin(bundle);
+        let checker = BundleChecker::start(bundle);
         let mut download = BundleDownload {
             client: self,
             bundle,
             to,
-            unfinished,
+            partial,
             file,
-            have: 0,
-            checking,
-            meter,
+            received_bytes: 0,
+            checker,
+            progress,
         };
-        download.take_up().await?;
-        download.run().await?;
+        download.resume().await?;
+        download.receive_all().await?;
         download.finish().await
     }
 }
 
 /// Opens what an earlier download has left, or makes it. In a folder that others can write to, what
-/// has its name may be theirs, or a link to what they would have overwritten.
-fn open(path: &Path) -> io::Result<File> {
+/// has its name may be theirs, or a link to what they have overwritten.
+fn open_partial(path: &Path) -> io::Result<File> {
     let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
     let file = OpenOptions::new()
         .create(true)
@@ -118,13 +118,13 @@ fn open(path: &Path) -> io::Result<File> {
 impl BundleDownload<'_> {
     fn failed(&self, cause: io::Error) -> ClientError {
         ClientError::File {
-            path: self.unfinished.clone(),
+            path: self.partial.clone(),
             cause,
         }
     }
 
     /// Checks what an earlier download has left.
-    async fn take_up(&mut self) -> Result<(), ClientError> {
+    async fn resume(&mut self) -> Result<(), ClientError> {
         self.file
             .seek(SeekFrom::Start(0))
             .map_err(|cause| self.failed(cause))?;
@@ -138,48 +138,54 @@ impl BundleDownload<'_> {
                 return Ok(());
             }
             buffer.truncate(n);
-            self.count(n as u64);
-            self.checking.feed(buffer.into()).await;
+            self.add_received(n as u64);
+            self.checker.feed(buffer.into()).await;
         }
     }
 
-    fn count(&mut self, bytes: u64) {
-        self.have += bytes;
-        self.meter.bytes.store(self.have, Ordering::Relaxed);
+    fn add_received(&mut self, bytes: u64) {
+        self.received_bytes += bytes;
+        self.progress
+            .bytes
+            .store(self.received_bytes, Ordering::Relaxed);
     }
 
     /// Forgets what is there: it is not of this bundle.
-    fn begin_anew(&mut self) -> Result<(), ClientError> {
+    fn restart(&mut self) -> Result<(), ClientError> {
         self.file.set_len(0).map_err(|cause| self.failed(cause))?;
-        self.have = 0;
-        self.checking = BundleChecker::begin(self.bundle);
+        self.received_bytes = 0;
+        self.checker = BundleChecker::start(self.bundle);
         Ok(())
     }
 
     /// Until all bytes are there, over as many connections as it takes.
-    async fn run(&mut self) -> Result<(), ClientError> {
+    async fn receive_all(&mut self) -> Result<(), ClientError> {
         let mut fruitless = 0;
         loop {
-            let had = self.have;
-            let Err(error) = self.connect().await else {
+            let before = self.received_bytes;
+            let Err(error) = self.receive_once().await else {
                 return Ok(());
             };
-            fruitless = if self.have > had { 0 } else { fruitless + 1 };
-            if !error.may_pass() || fruitless >= FRUITLESS_MAX {
+            fruitless = if self.received_bytes > before {
+                0
+            } else {
+                fruitless + 1
+            };
+            if !error.is_transient() || fruitless >= FRUITLESS_MAX {
                 return Err(error);
             }
-            debug!(%error, have = self.have, "a download broke, and goes on");
+            debug!(%error, received_bytes = self.received_bytes, "a download broke, and goes on");
             sleep(PAUSE).await;
         }
     }
 
     /// Over one connection, to the last byte.
-    async fn connect(&mut self) -> Result<(), ClientError> {
-        let mut call = ApiCall::get(format!("v1/bundles/{}", self.bundle)).long();
-        if self.have > 0 {
+    async fn receive_once(&mut self) -> Result<(), ClientError> {
+        let mut call = ApiCall::get(format!("v1/bundles/{}", self.bundle)).slow();
+        if self.received_bytes > 0 {
             let header =
                 |text: String| HeaderValue::from_str(&text).expect("digits and ids are plain");
-            call = call.header(RANGE, header(format!("bytes={}-", self.have)));
+            call = call.header(RANGE, header(format!("bytes={}-", self.received_bytes)));
             call = call.header(IF_RANGE, header(format!("\"{}\"", self.bundle)));
         }
         let response = match self.client.send(&call).await {
@@ -188,10 +194,10 @@ impl BundleDownload<'_> {
             }
             sent => sent?,
         };
-        match (response.status(), begin(response.headers())) {
-            (StatusCode::PARTIAL_CONTENT, Some(begin)) if begin == self.have => {}
-            (StatusCode::OK, _) if self.have == 0 => {}
-            (StatusCode::OK, _) => self.begin_anew()?,
+        match (response.status(), range_start(response.headers())) {
+            (StatusCode::PARTIAL_CONTENT, Some(start)) if start == self.received_bytes => {}
+            (StatusCode::OK, _) if self.received_bytes == 0 => {}
+            (StatusCode::OK, _) => self.restart()?,
             (status, _) => {
                 return Err(self
                     .client
@@ -206,8 +212,8 @@ impl BundleDownload<'_> {
             self.file
                 .write_all(&chunk)
                 .map_err(|cause| self.failed(cause))?;
-            self.count(chunk.len() as u64);
-            if !self.checking.feed(chunk).await {
+            self.add_received(chunk.len() as u64);
+            if !self.checker.feed(chunk).await {
                 break; // it is not the bundle: the report says why
             }
         }
@@ -220,37 +226,37 @@ impl BundleDownload<'_> {
             client,
             bundle,
             to,
-            unfinished,
+            partial,
             file,
-            checking,
+            checker,
             ..
         } = self;
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |cause| ClientError::File { path, cause }
         };
-        if let Err(fault) = checking.end().await {
-            let _ = std::fs::remove_file(&unfinished); // else the next attempt would go on behind it
-            return Err(ClientError::NotTheBundle {
+        if let Err(fault) = checker.finish().await {
+            let _ = std::fs::remove_file(&partial); // else the next attempt would go on behind it
+            return Err(ClientError::WrongBundle {
                 server: client.server.to_string(),
                 bundle,
                 fault,
             });
         }
-        file.sync_all().map_err(failed(&unfinished))?;
-        rename_new(&unfinished, to).map_err(failed(to))?;
+        file.sync_all().map_err(failed(&partial))?;
+        rename_without_replacing(&partial, to).map_err(failed(to))?;
         durable::sync_folder_of(to).map_err(failed(to))
     }
 }
 
 /// A hidden file beside `to`, the same for each download of a bundle into it.
-fn unfinished(to: &Path, bundle: &Digest) -> PathBuf {
+fn partial_path(to: &Path, bundle: &Digest) -> PathBuf {
     let name = to.file_name().unwrap_or_default().to_string_lossy();
     to.with_file_name(format!(".{name}.{}.unfinished", &bundle.hex()[..16]))
 }
 
 /// Gives a file another name that nobody has.
-fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         // not every file system can, such as those of some USB sticks
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
@@ -264,7 +270,7 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// The first byte of a part (RFC 9110 §14.4): `bytes 512-1023/1024`.
-fn begin(headers: &HeaderMap) -> Option<u64> {
+fn range_start(headers: &HeaderMap) -> Option<u64> {
     let value = headers.get(CONTENT_RANGE)?.to_str().ok()?;
     value
         .strip_prefix("bytes ")?
@@ -281,7 +287,7 @@ mod tests {
     #[test]
     fn a_part_says_where_it_begins() {
         let of = |value: &'static str| {
-            begin(&HeaderMap::from_iter([(
+            range_start(&HeaderMap::from_iter([(
                 CONTENT_RANGE,
                 HeaderValue::from_static(value),
             )]))
@@ -301,25 +307,27 @@ mod tests {
         );
         std::fs::write(&theirs, "1").expect("own folder");
         std::os::unix::fs::symlink(&theirs, &name).expect("own folder");
-        open(&name).expect_err("a link");
+        open_partial(&name).expect_err("a link");
         std::fs::remove_file(&name).expect("own folder");
         std::fs::hard_link(&theirs, &name).expect("own folder");
         assert_eq!(
-            open(&name).expect_err("a second name of a file").kind(),
+            open_partial(&name)
+                .expect_err("a second name of a file")
+                .kind(),
             io::ErrorKind::PermissionDenied
         );
         std::fs::remove_file(&name).expect("own folder");
         rustix::fs::mkfifoat(CWD, &name, 0o600.into()).expect("own folder");
         assert_eq!(
-            open(&name).expect_err("a pipe").kind(),
+            open_partial(&name).expect_err("a pipe").kind(),
             io::ErrorKind::PermissionDenied
         );
         std::fs::remove_file(&name).expect("own folder");
-        open(&name)
+        open_partial(&name)
             .expect("nothing was there")
             .write_all(b"2")
             .expect("own file");
-        open(&name).expect("what this user has left");
+        open_partial(&name).expect("what this user has left");
         assert_eq!(
             std::fs::metadata(&name)
                 .expect("own file")
@@ -336,10 +344,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (from, to) = (folder.path().join("a"), folder.path().join("b"));
         std::fs::write(&from, "1").expect("own folder");
-        rename_new(&from, &to).expect("a new name");
+        rename_without_replacing(&from, &to).expect("a new name");
         std::fs::write(&from, "2").expect("own folder");
         assert_eq!(
-            rename_new(&from, &to).expect_err("it is taken").kind(),
+            rename_without_replacing(&from, &to)
+                .expect_err("it is taken")
+                .kind(),
             io::ErrorKind::AlreadyExists
         );
         assert_eq!(std::fs::read_to_string(&to).expect("own file"), "1");

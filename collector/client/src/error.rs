@@ -14,7 +14,7 @@ use serde::Deserialize;
 pub enum ClientError {
     /// Nobody listens there, or there is no way.
     #[error("cannot reach {server}: does `exhibit serve` run there, and is that its address?")]
-    Away {
+    Unreachable {
         /// Where.
         server: String,
         /// Why.
@@ -34,7 +34,7 @@ pub enum ClientError {
     },
     /// It does not answer.
     #[error("{server} gave no answer within {seconds} s: try again, or look into its log")]
-    Silent {
+    NoAnswer {
         /// Which.
         server: String,
         /// How long was waited.
@@ -42,7 +42,7 @@ pub enum ClientError {
     },
     /// The connection was cut. Whether it did what was asked is not known.
     #[error("the connection to {server} broke: look whether it was done before you try again")]
-    Broken {
+    ConnectionLost {
         /// To which.
         server: String,
         /// Why.
@@ -80,7 +80,7 @@ pub enum ClientError {
     #[error(
         "cannot read what {server} answers ({what}): is it an `exhibit serve`, and no later version than this program?"
     )]
-    Unreadable {
+    UnreadableAnswer {
         /// Which.
         server: String,
         /// What is wrong.
@@ -88,10 +88,10 @@ pub enum ClientError {
     },
     /// HTTPS cannot be set up.
     #[error("cannot set up HTTPS: are the system's CA certificates installed?")]
-    Setup(#[source] reqwest::Error),
+    TlsSetup(#[source] reqwest::Error),
     /// A file of certificates cannot be used.
     #[error("cannot use {} as CA certificate: expected PEM", path.display())]
-    Ca {
+    CaFile {
         /// The file.
         path: PathBuf,
         /// Why, if it can be read.
@@ -112,7 +112,7 @@ pub enum ClientError {
         "what {server} sent is not the bundle {bundle}, and is not kept: {}",
         safe(fault)
     )]
-    NotTheBundle {
+    WrongBundle {
         /// Which.
         server: String,
         /// What was asked for.
@@ -122,13 +122,13 @@ pub enum ClientError {
     },
     /// Somebody else downloads into the same file.
     #[error("{} is being written by another `exhibit fetch`: wait for it, or name another file with --out", path.display())]
-    Busy {
+    DownloadRunning {
         /// The file.
         path: PathBuf,
     },
     /// What it signs with is no key.
     #[error("cannot use the public key of {server}")]
-    Key {
+    InvalidKey {
         /// Whose.
         server: String,
         /// Why.
@@ -138,9 +138,9 @@ pub enum ClientError {
     /// There is no folder for what is remembered of servers.
     #[error("there is no home folder for the keys of servers: set HOME or XDG_STATE_HOME")]
     NoHome,
-    /// Random numbers cannot be had.
+    /// Randomness numbers cannot be had.
     #[error("cannot get randomness from the operating system")]
-    Random(#[source] io::Error),
+    Randomness(#[source] io::Error),
 }
 
 /// Why a server does not do what it is asked (RFC 9457). What it does not know of yet is ignored.
@@ -158,12 +158,12 @@ pub struct ProblemDetails {
 
 impl ClientError {
     /// What came of sending a request to `server`.
-    pub(super) fn of_sending(server: &super::ServerUrl, cause: reqwest::Error) -> Self {
+    pub(super) fn from_send_error(server: &super::ServerUrl, cause: reqwest::Error) -> Self {
         let (server, cause) = (server.to_string(), cause.without_url());
         match cause {
-            cause if is_certificate(&cause) => Self::Certificate { server, cause },
-            cause if cause.is_connect() => Self::Away { server, cause },
-            cause => Self::Broken { server, cause },
+            cause if is_certificate_error(&cause) => Self::Certificate { server, cause },
+            cause if cause.is_connect() => Self::Unreachable { server, cause },
+            cause => Self::ConnectionLost { server, cause },
         }
     }
 
@@ -178,21 +178,21 @@ impl ClientError {
     }
 
     /// True if the server has not seen the request: whatever it is, it may be sent again.
-    pub(super) fn never_arrived(&self) -> bool {
-        matches!(self, Self::Away { .. })
+    pub(super) fn never_reached_server(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
     }
 
     /// True if it may be better the next time.
-    pub fn may_pass(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Away { .. } | Self::Broken { .. } | Self::Silent { .. }
+            Self::Unreachable { .. } | Self::ConnectionLost { .. } | Self::NoAnswer { .. }
         ) || matches!(self.code(), Some("unavailable" | "timeout"))
     }
 }
 
 /// True if TLS failed because of who the server is.
-fn is_certificate(error: &(dyn Error + 'static)) -> bool {
+fn is_certificate_error(error: &(dyn Error + 'static)) -> bool {
     if let Some(tls) = error.downcast_ref::<rustls::Error>() {
         return matches!(tls, rustls::Error::InvalidCertificate(_));
     }
@@ -200,5 +200,6 @@ fn is_certificate(error: &(dyn Error + 'static)) -> bool {
     let inner = error
         .downcast_ref::<io::Error>()
         .and_then(io::Error::get_ref);
-    inner.is_some_and(|inner| is_certificate(inner)) || error.source().is_some_and(is_certificate)
+    inner.is_some_and(|inner| is_certificate_error(inner))
+        || error.source().is_some_and(is_certificate_error)
 }

@@ -13,13 +13,13 @@ pub struct ServerUrl(Url);
 pub enum ServerUrlError {
     /// It is no URL.
     #[error("{text:?} is no URL of a server: expected one such as https://exhibit.example.com")]
-    NoUrl {
+    Invalid {
         /// What it is.
         text: String,
     },
     /// It has what the address of a server has not.
     #[error("the URL of a server has no {what}: leave it out")]
-    TooMuch {
+    ExtraPart {
         /// What it has.
         what: &'static str,
     },
@@ -27,7 +27,7 @@ pub enum ServerUrlError {
     #[error(
         "a token goes to {host} over https:// alone: on the way there others could read it; --insecure-http sends it all the same"
     )]
-    Plain {
+    PlainHttp {
         /// Where.
         host: String,
     },
@@ -40,14 +40,14 @@ impl ServerUrl {
     /// # Errors
     /// See [`ServerUrlError`].
     pub fn parse(text: &str, insecure: bool) -> Result<Self, ServerUrlError> {
-        let no_url = || ServerUrlError::NoUrl {
+        let invalid = || ServerUrlError::Invalid {
             text: text.chars().take(200).collect(),
         };
-        let mut url = Url::parse(text.trim()).map_err(|_| no_url())?;
+        let mut url = Url::parse(text.trim()).map_err(|_| invalid())?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-            return Err(no_url());
+            return Err(invalid());
         }
-        let too_much = [
+        let parts = [
             (
                 "user and password",
                 !url.username().is_empty() || url.password().is_some(),
@@ -55,15 +55,15 @@ impl ServerUrl {
             ("query", url.query().is_some()),
             ("fragment", url.fragment().is_some()),
         ];
-        if let Some((what, _)) = too_much.into_iter().find(|(_, has)| *has) {
-            return Err(ServerUrlError::TooMuch { what });
+        if let Some((what, _)) = parts.into_iter().find(|(_, has)| *has) {
+            return Err(ServerUrlError::ExtraPart { what });
         }
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path())); // so that paths are added and not replaced
         }
         let server = Self(url);
         if server.0.scheme() == "http" && !server.is_this_machine() && !insecure {
-            return Err(ServerUrlError::Plain {
+            return Err(ServerUrlError::PlainHttp {
                 host: server.0.host_str().unwrap_or_default().to_owned(),
             });
         }
@@ -81,7 +81,7 @@ impl ServerUrl {
     }
 
     /// True if nothing is encrypted on the way.
-    pub(super) fn is_plain(&self) -> bool {
+    pub(super) fn is_plain_http(&self) -> bool {
         self.0.scheme() == "http"
     }
 

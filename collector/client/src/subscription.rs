@@ -69,7 +69,7 @@ impl EventSubscription {
             match self.attempt().await {
                 Ok(Some(event)) => return Ok(event),
                 Ok(None) => {}
-                Err(error) if error.may_pass() => {
+                Err(error) if error.is_transient() => {
                     self.events = None;
                     self.note_reachable();
                     if self.reachable_at.elapsed() >= AWAY_MAX {

@@ -26,9 +26,9 @@ const READ_BYTES: usize = 128 * 1024;
 const CHUNKS_MAX: usize = 16;
 /// Longest time in which nothing goes on: sealing some GiB and moving them into a bucket takes
 /// minutes behind the last byte.
-const STALLED_MAX: Duration = Duration::from_secs(15 * 60);
+const STALL_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// Between two looks at that.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const STALL_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What is sent.
 pub struct Upload {
@@ -39,7 +39,7 @@ pub struct Upload {
     /// What it is called on the timeline.
     pub name: Line,
     /// Told the bytes that are read.
-    pub meter: Arc<ProgressCounter>,
+    pub progress: Arc<ProgressCounter>,
 }
 
 /// Nothing was attached.
@@ -50,7 +50,7 @@ pub enum UploadError {
     Read(#[source] io::Error),
     /// The server does not take it.
     #[error(transparent)]
-    ServerUrl(#[from] ClientError),
+    Client(#[from] ClientError),
 }
 
 impl ApiClient {
@@ -63,17 +63,17 @@ impl ApiClient {
     pub async fn attach(
         &self,
         incident: &IncidentId,
-        sending: Upload,
+        upload: Upload,
     ) -> Result<AttachmentReceipt, UploadError> {
         let Upload {
             content,
             bytes,
             name,
-            meter,
-        } = sending;
+            progress,
+        } = upload;
         let (send, mut receive) = mpsc::channel(CHUNKS_MAX);
-        let counted = Arc::clone(&meter);
-        let read = spawn_blocking(move || pump(content, bytes, &send, &counted));
+        let counter = Arc::clone(&progress);
+        let read = spawn_blocking(move || read_chunks(content, bytes, &send, &counter));
         let path = format!("v1/incidents/{incident}/attachments");
         let mut request = self.request(Method::POST, &path, &[("name", name.to_string())]);
         if let Some(bytes) = bytes {
@@ -88,27 +88,27 @@ impl ApiClient {
                 // knows
                 Err(cause) => return Err(match read.await {
                     Ok(Err(cause)) => UploadError::Read(cause),
-                    _ => ClientError::of_sending(&self.server, cause).into(),
+                    _ => ClientError::from_send_error(&self.server, cause).into(),
                 }),
             },
-            () = stalled(&meter) => {
-                let seconds = STALLED_MAX.as_secs();
-                return Err(ClientError::Silent { server: self.server.to_string(), seconds }.into());
+            () = wait_until_stalled(&progress) => {
+                let seconds = STALL_TIMEOUT.as_secs();
+                return Err(ClientError::NoAnswer { server: self.server.to_string(), seconds }.into());
             }
         };
         if !response.status().is_success() {
-            return Err(self.refusal(response).await.into());
+            return Err(self.read_error(response).await.into());
         }
-        Ok(self.parsed(response).await?)
+        Ok(self.read_json(response).await?)
     }
 }
 
 /// Reads to the end, for as long as somebody takes it.
-fn pump(
+fn read_chunks(
     mut content: Box<dyn Read + Send>,
     bytes: Option<u64>,
     send: &mpsc::Sender<io::Result<Bytes>>,
-    meter: &ProgressCounter,
+    progress: &ProgressCounter,
 ) -> io::Result<()> {
     let mut read = 0;
     loop {
@@ -124,7 +124,7 @@ fn pump(
             Ok(n) => {
                 buffer.truncate(n);
                 read += n as u64;
-                meter.bytes.store(read, Ordering::Relaxed);
+                progress.bytes.store(read, Ordering::Relaxed);
                 if send.blocking_send(Ok(buffer.into())).is_err() {
                     return Ok(()); // the server has said something else
                 }
@@ -139,11 +139,11 @@ fn pump(
 }
 
 /// Ends when nothing has been read for too long.
-async fn stalled(meter: &ProgressCounter) {
+async fn wait_until_stalled(progress: &ProgressCounter) {
     let (mut bytes, mut since) = (0, Instant::now());
-    while since.elapsed() < STALLED_MAX {
-        sleep(LOOK_EVERY).await;
-        let now = meter.bytes.load(Ordering::Relaxed);
+    while since.elapsed() < STALL_TIMEOUT {
+        sleep(STALL_CHECK_INTERVAL).await;
+        let now = progress.bytes.load(Ordering::Relaxed);
         if now != bytes {
             (bytes, since) = (now, Instant::now());
         }

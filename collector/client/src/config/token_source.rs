@@ -26,15 +26,15 @@ impl Profile {
             (None, None, None, None) => Ok(None),
             (Some(token), None, None, None) => Ok(Some(token.clone())),
             (None, Some(file), None, None) => {
-                of_text(format!("the file {}", file.display()), of_file(file)).map(Some)
+                parse_token(format!("the file {}", file.display()), read_file(file)).map(Some)
             }
-            (None, None, Some(command), None) => of_text(
+            (None, None, Some(command), None) => parse_token(
                 format!("the command {}", command.first().map_or("", String::as_str)),
-                of_command(command),
+                run_command(command),
             )
             .map(Some),
             (None, None, None, Some(variable)) => {
-                of_text(format!("the variable {variable}"), of_variable(variable)).map(Some)
+                parse_token(format!("the variable {variable}"), read_variable(variable)).map(Some)
             }
             _ => {
                 let places = [
@@ -53,7 +53,7 @@ impl Profile {
     }
 }
 
-fn of_text(place: String, text: io::Result<String>) -> Result<BearerToken, ClientConfigError> {
+fn parse_token(place: String, text: io::Result<String>) -> Result<BearerToken, ClientConfigError> {
     match text {
         Ok(text) => text
             .parse()
@@ -63,23 +63,23 @@ fn of_text(place: String, text: io::Result<String>) -> Result<BearerToken, Clien
 }
 
 /// One byte more than a token may have, so that what is too long is not taken for one.
-fn limited(read: impl Read) -> io::Result<String> {
+fn read_limited(read: impl Read) -> io::Result<String> {
     let mut text = String::new();
     read.take(TOKEN_BYTES_MAX as u64 + 2)
         .read_to_string(&mut text)?;
     Ok(text)
 }
 
-fn of_file(path: &Path) -> io::Result<String> {
-    limited(File::open(path)?)
+fn read_file(path: &Path) -> io::Result<String> {
+    read_limited(File::open(path)?)
 }
 
-fn of_variable(name: &str) -> io::Result<String> {
+fn read_variable(name: &str) -> io::Result<String> {
     std::env::var(name).map_err(io::Error::other)
 }
 
 /// What a program prints. It may ask whoever sits there for a passphrase.
-fn of_command(command: &[String]) -> io::Result<String> {
+fn run_command(command: &[String]) -> io::Result<String> {
     let (program, arguments) = command
         .split_first()
         .ok_or_else(|| io::Error::other("it is empty"))?;
@@ -87,7 +87,7 @@ fn of_command(command: &[String]) -> io::Result<String> {
         .args(arguments)
         .stdout(Stdio::piped())
         .spawn()?;
-    let text = child.stdout.take().map_or(Ok(String::new()), limited);
+    let text = child.stdout.take().map_or(Ok(String::new()), read_limited);
     let status = child.wait()?;
     if status.success() {
         text

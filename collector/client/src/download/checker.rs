@@ -27,7 +27,7 @@ pub(super) struct BundleChecker {
 
 impl BundleChecker {
     /// Starts to verify that the bytes to come are `bundle`.
-    pub(super) fn begin(bundle: Digest) -> Self {
+    pub(super) fn start(bundle: Digest) -> Self {
         let (send, mut receive) = mpsc::channel(CHUNKS_MAX);
         let chunks =
             poll_fn(move |cx| receive.poll_recv(cx).map(|chunk| chunk.map(io::Result::Ok)));
@@ -55,8 +55,8 @@ impl BundleChecker {
         self.send.send(chunk).await.is_ok()
     }
 
-    /// Takes the end of the bytes, and returns the fault if there is one.
-    pub(super) async fn end(self) -> Result<(), String> {
+    /// Takes the finish of the bytes, and returns the fault if there is one.
+    pub(super) async fn finish(self) -> Result<(), String> {
         drop(self.send);
         self.report
             .await

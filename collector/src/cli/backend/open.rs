@@ -163,7 +163,10 @@ impl GlobalOptions {
 /// The client's configuration file.
 pub(crate) fn config_path() -> Result<PathBuf> {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
-    Ok(config::path(variable("XDG_CONFIG_HOME"), variable("HOME"))?)
+    Ok(config::file_path(
+        variable("XDG_CONFIG_HOME"),
+        variable("HOME"),
+    )?)
 }
 
 fn token_of_environment() -> Result<Option<BearerToken>> {

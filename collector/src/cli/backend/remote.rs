@@ -30,7 +30,7 @@ use super::{
 };
 use client::EventSubscription;
 use client::Upload;
-use client::keys::{KeyHistory, folder};
+use client::keys::{KeyHistory, state_folder};
 use client::{ApiCall, ApiClient, ClientError};
 use domain::incident::{Command, Line, Name, PlayName};
 use domain::plan::CapturePlan;
@@ -77,9 +77,12 @@ impl RemoteBackend {
         let variable = |name| std::env::var_os(name).map(PathBuf::from);
         let key = self
             .client
-            .key(call, &folder(variable("XDG_STATE_HOME"), variable("HOME"))?)
+            .key(
+                call,
+                &state_folder(variable("XDG_STATE_HOME"), variable("HOME"))?,
+            )
             .await?;
-        match key.before {
+        match key.history {
             KeyHistory::Unchanged => {}
             KeyHistory::FirstSeen => self.note(&format!("this server signs with the key {}", key.fingerprint)),
             KeyHistory::Changed => self.note(&format!(
@@ -155,7 +158,7 @@ impl RemoteBackend {
 #[async_trait]
 impl Backend for RemoteBackend {
     async fn now(&self) -> Result<Timestamp> {
-        Ok(self.client.now().await?)
+        Ok(self.client.server_time().await?)
     }
 
     fn due(&self) -> &'static str {
@@ -192,7 +195,7 @@ impl Backend for RemoteBackend {
         let key = match &declaring.idempotency_key {
             Some(key) => key.clone(),
             None => data_encoding::HEXLOWER
-                .encode(&platform::random::<16>().map_err(ClientError::Random)?),
+                .encode(&platform::random::<16>().map_err(ClientError::Randomness)?),
         };
         let call = ApiCall::post("v1/incidents", &declaring).idempotency_key(&key);
         Ok(self
@@ -204,14 +207,14 @@ impl Backend for RemoteBackend {
     async fn capture(&self, id: &IncidentId, capture: CaptureOptions) -> Result<()> {
         Ok(self
             .client
-            .done(&ApiCall::post(path(id, "/captures"), &capture))
+            .execute(&ApiCall::post(path(id, "/captures"), &capture))
             .await?)
     }
 
     async fn stop(&self, id: &IncidentId) -> Result<()> {
         Ok(self
             .client
-            .done(&ApiCall::delete(path(id, "/captures")))
+            .execute(&ApiCall::delete(path(id, "/captures")))
             .await?)
     }
 
@@ -243,7 +246,7 @@ impl Backend for RemoteBackend {
                 _ = look.tick() => match self.client.json::<CaptureStatus>(&ApiCall::get(path(id, ""))).await {
                     Ok(CaptureStatus { under_way: false }) => return Ok(()),
                     Ok(_) => heard = Instant::now(),
-                    Err(error) if error.may_pass() && heard.elapsed() < AWAY_MAX => {}
+                    Err(error) if error.is_transient() && heard.elapsed() < AWAY_MAX => {}
                     Err(error) => return Err(error.into()),
                 },
             }
@@ -277,7 +280,7 @@ impl Backend for RemoteBackend {
             name,
             meter,
         } = attaching;
-        let sending = match content {
+        let upload = match content {
             Content::File(path) => {
                 let (content, bytes) = attachable(&path)?;
                 let of_file =
@@ -286,18 +289,18 @@ impl Backend for RemoteBackend {
                     content,
                     bytes,
                     name: name.unwrap_or_else(of_file),
-                    meter,
+                    progress: meter,
                 }
             }
             Content::Stream(content) => Upload {
                 content,
                 bytes: None,
                 name: name.unwrap_or_else(|| Line::escaped(attach::STANDARD_INPUT)),
-                meter,
+                progress: meter,
             },
         };
         Ok(AttachmentReceipt {
-            receipt: self.client.attach(id, sending).await?,
+            receipt: self.client.attach(id, upload).await?,
             gaps: 0,
         })
     }
@@ -373,7 +376,7 @@ impl Backend for RemoteBackend {
         let to = to.map_or_else(|| format!("{}.tar", id.hex()).into(), Path::to_owned);
         match self.download(id, &to, quiet).await {
             Ok(()) => Ok((id, to)),
-            Err(error) if error.may_pass() => {
+            Err(error) if error.is_transient() => {
                 Err(error).context("the download was cut off; what has arrived is kept, and the same command goes on behind it")
             }
             Err(error) if error.code() == Some("not-found") => {
@@ -415,7 +418,7 @@ impl Backend for RemoteBackend {
             .query("account", accounts)
             .query("region", regions)
             .query("deadlineSeconds", deadline_seconds);
-        Ok(self.client.json(&call.long()).await?)
+        Ok(self.client.json(&call.slow()).await?)
     }
 
     async fn plays(&self) -> Result<Vec<PlayDetails>> {
@@ -426,7 +429,7 @@ impl Backend for RemoteBackend {
     async fn sources(&self, play: &PlayName, each: Visitor<'_, SourceStatus>) -> Result<()> {
         let SourceList { sources } = self
             .client
-            .json(&ApiCall::get("v1/sources").query("play", [play]).long())
+            .json(&ApiCall::get("v1/sources").query("play", [play]).slow())
             .await?;
         sources.into_iter().try_for_each(each)
     }
@@ -446,7 +449,7 @@ impl Backend for RemoteBackend {
     async fn revoke(&self, id: &TokenId) -> Result<Timestamp> {
         match self
             .client
-            .done(&ApiCall::delete(format!("v1/tokens/{id}")))
+            .execute(&ApiCall::delete(format!("v1/tokens/{id}")))
             .await
         {
             Err(error) if error.code() == Some("not-found") => {
