@@ -15,7 +15,7 @@ use sources::config::SourcesConfig;
 use store::blobs::BlobsConfig;
 
 /// Name of the file.
-pub const FILE: &str = "exhibit.toml";
+pub const FILE_NAME: &str = "exhibit.toml";
 /// Bytes of a file with one secret: vendors' have some dozens, and a wrong path must not be sent
 /// around as one.
 const SECRET_FILE_BYTES_MAX: usize = 4096;
@@ -33,7 +33,7 @@ pub struct CollectorConfig {
     pub plays: Option<PathBuf>,
     /// `[capture]`.
     pub capture: CaptureConfig,
-    /// `[hooks]`. Secrets that are in files are not yet there: see [`CollectorConfig::hooks`].
+    /// `[hooks]`. Secrets that are in files are not yet there: see [`CollectorConfig::hooks_with_secrets`].
     pub hooks: HooksConfig,
     /// `[sources]`.
     pub sources: SourcesConfig,
@@ -57,7 +57,7 @@ pub enum CollectorConfigError {
     },
     /// It says what it may not.
     #[error("{}: {message}", path.display())]
-    Content {
+    Invalid {
         /// The file.
         path: PathBuf,
         /// What, and where; with the nearest known key, if one is near.
@@ -94,14 +94,14 @@ impl CollectorConfig {
     /// # Errors
     /// See [`CollectorConfigError`].
     pub fn read(store: &Path) -> Result<Self, CollectorConfigError> {
-        let path = store.join(FILE);
+        let path = store.join(FILE_NAME);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(cause) => return Err(CollectorConfigError::Read { path, cause }),
         };
         let config: Self =
-            toml::from_str(&text).map_err(|error| CollectorConfigError::Content {
+            toml::from_str(&text).map_err(|error| CollectorConfigError::Invalid {
                 message: explain(&error),
                 path,
             })?;
@@ -114,14 +114,14 @@ impl CollectorConfig {
     ///
     /// # Errors
     /// A file cannot be read, or what is in it is no secret.
-    pub fn hooks(&self) -> Result<HooksConfig, CollectorConfigError> {
+    pub fn hooks_with_secrets(&self) -> Result<HooksConfig, CollectorConfigError> {
         let mut hooks = self.hooks.clone();
         for vendor in Vendor::ALL {
             let Some(hook) = hooks.of_mut(vendor) else {
                 continue;
             };
             for path in std::mem::take(&mut hook.secret_files) {
-                hook.secrets.push(secret(&path)?);
+                hook.secrets.push(read_secret(&path)?);
             }
         }
         hooks.check_secrets()?;
@@ -130,7 +130,7 @@ impl CollectorConfig {
 }
 
 /// The secret in a file.
-fn secret(path: &Path) -> Result<HookSecret, CollectorConfigError> {
+fn read_secret(path: &Path) -> Result<HookSecret, CollectorConfigError> {
     let text = fs::read_to_string(path).map_err(|cause| CollectorConfigError::Read {
         path: path.to_owned(),
         cause,
@@ -161,7 +161,7 @@ mod tests {
 
     fn read(text: &str) -> Result<CollectorConfig, CollectorConfigError> {
         let folder = tempfile::tempdir().expect("a folder");
-        fs::write(folder.path().join(FILE), text).expect("own folder");
+        fs::write(folder.path().join(FILE_NAME), text).expect("own folder");
         CollectorConfig::read(folder.path())
     }
 
@@ -246,7 +246,7 @@ mod tests {
             "[hooks.pagerduty]\nsecrets = [{first:?}]\nsecret-files = [{file:?}]\nseverity = {{ urgent = 1 }}\n"
         );
         let config = read(&section).expect("a configuration");
-        let hooks = config.hooks().expect("secrets");
+        let hooks = config.hooks_with_secrets().expect("secrets");
         let hook = hooks.of(Vendor::PagerDuty).expect("configured");
         assert_eq!(
             hook.secrets,
@@ -260,17 +260,17 @@ mod tests {
 
         fs::write(&file, "x".repeat(SECRET_FILE_BYTES_MAX + 1)).expect("own folder");
         assert!(matches!(
-            config.hooks(),
+            config.hooks_with_secrets(),
             Err(CollectorConfigError::SecretTooLong { .. })
         ));
         fs::write(&file, "short").expect("own folder");
         assert_eq!(
-            chain(&config.hooks().expect_err("it can be guessed")),
+            chain(&config.hooks_with_secrets().expect_err("it can be guessed")),
             "[hooks.pagerduty] secret 2 is not at least 16 bytes long"
         );
         fs::remove_file(&file).expect("own folder");
         assert!(matches!(
-            config.hooks(),
+            config.hooks_with_secrets(),
             Err(CollectorConfigError::Read { .. })
         ));
     }

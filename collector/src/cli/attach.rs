@@ -14,7 +14,7 @@ use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
 use platform::terminal::{ProgressLine as Progress, size};
 
-use super::backend::{AttachRequest, AttachmentReceipt};
+use super::backend::{AttachRequest, AttachmentResult};
 use super::{GlobalOptions, print, print_json, require_incident, standard_input};
 use domain::incident::Line;
 use pipeline::Content;
@@ -23,7 +23,7 @@ use platform::progress::ProgressCounter;
 /// What standard input is called.
 pub(super) const STANDARD_INPUT: &str = "standard input";
 /// Between two drawings of the line that says how far it is.
-const DRAW_EVERY: Duration = Duration::from_millis(100);
+const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Seals a file into a signed bundle of its own: a screenshot, a ticket, a command history
 ///
@@ -47,7 +47,7 @@ pub(super) struct AttachArgs {
 pub(super) async fn run(global: &GlobalOptions, arguments: &AttachArgs) -> Result<()> {
     let backend = global.backend().await?;
     require_incident(&*backend, &arguments.incident).await?;
-    let (content, name) = open(&arguments.file)
+    let (content, name) = open_input(&arguments.file)
         .with_context(|| format!("cannot open {}", arguments.file.display()))?;
     let meter = Arc::new(ProgressCounter::default());
     let attaching = AttachRequest {
@@ -55,7 +55,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &AttachArgs) -> Resul
         name: arguments.name.clone().or(name),
         meter: Arc::clone(&meter),
     };
-    let progress = tokio::spawn(draw(meter, global.quiet));
+    let progress = tokio::spawn(draw_progress(meter, global.quiet));
     let attached = backend.attach(&arguments.incident, attaching).await;
     progress.abort();
     let _ = progress.await; // the line is gone from the terminal
@@ -64,17 +64,20 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &AttachArgs) -> Resul
     } else {
         arguments.file.to_string_lossy()
     };
-    let AttachmentReceipt { receipt, gaps } =
+    let AttachmentResult { receipt, gaps } =
         attached.with_context(|| format!("cannot attach {what}"))?;
-    let (bundle, key) = (backend.locate(&receipt.id).await?, backend.key().await?);
+    let (bundle, key) = (
+        backend.location_of(&receipt.id).await?,
+        backend.public_key_file().await?,
+    );
     if global.json {
-        return print_json(&json(&receipt, gaps, &bundle, &key));
+        return print_json(&output(&receipt, gaps, &bundle, &key));
     }
     print(&summary(&receipt, gaps, &bundle, &key))
 }
 
 /// What to read, and its name where it has none of its own.
-fn open(path: &Path) -> io::Result<(Content, Option<Line>)> {
+fn open_input(path: &Path) -> io::Result<(Content, Option<Line>)> {
     if path == Path::new("-") {
         return Ok((
             Content::Stream(Box::new(standard_input())),
@@ -91,16 +94,16 @@ fn open(path: &Path) -> io::Result<(Content, Option<Line>)> {
     Ok((Content::File(path.to_owned()), None))
 }
 
-async fn draw(meter: Arc<ProgressCounter>, quiet: bool) {
+async fn draw_progress(meter: Arc<ProgressCounter>, quiet: bool) {
     let mut line = Progress::new(quiet);
     loop {
         line.draw(|| format!("read {}", size(meter.bytes.load(Ordering::Relaxed))));
-        tokio::time::sleep(DRAW_EVERY).await;
+        tokio::time::sleep(REDRAW_INTERVAL).await;
     }
 }
 
 /// What `--json` prints. Fields are added, never renamed or removed.
-fn json(
+fn output(
     receipt: &api::AttachmentReceipt,
     gaps: u64,
     bundle: &str,

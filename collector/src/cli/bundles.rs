@@ -66,7 +66,10 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &BundlesArgs) -> Resu
         });
     }
     for bundle in &bundles {
-        print_json(&bundle_output(bundle, backend.locate(&bundle.id).await?))?;
+        print_json(&bundle_output(
+            bundle,
+            backend.location_of(&bundle.id).await?,
+        ))?;
     }
     Ok(())
 }
@@ -101,9 +104,9 @@ fn bundle_output(bundle: &BundleSummary, location: String) -> BundleOutput<'_> {
 pub(super) async fn fetch(global: &GlobalOptions, arguments: &FetchArgs) -> Result<()> {
     let backend = global.backend().await?;
     let (id, to) = backend
-        .fetch(&arguments.bundle, arguments.out.as_deref(), global.quiet)
+        .fetch_bundle(&arguments.bundle, arguments.out.as_deref(), global.quiet)
         .await?;
-    let key = backend.key_of(&id, &to).await?;
+    let key = backend.public_key_file_of(&id, &to).await?;
     if global.json {
         return print_json(&serde_json::json!({"bundle": to, "id": id, "publicKey": key}));
     }

@@ -57,7 +57,7 @@ struct BundleReceipt {
 
 pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Result<()> {
     let backend = global.interruptible_backend().await?;
-    let capture = arguments.capture.wanted(&*backend).await?;
+    let capture = arguments.capture.options(&*backend).await?;
     let incident = match &arguments.incident {
         IncidentOptions {
             incident: Some(id),
@@ -73,7 +73,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Resul
                 .declare(
                     arguments
                         .incident
-                        .declaring(&*backend, Some(capture))
+                        .declaration(&*backend, Some(capture))
                         .await?,
                 )
                 .await?
@@ -83,9 +83,9 @@ pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Resul
     if !global.quiet && !global.json {
         print(&format!("{incident} declared\n"))?;
     }
-    backend.finish(&incident, global.quiet).await?;
-    let Some(bundles) = backend.bundles_if_seen(&incident).await? else {
-        return unseen(global, &incident);
+    backend.finish_captures(&incident, global.quiet).await?;
+    let Some(bundles) = backend.bundles_if_permitted(&incident).await? else {
+        return print_without_bundles(global, &incident);
     };
     let receipt = receipt(&*backend, &incident, &bundles).await?;
     if global.json {
@@ -103,14 +103,18 @@ async fn receipt<'a>(
     let mut listed = Vec::new();
     for bundle in bundles {
         listed.push(BundleReceipt {
-            bundle: backend.locate(&bundle.id).await?,
+            bundle: backend.location_of(&bundle.id).await?,
             id: bundle.id,
             source: bundle.source.clone(),
             complete: bundle.coverage.complete,
         });
     }
     let gaps = bundles.iter().map(|bundle| bundle.coverage.missing).sum();
-    let public_key = backend.key().await?.to_string_lossy().into_owned();
+    let public_key = backend
+        .public_key_file()
+        .await?
+        .to_string_lossy()
+        .into_owned();
     Ok(CaptureOutput {
         incident,
         bundles: listed,
@@ -120,7 +124,7 @@ async fn receipt<'a>(
 }
 
 /// What whoever may declare and not see is told.
-fn unseen(global: &GlobalOptions, incident: &IncidentId) -> Result<()> {
+fn print_without_bundles(global: &GlobalOptions, incident: &IncidentId) -> Result<()> {
     if global.json {
         return print_json(
             &serde_json::json!({"incident": incident, "bundles": [], "publicKey": null, "gaps": null}),

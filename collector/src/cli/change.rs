@@ -31,7 +31,7 @@ pub(super) struct ChangeArgs {
     /// The incident
     incident: IncidentId,
     #[command(flatten)]
-    wanted: ChangeOptions,
+    options: ChangeOptions,
     #[command(flatten)]
     details: ChangeDetails,
 }
@@ -211,24 +211,24 @@ fn topic(text: &str) -> Result<StatementTopic, String> {
 pub(super) async fn run(global: &GlobalOptions, arguments: ChangeArgs) -> Result<()> {
     let ChangeArgs {
         incident: id,
-        wanted,
+        options,
         details,
     } = arguments;
-    if wanted == ChangeOptions::default() {
+    if options == ChangeOptions::default() {
         bail!(
             "say what to change, such as --role commander=alice: `exhibit change --help` tells all that can be"
         )
     }
     let backend = global.backend().await?;
     require_incident(&*backend, &id).await?;
-    let reported_at = reported_at(&*backend, wanted.report.reported_by.as_ref()).await?;
-    let wishes = wanted.wishes(&backend.incident(&id).await?.view, reported_at, &details);
-    print_changes(global, &id, &backend.apply(&id, &wishes).await?)
+    let reported_at = reported_at(&*backend, options.report.reported_by.as_ref()).await?;
+    let commands = options.commands(&backend.incident(&id).await?.view, reported_at, &details);
+    print_changes(global, &id, &backend.apply(&id, &commands).await?)
 }
 
 impl ChangeOptions {
     /// In this order: what is closed has to be opened before anything else of it changes.
-    fn wishes(
+    fn commands(
         self,
         incident: &IncidentView,
         reported_at: Option<Timestamp>,
@@ -238,45 +238,45 @@ impl ChangeOptions {
         let given = |what: &str| {
             reason().unwrap_or_else(|| unreachable!("the command line asks for a reason of {what}"))
         };
-        let mut wishes = Vec::new();
-        wishes.extend(self.status.map(|to| Command::ChangeStatus {
+        let mut commands = Vec::new();
+        commands.extend(self.status.map(|to| Command::ChangeStatus {
             to,
             reason: reason(),
         }));
-        wishes.extend(self.title.map(|to| Command::Rename { to }));
-        wishes.extend(self.sev.map(|to| Command::ChangeSeverity {
+        commands.extend(self.title.map(|to| Command::Rename { to }));
+        commands.extend(self.sev.map(|to| Command::ChangeSeverity {
             to,
             reason: given("--sev"),
         }));
-        wishes.extend(self.started.map(|to| Command::SetStarted { to }));
-        wishes.extend(self.play.map(|to| Command::ChangePlay {
+        commands.extend(self.started.map(|to| Command::SetStarted { to }));
+        commands.extend(self.play.map(|to| Command::ChangePlay {
             to,
             reason: given("--play"),
         }));
-        wishes.extend(
+        commands.extend(
             self.role
                 .into_iter()
                 .map(|RoleAssignment { role, to }| Command::AssignRole { role, to }),
         );
-        wishes.push(Command::ChangeReport {
-            to: self.report.over(&incident.report, reported_at),
+        commands.push(Command::ChangeReport {
+            to: self.report.merged_into(&incident.report, reported_at),
         });
-        wishes.push(Command::ChangePotentialImpact {
-            to: self.affects.over(incident.affects),
+        commands.push(Command::ChangePotentialImpact {
+            to: self.affects.merged_into(incident.affects),
         });
-        wishes.extend(
+        commands.extend(
             self.pivot
                 .into_iter()
                 .map(|pivot| Command::AddPivot { pivot }),
         );
-        wishes.extend(self.updates.wishes(details));
-        wishes
+        commands.extend(self.updates.commands(details));
+        commands
     }
 }
 
 impl ReportOptions {
     /// The report that there is, with what is new.
-    fn over(self, report: &InitialReport, reported_at: Option<Timestamp>) -> InitialReport {
+    fn merged_into(self, report: &InitialReport, reported_at: Option<Timestamp>) -> InitialReport {
         let mut affected_systems = report.affected_systems.clone();
         affected_systems.extend(
             self.affected
@@ -296,7 +296,7 @@ impl ReportOptions {
 }
 
 impl AffectsOptions {
-    fn over(&self, affects: PotentialImpact) -> PotentialImpact {
+    fn merged_into(&self, affects: PotentialImpact) -> PotentialImpact {
         PotentialImpact {
             customer_data: self.customer_data.unwrap_or(affects.customer_data),
             production_availability: self.availability.unwrap_or(affects.production_availability),
@@ -306,7 +306,7 @@ impl AffectsOptions {
 }
 
 impl UpdateOptions {
-    fn wishes(self, details: &ChangeDetails) -> Vec<Command> {
+    fn commands(self, details: &ChangeDetails) -> Vec<Command> {
         let reason = || details.reason.clone();
         let state = |topic, standing| {
             move |text| Command::AddStatement {
@@ -322,47 +322,47 @@ impl UpdateOptions {
                 reason: reason(),
             }
         };
-        let mut wishes = Vec::new();
-        wishes.extend(self.happened.into_iter().map(state(
+        let mut commands = Vec::new();
+        commands.extend(self.happened.into_iter().map(state(
             StatementTopic::WhatHappened,
             StatementStanding::Confirmed,
         )));
-        wishes.extend(
+        commands.extend(
             self.impact
                 .into_iter()
                 .map(state(StatementTopic::Impact, StatementStanding::Confirmed)),
         );
-        wishes.extend(self.advice.into_iter().map(state(
+        commands.extend(self.advice.into_iter().map(state(
             StatementTopic::CustomerAction,
             StatementStanding::Confirmed,
         )));
-        wishes.extend(
+        commands.extend(
             self.hypothesis
                 .into_iter()
                 .map(state(details.about, StatementStanding::Hypothesis)),
         );
-        wishes.extend(
+        commands.extend(
             self.confirm
                 .into_iter()
                 .map(stand(StatementStanding::Confirmed)),
         );
-        wishes.extend(
+        commands.extend(
             self.withdraw
                 .into_iter()
                 .map(stand(StatementStanding::Withdrawn)),
         );
-        wishes.extend(self.done.into_iter().map(|id| Command::EndAction {
+        commands.extend(self.done.into_iter().map(|id| Command::EndAction {
             id,
             outcome: details.outcome.clone(),
         }));
-        wishes.extend(self.doing.map(|text| Command::StartAction {
+        commands.extend(self.doing.map(|text| Command::StartAction {
             text,
             owner: details.owner.clone(),
         }));
-        wishes.extend(
+        commands.extend(
             self.next_update
                 .map(|NextUpdateTime(to)| Command::SetNextUpdate { to }),
         );
-        wishes
+        commands
     }
 }

@@ -72,12 +72,12 @@ pub(super) struct ChecklistArgs {
 pub(super) async fn run(global: &GlobalOptions, arguments: ChecklistArgs) -> Result<()> {
     let backend = global.backend().await?;
     let id = incident_or_only_open(&*backend, arguments.incident.as_ref()).await?;
-    if let Some(wish) = arguments.wish()? {
-        return print_changes(global, &id, &backend.apply(&id, &[wish]).await?);
+    if let Some(command) = arguments.command()? {
+        return print_changes(global, &id, &backend.apply(&id, &[command]).await?);
     }
     let view = backend.incident(&id).await?.view;
     if !global.json {
-        return print(&lists(&view));
+        return print(&format_checklists(&view));
     }
     print_json(&serde_json::json!({
         "incident": view.incident,
@@ -89,7 +89,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: ChecklistArgs) -> Res
 
 impl ChecklistArgs {
     /// What is wished for; `None` is to be shown the lists.
-    fn wish(self) -> Result<Option<Command>> {
+    fn command(self) -> Result<Option<Command>> {
         let Self {
             step,
             state,
@@ -145,13 +145,13 @@ impl ChecklistArgs {
 }
 
 /// All lists for people. Texts in it were parsed, and hold no control characters.
-fn lists(view: &IncidentView) -> String {
+fn format_checklists(view: &IncidentView) -> String {
     let mut text = format!(
         "{} {} ({}, {})\n",
         view.incident, view.name, view.severity, view.status
     );
     for list in &view.checklists {
-        text.push_str(&list_text(list));
+        text.push_str(&format_list(list));
     }
     let (closure, required) = (
         &view.closure,
@@ -165,7 +165,7 @@ fn lists(view: &IncidentView) -> String {
     closure
         .items
         .iter()
-        .for_each(|item| text.push_str(&item_text(item)));
+        .for_each(|item| text.push_str(&format_item(item)));
     if let Some(due) = closure.review_due {
         text.push_str(&format!(
             "  review is due by {due}{}\n",
@@ -182,11 +182,11 @@ fn lists(view: &IncidentView) -> String {
     }
     view.corrective_actions
         .iter()
-        .for_each(|action| text.push_str(&action_text(action)));
+        .for_each(|action| text.push_str(&format_action(action)));
     text
 }
 
-fn list_text(list: &ChecklistView) -> String {
+fn format_list(list: &ChecklistView) -> String {
     let width = list
         .steps
         .iter()
@@ -196,7 +196,7 @@ fn list_text(list: &ChecklistView) -> String {
     let steps: String = list
         .steps
         .iter()
-        .map(|step| step_text(step, width))
+        .map(|step| format_step(step, width))
         .collect();
     format!(
         "\n{}: {} of {}\n{steps}",
@@ -206,7 +206,7 @@ fn list_text(list: &ChecklistView) -> String {
     )
 }
 
-fn step_text(step: &StepView, width: usize) -> String {
+fn format_step(step: &StepView, width: usize) -> String {
     let StepView { step, progress } = step;
     let state = match progress.state {
         StepState::NotApplicable => "n/a", // the word would push all others aside
@@ -224,7 +224,7 @@ fn step_text(step: &StepView, width: usize) -> String {
     text
 }
 
-fn item_text(item: &ClosureItemView) -> String {
+fn format_item(item: &ClosureItemView) -> String {
     let state = match &item.answered {
         Some(answered) if answered.waived => "waived",
         Some(_) => "given",
@@ -241,7 +241,7 @@ fn item_text(item: &ClosureItemView) -> String {
     text
 }
 
-fn action_text(action: &CorrectiveAction) -> String {
+fn format_action(action: &CorrectiveAction) -> String {
     let state = if action.done.is_some() {
         "done"
     } else {

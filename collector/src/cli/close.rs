@@ -31,11 +31,11 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &CloseArgs) -> Result
     require_incident(&*backend, id).await?;
     match backend.close(id, arguments.reason.clone()).await? {
         Some(changes) => print_changes(global, id, &changes),
-        None => refuse(global, &backend.incident(id).await?.view),
+        None => print_missing(global, &backend.incident(id).await?.view),
     }
 }
 
-fn refuse(global: &GlobalOptions, view: &IncidentView) -> Result<()> {
+fn print_missing(global: &GlobalOptions, view: &IncidentView) -> Result<()> {
     let (id, missing) = (&view.incident, &view.closure.missing);
     if global.json {
         print_json(&serde_json::json!({"incident": id, "changes": [], "missing": missing}))?;

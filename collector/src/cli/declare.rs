@@ -103,7 +103,7 @@ pub(super) struct CaptureFlags {
 
 impl IncidentOptions {
     /// The declaration, and what is to be captured at once.
-    pub(super) async fn declaring(
+    pub(super) async fn declaration(
         self,
         backend: &dyn Backend,
         capture: Option<CaptureOptions>,
@@ -138,7 +138,7 @@ impl IncidentOptions {
 
 impl CaptureFlags {
     /// What is asked for.
-    pub(super) async fn wanted(&self, backend: &dyn Backend) -> Result<CaptureOptions> {
+    pub(super) async fn options(&self, backend: &dyn Backend) -> Result<CaptureOptions> {
         let (from, until) = match self.last {
             None => (self.from, self.until),
             Some(last) => {
@@ -178,8 +178,8 @@ pub(super) async fn reported_at(
 
 pub(super) async fn run(global: &GlobalOptions, arguments: DeclareArgs) -> Result<()> {
     let backend = global.backend().await?;
-    let declaring = arguments.incident.declaring(&*backend, None).await?;
-    let DeclareResponse { id: incident, new } = backend.declare(declaring).await?;
+    let declaration = arguments.incident.declaration(&*backend, None).await?;
+    let DeclareResponse { id: incident, new } = backend.declare(declaration).await?;
     if global.json {
         return print_json(&serde_json::json!({"incident": incident, "new": new}));
     }

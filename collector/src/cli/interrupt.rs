@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// 128 and the number of SIGINT, as shells have it.
-pub(super) const INTERRUPTED: i32 = 130;
+pub(super) const EXIT_INTERRUPTED: i32 = 130;
 
 /// A token that the first Ctrl-C, or a service manager's SIGTERM, cancels.
 pub(super) fn seal_on_interrupt() -> io::Result<CancellationToken> {
@@ -32,7 +32,7 @@ pub(super) fn seal_on_interrupt() -> io::Result<CancellationToken> {
             io::stderr(),
             "\rexhibit: interrupted; what was captured is kept, `exhibit settle` goes on"
         );
-        process::exit(INTERRUPTED);
+        process::exit(EXIT_INTERRUPTED);
     });
     Ok(stop)
 }

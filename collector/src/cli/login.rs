@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::backend::{Backend as _, RemoteBackend, config_path};
-use super::interrupt::INTERRUPTED;
+use super::interrupt::EXIT_INTERRUPTED;
 use super::times::to_whole_seconds;
 use super::{GlobalOptions, print, print_json};
 use client::config::{ClientConfig, Profile, ProfileName};
@@ -24,7 +24,7 @@ const INPUT_BYTES_MAX: u64 = 64 * 1024;
 
 /// Stores a token for a server in client.toml, once the server has taken it
 ///
-/// The token is read from standard standard_input, where no list of processes and no history of a shell has
+/// The token is read from standard input, where no list of processes and no history of a shell has
 /// it. The first profile that is stored is the default. The key that the server signs with is
 /// remembered: if it is another one later, commands say so.
 #[derive(Args)]
@@ -55,7 +55,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &LoginArgs) -> Result
     let server = ServerUrl::parse(&arguments.url, global.insecure_http)?;
     let path = config_path()?;
     ClientConfig::read(&path)?; // what is wrong with it shows before anybody types a token
-    let token: BearerToken = read()
+    let token: BearerToken = read_token()
         .await?
         .parse()
         .context("cannot use what standard input has")?;
@@ -66,15 +66,15 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &LoginArgs) -> Result
         .transpose()
         .context("cannot use the CA certificate")?;
     let client = ApiClient::new(server.clone(), token.clone(), ca.as_deref())?;
-    let who: CallerInfo = client.json(&ApiCall::get("v1/whoami")).await?;
+    let caller: CallerInfo = client.json(&ApiCall::get("v1/whoami")).await?;
     let quiet = global.quiet || global.json;
     let key = RemoteBackend {
         client,
-        by: global.by(),
+        by: global.user(),
         quiet,
-        looking: CancellationToken::new(),
+        interrupted: CancellationToken::new(),
     }
-    .key()
+    .public_key_file()
     .await?;
     let profile = Profile {
         server: server.to_string(),
@@ -89,22 +89,22 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &LoginArgs) -> Result
     if global.json {
         let server = server.to_string();
         return print_json(
-            &serde_json::json!({"profile": name, "server": server, "caller": who, "publicKey": key}),
+            &serde_json::json!({"profile": name, "server": server, "caller": caller, "publicKey": key}),
         );
     }
-    print(&summary(&name, &server, &who))
+    print(&summary(&name, &server, &caller))
 }
 
-fn summary(name: &ProfileName, server: &ServerUrl, who: &CallerInfo) -> String {
-    let incident = who
+fn summary(name: &ProfileName, server: &ServerUrl, caller: &CallerInfo) -> String {
+    let incident = caller
         .incident
         .as_ref()
         .map_or("all incidents".to_owned(), ToString::to_string);
     format!(
         "{server} takes the token: {}, {} of {incident}, until {}\n\nuse it with\n  exhibit status --profile {name}\n",
-        safe(who.name.as_str()),
-        who.role,
-        to_whole_seconds(who.expires_at)
+        safe(caller.name.as_str()),
+        caller.role,
+        to_whole_seconds(caller.expires_at)
     )
 }
 
@@ -126,7 +126,7 @@ pub(super) fn logout(global: &GlobalOptions) -> Result<()> {
 }
 
 /// A line of a terminal, which does not show it, or all of standard input.
-async fn read() -> Result<String> {
+async fn read_token() -> Result<String> {
     let failed = "cannot read standard input";
     let mut text = String::new();
     if !io::stdin().is_terminal() {
@@ -137,7 +137,7 @@ async fn read() -> Result<String> {
         return Ok(text);
     }
     let _ = write!(io::stderr(), "token: ");
-    let hidden = HiddenInput::begin().context(failed)?;
+    let hidden = HiddenInput::start().context(failed)?;
     // Ctrl-C would leave the terminal as it is; from here on it is for this task
     let (mut interrupt, shown) = (
         signal(SignalKind::interrupt()).context(failed)?,
@@ -147,7 +147,7 @@ async fn read() -> Result<String> {
         interrupt.recv().await;
         drop(HiddenInput(shown));
         let _ = writeln!(io::stderr());
-        process::exit(INTERRUPTED);
+        process::exit(EXIT_INTERRUPTED);
     });
     let read = spawn_blocking(move || io::stdin().read_line(&mut text).map(|_| text)).await;
     drop(hidden);
@@ -159,7 +159,7 @@ async fn read() -> Result<String> {
 struct HiddenInput(Termios);
 
 impl HiddenInput {
-    fn begin() -> io::Result<Self> {
+    fn start() -> io::Result<Self> {
         let shown = tcgetattr(io::stdin())?;
         let mut hidden = shown.clone();
         hidden.local_modes -= LocalModes::ECHO;

@@ -69,7 +69,7 @@ Environment:
 /// timeline.
 #[derive(Parser)]
 #[command(name = "exhibit", version, after_help = EXIT_CODES)]
-pub(crate) struct Cli {
+pub(crate) struct CommandLine {
     #[command(flatten)]
     global: GlobalOptions,
     #[command(subcommand)]
@@ -141,8 +141,9 @@ enum CliCommand {
 /// # Errors
 /// What went wrong, for people.
 pub fn run() -> Result<()> {
-    let Cli { global, command } = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
-    let telemetry = log(&command);
+    let CommandLine { global, command } =
+        CommandLine::try_parse().unwrap_or_else(|error| exit_with_usage(&error));
+    let telemetry = init_logging(&command);
     // kube's, reqwest's and the AWS SDK's TLS all take this one, and so do tokens
     ::sources::crypto::install_provider();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -170,7 +171,7 @@ const CRATES: [&str; 7] = [
 
 /// Logs to standard error: what is wrong, and of a service also what it does, which may be sent as
 /// traces too.
-fn log(command: &CliCommand) -> Telemetry {
+fn init_logging(command: &CliCommand) -> Telemetry {
     let quiet = "warn,aws_config=error".to_owned();
     let (default, json, spans) = match command {
         CliCommand::Serve(arguments) => {
@@ -198,7 +199,7 @@ fn log(command: &CliCommand) -> Telemetry {
 
 /// Says what is wrong with the command line, which may hold what an attacker wrote: a terminal must
 /// not obey it.
-fn refuse(error: &clap::Error) -> ! {
+fn exit_with_usage(error: &clap::Error) -> ! {
     let text = error.render().to_string();
     let lines: String = text.lines().map(|line| safe(line) + "\n").collect();
     let _ = if error.use_stderr() {
@@ -267,7 +268,7 @@ async fn incident_or_only_open(
 
 /// An error if there is no such incident, with the one that was probably meant.
 async fn require_incident(backend: &dyn Backend, id: &IncidentId) -> Result<()> {
-    if backend.has(id).await? {
+    if backend.has_incident(id).await? {
         return Ok(());
     }
     let all = backend.incidents().await.unwrap_or_default(); // not everybody may list them

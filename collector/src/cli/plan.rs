@@ -39,7 +39,7 @@ pub(super) struct PlanArgs {
 
 pub(super) async fn run(global: &GlobalOptions, arguments: &PlanArgs) -> Result<()> {
     let backend = global.backend().await?;
-    let of = match &arguments.incident {
+    let target = match &arguments.incident {
         Some(id) => {
             require_incident(&*backend, id).await?;
             PlanTarget::Incident(id.clone())
@@ -47,7 +47,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &PlanArgs) -> Result<
         None => PlanTarget::Play(arguments.play.clone(), arguments.pivot.clone()),
     };
     let plan = backend
-        .plan(&of, arguments.capture.wanted(&*backend).await?)
+        .plan(&target, arguments.capture.options(&*backend).await?)
         .await?;
     if global.json {
         print_json(&plan)

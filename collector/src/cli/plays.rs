@@ -40,11 +40,13 @@ struct PlayOutput<'a> {
 pub(super) async fn run(global: &GlobalOptions, arguments: &PlaysArgs) -> Result<()> {
     let plays = global.backend().await?.plays().await?;
     match &arguments.name {
-        Some(name) if global.json => print_json(&json(find(&plays, name)?)),
-        Some(name) => print(&full(find(&plays, name)?)),
-        None if global.json => plays.iter().try_for_each(|play| print_json(&json(play))),
+        Some(name) if global.json => print_json(&play_output(find_play(&plays, name)?)),
+        Some(name) => print(&format_play(find_play(&plays, name)?)),
+        None if global.json => plays
+            .iter()
+            .try_for_each(|play| print_json(&play_output(play))),
         None => {
-            let rows: Vec<_> = plays.iter().map(row).collect();
+            let rows: Vec<_> = plays.iter().map(table_row).collect();
             print(&format!(
                 "{}\nsee one with\n  exhibit plays NAME\n",
                 format_table(["play", "window", "sources", "title"], &rows)
@@ -53,14 +55,17 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &PlaysArgs) -> Result
     }
 }
 
-fn find<'p>(plays: &'p [PlayDetails], name: &PlayName) -> Result<&'p PlayDetails, UnknownPlay> {
+fn find_play<'p>(
+    plays: &'p [PlayDetails],
+    name: &PlayName,
+) -> Result<&'p PlayDetails, UnknownPlay> {
     plays.iter().find(|play| play.name == *name).ok_or_else(|| {
         let known: Vec<PlayName> = plays.iter().map(|play| play.name.clone()).collect();
         UnknownPlay::among(name, known)
     })
 }
 
-fn json(play: &PlayDetails) -> PlayOutput<'_> {
+fn play_output(play: &PlayDetails) -> PlayOutput<'_> {
     let PlayDetails {
         name,
         title,
@@ -80,7 +85,7 @@ fn json(play: &PlayDetails) -> PlayOutput<'_> {
     }
 }
 
-fn row(play: &PlayDetails) -> [String; 4] {
+fn table_row(play: &PlayDetails) -> [String; 4] {
     let here = play.sources.len() - play.absent.len();
     let window = span(u64::from(play.window_hours) * 3600);
     [
@@ -91,7 +96,7 @@ fn row(play: &PlayDetails) -> [String; 4] {
     ]
 }
 
-fn full(play: &PlayDetails) -> String {
+fn format_play(play: &PlayDetails) -> String {
     let here = play
         .sources
         .iter()

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use super::Cli;
+use super::CommandLine;
 
 /// Prints a completion script for a shell
 #[derive(Args)]
@@ -36,7 +36,7 @@ pub(super) fn completions(arguments: &CompletionsArgs) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(
         arguments.shell,
-        &mut Cli::command(),
+        &mut CommandLine::command(),
         pipeline::seal::NAME,
         &mut script,
     );
@@ -45,11 +45,11 @@ pub(super) fn completions(arguments: &CompletionsArgs) -> Result<()> {
 
 pub(super) fn man(arguments: &ManArgs) -> Result<()> {
     match &arguments.out {
-        None => Ok(clap_mangen::Man::new(Cli::command()).render(&mut io::stdout())?),
+        None => Ok(clap_mangen::Man::new(CommandLine::command()).render(&mut io::stdout())?),
         Some(folder) => {
             let write = || {
                 fs::create_dir_all(folder)?;
-                clap_mangen::generate_to(Cli::command(), folder)
+                clap_mangen::generate_to(CommandLine::command(), folder)
             };
             write().with_context(|| format!("cannot write manual pages to {}", folder.display()))
         }
@@ -62,6 +62,6 @@ mod tests {
 
     #[test]
     fn the_definitions_are_consistent() {
-        Cli::command().debug_assert();
+        CommandLine::command().debug_assert();
     }
 }

@@ -45,11 +45,11 @@ pub(super) async fn run(
     arguments: &ServeArgs,
     telemetry: &Telemetry,
 ) -> Result<()> {
-    let drain = told_to_stop().context("cannot wait for signals")?;
+    let drain = stop_signal().context("cannot wait for signals")?;
     // Captures are not told to stop: what they have is kept, and whoever comes next goes on behind
     // it.
     let app = global
-        .only_local("`exhibit serve` serves a store of this machine")
+        .require_store("`exhibit serve` serves a store of this machine")
         .await?;
     let mut config = app.config.serve.clone();
     config.listen = arguments.listen.unwrap_or(config.listen);
@@ -59,7 +59,7 @@ pub(super) async fn run(
             .for_each(|destination| telemetry.start(destination)),
         Err(error) => warn!(%error, "no traces are sent"), // evidence is captured even so
     }
-    let hooks = app.config.hooks()?;
+    let hooks = app.config.hooks_with_secrets()?;
     let listener = Listener::bind(&config, arguments.insecure_listen).await?;
     let url = listener.url();
     info!(%url, version = env!("CARGO_PKG_VERSION"), "listening");
@@ -79,7 +79,7 @@ pub(super) async fn run(
 
 /// A token that SIGTERM or Ctrl-C cancels. The second ends the process at once; nothing that was
 /// kept is lost by that.
-fn told_to_stop() -> io::Result<CancellationToken> {
+fn stop_signal() -> io::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let token = stop.clone();
     let (mut interrupt, mut terminate) = (
@@ -97,7 +97,7 @@ fn told_to_stop() -> io::Result<CancellationToken> {
             io::stderr(),
             "exhibit: interrupted; what was captured is kept, and the next one goes on"
         );
-        std::process::exit(super::interrupt::INTERRUPTED);
+        std::process::exit(super::interrupt::EXIT_INTERRUPTED);
     });
     Ok(stop)
 }

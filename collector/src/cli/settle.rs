@@ -18,7 +18,7 @@ pub(super) async fn run(global: &GlobalOptions, _: &SettleArgs) -> Result<()> {
             server.client.server()
         )
     }
-    let local = global.local(interrupt::seal_on_interrupt()?).await?;
+    let local = global.open_local(interrupt::seal_on_interrupt()?).await?;
     let app = &local.app;
     let ledger = &app.pipeline.parts.ledger;
     let before = ledger.last_bundle_number().await?;

@@ -49,15 +49,15 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &SourcesArgs) -> Resu
     let (backend, json) = (global.backend().await?, global.json);
     let mut each = |source: SourceStatus| {
         if json {
-            print_json(&checked(&source))
+            print_json(&source_output(&source))
         } else {
-            print(&lines(&source))
+            print(&format_source(&source))
         }
     };
-    backend.sources(&arguments.play, &mut each).await
+    backend.check_sources(&arguments.play, &mut each).await
 }
 
-fn checked(source: &SourceStatus) -> SourceOutput<'_> {
+fn source_output(source: &SourceStatus) -> SourceOutput<'_> {
     let SourceStatus {
         source,
         state,
@@ -78,7 +78,7 @@ fn checked(source: &SourceStatus) -> SourceOutput<'_> {
     }
 }
 
-fn lines(view: &SourceStatus) -> String {
+fn format_source(view: &SourceStatus) -> String {
     let SourceStatus {
         source,
         what,

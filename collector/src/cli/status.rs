@@ -50,9 +50,9 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &StatusArgs) -> Resul
     }
     print(&format!(
         "{}{}{}",
-        full(&view),
-        passes_table(&passes, backend.due()),
-        more(id)
+        format_incident(&view),
+        passes_table(&passes, backend.due_now_hint()),
+        next_commands(id)
     ))
 }
 
@@ -135,28 +135,28 @@ fn passes_table(passes: &[CapturePass], due_now: &str) -> String {
         )
 }
 
-fn more(id: &IncidentId) -> String {
+fn next_commands(id: &IncidentId) -> String {
     format!("\nsee\n  exhibit checklist {id}\n  exhibit bundles {id}\n  exhibit timeline {id}\n")
 }
 
 /// The incident for people. Names and texts in it were parsed, and hold no control characters.
-fn full(view: &IncidentView) -> String {
+fn format_incident(view: &IncidentView) -> String {
     let mut text = format!("{} {}\n\n", view.incident, view.name);
-    for (what, value) in facts(view).into_iter().chain(who(view)) {
+    for (what, value) in fact_lines(view).into_iter().chain(response_lines(view)) {
         text.push_str(&format!("{what:<20} {value}\n"));
     }
     let statements: Vec<_> = view
         .statements
         .iter()
-        .filter(|said| said.standing != StatementStanding::Withdrawn)
+        .filter(|statement| statement.standing != StatementStanding::Withdrawn)
         .collect();
     if !statements.is_empty() {
         text.push_str("\nstatements\n");
     }
-    for said in statements {
+    for statement in statements {
         text.push_str(&format!(
             "  {:>3}  {:<10}  {}: {}\n",
-            said.id, said.standing, said.topic, said.text
+            statement.id, statement.standing, statement.topic, statement.text
         ));
     }
     if !view.actions.is_empty() {
@@ -172,7 +172,7 @@ fn full(view: &IncidentView) -> String {
     text
 }
 
-fn facts(view: &IncidentView) -> Vec<(&'static str, String)> {
+fn fact_lines(view: &IncidentView) -> Vec<(&'static str, String)> {
     let due = view
         .response_due
         .map(|day| format!(", by {day}"))
@@ -217,7 +217,7 @@ fn facts(view: &IncidentView) -> Vec<(&'static str, String)> {
             },
         ),
         ("may be affected", view.affects.to_string()),
-        ("initial report", report(view)),
+        ("initial report", format_report(view)),
         (
             "evidence",
             format!(
@@ -236,7 +236,7 @@ fn facts(view: &IncidentView) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn who(view: &IncidentView) -> Vec<(&'static str, String)> {
+fn response_lines(view: &IncidentView) -> Vec<(&'static str, String)> {
     let mut lines: Vec<_> = view
         .roles
         .iter()
@@ -279,11 +279,11 @@ fn who(view: &IncidentView) -> Vec<(&'static str, String)> {
     lines
 }
 
-fn report(view: &IncidentView) -> String {
+fn format_report(view: &IncidentView) -> String {
     let report = &view.report;
-    let mut said = Vec::new();
-    said.extend(report.reported_by.as_ref().map(|by| format!("by {by}")));
-    said.extend(
+    let mut parts = Vec::new();
+    parts.extend(report.reported_by.as_ref().map(|by| format!("by {by}")));
+    parts.extend(
         report
             .reported_at
             .map(|at| format!("at {}", to_whole_seconds(at))),
@@ -294,24 +294,24 @@ fn report(view: &IncidentView) -> String {
             .iter()
             .map(ToString::to_string)
             .collect();
-        said.push(format!("about {}", systems.join(", ")));
+        parts.push(format!("about {}", systems.join(", ")));
     }
-    said.extend(
+    parts.extend(
         report
             .suspected_impact
             .as_ref()
             .map(|impact| format!("impact: {impact}")),
     );
-    said.extend(
+    parts.extend(
         report
             .current_evidence
             .as_ref()
             .map(|evidence| format!("evidence: {}", safe(evidence.as_str()))),
     );
     if !view.report_missing.is_empty() {
-        said.push(format!("not said: {}", view.report_missing.join(", ")));
+        parts.push(format!("not said: {}", view.report_missing.join(", ")));
     }
-    said.join("; ")
+    parts.join("; ")
 }
 
 fn or_not_set(time: Option<Timestamp>) -> String {

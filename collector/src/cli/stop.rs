@@ -22,7 +22,7 @@ pub(super) struct StopArgs {
 pub(super) async fn run(global: &GlobalOptions, arguments: &StopArgs) -> Result<()> {
     let (backend, id) = (global.backend().await?, &arguments.incident);
     require_incident(&*backend, id).await?;
-    backend.stop(id).await?;
+    backend.stop_captures(id).await?;
     if global.json {
         return print_json(&serde_json::json!({"incident": id}));
     }

@@ -52,18 +52,18 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
     };
     let json = global.json;
     backend
-        .timeline(&incident, filter, &mut |row| {
+        .read_timeline(&incident, filter, &mut |row| {
             if json {
                 print_json(&row)
             } else {
-                print(&line(&row))
+                print(&format_row(&row))
             }
         })
         .await
 }
 
 /// A line for people.
-pub(super) fn line(row: &TimelineRow) -> String {
+pub(super) fn format_row(row: &TimelineRow) -> String {
     let own = row.by.is_some(); // what evidence says is shown as it is
     let summary = if own {
         shorten_times(&row.summary)

@@ -86,9 +86,9 @@ async fn create(global: &GlobalOptions, arguments: CreateTokenArgs) -> Result<()
     if let Some(incident) = &incident {
         require_incident(&*backend, incident).await?;
     }
-    let label = label.unwrap_or_else(|| TokenLabel::escaped(backend.by().as_str()));
+    let label = label.unwrap_or_else(|| TokenLabel::escaped(backend.user().as_str()));
     let created = backend
-        .issue(TokenRequest {
+        .create_token(TokenRequest {
             role,
             label,
             incident,
@@ -157,7 +157,7 @@ async fn list(global: &GlobalOptions) -> Result<()> {
 }
 
 async fn revoke(global: &GlobalOptions, arguments: &RevokeTokenArgs) -> Result<()> {
-    let revoked = global.backend().await?.revoke(&arguments.id).await?;
+    let revoked = global.backend().await?.revoke_token(&arguments.id).await?;
     if global.json {
         return print_json(&serde_json::json!({"id": arguments.id, "revokedAt": revoked}));
     }

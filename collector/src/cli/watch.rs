@@ -11,16 +11,16 @@ use platform::terminal::ProgressLine;
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::backend::{Backend, describe};
-use super::interrupt::{self, INTERRUPTED};
-use super::timeline::line;
+use super::backend::{Backend, describe_progress};
+use super::interrupt::{self, EXIT_INTERRUPTED};
+use super::timeline::format_row;
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
 
 /// Between two looks whether captures are over, and how soon behind an event.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
-const LOOK_SOON: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+const POLL_AFTER_EVENT: Duration = Duration::from_millis(200);
 /// How long the last events may be on their way, when captures are over.
-const LOOK_LAST: Duration = Duration::from_secs(1);
+const LAST_EVENTS_WAIT: Duration = Duration::from_secs(1);
 
 /// Shows an incident's journal as it grows, and how far its captures are
 ///
@@ -63,7 +63,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &WatchArgs) -> Result
         watched = watch(global, &*backend, &id, arguments) => watched,
         () = interrupted.cancelled() => {
             let _ = writeln!(io::stderr(), "\rexhibit: no longer looking on; captures go on");
-            std::process::exit(INTERRUPTED)
+            std::process::exit(EXIT_INTERRUPTED)
         }
     }
 }
@@ -76,9 +76,9 @@ async fn watch(
 ) -> Result<()> {
     let (mut progress, mut events) = (
         ProgressLine::new(global.quiet || global.json),
-        backend.follow(id, arguments.after),
+        backend.subscribe(id, arguments.after),
     );
-    let mut poll = interval(LOOK_EVERY);
+    let mut poll = interval(POLL_INTERVAL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     poll.reset(); // what has happened already is shown first
     let mut is_over = false;
@@ -88,12 +88,12 @@ async fn watch(
             happened = events.next() => match happened? {
                 StreamEvent::JournalEntry { seq, row } => {
                     progress.clear();
-                    if global.json { print_json(&WatchOutput::Entry { seq, row: &row })? } else { print(&line(&row))? }
+                    if global.json { print_json(&WatchOutput::Entry { seq, row: &row })? } else { print(&format_row(&row))? }
                     is_over = false;
-                    poll.reset_after(LOOK_SOON);
+                    poll.reset_after(POLL_AFTER_EVENT);
                 }
                 StreamEvent::Progress(captures) if global.json => print_json(&WatchOutput::Progress { captures: &captures })?,
-                StreamEvent::Progress(captures) => progress.draw(|| describe(&captures)),
+                StreamEvent::Progress(captures) => progress.draw(|| describe_progress(&captures)),
             },
             _ = poll.tick(), if !arguments.follow => {
                 if is_over {
@@ -101,7 +101,7 @@ async fn watch(
                 }
                 is_over = !backend.is_under_way(id).await?;
                 if is_over {
-                    poll.reset_after(LOOK_LAST); // what came meanwhile is on its way
+                    poll.reset_after(LAST_EVENTS_WAIT); // what came meanwhile is on its way
                 }
             }
         }

@@ -18,8 +18,8 @@ use platform::terminal::ProgressLine;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::{
-    AttachRequest, AttachmentReceipt, Backend, EventFeed, NewDeclaration, PlanTarget, Visitor,
-    answers, describe,
+    AttachRequest, AttachmentResult, Backend, EventFeed, NewDeclaration, PlanTarget, Visitor,
+    answers, describe_progress,
 };
 use crate::app::OpenStore;
 use domain::incident::{
@@ -36,10 +36,10 @@ use sources;
 use store::ledger::{BundleRow, OverviewQuery};
 
 /// Between two looks at what this process or another one does.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Between two looks at what happens: people see it as at once.
-const FOLLOW_EVERY: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A store that is open, and who types.
 pub(crate) struct LocalBackend {
@@ -60,16 +60,16 @@ impl LocalBackend {
         loop {
             tokio::select! {
                 done = &mut work => return done,
-                () = tokio::time::sleep(LOOK_EVERY) => line.draw(|| self.progress()),
+                () = tokio::time::sleep(REDRAW_INTERVAL) => line.draw(|| self.describe_running()),
             }
         }
     }
 
-    async fn find_incident(&self, id: &IncidentId) -> Result<Incident> {
+    async fn read_incident(&self, id: &IncidentId) -> Result<Incident> {
         Ok(self.app.pipeline.incident(id).await?)
     }
 
-    async fn row(&self, beginning: &str) -> Result<BundleRow> {
+    async fn bundle_row(&self, beginning: &str) -> Result<BundleRow> {
         let row = self.app.pipeline.parts.ledger.bundle(beginning).await?;
         row.with_context(|| {
             format!("no bundle's id begins with {beginning:?}: `exhibit bundles` lists them")
@@ -77,9 +77,9 @@ impl LocalBackend {
     }
 
     /// How far the captures of this process are.
-    fn progress(&self) -> String {
+    fn describe_running(&self) -> String {
         let watched = self.app.pipeline.progress.watch().into_iter();
-        describe(&watched.map(answers::progress).collect::<Vec<_>>())
+        describe_progress(&watched.map(answers::progress).collect::<Vec<_>>())
     }
 }
 
@@ -89,7 +89,7 @@ impl Backend for LocalBackend {
         Ok(clock::now())
     }
 
-    fn due(&self) -> &'static str {
+    fn due_now_hint(&self) -> &'static str {
         "now: run `exhibit settle`"
     }
 
@@ -102,12 +102,12 @@ impl Backend for LocalBackend {
         Ok(overviews.into_iter().map(answers::list_item).collect())
     }
 
-    async fn has(&self, id: &IncidentId) -> Result<bool> {
+    async fn has_incident(&self, id: &IncidentId) -> Result<bool> {
         Ok(self.app.pipeline.parts.ledger.has_incident(id).await?)
     }
 
     async fn incident(&self, id: &IncidentId) -> Result<IncidentDetails> {
-        let incident = self.find_incident(id).await?;
+        let incident = self.read_incident(id).await?;
         let incident = server::answers::full(&self.app.pipeline, &incident).await?;
         Ok(answers::details(incident))
     }
@@ -161,12 +161,12 @@ impl Backend for LocalBackend {
         Ok(self.app.pipeline.capture_again(id, ask, &self.by).await?)
     }
 
-    async fn stop(&self, id: &IncidentId) -> Result<()> {
+    async fn stop_captures(&self, id: &IncidentId) -> Result<()> {
         Ok(self.app.pipeline.stop_captures(id, &self.by).await?)
     }
 
-    async fn finish(&self, id: &IncidentId, quiet: bool) -> Result<()> {
-        let finished = self.app.pipeline.finish(id, LOOK_EVERY);
+    async fn finish_captures(&self, id: &IncidentId, quiet: bool) -> Result<()> {
+        let finished = self.app.pipeline.finish(id, REDRAW_INTERVAL);
         Ok(self.with_progress(quiet, finished).await?)
     }
 
@@ -191,7 +191,7 @@ impl Backend for LocalBackend {
         }
     }
 
-    async fn attach(&self, id: &IncidentId, attaching: AttachRequest) -> Result<AttachmentReceipt> {
+    async fn attach(&self, id: &IncidentId, attaching: AttachRequest) -> Result<AttachmentResult> {
         let AttachRequest {
             content,
             name,
@@ -213,7 +213,7 @@ impl Backend for LocalBackend {
             sha256,
             gaps,
         } = self.app.pipeline.attach(attaching).await?;
-        Ok(AttachmentReceipt {
+        Ok(AttachmentResult {
             receipt: api::AttachmentReceipt {
                 incident: bundle.pass.incident,
                 id: bundle.id,
@@ -226,7 +226,7 @@ impl Backend for LocalBackend {
     }
 
     async fn brief(&self, id: &IncidentId, external: bool) -> Result<String> {
-        let incident = brief::to_the_second(self.find_incident(id).await?);
+        let incident = brief::to_the_second(self.read_incident(id).await?);
         Ok(if external {
             brief::external(&incident)
         } else {
@@ -234,7 +234,7 @@ impl Backend for LocalBackend {
         })
     }
 
-    async fn timeline(
+    async fn read_timeline(
         &self,
         id: &IncidentId,
         filter: Filter,
@@ -248,14 +248,14 @@ impl Backend for LocalBackend {
         Ok(())
     }
 
-    fn follow(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed> {
-        let mut look = interval(FOLLOW_EVERY);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let watching = Watching::new(self.app.pipeline.clone(), id.clone(), seq);
+    fn subscribe(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed> {
+        let mut poll = interval(POLL_INTERVAL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let stream = Watching::new(self.app.pipeline.clone(), id.clone(), seq);
         Box::new(LocalEventFeed {
-            watching,
-            look,
-            waiting: Vec::new().into_iter(),
+            stream,
+            poll,
+            pending: Vec::new().into_iter(),
         })
     }
 
@@ -264,18 +264,18 @@ impl Backend for LocalBackend {
         Ok(bundles.into_iter().map(answers::bundle).collect())
     }
 
-    async fn locate(&self, bundle: &Digest) -> Result<String> {
-        let row = self.row(&bundle.to_string()).await?;
+    async fn location_of(&self, bundle: &Digest) -> Result<String> {
+        let row = self.bundle_row(&bundle.to_string()).await?;
         Ok(self.app.pipeline.parts.blobs.locate(&row.object_key))
     }
 
-    async fn fetch(
+    async fn fetch_bundle(
         &self,
         beginning: &str,
         to: Option<&Path>,
         _quiet: bool,
     ) -> Result<(Digest, PathBuf)> {
-        let row = self.row(beginning).await?;
+        let row = self.bundle_row(beginning).await?;
         let to = to.map_or_else(|| format!("{}.tar", row.id.hex()).into(), Path::to_owned);
         let copied = self
             .app
@@ -296,14 +296,14 @@ impl Backend for LocalBackend {
         Ok((row.id, to))
     }
 
-    async fn key(&self) -> Result<PathBuf> {
+    async fn public_key_file(&self) -> Result<PathBuf> {
         Ok(self.app.pipeline.key.public_path())
     }
 
-    async fn key_of(&self, bundle: &Digest, to: &Path) -> Result<PathBuf> {
-        let row = self.row(&bundle.to_string()).await?;
+    async fn public_key_file_of(&self, bundle: &Digest, to: &Path) -> Result<PathBuf> {
+        let row = self.bundle_row(&bundle.to_string()).await?;
         if row.key_id == self.app.pipeline.key.public().id() {
-            return self.key().await;
+            return self.public_key_file().await;
         }
         let path = to.with_extension("pub.pem");
         let key = self.app.pipeline.public_key(&row).await?;
@@ -316,7 +316,7 @@ impl Backend for LocalBackend {
         let ask = capture.into_request(self.app.config.capture.deadline_seconds)?;
         let (id, play, pivots) = match of {
             PlanTarget::Incident(id) => {
-                let incident = self.find_incident(id).await?;
+                let incident = self.read_incident(id).await?;
                 (Some(id), incident.play, incident.pivots)
             }
             PlanTarget::Play(play, pivots) => (None, play.clone(), pivots.clone()),
@@ -329,7 +329,7 @@ impl Backend for LocalBackend {
         Ok(plays.into_iter().map(answers::play).collect())
     }
 
-    async fn sources(&self, play: &PlayName, each: Visitor<'_, SourceStatus>) -> Result<()> {
+    async fn check_sources(&self, play: &PlayName, each: Visitor<'_, SourceStatus>) -> Result<()> {
         let play = self.app.pipeline.plays.get(play)?;
         for source in sources::ALL {
             let status = server::answers::look(&self.app.pipeline, *source, play).await;
@@ -338,7 +338,7 @@ impl Backend for LocalBackend {
         Ok(())
     }
 
-    async fn issue(&self, wanted: TokenRequest) -> Result<CreatedToken> {
+    async fn create_token(&self, wanted: TokenRequest) -> Result<CreatedToken> {
         let TokenRequest {
             role,
             label,
@@ -346,7 +346,7 @@ impl Backend for LocalBackend {
             valid_seconds,
         } = wanted;
         if let Some(incident) = &incident
-            && !self.has(incident).await?
+            && !self.has_incident(incident).await?
         {
             bail!(PipelineError::UnknownIncident(incident.clone()));
         }
@@ -373,7 +373,7 @@ impl Backend for LocalBackend {
             .collect())
     }
 
-    async fn revoke(&self, id: &TokenId) -> Result<Timestamp> {
+    async fn revoke_token(&self, id: &TokenId) -> Result<Timestamp> {
         Ok(self
             .app
             .pipeline
@@ -383,28 +383,28 @@ impl Backend for LocalBackend {
             .await?)
     }
 
-    fn by(&self) -> &Name {
+    fn user(&self) -> &Name {
         &self.by
     }
 }
 
 /// What this process, or another one, does on the store.
 struct LocalEventFeed {
-    watching: Watching,
-    look: Interval,
-    waiting: std::vec::IntoIter<StreamEvent>,
+    stream: Watching,
+    poll: Interval,
+    pending: std::vec::IntoIter<StreamEvent>,
 }
 
 #[async_trait]
 impl EventFeed for LocalEventFeed {
     async fn next(&mut self) -> Result<StreamEvent> {
         loop {
-            if let Some(happened) = self.waiting.next() {
+            if let Some(happened) = self.pending.next() {
                 return Ok(happened);
             }
-            self.look.tick().await;
-            self.waiting = self
-                .watching
+            self.poll.tick().await;
+            self.pending = self
+                .stream
                 .look()
                 .await?
                 .into_iter()

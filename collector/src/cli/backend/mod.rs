@@ -45,13 +45,13 @@ pub(super) trait Backend: Send + Sync {
     async fn now(&self) -> Result<Timestamp>;
 
     /// What is done about a capture that is due.
-    fn due(&self) -> &'static str;
+    fn due_now_hint(&self) -> &'static str;
 
     /// All incidents that may be seen, the last declared first.
     async fn incidents(&self) -> Result<Vec<IncidentListItem>>;
 
     /// True if there is such an incident, and it may be seen.
-    async fn has(&self, id: &IncidentId) -> Result<bool>;
+    async fn has_incident(&self, id: &IncidentId) -> Result<bool>;
 
     /// All that is known of an incident.
     async fn incident(&self, id: &IncidentId) -> Result<IncidentDetails>;
@@ -65,11 +65,11 @@ pub(super) trait Backend: Send + Sync {
     async fn capture(&self, id: &IncidentId, capture: CaptureOptions) -> Result<()>;
 
     /// Ends captures, and seals what is there.
-    async fn stop(&self, id: &IncidentId) -> Result<()>;
+    async fn stop_captures(&self, id: &IncidentId) -> Result<()>;
 
     /// Goes on until no capture of the incident is under way, and shows how far they are: works on
     /// them, or looks on.
-    async fn finish(&self, id: &IncidentId, quiet: bool) -> Result<()>;
+    async fn finish_captures(&self, id: &IncidentId, quiet: bool) -> Result<()>;
 
     /// Grants wishes: all, or none.
     async fn apply(&self, id: &IncidentId, wishes: &[Command]) -> Result<Vec<EventSummary>>;
@@ -81,13 +81,13 @@ pub(super) trait Backend: Send + Sync {
         reason: Option<Line>,
     ) -> Result<Option<Vec<EventSummary>>>;
 
-    async fn attach(&self, id: &IncidentId, attaching: AttachRequest) -> Result<AttachmentReceipt>;
+    async fn attach(&self, id: &IncidentId, attaching: AttachRequest) -> Result<AttachmentResult>;
 
     /// An update in the runbook's form.
     async fn brief(&self, id: &IncidentId, external: bool) -> Result<String>;
 
     /// The timeline, line by line.
-    async fn timeline(
+    async fn read_timeline(
         &self,
         id: &IncidentId,
         filter: Filter,
@@ -95,21 +95,21 @@ pub(super) trait Backend: Send + Sync {
     ) -> Result<()>;
 
     /// What happens behind the journal's entry `seq`, as it happens.
-    fn follow(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed>;
+    fn subscribe(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed>;
 
     async fn bundles(&self, id: &IncidentId) -> Result<Vec<BundleSummary>>;
 
     /// The same; `None` for whoever may declare and not see.
-    async fn bundles_if_seen(&self, id: &IncidentId) -> Result<Option<Vec<BundleSummary>>> {
+    async fn bundles_if_permitted(&self, id: &IncidentId) -> Result<Option<Vec<BundleSummary>>> {
         self.bundles(id).await.map(Some)
     }
 
     /// Where a bundle is, for people: a file, or an address.
-    async fn locate(&self, bundle: &Digest) -> Result<String>;
+    async fn location_of(&self, bundle: &Digest) -> Result<String>;
 
     /// Copies the bundle whose id begins so into a new file, by default one of its name in this
     /// folder. Which it is.
-    async fn fetch(
+    async fn fetch_bundle(
         &self,
         beginning: &str,
         to: Option<&Path>,
@@ -117,11 +117,11 @@ pub(super) trait Backend: Send + Sync {
     ) -> Result<(Digest, PathBuf)>;
 
     /// A file with the public half of the key that this place signs with.
-    async fn key(&self) -> Result<PathBuf>;
+    async fn public_key_file(&self) -> Result<PathBuf>;
 
     /// A file with the public half of the key that a bundle, fetched into the file `to`, is signed
     /// with: another collector that shares the incidents may have sealed it.
-    async fn key_of(&self, bundle: &Digest, to: &Path) -> Result<PathBuf>;
+    async fn public_key_file_of(&self, bundle: &Digest, to: &Path) -> Result<PathBuf>;
 
     /// What a capture would take.
     async fn plan(&self, of: &PlanTarget, capture: CaptureOptions) -> Result<CapturePlan>;
@@ -129,17 +129,17 @@ pub(super) trait Backend: Send + Sync {
     async fn plays(&self) -> Result<Vec<PlayDetails>>;
 
     /// What would work now, source by source.
-    async fn sources(&self, play: &PlayName, each: Visitor<'_, SourceStatus>) -> Result<()>;
+    async fn check_sources(&self, play: &PlayName, each: Visitor<'_, SourceStatus>) -> Result<()>;
 
-    async fn issue(&self, wanted: TokenRequest) -> Result<CreatedToken>;
+    async fn create_token(&self, wanted: TokenRequest) -> Result<CreatedToken>;
 
     async fn tokens(&self) -> Result<Vec<TokenInfo>>;
 
     /// Makes a token worth nothing; since when it is.
-    async fn revoke(&self, id: &TokenId) -> Result<Timestamp>;
+    async fn revoke_token(&self, id: &TokenId) -> Result<Timestamp>;
 
     /// Who does what is asked for, for what names him by default.
-    fn by(&self) -> &Name;
+    fn user(&self) -> &Name;
 }
 
 /// What happens, as it happens.
@@ -178,7 +178,7 @@ pub(super) struct AttachRequest {
 }
 
 /// What was attached.
-pub(super) struct AttachmentReceipt {
+pub(super) struct AttachmentResult {
     pub(super) receipt: api::AttachmentReceipt,
     /// What its bundle states to be missing.
     pub(super) gaps: u64,
@@ -193,7 +193,7 @@ pub(super) enum PlanTarget {
 }
 
 /// What runs now, on one line.
-pub(super) fn describe(progress: &[CaptureProgress]) -> String {
+pub(super) fn describe_progress(progress: &[CaptureProgress]) -> String {
     let pass = |pass: u32| {
         if pass == 0 {
             String::new()

@@ -17,7 +17,7 @@ impl GlobalOptions {
     pub(in crate::cli) async fn backend(&self) -> Result<Box<dyn Backend>> {
         Ok(match self.remote()? {
             Some(remote) => Box::new(remote),
-            None => Box::new(self.local(CancellationToken::new()).await?),
+            None => Box::new(self.open_local(CancellationToken::new()).await?),
         })
     }
 
@@ -26,10 +26,10 @@ impl GlobalOptions {
     pub(in crate::cli) async fn interruptible_backend(&self) -> Result<Box<dyn Backend>> {
         Ok(match self.remote()? {
             Some(remote) => Box::new(RemoteBackend {
-                looking: interrupt::cancel_on_interrupt()?,
+                interrupted: interrupt::cancel_on_interrupt()?,
                 ..remote
             }),
-            None => Box::new(self.local(interrupt::seal_on_interrupt()?).await?),
+            None => Box::new(self.open_local(interrupt::seal_on_interrupt()?).await?),
         })
     }
 
@@ -47,12 +47,12 @@ impl GlobalOptions {
             server: server.clone(),
             profile: profile.clone(),
         };
-        let client = match BackendChoice::of(given, BackendArguments::of_environment()?)? {
+        let client = match BackendChoice::choose(given, BackendArguments::from_environment()?)? {
             BackendChoice::Store(_) => return Ok(None),
-            BackendChoice::Server(url) => self.client_of(&url)?,
+            BackendChoice::Server(url) => self.client_for_url(&url)?,
             BackendChoice::Profile(name) => {
                 let config = ClientConfig::read(&config_path()?)?;
-                self.client_of_profile(&name, config.profile(&name)?)?
+                self.client_for_profile(&name, config.profile(&name)?)?
             }
             BackendChoice::Default => {
                 let Ok(path) = config_path() else {
@@ -62,7 +62,7 @@ impl GlobalOptions {
                 let Some(name) = &config.default else {
                     return Ok(None);
                 };
-                self.client_of_profile(name, config.profile(name)?)?
+                self.client_for_profile(name, config.profile(name)?)?
             }
         };
         if self.by.is_some() {
@@ -72,17 +72,17 @@ impl GlobalOptions {
         }
         Ok(Some(RemoteBackend {
             client,
-            by: self.by(),
+            by: self.user(),
             quiet: self.quiet,
-            looking: CancellationToken::new(),
+            interrupted: CancellationToken::new(),
         }))
     }
 
     /// A client of a server by its URL: with the token of the environment, or else that of the
     /// profile for this server.
-    fn client_of(&self, url: &str) -> Result<ApiClient> {
+    fn client_for_url(&self, url: &str) -> Result<ApiClient> {
         let server = ServerUrl::parse(url, self.insecure_http)?;
-        if let Some(token) = token_of_environment()? {
+        if let Some(token) = token_from_environment()? {
             return Ok(ApiClient::new(server, token, self.ca.as_deref())?);
         }
         let config = config_path().map_or(Ok(ClientConfig::default()), |path| {
@@ -97,15 +97,15 @@ impl GlobalOptions {
                 "there is no token for {server}: store one with `exhibit login {server}`, or set EXHIBIT_TOKEN"
             )
         };
-        self.client_of_profile(name, profile)
+        self.client_for_profile(name, profile)
     }
 
-    fn client_of_profile(&self, name: &ProfileName, profile: &Profile) -> Result<ApiClient> {
+    fn client_for_profile(&self, name: &ProfileName, profile: &Profile) -> Result<ApiClient> {
         let server = ServerUrl::parse(&profile.server, self.insecure_http || profile.insecure_http)
             .with_context(|| format!("cannot use profile {name}"))?;
         let token = match profile.token(name)? {
             Some(token) => token,
-            None => token_of_environment()?.with_context(|| {
+            None => token_from_environment()?.with_context(|| {
                 format!("there is no token for {server}: store one with `exhibit login {server} --profile {name}`, or set EXHIBIT_TOKEN")
             })?,
         };
@@ -117,26 +117,26 @@ impl GlobalOptions {
     }
 
     /// The store of this machine, for what only works there: `what`.
-    pub(crate) async fn only_local(&self, what: &str) -> Result<OpenStore> {
+    pub(crate) async fn require_store(&self, what: &str) -> Result<OpenStore> {
         if self.server.is_some() || self.profile.is_some() {
             bail!("{what}: leave --server and --profile out")
         }
-        self.open_until(CancellationToken::new()).await
+        self.open_store(CancellationToken::new()).await
     }
 
-    pub(crate) async fn local(&self, stop: CancellationToken) -> Result<LocalBackend> {
+    pub(crate) async fn open_local(&self, stop: CancellationToken) -> Result<LocalBackend> {
         Ok(LocalBackend {
-            app: self.open_until(stop).await?,
-            by: self.by(),
+            app: self.open_store(stop).await?,
+            by: self.user(),
         })
     }
 
     /// Opens the store for work that `stop` ends.
-    pub(crate) async fn open_until(&self, stop: CancellationToken) -> Result<OpenStore> {
+    pub(crate) async fn open_store(&self, stop: CancellationToken) -> Result<OpenStore> {
         let folder = match self
             .store
             .clone()
-            .or(BackendArguments::of_environment()?.store)
+            .or(BackendArguments::from_environment()?.store)
         {
             Some(folder) => folder,
             None => default_store()?,
@@ -147,8 +147,8 @@ impl GlobalOptions {
     }
 
     /// Who does this.
-    pub(crate) fn by(&self) -> Name {
-        let user = || {
+    pub(crate) fn user(&self) -> Name {
+        let login = || {
             ["SUDO_USER", "USER", "LOGNAME"]
                 .into_iter()
                 .find_map(|name| std::env::var(name).ok())
@@ -156,7 +156,7 @@ impl GlobalOptions {
         let number = || format!("uid {}", rustix::process::getuid());
         self.by
             .clone()
-            .unwrap_or_else(|| Name::escaped(&user().unwrap_or_else(number)))
+            .unwrap_or_else(|| Name::escaped(&login().unwrap_or_else(number)))
     }
 }
 
@@ -169,7 +169,7 @@ pub(crate) fn config_path() -> Result<PathBuf> {
     )?)
 }
 
-fn token_of_environment() -> Result<Option<BearerToken>> {
+fn token_from_environment() -> Result<Option<BearerToken>> {
     let text = std::env::var("EXHIBIT_TOKEN")
         .ok()
         .filter(|text| !text.is_empty());

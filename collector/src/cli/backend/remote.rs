@@ -23,10 +23,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::super::attach;
-use super::super::interrupt::INTERRUPTED;
+use super::super::interrupt::EXIT_INTERRUPTED;
 use super::{
-    AttachRequest, AttachmentReceipt, Backend, EventFeed, NewDeclaration, PlanTarget, Visitor,
-    describe,
+    AttachRequest, AttachmentResult, Backend, EventFeed, NewDeclaration, PlanTarget, Visitor,
+    describe_progress,
 };
 use client::EventSubscription;
 use client::Upload;
@@ -39,16 +39,16 @@ use pipeline::{AttachError, Content};
 use platform::progress::ProgressCounter;
 
 /// Incidents on one page: as many as there may be.
-const PAGE: u32 = 200;
+const PAGE_INCIDENTS: u32 = 200;
 /// Between two looks whether captures are over, where no event says that something has changed.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// The same behind an event that says so.
-const LOOK_SOON: Duration = Duration::from_millis(200);
+const POLL_AFTER_EVENT: Duration = Duration::from_millis(200);
 /// How long the server may be away while somebody waits for captures: an upgrade and a restart take
 /// less.
-const AWAY_MAX: Duration = Duration::from_secs(300);
+const OUTAGE_MAX: Duration = Duration::from_secs(300);
 /// Between two drawings of the line that says how far a download is.
-const DRAW_EVERY: Duration = Duration::from_millis(100);
+const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A server, and who types.
 pub(crate) struct RemoteBackend {
@@ -57,7 +57,7 @@ pub(crate) struct RemoteBackend {
     pub(crate) by: Name,
     pub(crate) quiet: bool,
     /// Cancelled when nobody wants to look on any more.
-    pub(crate) looking: CancellationToken,
+    pub(crate) interrupted: CancellationToken,
 }
 
 /// Of an incident, what everybody may see who may see it.
@@ -67,13 +67,13 @@ struct CaptureStatus {
     under_way: bool,
 }
 
-fn path(id: &IncidentId, rest: &str) -> String {
+fn incident_path(id: &IncidentId, rest: &str) -> String {
     format!("v1/incidents/{id}{rest}")
 }
 
 impl RemoteBackend {
     /// The key that the server answers `call` with, kept on this machine.
-    async fn known_key(&self, call: &ApiCall) -> Result<PathBuf> {
+    async fn remember_key(&self, call: &ApiCall) -> Result<PathBuf> {
         let variable = |name| std::env::var_os(name).map(PathBuf::from);
         let key = self
             .client
@@ -84,8 +84,8 @@ impl RemoteBackend {
             .await?;
         match key.history {
             KeyHistory::Unchanged => {}
-            KeyHistory::FirstSeen => self.note(&format!("this server signs with the key {}", key.fingerprint)),
-            KeyHistory::Changed => self.note(&format!(
+            KeyHistory::FirstSeen => self.print_note(&format!("this server signs with the key {}", key.fingerprint)),
+            KeyHistory::Changed => self.print_note(&format!(
                 "this server signs with the key {}, and did so with another one before: ask its operator whether that is right",
                 key.fingerprint
             )),
@@ -94,11 +94,11 @@ impl RemoteBackend {
     }
 
     /// All incidents, page by page.
-    async fn pages(&self) -> Result<Vec<IncidentListItem>, ClientError> {
+    async fn list_incidents(&self) -> Result<Vec<IncidentListItem>, ClientError> {
         let (mut incidents, mut cursor) = (Vec::new(), None);
         loop {
             let call = ApiCall::get("v1/incidents")
-                .query("limit", [PAGE])
+                .query("limit", [PAGE_INCIDENTS])
                 .query("cursor", cursor);
             let page: IncidentPage = self.client.json(&call).await?;
             let is_empty = page.incidents.is_empty(); // then there is no end to be hoped for
@@ -111,14 +111,14 @@ impl RemoteBackend {
     }
 
     /// The one bundle whose id begins so.
-    async fn resolve(&self, beginning: &str) -> Result<Digest> {
+    async fn resolve_bundle_id(&self, beginning: &str) -> Result<Digest> {
         if let Ok(id) = beginning.parse() {
             return Ok(id);
         }
         let hex = beginning.strip_prefix("sha256:").unwrap_or(beginning);
         let mut found = Vec::new();
         if !hex.is_empty() {
-            for incident in self.pages().await? {
+            for incident in self.list_incidents().await? {
                 let bundles = self
                     .bundles(&incident.id)
                     .await?
@@ -141,14 +141,14 @@ impl RemoteBackend {
         loop {
             tokio::select! {
                 done = &mut download => return done,
-                () = tokio::time::sleep(DRAW_EVERY) => {
+                () = tokio::time::sleep(REDRAW_INTERVAL) => {
                     line.draw(|| format!("received {}", size(meter.bytes.load(std::sync::atomic::Ordering::Relaxed))));
                 }
             }
         }
     }
 
-    fn note(&self, text: &str) {
+    fn print_note(&self, text: &str) {
         if !self.quiet {
             let _ = writeln!(io::stderr(), "exhibit: {text}");
         }
@@ -161,18 +161,18 @@ impl Backend for RemoteBackend {
         Ok(self.client.server_time().await?)
     }
 
-    fn due(&self) -> &'static str {
+    fn due_now_hint(&self) -> &'static str {
         "now"
     }
 
     async fn incidents(&self) -> Result<Vec<IncidentListItem>> {
-        Ok(self.pages().await?)
+        Ok(self.list_incidents().await?)
     }
 
-    async fn has(&self, id: &IncidentId) -> Result<bool> {
+    async fn has_incident(&self, id: &IncidentId) -> Result<bool> {
         match self
             .client
-            .json::<CaptureStatus>(&ApiCall::get(path(id, "")))
+            .json::<CaptureStatus>(&ApiCall::get(incident_path(id, "")))
             .await
         {
             Ok(_) => Ok(true),
@@ -182,11 +182,17 @@ impl Backend for RemoteBackend {
     }
 
     async fn incident(&self, id: &IncidentId) -> Result<IncidentDetails> {
-        Ok(self.client.json(&ApiCall::get(path(id, ""))).await?)
+        Ok(self
+            .client
+            .json(&ApiCall::get(incident_path(id, "")))
+            .await?)
     }
 
     async fn is_under_way(&self, id: &IncidentId) -> Result<bool> {
-        let CaptureStatus { under_way } = self.client.json(&ApiCall::get(path(id, ""))).await?;
+        let CaptureStatus { under_way } = self
+            .client
+            .json(&ApiCall::get(incident_path(id, "")))
+            .await?;
         Ok(under_way)
     }
 
@@ -207,46 +213,46 @@ impl Backend for RemoteBackend {
     async fn capture(&self, id: &IncidentId, capture: CaptureOptions) -> Result<()> {
         Ok(self
             .client
-            .execute(&ApiCall::post(path(id, "/captures"), &capture))
+            .execute(&ApiCall::post(incident_path(id, "/captures"), &capture))
             .await?)
     }
 
-    async fn stop(&self, id: &IncidentId) -> Result<()> {
+    async fn stop_captures(&self, id: &IncidentId) -> Result<()> {
         Ok(self
             .client
-            .execute(&ApiCall::delete(path(id, "/captures")))
+            .execute(&ApiCall::delete(incident_path(id, "/captures")))
             .await?)
     }
 
     /// Looks on. Whoever may not see events looks now and then.
-    async fn finish(&self, id: &IncidentId, quiet: bool) -> Result<()> {
+    async fn finish_captures(&self, id: &IncidentId, quiet: bool) -> Result<()> {
         let (mut line, mut events) = (
             ProgressLine::new(quiet),
             EventSubscription::new(self.client.clone(), id.clone(), 0),
         );
-        let (mut is_listening, mut heard) = (true, Instant::now());
-        let mut look = interval(LOOK_EVERY);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut is_subscribed, mut reachable_at) = (true, Instant::now());
+        let mut poll = interval(POLL_INTERVAL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = self.looking.cancelled() => {
+                () = self.interrupted.cancelled() => {
                     drop(line);
                     let _ = writeln!(
                         io::stderr(),
                         "\rexhibit: no longer looking on; the capture goes on: `exhibit watch {id}` looks on, `exhibit stop {id}` ends it"
                     );
-                    std::process::exit(INTERRUPTED)
+                    std::process::exit(EXIT_INTERRUPTED)
                 }
-                happened = events.next(), if is_listening => match happened {
-                    Ok(StreamEvent::Progress(progress)) => line.draw(|| describe(&progress)),
-                    Ok(StreamEvent::JournalEntry { .. }) => look.reset_after(LOOK_SOON),
-                    Err(error) if error.code() == Some("forbidden") => is_listening = false,
+                happened = events.next(), if is_subscribed => match happened {
+                    Ok(StreamEvent::Progress(progress)) => line.draw(|| describe_progress(&progress)),
+                    Ok(StreamEvent::JournalEntry { .. }) => poll.reset_after(POLL_AFTER_EVENT),
+                    Err(error) if error.code() == Some("forbidden") => is_subscribed = false,
                     Err(error) => return Err(error.into()),
                 },
-                _ = look.tick() => match self.client.json::<CaptureStatus>(&ApiCall::get(path(id, ""))).await {
+                _ = poll.tick() => match self.client.json::<CaptureStatus>(&ApiCall::get(incident_path(id, ""))).await {
                     Ok(CaptureStatus { under_way: false }) => return Ok(()),
-                    Ok(_) => heard = Instant::now(),
-                    Err(error) if error.is_transient() && heard.elapsed() < AWAY_MAX => {}
+                    Ok(_) => reachable_at = Instant::now(),
+                    Err(error) if error.is_transient() && reachable_at.elapsed() < OUTAGE_MAX => {}
                     Err(error) => return Err(error.into()),
                 },
             }
@@ -256,7 +262,10 @@ impl Backend for RemoteBackend {
     async fn apply(&self, id: &IncidentId, wishes: &[Command]) -> Result<Vec<EventSummary>> {
         let changed: ChangeResponse = self
             .client
-            .json(&ApiCall::patch(path(id, ""), &json!({"commands": wishes})))
+            .json(&ApiCall::patch(
+                incident_path(id, ""),
+                &json!({"commands": wishes}),
+            ))
             .await?;
         Ok(changed.changes)
     }
@@ -266,7 +275,7 @@ impl Backend for RemoteBackend {
         id: &IncidentId,
         reason: Option<Line>,
     ) -> Result<Option<Vec<EventSummary>>> {
-        let call = ApiCall::post(path(id, "/close"), &CloseRequest { reason });
+        let call = ApiCall::post(incident_path(id, "/close"), &CloseRequest { reason });
         match self.client.json::<ChangeResponse>(&call).await {
             Ok(changed) => Ok(Some(changed.changes)),
             Err(error) if error.code() == Some("not-ready-to-close") => Ok(None),
@@ -274,7 +283,7 @@ impl Backend for RemoteBackend {
         }
     }
 
-    async fn attach(&self, id: &IncidentId, attaching: AttachRequest) -> Result<AttachmentReceipt> {
+    async fn attach(&self, id: &IncidentId, attaching: AttachRequest) -> Result<AttachmentResult> {
         let AttachRequest {
             content,
             name,
@@ -282,7 +291,7 @@ impl Backend for RemoteBackend {
         } = attaching;
         let upload = match content {
             Content::File(path) => {
-                let (content, bytes) = attachable(&path)?;
+                let (content, bytes) = open_attachment(&path)?;
                 let of_file =
                     || Line::escaped(&path.file_name().unwrap_or_default().to_string_lossy());
                 Upload {
@@ -299,7 +308,7 @@ impl Backend for RemoteBackend {
                 progress: meter,
             },
         };
-        Ok(AttachmentReceipt {
+        Ok(AttachmentResult {
             receipt: self.client.attach(id, upload).await?,
             gaps: 0,
         })
@@ -309,11 +318,11 @@ impl Backend for RemoteBackend {
         let audience = if external { "external" } else { "internal" };
         Ok(self
             .client
-            .text(&ApiCall::get(path(id, "/brief")).query("audience", [audience]))
+            .text(&ApiCall::get(incident_path(id, "/brief")).query("audience", [audience]))
             .await?)
     }
 
-    async fn timeline(
+    async fn read_timeline(
         &self,
         id: &IncidentId,
         filter: Filter,
@@ -325,7 +334,7 @@ impl Backend for RemoteBackend {
             kinds,
             contains,
         } = filter;
-        let call = ApiCall::get(path(id, "/timeline"))
+        let call = ApiCall::get(incident_path(id, "/timeline"))
             .query("from", from)
             .query("until", until);
         let call = call
@@ -338,22 +347,22 @@ impl Backend for RemoteBackend {
         self.client.lines(&call, taken).await
     }
 
-    fn follow(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed> {
+    fn subscribe(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed> {
         Box::new(EventSubscription::new(self.client.clone(), id.clone(), seq))
     }
 
     async fn bundles(&self, id: &IncidentId) -> Result<Vec<BundleSummary>> {
         let BundleList { bundles } = self
             .client
-            .json(&ApiCall::get(path(id, "/bundles")))
+            .json(&ApiCall::get(incident_path(id, "/bundles")))
             .await?;
         Ok(bundles)
     }
 
-    async fn bundles_if_seen(&self, id: &IncidentId) -> Result<Option<Vec<BundleSummary>>> {
+    async fn bundles_if_permitted(&self, id: &IncidentId) -> Result<Option<Vec<BundleSummary>>> {
         match self
             .client
-            .json::<BundleList>(&ApiCall::get(path(id, "/bundles")))
+            .json::<BundleList>(&ApiCall::get(incident_path(id, "/bundles")))
             .await
         {
             Ok(BundleList { bundles }) => Ok(Some(bundles)),
@@ -362,17 +371,17 @@ impl Backend for RemoteBackend {
         }
     }
 
-    async fn locate(&self, bundle: &Digest) -> Result<String> {
+    async fn location_of(&self, bundle: &Digest) -> Result<String> {
         Ok(self.client.url(&format!("v1/bundles/{bundle}")))
     }
 
-    async fn fetch(
+    async fn fetch_bundle(
         &self,
         beginning: &str,
         to: Option<&Path>,
         quiet: bool,
     ) -> Result<(Digest, PathBuf)> {
-        let id = self.resolve(beginning).await?;
+        let id = self.resolve_bundle_id(beginning).await?;
         let to = to.map_or_else(|| format!("{}.tar", id.hex()).into(), Path::to_owned);
         match self.download(id, &to, quiet).await {
             Ok(()) => Ok((id, to)),
@@ -386,18 +395,18 @@ impl Backend for RemoteBackend {
         }
     }
 
-    async fn key(&self) -> Result<PathBuf> {
-        self.known_key(&ApiCall::get("v1/key")).await
+    async fn public_key_file(&self) -> Result<PathBuf> {
+        self.remember_key(&ApiCall::get("v1/key")).await
     }
 
-    async fn key_of(&self, bundle: &Digest, _to: &Path) -> Result<PathBuf> {
-        self.known_key(&ApiCall::get(format!("v1/bundles/{bundle}/key")))
+    async fn public_key_file_of(&self, bundle: &Digest, _to: &Path) -> Result<PathBuf> {
+        self.remember_key(&ApiCall::get(format!("v1/bundles/{bundle}/key")))
             .await
     }
 
     async fn plan(&self, of: &PlanTarget, capture: CaptureOptions) -> Result<CapturePlan> {
         let call = match of {
-            PlanTarget::Incident(id) => ApiCall::get(path(id, "/plan")),
+            PlanTarget::Incident(id) => ApiCall::get(incident_path(id, "/plan")),
             PlanTarget::Play(play, pivots) => ApiCall::get("v1/plan")
                 .query("play", [play])
                 .query("pivot", pivots),
@@ -426,7 +435,7 @@ impl Backend for RemoteBackend {
         Ok(plays)
     }
 
-    async fn sources(&self, play: &PlayName, each: Visitor<'_, SourceStatus>) -> Result<()> {
+    async fn check_sources(&self, play: &PlayName, each: Visitor<'_, SourceStatus>) -> Result<()> {
         let SourceList { sources } = self
             .client
             .json(&ApiCall::get("v1/sources").query("play", [play]).slow())
@@ -434,7 +443,7 @@ impl Backend for RemoteBackend {
         sources.into_iter().try_for_each(each)
     }
 
-    async fn issue(&self, wanted: TokenRequest) -> Result<CreatedToken> {
+    async fn create_token(&self, wanted: TokenRequest) -> Result<CreatedToken> {
         Ok(self
             .client
             .json(&ApiCall::post("v1/tokens", &wanted))
@@ -446,7 +455,7 @@ impl Backend for RemoteBackend {
         Ok(tokens)
     }
 
-    async fn revoke(&self, id: &TokenId) -> Result<Timestamp> {
+    async fn revoke_token(&self, id: &TokenId) -> Result<Timestamp> {
         match self
             .client
             .execute(&ApiCall::delete(format!("v1/tokens/{id}")))
@@ -467,7 +476,7 @@ impl Backend for RemoteBackend {
         })
     }
 
-    fn by(&self) -> &Name {
+    fn user(&self) -> &Name {
         &self.by
     }
 }
@@ -480,7 +489,7 @@ impl EventFeed for EventSubscription {
 }
 
 /// A file to be read, and its bytes where it tells them before its end: not so below /proc.
-fn attachable(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
+fn open_attachment(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
     let metadata = fs::metadata(path)?; // before it is opened: some devices do something then
     let file = File::open(path)?;
     match metadata.len() {

@@ -30,7 +30,7 @@ impl BackendArguments {
     ///
     /// # Errors
     /// A name that is none.
-    pub(crate) fn of_environment() -> Result<Self> {
+    pub(crate) fn from_environment() -> Result<Self> {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let text = |name: &str| variable(name).map(|value| value.to_string_lossy().into_owned());
         Ok(Self {
@@ -42,7 +42,7 @@ impl BackendArguments {
         })
     }
 
-    fn only(self, names: [&str; 3]) -> Result<Option<BackendChoice>> {
+    fn choice(self, names: [&str; 3]) -> Result<Option<BackendChoice>> {
         let Self {
             store,
             server,
@@ -73,14 +73,14 @@ impl BackendChoice {
     ///
     /// # Errors
     /// One of them names two places.
-    pub(crate) fn of(
+    pub(crate) fn choose(
         command_line: BackendArguments,
         environment: BackendArguments,
     ) -> Result<Self> {
-        if let Some(choice) = command_line.only(["--store", "--server", "--profile"])? {
+        if let Some(choice) = command_line.choice(["--store", "--server", "--profile"])? {
             return Ok(choice);
         }
-        let choice = environment.only(["EXHIBIT_STORE", "EXHIBIT_SERVER", "EXHIBIT_PROFILE"])?;
+        let choice = environment.choice(["EXHIBIT_STORE", "EXHIBIT_SERVER", "EXHIBIT_PROFILE"])?;
         Ok(choice.unwrap_or(Self::Default))
     }
 }
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn the_command_line_goes_before_the_environment() {
-        let of = |line, environment| BackendChoice::of(line, environment).expect("one place");
+        let of = |line, environment| BackendChoice::choose(line, environment).expect("one place");
         assert_eq!(
             of(BackendArguments::default(), BackendArguments::default()),
             BackendChoice::Default
@@ -136,14 +136,14 @@ mod tests {
             store: store().store,
             ..server()
         };
-        let error = BackendChoice::of(both.clone(), BackendArguments::default())
+        let error = BackendChoice::choose(both.clone(), BackendArguments::default())
             .expect_err("two")
             .to_string();
         assert!(
             error.starts_with("--store and --server are given at once"),
             "{error}"
         );
-        let error = BackendChoice::of(BackendArguments::default(), both.clone())
+        let error = BackendChoice::choose(BackendArguments::default(), both.clone())
             .expect_err("two")
             .to_string();
         assert!(
@@ -151,7 +151,7 @@ mod tests {
             "{error}"
         );
         assert!(
-            BackendChoice::of(store(), both).is_ok(),
+            BackendChoice::choose(store(), both).is_ok(),
             "the command line has said which"
         );
     }
