@@ -605,7 +605,7 @@ fn what_was_changed_on_the_way_is_not_kept() {
         &["fetch", &bundle, "--out", "bundle.tar"],
     ));
     assert!(
-        said.contains(&format!("is not the bundle {bundle}, and is not kept")),
+        said.contains(&format!("did not send bundle {bundle}; the download was deleted")),
         "{said}"
     );
     assert!(!desk.home.path().join("bundle.tar").exists());
@@ -617,7 +617,7 @@ fn what_was_changed_on_the_way_is_not_kept() {
     );
     fs::write(desk.home.path().join(&name), "something else").expect("own folder");
     let said = refused(&mut desk.remote(&["fetch", &bundle, "--out", "bundle.tar"]));
-    assert!(said.contains("is not the bundle"), "{said}");
+    assert!(said.contains("did not send bundle"), "{said}");
     run_ok(&mut desk.remote(&["fetch", &bundle, "--out", "bundle.tar"]));
     assert_eq!(audit(&desk.home.path().join("bundle.tar"), &desk.key()), 0);
 }
@@ -636,7 +636,7 @@ fn a_lost_answer_declares_nothing_twice() {
     proxy.plan(&[Fault::AnswerLost("PATCH /v1/incidents/")]);
     let said = refused(&mut desk.at(&url, &["note", &id, "once"]));
     assert!(
-        said.contains("look whether it was done before you try again"),
+        said.contains("check whether the request took effect before you repeat it"),
         "{said}"
     );
     assert_eq!(
@@ -775,17 +775,17 @@ fn a_role_that_may_not_is_told_so() {
         (
             "auditor",
             &["note", &id, "x"][..],
-            "refuses: a token with the role auditor may not do this",
+            "refused the request: a token with the role auditor may not do this",
         ),
         (
             "auditor",
             &["capture", "--incident", &id],
-            "refuses: a token with the role auditor may not do this",
+            "refused the request: a token with the role auditor may not do this",
         ),
         (
             "automation",
             &["status"],
-            "refuses: a token with the role automation may not do this",
+            "refused the request: a token with the role automation may not do this",
         ),
         ("automation", &["status", &id], "there is no incident"),
         (
@@ -796,12 +796,12 @@ fn a_role_that_may_not_is_told_so() {
         (
             "owner",
             &["close", &id],
-            "refuses: a token with the role owner may not do this",
+            "refused the request: a token with the role owner may not do this",
         ),
         (
             "commander",
             &["token", "list"],
-            "refuses: a token with the role commander may not do this",
+            "refused the request: a token with the role commander may not do this",
         ),
     ] {
         let text = refused(&mut desk.remote_as(role, arguments));
@@ -811,7 +811,7 @@ fn a_role_that_may_not_is_told_so() {
     for (token, said) in [
         (
             bad.as_str(),
-            "does not take the token: it is wrong, expired or revoked; `exhibit login http://",
+            "rejected the token: it is wrong, expired or revoked; store another one with `exhibit login http://",
         ),
         ("two words", "the token has blanks"),
         ("", "there is no token for http://"),
@@ -885,18 +885,18 @@ fn a_server_that_is_away_or_is_none_is_told_apart() {
     let said = refused(&mut desk.at(&format!("http://{nobody}"), &["status"]));
     assert!(
         said.contains(&format!(
-            "cannot reach http://{nobody}: does `exhibit serve` run there"
+            "cannot reach http://{nobody}: is `exhibit serve` running there"
         )),
         "{said}"
     );
     let said = refused(&mut desk.at("http://exhibit.example.com", &["status"]));
     assert!(
-        said.contains("a token goes to exhibit.example.com over https:// alone"),
+        said.contains("exhibit.example.com must be reached over https://"),
         "{said}"
     );
     let said = refused(&mut desk.at("exhibit.example.com", &["status"]));
     assert!(
-        said.contains("is no URL of a server: expected one such as https://"),
+        said.contains("is not the URL of a server, such as https://"),
         "{said}"
     );
 
@@ -911,7 +911,7 @@ fn a_server_that_is_away_or_is_none_is_told_apart() {
     ));
     let said = refused(&mut desk.at(&redirect, &["status"]));
     assert!(
-        said.contains(&format!("sends on to {to}, where no token follows")),
+        said.contains(&format!("redirects to {to}, and a token is never sent there")),
         "{said}"
     );
     assert!(elsewhere.accept().is_err(), "nobody has asked there");
@@ -979,7 +979,7 @@ fn a_server_that_asks_for_a_pause_gets_it() {
     let incident = answer("200 OK", "", r#"{"underWay": false}"#);
     let url = answering_in_turn(vec![incident.clone(), away, incident]);
     let said = refused(&mut desk.at(&url, &["note", "INC-1", "x"]));
-    assert!(said.contains("refuses: the database is away"), "{said}");
+    assert!(said.contains("refused the request: the database is away"), "{said}");
 }
 
 /// A CA, and a certificate for this machine that it has signed.
@@ -1065,17 +1065,17 @@ fn a_foreign_certificate_gets_no_token() {
     assert!(with(&own.ca).status.success(), "{}", both(&with(&own.ca)));
     let said = both(&with(&foreign.ca));
     assert!(
-        said.contains("cannot trust the certificate of https://") && said.contains("--ca"),
+        said.contains("the certificate of https://") && said.contains("--ca"),
         "{said}"
     );
     let said = refused(&mut desk.at(&url, &["status"]));
     assert!(
-        said.contains("cannot trust the certificate of https://")
+        said.contains("the certificate of https://")
             || said.contains("CA certificates"),
         "{said}"
     );
     let said = both(&with(&own.key));
-    assert!(said.contains("as CA certificate: expected PEM"), "{said}");
+    assert!(said.contains("as a CA certificate: expected PEM"), "{said}");
     // in a profile
     let mut login = exhibit(desk.home.path());
     login.args(["login", &url, "--profile", "tls", "--ca", &path(&own.ca)]);
@@ -1117,7 +1117,7 @@ fn a_profile_is_logged_in_used_refused_and_logged_out() {
         &mut as_user(&["login", &desk.url(), "--profile", "drill"]),
         &format!("{}x", desk.token),
     );
-    assert!(said.contains("does not take the token"), "{said}");
+    assert!(said.contains("rejected the token"), "{said}");
     assert!(!file.exists());
     let said = logged_in(
         &mut as_user(&["login", &desk.url(), "--profile", "drill"]),
@@ -1252,7 +1252,7 @@ fn tokens_are_made_listed_and_revoked_by_a_server() {
     assert_eq!(row["revokedAt"], revoked["revokedAt"]);
     assert!(
         refused(desk.remote(&["status"]).env("EXHIBIT_TOKEN", &token))
-            .contains("does not take the token")
+            .contains("rejected the token")
     );
     assert!(
         refused(&mut desk.remote(&["token", "revoke", "0000000000000000"]))

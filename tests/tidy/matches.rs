@@ -20,7 +20,6 @@ const ALLOWED: &[(&str, usize)] = &[
     ("collector/sources/src/aws_cloudtrail/access.rs", 1),
     ("collector/sources/src/aws_cloudtrail/ask.rs", 1),
     ("collector/src/cli/mod.rs", 1),
-    ("collector/client/src/error.rs", 1),
     ("collector/store/src/database/retry.rs", 1),
 ];
 

@@ -9,12 +9,7 @@ use crate::source::product_files;
 const FILES_MAX: usize = 2;
 
 /// Names that still have too many meanings, and in how many files each is defined.
-const ALLOWED: &[(&str, usize)] = &[
-    ("BoxError", 3),
-    ("List", 4),
-    ("Listed", 4),
-    ("Page", 5),
-];
+const ALLOWED: &[(&str, usize)] = &[("BoxError", 3), ("List", 4), ("Listed", 4), ("Page", 5)];
 
 /// Sees types at the outermost level of a file, not those inside functions, macros and inline
 /// modules.

@@ -1,7 +1,8 @@
-//! `client.toml` of whoever types: which servers there are, and with which token each is asked.
+//! `client.toml`: the servers that a user knows, with a token for each.
 //!
-//! Trusted: whoever writes it decides where commands and evidence go; whoever reads it may do what
-//! its tokens may. So it is made readable by its owner alone, and refused if others can read it.
+//! **Trust.** The file is trusted. An attacker who can write it redirects commands and evidence; one
+//! who can read it has its tokens. So it is created readable by its owner only, and rejected if
+//! others can read it.
 
 mod edit;
 mod token_source;
@@ -18,140 +19,108 @@ use serde::{Deserialize, Deserializer};
 use super::{BearerToken, BearerTokenError};
 use domain::incident::{comma_separated, did_you_mean, nearest, suggested_key};
 
-/// Name of the file, in the folder `exhibit` of the user's configuration.
-const FILE: &str = "exhibit/client.toml";
-/// Bytes of the file: a thousand profiles.
+/// Below the user's configuration folder.
+const FILE_NAME: &str = "exhibit/client.toml";
+/// Limit of the file: thousands of profiles.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-/// Bytes of a profile's name.
 const NAME_BYTES_MAX: usize = 64;
-/// Permissions beyond its owner's.
+/// The permission bits of group and others.
 const OTHERS_BITS: u32 = 0o077;
 
 /// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ClientConfig {
-    /// The profile of commands that name neither a store, nor a server, nor a profile. Absent: they
-    /// use the store of this machine.
+    /// The profile for commands that name neither a store nor a server nor a profile. If absent,
+    /// they use the store of this machine.
     pub default: Option<ProfileName>,
     /// `[profiles.NAME]`.
     pub profiles: BTreeMap<ProfileName, Profile>,
 }
 
-/// `[profiles.NAME]`: a server, and as whom it is asked. The token is in one of four places.
+/// `[profiles.NAME]`: a server, and where its token comes from: at most one of four sources.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Profile {
-    /// Its URL.
     pub server: String,
-    /// The token.
     #[serde(default, deserialize_with = "deserialize_token")]
     pub token: Option<BearerToken>,
-    /// A file that has it.
+    /// A file that holds the token.
     #[serde(default)]
     pub token_file: Option<PathBuf>,
-    /// A program that prints it, and its arguments; no shell is between.
+    /// A program that prints the token, and its arguments. It runs without a shell.
     #[serde(default)]
     pub token_command: Option<Vec<String>>,
-    /// A variable of the environment that has it.
+    /// An environment variable that holds the token.
     #[serde(default)]
     pub token_variable: Option<String>,
-    /// The CA that signed its certificate, as PEM, in place of those that this machine trusts.
+    /// A PEM file of the CA that signed the server's certificate, instead of the system's CAs.
     #[serde(default)]
     pub ca: Option<PathBuf>,
-    /// True if the token may go there over plain HTTP, where others can read it.
+    /// True if the token may be sent over plain HTTP, where others can read it.
     #[serde(default)]
     pub insecure_http: bool,
 }
 
-/// Names a profile: letters, digits, `-` and `_`.
+/// The name of a profile: letters, digits, `-` and `_`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProfileName(String);
 
 evidence_format::serde_as_text!(ProfileName);
 
-/// The text is no name of a profile.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is no name of a profile: 1 to {NAME_BYTES_MAX} letters, digits, - and _")]
+#[error("{0:?} is not a profile's name: expected 1 to {NAME_BYTES_MAX} letters, digits, - and _")]
 pub struct ProfileNameError(String);
 
-/// The file, or a profile in it, cannot be used.
+/// `client.toml` or a profile in it cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientConfigError {
-    /// There is no place for it.
     #[error("there is no folder for client.toml: set HOME or XDG_CONFIG_HOME")]
     NoHome,
-    /// Somebody may have the tokens already.
+    /// Others may have copied the tokens already.
     #[error(
         "{} can be read by others (mode {mode:04o}): run chmod 600 on it, and revoke its tokens if somebody may have copied them", path.display()
     )]
-    Exposed {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// It cannot be read.
+    Exposed { path: PathBuf, mode: u32 },
     #[error("cannot read {}", path.display())]
     Read {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         cause: io::Error,
     },
-    /// It cannot be written.
     #[error("cannot write {}", path.display())]
     Write {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         cause: io::Error,
     },
-    /// It says what it may not.
+    /// Not TOML, an unknown key, or an invalid value.
     #[error("{}: {message}", path.display())]
     Invalid {
-        /// The file.
         path: PathBuf,
-        /// What, and where; with the nearest known key, if one is near.
+        /// The line and the fault, with the nearest known key.
         message: String,
     },
-    /// No profile is called so.
     #[error("there is no profile {name}{}; {}", did_you_mean(nearest.as_deref()), known_profiles(known))]
     UnknownProfile {
-        /// What was asked for.
         name: ProfileName,
-        /// What was probably meant.
         nearest: Option<String>,
-        /// What there is.
         known: Vec<ProfileName>,
     },
-    /// The token is in no place, or in several.
+    /// Several sources for the token.
     #[error(
-        "profile {name} has {count} of token, token-file, token-command and token-variable: give one, or `exhibit login`"
+        "profile {name} has {count} of token, token-file, token-command and token-variable: keep one, or run `exhibit login`"
     )]
-    AmbiguousToken {
-        /// The profile.
-        name: ProfileName,
-        /// In how many.
-        count: usize,
-    },
-    /// What is in that place is no token.
-    #[error("cannot take the token from {place}")]
+    AmbiguousToken { name: ProfileName, count: usize },
+    #[error("cannot take the token from {origin}")]
     InvalidToken {
-        /// Where.
-        place: String,
-        /// Why.
+        origin: String,
         #[source]
         cause: BearerTokenError,
     },
-    /// There is nothing in that place.
-    #[error("cannot take the token from {place}")]
+    #[error("cannot take the token from {origin}")]
     UnreadableToken {
-        /// Where.
-        place: String,
-        /// Why.
+        origin: String,
         #[source]
         cause: io::Error,
     },
@@ -159,13 +128,13 @@ pub enum ClientConfigError {
 
 fn known_profiles(known: &[ProfileName]) -> String {
     if known.is_empty() {
-        "make it with `exhibit login`".to_owned()
+        "create it with `exhibit login`".to_owned()
     } else {
         format!("there are: {}", comma_separated(known))
     }
 }
 
-/// serde's error would quote a token that is none.
+/// Reads a token. The derived code would quote an invalid one in its error.
 fn deserialize_token<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<BearerToken>, D::Error> {
@@ -173,7 +142,7 @@ fn deserialize_token<'de, D: Deserializer<'de>>(
     text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
-/// Where the file is, given the values of `XDG_CONFIG_HOME` and `HOME`.
+/// The path of the file, given the values of `XDG_CONFIG_HOME` and `HOME`.
 ///
 /// # Errors
 /// [`ClientConfigError::NoHome`] if neither names an absolute path (the XDG specification ignores
@@ -186,11 +155,11 @@ pub fn file_path(
     let folder = config_home
         .filter(absolute)
         .or_else(|| Some(home.filter(absolute)?.join(".config")));
-    Ok(folder.ok_or(ClientConfigError::NoHome)?.join(FILE))
+    Ok(folder.ok_or(ClientConfigError::NoHome)?.join(FILE_NAME))
 }
 
 impl ClientConfig {
-    /// Reads the file; without one, there is no profile.
+    /// Reads the file. If there is none, there are no profiles.
     ///
     /// # Errors
     /// See [`ClientConfigError`].
@@ -198,7 +167,7 @@ impl ClientConfig {
         read_text(path)?.map_or(Ok(Self::default()), |text| parse(path, &text))
     }
 
-    /// The profile of a name.
+    /// The profile with that name.
     ///
     /// # Errors
     /// [`ClientConfigError::UnknownProfile`].
@@ -215,7 +184,7 @@ impl ClientConfig {
     }
 }
 
-/// The file's text, which nobody else can read; `None` if there is no file.
+/// The file's text; `None` if there is no file. Rejects a file that others can read.
 fn read_text(path: &Path) -> Result<Option<String>, ClientConfigError> {
     let failed = |cause| ClientConfigError::Read {
         path: path.to_owned(),
@@ -238,7 +207,7 @@ fn read_text(path: &Path) -> Result<Option<String>, ClientConfigError> {
         .read_to_string(&mut text)
         .map_err(failed)?;
     if text.len() as u64 > FILE_BYTES_MAX {
-        let message = format!("it has more than {FILE_BYTES_MAX} bytes");
+        let message = format!("the file exceeds {FILE_BYTES_MAX} bytes");
         return Err(ClientConfigError::Invalid {
             path: path.to_owned(),
             message,
@@ -248,19 +217,18 @@ fn read_text(path: &Path) -> Result<Option<String>, ClientConfigError> {
 }
 
 fn parse(path: &Path, text: &str) -> Result<ClientConfig, ClientConfigError> {
-    let wrong = |message| ClientConfigError::Invalid {
-        path: path.to_owned(),
-        message,
-    };
     let config: ClientConfig =
-        toml::from_str(text).map_err(|error| wrong(explain(text, &error)))?;
+        toml::from_str(text).map_err(|error| ClientConfigError::Invalid {
+            path: path.to_owned(),
+            message: explain(text, &error),
+        })?;
     if let Some(name) = &config.default {
         config.profile(name)?;
     }
     Ok(config)
 }
 
-/// What is wrong, and in which line; without the line itself, which may have a token.
+/// The fault and its line number, without the text of the line, which may hold a token.
 fn explain(text: &str, error: &toml::de::Error) -> String {
     let line = error.span().map(|span| {
         1 + text
@@ -288,12 +256,16 @@ impl FromStr for ProfileName {
     type Err = ProfileNameError;
 
     fn from_str(text: &str) -> Result<Self, ProfileNameError> {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-        match (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(plain) {
-            true => Ok(Self(text.to_owned())),
-            false => Err(ProfileNameError(
+        let is_name = (1..=NAME_BYTES_MAX).contains(&text.len())
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+        if is_name {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ProfileNameError(
                 text.chars().take(NAME_BYTES_MAX).collect(),
-            )),
+            ))
         }
     }
 }
@@ -324,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_says_every_key() {
+    fn example_documents_every_key() {
         let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/client.toml");
         let text = fs::read_to_string(example).expect("the example");
         let config = read(&text, 0o600).expect("as documented");
@@ -349,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_can_read_is_refused_with_what_to_do() {
+    fn rejects_file_that_others_can_read() {
         for mode in [0o644, 0o640, 0o604, 0o660] {
             let error = read("", mode).expect_err("exposed").to_string();
             assert!(
@@ -370,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_or_profile_is_named_with_the_nearest() {
+    fn suggests_nearest_key_and_profile() {
         let error = read(
             "[profiles.a]\nserver = 'https://x'\ntoken-fil = 'x'\n",
             0o600,
@@ -393,15 +365,15 @@ mod tests {
         let error = read("[profiles.'a b']\nserver = 'https://x'\n", 0o600)
             .expect_err("no name")
             .to_string();
-        assert!(error.contains("is no name of a profile"), "{error}");
+        assert!(error.contains("is not a profile's name"), "{error}");
     }
 
     #[test]
-    fn a_token_is_in_one_of_four_places() {
+    fn takes_token_from_exactly_one_source() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("token");
         fs::write(&file, "exh_file\n").expect("own folder");
-        let of = |keys: &str| {
+        let token = |keys: &str| {
             let config = read(
                 &format!("[profiles.a]\nserver = 'https://x'\n{keys}\n"),
                 0o600,
@@ -412,7 +384,7 @@ mod tests {
                 .expect("it is there")
                 .token(&name("a"))
         };
-        assert_eq!(of("").expect("nothing is said"), None);
+        assert_eq!(token("").expect("no source is valid"), None);
         for (keys, expected) in [
             ("token = 'exh_here'".to_owned(), "exh_here"),
             (format!("token-file = {file:?}"), "exh_file"),
@@ -422,11 +394,11 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                of(&keys).expect("a token").expect("it is said").secret(),
+                token(&keys).expect("a token").expect("a source").secret(),
                 expected
             );
         }
-        let error = of("token = 'exh_here'\ntoken-file = '/x'")
+        let error = token("token = 'exh_here'\ntoken-file = '/x'")
             .expect_err("two")
             .to_string();
         assert!(
@@ -444,14 +416,14 @@ mod tests {
             ("token-command = ['true']", "the command true"),
         ] {
             assert_eq!(
-                of(keys).expect_err("none").to_string(),
+                token(keys).expect_err("none").to_string(),
                 format!("cannot take the token from {said}")
             );
         }
     }
 
     #[test]
-    fn an_error_shows_no_token() {
+    fn errors_never_show_a_token() {
         let error = read(
             "[profiles.a]\nserver = 'https://x'\ntoken = 'exh_ secret'\n",
             0o600,
@@ -459,7 +431,7 @@ mod tests {
         .expect_err("no token");
         let text = error.to_string();
         assert!(
-            text.contains("line 3: the token has blanks") && !text.contains("secret"),
+            text.contains("line 3: the token contains a blank") && !text.contains("secret"),
             "{text}"
         );
         let unfinished = read(
@@ -481,18 +453,18 @@ mod tests {
     }
 
     #[test]
-    fn it_is_where_the_xdg_specification_says() {
-        let of = |config: Option<&str>, home: Option<&str>| {
+    fn path_follows_the_xdg_specification() {
+        let path = |config: Option<&str>, home: Option<&str>| {
             file_path(config.map(PathBuf::from), home.map(PathBuf::from)).ok()
         };
         assert_eq!(
-            of(Some("/c"), Some("/h")),
+            path(Some("/c"), Some("/h")),
             Some("/c/exhibit/client.toml".into())
         );
         assert_eq!(
-            of(Some("c"), Some("/h")),
+            path(Some("c"), Some("/h")),
             Some("/h/.config/exhibit/client.toml".into())
         );
-        assert_eq!(of(None, None), None);
+        assert_eq!(path(None, None), None);
     }
 }

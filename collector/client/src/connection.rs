@@ -1,9 +1,10 @@
-//! One request and its answer: with time-outs, again where that is safe, and never anywhere but to
-//! the one server.
+//! Sends requests to one server and reads the answers, with time-outs and limits. Repeats a request
+//! where that is safe.
 
 use std::path::Path;
 use std::time::Duration;
 
+use api::ProblemCode;
 use bytes::BytesMut;
 use evidence_format::safe::safe;
 use evidence_format::time::Timestamp;
@@ -20,20 +21,18 @@ use tracing::debug;
 use super::error::{ClientError, ProblemDetails};
 use super::{BearerToken, ServerUrl};
 
-/// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest wait for an answer's first byte. What a server does for it are some reads and writes of
-/// its database.
+/// Longest wait for the first byte of an answer. The server usually only reads and writes its
+/// database.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-/// The same where the server has to ask others first, such as a plan's sources.
+/// The same for requests for which the server first asks others, such as the sources of a plan.
 const SLOW_ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
-/// Longest silence within an answer: streams of events have a sign of life each 15 s.
-pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Bytes of an answer that is read as a whole: 10,000 bundles have 5 MB.
+/// Longest silence within an answer. A stream of events has a keep-alive comment every 15 s.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Limit of an answer that is held in memory. A list of 10,000 bundles has 5 MB.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
-/// Bytes of one line of an answer that is read line by line.
+/// Limit of a line in an answer that is read line by line.
 const LINE_BYTES_MAX: usize = 1 << 20;
-/// Bytes of a problem.
 const PROBLEM_BYTES_MAX: usize = 1 << 20;
 /// Times that a request is sent, and the first pause between two of them, which doubles: somebody
 /// waits.
@@ -42,7 +41,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// Longest pause that a server may ask for with `Retry-After`.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// A server, and as whom it is asked. Cheap to clone.
+/// A server, and the token to send to it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ApiClient {
     http: reqwest::Client,
@@ -50,7 +49,7 @@ pub struct ApiClient {
     token: BearerToken,
 }
 
-/// A request.
+/// A request to the API.
 #[derive(Debug, Clone)]
 pub struct ApiCall {
     method: Method,
@@ -59,6 +58,7 @@ pub struct ApiCall {
     headers: HeaderMap,
     body: Option<Vec<u8>>,
     answer_timeout: Duration,
+    /// True if the request may be sent twice, because a second one has no further effect.
     is_repeatable: bool,
 }
 
@@ -96,10 +96,12 @@ impl ApiCall {
     fn json(mut self, json: &impl Serialize) -> Self {
         self.headers
             .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        self.body = Some(serde_json::to_vec(json).expect("texts and numbers are JSON"));
+        self.body = Some(serde_json::to_vec(json).expect("requests are JSON"));
         self
     }
 
+    /// Adds a query parameter for each value.
+    #[must_use]
     pub fn query(
         mut self,
         name: &'static str,
@@ -115,18 +117,22 @@ impl ApiCall {
         self
     }
 
-    /// `None` if no header can carry the key.
+    /// Makes the request repeatable: the server recognises the key. `None` if the key cannot be sent
+    /// in a header.
     pub fn idempotency_key(mut self, key: &str) -> Option<Self> {
         self.headers
             .insert("idempotency-key", HeaderValue::from_str(key).ok()?);
-        self.is_repeatable = true; // the server knows it again
+        self.is_repeatable = true;
         Some(self)
     }
 
-    pub fn accept(self, kind: &'static str) -> Self {
-        self.header(ACCEPT, HeaderValue::from_static(kind))
+    #[must_use]
+    pub fn accept(self, media_type: &'static str) -> Self {
+        self.header(ACCEPT, HeaderValue::from_static(media_type))
     }
 
+    /// Waits longer for the answer, for requests that make the server ask others.
+    #[must_use]
     pub fn slow(mut self) -> Self {
         self.answer_timeout = SLOW_ANSWER_TIMEOUT;
         self
@@ -134,8 +140,8 @@ impl ApiCall {
 }
 
 impl ApiClient {
-    /// A client of `server`, which is trusted if `ca` has signed its certificate, or without one,
-    /// if a CA of the system has.
+    /// A client for `server`, whose certificate must be signed by `ca`, or if that is `None`, by a
+    /// CA of the system.
     ///
     /// # Errors
     /// The CA's file cannot be used, or the system has no CA certificates.
@@ -145,15 +151,17 @@ impl ApiClient {
         ca: Option<&Path>,
     ) -> Result<Self, ClientError> {
         let mut builder = reqwest::Client::builder()
-            .redirect(redirect::Policy::none()) // the token is for this server alone
+            .redirect(redirect::Policy::none()) // the token is for this server only
             .connect_timeout(CONNECT_TIMEOUT)
             .user_agent(concat!("exhibit/", env!("CARGO_PKG_VERSION")));
         if let Some(ca) = ca {
             builder = builder.tls_certs_only(read_ca_certificates(ca)?);
         } else if server.is_plain_http() {
-            builder = builder.tls_certs_only([]); // a machine without CA certificates can still ask itself
+            // Plain HTTP must work on a machine that has no CA certificates.
+            builder = builder.tls_certs_only([]);
         }
         if server.is_this_machine() {
+            // A proxy would send the request to its own loopback address.
             builder = builder.no_proxy();
         }
         Ok(Self {
@@ -163,17 +171,18 @@ impl ApiClient {
         })
     }
 
-    /// Which server it is.
+    #[must_use]
     pub fn server(&self) -> &ServerUrl {
         &self.server
     }
 
-    /// The URL of a path there.
+    /// The full URL of an API path.
+    #[must_use]
     pub fn url(&self, path: &str) -> String {
         self.server.url(path).to_string()
     }
 
-    /// Sends a request, and reads the answer.
+    /// Sends a request and reads the JSON answer.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -182,7 +191,6 @@ impl ApiClient {
         self.read_json(response).await
     }
 
-    /// Reads an answer that is JSON.
     pub(super) async fn read_json<T: DeserializeOwned>(
         &self,
         response: Response,
@@ -191,18 +199,18 @@ impl ApiClient {
         serde_json::from_slice(&body).map_err(|error| self.unreadable(&error.to_string()))
     }
 
-    /// Sends a request, and reads the answer as text.
+    /// Sends a request and reads the answer as text.
     ///
     /// # Errors
     /// See [`ClientError`].
     pub async fn text(&self, call: &ApiCall) -> Result<String, ClientError> {
         let response = self.send(call).await?;
         String::from_utf8(self.read_body(response, ANSWER_BYTES_MAX).await?)
-            .map_err(|_| self.unreadable("no UTF-8"))
+            .map_err(|_| self.unreadable("not UTF-8"))
     }
 
-    /// The server's clock, to the second before: what is said to have happened by then has happened
-    /// there too.
+    /// The time of the server's clock, rounded down to the second, so it is never in the server's
+    /// future.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -215,10 +223,10 @@ impl ApiClient {
         let date = date
             .and_then(|date| httpdate::parse_http_date(date).ok())
             .and_then(|date| Timestamp::try_from(date).ok());
-        date.ok_or_else(|| self.unreadable("no Date in its header"))
+        date.ok_or_else(|| self.unreadable("the header `Date` is missing or invalid"))
     }
 
-    /// Sends a request whose answer is nothing but a success.
+    /// Sends a request and ignores the content of the answer.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -227,11 +235,11 @@ impl ApiClient {
         self.read_body(response, ANSWER_BYTES_MAX).await.map(drop)
     }
 
-    /// Sends a request, and hands on each line of the answer, which has no other limit than that of
-    /// a line.
+    /// Sends a request and calls `each` for every line of the answer, including its line feed. Only
+    /// the length of a line is limited, not that of the answer.
     ///
     /// # Errors
-    /// See [`ClientError`], and those of `each`.
+    /// See [`ClientError`], and the errors of `each`.
     pub async fn lines<E: From<ClientError>>(
         &self,
         call: &ApiCall,
@@ -244,7 +252,7 @@ impl ApiClient {
                 line.extend_from_slice(piece);
                 if line.len() > LINE_BYTES_MAX {
                     return Err(self
-                        .unreadable(&format!("a line of more than {LINE_BYTES_MAX} bytes"))
+                        .unreadable(&format!("a line exceeds {LINE_BYTES_MAX} bytes"))
                         .into());
                 }
                 if piece.ends_with(b"\n") {
@@ -256,12 +264,12 @@ impl ApiClient {
         if line.is_empty() {
             Ok(())
         } else {
-            Err(self.unreadable("it ends within a line").into())
+            Err(self.unreadable("the last line is incomplete").into())
         }
     }
 
-    /// Sends a request, again if it may, and gives the answer, of which only the header was read.
-    /// It is a success.
+    /// Sends a request and returns a successful answer whose body is not yet read. Repeats the
+    /// request after transient failures, if it is repeatable.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -281,7 +289,7 @@ impl ApiClient {
             if !may_again || attempt >= ATTEMPTS_MAX {
                 return Err(error);
             }
-            debug!(attempt, path = call.path, "asked once more");
+            debug!(attempt, path = call.path, "request failed, repeating it");
             sleep(asked.unwrap_or(pause).min(PAUSE_MAX)).await;
             pause *= 2;
         }
@@ -295,17 +303,16 @@ impl ApiClient {
         if let Some(body) = &call.body {
             request = request.body(body.clone());
         }
-        let silent = |_| ClientError::NoAnswer {
-            server: self.server.to_string(),
-            seconds: call.answer_timeout.as_secs(),
-        };
-        let sent = timeout(call.answer_timeout, request.send())
+        let answered = timeout(call.answer_timeout, request.send())
             .await
-            .map_err(silent)?;
-        sent.map_err(|cause| ClientError::from_send_error(&self.server, cause))
+            .map_err(|_| ClientError::NoAnswer {
+                server: self.server.to_string(),
+                seconds: call.answer_timeout.as_secs(),
+            })?;
+        answered.map_err(|cause| ClientError::from_send_error(&self.server, cause))
     }
 
-    /// A request with the token.
+    /// A request that carries the token.
     pub(super) fn request(
         &self,
         method: Method,
@@ -321,21 +328,20 @@ impl ApiClient {
             .header(AUTHORIZATION, self.token.header())
     }
 
-    /// The next piece of an answer; `None` behind the last.
+    /// The next chunk of an answer's body; `None` after the last.
     pub(super) async fn chunk(
         &self,
         response: &mut Response,
     ) -> Result<Option<bytes::Bytes>, ClientError> {
-        let server = || self.server.to_string();
-        let silent = |_| ClientError::NoAnswer {
-            server: server(),
-            seconds: IDLE_TIMEOUT.as_secs(),
-        };
-        let chunk = timeout(IDLE_TIMEOUT, response.chunk())
-            .await
-            .map_err(silent)?;
+        let chunk =
+            timeout(IDLE_TIMEOUT, response.chunk())
+                .await
+                .map_err(|_| ClientError::NoAnswer {
+                    server: self.server.to_string(),
+                    seconds: IDLE_TIMEOUT.as_secs(),
+                })?;
         chunk.map_err(|cause| ClientError::ConnectionLost {
-            server: server(),
+            server: self.server.to_string(),
             cause: cause.without_url(),
         })
     }
@@ -348,24 +354,24 @@ impl ApiClient {
         let mut body = BytesMut::new();
         while let Some(chunk) = self.chunk(&mut response).await? {
             if body.len() + chunk.len() > bytes_max {
-                return Err(self.unreadable(&format!("more than {bytes_max} bytes")));
+                return Err(self.unreadable(&format!("the answer exceeds {bytes_max} bytes")));
             }
             body.extend_from_slice(&chunk);
         }
         Ok(body.into())
     }
 
-    /// Why an answer is no success.
+    /// The error that an unsuccessful answer stands for.
     pub(super) async fn read_error(&self, response: Response) -> ClientError {
         let (server, status) = (self.server.to_string(), response.status());
         if status.is_redirection() {
-            let to = response
+            let target = response
                 .headers()
                 .get(LOCATION)
-                .and_then(|to| to.to_str().ok())
-                .unwrap_or("nowhere")
+                .and_then(|target| target.to_str().ok())
+                .unwrap_or("an unreadable address")
                 .to_owned();
-            return ClientError::Redirect { server, to };
+            return ClientError::Redirect { server, target };
         }
         if status == StatusCode::UNAUTHORIZED {
             return ClientError::Unauthenticated { server };
@@ -376,21 +382,19 @@ impl ApiClient {
             .unwrap_or_default();
         match serde_json::from_slice::<ProblemDetails>(&body) {
             Ok(problem) => ClientError::Refused { server, problem },
-            Err(_) if is_gateway_error(status) => {
-                let detail = format!("{status}, says what stands before it: try again");
-                ClientError::Refused {
-                    server,
-                    problem: ProblemDetails {
-                        code: "unavailable".to_owned(),
-                        detail,
-                        ..ProblemDetails::default()
-                    },
-                }
-            }
+            // A proxy in front of the server answers in its own words.
+            Err(_) if is_gateway_error(status) => ClientError::Refused {
+                server,
+                problem: ProblemDetails {
+                    code: Some(ProblemCode::Unavailable),
+                    detail: format!("a proxy in front of it says {status}: try again"),
+                },
+            },
             Err(_) => self.unreadable(status.as_str()),
         }
     }
 
+    /// The error for an answer that is not what the API defines. `what` may quote the server.
     pub(super) fn unreadable(&self, what: &str) -> ClientError {
         ClientError::UnreadableAnswer {
             server: self.server.to_string(),
@@ -399,7 +403,7 @@ impl ApiClient {
     }
 }
 
-/// What a proxy says of a server that is away.
+/// True for the statuses with which proxies report that the server is unreachable.
 fn is_gateway_error(status: StatusCode) -> bool {
     matches!(
         status,
@@ -407,7 +411,8 @@ fn is_gateway_error(status: StatusCode) -> bool {
     )
 }
 
-/// The seconds of a header `Retry-After`. It may have a date instead, which our servers never give.
+/// The wait that `Retry-After` asks for. Its other form, a date, is ignored: our servers never send
+/// it.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
@@ -418,13 +423,13 @@ fn read_ca_certificates(path: &Path) -> Result<Vec<Certificate>, ClientError> {
         path: path.to_owned(),
         cause,
     })?;
-    let unfit = |cause| ClientError::CaFile {
+    let invalid = |cause| ClientError::CaFile {
         path: path.to_owned(),
         cause,
     };
-    let certificates = Certificate::from_pem_bundle(&pem).map_err(|cause| unfit(Some(cause)))?;
+    let certificates = Certificate::from_pem_bundle(&pem).map_err(|cause| invalid(Some(cause)))?;
     if certificates.is_empty() {
-        Err(unfit(None))
+        Err(invalid(None))
     } else {
         Ok(certificates)
     }
@@ -435,20 +440,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_may_ask_for_a_pause() {
-        let of = |value: &'static str| {
+    fn reads_retry_after_in_seconds_only() {
+        let read = |value: &'static str| {
             retry_after(&HeaderMap::from_iter([(
                 RETRY_AFTER,
                 HeaderValue::from_static(value),
             )]))
         };
-        assert_eq!(of("5"), Some(Duration::from_secs(5)));
-        assert_eq!(of("Wed, 21 Oct 2026 07:28:00 GMT"), None);
+        assert_eq!(read("5"), Some(Duration::from_secs(5)));
+        assert_eq!(read("Wed, 21 Oct 2026 07:28:00 GMT"), None);
         assert_eq!(retry_after(&HeaderMap::new()), None);
     }
 
     #[test]
-    fn only_what_may_be_done_twice_is_sent_again() {
+    fn repeats_only_requests_that_are_safe_to_repeat() {
         let declare = || ApiCall::post("v1/incidents", &serde_json::json!({}));
         assert!(ApiCall::get("x").is_repeatable && ApiCall::delete("x").is_repeatable);
         assert!(!declare().is_repeatable && !ApiCall::patch("x", &()).is_repeatable);

@@ -1,5 +1,5 @@
-//! A bundle that comes over the network: on from where an earlier download was cut off, checked
-//! while it arrives, and under its name only when it is whole and what was asked for.
+//! Downloads bundles. A download resumes where an earlier one broke off, is verified while it
+//! arrives, and gets its final name only when it is complete and the requested bundle.
 
 mod checker;
 
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use api::ProblemCode;
 use evidence_format::digest::Digest;
 use platform::durable;
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, IF_RANGE, RANGE};
@@ -27,30 +28,30 @@ use platform::progress::ProgressCounter;
 /// two.
 const FRUITLESS_MAX: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(1);
-/// Bytes read at once from what is there already.
 const READ_BYTES: usize = 256 * 1024;
 
-/// A download under way.
+/// A running download.
 struct BundleDownload<'d> {
     client: &'d ApiClient,
     bundle: Digest,
     to: &'d Path,
-    /// Where the bytes are until all are there.
+    /// The hidden file that holds the bytes until the download is complete, and stays after a
+    /// failure.
     partial: PathBuf,
     file: File,
-    /// Bytes there.
+    /// Bytes in the partial file.
     received_bytes: u64,
     checker: BundleChecker,
     progress: &'d ProgressCounter,
 }
 
 impl ApiClient {
-    /// Downloads a bundle into the new file `to`, and goes on where an earlier download of it into
-    /// this file was cut off. What is in the file then is the bundle, whole; signatures are not
-    /// checked. Durable when this returns. Bytes are counted by `progress`.
+    /// Downloads a bundle into the new file `to`, and resumes an earlier download into that file.
+    /// When this returns, the file is durable and holds exactly that bundle, whose id matches its
+    /// content. Signatures are not verified.
     ///
     /// # Errors
-    /// See [`ClientError`]. Where the connection broke, what has arrived is kept for the next
+    /// See [`ClientError`]. If the connection breaks, the received bytes are kept for the next
     /// attempt.
     pub async fn download(
         &self,
@@ -93,8 +94,9 @@ impl ApiClient {
     }
 }
 
-/// Opens what an earlier download has left, or makes it. In a folder that others can write to, what
-/// has its name may be theirs, or a link to what they have overwritten.
+/// Opens the partial file of an earlier download, or creates it. In a folder that others can write
+/// to, such as /tmp, they may have put a file of theirs in its place, or a link to a file that they
+/// want overwritten.
 fn open_partial(path: &Path) -> io::Result<File> {
     let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
     let file = OpenOptions::new()
@@ -108,7 +110,7 @@ fn open_partial(path: &Path) -> io::Result<File> {
     if !facts.is_file() || facts.uid() != geteuid().as_raw() || facts.nlink() != 1 {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
-            "it is somebody else's: remove it, or write elsewhere",
+            "the file is not this user's: remove it, or download into another folder",
         ));
     }
     file.set_permissions(Permissions::from_mode(0o600))?;
@@ -123,7 +125,7 @@ impl BundleDownload<'_> {
         }
     }
 
-    /// Checks what an earlier download has left.
+    /// Feeds the bytes of an earlier download to the verifier.
     async fn resume(&mut self) -> Result<(), ClientError> {
         self.file
             .seek(SeekFrom::Start(0))
@@ -150,7 +152,7 @@ impl BundleDownload<'_> {
             .store(self.received_bytes, Ordering::Relaxed);
     }
 
-    /// Forgets what is there: it is not of this bundle.
+    /// Discards the received bytes, because the server sends the bundle from its beginning.
     fn restart(&mut self) -> Result<(), ClientError> {
         self.file.set_len(0).map_err(|cause| self.failed(cause))?;
         self.received_bytes = 0;
@@ -158,7 +160,7 @@ impl BundleDownload<'_> {
         Ok(())
     }
 
-    /// Until all bytes are there, over as many connections as it takes.
+    /// Receives the rest of the bundle, over as many connections as that takes.
     async fn receive_all(&mut self) -> Result<(), ClientError> {
         let mut fruitless = 0;
         loop {
@@ -179,18 +181,21 @@ impl BundleDownload<'_> {
         }
     }
 
-    /// Over one connection, to the last byte.
+    /// Receives the rest of the bundle over one connection.
     async fn receive_once(&mut self) -> Result<(), ClientError> {
         let mut call = ApiCall::get(format!("v1/bundles/{}", self.bundle)).slow();
         if self.received_bytes > 0 {
-            let header =
-                |text: String| HeaderValue::from_str(&text).expect("digits and ids are plain");
-            call = call.header(RANGE, header(format!("bytes={}-", self.received_bytes)));
-            call = call.header(IF_RANGE, header(format!("\"{}\"", self.bundle)));
+            let range = format!("bytes={}-", self.received_bytes);
+            let tag = format!("\"{}\"", self.bundle); // the server uses the id as ETag
+            call = call
+                .header(RANGE, ascii_header(&range))
+                .header(IF_RANGE, ascii_header(&tag));
         }
         let response = match self.client.send(&call).await {
-            Err(error) if error.code() == Some("range-not-satisfiable") => {
-                return Ok(()); // it broke off behind the last byte, or the check says what is there
+            Err(error) if error.code() == Some(ProblemCode::RangeNotSatisfiable) => {
+                // The last connection broke after the last byte. If the partial file is not the
+                // bundle, the verifier says so.
+                return Ok(());
             }
             sent => sent?,
         };
@@ -201,7 +206,7 @@ impl BundleDownload<'_> {
             (status, _) => {
                 return Err(self
                     .client
-                    .unreadable(&format!("{status}, and not the part that was asked for")));
+                    .unreadable(&format!("{status} without the requested range")));
             }
         }
         self.receive(response).await
@@ -214,13 +219,13 @@ impl BundleDownload<'_> {
                 .map_err(|cause| self.failed(cause))?;
             self.add_received(chunk.len() as u64);
             if !self.checker.feed(chunk).await {
-                break; // it is not the bundle: the report says why
+                break; // the verifier found a fault, which `finish` returns
             }
         }
         Ok(())
     }
 
-    /// Gives the file its name, if it is the bundle.
+    /// Gives the file its final name, if it is the bundle.
     async fn finish(self) -> Result<(), ClientError> {
         let Self {
             client,
@@ -236,7 +241,8 @@ impl BundleDownload<'_> {
             move |cause| ClientError::File { path, cause }
         };
         if let Err(fault) = checker.finish().await {
-            let _ = std::fs::remove_file(&partial); // else the next attempt would go on behind it
+            // Otherwise the next attempt would resume after the wrong bytes.
+            let _ = std::fs::remove_file(&partial);
             return Err(ClientError::WrongBundle {
                 server: client.server.to_string(),
                 bundle,
@@ -249,16 +255,20 @@ impl BundleDownload<'_> {
     }
 }
 
-/// A hidden file beside `to`, the same for each download of a bundle into it.
+/// A hidden file beside `to`, the same for every download of `bundle` into `to`.
 fn partial_path(to: &Path, bundle: &Digest) -> PathBuf {
     let name = to.file_name().unwrap_or_default().to_string_lossy();
     to.with_file_name(format!(".{name}.{}.unfinished", &bundle.hex()[..16]))
 }
 
-/// Gives a file another name that nobody has.
+fn ascii_header(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("digits and ids are ASCII")
+}
+
+/// Renames a file, unless the new name exists.
 fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // not every file system can, such as those of some USB sticks
+        // Some file systems, such as those of USB sticks, cannot do both in one step.
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
             match accessat(CWD, to, rustix::fs::Access::EXISTS, AtFlags::empty()) {
                 Ok(()) => Err(io::ErrorKind::AlreadyExists.into()),
@@ -269,7 +279,7 @@ fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// The first byte of a part (RFC 9110 §14.4): `bytes 512-1023/1024`.
+/// The offset of a partial answer (RFC 9110 §14.4): 512 for `bytes 512-1023/1024`.
 fn range_start(headers: &HeaderMap) -> Option<u64> {
     let value = headers.get(CONTENT_RANGE)?.to_str().ok()?;
     value
@@ -285,21 +295,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_says_where_it_begins() {
-        let of = |value: &'static str| {
+    fn reads_offset_of_content_range() {
+        let read = |value: &'static str| {
             range_start(&HeaderMap::from_iter([(
                 CONTENT_RANGE,
                 HeaderValue::from_static(value),
             )]))
         };
-        assert_eq!(of("bytes 512-1023/1024"), Some(512));
+        assert_eq!(read("bytes 512-1023/1024"), Some(512));
         for bad in ["bytes */1024", "items 0-1/2", "bytes x-1/2", ""] {
-            assert_eq!(of(bad), None, "{bad}");
+            assert_eq!(read(bad), None, "{bad}");
         }
     }
 
     #[test]
-    fn what_others_have_put_there_is_not_written_to() {
+    fn rejects_partial_file_of_somebody_else() {
         let folder = tempfile::tempdir().expect("a folder");
         let (theirs, name) = (
             folder.path().join("theirs"),
@@ -340,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_given_once() {
+    fn rename_never_replaces_a_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let (from, to) = (folder.path().join("a"), folder.path().join("b"));
         std::fs::write(&from, "1").expect("own folder");

@@ -1,205 +1,218 @@
-//! What went wrong between a command and a server, and what to do about it.
+//! Why a request to a server failed, and what the user can do about it.
 
 use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
+use api::ProblemCode;
 use evidence_format::digest::Digest;
 use evidence_format::keyring::KeyError;
 use evidence_format::safe::safe;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
-/// A server could not be asked, or does not do it.
+use super::ServerUrl;
+
+/// A request to a server failed. Texts that a server wrote are escaped.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody listens there, or there is no way.
-    #[error("cannot reach {server}: does `exhibit serve` run there, and is that its address?")]
+    /// No connection: the request cannot have arrived.
+    #[error("cannot reach {server}: is `exhibit serve` running there, and is the address right?")]
     Unreachable {
-        /// Where.
         server: String,
-        /// Why.
         #[source]
         cause: reqwest::Error,
     },
-    /// It is not who it says that it is, or nobody says so whom this machine trusts.
+    /// TLS rejected the server's certificate, so the token was not sent.
     #[error(
-        "cannot trust the certificate of {server}, and sends it no token: name the CA that signed it with --ca, or `ca` of the profile"
+        "the certificate of {server} is not trusted, so no token was sent: name the CA that signed it with --ca, or with `ca` in the profile"
     )]
     Certificate {
-        /// Whose.
         server: String,
-        /// Why.
         #[source]
         cause: reqwest::Error,
     },
-    /// It does not answer.
-    #[error("{server} gave no answer within {seconds} s: try again, or look into its log")]
-    NoAnswer {
-        /// Which.
-        server: String,
-        /// How long was waited.
-        seconds: u64,
-    },
-    /// The connection was cut. Whether it did what was asked is not known.
-    #[error("the connection to {server} broke: look whether it was done before you try again")]
-    ConnectionLost {
-        /// To which.
-        server: String,
-        /// Why.
-        #[source]
-        cause: reqwest::Error,
-    },
-    /// The token is worth nothing there.
+    /// The server was silent for too long.
+    #[error("{server} did not answer within {seconds} s: try again, or read the server's log")]
+    NoAnswer { server: String, seconds: u64 },
+    /// The connection broke after the request was sent; it may have taken effect.
     #[error(
-        "{server} does not take the token: it is wrong, expired or revoked; `exhibit login {server}` stores another"
+        "lost the connection to {server}: check whether the request took effect before you repeat it"
     )]
-    Unauthenticated {
-        /// Which.
+    ConnectionLost {
         server: String,
+        #[source]
+        cause: reqwest::Error,
     },
-    /// It says no, and why.
-    #[error("{server} refuses: {}", safe(&problem.detail))]
+    /// The server rejected the token.
+    #[error(
+        "{server} rejected the token: it is wrong, expired or revoked; store another one with `exhibit login {server}`"
+    )]
+    Unauthenticated { server: String },
+    /// The server refused the request, and said why.
+    #[error("{server} refused the request: {}", safe(&problem.detail))]
     Refused {
-        /// Which.
         server: String,
-        /// Why.
         problem: ProblemDetails,
     },
-    /// It is somewhere else, where the token must not go by itself.
+    /// The server redirects. The client does not follow: the token is for this server only.
     #[error(
-        "{server} sends on to {}, where no token follows: give that address if it is right",
-        safe(to)
+        "{server} redirects to {}, and a token is never sent there: if that address is right, use it instead",
+        safe(target)
     )]
-    Redirect {
-        /// Which.
-        server: String,
-        /// Where to.
-        to: String,
-    },
-    /// It speaks, and not as an `exhibit serve` that this version knows.
+    Redirect { server: String, target: String },
+    /// The answer is not what the API defines.
     #[error(
-        "cannot read what {server} answers ({what}): is it an `exhibit serve`, and no later version than this program?"
+        "cannot read the answer of {server} ({what}): is it an `exhibit serve`, and not newer than this program?"
     )]
-    UnreadableAnswer {
-        /// Which.
-        server: String,
-        /// What is wrong.
-        what: String,
-    },
-    /// HTTPS cannot be set up.
+    UnreadableAnswer { server: String, what: String },
+    /// The HTTP client cannot be set up.
     #[error("cannot set up HTTPS: are the system's CA certificates installed?")]
     TlsSetup(#[source] reqwest::Error),
-    /// A file of certificates cannot be used.
-    #[error("cannot use {} as CA certificate: expected PEM", path.display())]
+    /// A file of CA certificates is invalid.
+    #[error("cannot use {} as a CA certificate: expected PEM", path.display())]
     CaFile {
-        /// The file.
         path: PathBuf,
-        /// Why, if it can be read.
+        /// `None` if the file is valid PEM without a certificate.
         #[source]
         cause: Option<reqwest::Error>,
     },
-    /// A file cannot be read or written.
+    /// A file of this machine cannot be read or written.
     #[error("cannot use {}", path.display())]
     File {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         cause: io::Error,
     },
-    /// What arrived is not the bundle that was asked for.
+    /// What arrived is not the requested bundle.
     #[error(
-        "what {server} sent is not the bundle {bundle}, and is not kept: {}",
+        "{server} did not send bundle {bundle}; the download was deleted: {}",
         safe(fault)
     )]
     WrongBundle {
-        /// Which.
         server: String,
-        /// What was asked for.
         bundle: Digest,
-        /// What is wrong with it.
         fault: String,
     },
-    /// Somebody else downloads into the same file.
-    #[error("{} is being written by another `exhibit fetch`: wait for it, or name another file with --out", path.display())]
-    DownloadRunning {
-        /// The file.
-        path: PathBuf,
-    },
-    /// What it signs with is no key.
-    #[error("cannot use the public key of {server}")]
+    /// Another process downloads into the same file.
+    #[error("another `exhibit fetch` is writing {}: wait for it, or name another file with --out", path.display())]
+    DownloadRunning { path: PathBuf },
+    /// The server's public key is invalid.
+    #[error("the public key of {server} is invalid")]
     InvalidKey {
-        /// Whose.
         server: String,
-        /// Why.
         #[source]
         cause: KeyError,
     },
-    /// There is no folder for what is remembered of servers.
+    /// There is no folder for the keys of servers.
     #[error("there is no home folder for the keys of servers: set HOME or XDG_STATE_HOME")]
     NoHome,
-    /// Randomness numbers cannot be had.
+    /// The operating system has no random numbers.
     #[error("cannot get randomness from the operating system")]
     Randomness(#[source] io::Error),
 }
 
-/// Why a server does not do what it is asked (RFC 9457). What it does not know of yet is ignored.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+/// A problem document (RFC 9457) as the client reads it: members and codes of later versions are
+/// ignored.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ProblemDetails {
-    /// Stays the same for the same reason.
-    pub code: String,
+    /// `None` for a code that this version does not know.
+    #[serde(deserialize_with = "known_code")]
+    pub code: Option<ProblemCode>,
     /// What was wrong, and what to do.
     #[serde(default)]
     pub detail: String,
-    /// What an incident lacks before it can be closed.
-    #[serde(default)]
-    pub missing: Vec<String>,
+}
+
+fn known_code<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ProblemCode>, D::Error> {
+    let code = String::deserialize(deserializer)?;
+    Ok(ProblemCode::ALL
+        .into_iter()
+        .find(|known| known.as_str() == code))
 }
 
 impl ClientError {
-    /// What came of sending a request to `server`.
-    pub(super) fn from_send_error(server: &super::ServerUrl, cause: reqwest::Error) -> Self {
+    /// The error for a request that could not be sent, or whose answer did not begin.
+    pub(super) fn from_send_error(server: &ServerUrl, cause: reqwest::Error) -> Self {
+        // The URL's query may hold what the user searches for, and logs show the error.
         let (server, cause) = (server.to_string(), cause.without_url());
-        match cause {
-            cause if is_certificate_error(&cause) => Self::Certificate { server, cause },
-            cause if cause.is_connect() => Self::Unreachable { server, cause },
-            cause => Self::ConnectionLost { server, cause },
+        if is_certificate_error(&cause) {
+            Self::Certificate { server, cause }
+        } else if cause.is_connect() {
+            Self::Unreachable { server, cause }
+        } else {
+            Self::ConnectionLost { server, cause }
         }
     }
 
-    /// The code of a server's refusal.
+    /// The server's code for a refusal; `None` for any other failure.
     #[must_use]
-    pub fn code(&self) -> Option<&str> {
+    pub fn code(&self) -> Option<ProblemCode> {
         match self {
-            Self::Refused { problem, .. } => Some(&problem.code),
-            Self::Unauthenticated { .. } => Some("unauthenticated"),
-            _ => None,
+            Self::Refused { problem, .. } => problem.code,
+            Self::Unauthenticated { .. } => Some(ProblemCode::Unauthenticated),
+            Self::Unreachable { .. }
+            | Self::Certificate { .. }
+            | Self::NoAnswer { .. }
+            | Self::ConnectionLost { .. }
+            | Self::Redirect { .. }
+            | Self::UnreadableAnswer { .. }
+            | Self::TlsSetup(_)
+            | Self::CaFile { .. }
+            | Self::File { .. }
+            | Self::WrongBundle { .. }
+            | Self::DownloadRunning { .. }
+            | Self::InvalidKey { .. }
+            | Self::NoHome
+            | Self::Randomness(_) => None,
         }
     }
 
-    /// True if the server has not seen the request: whatever it is, it may be sent again.
+    /// True if the request never reached the server, so that any request may be repeated.
     pub(super) fn never_reached_server(&self) -> bool {
         matches!(self, Self::Unreachable { .. })
     }
 
-    /// True if it may be better the next time.
+    /// True if the same request may succeed later.
+    #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
             Self::Unreachable { .. } | Self::ConnectionLost { .. } | Self::NoAnswer { .. }
-        ) || matches!(self.code(), Some("unavailable" | "timeout"))
+        ) || matches!(
+            self.code(),
+            Some(ProblemCode::Unavailable | ProblemCode::Timeout)
+        )
     }
 }
 
-/// True if TLS failed because of who the server is.
+/// True if TLS failed because of the server's certificate.
 fn is_certificate_error(error: &(dyn Error + 'static)) -> bool {
     if let Some(tls) = error.downcast_ref::<rustls::Error>() {
         return matches!(tls, rustls::Error::InvalidCertificate(_));
     }
-    // an io::Error's cause is that of the error in it, which it leaves out
+    // `source` of an io::Error skips the error inside it.
     let inner = error
         .downcast_ref::<io::Error>()
         .and_then(io::Error::get_ref);
     inner.is_some_and(|inner| is_certificate_error(inner))
         || error.source().is_some_and(is_certificate_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_problems_of_later_versions() {
+        let problem: ProblemDetails = serde_json::from_str(
+            r#"{"type": "x", "code": "on-fire", "detail": "the collector burns", "since": 1}"#,
+        )
+        .expect("a problem");
+        assert_eq!(problem.code, None);
+        assert_eq!(problem.detail, "the collector burns");
+        let problem: ProblemDetails =
+            serde_json::from_str(r#"{"code": "not-found"}"#).expect("a problem");
+        assert_eq!(problem.code, Some(ProblemCode::NotFound));
+        assert!(serde_json::from_str::<ProblemDetails>(r#"{"error": "no"}"#).is_err());
+    }
 }

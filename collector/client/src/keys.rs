@@ -1,9 +1,9 @@
-//! With which key each server's bundles are signed, remembered since it was first seen, as
-//! `known_hosts` does it.
+//! Remembers the public keys with which servers sign their bundles, as SSH's `known_hosts` does
+//! (trust on first use).
 //!
-//! **Trust.** A server that is taken over later cannot give out another key unseen: a key that was
-//! not seen before is told, and stands in a file of its own. What was wrong from the beginning is
-//! not found: publish the fingerprint where an attacker cannot change it.
+//! **Trust.** An attacker who takes over a server later cannot change its key unnoticed: a new key
+//! is reported, and stored in a file of its own. A wrong key at the first contact goes unnoticed.
+//! To exclude that, publish the fingerprint where an attacker cannot change it.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
@@ -14,36 +14,34 @@ use platform::durable;
 
 use super::{ApiCall, ApiClient, ClientError};
 
-/// The folder, in that of a user's state.
+/// Below the user's state folder.
 const STATE_FOLDER: &str = "exhibit/keys";
-/// What names of files of keys end in.
 const FILE_SUFFIX: &str = ".pub.pem";
-/// Hex digits of a key's fingerprint in the name of its file: 64 bits.
+/// Hex digits of a key's fingerprint in its file name: 64 bits.
 const NAME_DIGITS: usize = 16;
 
-/// A server's key, in a file of this machine.
+/// A server's public key, stored on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerKey {
-    /// For `exhibit-audit --key`.
+    /// The file, for `exhibit-audit --key`.
     pub path: PathBuf,
-    /// Its fingerprint, as the key's file has it too.
+    /// SHA-256 of the key, in hex. The file name has its beginning.
     pub fingerprint: String,
-    /// What was known of the server before.
     pub history: KeyHistory,
 }
 
-/// What was known of a server's key before it was asked.
+/// How a server's key compares with the keys that were seen before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyHistory {
-    /// Nothing.
+    /// No key of this server was seen before.
     FirstSeen,
-    /// This key.
+    /// This key was seen before.
     Unchanged,
-    /// Another key, and not this one.
+    /// Only other keys were seen before.
     Changed,
 }
 
-/// Where keys of servers are, given the values of `XDG_STATE_HOME` and `HOME`.
+/// The folder for the keys of servers, given the values of `XDG_STATE_HOME` and `HOME`.
 ///
 /// # Errors
 /// [`ClientError::NoHome`] if neither names an absolute path.
@@ -59,10 +57,10 @@ pub fn state_folder(
 }
 
 impl ApiClient {
-    /// The key that the server answers `call` with, kept below `folder`.
+    /// Requests a public key with `call`, and stores it below `folder`.
     ///
     /// # Errors
-    /// The server does not tell it, or it cannot be kept.
+    /// See [`ClientError`].
     pub async fn key(&self, call: &ApiCall, folder: &Path) -> Result<ServerKey, ClientError> {
         let pem = self.text(call).await?;
         let key = PublicKey::from_pem(&pem).map_err(|cause| ClientError::InvalidKey {
@@ -84,10 +82,9 @@ fn remember(folder: &Path, key: &PublicKey) -> std::io::Result<ServerKey> {
         .create(folder)?;
     let (pem, fingerprint) = (key.to_pem(), key.id().hex());
     let path = folder.join(format!("{}{FILE_SUFFIX}", &fingerprint[..NAME_DIGITS]));
-    let is_key = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().ends_with(FILE_SUFFIX);
     let history = if fs::read(&path).is_ok_and(|there| there == pem.as_bytes()) {
         KeyHistory::Unchanged
-    } else if fs::read_dir(folder)?.flatten().any(|entry| is_key(&entry)) {
+    } else if has_keys(folder)? {
         KeyHistory::Changed
     } else {
         KeyHistory::FirstSeen
@@ -102,6 +99,12 @@ fn remember(folder: &Path, key: &PublicKey) -> std::io::Result<ServerKey> {
     })
 }
 
+fn has_keys(folder: &Path) -> std::io::Result<bool> {
+    Ok(fs::read_dir(folder)?
+        .flatten()
+        .any(|entry| entry.file_name().to_string_lossy().ends_with(FILE_SUFFIX)))
+}
+
 #[cfg(test)]
 mod tests {
     use evidence_format::keyring::{SecretKey, Signer as _};
@@ -109,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_key_than_before_is_seen() {
+    fn reports_changed_key() {
         let home = tempfile::tempdir().expect("a folder");
         let folder = state_folder(None, Some(home.path().to_owned()))
             .expect("a folder")
@@ -133,7 +136,7 @@ mod tests {
         assert_eq!(
             remember(&folder, &key(1)).expect("own folder").history,
             KeyHistory::Unchanged,
-            "it is still known"
+            "an old key stays known"
         );
     }
 }

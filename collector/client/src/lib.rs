@@ -1,14 +1,15 @@
-//! A collector that runs elsewhere, asked over its API.
+//! The client of a collector's API.
 //!
-//! [`config`] says which servers there are and who asks them; [`connection`] sends a request, again
-//! where that is safe, and makes an answer or an error for people of what comes; [`subscription`] looks
-//! on while a capture goes on; [`download`] and [`upload`] move what is large; [`keys`] remembers
-//! with which key a server's bundles are signed.
+//! [`config`] reads and writes `client.toml`: which servers a user knows, and with which tokens.
+//! [`ApiClient`] sends requests, and repeats those that are safe to repeat; every failure is a
+//! [`ClientError`] that says what to do. [`EventSubscription`] follows an incident's events across
+//! reconnections. Downloads and uploads stream bundles and attachments, and [`keys`] remembers the
+//! public keys of servers.
 //!
-//! **Trust.** A server is trusted to say what its collector knows, and with nothing else: what it
-//! sends is limited, parsed, and never obeyed by a terminal; a bundle of it is checked while it
-//! arrives. The token goes to the one server that it is for: encrypted, or not beyond this machine,
-//! and whatever a redirect says.
+//! **Trust.** A server is trusted for what its collector knows, and for nothing else: answers are
+//! limited and parsed, their texts are escaped before a terminal sees them, and a bundle is
+//! verified while it arrives. A token is sent only to the server that it is for, never after a
+//! redirect, and without TLS only inside this machine unless the user insists.
 
 pub mod config;
 mod connection;
@@ -21,7 +22,7 @@ mod token;
 mod upload;
 
 pub use connection::{ApiCall, ApiClient};
-pub use error::ClientError;
+pub use error::{ClientError, ProblemDetails};
 pub use server_url::{ServerUrl, ServerUrlError};
 pub use subscription::EventSubscription;
 pub use token::{BearerToken, BearerTokenError};

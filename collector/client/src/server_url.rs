@@ -1,41 +1,29 @@
-//! Where a server is, and whether a token may go there.
+//! The address of a server, and whether a token may be sent to it.
 
 use std::fmt;
 
 use url::{Host, Url};
 
-/// The address of a server that a token may be sent to.
+/// The URL of a server to which a token may be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerUrl(Url);
 
-/// The text is no address that a token may be sent to.
+/// The text is not the URL of a server to which a token may be sent.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum ServerUrlError {
-    /// It is no URL.
-    #[error("{text:?} is no URL of a server: expected one such as https://exhibit.example.com")]
-    Invalid {
-        /// What it is.
-        text: String,
-    },
-    /// It has what the address of a server has not.
-    #[error("the URL of a server has no {what}: leave it out")]
-    ExtraPart {
-        /// What it has.
-        what: &'static str,
-    },
-    /// Whoever listens on the way would read the token.
+    #[error("{text:?} is not the URL of a server, such as https://exhibit.example.com")]
+    Invalid { text: String },
+    #[error("the URL of a server must not have a {part}: remove it")]
+    ExtraPart { part: &'static str },
+    /// Without TLS, others on the network could read the token.
     #[error(
-        "a token goes to {host} over https:// alone: on the way there others could read it; --insecure-http sends it all the same"
+        "{host} must be reached over https://, since others could read the token on the way; --insecure-http sends it nevertheless"
     )]
-    PlainHttp {
-        /// Where.
-        host: String,
-    },
+    PlainHttp { host: String },
 }
 
 impl ServerUrl {
-    /// Reads an address. Without TLS only on this machine, unless `insecure` says that it need not
-    /// be.
+    /// Reads a URL. Plain HTTP is accepted only for this machine, or if `insecure` is true.
     ///
     /// # Errors
     /// See [`ServerUrlError`].
@@ -47,19 +35,20 @@ impl ServerUrl {
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             return Err(invalid());
         }
-        let parts = [
+        let extra_parts = [
             (
-                "user and password",
+                "user or password",
                 !url.username().is_empty() || url.password().is_some(),
             ),
             ("query", url.query().is_some()),
             ("fragment", url.fragment().is_some()),
         ];
-        if let Some((what, _)) = parts.into_iter().find(|(_, has)| *has) {
-            return Err(ServerUrlError::ExtraPart { what });
+        if let Some((part, _)) = extra_parts.into_iter().find(|(_, is_there)| *is_there) {
+            return Err(ServerUrlError::ExtraPart { part });
         }
         if !url.path().ends_with('/') {
-            url.set_path(&format!("{}/", url.path())); // so that paths are added and not replaced
+            // `Url::join` would replace the last segment of a path without a slash.
+            url.set_path(&format!("{}/", url.path()));
         }
         let server = Self(url);
         if server.0.scheme() == "http" && !server.is_this_machine() && !insecure {
@@ -80,28 +69,27 @@ impl ServerUrl {
         }
     }
 
-    /// True if nothing is encrypted on the way.
     pub(super) fn is_plain_http(&self) -> bool {
         self.0.scheme() == "http"
     }
 
-    /// The URL of `path` there: `v1/whoami`.
-    pub fn url(&self, path: &str) -> Url {
+    /// The URL of an API path such as `v1/whoami`.
+    pub(super) fn url(&self, path: &str) -> Url {
         self.0.join(path).expect("paths of the API are paths")
     }
 
-    /// A name for files: host and port.
+    /// Host and port as the name of a file or folder.
     pub(super) fn file_name(&self) -> String {
         let host = self.0.host_str().unwrap_or_default();
         let port = self.0.port_or_known_default().unwrap_or_default();
-        let plain = |c: char| {
-            if c.is_ascii_alphanumeric() || ".-".contains(c) {
-                c
-            } else {
-                '_'
-            }
-        };
-        format!("{}_{port}", host.chars().map(plain).collect::<String>())
+        let host: String = host
+            .chars()
+            .map(|c| match c {
+                'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '-' => c,
+                _ => '_',
+            })
+            .collect();
+        format!("{host}_{port}")
     }
 }
 
@@ -122,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_not_sent_where_others_could_read_it() {
+    fn rejects_plain_http_beyond_this_machine() {
         for good in [
             "https://exhibit.example.com",
             "http://127.0.0.1:8080",
@@ -149,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_one_and_nothing_else() {
+    fn rejects_urls_with_more_than_an_address() {
         assert_eq!(
             parse("https://x/exhibit"),
             Ok("https://x/exhibit/v1/whoami".to_owned())
@@ -163,12 +151,12 @@ mod tests {
             "unix:/run/x",
         ] {
             assert!(
-                parse(bad).is_err_and(|text| text.contains("is no URL of a server")),
+                parse(bad).is_err_and(|text| text.contains("is not the URL of a server")),
                 "{bad}"
             );
         }
         for (bad, what) in [
-            ("https://a:b@x", "user and password"),
+            ("https://a:b@x", "user or password"),
             ("https://x/?a", "query"),
             ("https://x/#a", "fragment"),
         ] {

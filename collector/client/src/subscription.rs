@@ -1,5 +1,5 @@
-//! Follows an incident while it is captured: a stream of server-sent events that is opened again
-//! after the last received journal entry whenever the connection breaks.
+//! Follows an incident by server-sent events. Whenever the connection breaks, a new one resumes
+//! after the last received journal entry.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// How long the server may be unreachable before the subscription fails. An upgrade and a restart
 /// take less.
 const AWAY_MAX: Duration = Duration::from_secs(300);
-/// Bytes of one event: a journal entry has a few KiB.
+/// Limit of one event. A journal entry has a few KiB.
 const EVENT_BYTES_MAX: usize = 1 << 20;
 
 type EventReader = Pin<Box<dyn Stream<Item = Result<Event, EventStreamError<ClientError>>> + Send>>;
@@ -46,7 +46,8 @@ pub struct EventSubscription {
 }
 
 impl EventSubscription {
-    /// The events of `incident` after its journal entry `seq`; 0 is all.
+    /// The events of `incident` after its journal entry `seq`; 0 for all.
+    #[must_use]
     pub fn new(client: ApiClient, incident: IncidentId, seq: u64) -> Self {
         Self {
             client,
@@ -137,18 +138,19 @@ impl EventSubscription {
             }
         });
         let client = self.client.clone();
-        let too_long = move || client.unreadable(&format!("event exceeds {EVENT_BYTES_MAX} bytes"));
+        let too_long =
+            move || client.unreadable(&format!("an event exceeds {EVENT_BYTES_MAX} bytes"));
         Box::pin(limit_events(chunks, too_long).eventsource())
     }
 
-    /// What an event says; `None` for an event type that this version does not know.
+    /// `None` for an event type that this version does not know.
     fn parse_event(&mut self, event: &Event) -> Result<Option<StreamEvent>, ClientError> {
         match event.event.as_str() {
             "entry" => {
                 let seq = event
                     .id
                     .parse()
-                    .map_err(|_| self.client.unreadable("journal entry without a number"))?;
+                    .map_err(|_| self.client.unreadable("a journal entry without a number"))?;
                 let row = Box::new(self.parse_data(event)?);
                 self.seq = seq;
                 Ok(Some(StreamEvent::JournalEntry { seq, row }))

@@ -1,38 +1,33 @@
-//! What says to a server who asks.
+//! The token that a client sends with each request.
 
 use std::fmt;
 use std::str::FromStr;
 
 use reqwest::header::HeaderValue;
 
-/// Bytes of a token: our own have 64, those of identity providers some KiB.
+/// Limit of a token. Our own have 64 bytes, those of identity providers some KiB.
 pub(super) const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
-/// A token as text: a secret, which nothing shows. Whoever has it may do what its role may.
+/// A token: a secret that is never logged or printed. An attacker who has it can do whatever its
+/// role permits.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BearerToken(String);
 
-/// The text is no token. It is not repeated: it may be one, with a slip of the hand.
+/// The text is not a token. The error does not repeat it: it may be a token with a typing error.
 #[derive(Debug, Clone, Copy, thiserror::Error, PartialEq, Eq)]
 pub enum BearerTokenError {
-    /// Nothing, or nothing but blanks.
     #[error("the token is empty")]
     Empty,
-    /// Longer than any.
     #[error("the token has {bytes} bytes, limit is {TOKEN_BYTES_MAX}")]
-    TooLong {
-        /// Bytes that it has.
-        bytes: usize,
-    },
-    /// No header could carry it.
+    TooLong { bytes: usize },
     #[error(
-        "the token has blanks or other characters that no token has: is it only the token that is given?"
+        "the token contains a blank or another character that no token has: give only the token"
     )]
     Characters,
 }
 
 impl BearerToken {
-    /// The value of the header `Authorization` (RFC 6750 §2.1), which is not logged.
+    /// The value of the header `Authorization` (RFC 6750 §2.1), marked so that it is not logged.
     pub(super) fn header(&self) -> HeaderValue {
         let mut value =
             HeaderValue::from_str(&format!("Bearer {}", self.0)).expect("a token is visible ASCII");
@@ -40,7 +35,7 @@ impl BearerToken {
         value
     }
 
-    /// For the one file that it is kept in.
+    /// The text, for `client.toml` only.
     pub(super) fn secret(&self) -> &str {
         &self.0
     }
@@ -71,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_one_word_and_never_shown() {
+    fn accepts_one_word_and_never_shows_it() {
         let token: BearerToken = " exh_0011_secret\n".parse().expect("a token");
         assert_eq!(
             token.header().to_str().expect("ASCII"),

@@ -1,4 +1,4 @@
-//! What is attached: read once, and sent as it is read.
+//! Uploads attachments, which are read once and sent while they are read.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -21,45 +21,43 @@ use api::AttachmentReceipt;
 use domain::incident::Line;
 use platform::progress::ProgressCounter;
 
-/// Bytes read at once, and pieces that wait for the network: some MiB together.
+/// Bytes of a chunk, and chunks that wait for the network: 2 MiB together.
 const READ_BYTES: usize = 128 * 1024;
 const CHUNKS_MAX: usize = 16;
-/// Longest time in which nothing goes on: sealing some GiB and moving them into a bucket takes
-/// minutes behind the last byte.
+/// Longest time without progress. After the last byte, the server needs minutes to seal some GiB and
+/// to move them into a bucket.
 const STALL_TIMEOUT: Duration = Duration::from_secs(15 * 60);
-/// Between two looks at that.
 const STALL_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What is sent.
+/// An attachment to upload.
 pub struct Upload {
     pub content: Box<dyn Read + Send>,
-    /// Its bytes, where they are known: then a server can refuse before it is sent, and a file that
-    /// became shorter is no file.
+    /// The number of bytes, if known. The server can then refuse the upload before it is sent, and a
+    /// file that shrinks is noticed.
     pub bytes: Option<u64>,
-    /// What it is called on the timeline.
+    /// Its name on the timeline.
     pub name: Line,
-    /// Told the bytes that are read.
+    /// Counts the bytes that were read.
     pub progress: Arc<ProgressCounter>,
 }
 
-/// Nothing was attached.
+/// The upload failed.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
-    /// It cannot be read to its end.
-    #[error("cannot read what is to be attached, and nothing of it is")]
+    /// The content cannot be read to its end. The server has discarded what it received.
+    #[error("cannot read the content; nothing was attached")]
     Read(#[source] io::Error),
-    /// The server does not take it.
     #[error(transparent)]
     Client(#[from] ClientError),
 }
 
 impl ApiClient {
-    /// Attaches to an incident what is read. It is sent once: nobody knows whether it can be read a
-    /// second time.
+    /// Attaches content to an incident. The request is never repeated, since the content may be
+    /// readable only once.
     ///
     /// # Errors
-    /// See [`UploadError`]. Where the connection broke behind the last byte, it may be attached all
-    /// the same.
+    /// See [`UploadError`]. If the connection broke after the last byte, the content may be attached
+    /// nevertheless.
     pub async fn attach(
         &self,
         incident: &IncidentId,
@@ -84,11 +82,11 @@ impl ApiClient {
         let response = tokio::select! {
             sent = request.send() => match sent {
                 Ok(response) => response,
-                // the reader's end is told to the server by cutting it off: why, only the reader
-                // knows
+                // A failed read also shows as a failed request, because it cuts the body off; only
+                // the reader knows the reason.
                 Err(cause) => return Err(match read.await {
                     Ok(Err(cause)) => UploadError::Read(cause),
-                    _ => ClientError::from_send_error(&self.server, cause).into(),
+                    Ok(Ok(())) | Err(_) => ClientError::from_send_error(&self.server, cause).into(),
                 }),
             },
             () = wait_until_stalled(&progress) => {
@@ -103,7 +101,7 @@ impl ApiClient {
     }
 }
 
-/// Reads to the end, for as long as somebody takes it.
+/// Sends `content` in chunks until it ends, or until the request is over and the receiver is gone.
 fn read_chunks(
     mut content: Box<dyn Read + Send>,
     bytes: Option<u64>,
@@ -115,9 +113,10 @@ fn read_chunks(
         let mut buffer = vec![0; READ_BYTES];
         match content.read(&mut buffer) {
             Ok(0) if bytes.is_some_and(|bytes| read < bytes) => {
-                let _ = send.blocking_send(Err(io::ErrorKind::UnexpectedEof.into())); // or nobody listens any more
+                // An error cuts the request off, so that the server does not keep half a file.
+                let _ = send.blocking_send(Err(io::ErrorKind::UnexpectedEof.into()));
                 return Err(io::Error::other(
-                    "it became shorter meanwhile: attach it when nobody writes it any more",
+                    "the file became shorter while it was read: attach it when nothing writes to it",
                 ));
             }
             Ok(0) => return Ok(()),
@@ -126,19 +125,19 @@ fn read_chunks(
                 read += n as u64;
                 progress.bytes.store(read, Ordering::Relaxed);
                 if send.blocking_send(Ok(buffer.into())).is_err() {
-                    return Ok(()); // the server has said something else
+                    return Ok(()); // the server has answered early, or the connection is lost
                 }
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(cause) => {
-                let _ = send.blocking_send(Err(io::Error::from(cause.kind()))); // or nobody listens any more
+                let _ = send.blocking_send(Err(io::Error::from(cause.kind())));
                 return Err(cause);
             }
         }
     }
 }
 
-/// Ends when nothing has been read for too long.
+/// Returns when nothing has been read for [`STALL_TIMEOUT`].
 async fn wait_until_stalled(progress: &ProgressCounter) {
     let (mut bytes, mut since) = (0, Instant::now());
     while since.elapsed() < STALL_TIMEOUT {

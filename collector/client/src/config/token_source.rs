@@ -1,4 +1,5 @@
-//! The places that a profile can have its token from.
+//! The sources from which a profile takes its token: the file itself, another file, a command, an
+//! environment variable.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,10 +11,10 @@ use crate::BearerToken;
 use crate::token::TOKEN_BYTES_MAX;
 
 impl Profile {
-    /// The token, from wherever it is; `None` if the profile says nothing of it.
+    /// The token of this profile, called `name`; `None` if it has no source for one.
     ///
     /// # Errors
-    /// It is in several places, or not where it is said to be.
+    /// The profile has several sources, or its source has no token.
     pub fn token(&self, name: &ProfileName) -> Result<Option<BearerToken>, ClientConfigError> {
         let Self {
             token,
@@ -37,13 +38,13 @@ impl Profile {
                 parse_token(format!("the variable {variable}"), read_variable(variable)).map(Some)
             }
             _ => {
-                let places = [
+                let sources = [
                     token.is_some(),
                     token_file.is_some(),
                     token_command.is_some(),
                     token_variable.is_some(),
                 ];
-                let count = places.into_iter().filter(|is_given| *is_given).count();
+                let count = sources.into_iter().filter(|is_given| *is_given).count();
                 Err(ClientConfigError::AmbiguousToken {
                     name: name.clone(),
                     count,
@@ -53,16 +54,16 @@ impl Profile {
     }
 }
 
-fn parse_token(place: String, text: io::Result<String>) -> Result<BearerToken, ClientConfigError> {
+fn parse_token(origin: String, text: io::Result<String>) -> Result<BearerToken, ClientConfigError> {
     match text {
         Ok(text) => text
             .parse()
-            .map_err(|cause| ClientConfigError::InvalidToken { place, cause }),
-        Err(cause) => Err(ClientConfigError::UnreadableToken { place, cause }),
+            .map_err(|cause| ClientConfigError::InvalidToken { origin, cause }),
+        Err(cause) => Err(ClientConfigError::UnreadableToken { origin, cause }),
     }
 }
 
-/// One byte more than a token may have, so that what is too long is not taken for one.
+/// Reads a token and its line feed, and one byte more, so that a longer text is rejected and not cut.
 fn read_limited(read: impl Read) -> io::Result<String> {
     let mut text = String::new();
     read.take(TOKEN_BYTES_MAX as u64 + 2)
@@ -78,11 +79,11 @@ fn read_variable(name: &str) -> io::Result<String> {
     std::env::var(name).map_err(io::Error::other)
 }
 
-/// What a program prints. It may ask whoever sits there for a passphrase.
+/// The output of a program. It keeps standard input and error, so it can ask for a passphrase.
 fn run_command(command: &[String]) -> io::Result<String> {
     let (program, arguments) = command
         .split_first()
-        .ok_or_else(|| io::Error::other("it is empty"))?;
+        .ok_or_else(|| io::Error::other("the command is empty"))?;
     let mut child = Command::new(program)
         .args(arguments)
         .stdout(Stdio::piped())
@@ -92,6 +93,6 @@ fn run_command(command: &[String]) -> io::Result<String> {
     if status.success() {
         text
     } else {
-        Err(io::Error::other(format!("it ended with {status}")))
+        Err(io::Error::other(format!("the command ended with {status}")))
     }
 }

@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use api::{
     BundleList, BundleSummary, CaptureOptions, ChangeResponse, CloseRequest, CreatedToken,
     DeclareResponse, EventSummary, IncidentDetails, IncidentListItem, IncidentPage, PlayDetails,
-    PlayList, SourceList, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo, TokenList,
-    TokenRequest,
+    PlayList, ProblemCode, SourceList, SourceStatus, StreamEvent, TimelineRow, TokenId, TokenInfo,
+    TokenList, TokenRequest,
 };
 use async_trait::async_trait;
 use evidence_format::digest::Digest;
@@ -176,7 +176,7 @@ impl Backend for RemoteBackend {
             .await
         {
             Ok(_) => Ok(true),
-            Err(error) if error.code() == Some("not-found") => Ok(false),
+            Err(error) if error.code() == Some(ProblemCode::NotFound) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -246,7 +246,7 @@ impl Backend for RemoteBackend {
                 happened = events.next(), if is_subscribed => match happened {
                     Ok(StreamEvent::Progress(progress)) => line.draw(|| describe_progress(&progress)),
                     Ok(StreamEvent::JournalEntry { .. }) => poll.reset_after(POLL_AFTER_EVENT),
-                    Err(error) if error.code() == Some("forbidden") => is_subscribed = false,
+                    Err(error) if error.code() == Some(ProblemCode::Forbidden) => is_subscribed = false,
                     Err(error) => return Err(error.into()),
                 },
                 _ = poll.tick() => match self.client.json::<CaptureStatus>(&ApiCall::get(incident_path(id, ""))).await {
@@ -278,7 +278,7 @@ impl Backend for RemoteBackend {
         let call = ApiCall::post(incident_path(id, "/close"), &CloseRequest { reason });
         match self.client.json::<ChangeResponse>(&call).await {
             Ok(changed) => Ok(Some(changed.changes)),
-            Err(error) if error.code() == Some("not-ready-to-close") => Ok(None),
+            Err(error) if error.code() == Some(ProblemCode::NotReadyToClose) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -366,7 +366,7 @@ impl Backend for RemoteBackend {
             .await
         {
             Ok(BundleList { bundles }) => Ok(Some(bundles)),
-            Err(error) if error.code() == Some("forbidden") => Ok(None),
+            Err(error) if error.code() == Some(ProblemCode::Forbidden) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -388,7 +388,7 @@ impl Backend for RemoteBackend {
             Err(error) if error.is_transient() => {
                 Err(error).context("the download was cut off; what has arrived is kept, and the same command goes on behind it")
             }
-            Err(error) if error.code() == Some("not-found") => {
+            Err(error) if error.code() == Some(ProblemCode::NotFound) => {
                 bail!("there is no bundle {id}, or none that this token may see: `exhibit bundles` lists them")
             }
             Err(error) => Err(error).with_context(|| format!("cannot fetch {id} into {}", to.display())),
@@ -461,7 +461,7 @@ impl Backend for RemoteBackend {
             .execute(&ApiCall::delete(format!("v1/tokens/{id}")))
             .await
         {
-            Err(error) if error.code() == Some("not-found") => {
+            Err(error) if error.code() == Some(ProblemCode::NotFound) => {
                 bail!("there is no token {id}: `exhibit token list` lists them")
             }
             done => done?,
