@@ -605,7 +605,9 @@ fn what_was_changed_on_the_way_is_not_kept() {
         &["fetch", &bundle, "--out", "bundle.tar"],
     ));
     assert!(
-        said.contains(&format!("did not send bundle {bundle}; the download was deleted")),
+        said.contains(&format!(
+            "did not send bundle {bundle}; the download was deleted"
+        )),
         "{said}"
     );
     assert!(!desk.home.path().join("bundle.tar").exists());
@@ -911,7 +913,9 @@ fn a_server_that_is_away_or_is_none_is_told_apart() {
     ));
     let said = refused(&mut desk.at(&redirect, &["status"]));
     assert!(
-        said.contains(&format!("redirects to {to}, and a token is never sent there")),
+        said.contains(&format!(
+            "redirects to {to}, and a token is never sent there"
+        )),
         "{said}"
     );
     assert!(elsewhere.accept().is_err(), "nobody has asked there");
@@ -979,7 +983,10 @@ fn a_server_that_asks_for_a_pause_gets_it() {
     let incident = answer("200 OK", "", r#"{"underWay": false}"#);
     let url = answering_in_turn(vec![incident.clone(), away, incident]);
     let said = refused(&mut desk.at(&url, &["note", "INC-1", "x"]));
-    assert!(said.contains("refused the request: the database is away"), "{said}");
+    assert!(
+        said.contains("refused the request: the database is away"),
+        "{said}"
+    );
 }
 
 /// A CA, and a certificate for this machine that it has signed.
@@ -1070,8 +1077,7 @@ fn a_foreign_certificate_gets_no_token() {
     );
     let said = refused(&mut desk.at(&url, &["status"]));
     assert!(
-        said.contains("the certificate of https://")
-            || said.contains("CA certificates"),
+        said.contains("the certificate of https://") || said.contains("CA certificates"),
         "{said}"
     );
     let said = both(&with(&own.key));

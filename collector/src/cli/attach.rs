@@ -1,4 +1,4 @@
-//! `exhibit attach`.
+//! `exhibit attach`: seals a file that people bring.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
-use platform::terminal::{ProgressLine as Progress, size};
+use platform::terminal::{ProgressLine, size};
 
 use super::backend::{AttachRequest, AttachmentResult};
 use super::{GlobalOptions, print, print_json, require_incident, standard_input};
@@ -20,14 +20,15 @@ use domain::incident::Line;
 use pipeline::Content;
 use platform::progress::ProgressCounter;
 
-/// What standard input is called.
+/// The name of content from standard input, unless the user names it.
 pub(super) const STANDARD_INPUT: &str = "standard input";
-/// Between two drawings of the line that says how far it is.
+/// How often the progress line is redrawn.
 const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Seals a file into a signed bundle of its own: a screenshot, a ticket, a command history
+/// Attaches a file to an incident: a screenshot, a ticket, a command history
 ///
-/// Of any size. The incident's timeline names the bundle, and the SHA-256 of the file's bytes.
+/// The file, of any size, is sealed into a signed bundle of its own. The timeline shows the bundle and
+/// the file's SHA-256.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -35,11 +36,11 @@ Examples:
   history | exhibit attach INC-2026-042 - --name shell-history.txt
   tar -c mails | exhibit attach INC-2026-042 - --name mails.tar")]
 pub(super) struct AttachArgs {
-    /// The incident
+    /// Incident id
     incident: IncidentId,
-    /// The file, or - for standard input
+    /// File to attach, or - for standard input
     file: PathBuf,
-    /// What it is called on the timeline [default: the file's name]
+    /// Name on the timeline [default: the file's name]
     #[arg(long, value_name = "TEXT")]
     name: Option<Line>,
 }
@@ -49,16 +50,16 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &AttachArgs) -> Resul
     require_incident(&*backend, &arguments.incident).await?;
     let (content, name) = open_input(&arguments.file)
         .with_context(|| format!("cannot open {}", arguments.file.display()))?;
-    let meter = Arc::new(ProgressCounter::default());
-    let attaching = AttachRequest {
+    let counter = Arc::new(ProgressCounter::default());
+    let request = AttachRequest {
         content,
         name: arguments.name.clone().or(name),
-        meter: Arc::clone(&meter),
+        progress: Arc::clone(&counter),
     };
-    let progress = tokio::spawn(draw_progress(meter, global.quiet));
-    let attached = backend.attach(&arguments.incident, attaching).await;
-    progress.abort();
-    let _ = progress.await; // the line is gone from the terminal
+    let drawing = tokio::spawn(draw_progress(counter, global.quiet));
+    let attached = backend.attach(&arguments.incident, request).await;
+    drawing.abort();
+    let _ = drawing.await; // the aborted task erases its line before others write
     let what = if arguments.file == Path::new("-") {
         STANDARD_INPUT.into()
     } else {
@@ -76,7 +77,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &AttachArgs) -> Resul
     print(&summary(&receipt, gaps, &bundle, &key))
 }
 
-/// What to read, and its name where it has none of its own.
+/// Opens the content, and names it if it is not a file with a name.
 fn open_input(path: &Path) -> io::Result<(Content, Option<Line>)> {
     if path == Path::new("-") {
         return Ok((
@@ -84,7 +85,7 @@ fn open_input(path: &Path) -> io::Result<(Content, Option<Line>)> {
             Some(Line::escaped(STANDARD_INPUT)),
         ));
     }
-    // a shell's <(command) is a FIFO too
+    // A shell's <(command) is a FIFO, too.
     if fs::metadata(path)?.file_type().is_fifo() {
         return Ok((
             Content::Stream(Box::new(File::open(path)?)),
@@ -94,15 +95,15 @@ fn open_input(path: &Path) -> io::Result<(Content, Option<Line>)> {
     Ok((Content::File(path.to_owned()), None))
 }
 
-async fn draw_progress(meter: Arc<ProgressCounter>, quiet: bool) {
-    let mut line = Progress::new(quiet);
+async fn draw_progress(counter: Arc<ProgressCounter>, quiet: bool) {
+    let mut line = ProgressLine::new(quiet);
     loop {
-        line.draw(|| format!("read {}", size(meter.bytes.load(Ordering::Relaxed))));
+        line.draw(|| format!("read {}", size(counter.bytes.load(Ordering::Relaxed))));
         tokio::time::sleep(REDRAW_INTERVAL).await;
     }
 }
 
-/// What `--json` prints. Fields are added, never renamed or removed.
+/// The output of `--json`. Members are added, never renamed or removed.
 fn output(
     receipt: &api::AttachmentReceipt,
     gaps: u64,
@@ -137,11 +138,11 @@ fn summary(receipt: &api::AttachmentReceipt, gaps: u64, bundle: &str, key: &Path
         sha256,
     } = receipt;
     let mut text = format!(
-        "{name} is attached to {incident}\n\nbytes   {bytes}\nsha256  {}\nbundle  {id}\n",
+        "attached {name} to {incident}\n\nbytes   {bytes}\nsha256  {}\nbundle  {id}\n",
         sha256.hex()
     );
     if gaps > 0 {
-        text.push_str("\nnot all of it: the file became shorter, or could not be read to its end, and the bundle says so\n");
+        text.push_str("\nincomplete: the file shrank or could not be read to its end; the bundle records this gap\n");
     }
     let verify = if bundle.starts_with('/') {
         format!(

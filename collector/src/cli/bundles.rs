@@ -1,4 +1,4 @@
-//! `exhibit bundles`, `exhibit fetch`.
+//! `exhibit bundles` and `exhibit fetch`.
 
 use std::path::PathBuf;
 
@@ -16,31 +16,32 @@ use super::{GlobalOptions, incident_or_only_open, print, print_json};
 /// Lists the bundles of an incident
 #[derive(Args)]
 pub(super) struct BundlesArgs {
-    /// The incident; the only open one if there is just one
+    /// Incident id [default: the only open incident]
     incident: Option<IncidentId>,
 }
 
-/// Copies a bundle out of the store or from the server, which is entered into the journal
+/// Copies a bundle into a file, and records that in the journal
 ///
-/// From a server it is checked while it arrives, and has its name when it is whole. If the
-/// connection breaks, the same command goes on behind what has arrived.
+/// A bundle from a server is verified while it arrives, and the file gets its name when it is
+/// complete. If the connection breaks, repeat the command: it resumes the download.
 #[derive(Args)]
 #[command(after_help = "\
 Example:
   exhibit fetch sha256:3f2a --out /mnt/usb/bundle.tar")]
 pub(super) struct FetchArgs {
-    /// The bundle's id, or enough of its beginning
+    /// Bundle id, or an unambiguous beginning of it
     bundle: String,
-    /// The new file [default: the id and .tar, in this folder]
+    /// File to create [default: ID.tar in the current folder]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
-/// What `--json` prints for each bundle. Fields are added, never renamed or removed.
+/// The output of `--json` for each bundle. Members are added, never renamed or removed.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct BundleOutput<'a> {
     id: Digest,
+    /// The bundle's file, or its URL.
     bundle: String,
     incident: &'a IncidentId,
     source: &'a str,
@@ -60,7 +61,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &BundlesArgs) -> Resu
     let bundles = backend.bundles(&incident).await?;
     if !global.json {
         return print(&if bundles.is_empty() {
-            "nothing is captured or attached yet\n".to_owned()
+            "no bundles yet\n".to_owned()
         } else {
             bundles_table(&bundles)
         });

@@ -1,9 +1,9 @@
-//! `exhibit capture`: declare, plan, capture, seal, timeline: in this process, or looked on while a
-//! server does it.
+//! `exhibit capture`: declares an incident and captures its evidence, in this process or on a server.
 
 use anyhow::Result;
 use api::BundleSummary;
 use clap::Args;
+use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::safe::safe;
 use platform::terminal::size;
@@ -15,21 +15,27 @@ use super::table::format_table;
 use super::times::to_whole_seconds;
 use super::{GlobalOptions, print, print_json, require_incident};
 
-/// Characters of an id in tables: `sha256:` and 12 digits.
-const SHORT_CHARS: usize = 19;
+/// Characters of a bundle's id in tables: `sha256:` and 12 digits.
+const SHORT_ID_CHARS: usize = 19;
 
-/// Declares an incident, captures its evidence, signs it, and puts it on the timeline
+/// Declares an incident, captures its evidence, and seals it into signed bundles
 ///
-/// With nothing configured it captures this machine and every AWS account whose credentials it
-/// finds. Visitor source makes a bundle of its own as soon as it is through. Ctrl-C seals what is
-/// there by then; a second Ctrl-C gives up at once, and `exhibit settle` goes on later. A server
-/// goes on by itself: there, Ctrl-C ends looking on, and `exhibit stop` the capture.
+/// Without configuration, it captures this machine and every AWS account for which it finds
+/// credentials. Each source is sealed into its own bundle as soon as it is done, and its events
+/// appear on the timeline.
+///
+/// Ctrl-C seals what has been captured so far; a second Ctrl-C quits at once, and `exhibit settle`
+/// continues later. A server captures by itself: there, Ctrl-C only stops watching, and `exhibit
+/// stop` ends the captures.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  exhibit capture --title 'Suspicious admin' --sev 1 --play cloud-admin --pivot user=mallory
-  exhibit capture --title 'Leaked key' --sev 2 --play leaked-secret --last 3d --json | jq -r '.bundles[].bundle'
-  exhibit capture --incident INC-2026-042 --source aws_cloudtrail --region eu-west-1")]
+  exhibit capture --title 'Suspicious admin' --sev 1 --play cloud-admin \\
+    --pivot user=mallory
+  exhibit capture --title 'Leaked key' --sev 2 --play leaked-secret --last 3d \\
+    --json | jq -r '.bundles[].bundle'
+  exhibit capture --incident INC-2026-042 --source aws_cloudtrail \\
+    --region eu-west-1")]
 pub(super) struct CaptureArgs {
     #[command(flatten)]
     incident: IncidentOptions,
@@ -37,7 +43,7 @@ pub(super) struct CaptureArgs {
     capture: CaptureFlags,
 }
 
-/// What `--json` prints. Fields are added, never renamed or removed.
+/// The output of `--json`. Members are added, never renamed or removed.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct CaptureOutput<'a> {
@@ -49,8 +55,9 @@ struct CaptureOutput<'a> {
 
 #[derive(Serialize)]
 struct BundleReceipt {
+    /// The bundle's file, or its URL.
     bundle: String,
-    id: evidence_format::digest::Digest,
+    id: Digest,
     source: String,
     complete: bool,
 }
@@ -59,6 +66,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Resul
     let backend = global.interruptible_backend().await?;
     let capture = arguments.capture.options(&*backend).await?;
     let incident = match &arguments.incident {
+        // An id without a title names an incident that was declared before.
         IncidentOptions {
             incident: Some(id),
             title: None,
@@ -123,7 +131,7 @@ async fn receipt<'a>(
     })
 }
 
-/// What whoever may declare and not see is told.
+/// The result for a token that may declare incidents but not read them.
 fn print_without_bundles(global: &GlobalOptions, incident: &IncidentId) -> Result<()> {
     if global.json {
         return print_json(
@@ -131,7 +139,7 @@ fn print_without_bundles(global: &GlobalOptions, incident: &IncidentId) -> Resul
         );
     }
     print(&format!(
-        "\ncaptures of {incident} are over; this token may not list their bundles\n"
+        "\nthe captures of {incident} have ended; this token may not list their bundles\n"
     ))
 }
 
@@ -142,26 +150,28 @@ fn summary(receipt: &CaptureOutput<'_>, bundles: &[BundleSummary]) -> String {
         ..
     } = receipt;
     if bundles.is_empty() {
-        return format!("\nnothing was captured: see `exhibit timeline {incident}` for why\n");
+        return format!("\nnothing was captured: `exhibit timeline {incident}` shows why\n");
     }
     let mut text = format!("\n{}\nverify with\n", bundles_table(bundles));
-    let is_file = |location: &str| location.starts_with('/');
     for BundleReceipt { bundle, id, .. } in &receipt.bundles {
-        if is_file(bundle) {
+        if bundle.starts_with('/') {
             text.push_str(&format!(
                 "  exhibit-audit verify {} --key {}\n",
                 safe(bundle),
                 safe(public_key)
             ));
         } else {
-            let short: String = id.to_string().chars().take(SHORT_CHARS).collect();
-            text.push_str(&format!("  exhibit fetch {short}\n"));
+            text.push_str(&format!("  exhibit fetch {}\n", short_id(id)));
         }
     }
     text + &format!("\nsee\n  exhibit timeline {incident}\n  exhibit status {incident}\n")
 }
 
-/// Bundles as a table; attachments by their names.
+fn short_id(id: &Digest) -> String {
+    id.to_string().chars().take(SHORT_ID_CHARS).collect()
+}
+
+/// Formats bundles as a table, in which attachments have their names.
 pub(super) fn bundles_table(bundles: &[BundleSummary]) -> String {
     let row = |bundle: &BundleSummary| {
         let BundleSummary {
@@ -184,7 +194,7 @@ pub(super) fn bundles_table(bundles: &[BundleSummary]) -> String {
             .map(|until| to_whole_seconds(until).to_string())
             .unwrap_or_default();
         [
-            id.to_string().chars().take(SHORT_CHARS).collect(),
+            short_id(id),
             to_whole_seconds(*sealed_at).to_string(),
             name.as_ref().map_or_else(
                 || safe(source),
@@ -209,7 +219,7 @@ pub(super) fn bundles_table(bundles: &[BundleSummary]) -> String {
             "records",
             "size",
             "gaps",
-            "more may come until",
+            "more may arrive until",
         ],
         &rows,
     )

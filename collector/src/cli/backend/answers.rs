@@ -1,4 +1,4 @@
-//! What a store of this machine says, in the types that a server answers with.
+//! Converts what a store of this machine says into the types with which a server answers.
 
 use api::{
     BundleCoverage, BundleSummary, CapturePass, CaptureProgress, CreatedToken, EventSummary,

@@ -1,4 +1,4 @@
-//! A store of this machine, on which this process works.
+//! The backend for a store of this machine: this process does the work.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,20 +35,20 @@ use server::token::{self, VALID_BY_DEFAULT, Wanted};
 use sources;
 use store::ledger::{BundleRow, OverviewQuery};
 
-/// Between two looks at what this process or another one does.
+/// How often the progress line is redrawn, and how often captures of other processes are checked.
 const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Between two looks at what happens: people see it as at once.
+/// How often the journal is polled for events: to people, that is at once.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A store that is open, and who types.
 pub(crate) struct LocalBackend {
     pub(crate) app: OpenStore,
+    /// The author of journal entries.
     pub(crate) by: Name,
 }
 
 impl LocalBackend {
-    /// Works on everything that is due, of all incidents, and shows how far it is.
+    /// Runs the due captures of all incidents, and shows progress.
     pub(crate) async fn work_until_idle(&self, quiet: bool) {
         self.with_progress(quiet, self.app.pipeline.work(Until::Idle))
             .await;
@@ -69,17 +69,17 @@ impl LocalBackend {
         Ok(self.app.pipeline.incident(id).await?)
     }
 
-    async fn bundle_row(&self, beginning: &str) -> Result<BundleRow> {
-        let row = self.app.pipeline.parts.ledger.bundle(beginning).await?;
+    async fn bundle_row(&self, id_prefix: &str) -> Result<BundleRow> {
+        let row = self.app.pipeline.parts.ledger.bundle(id_prefix).await?;
         row.with_context(|| {
-            format!("no bundle's id begins with {beginning:?}: `exhibit bundles` lists them")
+            format!("no bundle id begins with {id_prefix:?}: `exhibit bundles` lists them")
         })
     }
 
-    /// How far the captures of this process are.
+    /// The running captures of this process in one line.
     fn describe_running(&self) -> String {
-        let watched = self.app.pipeline.progress.watch().into_iter();
-        describe_progress(&watched.map(answers::progress).collect::<Vec<_>>())
+        let running = self.app.pipeline.progress.watch().into_iter();
+        describe_progress(&running.map(answers::progress).collect::<Vec<_>>())
     }
 }
 
@@ -116,7 +116,7 @@ impl Backend for LocalBackend {
         Ok(self.app.pipeline.is_under_way(id).await?)
     }
 
-    async fn declare(&self, declaring: NewDeclaration) -> Result<DeclareResponse> {
+    async fn declare(&self, declaration: NewDeclaration) -> Result<DeclareResponse> {
         let NewDeclaration {
             id,
             title,
@@ -128,7 +128,7 @@ impl Backend for LocalBackend {
             pivots,
             capture,
             idempotency_key,
-        } = declaring;
+        } = declaration;
         let deadline_seconds = self.app.config.capture.deadline_seconds;
         let capture = capture
             .map(|capture| capture.into_request(deadline_seconds))
@@ -157,8 +157,12 @@ impl Backend for LocalBackend {
     }
 
     async fn capture(&self, id: &IncidentId, capture: CaptureOptions) -> Result<()> {
-        let ask = capture.into_request(self.app.config.capture.deadline_seconds)?;
-        Ok(self.app.pipeline.capture_again(id, ask, &self.by).await?)
+        let request = capture.into_request(self.app.config.capture.deadline_seconds)?;
+        Ok(self
+            .app
+            .pipeline
+            .capture_again(id, request, &self.by)
+            .await?)
     }
 
     async fn stop_captures(&self, id: &IncidentId) -> Result<()> {
@@ -170,8 +174,8 @@ impl Backend for LocalBackend {
         Ok(self.with_progress(quiet, finished).await?)
     }
 
-    async fn apply(&self, id: &IncidentId, wishes: &[Command]) -> Result<Vec<EventSummary>> {
-        let changes = self.app.pipeline.apply(id, &self.by, wishes).await?;
+    async fn apply(&self, id: &IncidentId, commands: &[Command]) -> Result<Vec<EventSummary>> {
+        let changes = self.app.pipeline.apply(id, &self.by, commands).await?;
         Ok(answers::event_summaries(&changes))
     }
 
@@ -180,31 +184,30 @@ impl Backend for LocalBackend {
         id: &IncidentId,
         reason: Option<Line>,
     ) -> Result<Option<Vec<EventSummary>>> {
-        let wish = Command::ChangeStatus {
+        let command = Command::ChangeStatus {
             to: IncidentStatus::Closed,
             reason,
         };
-        match self.app.pipeline.apply(id, &self.by, &[wish]).await {
+        match self.app.pipeline.apply(id, &self.by, &[command]).await {
             Ok(changes) => Ok(Some(answers::event_summaries(&changes))),
             Err(DeclareError::Refused(CommandError::NotReadyToClose { .. })) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn attach(&self, id: &IncidentId, attaching: AttachRequest) -> Result<AttachmentResult> {
+    async fn attach(&self, id: &IncidentId, request: AttachRequest) -> Result<AttachmentResult> {
         let AttachRequest {
             content,
             name,
-            meter,
-        } = attaching;
-        let (incident, by) = (id.clone(), self.by.clone());
-        let attaching = pipeline::AttachRequest {
-            incident,
+            progress,
+        } = request;
+        let request = pipeline::AttachRequest {
+            incident: id.clone(),
             content,
             name,
             content_type: None,
-            by,
-            meter,
+            by: self.by.clone(),
+            meter: progress,
         };
         let pipeline::Attached {
             bundle,
@@ -212,7 +215,7 @@ impl Backend for LocalBackend {
             bytes,
             sha256,
             gaps,
-        } = self.app.pipeline.attach(attaching).await?;
+        } = self.app.pipeline.attach(request).await?;
         Ok(AttachmentResult {
             receipt: api::AttachmentReceipt {
                 incident: bundle.pass.incident,
@@ -241,8 +244,8 @@ impl Backend for LocalBackend {
         each: Visitor<'_, TimelineRow>,
     ) -> Result<()> {
         let entries = self.app.pipeline.entries(id).await?;
-        let mut read = Read::new(&self.app.pipeline.parts.ledger, id, entries, filter);
-        while let Some(row) = read.next().await? {
+        let mut reader = Read::new(&self.app.pipeline.parts.ledger, id, entries, filter);
+        while let Some(row) = reader.next().await? {
             each(answers::timeline_row(row))?;
         }
         Ok(())
@@ -271,11 +274,11 @@ impl Backend for LocalBackend {
 
     async fn fetch_bundle(
         &self,
-        beginning: &str,
+        id_prefix: &str,
         to: Option<&Path>,
         _quiet: bool,
     ) -> Result<(Digest, PathBuf)> {
-        let row = self.bundle_row(beginning).await?;
+        let row = self.bundle_row(id_prefix).await?;
         let to = to.map_or_else(|| format!("{}.tar", row.id.hex()).into(), Path::to_owned);
         let copied = self
             .app
@@ -302,6 +305,7 @@ impl Backend for LocalBackend {
 
     async fn public_key_file_of(&self, bundle: &Digest, to: &Path) -> Result<PathBuf> {
         let row = self.bundle_row(&bundle.to_string()).await?;
+        // Another collector that shares this store's database may have sealed the bundle.
         if row.key_id == self.app.pipeline.key.public().id() {
             return self.public_key_file().await;
         }
@@ -312,16 +316,20 @@ impl Backend for LocalBackend {
         Ok(path)
     }
 
-    async fn plan(&self, of: &PlanTarget, capture: CaptureOptions) -> Result<CapturePlan> {
-        let ask = capture.into_request(self.app.config.capture.deadline_seconds)?;
-        let (id, play, pivots) = match of {
+    async fn plan(&self, target: &PlanTarget, capture: CaptureOptions) -> Result<CapturePlan> {
+        let request = capture.into_request(self.app.config.capture.deadline_seconds)?;
+        let (id, play, pivots) = match target {
             PlanTarget::Incident(id) => {
                 let incident = self.read_incident(id).await?;
                 (Some(id), incident.play, incident.pivots)
             }
             PlanTarget::Play(play, pivots) => (None, play.clone(), pivots.clone()),
         };
-        Ok(self.app.pipeline.preview(id, &play, pivots, ask).await?)
+        Ok(self
+            .app
+            .pipeline
+            .preview(id, &play, pivots, request)
+            .await?)
     }
 
     async fn plays(&self) -> Result<Vec<PlayDetails>> {
@@ -338,13 +346,13 @@ impl Backend for LocalBackend {
         Ok(())
     }
 
-    async fn create_token(&self, wanted: TokenRequest) -> Result<CreatedToken> {
+    async fn create_token(&self, request: TokenRequest) -> Result<CreatedToken> {
         let TokenRequest {
             role,
             label,
             incident,
             valid_seconds,
-        } = wanted;
+        } = request;
         if let Some(incident) = &incident
             && !self.has_incident(incident).await?
         {
@@ -388,7 +396,7 @@ impl Backend for LocalBackend {
     }
 }
 
-/// What this process, or another one, does on the store.
+/// Polls the store for events, which this process or another one causes.
 struct LocalEventFeed {
     stream: Watching,
     poll: Interval,
@@ -399,8 +407,8 @@ struct LocalEventFeed {
 impl EventFeed for LocalEventFeed {
     async fn next(&mut self) -> Result<StreamEvent> {
         loop {
-            if let Some(happened) = self.pending.next() {
-                return Ok(happened);
+            if let Some(event) = self.pending.next() {
+                return Ok(event);
             }
             self.poll.tick().await;
             self.pending = self

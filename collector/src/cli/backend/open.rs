@@ -1,4 +1,4 @@
-//! From what the command line says to a place: the store is opened, or the server's token found.
+//! Opens the selected backend: a store, or a client with the token for a server.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use client::{ApiClient, BearerToken, ServerUrl};
 use domain::incident::Name;
 
 impl GlobalOptions {
-    /// Where the incidents are.
+    /// Opens the backend.
     pub(in crate::cli) async fn backend(&self) -> Result<Box<dyn Backend>> {
         Ok(match self.remote()? {
             Some(remote) => Box::new(remote),
@@ -21,8 +21,8 @@ impl GlobalOptions {
         })
     }
 
-    /// Where the incidents are, for work that Ctrl-C ends. A server's goes on by itself: there it
-    /// ends looking on.
+    /// Opens the backend for captures that Ctrl-C ends. A server's captures continue: there Ctrl-C
+    /// only ends the watching.
     pub(in crate::cli) async fn interruptible_backend(&self) -> Result<Box<dyn Backend>> {
         Ok(match self.remote()? {
             Some(remote) => Box::new(RemoteBackend {
@@ -33,8 +33,7 @@ impl GlobalOptions {
         })
     }
 
-    /// What the command line, the environment and the configuration say of a server; `None` if they
-    /// mean a store.
+    /// The server that is selected; `None` if it is a store.
     pub(crate) fn remote(&self) -> Result<Option<RemoteBackend>> {
         let Self {
             store,
@@ -67,7 +66,7 @@ impl GlobalOptions {
         };
         if self.by.is_some() {
             bail!(
-                "--by is for a store of this machine: a server enters the holder of the token into the journal"
+                "--by is for a store of this machine: a server records the token's holder as author"
             )
         }
         Ok(Some(RemoteBackend {
@@ -78,8 +77,8 @@ impl GlobalOptions {
         }))
     }
 
-    /// A client of a server by its URL: with the token of the environment, or else that of the
-    /// profile for this server.
+    /// A client for the server at `url`, with the token of the environment, or else that of a profile
+    /// for the same server.
     fn client_for_url(&self, url: &str) -> Result<ApiClient> {
         let server = ServerUrl::parse(url, self.insecure_http)?;
         if let Some(token) = token_from_environment()? {
@@ -88,11 +87,10 @@ impl GlobalOptions {
         let config = config_path().map_or(Ok(ClientConfig::default()), |path| {
             ClientConfig::read(&path)
         })?;
-        let is_same = |profile: &Profile| {
+        let profile_of_server = config.profiles.iter().find(|(_, profile)| {
             ServerUrl::parse(&profile.server, true).is_ok_and(|other| other == server)
-        };
-        let Some((name, profile)) = config.profiles.iter().find(|(_, profile)| is_same(profile))
-        else {
+        });
+        let Some((name, profile)) = profile_of_server else {
             bail!(
                 "there is no token for {server}: store one with `exhibit login {server}`, or set EXHIBIT_TOKEN"
             )
@@ -116,10 +114,10 @@ impl GlobalOptions {
         )?)
     }
 
-    /// The store of this machine, for what only works there: `what`.
-    pub(crate) async fn require_store(&self, what: &str) -> Result<OpenStore> {
+    /// Opens the store, for a command that does not work on a server. `why` says so in the error.
+    pub(crate) async fn require_store(&self, why: &str) -> Result<OpenStore> {
         if self.server.is_some() || self.profile.is_some() {
-            bail!("{what}: leave --server and --profile out")
+            bail!("{why}: remove --server and --profile")
         }
         self.open_store(CancellationToken::new()).await
     }
@@ -131,7 +129,7 @@ impl GlobalOptions {
         })
     }
 
-    /// Opens the store for work that `stop` ends.
+    /// Opens the store. When `stop` is cancelled, captures seal what they have.
     pub(crate) async fn open_store(&self, stop: CancellationToken) -> Result<OpenStore> {
         let folder = match self
             .store
@@ -146,21 +144,19 @@ impl GlobalOptions {
             .with_context(|| format!("cannot open the store {}", folder.display()))
     }
 
-    /// Who does this.
+    /// The acting user: --by, or the login name, or the number.
     pub(crate) fn user(&self) -> Name {
-        let login = || {
-            ["SUDO_USER", "USER", "LOGNAME"]
+        self.by.clone().unwrap_or_else(|| {
+            let login = ["SUDO_USER", "USER", "LOGNAME"]
                 .into_iter()
-                .find_map(|name| std::env::var(name).ok())
-        };
-        let number = || format!("uid {}", rustix::process::getuid());
-        self.by
-            .clone()
-            .unwrap_or_else(|| Name::escaped(&login().unwrap_or_else(number)))
+                .find_map(|name| std::env::var(name).ok());
+            let name = login.unwrap_or_else(|| format!("uid {}", rustix::process::getuid()));
+            Name::escaped(&name)
+        })
     }
 }
 
-/// The client's configuration file.
+/// The path of `client.toml`.
 pub(crate) fn config_path() -> Result<PathBuf> {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
     Ok(config::file_path(
@@ -181,6 +177,7 @@ fn token_from_environment() -> Result<Option<BearerToken>> {
 fn default_store() -> Result<PathBuf> {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
     let euid = rustix::process::geteuid().as_raw();
+    // The store is beside the agent's key, whose place depends on the user.
     let key = agent::key::default_path(euid, variable("XDG_STATE_HOME"), variable("HOME"));
     let key =
         key.map_err(|_| anyhow::anyhow!("there is no home folder: name the store with --store"))?;

@@ -1,4 +1,4 @@
-//! A server, which works by itself.
+//! The backend for a server, which captures by itself.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
@@ -38,41 +38,39 @@ use pipeline::timeline::Filter;
 use pipeline::{AttachError, Content};
 use platform::progress::ProgressCounter;
 
-/// Incidents on one page: as many as there may be.
+/// Incidents on one page: the API's limit.
 const PAGE_INCIDENTS: u32 = 200;
-/// Between two looks whether captures are over, where no event says that something has changed.
+/// How often the end of captures is checked without events, and how soon after an event.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
-/// The same behind an event that says so.
 const POLL_AFTER_EVENT: Duration = Duration::from_millis(200);
-/// How long the server may be away while somebody waits for captures: an upgrade and a restart take
+/// How long the server may be unreachable while captures are watched. An upgrade and a restart take
 /// less.
 const OUTAGE_MAX: Duration = Duration::from_secs(300);
-/// Between two drawings of the line that says how far a download is.
+/// How often the progress line is redrawn.
 const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A server, and who types.
 pub(crate) struct RemoteBackend {
     pub(crate) client: ApiClient,
-    /// For what names him by default: journals have the holder of the token.
+    /// The default label. Journals name the token's holder instead.
     pub(crate) by: Name,
     pub(crate) quiet: bool,
-    /// Cancelled when nobody wants to look on any more.
+    /// Cancelled when the user does not want to watch any longer.
     pub(crate) interrupted: CancellationToken,
 }
 
-/// Of an incident, what everybody may see who may see it.
+/// The members that a token with any role may see of an incident.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct CaptureStatus {
     under_way: bool,
 }
 
-fn incident_path(id: &IncidentId, rest: &str) -> String {
-    format!("v1/incidents/{id}{rest}")
+fn incident_path(id: &IncidentId, suffix: &str) -> String {
+    format!("v1/incidents/{id}{suffix}")
 }
 
 impl RemoteBackend {
-    /// The key that the server answers `call` with, kept on this machine.
+    /// Requests a public key with `call`, stores it on this machine, and reports a new one.
     async fn remember_key(&self, call: &ApiCall) -> Result<PathBuf> {
         let variable = |name| std::env::var_os(name).map(PathBuf::from);
         let key = self
@@ -84,16 +82,17 @@ impl RemoteBackend {
             .await?;
         match key.history {
             KeyHistory::Unchanged => {}
-            KeyHistory::FirstSeen => self.print_note(&format!("this server signs with the key {}", key.fingerprint)),
+            KeyHistory::FirstSeen => self.print_note(&format!("the server signs with key {}, seen for the first time",
+                key.fingerprint)),
             KeyHistory::Changed => self.print_note(&format!(
-                "this server signs with the key {}, and did so with another one before: ask its operator whether that is right",
+                "the server signs with key {}, and signed with another key before: ask its operator whether that is right",
                 key.fingerprint
             )),
         }
         Ok(key.path)
     }
 
-    /// All incidents, page by page.
+    /// Reads all pages of incidents.
     async fn list_incidents(&self) -> Result<Vec<IncidentListItem>, ClientError> {
         let (mut incidents, mut cursor) = (Vec::new(), None);
         loop {
@@ -101,21 +100,22 @@ impl RemoteBackend {
                 .query("limit", [PAGE_INCIDENTS])
                 .query("cursor", cursor);
             let page: IncidentPage = self.client.json(&call).await?;
-            let is_empty = page.incidents.is_empty(); // then there is no end to be hoped for
+            let is_empty = page.incidents.is_empty(); // would loop forever if the server is wrong
             incidents.extend(page.incidents);
             cursor = Some(match page.next {
                 Some(next) if !is_empty => next,
-                _ => return Ok(incidents),
+                Some(_) | None => return Ok(incidents),
             });
         }
     }
 
-    /// The one bundle whose id begins so.
-    async fn resolve_bundle_id(&self, beginning: &str) -> Result<Digest> {
-        if let Ok(id) = beginning.parse() {
+    /// The only bundle whose id begins with `prefix`, with or without `sha256:`. The API has no search
+    /// by prefix, so this reads the bundles of all incidents.
+    async fn resolve_bundle_id(&self, prefix: &str) -> Result<Digest> {
+        if let Ok(id) = prefix.parse() {
             return Ok(id);
         }
-        let hex = beginning.strip_prefix("sha256:").unwrap_or(beginning);
+        let hex = prefix.strip_prefix("sha256:").unwrap_or(prefix);
         let mut found = Vec::new();
         if !hex.is_empty() {
             for incident in self.list_incidents().await? {
@@ -129,20 +129,20 @@ impl RemoteBackend {
         }
         match found.as_slice() {
             [only] => Ok(*only),
-            [] => bail!("no bundle's id begins with {beginning:?}: `exhibit bundles` lists them"),
-            _ => bail!("more than one bundle's id begins with {hex}: give more of it"),
+            [] => bail!("no bundle id begins with {prefix:?}: `exhibit bundles` lists them"),
+            _ => bail!("several bundle ids begin with {hex}: give more digits"),
         }
     }
 
     async fn download(&self, id: Digest, to: &Path, quiet: bool) -> Result<(), ClientError> {
-        let (meter, mut line) = (ProgressCounter::default(), ProgressLine::new(quiet));
-        let download = self.client.download(id, to, &meter);
+        let (counter, mut line) = (ProgressCounter::default(), ProgressLine::new(quiet));
+        let download = self.client.download(id, to, &counter);
         tokio::pin!(download);
         loop {
             tokio::select! {
                 done = &mut download => return done,
                 () = tokio::time::sleep(REDRAW_INTERVAL) => {
-                    line.draw(|| format!("received {}", size(meter.bytes.load(std::sync::atomic::Ordering::Relaxed))));
+                    line.draw(|| format!("received {}", size(counter.bytes.load(std::sync::atomic::Ordering::Relaxed))));
                 }
             }
         }
@@ -196,17 +196,17 @@ impl Backend for RemoteBackend {
         Ok(under_way)
     }
 
-    /// Sent again where its answer is lost, under a key by which the server knows it again.
-    async fn declare(&self, declaring: NewDeclaration) -> Result<DeclareResponse> {
-        let key = match &declaring.idempotency_key {
+    /// The idempotency key lets the client repeat the request if the answer is lost.
+    async fn declare(&self, declaration: NewDeclaration) -> Result<DeclareResponse> {
+        let key = match &declaration.idempotency_key {
             Some(key) => key.clone(),
             None => data_encoding::HEXLOWER
                 .encode(&platform::random::<16>().map_err(ClientError::Randomness)?),
         };
-        let call = ApiCall::post("v1/incidents", &declaring).idempotency_key(&key);
+        let call = ApiCall::post("v1/incidents", &declaration).idempotency_key(&key);
         Ok(self
             .client
-            .json(&call.context("an idempotency key has visible ASCII characters")?)
+            .json(&call.context("an idempotency key must consist of visible ASCII characters")?)
             .await?)
     }
 
@@ -224,7 +224,8 @@ impl Backend for RemoteBackend {
             .await?)
     }
 
-    /// Looks on. Whoever may not see events looks now and then.
+    /// Watches events, and polls the incident, which alone says that the captures have ended. A token
+    /// that may not read events only polls.
     async fn finish_captures(&self, id: &IncidentId, quiet: bool) -> Result<()> {
         let (mut line, mut events) = (
             ProgressLine::new(quiet),
@@ -239,11 +240,11 @@ impl Backend for RemoteBackend {
                     drop(line);
                     let _ = writeln!(
                         io::stderr(),
-                        "\rexhibit: no longer looking on; the capture goes on: `exhibit watch {id}` looks on, `exhibit stop {id}` ends it"
+                        "\rexhibit: stopped watching; the server continues: `exhibit watch {id}` watches again, `exhibit stop {id}` ends the captures"
                     );
                     std::process::exit(EXIT_INTERRUPTED)
                 }
-                happened = events.next(), if is_subscribed => match happened {
+                event = events.next(), if is_subscribed => match event {
                     Ok(StreamEvent::Progress(progress)) => line.draw(|| describe_progress(&progress)),
                     Ok(StreamEvent::JournalEntry { .. }) => poll.reset_after(POLL_AFTER_EVENT),
                     Err(error) if error.code() == Some(ProblemCode::Forbidden) => is_subscribed = false,
@@ -259,12 +260,12 @@ impl Backend for RemoteBackend {
         }
     }
 
-    async fn apply(&self, id: &IncidentId, wishes: &[Command]) -> Result<Vec<EventSummary>> {
+    async fn apply(&self, id: &IncidentId, commands: &[Command]) -> Result<Vec<EventSummary>> {
         let changed: ChangeResponse = self
             .client
             .json(&ApiCall::patch(
                 incident_path(id, ""),
-                &json!({"commands": wishes}),
+                &json!({"commands": commands}),
             ))
             .await?;
         Ok(changed.changes)
@@ -283,29 +284,28 @@ impl Backend for RemoteBackend {
         }
     }
 
-    async fn attach(&self, id: &IncidentId, attaching: AttachRequest) -> Result<AttachmentResult> {
+    async fn attach(&self, id: &IncidentId, request: AttachRequest) -> Result<AttachmentResult> {
         let AttachRequest {
             content,
             name,
-            meter,
-        } = attaching;
+            progress,
+        } = request;
         let upload = match content {
             Content::File(path) => {
                 let (content, bytes) = open_attachment(&path)?;
-                let of_file =
-                    || Line::escaped(&path.file_name().unwrap_or_default().to_string_lossy());
+                let file_name = path.file_name().unwrap_or_default().to_string_lossy();
                 Upload {
                     content,
                     bytes,
-                    name: name.unwrap_or_else(of_file),
-                    progress: meter,
+                    name: name.unwrap_or_else(|| Line::escaped(&file_name)),
+                    progress,
                 }
             }
             Content::Stream(content) => Upload {
                 content,
                 bytes: None,
                 name: name.unwrap_or_else(|| Line::escaped(attach::STANDARD_INPUT)),
-                progress: meter,
+                progress,
             },
         };
         Ok(AttachmentResult {
@@ -341,10 +341,11 @@ impl Backend for RemoteBackend {
             .query("kind", kinds)
             .query("contains", contains)
             .accept("application/x-ndjson");
-        let taken = |line: &[u8]| {
-            each(serde_json::from_slice(line).context("cannot read a line of the timeline")?)
-        };
-        self.client.lines(&call, taken).await
+        self.client
+            .lines(&call, |line| {
+                each(serde_json::from_slice(line).context("cannot read a row of the timeline")?)
+            })
+            .await
     }
 
     fn subscribe(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed> {
@@ -377,19 +378,19 @@ impl Backend for RemoteBackend {
 
     async fn fetch_bundle(
         &self,
-        beginning: &str,
+        id_prefix: &str,
         to: Option<&Path>,
         quiet: bool,
     ) -> Result<(Digest, PathBuf)> {
-        let id = self.resolve_bundle_id(beginning).await?;
+        let id = self.resolve_bundle_id(id_prefix).await?;
         let to = to.map_or_else(|| format!("{}.tar", id.hex()).into(), Path::to_owned);
         match self.download(id, &to, quiet).await {
             Ok(()) => Ok((id, to)),
             Err(error) if error.is_transient() => {
-                Err(error).context("the download was cut off; what has arrived is kept, and the same command goes on behind it")
+                Err(error).context("the download broke off; the received part is kept, and the same command resumes it")
             }
             Err(error) if error.code() == Some(ProblemCode::NotFound) => {
-                bail!("there is no bundle {id}, or none that this token may see: `exhibit bundles` lists them")
+                bail!("there is no bundle {id} that this token may see: `exhibit bundles` lists them")
             }
             Err(error) => Err(error).with_context(|| format!("cannot fetch {id} into {}", to.display())),
         }
@@ -404,8 +405,8 @@ impl Backend for RemoteBackend {
             .await
     }
 
-    async fn plan(&self, of: &PlanTarget, capture: CaptureOptions) -> Result<CapturePlan> {
-        let call = match of {
+    async fn plan(&self, target: &PlanTarget, capture: CaptureOptions) -> Result<CapturePlan> {
+        let call = match target {
             PlanTarget::Incident(id) => ApiCall::get(incident_path(id, "/plan")),
             PlanTarget::Play(play, pivots) => ApiCall::get("v1/plan")
                 .query("play", [play])
@@ -443,10 +444,10 @@ impl Backend for RemoteBackend {
         sources.into_iter().try_for_each(each)
     }
 
-    async fn create_token(&self, wanted: TokenRequest) -> Result<CreatedToken> {
+    async fn create_token(&self, request: TokenRequest) -> Result<CreatedToken> {
         Ok(self
             .client
-            .json(&ApiCall::post("v1/tokens", &wanted))
+            .json(&ApiCall::post("v1/tokens", &request))
             .await?)
     }
 
@@ -464,15 +465,18 @@ impl Backend for RemoteBackend {
             Err(error) if error.code() == Some(ProblemCode::NotFound) => {
                 bail!("there is no token {id}: `exhibit token list` lists them")
             }
-            done => done?,
+            result => result?,
         }
+        // The answer has no content; the list has the time.
         let tokens = self.tokens().await?;
         let revoked = tokens
             .into_iter()
             .find(|token| token.id == *id)
             .and_then(|token| token.revoked_at);
         revoked.with_context(|| {
-            format!("the server says that {id} is revoked, and lists it as good: look into its log")
+            format!(
+                "the server accepted the revocation of {id} but lists it as valid: read its log"
+            )
         })
     }
 
@@ -488,17 +492,20 @@ impl EventFeed for EventSubscription {
     }
 }
 
-/// A file to be read, and its bytes where it tells them before its end: not so below /proc.
+/// Opens a file for upload, with its length. Files below /proc claim to be empty, so a length of 0 is
+/// no length.
 fn open_attachment(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
-    let metadata = fs::metadata(path)?; // before it is opened: some devices do something then
-    let file = File::open(path)?;
+    let path = path.to_owned();
+    // Checked before the file is opened: opening a device may have effects.
+    let metadata = fs::metadata(&path)?;
+    if metadata.is_dir() {
+        bail!(AttachError::Folder { path });
+    }
+    if !metadata.is_file() {
+        bail!(AttachError::Special { path });
+    }
+    let file = File::open(&path)?;
     match metadata.len() {
-        _ if metadata.is_dir() => bail!(AttachError::Folder {
-            path: path.to_owned()
-        }),
-        _ if !metadata.is_file() => bail!(AttachError::Special {
-            path: path.to_owned()
-        }),
         0 => Ok((Box::new(file), None)),
         bytes => Ok((Box::new(file.take(bytes)), Some(bytes))),
     }
