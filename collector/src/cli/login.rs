@@ -1,4 +1,4 @@
-//! `exhibit login` and `exhibit logout`: which servers this user asks, and as whom.
+//! `exhibit login` and `exhibit logout`: profiles of servers in client.toml.
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::process;
@@ -19,34 +19,35 @@ use super::{GlobalOptions, print, print_json};
 use client::config::{ClientConfig, Profile, ProfileName};
 use client::{ApiCall, ApiClient, BearerToken, ServerUrl};
 
-/// Bytes of standard input that are looked at for a token.
+/// Limit of what is read from standard input.
 const INPUT_BYTES_MAX: u64 = 64 * 1024;
 
-/// Stores a token for a server in client.toml, once the server has taken it
+/// Stores a token for a server in client.toml, after the server has accepted it
 ///
-/// The token is read from standard input, where no list of processes and no history of a shell has
-/// it. The first profile that is stored is the default. The key that the server signs with is
-/// remembered: if it is another one later, commands say so.
+/// Reads the token from standard input, so that neither the process list nor the shell's history
+/// shows it. The first profile becomes the default. The server's public key is stored, too: commands
+/// warn if it changes.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   exhibit login https://exhibit.example.com --profile production
-  pass show exhibit | exhibit login https://exhibit.example.com --profile production --ca /etc/exhibit/ca.pem")]
+  pass show exhibit | exhibit login https://exhibit.example.com \\
+    --profile production --ca /etc/exhibit/ca.pem")]
 pub(super) struct LoginArgs {
-    /// The server's URL
+    /// URL of the server
     #[arg(value_name = "SERVER")]
     url: String,
 }
 
-/// Takes a profile out of client.toml: that of --profile, or the default one
+/// Removes a profile from client.toml: that of --profile, or the default
 ///
-/// Its token is still good: `exhibit token revoke`, by who may, makes it worth nothing.
+/// Its token stays valid until it expires or an administrator revokes it with `exhibit token revoke`.
 #[derive(Args)]
 pub(super) struct LogoutArgs {}
 
 pub(super) async fn run(global: &GlobalOptions, arguments: &LoginArgs) -> Result<()> {
     if global.store.is_some() || global.server.is_some() {
-        bail!("a login is for the server that it names: leave --store and --server out")
+        bail!("login takes the server as argument: remove --store and --server")
     }
     let name = global
         .profile
@@ -54,11 +55,11 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &LoginArgs) -> Result
         .unwrap_or_else(|| "default".parse().expect("a name"));
     let server = ServerUrl::parse(&arguments.url, global.insecure_http)?;
     let path = config_path()?;
-    ClientConfig::read(&path)?; // what is wrong with it shows before anybody types a token
+    ClientConfig::read(&path)?; // an invalid file fails before anybody types a token
     let token: BearerToken = read_token()
         .await?
         .parse()
-        .context("cannot use what standard input has")?;
+        .context("standard input has no token")?;
     let ca = global
         .ca
         .as_ref()
@@ -101,7 +102,7 @@ fn summary(name: &ProfileName, server: &ServerUrl, caller: &CallerInfo) -> Strin
         .as_ref()
         .map_or("all incidents".to_owned(), ToString::to_string);
     format!(
-        "{server} takes the token: {}, {} of {incident}, until {}\n\nuse it with\n  exhibit status --profile {name}\n",
+        "{server} accepts the token: {}, {} of {incident}, until {}\n\nuse it with\n  exhibit status --profile {name}\n",
         safe(caller.name.as_str()),
         caller.role,
         to_whole_seconds(caller.expires_at)
@@ -121,11 +122,11 @@ pub(super) fn logout(global: &GlobalOptions) -> Result<()> {
         return print_json(&serde_json::json!({"profile": name}));
     }
     print(&format!(
-        "profile {name} is gone; its token is still good: `exhibit token revoke` makes it worth nothing\n"
+        "profile {name} is removed; its token stays valid until `exhibit token revoke`\n"
     ))
 }
 
-/// A line of a terminal, which does not show it, or all of standard input.
+/// Reads a line from a terminal without showing it, or all of standard input.
 async fn read_token() -> Result<String> {
     let failed = "cannot read standard input";
     let mut text = String::new();
@@ -138,7 +139,7 @@ async fn read_token() -> Result<String> {
     }
     let _ = write!(io::stderr(), "token: ");
     let hidden = HiddenInput::start().context(failed)?;
-    // Ctrl-C would leave the terminal as it is; from here on it is for this task
+    // Without this task, Ctrl-C would leave the terminal without echo.
     let (mut interrupt, shown) = (
         signal(SignalKind::interrupt()).context(failed)?,
         hidden.0.clone(),
@@ -155,7 +156,7 @@ async fn read_token() -> Result<String> {
     read.context(failed)?.context(failed)
 }
 
-/// A terminal that does not show what is typed, until this, which it was before, is dropped.
+/// Switches the terminal's echo off until it is dropped; holds the settings from before.
 struct HiddenInput(Termios);
 
 impl HiddenInput {
