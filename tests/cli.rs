@@ -372,7 +372,7 @@ missing before {id} can be closed:
   corrective-actions: Corrective actions assigned owners and dates
   review: Post-incident review completed within five business days for SEV-1/SEV-2
 
-give each, or waive it, as in
+complete or waive each item, such as
   exhibit checklist {id} --give root-cause --note '…'
   exhibit checklist {id} --waive root-cause --reason '…'
 exhibit: {id} stays open: 8 things are missing
@@ -840,7 +840,9 @@ fn what_is_misspelled_is_told_what_was_probably_meant() {
         .expect("it reads");
     let output = child.wait_with_output().expect("it ends");
     assert!(
-        both(&output).contains(&format!("is attached, with `exhibit attach {id} FILE`")),
+        both(&output).contains(&format!(
+            "attach anything else with `exhibit attach {id} FILE`"
+        )),
         "{}",
         both(&output)
     );
@@ -1075,7 +1077,7 @@ fn tokens_are_made_listed_and_revoked() {
     );
     let listed = store.ok(&["token", "list"]);
     assert!(
-        listed.contains("Zoë, counsel") && listed.contains("good until"),
+        listed.contains("Zoë, counsel") && listed.contains("valid until"),
         "{listed}"
     );
     assert!(

@@ -495,7 +495,7 @@ fn a_host_from_its_declaration_to_a_bundle_that_is_verified() {
     assert!(output.status.success(), "{}", both(&output));
     let receipt: Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
     assert!(
-        String::from_utf8_lossy(&output.stderr).contains("this server signs with the key"),
+        String::from_utf8_lossy(&output.stderr).contains("the server signs with key"),
         "{}",
         both(&output)
     );
@@ -566,10 +566,7 @@ fn a_download_goes_on_where_it_was_cut_off() {
         &format!("http://{}", network.address),
         &["fetch", &bundle, "--out", "two.tar"],
     ));
-    assert!(
-        said.contains("the same command goes on behind it"),
-        "{said}"
-    );
+    assert!(said.contains("the same command resumes it"), "{said}");
     let to = desk.home.path().join("two.tar");
     assert!(!to.exists());
     let before = desk.downloads(&id).len();
@@ -834,11 +831,11 @@ fn what_makes_no_sense_on_a_server_says_what_to_do() {
     for (arguments, said) in [
         (
             &["settle"][..],
-            "does what is due by itself: `exhibit status INCIDENT` says when",
+            "runs due captures by itself: `exhibit status INCIDENT` shows when",
         ),
         (
             &["serve"],
-            "`exhibit serve` serves a store of this machine: leave --server and --profile out",
+            "`exhibit serve` serves a store of this machine: remove --server and --profile",
         ),
         (
             &["status", "--by", "somebody"],
@@ -1085,7 +1082,7 @@ fn a_foreign_certificate_gets_no_token() {
     // in a profile
     let mut login = exhibit(desk.home.path());
     login.args(["login", &url, "--profile", "tls", "--ca", &path(&own.ca)]);
-    assert!(logged_in(&mut login, &desk.token).contains(" takes the token: "));
+    assert!(logged_in(&mut login, &desk.token).contains(" accepts the token: "));
     run_ok(exhibit(desk.home.path()).args(["status", "--profile", "tls"]));
 }
 
@@ -1131,7 +1128,7 @@ fn a_profile_is_logged_in_used_refused_and_logged_out() {
     );
     assert!(
         said.contains("owner of all incidents, until ")
-            && said.contains("this server signs with the key "),
+            && said.contains("the server signs with key "),
         "{said}"
     );
     assert_eq!(
@@ -1182,7 +1179,7 @@ fn a_profile_is_logged_in_used_refused_and_logged_out() {
     );
     assert!(refused(&mut as_user(&["note", &id, "x"])).contains("the role auditor"));
     // out again: then the store of this machine is meant
-    assert!(run_ok(&mut as_user(&["logout"])).contains("profile drill is gone"));
+    assert!(run_ok(&mut as_user(&["logout"])).contains("profile drill is removed"));
     assert!(
         !fs::read_to_string(&file)
             .expect("own file")
@@ -1196,7 +1193,7 @@ fn another_key_than_before_is_told() {
     let (desk, other) = (Desk::new("owner"), Desk::new("owner"));
     let id = desk.declare();
     let attach = |arguments: &[&str]| both(&run(&mut desk.remote(arguments)));
-    assert!(attach(&["attach", &id, "/etc/hostname"]).contains("this server signs with the key"));
+    assert!(attach(&["attach", &id, "/etc/hostname"]).contains("the server signs with key"));
     assert!(
         !attach(&["attach", &id, "/etc/hostname"]).contains("signs with"),
         "it is known"
@@ -1223,7 +1220,7 @@ fn another_key_than_before_is_told() {
         .env("EXHIBIT_TOKEN", &other.token);
     let said = both(&run(&mut command));
     assert!(
-        said.contains("and did so with another one before: ask its operator whether that is right"),
+        said.contains("and signed with another key before: ask its operator whether that is right"),
         "{said}"
     );
     assert_eq!(fs::read_dir(&renamed).expect("own folder").count(), 2);

@@ -187,7 +187,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: DeclareArgs) -> Resul
     let word = if new {
         "declared"
     } else {
-        "was already declared"
+        "was declared before"
     };
     print(&format!(
         "{incident} {word}\n\ncapture evidence with\n  exhibit capture --incident {incident}\n"

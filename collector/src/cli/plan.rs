@@ -1,4 +1,4 @@
-//! `exhibit plan`: what would be captured, without capturing.
+//! `exhibit plan`: plans a capture without running it.
 
 use anyhow::Result;
 use clap::Args;
@@ -11,18 +11,18 @@ use super::{GlobalOptions, print, print_json, require_incident};
 use domain::incident::{Pivot, PlayName};
 use domain::plan;
 
-/// Shows what a capture would take: order, windows, requests and time at quota, countdown to loss
+/// Shows what a capture would request: order, windows, requests, time, countdown to loss
 ///
-/// Visitor source is looked at, and asked for one page where it is paged, to estimate how much there
-/// is. Nothing is kept.
+/// Checks each source, and requests one page where a source is paged, to estimate the amount of data.
+/// Stores nothing.
 #[derive(Args)]
 #[command(after_help = "\
 Example:
   exhibit plan --play cloud-admin --last 7d --pivot user=mallory")]
 pub(super) struct PlanArgs {
-    /// For an incident that was declared: with its play and pivots
+    /// Plan for this incident, with its play and pivots
     incident: Option<IncidentId>,
-    /// The play, where there is no incident yet
+    /// Play to plan for, without an incident
     #[arg(
         long,
         value_name = "NAME",
@@ -30,7 +30,7 @@ pub(super) struct PlanArgs {
         conflicts_with = "incident"
     )]
     play: PlayName,
-    /// What to look for in particular; may be repeated
+    /// What to search for, without an incident; may be repeated
     #[arg(long, value_name = "KIND=VALUE", conflicts_with = "incident")]
     pivot: Vec<Pivot>,
     #[command(flatten)]

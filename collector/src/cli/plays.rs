@@ -1,4 +1,4 @@
-//! `exhibit plays`: how incidents are responded to.
+//! `exhibit plays`: lists plays, which say how each kind of incident is responded to.
 
 use anyhow::Result;
 use api::PlayDetails;
@@ -9,22 +9,22 @@ use serde::Serialize;
 use super::table::format_table;
 use super::{GlobalOptions, print, print_json};
 use domain::incident::{
-    Checklist, ChecklistStep, Line, PivotKind, PlayName, SourceName, UnknownPlay,
+    Checklist, ChecklistStep, Line, PivotKind, PlayName, SourceName, UnknownPlay, comma_separated,
 };
 use domain::plan::span;
 
-/// Lists the plays, or shows one: its steps, and the sources that it captures
+/// Lists all plays, or shows the steps and sources of one
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   exhibit plays
   exhibit plays leaked-secret")]
 pub(super) struct PlaysArgs {
-    /// The play; all of them if none is named
+    /// Name of the play [default: list all]
     name: Option<PlayName>,
 }
 
-/// What `--json` prints for each play. Fields are added, never renamed or removed.
+/// The output of `--json` for each play. Members are added, never renamed or removed.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PlayOutput<'a> {
@@ -33,7 +33,7 @@ struct PlayOutput<'a> {
     window_hours: u32,
     sources: &'a [SourceName],
     pivots: &'a [PivotKind],
-    /// With the steps that every incident has.
+    /// Includes the steps of every incident.
     steps: &'a [ChecklistStep],
 }
 
@@ -48,7 +48,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &PlaysArgs) -> Result
         None => {
             let rows: Vec<_> = plays.iter().map(table_row).collect();
             print(&format!(
-                "{}\nsee one with\n  exhibit plays NAME\n",
+                "{}\nshow one with\n  exhibit plays NAME\n",
                 format_table(["play", "window", "sources", "title"], &rows)
             ))
         }
@@ -86,37 +86,29 @@ fn play_output(play: &PlayDetails) -> PlayOutput<'_> {
 }
 
 fn table_row(play: &PlayDetails) -> [String; 4] {
-    let here = play.sources.len() - play.absent.len();
+    let available = play.sources.len() - play.absent.len();
     let window = span(u64::from(play.window_hours) * 3600);
     [
         play.name.to_string(),
         window,
-        format!("{here} of {}", play.sources.len()),
+        format!("{available} of {}", play.sources.len()),
         safe(play.title.as_str()),
     ]
 }
 
 fn format_play(play: &PlayDetails) -> String {
-    let here = play
+    let available: Vec<_> = play
         .sources
         .iter()
         .filter(|name| !play.absent.contains(name))
         .collect();
-    let names = |names: Vec<&SourceName>| {
-        names
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let pivots: Vec<_> = play.pivots.iter().map(ToString::to_string).collect();
     let mut text = format!("{}: {}\n\n", play.name, safe(play.title.as_str()));
     let window = span(u64::from(play.window_hours) * 3600);
     for (what, value) in [
-        ("looks back", window),
-        ("captures", names(here)),
-        ("not in this version", names(play.absent.iter().collect())),
-        ("helped by --pivot", pivots.join(", ")),
+        ("window", window),
+        ("sources", comma_separated(&available)),
+        ("not in this version", comma_separated(&play.absent)),
+        ("useful pivots", comma_separated(&play.pivots)),
     ] {
         if !value.is_empty() {
             text.push_str(&format!("{what:<20} {value}\n"));

@@ -1,4 +1,4 @@
-//! What the program says about itself: shell completions, manual pages.
+//! Shell completions and manual pages.
 
 use std::fs;
 use std::io::{self, Write};
@@ -16,18 +16,18 @@ use super::CommandLine;
 Example:
   exhibit completions bash > /etc/bash_completion.d/exhibit")]
 pub(super) struct CompletionsArgs {
-    /// The shell
+    /// Shell
     shell: Shell,
 }
 
-/// Prints the manual page, or writes one for each command
+/// Prints the manual page, or writes the pages of all commands
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   exhibit man | man -l -
   exhibit man --out /usr/local/share/man/man1")]
 pub(super) struct ManArgs {
-    /// Folder for the pages of all commands; made if absent
+    /// Folder for the pages of all commands; created if absent
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -47,11 +47,9 @@ pub(super) fn man(arguments: &ManArgs) -> Result<()> {
     match &arguments.out {
         None => Ok(clap_mangen::Man::new(CommandLine::command()).render(&mut io::stdout())?),
         Some(folder) => {
-            let write = || {
-                fs::create_dir_all(folder)?;
-                clap_mangen::generate_to(CommandLine::command(), folder)
-            };
-            write().with_context(|| format!("cannot write manual pages to {}", folder.display()))
+            let written = fs::create_dir_all(folder)
+                .and_then(|()| clap_mangen::generate_to(CommandLine::command(), folder));
+            written.with_context(|| format!("cannot write manual pages to {}", folder.display()))
         }
     }
 }
@@ -61,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_definitions_are_consistent() {
+    fn command_line_definition_is_consistent() {
         CommandLine::command().debug_assert();
     }
 }

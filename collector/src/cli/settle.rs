@@ -1,4 +1,4 @@
-//! `exhibit settle`: what is due, where no daemon runs.
+//! `exhibit settle`: runs due captures where no `exhibit serve` runs.
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -6,15 +6,14 @@ use clap::Args;
 use super::times::to_whole_seconds;
 use super::{GlobalOptions, interrupt, print, print_json};
 
-/// Does what is due: sources that are asked again for what came late, and captures that were cut
-/// off
+/// Runs due captures: further passes over sources that deliver late, and interrupted captures
 #[derive(Args)]
 pub(super) struct SettleArgs {}
 
 pub(super) async fn run(global: &GlobalOptions, _: &SettleArgs) -> Result<()> {
     if let Some(server) = global.remote()? {
         bail!(
-            "{} does what is due by itself: `exhibit status INCIDENT` says when, `exhibit watch` looks on; to settle a store of this machine, name it with --store",
+            "{} runs due captures by itself: `exhibit status INCIDENT` shows when, `exhibit watch` watches them; for a store of this machine, use --store",
             server.client.server()
         )
     }
@@ -30,8 +29,8 @@ pub(super) async fn run(global: &GlobalOptions, _: &SettleArgs) -> Result<()> {
         return print_json(&serde_json::json!({"bundles": ids, "nextDueAt": next}));
     }
     let next = next.map_or_else(
-        || "nothing is due later".to_owned(),
-        |next| format!("the next is due at {}", to_whole_seconds(next)),
+        || "no capture is scheduled".to_owned(),
+        |next| format!("the next capture is due at {}", to_whole_seconds(next)),
     );
-    print(&format!("{} bundles sealed; {next}\n", sealed.len()))
+    print(&format!("sealed {} bundles; {next}\n", sealed.len()))
 }

@@ -1,4 +1,4 @@
-//! `exhibit status`: one incident in full, or all in a list.
+//! `exhibit status`: shows one incident, or lists all.
 
 use anyhow::Result;
 use api::{CaptureKind, CapturePass, CaptureState, IncidentDetails, IncidentListItem};
@@ -17,14 +17,14 @@ use domain::incident::view::IncidentView;
 use pipeline::ATTACHED;
 use platform::clock;
 
-/// Shows what is known of an incident and its evidence, or lists all incidents
+/// Shows an incident and the state of its captures, or lists all incidents
 #[derive(Args)]
 pub(super) struct StatusArgs {
-    /// The incident; all of them if none is named
+    /// Incident id [default: list all]
     incident: Option<IncidentId>,
 }
 
-/// A pass for programs.
+/// The output of `--json` for each pass. Members are added, never renamed or removed.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PassOutput<'a> {
@@ -67,24 +67,25 @@ async fn list(global: &GlobalOptions, backend: &dyn Backend) -> Result<()> {
     if incidents.is_empty() {
         return print("no incident has been declared\n");
     }
-    let row = |incident: &IncidentListItem| {
-        [
-            incident.id.to_string(),
-            incident.severity.to_string(),
-            incident.status.to_string(),
-            to_whole_seconds(incident.declared_at).to_string(),
-            incident.evidence.bundles.to_string(),
-            incident.evidence.gaps.to_string(),
-            safe(incident.name.as_str()),
-        ]
-    };
-    let rows: Vec<_> = incidents.iter().map(row).collect();
+    let rows: Vec<_> = incidents.iter().map(list_row).collect();
     print(&format_table(
         [
             "incident", "severity", "status", "declared", "bundles", "gaps", "name",
         ],
         &rows,
     ))
+}
+
+fn list_row(incident: &IncidentListItem) -> [String; 7] {
+    [
+        incident.id.to_string(),
+        incident.severity.to_string(),
+        incident.status.to_string(),
+        to_whole_seconds(incident.declared_at).to_string(),
+        incident.evidence.bundles.to_string(),
+        incident.evidence.gaps.to_string(),
+        safe(incident.name.as_str()),
+    ]
 }
 
 fn pass_output(pass: &CapturePass) -> PassOutput<'_> {
@@ -105,7 +106,7 @@ fn pass_output(pass: &CapturePass) -> PassOutput<'_> {
     }
 }
 
-/// Captures, and what of attachments did not come to be.
+/// Formats the passes as a table. Sealed attachments are left out: `exhibit bundles` lists them.
 fn passes_table(passes: &[CapturePass], due_now: &str) -> String {
     let is_shown =
         |pass: &&CapturePass| pass.source != ATTACHED || pass.state != CaptureState::Sealed;
@@ -130,16 +131,17 @@ fn passes_table(passes: &[CapturePass], due_now: &str) -> String {
     }
     "\n".to_owned()
         + &format_table(
-            ["source", "pass", "kind", "state", "due, or why not"],
+            ["source", "pass", "kind", "state", "due, or failure"],
             &rows,
         )
 }
 
+/// The commands that show more of the incident.
 fn next_commands(id: &IncidentId) -> String {
     format!("\nsee\n  exhibit checklist {id}\n  exhibit bundles {id}\n  exhibit timeline {id}\n")
 }
 
-/// The incident for people. Names and texts in it were parsed, and hold no control characters.
+/// Formats an incident. The types of its names and texts exclude control characters.
 fn format_incident(view: &IncidentView) -> String {
     let mut text = format!("{} {}\n\n", view.incident, view.name);
     for (what, value) in fact_lines(view).into_iter().chain(response_lines(view)) {
@@ -172,6 +174,7 @@ fn format_incident(view: &IncidentView) -> String {
     text
 }
 
+/// Labels and values: what is known about the incident.
 fn fact_lines(view: &IncidentView) -> Vec<(&'static str, String)> {
     let due = view
         .response_due
@@ -189,7 +192,7 @@ fn fact_lines(view: &IncidentView) -> Vec<(&'static str, String)> {
     let evidence = &view.evidence;
     let more = evidence
         .provisional_until
-        .map(|until| format!("; more may come until {}", to_whole_seconds(until)))
+        .map(|until| format!("; more may arrive until {}", to_whole_seconds(until)))
         .unwrap_or_default();
     vec![
         (
@@ -209,9 +212,9 @@ fn fact_lines(view: &IncidentView) -> Vec<(&'static str, String)> {
         ),
         ("play", view.play.to_string()),
         (
-            "looked for",
+            "pivots",
             if pivots.is_empty() {
-                "nothing in particular".to_owned()
+                "none".to_owned()
             } else {
                 pivots.join(", ")
             },
@@ -236,6 +239,7 @@ fn fact_lines(view: &IncidentView) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Labels and values: who responds, and how far the checklists are.
 fn response_lines(view: &IncidentView) -> Vec<(&'static str, String)> {
     let mut lines: Vec<_> = view
         .roles
@@ -245,14 +249,14 @@ fn response_lines(view: &IncidentView) -> Vec<(&'static str, String)> {
                 role.role.as_str(),
                 role.holder
                     .as_ref()
-                    .map_or("nobody".to_owned(), ToString::to_string),
+                    .map_or("unassigned".to_owned(), ToString::to_string),
             )
         })
         .collect();
     let first = &view.first_minutes;
     let left = match first.minutes_left {
         _ if first.settled == first.steps => String::new(),
-        0 => "; the time is over".to_owned(),
+        0 => "; the 15 minutes are over".to_owned(),
         left => format!("; {left} minutes left"),
     };
     lines.push((
@@ -264,7 +268,7 @@ fn response_lines(view: &IncidentView) -> Vec<(&'static str, String)> {
         format!(
             "; review due by {day}{}",
             if view.closure.review_late {
-                ", which has passed"
+                " (overdue)"
             } else {
                 ""
             }
@@ -273,7 +277,7 @@ fn response_lines(view: &IncidentView) -> Vec<(&'static str, String)> {
     let ready = if missing == 0 {
         "ready".to_owned()
     } else {
-        format!("{missing} things missing")
+        format!("{missing} missing")
     };
     lines.push(("closure", ready + &review.unwrap_or_default()));
     lines
@@ -309,7 +313,7 @@ fn format_report(view: &IncidentView) -> String {
             .map(|evidence| format!("evidence: {}", safe(evidence.as_str()))),
     );
     if !view.report_missing.is_empty() {
-        parts.push(format!("not said: {}", view.report_missing.join(", ")));
+        parts.push(format!("missing: {}", view.report_missing.join(", ")));
     }
     parts.join("; ")
 }
