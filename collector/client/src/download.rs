@@ -59,15 +59,11 @@ impl ApiClient {
         to: &Path,
         progress: &ProgressCounter,
     ) -> Result<(), ClientError> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |cause| ClientError::File { path, cause }
-        };
         if to.symlink_metadata().is_ok() {
-            return Err(failed(to)(io::ErrorKind::AlreadyExists.into()));
+            return Err(file_error(to)(io::ErrorKind::AlreadyExists.into()));
         }
         let partial = partial_path(to, &bundle);
-        let file = open_partial(&partial).map_err(failed(&partial))?;
+        let file = open_partial(&partial).map_err(file_error(&partial))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -75,7 +71,7 @@ impl ApiClient {
                     path: to.to_owned(),
                 });
             }
-            Err(TryLockError::Error(cause)) => return Err(failed(&partial)(cause)),
+            Err(TryLockError::Error(cause)) => return Err(file_error(&partial)(cause)),
         }
         let checker = BundleChecker::start(bundle);
         let mut download = BundleDownload {
@@ -118,24 +114,17 @@ fn open_partial(path: &Path) -> io::Result<File> {
 }
 
 impl BundleDownload<'_> {
-    fn failed(&self, cause: io::Error) -> ClientError {
-        ClientError::File {
-            path: self.partial.clone(),
-            cause,
-        }
-    }
-
     /// Feeds the bytes of an earlier download to the verifier.
     async fn resume(&mut self) -> Result<(), ClientError> {
         self.file
             .seek(SeekFrom::Start(0))
-            .map_err(|cause| self.failed(cause))?;
+            .map_err(file_error(&self.partial))?;
         loop {
             let mut buffer = vec![0; READ_BYTES];
             let n = self
                 .file
                 .read(&mut buffer)
-                .map_err(|cause| self.failed(cause))?;
+                .map_err(file_error(&self.partial))?;
             if n == 0 {
                 return Ok(());
             }
@@ -154,7 +143,7 @@ impl BundleDownload<'_> {
 
     /// Discards the received bytes, because the server sends the bundle from its beginning.
     fn restart(&mut self) -> Result<(), ClientError> {
-        self.file.set_len(0).map_err(|cause| self.failed(cause))?;
+        self.file.set_len(0).map_err(file_error(&self.partial))?;
         self.received_bytes = 0;
         self.checker = BundleChecker::start(self.bundle);
         Ok(())
@@ -216,7 +205,7 @@ impl BundleDownload<'_> {
         while let Some(chunk) = self.client.chunk(&mut response).await? {
             self.file
                 .write_all(&chunk)
-                .map_err(|cause| self.failed(cause))?;
+                .map_err(file_error(&self.partial))?;
             self.add_received(chunk.len() as u64);
             if !self.checker.feed(chunk).await {
                 break; // the verifier found a fault, which `finish` returns
@@ -236,10 +225,6 @@ impl BundleDownload<'_> {
             checker,
             ..
         } = self;
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |cause| ClientError::File { path, cause }
-        };
         if let Err(fault) = checker.finish().await {
             // Otherwise the next attempt would resume after the wrong bytes.
             let _ = std::fs::remove_file(&partial);
@@ -249,10 +234,15 @@ impl BundleDownload<'_> {
                 fault,
             });
         }
-        file.sync_all().map_err(failed(&partial))?;
-        rename_without_replacing(&partial, to).map_err(failed(to))?;
-        durable::sync_folder_of(to).map_err(failed(to))
+        file.sync_all().map_err(file_error(&partial))?;
+        rename_without_replacing(&partial, to).map_err(file_error(to))?;
+        durable::sync_folder_of(to).map_err(file_error(to))
     }
+}
+
+fn file_error(path: &Path) -> impl FnOnce(io::Error) -> ClientError + use<> {
+    let path = path.to_owned();
+    move |cause| ClientError::File { path, cause }
 }
 
 /// A hidden file beside `to`, the same for every download of `bundle` into `to`.

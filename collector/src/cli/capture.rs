@@ -22,7 +22,8 @@ const SHORT_ID_CHARS: usize = 19;
 ///
 /// Without configuration, it captures this machine and every AWS account for which it finds
 /// credentials. Each source is sealed into its own bundle as soon as it is done, and its events
-/// appear on the timeline.
+/// appear on the timeline. With --incident and without --title, it captures again for an incident
+/// that is already declared.
 ///
 /// Ctrl-C seals what has been captured so far; a second Ctrl-C quits at once, and `exhibit settle`
 /// continues later. A server captures by itself: there, Ctrl-C only stops watching, and `exhibit
@@ -173,42 +174,7 @@ fn short_id(id: &Digest) -> String {
 
 /// Formats bundles as a table, in which attachments have their names.
 pub(super) fn bundles_table(bundles: &[BundleSummary]) -> String {
-    let row = |bundle: &BundleSummary| {
-        let BundleSummary {
-            id,
-            source,
-            pass,
-            name,
-            sealed_at,
-            size: bytes,
-            coverage,
-            ..
-        } = bundle;
-        let gaps = if coverage.complete {
-            "none".to_owned()
-        } else {
-            coverage.missing.to_string()
-        };
-        let until = coverage
-            .provisional_until
-            .map(|until| to_whole_seconds(until).to_string())
-            .unwrap_or_default();
-        [
-            short_id(id),
-            to_whole_seconds(*sealed_at).to_string(),
-            name.as_ref().map_or_else(
-                || safe(source),
-                |name| format!("{} {}", safe(source), safe(name)),
-            ),
-            pass.to_string(),
-            coverage.items.to_string(),
-            coverage.records.to_string(),
-            size(*bytes),
-            gaps,
-            until,
-        ]
-    };
-    let rows: Vec<_> = bundles.iter().map(row).collect();
+    let rows: Vec<_> = bundles.iter().map(bundle_row).collect();
     format_table(
         [
             "bundle",
@@ -223,4 +189,40 @@ pub(super) fn bundles_table(bundles: &[BundleSummary]) -> String {
         ],
         &rows,
     )
+}
+
+fn bundle_row(bundle: &BundleSummary) -> [String; 9] {
+    let BundleSummary {
+        id,
+        source,
+        pass,
+        name,
+        sealed_at,
+        size: bytes,
+        coverage,
+        ..
+    } = bundle;
+    let gaps = if coverage.complete {
+        "none".to_owned()
+    } else {
+        coverage.missing.to_string()
+    };
+    let until = coverage
+        .provisional_until
+        .map(|until| to_whole_seconds(until).to_string())
+        .unwrap_or_default();
+    [
+        short_id(id),
+        to_whole_seconds(*sealed_at).to_string(),
+        name.as_ref().map_or_else(
+            || safe(source),
+            |name| format!("{} {}", safe(source), safe(name)),
+        ),
+        pass.to_string(),
+        coverage.items.to_string(),
+        coverage.records.to_string(),
+        size(*bytes),
+        gaps,
+        until,
+    ]
 }

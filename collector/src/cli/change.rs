@@ -235,12 +235,14 @@ impl ChangeOptions {
         reported_at: Option<Timestamp>,
         details: &ChangeDetails,
     ) -> Vec<Command> {
-        let reason = || details.reason.clone();
-        let required_reason = || reason().expect("clap requires --reason with --sev and --play");
+        let required_reason = || {
+            let reason = details.reason.clone();
+            reason.expect("clap requires --reason with --sev and --play")
+        };
         let mut commands = Vec::new();
         commands.extend(self.status.map(|to| Command::ChangeStatus {
             to,
-            reason: reason(),
+            reason: details.reason.clone(),
         }));
         commands.extend(self.title.map(|to| Command::Rename { to }));
         commands.extend(self.sev.map(|to| Command::ChangeSeverity {

@@ -30,7 +30,7 @@ pub(super) struct PlanArgs {
         conflicts_with = "incident"
     )]
     play: PlayName,
-    /// What to search for, without an incident; may be repeated
+    /// Pivot to plan with, such as user=alice, without an incident; may be repeated
     #[arg(long, value_name = "KIND=VALUE", conflicts_with = "incident")]
     pivot: Vec<Pivot>,
     #[command(flatten)]

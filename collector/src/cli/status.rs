@@ -107,25 +107,12 @@ fn pass_output(pass: &CapturePass) -> PassOutput<'_> {
 }
 
 /// Formats the passes as a table. Sealed attachments are left out: `exhibit bundles` lists them.
-fn passes_table(passes: &[CapturePass], due_now: &str) -> String {
-    let is_shown =
-        |pass: &&CapturePass| pass.source != ATTACHED || pass.state != CaptureState::Sealed;
-    let row = |pass: &CapturePass| {
-        let due = match &pass.why {
-            Some(why) => shorten_times(why),
-            None if pass.state != CaptureState::Waiting => String::new(),
-            None if pass.due_at <= clock::now() => due_now.to_owned(),
-            None => to_whole_seconds(pass.due_at).to_string(),
-        };
-        [
-            safe(&pass.source),
-            pass.pass.to_string(),
-            pass.kind.to_string(),
-            pass.state.to_string(),
-            safe(&due),
-        ]
-    };
-    let rows: Vec<_> = passes.iter().filter(is_shown).map(row).collect();
+fn passes_table(passes: &[CapturePass], due_now_hint: &str) -> String {
+    let rows: Vec<_> = passes
+        .iter()
+        .filter(|pass| pass.source != ATTACHED || pass.state != CaptureState::Sealed)
+        .map(|pass| pass_row(pass, due_now_hint))
+        .collect();
     if rows.is_empty() {
         return String::new();
     }
@@ -134,6 +121,22 @@ fn passes_table(passes: &[CapturePass], due_now: &str) -> String {
             ["source", "pass", "kind", "state", "due, or failure"],
             &rows,
         )
+}
+
+fn pass_row(pass: &CapturePass, due_now_hint: &str) -> [String; 5] {
+    let due = match &pass.why {
+        Some(why) => shorten_times(why),
+        None if pass.state != CaptureState::Waiting => String::new(),
+        None if pass.due_at <= clock::now() => due_now_hint.to_owned(),
+        None => to_whole_seconds(pass.due_at).to_string(),
+    };
+    [
+        safe(&pass.source),
+        pass.pass.to_string(),
+        pass.kind.to_string(),
+        pass.state.to_string(),
+        safe(&due),
+    ]
 }
 
 /// The commands that show more of the incident.

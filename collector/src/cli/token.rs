@@ -35,7 +35,8 @@ Roles:
   automation  declares incidents, and reads the status of its own
   owner       works on incidents and evidence, but cannot change severity or
               status, nor close incidents
-  commander   like owner, and can change severity and status, and close incidents
+  commander   like owner, and can also change severity and status, and close
+              incidents
   auditor     reads and downloads
   admin       everything, including tokens
 
@@ -122,40 +123,41 @@ async fn list(global: &GlobalOptions) -> Result<()> {
     if tokens.is_empty() {
         return print("no tokens: create one with `exhibit token create`\n");
     }
-    let row = |token: &TokenInfo| {
-        let TokenInfo {
-            id,
-            role,
-            label,
-            incident,
-            created_at,
-            expires_at,
-            revoked_at,
-        } = token;
-        let state = match revoked_at {
-            Some(at) => format!("revoked at {}", to_whole_seconds(*at)),
-            None if clock::now() < *expires_at => {
-                format!("valid until {}", to_whole_seconds(*expires_at))
-            }
-            None => format!("expired at {}", to_whole_seconds(*expires_at)),
-        };
-        let incident = incident
-            .as_ref()
-            .map_or("all".to_owned(), ToString::to_string);
-        [
-            id.to_string(),
-            role.to_string(),
-            incident,
-            to_whole_seconds(*created_at).to_string(),
-            state,
-            safe(label),
-        ]
-    };
-    let rows: Vec<_> = tokens.iter().map(row).collect();
+    let rows: Vec<_> = tokens.iter().map(token_row).collect();
     print(&format_table(
         ["id", "role", "incident", "created", "state", "label"],
         &rows,
     ))
+}
+
+fn token_row(token: &TokenInfo) -> [String; 6] {
+    let TokenInfo {
+        id,
+        role,
+        label,
+        incident,
+        created_at,
+        expires_at,
+        revoked_at,
+    } = token;
+    let state = match revoked_at {
+        Some(at) => format!("revoked at {}", to_whole_seconds(*at)),
+        None if clock::now() < *expires_at => {
+            format!("valid until {}", to_whole_seconds(*expires_at))
+        }
+        None => format!("expired at {}", to_whole_seconds(*expires_at)),
+    };
+    let incident = incident
+        .as_ref()
+        .map_or("all".to_owned(), ToString::to_string);
+    [
+        id.to_string(),
+        role.to_string(),
+        incident,
+        to_whole_seconds(*created_at).to_string(),
+        state,
+        safe(label),
+    ]
 }
 
 async fn revoke(global: &GlobalOptions, arguments: &RevokeTokenArgs) -> Result<()> {

@@ -156,12 +156,16 @@ impl GlobalOptions {
     }
 }
 
+/// An environment variable that holds a path.
+pub(super) fn path_variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).map(PathBuf::from)
+}
+
 /// The path of `client.toml`.
 pub(crate) fn config_path() -> Result<PathBuf> {
-    let variable = |name| std::env::var_os(name).map(PathBuf::from);
     Ok(config::file_path(
-        variable("XDG_CONFIG_HOME"),
-        variable("HOME"),
+        path_variable("XDG_CONFIG_HOME"),
+        path_variable("HOME"),
     )?)
 }
 
@@ -175,10 +179,10 @@ fn token_from_environment() -> Result<Option<BearerToken>> {
 }
 
 fn default_store() -> Result<PathBuf> {
-    let variable = |name| std::env::var_os(name).map(PathBuf::from);
     let euid = rustix::process::geteuid().as_raw();
     // The store is beside the agent's key, whose place depends on the user.
-    let key = agent::key::default_path(euid, variable("XDG_STATE_HOME"), variable("HOME"));
+    let key =
+        agent::key::default_path(euid, path_variable("XDG_STATE_HOME"), path_variable("HOME"));
     let key =
         key.map_err(|_| anyhow::anyhow!("there is no home folder: name the store with --store"))?;
     Ok(key.parent().unwrap_or(Path::new(".")).join("store"))

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::attach;
 use super::super::interrupt::EXIT_INTERRUPTED;
+use super::open::path_variable;
 use super::{
     AttachRequest, AttachmentResult, Backend, EventFeed, NewDeclaration, PlanTarget, Visitor,
     describe_progress,
@@ -72,12 +73,11 @@ fn incident_path(id: &IncidentId, suffix: &str) -> String {
 impl RemoteBackend {
     /// Requests a public key with `call`, stores it on this machine, and reports a new one.
     async fn remember_key(&self, call: &ApiCall) -> Result<PathBuf> {
-        let variable = |name| std::env::var_os(name).map(PathBuf::from);
         let key = self
             .client
             .key(
                 call,
-                &state_folder(variable("XDG_STATE_HOME"), variable("HOME"))?,
+                &state_folder(path_variable("XDG_STATE_HOME"), path_variable("HOME"))?,
             )
             .await?;
         match key.history {
