@@ -94,6 +94,7 @@ impl ApiClient {
 /// to, such as /tmp, they may have put a file of theirs in its place, or a link to a file that they
 /// want overwritten.
 fn open_partial(path: &Path) -> io::Result<File> {
+    // Neither a symbolic link nor, as checked below, a second name of another file.
     let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
     let file = OpenOptions::new()
         .create(true)
@@ -102,8 +103,8 @@ fn open_partial(path: &Path) -> io::Result<File> {
         .mode(0o600)
         .custom_flags(no_follow)
         .open(path)?;
-    let facts = file.metadata()?;
-    if !facts.is_file() || facts.uid() != geteuid().as_raw() || facts.nlink() != 1 {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.uid() != geteuid().as_raw() || metadata.nlink() != 1 {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
             "the file is not this user's: remove it, or download into another folder",
@@ -130,6 +131,7 @@ impl BundleDownload<'_> {
             }
             buffer.truncate(n);
             self.add_received(n as u64);
+            // A fault ends the download later, where `receive` also finds it.
             self.checker.feed(buffer.into()).await;
         }
     }
@@ -165,7 +167,7 @@ impl BundleDownload<'_> {
             if !error.is_transient() || fruitless >= FRUITLESS_MAX {
                 return Err(error);
             }
-            debug!(%error, received_bytes = self.received_bytes, "a download broke, and goes on");
+            debug!(%error, received_bytes = self.received_bytes, "download broke, resuming it");
             sleep(PAUSE).await;
         }
     }
@@ -190,6 +192,7 @@ impl BundleDownload<'_> {
         };
         match (response.status(), range_start(response.headers())) {
             (StatusCode::PARTIAL_CONTENT, Some(start)) if start == self.received_bytes => {}
+            // Without the range, the server sends the whole bundle.
             (StatusCode::OK, _) if self.received_bytes == 0 => {}
             (StatusCode::OK, _) => self.restart()?,
             (status, _) => {

@@ -66,7 +66,7 @@ struct BundleReceipt {
 pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Result<()> {
     let backend = global.interruptible_backend().await?;
     let capture = arguments.capture.options(&*backend).await?;
-    let incident = match &arguments.incident {
+    let (incident, what) = match &arguments.incident {
         // An id without a title names an incident that was declared before.
         IncidentOptions {
             incident: Some(id),
@@ -75,22 +75,16 @@ pub(super) async fn run(global: &GlobalOptions, arguments: CaptureArgs) -> Resul
         } => {
             require_incident(&*backend, id).await?;
             backend.capture(id, capture).await?;
-            id.clone()
+            (id.clone(), "is captured again")
         }
-        _ => {
-            backend
-                .declare(
-                    arguments
-                        .incident
-                        .declaration(&*backend, Some(capture))
-                        .await?,
-                )
-                .await?
-                .id
+        options => {
+            let options = options.clone();
+            let declaration = options.declaration(&*backend, Some(capture)).await?;
+            (backend.declare(declaration).await?.id, "declared")
         }
     };
     if !global.quiet && !global.json {
-        print(&format!("{incident} declared\n"))?;
+        print(&format!("{incident} {what}\n"))?;
     }
     backend.finish_captures(&incident, global.quiet).await?;
     let Some(bundles) = backend.bundles_if_permitted(&incident).await? else {

@@ -59,7 +59,8 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &LoginArgs) -> Result
     let token: BearerToken = read_token()
         .await?
         .parse()
-        .context("standard input has no token")?;
+        .context("cannot use the token from standard input")?;
+    // The profile is used from other folders, too.
     let ca = global
         .ca
         .as_ref()
@@ -69,6 +70,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &LoginArgs) -> Result
     let client = ApiClient::new(server.clone(), token.clone(), ca.as_deref())?;
     let caller: CallerInfo = client.json(&ApiCall::get("v1/whoami")).await?;
     let quiet = global.quiet || global.json;
+    // The key is remembered at the first contact, before any bundle is trusted.
     let key = RemoteBackend {
         client,
         by: global.user(),

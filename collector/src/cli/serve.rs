@@ -70,6 +70,7 @@ pub(super) async fn run(
         print(&format!("listening on {url}\n"))?;
     }
     let router = Api::new(app.pipeline.clone(), config, hooks, drain.clone())?.router();
+    // Captures run in this task while the listener serves; both end after `drain`.
     let work = app.pipeline.work(Until::Cancelled(drain.clone()));
     tokio::join!(work, listener.serve(router, drain.clone()));
     app.pipeline.parts.ledger.close().await;

@@ -46,15 +46,18 @@ struct SourceOutput<'a> {
 
 pub(super) async fn run(global: &GlobalOptions, arguments: &SourcesArgs) -> Result<()> {
     let SourcesCommand::Check(arguments) = &arguments.command;
-    let (backend, json) = (global.backend().await?, global.json);
-    let mut each = |source: SourceStatus| {
-        if json {
-            print_json(&source_output(&source))
-        } else {
-            print(&format_source(&source))
-        }
-    };
-    backend.check_sources(&arguments.play, &mut each).await
+    let backend = global.backend().await?;
+    let json = global.json;
+    // Each source is printed as soon as it is checked: some answer slowly.
+    backend
+        .check_sources(&arguments.play, &mut |source| {
+            if json {
+                print_json(&source_output(&source))
+            } else {
+                print(&format_source(&source))
+            }
+        })
+        .await
 }
 
 fn source_output(source: &SourceStatus) -> SourceOutput<'_> {

@@ -88,11 +88,17 @@ async fn watch(
             event = events.next() => match event? {
                 StreamEvent::JournalEntry { seq, row } => {
                     progress.clear();
-                    if global.json { print_json(&WatchOutput::Entry { seq, row: &row })? } else { print(&format_row(&row))? }
+                    if global.json {
+                        print_json(&WatchOutput::Entry { seq, row: &row })?;
+                    } else {
+                        print(&format_row(&row))?;
+                    }
                     is_over = false;
                     poll.reset_after(POLL_AFTER_EVENT);
                 }
-                StreamEvent::Progress(captures) if global.json => print_json(&WatchOutput::Progress { captures: &captures })?,
+                StreamEvent::Progress(captures) if global.json => {
+                    print_json(&WatchOutput::Progress { captures: &captures })?;
+                }
                 StreamEvent::Progress(captures) => progress.draw(|| describe_progress(&captures)),
             },
             _ = poll.tick(), if !arguments.follow => {

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -19,7 +20,7 @@ use evidence_format::time::Timestamp;
 use platform::terminal::{ProgressLine, size};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::super::attach;
@@ -29,10 +30,8 @@ use super::{
     AttachRequest, AttachmentResult, Backend, EventFeed, NewDeclaration, PlanTarget, Visitor,
     describe_progress,
 };
-use client::EventSubscription;
-use client::Upload;
 use client::keys::{KeyHistory, state_folder};
-use client::{ApiCall, ApiClient, ClientError};
+use client::{ApiCall, ApiClient, ClientError, EventSubscription, Upload};
 use domain::incident::{Command, Line, Name, PlayName};
 use domain::plan::CapturePlan;
 use pipeline::timeline::Filter;
@@ -80,16 +79,22 @@ impl RemoteBackend {
                 &state_folder(path_variable("XDG_STATE_HOME"), path_variable("HOME"))?,
             )
             .await?;
-        match key.history {
-            KeyHistory::Unchanged => {}
-            KeyHistory::FirstSeen => self.print_note(&format!("the server signs with key {}, seen for the first time",
-                key.fingerprint)),
-            KeyHistory::Changed => self.print_note(&format!(
-                "the server signs with key {}, and signed with another key before: ask its operator whether that is right",
-                key.fingerprint
-            )),
-        }
+        let remark = match key.history {
+            KeyHistory::Unchanged => return Ok(key.path),
+            KeyHistory::FirstSeen => "seen for the first time",
+            KeyHistory::Changed => {
+                "and signed with another key before: ask its operator whether that is right"
+            }
+        };
+        let fingerprint = &key.fingerprint;
+        self.print_note(&format!(
+            "the server signs with key {fingerprint}, {remark}"
+        ));
         Ok(key.path)
+    }
+
+    async fn capture_status(&self, id: &IncidentId) -> Result<CaptureStatus, ClientError> {
+        self.client.json(&ApiCall::get(incident_path(id, ""))).await
     }
 
     /// Reads all pages of incidents.
@@ -100,7 +105,8 @@ impl RemoteBackend {
                 .query("limit", [PAGE_INCIDENTS])
                 .query("cursor", cursor);
             let page: IncidentPage = self.client.json(&call).await?;
-            let is_empty = page.incidents.is_empty(); // would loop forever if the server is wrong
+            // A server that always names a next page must not keep the client here forever.
+            let is_empty = page.incidents.is_empty();
             incidents.extend(page.incidents);
             cursor = Some(match page.next {
                 Some(next) if !is_empty => next,
@@ -135,15 +141,16 @@ impl RemoteBackend {
     }
 
     async fn download(&self, id: Digest, to: &Path, quiet: bool) -> Result<(), ClientError> {
-        let (counter, mut line) = (ProgressCounter::default(), ProgressLine::new(quiet));
+        let counter = ProgressCounter::default();
+        let mut line = ProgressLine::new(quiet);
         let download = self.client.download(id, to, &counter);
         tokio::pin!(download);
         loop {
             tokio::select! {
-                done = &mut download => return done,
-                () = tokio::time::sleep(REDRAW_INTERVAL) => {
-                    line.draw(|| format!("received {}", size(counter.bytes.load(std::sync::atomic::Ordering::Relaxed))));
-                }
+                result = &mut download => return result,
+                () = sleep(REDRAW_INTERVAL) => line.draw(|| {
+                    format!("received {}", size(counter.bytes.load(Ordering::Relaxed)))
+                }),
             }
         }
     }
@@ -170,11 +177,7 @@ impl Backend for RemoteBackend {
     }
 
     async fn has_incident(&self, id: &IncidentId) -> Result<bool> {
-        match self
-            .client
-            .json::<CaptureStatus>(&ApiCall::get(incident_path(id, "")))
-            .await
-        {
+        match self.capture_status(id).await {
             Ok(_) => Ok(true),
             Err(error) if error.code() == Some(ProblemCode::NotFound) => Ok(false),
             Err(error) => Err(error.into()),
@@ -189,11 +192,7 @@ impl Backend for RemoteBackend {
     }
 
     async fn is_under_way(&self, id: &IncidentId) -> Result<bool> {
-        let CaptureStatus { under_way } = self
-            .client
-            .json(&ApiCall::get(incident_path(id, "")))
-            .await?;
-        Ok(under_way)
+        Ok(self.capture_status(id).await?.under_way)
     }
 
     /// The idempotency key lets the client repeat the request if the answer is lost.
@@ -240,20 +239,26 @@ impl Backend for RemoteBackend {
                     drop(line);
                     let _ = writeln!(
                         io::stderr(),
-                        "\rexhibit: stopped watching; the server continues: `exhibit watch {id}` watches again, `exhibit stop {id}` ends the captures"
+                        "\rexhibit: stopped watching; the server continues: `exhibit watch {id}` \
+                         watches again, `exhibit stop {id}` ends the captures"
                     );
                     std::process::exit(EXIT_INTERRUPTED)
                 }
                 event = events.next(), if is_subscribed => match event {
-                    Ok(StreamEvent::Progress(progress)) => line.draw(|| describe_progress(&progress)),
+                    Ok(StreamEvent::Progress(captures)) => {
+                        line.draw(|| describe_progress(&captures));
+                    }
                     Ok(StreamEvent::JournalEntry { .. }) => poll.reset_after(POLL_AFTER_EVENT),
-                    Err(error) if error.code() == Some(ProblemCode::Forbidden) => is_subscribed = false,
+                    Err(error) if error.code() == Some(ProblemCode::Forbidden) => {
+                        is_subscribed = false;
+                    }
                     Err(error) => return Err(error.into()),
                 },
-                _ = poll.tick() => match self.client.json::<CaptureStatus>(&ApiCall::get(incident_path(id, ""))).await {
-                    Ok(CaptureStatus { under_way: false }) => return Ok(()),
+                _ = poll.tick() => match self.capture_status(id).await {
+                    Ok(status) if !status.under_way => return Ok(()),
                     Ok(_) => reachable_at = Instant::now(),
-                    Err(error) if error.is_transient() && reachable_at.elapsed() < OUTAGE_MAX => {}
+                    Err(error)
+                        if error.is_transient() && reachable_at.elapsed() < OUTAGE_MAX => {}
                     Err(error) => return Err(error.into()),
                 },
             }
