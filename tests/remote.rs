@@ -812,7 +812,7 @@ fn a_role_that_may_not_is_told_so() {
             bad.as_str(),
             "rejected the token: it is wrong, expired or revoked; store another one with `exhibit login http://",
         ),
-        ("two words", "the token has blanks"),
+        ("two words", "the token contains a blank"),
         ("", "there is no token for http://"),
     ] {
         let text = refused(desk.remote(&["status"]).env("EXHIBIT_TOKEN", token));
@@ -851,7 +851,7 @@ fn what_makes_no_sense_on_a_server_says_what_to_do() {
         ),
         (
             &["login", "http://127.0.0.1:1"],
-            "leave --store and --server out",
+            "remove --store and --server",
         ),
     ] {
         let text = refused(&mut desk.remote(arguments));

@@ -19,7 +19,6 @@ const ALLOWED: &[(&str, usize)] = &[
     ("collector/server/src/passes.rs", 1),
     ("collector/sources/src/aws_cloudtrail/access.rs", 1),
     ("collector/sources/src/aws_cloudtrail/ask.rs", 1),
-    ("collector/src/cli/mod.rs", 1),
     ("collector/store/src/database/retry.rs", 1),
 ];
 

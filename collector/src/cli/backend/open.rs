@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use tokio_util::sync::CancellationToken;
 
 use super::super::{GlobalOptions, interrupt};
+use super::selection::path_variable;
 use super::{Backend, BackendArguments, BackendChoice, LocalBackend, RemoteBackend};
 use crate::app::OpenStore;
 use client::config::{self, ClientConfig, Profile, ProfileName};
@@ -154,11 +155,6 @@ impl GlobalOptions {
             Name::escaped(&name)
         })
     }
-}
-
-/// An environment variable that holds a path.
-pub(super) fn path_variable(name: &str) -> Option<PathBuf> {
-    std::env::var_os(name).map(PathBuf::from)
 }
 
 /// The path of `client.toml`.

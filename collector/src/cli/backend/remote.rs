@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::attach;
 use super::super::interrupt::EXIT_INTERRUPTED;
-use super::open::path_variable;
+use super::selection::path_variable;
 use super::{
     AttachRequest, AttachmentResult, Backend, EventFeed, NewDeclaration, PlanTarget, Visitor,
     describe_progress,

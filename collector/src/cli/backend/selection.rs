@@ -88,6 +88,11 @@ impl BackendChoice {
     }
 }
 
+/// An environment variable that holds a path.
+pub(super) fn path_variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).map(PathBuf::from)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
