@@ -23,8 +23,8 @@ pub enum OpenStoreError {
 }
 
 impl OpenStore {
-    /// Opens the store in `folder`, and creates it if absent. When `stop` is cancelled, captures seal
-    /// what they have.
+    /// Opens the store in `folder`, and creates it if absent. When `stop` is cancelled, captures
+    /// seal what they have.
     ///
     /// # Errors
     /// See [`OpenStoreError`].

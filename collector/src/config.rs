@@ -15,12 +15,12 @@ use sources::config::SourcesConfig;
 use store::blobs::BlobsConfig;
 
 pub const FILE_NAME: &str = "exhibit.toml";
-/// Limit of a file with one secret. Vendors' secrets have some dozens of bytes, and a large file at a
-/// wrong path must not be taken for one.
+/// Limit of a file with one secret. Vendors' secrets have some dozens of bytes, and a large file at
+/// a wrong path must not be taken for one.
 const SECRET_FILE_BYTES_MAX: usize = 4096;
 
-/// The whole file. Trusted: an attacker who can write it decides what evidence is captured and where
-/// it is kept.
+/// The whole file. Trusted: an attacker who can write it decides what evidence is captured and
+/// where it is kept.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct CollectorConfig {
@@ -95,8 +95,8 @@ impl CollectorConfig {
         Ok(config)
     }
 
-    /// The webhooks with all secrets, including those in files. Only `exhibit serve` needs them; the
-    /// users of other commands may not be allowed to read the files.
+    /// The webhooks with all secrets, including those in files. Only `exhibit serve` needs them;
+    /// the users of other commands may not be allowed to read the files.
     ///
     /// # Errors
     /// A file cannot be read, or does not hold a secret.
@@ -106,6 +106,7 @@ impl CollectorConfig {
             let Some(hook) = hooks.of_mut(vendor) else {
                 continue;
             };
+            // The secrets replace the paths, so that nothing reads the files again.
             for path in std::mem::take(&mut hook.secret_files) {
                 hook.secrets.push(read_secret(&path)?);
             }

@@ -1,7 +1,7 @@
 //! `client.toml`: the servers that a user knows, with a token for each.
 //!
-//! **Trust.** The file is trusted. An attacker who can write it redirects commands and evidence; one
-//! who can read it has its tokens. So it is created readable by its owner only, and rejected if
+//! **Trust.** The file is trusted. An attacker who can write it redirects commands and evidence;
+//! one who can read it has its tokens. So it is created readable by its owner only, and rejected if
 //! others can read it.
 
 mod edit;
@@ -195,6 +195,7 @@ fn read_text(path: &Path) -> Result<Option<String>, ClientConfigError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(cause) => return Err(failed(cause)),
     };
+    // Checked on the open file, which cannot be exchanged any more.
     let mode = file.metadata().map_err(failed)?.mode() & 0o7777;
     if mode & OTHERS_BITS != 0 {
         return Err(ClientConfigError::Exposed {
@@ -203,6 +204,7 @@ fn read_text(path: &Path) -> Result<Option<String>, ClientConfigError> {
         });
     }
     let mut text = String::new();
+    // One byte more tells a file that is too long from one that just fits.
     file.take(FILE_BYTES_MAX + 1)
         .read_to_string(&mut text)
         .map_err(failed)?;

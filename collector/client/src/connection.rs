@@ -64,6 +64,7 @@ pub struct ApiCall {
 
 impl ApiCall {
     fn new(method: Method, path: impl Into<String>) -> Self {
+        // These methods are idempotent (RFC 9110 §9.2.2).
         let is_repeatable = matches!(method, Method::GET | Method::DELETE);
         let (query, headers) = (Vec::new(), HeaderMap::new());
         Self {
@@ -117,8 +118,8 @@ impl ApiCall {
         self
     }
 
-    /// Makes the request repeatable: the server recognises the key. `None` if the key cannot be sent
-    /// in a header.
+    /// Makes the request repeatable: the server recognises the key. `None` if the key cannot be
+    /// sent in a header.
     pub fn idempotency_key(mut self, key: &str) -> Option<Self> {
         self.headers
             .insert("idempotency-key", HeaderValue::from_str(key).ok()?);
@@ -248,6 +249,7 @@ impl ApiClient {
         let mut response = self.send(call).await?;
         let mut line = Vec::new();
         while let Some(chunk) = self.chunk(&mut response).await? {
+            // A chunk may hold several lines, or only a part of one.
             for piece in chunk.split_inclusive(|b| *b == b'\n') {
                 line.extend_from_slice(piece);
                 if line.len() > LINE_BYTES_MAX {
@@ -284,6 +286,7 @@ impl ApiClient {
                 }
                 Err(error) => (error, None),
             };
+            // A request that never arrived has no effect, so even a POST may be repeated.
             let may_again =
                 error.never_reached_server() || call.is_repeatable && error.is_transient();
             if !may_again || attempt >= ATTEMPTS_MAX {
@@ -353,6 +356,7 @@ impl ApiClient {
     ) -> Result<Vec<u8>, ClientError> {
         let mut body = BytesMut::new();
         while let Some(chunk) = self.chunk(&mut response).await? {
+            // The limit holds for what arrives: Content-Length may be absent or wrong.
             if body.len() + chunk.len() > bytes_max {
                 return Err(self.unreadable(&format!("the answer exceeds {bytes_max} bytes")));
             }
@@ -373,6 +377,7 @@ impl ApiClient {
                 .to_owned();
             return ClientError::Redirect { server, target };
         }
+        // The remedy is the same whatever the body says.
         if status == StatusCode::UNAUTHORIZED {
             return ClientError::Unauthenticated { server };
         }

@@ -81,6 +81,7 @@ fn remember(folder: &Path, key: &PublicKey) -> std::io::Result<ServerKey> {
         .mode(0o700)
         .create(folder)?;
     let (pem, fingerprint) = (key.to_pem(), key.id().hex());
+    // Each key has its own file: old bundles are still verified with old keys.
     let path = folder.join(format!("{}{FILE_SUFFIX}", &fingerprint[..NAME_DIGITS]));
     let history = if fs::read(&path).is_ok_and(|there| there == pem.as_bytes()) {
         KeyHistory::Unchanged

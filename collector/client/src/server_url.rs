@@ -28,6 +28,7 @@ impl ServerUrl {
     /// # Errors
     /// See [`ServerUrlError`].
     pub fn parse(text: &str, insecure: bool) -> Result<Self, ServerUrlError> {
+        // The text may be anything, even a file that was pasted by mistake.
         let invalid = || ServerUrlError::Invalid {
             text: text.chars().take(200).collect(),
         };

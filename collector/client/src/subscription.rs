@@ -95,6 +95,7 @@ impl EventSubscription {
 
     /// Opens the stream, or reads one event of it. `None`: call again.
     async fn attempt(&mut self) -> Result<Option<StreamEvent>, ClientError> {
+        // Opening and reading are separate attempts, so that each may fail and be repeated.
         let Some(events) = &mut self.events else {
             let path = format!("v1/incidents/{}/events", self.incident);
             let call = ApiCall::get(path)

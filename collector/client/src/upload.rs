@@ -24,16 +24,16 @@ use platform::progress::ProgressCounter;
 /// Bytes of a chunk, and chunks that wait for the network: 2 MiB together.
 const READ_BYTES: usize = 128 * 1024;
 const CHUNKS_MAX: usize = 16;
-/// Longest time without progress. After the last byte, the server needs minutes to seal some GiB and
-/// to move them into a bucket.
+/// Longest time without progress. After the last byte, the server needs minutes to seal some GiB
+/// and to move them into a bucket.
 const STALL_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 const STALL_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// An attachment to upload.
 pub struct Upload {
     pub content: Box<dyn Read + Send>,
-    /// The number of bytes, if known. The server can then refuse the upload before it is sent, and a
-    /// file that shrinks is noticed.
+    /// The number of bytes, if known. The server can then refuse the upload before it is sent, and
+    /// a file that shrinks is noticed.
     pub bytes: Option<u64>,
     /// Its name on the timeline.
     pub name: Line,
@@ -56,8 +56,8 @@ impl ApiClient {
     /// readable only once.
     ///
     /// # Errors
-    /// See [`UploadError`]. If the connection broke after the last byte, the content may be attached
-    /// nevertheless.
+    /// See [`UploadError`]. If the connection broke after the last byte, the content may be
+    /// attached nevertheless.
     pub async fn attach(
         &self,
         incident: &IncidentId,
@@ -69,11 +69,13 @@ impl ApiClient {
             name,
             progress,
         } = upload;
+        // Reading blocks, so it has its own thread; the channel limits how far it is ahead.
         let (send, mut receive) = mpsc::channel(CHUNKS_MAX);
         let counter = Arc::clone(&progress);
         let read = spawn_blocking(move || read_chunks(content, bytes, &send, &counter));
         let path = format!("v1/incidents/{incident}/attachments");
         let mut request = self.request(Method::POST, &path, &[("name", name.to_string())]);
+        // Without a length, the body is sent in chunks (RFC 9112 §7.1).
         if let Some(bytes) = bytes {
             request = request.header(CONTENT_LENGTH, bytes);
         }
@@ -139,6 +141,7 @@ fn read_chunks(
 
 /// Returns when nothing has been read for [`STALL_TIMEOUT`].
 async fn wait_until_stalled(progress: &ProgressCounter) {
+    // The server seals after the last byte, which also counts as a time without progress.
     let (mut bytes, mut since) = (0, Instant::now());
     while since.elapsed() < STALL_TIMEOUT {
         sleep(STALL_CHECK_INTERVAL).await;

@@ -27,8 +27,8 @@ const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Attaches a file to an incident: a screenshot, a ticket, a command history
 ///
-/// The file, of any size, is sealed into a signed bundle of its own. The timeline shows the bundle and
-/// the file's SHA-256.
+/// The file, of any size, is sealed into a signed bundle of its own. The timeline shows the bundle
+/// and the file's SHA-256.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

@@ -8,8 +8,8 @@ use super::{GlobalOptions, incident_or_only_open, print, print_json};
 
 /// Prints an update about an incident in the runbook's form
 ///
-/// The internal update says who does what. The external one is a draft: it separates confirmed facts
-/// from hypotheses and contains no names. `exhibit change` sets the content of both.
+/// The internal update says who does what. The external one is a draft: it separates confirmed
+/// facts from hypotheses and contains no names. `exhibit change` sets the content of both.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

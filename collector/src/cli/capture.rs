@@ -1,4 +1,5 @@
-//! `exhibit capture`: declares an incident and captures its evidence, in this process or on a server.
+//! `exhibit capture`: declares an incident and captures its evidence, in this process or on a
+//! server.
 
 use anyhow::Result;
 use api::BundleSummary;
@@ -149,6 +150,7 @@ fn summary(receipt: &CaptureOutput<'_>, bundles: &[BundleSummary]) -> String {
     }
     let mut text = format!("\n{}\nverify with\n", bundles_table(bundles));
     for BundleReceipt { bundle, id, .. } in &receipt.bundles {
+        // A bundle on a server must be fetched before it can be verified.
         if bundle.starts_with('/') {
             text.push_str(&format!(
                 "  exhibit-audit verify {} --key {}\n",

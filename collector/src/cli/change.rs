@@ -259,6 +259,7 @@ impl ChangeOptions {
                 .into_iter()
                 .map(|RoleAssignment { role, to }| Command::AssignRole { role, to }),
         );
+        // Unchanged reports and answers cause no event, so these two need no condition.
         commands.push(Command::ChangeReport {
             to: self.report.merged_into(&incident.report, reported_at),
         });
@@ -278,6 +279,7 @@ impl ChangeOptions {
 impl ReportOptions {
     /// `report` with the new values.
     fn merged_into(self, report: &InitialReport, reported_at: Option<Timestamp>) -> InitialReport {
+        // Systems are added; every other value replaces the old one.
         let mut affected_systems = report.affected_systems.clone();
         affected_systems.extend(
             self.affected

@@ -112,6 +112,7 @@ impl ChecklistArgs {
         } = self;
         let required_reason =
             |reason: Option<Line>| reason.context("a closure item needs a --reason for this");
+        // The argument group lets clap accept only one of these.
         Ok(Some(match (step, give, waive, withdraw) {
             (Some(step), ..) if state.is_none() && owner.is_none() && note.is_none() => {
                 bail!("nothing to update in step {step}: give it a --state, an --owner or a --note")

@@ -37,6 +37,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &CloseArgs) -> Result
 }
 
 fn print_missing(global: &GlobalOptions, view: &IncidentView) -> Result<()> {
+    // What is missing is the result, on standard output; the error sets the exit code.
     let (id, missing) = (&view.incident, &view.closure.missing);
     if global.json {
         print_json(&serde_json::json!({"incident": id, "changes": [], "missing": missing}))?;

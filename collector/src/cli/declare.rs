@@ -143,6 +143,7 @@ impl CaptureFlags {
         let (from, until) = match self.last {
             None => (self.from, self.until),
             Some(last) => {
+                // The backend's clock decides: this machine's may differ from the server's.
                 let until = backend.now().await?;
                 let from =
                     until.unix_nanoseconds() - i128::try_from(last.as_nanos()).unwrap_or(i128::MAX);

@@ -25,8 +25,8 @@ const INPUT_BYTES_MAX: u64 = 64 * 1024;
 /// Stores a token for a server in client.toml, after the server has accepted it
 ///
 /// Reads the token from standard input, so that neither the process list nor the shell's history
-/// shows it. The first profile becomes the default. The server's public key is stored, too: commands
-/// warn if it changes.
+/// shows it. The first profile becomes the default. The server's public key is stored, too:
+/// commands warn if it changes.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -41,7 +41,8 @@ pub(super) struct LoginArgs {
 
 /// Removes a profile from client.toml: that of --profile, or the default
 ///
-/// Its token stays valid until it expires or an administrator revokes it with `exhibit token revoke`.
+/// Its token stays valid until it expires or an administrator revokes it with `exhibit token
+/// revoke`.
 #[derive(Args)]
 pub(super) struct LogoutArgs {}
 

@@ -145,8 +145,8 @@ pub fn run() -> Result<()> {
     let CommandLine { global, command } =
         CommandLine::try_parse().unwrap_or_else(|error| exit_with_usage(&error));
     let telemetry = init_logging(&command);
-    // kube, reqwest and the AWS SDK take the process's default provider of cryptography, and so does
-    // the verification of tokens.
+    // kube, reqwest and the AWS SDK take the process's default provider of cryptography, and so
+    // does the verification of tokens.
     ::sources::crypto::install_provider();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if !matches!(command, CliCommand::Serve(_)) {
@@ -171,8 +171,8 @@ const CRATES: [&str; 7] = [
     "agent",
 ];
 
-/// Sets up logging to standard error: warnings, and for `exhibit serve` also what it does and spans,
-/// which may be exported as traces.
+/// Sets up logging to standard error: warnings, and for `exhibit serve` also what it does and
+/// spans, which may be exported as traces.
 fn init_logging(command: &CliCommand) -> Telemetry {
     let quiet = "warn,aws_config=error".to_owned();
     let (default, json, spans) = if let CliCommand::Serve(arguments) = command {
@@ -198,10 +198,11 @@ fn init_logging(command: &CliCommand) -> Telemetry {
     telemetry
 }
 
-/// Prints help, or what is wrong with the command line. An attacker may have written a part of it, so
-/// it is escaped for the terminal.
+/// Prints help, or what is wrong with the command line. An attacker may have written a part of it,
+/// so it is escaped for the terminal.
 fn exit_with_usage(error: &clap::Error) -> ! {
     let text = error.render().to_string();
+    // Only errors quote arguments; help is printed as it is.
     let lines: String = text.lines().map(|line| safe(line) + "\n").collect();
     let _ = if error.use_stderr() {
         io::stderr().write_all(lines.as_bytes())

@@ -74,6 +74,7 @@ fn escape(text: &str) -> Cow<'_, str> {
 /// Prints one line of JSON, with JSON's escapes for everything that a terminal would obey.
 pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
     let json = serde_json::to_string(value).context("cannot write JSON")?;
+    // Escaping parses the JSON again, so it is done only where it is needed.
     if json.chars().any(is_unsafe) {
         return write(
             &(safe_json(&serde_json::from_str(&json).context("cannot write JSON")?) + "\n"),

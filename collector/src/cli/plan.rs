@@ -13,8 +13,8 @@ use domain::plan;
 
 /// Shows what a capture would request: order, windows, requests, time, countdown to loss
 ///
-/// Checks each source, and requests one page where a source is paged, to estimate the amount of data.
-/// Stores nothing.
+/// Checks each source, and requests one page where a source is paged, to estimate the amount of
+/// data. Stores nothing.
 #[derive(Args)]
 #[command(after_help = "\
 Example:

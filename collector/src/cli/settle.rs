@@ -20,6 +20,7 @@ pub(super) async fn run(global: &GlobalOptions, _: &SettleArgs) -> Result<()> {
     let local = global.open_local(interrupt::seal_on_interrupt()?).await?;
     let app = &local.app;
     let ledger = &app.pipeline.parts.ledger;
+    // Bundles are numbered, so those after this one were sealed during this run.
     let before = ledger.last_bundle_number().await?;
     local.work_until_idle(global.quiet).await;
     let sealed = ledger.bundles_after(before).await?;

@@ -59,6 +59,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: &StatusArgs) -> Resul
 async fn list(global: &GlobalOptions, backend: &dyn Backend) -> Result<()> {
     let incidents = backend.incidents().await?;
     if global.json {
+        // Programs get every incident in full; the list has only an overview of each.
         for incident in &incidents {
             print_json(&backend.incident(&incident.id).await?.view)?;
         }

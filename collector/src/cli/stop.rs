@@ -8,8 +8,8 @@ use super::{GlobalOptions, print, print_json, require_incident};
 
 /// Ends the captures of an incident, and seals what they have captured
 ///
-/// Running captures end within a second, on every machine that shares the incident. Scheduled captures
-/// are cancelled. `exhibit capture --incident` captures again.
+/// Running captures end within a second, on every machine that shares the incident. Scheduled
+/// captures are cancelled. `exhibit capture --incident` captures again.
 #[derive(Args)]
 #[command(after_help = "\
 Example:

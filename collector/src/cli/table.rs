@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-/// Formats rows below their titles, with each column as wide as its widest cell. Cells must be escaped.
+/// Formats rows below their titles, with each column as wide as its widest cell. Cells must be
+/// escaped.
 pub(super) fn format_table<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -> String {
     let titles = titles.map(str::to_owned);
     let widths: [usize; N] = std::array::from_fn(|column| {

@@ -29,6 +29,7 @@ pub(super) fn format_milliseconds(time: Timestamp) -> String {
 pub(super) fn shorten_times(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
+    // Our times end in Z, so only the words before a Z can be times.
     while let Some(at) = rest.find('Z') {
         let (word, remainder) = rest.split_at(at + 1);
         let start = word.rfind(' ').map_or(0, |blank| blank + 1);

@@ -88,6 +88,7 @@ fn fill(section: &mut dyn TableLike, profile: &Profile) {
         ca,
         insecure_http,
     } = profile;
+    // A key of the old profile, such as another source for the token, must not stay.
     section.clear();
     let mut set = |key: &str, item: Item| drop(section.insert(key, item));
     set("server", value(server));

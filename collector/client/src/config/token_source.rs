@@ -63,7 +63,8 @@ fn parse_token(origin: String, text: io::Result<String>) -> Result<BearerToken, 
     }
 }
 
-/// Reads a token and its line feed, and one byte more, so that a longer text is rejected and not cut.
+/// Reads a token and its line feed, and one byte more, so that a longer text is rejected and not
+/// cut.
 fn read_limited(read: impl Read) -> io::Result<String> {
     let mut text = String::new();
     read.take(TOKEN_BYTES_MAX as u64 + 2)
@@ -88,6 +89,7 @@ fn run_command(command: &[String]) -> io::Result<String> {
         .args(arguments)
         .stdout(Stdio::piped())
         .spawn()?;
+    // Read before `wait`: a program that fills the pipe would never end.
     let text = child.stdout.take().map_or(Ok(String::new()), read_limited);
     let status = child.wait()?;
     if status.success() {

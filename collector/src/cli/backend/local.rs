@@ -288,6 +288,7 @@ impl Backend for LocalBackend {
             .get_file(&row.object_key, &to)
             .await;
         copied.with_context(|| format!("cannot write {}", to.display()))?;
+        // Who took a copy, and where to, is part of the chain of custody.
         let exported = IncidentEvent::EvidenceExported {
             bundle: row.id,
             to: Line::escaped(&to.display().to_string()),
@@ -353,6 +354,7 @@ impl Backend for LocalBackend {
             incident,
             valid_seconds,
         } = request;
+        // A token for an unknown incident would see nothing; a typing error is more likely.
         if let Some(incident) = &incident
             && !self.has_incident(incident).await?
         {

@@ -105,8 +105,8 @@ pub(super) trait Backend: Send + Sync {
     /// The path of a bundle's file, or its URL.
     async fn location_of(&self, bundle: &Digest) -> Result<String>;
 
-    /// Copies the bundle whose id begins with `id_prefix` into the new file `to`, by default `ID.tar`
-    /// in the current folder. Returns the id and the file.
+    /// Copies the bundle whose id begins with `id_prefix` into the new file `to`, by default
+    /// `ID.tar` in the current folder. Returns the id and the file.
     async fn fetch_bundle(
         &self,
         id_prefix: &str,

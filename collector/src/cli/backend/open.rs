@@ -55,6 +55,7 @@ impl GlobalOptions {
                 self.client_for_profile(&name, config.profile(&name)?)?
             }
             BackendChoice::Default => {
+                // Without a home folder there is no client.toml, but a store still works.
                 let Ok(path) = config_path() else {
                     return Ok(None);
                 };
@@ -78,10 +79,11 @@ impl GlobalOptions {
         }))
     }
 
-    /// A client for the server at `url`, with the token of the environment, or else that of a profile
-    /// for the same server.
+    /// A client for the server at `url`, with the token of the environment, or else that of a
+    /// profile for the same server.
     fn client_for_url(&self, url: &str) -> Result<ApiClient> {
         let server = ServerUrl::parse(url, self.insecure_http)?;
+        // The environment comes first, so that CI jobs need no file.
         if let Some(token) = token_from_environment()? {
             return Ok(ApiClient::new(server, token, self.ca.as_deref())?);
         }

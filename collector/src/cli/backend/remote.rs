@@ -115,8 +115,8 @@ impl RemoteBackend {
         }
     }
 
-    /// The only bundle whose id begins with `prefix`, with or without `sha256:`. The API has no search
-    /// by prefix, so this reads the bundles of all incidents.
+    /// The only bundle whose id begins with `prefix`, with or without `sha256:`. The API has no
+    /// search by prefix, so this reads the bundles of all incidents.
     async fn resolve_bundle_id(&self, prefix: &str) -> Result<Digest> {
         if let Ok(id) = prefix.parse() {
             return Ok(id);
@@ -223,8 +223,8 @@ impl Backend for RemoteBackend {
             .await?)
     }
 
-    /// Watches events, and polls the incident, which alone says that the captures have ended. A token
-    /// that may not read events only polls.
+    /// Watches events, and polls the incident, which alone says that the captures have ended. A
+    /// token that may not read events only polls.
     async fn finish_captures(&self, id: &IncidentId, quiet: bool) -> Result<()> {
         let (mut line, mut events) = (
             ProgressLine::new(quiet),
@@ -389,6 +389,7 @@ impl Backend for RemoteBackend {
     ) -> Result<(Digest, PathBuf)> {
         let id = self.resolve_bundle_id(id_prefix).await?;
         let to = to.map_or_else(|| format!("{}.tar", id.hex()).into(), Path::to_owned);
+        // The caller can only act on some of the failures; these say how.
         match self.download(id, &to, quiet).await {
             Ok(()) => Ok((id, to)),
             Err(error) if error.is_transient() => {
@@ -433,6 +434,7 @@ impl Backend for RemoteBackend {
             .query("account", accounts)
             .query("region", regions)
             .query("deadlineSeconds", deadline_seconds);
+        // The server checks every source for a plan.
         Ok(self.client.json(&call.slow()).await?)
     }
 
@@ -497,8 +499,8 @@ impl EventFeed for EventSubscription {
     }
 }
 
-/// Opens a file for upload, with its length. Files below /proc claim to be empty, so a length of 0 is
-/// no length.
+/// Opens a file for upload, with its length. Files below /proc claim to be empty, so a length of 0
+/// is no length.
 fn open_attachment(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
     let path = path.to_owned();
     // Checked before the file is opened: opening a device may have effects.

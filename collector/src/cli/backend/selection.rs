@@ -27,8 +27,8 @@ pub(crate) enum BackendChoice {
 }
 
 impl BackendArguments {
-    /// Reads `EXHIBIT_STORE`, `EXHIBIT_SERVER` and `EXHIBIT_PROFILE`; an empty variable is as good as
-    /// none.
+    /// Reads `EXHIBIT_STORE`, `EXHIBIT_SERVER` and `EXHIBIT_PROFILE`; an empty variable is as good
+    /// as none.
     ///
     /// # Errors
     /// `EXHIBIT_PROFILE` is not a profile's name.
