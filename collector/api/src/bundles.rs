@@ -1,13 +1,12 @@
 //! Sealed bundles, and attachments, each of which becomes a bundle.
 
-use evidence_format::coverage::EndReason;
 use evidence_format::digest::Digest;
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use domain::incident::Line;
+use domain::incident::{BundleCoverage, Line};
 
 /// A sealed bundle of evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -29,27 +28,6 @@ pub struct BundleSummary {
     /// same pages; for `host`, each describes its own collector's machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duplicate_of: Option<Digest>,
-}
-
-/// What a bundle covers, never better than its worst item.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct BundleCoverage {
-    pub items: u64,
-    pub records: u64,
-    /// Bytes in all items, before compression.
-    pub bytes: u64,
-    /// Events that sources delivered, duplicates included.
-    pub events: u64,
-    /// Missing objects, over all items.
-    pub missing: u64,
-    /// True if nothing that was planned is missing.
-    pub complete: bool,
-    /// The first reason for which an item ended early, or `complete`.
-    #[schema(value_type = String)]
-    pub ended: EndReason,
-    /// Until then the source may deliver more.
-    pub provisional_until: Option<Timestamp>,
 }
 
 /// The bundles of an incident, in the order in which they were sealed.

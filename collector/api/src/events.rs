@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::timeline::TimelineRow;
+use domain::incident::TimelineRow;
 
 /// One event of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]

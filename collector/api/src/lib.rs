@@ -16,7 +16,7 @@ pub mod timeline;
 pub mod tokens;
 pub mod webhooks;
 
-pub use bundles::{AttachmentReceipt, BundleCoverage, BundleList, BundleSummary};
+pub use bundles::{AttachmentReceipt, BundleList, BundleSummary};
 pub use captures::{
     CaptureAccepted, CaptureKind, CaptureOptions, CaptureOptionsError, CapturePass, CaptureState,
 };
@@ -29,9 +29,6 @@ pub use incidents::{
 pub use plays::{PlayDetails, PlayList};
 pub use problem::{ProblemCode, ProblemDocument};
 pub use sources::{SourceList, SourceStatus};
-pub use timeline::{TimelinePage, TimelineRow};
-pub use tokens::{
-    CallerInfo, CreatedToken, ParseTokenIdError, ParseTokenRoleError, TokenId, TokenInfo,
-    TokenLabel, TokenList, TokenRequest, TokenRole,
-};
+pub use timeline::TimelinePage;
+pub use tokens::{CallerInfo, CreatedToken, TokenInfo, TokenList, TokenRequest};
 pub use webhooks::{SlackReply, WebhookOutcome, WebhookReceipt};

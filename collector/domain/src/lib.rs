@@ -6,4 +6,5 @@
 pub mod incident;
 pub mod plan;
 mod schema;
+pub mod token;
 pub mod trigger;

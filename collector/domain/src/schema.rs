@@ -13,6 +13,7 @@ use crate::incident::{
     BoundedText, ClosureItem, Day, IncidentRole, IncidentStatus, LINE_BYTES_MAX, NAME_BYTES_MAX,
     PROSE_BYTES_MAX, Pivot, PivotKind, PlayName, Severity, SourceName, StepId,
 };
+use crate::token::TokenId;
 
 fn string() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String)
@@ -36,7 +37,7 @@ fn words<T: ToString>(words: impl IntoIterator<Item = T>, description: &str) -> 
 impl<const BYTES_MAX: usize, const LINES: bool> PartialSchema for BoundedText<BYTES_MAX, LINES> {
     fn schema() -> RefOr<Schema> {
         let form = if LINES {
-            "BoundedText"
+            "Text"
         } else {
             "One line of text"
         };
@@ -163,3 +164,11 @@ impl PartialSchema for Day {
 }
 
 impl ToSchema for Day {}
+
+impl PartialSchema for TokenId {
+    fn schema() -> RefOr<Schema> {
+        pattern("^[0-9a-f]{16}$", "A token's id, which is not secret")
+    }
+}
+
+impl ToSchema for TokenId {}

@@ -7,9 +7,9 @@ use evidence_format::time::Timestamp;
 
 use super::{Pipeline, PipelineError};
 use crate::capture::IncidentContext;
-use crate::seal::{NAME, Summary};
+use crate::seal::NAME;
 use domain::incident::{
-    Incident, IncidentEvent, JournalEntry, Line, Name, PassKind as Kind, SourceName,
+    BundleCoverage, Incident, IncidentEvent, JournalEntry, Line, Name, PassKind as Kind, SourceName,
 };
 use domain::plan::{CapturePass, CapturePlan};
 use platform::chain;
@@ -149,7 +149,7 @@ impl Pipeline {
 
 /// The entry of a sealed bundle.
 pub(super) fn of_bundle(row: &BundleRow, config: &BundleConfig) -> Vec<NewEntry> {
-    let summary = Summary::of(config);
+    let summary = BundleCoverage::of(config);
     let sealed = IncidentEvent::EvidenceSealed {
         bundle: row.id,
         source: source_name(&row.pass),

@@ -16,7 +16,8 @@ use super::routes::{ResourceScope, Route};
 use super::token::{Secret, name_of};
 use domain::incident::{Incident, Name};
 use platform::clock;
-use store::ledger::{BundleRow, TokenRole};
+use domain::token::{TokenRole};
+use store::ledger::{BundleRow};
 
 /// Whoever asks, known and let through.
 #[derive(Debug, Clone)]

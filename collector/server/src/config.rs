@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use store::ledger::TokenRole;
+use domain::token::TokenRole;
 
 /// `[serve]`: the API of `exhibit serve`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -23,7 +23,7 @@ use super::Api;
 use super::error::{Code, Problem};
 use super::query::Query;
 use domain::incident::Incident;
-use pipeline::timeline::Row;
+use domain::incident::TimelineRow;
 use pipeline::{ATTACHED, PassProgress, Pipeline, PipelineError};
 use platform::chain;
 use store::ledger::{PassKey, PassState};
@@ -51,7 +51,7 @@ pub struct Progress {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Happened {
     /// An entry of the journal, and its number.
-    Entry { seq: u64, row: Box<Row> },
+    Entry { seq: u64, row: Box<TimelineRow> },
     /// What runs now, all of it.
     Progress(Vec<Progress>),
 }
@@ -162,7 +162,7 @@ impl Watching {
             self.seq = entry.seq;
             happened.push(Happened::Entry {
                 seq: entry.seq,
-                row: Box::new(Row::of_entry(entry)),
+                row: Box::new(TimelineRow::from(entry)),
             });
         }
         if !happened.is_empty() {

@@ -30,7 +30,7 @@ use super::shapes::CoverageShape;
 use super::shapes::texts::{DigestText, IncidentIdText, LineText, Time};
 use domain::incident::{Incident, IncidentEvent, Line};
 use domain::plan::CapturePlan;
-use pipeline::seal::Summary;
+use domain::incident::BundleCoverage;
 use pipeline::{AttachRequest, Attached, Content, Pipeline, PipelineError};
 use platform::progress::ProgressCounter;
 use store::ledger::BundleRow;
@@ -58,7 +58,7 @@ pub struct Listed {
     /// Bytes of its tar.
     pub size: u64,
     #[schema(value_type = CoverageShape)]
-    pub coverage: Summary,
+    pub coverage: BundleCoverage,
     /// The bundle of the same pass that was sealed before, where two collectors had the pass. Both
     /// are of the same pages; of `host`, each is of its own collector's machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -194,7 +194,7 @@ pub async fn listed(pipeline: &Pipeline, id: &IncidentId) -> Result<Vec<Listed>,
     });
     let mut names: BTreeMap<Digest, String> = named.collect();
     let listed = |row: BundleRow| {
-        let (coverage, name) = (Summary::read(&row.coverage), names.remove(&row.id));
+        let (coverage, name) = (BundleCoverage::from_json(&row.coverage), names.remove(&row.id));
         let BundleRow {
             id,
             pass,

@@ -36,7 +36,8 @@ use domain::incident::{
 };
 use pipeline::{DeclareRequest, Pipeline, PipelineError};
 use platform::clock;
-use store::ledger::{LedgerError, OverviewQuery, TokenRole};
+use domain::token::{TokenRole};
+use store::ledger::{LedgerError, OverviewQuery};
 
 /// Incidents on one page, if nobody says, and at most.
 const PAGE: u32 = 50;

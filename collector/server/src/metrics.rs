@@ -15,7 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::Api;
 use super::error::Problem;
-use pipeline::seal::Summary;
+use domain::incident::BundleCoverage;
 
 /// Bounds of the time that answers take, in seconds: from a look at the database to a download.
 const SECONDS: [f64; 10] = [0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
@@ -129,7 +129,7 @@ impl Metrics {
             totals
                 .coverages
                 .iter()
-                .map(|json| Summary::read(json).missing)
+                .map(|json| BundleCoverage::from_json(json).missing)
                 .fold(0, u64::saturating_add),
         );
         for (state, count) in totals.passes {

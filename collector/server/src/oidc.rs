@@ -27,7 +27,7 @@ use super::auth::Caller;
 use crate::config::OidcConfig;
 use domain::incident::Name;
 use platform::chain;
-use store::ledger::TokenRole;
+use domain::token::TokenRole;
 
 /// How long keys are used before they are asked for again: what the issuer withdraws is worth
 /// nothing after that.

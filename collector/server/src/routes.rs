@@ -19,7 +19,7 @@ use super::{
     Api, auth, checklist, download, events, evidence, health, hooks, incidents, metrics, openapi,
     plays, sources, timeline, tokens,
 };
-use store::ledger::TokenRole::{self, Admin, Auditor, Automation, Commander, Owner};
+use domain::token::TokenRole::{self, Admin, Auditor, Automation, Commander, Owner};
 
 /// Everybody with a token.
 const EVERYBODY: &[TokenRole] = &[Automation, Owner, Commander, Auditor, Admin];

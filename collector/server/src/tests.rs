@@ -24,7 +24,7 @@ use crate::config::ServeConfig;
 use domain::trigger::HooksConfig;
 use pipeline::{Pipeline, PipelineConfig};
 use serde::Deserialize;
-use store::ledger::TokenRole;
+use domain::token::TokenRole;
 
 /// A collector that nobody works for: captures wait.
 struct Scratch {

@@ -18,7 +18,8 @@ use super::error::Problem;
 use super::query::Query;
 use super::shapes::RowShape;
 use domain::incident::Incident;
-use pipeline::timeline::{Cursor, Filter, Read, Row, page};
+use domain::incident::TimelineRow;
+use pipeline::timeline::{Cursor, Filter, Read, page};
 
 /// One JSON document a line (<https://github.com/ndjson/ndjson-spec>).
 const NDJSON: &str = "application/x-ndjson";
@@ -34,7 +35,7 @@ const BATCHES_WAITING_MAX: usize = 2;
 #[schema(as = TimelinePage)]
 pub(super) struct Page {
     #[schema(value_type = Vec<RowShape>)]
-    rows: Vec<Row>,
+    rows: Vec<TimelineRow>,
     /// What to give as `cursor` for the next page; absent behind the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,

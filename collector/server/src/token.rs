@@ -12,7 +12,8 @@ use subtle::ConstantTimeEq as _;
 
 use domain::incident::{BoundedText, Name};
 use platform::clock;
-use store::ledger::{Ledger, LedgerError, TokenId, TokenRole, TokenRow};
+use domain::token::{TokenId, TokenRole};
+use store::ledger::{Ledger, LedgerError, TokenRow};
 
 /// What every token begins with, so that whoever scans for leaked secrets knows ours.
 const PREFIX: &str = "exh_";

@@ -20,7 +20,8 @@ use super::shapes::texts::{IncidentIdText, LabelText, NameText, RoleText, Time, 
 use super::token::{self, IssueError, Label, VALID_BY_DEFAULT, Wanted};
 use domain::incident::Name;
 use platform::clock;
-use store::ledger::{TokenId, TokenRole, TokenRow};
+use domain::token::{TokenId, TokenRole};
+use store::ledger::{TokenRow};
 
 /// A token to be made.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::capture::bundles_table;
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
-use pipeline::seal::Summary;
+use domain::incident::BundleCoverage;
 use server::answers::Bundle;
 
 /// Lists the bundles of an incident
@@ -49,7 +49,7 @@ struct BundleOutput<'a> {
     name: Option<&'a str>,
     sealed_at: Timestamp,
     size: u64,
-    coverage: &'a Summary,
+    coverage: &'a BundleCoverage,
     #[serde(skip_serializing_if = "Option::is_none")]
     doubles: Option<Digest>,
 }

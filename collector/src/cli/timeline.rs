@@ -8,7 +8,8 @@ use evidence_format::time::Timestamp;
 
 use super::times::{format_milliseconds, parse_time, shorten_times};
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
-use pipeline::timeline::{Filter, Row};
+use domain::incident::TimelineRow;
+use pipeline::timeline::Filter;
 
 /// Shows an incident's timeline: its journal, and every event that its evidence tells of
 #[derive(Args)]
@@ -62,7 +63,7 @@ pub(super) async fn run(global: &GlobalOptions, arguments: TimelineArgs) -> Resu
 }
 
 /// A line for people.
-pub(super) fn line(row: &Row) -> String {
+pub(super) fn line(row: &TimelineRow) -> String {
     let own = row.by.is_some(); // what evidence says is shown as it is
     let summary = if own {
         shorten_times(&row.summary)

@@ -12,10 +12,10 @@ use super::backend::TokenRequest;
 use super::table::format_table;
 use super::times::to_whole_seconds;
 use super::{GlobalOptions, print, print_json, require_incident};
+use domain::token::{TokenId, TokenRole};
 use platform::clock;
 use server::answers::{Created, Token};
 use server::token::Label;
-use store::ledger::{TokenId, TokenRole};
 
 /// Makes, lists and revokes tokens for the API of `exhibit serve`
 #[derive(Args)]

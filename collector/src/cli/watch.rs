@@ -14,7 +14,7 @@ use super::backend::{Backend, describe};
 use super::interrupt::{self, INTERRUPTED};
 use super::timeline::line;
 use super::{GlobalOptions, incident_or_only_open, print, print_json};
-use pipeline::timeline::Row;
+use domain::incident::TimelineRow;
 use server::answers::{Happened, Progress};
 
 /// Between two looks whether captures are over, and how soon behind an event.
@@ -50,7 +50,7 @@ enum WatchOutput<'a> {
     Entry {
         seq: u64,
         #[serde(flatten)]
-        row: &'a Row,
+        row: &'a TimelineRow,
     },
     /// All captures that run now, and how far they are.
     Progress { captures: &'a [Progress] },

@@ -11,6 +11,7 @@ pub mod brief;
 mod calendar;
 mod checklist;
 mod closure;
+mod coverage;
 mod custody;
 mod decide;
 mod entry;
@@ -25,6 +26,7 @@ mod severity;
 mod statement;
 mod summary;
 mod text;
+mod timeline;
 pub mod view;
 
 #[cfg(test)]
@@ -43,6 +45,7 @@ pub use checklist::{
     ParseChecklistError, REVIEW_BUSINESS_DAYS, StepProgress, StepState,
 };
 pub use closure::ClosureBlocker;
+pub use coverage::BundleCoverage;
 pub use custody::{EvidenceRef, FindingKind, PassKind, VerificationOutcome};
 pub use decide::{Command, CommandError, declare};
 pub use entry::{Declaration, IncidentEvent, JournalEntry};
@@ -60,6 +63,7 @@ pub use statement::{CurrentAction, StatementStanding, StatementTopic, UpdateStat
 pub use text::{
     BoundedText, LINE_BYTES_MAX, Line, NAME_BYTES_MAX, Name, PROSE_BYTES_MAX, Prose, TextError,
 };
+pub use timeline::TimelineRow;
 
 /// What is known of an incident after its last entry. Made by [`Incident::replay`].
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,6 @@
 
 mod lock;
 mod stored;
-mod summary;
 
 use std::fs;
 use std::io;
@@ -26,13 +25,13 @@ use evidence_format::statement::{CapturePredicate, SignerRole, Statement, Stream
 use evidence_format::time::Timestamp;
 use tokio::task::spawn_blocking;
 
+use domain::incident::BundleCoverage;
 use platform::clock;
 use store::blobs::{BlobError, Blobs, Kind};
 use store::ledger::{BundleRow, Ledger, LedgerError, NewEntry, PassKey, Pending, StreamPosition};
 
 pub(crate) use lock::{SealLock, SealLockError};
 pub use stored::StoredBundle;
-pub use summary::Summary;
 
 /// Name of this program in the bundles that it seals.
 pub const NAME: &str = "exhibit";
@@ -322,7 +321,7 @@ fn row(
     bytes: u64,
     config: &BundleConfig,
 ) -> BundleRow {
-    let coverage = Summary::of(config);
+    let coverage = BundleCoverage::of(config);
     BundleRow {
         id,
         pass: pass.clone(),

@@ -10,4 +10,4 @@ mod read;
 
 pub use derive::{DeriveError, derive};
 pub use page::{Cursor, Page, ParsePlaceError, page};
-pub use read::{Filter, Read, Row};
+pub use read::{Filter, Read};

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use evidence_format::id::IncidentId;
 
-use super::read::{Filter, Row};
-use domain::incident::JournalEntry;
+use super::read::{Filter, fact_row};
+use domain::incident::{JournalEntry, TimelineRow};
 use store::ledger::{FactCursor, FactFilter, Ledger, LedgerError};
 
 /// Pages of facts that are looked through for one that has any which the filter takes.
@@ -30,7 +30,7 @@ pub struct ParsePlaceError(String);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
     /// Lines, in order.
-    pub rows: Vec<Row>,
+    pub rows: Vec<TimelineRow>,
     /// Where the next page begins; `None` if there is no more.
     pub next: Option<Cursor>,
 }
@@ -61,7 +61,7 @@ pub async fn page(
             .facts
             .into_iter()
             .filter(|row| filter.takes(row.fact.time, &row.fact.kind, &row.fact.summary));
-        facts.extend(taken.map(Row::of_fact));
+        facts.extend(taken.map(fact_row));
         let Some(next) = page.next else {
             let rest = entries.into_iter().filter(|entry| entry.seq > place.seq);
             return Ok(Page {
@@ -115,20 +115,20 @@ fn narrowed(filter: &Filter) -> FactFilter {
 /// Entries before facts of the same time, as [`super::Read`] has them.
 fn merged(
     entries: impl Iterator<Item = JournalEntry>,
-    facts: Vec<Row>,
+    facts: Vec<TimelineRow>,
     filter: &Filter,
-) -> Vec<Row> {
+) -> Vec<TimelineRow> {
     let mut entries = entries
         .filter(|entry| filter.takes(entry.at, entry.kind(), &entry.summary()))
         .peekable();
     let mut rows = Vec::new();
     for fact in facts {
         while let Some(entry) = entries.next_if(|entry| entry.at <= fact.time) {
-            rows.push(Row::of_entry(entry));
+            rows.push(TimelineRow::from(entry));
         }
         rows.push(fact);
     }
-    rows.extend(entries.map(Row::of_entry));
+    rows.extend(entries.map(TimelineRow::from));
     rows
 }
 
@@ -224,7 +224,7 @@ mod tests {
         incident: &IncidentId,
         entries: &[JournalEntry],
         filter: &Filter,
-    ) -> Vec<Row> {
+    ) -> Vec<TimelineRow> {
         let mut read = Read::new(ledger, incident, entries.to_vec(), filter.clone());
         let mut rows = Vec::new();
         while let Some(row) = read.next().await.expect("a database") {

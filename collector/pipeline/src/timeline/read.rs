@@ -6,9 +6,8 @@ use std::vec;
 
 use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
-use serde::{Deserialize, Serialize};
 
-use domain::incident::{EvidenceRef, JournalEntry};
+use domain::incident::{EvidenceRef, JournalEntry, TimelineRow};
 use store::ledger::{FactCursor, FactFilter, FactRow, Ledger, LedgerError};
 
 /// Facts that are read at once.
@@ -25,23 +24,6 @@ pub struct Filter {
     pub kinds: Vec<String>,
     /// Whose summary contains this, whatever the case.
     pub contains: Option<String>,
-}
-
-/// One line of a timeline. Its texts are hostile. Fields are added, never renamed or removed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Row {
-    /// When.
-    pub time: Timestamp,
-    /// What: `incident.declared`, `evidence.sealed`, `aws.ConsoleLogin`.
-    pub kind: String,
-    /// In words.
-    pub summary: String,
-    /// Who entered it; absent where a record says it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<String>,
-    /// What says so, or what it is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub evidence: Option<EvidenceRef>,
 }
 
 /// Reads a timeline from its beginning.
@@ -80,7 +62,7 @@ impl<'l> Read<'l> {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn next(&mut self) -> Result<Option<Row>, LedgerError> {
+    pub async fn next(&mut self) -> Result<Option<TimelineRow>, LedgerError> {
         while self.facts.is_empty() && self.next.is_some() {
             self.more().await?;
         }
@@ -89,9 +71,9 @@ impl<'l> Read<'l> {
             (entry, _) => entry.is_some(),
         };
         if entry_first {
-            return Ok(self.entries.next().map(Row::of_entry));
+            return Ok(self.entries.next().map(TimelineRow::from));
         }
-        Ok(self.facts.pop_front().map(Row::of_fact))
+        Ok(self.facts.pop_front().map(fact_row))
     }
 
     async fn more(&mut self) -> Result<(), LedgerError> {
@@ -128,32 +110,18 @@ impl Filter {
     }
 }
 
-impl Row {
-    /// The line of an entry.
-    #[must_use]
-    pub fn of_entry(entry: JournalEntry) -> Self {
-        Self {
-            time: entry.at,
-            kind: entry.kind().to_owned(),
-            summary: entry.summary(),
-            by: Some(entry.by.to_string()),
-            evidence: entry.evidence(),
-        }
-    }
-
-    /// The line of a fact.
-    pub(super) fn of_fact(row: FactRow) -> Self {
-        let evidence = EvidenceRef {
-            bundle: row.bundle,
-            item: Some(row.fact.item),
-            record: Some(row.fact.record),
-        };
-        Self {
-            time: row.fact.time,
-            kind: row.fact.kind,
-            summary: row.fact.summary,
-            by: None,
-            evidence: Some(evidence),
-        }
+/// The row of a fact.
+pub(super) fn fact_row(row: FactRow) -> TimelineRow {
+    let evidence = EvidenceRef {
+        bundle: row.bundle,
+        item: Some(row.fact.item),
+        record: Some(row.fact.record),
+    };
+    TimelineRow {
+        time: row.fact.time,
+        kind: row.fact.kind,
+        summary: row.fact.summary,
+        by: None,
+        evidence: Some(evidence),
     }
 }

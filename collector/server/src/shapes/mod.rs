@@ -209,8 +209,8 @@ mod tests {
         JournalEntry, Name, Plays, PotentialImpact, Severity, declare,
     };
     use domain::plan::CaptureTarget;
-    use pipeline::seal::Summary;
-    use pipeline::timeline::Row;
+    use domain::incident::BundleCoverage;
+    use domain::incident::TimelineRow;
     use platform::clock;
 
     /// The shape has the members that are written, and no other.
@@ -263,7 +263,7 @@ mod tests {
         assert_shape::<EvidenceCountShape>(&EvidenceCount::default());
         assert_shape::<TargetShape>(&CaptureTarget::default());
         assert_shape::<StepShape>(&Plays::built_in().iter().flat_map(|play| &play.steps).next());
-        assert_shape::<CoverageShape>(&Summary::read(""));
+        assert_shape::<CoverageShape>(&BundleCoverage::from_json(""));
         let evidence = EvidenceRef {
             bundle: Digest::of(b""),
             item: None,
@@ -271,7 +271,7 @@ mod tests {
         };
         assert_shape::<PointerShape>(&evidence);
         let (kind, summary, by) = ("note".to_owned(), "x".to_owned(), Some("Ann".to_owned()));
-        assert_shape::<RowShape>(&Row {
+        assert_shape::<RowShape>(&TimelineRow {
             time: clock::now(),
             kind,
             summary,

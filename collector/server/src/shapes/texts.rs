@@ -15,7 +15,8 @@ use domain::incident::{
     ClosureItem, IncidentRole, IncidentStatus, LINE_BYTES_MAX, NAME_BYTES_MAX, PROSE_BYTES_MAX,
     PivotKind, Severity,
 };
-use store::ledger::{PassKind, PassState, TokenRole};
+use domain::token::{TokenRole};
+use store::ledger::{PassKind, PassState};
 
 /// A type of its own for each, so that the description names it once.
 macro_rules! texts {
@@ -47,7 +48,7 @@ texts! {
     /// How far its response is.
     StatusText: word(IncidentStatus::ALL);
     /// What whoever holds a token may do.
-    RoleText: word(TokenRole::all());
+    RoleText: word(TokenRole::ALL);
     /// What a person answers for in an incident.
     IncidentRoleText: word(IncidentRole::ALL);
     /// Whether something is affected.

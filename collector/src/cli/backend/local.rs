@@ -16,12 +16,14 @@ use super::{
     Visitor, describe,
 };
 use crate::app::OpenStore;
+use domain::incident::TimelineRow;
 use domain::incident::{
     Command, CommandError, Declaration, Incident, IncidentEvent, IncidentStatus, Line, Name,
     PlayName, brief,
 };
 use domain::plan::CapturePlan;
-use pipeline::timeline::{Filter, Read, Row};
+use domain::token::TokenId;
+use pipeline::timeline::{Filter, Read};
 use pipeline::{self, DeclareError, PipelineError, Until};
 use platform::clock;
 use server::answers::{
@@ -30,7 +32,7 @@ use server::answers::{
 };
 use server::token::{self, Wanted};
 use sources;
-use store::ledger::{BundleRow, OverviewQuery, TokenId};
+use store::ledger::{BundleRow, OverviewQuery};
 
 /// Between two looks at what this process or another one does.
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
@@ -239,7 +241,7 @@ impl Backend for LocalBackend {
         &self,
         id: &IncidentId,
         filter: Filter,
-        each: Visitor<'_, Row>,
+        each: Visitor<'_, TimelineRow>,
     ) -> Result<()> {
         let entries = self.app.pipeline.entries(id).await?;
         let mut read = Read::new(&self.app.pipeline.parts.ledger, id, entries, filter);

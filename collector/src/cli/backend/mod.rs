@@ -18,19 +18,20 @@ use evidence_format::id::IncidentId;
 use evidence_format::time::Timestamp;
 use serde::Serialize;
 
+use domain::incident::TimelineRow;
 use domain::incident::{
     Command, InitialReport, Line, Name, Pivot, PlayName, PotentialImpact, Severity,
 };
 use domain::plan::CapturePlan;
+use domain::token::{TokenId, TokenRole};
 use pipeline::Content;
-use pipeline::timeline::{Filter, Row};
+use pipeline::timeline::Filter;
 use platform::progress::ProgressCounter;
 use server::answers::{
     Bundle, Capture, ChangeView, Created, Declared, Full, Happened, Listed, PlayView, Progress,
     Receipt, SourceView, Token,
 };
 use server::token::Label;
-use store::ledger::{TokenId, TokenRole};
 
 use local::LocalBackend;
 pub(super) use open::config_path;
@@ -86,8 +87,12 @@ pub(super) trait Backend: Send + Sync {
     async fn brief(&self, id: &IncidentId, external: bool) -> Result<String>;
 
     /// The timeline, line by line.
-    async fn timeline(&self, id: &IncidentId, filter: Filter, each: Visitor<'_, Row>)
-    -> Result<()>;
+    async fn timeline(
+        &self,
+        id: &IncidentId,
+        filter: Filter,
+        each: Visitor<'_, TimelineRow>,
+    ) -> Result<()>;
 
     /// What happens behind the journal's entry `seq`, as it happens.
     fn follow(&self, id: &IncidentId, seq: u64) -> Box<dyn EventFeed>;

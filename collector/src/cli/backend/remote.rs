@@ -26,16 +26,17 @@ use crate::client::follow::EventSubscription;
 use crate::client::keys::{KeyHistory, folder};
 use crate::client::upload::Upload;
 use crate::client::{ApiCall, ApiClient, ClientError};
+use domain::incident::TimelineRow;
 use domain::incident::{Command, Line, Name, PlayName};
 use domain::plan::CapturePlan;
-use pipeline::timeline::{Filter, Row};
+use domain::token::TokenId;
+use pipeline::timeline::Filter;
 use pipeline::{AttachError, Content};
 use platform::progress::ProgressCounter;
 use server::answers::{
     Bundle, Bundles, Capture, ChangeView, Changed, Created, Declared, Full, Happened, Listed, Page,
     PlayView, Plays, SourceView, Sources, Token, Tokens,
 };
-use store::ledger::TokenId;
 
 /// Incidents on one page: as many as there may be.
 const PAGE: u32 = 200;
@@ -313,7 +314,7 @@ impl Backend for RemoteBackend {
         &self,
         id: &IncidentId,
         filter: Filter,
-        each: Visitor<'_, Row>,
+        each: Visitor<'_, TimelineRow>,
     ) -> Result<()> {
         let Filter {
             from,

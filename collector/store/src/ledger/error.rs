@@ -4,7 +4,8 @@ use domain::incident::{CommandError, ReplayError};
 use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, KeyId};
 
-use super::{Failure, PassKey, Pending, TokenId};
+use super::{Failure, PassKey, Pending};
+use domain::token::TokenId;
 use crate::database::DatabaseError;
 
 /// A call to the ledger failed. Nothing of what it was to change has changed.

@@ -30,7 +30,7 @@ pub use leases::{Backlog, LeaseRequest};
 pub use pages::{EndedStep, Fetched, PageRow};
 pub use passes::{NewPass, PassKey, PassKind, PassRow, PassStage, PassState, Queue};
 pub use stream::{NewStream, Pending, StreamPosition};
-pub use tokens::{ParseTokenError, TokenId, TokenRole, TokenRow};
+pub use tokens::TokenRow;
 pub use totals::Totals;
 pub use worker::WorkerName;
 

@@ -2,7 +2,8 @@
 
 use evidence_format::digest::Digest;
 
-use crate::ledger::{Ledger, LedgerError, TokenId, TokenRole, TokenRow};
+use crate::ledger::{Ledger, LedgerError, TokenRow};
+use domain::token::{TokenId, TokenRole};
 use crate::testing::{at, declare, incident};
 
 fn token(number: u8, created_at: i64) -> TokenRow {

@@ -1,17 +1,16 @@
-//! What a bundle covers, in a few numbers: for lists, without opening the bundle.
+//! The coverage of a bundle in a few numbers: for lists, without opening the bundle.
 
 use evidence_format::config::BundleConfig;
-use evidence_format::coverage::EndReason;
+use evidence_format::coverage::{Coverage, EndReason};
 use evidence_format::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-/// A bundle's coverage, never better than that of its worst item.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Summary {
-    /// Items.
+/// What a bundle covers, never better than its worst item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BundleCoverage {
     pub items: u64,
-    /// Records in all items.
     pub records: u64,
     /// Bytes in all items, before compression.
     pub bytes: u64,
@@ -21,17 +20,18 @@ pub struct Summary {
     pub missing: u64,
     /// True if nothing that was planned is missing.
     pub complete: bool,
-    /// The first reason for which an item ended early.
+    /// The first reason for which an item ended early, or `complete`.
+    #[schema(value_type = String)]
     pub ended: EndReason,
-    /// Until then, more may arrive at a source.
+    /// Until then the source may deliver more.
     pub provisional_until: Option<Timestamp>,
 }
 
-impl Summary {
-    /// What the ledger keeps of a bundle. What another version wrote there, and this one cannot
-    /// read, is stated as incomplete.
+impl BundleCoverage {
+    /// Reads the ledger's copy. If another version wrote it and this one cannot read it, the bundle
+    /// counts as incomplete.
     #[must_use]
-    pub fn read(json: &str) -> Self {
+    pub fn from_json(json: &str) -> Self {
         serde_json::from_str(json).unwrap_or(Self {
             items: 0,
             records: 0,
@@ -44,7 +44,6 @@ impl Summary {
         })
     }
 
-    /// Adds up.
     #[must_use]
     pub fn of(config: &BundleConfig) -> Self {
         let items = || config.items.iter();
@@ -55,7 +54,7 @@ impl Summary {
             records: sum(&mut items().map(|item| item.records)),
             bytes: sum(&mut items().map(|item| item.bytes)),
             events: sum(&mut coverages().filter_map(|coverage| coverage.events)),
-            missing: sum(&mut coverages().map(evidence_format::coverage::Coverage::missing)),
+            missing: sum(&mut coverages().map(Coverage::missing)),
             complete: config.is_complete(),
             ended: coverages()
                 .map(|coverage| coverage.ended)
