@@ -31,4 +31,4 @@ pub use problem::{ProblemCode, ProblemDocument};
 pub use sources::{SourceList, SourceStatus};
 pub use timeline::TimelinePage;
 pub use tokens::{CallerInfo, CreatedToken, TokenInfo, TokenList, TokenRequest};
-pub use webhooks::{SlackReply, WebhookOutcome, WebhookReceipt};
+pub use webhooks::{SlackReply, WebhookEffect, WebhookReceipt};

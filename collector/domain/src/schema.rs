@@ -36,11 +36,7 @@ fn words<T: ToString>(words: impl IntoIterator<Item = T>, description: &str) -> 
 
 impl<const BYTES_MAX: usize, const LINES: bool> PartialSchema for BoundedText<BYTES_MAX, LINES> {
     fn schema() -> RefOr<Schema> {
-        let form = if LINES {
-            "Text"
-        } else {
-            "One line of text"
-        };
+        let form = if LINES { "Text" } else { "One line of text" };
         let description = format!(
             "{form}: at most {BYTES_MAX} bytes of UTF-8, without control or invisible characters"
         );

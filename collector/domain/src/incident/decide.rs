@@ -117,6 +117,65 @@ pub enum Command {
     Note { text: Prose },
 }
 
+impl Command {
+    /// True if it needs the authority of a commander: it changes severity or status.
+    #[must_use]
+    pub fn is_decision(&self) -> bool {
+        match self {
+            Self::ChangeSeverity { .. } | Self::ChangeStatus { .. } => true,
+            Self::Rename { .. }
+            | Self::SetStarted { .. }
+            | Self::ChangePlay { .. }
+            | Self::AssignRole { .. }
+            | Self::ChangeReport { .. }
+            | Self::ChangePotentialImpact { .. }
+            | Self::AddPivot { .. }
+            | Self::ChangeStep { .. }
+            | Self::CompleteClosureItem { .. }
+            | Self::WaiveClosureItem { .. }
+            | Self::ReopenClosureItem { .. }
+            | Self::AddCorrectiveAction { .. }
+            | Self::AssignCorrectiveAction { .. }
+            | Self::FinishCorrectiveAction { .. }
+            | Self::AddStatement { .. }
+            | Self::ChangeStanding { .. }
+            | Self::StartAction { .. }
+            | Self::EndAction { .. }
+            | Self::SetNextUpdate { .. }
+            | Self::Note { .. } => false,
+        }
+    }
+
+    /// True if it changes a checklist, the closure checklist or a corrective action.
+    #[must_use]
+    pub fn is_on_checklists(&self) -> bool {
+        match self {
+            Self::ChangeStep { .. }
+            | Self::CompleteClosureItem { .. }
+            | Self::WaiveClosureItem { .. }
+            | Self::ReopenClosureItem { .. }
+            | Self::AddCorrectiveAction { .. }
+            | Self::AssignCorrectiveAction { .. }
+            | Self::FinishCorrectiveAction { .. } => true,
+            Self::Rename { .. }
+            | Self::ChangeSeverity { .. }
+            | Self::ChangeStatus { .. }
+            | Self::SetStarted { .. }
+            | Self::ChangePlay { .. }
+            | Self::AssignRole { .. }
+            | Self::ChangeReport { .. }
+            | Self::ChangePotentialImpact { .. }
+            | Self::AddPivot { .. }
+            | Self::AddStatement { .. }
+            | Self::ChangeStanding { .. }
+            | Self::StartAction { .. }
+            | Self::EndAction { .. }
+            | Self::SetNextUpdate { .. }
+            | Self::Note { .. } => false,
+        }
+    }
+}
+
 /// A wish cannot be fulfilled. For whoever wishes.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum CommandError {

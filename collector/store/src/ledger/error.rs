@@ -5,8 +5,8 @@ use evidence_format::digest::Digest;
 use evidence_format::id::{IncidentId, KeyId};
 
 use super::{Failure, PassKey, Pending};
-use domain::token::TokenId;
 use crate::database::DatabaseError;
+use domain::token::TokenId;
 
 /// A call to the ledger failed. Nothing of what it was to change has changed.
 #[derive(Debug, thiserror::Error)]

@@ -3,8 +3,8 @@
 use evidence_format::digest::Digest;
 
 use crate::ledger::{Ledger, LedgerError, TokenRow};
-use domain::token::{TokenId, TokenRole};
 use crate::testing::{at, declare, incident};
+use domain::token::{TokenId, TokenRole};
 
 fn token(number: u8, created_at: i64) -> TokenRow {
     TokenRow {

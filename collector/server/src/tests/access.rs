@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::routes::{ROUTES, ResourceScope, Route};
+use crate::route::{ResourceScope, Route};
+use crate::routes::ROUTES;
 use crate::token::VALID_BY_DEFAULT;
 
 const ROLES: [TokenRole; 5] = [
@@ -22,7 +23,7 @@ struct Named {
 
 impl Named {
     fn path(&self, route: &Route) -> String {
-        let id = match route.reach {
+        let id = match route.scope {
             ResourceScope::Bundle => self.bundle.as_str(),
             _ if route.path.starts_with("/v1/tokens") => "0000000000000000", // there is none
             _ => self.incident.as_str(),
@@ -71,8 +72,8 @@ async fn a_role_may_what_the_table_says_and_nothing_else() {
         for route in ROUTES {
             let status = status(&scratch, &token, route, &named).await;
             let what = format!("{role} {} {}: {status}", route.method, route.path);
-            let is_others = role == TokenRole::Automation && route.reach == ResourceScope::Incident;
-            match route.who.contains(&role) || route.who.is_empty() {
+            let is_others = role == TokenRole::Automation && route.scope == ResourceScope::Incident;
+            match route.roles.contains(&role) || route.roles.is_empty() {
                 false => assert_eq!(status, 403, "{what}"),
                 true if is_others => assert_eq!(status, 404, "{what}"), // it has not declared it
                 true if route.path == "/v1/hooks/{vendor}" => assert_eq!(status, 404, "{what}"), // none is configured
@@ -103,7 +104,7 @@ async fn a_token_that_is_worth_nothing_opens_nothing_and_tells_nothing() {
         let unknown = good.replacen(&good[4..20], "0000000000000000", 1);
         let wrong_secret = format!("{}AAAA{}", &good[..30], &good[34..]);
         for token in ["", "exh_", "x", &expired, &revoked, &unknown, &wrong_secret] {
-            for route in ROUTES.iter().filter(|route| !route.who.is_empty()) {
+            for route in ROUTES.iter().filter(|route| !route.roles.is_empty()) {
                 let answer = scratch
                     .call(token, route.method.clone(), &named.path(route), None)
                     .await;
@@ -131,11 +132,11 @@ async fn a_token_for_one_incident_knows_of_no_other() {
         let (_, token) = scratch
             .token_for(role, Some(&foreign), VALID_BY_DEFAULT)
             .await;
-        for route in ROUTES.iter().filter(|route| route.who.contains(&role)) {
+        for route in ROUTES.iter().filter(|route| route.roles.contains(&role)) {
             let status = status(&scratch, &token, route, &named).await;
             let what = format!("{role} {} {}: {status}", route.method, route.path);
-            match route.reach {
-                ResourceScope::Itself => assert_eq!(status, 200, "{what}"),
+            match route.scope {
+                ResourceScope::Caller => assert_eq!(status, 200, "{what}"),
                 ResourceScope::All => assert_eq!(status, 403, "{what}"),
                 ResourceScope::Incident | ResourceScope::Bundle => {
                     assert_eq!(status, 404, "{what}")
@@ -193,20 +194,20 @@ const STANDINGS: [Standing; 7] = [
 
 /// What is answered; `None` is whatever the handler says to a token that it lets through.
 fn expected(route: &Route, role: TokenRole, standing: Standing) -> Option<u16> {
-    if route.who.is_empty() {
+    if route.roles.is_empty() {
         return (route.path == "/v1/hooks/{vendor}").then_some(404); // none is configured; a token makes no difference
     }
     let is_narrow = matches!(standing, Standing::OtherIncident | Standing::ThisIncident);
     match standing {
         Standing::NoToken | Standing::Expired | Standing::Revoked | Standing::Foreign => Some(401),
-        _ if !route.who.contains(&role) => Some(403),
-        _ if is_narrow && route.reach == ResourceScope::All => Some(403),
+        _ if !route.roles.contains(&role) => Some(403),
+        _ if is_narrow && route.scope == ResourceScope::All => Some(403),
         Standing::OtherIncident
-            if matches!(route.reach, ResourceScope::Incident | ResourceScope::Bundle) =>
+            if matches!(route.scope, ResourceScope::Incident | ResourceScope::Bundle) =>
         {
             Some(404)
         }
-        _ if role == TokenRole::Automation && route.reach == ResourceScope::Incident => Some(404), // it has not declared it
+        _ if role == TokenRole::Automation && route.scope == ResourceScope::Incident => Some(404), // it has not declared it
         _ if route.path == "/v1/tokens/{id}" => Some(404), // there is none of that id
         _ => None,
     }

@@ -1,4 +1,4 @@
-//! JSON in and out. What a client wrote wrong is named, with what was probably meant.
+//! JSON bodies of requests and responses. An unknown member is reported with the nearest known one.
 
 use std::time::Duration;
 
@@ -12,28 +12,29 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::Api;
-use super::error::{Code, Problem};
+use crate::problem::Problem;
+use crate::state::ServerState;
+use api::ProblemCode;
 use domain::incident::{did_you_mean, nearest};
 
-/// How long a small body may take to arrive: it fits into one round trip.
+/// How long a JSON body may take to arrive; most fit into one round trip.
 const BODY_SECONDS_MAX: u64 = 30;
 
-/// A JSON document: taken from a request, or given as an answer.
+/// A JSON document of a request or a response.
 #[derive(Debug)]
-pub(super) struct Json<T>(pub T);
+pub(crate) struct Json<T>(pub T);
 
-impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
+impl<T: DeserializeOwned> FromRequest<ServerState> for Json<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &ServerState) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
             return Err(Problem::new(
-                Code::UnsupportedMediaType,
+                ProblemCode::UnsupportedMediaType,
                 "send JSON, with `Content-Type: application/json`",
             ));
         }
-        parse(&whole(request.into_body(), api.config().body_bytes_max).await?).map(Self)
+        parse(&read_body(request.into_body(), state.config().body_bytes_max).await?).map(Self)
     }
 }
 
@@ -67,62 +68,55 @@ fn is_json(headers: &HeaderMap) -> bool {
         || essence.starts_with(b"application/") && essence.ends_with(b"+json")
 }
 
-/// All bytes of a body, up to a limit.
-pub(super) async fn whole(body: Body, bytes_max: u64) -> Result<Bytes, Problem> {
+/// Reads a whole body, up to `bytes_max`.
+pub(crate) async fn read_body(body: Body, bytes_max: u64) -> Result<Bytes, Problem> {
     let limit = usize::try_from(bytes_max).unwrap_or(usize::MAX);
     let collected = timeout(
         Duration::from_secs(BODY_SECONDS_MAX),
         Limited::new(body, limit).collect(),
     )
     .await;
-    let late = |_| {
-        Problem::new(
-            Code::Timeout,
+    match collected {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(bytes_max)),
+        Ok(Err(_)) => Err(incomplete_body()),
+        Err(_) => Err(Problem::new(
+            ProblemCode::Timeout,
             format!("the body did not arrive within {BODY_SECONDS_MAX} s"),
-        )
-    };
-    collected
-        .map_err(late)?
-        .map(|collected| collected.to_bytes())
-        .map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                too_large(bytes_max)
-            } else {
-                cut_off()
-            }
-        })
+        )),
+    }
 }
 
-pub(super) fn too_large(bytes_max: u64) -> Problem {
+pub(crate) fn too_large(bytes_max: u64) -> Problem {
     Problem::new(
-        Code::TooLarge,
-        format!("the body has more than the {bytes_max} bytes that are taken here"),
+        ProblemCode::TooLarge,
+        format!("the body is too large: the limit is {bytes_max} bytes"),
     )
 }
 
-pub(super) fn cut_off() -> Problem {
-    Problem::new(Code::Malformed, "the body ended before it was whole")
+pub(crate) fn incomplete_body() -> Problem {
+    Problem::new(ProblemCode::Malformed, "the body ended early")
 }
 
-/// Reads JSON; an unknown member is named, and the nearest that there is.
-pub(super) fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
+/// Parses JSON. An unknown member is reported with the nearest known one.
+pub(crate) fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
     if json.trim_ascii_start().first() == Some(&b'[') {
         return Err(Problem::new(
-            Code::Invalid,
-            "send an object: a list has no names",
-        )); // serde would take its members in their order
+            ProblemCode::Invalid,
+            "expected an object, found an array",
+        )); // serde would read an array's items as the members in order
     }
     serde_json::from_slice(json).map_err(|error| {
         let code = if error.is_data() {
-            Code::Invalid
+            ProblemCode::Invalid
         } else {
-            Code::Malformed
+            ProblemCode::Malformed
         };
         Problem::new(code, explain(&error.to_string()))
     })
 }
 
-/// serde's message lists all members that it knows; the nearest to what was written stands behind.
+/// Appends the nearest known member or variant to serde's message, which lists all of them.
 fn explain(message: &str) -> String {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     match quoted.split_first() {
@@ -144,21 +138,21 @@ mod tests {
 
     #[derive(Debug, serde::Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[expect(dead_code, reason = "only its shape is of interest")]
-    struct Shape {
+    #[expect(dead_code, reason = "only its shape is needed")]
+    struct TestRequest {
         title: Option<String>,
         severity: Option<u8>,
     }
 
-    fn refused(json: &str) -> (u16, String) {
-        let problem = parse::<Shape>(json.as_bytes()).expect_err("refused");
+    fn rejection(json: &str) -> (u16, String) {
+        let problem = parse::<TestRequest>(json.as_bytes()).expect_err("invalid");
         let text = problem.to_string();
         (problem.into_response().status().as_u16(), text)
     }
 
     #[test]
-    fn an_unknown_member_is_named_with_the_nearest() {
-        let (status, text) = refused(r#"{"titel": "x"}"#);
+    fn suggests_nearest_known_member() {
+        let (status, text) = rejection(r#"{"titel": "x"}"#);
         assert_eq!(status, 422);
         assert!(
             text.starts_with("unknown field `titel`")
@@ -168,19 +162,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_told_from_what_is_wrong_json() {
-        assert_eq!(refused("{").0, 400);
-        assert_eq!(refused("").0, 400);
-        assert_eq!(refused(r#"{"severity": "x"}"#).0, 422);
-        assert_eq!(refused(r#"{"title": "a", "title": "b"}"#).0, 422);
+    fn tells_malformed_json_from_invalid_values() {
+        assert_eq!(rejection("{").0, 400);
+        assert_eq!(rejection("").0, 400);
+        assert_eq!(rejection(r#"{"severity": "x"}"#).0, 422);
+        assert_eq!(rejection(r#"{"title": "a", "title": "b"}"#).0, 422);
         assert_eq!(
-            refused(r#" ["a", 2]"#),
-            (422, "send an object: a list has no names".to_owned())
+            rejection(r#" ["a", 2]"#),
+            (422, "expected an object, found an array".to_owned())
         );
     }
 
     #[test]
-    fn json_has_many_names() {
+    fn accepts_json_media_types() {
         let is = |value: &'static str| {
             is_json(&HeaderMap::from_iter([(
                 header::CONTENT_TYPE,
@@ -200,17 +194,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_has_a_limit() {
+    async fn limits_body_size() {
         assert_eq!(
-            whole(Body::from("four"), 4)
+            read_body(Body::from("four"), 4)
                 .await
-                .expect("as much as there may be"),
+                .expect("within the limit"),
             "four"
         );
-        let refused = whole(Body::from("five!"), 4)
+        let rejected = read_body(Body::from("five!"), 4)
             .await
             .expect_err("more")
             .into_response();
-        assert_eq!(refused.status(), 413);
+        assert_eq!(rejected.status(), 413);
     }
 }

@@ -1,4 +1,4 @@
-//! A bundle's bytes, whole or from where an earlier download broke off. Each is in the incident's
+//! Bundles: list and download them, whole or from a byte on. Every download is in the incident's
 //! journal before its first byte leaves.
 
 use std::ops::Range;
@@ -9,61 +9,74 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
-use super::Api;
-use super::auth::Caller;
-use super::error::{Code, Problem};
-use super::evidence::disposition;
 use super::plays::PEM;
-use super::query::Query;
-use domain::incident::{IncidentEvent, Line};
+use crate::caller::Caller;
+use crate::json::Json;
+use crate::problem::Problem;
+use crate::query::Query;
+use crate::responses::bundle_summaries;
+use crate::state::ServerState;
+use api::{BundleList, ProblemCode};
+use domain::incident::{Incident, IncidentEvent, Line};
 use store::ledger::BundleRow;
 
-/// What of a bundle is asked for.
+/// The requested part of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Wanted {
-    All,
+enum RequestedRange {
+    Whole,
     Part(Range<u64>),
-    /// None of it is there.
-    Nothing,
+    /// It has no byte of the bundle.
+    Unsatisfiable,
+}
+
+/// `GET /v1/incidents/{id}/bundles`.
+pub(crate) async fn list(
+    State(state): State<ServerState>,
+    Extension(incident): Extension<Incident>,
+    query: Query,
+) -> Result<Json<BundleList>, Problem> {
+    query.finish()?;
+    let bundles = bundle_summaries(state.pipeline(), &incident.id).await?;
+    Ok(Json(BundleList { bundles }))
 }
 
 /// `GET /v1/bundles/{id}/key`.
-pub(super) async fn key(
-    State(api): State<Api>,
+pub(crate) async fn key(
+    State(state): State<ServerState>,
     Extension(row): Extension<BundleRow>,
     query: Query,
 ) -> Result<Response, Problem> {
-    query.done()?;
-    let key = api.pipeline().public_key(&row).await?;
+    query.finish()?;
+    let key = state.pipeline().public_key(&row).await?;
     Ok(([(header::CONTENT_TYPE, PEM)], key.to_pem()).into_response())
 }
 
 /// `GET` and `HEAD /v1/bundles/{id}`.
-pub(super) async fn bundle(
-    State(api): State<Api>,
+pub(crate) async fn download(
+    State(state): State<ServerState>,
     Extension(caller): Extension<Caller>,
     Extension(row): Extension<BundleRow>,
     method: Method,
     headers: HeaderMap,
     query: Query,
 ) -> Result<Response, Problem> {
-    query.done()?;
+    query.finish()?;
     let etag = format!("\"{}\"", row.id);
-    if has_already(&headers, &etag) {
-        return Ok((StatusCode::NOT_MODIFIED, described(&row, &etag)).into_response());
+    if has_etag(&headers, &etag) {
+        return Ok((StatusCode::NOT_MODIFIED, bundle_headers(&row, &etag)).into_response());
     }
-    let wanted = if method == Method::GET {
-        wanted(&headers, &etag, row.bytes)
+    let range = if method == Method::GET {
+        requested_range(&headers, &etag, row.bytes)
     } else {
-        Wanted::All
+        RequestedRange::Whole
     };
-    let range = match wanted {
-        Wanted::All => 0..row.bytes,
-        Wanted::Part(range) => range,
-        Wanted::Nothing => return Err(nothing(row.bytes)),
+    let range = match range {
+        RequestedRange::Whole => 0..row.bytes,
+        RequestedRange::Part(range) => range,
+        RequestedRange::Unsatisfiable => return Err(unsatisfiable(row.bytes)),
     };
     let is_part = range.end - range.start < row.bytes;
-    let mut answer = described(&row, &etag);
+    let mut answer = bundle_headers(&row, &etag);
     answer.insert(
         header::CONTENT_LENGTH,
         HeaderValue::from(range.end - range.start),
@@ -71,7 +84,7 @@ pub(super) async fn bundle(
     if is_part {
         answer.insert(
             header::CONTENT_RANGE,
-            text(&format!(
+            header_value(&format!(
                 "bytes {}-{}/{}",
                 range.start,
                 range.end - 1,
@@ -82,7 +95,7 @@ pub(super) async fn bundle(
     if method == Method::HEAD {
         return Ok((answer, Body::empty()).into_response());
     }
-    let reading = api
+    let reading = state
         .pipeline()
         .parts
         .blobs
@@ -95,7 +108,8 @@ pub(super) async fn bundle(
     };
     let to = Line::escaped(&format!("a download by {}{part}", caller.name));
     let exported = IncidentEvent::EvidenceExported { bundle: row.id, to };
-    api.pipeline()
+    state
+        .pipeline()
         .record(&row.pass.incident, &caller.name, exported)
         .await?;
     let status = if is_part {
@@ -106,9 +120,9 @@ pub(super) async fn bundle(
     Ok((status, answer, Body::from_stream(reading.chunks)).into_response())
 }
 
-/// What is said of a bundle, whatever of it is sent. It never changes, and is for nobody's shared
-/// cache.
-fn described(row: &BundleRow, etag: &str) -> HeaderMap {
+/// The headers of a bundle, whatever part of it is sent. A bundle never changes, but no shared cache
+/// may keep it.
+fn bundle_headers(row: &BundleRow, etag: &str) -> HeaderMap {
     HeaderMap::from_iter([
         (
             header::CONTENT_TYPE,
@@ -116,23 +130,23 @@ fn described(row: &BundleRow, etag: &str) -> HeaderMap {
         ),
         (
             header::CONTENT_DISPOSITION,
-            disposition(&format!("{}.tar", row.id.hex())),
+            header_value(&format!("attachment; filename=\"{}.tar\"", row.id.hex())),
         ),
         (header::ACCEPT_RANGES, HeaderValue::from_static("bytes")),
         (
             header::CACHE_CONTROL,
             HeaderValue::from_static("private, no-cache"),
         ),
-        (header::ETAG, text(etag)),
+        (header::ETAG, header_value(etag)),
     ])
 }
 
-fn text(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).expect("digits and ids are plain")
+fn header_value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("digits and ids are ASCII")
 }
 
-/// The client has the bundle (RFC 9110 §13.1.2).
-fn has_already(headers: &HeaderMap, etag: &str) -> bool {
+/// True if the client already has the bundle (RFC 9110 §13.1.2).
+fn has_etag(headers: &HeaderMap, etag: &str) -> bool {
     let values = headers
         .get_all(header::IF_NONE_MATCH)
         .iter()
@@ -143,20 +157,23 @@ fn has_already(headers: &HeaderMap, etag: &str) -> bool {
     tags.any(|tag| tag == "*" || tag == etag)
 }
 
-fn nothing(bytes: u64) -> Problem {
+fn unsatisfiable(bytes: u64) -> Problem {
     Problem::new(
-        Code::RangeNotSatisfiable,
+        ProblemCode::RangeNotSatisfiable,
         format!("the bundle has {bytes} bytes"),
     )
-    .with_header(header::CONTENT_RANGE, text(&format!("bytes */{bytes}")))
+    .with_header(
+        header::CONTENT_RANGE,
+        header_value(&format!("bytes */{bytes}")),
+    )
 }
 
-/// The range of a request (RFC 9110 §14.2): what is no range of bytes, or of a bundle that is
-/// another one, is ignored. So are several at once, as the client then gets all.
-fn wanted(headers: &HeaderMap, etag: &str, bytes: u64) -> Wanted {
+/// The range of a request (RFC 9110 §14.2). Ranges of another unit or of another bundle are ignored,
+/// and so are several at once: the client then gets the whole bundle.
+fn requested_range(headers: &HeaderMap, etag: &str, bytes: u64) -> RequestedRange {
     let is_other = |value: &HeaderValue| value.as_bytes() != etag.as_bytes(); // a date too: bundles have none
     if headers.get(header::IF_RANGE).is_some_and(is_other) {
-        return Wanted::All;
+        return RequestedRange::Whole;
     }
     let value = headers
         .get(header::RANGE)
@@ -164,12 +181,12 @@ fn wanted(headers: &HeaderMap, etag: &str, bytes: u64) -> Wanted {
     let spec = value
         .and_then(|value| value.split_once('='))
         .filter(|(unit, _)| unit.eq_ignore_ascii_case("bytes"));
-    spec.and_then(|(_, spec)| part(spec.trim(), bytes))
-        .unwrap_or(Wanted::All)
+    spec.and_then(|(_, spec)| parse_range(spec.trim(), bytes))
+        .unwrap_or(RequestedRange::Whole)
 }
 
 /// `first-last`, `first-`, or `-count` from the end; `None` if it is none of them.
-fn part(spec: &str, bytes: u64) -> Option<Wanted> {
+fn parse_range(spec: &str, bytes: u64) -> Option<RequestedRange> {
     let (first, last) = spec.split_once('-')?;
     let number = |text: &str| {
         text.bytes()
@@ -189,9 +206,9 @@ fn part(spec: &str, bytes: u64) -> Option<Wanted> {
         }
     };
     Some(if range.is_empty() {
-        Wanted::Nothing
+        RequestedRange::Unsatisfiable
     } else {
-        Wanted::Part(range)
+        RequestedRange::Part(range)
     })
 }
 
@@ -199,8 +216,8 @@ fn part(spec: &str, bytes: u64) -> Option<Wanted> {
 mod tests {
     use super::*;
 
-    fn of(range: &'static str) -> Wanted {
-        wanted(
+    fn of(range: &'static str) -> RequestedRange {
+        requested_range(
             &HeaderMap::from_iter([(header::RANGE, HeaderValue::from_static(range))]),
             "\"x\"",
             100,
@@ -208,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_those_of_rfc_9110() {
+    fn reads_ranges_of_rfc_9110() {
         for (text, range) in [
             ("bytes=0-9", 0..10),
             ("bytes=90-", 90..100),
@@ -218,7 +235,7 @@ mod tests {
             ("Bytes=0-0", 0..1),
             ("bytes=99-18446744073709551615", 99..100),
         ] {
-            assert_eq!(of(text), Wanted::Part(range), "{text}");
+            assert_eq!(of(text), RequestedRange::Part(range), "{text}");
         }
         for text in [
             "bytes=100-",
@@ -226,7 +243,7 @@ mod tests {
             "bytes=-0",
             "bytes=99999999999999999999-",
         ] {
-            assert_eq!(of(text), Wanted::Nothing, "{text}");
+            assert_eq!(of(text), RequestedRange::Unsatisfiable, "{text}");
         }
         for text in [
             "",
@@ -239,35 +256,35 @@ mod tests {
             "bytes=0-1,5-6",
             "bytes=+1-2",
         ] {
-            assert_eq!(of(text), Wanted::All, "{text}");
+            assert_eq!(of(text), RequestedRange::Whole, "{text}");
         }
     }
 
     #[test]
-    fn a_range_of_another_bundle_is_ignored() {
+    fn ignores_range_of_another_bundle() {
         let with = |tag: &'static str| {
             let range = (header::RANGE, HeaderValue::from_static("bytes=0-9"));
-            wanted(
+            requested_range(
                 &HeaderMap::from_iter([range, (header::IF_RANGE, HeaderValue::from_static(tag))]),
                 "\"x\"",
                 100,
             )
         };
-        assert_eq!(with("\"x\""), Wanted::Part(0..10));
+        assert_eq!(with("\"x\""), RequestedRange::Part(0..10));
         for other in ["\"y\"", "W/\"x\"", "Wed, 21 Oct 2015 07:28:00 GMT"] {
-            assert_eq!(with(other), Wanted::All, "{other}");
+            assert_eq!(with(other), RequestedRange::Whole, "{other}");
         }
     }
 
     #[test]
-    fn what_the_client_has_is_not_sent() {
+    fn sends_nothing_that_the_client_has() {
         let has = |tags: &'static str| {
-            has_already(
+            has_etag(
                 &HeaderMap::from_iter([(header::IF_NONE_MATCH, HeaderValue::from_static(tags))]),
                 "\"x\"",
             )
         };
         assert!(has("\"x\"") && has("\"y\", W/\"x\"") && has("*"));
-        assert!(!has("\"y\"") && !has_already(&HeaderMap::new(), "\"x\""));
+        assert!(!has("\"y\"") && !has_etag(&HeaderMap::new(), "\"x\""));
     }
 }

@@ -1,8 +1,10 @@
 //! The API on a scratch store, asked without sockets.
 
-mod answers;
-mod hooks;
-mod who;
+mod access;
+mod evidence;
+mod incidents;
+mod service;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -18,18 +20,18 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::Api;
-use super::token::{VALID_BY_DEFAULT, Wanted, issue};
+use super::token::{NewToken, VALID_BY_DEFAULT, issue};
+use super::{ServerState, router};
 use crate::config::ServeConfig;
+use domain::token::TokenRole;
 use domain::trigger::HooksConfig;
 use pipeline::{Pipeline, PipelineConfig};
 use serde::Deserialize;
-use domain::token::TokenRole;
 
 /// A collector that nobody works for: captures wait.
 struct Scratch {
     pipeline: Pipeline,
-    api: Api,
+    state: ServerState,
     router: Router,
     drain: CancellationToken,
     _folder: TempDir,
@@ -101,11 +103,12 @@ impl Scratch {
             .expect("a fresh store");
         let drain = CancellationToken::new();
         let Sections { serve, hooks } = toml::from_str(sections).expect("sections of exhibit.toml");
-        let api = Api::new(pipeline.clone(), serve, hooks, drain.clone()).expect("no issuer");
-        let router = api.router();
+        let state =
+            ServerState::new(pipeline.clone(), serve, hooks, drain.clone()).expect("no issuer");
+        let router = router(&state);
         Self {
             pipeline,
-            api,
+            state,
             router,
             drain,
             _folder: folder,
@@ -124,7 +127,7 @@ impl Scratch {
         valid: Duration,
     ) -> (String, String) {
         let incident = incident.map(|id| id.parse::<IncidentId>().expect("an id"));
-        let wanted = Wanted {
+        let wanted = NewToken {
             role,
             label: "tester".parse().expect("a label"),
             incident,
